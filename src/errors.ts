@@ -1,0 +1,34 @@
+/**
+ * The errors users meet. Every one carries a stable `code`, and its message says what was given, what was
+ * expected and what to do. A message that starts with "internal:" is a bug of ours.
+ */
+
+/** Stable identifiers; scripts may rely on them. Add a code here before throwing it. */
+export type ErrorCode =
+  | 'SHAPE' // an op was given shapes or dtypes it cannot combine
+  | 'GRAPH' // a graph is used wrongly: foreign value, duplicate name, no gradient
+  | 'RUNTIME' // the engine refused or failed
+  | 'CONFIG' // a configuration is invalid or asks for something unsupported
+  | 'FORMAT' // a file is malformed
+  | 'TENSOR' // tensors of a checkpoint are missing, surplus or of the wrong shape
+  | 'PATH' // a path escapes its folder, or is not a regular file
+  | 'NOT_FOUND' // a file, model, package or tensor does not exist
+  | 'MISMATCH' // two things that must belong together do not (session of another model, resumed run of another config)
+  | 'INPUT' // a user's argument or text is unusable
+  | 'ABORTED' // stopped on request
+  | 'INTERNAL'; // ours
+
+/** Base of all errors thrown on purpose. */
+export class LinnetError extends Error {
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'LinnetError';
+    this.code = code;
+  }
+}
+
+/** An invariant of ours does not hold. */
+export function internalError(message: string): LinnetError {
+  return new LinnetError('INTERNAL', `internal: ${message}`);
+}

@@ -1,0 +1,102 @@
+/** Tensors on the host: what constants, weights, inputs and results are. */
+import { LinnetError } from '../errors.ts';
+
+/** Element types, named as ONNX Runtime names them. float16 elements are raw bits in a Uint16Array. */
+export type DType = 'float32' | 'float64' | 'float16' | 'int64' | 'int32' | 'int8' | 'uint8' | 'bool';
+
+/** Storage of each element type. `bool` is one byte per element. */
+export interface DTypeArrays {
+  float32: Float32Array;
+  float64: Float64Array;
+  float16: Uint16Array;
+  int64: BigInt64Array;
+  int32: Int32Array;
+  int8: Int8Array;
+  uint8: Uint8Array;
+  bool: Uint8Array;
+}
+
+export const bytesPerElement: Readonly<Record<DType, number>> = {
+  float32: 4,
+  float64: 8,
+  float16: 2,
+  int64: 8,
+  int32: 4,
+  int8: 1,
+  uint8: 1,
+  bool: 1,
+};
+
+const arrayConstructors = {
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Uint16Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  bool: Uint8Array,
+} as const;
+
+/** A dense row-major tensor. `data.length` is the product of `shape` (1 for a scalar, shape []). */
+export interface Tensor<D extends DType = DType> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  readonly data: DTypeArrays[D];
+}
+
+/** A tensor of any element type, discriminated by `dtype`. */
+export type AnyTensor = { [D in DType]: Tensor<D> }[DType];
+
+/** Number of elements of a shape; 1 for a scalar. */
+export function elementCount(shape: readonly number[]): number {
+  let count = 1;
+  for (const dim of shape) count *= dim;
+  return count;
+}
+
+/**
+ * Wraps `data` (not copied) as a tensor.
+ * @throws LinnetError `SHAPE` if the length of `data` is not the product of `shape`.
+ */
+export function tensor<D extends DType>(dtype: D, shape: readonly number[], data: DTypeArrays[D]): Tensor<D> {
+  const count = elementCount(shape);
+  if (data.length !== count) {
+    throw new LinnetError('SHAPE', `a ${dtype} tensor [${shape.join(',')}] has ${count} elements, the data has ${data.length}`);
+  }
+  return { dtype, shape: [...shape], data };
+}
+
+/** A zero-filled tensor. */
+export function zeros<D extends DType>(dtype: D, shape: readonly number[]): Tensor<D> {
+  return { dtype, shape: [...shape], data: allocate(dtype, elementCount(shape)) };
+}
+
+/** A zero-filled array of `length` elements of a dtype. */
+export function allocate<D extends DType>(dtype: D, length: number): DTypeArrays[D] {
+  const constructors: { [K in DType]: new (length: number) => DTypeArrays[K] } = arrayConstructors;
+  return new constructors[dtype](length);
+}
+
+/** A float32 tensor from numbers. */
+export function float32(shape: readonly number[], values: ArrayLike<number>): Tensor<'float32'> {
+  return tensor('float32', shape, Float32Array.from(values));
+}
+
+/** An int32 tensor from numbers. */
+export function int32(shape: readonly number[], values: ArrayLike<number>): Tensor<'int32'> {
+  return tensor('int32', shape, Int32Array.from(values));
+}
+
+/**
+ * The data of a tensor that must be of one dtype.
+ * @throws LinnetError `SHAPE` naming both dtypes otherwise.
+ */
+export function dataOf<D extends DType>(value: Tensor, dtype: D): DTypeArrays[D] {
+  if (!hasDType(value, dtype)) throw new LinnetError('SHAPE', `expected a ${dtype} tensor, got ${value.dtype}`);
+  return value.data;
+}
+
+function hasDType<D extends DType>(value: Tensor, dtype: D): value is Tensor<D> {
+  return value.dtype === dtype;
+}

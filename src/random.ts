@@ -1,0 +1,87 @@
+/**
+ * Seeded random numbers. One small generator for everything that must repeat exactly: initialisation, shuffling,
+ * sampling. The state is four 32-bit words, so it can be stored in a checkpoint and restored.
+ *
+ * Algorithm: xoshiro128** (Blackman and Vigna, public domain), seeded by splitmix32.
+ */
+
+/** The four words of a generator, as stored in snapshots and session files. */
+export type RandomState = readonly [number, number, number, number];
+
+/** A seeded generator. Equal seeds give equal sequences on every platform. */
+export class Random {
+  #state: [number, number, number, number];
+
+  /** @param seed any integer; only its low 32 bits count. */
+  constructor(seed: number) {
+    let word = seed >>> 0;
+    const next = (): number => {
+      word = (word + 0x9e3779b9) >>> 0;
+      let z = word;
+      z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
+      z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
+      return (z ^ (z >>> 15)) >>> 0;
+    };
+    this.#state = [next(), next(), next(), next()];
+  }
+
+  /** Continues from a state taken with `state`. */
+  static fromState(state: RandomState): Random {
+    const random = new Random(0);
+    random.#state = [state[0] >>> 0, state[1] >>> 0, state[2] >>> 0, state[3] >>> 0];
+    return random;
+  }
+
+  /** The current state, a copy. */
+  get state(): RandomState {
+    return [...this.#state];
+  }
+
+  /** A uniform 32-bit unsigned integer. */
+  nextUint32(): number {
+    const s = this.#state;
+    const times5 = Math.imul(s[1], 5);
+    const result = Math.imul((times5 << 7) | (times5 >>> 25), 9) >>> 0;
+    const t = s[1] << 9;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = (s[3] << 11) | (s[3] >>> 21);
+    return result;
+  }
+
+  /** Uniform in [0, 1), 53 bits. */
+  uniform(): number {
+    const high = this.nextUint32() >>> 5;
+    const low = this.nextUint32() >>> 6;
+    return (high * 67108864 + low) / 9007199254740992;
+  }
+
+  /** Uniform integer in [0, bound), without modulo bias. `bound` must be a positive integer ≤ 2³². */
+  integer(bound: number): number {
+    const limit = 4294967296 - (4294967296 % bound);
+    for (;;) {
+      const value = this.nextUint32();
+      if (value < limit) return value % bound;
+    }
+  }
+
+  /** Standard normal, by the Box–Muller transform. Draws two uniforms a call and keeps none, so that `state` is everything. */
+  normal(): number {
+    const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
+    return radius * Math.cos(2 * Math.PI * this.uniform());
+  }
+
+  /** Shuffles in place (Fisher–Yates). */
+  shuffle<T>(items: T[]): T[] {
+    for (let i = items.length - 1; i > 0; i--) {
+      const j = this.integer(i + 1);
+      const swapped = items[i];
+      items[i] = items[j];
+      items[j] = swapped;
+    }
+    return items;
+  }
+}
