@@ -48,6 +48,11 @@ export interface Tensor<D extends DType = DType> {
 /** A tensor of any element type, discriminated by `dtype`. */
 export type AnyTensor = { [D in DType]: Tensor<D> }[DType];
 
+/** The same tensor, typed so that a test of `dtype` narrows `data`. Sound: every Tensor is one of the union's members. */
+export function discriminated(value: Tensor): AnyTensor {
+  return value as AnyTensor;
+}
+
 /** Number of elements of a shape; 1 for a scalar. */
 export function elementCount(shape: readonly number[]): number {
   let count = 1;
@@ -62,7 +67,10 @@ export function elementCount(shape: readonly number[]): number {
 export function tensor<D extends DType>(dtype: D, shape: readonly number[], data: DTypeArrays[D]): Tensor<D> {
   const count = elementCount(shape);
   if (data.length !== count) {
-    throw new LinnetError('SHAPE', `a ${dtype} tensor [${shape.join(',')}] has ${count} elements, the data has ${data.length}`);
+    throw new LinnetError(
+      'SHAPE',
+      `a ${dtype} tensor [${shape.join(',')}] has ${count} elements, the data has ${data.length}`,
+    );
   }
   return { dtype, shape: [...shape], data };
 }

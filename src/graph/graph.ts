@@ -1,0 +1,272 @@
+/**
+ * What a computation is: a directed acyclic graph of operations on typed, shaped values.
+ *
+ * A graph is built by calling op functions (`graph/ops/`) on values; each call checks dtypes and shapes at once, so
+ * that a mistake is reported at the line that makes it. Nothing runs here: `runtime/compile` turns the live part of a
+ * graph into an ONNX model.
+ */
+import { internalError, LinnetError } from '../errors.ts';
+import type { Emitter } from './onnx/model.ts';
+import { formatShape, type Dim, type Shape } from './shape.ts';
+import { type AnyTensor, type DType, discriminated, type Tensor } from './tensor.ts';
+
+/** Element type and shape of a value. */
+export interface ValueType {
+  readonly dtype: DType;
+  readonly shape: Shape;
+}
+
+/** Where a value comes from. */
+export type ValueOrigin =
+  | { readonly kind: 'input'; readonly name: string }
+  | { readonly kind: 'weight'; readonly name: string; readonly tensor: Tensor }
+  | { readonly kind: 'constant'; readonly tensor: Tensor }
+  | { readonly kind: 'result'; readonly node: Node; readonly index: number };
+
+/** One tensor of a computation. Immutable; made by a Graph or by an op. */
+export class Value implements ValueType {
+  readonly graph: Graph;
+  readonly id: number;
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly origin: ValueOrigin;
+
+  constructor(graph: Graph, id: number, type: ValueType, origin: ValueOrigin) {
+    this.graph = graph;
+    this.id = id;
+    this.dtype = type.dtype;
+    this.shape = type.shape;
+    this.origin = origin;
+  }
+
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /** The tensor of a constant, else undefined. Weights do not count: their numbers may be large and may be replaced. */
+  get constant(): Tensor | undefined {
+    return this.origin.kind === 'constant' ? this.origin.tensor : undefined;
+  }
+
+  /** "float32[2,T,64]". */
+  toString(): string {
+    return `${this.dtype}${formatShape(this.shape)}`;
+  }
+}
+
+/** An application of an op. */
+export interface Node {
+  readonly op: string;
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  /** Appends the ONNX nodes that compute the outputs. */
+  lower(emitter: Emitter): void;
+  /**
+   * Gradients of the inputs from gradients of the outputs (undefined where an output does not influence the loss).
+   * Undefined marks an input that gets none. The graph of gradients is built with ops again.
+   */
+  gradient(outputGradients: readonly (Value | undefined)[]): readonly (Value | undefined)[];
+}
+
+/** Attributes are plain data: equal attributes must have equal JSON. */
+export type Attributes = Readonly<Record<string, unknown>>;
+
+/** What defines an op: its shape rule, its ONNX lowering, its gradient. One per op, in `graph/ops/`. */
+export interface OpDefinition<A extends Attributes> {
+  readonly name: string;
+  /** Types of the outputs. @throws LinnetError `SHAPE` naming the op and the offending shapes. */
+  infer(inputs: readonly Value[], attributes: A): ValueType[];
+  /** Emits ONNX nodes that write the names of `node.outputs`. */
+  lower(emitter: Emitter, node: Node, attributes: A): void;
+  /** The gradient rule, or the reason why there is none. */
+  readonly gradient:
+    | ((node: Node, outputGradients: readonly (Value | undefined)[], attributes: A) => readonly (Value | undefined)[])
+    | { readonly notDifferentiable: string };
+  /** Computes the result on the host where all inputs are constants; undefined leaves it to the runtime. */
+  fold?(inputs: readonly AnyTensor[], attributes: A): Tensor[] | undefined;
+  /** An existing value that equals the result, such as x for x · 1. */
+  simplify?(inputs: readonly Value[], attributes: A): Value | undefined;
+}
+
+/** A defined op: what tests enumerate, and the only way to add nodes to a graph. */
+export interface Op<A extends Attributes> {
+  readonly definition: OpDefinition<A>;
+  apply(inputs: readonly Value[], attributes: A): readonly Value[];
+}
+
+/** Registers nothing: returns the op, bound to its definition. */
+export function defineOp<A extends Attributes>(definition: OpDefinition<A>): Op<A> {
+  return {
+    definition,
+    apply(inputs, attributes) {
+      const [first] = inputs;
+      if (first === undefined) throw internalError(`${definition.name} was applied to no values`);
+      return first.graph.apply(definition, inputs, attributes);
+    },
+  };
+}
+
+/** A computation under construction. */
+export class Graph {
+  readonly name: string;
+  readonly #inputs = new Map<string, Value>();
+  readonly #weights = new Map<string, Value>();
+  readonly #outputs = new Map<string, Value>();
+  readonly #shared = new Map<string, readonly Value[]>();
+  #nextId = 0;
+
+  constructor(name = 'linnet') {
+    this.name = name;
+  }
+
+  get inputs(): ReadonlyMap<string, Value> {
+    return this.#inputs;
+  }
+
+  get weights(): ReadonlyMap<string, Value> {
+    return this.#weights;
+  }
+
+  get outputs(): ReadonlyMap<string, Value> {
+    return this.#outputs;
+  }
+
+  /** Declares an input, given at every run. */
+  input(name: string, dtype: DType, shape: Shape): Value {
+    this.#assertFree(name);
+    const value = this.#value({ dtype, shape: [...shape] }, { kind: 'input', name });
+    this.#inputs.set(name, value);
+    return value;
+  }
+
+  /** Declares a weight: part of the compiled model, so that the runtime can pre-pack it. */
+  weight(name: string, tensor: Tensor): Value {
+    this.#assertFree(name);
+    const value = this.#value(tensor, { kind: 'weight', name, tensor });
+    this.#weights.set(name, value);
+    return value;
+  }
+
+  /** A constant: may be folded into other constants. */
+  constant(tensor: Tensor): Value {
+    return this.#value(tensor, { kind: 'constant', tensor });
+  }
+
+  /** A float32 scalar constant. Equal scalars are one value. */
+  scalar(value: number): Value {
+    return this.#once(`scalar ${Object.is(value, -0) ? '-0' : value}`, () => [
+      this.constant({ dtype: 'float32', shape: [], data: Float32Array.of(value) }),
+    ])[0];
+  }
+
+  /** Names a value as an output of the graph. */
+  output(name: string, value: Value): void {
+    if (value.graph !== this) throw new LinnetError('GRAPH', `output "${name}" is a value of another graph`);
+    if (this.#outputs.has(name)) throw new LinnetError('GRAPH', `the graph already has an output "${name}"`);
+    this.#outputs.set(name, value);
+  }
+
+  /** Adds a node; equal nodes on equal inputs are made once. Called by ops, not by users. */
+  apply<A extends Attributes>(definition: OpDefinition<A>, inputs: readonly Value[], attributes: A): readonly Value[] {
+    for (const input of inputs) {
+      if (input.graph !== this)
+        throw new LinnetError('GRAPH', `${definition.name}: an input is a value of another graph`);
+    }
+    const types = definition.infer(inputs, attributes);
+    const simpler = definition.simplify?.(inputs, attributes);
+    if (simpler !== undefined) return [simpler];
+    const key = `${definition.name} ${inputs.map((input) => input.id).join(' ')} ${JSON.stringify(attributes)}`;
+    return this.#once(key, () => {
+      const folded = foldConstants(definition, inputs, attributes);
+      if (folded !== undefined) return folded.map((tensor) => this.constant(tensor));
+      const outputs: Value[] = [];
+      const node: Node = {
+        op: definition.name,
+        inputs: [...inputs],
+        outputs,
+        lower: (emitter) => definition.lower(emitter, node, attributes),
+        gradient: (outputGradients) => {
+          const rule = definition.gradient;
+          if (typeof rule === 'function') return rule(node, outputGradients, attributes);
+          throw new LinnetError('GRAPH', `${definition.name} has no gradient: ${rule.notDifferentiable}`);
+        },
+      };
+      types.forEach((type, index) => {
+        outputs.push(this.#value(type, { kind: 'result', node, index }));
+      });
+      return outputs;
+    });
+  }
+
+  #once(key: string, make: () => readonly Value[]): readonly Value[] {
+    const known = this.#shared.get(key);
+    if (known !== undefined) return known;
+    const made = make();
+    this.#shared.set(key, made);
+    return made;
+  }
+
+  #value(type: ValueType, origin: ValueOrigin): Value {
+    return new Value(this, this.#nextId++, { dtype: type.dtype, shape: type.shape }, origin);
+  }
+
+  #assertFree(name: string): void {
+    if (this.#inputs.has(name) || this.#weights.has(name)) {
+      throw new LinnetError('GRAPH', `the graph already has an input or weight "${name}"`);
+    }
+  }
+}
+
+/** Constants above this many elements are left to the runtime: folding them would only make the model larger. */
+const foldLimit = 1 << 20;
+
+function foldConstants<A extends Attributes>(
+  definition: OpDefinition<A>,
+  inputs: readonly Value[],
+  attributes: A,
+): Tensor[] | undefined {
+  if (definition.fold === undefined) return undefined;
+  const tensors: AnyTensor[] = [];
+  for (const input of inputs) {
+    const constant = input.constant;
+    if (constant === undefined || constant.data.length > foldLimit) return undefined;
+    tensors.push(discriminated(constant));
+  }
+  return definition.fold(tensors, attributes);
+}
+
+/** Nodes that the given values depend on, inputs before users. */
+export function liveNodes(values: Iterable<Value>): Node[] {
+  const order: Node[] = [];
+  const state = new Map<Node, 'open' | 'done'>();
+  const stack: Node[] = [];
+  const push = (value: Value): void => {
+    if (value.origin.kind === 'result' && !state.has(value.origin.node)) stack.push(value.origin.node);
+  };
+  for (const value of values) {
+    push(value);
+    while (stack.length > 0) {
+      const node = stack[stack.length - 1];
+      const seen = state.get(node);
+      if (seen === undefined) {
+        state.set(node, 'open');
+        for (const input of node.inputs) push(input);
+      } else {
+        stack.pop();
+        if (seen === 'open') {
+          state.set(node, 'done');
+          order.push(node);
+        }
+      }
+    }
+  }
+  return order;
+}
+
+/** The first output of an op with one output. */
+export function only(values: readonly Value[]): Value {
+  if (values.length !== 1) throw internalError(`expected one value, got ${values.length}`);
+  return values[0];
+}
+
+export type { Dim, Shape };

@@ -1,0 +1,58 @@
+/** An ONNX model as plain data: what lowering makes and the writer encodes. */
+import type { Value, ValueType } from '../graph.ts';
+import type { Tensor } from '../tensor.ts';
+
+/** Operator sets a node may come from: the standard, and ONNX Runtime's contributed ops. */
+export type OnnxDomain = '' | 'com.microsoft';
+
+/** A node attribute. ONNX tells integers from floats by type, so the kind is explicit. */
+export type OnnxAttribute =
+  | { readonly int: number }
+  | { readonly float: number }
+  | { readonly string: string }
+  | { readonly ints: readonly number[] }
+  | { readonly floats: readonly number[] };
+
+export type OnnxAttributes = Readonly<Record<string, OnnxAttribute>>;
+
+export interface OnnxNode {
+  readonly opType: string;
+  readonly domain: OnnxDomain;
+  /** '' marks an optional input that is left out. */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: OnnxAttributes;
+}
+
+export interface OnnxValue extends ValueType {
+  readonly name: string;
+}
+
+export interface OnnxGraph {
+  readonly name: string;
+  readonly inputs: readonly OnnxValue[];
+  readonly outputs: readonly OnnxValue[];
+  readonly initializers: readonly { readonly name: string; readonly tensor: Tensor }[];
+  readonly nodes: readonly OnnxNode[];
+}
+
+/** Where a graph will run. */
+export type Device = 'cpu' | 'webgpu' | 'wasm';
+
+/** What an op's lowering writes to. */
+export interface Emitter {
+  readonly device: Device;
+  /** The ONNX name of a value. */
+  name(value: Value): string;
+  /** A fresh name for an intermediate result. */
+  temporary(): string;
+  /** The name of an initializer with these numbers; equal small ones are shared. */
+  constant(tensor: Tensor): string;
+  emit(
+    opType: string,
+    inputs: readonly string[],
+    outputs: readonly string[],
+    attributes?: OnnxAttributes,
+    domain?: OnnxDomain,
+  ): void;
+}
