@@ -1,0 +1,56 @@
+/**
+ * Type-aware lint. Formatting is Biome's business (biome.json); the direction of imports between the folders of src/
+ * is tested by test/imports.test.ts.
+ */
+import { defineConfig, globalIgnores } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+export default defineConfig(
+  // Generated code, build output, golden numbers and files of a run are not ours to polish.
+  globalIgnores(['dist/', 'coverage/', 'runs/', 'report/', 'assets/', 'test/golden/', 'src/**/*_pb.ts']),
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    linterOptions: { reportUnusedDisableDirectives: 'error', noInlineConfig: true },
+    rules: {
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'separate-type-imports' }],
+      '@typescript-eslint/no-import-type-side-effects': 'error',
+      // A union handled case by case must handle all of it; a default branch for "the rest" is a decision and counts.
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      // Numbers and booleans read well inside messages, and a graph Value prints its dtype and shape.
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true, allow: [{ from: 'file', name: 'Value' }] },
+      ],
+      // Off because noUncheckedIndexedAccess is off (kernels index typed arrays everywhere): the checker then takes
+      // every `list[0] === undefined` guard for dead code, although the guard is right.
+      '@typescript-eslint/no-unnecessary-condition': 'off',
+      // `_` marks a parameter an interface demands and an implementation does not need.
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', caughtErrors: 'none' }],
+      // Callbacks that only start something: `() => void work()` and `() => sideEffect()` are both clear.
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      // An async method may satisfy an interface without waiting for anything itself.
+      '@typescript-eslint/require-await': 'off',
+      // Numeric kernels loop over indices of several arrays at once.
+      '@typescript-eslint/prefer-for-of': 'off',
+      // `type` and `interface` differ in what they say; the author chooses.
+      '@typescript-eslint/consistent-type-definitions': 'off',
+      // Empty string and 0 are often "absent" in file headers and arguments; both spellings are judged in review.
+      '@typescript-eslint/prefer-nullish-coalescing': ['error', { ignorePrimitives: { string: true, number: true } }],
+      eqeqeq: 'error',
+      'no-console': 'error',
+      'prefer-const': 'error',
+    },
+  },
+  {
+    // Programs and their scripts speak through the console.
+    files: ['scripts/**/*.ts', 'bench/**/*.ts', 'src/cli/**/*.ts'],
+    rules: { 'no-console': 'off' },
+  },
+  {
+    // Tests reach into results on purpose and pass deliberately wrong values.
+    files: ['**/*.test.ts'],
+    rules: { '@typescript-eslint/unbound-method': 'off' },
+  },
+);
