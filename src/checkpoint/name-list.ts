@@ -1,0 +1,14 @@
+/** How names out of hostile files appear in error messages: quoted, control characters escaped, and never endless. */
+
+const LONGEST_NAME = 120;
+
+/** A name as a JSON string, cut to a readable length. */
+export function quoteName(name: string): string {
+  return JSON.stringify(name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name);
+}
+
+/** The first few names and how many more there are: `"a", "b", "c" and 12 more`. */
+export function listNames(names: readonly string[], limit = 5): string {
+  const shown = names.slice(0, limit).map(quoteName).join(', ');
+  return names.length > limit ? `${shown} and ${names.length - limit} more` : shown;
+}

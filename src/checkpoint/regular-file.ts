@@ -1,0 +1,140 @@
+/**
+ * Opening files that may not be what they seem. A model folder can come from an archive or a download, and hold links to
+ * private files, pipes that block forever, or names that climb out of the folder. Each of these has been an
+ * advisory against a loader of external model data.
+ */
+import { constants } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { open, realpath } from 'node:fs/promises';
+import { basename, dirname, resolve, sep } from 'node:path';
+import { LinnetError } from '../errors.ts';
+import { quoteName } from './name-list.ts';
+
+/** How many bytes one read or write asks for; a single system call cannot move more than 2 GB. */
+export const TRANSFER_BYTES = 16 * 1024 * 1024;
+
+/** An open regular file. */
+export interface OpenFile {
+  readonly handle: FileHandle;
+  readonly size: number;
+}
+
+/** The `code` of a system error, such as 'ENOENT', or undefined. */
+export function systemErrorCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** Wraps what the file system reported. Our own errors pass unchanged. */
+export function fileError(action: string, path: string, error: unknown): LinnetError {
+  if (error instanceof LinnetError) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  const code = systemErrorCode(error) === 'ENOENT' ? 'NOT_FOUND' : 'PATH';
+  return new LinnetError(code, `cannot ${action} ${path}: ${reason}`, { cause: error });
+}
+
+/**
+ * Opens a file the user named; links are followed.
+ * @throws LinnetError `NOT_FOUND`, or `PATH` if it is a folder, pipe or device
+ */
+export function openRegularFile(path: string): Promise<OpenFile> {
+  return openChecked(path, false);
+}
+
+/**
+ * Checks that a name read from a file is one plain file name: no separators of any system, no drive letters, no `..`.
+ * @param source where the name was found, for the message
+ * @throws LinnetError `PATH`
+ */
+export function checkPlainFileName(name: string, source: string): string {
+  const plain = name !== '' && name !== '.' && name !== '..' && name.length <= 255 && !/[/\\:\p{Cc}]/u.test(name);
+  if (!plain) throw new LinnetError('PATH', `${source}: ${quoteName(name)} is not a plain file name inside the folder`);
+  return name;
+}
+
+/**
+ * Opens a file that belongs to a folder. It must be a regular file with a single name (hard links can smuggle
+ * in a file of another folder), and may be a symbolic link only if it leads to a place inside the folder, or, in the cache
+ * layout of the Hugging Face hub, from `snapshots/<commit>/` to `blobs/`.
+ * @throws LinnetError `NOT_FOUND`, or `PATH` saying what is wrong with the file
+ */
+export async function openInFolder(folder: string, name: string): Promise<OpenFile> {
+  checkPlainFileName(name, folder);
+  const path = resolve(folder, name);
+  let root: string;
+  let target: string;
+  try {
+    root = await realpath(folder);
+    target = await realpath(path);
+  } catch (error) {
+    throw fileError('open', path, error);
+  }
+  if (!isInside(root, target) && dirname(target) !== hubBlobFolder(root)) {
+    throw new LinnetError('PATH', `${path} is a link that leaves its folder; replace it by a copy of the file`);
+  }
+  return openChecked(target, true);
+}
+
+/**
+ * Reads a whole file of a folder that must not be larger than `limit` bytes; same checks as `openInFolder`.
+ * @throws LinnetError `FORMAT` if it is larger
+ */
+export async function readInFolder(folder: string, name: string, limit: number): Promise<Buffer> {
+  const { handle, size } = await openInFolder(folder, name);
+  try {
+    if (size > limit) {
+      throw new LinnetError('FORMAT', `${resolve(folder, name)} has ${size} bytes, at most ${limit} are expected of such a file`);
+    }
+    const bytes = Buffer.alloc(size);
+    await readExactly(handle, bytes, 0, resolve(folder, name));
+    return bytes;
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Fills `target` from a position of the file.
+ * @throws LinnetError `FORMAT` if the file ends before, which means that it shrank after it was checked
+ */
+export async function readExactly(handle: FileHandle, target: Uint8Array, position: number, source: string): Promise<void> {
+  let done = 0;
+  while (done < target.length) {
+    const length = Math.min(TRANSFER_BYTES, target.length - done);
+    const { bytesRead } = await handle.read(target, done, length, position + done);
+    if (bytesRead === 0) {
+      throw new LinnetError('FORMAT', `${source}: the file ended at byte ${position + done}; it was changed while being read`);
+    }
+    done += bytesRead;
+  }
+}
+
+async function openChecked(path: string, resolved: boolean): Promise<OpenFile> {
+  let handle: FileHandle;
+  try {
+    // O_NONBLOCK: opening a pipe must not wait for a writer. O_NOFOLLOW: the link was already resolved and checked, a
+    // new one is an exchange under our hands. Windows has neither flag.
+    const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (resolved ? (constants.O_NOFOLLOW ?? 0) : 0);
+    handle = await open(path, flags);
+  } catch (error) {
+    throw fileError('open', path, error);
+  }
+  try {
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new LinnetError('PATH', `${path} is not a regular file`);
+    if (resolved && stats.nlink > 1) {
+      throw new LinnetError('PATH', `${path} has ${stats.nlink} hard links; a model file must have one, replace it by a copy`);
+    }
+    return { handle, size: stats.size };
+  } catch (error) {
+    await handle.close();
+    throw fileError('examine', path, error);
+  }
+}
+
+function isInside(root: string, target: string): boolean {
+  return target.startsWith(root.endsWith(sep) ? root : root + sep);
+}
+
+function hubBlobFolder(root: string): string | undefined {
+  return basename(dirname(root)) === 'snapshots' ? resolve(root, '../../blobs') : undefined;
+}
