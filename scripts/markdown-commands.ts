@@ -1,0 +1,73 @@
+/**
+ * Finds the shell blocks of Markdown pages that are marked to be run by .ci/run. A mark is an HTML comment on the line
+ * before the block, invisible to readers:
+ *
+ *     <!-- ci -->                              run the block as it stands
+ *     <!-- ci --steps 2 --length 64 -->        run it with these values of its options: small sizes
+ *     <!-- ci LINNET_THREADS=2 --steps 2 -->   and with these environment variables
+ *
+ * An override that matches no option of the block is an error, so that marks cannot go stale.
+ */
+
+/** One block to run. */
+export interface CommandBlock {
+  /** Where it stands, for example `README.md:41`. */
+  readonly location: string;
+  /** The commands after the overrides, one or more lines of shell. */
+  readonly script: string;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+const MARK = /^<!--\s*ci\b(.*?)-->\s*$/;
+const OPENING_FENCE = /^```(?:sh|bash|shell)\s*$/;
+const CLOSING_FENCE = /^```\s*$/;
+
+/**
+ * The marked blocks of a page in their order.
+ * @param path name of the page for locations and errors
+ * @throws Error where a mark is followed by no shell block, a block does not end or an override does not apply
+ */
+export function markedCommands(path: string, markdown: string): CommandBlock[] {
+  const lines = markdown.split(/\r?\n/);
+  const blocks: CommandBlock[] = [];
+  for (let at = 0; at < lines.length; at++) {
+    const mark = MARK.exec(lines[at]);
+    if (mark === null) continue;
+    const location = `${path}:${at + 1}`;
+    if (!OPENING_FENCE.test(lines[at + 1] ?? '')) {
+      throw new Error(`${location}: a ci mark stands alone. Put it on the line before a \`\`\`sh block.`);
+    }
+    const end = lines.findIndex((line, index) => index > at + 1 && CLOSING_FENCE.test(line));
+    if (end < 0) throw new Error(`${location}: the block after the mark does not end.`);
+    blocks.push(applyMark(location, mark[1], lines.slice(at + 2, end).join('\n')));
+    at = end;
+  }
+  return blocks;
+}
+
+function applyMark(location: string, mark: string, script: string): CommandBlock {
+  const environment: Record<string, string> = {};
+  let small = script;
+  const words = mark.split(/\s+/).filter((word) => word !== '');
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at];
+    const assignment = /^([A-Z][A-Z0-9_]*)=(.*)$/.exec(word);
+    if (assignment !== null) {
+      environment[assignment[1]] = assignment[2];
+    } else if (/^--[a-z][a-z0-9-]*$/.test(word) && at + 1 < words.length) {
+      small = overrideOption(location, small, word, words[++at]);
+    } else {
+      throw new Error(`${location}: '${word}' in a ci mark is neither NAME=value nor '--option value'.`);
+    }
+  }
+  return { location, script: small, environment };
+}
+
+/** Gives every `--option VALUE` or `--option=VALUE` of the script another value. */
+function overrideOption(location: string, script: string, option: string, value: string): string {
+  const pattern = new RegExp(String.raw`(?<=(?:^|\s)${option}(?:=|\s+))[^\s\\]+`, 'gm');
+  if (!pattern.test(script)) {
+    throw new Error(`${location}: the mark sets ${option}, which the block does not use. Correct the mark.`);
+  }
+  return script.replace(pattern, () => value);
+}
