@@ -15,7 +15,12 @@ const read = (path: string): unknown =>
 const lock = z
   .object({ packages: z.record(z.string(), z.object({ hasInstallScript: z.boolean().optional() })) })
   .parse(read('package-lock.json'));
-const manifest = z.object({ allowScripts: z.record(z.string(), z.literal(false)) }).parse(read('package.json'));
+const versions = z.record(z.string(), z.string());
+const manifest = z
+  .object({ allowScripts: z.record(z.string(), z.literal(false)), dependencies: versions, devDependencies: versions })
+  .parse(read('package.json'));
+
+const dependenciesPage = readFileSync(fileURLToPath(new URL('../docs/dependencies.md', import.meta.url)), 'utf8');
 
 const installScripts = ['preinstall', 'install', 'postinstall'];
 
@@ -45,4 +50,14 @@ describe('dependencies', () => {
     const undecided = packages.filter((name) => !(name in manifest.allowScripts));
     expect(undecided, 'review their scripts, then add them to "allowScripts" in package.json').toEqual([]);
   });
+
+  it.each(Object.keys({ ...manifest.dependencies, ...manifest.devDependencies }))(
+    '%s has a row with its licence in docs/dependencies.md',
+    (name) => {
+      const { license } = z.object({ license: z.string() }).parse(read(`node_modules/${name}/package.json`));
+      const row = dependenciesPage.split('\n').find((line) => line.startsWith(`| \`${name}\` |`));
+      expect(row, 'add a row that says what the package is for').toBeDefined();
+      expect(row).toContain(`| ${license.replace(/^\((.*)\)$/, '$1')} |`);
+    },
+  );
 });
