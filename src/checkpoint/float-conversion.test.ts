@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bfloat16FromFloat32, float16FromFloat32, float32FromBfloat16, float32FromFloat16 } from './float-conversion.ts';
+import {
+  bfloat16FromFloat32,
+  float16FromFloat32,
+  float32FromBfloat16,
+  float32FromFloat16,
+} from './float-conversion.ts';
 
 /** Value of a 16-bit pattern by the definition of the format, with no bit tricks in common with the code under test. */
 function valueOf(bits: number, exponentBits: number): number {
@@ -57,7 +62,9 @@ describe.each(formats)('$name', ({ exponentBits, narrow, widen }) => {
   });
 
   it('rounds any float32 to the nearest value, ties to even', () => {
-    const anyFloat32 = fc.integer({ min: 0, max: 0xffffffff }).map((word) => new Float32Array(Uint32Array.of(word).buffer));
+    const anyFloat32 = fc
+      .integer({ min: 0, max: 0xffffffff })
+      .map((word) => new Float32Array(Uint32Array.of(word).buffer));
     fc.assert(
       fc.property(anyFloat32, (one) => {
         fc.pre(!Number.isNaN(one[0]));

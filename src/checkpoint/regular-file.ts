@@ -82,7 +82,10 @@ export async function readInFolder(folder: string, name: string, limit: number):
   const { handle, size } = await openInFolder(folder, name);
   try {
     if (size > limit) {
-      throw new LinnetError('FORMAT', `${resolve(folder, name)} has ${size} bytes, at most ${limit} are expected of such a file`);
+      throw new LinnetError(
+        'FORMAT',
+        `${resolve(folder, name)} has ${size} bytes, at most ${limit} are expected of such a file`,
+      );
     }
     const bytes = Buffer.alloc(size);
     await readExactly(handle, bytes, 0, resolve(folder, name));
@@ -96,13 +99,21 @@ export async function readInFolder(folder: string, name: string, limit: number):
  * Fills `target` from a position of the file.
  * @throws LinnetError `FORMAT` if the file ends before, which means that it shrank after it was checked
  */
-export async function readExactly(handle: FileHandle, target: Uint8Array, position: number, source: string): Promise<void> {
+export async function readExactly(
+  handle: FileHandle,
+  target: Uint8Array,
+  position: number,
+  source: string,
+): Promise<void> {
   let done = 0;
   while (done < target.length) {
     const length = Math.min(TRANSFER_BYTES, target.length - done);
     const { bytesRead } = await handle.read(target, done, length, position + done);
     if (bytesRead === 0) {
-      throw new LinnetError('FORMAT', `${source}: the file ended at byte ${position + done}; it was changed while being read`);
+      throw new LinnetError(
+        'FORMAT',
+        `${source}: the file ended at byte ${position + done}; it was changed while being read`,
+      );
     }
     done += bytesRead;
   }
@@ -122,7 +133,10 @@ async function openChecked(path: string, resolved: boolean): Promise<OpenFile> {
     const stats = await handle.stat();
     if (!stats.isFile()) throw new LinnetError('PATH', `${path} is not a regular file`);
     if (resolved && stats.nlink > 1) {
-      throw new LinnetError('PATH', `${path} has ${stats.nlink} hard links; a model file must have one, replace it by a copy`);
+      throw new LinnetError(
+        'PATH',
+        `${path} has ${stats.nlink} hard links; a model file must have one, replace it by a copy`,
+      );
     }
     return { handle, size: stats.size };
   } catch (error) {

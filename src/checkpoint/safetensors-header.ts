@@ -44,16 +44,25 @@ export interface SafetensorsHeader {
  */
 export function headerLength(prefix: Uint8Array, fileBytes: number, source: string): number {
   if (prefix.length < LENGTH_FIELD_BYTES || fileBytes < LENGTH_FIELD_BYTES) {
-    throw malformed(source, `${fileBytes} bytes are too few for a safetensors file, which starts with an 8-byte length`);
+    throw malformed(
+      source,
+      `${fileBytes} bytes are too few for a safetensors file, which starts with an 8-byte length`,
+    );
   }
   const view = new DataView(prefix.buffer, prefix.byteOffset, LENGTH_FIELD_BYTES);
   const length = view.getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER_BYTES)) {
-    throw malformed(source, `the header claims ${length} bytes, at most ${MAX_HEADER_BYTES} are allowed; is this a safetensors file?`);
+    throw malformed(
+      source,
+      `the header claims ${length} bytes, at most ${MAX_HEADER_BYTES} are allowed; is this a safetensors file?`,
+    );
   }
   const available = fileBytes - LENGTH_FIELD_BYTES;
   if (length > BigInt(available)) {
-    throw malformed(source, `the header claims ${length} bytes, the file has ${available} after the length field; it is truncated`);
+    throw malformed(
+      source,
+      `the header claims ${length} bytes, the file has ${available} after the length field; it is truncated`,
+    );
   }
   return Number(length);
 }
@@ -70,7 +79,8 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, source: string
   if (!text.startsWith('{')) throw malformed(source, 'the header does not start with "{"');
   const header = parseObject(text, source);
   const duplicate = findDuplicateKey(text);
-  if (duplicate !== undefined) throw malformed(source, `the header holds the key ${quoteName(duplicate)} twice in one object`);
+  if (duplicate !== undefined)
+    throw malformed(source, `the header holds the key ${quoteName(duplicate)} twice in one object`);
 
   const tensors = new Map<string, StoredTensor>();
   let metadata: ReadonlyMap<string, string> = new Map();
@@ -87,7 +97,8 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, source: string
  * @throws LinnetError `FORMAT`
  */
 export function checkTensorName(name: string, source: string): string {
-  if (UNSAFE_NAMES.has(name) || name === METADATA_KEY) throw malformed(source, `${quoteName(name)} is not allowed as a tensor name`);
+  if (UNSAFE_NAMES.has(name) || name === METADATA_KEY)
+    throw malformed(source, `${quoteName(name)} is not allowed as a tensor name`);
   if (/\p{Surrogate}/u.test(name)) throw malformed(source, `the tensor name ${quoteName(name)} is not valid Unicode`);
   return name;
 }
@@ -99,7 +110,10 @@ export function checkTensorName(name: string, source: string): string {
  */
 export function tensorBytes(name: string, dtype: StoredDType, shape: readonly number[], source: string): number {
   if (shape.length > MAX_RANK) {
-    throw malformed(source, `tensor ${quoteName(name)} has ${shape.length} dimensions, at most ${MAX_RANK} are supported`);
+    throw malformed(
+      source,
+      `tensor ${quoteName(name)} has ${shape.length} dimensions, at most ${MAX_RANK} are supported`,
+    );
   }
   let bits = bitsOf(dtype);
   for (const dim of shape) {
@@ -112,7 +126,10 @@ export function tensorBytes(name: string, dtype: StoredDType, shape: readonly nu
     }
   }
   if (bits % 8 !== 0) {
-    throw malformed(source, `tensor ${quoteName(name)}: shape [${shape.join(',')}] of ${dtype} is ${bits} bits, not whole bytes`);
+    throw malformed(
+      source,
+      `tensor ${quoteName(name)}: shape [${shape.join(',')}] of ${dtype} is ${bits} bits, not whole bytes`,
+    );
   }
   return bits / 8;
 }
@@ -156,18 +173,30 @@ function parseTensor(name: string, entry: unknown, dataBytes: number, source: st
     throw malformed(source, `${label} must be { "dtype": string, "shape": sizes, "data_offsets": [begin, end] }`);
   }
   if (!isStoredDType(dtype)) {
-    throw malformed(source, `${label} has the unknown dtype ${quoteName(dtype)}; known are ${storedDTypeNames().join(', ')}`);
+    throw malformed(
+      source,
+      `${label} has the unknown dtype ${quoteName(dtype)}; known are ${storedDTypeNames().join(', ')}`,
+    );
   }
   const expected = tensorBytes(name, dtype, shape, source);
   const [begin, end] = offsets;
   if (offsets.length !== 2 || !Number.isSafeInteger(begin) || !Number.isSafeInteger(end) || begin < 0 || end < begin) {
-    throw malformed(source, `${label}: data_offsets [${offsets.slice(0, 4).join(',')}] must be [begin, end] with 0 ≤ begin ≤ end`);
+    throw malformed(
+      source,
+      `${label}: data_offsets [${offsets.slice(0, 4).join(',')}] must be [begin, end] with 0 ≤ begin ≤ end`,
+    );
   }
   if (end > dataBytes) {
-    throw malformed(source, `${label} ends at byte ${end} of the data, which has ${dataBytes} bytes; the file is truncated or damaged`);
+    throw malformed(
+      source,
+      `${label} ends at byte ${end} of the data, which has ${dataBytes} bytes; the file is truncated or damaged`,
+    );
   }
   if (end - begin !== expected) {
-    throw malformed(source, `${label}: ${dtype} [${shape.join(',')}] takes ${expected} bytes, data_offsets [${begin},${end}] hold ${end - begin}`);
+    throw malformed(
+      source,
+      `${label}: ${dtype} [${shape.join(',')}] takes ${expected} bytes, data_offsets [${begin},${end}] hold ${end - begin}`,
+    );
   }
   return { dtype, shape, begin, byteLength: expected };
 }
@@ -179,16 +208,25 @@ function checkCoverage(tensors: ReadonlyMap<string, StoredTensor>, dataBytes: nu
   let previous = 'the header';
   for (const [name, { begin, byteLength }] of ordered) {
     if (begin < covered) {
-      throw malformed(source, `tensor ${quoteName(name)} begins at byte ${begin}, inside ${previous}, which ends at ${covered}`);
+      throw malformed(
+        source,
+        `tensor ${quoteName(name)} begins at byte ${begin}, inside ${previous}, which ends at ${covered}`,
+      );
     }
     if (begin > covered) {
-      throw malformed(source, `bytes ${covered} to ${begin} between ${previous} and tensor ${quoteName(name)} belong to no tensor`);
+      throw malformed(
+        source,
+        `bytes ${covered} to ${begin} between ${previous} and tensor ${quoteName(name)} belong to no tensor`,
+      );
     }
     covered = begin + byteLength;
     previous = `tensor ${quoteName(name)}`;
   }
   if (covered !== dataBytes) {
-    throw malformed(source, `the data has ${dataBytes} bytes, the tensors cover ${covered}; ${dataBytes - covered} bytes follow the last`);
+    throw malformed(
+      source,
+      `the data has ${dataBytes} bytes, the tensors cover ${covered}; ${dataBytes - covered} bytes follow the last`,
+    );
   }
 }
 

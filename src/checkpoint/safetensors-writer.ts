@@ -7,7 +7,13 @@ import { LinnetError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { quoteName } from './name-list.ts';
 import { TRANSFER_BYTES } from './regular-file.ts';
-import { checkTensorName, LENGTH_FIELD_BYTES, MAX_HEADER_BYTES, METADATA_KEY, tensorBytes } from './safetensors-header.ts';
+import {
+  checkTensorName,
+  LENGTH_FIELD_BYTES,
+  MAX_HEADER_BYTES,
+  METADATA_KEY,
+  tensorBytes,
+} from './safetensors-header.ts';
 import type { StoredDType, TensorData } from './stored-dtypes.ts';
 import { bitsOf, storedDType } from './stored-dtypes.ts';
 
@@ -49,7 +55,8 @@ export async function writeSafetensors(
   const names = new Set<string>();
   for await (const entry of entries) {
     checkTensorName(entry.name, path);
-    if (names.has(entry.name)) throw new LinnetError('FORMAT', `${path}: two tensors are named ${quoteName(entry.name)}`);
+    if (names.has(entry.name))
+      throw new LinnetError('FORMAT', `${path}: two tensors are named ${quoteName(entry.name)}`);
     names.add(entry.name);
     placed.push({ ...entry, byteLength: tensorBytes(entry.name, entry.dtype, entry.shape, path) });
   }
@@ -62,7 +69,11 @@ export async function writeSafetensors(
 }
 
 /** Length field and JSON, padded with spaces as the format allows. */
-function encodeHeader(placed: readonly PlacedEntry[], metadata: Readonly<Record<string, string>>, path: string): Uint8Array {
+function encodeHeader(
+  placed: readonly PlacedEntry[],
+  metadata: Readonly<Record<string, string>>,
+  path: string,
+): Uint8Array {
   const members: string[] = [];
   if (Object.keys(metadata).length > 0) members.push(`"${METADATA_KEY}":${JSON.stringify(metadata)}`);
   let begin = 0;
@@ -74,7 +85,10 @@ function encodeHeader(placed: readonly PlacedEntry[], metadata: Readonly<Record<
   const json = Buffer.from(`{${members.join(',')}}`);
   const length = Math.ceil(json.length / ALIGNMENT) * ALIGNMENT;
   if (length > MAX_HEADER_BYTES) {
-    throw new LinnetError('FORMAT', `${path}: the header would take ${length} bytes, at most ${MAX_HEADER_BYTES} are allowed`);
+    throw new LinnetError(
+      'FORMAT',
+      `${path}: the header would take ${length} bytes, at most ${MAX_HEADER_BYTES} are allowed`,
+    );
   }
   const header = Buffer.alloc(LENGTH_FIELD_BYTES + length, ' ');
   header.writeBigUInt64LE(BigInt(length));
@@ -87,7 +101,8 @@ async function writeTensor(handle: FileHandle, entry: PlacedEntry, path: string)
   const data = typeof entry.data === 'function' ? await entry.data() : entry.data;
   const label = `${path}: tensor ${quoteName(name)} (${dtype} [${shape.join(',')}])`;
   const count = (byteLength * 8) / bitsOf(dtype);
-  if (data.length !== count) throw new LinnetError('SHAPE', `${label} takes ${count} elements, ${data.length} were given`);
+  if (data.length !== count)
+    throw new LinnetError('SHAPE', `${label} takes ${count} elements, ${data.length} were given`);
   const { encode } = storedDType(dtype);
   if (encode === undefined) throw new LinnetError('FORMAT', `${label}: writing this type is not supported`);
   for (let start = 0; start < count; start += CONVERSION_ELEMENTS) {

@@ -110,7 +110,10 @@ class Directory implements SafetensorsDirectory {
   protected find(name: string): StoredTensor {
     const stored = this.#tensors.get(name);
     if (stored === undefined) {
-      throw new LinnetError('NOT_FOUND', `${this.source} has no tensor ${quoteName(name)} among its ${this.#tensors.size}`);
+      throw new LinnetError(
+        'NOT_FOUND',
+        `${this.source} has no tensor ${quoteName(name)} among its ${this.#tensors.size}`,
+      );
     }
     return stored;
   }
@@ -132,7 +135,10 @@ class Directory implements SafetensorsDirectory {
   protected decodeFloat32(name: string, { dtype, shape }: StoredTensor, bytes: ArrayBuffer): Tensor<'float32'> {
     const { toFloat32 } = storedDType(dtype);
     if (toFloat32 === undefined) {
-      throw new LinnetError('FORMAT', `${this.source}: tensor ${quoteName(name)} is ${dtype}, expected F32, F16, BF16 or F64`);
+      throw new LinnetError(
+        'FORMAT',
+        `${this.source}: tensor ${quoteName(name)} is ${dtype}, expected F32, F16, BF16 or F64`,
+      );
     }
     return tensor('float32', shape, toFloat32(bytes));
   }
