@@ -1,0 +1,107 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { formatBytes } from './quantities.ts';
+import { displayWidth, makeTable, markdownTable, textTable } from './table.ts';
+import type { Column } from './table.ts';
+
+interface Result {
+  readonly mixer: string;
+  readonly perplexity: number | undefined;
+  readonly bytes: number;
+}
+
+const columns: readonly Column<Result>[] = [
+  { header: 'mixer', value: (row) => row.mixer },
+  { header: 'perplexity', value: (row) => row.perplexity, format: (value) => value.toFixed(2) },
+  { header: 'state', unit: 'per session', value: (row) => row.bytes, format: formatBytes },
+];
+const table = makeTable(columns, [
+  { mixer: 'augmented', perplexity: 7.5, bytes: 2048 },
+  { mixer: 'local', perplexity: undefined, bytes: 10 },
+]);
+
+describe('makeTable', () => {
+  it('prints cells, puts units into headings and aligns by content', () => {
+    expect(table).toEqual({
+      headers: ['mixer', 'perplexity', 'state (per session)'],
+      alignments: ['left', 'right', 'right'],
+      rows: [
+        ['augmented', '7.50', '2.00 KiB'],
+        ['local', '–', '10 B'],
+      ],
+    });
+  });
+
+  it('prints booleans and unformatted numbers', () => {
+    const { rows } = makeTable(
+      [
+        { header: 'a', value: (row: [boolean, number]) => row[0] },
+        { header: 'b', value: (row) => row[1] },
+      ],
+      [[true, 1 / 3]],
+    );
+    expect(rows).toEqual([['yes', '0.3333']]);
+  });
+
+  it('refuses a table without columns', () => {
+    expect(() => makeTable([], [1])).toThrow(/at least one/);
+  });
+});
+
+describe('textTable', () => {
+  it('lines columns up', () => {
+    expect(textTable(table)).toBe(
+      [
+        'mixer      perplexity  state (per session)',
+        '─────────  ──────────  ───────────────────',
+        'augmented        7.50             2.00 KiB',
+        'local               –                 10 B',
+      ].join('\n'),
+    );
+  });
+
+  it('prints headings alone for no rows', () => {
+    expect(textTable(makeTable(columns, [])).split('\n')).toHaveLength(2);
+  });
+
+  it('keeps every row on its line and in its column, whatever the text', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.string({ unit: 'binary' }), fc.string())), (rows) => {
+        const text = textTable(
+          makeTable(
+            [
+              { header: 'a', value: (row: [string, string]) => row[0] },
+              { header: 'b', value: (row) => row[1] },
+            ],
+            rows,
+          ),
+        );
+        expect(text.split('\n')).toHaveLength(rows.length + 2);
+        expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+      }),
+      { seed: 2 },
+    );
+  });
+
+  it('counts wide characters twice and marks not at all', () => {
+    expect(['abc', '日本', 'e\u0301x', '😀', '', '\u200b'].map(displayWidth)).toEqual([3, 4, 2, 2, 0, 0]);
+  });
+});
+
+describe('markdownTable', () => {
+  it('writes alignment and rows', () => {
+    expect(markdownTable(table)).toBe(
+      [
+        '| mixer | perplexity | state (per session) |',
+        '| --- | ---: | ---: |',
+        '| augmented | 7.50 | 2.00 KiB |',
+        '| local | – | 10 B |',
+      ].join('\n'),
+    );
+  });
+
+  it('lets no text out of its cell', () => {
+    const hostile = makeTable([{ header: 'text', value: (row: string) => row }], ['a|b\n| c | *d* <script> \\| `x`']);
+    expect(markdownTable(hostile).split('\n')[2]).toBe('| a\\|b \\| c \\| \\*d\\* &lt;script> \\\\\\| \\`x\\` |');
+  });
+});

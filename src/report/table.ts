@@ -1,0 +1,116 @@
+/** Tables: rows of any type through typed columns, printed as plain text, Markdown or (in html.ts) HTML. */
+import { LinnetError } from '../errors.ts';
+import { formatNumber } from './quantities.ts';
+
+/** What a cell may hold before it is printed; undefined and null print as a dash. */
+export type CellValue = string | number | boolean | null | undefined;
+
+/** One column: its heading and how a row's cell is found and printed. */
+export interface Column<Row> {
+  readonly header: string;
+  /** Unit of the whole column, put into the heading: `time (ms)`. */
+  readonly unit?: string;
+  readonly value: (row: Row) => CellValue;
+  /** Spelling of numbers. Default: four significant digits. */
+  readonly format?: (value: number) => string;
+  /** Default: numbers to the right, anything else to the left, judged by the first cell that holds something. */
+  readonly align?: Alignment;
+}
+
+export type Alignment = 'left' | 'right';
+
+/** A table ready to print: every cell is text. All rows have as many cells as there are headers. */
+export interface Table {
+  readonly headers: readonly string[];
+  readonly alignments: readonly Alignment[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+const ABSENT = '–';
+
+/**
+ * Reads the cells of all rows.
+ * @throws LinnetError INPUT without a column
+ */
+export function makeTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Table {
+  if (columns.length === 0) throw new LinnetError('INPUT', 'a table was asked for without columns; name at least one');
+  const values = rows.map((row) => columns.map((column) => column.value(row)));
+  return {
+    headers: columns.map(({ header, unit }) => (unit === undefined ? header : `${header} (${unit})`)),
+    alignments: columns.map(({ align }, at) => align ?? alignmentOf(values.map((cells) => cells[at]))),
+    rows: values.map((cells) => cells.map((value, at) => printCell(value, columns[at].format ?? formatNumber))),
+  };
+}
+
+function alignmentOf(cells: readonly CellValue[]): Alignment {
+  const first = cells.find((cell) => cell !== undefined && cell !== null);
+  return typeof first === 'number' ? 'right' : 'left';
+}
+
+function printCell(value: CellValue, format: (value: number) => string): string {
+  if (value === undefined || value === null) return ABSENT;
+  if (typeof value === 'number') return format(value);
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  return value;
+}
+
+/**
+ * Columns in a terminal: code points of the text, with East Asian wide characters and emoji counted twice and
+ * combining marks not at all. Exact enough to line up model names and generated text.
+ */
+export function displayWidth(text: string): number {
+  let width = 0;
+  for (const character of text.normalize('NFC')) {
+    if (/\p{Mark}|\p{Default_Ignorable_Code_Point}/u.test(character)) continue;
+    width +=
+      /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u.test(
+        character,
+      )
+        ? 2
+        : 1;
+  }
+  return width;
+}
+
+function pad(text: string, width: number, alignment: Alignment): string {
+  const space = ' '.repeat(Math.max(0, width - displayWidth(text)));
+  return alignment === 'right' ? space + text : text + space;
+}
+
+/** Line breaks, tabs and control characters (colours, cursor moves) would tear a line apart: show them instead. */
+function onOneLine(text: string): string {
+  return text.replace(/\p{Cc}/gu, (character) =>
+    character === '\n' ? '⏎' : character === '\t' ? ' ' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}
+
+/** Plain text for a terminal, columns two spaces apart, a rule under the headings. No newline at the end. */
+export function textTable(table: Table): string {
+  const lines = [table.headers, ...table.rows].map((cells) => cells.map(onOneLine));
+  const widths = table.headers.map((_, at) => Math.max(...lines.map((cells) => displayWidth(cells[at]))));
+  const [head, ...body] = lines.map((cells) =>
+    cells
+      .map((cell, at) => pad(cell, widths[at], table.alignments[at]))
+      .join('  ')
+      .trimEnd(),
+  );
+  return [head, widths.map((width) => '─'.repeat(width)).join('  '), ...body].join('\n');
+}
+
+/** A Markdown table as GitHub reads it. Cells are escaped: no text can break out of its cell. */
+export function markdownTable(table: Table): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  return [
+    line(table.headers.map(escapeMarkdown)),
+    line(table.alignments.map((alignment) => (alignment === 'right' ? '---:' : '---'))),
+    ...table.rows.map((cells) => line(cells.map(escapeMarkdown))),
+  ].join('\n');
+}
+
+function escapeMarkdown(text: string): string {
+  return text
+    .replace(/\p{Cc}+/gu, ' ')
+    .replace(/[\\`*_[\]|~]/g, '\\$&')
+    .replace(/&/g, '&amp;')
+    .replace(/</g, '&lt;');
+}
