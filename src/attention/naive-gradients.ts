@@ -1,0 +1,130 @@
+/**
+ * Gradients of the oracle in `naive.ts`, again as loops, each line the derivative of one line there, in reverse order.
+ */
+import { LinnetError } from '../errors.ts';
+import type { MixerConfig } from './mixer.ts';
+import type { NaiveInput, NaiveProblem } from './naive.ts';
+import { naiveProblem, naiveRow, rowOf } from './naive.ts';
+import type { RowKernel } from './naive-rows.ts';
+import { addScaled, dot, globalRowKernel, localRowKernels, softUnit, unit } from './naive-rows.ts';
+
+/** Gradients of Σ out·dout. A parameter that the configuration does not have is null. */
+export interface NaiveGradients {
+  /** [H,n,d] */
+  readonly q: Float64Array;
+  /** [Hkv,n,d], summed over the query heads that share a key-value head. */
+  readonly k: Float64Array;
+  /** [Hkv,n,e], likewise. */
+  readonly v: Float64Array;
+  alpha: number | null;
+  lambda: number | null;
+  /** [H,K]; the masked taps, which read the future, have gradient 0. */
+  readonly taps: Float64Array | null;
+}
+
+/**
+ * Gradients of the sum of `naiveMixer(config, input)` times `dout`.
+ * @param dout [H,n,e]
+ * @throws LinnetError `SHAPE` or `INPUT`, as `naiveMixer` does.
+ */
+export function naiveGradients(config: MixerConfig, input: NaiveInput, dout: Float64Array): NaiveGradients {
+  const problem = naiveProblem(config, input);
+  const { heads, length } = input.dims;
+  const expected = heads * length * problem.valueDim;
+  if (dout.length !== expected) {
+    throw new LinnetError('SHAPE', `dout must hold [H,n,e] = ${expected} numbers, got ${dout.length}`);
+  }
+  const { local, global, convolution } = problem.config;
+  const gradients: NaiveGradients = {
+    q: new Float64Array(input.q.length),
+    k: new Float64Array(input.k.length),
+    v: new Float64Array(input.v.length),
+    alpha: global?.scale === 'learned' ? 0 : null,
+    lambda: local?.scale === 'learned' ? 0 : null,
+    taps: convolution === null ? null : new Float64Array(heads * convolution.kernel),
+  };
+  for (let head = 0; head < heads; head++) {
+    for (let position = 0; position < length; position++) {
+      addRowGradient(problem, head, position, rowOf(dout, head, position, length, problem.valueDim), gradients);
+    }
+  }
+  return gradients;
+}
+
+/** Adds the gradients that flow through one output row. */
+function addRowGradient(
+  problem: NaiveProblem,
+  head: number,
+  position: number,
+  dOut: Float64Array,
+  gradients: NaiveGradients,
+): void {
+  const { config, alpha, lambda, valueDim } = problem;
+  const { v, taps } = problem.input;
+  const { length } = problem.input.dims;
+  const kvHead = problem.keyValueHead(head);
+  const past = problem.past[position];
+  const row = naiveRow(problem, head, position);
+  const value = (j: number): Float64Array => rowOf(v, kvHead, j, length, valueDim);
+  const dValue = (j: number): Float64Array => rowOf(gradients.v, kvHead, j, length, valueDim);
+
+  // out += w[tap]·v
+  if (config.convolution !== null && taps !== undefined && gradients.taps !== null) {
+    for (const read of past.taps) {
+      const tap = head * config.convolution.kernel + read.tap;
+      gradients.taps[tap] += dot(dOut, value(read.position));
+      addScaled(dValue(read.position), taps[tap], dOut);
+    }
+  }
+  // out = unit(castled), castled = ½·v + attention/π
+  let dAttention = dOut;
+  if (row.castled !== null) {
+    const dCastled = unit.gradient(row.castled, dOut);
+    addScaled(dValue(position), 0.5, dCastled);
+    dAttention = dCastled.map((x) => x / Math.PI);
+  }
+  // attention = softUnit(sum)
+  const dSum = config.normalize === 'together' ? softUnit.gradient(row.sum, dAttention) : dAttention;
+  // sum = λ·local + α·scaledGlobal
+  if (gradients.lambda !== null) gradients.lambda += dot(dSum, row.local);
+  if (gradients.alpha !== null) gradients.alpha += dot(dSum, row.scaledGlobal);
+  if (config.local !== null) {
+    const dLocal = dSum.map((x) => lambda * x);
+    const kernel = localRowKernels[config.local.kernel];
+    addBranchGradient(problem, head, position, kernel, past.same, row.localWeights, dLocal, gradients);
+  }
+  if (config.global !== null) {
+    const dScaled = dSum.map((x) => alpha * x);
+    // scaledGlobal = softUnit(global)
+    const dGlobal = config.normalize === 'global' ? softUnit.gradient(row.global, dScaled) : dScaled;
+    addBranchGradient(problem, head, position, globalRowKernel, past.earlier, row.globalWeights, dGlobal, gradients);
+  }
+}
+
+/** branch = Σ_j weights(q, k)_j·v_j over `positions`. */
+function addBranchGradient(
+  problem: NaiveProblem,
+  head: number,
+  position: number,
+  kernel: RowKernel,
+  positions: readonly number[],
+  weights: Float64Array,
+  dBranch: Float64Array,
+  gradients: NaiveGradients,
+): void {
+  const { q, k, v } = problem.input;
+  const { length, headDim } = problem.input.dims;
+  const kvHead = problem.keyValueHead(head);
+  const dWeights = new Float64Array(positions.length);
+  for (const [j, at] of positions.entries()) {
+    dWeights[j] = dot(dBranch, rowOf(v, kvHead, at, length, problem.valueDim));
+    addScaled(rowOf(gradients.v, kvHead, at, length, problem.valueDim), weights[j], dBranch);
+  }
+  kernel.addGradient(
+    rowOf(q, head, position, length, headDim),
+    positions.map((at) => rowOf(k, kvHead, at, length, headDim)),
+    dWeights,
+    rowOf(gradients.q, head, position, length, headDim),
+    positions.map((at) => rowOf(gradients.k, kvHead, at, length, headDim)),
+  );
+}
