@@ -152,6 +152,11 @@ export class Graph {
     return this.#value(tensor, { kind: 'constant', tensor });
   }
 
+  /** A constant that several parts of a graph ask for under one key; made at the first request. */
+  sharedConstant(key: string, make: () => Tensor): Value {
+    return this.#once(`constant ${key}`, () => [this.constant(make())])[0];
+  }
+
   /** A float32 scalar constant. Equal scalars are one value. */
   scalar(value: number): Value {
     return this.#once(`scalar ${Object.is(value, -0) ? '-0' : value}`, () => [

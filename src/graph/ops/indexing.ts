@@ -1,0 +1,116 @@
+/** Reading and adding by index: gather (embedding), gatherElements, scatterAdd. */
+import { defineOp, only, type Value } from '../graph.ts';
+import { type Dim, formatShape, multiplyDims, normalizeAxis, sameShape, shapeError, staticShape } from '../shape.ts';
+import { tensor } from '../tensor.ts';
+import { broadcastTo } from './reduce.ts';
+import { reshape } from './layout.ts';
+
+function requireIndices(op: string, indices: Value): void {
+  if (indices.dtype !== 'int32' && indices.dtype !== 'int64') {
+    throw shapeError(op, `indices must be int32 or int64, got ${indices}`);
+  }
+}
+
+export const gatherOp = defineOp<{ readonly axis: number }>({
+  name: 'gather',
+  infer([x, indices], { axis }) {
+    requireIndices('gather', indices);
+    return [{ dtype: x.dtype, shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)] }];
+  },
+  lower(emitter, node, { axis }) {
+    emitter.emit(
+      'Gather',
+      node.inputs.map((input) => emitter.name(input)),
+      [emitter.name(node.outputs[0])],
+      {
+        axis: { int: axis },
+      },
+    );
+  },
+  gradient(node, [dy], { axis }) {
+    if (dy === undefined) return [];
+    const [x, indices] = node.inputs;
+    const sizes = staticShape(x.shape);
+    if (axis !== 0 || sizes === undefined) {
+      throw shapeError('gather', `the gradient needs axis 0 and a static shape, got axis ${axis} of ${x}`);
+    }
+    // Rows of dy are added to the rows they came from, in whatever order: indices may repeat.
+    const count = multiplyDims(...indices.shape);
+    const inner = sizes.slice(1);
+    const rows = reshape(indices, [count, ...inner.map((): Dim => 1)]);
+    const empty = x.graph.constant(tensor('float32', sizes, new Float32Array(sizes.reduce((a, b) => a * b, 1))));
+    return [scatterAdd(empty, broadcastTo(rows, [count, ...inner]), reshape(dy, [count, ...inner]), 0)];
+  },
+});
+
+/**
+ * Slices of x by index: x [..., N, ...] and indices of any shape give [..., ...indices.shape, ...].
+ * With axis 0 and a weight [V, D] this is an embedding. The runtime fails on indices outside [−N, N).
+ */
+export function gather(x: Value, indices: Value, axis = 0): Value {
+  return only(gatherOp.apply([x, indices], { axis: normalizeAxis('gather', axis, x.rank) }));
+}
+
+export const gatherElementsOp = defineOp<{ readonly axis: number }>({
+  name: 'gatherElements',
+  infer([x, indices], { axis }) {
+    requireIndices('gatherElements', indices);
+    const fits = indices.rank === x.rank && x.shape.every((dim, i) => i === axis || dim === indices.shape[i]);
+    if (!fits) throw shapeError('gatherElements', `indices ${indices} do not fit ${x} along axis ${axis}`);
+    return [{ dtype: x.dtype, shape: indices.shape }];
+  },
+  lower(emitter, node, { axis }) {
+    emitter.emit(
+      'GatherElements',
+      node.inputs.map((input) => emitter.name(input)),
+      [emitter.name(node.outputs[0])],
+      {
+        axis: { int: axis },
+      },
+    );
+  },
+  gradient(node, [dy], { axis }) {
+    if (dy === undefined) return [];
+    const [x, indices] = node.inputs;
+    const sizes = staticShape(x.shape);
+    if (sizes === undefined) throw shapeError('gatherElements', `the gradient needs a static shape, got ${x}`);
+    const empty = x.graph.constant(tensor('float32', sizes, new Float32Array(sizes.reduce((a, b) => a * b, 1))));
+    return [scatterAdd(empty, indices, dy, axis)];
+  },
+});
+
+/** y[i, j] = x[i, indices[i, j]] for the last axis, and likewise for others. Indices have x's rank. */
+export function gatherElements(x: Value, indices: Value, axis: number): Value {
+  return only(gatherElementsOp.apply([x, indices], { axis: normalizeAxis('gatherElements', axis, x.rank) }));
+}
+
+export const scatterAddOp = defineOp<{ readonly axis: number }>({
+  name: 'scatterAdd',
+  infer([x, indices, updates]) {
+    requireIndices('scatterAdd', indices);
+    if (!sameShape(indices.shape, updates.shape) || indices.rank !== x.rank) {
+      throw shapeError(
+        'scatterAdd',
+        `indices ${indices}, updates ${updates} and ${x} do not fit: ${formatShape(x.shape)}`,
+      );
+    }
+    return [{ dtype: x.dtype, shape: x.shape }];
+  },
+  // ScatterElements, never ScatterND: with repeated indices and two threads ScatterND loses updates.
+  lower(emitter, node, { axis }) {
+    const inputs = node.inputs.map((input) => emitter.name(input));
+    emitter.emit('ScatterElements', inputs, [emitter.name(node.outputs[0])], {
+      axis: { int: axis },
+      reduction: { string: 'add' },
+    });
+  },
+  gradient(node, [dy], { axis }) {
+    if (dy === undefined) return [];
+    return [dy, undefined, gatherElements(dy, node.inputs[1], axis)];
+  },
+});
+
+/** x with updates added at indices along an axis; repeated indices add up. */
+export function scatterAdd(x: Value, indices: Value, updates: Value, axis: number): Value {
+  return only(scatterAddOp.apply([x, indices, updates], { axis: normalizeAxis('scatterAdd', axis, x.rank) }));
+}

@@ -1,0 +1,40 @@
+/** A model over whole sequences: training, perplexity, prefill measurements. */
+import { mixParallel, type MixerParameterValues } from '../attention/parallel.ts';
+import { mixerParameters } from '../attention/mixer.ts';
+import type { Graph, Value } from '../graph/graph.ts';
+import type { ParameterSource } from '../nn/parameters.ts';
+import { RotaryTables } from '../nn/rotary-positions.ts';
+import type { CausalModel, PositionValues } from './model.ts';
+
+/**
+ * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every
+ * row; shorter sequences are padded at the end, which does not disturb them.
+ */
+export function parallelHidden(model: CausalModel, source: ParameterSource, tokens: Value): Value {
+  const [batch, length] = tokens.shape.map(Number);
+  const positions = constantPositions(model, source.graph, batch, length);
+  return model.trunk(source, tokens, positions, (layer, projected) =>
+    mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer)),
+  );
+}
+
+/** Tokens int32 [B,n] → logits [B,n,V]. */
+export function parallelLogits(model: CausalModel, source: ParameterSource, tokens: Value): Value {
+  return model.head(source, parallelHidden(model, source, tokens));
+}
+
+/** The learned parameters of a layer's mixer, by name. */
+export function mixerParameterValues(model: CausalModel, source: ParameterSource, layer: number): MixerParameterValues {
+  const prefix = model.attentionPrefix(layer);
+  const values: Partial<Record<keyof MixerParameterValues, Value>> = {};
+  for (const { name, shape } of mixerParameters(model.mixers[layer], model.sizes)) {
+    values[name] = source.parameter(`${prefix}.${name}`, shape);
+  }
+  return values;
+}
+
+function constantPositions(model: CausalModel, graph: Graph, batch: number, length: number): PositionValues {
+  const positions = Int32Array.from({ length: batch * length }, (_, i) => i % length);
+  const { cos, sin } = new RotaryTables(model.rotary).at(positions, batch, length);
+  return { cos: graph.constant(cos), sin: graph.constant(sin) };
+}

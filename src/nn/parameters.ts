@@ -1,0 +1,68 @@
+/** Where a model's parameters come from: graph inputs while training, weights of the compiled model otherwise. */
+import { LinnetError } from '../errors.ts';
+import type { Graph, Value } from '../graph/graph.ts';
+import { formatShape, sameShape } from '../graph/shape.ts';
+import type { Tensor } from '../graph/tensor.ts';
+
+/** Names and shapes of a model's parameters, in the order of the model. Names are those of the checkpoint. */
+export type ParameterShapes = ReadonlyMap<string, readonly number[]>;
+
+/** Gives a model its parameters. A parameter asked for twice is one value. */
+export interface ParameterSource {
+  readonly graph: Graph;
+  /** @throws LinnetError `TENSOR` if there is no such parameter, or it has another shape. */
+  parameter(name: string, shape: readonly number[]): Value;
+}
+
+/** Parameters as float32 inputs: what training differentiates and updates. */
+export class InputParameters implements ParameterSource {
+  readonly graph: Graph;
+  readonly values = new Map<string, Value>();
+
+  constructor(graph: Graph) {
+    this.graph = graph;
+  }
+
+  parameter(name: string, shape: readonly number[]): Value {
+    const known = this.values.get(name);
+    if (known !== undefined) return checked(name, known, shape);
+    const value = this.graph.input(name, 'float32', shape);
+    this.values.set(name, value);
+    return value;
+  }
+}
+
+/** Parameters as weights of the compiled model: constant, so that the runtime packs them once. */
+export class WeightParameters implements ParameterSource {
+  readonly graph: Graph;
+  readonly #tensors: ReadonlyMap<string, Tensor>;
+  readonly #values = new Map<string, Value>();
+
+  constructor(graph: Graph, tensors: ReadonlyMap<string, Tensor>) {
+    this.graph = graph;
+    this.#tensors = tensors;
+  }
+
+  parameter(name: string, shape: readonly number[]): Value {
+    const known = this.#values.get(name);
+    if (known !== undefined) return checked(name, known, shape);
+    const tensor = this.#tensors.get(name);
+    if (tensor === undefined) throw new LinnetError('TENSOR', `parameter "${name}" ${formatShape(shape)} is missing`);
+    const value = checked(name, this.graph.weight(name, tensor), shape);
+    this.#values.set(name, value);
+    return value;
+  }
+}
+
+function checked(name: string, value: Value, shape: readonly number[]): Value {
+  if (sameShape(value.shape, shape)) return value;
+  throw new LinnetError('TENSOR', `parameter "${name}" is ${value}, the model needs ${formatShape(shape)}`);
+}
+
+/** The source with all names prefixed: `scoped(source, 'model.layers.0')` asks for "model.layers.0.…". */
+export function scoped(source: ParameterSource, prefix: string): ParameterSource {
+  return {
+    graph: source.graph,
+    parameter: (name, shape) => source.parameter(`${prefix}.${name}`, shape),
+  };
+}

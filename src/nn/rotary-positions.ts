@@ -1,0 +1,74 @@
+/** Angles of rotary position embedding, computed on the host: a step needs a handful, at any position. */
+import { LinnetError } from '../errors.ts';
+import { type Tensor, tensor } from '../graph/tensor.ts';
+
+/** How positions beyond the trained length are mapped. */
+export type RotaryScaling =
+  /** Positions divided by a factor (position interpolation, as in LongLoRA). */
+  | { readonly type: 'linear'; readonly factor: number }
+  /** Low frequencies divided by a factor, high ones kept, a ramp between (LLaMA 3.1). */
+  | {
+      readonly type: 'llama3';
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly originalLength: number;
+    };
+
+export interface RotaryConfig {
+  /** D: features per head; pair i turns by position · base^(−2i/D). */
+  readonly width: number;
+  /** The base of the frequencies, 10000 in LLaMA 2. */
+  readonly base: number;
+  readonly scaling?: RotaryScaling;
+}
+
+/**
+ * Frequencies [D/2] in radians per position, rounded to float32 as the reference implementations have them, so that
+ * angles at large positions agree with theirs.
+ */
+export function rotaryFrequencies(config: RotaryConfig): Float64Array {
+  const { width, base, scaling } = config;
+  if (width % 2 !== 0) throw new LinnetError('CONFIG', `rotary embedding needs an even head width, got ${width}`);
+  const frequencies = Float64Array.from({ length: width / 2 }, (_, i) => Math.fround(1 / base ** ((2 * i) / width)));
+  if (scaling?.type !== 'llama3') return frequencies;
+  const longest = scaling.originalLength / scaling.lowFrequencyFactor;
+  const shortest = scaling.originalLength / scaling.highFrequencyFactor;
+  return frequencies.map((frequency) => {
+    const wavelength = (2 * Math.PI) / frequency;
+    if (wavelength < shortest) return frequency;
+    if (wavelength > longest) return frequency / scaling.factor;
+    const ramp =
+      (scaling.originalLength / wavelength - scaling.lowFrequencyFactor) /
+      (scaling.highFrequencyFactor - scaling.lowFrequencyFactor);
+    return ((1 - ramp) * frequency) / scaling.factor + ramp * frequency;
+  });
+}
+
+/** Makes the cos and sin tables [B,T,D/2] of given positions. */
+export class RotaryTables {
+  readonly #frequencies: Float64Array;
+  readonly #divisor: number;
+
+  constructor(config: RotaryConfig) {
+    this.#frequencies = rotaryFrequencies(config);
+    this.#divisor = config.scaling?.type === 'linear' ? config.scaling.factor : 1;
+  }
+
+  /** @param positions B·T positions in row-major order */
+  at(positions: ArrayLike<number>, batch: number, length: number): { cos: Tensor; sin: Tensor } {
+    const half = this.#frequencies.length;
+    const cos = new Float32Array(batch * length * half);
+    const sin = new Float32Array(batch * length * half);
+    for (let row = 0; row < batch * length; row++) {
+      const position = positions[row] / this.#divisor;
+      for (let i = 0; i < half; i++) {
+        const angle = Math.fround(position * this.#frequencies[i]);
+        cos[row * half + i] = Math.cos(angle);
+        sin[row * half + i] = Math.sin(angle);
+      }
+    }
+    const shape = [batch, length, half];
+    return { cos: tensor('float32', shape, cos), sin: tensor('float32', shape, sin) };
+  }
+}
