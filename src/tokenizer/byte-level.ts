@@ -1,0 +1,100 @@
+/**
+ * The byte-level alphabet of GPT-2 and tokenizers written in it. Every byte has a printable character, so that a
+ * vocabulary of byte strings can be kept in JSON and no text is ever unknown.
+ */
+
+/** A tokenizer as the two files Hugging Face libraries read. */
+export interface TokenizerFiles {
+  /** Contents of `tokenizer.json`. */
+  readonly tokenizerJson: Record<string, unknown>;
+  /** Contents of `tokenizer_config.json`. */
+  readonly tokenizerConfigJson: Record<string, unknown>;
+}
+
+/** BOS, EOS, then any further special tokens. */
+export type SpecialTokens = readonly [bos: string, eos: string, ...others: string[]];
+
+/** Special tokens, named as LLaMA names them. */
+export const defaultSpecialTokens: SpecialTokens = ['<s>', '</s>'];
+
+/**
+ * The character that stands for each byte. Bytes that print in Latin-1 stand for themselves; the 68 others (controls,
+ * space, no-break space, soft hyphen) take the code points from 256 on, in order of the byte.
+ */
+export function byteCharacters(): string[] {
+  let next = 256;
+  return Array.from({ length: 256 }, (_, byte) => {
+    const prints = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
+    return String.fromCharCode(prints ? byte : next++);
+  });
+}
+
+/**
+ * The split of GPT-2: contractions, then words, numbers and runs of other characters with at most one space before
+ * them, then white space (all but its last character where a word follows, so that words keep their space).
+ */
+export const byteLevelSplit = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+
+/** What a byte-level BPE tokenizer consists of. */
+export interface ByteLevelBpe {
+  /** Tokens in order of their ids, special tokens included. */
+  readonly tokens: readonly string[];
+  /** Pairs of tokens to merge, the most urgent first. */
+  readonly merges: readonly (readonly [string, string])[];
+  /** Which of the tokens are special. */
+  readonly specialTokens: SpecialTokens;
+  /** Whether text is cut by `byteLevelSplit` before merging. */
+  readonly split: boolean;
+}
+
+/** The Hugging Face files of a byte-level BPE tokenizer. As LLaMA's, it starts every text with BOS by default. */
+export function byteLevelFiles({ tokens, merges, specialTokens, split }: ByteLevelBpe): TokenizerFiles {
+  const ids = new Map(tokens.map((token, id) => [token, id]));
+  const [bos, eos] = specialTokens;
+  const bosItem = { SpecialToken: { id: bos, type_id: 0 } };
+  const textItem = { Sequence: { id: 'A', type_id: 0 } };
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: split };
+  return {
+    tokenizerJson: {
+      version: '1.0',
+      truncation: null,
+      padding: null,
+      added_tokens: specialTokens.map((content) => ({
+        id: ids.get(content),
+        content,
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        special: true,
+      })),
+      normalizer: null,
+      pre_tokenizer: byteLevel,
+      post_processor: {
+        type: 'TemplateProcessing',
+        single: [bosItem, textItem],
+        pair: [bosItem, textItem, { Sequence: { id: 'B', type_id: 1 } }],
+        special_tokens: { [bos]: { id: bos, ids: [ids.get(bos)], tokens: [bos] } },
+      },
+      decoder: byteLevel,
+      model: {
+        type: 'BPE',
+        dropout: null,
+        unk_token: null,
+        continuing_subword_prefix: null,
+        end_of_word_suffix: null,
+        fuse_unk: false,
+        byte_fallback: false,
+        ignore_merges: false,
+        vocab: Object.fromEntries(ids),
+        merges: merges.map((pair) => [...pair]),
+      },
+    },
+    tokenizerConfigJson: {
+      tokenizer_class: 'PreTrainedTokenizerFast',
+      bos_token: bos,
+      eos_token: eos,
+      clean_up_tokenization_spaces: false,
+    },
+  };
+}

@@ -1,0 +1,241 @@
+/**
+ * A tokenizer in Hugging Face format, run by `@huggingface/tokenizers`.
+ *
+ * The library looks for added tokens in every text it encodes, special ones included, so that a user who writes
+ * `</s>` would get the control token. It has no switch against that. Here the special tokens are therefore taken out
+ * of `added_tokens` and renamed, in the vocabulary, to names that no well-formed text can contain: a lone surrogate
+ * comes first. That holds for every model type (BPE with `ignore_merges`, Unigram and WordPiece would otherwise still
+ * find them as words). Their ids are kept on our side.
+ */
+import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
+import { LinnetError } from '../errors.ts';
+import { isJsonObject } from './json-file.ts';
+import { checkTokenId } from './token-id.ts';
+import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
+
+/** The parsed files a Hugging Face tokenizer consists of. */
+export interface HuggingFaceTokenizerFiles {
+  /** `tokenizer.json`. */
+  readonly tokenizerJson: Readonly<Record<string, unknown>>;
+  /** `tokenizer_config.json`: names the special tokens. */
+  readonly tokenizerConfigJson?: Readonly<Record<string, unknown>>;
+  /** `config.json` of the model: `bos_token_id` and the like, used where tokenizer_config.json says nothing. */
+  readonly modelConfigJson?: Readonly<Record<string, unknown>>;
+  /** What error messages call the tokenizer, usually a path. Default `tokenizer.json`. */
+  readonly origin?: string;
+}
+
+/** Ids beyond this would make a sparse table of the vocabulary; no tokenizer has 16 million tokens. */
+const maximumTokenId = (1 << 24) - 1;
+
+/** Cannot occur in well-formed text, which is all that is given to the library. */
+const maskPrefix = '\ud800';
+
+/** Keys of tokenizer_config.json that name one special token each. */
+const specialTokenKeys = [
+  'bos_token',
+  'eos_token',
+  'pad_token',
+  'unk_token',
+  'cls_token',
+  'sep_token',
+  'mask_token',
+] as const;
+
+/**
+ * A tokenizer from parsed Hugging Face files.
+ * @throws LinnetError `FORMAT` if the files are malformed or describe a component the library does not know.
+ */
+export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenizer {
+  const origin = files.origin ?? 'tokenizer.json';
+  const { tokenizerJson, tokenizerConfigJson = {}, modelConfigJson = {} } = files;
+  const model = tokenizerJson.model;
+  if (!isJsonObject(model)) throw new LinnetError('FORMAT', `${origin} has no object "model"`);
+  const added = addedTokens(tokenizerJson.added_tokens, origin);
+  const ids = tokenIds(model.vocab, origin);
+  for (const token of added) ids.set(token.content, token.id);
+  let vocabularySize = 0;
+  for (const id of ids.values()) vocabularySize = Math.max(vocabularySize, id + 1);
+
+  const named = new Map<string, number>();
+  for (const key of specialTokenKeys) {
+    const id = ids.get(tokenName(tokenizerConfigJson[key]) ?? '');
+    if (id !== undefined) named.set(key, id);
+  }
+  /** An id by its name in tokenizer_config.json, else from config.json. A name of `null` says: there is none. */
+  const roleId = (role: 'bos' | 'eos' | 'pad'): number | undefined => {
+    const key = `${role}_token`;
+    if (tokenizerConfigJson[key] === null) return undefined;
+    return named.get(key) ?? configuredId(modelConfigJson[`${key}_id`], vocabularySize);
+  };
+  const bosId = roleId('bos');
+  const eosId = roleId('eos');
+  const padId = roleId('pad');
+
+  const specialIds = new Set(named.values());
+  for (const token of added) if (token.special) specialIds.add(token.id);
+  for (const id of [bosId, eosId, padId]) if (id !== undefined) specialIds.add(id);
+  const masked = new Set<string>();
+  for (const [content, id] of ids) if (specialIds.has(id)) masked.add(content);
+  const mask = (content: string): string => (masked.has(content) ? maskPrefix + content : content);
+
+  let library: LibraryTokenizer;
+  try {
+    library = new LibraryTokenizer(
+      {
+        normalizer: null,
+        pre_tokenizer: null,
+        decoder: null,
+        ...tokenizerJson,
+        post_processor: null,
+        added_tokens: added.filter((token) => !specialIds.has(token.id)).map((token) => token.source),
+        model: maskedModel(model, mask),
+      },
+      maskedConfig(tokenizerConfigJson, mask),
+    );
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new LinnetError('FORMAT', `${origin} is not a tokenizer we can run: ${reason}`, { cause });
+  }
+  return new HuggingFaceTokenizer(library, { vocabularySize, bosId, eosId, padId, specialIds, origin });
+}
+
+interface Identity {
+  readonly vocabularySize: number;
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
+  readonly padId: number | undefined;
+  readonly specialIds: ReadonlySet<number>;
+  readonly origin: string;
+}
+
+class HuggingFaceTokenizer implements Tokenizer {
+  readonly vocabularySize: number;
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
+  readonly padId: number | undefined;
+  readonly specialIds: ReadonlySet<number>;
+  readonly #library: LibraryTokenizer;
+  readonly #origin: string;
+
+  constructor(library: LibraryTokenizer, identity: Identity) {
+    this.#library = library;
+    this.#origin = identity.origin;
+    this.vocabularySize = identity.vocabularySize;
+    this.bosId = identity.bosId;
+    this.eosId = identity.eosId;
+    this.padId = identity.padId;
+    this.specialIds = identity.specialIds;
+  }
+
+  encode(text: string, options: EncodeOptions = {}): Int32Array {
+    const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
+    const ids: readonly (number | undefined)[] = this.#library.encode(wellFormed, { add_special_tokens: false }).ids;
+    const offset = options.bos === true ? 1 : 0;
+    const result = new Int32Array(offset + ids.length);
+    if (offset === 1) result[0] = requireBos(this.bosId);
+    for (const [index, id] of ids.entries()) {
+      // A vocabulary that neither covers a character nor names an unknown token leaves the library without an id.
+      if (id === undefined) {
+        throw new LinnetError('FORMAT', `${this.#origin} has no token for a part of the text and no unknown token`);
+      }
+      result[offset + index] = id;
+    }
+    return result;
+  }
+
+  decode(ids: Iterable<number>): string {
+    const visible: number[] = [];
+    for (const id of ids) {
+      checkTokenId(id);
+      if (!this.specialIds.has(id) && this.#library.id_to_token(id) !== undefined) visible.push(id);
+    }
+    if (visible.length === 0) return ''; // the library refuses an empty list
+    return this.#library.decode(visible, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  }
+}
+
+/** The BOS id, or `INPUT` for a tokenizer without one. */
+function requireBos(bosId: number | undefined): number {
+  if (bosId === undefined) throw new LinnetError('INPUT', 'this tokenizer has no BOS token; encode without bos');
+  return bosId;
+}
+
+interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  readonly special: boolean;
+  readonly source: Record<string, unknown>;
+}
+
+function addedTokens(value: unknown, origin: string): AddedToken[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw new LinnetError('FORMAT', `"added_tokens" of ${origin} is not an array`);
+  return value.map((source: unknown, index) => {
+    if (!isJsonObject(source) || typeof source.content !== 'string' || source.content === '') {
+      throw new LinnetError('FORMAT', `added token ${index} of ${origin} has no "content"`);
+    }
+    const id = checkedTokenId(source.id, source.content, origin);
+    return { id, content: source.content, special: source.special === true, source };
+  });
+}
+
+/** Ids by token of a vocabulary: an object (BPE, WordPiece) or a list of [token, score] (Unigram). */
+function tokenIds(vocabulary: unknown, origin: string): Map<string, number> {
+  const ids = new Map<string, number>();
+  if (Array.isArray(vocabulary)) {
+    for (const [id, piece] of vocabulary.entries()) {
+      if (!Array.isArray(piece) || typeof piece[0] !== 'string' || typeof piece[1] !== 'number') {
+        throw new LinnetError('FORMAT', `vocabulary entry ${id} of ${origin} is not a pair of token and score`);
+      }
+      ids.set(piece[0], id);
+    }
+  } else if (isJsonObject(vocabulary)) {
+    for (const [token, id] of Object.entries(vocabulary)) ids.set(token, checkedTokenId(id, token, origin));
+  } else {
+    throw new LinnetError('FORMAT', `"model.vocab" of ${origin} is neither an object nor an array`);
+  }
+  if (ids.size === 0) throw new LinnetError('FORMAT', `the vocabulary of ${origin} is empty`);
+  return ids;
+}
+
+function checkedTokenId(id: unknown, token: string, origin: string): number {
+  if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= maximumTokenId) return id;
+  throw new LinnetError(
+    'FORMAT',
+    `token ${JSON.stringify(token)} of ${origin} has the id ${JSON.stringify(id)}; expected an integer from 0 to ${maximumTokenId}`,
+  );
+}
+
+/** The name of a token in tokenizer_config.json: a string, or an object with a `content`. */
+function tokenName(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  return isJsonObject(value) && typeof value.content === 'string' ? value.content : undefined;
+}
+
+/** An id of config.json: a number, or a list of which the first counts (several EOS ids, for example). */
+function configuredId(value: unknown, vocabularySize: number): number | undefined {
+  const id: unknown = Array.isArray(value) ? value[0] : value;
+  return typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocabularySize ? id : undefined;
+}
+
+function maskedModel(model: Record<string, unknown>, mask: (token: string) => string): Record<string, unknown> {
+  const { vocab, unk_token: unknown } = model;
+  const masked = { ...model };
+  if (typeof unknown === 'string') masked.unk_token = mask(unknown);
+  if (Array.isArray(vocab)) masked.vocab = vocab.map(([token, score]: [string, number]) => [mask(token), score]);
+  // Not by assignment: a token may be called __proto__.
+  else if (isJsonObject(vocab))
+    masked.vocab = Object.fromEntries(Object.entries(vocab).map(([t, id]) => [mask(t), id]));
+  return masked;
+}
+
+function maskedConfig(config: Readonly<Record<string, unknown>>, mask: (token: string) => string) {
+  const masked: Record<string, unknown> = { ...config };
+  for (const key of specialTokenKeys) {
+    const name = tokenName(config[key]);
+    if (name !== undefined) masked[key] = mask(name);
+  }
+  masked.additional_special_tokens = [];
+  return masked;
+}

@@ -1,0 +1,70 @@
+/** Finding stop strings in text that arrives in pieces, without ever giving out a part of one. */
+import { LinnetError } from '../errors.ts';
+
+/** What a piece of text led to. */
+export interface StopStringResult {
+  /** Text that is certainly before any stop string. */
+  readonly text: string;
+  /** The stop string found, if any. The stream is over then: text after it is dropped. */
+  readonly match?: string;
+}
+
+/**
+ * Watches a stream of text for stop strings. The match is the one whose end comes first in the stream; of several
+ * ending at the same place, the longest. How the text is cut into pieces makes no difference.
+ */
+export class StopStringMatcher {
+  readonly #stops: readonly string[];
+  #held = '';
+  #match: string | undefined;
+
+  /** @throws LinnetError `INPUT` if a stop string is empty. */
+  constructor(stops: readonly string[]) {
+    if (stops.includes('')) throw new LinnetError('INPUT', 'a stop string is empty; give at least one character');
+    this.#stops = [...stops];
+  }
+
+  /** Adds a piece of text. After a match nothing more is given out. */
+  push(piece: string): StopStringResult {
+    if (this.#match !== undefined) return { text: '', match: this.#match };
+    const buffer = this.#held + piece;
+    const found = this.#find(buffer);
+    if (found !== undefined) {
+      this.#held = '';
+      this.#match = found.stop;
+      return { text: buffer.slice(0, found.start), match: found.stop };
+    }
+    const certain = buffer.length - this.#partialLength(buffer);
+    this.#held = buffer.slice(certain);
+    return { text: buffer.slice(0, certain) };
+  }
+
+  /** Ends the stream: what was held back is ordinary text after all. */
+  flush(): string {
+    const text = this.#held;
+    this.#held = '';
+    return text;
+  }
+
+  #find(buffer: string): { stop: string; start: number } | undefined {
+    let best: { stop: string; start: number; end: number } | undefined;
+    for (const stop of this.#stops) {
+      const start = buffer.indexOf(stop);
+      if (start < 0) continue;
+      const end = start + stop.length;
+      if (best === undefined || end < best.end || (end === best.end && start < best.start)) best = { stop, start, end };
+    }
+    return best;
+  }
+
+  /** Length of the longest end of `buffer` that begins a stop string. */
+  #partialLength(buffer: string): number {
+    let longest = 0;
+    for (const stop of this.#stops) {
+      for (let length = Math.min(stop.length - 1, buffer.length); length > longest; length--) {
+        if (stop.startsWith(buffer.slice(buffer.length - length))) longest = length;
+      }
+    }
+    return longest;
+  }
+}

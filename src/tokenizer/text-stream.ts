@@ -1,0 +1,74 @@
+/**
+ * Incremental decoding: turning tokens into text as they are generated.
+ *
+ * The text of a token depends on its neighbours: a character may span several tokens, and a decoder may strip the
+ * space before the first word. So tokens are decoded in a window that reaches back over earlier ones, and only what the
+ * window's text gains is given out. A trailing U+FFFD is held back, since it may be the first bytes of a character; a
+ * UTF-8 decoder never revises more than that one character.
+ */
+import type { Tokenizer } from './tokenizer.ts';
+
+/** Window sizes in tokens. Four would do (a character has at most four bytes); more saves shortening it so often. */
+const keptTokens = 8;
+const longestWindow = 24;
+
+/**
+ * Decodes a growing list of tokens. The texts returned by `push`, then `flush`, joined, equal `decode` of all tokens
+ * (after the text of `context`).
+ */
+export class TextStream {
+  readonly #tokenizer: Tokenizer;
+  #window: number[] = [];
+  /** How many UTF-16 units of the window's text have been given out. */
+  #emitted = 0;
+
+  /**
+   * @param context tokens before the stream (the prompt), whose text is not given out again. Without it the first
+   * token is taken for the start of a text, and a leading space may be stripped.
+   */
+  constructor(tokenizer: Tokenizer, context: Iterable<number> = []) {
+    this.#tokenizer = tokenizer;
+    this.#window = [...context].filter((id) => !tokenizer.specialIds.has(id)).slice(-longestWindow);
+    this.#emitted = certainLength(tokenizer.decode(this.#window));
+  }
+
+  /** Adds a token and returns the text that has become certain, often none. */
+  push(id: number): string {
+    const text = this.#extend(id);
+    return this.#take(certainLength(text), text);
+  }
+
+  /** Ends the stream: the text still held back. */
+  flush(): string {
+    const text = this.#tokenizer.decode(this.#window);
+    return this.#take(text.length, text);
+  }
+
+  #extend(id: number): string {
+    // Tokens without text would only push the useful context out of the window.
+    if (!this.#tokenizer.specialIds.has(id)) this.#window.push(id);
+    const text = this.#tokenizer.decode(this.#window);
+    if (this.#window.length <= longestWindow) return text;
+    const shorter = this.#window.slice(-keptTokens);
+    const shorterText = this.#tokenizer.decode(shorter);
+    // The two texts end alike, so the part not given out is of the same length in both. Not so if all of the shorter
+    // one is stripped away or belongs to that part: then the window stays long for now.
+    const pending = text.length - this.#emitted;
+    if (pending >= shorterText.length) return text;
+    this.#window = shorter;
+    this.#emitted = shorterText.length - pending;
+    return shorterText;
+  }
+
+  #take(end: number, text: string): string {
+    if (end <= this.#emitted) return '';
+    const gained = text.slice(this.#emitted, end);
+    this.#emitted = end;
+    return gained;
+  }
+}
+
+/** Length of the text without a trailing U+FFFD, which further bytes may still turn into a character. */
+function certainLength(text: string): number {
+  return text.endsWith('\ufffd') ? text.length - 1 : text.length;
+}

@@ -1,0 +1,12 @@
+/** Checking token ids that come from outside. */
+import { LinnetError } from '../errors.ts';
+
+/**
+ * Refuses what cannot be a token id.
+ * @throws LinnetError `INPUT` if `id` is not a non-negative integer.
+ */
+export function checkTokenId(id: number): void {
+  if (!Number.isInteger(id) || id < 0) {
+    throw new LinnetError('INPUT', `${id} is not a token id; expected a non-negative integer`);
+  }
+}

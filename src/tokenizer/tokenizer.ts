@@ -1,0 +1,75 @@
+/** What the rest of Linnet knows of a tokenizer, and how one is loaded from a model folder. */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LinnetError } from '../errors.ts';
+import { huggingFaceTokenizer } from './hugging-face.ts';
+import { readJsonObject } from './json-file.ts';
+
+/** Options of `Tokenizer.encode`. */
+export interface EncodeOptions {
+  /** Put the BOS token first. Default false. */
+  readonly bos?: boolean;
+}
+
+/** Text to token ids and back. */
+export interface Tokenizer {
+  /** One more than the largest token id. An embedding may have more rows (padding) but never fewer. */
+  readonly vocabularySize: number;
+  /** Token that starts a text, where the model has one. */
+  readonly bosId?: number;
+  /** Token that ends a text, where the model has one. */
+  readonly eosId?: number;
+  /** Token that fills unused places of a batch, where the model has one. */
+  readonly padId?: number;
+  /** Control tokens. `encode` never makes them out of text, `decode` skips them. */
+  readonly specialIds: ReadonlySet<number>;
+  /**
+   * Token ids of `text`, in order. The name of a special token inside `text` (`</s>`, say) is encoded as the
+   * characters it is written with, so that a user's text cannot end a turn. Lone surrogates become U+FFFD.
+   * @throws LinnetError `INPUT` if `bos` is asked of a tokenizer without one.
+   */
+  encode(text: string, options?: EncodeOptions): Int32Array;
+  /**
+   * Text of `ids`. Special tokens and ids without a token (rows that only pad the embedding) give nothing; bytes
+   * that are not UTF-8 give U+FFFD. The result is not tidied up ("clean_up_tokenization_spaces" is ignored), since
+   * that would make the text of a token depend on tokens after it.
+   * @throws LinnetError `INPUT` if an id is not a non-negative integer.
+   */
+  decode(ids: Iterable<number>): string;
+}
+
+/** Upper bounds of the files read, in bytes. The largest tokenizers in use (256K tokens) take about 35 MB. */
+const maximumBytes = { tokenizer: 128 << 20, config: 16 << 20 } as const;
+
+/**
+ * Loads the tokenizer of a Hugging Face model folder: `tokenizer.json`, and if they are there
+ * `tokenizer_config.json` (names of the special tokens) and `config.json` (their ids, where no name is given).
+ * @throws LinnetError `NOT_FOUND` without a tokenizer.json, `FORMAT` if a file is malformed or too large, `PATH` if
+ * one is not a regular file.
+ */
+export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  const path = join(folder, 'tokenizer.json');
+  if (!(await exists(path))) {
+    throw new LinnetError(
+      'NOT_FOUND',
+      `${folder} has no tokenizer.json; expected a Hugging Face model folder with a tokenizer in it`,
+    );
+  }
+  return huggingFaceTokenizer({
+    tokenizerJson: await readJsonObject(path, maximumBytes.tokenizer),
+    tokenizerConfigJson: await readOptional(join(folder, 'tokenizer_config.json')),
+    modelConfigJson: await readOptional(join(folder, 'config.json')),
+    origin: path,
+  });
+}
+
+async function readOptional(path: string): Promise<Record<string, unknown> | undefined> {
+  return (await exists(path)) ? readJsonObject(path, maximumBytes.config) : undefined;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
