@@ -138,7 +138,7 @@ const mixers: { readonly [K in keyof MixerConfigs]: MixerKind<ConfigOf<K>> } = {
   linear: {
     describe: describeLinear,
     parameters: linearParameters,
-    causal: (config) => config.convolution === null || config.convolution.masked,
+    causal: ({ convolution }) => convolution === null || convolution.masked || convolution.kernel === 1,
   },
 };
 

@@ -1,0 +1,122 @@
+import { describe, expect, it } from 'vitest';
+import type { MixerConfig } from './mixer.ts';
+import {
+  convolutionReach,
+  describeMixer,
+  isCausal,
+  mixerParameters,
+  mixerPreset,
+  mixerPresetNames,
+  parseMixer,
+} from './mixer.ts';
+
+const linear = (fields: object): MixerConfig => parseMixer({ kind: 'linear', ...fields });
+
+describe('parseMixer', () => {
+  it('fills in the defaults and keeps what is given', () => {
+    expect(linear({ local: {}, global: {}, convolution: {} })).toEqual({
+      kind: 'linear',
+      group: 64,
+      local: { kernel: 'relu2', scale: 'none' },
+      global: { scale: 'learned' },
+      convolution: { kernel: 63, masked: true },
+      normalize: null,
+      castling: false,
+    });
+    const full = linear({ group: 1, local: { kernel: 'softmax', scale: 'learned' }, normalize: 'together' });
+    expect(parseMixer(JSON.parse(JSON.stringify(full)))).toEqual(full);
+    expect(parseMixer({ kind: 'softmax' })).toEqual({ kind: 'softmax' });
+  });
+
+  it.each([
+    ['no branch', {}, /at least one branch/],
+    ['an even kernel', { local: {}, convolution: { kernel: 4 } }, /odd/],
+    ['a negative kernel', { local: {}, convolution: { kernel: -1 } }, /convolution\.kernel/],
+    ['a group of 0', { local: {}, group: 0 }, /group/],
+    ['a large group', { local: {}, group: 65537 }, /65536/],
+    ['a fractional group', { local: {}, group: 1.5 }, /group/],
+    ['castling alone', { local: {}, castling: true }, /add convolution/],
+    ['normalizing a branch that is not there', { local: {}, normalize: 'global' }, /needs a global branch/],
+    ['normalizing nothing', { convolution: {}, normalize: 'together' }, /needs a local or a global branch/],
+    ['an unknown kernel', { local: { kernel: 'laplace' } }, /local\.kernel/],
+    ['an unknown field', { local: {}, groups: 4 }, /groups/],
+  ])('refuses %s', (_, fields, message) => {
+    expect(() => linear(fields)).toThrow(message);
+    expect(() => linear(fields)).toThrow(expect.objectContaining({ code: 'CONFIG' }));
+  });
+
+  it.each([[undefined], [null], ['softmax'], [{}], [{ kind: 'linformer' }], [{ kind: 'softmax', group: 4 }]])(
+    'refuses %o',
+    (value) => {
+      expect(() => parseMixer(value)).toThrow(/invalid mixer configuration/);
+    },
+  );
+});
+
+describe('presets', () => {
+  it('have the branches their names say', () => {
+    const branches = mixerPresetNames.map((name) => {
+      const config = mixerPreset(name, { group: 16, kernel: 9 });
+      if (config.kind === 'softmax') return [name, 'softmax'];
+      expect(config.group).toBe(16);
+      return [name, config.local?.kernel ?? null, config.global?.scale ?? null, config.convolution?.kernel ?? null];
+    });
+    expect(branches).toEqual([
+      ['softmax', 'softmax'],
+      ['local', 'relu2', null, null],
+      ['global', null, 'one', null],
+      ['local+global', 'relu2', 'learned', null],
+      ['local+conv', 'relu2', null, 9],
+      ['augmented', 'relu2', 'learned', 9],
+    ]);
+  });
+
+  it("have the paper's sizes by default", () => {
+    expect(mixerPreset('augmented')).toMatchObject({ group: 64, convolution: { kernel: 63, masked: true } });
+  });
+
+  it.each(['augment', '', 'toString', '__proto__'])("refuses '%s', listing the names", (name) => {
+    expect(() => mixerPreset(name)).toThrow(/softmax, local, global, local\+global, local\+conv, augmented/);
+  });
+
+  it('checks its options', () => {
+    expect(() => mixerPreset('augmented', { kernel: 8 })).toThrow(/odd/);
+  });
+});
+
+describe('the table of mixers', () => {
+  it.each([
+    [mixerPreset('softmax'), 'softmax attention'],
+    [mixerPreset('augmented'), 'local relu² + α·global + convolution 63, G = 64'],
+    [mixerPreset('global', { group: 8 }), 'global, G = 8'],
+    [linear({ convolution: { kernel: 9, masked: false } }), 'unmasked convolution 9'],
+    [
+      linear({ local: { kernel: 'softmax', scale: 'learned' }, global: {}, normalize: 'global' }),
+      'λ·local softmax + α·normalized global, G = 64',
+    ],
+    [
+      linear({ local: {}, global: {}, convolution: {}, normalize: 'together', castling: true }),
+      'castling (normalized (local relu² + α·global)) + convolution 63, G = 64',
+    ],
+  ])('describes %o', (config, text) => {
+    expect(describeMixer(config)).toBe(text);
+  });
+
+  it('lists the learned parameters', () => {
+    const counts = { heads: 8, keyValueHeads: 2 };
+    expect(mixerParameters(mixerPreset('softmax'), counts)).toEqual([]);
+    expect(mixerParameters(mixerPreset('global'), counts)).toEqual([]);
+    expect(mixerParameters(linear({ local: { scale: 'learned' }, global: {}, convolution: {} }), counts)).toEqual([
+      { name: 'local_factor', shape: [1], init: 'ones' },
+      { name: 'global_factor', shape: [1], init: 'zeros' },
+      { name: 'dwconv.weight', shape: [8, 1, 63, 1], init: 'zeros' },
+    ]);
+  });
+
+  it('knows which mixers read the future', () => {
+    expect(mixerPresetNames.every((name) => isCausal(mixerPreset(name)))).toBe(true);
+    expect(isCausal(linear({ convolution: { masked: false } }))).toBe(false);
+    expect(isCausal(linear({ convolution: { kernel: 1, masked: false } }))).toBe(true);
+    expect(convolutionReach(63)).toBe(31);
+  });
+});

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { mixerPreset, parseMixer } from './mixer.ts';
+import { keyValueCacheBytes, mixerStateShape, stateBytes } from './state.ts';
+
+/** One layer of LLaMA-2-7B. */
+const llama7b = { heads: 32, keyValueHeads: 32, headDim: 128 };
+const MiB = 2 ** 20;
+
+describe('mixerStateShape', () => {
+  it('holds the open group, the convolution window and S', () => {
+    const dims = { heads: 8, keyValueHeads: 2, headDim: 16 };
+    expect(mixerStateShape(mixerPreset('augmented'), dims)).toEqual({
+      kind: 'constant',
+      ring: 64,
+      keys: [2, 64, 16],
+      values: [2, 64, 16],
+      sums: [2, 16, 16],
+    });
+    expect(mixerStateShape(mixerPreset('softmax'), dims)).toEqual({ kind: 'growing', row: [2, 16] });
+  });
+
+  it.each([
+    ['a group longer than the window', { local: {}, group: 64, convolution: { kernel: 63 } }, 64, false],
+    ['a window longer than the group', { local: {}, global: {}, group: 8, convolution: { kernel: 63 } }, 31, true],
+    ['no convolution', { global: {}, group: 8 }, 8, true],
+    ['a convolution alone', { convolution: { kernel: 9 } }, 4, false],
+    ['one tap alone', { convolution: { kernel: 1 } }, 1, false],
+  ])('%s', (_, fields, ring, sums) => {
+    const shape = mixerStateShape(parseMixer({ kind: 'linear', ...fields }), llama7b);
+    expect(shape).toMatchObject({ kind: 'constant', ring, sums: sums ? [32, 128, 128] : null });
+  });
+
+  it('refuses a mixer that reads the future', () => {
+    const config = parseMixer({ kind: 'linear', local: {}, convolution: { masked: false } });
+    expect(() => mixerStateShape(config, llama7b)).toThrow(/reads later positions/);
+  });
+
+  it.each([
+    { heads: 4, keyValueHeads: 3, headDim: 8 },
+    { heads: 4, keyValueHeads: 0, headDim: 8 },
+    { heads: 4, keyValueHeads: 4, headDim: 0.5 },
+  ])('refuses impossible sizes %o', (dims) => {
+    expect(() => mixerStateShape(mixerPreset('local'), dims)).toThrow(expect.objectContaining({ code: 'CONFIG' }));
+  });
+});
+
+describe('sizes', () => {
+  it('S of LLaMA-2-7B is 32 MiB in float16, a key-value cache of 4096 positions 2 GiB', () => {
+    const layers = 32;
+    const rows = 2 * 32 * 64 * 128;
+    expect(layers * (stateBytes(mixerPreset('augmented'), llama7b, 2) - 2 * rows)).toBe(32 * MiB);
+    expect(layers * keyValueCacheBytes(llama7b, 4096, 2)).toBe(2048 * MiB);
+  });
+
+  it('counts float32 unless told otherwise', () => {
+    const dims = { heads: 4, keyValueHeads: 2, headDim: 8 };
+    const config = mixerPreset('augmented', { group: 16, kernel: 9 });
+    expect(stateBytes(config, dims)).toBe(4 * (2 * 2 * 16 * 8 + 2 * 8 * 8));
+    expect(stateBytes(mixerPreset('local', { group: 16 }), dims)).toBe(4 * 2 * 2 * 16 * 8);
+    expect(keyValueCacheBytes(dims, 10)).toBe(4 * 2 * 2 * 8 * 10);
+  });
+
+  it('a growing state needs the context; a constant one ignores it', () => {
+    const dims = { heads: 4, keyValueHeads: 2, headDim: 8 };
+    expect(() => stateBytes(mixerPreset('softmax'), dims)).toThrow(/give the context length/);
+    expect(stateBytes(mixerPreset('softmax'), dims, 4, 100)).toBe(keyValueCacheBytes(dims, 100));
+    expect(stateBytes(mixerPreset('augmented'), dims, 4, 100)).toBe(stateBytes(mixerPreset('augmented'), dims, 4, 1e6));
+    expect(() => keyValueCacheBytes(dims, -1)).toThrow(/context length/);
+  });
+});

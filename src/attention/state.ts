@@ -1,0 +1,116 @@
+/**
+ * What a mixer must remember of the text it has read, per layer and sequence, and how large that is.
+ *
+ * Linear kind, of constant size whatever the length L of the committed text:
+ *
+ * - a ring of the rows of the last C positions, keys [Hkv,C,d] and values [Hkv,C,e]. It serves the open group (at most
+ *   G−1 positions between steps, G while the group that has just closed is folded) and the convolution, which looks P
+ *   positions back, so C = max(G, P), each counted only where its branch exists. Keys are stored as the local kernel
+ *   reads them: k̂ = k/‖k‖ for relu², raw for softmax. Rows are kept per key-value head, shared by its query heads.
+ * - S = Σ k̂ᵀv [Hkv,d,e] over the closed groups (g+1)·G ≤ L, where there is a global branch.
+ *
+ * Which position sits in which slot of the ring is the session's to know, once for all layers; it is not counted here.
+ *
+ * Softmax kind: keys and values of every committed position, the key-value cache, which grows with the text.
+ */
+import { LinnetError } from '../errors.ts';
+import type { HeadCounts, MixerConfig } from './mixer.ts';
+import { convolutionReach, describeMixer, isCausal } from './mixer.ts';
+
+/** Sizes of an attention layer; d = e = `headDim` in decoders. */
+export interface AttentionDims extends HeadCounts {
+  /** d: width of a query, key or value row. */
+  readonly headDim: number;
+}
+
+/** A state whose size does not depend on the text. */
+export interface ConstantState {
+  readonly kind: 'constant';
+  /** C: positions in the ring. */
+  readonly ring: number;
+  /** [Hkv,C,d] */
+  readonly keys: readonly [number, number, number];
+  /** [Hkv,C,d] */
+  readonly values: readonly [number, number, number];
+  /** S [Hkv,d,d]; null without a global branch. */
+  readonly sums: readonly [number, number, number] | null;
+}
+
+/** A state of one key row and one value row per position and key-value head. */
+export interface GrowingState {
+  readonly kind: 'growing';
+  /** [Hkv,d] per position, for keys and again for values. */
+  readonly row: readonly [number, number];
+}
+
+export type MixerStateShape = ConstantState | GrowingState;
+
+function requireCount(name: string, value: number, least: number): void {
+  if (Number.isSafeInteger(value) && value >= least) return;
+  throw new LinnetError('CONFIG', `${name} must be a whole number, at least ${least}; got ${value}`);
+}
+
+function checkDims({ heads, keyValueHeads, headDim }: AttentionDims): void {
+  requireCount('the number of heads', heads, 1);
+  requireCount('the number of key-value heads', keyValueHeads, 1);
+  requireCount('the head width', headDim, 1);
+  if (heads % keyValueHeads !== 0) {
+    throw new LinnetError('CONFIG', `${heads} query heads cannot share ${keyValueHeads} key-value heads evenly`);
+  }
+}
+
+/**
+ * The state of one layer for one sequence.
+ * @throws LinnetError `CONFIG` for impossible sizes, or for a mixer that reads the future and so has no state.
+ */
+export function mixerStateShape(config: MixerConfig, dims: AttentionDims): MixerStateShape {
+  checkDims(dims);
+  if (!isCausal(config)) {
+    throw new LinnetError(
+      'CONFIG',
+      `'${describeMixer(config)}' reads later positions and cannot decode; mask its taps`,
+    );
+  }
+  const { keyValueHeads, headDim } = dims;
+  if (config.kind === 'softmax') return { kind: 'growing', row: [keyValueHeads, headDim] };
+  const grouped = config.local !== null || config.global !== null;
+  const reach = config.convolution === null ? 0 : convolutionReach(config.convolution.kernel);
+  // At least one slot, so that no tensor is empty: only a lone convolution of one tap would need none.
+  const ring = Math.max(grouped ? config.group : 1, reach);
+  return {
+    kind: 'constant',
+    ring,
+    keys: [keyValueHeads, ring, headDim],
+    values: [keyValueHeads, ring, headDim],
+    sums: config.global === null ? null : [keyValueHeads, headDim, headDim],
+  };
+}
+
+/**
+ * Bytes of the state of one layer for one sequence.
+ * @param bytesPerNumber 4 for float32 (default), 2 for float16
+ * @param context committed positions; matters, and must be given, only where the state grows with them
+ * @throws LinnetError `CONFIG` as `mixerStateShape`, and for a growing state without a context.
+ */
+export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNumber = 4, context?: number): number {
+  const shape = mixerStateShape(config, dims);
+  if (shape.kind === 'growing') {
+    if (context !== undefined) return keyValueCacheBytes(dims, context, bytesPerNumber);
+    throw new LinnetError('CONFIG', 'the state of softmax attention grows with the text: give the context length too');
+  }
+  const count = ([a, b, c]: readonly [number, number, number]): number => a * b * c;
+  const numbers = count(shape.keys) + count(shape.values) + (shape.sums === null ? 0 : count(shape.sums));
+  return numbers * bytesPerNumber;
+}
+
+/**
+ * Bytes of the key-value cache of one softmax layer for one sequence: 2·Hkv·d numbers per position.
+ * @param context committed positions
+ * @param bytesPerNumber 4 for float32 (default), 2 for float16
+ * @throws LinnetError `CONFIG` for impossible sizes
+ */
+export function keyValueCacheBytes(dims: AttentionDims, context: number, bytesPerNumber = 4): number {
+  checkDims(dims);
+  requireCount('the context length', context, 0);
+  return 2 * dims.keyValueHeads * dims.headDim * context * bytesPerNumber;
+}
