@@ -6,7 +6,7 @@
  * may hold a string map under `__metadata__`. The tensors must cover the data exactly, without overlaps or gaps.
  */
 import { LinnetError } from '../errors.ts';
-import { findDuplicateKey } from './duplicate-keys.ts';
+import { isJsonObject, parseJsonObject } from './json-object.ts';
 import { quoteName } from './name-list.ts';
 import type { StoredDType } from './stored-dtypes.ts';
 import { bitsOf, isStoredDType, storedDTypeNames } from './stored-dtypes.ts';
@@ -18,6 +18,7 @@ export const MAX_HEADER_BYTES = 100_000_000;
 /** The key that holds strings instead of a tensor. */
 export const METADATA_KEY = '__metadata__';
 const MAX_RANK = 64;
+const OPENING_BRACE = 0x7b;
 /** Names that would turn into something else as a key of a plain object anywhere downstream. */
 const UNSAFE_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
@@ -75,12 +76,9 @@ export function headerLength(prefix: Uint8Array, fileBytes: number, source: stri
  * @throws LinnetError `FORMAT` on the first violation, naming the file, the tensor and the numbers
  */
 export function parseHeader(bytes: Uint8Array, dataBytes: number, source: string): SafetensorsHeader {
-  const text = decodeUtf8(bytes, source);
-  if (!text.startsWith('{')) throw malformed(source, 'the header does not start with "{"');
-  const header = parseObject(text, source);
-  const duplicate = findDuplicateKey(text);
-  if (duplicate !== undefined)
-    throw malformed(source, `the header holds the key ${quoteName(duplicate)} twice in one object`);
+  // Any JSON white space may follow the object as padding, but the first byte is fixed by the format.
+  if (bytes[0] !== OPENING_BRACE) throw malformed(source, 'the header does not start with "{"');
+  const header = parseJsonObject(bytes, `${source}: the header`, { uniqueKeys: true });
 
   const tensors = new Map<string, StoredTensor>();
   let metadata: ReadonlyMap<string, string> = new Map();
@@ -134,27 +132,8 @@ export function tensorBytes(name: string, dtype: StoredDType, shape: readonly nu
   return bits / 8;
 }
 
-function decodeUtf8(bytes: Uint8Array, source: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw malformed(source, 'the header is not valid UTF-8', cause);
-  }
-}
-
-function parseObject(text: string, source: string): object {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw malformed(source, 'the header is not valid JSON', cause);
-  }
-  if (!isObject(value)) throw malformed(source, 'the header is not a JSON object');
-  return value;
-}
-
 function parseMetadata(entry: unknown, source: string): ReadonlyMap<string, string> {
-  if (!isObject(entry)) throw malformed(source, `${METADATA_KEY} must be an object of strings`);
+  if (!isJsonObject(entry)) throw malformed(source, `${METADATA_KEY} must be an object of strings`);
   const metadata = new Map<string, string>();
   for (const [key, value] of Object.entries(entry)) {
     if (typeof value !== 'string') throw malformed(source, `${METADATA_KEY} entry ${quoteName(key)} must be a string`);
@@ -165,7 +144,7 @@ function parseMetadata(entry: unknown, source: string): ReadonlyMap<string, stri
 
 function parseTensor(name: string, entry: unknown, dataBytes: number, source: string): StoredTensor {
   const label = `tensor ${quoteName(name)}`;
-  const fields = new Map<string, unknown>(isObject(entry) ? Object.entries(entry) : []);
+  const fields = new Map<string, unknown>(isJsonObject(entry) ? Object.entries(entry) : []);
   const dtype = fields.get('dtype');
   const shape = fields.get('shape');
   const offsets = fields.get('data_offsets');
@@ -230,14 +209,10 @@ function checkCoverage(tensors: ReadonlyMap<string, StoredTensor>, dataBytes: nu
   }
 }
 
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function isNumberArray(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'number');
 }
 
-function malformed(source: string, what: string, cause?: unknown): LinnetError {
-  return new LinnetError('FORMAT', `${source}: ${what}`, { cause });
+function malformed(source: string, what: string): LinnetError {
+  return new LinnetError('FORMAT', `${source}: ${what}`);
 }

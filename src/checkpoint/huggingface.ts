@@ -1,0 +1,205 @@
+/** Reading a Hugging Face model folder: config.json and its safetensors weights, in one file or several. */
+import { createHash } from 'node:crypto';
+import { readdir, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { LinnetError } from '../errors.ts';
+import type { AnyTensor, Tensor } from '../graph/tensor.ts';
+import { previousFolder } from './atomic.ts';
+import { CONFIG_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE } from './folder-files.ts';
+import type { JsonObject } from './json-object.ts';
+import { parseJsonObject } from './json-object.ts';
+import { listNames, quoteName } from './name-list.ts';
+import { fileError, openInFolder, readInFolder } from './regular-file.ts';
+import type { SafetensorsFile, TensorInfo } from './safetensors.ts';
+import { readSafetensors } from './safetensors.ts';
+import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
+
+/** Largest config.json that is read. */
+const MAX_CONFIG_BYTES = 16_000_000;
+
+/** An open model folder. Every file was opened and its header checked; tensors are read when asked for. */
+export interface Checkpoint {
+  /** Absolute path of the folder. */
+  readonly path: string;
+  /** The parsed config.json; its fields are unchecked. */
+  readonly config: JsonObject;
+  /** All tensors of all files, with type and shape as stored. */
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** A tensor in its stored type. @throws LinnetError `NOT_FOUND`, or `FORMAT` for types without a host equivalent */
+  read(name: string): Promise<AnyTensor>;
+  /** A F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
+  readFloat32(name: string): Promise<Tensor<'float32'>>;
+  /**
+   * SHA-256, in hex, over config.json and the name, type, shape and bytes of every tensor in order of names: equal for
+   * equal models however they are split into files. Reads everything once, then remembers.
+   */
+  fingerprint(): Promise<string>;
+  /** Closes all files; closing again does nothing. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a model folder.
+ * @throws LinnetError `NOT_FOUND` if there is no folder, config or safetensors weights; `PATH` for files that are links out of
+ *   the folder, hard links or no regular files; `FORMAT` for malformed files; `TENSOR` if index and files disagree
+ */
+export async function openCheckpoint(dir: string): Promise<Checkpoint> {
+  const path = resolve(dir);
+  await checkFolder(path);
+  const configBytes = await readInFolder(path, CONFIG_FILE, MAX_CONFIG_BYTES);
+  const config = parseJsonObject(configBytes, resolve(path, CONFIG_FILE));
+  return new OpenCheckpoint(path, config, configBytes, await openWeights(path));
+}
+
+/**
+ * Compares the tensors of a checkpoint with those a model needs.
+ * @param expected name → shape
+ * @param options.ignore surplus tensors whose name matches one of these are accepted (stored masks and frequency tables)
+ * @throws LinnetError `TENSOR` listing missing, surplus and wrong-shape tensors by name, the first few of many
+ */
+export function assertTensors(
+  checkpoint: Pick<Checkpoint, 'path' | 'tensors'>,
+  expected: ReadonlyMap<string, readonly number[]>,
+  { ignore = [] }: { ignore?: readonly RegExp[] } = {},
+): void {
+  const { path, tensors } = checkpoint;
+  const missing = [...expected.keys()].filter((name) => !tensors.has(name));
+  const surplus = [...tensors.keys()].filter(
+    (name) => !expected.has(name) && !ignore.some((pattern) => name.search(pattern) >= 0),
+  );
+  const misshapen = [...expected].flatMap(([name, shape]) => {
+    const found = tensors.get(name)?.shape;
+    if (found === undefined || String(found) === String(shape)) return [];
+    return [`${quoteName(name)} is [${found.join(',')}], expected [${shape.join(',')}]`];
+  });
+  const problems: string[] = [];
+  if (missing.length > 0) problems.push(`${missing.length} missing: ${listNames(missing)}`);
+  if (surplus.length > 0) problems.push(`${surplus.length} surplus: ${listNames(surplus)}`);
+  if (misshapen.length > 0) {
+    const more = misshapen.length > 5 ? ` and ${misshapen.length - 5} more` : '';
+    problems.push(`${misshapen.length} of the wrong shape: ${misshapen.slice(0, 5).join(', ')}${more}`);
+  }
+  if (problems.length > 0) {
+    throw new LinnetError('TENSOR', `${path} does not hold the tensors its config asks for; ${problems.join('; ')}`);
+  }
+}
+
+/** The shards of a folder: the files, and which of them holds each tensor. */
+interface Weights {
+  readonly files: readonly SafetensorsFile[];
+  readonly holder: ReadonlyMap<string, SafetensorsFile>;
+}
+
+async function openWeights(path: string): Promise<Weights> {
+  const present = new Set(await readdir(path));
+  if (present.has(WEIGHTS_FILE)) return openFiles(path, [WEIGHTS_FILE], () => {});
+  if (!present.has(INDEX_FILE)) throw noWeights(path, [...present]);
+  const source = resolve(path, INDEX_FILE);
+  const index = parseShardIndex(await readInFolder(path, INDEX_FILE, MAX_INDEX_BYTES), source);
+  return openFiles(path, shardNames(index), (contents) => checkShards(index, contents, source));
+}
+
+/** Opens files one after the other; if anything is wrong with one, or with all together, the opened ones are closed. */
+async function openFiles(
+  path: string,
+  names: readonly string[],
+  check: (contents: ReadonlyMap<string, readonly string[]>) => void,
+): Promise<Weights> {
+  const opened = new Map<string, SafetensorsFile>();
+  try {
+    for (const name of names) {
+      opened.set(name, await readSafetensors(await openInFolder(path, name), resolve(path, name)));
+    }
+    check(new Map([...opened].map(([name, file]) => [name, file.names()])));
+  } catch (error) {
+    await Promise.all([...opened.values()].map((file) => file.close()));
+    throw error;
+  }
+  const files = [...opened.values()];
+  return { files, holder: new Map(files.flatMap((file) => file.names().map((name) => [name, file] as const))) };
+}
+
+class OpenCheckpoint implements Checkpoint {
+  readonly path: string;
+  readonly config: JsonObject;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly #configBytes: Uint8Array;
+  readonly #weights: Weights;
+  #fingerprint: Promise<string> | undefined;
+
+  constructor(path: string, config: JsonObject, configBytes: Uint8Array, weights: Weights) {
+    this.path = path;
+    this.config = config;
+    this.tensors = new Map([...weights.holder].map(([name, file]) => [name, file.info(name)]));
+    this.#configBytes = configBytes;
+    this.#weights = weights;
+  }
+
+  async read(name: string): Promise<AnyTensor> {
+    return this.#holder(name).read(name);
+  }
+
+  async readFloat32(name: string): Promise<Tensor<'float32'>> {
+    return this.#holder(name).readFloat32(name);
+  }
+
+  fingerprint(): Promise<string> {
+    this.#fingerprint ??= this.#computeFingerprint().catch((error: unknown) => {
+      this.#fingerprint = undefined; // a failed read may succeed later
+      throw error;
+    });
+    return this.#fingerprint;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#weights.files.map((file) => file.close()));
+  }
+
+  async #computeFingerprint(): Promise<string> {
+    const hash = createHash('sha256');
+    // Each part says how long it is, so that no two models can give the same stream of bytes.
+    hash.update(`linnet model 1\n${this.#configBytes.length}\n`).update(this.#configBytes);
+    for (const name of [...this.tensors.keys()].sort()) {
+      const file = this.#holder(name);
+      const { dtype, shape, byteLength } = file.info(name);
+      hash.update(`\n${JSON.stringify([name, dtype, shape, byteLength])}\n`);
+      for await (const chunk of file.chunks(name)) hash.update(chunk);
+    }
+    return hash.digest('hex');
+  }
+
+  #holder(name: string): SafetensorsFile {
+    const file = this.#weights.holder.get(name);
+    if (file === undefined) {
+      throw new LinnetError(
+        'NOT_FOUND',
+        `${this.path} has no tensor ${quoteName(name)} among its ${this.tensors.size}`,
+      );
+    }
+    return file;
+  }
+}
+
+async function checkFolder(path: string): Promise<void> {
+  try {
+    const stats = await stat(path);
+    if (!stats.isDirectory())
+      throw new LinnetError('PATH', `${path} is not a folder; a model is a folder with ${CONFIG_FILE}`);
+  } catch (error) {
+    const interrupted = await stat(previousFolder(path)).catch(() => undefined);
+    if (interrupted?.isDirectory()) {
+      const advice = `its replacement was interrupted; the old model is in ${previousFolder(path)}, rename it back to use it`;
+      throw new LinnetError('NOT_FOUND', `${path} does not exist: ${advice}`, { cause: error });
+    }
+    throw fileError('open the model', path, error);
+  }
+}
+
+function noWeights(path: string, present: readonly string[]): LinnetError {
+  const pickles = present.filter(isPickleFile);
+  const advice =
+    pickles.length > 0
+      ? `; ${listNames(pickles)} may run code when loaded and are never read, save the model as safetensors instead`
+      : '';
+  return new LinnetError('NOT_FOUND', `${path} has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}${advice}`);
+}

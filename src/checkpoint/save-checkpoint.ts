@@ -1,0 +1,136 @@
+/** Writing a Hugging Face model folder that Python's transformers opens: all of it appears at once, or nothing. */
+import { readdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { LinnetError } from '../errors.ts';
+import { writeFileAtomic, writeFolderAtomic } from './atomic.ts';
+import { COMPANION_FILES, CONFIG_FILE, INDEX_FILE, shardFile, WEIGHTS_FILE, WEIGHTS_SUFFIX } from './folder-files.ts';
+import type { JsonObject } from './json-object.ts';
+import { quoteName } from './name-list.ts';
+import { checkPlainFileName, fileError, openInFolder } from './regular-file.ts';
+import { tensorBytes } from './safetensors-header.ts';
+import type { TensorEntry } from './safetensors-writer.ts';
+import { writeSafetensors } from './safetensors-writer.ts';
+
+/** PyTorch's names of the types a model can be saved in. */
+const torchDTypes = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
+
+/** A parameter to be saved; `data` has product-of-`shape` elements and may be produced when its turn comes. */
+export interface ModelTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly data: Float32Array | (() => Float32Array | Promise<Float32Array>);
+}
+
+/** What makes up a saved model. */
+export interface SaveOptions {
+  /** Content of config.json; `torch_dtype` (or `dtype`, if the config has that) is set to the type of the weights. */
+  readonly config: JsonObject;
+  /** Names and shapes are read first; the data of one tensor at a time is asked for, in this order. */
+  readonly tensors: Iterable<ModelTensor> | AsyncIterable<ModelTensor>;
+  /** A folder whose tokenizer files (and chat template, generation defaults) are copied, or contents by file name. */
+  readonly tokenizerFiles?: { readonly from: string } | ReadonlyMap<string, string | Uint8Array>;
+  /** Stored element type, rounded to nearest even. Default 'F32'. */
+  readonly dtype?: keyof typeof torchDTypes;
+  /** Weights beyond this many bytes go into several files; a larger tensor gets one of its own. Default 5·10⁹. */
+  readonly shardBytes?: number;
+  /** Replace an existing folder; see `writeFolderAtomic`. Default false. */
+  readonly replace?: boolean;
+}
+
+/**
+ * Saves a model.
+ * @throws LinnetError `PATH` if `dir` exists and may not be replaced, `INPUT` for unusable options, `FORMAT` or `SHAPE` for tensors
+ *   that cannot be written, or whatever a tensor's source throws; nothing is left behind then
+ */
+export async function saveCheckpoint(dir: string, options: SaveOptions): Promise<void> {
+  const { config, tensors, tokenizerFiles, dtype = 'F32', shardBytes = 5e9, replace = false } = options;
+  if (!(shardBytes > 0)) throw new LinnetError('INPUT', `shardBytes must be positive, got ${shardBytes}`);
+  const shards = await planShards(tensors, dtype, shardBytes, dir);
+  const build = async (folder: string): Promise<void> => {
+    await writeJson(resolve(folder, CONFIG_FILE), { ...config, ...dtypeFields(config, torchDTypes[dtype]) });
+    await writeWeights(folder, shards);
+    await writeCompanions(folder, tokenizerFiles);
+  };
+  await writeFolderAtomic(dir, build, { replace });
+}
+
+interface Shard {
+  readonly entries: TensorEntry[];
+  bytes: number;
+}
+
+/** Fills files in the order of the tensors; a tensor that does not fit into the current file starts the next. */
+async function planShards(
+  tensors: SaveOptions['tensors'],
+  dtype: keyof typeof torchDTypes,
+  shardBytes: number,
+  dir: string,
+): Promise<readonly Shard[]> {
+  let current: Shard = { entries: [], bytes: 0 };
+  const shards = [current];
+  const names = new Set<string>();
+  for await (const { name, shape, data } of tensors) {
+    if (names.has(name)) throw new LinnetError('FORMAT', `${dir}: two tensors are named ${quoteName(name)}`);
+    names.add(name);
+    const bytes = tensorBytes(name, dtype, shape, dir);
+    if (current.entries.length > 0 && current.bytes + bytes > shardBytes) {
+      current = { entries: [], bytes: 0 };
+      shards.push(current);
+    }
+    current.entries.push({ name, dtype, shape, data });
+    current.bytes += bytes;
+  }
+  return shards;
+}
+
+async function writeWeights(folder: string, shards: readonly Shard[]): Promise<void> {
+  const fileOf = (i: number): string => (shards.length === 1 ? WEIGHTS_FILE : shardFile(i, shards.length));
+  for (const [i, { entries }] of shards.entries()) {
+    // transformers refuses files that do not say which framework's tensor layout they hold.
+    await writeSafetensors(resolve(folder, fileOf(i)), entries, { format: 'pt' });
+  }
+  if (shards.length === 1) return;
+  const total = shards.reduce((sum, { bytes }) => sum + bytes, 0);
+  const weightMap = shards.flatMap(({ entries }, i) => entries.map(({ name }) => [name, fileOf(i)] as const));
+  await writeJson(resolve(folder, INDEX_FILE), {
+    metadata: { total_size: total },
+    weight_map: Object.fromEntries(weightMap),
+  });
+}
+
+async function writeCompanions(folder: string, files: SaveOptions['tokenizerFiles']): Promise<void> {
+  if (files === undefined) return;
+  if (!('from' in files)) {
+    for (const [name, content] of files) {
+      checkPlainFileName(name, 'tokenizerFiles');
+      if ([CONFIG_FILE, INDEX_FILE].includes(name) || name.endsWith(WEIGHTS_SUFFIX)) {
+        throw new LinnetError('INPUT', `tokenizerFiles must not hold ${quoteName(name)}, which belongs to the model`);
+      }
+      await writeFileAtomic(resolve(folder, name), content);
+    }
+    return;
+  }
+  const source = resolve(files.from);
+  const present = await readdir(source).catch((error: unknown) => {
+    throw fileError('list', source, error);
+  });
+  for (const name of COMPANION_FILES.filter((companion) => present.includes(companion))) {
+    const { handle } = await openInFolder(source, name);
+    try {
+      await writeFileAtomic(resolve(folder, name), await handle.readFile());
+    } finally {
+      await handle.close();
+    }
+  }
+}
+
+/** Recent versions of transformers write `dtype`, older ones `torch_dtype`; both read the older name. */
+function dtypeFields(config: JsonObject, name: string): JsonObject {
+  return 'dtype' in config
+    ? { dtype: name, ...('torch_dtype' in config && { torch_dtype: name }) }
+    : { torch_dtype: name };
+}
+
+async function writeJson(path: string, value: object): Promise<void> {
+  await writeFileAtomic(path, `${JSON.stringify(value, undefined, 2)}\n`);
+}
