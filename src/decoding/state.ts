@@ -1,0 +1,147 @@
+/**
+ * What a session remembers of its text: for a linearized model a constant number of floats, whatever the length; for
+ * softmax layers a key-value cache that grows.
+ *
+ * Per layer: the ring, keys and values of the last C positions (slot = position mod C), and S, the sum of k̂ᵀv over the
+ * groups that have closed. `commit` writes accepted rows into the ring and folds groups into S as they close.
+ */
+import { emptySlot } from '../attention/masks.ts';
+import type { MixerConfig } from '../attention/mixer.ts';
+import { LinnetError } from '../errors.ts';
+import type { CausalModel } from '../models/model.ts';
+import { stateLayout, stateLayouts, type StateLayout } from '../models/step-graph.ts';
+
+/** Rows a growing cache is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
+const cacheGrowth = 256;
+
+/** The rows of one layer: M matrices of `slots` rows. */
+export interface LayerRows {
+  /** [M,slots,D] */
+  keys: Float32Array;
+  /** [M,slots,D] */
+  values: Float32Array;
+}
+
+/** The slots of one layout, shared by its layers. */
+export interface LayoutSlots {
+  readonly layout: StateLayout;
+  /** Position in each slot, −1 where it is empty. Its length is the number of slots. */
+  positions: Int32Array;
+}
+
+/** Layers whose closed groups are folded in one run: same layout, same kind of stored keys. */
+export interface FoldClass {
+  readonly layout: StateLayout;
+  readonly rawKeys: boolean;
+  readonly layers: readonly number[];
+}
+
+/** The fold classes of a model: its layers with a global branch. */
+export function foldClasses(mixers: readonly MixerConfig[]): FoldClass[] {
+  const classes = new Map<string, { layout: StateLayout; rawKeys: boolean; layers: number[] }>();
+  mixers.forEach((mixer, layer) => {
+    if (mixer.kind !== 'linear' || mixer.global === null) return;
+    const layout = stateLayout(mixer);
+    const rawKeys = mixer.local?.kernel === 'softmax';
+    const key = `${layout.name} ${rawKeys}`;
+    const known = classes.get(key) ?? { layout, rawKeys, layers: [] };
+    known.layers.push(layer);
+    classes.set(key, known);
+  });
+  return [...classes.values()];
+}
+
+/** The state of one sequence. Made by an engine; `fork` copies it. */
+export class SequenceState {
+  readonly model: CausalModel;
+  /** L: committed tokens. */
+  length = 0;
+  readonly layers: LayerRows[];
+  readonly slots: ReadonlyMap<string, LayoutSlots>;
+  readonly foldClasses: readonly FoldClass[];
+  /** S per fold class: [layers,M,D,D]. */
+  readonly sums: Float32Array[];
+
+  constructor(model: CausalModel) {
+    const { keyValueHeads: M, headWidth: D } = model.sizes;
+    this.model = model;
+    this.slots = new Map(
+      stateLayouts(model.mixers).map((layout) => [
+        layout.name,
+        { layout, positions: new Int32Array(layout.ring ?? cacheGrowth).fill(emptySlot) },
+      ]),
+    );
+    this.layers = model.mixers.map((mixer) => {
+      const count = M * this.layoutSlots(mixer).positions.length * D;
+      return { keys: new Float32Array(count), values: new Float32Array(count) };
+    });
+    this.foldClasses = foldClasses(model.mixers);
+    this.sums = this.foldClasses.map(({ layers }) => new Float32Array(layers.length * M * D * D));
+  }
+
+  /** The slots that a layer's rows lie in. */
+  layoutSlots(mixer: MixerConfig): LayoutSlots {
+    const found = this.slots.get(stateLayout(mixer).name);
+    if (found === undefined) throw new LinnetError('INTERNAL', 'internal: a layer without slots');
+    return found;
+  }
+
+  /** S of a layer [M,D,D], a view; undefined without a global branch. */
+  layerSums(layer: number): Float32Array | undefined {
+    const { keyValueHeads: M, headWidth: D } = this.model.sizes;
+    for (const [index, { layers }] of this.foldClasses.entries()) {
+      const place = layers.indexOf(layer);
+      if (place >= 0) return this.sums[index].subarray(place * M * D * D, (place + 1) * M * D * D);
+    }
+    return undefined;
+  }
+
+  /** Makes room for `count` more positions in growing caches. */
+  reserve(count: number): void {
+    const { keyValueHeads: M, headWidth: D } = this.model.sizes;
+    for (const slots of this.slots.values()) {
+      const held = slots.positions.length;
+      if (slots.layout.ring !== undefined || this.length + count <= held) continue;
+      const wanted = Math.max(this.length + count, Math.ceil(held * 1.25));
+      const size = Math.ceil(wanted / cacheGrowth) * cacheGrowth;
+      const positions = new Int32Array(size).fill(emptySlot);
+      positions.set(slots.positions);
+      slots.positions = positions;
+      this.model.mixers.forEach((mixer, layer) => {
+        if (this.layoutSlots(mixer) !== slots) return;
+        const rows = this.layers[layer];
+        rows.keys = growRows(rows.keys, M, held, size, D);
+        rows.values = growRows(rows.values, M, held, size, D);
+      });
+    }
+  }
+
+  /** Bytes of the numbers held: rows and S. Constant for linearized models. */
+  get bytes(): number {
+    const rows = this.layers.reduce((total, { keys, values }) => total + keys.byteLength + values.byteLength, 0);
+    return this.sums.reduce((total, sums) => total + sums.byteLength, rows);
+  }
+
+  /** An independent copy: two continuations of one text. */
+  fork(): SequenceState {
+    const copy = new SequenceState(this.model);
+    copy.length = this.length;
+    for (const [name, slots] of this.slots) {
+      const target = copy.slots.get(name);
+      if (target !== undefined) target.positions = slots.positions.slice();
+    }
+    this.layers.forEach(({ keys, values }, layer) => {
+      copy.layers[layer] = { keys: keys.slice(), values: values.slice() };
+    });
+    this.sums.forEach((sums, index) => {
+      copy.sums[index].set(sums);
+    });
+    return copy;
+  }
+}
+
+function growRows(rows: Float32Array, M: number, held: number, size: number, D: number): Float32Array {
+  const grown = new Float32Array(M * size * D);
+  for (let head = 0; head < M; head++) grown.set(rows.subarray(head * held * D, (head + 1) * held * D), head * size * D);
+  return grown;
+}
