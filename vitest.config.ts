@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -7,5 +8,7 @@ export default defineConfig({
     // Each file gets a process of its own: ONNX Runtime's native library does not share one well between worker threads.
     pool: 'forks',
     maxWorkers: 2,
+    // Workers that the code under test starts load TypeScript sources without vitest.
+    execArgv: ['--import', fileURLToPath(new URL('./test/typescript-in-workers.mjs', import.meta.url))],
   },
 });

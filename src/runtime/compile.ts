@@ -1,0 +1,84 @@
+/** Compiles a graph: lowers it, encodes it, and opens a session of the engine here or in a worker. */
+import { LinnetError } from '../errors.ts';
+import type { Graph, ValueType } from '../graph/graph.ts';
+import { lowerGraph } from '../graph/onnx/lowering.ts';
+import type { Device, OnnxValue } from '../graph/onnx/model.ts';
+import { encodeModel, separateParts } from '../graph/onnx/writer.ts';
+import { type EngineModel, type EngineSession, type EngineSettings, isDevice, openSession } from './engine.ts';
+import { type Program, type ProfileSource, SessionProgram } from './program.ts';
+
+export type { Device } from '../graph/onnx/model.ts';
+export type { NamedTensors } from './engine.ts';
+export type { OpProfile, Program, ProgramStatistics } from './program.ts';
+
+export interface CompileOptions {
+  /** Default: `cpu`. With `webgpu`, ops that the device lacks run on the CPU. `wasm` is for browsers. */
+  readonly device?: Device;
+  /** Threads of one op. Default: one per physical core. */
+  readonly threads?: number;
+  /**
+   * Runs in a thread of its own, so that long runs do not block the event loop; feeds are then copied. Default: false,
+   * the run blocks the calling thread.
+   */
+  readonly worker?: boolean;
+  /** Records the time of every op for `Program.profile`; slows runs down a little. Default: false. */
+  readonly profile?: boolean;
+}
+
+/**
+ * Compiles the live part of a graph.
+ *
+ * @throws LinnetError `GRAPH` if the graph cannot be lowered, `CONFIG` if an option is invalid, `RUNTIME` if the engine
+ *   cannot be loaded, has no such device, or refuses the model.
+ */
+export async function compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
+  const { device = 'cpu', threads, worker = false, profile = false } = checkOptions(options);
+  const started = performance.now();
+  const lowered = lowerGraph(graph, device);
+  const model: EngineModel = { name: graph.name, ...encodeModel(lowered, { placement: separateParts }) };
+  const recording = profile ? await startProfile(device) : undefined;
+  let session: EngineSession;
+  try {
+    session = await openAnySession(model, { device, threads, profilePrefix: recording?.prefix }, worker);
+  } catch (error) {
+    await recording?.source.dispose();
+    throw error;
+  }
+  const live = typesByName(lowered.inputs);
+  const unused = new Set([...graph.inputs.keys()].filter((name) => !live.has(name)));
+  const statistics = {
+    nodes: lowered.nodes.length,
+    modelBytes: model.external.reduce((sum, part) => sum + part.data.byteLength, model.bytes.byteLength),
+    creationMs: performance.now() - started,
+  };
+  const signature = { graph: graph.name, live, unused };
+  return new SessionProgram(session, signature, typesByName(lowered.outputs), statistics, recording?.source);
+}
+
+function checkOptions(options: CompileOptions): CompileOptions {
+  const { device, threads } = options;
+  if (device !== undefined && !isDevice(device)) {
+    throw new LinnetError('CONFIG', `unknown device "${String(device)}"; known are cpu, webgpu and wasm`);
+  }
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
+    throw new LinnetError('CONFIG', `threads is ${threads}, expected a whole number of at least 1`);
+  }
+  return options;
+}
+
+/** Worker threads and profile files are for Node; browsers never load these modules. */
+async function openAnySession(model: EngineModel, settings: EngineSettings, worker: boolean): Promise<EngineSession> {
+  if (!worker) return openSession(model, settings);
+  const { openWorkerSession } = await import('./worker.ts');
+  return openWorkerSession(model, settings);
+}
+
+async function startProfile(device: Device): Promise<{ prefix: string; source: ProfileSource }> {
+  if (device === 'wasm') throw new LinnetError('CONFIG', 'device "wasm" cannot profile; use cpu or webgpu');
+  const { createProfileFolder } = await import('./profile.ts');
+  return createProfileFolder();
+}
+
+function typesByName(values: readonly OnnxValue[]): ReadonlyMap<string, ValueType> {
+  return new Map(values.map(({ name, dtype, shape }) => [name, { dtype, shape }]));
+}

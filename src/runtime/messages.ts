@@ -1,0 +1,98 @@
+/**
+ * What passes between a program and the worker that runs it: plain data, numbers as bytes. Each request has an id that
+ * its reply repeats.
+ */
+import { type ErrorCode, LinnetError } from '../errors.ts';
+import type { DType, Tensor } from '../graph/tensor.ts';
+import { tensorBytes, tensorFromBytes } from '../graph/tensor-bytes.ts';
+import type { EngineModel, EngineSettings, NamedTensors } from './engine.ts';
+
+/** A tensor in a message. */
+export interface TensorMessage {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+export type TensorMessages = Readonly<Record<string, TensorMessage>>;
+
+/** What a worker is asked. */
+export type WorkerTask =
+  | { readonly kind: 'open'; readonly model: EngineModel; readonly settings: EngineSettings }
+  | { readonly kind: 'run'; readonly feeds: TensorMessages; readonly fetch: readonly string[] }
+  | { readonly kind: 'endProfiling' }
+  | { readonly kind: 'dispose' };
+
+export interface WorkerRequest {
+  readonly id: number;
+  readonly task: WorkerTask;
+}
+
+export interface ErrorMessage {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** Text of what the error was caused by: the cause itself may not be clonable. */
+  readonly cause?: string;
+}
+
+/** `results` are there after a run only. */
+export type WorkerReply =
+  | { readonly id: number; readonly results?: TensorMessages }
+  | { readonly id: number; readonly error: ErrorMessage };
+
+/** Collects the buffers that a message hands over. */
+type Handover = Set<ArrayBuffer>;
+
+/** Tensors that the receiver may keep: their memory is handed over where a tensor has a buffer of its own. */
+export function handOverTensors(tensors: NamedTensors, handover: Handover): TensorMessages {
+  return mapValues(tensors, ({ dtype, shape, data }) => {
+    const whole = data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength;
+    return { dtype, shape, bytes: handOver(whole ? tensorBytes({ dtype, shape, data }) : copyBytes(data), handover) };
+  });
+}
+
+/** Tensors that the sender keeps: copied once, without the rest of the buffers that they are views of. */
+export function copyTensors(tensors: NamedTensors, handover: Handover): TensorMessages {
+  return mapValues(tensors, ({ dtype, shape, data }) => ({ dtype, shape, bytes: handOver(copyBytes(data), handover) }));
+}
+
+/** A model for a worker: its weights are copied, unless their memory can be shared. */
+export function copyModel(model: EngineModel, handover: Handover): EngineModel {
+  return {
+    name: model.name,
+    bytes: model.bytes,
+    external: model.external.map(({ path, offset, data }) => ({
+      path,
+      offset,
+      data: data.buffer instanceof ArrayBuffer ? handOver(copyBytes(data), handover) : data,
+    })),
+  };
+}
+
+/** The tensors of a message, over its memory. */
+export function receivedTensors(messages: TensorMessages): Record<string, Tensor> {
+  return mapValues(messages, ({ dtype, shape, bytes }) => tensorFromBytes(dtype, shape, bytes));
+}
+
+export function describeError(error: unknown): ErrorMessage {
+  if (!(error instanceof LinnetError)) return { code: 'INTERNAL', message: `internal: ${String(error)}` };
+  const cause = error.cause === undefined ? undefined : String(error.cause);
+  return { code: error.code, message: error.message, cause };
+}
+
+export function restoreError({ code, message, cause }: ErrorMessage): LinnetError {
+  return new LinnetError(code, message, cause === undefined ? undefined : { cause });
+}
+
+function handOver(bytes: Uint8Array, handover: Handover): Uint8Array {
+  if (bytes.buffer instanceof ArrayBuffer) handover.add(bytes.buffer);
+  return bytes;
+}
+
+function copyBytes(data: ArrayBufferView): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+}
+
+function mapValues<A, B>(record: Readonly<Record<string, A>>, map: (value: A) => B): Record<string, B> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value)]));
+}

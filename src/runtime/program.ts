@@ -1,0 +1,143 @@
+/** A compiled graph: what callers hold, whatever thread and device it runs on. */
+import { LinnetError } from '../errors.ts';
+import type { ValueType } from '../graph/graph.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import type { EngineSession, NamedTensors } from './engine.ts';
+import { checkFeeds, type InputSignature, listNames } from './feeds.ts';
+
+/** What compiling cost and made. */
+export interface ProgramStatistics {
+  /** ONNX nodes before the engine optimises them. */
+  readonly nodes: number;
+  /** Bytes of the encoded model, weights included. */
+  readonly modelBytes: number;
+  /** Time of encoding and of creating the session, in milliseconds. */
+  readonly creationMs: number;
+}
+
+/** Time that one kind of op took in all profiled runs. */
+export interface OpProfile {
+  readonly opType: string;
+  /** Where it ran: "cpu", "webgpu" …; with device `webgpu`, what the device lacks runs on the CPU. */
+  readonly provider: string;
+  /** Executions, over all runs. */
+  readonly count: number;
+  /** Kernel time of all executions, in milliseconds. */
+  readonly ms: number;
+}
+
+/** A compiled graph. */
+export interface Program extends AsyncDisposable {
+  /** The inputs that the outputs depend on, in the order of their declaration. */
+  readonly inputs: ReadonlyMap<string, ValueType>;
+  readonly outputs: ReadonlyMap<string, ValueType>;
+  readonly statistics: ProgramStatistics;
+  /**
+   * Computes outputs. Every requested output is copied out of the engine; request what is needed. Feeds are not copied
+   * (in a worker they are) and must not change until the promise settles.
+   *
+   * @throws LinnetError `RUNTIME` if a feed is missing, unknown, or of the wrong dtype or shape, if an output is
+   *   unknown, if the engine fails, or after `dispose`.
+   */
+  run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>>;
+  /**
+   * Where time went in the runs so far, longest first; ends profiling. For programs compiled with `profile: true`.
+   *
+   * @throws LinnetError `RUNTIME` if the program was compiled without.
+   */
+  profile(): Promise<readonly OpProfile[]>;
+  /** Waits for pending runs and frees the engine's memory. May be called again. */
+  dispose(): Promise<void>;
+}
+
+/** Where the profile of a session comes from. */
+export interface ProfileSource {
+  /** Reads what the engine wrote when profiling ended. */
+  read(): Promise<readonly OpProfile[]>;
+  dispose(): Promise<void>;
+}
+
+/** A program over a session. */
+export class SessionProgram implements Program {
+  readonly inputs: ReadonlyMap<string, ValueType>;
+  readonly outputs: ReadonlyMap<string, ValueType>;
+  readonly statistics: ProgramStatistics;
+  readonly #signature: InputSignature;
+  readonly #session: EngineSession;
+  readonly #profileSource: ProfileSource | undefined;
+  readonly #running = new Set<Promise<unknown>>();
+  #profile: Promise<readonly OpProfile[]> | undefined;
+  #disposal: Promise<void> | undefined;
+
+  constructor(
+    session: EngineSession,
+    signature: InputSignature,
+    outputs: ReadonlyMap<string, ValueType>,
+    statistics: ProgramStatistics,
+    profileSource: ProfileSource | undefined,
+  ) {
+    this.inputs = signature.live;
+    this.outputs = outputs;
+    this.statistics = statistics;
+    this.#signature = signature;
+    this.#session = session;
+    this.#profileSource = profileSource;
+  }
+
+  async run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>> {
+    this.#assertOpen();
+    if (fetch.length === 0)
+      throw new LinnetError('RUNTIME', `graph "${this.#signature.graph}": no output is requested`);
+    for (const name of fetch) {
+      if (!this.outputs.has(name)) {
+        throw new LinnetError(
+          'RUNTIME',
+          `graph "${this.#signature.graph}" has no output "${name}"; its outputs are ${listNames(this.outputs)}`,
+        );
+      }
+    }
+    const running = this.#session.run(checkFeeds(this.#signature, feeds), fetch);
+    this.#running.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  profile(): Promise<readonly OpProfile[]> {
+    this.#profile ??= this.#endProfiling();
+    return this.#profile;
+  }
+
+  dispose(): Promise<void> {
+    this.#disposal ??= this.#close();
+    return this.#disposal;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  async #endProfiling(): Promise<readonly OpProfile[]> {
+    this.#assertOpen();
+    const source = this.#profileSource;
+    if (source === undefined) {
+      throw new LinnetError('RUNTIME', `graph "${this.#signature.graph}" was compiled without "profile: true"`);
+    }
+    await Promise.allSettled(this.#running);
+    await this.#session.endProfiling();
+    return source.read();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled([...this.#running, this.#profile]);
+    await this.#session.dispose();
+    await this.#profileSource?.dispose();
+  }
+
+  #assertOpen(): void {
+    if (this.#disposal === undefined) return;
+    throw new LinnetError('RUNTIME', `graph "${this.#signature.graph}" has been disposed; compile it again`);
+  }
+}
