@@ -119,6 +119,16 @@ export async function readExactly(
   }
 }
 
+/** Writes all of `bytes` at a position, or, without one, where the last write ended. */
+export async function writeFully(handle: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
+  let done = 0;
+  while (done < bytes.length) {
+    const length = Math.min(TRANSFER_BYTES, bytes.length - done);
+    const { bytesWritten } = await handle.write(bytes, done, length, position === undefined ? null : position + done);
+    done += bytesWritten;
+  }
+}
+
 async function openChecked(path: string, resolved: boolean): Promise<OpenFile> {
   let handle: FileHandle;
   try {

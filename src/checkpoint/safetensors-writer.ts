@@ -6,7 +6,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { LinnetError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { quoteName } from './name-list.ts';
-import { TRANSFER_BYTES } from './regular-file.ts';
+import { TRANSFER_BYTES, writeFully } from './regular-file.ts';
 import {
   checkTensorName,
   LENGTH_FIELD_BYTES,
@@ -63,7 +63,7 @@ export async function writeSafetensors(
   placed.sort((a, b) => bitsOf(b.dtype) - bitsOf(a.dtype));
   const header = encodeHeader(placed, metadata, path);
   await writeFileAtomic(path, async (handle) => {
-    await writeBytes(handle, header);
+    await writeFully(handle, header);
     for (const entry of placed) await writeTensor(handle, entry, path);
   });
 }
@@ -110,14 +110,6 @@ async function writeTensor(handle: FileHandle, entry: PlacedEntry, path: string)
     if (bytes === undefined) {
       throw new LinnetError('SHAPE', `${label} cannot be stored from a ${data.constructor.name}`);
     }
-    await writeBytes(handle, bytes);
-  }
-}
-
-async function writeBytes(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  let done = 0;
-  while (done < bytes.length) {
-    const { bytesWritten } = await handle.write(bytes, done, Math.min(TRANSFER_BYTES, bytes.length - done));
-    done += bytesWritten;
+    await writeFully(handle, bytes);
   }
 }
