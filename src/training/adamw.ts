@@ -77,8 +77,7 @@ export function adamW(
   const second = add(mul(moments.second, beta2), mul(mul(gradient, gradient), 1 - beta2));
   const denominator = add(div(sqrt(second), inputs.correction2), epsilon);
   const step = mul(div(first, denominator), div(inputs.learningRate, inputs.correction1));
-  const kept =
-    decayed && weightDecay !== 0 ? mul(parameter, sub(1, mul(inputs.learningRate, weightDecay))) : parameter;
+  const kept = decayed && weightDecay !== 0 ? mul(parameter, sub(1, mul(inputs.learningRate, weightDecay))) : parameter;
   return { parameter: sub(kept, step), moments: { first, second } };
 }
 

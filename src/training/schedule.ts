@@ -30,7 +30,10 @@ const decays: Readonly<Record<ScheduleName, (progress: number) => number>> = {
 export function learningRate(config: ScheduleConfig, update: number): number {
   const { peak, warmup, total } = config;
   if (warmup > total) {
-    throw new LinnetError('CONFIG', `a warm-up of ${warmup} updates does not fit a run of ${total}; shorten the warm-up`);
+    throw new LinnetError(
+      'CONFIG',
+      `a warm-up of ${warmup} updates does not fit a run of ${total}; shorten the warm-up`,
+    );
   }
   if (update < warmup) return (peak * update) / warmup;
   const progress = total > warmup ? Math.min(1, (update - warmup) / (total - warmup)) : 1;

@@ -4,6 +4,7 @@
  * so far, one applies the sum.
  */
 import { LinnetError } from '../errors.ts';
+import type { Batch } from '../data/batches.ts';
 import { gradients } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add, div } from '../graph/ops/elementwise.ts';
@@ -14,16 +15,6 @@ import { compile, type CompileOptions, type Program } from '../runtime/compile.t
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, decays, globalNorm } from './adamw.ts';
 import { type BatchValues, nextTokenLoss } from './objective.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
-
-/** A micro-batch: rows of one length. */
-export interface Batch {
-  /** int32 [B,n] */
-  readonly inputs: Tensor<'int32'>;
-  /** int32 [B,n] */
-  readonly labels: Tensor<'int32'>;
-  /** float32 [B,n], 0 on padding */
-  readonly weights: Tensor<'float32'>;
-}
 
 /** Everything an update changes, by block name. */
 export interface TrainingState {
@@ -103,7 +94,12 @@ export class TrainingProgram {
     if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
     const blocks = parameterBlocks(trained, blockBytes);
     if (options.accumulate === 1) {
-      return new TrainingProgram(options, blocks, await compile(fusedGraph(options, blocks), options.compile), undefined);
+      return new TrainingProgram(
+        options,
+        blocks,
+        await compile(fusedGraph(options, blocks), options.compile),
+        undefined,
+      );
     }
     const programs = {
       add: await compile(accumulationGraph(options, blocks), options.compile),
@@ -123,26 +119,46 @@ export class TrainingProgram {
    * @param batches `accumulate` micro-batches; the loss is the mean over all their weighted tokens
    * @param update counted from 0, for the bias correction
    */
-  async step(state: TrainingState, batches: readonly Batch[], learningRate: number, update: number): Promise<StepResult> {
+  async step(
+    state: TrainingState,
+    batches: readonly Batch[],
+    learningRate: number,
+    update: number,
+  ): Promise<StepResult> {
     if (batches.length !== this.#options.accumulate) {
-      throw new LinnetError('CONFIG', `an update needs ${this.#options.accumulate} micro-batches, got ${batches.length}`);
+      throw new LinnetError(
+        'CONFIG',
+        `an update needs ${this.#options.accumulate} micro-batches, got ${batches.length}`,
+      );
     }
     const weight = totalWeight(batches);
     const common = { ...adamWFeeds(this.#options.optimizer, learningRate, update), ...stateFeeds(state, this.blocks) };
-    const fetch = ['gradient_norm', ...this.blocks.flatMap(({ name }) => [updated.parameter(name), updated.first(name), updated.second(name)])];
+    const fetch = [
+      'gradient_norm',
+      ...this.blocks.flatMap(({ name }) => [updated.parameter(name), updated.first(name), updated.second(name)]),
+    ];
     if (this.#fused !== undefined) {
-      const feeds = { ...common, ...batches[0], total_weight: float32([], [weight]) };
+      const feeds = { ...common, ...batchFeeds(batches[0]), total_weight: float32([], [weight]) };
       const results = await this.#fused.run(feeds, ['loss', ...fetch]);
       takeState(state, results, this.blocks);
       return { loss: scalar(results.loss), gradientNorm: scalar(results.gradient_norm) };
     }
-    if (this.#accumulation === undefined) throw new LinnetError('INTERNAL', 'internal: a training program without graphs');
+    if (this.#accumulation === undefined)
+      throw new LinnetError('INTERNAL', 'internal: a training program without graphs');
     let sums: Record<string, Tensor> = {};
     for (const { name, shape } of this.blocks) sums[inputNames.sum(name)] = zeros('float32', shape);
     let loss = 0;
     for (const batch of batches) {
-      const feeds = { ...parameterFeeds(state, this.blocks), ...sums, ...batch, total_weight: float32([], [weight]) };
-      const results = await this.#accumulation.add.run(feeds, ['loss', ...this.blocks.map(({ name }) => updated.sum(name))]);
+      const feeds = {
+        ...parameterFeeds(state, this.blocks),
+        ...sums,
+        ...batchFeeds(batch),
+        total_weight: float32([], [weight]),
+      };
+      const results = await this.#accumulation.add.run(feeds, [
+        'loss',
+        ...this.blocks.map(({ name }) => updated.sum(name)),
+      ]);
       sums = {};
       for (const { name } of this.blocks) sums[inputNames.sum(name)] = results[updated.sum(name)];
       loss += scalar(results.loss);
@@ -160,9 +176,17 @@ export class TrainingProgram {
 }
 
 /** A state with the given parameters and zero moments. */
-export function initialState(blocks: readonly ParameterBlock[], parameters: Map<string, Tensor<'float32'>>): TrainingState {
-  const moments = (): Map<string, Tensor<'float32'>> => new Map(blocks.map(({ name, shape }) => [name, zeros('float32', shape)]));
+export function initialState(
+  blocks: readonly ParameterBlock[],
+  parameters: Map<string, Tensor<'float32'>>,
+): TrainingState {
+  const moments = (): Map<string, Tensor<'float32'>> =>
+    new Map(blocks.map(({ name, shape }) => [name, zeros('float32', shape)]));
   return { parameters, first: moments(), second: moments() };
+}
+
+function batchFeeds({ inputs, labels, weights }: Batch): Record<string, Tensor> {
+  return { inputs, labels, weights };
 }
 
 function totalWeight(batches: readonly Batch[]): number {
@@ -191,7 +215,11 @@ function given(tensors: ReadonlyMap<string, Tensor<'float32'>>, name: string): T
   return found;
 }
 
-function takeState(state: TrainingState, results: Readonly<Record<string, Tensor>>, blocks: readonly ParameterBlock[]): void {
+function takeState(
+  state: TrainingState,
+  results: Readonly<Record<string, Tensor>>,
+  blocks: readonly ParameterBlock[],
+): void {
   const collect = (rename: (name: string) => string): Map<string, Tensor<'float32'>> =>
     new Map(blocks.map(({ name }) => [name, asFloat32(results[rename(name)])]));
   state.parameters = collect(updated.parameter);
@@ -201,7 +229,8 @@ function takeState(state: TrainingState, results: Readonly<Record<string, Tensor
 
 function asFloat32(value: Tensor): Tensor<'float32'> {
   const { data } = value;
-  if (!(data instanceof Float32Array)) throw new LinnetError('INTERNAL', `internal: expected float32, got ${value.dtype}`);
+  if (!(data instanceof Float32Array))
+    throw new LinnetError('INTERNAL', `internal: expected float32, got ${value.dtype}`);
   return { dtype: 'float32', shape: value.shape, data };
 }
 
@@ -274,7 +303,14 @@ function applyUpdate(
       first: graph.input(inputNames.first(name), 'float32', shape),
       second: graph.input(inputNames.second(name), 'float32', shape),
     };
-    const next = adamW(options.optimizer, inputs, value, clipped[index], moments, decays(parameter, options.model.parameters.get(parameter) ?? shape));
+    const next = adamW(
+      options.optimizer,
+      inputs,
+      value,
+      clipped[index],
+      moments,
+      decays(parameter, options.model.parameters.get(parameter) ?? shape),
+    );
     graph.output(updated.parameter(name), next.parameter);
     graph.output(updated.first(name), next.moments.first);
     graph.output(updated.second(name), next.moments.second);

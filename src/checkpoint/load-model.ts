@@ -1,0 +1,60 @@
+/** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
+import type { Tensor } from '../graph/tensor.ts';
+import { describeModel } from '../models/families.ts';
+import type { CausalModel } from '../models/model.ts';
+import { assertTensors, openCheckpoint } from './huggingface.ts';
+import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
+
+/** A model in memory. */
+export interface LoadedModel {
+  readonly model: CausalModel;
+  /** float32, by name; a tied head has no tensor of its own. */
+  readonly parameters: Map<string, Tensor<'float32'>>;
+  /** Where it came from: the place of its tokenizer. */
+  readonly path: string;
+  /** SHA-256 of configuration and weights: what ties session files to a model. */
+  readonly fingerprint: string;
+}
+
+/** Tensors that some checkpoints store although they follow from the configuration. */
+const derivedTensors = [/\.rotary_emb\.inv_freq$/, /\.masked_bias$/];
+
+/**
+ * Loads a model folder.
+ * @throws LinnetError `CONFIG` for an unsupported model, `TENSOR` if tensors are missing, surplus or misshapen, and what
+ *   `openCheckpoint` throws
+ */
+export async function loadModel(dir: string): Promise<LoadedModel> {
+  const checkpoint = await openCheckpoint(dir);
+  try {
+    const model = describeModel(checkpoint.config);
+    // A tied head that is stored all the same is a copy of the embedding.
+    const tiedCopy = model.parameters.has('lm_head.weight') ? [] : [/^lm_head\.weight$/];
+    assertTensors(checkpoint, model.parameters, { ignore: [...derivedTensors, ...tiedCopy] });
+    const parameters = new Map<string, Tensor<'float32'>>();
+    for (const name of model.parameters.keys()) parameters.set(name, await checkpoint.readFloat32(name));
+    return { model, parameters, path: checkpoint.path, fingerprint: await checkpoint.fingerprint() };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. */
+export async function saveModel(
+  dir: string,
+  { model, parameters }: Pick<LoadedModel, 'model' | 'parameters'>,
+  options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace'>,
+): Promise<void> {
+  const tensors = [...model.parameters.keys()].flatMap((name) => {
+    const tensor = parameters.get(name);
+    return tensor === undefined ? [] : [{ name, shape: tensor.shape, data: tensor.data }];
+  });
+  assertTensors({ path: dir, tensors: infos(tensors) }, model.parameters);
+  await saveCheckpoint(dir, { ...options, config: model.toJson(), tensors });
+}
+
+function infos(
+  tensors: readonly { name: string; shape: readonly number[]; data: Float32Array }[],
+): Map<string, { dtype: 'F32'; shape: readonly number[]; byteLength: number }> {
+  return new Map(tensors.map(({ name, shape, data }) => [name, { dtype: 'F32', shape, byteLength: data.byteLength }]));
+}
