@@ -36,7 +36,7 @@ export async function examineDownload(
 ): Promise<{ record: DownloadRecord; intact: boolean } | undefined> {
   if ((await sizeOf(folder)) === undefined) return undefined;
   const record = await readRecord(folder);
-  if (record === undefined || record.id !== id) {
+  if (record?.id !== id) {
     const found = record === undefined ? 'no downloaded model' : `the model ${record.id}`;
     throw new LinnetError('PATH', `${folder} holds ${found}; choose another folder for ${id}`);
   }

@@ -12,7 +12,7 @@ describe('findDuplicateKey', () => {
     ['{"":0,"b":[1,2,"x"],"":1}', ''],
     ['{"a":{"c":[]},"b":{},"a":{}}', 'a'],
   ])('finds the duplicate in %s', (text, key) => {
-    expect(() => JSON.parse(text)).not.toThrow();
+    expect((): unknown => JSON.parse(text)).not.toThrow();
     expect(findDuplicateKey(text)).toBe(key);
   });
 
@@ -24,7 +24,7 @@ describe('findDuplicateKey', () => {
     '{}',
     '"x"',
   ])('accepts %s', (text) => {
-    expect(() => JSON.parse(text)).not.toThrow();
+    expect((): unknown => JSON.parse(text)).not.toThrow();
     expect(findDuplicateKey(text)).toBeUndefined();
   });
 

@@ -282,9 +282,8 @@ describe('fetchFolder', () => {
     const { hub, source, target } = await hubWithModel();
     hub.tamper = (name, content) => (name === victim ? Buffer.alloc(content.length, 0x20) : content);
     const fetching = source.fetchFolder(id, 'main', target);
-    await expect(fetching).rejects.toThrow(
-      expect.objectContaining({ code: 'FORMAT', message: expect.stringContaining(victim) }),
-    );
+    await expect(fetching).rejects.toThrow(victim);
+    await expect(fetching).rejects.toThrow(expect.objectContaining({ code: 'FORMAT' }));
     await expect(readdir(target)).rejects.toThrow();
   });
 
@@ -336,7 +335,7 @@ describe('fetchFolder', () => {
 
   it('explains refusals, unknown models and revisions, and servers that are not there', async () => {
     const { hub, source, target } = await hubWithModel();
-    const codeOf = (code: string) => expect.objectContaining({ code });
+    const codeOf = (code: string): unknown => expect.objectContaining({ code });
     await expect(source.fetchFolder('owner/other', 'main', target)).rejects.toThrow(codeOf('NOT_FOUND'));
     await expect(source.fetchFolder(id, 'v9', target)).rejects.toThrow(/no model owner\/model at revision "v9"/);
     hub.sha = '../main';

@@ -204,7 +204,7 @@ class Connection {
       if (type !== 'file') continue;
       const bytes = lfs?.size ?? size;
       if (!Number.isSafeInteger(bytes) || bytes < 0) {
-        throw new LinnetError('FORMAT', `the server lists ${quoteName(String(path))} with a size of ${bytes}`);
+        throw new LinnetError('FORMAT', `the server lists ${quoteName(path)} with a size of ${bytes}`);
       }
       files.set(path, { name: path, size: bytes, digest: expectedDigest(oid, lfs?.oid) });
       if (files.size > MAX_LISTED_FILES) {
@@ -256,8 +256,8 @@ class Connection {
 }
 
 /** Large files carry a SHA-256, files stored in git the hash of their blob. Mirrors may give neither. */
-function expectedDigest(oid: string | undefined, lfsOid: string | undefined): ExpectedDigest | undefined {
-  if (lfsOid !== undefined) {
+function expectedDigest(oid: unknown, lfsOid: unknown): ExpectedDigest | undefined {
+  if (typeof lfsOid === 'string') {
     const hex = lfsOid.replace(/^sha256:/, '');
     return /^[0-9a-f]{64}$/.test(hex) ? { algorithm: 'sha256', hex } : undefined;
   }

@@ -9,6 +9,7 @@ import { assertTensors, openCheckpoint } from './huggingface.ts';
 import type { ModelTensor, SaveOptions } from './save-checkpoint.ts';
 import { saveCheckpoint } from './save-checkpoint.ts';
 import { openSafetensors } from './safetensors.ts';
+import { parseShardIndex } from './shard-index.ts';
 
 async function scratchFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'linnet-checkpoint-'));
@@ -169,8 +170,8 @@ describe('openCheckpoint refuses', () => {
   const withIndex = async (edit: (weightMap: Record<string, unknown>) => unknown): Promise<string> => {
     const dir = await saved({ shardBytes: 200 });
     const path = join(dir, 'model.safetensors.index.json');
-    const index: { weight_map: Record<string, unknown> } = JSON.parse(await readFile(path, 'utf8'));
-    await writeFile(path, JSON.stringify({ weight_map: edit(index.weight_map) }));
+    const index = parseShardIndex(await readFile(path), path);
+    await writeFile(path, JSON.stringify({ weight_map: edit(Object.fromEntries(index)) }));
     return dir;
   };
 

@@ -92,7 +92,7 @@ interface Weights {
 
 async function openWeights(path: string): Promise<Weights> {
   const present = new Set(await readdir(path));
-  if (present.has(WEIGHTS_FILE)) return openFiles(path, [WEIGHTS_FILE], () => {});
+  if (present.has(WEIGHTS_FILE)) return openFiles(path, [WEIGHTS_FILE]);
   if (!present.has(INDEX_FILE)) throw noWeights(path, [...present]);
   const source = resolve(path, INDEX_FILE);
   const index = parseShardIndex(await readInFolder(path, INDEX_FILE, MAX_INDEX_BYTES), source);
@@ -103,14 +103,14 @@ async function openWeights(path: string): Promise<Weights> {
 async function openFiles(
   path: string,
   names: readonly string[],
-  check: (contents: ReadonlyMap<string, readonly string[]>) => void,
+  check?: (contents: ReadonlyMap<string, readonly string[]>) => void,
 ): Promise<Weights> {
   const opened = new Map<string, SafetensorsFile>();
   try {
     for (const name of names) {
       opened.set(name, await readSafetensors(await openInFolder(path, name), resolve(path, name)));
     }
-    check(new Map([...opened].map(([name, file]) => [name, file.names()])));
+    check?.(new Map([...opened].map(([name, file]) => [name, file.names()])));
   } catch (error) {
     await Promise.all([...opened.values()].map((file) => file.close()));
     throw error;

@@ -79,9 +79,8 @@ describe('parseHeader refuses, naming file and numbers', () => {
     ['metadata that is no string', '{"__metadata__":{"a":1}}', /"a" must be a string/],
   ])('%s', (_, text, message) => {
     expect(() => parse(text)).toThrow(message);
-    expect(() => parse(text)).toThrow(
-      expect.objectContaining({ code: 'FORMAT', message: expect.stringMatching(/^x\.safetensors: /) }),
-    );
+    expect(() => parse(text)).toThrow(/^x\.safetensors: /);
+    expect(() => parse(text)).toThrow(expect.objectContaining({ code: 'FORMAT' }));
   });
 
   it('does not repeat an endless name', () => {
