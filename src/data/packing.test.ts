@@ -96,7 +96,7 @@ describe('packDocuments', () => {
   });
 
   it('refuses too little text and impossible lengths', async () => {
-    const refusal = expect.objectContaining({ code: 'INPUT' });
+    const refusal: unknown = expect.objectContaining({ code: 'INPUT' });
     await expect(pack(['ab'], { length: 3 })).rejects.toEqual(refusal);
     await expect(pack([], { length: 3, remainder: 'pad' })).rejects.toEqual(refusal);
     await expect(pack([''], { length: 3, mode: 'document' })).rejects.toEqual(refusal);

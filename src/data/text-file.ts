@@ -1,24 +1,23 @@
 /** Reading text files that may be anything: sizes bounded, regular files only, UTF-8 checked. */
-import { createReadStream } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
+import { fileError, type OpenFile, openRegularFile } from '../checkpoint/regular-file.ts';
 import { LinnetError } from '../errors.ts';
 
 /** Half of what a JavaScript string can hold, in bytes. Larger texts belong into JSON Lines, which is streamed. */
 const maximumFileBytes = 256 << 20;
 
 /**
- * Size in bytes of a file that must be a regular one.
+ * Opens a file that must be a regular one; the caller closes it.
  * @throws LinnetError `NOT_FOUND` if there is nothing, `PATH` if it is a folder or another special file.
  */
-export async function requireRegularFile(path: string): Promise<number> {
+export async function openTextFile(path: string): Promise<OpenFile> {
   const status = await stat(path).catch((cause: unknown) => {
-    throw new LinnetError('NOT_FOUND', `there is no file ${path}`, { cause });
+    throw fileError('open', path, cause);
   });
   if (status.isDirectory()) {
     throw new LinnetError('PATH', `${path} is a folder; name the files in it one by one (a shell pattern will do)`);
   }
-  if (!status.isFile()) throw new LinnetError('PATH', `${path} is not a regular file`);
-  return status.size;
+  return openRegularFile(path);
 }
 
 /**
@@ -26,14 +25,18 @@ export async function requireRegularFile(path: string): Promise<number> {
  * @throws LinnetError `NOT_FOUND`, `PATH`, or `FORMAT` if the file is too large or not UTF-8.
  */
 export async function readTextFile(path: string): Promise<string> {
-  const size = await requireRegularFile(path);
-  if (size > maximumFileBytes) {
-    throw new LinnetError(
-      'FORMAT',
-      `${path} has ${size} bytes; a text file may have ${maximumFileBytes}. Cut it, or use .jsonl with a document a line`,
-    );
+  const { handle, size } = await openTextFile(path);
+  try {
+    if (size > maximumFileBytes) {
+      throw new LinnetError(
+        'FORMAT',
+        `${path} has ${size} bytes; a text file may have ${maximumFileBytes}. Cut it, or use .jsonl with a document a line`,
+      );
+    }
+    return decodeUtf8(await handle.readFile(), path).replace(/\r\n?/g, '\n');
+  } finally {
+    await handle.close();
   }
-  return decodeUtf8(await readFile(path), path).replace(/\r\n?/g, '\n');
 }
 
 /** A line of a file. */
@@ -50,7 +53,7 @@ export interface Line {
  * @throws LinnetError `NOT_FOUND`, `PATH`, or `FORMAT` (naming the line) if a line is too long or not UTF-8.
  */
 export async function* readLines(path: string, maximumLineBytes: number): AsyncGenerator<Line> {
-  await requireRegularFile(path);
+  const { handle } = await openTextFile(path);
   let number = 1;
   let parts: Buffer[] = [];
   let length = 0;
@@ -69,7 +72,7 @@ export async function* readLines(path: string, maximumLineBytes: number): AsyncG
     length = 0;
     return line;
   };
-  const stream: AsyncIterable<Buffer> = createReadStream(path);
+  const stream: AsyncIterable<Buffer> = handle.createReadStream(); // closes the file at its end, or when left early
   for await (const chunk of stream) {
     let start = 0;
     for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, start)) {

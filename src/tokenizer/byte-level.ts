@@ -11,6 +11,14 @@ export interface TokenizerFiles {
   readonly tokenizerConfigJson: Record<string, unknown>;
 }
 
+/** The files by name, as text; what `saveCheckpoint` takes as `tokenizerFiles`. */
+export function tokenizerFileContents(files: TokenizerFiles): ReadonlyMap<string, string> {
+  return new Map([
+    ['tokenizer.json', `${JSON.stringify(files.tokenizerJson)}\n`],
+    ['tokenizer_config.json', `${JSON.stringify(files.tokenizerConfigJson, null, 2)}\n`],
+  ]);
+}
+
 /** BOS, EOS, then any further special tokens. */
 export type SpecialTokens = readonly [bos: string, eos: string, ...others: string[]];
 

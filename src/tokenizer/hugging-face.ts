@@ -8,19 +8,19 @@
  * find them as words). Their ids are kept on our side.
  */
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
+import { isJsonObject, type JsonObject } from '../checkpoint/json-object.ts';
 import { LinnetError } from '../errors.ts';
-import { isJsonObject } from './json-file.ts';
 import { checkTokenId } from './token-id.ts';
 import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
 
 /** The parsed files a Hugging Face tokenizer consists of. */
 export interface HuggingFaceTokenizerFiles {
   /** `tokenizer.json`. */
-  readonly tokenizerJson: Readonly<Record<string, unknown>>;
+  readonly tokenizerJson: JsonObject;
   /** `tokenizer_config.json`: names the special tokens. */
-  readonly tokenizerConfigJson?: Readonly<Record<string, unknown>>;
+  readonly tokenizerConfigJson?: JsonObject;
   /** `config.json` of the model: `bos_token_id` and the like, used where tokenizer_config.json says nothing. */
-  readonly modelConfigJson?: Readonly<Record<string, unknown>>;
+  readonly modelConfigJson?: JsonObject;
   /** What error messages call the tokenizer, usually a path. Default `tokenizer.json`. */
   readonly origin?: string;
 }
@@ -130,7 +130,7 @@ class HuggingFaceTokenizer implements Tokenizer {
 
   encode(text: string, options: EncodeOptions = {}): Int32Array {
     const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
-    const ids: readonly (number | undefined)[] = this.#library.encode(wellFormed, { add_special_tokens: false }).ids;
+    const { ids } = this.#library.encode(wellFormed, { add_special_tokens: false });
     const offset = options.bos === true ? 1 : 0;
     const result = new Int32Array(offset + ids.length);
     if (offset === 1) result[0] = requireBos(this.bosId);
@@ -165,7 +165,7 @@ interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
-  readonly source: Record<string, unknown>;
+  readonly source: JsonObject;
 }
 
 function addedTokens(value: unknown, origin: string): AddedToken[] {
@@ -219,9 +219,9 @@ function configuredId(value: unknown, vocabularySize: number): number | undefine
   return typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocabularySize ? id : undefined;
 }
 
-function maskedModel(model: Record<string, unknown>, mask: (token: string) => string): Record<string, unknown> {
+function maskedModel(model: JsonObject, mask: (token: string) => string): Record<string, unknown> {
   const { vocab, unk_token: unknown } = model;
-  const masked = { ...model };
+  const masked: Record<string, unknown> = { ...model };
   if (typeof unknown === 'string') masked.unk_token = mask(unknown);
   if (Array.isArray(vocab)) masked.vocab = vocab.map(([token, score]: [string, number]) => [mask(token), score]);
   // Not by assignment: a token may be called __proto__.
@@ -230,7 +230,7 @@ function maskedModel(model: Record<string, unknown>, mask: (token: string) => st
   return masked;
 }
 
-function maskedConfig(config: Readonly<Record<string, unknown>>, mask: (token: string) => string) {
+function maskedConfig(config: JsonObject, mask: (token: string) => string) {
   const masked: Record<string, unknown> = { ...config };
   for (const key of specialTokenKeys) {
     const name = tokenName(config[key]);

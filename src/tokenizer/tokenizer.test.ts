@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { thirdParty } from '../../test/fixtures.ts';
+import { tokenizerFileContents } from './byte-level.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
 import { trainBpe } from './train-bpe.ts';
@@ -156,10 +157,19 @@ describe('loadTokenizer', () => {
     writeFile(join(folder, name), isRaw(contents) ? contents : JSON.stringify(contents));
   const isRaw = (contents: unknown): contents is string | Buffer =>
     typeof contents === 'string' || Buffer.isBuffer(contents);
-  const failure = (code: string) => expect.objectContaining({ code });
+  const failure = (code: string): unknown => expect.objectContaining({ code });
 
   it('reports a folder without a tokenizer', async () => {
     await expect(loadTokenizer(join(folder, 'nowhere'))).rejects.toEqual(failure('NOT_FOUND'));
+  });
+
+  it('loads what training wrote', async () => {
+    const written = join(folder, 'written');
+    await mkdir(written);
+    for (const [name, contents] of tokenizerFileContents(trained)) await writeFile(join(written, name), contents);
+    const tokenizer = await loadTokenizer(written);
+    expect(tokenizer).toMatchObject({ vocabularySize: 265, bosId: 0, eosId: 1 });
+    expect(tokenizer.encode('one two three')).toEqual(huggingFaceTokenizer(trained).encode('one two three'));
   });
 
   it('loads tokenizer.json alone', async () => {

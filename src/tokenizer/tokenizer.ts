@@ -1,9 +1,9 @@
 /** What the rest of Linnet knows of a tokenizer, and how one is loaded from a model folder. */
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type JsonObject, parseJsonObject } from '../checkpoint/json-object.ts';
+import { readInFolder } from '../checkpoint/regular-file.ts';
 import { LinnetError } from '../errors.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
-import { readJsonObject } from './json-file.ts';
 
 /** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
@@ -45,31 +45,31 @@ const maximumBytes = { tokenizer: 128 << 20, config: 16 << 20 } as const;
  * Loads the tokenizer of a Hugging Face model folder: `tokenizer.json`, and if they are there
  * `tokenizer_config.json` (names of the special tokens) and `config.json` (their ids, where no name is given).
  * @throws LinnetError `NOT_FOUND` without a tokenizer.json, `FORMAT` if a file is malformed or too large, `PATH` if
- * one is not a regular file.
+ * one is not a regular file of the folder.
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const path = join(folder, 'tokenizer.json');
-  if (!(await exists(path))) {
+  const tokenizerJson = await readOptional(folder, 'tokenizer.json', maximumBytes.tokenizer);
+  if (tokenizerJson === undefined) {
     throw new LinnetError(
       'NOT_FOUND',
       `${folder} has no tokenizer.json; expected a Hugging Face model folder with a tokenizer in it`,
     );
   }
   return huggingFaceTokenizer({
-    tokenizerJson: await readJsonObject(path, maximumBytes.tokenizer),
-    tokenizerConfigJson: await readOptional(join(folder, 'tokenizer_config.json')),
-    modelConfigJson: await readOptional(join(folder, 'config.json')),
-    origin: path,
+    tokenizerJson,
+    tokenizerConfigJson: await readOptional(folder, 'tokenizer_config.json', maximumBytes.config),
+    modelConfigJson: await readOptional(folder, 'config.json', maximumBytes.config),
+    origin: join(folder, 'tokenizer.json'),
   });
 }
 
-async function readOptional(path: string): Promise<Record<string, unknown> | undefined> {
-  return (await exists(path)) ? readJsonObject(path, maximumBytes.config) : undefined;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
+async function readOptional(folder: string, name: string, limit: number): Promise<JsonObject | undefined> {
+  let bytes: Buffer;
+  try {
+    bytes = await readInFolder(folder, name, limit);
+  } catch (error) {
+    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+  return parseJsonObject(bytes, join(folder, name));
 }
