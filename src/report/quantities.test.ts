@@ -61,11 +61,11 @@ describe('formatShortCount', () => {
   it.each([
     [0, '0'],
     [999, '999'],
-    [1000, '1.00K'],
+    [1000, '1K'],
     [12345, '12.3K'],
     [999_960, '1.00M'],
     [1_234_567, '1.23M'],
-    [7e9, '7.00B'],
+    [7e9, '7B'],
     [5e15, '5000T'],
   ])('%d is %s', (value, spelled) => {
     expect(formatShortCount(value)).toBe(spelled);
@@ -76,12 +76,12 @@ describe('formatBytes', () => {
   it.each([
     [0, '0 B'],
     [1023, '1023 B'],
-    [1024, '1.00 KiB'],
+    [1024, '1 KiB'],
     [1536, '1.50 KiB'],
     [1024 * 1024 - 1, '1.00 MiB'],
     [123 * 1024 ** 2, '123 MiB'],
     [1000 * 1024 ** 2, '1000 MiB'],
-    [3 * 1024 ** 3, '3.00 GiB'],
+    [3 * 1024 ** 3, '3 GiB'],
   ])('%d is %s', (value, spelled) => {
     expect(formatBytes(value)).toBe(spelled);
   });
@@ -99,7 +99,7 @@ describe('formatDuration', () => {
     [1.5e-7, '150 ns'],
     [0.00123, '1.23 ms'],
     [0.0099999, '10.0 ms'],
-    [1, '1.00 s'],
+    [1, '1 s'],
     [59.94, '59.9 s'],
     [59.96, '1m 00s'],
     [75, '1m 15s'],

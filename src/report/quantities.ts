@@ -56,8 +56,9 @@ interface Scale {
   readonly suffix: string;
 }
 
-/** Three significant digits, but whole numbers from 100 on. */
+/** Three significant digits, but whole numbers from 100 on and for values that are whole. */
 function threeDigits(value: number): string {
+  if (Number.isInteger(value)) return String(value);
   return value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
 }
 
@@ -69,8 +70,7 @@ function scaled(magnitude: number, scales: readonly Scale[], limit: number): str
   let at = 0;
   while (at + 1 < scales.length && Number(threeDigits(magnitude / scales[at].factor)) >= limit) at++;
   const { factor, suffix } = scales[at];
-  const quotient = magnitude / factor;
-  return `${at === 0 && Number.isInteger(quotient) ? String(quotient) : threeDigits(quotient)}${suffix}`;
+  return `${threeDigits(magnitude / factor)}${suffix}`;
 }
 
 const DECIMAL_SCALES: readonly Scale[] = [
@@ -91,7 +91,7 @@ const BYTE_SCALES: readonly Scale[] = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'].m
   suffix: ` ${unit}`,
 }));
 
-/** A size in binary units: `1536` → `1.50 KiB`. */
+/** A size in binary units: `1536` → `1.50 KiB`, `2048` → `2 KiB`. */
 export function formatBytes(bytes: number): string {
   return withSign(bytes, (magnitude) => scaled(magnitude, BYTE_SCALES, 1024));
 }

@@ -26,7 +26,7 @@ describe('makeTable', () => {
       headers: ['mixer', 'perplexity', 'state (per session)'],
       alignments: ['left', 'right', 'right'],
       rows: [
-        ['augmented', '7.50', '2.00 KiB'],
+        ['augmented', '7.50', '2 KiB'],
         ['local', '–', '10 B'],
       ],
     });
@@ -54,7 +54,7 @@ describe('textTable', () => {
       [
         'mixer      perplexity  state (per session)',
         '─────────  ──────────  ───────────────────',
-        'augmented        7.50             2.00 KiB',
+        'augmented        7.50                2 KiB',
         'local               –                 10 B',
       ].join('\n'),
     );
@@ -94,7 +94,7 @@ describe('markdownTable', () => {
       [
         '| mixer | perplexity | state (per session) |',
         '| --- | ---: | ---: |',
-        '| augmented | 7.50 | 2.00 KiB |',
+        '| augmented | 7.50 | 2 KiB |',
         '| local | – | 10 B |',
       ].join('\n'),
     );

@@ -1,0 +1,99 @@
+/**
+ * Draws ECharts options as static SVG text, without a browser. ECharts takes a third of a second to load, so it is
+ * loaded with the first chart, and only the parts used here.
+ */
+import { createHash } from 'node:crypto';
+import type { BarSeriesOption, CustomSeriesOption, LineSeriesOption } from 'echarts/charts';
+import type { GridComponentOption, LegendComponentOption, TitleComponentOption } from 'echarts/components';
+import type * as EChartsCore from 'echarts/core';
+import { estimateTextWidth } from './chart-style.ts';
+import { escapeMarkup, replaceForbidden } from './markup.ts';
+
+/** What the charts of chart.ts consist of. */
+export type ChartOption = EChartsCore.ComposeOption<
+  | LineSeriesOption
+  | BarSeriesOption
+  | CustomSeriesOption
+  | GridComponentOption
+  | LegendComponentOption
+  | TitleComponentOption
+>;
+
+/** Width and height in CSS pixels, and what the picture shows, for those who cannot see it. */
+export interface ChartFrame {
+  readonly width: number;
+  readonly height: number;
+  readonly description: string;
+}
+
+/**
+ * A drawn chart. Instances come from `Chart.render` alone, so that a report can put `svg` into its markup as it is:
+ * all text in it is escaped, and it holds no script, style sheet or reference to anything outside.
+ */
+export class Chart {
+  /** An `<svg>` element on transparent ground. */
+  readonly svg: string;
+  readonly frame: ChartFrame;
+
+  private constructor(svg: string, frame: ChartFrame) {
+    this.svg = svg;
+    this.frame = frame;
+  }
+
+  /** Draws an option of ECharts. */
+  static async render(option: ChartOption, frame: ChartFrame): Promise<Chart> {
+    const { init } = await loadECharts();
+    const chart = init(null, null, { renderer: 'svg', ssr: true, width: frame.width, height: frame.height });
+    try {
+      chart.setOption({ animation: false, ...option });
+      return new Chart(tidy(chart.renderToSVGString({ useViewBox: true }), frame.description), frame);
+    } finally {
+      chart.dispose();
+    }
+  }
+
+  /** The picture as a file of its own, on white ground: pages that show it may be dark. */
+  svgFile(): string {
+    return this.svg.replace(/(<rect [^>]*)fill="none"/, '$1fill="#fff"');
+  }
+}
+
+async function loadECharts(): Promise<typeof EChartsCore> {
+  const [core, charts, components, renderers] = await Promise.all([
+    import('echarts/core'),
+    import('echarts/charts'),
+    import('echarts/components'),
+    import('echarts/renderers'),
+  ]);
+  core.use([
+    charts.LineChart,
+    charts.BarChart,
+    charts.CustomChart,
+    components.GridComponent,
+    components.LegendComponent,
+    components.TitleComponent,
+    renderers.SVGRenderer,
+  ]);
+  core.setPlatformAPI({
+    measureText: (text, font = '') => ({
+      width: estimateTextWidth(text, Number.parseFloat(/([\d.]+)px/.exec(font)?.[1] ?? '12')),
+    }),
+  });
+  return core;
+}
+
+/**
+ * Takes out what only the interactive version needs (hover rules and their classes), names the clip paths by content
+ * instead of by a counter of the process, so that equal charts are equal text, and adds the description. The patterns
+ * match markup alone: in text, `<` and `"` are escaped.
+ */
+function tidy(svg: string, description: string): string {
+  const quiet = replaceForbidden(svg)
+    .replace(/<style ?>[^]*?<\/style>\s*/g, '')
+    .replace(/ (?:class|pointer-events|ecmeta_\w+)="[^"]*"/g, '')
+    .replace(/ (id="|[a-z-]+="url\(#)zr\d+-/g, ' $1');
+  const prefix = `c${createHash('sha256').update(quiet).digest('hex').slice(0, 10)}-`;
+  return quiet
+    .replace(/ (id="|[a-z-]+="url\(#)/g, ` $1${prefix}`)
+    .replace(/^<svg /, `<svg role="img" aria-label="${escapeMarkup(description)}" `);
+}

@@ -1,0 +1,162 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { lineChart } from './chart.ts';
+import { CHART_INK } from './chart-style.ts';
+import { renderReport, writeReport } from './html.ts';
+import type { Report } from './html.ts';
+import { makeTable } from './table.ts';
+
+const chart = await lineChart({
+  title: 'Loss',
+  x: { label: 'step' },
+  y: { label: 'loss' },
+  lines: [
+    {
+      name: 'a',
+      points: [
+        { x: 0, y: 2 },
+        { x: 1, y: 1 },
+      ],
+    },
+  ],
+});
+
+/** A report with one text in every place that takes text. */
+function reportOf(text: string): Report {
+  return {
+    title: text,
+    subtitle: text,
+    introduction: [{ kind: 'text', text }],
+    sections: [1, 2, 3].map(() => ({
+      title: text,
+      blocks: [
+        { kind: 'text', text },
+        { kind: 'table', table: makeTable([{ header: text, value: (row: string) => row }], [text]), caption: text },
+        { kind: 'chart', chart, caption: text },
+        { kind: 'preformatted', text, caption: text },
+        { kind: 'facts', facts: [[text, text]] },
+      ],
+    })),
+    footer: text,
+  };
+}
+
+/** The tags of a page in order, without attributes. */
+const tags = (page: string): string[] => [...page.matchAll(/<\/?[a-z!][a-z0-9]*/gi)].map(([tag]) => tag);
+
+describe('renderReport', () => {
+  it('puts everything in its place', () => {
+    const page = renderReport({
+      title: 'Linnet demo',
+      introduction: [{ kind: 'text', text: 'First.\n\nSecond.' }],
+      sections: [
+        {
+          title: 'Perplexity',
+          blocks: [
+            {
+              kind: 'table',
+              table: makeTable(
+                [
+                  { header: 'mixer', value: (row: [string, number]) => row[0] },
+                  { header: 'ppl', value: (row) => row[1] },
+                ],
+                [['local', 9.5]],
+              ),
+              caption: 'Lower is better.',
+            },
+            { kind: 'chart', chart },
+            { kind: 'preformatted', text: 'a\n  b' },
+            { kind: 'facts', facts: [['seed', '1']] },
+          ],
+        },
+      ],
+    });
+    for (const part of [
+      '<title>Linnet demo</title>',
+      '<h1>Linnet demo</h1>',
+      '<p>First.</p>\n<p>Second.</p>',
+      '<h2>Perplexity</h2>',
+      '<th scope="col">mixer</th><th scope="col" class="right">ppl</th>',
+      '<td>local</td><td class="right">9.5</td>',
+      '<figcaption>Lower is better.</figcaption>',
+      chart.svg,
+      '<pre>\na\n  b</pre>',
+      '<dl><dt>seed</dt><dd>1</dd></dl>',
+    ]) {
+      expect(page).toContain(part);
+    }
+    expect(page).not.toContain('<nav');
+  });
+
+  it('lists the sections where there are several', () => {
+    const page = renderReport(reportOf('x'));
+    const targets = [...page.matchAll(/href="#([^"]+)"/g)].map(([, target]) => target);
+    expect(targets).toHaveLength(3);
+    for (const target of targets) expect(page).toContain(`<section id="${target}">`);
+  });
+
+  it('has the same tags whatever the texts', () => {
+    const expected = tags(renderReport(reportOf('x')));
+    const hostile = fc.oneof(
+      fc.constantFrom(
+        '<script>alert(1)</script>',
+        '"><img src=x onerror=alert(1)>',
+        "' onmouseover='alert(1)",
+        '</pre></figure></main></html>',
+        '<!--',
+        ']]>',
+        '&lt;b&gt;',
+        'javascript:alert(1)',
+        '</style><style>*{}',
+        '\u0000\u001b[31m\ud800',
+      ),
+      fc.string({ unit: 'binary' }),
+    );
+    fc.assert(
+      fc.property(hostile, hostile, (first, second) => {
+        // Words around it keep paragraphs from being empty; blank lines would make more of them, on purpose.
+        const page = renderReport(reportOf(`x${first}${second}y`.replace(/\n/g, ' ')));
+        expect(tags(page)).toEqual(expected);
+        expect(page).not.toMatch(/[\u0000-\u0008\p{Surrogate}]/u);
+      }),
+      { seed: 3, numRuns: 200 },
+    );
+  });
+
+  it('keeps text readable after escaping', () => {
+    expect(renderReport(reportOf(`a < b & c > "d" 'e'`))).toContain(
+      '<p>a &lt; b &amp; c &gt; &quot;d&quot; &#39;e&#39;</p>',
+    );
+  });
+
+  it('asks for nothing outside, and forbids it', () => {
+    const page = renderReport(reportOf('x'));
+    expect(page).toContain("default-src 'none'");
+    expect(page).not.toMatch(/<script|<link|<img|<iframe|@import|url\((?!#)|\ssrc=/);
+    const addresses = page.match(/https?:\/\/[^"\s]+/g) ?? [];
+    expect(addresses.every((address) => address.startsWith('http://www.w3.org/'))).toBe(true);
+  });
+
+  it('recolours the neutral colours of charts, which do occur in them', () => {
+    const page = renderReport(reportOf('x'));
+    for (const [name, colour] of Object.entries(CHART_INK)) {
+      expect(page).toContain(`figure svg [stroke="${colour}"] { stroke: var(--${name}); }`);
+      if (name !== 'text') expect(chart.svg).toContain(`="${colour}"`);
+    }
+  });
+});
+
+describe('writeReport', () => {
+  it('writes one file, replacing an older one', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'linnet-report-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const path = join(folder, 'report.html');
+    await writeReport(path, reportOf('old'));
+    await writeReport(path, reportOf('new'));
+    expect(await readFile(path, 'utf8')).toBe(renderReport(reportOf('new')));
+    expect(await readdir(folder)).toEqual(['report.html']);
+  });
+});
