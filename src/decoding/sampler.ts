@@ -1,0 +1,246 @@
+/**
+ * Choosing the next token from logits. Filters act in the conventional order: repetition penalty, temperature, top-k,
+ * top-p, min-p; what remains is renormalized and drawn from with a seeded generator.
+ */
+import { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import { Random, type RandomState } from '../random.ts';
+import { DescendingQueue } from './descending-queue.ts';
+
+/** The schema of `SamplerConfig`, for embedding in requests and files. Unknown fields are refused. */
+export const samplerSchema = z.strictObject({
+  /** Logits are divided by it. 0 takes the largest logit, the lowest token on ties, and ignores the later filters. */
+  temperature: z.number().min(0).max(100).default(0),
+  /** Keeps this many of the most probable tokens, lower ids first among equals; 0 keeps all. */
+  topK: z
+    .int()
+    .min(0)
+    .max(1 << 24)
+    .default(0),
+  /** Keeps the smallest set of most probable tokens whose probabilities add up to at least this; 1 keeps all. */
+  topP: z.number().gt(0).max(1).default(1),
+  /** Keeps tokens at least this times as probable as the most probable one; 0 keeps all. */
+  minP: z.number().min(0).max(1).default(0),
+  /**
+   * Logits of recent tokens are divided by it where positive and multiplied where negative, once however often the
+   * token occurs (the convention of Hugging Face, after CTRL, arXiv 1909.05858); 1 changes nothing.
+   */
+  repetitionPenalty: z.number().min(0.01).max(100).default(1),
+  /** How many of the last tokens the penalty looks at. */
+  repetitionWindow: z.int().min(0).max(65536).default(64),
+  /** Start of the random numbers; equal seeds give equal texts. */
+  seed: z.int().min(0).max(0xffffffff).default(0),
+});
+
+/** How tokens are chosen. */
+export type SamplerConfig = z.infer<typeof samplerSchema>;
+/** What may be given: fields with a default may be left out. All left out, it is greedy. */
+export type SamplerInput = z.input<typeof samplerSchema>;
+
+/**
+ * Checks a configuration and fills in the defaults.
+ * @throws LinnetError `CONFIG` naming every field that is wrong
+ */
+export function parseSampler(value: unknown): SamplerConfig {
+  const result = samplerSchema.safeParse(value);
+  if (result.success) return result.data;
+  throw new LinnetError('CONFIG', `invalid sampling configuration:\n${z.prettifyError(result.error)}`, {
+    cause: result.error,
+  });
+}
+
+/** Chooses tokens. Its buffers are made for the first logits and used again, so one sampler serves one text at a time. */
+export class Sampler {
+  readonly config: SamplerConfig;
+  /** The generator that draws; what verifies drafts draws from it too, so that its state is all there is to save. */
+  readonly random: Random;
+  /** Logits after the penalty, then weights exp((x − max)/temperature), not normalized, of the tokens taken [V]. */
+  #weights = new Float64Array(0);
+  /** Tokens that passed the filters so far: the first `#kept` entries [V]. */
+  #tokens = new Int32Array(0);
+  #kept = 0;
+  /** Sum of the kept weights. */
+  #total = 0;
+  readonly #queue = new DescendingQueue();
+  /** Tokens the penalty has met; kept so that no token allocates. */
+  readonly #seen = new Set<number>();
+
+  /**
+   * @param state continues the random numbers of an earlier sampler (its `random.state`) instead of starting at the seed
+   * @throws LinnetError `CONFIG` as `parseSampler` does
+   */
+  constructor(config: SamplerInput = {}, state?: RandomState) {
+    this.config = parseSampler(config);
+    this.random = state === undefined ? new Random(this.config.seed) : Random.fromState(state);
+  }
+
+  /**
+   * The next token.
+   *
+   * @param logits [V]; −∞ forbids a token
+   * @param recent the text so far, newest last
+   * @throws LinnetError `RUNTIME` if a logit is NaN or +∞, or all are −∞; `INPUT` if a recent token is not one of the V
+   */
+  next(logits: Float32Array, recent: ArrayLike<number>): number {
+    this.#filter(logits, recent);
+    if (this.#kept === 1) return this.#tokens[0];
+    let remaining = this.random.uniform() * this.#total;
+    let last = this.#tokens[0];
+    for (let i = 0; i < this.#kept; i++) {
+      const token = this.#tokens[i];
+      const weight = this.#weights[token];
+      if (weight === 0) continue;
+      remaining -= weight;
+      if (remaining < 0) return token;
+      last = token; // rounding can leave a little past the end
+    }
+    return last;
+  }
+
+  /**
+   * The distribution that `next` draws from: probabilities [V], zero for what the filters removed. Draws nothing.
+   *
+   * @param target receives the probabilities; a new array if absent
+   * @throws LinnetError as `next`
+   */
+  probabilities(
+    logits: Float32Array,
+    recent: ArrayLike<number>,
+    target: Float64Array = new Float64Array(logits.length),
+  ): Float64Array {
+    if (target.length !== logits.length) {
+      throw new LinnetError(
+        'SHAPE',
+        `probabilities of ${logits.length} tokens do not fit an array of ${target.length}`,
+      );
+    }
+    this.#filter(logits, recent);
+    target.fill(0);
+    for (let i = 0; i < this.#kept; i++) {
+      const token = this.#tokens[i];
+      target[token] = this.#weights[token] / this.#total;
+    }
+    return target;
+  }
+
+  /** Leaves the remaining tokens in `#tokens`, with their weights in `#weights`. */
+  #filter(logits: Float32Array, recent: ArrayLike<number>): void {
+    const { temperature, topK, topP, minP } = this.config;
+    const V = logits.length;
+    if (this.#weights.length !== V) {
+      this.#weights = new Float64Array(V);
+      this.#tokens = new Int32Array(V);
+    }
+    const weights = this.#weights;
+    weights.set(logits);
+    this.#penalize(weights, recent);
+    const largest = indexOfLargest(weights);
+    if (temperature === 0) {
+      this.#tokens[0] = largest;
+      weights[largest] = 1;
+      this.#kept = 1;
+      this.#total = 1;
+      return;
+    }
+    const highest = weights[largest];
+    const exponentiate = (token: number): void => {
+      weights[token] = Math.exp((weights[token] - highest) / temperature);
+    };
+    if (topK > 0 && topK < V) {
+      this.#takeLargest(topK);
+      for (let i = 0; i < topK; i++) exponentiate(this.#tokens[i]); // not all V: exponentials are what takes the time
+      if (topP < 1) this.#keepMass(topP);
+    } else {
+      for (let token = 0; token < V; token++) exponentiate(token);
+      if (topP < 1) this.#takeMass(topP);
+      else this.#takeAll();
+    }
+    this.#keepAtLeast(minP);
+  }
+
+  #penalize(logits: Float64Array, recent: ArrayLike<number>): void {
+    const { repetitionPenalty: penalty, repetitionWindow } = this.config;
+    if (penalty === 1) return;
+    const first = Math.max(0, recent.length - repetitionWindow);
+    const seen = this.#seen;
+    seen.clear();
+    for (let i = first; i < recent.length; i++) {
+      const token = recent[i];
+      if (!(Number.isInteger(token) && token >= 0 && token < logits.length)) {
+        throw new LinnetError('INPUT', `recent token ${token} is outside the vocabulary of ${logits.length}`);
+      }
+      if (seen.has(token)) continue;
+      seen.add(token);
+      logits[token] = logits[token] > 0 ? logits[token] / penalty : logits[token] * penalty;
+    }
+  }
+
+  #takeAll(): void {
+    for (let token = 0; token < this.#tokens.length; token++) this.#tokens[token] = token;
+    this.#kept = this.#tokens.length;
+  }
+
+  /** The `count` tokens of the largest weights, in descending order. */
+  #takeLargest(count: number): void {
+    this.#queue.fill(this.#weights);
+    for (let i = 0; i < count; i++) this.#tokens[i] = this.#queue.take();
+    this.#kept = count;
+  }
+
+  /** Of the tokens taken, the heaviest that make up the share `mass` of their weight. */
+  #keepMass(mass: number): void {
+    let total = 0;
+    for (let i = 0; i < this.#kept; i++) total += this.#weights[this.#tokens[i]];
+    let needed = 0;
+    for (let sum = 0; needed < this.#kept && (needed === 0 || sum < mass * total); needed++) {
+      sum += this.#weights[this.#tokens[needed]];
+    }
+    this.#kept = needed;
+  }
+
+  /** The heaviest tokens that make up the share `mass` of all weight; only they are sorted. */
+  #takeMass(mass: number): void {
+    const weights = this.#weights;
+    let total = 0;
+    for (const weight of weights) total += weight;
+    this.#queue.fill(weights);
+    let taken = 0;
+    for (let sum = 0; taken < weights.length && (taken === 0 || sum < mass * total); taken++) {
+      const token = this.#queue.take();
+      this.#tokens[taken] = token;
+      sum += weights[token];
+    }
+    this.#kept = taken;
+  }
+
+  /** Of the kept tokens, those of at least `share` times the weight of the heaviest, which is 1; adds up their weights. */
+  #keepAtLeast(share: number): void {
+    let kept = 0;
+    let total = 0;
+    for (let i = 0; i < this.#kept; i++) {
+      const token = this.#tokens[i];
+      const weight = this.#weights[token];
+      if (weight < share) continue;
+      this.#tokens[kept++] = token;
+      total += weight;
+    }
+    this.#kept = kept;
+    this.#total = total;
+  }
+}
+
+/** The place of the largest logit, the first of equals; refuses what no distribution can be made of. */
+function indexOfLargest(logits: Float64Array): number {
+  let largest = 0;
+  for (let token = 0; token < logits.length; token++) {
+    const logit = logits[token];
+    if (Number.isNaN(logit) || logit === Infinity) {
+      throw new LinnetError('RUNTIME', `the logit of token ${token} is ${logit}: the model or its state is broken`);
+    }
+    if (logit > logits[largest]) largest = token;
+  }
+  if (logits.length === 0 || logits[largest] === -Infinity) {
+    throw new LinnetError('RUNTIME', `none of ${logits.length} tokens is possible: every logit is −∞`);
+  }
+  return largest;
+}
