@@ -1,0 +1,150 @@
+/**
+ * Progress of long tasks: one line on stderr that redraws itself, with rate and remaining time. Where stderr is no
+ * terminal nothing is printed, so that logs and pipes stay clean.
+ */
+import { formatCount, formatDuration, formatNumber } from './quantities.ts';
+import { displayWidth } from './table.ts';
+
+/** What a long task reports to. It may call `update` as often as it likes. */
+export interface Progress {
+  /**
+   * The first call sets the starting point, 0 or what a resumed task finished earlier; pace counts from there.
+   * @param done units finished so far
+   * @param total units in all; 0 or NaN where unknown
+   * @param info what else to show, such as `loss 2.31`
+   */
+  update(done: number, total: number, info?: string): void;
+  /** Ends the line. With a message the message stays on the screen, without one the line vanishes. */
+  finish(message?: string): void;
+}
+
+/** For callers that want none. */
+export const silentProgress: Progress = {
+  update: () => undefined,
+  finish: () => undefined,
+};
+
+/** The part of a stream that a progress line needs; `process.stderr` fits. */
+export interface ProgressStream {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+export interface ProgressOptions {
+  /** What is being done: `fine-tune`. */
+  readonly label: string;
+  /** Name of the units in the plural, for the rate: `tokens` gives `tokens/s`. Default `it`. */
+  readonly unit?: string;
+  /** Default `process.stderr`. */
+  readonly stream?: ProgressStream;
+  /** Seconds from any fixed moment; default the monotonic clock of the process. */
+  readonly clock?: () => number;
+}
+
+/** Seconds between two redraws. */
+const REDRAW_INTERVAL = 0.1;
+/** Seconds after which the weight of an observed pace has fallen to 1/e. */
+const MEMORY = 15;
+const BAR_WIDTH = 20;
+
+/**
+ * Pace of a task, in units per second: units over seconds, both summed with weights that fade with age. A slow start
+ * (graphs being compiled) is thus forgotten, a single slow unit is not overrated, and the very first estimate is plain
+ * units over seconds.
+ */
+export class Pace {
+  #units = 0;
+  #seconds = 0;
+
+  /** Takes in that `units` took `seconds`. */
+  observe(units: number, seconds: number): void {
+    const fade = Math.exp(-seconds / MEMORY);
+    this.#units = this.#units * fade + units;
+    this.#seconds = this.#seconds * fade + seconds;
+  }
+
+  /** Units per second, undefined before anything has been done. */
+  get rate(): number | undefined {
+    return this.#units > 0 && this.#seconds > 0 ? this.#units / this.#seconds : undefined;
+  }
+}
+
+/** A progress line on a terminal, or silence where the stream is none. */
+export function openProgress(options: ProgressOptions): Progress {
+  const { label, unit = 'it', stream = process.stderr, clock = () => performance.now() / 1000 } = options;
+  if (stream.isTTY !== true) return silentProgress;
+
+  let pace = new Pace();
+  let lastDone: number | undefined;
+  let lastTime = 0;
+  let lastDrawn = -Infinity;
+  return {
+    update(done, total, info) {
+      const now = clock();
+      if (lastDone === undefined || done < lastDone) {
+        // What was done before the first report (a resumed run) says nothing about the pace; a new start forgets it.
+        pace = new Pace();
+        lastDone = done;
+        lastTime = now;
+      } else if (done > lastDone) {
+        pace.observe(done - lastDone, now - lastTime);
+        lastDone = done;
+        lastTime = now;
+      }
+      const isLast = total > 0 && done >= total;
+      if (now - lastDrawn < REDRAW_INTERVAL && !isLast) return;
+      lastDrawn = now;
+      const line = progressLine({ label, unit, done, total, info, rate: pace.rate });
+      stream.write(`\r${cutToWidth(line, (stream.columns ?? 80) - 1)}\x1b[K`);
+    },
+    finish(message) {
+      stream.write(message === undefined ? '\r\x1b[K' : `\r${message}\x1b[K\n`);
+    },
+  };
+}
+
+/** `fine-tune ━━━━━━━━━━────────── 100/200 50 % · 1,234 tokens/s · 2m 05s left · loss 2.31` */
+function progressLine(state: {
+  label: string;
+  unit: string;
+  done: number;
+  total: number;
+  info: string | undefined;
+  rate: number | undefined;
+}): string {
+  const { label, unit, done, total, info, rate } = state;
+  const parts: string[] = [];
+  if (total > 0) {
+    const share = Math.min(1, Math.max(0, done / total));
+    const filled = Math.floor(share * BAR_WIDTH);
+    const bar = '━'.repeat(filled) + '─'.repeat(BAR_WIDTH - filled);
+    parts.push(`${label} ${bar} ${formatCount(done)}/${formatCount(total)} ${Math.floor(share * 100)} %`);
+  } else {
+    parts.push(`${label} ${formatCount(done)}`);
+  }
+  if (rate !== undefined) {
+    parts.push(`${formatNumber(rate, 3)} ${unit}/s`);
+    if (total > done) parts.push(`${formatDuration(roundedSeconds((total - done) / rate))} left`);
+  }
+  if (info !== undefined && info !== '') parts.push(info.replace(/\p{Cc}+/gu, ' '));
+  return parts.join(' · ');
+}
+
+/** Fractions of seconds only flicker. */
+function roundedSeconds(seconds: number): number {
+  return Math.max(1, Math.round(seconds));
+}
+
+/** A line that wraps cannot be redrawn. */
+function cutToWidth(line: string, width: number): string {
+  if (displayWidth(line) <= width) return line;
+  let cut = '';
+  let used = 1;
+  for (const character of line) {
+    used += displayWidth(character);
+    if (used > width) break;
+    cut += character;
+  }
+  return `${cut}…`;
+}
