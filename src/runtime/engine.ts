@@ -2,6 +2,7 @@
  * The one place that talks to ONNX Runtime: opens a session for an encoded model and runs it. The engine is loaded when
  * the first session opens, the native one in Node and the WebAssembly one for `wasm`.
  */
+import type * as NativeEngine from 'onnxruntime-node';
 import type { InferenceSession, Tensor as EngineTensor } from 'onnxruntime-node';
 import { internalError, LinnetError } from '../errors.ts';
 import type { Device } from '../graph/onnx/model.ts';
@@ -39,7 +40,7 @@ export interface EngineSession {
 }
 
 /** The part of ONNX Runtime's API that its Node and web packages share. */
-type EngineApi = Pick<typeof import('onnxruntime-node'), 'InferenceSession' | 'Tensor' | 'env'>;
+type EngineApi = Pick<typeof NativeEngine, 'InferenceSession' | 'Tensor' | 'env'>;
 
 interface Engine {
   readonly provider: string;

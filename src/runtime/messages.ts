@@ -76,7 +76,7 @@ export function receivedTensors(messages: TensorMessages): Record<string, Tensor
 
 export function describeError(error: unknown): ErrorMessage {
   if (!(error instanceof LinnetError)) return { code: 'INTERNAL', message: `internal: ${String(error)}` };
-  const cause = error.cause === undefined ? undefined : String(error.cause);
+  const cause = error.cause instanceof Error ? error.cause.message : undefined;
   return { code: error.code, message: error.message, cause };
 }
 

@@ -106,10 +106,10 @@ class WorkerSession implements EngineSession {
     else pending?.resolve(reply.results);
   }
 
-  #fail(what: string, cause?: unknown): void {
-    const reason = cause === undefined ? '' : `: ${cause instanceof Error ? cause.message : String(cause)}`;
+  #fail(what: string, cause?: Error): void {
+    const reason = cause === undefined ? '' : `: ${cause.message}`;
     this.#failure ??= new LinnetError('RUNTIME', `the worker of graph "${this.#name}" ${what}${reason}`, { cause });
-    for (const { reject } of this.#pending.values()) reject(this.#failure);
+    for (const pending of this.#pending.values()) pending.reject(this.#failure);
     this.#pending.clear();
   }
 }
