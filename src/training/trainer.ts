@@ -1,0 +1,207 @@
+/** The training loop: batches in, updates out, snapshots on the way, and a clean stop on request. */
+import { createHash } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
+import { type Batch, BatchStream } from '../data/batches.ts';
+import { fingerprint } from '../data/fingerprint.ts';
+import type { PackedDataset } from '../data/packing.ts';
+import { LinnetError } from '../errors.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import type { CausalModel } from '../models/model.ts';
+import type { CompileOptions } from '../runtime/compile.ts';
+import { blockTensor, joinBlocks } from './parameter-blocks.ts';
+import { learningRate } from './schedule.ts';
+import { microBatchRows, type TrainingSettings } from './settings.ts';
+import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
+import { initialState, type Objective, TrainingProgram, type TrainingState } from './step-program.ts';
+
+/** What happened in one update. */
+export interface UpdateEvent {
+  /** Counted from 1. */
+  readonly update: number;
+  readonly total: number;
+  /** Mean −log p per token of the batch, before the update, in nats. */
+  readonly loss: number;
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  /** Tokens in this update. */
+  readonly tokens: number;
+  /** Wall time of this update. */
+  readonly seconds: number;
+}
+
+export interface TrainingJob {
+  readonly model: CausalModel;
+  /** Where training starts. Not written to. */
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly dataset: PackedDataset;
+  readonly settings: TrainingSettings;
+  /** Which parameters are trained; default all. */
+  readonly trainable?: (name: string) => boolean;
+  /** Default: the next token. */
+  readonly objective?: Objective;
+  /** Where snapshots go and how often they are written; without it the run cannot be resumed. */
+  readonly snapshots?: { readonly folder: string; readonly every: number };
+  readonly compile?: CompileOptions;
+  /** Stops after the update at hand, with a snapshot. */
+  readonly signal?: AbortSignal;
+  readonly onUpdate?: (
+    event: UpdateEvent,
+    current: () => ReadonlyMap<string, Tensor<'float32'>>,
+  ) => void | Promise<void>;
+}
+
+export interface TrainingOutcome {
+  /** All parameters, trained and frozen. */
+  readonly parameters: Map<string, Tensor<'float32'>>;
+  /** Updates done, those before a resume included. */
+  readonly updates: number;
+  readonly total: number;
+  /** False if the signal stopped the run. */
+  readonly finished: boolean;
+  /** Mean loss of the last tenth of the updates of this process (at least one); undefined if there was none. */
+  readonly loss?: number;
+  /** Tokens per second of this process, the compilation left out. */
+  readonly tokensPerSecond?: number;
+  /** Tokens seen since the beginning of the run. */
+  readonly tokens: number;
+}
+
+/** How many updates a job makes. @throws LinnetError `INPUT` if the data is too small for one batch */
+export function totalUpdates(dataset: PackedDataset, settings: TrainingSettings): number {
+  if (settings.steps !== undefined) return settings.steps;
+  const total = Math.floor((dataset.rows * settings.epochs) / settings.batch);
+  if (total > 0) return total;
+  throw new LinnetError(
+    'INPUT',
+    `${dataset.rows} rows of ${dataset.length} tokens are less than one batch of ${settings.batch}; use a smaller batch or length, or name steps`,
+  );
+}
+
+/** What a snapshot must agree with. Settings that only say how fast or how often (threads, snapshots) do not count. */
+export function runIdentity({ model, dataset, settings }: Pick<TrainingJob, 'model' | 'dataset' | 'settings'>): string {
+  const described = { model: model.toJson(), data: fingerprint(dataset), settings };
+  return createHash('sha256').update(JSON.stringify(described)).digest('hex');
+}
+
+/**
+ * Trains, or continues from the newest snapshot if `snapshots.folder` holds one.
+ *
+ * @throws LinnetError `MISMATCH` if the snapshot is of another run, `INPUT` for too little data, `RUNTIME` if a loss is
+ *   not finite
+ */
+export async function train(job: TrainingJob): Promise<TrainingOutcome> {
+  const { model, dataset, settings, snapshots, signal } = job;
+  const total = totalUpdates(dataset, settings);
+  const rows = microBatchRows(settings);
+  const accumulate = settings.batch / rows;
+  const program = await TrainingProgram.create({
+    model,
+    rows,
+    length: dataset.length,
+    accumulate,
+    optimizer: settings,
+    clip: settings.clip ?? undefined,
+    trainable: job.trainable,
+    frozen: job.trainable === undefined ? undefined : job.parameters,
+    objective: job.objective,
+    compile: job.compile,
+  });
+  try {
+    const identity = runIdentity(job);
+    if (snapshots !== undefined) await mkdir(snapshots.folder, { recursive: true });
+    const resumed =
+      snapshots === undefined ? undefined : await readSnapshot(snapshots.folder, program.blocks, identity);
+    const state = resumed?.state ?? startingState(job, program);
+    const options = { batchSize: rows, seed: settings.seed };
+    const stream =
+      resumed === undefined
+        ? new BatchStream(dataset, options)
+        : BatchStream.fromState(dataset, options, resumed.position.cursor);
+    let position: SnapshotPosition = resumed?.position ?? { update: 0, cursor: stream.state, tokens: 0 };
+    const losses: number[] = [];
+    let seconds = 0;
+    let tokens = 0;
+    const schedule = { name: settings.schedule, peak: settings.learningRate, warmup: settings.warmup, total };
+    while (position.update < total && signal?.aborted !== true) {
+      const started = performance.now();
+      const rate = learningRate(schedule, position.update);
+      const batches = Array.from({ length: accumulate }, () => nextBatch(stream));
+      const result = await program.step(state, batches, rate, position.update);
+      const elapsed = (performance.now() - started) / 1000;
+      seconds += elapsed;
+      tokens += program.tokensPerUpdate;
+      losses.push(result.loss);
+      if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) {
+        throw new LinnetError(
+          'RUNTIME',
+          `the loss is ${result.loss} at update ${position.update + 1}; lower the learning rate, or clip`,
+        );
+      }
+      position = {
+        update: position.update + 1,
+        cursor: stream.state,
+        tokens: position.tokens + program.tokensPerUpdate,
+      };
+      const event = {
+        update: position.update,
+        total,
+        ...result,
+        learningRate: rate,
+        tokens: program.tokensPerUpdate,
+        seconds: elapsed,
+      };
+      await job.onUpdate?.(event, () => allParameters(job, program, state));
+      const due = snapshots !== undefined && (position.update % snapshots.every === 0 || position.update === total);
+      if (due) await writeSnapshot(snapshots.folder, position, state, identity);
+      // Runs block this thread: give signals and timers a turn.
+      await setImmediate();
+    }
+    const finished = position.update >= total;
+    if (!finished && snapshots !== undefined && position.update > 0) {
+      await writeSnapshot(snapshots.folder, position, state, identity);
+    }
+    const recent = losses.slice(-Math.max(1, Math.ceil(losses.length / 10)));
+    return {
+      parameters: allParameters(job, program, state),
+      updates: position.update,
+      total,
+      finished,
+      loss: recent.length === 0 ? undefined : recent.reduce((a, b) => a + b, 0) / recent.length,
+      tokensPerSecond: seconds === 0 ? undefined : tokens / seconds,
+      tokens: position.tokens,
+    };
+  } finally {
+    await program.dispose();
+  }
+}
+
+function startingState(job: TrainingJob, program: TrainingProgram): TrainingState {
+  const blocks = new Map<string, Tensor<'float32'>>();
+  for (const block of program.blocks) {
+    const parameter = job.parameters.get(block.parameter);
+    if (parameter === undefined) throw new LinnetError('TENSOR', `parameter "${block.parameter}" is missing`);
+    blocks.set(block.name, blockTensor(block, parameter));
+  }
+  return initialState(program.blocks, blocks);
+}
+
+function allParameters(
+  job: TrainingJob,
+  program: TrainingProgram,
+  state: TrainingState,
+): Map<string, Tensor<'float32'>> {
+  const trained = joinBlocks(program.blocks, state.parameters, job.model.parameters);
+  const all = new Map<string, Tensor<'float32'>>();
+  for (const name of job.model.parameters.keys()) {
+    const value = trained.get(name) ?? job.parameters.get(name);
+    if (value !== undefined) all.set(name, value);
+  }
+  return all;
+}
+
+function nextBatch(stream: BatchStream): Batch {
+  const { value } = stream.next();
+  if (value === undefined) throw new LinnetError('INTERNAL', 'internal: the endless batch stream ended');
+  return value;
+}
