@@ -11,6 +11,8 @@ export interface NewRows {
   readonly batch: number;
   readonly nodes: number;
   readonly sequence: number;
+  /** Length of the sequence's state when the step read it: the position of roots. */
+  readonly committed: number;
 }
 
 /** Compiled fold graphs, by whether rows hold raw keys. */
@@ -30,7 +32,9 @@ export async function commitRows(
 ): Promise<void> {
   if (nodes.length === 0) return;
   state.reserve(nodes.length);
-  const folded = await Promise.all(state.foldClasses.map((foldClass, index) => foldClosed(state, rows, nodes, folds, foldClass, index)));
+  const folded = await Promise.all(
+    state.foldClasses.map((foldClass, index) => foldClosed(state, rows, nodes, folds, foldClass, index)),
+  );
   folded.forEach((sums, index) => {
     if (sums !== undefined) state.sums[index].set(sums);
   });
@@ -55,7 +59,8 @@ async function foldClosed(
   if (count === 0) return undefined;
   const program = folds.get(rawKeys);
   const ring = layout.ring;
-  if (program === undefined || ring === undefined) throw new LinnetError('INTERNAL', 'internal: a fold without a program or ring');
+  if (program === undefined || ring === undefined)
+    throw new LinnetError('INTERNAL', 'internal: a fold without a program or ring');
   const keys = new Float32Array(layers.length * M * count * D);
   const values = new Float32Array(keys.length);
   let target = 0;

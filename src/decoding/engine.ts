@@ -3,7 +3,7 @@
  * followed by `commit`. Every sequence of a batch has its own tree, length and masks.
  */
 import { fillMasks, horizonOf, makeMaskBuffers, type MaskBuffers } from '../attention/masks.ts';
-import { chain, type TokenTree } from '../attention/tree.ts';
+import { chain, maxTreeNodes, type TokenTree } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -12,6 +12,7 @@ import { WeightParameters } from '../nn/parameters.ts';
 import { RotaryTables } from '../nn/rotary-positions.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './commit.ts';
+import { eventLoopTurn } from './event-loop.ts';
 import { SequenceState } from './state.ts';
 
 /** One sequence's part in a step. */
@@ -45,6 +46,8 @@ export class DecodingEngine {
   readonly #rotary: RotaryTables;
   readonly #folds: FoldPrograms;
   #buffers = new Map<string, MaskBuffers>();
+  /** The step under way: steps share mask buffers, which must not change while the program reads them. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(model: CausalModel, program: Program, folds: FoldPrograms) {
     this.model = model;
@@ -54,8 +57,15 @@ export class DecodingEngine {
   }
 
   /** Compiles the step graph with the given parameters as weights. */
-  static async create(model: CausalModel, parameters: ReadonlyMap<string, Tensor>, options?: CompileOptions): Promise<DecodingEngine> {
-    const program = await compile(stepGraph(model, (graph) => new WeightParameters(graph, parameters)), options);
+  static async create(
+    model: CausalModel,
+    parameters: ReadonlyMap<string, Tensor>,
+    options?: CompileOptions,
+  ): Promise<DecodingEngine> {
+    const program = await compile(
+      stepGraph(model, (graph) => new WeightParameters(graph, parameters)),
+      options,
+    );
     const folds: FoldPrograms = new Map();
     for (const { rawKeys } of new SequenceState(model).foldClasses) {
       if (!folds.has(rawKeys)) folds.set(rawKeys, await compile(foldGraph(model, rawKeys), options));
@@ -74,36 +84,58 @@ export class DecodingEngine {
   }
 
   /**
-   * Runs the nodes of all sequences in one pass. States are only read.
-   * @throws LinnetError `INPUT` for tokens outside the vocabulary, or nodes that do not exist
+   * Runs the nodes of all sequences in one pass. States are only read, when the step's turn comes: steps that are asked
+   * for at the same time run one after the other.
+   * @throws LinnetError `INPUT` for no sequences, tokens outside the vocabulary, or nodes that do not exist; `MISMATCH`
+   *   for the state of another model
    */
-  async step(requests: readonly StepRequest[]): Promise<StepOutput[]> {
+  step(requests: readonly StepRequest[]): Promise<StepOutput[]> {
+    const step = this.#turn.then(() => this.#run(requests));
+    this.#turn = step.catch(() => undefined);
+    return step;
+  }
+
+  async #run(requests: readonly StepRequest[]): Promise<StepOutput[]> {
+    if (requests.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
+    for (const { state } of requests) this.#checkState(state);
     const { layers, width, vocabulary } = this.model.sizes;
     const B = requests.length;
     const T = Math.max(...requests.map(({ tree }) => tree.size));
-    const feeds = { ...this.#nodeFeeds(requests, B, T), ...this.#maskFeeds(requests, B, T), ...this.#stateFeeds(requests) };
+    const feeds = {
+      ...this.#nodeFeeds(requests, B, T),
+      ...this.#maskFeeds(requests, B, T),
+      ...this.#stateFeeds(requests),
+    };
     const results = await this.#program.run(feeds, ['logits', 'hidden', 'rows']);
     const logits = dataOf(results.logits, 'float32');
     const hidden = dataOf(results.hidden, 'float32');
     const rows = dataOf(results.rows, 'float32');
     let taken = 0;
-    return requests.map(({ wanted }, sequence) => {
+    return requests.map(({ state, wanted }, sequence) => {
       const first = taken;
       taken += wanted.length;
       return {
         logits: wanted.map((_, i) => logits.subarray((first + i) * vocabulary, (first + i + 1) * vocabulary)),
         hidden: wanted.map((_, i) => hidden.subarray((first + i) * width, (first + i + 1) * width)),
-        rows: { data: rows, layers, batch: B, nodes: T, sequence },
+        rows: { data: rows, layers, batch: B, nodes: T, sequence, committed: state.length },
       };
     });
   }
 
   /**
    * Accepts nodes: a path from a root downwards, whose rows become part of the state.
-   * @throws LinnetError `INPUT` if the nodes are not such a path
+   * @throws LinnetError `INPUT` if the nodes are not such a path, or the state has changed since the step; `MISMATCH`
+   *   for the state of another model
    */
   async commit(request: StepRequest, output: StepOutput, nodes: readonly number[]): Promise<void> {
     const { tree, state } = request;
+    this.#checkState(state);
+    if (state.length !== output.rows.committed) {
+      throw new LinnetError(
+        'INPUT',
+        `the step saw ${output.rows.committed} committed tokens, the state has ${state.length}; step again`,
+      );
+    }
     nodes.forEach((node, index) => {
       if (tree.parents[node] !== (index === 0 ? -1 : nodes[index - 1])) {
         throw new LinnetError('INPUT', `nodes ${nodes.join(',')} are not a path from a root of the tree`);
@@ -116,7 +148,8 @@ export class DecodingEngine {
    * Reads tokens into a state, in chunks, so that memory does not grow with their number.
    *
    * @returns logits [V] and hidden state [width] of the last token
-   * @throws LinnetError `INPUT` if there are no tokens, `ABORTED` when the signal fires between two chunks
+   * @throws LinnetError `INPUT` if there are no tokens or the chunk is not a size, `ABORTED` when the signal fires
+   *   between two chunks; the chunks before it have been read
    */
   async prefill(
     state: SequenceState,
@@ -125,16 +158,25 @@ export class DecodingEngine {
   ): Promise<{ logits: Float32Array; hidden: Float32Array }> {
     const { chunk = defaultChunk, signal, onProgress } = options;
     if (tokens.length === 0) throw new LinnetError('INPUT', 'a prompt needs at least one token');
+    if (!(Number.isInteger(chunk) && chunk >= 1 && chunk <= maxTreeNodes)) {
+      throw new LinnetError('INPUT', `a chunk is 1 to ${maxTreeNodes} tokens, got ${chunk}`);
+    }
     for (let start = 0; ; start += chunk) {
-      if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped after ${start} of ${tokens.length} prompt tokens`);
+      if (signal?.aborted === true)
+        throw new LinnetError('ABORTED', `stopped after ${start} of ${tokens.length} prompt tokens`);
       const end = Math.min(tokens.length, start + chunk);
       const part = Int32Array.from({ length: end - start }, (_, i) => tokens[start + i]);
       const tree = this.#chain(part.length);
       const request = { state, tree, tokens: part, wanted: [part.length - 1] };
       const [output] = await this.step([request]);
-      await this.commit(request, output, Array.from(part, (_, node) => node));
+      await this.commit(
+        request,
+        output,
+        Array.from(part, (_, node) => node),
+      );
       onProgress?.(end, tokens.length);
       if (end === tokens.length) return { logits: output.logits[0], hidden: output.hidden[0] };
+      await eventLoopTurn();
     }
   }
 
@@ -168,14 +210,18 @@ export class DecodingEngine {
     requests.forEach((request, b) => {
       const { tree, state } = request;
       if (request.tokens.length !== tree.size) {
-        throw new LinnetError('INPUT', `a tree of ${tree.size} nodes needs as many tokens, got ${request.tokens.length}`);
+        throw new LinnetError(
+          'INPUT',
+          `a tree of ${tree.size} nodes needs as many tokens, got ${request.tokens.length}`,
+        );
       }
       for (let node = 0; node < tree.size; node++) {
         tokens[b * T + node] = this.#checkedToken(request.tokens[node]);
         positions[b * T + node] = state.length + tree.depths[node];
       }
       for (const node of request.wanted) {
-        if (!(node >= 0 && node < tree.size)) throw new LinnetError('INPUT', `node ${node} is not in a tree of ${tree.size}`);
+        if (!(Number.isInteger(node) && node >= 0 && node < tree.size))
+          throw new LinnetError('INPUT', `node ${node} is not in a tree of ${tree.size}`);
         wanted.push(b * T + node);
       }
     });
@@ -184,6 +230,11 @@ export class DecodingEngine {
       wanted: tensor('int32', [wanted.length], Int32Array.from(wanted)),
       ...this.#rotary.at(positions, B, T),
     };
+  }
+
+  #checkState(state: SequenceState): void {
+    if (state.model === this.model) return;
+    throw new LinnetError('MISMATCH', "the state belongs to another model; make it with this engine's newState");
   }
 
   #checkedToken(token: number): number {
@@ -204,7 +255,10 @@ export class DecodingEngine {
         const slotPositions = padded(state.slots.get(name)?.positions ?? new Int32Array(0), C);
         fillMasks(buffers, b, { slotPositions, tree, committed: state.length }, horizonOf(mixer));
       });
-      for (const [block, masks] of [['ring', buffers.ring], ['tree', buffers.tree]] as const) {
+      for (const [block, masks] of [
+        ['ring', buffers.ring],
+        ['tree', buffers.tree],
+      ] as const) {
         this.#feed(feeds, `same.${name}.${block}`, tensor('float32', [B, 1, T, masks.rows], masks.same));
         this.#feed(feeds, `earlier.${name}.${block}`, tensor('float32', [B, 1, T, masks.rows], masks.earlier));
         this.#feed(feeds, `lags.${name}.${block}`, tensor('int32', [B, T, masks.rows], masks.lags));
@@ -221,7 +275,7 @@ export class DecodingEngine {
   #masks(name: string, B: number, T: number, C: number): MaskBuffers {
     const key = `${name} ${B} ${T}`;
     const known = this.#buffers.get(key);
-    if (known !== undefined && known.ring.rows === C) return known;
+    if (known?.ring.rows === C) return known;
     if (this.#buffers.size > 16) this.#buffers = new Map();
     const made = makeMaskBuffers(B, T, C);
     this.#buffers.set(key, made);
@@ -236,7 +290,11 @@ export class DecodingEngine {
       const name = stateLayout(mixer).name;
       const C = Math.max(...requests.map(({ state }) => slotCount(state, name)));
       const rows = (pick: 'keys' | 'values'): Tensor =>
-        tensor('float32', [B, M, C, D], stacked(requests.map(({ state }) => widened(state.layers[layer][pick], M, slotCount(state, name), C, D))));
+        tensor(
+          'float32',
+          [B, M, C, D],
+          stacked(requests.map(({ state }) => widened(state.layers[layer][pick], M, slotCount(state, name), C, D))),
+        );
       this.#feed(feeds, `keys.${layer}`, rows('keys'));
       this.#feed(feeds, `values.${layer}`, rows('values'));
       const sums = requests.flatMap(({ state }) => state.layerSums(layer) ?? []);
@@ -261,7 +319,8 @@ function padded(positions: Int32Array, count: number): Int32Array {
 function widened(rows: Float32Array, M: number, held: number, slots: number, D: number): Float32Array {
   if (held === slots) return rows;
   const result = new Float32Array(M * slots * D);
-  for (let head = 0; head < M; head++) result.set(rows.subarray(head * held * D, (head + 1) * held * D), head * slots * D);
+  for (let head = 0; head < M; head++)
+    result.set(rows.subarray(head * held * D, (head + 1) * held * D), head * slots * D);
   return result;
 }
 

@@ -115,7 +115,10 @@ describe('Sampler', () => {
     let chiSquare = 0;
     let freedom = -1;
     probabilities.forEach((probability, token) => {
-      if (probability === 0) return expect(counts[token]).toBe(0);
+      if (probability === 0) {
+        expect(counts[token]).toBe(0);
+        return;
+      }
       freedom++;
       chiSquare += (counts[token] - draws * probability) ** 2 / (draws * probability);
     });

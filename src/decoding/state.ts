@@ -142,6 +142,7 @@ export class SequenceState {
 
 function growRows(rows: Float32Array, M: number, held: number, size: number, D: number): Float32Array {
   const grown = new Float32Array(M * size * D);
-  for (let head = 0; head < M; head++) grown.set(rows.subarray(head * held * D, (head + 1) * held * D), head * size * D);
+  for (let head = 0; head < M; head++)
+    grown.set(rows.subarray(head * held * D, (head + 1) * held * D), head * size * D);
   return grown;
 }

@@ -15,7 +15,9 @@
  * Inputs that a model does not need (S without a global branch, lags without a convolution) do not exist in its graph.
  */
 import { mixStep, type StepMasks } from '../attention/step.ts';
-import { convolutionReach, type MixerConfig } from '../attention/mixer.ts';
+import { horizonOf } from '../attention/masks.ts';
+import type { MixerConfig } from '../attention/mixer.ts';
+import { mixerStateShape } from '../attention/state.ts';
 import { LinnetError } from '../errors.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add } from '../graph/ops/elementwise.ts';
@@ -34,19 +36,23 @@ export interface StateLayout {
   readonly name: string;
   /** G; Infinity for softmax, where every committed position is in the one group. */
   readonly group: number;
-  /** P: how many positions the convolution looks back; 0 without one. */
-  readonly reach: number;
   /** C: ring slots; undefined for softmax, whose cache grows. */
   readonly ring?: number;
 }
 
-/** The layout of a layer's state. The ring covers both the open group and the convolution's reach. */
+/** What decides the layout of a state is the mixer alone: sizes that do not matter for it. */
+const anySizes = { heads: 1, keyValueHeads: 1, headDim: 1 };
+
+/**
+ * The layout of a layer's state. Its name tells apart what masks depend on: group, reach (none without a convolution)
+ * and ring.
+ * @throws LinnetError `CONFIG` for a mixer that reads the future
+ */
 export function stateLayout(mixer: MixerConfig): StateLayout {
-  if (mixer.kind === 'softmax') return { name: 'cache', group: Infinity, reach: 0 };
-  const reach = mixer.convolution === null ? 0 : convolutionReach(mixer.convolution.kernel);
-  const grouped = mixer.local !== null || mixer.global !== null;
-  const ring = Math.max(grouped ? mixer.group : 1, reach, 1);
-  return { name: `g${mixer.group}p${reach}${grouped ? '' : 'c'}`, group: mixer.group, reach, ring };
+  const shape = mixerStateShape(mixer, anySizes);
+  const { group, reach } = horizonOf(mixer);
+  if (shape.kind === 'growing') return { name: 'cache', group };
+  return { name: `g${group}${reach < 0 ? '' : `p${reach}`}c${shape.ring}`, group, ring: shape.ring };
 }
 
 /** The distinct layouts of a model's layers, in order of first use. */
