@@ -1,0 +1,334 @@
+import { describe, expect, it } from 'vitest';
+import { randomParameters, randomTokens, tinyLlama } from '../../test/tiny-llama.ts';
+import { type MixerInput, mixerPresetNames, mixerPreset, parseMixer } from '../attention/mixer.ts';
+import { stateBytes } from '../attention/state.ts';
+import { chain, TokenTree } from '../attention/tree.ts';
+import { LinnetError } from '../errors.ts';
+import { Graph } from '../graph/graph.ts';
+import { dataOf, tensor } from '../graph/tensor.ts';
+import type { CausalModel } from '../models/model.ts';
+import { parallelLogits } from '../models/parallel-graph.ts';
+import { WeightParameters } from '../nn/parameters.ts';
+import { Random } from '../random.ts';
+import { compile } from '../runtime/compile.ts';
+import { DecodingEngine, type StepRequest } from './engine.ts';
+import type { SequenceState } from './state.ts';
+
+const G = 8;
+
+const both = (mixer: MixerInput): readonly MixerInput[] => [mixer, mixer];
+const softmax: MixerInput = { kind: 'softmax' };
+const augmented: MixerInput = mixerPreset('augmented', { group: G, kernel: 9 });
+
+/** Two layers each. */
+const variants: Readonly<Record<string, readonly MixerInput[]>> = {
+  ...Object.fromEntries(mixerPresetNames.map((name) => [name, both(mixerPreset(name, { group: G, kernel: 9 }))])),
+  'augmented, reach beyond the group': both(mixerPreset('augmented', { group: G, kernel: 63 })),
+  'learned λ': both({ kind: 'linear', group: G, local: { scale: 'learned' }, global: {}, convolution: { kernel: 9 } }),
+  'softmax kernel': both({ kind: 'linear', group: G, local: { kernel: 'softmax' }, global: {} }),
+  'softmax kernel with λ, K = 63': both({
+    kind: 'linear',
+    group: G,
+    local: { kernel: 'softmax', scale: 'learned' },
+    global: {},
+    convolution: { kernel: 63 },
+  }),
+  'normalized global': both({ kind: 'linear', group: G, local: {}, global: {}, normalize: 'global' }),
+  'normalized together': both({
+    kind: 'linear',
+    group: G,
+    local: {},
+    global: {},
+    convolution: { kernel: 9 },
+    normalize: 'together',
+  }),
+  castling: both({ kind: 'linear', group: G, local: {}, global: {}, convolution: { kernel: 9 }, castling: true }),
+  'convolution only': both({ kind: 'linear', convolution: { kernel: 9 } }),
+  'convolution of one tap': both({ kind: 'linear', convolution: { kernel: 1 } }),
+  ungrouped: both({ kind: 'linear', group: 1, local: {}, global: {}, convolution: { kernel: 9 } }),
+  'augmented, softmax': [augmented, softmax],
+  'different groups': [augmented, mixerPreset('augmented', { group: 5, kernel: 9 })],
+  'one tap beside none': [mixerPreset('local+global', { group: G }), mixerPreset('augmented', { group: G, kernel: 1 })],
+  'stored keys of both kinds': [augmented, { kind: 'linear', group: G, local: { kernel: 'softmax' }, global: {} }],
+};
+
+interface Reference {
+  readonly engine: DecodingEngine;
+  /** Logits [V] of every token of the texts, which are of one length: [texts][position]. */
+  parallel(texts: readonly (readonly number[])[]): Promise<Float32Array[][]>;
+}
+
+/** An engine, and the same parameters in the parallel form. */
+async function prepare(model: CausalModel): Promise<Reference> {
+  const parameters = randomParameters(model, 3);
+  const { vocabulary: V } = model.sizes;
+  return {
+    engine: await DecodingEngine.create(model, parameters, { threads: 1 }),
+    async parallel(texts) {
+      const length = texts[0].length;
+      const graph = new Graph('parallel');
+      const tokens = graph.input('tokens', 'int32', [texts.length, length]);
+      graph.output('logits', parallelLogits(model, new WeightParameters(graph, parameters), tokens));
+      await using program = await compile(graph, { threads: 1 });
+      const feed = tensor('int32', [texts.length, length], Int32Array.from(texts.flat()));
+      const { logits } = await program.run({ tokens: feed }, ['logits']);
+      const data = dataOf(logits, 'float32');
+      return texts.map((_, text) =>
+        Array.from({ length }, (_, at) => data.subarray((text * length + at) * V, (text * length + at + 1) * V)),
+      );
+    },
+  };
+}
+
+/** Largest difference relative to the largest number expected. */
+function expectClose(actual: Float32Array, expected: Float32Array, what: string): void {
+  const peak = expected.reduce((largest, x) => Math.max(largest, Math.abs(x)), 0);
+  const difference = expected.reduce((largest, x, i) => Math.max(largest, Math.abs(x - actual[i])), 0);
+  expect(actual.length, what).toBe(expected.length);
+  expect(difference / peak, what).toBeLessThan(2e-4);
+}
+
+async function read(engine: DecodingEngine, tokens: readonly number[]): Promise<SequenceState> {
+  const state = engine.newState();
+  if (tokens.length > 0) await engine.prefill(state, tokens);
+  return state;
+}
+
+async function errorCode(action: () => Promise<unknown>): Promise<string | undefined> {
+  try {
+    await action();
+  } catch (error) {
+    return error instanceof LinnetError ? error.code : `not ours: ${String(error)}`;
+  }
+  return undefined;
+}
+
+/** Two roots, branches of different depths, and a path longer than a group. */
+const parents = [-1, 0, 0, 1, 1, 2, -1, 6, 3, 8, 9, 10, 11, 12, 13, 14];
+
+describe.each(Object.entries(variants))('%s', (name, mixers) => {
+  const model = tinyLlama(mixers);
+  const text = [...randomTokens(model, 45, 4)];
+
+  it('reads a prompt in chunks and continues by steps as in parallel', async () => {
+    const { engine, parallel } = await prepare(model);
+    const [expected] = await parallel([text]);
+    const promptLengths = [1, G - 1, G, G + 1, 2 * G, 29];
+    for (const chunk of [1, 3, 7, 128]) {
+      for (const length of promptLengths) {
+        const state = engine.newState();
+        const { logits } = await engine.prefill(state, text.slice(0, length), { chunk });
+        expectClose(logits, expected[length - 1], `prompt of ${length} in chunks of ${chunk}`);
+        for (let at = length; at < Math.min(text.length, length + G + 3); at++) {
+          const next = await engine.advance(state, text[at]);
+          expectClose(next.logits, expected[at], `position ${at} after ${length} in chunks of ${chunk}`);
+        }
+      }
+    }
+    await engine.dispose();
+  });
+
+  it('reads trees at every place of a group, and continues after a commit', async () => {
+    const { engine, parallel } = await prepare(model);
+    const tree = new TokenTree(parents);
+    const nodeTokens = [...randomTokens(model, tree.size, 5)];
+    const paths = parents.map((_, node) => tree.pathTo(node));
+    for (let committed = 2 * G; committed < 3 * G; committed++) {
+      const prefix = text.slice(0, committed);
+      // All root paths as texts of one length: what follows a path does not disturb it.
+      const longest = committed + tree.height + 1 + 2;
+      const texts = paths.map((path) => {
+        const whole = [...prefix, ...path.map((node) => nodeTokens[node])];
+        return [...whole, ...text.slice(0, longest - whole.length)];
+      });
+      const expected = await parallel(texts);
+      const state = await read(engine, prefix);
+      const request = { state, tree, tokens: nodeTokens, wanted: paths.map((_, node) => node) };
+      const [output] = await engine.step([request]);
+      output.logits.forEach((logits, node) => {
+        expectClose(logits, expected[node][committed + tree.depths[node]], `node ${node} after ${committed}`);
+      });
+      for (const last of [0, 5, 7, 11, 15]) {
+        const accepted = { ...request, state: state.fork() };
+        await engine.commit(accepted, output, paths[last]);
+        for (let at = committed + paths[last].length; at < committed + paths[last].length + 2; at++) {
+          const { logits } = await engine.advance(accepted.state, texts[last][at]);
+          expectClose(logits, expected[last][at], `position ${at} after the path to ${last} after ${committed}`);
+        }
+      }
+    }
+    await engine.dispose();
+  });
+
+  it('reads a batch of unequal sequences as it reads them one by one', async () => {
+    const { engine } = await prepare(model);
+    const parts: readonly { length: number; tree: TokenTree }[] = [
+      { length: 0, tree: chain(3) },
+      { length: 5, tree: new TokenTree(parents) },
+      { length: G, tree: chain(1) },
+      { length: 29, tree: new TokenTree([-1, 0, 0, 2, -1]) },
+      { length: name.includes('softmax') ? 270 : 31, tree: chain(11) },
+    ];
+    const requests: StepRequest[] = [];
+    for (const [index, { length, tree }] of parts.entries()) {
+      const state = await read(engine, [...randomTokens(model, length, index)]);
+      const wanted = index === 2 ? [] : [tree.size - 1, 0];
+      requests.push({ state, tree, tokens: randomTokens(model, tree.size, 10 + index), wanted });
+    }
+    const together = await engine.step(requests);
+    const alone = await Promise.all(requests.map((request) => engine.step([request])));
+    for (const [index, request] of requests.entries()) {
+      const [single] = alone[index];
+      expect(together[index].logits.length).toBe(request.wanted.length);
+      single.logits.forEach((logits, i) => {
+        expectClose(together[index].logits[i], logits, `sequence ${index}`);
+        expectClose(together[index].hidden[i], single.hidden[i], `hidden state of sequence ${index}`);
+      });
+      const path = request.tree.pathTo(request.tree.size - 1);
+      const fromBatch = { ...request, state: request.state.fork() };
+      await engine.commit(fromBatch, together[index], path);
+      await engine.commit(request, single, path);
+      const token = text[index];
+      const [a, b] = [await engine.advance(fromBatch.state, token), await engine.advance(request.state, token)];
+      expectClose(a.logits, b.logits, `after the commit of sequence ${index}`);
+    }
+    await engine.dispose();
+  });
+
+  it('has the size that the formula says', async () => {
+    const { engine } = await prepare(model);
+    const { heads, keyValueHeads, headWidth: headDim } = model.sizes;
+    const formula = (capacity: number): number =>
+      model.mixers.reduce(
+        (total, mixer) => total + stateBytes(mixer, { heads, keyValueHeads, headDim }, 4, capacity),
+        0,
+      );
+    const state = await read(engine, text.slice(0, G));
+    const first = state.bytes;
+    for (let read = 0; read < 300; read += 20) await engine.prefill(state, randomTokens(model, 20, read));
+    const capacity = state.slots.get('cache')?.positions.length;
+    expect(state.length).toBe(G + 300);
+    expect(state.bytes).toBe(formula(capacity ?? 0));
+    if (capacity === undefined) expect(state.bytes).toBe(first);
+    else expect(state.bytes).toBeGreaterThan(first);
+    await engine.dispose();
+  });
+});
+
+describe('an engine', () => {
+  const model = tinyLlama([augmented, softmax]);
+
+  it('runs steps asked for at the same time one after the other', async () => {
+    const { engine } = await prepare(model);
+    const texts = [3, 9, 14, 22].map((length) => [...randomTokens(model, length, length)]);
+    const one = async (tokens: number[]): Promise<Float32Array[]> => {
+      const state = engine.newState();
+      const results = [(await engine.prefill(state, tokens, { chunk: 4 })).logits];
+      for (const token of tokens) results.push((await engine.advance(state, token)).logits);
+      return results;
+    };
+    const together = await Promise.all(texts.map(one));
+    for (const [index, tokens] of texts.entries()) expect(await one(tokens)).toEqual(together[index]);
+    await engine.dispose();
+  });
+
+  it('forks into independent states', async () => {
+    const { engine } = await prepare(model);
+    const state = await read(engine, [...randomTokens(model, 21, 1)]);
+    const fork = state.fork();
+    const unforked = await read(engine, [...randomTokens(model, 21, 1)]);
+    for (const token of randomTokens(model, 20, 2)) await engine.advance(fork, token);
+    for (const token of randomTokens(model, 20, 3)) {
+      const [a, b] = [await engine.advance(state, token), await engine.advance(unforked, token)];
+      expect(a.logits).toEqual(b.logits);
+    }
+    expect(fork.length).toBe(41);
+    await engine.dispose();
+  });
+
+  it('stops between chunks when told to', async () => {
+    const { engine } = await prepare(model);
+    const state = engine.newState();
+    const controller = new AbortController();
+    const prompt = randomTokens(model, 30, 1);
+    const progress: number[] = [];
+    const reading = engine.prefill(state, prompt, {
+      chunk: 8,
+      signal: controller.signal,
+      onProgress: (done) => {
+        progress.push(done);
+        if (done === 16) controller.abort();
+      },
+    });
+    expect(await errorCode(() => reading)).toBe('ABORTED');
+    expect(progress).toEqual([8, 16]);
+    expect(state.length).toBe(16);
+    const { logits } = await engine.prefill(state, prompt.subarray(16));
+    expectClose(logits, (await engine.prefill(engine.newState(), prompt)).logits, 'after a pause');
+    await engine.dispose();
+  });
+
+  it('refuses what it cannot read', async () => {
+    const { engine } = await prepare(model);
+    const state = await read(engine, [1, 2, 3]);
+    const tree = new TokenTree([-1, 0, 0]);
+    const tokens = [4, 5, 6];
+    const inputs: (() => Promise<unknown>)[] = [
+      () => engine.advance(state, 50),
+      () => engine.advance(state, -1),
+      () => engine.advance(state, 0.5),
+      () => engine.advance(state, Number.NaN),
+      () => engine.prefill(state, []),
+      () => engine.prefill(state, [1], { chunk: 0 }),
+      () => engine.step([]),
+      () => engine.step([{ state, tree, tokens: [4, 5], wanted: [0] }]),
+      () => engine.step([{ state, tree, tokens, wanted: [3] }]),
+      () => engine.step([{ state, tree, tokens, wanted: [0.5] }]),
+    ];
+    for (const action of inputs) expect(await errorCode(action), String(action)).toBe('INPUT');
+
+    const request = { state, tree, tokens, wanted: [0] };
+    const [output] = await engine.step([request]);
+    for (const path of [[1], [0, 1, 2], [0, 3], [-1], [0, 0]]) {
+      expect(await errorCode(() => engine.commit(request, output, path)), String(path)).toBe('INPUT');
+    }
+    expect(state.length).toBe(3);
+    await engine.commit(request, output, []);
+    expect(state.length).toBe(3);
+    await engine.commit(request, output, [0, 2]);
+    expect(state.length).toBe(5);
+    expect(await errorCode(() => engine.commit(request, output, [0, 2]))).toBe('INPUT');
+
+    const other = await prepare(tinyLlama([softmax, softmax]));
+    expect(await errorCode(() => other.engine.advance(state, 1))).toBe('MISMATCH');
+    expect(await errorCode(() => other.engine.commit(request, output, []))).toBe('MISMATCH');
+    await Promise.all([engine.dispose(), other.engine.dispose()]);
+  });
+
+  it('refuses mixers that read the future', async () => {
+    const leaking = tinyLlama([parseMixer({ kind: 'linear', local: {}, convolution: { kernel: 9, masked: false } })]);
+    expect(await errorCode(() => DecodingEngine.create(leaking, randomParameters(leaking, 1)))).toBe('CONFIG');
+  });
+
+  it('decodes any random tree like its paths', async () => {
+    const { engine, parallel } = await prepare(model);
+    const random = new Random(9);
+    for (let round = 0; round < 12; round++) {
+      const size = 1 + random.integer(20);
+      const tree = new TokenTree(Array.from({ length: size }, (_, node) => random.integer(node + 1) - 1));
+      const prefix = [...randomTokens(model, random.integer(40), round)];
+      const tokens = [...randomTokens(model, size, 100 + round)];
+      const state = await read(engine, prefix);
+      const [output] = await engine.step([{ state, tree, tokens, wanted: tokens.map((_, node) => node) }]);
+      const texts = tokens.map((_, node) => [...prefix, ...tree.pathTo(node).map((other) => tokens[other])]);
+      const longest = Math.max(...texts.map((whole) => whole.length));
+      const expected = await parallel(
+        texts.map((whole) => [...whole, ...Array<number>(longest - whole.length).fill(0)]),
+      );
+      output.logits.forEach((logits, node) => {
+        expectClose(logits, expected[node][texts[node].length - 1], `round ${round}, node ${node}`);
+      });
+    }
+    await engine.dispose();
+  });
+});
