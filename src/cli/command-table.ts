@@ -1,0 +1,40 @@
+/** The table of commands. A command is loaded when it is named, so that `linnet --help` stays quick. */
+import type { CliCommand } from './command.ts';
+
+/** One command: its words, what it does in a few words, and how it is loaded. */
+export interface CommandEntry {
+  /** `['inspect']`, or group and command: `['eval', 'perplexity']`. */
+  readonly words: readonly [string] | readonly [string, string];
+  readonly summary: string;
+  load(): Promise<CliCommand>;
+}
+
+/** What groups of commands are about. */
+export const commandGroups: Readonly<Record<string, string>> = {
+  eval: 'measure how well a model predicts',
+  tokenizer: 'make tokenizers',
+};
+
+/** All commands, in the order of help. */
+export const commandTable: readonly CommandEntry[] = [
+  {
+    words: ['inspect'],
+    summary: 'sizes, mixers and memory of a model',
+    load: async () => (await import('./commands/inspect.ts')).inspect,
+  },
+  {
+    words: ['linearize'],
+    summary: "replace a model's attention by another mixer",
+    load: async () => (await import('./commands/linearize.ts')).linearizeCommand,
+  },
+  {
+    words: ['eval', 'perplexity'],
+    summary: 'perplexity of a model on a text',
+    load: async () => (await import('./commands/eval-perplexity.ts')).evalPerplexity,
+  },
+  {
+    words: ['tokenizer', 'train'],
+    summary: 'train a byte-level BPE tokenizer on text',
+    load: async () => (await import('./commands/tokenizer-train.ts')).tokenizerTrain,
+  },
+];

@@ -1,0 +1,212 @@
+/**
+ * What a command is: its description, arguments and options as zod schemas, and what it does. The texts of help and
+ * errors come from the same definition, so that they cannot disagree with what is accepted.
+ */
+import type { Command as Commander } from 'commander';
+import { Option } from 'commander';
+import { z } from 'zod';
+import type { CommandContext } from './context.ts';
+import { UsageError } from './exit-codes.ts';
+import type { ValueKind } from './option-values.ts';
+import { choice, integer } from './option-values.ts';
+
+/** What a command has to say to machines. */
+export interface CommandResult {
+  /** Printed as the last line of stdout with `--json`. */
+  readonly json: Readonly<Record<string, unknown>>;
+  /** The command ran, and its answer is no: exit code 1. */
+  readonly negative?: boolean;
+}
+
+/** Help for one argument or option; its name comes from its key. */
+interface ParameterHelp {
+  readonly description: string;
+  /** Completes "expected …". */
+  readonly expects: string;
+  /** What the value is called in help; absent for flags. */
+  readonly placeholder?: string;
+  readonly required: boolean;
+  /** `once`: a later value replaces an earlier one. `each`: the option is repeated. `list`: several values follow it. */
+  readonly values: 'none' | 'once' | 'each' | 'list';
+  readonly defaultText?: string;
+}
+
+/** Help by schema. */
+const parameterHelp = z.registry<ParameterHelp>();
+
+type ParameterShape = Readonly<Record<string, z.ZodType>>;
+
+interface Labels {
+  readonly placeholder: string;
+  readonly description: string;
+}
+
+/** A value that must be given: every positional argument, and options without which nothing can be done. */
+export function required<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T, string> {
+  return kind.schema
+    .clone()
+    .register(parameterHelp, { ...labels, expects: kind.expects, required: true, values: 'once' });
+}
+
+/** A value that may be left out. */
+export function optional<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T | undefined, string | undefined> {
+  const schema: z.ZodType<T | undefined, string | undefined> = kind.schema.optional();
+  return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: false, values: 'once' });
+}
+
+/** A value with a default, which help shows. */
+export function withDefault<T extends string | number>(
+  kind: ValueKind<T>,
+  value: T,
+  labels: Labels,
+): z.ZodType<T, string | undefined> {
+  const schema: z.ZodType<T, string | undefined> = kind.schema.optional().transform((given) => given ?? value);
+  return schema.register(parameterHelp, {
+    ...labels,
+    expects: kind.expects,
+    required: false,
+    values: 'once',
+    defaultText: String(value),
+  });
+}
+
+/** An option that may be given several times; all its values, in order. */
+export function repeated<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T[], string[] | undefined> {
+  const schema: z.ZodType<T[], string[] | undefined> = z
+    .array(kind.schema)
+    .optional()
+    .transform((given) => given ?? []);
+  return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: false, values: 'each' });
+}
+
+/** An option that takes one value or more, as a shell pattern gives them; it must be given. */
+export function requiredList<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T[], string[]> {
+  const schema: z.ZodType<T[], string[]> = z.array(kind.schema).min(1);
+  return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: true, values: 'list' });
+}
+
+/** A switch. */
+export function flag(description: string): z.ZodType<boolean, boolean | undefined> {
+  const schema: z.ZodType<boolean, boolean | undefined> = z
+    .boolean()
+    .optional()
+    .transform((given) => given ?? false);
+  return schema.register(parameterHelp, { description, expects: 'no value', required: false, values: 'none' });
+}
+
+/** Options of every command that runs a model; `engineSettings` makes compile options of them. */
+export const engineOptions = {
+  device: withDefault(choice(['cpu', 'webgpu']), 'cpu', { placeholder: 'name', description: 'cpu or webgpu' }),
+  threads: optional(integer({ min: 1, max: 1024 }), {
+    placeholder: 'count',
+    description: 'threads of the engine (default: one per core)',
+  }),
+};
+
+/** What `defineCommand` is given. */
+export interface CommandDefinition<A extends ParameterShape, O extends ParameterShape> {
+  /** Below the usage line of help: what the command does, with what it leaves behind. */
+  readonly description: string;
+  /** Complete command lines; the first is the most usual one. */
+  readonly examples: readonly [string, ...string[]];
+  /** Positional arguments in their order. */
+  readonly arguments: A;
+  /** Options by key: `maxTokens` is `--max-tokens`. */
+  readonly options: O;
+  /** Prints for people through the context and returns what machines are told. */
+  run(context: CommandContext, values: z.output<z.ZodObject<A>> & z.output<z.ZodObject<O>>): Promise<CommandResult>;
+}
+
+/** A command, its parameter types forgotten. */
+export interface CliCommand {
+  readonly examples: readonly string[];
+  /** Adds description, arguments, options and examples to a command of the parser. */
+  declare(target: Commander): void;
+  /**
+   * Checks what the parser found and runs the command.
+   * @throws UsageError naming the argument or option, what was given and what is expected
+   */
+  run(
+    context: CommandContext,
+    given: readonly string[],
+    options: Readonly<Record<string, unknown>>,
+  ): Promise<CommandResult>;
+}
+
+/** Makes a command of its definition. */
+export function defineCommand<A extends ParameterShape, O extends ParameterShape>(
+  definition: CommandDefinition<A, O>,
+): CliCommand {
+  const argumentNames = Object.keys(definition.arguments);
+  const argumentSchema = z.object(definition.arguments);
+  const optionSchema = z.object(definition.options);
+  return {
+    examples: definition.examples,
+    declare(target) {
+      target.description(definition.description);
+      for (const [name, schema] of Object.entries(definition.arguments)) {
+        target.argument(`<${name}>`, helpOf(schema).description);
+      }
+      for (const [key, schema] of Object.entries(definition.options)) target.addOption(parserOption(key, schema));
+      target.addHelpText('after', `\nExamples:\n${definition.examples.map((line) => `  ${line}`).join('\n')}`);
+    },
+    async run(context, given, options) {
+      const positional = Object.fromEntries(argumentNames.map((name, index) => [name, given[index]]));
+      const named = Object.fromEntries(Object.keys(definition.options).map((key) => [key, options[key]]));
+      return definition.run(context, {
+        ...checked(argumentSchema, positional, (name) => `<${name}>`),
+        ...checked(optionSchema, named, flagName),
+      });
+    },
+  };
+}
+
+function helpOf(schema: z.ZodType): ParameterHelp {
+  const help = parameterHelp.get(schema);
+  if (help === undefined) throw new Error('internal: a parameter was not made by required, optional, … of command.ts');
+  return help;
+}
+
+/** `maxTokens` → `--max-tokens`. */
+function flagName(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** Values stay text here: they are checked all together, by `checked`. */
+function parserOption(key: string, schema: z.ZodType): Option {
+  const { placeholder = 'value', description, required: mandatory, values, defaultText } = helpOf(schema);
+  const forms: Record<ParameterHelp['values'], string> = {
+    none: '',
+    once: ` <${placeholder}>`,
+    each: ` <${placeholder}>`,
+    list: ` <${placeholder}...>`,
+  };
+  const suffix = defaultText === undefined ? '' : ` (default: ${defaultText})`;
+  const option = new Option(`${flagName(key)}${forms[values]}`, `${description}${suffix}`);
+  if (values === 'each') {
+    option.argParser((value: string, previous: readonly string[] | undefined) => [...(previous ?? []), value]);
+  }
+  return option.makeOptionMandatory(mandatory);
+}
+
+function checked<S extends ParameterShape>(
+  schema: z.ZodObject<S>,
+  given: Readonly<Record<string, unknown>>,
+  nameOf: (key: string) => string,
+): z.output<z.ZodObject<S>> {
+  const result = schema.safeParse(given);
+  if (result.success) return result.data;
+  const complaints = new Map<string, string>();
+  for (const { path } of result.error.issues) {
+    const [key, index] = path.map(String);
+    const value = given[key];
+    const shown: unknown = Array.isArray(value) && index !== undefined ? value[Number(index)] : value;
+    complaints.set(
+      key,
+      shown === undefined
+        ? `${nameOf(key)} is missing; expected ${helpOf(schema.shape[key]).expects}`
+        : `${nameOf(key)} is ${JSON.stringify(shown)}; expected ${helpOf(schema.shape[key]).expects}`,
+    );
+  }
+  throw new UsageError([...complaints.values()].join('\n'), { cause: result.error });
+}

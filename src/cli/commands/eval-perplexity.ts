@@ -1,0 +1,102 @@
+/** `linnet eval perplexity`: how well a model predicts a text. */
+import { loadModel } from '../../checkpoint/load-model.ts';
+import { type Document, readDocuments } from '../../data/documents.ts';
+import { LinnetError } from '../../errors.ts';
+import { perplexity } from '../../evaluation/perplexity.ts';
+import { evaluationData, windowModeOf } from '../../evaluation/scored-windows.ts';
+import { formatCount, formatFixed } from '../../report/quantities.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { defineCommand, engineOptions, optional, required, requiredList, withDefault } from '../command.ts';
+import { UsageError } from '../exit-codes.ts';
+import { choice, type IndexRange, indexRange, integer, path, text } from '../option-values.ts';
+
+export const evalPerplexity = defineCommand({
+  description:
+    'Measures the perplexity of a model: exp of the mean −log p of all predicted tokens. A .jsonl file is a collection ' +
+    'of documents, each of which is BOS + text cut to --length tokens. Other text is read to its end through a window ' +
+    'of --length tokens that moves on by --stride; a token counts once, in the window that sees it first.',
+  examples: [
+    'linnet eval perplexity assets/tiny-llama --data stories.jsonl --length 512',
+    'linnet eval perplexity runs/augmented --data stories.jsonl --documents 110-129 --json',
+    'linnet eval perplexity assets/tiny-llama --data book.txt --length 1024 --stride 512',
+  ],
+  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  options: {
+    data: requiredList(text, {
+      placeholder: 'sources',
+      description: '.txt and .jsonl files, or npm:PACKAGE for a corpus package',
+    }),
+    length: withDefault(integer({ min: 2, max: 1 << 20 }), 512, {
+      placeholder: 'tokens',
+      description: 'tokens the model reads at once, BOS included',
+    }),
+    stride: optional(integer({ min: 1, max: 1 << 20 }), {
+      placeholder: 'tokens',
+      description: 'step of the window over plain text (default: half of --length)',
+    }),
+    mode: optional(choice(['documents', 'text']), {
+      placeholder: 'name',
+      description: 'documents or text, as described above (default: by the names of the files)',
+    }),
+    documents: optional(indexRange, {
+      placeholder: 'first-last',
+      description: 'only these documents, counted from 0 over all sources (default: all)',
+    }),
+    limitDocuments: optional(integer({ min: 1 }), { placeholder: 'count', description: 'only the first documents' }),
+    field: withDefault(text, 'text', {
+      placeholder: 'name',
+      description: 'field of a .jsonl line that holds the text',
+    }),
+    ...engineOptions,
+  },
+  async run(context, { model: folder, data, length, stride, mode, documents, limitDocuments, field, device, threads }) {
+    const range = selectedRange(documents, limitDocuments);
+    if (stride !== undefined && stride > length) {
+      throw new UsageError(`--stride is ${stride}; expected at most --length, ${length}, or tokens would be skipped`);
+    }
+    const { model, parameters, path: modelPath } = await loadModel(folder);
+    const tokenizer = await loadTokenizer(modelPath);
+    const windows = await evaluationData(selectDocuments(readDocuments(data, { field }), range), tokenizer, {
+      mode: mode ?? windowModeOf(data),
+      length,
+      stride,
+    });
+    const progress = context.progress('perplexity', 'windows');
+    const result = await perplexity(model, parameters, windows, {
+      device,
+      threads,
+      signal: context.signal,
+      onProgress: ({ windows: done, totalWindows, nll }) => {
+        progress.update(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`);
+      },
+    }).finally(() => progress.finish());
+    context.print(
+      `perplexity ${formatFixed(result.perplexity, 4)} (${formatFixed(result.nll, 5)} nats per token, ` +
+        `${formatCount(result.tokens)} tokens, ${formatCount(result.documents)} documents)`,
+    );
+    return { json: { ...result, length } };
+  },
+});
+
+function selectedRange(range: IndexRange | undefined, limit: number | undefined): IndexRange | undefined {
+  if (range !== undefined && limit !== undefined) {
+    throw new UsageError('--documents and --limit-documents say the same thing; give one of them');
+  }
+  return limit === undefined ? range : { first: 0, last: limit - 1 };
+}
+
+/** The documents of a range; reading ends with the last of them. */
+async function* selectDocuments(
+  documents: AsyncIterable<Document>,
+  range: IndexRange | undefined,
+): AsyncGenerator<Document> {
+  let index = 0;
+  for await (const document of documents) {
+    if (range === undefined || index >= range.first) yield document;
+    index++;
+    if (range !== undefined && index > range.last) return;
+  }
+  if (range !== undefined && index <= range.first) {
+    throw new LinnetError('INPUT', `there are ${index} documents; --documents asks for ${range.first}-${range.last}`);
+  }
+}

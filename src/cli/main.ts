@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+/** The executable `linnet`: connects the command line to the process. */
+import { exitCodes } from './exit-codes.ts';
+import type { CliIo } from './io.ts';
+import { runCli } from './program.ts';
+
+const controller = new AbortController();
+let listening = false;
+
+/** The first signal asks the command to stop and save; the second one does not wait for it. */
+function interruption(): AbortSignal {
+  if (!listening) {
+    listening = true;
+    for (const name of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(name, () => {
+        if (controller.signal.aborted) process.exit(exitCodes.interrupted.code);
+        process.stderr.write(process.stderr.isTTY ? '\nstopping; once more to stop at once\n' : '');
+        controller.abort();
+      });
+    }
+  }
+  return controller.signal;
+}
+
+let outputClosed = false;
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  outputClosed = true;
+  // A command that listens stops and saves; one that does not has nothing to save.
+  if (listening) controller.abort();
+  else process.exit(exitCodes.closedOutput.code);
+});
+process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
+const io: CliIo = { stdout: process.stdout, stderr: process.stderr, environment: process.env, interruption };
+const outcome = await runCli(process.argv.slice(2), io);
+process.exitCode = exitCodes[outputClosed ? 'closedOutput' : outcome].code;

@@ -1,0 +1,114 @@
+/** Kinds of values on a command line: how their text is checked and read, and how help and errors describe them. */
+import { z } from 'zod';
+
+/** How one value is read from the text that was given. */
+export interface ValueKind<T> {
+  readonly schema: z.ZodType<T, string>;
+  /** Completes "expected …". */
+  readonly expects: string;
+}
+
+interface Bounds {
+  readonly min?: number;
+  readonly max?: number;
+}
+
+function describeBounds({ min, max }: Bounds): string {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
+  if (min !== undefined) return ` of at least ${min}`;
+  return max === undefined ? '' : ` of at most ${max}`;
+}
+
+function inBounds(value: number, { min = -Infinity, max = Infinity }: Bounds): boolean {
+  return value >= min && value <= max;
+}
+
+/** A whole number in decimal digits. */
+export function integer(bounds: Bounds = {}): ValueKind<number> {
+  return {
+    schema: z
+      .string()
+      .regex(/^[+-]?\d+$/)
+      .transform(Number)
+      .refine((value) => Number.isSafeInteger(value) && inBounds(value, bounds)),
+    expects: `a whole number${describeBounds(bounds)}`,
+  };
+}
+
+/** A finite decimal number, `1e-5` included. */
+export function decimal(bounds: Bounds = {}): ValueKind<number> {
+  return {
+    schema: z
+      .string()
+      .regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i)
+      .transform(Number)
+      .refine((value) => Number.isFinite(value) && inBounds(value, bounds)),
+    expects: `a number${describeBounds(bounds)}`,
+  };
+}
+
+/** One of some words. */
+export function choice<const T extends string>(words: readonly T[]): ValueKind<T> {
+  const known: readonly string[] = words;
+  const isKnown = (word: string): word is T => known.includes(word);
+  return { schema: z.string().refine(isKnown), expects: `one of ${words.join(', ')}` };
+}
+
+/** Any text but the empty one. */
+export const text: ValueKind<string> = { schema: z.string().min(1), expects: 'a text that is not empty' };
+
+/** Any text, the empty one included. */
+export const anyText: ValueKind<string> = { schema: z.string(), expects: 'a text' };
+
+/** The path of a file or folder. */
+export const path: ValueKind<string> = {
+  schema: z.string().refine((given) => given !== '' && !given.includes('\0')),
+  expects: 'a path',
+};
+
+/** Token ids with commas between them. */
+export const tokenIds: ValueKind<number[]> = {
+  schema: z
+    .string()
+    .regex(/^\s*\d{1,9}(\s*,\s*\d{1,9})*\s*$/)
+    .transform((given) => given.split(',').map(Number)),
+  expects: 'token ids with commas between them, such as 1,2,3',
+};
+
+/** More layers than any model has; keeps a typing error from filling memory. */
+const largestIndex = 65535;
+
+/** Indices and ranges of indices, both ends included: `0-3,5` is 0, 1, 2, 3, 5. Ascending, without repetitions. */
+export const indexList: ValueKind<number[]> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*$/)
+    .transform((given) => given.split(',').map((part) => part.split('-').map(Number)))
+    .refine((ranges) => ranges.every(([first, last = first]) => first <= last && last <= largestIndex))
+    .transform((ranges) => {
+      const indices = ranges.flatMap(([first, last = first]) =>
+        Array.from({ length: last - first + 1 }, (_, i) => first + i),
+      );
+      return [...new Set(indices)].sort((a, b) => a - b);
+    }),
+  expects: 'indices and ascending ranges with commas between them, such as 0-3,5',
+};
+
+/** A first and a last index, both counted from 0 and included. */
+export interface IndexRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** `110-129`, or one index. */
+export const indexRange: ValueKind<IndexRange> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,9}(-\d{1,9})?$/)
+    .transform((given) => {
+      const [first, last = first] = given.split('-').map(Number);
+      return { first, last };
+    })
+    .refine(({ first, last }) => first <= last),
+  expects: 'a range of indices counted from 0, such as 110-129',
+};
