@@ -11,7 +11,7 @@ import { concat, pad, reshape, slice, split, transpose } from '../src/graph/ops/
 import { matmul } from '../src/graph/ops/matmul.ts';
 import { layerNorm, rmsNorm, unitLength } from '../src/graph/ops/normalization.ts';
 import { broadcastTo, max, sum, sumSquare, sumTo } from '../src/graph/ops/reduce.ts';
-import { reluSquared } from '../src/graph/ops/relu-squared.ts';
+import { maskedReluSquared } from '../src/graph/ops/relu-squared.ts';
 import { rotary } from '../src/graph/ops/rotary.ts';
 import { cumulativeSum } from '../src/graph/ops/scan.ts';
 import { crossEntropy, softmax } from '../src/graph/ops/softmax.ts';
@@ -31,7 +31,7 @@ import {
   sqrt,
   tanh,
 } from '../src/graph/ops/unary.ts';
-import { int32 } from '../src/graph/tensor.ts';
+import { float32, int32 } from '../src/graph/tensor.ts';
 
 /** How the numbers of an input are drawn. */
 export type Draw = (random: Random) => number;
@@ -99,7 +99,12 @@ export const gradientExamples: Readonly<Record<string, readonly GradientExample[
   sigmoid: unary(sigmoid),
   relu: unary(relu, awayFromZero),
   elu: unary(elu, awayFromZero),
-  reluSquared: unary(reluSquared),
+  maskedReluSquared: [
+    {
+      shapes: [[3, 4]],
+      build: ([x], graph) => maskedReluSquared(x, graph.constant(float32([4], [1, 0, 1, 1]))),
+    },
+  ],
   cast: [{ shapes: [[3, 4]], build: ([x]) => mul(cast(greater(x, 0), 'float32'), x), draw: awayFromZero }],
   where: [
     {
@@ -181,10 +186,8 @@ export const gradientExamples: Readonly<Record<string, readonly GradientExample[
       build: ([logits], graph) => crossEntropy(logits, graph.constant(int32([2, 3], [0, 5, 2, 2, 1, 5]))),
     },
   ],
-  rmsNorm: [
-    { shapes: [[2, 3, 8], [8]], build: ([x, gain]) => rmsNorm(x, gain, 1e-5) },
-    { shapes: [[2, 8]], build: ([x]) => unitLength(x) },
-  ],
+  rmsNorm: [{ shapes: [[2, 3, 8], [8]], build: ([x, gain]) => rmsNorm(x, gain, 1e-5) }],
+  unitLength: [{ shapes: [[2, 3, 8]], build: ([x]) => unitLength(x) }],
   layerNorm: [{ shapes: [[2, 3, 8], [8], [8]], build: ([x, gain, bias]) => layerNorm(x, gain, bias, 1e-5) }],
   rotary: [false, true].map((interleaved) => ({
     shapes: [[2, 3, 2, 4]],

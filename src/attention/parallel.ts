@@ -10,7 +10,7 @@ import { add, addAll, div, mul } from '../graph/ops/elementwise.ts';
 import { broadcastTo, sum } from '../graph/ops/reduce.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { unitLength } from '../graph/ops/normalization.ts';
-import { reluSquared } from '../graph/ops/relu-squared.ts';
+import { maskedReluSquared } from '../graph/ops/relu-squared.ts';
 import { cumulativeSum } from '../graph/ops/scan.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { softmax } from '../graph/ops/softmax.ts';
@@ -110,7 +110,7 @@ function mixGroups(
 /** Σ max(q̂·k̂, 0)² v over the own group up to the position. [M,B·N,R·G,E] */
 function localReluSquared(grouping: Grouping, unitQueries: Value, unitKeys: Value, values: Value): Value {
   const scores = matmul(unitQueries, unitKeys, { transposeB: true }); // [M,B*N,R*G,G]
-  return matmul(reluSquared(mul(scores, causalMask(grouping, unitQueries, 1, 0))), values);
+  return matmul(maskedReluSquared(scores, causalMask(grouping, unitQueries, 1, 0)), values);
 }
 
 /** Softmax of q·k/√d over the own group up to the position, on raw queries and keys. [M,B·N,R·G,E] */

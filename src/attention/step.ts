@@ -18,7 +18,7 @@ import { reshape, transpose } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { unitLength } from '../graph/ops/normalization.ts';
 import { broadcastTo, max, sum } from '../graph/ops/reduce.ts';
-import { reluSquared } from '../graph/ops/relu-squared.ts';
+import { maskedReluSquared } from '../graph/ops/relu-squared.ts';
 import { exp } from '../graph/ops/unary.ts';
 import { multiplyDims } from '../graph/shape.ts';
 import { tapsByLag } from './convolution.ts';
@@ -149,7 +149,7 @@ function localWeights(
   heads: HeadLayout,
 ): Value[] {
   if (kernel === 'softmax') return softmaxWeights(blocks, heads);
-  return blocks.map((block, i) => reluSquared(mul(unitScores[i], heads.tile(block.masks.same))));
+  return blocks.map((block, i) => maskedReluSquared(unitScores[i], heads.tile(block.masks.same)));
 }
 
 /** Softmax of q·k/√d over the rows of the own group in both blocks, with one denominator. */

@@ -42,14 +42,32 @@ function combineDims(dims: Dim[], sign: '+' | '*', neutral: number, combine: (a:
   let size = neutral;
   const names: string[] = [];
   for (const dim of dims) {
-    if (typeof dim === 'number') size = combine(size, dim);
-    else if (sign === '*' && dim.includes('+')) names.push(`(${dim})`);
-    else names.push(...dim.split(sign));
+    for (const term of typeof dim === 'number' ? [String(dim)] : splitTerms(dim, sign)) {
+      if (/^\d+$/.test(term)) size = combine(size, Number(term));
+      else names.push(sign === '*' && splitTerms(term, '+').length > 1 ? `(${term})` : term);
+    }
   }
   if (names.length === 0) return size;
   if (sign === '*' && size === 0) return 0;
   names.sort();
   return size === neutral ? names.join(sign) : [...names, size].join(sign);
+}
+
+/** Cuts an expression at a sign, but not inside parentheses. */
+function splitTerms(expression: string, sign: '+' | '*'): string[] {
+  const terms: string[] = [];
+  let depth = 0;
+  let start = 0;
+  for (let i = 0; i <= expression.length; i++) {
+    const character = expression[i];
+    if (character === '(') depth++;
+    else if (character === ')') depth--;
+    else if (depth === 0 && (i === expression.length || character === sign)) {
+      terms.push(expression.slice(start, i));
+      start = i + 1;
+    }
+  }
+  return terms;
 }
 
 /**

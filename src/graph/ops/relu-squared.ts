@@ -1,23 +1,36 @@
-/** max(x, 0)², the local attention kernel of the paper. */
+/** max(mask·x, 0)², the local attention kernel of the paper under a causal mask. */
 import { defineOp, type Value } from '../graph.ts';
+import { broadcastShapes, sameShape, shapeError } from '../shape.ts';
 import { mul } from './elementwise.ts';
 
-export const reluSquaredOp = defineOp<Readonly<Record<string, never>>>({
-  name: 'reluSquared',
-  // The second output is relu(x): the gradient 2·relu(x)·dy then needs neither a mask nor x.
-  infer: ([x]) => [
-    { dtype: x.dtype, shape: x.shape },
-    { dtype: x.dtype, shape: x.shape },
-  ],
+export const maskedReluSquaredOp = defineOp<Readonly<Record<string, never>>>({
+  name: 'maskedReluSquared',
+  infer([x, mask]) {
+    if (!sameShape(broadcastShapes('maskedReluSquared', x.shape, mask.shape), x.shape)) {
+      throw shapeError('maskedReluSquared', `mask ${mask} does not broadcast to ${x}`);
+    }
+    return [
+      { dtype: x.dtype, shape: x.shape },
+      { dtype: x.dtype, shape: x.shape },
+    ];
+  },
   lower(emitter, node) {
+    const [x, mask] = node.inputs.map((input) => emitter.name(input));
     const [squared, positive] = node.outputs.map((output) => emitter.name(output));
-    emitter.emit('Relu', [emitter.name(node.inputs[0])], [positive]);
+    const visible = emitter.temporary();
+    emitter.emit('Mul', [x, mask], [visible]);
+    emitter.emit('Relu', [visible], [positive]);
     emitter.emit('Mul', [positive, positive], [squared]);
   },
+  // The second output, max(mask·x, 0), is zero wherever the mask is: 2·that·dy needs neither mask nor comparison.
   gradient: (node, [dy]) => (dy === undefined ? [] : [mul(mul(node.outputs[1], 2), dy)]),
 });
 
-/** max(x, 0)², element by element. Its derivative is 2·max(x, 0). */
-export function reluSquared(x: Value): Value {
-  return reluSquaredOp.apply([x], {})[0];
+/**
+ * max(x, 0)² where the mask is 1, 0 where it is 0.
+ *
+ * @param mask 0/1, broadcast to x; gets no gradient
+ */
+export function maskedReluSquared(x: Value, mask: Value): Value {
+  return maskedReluSquaredOp.apply([x, mask], {})[0];
 }
