@@ -47,12 +47,14 @@ async function execute(
   io: CliIo,
   table: readonly CommandEntry[],
 ): Promise<CommandResult | undefined> {
+  // `help eval perplexity` is `eval perplexity --help`: the parser's own help command knows no groups.
+  const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
   let result: CommandResult | undefined;
-  const program = await buildProgram(words, io, table, (given) => {
+  const program = await buildProgram(asked, io, table, (given) => {
     result = given;
   });
   try {
-    await program.parseAsync(words, { from: 'user' });
+    await program.parseAsync(asked, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (['commander.helpDisplayed', 'commander.version'].includes(error.code)) return undefined;
@@ -67,11 +69,10 @@ function usageMessage({ code, message }: CommanderError): string {
   return message.replace(/^error: /, '').replace(/\n\(Did you mean/, ' (did you mean');
 }
 
-/** The entry whose words a command line begins with, `help` aside. */
+/** The entry whose words a command line begins with. */
 function namedEntry(words: readonly string[], table: readonly CommandEntry[]): CommandEntry | undefined {
   const plain = words.filter((word) => !word.startsWith('-'));
-  const named = plain[0] === 'help' ? plain.slice(1) : plain;
-  return table.find((entry) => entry.words.every((word, index) => named[index] === word));
+  return table.find((entry) => entry.words.every((word, index) => plain[index] === word));
 }
 
 /** The parser with all commands by name, of which only the named one is loaded. */
@@ -87,7 +88,7 @@ async function buildProgram(
     )
     .version(packageVersion(), '--version', 'show the version')
     .helpOption('--help', 'show this help')
-    .helpCommand('help [command]', 'show help for a command')
+    .helpCommand('help [command...]', 'show help for a command')
     .exitOverride()
     .configureOutput({
       writeOut: (text) => io.stdout.write(text),
