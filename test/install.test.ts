@@ -51,6 +51,16 @@ describe('dependencies', () => {
     expect(undecided, 'review their scripts, then add them to "allowScripts" in package.json').toEqual([]);
   });
 
+  it('are denied only as long as they are there', () => {
+    const stale = Object.keys(manifest.allowScripts).filter((name) => !(`node_modules/${name}` in lock.packages));
+    expect(stale, 'remove them from "allowScripts" in package.json').toEqual([]);
+  });
+
+  it('have no rows in docs/dependencies.md for packages that are gone', () => {
+    const rows = [...dependenciesPage.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name);
+    expect(rows.filter((name) => !(`node_modules/${name}` in lock.packages))).toEqual([]);
+  });
+
   it.each(Object.keys({ ...manifest.dependencies, ...manifest.devDependencies }))(
     '%s has a row with its licence in docs/dependencies.md',
     (name) => {
