@@ -33,7 +33,8 @@ export function mixerParameterValues(model: CausalModel, source: ParameterSource
   return values;
 }
 
-function constantPositions(model: CausalModel, graph: Graph, batch: number, length: number): PositionValues {
+/** Positions 0…n−1 in every row, as constants of the graph. */
+export function constantPositions(model: CausalModel, graph: Graph, batch: number, length: number): PositionValues {
   const positions = Int32Array.from({ length: batch * length }, (_, i) => i % length);
   const { cos, sin } = new RotaryTables(model.rotary).at(positions, batch, length);
   return { cos: graph.constant(cos), sin: graph.constant(sin) };

@@ -255,7 +255,8 @@ function trainedSource(options: TrainingOptions, graph: Graph, blocks: readonly 
   return new BlockParameters(graph, blocks, frozen);
 }
 
-function fusedGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
+/** The whole step as one graph: loss, gradients, clipping, update. */
+export function fusedGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('training step');
   const source = trainedSource(options, graph, blocks);
   const loss = batchLoss(options, graph, source);

