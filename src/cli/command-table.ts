@@ -28,6 +28,16 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/linearize.ts')).linearizeCommand,
   },
   {
+    words: ['generate'],
+    summary: 'continue a text, from a prompt or a saved session',
+    load: async () => (await import('./commands/generate.ts')).generateCommand,
+  },
+  {
+    words: ['check'],
+    summary: 'prove that a model reads no future and decodes what was trained',
+    load: async () => (await import('./commands/check.ts')).check,
+  },
+  {
     words: ['eval', 'perplexity'],
     summary: 'perplexity of a model on a text',
     load: async () => (await import('./commands/eval-perplexity.ts')).evalPerplexity,

@@ -1,0 +1,67 @@
+/** `linnet check`: proves that a model does not read the future and decodes what was trained. */
+import { loadModel } from '../../checkpoint/load-model.ts';
+import { type CheckRow, checkModel } from '../../evaluation/check.ts';
+import { formatTokens } from '../../report/quantities.ts';
+import { type Column, makeTable, textTable } from '../../report/table.ts';
+import { defineCommand, engineOptions, required, withDefault } from '../command.ts';
+import { integer, path } from '../option-values.ts';
+
+const columns: readonly Column<CheckRow>[] = [
+  { header: 'subject', value: ({ subject }) => subject },
+  { header: 'test', value: ({ test }) => test },
+  { header: 'tokens', value: ({ length }) => (length === 0 ? null : length), format: formatTokens },
+  { header: 'error', value: ({ error }) => error, format: formatError },
+  { header: 'limit', value: ({ limit }) => limit, format: formatError },
+  { header: 'ok', value: ({ ok }) => ok },
+  { header: 'note', value: ({ note }) => note ?? '' },
+];
+
+/** Errors and limits span many powers of ten: all in one form, so that they compare at a glance. */
+function formatError(value: number): string {
+  return value === 0 ? '0' : value.toExponential(1);
+}
+
+export const check = defineCommand({
+  description:
+    'Checks a model. Leak: later tokens are changed, and no earlier output may move, in every layer and at the edges of ' +
+    'groups. Parity: the formula in float64, the parallel form that trains and the step form that decodes must agree, ' +
+    'token trees included. Exit code 1 if any of it fails. The text is random; no data is needed.',
+  examples: [
+    'linnet check runs/augmented',
+    'linnet check runs/augmented --json',
+    'linnet check runs/wide --max-length 4096',
+  ],
+  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  options: {
+    maxLength: withDefault(integer({ min: 8, max: 65536 }), 1024, {
+      placeholder: 'tokens',
+      description: 'longest sequence; edges of groups beyond it go unchecked',
+    }),
+    seed: withDefault(integer({ min: 0, max: 0xffffffff }), 1, {
+      placeholder: 'number',
+      description: 'seed of the random tokens and parameters',
+    }),
+    ...engineOptions,
+  },
+  async run(context, { model: folder, maxLength, seed, device, threads }) {
+    const { model, parameters } = await loadModel(folder);
+    const progress = context.progress('check', 'comparisons');
+    let done = 0;
+    const report = await checkModel(model, parameters, {
+      seed,
+      maximumLength: maxLength,
+      compile: { device, threads },
+      signal: context.signal,
+      onRow: ({ subject, test }) => progress.update(++done, 0, `${subject}: ${test}`),
+    }).finally(() => progress.finish());
+    context.print(textTable(makeTable(columns, report.rows)));
+    const failed = report.rows.filter(({ ok }) => !ok).length;
+    const parity = report.ok || report.leak ? '' : ' The forms of the model disagree.';
+    context.print(
+      report.ok
+        ? `\nAll ${report.rows.length} comparisons passed: no leak, largest error ${formatError(report.maxError)}.`
+        : `\n${failed} of ${report.rows.length} comparisons failed.${report.leak ? ' The model reads the future.' : parity}`,
+    );
+    return { json: { ...report }, negative: !report.ok };
+  },
+});

@@ -1,0 +1,222 @@
+/** `linnet generate`: continues a text, with a session file that a later run takes up again. */
+import { existsSync } from 'node:fs';
+import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
+import { readTextFile } from '../../data/text-file.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
+import { generate, type Generation } from '../../decoding/generate.ts';
+import { Sampler } from '../../decoding/sampler.ts';
+import { type RestoredSession, restoreSession, saveSession } from '../../decoding/session-file.ts';
+import { LinnetError } from '../../errors.ts';
+import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
+import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { defineCommand, engineOptions, flag, optional, repeated, required, withDefault } from '../command.ts';
+import type { CommandContext } from '../context.ts';
+import { UsageError } from '../exit-codes.ts';
+import { anyText, decimal, integer, path, text, tokenIds } from '../option-values.ts';
+
+export const generateCommand = defineCommand({
+  description:
+    'Continues a prompt and streams the text. A text prompt gets the BOS token of the model, token ids are taken as ' +
+    'they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
+    'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too.',
+  examples: [
+    'linnet generate assets/tiny-llama --prompt "Once upon a time" --max-tokens 100',
+    'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',
+    'linnet generate runs/augmented --session talk.session --prompt " And then" --json',
+    'linnet generate runs/augmented --prompt-tokens 1,403,407 --max-tokens 20 --json',
+  ],
+  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  options: {
+    prompt: optional(anyText, { placeholder: 'text', description: 'text to continue' }),
+    promptTokens: optional(tokenIds, { placeholder: 'ids', description: 'token ids to continue, such as 1,2,3' }),
+    promptFile: optional(path, { placeholder: 'file', description: 'file with the text to continue' }),
+    maxTokens: withDefault(integer({ min: 1, max: 1 << 30 }), 128, {
+      placeholder: 'count',
+      description: 'most tokens to produce',
+    }),
+    temperature: withDefault(decimal({ min: 0, max: 100 }), 0, {
+      placeholder: 'number',
+      description: '0 takes the most probable token; higher is more random',
+    }),
+    topK: withDefault(integer({ min: 0, max: 1 << 24 }), 0, {
+      placeholder: 'count',
+      description: 'choose among this many most probable tokens; 0 is all',
+    }),
+    topP: withDefault(decimal({ min: 1e-9, max: 1 }), 1, {
+      placeholder: 'share',
+      description: 'choose among the most probable tokens that make up this share of probability',
+    }),
+    minP: withDefault(decimal({ min: 0, max: 1 }), 0, {
+      placeholder: 'share',
+      description: 'choose among tokens at least this share as probable as the most probable one',
+    }),
+    repetitionPenalty: withDefault(decimal({ min: 0.01, max: 100 }), 1, {
+      placeholder: 'factor',
+      description: 'above 1 makes tokens of the last 64 less probable',
+    }),
+    seed: withDefault(integer({ min: 0, max: 0xffffffff }), 0, {
+      placeholder: 'number',
+      description: 'seed of the random choices; equal seeds give equal texts',
+    }),
+    stop: repeated(text, { placeholder: 'text', description: 'end before this text; may be repeated' }),
+    ignoreEos: flag('do not end at the EOS token of the model'),
+    session: optional(path, { placeholder: 'file', description: 'session to continue and to save' }),
+    ...engineOptions,
+  },
+  async run(context, options) {
+    const prompt = promptSource(options);
+    const loaded = await loadModel(options.model);
+    const tokenizer = await tokenizerFor(loaded, prompt.kind !== 'tokens' || options.stop.length > 0);
+    const promptIds = await readPrompt(prompt, tokenizer);
+    const engine = await DecodingEngine.create(loaded.model, loaded.parameters, {
+      device: options.device,
+      threads: options.threads,
+    });
+    try {
+      const restored = await sessionIfAny(engine, loaded, options.session);
+      const tokens = joinPrompt(restored, promptIds, loaded.model.bosId, prompt.kind);
+      const sampler = new Sampler(
+        {
+          temperature: options.temperature,
+          topK: options.topK,
+          topP: options.topP,
+          minP: options.minP,
+          repetitionPenalty: options.repetitionPenalty,
+          seed: options.seed,
+        },
+        restored?.sampler,
+      );
+      const generation = await streamGeneration(context, engine, {
+        promptTokens: tokens,
+        maxTokens: options.maxTokens,
+        sampler,
+        stop: { strings: options.stop },
+        ignoreEos: options.ignoreEos,
+        tokenizer,
+        state: restored?.state,
+        signal: context.signal,
+      });
+      if (options.session !== undefined) {
+        await saveSession(options.session, {
+          state: generation.state,
+          tokens: [...tokens, ...generation.tokens],
+          sampler: sampler.random.state,
+          fingerprint: loaded.fingerprint,
+        });
+      }
+      if (generation.finish === 'abort') throw stopped(generation, options.session);
+      const stateBytes = generation.state.bytes;
+      context.note(
+        `${formatCount(generation.tokens.length)} tokens (${generation.finish}), ` +
+          `${formatNumber(generation.tokensPerSecond, 3)} tokens/s, state ${formatBytes(stateBytes)}`,
+      );
+      return {
+        json: {
+          text: generation.text,
+          tokens: generation.tokens,
+          tokensPerSecond: generation.tokensPerSecond,
+          steps: generation.steps,
+          finish: generation.finish,
+          promptTokens: generation.promptTokens,
+          prefillSeconds: generation.prefillSeconds,
+          decodeSeconds: generation.decodeSeconds,
+          stateBytes,
+          session: options.session ?? null,
+        },
+      };
+    } finally {
+      await engine.dispose();
+    }
+  },
+});
+
+/** Where the prompt comes from. */
+type PromptSource =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'tokens'; readonly ids: readonly number[] };
+
+function promptSource(options: { prompt?: string; promptTokens?: number[]; promptFile?: string }): PromptSource {
+  const given: PromptSource[] = [];
+  if (options.prompt !== undefined) given.push({ kind: 'text', text: options.prompt });
+  if (options.promptTokens !== undefined) given.push({ kind: 'tokens', ids: options.promptTokens });
+  if (options.promptFile !== undefined) given.push({ kind: 'file', path: options.promptFile });
+  if (given.length > 1) throw new UsageError('give one of --prompt, --prompt-tokens and --prompt-file, not several');
+  return given[0] ?? { kind: 'none' };
+}
+
+/** Token ids of the prompt, without BOS. */
+async function readPrompt(prompt: PromptSource, tokenizer: Tokenizer | undefined): Promise<readonly number[]> {
+  if (prompt.kind === 'none') return [];
+  if (prompt.kind === 'tokens') return prompt.ids;
+  const content = prompt.kind === 'text' ? prompt.text : await readTextFile(prompt.path);
+  return Array.from(tokenizer?.encode(content) ?? []);
+}
+
+/**
+ * The whole text to continue: a restored text goes on, a new one begins with BOS unless it was given as ids.
+ * @throws LinnetError `INPUT` for a restored text that ended with EOS, if nothing is added to it
+ */
+function joinPrompt(
+  restored: RestoredSession | undefined,
+  prompt: readonly number[],
+  bosId: number | undefined,
+  kind: PromptSource['kind'],
+): readonly number[] {
+  if (restored !== undefined) {
+    if (prompt.length === 0 && restored.state.length >= restored.tokens.length) {
+      throw new LinnetError('INPUT', 'the text of the session has come to its end; give a prompt to go on from there');
+    }
+    return [...restored.tokens, ...prompt];
+  }
+  return kind === 'tokens' || bosId === undefined ? prompt : [bosId, ...prompt];
+}
+
+/** A folder without a tokenizer can be given token ids. */
+async function tokenizerFor(loaded: LoadedModel, needed: boolean): Promise<Tokenizer | undefined> {
+  try {
+    return await loadTokenizer(loaded.path);
+  } catch (error) {
+    if (!needed && error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+async function sessionIfAny(
+  engine: DecodingEngine,
+  { fingerprint }: LoadedModel,
+  file: string | undefined,
+): Promise<RestoredSession | undefined> {
+  if (file === undefined || !existsSync(file)) return undefined;
+  return restoreSession(file, engine, fingerprint);
+}
+
+/** Streams the text as it comes; the prompt's progress goes before it. */
+async function streamGeneration(
+  context: CommandContext,
+  engine: DecodingEngine,
+  options: Parameters<typeof generate>[1],
+): Promise<Generation> {
+  const progress = context.progress('prompt', 'tokens');
+  for await (const event of generate(engine, options)) {
+    if (event.type === 'prompt') {
+      progress.update(event.done, event.total);
+      if (event.done === event.total) progress.finish();
+    } else if (event.type === 'tokens') {
+      context.stream(event.text);
+    } else {
+      context.stream('\n');
+      return event.generation;
+    }
+  }
+  throw new LinnetError('INTERNAL', 'internal: generation ended without an end');
+}
+
+function stopped({ tokens }: Generation, session: string | undefined): LinnetError {
+  const resume =
+    session === undefined
+      ? 'give --session FILE to be able to go on after an interruption'
+      : `the session is saved; the same command with --session ${session} and without a prompt goes on`;
+  return new LinnetError('ABORTED', `stopped after ${tokens.length} tokens; ${resume}`);
+}
