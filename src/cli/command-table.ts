@@ -38,6 +38,16 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/check.ts')).check,
   },
   {
+    words: ['pretrain'],
+    summary: 'train a model from random weights',
+    load: async () => (await import('./commands/pretrain.ts')).pretrain,
+  },
+  {
+    words: ['finetune'],
+    summary: 'train a model further on text',
+    load: async () => (await import('./commands/finetune.ts')).finetune,
+  },
+  {
     words: ['eval', 'perplexity'],
     summary: 'perplexity of a model on a text',
     load: async () => (await import('./commands/eval-perplexity.ts')).evalPerplexity,
