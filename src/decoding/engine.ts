@@ -37,10 +37,10 @@ export interface StepOutput {
 }
 
 /** Prompt tokens per step: enough rows for fast products, few enough for small masks. */
-const defaultChunk = 128;
+export const promptChunk = 128;
 
 /** A compiled model that decodes. Make it with `create`; `dispose` of it. */
-export class DecodingEngine {
+export class DecodingEngine implements AsyncDisposable {
   readonly model: CausalModel;
   readonly #program: Program;
   readonly #rotary: RotaryTables;
@@ -156,7 +156,7 @@ export class DecodingEngine {
     tokens: ArrayLike<number>,
     options: { chunk?: number; signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {},
   ): Promise<{ logits: Float32Array; hidden: Float32Array }> {
-    const { chunk = defaultChunk, signal, onProgress } = options;
+    const { chunk = promptChunk, signal, onProgress } = options;
     if (tokens.length === 0) throw new LinnetError('INPUT', 'a prompt needs at least one token');
     if (!(Number.isInteger(chunk) && chunk >= 1 && chunk <= maxTreeNodes)) {
       throw new LinnetError('INPUT', `a chunk is 1 to ${maxTreeNodes} tokens, got ${chunk}`);
@@ -191,6 +191,10 @@ export class DecodingEngine {
   async dispose(): Promise<void> {
     await this.#program.dispose();
     for (const program of this.#folds.values()) await program.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
   }
 
   readonly #chains = new Map<number, TokenTree>();
