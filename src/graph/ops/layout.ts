@@ -1,5 +1,6 @@
 /** Ops that move numbers without changing them: reshape, transpose, concat, split, slice, pad. */
 import { defineOp, only, type Value } from '../graph.ts';
+import type { Emitter } from '../onnx/model.ts';
 import {
   addDims,
   type Dim,
@@ -40,20 +41,43 @@ export const reshapeOp = defineOp<{ readonly shape: Shape }>({
   },
   lower(emitter, node, { shape }) {
     const [x] = node.inputs;
-    let inferred = 0;
-    const sizes = shape.map((dim, axis) => {
-      if (typeof dim === 'number') return dim;
-      if (x.shape[axis] === dim) return 0; // ONNX: copy this dimension of the input
-      inferred++;
-      return -1;
-    });
-    if (inferred > 1) throw shapeError('reshape', `${x} to ${formatShape(shape)}: more than one named dimension moves`);
-    emitter.emit('Reshape', [emitter.name(x), emitter.constant(int64(sizes))], [emitter.name(node.outputs[0])]);
+    const sizes = reshapeSizes(x.shape, shape);
+    const output = emitter.name(node.outputs[0]);
+    if (sizes !== undefined) emitter.emit('Reshape', [emitter.name(x), emitter.constant(int64(sizes))], [output]);
+    else emitUnitAxes(emitter, x, shape, output);
   },
   gradient: (node, [dy]) => (dy === undefined ? [] : [reshape(dy, node.inputs[0].shape)]),
 });
 
-/** The same numbers in row-major order under another shape. At most one named dimension may move. */
+/** ONNX sizes: 0 copies the input's dimension, one −1 is inferred. Undefined if more than one would have to be. */
+function reshapeSizes(from: Shape, to: Shape): number[] | undefined {
+  const sizes = to.map((dim, axis) => (typeof dim === 'number' ? dim : from[axis] === dim ? 0 : -1));
+  return sizes.filter((size) => size === -1).length > 1 ? undefined : sizes;
+}
+
+/** Adds and removes axes of size 1, past which any number of named dimensions may move. */
+function emitUnitAxes(emitter: Emitter, x: Value, shape: Shape, output: string): void {
+  const unitAxes = (dims: Shape): number[] => dims.flatMap((dim, axis) => (dim === 1 ? [axis] : []));
+  const rest = (dims: Shape): Dim[] => dims.filter((dim) => dim !== 1);
+  if (!sameShape(rest(x.shape), rest(shape))) {
+    throw shapeError('reshape', `${x} to ${formatShape(shape)}: more than one named dimension moves`);
+  }
+  const removed = unitAxes(x.shape);
+  const added = unitAxes(shape);
+  let current = emitter.name(x);
+  // Without axes, Squeeze would remove named dimensions that happen to be 1 at run time.
+  if (removed.length > 0) {
+    const squeezed = added.length > 0 ? emitter.temporary() : output;
+    emitter.emit('Squeeze', [current, emitter.constant(int64(removed))], [squeezed]);
+    current = squeezed;
+  }
+  if (added.length > 0) emitter.emit('Unsqueeze', [current, emitter.constant(int64(added))], [output]);
+}
+
+/**
+ * The same numbers in row-major order under another shape. At most one named dimension may move to another axis, unless
+ * only axes of size 1 come and go.
+ */
 export function reshape(x: Value, shape: Shape): Value {
   return only(reshapeOp.apply([x], { shape: [...shape] }));
 }
