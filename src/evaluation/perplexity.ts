@@ -22,7 +22,7 @@ export interface PerplexityResult {
 }
 
 export interface EvaluatorOptions extends CompileOptions {
-  /** Padded tokens that run at once, at least one window. Default: 4096, fewer with a large vocabulary. */
+  /** Padded tokens that run at once, at least one window. Default: 1024, fewer with a large vocabulary. */
   readonly batchTokens?: number;
 }
 
@@ -40,7 +40,7 @@ export interface EvaluateOptions {
 }
 
 /** Padded tokens per run where memory is no concern: enough rows for fast products. */
-const mostBatchTokens = 4096;
+const mostBatchTokens = 1024;
 
 /** Logits of a run, in numbers: 128 MiB, of which the loss holds two or three. */
 const mostLogits = 1 << 25;

@@ -1,0 +1,91 @@
+/** What the check of a model reports: one row per comparison, with the error and what was allowed. */
+
+/** What is compared. The first three are leak tests: they measure how much the past moves when the future changes. */
+export const checkTests = {
+  futurePositions: 'future positions, own parameters',
+  futurePositionsRandom: 'future positions, random parameters',
+  futureTokens: 'future tokens',
+  futureTokensRandom: 'future tokens, random mixer parameters',
+  parallel: 'parallel = naive',
+  stepByStep: 'step one by one = naive',
+  stepInChunks: 'step in chunks = naive',
+  tree: 'tree = naive',
+  modelSteps: 'step = parallel',
+  modelTree: 'tree = parallel',
+} as const;
+
+export type CheckTest = (typeof checkTests)[keyof typeof checkTests];
+
+const leakTests: ReadonlySet<CheckTest> = new Set([
+  checkTests.futurePositions,
+  checkTests.futurePositionsRandom,
+  checkTests.futureTokens,
+  checkTests.futureTokensRandom,
+]);
+
+export interface CheckRow {
+  /** `layer 3`, `layers 0–4` where they share a mixer, or `model`. */
+  readonly subject: string;
+  readonly test: CheckTest;
+  /** Tokens of the longest sequence compared. */
+  readonly length: number;
+  /**
+   * Largest difference over the largest expected magnitude; for leak tests, the largest movement over the largest
+   * output. Null where the test does not apply.
+   */
+  readonly error: number | null;
+  /** Largest difference itself. */
+  readonly absolute: number | null;
+  /** Largest `error` that passes. */
+  readonly limit: number;
+  readonly ok: boolean;
+  /** What a reader should know: where it moved, or why the test does not apply. */
+  readonly note?: string;
+}
+
+export function isLeakTest(test: CheckTest): boolean {
+  return leakTests.has(test);
+}
+
+/**
+ * Largest `error` of each kind of test.
+ *
+ * A past position sees the future only through exact zeros (masks), and is computed in the same order whatever the
+ * future holds, so a causal model moves by 0, or by rounding where the engine cuts its work differently. 1e-5 of the
+ * largest output is far above float32 rounding (6e-8 per operation) and far below what a live tap lets through.
+ *
+ * The forms of a mixer add the same terms in different orders and partly as sums over groups, in float32 against the
+ * oracle's float64; a whole model passes such differences through all its layers.
+ */
+export const limits = { movement: 1e-5, mixer: 5e-5, model: 2e-4 } as const;
+
+/** Collects the largest difference and the largest expected magnitude. NaN anywhere makes the error NaN. */
+export class Discrepancy {
+  absolute = 0;
+  #peak = 0;
+
+  add(actual: ArrayLike<number>, expected: ArrayLike<number>): void {
+    for (let i = 0; i < expected.length; i++) {
+      this.absolute = Math.max(this.absolute, Math.abs(actual[i] - expected[i]));
+      this.#peak = Math.max(this.#peak, Math.abs(expected[i]));
+    }
+  }
+
+  /** 0 if nothing differs, be it that everything is zero. */
+  get relative(): number {
+    return this.absolute === 0 ? 0 : this.absolute / this.#peak;
+  }
+}
+
+/** A row of a comparison that was made. */
+export function comparedRow(
+  about: Pick<CheckRow, 'subject' | 'test' | 'length' | 'limit' | 'note'>,
+  { relative, absolute }: { readonly relative: number; readonly absolute: number },
+): CheckRow {
+  return { ...about, error: relative, absolute, ok: relative <= about.limit };
+}
+
+/** A row of a comparison that makes no sense for the mixer, which therefore fails it. */
+export function inapplicableRow(about: Pick<CheckRow, 'subject' | 'test' | 'limit'>, note: string): CheckRow {
+  return { ...about, length: 0, error: null, absolute: null, ok: false, note };
+}

@@ -1,0 +1,139 @@
+/**
+ * A mixer on its own, dressed as a model: one layer, no residual stream, and a table of random query, key and value
+ * rows, one per token. So everything that runs models (the parallel graph, the decoding engine with its masks, ring,
+ * commit and folding) runs the bare mixer, on rows that can be given to the oracle as well.
+ */
+import { type HeadCounts, type MixerConfig, mixerParameters } from '../attention/mixer.ts';
+import type { NaiveInput } from '../attention/naive.ts';
+import { LinnetError } from '../errors.ts';
+import { reshape } from '../graph/ops/layout.ts';
+import { matmul } from '../graph/ops/matmul.ts';
+import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import type { CausalModel } from '../models/model.ts';
+import { embedding } from '../nn/linear.ts';
+import type { ParameterShapes } from '../nn/parameters.ts';
+import type { Random } from '../random.ts';
+
+export interface ProbeSizes extends HeadCounts {
+  /** D. */
+  readonly headWidth: number;
+  /** V: rows of the tables. */
+  readonly vocabulary: number;
+}
+
+const prefix = 'mixer';
+
+/** The model whose hidden states are the outputs of the mixer, [B,T,H·D]. Positions do not turn its rows. */
+export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
+  const { heads: H, keyValueHeads: M, headWidth: D, vocabulary: V } = sizes;
+  const own = mixerParameters(mixer, sizes).map(({ name, shape }) => [`${prefix}.${name}`, shape] as const);
+  const parameters: ParameterShapes = new Map([
+    ['queries.weight', [V, H * D]],
+    ['keys.weight', [V, M * D]],
+    ['values.weight', [V, M * D]],
+    ...own,
+  ]);
+  return {
+    family: 'mixer probe',
+    sizes: { ...sizes, layers: 1, width: H * D, trainedLength: V },
+    mixers: [mixer],
+    rotary: { width: D, base: 10000 },
+    parameters,
+    eosIds: [],
+    toJson: () => ({ model_type: 'mixer probe', mixer, ...sizes }),
+    withMixers: ([other = mixer]) => mixerProbe(other, sizes),
+    attentionPrefix: () => prefix,
+    trunk: (source, tokens, _positions, mix) => {
+      const [B, T] = tokens.shape;
+      const rows = (name: string, count: number) =>
+        reshape(embedding(source, name, tokens, V, count * D), [B, T, count, D]);
+      const mixed = mix(0, { q: rows('queries', H), k: rows('keys', M), v: rows('values', M) }); // [B,T,H,D]
+      return reshape(mixed, [B, T, H * D]);
+    },
+    head: (source, hidden) => matmul(hidden, source.parameter('queries.weight', [V, H * D]), { transposeB: true }), // [...,V]
+  };
+}
+
+/** Standard normal tables and random mixer parameters. */
+export function randomProbe(probe: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
+  const mixerOwn = randomMixerParameters(probe, random);
+  return new Map([...probe.parameters].map(([name, shape]) => [name, mixerOwn.get(name) ?? normals(shape, random, 1)]));
+}
+
+/**
+ * Values for the learned parameters of all mixers of a model that switch every branch on: α and λ between 0.5 and 1.5,
+ * taps normal. A freshly linearized model has α = 0 and zero taps, behind which a leak could hide.
+ */
+export function randomMixerParameters(model: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
+  const values = new Map<string, Tensor<'float32'>>();
+  model.mixers.forEach((mixer, layer) => {
+    for (const { name, shape } of mixerParameters(mixer, model.sizes)) {
+      const value =
+        name === 'dwconv.weight'
+          ? normals(shape, random, 0.3)
+          : tensor('float32', shape, Float32Array.of(0.5 + random.uniform()));
+      values.set(`${model.attentionPrefix(layer)}.${name}`, value);
+    }
+  });
+  return values;
+}
+
+/** The probe's rows at a sequence (or tree) of tokens, in the oracle's layout. */
+export function naiveInput(
+  probe: CausalModel,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  tokens: ArrayLike<number>,
+  parents?: Int32Array,
+): NaiveInput {
+  const { heads, keyValueHeads, headWidth } = probe.sizes;
+  const table = (name: string): Float32Array => {
+    const found = parameters.get(name);
+    if (found === undefined) throw new LinnetError('TENSOR', `the probe has no parameter "${name}"`);
+    return found.data;
+  };
+  return {
+    dims: { heads, keyValueHeads, length: tokens.length, headDim: headWidth },
+    q: headsOutermost(table('queries.weight'), tokens, heads, headWidth),
+    k: headsOutermost(table('keys.weight'), tokens, keyValueHeads, headWidth),
+    v: headsOutermost(table('values.weight'), tokens, keyValueHeads, headWidth),
+    alpha: parameters.get(`${prefix}.global_factor`)?.data[0],
+    lambda: parameters.get(`${prefix}.local_factor`)?.data[0],
+    taps: optionalFloat64(parameters.get(`${prefix}.dwconv.weight`)?.data),
+    parents,
+  };
+}
+
+/** Row `position` of the oracle's output [H,n,D] as a hidden state [H·D]. */
+export function naiveHidden(output: Float64Array, position: number, heads: number, headWidth: number): Float64Array {
+  const length = output.length / (heads * headWidth);
+  const hidden = new Float64Array(heads * headWidth);
+  for (let head = 0; head < heads; head++) {
+    const start = (head * length + position) * headWidth;
+    hidden.set(output.subarray(start, start + headWidth), head * headWidth);
+  }
+  return hidden;
+}
+
+/** Rows [V,heads·D] of a table, picked by tokens: [heads,n,D]. */
+function headsOutermost(table: Float32Array, tokens: ArrayLike<number>, heads: number, D: number): Float64Array {
+  const rows = new Float64Array(heads * tokens.length * D);
+  for (let head = 0; head < heads; head++) {
+    for (let position = 0; position < tokens.length; position++) {
+      const start = (tokens[position] * heads + head) * D;
+      rows.set(table.subarray(start, start + D), (head * tokens.length + position) * D);
+    }
+  }
+  return rows;
+}
+
+function optionalFloat64(values: Float32Array | undefined): Float64Array | undefined {
+  return values === undefined ? undefined : Float64Array.from(values);
+}
+
+function normals(shape: readonly number[], random: Random, deviation: number): Tensor<'float32'> {
+  return tensor(
+    'float32',
+    shape,
+    Float32Array.from({ length: elementCount(shape) }, () => deviation * random.normal()),
+  );
+}
