@@ -56,7 +56,7 @@ export const generateCommand = defineCommand({
     }),
     seed: withDefault(integer({ min: 0, max: 0xffffffff }), 0, {
       placeholder: 'number',
-      description: 'seed of the random choices; equal seeds give equal texts',
+      description: 'seed of the random choices; a restored session goes on with its own',
     }),
     stop: repeated(text, { placeholder: 'text', description: 'end before this text; may be repeated' }),
     ignoreEos: flag('do not end at the EOS token of the model'),

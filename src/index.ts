@@ -1,0 +1,103 @@
+/**
+ * The library, for Node: the pieces that the commands are made of. Everything here is stable; what a folder exports
+ * beyond this may change.
+ */
+export { type ErrorCode, LinnetError } from './errors.ts';
+export { Random, type RandomState } from './random.ts';
+
+// Computations and how they run.
+export { type DType, float32, int32, type Tensor, tensor } from './graph/tensor.ts';
+export { gradients } from './graph/gradients.ts';
+export { Graph, type Value } from './graph/graph.ts';
+export { compile, type CompileOptions, type Device, type Program, type ProgramStatistics } from './runtime/compile.ts';
+export { isDeviceAvailable } from './runtime/availability.ts';
+
+// Mixers: the formula, its configuration, its state.
+export {
+  describeMixer,
+  isCausal,
+  type LinearMixer,
+  type MixerConfig,
+  type MixerInput,
+  type MixerPreset,
+  mixerPreset,
+  mixerPresetNames,
+  mixerSchema,
+  parseMixer,
+  type PresetOptions,
+  type SoftmaxMixer,
+} from './attention/mixer.ts';
+export { type AttentionDims, keyValueCacheBytes, stateBytes } from './attention/state.ts';
+export { chain, TokenTree, treeFromPaths } from './attention/tree.ts';
+
+// Models and their files.
+export type { CausalModel, ModelSizes } from './models/model.ts';
+export { describeModel, supportedFamilies } from './models/families.ts';
+export { initializeParameters } from './models/initialize.ts';
+export { linearize } from './models/linearize.ts';
+export { parallelLogits } from './models/parallel-graph.ts';
+export { InputParameters, type ParameterSource, WeightParameters } from './nn/parameters.ts';
+export { type Checkpoint, openCheckpoint } from './checkpoint/huggingface.ts';
+export { type LoadedModel, loadModel, saveModel } from './checkpoint/load-model.ts';
+export {
+  defaultModelFolder,
+  type FetchOptions,
+  type FetchProgress,
+  type HubOptions,
+  hubSource,
+  type ModelSource,
+} from './checkpoint/hub.ts';
+
+// Text.
+export { type EncodeOptions, loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
+export { huggingFaceTokenizer, type HuggingFaceTokenizerFiles } from './tokenizer/hugging-face.ts';
+export { byteTokenizer, byteTokenizerFiles } from './tokenizer/bytes.ts';
+export { type SpecialTokens, tokenizerFileContents, type TokenizerFiles } from './tokenizer/byte-level.ts';
+export { trainBpe, type TrainBpeOptions, type TrainBpeProgress } from './tokenizer/train-bpe.ts';
+export { type Document, loadDocuments, readDocuments, type ReadDocumentsOptions } from './data/documents.ts';
+export { packDocuments, PackedDataset, type PackingMode, type PackingOptions } from './data/packing.ts';
+export { type DocumentSplit, splitDocuments } from './data/split.ts';
+
+// Training.
+export { nextTokenLoss } from './training/objective.ts';
+export { parseTrainingSettings, type TrainingInput, type TrainingSettings } from './training/settings.ts';
+export type { Objective } from './training/step-program.ts';
+export { train, type TrainingJob, type TrainingOutcome, type UpdateEvent } from './training/trainer.ts';
+
+// Decoding.
+export { DecodingEngine, type StepOutput, type StepRequest } from './decoding/engine.ts';
+export type { SequenceState } from './decoding/state.ts';
+export {
+  type FinishReason,
+  generate,
+  type GenerateOptions,
+  type Generation,
+  type GenerationEvent,
+  generateToEnd,
+} from './decoding/generate.ts';
+export { type Continuation, type DecodingMethod, sequential } from './decoding/method.ts';
+export { Sampler, type SamplerConfig, type SamplerInput } from './decoding/sampler.ts';
+export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './decoding/session-file.ts';
+
+// Measuring.
+export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './evaluation/check.ts';
+export {
+  type EvaluateOptions,
+  type EvaluatorOptions,
+  perplexity,
+  PerplexityEvaluator,
+  type PerplexityResult,
+} from './evaluation/perplexity.ts';
+export {
+  type EvaluationData,
+  evaluationData,
+  slidingWindows,
+  type WindowMode,
+  type WindowOptions,
+} from './evaluation/scored-windows.ts';
+
+// Reports.
+export { type BarChartDescription, barChart, lineChart, type LineChartDescription } from './report/chart.ts';
+export { type Block, renderReport, type Report, type Section, writeReport } from './report/html.ts';
+export { openRun, readRun, type Run, type RunRecord } from './report/record.ts';
+export { type Column, makeTable, markdownTable, type Table, textTable } from './report/table.ts';
