@@ -11,9 +11,8 @@ import { abs } from '../graph/ops/unary.ts';
 import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
 import { multiplyDims } from '../graph/shape.ts';
 import type { CausalModel } from '../models/model.ts';
-import { mixerParameterValues } from '../models/parallel-graph.ts';
+import { constantPositions, mixerParameterValues } from '../models/parallel-graph.ts';
 import { InputParameters } from '../nn/parameters.ts';
-import { RotaryTables } from '../nn/rotary-positions.ts';
 import type { Random } from '../random.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 
@@ -121,10 +120,7 @@ function movementGraph(model: CausalModel, length: number, cuts: readonly number
     graph.output(`energy.${name}`, sumSquare(rows)); // NaN or infinite if any number is, which a maximum may hide
   };
 
-  const positions = Int32Array.from({ length: B * length }, (_, i) => i % length);
-  const { cos, sin } = new RotaryTables(model.rotary).at(positions, B, length);
-  const angles = { cos: graph.constant(cos), sin: graph.constant(sin) };
-  const hidden = model.trunk(source, tokens, angles, (layer, projected) => {
+  const hidden = model.trunk(source, tokens, constantPositions(model, graph, B, length), (layer, projected) => {
     const mixed = mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer));
     report(`layer ${layer}`, mixed);
     return mixed;
