@@ -3,6 +3,9 @@ import { LinnetError } from '../errors.ts';
 import { openProgress, type Progress, silentProgress } from '../report/progress.ts';
 import type { CliIo } from './io.ts';
 
+/** Characters by which a model's text could move the cursor, or worse; a file or pipe gets them as they are. */
+const terminalControls = /(?![\n\t])\p{Cc}/gu;
+
 /** Options that every command has. */
 export interface OutputOptions {
   readonly json: boolean;
@@ -39,7 +42,7 @@ export function makeContext(io: CliIo, { json, quiet }: OutputOptions): CommandC
       else if (!quiet) io.stderr.write(`${line}\n`);
     },
     stream(text) {
-      if (!json) io.stdout.write(text);
+      if (!json) io.stdout.write(io.stdout.isTTY === true ? text.replace(terminalControls, '\ufffd') : text);
     },
     note(line) {
       if (!quiet) io.stderr.write(`${line}\n`);
