@@ -34,7 +34,8 @@ export class Random {
 
   /** The current state, a copy. */
   get state(): RandomState {
-    return [...this.#state];
+    const [a, b, c, d] = this.#state;
+    return [a >>> 0, b >>> 0, c >>> 0, d >>> 0];
   }
 
   /** A uniform 32-bit unsigned integer. */

@@ -66,6 +66,15 @@ export const path: ValueKind<string> = {
   expects: 'a path',
 };
 
+/** Positive whole numbers with commas between them, such as contexts or widths. */
+export const countList: ValueKind<number[]> = {
+  schema: z
+    .string()
+    .regex(/^[1-9]\d{0,8}(,[1-9]\d{0,8})*$/)
+    .transform((given) => given.split(',').map(Number)),
+  expects: 'positive whole numbers with commas between them, such as 64,1024',
+};
+
 /** Token ids with commas between them. */
 export const tokenIds: ValueKind<number[]> = {
   schema: z

@@ -1,0 +1,104 @@
+/** Time per token and memory per session against the context: flat for linearized models, growing for softmax. */
+import { DecodingEngine } from '../../decoding/engine.ts';
+import type { SequenceState } from '../../decoding/state.ts';
+import { LinnetError } from '../../errors.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { Random } from '../../random.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import { summarize, type Timing } from './timing.ts';
+
+export interface DecodingSpeed {
+  /** Tokens committed before the timed steps. */
+  readonly context: number;
+  /** One step: run of the graph and commit. */
+  readonly timing: Timing;
+  readonly tokensPerSecond: number;
+  readonly stateBytes: number;
+  /** Resident memory of the process after the steps. */
+  readonly residentBytes: number;
+}
+
+export interface DecodingSpeedOptions {
+  readonly contexts: readonly number[];
+  /** Timed steps per context, spread over `rounds` rounds; default 64 in 4. */
+  readonly steps?: number;
+  readonly rounds?: number;
+  readonly compile?: CompileOptions;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * Fills a state with random rows as if `context` tokens had been read: what a step costs does not depend on what the
+ * rows hold, and reading 32K tokens into a softmax model takes minutes.
+ */
+export function fillState(state: SequenceState, context: number, random: Random): void {
+  state.reserve(context - state.length);
+  for (const { positions } of state.slots.values()) {
+    for (let position = Math.max(0, context - positions.length); position < context; position++) {
+      positions[position % positions.length] = position;
+    }
+  }
+  const arrays = [...state.layers.flatMap(({ keys, values }) => [keys, values]), ...state.sums];
+  for (const array of arrays) for (let i = 0; i < array.length; i++) array[i] = random.uniform() - 0.5;
+  state.length = context;
+}
+
+/**
+ * Times single-token steps at several contexts. Contexts take turns, so that a machine whose speed drifts treats all
+ * alike.
+ */
+export async function decodingSpeed(
+  model: CausalModel,
+  parameters: ReadonlyMap<string, Tensor>,
+  options: DecodingSpeedOptions,
+): Promise<DecodingSpeed[]> {
+  const { contexts, steps = 64, rounds = 4, compile, signal, onProgress } = options;
+  const engine = await DecodingEngine.create(model, parameters, compile);
+  try {
+    const random = new Random(1);
+    const sessions = contexts.map((context) => {
+      const state = engine.newState();
+      fillState(state, context, random);
+      return { context, state, samples: new Array<number>(), bytes: state.bytes };
+    });
+    for (let round = 0; round < rounds; round++) {
+      for (const [index, { state, samples }] of sessions.entries()) {
+        if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while timing decode steps');
+        for (let i = 0; i < 2 + steps / rounds; i++) {
+          const started = performance.now();
+          await engine.advance(state, random.integer(model.sizes.vocabulary));
+          if (i >= 2) samples.push(performance.now() - started);
+        }
+        onProgress?.(round * sessions.length + index + 1, rounds * sessions.length);
+      }
+    }
+    return sessions.map(({ context, samples, bytes }) => {
+      const timing = summarize(samples);
+      const residentBytes = process.memoryUsage().rss;
+      return { context, timing, tokensPerSecond: 1000 / timing.medianMs, stateBytes: bytes, residentBytes };
+    });
+  } finally {
+    await engine.dispose();
+  }
+}
+
+/** How the step graph of a model looks to the runtime. */
+export interface StepGraphSize {
+  /** ONNX nodes as emitted. */
+  readonly nodes: number;
+  readonly modelBytes: number;
+  /** Lowering, encoding and session creation. */
+  readonly creationMs: number;
+}
+
+/** Compiles the step graph once and says how large it is and how long that took. */
+export async function stepGraphSize(
+  model: CausalModel,
+  parameters: ReadonlyMap<string, Tensor>,
+  compile?: CompileOptions,
+): Promise<StepGraphSize> {
+  await using engine = await DecodingEngine.create(model, parameters, compile);
+  return engine.program.statistics;
+}
