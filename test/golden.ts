@@ -42,7 +42,8 @@ export function readGolden(caseName: string, file = 'io.safetensors'): Map<strin
   const bytes = readFileSync(join(golden(caseName), file));
   const headerLength = Number(bytes.readBigUInt64LE(0));
   const dataStart = 8 + headerLength;
-  const { __metadata__: _, ...entries } = JSON.parse(bytes.toString('utf8', 8, dataStart));
+  const header: unknown = JSON.parse(bytes.toString('utf8', 8, dataStart));
+  const { __metadata__: _, ...entries } = z.record(z.string(), z.unknown()).parse(header);
   const tensors = new Map<string, GoldenTensor>();
   for (const [name, { dtype, shape, data_offsets }] of Object.entries(headerSchema.parse(entries))) {
     // A copy, because an element view needs its start aligned and a Buffer may begin anywhere in its pool.

@@ -12,6 +12,7 @@ export interface CommandEntry {
 /** What groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
   eval: 'measure how well a model predicts',
+  bench: 'measure speed on this machine',
   tokenizer: 'make tokenizers',
 };
 
@@ -56,6 +57,21 @@ export const commandTable: readonly CommandEntry[] = [
     words: ['eval', 'perplexity'],
     summary: 'perplexity of a model on a text',
     load: async () => (await import('./commands/eval-perplexity.ts')).evalPerplexity,
+  },
+  {
+    words: ['bench', 'gemm'],
+    summary: 'matrix products through the runtime',
+    load: async () => (await import('./commands/bench-gemm.ts')).benchGemm,
+  },
+  {
+    words: ['bench', 'train'],
+    summary: 'a training step against the product ceiling',
+    load: async () => (await import('./commands/bench-train.ts')).benchTrain,
+  },
+  {
+    words: ['bench', 'decode'],
+    summary: 'time per token and memory against the context',
+    load: async () => (await import('./commands/bench-decode.ts')).benchDecode,
   },
   {
     words: ['tokenizer', 'train'],

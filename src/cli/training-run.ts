@@ -220,7 +220,7 @@ interface Recording {
   readonly label: string;
   readonly folder: string;
   /** Opens the record, keeping the metrics of updates that are done. */
-  open(done: number): Promise<Run>;
+  readonly open: (done: number) => Promise<Run>;
 }
 
 async function recordedTraining(

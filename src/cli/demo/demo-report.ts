@@ -76,8 +76,8 @@ export function perplexityTable({ rows }: DemoResults): Table {
     [
       { header: 'mixer', value: ({ name }) => name },
       { header: 'branches', value: ({ mixer }) => describeMixer(mixer) },
-      { header: 'swapped in', value: ({ before }) => before, format: (value) => formatFixed(Number(value), 1) },
-      { header: 'fine-tuned', value: ({ after }) => after, format: (value) => formatFixed(Number(value), 2) },
+      { header: 'swapped in', value: ({ before }) => before, format: (value) => formatFixed(value, 1) },
+      { header: 'fine-tuned', value: ({ after }) => after, format: (value) => formatFixed(value, 2) },
     ],
     rows,
   );
@@ -86,22 +86,22 @@ export function perplexityTable({ rows }: DemoResults): Table {
 function speedTable(results: DemoResults): Table {
   const [softmax = [], augmented = []] = ['softmax', 'augmented'].map((name) => results.speeds.get(name));
   const pairs = softmax.map((soft, index) => ({ soft, linear: augmented[index] }));
-  const milliseconds = (value: unknown): string => formatFixed(Number(value), 2);
+  const milliseconds = (value: number): string => formatFixed(value, 2);
   return makeTable(
     [
       {
         header: 'context',
         unit: 'tokens',
         value: ({ soft }) => soft.context,
-        format: (value) => formatTokens(Number(value)),
+        format: (value) => formatTokens(value),
       },
       { header: 'softmax', unit: 'ms', value: ({ soft }) => soft.timing.medianMs, format: milliseconds },
       { header: 'augmented', unit: 'ms', value: ({ linear }) => linear.timing.medianMs, format: milliseconds },
-      { header: 'softmax cache', value: ({ soft }) => soft.stateBytes, format: (value) => formatBytes(Number(value)) },
+      { header: 'cache', value: ({ soft }) => soft.stateBytes, format: (value) => formatBytes(value) },
       {
-        header: 'augmented state',
+        header: 'state',
         value: ({ linear }) => linear.stateBytes,
-        format: (value) => formatBytes(Number(value)),
+        format: (value) => formatBytes(value),
       },
     ],
     pairs,
@@ -157,7 +157,11 @@ export async function demoReport(modelName: string, options: DemoOptions, result
         },
         { kind: 'chart', chart: charts.time },
         { kind: 'chart', chart: charts.memory },
-        { kind: 'table', table: speedTable(results), caption: 'Median time of one step. Memory of one session.' },
+        {
+          kind: 'table',
+          table: speedTable(results),
+          caption: 'Median time of one step; what a session holds: the softmax cache, the augmented state.',
+        },
       ],
     },
     {
@@ -175,8 +179,11 @@ export async function demoReport(modelName: string, options: DemoOptions, result
               `AdamW, peak learning rate ${settings.learningRate}, linear decay, ${settings.batch} × ${settings.length} tokens per update, seed ${settings.seed}`,
             ],
             ['time', `${formatDuration(results.seconds)} in all`],
-            ...Object.entries(hardware).map(([key, value]) => [key, String(value)] as const),
-            ...Object.entries(software).map(([key, value]) => [key, String(value)] as const),
+            [
+              'machine',
+              `${hardware.cpu}, ${hardware.cores} cores, ${formatBytes(hardware.memoryBytes)}, ${hardware.os} ${hardware.architecture}`,
+            ],
+            ['software', `linnet ${software.linnet}, Node ${software.node}, ONNX Runtime ${software.onnxruntime}`],
           ],
         },
       ],
