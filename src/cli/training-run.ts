@@ -188,7 +188,9 @@ export async function runTraining(
       `${folder} holds a run; continue it with --resume, or name another folder with --run`,
     );
   }
-  const configuration = { model: model.toJson(), settings, data, field, heldOut, packing };
+  const configuration: unknown = JSON.parse(
+    JSON.stringify({ model: model.toJson(), settings, data, field, heldOut, packing }),
+  );
   const description = {
     command: ['linnet', ...process.argv.slice(2)],
     configuration: z.record(z.string(), z.json()).parse(configuration),
