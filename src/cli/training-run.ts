@@ -126,6 +126,8 @@ export interface TrainingValues {
 
 /** What is trained. */
 export interface TrainingSubject extends Pick<LoadedModel, 'model' | 'parameters'> {
+  /** Of the weights that training starts from; undefined where they follow from the seed. */
+  readonly fingerprint?: string;
   readonly tokenizer: Tokenizer;
   readonly tokenizerFiles: SaveOptions['tokenizerFiles'];
 }
@@ -167,7 +169,7 @@ export async function runTraining(
   if (existsSync(values.out) && !values.replace) {
     throw new LinnetError('PATH', `${values.out} exists; name another --out, or give --replace`);
   }
-  const { model, parameters, tokenizer, tokenizerFiles } = await prepare(settings);
+  const { model, parameters, fingerprint, tokenizer, tokenizerFiles } = await prepare(settings);
   const all = await loadDocuments(values.data, { field: values.field });
   const documents = all.slice(0, Math.max(0, all.length - values.heldOut));
   if (documents.length === 0)
@@ -202,6 +204,7 @@ export async function runTraining(
   const job = {
     model,
     parameters,
+    origin: fingerprint,
     dataset,
     settings,
     snapshots,

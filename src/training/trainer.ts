@@ -34,6 +34,8 @@ export interface TrainingJob {
   readonly model: CausalModel;
   /** Where training starts. Not written to. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  /** What tells `parameters` from others, such as the fingerprint of their checkpoint; a resumed run must have the same. */
+  readonly origin?: string;
   readonly dataset: PackedDataset;
   readonly settings: TrainingSettings;
   /** Which parameters are trained; default all. */
@@ -81,8 +83,13 @@ export function totalUpdates(dataset: PackedDataset, settings: TrainingSettings)
 }
 
 /** What a snapshot must agree with. Settings that only say how fast or how often (threads, snapshots) do not count. */
-export function runIdentity({ model, dataset, settings }: Pick<TrainingJob, 'model' | 'dataset' | 'settings'>): string {
-  const described = { model: model.toJson(), data: fingerprint(dataset), settings };
+export function runIdentity({
+  model,
+  origin,
+  dataset,
+  settings,
+}: Pick<TrainingJob, 'model' | 'origin' | 'dataset' | 'settings'>): string {
+  const described = { model: model.toJson(), origin, data: fingerprint(dataset), settings };
   return createHash('sha256').update(JSON.stringify(described)).digest('hex');
 }
 
