@@ -43,7 +43,7 @@ export async function loadModel(dir: string): Promise<LoadedModel> {
 export async function saveModel(
   dir: string,
   { model, parameters }: Pick<LoadedModel, 'model' | 'parameters'>,
-  options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace'>,
+  options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'>,
 ): Promise<void> {
   const tensors = [...model.parameters.keys()].flatMap((name) => {
     const tensor = parameters.get(name);
