@@ -109,8 +109,7 @@ function speedTable(results: DemoResults): Table {
 }
 
 /** Puts the page together. */
-export async function demoReport(modelName: string, options: DemoOptions, results: DemoResults): Promise<Report> {
-  const charts = await demoCharts(results);
+export function demoReport(modelName: string, options: DemoOptions, results: DemoResults, charts: DemoCharts): Report {
   const { settings, rows, samples } = results;
   const hardware = describeHardware();
   const software = describeSoftware();
