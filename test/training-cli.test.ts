@@ -88,6 +88,12 @@ async function untilLogged({ child }: Started, out: string, count: number): Prom
   while (child.exitCode === null && child.signalCode === null && loggedUpdates(out) < count) await sleep(1);
 }
 
+async function expectRefusal(words: readonly string[], message: string, code = 3): Promise<void> {
+  const { exitCode, stderr } = await runCaptured(words);
+  expect(exitCode).toBe(code);
+  expect(stderr).toContain(message);
+}
+
 describe('finetune', () => {
   let unbroken = '';
   let told: Record<string, unknown> = {};
@@ -177,14 +183,12 @@ describe('finetune', () => {
     expect(existsSync(out)).toBe(false);
     expect((await readRun(`${out}.run`)).record.status).toBe('interrupted');
 
-    const forgetful = await runCaptured(tuning(out));
-    expect(forgetful).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('--resume') });
-    const otherSettings = await runCaptured([...tuning(out, '--resume'), '--clip', '0.5']);
-    expect(otherSettings).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('other settings') });
+    await expectRefusal(tuning(out), '--resume');
+    await expectRefusal([...tuning(out, '--resume'), '--clip', '0.5'], 'other settings');
     const otherModel = join(folder, 'other');
     await saveTinyModel(otherModel, 2);
-    const otherStart = await runCaptured(tuning(out, '--resume').map((word) => (word === model ? otherModel : word)));
-    expect(otherStart).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('another model') });
+    const fromOther = tuning(out, '--resume').map((word) => (word === model ? otherModel : word));
+    await expectRefusal(fromOther, 'another model');
 
     await json(...tuning(out, '--resume'));
     expect(await weights(out)).toEqual(await weights(unbroken));
@@ -208,9 +212,7 @@ describe('finetune', () => {
     [['--lr', '-1'], 2, '--lr'],
   ])('refuses %j', async (more, code, message) => {
     const out = join(folder, 'refused');
-    const { exitCode, stderr } = await runCaptured(['finetune', model, '--data', data, ...more, '--out', out]);
-    expect(exitCode).toBe(code);
-    expect(stderr).toContain(message);
+    await expectRefusal(['finetune', model, '--data', data, ...more, '--out', out], message, code);
     expect(existsSync(join(folder, 'refused'))).toBe(false);
   });
 });
@@ -268,8 +270,6 @@ describe('pretrain', () => {
     ['an unknown family', { ...config, model_type: 'gpt5' }, 'model_type'],
   ])('refuses %s', async (_, content, message) => {
     const file = await writeConfig('bad.json', content);
-    const { exitCode, stderr } = await runCaptured([...words(file, 'refused'), '--json']);
-    expect(exitCode).toBe(3);
-    expect(stderr).toContain(message);
+    await expectRefusal(words(file, 'refused'), message);
   });
 });
