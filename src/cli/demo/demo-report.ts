@@ -10,12 +10,7 @@ import { makeTable, type Table } from '../../report/table.ts';
 import type { DemoOptions, DemoResults } from './demo-study.ts';
 
 /** The charts, also drawn into docs. */
-export interface DemoCharts {
-  readonly perplexity: Chart;
-  readonly losses: Chart;
-  readonly time: Chart;
-  readonly memory: Chart;
-}
+export type DemoCharts = Readonly<Record<'perplexity' | 'losses' | 'time' | 'memory', Chart>>;
 
 /** Updates averaged into one point of the loss curves: a batch is noisy. */
 const smoothing = 10;
