@@ -80,10 +80,8 @@ describe('Medusa heads in a model folder', () => {
   });
 
   it('are reported missing with advice', async () => {
-    await expect(loadMedusaHeads(folder, model)).rejects.toMatchObject({
-      code: 'NOT_FOUND',
-      message: expect.stringContaining('linnet medusa train'),
-    });
+    await expect(loadMedusaHeads(folder, model)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(loadMedusaHeads(folder, model)).rejects.toThrow('linnet medusa train');
   });
 
   it.each([
