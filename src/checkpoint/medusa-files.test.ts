@@ -4,9 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { saveTinyModel } from '../../test/tiny-model.ts';
 import { mixerPreset } from '../attention/mixer.ts';
-import { treeFromPaths } from '../attention/tree.ts';
 import { initializeMedusa, medusaParameters } from '../models/medusa.ts';
-import { stockTreePaths, usablePaths } from '../models/medusa-tree.ts';
 import { linearize } from '../models/linearize.ts';
 import { parseJsonObject } from './json-object.ts';
 import { type LoadedModel, loadModel, saveModel } from './load-model.ts';
@@ -145,22 +143,6 @@ describe('Medusa heads in a model folder', () => {
 });
 
 describe('trees', () => {
-  it('the stock tree has 64 nodes with the root, 10, 28, 23 and 2 by depth, and 42 leaves', () => {
-    const { tree: stock, paths } = treeFromPaths(stockTreePaths());
-    expect(stock.size).toBe(64);
-    expect([1, 2, 3, 4].map((depth) => stock.depths.filter((found) => found === depth).length)).toEqual([
-      10, 28, 23, 2,
-    ]);
-    expect(stock.leaves()).toHaveLength(42);
-    // First nodes of the depths, and rows of the reference's retrieve indices.
-    expect([1, 2, 3, 4].map((depth) => stock.depths.indexOf(depth))).toEqual([1, 11, 39, 62]);
-    expect(stock.pathTo(63)).toEqual([0, 1, 11, 39, 63]);
-    expect(stock.pathTo(61)).toEqual([0, 3, 28, 61]);
-    expect(stock.pathTo(60)).toEqual([0, 2, 21, 60]);
-    expect(paths[20]).toEqual([0, 9]);
-    expect(usablePaths(stockTreePaths(), 2, 5).every((path) => path.length <= 2 && Math.max(...path) < 5)).toBe(true);
-  });
-
   it('are read from a list of paths, and from an object', () => {
     expect(parseTreeFile('[[0],[0,1]]', 'tree.json')).toEqual([[0], [0, 1]]);
     expect(parseTreeFile('{"paths":[[0]],"method":"given"}', 'tree.json')).toEqual([[0]]);

@@ -12,6 +12,7 @@ export interface CommandEntry {
 /** What groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
   eval: 'measure how well a model predicts',
+  medusa: 'draft heads for speculative decoding',
   bench: 'measure speed on this machine',
   tokenizer: 'make tokenizers',
 };
@@ -52,6 +53,11 @@ export const commandTable: readonly CommandEntry[] = [
     words: ['finetune'],
     summary: 'train a model further on text',
     load: async () => (await import('./commands/finetune.ts')).finetune,
+  },
+  {
+    words: ['medusa', 'train'],
+    summary: 'train draft heads for a model',
+    load: async () => (await import('./commands/medusa-train.ts')).medusaTrain,
   },
   {
     words: ['eval', 'perplexity'],

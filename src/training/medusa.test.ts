@@ -41,7 +41,7 @@ async function job(input: TrainingInput = {}, extra: Partial<MedusaJob> = {}): P
   return {
     model: augmented,
     parameters: initializeParameters(augmented, new Random(3)),
-    fingerprint: 'a'.repeat(64),
+    origin: 'a'.repeat(64),
     dataset: await rows(),
     settings: parseTrainingSettings(settings),
     medusa,
@@ -157,7 +157,7 @@ describe('training of Medusa heads', () => {
   it('refuses to resume on another model or with another decay', async () => {
     const snapshots = { folder, every: 2 };
     await trainMedusa(await job({ steps: 2 }, { snapshots }));
-    const others: Partial<MedusaJob>[] = [{ fingerprint: 'b'.repeat(64) }, { medusa: { ...medusa, decay: 0.5 } }];
+    const others: Partial<MedusaJob>[] = [{ origin: 'b'.repeat(64) }, { medusa: { ...medusa, decay: 0.5 } }];
     for (const other of others) {
       await expect(trainMedusa(await job({ steps: 2 }, { snapshots, ...other }))).rejects.toMatchObject({
         code: 'MISMATCH',

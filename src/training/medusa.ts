@@ -43,11 +43,11 @@ export interface MedusaTraining extends MedusaConfig {
 export const medusaTrainingDefaults = { decay: 0.8, joint: { weight: 0.2, rateFactor: 0.25 } } as const;
 
 export interface MedusaJob
-  extends Omit<TrainingJob, 'trainable' | 'objective' | 'feature' | 'rateFactor' | 'parameters'> {
+  extends Omit<TrainingJob, 'trainable' | 'objective' | 'feature' | 'rateFactor' | 'parameters' | 'origin'> {
   /** Parameters of the model, and of heads to begin with; without heads, fresh ones. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
-  /** SHA-256 of the model: a run is resumed on the model that it began with. */
-  readonly fingerprint: string;
+  /** Fingerprint of the model: neither snapshots nor hidden states of another one are used. */
+  readonly origin: string;
   readonly medusa: MedusaTraining;
   /** Where hidden states of a frozen model are kept; default `hiddenStatePlace`. */
   readonly hiddenStates?: HiddenStatePlace;
@@ -78,7 +78,7 @@ export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
       : await computeHiddenStates({
           model,
           parameters: job.parameters,
-          fingerprint: job.fingerprint,
+          fingerprint: job.origin,
           dataset,
           place,
           folder: job.hiddenStateFolder,
@@ -89,7 +89,7 @@ export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
   try {
     const { parameters, ...outcome } = await train({
       ...job,
-      model: withMedusaHeads(model, medusa, job.fingerprint),
+      model: withMedusaHeads(model, medusa),
       parameters: new Map([...initializeMedusa(medusa, model, job.parameters), ...job.parameters]),
       trainable: isJoint ? undefined : isMedusaParameter,
       objective: medusaObjective(medusa),
@@ -105,11 +105,11 @@ export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
 }
 
 /** The model with the parameters of its heads, and with what else a resumed run must agree on in its description. */
-function withMedusaHeads(model: CausalModel, medusa: MedusaTraining, fingerprint: string): CausalModel {
+function withMedusaHeads(model: CausalModel, medusa: MedusaTraining): CausalModel {
   return {
     ...model,
     parameters: new Map([...model.parameters, ...medusaParameters(medusa, model.sizes)]),
-    toJson: () => ({ ...model.toJson(), medusa: { ...medusa, base: fingerprint } }),
+    toJson: () => ({ ...model.toJson(), medusa }),
   };
 }
 
