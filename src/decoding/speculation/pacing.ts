@@ -21,6 +21,9 @@ export interface PacingOptions {
 /** Weight of the past in running means; a trial of 6 rounds replaces about half of it. */
 const memory = 0.9;
 
+/** How much slower than the other pace was a decision may become before it is changed at once. */
+const surpassed = 1.1;
+
 /** Running means of a pace. */
 interface Measured {
   seconds: number;
@@ -83,18 +86,21 @@ export class Pacing {
     measured.tokens = memory * measured.tokens + tokens;
     if (paces.some((each) => this.#measured[each].rounds < this.#trial)) return;
     if (this.#left === 0) {
-      if (pace !== this.decision && --this.#chance === 0) this.#decide();
+      if (pace !== this.decision && --this.#chance === 0) this.#decide(pace);
+    } else if (this.#secondsPerToken(this.decision) > surpassed * this.#secondsPerToken(other(this.decision))) {
+      this.#decide(pace);
     } else if (--this.#left === 0) {
       this.#chance = this.#trial;
       this.#measured[other(this.decision)].resuming = true;
     }
   }
 
-  #decide(): void {
+  #decide(running: Pace): void {
     const faster = paces.reduce((a, b) => (this.#secondsPerToken(b) < this.#secondsPerToken(a) ? b : a));
     this.#interval =
       faster === this.#decision ? Math.min(2 * this.#interval, this.#longestInterval) : this.#firstInterval;
     this.#decision = faster;
+    if (faster !== running) this.#measured[faster].resuming = true;
     this.#left = this.#interval;
   }
 
