@@ -60,6 +60,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/medusa-train.ts')).medusaTrain,
   },
   {
+    words: ['medusa', 'tree'],
+    summary: 'find the candidate tree that suits heads, text and machine',
+    load: async () => (await import('./commands/medusa-tree.ts')).medusaTree,
+  },
+  {
     words: ['eval', 'perplexity'],
     summary: 'perplexity of a model on a text',
     load: async () => (await import('./commands/eval-perplexity.ts')).evalPerplexity,
@@ -78,6 +83,11 @@ export const commandTable: readonly CommandEntry[] = [
     words: ['bench', 'decode'],
     summary: 'time per token and memory against the context',
     load: async () => (await import('./commands/bench-decode.ts')).benchDecode,
+  },
+  {
+    words: ['bench', 'speculate'],
+    summary: 'speculative decoding against sequential decoding',
+    load: async () => (await import('./commands/bench-speculate.ts')).benchSpeculate,
   },
   {
     words: ['tokenizer', 'train'],
