@@ -3,6 +3,7 @@
  * they fit, else in a file. A row's numbers are `length`·width floats.
  */
 import { createHash } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors.ts';
@@ -53,8 +54,11 @@ export interface HiddenStateOptions {
   readonly onProgress?: (rows: number, total: number) => void;
 }
 
-/** Hidden states of all rows, as a feature named `hidden`. */
-export interface HiddenStates extends RowFeature, AsyncDisposable {}
+/** Hidden states of all rows, as a feature named `hidden`. Disposing of it leaves a file for a resumed run. */
+export interface HiddenStates extends RowFeature, AsyncDisposable {
+  /** Deletes the file, if there is one: the run has ended. */
+  remove(): Promise<void>;
+}
 
 /** Tokens that one run of the model works on, at least one row. */
 const runTokens = 4096;
@@ -85,6 +89,7 @@ async function statesInMemory(options: HiddenStateOptions): Promise<HiddenStates
       target.set(rows[row]);
       return Promise.resolve();
     },
+    remove: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
@@ -92,6 +97,7 @@ async function statesInMemory(options: HiddenStateOptions): Promise<HiddenStates
 async function statesOnDisk(options: HiddenStateOptions): Promise<HiddenStates> {
   const { dataset, model, folder } = options;
   if (folder === undefined) throw new LinnetError('CONFIG', 'hidden states on disk need a folder');
+  await mkdir(folder, { recursive: true });
   const path = join(folder, fileName);
   const identity = createHash('sha256')
     .update(JSON.stringify(['hidden states 1', options.fingerprint, fingerprint(dataset)]))
@@ -103,6 +109,10 @@ async function statesOnDisk(options: HiddenStateOptions): Promise<HiddenStates> 
     shape,
     async copyRow(row, target) {
       target.set((await file.readFloat32(String(row))).data);
+    },
+    async remove() {
+      await file.close();
+      await rm(path, { force: true });
     },
     [Symbol.asyncDispose]: () => file.close(),
   };

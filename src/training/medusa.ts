@@ -96,6 +96,7 @@ export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
       feature: states,
       rateFactor: (name) => (isMedusaParameter(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),
     });
+    if (outcome.finished) await states?.remove();
     const heads = new Map([...parameters].filter(([name]) => isMedusaParameter(name)));
     const base = new Map([...parameters].filter(([name]) => !isMedusaParameter(name)));
     return { ...outcome, heads, base, hiddenStates: place };
