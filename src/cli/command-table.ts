@@ -70,6 +70,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval-perplexity.ts')).evalPerplexity,
   },
   {
+    words: ['eval', 'speculation'],
+    summary: 'token trees against sequential decoding, by exact and inexact rules',
+    load: async () => (await import('./commands/eval-speculation.ts')).evalSpeculation,
+  },
+  {
     words: ['bench', 'gemm'],
     summary: 'matrix products through the runtime',
     load: async () => (await import('./commands/bench-gemm.ts')).benchGemm,
