@@ -131,6 +131,12 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     for (const { tokensPerStep } of rows) expect(tokensPerStep).toBeGreaterThan(1.2);
   });
 
+  it('are measured on text of the model itself where none is given', async () => {
+    const small = ['--contexts', '600', '--prompts', '1', '--tokens', '16', '--rounds', '1', '--temperature', '0'];
+    const { rows } = await json('bench', 'speculate', out, ...small);
+    expect(rows).toEqual([expect.objectContaining({ context: 600, identical: true })]);
+  });
+
   it('do not follow the model into a linearized folder', async () => {
     const changed = join(folder, `${mixer}-changed`);
     await json('linearize', out, '--mixer', 'local', '--group', '8', '--out', changed);
