@@ -1,13 +1,13 @@
 /** Ops on named dimensions, at several sizes of one compiled graph; and the guard of scattered additions. */
 import { describe, expect, it } from 'vitest';
-import { compile } from '../../runtime/compile.ts';
-import { Graph, type Value } from '../graph.ts';
-import { dataOf, float32, int32, type Tensor, tensor } from '../tensor.ts';
-import { add, mul } from './elementwise.ts';
-import { gather, scatterAdd } from './indexing.ts';
-import { concat, pad, reshape, transpose } from './layout.ts';
-import { matmul } from './matmul.ts';
-import { broadcastTo, max, sum } from './reduce.ts';
+import { compile } from '../src/runtime/compile.ts';
+import { Graph, type Value } from '../src/graph/graph.ts';
+import { dataOf, float32, int32, type Tensor, tensor } from '../src/graph/tensor.ts';
+import { add, mul } from '../src/graph/ops/elementwise.ts';
+import { gather, scatterAdd } from '../src/graph/ops/indexing.ts';
+import { concat, pad, reshape, transpose } from '../src/graph/ops/layout.ts';
+import { matmul } from '../src/graph/ops/matmul.ts';
+import { broadcastTo, max, sum } from '../src/graph/ops/reduce.ts';
 
 /** The numbers 0, 1, 2 … under a shape. */
 function counting(...shape: number[]): Tensor<'float32'> {

@@ -1,16 +1,17 @@
+/** Reverse mode: contributions over fan-out and broadcasting add up, values nothing depends on get zeros, and what is refused. */
 import { describe, expect, it } from 'vitest';
-import { LinnetError } from '../errors.ts';
-import { compile } from '../runtime/compile.ts';
-import { gradients, vectorJacobian } from './gradients.ts';
-import { Graph, liveNodes, type Value } from './graph.ts';
-import { cast, greater, where } from './ops/compare.ts';
-import { add, mul, sub } from './ops/elementwise.ts';
-import { gather } from './ops/indexing.ts';
-import { concat, reshape, split } from './ops/layout.ts';
-import { matmul } from './ops/matmul.ts';
-import { sum } from './ops/reduce.ts';
-import { exp, relu } from './ops/unary.ts';
-import { float32, int32, type Tensor } from './tensor.ts';
+import { LinnetError } from '../src/errors.ts';
+import { compile } from '../src/runtime/compile.ts';
+import { gradients, vectorJacobian } from '../src/graph/gradients.ts';
+import { Graph, liveNodes, type Value } from '../src/graph/graph.ts';
+import { cast, greater, where } from '../src/graph/ops/compare.ts';
+import { add, mul, sub } from '../src/graph/ops/elementwise.ts';
+import { gather } from '../src/graph/ops/indexing.ts';
+import { concat, reshape, split } from '../src/graph/ops/layout.ts';
+import { matmul } from '../src/graph/ops/matmul.ts';
+import { sum } from '../src/graph/ops/reduce.ts';
+import { exp, relu } from '../src/graph/ops/unary.ts';
+import { float32, int32, type Tensor } from '../src/graph/tensor.ts';
 
 async function evaluate(graph: Graph, values: readonly Value[], feeds: Record<string, Tensor>): Promise<number[][]> {
   const names = values.map((_, i) => `y${i}`);
