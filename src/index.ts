@@ -9,6 +9,9 @@ export { Random, type RandomState } from './random.ts';
 export { type DType, float32, int32, type Tensor, tensor } from './graph/tensor.ts';
 export { gradients } from './graph/gradients.ts';
 export { Graph, type Value } from './graph/graph.ts';
+export { lowerGraph } from './graph/onnx/lowering.ts';
+export * as ops from './graph/ops/index.ts';
+export { writeOnnxModel } from './checkpoint/onnx-model.ts';
 export { compile, type CompileOptions, type Device, type Program, type ProgramStatistics } from './runtime/compile.ts';
 export { isDeviceAvailable } from './runtime/availability.ts';
 

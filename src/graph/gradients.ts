@@ -2,6 +2,7 @@
 import { LinnetError } from '../errors.ts';
 import { liveNodes, type Node, type Value } from './graph.ts';
 import { add } from './ops/elementwise.ts';
+import { zerosLike } from './ops/layout.ts';
 import { sameShape } from './shape.ts';
 import { tensor } from './tensor.ts';
 
@@ -64,12 +65,4 @@ function dependents(nodes: readonly Node[], values: readonly Value[]): Set<Value
     if (node.inputs.some((input) => needed.has(input))) for (const output of node.outputs) needed.add(output);
   }
   return needed;
-}
-
-function zerosLike(value: Value): Value {
-  const sizes = value.shape.map((dim) => {
-    if (typeof dim === 'number') return dim;
-    throw new LinnetError('GRAPH', `the loss does not depend on ${value}, and its shape is not static`);
-  });
-  return value.graph.constant(tensor('float32', sizes, new Float32Array(sizes.reduce((a, b) => a * b, 1))));
 }

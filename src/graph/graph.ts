@@ -7,7 +7,7 @@
  */
 import { internalError, LinnetError } from '../errors.ts';
 import type { Emitter } from './onnx/model.ts';
-import { formatShape, type Dim, type Shape } from './shape.ts';
+import { formatShape, type Shape } from './shape.ts';
 import { type AnyTensor, type DType, discriminated, type Tensor } from './tensor.ts';
 
 /** Element type and shape of a value. */
@@ -273,5 +273,3 @@ export function only(values: readonly Value[]): Value {
   if (values.length !== 1) throw internalError(`expected one value, got ${values.length}`);
   return values[0];
 }
-
-export type { Dim, Shape };

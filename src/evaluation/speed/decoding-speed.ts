@@ -15,8 +15,6 @@ export interface DecodingSpeed {
   readonly timing: Timing;
   readonly tokensPerSecond: number;
   readonly stateBytes: number;
-  /** Resident memory of the process after the steps. */
-  readonly residentBytes: number;
 }
 
 export interface DecodingSpeedOptions {
@@ -76,8 +74,7 @@ export async function decodingSpeed(
     }
     return sessions.map(({ context, samples, bytes }) => {
       const timing = summarize(samples);
-      const residentBytes = process.memoryUsage().rss;
-      return { context, timing, tokensPerSecond: 1000 / timing.medianMs, stateBytes: bytes, residentBytes };
+      return { context, timing, tokensPerSecond: 1000 / timing.medianMs, stateBytes: bytes };
     });
   } finally {
     await engine.dispose();

@@ -16,7 +16,7 @@ export interface ProductSpeed {
 
 /**
  * Speed of the float32 product [rows, inner] × [inner, columns] with the second operand as a weight, which the runtime
- * packs once. The output is reduced to one number inside the graph, so that copying it out does not count.
+ * packs once. The product is summed to one row inside the graph, so that copying it out does not count.
  */
 export async function productSpeed(
   [rows, inner, columns]: readonly [number, number, number],

@@ -20,10 +20,16 @@ export async function time(run: () => Promise<unknown>, { runs = 7, warmup = 2 }
   return summarize(samples);
 }
 
+/** The middle of the sorted samples. */
+export function median(samples: readonly number[]): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)];
+}
+
 export function summarize(samples: readonly number[]): Timing {
   const sorted = [...samples].sort((a, b) => a - b);
   return {
-    medianMs: sorted[Math.floor(sorted.length / 2)],
+    medianMs: median(samples),
     minMs: sorted[0],
     maxMs: sorted[sorted.length - 1],
     runs: sorted.length,

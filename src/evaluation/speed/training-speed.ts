@@ -9,7 +9,7 @@ import { adamWDefaults } from '../../training/adamw.ts';
 import { parameterBlocks } from '../../training/parameter-blocks.ts';
 import { fusedGraph, initialState, TrainingProgram } from '../../training/step-program.ts';
 import { ceilingSize, productSpeed } from './product-ceiling.ts';
-import { summarize, type Timing } from './timing.ts';
+import { median, summarize, type Timing } from './timing.ts';
 
 export interface TrainingSpeed {
   readonly timing: Timing;
@@ -30,14 +30,13 @@ export function productFlops(graph: Graph): number {
   let total = 0;
   for (const node of liveNodes(graph.outputs.values())) {
     if (node.op !== 'matmul') continue;
-    const [a, b] = node.inputs;
+    const [, b] = node.inputs;
     const [output] = node.outputs;
     const elements = output.shape.reduce<number>((count, dim) => count * Number(dim), 1);
     const columns = Number(output.shape[output.rank - 1]);
-    // The inner dimension is what a's matrix has beside the output's rows; b's matrix has it beside the columns.
+    // The second operand's matrix has the inner dimension beside the output's columns, transposed or not.
     const inner = (Number(b.shape[b.rank - 1]) * Number(b.shape[b.rank - 2])) / columns;
     total += 2 * elements * inner;
-    if (!Number.isFinite(inner) || a.rank < 2) return Number.NaN;
   }
   return total;
 }
@@ -74,7 +73,7 @@ export async function trainingSpeed(
       if (i >= 2) ceilings.push((await productSpeed(ceilingSize, { ...compile, runs: 3 })).gigaflops);
     }
     const timing = summarize(steps);
-    const ceilingGigaflops = summarize(ceilings).medianMs;
+    const ceilingGigaflops = median(ceilings);
     const gigaflops = flops / timing.medianMs / 1e6;
     return {
       timing,

@@ -1,9 +1,9 @@
 /** Reading and adding by index: gather (embedding), gatherElements, scatterAdd. */
 import { defineOp, only, type Value } from '../graph.ts';
 import { type Dim, formatShape, multiplyDims, normalizeAxis, sameShape, shapeError, staticShape } from '../shape.ts';
-import { tensor } from '../tensor.ts';
+
 import { broadcastTo } from './reduce.ts';
-import { reshape } from './layout.ts';
+import { reshape, zerosLike } from './layout.ts';
 
 function requireIndices(op: string, indices: Value): void {
   if (indices.dtype !== 'int32' && indices.dtype !== 'int64') {
@@ -38,8 +38,7 @@ export const gatherOp = defineOp<{ readonly axis: number }>({
     const count = multiplyDims(...indices.shape);
     const inner = sizes.slice(1);
     const rows = reshape(indices, [count, ...inner.map((): Dim => 1)]);
-    const empty = x.graph.constant(tensor('float32', sizes, new Float32Array(sizes.reduce((a, b) => a * b, 1))));
-    return [scatterAdd(empty, broadcastTo(rows, [count, ...inner]), reshape(dy, [count, ...inner]), 0)];
+    return [scatterAdd(zerosLike(x), broadcastTo(rows, [count, ...inner]), reshape(dy, [count, ...inner]), 0)];
   },
 });
 
@@ -72,10 +71,7 @@ export const gatherElementsOp = defineOp<{ readonly axis: number }>({
   gradient(node, [dy], { axis }) {
     if (dy === undefined) return [];
     const [x, indices] = node.inputs;
-    const sizes = staticShape(x.shape);
-    if (sizes === undefined) throw shapeError('gatherElements', `the gradient needs a static shape, got ${x}`);
-    const empty = x.graph.constant(tensor('float32', sizes, new Float32Array(sizes.reduce((a, b) => a * b, 1))));
-    return [scatterAdd(empty, indices, dy, axis)];
+    return [scatterAdd(zerosLike(x), indices, dy, axis)];
   },
 });
 

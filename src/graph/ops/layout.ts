@@ -12,7 +12,7 @@ import {
   shapeError,
   staticShape,
 } from '../shape.ts';
-import { allocate, type AnyTensor, type Tensor, tensor } from '../tensor.ts';
+import { allocate, type AnyTensor, type Tensor, tensor, zeros } from '../tensor.ts';
 
 function int64(values: readonly number[]): Tensor {
   return tensor('int64', [values.length], BigInt64Array.from(values.map(BigInt)));
@@ -206,19 +206,12 @@ export function split(x: Value, axis: number, sizes: readonly number[]): readonl
   return splitOp.apply([x], { axis: normalizeAxis('split', axis, x.rank), sizes: [...sizes] });
 }
 
-function zerosLike(x: Value): Value {
+/** Zeros of the type of x, whose shape must be static: the gradient of what nothing depends on. */
+export function zerosLike(x: Value): Value {
   const sizes = staticShape(x.shape);
-  if (sizes === undefined) throw shapeError('split', `the gradient of ${x} needs static sizes`);
-  return x.graph.constant(
-    tensor(
-      x.dtype,
-      sizes,
-      allocate(
-        x.dtype,
-        sizes.reduce((a, b) => a * b, 1),
-      ),
-    ),
-  );
+  if (sizes === undefined)
+    throw shapeError('zerosLike', `${x} has named dimensions; its gradient needs a static shape`);
+  return x.graph.constant(zeros(x.dtype, sizes));
 }
 
 export const sliceOp = defineOp<{ readonly axis: number; readonly start: number; readonly end: number }>({

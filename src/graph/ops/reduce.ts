@@ -11,7 +11,7 @@ import {
   shapeError,
   staticShape,
 } from '../shape.ts';
-import { tensor } from '../tensor.ts';
+import { elementCount, tensor } from '../tensor.ts';
 import { cast, equal } from './compare.ts';
 import { div, mul } from './elementwise.ts';
 import { matmul } from './matmul.ts';
@@ -136,8 +136,8 @@ function columnSums(x: Value, axes: readonly number[]): Value | undefined {
   const sizes = staticShape(x.shape);
   if (sizes === undefined || axes.length === 0 || axes.length === x.rank || x.dtype !== 'float32') return undefined;
   if (axes.some((axis, index) => axis !== index)) return undefined;
-  const rows = sizes.slice(0, axes.length).reduce((a, b) => a * b, 1);
-  const width = sizes.slice(axes.length).reduce((a, b) => a * b, 1);
+  const rows = elementCount(sizes.slice(0, axes.length));
+  const width = elementCount(sizes.slice(axes.length));
   const ones = x.graph.constant(tensor('float32', [1, rows], new Float32Array(rows).fill(1)));
   return matmul(ones, reshape(x, [rows, width])); // [1, width]
 }
