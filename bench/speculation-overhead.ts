@@ -1,0 +1,73 @@
+/**
+ * What speculation costs outside the runtime: of rounds that verify the stock tree of 64 nodes, the time that is not
+ * spent running compiled graphs (drafting from a known text, masks and feeds, acceptance, commits), at several contexts.
+ *
+ *     node --import tsx bench/speculation-overhead.ts [WIDTH] [LAYERS] [VOCABULARY] [CONTEXTS]
+ */
+import { mixerPreset } from '../src/attention/mixer.ts';
+import { DecodingEngine } from '../src/decoding/engine.ts';
+import { Sampler } from '../src/decoding/sampler.ts';
+import { ReferenceDrafter } from '../src/decoding/speculation/reference-drafter.ts';
+import { SpeculativeDecoder } from '../src/decoding/speculation/speculative.ts';
+import { fillState } from '../src/evaluation/speed/decoding-speed.ts';
+import { describeModel } from '../src/models/families.ts';
+import { initializeParameters } from '../src/models/initialize.ts';
+import { Random } from '../src/random.ts';
+
+const [width = 1024, layers = 8, vocabulary = 8192] = process.argv.slice(2, 5).map(Number);
+const contexts = (process.argv[5] ?? '64,1024,8192').split(',').map(Number);
+const rounds = 24;
+
+const model = describeModel({
+  model_type: 'llama',
+  vocab_size: vocabulary,
+  hidden_size: width,
+  intermediate_size: 2 * width,
+  num_hidden_layers: layers,
+  num_attention_heads: width / 64,
+  num_key_value_heads: width / 64,
+  max_position_embeddings: 65536,
+  linnet: { version: 1, mixers: Array.from({ length: layers }, () => mixerPreset('augmented')) },
+});
+await using engine = await DecodingEngine.create(model, initializeParameters(model, new Random(1)));
+
+/** Time in the engine's compiled step graph, in milliseconds. The folds of closed groups count as ours. */
+let inRuntime = 0;
+const { program } = engine;
+const run = program.run.bind(program);
+program.run = async (feeds, fetch) => {
+  const started = performance.now();
+  try {
+    return await run(feeds, fetch);
+  } finally {
+    inRuntime += performance.now() - started;
+  }
+};
+
+for (const context of contexts) {
+  const random = new Random(context);
+  const state = engine.newState();
+  fillState(state, context - 1, random);
+  const text = Array.from({ length: context }, () => random.integer(vocabulary));
+  const read = await engine.advance(state, text[context - 1]);
+  const drafter = new ReferenceDrafter(text, vocabulary); // all guesses are random: acceptance is at its shortest
+  const decoder = new SpeculativeDecoder({ engine, state, sampler: new Sampler(), ...read }, drafter);
+  text.push(decoder.start(text));
+  const samples: { total: number; outside: number }[] = [];
+  for (let round = 0; round < rounds; round++) {
+    inRuntime = 0;
+    const started = performance.now();
+    const request = await decoder.plan(text, { count: 100, ends: new Set() });
+    const [output] = await engine.step([request]);
+    text.push(...(await decoder.conclude(text, output)));
+    const total = performance.now() - started;
+    if (round >= 4) samples.push({ total, outside: total - inRuntime });
+  }
+  const middle = (of: (sample: (typeof samples)[number]) => number): number =>
+    samples.map(of).sort((a, b) => a - b)[samples.length >> 1];
+  const share = middle(({ total, outside }) => outside / total);
+  console.log(
+    `context ${context}: round ${middle(({ total }) => total).toFixed(1)} ms, outside the runtime ` +
+      `${middle(({ outside }) => outside).toFixed(2)} ms, ${(100 * share).toFixed(1)}%`,
+  );
+}
