@@ -33,6 +33,8 @@ export { chain, TokenTree, treeFromPaths } from './attention/tree.ts';
 // Models and their files.
 export type { CausalModel, ModelSizes } from './models/model.ts';
 export { describeModel, supportedFamilies } from './models/families.ts';
+export { gpt2Shape, gpt2ShapeNames } from './models/gpt2/shapes.ts';
+export { classLogits, lastTokenRows, scoreParameters } from './models/classification.ts';
 export { initializeParameters } from './models/initialize.ts';
 export { linearize } from './models/linearize.ts';
 export { parallelLogits } from './models/parallel-graph.ts';
