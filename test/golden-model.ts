@@ -10,11 +10,11 @@ import { compile } from '../src/runtime/compile.ts';
 import { nextTokenLoss } from '../src/training/objective.ts';
 import { type GoldenTensor, readGolden } from './golden.ts';
 
-/** The weights of a case under the names that a model has for them. */
-export function goldenWeights(name: string, model: CausalModel): Map<string, Tensor> {
+/** The weights of a case under the names that a model has for them; see `CausalModel.parameterName`. */
+export function goldenWeights(name: string, parameterName: CausalModel['parameterName']): Map<string, Tensor> {
   return new Map(
     [...readGolden(name, 'weights.safetensors')].flatMap(([stored, { shape, data }]) => {
-      const parameter = model.parameterName(stored);
+      const parameter = parameterName(stored);
       return parameter === undefined ? [] : [[parameter, float32(shape, data)] as const];
     }),
   );

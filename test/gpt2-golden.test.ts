@@ -26,7 +26,7 @@ const looseConfig = z.record(z.string(), z.unknown());
 describe('hf_gpt2', () => {
   const io = readGolden('hf_gpt2');
   const model = describeModel(goldenConfig('hf_gpt2', looseConfig));
-  const weights = goldenWeights('hf_gpt2', model);
+  const weights = goldenWeights('hf_gpt2', model.parameterName);
 
   it('has the reference hidden states, logits, loss and gradients', async () => {
     const results = await runGolden(model, weights, goldenTensor(io, 'input_ids'));
@@ -110,7 +110,7 @@ describe('hf_gpt2_seqcls', () => {
     });
 
     const results = await runGraph(graph, {
-      ...Object.fromEntries(goldenWeights('hf_gpt2_seqcls', model)),
+      ...Object.fromEntries(goldenWeights('hf_gpt2_seqcls', model.parameterName)),
       tokens: int32([B, n], Int32Array.from(ids.data)),
       labels: int32([B], Int32Array.from(goldenTensor(io, 'labels').data)),
       last: lastTokenRows(goldenTensor(io, 'attention_mask').data, B, n),
@@ -127,7 +127,7 @@ describe('hf_gpt2_seqcls', () => {
 describe('lin_gpt2_aug', () => {
   const io = readGolden('lin_gpt2_aug');
   const model = linearized();
-  const weights = goldenWeights('lin_gpt2_aug', model);
+  const weights = goldenWeights('lin_gpt2_aug', model.parameterName);
 
   it('has the reference hidden states, logits, loss and gradients', async () => {
     const results = await runGolden(model, weights, goldenTensor(io, 'input_ids'));

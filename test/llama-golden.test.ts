@@ -25,7 +25,7 @@ function model(name: string): CausalModel {
 }
 
 const run = (name: string, ids: GoldenTensor): Promise<Record<string, Float64Array>> =>
-  runGolden(model(name), goldenWeights(name, model(name)), ids);
+  runGolden(model(name), goldenWeights(name, model(name).parameterName), ids);
 
 const softmaxCases = ['hf_llama_mha_tied', 'hf_llama_mha_untied', 'hf_llama_gqa_tied', 'hf_llama_gqa_untied'];
 

@@ -3,8 +3,9 @@
  * graph, written once: the trunk and the head. Training, perplexity and decoding differ only in where parameters come
  * from (`ParameterSource`) and in how a layer mixes positions (`MixLayer`).
  */
-import type { ProjectedPositions } from '../attention/parallel.ts';
+
 import type { MixerConfig } from '../attention/mixer.ts';
+import type { ProjectedPositions } from '../attention/parallel.ts';
 import type { Value } from '../graph/graph.ts';
 import type { ParameterShapes, ParameterSource } from '../nn/parameters.ts';
 import type { PositionEncoding, PositionValues } from '../nn/positions.ts';
@@ -55,5 +56,5 @@ export interface CausalModel {
    * The name in `parameters` of a tensor that checkpoints store as `stored`; undefined for tensors that follow from the
    * configuration (masks, frequency tables, the copy of a tied head). Unknown names are given back as they are.
    */
-  parameterName(stored: string): string | undefined;
+  readonly parameterName: (stored: string) => string | undefined;
 }
