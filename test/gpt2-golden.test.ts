@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { parseMixer } from '../src/attention/mixer.ts';
 import { loadModel } from '../src/checkpoint/load-model.ts';
+import { saveCheckpoint } from '../src/checkpoint/save-checkpoint.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { generateToEnd } from '../src/decoding/generate.ts';
 import { gradients } from '../src/graph/gradients.ts';
@@ -76,6 +77,25 @@ describe('hf_gpt2', () => {
       await cp(join(golden('hf_gpt2'), 'weights.safetensors'), join(folder, 'model.safetensors'));
       const { parameters } = await loadModel(folder);
       for (const [name, { data }] of weights) expect(parameters.get(name)?.data, name).toEqual(data);
+      const config = goldenConfig('hf_gpt2', looseConfig);
+      // As the first published checkpoints are: without the prefix, with the masks, and here with a copy of the head.
+      const bare = [...weights].map(([name, { shape, data }]) => ({
+        name: name.replace(/^transformer\./, ''),
+        shape,
+        data: Float32Array.from(data, Number),
+      }));
+      const mask = { shape: [1, 1, 2, 2], data: Float32Array.of(1, 0, 1, 1) };
+      const head = { ...bare[bare.findIndex(({ name }) => name === 'wte.weight')], name: 'lm_head.weight' };
+      const published = [...bare, { ...mask, name: 'h.0.attn.bias' }, { ...mask, name: 'h.1.attn.masked_bias' }, head];
+      const first = join(folder, 'published');
+      await saveCheckpoint(first, { config, tensors: published });
+      const loaded = await loadModel(first);
+      expect(loaded.parameters.size).toBe(weights.size);
+      for (const [name, { data }] of weights) expect(loaded.parameters.get(name)?.data, name).toEqual(data);
+      const twice = join(folder, 'twice');
+      await saveCheckpoint(twice, { config, tensors: [...bare, { ...bare[0], name: `transformer.${bare[0].name}` }] });
+      await expect(loadModel(twice)).rejects.toThrow(/which are the same parameter; keep one/);
+
       await writeFile(join(folder, 'config.json'), '{"model_type":"gpt2","rotary_dim":8}');
       await expect(loadModel(folder)).rejects.toThrow(/unknown: "rotary_dim"; fields that are used: .*n_embd/);
     } finally {

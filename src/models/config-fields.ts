@@ -35,7 +35,14 @@ const bookkeeping = [
   ...['typical_p', 'repetition_penalty', 'length_penalty', 'no_repeat_ngram_size', 'encoder_no_repeat_ngram_size'],
   ...['bad_words_ids', 'num_return_sequences', 'output_scores', 'return_dict_in_generate', 'forced_bos_token_id'],
   ...['forced_eos_token_id', 'remove_invalid_values', 'exponential_decay_length_penalty', 'suppress_tokens'],
-  ...['begin_suppress_tokens', 'cross_attention_hidden_size', 'tie_encoder_decoder'],
+  ...[
+    'begin_suppress_tokens',
+    'cross_attention_hidden_size',
+    'tie_encoder_decoder',
+    '_num_labels',
+    'xla_device',
+    'transformers.js_config',
+  ],
 ];
 
 /**
