@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { goldenConfig, goldenNumbers, readGolden, relativeToPeak } from '../../test/golden.ts';
 import { Random } from '../random.ts';
-import type { MaskBlock } from './masks.ts';
+import type { MaskBlock, TreeRule } from './masks.ts';
 import { emptySlot, fillMasks, horizonOf, makeMaskBuffers } from './masks.ts';
 import type { LinearMixer, MixerConfig } from './mixer.ts';
 import { mixerPreset, parseMixer } from './mixer.ts';
@@ -52,12 +52,12 @@ function ringSize(config: MixerConfig, at: StepCase): number {
  * The step form in float64: rows of the ring and the tree weighted by the masks, plus q̂·S. Only rows that the ring
  * still holds can be read. Returns [H,T,d].
  */
-function stepByMasks(config: MixerConfig, at: StepCase): Float64Array {
+function stepByMasks(config: MixerConfig, at: StepCase, rule?: TreeRule): Float64Array {
   const { heads, keyValueHeads, headDim: d, tree, committed } = at;
   const linear = linearOf(config);
   const slots = slotsAfter(committed, ringSize(config, at));
   const buffers = makeMaskBuffers(1, tree.size, slots.length);
-  fillMasks(buffers, 0, { slotPositions: slots, tree, committed }, horizonOf(config));
+  fillMasks(buffers, 0, { slotPositions: slots, tree, committed, rule }, horizonOf(config));
   const foldedEnd = linear === null ? 0 : Math.floor(committed / linear.group) * linear.group;
   const out = new Float64Array(heads * tree.size * d);
   for (let head = 0; head < heads; head++) {
@@ -143,40 +143,68 @@ const treeCase = z.object({
   variants: z.array(z.object({ prefix_length: z.int(), conv: z.int(), key: z.string() })),
 });
 
+/** A variant of a golden tree, as `stepByMasks` takes it. */
+function goldenStep(name: string, prefixLength: number, conv: number): { mixer: MixerConfig; at: StepCase } {
+  const { group_size, q_heads, kv_heads, head_dim } = goldenConfig(name, treeCase);
+  const io = readGolden(name);
+  const rows = (part: string): Rows => ({
+    prefix: goldenNumbers(io, `prefix.${part}`),
+    tree: goldenNumbers(io, `tree.${part}`),
+  });
+  return {
+    mixer: mixerPreset('augmented', { group: group_size, kernel: conv }),
+    at: {
+      heads: q_heads,
+      keyValueHeads: kv_heads,
+      headDim: head_dim,
+      prefixRows: 40,
+      committed: prefixLength,
+      tree: new TokenTree(goldenNumbers(io, 'parents')),
+      q: rows('q'),
+      k: rows('k'),
+      v: rows('v'),
+      alpha: goldenNumbers(io, 'alpha')[0],
+      taps: goldenNumbers(io, `conv${conv}`),
+    },
+  };
+}
+
+const goldenTrees = [
+  'tree_single',
+  'tree_chain5',
+  'tree_chain20',
+  'tree_medusa63',
+  'tree_binary4',
+  'tree_random8',
+  'tree_random20',
+  'tree_random32deep',
+];
+
 describe('the golden trees, by masks', () => {
-  it.each([
-    'tree_single',
-    'tree_chain5',
-    'tree_chain20',
-    'tree_medusa63',
-    'tree_binary4',
-    'tree_random8',
-    'tree_random20',
-    'tree_random32deep',
-  ])('%s', (name) => {
-    const { group_size, q_heads, kv_heads, head_dim, variants } = goldenConfig(name, treeCase);
+  it.each(goldenTrees)('%s', (name) => {
+    const { variants } = goldenConfig(name, treeCase);
     const io = readGolden(name);
-    const rows = (part: string): Rows => ({
-      prefix: goldenNumbers(io, `prefix.${part}`),
-      tree: goldenNumbers(io, `tree.${part}`),
-    });
     expect(variants.length).toBeGreaterThan(10);
     for (const { prefix_length, conv, key } of variants) {
-      const out = stepByMasks(mixerPreset('augmented', { group: group_size, kernel: conv }), {
-        heads: q_heads,
-        keyValueHeads: kv_heads,
-        headDim: head_dim,
-        prefixRows: 40,
-        committed: prefix_length,
-        tree: new TokenTree(goldenNumbers(io, 'parents')),
-        q: rows('q'),
-        k: rows('k'),
-        v: rows('v'),
-        alpha: goldenNumbers(io, 'alpha')[0],
-        taps: goldenNumbers(io, `conv${conv}`),
-      });
-      expect(relativeToPeak(out, goldenNumbers(io, key)), key).toBeLessThan(1e-10);
+      const { mixer, at } = goldenStep(name, prefix_length, conv);
+      expect(relativeToPeak(stepByMasks(mixer, at), goldenNumbers(io, key)), key).toBeLessThan(1e-10);
     }
+  });
+
+  it("by the paper's rule they give what its reference code gives, wrong beyond a boundary", () => {
+    let differing = 0;
+    for (const name of goldenTrees) {
+      const io = readGolden(name);
+      for (const { prefix_length, conv, key } of goldenConfig(name, treeCase).variants) {
+        const original = io.get(key.replace('.out', '.original_code_out'));
+        if (original === undefined) continue;
+        const { mixer, at } = goldenStep(name, prefix_length, conv);
+        const out = stepByMasks(mixer, at, { global: 'paper', convolution: 'unfolded' });
+        expect(relativeToPeak(out, original.data), key).toBeLessThan(1e-6); // stored as float32
+        if (relativeToPeak(out, goldenNumbers(io, key)) > 1e-3) differing++;
+      }
+    }
+    expect(differing).toBeGreaterThanOrEqual(4);
   });
 });
 
@@ -286,6 +314,28 @@ describe('fillMasks', () => {
     expect(row(buffers.tree.same, 9, 9)).toEqual([1, 0, 0, 1, 1, 0, 0, 0, 1]);
     expect(row(buffers.ring.same, 12 + 8, 4)).toEqual([0, 0, 0, 0]);
     expect(row(buffers.tree.lags, 9 + 6, 3)).toEqual([2, 2, 2]);
+  });
+
+  it('gives the lags of other rules: K = 5 with two siblings and a grandchild after position 2', () => {
+    const lags = (convolution: TreeRule['convolution']): number[][] => {
+      const buffers = makeMaskBuffers(1, 5, 4);
+      const tree = new TokenTree([-1, 0, 0, 1]);
+      const rule: TreeRule = { global: 'exact', convolution };
+      fillMasks(buffers, 0, { slotPositions: slotsAfter(3, 4), tree, committed: 3, rule }, { group: 8, reach: 2 });
+      return [row(buffers.ring.lags, 12, 4), row(buffers.tree.lags, 15, 5)]; // of the grandchild
+    };
+    expect(lags('unfolded')).toEqual([
+      [3, 3, 3, 3],
+      [2, 1, 3, 0, 3],
+    ]);
+    expect(lags('unmasked')).toEqual([
+      [3, 3, 3, 3],
+      [2, 1, 1, 0, 3],
+    ]);
+    expect(lags('flattened')).toEqual([
+      [3, 3, 3, 3],
+      [3, 2, 1, 0, 3],
+    ]);
   });
 
   it('takes slots at positions that are not committed as empty', () => {

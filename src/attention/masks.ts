@@ -36,6 +36,23 @@ export function horizonOf(config: MixerConfig): Horizon {
   return { group: config.group, reach: config.convolution === null ? -1 : convolutionReach(config.convolution.kernel) };
 }
 
+/** How the nodes of a tree see: exactly, or by one of the rules that other code has, to measure what exactness is worth. */
+export interface TreeRule {
+  /**
+   * `exact`: what the formula says. `paper`: as the paper's reference code, where a node beyond a group boundary does
+   * not see the group that has just closed, neither its committed rows nor its nodes.
+   */
+  readonly global: 'exact' | 'paper';
+  /**
+   * `unfolded`: each node meets its ancestors by their lags (paper, figure 8). `unmasked`: the same lags, but nodes on
+   * other branches count too. `flattened`: a standard causal convolution over the nodes in their order.
+   */
+  readonly convolution: 'unfolded' | 'unmasked' | 'flattened';
+}
+
+/** The rule under which trees give what sequential decoding gives. */
+export const exactRule: TreeRule = { global: 'exact', convolution: 'unfolded' };
+
 /** Masks over one block of rows, for B sequences of T nodes. */
 export interface MaskBlock {
   /** Rows per sequence: C for the ring, T for the tree. */
@@ -75,6 +92,8 @@ export interface SequenceStep {
   readonly tree: TokenTree;
   /** L: committed positions, those before the tree. */
   readonly committed: number;
+  /** Default: exact. */
+  readonly rule?: TreeRule;
 }
 
 /**
@@ -89,6 +108,7 @@ export interface SequenceStep {
 export function fillMasks(buffers: MaskBuffers, sequence: number, step: SequenceStep, horizon: Horizon): void {
   const { batch, nodes, ring, tree: treeBlock } = buffers;
   const { slotPositions, tree, committed } = step;
+  const view = { horizon, rule: step.rule ?? exactRule };
   if (!Number.isInteger(sequence) || sequence < 0 || sequence >= batch) {
     throw new LinnetError('SHAPE', `there is no sequence ${sequence} in masks for ${batch}`);
   }
@@ -102,8 +122,8 @@ export function fillMasks(buffers: MaskBuffers, sequence: number, step: Sequence
   for (let node = 0; node < nodes; node++) {
     const row = sequence * nodes + node;
     if (node < tree.size) {
-      fillRingRow(ring, row, slotPositions, committed, tree.depths[node], horizon);
-      fillTreeRow(treeBlock, row, tree, committed, node, horizon);
+      fillRingRow(ring, row, slotPositions, committed, { node, depth: tree.depths[node] }, view);
+      fillTreeRow(treeBlock, row, tree, committed, node, view);
     } else {
       clearRow(ring, row, horizon);
       clearRow(treeBlock, row, horizon);
@@ -124,24 +144,32 @@ function clearRow(block: MaskBlock, row: number, horizon: Horizon): void {
   block.lags.fill(horizon.reach + 1, start, start + block.rows);
 }
 
+/** How far and by which rule the rows of a step see. */
+interface View {
+  readonly horizon: Horizon;
+  readonly rule: TreeRule;
+}
+
 function fillRingRow(
   block: MaskBlock,
   row: number,
   slotPositions: Int32Array,
   committed: number,
-  depth: number,
-  { group, reach }: Horizon,
+  { node, depth }: { readonly node: number; readonly depth: number },
+  { horizon: { group, reach }, rule }: View,
 ): void {
   const position = committed + depth;
+  const convolved = rule.convolution === 'flattened' ? committed + node : position;
   const ownStart = groupStart(position, group);
-  const folded = groupStart(committed, group);
+  // Earlier groups before this position are in S; the paper's rule sees no others.
+  const folded = rule.global === 'paper' ? ownStart : groupStart(committed, group);
   const start = row * block.rows;
   for (let slot = 0; slot < slotPositions.length; slot++) {
     const at = slotPositions[slot];
     const held = at >= 0 && at < committed;
     block.same[start + slot] = held && at >= ownStart ? 1 : 0;
     block.earlier[start + slot] = held && at < ownStart && at >= folded ? 1 : 0;
-    block.lags[start + slot] = held && position - at <= reach ? position - at : reach + 1;
+    block.lags[start + slot] = held && convolved - at <= reach ? convolved - at : reach + 1;
   }
 }
 
@@ -151,18 +179,27 @@ function fillTreeRow(
   tree: TokenTree,
   committed: number,
   node: number,
-  { group, reach }: Horizon,
+  { horizon: { group, reach }, rule }: View,
 ): void {
   const depth = tree.depths[node];
   // In depths, as the rows of the tree are given: L + depth ≥ start of the group.
   const ownStart = groupStart(committed + depth, group) - committed;
+  const lagTo = treeLags[rule.convolution];
   const start = row * block.rows;
   for (let column = 0; column < block.rows; column++) {
     const seen = tree.isAncestorOrSelf(node, column);
-    const lag = seen ? depth - tree.depths[column] : 0;
     const inGroup = seen && tree.depths[column] >= ownStart;
+    const lag = lagTo(tree, node, column);
     block.same[start + column] = inGroup ? 1 : 0;
-    block.earlier[start + column] = seen && !inGroup ? 1 : 0;
-    block.lags[start + column] = seen && lag <= reach ? lag : reach + 1;
+    block.earlier[start + column] = seen && !inGroup && rule.global === 'exact' ? 1 : 0;
+    block.lags[start + column] = lag >= 0 && lag <= reach ? lag : reach + 1;
   }
 }
+
+/** Lag from a node to a column of the tree by each rule; negative where the convolution does not look. */
+const treeLags: Readonly<Record<TreeRule['convolution'], (tree: TokenTree, node: number, column: number) => number>> = {
+  unfolded: (tree, node, column) =>
+    tree.isAncestorOrSelf(node, column) ? tree.depths[node] - tree.depths[column] : -1,
+  unmasked: (tree, node, column) => (column < tree.size ? tree.depths[node] - tree.depths[column] : -1),
+  flattened: (_, node, column) => node - column,
+};

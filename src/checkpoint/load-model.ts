@@ -63,7 +63,7 @@ function storedNames(checkpoint: Checkpoint, model: CausalModel): Map<string, { 
 export async function saveModel(
   dir: string,
   { model, parameters }: Pick<LoadedModel, 'model' | 'parameters'>,
-  options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace'>,
+  options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'>,
 ): Promise<void> {
   const tensors = [...model.parameters.keys()].flatMap((name) => {
     const tensor = parameters.get(name);

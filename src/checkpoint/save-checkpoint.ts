@@ -35,6 +35,8 @@ export interface SaveOptions {
   readonly shardBytes?: number;
   /** Replace an existing folder; see `writeFolderAtomic`. Default false. */
   readonly replace?: boolean;
+  /** Writes more into the folder, which holds the whole model by then but has not appeared yet. */
+  readonly complete?: (folder: string) => Promise<void>;
 }
 
 /**
@@ -43,13 +45,14 @@ export interface SaveOptions {
  *   that cannot be written, or whatever a tensor's source throws; nothing is left behind then
  */
 export async function saveCheckpoint(dir: string, options: SaveOptions): Promise<void> {
-  const { config, tensors, tokenizerFiles, dtype = 'F32', shardBytes = 5e9, replace = false } = options;
+  const { config, tensors, tokenizerFiles, dtype = 'F32', shardBytes = 5e9, replace = false, complete } = options;
   if (!(shardBytes > 0)) throw new LinnetError('INPUT', `shardBytes must be positive, got ${shardBytes}`);
   const shards = await planShards(tensors, dtype, shardBytes, dir);
   const build = async (folder: string): Promise<void> => {
     await writeJson(resolve(folder, CONFIG_FILE), { ...config, ...dtypeFields(config, torchDTypes[dtype]) });
     await writeWeights(folder, shards);
     await writeCompanions(folder, tokenizerFiles);
+    await complete?.(folder);
   };
   await writeFolderAtomic(dir, build, { replace });
 }

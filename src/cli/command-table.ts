@@ -12,6 +12,7 @@ export interface CommandEntry {
 /** What groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
   eval: 'measure how well a model predicts',
+  medusa: 'draft heads for speculative decoding',
   bench: 'measure speed on this machine',
   tokenizer: 'make tokenizers',
 };
@@ -54,9 +55,24 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/finetune.ts')).finetune,
   },
   {
+    words: ['medusa', 'train'],
+    summary: 'train draft heads for a model',
+    load: async () => (await import('./commands/medusa-train.ts')).medusaTrain,
+  },
+  {
+    words: ['medusa', 'tree'],
+    summary: 'find the candidate tree that suits heads, text and machine',
+    load: async () => (await import('./commands/medusa-tree.ts')).medusaTree,
+  },
+  {
     words: ['eval', 'perplexity'],
     summary: 'perplexity of a model on a text',
     load: async () => (await import('./commands/eval-perplexity.ts')).evalPerplexity,
+  },
+  {
+    words: ['eval', 'speculation'],
+    summary: 'token trees against sequential decoding, by exact and inexact rules',
+    load: async () => (await import('./commands/eval-speculation.ts')).evalSpeculation,
   },
   {
     words: ['bench', 'gemm'],
@@ -72,6 +88,11 @@ export const commandTable: readonly CommandEntry[] = [
     words: ['bench', 'decode'],
     summary: 'time per token and memory against the context',
     load: async () => (await import('./commands/bench-decode.ts')).benchDecode,
+  },
+  {
+    words: ['bench', 'speculate'],
+    summary: 'speculative decoding against sequential decoding',
+    load: async () => (await import('./commands/bench-speculate.ts')).benchSpeculate,
   },
   {
     words: ['tokenizer', 'train'],

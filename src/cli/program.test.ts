@@ -218,7 +218,7 @@ describe('the table', () => {
       const { examples } = await entry.load();
       for (const example of examples) {
         expect(stdout).toContain(example);
-        expect(example.startsWith(`linnet ${words} `)).toBe(true);
+        expect(`${example} `.startsWith(`linnet ${words} `), example).toBe(true);
         for (const [option] of example.matchAll(/--[a-z-]+/g))
           expect(stdout.slice(0, stdout.indexOf('Examples:'))).toContain(`${option} `);
       }

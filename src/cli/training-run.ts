@@ -4,8 +4,8 @@ import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { type LoadedModel, saveModel } from '../checkpoint/load-model.ts';
 import type { SaveOptions } from '../checkpoint/save-checkpoint.ts';
-import { loadDocuments } from '../data/documents.ts';
-import { packDocuments } from '../data/packing.ts';
+import { type Document, loadDocuments } from '../data/documents.ts';
+import { packDocuments, type PackedDataset } from '../data/packing.ts';
 import { LinnetError } from '../errors.ts';
 import { formatCount, formatFixed, formatShortCount } from '../report/quantities.ts';
 import { openRun, type Run } from '../report/record.ts';
@@ -17,7 +17,7 @@ import {
   type TrainingInput,
   type TrainingSettings,
 } from '../training/settings.ts';
-import { train, type TrainingJob, totalUpdates, type UpdateEvent } from '../training/trainer.ts';
+import { train, type TrainingJob, type TrainingOutcome, totalUpdates, type UpdateEvent } from '../training/trainer.ts';
 import { type CommandResult, engineOptions, flag, optional, required, requiredList, withDefault } from './command.ts';
 import type { CommandContext } from './context.ts';
 import { UsageError } from './exit-codes.ts';
@@ -124,10 +124,36 @@ export interface TrainingValues {
   readonly threads?: number;
 }
 
+type ParameterMap = LoadedModel['parameters'];
+type Json = Record<string, z.core.util.JSONType>;
+
+/** Training of something else than the whole model. */
+export interface TrainingMethod {
+  /** What the record of the run says of it. */
+  readonly configuration: Json;
+  /**
+   * Sets rows aside.
+   * @param heldOut documents that --held-out leaves out
+   */
+  readonly select: (dataset: PackedDataset, heldOut: readonly Document[]) => PackedDataset;
+  /** Trains as `train` does; `folder` is that of the run. */
+  readonly train: (job: TrainingJob, folder: string) => Promise<TrainingOutcome>;
+  /** Saves what was trained, and returns what machines are told about it. */
+  readonly save: (
+    out: string,
+    trained: ParameterMap,
+    options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace'>,
+  ) => Promise<Json>;
+}
+
 /** What is trained. */
 export interface TrainingSubject extends Pick<LoadedModel, 'model' | 'parameters'> {
+  /** Of the weights that training starts from; undefined where they follow from the seed. */
+  readonly fingerprint?: string;
   readonly tokenizer: Tokenizer;
   readonly tokenizerFiles: SaveOptions['tokenizerFiles'];
+  /** Default: all parameters learn the next token. */
+  readonly method?: TrainingMethod;
 }
 
 function settingsOf(values: TrainingValues): TrainingSettings {
@@ -167,12 +193,13 @@ export async function runTraining(
   if (existsSync(values.out) && !values.replace) {
     throw new LinnetError('PATH', `${values.out} exists; name another --out, or give --replace`);
   }
-  const { model, parameters, tokenizer, tokenizerFiles } = await prepare(settings);
+  const { model, parameters, fingerprint, tokenizer, tokenizerFiles, method } = await prepare(settings);
   const all = await loadDocuments(values.data, { field: values.field });
   const documents = all.slice(0, Math.max(0, all.length - values.heldOut));
   if (documents.length === 0)
     throw new LinnetError('INPUT', `there are ${all.length} documents, and --held-out leaves none to train on`);
-  const dataset = await packDocuments(documents, tokenizer, { length: settings.length, mode: values.packing });
+  const packed = await packDocuments(documents, tokenizer, { length: settings.length, mode: values.packing });
+  const dataset = method === undefined ? packed : method.select(packed, all.slice(documents.length));
   const total = totalUpdates(dataset, settings);
   context.note(
     `${formatCount(documents.length)} documents, ${formatCount(dataset.predictedTokens)} tokens in ${formatCount(dataset.rows)} rows; ` +
@@ -189,7 +216,7 @@ export async function runTraining(
     );
   }
   const configuration: unknown = JSON.parse(
-    JSON.stringify({ model: model.toJson(), settings, data, field, heldOut, packing }),
+    JSON.stringify({ model: model.toJson(), settings, data, field, heldOut, packing, ...method?.configuration }),
   );
   const description = {
     command: ['linnet', ...process.argv.slice(2)],
@@ -202,19 +229,19 @@ export async function runTraining(
   const job = {
     model,
     parameters,
+    origin: fingerprint,
     dataset,
     settings,
     snapshots,
     compile: { device: values.device, threads: values.threads },
   };
-  return recordedTraining(context, { label: basename(folder), folder, open }, job, async (outcome) => {
-    await saveModel(
-      values.out,
-      { model, parameters: outcome },
-      { tokenizerFiles, dtype: values.dtype, replace: values.replace },
-    );
+  const run = (started: TrainingJob): Promise<TrainingOutcome> => method?.train(started, folder) ?? train(started);
+  return recordedTraining(context, { label: basename(folder), folder, open, run }, job, async (trained) => {
+    const options = { tokenizerFiles, dtype: values.dtype, replace: values.replace };
+    const told = (await method?.save(values.out, trained, options)) ?? {};
+    if (method === undefined) await saveModel(values.out, { model, parameters: trained }, options);
     context.print(`saved ${values.out}`);
-    return { out: values.out, run: folder };
+    return { out: values.out, run: folder, ...told };
   });
 }
 
@@ -223,13 +250,14 @@ interface Recording {
   readonly folder: string;
   /** Opens the record, keeping the metrics of updates that are done. */
   readonly open: (done: number) => Promise<Run>;
+  readonly run: (job: TrainingJob) => Promise<TrainingOutcome>;
 }
 
 async function recordedTraining(
   context: CommandContext,
-  { label, folder, open }: Recording,
+  { label, folder, open, run: runJob }: Recording,
   job: TrainingJob,
-  save: (parameters: LoadedModel['parameters']) => Promise<Record<string, string>>,
+  save: (trained: ParameterMap) => Promise<Json>,
 ): Promise<CommandResult> {
   const progress = context.progress(label, 'tokens');
   const started = performance.now();
@@ -246,7 +274,7 @@ async function recordedTraining(
     progress.update(update * tokensPerUpdate, total * tokensPerUpdate, info);
   };
   try {
-    const outcome = await train({ ...job, signal: context.signal, onStart, onUpdate });
+    const outcome = await runJob({ ...job, signal: context.signal, onStart, onUpdate });
     progress.finish();
     if (!outcome.finished) {
       const state =

@@ -12,6 +12,8 @@ export interface Batch {
   readonly labels: Tensor<'int32'>;
   /** [B,T], 1 where the label counts, else 0. */
   readonly weights: Tensor<'float32'>;
+  /** Which rows of the data set these are. */
+  readonly rows: readonly number[];
 }
 
 /** Options of `BatchStream`. */
@@ -162,6 +164,7 @@ export class BatchStream implements IterableIterator<Batch, undefined> {
       inputs: tensor('int32', shape, inputs),
       labels: tensor('int32', shape, labels),
       weights: tensor('float32', shape, weights),
+      rows,
     };
   }
 }

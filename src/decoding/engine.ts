@@ -2,7 +2,7 @@
  * Runs the step graph for one or many sessions: decode steps, prompt chunks and tree verification are all `step`
  * followed by `commit`. Every sequence of a batch has its own tree, length and masks.
  */
-import { fillMasks, horizonOf, makeMaskBuffers, type MaskBuffers } from '../attention/masks.ts';
+import { fillMasks, horizonOf, makeMaskBuffers, type MaskBuffers, type TreeRule } from '../attention/masks.ts';
 import { chain, maxTreeNodes, type TokenTree } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
@@ -23,6 +23,8 @@ export interface StepRequest {
   readonly tokens: ArrayLike<number>;
   /** Nodes whose logits are wanted. */
   readonly wanted: readonly number[];
+  /** By which rule the nodes see the text and each other. Default: exactly; others are for ablations. */
+  readonly rule?: TreeRule;
 }
 
 /** What a step says about one sequence. */
@@ -252,9 +254,9 @@ export class DecodingEngine implements AsyncDisposable {
       if (mixer === undefined) throw new LinnetError('INTERNAL', `internal: no layer has layout ${name}`);
       const C = Math.max(...requests.map(({ state }) => slotCount(state, name)));
       const buffers = this.#masks(name, B, T, C);
-      requests.forEach(({ state, tree }, b) => {
+      requests.forEach(({ state, tree, rule }, b) => {
         const slotPositions = padded(state.slots.get(name)?.positions ?? new Int32Array(0), C);
-        fillMasks(buffers, b, { slotPositions, tree, committed: state.length }, horizonOf(mixer));
+        fillMasks(buffers, b, { slotPositions, tree, committed: state.length, rule }, horizonOf(mixer));
       });
       for (const [block, masks] of [
         ['ring', buffers.ring],

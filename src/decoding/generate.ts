@@ -88,6 +88,7 @@ export async function* generate(
   const run = new GenerationRun(engine, options);
   yield* run.readPrompt();
   while (run.finish === undefined) yield await run.step();
+  await run.settle();
   yield { type: 'end', generation: run.result(run.finish) };
 }
 
@@ -116,6 +117,8 @@ class GenerationRun {
   readonly #promptLength: number;
   #continuation: Continuation | undefined;
   #text = '';
+  /** Whether a token that is not in the text ended it. */
+  #endedByToken = false;
   #steps = 0;
   /** Tokens that the method gave, an ending one included. */
   #decoded = 0;
@@ -185,6 +188,11 @@ class GenerationRun {
     return { type: 'tokens', tokens: this.#tokens.slice(before), text: this.#write(text) };
   }
 
+  /** Lets the state read what it may: all of a text that ended with a token, else all but the last token. */
+  async settle(): Promise<void> {
+    await this.#continuation?.settle?.(this.#endedByToken ? this.#tokens.length : this.#tokens.length - 1);
+  }
+
   result(finish: FinishReason): Generation {
     return {
       tokens: this.#tokens.slice(this.#promptLength),
@@ -202,7 +210,10 @@ class GenerationRun {
   /** Adds a token and returns the text that has become certain. */
   #take(token: number): string {
     this.finish = this.#ends.get(token);
-    if (this.finish !== undefined) return '';
+    if (this.finish !== undefined) {
+      this.#endedByToken = true;
+      return '';
+    }
     this.#tokens.push(token);
     const text = this.#writer.push(token);
     if (this.#writer.stopped) this.finish = 'stop';

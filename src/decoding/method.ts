@@ -33,6 +33,11 @@ export interface Continuation {
    * @param text prompt and continuation so far
    */
   next(text: readonly number[], bounds: StepBounds): Promise<readonly number[]>;
+  /**
+   * Told once, when the text has ended: the state is to have read the first `length` tokens of the text, or fewer where
+   * they have not been read. For methods whose state lags behind.
+   */
+  settle?(length: number): Promise<void>;
 }
 
 export type DecodingMethod = (prompt: ReadPrompt) => Continuation;

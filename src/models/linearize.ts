@@ -7,12 +7,12 @@ import type { CausalModel } from './model.ts';
 const fills = { zeros: 0, ones: 1 } as const;
 
 /**
- * Replaces the mixers of some or all layers. Everything else is kept; the new mixers' own parameters start at their
- * initial values (α = 0, λ = 1, taps 0), parameters of mixers that are gone are dropped. A layer whose mixer does not
- * change keeps its parameters.
+ * Replaces the mixers of some or all layers. Everything else is kept; parameters of mixers that are gone are dropped,
+ * and those of new mixers start at their initial values (α = 0, λ = 1, taps 0), also where the old mixer had some of
+ * the same name. A layer whose mixer does not change keeps its parameters.
  *
  * @param layers indices of the layers to change; default all
- * @throws LinnetError `CONFIG` for a layer the model does not have
+ * @throws LinnetError `CONFIG` for a layer the model does not have, `TENSOR` for a parameter that is missing
  */
 export function linearize(
   model: CausalModel,
@@ -28,23 +28,30 @@ export function linearize(
       );
     }
   }
-  const mixers = model.mixers.map((old, layer) => (layers.includes(layer) ? mixer : old));
-  const changed = model.withMixers(mixers);
-  const fresh = freshMixerParameters(changed);
+  const changed = model.withMixers(model.mixers.map((old, layer) => (layers.includes(layer) ? mixer : old)));
+  const fresh = freshMixerParameters(changed, (layer) => !isSame(model.mixers[layer], changed.mixers[layer]));
   const kept = new Map<string, Tensor<'float32'>>();
   for (const [name, shape] of changed.parameters) {
-    const old = parameters.get(name);
-    const value = old !== undefined && String(old.shape) === String(shape) ? old : fresh.get(name);
+    const value = fresh.get(name) ?? parameters.get(name);
     if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" [${shape.join(',')}] is missing`);
     kept.set(name, value);
   }
   return { model: changed, parameters: kept };
 }
 
-/** The mixers' own parameters at their initial values, by full name. */
-export function freshMixerParameters(model: CausalModel): Map<string, Tensor<'float32'>> {
+/** Configurations are plain data with their defaults filled in. */
+function isSame(a: MixerConfig, b: MixerConfig): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** The own parameters of the mixers of some layers (default all) at their initial values, by full name. */
+export function freshMixerParameters(
+  model: CausalModel,
+  includes: (layer: number) => boolean = () => true,
+): Map<string, Tensor<'float32'>> {
   const fresh = new Map<string, Tensor<'float32'>>();
   model.mixers.forEach((mixer, layer) => {
+    if (!includes(layer)) return;
     for (const { name, shape, init } of mixerParameters(mixer, model.sizes)) {
       const data = new Float32Array(elementCount(shape)).fill(fills[init]);
       fresh.set(`${model.attentionPrefix(layer)}.${name}`, tensor('float32', shape, data));

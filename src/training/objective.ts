@@ -16,6 +16,8 @@ export interface BatchValues {
   readonly labels: Value;
   /** float32 [B,n]: weight of each prediction, 0 on padding. */
   readonly weights: Value;
+  /** What the objective reads besides, by name: see `RowFeature`. */
+  readonly features?: ReadonlyMap<string, Value>;
 }
 
 /** Σ −log p(label) · weight over a batch, in nats: a scalar. Divide by the sum of weights for the mean. */

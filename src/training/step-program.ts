@@ -7,7 +7,7 @@ import { LinnetError } from '../errors.ts';
 import type { Batch } from '../data/batches.ts';
 import { gradients } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
-import { add, div } from '../graph/ops/elementwise.ts';
+import { add, div, mul } from '../graph/ops/elementwise.ts';
 import { float32, type Tensor, zeros } from '../graph/tensor.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -30,6 +30,12 @@ export interface StepResult {
   readonly gradientNorm: number;
 }
 
+/** A micro-batch as the graph takes it. */
+export interface TrainingBatch extends Pick<Batch, 'inputs' | 'labels' | 'weights'> {
+  /** Values of `TrainingOptions.features`. */
+  readonly features?: Readonly<Record<string, Tensor>>;
+}
+
 /** The objective: a sum over the batch, as a graph. */
 export type Objective = (model: CausalModel, source: ParameterSource, batch: BatchValues) => Value;
 
@@ -50,6 +56,10 @@ export interface TrainingOptions {
   readonly frozen?: ReadonlyMap<string, Tensor>;
   /** Default `nextTokenLoss`. */
   readonly objective?: Objective;
+  /** float32 inputs of the objective beside the tokens: the shape of one row's numbers, by name. */
+  readonly features?: Readonly<Record<string, readonly number[]>>;
+  /** What the learning rate of a parameter is multiplied by; default 1. */
+  readonly rateFactor?: (parameter: string) => number;
   readonly compile?: CompileOptions;
   /** Largest block in bytes; see parameter-blocks.ts. */
   readonly blockBytes?: number;
@@ -121,7 +131,7 @@ export class TrainingProgram {
    */
   async step(
     state: TrainingState,
-    batches: readonly Batch[],
+    batches: readonly TrainingBatch[],
     learningRate: number,
     update: number,
   ): Promise<StepResult> {
@@ -185,11 +195,11 @@ export function initialState(
   return { parameters, first: moments(), second: moments() };
 }
 
-function batchFeeds({ inputs, labels, weights }: Batch): Record<string, Tensor> {
-  return { inputs, labels, weights };
+function batchFeeds({ inputs, labels, weights, features }: TrainingBatch): Record<string, Tensor> {
+  return { inputs, labels, weights, ...features };
 }
 
-function totalWeight(batches: readonly Batch[]): number {
+function totalWeight(batches: readonly TrainingBatch[]): number {
   let total = 0;
   for (const batch of batches) for (const weight of batch.weights.data) total += weight;
   if (total === 0) throw new LinnetError('INPUT', 'a batch has no token to predict: all weights are 0');
@@ -245,6 +255,12 @@ function batchLoss(options: TrainingOptions, graph: Graph, source: ParameterSour
     inputs: graph.input('inputs', 'int32', shape),
     labels: graph.input('labels', 'int32', shape),
     weights: graph.input('weights', 'float32', shape),
+    features: new Map(
+      Object.entries(options.features ?? {}).map(([name, row]) => [
+        name,
+        graph.input(name, 'float32', [options.rows, ...row]),
+      ]),
+    ),
   };
   const objective = options.objective ?? nextTokenLoss;
   return div(objective(options.model, source, batch), graph.input('total_weight', 'float32', []));
@@ -304,9 +320,10 @@ function applyUpdate(
       first: graph.input(inputNames.first(name), 'float32', shape),
       second: graph.input(inputNames.second(name), 'float32', shape),
     };
+    const factor = options.rateFactor?.(parameter) ?? 1;
     const next = adamW(
       options.optimizer,
-      inputs,
+      { ...inputs, learningRate: mul(inputs.learningRate, factor) },
       value,
       clipped[index],
       moments,

@@ -6,14 +6,20 @@ import { type Batch, BatchStream } from '../data/batches.ts';
 import { fingerprint } from '../data/fingerprint.ts';
 import type { PackedDataset } from '../data/packing.ts';
 import { LinnetError } from '../errors.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { blockTensor, joinBlocks } from './parameter-blocks.ts';
 import { learningRate } from './schedule.ts';
 import { microBatchRows, type TrainingSettings } from './settings.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
-import { initialState, type Objective, TrainingProgram, type TrainingState } from './step-program.ts';
+import {
+  initialState,
+  type Objective,
+  type TrainingBatch,
+  TrainingProgram,
+  type TrainingState,
+} from './step-program.ts';
 
 /** What happened in one update. */
 export interface UpdateEvent {
@@ -30,16 +36,32 @@ export interface UpdateEvent {
   readonly seconds: number;
 }
 
+/** Numbers per row of a data set that an objective reads beside the tokens: hidden states computed before, say. */
+export interface RowFeature {
+  /** The name of the graph input, a key of `BatchValues.features`. */
+  readonly name: string;
+  /** Shape of one row's numbers. */
+  readonly shape: readonly number[];
+  /** Copies the numbers of a row into `target`. */
+  copyRow(row: number, target: Float32Array): Promise<void>;
+}
+
 export interface TrainingJob {
   readonly model: CausalModel;
   /** Where training starts. Not written to. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  /** What tells `parameters` from others, such as the fingerprint of their checkpoint; a resumed run must have the same. */
+  readonly origin?: string;
   readonly dataset: PackedDataset;
   readonly settings: TrainingSettings;
   /** Which parameters are trained; default all. */
   readonly trainable?: (name: string) => boolean;
   /** Default: the next token. */
   readonly objective?: Objective;
+  /** What the objective reads beside the tokens. */
+  readonly feature?: RowFeature;
+  /** What the learning rate of a parameter is multiplied by; default 1. */
+  readonly rateFactor?: (parameter: string) => number;
   /** Where snapshots go and how often they are written; without it the run cannot be resumed. */
   readonly snapshots?: { readonly folder: string; readonly every: number };
   readonly compile?: CompileOptions;
@@ -81,8 +103,13 @@ export function totalUpdates(dataset: PackedDataset, settings: TrainingSettings)
 }
 
 /** What a snapshot must agree with. Settings that only say how fast or how often (threads, snapshots) do not count. */
-export function runIdentity({ model, dataset, settings }: Pick<TrainingJob, 'model' | 'dataset' | 'settings'>): string {
-  const described = { model: model.toJson(), data: fingerprint(dataset), settings };
+export function runIdentity({
+  model,
+  origin,
+  dataset,
+  settings,
+}: Pick<TrainingJob, 'model' | 'origin' | 'dataset' | 'settings'>): string {
+  const described = { model: model.toJson(), origin, data: fingerprint(dataset), settings };
   return createHash('sha256').update(JSON.stringify(described)).digest('hex');
 }
 
@@ -107,6 +134,8 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
     trainable: job.trainable,
     frozen: job.trainable === undefined ? undefined : job.parameters,
     objective: job.objective,
+    features: job.feature === undefined ? undefined : { [job.feature.name]: job.feature.shape },
+    rateFactor: job.rateFactor,
     compile: job.compile,
   });
   try {
@@ -129,7 +158,8 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
     while (position.update < total && signal?.aborted !== true) {
       const started = performance.now();
       const rate = learningRate(schedule, position.update);
-      const batches = Array.from({ length: accumulate }, () => nextBatch(stream));
+      const batches: TrainingBatch[] = [];
+      for (let i = 0; i < accumulate; i++) batches.push(await withFeature(nextBatch(stream), job.feature));
       const result = await program.step(state, batches, rate, position.update);
       const elapsed = (performance.now() - started) / 1000;
       seconds += elapsed;
@@ -201,6 +231,17 @@ function allParameters(
     if (value !== undefined) all.set(name, value);
   }
   return all;
+}
+
+/** The batch with the feature's numbers of its rows. */
+async function withFeature(batch: Batch, feature: RowFeature | undefined): Promise<TrainingBatch> {
+  if (feature === undefined) return batch;
+  const size = elementCount(feature.shape);
+  const data = new Float32Array(batch.rows.length * size);
+  for (const [place, row] of batch.rows.entries()) {
+    await feature.copyRow(row, data.subarray(place * size, (place + 1) * size));
+  }
+  return { ...batch, features: { [feature.name]: tensor('float32', [batch.rows.length, ...feature.shape], data) } };
 }
 
 function nextBatch(stream: BatchStream): Batch {

@@ -1,7 +1,9 @@
 /** `linnet demo`: the main job on a small model, from a checkpoint to a report. */
 import { existsSync } from 'node:fs';
-import { basename, resolve } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { writeFileAtomic } from '../../checkpoint/atomic.ts';
 import { loadModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeReport } from '../../report/html.ts';
@@ -9,7 +11,7 @@ import { formatDuration } from '../../report/quantities.ts';
 import { textTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../command.ts';
-import { demoReport, perplexityTable } from '../demo/demo-report.ts';
+import { demoCharts, demoReport, perplexityTable } from '../demo/demo-report.ts';
 import { runDemoStudy } from '../demo/demo-study.ts';
 import { countList, decimal, integer, path, text } from '../option-values.ts';
 
@@ -66,9 +68,10 @@ export const demo = defineCommand({
       description: 'of shuffling and sampling',
     }),
     out: withDefault(path, 'report.html', { placeholder: 'file', description: 'where the report goes' }),
+    figures: optional(path, { placeholder: 'folder', description: 'also write the charts as SVG files' }),
     threads: engineOptions.threads,
   },
-  async run(context, { model: folder = embeddedModel, lr, contexts = defaultContexts, out, ...options }) {
+  async run(context, { model: folder = embeddedModel, lr, contexts = defaultContexts, out, figures, ...options }) {
     if (!existsSync(folder))
       throw new LinnetError('NOT_FOUND', `there is no model in ${folder}; name one with --model`);
     const loaded = await loadModel(folder);
@@ -76,7 +79,13 @@ export const demo = defineCommand({
     const demoOptions = { ...options, learningRate: lr, contexts };
     const results = await runDemoStudy(context, loaded, tokenizer, demoOptions);
     const modelName = basename(resolve(folder));
-    await writeReport(out, await demoReport(modelName, demoOptions, results));
+    const charts = await demoCharts(results);
+    await writeReport(out, demoReport(modelName, demoOptions, results, charts));
+    if (figures !== undefined) {
+      await mkdir(figures, { recursive: true });
+      for (const [name, chart] of Object.entries(charts))
+        await writeFileAtomic(join(figures, `demo-${name}.svg`), chart.svgFile());
+    }
     context.print(textTable(perplexityTable(results)));
     context.print(`\nwrote ${out} in ${formatDuration(results.seconds)}: open it in a browser`);
     return {

@@ -20,7 +20,7 @@ export const finetune = defineCommand({
   options: trainingOptions,
   run: (context, { model: folder, ...values }) =>
     runTraining(context, values, async () => {
-      const { model, parameters, path: from } = await loadModel(folder);
-      return { model, parameters, tokenizer: await loadTokenizer(from), tokenizerFiles: { from } };
+      const { model, parameters, fingerprint, path: from } = await loadModel(folder);
+      return { model, parameters, fingerprint, tokenizer: await loadTokenizer(from), tokenizerFiles: { from } };
     }),
 });

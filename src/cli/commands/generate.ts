@@ -13,17 +13,20 @@ import { defineCommand, engineOptions, flag, optional, repeated, required, withD
 import type { CommandContext } from '../context.ts';
 import { UsageError } from '../exit-codes.ts';
 import { anyText, decimal, integer, path, text, tokenIds } from '../option-values.ts';
+import { describeSpeculation, openSpeculation, speculationJson, speculationOptions } from '../speculation.ts';
 
 export const generateCommand = defineCommand({
   description:
     'Continues a prompt and streams the text. A text prompt gets the BOS token of the model, token ids are taken as ' +
     'they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
-    'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too.',
+    'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
+    'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise.',
   examples: [
     'linnet generate assets/tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',
     'linnet generate runs/augmented --session talk.session --prompt " And then" --json',
     'linnet generate runs/augmented --prompt-tokens 1,403,407 --max-tokens 20 --json',
+    'linnet generate runs/augmented --prompt "Once upon a time" --speculate lookup',
   ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
   options: {
@@ -61,6 +64,7 @@ export const generateCommand = defineCommand({
     stop: repeated(text, { placeholder: 'text', description: 'end before this text; may be repeated' }),
     ignoreEos: flag('do not end at the EOS token of the model'),
     session: optional(path, { placeholder: 'file', description: 'session to continue and to save' }),
+    ...speculationOptions,
     ...engineOptions,
   },
   async run(context, options) {
@@ -68,10 +72,9 @@ export const generateCommand = defineCommand({
     const loaded = await loadModel(options.model);
     const tokenizer = await tokenizerFor(loaded, prompt.kind !== 'tokens' || options.stop.length > 0);
     const promptIds = await readPrompt(prompt, tokenizer);
-    const engine = await DecodingEngine.create(loaded.model, loaded.parameters, {
-      device: options.device,
-      threads: options.threads,
-    });
+    const compile = { device: options.device, threads: options.threads };
+    await using speculation = await openSpeculation(options, loaded, compile);
+    const engine = await DecodingEngine.create(loaded.model, loaded.parameters, compile);
     try {
       const restored = await sessionIfAny(engine, loaded, options.session);
       const tokens = joinPrompt(restored, promptIds, loaded.model.bosId, prompt.kind);
@@ -90,6 +93,7 @@ export const generateCommand = defineCommand({
         promptTokens: tokens,
         maxTokens: options.maxTokens,
         sampler,
+        method: speculation?.method,
         stop: { strings: options.stop },
         ignoreEos: options.ignoreEos,
         tokenizer,
@@ -110,6 +114,7 @@ export const generateCommand = defineCommand({
         `${formatCount(generation.tokens.length)} tokens (${generation.finish}), ` +
           `${formatNumber(generation.tokensPerSecond, 3)} tokens/s, state ${formatBytes(stateBytes)}`,
       );
+      if (speculation !== undefined) context.note(describeSpeculation(speculation));
       return {
         json: {
           text: generation.text,
@@ -122,6 +127,7 @@ export const generateCommand = defineCommand({
           decodeSeconds: generation.decodeSeconds,
           stateBytes,
           session: options.session ?? null,
+          ...(speculation && speculationJson(speculation)),
         },
       };
     } finally {

@@ -7,7 +7,7 @@ import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
-import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, optional, required } from '../command.ts';
 import { path } from '../option-values.ts';
 import { runTraining, trainingOptions } from '../training-run.ts';
@@ -28,8 +28,8 @@ export const pretrain = defineCommand({
   },
   run: (context, { config, tokenizer: folder, ...values }) =>
     runTraining(context, values, async ({ seed }) => {
-      const model = describeModel(await readConfig(config));
       const tokenizer = folder === undefined ? byteTokenizer() : await loadTokenizer(folder);
+      const model = describeModel(withSpecialTokens(await readConfig(config), tokenizer));
       if (tokenizer.vocabularySize > model.sizes.vocabulary) {
         throw new LinnetError(
           'MISMATCH',
@@ -44,6 +44,18 @@ export const pretrain = defineCommand({
       };
     }),
 });
+
+/**
+ * The configuration, with the BOS and EOS that texts are packed with where it says nothing of them: a model that is
+ * trained on texts after BOS continues them worse without.
+ */
+function withSpecialTokens(config: JsonObject, { bosId, eosId }: Pick<Tokenizer, 'bosId' | 'eosId'>): JsonObject {
+  return {
+    ...(bosId !== undefined && { bos_token_id: bosId }),
+    ...(eosId !== undefined && { eos_token_id: eosId }),
+    ...config,
+  };
+}
 
 async function readConfig(file: string): Promise<JsonObject> {
   const bytes = await readFile(file).catch((cause: unknown) => {

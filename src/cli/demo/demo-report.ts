@@ -10,12 +10,7 @@ import { makeTable, type Table } from '../../report/table.ts';
 import type { DemoOptions, DemoResults } from './demo-study.ts';
 
 /** The charts, also drawn into docs. */
-export interface DemoCharts {
-  readonly perplexity: Chart;
-  readonly losses: Chart;
-  readonly time: Chart;
-  readonly memory: Chart;
-}
+export type DemoCharts = Readonly<Record<'perplexity' | 'losses' | 'time' | 'memory', Chart>>;
 
 /** Updates averaged into one point of the loss curves: a batch is noisy. */
 const smoothing = 10;
@@ -109,8 +104,7 @@ function speedTable(results: DemoResults): Table {
 }
 
 /** Puts the page together. */
-export async function demoReport(modelName: string, options: DemoOptions, results: DemoResults): Promise<Report> {
-  const charts = await demoCharts(results);
+export function demoReport(modelName: string, options: DemoOptions, results: DemoResults, charts: DemoCharts): Report {
   const { settings, rows, samples } = results;
   const hardware = describeHardware();
   const software = describeSoftware();

@@ -1,7 +1,7 @@
 /** The measurements of `linnet demo`, in the order in which its report tells them. */
 import { describeMixer, mixerPreset } from '../../attention/mixer.ts';
 import type { LoadedModel } from '../../checkpoint/load-model.ts';
-import { loadDocuments } from '../../data/documents.ts';
+import { type Document, loadDocuments } from '../../data/documents.ts';
 import { packDocuments } from '../../data/packing.ts';
 import { splitDocuments } from '../../data/split.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
@@ -48,8 +48,22 @@ export interface DemoResults {
   readonly seconds: number;
 }
 
-/** The last documents of the book, which nothing is trained on. */
+/** The last documents of the book, which nothing is trained on; of one with fewer, the last tenth. */
 const heldOutDocuments = 12;
+const heldOutShare = 0.1;
+
+/** A book that comes as one document is cut at the end of a line (or word), so that its last tenth can be kept aside. */
+function cutBook(documents: readonly Document[]): readonly Document[] {
+  const [book] = documents;
+  if (documents.length !== 1) return documents;
+  const nearly = Math.floor((1 - heldOutShare) * book.text.length);
+  const boundary = ['\n', ' '].map((end) => book.text.lastIndexOf(end, nearly) + 1).find((at) => at > 0);
+  if (boundary === undefined) return documents;
+  return [
+    { ...book, text: book.text.slice(0, boundary) },
+    { ...book, text: book.text.slice(boundary) },
+  ];
+}
 
 /** Runs the demo's measurements; what it does is printed as it goes. */
 export async function runDemoStudy(
@@ -70,7 +84,10 @@ export async function runDemoStudy(
     warmup: Math.min(10, steps),
     seed,
   });
-  const { training, heldOut } = splitDocuments(await loadDocuments([options.data]), { heldOut: heldOutDocuments });
+  const documents = cutBook(await loadDocuments([options.data]));
+  const { training, heldOut } = splitDocuments(documents, {
+    heldOut: documents.length > heldOutDocuments ? heldOutDocuments : heldOutShare,
+  });
   const dataset = await packDocuments(training, tokenizer, { length });
   const allWindows = await evaluationData(heldOut, tokenizer, { mode: 'text', length, stride: length });
   const windows = { ...allWindows, windows: allWindows.windows.slice(0, options.heldOutWindows) };

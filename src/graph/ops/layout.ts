@@ -28,12 +28,11 @@ export const reshapeOp = defineOp<{ readonly shape: Shape }>({
   },
   simplify([x], { shape }) {
     if (sameShape(x.shape, shape)) return x;
-    // A reshape of a reshape is one reshape, unless it brings a named dimension back from a product.
     const { origin } = x;
-    if (origin.kind === 'result' && origin.node.op === 'reshape' && staticShape(shape) !== undefined) {
-      return reshape(origin.node.inputs[0], shape);
-    }
-    return undefined;
+    if (origin.kind !== 'result' || origin.node.op !== 'reshape') return undefined;
+    // A reshape of a reshape is one reshape or none; with named dimensions, one might move more of them than two do.
+    const [before] = origin.node.inputs;
+    return sameShape(before.shape, shape) || staticShape(shape) !== undefined ? reshape(before, shape) : undefined;
   },
   fold([x], { shape }) {
     const sizes = staticShape(shape);

@@ -1,0 +1,189 @@
+/**
+ * Which nodes of a verified tree become text. The model has said what follows every node; a rule walks down from the
+ * root, and ends with one token more, which the next tree grows from.
+ *
+ * Drafted tokens are certain guesses, not draws, which makes lossless sampling simple. Recursive rejection
+ * (SpecInfer, arXiv 2305.09781) accepts a node's child x with probability p(x), else removes x from p, renormalizes and
+ * goes on to the next child; what remains after the last child gives the next token. The chance that child x_i is taken
+ * is then Π_{j<i} (1 − p(x_j)/r_j) · p(x_i)/r_i = p(x_i), where r_i is what the children before it left. So the rule
+ * draws from p, and so does drawing a token from p first and then looking for a child that holds it. `exact` does the
+ * latter with the sampler's own `next`: besides the distribution, the text itself is that of sequential decoding from
+ * the same seed.
+ */
+import { LinnetError } from '../../errors.ts';
+import type { Sampler } from '../sampler.ts';
+import type { Draft } from './drafter.ts';
+
+/** A tree that the model has read. */
+export interface VerifiedDraft {
+  readonly draft: Draft;
+  /** Logits [V] of every node. */
+  readonly logits: readonly Float32Array[];
+  /** The text, the root included. */
+  readonly text: readonly number[];
+  readonly sampler: Sampler;
+}
+
+/** What a rule decides. */
+export interface Verdict {
+  /** The accepted nodes, from the root downwards; at least the root, which is text already. */
+  readonly path: readonly number[];
+  /** The token after the last of them. */
+  readonly next: number;
+}
+
+/** How nodes are accepted. */
+export type AcceptanceRule = (verified: VerifiedDraft) => Verdict;
+
+/**
+ * Only what sequential decoding would have written: greedy text at temperature 0, and the sampled text of the same seed
+ * otherwise. Draws as many random numbers as sequential decoding does.
+ */
+export const exact: AcceptanceRule = ({ draft, logits, text, sampler }) => {
+  const recent = recentText(text, sampler);
+  const path = [0];
+  for (let node = 0; ; ) {
+    const next = sampler.next(logits[node], recent);
+    const child = childrenOf(draft, node).find((candidate) => draft.tokens[candidate] === next);
+    if (child === undefined) return { path, next };
+    path.push(child);
+    recent.push(next);
+    node = child;
+  }
+};
+
+/** Recursive rejection over the children of each node: the base distribution, though not the same draws. */
+export const rejection: AcceptanceRule = ({ draft, logits, text, sampler }) => {
+  const recent = recentText(text, sampler);
+  const path = [0];
+  for (let node = 0; ; ) {
+    const probabilities = sampler.probabilities(logits[node], recent);
+    const child = acceptedChild(draft, node, probabilities, sampler);
+    if (child === undefined) return { path, next: draw(probabilities, sampler) };
+    path.push(child);
+    recent.push(draft.tokens[child]);
+    node = child;
+  }
+};
+
+/**
+ * Tries the children in turn. Rejected ones are taken out of `probabilities`, which is not renormalized. Where no other
+ * token is possible, the last child that is possible is taken, so that rounding cannot leave nothing.
+ */
+function acceptedChild(
+  { tree, tokens }: Draft,
+  node: number,
+  probabilities: Float64Array,
+  sampler: Sampler,
+): number | undefined {
+  let remaining = 1;
+  const possible = childrenOf({ tree, tokens }, node).filter((child) => probabilities[tokens[child]] > 0);
+  for (const child of possible) {
+    const token = tokens[child];
+    if (sampler.random.uniform() * remaining < probabilities[token]) return child;
+    remaining -= probabilities[token];
+    probabilities[token] = 0;
+  }
+  return probabilities.some((probability) => probability > 0) ? undefined : possible.at(-1);
+}
+
+/** A token from weights that need not add up to 1; at least one is positive. */
+function draw(weights: Float64Array, sampler: Sampler): number {
+  let total = 0;
+  for (const weight of weights) total += weight;
+  let left = sampler.random.uniform() * total;
+  let last = 0;
+  for (let token = 0; token < weights.length; token++) {
+    if (weights[token] === 0) continue;
+    left -= weights[token];
+    last = token; // rounding can leave a little past the end
+    if (left < 0) break;
+  }
+  return last;
+}
+
+/** Settings of typical acceptance. */
+export interface TypicalOptions {
+  /** ε: a token of at least this probability may always be accepted. Default 0.09. */
+  readonly epsilon?: number;
+  /** δ: where the distribution is flat, δ·exp(−entropy) is enough. Default 0.3; √ε is recommended. */
+  readonly delta?: number;
+}
+
+/** Keeps the logarithm of the entropy finite; Medusa's constant. */
+const entropyFloor = 1e-5;
+
+/**
+ * Typical acceptance (Medusa, arXiv 2401.10774, section 3.2): child x of an accepted node is accepted if
+ * p(x) > min(ε, δ·exp(−H)), H = −Σ p ln(p + 1e−5), p being the distribution that the sampler draws from. Of the deepest
+ * accepted nodes the one with the likeliest path is taken; the token after it is drawn. Not the base distribution: it
+ * trades likeness for longer paths. At temperature 0 it is greedy decoding.
+ *
+ * Paths have the length they have, so that there are no padded places, which Medusa's own code can accept.
+ *
+ * @throws LinnetError `CONFIG` if ε or δ is not in 0…1
+ */
+export function typical({ epsilon = 0.09, delta = 0.3 }: TypicalOptions = {}): AcceptanceRule {
+  for (const [name, value] of Object.entries({ epsilon, delta })) {
+    if (!(value >= 0 && value <= 1)) throw new LinnetError('CONFIG', `${name} is ${value}, expected a number in 0…1`);
+  }
+  return ({ draft, logits, text, sampler }) => {
+    const { tree, tokens } = draft;
+    const recent = recentText(text, sampler);
+    const length = recent.length;
+    const readPath = (node: number): void => {
+      recent.length = length;
+      for (const step of tree.pathTo(node).slice(1)) recent.push(tokens[step]);
+    };
+    const likelihood = new Map([[0, 0]]); // Σ ln p along the path of every accepted node
+    let best = 0;
+    for (let node = 0; node < tree.size; node++) {
+      const soFar = likelihood.get(node);
+      if (soFar === undefined) continue;
+      if (isBetter(tree.depths[node] - tree.depths[best], soFar - (likelihood.get(best) ?? 0))) best = node;
+      const children = childrenOf(draft, node);
+      if (children.length === 0) continue;
+      readPath(node);
+      const probabilities = sampler.probabilities(logits[node], recent);
+      const threshold = Math.min(epsilon, delta * Math.exp(-entropy(probabilities)));
+      for (const child of children) {
+        const probability = probabilities[tokens[child]];
+        if (probability > threshold) likelihood.set(child, soFar + Math.log(probability));
+      }
+    }
+    readPath(best);
+    return { path: tree.pathTo(best), next: sampler.next(logits[best], recent) };
+  };
+}
+
+function isBetter(deeper: number, likelier: number): boolean {
+  return deeper === 0 ? likelier > 0 : deeper > 0;
+}
+
+function entropy(probabilities: Float64Array): number {
+  let sum = 0;
+  for (const p of probabilities) if (p > 0) sum -= p * Math.log(p + entropyFloor);
+  return sum;
+}
+
+/** Rules by the name that requests give them. */
+export const acceptanceRules: Readonly<Record<'exact' | 'rejection' | 'typical', () => AcceptanceRule>> = {
+  exact: () => exact,
+  rejection: () => rejection,
+  typical: () => typical(),
+};
+
+export type AcceptanceName = keyof typeof acceptanceRules;
+
+/** Children of a node in increasing order. */
+function childrenOf({ tree }: Draft, node: number): number[] {
+  const children: number[] = [];
+  for (let child = node + 1; child < tree.size; child++) if (tree.parents[child] === node) children.push(child);
+  return children;
+}
+
+/** As much of the text as the sampler looks at, to be added to: never a copy of a long text. */
+function recentText(text: readonly number[], { config }: Sampler): number[] {
+  const window = config.repetitionPenalty === 1 ? 0 : config.repetitionWindow;
+  return text.slice(Math.max(0, text.length - window));
+}

@@ -1,0 +1,187 @@
+/**
+ * Speculative decoding: a drafter guesses a tree of tokens, the model reads all of it in one step, an acceptance rule
+ * picks a path, and only that path is taken into the state.
+ *
+ * Between rounds the state lacks the last token of the text, as in sequential decoding: it is the root of the next tree.
+ * Accepted rows are taken in when the next round starts, or the text ends, so that the state never holds more than what
+ * the text keeps, even where a stop string cuts a round short.
+ */
+import type { TreeRule } from '../../attention/masks.ts';
+import { internalError, LinnetError } from '../../errors.ts';
+import type { StepOutput, StepRequest } from '../engine.ts';
+import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../method.ts';
+import { type AcceptanceRule, exact } from './acceptance.ts';
+import { type PrunedDraft, pruneDraft, rootDraft } from './draft-trie.ts';
+import type { Draft, Drafter } from './drafter.ts';
+import type { Pacing } from './pacing.ts';
+import { SpeculationStatistics } from './statistics.ts';
+
+/** How to speculate. */
+export interface SpeculationOptions {
+  /** Default: `exact`. */
+  readonly acceptance?: AcceptanceRule;
+  /** Turns drafting off where it does not pay. Default: every round is drafted. One text's own. */
+  readonly pacing?: Pacing;
+  /** Where rounds are added up. */
+  readonly statistics?: SpeculationStatistics;
+  /** For ablations: a rule other than the exact one gives other texts. */
+  readonly rule?: TreeRule;
+}
+
+/** A method that verifies the drafts of `drafter`, which serves this one text. */
+export function speculative(drafter: Drafter, options: SpeculationOptions = {}): DecodingMethod {
+  return (prompt) => {
+    const decoder = new SpeculativeDecoder(prompt, drafter, options);
+    const continuation: Continuation = {
+      async next(text, bounds) {
+        if (!decoder.started) return [decoder.start(text)];
+        const request = await decoder.plan(text, bounds);
+        const [output] = await prompt.engine.step([request]);
+        return decoder.conclude(text, output);
+      },
+      settle: (length) => decoder.settle(length),
+    };
+    return continuation;
+  };
+}
+
+/** A round under way. */
+interface PlannedRound {
+  readonly request: StepRequest;
+  readonly draft: PrunedDraft;
+  readonly speculated: boolean;
+  readonly started: number;
+  readonly planned: number;
+  readonly commitSeconds: number;
+}
+
+/** Rows that were accepted and are not in the state yet. */
+interface AcceptedRows {
+  readonly request: StepRequest;
+  readonly output: StepOutput;
+  readonly path: readonly number[];
+}
+
+/**
+ * One text that is decoded by speculation. Its steps are run by whoever holds it, so that the steps of several texts,
+ * each with its own tree, can be one: `plan` each, run one `engine.step` of all requests, `conclude` each.
+ */
+export class SpeculativeDecoder {
+  readonly #prompt: ReadPrompt;
+  readonly #drafter: Drafter;
+  readonly #acceptance: AcceptanceRule;
+  readonly #pacing: Pacing | undefined;
+  readonly #statistics: SpeculationStatistics;
+  readonly #rule: TreeRule | undefined;
+  /** What the last token of the text was predicted from. */
+  #hidden: Float32Array;
+  #round: PlannedRound | undefined;
+  #accepted: AcceptedRows | undefined;
+  #started = false;
+
+  constructor(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptions = {}) {
+    this.#prompt = prompt;
+    this.#drafter = drafter;
+    this.#acceptance = options.acceptance ?? exact;
+    this.#pacing = options.pacing;
+    this.#statistics = options.statistics ?? new SpeculationStatistics();
+    this.#rule = options.rule;
+    this.#hidden = prompt.hidden;
+  }
+
+  /** Whether the first token, which needs no step, has been given. */
+  get started(): boolean {
+    return this.#started;
+  }
+
+  /** The first token: drawn from what the prompt predicts. */
+  start(text: readonly number[]): number {
+    this.#started = true;
+    return this.#prompt.sampler.next(this.#prompt.logits, text);
+  }
+
+  /**
+   * Begins a round: takes in what the last one accepted, and drafts. The request goes to `engine.step`.
+   *
+   * @param text prompt and continuation so far
+   * @throws LinnetError `INPUT` if the drafter's draft does not grow from the last token
+   */
+  async plan(text: readonly number[], { count, ends }: StepBounds): Promise<StepRequest> {
+    const started = performance.now();
+    await this.#takeIn(text.length - 1);
+    const committed = performance.now();
+    const root = text[text.length - 1];
+    const { state } = this.#prompt;
+    const speculated = this.#pacing?.next !== 'sequential';
+    const maxDepth = count - 1; // the token after the last accepted node counts too
+    const proposed = speculated
+      ? await this.#drafter.propose({ tokens: text, root, hidden: this.#hidden, state, maxDepth })
+      : rootDraft(root);
+    checkDraft(proposed, root, this.#drafter.name);
+    const draft = pruneDraft(proposed, maxDepth, ends);
+    const { tree, tokens } = draft;
+    const wanted = Array.from(tokens, (_, node) => node);
+    const request = { state, tree, tokens, wanted, rule: this.#rule };
+    const commitSeconds = (committed - started) / 1000;
+    this.#round = { request, draft, speculated, started, planned: performance.now(), commitSeconds };
+    return request;
+  }
+
+  /**
+   * Ends a round.
+   * @returns the tokens that follow the text: at least one, none after one of the bounds' ends
+   */
+  async conclude(text: readonly number[], output: StepOutput): Promise<readonly number[]> {
+    const round = this.#round;
+    if (round === undefined) throw internalError('a round ends that was not planned');
+    this.#round = undefined;
+    const { request, draft, speculated, started, planned, commitSeconds } = round;
+    const verified = performance.now();
+    const { path, next } = this.#acceptance({ draft, logits: output.logits, text, sampler: this.#prompt.sampler });
+    this.#hidden = output.hidden[path[path.length - 1]];
+    this.#accepted = { request, output, path };
+    const tokens = [...path.slice(1).map((node) => draft.tokens[node]), next];
+    const ended = performance.now();
+    await this.#drafter.accepted?.(tokens);
+    this.#pacing?.record(speculated ? 'speculative' : 'sequential', (ended - started) / 1000, tokens.length);
+    const { origin, tree } = draft;
+    this.#statistics.record({
+      nodes: tree.size,
+      path: origin === undefined ? path : path.map((node) => origin[node]),
+      offered: origin ?? request.wanted,
+      speculated,
+      seconds: {
+        draft: (planned - started) / 1000 - commitSeconds,
+        verify: (verified - planned) / 1000,
+        accept: (ended - verified) / 1000,
+        commit: commitSeconds,
+      },
+    });
+    return tokens;
+  }
+
+  /** Brings the state to the first `length` tokens of the text, as far as they have been read. */
+  async settle(length: number): Promise<void> {
+    const started = performance.now();
+    await this.#takeIn(length);
+    this.#statistics.addSeconds('commit', (performance.now() - started) / 1000);
+  }
+
+  async #takeIn(length: number): Promise<void> {
+    if (this.#accepted === undefined) return;
+    const { request, output, path } = this.#accepted;
+    this.#accepted = undefined;
+    const count = length - this.#prompt.state.length;
+    await this.#prompt.engine.commit(request, output, path.slice(0, Math.max(0, count)));
+  }
+}
+
+function checkDraft({ tree, tokens }: Draft, root: number, drafter: string): void {
+  const roots = tree.depths.reduce((count, depth) => (depth === 0 ? count + 1 : count), 0);
+  if (tokens.length === tree.size && tokens[0] === root && roots === 1) return;
+  throw new LinnetError(
+    'INPUT',
+    `drafter "${drafter}" gave ${tree.size} nodes with ${tokens.length} tokens and ${roots} roots, the first being ` +
+      `token ${tokens[0]}; expected one root, token ${root}`,
+  );
+}

@@ -1,0 +1,96 @@
+/** Time of verifying token trees of many sizes on this machine: what the choice of a candidate tree is made by. */
+import { TokenTree } from '../../attention/tree.ts';
+import type { DecodingEngine } from '../../decoding/engine.ts';
+import type { StepTime } from '../../decoding/speculation/tree-search.ts';
+import { LinnetError } from '../../errors.ts';
+import { Random } from '../../random.ts';
+import { fillState } from './decoding-speed.ts';
+import { summarize } from './timing.ts';
+
+export interface VerificationSpeedOptions {
+  /** Sizes to measure, roots included. */
+  readonly nodes: readonly number[];
+  /** Tokens committed before. */
+  readonly context: number;
+  /** Deepest node of the random trees. */
+  readonly depth: number;
+  /** Steps of each size; sizes take turns. Default 9. */
+  readonly rounds?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Sizes worth measuring up to a largest one: all small ones, then about six per octave. */
+export function measuredSizes(most: number): number[] {
+  const sizes = new Set([1, 2, 3, 4, 5, 6, 7, 8]);
+  for (let size = 8; size < most; size *= 2 ** (1 / 4)) sizes.add(Math.round(size));
+  sizes.add(most);
+  return [...sizes].filter((size) => size <= most).sort((a, b) => a - b);
+}
+
+/** Steps of a size in each round; the first is not counted, since another size has just filled caches and buffers. */
+const stepsPerTurn = 3;
+
+/**
+ * Median time of a step of each size with all nodes wanted, and of taking the root into the state. Times never fall with
+ * size: where noise says so, neighbours share their mean, or the choice of a tree would be one of lucky sizes.
+ */
+export async function verificationSpeed(
+  engine: DecodingEngine,
+  options: VerificationSpeedOptions,
+): Promise<StepTime[]> {
+  const { nodes, context, depth, rounds = 9, signal, onProgress } = options;
+  const random = new Random(4);
+  const state = engine.newState();
+  fillState(state, context, random);
+  const samples = nodes.map((): number[] => []);
+  for (let round = 0; round < rounds; round++) {
+    for (const [index, size] of nodes.entries()) {
+      if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while timing verification');
+      for (let step = 0; step < stepsPerTurn; step++) {
+        const tree = randomTree(size, depth, random);
+        const tokens = Int32Array.from({ length: size }, () => random.integer(engine.model.sizes.vocabulary));
+        const request = { state, tree, tokens, wanted: Array.from(tokens, (_, node) => node) };
+        const started = performance.now();
+        const [output] = await engine.step([request]);
+        await engine.commit(request, output, [0]);
+        if (step > 0) samples[index].push(performance.now() - started);
+      }
+    }
+    onProgress?.(round + 1, rounds);
+  }
+  const medians = nonDecreasing(samples.map((measured) => summarize(measured).medianMs));
+  return nodes.map((size, index) => ({ nodes: size, ms: medians[index] }));
+}
+
+/** The non-decreasing sequence closest to the values in the least-squares sense (pool adjacent violators). */
+export function nonDecreasing(values: readonly number[]): number[] {
+  const pools: { total: number; count: number }[] = [];
+  for (const value of values) {
+    let pool = { total: value, count: 1 };
+    for (
+      let last = pools.at(-1);
+      last !== undefined && last.total / last.count > pool.total / pool.count;
+      last = pools.at(-1)
+    ) {
+      pool = { total: last.total + pool.total, count: last.count + pool.count };
+      pools.pop();
+    }
+    pools.push(pool);
+  }
+  return pools.flatMap(({ total, count }) => new Array<number>(count).fill(total / count));
+}
+
+/** A tree of one root whose other nodes have random parents less than `depth` deep. */
+export function randomTree(size: number, depth: number, random: Random): TokenTree {
+  const parents = [-1];
+  const depths = [0];
+  const shallow = [0];
+  while (parents.length < size) {
+    const parent = shallow[random.integer(shallow.length)];
+    parents.push(parent);
+    depths.push(depths[parent] + 1);
+    if (depths[parent] + 1 < depth) shallow.push(parents.length - 1);
+  }
+  return new TokenTree(parents);
+}

@@ -1,0 +1,162 @@
+/**
+ * What exact tree verification is worth: greedy text by speculation against greedy text token by token, under the exact
+ * rule and under rules that other code has. A rule that is not exact gives other tokens near group boundaries, or on
+ * every branch, and takes rows into the state that sequential decoding would not have made.
+ */
+import { exactRule, type TreeRule } from '../attention/masks.ts';
+import type { DecodingEngine } from '../decoding/engine.ts';
+import { Sampler } from '../decoding/sampler.ts';
+import { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/reference-drafter.ts';
+import { SpeculativeDecoder } from '../decoding/speculation/speculative.ts';
+import { LinnetError } from '../errors.ts';
+
+/** A rule, by what it is called in tables. */
+export interface NamedRule {
+  readonly name: string;
+  readonly rule: TreeRule;
+}
+
+/** The exact rule first. */
+export const verificationRules: readonly NamedRule[] = [
+  { name: 'exact', rule: exactRule },
+  { name: "the paper's group boundary", rule: { global: 'paper', convolution: 'unfolded' } },
+  { name: 'standard convolution on the flattened tree', rule: { global: 'exact', convolution: 'flattened' } },
+  { name: 'convolution without the tree mask', rule: { global: 'exact', convolution: 'unmasked' } },
+];
+
+/** How a rule fared. */
+export interface RuleAgreement {
+  readonly name: string;
+  readonly tokens: number;
+  /** Tokens that differ from sequential decoding of the same text; the text then goes on with the right one. */
+  readonly mismatches: number;
+  readonly mismatchesPer1000: number;
+  readonly tokensPerStep: number;
+  /** Largest difference of a logit on the right path, relative to the largest logit there. */
+  readonly maxLogitError: number;
+}
+
+export interface CompareRulesOptions extends ReferenceOptions {
+  /** Tokens decoded after each prompt. Default 256. */
+  readonly tokens?: number;
+  /** Default: all of `verificationRules`. */
+  readonly rules?: readonly NamedRule[];
+  readonly signal?: AbortSignal;
+  /** Told after every prompt, once for the sequential text and once per rule. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** A prompt with its greedy continuation. */
+interface SequentialText {
+  readonly prompt: readonly number[];
+  /** Prompt and continuation. */
+  readonly text: readonly number[];
+  /** Logits [V] that predicted each token of the continuation. */
+  readonly logits: readonly Float32Array[];
+}
+
+/**
+ * Decodes prompts token by token, then by speculation under every rule, and counts differences. Drafts come from the
+ * sequential text, so that all rules verify the same trees, and trees are accepted deeply.
+ *
+ * @throws LinnetError `INPUT` for no prompts or an empty one; `ABORTED` when the signal fires between two prompts
+ */
+export async function compareRules(
+  engine: DecodingEngine,
+  prompts: readonly (readonly number[])[],
+  options: CompareRulesOptions = {},
+): Promise<RuleAgreement[]> {
+  const { tokens = 256, rules = verificationRules, signal, onProgress } = options;
+  if (prompts.length === 0) throw new LinnetError('INPUT', 'rules are compared on prompts; none was given');
+  const counts = rules.map(() => ({ mismatches: 0, steps: 0, error: 0 }));
+  const total = prompts.length * (1 + rules.length);
+  let done = 0;
+  const advance = (): void => {
+    onProgress?.(++done, total);
+    if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped after ${done} of ${total} texts`);
+  };
+  for (const prompt of prompts) {
+    const sequential = await decodeSequentially(engine, prompt, tokens);
+    advance();
+    for (const [index, { rule }] of rules.entries()) {
+      const { mismatches, steps, error } = await decodeByRule(engine, sequential, rule, options);
+      counts[index].mismatches += mismatches;
+      counts[index].steps += steps;
+      counts[index].error = Math.max(counts[index].error, error);
+      advance();
+    }
+  }
+  const decoded = prompts.length * tokens;
+  return rules.map(({ name }, index) => ({
+    name,
+    tokens: decoded,
+    mismatches: counts[index].mismatches,
+    mismatchesPer1000: (1000 * counts[index].mismatches) / decoded,
+    tokensPerStep: (decoded - prompts.length) / Math.max(1, counts[index].steps), // the first is the prompt's
+    maxLogitError: counts[index].error,
+  }));
+}
+
+async function decodeSequentially(
+  engine: DecodingEngine,
+  prompt: readonly number[],
+  tokens: number,
+): Promise<SequentialText> {
+  const sampler = new Sampler();
+  const state = engine.newState();
+  const text = [...prompt];
+  const logits: Float32Array[] = [];
+  for (let next = await engine.prefill(state, prompt); ; next = await engine.advance(state, text[text.length - 1])) {
+    logits.push(next.logits.slice());
+    text.push(sampler.next(next.logits, text));
+    if (logits.length === tokens) return { prompt, text, logits };
+  }
+}
+
+async function decodeByRule(
+  engine: DecodingEngine,
+  { prompt, text: truth, logits: expected }: SequentialText,
+  rule: TreeRule,
+  reference: ReferenceOptions,
+): Promise<{ mismatches: number; steps: number; error: number }> {
+  const state = engine.newState();
+  const read = await engine.prefill(state, prompt);
+  const drafter = new ReferenceDrafter(truth, engine.model.sizes.vocabulary, reference);
+  const decoder = new SpeculativeDecoder({ engine, state, sampler: new Sampler(), ...read }, drafter, { rule });
+  const text = [...prompt];
+  text.push(decoder.start(text));
+  const ends = new Set<number>();
+  let [mismatches, steps, error] = [0, 0, 0];
+  while (text.length < truth.length) {
+    const request = await decoder.plan(text, { count: truth.length - text.length, ends });
+    const [output] = await engine.step([request]);
+    steps++;
+    // Nodes on the right path, and what they should have said.
+    let node = 0;
+    for (let at = text.length; ; at++) {
+      error = Math.max(error, relativeError(output.logits[node], expected[at - prompt.length]));
+      const { parents } = request.tree;
+      const child = parents.findIndex((parent, index) => parent === node && request.tokens[index] === truth[at]);
+      if (child < 0) break;
+      node = child;
+    }
+    for (const token of await decoder.conclude(text, output)) {
+      const right = truth[text.length];
+      text.push(right);
+      if (token === right) continue;
+      mismatches++;
+      break; // what was built on the wrong token is not taken in
+    }
+  }
+  return { mismatches, steps, error };
+}
+
+function relativeError(actual: Float32Array, expected: Float32Array): number {
+  let difference = 0;
+  let peak = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference = Math.max(difference, Math.abs(actual[i] - expected[i]));
+    peak = Math.max(peak, Math.abs(expected[i]));
+  }
+  return peak === 0 ? difference : difference / peak;
+}
