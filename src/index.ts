@@ -36,6 +36,15 @@ export { chain, TokenTree, treeFromPaths } from './attention/tree.ts';
 // Models and their files.
 export type { CausalModel, ModelSizes } from './models/model.ts';
 export { describeModel, supportedFamilies } from './models/families.ts';
+export { gpt2Shape, gpt2ShapeNames } from './models/gpt2/shapes.ts';
+export { classLogits, lastTokenRows, scoreParameters } from './models/classification.ts';
+export {
+  type FlashConfig,
+  type FlashConfigInput,
+  paperFlashConfig,
+  parseFlashConfig,
+} from './models/flash/config.ts';
+export { flashLogits, flashParameters, initializeFlash } from './models/flash/model.ts';
 export { initializeParameters } from './models/initialize.ts';
 export { linearize } from './models/linearize.ts';
 export { parallelLogits } from './models/parallel-graph.ts';
@@ -69,6 +78,7 @@ export { train, type TrainingJob, type TrainingOutcome, type UpdateEvent } from 
 
 // Decoding.
 export { DecodingEngine, type StepOutput, type StepRequest } from './decoding/engine.ts';
+export { FlashDecoder, FlashState } from './decoding/flash-decoder.ts';
 export type { SequenceState } from './decoding/state.ts';
 export {
   type FinishReason,

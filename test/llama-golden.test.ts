@@ -2,17 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { type MixerConfig, parseMixer } from '../src/attention/mixer.ts';
-import { gradients } from '../src/graph/gradients.ts';
-import { Graph } from '../src/graph/graph.ts';
-import { mul } from '../src/graph/ops/elementwise.ts';
-import { float32, int32, type Tensor } from '../src/graph/tensor.ts';
 import { describeModel } from '../src/models/families.ts';
 import type { CausalModel } from '../src/models/model.ts';
-import { parallelHidden } from '../src/models/parallel-graph.ts';
-import { InputParameters } from '../src/nn/parameters.ts';
-import { compile } from '../src/runtime/compile.ts';
-import { nextTokenLoss } from '../src/training/objective.ts';
 import { goldenConfig, goldenNumbers, type GoldenTensor, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
+import { goldenWeights, runGolden } from './golden-model.ts';
 
 const looseConfig = z.record(z.string(), z.unknown());
 
@@ -31,58 +24,8 @@ function model(name: string): CausalModel {
   return plain.withMixers(plain.mixers.map(() => mixer));
 }
 
-function weights(name: string): Map<string, Tensor> {
-  return new Map(
-    [...readGolden(name, 'weights.safetensors')].map(([key, { shape, data }]) => [key, float32(shape, data)]),
-  );
-}
-
-/** Runs a batch; returns hidden states, logits, the mean next-token loss and its gradients. */
-async function run(name: string, ids: GoldenTensor): Promise<Record<string, Float64Array>> {
-  const described = model(name);
-  const [B, n] = ids.shape;
-  const graph = new Graph(name);
-  const source = new InputParameters(graph);
-  const inputs = graph.input('inputs', 'int32', [B, n]);
-  const hidden = parallelHidden(described, source, inputs);
-  const batch = {
-    inputs,
-    labels: graph.input('labels', 'int32', [B, n]),
-    weights: graph.input('weights', 'float32', [B, n]),
-  };
-  const loss = mul(nextTokenLoss(described, source, batch), 1 / (B * (n - 1)));
-  const names = [...source.values.keys()];
-  expect(names.sort()).toEqual([...described.parameters.keys()].sort());
-  const found = gradients(
-    loss,
-    names.map((key) => source.parameter(key, described.parameters.get(key) ?? [])),
-  );
-  graph.output('hidden', hidden);
-  graph.output('logits', described.head(source, hidden));
-  graph.output('loss', loss);
-  found.forEach((gradient, i) => {
-    graph.output(`grad.${names[i]}`, gradient);
-  });
-  const program = await compile(graph);
-  const tokens = Int32Array.from(ids.data);
-  const feeds: Record<string, Tensor> = {
-    ...Object.fromEntries(weights(name)),
-    inputs: int32([B, n], tokens),
-    labels: int32(
-      [B, n],
-      tokens.map((_, i) => ((i + 1) % n === 0 ? 0 : tokens[i + 1])),
-    ),
-    weights: float32(
-      [B, n],
-      Float32Array.from(tokens, (_, i) => ((i + 1) % n === 0 ? 0 : 1)),
-    ),
-  };
-  const results = await program.run(feeds, [...program.outputs.keys()]);
-  await program.dispose();
-  return Object.fromEntries(
-    Object.entries(results).map(([key, value]) => [key, Float64Array.from(value.data, Number)]),
-  );
-}
+const run = (name: string, ids: GoldenTensor): Promise<Record<string, Float64Array>> =>
+  runGolden(model(name), goldenWeights(name, model(name).parameterName), ids);
 
 const softmaxCases = ['hf_llama_mha_tied', 'hf_llama_mha_untied', 'hf_llama_gqa_tied', 'hf_llama_gqa_untied'];
 

@@ -43,8 +43,9 @@ export function randomParameters(model: CausalModel, seed: number): Map<string, 
 
 function distribution(name: string, shape: readonly number[]): readonly [center: number, spread: number] {
   if (name.endsWith('_factor')) return [0.8, 0.1];
-  if (name.endsWith('norm.weight')) return [1, 0.1];
+  if (shape.length === 1 && name.endsWith('.weight')) return [1, 0.1]; // norm gains
   if (name.endsWith('dwconv.weight')) return [0, 0.3];
+  if (name.endsWith('.bias')) return [0, 0.1];
   return [0, 1 / Math.sqrt(shape[1])];
 }
 

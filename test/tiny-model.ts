@@ -6,9 +6,19 @@ import { Random } from '../src/random.ts';
 import { tokenizerFileContents } from '../src/tokenizer/byte-level.ts';
 import { byteTokenizerFiles } from '../src/tokenizer/bytes.ts';
 
-/** Saves a LLaMA of two layers, two query heads and one key-value head, with softmax attention. */
-export async function saveTinyModel(folder: string, seed = 1): Promise<void> {
-  const model = describeModel({
+/** Models of every family: two layers of width 16 with two heads, 64 positions, softmax attention. */
+const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  gpt2: {
+    model_type: 'gpt2',
+    vocab_size: 258,
+    n_positions: 64,
+    n_embd: 16,
+    n_layer: 2,
+    n_head: 2,
+    bos_token_id: 256,
+    eos_token_id: 257,
+  },
+  llama: {
     model_type: 'llama',
     vocab_size: 258,
     hidden_size: 16,
@@ -20,7 +30,19 @@ export async function saveTinyModel(folder: string, seed = 1): Promise<void> {
     tie_word_embeddings: true,
     bos_token_id: 256,
     eos_token_id: 257,
-  });
+  },
+};
+
+/** A config.json of a family. Every supported family must have one. */
+export function tinyConfig(family: string): Readonly<Record<string, unknown>> {
+  const config = tinyConfigs[family];
+  if (config === undefined) throw new Error(`add a tiny model of the family ${family}`);
+  return config;
+}
+
+/** Saves a tiny model; the LLaMA has one key-value head. */
+export async function saveTinyModel(folder: string, seed = 1, family = 'llama'): Promise<void> {
+  const model = describeModel(tinyConfig(family));
   // A deviation far above that of training, so that predictions differ clearly.
   const parameters = initializeParameters(model, new Random(seed), 0.5);
   await saveModel(folder, { model, parameters }, { tokenizerFiles: tokenizerFileContents(byteTokenizerFiles()) });

@@ -54,19 +54,15 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
 /**
  * Compares the tensors of a checkpoint with those a model needs.
  * @param expected name → shape
- * @param options.ignore surplus tensors whose name matches one of these are accepted (stored masks and frequency tables)
  * @throws LinnetError `TENSOR` listing missing, surplus and wrong-shape tensors by name, the first few of many
  */
 export function assertTensors(
   checkpoint: Pick<Checkpoint, 'path' | 'tensors'>,
   expected: ReadonlyMap<string, readonly number[]>,
-  { ignore = [] }: { ignore?: readonly RegExp[] } = {},
 ): void {
   const { path, tensors } = checkpoint;
   const missing = [...expected.keys()].filter((name) => !tensors.has(name));
-  const surplus = [...tensors.keys()].filter(
-    (name) => !expected.has(name) && !ignore.some((pattern) => name.search(pattern) >= 0),
-  );
+  const surplus = [...tensors.keys()].filter((name) => !expected.has(name));
   const misshapen = [...expected].flatMap(([name, shape]) => {
     const found = tensors.get(name)?.shape;
     if (found === undefined || String(found) === String(shape)) return [];

@@ -1,8 +1,11 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
+import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { describeModel } from '../models/families.ts';
 import type { CausalModel } from '../models/model.ts';
-import { assertTensors, openCheckpoint } from './huggingface.ts';
+import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
+import { quoteName } from './name-list.ts';
+import type { TensorInfo } from './safetensors.ts';
 import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
 
 /** A model in memory. */
@@ -16,9 +19,6 @@ export interface LoadedModel {
   readonly fingerprint: string;
 }
 
-/** Tensors that some checkpoints store although they follow from the configuration. */
-const derivedTensors = [/\.rotary_emb\.inv_freq$/, /\.masked_bias$/];
-
 /**
  * Loads a model folder.
  * @throws LinnetError `CONFIG` for an unsupported model, `TENSOR` if tensors are missing, surplus or misshapen, and what
@@ -28,15 +28,35 @@ export async function loadModel(dir: string): Promise<LoadedModel> {
   const checkpoint = await openCheckpoint(dir);
   try {
     const model = describeModel(checkpoint.config);
-    // A tied head that is stored all the same is a copy of the embedding.
-    const tiedCopy = model.parameters.has('lm_head.weight') ? [] : [/^lm_head\.weight$/];
-    assertTensors(checkpoint, model.parameters, { ignore: [...derivedTensors, ...tiedCopy] });
+    const stored = storedNames(checkpoint, model);
+    const tensors = new Map([...stored].map(([name, { info }]) => [name, info]));
+    assertTensors({ path: checkpoint.path, tensors }, model.parameters);
     const parameters = new Map<string, Tensor<'float32'>>();
-    for (const name of model.parameters.keys()) parameters.set(name, await checkpoint.readFloat32(name));
+    for (const name of model.parameters.keys()) {
+      parameters.set(name, await checkpoint.readFloat32(stored.get(name)?.name ?? name));
+    }
     return { model, parameters, path: checkpoint.path, fingerprint: await checkpoint.fingerprint() };
   } finally {
     await checkpoint.close();
   }
+}
+
+/** The tensors of a checkpoint by the names that the model has for them. */
+function storedNames(checkpoint: Checkpoint, model: CausalModel): Map<string, { name: string; info: TensorInfo }> {
+  const stored = new Map<string, { name: string; info: TensorInfo }>();
+  for (const [name, info] of checkpoint.tensors) {
+    const parameter = model.parameterName(name);
+    if (parameter === undefined) continue;
+    const other = stored.get(parameter);
+    if (other !== undefined) {
+      throw new LinnetError(
+        'TENSOR',
+        `${checkpoint.path} holds ${quoteName(other.name)} and ${quoteName(name)}, which are the same parameter; keep one`,
+      );
+    }
+    stored.set(parameter, { name, info });
+  }
+  return stored;
 }
 
 /** Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. */

@@ -9,7 +9,6 @@ import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { foldGraph, stateLayout, stepGraph } from '../models/step-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
-import { RotaryTables } from '../nn/rotary-positions.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './commit.ts';
 import { eventLoopTurn } from './event-loop.ts';
@@ -45,7 +44,6 @@ export const promptChunk = 128;
 export class DecodingEngine implements AsyncDisposable {
   readonly model: CausalModel;
   readonly #program: Program;
-  readonly #rotary: RotaryTables;
   readonly #folds: FoldPrograms;
   #buffers = new Map<string, MaskBuffers>();
   /** The step under way: steps share mask buffers, which must not change while the program reads them. */
@@ -54,7 +52,6 @@ export class DecodingEngine implements AsyncDisposable {
   private constructor(model: CausalModel, program: Program, folds: FoldPrograms) {
     this.model = model;
     this.#program = program;
-    this.#rotary = new RotaryTables(model.rotary);
     this.#folds = folds;
   }
 
@@ -88,8 +85,8 @@ export class DecodingEngine implements AsyncDisposable {
   /**
    * Runs the nodes of all sequences in one pass. States are only read, when the step's turn comes: steps that are asked
    * for at the same time run one after the other.
-   * @throws LinnetError `INPUT` for no sequences, tokens outside the vocabulary, or nodes that do not exist; `MISMATCH`
-   *   for the state of another model
+   * @throws LinnetError `INPUT` for no sequences, tokens outside the vocabulary, nodes that do not exist, or positions
+   *   beyond those the model has; `MISMATCH` for the state of another model
    */
   step(requests: readonly StepRequest[]): Promise<StepOutput[]> {
     const step = this.#turn.then(() => this.#run(requests));
@@ -234,7 +231,7 @@ export class DecodingEngine implements AsyncDisposable {
     return {
       tokens: tensor('int32', [B, T], tokens),
       wanted: tensor('int32', [wanted.length], Int32Array.from(wanted)),
-      ...this.#rotary.at(positions, B, T),
+      ...this.model.positions.at(positions, B, T),
     };
   }
 

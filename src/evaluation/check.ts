@@ -23,7 +23,7 @@ export interface CheckOptions {
   readonly seed?: number;
   /**
    * Longest sequence, for models with large groups: edges beyond it go unchecked. Default 1024. Without that limit,
-   * sequences cover three groups and twice the reach of the convolution.
+   * sequences cover three groups and twice the reach of the convolution. Never more than the positions a model has.
    */
   readonly maximumLength?: number;
   readonly compile?: CompileOptions;
@@ -77,7 +77,8 @@ export async function checkModel(
       `a check needs sequences of at least 8 tokens, the maximum given is ${maximumLength}`,
     );
   }
-  const checked: Checked = { model, parameters, options: { seed, maximumLength, compile } };
+  const longest = Math.min(maximumLength, model.positions.limit);
+  const checked: Checked = { model, parameters, options: { seed, maximumLength: longest, compile } };
   const rows: CheckRow[] = [];
   for (const part of parts) {
     for await (const row of part(checked)) {

@@ -12,6 +12,7 @@ import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { embedding } from '../nn/linear.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
+import { noPositions } from '../nn/positions.ts';
 import type { Random } from '../random.ts';
 
 export interface ProbeSizes extends HeadCounts {
@@ -37,12 +38,13 @@ export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
     family: 'mixer probe',
     sizes: { ...sizes, layers: 1, width: H * D, trainedLength: V },
     mixers: [mixer],
-    rotary: { width: D, base: 10000 },
+    positions: noPositions,
     parameters,
     eosIds: [],
     toJson: () => ({ model_type: 'mixer probe', mixer, ...sizes }),
     withMixers: ([other = mixer]) => mixerProbe(other, sizes),
     attentionPrefix: () => prefix,
+    parameterName: (stored) => stored,
     trunk: (source, tokens, _positions, mix) => {
       const [B, T] = tokens.shape;
       const rows = (name: string, count: number) =>

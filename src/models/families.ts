@@ -1,10 +1,12 @@
 /** The table of model families. To add one, write its folder and its line here. */
 import { LinnetError } from '../errors.ts';
+import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel } from './llama/model.ts';
 import type { CausalModel } from './model.ts';
 
 /** `model_type` of config.json → the family's description of a model. */
 const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => CausalModel>> = {
+  gpt2: gpt2Model,
   llama: llamaModel,
 };
 

@@ -5,7 +5,7 @@ import { freshMixerParameters } from './linearize.ts';
 import type { CausalModel } from './model.ts';
 
 /**
- * Normal(0, deviation) for matrices, ones for norm gains, and the mixers' own initial values. The projections that
+ * Normal(0, deviation) for matrices, ones for norm gains, zeros for biases, and the mixers' own initial values. The projections that
  * write to the residual stream are scaled down by √(2·layers), as in GPT-2.
  *
  * @param deviation default 0.02, the `initializer_range` of Hugging Face configurations
@@ -35,8 +35,9 @@ function initialValues(
   residual: number,
 ): Float32Array {
   const data = new Float32Array(elementCount(shape));
+  if (name.endsWith('.bias')) return data;
   if (shape.length === 1) return data.fill(1);
-  const scale = /\.(o_proj|down_proj)\.weight$/.test(name) ? residual : deviation;
+  const scale = /\.(o_proj|down_proj|c_proj)\.weight$/.test(name) ? residual : deviation;
   for (let i = 0; i < data.length; i++) data[i] = scale * random.normal();
   return data;
 }

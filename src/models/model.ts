@@ -3,11 +3,12 @@
  * graph, written once: the trunk and the head. Training, perplexity and decoding differ only in where parameters come
  * from (`ParameterSource`) and in how a layer mixes positions (`MixLayer`).
  */
-import type { ProjectedPositions } from '../attention/parallel.ts';
+
 import type { MixerConfig } from '../attention/mixer.ts';
+import type { ProjectedPositions } from '../attention/parallel.ts';
 import type { Value } from '../graph/graph.ts';
 import type { ParameterShapes, ParameterSource } from '../nn/parameters.ts';
-import type { RotaryConfig } from '../nn/rotary-positions.ts';
+import type { PositionEncoding, PositionValues } from '../nn/positions.ts';
 
 /** Sizes every family has. */
 export interface ModelSizes {
@@ -25,23 +26,18 @@ export interface ModelSizes {
   readonly trainedLength: number;
 }
 
-/** Cosines and sines of the positions [B,T,D/2], as `RotaryTables` makes them. */
-export interface PositionValues {
-  readonly cos: Value;
-  readonly sin: Value;
-}
-
 /** Mixes the positions of one layer: q [B,T,H,D], k and v [B,T,M,D] → [B,T,H,D]. */
 export type MixLayer = (layer: number, positions: ProjectedPositions) => Value;
 
 /** A model family's description of one model, made from a config.json. No weights. */
 export interface CausalModel {
-  /** "llama". */
+  /** "llama", "gpt2". */
   readonly family: string;
   readonly sizes: ModelSizes;
   /** One mixer per layer. */
   readonly mixers: readonly MixerConfig[];
-  readonly rotary: RotaryConfig;
+  /** What the trunk reads about positions. */
+  readonly positions: PositionEncoding;
   /** All parameters, the mixers' included. Names are those of a Hugging Face checkpoint. */
   readonly parameters: ParameterShapes;
   readonly bosId?: number;
@@ -56,4 +52,9 @@ export interface CausalModel {
   head(source: ParameterSource, hidden: Value): Value;
   /** The prefix of layer `index`'s attention parameters: "model.layers.0.self_attn". */
   attentionPrefix(index: number): string;
+  /**
+   * The name in `parameters` of a tensor that checkpoints store as `stored`; undefined for tensors that follow from the
+   * configuration (masks, frequency tables, the copy of a tied head). Unknown names are given back as they are.
+   */
+  readonly parameterName: (stored: string) => string | undefined;
 }

@@ -3,12 +3,13 @@ import { mixParallel, type MixerParameterValues } from '../attention/parallel.ts
 import { mixerParameters } from '../attention/mixer.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
-import { RotaryTables } from '../nn/rotary-positions.ts';
-import type { CausalModel, PositionValues } from './model.ts';
+import type { PositionValues } from '../nn/positions.ts';
+import type { CausalModel } from './model.ts';
 
 /**
  * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every
  * row; shorter sequences are padded at the end, which does not disturb them.
+ * @throws LinnetError `INPUT` for more positions than the model has
  */
 export function parallelHidden(model: CausalModel, source: ParameterSource, tokens: Value): Value {
   const [batch, length] = tokens.shape.map(Number);
@@ -33,9 +34,12 @@ export function mixerParameterValues(model: CausalModel, source: ParameterSource
   return values;
 }
 
-/** Positions 0…n−1 in every row, as constants of the graph. */
+/**
+ * The positional values of positions 0…n−1 in every row, as constants of the graph.
+ * @throws LinnetError `INPUT` for more positions than the model has
+ */
 export function constantPositions(model: CausalModel, graph: Graph, batch: number, length: number): PositionValues {
   const positions = Int32Array.from({ length: batch * length }, (_, i) => i % length);
-  const { cos, sin } = new RotaryTables(model.rotary).at(positions, batch, length);
-  return { cos: graph.constant(cos), sin: graph.constant(sin) };
+  const values = model.positions.at(positions, batch, length);
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, graph.constant(value)]));
 }

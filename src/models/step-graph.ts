@@ -4,7 +4,7 @@
  * | input | type | content |
  * |---|---|---|
  * | `tokens` | int32 [B,T] | token of every node; row b is the tree of sequence b, padded |
- * | `cos`, `sin` | float32 [B,T,D/2] | rotary angles of the nodes' positions |
+ * | `cos` and `sin`, or `positions` | [B,T,...] | what the model's `positions` make of the nodes' positions |
  * | `wanted` | int32 [W] | nodes whose logits are wanted, as b·T + t |
  * | `same.ℓ.ring` … `lags.ℓ.tree` | see `StepMasks` | masks, once per distinct layout ℓ |
  * | `keys.i`, `values.i` | float32 [B,M,C,D] | the ring (softmax: the cache) of layer i |
@@ -27,6 +27,7 @@ import { matmul } from '../graph/ops/matmul.ts';
 import { unitLength } from '../graph/ops/normalization.ts';
 import { multiplyDims } from '../graph/shape.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
+import { declarePositions } from '../nn/positions.ts';
 import type { CausalModel } from './model.ts';
 import { mixerParameterValues } from './parallel-graph.ts';
 
@@ -66,13 +67,12 @@ export function stepGraph(model: CausalModel, makeSource: (graph: Graph) => Para
   const source = makeSource(graph);
   const { keyValueHeads: M, headWidth: D, layers, width } = model.sizes;
   const tokens = graph.input('tokens', 'int32', ['B', 'T']);
-  const cos = graph.input('cos', 'float32', ['B', 'T', D / 2]);
-  const sin = graph.input('sin', 'float32', ['B', 'T', D / 2]);
+  const positions = declarePositions(model.positions, graph);
   const wanted = graph.input('wanted', 'int32', ['W']);
   const masks = new Map(stateLayouts(model.mixers).map((layout) => [layout.name, declareMasks(graph, layout)]));
   const rows: Value[] = new Array<Value>(2 * layers);
 
-  const hidden = model.trunk(source, tokens, { cos, sin }, (layer, positions) => {
+  const hidden = model.trunk(source, tokens, positions, (layer, projected) => {
     const mixer = model.mixers[layer];
     const layout = stateLayout(mixer);
     const layoutMasks = masks.get(layout.name);
@@ -85,7 +85,7 @@ export function stepGraph(model: CausalModel, makeSource: (graph: Graph) => Para
       sums: hasSums ? graph.input(`sums.${layer}`, 'float32', ['B', M, D, D]) : undefined,
     };
     const parameters = mixerParameterValues(model, source, layer);
-    const result = mixStep(mixer, positions, state, layoutMasks.ring, layoutMasks.tree, parameters);
+    const result = mixStep(mixer, projected, state, layoutMasks.ring, layoutMasks.tree, parameters);
     rows[2 * layer] = reshape(result.keys, [1, 'B', M, 'T', D]);
     rows[2 * layer + 1] = reshape(result.values, [1, 'B', M, 'T', D]);
     return result.mixed;

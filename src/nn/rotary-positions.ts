@@ -1,6 +1,7 @@
 /** Angles of rotary position embedding, computed on the host: a step needs a handful, at any position. */
 import { LinnetError } from '../errors.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
+import type { PositionEncoding, PositionValueType } from './positions.ts';
 
 /** How positions beyond the trained length are mapped. */
 export type RotaryScaling =
@@ -45,13 +46,17 @@ export function rotaryFrequencies(config: RotaryConfig): Float64Array {
   });
 }
 
-/** Makes the cos and sin tables [B,T,D/2] of given positions. */
-export class RotaryTables {
+/** Makes the cos and sin tables [B,T,D/2] of given positions, however far out. */
+export class RotaryTables implements PositionEncoding {
+  readonly values: Readonly<Record<'cos' | 'sin', PositionValueType>>;
+  readonly limit = Number.POSITIVE_INFINITY;
   readonly #frequencies: Float64Array;
   readonly #divisor: number;
 
   constructor(config: RotaryConfig) {
     this.#frequencies = rotaryFrequencies(config);
+    const half: PositionValueType = { dtype: 'float32', shape: [this.#frequencies.length] };
+    this.values = { cos: half, sin: half };
     this.#divisor = config.scaling?.type === 'linear' ? config.scaling.factor : 1;
   }
 

@@ -1,8 +1,9 @@
 /** config.json of LLaMA checkpoints, and the `linnet` section we add to it. */
 import { z } from 'zod';
-import { type MixerConfig, mixerSchema } from '../../attention/mixer.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
 import { LinnetError } from '../../errors.ts';
 import type { RotaryScaling } from '../../nn/rotary-positions.ts';
+import { linnetSection, sectionMixers } from '../linnet-section.ts';
 
 const size = z
   .int()
@@ -39,7 +40,7 @@ const llamaSchema = z.looseObject({
   tie_word_embeddings: z.boolean().default(false),
   bos_token_id: z.int().nullish(),
   eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
-  linnet: z.strictObject({ version: z.literal(1), mixers: z.array(mixerSchema) }).optional(),
+  linnet: linnetSection,
 });
 
 /** A checked configuration; fields that we do not use stay in `raw`. */
@@ -86,8 +87,7 @@ export function parseLlamaConfig(json: Readonly<Record<string, unknown>>): Llama
   if (!Number.isInteger(headWidth) || headWidth % 2 !== 0) {
     problems.push(`head width ${headWidth} (head_dim, or hidden_size / num_attention_heads) must be an even integer`);
   }
-  const mixers =
-    config.linnet?.mixers ?? Array.from({ length: config.num_hidden_layers }, (): MixerConfig => ({ kind: 'softmax' }));
+  const mixers = sectionMixers(config.linnet, config.num_hidden_layers);
   if (mixers.length !== config.num_hidden_layers) {
     problems.push(`linnet.mixers names ${mixers.length} layers, num_hidden_layers is ${config.num_hidden_layers}`);
   }

@@ -8,7 +8,10 @@ import { rotary } from '../../graph/ops/rotary.ts';
 import { silu } from '../../graph/ops/unary.ts';
 import { embedding, linear } from '../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../nn/parameters.ts';
-import type { CausalModel, MixLayer, PositionValues } from '../model.ts';
+import type { PositionValues } from '../../nn/positions.ts';
+import { RotaryTables } from '../../nn/rotary-positions.ts';
+import { withSection } from '../linnet-section.ts';
+import type { CausalModel, MixLayer } from '../model.ts';
 import { type LlamaConfig, parseLlamaConfig } from './config.ts';
 
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseLlamaConfig` does */
@@ -29,15 +32,16 @@ function describe(config: LlamaConfig): CausalModel {
       trainedLength: config.trainedLength,
     },
     mixers: config.mixers,
-    rotary: { width: config.headWidth, base: config.ropeBase, scaling: config.ropeScaling },
+    positions: new RotaryTables({ width: config.headWidth, base: config.ropeBase, scaling: config.ropeScaling }),
     parameters: llamaParameters(config),
     bosId: config.bosId,
     eosIds: config.eosIds,
-    toJson: () => toJson(config),
+    toJson: () => withSection(config.raw, config.mixers),
     withMixers: (mixers) => llamaModel({ ...config.raw, linnet: { version: 1, mixers } }),
     trunk: (source, tokens, positions, mix) => trunk(config, source, tokens, positions, mix),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix,
+    parameterName: (stored) => (isDerived(config, stored) ? undefined : stored),
   };
 }
 
@@ -45,10 +49,9 @@ function attentionPrefix(layer: number): string {
   return `model.layers.${layer}.self_attn`;
 }
 
-function toJson(config: LlamaConfig): Record<string, unknown> {
-  const { linnet: _, ...rest } = config.raw;
-  if (config.mixers.every((mixer) => mixer.kind === 'softmax')) return rest;
-  return { ...rest, linnet: { version: 1, mixers: config.mixers } };
+/** A tied head that is stored all the same is a copy of the embedding. */
+function isDerived({ tiedHead }: LlamaConfig, stored: string): boolean {
+  return stored.endsWith('.rotary_emb.inv_freq') || (tiedHead && stored === 'lm_head.weight');
 }
 
 /** Names and shapes of all parameters, as in a Hugging Face LLaMA checkpoint. Linear weights are [outputs, inputs]. */

@@ -1,0 +1,57 @@
+/**
+ * Text classification with a causal model: one logit per class from the hidden state of the last real token, the only
+ * one that has read the whole text. As the `ForSequenceClassification` models of Hugging Face: `score.weight`, no bias.
+ */
+import { LinnetError } from '../errors.ts';
+import type { Value } from '../graph/graph.ts';
+import { gather } from '../graph/ops/indexing.ts';
+import { reshape } from '../graph/ops/layout.ts';
+import { type Tensor, tensor } from '../graph/tensor.ts';
+import { linear } from '../nn/linear.ts';
+import type { ParameterShapes, ParameterSource } from '../nn/parameters.ts';
+import type { CausalModel } from './model.ts';
+import { parallelHidden } from './parallel-graph.ts';
+
+const scoreName = 'score';
+
+/** Names and shapes of the parameters that a classifier of so many classes adds to the model's trunk. */
+export function scoreParameters(model: CausalModel, classes: number): ParameterShapes {
+  return new Map([[`${scoreName}.weight`, [classes, model.sizes.width]]]);
+}
+
+/**
+ * Logits of the classes.
+ *
+ * @param tokens int32 [B,n] of static shape, padded at the end
+ * @param lastTokens int32 [B]: the last real token of every row as b·n + t, as `lastTokenRows` makes it
+ * @returns [B,classes]
+ */
+export function classLogits(
+  model: CausalModel,
+  source: ParameterSource,
+  tokens: Value,
+  lastTokens: Value,
+  classes: number,
+): Value {
+  const { width } = model.sizes;
+  const [B, n] = tokens.shape.map(Number);
+  const hidden = reshape(parallelHidden(model, source, tokens), [B * n, width]);
+  return linear(source, scoreName, gather(hidden, lastTokens), width, classes);
+}
+
+/**
+ * Where the last real token of every row is, as b·n + t: int32 [B].
+ *
+ * @param mask B·n values in row-major order, 0 on padding
+ * @throws LinnetError `INPUT` for a mask of another size or a row without a token
+ */
+export function lastTokenRows(mask: ArrayLike<number>, batch: number, length: number): Tensor {
+  if (mask.length !== batch * length) {
+    throw new LinnetError('INPUT', `a batch of ${batch} × ${length} tokens has a mask of ${mask.length} values`);
+  }
+  const rows = Int32Array.from({ length: batch }, (_, row) => {
+    for (let t = length - 1; t >= 0; t--) if (mask[row * length + t] !== 0) return row * length + t;
+    throw new LinnetError('INPUT', `row ${row} of the batch has no token to classify: all of it is padding`);
+  });
+  return tensor('int32', [batch], rows);
+}

@@ -1,0 +1,66 @@
+/** Fields of config.json that say nothing about what a model computes, and refusal of those that nobody knows. */
+import { LinnetError } from '../errors.ts';
+
+/** What transformers writes for every family: bookkeeping, defaults of generation and of classification heads. */
+const bookkeeping = [
+  ...['_name_or_path', '_commit_hash', 'architectures', 'transformers_version', 'torch_dtype', 'dtype', 'torchscript'],
+  ...['use_bfloat16', 'tf_legacy_loss', 'return_dict', 'output_hidden_states', 'output_attentions', 'output_past'],
+  ...[
+    'use_cache',
+    'gradient_checkpointing',
+    'chunk_size_feed_forward',
+    'tokenizer_class',
+    'prefix',
+    'initializer_range',
+  ],
+  ...[
+    'attn_implementation',
+    '_attn_implementation',
+    '_attn_implementation_autoset',
+    'is_decoder',
+    'keys_to_ignore_at_inference',
+  ],
+  ...['bos_token_id', 'eos_token_id', 'pad_token_id', 'sep_token_id', 'decoder_start_token_id', 'finetuning_task'],
+  ...[
+    'task_specific_params',
+    'problem_type',
+    'num_labels',
+    'id2label',
+    'label2id',
+    'max_length',
+    'min_length',
+    'top_k',
+  ],
+  ...['do_sample', 'early_stopping', 'num_beams', 'num_beam_groups', 'diversity_penalty', 'temperature', 'top_p'],
+  ...['typical_p', 'repetition_penalty', 'length_penalty', 'no_repeat_ngram_size', 'encoder_no_repeat_ngram_size'],
+  ...['bad_words_ids', 'num_return_sequences', 'output_scores', 'return_dict_in_generate', 'forced_bos_token_id'],
+  ...['forced_eos_token_id', 'remove_invalid_values', 'exponential_decay_length_penalty', 'suppress_tokens'],
+  ...[
+    'begin_suppress_tokens',
+    'cross_attention_hidden_size',
+    'tie_encoder_decoder',
+    '_num_labels',
+    'xla_device',
+    'transformers.js_config',
+  ],
+];
+
+/**
+ * The names of fields that are neither used, nor ignored on purpose, nor bookkeeping of transformers.
+ *
+ * @param used fields that the family reads
+ * @param ignored further fields of the family that do not change what a model computes
+ */
+export function unknownFields(
+  config: Readonly<Record<string, unknown>>,
+  used: readonly string[],
+  ignored: readonly string[],
+): string[] {
+  const known = new Set([...used, ...ignored, ...bookkeeping]);
+  return Object.keys(config).filter((name) => !known.has(name));
+}
+
+/** The error for an unusable config.json: one line per problem. */
+export function configError(family: string, problems: readonly string[], cause?: unknown): LinnetError {
+  return new LinnetError('CONFIG', `unusable ${family} config.json:\n${problems.join('\n')}`, { cause });
+}

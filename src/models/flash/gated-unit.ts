@@ -1,0 +1,142 @@
+/**
+ * The parts of FLASH's gated attention unit that the parallel and the recurrent form share: everything but the mixing of
+ * positions. Norm, token shift, projections, offset-scale and rotary embedding on the way in; gate, projection and
+ * residual on the way out.
+ */
+import type { Value } from '../../graph/graph.ts';
+import { add, mul, sub } from '../../graph/ops/elementwise.ts';
+import { concat, reshape, split } from '../../graph/ops/layout.ts';
+import { layerNorm, rmsNorm } from '../../graph/ops/normalization.ts';
+import { broadcastTo } from '../../graph/ops/reduce.ts';
+import { rotary } from '../../graph/ops/rotary.ts';
+import { erf, relu, silu } from '../../graph/ops/unary.ts';
+import { linear } from '../../nn/linear.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
+import type { PositionValues } from '../../nn/positions.ts';
+import { type FlashConfig, flashValueWidth } from './config.ts';
+import { biasBuckets } from './relative-bias.ts';
+
+/** Features of queries and keys that rotary embedding turns, at most. */
+const rotaryLimit = 32;
+const layerNormEpsilon = 1e-5;
+
+/** How many features rotary embedding turns. */
+export function rotaryWidth({ query_key_dim }: FlashConfig): number {
+  return Math.min(rotaryLimit, query_key_dim);
+}
+
+/** What a unit's positions are mixed from, each [B,n,1,·]: one head. */
+export interface UnitPositions {
+  /** In the order of the rows of γ and β: local q, global q, local k, global k; q and k for whole-sequence attention. */
+  readonly rows: readonly Value[];
+  /** [B,n,1,E] */
+  readonly v: Value;
+  /** [B,n,E] */
+  readonly gate: Value;
+}
+
+/** Rows of γ and β. */
+export function offsetScaleRows({ attention }: FlashConfig): number {
+  return attention === 'mixed' ? 4 : 2;
+}
+
+/** Names and shapes of one unit's parameters, without the prefix of the layer. */
+export function unitParameters(config: FlashConfig): [string, readonly number[]][] {
+  const { dim: D, query_key_dim: S, norm, attention, convolution } = config;
+  const E = flashValueWidth(config);
+  const rows = offsetScaleRows(config);
+  const norms: [string, readonly number[]][] =
+    norm === 'scalenorm'
+      ? [['norm.g', [1]]]
+      : [
+          ['norm.weight', [D]],
+          ['norm.bias', [D]],
+        ];
+  const taps: [string, readonly number[]][] =
+    attention === 'mixed' && convolution !== null ? [['dwconv.weight', [1, 1, convolution, 1]]] : [];
+  return [
+    ...norms,
+    ['to_hidden.0.weight', [2 * E, D]],
+    ['to_hidden.0.bias', [2 * E]],
+    ['to_qk.0.weight', [S, D]],
+    ['to_qk.0.bias', [S]],
+    ['qk_offset_scale.gamma', [rows, S]],
+    ['qk_offset_scale.beta', [rows, S]],
+    ['rel_pos_bias.relative_attention_bias.weight', [biasBuckets, 1]],
+    ...taps,
+    ['to_out.weight', [D, E]],
+    ['to_out.bias', [D]],
+  ];
+}
+
+/**
+ * From the residual stream to queries, keys and values.
+ *
+ * @param x [B,n,D]
+ * @param shift delays features [B,n,D/2] by a token; only used where the configuration shifts tokens
+ */
+export function projectUnit(
+  config: FlashConfig,
+  source: ParameterSource,
+  x: Value,
+  { cos, sin }: PositionValues,
+  shift: (half: Value) => Value,
+): UnitPositions {
+  const { dim: D, query_key_dim: S, shift_tokens } = config;
+  const E = flashValueWidth(config);
+  const [B, n] = x.shape;
+  let u = normalized(config, source, x);
+  if (shift_tokens) {
+    const [delayed, kept] = split(u, 2, [D / 2, D / 2]);
+    u = concat([shift(delayed), kept], 2);
+  }
+  const [v, gate] = split(silu(biased(source, 'to_hidden.0', u, D, 2 * E)), 2, [E, E]);
+  const shared = reshape(silu(biased(source, 'to_qk.0', u, D, S)), [B, n, 1, S]);
+  const count = offsetScaleRows(config);
+  const gamma = source.parameter('qk_offset_scale.gamma', [count, S]);
+  const scaled = add(mul(shared, gamma), source.parameter('qk_offset_scale.beta', [count, S])); // [B,n,rows,S]
+  const turned = partialRotary(scaled, rotaryWidth(config), cos, sin);
+  return { rows: split(turned, 2, new Array<number>(count).fill(1)), v: reshape(v, [B, n, 1, E]), gate };
+}
+
+/** Back into the residual stream: x + W(gate · mixed) + b. `mixed` is [B,n,E]. */
+export function closeUnit(config: FlashConfig, source: ParameterSource, x: Value, gate: Value, mixed: Value): Value {
+  return add(biased(source, 'to_out', mul(gate, mixed), flashValueWidth(config), config.dim), x);
+}
+
+/** φ. Laplace is ½(1 + erf((x − √½)·√(2π))), a smooth stand-in for ReLU² (Ma et al., arXiv 2209.10655). */
+export function weighted({ activation }: FlashConfig, scores: Value): Value {
+  if (activation === 'laplace') {
+    return mul(add(erf(mul(sub(scores, Math.SQRT1_2), Math.sqrt(2 * Math.PI))), 1), 0.5);
+  }
+  const positive = relu(scores);
+  return mul(positive, positive);
+}
+
+/** x Wᵀ + b with W [outputs, inputs]. */
+export function biased(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
+  return add(linear(source, name, x, inputs, outputs), source.parameter(`${name}.bias`, [outputs]));
+}
+
+/** Layer norm with the parameters `name`.weight and `name`.bias. */
+export function flashLayerNorm(source: ParameterSource, name: string, x: Value, width: number): Value {
+  const gain = source.parameter(`${name}.weight`, [width]);
+  return layerNorm(x, gain, source.parameter(`${name}.bias`, [width]), layerNormEpsilon);
+}
+
+/**
+ * ScaleNorm is RMS norm with one gain for all features. The reference bounds the root mean square below by 1e-5; here
+ * its square goes under the root, which differs only for rows that are all but zero.
+ */
+function normalized({ norm, dim }: FlashConfig, source: ParameterSource, x: Value): Value {
+  if (norm === 'layernorm') return flashLayerNorm(source, 'norm', x, dim);
+  return rmsNorm(x, broadcastTo(source.parameter('norm.g', [1]), [dim]), 1e-10);
+}
+
+/** Interleaved rotary embedding of the first features; the others do not know positions. */
+function partialRotary(x: Value, width: number, cos: Value, sin: Value): Value {
+  const rest = Number(x.shape[3]) - width;
+  if (rest === 0) return rotary(x, cos, sin, { interleaved: true });
+  const [turning, still] = split(x, 3, [width, rest]);
+  return concat([rotary(turning, cos, sin, { interleaved: true }), still], 3);
+}

@@ -1,0 +1,138 @@
+/**
+ * GPT-2 (Radford et al., 2019): learned positions, pre-norm blocks with LayerNorm, a feed-forward with tanh-GELU, biases
+ * throughout and a head tied to the embedding.
+ */
+import { mixerParameters } from '../../attention/mixer.ts';
+import type { Value } from '../../graph/graph.ts';
+import { add } from '../../graph/ops/elementwise.ts';
+import { reshape, split } from '../../graph/ops/layout.ts';
+import { layerNorm } from '../../graph/ops/normalization.ts';
+import { affine, embedding, linear } from '../../nn/linear.ts';
+import { type ParameterSource, scoped } from '../../nn/parameters.ts';
+import { LearnedPositions, type PositionValues } from '../../nn/positions.ts';
+import { withSection } from '../linnet-section.ts';
+import type { CausalModel, MixLayer } from '../model.ts';
+import { type Gpt2Config, gpt2Activation, parseGpt2Config } from './config.ts';
+import { gpt2ParameterName } from './tensor-names.ts';
+
+/** The model of a config.json. @throws LinnetError `CONFIG` as `parseGpt2Config` does */
+export function gpt2Model(json: Readonly<Record<string, unknown>>): CausalModel {
+  return describe(parseGpt2Config(json));
+}
+
+function describe(config: Gpt2Config): CausalModel {
+  return {
+    family: 'gpt2',
+    sizes: {
+      layers: config.layers,
+      width: config.width,
+      heads: config.heads,
+      keyValueHeads: config.heads,
+      headWidth: config.width / config.heads,
+      vocabulary: config.vocabulary,
+      trainedLength: config.positions,
+    },
+    mixers: config.mixers,
+    positions: new LearnedPositions(config.positions),
+    parameters: gpt2Parameters(config),
+    bosId: config.bosId,
+    eosIds: config.eosIds,
+    toJson: () => withSection(config.raw, config.mixers),
+    withMixers: (mixers) => gpt2Model({ ...config.raw, linnet: { version: 1, mixers } }),
+    trunk: (source, tokens, positions, mix) => trunk(config, source, tokens, positions, mix),
+    head: (source, hidden) => head(config, source, hidden),
+    attentionPrefix,
+    parameterName: (stored) => gpt2ParameterName(stored, config.tiedHead),
+  };
+}
+
+function blockPrefix(layer: number): string {
+  return `transformer.h.${layer}`;
+}
+
+function attentionPrefix(layer: number): string {
+  return `${blockPrefix(layer)}.attn`;
+}
+
+/** Names and shapes of all parameters. Projections are [inputs, outputs], unlike in the other families. */
+function gpt2Parameters(config: Gpt2Config): Map<string, readonly number[]> {
+  const { width, feedForwardWidth, heads, vocabulary, positions } = config;
+  const shapes = new Map<string, readonly number[]>();
+  const norm = (name: string): void => {
+    shapes.set(`${name}.weight`, [width]);
+    shapes.set(`${name}.bias`, [width]);
+  };
+  const projection = (name: string, inputs: number, outputs: number): void => {
+    shapes.set(`${name}.weight`, [inputs, outputs]);
+    shapes.set(`${name}.bias`, [outputs]);
+  };
+  shapes.set('transformer.wte.weight', [vocabulary, width]);
+  shapes.set('transformer.wpe.weight', [positions, width]);
+  config.mixers.forEach((mixer, layer) => {
+    const block = blockPrefix(layer);
+    const attention = attentionPrefix(layer);
+    norm(`${block}.ln_1`);
+    projection(`${attention}.c_attn`, width, 3 * width);
+    projection(`${attention}.c_proj`, width, width);
+    for (const parameter of mixerParameters(mixer, { heads, keyValueHeads: heads })) {
+      shapes.set(`${attention}.${parameter.name}`, parameter.shape);
+    }
+    norm(`${block}.ln_2`);
+    projection(`${block}.mlp.c_fc`, width, feedForwardWidth);
+    projection(`${block}.mlp.c_proj`, feedForwardWidth, width);
+  });
+  norm('transformer.ln_f');
+  if (!config.tiedHead) shapes.set('lm_head.weight', [vocabulary, width]);
+  return shapes;
+}
+
+function trunk(
+  config: Gpt2Config,
+  source: ParameterSource,
+  tokens: Value,
+  { positions }: PositionValues,
+  mix: MixLayer,
+): Value {
+  const { width, vocabulary, normEpsilon } = config;
+  const norm = (name: string, x: Value): Value => {
+    const gain = source.parameter(`${name}.weight`, [width]);
+    return layerNorm(x, gain, source.parameter(`${name}.bias`, [width]), normEpsilon);
+  };
+  let x = add(
+    embedding(source, 'transformer.wte', tokens, vocabulary, width),
+    embedding(source, 'transformer.wpe', positions, config.positions, width),
+  ); // [B,T,width]
+  for (let layer = 0; layer < config.layers; layer++) {
+    const block = blockPrefix(layer);
+    const attended = scoped(source, attentionPrefix(layer));
+    x = add(
+      x,
+      attention(config, attended, norm(`${block}.ln_1`, x), (projected) => mix(layer, projected)),
+    );
+    x = add(x, feedForward(config, scoped(source, `${block}.mlp`), norm(`${block}.ln_2`, x)));
+  }
+  return norm('transformer.ln_f', x);
+}
+
+function attention(
+  { width, heads }: Gpt2Config,
+  source: ParameterSource,
+  x: Value,
+  mix: (projected: { q: Value; k: Value; v: Value }) => Value,
+): Value {
+  const [B, T] = x.shape;
+  const projected = affine(source, 'c_attn', x, width, 3 * width); // [B,T,3*width]
+  const [q, k, v] = split(projected, 2, [width, width, width]).map(
+    (part) => reshape(part, [B, T, heads, width / heads]), // [B,T,H,D]
+  );
+  return affine(source, 'c_proj', reshape(mix({ q, k, v }), [B, T, width]), width, width);
+}
+
+function feedForward({ width, feedForwardWidth, activation }: Gpt2Config, source: ParameterSource, x: Value): Value {
+  const inner = gpt2Activation(activation)(affine(source, 'c_fc', x, width, feedForwardWidth));
+  return affine(source, 'c_proj', inner, feedForwardWidth, width);
+}
+
+function head({ tiedHead, width, vocabulary }: Gpt2Config, source: ParameterSource, hidden: Value): Value {
+  return linear(source, tiedHead ? 'transformer.wte' : 'lm_head', hidden, width, vocabulary);
+}

@@ -1,0 +1,115 @@
+/** Every family through the same commands: what is said, changed, trained, measured, checked and generated. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadModel } from '../src/checkpoint/load-model.ts';
+import { DecodingEngine } from '../src/decoding/engine.ts';
+import { describeModel, supportedFamilies } from '../src/models/families.ts';
+import { decays } from '../src/training/adamw.ts';
+import { lastJson, runCaptured } from './captured-cli.ts';
+import { randomParameters, randomTokens } from './tiny-llama.ts';
+import { saveTinyModel, tinyConfig } from './tiny-model.ts';
+
+let folder = '';
+const place = (family: string, name: string): string => join(folder, `${family}-${name}`);
+
+async function json(...words: string[]): Promise<Record<string, unknown>> {
+  const result = await runCaptured([...words, '--json']);
+  expect(result.exitCode, result.stderr).toBe(0);
+  return lastJson(result);
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'linnet-families-'));
+  await writeFile(join(folder, 'book.txt'), 'It was a dark and stormy night. '.repeat(20));
+  for (const family of supportedFamilies) {
+    await saveTinyModel(place(family, 'base'), 1, family);
+    const sizes = ['--group', '4', '--kernel', '5'];
+    await json(
+      'linearize',
+      place(family, 'base'),
+      '--mixer',
+      'augmented',
+      ...sizes,
+      '--out',
+      place(family, 'augmented'),
+    );
+  }
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+it('refuses unknown families and lists the known ones', () => {
+  expect(() => describeModel({ model_type: 'mamba' })).toThrow(`supported: ${supportedFamilies.join(', ')}`);
+});
+
+describe.each(supportedFamilies)('%s', (family) => {
+  it('is inspected', async () => {
+    const told = await json('inspect', place(family, 'augmented'));
+    const { parameters } = await loadModel(place(family, 'augmented'));
+    const numbers = [...parameters.values()].reduce((total, { data }) => total + data.length, 0);
+    expect(told).toMatchObject({ family, parameters: numbers, mixerParameters: 22, stateBytesPerToken: 0 });
+    expect(told.mixers).toMatchObject([{ layers: [0, 1], config: { kind: 'linear', group: 4 } }]);
+  });
+
+  it.each(['base', 'augmented'])('%s leaks nothing and decodes what it computes', async (name) => {
+    const report = await json('check', place(family, name));
+    expect(report).toMatchObject({ leak: false, ok: true });
+  });
+
+  it('learns, is measured and generates', async () => {
+    const book = join(folder, 'book.txt');
+    const tuned = place(family, 'tuned');
+    const perplexity = async (model: string): Promise<number> =>
+      Number((await json('eval', 'perplexity', model, '--data', book, '--length', '32')).perplexity);
+    const training = ['--steps', '30', '--lr', '0.01', '--batch', '2', '--length', '32'];
+    await json('finetune', place(family, 'augmented'), '--data', book, ...training, '--out', tuned);
+    expect(await perplexity(tuned)).toBeLessThan((await perplexity(place(family, 'augmented'))) / 2);
+    const { tokens, text } = await json('generate', tuned, '--prompt', 'It was', '--max-tokens', '8', '--ignore-eos');
+    expect(tokens).toHaveLength(8);
+    expect(typeof text).toBe('string');
+  });
+
+  it('is pre-trained from a config.json', async () => {
+    const config = place(family, 'config.json');
+    await writeFile(config, JSON.stringify(tinyConfig(family)));
+    const out = place(family, 'pretrained');
+    const training = ['--steps', '2', '--lr', '0.01', '--batch', '2', '--length', '32'];
+    await json('pretrain', config, '--data', join(folder, 'book.txt'), ...training, '--out', out);
+    expect((await loadModel(out)).model.family).toBe(family);
+  });
+
+  it('decays its matrices and embeddings, not its norms, biases and mixer parameters', async () => {
+    const { model } = await loadModel(place(family, 'augmented'));
+    for (const [name, shape] of model.parameters) {
+      const scale = /norm|ln_|bias$|_factor$|dwconv/.test(name);
+      expect(decays(name, shape), name).toBe(!scale);
+    }
+  });
+
+  it('stops with a clear error where its positions end', async () => {
+    const model = describeModel(tinyConfig(family));
+    const { limit } = model.positions;
+    if (limit === Number.POSITIVE_INFINITY) return;
+    const engine = await DecodingEngine.create(model, randomParameters(model, 1));
+    try {
+      const state = engine.newState();
+      await engine.prefill(state, randomTokens(model, limit, 2));
+      expect(state.length).toBe(limit);
+      await expect(engine.advance(state, 1)).rejects.toThrow(new RegExp(`position ${limit} is beyond`));
+      expect(state.length).toBe(limit);
+    } finally {
+      await engine.dispose();
+    }
+    // A window of n tokens gives the model n − 1 to read.
+    const long = await runCaptured([
+      ...['eval', 'perplexity', place(family, 'base'), '--data', join(folder, 'book.txt')],
+      ...['--length', String(limit + 2), '--json'],
+    ]);
+    expect(long.exitCode).not.toBe(0);
+    expect(long.stdout).toMatch(new RegExp(`"code":"INPUT".*at most ${limit} tokens`));
+  });
+});

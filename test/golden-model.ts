@@ -1,0 +1,75 @@
+/** Runs causal models with the weights of golden cases, for comparison with the stored outputs. */
+import { gradients } from '../src/graph/gradients.ts';
+import { Graph } from '../src/graph/graph.ts';
+import { mul } from '../src/graph/ops/elementwise.ts';
+import { float32, int32, type Tensor } from '../src/graph/tensor.ts';
+import type { CausalModel } from '../src/models/model.ts';
+import { parallelHidden } from '../src/models/parallel-graph.ts';
+import { InputParameters } from '../src/nn/parameters.ts';
+import { compile } from '../src/runtime/compile.ts';
+import { nextTokenLoss } from '../src/training/objective.ts';
+import { type GoldenTensor, readGolden } from './golden.ts';
+
+/** The weights of a case under the names that a model has for them; see `CausalModel.parameterName`. */
+export function goldenWeights(name: string, parameterName: CausalModel['parameterName']): Map<string, Tensor> {
+  return new Map(
+    [...readGolden(name, 'weights.safetensors')].flatMap(([stored, { shape, data }]) => {
+      const parameter = parameterName(stored);
+      return parameter === undefined ? [] : [[parameter, float32(shape, data)] as const];
+    }),
+  );
+}
+
+/** Runs every output of a graph and gives back its numbers. */
+export async function runGraph(graph: Graph, feeds: Record<string, Tensor>): Promise<Record<string, Float64Array>> {
+  const program = await compile(graph);
+  const results = await program.run(feeds, [...program.outputs.keys()]);
+  await program.dispose();
+  return Object.fromEntries(
+    Object.entries(results).map(([key, value]) => [key, Float64Array.from(value.data, Number)]),
+  );
+}
+
+/** Runs a batch; returns `hidden`, `logits`, the mean next-token `loss` and `grad.<name>` of every parameter. */
+export async function runGolden(
+  model: CausalModel,
+  weights: ReadonlyMap<string, Tensor>,
+  ids: GoldenTensor,
+): Promise<Record<string, Float64Array>> {
+  const [B, n] = ids.shape;
+  const graph = new Graph('golden');
+  const source = new InputParameters(graph);
+  const inputs = graph.input('inputs', 'int32', [B, n]);
+  const hidden = parallelHidden(model, source, inputs);
+  const batch = {
+    inputs,
+    labels: graph.input('labels', 'int32', [B, n]),
+    weights: graph.input('weights', 'float32', [B, n]),
+  };
+  const loss = mul(nextTokenLoss(model, source, batch), 1 / (B * (n - 1)));
+  const names = [...model.parameters.keys()];
+  const found = gradients(
+    loss,
+    names.map((key) => source.parameter(key, model.parameters.get(key) ?? [])),
+  );
+  graph.output('hidden', hidden);
+  graph.output('logits', model.head(source, hidden));
+  graph.output('loss', loss);
+  found.forEach((gradient, i) => {
+    graph.output(`grad.${names[i]}`, gradient);
+  });
+  const tokens = Int32Array.from(ids.data);
+  const next = (i: number): boolean => (i + 1) % n !== 0;
+  return runGraph(graph, {
+    ...Object.fromEntries(weights),
+    inputs: int32([B, n], tokens),
+    labels: int32(
+      [B, n],
+      tokens.map((_, i) => (next(i) ? tokens[i + 1] : 0)),
+    ),
+    weights: float32(
+      [B, n],
+      Float32Array.from(tokens, (_, i) => (next(i) ? 1 : 0)),
+    ),
+  });
+}
