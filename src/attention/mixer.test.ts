@@ -57,7 +57,8 @@ describe('presets', () => {
   it('have the branches their names say', () => {
     const branches = mixerPresetNames.map((name) => {
       const config = mixerPreset(name, { group: 16, kernel: 9 });
-      if (config.kind === 'softmax') return [name, 'softmax'];
+      if (config.kind === 'features') return [name, config.map.name, config.output, config.group];
+      if (config.kind !== 'linear') return [name, config.kind];
       expect(config.group).toBe(16);
       return [name, config.local?.kernel ?? null, config.global?.scale ?? null, config.convolution?.kernel ?? null];
     });
@@ -68,6 +69,16 @@ describe('presets', () => {
       ['local+global', 'relu2', 'learned', null],
       ['local+conv', 'relu2', null, 9],
       ['augmented', 'relu2', 'learned', 9],
+      ['flash-local', 'relu2', null, null],
+      ['flash-global', null, 'one', null],
+      ['flash', 'relu2', 'learned', null],
+      ['relu', 'relu', 'ratio', 16],
+      ['performer', 'performer', 'ratio', 16],
+      ['transnormer', 'elu', 'rms', 16],
+      ['rfa', 'rfa', 'ratio', 16],
+      ['hedgehog', 'hedgehog', 'ratio', 16],
+      ['yoso', 'yoso'],
+      ['yoso-hashed', 'hashes', 'unit', 16],
     ]);
   });
 
@@ -103,7 +114,7 @@ describe('the table of mixers', () => {
   });
 
   it('lists the learned parameters', () => {
-    const counts = { heads: 8, keyValueHeads: 2 };
+    const counts = { heads: 8, keyValueHeads: 2, headWidth: 4 };
     expect(mixerParameters(mixerPreset('softmax'), counts)).toEqual([]);
     expect(mixerParameters(mixerPreset('global'), counts)).toEqual([]);
     expect(mixerParameters(linear({ local: { scale: 'learned' }, global: {}, convolution: {} }), counts)).toEqual([

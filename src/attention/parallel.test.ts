@@ -92,7 +92,7 @@ async function runParallel(
   const q = graph.input('q', 'float32', [B, n, H, D]);
   const k = graph.input('k', 'float32', [B, n, M, D]);
   const v = graph.input('v', 'float32', [B, n, M, D]);
-  const declared = mixerParameters(config, heads);
+  const declared = mixerParameters(config, { ...heads, headWidth: D });
   const parameters: Partial<Record<keyof MixerParameterValues, Value>> = {};
   for (const { name, shape } of declared) parameters[name] = graph.input(name, 'float32', shape);
   const output = mixParallel(config, { q, k, v }, parameters);

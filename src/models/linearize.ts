@@ -1,14 +1,23 @@
 /** Swapping the mixers of a model: what turns a softmax checkpoint into a linearized one, before any training. */
-import { type MixerConfig, mixerParameters } from '../attention/mixer.ts';
+import { type MixerConfig, type MixerParameter, mixerParameters } from '../attention/mixer.ts';
 import { LinnetError } from '../errors.ts';
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { CausalModel } from './model.ts';
 
-const fills = { zeros: 0, ones: 1 } as const;
+const initialValues: Readonly<Record<MixerParameter['init'], (shape: readonly number[]) => Float32Array>> = {
+  zeros: (shape) => new Float32Array(elementCount(shape)),
+  ones: (shape) => new Float32Array(elementCount(shape)).fill(1),
+  identity: (shape) => {
+    const [rows, columns] = shape.slice(-2);
+    return Float32Array.from({ length: elementCount(shape) }, (_, i) =>
+      Math.floor(i / columns) % rows === i % columns ? 1 : 0,
+    );
+  },
+};
 
 /**
  * Replaces the mixers of some or all layers. Everything else is kept; the new mixers' own parameters start at their
- * initial values (α = 0, λ = 1, taps 0), parameters of mixers that are gone are dropped. A layer whose mixer does not
+ * initial values (α = 0, λ = 1, taps 0, learned feature maps the identity), parameters of mixers that are gone are dropped. A layer whose mixer does not
  * change keeps its parameters.
  *
  * @param layers indices of the layers to change; default all
@@ -46,8 +55,7 @@ export function freshMixerParameters(model: CausalModel): Map<string, Tensor<'fl
   const fresh = new Map<string, Tensor<'float32'>>();
   model.mixers.forEach((mixer, layer) => {
     for (const { name, shape, init } of mixerParameters(mixer, model.sizes)) {
-      const data = new Float32Array(elementCount(shape)).fill(fills[init]);
-      fresh.set(`${model.attentionPrefix(layer)}.${name}`, tensor('float32', shape, data));
+      fresh.set(`${model.attentionPrefix(layer)}.${name}`, tensor('float32', shape, initialValues[init](shape)));
     }
   });
   return fresh;
