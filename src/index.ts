@@ -15,6 +15,7 @@ export { isDeviceAvailable } from './runtime/availability.ts';
 // Mixers: the formula, its configuration, its state.
 export {
   describeMixer,
+  type FeaturesMixer,
   isCausal,
   type LinearMixer,
   type MixerConfig,
@@ -26,6 +27,7 @@ export {
   parseMixer,
   type PresetOptions,
   type SoftmaxMixer,
+  type YosoMixer,
 } from './attention/mixer.ts';
 export { type AttentionDims, keyValueCacheBytes, stateBytes } from './attention/state.ts';
 export { chain, TokenTree, treeFromPaths } from './attention/tree.ts';

@@ -18,11 +18,22 @@ const G = 8;
 
 const both = (mixer: MixerInput): readonly MixerInput[] => [mixer, mixer];
 const softmax: MixerInput = { kind: 'softmax' };
+const small = { group: G, kernel: 9, features: 16, hashes: 4, bits: 3 };
 const augmented: MixerInput = mixerPreset('augmented', { group: G, kernel: 9 });
 
 /** Two layers each. */
 const variants: Readonly<Record<string, readonly MixerInput[]>> = {
-  ...Object.fromEntries(mixerPresetNames.map((name) => [name, both(mixerPreset(name, { group: G, kernel: 9 }))])),
+  ...Object.fromEntries(mixerPresetNames.map((name) => [name, both(mixerPreset(name, small))])),
+  'hedgehog beside relu, with convolutions': [
+    mixerPreset('hedgehog', { ...small, convolution: true }),
+    mixerPreset('relu', { ...small, convolution: true }),
+  ],
+  'two redraws, reach beyond the group': [
+    mixerPreset('performer', { ...small, kernel: 63, convolution: true, seed: 1 }),
+    mixerPreset('performer', { ...small, kernel: 63, convolution: true, seed: 2 }),
+  ],
+  'yoso with a convolution, softmax': [mixerPreset('yoso', { ...small, convolution: true }), softmax],
+  'yoso as a local kernel': both({ kind: 'linear', group: G, local: { kernel: 'yoso', bits: 3 }, global: {} }),
   'augmented, reach beyond the group': both(mixerPreset('augmented', { group: G, kernel: 63 })),
   'learned λ': both({ kind: 'linear', group: G, local: { scale: 'learned' }, global: {}, convolution: { kernel: 9 } }),
   'softmax kernel': both({ kind: 'linear', group: G, local: { kernel: 'softmax' }, global: {} }),

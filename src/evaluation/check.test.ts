@@ -21,7 +21,7 @@ const plain = describeModel({
   num_attention_heads: 4,
   num_key_value_heads: 2,
 });
-const sizes = { group: 8, kernel: 9 };
+const sizes = { group: 8, kernel: 9, hashes: 4, bits: 3 };
 const unmasked = parseMixer({
   kind: 'linear',
   group: 8,
