@@ -18,6 +18,7 @@ export {
   type FeaturesMixer,
   isCausal,
   type LinearMixer,
+  type LinformerMixer,
   type MixerConfig,
   type MixerInput,
   type MixerPreset,

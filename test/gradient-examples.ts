@@ -190,7 +190,13 @@ export const gradientExamples: Readonly<Record<string, readonly GradientExample[
   // Where the function and its gradient agree: a stopped zero, and a surrogate that does not move.
   stopGradient: [{ shapes: [[2, 3]], build: ([x]) => add(x, stopGradient(mul(x, 0))) }],
   surrogateGradient: [
-    { shapes: [[2, 3], [2, 3]], build: ([x, y]) => surrogateGradient(mul(x, 2), mul(y, 0)) },
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      build: ([x, y]) => surrogateGradient(mul(x, 2), mul(y, 0)),
+    },
   ],
   rmsNorm: [{ shapes: [[2, 3, 8], [8]], build: ([x, gain]) => rmsNorm(x, gain, 1e-5) }],
   unitLength: [{ shapes: [[2, 3, 8]], build: ([x]) => unitLength(x) }],

@@ -64,6 +64,16 @@ const yosoSchema = z.strictObject({
   convolution: convolutionSchema.nullable().default(null),
 });
 
+/** Linformer as published, for encoders: every position reads the whole sequence. */
+const linformerSchema = z.strictObject({
+  kind: z.literal('linformer'),
+  /** r: rows that keys and values are projected to. */
+  rows: z.int().min(1).max(65536).default(64),
+  /** N: positions that the learned projections have columns for; longer sequences are refused. */
+  length: z.int().min(128).max(1048576).default(1024),
+  convolution: convolutionSchema.nullable().default(null),
+});
+
 const linearSchema = z
   .strictObject({
     kind: z.literal('linear'),
@@ -97,7 +107,13 @@ const linearSchema = z
   });
 
 /** The schema of `MixerConfig`, for embedding in a model's configuration. Unknown fields are refused. */
-export const mixerSchema = z.discriminatedUnion('kind', [softmaxSchema, linearSchema, featuresSchema, yosoSchema]);
+export const mixerSchema = z.discriminatedUnion('kind', [
+  softmaxSchema,
+  linearSchema,
+  featuresSchema,
+  yosoSchema,
+  linformerSchema,
+]);
 
 /** How one attention layer mixes positions. */
 export type MixerConfig = z.infer<typeof mixerSchema>;
@@ -107,6 +123,7 @@ export type SoftmaxMixer = z.infer<typeof softmaxSchema>;
 export type LinearMixer = z.infer<typeof linearSchema>;
 export type FeaturesMixer = z.infer<typeof featuresSchema>;
 export type YosoMixer = z.infer<typeof yosoSchema>;
+export type LinformerMixer = z.infer<typeof linformerSchema>;
 export type Convolution = z.infer<typeof convolutionSchema>;
 export type LocalKernel = (typeof localKernels)[number];
 

@@ -13,6 +13,10 @@ export interface MixerParameterValues {
   readonly 'feature_map_q.weight'?: Value;
   /** Learned feature map of the keys [M,D,D]. */
   readonly 'feature_map_k.weight'?: Value;
+  /** Linformer's projection of the keys [r,N]. */
+  readonly 'linformer_k.weight'?: Value;
+  /** Linformer's projection of the values [r,N]. */
+  readonly 'linformer_v.weight'?: Value;
 }
 
 /** Queries [B,n,H,D], keys and values [B,n,M,D]; H is a multiple of M. All after rotary embedding. */

@@ -12,12 +12,14 @@
  * Softmax attention is the reference that the linear kinds replace.
  *
  * The kind `features` is linear attention through a feature map φ, o_t = Σ_{j≤t} ⟨φ(q_t), φ(k_j)⟩·v_j with a
- * normalization of its own; `yoso` weighs by collision probabilities. Both may have the convolution.
+ * normalization of its own; `yoso` weighs by collision probabilities; `linformer` projects the whole sequence to a few rows
+ * and is not causal. All of them may have the convolution.
  */
 import { defaultCollisionBits, describeFeatureMap, isLearnedMap } from './features/feature-config.ts';
 import type {
   Convolution,
   FeaturesMixer,
+  LinformerMixer,
   LinearMixer,
   LocalKernel,
   MixerConfig,
@@ -48,10 +50,14 @@ export interface MixerParameter {
     | 'global_factor'
     | 'dwconv.weight'
     | 'feature_map_q.weight'
-    | 'feature_map_k.weight';
+    | 'feature_map_k.weight'
+    | 'linformer_k.weight'
+    | 'linformer_v.weight';
   readonly shape: readonly number[];
-  /** `identity`: every matrix of the last two axes is the identity. */
-  readonly init: 'zeros' | 'ones' | 'identity';
+  /**
+   * `identity`: every matrix of the last two axes is the identity. `averages`: each of r rows averages every r-th column.
+   */
+  readonly init: 'zeros' | 'ones' | 'identity' | 'averages';
 }
 
 /** What the table knows about one kind of mixer. A new kind is a schema in `mixerSchema` and an entry in `mixers`. */
@@ -67,6 +73,7 @@ interface MixerConfigs {
   linear: LinearMixer;
   features: FeaturesMixer;
   yoso: YosoMixer;
+  linformer: LinformerMixer;
 }
 
 type ConfigOf<Kind extends keyof MixerConfigs> = { [K in Kind]: { kind: K } & MixerConfigs[K] }[Kind];
@@ -95,6 +102,16 @@ const mixers: { readonly [K in keyof MixerConfigs]: MixerKind<ConfigOf<K>> } = {
     parameters: ({ convolution }, sizes) => taps(convolution, sizes),
     group: () => Number.POSITIVE_INFINITY,
   },
+  linformer: {
+    describe: ({ rows, length, convolution }) =>
+      withConvolution(`bidirectional linformer ${rows} of ${length}`, convolution),
+    parameters: ({ rows, length, convolution }, sizes) => [
+      { name: 'linformer_k.weight', shape: [rows, length], init: 'averages' },
+      { name: 'linformer_v.weight', shape: [rows, length], init: 'averages' },
+      ...taps(convolution, sizes),
+    ],
+    group: () => Number.POSITIVE_INFINITY,
+  },
 };
 
 const outputNames: Readonly<Record<FeaturesMixer['output'], string>> = {
@@ -111,7 +128,8 @@ export function describeMixer<Kind extends keyof MixerConfigs>(config: ConfigOf<
 
 /**
  * The parameters a mixer adds to a layer. `dwconv.weight` is [H,1,K,1], one filter per query head, shared by the
- * channels of the head; the factors are [1]; `feature_map_q.weight` is [H,D,D] and `feature_map_k.weight` [M,D,D].
+ * channels of the head; the factors are [1]; `feature_map_q.weight` is [H,D,D] and `feature_map_k.weight` [M,D,D]; `linformer_k.weight` and
+ * `linformer_v.weight` are [r,N], shared by the heads.
  */
 export function mixerParameters<Kind extends keyof MixerConfigs>(
   config: ConfigOf<Kind>,
@@ -121,8 +139,9 @@ export function mixerParameters<Kind extends keyof MixerConfigs>(
   return mixers[kind].parameters(config, sizes);
 }
 
-/** Whether no position reads a later one. False only for an unmasked convolution with more than one tap. */
+/** Whether no position reads a later one. False for Linformer, and an unmasked convolution with more than one tap. */
 export function isCausal(config: MixerConfig): boolean {
+  if (config.kind === 'linformer') return false;
   const convolution = convolutionOf(config);
   return convolution === null || convolution.masked || convolution.kernel === 1;
 }

@@ -41,6 +41,8 @@ export interface NaiveInput {
   readonly taps?: Float64Array;
   /** Learned feature maps: of queries [H,d,d], of keys [Hkv,d,d]. Needed with a learned map. */
   readonly featureMaps?: { readonly queries?: Float64Array; readonly keys?: Float64Array };
+  /** Linformer's projections of keys and of values, [r,N] each. */
+  readonly projections?: { readonly keys?: Float64Array; readonly values?: Float64Array };
   /** Parent of every position [n]; −1 for the first. Default: the chain −1, 0, 1, … */
   readonly parents?: Int32Array;
 }
@@ -102,6 +104,8 @@ export class NaivePositions {
       'dwconv.weight': input.taps,
       'feature_map_q.weight': input.featureMaps?.queries,
       'feature_map_k.weight': input.featureMaps?.keys,
+      'linformer_k.weight': input.projections?.keys,
+      'linformer_v.weight': input.projections?.values,
       // Numbers, whose presence the formula checks.
       local_factor: Float64Array.of(0),
       global_factor: Float64Array.of(0),

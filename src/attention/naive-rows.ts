@@ -111,8 +111,7 @@ const softmax: RowKernel = {
 
 /** The collision probability, with YOSO's surrogate for its derivative: see `graph/ops/collision.ts`. */
 function collisionKernel(bits: number): RowKernel {
-  const probability = (cosine: number): number =>
-    (1 - Math.acos(Math.min(1, Math.max(-1, cosine))) / Math.PI) ** bits;
+  const probability = (cosine: number): number => (1 - Math.acos(Math.min(1, Math.max(-1, cosine))) / Math.PI) ** bits;
   return ofCosine(probability, (cosine) => (bits / 2) * probability(cosine));
 }
 

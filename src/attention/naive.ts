@@ -10,6 +10,7 @@ import { LinnetError } from '../errors.ts';
 import { naiveFeatures } from './features/feature-naive.ts';
 import { type LinearMixer, linearForm, type MixerConfig } from './mixer.ts';
 import { type NaiveInput, NaivePositions, rowOf, type TapRead } from './naive-input.ts';
+import { naiveLinformer } from './naive-linformer.ts';
 import { addScaled, globalRowKernel, localRowKernel, softUnit, unit } from './naive-rows.ts';
 
 export { type NaiveDims, type NaiveInput, rowOf } from './naive-input.ts';
@@ -58,12 +59,12 @@ function requireNumber(name: string, value: number | undefined): number {
 
 /**
  * Checks an input against a configuration and finds what every position reads.
- * @throws LinnetError `SHAPE` or `INPUT` as `NaivePositions`, `INPUT` for a missing factor too; `CONFIG` for a mixer of
- *   features, which has no such branches.
+ * @throws LinnetError `SHAPE` or `INPUT` as `NaivePositions`, `INPUT` for a missing factor too; `CONFIG` for a mixer
+ *   without such branches.
  */
 export function naiveProblem(mixer: MixerConfig, input: NaiveInput): NaiveProblem {
-  if (mixer.kind === 'features') {
-    throw new LinnetError('CONFIG', 'a mixer of features has no local or global branch: use naiveFeatures');
+  if (mixer.kind === 'features' || mixer.kind === 'linformer') {
+    throw new LinnetError('CONFIG', `a mixer of kind '${mixer.kind}' has no local or global branch`);
   }
   const config = linearForm(mixer);
   const positions = new NaivePositions(mixer, input);
@@ -105,8 +106,7 @@ export function naiveRow(problem: NaiveProblem, head: number, position: number):
   const value = (j: number): Float64Array => rowOf(v, kvHead, j, length, valueDim);
   const nothing = new Float64Array(0);
 
-  const localWeights =
-    config.local === null ? nothing : localRowKernel(config.local).weights(query, same.map(key));
+  const localWeights = config.local === null ? nothing : localRowKernel(config.local).weights(query, same.map(key));
   const local = weightedSum(localWeights, config.local === null ? [] : same.map(value), valueDim);
   const globalWeights = config.global === null ? nothing : globalRowKernel.weights(query, earlier.map(key));
   const global = weightedSum(globalWeights, config.global === null ? [] : earlier.map(value), valueDim);
@@ -130,6 +130,7 @@ export function naiveRow(problem: NaiveProblem, head: number, position: number):
  */
 export function naiveMixer(config: MixerConfig, input: NaiveInput): Float64Array {
   if (config.kind === 'features') return naiveFeatures(config, input);
+  if (config.kind === 'linformer') return naiveLinformer(config, input);
   const problem = naiveProblem(config, input);
   const { heads, length } = input.dims;
   const out = new Float64Array(heads * length * problem.valueDim);

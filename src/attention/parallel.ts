@@ -27,11 +27,13 @@ import {
   makeGrouping,
   ungroupQueries,
 } from './grouping.ts';
+import { linformerParallel } from './linformer.ts';
 import {
   collisionBits,
   groupOf,
   type LinearMixer,
   linearForm,
+  type LinformerMixer,
   type LocalKernel,
   type MixerConfig,
   type SoftmaxMixer,
@@ -69,7 +71,15 @@ export function mixParallel(
     );
     return ungroupQueries(grouping, mixed);
   }
-  if (config.kind === 'yoso') return mixEndless(config, grouping, positions, parameters);
+  if (config.kind === 'yoso') {
+    const attention = linearForm({ ...config, convolution: null });
+    const mixed = ungroupQueries(grouping, mixGroups(attention, grouping, positions, parameters));
+    return convolvedInSmallGroups(config, grouping, mixed, positions, parameters);
+  }
+  if (config.kind === 'linformer') {
+    const mixed = linformerParallel(config, positions, parameters);
+    return convolvedInSmallGroups(config, grouping, mixed, positions, parameters);
+  }
   if (config.kind === 'features') {
     const mixed = featuresParallel(config, grouping, positions, parameters);
     return ungroupQueries(grouping, convolved(config, grouping, mixed, groupKeys(grouping, positions.v), parameters));
@@ -80,16 +90,17 @@ export function mixParallel(
 /** Positions per group of the convolution where the mixer itself has one group of any length. */
 const convolutionGroup = 64;
 
-/** One group of the whole sequence, but a convolution in small ones: its banded matrix has the square of a group. */
-function mixEndless(
-  config: YosoMixer,
-  grouping: Grouping,
+/**
+ * `mixed` [B,n,H,E] plus the convolution, for a mixer with one group of any length: the banded matrix of the convolution
+ * has the square of a group.
+ */
+function convolvedInSmallGroups(
+  config: YosoMixer | LinformerMixer,
+  { batch, length, keyValueHeads, repeat }: Grouping,
+  mixed: Value,
   positions: ProjectedPositions,
   parameters: MixerParameterValues,
 ): Value {
-  const attention = linearForm({ ...config, convolution: null });
-  const mixed = ungroupQueries(grouping, mixGroups(attention, grouping, positions, parameters));
-  const { batch, length, keyValueHeads, repeat } = grouping;
   const small = makeGrouping(batch, length, convolutionGroup, keyValueHeads * repeat, keyValueHeads);
   const filtered = convolved(config, small, undefined, groupKeys(small, positions.v), parameters);
   return filtered === undefined ? mixed : add(mixed, ungroupQueries(small, filtered));
@@ -155,13 +166,7 @@ function localSoftmax(grouping: Grouping, queries: Value, keys: Value, values: V
 }
 
 /** Σ (1 − arccos(q̂·k̂)/π)^bits v over the own group up to the position. [M,B·N,R·G,E] */
-function localCollision(
-  grouping: Grouping,
-  unitQueries: Value,
-  unitKeys: Value,
-  values: Value,
-  bits: number,
-): Value {
+function localCollision(grouping: Grouping, unitQueries: Value, unitKeys: Value, values: Value, bits: number): Value {
   const weights = collision(matmul(unitQueries, unitKeys, { transposeB: true }), bits); // [M,B*N,R*G,G]
   return matmul(mul(weights, causalMask(grouping, unitQueries, 1, 0)), values);
 }

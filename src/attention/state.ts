@@ -71,10 +71,7 @@ function checkDims({ heads, keyValueHeads, headDim }: AttentionDims): void {
 export function mixerStateShape(config: MixerConfig, dims: AttentionDims): MixerStateShape {
   checkDims(dims);
   if (!isCausal(config)) {
-    throw new LinnetError(
-      'CONFIG',
-      `'${describeMixer(config)}' reads later positions and cannot decode; mask its taps`,
-    );
+    throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads later positions and cannot decode`);
   }
   const { keyValueHeads, headDim } = dims;
   const group = groupOf(config);
@@ -114,7 +111,10 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
   const shape = mixerStateShape(config, dims);
   if (shape.kind === 'growing') {
     if (context !== undefined) return keyValueCacheBytes(dims, context, bytesPerNumber);
-    throw new LinnetError('CONFIG', `the state of ${describeMixer(config)} grows with the text: give the context length too`);
+    throw new LinnetError(
+      'CONFIG',
+      `the state of ${describeMixer(config)} grows with the text: give the context length too`,
+    );
   }
   const count = ([a, b, c]: readonly [number, number, number]): number => a * b * c;
   const numbers = count(shape.keys) + count(shape.values) + (shape.sums === null ? 0 : count(shape.sums));

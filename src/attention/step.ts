@@ -23,7 +23,16 @@ import { exp } from '../graph/ops/unary.ts';
 import { boundedLength } from './bounded-length.ts';
 import { featuresStep } from './features/feature-step.ts';
 import { HeadLayout } from './head-layout.ts';
-import { collisionBits, isCausal, type LinearMixer, linearForm, type LocalKernel, type MixerConfig } from './mixer.ts';
+import {
+  collisionBits,
+  describeMixer,
+  isCausal,
+  type LinearMixer,
+  linearForm,
+  type LinformerMixer,
+  type LocalKernel,
+  type MixerConfig,
+} from './mixer.ts';
 import type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
 import { castle, hiddenScore } from './parallel.ts';
 import { type Block, convolutionWeights, type StepMasks, type StepState, weightedValues } from './step-blocks.ts';
@@ -53,8 +62,8 @@ export function mixStep(
   treeMasks: StepMasks,
   parameters: MixerParameterValues,
 ): StepResult {
-  if (!isCausal(config)) {
-    throw new LinnetError('CONFIG', 'a mixer with an unmasked convolution reads the future and cannot decode');
+  if (config.kind === 'linformer' || !isCausal(config)) {
+    throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads the future and cannot decode`);
   }
   const keys = transpose(keepsRawKeys(config) ? positions.k : unitLength(positions.k), [0, 2, 1, 3]); // [B,M,T,D]
   const values = transpose(positions.v, [0, 2, 1, 3]); // [B,M,T,E]
@@ -73,7 +82,7 @@ export function mixStep(
 }
 
 /** Whether the ring holds keys as projected, instead of unit-length ones. */
-export function keepsRawKeys(config: MixerConfig): boolean {
+export function keepsRawKeys(config: Exclude<MixerConfig, LinformerMixer>): boolean {
   if (config.kind === 'features') return true;
   return linearForm(config).local?.kernel === 'softmax';
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/tiny-llama.ts';
-import { type MixerInput, mixerPresetNames, mixerPreset, parseMixer } from '../attention/mixer.ts';
+import { isCausal, type MixerInput, mixerPresetNames, mixerPreset, parseMixer } from '../attention/mixer.ts';
 import { stateBytes } from '../attention/state.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
@@ -23,7 +23,12 @@ const augmented: MixerInput = mixerPreset('augmented', { group: G, kernel: 9 });
 
 /** Two layers each. */
 const variants: Readonly<Record<string, readonly MixerInput[]>> = {
-  ...Object.fromEntries(mixerPresetNames.map((name) => [name, both(mixerPreset(name, small))])),
+  ...Object.fromEntries(
+    mixerPresetNames
+      .map((name) => [name, mixerPreset(name, small)] as const)
+      .filter(([, mixer]) => isCausal(mixer))
+      .map(([name, mixer]) => [name, both(mixer)]),
+  ),
   'hedgehog beside relu, with convolutions': [
     mixerPreset('hedgehog', { ...small, convolution: true }),
     mixerPreset('relu', { ...small, convolution: true }),

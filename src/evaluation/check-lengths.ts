@@ -17,7 +17,8 @@ export function longestLength(mixers: readonly MixerConfig[], maximum: number): 
     const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
     return Math.max(3 * checkedGroup(mixer) + 5, 2 * reach + 5);
   });
-  return Math.min(Math.max(...wanted), maximum);
+  const longest = mixers.map((mixer) => (mixer.kind === 'linformer' ? mixer.length : maximum));
+  return Math.min(Math.max(...wanted), maximum, ...longest);
 }
 
 /** Lengths at which the forms of a mixer are compared: 1, around one and two groups, and the longest. */

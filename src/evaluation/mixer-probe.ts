@@ -62,7 +62,7 @@ export function randomProbe(probe: CausalModel, random: Random): Map<string, Ten
 
 /**
  * Values for the learned parameters of all mixers of a model that switch every branch on: α and λ between 0.5 and 1.5,
- * taps and learned feature maps normal. A freshly linearized model has α = 0 and zero taps, behind which a leak could hide.
+ * taps and learned maps normal. A freshly linearized model has α = 0 and zero taps, behind which a leak could hide.
  */
 export function randomMixerParameters(model: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
   const values = new Map<string, Tensor<'float32'>>();
@@ -102,6 +102,10 @@ export function naiveInput(
     featureMaps: {
       queries: optionalFloat64(parameters.get(`${prefix}.feature_map_q.weight`)?.data),
       keys: optionalFloat64(parameters.get(`${prefix}.feature_map_k.weight`)?.data),
+    },
+    projections: {
+      keys: optionalFloat64(parameters.get(`${prefix}.linformer_k.weight`)?.data),
+      values: optionalFloat64(parameters.get(`${prefix}.linformer_v.weight`)?.data),
     },
     parents,
   };

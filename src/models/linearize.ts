@@ -13,11 +13,18 @@ const initialValues: Readonly<Record<MixerParameter['init'], (shape: readonly nu
       Math.floor(i / columns) % rows === i % columns ? 1 : 0,
     );
   },
+  averages: (shape) => {
+    const [rows, columns] = shape;
+    return Float32Array.from({ length: elementCount(shape) }, (_, i) =>
+      (i % columns) % rows === Math.floor(i / columns) ? rows / columns : 0,
+    );
+  },
 };
 
 /**
  * Replaces the mixers of some or all layers. Everything else is kept; the new mixers' own parameters start at their
- * initial values (α = 0, λ = 1, taps 0, learned feature maps the identity), parameters of mixers that are gone are dropped. A layer whose mixer does not
+ * initial values (α = 0, λ = 1, taps 0, learned feature maps the identity, Linformer's
+ * projections averages), parameters of mixers that are gone are dropped. A layer whose mixer does not
  * change keeps its parameters.
  *
  * @param layers indices of the layers to change; default all

@@ -138,7 +138,9 @@ export function foldGraph(model: CausalModel, layer: number, makeSource: (graph:
   const { headWidth: D, keyValueHeads: M } = model.sizes;
   const mixer = model.mixers[layer];
   const shape = layerSumsShape(model, mixer);
-  if (shape === null) throw new LinnetError('INTERNAL', `internal: layer ${layer} has nothing to fold`);
+  if (shape === null || mixer.kind === 'linformer') {
+    throw new LinnetError('INTERNAL', `internal: layer ${layer} has nothing to fold`);
+  }
   const graph = new Graph(`${model.family} fold`);
   const learned = mixer.kind === 'features' && isLearnedMap(mixer.map);
   const X = learned ? M : 'X';

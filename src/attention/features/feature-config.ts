@@ -95,7 +95,10 @@ function description<Name extends FeatureMapName>(map: { name: Name }): MapDescr
 }
 
 /** m: number of features of a row of `width` numbers. */
-export function featuresOf<Name extends FeatureMapName>(map: FeatureMapOf<Name> & { name: Name }, width: number): number {
+export function featuresOf<Name extends FeatureMapName>(
+  map: FeatureMapOf<Name> & { name: Name },
+  width: number,
+): number {
   return description<Name>(map).features(map, width);
 }
 

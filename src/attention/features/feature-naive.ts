@@ -6,12 +6,13 @@ import { denominatorFloor, outputEpsilon } from './feature-config.ts';
 import { featuresOfRow } from './feature-rows.ts';
 
 /** What becomes of o = Σ weight·v, given Σ weight. */
-const outputs: Readonly<Record<FeaturesMixer['output'], (sum: Float64Array, total: number, floor: number) => Float64Array>> =
-  {
-    ratio: (sum, total, floor) => sum.map((x) => x / Math.max(total, floor)),
-    rms: (sum) => sum.map((x) => x / Math.sqrt(dot(sum, sum) / sum.length + outputEpsilon)),
-    unit: (sum) => softUnit.apply(sum),
-  };
+const outputs: Readonly<
+  Record<FeaturesMixer['output'], (sum: Float64Array, total: number, floor: number) => Float64Array>
+> = {
+  ratio: (sum, total, floor) => sum.map((x) => x / Math.max(total, floor)),
+  rms: (sum) => sum.map((x) => x / Math.sqrt(dot(sum, sum) / sum.length + outputEpsilon)),
+  unit: (sum) => softUnit.apply(sum),
+};
 
 /**
  * Mixes one sequence, or one tree of positions.

@@ -243,7 +243,12 @@ describe.each(Object.entries(variants))('%s', (_, input) => {
     const loss = (moved: Numbers): number => inner(mixed(config, moved, n), dout);
     const learned = config.map.name === 'hedgehog' ? (['mapQ', 'mapK'] as const) : [];
     const smooth = config.map.name === 'hashes' ? [] : (['q', 'k'] as const);
-    for (const name of [...smooth, 'v', ...learned, ...(config.convolution === null ? [] : (['taps'] as const))] as const) {
+    for (const name of [
+      ...smooth,
+      'v',
+      ...learned,
+      ...(config.convolution === null ? [] : (['taps'] as const)),
+    ] as const) {
       const actual = result(`d${name}`);
       const ordered = name === 'q' ? swap(actual, n, H) : name === 'k' || name === 'v' ? swap(actual, n, M) : actual;
       expect(gradientError(ordered, x, name, loss), name).toBeLessThan(3e-4);

@@ -40,8 +40,7 @@ describe('random directions', () => {
 describe('estimates approach what they estimate', () => {
   const random = new Random(11);
   const rows = Array.from({ length: 6 }, () => Float64Array.from({ length: D }, () => random.normal()));
-  const cosine = (a: Float64Array, b: Float64Array): number =>
-    product(a, b) / Math.sqrt(product(a, a) * product(b, b));
+  const cosine = (a: Float64Array, b: Float64Array): number => product(a, b) / Math.sqrt(product(a, a) * product(b, b));
 
   it('performer: weights in the proportions of softmax', () => {
     const map = { name: 'performer', features: 20000, seed: 1 } as const;

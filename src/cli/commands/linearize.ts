@@ -33,7 +33,10 @@ export const linearizeCommand = defineCommand({
   ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
   options: {
-    mixer: required(choice(mixerPresetNames), { placeholder: 'name', description: mixerPresetNames.join(', ') }),
+    mixer: required(choice(mixerPresetNames), {
+      placeholder: 'name',
+      description: `${mixerPresetNames.join(', ')}; linformer reads the future, as published, and cannot decode`,
+    }),
     group: withDefault(integer({ min: 1, max: 65536 }), defaultGroup, {
       placeholder: 'positions',
       description: 'G, positions per group',
@@ -46,6 +49,14 @@ export const linearizeCommand = defineCommand({
     features: optional(integer({ min: 1, max: 65536 }), {
       placeholder: 'number',
       description: 'random features of performer, frequencies of rfa (default: 64)',
+    }),
+    rows: optional(integer({ min: 1, max: 65536 }), {
+      placeholder: 'number',
+      description: 'rows that linformer projects to (default: 64)',
+    }),
+    length: optional(integer({ min: 128, max: 1048576 }), {
+      placeholder: 'positions',
+      description: 'longest sequence of linformer (default: 1024)',
     }),
     hashes: optional(integer({ min: 1, max: 1024 }), {
       placeholder: 'number',

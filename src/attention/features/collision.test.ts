@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest';
 import { compile } from '../../runtime/compile.ts';
-import { gradients } from '../gradients.ts';
-import { Graph } from '../graph.ts';
-import { dataOf, float32 } from '../tensor.ts';
-import { collision } from './collision.ts';
-import { sum } from './reduce.ts';
+import { gradients } from '../../graph/gradients.ts';
+import { Graph } from '../../graph/graph.ts';
+import { dataOf, float32 } from '../../graph/tensor.ts';
+import { collision } from '../../graph/ops/collision.ts';
+import { sum } from '../../graph/ops/reduce.ts';
 
 it('is the probability that all hyperplanes agree, with a surrogate gradient that is finite everywhere', async () => {
   const cosines = [-1, -0.5, 0, 0.5, 1, 1.0000001];
