@@ -92,7 +92,7 @@ async function parallel(x: Numbers, n: number, dout: Float64Array): Promise<Reco
     taps: float32(shapes.taps, x.taps),
     dout: float32(shapes.q, dout),
   };
-  return program.run(feeds, ['out', ...names.map((name) => `d${name}`)]);
+  return await program.run(feeds, ['out', ...names.map((name) => `d${name}`)]);
 }
 
 function headsFirst(rows: Float64Array, n: number, heads: number): Float64Array {
