@@ -18,8 +18,10 @@ export { isDeviceAvailable } from './runtime/availability.ts';
 // Mixers: the formula, its configuration, its state.
 export {
   describeMixer,
+  type FeaturesMixer,
   isCausal,
   type LinearMixer,
+  type LinformerMixer,
   type MixerConfig,
   type MixerInput,
   type MixerPreset,
@@ -29,6 +31,7 @@ export {
   parseMixer,
   type PresetOptions,
   type SoftmaxMixer,
+  type YosoMixer,
 } from './attention/mixer.ts';
 export { type AttentionDims, keyValueCacheBytes, stateBytes } from './attention/state.ts';
 export { chain, TokenTree, treeFromPaths } from './attention/tree.ts';

@@ -149,6 +149,30 @@ describe('linearize', () => {
     expect(told.mixers).toMatchObject([{ config: model.mixers[1] }]);
   });
 
+  it.each([
+    [
+      'performer',
+      ['--features', '24', '--seed', '7'],
+      { kind: 'features', map: { name: 'performer', features: 24, seed: 7 } },
+    ],
+    ['hedgehog', [], { kind: 'features', map: { name: 'hedgehog' }, output: 'ratio' }],
+    ['yoso', ['--bits', '4'], { kind: 'yoso', bits: 4 }],
+    [
+      'yoso-hashed',
+      ['--bits', '3', '--hashes', '4'],
+      { kind: 'features', map: { name: 'hashes', hashes: 4, bits: 3 } },
+    ],
+    ['linformer', ['--rows', '16', '--length', '128'], { kind: 'linformer', rows: 16, length: 128 }],
+  ])('sizes %s and gives it a convolution', async (mixer, sizes, config) => {
+    const out = join(folder, mixer);
+    const told = await json('linearize', base, '--mixer', mixer, ...sizes, '--conv', '--kernel', '7', '--out', out);
+    expect(told.mixers).toMatchObject([{ config: { ...config, convolution: { kernel: 7, masked: true } } }]);
+    const { model } = await loadModel(out);
+    expect(told.mixers).toMatchObject([{ config: model.mixers[1] }]);
+    const generated = await run('generate', out, '--prompt', 'once', '--max-tokens', '3');
+    expect(generated.exitCode).toBe(mixer === 'linformer' ? 3 : 0);
+  });
+
   it('saves in the type asked for and replaces only on request', async () => {
     const out = join(folder, 'halves');
     const words = ['linearize', base, '--mixer', 'local', '--out', out];
@@ -167,6 +191,8 @@ describe('linearize', () => {
     [['--mixer', 'augmented', '--group', '0'], 2, '--group is "0"; expected a whole number from 1'],
     [['--mixer', 'augmented', '--layers', '0-9'], 3, 'there is no layer 2'],
     [['--mixer', 'augmented', '--layers', 'all'], 2, 'such as 0-3,5'],
+    [['--mixer', 'softmax', '--conv'], 2, '--mixer softmax has none'],
+    [['--mixer', 'relu', '--conv', '--castling'], 2, '--castling rescales local and global branches'],
     [['--mixer', 'local', '--castling'], 2, '--castling refines the convolution branch'],
     [['--mixer', 'global', '--lambda'], 2, '--lambda refines the local branch'],
     [['--mixer', 'local', '--normalize', 'global'], 2, '--normalize global refines the global branch'],

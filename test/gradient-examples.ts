@@ -16,6 +16,7 @@ import { maskedReluSquared } from '../src/graph/ops/relu-squared.ts';
 import { rotary } from '../src/graph/ops/rotary.ts';
 import { cumulativeSum } from '../src/graph/ops/scan.ts';
 import { crossEntropy, softmax } from '../src/graph/ops/softmax.ts';
+import { stopGradient, surrogateGradient } from '../src/graph/ops/surrogate-gradient.ts';
 import {
   abs,
   acos,
@@ -186,6 +187,17 @@ export const gradientExamples: Readonly<Record<string, readonly GradientExample[
     {
       shapes: [[2, 3, 6]],
       build: ([logits], graph) => crossEntropy(logits, graph.constant(int32([2, 3], [0, 5, 2, 2, 1, 5]))),
+    },
+  ],
+  // Where the function and its gradient agree: a stopped zero, and a surrogate that does not move.
+  stopGradient: [{ shapes: [[2, 3]], build: ([x]) => add(x, stopGradient(mul(x, 0))) }],
+  surrogateGradient: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      build: ([x, y]) => surrogateGradient(mul(x, 2), mul(y, 0)),
     },
   ],
   rmsNorm: [{ shapes: [[2, 3, 8], [8]], build: ([x, gain]) => rmsNorm(x, gain, 1e-5) }],

@@ -6,6 +6,9 @@
  */
 import type { Value } from '../graph/graph.ts';
 import { pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
+import { matmul } from '../graph/ops/matmul.ts';
+import { cumulativeSum } from '../graph/ops/scan.ts';
+import { tensor } from '../graph/tensor.ts';
 
 /** Sizes of a grouped sequence. */
 export interface Grouping {
@@ -56,4 +59,30 @@ export function ungroupQueries(grouping: Grouping, grouped: Value): Value {
   const split = reshape(grouped, [M, B, N, R, G, D]);
   const flat = reshape(transpose(split, [1, 2, 4, 0, 3, 5]), [B, N * G, M * R, D]);
   return slice(flat, 1, 0, length);
+}
+
+/** [R·G,G]: `visible` where key j ≤ query i inside the group, else `hidden`; repeated for the R heads that share keys. */
+export function causalMask(grouping: Grouping, like: Value, visible: number, hidden: number): Value {
+  const { group: G, repeat: R } = grouping;
+  return like.graph.sharedConstant(`causal mask G=${G} R=${R} ${visible} ${hidden}`, () => {
+    const mask = new Float32Array(R * G * G);
+    for (let row = 0; row < R * G; row++) {
+      for (let column = 0; column < G; column++) mask[row * G + column] = column <= row % G ? visible : hidden;
+    }
+    return tensor('float32', [R * G, G], mask);
+  });
+}
+
+/**
+ * Σ keysᵀ·values over all earlier groups, for every group: exclusive, as the own group is looked at row by row.
+ * @param keys [M,B·N,G,X]
+ * @param values [M,B·N,G,E]
+ * @returns [M,B·N,X,E]
+ */
+export function earlierSums({ batch: B, groups: N, keyValueHeads: M }: Grouping, keys: Value, values: Value): Value {
+  const X = keys.shape[3];
+  const E = values.shape[3];
+  const products = matmul(keys, values, { transposeA: true }); // [M,B*N,X,E]
+  const earlier = cumulativeSum(reshape(products, [M, B, N, X, E]), 2, { exclusive: true });
+  return reshape(earlier, [M, B * N, X, E]);
 }

@@ -15,8 +15,7 @@
  * of the node that looks, trees that cross group boundaries, any number of them, are exact.
  */
 import { LinnetError } from '../errors.ts';
-import type { MixerConfig } from './mixer.ts';
-import { convolutionReach } from './mixer.ts';
+import { convolutionOf, convolutionReach, groupOf, type MixerConfig } from './mixer.ts';
 import type { TokenTree } from './tree.ts';
 
 /** Slot position of a ring slot that holds nothing. */
@@ -24,7 +23,7 @@ export const emptySlot = -1;
 
 /** How far a mixer's branches see. */
 export interface Horizon {
-  /** G; infinite for softmax attention, whose one group never ends. */
+  /** G; infinite for softmax attention and YOSO's expectation, whose one group never ends. */
   readonly group: number;
   /** P = (K−1)/2; −1 without a convolution, so that not even lag 0 is in reach. */
   readonly reach: number;
@@ -32,8 +31,8 @@ export interface Horizon {
 
 /** The group and reach of a mixer. Layers of equal horizon can share masks. */
 export function horizonOf(config: MixerConfig): Horizon {
-  if (config.kind === 'softmax') return { group: Number.POSITIVE_INFINITY, reach: -1 };
-  return { group: config.group, reach: config.convolution === null ? -1 : convolutionReach(config.convolution.kernel) };
+  const convolution = convolutionOf(config);
+  return { group: groupOf(config), reach: convolution === null ? -1 : convolutionReach(convolution.kernel) };
 }
 
 /** How the nodes of a tree see: exactly, or by one of the rules that other code has, to measure what exactness is worth. */

@@ -45,7 +45,7 @@ describe('parseMixer', () => {
     expect(() => linear(fields)).toThrow(expect.objectContaining({ code: 'CONFIG' }));
   });
 
-  it.each([[undefined], [null], ['softmax'], [{}], [{ kind: 'linformer' }], [{ kind: 'softmax', group: 4 }]])(
+  it.each([[undefined], [null], ['softmax'], [{}], [{ kind: 'cosformer' }], [{ kind: 'softmax', group: 4 }]])(
     'refuses %o',
     (value) => {
       expect(() => parseMixer(value)).toThrow(/invalid mixer configuration/);
@@ -57,7 +57,8 @@ describe('presets', () => {
   it('have the branches their names say', () => {
     const branches = mixerPresetNames.map((name) => {
       const config = mixerPreset(name, { group: 16, kernel: 9 });
-      if (config.kind === 'softmax') return [name, 'softmax'];
+      if (config.kind === 'features') return [name, config.map.name, config.output, config.group];
+      if (config.kind !== 'linear') return [name, config.kind];
       expect(config.group).toBe(16);
       return [name, config.local?.kernel ?? null, config.global?.scale ?? null, config.convolution?.kernel ?? null];
     });
@@ -68,6 +69,17 @@ describe('presets', () => {
       ['local+global', 'relu2', 'learned', null],
       ['local+conv', 'relu2', null, 9],
       ['augmented', 'relu2', 'learned', 9],
+      ['flash-local', 'relu2', null, null],
+      ['flash-global', null, 'one', null],
+      ['flash', 'relu2', 'learned', null],
+      ['relu', 'relu', 'ratio', 16],
+      ['performer', 'performer', 'ratio', 16],
+      ['transnormer', 'elu', 'rms', 16],
+      ['rfa', 'rfa', 'ratio', 16],
+      ['hedgehog', 'hedgehog', 'ratio', 16],
+      ['linformer', 'linformer'],
+      ['yoso', 'yoso'],
+      ['yoso-hashed', 'hashes', 'unit', 16],
     ]);
   });
 
@@ -81,6 +93,9 @@ describe('presets', () => {
 
   it('checks its options', () => {
     expect(() => mixerPreset('augmented', { kernel: 8 })).toThrow(/odd/);
+    expect(() => mixerPreset('yoso-hashed', { hashes: 1024, bits: 16 })).toThrow(/at most 65536 features/);
+    expect(() => mixerPreset('softmax', { convolution: true })).toThrow(/no convolution/);
+    expect(() => mixerPreset('linformer', { length: 5 })).toThrow(/length/);
   });
 });
 
@@ -89,6 +104,11 @@ describe('the table of mixers', () => {
     [mixerPreset('softmax'), 'softmax attention'],
     [mixerPreset('augmented'), 'local relu² + α·global + convolution 63, G = 64'],
     [mixerPreset('global', { group: 8 }), 'global, G = 8'],
+    [mixerPreset('performer', { features: 32 }), 'performer 32, G = 64'],
+    [mixerPreset('transnormer', { convolution: true, kernel: 9 }), '1+elu with rms norm + convolution 9, G = 64'],
+    [mixerPreset('yoso-hashed', { hashes: 4, bits: 2 }), 'yoso 4 hashes of 2 bits of unit length, G = 64'],
+    [mixerPreset('yoso', { convolution: true }), 'yoso expectation of 8 bits + convolution 63'],
+    [mixerPreset('linformer', { rows: 8, length: 256 }), 'bidirectional linformer 8 of 256'],
     [linear({ convolution: { kernel: 9, masked: false } }), 'unmasked convolution 9'],
     [
       linear({ local: { kernel: 'softmax', scale: 'learned' }, global: {}, normalize: 'global' }),
@@ -103,7 +123,7 @@ describe('the table of mixers', () => {
   });
 
   it('lists the learned parameters', () => {
-    const counts = { heads: 8, keyValueHeads: 2 };
+    const counts = { heads: 8, keyValueHeads: 2, headWidth: 4 };
     expect(mixerParameters(mixerPreset('softmax'), counts)).toEqual([]);
     expect(mixerParameters(mixerPreset('global'), counts)).toEqual([]);
     expect(mixerParameters(linear({ local: { scale: 'learned' }, global: {}, convolution: {} }), counts)).toEqual([
@@ -111,10 +131,20 @@ describe('the table of mixers', () => {
       { name: 'global_factor', shape: [1], init: 'zeros' },
       { name: 'dwconv.weight', shape: [8, 1, 63, 1], init: 'zeros' },
     ]);
+    expect(mixerParameters(mixerPreset('hedgehog', { convolution: true, kernel: 9 }), counts)).toEqual([
+      { name: 'feature_map_q.weight', shape: [8, 4, 4], init: 'identity' },
+      { name: 'feature_map_k.weight', shape: [2, 4, 4], init: 'identity' },
+      { name: 'dwconv.weight', shape: [8, 1, 9, 1], init: 'zeros' },
+    ]);
+    expect(mixerParameters(mixerPreset('linformer', { rows: 8, length: 256 }), counts)).toEqual([
+      { name: 'linformer_k.weight', shape: [8, 256], init: 'averages' },
+      { name: 'linformer_v.weight', shape: [8, 256], init: 'averages' },
+    ]);
+    expect(mixerParameters(mixerPreset('performer'), counts)).toEqual([]);
   });
 
   it('knows which mixers read the future', () => {
-    expect(mixerPresetNames.every((name) => isCausal(mixerPreset(name)))).toBe(true);
+    expect(mixerPresetNames.filter((name) => !isCausal(mixerPreset(name)))).toEqual(['linformer']);
     expect(isCausal(linear({ convolution: { masked: false } }))).toBe(false);
     expect(isCausal(linear({ convolution: { kernel: 1, masked: false } }))).toBe(true);
     expect(convolutionReach(63)).toBe(31);

@@ -1,5 +1,5 @@
 /**
- * What a mixer is: its configuration, the presets that the paper compares, and the table with one entry per kind.
+ * What a mixer is: the formula, and the table with one entry per kind. Configurations and presets are in files of their own.
  *
  * A mixer mixes positions. For one head and position t of a causal sequence or token tree, the linear kind is
  *
@@ -10,95 +10,25 @@
  *
  * (paper, section 4: grouped linear attention, section 4.2: masked depthwise convolution), with q̂ = q/‖q‖.
  * Softmax attention is the reference that the linear kinds replace.
+ *
+ * The kind `features` is linear attention through a feature map φ, o_t = Σ_{j≤t} ⟨φ(q_t), φ(k_j)⟩·v_j with a
+ * normalization of its own; `yoso` weighs by collision probabilities; `linformer` projects the whole sequence to a few rows
+ * and is not causal. All of them may have the convolution.
  */
-import { z } from 'zod';
-import { LinnetError } from '../errors.ts';
+import { defaultCollisionBits, describeFeatureMap, isLearnedMap } from './features/feature-config.ts';
+import type {
+  Convolution,
+  FeaturesMixer,
+  LinformerMixer,
+  LinearMixer,
+  LocalKernel,
+  MixerConfig,
+  SoftmaxMixer,
+  YosoMixer,
+} from './mixer-config.ts';
 
-/** G of the paper's language-model recipes. */
-export const defaultGroup = 64;
-
-/** K of the paper's language-model recipes: 32 live taps, lags 0…31. */
-export const defaultKernel = 63;
-
-const softmaxSchema = z.strictObject({ kind: z.literal('softmax') });
-
-const localSchema = z.strictObject({
-  /** `relu2`: max(q̂·k̂, 0)². `softmax`: softmax of q·k/√d, raw q and k, over the own group up to the position. */
-  kernel: z.enum(['relu2', 'softmax']).default('relu2'),
-  /** `learned`: the branch is multiplied by λ, one scalar per layer that starts at 1. */
-  scale: z.enum(['none', 'learned']).default('none'),
-});
-
-const globalSchema = z.strictObject({
-  /** `learned`: α, one scalar per layer that starts at 0. `one`: constant 1. */
-  scale: z.enum(['learned', 'one']).default('learned'),
-});
-
-const convolutionSchema = z.strictObject({
-  kernel: z
-    .int()
-    .min(1)
-    .max(65535)
-    .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre tap')
-    .default(defaultKernel),
-  /** False lets the taps read the future, on purpose: it shows the leak of section 4.2 and cannot decode. */
-  masked: z.boolean().default(true),
-});
-
-const linearSchema = z
-  .strictObject({
-    kind: z.literal('linear'),
-    /** G: positions per group. 1 makes the attention ungrouped, the own position being the only local one. */
-    group: z.int().min(1).max(65536).default(defaultGroup),
-    local: localSchema.nullable().default(null),
-    global: globalSchema.nullable().default(null),
-    convolution: convolutionSchema.nullable().default(null),
-    /**
-     * x/(1e-5 + ‖x‖) per head vector. `global`: of the global branch before α. `together`: of λ·local + α·global.
-     * The reference code calls these NORM_GLOBAL and NORM_TOGETHER.
-     */
-    normalize: z.enum(['global', 'together']).nullable().default(null),
-    /** The attention part o becomes x/‖x‖ with x = ½v + o/π, before the convolution is added. */
-    castling: z.boolean().default(false),
-  })
-  .refine((config) => config.local !== null || config.global !== null || config.convolution !== null, {
-    message: 'a linear mixer needs at least one branch: local, global or convolution',
-  })
-  .refine((config) => !config.castling || config.convolution !== null, {
-    message: 'castling is defined together with a convolution: add convolution, or set castling to false',
-    path: ['castling'],
-  })
-  .refine((config) => config.normalize !== 'global' || config.global !== null, {
-    message: "normalize 'global' needs a global branch",
-    path: ['normalize'],
-  })
-  .refine((config) => config.normalize !== 'together' || config.local !== null || config.global !== null, {
-    message: "normalize 'together' needs a local or a global branch",
-    path: ['normalize'],
-  });
-
-/** The schema of `MixerConfig`, for embedding in a model's configuration. Unknown fields are refused. */
-export const mixerSchema = z.discriminatedUnion('kind', [softmaxSchema, linearSchema]);
-
-/** How one attention layer mixes positions. */
-export type MixerConfig = z.infer<typeof mixerSchema>;
-/** What may be written in a file: fields with a default may be left out. */
-export type MixerInput = z.input<typeof mixerSchema>;
-export type SoftmaxMixer = z.infer<typeof softmaxSchema>;
-export type LinearMixer = z.infer<typeof linearSchema>;
-export type LocalKernel = z.infer<typeof localSchema>['kernel'];
-
-/**
- * Checks a configuration and fills in the defaults.
- * @throws LinnetError `CONFIG` naming every field that is wrong.
- */
-export function parseMixer(value: unknown): MixerConfig {
-  const result = mixerSchema.safeParse(value);
-  if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `invalid mixer configuration:\n${z.prettifyError(result.error)}`, {
-    cause: result.error,
-  });
-}
+export * from './mixer-config.ts';
+export * from './mixer-presets.ts';
 
 /** Number of heads of an attention layer; `keyValueHeads` divides `heads` (grouped-query attention). */
 export interface HeadCounts {
@@ -106,25 +36,44 @@ export interface HeadCounts {
   readonly keyValueHeads: number;
 }
 
+/** What the shapes of a mixer's parameters depend on. */
+export interface MixerSizes extends HeadCounts {
+  /** D. */
+  readonly headWidth: number;
+}
+
 /** A parameter that a mixer adds to its attention layer, beside the projections. */
 export interface MixerParameter {
   /** Name inside the layer, as in the reference checkpoints. */
-  readonly name: 'local_factor' | 'global_factor' | 'dwconv.weight';
+  readonly name:
+    | 'local_factor'
+    | 'global_factor'
+    | 'dwconv.weight'
+    | 'feature_map_q.weight'
+    | 'feature_map_k.weight'
+    | 'linformer_k.weight'
+    | 'linformer_v.weight';
   readonly shape: readonly number[];
-  readonly init: 'zeros' | 'ones';
+  /**
+   * `identity`: every matrix of the last two axes is the identity. `averages`: each of r rows averages every r-th column.
+   */
+  readonly init: 'zeros' | 'ones' | 'identity' | 'averages';
 }
 
 /** What the table knows about one kind of mixer. A new kind is a schema in `mixerSchema` and an entry in `mixers`. */
 interface MixerKind<Config> {
   describe(config: Config): string;
-  parameters(config: Config, counts: HeadCounts): MixerParameter[];
-  /** Whether no position reads a later one; only such mixers can decode. */
-  causal(config: Config): boolean;
+  parameters(config: Config, sizes: MixerSizes): MixerParameter[];
+  /** Positions per group; infinite where one group never ends. */
+  group(config: Config): number;
 }
 
 interface MixerConfigs {
   softmax: SoftmaxMixer;
   linear: LinearMixer;
+  features: FeaturesMixer;
+  yoso: YosoMixer;
+  linformer: LinformerMixer;
 }
 
 type ConfigOf<Kind extends keyof MixerConfigs> = { [K in Kind]: { kind: K } & MixerConfigs[K] }[Kind];
@@ -133,13 +82,42 @@ const mixers: { readonly [K in keyof MixerConfigs]: MixerKind<ConfigOf<K>> } = {
   softmax: {
     describe: () => 'softmax attention',
     parameters: () => [],
-    causal: () => true,
+    group: () => Number.POSITIVE_INFINITY,
   },
   linear: {
     describe: describeLinear,
     parameters: linearParameters,
-    causal: ({ convolution }) => convolution === null || convolution.masked || convolution.kernel === 1,
+    group: ({ group }) => group,
   },
+  features: {
+    describe: (config) => {
+      const norm = outputNames[config.output];
+      return `${withConvolution(`${describeFeatureMap(config.map)}${norm}`, config.convolution)}, G = ${config.group}`;
+    },
+    parameters: (config, sizes) => [...featureParameters(config, sizes), ...taps(config.convolution, sizes)],
+    group: ({ group }) => group,
+  },
+  yoso: {
+    describe: ({ bits, convolution }) => withConvolution(`yoso expectation of ${bits} bits`, convolution),
+    parameters: ({ convolution }, sizes) => taps(convolution, sizes),
+    group: () => Number.POSITIVE_INFINITY,
+  },
+  linformer: {
+    describe: ({ rows, length, convolution }) =>
+      withConvolution(`bidirectional linformer ${rows} of ${length}`, convolution),
+    parameters: ({ rows, length, convolution }, sizes) => [
+      { name: 'linformer_k.weight', shape: [rows, length], init: 'averages' },
+      { name: 'linformer_v.weight', shape: [rows, length], init: 'averages' },
+      ...taps(convolution, sizes),
+    ],
+    group: () => Number.POSITIVE_INFINITY,
+  },
+};
+
+const outputNames: Readonly<Record<FeaturesMixer['output'], string>> = {
+  ratio: '',
+  rms: ' with rms norm',
+  unit: ' of unit length',
 };
 
 /** One line for people, for example `local relu² + α·global + convolution 63, G = 64`. */
@@ -150,20 +128,52 @@ export function describeMixer<Kind extends keyof MixerConfigs>(config: ConfigOf<
 
 /**
  * The parameters a mixer adds to a layer. `dwconv.weight` is [H,1,K,1], one filter per query head, shared by the
- * channels of the head; the factors are [1].
+ * channels of the head; the factors are [1]; `feature_map_q.weight` is [H,D,D] and `feature_map_k.weight` [M,D,D]; `linformer_k.weight` and
+ * `linformer_v.weight` are [r,N], shared by the heads.
  */
 export function mixerParameters<Kind extends keyof MixerConfigs>(
   config: ConfigOf<Kind>,
-  counts: HeadCounts,
+  sizes: MixerSizes,
 ): MixerParameter[] {
   const kind: Kind = config.kind;
-  return mixers[kind].parameters(config, counts);
+  return mixers[kind].parameters(config, sizes);
 }
 
-/** Whether no position reads a later one. False only for an unmasked convolution with more than one tap. */
-export function isCausal<Kind extends keyof MixerConfigs>(config: ConfigOf<Kind>): boolean {
+/** Whether no position reads a later one. False for Linformer, and an unmasked convolution with more than one tap. */
+export function isCausal(config: MixerConfig): boolean {
+  if (config.kind === 'linformer') return false;
+  const convolution = convolutionOf(config);
+  return convolution === null || convolution.masked || convolution.kernel === 1;
+}
+
+/** The convolution of a mixer; null where it has none. */
+export function convolutionOf(config: MixerConfig): Convolution | null {
+  return config.kind === 'softmax' ? null : config.convolution;
+}
+
+/** G: positions per group. Infinite for softmax and YOSO's expectation, which see their whole past one by one. */
+export function groupOf<Kind extends keyof MixerConfigs>(config: ConfigOf<Kind>): number {
   const kind: Kind = config.kind;
-  return mixers[kind].causal(config);
+  return mixers[kind].group(config);
+}
+
+/**
+ * Softmax attention and YOSO's expectation as the linear kind: one local group that never ends. The linear kind itself
+ * is returned as it is.
+ */
+export function linearForm(config: SoftmaxMixer | YosoMixer | LinearMixer): LinearMixer {
+  if (config.kind === 'linear') return config;
+  const endless = { kind: 'linear', group: Number.POSITIVE_INFINITY, global: null, castling: false } as const;
+  if (config.kind === 'softmax') {
+    return { ...endless, local: { kernel: 'softmax', scale: 'none' }, convolution: null, normalize: null };
+  }
+  const local = { kernel: 'yoso', bits: config.bits, scale: 'none' } as const;
+  return { ...endless, local, convolution: config.convolution, normalize: 'together' };
+}
+
+/** τ of a local branch with the yoso kernel. */
+export function collisionBits({ bits = defaultCollisionBits }: { readonly bits?: number }): number {
+  return bits;
 }
 
 /** P = (K−1)/2: how many positions a masked kernel of length K looks back. */
@@ -171,7 +181,13 @@ export function convolutionReach(kernel: number): number {
   return (kernel - 1) / 2;
 }
 
-const kernelNames: Readonly<Record<LocalKernel, string>> = { relu2: 'relu²', softmax: 'softmax' };
+const kernelNames: Readonly<Record<LocalKernel, string>> = { relu2: 'relu²', softmax: 'softmax', yoso: 'yoso' };
+
+function withConvolution(text: string, convolution: Convolution | null): string {
+  if (convolution === null) return text;
+  const filter = `${convolution.masked ? '' : 'unmasked '}convolution ${convolution.kernel}`;
+  return text === '' ? filter : `${text} + ${filter}`;
+}
 
 function describeLinear(config: LinearMixer): string {
   const terms: string[] = [];
@@ -185,63 +201,27 @@ function describeLinear(config: LinearMixer): string {
   let text = terms.join(' + ');
   if (config.normalize === 'together') text = `normalized (${text})`;
   if (config.castling) text = text === '' ? 'castling' : `castling (${text})`;
-  if (config.convolution !== null) {
-    const filter = `${config.convolution.masked ? '' : 'unmasked '}convolution ${config.convolution.kernel}`;
-    text = text === '' ? filter : `${text} + ${filter}`;
-  }
+  text = withConvolution(text, config.convolution);
   return config.local === null && config.global === null ? text : `${text}, G = ${config.group}`;
 }
 
-function linearParameters(config: LinearMixer, { heads }: HeadCounts): MixerParameter[] {
+function taps(convolution: Convolution | null, { heads }: HeadCounts): MixerParameter[] {
+  if (convolution === null) return [];
+  return [{ name: 'dwconv.weight', shape: [heads, 1, convolution.kernel, 1], init: 'zeros' }];
+}
+
+function featureParameters({ map }: FeaturesMixer, { heads, keyValueHeads, headWidth }: MixerSizes): MixerParameter[] {
+  if (!isLearnedMap(map)) return [];
+  return [
+    { name: 'feature_map_q.weight', shape: [heads, headWidth, headWidth], init: 'identity' },
+    { name: 'feature_map_k.weight', shape: [keyValueHeads, headWidth, headWidth], init: 'identity' },
+  ];
+}
+
+function linearParameters(config: LinearMixer, sizes: HeadCounts): MixerParameter[] {
   const parameters: MixerParameter[] = [];
   if (config.local?.scale === 'learned') parameters.push({ name: 'local_factor', shape: [1], init: 'ones' });
   // α starts at 0: with a constant 1 the paper's fine-tuning starts far higher and stays behind (its Figure 6b).
   if (config.global?.scale === 'learned') parameters.push({ name: 'global_factor', shape: [1], init: 'zeros' });
-  if (config.convolution !== null) {
-    parameters.push({ name: 'dwconv.weight', shape: [heads, 1, config.convolution.kernel, 1], init: 'zeros' });
-  }
-  return parameters;
-}
-
-/** What a preset can be adjusted by. Presets ignore what they do not use. */
-export interface PresetOptions {
-  /** G, default 64. */
-  readonly group?: number;
-  /** K, odd, default 63. */
-  readonly kernel?: number;
-}
-
-/**
- * The mixers that the paper compares. `global` alone has the constant scale 1: a learned α starts at 0, and a layer
- * without another branch would then output nothing at all.
- */
-export const mixerPresets = {
-  softmax: () => ({ kind: 'softmax' }),
-  local: ({ group }) => ({ kind: 'linear', group, local: {} }),
-  global: ({ group }) => ({ kind: 'linear', group, global: { scale: 'one' } }),
-  'local+global': ({ group }) => ({ kind: 'linear', group, local: {}, global: {} }),
-  'local+conv': ({ group, kernel }) => ({ kind: 'linear', group, local: {}, convolution: { kernel } }),
-  augmented: ({ group, kernel }) => ({ kind: 'linear', group, local: {}, global: {}, convolution: { kernel } }),
-} as const satisfies Readonly<Record<string, (options: PresetOptions) => MixerInput>>;
-
-export type MixerPreset = keyof typeof mixerPresets;
-
-/** The names `mixerPreset` knows. */
-export const mixerPresetNames: readonly string[] = Object.keys(mixerPresets);
-
-function isPreset(name: string): name is MixerPreset {
-  return Object.hasOwn(mixerPresets, name);
-}
-
-/**
- * A preset by name: `softmax`, `local`, `global`, `local+global`, `local+conv` or `augmented` (all three branches, the
- * paper's own). Where a preset has a global branch beside a local one, it is scaled by the learned α.
- * @throws LinnetError `CONFIG` for an unknown name or an option out of range.
- */
-export function mixerPreset(name: string, options: PresetOptions = {}): MixerConfig {
-  if (!isPreset(name)) {
-    throw new LinnetError('CONFIG', `unknown mixer '${name}'; the presets are ${mixerPresetNames.join(', ')}`);
-  }
-  const factory: (options: PresetOptions) => MixerInput = mixerPresets[name];
-  return parseMixer(factory(options));
+  return [...parameters, ...taps(config.convolution, sizes)];
 }

@@ -4,9 +4,10 @@
 import { LinnetError } from '../errors.ts';
 import type { MixerConfig } from './mixer.ts';
 import type { NaiveInput, NaiveProblem } from './naive.ts';
-import { naiveProblem, naiveRow, rowOf } from './naive.ts';
+import { naiveProblem, naiveRow } from './naive.ts';
+import { rowOf } from './naive-input.ts';
 import type { RowKernel } from './naive-rows.ts';
-import { addScaled, dot, globalRowKernel, localRowKernels, softUnit, unit } from './naive-rows.ts';
+import { addScaled, dot, globalRowKernel, localRowKernel, softUnit, unit } from './naive-rows.ts';
 
 /** Gradients of Σ out·dout. A parameter that the configuration does not have is null. */
 export interface NaiveGradients {
@@ -25,7 +26,7 @@ export interface NaiveGradients {
 /**
  * Gradients of the sum of `naiveMixer(config, input)` times `dout`.
  * @param dout [H,n,e]
- * @throws LinnetError `SHAPE` or `INPUT`, as `naiveMixer` does.
+ * @throws LinnetError `SHAPE`, `INPUT` or `CONFIG`, as `naiveProblem` does.
  */
 export function naiveGradients(config: MixerConfig, input: NaiveInput, dout: Float64Array): NaiveGradients {
   const problem = naiveProblem(config, input);
@@ -90,7 +91,7 @@ function addRowGradient(
   if (gradients.alpha !== null) gradients.alpha += dot(dSum, row.scaledGlobal);
   if (config.local !== null) {
     const dLocal = dSum.map((x) => lambda * x);
-    const kernel = localRowKernels[config.local.kernel];
+    const kernel = localRowKernel(config.local);
     addBranchGradient(problem, head, position, kernel, past.same, row.localWeights, dLocal, gradients);
   }
   if (config.global !== null) {

@@ -2,7 +2,8 @@
  * The row arithmetic of the oracle: how one query weighs a list of keys, and how a vector is normalized. Each piece
  * stands with its gradient, derived by hand, so that the two can be read side by side. Plain float64, for checking.
  */
-import type { LocalKernel } from './mixer.ts';
+import { defaultCollisionBits } from './features/feature-config.ts';
+import { collisionBits, type LinearMixer, type LocalKernel } from './mixer.ts';
 
 /** ⟨a, b⟩. */
 export function dot(a: Float64Array, b: Float64Array): number {
@@ -108,14 +109,26 @@ const softmax: RowKernel = {
   },
 };
 
-/** The kernels of the local branch. */
+/** The collision probability, with YOSO's surrogate for its derivative: see `graph/ops/collision.ts`. */
+function collisionKernel(bits: number): RowKernel {
+  const probability = (cosine: number): number => (1 - Math.acos(Math.min(1, Math.max(-1, cosine))) / Math.PI) ** bits;
+  return ofCosine(probability, (cosine) => (bits / 2) * probability(cosine));
+}
+
+/** The kernels of the local branch; yoso with its default bits. */
 export const localRowKernels: Readonly<Record<LocalKernel, RowKernel>> = {
   relu2: ofCosine(
     (cosine) => Math.max(cosine, 0) ** 2,
     (cosine) => 2 * Math.max(cosine, 0),
   ),
   softmax,
+  yoso: collisionKernel(defaultCollisionBits),
 };
+
+/** The kernel of a local branch. */
+export function localRowKernel(branch: NonNullable<LinearMixer['local']>): RowKernel {
+  return branch.kernel === 'yoso' ? collisionKernel(collisionBits(branch)) : localRowKernels[branch.kernel];
+}
 
 /** The weight of the global branch, ⟨q̂, k̂⟩ itself: what a sum over k̂ᵀv can hold. */
 export const globalRowKernel: RowKernel = ofCosine(

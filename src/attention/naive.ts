@@ -7,38 +7,13 @@
  * prefix with a candidate tree behind it is one bigger tree.
  */
 import { LinnetError } from '../errors.ts';
-import type { HeadCounts, LinearMixer, MixerConfig } from './mixer.ts';
-import { convolutionReach } from './mixer.ts';
-import { addScaled, globalRowKernel, localRowKernels, softUnit, unit } from './naive-rows.ts';
+import { naiveFeatures } from './features/feature-naive.ts';
+import { type LinearMixer, linearForm, type MixerConfig } from './mixer.ts';
+import { type NaiveInput, NaivePositions, rowOf, type TapRead } from './naive-input.ts';
+import { naiveLinformer } from './naive-linformer.ts';
+import { addScaled, globalRowKernel, localRowKernel, softUnit, unit } from './naive-rows.ts';
 
-/** Sizes of one sequence of one layer. */
-export interface NaiveDims extends HeadCounts {
-  /** n: number of positions. */
-  readonly length: number;
-  /** d: width of a query or key row. */
-  readonly headDim: number;
-  /** e: width of a value row; default d. */
-  readonly valueDim?: number;
-}
-
-/** What is mixed. Arrays are row-major. */
-export interface NaiveInput {
-  readonly dims: NaiveDims;
-  /** Queries [H,n,d], raw: with their rotary position, not normalized. */
-  readonly q: Float64Array;
-  /** Keys [Hkv,n,d], raw. Query head h reads key-value head ⌊h/(H/Hkv)⌋. */
-  readonly k: Float64Array;
-  /** Values [Hkv,n,e]. */
-  readonly v: Float64Array;
-  /** α; needed when the global scale is learned. */
-  readonly alpha?: number;
-  /** λ; needed when the local scale is learned. */
-  readonly lambda?: number;
-  /** Convolution filters [H,K]; tap P−τ weighs lag τ. Needed with a convolution. */
-  readonly taps?: Float64Array;
-  /** Parent of every position [n]; −1 for the first. Default: the chain −1, 0, 1, … */
-  readonly parents?: Int32Array;
-}
+export { type NaiveDims, type NaiveInput, rowOf } from './naive-input.ts';
 
 /** The positions that one position reads, by branch. */
 export interface NaivePast {
@@ -47,7 +22,7 @@ export interface NaivePast {
   /** Ancestors in earlier groups. */
   readonly earlier: readonly number[];
   /** What each live tap of the convolution reads. */
-  readonly taps: readonly { readonly tap: number; readonly position: number }[];
+  readonly taps: readonly TapRead[];
 }
 
 /** A checked input, with views of its rows and the past of every position. */
@@ -77,102 +52,29 @@ export interface NaiveRow {
   readonly out: Float64Array;
 }
 
-/** Softmax attention is the linear kind with one softmax group that never ends. */
-function asLinear(config: MixerConfig): LinearMixer {
-  if (config.kind === 'linear') return config;
-  return {
-    kind: 'linear',
-    group: Number.POSITIVE_INFINITY,
-    local: { kernel: 'softmax', scale: 'none' },
-    global: null,
-    convolution: null,
-    normalize: null,
-    castling: false,
-  };
-}
-
-/** A view of row `row` of head `head` of an array [heads, length, width]. */
-export function rowOf(array: Float64Array, head: number, row: number, length: number, width: number): Float64Array {
-  const start = (head * length + row) * width;
-  return array.subarray(start, start + width);
-}
-
-function requireLength(name: string, array: Float64Array | undefined, shape: readonly number[]): void {
-  const count = shape.reduce((product, dim) => product * dim, 1);
-  if (array?.length === count) return;
-  throw new LinnetError(
-    'SHAPE',
-    `${name} must hold [${shape.join(',')}] = ${count} numbers, got ${array?.length ?? 'none'}`,
-  );
-}
-
 function requireNumber(name: string, value: number | undefined): number {
   if (value !== undefined) return value;
   throw new LinnetError('INPUT', `the mixer has a learned ${name}, so its value must be given`);
 }
 
-/** The positions from `position` back to its root, itself first. */
-function ancestorsOrSelf(parents: Int32Array, position: number): number[] {
-  const found: number[] = [];
-  for (let at = position; at >= 0; at = parents[at]) found.push(at);
-  return found;
-}
-
-/** Depths, after checking that every parent comes earlier. */
-function depthsOf(parents: Int32Array): Int32Array {
-  const depths = new Int32Array(parents.length);
-  for (const [position, parent] of parents.entries()) {
-    if (parent < -1 || parent >= position) {
-      throw new LinnetError('INPUT', `position ${position} has parent ${parent}; expected -1 or an earlier position`);
-    }
-    if (parent >= 0) depths[position] = depths[parent] + 1;
-  }
-  return depths;
-}
-
-function tapsOf(config: LinearMixer, lineage: readonly number[], position: number, length: number): NaivePast['taps'] {
-  if (config.convolution === null) return [];
-  const { kernel, masked } = config.convolution;
-  const reach = convolutionReach(kernel);
-  // The past: lag τ is the τ-th ancestor.
-  const taps = lineage.slice(0, reach + 1).map((ancestor, lag) => ({ tap: reach - lag, position: ancestor }));
-  if (masked) return taps;
-  for (let tap = reach + 1; tap < kernel && position + tap - reach < length; tap++) {
-    taps.push({ tap, position: position + tap - reach });
-  }
-  return taps;
-}
-
 /**
  * Checks an input against a configuration and finds what every position reads.
- * @throws LinnetError `SHAPE` for arrays of the wrong length; `INPUT` for a missing factor, parents out of order, or an
- *   unmasked convolution over a tree with branches, where "the next position" means nothing.
+ * @throws LinnetError `SHAPE` or `INPUT` as `NaivePositions`, `INPUT` for a missing factor too; `CONFIG` for a mixer
+ *   without such branches.
  */
 export function naiveProblem(mixer: MixerConfig, input: NaiveInput): NaiveProblem {
-  const config = asLinear(mixer);
-  const { heads, keyValueHeads, length, headDim, valueDim = headDim } = input.dims;
-  if (heads % keyValueHeads !== 0) {
-    throw new LinnetError('SHAPE', `${heads} query heads cannot share ${keyValueHeads} key-value heads evenly`);
+  if (mixer.kind === 'features' || mixer.kind === 'linformer') {
+    throw new LinnetError('CONFIG', `a mixer of kind '${mixer.kind}' has no local or global branch`);
   }
-  requireLength('q', input.q, [heads, length, headDim]);
-  requireLength('k', input.k, [keyValueHeads, length, headDim]);
-  requireLength('v', input.v, [keyValueHeads, length, valueDim]);
-  if (config.convolution !== null) requireLength('taps', input.taps, [heads, config.convolution.kernel]);
-  const parents = input.parents ?? Int32Array.from({ length }, (_, position) => position - 1);
-  if (parents.length !== length) {
-    throw new LinnetError('SHAPE', `${parents.length} parents were given for ${length} positions`);
-  }
-  if (config.convolution?.masked === false && parents.some((parent, position) => parent !== position - 1)) {
-    throw new LinnetError('INPUT', 'an unmasked convolution reads the next positions, which only a chain has');
-  }
-  const depths = depthsOf(parents);
-  const groupOf = (position: number): number => Math.floor(depths[position] / config.group);
-  const past = Array.from(parents, (_, position): NaivePast => {
-    const lineage = ancestorsOrSelf(parents, position);
+  const config = linearForm(mixer);
+  const positions = new NaivePositions(mixer, input);
+  const groupOf = (position: number): number => Math.floor(positions.depths[position] / config.group);
+  const past = Array.from(positions.depths, (_, position): NaivePast => {
+    const lineage = positions.lineage(position);
     return {
       same: lineage.filter((ancestor) => groupOf(ancestor) === groupOf(position)),
       earlier: lineage.filter((ancestor) => groupOf(ancestor) < groupOf(position)),
-      taps: tapsOf(config, lineage, position, length),
+      taps: positions.taps(position),
     };
   });
   return {
@@ -180,8 +82,8 @@ export function naiveProblem(mixer: MixerConfig, input: NaiveInput): NaiveProble
     input,
     alpha: config.global?.scale === 'learned' ? requireNumber('α', input.alpha) : 1,
     lambda: config.local?.scale === 'learned' ? requireNumber('λ', input.lambda) : 1,
-    valueDim,
-    keyValueHead: (head) => Math.floor(head / (heads / keyValueHeads)),
+    valueDim: positions.valueDim,
+    keyValueHead: (head) => positions.keyValueHead(head),
     past,
   };
 }
@@ -204,8 +106,7 @@ export function naiveRow(problem: NaiveProblem, head: number, position: number):
   const value = (j: number): Float64Array => rowOf(v, kvHead, j, length, valueDim);
   const nothing = new Float64Array(0);
 
-  const localWeights =
-    config.local === null ? nothing : localRowKernels[config.local.kernel].weights(query, same.map(key));
+  const localWeights = config.local === null ? nothing : localRowKernel(config.local).weights(query, same.map(key));
   const local = weightedSum(localWeights, config.local === null ? [] : same.map(value), valueDim);
   const globalWeights = config.global === null ? nothing : globalRowKernel.weights(query, earlier.map(key));
   const global = weightedSum(globalWeights, config.global === null ? [] : earlier.map(value), valueDim);
@@ -228,6 +129,8 @@ export function naiveRow(problem: NaiveProblem, head: number, position: number):
  * @throws LinnetError `SHAPE` or `INPUT`, see `naiveProblem`.
  */
 export function naiveMixer(config: MixerConfig, input: NaiveInput): Float64Array {
+  if (config.kind === 'features') return naiveFeatures(config, input);
+  if (config.kind === 'linformer') return naiveLinformer(config, input);
   const problem = naiveProblem(config, input);
   const { heads, length } = input.dims;
   const out = new Float64Array(heads * length * problem.valueDim);

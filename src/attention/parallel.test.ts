@@ -5,7 +5,7 @@ import { Graph, type Value } from '../graph/graph.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
 import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
-import { type MixerConfig, type MixerInput, mixerParameters, parseMixer } from './mixer.ts';
+import { convolutionOf, type MixerConfig, type MixerInput, mixerParameters, parseMixer } from './mixer.ts';
 import { naiveMixer, type NaiveInput } from './naive.ts';
 import { naiveGradients } from './naive-gradients.ts';
 import { type MixerParameterValues, mixParallel } from './parallel.ts';
@@ -31,6 +31,9 @@ const variants: Readonly<Record<string, MixerInput>> = {
   'augmented, NORM_GLOBAL': { kind: 'linear', group: G, local, global, convolution, normalize: 'global' },
   'augmented, NORM_TOGETHER': { kind: 'linear', group: G, local, global, convolution, normalize: 'together' },
   castling: { kind: 'linear', group: G, local, global, convolution, castling: true },
+  yoso: { kind: 'yoso', bits: 3 },
+  'yoso with a convolution': { kind: 'yoso', convolution },
+  'local yoso kernel': { kind: 'linear', group: G, local: { kernel: 'yoso', bits: 4 }, global, convolution },
   'unmasked convolution': { kind: 'linear', group: G, local, global, convolution: { kernel: 9, masked: false } },
   ungrouped: { kind: 'linear', group: 1, local, global },
   'long groups': { kind: 'linear', group: 128, local, global, convolution: { kernel: 63 } },
@@ -49,8 +52,8 @@ function randomProblem(config: MixerConfig, { heads: H, keyValueHeads: M }: Head
   const random = new Random(1000 * n + H);
   const normals = (count: number): Float64Array =>
     Float64Array.from({ length: count }, () => Math.fround(random.normal()));
-  const taps =
-    config.kind === 'linear' && config.convolution !== null ? normals(H * config.convolution.kernel) : undefined;
+  const filter = convolutionOf(config);
+  const taps = filter === null ? undefined : normals(H * filter.kernel);
   const alpha = Math.fround(0.6);
   const lambda = Math.fround(1.3);
   return Array.from({ length: B }, () => ({
@@ -92,7 +95,7 @@ async function runParallel(
   const q = graph.input('q', 'float32', [B, n, H, D]);
   const k = graph.input('k', 'float32', [B, n, M, D]);
   const v = graph.input('v', 'float32', [B, n, M, D]);
-  const declared = mixerParameters(config, heads);
+  const declared = mixerParameters(config, { ...heads, headWidth: D });
   const parameters: Partial<Record<keyof MixerParameterValues, Value>> = {};
   for (const { name, shape } of declared) parameters[name] = graph.input(name, 'float32', shape);
   const output = mixParallel(config, { q, k, v }, parameters);

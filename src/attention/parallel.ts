@@ -6,42 +6,45 @@
  * product. Cost per position is constant in n.
  */
 import type { Value } from '../graph/graph.ts';
-import { add, addAll, div, mul } from '../graph/ops/elementwise.ts';
-import { broadcastTo, sum } from '../graph/ops/reduce.ts';
+import { collision } from '../graph/ops/collision.ts';
+import { add, addAll, mul } from '../graph/ops/elementwise.ts';
+import { reshape } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { unitLength } from '../graph/ops/normalization.ts';
+import { broadcastTo } from '../graph/ops/reduce.ts';
 import { maskedReluSquared } from '../graph/ops/relu-squared.ts';
-import { cumulativeSum } from '../graph/ops/scan.ts';
-import { reshape } from '../graph/ops/layout.ts';
 import { softmax } from '../graph/ops/softmax.ts';
-import { sqrt } from '../graph/ops/unary.ts';
-import { tensor, zeros } from '../graph/tensor.ts';
+import { zeros } from '../graph/tensor.ts';
+import { boundedLength } from './bounded-length.ts';
 import { convolveGroups } from './convolution.ts';
-import { groupKeys, type Grouping, groupQueries, makeGrouping, ungroupQueries } from './grouping.ts';
-import type { LinearMixer, MixerConfig } from './mixer.ts';
+import { featuresParallel } from './features/feature-parallel.ts';
+import {
+  causalMask,
+  earlierSums,
+  groupKeys,
+  type Grouping,
+  groupQueries,
+  makeGrouping,
+  ungroupQueries,
+} from './grouping.ts';
+import { linformerParallel } from './linformer.ts';
+import {
+  collisionBits,
+  groupOf,
+  type LinearMixer,
+  linearForm,
+  type LinformerMixer,
+  type LocalKernel,
+  type MixerConfig,
+  type SoftmaxMixer,
+  type YosoMixer,
+} from './mixer.ts';
+import type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
 
-/** The learned parameters a mixer may have, by the names of `mixerParameters`. */
-export interface MixerParameterValues {
-  /** λ [1]. */
-  readonly local_factor?: Value;
-  /** α [1]. */
-  readonly global_factor?: Value;
-  /** Convolution taps [H,1,K,1]. */
-  readonly 'dwconv.weight'?: Value;
-}
-
-/** Queries [B,n,H,D], keys and values [B,n,M,D]; H is a multiple of M. All after rotary embedding. */
-export interface ProjectedPositions {
-  readonly q: Value;
-  readonly k: Value;
-  readonly v: Value;
-}
+export type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
 
 /** A large negative number for hidden scores: its exponential is 0 in float32. */
 export const hiddenScore = -1e9;
-
-/** ε of the NORM variants: x / (ε + ‖x‖). */
-export const normEpsilon = 1e-5;
 
 /**
  * Mixes the positions of whole sequences.
@@ -58,8 +61,7 @@ export function mixParallel(
 ): Value {
   const { q, k } = positions;
   const [batch, length, heads] = q.shape.map(Number);
-  const group = config.kind === 'softmax' ? length : config.group;
-  const grouping = makeGrouping(batch, length, group, heads, Number(k.shape[2]));
+  const grouping = makeGrouping(batch, length, groupOf(config), heads, Number(k.shape[2]));
   if (config.kind === 'softmax') {
     const mixed = localSoftmax(
       grouping,
@@ -69,7 +71,53 @@ export function mixParallel(
     );
     return ungroupQueries(grouping, mixed);
   }
+  if (config.kind === 'yoso') {
+    const attention = linearForm({ ...config, convolution: null });
+    const mixed = ungroupQueries(grouping, mixGroups(attention, grouping, positions, parameters));
+    return convolvedInSmallGroups(config, grouping, mixed, positions, parameters);
+  }
+  if (config.kind === 'linformer') {
+    const mixed = linformerParallel(config, positions, parameters);
+    return convolvedInSmallGroups(config, grouping, mixed, positions, parameters);
+  }
+  if (config.kind === 'features') {
+    const mixed = featuresParallel(config, grouping, positions, parameters);
+    return ungroupQueries(grouping, convolved(config, grouping, mixed, groupKeys(grouping, positions.v), parameters));
+  }
   return ungroupQueries(grouping, mixGroups(config, grouping, positions, parameters));
+}
+
+/** Positions per group of the convolution where the mixer itself has one group of any length. */
+const convolutionGroup = 64;
+
+/**
+ * `mixed` [B,n,H,E] plus the convolution, for a mixer with one group of any length: the banded matrix of the convolution
+ * has the square of a group.
+ */
+function convolvedInSmallGroups(
+  config: YosoMixer | LinformerMixer,
+  { batch, length, keyValueHeads, repeat }: Grouping,
+  mixed: Value,
+  positions: ProjectedPositions,
+  parameters: MixerParameterValues,
+): Value {
+  const small = makeGrouping(batch, length, convolutionGroup, keyValueHeads * repeat, keyValueHeads);
+  const filtered = convolved(config, small, undefined, groupKeys(small, positions.v), parameters);
+  return filtered === undefined ? mixed : add(mixed, ungroupQueries(small, filtered));
+}
+
+/** `mixed` plus the convolution, where the mixer has one. [M,B·N,R·G,E] */
+function convolved<Mixed extends Value | undefined>(
+  { convolution }: Exclude<MixerConfig, SoftmaxMixer>,
+  grouping: Grouping,
+  mixed: Mixed,
+  values: Value,
+  parameters: MixerParameterValues,
+): Mixed | Value {
+  const taps = parameters['dwconv.weight'];
+  if (convolution === null || taps === undefined) return mixed;
+  const filtered = convolveGroups(grouping, values, taps, convolution.masked);
+  return mixed === undefined ? filtered : add(mixed, filtered);
 }
 
 /** [M,B·N,R·G,E] */
@@ -85,11 +133,13 @@ function mixGroups(
 
   const branches: Value[] = [];
   if (config.local !== null) {
-    const local =
-      config.local.kernel === 'relu2'
-        ? localReluSquared(grouping, unitQueries, unitKeys, values)
-        : localSoftmax(grouping, groupQueries(grouping, q), groupKeys(grouping, k), values);
-    branches.push(scaled(local, parameters.local_factor));
+    const branch = config.local;
+    const kernels: Readonly<Record<LocalKernel, () => Value>> = {
+      relu2: () => localReluSquared(grouping, unitQueries, unitKeys, values),
+      softmax: () => localSoftmax(grouping, groupQueries(grouping, q), groupKeys(grouping, k), values),
+      yoso: () => localCollision(grouping, unitQueries, unitKeys, values, collisionBits(branch)),
+    };
+    branches.push(scaled(kernels[branch.kernel](), parameters.local_factor));
   }
   if (config.global !== null && grouping.groups > 1) {
     const global = globalBranch(grouping, unitQueries, unitKeys, values);
@@ -98,11 +148,7 @@ function mixGroups(
   let mixed = branches.length === 0 ? undefined : addAll(branches);
   if (mixed !== undefined && config.normalize === 'together') mixed = boundedLength(mixed);
   if (config.castling) mixed = castle(mixed, repeatValues(grouping, values));
-  const taps = parameters['dwconv.weight'];
-  if (config.convolution !== null && taps !== undefined) {
-    const convolved = convolveGroups(grouping, values, taps, config.convolution.masked);
-    mixed = mixed === undefined ? convolved : add(mixed, convolved);
-  }
+  mixed = convolved(config, grouping, mixed, values, parameters);
   // A global branch alone has nothing to say about the first group.
   return mixed ?? q.graph.constant(zeros('float32', repeatedShape(grouping, values)));
 }
@@ -119,36 +165,19 @@ function localSoftmax(grouping: Grouping, queries: Value, keys: Value, values: V
   return matmul(softmax(add(scores, causalMask(grouping, queries, 0, hiddenScore))), values);
 }
 
-/** q̂ · (sum of k̂ᵀv over all earlier groups): exclusive, as the local branch covers the own group. [M,B·N,R·G,E] */
-function globalBranch(grouping: Grouping, unitQueries: Value, unitKeys: Value, values: Value): Value {
-  const { batch: B, groups: N, keyValueHeads: M } = grouping;
-  const D = unitKeys.shape[3];
-  const E = values.shape[3];
-  const products = matmul(unitKeys, values, { transposeA: true }); // [M,B*N,D,E]
-  const earlier = cumulativeSum(reshape(products, [M, B, N, D, E]), 2, { exclusive: true });
-  return matmul(unitQueries, reshape(earlier, [M, B * N, D, E]));
+/** Σ (1 − arccos(q̂·k̂)/π)^bits v over the own group up to the position. [M,B·N,R·G,E] */
+function localCollision(grouping: Grouping, unitQueries: Value, unitKeys: Value, values: Value, bits: number): Value {
+  const weights = collision(matmul(unitQueries, unitKeys, { transposeB: true }), bits); // [M,B*N,R*G,G]
+  return matmul(mul(weights, causalMask(grouping, unitQueries, 1, 0)), values);
 }
 
-/** [R·G,G]: `visible` where key j ≤ query i inside the group, else `hidden`; repeated for the R heads that share keys. */
-function causalMask(grouping: Grouping, like: Value, visible: number, hidden: number): Value {
-  const { group: G, repeat: R } = grouping;
-  return like.graph.sharedConstant(`causal mask G=${G} R=${R} ${visible} ${hidden}`, () => {
-    const mask = new Float32Array(R * G * G);
-    for (let row = 0; row < R * G; row++) {
-      for (let column = 0; column < G; column++) mask[row * G + column] = column <= row % G ? visible : hidden;
-    }
-    return tensor('float32', [R * G, G], mask);
-  });
+/** q̂ · (sum of k̂ᵀv over all earlier groups): exclusive, as the local branch covers the own group. [M,B·N,R·G,E] */
+function globalBranch(grouping: Grouping, unitQueries: Value, unitKeys: Value, values: Value): Value {
+  return matmul(unitQueries, earlierSums(grouping, unitKeys, values));
 }
 
 function scaled(branch: Value, factor: Value | undefined): Value {
   return factor === undefined ? branch : mul(branch, factor);
-}
-
-/** x / (1e-5 + ‖x‖) per head vector. The tiny constant under the root keeps the gradient at zero vectors zero. */
-export function boundedLength(x: Value): Value {
-  const squared = sum(mul(x, x), [-1], true);
-  return div(x, add(sqrt(add(squared, 1e-30)), normEpsilon));
 }
 
 /** Castling: x / ‖x‖ with x = ½v + mixed/π. */

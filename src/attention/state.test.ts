@@ -30,7 +30,30 @@ describe('mixerStateShape', () => {
     expect(shape).toMatchObject({ kind: 'constant', ring, sums: sums ? [32, 128, 128] : null });
   });
 
+  it.each([
+    ['relu', { conv: false }, [2, 16, 17], 64],
+    ['performer', { conv: false }, [2, 40, 17], 64],
+    ['rfa', { conv: false }, [2, 80, 17], 64],
+    ['hedgehog', { conv: true }, [2, 32, 17], 64],
+    ['transnormer', { conv: true }, [2, 16, 16], 64],
+    ['yoso-hashed', { conv: false }, [2, 32, 16], 64],
+  ])('%s: sums of features, and of weights where they are a ratio', (name, { conv }, sums, ring) => {
+    const mixer = mixerPreset(name, { features: 40, hashes: 4, bits: 3, convolution: conv });
+    const dims = { heads: 8, keyValueHeads: 2, headDim: 16 };
+    expect(mixerStateShape(mixer, dims)).toMatchObject({ kind: 'constant', ring, sums });
+    const [M, rows, columns] = sums;
+    expect(stateBytes(mixer, dims, 4)).toBe(4 * (2 * 2 * ring * 16 + M * rows * columns));
+  });
+
+  it("yoso's expectation grows as softmax does, with a convolution too", () => {
+    const dims = { heads: 8, keyValueHeads: 2, headDim: 16 };
+    const mixer = mixerPreset('yoso', { convolution: true });
+    expect(mixerStateShape(mixer, dims)).toEqual({ kind: 'growing', row: [2, 16] });
+    expect(stateBytes(mixer, dims, 4, 100)).toBe(keyValueCacheBytes(dims, 100));
+  });
+
   it('refuses a mixer that reads the future', () => {
+    expect(() => mixerStateShape(mixerPreset('linformer'), llama7b)).toThrow(/reads later positions/);
     const config = parseMixer({ kind: 'linear', local: {}, convolution: { masked: false } });
     expect(() => mixerStateShape(config, llama7b)).toThrow(/reads later positions/);
   });

@@ -9,13 +9,18 @@
  *   reads them: k̂ = k/‖k‖ for relu², raw for softmax. Rows are kept per key-value head, shared by its query heads.
  * - S = Σ k̂ᵀv [Hkv,d,e] over the closed groups (g+1)·G ≤ L, where there is a global branch.
  *
+ * Kind `features`, of constant size too: the ring, raw keys and values, with C = max(G, P); and S = Σ φ(k)ᵀv [Hkv,m,e] over
+ * the closed groups, of m features; with the ratio's denominators, Σ φ(k), as one more column: [Hkv,m,e+1].
+ *
  * Which position sits in which slot of the ring is the session's to know, once for all layers; it is not counted here.
  *
- * Softmax kind: keys and values of every committed position, the key-value cache, which grows with the text.
+ * Softmax kind, and YOSO by its expectation: keys and values of every committed position, the key-value cache, which grows
+ * with the text.
  */
 import { LinnetError } from '../errors.ts';
+import { featuresOf } from './features/feature-config.ts';
 import type { HeadCounts, MixerConfig } from './mixer.ts';
-import { convolutionReach, describeMixer, isCausal } from './mixer.ts';
+import { convolutionOf, convolutionReach, describeMixer, groupOf, isCausal } from './mixer.ts';
 
 /** Sizes of an attention layer; d = e = `headDim` in decoders. */
 export interface AttentionDims extends HeadCounts {
@@ -32,7 +37,7 @@ export interface ConstantState {
   readonly keys: readonly [number, number, number];
   /** [Hkv,C,d] */
   readonly values: readonly [number, number, number];
-  /** S [Hkv,d,d]; null without a global branch. */
+  /** S [Hkv,d,d], or of features [Hkv,m,d] or [Hkv,m,d+1]; null without a global branch. */
   readonly sums: readonly [number, number, number] | null;
 }
 
@@ -66,24 +71,34 @@ function checkDims({ heads, keyValueHeads, headDim }: AttentionDims): void {
 export function mixerStateShape(config: MixerConfig, dims: AttentionDims): MixerStateShape {
   checkDims(dims);
   if (!isCausal(config)) {
-    throw new LinnetError(
-      'CONFIG',
-      `'${describeMixer(config)}' reads later positions and cannot decode; mask its taps`,
-    );
+    throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads later positions and cannot decode`);
   }
   const { keyValueHeads, headDim } = dims;
-  if (config.kind === 'softmax') return { kind: 'growing', row: [keyValueHeads, headDim] };
-  const grouped = config.local !== null || config.global !== null;
-  const reach = config.convolution === null ? 0 : convolutionReach(config.convolution.kernel);
+  const group = groupOf(config);
+  if (group === Number.POSITIVE_INFINITY) return { kind: 'growing', row: [keyValueHeads, headDim] };
+  const convolution = convolutionOf(config);
+  const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
   // At least one slot, so that no tensor is empty: only a lone convolution of one tap would need none.
-  const ring = Math.max(grouped ? config.group : 1, reach);
+  const ring = Math.max(readsGroups(config) ? group : 1, reach);
+  const sums = summedShape(config, headDim);
   return {
     kind: 'constant',
     ring,
     keys: [keyValueHeads, ring, headDim],
     values: [keyValueHeads, ring, headDim],
-    sums: config.global === null ? null : [keyValueHeads, headDim, headDim],
+    sums: sums === null ? null : [keyValueHeads, ...sums],
   };
+}
+
+function readsGroups(config: MixerConfig): boolean {
+  return config.kind !== 'linear' || config.local !== null || config.global !== null;
+}
+
+/** Rows and columns of S per key-value head; null for a mixer that has no sums. */
+function summedShape(config: MixerConfig, headDim: number): [number, number] | null {
+  if (config.kind === 'linear' && config.global !== null) return [headDim, headDim];
+  if (config.kind !== 'features') return null;
+  return [featuresOf(config.map, headDim), headDim + (config.output === 'ratio' ? 1 : 0)];
 }
 
 /**
@@ -96,7 +111,10 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
   const shape = mixerStateShape(config, dims);
   if (shape.kind === 'growing') {
     if (context !== undefined) return keyValueCacheBytes(dims, context, bytesPerNumber);
-    throw new LinnetError('CONFIG', 'the state of softmax attention grows with the text: give the context length too');
+    throw new LinnetError(
+      'CONFIG',
+      `the state of ${describeMixer(config)} grows with the text: give the context length too`,
+    );
   }
   const count = ([a, b, c]: readonly [number, number, number]): number => a * b * c;
   const numbers = count(shape.keys) + count(shape.values) + (shape.sums === null ? 0 : count(shape.sums));

@@ -12,38 +12,32 @@
  */
 import { LinnetError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
+import { collision } from '../graph/ops/collision.ts';
 import { add, addAll, div, maximum, mul, sub } from '../graph/ops/elementwise.ts';
-import { gather } from '../graph/ops/indexing.ts';
-import { reshape, transpose } from '../graph/ops/layout.ts';
+import { transpose } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { unitLength } from '../graph/ops/normalization.ts';
-import { broadcastTo, max, sum } from '../graph/ops/reduce.ts';
+import { max, sum } from '../graph/ops/reduce.ts';
 import { maskedReluSquared } from '../graph/ops/relu-squared.ts';
 import { exp } from '../graph/ops/unary.ts';
-import { multiplyDims } from '../graph/shape.ts';
-import { tapsByLag } from './convolution.ts';
-import { isCausal, type LinearMixer, type MixerConfig } from './mixer.ts';
-import { boundedLength, castle, hiddenScore, type MixerParameterValues, type ProjectedPositions } from './parallel.ts';
+import { boundedLength } from './bounded-length.ts';
+import { featuresStep } from './features/feature-step.ts';
+import { HeadLayout } from './head-layout.ts';
+import {
+  collisionBits,
+  describeMixer,
+  isCausal,
+  type LinearMixer,
+  linearForm,
+  type LinformerMixer,
+  type LocalKernel,
+  type MixerConfig,
+} from './mixer.ts';
+import type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
+import { castle, hiddenScore } from './parallel.ts';
+import { type Block, convolutionWeights, type StepMasks, type StepState, weightedValues } from './step-blocks.ts';
 
-/** Masks and lags of one block of rows (the ring or the tree), for all B·T nodes. */
-export interface StepMasks {
-  /** float32 0/1 [B,1,T,rows]: the row is an ancestor (or the node) in the node's own group. */
-  readonly same: Value;
-  /** float32 0/1 [B,1,T,rows]: the row is an ancestor in an earlier group that is not yet in S. */
-  readonly earlier: Value;
-  /** int32 [B,T,rows]: lag τ in 0…P, or P + 1 for rows the convolution does not see. */
-  readonly lags: Value;
-}
-
-/** What a layer remembers of the committed prefix. */
-export interface StepState {
-  /** [B,M,C,D] keys of the last C positions, as `storedKeys` makes them; slots in any order. */
-  readonly keys: Value;
-  /** [B,M,C,E] values of the same positions. */
-  readonly values: Value;
-  /** S [B,M,D,E]: the sum of k̂ᵀv over closed groups; only with a global branch. */
-  readonly sums?: Value;
-}
+export type { StepMasks, StepState } from './step-blocks.ts';
 
 export interface StepResult {
   /** [B,T,H,E] */
@@ -52,13 +46,6 @@ export interface StepResult {
   readonly keys: Value;
   /** [B,M,T,E] the nodes' values. */
   readonly values: Value;
-}
-
-/** A block of rows with its scores' ingredients. */
-interface Block {
-  readonly keys: Value; // [B,M,rows,D]
-  readonly values: Value; // [B,M,rows,E]
-  readonly masks: StepMasks;
 }
 
 /**
@@ -75,11 +62,10 @@ export function mixStep(
   treeMasks: StepMasks,
   parameters: MixerParameterValues,
 ): StepResult {
-  if (!isCausal(config)) {
-    throw new LinnetError('CONFIG', 'a mixer with an unmasked convolution reads the future and cannot decode');
+  if (config.kind === 'linformer' || !isCausal(config)) {
+    throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads the future and cannot decode`);
   }
-  const raw = config.kind === 'softmax' || config.local?.kernel === 'softmax';
-  const keys = transpose(raw ? positions.k : unitLength(positions.k), [0, 2, 1, 3]); // [B,M,T,D]
+  const keys = transpose(keepsRawKeys(config) ? positions.k : unitLength(positions.k), [0, 2, 1, 3]); // [B,M,T,D]
   const values = transpose(positions.v, [0, 2, 1, 3]); // [B,M,T,E]
   const blocks: Block[] = [
     { keys: state.keys, values: state.values, masks: ringMasks },
@@ -89,8 +75,16 @@ export function mixStep(
   const mixed =
     config.kind === 'softmax'
       ? weightedValues(blocks, softmaxWeights(blocks, heads))
-      : mixLinear(config, blocks, heads, state, parameters);
+      : config.kind === 'features'
+        ? featuresStep(config, blocks, heads, state, parameters)
+        : mixLinear(linearForm(config), blocks, heads, state, parameters);
   return { mixed: heads.split(mixed), keys, values };
+}
+
+/** Whether the ring holds keys as projected, instead of unit-length ones. */
+export function keepsRawKeys(config: Exclude<MixerConfig, LinformerMixer>): boolean {
+  if (config.kind === 'features') return true;
+  return linearForm(config).local?.kernel === 'softmax';
 }
 
 /** [B,M,R·T,E] */
@@ -108,11 +102,10 @@ function mixLinear(
   const scores = unitBlocks.map((block) => matmul(unitQueries, block.keys, { transposeB: true })); // [B,M,R*T,rows]
 
   // Weights of each branch per block. Without norms between branches they are added before the product with the values.
-  const local = config.local === null ? undefined : localWeights(config.local.kernel, blocks, scores, heads);
+  const local = config.local === null ? undefined : localWeights(config.local, blocks, scores, heads);
   const global =
     config.global === null ? undefined : blocks.map((block, i) => mul(scores[i], heads.tile(block.masks.earlier)));
-  const convolution =
-    taps === undefined ? undefined : blocks.map((block) => heads.perHead(gather(tapsByLag(taps), block.masks.lags, 1)));
+  const convolution = taps === undefined ? undefined : convolutionWeights(blocks, taps, heads);
 
   if (config.normalize === null && !config.castling) {
     const branches = [local && scaleAll(local, lambda), global && scaleAll(global, alpha), convolution];
@@ -143,13 +136,18 @@ function mixLinear(
 }
 
 function localWeights(
-  kernel: 'relu2' | 'softmax',
+  branch: NonNullable<LinearMixer['local']>,
   blocks: readonly Block[],
   unitScores: readonly Value[],
   heads: HeadLayout,
 ): Value[] {
-  if (kernel === 'softmax') return softmaxWeights(blocks, heads);
-  return blocks.map((block, i) => maskedReluSquared(unitScores[i], heads.tile(block.masks.same)));
+  const visible = (block: Block): Value => heads.tile(block.masks.same);
+  const kernels: Readonly<Record<LocalKernel, () => Value[]>> = {
+    softmax: () => softmaxWeights(blocks, heads),
+    relu2: () => blocks.map((block, i) => maskedReluSquared(unitScores[i], visible(block))),
+    yoso: () => blocks.map((block, i) => mul(collision(unitScores[i], collisionBits(branch)), visible(block))),
+  };
+  return kernels[branch.kernel]();
 }
 
 /** Softmax of q·k/√d over the rows of the own group in both blocks, with one denominator. */
@@ -166,63 +164,10 @@ function softmaxWeights(blocks: readonly Block[], heads: HeadLayout): Value[] {
   return exponentials.map((exponential) => div(exponential, total));
 }
 
-/** Σ over blocks of weights × values: [B,M,R·T,rows] × [B,M,rows,E]. The ring is read in place, never joined to the tree. */
-function weightedValues(blocks: readonly Block[], weights: readonly Value[]): Value {
-  return addAll(blocks.map((block, i) => matmul(weights[i], block.values)));
-}
-
 function scale(value: Value, factor: Value | undefined): Value {
   return factor === undefined ? value : mul(value, factor);
 }
 
 function scaleAll(values: readonly Value[], factor: Value | undefined): readonly Value[] {
   return values.map((value) => scale(value, factor));
-}
-
-/** Query heads laid out so that the R heads sharing keys form one matrix of R·T rows. */
-class HeadLayout {
-  /** [B,M,R,T,D] */
-  readonly queries: Value;
-  readonly #repeat: number;
-  readonly #keyValueHeads: number;
-
-  constructor(q: Value, keyValueHeads: number) {
-    const [B, T, H, D] = q.shape;
-    this.#keyValueHeads = keyValueHeads;
-    this.#repeat = Number(H) / keyValueHeads;
-    this.queries = transpose(reshape(q, [B, T, keyValueHeads, this.#repeat, D]), [0, 2, 3, 1, 4]);
-  }
-
-  /** [B,M,R,T,X] → [B,M,R·T,X] */
-  join(x: Value): Value {
-    const [B, M, R, T, X] = x.shape;
-    return reshape(x, [B, M, multiplyDims(R, T), X]);
-  }
-
-  /** [B,M,R·T,E] → [B,T,H,E] */
-  split(x: Value): Value {
-    const [B, , , T] = this.queries.shape;
-    const E = x.shape[3];
-    const perHead = reshape(x, [B, this.#keyValueHeads, this.#repeat, T, E]);
-    return reshape(transpose(perHead, [0, 3, 1, 2, 4]), [B, T, this.#keyValueHeads * this.#repeat, E]);
-  }
-
-  /** A mask [B,1,T,rows] for every query of a matrix: [B,1,R·T,rows]. */
-  tile(mask: Value): Value {
-    if (this.#repeat === 1) return mask;
-    const [B, , T, rows] = mask.shape;
-    return reshape(broadcastTo(mask, [B, this.#repeat, T, rows]), [B, 1, multiplyDims(this.#repeat, T), rows]);
-  }
-
-  /** Weights per query head [H,B,T,rows] → [B,M,R·T,rows]. */
-  perHead(weights: Value): Value {
-    const [, B, T, rows] = weights.shape;
-    return reshape(transpose(weights, [1, 0, 2, 3]), [B, this.#keyValueHeads, multiplyDims(this.#repeat, T), rows]);
-  }
-
-  /** Values [B,M,T,E] as each query head sees them: [B,M,R·T,E]. */
-  repeat(values: Value): Value {
-    const [B, M, T, E] = values.shape;
-    return this.join(broadcastTo(reshape(values, [B, M, 1, T, E]), [B, M, this.#repeat, T, E]));
-  }
 }

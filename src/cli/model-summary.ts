@@ -82,7 +82,9 @@ export const stateFormula: readonly string[] = [
   'A session is the sum over its layers, in float32, M key-value heads of width D:',
   '  linear layer   8·M·C·D + 4·M·D·D bytes: the last C = max(G, (K−1)/2) keys and values, and S, the sum over closed groups',
   '                 (S only with a global branch, G only with a local or global one, K only with a convolution)',
-  '  softmax layer  8·M·D·L bytes: keys and values of all L tokens',
+  '  feature layer  8·M·C·D + 4·M·m·(D+1) bytes: the same with S of m features and the column of denominators',
+  '                 (D instead of D+1 where the output is normalized by its size)',
+  '  softmax layer  8·M·D·L bytes: keys and values of all L tokens; so does the expectation form of yoso',
 ];
 
 function attentionDims({ sizes }: CausalModel): AttentionDims {

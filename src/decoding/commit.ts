@@ -15,8 +15,8 @@ export interface NewRows {
   readonly committed: number;
 }
 
-/** Compiled fold graphs, by whether rows hold raw keys. */
-export type FoldPrograms = Map<boolean, Program>;
+/** Compiled fold graphs, by the name that fold classes give them. */
+export type FoldPrograms = Map<string, Program>;
 
 /**
  * Commits nodes, which stand at positions `state.length`, `state.length` + 1, …
@@ -48,7 +48,7 @@ async function foldClosed(
   rows: NewRows,
   nodes: readonly number[],
   folds: FoldPrograms,
-  { layout, rawKeys, layers }: FoldClass,
+  { layout, program: name, sums: shape, layers }: FoldClass,
   index: number,
 ): Promise<Float32Array | undefined> {
   const { keyValueHeads: M, headWidth: D } = state.model.sizes;
@@ -57,7 +57,7 @@ async function foldClosed(
   const end = state.length + nodes.length - ((state.length + nodes.length) % G);
   const count = end - start;
   if (count === 0) return undefined;
-  const program = folds.get(rawKeys);
+  const program = folds.get(name);
   const ring = layout.ring;
   if (program === undefined || ring === undefined)
     throw new LinnetError('INTERNAL', 'internal: a fold without a program or ring');
@@ -85,7 +85,7 @@ async function foldClosed(
     {
       keys: tensor('float32', [X, count, D], keys),
       values: tensor('float32', [X, count, D], values),
-      sums: tensor('float32', [X, D, D], state.sums[index]),
+      sums: tensor('float32', [X, ...shape], state.sums[index]),
     },
     ['folded'],
   );

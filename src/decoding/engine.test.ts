@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/tiny-llama.ts';
-import { type MixerInput, mixerPresetNames, mixerPreset, parseMixer } from '../attention/mixer.ts';
+import { isCausal, type MixerInput, mixerPresetNames, mixerPreset, parseMixer } from '../attention/mixer.ts';
 import { stateBytes } from '../attention/state.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
@@ -18,11 +18,27 @@ const G = 8;
 
 const both = (mixer: MixerInput): readonly MixerInput[] => [mixer, mixer];
 const softmax: MixerInput = { kind: 'softmax' };
+const small = { group: G, kernel: 9, features: 16, hashes: 4, bits: 3 };
 const augmented: MixerInput = mixerPreset('augmented', { group: G, kernel: 9 });
 
 /** Two layers each. */
 const variants: Readonly<Record<string, readonly MixerInput[]>> = {
-  ...Object.fromEntries(mixerPresetNames.map((name) => [name, both(mixerPreset(name, { group: G, kernel: 9 }))])),
+  ...Object.fromEntries(
+    mixerPresetNames
+      .map((name) => [name, mixerPreset(name, small)] as const)
+      .filter(([, mixer]) => isCausal(mixer))
+      .map(([name, mixer]) => [name, both(mixer)]),
+  ),
+  'hedgehog beside relu, with convolutions': [
+    mixerPreset('hedgehog', { ...small, convolution: true }),
+    mixerPreset('relu', { ...small, convolution: true }),
+  ],
+  'two redraws, reach beyond the group': [
+    mixerPreset('performer', { ...small, kernel: 63, convolution: true, seed: 1 }),
+    mixerPreset('performer', { ...small, kernel: 63, convolution: true, seed: 2 }),
+  ],
+  'yoso with a convolution, softmax': [mixerPreset('yoso', { ...small, convolution: true }), softmax],
+  'yoso as a local kernel': both({ kind: 'linear', group: G, local: { kernel: 'yoso', bits: 3 }, global: {} }),
   'augmented, reach beyond the group': both(mixerPreset('augmented', { group: G, kernel: 63 })),
   'learned λ': both({ kind: 'linear', group: G, local: { scale: 'learned' }, global: {}, convolution: { kernel: 9 } }),
   'softmax kernel': both({ kind: 'linear', group: G, local: { kernel: 'softmax' }, global: {} }),

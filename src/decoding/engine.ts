@@ -7,12 +7,12 @@ import { chain, maxTreeNodes, type TokenTree } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
-import { foldGraph, stateLayout, stepGraph } from '../models/step-graph.ts';
+import { foldGraph, layerSumsShape, stateLayout, stepGraph } from '../models/step-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './commit.ts';
 import { eventLoopTurn } from './event-loop.ts';
-import { SequenceState } from './state.ts';
+import { foldClasses, SequenceState } from './state.ts';
 
 /** One sequence's part in a step. */
 export interface StepRequest {
@@ -66,8 +66,10 @@ export class DecodingEngine implements AsyncDisposable {
       options,
     );
     const folds: FoldPrograms = new Map();
-    for (const { rawKeys } of new SequenceState(model).foldClasses) {
-      if (!folds.has(rawKeys)) folds.set(rawKeys, await compile(foldGraph(model, rawKeys), options));
+    for (const { program: name, layers } of foldClasses(model)) {
+      if (folds.has(name)) continue;
+      const fold = foldGraph(model, layers[0], (graph) => new WeightParameters(graph, parameters));
+      folds.set(name, await compile(fold, options));
     }
     return new DecodingEngine(model, program, folds);
   }
@@ -301,7 +303,8 @@ export class DecodingEngine implements AsyncDisposable {
       this.#feed(feeds, `keys.${layer}`, rows('keys'));
       this.#feed(feeds, `values.${layer}`, rows('values'));
       const sums = requests.flatMap(({ state }) => state.layerSums(layer) ?? []);
-      if (sums.length > 0) this.#feed(feeds, `sums.${layer}`, tensor('float32', [B, M, D, D], stacked(sums)));
+      const shape = layerSumsShape(this.model, mixer);
+      if (shape !== null) this.#feed(feeds, `sums.${layer}`, tensor('float32', [B, M, ...shape], stacked(sums)));
     });
     return feeds;
   }

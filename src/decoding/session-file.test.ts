@@ -20,7 +20,8 @@ const augmented = mixerPreset('augmented', { group: 8, kernel: 9 });
 const softmax = mixerPreset('softmax');
 const local = mixerPreset('local+conv', { group: 5, kernel: 63 });
 /** One layer of each kind of state. */
-const model = tinyLlama([augmented, softmax, local]);
+const featureSums = mixerPreset('performer', { group: 8, kernel: 9, features: 12, convolution: true });
+const model = tinyLlama([augmented, softmax, local, featureSums]);
 const fingerprint = 'f'.repeat(64);
 
 let folder: string;

@@ -19,7 +19,7 @@ import { type TensorEntry, writeSafetensors } from '../checkpoint/safetensors-wr
 import { internalError, LinnetError } from '../errors.ts';
 import { dataOf, type DTypeArrays, int32, type Tensor, zeros } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
-import { stateLayout, stateLayouts } from '../models/step-graph.ts';
+import { layerSumsShape, stateLayout, stateLayouts } from '../models/step-graph.ts';
 import type { RandomState } from '../random.ts';
 import type { DecodingEngine } from './engine.ts';
 import { SequenceState } from './state.ts';
@@ -277,10 +277,11 @@ function storedMatrices(model: CausalModel, length: number): StoredMatrices[] {
     const rows = stateLayout(mixer).ring ?? length;
     matrices.push({ name: `keys.${layer}`, shape: [M, rows, D], of: (state) => state.layers[layer].keys });
     matrices.push({ name: `values.${layer}`, shape: [M, rows, D], of: (state) => state.layers[layer].values });
-    if (mixer.kind === 'softmax' || mixer.global === null) return;
+    const sumsShape = layerSumsShape(model, mixer);
+    if (sumsShape === null) return;
     matrices.push({
       name: `sums.${layer}`,
-      shape: [M, D, D],
+      shape: [M, ...sumsShape],
       of: (state) => {
         const sums = state.layerSums(layer);
         if (sums === undefined) throw internalError(`layer ${layer} has no sums`);

@@ -9,7 +9,7 @@ import { emptySlot } from '../attention/masks.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError } from '../errors.ts';
 import type { CausalModel } from '../models/model.ts';
-import { stateLayout, stateLayouts, type StateLayout } from '../models/step-graph.ts';
+import { foldName, layerSumsShape, stateLayout, stateLayouts, type StateLayout } from '../models/step-graph.ts';
 
 /** Rows a growing cache is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
 const cacheGrowth = 256;
@@ -29,22 +29,26 @@ export interface LayoutSlots {
   positions: Int32Array;
 }
 
-/** Layers whose closed groups are folded in one run: same layout, same kind of stored keys. */
+/** Layers whose closed groups are folded in one run: same layout, same way of folding. */
 export interface FoldClass {
   readonly layout: StateLayout;
-  readonly rawKeys: boolean;
+  /** Names the fold graph; classes of different layouts may share it. */
+  readonly program: string;
+  /** Rows and columns of S per key-value head. */
+  readonly sums: readonly [number, number];
   readonly layers: readonly number[];
 }
 
-/** The fold classes of a model: its layers with a global branch. */
-export function foldClasses(mixers: readonly MixerConfig[]): FoldClass[] {
-  const classes = new Map<string, { layout: StateLayout; rawKeys: boolean; layers: number[] }>();
-  mixers.forEach((mixer, layer) => {
-    if (mixer.kind !== 'linear' || mixer.global === null) return;
+/** The fold classes of a model: its layers with sums over closed groups. */
+export function foldClasses(model: CausalModel): FoldClass[] {
+  const classes = new Map<string, FoldClass & { layers: number[] }>();
+  model.mixers.forEach((mixer, layer) => {
+    const sums = layerSumsShape(model, mixer);
+    const program = foldName(mixer, layer);
+    if (sums === null || program === undefined) return;
     const layout = stateLayout(mixer);
-    const rawKeys = mixer.local?.kernel === 'softmax';
-    const key = `${layout.name} ${rawKeys}`;
-    const known = classes.get(key) ?? { layout, rawKeys, layers: [] };
+    const key = `${layout.name} ${program}`;
+    const known = classes.get(key) ?? { layout, program, sums, layers: [] };
     known.layers.push(layer);
     classes.set(key, known);
   });
@@ -59,7 +63,7 @@ export class SequenceState {
   readonly layers: LayerRows[];
   readonly slots: ReadonlyMap<string, LayoutSlots>;
   readonly foldClasses: readonly FoldClass[];
-  /** S per fold class: [layers,M,D,D]. */
+  /** S per fold class: [layers,M,…its `sums`]. */
   readonly sums: Float32Array[];
 
   constructor(model: CausalModel) {
@@ -75,8 +79,10 @@ export class SequenceState {
       const count = M * this.layoutSlots(mixer).positions.length * D;
       return { keys: new Float32Array(count), values: new Float32Array(count) };
     });
-    this.foldClasses = foldClasses(model.mixers);
-    this.sums = this.foldClasses.map(({ layers }) => new Float32Array(layers.length * M * D * D));
+    this.foldClasses = foldClasses(model);
+    this.sums = this.foldClasses.map(
+      ({ layers, sums: [rows, columns] }) => new Float32Array(layers.length * M * rows * columns),
+    );
   }
 
   /** The slots that a layer's rows lie in. */
@@ -86,12 +92,12 @@ export class SequenceState {
     return found;
   }
 
-  /** S of a layer [M,D,D], a view; undefined without a global branch. */
+  /** S of a layer [M,rows,columns], a view; undefined for a mixer without sums. */
   layerSums(layer: number): Float32Array | undefined {
-    const { keyValueHeads: M, headWidth: D } = this.model.sizes;
     for (const [index, { layers }] of this.foldClasses.entries()) {
       const place = layers.indexOf(layer);
-      if (place >= 0) return this.sums[index].subarray(place * M * D * D, (place + 1) * M * D * D);
+      const size = this.sums[index].length / layers.length;
+      if (place >= 0) return this.sums[index].subarray(place * size, (place + 1) * size);
     }
     return undefined;
   }

@@ -1,22 +1,24 @@
 /** Where a mixer can go wrong: lengths and positions around the edges of its groups and the reach of its filter. */
-import { convolutionReach, type MixerConfig } from '../attention/mixer.ts';
+import { convolutionOf, convolutionReach, groupOf, type MixerConfig } from '../attention/mixer.ts';
 
-/** Stands in for G where a mixer has no groups: softmax attention, whose forms differ in chunks all the same. */
-const softmaxGroup = 16;
+/** Stands in for G where one group never ends, as in softmax attention: forms differ in chunks all the same. */
+const endlessGroup = 16;
 
 /** G, or what stands in for it. */
 export function checkedGroup(mixer: MixerConfig): number {
-  return mixer.kind === 'softmax' ? softmaxGroup : mixer.group;
+  const group = groupOf(mixer);
+  return group === Number.POSITIVE_INFINITY ? endlessGroup : group;
 }
 
 /** Three groups and a bit, and twice the reach of the convolution: an odd length that fills every part of the state. */
 export function longestLength(mixers: readonly MixerConfig[], maximum: number): number {
   const wanted = mixers.map((mixer) => {
-    const reach =
-      mixer.kind === 'linear' && mixer.convolution !== null ? convolutionReach(mixer.convolution.kernel) : 0;
+    const convolution = convolutionOf(mixer);
+    const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
     return Math.max(3 * checkedGroup(mixer) + 5, 2 * reach + 5);
   });
-  return Math.min(Math.max(...wanted), maximum);
+  const longest = mixers.map((mixer) => (mixer.kind === 'linformer' ? mixer.length : maximum));
+  return Math.min(Math.max(...wanted), maximum, ...longest);
 }
 
 /** Lengths at which the forms of a mixer are compared: 1, around one and two groups, and the longest. */

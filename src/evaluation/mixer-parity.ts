@@ -52,7 +52,7 @@ export async function mixerParity(
   const about = { subject: name, limit: limits.mixer, length: longest };
   const rows = [comparedRow({ ...about, test: checkTests.parallel }, await parallelAgainstNaive(subject))];
   if (!isCausal(mixer)) {
-    const note = 'its convolution reads the future: it cannot decode';
+    const note = 'it reads the future: it cannot decode';
     for (const test of [checkTests.stepByStep, checkTests.stepInChunks, checkTests.tree]) {
       rows.push(inapplicableRow({ ...about, test }, note));
     }

@@ -64,16 +64,16 @@ export function randomProbe(probe: CausalModel, random: Random): Map<string, Ten
 
 /**
  * Values for the learned parameters of all mixers of a model that switch every branch on: α and λ between 0.5 and 1.5,
- * taps normal. A freshly linearized model has α = 0 and zero taps, behind which a leak could hide.
+ * taps and learned maps normal. A freshly linearized model has α = 0 and zero taps, behind which a leak could hide.
  */
 export function randomMixerParameters(model: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
   const values = new Map<string, Tensor<'float32'>>();
   model.mixers.forEach((mixer, layer) => {
     for (const { name, shape } of mixerParameters(mixer, model.sizes)) {
       const value =
-        name === 'dwconv.weight'
-          ? normals(shape, random, 0.3)
-          : tensor('float32', shape, Float32Array.of(0.5 + random.uniform()));
+        name === 'local_factor' || name === 'global_factor'
+          ? tensor('float32', shape, Float32Array.of(0.5 + random.uniform()))
+          : normals(shape, random, 0.3);
       values.set(`${model.attentionPrefix(layer)}.${name}`, value);
     }
   });
@@ -101,6 +101,14 @@ export function naiveInput(
     alpha: parameters.get(`${prefix}.global_factor`)?.data[0],
     lambda: parameters.get(`${prefix}.local_factor`)?.data[0],
     taps: optionalFloat64(parameters.get(`${prefix}.dwconv.weight`)?.data),
+    featureMaps: {
+      queries: optionalFloat64(parameters.get(`${prefix}.feature_map_q.weight`)?.data),
+      keys: optionalFloat64(parameters.get(`${prefix}.feature_map_k.weight`)?.data),
+    },
+    projections: {
+      keys: optionalFloat64(parameters.get(`${prefix}.linformer_k.weight`)?.data),
+      values: optionalFloat64(parameters.get(`${prefix}.linformer_v.weight`)?.data),
+    },
     parents,
   };
 }

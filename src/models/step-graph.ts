@@ -8,13 +8,15 @@
  * | `wanted` | int32 [W] | nodes whose logits are wanted, as b·T + t |
  * | `same.ℓ.ring` … `lags.ℓ.tree` | see `StepMasks` | masks, once per distinct layout ℓ |
  * | `keys.i`, `values.i` | float32 [B,M,C,D] | the ring (softmax: the cache) of layer i |
- * | `sums.i` | float32 [B,M,D,D] | S of layer i, where it has a global branch |
+ * | `sums.i` | float32 [B,M,X,Y] | S of layer i, where its mixer has sums; [B,M,D,D] for a global branch |
  *
  * Outputs: `logits` [W,V], `hidden` [W,width] and `rows` [2·L,B,M,T,D], the new keys and values of every node: keys of
  * layer i at 2i, values at 2i + 1. The state itself is only read, never returned: on CPU every output is copied.
  * Inputs that a model does not need (S without a global branch, lags without a convolution) do not exist in its graph.
  */
-import { mixStep, type StepMasks } from '../attention/step.ts';
+import { isLearnedMap } from '../attention/features/feature-config.ts';
+import { foldFeatures } from '../attention/features/feature-step.ts';
+import { keepsRawKeys, mixStep, type StepMasks } from '../attention/step.ts';
 import { horizonOf } from '../attention/masks.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { mixerStateShape } from '../attention/state.ts';
@@ -35,9 +37,9 @@ import { mixerParameterValues } from './parallel-graph.ts';
 export interface StateLayout {
   /** The ℓ in the names of the mask inputs. */
   readonly name: string;
-  /** G; Infinity for softmax, where every committed position is in the one group. */
+  /** G; Infinity where the cache grows, and every committed position is in the one group. */
   readonly group: number;
-  /** C: ring slots; undefined for softmax, whose cache grows. */
+  /** C: ring slots; undefined for softmax and YOSO's expectation, whose cache grows. */
   readonly ring?: number;
 }
 
@@ -52,13 +54,21 @@ const anySizes = { heads: 1, keyValueHeads: 1, headDim: 1 };
 export function stateLayout(mixer: MixerConfig): StateLayout {
   const shape = mixerStateShape(mixer, anySizes);
   const { group, reach } = horizonOf(mixer);
-  if (shape.kind === 'growing') return { name: 'cache', group };
+  if (shape.kind === 'growing') return { name: `cache${reach < 0 ? '' : `p${reach}`}`, group };
   return { name: `g${group}${reach < 0 ? '' : `p${reach}`}c${shape.ring}`, group, ring: shape.ring };
 }
 
 /** The distinct layouts of a model's layers, in order of first use. */
 export function stateLayouts(mixers: readonly MixerConfig[]): StateLayout[] {
   return [...new Map(mixers.map((mixer) => [stateLayout(mixer).name, stateLayout(mixer)])).values()];
+}
+
+/** Rows and columns of a layer's S per key-value head; null for a mixer without sums. */
+export function layerSumsShape({ sizes }: CausalModel, mixer: MixerConfig): [number, number] | null {
+  const shape = mixerStateShape(mixer, { ...sizes, headDim: sizes.headWidth });
+  if (shape.kind === 'growing' || shape.sums === null) return null;
+  const [, rows, columns] = shape.sums;
+  return [rows, columns];
 }
 
 /** Builds the step graph of a model. The shapes of its inputs and outputs are in the table above. */
@@ -78,11 +88,11 @@ export function stepGraph(model: CausalModel, makeSource: (graph: Graph) => Para
     const layoutMasks = masks.get(layout.name);
     if (layoutMasks === undefined) throw new LinnetError('INTERNAL', `internal: no masks for layout ${layout.name}`);
     const slots = layout.ring ?? 'C';
-    const hasSums = mixer.kind === 'linear' && mixer.global !== null;
+    const sums = layerSumsShape(model, mixer);
     const state = {
       keys: graph.input(`keys.${layer}`, 'float32', ['B', M, slots, D]),
       values: graph.input(`values.${layer}`, 'float32', ['B', M, slots, D]),
-      sums: hasSums ? graph.input(`sums.${layer}`, 'float32', ['B', M, D, D]) : undefined,
+      sums: sums === null ? undefined : graph.input(`sums.${layer}`, 'float32', ['B', M, ...sums]),
     };
     const parameters = mixerParameterValues(model, source, layer);
     const result = mixStep(mixer, projected, state, layoutMasks.ring, layoutMasks.tree, parameters);
@@ -107,17 +117,51 @@ function declareMasks(graph: Graph, layout: StateLayout): { ring: StepMasks; tre
 }
 
 /**
- * S ← S + Σ k̂ᵀv over the n rows of groups that have closed: `sums` [X,D,D], `keys` and `values` [X,n,D] → `folded`
- * [X,D,D], where X runs over layers and heads.
- *
- * @param rawKeys whether the rows hold keys as projected (softmax local kernel) instead of unit-length ones
+ * Names the way a layer's closed groups are folded: layers of one name can share a fold graph. Undefined for a mixer
+ * without sums.
  */
-export function foldGraph(model: CausalModel, rawKeys: boolean): Graph {
-  const D = model.sizes.headWidth;
+export function foldName(mixer: MixerConfig, layer: number): string | undefined {
+  if (mixer.kind === 'features') {
+    return isLearnedMap(mixer.map) ? `layer ${layer}` : JSON.stringify([mixer.map, mixer.output]);
+  }
+  if (mixer.kind !== 'linear' || mixer.global === null) return undefined;
+  return keepsRawKeys(mixer) ? 'raw keys' : 'unit keys';
+}
+
+/**
+ * S ← S + Σ k̂ᵀv (features: Σ φ(k)ᵀv) over the n rows of groups that have closed: `sums` [X,…], `keys` and `values`
+ * [X,n,D] → `folded` like `sums`, where X runs over layers and heads; over the heads of the one layer for a learned map.
+ *
+ * @param layer one of the layers that share the graph
+ */
+export function foldGraph(model: CausalModel, layer: number, makeSource: (graph: Graph) => ParameterSource): Graph {
+  const { headWidth: D, keyValueHeads: M } = model.sizes;
+  const mixer = model.mixers[layer];
+  const shape = layerSumsShape(model, mixer);
+  if (shape === null || mixer.kind === 'linformer') {
+    throw new LinnetError('INTERNAL', `internal: layer ${layer} has nothing to fold`);
+  }
   const graph = new Graph(`${model.family} fold`);
-  const keys = graph.input('keys', 'float32', ['X', 'n', D]);
-  const values = graph.input('values', 'float32', ['X', 'n', D]);
-  const sums = graph.input('sums', 'float32', ['X', D, D]);
-  graph.output('folded', add(sums, matmul(rawKeys ? unitLength(keys) : keys, values, { transposeA: true })));
+  const learned = mixer.kind === 'features' && isLearnedMap(mixer.map);
+  const X = learned ? M : 'X';
+  const keys = graph.input('keys', 'float32', [X, 'n', D]);
+  const values = graph.input('values', 'float32', [X, 'n', D]);
+  const sums = graph.input('sums', 'float32', [X, ...shape]);
+  if (mixer.kind !== 'features') {
+    const unitKeys = keepsRawKeys(mixer) ? unitLength(keys) : keys;
+    graph.output('folded', add(sums, matmul(unitKeys, values, { transposeA: true })));
+    return graph;
+  }
+  const outer = learned ? [1, M] : ['X', 1]; // sequences and heads, as feature maps want them
+  const rows = (x: Value, last: readonly (number | string)[]): Value => reshape(x, [...outer, ...last]);
+  const parameters = learned ? mixerParameterValues(model, makeSource(graph), layer) : {};
+  const folded = foldFeatures(
+    mixer,
+    rows(keys, ['n', D]),
+    rows(values, ['n', D]),
+    rows(sums, shape),
+    parameters['feature_map_k.weight'],
+  );
+  graph.output('folded', reshape(folded, [X, ...shape]));
   return graph;
 }

@@ -67,7 +67,7 @@ function llamaParameters(config: LlamaConfig): Map<string, readonly number[]> {
     shapes.set(`${attention}.k_proj.weight`, [keyValueHeads * headWidth, width]);
     shapes.set(`${attention}.v_proj.weight`, [keyValueHeads * headWidth, width]);
     shapes.set(`${attention}.o_proj.weight`, [width, heads * headWidth]);
-    for (const parameter of mixerParameters(mixer, { heads, keyValueHeads })) {
+    for (const parameter of mixerParameters(mixer, { heads, keyValueHeads, headWidth })) {
       shapes.set(`${attention}.${parameter.name}`, parameter.shape);
     }
     shapes.set(`${block}.post_attention_layernorm.weight`, [width]);

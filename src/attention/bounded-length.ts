@@ -1,0 +1,14 @@
+/** The normalization of branches: vectors of at most unit length. */
+import type { Value } from '../graph/graph.ts';
+import { add, div, mul } from '../graph/ops/elementwise.ts';
+import { sum } from '../graph/ops/reduce.ts';
+import { sqrt } from '../graph/ops/unary.ts';
+
+/** ε of the NORM variants: x / (ε + ‖x‖). */
+const normEpsilon = 1e-5;
+
+/** x / (1e-5 + ‖x‖) per head vector. The tiny constant under the root keeps the gradient at zero vectors zero. */
+export function boundedLength(x: Value): Value {
+  const squared = sum(mul(x, x), [-1], true);
+  return div(x, add(sqrt(add(squared, 1e-30)), normEpsilon));
+}

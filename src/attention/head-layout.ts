@@ -1,0 +1,56 @@
+/**
+ * The layout of the step form: B trees of T nodes, M key-value heads, R query heads for each of them (H = M·R). B, T and
+ * rows may be named dimensions.
+ */
+import type { Value } from '../graph/graph.ts';
+import { reshape, transpose } from '../graph/ops/layout.ts';
+import { broadcastTo } from '../graph/ops/reduce.ts';
+import { multiplyDims } from '../graph/shape.ts';
+
+/** Query heads laid out so that the R heads sharing keys form one matrix of R·T rows. */
+export class HeadLayout {
+  /** [B,M,R,T,D] */
+  readonly queries: Value;
+  readonly #repeat: number;
+  readonly #keyValueHeads: number;
+
+  constructor(q: Value, keyValueHeads: number) {
+    const [B, T, H, D] = q.shape;
+    this.#keyValueHeads = keyValueHeads;
+    this.#repeat = Number(H) / keyValueHeads;
+    this.queries = transpose(reshape(q, [B, T, keyValueHeads, this.#repeat, D]), [0, 2, 3, 1, 4]);
+  }
+
+  /** [B,M,R,T,X] → [B,M,R·T,X] */
+  join(x: Value): Value {
+    const [B, M, R, T, X] = x.shape;
+    return reshape(x, [B, M, multiplyDims(R, T), X]);
+  }
+
+  /** [B,M,R·T,E] → [B,T,H,E] */
+  split(x: Value): Value {
+    const [B, , , T] = this.queries.shape;
+    const E = x.shape[3];
+    const perHead = reshape(x, [B, this.#keyValueHeads, this.#repeat, T, E]);
+    return reshape(transpose(perHead, [0, 3, 1, 2, 4]), [B, T, this.#keyValueHeads * this.#repeat, E]);
+  }
+
+  /** A mask [B,1,T,rows] for every query of a matrix: [B,1,R·T,rows]. */
+  tile(mask: Value): Value {
+    if (this.#repeat === 1) return mask;
+    const [B, , T, rows] = mask.shape;
+    return reshape(broadcastTo(mask, [B, this.#repeat, T, rows]), [B, 1, multiplyDims(this.#repeat, T), rows]);
+  }
+
+  /** Weights per query head [H,B,T,rows] → [B,M,R·T,rows]. */
+  perHead(weights: Value): Value {
+    const [, B, T, rows] = weights.shape;
+    return reshape(transpose(weights, [1, 0, 2, 3]), [B, this.#keyValueHeads, multiplyDims(this.#repeat, T), rows]);
+  }
+
+  /** Values [B,M,T,E] as each query head sees them: [B,M,R·T,E]. */
+  repeat(values: Value): Value {
+    const [B, M, T, E] = values.shape;
+    return this.join(broadcastTo(reshape(values, [B, M, 1, T, E]), [B, M, this.#repeat, T, E]));
+  }
+}

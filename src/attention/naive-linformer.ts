@@ -1,0 +1,42 @@
+/** Linformer as loops, in float64: the oracle of `linformer.ts`. */
+import { LinnetError } from '../errors.ts';
+import { requireFittingLength } from './linformer.ts';
+import type { LinformerMixer } from './mixer.ts';
+import { type NaiveInput, NaivePositions, rowOf } from './naive-input.ts';
+import { addScaled, localRowKernels } from './naive-rows.ts';
+
+/**
+ * Mixes one sequence.
+ * @returns [H,n,e]
+ * @throws LinnetError `SHAPE` or `INPUT` as `NaivePositions`; `INPUT` for a tree, whose rows have no place in the
+ *   projections; `SHAPE` for a sequence longer than the projections.
+ */
+export function naiveLinformer(config: LinformerMixer, input: NaiveInput): Float64Array {
+  const positions = new NaivePositions(config, input);
+  const { heads, length, headDim } = input.dims;
+  requireFittingLength(config, length);
+  if (positions.depths.some((depth, position) => depth !== position)) {
+    throw new LinnetError('INPUT', 'Linformer projects the positions of a sequence; it is not defined on trees');
+  }
+  const width = positions.valueDim;
+  const out = new Float64Array(heads * length * width);
+  for (let head = 0; head < heads; head++) {
+    const kvHead = positions.keyValueHead(head);
+    const projected = (weights: Float64Array | undefined, columns: number, row: (j: number) => Float64Array) =>
+      Array.from({ length: config.rows }, (_, r) => {
+        const sum = new Float64Array(columns);
+        for (let j = 0; j < length; j++) addScaled(sum, weights?.[r * config.length + j] ?? 0, row(j));
+        return sum;
+      });
+    const keys = projected(input.projections?.keys, headDim, (j) => positions.key(kvHead, j));
+    const values = projected(input.projections?.values, width, (j) => positions.value(kvHead, j));
+    for (let position = 0; position < length; position++) {
+      const mixed = new Float64Array(width);
+      const weights = localRowKernels.softmax.weights(positions.query(head, position), keys);
+      for (const [r, value] of values.entries()) addScaled(mixed, weights[r], value);
+      positions.addConvolution(head, position, mixed);
+      rowOf(out, head, position, length, width).set(mixed);
+    }
+  }
+  return out;
+}

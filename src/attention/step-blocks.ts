@@ -1,0 +1,44 @@
+/** What the nodes of the step form read: blocks of rows, their masks, and the state of the committed prefix. */
+import type { Value } from '../graph/graph.ts';
+import { addAll } from '../graph/ops/elementwise.ts';
+import { gather } from '../graph/ops/indexing.ts';
+import { matmul } from '../graph/ops/matmul.ts';
+import { tapsByLag } from './convolution.ts';
+import type { HeadLayout } from './head-layout.ts';
+
+/** Masks and lags of one block of rows (the ring or the tree), for all B·T nodes. */
+export interface StepMasks {
+  /** float32 0/1 [B,1,T,rows]: the row is an ancestor (or the node) in the node's own group. */
+  readonly same: Value;
+  /** float32 0/1 [B,1,T,rows]: the row is an ancestor in an earlier group that is not yet in S. */
+  readonly earlier: Value;
+  /** int32 [B,T,rows]: lag τ in 0…P, or P + 1 for rows the convolution does not see. */
+  readonly lags: Value;
+}
+
+/** What a layer remembers of the committed prefix. */
+export interface StepState {
+  /** [B,M,C,D] keys of the last C positions, as `storedKeys` makes them; slots in any order. */
+  readonly keys: Value;
+  /** [B,M,C,E] values of the same positions. */
+  readonly values: Value;
+  /** S [B,M,X,E]: the sum of k̂ᵀv (or φ(k)ᵀv) over closed groups; only for a mixer that has sums. */
+  readonly sums?: Value;
+}
+
+/** A block of rows with its scores' ingredients. */
+export interface Block {
+  readonly keys: Value; // [B,M,rows,D]
+  readonly values: Value; // [B,M,rows,E]
+  readonly masks: StepMasks;
+}
+
+/** Σ over blocks of weights × values: [B,M,R·T,rows] × [B,M,rows,E]. The ring is read in place, never joined to the tree. */
+export function weightedValues(blocks: readonly Block[], weights: readonly Value[]): Value {
+  return addAll(blocks.map((block, i) => matmul(weights[i], block.values)));
+}
+
+/** The tap that every row meets, per query: [B,M,R·T,rows] for each block. */
+export function convolutionWeights(blocks: readonly Block[], taps: Value, heads: HeadLayout): Value[] {
+  return blocks.map((block) => heads.perHead(gather(tapsByLag(taps), block.masks.lags, 1)));
+}
