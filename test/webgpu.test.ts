@@ -45,7 +45,7 @@ async function mixed(config: MixerConfig, n: number, device: Device): Promise<Re
   };
   const positions = { q: input('q', [B, n, H, D]), k: input('k', [B, n, M, D]), v: input('v', [B, n, M, D]) };
   const parameters: Partial<Record<keyof MixerParameterValues, Value>> = {};
-  for (const { name, shape } of mixerParameters(config, { heads: H, keyValueHeads: M })) {
+  for (const { name, shape } of mixerParameters(config, { heads: H, keyValueHeads: M, headWidth: D })) {
     parameters[name] = input(name, shape);
   }
   const output = mixParallel(config, positions, parameters);

@@ -74,7 +74,7 @@ function gpt2Parameters(config: Gpt2Config): Map<string, readonly number[]> {
     norm(`${block}.ln_1`);
     projection(`${attention}.c_attn`, width, 3 * width);
     projection(`${attention}.c_proj`, width, width);
-    for (const parameter of mixerParameters(mixer, { heads, keyValueHeads: heads })) {
+    for (const parameter of mixerParameters(mixer, { heads, keyValueHeads: heads, headWidth: width / heads })) {
       shapes.set(`${attention}.${parameter.name}`, parameter.shape);
     }
     norm(`${block}.ln_2`);
