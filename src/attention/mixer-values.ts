@@ -1,5 +1,8 @@
 /** What a mixer is given in a graph, in all its forms. */
+import { LinnetError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
+import { formatShape, sameShape } from '../graph/shape.ts';
+import { describeMixer, type MixerConfig, mixerParameters } from './mixer.ts';
 
 /** The learned parameters a mixer may have, by the names of `mixerParameters`. */
 export interface MixerParameterValues {
@@ -24,4 +27,22 @@ export interface ProjectedPositions {
   readonly q: Value;
   readonly k: Value;
   readonly v: Value;
+}
+
+/**
+ * Refuses values that are not what the mixer needs: a forgotten α would count as 1, forgotten taps as no convolution.
+ * @throws LinnetError `TENSOR` naming the parameter
+ */
+export function requireMixerParameters(
+  config: MixerConfig,
+  { q, k }: ProjectedPositions,
+  values: MixerParameterValues,
+): void {
+  const sizes = { heads: Number(q.shape[2]), keyValueHeads: Number(k.shape[2]), headWidth: Number(q.shape[3]) };
+  for (const { name, shape } of mixerParameters(config, sizes)) {
+    const value = values[name];
+    if (value !== undefined && sameShape(value.shape, shape)) continue;
+    const given = value === undefined ? 'it is missing' : `got ${value}`;
+    throw new LinnetError('TENSOR', `'${describeMixer(config)}' needs ${name} ${formatShape(shape)}; ${given}`);
+  }
 }

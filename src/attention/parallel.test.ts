@@ -241,3 +241,18 @@ describe('padding', () => {
     expect(Array.from(after.out.data, Number).every(Number.isFinite)).toBe(true);
   });
 });
+
+describe('parameters', () => {
+  it.each(['global_factor', 'dwconv.weight'] as const)('a mixer without its %s is refused by name', (missing) => {
+    const config = parseMixer(variants.augmented);
+    const graph = new Graph('mixer');
+    const q = graph.input('q', 'float32', [1, 4, 2, D]);
+    const all = Object.fromEntries(
+      mixerParameters(config, { heads: 2, keyValueHeads: 2, headWidth: D }).map(({ name, shape }) => [
+        name,
+        graph.input(name, 'float32', shape),
+      ]),
+    );
+    expect(() => mixParallel(config, { q, k: q, v: q }, { ...all, [missing]: undefined })).toThrow(missing);
+  });
+});

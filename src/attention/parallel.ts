@@ -39,7 +39,7 @@ import {
   type SoftmaxMixer,
   type YosoMixer,
 } from './mixer.ts';
-import type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
+import { type MixerParameterValues, type ProjectedPositions, requireMixerParameters } from './mixer-values.ts';
 
 export type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
 
@@ -59,6 +59,7 @@ export function mixParallel(
   positions: ProjectedPositions,
   parameters: MixerParameterValues,
 ): Value {
+  requireMixerParameters(config, positions, parameters);
   const { q, k } = positions;
   const [batch, length, heads] = q.shape.map(Number);
   const grouping = makeGrouping(batch, length, groupOf(config), heads, Number(k.shape[2]));

@@ -33,7 +33,7 @@ import {
   type LocalKernel,
   type MixerConfig,
 } from './mixer.ts';
-import type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
+import { type MixerParameterValues, type ProjectedPositions, requireMixerParameters } from './mixer-values.ts';
 import { castle, hiddenScore } from './parallel.ts';
 import { type Block, convolutionWeights, type StepMasks, type StepState, weightedValues } from './step-blocks.ts';
 
@@ -65,6 +65,7 @@ export function mixStep(
   if (config.kind === 'linformer' || !isCausal(config)) {
     throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads the future and cannot decode`);
   }
+  requireMixerParameters(config, positions, parameters);
   const keys = transpose(keepsRawKeys(config) ? positions.k : unitLength(positions.k), [0, 2, 1, 3]); // [B,M,T,D]
   const values = transpose(positions.v, [0, 2, 1, 3]); // [B,M,T,E]
   const blocks: Block[] = [
