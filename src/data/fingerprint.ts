@@ -1,7 +1,6 @@
 /** Recognising a data set: a resumed run must continue on the rows it began with. */
 import { createHash } from 'node:crypto';
 import { endianness } from 'node:os';
-import { LinnetError } from '../errors.ts';
 import type { PackedDataset } from './packing.ts';
 
 /** Changes whenever what is hashed changes. */
@@ -22,18 +21,4 @@ export function fingerprint(dataset: PackedDataset): string {
 function littleEndian(array: Int32Array): Uint8Array {
   const bytes = Buffer.from(array.buffer, array.byteOffset, array.byteLength);
   return endianness() === 'LE' ? bytes : Buffer.from(bytes).swap32();
-}
-
-/**
- * Refuses a data set other than the expected one.
- * @throws LinnetError `MISMATCH`.
- */
-export function requireFingerprint(dataset: PackedDataset, expected: string): void {
-  const actual = fingerprint(dataset);
-  if (actual === expected) return;
-  throw new LinnetError(
-    'MISMATCH',
-    `the data is not what the run began with (fingerprint ${actual.slice(0, 12)}…, expected ${expected.slice(0, 12)}…); ` +
-      'give the same files, tokenizer, row length and packing, or begin a new run',
-  );
 }

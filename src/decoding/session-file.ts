@@ -61,8 +61,7 @@ export async function saveSession(
   if (strange !== undefined) throw new LinnetError('INPUT', `the session cannot be saved: ${strange}`);
 
   const described = { fingerprint, mixers: JSON.stringify(model.mixers), length: String(length) };
-  const words = sampler === undefined ? undefined : unsignedWords(sampler);
-  const hash = new SessionHash({ ...described, sampler: words });
+  const hash = new SessionHash({ ...described, sampler });
   const entries: TensorEntry[] = [];
   const add = (name: string, stored: Tensor<'int32' | 'float32'>): void => {
     hash.add(name, stored);
@@ -79,7 +78,7 @@ export async function saveSession(
     format: formatName,
     version: formatVersion,
     ...described,
-    ...(words !== undefined && { sampler: JSON.stringify(words) }),
+    ...(sampler !== undefined && { sampler: JSON.stringify(sampler) }),
     sha256: hash.digest(),
   });
 }
@@ -143,11 +142,6 @@ async function readSession(file: SafetensorsFile, model: CausalModel, fingerprin
   state.length = length;
   if (hash.digest() !== header.sha256) throw malformed(source, 'its SHA-256 is not that of its content: it is damaged');
   return { state, tokens, sampler: header.sampler };
-}
-
-/** A generator at work has words of either sign; the same bits count. */
-function unsignedWords([a, b, c, d]: RandomState): RandomState {
-  return [a >>> 0, b >>> 0, c >>> 0, d >>> 0];
 }
 
 const word = z.int().min(0).max(0xffffffff);

@@ -131,7 +131,6 @@ describe('train', () => {
     // Both draw the same rows: the stream gives them one after the other.
     expect(parts.tokens).toBe(whole.tokens);
     expect(difference(whole.parameters, parts.parameters)).toBeLessThan(2e-3);
-    expect(difference(whole.parameters, parts.parameters)).toBeGreaterThanOrEqual(0);
   });
 
   it('leaves frozen parameters alone', async () => {
