@@ -8,6 +8,7 @@ import type { GridComponentOption, LegendComponentOption, TitleComponentOption }
 import type * as EChartsCore from 'echarts/core';
 import { estimateTextWidth } from './chart-style.ts';
 import { escapeMarkup, replaceForbidden } from './markup.ts';
+import { type SvgElement, svgMarkup } from './svg-element.ts';
 
 /** What the charts of chart.ts consist of. */
 export type ChartOption = EChartsCore.ComposeOption<
@@ -19,6 +20,8 @@ export type ChartOption = EChartsCore.ComposeOption<
   | TitleComponentOption
 >;
 
+const SVG_NAMESPACE = 'http://www.w3.org/2000/svg';
+
 /** Width and height in CSS pixels, and what the picture shows, for those who cannot see it. */
 export interface ChartFrame {
   readonly width: number;
@@ -27,8 +30,8 @@ export interface ChartFrame {
 }
 
 /**
- * A drawn chart. Instances come from `Chart.render` alone, so that a report can put `svg` into its markup as it is:
- * all text in it is escaped, and it holds no script, style sheet or reference to anything outside.
+ * A drawn chart. Instances come from `Chart.render` and `Chart.draw` alone, so that a report can put `svg` into its
+ * markup as it is: all text in it is escaped, and it holds no script, style sheet or reference to anything outside.
  */
 export class Chart {
   /** An `<svg>` element on transparent ground. */
@@ -50,6 +53,16 @@ export class Chart {
     } finally {
       chart.dispose();
     }
+  }
+
+  /** Draws elements, for pictures that ECharts has no series for. */
+  static draw(elements: readonly SvgElement[], frame: ChartFrame): Chart {
+    const { width, height, description } = frame;
+    const attributes = { role: 'img', 'aria-label': description, width, height, xmlns: SVG_NAMESPACE };
+    const ground: SvgElement = { tag: 'rect', attributes: { width, height, fill: 'none' } };
+    const viewBox = `0 0 ${width} ${height}`;
+    const svg = svgMarkup({ tag: 'svg', attributes: { ...attributes, viewBox }, content: [ground, ...elements] });
+    return new Chart(svg, frame);
   }
 
   /** The picture as a file of its own, on white ground: pages that show it may be dark. */
