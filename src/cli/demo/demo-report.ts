@@ -7,10 +7,11 @@ import type { Report, Section } from '../../report/html.ts';
 import { describeHardware, describeSoftware } from '../../report/provenance.ts';
 import { formatBytes, formatCount, formatDuration, formatFixed, formatTokens } from '../../report/quantities.ts';
 import { makeTable, type Table } from '../../report/table.ts';
+import { acceptanceByDepthChart, acceptanceTreeChart, speculationSection } from './demo-speculation-report.ts';
 import type { DemoOptions, DemoResults } from './demo-study.ts';
 
 /** The charts, also drawn into docs. */
-export type DemoCharts = Readonly<Record<'perplexity' | 'losses' | 'time' | 'memory', Chart>>;
+export type DemoCharts = Readonly<Record<'perplexity' | 'losses' | 'depths' | 'tree' | 'time' | 'memory', Chart>>;
 
 /** Updates averaged into one point of the loss curves: a batch is noisy. */
 const smoothing = 10;
@@ -40,6 +41,8 @@ export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
       y: { label: 'loss', unit: 'nats per token' },
       lines: rows.map(({ name, losses }) => ({ name, points: smoothed(losses) })),
     }),
+    depths: await acceptanceByDepthChart(results.speculation),
+    tree: acceptanceTreeChart(results.speculation),
     time: await lineChart({
       title: 'Time per token',
       description: 'Median time of one decoding step against the tokens already read.',
@@ -140,6 +143,7 @@ export function demoReport(modelName: string, options: DemoOptions, results: Dem
         },
       ]),
     },
+    speculationSection(results.speculation, charts),
     {
       title: 'Time and memory against the context',
       blocks: [

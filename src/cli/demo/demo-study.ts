@@ -7,6 +7,7 @@ import { splitDocuments } from '../../data/split.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { type Generation, generateToEnd } from '../../decoding/generate.ts';
 import { Sampler } from '../../decoding/sampler.ts';
+import { internalError } from '../../errors.ts';
 import { compareMixers, type ComparisonRow } from '../../evaluation/comparison.ts';
 import { perplexity } from '../../evaluation/perplexity.ts';
 import { evaluationData } from '../../evaluation/scored-windows.ts';
@@ -15,6 +16,12 @@ import { formatFixed } from '../../report/quantities.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../../training/settings.ts';
 import type { CommandContext } from '../context.ts';
+import {
+  describeSpeculationStudy,
+  speculationPrompts,
+  type SpeculationStudy,
+  speculationStudy,
+} from './demo-speculation.ts';
 
 /** Mixers that are compared, softmax first: it is the reference. */
 export const comparedMixers = ['softmax', 'local', 'local+global', 'local+conv', 'augmented'] as const;
@@ -44,6 +51,8 @@ export interface DemoResults {
   readonly base: number;
   readonly rows: readonly ComparisonRow[];
   readonly samples: readonly { readonly name: string; readonly generation: Generation; readonly stateBytes: number }[];
+  /** Several tokens per step of the augmented model. */
+  readonly speculation: SpeculationStudy;
   readonly speeds: ReadonlyMap<string, readonly DecodingSpeed[]>;
   readonly seconds: number;
 }
@@ -141,6 +150,16 @@ export async function runDemoStudy(
     samples.push({ name, generation, stateBytes: state.bytes });
   }
 
+  const augmented = rows.find(({ name }) => name === 'augmented');
+  if (augmented === undefined) throw internalError('the demo compares no augmented model');
+  const speculation = await speculationStudy(augmented, {
+    prompts: speculationPrompts(heldOut, tokenizer, options.prompt),
+    maxTokens: options.maxTokens,
+    compile,
+    signal: context.signal,
+  });
+  context.print(describeSpeculationStudy(speculation));
+
   const speeds = new Map<string, DecodingSpeed[]>();
   for (const name of ['softmax', 'augmented']) {
     const row = rows.find((candidate) => candidate.name === name);
@@ -165,6 +184,7 @@ export async function runDemoStudy(
     base: base.perplexity,
     rows,
     samples,
+    speculation,
     speeds,
     seconds: (performance.now() - started) / 1000,
   };
