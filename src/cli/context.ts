@@ -16,6 +16,8 @@ export interface OutputOptions {
 export interface CommandContext {
   /** Whether stdout belongs to the one JSON object. */
   readonly json: boolean;
+  /** Whether what is streamed appears on a terminal, where a progress line would be drawn over it. */
+  readonly streamsToTerminal: boolean;
   /** Fires on Ctrl-C. A command that reads it promises to stop soon after; one that never does is ended at once. */
   readonly signal: AbortSignal;
   /** Prints a line of the result for people: on stdout, or on stderr beside `--json`. Nothing with `--quiet --json`. */
@@ -34,6 +36,7 @@ export interface CommandContext {
 export function makeContext(io: CliIo, { json, quiet }: OutputOptions): CommandContext {
   return {
     json,
+    streamsToTerminal: !json && io.stdout.isTTY === true,
     get signal() {
       return io.interruption();
     },

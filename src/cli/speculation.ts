@@ -153,3 +153,10 @@ export function describeSpeculation(speculation: Speculation): string {
     ...(paused ? ['switched off: it did not pay'] : []),
   ].join('; ');
 }
+
+/** What speculation brings so far, for a progress line. */
+export function speculationSoFar(speculation: Speculation): string {
+  const { tokensPerStep, nodesPerStep, paused } = speculation.summary();
+  const measured = `${formatFixed(tokensPerStep, 2)} tokens/step, ${formatFixed(nodesPerStep, 1)} nodes/step`;
+  return paused ? `${measured}, paused` : measured;
+}

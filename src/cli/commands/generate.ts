@@ -3,17 +3,25 @@ import { existsSync } from 'node:fs';
 import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
 import { readTextFile } from '../../data/text-file.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
-import { generate, type Generation } from '../../decoding/generate.ts';
+import { generate, type GenerateOptions, type Generation } from '../../decoding/generate.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/session-file.ts';
 import { LinnetError } from '../../errors.ts';
+import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, required, withDefault } from '../command.ts';
 import type { CommandContext } from '../context.ts';
 import { UsageError } from '../exit-codes.ts';
 import { anyText, decimal, integer, path, text, tokenIds } from '../option-values.ts';
-import { describeSpeculation, openSpeculation, speculationJson, speculationOptions } from '../speculation.ts';
+import {
+  describeSpeculation,
+  openSpeculation,
+  type Speculation,
+  speculationJson,
+  speculationOptions,
+  speculationSoFar,
+} from '../speculation.ts';
 
 export const generateCommand = defineCommand({
   description:
@@ -89,7 +97,8 @@ export const generateCommand = defineCommand({
         },
         restored?.sampler,
       );
-      const generation = await streamGeneration(context, engine, {
+      const told = { context, speculation };
+      const generation = await streamGeneration(engine, told, {
         promptTokens: tokens,
         maxTokens: options.maxTokens,
         sampler,
@@ -198,20 +207,28 @@ async function sessionIfAny(
   return restoreSession(file, engine, fingerprint);
 }
 
-/** Streams the text as it comes; the prompt's progress goes before it. */
+/**
+ * Streams the text as it comes; the prompt's progress goes before it. Beside a text that does not appear on the
+ * terminal itself (`--json`, a file or a pipe) a line tells how far it is, and what speculation brings so far.
+ */
 async function streamGeneration(
-  context: CommandContext,
   engine: DecodingEngine,
-  options: Parameters<typeof generate>[1],
+  { context, speculation }: { readonly context: CommandContext; readonly speculation: Speculation | undefined },
+  options: GenerateOptions,
 ): Promise<Generation> {
   const progress = context.progress('prompt', 'tokens');
+  const decoding = context.streamsToTerminal ? silentProgress : context.progress('generate', 'tokens');
+  let tokens = 0;
   for await (const event of generate(engine, options)) {
     if (event.type === 'prompt') {
       progress.update(event.done, event.total);
       if (event.done === event.total) progress.finish();
     } else if (event.type === 'tokens') {
       context.stream(event.text);
+      tokens += event.tokens.length;
+      decoding.update(tokens, options.maxTokens, speculation && speculationSoFar(speculation));
     } else {
+      decoding.finish();
       context.stream('\n');
       return event.generation;
     }
