@@ -34,7 +34,8 @@ export {
   type YosoMixer,
 } from './attention/mixer.ts';
 export { type AttentionDims, keyValueCacheBytes, stateBytes } from './attention/state.ts';
-export { chain, TokenTree, treeFromPaths } from './attention/tree.ts';
+export { exactRule, type TreeRule } from './attention/masks.ts';
+export { chain, type RankTree, TokenTree, treeFromPaths } from './attention/tree.ts';
 
 // Models and their files.
 export type { CausalModel, ModelSizes } from './models/model.ts';
@@ -91,9 +92,45 @@ export {
   type GenerationEvent,
   generateToEnd,
 } from './decoding/generate.ts';
-export { type Continuation, type DecodingMethod, sequential } from './decoding/method.ts';
+export {
+  type Continuation,
+  type DecodingMethod,
+  type ReadPrompt,
+  sequential,
+  type StepBounds,
+} from './decoding/method.ts';
 export { Sampler, type SamplerConfig, type SamplerInput } from './decoding/sampler.ts';
 export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './decoding/session-file.ts';
+
+// Speculation: drafters guess, one step verifies, a rule accepts.
+export { speculative, type SpeculationOptions, SpeculativeDecoder } from './decoding/speculation/speculative.ts';
+export type { Draft, DraftContext, Drafter } from './decoding/speculation/drafter.ts';
+export { LookupDrafter, type LookupOptions } from './decoding/speculation/lookup-drafter.ts';
+export { type HeadPredictions, MedusaDrafter, stockPaths } from './decoding/speculation/medusa-drafter.ts';
+export { ModelDrafter, type ModelDrafterOptions } from './decoding/speculation/model-drafter.ts';
+export { CombinedDrafter, type CombinedOptions } from './decoding/speculation/combined-drafter.ts';
+export { ReferenceDrafter, type ReferenceOptions } from './decoding/speculation/reference-drafter.ts';
+export { ObservedDrafter, type PathAcceptance, sumAcceptance } from './decoding/speculation/observed-drafter.ts';
+export {
+  type AcceptanceRule,
+  acceptanceRules,
+  exact,
+  rejection,
+  typical,
+  type TypicalOptions,
+} from './decoding/speculation/acceptance.ts';
+export { type Pace, Pacing, type PacingOptions } from './decoding/speculation/pacing.ts';
+export { SpeculationStatistics, type SpeculationSummary } from './decoding/speculation/statistics.ts';
+export { initializeMedusa, type MedusaConfig } from './models/medusa.ts';
+export { MedusaHeads } from './models/medusa-heads.ts';
+export {
+  hasMedusaHeads,
+  loadMedusaHeads,
+  type MedusaNotes,
+  type MedusaTree,
+  saveMedusaHeads,
+  type StoredMedusa,
+} from './checkpoint/medusa-files.ts';
 
 // Measuring.
 export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './evaluation/check.ts';
@@ -112,8 +149,17 @@ export {
   type WindowOptions,
 } from './evaluation/scored-windows.ts';
 
+export {
+  compareRules,
+  type CompareRulesOptions,
+  type NamedRule,
+  type RuleAgreement,
+  verificationRules,
+} from './evaluation/verification-rules.ts';
+
 // Reports.
 export { type BarChartDescription, barChart, lineChart, type LineChartDescription } from './report/chart.ts';
+export { treeChart, type TreeChartDescription } from './report/tree-chart.ts';
 export { type Block, renderReport, type Report, type Section, writeReport } from './report/html.ts';
 export { openRun, readRun, type Run, type RunRecord } from './report/record.ts';
 export { type Column, makeTable, markdownTable, type Table, textTable } from './report/table.ts';

@@ -46,6 +46,43 @@ describe('the library', () => {
     }
   });
 
+  it('speculates: several drafters, one text', async () => {
+    const base = linnet.describeModel(config);
+    const { model, parameters } = linnet.linearize(
+      base,
+      linnet.initializeParameters(base, new linnet.Random(2)),
+      linnet.mixerPreset('augmented', { group: 4, kernel: 5 }),
+    );
+    await using engine = await linnet.DecodingEngine.create(model, parameters);
+    const promptTokens = [256, 1, 2, 3, 1, 2];
+    const decode = async (method: linnet.DecodingMethod): Promise<readonly number[]> =>
+      (await linnet.generateToEnd(engine, { promptTokens, maxTokens: 24, ignoreEos: true, method })).tokens;
+    const expected = await decode(linnet.sequential);
+
+    const medusa = { heads: 2, layers: 1 };
+    const heads = linnet.initializeMedusa(medusa, model, parameters);
+    const drafters: linnet.Drafter[] = [
+      new linnet.ReferenceDrafter([...promptTokens, ...expected], config.vocab_size, { seed: 3 }),
+      new linnet.CombinedDrafter([
+        new linnet.LookupDrafter(),
+        new linnet.MedusaDrafter(await linnet.MedusaHeads.create(medusa, model.sizes, heads)),
+      ]),
+      new linnet.ModelDrafter(engine, config.vocab_size),
+    ];
+    for (const drafter of drafters) {
+      const statistics = new linnet.SpeculationStatistics();
+      const observed = new linnet.ObservedDrafter(drafter);
+      expect(await decode(linnet.speculative(observed, { acceptance: linnet.exact, statistics }))).toEqual(expected);
+      expect(statistics.summary.tokensPerStep).toBeCloseTo(23 / statistics.summary.steps);
+      // What was accepted beyond one token a step was offered at some place of the trees.
+      const accepted = observed.acceptance.reduce((sum, place) => sum + place.accepted, 0);
+      expect(accepted).toBe(23 - statistics.summary.steps);
+    }
+    const [exact, ...others] = await linnet.compareRules(engine, [promptTokens], { tokens: 24 });
+    expect(exact).toMatchObject({ name: 'exact', mismatches: 0 });
+    expect(others).toHaveLength(linnet.verificationRules.length - 1);
+  });
+
   it('throws its own errors', () => {
     expect(() => linnet.mixerPreset('quadratic')).toThrow(linnet.LinnetError);
   });
