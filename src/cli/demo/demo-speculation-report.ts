@@ -92,10 +92,10 @@ export function speculationSection(study: SpeculationStudy, charts: { depths: Ch
       {
         kind: 'text',
         text:
-          `In time that is ${formatFixed(ratio, 2)} times the speed of one-by-one decoding. The weights of a model as small as this one stay in the ` +
-          'cache of the processor, so its step is arithmetic and fixed costs, and arithmetic grows with the nodes. Speculation is made for ' +
-          'models whose step is spent on fetching weights, where reading more nodes is nearly free. Greedy texts of a small model also ' +
-          'repeat themselves, which makes them easy to look up: tokens per step are those of this model, not a promise.',
+          `In time that is ${formatFixed(ratio, 2)} times the speed of one-by-one decoding, on this machine. A step over a tree costs more than a ` +
+          'step over one token; the gap between that factor and the tokens per step is this cost, which differs between models and machines ' +
+          '(linnet bench speculate measures it). Greedy texts of a small model repeat themselves, which makes them easy to look up: the ' +
+          'figures are those of this model and these texts, not a promise.',
       },
       { kind: 'chart', chart: charts.depths, caption: 'Share of the steps that accepted so many guesses or more.' },
       {
