@@ -1,0 +1,55 @@
+/** The progress line of `generate`: on a terminal, and never over the text. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../src/cli/program.ts';
+import { saveTinyModel } from './tiny-model.ts';
+
+let folder = '';
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'linnet-progress-'));
+  await saveTinyModel(join(folder, 'model'));
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** What stands on stderr, a terminal, after a speculative generation. */
+async function progressOf(textOnTerminal: boolean, extra: readonly string[] = []): Promise<string> {
+  let stderr = '';
+  const words = [
+    'generate',
+    join(folder, 'model'),
+    '--prompt-tokens',
+    '1,2,3,1,2',
+    '--max-tokens',
+    '8',
+    '--speculate',
+    'lookup',
+  ];
+  await runCli([...words, '--ignore-eos', ...extra], {
+    stdout: { isTTY: textOnTerminal, write: () => true },
+    stderr: { isTTY: true, columns: 200, write: (text) => (stderr += text) },
+    environment: {},
+    interruption: () => new AbortController().signal,
+  });
+  return stderr;
+}
+
+describe('generate --speculate', () => {
+  it.each([[['--json']], [[]]])(
+    'tells the tokens per step so far beside a text that goes elsewhere: %j',
+    async (extra) => {
+      expect(await progressOf(false, extra)).toMatch(
+        /generate ━+ 8\/8 100 % .*[\d.]+ tokens\/step, [\d.]+ nodes\/step/,
+      );
+    },
+  );
+
+  it('draws nothing over a text on the terminal', async () => {
+    expect(await progressOf(true)).not.toContain('generate ');
+  });
+});
