@@ -113,6 +113,14 @@ describe('generate --speculate', () => {
     }
   });
 
+  it('can be asked for the rules of other code, which give other texts', async () => {
+    const words = ['generate', augmented, ...request, '--speculate', 'lookup'];
+    const exact = await json(...words);
+    const flattened = await json(...words, '--tree-convolution', 'flattened');
+    expect(flattened.tokens).not.toEqual(exact.tokens);
+    expect((await json(...words, '--tree-global', 'paper')).tokens).toHaveLength(60);
+  });
+
   it('continues a session as if it had not speculated', async () => {
     const whole = await json('generate', augmented, ...request);
     const session = join(folder, 'night.session');

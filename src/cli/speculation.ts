@@ -1,4 +1,5 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
+import type { TreeRule } from '../attention/masks.ts';
 import { type LoadedModel, loadModel } from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, loadMedusaHeads, parseTreeFile } from '../checkpoint/medusa-files.ts';
 import { readTextFile } from '../data/text-file.ts';
@@ -43,6 +44,16 @@ export const speculationOptions = {
       'exact: the text of sequential decoding; rejection: its distribution, other draws; typical: likely enough ' +
       'tokens, more per step, another distribution',
   }),
+  treeGlobal: withDefault(choice(['exact', 'paper']), 'exact', {
+    placeholder: 'rule',
+    description:
+      "ablation: paper lets nodes beyond a group boundary miss the group that has just closed, as the paper's code",
+  }),
+  treeConvolution: withDefault(choice(['unfolded', 'unmasked', 'flattened']), 'unfolded', {
+    placeholder: 'rule',
+    description:
+      'ablation: unmasked mixes branches of the tree, flattened convolves its nodes in their order; both are wrong',
+  }),
 };
 
 /** What was asked for. */
@@ -51,6 +62,8 @@ export interface SpeculationRequest {
   readonly draft?: string;
   readonly tree?: string;
   readonly acceptance: keyof typeof acceptanceRules;
+  readonly treeGlobal: TreeRule['global'];
+  readonly treeConvolution: TreeRule['convolution'];
 }
 
 /** Drafters that are ready, for one text. Dispose of it. */
@@ -83,9 +96,10 @@ export async function openSpeculation(
     const drafter = drafters.length === 1 ? drafters[0] : new CombinedDrafter(drafters);
     const acceptance = acceptanceRules[request.acceptance]();
     const statistics = new SpeculationStatistics();
+    const rule = { global: request.treeGlobal, convolution: request.treeConvolution };
     const pacing = request.speculate === 'auto' ? new Pacing() : undefined;
     return {
-      method: speculative(drafter, { acceptance, pacing, statistics }),
+      method: speculative(drafter, { acceptance, pacing, statistics, rule }),
       drafter: drafter.name,
       summary: () => ({ ...statistics.summary, paused: pacing?.decision === 'sequential' }),
       [Symbol.asyncDispose]: dispose,
