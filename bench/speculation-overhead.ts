@@ -10,7 +10,7 @@ import { Sampler } from '../src/decoding/sampler.ts';
 import { ReferenceDrafter } from '../src/decoding/speculation/reference-drafter.ts';
 import { SpeculativeDecoder } from '../src/decoding/speculation/speculative.ts';
 import { fillState } from '../src/evaluation/speed/decoding-speed.ts';
-import { describeModel } from '../src/models/families.ts';
+import { describeCausalModel } from '../src/models/families.ts';
 import { initializeParameters } from '../src/models/initialize.ts';
 import { Random } from '../src/random.ts';
 
@@ -18,7 +18,7 @@ const [width = 1024, layers = 8, vocabulary = 8192] = process.argv.slice(2, 5).m
 const contexts = (process.argv[5] ?? '64,1024,8192').split(',').map(Number);
 const rounds = 24;
 
-const model = describeModel({
+const model = describeCausalModel({
   model_type: 'llama',
   vocab_size: vocabulary,
   hidden_size: width,

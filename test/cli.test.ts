@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
-import { loadModel } from '../src/checkpoint/load-model.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
 import { type CapturedRun, lastJson, runCaptured } from './captured-cli.ts';
 import { thirdParty } from './fixtures.ts';
@@ -73,14 +73,14 @@ describe('inspect', () => {
       stateBytesAt: { '4096': 128 * 4096 },
       tokenizer: { vocabulary: 258, bos: 256, eos: 257 },
     });
-    const { parameters } = await loadModel(base);
+    const { parameters } = await loadCausalModel(base);
     const numbers = [...parameters.values()].reduce((total, { data }) => total + data.length, 0);
     expect(softmax.parameters).toBe(numbers);
     expect(softmax.mixers).toMatchObject([{ layers: [0, 1], config: { kind: 'softmax' } }]);
   });
 
   it('tells the size that sessions really have', async () => {
-    const { model, parameters } = await loadModel(augmented);
+    const { model, parameters } = await loadCausalModel(augmented);
     const engine = await DecodingEngine.create(model, parameters);
     try {
       const told = await json('inspect', augmented);
@@ -112,8 +112,8 @@ describe('inspect', () => {
 
 describe('linearize', () => {
   it('keeps weights and tokenizer, adds neutral parameters', async () => {
-    const before = await loadModel(base);
-    const after = await loadModel(augmented);
+    const before = await loadCausalModel(base);
+    const after = await loadCausalModel(augmented);
     for (const [name, { data }] of before.parameters) expect(after.parameters.get(name)?.data).toEqual(data);
     const added = [...after.parameters].filter(([name]) => !before.parameters.has(name));
     expect(added.map(([name]) => name.replace(/.*self_attn\./, '')).sort()).toEqual([
@@ -145,7 +145,7 @@ describe('linearize', () => {
         },
       ],
     });
-    const { model } = await loadModel(out);
+    const { model } = await loadCausalModel(out);
     expect(told.mixers).toMatchObject([{ config: model.mixers[1] }]);
   });
 
@@ -167,7 +167,7 @@ describe('linearize', () => {
     const out = join(folder, mixer);
     const told = await json('linearize', base, '--mixer', mixer, ...sizes, '--conv', '--kernel', '7', '--out', out);
     expect(told.mixers).toMatchObject([{ config: { ...config, convolution: { kernel: 7, masked: true } } }]);
-    const { model } = await loadModel(out);
+    const { model } = await loadCausalModel(out);
     expect(told.mixers).toMatchObject([{ config: model.mixers[1] }]);
     const generated = await run('generate', out, '--prompt', 'once', '--max-tokens', '3');
     expect(generated.exitCode).toBe(mixer === 'linformer' ? 3 : 0);

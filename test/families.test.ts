@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
-import { describeModel, supportedFamilies } from '../src/models/families.ts';
+import { describeCausalModel, describeModel, supportedFamilies } from '../src/models/families.ts';
 import { decays } from '../src/training/adamw.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
 import { randomParameters, randomTokens } from './tiny-llama.ts';
@@ -91,7 +91,7 @@ describe.each(supportedFamilies)('%s', (family) => {
   });
 
   it('stops with a clear error where its positions end', async () => {
-    const model = describeModel(tinyConfig(family));
+    const model = describeCausalModel(tinyConfig(family));
     const { limit } = model.positions;
     if (limit === Number.POSITIVE_INFINITY) return;
     const engine = await DecodingEngine.create(model, randomParameters(model, 1));

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { parseMixer } from '../src/attention/mixer.ts';
-import { loadModel } from '../src/checkpoint/load-model.ts';
+import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { saveCheckpoint } from '../src/checkpoint/save-checkpoint.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { generateToEnd } from '../src/decoding/generate.ts';
@@ -15,7 +15,7 @@ import { mean } from '../src/graph/ops/reduce.ts';
 import { crossEntropy } from '../src/graph/ops/softmax.ts';
 import { int32 } from '../src/graph/tensor.ts';
 import { classLogits, lastTokenRows, scoreParameters } from '../src/models/classification.ts';
-import { describeModel } from '../src/models/families.ts';
+import { describeCausalModel } from '../src/models/families.ts';
 import type { CausalModel } from '../src/models/model.ts';
 import { InputParameters } from '../src/nn/parameters.ts';
 import { golden } from './fixtures.ts';
@@ -26,7 +26,7 @@ const looseConfig = z.record(z.string(), z.unknown());
 
 describe('hf_gpt2', () => {
   const io = readGolden('hf_gpt2');
-  const model = describeModel(goldenConfig('hf_gpt2', looseConfig));
+  const model = describeCausalModel(goldenConfig('hf_gpt2', looseConfig));
   const weights = goldenWeights('hf_gpt2', model.parameterName);
 
   it('has the reference hidden states, logits, loss and gradients', async () => {
@@ -75,7 +75,7 @@ describe('hf_gpt2', () => {
     try {
       await cp(join(golden('hf_gpt2'), 'config.json'), join(folder, 'config.json'));
       await cp(join(golden('hf_gpt2'), 'weights.safetensors'), join(folder, 'model.safetensors'));
-      const { parameters } = await loadModel(folder);
+      const { parameters } = await loadCausalModel(folder);
       for (const [name, { data }] of weights) expect(parameters.get(name)?.data, name).toEqual(data);
       const config = goldenConfig('hf_gpt2', looseConfig);
       // As the first published checkpoints are: without the prefix, with the masks, and here with a copy of the head.
@@ -89,15 +89,15 @@ describe('hf_gpt2', () => {
       const published = [...bare, { ...mask, name: 'h.0.attn.bias' }, { ...mask, name: 'h.1.attn.masked_bias' }, head];
       const first = join(folder, 'published');
       await saveCheckpoint(first, { config, tensors: published });
-      const loaded = await loadModel(first);
+      const loaded = await loadCausalModel(first);
       expect(loaded.parameters.size).toBe(weights.size);
       for (const [name, { data }] of weights) expect(loaded.parameters.get(name)?.data, name).toEqual(data);
       const twice = join(folder, 'twice');
       await saveCheckpoint(twice, { config, tensors: [...bare, { ...bare[0], name: `transformer.${bare[0].name}` }] });
-      await expect(loadModel(twice)).rejects.toThrow(/which are the same parameter; keep one/);
+      await expect(loadCausalModel(twice)).rejects.toThrow(/which are the same parameter; keep one/);
 
       await writeFile(join(folder, 'config.json'), '{"model_type":"gpt2","rotary_dim":8}');
-      await expect(loadModel(folder)).rejects.toThrow(/unknown: "rotary_dim"; fields that are used: .*n_embd/);
+      await expect(loadCausalModel(folder)).rejects.toThrow(/unknown: "rotary_dim"; fields that are used: .*n_embd/);
     } finally {
       await rm(folder, { recursive: true });
     }
@@ -109,7 +109,7 @@ describe('hf_gpt2_seqcls', () => {
     const io = readGolden('hf_gpt2_seqcls');
     const config = goldenConfig('hf_gpt2_seqcls', looseConfig);
     const { num_labels: classes } = z.object({ num_labels: z.int() }).parse(config);
-    const model = describeModel(config);
+    const model = describeCausalModel(config);
     const ids = goldenTensor(io, 'input_ids');
     const [B, n] = ids.shape;
 
@@ -191,7 +191,7 @@ function linearized(): CausalModel {
   const { group_size: group, conv_kernel: kernel } = z
     .object({ group_size: z.int(), conv_kernel: z.int() })
     .parse(linear);
-  const plain = describeModel(config);
+  const plain = describeCausalModel(config);
   const mixer = parseMixer({ kind: 'linear', group, local: {}, global: {}, convolution: { kernel } });
   return plain.withMixers(plain.mixers.map(() => mixer));
 }

@@ -18,7 +18,7 @@ const config = {
 describe('the library', () => {
   it('linearizes, trains, measures and generates', async () => {
     const tokenizer = linnet.byteTokenizer();
-    const base = linnet.describeModel(config);
+    const base = linnet.describeCausalModel(config);
     const weights = linnet.initializeParameters(base, new linnet.Random(1));
     const { model, parameters } = linnet.linearize(
       base,
@@ -47,7 +47,7 @@ describe('the library', () => {
   });
 
   it('speculates: several drafters, one text', async () => {
-    const base = linnet.describeModel(config);
+    const base = linnet.describeCausalModel(config);
     const { model, parameters } = linnet.linearize(
       base,
       linnet.initializeParameters(base, new linnet.Random(2)),

@@ -5,7 +5,7 @@ import { chain } from '../src/attention/tree.ts';
 import { DecodingEngine, type StepRequest } from '../src/decoding/engine.ts';
 import { generateToEnd } from '../src/decoding/generate.ts';
 import { float32 } from '../src/graph/tensor.ts';
-import { describeModel } from '../src/models/families.ts';
+import { describeCausalModel } from '../src/models/families.ts';
 import { goldenConfig, goldenTensor, readGolden } from './golden.ts';
 
 const cases = ['hf_llama_mha_tied', 'hf_llama_mha_untied', 'hf_llama_gqa_tied', 'hf_llama_gqa_untied'];
@@ -27,7 +27,7 @@ describe.each(cases)('%s', (name) => {
   beforeAll(async () => {
     const weights = [...readGolden(name, 'weights.safetensors')];
     const parameters = new Map(weights.map(([key, { shape, data }]) => [key, float32(shape, data)]));
-    const model = describeModel(goldenConfig(name, z.record(z.string(), z.unknown())));
+    const model = describeCausalModel(goldenConfig(name, z.record(z.string(), z.unknown())));
     engine = await DecodingEngine.create(model, parameters, { threads: 1 });
   });
   afterAll(async () => {

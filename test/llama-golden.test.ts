@@ -2,16 +2,16 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { type MixerConfig, parseMixer } from '../src/attention/mixer.ts';
-import { describeModel } from '../src/models/families.ts';
+import { describeCausalModel } from '../src/models/families.ts';
 import type { CausalModel } from '../src/models/model.ts';
-import { goldenConfig, goldenNumbers, type GoldenTensor, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
+import { type GoldenTensor, goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
 import { goldenWeights, runGolden } from './golden-model.ts';
 
 const looseConfig = z.record(z.string(), z.unknown());
 
 function model(name: string): CausalModel {
   const config = goldenConfig(name, looseConfig);
-  const plain = describeModel(config);
+  const plain = describeCausalModel(config);
   if (!('linear' in config)) return plain;
   const { group_size, conv_kernel } = z.object({ group_size: z.int(), conv_kernel: z.int() }).parse(config.linear);
   const mixer: MixerConfig = parseMixer({

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { loadModel } from '../src/checkpoint/load-model.ts';
+import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { loadMedusaHeads } from '../src/checkpoint/medusa-files.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
 import { saveTinyModel } from './tiny-model.ts';
@@ -80,8 +80,8 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
         'tokenizer.json',
       ]),
     );
-    const before = await loadModel(base);
-    const after = await loadModel(out);
+    const before = await loadCausalModel(base);
+    const after = await loadCausalModel(out);
     for (const [name, { data: numbers }] of before.parameters) {
       expect(after.parameters.get(name)?.data).toEqual(numbers);
     }
@@ -93,7 +93,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
   it('get a tree, which later commands use, and write the text of sequential decoding', async () => {
     const small = ['--prompts', '4', '--prompt-length', '8', '--tokens', '24', '--rounds', '1', '--max-nodes', '8'];
     const dry = await json('medusa', 'tree', out, '--data', data, ...small, '--dry-run');
-    expect((await loadMedusaHeads(out, await loadModel(out))).tree).toBeUndefined();
+    expect((await loadMedusaHeads(out, await loadCausalModel(out))).tree).toBeUndefined();
     expect(dry.times).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((nodes): unknown => expect.objectContaining({ nodes })));
     const trees = z.array(z.object({ method: z.string(), length: z.number(), nodes: z.int() })).parse(dry.trees);
     expect(trees.map(({ method }) => method)).toEqual(['greedy', 'dynamic', 'observed', 'stock']);
@@ -102,7 +102,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     const file = join(folder, 'paths.json');
     await writeFile(file, '[[0],[1],[0,0],[0,0,0]]');
     await json('medusa', 'tree', out, '--data', data, ...small, '--calibrate', 'text', '--tree', file);
-    const { tree, acceptance } = await loadMedusaHeads(out, await loadModel(out));
+    const { tree, acceptance } = await loadMedusaHeads(out, await loadCausalModel(out));
     expect(tree).toMatchObject({ method: 'given', paths: [[0], [1], [0, 0], [0, 0, 0]] });
     expect(acceptance).toHaveLength(3);
 
@@ -177,8 +177,8 @@ describe('medusa train', () => {
   it('changes the model when joint', async () => {
     const out = join(folder, 'joint');
     await json(...training(softmax, out, '--joint', '--head-weight', '0.3', '--base-rate', '0.5', '--held-out', '2'));
-    const before = await loadModel(softmax);
-    const after = await loadModel(out);
+    const before = await loadCausalModel(softmax);
+    const after = await loadCausalModel(out);
     for (const [name, { data: numbers }] of before.parameters) {
       expect(after.parameters.get(name)?.data).not.toEqual(numbers);
     }

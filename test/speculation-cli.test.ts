@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadModel, saveModel } from '../src/checkpoint/load-model.ts';
+import { loadCausalModel, saveModel } from '../src/checkpoint/load-model.ts';
 import { saveMedusaHeads } from '../src/checkpoint/medusa-files.ts';
 import { float32 } from '../src/graph/tensor.ts';
 import { initializeMedusa } from '../src/models/medusa.ts';
@@ -33,7 +33,7 @@ async function failure(...words: string[]): Promise<CapturedRun> {
 
 /** A copy of the linearized model whose new branches are not idle. */
 async function awaken(source: string, target: string): Promise<void> {
-  const { model, parameters } = await loadModel(source);
+  const { model, parameters } = await loadCausalModel(source);
   const random = new Random(5);
   for (const [name, { shape, data }] of parameters) {
     if (!/global_factor$|dwconv\.weight$/.test(name)) continue;
@@ -58,7 +58,7 @@ beforeAll(async () => {
   await json('linearize', base, '--mixer', 'augmented', '--group', '4', '--kernel', '5', '--out', idle);
   await awaken(idle, augmented);
   await awaken(idle, withHeads);
-  const { model, parameters, fingerprint } = await loadModel(withHeads);
+  const { model, parameters, fingerprint } = await loadCausalModel(withHeads);
   const config = { heads: 2, layers: 1 };
   const tree = { paths: [[0], [1], [0, 0]], method: 'given' as const };
   await saveMedusaHeads(withHeads, {

@@ -1,7 +1,7 @@
 /** Speculation on a real pretrained LLaMA: greedy text stays the same, token for token, whatever drafts it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mixerPreset } from '../src/attention/mixer.ts';
-import { type LoadedModel, loadModel } from '../src/checkpoint/load-model.ts';
+import { type LoadedModel, loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { readDocuments } from '../src/data/documents.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { generateToEnd } from '../src/decoding/generate.ts';
@@ -50,7 +50,7 @@ describe.skipIf(absent)(
 
     beforeAll(async () => {
       if (folder === undefined || texts === undefined) return;
-      const loaded = await loadModel(folder);
+      const loaded = await loadCausalModel(folder);
       const tokenizer = await loadTokenizer(folder);
       for await (const { text } of readDocuments([texts])) {
         prompts.push([...tokenizer.encode(text, { bos: true })].slice(0, 4 + 3 * prompts.length));

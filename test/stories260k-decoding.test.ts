@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { loadModel } from '../src/checkpoint/load-model.ts';
+import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { type GenerateOptions, generateToEnd } from '../src/decoding/generate.ts';
 import { Sampler } from '../src/decoding/sampler.ts';
@@ -27,7 +27,7 @@ describe.skipIf(absent)(`decoding stories260k${absent ? ' (skipped: third-party 
 
   beforeAll(async () => {
     if (folder === undefined || reference === undefined) return;
-    const loaded = await loadModel(folder);
+    const loaded = await loadCausalModel(folder);
     fingerprint = loaded.fingerprint;
     engine = await DecodingEngine.create(loaded.model, loaded.parameters);
     tokenizer = await loadTokenizer(folder);

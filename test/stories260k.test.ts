@@ -1,10 +1,10 @@
 /** A real pretrained LLaMA against PyTorch: logits of its own greedy text, and perplexity on real stories. */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type LoadedModel, loadModel } from '../src/checkpoint/load-model.ts';
+import { type LoadedModel, loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { parseSafetensors } from '../src/checkpoint/safetensors.ts';
 import { type Document, loadDocuments } from '../src/data/documents.ts';
-import { perplexity, type PerplexityResult } from '../src/evaluation/perplexity.ts';
+import { type PerplexityResult, perplexity } from '../src/evaluation/perplexity.ts';
 import { evaluationData } from '../src/evaluation/scored-windows.ts';
 import { Graph } from '../src/graph/graph.ts';
 import { dataOf, int32 } from '../src/graph/tensor.ts';
@@ -26,7 +26,7 @@ describe.skipIf(absent)(`stories260k${absent ? ' (skipped: third-party fixtures 
 
   beforeAll(async () => {
     if (folder === undefined || stories === undefined) return;
-    loaded = await loadModel(folder);
+    loaded = await loadCausalModel(folder);
     tokenizer = await loadTokenizer(folder);
     documents = await loadDocuments([stories]);
   });

@@ -2,7 +2,7 @@
 import type { MixerInput } from '../src/attention/mixer.ts';
 import { parseMixer } from '../src/attention/mixer.ts';
 import { float32, type Tensor } from '../src/graph/tensor.ts';
-import { describeModel } from '../src/models/families.ts';
+import { describeCausalModel } from '../src/models/families.ts';
 import type { CausalModel } from '../src/models/model.ts';
 import { Random } from '../src/random.ts';
 
@@ -21,7 +21,7 @@ const config = {
 
 /** Four query heads of width 8 on two key-value heads, vocabulary 50, one layer per mixer. */
 export function tinyLlama(mixers: readonly MixerInput[]): CausalModel {
-  return describeModel({
+  return describeCausalModel({
     ...config,
     num_hidden_layers: mixers.length,
     linnet: { version: 1, mixers: mixers.map((mixer) => parseMixer(mixer)) },

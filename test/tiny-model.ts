@@ -1,6 +1,6 @@
 /** A model small enough for end-to-end tests: random weights, byte tokenizer. */
 import { saveModel } from '../src/checkpoint/load-model.ts';
-import { describeModel } from '../src/models/families.ts';
+import { describeCausalModel } from '../src/models/families.ts';
 import { initializeParameters } from '../src/models/initialize.ts';
 import { Random } from '../src/random.ts';
 import { tokenizerFileContents } from '../src/tokenizer/byte-level.ts';
@@ -42,7 +42,7 @@ export function tinyConfig(family: string): Readonly<Record<string, unknown>> {
 
 /** Saves a tiny model; the LLaMA has one key-value head. */
 export async function saveTinyModel(folder: string, seed = 1, family = 'llama'): Promise<void> {
-  const model = describeModel(tinyConfig(family));
+  const model = describeCausalModel(tinyConfig(family));
   // A deviation far above that of training, so that predictions differ clearly.
   const parameters = initializeParameters(model, new Random(seed), 0.5);
   await saveModel(folder, { model, parameters }, { tokenizerFiles: tokenizerFileContents(byteTokenizerFiles()) });

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadModel } from '../src/checkpoint/load-model.ts';
+import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { Random } from '../src/random.ts';
 import { readRun } from '../src/report/record.ts';
 import { type CapturedRun, lastJson, runCaptured } from './captured-cli.ts';
@@ -112,8 +112,8 @@ describe('finetune', () => {
   });
 
   it('saves a model that differs from the one it began with in every matrix', async () => {
-    const before = await loadModel(model);
-    const after = await loadModel(unbroken);
+    const before = await loadCausalModel(model);
+    const after = await loadCausalModel(unbroken);
     expect(after.model.toJson()).toEqual(before.model.toJson());
     for (const [name, { data: old }] of before.parameters) expect(after.parameters.get(name)?.data).not.toEqual(old);
     expect(await readdir(unbroken)).toEqual(expect.arrayContaining(['config.json', 'tokenizer.json']));
@@ -254,7 +254,7 @@ describe('pretrain', () => {
     });
     expect(told.loss).toBeGreaterThan(0);
     expect(told.tokensPerSecond).toBeGreaterThan(0);
-    const { model: saved, parameters } = await loadModel(join(folder, 'first'));
+    const { model: saved, parameters } = await loadCausalModel(join(folder, 'first'));
     expect(saved.mixers.map(({ kind }) => kind)).toEqual(['linear', 'softmax']);
     const taps = parameters.get('model.layers.0.self_attn.dwconv.weight');
     expect(taps?.data.some((value) => value !== 0)).toBe(true);

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mixerPreset } from '../attention/mixer.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
-import { describeModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
-import { loadModel, saveModel } from './load-model.ts';
+import { loadCausalModel, saveModel } from './load-model.ts';
 import { saveCheckpoint } from './save-checkpoint.ts';
 
 const config = {
@@ -20,7 +20,7 @@ const config = {
   num_attention_heads: 2,
   tie_word_embeddings: true,
 };
-const plain = describeModel(config);
+const plain = describeCausalModel(config);
 const hybrid = plain.withMixers([mixerPreset('augmented', { group: 4, kernel: 5 }), { kind: 'softmax' }]);
 const norm = 'model.norm.weight';
 const embedding = 'model.embed_tokens.weight';
@@ -56,12 +56,12 @@ async function store(
   return dir;
 }
 
-describe('saveModel and loadModel', () => {
+describe('saveModel and loadCausalModel', () => {
   it.each(['F32', 'F16', 'BF16'] as const)('give back a hybrid model in %s', async (dtype) => {
     const dir = join(folder, `hybrid-${dtype}`);
     const parameters = parametersOf(hybrid);
     await saveModel(dir, { model: hybrid, parameters }, { dtype });
-    const loaded = await loadModel(dir);
+    const loaded = await loadCausalModel(dir);
     expect(loaded.path).toBe(dir);
     expect(loaded.model.mixers).toEqual(hybrid.mixers);
     expect([...loaded.parameters.keys()]).toEqual([...parameters.keys()]);
@@ -86,11 +86,11 @@ describe('saveModel and loadModel', () => {
     await expect(save()).rejects.toThrow(`"${norm}" is [9], expected [8]`);
     parameters.delete(norm);
     await expect(save()).rejects.toThrow(`1 missing: "${norm}"`);
-    await expect(loadModel(join(folder, 'never'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(loadCausalModel(join(folder, 'never'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 });
 
-describe('loadModel', () => {
+describe('loadCausalModel', () => {
   it.each<[string, (tensors: Map<string, Tensor<'float32'>>) => void, string]>([
     ['missing', (tensors) => tensors.delete(norm), `1 missing: "${norm}"`],
     ['surplus', (tensors) => tensors.set('model.bias', float32([1], [0])), '1 surplus: "model.bias"'],
@@ -110,8 +110,8 @@ describe('loadModel', () => {
     ],
   ])('names tensors that are %s', async (title, change, message) => {
     const dir = await store(title.replaceAll(' ', '-'), change);
-    await expect(loadModel(dir)).rejects.toMatchObject({ code: 'TENSOR' });
-    await expect(loadModel(dir)).rejects.toThrow(message);
+    await expect(loadCausalModel(dir)).rejects.toMatchObject({ code: 'TENSOR' });
+    await expect(loadCausalModel(dir)).rejects.toThrow(message);
   });
 
   it('passes over a stored copy of a tied head, and over tables that follow from the configuration', async () => {
@@ -119,18 +119,18 @@ describe('loadModel', () => {
       tensors.set('lm_head.weight', float32([20, 8], tensors.get(embedding)?.data ?? []));
       tensors.set('model.layers.0.self_attn.rotary_emb.inv_freq', float32([2], [1, 0.01]));
     });
-    const { parameters } = await loadModel(dir);
+    const { parameters } = await loadCausalModel(dir);
     expect([...parameters.keys()]).toEqual([...plain.parameters.keys()]);
   });
 
   it('wants the head of an untied model', async () => {
     const dir = await store('untied', () => undefined, { ...config, tie_word_embeddings: false });
-    await expect(loadModel(dir)).rejects.toThrow('1 missing: "lm_head.weight"');
+    await expect(loadCausalModel(dir)).rejects.toThrow('1 missing: "lm_head.weight"');
   });
 
   it('wants the parameters of the mixers that the configuration names', async () => {
     const dir = await store('unmixed', () => undefined, hybrid.toJson());
-    await expect(loadModel(dir)).rejects.toThrow(
+    await expect(loadCausalModel(dir)).rejects.toThrow(
       '2 missing: "model.layers.0.self_attn.global_factor", "model.layers.0.self_attn.dwconv.weight"',
     );
   });
@@ -140,7 +140,7 @@ describe('loadModel', () => {
     const same = await store('same', () => undefined);
     const other = await store('other', (tensors) => tensors.set(norm, float32([8], new Float32Array(8).fill(2))));
     const renamed = await store('renamed', () => undefined, { ...config, rope_theta: 500 });
-    const [a, b, c, d] = await Promise.all([first, same, other, renamed].map(loadModel));
+    const [a, b, c, d] = await Promise.all([first, same, other, renamed].map(loadCausalModel));
     expect(b.fingerprint).toBe(a.fingerprint);
     expect(new Set([a.fingerprint, c.fingerprint, d.fingerprint]).size).toBe(3);
   });
@@ -148,8 +148,8 @@ describe('loadModel', () => {
   it('refuses a configuration that is none, before it looks at weights', async () => {
     const dir = await store('broken', () => undefined);
     await writeFile(join(dir, 'config.json'), '{"model_type":"llama"');
-    await expect(loadModel(dir)).rejects.toMatchObject({ code: 'FORMAT' });
+    await expect(loadCausalModel(dir)).rejects.toMatchObject({ code: 'FORMAT' });
     await writeFile(join(dir, 'config.json'), JSON.stringify({ ...config, hidden_size: 'wide' }));
-    await expect(loadModel(dir)).rejects.toThrow(/hidden_size/);
+    await expect(loadCausalModel(dir)).rejects.toThrow(/hidden_size/);
   });
 });

@@ -1,16 +1,16 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { describeModel } from '../models/families.ts';
-import type { CausalModel } from '../models/model.ts';
+import { describeModel, type Model, requireCausal } from '../models/families.ts';
+import type { CausalModel, ModelDescription } from '../models/model.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import { quoteName } from './name-list.ts';
 import type { TensorInfo } from './safetensors.ts';
 import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
 
 /** A model in memory. */
-export interface LoadedModel {
-  readonly model: CausalModel;
+export interface LoadedModel<Described extends ModelDescription = CausalModel> {
+  readonly model: Described;
   /** float32, by name; a tied head has no tensor of its own. */
   readonly parameters: Map<string, Tensor<'float32'>>;
   /** Where it came from: the place of its tokenizer. */
@@ -24,7 +24,7 @@ export interface LoadedModel {
  * @throws LinnetError `CONFIG` for an unsupported model, `TENSOR` if tensors are missing, surplus or misshapen, and what
  *   `openCheckpoint` throws
  */
-export async function loadModel(dir: string): Promise<LoadedModel> {
+export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
   const checkpoint = await openCheckpoint(dir);
   try {
     const model = describeModel(checkpoint.config);
@@ -41,8 +41,17 @@ export async function loadModel(dir: string): Promise<LoadedModel> {
   }
 }
 
+/**
+ * Loads the folder of a causal language model.
+ * @throws LinnetError `CONFIG` for a model of another kind, and what `loadModel` throws
+ */
+export async function loadCausalModel(dir: string): Promise<LoadedModel> {
+  const loaded = await loadModel(dir);
+  return { ...loaded, model: requireCausal(loaded.model) };
+}
+
 /** The tensors of a checkpoint by the names that the model has for them. */
-function storedNames(checkpoint: Checkpoint, model: CausalModel): Map<string, { name: string; info: TensorInfo }> {
+function storedNames(checkpoint: Checkpoint, model: ModelDescription): Map<string, { name: string; info: TensorInfo }> {
   const stored = new Map<string, { name: string; info: TensorInfo }>();
   for (const [name, info] of checkpoint.tensors) {
     const parameter = model.parameterName(name);
@@ -62,7 +71,7 @@ function storedNames(checkpoint: Checkpoint, model: CausalModel): Map<string, { 
 /** Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. */
 export async function saveModel(
   dir: string,
-  { model, parameters }: Pick<LoadedModel, 'model' | 'parameters'>,
+  { model, parameters }: Pick<LoadedModel<ModelDescription>, 'model' | 'parameters'>,
   options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'>,
 ): Promise<void> {
   const tensors = [...model.parameters.keys()].flatMap((name) => {

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { saveTinyModel } from '../../test/tiny-model.ts';
 import { mixerPreset } from '../attention/mixer.ts';
-import { initializeMedusa, medusaParameters } from '../models/medusa.ts';
 import { linearize } from '../models/linearize.ts';
+import { initializeMedusa, medusaParameters } from '../models/medusa.ts';
 import { parseJsonObject } from './json-object.ts';
-import { type LoadedModel, loadModel, saveModel } from './load-model.ts';
+import { type LoadedModel, loadCausalModel, saveModel } from './load-model.ts';
 import {
   hasMedusaHeads,
   loadMedusaHeads,
@@ -28,7 +28,7 @@ describe('Medusa heads in a model folder', () => {
   beforeEach(async () => {
     folder = join(await mkdtemp(join(tmpdir(), 'linnet-medusa-')), 'model');
     await saveTinyModel(folder);
-    model = await loadModel(folder);
+    model = await loadCausalModel(folder);
   });
   afterEach(async () => {
     await rm(join(folder, '..'), { recursive: true, force: true });
@@ -48,7 +48,7 @@ describe('Medusa heads in a model folder', () => {
     expect(await hasMedusaHeads(folder)).toBe(false);
     await save();
     expect(await hasMedusaHeads(folder)).toBe(true);
-    const stored = await loadMedusaHeads(folder, await loadModel(folder));
+    const stored = await loadMedusaHeads(folder, await loadCausalModel(folder));
     expect(stored).toMatchObject({ config, tree, accuracy: [[0.5], [0.25]] });
     expect([...stored.parameters.keys()]).toEqual([...medusaParameters(config, model.model.sizes).keys()]);
     const fresh = initializeMedusa(config, model.model, model.parameters);
@@ -74,7 +74,7 @@ describe('Medusa heads in a model folder', () => {
     for (const name of [MEDUSA_FILE, MEDUSA_WEIGHTS_FILE]) {
       await writeFile(join(out, name), await readFile(join(folder, name)));
     }
-    await expect(loadMedusaHeads(out, await loadModel(out))).rejects.toMatchObject({ code: 'MISMATCH' });
+    await expect(loadMedusaHeads(out, await loadCausalModel(out))).rejects.toMatchObject({ code: 'MISMATCH' });
   });
 
   it('are reported missing with advice', async () => {

@@ -2,7 +2,7 @@
 import { describeMixer, isCausal, type MixerConfig, mixerParameters } from '../attention/mixer.ts';
 import { type AttentionDims, keyValueCacheBytes, mixerStateShape, stateBytes } from '../attention/state.ts';
 import { elementCount } from '../graph/tensor.ts';
-import type { CausalModel } from '../models/model.ts';
+import type { ModelDescription } from '../models/model.ts';
 
 /** Lengths at which memory is compared. */
 export const comparedContexts = [4096, 32768, 131072] as const;
@@ -43,7 +43,7 @@ export interface ParameterCounts {
 }
 
 /** How many parameters a model has. */
-export function countParameters(model: CausalModel): ParameterCounts {
+export function countParameters(model: ModelDescription): ParameterCounts {
   const sum = (shapes: Iterable<readonly number[]>): number => {
     let total = 0;
     for (const shape of shapes) total += elementCount(shape);
@@ -65,7 +65,7 @@ export interface SessionMemory {
 }
 
 /** Memory of a session; undefined for a model that reads the future and cannot decode. */
-export function sessionMemory(model: CausalModel): SessionMemory | undefined {
+export function sessionMemory(model: ModelDescription): SessionMemory | undefined {
   if (!model.mixers.every((mixer) => isCausal(mixer))) return undefined;
   const dims = attentionDims(model);
   let constant = 0;
@@ -87,6 +87,6 @@ export const stateFormula: readonly string[] = [
   '  softmax layer  8·M·D·L bytes: keys and values of all L tokens; so does the expectation form of yoso',
 ];
 
-function attentionDims({ sizes }: CausalModel): AttentionDims {
+function attentionDims({ sizes }: ModelDescription): AttentionDims {
   return { heads: sizes.heads, keyValueHeads: sizes.keyValueHeads, headDim: sizes.headWidth };
 }

@@ -1,6 +1,6 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
 import type { TreeRule } from '../attention/masks.ts';
-import { type LoadedModel, loadModel } from '../checkpoint/load-model.ts';
+import { type LoadedModel, loadCausalModel } from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, loadMedusaHeads, parseTreeFile } from '../checkpoint/medusa-files.ts';
 import { readTextFile } from '../data/text-file.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
@@ -126,7 +126,7 @@ async function openDrafters(
     drafters.push(new MedusaDrafter(heads, paths));
   }
   if (draft !== undefined) {
-    const smaller = await loadModel(draft);
+    const smaller = await loadCausalModel(draft);
     const engine = await DecodingEngine.create(smaller.model, smaller.parameters, compile);
     owned.push(engine);
     drafters.push(new ModelDrafter(engine, loaded.model.sizes.vocabulary));

@@ -3,10 +3,10 @@ import { randomParameters, randomTokens, tinyLlama } from '../../test/tiny-llama
 import { mixerPreset } from '../attention/mixer.ts';
 import { chain } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
-import { describeModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { DecodingEngine } from './engine.ts';
-import { type Generation, type GenerationEvent, generate, type GenerateOptions, generateToEnd } from './generate.ts';
+import { type GenerateOptions, type Generation, type GenerationEvent, generate, generateToEnd } from './generate.ts';
 import type { DecodingMethod } from './method.ts';
 import { Sampler } from './sampler.ts';
 
@@ -99,7 +99,7 @@ describe('generate', () => {
     expect(generation.text).toBe('');
 
     const { bos_token_id: _, ...withoutBos } = model.toJson();
-    const other = describeModel(withoutBos);
+    const other = describeCausalModel(withoutBos);
     await using program = await DecodingEngine.create(other, randomParameters(other, 2), { threads: 1 });
     expect(await errorCode(() => generateToEnd(program, { promptTokens: [], maxTokens: 5 }))).toBe('INPUT');
   });
@@ -114,7 +114,7 @@ describe('generate', () => {
     expect(stopped.generation.text).toBe(letters.decode(expected.slice(0, place)));
     expect(joined(stopped.events).tokens).toEqual(expected.slice(0, place));
 
-    const ending = describeModel({ ...model.toJson(), eos_token_id: [expected[place], 49] });
+    const ending = describeCausalModel({ ...model.toJson(), eos_token_id: [expected[place], 49] });
     await using other = await DecodingEngine.create(ending, randomParameters(ending, 2), { threads: 1 });
     const ended = await generateToEnd(other, { promptTokens: prompt, maxTokens: 30, stop });
     expect(ended).toMatchObject({ finish: 'eos', tokens: expected.slice(0, place) });

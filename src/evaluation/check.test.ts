@@ -1,18 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { thirdParty } from '../../test/fixtures.ts';
 import { isCausal, type MixerConfig, mixerPreset, mixerPresetNames, parseMixer } from '../attention/mixer.ts';
-import { loadModel } from '../checkpoint/load-model.ts';
+import { loadCausalModel } from '../checkpoint/load-model.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { describeModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import { linearize } from '../models/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
-import { type CheckReport, checkModel, type CheckRow, layerNames } from './check.ts';
+import { type CheckReport, type CheckRow, checkModel, layerNames } from './check.ts';
 import { checkTests, isLeakTest } from './check-rows.ts';
 
 const layers = 3;
-const plain = describeModel({
+const plain = describeCausalModel({
   model_type: 'llama',
   vocab_size: 41,
   hidden_size: 32,
@@ -185,7 +185,7 @@ describe.skipIf(pretrained === undefined)(
   () => {
     it('passes as it is and linearized', async () => {
       if (pretrained === undefined) return;
-      const { model, parameters } = await loadModel(pretrained);
+      const { model, parameters } = await loadCausalModel(pretrained);
       expect(failures(await checkModel(model, parameters))).toEqual([]);
       const linear = linearize(model, parameters, mixerPreset('augmented'), [0, 2, 3, 4]);
       expect(failures(await checkModel(linear.model, linear.parameters))).toEqual([]);

@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { type MixerConfig, mixerPreset } from '../attention/mixer.ts';
 import { packDocuments } from '../data/packing.ts';
-import { describeModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import { linearize } from '../models/linearize.ts';
 import { Random } from '../random.ts';
 import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { parseTrainingSettings } from '../training/settings.ts';
-import { compareMixers, type ComparisonOptions, type ComparisonRow } from './comparison.ts';
+import { type ComparisonOptions, type ComparisonRow, compareMixers } from './comparison.ts';
 import { perplexity } from './perplexity.ts';
 import { evaluationData } from './scored-windows.ts';
 
-const model = describeModel({
+const model = describeCausalModel({
   model_type: 'llama',
   vocab_size: 258,
   hidden_size: 16,

@@ -6,10 +6,10 @@
 import { type MixerConfig, parseMixer } from '../attention/mixer.ts';
 import { BatchStream } from '../data/batches.ts';
 import { type Document, readDocuments } from '../data/documents.ts';
-import { packDocuments, type PackedDataset } from '../data/packing.ts';
+import { type PackedDataset, packDocuments } from '../data/packing.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { describeModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
@@ -78,7 +78,7 @@ function demonstrationMixer(masked: boolean): MixerConfig {
 
 function demonstrationModel(masked: boolean): CausalModel {
   const layers = 2;
-  const plain = describeModel({
+  const plain = describeCausalModel({
     model_type: 'llama',
     vocab_size: byteTokenizer().vocabularySize,
     hidden_size: 64,

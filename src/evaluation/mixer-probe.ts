@@ -36,6 +36,7 @@ export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
   ]);
   return {
     family: 'mixer probe',
+    kind: 'causal',
     sizes: { ...sizes, layers: 1, width: H * D, trainedLength: V },
     mixers: [mixer],
     positions: noPositions,

@@ -2,18 +2,18 @@ import { describe, expect, it } from 'vitest';
 import { mixerPreset } from '../attention/mixer.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, int32, type Tensor } from '../graph/tensor.ts';
-import { describeModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { parallelLogits } from '../models/parallel-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
-import { perplexity, PerplexityEvaluator } from './perplexity.ts';
+import { PerplexityEvaluator, perplexity } from './perplexity.ts';
 import { type ScoredWindow, scoredTokens } from './scored-windows.ts';
 import { paddedLength, windowBatches } from './window-batches.ts';
 
-const plain = describeModel({
+const plain = describeCausalModel({
   model_type: 'llama',
   vocab_size: 37,
   hidden_size: 16,

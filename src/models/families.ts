@@ -2,10 +2,13 @@
 import { LinnetError } from '../errors.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel } from './llama/model.ts';
-import type { CausalModel } from './model.ts';
+import type { CausalModel, EncoderDecoderModel, EncoderModel } from './model.ts';
+
+/** A model of any family, told apart by `kind`. */
+export type Model = CausalModel | EncoderModel | EncoderDecoderModel;
 
 /** `model_type` of config.json → the family's description of a model. */
-const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => CausalModel>> = {
+const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => Model>> = {
   gpt2: gpt2Model,
   llama: llamaModel,
 };
@@ -17,11 +20,28 @@ export const supportedFamilies: readonly string[] = Object.keys(families);
  * The model that a config.json describes.
  * @throws LinnetError `CONFIG` for an unknown `model_type` or a configuration the family cannot use
  */
-export function describeModel(json: Readonly<Record<string, unknown>>): CausalModel {
+export function describeModel(json: Readonly<Record<string, unknown>>): Model {
   const type = json.model_type;
   if (typeof type !== 'string' || !Object.hasOwn(families, type)) {
     const given = typeof type === 'string' ? `"${type}"` : 'missing';
     throw new LinnetError('CONFIG', `config.json: model_type is ${given}; supported: ${supportedFamilies.join(', ')}`);
   }
   return families[type](json);
+}
+
+/**
+ * The causal language model that a config.json describes.
+ * @throws LinnetError `CONFIG` as `describeModel`, and for a model of another kind
+ */
+export function describeCausalModel(json: Readonly<Record<string, unknown>>): CausalModel {
+  return requireCausal(describeModel(json));
+}
+
+/** @throws LinnetError `CONFIG` for a model that does not predict the next token */
+export function requireCausal(model: Model): CausalModel {
+  if (model.kind === 'causal') return model;
+  throw new LinnetError(
+    'CONFIG',
+    `this needs a causal language model, such as llama; a ${model.family} model is of kind "${model.kind}"`,
+  );
 }

@@ -2,7 +2,7 @@
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Random } from '../random.ts';
 import { freshMixerParameters } from './linearize.ts';
-import type { CausalModel } from './model.ts';
+import type { ModelDescription } from './model.ts';
 
 /**
  * Normal(0, deviation) for matrices, ones for norm gains, zeros for biases, and the mixers' own initial values. The projections that
@@ -11,7 +11,7 @@ import type { CausalModel } from './model.ts';
  * @param deviation default 0.02, the `initializer_range` of Hugging Face configurations
  */
 export function initializeParameters(
-  model: CausalModel,
+  model: ModelDescription,
   random: Random,
   deviation = 0.02,
 ): Map<string, Tensor<'float32'>> {

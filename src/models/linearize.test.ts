@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { type MixerConfig, mixerPreset, parseMixer } from '../attention/mixer.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
 import { Random } from '../random.ts';
-import { describeModel } from './families.ts';
+import { describeCausalModel } from './families.ts';
 import { initializeParameters } from './initialize.ts';
 import { linearize } from './linearize.ts';
 import type { CausalModel } from './model.ts';
 
-const softmaxModel = describeModel({
+const softmaxModel = describeCausalModel({
   model_type: 'llama',
   vocab_size: 40,
   hidden_size: 16,
@@ -90,7 +90,7 @@ describe('linearize', () => {
 });
 
 describe('initializeParameters', () => {
-  const large = describeModel({
+  const large = describeCausalModel({
     model_type: 'llama',
     vocab_size: 400,
     hidden_size: 64,

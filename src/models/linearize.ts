@@ -2,7 +2,7 @@
 import { type MixerConfig, type MixerParameter, mixerParameters } from '../attention/mixer.ts';
 import { LinnetError } from '../errors.ts';
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
-import type { CausalModel } from './model.ts';
+import type { ModelDescription } from './model.ts';
 
 const initialValues: Readonly<Record<MixerParameter['init'], (shape: readonly number[]) => Float32Array>> = {
   zeros: (shape) => new Float32Array(elementCount(shape)),
@@ -21,6 +21,11 @@ const initialValues: Readonly<Record<MixerParameter['init'], (shape: readonly nu
   },
 };
 
+/** A model whose mixers can be replaced without its becoming another kind of model. */
+interface Remixable<Described> {
+  withMixers(mixers: readonly MixerConfig[]): Described;
+}
+
 /**
  * Replaces the mixers of some or all layers. Everything else is kept; parameters of mixers that are gone are dropped,
  * and those of new mixers start at their initial values (α = 0, λ = 1, taps 0, learned feature maps the identity,
@@ -30,12 +35,12 @@ const initialValues: Readonly<Record<MixerParameter['init'], (shape: readonly nu
  * @param layers indices of the layers to change; default all
  * @throws LinnetError `CONFIG` for a layer the model does not have, `TENSOR` for a parameter that is missing
  */
-export function linearize(
-  model: CausalModel,
+export function linearize<Described extends Remixable<Described> & ModelDescription>(
+  model: Described,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   mixer: MixerConfig,
   layers: readonly number[] = model.mixers.map((_, layer) => layer),
-): { model: CausalModel; parameters: Map<string, Tensor<'float32'>> } {
+): { model: Described; parameters: Map<string, Tensor<'float32'>> } {
   for (const layer of layers) {
     if (model.mixers[layer] === undefined) {
       throw new LinnetError(
@@ -62,7 +67,7 @@ function isSame(a: MixerConfig, b: MixerConfig): boolean {
 
 /** The own parameters of the mixers of some layers (default all) at their initial values, by full name. */
 export function freshMixerParameters(
-  model: CausalModel,
+  model: ModelDescription,
   includes: (layer: number) => boolean = () => true,
 ): Map<string, Tensor<'float32'>> {
   const fresh = new Map<string, Tensor<'float32'>>();

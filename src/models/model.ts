@@ -1,7 +1,7 @@
 /**
- * What a causal language model is to the rest of the toolkit: its sizes, its mixers, its parameters, and two pieces of
- * graph, written once: the trunk and the head. Training, perplexity and decoding differ only in where parameters come
- * from (`ParameterSource`) and in how a layer mixes positions (`MixLayer`).
+ * What a model is to the rest of the toolkit: its sizes, its mixers, its parameters; and of a causal language model two
+ * pieces of graph, written once: the trunk and the head. Training, perplexity and decoding differ only in where parameters
+ * come from (`ParameterSource`) and in how a layer mixes positions (`MixLayer`).
  */
 
 import type { MixerConfig } from '../attention/mixer.ts';
@@ -30,14 +30,14 @@ export interface ModelSizes {
 export type MixLayer = (layer: number, positions: ProjectedPositions) => Value;
 
 /** A model family's description of one model, made from a config.json. No weights. */
-export interface CausalModel {
-  /** "llama", "gpt2". */
+export interface ModelDescription {
+  /** The `model_type` of its config.json: "llama", "gpt2". */
   readonly family: string;
+  /** What it reads and predicts: the next token, tokens of a text it sees whole, or a second text from a first. */
+  readonly kind: 'causal' | 'encoder' | 'encoder-decoder';
   readonly sizes: ModelSizes;
-  /** One mixer per layer. */
+  /** One mixer per attention, in the order of `attentionPrefix`. */
   readonly mixers: readonly MixerConfig[];
-  /** What the trunk reads about positions. */
-  readonly positions: PositionEncoding;
   /** All parameters, the mixers' included. Names are those of a Hugging Face checkpoint. */
   readonly parameters: ParameterShapes;
   readonly bosId?: number;
@@ -45,16 +45,70 @@ export interface CausalModel {
   /** config.json with the `linnet` section that names the mixers. */
   toJson(): Record<string, unknown>;
   /** The same model with other mixers. */
-  withMixers(mixers: readonly MixerConfig[]): CausalModel;
-  /** Tokens int32 [B,T] → hidden states after the final norm [B,T,width]. */
-  trunk(source: ParameterSource, tokens: Value, positions: PositionValues, mix: MixLayer): Value;
-  /** Hidden states [..., width] → logits [..., V]. */
-  head(source: ParameterSource, hidden: Value): Value;
-  /** The prefix of layer `index`'s attention parameters: "model.layers.0.self_attn". */
+  withMixers(mixers: readonly MixerConfig[]): ModelDescription;
+  /** The prefix of the parameters of attention `index`: "model.layers.0.self_attn". */
   attentionPrefix(index: number): string;
   /**
    * The name in `parameters` of a tensor that checkpoints store as `stored`; undefined for tensors that follow from the
    * configuration (masks, frequency tables, the copy of a tied head). Unknown names are given back as they are.
    */
   readonly parameterName: (stored: string) => string | undefined;
+}
+
+/** A causal language model: one mixer per layer, and every token is predicted from those before it. */
+export interface CausalModel extends ModelDescription {
+  readonly kind: 'causal';
+  /** What the trunk reads about positions. */
+  readonly positions: PositionEncoding;
+  withMixers(mixers: readonly MixerConfig[]): CausalModel;
+  /** Tokens int32 [B,T] → hidden states after the final norm [B,T,width]. */
+  trunk(source: ParameterSource, tokens: Value, positions: PositionValues, mix: MixLayer): Value;
+  /** Hidden states [..., width] → logits [..., V]. */
+  head(source: ParameterSource, hidden: Value): Value;
+}
+
+/** A text as an encoder reads it. */
+export interface EncoderInput {
+  /** int32 [B,n], of static shape. */
+  readonly tokens: Value;
+  /** float32 [B,n]: 1 for tokens, 0 for padding, which no position reads. */
+  readonly mask: Value;
+  /** int32 [B,n]: which of two texts a token belongs to, where the model tells them apart. Default: all the first. */
+  readonly segments?: Value;
+}
+
+/** An encoder: every position sees the whole text, and hidden tokens are predicted from both sides. */
+export interface EncoderModel extends ModelDescription {
+  readonly kind: 'encoder';
+  withMixers(mixers: readonly MixerConfig[]): EncoderModel;
+  /** Hidden states of the last layer [B,n,width]. */
+  encode(source: ParameterSource, input: EncoderInput): Value;
+  /** Hidden states [..., width] → logits [..., V]. */
+  head(source: ParameterSource, hidden: Value): Value;
+}
+
+/** A text that is written while another, encoded before, is read. */
+export interface DecoderInput {
+  /** int32 [B,m]: the start token, then the text; the model predicts what follows each. */
+  readonly tokens: Value;
+  /** float32 [B,m]: 0 for padding. Default: none. */
+  readonly mask?: Value;
+  /** [B,n,width]: what `encode` made of the first text. */
+  readonly encoded: Value;
+  /** float32 [B,n]: the mask of the first text. */
+  readonly encodedMask: Value;
+}
+
+/** An encoder and a decoder: the first text is read whole, the second predicted token by token. */
+export interface EncoderDecoderModel extends ModelDescription {
+  readonly kind: 'encoder-decoder';
+  /** What the decoder reads first. */
+  readonly startId: number;
+  withMixers(mixers: readonly MixerConfig[]): EncoderDecoderModel;
+  /** Hidden states after the encoder's final norm [B,n,width]. */
+  encode(source: ParameterSource, input: EncoderInput): Value;
+  /** Hidden states after the decoder's final norm [B,m,width]. */
+  decode(source: ParameterSource, input: DecoderInput): Value;
+  /** Hidden states of the decoder [..., width] → logits [..., V]. */
+  head(source: ParameterSource, hidden: Value): Value;
 }

@@ -12,7 +12,10 @@ import type { ParameterSource } from './parameters.ts';
  * @returns [..., outputs]
  */
 export function linear(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
-  return matmul(x, source.parameter(`${name}.weight`, [outputs, inputs]), { transposeB: true });
+  const matrix = { name: `${name}.weight`, inputs, outputs, layout: 'outputs-first' } as const;
+  return (
+    source.multiply?.(x, matrix) ?? matmul(x, source.parameter(matrix.name, [outputs, inputs]), { transposeB: true })
+  );
 }
 
 /**
@@ -28,7 +31,8 @@ export function embedding(
   vocabulary: number,
   width: number,
 ): Value {
-  return gather(source.parameter(`${name}.weight`, [vocabulary, width]), tokens);
+  const table = { name: `${name}.weight`, rows: vocabulary, width };
+  return source.lookUp?.(tokens, table) ?? gather(source.parameter(table.name, [vocabulary, width]), tokens);
 }
 
 /**
@@ -38,6 +42,7 @@ export function embedding(
  * @returns [..., outputs]
  */
 export function affine(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
-  const product = matmul(x, source.parameter(`${name}.weight`, [inputs, outputs]));
+  const matrix = { name: `${name}.weight`, inputs, outputs, layout: 'inputs-first' } as const;
+  const product = source.multiply?.(x, matrix) ?? matmul(x, source.parameter(matrix.name, [inputs, outputs]));
   return add(product, source.parameter(`${name}.bias`, [outputs]));
 }

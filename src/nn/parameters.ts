@@ -12,6 +12,30 @@ export interface ParameterSource {
   readonly graph: Graph;
   /** @throws LinnetError `TENSOR` if there is no such parameter, or it has another shape. */
   parameter(name: string, shape: readonly number[]): Value;
+  /**
+   * Products of `x` [..., inputs] with a matrix, [..., outputs], where the source does not compute them from
+   * `parameter`: quantized weights, low-rank updates. Absent, or undefined for a matrix, leaves it to the caller.
+   */
+  readonly multiply?: (x: Value, matrix: WeightMatrix) => Value | undefined;
+  /** Rows of a table of parameters by token id, as `multiply`: int32 [...] → [..., width]. */
+  readonly lookUp?: (tokens: Value, table: WeightTable) => Value | undefined;
+}
+
+/** A matrix of parameters that multiplies activations. */
+export interface WeightMatrix {
+  /** Of the parameter: "model.layers.0.mlp.up_proj.weight". */
+  readonly name: string;
+  readonly inputs: number;
+  readonly outputs: number;
+  /** Whether the parameter is [outputs, inputs] or, as in GPT-2's checkpoints, [inputs, outputs]. */
+  readonly layout: 'outputs-first' | 'inputs-first';
+}
+
+/** A table of parameters of which rows are looked up. */
+export interface WeightTable {
+  readonly name: string;
+  readonly rows: number;
+  readonly width: number;
 }
 
 /** Parameters as float32 inputs: what training differentiates and updates. */
@@ -64,5 +88,7 @@ export function scoped(source: ParameterSource, prefix: string): ParameterSource
   return {
     graph: source.graph,
     parameter: (name, shape) => source.parameter(`${prefix}.${name}`, shape),
+    multiply: (x, matrix) => source.multiply?.(x, { ...matrix, name: `${prefix}.${matrix.name}` }),
+    lookUp: (tokens, table) => source.lookUp?.(tokens, { ...table, name: `${prefix}.${table.name}` }),
   };
 }

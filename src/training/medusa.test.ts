@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mixerPreset } from '../attention/mixer.ts';
-import { packDocuments, type PackedDataset } from '../data/packing.ts';
+import { type PackedDataset, packDocuments } from '../data/packing.ts';
 import { Graph } from '../graph/graph.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
-import { describeModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import { initializeMedusa } from '../models/medusa.ts';
 import { medusaGraph } from '../models/medusa-heads.ts';
@@ -16,10 +16,10 @@ import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
 import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { computeHiddenStates, hiddenStatePlace } from './hidden-states.ts';
-import { type MedusaJob, medusaObjective, type MedusaTraining, trainMedusa } from './medusa.ts';
+import { type MedusaJob, type MedusaTraining, medusaObjective, trainMedusa } from './medusa.ts';
 import { parseTrainingSettings, type TrainingInput } from './settings.ts';
 
-const plain = describeModel({
+const plain = describeCausalModel({
   model_type: 'llama',
   vocab_size: 258,
   hidden_size: 16,

@@ -3,18 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mixerPreset } from '../attention/mixer.ts';
-import { packDocuments, type PackedDataset } from '../data/packing.ts';
+import { type PackedDataset, packDocuments } from '../data/packing.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { describeModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
 import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { learningRate } from './schedule.ts';
 import { parseTrainingSettings, type TrainingInput } from './settings.ts';
-import { train, type TrainingJob, totalUpdates, type UpdateEvent } from './trainer.ts';
+import { type TrainingJob, totalUpdates, train, type UpdateEvent } from './trainer.ts';
 
-const plain = describeModel({
+const plain = describeCausalModel({
   model_type: 'llama',
   vocab_size: 258,
   hidden_size: 16,

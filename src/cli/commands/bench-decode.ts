@@ -1,6 +1,6 @@
 /** `linnet bench decode`: time per token and memory per session against the context. */
 import { mixerPreset } from '../../attention/mixer.ts';
-import { loadModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import {
   type DecodingSpeed,
   decodingSpeed,
@@ -37,7 +37,7 @@ export const benchDecode = defineCommand({
     ...engineOptions,
   },
   async run(context, { model: folder, contexts = defaultContexts, steps, device, threads }) {
-    const loaded = await loadModel(folder);
+    const loaded = await loadCausalModel(folder);
     const compile = { device, threads };
     const subjects = [{ name: 'as it is', model: loaded.model, parameters: loaded.parameters }];
     if (loaded.model.mixers.some((mixer) => mixer.kind === 'softmax')) {

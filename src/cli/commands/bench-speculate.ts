@@ -1,5 +1,5 @@
 /** `linnet bench speculate`: sequential against speculative decoding with the tree of the model folder. */
-import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
+import { type LoadedModel, loadCausalModel } from '../../checkpoint/load-model.ts';
 import { loadMedusaHeads } from '../../checkpoint/medusa-files.ts';
 import { loadDocuments } from '../../data/documents.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
@@ -70,7 +70,7 @@ export const benchSpeculate = defineCommand({
     context,
     { model: folder, data, field, contexts = defaultContexts, temperature, device, threads, ...counts },
   ) {
-    const loaded = await loadModel(folder);
+    const loaded = await loadCausalModel(folder);
     const medusa = await loadMedusaHeads(folder, loaded);
     const compile = { device, threads };
     await using engine = await DecodingEngine.create(loaded.model, loaded.parameters, compile);

@@ -1,7 +1,7 @@
 /** `linnet bench train`: a whole training step against the machine's product ceiling. */
 import { mixerPreset, mixerPresetNames } from '../../attention/mixer.ts';
 import { trainingSpeed } from '../../evaluation/speed/training-speed.ts';
-import { describeModel } from '../../models/families.ts';
+import { describeCausalModel } from '../../models/families.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { formatFixed, formatShortCount } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
@@ -81,7 +81,7 @@ export const benchTrain = defineCommand({
 
 /** A LLaMA of the shape that design figures are given for: heads of 64, a feed-forward of three widths, a tied head. */
 function plainModel(width: number, layers: number, mixer: string, vocabulary: number, length: number): CausalModel {
-  const model = describeModel({
+  const model = describeCausalModel({
     model_type: 'llama',
     vocab_size: vocabulary,
     hidden_size: width,

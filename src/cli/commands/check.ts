@@ -1,5 +1,5 @@
 /** `linnet check`: proves that a model does not read the future and decodes what was trained. */
-import { loadModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { type CheckRow, checkModel } from '../../evaluation/check.ts';
 import { formatTokens } from '../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
@@ -44,7 +44,7 @@ export const check = defineCommand({
     ...engineOptions,
   },
   async run(context, { model: folder, maxLength, seed, device, threads }) {
-    const { model, parameters } = await loadModel(folder);
+    const { model, parameters } = await loadCausalModel(folder);
     const progress = context.progress('check', 'comparisons');
     let done = 0;
     const report = await checkModel(model, parameters, {

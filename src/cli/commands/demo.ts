@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { writeFileAtomic } from '../../checkpoint/atomic.ts';
-import { loadModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeReport } from '../../report/html.ts';
 import { formatDuration } from '../../report/quantities.ts';
@@ -74,7 +74,7 @@ export const demo = defineCommand({
   async run(context, { model: folder = embeddedModel, lr, contexts = defaultContexts, out, figures, ...options }) {
     if (!existsSync(folder))
       throw new LinnetError('NOT_FOUND', `there is no model in ${folder}; name one with --model`);
-    const loaded = await loadModel(folder);
+    const loaded = await loadCausalModel(folder);
     const tokenizer = await loadTokenizer(loaded.path);
     const demoOptions = { ...options, learningRate: lr, contexts };
     const results = await runDemoStudy(context, loaded, tokenizer, demoOptions);

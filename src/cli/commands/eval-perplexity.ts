@@ -1,5 +1,5 @@
 /** `linnet eval perplexity`: how well a model predicts a text. */
-import { loadModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { type Document, readDocuments } from '../../data/documents.ts';
 import { LinnetError } from '../../errors.ts';
 import { perplexity } from '../../evaluation/perplexity.ts';
@@ -54,7 +54,7 @@ export const evalPerplexity = defineCommand({
     if (stride !== undefined && stride > length) {
       throw new UsageError(`--stride is ${stride}; expected at most --length, ${length}, or tokens would be skipped`);
     }
-    const { model, parameters, path: modelPath } = await loadModel(folder);
+    const { model, parameters, path: modelPath } = await loadCausalModel(folder);
     const tokenizer = await loadTokenizer(modelPath);
     const windows = await evaluationData(selectDocuments(readDocuments(data, { field }), range), tokenizer, {
       mode: mode ?? windowModeOf(data),

@@ -1,5 +1,5 @@
 /** `linnet eval speculation`: whether verified trees give the sequential text, and what inexact rules would give. */
-import { loadModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { parseTreeFile } from '../../checkpoint/medusa-files.ts';
 import { readDocuments } from '../../data/documents.ts';
 import { readTextFile } from '../../data/text-file.ts';
@@ -73,7 +73,7 @@ export const evalSpeculation = defineCommand({
     ...engineOptions,
   },
   async run(context, options) {
-    const loaded = await loadModel(options.model);
+    const loaded = await loadCausalModel(options.model);
     const paths =
       options.tree === undefined ? undefined : parseTreeFile(await readTextFile(options.tree), options.tree);
     const prompts =

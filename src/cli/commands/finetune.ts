@@ -1,5 +1,5 @@
 /** `linnet finetune`: next-token training of a model on text. */
-import { loadModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, required } from '../command.ts';
 import { path } from '../option-values.ts';
@@ -20,7 +20,7 @@ export const finetune = defineCommand({
   options: trainingOptions,
   run: (context, { model: folder, ...values }) =>
     runTraining(context, values, async () => {
-      const { model, parameters, fingerprint, path: from } = await loadModel(folder);
+      const { model, parameters, fingerprint, path: from } = await loadCausalModel(folder);
       return { model, parameters, fingerprint, tokenizer: await loadTokenizer(from), tokenizerFiles: { from } };
     }),
 });

@@ -1,9 +1,9 @@
 /** `linnet generate`: continues a text, with a session file that a later run takes up again. */
 import { existsSync } from 'node:fs';
-import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
+import { type LoadedModel, loadCausalModel } from '../../checkpoint/load-model.ts';
 import { readTextFile } from '../../data/text-file.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
-import { generate, type GenerateOptions, type Generation } from '../../decoding/generate.ts';
+import { type GenerateOptions, type Generation, generate } from '../../decoding/generate.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/session-file.ts';
 import { LinnetError } from '../../errors.ts';
@@ -77,7 +77,7 @@ export const generateCommand = defineCommand({
   },
   async run(context, options) {
     const prompt = promptSource(options);
-    const loaded = await loadModel(options.model);
+    const loaded = await loadCausalModel(options.model);
     const tokenizer = await tokenizerFor(loaded, prompt.kind !== 'tokens' || options.stop.length > 0);
     const promptIds = await readPrompt(prompt, tokenizer);
     const compile = { device: options.device, threads: options.threads };

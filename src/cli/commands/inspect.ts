@@ -1,8 +1,8 @@
 /** `linnet inspect`: what a model is and what a session of it costs, without reading its weights. */
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
 import { LinnetError } from '../../errors.ts';
-import { describeModel } from '../../models/families.ts';
-import type { CausalModel } from '../../models/model.ts';
+import { describeModel, type Model } from '../../models/families.ts';
+import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -77,7 +77,7 @@ export const inspect = defineCommand({
 /** The model of a folder and how its weights are stored. */
 async function describeFolder(
   folder: string,
-): Promise<{ model: CausalModel; storedBytes: number; storedTypes: readonly string[] }> {
+): Promise<{ model: Model; storedBytes: number; storedTypes: readonly string[] }> {
   const checkpoint = await openCheckpoint(folder);
   try {
     const model = describeModel(checkpoint.config);
@@ -101,7 +101,7 @@ async function tokenizerIfAny(folder: string): Promise<Tokenizer | undefined> {
   }
 }
 
-function describeSizes({ sizes }: CausalModel): string {
+function describeSizes({ sizes }: ModelDescription): string {
   const heads =
     sizes.heads === sizes.keyValueHeads
       ? `${sizes.heads} heads`

@@ -3,13 +3,13 @@ import {
   convolutionOf,
   defaultGroup,
   defaultKernel,
-  localKernels,
   type LocalKernel,
+  localKernels,
   type MixerConfig,
   mixerPreset,
   mixerPresetNames,
-  parseMixer,
   type PresetOptions,
+  parseMixer,
 } from '../../attention/mixer.ts';
 import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { linearize } from '../../models/linearize.ts';

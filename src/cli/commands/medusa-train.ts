@@ -1,6 +1,7 @@
 /** `linnet medusa train`: trains draft heads for a model and saves both in one folder. */
-import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
+
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
+import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
 import { saveMedusaHeads } from '../../checkpoint/medusa-files.ts';
 import type { Document } from '../../data/documents.ts';
 import { PackedDataset } from '../../data/packing.ts';
@@ -83,7 +84,7 @@ export const medusaTrain = defineCommand({
         : undefined,
     };
     return runTraining(context, values, async () => {
-      const loaded = await loadModel(folder);
+      const loaded = await loadCausalModel(folder);
       const tokenizer = await loadTokenizer(loaded.path);
       const { model, parameters, fingerprint } = loaded;
       let windows: readonly ScoredWindow[] = [];

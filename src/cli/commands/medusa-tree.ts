@@ -1,5 +1,5 @@
 /** `linnet medusa tree`: finds the candidate tree that suits a model's heads, a text and this machine. */
-import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
+import { type LoadedModel, loadCausalModel } from '../../checkpoint/load-model.ts';
 import {
   loadMedusaHeads,
   type MedusaTree,
@@ -14,8 +14,8 @@ import { stockPaths } from '../../decoding/speculation/medusa-drafter.ts';
 import {
   interpolateStepTime,
   observedLength,
-  searchTrees,
   type StepTime,
+  searchTrees,
   treeMethods,
 } from '../../decoding/speculation/tree-search.ts';
 import { continuations, halves } from '../../evaluation/medusa-calibration.ts';
@@ -27,8 +27,8 @@ import { measuredSizes, verificationSpeed } from '../../evaluation/speed/verific
 import { MedusaHeads } from '../../models/medusa-heads.ts';
 import { formatFixed, formatRatio } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
-import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, required, requiredList, withDefault } from '../command.ts';
 import type { CommandContext } from '../context.ts';
 import { choice, decimal, integer, path, text } from '../option-values.ts';
@@ -100,7 +100,7 @@ export const medusaTree = defineCommand({
     ...engineOptions,
   },
   async run(context, options) {
-    const loaded = await loadModel(options.model);
+    const loaded = await loadCausalModel(options.model);
     const medusa = await loadMedusaHeads(options.model, loaded);
     const given =
       options.tree === undefined ? undefined : parseTreeFile(await readTextFile(options.tree), options.tree);

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { type JsonObject, parseJsonObject } from '../../checkpoint/json-object.ts';
 import { LinnetError } from '../../errors.ts';
-import { describeModel } from '../../models/families.ts';
+import { describeCausalModel } from '../../models/families.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
@@ -29,7 +29,7 @@ export const pretrain = defineCommand({
   run: (context, { config, tokenizer: folder, ...values }) =>
     runTraining(context, values, async ({ seed }) => {
       const tokenizer = folder === undefined ? byteTokenizer() : await loadTokenizer(folder);
-      const model = describeModel(withSpecialTokens(await readConfig(config), tokenizer));
+      const model = describeCausalModel(withSpecialTokens(await readConfig(config), tokenizer));
       if (tokenizer.vocabularySize > model.sizes.vocabulary) {
         throw new LinnetError(
           'MISMATCH',

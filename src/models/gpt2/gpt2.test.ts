@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseMixer } from '../../attention/mixer.ts';
 import { Random } from '../../random.ts';
-import { describeModel } from '../families.ts';
+import { describeCausalModel } from '../families.ts';
 import { initializeParameters } from '../initialize.ts';
 import { parseGpt2Config } from './config.ts';
 import { gpt2Shape, gpt2ShapeNames } from './shapes.ts';
@@ -17,7 +17,8 @@ describe('published sizes', () => {
     ['gpt2-xl', 1_557_611_200],
   ])('%s has %i parameters', (name, expected) => {
     let total = 0;
-    for (const shape of describeModel(gpt2Shape(name)).parameters.values()) total += shape.reduce((a, b) => a * b, 1);
+    for (const shape of describeCausalModel(gpt2Shape(name)).parameters.values())
+      total += shape.reduce((a, b) => a * b, 1);
     expect(total).toBe(expected);
     expect(gpt2ShapeNames).toContain(name);
   });
@@ -51,7 +52,7 @@ describe('config.json', () => {
       task_specific_params: { 'text-generation': { do_sample: true, max_length: 50 } },
       transformers_version: '4.34.1',
     };
-    const model = describeModel(published);
+    const model = describeCausalModel(published);
     expect(model.eosIds).toEqual([50256]);
     expect(model.toJson()).toEqual(published);
   });
@@ -80,10 +81,10 @@ describe('config.json', () => {
   });
 
   it('names the mixers only where they are not softmax', () => {
-    const model = describeModel(tiny);
+    const model = describeCausalModel(tiny);
     const local = parseMixer({ kind: 'linear', group: 4, local: {} });
     const changed = model.withMixers([local, { kind: 'softmax' }]);
-    expect(describeModel(changed.toJson()).mixers).toEqual(changed.mixers);
+    expect(describeCausalModel(changed.toJson()).mixers).toEqual(changed.mixers);
     expect(changed.withMixers(model.mixers).toJson()).toEqual(tiny);
   });
 });
@@ -109,13 +110,15 @@ describe('tensor names', () => {
 
   it('keep an untied head', () => {
     expect(gpt2ParameterName('lm_head.weight', false)).toBe('lm_head.weight');
-    expect(describeModel({ ...tiny, tie_word_embeddings: false }).parameters.get('lm_head.weight')).toEqual([20, 8]);
+    expect(describeCausalModel({ ...tiny, tie_word_embeddings: false }).parameters.get('lm_head.weight')).toEqual([
+      20, 8,
+    ]);
   });
 });
 
 describe('random parameters', () => {
   it('start with biases at 0, gains at 1 and small projections into the residual stream', () => {
-    const parameters = initializeParameters(describeModel(tiny), new Random(1));
+    const parameters = initializeParameters(describeCausalModel(tiny), new Random(1));
     const deviation = (name: string): number => {
       const data = parameters.get(name)?.data ?? new Float32Array(0);
       return Math.sqrt(data.reduce((total, x) => total + x * x, 0) / data.length);

@@ -23,6 +23,7 @@ export function gpt2Model(json: Readonly<Record<string, unknown>>): CausalModel 
 function describe(config: Gpt2Config): CausalModel {
   return {
     family: 'gpt2',
+    kind: 'causal',
     sizes: {
       layers: config.layers,
       width: config.width,

@@ -1,4 +1,4 @@
-/** The published sizes of GPT-2, as config.json for `describeModel` and pre-training. */
+/** The published sizes of GPT-2, as config.json for `describeCausalModel` and pre-training. */
 import { LinnetError } from '../../errors.ts';
 
 const shapes = {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseMixer } from '../../attention/mixer.ts';
-import { describeModel } from '../families.ts';
+import { describeCausalModel } from '../families.ts';
 import { parseLlamaConfig } from './config.ts';
 
 const base = {
@@ -126,25 +126,25 @@ describe('a described model', () => {
   const hybrid = { ...base, linnet: { version: 1, mixers: [augmented, softmax] } };
 
   it('has the parameters of its mixers, layer by layer', () => {
-    const { parameters } = describeModel(hybrid);
+    const { parameters } = describeCausalModel(hybrid);
     expect(parameters.get('model.layers.0.self_attn.global_factor')).toEqual([1]);
     expect(parameters.get('model.layers.0.self_attn.dwconv.weight')).toEqual([4, 1, 9, 1]);
     expect([...parameters.keys()].filter((name) => name.includes('layers.1.self_attn'))).toHaveLength(4);
     expect(parameters.get('lm_head.weight')).toEqual([100, 32]);
-    expect(describeModel({ ...hybrid, tie_word_embeddings: true }).parameters.has('lm_head.weight')).toBe(false);
+    expect(describeCausalModel({ ...hybrid, tie_word_embeddings: true }).parameters.has('lm_head.weight')).toBe(false);
   });
 
   it('writes a config that gives the same model, and unknown fields as they came', () => {
-    const json = describeModel({ ...hybrid, pretraining_tp: 1 }).toJson();
+    const json = describeCausalModel({ ...hybrid, pretraining_tp: 1 }).toJson();
     expect(json).toMatchObject({ pretraining_tp: 1, linnet: { version: 1 } });
-    expect(describeModel(json).mixers).toEqual([parseMixer(augmented), softmax]);
+    expect(describeCausalModel(json).mixers).toEqual([parseMixer(augmented), softmax]);
   });
 
   it('has no section of ours while all layers are softmax', () => {
-    expect(describeModel({ ...base, linnet: { version: 1, mixers: [softmax, softmax] } }).toJson()).toEqual(base);
+    expect(describeCausalModel({ ...base, linnet: { version: 1, mixers: [softmax, softmax] } }).toJson()).toEqual(base);
   });
 
   it.each([[undefined], ['gpt5'], ['toString'], [7]])('is refused for model_type %j', (model_type) => {
-    expect(() => describeModel({ ...base, model_type })).toThrow(/model_type is .*supported: .*llama/);
+    expect(() => describeCausalModel({ ...base, model_type })).toThrow(/model_type is .*supported: .*llama/);
   });
 });

@@ -22,6 +22,7 @@ export function llamaModel(json: Readonly<Record<string, unknown>>): CausalModel
 function describe(config: LlamaConfig): CausalModel {
   return {
     family: 'llama',
+    kind: 'causal',
     sizes: {
       layers: config.layers,
       width: config.width,
