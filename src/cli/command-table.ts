@@ -75,6 +75,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval-speculation.ts')).evalSpeculation,
   },
   {
+    words: ['sweep'],
+    summary: 'a study of methods with several seeds, from a plan',
+    load: async () => (await import('./commands/sweep.ts')).sweep,
+  },
+  {
     words: ['bench', 'gemm'],
     summary: 'matrix products through the runtime',
     load: async () => (await import('./commands/bench-gemm.ts')).benchGemm,

@@ -1,6 +1,7 @@
 /** Line and bar charts as static SVG in one style; see chart-style.ts for the look and chart-renderer.ts for the drawing. */
-import type { CustomSeriesOption, LineSeriesOption } from 'echarts/charts';
+import type { BarSeriesOption, CustomSeriesOption, LineSeriesOption } from 'echarts/charts';
 import { LinnetError } from '../errors.ts';
+import { barLayout, barSpread, barWidth } from './bar-spread.ts';
 import { Chart } from './chart-renderer.ts';
 import type { ChartOption } from './chart-renderer.ts';
 import { CHART_FONT, CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
@@ -58,6 +59,8 @@ export interface LineChartDescription extends ChartBase {
 export interface ChartBars {
   readonly name: string;
   readonly values: readonly (number | undefined)[];
+  /** The spread of each value, drawn to both sides of the bar's end. */
+  readonly deviations?: readonly (number | undefined)[];
 }
 
 export interface BarChartDescription extends ChartBase {
@@ -131,21 +134,34 @@ export async function barChart(chart: BarChartDescription): Promise<Chart> {
     ...(horizontal
       ? { xAxis: valueAxis, yAxis: { ...categoryAxis, inverse: true } }
       : { xAxis: categoryAxis, yAxis: valueAxis }),
-    series: bars.map(({ name, values }, at) => ({
-      type: 'bar',
-      name: onOneLine(name),
-      data: values.map((number) => (number !== undefined && Number.isFinite(number) ? number : '-')),
-      itemStyle: { color: seriesStyle(at).colour, borderRadius: horizontal ? [0, 2, 2, 0] : [2, 2, 0, 0] },
-      barMaxWidth: horizontal ? 24 : 56,
-      barGap: '12%',
-      label: {
-        show: true,
-        position: horizontal ? 'right' : 'top',
-        ...bodyText(CHART_INK.text),
-        formatter: ({ value: shown }) => (typeof shown === 'number' ? barLabel(shown) : ''),
-      },
-    })),
+    series: bars.flatMap((group, at) => [
+      barSeries(group, at, horizontal, barLabel),
+      ...barSpread(group, at, bars.length, horizontal),
+    ]),
   });
+}
+
+function barSeries(
+  { name, values, deviations }: ChartBars,
+  at: number,
+  horizontal: boolean,
+  barLabel: (value: number) => string,
+): BarSeriesOption {
+  return {
+    type: 'bar',
+    name: onOneLine(name),
+    data: values.map((number) => (number !== undefined && Number.isFinite(number) ? number : '-')),
+    itemStyle: { color: seriesStyle(at).colour, borderRadius: horizontal ? [0, 2, 2, 0] : [2, 2, 0, 0] },
+    barMaxWidth: horizontal ? barWidth.horizontal : barWidth.vertical,
+    ...barLayout,
+    label: {
+      show: true,
+      // Beside a spread the label would stand on its line.
+      position: deviations === undefined ? (horizontal ? 'right' : 'top') : horizontal ? 'insideRight' : 'insideTop',
+      ...bodyText(deviations === undefined ? CHART_INK.text : '#ffffff'),
+      formatter: ({ value: shown }) => (typeof shown === 'number' ? barLabel(shown) : ''),
+    },
+  };
 }
 
 type AxisLabel = Pick<ChartAxis, 'label' | 'unit'>;

@@ -1,0 +1,119 @@
+/** `linnet sweep`: a study of methods from a plan, resumable, with several seeds. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeFileAtomic } from '../../checkpoint/atomic.ts';
+import { parseJsonObject } from '../../checkpoint/json-object.ts';
+import { LinnetError } from '../../errors.ts';
+import { parseSweepPlan } from '../../evaluation/sweep/plan.ts';
+import { type StoredTrial, summarize, SweepFolder, type SweepRow } from '../../evaluation/sweep/results.ts';
+import { prepareStudy, runStudy } from '../../evaluation/sweep/study.ts';
+import { writeReport } from '../../report/html.ts';
+import { formatCount, formatFixed } from '../../report/quantities.ts';
+import { textTable } from '../../report/table.ts';
+import { defineCommand, engineOptions, optional, required, withDefault } from '../command.ts';
+import type { CommandContext } from '../context.ts';
+import { integer, path } from '../option-values.ts';
+import { modelsOf, sweepChart, sweepReport, sweepTable } from '../sweep/sweep-report.ts';
+
+export const sweep = defineCommand({
+  description:
+    'Runs the study that a plan describes: every method, plain and with the masked convolution, in every model, with every ' +
+    'seed, on the same budget of training; then the perplexity of held-out text. Each trial leaves a file in the output ' +
+    'folder, so that a study can be stopped (Ctrl-C) and the same command goes on, inside a trial too. At the end there ' +
+    'are a table, report.html and a chart per model.',
+  examples: [
+    'linnet sweep assets/sweeps/quick.json --out runs/quick',
+    'linnet sweep assets/sweeps/seven-methods.json --out runs/seven --json',
+  ],
+  arguments: {
+    plan: required(path, { placeholder: 'file', description: 'the plan, a .json file; see docs/sweep.md' }),
+  },
+  options: {
+    out: optional(path, {
+      placeholder: 'folder',
+      description: 'where results go (default: runs/ and the name of the plan)',
+    }),
+    snapshotEvery: withDefault(integer({ min: 1 }), 200, {
+      placeholder: 'updates',
+      description: 'how often a trial saves a snapshot',
+    }),
+    ...engineOptions,
+  },
+  async run(context, { plan: planFile, out, snapshotEvery, device, threads }) {
+    const plan = parseSweepPlan(await readPlan(planFile), planFile);
+    const study = await prepareStudy(plan, planFile);
+    const folder = await SweepFolder.open(out ?? join('runs', planName(planFile)));
+    const [first] = study.trials;
+    context.note(
+      `${formatCount(study.trials.length)} trials of ${formatCount(first.settings.steps ?? 0)} updates; ` +
+        `${formatCount(first.dataset.predictedTokens)} tokens to train on, ${formatCount(study.heldOutTokens)} scored`,
+    );
+    const results = await runWithProgress(context, study.trials.length, (callbacks) =>
+      runStudy(study, folder, { compile: { device, threads }, signal: context.signal, snapshotEvery, ...callbacks }),
+    ).catch((error: unknown) => {
+      if (error instanceof LinnetError && error.code === 'ABORTED') {
+        throw new LinnetError('ABORTED', `${error.message}; to continue, give the same command again`, {
+          cause: error,
+        });
+      }
+      throw error;
+    });
+    const rows = summarize(results);
+    const charts: string[] = [];
+    for (const model of modelsOf(rows)) {
+      context.print(`\n${model}\n${textTable(sweepTable(rows, model))}`);
+      const file = join(folder.path, `${planName(model)}.svg`);
+      await writeFileAtomic(file, (await sweepChart(rows, model)).svg);
+      charts.push(file);
+    }
+    const report = join(folder.path, 'report.html');
+    await writeReport(report, await sweepReport(plan, rows, study.heldOutTokens));
+    const json = { out: folder.path, report, charts, heldOutTokens: study.heldOutTokens, rows: rows.map(told) };
+    await writeFileAtomic(join(folder.path, 'results.json'), `${JSON.stringify(json, null, 2)}\n`);
+    context.print(`\nwrote ${report}`);
+    return { json };
+  },
+});
+
+/** Not-a-number, of a diverged trial or the deviation of one seed, is null. */
+function told({ trials, ...row }: SweepRow): Record<string, unknown> {
+  return { ...row, seeds: trials.map(({ seed, perplexity, loss, seconds }) => ({ seed, perplexity, loss, seconds })) };
+}
+
+type Callbacks = Pick<NonNullable<Parameters<typeof runStudy>[2]>, 'onUpdate' | 'onResult'>;
+
+async function runWithProgress(
+  context: CommandContext,
+  total: number,
+  run: (callbacks: Callbacks) => Promise<StoredTrial[]>,
+): Promise<StoredTrial[]> {
+  const progress = context.progress('sweep', 'trials');
+  try {
+    return await run({
+      onUpdate: ({ model, method, augmented, seed }, event, { done }) => {
+        const name = `${model}, ${method}${augmented ? ' + convolution' : ''}, seed ${seed}`;
+        progress.update(done + event.update / event.total, total, `${name}, loss ${formatFixed(event.loss, 3)}`);
+      },
+      onResult: ({ model, method, augmented, seed, perplexity }, known, { done }) => {
+        progress.update(done, total);
+        if (known) return;
+        const variant = augmented ? ' + convolution' : '';
+        context.note(`${done}/${total}  ${model}, ${method}${variant}, seed ${seed}: ${formatFixed(perplexity, 2)}`);
+      },
+    });
+  } finally {
+    progress.finish();
+  }
+}
+
+function planName(file: string): string {
+  const name = file.replace(/^.*[\\/]/, '').replace(/\.json$/i, '');
+  return name.replace(/[^\p{L}\d+-]+/gu, '-');
+}
+
+async function readPlan(file: string): Promise<unknown> {
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    throw new LinnetError('NOT_FOUND', `cannot read ${file}; give the path of a plan`, { cause });
+  });
+  return parseJsonObject(bytes, file);
+}

@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest';
+import { describeMixer } from '../../attention/mixer.ts';
+import { parseSweepPlan, sweepVariants } from './plan.ts';
+
+const plan = {
+  version: 1,
+  title: 'a study',
+  data: ['book.txt'],
+  heldOut: 0.1,
+  tokenizer: 'tokenizer',
+  models: { small: { config: { model_type: 'llama' } } },
+  methods: { softmax: { preset: 'softmax' } },
+  seeds: [1],
+  training: {},
+};
+
+describe('parseSweepPlan', () => {
+  it('fills in the defaults', () => {
+    expect(parseSweepPlan(plan, 'plan.json')).toMatchObject({ field: 'text', windows: 64 });
+  });
+
+  it.each<[string, Record<string, unknown>, RegExp]>([
+    ['unknown fields', { window: 3 }, /plan\.json is no plan of a sweep:[^]*Unrecognized key: "window"/],
+    ['no method', { methods: {} }, /name at least one/],
+    ['a method that is neither preset nor mixer', { methods: { a: { group: 4 } } }, /either "preset" or "mixer"/],
+    ['a method that is both', { methods: { a: { preset: 'relu', mixer: { kind: 'softmax' } } } }, /either "preset"/],
+    ['a model without a beginning', { models: { a: {} } }, /either "config" or "folder"/],
+    ['names that are paths', { methods: { '../a': { preset: 'relu' } } }, /methods\["\.\.\/a"\]/],
+    ['the same seed twice', { seeds: [1, 2, 1] }, /a seed is listed twice/],
+    ['no seed', { seeds: [] }, /seeds/],
+  ])('refuses %s', (_, fields, message) => {
+    const parse = (): unknown => parseSweepPlan({ ...plan, ...fields }, 'plan.json');
+    expect(parse).toThrow(message);
+    expect(parse).toThrow(expect.objectContaining({ code: 'CONFIG' }));
+  });
+});
+
+describe('sweepVariants', () => {
+  const variants = (methods: Record<string, unknown>): [string, boolean, string][] =>
+    sweepVariants(parseSweepPlan({ ...plan, methods }, 'plan.json')).map(({ method, augmented, mixers }) => [
+      method,
+      augmented,
+      mixers(3).map(describeMixer).join(' | '),
+    ]);
+
+  it('runs a method plain and augmented where it can gain the convolution', () => {
+    const methods = {
+      softmax: { preset: 'softmax' },
+      ReLU: { preset: 'relu', group: 8, kernel: 5 },
+      augmented: { preset: 'augmented', group: 8, kernel: 5 },
+    };
+    expect(variants(methods).map(([method, augmented]) => [method, augmented])).toEqual([
+      ['softmax', false],
+      ['ReLU', false],
+      ['ReLU', true],
+      ['augmented', false],
+    ]);
+    expect(variants(methods)[1][2]).not.toContain('convolution');
+    expect(variants(methods)[2][2]).toContain('convolution 5');
+  });
+
+  it('gives the first layers a mixer of their own', () => {
+    const block = { kind: 'linear', group: 8, local: { kernel: 'softmax' } };
+    const [[, , layers]] = variants({ TransNormer: { preset: 'transnormer', first: { layers: 2, mixer: block } } });
+    const [first, second, third] = layers.split(' | ');
+    expect(first).toContain('softmax');
+    expect(second).toBe(first);
+    expect(third).not.toBe(first);
+  });
+
+  it('names the method that is wrong', () => {
+    expect(() => variants({ mine: { preset: 'mamba' } })).toThrow(/method "mine": unknown mixer 'mamba'/);
+    expect(() => variants({ mine: { preset: 'softmax', augmented: true } })).toThrow(/method "mine": softmax/);
+  });
+});

@@ -1,0 +1,149 @@
+/**
+ * The plan of a study: which models get which mixers, on which text, with which budget and seeds. A plan is a JSON file, so
+ * that a study can be repeated, continued and compared.
+ */
+import { z } from 'zod';
+import { convolutionOf, type MixerConfig, mixerPreset, mixerSchema, parseMixer } from '../../attention/mixer.ts';
+import { LinnetError } from '../../errors.ts';
+
+const nameSchema = z
+  .string()
+  .regex(/^[\p{L}\d][\p{L}\d+·. -]{0,62}$/u, 'a name of letters, digits, spaces and + - . ·, at most 63 of them');
+
+const presetFields = {
+  group: z.int().min(1).optional(),
+  kernel: z.int().min(1).optional(),
+  features: z.int().min(1).optional(),
+  hashes: z.int().min(1).optional(),
+  bits: z.int().min(1).optional(),
+  rows: z.int().min(1).optional(),
+  length: z.int().min(1).optional(),
+  seed: z.int().min(0).optional(),
+};
+
+const methodSchema = z
+  .strictObject({
+    /** A preset by name, with its options beside it. */
+    preset: z.string().optional(),
+    ...presetFields,
+    /** Or a full configuration. */
+    mixer: mixerSchema.optional(),
+    /** Another mixer in the first layers, such as TransNormer's block-diagonal softmax. */
+    first: z.strictObject({ layers: z.int().min(1), mixer: mixerSchema }).optional(),
+    /** Whether it is run with the masked convolution too. Default: where the mixer can have one and has none. */
+    augmented: z.boolean().optional(),
+  })
+  .refine(({ preset, mixer }) => (preset === undefined) !== (mixer === undefined), {
+    message: 'give either "preset" or "mixer"',
+  });
+
+const modelSchema = z
+  .strictObject({
+    /** A config.json: the model is trained from random weights, drawn from the seed of the trial. */
+    config: z.record(z.string(), z.json()).optional(),
+    /** Or a model folder: its attention is replaced and all of it trained further. */
+    folder: z.string().optional(),
+    /** What differs from the plan's training settings. */
+    training: z.looseObject({}).optional(),
+  })
+  .refine(({ config, folder }) => (config === undefined) !== (folder === undefined), {
+    message: 'give either "config" or "folder"',
+  });
+
+const planSchema = z.strictObject({
+  version: z.literal(1),
+  title: z.string().min(1).max(200),
+  /** Sources of text, as for training. */
+  data: z.array(z.string().min(1)).min(1),
+  field: z.string().default('text'),
+  /** Documents at the end that are measured on, or the share of them. */
+  heldOut: z.number().positive(),
+  /** Most windows of held-out text that are scored. */
+  windows: z.int().min(1).default(64),
+  /** Folder of the tokenizer. */
+  tokenizer: z.string().min(1),
+  models: z.record(nameSchema, modelSchema).refine((models) => Object.keys(models).length > 0, 'name at least one'),
+  methods: z.record(nameSchema, methodSchema).refine((methods) => Object.keys(methods).length > 0, 'name at least one'),
+  seeds: z.array(z.int().min(0)).min(1),
+  /** The budget, the same for all. */
+  training: z.looseObject({}),
+});
+
+export type SweepPlan = z.infer<typeof planSchema>;
+export type SweepModel = z.infer<typeof modelSchema>;
+
+/**
+ * Checks a plan and fills in the defaults.
+ * @throws LinnetError `CONFIG` naming every field that is wrong
+ */
+export function parseSweepPlan(json: unknown, source: string): SweepPlan {
+  const result = planSchema.safeParse(json);
+  if (!result.success) {
+    throw new LinnetError('CONFIG', `${source} is no plan of a sweep:\n${z.prettifyError(result.error)}`, {
+      cause: result.error,
+    });
+  }
+  const plan = result.data;
+  if (new Set(plan.seeds).size !== plan.seeds.length) {
+    throw new LinnetError('CONFIG', `${source}: a seed is listed twice; ${plan.seeds.join(', ')}`);
+  }
+  return plan;
+}
+
+/** A way to mix that is measured, plain or augmented. */
+export interface SweepVariant {
+  /** The name of the method in the plan. */
+  readonly method: string;
+  /** Whether the masked convolution was added to it. */
+  readonly augmented: boolean;
+  /** The mixers of a model of so many layers. */
+  mixers(layers: number): MixerConfig[];
+}
+
+/**
+ * The methods of a plan, each plain and, where it can be, augmented by the masked convolution (paper, section 4.2).
+ * @throws LinnetError `CONFIG` for an unknown preset or impossible options, naming the method
+ */
+export function sweepVariants(plan: SweepPlan): SweepVariant[] {
+  return Object.entries(plan.methods).flatMap(([method, choice]) => {
+    const plain = named(method, () => choice.mixer ?? mixerPreset(choice.preset ?? '', choice));
+    const makeVariant = (augmented: boolean, mixer: MixerConfig): SweepVariant => ({
+      method,
+      augmented,
+      mixers: (layers) =>
+        Array.from({ length: layers }, (_, layer) =>
+          layer < (choice.first?.layers ?? 0) ? firstMixer(choice.first, mixer) : mixer,
+        ),
+    });
+    const canGain = plain.kind !== 'softmax' && convolutionOf(plain) === null;
+    const variants = [makeVariant(false, plain)];
+    if (!(choice.augmented ?? canGain)) return variants;
+    return [
+      ...variants,
+      makeVariant(
+        true,
+        named(method, () => withConvolution(plain, choice.kernel)),
+      ),
+    ];
+  });
+}
+
+function firstMixer(first: { readonly mixer: MixerConfig } | undefined, otherwise: MixerConfig): MixerConfig {
+  return first?.mixer ?? otherwise;
+}
+
+function withConvolution(mixer: MixerConfig, kernel: number | undefined): MixerConfig {
+  if (mixer.kind === 'softmax') {
+    throw new LinnetError('CONFIG', 'softmax attention has no convolution; set "augmented" to false');
+  }
+  return parseMixer({ ...mixer, convolution: { kernel } });
+}
+
+function named<T>(method: string, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof LinnetError)) throw error;
+    throw new LinnetError(error.code, `method "${method}": ${error.message}`, { cause: error });
+  }
+}

@@ -1,0 +1,129 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { byteTokenizerFiles } from '../../tokenizer/bytes.ts';
+import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
+import { parseSweepPlan } from './plan.ts';
+import { summarize, SweepFolder, trialName } from './results.ts';
+import { prepareStudy, runStudy, type Study } from './study.ts';
+
+let folder: string;
+let planFile: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'linnet-sweep-'));
+  planFile = join(folder, 'plan.json');
+  for (const [name, content] of tokenizerFileContents(byteTokenizerFiles()))
+    await writeFile(join(folder, name), content);
+  const line = 'the quick brown fox jumps over the lazy dog and runs away\n';
+  const documents = Array.from({ length: 12 }, (_, i) => JSON.stringify({ text: `${i} ${line.repeat(6)}` }));
+  await writeFile(join(folder, 'text.jsonl'), `${documents.join('\n')}\n`);
+});
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function study(fields: Record<string, unknown> = {}): Promise<Study> {
+  const plan = {
+    version: 1,
+    title: 'a study',
+    data: [join(folder, 'text.jsonl')],
+    heldOut: 2,
+    windows: 3,
+    tokenizer: '.',
+    models: {
+      small: {
+        config: {
+          model_type: 'llama',
+          vocab_size: 260,
+          hidden_size: 8,
+          intermediate_size: 16,
+          num_hidden_layers: 1,
+          num_attention_heads: 2,
+          max_position_embeddings: 64,
+        },
+      },
+    },
+    methods: { softmax: { preset: 'softmax' }, local: { preset: 'flash-local', group: 4, kernel: 3 } },
+    seeds: [1, 2],
+    training: { steps: 4, batch: 2, length: 16, learningRate: 0.01 },
+    ...fields,
+  };
+  return prepareStudy(parseSweepPlan(plan, planFile), planFile);
+}
+
+const perplexities = (results: readonly { perplexity: number }[]): number[] =>
+  results.map((result) => result.perplexity);
+
+describe('a study', () => {
+  it('runs every method with every seed, and finds its results again', async () => {
+    const { trials } = await study();
+    expect(trials.map(trialName)).toEqual([
+      'small--softmax--plain--seed_1',
+      'small--local--plain--seed_1',
+      'small--local--augmented--seed_1',
+      'small--softmax--plain--seed_2',
+      'small--local--plain--seed_2',
+      'small--local--augmented--seed_2',
+    ]);
+    const out = await SweepFolder.open(join(folder, 'whole'));
+    const first = await runStudy(await study(), out);
+    const known: boolean[] = [];
+    const second = await runStudy(await study(), out, { onResult: (_, wasKnown) => known.push(wasKnown) });
+    expect(known).toEqual([true, true, true, true, true, true]);
+    expect(second).toEqual(first);
+    expect(new Set(perplexities(first)).size).toBeGreaterThan(4);
+    expect((await readdir(join(folder, 'whole', 'trials'))).every((file) => file.endsWith('.json'))).toBe(true);
+  });
+
+  it('goes on inside a trial after a stop, to the same numbers', async () => {
+    const unbroken = await runStudy(await study(), await SweepFolder.open(join(folder, 'unbroken')));
+    const out = await SweepFolder.open(join(folder, 'broken'));
+    const stop = new AbortController();
+    const stopped = runStudy(await study(), out, {
+      signal: stop.signal,
+      snapshotEvery: 1,
+      onUpdate: ({ method, augmented }, { update }) => {
+        if (method === 'local' && augmented && update === 2) stop.abort();
+      },
+    });
+    await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
+    const updates: number[] = [];
+    const resumed = await runStudy(await study(), out, { onUpdate: (_, { update }) => updates.push(update) });
+    expect(updates[0]).toBe(3);
+    expect(perplexities(resumed)).toEqual(perplexities(unbroken));
+  });
+
+  it('does not mix results of different budgets', async () => {
+    const out = await SweepFolder.open(join(folder, 'budgets'));
+    const methods = { softmax: { preset: 'softmax' } };
+    await runStudy(await study({ methods, seeds: [1] }), out);
+    const longer = await study({ methods, seeds: [1], training: { steps: 5, batch: 2, length: 16 } });
+    await expect(runStudy(longer, out)).rejects.toMatchObject({ code: 'MISMATCH' });
+  });
+
+  it('refuses a vocabulary that the tokenizer exceeds', async () => {
+    const config = { model_type: 'llama', vocab_size: 100, hidden_size: 8, intermediate_size: 8 };
+    const tiny = { ...config, num_hidden_layers: 1, num_attention_heads: 1, max_position_embeddings: 64 };
+    await expect(study({ models: { tiny: { config: tiny } } })).rejects.toMatchObject({ code: 'MISMATCH' });
+  });
+});
+
+describe('summarize', () => {
+  it('gives mean and sample deviation over seeds', () => {
+    const trial = {
+      model: 'm',
+      method: 'a',
+      augmented: false,
+      loss: 1,
+      parameters: 5,
+      tokensPerSecond: 2,
+      seconds: 1,
+      description: '',
+    };
+    const [row] = summarize([2, 4, 9].map((perplexity, seed) => ({ ...trial, seed, perplexity })));
+    expect(row.perplexity).toBe(5);
+    expect(row.deviation).toBeCloseTo(Math.sqrt((9 + 1 + 16) / 2), 12);
+    expect(summarize([{ ...trial, seed: 0, perplexity: 3 }])[0].deviation).toBeNaN();
+  });
+});
