@@ -47,7 +47,7 @@ export { type Document, loadDocuments, type ReadDocumentsOptions, readDocuments 
 export { PackedDataset, type PackingMode, type PackingOptions, packDocuments } from './data/packing.ts';
 export { type DocumentSplit, splitDocuments } from './data/split.ts';
 // Decoding.
-export { DecodingEngine, type StepOutput, type StepRequest } from './decoding/engine.ts';
+export { DecodingEngine } from './decoding/engine.ts';
 export { FlashDecoder, FlashState } from './decoding/flash-decoder.ts';
 export {
   type FinishReason,
@@ -65,6 +65,7 @@ export {
   sequential,
 } from './decoding/method.ts';
 export { Sampler, type SamplerConfig, type SamplerInput } from './decoding/sampler.ts';
+export { StepEngine, type StepOutput, type StepRequest } from './decoding/step-engine.ts';
 export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './decoding/session-file.ts';
 export {
   type AcceptanceRule,

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { chain } from '../src/attention/tree.ts';
-import { DecodingEngine, type StepRequest } from '../src/decoding/engine.ts';
+import { DecodingEngine } from '../src/decoding/engine.ts';
+import type { StepRequest } from '../src/decoding/step-engine.ts';
 import { generateToEnd } from '../src/decoding/generate.ts';
 import { float32 } from '../src/graph/tensor.ts';
 import { describeCausalModel } from '../src/models/families.ts';

@@ -11,7 +11,8 @@ import { parallelLogits } from '../models/parallel-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
-import { DecodingEngine, type StepRequest } from './engine.ts';
+import { DecodingEngine } from './engine.ts';
+import type { StepRequest } from './step-engine.ts';
 import type { SequenceState } from './state.ts';
 
 const G = 8;

@@ -6,7 +6,7 @@ import { internalError, LinnetError } from '../errors.ts';
 import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
 import { TextStream } from '../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { type DecodingEngine, promptChunk } from './engine.ts';
+import { type StepEngine, promptChunk } from './step-engine.ts';
 import { eventLoopTurn } from './event-loop.ts';
 import { type Continuation, type DecodingMethod, sequential } from './method.ts';
 import { Sampler } from './sampler.ts';
@@ -82,7 +82,7 @@ export type GenerationEvent =
  *   model; `RUNTIME` if the engine fails or gives logits that are no numbers
  */
 export async function* generate(
-  engine: DecodingEngine,
+  engine: StepEngine,
   options: GenerateOptions,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
   const run = new GenerationRun(engine, options);
@@ -93,7 +93,7 @@ export async function* generate(
 }
 
 /** Continues a text and returns the end of it. Errors as `generate`. */
-export async function generateToEnd(engine: DecodingEngine, options: GenerateOptions): Promise<Generation> {
+export async function generateToEnd(engine: StepEngine, options: GenerateOptions): Promise<Generation> {
   for await (const event of generate(engine, options)) {
     if (event.type === 'end') return event.generation;
   }
@@ -104,7 +104,7 @@ export async function generateToEnd(engine: DecodingEngine, options: GenerateOpt
 class GenerationRun {
   /** Set when the text has ended. */
   finish: FinishReason | undefined;
-  readonly #engine: DecodingEngine;
+  readonly #engine: StepEngine;
   readonly #state: SequenceState;
   readonly #sampler: Sampler;
   readonly #method: DecodingMethod;
@@ -125,7 +125,7 @@ class GenerationRun {
   #prefillSeconds = 0;
   #decodeSeconds = 0;
 
-  constructor(engine: DecodingEngine, options: GenerateOptions) {
+  constructor(engine: StepEngine, options: GenerateOptions) {
     const { maxTokens, sampler, method, signal, state } = options;
     if (!(Number.isSafeInteger(maxTokens) && maxTokens >= 1)) {
       throw new LinnetError('INPUT', `maxTokens is ${maxTokens}, expected a whole number of at least 1`);
@@ -268,7 +268,7 @@ class TextWriter {
 }
 
 /** A copy of the prompt; BOS if it is empty. */
-function promptOf(engine: DecodingEngine, tokens: ArrayLike<number>): number[] {
+function promptOf(engine: StepEngine, tokens: ArrayLike<number>): number[] {
   if (tokens.length > 0) return Array.from(tokens);
   const { bosId } = engine.model;
   if (bosId !== undefined) return [bosId];
@@ -276,7 +276,7 @@ function promptOf(engine: DecodingEngine, tokens: ArrayLike<number>): number[] {
 }
 
 /** The tokens that end a text, and what to call that. */
-function endTokens(engine: DecodingEngine, { stop, ignoreEos = false }: GenerateOptions): Map<number, FinishReason> {
+function endTokens(engine: StepEngine, { stop, ignoreEos = false }: GenerateOptions): Map<number, FinishReason> {
   const ends = new Map<number, FinishReason>();
   for (const id of stop?.tokenIds ?? []) ends.set(id, 'stop');
   if (!ignoreEos) for (const id of engine.model.eosIds) ends.set(id, 'eos');

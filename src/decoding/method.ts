@@ -2,13 +2,13 @@
  * How tokens are decoded: one a step, or several where drafted candidates are verified. What `generate` needs of a
  * method, and the sequential one.
  */
-import type { DecodingEngine } from './engine.ts';
+import type { StepEngine } from './step-engine.ts';
 import type { Sampler } from './sampler.ts';
 import type { SequenceState } from './state.ts';
 
 /** What a method starts from: a prompt that has been read. */
 export interface ReadPrompt {
-  readonly engine: DecodingEngine;
+  readonly engine: StepEngine;
   /** Has read the whole prompt; the method takes it further. */
   readonly state: SequenceState;
   readonly sampler: Sampler;

@@ -21,7 +21,7 @@ import { dataOf, type DTypeArrays, int32, type Tensor, zeros } from '../graph/te
 import type { CausalModel } from '../models/model.ts';
 import { layerSumsShape, stateLayout, stateLayouts } from '../models/step-graph.ts';
 import type { RandomState } from '../random.ts';
-import type { DecodingEngine } from './engine.ts';
+import type { StepEngine } from './step-engine.ts';
 import { SequenceState } from './state.ts';
 
 const formatName = 'linnet-session';
@@ -91,11 +91,7 @@ export async function saveSession(
  * @throws LinnetError `MISMATCH` if the session is of another model; `FORMAT` if the file is no session, of another
  *   version, malformed or damaged; `NOT_FOUND` or `PATH` from the file system
  */
-export async function restoreSession(
-  path: string,
-  engine: DecodingEngine,
-  fingerprint: string,
-): Promise<RestoredSession> {
+export async function restoreSession(path: string, engine: StepEngine, fingerprint: string): Promise<RestoredSession> {
   const file = await openSafetensors(path);
   try {
     return await readSession(file, engine.model, fingerprint);

@@ -3,7 +3,7 @@
  * calibration text is the model's own: continuations of prompts from the user's text.
  */
 import { chain } from '../attention/tree.ts';
-import type { DecodingEngine, StepRequest } from '../decoding/engine.ts';
+import type { StepEngine, StepRequest } from '../decoding/step-engine.ts';
 import { Sampler } from '../decoding/sampler.ts';
 import type { SequenceState } from '../decoding/state.ts';
 import { LinnetError } from '../errors.ts';
@@ -30,7 +30,7 @@ export interface ContinuationOptions {
  * @throws LinnetError `INPUT` if no document is as long as a prompt, `ABORTED` when the signal fires
  */
 export async function continuations(
-  engine: DecodingEngine,
+  engine: StepEngine,
   documents: readonly Int32Array[],
   options: ContinuationOptions,
 ): Promise<ScoredWindow[]> {

@@ -1,6 +1,6 @@
 /** Reading text through the step form in any portions, keeping what every position gives out. */
 import { chain, TokenTree } from '../attention/tree.ts';
-import type { DecodingEngine } from '../decoding/engine.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 import type { SequenceState } from '../decoding/state.ts';
 import type { Random } from '../random.ts';
 
@@ -20,7 +20,7 @@ export function randomPortions(length: number, most: number, random: Random): nu
 
 /** Reads tokens into a state, a chain of `portions[i]` nodes at a time. Copies of all nodes' outputs, in order. */
 export async function readPortions(
-  engine: DecodingEngine,
+  engine: StepEngine,
   state: SequenceState,
   tokens: Int32Array,
   portions: readonly number[],
@@ -41,7 +41,7 @@ export async function readPortions(
 
 /** Outputs of all nodes of a tree behind a state, which stays as it is. */
 export async function readTree(
-  engine: DecodingEngine,
+  engine: StepEngine,
   state: SequenceState,
   tree: TokenTree,
   tokens: Int32Array,

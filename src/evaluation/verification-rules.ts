@@ -4,7 +4,7 @@
  * every branch, and takes rows into the state that sequential decoding would not have made.
  */
 import { exactRule, type TreeRule } from '../attention/masks.ts';
-import type { DecodingEngine } from '../decoding/engine.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 import { Sampler } from '../decoding/sampler.ts';
 import { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/reference-drafter.ts';
 import { SpeculativeDecoder } from '../decoding/speculation/speculative.ts';
@@ -62,7 +62,7 @@ interface SequentialText {
  * @throws LinnetError `INPUT` for no prompts or an empty one; `ABORTED` when the signal fires between two prompts
  */
 export async function compareRules(
-  engine: DecodingEngine,
+  engine: StepEngine,
   prompts: readonly (readonly number[])[],
   options: CompareRulesOptions = {},
 ): Promise<RuleAgreement[]> {
@@ -98,7 +98,7 @@ export async function compareRules(
 }
 
 async function decodeSequentially(
-  engine: DecodingEngine,
+  engine: StepEngine,
   prompt: readonly number[],
   tokens: number,
 ): Promise<SequentialText> {
@@ -114,7 +114,7 @@ async function decodeSequentially(
 }
 
 async function decodeByRule(
-  engine: DecodingEngine,
+  engine: StepEngine,
   { prompt, text: truth, logits: expected }: SequentialText,
   rule: TreeRule,
   reference: ReferenceOptions,

@@ -4,12 +4,13 @@ import type { Graph, ValueType } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import type { Device, OnnxValue } from '../graph/onnx/model.ts';
 import { encodeModel, separateParts } from '../graph/onnx/writer.ts';
-import { type EngineModel, type EngineSession, type EngineSettings, isDevice, openSession } from './engine.ts';
+import { isDevice, openSession } from './engine.ts';
 import { type Program, type ProfileSource, SessionProgram } from './program.ts';
+import type { EngineModel, EngineSession, EngineSettings } from './session.ts';
 
 export type { Device } from '../graph/onnx/model.ts';
-export type { NamedTensors } from './engine.ts';
 export type { OpProfile, Program, ProgramStatistics } from './program.ts';
+export type { NamedTensors } from './session.ts';
 
 export interface CompileOptions {
   /** Default: `cpu`. With `webgpu`, ops that the device lacks run on the CPU. `wasm` is for browsers. */

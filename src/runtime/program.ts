@@ -2,7 +2,7 @@
 import { LinnetError } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { EngineSession, NamedTensors } from './engine.ts';
+import type { EngineSession, NamedTensors } from './session.ts';
 import { checkFeeds, type InputSignature, listNames } from './feeds.ts';
 
 /** What compiling cost and made. */

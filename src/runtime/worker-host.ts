@@ -4,7 +4,8 @@
  */
 import { parentPort } from 'node:worker_threads';
 import { internalError } from '../errors.ts';
-import { type EngineSession, openSession } from './engine.ts';
+import { openSession } from './engine.ts';
+import type { EngineSession } from './session.ts';
 import {
   describeError,
   handOverTensors,

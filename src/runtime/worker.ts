@@ -2,7 +2,6 @@
 import { Worker } from 'node:worker_threads';
 import { internalError, LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { EngineModel, EngineSession, EngineSettings, NamedTensors } from './engine.ts';
 import {
   copyModel,
   copyTensors,
@@ -13,6 +12,7 @@ import {
   type WorkerRequest,
   type WorkerTask,
 } from './messages.ts';
+import type { EngineModel, EngineSession, EngineSettings, NamedTensors } from './session.ts';
 
 /** The host runs from where this file runs: from the built package, or from source where Node reads TypeScript. */
 const hostFile = import.meta.url.endsWith('.ts') ? './worker-host.ts' : './worker-host.js';

@@ -5,7 +5,7 @@
 import { TokenTree } from '../../attention/tree.ts';
 import { LinnetError } from '../../errors.ts';
 import { DescendingQueue } from '../descending-queue.ts';
-import type { DecodingEngine, StepOutput, StepRequest } from '../engine.ts';
+import type { StepEngine, StepOutput, StepRequest } from '../step-engine.ts';
 import type { SequenceState } from '../state.ts';
 import { rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
@@ -29,7 +29,7 @@ interface Guess {
 /** Drafts with a model of the same vocabulary. The engine stays the caller's, and can serve several drafters. */
 export class ModelDrafter implements Drafter {
   readonly name = 'draft';
-  readonly #engine: DecodingEngine;
+  readonly #engine: StepEngine;
   readonly #state: SequenceState;
   readonly #depth: number;
   readonly #width: number;
@@ -42,7 +42,7 @@ export class ModelDrafter implements Drafter {
    * @param vocabulary of the model that verifies
    * @throws LinnetError `MISMATCH` for another vocabulary; `CONFIG` for a depth or width that is no whole number ≥ 1
    */
-  constructor(engine: DecodingEngine, vocabulary: number, { depth = 4, width = 1 }: ModelDrafterOptions = {}) {
+  constructor(engine: StepEngine, vocabulary: number, { depth = 4, width = 1 }: ModelDrafterOptions = {}) {
     const known = engine.model.sizes.vocabulary;
     if (known !== vocabulary) {
       throw new LinnetError(

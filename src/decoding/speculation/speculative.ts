@@ -8,7 +8,7 @@
  */
 import type { TreeRule } from '../../attention/masks.ts';
 import { internalError, LinnetError } from '../../errors.ts';
-import type { StepOutput, StepRequest } from '../engine.ts';
+import type { StepOutput, StepRequest } from '../step-engine.ts';
 import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../method.ts';
 import { type AcceptanceRule, exact } from './acceptance.ts';
 import { type PrunedDraft, pruneDraft, rootDraft } from './draft-trie.ts';

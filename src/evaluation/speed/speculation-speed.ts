@@ -1,5 +1,5 @@
 /** Sequential against speculative decoding of the same prompts, taking turns in one process. */
-import type { DecodingEngine } from '../../decoding/engine.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import { generateToEnd, type Generation } from '../../decoding/generate.ts';
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import { Sampler } from '../../decoding/sampler.ts';
@@ -56,7 +56,7 @@ export type MakeDrafter = () => Drafter;
 
 /** Prompts are read once; every run continues a copy of that state. */
 export async function speculationSpeed(
-  engine: DecodingEngine,
+  engine: StepEngine,
   makeDrafter: MakeDrafter,
   options: SpeculationSpeedOptions,
 ): Promise<SpeculationSpeed[]> {
@@ -95,7 +95,7 @@ export async function speculationSpeed(
 
 /** A state that has read all of a prompt but its last token, which `generate` needs to begin. */
 async function readBeginning(
-  engine: DecodingEngine,
+  engine: StepEngine,
   prompt: Int32Array,
   signal: AbortSignal | undefined,
 ): Promise<SequenceState> {

@@ -1,6 +1,6 @@
 /** Time of verifying token trees of many sizes on this machine: what the choice of a candidate tree is made by. */
 import { TokenTree } from '../../attention/tree.ts';
-import type { DecodingEngine } from '../../decoding/engine.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { StepTime } from '../../decoding/speculation/tree-search.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
@@ -35,10 +35,7 @@ const stepsPerTurn = 3;
  * Median time of a step of each size with all nodes wanted, and of taking the root into the state. Times never fall with
  * size: where noise says so, neighbours share their mean, or the choice of a tree would be one of lucky sizes.
  */
-export async function verificationSpeed(
-  engine: DecodingEngine,
-  options: VerificationSpeedOptions,
-): Promise<StepTime[]> {
+export async function verificationSpeed(engine: StepEngine, options: VerificationSpeedOptions): Promise<StepTime[]> {
   const { nodes, context, depth, rounds = 9, signal, onProgress } = options;
   const random = new Random(4);
   const state = engine.newState();

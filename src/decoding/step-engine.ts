@@ -1,0 +1,330 @@
+/**
+ * Runs the step graph for one or many sessions: decode steps, prompt chunks and tree verification are all `step`
+ * followed by `commit`. Every sequence of a batch has its own tree, length and masks.
+ */
+import { fillMasks, horizonOf, makeMaskBuffers, type MaskBuffers, type TreeRule } from '../attention/masks.ts';
+import { chain, maxTreeNodes, type TokenTree } from '../attention/tree.ts';
+import { LinnetError } from '../errors.ts';
+import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
+import type { CausalModel } from '../models/model.ts';
+import { layerSumsShape, stateLayout } from '../models/step-graph.ts';
+import type { Program } from '../runtime/program.ts';
+import { commitRows, type FoldPrograms, type NewRows } from './commit.ts';
+import { eventLoopTurn } from './event-loop.ts';
+import { SequenceState } from './state.ts';
+
+/** One sequence's part in a step. */
+export interface StepRequest {
+  readonly state: SequenceState;
+  /** The nodes; node a stands at position `state.length` + its depth. */
+  readonly tree: TokenTree;
+  /** Token of every node. */
+  readonly tokens: ArrayLike<number>;
+  /** Nodes whose logits are wanted. */
+  readonly wanted: readonly number[];
+  /** By which rule the nodes see the text and each other. Default: exactly; others are for ablations. */
+  readonly rule?: TreeRule;
+}
+
+/** What a step says about one sequence. */
+export interface StepOutput {
+  /** Logits [V] of each wanted node, in the order asked for. Views of one buffer. */
+  readonly logits: readonly Float32Array[];
+  /** Hidden state after the final norm [width] of each wanted node. */
+  readonly hidden: readonly Float32Array[];
+  /** The keys and values of all nodes, for `commit`. */
+  readonly rows: NewRows;
+}
+
+/** Prompt tokens per step: enough rows for fast products, few enough for small masks. */
+export const promptChunk = 128;
+
+/**
+ * A compiled model that decodes, wherever its programs come from: `DecodingEngine.create` compiles them, an exported
+ * model brings them along. `dispose` of it.
+ */
+export class StepEngine implements AsyncDisposable {
+  readonly model: CausalModel;
+  readonly #program: Program;
+  readonly #folds: FoldPrograms;
+  #buffers = new Map<string, MaskBuffers>();
+  /** The step under way: steps share mask buffers, which must not change while the program reads them. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /**
+   * @param program the model's step graph
+   * @param folds its fold graphs, by the name that `foldClasses` gives them
+   */
+  constructor(model: CausalModel, program: Program, folds: FoldPrograms) {
+    this.model = model;
+    this.#program = program;
+    this.#folds = folds;
+  }
+
+  /** The compiled step graph, for measurements. */
+  get program(): Program {
+    return this.#program;
+  }
+
+  /** An empty state. */
+  newState(): SequenceState {
+    return new SequenceState(this.model);
+  }
+
+  /**
+   * Runs the nodes of all sequences in one pass. States are only read, when the step's turn comes: steps that are asked
+   * for at the same time run one after the other.
+   * @throws LinnetError `INPUT` for no sequences, tokens outside the vocabulary, nodes that do not exist, or positions
+   *   beyond those the model has; `MISMATCH` for the state of another model
+   */
+  step(requests: readonly StepRequest[]): Promise<StepOutput[]> {
+    const step = this.#turn.then(() => this.#run(requests));
+    this.#turn = step.catch(() => undefined);
+    return step;
+  }
+
+  async #run(requests: readonly StepRequest[]): Promise<StepOutput[]> {
+    if (requests.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
+    for (const { state } of requests) this.#checkState(state);
+    const { layers, width, vocabulary } = this.model.sizes;
+    const B = requests.length;
+    const T = Math.max(...requests.map(({ tree }) => tree.size));
+    const feeds = {
+      ...this.#nodeFeeds(requests, B, T),
+      ...this.#maskFeeds(requests, B, T),
+      ...this.#stateFeeds(requests),
+    };
+    const results = await this.#program.run(feeds, ['logits', 'hidden', 'rows']);
+    const logits = dataOf(results.logits, 'float32');
+    const hidden = dataOf(results.hidden, 'float32');
+    const rows = dataOf(results.rows, 'float32');
+    let taken = 0;
+    return requests.map(({ state, wanted }, sequence) => {
+      const first = taken;
+      taken += wanted.length;
+      return {
+        logits: wanted.map((_, i) => logits.subarray((first + i) * vocabulary, (first + i + 1) * vocabulary)),
+        hidden: wanted.map((_, i) => hidden.subarray((first + i) * width, (first + i + 1) * width)),
+        rows: { data: rows, layers, batch: B, nodes: T, sequence, committed: state.length },
+      };
+    });
+  }
+
+  /**
+   * Accepts nodes: a path from a root downwards, whose rows become part of the state.
+   * @throws LinnetError `INPUT` if the nodes are not such a path, or the state has changed since the step; `MISMATCH`
+   *   for the state of another model
+   */
+  async commit(request: StepRequest, output: StepOutput, nodes: readonly number[]): Promise<void> {
+    const { tree, state } = request;
+    this.#checkState(state);
+    if (state.length !== output.rows.committed) {
+      throw new LinnetError(
+        'INPUT',
+        `the step saw ${output.rows.committed} committed tokens, the state has ${state.length}; step again`,
+      );
+    }
+    nodes.forEach((node, index) => {
+      if (tree.parents[node] !== (index === 0 ? -1 : nodes[index - 1])) {
+        throw new LinnetError('INPUT', `nodes ${nodes.join(',')} are not a path from a root of the tree`);
+      }
+    });
+    await commitRows(state, output.rows, nodes, this.#folds);
+  }
+
+  /**
+   * Reads tokens into a state, in chunks, so that memory does not grow with their number.
+   *
+   * @returns logits [V] and hidden state [width] of the last token
+   * @throws LinnetError `INPUT` if there are no tokens or the chunk is not a size, `ABORTED` when the signal fires
+   *   between two chunks; the chunks before it have been read
+   */
+  async prefill(
+    state: SequenceState,
+    tokens: ArrayLike<number>,
+    options: { chunk?: number; signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {},
+  ): Promise<{ logits: Float32Array; hidden: Float32Array }> {
+    const { chunk = promptChunk, signal, onProgress } = options;
+    if (tokens.length === 0) throw new LinnetError('INPUT', 'a prompt needs at least one token');
+    if (!(Number.isInteger(chunk) && chunk >= 1 && chunk <= maxTreeNodes)) {
+      throw new LinnetError('INPUT', `a chunk is 1 to ${maxTreeNodes} tokens, got ${chunk}`);
+    }
+    for (let start = 0; ; start += chunk) {
+      if (signal?.aborted === true)
+        throw new LinnetError('ABORTED', `stopped after ${start} of ${tokens.length} prompt tokens`);
+      const end = Math.min(tokens.length, start + chunk);
+      const part = Int32Array.from({ length: end - start }, (_, i) => tokens[start + i]);
+      const tree = this.#chain(part.length);
+      const request = { state, tree, tokens: part, wanted: [part.length - 1] };
+      const [output] = await this.step([request]);
+      await this.commit(
+        request,
+        output,
+        Array.from(part, (_, node) => node),
+      );
+      onProgress?.(end, tokens.length);
+      if (end === tokens.length) return { logits: output.logits[0], hidden: output.hidden[0] };
+      await eventLoopTurn();
+    }
+  }
+
+  /** Reads one token. Returns its logits [V] and hidden state [width]. */
+  async advance(state: SequenceState, token: number): Promise<{ logits: Float32Array; hidden: Float32Array }> {
+    const request = { state, tree: this.#chain(1), tokens: [token], wanted: [0] };
+    const [output] = await this.step([request]);
+    await this.commit(request, output, [0]);
+    return { logits: output.logits[0], hidden: output.hidden[0] };
+  }
+
+  async dispose(): Promise<void> {
+    await this.#program.dispose();
+    for (const program of this.#folds.values()) await program.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  readonly #chains = new Map<number, TokenTree>();
+  #chain(length: number): TokenTree {
+    let tree = this.#chains.get(length);
+    if (tree === undefined) {
+      tree = chain(length);
+      this.#chains.set(length, tree);
+    }
+    return tree;
+  }
+
+  #nodeFeeds(requests: readonly StepRequest[], B: number, T: number): Record<string, Tensor> {
+    const tokens = new Int32Array(B * T);
+    const positions = new Float64Array(B * T);
+    const wanted: number[] = [];
+    requests.forEach((request, b) => {
+      const { tree, state } = request;
+      if (request.tokens.length !== tree.size) {
+        throw new LinnetError(
+          'INPUT',
+          `a tree of ${tree.size} nodes needs as many tokens, got ${request.tokens.length}`,
+        );
+      }
+      for (let node = 0; node < tree.size; node++) {
+        tokens[b * T + node] = this.#checkedToken(request.tokens[node]);
+        positions[b * T + node] = state.length + tree.depths[node];
+      }
+      for (const node of request.wanted) {
+        if (!(Number.isInteger(node) && node >= 0 && node < tree.size))
+          throw new LinnetError('INPUT', `node ${node} is not in a tree of ${tree.size}`);
+        wanted.push(b * T + node);
+      }
+    });
+    return {
+      tokens: tensor('int32', [B, T], tokens),
+      wanted: tensor('int32', [wanted.length], Int32Array.from(wanted)),
+      ...this.model.positions.at(positions, B, T),
+    };
+  }
+
+  #checkState(state: SequenceState): void {
+    if (state.model === this.model) return;
+    throw new LinnetError('MISMATCH', "the state belongs to another model; make it with this engine's newState");
+  }
+
+  #checkedToken(token: number): number {
+    const { vocabulary } = this.model.sizes;
+    if (Number.isInteger(token) && token >= 0 && token < vocabulary) return token;
+    throw new LinnetError('INPUT', `token ${token} is outside the vocabulary of ${vocabulary}`);
+  }
+
+  #maskFeeds(requests: readonly StepRequest[], B: number, T: number): Record<string, Tensor> {
+    const feeds: Record<string, Tensor> = {};
+    const [first] = requests;
+    for (const name of first.state.slots.keys()) {
+      const mixer = this.model.mixers.find((candidate) => stateLayout(candidate).name === name);
+      if (mixer === undefined) throw new LinnetError('INTERNAL', `internal: no layer has layout ${name}`);
+      const C = Math.max(...requests.map(({ state }) => slotCount(state, name)));
+      const buffers = this.#masks(name, B, T, C);
+      requests.forEach(({ state, tree, rule }, b) => {
+        const slotPositions = padded(state.slots.get(name)?.positions ?? new Int32Array(0), C);
+        fillMasks(buffers, b, { slotPositions, tree, committed: state.length, rule }, horizonOf(mixer));
+      });
+      for (const [block, masks] of [
+        ['ring', buffers.ring],
+        ['tree', buffers.tree],
+      ] as const) {
+        this.#feed(feeds, `same.${name}.${block}`, tensor('float32', [B, 1, T, masks.rows], masks.same));
+        this.#feed(feeds, `earlier.${name}.${block}`, tensor('float32', [B, 1, T, masks.rows], masks.earlier));
+        this.#feed(feeds, `lags.${name}.${block}`, tensor('int32', [B, T, masks.rows], masks.lags));
+      }
+    }
+    return feeds;
+  }
+
+  /** Only what the model's graph reads: a local mixer has no lags, a softmax one no earlier groups. */
+  #feed(feeds: Record<string, Tensor>, name: string, value: Tensor): void {
+    if (this.#program.inputs.has(name)) feeds[name] = value;
+  }
+
+  #masks(name: string, B: number, T: number, C: number): MaskBuffers {
+    const key = `${name} ${B} ${T}`;
+    const known = this.#buffers.get(key);
+    if (known?.ring.rows === C) return known;
+    if (this.#buffers.size > 16) this.#buffers = new Map();
+    const made = makeMaskBuffers(B, T, C);
+    this.#buffers.set(key, made);
+    return made;
+  }
+
+  #stateFeeds(requests: readonly StepRequest[]): Record<string, Tensor> {
+    const { keyValueHeads: M, headWidth: D } = this.model.sizes;
+    const feeds: Record<string, Tensor> = {};
+    const B = requests.length;
+    this.model.mixers.forEach((mixer, layer) => {
+      const name = stateLayout(mixer).name;
+      const C = Math.max(...requests.map(({ state }) => slotCount(state, name)));
+      const rows = (pick: 'keys' | 'values'): Tensor =>
+        tensor(
+          'float32',
+          [B, M, C, D],
+          stacked(requests.map(({ state }) => widened(state.layers[layer][pick], M, slotCount(state, name), C, D))),
+        );
+      this.#feed(feeds, `keys.${layer}`, rows('keys'));
+      this.#feed(feeds, `values.${layer}`, rows('values'));
+      const sums = requests.flatMap(({ state }) => state.layerSums(layer) ?? []);
+      const shape = layerSumsShape(this.model, mixer);
+      if (shape !== null) this.#feed(feeds, `sums.${layer}`, tensor('float32', [B, M, ...shape], stacked(sums)));
+    });
+    return feeds;
+  }
+}
+
+function slotCount(state: SequenceState, layout: string): number {
+  return state.slots.get(layout)?.positions.length ?? 0;
+}
+
+function padded(positions: Int32Array, count: number): Int32Array {
+  if (positions.length === count) return positions;
+  const result = new Int32Array(count).fill(-1);
+  result.set(positions);
+  return result;
+}
+
+/** Rows [M,held,D] as [M,slots,D]; the same array where nothing is added. */
+function widened(rows: Float32Array, M: number, held: number, slots: number, D: number): Float32Array {
+  if (held === slots) return rows;
+  const result = new Float32Array(M * slots * D);
+  for (let head = 0; head < M; head++)
+    result.set(rows.subarray(head * held * D, (head + 1) * held * D), head * slots * D);
+  return result;
+}
+
+/** Arrays end to end; a single one is not copied. */
+function stacked(arrays: readonly Float32Array[]): Float32Array {
+  if (arrays.length === 1) return arrays[0];
+  const result = new Float32Array(arrays.reduce((total, array) => total + array.length, 0));
+  let offset = 0;
+  for (const array of arrays) {
+    result.set(array, offset);
+    offset += array.length;
+  }
+  return result;
+}

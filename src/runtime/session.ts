@@ -1,0 +1,163 @@
+/**
+ * A session of ONNX Runtime: opens an encoded model and runs it. Which build of ONNX Runtime that is, is up to the
+ * caller: `engine.ts` brings those of Node, `web-engine.ts` those of browsers. Nothing here depends on a platform.
+ */
+import type { env, InferenceSession, Tensor as EngineTensor } from 'onnxruntime-web';
+import { internalError, LinnetError } from '../errors.ts';
+import type { ValueType } from '../graph/graph.ts';
+import type { Device } from '../graph/onnx/model.ts';
+import type { EncodedModel } from '../graph/onnx/writer.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { isDType, tensorFromBytes } from '../graph/tensor-bytes.ts';
+
+/** A model as the engine takes it. Plain data, so that it can be sent to a worker. */
+export interface EngineModel extends EncodedModel {
+  /** The graph's name, for error messages. */
+  readonly name: string;
+}
+
+/** How a session runs. Plain data. */
+export interface EngineSettings {
+  readonly device: Device;
+  /** Threads of one op. Undefined leaves it to the engine: one per physical core. */
+  readonly threads?: number;
+  /** Where the profile goes: a path that the engine extends by a time stamp. Undefined does not profile. */
+  readonly profilePrefix?: string;
+  /** Where the engine writes the model as it optimised it. Undefined does not write it. */
+  readonly optimizedModelPath?: string;
+}
+
+/** Tensors by the names of inputs or outputs. */
+export type NamedTensors = Readonly<Record<string, Tensor>>;
+
+/** An open model, in this thread or in a worker. Feeds must have been checked. */
+export interface EngineSession {
+  /** @throws LinnetError `RUNTIME` if the engine fails. */
+  run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>>;
+  /** Writes the profile; later runs are not profiled. */
+  endProfiling(): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** A session that says what its model reads and computes, as the model file declares it. */
+export interface DescribedSession extends EngineSession {
+  readonly inputs: ReadonlyMap<string, ValueType>;
+  readonly outputs: ReadonlyMap<string, ValueType>;
+}
+
+/** The part of ONNX Runtime's API that its Node and web packages share. */
+export interface EngineApi {
+  readonly InferenceSession: {
+    create(model: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
+  };
+  readonly Tensor: typeof EngineTensor;
+  readonly env: typeof env;
+}
+
+/**
+ * Opens a session in this thread.
+ *
+ * @param provider ONNX Runtime's name of the device
+ * @param load loads the engine
+ * @throws LinnetError `RUNTIME` if the engine cannot be loaded or refuses the model.
+ */
+export async function openSessionOf(
+  load: (settings: EngineSettings) => Promise<EngineApi>,
+  provider: string,
+  model: EngineModel,
+  settings: EngineSettings,
+): Promise<DescribedSession> {
+  try {
+    const api = await load(settings);
+    api.env.logLevel = 'error';
+    const session = await api.InferenceSession.create(model.bytes, {
+      ...sessionOptions(settings),
+      executionProviders: [provider],
+      externalData: model.external.map(({ path, data }) => ({ path, data })),
+    });
+    return new DirectSession(model.name, session, api.Tensor);
+  } catch (error) {
+    throw engineError(`graph "${model.name}" cannot be compiled for device "${settings.device}"`, error);
+  }
+}
+
+function sessionOptions(settings: EngineSettings): InferenceSession.SessionOptions {
+  return {
+    ...(settings.threads !== undefined && { intraOpNumThreads: settings.threads }),
+    executionMode: 'sequential',
+    enableCpuMemArena: true,
+    logSeverityLevel: 3,
+    // Threads that spin after a run would take the cores from other sessions of the process.
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
+    ...(settings.profilePrefix !== undefined && { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),
+    ...(settings.optimizedModelPath !== undefined && { optimizedModelFilePath: settings.optimizedModelPath }),
+  };
+}
+
+class DirectSession implements DescribedSession {
+  readonly #name: string;
+  readonly #session: InferenceSession;
+  readonly #EngineTensor: EngineApi['Tensor'];
+
+  constructor(name: string, session: InferenceSession, tensorClass: EngineApi['Tensor']) {
+    this.#name = name;
+    this.#session = session;
+    this.#EngineTensor = tensorClass;
+  }
+
+  get inputs(): ReadonlyMap<string, ValueType> {
+    return valueTypes(this.#session.inputMetadata);
+  }
+
+  get outputs(): ReadonlyMap<string, ValueType> {
+    return valueTypes(this.#session.outputMetadata);
+  }
+
+  async run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>> {
+    const wrapped: Record<string, EngineTensor> = {};
+    try {
+      for (const [name, { dtype, shape, data }] of Object.entries(feeds)) {
+        wrapped[name] = new this.#EngineTensor(dtype, data, shape);
+      }
+      const results = await this.#session.run(wrapped, fetch);
+      const tensors: Record<string, Tensor> = Object.fromEntries(
+        fetch.map((name) => [name, hostTensor(name, results[name])]),
+      );
+      return tensors;
+    } catch (error) {
+      throw engineError(`graph "${this.#name}" failed to run`, error);
+    }
+  }
+
+  async endProfiling(): Promise<void> {
+    this.#session.endProfiling();
+  }
+
+  async dispose(): Promise<void> {
+    await this.#session.release();
+  }
+}
+
+/** Inputs or outputs of a model by name; those of types that we have no tensors for are left out. */
+function valueTypes(declared: readonly InferenceSession.ValueMetadata[]): ReadonlyMap<string, ValueType> {
+  const types = new Map<string, ValueType>();
+  for (const value of declared) {
+    if (value.isTensor && isDType(value.type)) types.set(value.name, { dtype: value.type, shape: value.shape });
+  }
+  return types;
+}
+
+/** A result as a tensor of ours, over the same memory. */
+function hostTensor(name: string, result: EngineTensor | undefined): Tensor {
+  if (result === undefined) throw internalError(`the engine returned no output "${name}"`);
+  const { type, dims, data } = result;
+  if (!isDType(type) || !ArrayBuffer.isView(data)) throw internalError(`output "${name}" has type ${type}`);
+  return tensorFromBytes(type, dims, data);
+}
+
+/** Wraps what the engine threw; errors of ours pass unchanged. */
+function engineError(what: string, error: unknown): LinnetError {
+  if (error instanceof LinnetError) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new LinnetError('RUNTIME', `${what}: ${reason}`, { cause: error });
+}
