@@ -117,6 +117,8 @@ export { lowerGraph } from './graph/onnx/lowering.ts';
 export * as ops from './graph/ops/index.ts';
 // Computations and how they run.
 export { type DType, float32, int32, type Tensor, tensor } from './graph/tensor.ts';
+export { bertClasses, bertClassifier, bertClassifierParameters, bertClassLogits } from './models/bert/classifier.ts';
+export { bertShape, bertShapeNames } from './models/bert/shapes.ts';
 export { classLogits, lastTokenRows, scoreParameters } from './models/classification.ts';
 export { describeCausalModel, describeModel, type Model, requireCausal, supportedFamilies } from './models/families.ts';
 export {

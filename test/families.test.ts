@@ -11,6 +11,8 @@ import { lastJson, runCaptured } from './captured-cli.ts';
 import { randomParameters, randomTokens } from './tiny-llama.ts';
 import { saveTinyModel, tinyConfig } from './tiny-model.ts';
 
+const causalFamilies = supportedFamilies.filter((family) => describeModel(tinyConfig(family)).kind === 'causal');
+
 let folder = '';
 const place = (family: string, name: string): string => join(folder, `${family}-${name}`);
 
@@ -51,8 +53,22 @@ describe.each(supportedFamilies)('%s', (family) => {
     const told = await json('inspect', place(family, 'augmented'));
     const { parameters } = await loadModel(place(family, 'augmented'));
     const numbers = [...parameters.values()].reduce((total, { data }) => total + data.length, 0);
-    expect(told).toMatchObject({ family, parameters: numbers, mixerParameters: 22, stateBytesPerToken: 0 });
+    expect(told).toMatchObject({ family, parameters: numbers, mixerParameters: 22 });
     expect(told.mixers).toMatchObject([{ layers: [0, 1], config: { kind: 'linear', group: 4 } }]);
+  });
+
+  it('decays its matrices and embeddings, not its norms, biases and mixer parameters', async () => {
+    const { model } = await loadModel(place(family, 'augmented'));
+    for (const [name, shape] of model.parameters) {
+      const scale = /norm|ln_|bias$|_factor$|dwconv/i.test(name);
+      expect(decays(name, shape), name).toBe(!scale);
+    }
+  });
+});
+
+describe.each(causalFamilies)('%s', (family) => {
+  it('has a state of constant size', async () => {
+    expect(await json('inspect', place(family, 'augmented'))).toMatchObject({ kind: 'causal', stateBytesPerToken: 0 });
   });
 
   it.each(['base', 'augmented'])('%s leaks nothing and decodes what it computes', async (name) => {
@@ -80,14 +96,6 @@ describe.each(supportedFamilies)('%s', (family) => {
     const training = ['--steps', '2', '--lr', '0.01', '--batch', '2', '--length', '32'];
     await json('pretrain', config, '--data', join(folder, 'book.txt'), ...training, '--out', out);
     expect((await loadModel(out)).model.family).toBe(family);
-  });
-
-  it('decays its matrices and embeddings, not its norms, biases and mixer parameters', async () => {
-    const { model } = await loadModel(place(family, 'augmented'));
-    for (const [name, shape] of model.parameters) {
-      const scale = /norm|ln_|bias$|_factor$|dwconv/.test(name);
-      expect(decays(name, shape), name).toBe(!scale);
-    }
   });
 
   it('stops with a clear error where its positions end', async () => {

@@ -6,7 +6,7 @@ import type { Random } from '../src/random.ts';
 import type { Graph, Value } from '../src/graph/graph.ts';
 import { cast, greater, where } from '../src/graph/ops/compare.ts';
 import { add, div, maximum, minimum, mul, sub } from '../src/graph/ops/elementwise.ts';
-import { geluTanh } from '../src/graph/ops/gelu.ts';
+import { gelu, geluTanh } from '../src/graph/ops/gelu.ts';
 import { gather, gatherElements, scatterAdd } from '../src/graph/ops/indexing.ts';
 import { concat, pad, reshape, slice, split, transpose } from '../src/graph/ops/layout.ts';
 import { matmul } from '../src/graph/ops/matmul.ts';
@@ -101,6 +101,7 @@ export const gradientExamples: Readonly<Record<string, readonly GradientExample[
   sigmoid: unary(sigmoid),
   relu: unary(relu, awayFromZero),
   elu: unary(elu, awayFromZero),
+  gelu: unary(gelu),
   geluTanh: unary(geluTanh),
   maskedReluSquared: [
     {

@@ -1,6 +1,6 @@
 /** A model small enough for end-to-end tests: random weights, byte tokenizer. */
 import { saveModel } from '../src/checkpoint/load-model.ts';
-import { describeCausalModel } from '../src/models/families.ts';
+import { describeModel } from '../src/models/families.ts';
 import { initializeParameters } from '../src/models/initialize.ts';
 import { Random } from '../src/random.ts';
 import { tokenizerFileContents } from '../src/tokenizer/byte-level.ts';
@@ -8,6 +8,15 @@ import { byteTokenizerFiles } from '../src/tokenizer/bytes.ts';
 
 /** Models of every family: two layers of width 16 with two heads, 64 positions, softmax attention. */
 const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  bert: {
+    model_type: 'bert',
+    vocab_size: 258,
+    max_position_embeddings: 64,
+    hidden_size: 16,
+    intermediate_size: 32,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+  },
   gpt2: {
     model_type: 'gpt2',
     vocab_size: 258,
@@ -42,7 +51,7 @@ export function tinyConfig(family: string): Readonly<Record<string, unknown>> {
 
 /** Saves a tiny model; the LLaMA has one key-value head. */
 export async function saveTinyModel(folder: string, seed = 1, family = 'llama'): Promise<void> {
-  const model = describeCausalModel(tinyConfig(family));
+  const model = describeModel(tinyConfig(family));
   // A deviation far above that of training, so that predictions differ clearly.
   const parameters = initializeParameters(model, new Random(seed), 0.5);
   await saveModel(folder, { model, parameters }, { tokenizerFiles: tokenizerFileContents(byteTokenizerFiles()) });

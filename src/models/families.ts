@@ -1,5 +1,6 @@
 /** The table of model families. To add one, write its folder and its line here. */
 import { LinnetError } from '../errors.ts';
+import { bertModel } from './bert/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel } from './llama/model.ts';
 import type { CausalModel, EncoderDecoderModel, EncoderModel } from './model.ts';
@@ -9,6 +10,7 @@ export type Model = CausalModel | EncoderModel | EncoderDecoderModel;
 
 /** `model_type` of config.json → the family's description of a model. */
 const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => Model>> = {
+  bert: bertModel,
   gpt2: gpt2Model,
   llama: llamaModel,
 };

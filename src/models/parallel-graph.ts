@@ -4,7 +4,7 @@ import { mixerParameters } from '../attention/mixer.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { PositionValues } from '../nn/positions.ts';
-import type { CausalModel } from './model.ts';
+import type { CausalModel, ModelDescription } from './model.ts';
 
 /**
  * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every
@@ -25,7 +25,11 @@ export function parallelLogits(model: CausalModel, source: ParameterSource, toke
 }
 
 /** The learned parameters of a layer's mixer, by name. */
-export function mixerParameterValues(model: CausalModel, source: ParameterSource, layer: number): MixerParameterValues {
+export function mixerParameterValues(
+  model: ModelDescription,
+  source: ParameterSource,
+  layer: number,
+): MixerParameterValues {
   const prefix = model.attentionPrefix(layer);
   const values: Partial<Record<keyof MixerParameterValues, Value>> = {};
   for (const { name, shape } of mixerParameters(model.mixers[layer], model.sizes)) {

@@ -19,6 +19,16 @@ export function linear(source: ParameterSource, name: string, x: Value, inputs: 
 }
 
 /**
+ * x Wᵀ + b with W [outputs, inputs], the layout of Hugging Face checkpoints.
+ *
+ * @param x [..., inputs]
+ * @returns [..., outputs]
+ */
+export function biasedLinear(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
+  return add(linear(source, name, x, inputs, outputs), source.parameter(`${name}.bias`, [outputs]));
+}
+
+/**
  * Rows of a table by token id.
  *
  * @param tokens int32 [...]

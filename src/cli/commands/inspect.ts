@@ -33,6 +33,7 @@ export const inspect = defineCommand({
     const memory = sessionMemory(model);
     const facts: [string, string][] = [
       ['family', model.family],
+      ['kind', kindNames[model.kind]],
       [
         'parameters',
         `${formatCount(counts.total)} (${formatShortCount(counts.total)}), of them ${formatCount(counts.mixers)} of the mixers`,
@@ -53,10 +54,11 @@ export const inspect = defineCommand({
       runs,
     );
     context.print(`\n${textTable(mixerTable)}\n`);
-    printMemory(context, memory);
+    printMemory(context, model, memory);
     return {
       json: {
         family: model.family,
+        kind: model.kind,
         parameters: counts.total,
         mixerParameters: counts.mixers,
         sizes: model.sizes,
@@ -73,6 +75,13 @@ export const inspect = defineCommand({
     };
   },
 });
+
+/** What a model does, by its kind. */
+const kindNames: Readonly<Record<Model['kind'], string>> = {
+  causal: 'causal: predicts the next token',
+  encoder: 'encoder: reads a whole text at once',
+  'encoder-decoder': 'encoder-decoder: reads a text, then writes another',
+};
 
 /** The model of a folder and how its weights are stored. */
 async function describeFolder(
@@ -113,9 +122,10 @@ function describeTokenizer({ vocabularySize, bosId, eosId }: Tokenizer): string 
   return `${formatCount(vocabularySize)} tokens, BOS ${bosId ?? 'none'}, EOS ${eosId ?? 'none'}`;
 }
 
-function printMemory(context: CommandContext, memory: SessionMemory | undefined): void {
+function printMemory(context: CommandContext, model: Model, memory: SessionMemory | undefined): void {
   if (memory === undefined) {
-    context.print('This model has mixers that read later positions: it cannot decode and has no state.');
+    const reason = model.kind === 'encoder' ? 'is an encoder' : 'has mixers that read later positions';
+    context.print(`This model ${reason}: it does not decode and has no state.`);
     return;
   }
   const table = makeTable(
