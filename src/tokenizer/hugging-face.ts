@@ -12,12 +12,13 @@ import { isJsonObject, type JsonObject } from '../checkpoint/json-object.ts';
 import { LinnetError } from '../errors.ts';
 import { checkTokenId } from './token-id.ts';
 import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
+import { tokenName, wordPieceSpecialTokens } from './word-piece.ts';
 
 /** The parsed files a Hugging Face tokenizer consists of. */
 export interface HuggingFaceTokenizerFiles {
   /** `tokenizer.json`. */
   readonly tokenizerJson: JsonObject;
-  /** `tokenizer_config.json`: names the special tokens. */
+  /** `tokenizer_config.json`: names the special tokens. Where it does not, those of WordPiece are BERT's. */
   readonly tokenizerConfigJson?: JsonObject;
   /** `config.json` of the model: `bos_token_id` and the like, used where tokenizer_config.json says nothing. */
   readonly modelConfigJson?: JsonObject;
@@ -54,27 +55,34 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const added = addedTokens(tokenizerJson.added_tokens, origin);
   const ids = tokenIds(model.vocab, origin);
   for (const token of added) ids.set(token.content, token.id);
+  const defaultNames: Readonly<Record<string, string>> = model.type === 'WordPiece' ? wordPieceSpecialTokens : {};
   let vocabularySize = 0;
   for (const id of ids.values()) vocabularySize = Math.max(vocabularySize, id + 1);
 
   const named = new Map<string, number>();
   for (const key of specialTokenKeys) {
-    const id = ids.get(tokenName(tokenizerConfigJson[key]) ?? '');
+    const given = tokenizerConfigJson[key];
+    const id = ids.get(given === undefined ? (defaultNames[key] ?? '') : (tokenName(given) ?? ''));
     if (id !== undefined) named.set(key, id);
   }
   /** An id by its name in tokenizer_config.json, else from config.json. A name of `null` says: there is none. */
-  const roleId = (role: 'bos' | 'eos' | 'pad'): number | undefined => {
+  const roleId = (role: 'bos' | 'eos' | 'pad' | 'cls' | 'sep' | 'mask'): number | undefined => {
     const key = `${role}_token`;
     if (tokenizerConfigJson[key] === null) return undefined;
     return named.get(key) ?? configuredId(modelConfigJson[`${key}_id`], vocabularySize);
   };
-  const bosId = roleId('bos');
-  const eosId = roleId('eos');
-  const padId = roleId('pad');
+  const roles: SpecialTokens = {
+    bosId: roleId('bos'),
+    eosId: roleId('eos'),
+    padId: roleId('pad'),
+    clsId: roleId('cls'),
+    sepId: roleId('sep'),
+    maskId: roleId('mask'),
+  };
 
   const specialIds = new Set(named.values());
   for (const token of added) if (token.special) specialIds.add(token.id);
-  for (const id of [bosId, eosId, padId]) if (id !== undefined) specialIds.add(id);
+  for (const id of Object.values(roles)) if (id !== undefined) specialIds.add(id);
   const masked = new Set<string>();
   for (const [content, id] of ids) if (specialIds.has(id)) masked.add(content);
   const mask = (content: string): string => (masked.has(content) ? maskPrefix + content : content);
@@ -97,14 +105,14 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new LinnetError('FORMAT', `${origin} is not a tokenizer we can run: ${reason}`, { cause });
   }
-  return new HuggingFaceTokenizer(library, { vocabularySize, bosId, eosId, padId, specialIds, origin });
+  return new HuggingFaceTokenizer(library, { vocabularySize, roles, specialIds, origin });
 }
+
+type SpecialTokens = Pick<Tokenizer, 'bosId' | 'eosId' | 'padId' | 'clsId' | 'sepId' | 'maskId'>;
 
 interface Identity {
   readonly vocabularySize: number;
-  readonly bosId: number | undefined;
-  readonly eosId: number | undefined;
-  readonly padId: number | undefined;
+  readonly roles: SpecialTokens;
   readonly specialIds: ReadonlySet<number>;
   readonly origin: string;
 }
@@ -114,6 +122,9 @@ class HuggingFaceTokenizer implements Tokenizer {
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly padId: number | undefined;
+  readonly clsId: number | undefined;
+  readonly sepId: number | undefined;
+  readonly maskId: number | undefined;
   readonly specialIds: ReadonlySet<number>;
   readonly #library: LibraryTokenizer;
   readonly #origin: string;
@@ -122,9 +133,12 @@ class HuggingFaceTokenizer implements Tokenizer {
     this.#library = library;
     this.#origin = identity.origin;
     this.vocabularySize = identity.vocabularySize;
-    this.bosId = identity.bosId;
-    this.eosId = identity.eosId;
-    this.padId = identity.padId;
+    this.bosId = identity.roles.bosId;
+    this.eosId = identity.roles.eosId;
+    this.padId = identity.roles.padId;
+    this.clsId = identity.roles.clsId;
+    this.sepId = identity.roles.sepId;
+    this.maskId = identity.roles.maskId;
     this.specialIds = identity.specialIds;
   }
 
@@ -205,12 +219,6 @@ function checkedTokenId(id: unknown, token: string, origin: string): number {
     'FORMAT',
     `token ${JSON.stringify(token)} of ${origin} has the id ${JSON.stringify(id)}; expected an integer from 0 to ${maximumTokenId}`,
   );
-}
-
-/** The name of a token in tokenizer_config.json: a string, or an object with a `content`. */
-function tokenName(value: unknown): string | undefined {
-  if (typeof value === 'string') return value;
-  return isJsonObject(value) && typeof value.content === 'string' ? value.content : undefined;
 }
 
 /** An id of config.json: a number, or a list of which the first counts (several EOS ids, for example). */

@@ -4,6 +4,7 @@ import { type JsonObject, parseJsonObject } from '../checkpoint/json-object.ts';
 import { readInFolder } from '../checkpoint/regular-file.ts';
 import { LinnetError } from '../errors.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
+import { isBertFolder, wordPieceJson } from './word-piece.ts';
 
 /** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
@@ -21,6 +22,12 @@ export interface Tokenizer {
   readonly eosId?: number;
   /** Token that fills unused places of a batch, where the model has one. */
   readonly padId?: number;
+  /** Token before a text that is read as a whole, where the model has one: an encoder classifies by it. */
+  readonly clsId?: number;
+  /** Token after such a text, and between two, where the model has one. */
+  readonly sepId?: number;
+  /** Token in place of one that is to be predicted from both sides, where the model has one. */
+  readonly maskId?: number;
   /** Control tokens. `encode` never makes them out of text, `decode` skips them. */
   readonly specialIds: ReadonlySet<number>;
   /**
@@ -43,33 +50,46 @@ const maximumBytes = { tokenizer: 128 << 20, config: 16 << 20 } as const;
 
 /**
  * Loads the tokenizer of a Hugging Face model folder: `tokenizer.json`, and if they are there
- * `tokenizer_config.json` (names of the special tokens) and `config.json` (their ids, where no name is given).
- * @throws LinnetError `NOT_FOUND` without a tokenizer.json, `FORMAT` if a file is malformed or too large, `PATH` if
- * one is not a regular file of the folder.
+ * `tokenizer_config.json` (names of the special tokens) and `config.json` (their ids, where no name is given). In a BERT
+ * folder without tokenizer.json, `vocab.txt` takes its place.
+ * @throws LinnetError `NOT_FOUND` without a tokenizer, `FORMAT` if a file is malformed or too large, `PATH` if one is not a
+ * regular file of the folder.
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const tokenizerJson = await readOptional(folder, 'tokenizer.json', maximumBytes.tokenizer);
-  if (tokenizerJson === undefined) {
+  const tokenizerJson = await readOptionalJson(folder, 'tokenizer.json', maximumBytes.tokenizer);
+  const tokenizerConfigJson = await readOptionalJson(folder, 'tokenizer_config.json', maximumBytes.config);
+  const modelConfigJson = await readOptionalJson(folder, 'config.json', maximumBytes.config);
+  const others = { tokenizerConfigJson, modelConfigJson };
+  if (tokenizerJson !== undefined) {
+    return huggingFaceTokenizer({ tokenizerJson, ...others, origin: join(folder, 'tokenizer.json') });
+  }
+  const vocabulary = isBertFolder(tokenizerConfigJson, modelConfigJson)
+    ? await readOptional(folder, 'vocab.txt', maximumBytes.tokenizer)
+    : undefined;
+  if (vocabulary === undefined) {
     throw new LinnetError(
       'NOT_FOUND',
       `${folder} has no tokenizer.json; expected a Hugging Face model folder with a tokenizer in it`,
     );
   }
+  const origin = join(folder, 'vocab.txt');
   return huggingFaceTokenizer({
-    tokenizerJson,
-    tokenizerConfigJson: await readOptional(folder, 'tokenizer_config.json', maximumBytes.config),
-    modelConfigJson: await readOptional(folder, 'config.json', maximumBytes.config),
-    origin: join(folder, 'tokenizer.json'),
+    tokenizerJson: wordPieceJson(vocabulary, tokenizerConfigJson ?? {}, origin),
+    ...others,
+    origin,
   });
 }
 
-async function readOptional(folder: string, name: string, limit: number): Promise<JsonObject | undefined> {
-  let bytes: Buffer;
+async function readOptionalJson(folder: string, name: string, limit: number): Promise<JsonObject | undefined> {
+  const bytes = await readOptional(folder, name, limit);
+  return bytes === undefined ? undefined : parseJsonObject(bytes, join(folder, name));
+}
+
+async function readOptional(folder: string, name: string, limit: number): Promise<Buffer | undefined> {
   try {
-    bytes = await readInFolder(folder, name, limit);
+    return await readInFolder(folder, name, limit);
   } catch (error) {
     if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
     throw error;
   }
-  return parseJsonObject(bytes, join(folder, name));
 }

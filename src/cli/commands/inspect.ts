@@ -118,8 +118,16 @@ function describeSizes({ sizes }: ModelDescription): string {
   return `${sizes.layers} layers of width ${sizes.width}, ${heads} of width ${sizes.headWidth}, vocabulary ${formatCount(sizes.vocabulary)}`;
 }
 
-function describeTokenizer({ vocabularySize, bosId, eosId }: Tokenizer): string {
-  return `${formatCount(vocabularySize)} tokens, BOS ${bosId ?? 'none'}, EOS ${eosId ?? 'none'}`;
+/** BOS and EOS are told even where there is none, the tokens of encoders only where they are. */
+function describeTokenizer({ vocabularySize, bosId, eosId, clsId, sepId, padId, maskId }: Tokenizer): string {
+  const encoderTokens = Object.entries({ CLS: clsId, SEP: sepId, PAD: padId, MASK: maskId });
+  const named = maskId === undefined ? [] : encoderTokens.filter(([, id]) => id !== undefined);
+  return [
+    `${formatCount(vocabularySize)} tokens`,
+    `BOS ${bosId ?? 'none'}`,
+    `EOS ${eosId ?? 'none'}`,
+    ...named.map(([name, id]) => `${name} ${id}`),
+  ].join(', ');
 }
 
 function printMemory(context: CommandContext, model: Model, memory: SessionMemory | undefined): void {

@@ -1,0 +1,89 @@
+/**
+ * BERT's WordPiece tokenizer (Devlin et al., arXiv 1810.04805) from a bare vocabulary: folders from before
+ * tokenizer.json have a vocab.txt with one token per line, the number of a line being the id.
+ */
+import { isJsonObject, type JsonObject } from '../checkpoint/json-object.ts';
+import { LinnetError } from '../errors.ts';
+
+/** Names of the special tokens of BERT's tokenizer, used where tokenizer_config.json is silent. */
+export const wordPieceSpecialTokens = {
+  pad_token: '[PAD]',
+  unk_token: '[UNK]',
+  cls_token: '[CLS]',
+  sep_token: '[SEP]',
+  mask_token: '[MASK]',
+} as const;
+
+/** Whether a folder's files say that its tokenizer is BERT's, so that vocab.txt can be read as such. */
+export function isBertFolder(tokenizerConfigJson: JsonObject = {}, modelConfigJson: JsonObject = {}): boolean {
+  const { tokenizer_class: tokenizer } = tokenizerConfigJson;
+  if (typeof tokenizer === 'string') return /^BertTokenizer(Fast)?$/.test(tokenizer);
+  return modelConfigJson.model_type === 'bert';
+}
+
+/**
+ * The tokenizer.json that a vocab.txt stands for.
+ *
+ * @param vocabulary contents of vocab.txt
+ * @param tokenizerConfigJson `do_lower_case` (default true), `strip_accents` (default: where lower case is made) and
+ *   `tokenize_chinese_chars` (default true) are read
+ * @param origin what error messages call the file
+ * @throws LinnetError `FORMAT` for text that is not UTF-8, an empty vocabulary, a token that is there twice, or one without
+ *   the unknown token
+ */
+export function wordPieceJson(vocabulary: Uint8Array, tokenizerConfigJson: JsonObject, origin: string): JsonObject {
+  const tokens = readLines(vocabulary, origin);
+  const ids = new Map(tokens.map((token, id) => [token, id]));
+  if (ids.size !== tokens.length) {
+    const twice = tokens.find((token, id) => ids.get(token) !== id);
+    throw new LinnetError('FORMAT', `${origin} has the token ${JSON.stringify(twice)} twice`);
+  }
+  const unknown = tokenName(tokenizerConfigJson.unk_token) ?? wordPieceSpecialTokens.unk_token;
+  if (!ids.has(unknown)) {
+    throw new LinnetError('FORMAT', `${origin} has no token ${JSON.stringify(unknown)} for unknown words`);
+  }
+  const special = Object.entries(wordPieceSpecialTokens).map(
+    ([key, name]) => tokenName(tokenizerConfigJson[key]) ?? name,
+  );
+  return {
+    added_tokens: special.flatMap((content) => {
+      const id = ids.get(content);
+      return id === undefined ? [] : [{ id, content, special: true }];
+    }),
+    normalizer: {
+      type: 'BertNormalizer',
+      clean_text: true,
+      handle_chinese_chars: tokenizerConfigJson.tokenize_chinese_chars !== false,
+      strip_accents: typeof tokenizerConfigJson.strip_accents === 'boolean' ? tokenizerConfigJson.strip_accents : null,
+      lowercase: tokenizerConfigJson.do_lower_case !== false,
+    },
+    pre_tokenizer: { type: 'BertPreTokenizer' },
+    decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
+    model: {
+      type: 'WordPiece',
+      unk_token: unknown,
+      continuing_subword_prefix: '##',
+      max_input_chars_per_word: 100,
+      vocab: Object.fromEntries(ids),
+    },
+  };
+}
+
+function readLines(bytes: Uint8Array, origin: string): string[] {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new LinnetError('FORMAT', `${origin} is not UTF-8`, { cause });
+  }
+  const lines = text.split(/\r?\n/);
+  if (lines.at(-1) === '') lines.pop();
+  if (lines.length === 0) throw new LinnetError('FORMAT', `${origin} has no tokens; expected one per line`);
+  return lines;
+}
+
+/** The name of a token in tokenizer_config.json: a string, or an object with a `content`. */
+export function tokenName(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  return isJsonObject(value) && typeof value.content === 'string' ? value.content : undefined;
+}
