@@ -8,7 +8,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { open, realpath } from 'node:fs/promises';
 import { basename, dirname, resolve, sep } from 'node:path';
 import { LinnetError } from '../errors.ts';
-import { quoteName } from './name-list.ts';
+import { checkPlainFileName } from './plain-file-name.ts';
 
 /** How many bytes one read or write asks for; a single system call cannot move more than 2 GB. */
 export const TRANSFER_BYTES = 16 * 1024 * 1024;
@@ -38,17 +38,6 @@ export function fileError(action: string, path: string, error: unknown): LinnetE
  */
 export function openRegularFile(path: string): Promise<OpenFile> {
   return openChecked(path, false);
-}
-
-/**
- * Checks that a name read from a file is one plain file name: no separators of any system, no drive letters, no `..`.
- * @param source where the name was found, for the message
- * @throws LinnetError `PATH`
- */
-export function checkPlainFileName(name: string, source: string): string {
-  const plain = name !== '' && name !== '.' && name !== '..' && name.length <= 255 && !/[/\\:\p{Cc}]/u.test(name);
-  if (!plain) throw new LinnetError('PATH', `${source}: ${quoteName(name)} is not a plain file name inside the folder`);
-  return name;
 }
 
 /**

@@ -3,7 +3,7 @@ import { LinnetError } from '../errors.ts';
 import { WEIGHTS_SUFFIX } from './folder-files.ts';
 import { isJsonObject, parseJsonObject } from './json-object.ts';
 import { listNames, quoteName } from './name-list.ts';
-import { checkPlainFileName } from './regular-file.ts';
+import { checkPlainFileName } from './plain-file-name.ts';
 import { checkTensorName } from './safetensors-header.ts';
 
 /** Largest index file that is read. */
