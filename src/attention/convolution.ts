@@ -10,7 +10,7 @@ import type { Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { concat, pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { tensor } from '../graph/tensor.ts';
-import type { Grouping } from './grouping.ts';
+import { groupKeys, type Grouping, makeGrouping, ungroupQueries } from './grouping.ts';
 import { convolutionReach } from './mixer.ts';
 
 /** Blocks of 64 positions are the fastest on CPU (a block of 256 takes twice the time). */
@@ -46,6 +46,26 @@ export function convolveGroups(grouping: Grouping, values: Value, taps: Value, m
   if (C === G) return convolved;
   const perGroup = reshape(convolved, [M, B * N, G / C, R, C, E]);
   return reshape(transpose(perGroup, [0, 1, 3, 2, 4, 5]), [M, B * N, R * G, E]);
+}
+
+/**
+ * Convolves values in their own order, for a mixer whose groups are of any length: the banded matrix of a group has the
+ * square of its length.
+ *
+ * @param grouping whose batch, length and heads are meant
+ * @param v [B,n,M,E]; zeros where nothing may be read
+ * @param taps the parameter [H,1,K,1]
+ * @param masked false also applies the future taps
+ * @returns [B,n,H,E]
+ */
+export function convolvePositions(
+  { batch, length, keyValueHeads, repeat }: Grouping,
+  v: Value,
+  taps: Value,
+  masked: boolean,
+): Value {
+  const small = makeGrouping(batch, length, preferredBlock, keyValueHeads * repeat, keyValueHeads);
+  return ungroupQueries(small, convolveGroups(small, groupKeys(small, v), taps, masked));
 }
 
 /** Block b of the result is block b + shift of the input, zeros outside the sequence. [M,B,blocks,C,E] */

@@ -79,10 +79,24 @@ export function causalMask(grouping: Grouping, like: Value, visible: number, hid
  * @param values [M,B·N,G,E]
  * @returns [M,B·N,X,E]
  */
-export function earlierSums({ batch: B, groups: N, keyValueHeads: M }: Grouping, keys: Value, values: Value): Value {
+export function earlierSums(grouping: Grouping, keys: Value, values: Value): Value {
+  return sumsBeside(grouping, keys, values, false);
+}
+
+/** Σ keysᵀ·values over all later groups, for every group: as `earlierSums`, from the end. */
+export function laterSums(grouping: Grouping, keys: Value, values: Value): Value {
+  return sumsBeside(grouping, keys, values, true);
+}
+
+function sumsBeside(
+  { batch: B, groups: N, keyValueHeads: M }: Grouping,
+  keys: Value,
+  values: Value,
+  reverse: boolean,
+): Value {
   const X = keys.shape[3];
   const E = values.shape[3];
   const products = matmul(keys, values, { transposeA: true }); // [M,B*N,X,E]
-  const earlier = cumulativeSum(reshape(products, [M, B, N, X, E]), 2, { exclusive: true });
-  return reshape(earlier, [M, B * N, X, E]);
+  const sums = cumulativeSum(reshape(products, [M, B, N, X, E]), 2, { exclusive: true, reverse });
+  return reshape(sums, [M, B * N, X, E]);
 }

@@ -13,9 +13,10 @@ import type { LinformerMixer } from './mixer.ts';
 import type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
 
 /**
- * softmax(q·(E k)ᵀ/√d)·(F v), without the convolution. E and F [r,N] are cut to the length of the sequence.
+ * softmax(q·(E k)ᵀ/√d)·(F v), without the convolution. E and F [r,N] are cut to the length of the sequence of keys.
  *
- * @returns [B,n,H,E]
+ * @param positions q [B,m,H,D], k and v of n positions; keys and values of padding must be zero
+ * @returns [B,m,H,E]
  * @throws LinnetError `SHAPE` for a sequence longer than N
  */
 export function linformerParallel(
@@ -23,8 +24,8 @@ export function linformerParallel(
   { q, k, v }: ProjectedPositions,
   parameters: MixerParameterValues,
 ): Value {
-  const [B, n, H, D] = q.shape.map(Number);
-  const [, , M, E] = v.shape.map(Number);
+  const [B, m, H, D] = q.shape.map(Number);
+  const [, n, M, E] = v.shape.map(Number);
   requireFittingLength(config, n);
   const { 'linformer_k.weight': keyRows, 'linformer_v.weight': valueRows } = parameters;
   if (keyRows === undefined || valueRows === undefined) {
@@ -33,10 +34,10 @@ export function linformerParallel(
   const projected = (rows: Value, x: Value): Value => matmul(slice(rows, 1, 0, n), transpose(x, [0, 2, 1, 3]));
   const keys = projected(keyRows, k); // [B,M,r,D]
   const values = projected(valueRows, v); // [B,M,r,E]
-  const perKeyHead = transpose(reshape(mul(q, 1 / Math.sqrt(D)), [B, n, M, H / M, D]), [0, 2, 3, 1, 4]);
-  const queries = reshape(perKeyHead, [B, M, (H / M) * n, D]);
-  const mixed = matmul(softmax(matmul(queries, keys, { transposeB: true })), values); // [B,M,R*n,E]
-  return reshape(transpose(reshape(mixed, [B, M, H / M, n, E]), [0, 3, 1, 2, 4]), [B, n, H, E]);
+  const perKeyHead = transpose(reshape(mul(q, 1 / Math.sqrt(D)), [B, m, M, H / M, D]), [0, 2, 3, 1, 4]);
+  const queries = reshape(perKeyHead, [B, M, (H / M) * m, D]);
+  const mixed = matmul(softmax(matmul(queries, keys, { transposeB: true })), values); // [B,M,R*m,E]
+  return reshape(transpose(reshape(mixed, [B, M, H / M, m, E]), [0, 3, 1, 2, 4]), [B, m, H, E]);
 }
 
 /** @throws LinnetError `SHAPE` for a sequence longer than the learned projections */

@@ -15,6 +15,7 @@
  * normalization of its own; `yoso` weighs by collision probabilities; `linformer` projects the whole sequence to a few rows
  * and is not causal. All of them may have the convolution.
  */
+import { LinnetError } from '../errors.ts';
 import { defaultCollisionBits, describeFeatureMap, isLearnedMap } from './features/feature-config.ts';
 import type {
   Convolution,
@@ -144,6 +145,20 @@ export function isCausal(config: MixerConfig): boolean {
   if (config.kind === 'linformer') return false;
   const convolution = convolutionOf(config);
   return convolution === null || convolution.masked || convolution.kernel === 1;
+}
+
+/**
+ * Refuses mixers that cannot attend to another text, whose positions are not those of the queries: a local group, a
+ * convolution and castling pair the two.
+ * @throws LinnetError `CONFIG`
+ */
+export function requireCrossing(config: MixerConfig): void {
+  const pairs = config.kind === 'linear' && (config.local !== null || config.castling);
+  if (!pairs && convolutionOf(config) === null) return;
+  throw new LinnetError(
+    'CONFIG',
+    `'${describeMixer(config)}' pairs positions and has no cross attention; use a mixer without local groups and convolution`,
+  );
 }
 
 /** The convolution of a mixer; null where it has none. */

@@ -31,7 +31,8 @@ export interface NaiveGradients {
 export function naiveGradients(config: MixerConfig, input: NaiveInput, dout: Float64Array): NaiveGradients {
   const problem = naiveProblem(config, input);
   const { heads, length } = input.dims;
-  const expected = heads * length * problem.valueDim;
+  const { valueDim } = problem.positions;
+  const expected = heads * length * valueDim;
   if (dout.length !== expected) {
     throw new LinnetError('SHAPE', `dout must hold [H,n,e] = ${expected} numbers, got ${dout.length}`);
   }
@@ -46,7 +47,7 @@ export function naiveGradients(config: MixerConfig, input: NaiveInput, dout: Flo
   };
   for (let head = 0; head < heads; head++) {
     for (let position = 0; position < length; position++) {
-      addRowGradient(problem, head, position, rowOf(dout, head, position, length, problem.valueDim), gradients);
+      addRowGradient(problem, head, position, rowOf(dout, head, position, length, valueDim), gradients);
     }
   }
   return gradients;
@@ -60,18 +61,18 @@ function addRowGradient(
   dOut: Float64Array,
   gradients: NaiveGradients,
 ): void {
-  const { config, alpha, lambda, valueDim } = problem;
-  const { v, taps } = problem.input;
-  const { length } = problem.input.dims;
-  const kvHead = problem.keyValueHead(head);
-  const past = problem.past[position];
+  const { config, alpha, lambda, positions } = problem;
+  const { taps, keyMask } = problem.input;
+  const { keyLength, valueDim } = positions;
+  const kvHead = positions.keyValueHead(head);
+  const reads = problem.reads[position];
   const row = naiveRow(problem, head, position);
-  const value = (j: number): Float64Array => rowOf(v, kvHead, j, length, valueDim);
-  const dValue = (j: number): Float64Array => rowOf(gradients.v, kvHead, j, length, valueDim);
+  const value = (j: number): Float64Array => positions.value(kvHead, j);
+  const dValue = (j: number): Float64Array => rowOf(gradients.v, kvHead, j, keyLength, valueDim);
 
   // out += w[tap]·v
   if (config.convolution !== null && taps !== undefined && gradients.taps !== null) {
-    for (const read of past.taps) {
+    for (const read of reads.taps) {
       const tap = head * config.convolution.kernel + read.tap;
       gradients.taps[tap] += dot(dOut, value(read.position));
       addScaled(dValue(read.position), taps[tap], dOut);
@@ -81,7 +82,7 @@ function addRowGradient(
   let dAttention = dOut;
   if (row.castled !== null) {
     const dCastled = unit.gradient(row.castled, dOut);
-    addScaled(dValue(position), 0.5, dCastled);
+    if (keyMask?.[position] !== 0) addScaled(dValue(position), 0.5, dCastled);
     dAttention = dCastled.map((x) => x / Math.PI);
   }
   // attention = softUnit(sum)
@@ -92,40 +93,41 @@ function addRowGradient(
   if (config.local !== null) {
     const dLocal = dSum.map((x) => lambda * x);
     const kernel = localRowKernel(config.local);
-    addBranchGradient(problem, head, position, kernel, past.same, row.localWeights, dLocal, gradients);
+    addBranchGradient(problem, head, position, kernel, reads.same, row.localWeights, dLocal, gradients);
   }
   if (config.global !== null) {
     const dScaled = dSum.map((x) => alpha * x);
     // scaledGlobal = softUnit(global)
     const dGlobal = config.normalize === 'global' ? softUnit.gradient(row.global, dScaled) : dScaled;
-    addBranchGradient(problem, head, position, globalRowKernel, past.earlier, row.globalWeights, dGlobal, gradients);
+    addBranchGradient(problem, head, position, globalRowKernel, reads.outside, row.globalWeights, dGlobal, gradients);
   }
 }
 
-/** branch = Σ_j weights(q, k)_j·v_j over `positions`. */
+/** branch = Σ_j weights(q, k)_j·v_j over the positions `read`. */
 function addBranchGradient(
   problem: NaiveProblem,
   head: number,
   position: number,
   kernel: RowKernel,
-  positions: readonly number[],
+  read: readonly number[],
   weights: Float64Array,
   dBranch: Float64Array,
   gradients: NaiveGradients,
 ): void {
-  const { q, k, v } = problem.input;
+  const { positions } = problem;
   const { length, headDim } = problem.input.dims;
-  const kvHead = problem.keyValueHead(head);
-  const dWeights = new Float64Array(positions.length);
-  for (const [j, at] of positions.entries()) {
-    dWeights[j] = dot(dBranch, rowOf(v, kvHead, at, length, problem.valueDim));
-    addScaled(rowOf(gradients.v, kvHead, at, length, problem.valueDim), weights[j], dBranch);
+  const { keyLength, valueDim } = positions;
+  const kvHead = positions.keyValueHead(head);
+  const dWeights = new Float64Array(read.length);
+  for (const [j, at] of read.entries()) {
+    dWeights[j] = dot(dBranch, positions.value(kvHead, at));
+    addScaled(rowOf(gradients.v, kvHead, at, keyLength, valueDim), weights[j], dBranch);
   }
   kernel.addGradient(
-    rowOf(q, head, position, length, headDim),
-    positions.map((at) => rowOf(k, kvHead, at, length, headDim)),
+    positions.query(head, position),
+    read.map((at) => positions.key(kvHead, at)),
     dWeights,
     rowOf(gradients.q, head, position, length, headDim),
-    positions.map((at) => rowOf(gradients.k, kvHead, at, length, headDim)),
+    read.map((at) => rowOf(gradients.k, kvHead, at, keyLength, headDim)),
   );
 }

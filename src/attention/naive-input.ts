@@ -11,6 +11,7 @@ import {
   type MixerConfig,
   type MixerParameter,
   mixerParameters,
+  requireCrossing,
 } from './mixer.ts';
 import { addScaled } from './naive-rows.ts';
 
@@ -22,6 +23,8 @@ export interface NaiveDims extends HeadCounts {
   readonly headDim: number;
   /** e: width of a value row; default d. */
   readonly valueDim?: number;
+  /** Positions of keys and values, in cross attention; default n. Needs a `keyMask`. */
+  readonly keyLength?: number;
 }
 
 /** What is mixed. Arrays are row-major. */
@@ -45,6 +48,11 @@ export interface NaiveInput {
   readonly projections?: { readonly keys?: Float64Array; readonly values?: Float64Array };
   /** Parent of every position [n]; −1 for the first. Default: the chain −1, 0, 1, … */
   readonly parents?: Int32Array;
+  /**
+   * 1 for a token, 0 for padding, which nobody reads [n, or `keyLength`]. Given, the text is an encoder's: every position
+   * reads all tokens, before it and behind it. Default: every position reads its past.
+   */
+  readonly keyMask?: Float64Array;
 }
 
 /** A view of row `row` of head `head` of an array [heads, length, width]. */
@@ -74,6 +82,17 @@ function depthsOf(parents: Int32Array): Int32Array {
   return depths;
 }
 
+function checkMask({ keyMask, parents }: NaiveInput, keyLength: number): void {
+  if (keyMask === undefined) return;
+  requireLength('keyMask', keyMask, [keyLength]);
+  if (keyMask.some((token) => token !== 0 && token !== 1)) {
+    throw new LinnetError('INPUT', 'a mask of keys holds 1 for tokens and 0 for padding, nothing else');
+  }
+  if (parents !== undefined) {
+    throw new LinnetError('INPUT', 'a tree of positions is causal: give parents or a mask of keys, not both');
+  }
+}
+
 /** What a live tap of the convolution reads. */
 export interface TapRead {
   readonly tap: number;
@@ -85,21 +104,24 @@ export class NaivePositions {
   readonly input: NaiveInput;
   readonly depths: Int32Array;
   readonly valueDim: number;
+  /** Positions of keys and values. */
+  readonly keyLength: number;
   readonly #config: MixerConfig;
   readonly #parents: Int32Array;
 
   /**
-   * @throws LinnetError `SHAPE` for arrays of the wrong length; `INPUT` for parents out of order, or an unmasked
-   *   convolution over a tree with branches, where "the next position" means nothing.
+   * @throws LinnetError `SHAPE` for arrays of the wrong length; `INPUT` for parents out of order, an unmasked
+   *   convolution over a tree with branches, where "the next position" means nothing, a mask that is not of 0
+   *   and 1, or one for a tree; `CONFIG` for a mixer that has no cross attention.
    */
   constructor(config: MixerConfig, input: NaiveInput) {
-    const { heads, keyValueHeads, length, headDim, valueDim = headDim } = input.dims;
+    const { heads, keyValueHeads, length, headDim, valueDim = headDim, keyLength = length } = input.dims;
     if (heads % keyValueHeads !== 0) {
       throw new LinnetError('SHAPE', `${heads} query heads cannot share ${keyValueHeads} key-value heads evenly`);
     }
     requireLength('q', input.q, [heads, length, headDim]);
-    requireLength('k', input.k, [keyValueHeads, length, headDim]);
-    requireLength('v', input.v, [keyValueHeads, length, valueDim]);
+    requireLength('k', input.k, [keyValueHeads, keyLength, headDim]);
+    requireLength('v', input.v, [keyValueHeads, keyLength, valueDim]);
     const given: Readonly<Record<MixerParameter['name'], Float64Array | undefined>> = {
       'dwconv.weight': input.taps,
       'feature_map_q.weight': input.featureMaps?.queries,
@@ -120,8 +142,11 @@ export class NaivePositions {
     if (convolutionOf(config)?.masked === false && parents.some((parent, position) => parent !== position - 1)) {
       throw new LinnetError('INPUT', 'an unmasked convolution reads the next positions, which only a chain has');
     }
+    checkMask(input, keyLength);
+    if (keyLength !== length) requireCrossing(config);
     this.input = input;
     this.valueDim = valueDim;
+    this.keyLength = keyLength;
     this.depths = depthsOf(parents);
     this.#config = config;
     this.#parents = parents;
@@ -134,12 +159,24 @@ export class NaivePositions {
     return found;
   }
 
+  /** The positions that `position` may read: all tokens of an encoder's text, else its ancestors and itself. */
+  seen(position: number): number[] {
+    const { keyMask } = this.input;
+    if (keyMask === undefined) return this.lineage(position);
+    return Array.from(keyMask.keys()).filter((other) => keyMask[other] === 1);
+  }
+
   /** What each live tap of the convolution reads. */
   taps(position: number): TapRead[] {
     const convolution = convolutionOf(this.#config);
     if (convolution === null) return [];
     const { kernel, masked } = convolution;
     const reach = convolutionReach(kernel);
+    const { keyMask } = this.input;
+    if (keyMask !== undefined) {
+      const centred = Array.from({ length: kernel }, (_, tap) => ({ tap, position: position + tap - reach }));
+      return centred.filter((read) => keyMask[read.position] === 1);
+    }
     // The past: lag τ is the τ-th ancestor.
     const lineage = this.lineage(position).slice(0, reach + 1);
     const reads = lineage.map((ancestor, lag) => ({ tap: reach - lag, position: ancestor }));
@@ -160,11 +197,11 @@ export class NaivePositions {
   }
 
   key(keyValueHead: number, position: number): Float64Array {
-    return rowOf(this.input.k, keyValueHead, position, this.input.dims.length, this.input.dims.headDim);
+    return rowOf(this.input.k, keyValueHead, position, this.keyLength, this.input.dims.headDim);
   }
 
   value(keyValueHead: number, position: number): Float64Array {
-    return rowOf(this.input.v, keyValueHead, position, this.input.dims.length, this.valueDim);
+    return rowOf(this.input.v, keyValueHead, position, this.keyLength, this.valueDim);
   }
 
   /** out += Σ w[tap]·v over the taps of a position. */

@@ -14,7 +14,9 @@ import { addScaled, localRowKernels } from './naive-rows.ts';
 export function naiveLinformer(config: LinformerMixer, input: NaiveInput): Float64Array {
   const positions = new NaivePositions(config, input);
   const { heads, length, headDim } = input.dims;
-  requireFittingLength(config, length);
+  const { keyLength } = positions;
+  const { keyMask } = input;
+  requireFittingLength(config, keyLength);
   if (positions.depths.some((depth, position) => depth !== position)) {
     throw new LinnetError('INPUT', 'Linformer projects the positions of a sequence; it is not defined on trees');
   }
@@ -25,7 +27,9 @@ export function naiveLinformer(config: LinformerMixer, input: NaiveInput): Float
     const projected = (weights: Float64Array | undefined, columns: number, row: (j: number) => Float64Array) =>
       Array.from({ length: config.rows }, (_, r) => {
         const sum = new Float64Array(columns);
-        for (let j = 0; j < length; j++) addScaled(sum, weights?.[r * config.length + j] ?? 0, row(j));
+        for (let j = 0; j < keyLength; j++) {
+          if (keyMask?.[j] !== 0) addScaled(sum, weights?.[r * config.length + j] ?? 0, row(j));
+        }
         return sum;
       });
     const keys = projected(input.projections?.keys, headDim, (j) => positions.key(kvHead, j));

@@ -4,7 +4,8 @@
  *
  * Positions form a tree: `parents` gives the position before each one. What a position sees is its ancestors and
  * itself, its place in the sequence is its depth, and its group is ⌊depth/G⌋. A sequence is the chain; a committed
- * prefix with a candidate tree behind it is one bigger tree.
+ * prefix with a candidate tree behind it is one bigger tree. With a mask of keys the text is an encoder's instead, and a
+ * position sees all tokens (`bidirectional.ts`).
  */
 import { LinnetError } from '../errors.ts';
 import { naiveFeatures } from './features/feature-naive.ts';
@@ -16,11 +17,11 @@ import { addScaled, globalRowKernel, localRowKernel, softUnit, unit } from './na
 export { type NaiveDims, type NaiveInput, rowOf } from './naive-input.ts';
 
 /** The positions that one position reads, by branch. */
-export interface NaivePast {
-  /** Ancestors-or-self in the own group. */
+export interface NaiveReads {
+  /** Ancestors-or-self in the own group; of an encoder's text, tokens of the own group. */
   readonly same: readonly number[];
-  /** Ancestors in earlier groups. */
-  readonly earlier: readonly number[];
+  /** Ancestors in earlier groups; of an encoder's text, tokens of other groups, or all without a local branch. */
+  readonly outside: readonly number[];
   /** What each live tap of the convolution reads. */
   readonly taps: readonly TapRead[];
 }
@@ -31,10 +32,8 @@ export interface NaiveProblem {
   readonly input: NaiveInput;
   readonly alpha: number;
   readonly lambda: number;
-  readonly valueDim: number;
-  /** The key-value head of a query head. */
-  keyValueHead(head: number): number;
-  readonly past: readonly NaivePast[];
+  readonly positions: NaivePositions;
+  readonly reads: readonly NaiveReads[];
 }
 
 /** The intermediate results of one position of one head, which the gradients need again. */
@@ -68,12 +67,15 @@ export function naiveProblem(mixer: MixerConfig, input: NaiveInput): NaiveProble
   }
   const config = linearForm(mixer);
   const positions = new NaivePositions(mixer, input);
-  const groupOf = (position: number): number => Math.floor(positions.depths[position] / config.group);
-  const past = Array.from(positions.depths, (_, position): NaivePast => {
-    const lineage = positions.lineage(position);
+  // In cross attention all is one group.
+  const groupOf = (position: number): number => Math.floor((positions.depths[position] ?? 0) / config.group);
+  const ungrouped = input.keyMask !== undefined && config.local === null;
+  const reads = Array.from(positions.depths, (_, position): NaiveReads => {
+    const seen = positions.seen(position);
+    const own = (other: number): boolean => groupOf(other) === groupOf(position);
     return {
-      same: lineage.filter((ancestor) => groupOf(ancestor) === groupOf(position)),
-      earlier: lineage.filter((ancestor) => groupOf(ancestor) < groupOf(position)),
+      same: seen.filter(own),
+      outside: ungrouped ? seen : seen.filter((other) => !own(other)),
       taps: positions.taps(position),
     };
   });
@@ -82,9 +84,8 @@ export function naiveProblem(mixer: MixerConfig, input: NaiveInput): NaiveProble
     input,
     alpha: config.global?.scale === 'learned' ? requireNumber('α', input.alpha) : 1,
     lambda: config.local?.scale === 'learned' ? requireNumber('λ', input.lambda) : 1,
-    valueDim: positions.valueDim,
-    keyValueHead: (head) => positions.keyValueHead(head),
-    past,
+    positions,
+    reads,
   };
 }
 
@@ -96,25 +97,25 @@ function weightedSum(weights: Float64Array, rows: readonly Float64Array[], width
 
 /** One position of one head: the formula, step by step. */
 export function naiveRow(problem: NaiveProblem, head: number, position: number): NaiveRow {
-  const { config, alpha, lambda, valueDim } = problem;
-  const { q, k, v, taps } = problem.input;
-  const { length, headDim } = problem.input.dims;
-  const kvHead = problem.keyValueHead(head);
-  const { same, earlier, taps: reads } = problem.past[position];
-  const query = rowOf(q, head, position, length, headDim);
-  const key = (j: number): Float64Array => rowOf(k, kvHead, j, length, headDim);
-  const value = (j: number): Float64Array => rowOf(v, kvHead, j, length, valueDim);
+  const { config, alpha, lambda, positions } = problem;
+  const { taps, keyMask } = problem.input;
+  const { valueDim } = positions;
+  const kvHead = positions.keyValueHead(head);
+  const { same, outside, taps: reads } = problem.reads[position];
+  const query = positions.query(head, position);
+  const key = (j: number): Float64Array => positions.key(kvHead, j);
+  const value = (j: number): Float64Array => positions.value(kvHead, j);
   const nothing = new Float64Array(0);
 
   const localWeights = config.local === null ? nothing : localRowKernel(config.local).weights(query, same.map(key));
   const local = weightedSum(localWeights, config.local === null ? [] : same.map(value), valueDim);
-  const globalWeights = config.global === null ? nothing : globalRowKernel.weights(query, earlier.map(key));
-  const global = weightedSum(globalWeights, config.global === null ? [] : earlier.map(value), valueDim);
+  const globalWeights = config.global === null ? nothing : globalRowKernel.weights(query, outside.map(key));
+  const global = weightedSum(globalWeights, config.global === null ? [] : outside.map(value), valueDim);
 
   const scaledGlobal = config.normalize === 'global' ? softUnit.apply(global) : global;
   const sum = local.map((x, i) => lambda * x + alpha * scaledGlobal[i]);
   const attention = config.normalize === 'together' ? softUnit.apply(sum) : sum;
-  const own = value(position);
+  const own = keyMask?.[position] === 0 ? new Float64Array(valueDim) : value(position);
   const castled = config.castling ? attention.map((x, i) => 0.5 * own[i] + x / Math.PI) : null;
   const out = castled === null ? attention.slice() : unit.apply(castled);
   if (config.convolution !== null && taps !== undefined) {
@@ -133,10 +134,11 @@ export function naiveMixer(config: MixerConfig, input: NaiveInput): Float64Array
   if (config.kind === 'linformer') return naiveLinformer(config, input);
   const problem = naiveProblem(config, input);
   const { heads, length } = input.dims;
-  const out = new Float64Array(heads * length * problem.valueDim);
+  const { valueDim } = problem.positions;
+  const out = new Float64Array(heads * length * valueDim);
   for (let head = 0; head < heads; head++) {
     for (let position = 0; position < length; position++) {
-      rowOf(out, head, position, length, problem.valueDim).set(naiveRow(problem, head, position).out);
+      rowOf(out, head, position, length, valueDim).set(naiveRow(problem, head, position).out);
     }
   }
   return out;

@@ -28,12 +28,14 @@ export function naiveFeatures(config: FeaturesMixer, input: NaiveInput): Float64
     const kvHead = positions.keyValueHead(head);
     const queryMap = input.featureMaps?.queries?.subarray(head * square, (head + 1) * square);
     const keyMap = input.featureMaps?.keys?.subarray(kvHead * square, (kvHead + 1) * square);
-    const keys = Array.from({ length }, (_, j) => featuresOfRow(config.map, positions.key(kvHead, j), 'key', keyMap));
+    const keys = Array.from({ length: positions.keyLength }, (_, j) =>
+      featuresOfRow(config.map, positions.key(kvHead, j), 'key', keyMap),
+    );
     for (let position = 0; position < length; position++) {
       const query = featuresOfRow(config.map, positions.query(head, position), 'query', queryMap);
       const sum = new Float64Array(positions.valueDim);
       let total = 0;
-      for (const j of positions.lineage(position)) {
+      for (const j of positions.seen(position)) {
         const weight = dot(query, keys[j]);
         total += weight;
         addScaled(sum, weight, positions.value(kvHead, j));
