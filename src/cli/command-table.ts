@@ -75,6 +75,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval-speculation.ts')).evalSpeculation,
   },
   {
+    words: ['matrix'],
+    summary: 'which mixer works in which family, found by running',
+    load: async () => (await import('./commands/matrix.ts')).matrix,
+  },
+  {
     words: ['sweep'],
     summary: 'a study of methods with several seeds, from a plan',
     load: async () => (await import('./commands/sweep.ts')).sweep,

@@ -9,7 +9,7 @@ import { LinnetError } from '../errors.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
-import type { CausalModel } from '../models/model.ts';
+import type { CausalModel, ModelDescription } from '../models/model.ts';
 import { embedding } from '../nn/linear.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { noPositions } from '../nn/positions.ts';
@@ -67,7 +67,7 @@ export function randomProbe(probe: CausalModel, random: Random): Map<string, Ten
  * Values for the learned parameters of all mixers of a model that switch every branch on: α and λ between 0.5 and 1.5,
  * taps and learned maps normal. A freshly linearized model has α = 0 and zero taps, behind which a leak could hide.
  */
-export function randomMixerParameters(model: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
+export function randomMixerParameters(model: ModelDescription, random: Random): Map<string, Tensor<'float32'>> {
   const values = new Map<string, Tensor<'float32'>>();
   model.mixers.forEach((mixer, layer) => {
     for (const { name, shape } of mixerParameters(mixer, model.sizes)) {

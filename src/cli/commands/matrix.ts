@@ -1,0 +1,68 @@
+/** `linnet matrix`: which mixer works in which family, found by running all of them. */
+import { writeFileAtomic } from '../../checkpoint/atomic.ts';
+import { supportProbes } from '../../evaluation/support/families.ts';
+import { supportMatrix, supportMixers, type SupportRow } from '../../evaluation/support/matrix.ts';
+import { markdownTable, makeTable, type Table, textTable } from '../../report/table.ts';
+import { defineCommand, engineOptions, optional, repeated, withDefault } from '../command.ts';
+import { choice, integer, path } from '../option-values.ts';
+
+const families = [...new Set(supportProbes.map(({ family }) => family))];
+
+export const matrix = defineCommand({
+  description:
+    'Runs every mixer, with and without the masked convolution, in a tiny random model of every family and direction: forwards ' +
+    '(a padded row must have the logits of the row alone), backwards (gradients against finite differences) and, where the ' +
+    'attention is causal, decoding (steps and trees against the parallel form). Prints what works; "–" is what cannot exist.',
+  examples: [
+    'linnet matrix',
+    'linnet matrix --family llama --mixer augmented --json',
+    'linnet matrix --markdown docs/support.md',
+  ],
+  arguments: {},
+  options: {
+    family: repeated(choice(families), {
+      placeholder: 'name',
+      description: `one of ${families.join(', ')} (default: all)`,
+    }),
+    mixer: repeated(choice([...supportMixers]), {
+      placeholder: 'name',
+      description: `one of ${supportMixers.join(', ')} (default: all)`,
+    }),
+    markdown: optional(path, { placeholder: 'file', description: 'writes the table as Markdown too' }),
+    seed: withDefault(integer({ min: 0 }), 1, { placeholder: 'number', description: 'of weights and texts' }),
+    ...engineOptions,
+  },
+  async run(context, { family, mixer, markdown, seed, device, threads }) {
+    const progress = context.progress('matrix', 'cells');
+    const rows = await supportMatrix({
+      families: family.length === 0 ? undefined : family,
+      mixers: mixer.length === 0 ? undefined : mixer,
+      seed,
+      compile: { device, threads },
+      signal: context.signal,
+      onRow: (row, done, total) => progress.update(done, total, `${row.family}, ${row.mixer}`),
+    }).finally(() => progress.finish());
+    const table = supportTable(rows);
+    context.print(textTable(table));
+    if (markdown !== undefined) await writeFileAtomic(markdown, `${markdownTable(table)}\n`);
+    const failed = rows.filter((row) => [row.forward, row.backward, row.decode].includes(false));
+    for (const { family: name, mixer: of, note } of failed) context.print(`${name}, ${of}: ${note ?? 'failed'}`);
+    return { json: { rows }, negative: failed.length > 0 };
+  },
+});
+
+function supportTable(rows: readonly SupportRow[]): Table {
+  return makeTable(
+    [
+      { header: 'family', value: ({ family }) => family },
+      { header: 'direction', value: ({ direction }) => direction },
+      { header: 'mixer', value: ({ mixer }) => mixer },
+      { header: 'convolution', value: ({ convolution }) => convolution },
+      { header: 'forward', value: ({ forward }) => forward },
+      { header: 'backward', value: ({ backward }) => backward },
+      { header: 'decode', value: ({ decode }) => decode },
+      { header: 'error', value: ({ maxError }) => maxError, format: (value) => value.toExponential(1) },
+    ],
+    rows,
+  );
+}

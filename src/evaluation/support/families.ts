@@ -1,0 +1,47 @@
+/** The attentions that the support matrix tries mixers in: every family, in every direction it has. */
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { describeModel, type Model } from '../../models/families.ts';
+
+/** How an attention looks at a text: backwards only, both ways, or at another text. */
+export type Direction = 'causal' | 'bidirectional' | 'cross';
+
+/** Attentions of one kind in a tiny model of a family. */
+export interface SupportProbe {
+  readonly family: string;
+  readonly direction: Direction;
+  /** A tiny model with the mixer in all attentions of this direction. @throws LinnetError where that cannot exist */
+  model(mixer: MixerConfig): Model;
+}
+
+const vocabulary = 19;
+
+const tinyLlama = {
+  model_type: 'llama',
+  vocab_size: vocabulary,
+  hidden_size: 16,
+  intermediate_size: 24,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 64,
+};
+
+const tinyGpt2 = { model_type: 'gpt2', vocab_size: vocabulary, n_positions: 64, n_embd: 16, n_layer: 2, n_head: 4 };
+
+/** A probe of a family whose attentions are all of one direction. */
+function uniform(family: string, direction: Direction, config: Readonly<Record<string, unknown>>): SupportProbe {
+  return {
+    family,
+    direction,
+    model(mixer) {
+      const plain = describeModel(config);
+      return plain.withMixers(plain.mixers.map(() => mixer));
+    },
+  };
+}
+
+/** All probes, in the order of the matrix. A new family adds its lines here. */
+export const supportProbes: readonly SupportProbe[] = [
+  uniform('llama', 'causal', tinyLlama),
+  uniform('gpt2', 'causal', tinyGpt2),
+];

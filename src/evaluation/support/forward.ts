@@ -1,0 +1,192 @@
+/** A model of any kind over a small batch of unequal lengths: what the support matrix runs forwards and backwards. */
+import { Graph, type Value } from '../../graph/graph.ts';
+import { gradients } from '../../graph/gradients.ts';
+import { mul } from '../../graph/ops/elementwise.ts';
+import { sum } from '../../graph/ops/reduce.ts';
+import { elementCount, float32, int32, type Tensor, tensor } from '../../graph/tensor.ts';
+import type { Model } from '../../models/families.ts';
+import { parallelLogits } from '../../models/parallel-graph.ts';
+import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
+import type { Random } from '../../random.ts';
+import { compile, type CompileOptions } from '../../runtime/compile.ts';
+
+export type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
+
+/** Texts of a batch, one a row. `second` is what a decoder reads beside the encoder's text; other models ignore it. */
+export interface Texts {
+  readonly first: readonly Int32Array[];
+  readonly second: readonly Int32Array[];
+}
+
+/** Texts as one padded tensor, with its mask. */
+interface Padded {
+  readonly tokens: Tensor<'int32'>;
+  readonly mask: Tensor<'float32'>;
+}
+
+function padded(rows: readonly Int32Array[]): Padded {
+  const n = Math.max(...rows.map((row) => row.length));
+  const tokens = new Int32Array(rows.length * n);
+  const mask = new Float32Array(rows.length * n);
+  rows.forEach((row, b) => {
+    tokens.set(row, b * n);
+    mask.fill(1, b * n, b * n + row.length);
+  });
+  return { tokens: int32([rows.length, n], tokens), mask: float32([rows.length, n], mask) };
+}
+
+/** Logits [B,n,V] of a batch, and what to feed. */
+function logitsOf(
+  model: Model,
+  source: ParameterSource,
+  texts: Texts,
+): { logits: Value; feeds: Record<string, Tensor> } {
+  const { graph } = source;
+  const feeds: Record<string, Tensor> = {};
+  const input = (name: string, value: Tensor): Value => {
+    feeds[name] = value;
+    return graph.input(name, value.dtype, value.shape);
+  };
+  const first = padded(texts.first);
+  const tokens = input('tokens', first.tokens);
+  if (model.kind === 'causal') return { logits: parallelLogits(model, source, tokens), feeds };
+  const mask = input('mask', first.mask);
+  const encoded = model.encode(source, { tokens, mask });
+  if (model.kind === 'encoder') return { logits: model.head(source, encoded), feeds };
+  const second = padded(texts.second);
+  const decoded = model.decode(source, {
+    tokens: input('second tokens', second.tokens),
+    mask: input('second mask', second.mask),
+    encoded,
+    encodedMask: mask,
+  });
+  return { logits: model.head(source, decoded), feeds };
+}
+
+/** The text of each row whose tokens get logits. */
+export function predictedTexts(model: Model, texts: Texts): readonly Int32Array[] {
+  return model.kind === 'encoder-decoder' ? texts.second : texts.first;
+}
+
+/** Logits [n,V] of every row, padding cut off. */
+export async function runForward(
+  model: Model,
+  parameters: Parameters,
+  texts: Texts,
+  options?: CompileOptions,
+): Promise<Float32Array[]> {
+  const graph = new Graph('support forward');
+  const source = new InputParameters(graph);
+  const { logits, feeds } = logitsOf(model, source, texts);
+  graph.output('logits', logits);
+  const results = await runOnce(graph, { ...Object.fromEntries(parameters), ...feeds }, ['logits'], options);
+  const data = Float32Array.from(results.logits.data, Number);
+  const V = model.sizes.vocabulary;
+  const rows = predictedTexts(model, texts);
+  const n = data.length / (rows.length * V);
+  return rows.map((row, b) => data.subarray(b * n * V, (b * n + row.length) * V));
+}
+
+export interface DirectionalDerivative {
+  /** ⟨∇L, u⟩ by our gradients. */
+  readonly gradient: number;
+  /** (L(θ + εu) − L(θ − εu)) / 2ε, at the ε of `differenceSteps` that comes closest. */
+  readonly difference: number;
+  /** √Σ (∂L/∂θᵢ · uᵢ)²: the usual size of such a derivative, whatever cancels in this one. */
+  readonly magnitude: number;
+  /** Whether every parameter's gradient is finite. */
+  readonly finite: boolean;
+}
+
+/**
+ * The derivative of a random weighted sum of logits along a random direction of all parameters, twice: by gradients, and by
+ * central differences of the forward pass.
+ */
+export async function runBackward(
+  model: Model,
+  parameters: Parameters,
+  texts: Texts,
+  random: Random,
+  options?: CompileOptions,
+): Promise<DirectionalDerivative> {
+  const graph = new Graph('support backward');
+  const source = new InputParameters(graph);
+  const { logits, feeds } = logitsOf(model, source, texts);
+  const shape = logits.shape.map(Number);
+  const upstream = tensor('float32', shape, normals(elementCount(shape), random));
+  const loss = sum(mul(logits, graph.constant(upstream)));
+  graph.output('loss', loss);
+  const names = [...source.values.keys()];
+  gradients(loss, [...source.values.values()]).forEach((value, i) => graph.output(`gradient ${names[i]}`, value));
+  const program = await compile(graph, options);
+  try {
+    const run = async <K extends string>(values: Parameters, fetch: readonly K[]): Promise<Record<K, Tensor>> =>
+      program.run(onlyInputs(program.inputs, { ...Object.fromEntries(values), ...feeds }), fetch);
+    const found = await run(
+      parameters,
+      names.map((name) => `gradient ${name}`),
+    );
+    const direction = new Map([...parameters].map(([name, { data }]) => [name, normals(data.length, random)]));
+    let gradient = 0;
+    let squares = 0;
+    let finite = true;
+    for (const name of names) {
+      const along = direction.get(name) ?? new Float32Array(0);
+      const values = Float32Array.from(found[`gradient ${name}`].data, Number);
+      values.forEach((value, i) => {
+        gradient += value * along[i];
+        squares += (value * along[i]) ** 2;
+        finite &&= Number.isFinite(value);
+      });
+    }
+    const lossAt = async (step: number): Promise<number> => {
+      const moved = new Map([...parameters].map(([name, value]) => [name, movedBy(value, direction.get(name), step)]));
+      return Number((await run(moved, ['loss'])).loss.data[0]);
+    };
+    let difference = Number.POSITIVE_INFINITY;
+    for (const step of differenceSteps) {
+      const candidate = ((await lossAt(step)) - (await lossAt(-step))) / (2 * step);
+      if (Math.abs(candidate - gradient) < Math.abs(difference - gradient)) difference = candidate;
+    }
+    return { gradient, difference, magnitude: Math.sqrt(squares), finite };
+  } finally {
+    await program.dispose();
+  }
+}
+
+/** From where the curvature of the loss shows to where its float32 rounding does: what suits differs between mixers. */
+const differenceSteps = [2 ** -10, 2 ** -12, 2 ** -14, 2 ** -16, 2 ** -18];
+
+function movedBy(value: Tensor<'float32'>, direction: Float32Array | undefined, step: number): Tensor<'float32'> {
+  return tensor(
+    'float32',
+    value.shape,
+    value.data.map((x, i) => x + step * (direction?.[i] ?? 0)),
+  );
+}
+
+function normals(count: number, random: Random): Float32Array {
+  return Float32Array.from({ length: count }, () => random.normal());
+}
+
+async function runOnce<K extends string>(
+  graph: Graph,
+  feeds: Readonly<Record<string, Tensor>>,
+  fetch: readonly K[],
+  options: CompileOptions | undefined,
+): Promise<Record<K, Tensor>> {
+  const program = await compile(graph, options);
+  try {
+    return await program.run(onlyInputs(program.inputs, feeds), fetch);
+  } finally {
+    await program.dispose();
+  }
+}
+
+/** What a short batch does not reach, such as α with a single group, is no input of its program. */
+function onlyInputs(
+  inputs: ReadonlyMap<string, unknown>,
+  feeds: Readonly<Record<string, Tensor>>,
+): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
+}
