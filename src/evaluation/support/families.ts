@@ -28,6 +28,17 @@ const tinyLlama = {
 
 const tinyGpt2 = { model_type: 'gpt2', vocab_size: vocabulary, n_positions: 64, n_embd: 16, n_layer: 2, n_head: 4 };
 
+const tinyBert = {
+  model_type: 'bert',
+  vocab_size: vocabulary,
+  hidden_size: 16,
+  intermediate_size: 24,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  max_position_embeddings: 64,
+  type_vocab_size: 2,
+};
+
 /** A probe of a family whose attentions are all of one direction. */
 function uniform(family: string, direction: Direction, config: Readonly<Record<string, unknown>>): SupportProbe {
   return {
@@ -44,4 +55,5 @@ function uniform(family: string, direction: Direction, config: Readonly<Record<s
 export const supportProbes: readonly SupportProbe[] = [
   uniform('llama', 'causal', tinyLlama),
   uniform('gpt2', 'causal', tinyGpt2),
+  uniform('bert', 'bidirectional', tinyBert),
 ];
