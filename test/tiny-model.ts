@@ -40,6 +40,21 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
     bos_token_id: 256,
     eos_token_id: 257,
   },
+  t5: {
+    model_type: 't5',
+    vocab_size: 258,
+    d_model: 16,
+    d_kv: 8,
+    d_ff: 32,
+    num_layers: 2,
+    num_heads: 2,
+    n_positions: 64,
+    relative_attention_num_buckets: 8,
+    relative_attention_max_distance: 20,
+    pad_token_id: 256,
+    decoder_start_token_id: 256,
+    eos_token_id: 257,
+  },
 };
 
 /** A config.json of a family. Every supported family must have one. */

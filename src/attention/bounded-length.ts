@@ -7,8 +7,8 @@ import { sqrt } from '../graph/ops/unary.ts';
 /** ε of the NORM variants: x / (ε + ‖x‖). */
 const normEpsilon = 1e-5;
 
-/** x / (1e-5 + ‖x‖) per head vector. The tiny constant under the root keeps the gradient at zero vectors zero. */
-export function boundedLength(x: Value): Value {
+/** x / (ε + ‖x‖) per vector, ε being 1e-5. The tiny constant under the root keeps the gradient at zero vectors zero. */
+export function boundedLength(x: Value, epsilon = normEpsilon): Value {
   const squared = sum(mul(x, x), [-1], true);
-  return div(x, add(sqrt(add(squared, 1e-30)), normEpsilon));
+  return div(x, add(sqrt(add(squared, 1e-30)), epsilon));
 }

@@ -3,6 +3,7 @@ import { LinnetError } from '../errors.ts';
 import { bertModel } from './bert/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel } from './llama/model.ts';
+import { t5Model } from './t5/model.ts';
 import type { CausalModel, EncoderDecoderModel, EncoderModel } from './model.ts';
 
 /** A model of any family, told apart by `kind`. */
@@ -13,6 +14,7 @@ const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>
   bert: bertModel,
   gpt2: gpt2Model,
   llama: llamaModel,
+  t5: t5Model,
 };
 
 /** The `model_type`s that can be opened. */

@@ -1,4 +1,4 @@
-/** The `linnet` section of config.json, the same in all families: it names the mixer of every layer. */
+/** The `linnet` section of config.json: it names the mixer of every attention. */
 import { z } from 'zod';
 import { type MixerConfig, mixerSchema } from '../attention/mixer.ts';
 
@@ -9,7 +9,7 @@ export type LinnetSection = z.infer<typeof linnetSection>;
 
 /** The mixers of a configuration: softmax in every layer where there is no section. */
 export function sectionMixers(section: LinnetSection, layers: number): readonly MixerConfig[] {
-  return section?.mixers ?? Array.from({ length: layers }, (): MixerConfig => ({ kind: 'softmax' }));
+  return section?.mixers ?? softmaxThroughout(layers);
 }
 
 /** A config.json with the section that these mixers need: none for softmax throughout. */
@@ -20,4 +20,56 @@ export function withSection(
   const { linnet: _, ...rest } = config;
   if (mixers.every((mixer) => mixer.kind === 'softmax')) return rest;
   return { ...rest, linnet: { version: 1, mixers } };
+}
+
+/** The attentions of an encoder-decoder model, in the order in which it lists its mixers. */
+export const attentionParts = ['encoder', 'decoder', 'cross'] as const;
+
+/** Self-attention of the encoder, self-attention of the decoder, or the decoder's attention to what was encoded. */
+export type AttentionPart = (typeof attentionParts)[number];
+
+/** The section of a model with an encoder and a decoder. A part that it does not name is softmax. */
+export const encoderDecoderSection = z
+  .strictObject({
+    version: z.literal(1),
+    encoder: z.array(mixerSchema).optional(),
+    decoder: z.array(mixerSchema).optional(),
+    cross: z.array(mixerSchema).optional(),
+    /**
+     * `zero`: the convolution of the encoder finds zeros where a text is padded. `read`: it reads what the padding
+     * tokens were projected to, as the paper's code does; the result for a text then depends on what it is padded with.
+     */
+    padding: z.enum(['zero', 'read']).optional(),
+  })
+  .optional();
+
+export type EncoderDecoderSection = z.infer<typeof encoderDecoderSection>;
+
+/** One list of mixers for each part. */
+export type PartMixers = Readonly<Record<AttentionPart, readonly MixerConfig[]>>;
+
+/** The mixers of an encoder-decoder configuration. */
+export function partMixers(
+  section: EncoderDecoderSection,
+  layers: Readonly<Record<AttentionPart, number>>,
+): PartMixers {
+  const of = (part: AttentionPart): readonly MixerConfig[] => section?.[part] ?? softmaxThroughout(layers[part]);
+  return { encoder: of('encoder'), decoder: of('decoder'), cross: of('cross') };
+}
+
+/** A config.json with the section that these mixers need: parts that are softmax throughout are not named. */
+export function withPartSection(
+  config: Readonly<Record<string, unknown>>,
+  mixers: PartMixers,
+  padding: 'zero' | 'read',
+): Record<string, unknown> {
+  const { linnet: _, ...rest } = config;
+  const named = attentionParts.filter((part) => mixers[part].some((mixer) => mixer.kind !== 'softmax'));
+  if (named.length === 0) return rest;
+  const parts = Object.fromEntries(named.map((part) => [part, mixers[part]]));
+  return { ...rest, linnet: { version: 1, ...parts, ...(padding === 'read' && { padding }) } };
+}
+
+function softmaxThroughout(layers: number): readonly MixerConfig[] {
+  return Array.from({ length: layers }, (): MixerConfig => ({ kind: 'softmax' }));
 }

@@ -7,6 +7,7 @@
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { ProjectedPositions } from '../attention/parallel.ts';
 import type { Value } from '../graph/graph.ts';
+import type { AttentionPart } from './linnet-section.ts';
 import type { ParameterShapes, ParameterSource } from '../nn/parameters.ts';
 import type { PositionEncoding, PositionValues } from '../nn/positions.ts';
 
@@ -104,6 +105,10 @@ export interface EncoderDecoderModel extends ModelDescription {
   readonly kind: 'encoder-decoder';
   /** What the decoder reads first. */
   readonly startId: number;
+  /** Fills the unused places of a batch. */
+  readonly padId: number;
+  /** What each of `mixers` mixes: layers of the encoder, of the decoder, and of the decoder's view of the encoder. */
+  readonly attentions: readonly { readonly part: AttentionPart; readonly layer: number }[];
   withMixers(mixers: readonly MixerConfig[]): EncoderDecoderModel;
   /** Hidden states after the encoder's final norm [B,n,width]. */
   encode(source: ParameterSource, input: EncoderInput): Value;

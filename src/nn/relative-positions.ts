@@ -1,0 +1,45 @@
+/** Relative positions in T5's buckets (Raffel et al., arXiv 1910.10683): exact near, logarithmic far. */
+import type { Value } from '../graph/graph.ts';
+import { gather } from '../graph/ops/indexing.ts';
+import { reshape, transpose } from '../graph/ops/layout.ts';
+import { int32 } from '../graph/tensor.ts';
+
+/** How distances are sorted into buckets. */
+export interface BucketScheme {
+  /** Rows of the table of biases; even. */
+  readonly buckets: number;
+  /** From this distance on all positions share a bucket. */
+  readonly farthest: number;
+  /** Whether keys of the future have no buckets of their own (they count as distance 0), or half of all. */
+  readonly causal: boolean;
+}
+
+/** The bucket of a distance query − key. */
+export function relativeBucket(distance: number, { buckets, farthest, causal }: BucketScheme): number {
+  const available = causal ? buckets : Math.floor(buckets / 2);
+  const first = !causal && distance < 0 ? available : 0;
+  const magnitude = causal ? Math.max(distance, 0) : Math.abs(distance);
+  const exact = Math.floor(available / 2);
+  if (magnitude < exact) return first + magnitude;
+  const far = Math.floor((Math.log(magnitude / exact) / Math.log(farthest / exact)) * (available - exact));
+  return first + Math.min(available - 1, exact + far);
+}
+
+/**
+ * The learned bias of every query and key of a sequence of n positions.
+ *
+ * @param table [buckets,H]
+ * @returns [H,n,n], queries first
+ */
+export function relativeBias(table: Value, length: number, scheme: BucketScheme): Value {
+  const indices = table.graph.sharedConstant(`relative buckets n=${length} ${JSON.stringify(scheme)}`, () =>
+    int32(
+      [length * length],
+      Int32Array.from({ length: length * length }, (_, i) =>
+        relativeBucket(Math.floor(i / length) - (i % length), scheme),
+      ),
+    ),
+  );
+  const perPair = reshape(gather(table, indices), [length, length, table.shape[1]]); // [n,n,H]
+  return transpose(perPair, [2, 0, 1]);
+}
