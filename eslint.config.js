@@ -7,7 +7,17 @@ import tseslint from 'typescript-eslint';
 
 export default defineConfig(
   // Generated code, build output, golden numbers and files of a run are not ours to polish.
-  globalIgnores(['dist/', 'coverage/', 'runs/', 'report/', 'assets/', 'test/golden/', 'src/**/*_pb.ts']),
+  // bench/peers has dependencies of its own, which are not installed here.
+  globalIgnores([
+    'dist/',
+    'coverage/',
+    'runs/',
+    'report/',
+    'assets/',
+    'test/golden/',
+    'src/**/*_pb.ts',
+    'bench/peers/',
+  ]),
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
