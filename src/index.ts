@@ -45,6 +45,7 @@ export {
 export { writeOnnxModel } from './checkpoint/onnx-model.ts';
 export { type Document, loadDocuments, type ReadDocumentsOptions, readDocuments } from './data/documents.ts';
 export { PackedDataset, type PackingMode, type PackingOptions, packDocuments } from './data/packing.ts';
+export type { BatchTensors, RowDataset, RowInput, RowInputs, RowVisit } from './data/row-dataset.ts';
 export { type DocumentSplit, splitDocuments } from './data/split.ts';
 // Decoding.
 export { DecodingEngine } from './decoding/engine.ts';
@@ -153,7 +154,6 @@ export { type HuggingFaceTokenizerFiles, huggingFaceTokenizer } from './tokenize
 export { type EncodeOptions, loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 export { type TrainBpeOptions, type TrainBpeProgress, trainBpe } from './tokenizer/train-bpe.ts';
 // Training.
-export { nextTokenLoss } from './training/objective.ts';
+export { type BatchValues, causalObjective, nextTokenLoss, type Objective, tokenLoss } from './training/objective.ts';
 export { parseTrainingSettings, type TrainingInput, type TrainingSettings } from './training/settings.ts';
-export type { Objective } from './training/step-program.ts';
 export { type TrainingJob, type TrainingOutcome, train, type UpdateEvent } from './training/trainer.ts';

@@ -28,7 +28,8 @@ describe('the library', () => {
     const documents = Array.from({ length: 8 }, () => ({ text: 'one two three four ', source: 'test' }));
     const dataset = await linnet.packDocuments(documents, tokenizer, { length: 16, mode: 'stream' });
     const settings = linnet.parseTrainingSettings({ learningRate: 0.02, batch: 2, length: 16, steps: 30 });
-    const outcome = await linnet.train({ model, parameters, dataset, settings });
+    const objective = linnet.causalObjective(model, 16);
+    const outcome = await linnet.train({ model, objective, parameters, dataset, settings });
 
     const data = await linnet.evaluationData(documents.slice(0, 1), tokenizer, { mode: 'text', length: 16 });
     const before = await linnet.perplexity(model, parameters, data);

@@ -14,6 +14,7 @@ import { Random } from '../src/random.ts';
 import { isDeviceAvailable } from '../src/runtime/availability.ts';
 import { compile, type Device } from '../src/runtime/compile.ts';
 import { adamWDefaults } from '../src/training/adamw.ts';
+import { causalObjective } from '../src/training/objective.ts';
 import { initialState, TrainingProgram } from '../src/training/step-program.ts';
 import { relativeToPeak } from './golden.ts';
 import { randomParameters, randomTokens, tinyLlama } from './tiny-llama.ts';
@@ -95,9 +96,9 @@ describe.skipIf(absent)(`webgpu equals cpu${skipped}`, () => {
       const step = async (device: Device): Promise<{ loss: number; norm: number; moments: Map<string, Tensor> }> => {
         const compiled = { device };
         const program = await TrainingProgram.create({
-          model,
+          parameters: model.parameters,
+          objective: causalObjective(model, length),
           rows,
-          length,
           accumulate: 1,
           optimizer: adamWDefaults,
           clip: 1,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type BatchOptions, BatchStream } from './batches.ts';
-import { PackedDataset } from './packing.ts';
+import { type PackedBatch, PackedDataset } from './packing.ts';
 
 /** Rows of two predictions; row r is the tokens 3r, 3r+1, 3r+2, so that a batch shows which rows it has. */
 function dataset(rows: number): PackedDataset {
@@ -16,12 +16,12 @@ function dataset(rows: number): PackedDataset {
 }
 
 /** The rows of the next `count` batches (fewer if the stream ends). */
-function take(stream: BatchStream, count: number): number[][] {
+function take(stream: BatchStream<PackedBatch>, count: number): number[][] {
   const batches: number[][] = [];
   for (let i = 0; i < count; i++) {
     const { value } = stream.next();
     if (value === undefined) break;
-    const { inputs } = value;
+    const { inputs } = value.values;
     batches.push(Array.from({ length: inputs.shape[0] }, (_, row) => inputs.data[2 * row] / 3));
   }
   return batches;
@@ -33,9 +33,9 @@ const allRows = (rows: number): number[] => Array.from({ length: rows }, (_, row
 describe('BatchStream', () => {
   it('gives batches as tensors', () => {
     const { value } = new BatchStream(dataset(3), { batchSize: 2, seed: 0, shuffle: false }).next();
-    expect(value?.inputs).toEqual({ dtype: 'int32', shape: [2, 2], data: Int32Array.of(0, 1, 3, 4) });
-    expect(value?.labels).toEqual({ dtype: 'int32', shape: [2, 2], data: Int32Array.of(1, 2, 4, 5) });
-    expect(value?.weights).toEqual({ dtype: 'float32', shape: [2, 2], data: Float32Array.of(1, 1, 1, 1) });
+    expect(value?.values.inputs).toEqual({ dtype: 'int32', shape: [2, 2], data: Int32Array.of(0, 1, 3, 4) });
+    expect(value?.values.labels).toEqual({ dtype: 'int32', shape: [2, 2], data: Int32Array.of(1, 2, 4, 5) });
+    expect(value?.values.weights).toEqual({ dtype: 'float32', shape: [2, 2], data: Float32Array.of(1, 1, 1, 1) });
   });
 
   it('carries left-over rows into the next epoch', () => {

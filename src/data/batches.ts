@@ -1,19 +1,14 @@
 /** The order in which training sees its rows: shuffled anew every epoch, in batches, resumable at any batch. */
 import { LinnetError } from '../errors.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
 import { Random } from '../random.ts';
-import type { PackedDataset } from './packing.ts';
+import type { BatchTensors, RowDataset, RowVisit } from './row-dataset.ts';
 
-/** Rows of a batch, B of T tokens each. */
-export interface Batch {
-  /** [B,T]. */
-  readonly inputs: Tensor<'int32'>;
-  /** [B,T], the token after each input. */
-  readonly labels: Tensor<'int32'>;
-  /** [B,T], 1 where the label counts, else 0. */
-  readonly weights: Tensor<'float32'>;
-  /** Which rows of the data set these are. */
-  readonly rows: readonly number[];
+/** Rows of a data set. */
+export interface Batch<B extends BatchTensors = BatchTensors> {
+  /** The arrays of the rows, by input name. */
+  readonly values: B;
+  /** Which rows these are. */
+  readonly visits: readonly RowVisit[];
 }
 
 /** Options of `BatchStream`. */
@@ -43,8 +38,8 @@ export interface BatchCursor {
 }
 
 /** An endless or finite iterator of batches. */
-export class BatchStream implements IterableIterator<Batch, undefined> {
-  readonly #dataset: PackedDataset;
+export class BatchStream<B extends BatchTensors = BatchTensors> implements IterableIterator<Batch<B>, undefined> {
+  readonly #dataset: RowDataset<B>;
   readonly #options: Required<BatchOptions>;
   #epoch = 0;
   #index = 0;
@@ -54,7 +49,7 @@ export class BatchStream implements IterableIterator<Batch, undefined> {
    * Begins with the first batch.
    * @throws LinnetError `INPUT` if an option is out of range, or there are too few rows for a batch.
    */
-  constructor(dataset: PackedDataset, options: BatchOptions) {
+  constructor(dataset: RowDataset<B>, options: BatchOptions) {
     const { batchSize, seed, epochs = Number.POSITIVE_INFINITY, shuffle = true, partial = 'carry' } = options;
     this.#dataset = dataset;
     this.#options = { batchSize, seed, epochs, shuffle, partial };
@@ -77,7 +72,11 @@ export class BatchStream implements IterableIterator<Batch, undefined> {
    * Continues where `state` was taken: the batches that follow are those the first stream would have given.
    * @throws LinnetError `MISMATCH` if the cursor is of another seed or does not fit the data set.
    */
-  static fromState(dataset: PackedDataset, options: BatchOptions, state: BatchCursor): BatchStream {
+  static fromState<B extends BatchTensors>(
+    dataset: RowDataset<B>,
+    options: BatchOptions,
+    state: BatchCursor,
+  ): BatchStream<B> {
     const stream = new BatchStream(dataset, options);
     const { epoch, index, seed } = state;
     const fits =
@@ -114,13 +113,14 @@ export class BatchStream implements IterableIterator<Batch, undefined> {
   }
 
   /** The next batch, or `done` after the last full one. */
-  next(): IteratorResult<Batch, undefined> {
-    const rows = this.#takeRows();
-    return rows === undefined ? { done: true, value: undefined } : { done: false, value: this.#batch(rows) };
+  next(): IteratorResult<Batch<B>, undefined> {
+    const visits = this.#takeRows();
+    if (visits === undefined) return { done: true, value: undefined };
+    return { done: false, value: { values: this.#dataset.batch(visits), visits } };
   }
 
   /** The rows of the next batch. Leaves the cursor where it is if there is none. */
-  #takeRows(): number[] | undefined {
+  #takeRows(): RowVisit[] | undefined {
     const { batchSize, epochs, partial } = this.#options;
     const total = this.#dataset.rows;
     if (partial === 'drop' && total - this.#index < batchSize) {
@@ -128,12 +128,12 @@ export class BatchStream implements IterableIterator<Batch, undefined> {
       this.#startEpoch(this.#epoch + 1);
     }
     if (total * (epochs - this.#epoch) - this.#index < batchSize) return undefined;
-    const rows: number[] = [];
-    while (rows.length < batchSize) {
+    const visits: RowVisit[] = [];
+    while (visits.length < batchSize) {
       if (this.#index === total) this.#startEpoch(this.#epoch + 1);
-      rows.push(this.#order[this.#index++]);
+      visits.push({ row: this.#order[this.#index++], epoch: this.#epoch });
     }
-    return rows;
+    return visits;
   }
 
   #startEpoch(epoch: number): void {
@@ -149,23 +149,6 @@ export class BatchStream implements IterableIterator<Batch, undefined> {
     // The seed is drawn into a word of its own first, or seeds that differ by one would share shuffles.
     const word = new Random(this.#options.seed).nextUint32();
     return Int32Array.from(new Random(word + epoch).shuffle(order));
-  }
-
-  #batch(rows: readonly number[]): Batch {
-    const { length } = this.#dataset;
-    const shape = [rows.length, length];
-    const inputs = new Int32Array(rows.length * length);
-    const labels = new Int32Array(rows.length * length);
-    const weights = new Float32Array(rows.length * length);
-    for (const [place, row] of rows.entries()) {
-      this.#dataset.copyRow(row, { inputs, labels, weights }, place * length);
-    }
-    return {
-      inputs: tensor('int32', shape, inputs),
-      labels: tensor('int32', shape, labels),
-      weights: tensor('float32', shape, weights),
-      rows,
-    };
   }
 }
 

@@ -1,20 +1,16 @@
 /** Recognising a data set: a resumed run must continue on the rows it began with. */
 import { createHash } from 'node:crypto';
 import { endianness } from 'node:os';
-import type { PackedDataset } from './packing.ts';
-
-/** Changes whenever what is hashed changes. */
-const version = 1;
 
 /**
- * SHA-256, in hexadecimal, of everything that training reads of a data set: row length, padding id, tokens and rows.
- * Equal on all platforms.
+ * SHA-256, in hexadecimal, of everything that training reads of a data set. Equal on all platforms.
+ *
+ * @param described what the arrays are, as plain JSON; a version in it changes whenever what is hashed changes
  */
-export function fingerprint(dataset: PackedDataset): string {
-  const { length, padId, tokens, starts, counts } = dataset;
+export function fingerprint(described: object, arrays: readonly Int32Array[]): string {
   const hash = createHash('sha256');
-  hash.update(JSON.stringify({ version, length, padId, tokens: tokens.length, rows: starts.length }));
-  for (const array of [tokens, starts, counts]) hash.update(littleEndian(array));
+  hash.update(JSON.stringify(described));
+  for (const array of arrays) hash.update(littleEndian(array));
   return hash.digest('hex');
 }
 

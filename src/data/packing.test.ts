@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
 import { trainBpe } from '../tokenizer/train-bpe.ts';
-import { fingerprint } from './fingerprint.ts';
 import { Int32Buffer } from './int32-buffer.ts';
 import { type PackedDataset, type PackingOptions, packDocuments } from './packing.ts';
 
@@ -113,9 +112,9 @@ describe('fingerprint', () => {
       pack(['abc', 'ef'], { length: 2 }),
       pack(['abcdef'], { length: 2, mode: 'document' }),
     ]);
-    const prints = variants.map(fingerprint);
+    const prints = variants.map((dataset) => dataset.fingerprint());
     expect(new Set(prints).size).toBe(variants.length);
-    expect(fingerprint(await pack(['abcdef'], { length: 2 }))).toBe(prints[0]);
+    expect((await pack(['abcdef'], { length: 2 })).fingerprint()).toBe(prints[0]);
     expect(prints[0]).toBe('cd74a9aa74fca3675e1d08bf7318d544238d207251f15116a5634adb978b3e5a');
   });
 });

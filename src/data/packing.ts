@@ -5,8 +5,11 @@
  * All tokens of a data set lie in one array, in the order of the documents; a row is a place and a count in it.
  */
 import { LinnetError } from '../errors.ts';
+import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { fingerprint } from './fingerprint.ts';
 import { Int32Buffer } from './int32-buffer.ts';
+import type { RowDataset, RowInputs, RowVisit } from './row-dataset.ts';
 
 /**
  * How documents become rows.
@@ -58,8 +61,28 @@ export interface PackedParts {
   readonly counts: Int32Array;
 }
 
+/** A batch of next-token training, B rows of T predictions. */
+export interface PackedBatch {
+  readonly [name: string]: Tensor;
+  /** [B,T]. */
+  readonly inputs: Tensor<'int32'>;
+  /** [B,T], the token after each input. */
+  readonly labels: Tensor<'int32'>;
+  /** [B,T], 1 where the label counts, else 0. */
+  readonly weights: Tensor<'float32'>;
+}
+
+/** What a row of `length` predictions consists of. */
+export function packedInputs(length: number): RowInputs {
+  return {
+    inputs: { dtype: 'int32', shape: [length] },
+    labels: { dtype: 'int32', shape: [length] },
+    weights: { dtype: 'float32', shape: [length] },
+  };
+}
+
 /** Training rows over one array of tokens. */
-export class PackedDataset implements PackedParts {
+export class PackedDataset implements PackedParts, RowDataset<PackedBatch> {
   readonly length: number;
   readonly documents: number;
   readonly padId: number;
@@ -79,6 +102,30 @@ export class PackedDataset implements PackedParts {
   /** Number of rows. */
   get rows(): number {
     return this.starts.length;
+  }
+
+  get inputs(): RowInputs {
+    return packedInputs(this.length);
+  }
+
+  batch(visits: readonly RowVisit[]): PackedBatch {
+    const shape = [visits.length, this.length];
+    const batch = {
+      inputs: tensor('int32', shape, new Int32Array(visits.length * this.length)),
+      labels: tensor('int32', shape, new Int32Array(visits.length * this.length)),
+      weights: tensor('float32', shape, new Float32Array(visits.length * this.length)),
+    };
+    const target = { inputs: batch.inputs.data, labels: batch.labels.data, weights: batch.weights.data };
+    visits.forEach(({ row }, place) => {
+      this.copyRow(row, target, place * this.length);
+    });
+    return batch;
+  }
+
+  fingerprint(): string {
+    const { length, padId, tokens, starts, counts } = this;
+    const described = { version: 1, length, padId, tokens: tokens.length, rows: starts.length };
+    return fingerprint(described, [tokens, starts, counts]);
   }
 
   /** Labels that count, over all rows: what one epoch predicts. */

@@ -9,6 +9,7 @@ import type { Tensor } from '../graph/tensor.ts';
 import { linearize } from '../models/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
+import { causalObjective } from '../training/objective.ts';
 import type { TrainingSettings } from '../training/settings.ts';
 import { train, type UpdateEvent } from '../training/trainer.ts';
 import { perplexity } from './perplexity.ts';
@@ -54,6 +55,7 @@ export async function* compareMixers(options: ComparisonOptions): AsyncGenerator
     const losses: { update: number; loss: number }[] = [];
     const outcome = await train({
       model,
+      objective: causalObjective(model, dataset.length),
       parameters,
       dataset,
       settings,

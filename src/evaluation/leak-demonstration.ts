@@ -17,6 +17,7 @@ import type { CompileOptions } from '../runtime/compile.ts';
 import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { adamWDefaults } from '../training/adamw.ts';
 import { learningRate } from '../training/schedule.ts';
+import { causalObjective } from '../training/objective.ts';
 import { initialState, TrainingProgram } from '../training/step-program.ts';
 import { perplexity } from './perplexity.ts';
 import type { EvaluationData } from './scored-windows.ts';
@@ -121,9 +122,9 @@ async function trainAndAsk(
   const model = demonstrationModel(run === 'masked');
   const batches = new BatchStream(dataset, { batchSize: rows, seed });
   const program = await TrainingProgram.create({
-    model,
+    parameters: model.parameters,
+    objective: causalObjective(model, length),
     rows,
-    length,
     accumulate: 1,
     optimizer: adamWDefaults,
     clip: 1,
@@ -140,7 +141,7 @@ async function trainAndAsk(
       const { value: batch } = batches.next();
       if (batch === undefined) throw new LinnetError('INTERNAL', 'internal: an endless stream of batches ended');
       const rate = learningRate({ name: 'cosine', peak: peakLearningRate, warmup, total: steps }, update);
-      const { loss } = await program.step(state, [batch], rate, update);
+      const { loss } = await program.step(state, [batch.values], rate, update);
       const point = { step: update + 1, loss };
       points.push(point);
       onProgress?.({ run, point, steps });

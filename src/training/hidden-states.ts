@@ -8,7 +8,6 @@ import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors.ts';
 import { writeSafetensors } from '../checkpoint/safetensors-writer.ts';
-import { fingerprint } from '../data/fingerprint.ts';
 import type { PackedDataset } from '../data/packing.ts';
 import { LinnetError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
@@ -100,7 +99,7 @@ async function statesOnDisk(options: HiddenStateOptions): Promise<HiddenStates> 
   await mkdir(folder, { recursive: true });
   const path = join(folder, fileName);
   const identity = createHash('sha256')
-    .update(JSON.stringify(['hidden states 1', options.fingerprint, fingerprint(dataset)]))
+    .update(JSON.stringify(['hidden states 1', options.fingerprint, dataset.fingerprint()]))
     .digest('hex');
   const shape = [dataset.length, model.sizes.width];
   const file = (await openMatching(path, identity)) ?? (await writeStates(path, identity, options));

@@ -76,7 +76,7 @@ async function bothLosses(training: MedusaTraining): Promise<{ graph: number; na
     weights: graph.input('weights', 'float32', shape),
   };
   const source = new WeightParameters(graph, all);
-  graph.output('loss', medusaObjective(training)(augmented, source, values));
+  graph.output('loss', medusaObjective(training, augmented, length).loss(source, values));
   graph.output('hidden', parallelHidden(augmented, source, values.inputs));
   await using program = await compile(graph);
   const feeds = {

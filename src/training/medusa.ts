@@ -24,9 +24,9 @@ import type { CausalModel, ModelSizes } from '../models/model.ts';
 import { parallelHidden } from '../models/parallel-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace, type HiddenStates } from './hidden-states.ts';
-import { type BatchValues, nextTokenLoss } from './objective.ts';
-import type { Objective } from './step-program.ts';
-import { totalUpdates, train, type TrainingJob, type TrainingOutcome } from './trainer.ts';
+import { packedInputs, type PackedDataset } from '../data/packing.ts';
+import { type NextTokenValues, nextTokenLoss, type Objective } from './objective.ts';
+import { type RowFeature, totalUpdates, train, type TrainingJob, type TrainingOutcome } from './trainer.ts';
 
 export interface MedusaTraining extends MedusaConfig {
   /** Weight of head i's loss is this to the power i; 0.8 in Medusa. */
@@ -43,7 +43,12 @@ export interface MedusaTraining extends MedusaConfig {
 export const medusaTrainingDefaults = { decay: 0.8, joint: { weight: 0.2, rateFactor: 0.25 } } as const;
 
 export interface MedusaJob
-  extends Omit<TrainingJob, 'trainable' | 'objective' | 'feature' | 'rateFactor' | 'parameters' | 'origin'> {
+  extends Omit<
+    TrainingJob,
+    'model' | 'dataset' | 'trainable' | 'objective' | 'feature' | 'rateFactor' | 'variant' | 'parameters' | 'origin'
+  > {
+  readonly model: CausalModel;
+  readonly dataset: PackedDataset;
   /** Parameters of the model, and of heads to begin with; without heads, fresh ones. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
   /** Fingerprint of the model: neither snapshots nor hidden states of another one are used. */
@@ -92,7 +97,7 @@ export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
       model: withMedusaHeads(model, medusa),
       parameters: new Map([...initializeMedusa(medusa, model, job.parameters), ...job.parameters]),
       trainable: isJoint ? undefined : isMedusaParameter,
-      objective: medusaObjective(medusa),
+      objective: medusaObjective(medusa, model, dataset.length, states),
       feature: states,
       rateFactor: (name) => (isMedusaParameter(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),
     });
@@ -114,13 +119,26 @@ function withMedusaHeads(model: CausalModel, medusa: MedusaTraining): CausalMode
   };
 }
 
-/** The objective of a training run: reads hidden states where they are given as the feature `hidden`. */
-export function medusaObjective(medusa: MedusaTraining): Objective {
-  return (model, source, batch) => {
-    const hidden = batch.features?.get('hidden') ?? parallelHidden(model, source, batch.inputs); // [B,n,width]
-    const heads = headLosses(medusa, model.sizes, source, hidden, batch);
-    if (medusa.joint === undefined) return heads;
-    return add(nextTokenLoss(model, source, batch), mul(heads, medusa.joint.weight));
+/**
+ * The objective of a training run over rows of `length` predictions.
+ * @param states hidden states of the frozen model; without them, it runs
+ */
+export function medusaObjective(
+  medusa: MedusaTraining,
+  model: CausalModel,
+  length: number,
+  states?: Pick<RowFeature, 'name' | 'shape'>,
+): Objective {
+  return {
+    inputs: { ...packedInputs(length), ...(states && { [states.name]: { dtype: 'float32', shape: states.shape } }) },
+    loss(source, values) {
+      const { inputs, labels, weights } = values;
+      const batch = { inputs, labels, weights };
+      const hidden = states === undefined ? parallelHidden(model, source, inputs) : values[states.name]; // [B,n,width]
+      const heads = headLosses(medusa, model.sizes, source, hidden, batch);
+      if (medusa.joint === undefined) return heads;
+      return add(nextTokenLoss(model, source, batch), mul(heads, medusa.joint.weight));
+    },
   };
 }
 
@@ -133,7 +151,7 @@ function headLosses(
   sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
   source: ParameterSource,
   hidden: Value,
-  batch: BatchValues,
+  batch: NextTokenValues,
 ): Value {
   const [B, n] = batch.inputs.shape.map(Number);
   if (n <= medusa.heads) {

@@ -4,16 +4,15 @@
  * so far, one applies the sum.
  */
 import { LinnetError } from '../errors.ts';
-import type { Batch } from '../data/batches.ts';
+import type { BatchTensors } from '../data/row-dataset.ts';
 import { gradients } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add, div, mul } from '../graph/ops/elementwise.ts';
-import { float32, type Tensor, zeros } from '../graph/tensor.ts';
-import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
-import type { CausalModel } from '../models/model.ts';
+import { dataOf, float32, type Tensor, zeros } from '../graph/tensor.ts';
+import { type ParameterShapes, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, decays, globalNorm } from './adamw.ts';
-import { type BatchValues, nextTokenLoss } from './objective.ts';
+import { type Objective, weightsInput } from './objective.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
 
 /** Everything an update changes, by block name. */
@@ -24,27 +23,18 @@ export interface TrainingState {
 }
 
 export interface StepResult {
-  /** Mean −log p per weighted token, before the update, in nats. */
+  /** Mean of the objective per weighted prediction, before the update; nats where it is −log p. */
   readonly loss: number;
   /** Norm of all gradients together, before clipping. */
   readonly gradientNorm: number;
 }
 
-/** A micro-batch as the graph takes it. */
-export interface TrainingBatch extends Pick<Batch, 'inputs' | 'labels' | 'weights'> {
-  /** Values of `TrainingOptions.features`. */
-  readonly features?: Readonly<Record<string, Tensor>>;
-}
-
-/** The objective: a sum over the batch, as a graph. */
-export type Objective = (model: CausalModel, source: ParameterSource, batch: BatchValues) => Value;
-
 export interface TrainingOptions {
-  readonly model: CausalModel;
+  /** All parameters that the objective asks for, trained or not. */
+  readonly parameters: ParameterShapes;
+  readonly objective: Objective;
   /** Rows of a micro-batch. */
   readonly rows: number;
-  /** Tokens per row. */
-  readonly length: number;
   /** Micro-batches per update; 1 fuses everything into one graph. */
   readonly accumulate: number;
   readonly optimizer: AdamWConfig;
@@ -54,10 +44,6 @@ export interface TrainingOptions {
   readonly trainable?: (name: string) => boolean;
   /** Values of the parameters that are not trained. */
   readonly frozen?: ReadonlyMap<string, Tensor>;
-  /** Default `nextTokenLoss`. */
-  readonly objective?: Objective;
-  /** float32 inputs of the objective beside the tokens: the shape of one row's numbers, by name. */
-  readonly features?: Readonly<Record<string, readonly number[]>>;
   /** What the learning rate of a parameter is multiplied by; default 1. */
   readonly rateFactor?: (parameter: string) => number;
   readonly compile?: CompileOptions;
@@ -100,7 +86,7 @@ export class TrainingProgram {
   /** Builds and compiles the graphs. @throws LinnetError `CONFIG` if nothing is trainable */
   static async create(options: TrainingOptions): Promise<TrainingProgram> {
     const { trainable = () => true, blockBytes } = options;
-    const trained = new Map([...options.model.parameters].filter(([name]) => trainable(name)));
+    const trained = new Map([...options.parameters].filter(([name]) => trainable(name)));
     if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
     const blocks = parameterBlocks(trained, blockBytes);
     if (options.accumulate === 1) {
@@ -111,27 +97,25 @@ export class TrainingProgram {
         undefined,
       );
     }
-    const programs = {
-      add: await compile(accumulationGraph(options, blocks), options.compile),
-      update: await compile(updateGraph(options, blocks), options.compile),
-    };
-    return new TrainingProgram(options, blocks, undefined, programs);
-  }
-
-  /** Tokens per update. */
-  get tokensPerUpdate(): number {
-    return this.#options.rows * this.#options.length * this.#options.accumulate;
+    const add = await compile(accumulationGraph(options, blocks), options.compile);
+    try {
+      const update = await compile(updateGraph(options, blocks), options.compile);
+      return new TrainingProgram(options, blocks, undefined, { add, update });
+    } catch (error) {
+      await add.dispose();
+      throw error;
+    }
   }
 
   /**
    * One update. The state's maps are replaced, their tensors are not written to.
    *
-   * @param batches `accumulate` micro-batches; the loss is the mean over all their weighted tokens
+   * @param batches `accumulate` micro-batches, by input name; the loss is the mean over all their weighted predictions
    * @param update counted from 0, for the bias correction
    */
   async step(
     state: TrainingState,
-    batches: readonly TrainingBatch[],
+    batches: readonly BatchTensors[],
     learningRate: number,
     update: number,
   ): Promise<StepResult> {
@@ -148,7 +132,7 @@ export class TrainingProgram {
       ...this.blocks.flatMap(({ name }) => [updated.parameter(name), updated.first(name), updated.second(name)]),
     ];
     if (this.#fused !== undefined) {
-      const feeds = { ...common, ...batchFeeds(batches[0]), total_weight: float32([], [weight]) };
+      const feeds = { ...common, ...this.#batchFeeds(batches[0]), total_weight: float32([], [weight]) };
       const results = await this.#fused.run(feeds, ['loss', ...fetch]);
       takeState(state, results, this.blocks);
       return { loss: scalar(results.loss), gradientNorm: scalar(results.gradient_norm) };
@@ -162,7 +146,7 @@ export class TrainingProgram {
       const feeds = {
         ...parameterFeeds(state, this.blocks),
         ...sums,
-        ...batchFeeds(batch),
+        ...this.#batchFeeds(batch),
         total_weight: float32([], [weight]),
       };
       const results = await this.#accumulation.add.run(feeds, [
@@ -176,6 +160,13 @@ export class TrainingProgram {
     const results = await this.#accumulation.update.run({ ...common, ...sums }, fetch);
     takeState(state, results, this.blocks);
     return { loss, gradientNorm: scalar(results.gradient_norm) };
+  }
+
+  /** What the objective reads; a data set may give more. */
+  #batchFeeds(batch: BatchTensors): Record<string, Tensor> {
+    const feeds: Record<string, Tensor> = {};
+    for (const name of Object.keys(this.#options.objective.inputs)) feeds[name] = batch[name];
+    return feeds;
   }
 
   async dispose(): Promise<void> {
@@ -195,14 +186,10 @@ export function initialState(
   return { parameters, first: moments(), second: moments() };
 }
 
-function batchFeeds({ inputs, labels, weights, features }: TrainingBatch): Record<string, Tensor> {
-  return { inputs, labels, weights, ...features };
-}
-
-function totalWeight(batches: readonly TrainingBatch[]): number {
+function totalWeight(batches: readonly BatchTensors[]): number {
   let total = 0;
-  for (const batch of batches) for (const weight of batch.weights.data) total += weight;
-  if (total === 0) throw new LinnetError('INPUT', 'a batch has no token to predict: all weights are 0');
+  for (const batch of batches) for (const weight of dataOf(batch[weightsInput], 'float32')) total += weight;
+  if (total === 0) throw new LinnetError('INPUT', 'a batch has nothing to predict: all weights are 0');
   return total;
 }
 
@@ -250,20 +237,14 @@ function scalar(value: Tensor): number {
 
 /** The mean loss of a micro-batch: its sum over the weight of the whole update, so that micro-batch losses add up. */
 function batchLoss(options: TrainingOptions, graph: Graph, source: ParameterSource): Value {
-  const shape = [options.rows, options.length];
-  const batch = {
-    inputs: graph.input('inputs', 'int32', shape),
-    labels: graph.input('labels', 'int32', shape),
-    weights: graph.input('weights', 'float32', shape),
-    features: new Map(
-      Object.entries(options.features ?? {}).map(([name, row]) => [
-        name,
-        graph.input(name, 'float32', [options.rows, ...row]),
-      ]),
-    ),
-  };
-  const objective = options.objective ?? nextTokenLoss;
-  return div(objective(options.model, source, batch), graph.input('total_weight', 'float32', []));
+  const { objective, rows } = options;
+  const batch = Object.fromEntries(
+    Object.entries(objective.inputs).map(([name, { dtype, shape }]) => [
+      name,
+      graph.input(name, dtype, [rows, ...shape]),
+    ]),
+  );
+  return div(objective.loss(source, batch), graph.input('total_weight', 'float32', []));
 }
 
 function trainedSource(options: TrainingOptions, graph: Graph, blocks: readonly ParameterBlock[]): BlockParameters {
@@ -327,7 +308,7 @@ function applyUpdate(
       value,
       clipped[index],
       moments,
-      decays(parameter, options.model.parameters.get(parameter) ?? shape),
+      decays(parameter, options.parameters.get(parameter) ?? shape),
     );
     graph.output(updated.parameter(name), next.parameter);
     graph.output(updated.first(name), next.moments.first);

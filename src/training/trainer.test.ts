@@ -10,6 +10,7 @@ import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
 import { byteTokenizer } from '../tokenizer/bytes.ts';
+import { causalObjective } from './objective.ts';
 import { learningRate } from './schedule.ts';
 import { parseTrainingSettings, type TrainingInput } from './settings.ts';
 import { type TrainingJob, totalUpdates, train, type UpdateEvent } from './trainer.ts';
@@ -42,6 +43,7 @@ async function job(input: TrainingInput = {}, extra: Partial<TrainingJob> = {}):
   });
   return {
     model,
+    objective: causalObjective(model, 20),
     parameters: initializeParameters(model, new Random(3)),
     dataset: await smallDataset(),
     settings,

@@ -3,30 +3,24 @@ import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { type Batch, BatchStream } from '../data/batches.ts';
-import { fingerprint } from '../data/fingerprint.ts';
-import type { PackedDataset } from '../data/packing.ts';
+import type { BatchTensors, RowDataset } from '../data/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
-import type { CausalModel } from '../models/model.ts';
+import type { ModelDescription } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { blockTensor, joinBlocks } from './parameter-blocks.ts';
 import { learningRate } from './schedule.ts';
 import { microBatchRows, type TrainingSettings } from './settings.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
-import {
-  initialState,
-  type Objective,
-  type TrainingBatch,
-  TrainingProgram,
-  type TrainingState,
-} from './step-program.ts';
+import type { Objective } from './objective.ts';
+import { initialState, TrainingProgram, type TrainingState } from './step-program.ts';
 
 /** What happened in one update. */
 export interface UpdateEvent {
   /** Counted from 1. */
   readonly update: number;
   readonly total: number;
-  /** Mean −log p per token of the batch, before the update, in nats. */
+  /** Mean of the objective over the predictions of the batch, before the update. */
   readonly loss: number;
   readonly gradientNorm: number;
   readonly learningRate: number;
@@ -38,7 +32,7 @@ export interface UpdateEvent {
 
 /** Numbers per row of a data set that an objective reads beside the tokens: hidden states computed before, say. */
 export interface RowFeature {
-  /** The name of the graph input, a key of `BatchValues.features`. */
+  /** The name of the graph input. */
   readonly name: string;
   /** Shape of one row's numbers. */
   readonly shape: readonly number[];
@@ -47,19 +41,21 @@ export interface RowFeature {
 }
 
 export interface TrainingJob {
-  readonly model: CausalModel;
+  /** Names and shapes of all parameters, and the configuration that a resumed run must agree with. */
+  readonly model: Pick<ModelDescription, 'parameters' | 'toJson'>;
+  readonly objective: Objective;
   /** Where training starts. Not written to. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
   /** What tells `parameters` from others, such as the fingerprint of their checkpoint; a resumed run must have the same. */
   readonly origin?: string;
-  readonly dataset: PackedDataset;
+  readonly dataset: RowDataset;
   readonly settings: TrainingSettings;
   /** Which parameters are trained; default all. */
   readonly trainable?: (name: string) => boolean;
-  /** Default: the next token. */
-  readonly objective?: Objective;
-  /** What the objective reads beside the tokens. */
+  /** What the objective reads beside what the data set gives. */
   readonly feature?: RowFeature;
+  /** What else a resumed run must agree on, as plain JSON. */
+  readonly variant?: Readonly<Record<string, unknown>>;
   /** What the learning rate of a parameter is multiplied by; default 1. */
   readonly rateFactor?: (parameter: string) => number;
   /** Where snapshots go and how often they are written; without it the run cannot be resumed. */
@@ -92,7 +88,7 @@ export interface TrainingOutcome {
 }
 
 /** How many updates a job makes. @throws LinnetError `INPUT` if the data is too small for one batch */
-export function totalUpdates(dataset: PackedDataset, settings: TrainingSettings): number {
+export function totalUpdates(dataset: Pick<RowDataset, 'rows' | 'length'>, settings: TrainingSettings): number {
   if (settings.steps !== undefined) return settings.steps;
   const total = Math.floor((dataset.rows * settings.epochs) / settings.batch);
   if (total > 0) return total;
@@ -108,8 +104,9 @@ export function runIdentity({
   origin,
   dataset,
   settings,
-}: Pick<TrainingJob, 'model' | 'origin' | 'dataset' | 'settings'>): string {
-  const described = { model: model.toJson(), origin, data: fingerprint(dataset), settings };
+  variant,
+}: Pick<TrainingJob, 'model' | 'origin' | 'dataset' | 'settings' | 'variant'>): string {
+  const described = { model: model.toJson(), origin, data: dataset.fingerprint(), settings, variant };
   return createHash('sha256').update(JSON.stringify(described)).digest('hex');
 }
 
@@ -124,17 +121,17 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   const total = totalUpdates(dataset, settings);
   const rows = microBatchRows(settings);
   const accumulate = settings.batch / rows;
+  const updateTokens = settings.batch * dataset.length;
+  assertInputs(job);
   const program = await TrainingProgram.create({
-    model,
+    parameters: model.parameters,
+    objective: job.objective,
     rows,
-    length: dataset.length,
     accumulate,
     optimizer: settings,
     clip: settings.clip ?? undefined,
     trainable: job.trainable,
     frozen: job.trainable === undefined ? undefined : job.parameters,
-    objective: job.objective,
-    features: job.feature === undefined ? undefined : { [job.feature.name]: job.feature.shape },
     rateFactor: job.rateFactor,
     compile: job.compile,
   });
@@ -158,12 +155,12 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
     while (position.update < total && signal?.aborted !== true) {
       const started = performance.now();
       const rate = learningRate(schedule, position.update);
-      const batches: TrainingBatch[] = [];
+      const batches: BatchTensors[] = [];
       for (let i = 0; i < accumulate; i++) batches.push(await withFeature(nextBatch(stream), job.feature));
       const result = await program.step(state, batches, rate, position.update);
       const elapsed = (performance.now() - started) / 1000;
       seconds += elapsed;
-      tokens += program.tokensPerUpdate;
+      tokens += updateTokens;
       losses.push(result.loss);
       if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) {
         throw new LinnetError(
@@ -174,14 +171,14 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
       position = {
         update: position.update + 1,
         cursor: stream.state,
-        tokens: position.tokens + program.tokensPerUpdate,
+        tokens: position.tokens + updateTokens,
       };
       const event = {
         update: position.update,
         total,
         ...result,
         learningRate: rate,
-        tokens: program.tokensPerUpdate,
+        tokens: updateTokens,
         seconds: elapsed,
       };
       await job.onUpdate?.(event, () => allParameters(job, program, state));
@@ -233,15 +230,29 @@ function allParameters(
   return all;
 }
 
-/** The batch with the feature's numbers of its rows. */
-async function withFeature(batch: Batch, feature: RowFeature | undefined): Promise<TrainingBatch> {
-  if (feature === undefined) return batch;
+/** The arrays of a batch, with the feature's numbers of its rows. */
+async function withFeature({ values, visits }: Batch, feature: RowFeature | undefined): Promise<BatchTensors> {
+  if (feature === undefined) return values;
   const size = elementCount(feature.shape);
-  const data = new Float32Array(batch.rows.length * size);
-  for (const [place, row] of batch.rows.entries()) {
+  const data = new Float32Array(visits.length * size);
+  for (const [place, { row }] of visits.entries()) {
     await feature.copyRow(row, data.subarray(place * size, (place + 1) * size));
   }
-  return { ...batch, features: { [feature.name]: tensor('float32', [batch.rows.length, ...feature.shape], data) } };
+  return { ...values, [feature.name]: tensor('float32', [visits.length, ...feature.shape], data) };
+}
+
+/** @throws LinnetError `CONFIG` if the objective reads what the data set does not give */
+function assertInputs({ objective, dataset, feature }: TrainingJob): void {
+  for (const [name, { dtype, shape }] of Object.entries(objective.inputs)) {
+    if (name === feature?.name) continue;
+    const given = Object.hasOwn(dataset.inputs, name) ? dataset.inputs[name] : undefined;
+    if (given?.dtype === dtype && String(given.shape) === String(shape)) continue;
+    const found = given === undefined ? 'nothing of that name' : `${given.dtype} [${given.shape.join(',')}]`;
+    throw new LinnetError(
+      'CONFIG',
+      `the objective reads "${name}", ${dtype} [${shape.join(',')}] a row; the data set gives ${found}`,
+    );
+  }
 }
 
 function nextBatch(stream: BatchStream): Batch {

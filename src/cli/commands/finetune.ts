@@ -1,9 +1,12 @@
 /** `linnet finetune`: next-token training of a model on text. */
-import { loadCausalModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { causalObjective } from '../../training/objective.ts';
 import { defineCommand, required } from '../command.ts';
 import { path } from '../option-values.ts';
-import { runTraining, trainingOptions } from '../training-run.ts';
+import { trainingOptions } from '../training-options.ts';
+import { runTraining } from '../training-run.ts';
+import { loadPackedText } from '../training-text.ts';
 
 export const finetune = defineCommand({
   description:
@@ -19,8 +22,20 @@ export const finetune = defineCommand({
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
   options: trainingOptions,
   run: (context, { model: folder, ...values }) =>
-    runTraining(context, values, async () => {
+    runTraining(context, values, async (settings) => {
       const { model, parameters, fingerprint, path: from } = await loadCausalModel(folder);
-      return { model, parameters, fingerprint, tokenizer: await loadTokenizer(from), tokenizerFiles: { from } };
+      const text = await loadPackedText(values, settings, await loadTokenizer(from));
+      const { dtype, replace } = values;
+      return {
+        ...text,
+        model,
+        parameters,
+        origin: fingerprint,
+        objective: causalObjective(model, settings.length),
+        async save(out, trained) {
+          await saveModel(out, { model, parameters: trained }, { tokenizerFiles: { from }, dtype, replace });
+          return {};
+        },
+      };
     }),
 });

@@ -13,12 +13,14 @@ import { formatPercent } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { hiddenStatePlaces } from '../../training/hidden-states.ts';
-import { type MedusaTraining, medusaTrainingDefaults, trainMedusa } from '../../training/medusa.ts';
+import { medusaObjective, type MedusaTraining, medusaTrainingDefaults, trainMedusa } from '../../training/medusa.ts';
 import { defineCommand, flag, optional, required, withDefault } from '../command.ts';
 import type { CommandContext } from '../context.ts';
 import { UsageError } from '../exit-codes.ts';
 import { choice, decimal, integer, path } from '../option-values.ts';
-import { runTraining, trainingOptions } from '../training-run.ts';
+import { trainingOptions } from '../training-options.ts';
+import { runTraining } from '../training-run.ts';
+import { loadPackedText } from '../training-text.ts';
 
 /** Ranks that accuracy is told for, as in Medusa's own reports. */
 const toldRanks = 10;
@@ -83,67 +85,54 @@ export const medusaTrain = defineCommand({
           }
         : undefined,
     };
-    return runTraining(context, values, async () => {
-      const loaded = await loadCausalModel(folder);
-      const tokenizer = await loadTokenizer(loaded.path);
-      const { model, parameters, fingerprint } = loaded;
-      let windows: readonly ScoredWindow[] = [];
+    return runTraining(context, values, async (settings) => {
+      const { model, parameters, fingerprint, path: from } = await loadCausalModel(folder);
+      const tokenizer = await loadTokenizer(from);
+      const text = await loadPackedText(values, settings, tokenizer);
+      const { training: dataset, windows } =
+        text.heldOut.length > 0
+          ? { training: text.dataset, windows: windowsOf(text.heldOut, tokenizer, settings.length) }
+          : splitRows(text.dataset);
       const compile = { device: values.device, threads: values.threads };
       return {
         model,
         parameters,
-        fingerprint,
-        tokenizer,
-        tokenizerFiles: { from: loaded.path },
-        method: {
-          configuration: { heads, headLayers, headDecay, ...(medusa.joint && { joint: medusa.joint }) },
-          select(dataset, heldOut) {
-            const split =
-              heldOut.length > 0
-                ? { training: dataset, windows: windowsOf(heldOut, tokenizer, dataset.length) }
-                : splitRows(dataset);
-            windows = split.windows;
-            return split.training;
-          },
-          async train(job, runFolder) {
-            const progress = context.progress('hidden states', 'rows');
-            const outcome = await trainMedusa({
-              ...job,
-              origin: fingerprint,
-              medusa,
-              hiddenStates: hiddenStates === 'auto' ? undefined : hiddenStates,
-              hiddenStateFolder: runFolder,
-              onHiddenStates: (rows, total) => {
-                progress.update(rows, total);
-                if (rows === total) progress.finish();
-              },
-            }).finally(() => progress.finish());
-            return { ...outcome, parameters: new Map([...outcome.base, ...outcome.heads]) };
-          },
-          async save(out, trained, options) {
-            const ranks = await headRanks(model, medusa, trained, windows, { ...compile, signal: context.signal });
-            const accuracy = topAccuracy(ranks, Math.min(toldRanks, model.sizes.vocabulary));
-            const trainedHeads = new Map([...trained].filter(([name]) => isMedusaParameter(name)));
-            await saveModel(
-              out,
-              { model, parameters: trained },
-              {
-                ...options,
-                complete: async (unfinished) => {
-                  const base = await fingerprintOf(unfinished);
-                  await saveMedusaHeads(unfinished, {
-                    config: { heads, layers: headLayers },
-                    parameters: trainedHeads,
-                    base,
-                    dtype: options.dtype,
-                    accuracy,
-                  });
-                },
-              },
-            );
-            printAccuracy(context, accuracy, ranks.positions);
-            return { heads, headLayers, heldOutTokens: ranks.positions, topAccuracy: accuracy };
-          },
+        origin: fingerprint,
+        dataset,
+        objective: medusaObjective(medusa, model, settings.length),
+        summary: text.summary,
+        configuration: { ...text.configuration, heads, headLayers, headDecay, ...(joint && { joint: medusa.joint }) },
+        async train(job, runFolder) {
+          const progress = context.progress('hidden states', 'rows');
+          const outcome = await trainMedusa({
+            ...job,
+            model,
+            dataset,
+            origin: fingerprint,
+            medusa,
+            hiddenStates: hiddenStates === 'auto' ? undefined : hiddenStates,
+            hiddenStateFolder: runFolder,
+            onHiddenStates: (rows, total) => {
+              progress.update(rows, total);
+              if (rows === total) progress.finish();
+            },
+          }).finally(() => progress.finish());
+          return { ...outcome, parameters: new Map([...outcome.base, ...outcome.heads]) };
+        },
+        async save(out, trained) {
+          const ranks = await headRanks(model, medusa, trained, windows, { ...compile, signal: context.signal });
+          const accuracy = topAccuracy(ranks, Math.min(toldRanks, model.sizes.vocabulary));
+          const trainedHeads = new Map([...trained].filter(([name]) => isMedusaParameter(name)));
+          const { dtype, replace } = values;
+          const complete = async (unfinished: string): Promise<void> => {
+            const base = await fingerprintOf(unfinished);
+            const config = { heads, layers: headLayers };
+            await saveMedusaHeads(unfinished, { config, parameters: trainedHeads, base, dtype, accuracy });
+          };
+          const options = { tokenizerFiles: { from }, dtype, replace, complete };
+          await saveModel(out, { model, parameters: trained }, options);
+          printAccuracy(context, accuracy, ranks.positions);
+          return { heads, headLayers, heldOutTokens: ranks.positions, topAccuracy: accuracy };
         },
       };
     });

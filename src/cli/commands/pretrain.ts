@@ -1,6 +1,7 @@
 /** `linnet pretrain`: trains a model from random weights. */
 import { readFile } from 'node:fs/promises';
 import { type JsonObject, parseJsonObject } from '../../checkpoint/json-object.ts';
+import { saveModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import { initializeParameters } from '../../models/initialize.ts';
@@ -8,9 +9,12 @@ import { Random } from '../../random.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { causalObjective } from '../../training/objective.ts';
 import { defineCommand, optional, required } from '../command.ts';
 import { path } from '../option-values.ts';
-import { runTraining, trainingOptions } from '../training-run.ts';
+import { trainingOptions } from '../training-options.ts';
+import { runTraining } from '../training-run.ts';
+import { loadPackedText } from '../training-text.ts';
 
 export const pretrain = defineCommand({
   description:
@@ -27,7 +31,7 @@ export const pretrain = defineCommand({
     tokenizer: optional(path, { placeholder: 'folder', description: 'folder of the tokenizer (default: bytes)' }),
   },
   run: (context, { config, tokenizer: folder, ...values }) =>
-    runTraining(context, values, async ({ seed }) => {
+    runTraining(context, values, async (settings) => {
       const tokenizer = folder === undefined ? byteTokenizer() : await loadTokenizer(folder);
       const model = describeCausalModel(withSpecialTokens(await readConfig(config), tokenizer));
       if (tokenizer.vocabularySize > model.sizes.vocabulary) {
@@ -36,11 +40,18 @@ export const pretrain = defineCommand({
           `the tokenizer has ${tokenizer.vocabularySize} tokens, vocab_size in ${config} is ${model.sizes.vocabulary}`,
         );
       }
+      const tokenizerFiles = folder === undefined ? tokenizerFileContents(byteTokenizerFiles()) : { from: folder };
+      const text = await loadPackedText(values, settings, tokenizer);
+      const { dtype, replace } = values;
       return {
+        ...text,
         model,
-        parameters: initializeParameters(model, new Random(seed)),
-        tokenizer,
-        tokenizerFiles: folder === undefined ? tokenizerFileContents(byteTokenizerFiles()) : { from: folder },
+        parameters: initializeParameters(model, new Random(settings.seed)),
+        objective: causalObjective(model, settings.length),
+        async save(out, trained) {
+          await saveModel(out, { model, parameters: trained }, { tokenizerFiles, dtype, replace });
+          return {};
+        },
       };
     }),
 });

@@ -12,6 +12,7 @@ import { sum } from '../../graph/ops/reduce.ts';
 import { Random } from '../../random.ts';
 import { adamWDefaults } from '../../training/adamw.ts';
 import { parameterBlocks } from '../../training/parameter-blocks.ts';
+import { causalObjective } from '../../training/objective.ts';
 import { fusedGraph } from '../../training/step-program.ts';
 import { decodingSpeed, fillState, stepGraphSize } from './decoding-speed.ts';
 import { productSpeed } from './product-ceiling.ts';
@@ -70,8 +71,10 @@ describe('productFlops', () => {
   it('of a training step is six per weight and token, and what the mixers take', () => {
     const model = tinyLlama([augmented]);
     const [rows, length] = [2, 2 * G];
-    const options = { model, rows, length, accumulate: 1, optimizer: adamWDefaults, clip: 1 };
-    const flops = productFlops(fusedGraph(options, parameterBlocks(model.parameters)));
+    const objective = causalObjective(model, length);
+    const { parameters } = model;
+    const options = { parameters, objective, rows, accumulate: 1, optimizer: adamWDefaults, clip: 1 };
+    const flops = productFlops(fusedGraph(options, parameterBlocks(parameters)));
     const matrices = [...model.parameters].filter(([name, shape]) => shape.length === 2 && !name.includes('embed'));
     const weights = matrices.reduce((total, [, shape]) => total + shape[0] * shape[1], 0);
     expect(flops).toBeGreaterThan(6 * weights * rows * length);

@@ -6,6 +6,7 @@ import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { adamWDefaults } from '../../training/adamw.ts';
+import { causalObjective } from '../../training/objective.ts';
 import { parameterBlocks } from '../../training/parameter-blocks.ts';
 import { fusedGraph, initialState, TrainingProgram } from '../../training/step-program.ts';
 import { ceilingSize, productSpeed } from './product-ceiling.ts';
@@ -49,8 +50,10 @@ export async function trainingSpeed(
   model: CausalModel,
   { rows, length, runs = 7, compile }: { rows: number; length: number; runs?: number; compile?: CompileOptions },
 ): Promise<TrainingSpeed> {
-  const options = { model, rows, length, accumulate: 1, optimizer: adamWDefaults, clip: 1, compile };
-  const flops = productFlops(fusedGraph(options, parameterBlocks(model.parameters)));
+  const { parameters } = model;
+  const objective = causalObjective(model, length);
+  const options = { parameters, objective, rows, accumulate: 1, optimizer: adamWDefaults, clip: 1, compile };
+  const flops = productFlops(fusedGraph(options, parameterBlocks(parameters)));
   const started = performance.now();
   const program = await TrainingProgram.create(options);
   const compileMs = performance.now() - started;
