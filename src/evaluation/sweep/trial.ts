@@ -2,15 +2,16 @@
 import { createHash } from 'node:crypto';
 import { describeMixer, type MixerConfig } from '../../attention/mixer.ts';
 import type { LoadedModel } from '../../checkpoint/load-model.ts';
-import { fingerprint } from '../../data/fingerprint.ts';
 import type { PackedDataset } from '../../data/packing.ts';
 import { LinnetError } from '../../errors.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import { initializeParameters } from '../../models/initialize.ts';
+import type { CausalModel } from '../../models/model.ts';
 import { linearize } from '../../models/linearize.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
+import { causalObjective } from '../../training/objective.ts';
 import type { TrainingSettings } from '../../training/settings.ts';
 import { train, type TrainingJob, type UpdateEvent } from '../../training/trainer.ts';
 import { perplexity } from '../perplexity.ts';
@@ -49,7 +50,9 @@ export interface TrialResult {
 }
 
 /** The model of a trial and the weights it starts from. */
-function startingPoint({ base, mixers, seed }: Trial): Pick<TrainingJob, 'model' | 'parameters' | 'origin'> {
+function startingPoint({ base, mixers, seed }: Trial): Pick<TrainingJob, 'parameters' | 'origin'> & {
+  model: CausalModel;
+} {
   if (base.kind === 'scratch') {
     const plain = describeCausalModel(base.config);
     const model = plain.withMixers(mixers(plain.sizes.layers));
@@ -69,14 +72,14 @@ export function trialIdentity(trial: Trial): string {
   const { model, origin } = startingShape(trial);
   const hash = createHash('sha256');
   hash.update(
-    JSON.stringify({ model: model.toJson(), origin, settings: trial.settings, data: fingerprint(trial.dataset) }),
+    JSON.stringify({ model: model.toJson(), origin, settings: trial.settings, data: trial.dataset.fingerprint() }),
   );
   for (const { tokens, scoredFrom } of trial.heldOut.windows) hash.update(`\n${scoredFrom}:${tokens.join(' ')}`);
   return hash.digest('hex');
 }
 
 /** The model without its weights, which follow from it and the seed or from their origin. */
-function startingShape({ base, mixers }: Trial): Pick<TrainingJob, 'model' | 'origin'> {
+function startingShape({ base, mixers }: Trial): Pick<TrainingJob, 'origin'> & { model: CausalModel } {
   const plain = base.kind === 'scratch' ? describeCausalModel(base.config) : base.loaded.model;
   return {
     model: plain.withMixers(mixers(plain.sizes.layers)),
@@ -102,6 +105,7 @@ export async function runTrial(trial: Trial, options: TrialOptions = {}): Promis
   const start = startingPoint(trial);
   const outcome = await train({
     ...start,
+    objective: causalObjective(start.model, trial.dataset.length),
     dataset: trial.dataset,
     settings: trial.settings,
     snapshots,
