@@ -55,6 +55,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/finetune.ts')).finetune,
   },
   {
+    words: ['merge'],
+    summary: 'add a low-rank adapter to the model it was trained for',
+    load: async () => (await import('./commands/merge.ts')).merge,
+  },
+  {
     words: ['medusa', 'train'],
     summary: 'train draft heads for a model',
     load: async () => (await import('./commands/medusa-train.ts')).medusaTrain,

@@ -121,3 +121,15 @@ export const indexRange: ValueKind<IndexRange> = {
     .refine(({ first, last }) => first <= last),
   expects: 'a range of indices counted from 0, such as 110-129',
 };
+
+/** Some of some words, with commas between them. */
+export function wordList<const T extends string>(words: readonly T[]): ValueKind<T[]> {
+  const { schema, expects } = choice(words);
+  return {
+    schema: z
+      .string()
+      .transform((given) => given.split(',').map((word) => word.trim()))
+      .pipe(z.array(schema)),
+    expects: `${expects}, several with commas between them`,
+  };
+}

@@ -3,7 +3,17 @@ import type { Value } from '../graph/graph.ts';
 import { add } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { matmul } from '../graph/ops/matmul.ts';
-import type { ParameterSource } from './parameters.ts';
+import type { ParameterSource, WeightMatrix } from './parameters.ts';
+
+/** The product with a matrix of parameters, as the source computes it or from the parameter itself. */
+export function multiplyWeights(source: ParameterSource, x: Value, matrix: WeightMatrix): Value {
+  const own = source.multiply?.(x, matrix);
+  if (own !== undefined) return own;
+  const { name, inputs, outputs, layout } = matrix;
+  return layout === 'outputs-first'
+    ? matmul(x, source.parameter(name, [outputs, inputs]), { transposeB: true })
+    : matmul(x, source.parameter(name, [inputs, outputs]));
+}
 
 /**
  * x Wᵀ with W [outputs, inputs], the layout of Hugging Face checkpoints. No bias.
@@ -12,10 +22,7 @@ import type { ParameterSource } from './parameters.ts';
  * @returns [..., outputs]
  */
 export function linear(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
-  const matrix = { name: `${name}.weight`, inputs, outputs, layout: 'outputs-first' } as const;
-  return (
-    source.multiply?.(x, matrix) ?? matmul(x, source.parameter(matrix.name, [outputs, inputs]), { transposeB: true })
-  );
+  return multiplyWeights(source, x, { name: `${name}.weight`, inputs, outputs, layout: 'outputs-first' });
 }
 
 /**
@@ -52,7 +59,6 @@ export function embedding(
  * @returns [..., outputs]
  */
 export function affine(source: ParameterSource, name: string, x: Value, inputs: number, outputs: number): Value {
-  const matrix = { name: `${name}.weight`, inputs, outputs, layout: 'inputs-first' } as const;
-  const product = source.multiply?.(x, matrix) ?? matmul(x, source.parameter(matrix.name, [inputs, outputs]));
+  const product = multiplyWeights(source, x, { name: `${name}.weight`, inputs, outputs, layout: 'inputs-first' });
   return add(product, source.parameter(`${name}.bias`, [outputs]));
 }

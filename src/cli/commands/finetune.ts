@@ -4,8 +4,9 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { causalObjective } from '../../training/objective.ts';
 import { defineCommand, required } from '../command.ts';
 import { path } from '../option-values.ts';
+import { loraOptions, planLora } from '../lora-options.ts';
 import { trainingOptions } from '../training-options.ts';
-import { runTraining } from '../training-run.ts';
+import { runTraining, type TrainingPlan } from '../training-run.ts';
 import { loadPackedText } from '../training-text.ts';
 
 export const finetune = defineCommand({
@@ -20,13 +21,13 @@ export const finetune = defineCommand({
     'linnet finetune runs/augmented --data stories.jsonl --packing document --epochs 1 --out runs/stories --resume',
   ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
-  options: trainingOptions,
+  options: { ...trainingOptions, ...loraOptions },
   run: (context, { model: folder, ...values }) =>
     runTraining(context, values, async (settings) => {
       const { model, parameters, fingerprint, path: from } = await loadCausalModel(folder);
       const text = await loadPackedText(values, settings, await loadTokenizer(from));
       const { dtype, replace } = values;
-      return {
+      const plan: TrainingPlan = {
         ...text,
         model,
         parameters,
@@ -37,5 +38,6 @@ export const finetune = defineCommand({
           return {};
         },
       };
+      return planLora(plan, values, { model, path: from, fingerprint, task: 'CAUSAL_LM' });
     }),
 });

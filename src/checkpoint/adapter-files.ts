@@ -1,0 +1,170 @@
+/**
+ * Low-rank adapters in the file format of PEFT: `adapter_config.json` says what they are, `adapter_model.safetensors`
+ * holds A and B under the names of the Python model ("base_model.model." before ours), and whole parameters trained with
+ * them (PEFT's modules_to_save). What Python has no module for, α and taps, lies beside in `linnet_parameters.safetensors`.
+ */
+import { readdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import type { Model } from '../models/families.ts';
+import { freshMixerParameters } from '../models/linearize.ts';
+import { weightMatrices } from '../models/weight-matrices.ts';
+import { isLoraParameter, type Lora, loraLimits, loraParameters, targetOf } from '../nn/lora.ts';
+import type { ParameterShapes } from '../nn/parameters.ts';
+import { writeFileAtomic, writeFolderAtomic } from './atomic.ts';
+import { assertTensors } from './huggingface.ts';
+import { parseJsonObject } from './json-object.ts';
+import { listNames, quoteName } from './name-list.ts';
+import { openInFolder, readInFolder } from './regular-file.ts';
+import { readSafetensors, type SafetensorsFile } from './safetensors.ts';
+import { writeSafetensors } from './safetensors-writer.ts';
+
+const ADAPTER_CONFIG_FILE = 'adapter_config.json';
+const ADAPTER_WEIGHTS_FILE = 'adapter_model.safetensors';
+const BESIDE_FILE = 'linnet_parameters.safetensors';
+const prefix = 'base_model.model.';
+const maximumConfigBytes = 1 << 20;
+
+/** An adapter in memory. */
+export interface Adapter {
+  readonly lora: Lora;
+  /** A and B of every matrix, and whole parameters that replace the model's. */
+  readonly parameters: Map<string, Tensor<'float32'>>;
+}
+
+/** What an adapter is for: a model, and the parameters of a task's head that are not the model's. */
+export interface AdapterBase {
+  readonly model: Model;
+  /** All parameters that an adapter may hold whole. */
+  readonly parameters: ParameterShapes;
+  /** Of configuration and weights; written into the file, and compared where a file has one. */
+  readonly fingerprint: string;
+}
+
+/** Fields of PEFT that we read; what would change the result and is not supported is refused. */
+const configSchema = z.looseObject({
+  peft_type: z.literal('LORA'),
+  r: z.int().min(1).max(loraLimits.rank),
+  lora_alpha: z.number().positive(),
+  bias: z.literal('none').default('none'),
+  use_rslora: z.literal(false).nullish(),
+  use_dora: z.literal(false).nullish(),
+  rank_pattern: z.record(z.string(), z.never()).nullish(),
+  alpha_pattern: z.record(z.string(), z.never()).nullish(),
+});
+
+export interface AdapterOptions {
+  /** Name or path of the base model, for Python. */
+  readonly basePath: string;
+  readonly dtype?: 'F32' | 'F16' | 'BF16';
+  readonly replace?: boolean;
+  /** What PEFT calls the task: CAUSAL_LM, SEQ_CLS, SEQ_2_SEQ_LM, FEATURE_EXTRACTION. */
+  readonly task: string;
+}
+
+/** Writes an adapter folder. @throws LinnetError `PATH` if it exists and may not be replaced */
+export async function saveAdapter(
+  dir: string,
+  { model, fingerprint }: Pick<AdapterBase, 'model' | 'fingerprint'>,
+  { lora, parameters }: Adapter,
+  { basePath, task, dtype = 'F32', replace }: AdapterOptions,
+): Promise<void> {
+  const mixers = new Set(freshMixerParameters(model).keys());
+  const whole = [...parameters.keys()].filter((name) => !isLoraParameter(name) && !mixers.has(name));
+  const modules = [...new Set(whole.map((name) => name.slice(0, name.lastIndexOf('.'))))];
+  const config = {
+    peft_type: 'LORA',
+    task_type: task,
+    base_model_name_or_path: basePath,
+    inference_mode: true,
+    r: lora.rank,
+    lora_alpha: lora.alpha,
+    lora_dropout: 0,
+    bias: 'none',
+    fan_in_fan_out: [...lora.matrices.values()].some(({ layout }) => layout === 'inputs-first'),
+    target_modules: [...new Set([...lora.matrices.keys()].map(targetOf))],
+    modules_to_save: modules.length === 0 ? null : modules,
+  };
+  const entries = (names: readonly string[], before: string): Parameters<typeof writeSafetensors>[1] =>
+    names.flatMap((name) => {
+      const tensor = parameters.get(name);
+      return tensor === undefined ? [] : [{ name: before + name, dtype, shape: tensor.shape, data: tensor.data }];
+    });
+  const beside = [...parameters.keys()].filter((name) => mixers.has(name));
+  const build = async (folder: string): Promise<void> => {
+    const metadata = { format: 'pt', base: fingerprint };
+    const inside = [...parameters.keys()].filter((name) => !mixers.has(name));
+    await writeSafetensors(resolve(folder, ADAPTER_WEIGHTS_FILE), entries(inside, prefix), metadata);
+    if (beside.length > 0) await writeSafetensors(resolve(folder, BESIDE_FILE), entries(beside, ''), metadata);
+    await writeFileAtomic(resolve(folder, ADAPTER_CONFIG_FILE), `${JSON.stringify(config, undefined, 2)}\n`);
+  };
+  await writeFolderAtomic(dir, build, { replace });
+}
+
+/**
+ * Reads an adapter folder, of our own or of PEFT.
+ * @throws LinnetError `NOT_FOUND` if there is none; `FORMAT` for malformed files and kinds of adapters that are not
+ *   supported; `TENSOR` for tensors that do not fit the model; `MISMATCH` if it was trained for another model
+ */
+export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapter> {
+  const configPath = resolve(dir, ADAPTER_CONFIG_FILE);
+  const json = parseJsonObject(await readInFolder(dir, ADAPTER_CONFIG_FILE, maximumConfigBytes), configPath);
+  const config = configSchema.safeParse(json);
+  if (!config.success) {
+    throw new LinnetError('FORMAT', `${configPath}: not a supported adapter:\n${z.prettifyError(config.error)}`);
+  }
+  const files = [{ name: ADAPTER_WEIGHTS_FILE, before: prefix }];
+  if ((await readdir(dir)).includes(BESIDE_FILE)) files.push({ name: BESIDE_FILE, before: '' });
+  const parameters = new Map<string, Tensor<'float32'>>();
+  for (const { name, before } of files) {
+    const file = await readSafetensors(await openInFolder(dir, name), resolve(dir, name));
+    try {
+      await readInto(parameters, file, before, base.fingerprint);
+    } finally {
+      await file.close();
+    }
+  }
+  const { r: rank, lora_alpha: alpha } = config.data;
+  const adapted = new Set([...parameters.keys()].filter(isLoraParameter).map(matrixOf));
+  const lora = { rank, alpha, matrices: new Map([...weightMatrices(base.model)].filter(([key]) => adapted.has(key))) };
+  const whole = new Map([...base.parameters].filter(([key]) => parameters.has(key)));
+  const infos = new Map(
+    [...parameters].map(([key, { shape, data }]) => [
+      key,
+      { dtype: 'F32' as const, shape, byteLength: data.byteLength },
+    ]),
+  );
+  assertTensors({ path: resolve(dir), tensors: infos }, new Map([...loraParameters(lora), ...whole]));
+  return { lora, parameters };
+}
+
+async function readInto(
+  parameters: Map<string, Tensor<'float32'>>,
+  file: SafetensorsFile,
+  before: string,
+  fingerprint: string,
+): Promise<void> {
+  const base = file.metadata.get('base');
+  if (base !== undefined && base !== fingerprint) {
+    throw new LinnetError(
+      'MISMATCH',
+      `${file.source} was trained for another model (${base.slice(0, 12)}…, given ${fingerprint.slice(0, 12)}…)`,
+    );
+  }
+  const foreign = file.names().filter((name) => !name.startsWith(before));
+  if (foreign.length > 0) {
+    throw new LinnetError('FORMAT', `${file.source}: names begin with "${before}"; found ${listNames(foreign)}`);
+  }
+  for (const stored of file.names()) {
+    const name = stored.slice(before.length);
+    if (parameters.has(name)) throw new LinnetError('FORMAT', `${file.source}: ${quoteName(name)} occurs twice`);
+    parameters.set(name, await file.readFloat32(stored));
+  }
+}
+
+/** "….q_proj.lora_A.weight" → "….q_proj.weight". */
+function matrixOf(name: string): string {
+  return name.replace(/\.lora_[AB]\.weight$/, '.weight');
+}

@@ -1,0 +1,38 @@
+/** `linnet merge`: a model and a low-rank adapter become one model. */
+import { loadAdapter } from '../../checkpoint/adapter-files.ts';
+import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
+import { mergeLora } from '../../nn/lora.ts';
+import { formatCount } from '../../report/quantities.ts';
+import { defineCommand, flag, required, withDefault } from '../command.ts';
+import { choice, path } from '../option-values.ts';
+
+export const merge = defineCommand({
+  description:
+    'Adds the low-rank updates of an adapter (a folder of PEFT, or of finetune --lora-save adapter) to the matrices of ' +
+    'the model it was trained for, and saves the result as a plain Hugging Face folder.',
+  examples: [
+    'linnet merge runs/augmented runs/adapter --out runs/merged',
+    'linnet merge llama-2-7b llama-2-7b-adapter --out runs/merged --dtype F16 --json',
+  ],
+  arguments: {
+    model: required(path, { placeholder: 'folder', description: 'folder of the model' }),
+    adapter: required(path, { placeholder: 'folder', description: 'folder of the adapter' }),
+  },
+  options: {
+    out: required(path, { placeholder: 'folder', description: 'where the merged model goes' }),
+    replace: flag('replace the folder if it exists'),
+    dtype: withDefault(choice(['F32', 'F16', 'BF16']), 'F32', {
+      placeholder: 'type',
+      description: 'element type of the saved weights: F32, F16 or BF16',
+    }),
+  },
+  async run(context, { model: folder, adapter: adapterFolder, out, replace, dtype }) {
+    const { model, parameters, fingerprint, path: from } = await loadModel(folder);
+    const adapter = await loadAdapter(adapterFolder, { model, parameters: model.parameters, fingerprint });
+    const merged = mergeLora(adapter.lora, new Map([...parameters, ...adapter.parameters]));
+    await saveModel(out, { model, parameters: merged }, { tokenizerFiles: { from }, dtype, replace });
+    const { rank, alpha, matrices } = adapter.lora;
+    context.print(`saved ${out}: updates of rank ${rank} added to ${formatCount(matrices.size)} matrices`);
+    return { json: { out, rank, alpha, matrices: matrices.size } };
+  },
+});

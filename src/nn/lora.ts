@@ -1,0 +1,180 @@
+/**
+ * Low-rank adaptation (LoRA, arXiv 2106.09685): a frozen matrix W [outputs, inputs] gets a trainable update of rank r,
+ *
+ *     y = x Wᵀ + (α/r) · (x Aᵀ) Bᵀ,   A [r, inputs], B [outputs, r].
+ *
+ * B starts at zero, so that training starts at the model; afterwards W + (α/r)·BA says the same in one matrix. Names are
+ * PEFT's without its prefix: "….q_proj.lora_A.weight".
+ */
+import { LinnetError } from '../errors.ts';
+import { add, mul } from '../graph/ops/elementwise.ts';
+import { matmul } from '../graph/ops/matmul.ts';
+import { type Tensor, tensor } from '../graph/tensor.ts';
+import type { Random } from '../random.ts';
+import { multiplyWeights } from './linear.ts';
+import type { ParameterShapes, ParameterSource, WeightMatrix } from './parameters.ts';
+
+export const loraLimits = { rank: 1024 } as const;
+
+export interface LoraScale {
+  /** r. */
+  readonly rank: number;
+  /** α; the update counts α/r times. */
+  readonly alpha: number;
+}
+
+/** An adaptation of some matrices of a model. */
+export interface Lora extends LoraScale {
+  /** The matrices that have an update, by the name of the parameter: "….q_proj.weight". */
+  readonly matrices: ReadonlyMap<string, WeightMatrix>;
+}
+
+const suffix = '.weight';
+
+/** "….q_proj.weight" → "….q_proj". */
+function moduleOf(parameter: string): string {
+  return parameter.slice(0, -suffix.length);
+}
+
+function namesOf(parameter: string): { a: string; b: string } {
+  const module = moduleOf(parameter);
+  return { a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` };
+}
+
+/** Whether a parameter is A or B of an update. */
+export function isLoraParameter(name: string): boolean {
+  return /\.lora_[AB]\.weight$/.test(name);
+}
+
+/** Names and shapes of A and B of every matrix. */
+export function loraParameters({ rank, matrices }: Lora): ParameterShapes {
+  const shapes = new Map<string, readonly number[]>();
+  for (const [name, { inputs, outputs }] of matrices) {
+    const { a, b } = namesOf(name);
+    shapes.set(a, [rank, inputs]);
+    shapes.set(b, [outputs, rank]);
+  }
+  return shapes;
+}
+
+/**
+ * Starting values, as PEFT has them: A uniform in ±1/√inputs (He et al.'s bound with a slope of √5), B zero.
+ */
+export function initializeLora(lora: Lora, random: Random): Map<string, Tensor<'float32'>> {
+  const parameters = new Map<string, Tensor<'float32'>>();
+  for (const [name, { inputs, outputs }] of lora.matrices) {
+    const { a, b } = namesOf(name);
+    const bound = 1 / Math.sqrt(inputs);
+    const values = Float32Array.from({ length: lora.rank * inputs }, () => bound * (2 * random.uniform() - 1));
+    parameters.set(a, tensor('float32', [lora.rank, inputs], values));
+    parameters.set(b, tensor('float32', [outputs, lora.rank], new Float32Array(outputs * lora.rank)));
+  }
+  return parameters;
+}
+
+/** The source with updates added to the products of the adapted matrices; A and B are parameters of `source` too. */
+export function withLora(source: ParameterSource, { rank, alpha, matrices }: Lora): ParameterSource {
+  return {
+    graph: source.graph,
+    parameter: (name, shape) => source.parameter(name, shape),
+    lookUp: (tokens, table) => source.lookUp?.(tokens, table),
+    multiply(x, matrix) {
+      if (!matrices.has(matrix.name)) return source.multiply?.(x, matrix);
+      const { a, b } = namesOf(matrix.name);
+      const down = matmul(x, source.parameter(a, [rank, matrix.inputs]), { transposeB: true }); // [..., r]
+      const update = matmul(mul(down, alpha / rank), source.parameter(b, [matrix.outputs, rank]), { transposeB: true });
+      return add(multiplyWeights(source, x, matrix), update);
+    },
+  };
+}
+
+/**
+ * The parameters with the updates added to their matrices, A and B gone. Tensors that do not change are not copied.
+ * @throws LinnetError `TENSOR` for an update without its matrix or half of an update
+ */
+export function mergeLora(
+  { rank, alpha, matrices }: Lora,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+): Map<string, Tensor<'float32'>> {
+  const merged = new Map([...parameters].filter(([name]) => !isLoraParameter(name)));
+  for (const [name, matrix] of matrices) {
+    const names = namesOf(name);
+    const [weight, a, b] = [name, names.a, names.b].map((part) => parameters.get(part));
+    if (weight === undefined || a === undefined || b === undefined) {
+      throw new LinnetError('TENSOR', `"${name}" cannot be merged: the matrix, its lora_A or its lora_B is missing`);
+    }
+    merged.set(name, tensor('float32', weight.shape, addProduct(weight.data, a.data, b.data, matrix, rank, alpha)));
+  }
+  return merged;
+}
+
+/** W + (α/r)·BA, summed in float64 and rounded once. */
+function addProduct(
+  weight: Float32Array,
+  a: Float32Array,
+  b: Float32Array,
+  { inputs, outputs, layout }: WeightMatrix,
+  rank: number,
+  alpha: number,
+): Float32Array {
+  const merged = Float32Array.from(weight);
+  const row = new Float64Array(inputs);
+  for (let o = 0; o < outputs; o++) {
+    row.fill(0);
+    for (let r = 0; r < rank; r++) {
+      const factor = (alpha / rank) * b[o * rank + r];
+      for (let i = 0; i < inputs; i++) row[i] += factor * a[r * inputs + i];
+    }
+    for (let i = 0; i < inputs; i++) {
+      const place = layout === 'outputs-first' ? o * inputs + i : i * outputs + o;
+      merged[place] = weight[place] + row[i];
+    }
+  }
+  return merged;
+}
+
+/**
+ * Short names of matrices, and what families call them. Other names stand for themselves: `c_attn` is every matrix whose
+ * name ends so, as in PEFT.
+ */
+const targetNames: Readonly<Record<string, readonly string[]>> = {
+  q: ['q_proj', 'q', 'query'],
+  k: ['k_proj', 'k', 'key'],
+  v: ['v_proj', 'v', 'value'],
+  o: ['o_proj', 'o'],
+  gate: ['gate_proj', 'wi_0'],
+  up: ['up_proj', 'wi_1'],
+  down: ['down_proj', 'wo'],
+  wi: ['wi', 'wi_0', 'wi_1'],
+};
+
+/** The last part of a matrix' name, which PEFT lists as a target: "q_proj". */
+export function targetOf(parameter: string): string {
+  const module = moduleOf(parameter);
+  return module.slice(module.lastIndexOf('.') + 1);
+}
+
+/**
+ * The matrices that targets name.
+ * @param targets short names (`q`, `gate`), or ends of names of modules (`c_attn`, `mlp.c_proj`)
+ * @throws LinnetError `CONFIG` for a target that names no matrix of the model
+ */
+export function selectMatrices(
+  matrices: ReadonlyMap<string, WeightMatrix>,
+  targets: readonly string[],
+): Map<string, WeightMatrix> {
+  const chosen = new Set<string>();
+  for (const target of targets) {
+    const ends = Object.hasOwn(targetNames, target) ? targetNames[target] : [target];
+    const found = [...matrices.keys()].filter((name) => {
+      const module = moduleOf(name);
+      return ends.some((end) => module === end || module.endsWith(`.${end}`));
+    });
+    if (found.length === 0) {
+      const known = [...new Set([...matrices.keys()].map(targetOf))].join(', ');
+      throw new LinnetError('CONFIG', `no matrix of the model is named "${target}"; there are ${known}`);
+    }
+    for (const name of found) chosen.add(name);
+  }
+  return new Map([...matrices].filter(([name]) => chosen.has(name)));
+}

@@ -1,0 +1,130 @@
+/** Training low-rank updates instead of matrices, and with them what is cheap to train whole: norms, embeddings, mixers. */
+import { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import { freshMixerParameters } from '../models/linearize.ts';
+import type { Model } from '../models/families.ts';
+import type { ModelDescription } from '../models/model.ts';
+import { weightMatrices } from '../models/weight-matrices.ts';
+import {
+  initializeLora,
+  isLoraParameter,
+  type Lora,
+  loraLimits,
+  loraParameters,
+  selectMatrices,
+  targetOf,
+  withLora,
+} from '../nn/lora.ts';
+import { Random } from '../random.ts';
+import type { TrainingJob } from './trainer.ts';
+
+/** What is asked for. */
+export interface LoraChoice {
+  /** Default 8 (paper). */
+  readonly rank: number;
+  /** Default 16 (paper). */
+  readonly alpha: number;
+  /** Names for `selectMatrices`; default the matrices of the attentions. */
+  readonly targets?: readonly string[];
+}
+
+export const loraDefaults = { rank: 8, alpha: 16 } as const;
+
+/**
+ * Parameters that are trained whole beside the updates, by group. The paper's LLaMA recipe trains all three: what has
+ * "norm" or "embed" in its name (after LongLoRA, arXiv 2309.12307), α and the convolution's taps.
+ */
+const wholeGroups = {
+  norms: (model) => namesLike(model, /norm|\.ln_/i),
+  embeddings: (model) => namesLike(model, /embed|\.wte\.|\.wpe\.|^shared\./i),
+  mixers: (model) => new Set(freshMixerParameters(model).keys()),
+} as const satisfies Record<string, (model: ModelDescription) => ReadonlySet<string>>;
+
+export type WholeGroup = keyof typeof wholeGroups;
+export const wholeGroupNames: readonly WholeGroup[] = ['norms', 'embeddings', 'mixers'];
+
+function namesLike(model: ModelDescription, pattern: RegExp): ReadonlySet<string> {
+  const mixers = new Set(freshMixerParameters(model).keys());
+  return new Set([...model.parameters.keys()].filter((name) => pattern.test(name) && !mixers.has(name)));
+}
+
+/** The adaptation that a choice comes to for a model. @throws LinnetError `CONFIG` for targets that the model lacks */
+export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora {
+  const matrices = weightMatrices(model);
+  const attentions = model.mixers.map((_, index) => `${model.attentionPrefix(index)}.`);
+  const chosen =
+    targets ??
+    new Set([...matrices.keys()].filter((name) => attentions.some((prefix) => name.startsWith(prefix))).map(targetOf));
+  return { rank, alpha, matrices: selectMatrices(matrices, [...chosen]) };
+}
+
+/** The names of the parameters that groups stand for. */
+export function wholeParameters(model: ModelDescription, groups: readonly WholeGroup[]): ReadonlySet<string> {
+  return new Set(groups.flatMap((group) => [...wholeGroups[group](model)]));
+}
+
+/** The part of a job that says what is trained. */
+type Subject = Pick<TrainingJob, 'model' | 'parameters' | 'objective' | 'trainable' | 'variant'>;
+
+/**
+ * The job with updates in the place of its matrices: the model has their parameters too, the objective reads through
+ * them, and only they are trained, with the parameters named in `whole`.
+ *
+ * @param seed draws A
+ */
+export function trainLora<Job extends Subject>(job: Job, lora: Lora, whole: ReadonlySet<string>, seed: number): Job {
+  const { model, parameters, objective, variant } = job;
+  return {
+    ...job,
+    model: {
+      parameters: new Map([...model.parameters, ...loraParameters(lora)]),
+      toJson: () => model.toJson(),
+    },
+    parameters: new Map([...initializeLora(lora, new Random(seed)), ...parameters]),
+    objective: { ...objective, loss: (source, batch) => objective.loss(withLora(source, lora), batch) },
+    trainable: (name) => isLoraParameter(name) || whole.has(name),
+    variant: {
+      ...variant,
+      lora: { rank: lora.rank, alpha: lora.alpha, matrices: [...lora.matrices.keys()], whole: [...whole] },
+    },
+  };
+}
+
+const choiceSchema = z.strictObject({
+  r: z.coerce.number().int().min(1).max(loraLimits.rank).default(loraDefaults.rank),
+  alpha: z.coerce.number().positive().max(1e6).optional(),
+  targets: z
+    .array(z.string().regex(/^[\w.]+$/))
+    .min(1)
+    .optional(),
+});
+
+/**
+ * Reads `r=8,alpha=16,targets=q,k,v,o`; all parts may be left out, α is 2r then.
+ * @throws LinnetError `CONFIG` naming what is wrong
+ */
+export function parseLoraChoice(text: string): LoraChoice {
+  const fields = new Map<string, string[]>();
+  let current: string[] | undefined;
+  for (const part of text.split(',').map((word) => word.trim())) {
+    const equals = part.indexOf('=');
+    if (equals >= 0) {
+      const key = part.slice(0, equals);
+      if (fields.has(key)) throw new LinnetError('CONFIG', `"${text}" says "${key}" twice`);
+      current = [part.slice(equals + 1)];
+      fields.set(key, current);
+    } else if (current === undefined) {
+      throw new LinnetError('CONFIG', `"${text}" begins with "${part}"; expected r=8,alpha=16,targets=q,k,v,o`);
+    } else {
+      current.push(part);
+    }
+  }
+  const { targets, ...single } = Object.fromEntries(fields);
+  const given = { ...Object.fromEntries(Object.entries(single).map(([key, parts]) => [key, parts.join(',')])) };
+  const result = choiceSchema.safeParse({ ...given, ...(targets && { targets }) });
+  if (!result.success) {
+    throw new LinnetError('CONFIG', `"${text}" is no low-rank adaptation:\n${z.prettifyError(result.error)}`);
+  }
+  const { r, alpha = 2 * r } = result.data;
+  return { rank: r, alpha, targets: result.data.targets };
+}
