@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { mixerPreset } from '../src/attention/mixer.ts';
 import { loadModel, saveModel } from '../src/checkpoint/load-model.ts';
 import { saveCheckpoint } from '../src/checkpoint/save-checkpoint.ts';
 import { gradients } from '../src/graph/gradients.ts';
@@ -14,6 +15,7 @@ import { crossEntropy } from '../src/graph/ops/softmax.ts';
 import { float32, int32, type Tensor } from '../src/graph/tensor.ts';
 import { bertClassLogits, bertClasses } from '../src/models/bert/classifier.ts';
 import { bertModel } from '../src/models/bert/model.ts';
+import { linearize } from '../src/models/linearize.ts';
 import type { EncoderInput, EncoderModel } from '../src/models/model.ts';
 import { InputParameters } from '../src/nn/parameters.ts';
 import { type GoldenTensor, goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
@@ -138,11 +140,22 @@ describe('hf_bert_mlm', () => {
         buffer('bert.embeddings.position_ids', 40),
         { ...embedding, name: 'cls.predictions.decoder.weight' },
         { ...bias, name: 'cls.predictions.decoder.bias' },
+        { name: 'bert.pooler.dense.weight', shape: [32, 32], data: new Float32Array(32 * 32).fill(0.5) },
+        { name: 'bert.pooler.dense.bias', shape: [32], data: new Float32Array(32).fill(0.25) },
         { name: 'cls.seq_relationship.weight', shape: [2, 32], data: new Float32Array(64) },
         { name: 'cls.seq_relationship.bias', shape: [2], data: new Float32Array(2) },
       ];
       await saveCheckpoint(join(folder, 'published'), { config, tensors: published });
-      expect(await values('published')).toEqual(parameters);
+      // The pooler is of no use to this head, but of use to whoever puts a classifier in its place.
+      const pooler = new Map([
+        ['bert.pooler.dense.weight', float32([32, 32], new Float32Array(32 * 32).fill(0.5))],
+        ['bert.pooler.dense.bias', float32([32], new Float32Array(32).fill(0.25))],
+      ]);
+      const withPooler = new Map([...parameters, ...pooler]);
+      expect(await values('published')).toEqual(withPooler);
+      const changed = linearize(model, await values('published'), mixerPreset('softmax'));
+      await saveModel(join(folder, 'changed'), changed, {});
+      expect(await values('changed')).toEqual(withPooler);
 
       const bare = stored.flatMap(({ name, ...rest }) =>
         name.startsWith('bert.') ? [{ ...rest, name: name.slice('bert.'.length) }] : [],

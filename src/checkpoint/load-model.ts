@@ -3,6 +3,7 @@ import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { describeModel, type Model, requireCausal } from '../models/families.ts';
 import type { CausalModel, ModelDescription } from '../models/model.ts';
+import type { ParameterShapes } from '../nn/parameters.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import { quoteName } from './name-list.ts';
 import type { TensorInfo } from './safetensors.ts';
@@ -11,7 +12,7 @@ import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
 /** A model in memory. */
 export interface LoadedModel<Described extends ModelDescription = CausalModel> {
   readonly model: Described;
-  /** float32, by name; a tied head has no tensor of its own. */
+  /** float32, by name, with the optional ones that the folder holds; a tied head has no tensor of its own. */
   readonly parameters: Map<string, Tensor<'float32'>>;
   /** Where it came from: the place of its tokenizer. */
   readonly path: string;
@@ -30,9 +31,10 @@ export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
     const model = describeModel(checkpoint.config);
     const stored = storedNames(checkpoint, model);
     const tensors = new Map([...stored].map(([name, { info }]) => [name, info]));
-    assertTensors({ path: checkpoint.path, tensors }, model.parameters);
+    const held = heldParameters(model, tensors);
+    assertTensors({ path: checkpoint.path, tensors }, held);
     const parameters = new Map<string, Tensor<'float32'>>();
-    for (const name of model.parameters.keys()) {
+    for (const name of held.keys()) {
       parameters.set(name, await checkpoint.readFloat32(stored.get(name)?.name ?? name));
     }
     return { model, parameters, path: checkpoint.path, fingerprint: await checkpoint.fingerprint() };
@@ -48,6 +50,12 @@ export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
 export async function loadCausalModel(dir: string): Promise<LoadedModel> {
   const loaded = await loadModel(dir);
   return { ...loaded, model: requireCausal(loaded.model) };
+}
+
+/** All parameters of a model, and those of the optional ones that are there. */
+function heldParameters(model: ModelDescription, found: ReadonlyMap<string, unknown>): ParameterShapes {
+  const optional = [...(model.optionalParameters ?? [])].filter(([name]) => found.has(name));
+  return new Map([...model.parameters, ...optional]);
 }
 
 /** The tensors of a checkpoint by the names that the model has for them. */
@@ -74,11 +82,12 @@ export async function saveModel(
   { model, parameters }: Pick<LoadedModel<ModelDescription>, 'model' | 'parameters'>,
   options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'>,
 ): Promise<void> {
-  const tensors = [...model.parameters.keys()].flatMap((name) => {
+  const held = heldParameters(model, parameters);
+  const tensors = [...held.keys()].flatMap((name) => {
     const tensor = parameters.get(name);
     return tensor === undefined ? [] : [{ name, shape: tensor.shape, data: tensor.data }];
   });
-  assertTensors({ path: dir, tensors: infos(tensors) }, model.parameters);
+  assertTensors({ path: dir, tensors: infos(tensors) }, held);
   await saveCheckpoint(dir, { ...options, config: model.toJson(), tensors });
 }
 

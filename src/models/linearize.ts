@@ -57,6 +57,10 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
     if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" [${shape.join(',')}] is missing`);
     kept.set(name, value);
   }
+  for (const name of changed.optionalParameters?.keys() ?? []) {
+    const value = parameters.get(name);
+    if (value !== undefined) kept.set(name, value);
+  }
   return { model: changed, parameters: kept };
 }
 

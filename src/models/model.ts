@@ -41,6 +41,8 @@ export interface ModelDescription {
   readonly mixers: readonly MixerConfig[];
   /** All parameters, the mixers' included. Names are those of a Hugging Face checkpoint. */
   readonly parameters: ParameterShapes;
+  /** What a checkpoint may hold for another head (BERT's pooler): kept when the model is changed and saved, else unused. */
+  readonly optionalParameters?: ParameterShapes;
   readonly bosId?: number;
   readonly eosIds: readonly number[];
   /** config.json with the `linnet` section that names the mixers. */

@@ -16,7 +16,7 @@ import type { EncoderInput, EncoderModel } from '../model.ts';
 import { mixerParameterValues } from '../parallel-graph.ts';
 import { bertActivation, type BertConfig, parseBertConfig } from './config.ts';
 import { mixBidirectional } from './mix.ts';
-import { attentionPrefix, bertParameters, blockPrefix, predictionName } from './parameters.ts';
+import { attentionPrefix, bertParameters, blockPrefix, poolerParameters, predictionName } from './parameters.ts';
 import { bertParameterName } from './tensor-names.ts';
 
 /** The model of a config.json, with the head that `architectures` names. @throws LinnetError `CONFIG` as `parseBertConfig` does */
@@ -39,6 +39,7 @@ function describe(config: BertConfig): EncoderModel {
     },
     mixers: config.mixers,
     parameters: bertParameters(config),
+    optionalParameters: config.head === 'classifier' ? undefined : poolerParameters(config.width),
     eosIds: [],
     toJson: () => withSection(savedJson(config), config.mixers),
     withMixers: (mixers) => bertModel({ ...config.raw, linnet: { version: 1, mixers } }),
