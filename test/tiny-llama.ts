@@ -29,7 +29,7 @@ export function tinyLlama(mixers: readonly MixerInput[]): CausalModel {
 }
 
 /** Random parameters: norms and factors around 1, taps around 0.3, matrices that keep the size of their inputs. */
-export function randomParameters(model: CausalModel, seed: number): Map<string, Tensor> {
+export function randomParameters(model: Pick<CausalModel, 'parameters'>, seed: number): Map<string, Tensor> {
   const random = new Random(seed);
   const parameters = new Map<string, Tensor>();
   for (const [name, shape] of model.parameters) {

@@ -2,12 +2,13 @@
  * BERT (Devlin et al., arXiv 1810.04805): every position reads the whole text. Token, position and segment embeddings,
  * post-norm blocks with biases, a masked-LM head tied to the table of tokens, a classifier on the first token.
  */
+import { mixBidirectional } from '../../attention/bidirectional.ts';
+import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { layerNorm } from '../../graph/ops/normalization.ts';
 import { int32 } from '../../graph/tensor.ts';
-import { LinnetError } from '../../errors.ts';
 import { biasedLinear, embedding, linear } from '../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../nn/parameters.ts';
 import { LearnedPositions } from '../../nn/positions.ts';
@@ -15,7 +16,6 @@ import { withSection } from '../linnet-section.ts';
 import type { EncoderInput, EncoderModel } from '../model.ts';
 import { mixerParameterValues } from '../parallel-graph.ts';
 import { bertActivation, type BertConfig, parseBertConfig } from './config.ts';
-import { mixBidirectional } from './mix.ts';
 import { attentionPrefix, bertParameters, blockPrefix, poolerParameters, predictionName } from './parameters.ts';
 import { bertParameterName } from './tensor-names.ts';
 
