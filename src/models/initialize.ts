@@ -37,7 +37,7 @@ function initialValues(
   const data = new Float32Array(elementCount(shape));
   if (name.endsWith('.bias')) return data;
   if (shape.length === 1) return data.fill(1);
-  const scale = /\.(o_proj|down_proj|c_proj)\.weight$/.test(name) ? residual : deviation;
+  const scale = /\.(o_proj|down_proj|c_proj|o|wo)\.weight$/.test(name) ? residual : deviation;
   for (let i = 0; i < data.length; i++) data[i] = scale * random.normal();
   return data;
 }
