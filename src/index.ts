@@ -49,7 +49,6 @@ export type { BatchTensors, RowDataset, RowInput, RowInputs, RowVisit } from './
 export { type DocumentSplit, splitDocuments } from './data/split.ts';
 // Decoding.
 export { DecodingEngine } from './decoding/engine.ts';
-export { FlashDecoder, FlashState } from './decoding/flash-decoder.ts';
 export {
   type FinishReason,
   type GenerateOptions,

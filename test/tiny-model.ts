@@ -17,6 +17,18 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
     num_hidden_layers: 2,
     num_attention_heads: 2,
   },
+  flash: {
+    model_type: 'flash',
+    vocab_size: 258,
+    dim: 16,
+    depth: 2,
+    group_size: 8,
+    query_key_dim: 8,
+    convolution: 9,
+    trained_length: 64,
+    bos_token_id: 256,
+    eos_token_id: 257,
+  },
   gpt2: {
     model_type: 'gpt2',
     vocab_size: 258,

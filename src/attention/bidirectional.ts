@@ -4,7 +4,8 @@
  * The formula is that of `mixer.ts` with other sums (docs/mixers.md). The linear kind: the local branch over all tokens of
  * the own group, the global branch over all tokens of the other groups, or of the whole text where there is no local
  * branch, the convolution with all its K taps, centred. So every token is seen once by local and global together. Softmax,
- * features, and YOSO's expectation: over all tokens. Linformer: as published.
+ * features, and YOSO's expectation: over all tokens. Linformer: as published. `gau`: the local branch over the own group,
+ * the global one over the whole text, divided by its length.
  *
  * Values at padded positions are set to zero before anything reads them. That alone hides padding from every sum without
  * a denominator; softmax and the denominators of features are masked, and so are the keys that Linformer projects.
@@ -17,6 +18,7 @@ import { formatShape, sameShape } from '../graph/shape.ts';
 import { attendGroups, localSoftmax } from './branches.ts';
 import { convolvePositions } from './convolution.ts';
 import { featuresOfWhole } from './features/feature-parallel.ts';
+import { gauParallel } from './gau/gau-parallel.ts';
 import { groupKeys, groupQueries, makeGrouping, ungroupQueries } from './grouping.ts';
 import { linformerParallel } from './linformer.ts';
 import { convolutionOf, groupOf, linearForm, type MixerConfig, requireCrossing } from './mixer.ts';
@@ -62,6 +64,12 @@ export function mixBidirectional(
   function attend(): Value | undefined {
     if (config.kind === 'linformer') {
       return linformerParallel(config, { q, k: mul(k, tokens), v: values }, parameters);
+    }
+    if (config.kind === 'gau') {
+      const grouping = makeGrouping(batch, length, groupOf(config), heads, keyValueHeads);
+      const view = { causal: false, keyMask: mask, reduceGroups: true };
+      const mixed = gauParallel(config, grouping, { q, k, v: values }, parameters, view);
+      return mixed === undefined ? undefined : ungroupQueries(grouping, mixed);
     }
     const grouped = config.kind !== 'linear' || config.local !== null;
     const group = grouped && config.kind !== 'features' ? groupOf(config) : Number.POSITIVE_INFINITY;

@@ -84,7 +84,7 @@ export function repeatedShape(
 }
 
 /** Values [M,B·N,G,E] as each query head sees them: [M,B·N,R·G,E]. */
-function repeatValues(grouping: Grouping, values: Value): Value {
+export function repeatValues(grouping: Grouping, values: Value): Value {
   const { batch: B, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const E = values.shape[3];
   const spread = broadcastTo(reshape(values, [M, B * N, 1, G, E]), [M, B * N, R, G, E]);

@@ -94,20 +94,21 @@ function selection(taps: Value, K: number, C: number, before: number, width: num
 }
 
 /**
- * Taps by lag for the step form: column τ ≤ P is the tap of lag τ, column P + 1 is zero, for positions that are not
- * seen.
+ * Taps by lag for the step form: column τ ≤ P is the tap of lag τ, later columns are zero, the last for positions that
+ * are not seen.
  *
  * @param taps the parameter [H,1,K,1]
- * @returns [H, P + 2]
+ * @param farthest the largest lag that is told apart; default P
+ * @returns [H, farthest + 2]
  */
-export function tapsByLag(taps: Value): Value {
+export function tapsByLag(taps: Value, farthest = convolutionReach(Number(taps.shape[2]))): Value {
   const H = Number(taps.shape[0]);
   const K = Number(taps.shape[2]);
   const reach = convolutionReach(K);
-  const reversal = taps.graph.sharedConstant(`taps by lag K=${K}`, () => {
-    const ones = new Float32Array(K * (reach + 2));
-    for (let lag = 0; lag <= reach; lag++) ones[(reach - lag) * (reach + 2) + lag] = 1;
-    return tensor('float32', [K, reach + 2], ones);
+  const reversal = taps.graph.sharedConstant(`taps by lag K=${K} farthest=${farthest}`, () => {
+    const ones = new Float32Array(K * (farthest + 2));
+    for (let lag = 0; lag <= reach; lag++) ones[(reach - lag) * (farthest + 2) + lag] = 1;
+    return tensor('float32', [K, farthest + 2], ones);
   });
   return matmul(reshape(taps, [H, K]), reversal);
 }

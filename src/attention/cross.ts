@@ -17,12 +17,18 @@ import { boundedLength } from './bounded-length.ts';
 import { mapFeatures } from './features/feature-graph.ts';
 import { normalizedSum, summedValues } from './features/feature-output.ts';
 import { requireFittingLength } from './linformer.ts';
-import type { FeaturesMixer, LinearMixer, LinformerMixer, MixerConfig } from './mixer.ts';
+import type { FeaturesMixer, GauMixer, LinearMixer, LinformerMixer, MixerConfig } from './mixer.ts';
 import type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
 import { hiddenScore } from './parallel.ts';
 
-/** Mixers that can read a whole text. The grouped linear one needs positions in groups, and has forms of its own. */
-export type CrossMixer = Exclude<MixerConfig, LinearMixer>;
+/** Mixers that can read a whole text. The grouped ones need positions in groups, and have forms of their own. */
+export type CrossMixer = Exclude<MixerConfig, LinearMixer | GauMixer>;
+
+/** A mixer as one of these. @throws LinnetError `INTERNAL` for one of the others, which the caller has forms for */
+export function asCrossMixer(config: MixerConfig): CrossMixer {
+  if (config.kind !== 'linear' && config.kind !== 'gau') return config;
+  throw new LinnetError('INTERNAL', `internal: a mixer of kind ${config.kind} does not read a text as a whole`);
+}
 
 /** Keys and values [B,m,H,D] of a text and its mask [B,m]: 0 for padding. */
 export interface CrossText {

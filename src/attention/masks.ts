@@ -15,6 +15,7 @@
  * of the node that looks, trees that cross group boundaries, any number of them, are exact.
  */
 import { LinnetError } from '../errors.ts';
+import { biasReach } from './gau/bias-buckets.ts';
 import { convolutionOf, convolutionReach, groupOf, type MixerConfig } from './mixer.ts';
 import type { TokenTree } from './tree.ts';
 
@@ -25,14 +26,20 @@ export const emptySlot = -1;
 export interface Horizon {
   /** G; infinite for softmax attention and YOSO's expectation, whose one group never ends. */
   readonly group: number;
-  /** P = (K−1)/2; −1 without a convolution, so that not even lag 0 is in reach. */
+  /**
+   * The largest distance that lags tell apart: P = (K−1)/2, or farther where a bias depends on the distance; −1 without
+   * either, so that not even lag 0 is in reach.
+   */
   readonly reach: number;
 }
 
 /** The group and reach of a mixer. Layers of equal horizon can share masks. */
 export function horizonOf(config: MixerConfig): Horizon {
   const convolution = convolutionOf(config);
-  return { group: groupOf(config), reach: convolution === null ? -1 : convolutionReach(convolution.kernel) };
+  const group = groupOf(config);
+  const reach = convolution === null ? -1 : convolutionReach(convolution.kernel);
+  const biased = config.kind === 'gau' && config.local !== null ? Math.min(biasReach, group - 1) : -1;
+  return { group, reach: Math.max(reach, biased) };
 }
 
 /** How the nodes of a tree see: exactly, or by one of the rules that other code has, to measure what exactness is worth. */

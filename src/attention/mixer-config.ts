@@ -74,6 +74,50 @@ const linformerSchema = z.strictObject({
   convolution: convolutionSchema.nullable().default(null),
 });
 
+/** The kernels of a gated attention unit's own attention. */
+export const unitKernels = ['laplace', 'relu2', 'softmax'] as const;
+
+/**
+ * FLASH's attention inside a gated attention unit: queries and keys of the two branches are projected apart, scores get a
+ * learned bias by distance, nothing is normalized.
+ */
+const gauSchema = z
+  .strictObject({
+    kind: z.literal('gau'),
+    /** G; null: one group that never ends, so that every position looks at its whole past one by one. */
+    group: z.int().min(1).max(65536).nullable().default(256),
+    local: z
+      .strictObject({
+        /** Weights of scores s = q·k/divisor + bias/biasDivisor: `laplace` ½(1 + erf((s − √½)·√(2π))), `relu2` max(s, 0)². */
+        kernel: z.enum(unitKernels).default('laplace'),
+        /** Default G; needed where groups never end. */
+        divisor: z.number().positive().optional(),
+        biasDivisor: z.number().positive().default(1),
+      })
+      .nullable()
+      .default({ kernel: 'laplace', biasDivisor: 1 }),
+    /** q·Σ kᵀv/G over earlier groups. */
+    global: z.boolean().default(true),
+    convolution: convolutionSchema.nullable().default(null),
+    /** As in the linear kind. */
+    castling: z.boolean().default(false),
+  })
+  .refine((config) => config.local !== null || config.global || config.convolution !== null, {
+    message: 'a gau mixer needs at least one branch: local, global or convolution',
+  })
+  .refine((config) => !config.castling || config.convolution !== null, {
+    message: 'castling is defined together with a convolution: add convolution, or set castling to false',
+    path: ['castling'],
+  })
+  .refine((config) => config.group !== null || !config.global, {
+    message: 'group null has no earlier groups: set global to false',
+    path: ['global'],
+  })
+  .refine((config) => config.group !== null || config.local === null || config.local.divisor !== undefined, {
+    message: 'group null has no G to divide scores by: give local.divisor',
+    path: ['local'],
+  });
+
 const linearSchema = z
   .strictObject({
     kind: z.literal('linear'),
@@ -106,14 +150,13 @@ const linearSchema = z
     path: ['normalize'],
   });
 
+const commonKinds = [softmaxSchema, linearSchema, featuresSchema, yosoSchema, linformerSchema] as const;
+
+/** The schema of the mixers that any model with queries, keys and values can have. Unknown fields are refused. */
+export const commonMixerSchema = z.discriminatedUnion('kind', commonKinds);
+
 /** The schema of `MixerConfig`, for embedding in a model's configuration. Unknown fields are refused. */
-export const mixerSchema = z.discriminatedUnion('kind', [
-  softmaxSchema,
-  linearSchema,
-  featuresSchema,
-  yosoSchema,
-  linformerSchema,
-]);
+export const mixerSchema = z.discriminatedUnion('kind', [...commonKinds, gauSchema]);
 
 /** How one attention layer mixes positions. */
 export type MixerConfig = z.infer<typeof mixerSchema>;
@@ -124,8 +167,10 @@ export type LinearMixer = z.infer<typeof linearSchema>;
 export type FeaturesMixer = z.infer<typeof featuresSchema>;
 export type YosoMixer = z.infer<typeof yosoSchema>;
 export type LinformerMixer = z.infer<typeof linformerSchema>;
+export type GauMixer = z.infer<typeof gauSchema>;
 export type Convolution = z.infer<typeof convolutionSchema>;
 export type LocalKernel = (typeof localKernels)[number];
+export type UnitKernel = (typeof unitKernels)[number];
 
 /**
  * Checks a configuration and fills in the defaults.

@@ -20,9 +20,14 @@ export interface MixerParameterValues {
   readonly 'linformer_k.weight'?: Value;
   /** Linformer's projection of the values [r,N]. */
   readonly 'linformer_v.weight'?: Value;
+  /** Bias of a gated attention unit by bucket of distance [32,1]. */
+  readonly 'rel_pos_bias.relative_attention_bias.weight'?: Value;
 }
 
-/** Queries [B,n,H,D], keys and values [B,n,M,D]; H is a multiple of M. All after rotary embedding. */
+/**
+ * Queries [B,n,H,D], keys [B,n,M,D] and values [B,n,M,E]; H is a multiple of M, and E is D in most families. All after
+ * rotary embedding. For a `gau` mixer with both branches, D = 2·S: local and global rows side by side.
+ */
 export interface ProjectedPositions {
   readonly q: Value;
   readonly k: Value;

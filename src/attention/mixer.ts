@@ -13,18 +13,21 @@
  *
  * The kind `features` is linear attention through a feature map φ, o_t = Σ_{j≤t} ⟨φ(q_t), φ(k_j)⟩·v_j with a
  * normalization of its own; `yoso` weighs by collision probabilities; `linformer` projects the whole sequence to a few rows
- * and is not causal. All of them may have the convolution.
+ * and is not causal; `gau` is FLASH's own attention inside a gated attention unit. All of them may have the convolution.
  */
 import { LinnetError } from '../errors.ts';
+import { biasBuckets } from './gau/bias-buckets.ts';
 import { defaultCollisionBits, describeFeatureMap, isLearnedMap } from './features/feature-config.ts';
 import type {
   Convolution,
   FeaturesMixer,
+  GauMixer,
   LinformerMixer,
   LinearMixer,
   LocalKernel,
   MixerConfig,
   SoftmaxMixer,
+  UnitKernel,
   YosoMixer,
 } from './mixer-config.ts';
 
@@ -39,7 +42,7 @@ export interface HeadCounts {
 
 /** What the shapes of a mixer's parameters depend on. */
 export interface MixerSizes extends HeadCounts {
-  /** D. */
+  /** D: width of queries and keys. In a gated attention unit S. */
   readonly headWidth: number;
 }
 
@@ -53,7 +56,8 @@ export interface MixerParameter {
     | 'feature_map_q.weight'
     | 'feature_map_k.weight'
     | 'linformer_k.weight'
-    | 'linformer_v.weight';
+    | 'linformer_v.weight'
+    | 'rel_pos_bias.relative_attention_bias.weight';
   readonly shape: readonly number[];
   /**
    * `identity`: every matrix of the last two axes is the identity. `averages`: each of r rows averages every r-th column.
@@ -75,6 +79,7 @@ interface MixerConfigs {
   features: FeaturesMixer;
   yoso: YosoMixer;
   linformer: LinformerMixer;
+  gau: GauMixer;
 }
 
 type ConfigOf<Kind extends keyof MixerConfigs> = { [K in Kind]: { kind: K } & MixerConfigs[K] }[Kind];
@@ -113,6 +118,14 @@ const mixers: { readonly [K in keyof MixerConfigs]: MixerKind<ConfigOf<K>> } = {
     ],
     group: () => Number.POSITIVE_INFINITY,
   },
+  gau: {
+    describe: describeUnit,
+    parameters: ({ convolution }, sizes) => [
+      { name: 'rel_pos_bias.relative_attention_bias.weight', shape: [biasBuckets, 1], init: 'zeros' },
+      ...taps(convolution, sizes),
+    ],
+    group: ({ group }) => group ?? Number.POSITIVE_INFINITY,
+  },
 };
 
 const outputNames: Readonly<Record<FeaturesMixer['output'], string>> = {
@@ -130,7 +143,7 @@ export function describeMixer<Kind extends keyof MixerConfigs>(config: ConfigOf<
 /**
  * The parameters a mixer adds to a layer. `dwconv.weight` is [H,1,K,1], one filter per query head, shared by the
  * channels of the head; the factors are [1]; `feature_map_q.weight` is [H,D,D] and `feature_map_k.weight` [M,D,D]; `linformer_k.weight` and
- * `linformer_v.weight` are [r,N], shared by the heads.
+ * `linformer_v.weight` are [r,N], and the table of relative biases is [32,1], shared by the heads.
  */
 export function mixerParameters<Kind extends keyof MixerConfigs>(
   config: ConfigOf<Kind>,
@@ -138,6 +151,14 @@ export function mixerParameters<Kind extends keyof MixerConfigs>(
 ): MixerParameter[] {
   const kind: Kind = config.kind;
   return mixers[kind].parameters(config, sizes);
+}
+
+/**
+ * Width of a row of queries or keys as the mixer is given it: D, and in a `gau` mixer one stretch of S per branch, local
+ * and global side by side.
+ */
+export function rowWidth(config: MixerConfig, headWidth: number): number {
+  return config.kind === 'gau' && config.local !== null && config.global ? 2 * headWidth : headWidth;
 }
 
 /** Whether no position reads a later one. False for Linformer, and an unmasked convolution with more than one tap. */
@@ -153,7 +174,7 @@ export function isCausal(config: MixerConfig): boolean {
  * @throws LinnetError `CONFIG`
  */
 export function requireCrossing(config: MixerConfig): void {
-  const pairs = config.kind === 'linear' && (config.local !== null || config.castling);
+  const pairs = config.kind === 'gau' || (config.kind === 'linear' && (config.local !== null || config.castling));
   if (!pairs && convolutionOf(config) === null) return;
   throw new LinnetError(
     'CONFIG',
@@ -196,6 +217,11 @@ export function convolutionReach(kernel: number): number {
   return (kernel - 1) / 2;
 }
 
+const unitKernelNames: Readonly<Record<UnitKernel, string>> = {
+  laplace: 'laplace',
+  relu2: 'relu²',
+  softmax: 'softmax',
+};
 const kernelNames: Readonly<Record<LocalKernel, string>> = { relu2: 'relu²', softmax: 'softmax', yoso: 'yoso' };
 
 function withConvolution(text: string, convolution: Convolution | null): string {
@@ -218,6 +244,19 @@ function describeLinear(config: LinearMixer): string {
   if (config.castling) text = text === '' ? 'castling' : `castling (${text})`;
   text = withConvolution(text, config.convolution);
   return config.local === null && config.global === null ? text : `${text}, G = ${config.group}`;
+}
+
+function describeUnit({ group, local, global, castling, convolution }: GauMixer): string {
+  const branches = [
+    ...(local === null ? [] : [`local ${unitKernelNames[local.kernel]}`]),
+    ...(global ? ['global'] : []),
+  ];
+  const attention = branches.join(' + ');
+  const text = withConvolution(
+    castling ? (attention === '' ? 'castling' : `castling (${attention})`) : attention,
+    convolution,
+  );
+  return `gau ${text}${group === null ? ', one group' : branches.length > 0 ? `, G = ${group}` : ''}`;
 }
 
 function taps(convolution: Convolution | null, { heads }: HeadCounts): MixerParameter[] {

@@ -46,6 +46,8 @@ export interface NaiveInput {
   readonly featureMaps?: { readonly queries?: Float64Array; readonly keys?: Float64Array };
   /** Linformer's projections of keys and of values, [r,N] each. */
   readonly projections?: { readonly keys?: Float64Array; readonly values?: Float64Array };
+  /** Bias by bucket of distance [32]. Needed with a `gau` mixer. */
+  readonly biases?: Float64Array;
   /** Parent of every position [n]; −1 for the first. Default: the chain −1, 0, 1, … */
   readonly parents?: Int32Array;
   /**
@@ -128,6 +130,7 @@ export class NaivePositions {
       'feature_map_k.weight': input.featureMaps?.keys,
       'linformer_k.weight': input.projections?.keys,
       'linformer_v.weight': input.projections?.values,
+      'rel_pos_bias.relative_attention_bias.weight': input.biases,
       // Numbers, whose presence the formula checks.
       local_factor: Float64Array.of(0),
       global_factor: Float64Array.of(0),

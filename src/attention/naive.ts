@@ -9,6 +9,7 @@
  */
 import { LinnetError } from '../errors.ts';
 import { naiveFeatures } from './features/feature-naive.ts';
+import { naiveUnit } from './gau/gau-naive.ts';
 import { type LinearMixer, linearForm, type MixerConfig } from './mixer.ts';
 import { type NaiveInput, NaivePositions, rowOf, type TapRead } from './naive-input.ts';
 import { naiveLinformer } from './naive-linformer.ts';
@@ -62,8 +63,8 @@ function requireNumber(name: string, value: number | undefined): number {
  *   without such branches.
  */
 export function naiveProblem(mixer: MixerConfig, input: NaiveInput): NaiveProblem {
-  if (mixer.kind === 'features' || mixer.kind === 'linformer') {
-    throw new LinnetError('CONFIG', `a mixer of kind '${mixer.kind}' has no local or global branch`);
+  if (mixer.kind === 'features' || mixer.kind === 'linformer' || mixer.kind === 'gau') {
+    throw new LinnetError('CONFIG', `a mixer of kind '${mixer.kind}' is not of the linear form`);
   }
   const config = linearForm(mixer);
   const positions = new NaivePositions(mixer, input);
@@ -132,6 +133,7 @@ export function naiveRow(problem: NaiveProblem, head: number, position: number):
 export function naiveMixer(config: MixerConfig, input: NaiveInput): Float64Array {
   if (config.kind === 'features') return naiveFeatures(config, input);
   if (config.kind === 'linformer') return naiveLinformer(config, input);
+  if (config.kind === 'gau') return naiveUnit(config, input);
   const problem = naiveProblem(config, input);
   const { heads, length } = input.dims;
   const { valueDim } = problem.positions;

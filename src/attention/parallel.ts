@@ -12,8 +12,9 @@ import { attendGroups, localSoftmax, repeatedShape } from './branches.ts';
 import { convolveGroups, convolvePositions } from './convolution.ts';
 import { featuresParallel } from './features/feature-parallel.ts';
 import { groupKeys, type Grouping, groupQueries, makeGrouping, ungroupQueries } from './grouping.ts';
+import { causalView, gauParallel, type UnitView } from './gau/gau-parallel.ts';
 import { linformerParallel } from './linformer.ts';
-import { groupOf, type LinearMixer, linearForm, type MixerConfig } from './mixer.ts';
+import { type GauMixer, groupOf, type LinearMixer, linearForm, type MixerConfig } from './mixer.ts';
 import { type MixerParameterValues, type ProjectedPositions, requireMixerParameters } from './mixer-values.ts';
 import { causalSight } from './sight.ts';
 
@@ -55,7 +56,31 @@ export function mixParallel(
     const mixed = featuresParallel(config, sight, positions, parameters);
     return ungroupQueries(grouping, convolved(config, grouping, mixed, v, parameters));
   }
+  if (config.kind === 'gau') return mixUnit(config, positions, parameters);
   return ungroupQueries(grouping, mixGroups(config, grouping, positions, parameters));
+}
+
+/**
+ * The `gau` mixer over whole sequences.
+ *
+ * @param view which positions see which; default as in a causal model
+ * @returns [B,n,H,E]
+ */
+export function mixUnit(
+  config: GauMixer,
+  positions: ProjectedPositions,
+  parameters: MixerParameterValues,
+  view: UnitView = causalView,
+): Value {
+  const { q, k, v } = positions;
+  const [batch, length, heads] = q.shape.map(Number);
+  const grouping = makeGrouping(batch, length, groupOf(config), heads, Number(k.shape[2]));
+  const grouped = gauParallel(config, grouping, positions, parameters, view);
+  const mixed =
+    grouped === undefined
+      ? q.graph.constant(zeros('float32', [batch, length, heads, Number(v.shape[3])]))
+      : ungroupQueries(grouping, grouped);
+  return addConvolution(config, mixed, grouping, v, parameters);
 }
 
 /** [M,B·N,R·G,E] */

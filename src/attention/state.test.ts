@@ -16,7 +16,11 @@ describe('mixerStateShape', () => {
       values: [2, 64, 16],
       sums: [2, 16, 16],
     });
-    expect(mixerStateShape(mixerPreset('softmax'), dims)).toEqual({ kind: 'growing', row: [2, 16] });
+    expect(mixerStateShape(mixerPreset('softmax'), dims)).toEqual({
+      kind: 'growing',
+      keyRow: [2, 16],
+      valueRow: [2, 16],
+    });
   });
 
   it.each([
@@ -48,7 +52,7 @@ describe('mixerStateShape', () => {
   it("yoso's expectation grows as softmax does, with a convolution too", () => {
     const dims = { heads: 8, keyValueHeads: 2, headDim: 16 };
     const mixer = mixerPreset('yoso', { convolution: true });
-    expect(mixerStateShape(mixer, dims)).toEqual({ kind: 'growing', row: [2, 16] });
+    expect(mixerStateShape(mixer, dims)).toEqual({ kind: 'growing', keyRow: [2, 16], valueRow: [2, 16] });
     expect(stateBytes(mixer, dims, 4, 100)).toBe(keyValueCacheBytes(dims, 100));
   });
 

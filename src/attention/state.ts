@@ -20,12 +20,14 @@
 import { LinnetError } from '../errors.ts';
 import { featuresOf } from './features/feature-config.ts';
 import type { HeadCounts, MixerConfig } from './mixer.ts';
-import { convolutionOf, convolutionReach, describeMixer, groupOf, isCausal } from './mixer.ts';
+import { convolutionOf, convolutionReach, describeMixer, groupOf, isCausal, rowWidth } from './mixer.ts';
 
-/** Sizes of an attention layer; d = e = `headDim` in decoders. */
+/** Sizes of an attention layer. */
 export interface AttentionDims extends HeadCounts {
-  /** d: width of a query, key or value row. */
+  /** d: width of a query or key row; in a gated attention unit S. */
   readonly headDim: number;
+  /** e: width of a value row; default d. */
+  readonly valueDim?: number;
 }
 
 /** A state whose size does not depend on the text. */
@@ -33,19 +35,21 @@ export interface ConstantState {
   readonly kind: 'constant';
   /** C: positions in the ring. */
   readonly ring: number;
-  /** [Hkv,C,d] */
+  /** [Hkv,C,d]; of a `gau` mixer with both branches [Hkv,C,2d], local and global keys side by side. */
   readonly keys: readonly [number, number, number];
-  /** [Hkv,C,d] */
+  /** [Hkv,C,e] */
   readonly values: readonly [number, number, number];
-  /** S [Hkv,d,d], or of features [Hkv,m,d] or [Hkv,m,d+1]; null without a global branch. */
+  /** S [Hkv,d,e], or of features [Hkv,m,e] or [Hkv,m,e+1]; null without a global branch. */
   readonly sums: readonly [number, number, number] | null;
 }
 
 /** A state of one key row and one value row per position and key-value head. */
 export interface GrowingState {
   readonly kind: 'growing';
-  /** [Hkv,d] per position, for keys and again for values. */
-  readonly row: readonly [number, number];
+  /** [Hkv,d] per position. */
+  readonly keyRow: readonly [number, number];
+  /** [Hkv,e] per position. */
+  readonly valueRow: readonly [number, number];
 }
 
 export type MixerStateShape = ConstantState | GrowingState;
@@ -55,10 +59,11 @@ function requireCount(name: string, value: number, least: number): void {
   throw new LinnetError('CONFIG', `${name} must be a whole number, at least ${least}; got ${value}`);
 }
 
-function checkDims({ heads, keyValueHeads, headDim }: AttentionDims): void {
+function checkDims({ heads, keyValueHeads, headDim, valueDim = headDim }: AttentionDims): void {
   requireCount('the number of heads', heads, 1);
   requireCount('the number of key-value heads', keyValueHeads, 1);
   requireCount('the head width', headDim, 1);
+  requireCount('the value width', valueDim, 1);
   if (heads % keyValueHeads !== 0) {
     throw new LinnetError('CONFIG', `${heads} query heads cannot share ${keyValueHeads} key-value heads evenly`);
   }
@@ -73,32 +78,37 @@ export function mixerStateShape(config: MixerConfig, dims: AttentionDims): Mixer
   if (!isCausal(config)) {
     throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads later positions and cannot decode`);
   }
-  const { keyValueHeads, headDim } = dims;
+  const { keyValueHeads, headDim, valueDim = headDim } = dims;
   const group = groupOf(config);
-  if (group === Number.POSITIVE_INFINITY) return { kind: 'growing', row: [keyValueHeads, headDim] };
+  const keyWidth = rowWidth(config, headDim);
+  if (group === Number.POSITIVE_INFINITY) {
+    return { kind: 'growing', keyRow: [keyValueHeads, keyWidth], valueRow: [keyValueHeads, valueDim] };
+  }
   const convolution = convolutionOf(config);
   const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
   // At least one slot, so that no tensor is empty: only a lone convolution of one tap would need none.
   const ring = Math.max(readsGroups(config) ? group : 1, reach);
-  const sums = summedShape(config, headDim);
+  const sums = summedShape(config, headDim, valueDim);
   return {
     kind: 'constant',
     ring,
-    keys: [keyValueHeads, ring, headDim],
-    values: [keyValueHeads, ring, headDim],
+    keys: [keyValueHeads, ring, keyWidth],
+    values: [keyValueHeads, ring, valueDim],
     sums: sums === null ? null : [keyValueHeads, ...sums],
   };
 }
 
 function readsGroups(config: MixerConfig): boolean {
+  if (config.kind === 'gau') return config.local !== null || config.global;
   return config.kind !== 'linear' || config.local !== null || config.global !== null;
 }
 
 /** Rows and columns of S per key-value head; null for a mixer that has no sums. */
-function summedShape(config: MixerConfig, headDim: number): [number, number] | null {
-  if (config.kind === 'linear' && config.global !== null) return [headDim, headDim];
+function summedShape(config: MixerConfig, headDim: number, valueDim: number): [number, number] | null {
+  if (config.kind === 'linear' && config.global !== null) return [headDim, valueDim];
+  if (config.kind === 'gau' && config.global) return [headDim, valueDim];
   if (config.kind !== 'features') return null;
-  return [featuresOf(config.map, headDim), headDim + (config.output === 'ratio' ? 1 : 0)];
+  return [featuresOf(config.map, headDim), valueDim + (config.output === 'ratio' ? 1 : 0)];
 }
 
 /**
@@ -110,7 +120,11 @@ function summedShape(config: MixerConfig, headDim: number): [number, number] | n
 export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNumber = 4, context?: number): number {
   const shape = mixerStateShape(config, dims);
   if (shape.kind === 'growing') {
-    if (context !== undefined) return keyValueCacheBytes(dims, context, bytesPerNumber);
+    if (context !== undefined) {
+      requireCount('the context length', context, 0);
+      const [heads, keyWidth] = shape.keyRow;
+      return heads * (keyWidth + shape.valueRow[1]) * context * bytesPerNumber;
+    }
     throw new LinnetError(
       'CONFIG',
       `the state of ${describeMixer(config)} grows with the text: give the context length too`,
@@ -122,7 +136,7 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
 }
 
 /**
- * Bytes of the key-value cache of one softmax layer for one sequence: 2·Hkv·d numbers per position.
+ * Bytes of the key-value cache of one softmax layer for one sequence: Hkv·(d + e) numbers per position.
  * @param context committed positions
  * @param bytesPerNumber 4 for float32 (default), 2 for float16
  * @throws LinnetError `CONFIG` for impossible sizes
@@ -130,5 +144,6 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
 export function keyValueCacheBytes(dims: AttentionDims, context: number, bytesPerNumber = 4): number {
   checkDims(dims);
   requireCount('the context length', context, 0);
-  return 2 * dims.keyValueHeads * dims.headDim * context * bytesPerNumber;
+  const { keyValueHeads, headDim, valueDim = headDim } = dims;
+  return keyValueHeads * (headDim + valueDim) * context * bytesPerNumber;
 }

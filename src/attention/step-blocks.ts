@@ -12,7 +12,7 @@ export interface StepMasks {
   readonly same: Value;
   /** float32 0/1 [B,1,T,rows]: the row is an ancestor in an earlier group that is not yet in S. */
   readonly earlier: Value;
-  /** int32 [B,T,rows]: lag τ in 0…P, or P + 1 for rows the convolution does not see. */
+  /** int32 [B,T,rows]: lag τ in 0…P, or P + 1 for rows that are not seen or farther; P is the horizon's reach. */
   readonly lags: Value;
 }
 
@@ -38,7 +38,10 @@ export function weightedValues(blocks: readonly Block[], weights: readonly Value
   return addAll(blocks.map((block, i) => matmul(weights[i], block.values)));
 }
 
-/** The tap that every row meets, per query: [B,M,R·T,rows] for each block. */
-export function convolutionWeights(blocks: readonly Block[], taps: Value, heads: HeadLayout): Value[] {
-  return blocks.map((block) => heads.perHead(gather(tapsByLag(taps), block.masks.lags, 1)));
+/**
+ * The tap that every row meets, per query: [B,M,R·T,rows] for each block.
+ * @param reach of the lags; default that of the taps
+ */
+export function convolutionWeights(blocks: readonly Block[], taps: Value, heads: HeadLayout, reach?: number): Value[] {
+  return blocks.map((block) => heads.perHead(gather(tapsByLag(taps, reach), block.masks.lags, 1)));
 }

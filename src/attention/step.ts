@@ -22,10 +22,14 @@ import { maskedReluSquared } from '../graph/ops/relu-squared.ts';
 import { exp } from '../graph/ops/unary.ts';
 import { boundedLength } from './bounded-length.ts';
 import { featuresStep } from './features/feature-step.ts';
+import { gauStep } from './gau/gau-step.ts';
 import { HeadLayout } from './head-layout.ts';
+import { hiddenScore } from './sight.ts';
+import { horizonOf } from './masks.ts';
 import {
   collisionBits,
   describeMixer,
+  type GauMixer,
   isCausal,
   type LinearMixer,
   linearForm,
@@ -34,7 +38,7 @@ import {
   type MixerConfig,
 } from './mixer.ts';
 import { type MixerParameterValues, type ProjectedPositions, requireMixerParameters } from './mixer-values.ts';
-import { castle, hiddenScore } from './parallel.ts';
+import { castle } from './parallel.ts';
 import { type Block, convolutionWeights, type StepMasks, type StepState, weightedValues } from './step-blocks.ts';
 
 export type { StepMasks, StepState } from './step-blocks.ts';
@@ -78,13 +82,15 @@ export function mixStep(
       ? weightedValues(blocks, softmaxWeights(blocks, heads))
       : config.kind === 'features'
         ? featuresStep(config, blocks, heads, state, parameters)
-        : mixLinear(linearForm(config), blocks, heads, state, parameters);
+        : config.kind === 'gau'
+          ? mixUnit(config, blocks, heads, state, parameters)
+          : mixLinear(linearForm(config), blocks, heads, state, parameters);
   return { mixed: heads.split(mixed), keys, values };
 }
 
 /** Whether the ring holds keys as projected, instead of unit-length ones. */
 export function keepsRawKeys(config: Exclude<MixerConfig, LinformerMixer>): boolean {
-  if (config.kind === 'features') return true;
+  if (config.kind === 'features' || config.kind === 'gau') return true;
   return linearForm(config).local?.kernel === 'softmax';
 }
 
@@ -130,6 +136,25 @@ function mixLinear(
   if (config.castling) mixed = castle(mixed, heads.repeat(blocks[1].values));
   if (convolution !== undefined) {
     const convolved = weightedValues(blocks, convolution);
+    mixed = mixed === undefined ? convolved : add(mixed, convolved);
+  }
+  if (mixed === undefined) throw new LinnetError('INTERNAL', 'internal: a mixer without branches');
+  return mixed;
+}
+
+/** The `gau` mixer. [B,M,R·T,E] */
+function mixUnit(
+  config: GauMixer,
+  blocks: readonly Block[],
+  heads: HeadLayout,
+  state: StepState,
+  parameters: MixerParameterValues,
+): Value {
+  const taps = parameters['dwconv.weight'];
+  let mixed = gauStep(config, blocks, heads, state, parameters);
+  if (config.castling) mixed = castle(mixed, heads.repeat(blocks[1].values));
+  if (taps !== undefined) {
+    const convolved = weightedValues(blocks, convolutionWeights(blocks, taps, heads, horizonOf(config).reach));
     mixed = mixed === undefined ? convolved : add(mixed, convolved);
   }
   if (mixed === undefined) throw new LinnetError('INTERNAL', 'internal: a mixer without branches');

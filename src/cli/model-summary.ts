@@ -2,7 +2,7 @@
 import { describeMixer, isCausal, type MixerConfig, mixerParameters } from '../attention/mixer.ts';
 import { type AttentionDims, keyValueCacheBytes, mixerStateShape, stateBytes } from '../attention/state.ts';
 import { elementCount } from '../graph/tensor.ts';
-import type { ModelDescription } from '../models/model.ts';
+import { type ModelDescription, valueWidth } from '../models/model.ts';
 
 /** Lengths at which memory is compared. */
 export const comparedContexts = [4096, 32768, 131072] as const;
@@ -68,10 +68,10 @@ export interface SessionMemory {
 export function sessionMemory(model: ModelDescription): SessionMemory | undefined {
   if (model.kind === 'encoder' || !model.mixers.every((mixer) => isCausal(mixer))) return undefined;
   const dims = attentionDims(model);
-  let constant = 0;
+  let constant = 4 * model.sizes.layers * (model.sizes.shiftWidth ?? 0);
   let perToken = 0;
   for (const mixer of model.mixers) {
-    if (mixerStateShape(mixer, dims).kind === 'growing') perToken += keyValueCacheBytes(dims, 1);
+    if (mixerStateShape(mixer, dims).kind === 'growing') perToken += stateBytes(mixer, dims, 4, 1);
     else constant += stateBytes(mixer, dims);
   }
   return { constant, perToken, cachePerToken: model.sizes.layers * keyValueCacheBytes(dims, 1) };
@@ -88,5 +88,10 @@ export const stateFormula: readonly string[] = [
 ];
 
 function attentionDims({ sizes }: ModelDescription): AttentionDims {
-  return { heads: sizes.heads, keyValueHeads: sizes.keyValueHeads, headDim: sizes.headWidth };
+  return {
+    heads: sizes.heads,
+    keyValueHeads: sizes.keyValueHeads,
+    headDim: sizes.headWidth,
+    valueDim: valueWidth(sizes),
+  };
 }

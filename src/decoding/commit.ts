@@ -4,11 +4,12 @@ import { dataOf, tensor } from '../graph/tensor.ts';
 import type { Program } from '../runtime/compile.ts';
 import type { FoldClass, SequenceState } from './state.ts';
 
-/** The rows that a step returned for one sequence of its batch: [2·layers,B,M,T,D]. */
+/** The rows that a step returned for one sequence of its batch. */
 export interface NewRows {
+  /** Keys and values of all layers: [B,M,T,R], see `rowLayout`. */
   readonly data: Float32Array;
-  readonly layers: number;
-  readonly batch: number;
+  /** Shifted features [B,T,L·X]; empty in a model that shifts none. */
+  readonly shifts: Float32Array;
   readonly nodes: number;
   readonly sequence: number;
   /** Length of the sequence's state when the step read it: the position of roots. */
@@ -39,6 +40,7 @@ export async function commitRows(
     if (sums !== undefined) state.sums[index].set(sums);
   });
   writeRows(state, rows, nodes);
+  rememberShift(state, rows, nodes[nodes.length - 1]);
   state.length += nodes.length;
 }
 
@@ -51,7 +53,7 @@ async function foldClosed(
   { layout, program: name, sums: shape, layers }: FoldClass,
   index: number,
 ): Promise<Float32Array | undefined> {
-  const { keyValueHeads: M, headWidth: D } = state.model.sizes;
+  const { keyValueHeads: M } = state.model.sizes;
   const G = layout.group;
   const start = state.length - (state.length % G);
   const end = state.length + nodes.length - ((state.length + nodes.length) % G);
@@ -61,30 +63,32 @@ async function foldClosed(
   const ring = layout.ring;
   if (program === undefined || ring === undefined)
     throw new LinnetError('INTERNAL', 'internal: a fold without a program or ring');
-  const keys = new Float32Array(layers.length * M * count * D);
-  const values = new Float32Array(keys.length);
-  let target = 0;
-  for (const layer of layers) {
-    const held = state.layers[layer];
-    for (let head = 0; head < M; head++) {
-      for (let position = start; position < end; position++, target += D) {
-        if (position < state.length) {
-          const source = (head * ring + (position % ring)) * D;
-          keys.set(held.keys.subarray(source, source + D), target);
-          values.set(held.values.subarray(source, source + D), target);
-        } else {
-          const node = nodes[position - state.length];
-          keys.set(rowOf(rows, 2 * layer, head, node, M, D), target);
-          values.set(rowOf(rows, 2 * layer + 1, head, node, M, D), target);
+  // The layers of a class fold by one graph: their rows have equal widths.
+  const { keys: keyPlace, values: valuePlace } = state.rowLayout.layers[layers[0]];
+  const collect = (part: 'keys' | 'values', width: number): Float32Array => {
+    const collected = new Float32Array(layers.length * M * count * width);
+    let target = 0;
+    for (const layer of layers) {
+      const held = state.layers[layer][part];
+      for (let head = 0; head < M; head++) {
+        for (let position = start; position < end; position++, target += width) {
+          const source = (head * ring + (position % ring)) * width;
+          collected.set(
+            position < state.length
+              ? held.subarray(source, source + width)
+              : newRow(state, rows, layer, part, head, nodes[position - state.length]),
+            target,
+          );
         }
       }
     }
-  }
+    return collected;
+  };
   const X = layers.length * M;
   const { folded } = await program.run(
     {
-      keys: tensor('float32', [X, count, D], keys),
-      values: tensor('float32', [X, count, D], values),
+      keys: tensor('float32', [X, count, keyPlace.width], collect('keys', keyPlace.width)),
+      values: tensor('float32', [X, count, valuePlace.width], collect('values', valuePlace.width)),
       sums: tensor('float32', [X, ...shape], state.sums[index]),
     },
     ['folded'],
@@ -92,15 +96,32 @@ async function foldClosed(
   return dataOf(folded, 'float32');
 }
 
-function rowOf(rows: NewRows, part: number, head: number, node: number, M: number, D: number): Float32Array {
-  const { data, batch, nodes, sequence } = rows;
-  const start = (((part * batch + sequence) * M + head) * nodes + node) * D;
-  return data.subarray(start, start + D);
+function newRow(
+  { model, rowLayout }: SequenceState,
+  { data, nodes, sequence }: NewRows,
+  layer: number,
+  part: 'keys' | 'values',
+  head: number,
+  node: number,
+): Float32Array {
+  const place = rowLayout.layers[layer][part];
+  const row = (sequence * model.sizes.keyValueHeads + head) * nodes + node;
+  const start = row * rowLayout.width + place.start;
+  return data.subarray(start, start + place.width);
+}
+
+/** What the next token is given from the last one that was accepted. */
+function rememberShift(state: SequenceState, { shifts, nodes, sequence }: NewRows, node: number): void {
+  const { layers, shiftWidth: X = 0 } = state.model.sizes;
+  const start = (sequence * nodes + node) * layers * X;
+  state.layers.forEach(({ previous }, layer) => {
+    previous.set(shifts.subarray(start + layer * X, start + (layer + 1) * X));
+  });
 }
 
 /** Writes accepted rows to their slots: position mod C in a ring, the position itself in a growing cache. */
 function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]): void {
-  const { keyValueHeads: M, headWidth: D } = state.model.sizes;
+  const { keyValueHeads: M } = state.model.sizes;
   for (const { layout, positions } of state.slots.values()) {
     const first = layout.ring === undefined ? 0 : Math.max(0, nodes.length - layout.ring);
     for (let i = first; i < nodes.length; i++) {
@@ -111,12 +132,14 @@ function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]
   state.model.mixers.forEach((mixer, layer) => {
     const { positions } = state.layoutSlots(mixer);
     const slots = positions.length;
-    const target = state.layers[layer];
-    for (let head = 0; head < M; head++) {
-      for (let i = Math.max(0, nodes.length - slots); i < nodes.length; i++) {
-        const place = (head * slots + ((state.length + i) % slots)) * D;
-        target.keys.set(rowOf(rows, 2 * layer, head, nodes[i], M, D), place);
-        target.values.set(rowOf(rows, 2 * layer + 1, head, nodes[i], M, D), place);
+    for (const part of ['keys', 'values'] as const) {
+      const { width } = state.rowLayout.layers[layer][part];
+      const target = state.layers[layer][part];
+      for (let head = 0; head < M; head++) {
+        for (let i = Math.max(0, nodes.length - slots); i < nodes.length; i++) {
+          const place = (head * slots + ((state.length + i) % slots)) * width;
+          target.set(newRow(state, rows, layer, part, head, nodes[i]), place);
+        }
       }
     }
   });

@@ -5,8 +5,9 @@
  * |---|---|---|
  * | `tokens` | I32 [n] | the text; the state has read the first `length` of them |
  * | `positions.ℓ` | I32 [C] | position in each slot of layout ℓ, −1 where it is empty |
- * | `keys.i`, `values.i` | F32 [M,C,D] | rows of layer i; C is the ring of its layout, for softmax layers `length` |
- * | `sums.i` | F32 [M,D,D] | S of layer i, where it has a global branch |
+ * | `keys.i`, `values.i` | F32 [M,C,D], [M,C,E] | rows of layer i; C is the ring of its layout, for softmax layers `length` |
+ * | `sums.i` | F32 [M,D,E] | S of layer i, where it has a global branch |
+ * | `previous.i` | F32 [1,1,X] | features that layer i gives the next token, in models that shift features |
  *
  * The header's strings name the format and its version, the model (fingerprint and mixers), the length, and a SHA-256 of
  * everything, so that a damaged file is noticed. It is no signature: a file is checked as if anyone had written it.
@@ -19,7 +20,7 @@ import { type TensorEntry, writeSafetensors } from '../checkpoint/safetensors-wr
 import { internalError, LinnetError } from '../errors.ts';
 import { dataOf, type DTypeArrays, int32, type Tensor, zeros } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
-import { layerSumsShape, stateLayout, stateLayouts } from '../models/step-graph.ts';
+import { layerSumsShape, rowLayout, stateLayout, stateLayouts } from '../models/step-graph.ts';
 import type { RandomState } from '../random.ts';
 import type { StepEngine } from './step-engine.ts';
 import { SequenceState } from './state.ts';
@@ -261,12 +262,19 @@ interface StoredMatrices {
 }
 
 function storedMatrices(model: CausalModel, length: number): StoredMatrices[] {
-  const { keyValueHeads: M, headWidth: D } = model.sizes;
+  const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
+  const { layers } = rowLayout(model);
   const matrices: StoredMatrices[] = [];
   model.mixers.forEach((mixer, layer) => {
     const rows = stateLayout(mixer).ring ?? length;
-    matrices.push({ name: `keys.${layer}`, shape: [M, rows, D], of: (state) => state.layers[layer].keys });
-    matrices.push({ name: `values.${layer}`, shape: [M, rows, D], of: (state) => state.layers[layer].values });
+    for (const part of ['keys', 'values'] as const) {
+      const shape = [M, rows, layers[layer][part].width] as const;
+      matrices.push({ name: `${part}.${layer}`, shape, of: (state) => state.layers[layer][part] });
+    }
+    if (shiftWidth > 0) {
+      const of = (state: SequenceState): Float32Array => state.layers[layer].previous;
+      matrices.push({ name: `previous.${layer}`, shape: [1, 1, shiftWidth], of });
+    }
     const sumsShape = layerSumsShape(model, mixer);
     if (sumsShape === null) return;
     matrices.push({

@@ -3,23 +3,34 @@
  * softmax layers a key-value cache that grows.
  *
  * Per layer: the ring, keys and values of the last C positions (slot = position mod C), and S, the sum of k̂ᵀv over the
- * groups that have closed. `commit` writes accepted rows into the ring and folds groups into S as they close.
+ * groups that have closed. `commit` writes accepted rows into the ring and folds groups into S as they close. A model that
+ * shifts features also remembers those of the last token.
  */
 import { emptySlot } from '../attention/masks.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError } from '../errors.ts';
 import type { CausalModel } from '../models/model.ts';
-import { foldName, layerSumsShape, stateLayout, stateLayouts, type StateLayout } from '../models/step-graph.ts';
+import {
+  foldName,
+  layerSumsShape,
+  type RowLayout,
+  rowLayout,
+  stateLayout,
+  stateLayouts,
+  type StateLayout,
+} from '../models/step-graph.ts';
 
 /** Rows a growing cache is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
 const cacheGrowth = 256;
 
-/** The rows of one layer: M matrices of `slots` rows. */
+/** What one layer remembers beside S: M matrices of `slots` rows, and what it is given from the last token. */
 export interface LayerRows {
   /** [M,slots,D] */
   keys: Float32Array;
-  /** [M,slots,D] */
+  /** [M,slots,E] */
   values: Float32Array;
+  /** [X]: features of the last token; empty in a model that shifts none. */
+  readonly previous: Float32Array;
 }
 
 /** The slots of one layout, shared by its layers. */
@@ -61,23 +72,31 @@ export class SequenceState {
   /** L: committed tokens. */
   length = 0;
   readonly layers: LayerRows[];
+  /** Widths of the layers' rows. */
+  readonly rowLayout: RowLayout;
   readonly slots: ReadonlyMap<string, LayoutSlots>;
   readonly foldClasses: readonly FoldClass[];
   /** S per fold class: [layers,M,…its `sums`]. */
   readonly sums: Float32Array[];
 
   constructor(model: CausalModel) {
-    const { keyValueHeads: M, headWidth: D } = model.sizes;
+    const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
     this.model = model;
+    this.rowLayout = rowLayout(model);
     this.slots = new Map(
       stateLayouts(model.mixers).map((layout) => [
         layout.name,
         { layout, positions: new Int32Array(layout.ring ?? cacheGrowth).fill(emptySlot) },
       ]),
     );
-    this.layers = model.mixers.map((mixer) => {
-      const count = M * this.layoutSlots(mixer).positions.length * D;
-      return { keys: new Float32Array(count), values: new Float32Array(count) };
+    this.layers = model.mixers.map((mixer, layer) => {
+      const { keys, values } = this.rowLayout.layers[layer];
+      const slots = M * this.layoutSlots(mixer).positions.length;
+      return {
+        keys: new Float32Array(slots * keys.width),
+        values: new Float32Array(slots * values.width),
+        previous: new Float32Array(shiftWidth),
+      };
     });
     this.foldClasses = foldClasses(model);
     this.sums = this.foldClasses.map(
@@ -104,7 +123,7 @@ export class SequenceState {
 
   /** Makes room for `count` more positions in growing caches. */
   reserve(count: number): void {
-    const { keyValueHeads: M, headWidth: D } = this.model.sizes;
+    const { keyValueHeads: M } = this.model.sizes;
     for (const slots of this.slots.values()) {
       const held = slots.positions.length;
       if (slots.layout.ring !== undefined || this.length + count <= held) continue;
@@ -116,16 +135,17 @@ export class SequenceState {
       this.model.mixers.forEach((mixer, layer) => {
         if (this.layoutSlots(mixer) !== slots) return;
         const rows = this.layers[layer];
-        rows.keys = growRows(rows.keys, M, held, size, D);
-        rows.values = growRows(rows.values, M, held, size, D);
+        const { keys, values } = this.rowLayout.layers[layer];
+        rows.keys = growRows(rows.keys, M, held, size, keys.width);
+        rows.values = growRows(rows.values, M, held, size, values.width);
       });
     }
   }
 
-  /** Bytes of the numbers held: rows and S. Constant for linearized models. */
+  /** Bytes of the numbers held: rows, S and shifted features. Constant for linearized models. */
   get bytes(): number {
-    const rows = this.layers.reduce((total, { keys, values }) => total + keys.byteLength + values.byteLength, 0);
-    return this.sums.reduce((total, sums) => total + sums.byteLength, rows);
+    const arrays = this.layers.flatMap(({ keys, values, previous }) => [keys, values, previous]);
+    return [...arrays, ...this.sums].reduce((total, { byteLength }) => total + byteLength, 0);
   }
 
   /** An independent copy: two continuations of one text. */
@@ -136,8 +156,8 @@ export class SequenceState {
       const target = copy.slots.get(name);
       if (target !== undefined) target.positions = slots.positions.slice();
     }
-    this.layers.forEach(({ keys, values }, layer) => {
-      copy.layers[layer] = { keys: keys.slice(), values: values.slice() };
+    this.layers.forEach(({ keys, values, previous }, layer) => {
+      copy.layers[layer] = { keys: keys.slice(), values: values.slice(), previous: previous.slice() };
     });
     this.sums.forEach((sums, index) => {
       copy.sums[index].set(sums);

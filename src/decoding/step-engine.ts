@@ -86,18 +86,21 @@ export class StepEngine implements AsyncDisposable {
   async #run(requests: readonly StepRequest[]): Promise<StepOutput[]> {
     if (requests.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
     for (const { state } of requests) this.#checkState(state);
-    const { layers, width, vocabulary } = this.model.sizes;
+    const { width, vocabulary } = this.model.sizes;
     const B = requests.length;
     const T = Math.max(...requests.map(({ tree }) => tree.size));
     const feeds = {
       ...this.#nodeFeeds(requests, B, T),
       ...this.#maskFeeds(requests, B, T),
       ...this.#stateFeeds(requests),
+      ...(this.#shifts ? this.#shiftFeeds(requests, B, T) : {}),
     };
-    const results = await this.#program.run(feeds, ['logits', 'hidden', 'rows']);
+    const outputs = ['logits', 'hidden', 'rows', ...(this.#shifts ? ['shifts'] : [])];
+    const results = await this.#program.run(feeds, outputs);
     const logits = dataOf(results.logits, 'float32');
     const hidden = dataOf(results.hidden, 'float32');
     const rows = dataOf(results.rows, 'float32');
+    const shifts = this.#shifts ? dataOf(results.shifts, 'float32') : new Float32Array(0);
     let taken = 0;
     return requests.map(({ state, wanted }, sequence) => {
       const first = taken;
@@ -105,7 +108,7 @@ export class StepEngine implements AsyncDisposable {
       return {
         logits: wanted.map((_, i) => logits.subarray((first + i) * vocabulary, (first + i + 1) * vocabulary)),
         hidden: wanted.map((_, i) => hidden.subarray((first + i) * width, (first + i + 1) * width)),
-        rows: { data: rows, layers, batch: B, nodes: T, sequence, committed: state.length },
+        rows: { data: rows, shifts, nodes: T, sequence, committed: state.length },
       };
     });
   }
@@ -224,6 +227,33 @@ export class StepEngine implements AsyncDisposable {
     };
   }
 
+  /** Whether the model gives tokens features of the one before. */
+  get #shifts(): boolean {
+    return (this.model.sizes.shiftWidth ?? 0) > 0;
+  }
+
+  #shiftFeeds(requests: readonly StepRequest[], B: number, T: number): Record<string, Tensor> {
+    const { shiftWidth: X = 0 } = this.model.sizes;
+    const parents = Int32Array.from({ length: B * T }, (_, i) => i);
+    const roots = new Float32Array(B * T).fill(1);
+    requests.forEach(({ tree }, b) => {
+      for (let node = 0; node < tree.size; node++) {
+        if (tree.parents[node] < 0) continue;
+        parents[b * T + node] = b * T + tree.parents[node];
+        roots[b * T + node] = 0;
+      }
+    });
+    const feeds: Record<string, Tensor> = {
+      parents: tensor('int32', [B, T], parents),
+      roots: tensor('float32', [B, T, 1], roots),
+    };
+    this.model.mixers.forEach((_, layer) => {
+      const previous = stacked(requests.map(({ state }) => state.layers[layer].previous));
+      feeds[`previous.${layer}`] = tensor('float32', [B, 1, X], previous);
+    });
+    return feeds;
+  }
+
   #checkState(state: SequenceState): void {
     if (state.model === this.model) return;
     throw new LinnetError('MISMATCH', "the state belongs to another model; make it with this engine's newState");
@@ -275,18 +305,19 @@ export class StepEngine implements AsyncDisposable {
   }
 
   #stateFeeds(requests: readonly StepRequest[]): Record<string, Tensor> {
-    const { keyValueHeads: M, headWidth: D } = this.model.sizes;
+    const { keyValueHeads: M } = this.model.sizes;
     const feeds: Record<string, Tensor> = {};
     const B = requests.length;
     this.model.mixers.forEach((mixer, layer) => {
       const name = stateLayout(mixer).name;
       const C = Math.max(...requests.map(({ state }) => slotCount(state, name)));
-      const rows = (pick: 'keys' | 'values'): Tensor =>
-        tensor(
-          'float32',
-          [B, M, C, D],
-          stacked(requests.map(({ state }) => widened(state.layers[layer][pick], M, slotCount(state, name), C, D))),
+      const rows = (pick: 'keys' | 'values'): Tensor => {
+        const { width } = requests[0].state.rowLayout.layers[layer][pick];
+        const held = requests.map(({ state }) =>
+          widened(state.layers[layer][pick], M, slotCount(state, name), C, width),
         );
+        return tensor('float32', [B, M, C, width], stacked(held));
+      };
       this.#feed(feeds, `keys.${layer}`, rows('keys'));
       this.#feed(feeds, `values.${layer}`, rows('values'));
       const sums = requests.flatMap(({ state }) => state.layerSums(layer) ?? []);

@@ -11,7 +11,7 @@ import { abs } from '../graph/ops/unary.ts';
 import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
 import { multiplyDims } from '../graph/shape.ts';
 import type { CausalModel } from '../models/model.ts';
-import { constantPositions, mixerParameterValues } from '../models/parallel-graph.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/parallel-graph.ts';
 import { InputParameters } from '../nn/parameters.ts';
 import type { Random } from '../random.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
@@ -120,10 +120,13 @@ function movementGraph(model: CausalModel, length: number, cuts: readonly number
     graph.output(`energy.${name}`, sumSquare(rows)); // NaN or infinite if any number is, which a maximum may hide
   };
 
-  const hidden = model.trunk(source, tokens, constantPositions(model, graph, B, length), (layer, projected) => {
-    const mixed = mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer));
-    report(`layer ${layer}`, mixed);
-    return mixed;
+  const hidden = model.trunk(source, tokens, constantPositions(model, graph, B, length), {
+    mix(layer, projected) {
+      const mixed = mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer));
+      report(`layer ${layer}`, mixed);
+      return mixed;
+    },
+    shift: (_, features) => shiftedByOne(features),
   });
   report('model', hidden);
   return graph;

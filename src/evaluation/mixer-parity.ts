@@ -7,7 +7,7 @@ import { naiveMixer } from '../attention/naive.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
-import type { CausalModel } from '../models/model.ts';
+import { type CausalModel, valueWidth } from '../models/model.ts';
 import { parallelHidden } from '../models/parallel-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { Random } from '../random.ts';
@@ -85,7 +85,8 @@ function positions(length: number): Int32Array {
 }
 
 async function parallelAgainstNaive({ probe, parameters, lengths, options }: Subject): Promise<Discrepancy> {
-  const { heads, headWidth } = probe.sizes;
+  const { heads } = probe.sizes;
+  const E = valueWidth(probe.sizes);
   const found = new Discrepancy();
   for (const n of lengths) {
     const graph = new Graph(`mixer over ${n}`);
@@ -96,9 +97,9 @@ async function parallelAgainstNaive({ probe, parameters, lengths, options }: Sub
     await program.dispose();
     const naive = naiveMixer(probe.mixers[0], naiveInput(probe, parameters, positions(n)));
     const actual = dataOf(hidden, 'float32');
-    const width = heads * headWidth;
+    const width = heads * E;
     for (let t = 0; t < n; t++) {
-      found.add(actual.subarray(t * width, (t + 1) * width), naiveHidden(naive, t, heads, headWidth));
+      found.add(actual.subarray(t * width, (t + 1) * width), naiveHidden(naive, t, heads, E));
     }
   }
   return found;
@@ -109,18 +110,20 @@ async function stepsAgainstNaive(
   engine: DecodingEngine,
   portions: readonly number[],
 ): Promise<Discrepancy> {
-  const { heads, headWidth } = probe.sizes;
+  const { heads } = probe.sizes;
+  const E = valueWidth(probe.sizes);
   const tokens = positions(lengths[lengths.length - 1]);
   const naive = naiveMixer(probe.mixers[0], naiveInput(probe, parameters, tokens));
   const hidden = await readPortions(engine, engine.newState(), tokens, portions, 'hidden');
   const found = new Discrepancy();
-  hidden.forEach((row, t) => found.add(row, naiveHidden(naive, t, heads, headWidth)));
+  hidden.forEach((row, t) => found.add(row, naiveHidden(naive, t, heads, E)));
   return found;
 }
 
 /** A random tree behind each committed length near a group's edge; to the oracle both are one bigger tree. */
 async function treesAgainstNaive({ probe, parameters, lengths, options }: Subject, engine: DecodingEngine) {
-  const { heads, headWidth } = probe.sizes;
+  const { heads } = probe.sizes;
+  const E = valueWidth(probe.sizes);
   const random = new Random(options.seed + 1);
   const found = new Discrepancy();
   for (const committed of committedLengths(probe.mixers[0], lengths[lengths.length - 1])) {
@@ -134,7 +137,7 @@ async function treesAgainstNaive({ probe, parameters, lengths, options }: Subjec
       if (parent >= 0) parents[committed + node] = committed + parent;
     });
     const naive = naiveMixer(probe.mixers[0], naiveInput(probe, parameters, tokens, parents));
-    hidden.forEach((row, node) => found.add(row, naiveHidden(naive, committed + node, heads, headWidth)));
+    hidden.forEach((row, node) => found.add(row, naiveHidden(naive, committed + node, heads, E)));
   }
   return found;
 }

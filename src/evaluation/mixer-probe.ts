@@ -3,13 +3,13 @@
  * rows, one per token. So everything that runs models (the parallel graph, the decoding engine with its masks, ring,
  * commit and folding) runs the bare mixer, on rows that can be given to the oracle as well.
  */
-import { type HeadCounts, type MixerConfig, mixerParameters } from '../attention/mixer.ts';
+import { type HeadCounts, type MixerConfig, mixerParameters, rowWidth } from '../attention/mixer.ts';
 import type { NaiveInput } from '../attention/naive.ts';
 import { LinnetError } from '../errors.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
-import type { CausalModel, ModelDescription } from '../models/model.ts';
+import { type CausalModel, type ModelDescription, valueWidth } from '../models/model.ts';
 import { embedding } from '../nn/linear.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { noPositions } from '../nn/positions.ts';
@@ -18,26 +18,30 @@ import type { Random } from '../random.ts';
 export interface ProbeSizes extends HeadCounts {
   /** D. */
   readonly headWidth: number;
+  /** E, default D. */
+  readonly valueWidth?: number;
   /** V: rows of the tables. */
   readonly vocabulary: number;
 }
 
 const prefix = 'mixer';
 
-/** The model whose hidden states are the outputs of the mixer, [B,T,H·D]. Positions do not turn its rows. */
+/** The model whose hidden states are the outputs of the mixer, [B,T,H·E]. Positions do not turn its rows. */
 export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
-  const { heads: H, keyValueHeads: M, headWidth: D, vocabulary: V } = sizes;
+  const { heads: H, keyValueHeads: M, headWidth, valueWidth: E = headWidth, vocabulary: V } = sizes;
+  const D = rowWidth(mixer, headWidth);
   const own = mixerParameters(mixer, sizes).map(({ name, shape }) => [`${prefix}.${name}`, shape] as const);
   const parameters: ParameterShapes = new Map([
     ['queries.weight', [V, H * D]],
     ['keys.weight', [V, M * D]],
-    ['values.weight', [V, M * D]],
+    ['values.weight', [V, M * E]],
+    ['head.weight', [V, H * E]],
     ...own,
   ]);
   return {
     family: 'mixer probe',
     kind: 'causal',
-    sizes: { ...sizes, layers: 1, width: H * D, trainedLength: V },
+    sizes: { ...sizes, shiftWidth: 0, layers: 1, width: H * E, trainedLength: V },
     mixers: [mixer],
     positions: noPositions,
     parameters,
@@ -46,14 +50,14 @@ export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
     withMixers: ([other = mixer]) => mixerProbe(other, sizes),
     attentionPrefix: () => prefix,
     parameterName: (stored) => stored,
-    trunk: (source, tokens, _positions, mix) => {
+    trunk: (source, tokens, _positions, { mix }) => {
       const [B, T] = tokens.shape;
-      const rows = (name: string, count: number) =>
-        reshape(embedding(source, name, tokens, V, count * D), [B, T, count, D]);
-      const mixed = mix(0, { q: rows('queries', H), k: rows('keys', M), v: rows('values', M) }); // [B,T,H,D]
-      return reshape(mixed, [B, T, H * D]);
+      const rows = (name: string, count: number, width: number) =>
+        reshape(embedding(source, name, tokens, V, count * width), [B, T, count, width]);
+      const mixed = mix(0, { q: rows('queries', H, D), k: rows('keys', M, D), v: rows('values', M, E) }); // [B,T,H,E]
+      return reshape(mixed, [B, T, H * E]);
     },
-    head: (source, hidden) => matmul(hidden, source.parameter('queries.weight', [V, H * D]), { transposeB: true }), // [...,V]
+    head: (source, hidden) => matmul(hidden, source.parameter('head.weight', [V, H * E]), { transposeB: true }), // [...,V]
   };
 }
 
@@ -89,16 +93,18 @@ export function naiveInput(
   parents?: Int32Array,
 ): NaiveInput {
   const { heads, keyValueHeads, headWidth } = probe.sizes;
+  const D = rowWidth(probe.mixers[0], headWidth);
+  const E = valueWidth(probe.sizes);
   const table = (name: string): Float32Array => {
     const found = parameters.get(name);
     if (found === undefined) throw new LinnetError('TENSOR', `the probe has no parameter "${name}"`);
     return found.data;
   };
   return {
-    dims: { heads, keyValueHeads, length: tokens.length, headDim: headWidth },
-    q: headsOutermost(table('queries.weight'), tokens, heads, headWidth),
-    k: headsOutermost(table('keys.weight'), tokens, keyValueHeads, headWidth),
-    v: headsOutermost(table('values.weight'), tokens, keyValueHeads, headWidth),
+    dims: { heads, keyValueHeads, length: tokens.length, headDim: D, valueDim: E },
+    q: headsOutermost(table('queries.weight'), tokens, heads, D),
+    k: headsOutermost(table('keys.weight'), tokens, keyValueHeads, D),
+    v: headsOutermost(table('values.weight'), tokens, keyValueHeads, E),
     alpha: parameters.get(`${prefix}.global_factor`)?.data[0],
     lambda: parameters.get(`${prefix}.local_factor`)?.data[0],
     taps: optionalFloat64(parameters.get(`${prefix}.dwconv.weight`)?.data),
@@ -110,17 +116,18 @@ export function naiveInput(
       keys: optionalFloat64(parameters.get(`${prefix}.linformer_k.weight`)?.data),
       values: optionalFloat64(parameters.get(`${prefix}.linformer_v.weight`)?.data),
     },
+    biases: optionalFloat64(parameters.get(`${prefix}.rel_pos_bias.relative_attention_bias.weight`)?.data),
     parents,
   };
 }
 
-/** Row `position` of the oracle's output [H,n,D] as a hidden state [H·D]. */
-export function naiveHidden(output: Float64Array, position: number, heads: number, headWidth: number): Float64Array {
-  const length = output.length / (heads * headWidth);
-  const hidden = new Float64Array(heads * headWidth);
+/** Row `position` of the oracle's output [H,n,E] as a hidden state [H·E]. */
+export function naiveHidden(output: Float64Array, position: number, heads: number, E: number): Float64Array {
+  const length = output.length / (heads * E);
+  const hidden = new Float64Array(heads * E);
   for (let head = 0; head < heads; head++) {
-    const start = (head * length + position) * headWidth;
-    hidden.set(output.subarray(start, start + headWidth), head * headWidth);
+    const start = (head * length + position) * E;
+    hidden.set(output.subarray(start, start + E), head * E);
   }
   return hidden;
 }

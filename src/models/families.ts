@@ -1,6 +1,7 @@
 /** The table of model families. To add one, write its folder and its line here. */
 import { LinnetError } from '../errors.ts';
 import { bertModel } from './bert/model.ts';
+import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel } from './llama/model.ts';
 import { t5Model } from './t5/model.ts';
@@ -12,6 +13,7 @@ export type Model = CausalModel | EncoderModel | EncoderDecoderModel;
 /** `model_type` of config.json → the family's description of a model. */
 const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => Model>> = {
   bert: bertModel,
+  flash: flashModel,
   gpt2: gpt2Model,
   llama: llamaModel,
   t5: t5Model,

@@ -8,13 +8,20 @@ import type { ModelDescription } from './model.ts';
  * Normal(0, deviation) for matrices, ones for norm gains, zeros for biases, and the mixers' own initial values. The projections that
  * write to the residual stream are scaled down by √(2·layers), as in GPT-2.
  *
+ * A family that draws its own parameters is left to it, unless a deviation is given.
+ *
  * @param deviation default 0.02, the `initializer_range` of Hugging Face configurations
  */
 export function initializeParameters(
   model: ModelDescription,
   random: Random,
-  deviation = 0.02,
+  deviation?: number,
 ): Map<string, Tensor<'float32'>> {
+  if (deviation === undefined && model.drawParameters !== undefined) return model.drawParameters(random);
+  return normalParameters(model, random, deviation ?? 0.02);
+}
+
+function normalParameters(model: ModelDescription, random: Random, deviation: number): Map<string, Tensor<'float32'>> {
   const fresh = freshMixerParameters(model);
   const parameters = new Map<string, Tensor<'float32'>>();
   const residual = deviation / Math.sqrt(2 * model.sizes.layers);

@@ -53,9 +53,10 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
   const fresh = freshMixerParameters(changed, (layer) => !isSame(model.mixers[layer], changed.mixers[layer]));
   const kept = new Map<string, Tensor<'float32'>>();
   for (const [name, shape] of changed.parameters) {
-    const value = fresh.get(name) ?? parameters.get(name);
+    const own = fresh.get(name);
+    const value = own ?? parameters.get(name);
     if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" [${shape.join(',')}] is missing`);
-    kept.set(name, value);
+    kept.set(name, own ?? changed.fitParameter?.(name, value) ?? value);
   }
   for (const name of changed.optionalParameters?.keys() ?? []) {
     const value = parameters.get(name);

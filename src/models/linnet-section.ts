@@ -1,9 +1,9 @@
 /** The `linnet` section of config.json: it names the mixer of every attention. */
 import { z } from 'zod';
-import { type MixerConfig, mixerSchema } from '../attention/mixer.ts';
+import { commonMixerSchema, type MixerConfig } from '../attention/mixer.ts';
 
 /** Absent in checkpoints that are softmax throughout. Unknown fields are refused. */
-export const linnetSection = z.strictObject({ version: z.literal(1), mixers: z.array(mixerSchema) }).optional();
+export const linnetSection = z.strictObject({ version: z.literal(1), mixers: z.array(commonMixerSchema) }).optional();
 
 export type LinnetSection = z.infer<typeof linnetSection>;
 
@@ -32,9 +32,9 @@ export type AttentionPart = (typeof attentionParts)[number];
 export const encoderDecoderSection = z
   .strictObject({
     version: z.literal(1),
-    encoder: z.array(mixerSchema).optional(),
-    decoder: z.array(mixerSchema).optional(),
-    cross: z.array(mixerSchema).optional(),
+    encoder: z.array(commonMixerSchema).optional(),
+    decoder: z.array(commonMixerSchema).optional(),
+    cross: z.array(commonMixerSchema).optional(),
     /**
      * `zero`: the convolution of the encoder finds zeros where a text is padded. `read`: it reads what the padding
      * tokens were projected to, as the paper's code does; the result for a text then depends on what it is padded with.

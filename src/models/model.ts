@@ -1,15 +1,17 @@
 /**
  * What a model is to the rest of the toolkit: its sizes, its mixers, its parameters; and of a causal language model two
  * pieces of graph, written once: the trunk and the head. Training, perplexity and decoding differ only in where parameters
- * come from (`ParameterSource`) and in how a layer mixes positions (`MixLayer`).
+ * come from (`ParameterSource`) and in how layers mix positions (`LayerMixing`).
  */
 
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { ProjectedPositions } from '../attention/parallel.ts';
 import type { Value } from '../graph/graph.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import type { AttentionPart } from './linnet-section.ts';
 import type { ParameterShapes, ParameterSource } from '../nn/parameters.ts';
 import type { PositionEncoding, PositionValues } from '../nn/positions.ts';
+import type { Random } from '../random.ts';
 
 /** Sizes every family has. */
 export interface ModelSizes {
@@ -19,16 +21,27 @@ export interface ModelSizes {
   readonly heads: number;
   /** M; equal to `heads` without grouped-query attention. */
   readonly keyValueHeads: number;
-  /** D = E. */
+  /** D: width of queries and keys, and of values unless `valueWidth` says otherwise. */
   readonly headWidth: number;
+  /** E: width of values; default D. */
+  readonly valueWidth?: number;
+  /** Features that every layer is given from the token before; default 0. See `LayerMixing.shift`. */
+  readonly shiftWidth?: number;
   /** V. */
   readonly vocabulary: number;
   /** The context length the model was trained for. */
   readonly trainedLength: number;
 }
 
-/** Mixes the positions of one layer: q [B,T,H,D], k and v [B,T,M,D] → [B,T,H,D]. */
-export type MixLayer = (layer: number, positions: ProjectedPositions) => Value;
+/** The two ways in which positions of one layer see each other; everything else in a model is token by token. */
+export interface LayerMixing {
+  /** Mixes positions: q [B,T,H,D], k [B,T,M,D] and v [B,T,M,E] → [B,T,H,E]. */
+  readonly mix: (layer: number, positions: ProjectedPositions) => Value;
+  /**
+   * Features [B,T,X] of the token before, zeros before the first; X is `ModelSizes.shiftWidth`. At most once per layer.
+   */
+  readonly shift: (layer: number, features: Value) => Value;
+}
 
 /** A model family's description of one model, made from a config.json. No weights. */
 export interface ModelDescription {
@@ -56,6 +69,15 @@ export interface ModelDescription {
    * configuration (masks, frequency tables, the copy of a tied head). Unknown names are given back as they are.
    */
   readonly parameterName: (stored: string) => string | undefined;
+  /** Random parameters as the family's reference draws them; without it, `initializeParameters` has one rule for all. */
+  readonly drawParameters?: (random: Random) => Map<string, Tensor<'float32'>>;
+  /** A parameter of the same model with other mixers, in the shape that this model has for it. Default: as it is. */
+  readonly fitParameter?: (name: string, value: Tensor<'float32'>) => Tensor<'float32'>;
+}
+
+/** E. */
+export function valueWidth({ headWidth, valueWidth: E = headWidth }: ModelSizes): number {
+  return E;
 }
 
 /** A causal language model: one mixer per layer, and every token is predicted from those before it. */
@@ -65,7 +87,7 @@ export interface CausalModel extends ModelDescription {
   readonly positions: PositionEncoding;
   withMixers(mixers: readonly MixerConfig[]): CausalModel;
   /** Tokens int32 [B,T] → hidden states after the final norm [B,T,width]. */
-  trunk(source: ParameterSource, tokens: Value, positions: PositionValues, mix: MixLayer): Value;
+  trunk(source: ParameterSource, tokens: Value, positions: PositionValues, mixing: LayerMixing): Value;
   /** Hidden states [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
 }

@@ -2,6 +2,7 @@
 import { mixParallel, type MixerParameterValues } from '../attention/parallel.ts';
 import { mixerParameters } from '../attention/mixer.ts';
 import type { Graph, Value } from '../graph/graph.ts';
+import { pad, slice } from '../graph/ops/layout.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { PositionValues } from '../nn/positions.ts';
 import type { CausalModel, ModelDescription } from './model.ts';
@@ -14,9 +15,15 @@ import type { CausalModel, ModelDescription } from './model.ts';
 export function parallelHidden(model: CausalModel, source: ParameterSource, tokens: Value): Value {
   const [batch, length] = tokens.shape.map(Number);
   const positions = constantPositions(model, source.graph, batch, length);
-  return model.trunk(source, tokens, positions, (layer, projected) =>
-    mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer)),
-  );
+  return model.trunk(source, tokens, positions, {
+    mix: (layer, projected) => mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer)),
+    shift: (_, features) => shiftedByOne(features),
+  });
+}
+
+/** Features [B,n,X] of the token before, zeros before the first. */
+export function shiftedByOne(features: Value): Value {
+  return slice(pad(features, 1, 1, 0), 1, 0, Number(features.shape[1]));
 }
 
 /** Tokens int32 [B,n] → logits [B,n,V]. */

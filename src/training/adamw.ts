@@ -22,11 +22,11 @@ export interface AdamWConfig {
 export const adamWDefaults: AdamWConfig = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
 
 /**
- * Whether weight decay applies: to matrices only. Norm gains, biases (tables of relative ones too), α, λ and convolution
- * taps are scales, not directions; embeddings are matrices and decay.
+ * Whether weight decay applies: to matrices only. Norm gains, biases (tables of relative ones too), α, λ, γ, β and
+ * convolution taps are scales, not directions; embeddings are matrices and decay.
  */
 export function decays(name: string, shape: readonly number[]): boolean {
-  return shape.length === 2 && !name.includes('bias') && !name.includes('norm');
+  return shape.length === 2 && !/bias|norm|offset_scale/.test(name);
 }
 
 /** The numbers of an update that change from step to step, as scalar inputs of the graph. */

@@ -38,7 +38,7 @@ export function fillState(state: SequenceState, context: number, random: Random)
       positions[position % positions.length] = position;
     }
   }
-  const arrays = [...state.layers.flatMap(({ keys, values }) => [keys, values]), ...state.sums];
+  const arrays = [...state.layers.flatMap(({ keys, values, previous }) => [keys, values, previous]), ...state.sums];
   for (const array of arrays) for (let i = 0; i < array.length; i++) array[i] = random.uniform() - 0.5;
   state.length = context;
 }

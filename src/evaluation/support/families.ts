@@ -39,6 +39,16 @@ const tinyBert = {
   type_vocab_size: 2,
 };
 
+const tinyFlash = {
+  model_type: 'flash',
+  vocab_size: vocabulary,
+  dim: 16,
+  depth: 2,
+  group_size: 4,
+  query_key_dim: 8,
+  trained_length: 64,
+};
+
 /** A probe of a family whose attentions are all of one direction. */
 function uniform(family: string, direction: Direction, config: Readonly<Record<string, unknown>>): SupportProbe {
   return {
@@ -55,5 +65,6 @@ function uniform(family: string, direction: Direction, config: Readonly<Record<s
 export const supportProbes: readonly SupportProbe[] = [
   uniform('llama', 'causal', tinyLlama),
   uniform('gpt2', 'causal', tinyGpt2),
+  uniform('flash', 'causal', tinyFlash),
   uniform('bert', 'bidirectional', tinyBert),
 ];

@@ -1,14 +1,15 @@
 /** Configuration of FLASH (Hua et al., arXiv 2202.10447): gated attention units, which the paper trains from scratch. */
 import { z } from 'zod';
-import { defaultKernel } from '../../attention/mixer.ts';
-import { configError } from '../config-fields.ts';
+import { mixerSchema } from '../../attention/mixer.ts';
+import { configError, unknownFields } from '../config-fields.ts';
+import { flashPresets } from './presets.ts';
 
 const size = z
   .int()
   .min(1)
   .max(1 << 24);
 
-const flashSchema = z.strictObject({
+const flashSchema = z.object({
   model_type: z.literal('flash'),
   vocab_size: size,
   /** D. */
@@ -45,6 +46,15 @@ const flashSchema = z.strictObject({
   castling: z.boolean().default(false),
   /** Non-causal global branch: one sum over all groups; false reads only the own group's. */
   reduce_groups: z.boolean().default(true),
+  /**
+   * Tokens per sequence in training. Whole-sequence attention divides scores by it, where the reference code divides by
+   * the length of whatever it is given, so that no position could be computed before the last is there.
+   */
+  trained_length: size.default(1024),
+  bos_token_id: z.int().nullish(),
+  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+  /** Mixers that replace what `attention`, `local`, `global`, `convolution` and `castling` say. */
+  linnet: z.strictObject({ version: z.literal(1), mixers: z.array(mixerSchema) }).optional(),
 });
 
 /** A checked configuration. */
@@ -55,7 +65,13 @@ export type FlashConfigInput = z.input<typeof flashSchema>;
  * Checks a configuration and fills in the defaults.
  * @throws LinnetError `CONFIG` naming every field that is wrong or unknown
  */
-export function parseFlashConfig(json: unknown): FlashConfig {
+export function parseFlashConfig(json: Readonly<Record<string, unknown>>): FlashConfig {
+  const used = Object.keys(flashSchema.shape);
+  const unknown = unknownFields(json, used, []);
+  if (unknown.length > 0) {
+    const names = unknown.map((name) => JSON.stringify(name.slice(0, 80))).join(', ');
+    throw configError('FLASH', [`unknown: ${names}; fields that are used: ${used.join(', ')}`]);
+  }
   const result = flashSchema.safeParse(json);
   if (!result.success) throw configError('FLASH', [z.prettifyError(result.error)], result.error);
   const config = result.data;
@@ -68,6 +84,9 @@ export function parseFlashConfig(json: unknown): FlashConfig {
   }
   if (flashValueWidth(config) < 1)
     problems.push(`expansion_factor ${config.expansion_factor} leaves no value features`);
+  const listed = config.linnet?.mixers.length ?? config.depth;
+  if (listed !== config.depth) problems.push(`linnet.mixers names ${listed} layers, depth is ${config.depth}`);
+  if (config.linnet !== undefined && !config.causal) problems.push('linnet.mixers needs causal true');
   if (problems.length > 0) throw configError('FLASH', problems);
   return config;
 }
@@ -79,11 +98,5 @@ export function flashValueWidth({ expansion_factor, dim }: FlashConfig): number 
 
 /** The paper's size, 164.7 million parameters of which 77.2 embed and predict tokens, with all three branches. */
 export function paperFlashConfig(vocabulary = 50257): FlashConfig {
-  return parseFlashConfig({
-    model_type: 'flash',
-    vocab_size: vocabulary,
-    dim: 768,
-    depth: 24,
-    convolution: defaultKernel,
-  });
+  return parseFlashConfig({ ...flashPresets['flash-110m'], vocab_size: vocabulary });
 }

@@ -1,14 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import { biasBucket } from '../../attention/gau/bias-buckets.ts';
+import { unitWeights } from '../../attention/gau/unit-kernel.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { float32, int32, type Tensor } from '../../graph/tensor.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
 import { type FlashConfigInput, paperFlashConfig, parseFlashConfig } from './config.ts';
-import { weighted } from './gated-unit.ts';
 import { FlashPositions, flashLogits, flashParameters, initializeFlash } from './model.ts';
-import { biasBucket } from './relative-bias.ts';
-import { flashStepGraph } from './step-graph.ts';
 
 const tiny: FlashConfigInput = {
   model_type: 'flash',
@@ -40,7 +39,7 @@ describe('the configuration', () => {
   });
 
   it.each<[string, Record<string, unknown>, RegExp]>([
-    ['unknown fields', { window: 3 }, /Unrecognized key: "window"/],
+    ['unknown fields', { window: 3 }, /unknown: "window"; fields that are used: model_type, vocab_size/],
     ['odd widths', { dim: 7 }, /must be even/],
     ['even kernels', { convolution: 8 }, /must be odd/],
     ['no branch at all', { local: false, global: false }, /one of them must be on/],
@@ -58,7 +57,7 @@ describe('Laplace', () => {
   it('has its known values', async () => {
     const graph = new Graph();
     const x = graph.input('x', 'float32', [6]);
-    const y = await run(graph, weighted(parseFlashConfig(tiny), x), {
+    const y = await run(graph, unitWeights('laplace', x), {
       x: float32([6], Float32Array.of(-0.5, 0, 0.25, 0.5, Math.SQRT1_2, 1)),
     });
     [0.00001, 0.00609, 0.05257, 0.23142, 0.5, 0.85043].forEach((expected, i) => {
@@ -83,7 +82,7 @@ describe('the whole-sequence baselines', () => {
   it('divide by n once: the original agrees if its queries and bias are n times as large', async () => {
     const n = 7;
     const logits = async (attention: FlashConfigInput['attention'], factor: number): Promise<number[]> => {
-      const config = parseFlashConfig({ ...tiny, depth: 1, attention });
+      const config = parseFlashConfig({ ...tiny, depth: 1, attention, trained_length: n });
       const parameters = initializeFlash(config, new Random(3));
       const scaleRows = (name: string, count: number): void => {
         const data = parameters.get(`layers.0.${name}`)?.data ?? new Float32Array(0);
@@ -123,17 +122,6 @@ describe('the whole-sequence baselines', () => {
     };
     const real = 4 * tiny.vocab_size;
     expect((await logits(5)).slice(0, real)).toEqual((await logits(9)).slice(0, real));
-  });
-});
-
-describe('the recurrent form', () => {
-  it.each<[Partial<FlashConfigInput>, RegExp]>([
-    [{ causal: false }, /causal false has no recurrent form/],
-    [{ attention: 'square' }, /attention "square" has no recurrent form/],
-    [{ attention: 'softmax' }, /attention "softmax" has no recurrent form/],
-  ])('does not exist for %j', (fields, message) => {
-    const config = parseFlashConfig({ ...tiny, ...fields });
-    expect(() => flashStepGraph(config, (graph) => new InputParameters(graph))).toThrow(message);
   });
 });
 

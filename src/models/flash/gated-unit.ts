@@ -1,20 +1,21 @@
 /**
- * The parts of FLASH's gated attention unit that the parallel and the recurrent form share: everything but the mixing of
- * positions. Norm, token shift, projections, offset-scale and rotary embedding on the way in; gate, projection and
- * residual on the way out.
+ * FLASH's gated attention unit around the mixing of positions. Norm, token shift, projections, offset-scale and rotary
+ * embedding on the way in; gate, projection and residual on the way out.
  */
+import { type MixerConfig, mixerParameters } from '../../attention/mixer.ts';
+import type { ProjectedPositions } from '../../attention/parallel.ts';
 import type { Value } from '../../graph/graph.ts';
-import { add, mul, sub } from '../../graph/ops/elementwise.ts';
-import { concat, reshape, split } from '../../graph/ops/layout.ts';
+import { add, mul } from '../../graph/ops/elementwise.ts';
+import { concat, reshape, slice, split } from '../../graph/ops/layout.ts';
 import { layerNorm, rmsNorm } from '../../graph/ops/normalization.ts';
 import { broadcastTo } from '../../graph/ops/reduce.ts';
 import { rotary } from '../../graph/ops/rotary.ts';
-import { erf, relu, silu } from '../../graph/ops/unary.ts';
+import { silu } from '../../graph/ops/unary.ts';
 import { linear } from '../../nn/linear.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import type { PositionValues } from '../../nn/positions.ts';
 import { type FlashConfig, flashValueWidth } from './config.ts';
-import { biasBuckets } from './relative-bias.ts';
+import { offsetScaleRows, unitRows } from './unit-mixer.ts';
 
 /** Features of queries and keys that rotary embedding turns, at most. */
 const rotaryLimit = 32;
@@ -25,26 +26,17 @@ export function rotaryWidth({ query_key_dim }: FlashConfig): number {
   return Math.min(rotaryLimit, query_key_dim);
 }
 
-/** What a unit's positions are mixed from, each [B,n,1,·]: one head. */
+/** What a unit's positions are mixed from, and the gate [B,n,E] of what comes out. */
 export interface UnitPositions {
-  /** In the order of the rows of γ and β: local q, global q, local k, global k; q and k for whole-sequence attention. */
-  readonly rows: readonly Value[];
-  /** [B,n,1,E] */
-  readonly v: Value;
-  /** [B,n,E] */
+  readonly projected: ProjectedPositions;
   readonly gate: Value;
 }
 
-/** Rows of γ and β. */
-export function offsetScaleRows({ attention }: FlashConfig): number {
-  return attention === 'mixed' ? 4 : 2;
-}
-
-/** Names and shapes of one unit's parameters, without the prefix of the layer. */
-export function unitParameters(config: FlashConfig): [string, readonly number[]][] {
-  const { dim: D, query_key_dim: S, norm, attention, convolution } = config;
+/** Names and shapes of one unit's parameters, the mixer's included, without the prefix of the layer. */
+export function unitParameters(config: FlashConfig, mixer: MixerConfig): [string, readonly number[]][] {
+  const { dim: D, query_key_dim: S, norm } = config;
   const E = flashValueWidth(config);
-  const rows = offsetScaleRows(config);
+  const rows = offsetScaleRows(mixer);
   const norms: [string, readonly number[]][] =
     norm === 'scalenorm'
       ? [['norm.g', [1]]]
@@ -52,8 +44,7 @@ export function unitParameters(config: FlashConfig): [string, readonly number[]]
           ['norm.weight', [D]],
           ['norm.bias', [D]],
         ];
-  const taps: [string, readonly number[]][] =
-    attention === 'mixed' && convolution !== null ? [['dwconv.weight', [1, 1, convolution, 1]]] : [];
+  const sizes = { heads: 1, keyValueHeads: 1, headWidth: S };
   return [
     ...norms,
     ['to_hidden.0.weight', [2 * E, D]],
@@ -62,21 +53,21 @@ export function unitParameters(config: FlashConfig): [string, readonly number[]]
     ['to_qk.0.bias', [S]],
     ['qk_offset_scale.gamma', [rows, S]],
     ['qk_offset_scale.beta', [rows, S]],
-    ['rel_pos_bias.relative_attention_bias.weight', [biasBuckets, 1]],
-    ...taps,
+    ...mixerParameters(mixer, sizes).map(({ name, shape }): [string, readonly number[]] => [name, shape]),
     ['to_out.weight', [D, E]],
     ['to_out.bias', [D]],
   ];
 }
 
 /**
- * From the residual stream to queries, keys and values.
+ * From the residual stream to queries, keys and values of one head.
  *
  * @param x [B,n,D]
  * @param shift delays features [B,n,D/2] by a token; only used where the configuration shifts tokens
  */
 export function projectUnit(
   config: FlashConfig,
+  mixer: MixerConfig,
   source: ParameterSource,
   x: Value,
   { cos, sin }: PositionValues,
@@ -92,25 +83,20 @@ export function projectUnit(
   }
   const [v, gate] = split(silu(biased(source, 'to_hidden.0', u, D, 2 * E)), 2, [E, E]);
   const shared = reshape(silu(biased(source, 'to_qk.0', u, D, S)), [B, n, 1, S]);
-  const count = offsetScaleRows(config);
+  const count = offsetScaleRows(mixer);
   const gamma = source.parameter('qk_offset_scale.gamma', [count, S]);
   const scaled = add(mul(shared, gamma), source.parameter('qk_offset_scale.beta', [count, S])); // [B,n,rows,S]
   const turned = partialRotary(scaled, rotaryWidth(config), cos, sin);
-  return { rows: split(turned, 2, new Array<number>(count).fill(1)), v: reshape(v, [B, n, 1, E]), gate };
+  const { queries, keys } = unitRows(mixer);
+  const pick = ([first, end]: readonly [number, number]): Value =>
+    reshape(slice(turned, 2, first, end), [B, n, 1, (end - first) * S]);
+  return { projected: { q: pick(queries), k: pick(keys), v: reshape(v, [B, n, 1, E]) }, gate };
 }
 
-/** Back into the residual stream: x + W(gate · mixed) + b. `mixed` is [B,n,E]. */
+/** Back into the residual stream: x + W(gate · mixed) + b. `mixed` is [B,n,1,E]. */
 export function closeUnit(config: FlashConfig, source: ParameterSource, x: Value, gate: Value, mixed: Value): Value {
-  return add(biased(source, 'to_out', mul(gate, mixed), flashValueWidth(config), config.dim), x);
-}
-
-/** φ. Laplace is ½(1 + erf((x − √½)·√(2π))), a smooth stand-in for ReLU² (Ma et al., arXiv 2209.10655). */
-export function weighted({ activation }: FlashConfig, scores: Value): Value {
-  if (activation === 'laplace') {
-    return mul(add(erf(mul(sub(scores, Math.SQRT1_2), Math.sqrt(2 * Math.PI))), 1), 0.5);
-  }
-  const positive = relu(scores);
-  return mul(positive, positive);
+  const E = flashValueWidth(config);
+  return add(biased(source, 'to_out', mul(gate, reshape(mixed, gate.shape)), E, config.dim), x);
 }
 
 /** x Wᵀ + b with W [outputs, inputs]. */

@@ -2,40 +2,91 @@
  * FLASH (Hua et al., arXiv 2202.10447) as the paper trains it from scratch: token and scaled sinusoidal positions, gated
  * attention units, LayerNorm and an untied head. Parameters have the names of the reference code.
  */
+import { mixUnit } from '../../attention/parallel.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add, mul } from '../../graph/ops/elementwise.ts';
-import { pad, slice } from '../../graph/ops/layout.ts';
 import { elementCount, type Tensor, tensor } from '../../graph/tensor.ts';
 import { embedding } from '../../nn/linear.ts';
 import { type ParameterShapes, type ParameterSource, scoped } from '../../nn/parameters.ts';
 import type { PositionEncoding, PositionValues } from '../../nn/positions.ts';
 import { RotaryTables } from '../../nn/rotary-positions.ts';
 import type { Random } from '../../random.ts';
-import { type FlashConfig, flashValueWidth } from './config.ts';
-import {
-  biased,
-  closeUnit,
-  flashLayerNorm,
-  projectUnit,
-  rotaryWidth,
-  type UnitPositions,
-  unitParameters,
-} from './gated-unit.ts';
-import { mixUnit } from './parallel.ts';
+import { configError } from '../config-fields.ts';
+import { freshMixerParameters } from '../linearize.ts';
+import type { CausalModel, LayerMixing } from '../model.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../parallel-graph.ts';
+import { type FlashConfig, flashValueWidth, parseFlashConfig } from './config.ts';
+import { biased, closeUnit, flashLayerNorm, projectUnit, rotaryWidth, unitParameters } from './gated-unit.ts';
+import { nativeMixer, unitMixer, unitMixers } from './unit-mixer.ts';
 
 /** Base of the frequencies of both the sinusoids and rotary embedding. */
 const frequencyBase = 10000;
 
+/**
+ * The model of a config.json.
+ * @throws LinnetError `CONFIG` as `parseFlashConfig`, and for `causal` false, which `flashLogits` computes
+ */
+export function flashModel(json: Readonly<Record<string, unknown>>): CausalModel {
+  const config = parseFlashConfig(json);
+  if (!config.causal)
+    throw configError('FLASH', ['causal is false: only models that predict the next token are opened']);
+  return describe(config, json);
+}
+
+function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>): CausalModel {
+  const mixers = unitMixers(config);
+  const eos = config.eos_token_id ?? [];
+  const model: CausalModel = {
+    family: 'flash',
+    kind: 'causal',
+    sizes: {
+      layers: config.depth,
+      width: config.dim,
+      heads: 1,
+      keyValueHeads: 1,
+      headWidth: config.query_key_dim,
+      valueWidth: flashValueWidth(config),
+      shiftWidth: config.shift_tokens ? config.dim / 2 : 0,
+      vocabulary: config.vocab_size,
+      trainedLength: config.trained_length,
+    },
+    mixers,
+    positions: new FlashPositions(config),
+    parameters: flashParameters(config),
+    bosId: config.bos_token_id ?? undefined,
+    eosIds: typeof eos === 'number' ? [eos] : eos,
+    toJson() {
+      const { linnet: _, ...rest } = json;
+      const native = JSON.stringify(nativeMixer(config));
+      if (mixers.every((mixer) => JSON.stringify(mixer) === native)) return rest;
+      return { ...rest, linnet: { version: 1, mixers } };
+    },
+    withMixers: (others) =>
+      flashModel({ ...json, linnet: { version: 1, mixers: others.map((mixer) => unitMixer(config, mixer)) } }),
+    trunk: (source, tokens, positions, mixing) => trunk(config, source, tokens, positions, mixing),
+    head: (source, hidden) => biased(source, 'to_logits.1', hidden, config.dim, config.vocab_size),
+    attentionPrefix,
+    parameterName: flashParameterName,
+    drawParameters: (random) => drawParameters(config, model, random),
+    fitParameter: (name, value) => fitOffsetScale(model.parameters, name, value),
+  };
+  return model;
+}
+
+function attentionPrefix(layer: number): string {
+  return `layers.${layer}`;
+}
+
 /** Names and shapes of all parameters. Linear weights are [outputs, inputs]. */
 export function flashParameters(config: FlashConfig): ParameterShapes {
-  const { vocab_size: V, dim: D, depth } = config;
+  const { vocab_size: V, dim: D } = config;
   const shapes = new Map<string, readonly number[]>([
     ['token_emb.weight', [V, D]],
     ['abs_pos_emb.scale', [1]],
   ]);
-  for (let layer = 0; layer < depth; layer++) {
-    for (const [name, shape] of unitParameters(config)) shapes.set(`layers.${layer}.${name}`, shape);
-  }
+  unitMixers(config).forEach((mixer, layer) => {
+    for (const [name, shape] of unitParameters(config, mixer)) shapes.set(`${attentionPrefix(layer)}.${name}`, shape);
+  });
   shapes.set('to_logits.0.weight', [D]);
   shapes.set('to_logits.0.bias', [D]);
   shapes.set('to_logits.1.weight', [V, D]);
@@ -79,72 +130,90 @@ export class FlashPositions implements PositionEncoding {
   }
 }
 
-/** How a layer delays features [B,n,D/2] by a token, and how it mixes its positions to [B,n,E]. */
-export interface FlashMixing {
-  shift(layer: number, half: Value): Value;
-  mix(layer: number, source: ParameterSource, unit: UnitPositions): Value;
-}
-
-/** Tokens int32 [B,T] → logits [B,T,V], given how positions are mixed. */
-export function flashNetwork(
+/** Hidden states [B,T,D] after the final norm. */
+function trunk(
   config: FlashConfig,
   source: ParameterSource,
   tokens: Value,
   positions: PositionValues,
-  mixing: FlashMixing,
+  mixing: LayerMixing,
 ): Value {
-  const { vocab_size: V, dim: D, depth } = config;
+  const { vocab_size: V, dim: D } = config;
   const scale = source.parameter('abs_pos_emb.scale', [1]);
   let x = add(embedding(source, 'token_emb', tokens, V, D), mul(positions.sinusoids, scale)); // [B,T,D]
-  for (let layer = 0; layer < depth; layer++) {
-    const own = scoped(source, `layers.${layer}`);
-    const unit = projectUnit(config, own, x, positions, (half) => mixing.shift(layer, half));
-    x = closeUnit(config, own, x, unit.gate, mixing.mix(layer, own, unit));
-  }
-  return biased(source, 'to_logits.1', flashLayerNorm(source, 'to_logits.0', x, D), D, V);
+  unitMixers(config).forEach((mixer, layer) => {
+    const own = scoped(source, attentionPrefix(layer));
+    const { projected, gate } = projectUnit(config, mixer, own, x, positions, (half) => mixing.shift(layer, half));
+    x = closeUnit(config, own, x, gate, mixing.mix(layer, projected));
+  });
+  return flashLayerNorm(source, 'to_logits.0', x, D);
 }
 
 /**
- * Whole sequences at once.
+ * FLASH's own attention over whole sequences, causal or, for encoders, not.
  *
  * @param tokens int32 [B,n] of static shape
  * @param keyMask float32 [B,n], 0 for padding; causal models need none if padding is at the end
  * @returns logits [B,n,V]
  */
 export function flashLogits(config: FlashConfig, source: ParameterSource, tokens: Value, keyMask?: Value): Value {
+  const { causal, reduce_groups: reduceGroups } = config;
+  const model = describe({ ...config, linnet: undefined }, {});
+  const native = nativeMixer(config);
   const [B, n] = tokens.shape.map(Number);
-  const indices = Int32Array.from({ length: B * n }, (_, i) => i % n);
-  const positions = Object.fromEntries(
-    Object.entries(new FlashPositions(config).at(indices, B, n)).map(([name, value]) => [
-      name,
-      source.graph.constant(value),
-    ]),
-  );
-  return flashNetwork(config, source, tokens, positions, {
-    shift: (_, half) => slice(pad(half, 1, 1, 0), 1, 0, n),
-    mix: (_, own, unit) => mixUnit(config, own, unit, keyMask),
+  const hidden = model.trunk(source, tokens, constantPositions(model, source.graph, B, n), {
+    mix: (layer, projected) =>
+      mixUnit(native, projected, mixerParameterValues(model, source, layer), { causal, reduceGroups, keyMask }),
+    shift: (_, features) => shiftedByOne(features),
   });
+  return model.head(source, hidden);
 }
 
-/** Random parameters as the reference code draws them: PyTorch's defaults, and γ from N(0, 0.02). */
+/**
+ * Random parameters as the reference code draws them: PyTorch's defaults, and γ from N(0, 0.02). What other mixers bring
+ * along starts at its own initial values, convolutions excepted.
+ */
 export function initializeFlash(config: FlashConfig, random: Random): Map<string, Tensor<'float32'>> {
+  return drawParameters(config, describe(config, {}), random);
+}
+
+function drawParameters(config: FlashConfig, model: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
+  const fresh = freshMixerParameters(model);
   const parameters = new Map<string, Tensor<'float32'>>();
-  for (const [name, shape] of flashParameters(config)) {
-    const draw = distribution(config, name, random);
-    parameters.set(name, tensor('float32', shape, Float32Array.from({ length: elementCount(shape) }, draw)));
+  for (const [name, shape] of model.parameters) {
+    const draw = distribution(config, name, shape, random);
+    const own = drawnMixerParameters.test(name) ? undefined : fresh.get(name);
+    parameters.set(name, own ?? tensor('float32', shape, Float32Array.from({ length: elementCount(shape) }, draw)));
   }
   return parameters;
 }
 
-function distribution(config: FlashConfig, name: string, random: Random): () => number {
+/** Parameters of mixers that the reference draws. */
+const drawnMixerParameters = /(dwconv|relative_attention_bias)\.weight$/;
+
+function distribution(config: FlashConfig, name: string, shape: readonly number[], random: Random): () => number {
   const uniform = (inputs: number) => (): number => (2 * random.uniform() - 1) / Math.sqrt(inputs);
   const rules: readonly [RegExp, () => number][] = [
     [/(^|\.)(abs_pos_emb\.scale|norm\.(g|weight)|to_logits\.0\.weight)$/, () => 1],
     [/(norm\.bias|to_logits\.0\.bias|beta)$/, () => 0],
     [/gamma$/, () => 0.02 * random.normal()],
     [/(token_emb|relative_attention_bias)\.weight$/, () => random.normal()],
-    [/dwconv\.weight$/, uniform(config.convolution ?? 1)],
+    [/dwconv\.weight$/, uniform(shape[2])],
     [/to_out\./, uniform(flashValueWidth(config))],
   ];
   return rules.find(([pattern]) => pattern.test(name))?.[1] ?? uniform(config.dim);
+}
+
+/** γ and β have two rows or four, as the mixer needs: both q and both k start equal, and the local ones are kept. */
+function fitOffsetScale(shapes: ParameterShapes, name: string, value: Tensor<'float32'>): Tensor<'float32'> {
+  const shape = shapes.get(name);
+  if (!/qk_offset_scale\.(gamma|beta)$/.test(name) || shape === undefined) return value;
+  const [rows, S] = shape;
+  if (rows === value.shape[0]) return value;
+  const from = rows === 4 ? [0, 0, 1, 1] : [0, 2];
+  const data = new Float32Array(rows * S);
+  from.forEach((row, place) => {
+    data.set(value.data.subarray(row * S, (row + 1) * S), place * S);
+  });
+  return tensor('float32', shape, data);
 }

@@ -11,7 +11,7 @@ import { type ParameterSource, scoped } from '../../nn/parameters.ts';
 import type { PositionValues } from '../../nn/positions.ts';
 import { RotaryTables } from '../../nn/rotary-positions.ts';
 import { withSection } from '../linnet-section.ts';
-import type { CausalModel, MixLayer } from '../model.ts';
+import type { CausalModel, LayerMixing } from '../model.ts';
 import { type LlamaConfig, parseLlamaConfig } from './config.ts';
 
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseLlamaConfig` does */
@@ -39,7 +39,7 @@ function describe(config: LlamaConfig): CausalModel {
     eosIds: config.eosIds,
     toJson: () => withSection(config.raw, config.mixers),
     withMixers: (mixers) => llamaModel({ ...config.raw, linnet: { version: 1, mixers } }),
-    trunk: (source, tokens, positions, mix) => trunk(config, source, tokens, positions, mix),
+    trunk: (source, tokens, positions, mixing) => trunk(config, source, tokens, positions, mixing),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix,
     parameterName: (stored) => (isDerived(config, stored) ? undefined : stored),
@@ -86,7 +86,7 @@ function trunk(
   source: ParameterSource,
   tokens: Value,
   positions: PositionValues,
-  mix: MixLayer,
+  mixing: LayerMixing,
 ): Value {
   const { width, normEpsilon } = config;
   const norm = (name: string, x: Value): Value => rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
@@ -96,7 +96,7 @@ function trunk(
     x = add(
       x,
       attention(config, scoped(source, attentionPrefix(layer)), norm(`${block}.input_layernorm`, x), positions, (p) =>
-        mix(layer, p),
+        mixing.mix(layer, p),
       ),
     );
     x = add(x, feedForward(config, scoped(source, `${block}.mlp`), norm(`${block}.post_attention_layernorm`, x)));

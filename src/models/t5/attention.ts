@@ -4,7 +4,7 @@
  * multiplied by D^¼.
  */
 import { convolveGroups } from '../../attention/convolution.ts';
-import { type CrossMixer, mixCross } from '../../attention/cross.ts';
+import { asCrossMixer, type CrossMixer, mixCross } from '../../attention/cross.ts';
 import { groupKeys, makeGrouping, ungroupQueries } from '../../attention/grouping.ts';
 import { convolutionOf, type MixerConfig, mixerParameters } from '../../attention/mixer.ts';
 import {
@@ -77,8 +77,9 @@ export function encoderAttention(
   if (mixer.kind === 'linear') return linearEncoder(mixer, { ...positions, mask, parameters, bias }, config.padding);
   const { q, k, v } = tempered(mixer, positions);
   const scores = { scale: 1, ...(mixer.kind === 'softmax' && { bias: bias(Number(q.shape[1])) }) };
-  const mixed = mixCross(mixer, q, { k, v, mask }, parameters, scores);
-  return withConvolution(mixer, mixed, config.padding === 'read' ? v : maskedRows(v, mask), parameters);
+  const whole = asCrossMixer(mixer);
+  const mixed = mixCross(whole, q, { k, v, mask }, parameters, scores);
+  return withConvolution(whole, mixed, config.padding === 'read' ? v : maskedRows(v, mask), parameters);
 }
 
 /** Self-attention of the decoder. q, k and v [B,n,H,D], mask [B,n] → [B,n,H,D]. */
@@ -100,7 +101,7 @@ export function crossAttention({ mixer, parameters }: MountedMixer, positions: P
   requireMixerParameters(mixer, positions, parameters);
   if (mixer.kind === 'linear') return linearCross(mixer, positions, mask, parameters);
   const { q, k, v } = tempered(mixer, positions);
-  return mixCross(mixer, q, { k, v, mask }, parameters, { scale: 1 });
+  return mixCross(asCrossMixer(mixer), q, { k, v, mask }, parameters, { scale: 1 });
 }
 
 /** q and k as a mixer needs them so that it approximates softmax of q·k, not of q·k/√D. */

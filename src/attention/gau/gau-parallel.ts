@@ -1,0 +1,118 @@
+/**
+ * FLASH's attention over whole sequences (Hua et al., arXiv 2202.10447): φ of biased
+ * scores inside each group, and q·Σ kᵀv/G over the groups before it.
+ */
+import type { Value } from '../../graph/graph.ts';
+import { add, addAll, mul, sub } from '../../graph/ops/elementwise.ts';
+import { reshape } from '../../graph/ops/layout.ts';
+import { matmul } from '../../graph/ops/matmul.ts';
+import { broadcastTo, sum } from '../../graph/ops/reduce.ts';
+import { softmax } from '../../graph/ops/softmax.ts';
+import { castle, repeatValues } from '../branches.ts';
+import { causalMask, earlierSums, groupKeys, type Grouping, groupQueries } from '../grouping.ts';
+import { hiddenScore } from '../sight.ts';
+import type { GauMixer } from '../mixer-config.ts';
+import type { MixerParameterValues, ProjectedPositions } from '../mixer-values.ts';
+import { branchRows, scoreDivisors } from './gau-rows.ts';
+import { relativeBias } from './relative-bias.ts';
+import { unitWeights } from './unit-kernel.ts';
+
+/** Which positions see which. The default is that of a causal model. */
+export interface UnitView {
+  readonly causal: boolean;
+  /** float32 [B,n], 0 for keys that are padding; values are summed by weight, so that masking keys is enough. */
+  readonly keyMask?: Value;
+  /** Of the global branch without causality: true sums over all groups, false over the own group only. */
+  readonly reduceGroups: boolean;
+}
+
+export const causalView: UnitView = { causal: true, reduceGroups: true };
+
+/** The mixer without its convolution; undefined where no branch has anything to say. [M,B·N,R·G,E] */
+export function gauParallel(
+  config: GauMixer,
+  grouping: Grouping,
+  { q, k, v }: ProjectedPositions,
+  parameters: MixerParameterValues,
+  view: UnitView = causalView,
+): Value | undefined {
+  const queries = branchRows(config, q);
+  const keys = branchRows(config, k);
+  const values = groupKeys(grouping, v);
+  const mask = view.keyMask === undefined ? undefined : maskedKeys(grouping, view.keyMask);
+  const branches: Value[] = [];
+  if (config.local !== null) {
+    const rows = { q: groupQueries(grouping, queries.local), k: groupKeys(grouping, keys.local) };
+    branches.push(matmul(localWeights(config, grouping, rows, parameters, view.causal, mask), values));
+  }
+  if (config.global && (grouping.groups > 1 || !view.causal)) {
+    const rows = groupKeys(grouping, keys.global);
+    const seen = mask === undefined ? rows : mul(rows, mask);
+    branches.push(globalBranch(config, grouping, groupQueries(grouping, queries.global), seen, values, view));
+  }
+  const mixed = branches.length === 0 ? undefined : addAll(branches);
+  return config.castling ? castle(mixed, repeatValues(grouping, values)) : mixed;
+}
+
+/** [1,B·N,G,1]: 0 for padding. */
+function maskedKeys(grouping: Grouping, keyMask: Value): Value {
+  const { batch: B, length: n } = grouping;
+  return groupKeys({ ...grouping, keyValueHeads: 1 }, reshape(keyMask, [B, n, 1, 1]));
+}
+
+/** [M,B·N,R·G,G] */
+function localWeights(
+  config: GauMixer,
+  grouping: Grouping,
+  { q, k }: { readonly q: Value; readonly k: Value },
+  parameters: MixerParameterValues,
+  causal: boolean,
+  mask: Value | undefined,
+): Value {
+  const { batch: B, groups: N, group: G } = grouping;
+  const { product, bias: biasDivisor } = scoreDivisors(config);
+  // Queries are divided, which have fewer numbers than scores.
+  const products = matmul(mul(q, 1 / product), k, { transposeB: true });
+  const table = parameters['rel_pos_bias.relative_attention_bias.weight'];
+  let scores = products;
+  if (table !== undefined) {
+    const bias = mul(relativeBias(table, G, Number(k.shape[3]), causal), 1 / biasDivisor); // [G,G]
+    scores = add(products, repeated(bias, grouping));
+  }
+  const keysSeen = mask === undefined ? undefined : reshape(mask, [1, B * N, 1, G]);
+  const kernel = config.local?.kernel ?? 'laplace';
+  if (kernel === 'softmax') {
+    const hidden = [
+      ...(causal ? [causalMask(grouping, q, 0, hiddenScore)] : []),
+      ...(keysSeen === undefined ? [] : [mul(sub(1, keysSeen), hiddenScore)]),
+    ];
+    return softmax(addAll([scores, ...hidden]));
+  }
+  const visible = [...(causal ? [causalMask(grouping, q, 1, 0)] : []), ...(keysSeen === undefined ? [] : [keysSeen])];
+  return visible.reduce((weights, seen) => mul(weights, seen), unitWeights(kernel, scores));
+}
+
+/** [G,G] for each of the R query heads that share keys: [R·G,G]. */
+function repeated(bias: Value, { repeat: R, group: G }: Grouping): Value {
+  return reshape(broadcastTo(reshape(bias, [1, G, G]), [R, G, G]), [R * G, G]);
+}
+
+/** Causally q·Σ kᵀv/G over earlier groups; otherwise q·Σ kᵀv/n over all groups, or the own one. [M,B·N,R·G,E] */
+function globalBranch(
+  { group }: GauMixer,
+  grouping: Grouping,
+  queries: Value,
+  keys: Value,
+  values: Value,
+  { causal, reduceGroups }: UnitView,
+): Value {
+  if (causal) return matmul(mul(queries, 1 / (group ?? 1)), earlierSums(grouping, keys, values));
+  const { batch: B, groups: N, keyValueHeads: M, length } = grouping;
+  const scaled = mul(queries, 1 / length);
+  const products = matmul(keys, values, { transposeA: true }); // [M,B*N,S,E]
+  if (!reduceGroups) return matmul(scaled, products);
+  const [, , S, E] = products.shape;
+  const [, , rows] = queries.shape;
+  const all = sum(reshape(products, [M, B, N, S, E]), [2], true); // [M,B,1,S,E]
+  return reshape(matmul(reshape(scaled, [M, B, N, rows, S]), all), [M, B * N, rows, E]);
+}
