@@ -111,6 +111,19 @@ export {
   type RuleAgreement,
   verificationRules,
 } from './evaluation/verification-rules.ts';
+// Exported folders.
+export { exportFolder } from './export/export-folder.ts';
+export { type ExportOptions, exportModel } from './export/export-model.ts';
+export { type ErrorReport, type ExportManifest, parseManifest } from './export/manifest.ts';
+export {
+  type ExportedFolder,
+  type ExportedModel,
+  isExportedFolder,
+  type OpenExportOptions,
+  openExportedModel,
+  readExportedFolder,
+} from './export/open-export.ts';
+export { type DecodingModel, openDecodingModel } from './export/open-model.ts';
 export { gradients } from './graph/gradients.ts';
 export { Graph, type Value } from './graph/graph.ts';
 export { lowerGraph } from './graph/onnx/lowering.ts';
@@ -140,6 +153,9 @@ export { MedusaHeads } from './models/medusa-heads.ts';
 export type { CausalModel, EncoderDecoderModel, EncoderModel, ModelDescription, ModelSizes } from './models/model.ts';
 export { parallelLogits } from './models/parallel-graph.ts';
 export { InputParameters, type ParameterSource, WeightParameters } from './nn/parameters.ts';
+// Weights in fewer bits.
+export { storedParameters, type WeightType, weightTypes } from './quantization/sources.ts';
+export { readerOf, type WeightReader } from './quantization/weight-reader.ts';
 export { Random, type RandomState } from './random.ts';
 // Reports.
 export { type BarChartDescription, barChart, type LineChartDescription, lineChart } from './report/chart.ts';

@@ -9,6 +9,9 @@ export const INDEX_FILE = 'model.safetensors.index.json';
 /** How every file of weights must end. */
 export const WEIGHTS_SUFFIX = '.safetensors';
 
+/** What an exported folder says about itself; its presence is what makes a folder an exported one. */
+export const EXPORT_FILE = 'linnet.json';
+
 /** Files beside the weights that travel with a model: tokenizers of all kinds, chat template, generation defaults. */
 export const COMPANION_FILES: readonly string[] = [
   'tokenizer.json',

@@ -26,6 +26,36 @@ export interface LoadedModel<Described extends ModelDescription = CausalModel> {
  *   `openCheckpoint` throws
  */
 export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
+  const weights = await openModelWeights(dir);
+  try {
+    const { model, path, names } = weights;
+    const parameters = new Map<string, Tensor<'float32'>>();
+    for (const name of names) parameters.set(name, await weights.read(name));
+    return { model, parameters, path, fingerprint: await weights.fingerprint() };
+  } finally {
+    await weights.close();
+  }
+}
+
+/** A model whose parameters are read one by one: for those that do not fit into memory. Close it. */
+export interface ModelWeights {
+  readonly model: Model;
+  /** Absolute path of the folder. */
+  readonly path: string;
+  /** Parameters that the folder holds: all, and of the optional ones those that are there. */
+  readonly names: readonly string[];
+  /** A parameter of the model in float32, read from the file at every call. */
+  read(name: string): Promise<Tensor<'float32'>>;
+  /** As of `LoadedModel`; reads all weights once. */
+  fingerprint(): Promise<string>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a model folder and checks names and shapes of its tensors; reads none of them.
+ * @throws LinnetError as `loadModel`
+ */
+export async function openModelWeights(dir: string): Promise<ModelWeights> {
   const checkpoint = await openCheckpoint(dir);
   try {
     const model = describeModel(checkpoint.config);
@@ -33,13 +63,17 @@ export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
     const tensors = new Map([...stored].map(([name, { info }]) => [name, info]));
     const held = heldParameters(model, tensors);
     assertTensors({ path: checkpoint.path, tensors }, held);
-    const parameters = new Map<string, Tensor<'float32'>>();
-    for (const name of held.keys()) {
-      parameters.set(name, await checkpoint.readFloat32(stored.get(name)?.name ?? name));
-    }
-    return { model, parameters, path: checkpoint.path, fingerprint: await checkpoint.fingerprint() };
-  } finally {
+    return {
+      model,
+      path: checkpoint.path,
+      names: [...held.keys()],
+      read: (name) => checkpoint.readFloat32(stored.get(name)?.name ?? name),
+      fingerprint: () => checkpoint.fingerprint(),
+      close: () => checkpoint.close(),
+    };
+  } catch (error) {
     await checkpoint.close();
+    throw error;
   }
 }
 

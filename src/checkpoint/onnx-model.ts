@@ -3,9 +3,18 @@ import type { FileHandle } from 'node:fs/promises';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OnnxGraph } from '../graph/onnx/model.ts';
-import { encodeModel, type ExternalPart, oneFile } from '../graph/onnx/writer.ts';
+import {
+  type DeferredPart,
+  encodeModel,
+  externalMinimumBytes,
+  type ExternalPart,
+  loadDeferred,
+  oneFile,
+} from '../graph/onnx/writer.ts';
+import { tensorBytes } from '../graph/tensor-bytes.ts';
+import { LinnetError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
-import { fileError } from './regular-file.ts';
+import { fileError, TRANSFER_BYTES, writeFully } from './regular-file.ts';
 
 export const MODEL_FILE = 'model.onnx';
 export const MODEL_DATA_FILE = 'model.onnx.data';
@@ -20,6 +29,37 @@ export interface OnnxModelOptions {
   readonly producerVersion?: string;
 }
 
+/** A model ready to be written. */
+export interface StoredModel {
+  /** The file of the model. */
+  readonly bytes: Uint8Array;
+  /** What the file beside it consists of, by rising offsets; empty without one. */
+  readonly parts: readonly (ExternalPart | DeferredPart)[];
+  /** Length of the file beside it. */
+  readonly dataBytes: number;
+}
+
+/**
+ * Encodes a model whose larger weights go to a file beside it. Deferred weights are not made until they are written,
+ * but for those that are too small to stand outside of the model.
+ *
+ * @param options.load make all deferred weights now and keep them in the model; for small models
+ */
+export async function encodeForDisk(
+  graph: OnnxGraph,
+  options: OnnxModelOptions & { readonly dataFile: string; readonly load?: boolean },
+): Promise<StoredModel> {
+  const { inlineBytes = inlineBytesLimit, producerVersion, dataFile, load = false } = options;
+  const loaded = await loadDeferred(graph, load ? undefined : externalMinimumBytes);
+  const { bytes, external, deferred } = encodeModel(loaded, {
+    placement: oneFile(dataFile, inlineBytes),
+    producerVersion,
+  });
+  const parts = [...external, ...deferred];
+  const last = parts.at(-1);
+  return { bytes, parts, dataBytes: last === undefined ? 0 : last.offset + lengthOf(last) };
+}
+
 /**
  * Writes a model into a folder, which is created if it does not exist. Weights are streamed, not copied; each file
  * appears complete or not at all, the weights before the model that refers to them.
@@ -28,33 +68,50 @@ export interface OnnxModelOptions {
  * @throws LinnetError `PATH` or `NOT_FOUND` from the file system
  */
 export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: OnnxModelOptions = {}): Promise<string[]> {
-  const { inlineBytes = inlineBytesLimit, producerVersion } = options;
-  const { bytes, external } = encodeModel(graph, { placement: oneFile(MODEL_DATA_FILE, inlineBytes), producerVersion });
+  const { bytes, parts } = await encodeForDisk(await loadDeferred(graph), { ...options, dataFile: MODEL_DATA_FILE });
   try {
     await mkdir(dir, { recursive: true });
   } catch (error) {
     throw fileError('create', dir, error);
   }
   const dataFile = join(dir, MODEL_DATA_FILE);
-  if (external.length > 0) await writeFileAtomic(dataFile, (handle) => writeParts(handle, external));
+  if (parts.length > 0) await writeFileAtomic(dataFile, (handle) => writeModelData(handle, parts));
   await writeFileAtomic(join(dir, MODEL_FILE), bytes);
-  if (external.length > 0) return [MODEL_FILE, MODEL_DATA_FILE];
+  if (parts.length > 0) return [MODEL_FILE, MODEL_DATA_FILE];
   // Weights of an earlier, larger model would lie there unused.
   await rm(dataFile, { force: true });
   return [MODEL_FILE];
 }
 
-/** Writes parts at their offsets; gaps read as zeros. */
-async function writeParts(handle: FileHandle, parts: readonly ExternalPart[]): Promise<void> {
-  for (const { offset, data } of parts) {
-    let written = 0;
-    while (written < data.byteLength) {
-      const length = Math.min(data.byteLength - written, chunkBytes);
-      const { bytesWritten } = await handle.write(data, written, length, offset + written);
-      written += bytesWritten;
+/**
+ * Writes the file beside a model from its start to its end, zeros between the parts. One part at a time is held.
+ *
+ * @param onChunk told every piece that has been written, in order, and the bytes so far
+ */
+export async function writeModelData(
+  handle: FileHandle,
+  parts: StoredModel['parts'],
+  onChunk?: (chunk: Uint8Array, written: number) => void,
+): Promise<void> {
+  let end = 0;
+  const append = async (bytes: Uint8Array): Promise<void> => {
+    for (let done = 0; done < bytes.byteLength; done += TRANSFER_BYTES) {
+      const chunk = bytes.subarray(done, done + TRANSFER_BYTES);
+      await writeFully(handle, chunk);
+      end += chunk.byteLength;
+      onChunk?.(chunk, end);
     }
+  };
+  for (const part of parts) {
+    if (part.offset > end) await append(new Uint8Array(part.offset - end));
+    const data = 'data' in part ? part.data : tensorBytes(await part.load());
+    if (data.byteLength !== lengthOf(part)) {
+      throw new LinnetError('INTERNAL', `internal: a weight has ${data.byteLength} bytes, expected ${lengthOf(part)}`);
+    }
+    await append(data);
   }
 }
 
-/** One system call writes at most 2 GB. */
-const chunkBytes = 1 << 26;
+function lengthOf(part: ExternalPart | DeferredPart): number {
+  return 'data' in part ? part.data.byteLength : part.byteLength;
+}

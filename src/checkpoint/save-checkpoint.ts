@@ -3,7 +3,15 @@ import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { writeFileAtomic, writeFolderAtomic } from './atomic.ts';
-import { COMPANION_FILES, CONFIG_FILE, INDEX_FILE, shardFile, WEIGHTS_FILE, WEIGHTS_SUFFIX } from './folder-files.ts';
+import {
+  COMPANION_FILES,
+  CONFIG_FILE,
+  EXPORT_FILE,
+  INDEX_FILE,
+  shardFile,
+  WEIGHTS_FILE,
+  WEIGHTS_SUFFIX,
+} from './folder-files.ts';
 import type { JsonObject } from './json-object.ts';
 import { quoteName } from './name-list.ts';
 import { checkPlainFileName } from './plain-file-name.ts';
@@ -52,7 +60,7 @@ export async function saveCheckpoint(dir: string, options: SaveOptions): Promise
   const build = async (folder: string): Promise<void> => {
     await writeJson(resolve(folder, CONFIG_FILE), { ...config, ...dtypeFields(config, torchDTypes[dtype]) });
     await writeWeights(folder, shards);
-    await writeCompanions(folder, tokenizerFiles);
+    await writeTokenizerFiles(folder, tokenizerFiles);
     await complete?.(folder);
   };
   await writeFolderAtomic(dir, build, { replace });
@@ -102,12 +110,16 @@ async function writeWeights(folder: string, shards: readonly Shard[]): Promise<v
   });
 }
 
-async function writeCompanions(folder: string, files: SaveOptions['tokenizerFiles']): Promise<void> {
+/**
+ * Writes what `SaveOptions.tokenizerFiles` says into a folder; nothing where it is undefined.
+ * @throws LinnetError `INPUT` or `PATH` for names that no tokenizer file may have, `NOT_FOUND` or `PATH` as `openInFolder`
+ */
+export async function writeTokenizerFiles(folder: string, files: SaveOptions['tokenizerFiles']): Promise<void> {
   if (files === undefined) return;
   if (!('from' in files)) {
     for (const [name, content] of files) {
       checkPlainFileName(name, 'tokenizerFiles');
-      if ([CONFIG_FILE, INDEX_FILE].includes(name) || name.endsWith(WEIGHTS_SUFFIX)) {
+      if ([CONFIG_FILE, INDEX_FILE, EXPORT_FILE].includes(name) || name.endsWith(WEIGHTS_SUFFIX)) {
         throw new LinnetError('INPUT', `tokenizerFiles must not hold ${quoteName(name)}, which belongs to the model`);
       }
       await writeFileAtomic(resolve(folder, name), content);

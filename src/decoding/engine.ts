@@ -1,8 +1,9 @@
 /** Decoding with a model whose graphs are built and compiled here, in Node. */
+import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { foldGraph, stepGraph } from '../models/step-graph.ts';
-import { WeightParameters } from '../nn/parameters.ts';
+import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import type { FoldPrograms } from './commit.ts';
 import { foldClasses } from './state.ts';
@@ -16,15 +17,20 @@ export class DecodingEngine extends StepEngine {
     parameters: ReadonlyMap<string, Tensor>,
     options?: CompileOptions,
   ): Promise<DecodingEngine> {
-    const program = await compile(
-      stepGraph(model, (graph) => new WeightParameters(graph, parameters)),
-      options,
-    );
+    return DecodingEngine.compile(model, (graph) => new WeightParameters(graph, parameters), options);
+  }
+
+  /** Compiles the step graph with parameters from any source, quantized ones for example. */
+  static async compile(
+    model: CausalModel,
+    makeSource: (graph: Graph) => ParameterSource,
+    options?: CompileOptions,
+  ): Promise<DecodingEngine> {
+    const program = await compile(stepGraph(model, makeSource), options);
     const folds: FoldPrograms = new Map();
     for (const { program: name, layers } of foldClasses(model)) {
       if (folds.has(name)) continue;
-      const fold = foldGraph(model, layers[0], (graph) => new WeightParameters(graph, parameters));
-      folds.set(name, await compile(fold, options));
+      folds.set(name, await compile(foldGraph(model, layers[0], makeSource), options));
     }
     return new DecodingEngine(model, program, folds);
   }

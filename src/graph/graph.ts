@@ -8,7 +8,7 @@
 import { internalError, LinnetError } from '../errors.ts';
 import type { Emitter } from './onnx/model.ts';
 import { formatShape, type Shape } from './shape.ts';
-import { type AnyTensor, type DType, discriminated, type Tensor } from './tensor.ts';
+import { type AnyTensor, type DeferredTensor, type DType, discriminated, type Tensor } from './tensor.ts';
 
 /** Element type and shape of a value. */
 export interface ValueType {
@@ -19,7 +19,7 @@ export interface ValueType {
 /** Where a value comes from. */
 export type ValueOrigin =
   | { readonly kind: 'input'; readonly name: string }
-  | { readonly kind: 'weight'; readonly name: string; readonly tensor: Tensor }
+  | { readonly kind: 'weight'; readonly name: string; readonly tensor: Tensor | DeferredTensor }
   | { readonly kind: 'constant'; readonly tensor: Tensor }
   | { readonly kind: 'result'; readonly node: Node; readonly index: number };
 
@@ -139,8 +139,11 @@ export class Graph {
     return value;
   }
 
-  /** Declares a weight: part of the compiled model, so that the runtime can pre-pack it. */
-  weight(name: string, tensor: Tensor): Value {
+  /**
+   * Declares a weight: part of the compiled model, so that the runtime can pre-pack it. Elements of a deferred one are
+   * made when the model is compiled or written.
+   */
+  weight(name: string, tensor: Tensor | DeferredTensor): Value {
     this.#assertFree(name);
     const value = this.#value(tensor, { kind: 'weight', name, tensor });
     this.#weights.set(name, value);

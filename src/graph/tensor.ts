@@ -45,6 +45,14 @@ export interface Tensor<D extends DType = DType> {
   readonly data: DTypeArrays[D];
 }
 
+/** A tensor whose elements are made when they are needed: a weight too large to be held with all others. */
+export interface DeferredTensor<D extends DType = DType> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  /** Makes the elements, of this type and shape; called again, it makes them again. */
+  load(): Promise<Tensor<D>>;
+}
+
 /** A tensor of any element type, discriminated by `dtype`. */
 export type AnyTensor = { [D in DType]: Tensor<D> }[DType];
 

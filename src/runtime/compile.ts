@@ -3,7 +3,7 @@ import { LinnetError } from '../errors.ts';
 import type { Graph, ValueType } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import type { Device, OnnxValue } from '../graph/onnx/model.ts';
-import { encodeModel, separateParts } from '../graph/onnx/writer.ts';
+import { encodeModel, loadDeferred, separateParts } from '../graph/onnx/writer.ts';
 import { isDevice, openSession } from './engine.ts';
 import { type Program, type ProfileSource, SessionProgram } from './program.ts';
 import type { EngineModel, EngineSession, EngineSettings } from './session.ts';
@@ -33,11 +33,47 @@ export interface CompileOptions {
  *   cannot be loaded, has no such device, or refuses the model.
  */
 export async function compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
-  const { device = 'cpu', threads, worker = false, profile = false } = checkOptions(options);
+  const { device = 'cpu' } = checkOptions(options);
   const started = performance.now();
-  const lowered = lowerGraph(graph, device);
-  const model: EngineModel = { name: graph.name, ...encodeModel(lowered, { placement: separateParts }) };
+  const lowered = await loadDeferred(lowerGraph(graph, device));
+  const { bytes, external } = encodeModel(lowered, { placement: separateParts });
+  const live = typesByName(lowered.inputs);
+  const stored: StoredGraph = {
+    model: { name: graph.name, bytes, external },
+    inputs: live,
+    outputs: typesByName(lowered.outputs),
+    nodes: lowered.nodes.length,
+    modelBytes: external.reduce((sum, part) => sum + part.data.byteLength, bytes.byteLength),
+  };
+  const unused = new Set([...graph.inputs.keys()].filter((name) => !live.has(name)));
+  return openProgram(stored, options, { started, unused });
+}
+
+/** A graph that was lowered and encoded before. */
+export interface StoredGraph {
+  readonly model: EngineModel;
+  readonly inputs: ReadonlyMap<string, ValueType>;
+  readonly outputs: ReadonlyMap<string, ValueType>;
+  /** ONNX nodes. */
+  readonly nodes: number;
+  /** Bytes of the model with its weights. */
+  readonly modelBytes: number;
+}
+
+/**
+ * Opens an encoded graph, from memory or from a file.
+ *
+ * @param options.device the one that the graph was lowered for, unless its ops are known to run on another
+ * @throws LinnetError as `compile`
+ */
+export async function openProgram(
+  stored: StoredGraph,
+  options: CompileOptions = {},
+  { started = performance.now(), unused = new Set<string>() } = {},
+): Promise<Program> {
+  const { device = 'cpu', threads, worker = false, profile = false } = checkOptions(options);
   const recording = profile ? await startProfile(device) : undefined;
+  const { model, inputs, outputs, nodes, modelBytes } = stored;
   let session: EngineSession;
   try {
     session = await openAnySession(model, { device, threads, profilePrefix: recording?.prefix }, worker);
@@ -45,15 +81,14 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
     await recording?.source.dispose();
     throw error;
   }
-  const live = typesByName(lowered.inputs);
-  const unused = new Set([...graph.inputs.keys()].filter((name) => !live.has(name)));
-  const statistics = {
-    nodes: lowered.nodes.length,
-    modelBytes: model.external.reduce((sum, part) => sum + part.data.byteLength, model.bytes.byteLength),
-    creationMs: performance.now() - started,
-  };
-  const signature = { graph: graph.name, live, unused };
-  return new SessionProgram(session, signature, typesByName(lowered.outputs), statistics, recording?.source);
+  const statistics = { nodes, modelBytes, creationMs: performance.now() - started };
+  return new SessionProgram(
+    session,
+    { graph: model.name, live: inputs, unused },
+    outputs,
+    statistics,
+    recording?.source,
+  );
 }
 
 function checkOptions(options: CompileOptions): CompileOptions {

@@ -58,6 +58,7 @@ export function copyTensors(tensors: NamedTensors, handover: Handover): TensorMe
 
 /** A model for a worker: its weights are copied, unless their memory can be shared. */
 export function copyModel(model: EngineModel, handover: Handover): EngineModel {
+  if ('file' in model) return model;
   return {
     name: model.name,
     bytes: model.bytes,

@@ -7,7 +7,7 @@ import type { Graph } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import type { Device } from '../graph/onnx/model.ts';
 import { ModelProtoSchema } from '../graph/onnx/onnx_pb.ts';
-import { encodeModel, separateParts } from '../graph/onnx/writer.ts';
+import { encodeModel, loadDeferred, separateParts } from '../graph/onnx/writer.ts';
 import { openSession } from './engine.ts';
 
 /**
@@ -19,8 +19,9 @@ export async function countOptimizedNodes(graph: Graph, device: Device = 'cpu'):
   const folder = await mkdtemp(join(tmpdir(), 'linnet-optimized-'));
   try {
     const optimizedModelPath = join(folder, 'model.onnx');
-    const model = { name: graph.name, ...encodeModel(lowerGraph(graph, device), { placement: separateParts }) };
-    const session = await openSession(model, { device, optimizedModelPath });
+    const lowered = await loadDeferred(lowerGraph(graph, device));
+    const { bytes, external } = encodeModel(lowered, { placement: separateParts });
+    const session = await openSession({ name: graph.name, bytes, external }, { device, optimizedModelPath });
     await session.dispose();
     const { graph: optimized } = fromBinary(ModelProtoSchema, await readFile(optimizedModelPath));
     const counts = new Map<string, number>();

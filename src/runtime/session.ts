@@ -11,9 +11,18 @@ import type { Tensor } from '../graph/tensor.ts';
 import { isDType, tensorFromBytes } from '../graph/tensor-bytes.ts';
 
 /** A model as the engine takes it. Plain data, so that it can be sent to a worker. */
-export interface EngineModel extends EncodedModel {
+export type EngineModel = ModelInMemory | ModelFile;
+
+export interface ModelInMemory extends Pick<EncodedModel, 'bytes' | 'external'> {
   /** The graph's name, for error messages. */
   readonly name: string;
+}
+
+/** A model in a file. Weights that lie in files beside it are mapped into memory, not read. */
+export interface ModelFile {
+  readonly name: string;
+  /** Path of the file. */
+  readonly file: string;
 }
 
 /** How a session runs. Plain data. */
@@ -49,6 +58,7 @@ export interface DescribedSession extends EngineSession {
 export interface EngineApi {
   readonly InferenceSession: {
     create(model: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
+    create(file: string, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
   };
   readonly Tensor: typeof EngineTensor;
   readonly env: typeof env;
@@ -70,11 +80,13 @@ export async function openSessionOf(
   try {
     const api = await load(settings);
     api.env.logLevel = 'error';
-    const session = await api.InferenceSession.create(model.bytes, {
-      ...sessionOptions(settings),
-      executionProviders: [provider],
-      externalData: model.external.map(({ path, data }) => ({ path, data })),
-    });
+    const options = { ...sessionOptions(settings), executionProviders: [provider] };
+    const session = await ('file' in model
+      ? api.InferenceSession.create(model.file, options)
+      : api.InferenceSession.create(model.bytes, {
+          ...options,
+          externalData: model.external.map(({ path, data }) => ({ path, data })),
+        }));
     return new DirectSession(model.name, session, api.Tensor);
   } catch (error) {
     throw engineError(`graph "${model.name}" cannot be compiled for device "${settings.device}"`, error);

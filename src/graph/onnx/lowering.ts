@@ -2,7 +2,7 @@
 import { internalError, LinnetError } from '../../errors.ts';
 import { type Graph, liveNodes, type Value } from '../graph.ts';
 import { formatShape } from '../shape.ts';
-import type { Tensor } from '../tensor.ts';
+import type { DeferredTensor, Tensor } from '../tensor.ts';
 import { tensorBytes } from '../tensor-bytes.ts';
 import type { Device, Emitter, OnnxAttributes, OnnxDomain, OnnxGraph, OnnxNode, OnnxValue } from './model.ts';
 
@@ -25,6 +25,7 @@ class Lowering implements Emitter {
   readonly #graph: Graph;
   readonly #nodes: OnnxNode[] = [];
   readonly #initializers: { name: string; tensor: Tensor }[] = [];
+  readonly #deferred: { name: string; tensor: DeferredTensor }[] = [];
   readonly #liveInputs = new Set<Value>();
   readonly #names = new Map<Value, string>();
   readonly #constants = new Map<Tensor | string, string>();
@@ -67,6 +68,7 @@ class Lowering implements Emitter {
         .map(([name, value]) => describe(name, value)),
       outputs: [...outputs].map(([name, value]) => describe(name, value)),
       initializers: this.#initializers,
+      deferred: this.#deferred,
       nodes: this.#nodes,
     };
   }
@@ -127,8 +129,9 @@ class Lowering implements Emitter {
     return origin.name;
   }
 
-  #initialize(name: string, tensor: Tensor): string {
-    this.#initializers.push({ name, tensor });
+  #initialize(name: string, tensor: Tensor | DeferredTensor): string {
+    if ('load' in tensor) this.#deferred.push({ name, tensor });
+    else this.#initializers.push({ name, tensor });
     this.#readable.add(name);
     return name;
   }

@@ -1,6 +1,6 @@
 /** An ONNX model as plain data: what lowering makes and the writer encodes. */
 import type { Value, ValueType } from '../graph.ts';
-import type { Tensor } from '../tensor.ts';
+import type { DeferredTensor, Tensor } from '../tensor.ts';
 
 /** Operator sets a node may come from: the standard, and ONNX Runtime's contributed ops. */
 export type OnnxDomain = '' | 'com.microsoft';
@@ -33,6 +33,8 @@ export interface OnnxGraph {
   readonly inputs: readonly OnnxValue[];
   readonly outputs: readonly OnnxValue[];
   readonly initializers: readonly { readonly name: string; readonly tensor: Tensor }[];
+  /** Initializers whose elements are still to be made: see `loadDeferred`. */
+  readonly deferred?: readonly { readonly name: string; readonly tensor: DeferredTensor }[];
   readonly nodes: readonly OnnxNode[];
 }
 

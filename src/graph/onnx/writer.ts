@@ -1,7 +1,7 @@
 /** Encodes an ONNX graph as the bytes of a model, with large tensors inside or beside them. */
 import { create, toBinary } from '@bufbuild/protobuf';
 import { internalError } from '../../errors.ts';
-import type { DType } from '../tensor.ts';
+import { bytesPerElement, type DType, elementCount, type Tensor } from '../tensor.ts';
 import { tensorBytes } from '../tensor-bytes.ts';
 import type { OnnxAttribute, OnnxGraph, OnnxNode, OnnxValue } from './model.ts';
 import {
@@ -14,6 +14,7 @@ import {
   NodeProtoSchema,
   OperatorSetIdProtoSchema,
   StringStringEntryProtoSchema,
+  type TensorProto,
   TensorProto_DataLocation,
   TensorProto_DataType,
   TensorProtoSchema,
@@ -27,12 +28,12 @@ import {
 
 /** Opset 23 is the first with RMSNormalization and RotaryEmbedding; its IR version is 11 (ONNX 1.18). */
 const irVersion = 11n;
-const operatorSets = [
+export const operatorSets = [
   { domain: '', version: 23n },
   { domain: 'com.microsoft', version: 1n },
 ];
 
-const dataTypes: Readonly<Record<DType, TensorProto_DataType>> = {
+export const dataTypes: Readonly<Record<DType, TensorProto_DataType>> = {
   float32: TensorProto_DataType.FLOAT,
   float64: TensorProto_DataType.DOUBLE,
   float16: TensorProto_DataType.FLOAT16,
@@ -56,11 +57,21 @@ export interface ExternalPart {
   readonly data: Uint8Array;
 }
 
+/** A part whose bytes are still to be made. */
+export interface DeferredPart {
+  readonly path: string;
+  readonly offset: number;
+  readonly byteLength: number;
+  load(): Promise<Tensor>;
+}
+
 export interface EncodedModel {
   /** A serialized ModelProto. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** What belongs beside it; in one file by rising offsets, without overlaps. */
   readonly external: readonly ExternalPart[];
+  /** As `external`, for deferred initializers; in one file they stand behind the others. */
+  readonly deferred: readonly DeferredPart[];
 }
 
 export interface EncodeOptions {
@@ -71,7 +82,7 @@ export interface EncodeOptions {
 }
 
 /** Smaller initializers stay in the model: shape inference and constant folding read them. */
-const externalMinimumBytes = 1024;
+export const externalMinimumBytes = 1024;
 /** Large tensors start at page boundaries, which memory mapping wants; smaller ones at cache lines. */
 const pageBytes = 4096;
 const cacheLineBytes = 64;
@@ -96,7 +107,7 @@ export const separateParts: Placement = () => {
 export function oneFile(path: string, inlineBytes: number): Placement {
   return (graph) => {
     let total = 0;
-    for (const { tensor } of graph.initializers) total += tensor.data.byteLength;
+    for (const { tensor } of [...graph.initializers, ...(graph.deferred ?? [])]) total += byteLengthOf(tensor);
     if (total <= inlineBytes) return inline(graph);
     let end = 0;
     return (byteLength) => {
@@ -109,26 +120,48 @@ export function oneFile(path: string, inlineBytes: number): Placement {
   };
 }
 
-/** Encodes a graph. Named dimensions become `dim_param`; nodes are named after their op and first output. */
+function byteLengthOf({ dtype, shape }: TensorType): number {
+  return elementCount(shape) * bytesPerElement[dtype];
+}
+
+/**
+ * The graph with elements made for deferred initializers of fewer than `below` bytes, by default all of them. Those
+ * that a placement leaves in the model must have theirs before it is encoded.
+ */
+export async function loadDeferred(graph: OnnxGraph, below = Number.POSITIVE_INFINITY): Promise<OnnxGraph> {
+  const { initializers, deferred = [] } = graph;
+  const loaded: { name: string; tensor: Tensor }[] = [];
+  for (const { name, tensor } of deferred) {
+    if (byteLengthOf(tensor) < below) loaded.push({ name, tensor: await tensor.load() });
+  }
+  return {
+    ...graph,
+    initializers: [...initializers, ...loaded],
+    deferred: deferred.filter(({ tensor }) => byteLengthOf(tensor) >= below),
+  };
+}
+
+/**
+ * Encodes a graph. Named dimensions become `dim_param`; nodes are named after their op and first output.
+ * @throws LinnetError `INTERNAL` if a deferred initializer is placed in the model
+ */
 export function encodeModel(graph: OnnxGraph, options: EncodeOptions = {}): EncodedModel {
   const place = (options.placement ?? inline)(graph);
   const external: ExternalPart[] = [];
+  const deferred: DeferredPart[] = [];
   const initializer = graph.initializers.map(({ name, tensor }) => {
     const data = tensorBytes(tensor);
-    const head = { name, dataType: dataTypes[tensor.dtype], dims: tensor.shape.map(BigInt) };
     const location = place(data.byteLength);
-    if (location === undefined) return create(TensorProtoSchema, { ...head, rawData: data });
+    if (location === undefined) return create(TensorProtoSchema, { ...tensorHead(name, tensor), rawData: data });
     external.push({ ...location, data });
-    return create(TensorProtoSchema, {
-      ...head,
-      dataLocation: TensorProto_DataLocation.EXTERNAL,
-      externalData: [
-        create(StringStringEntryProtoSchema, { key: 'location', value: location.path }),
-        create(StringStringEntryProtoSchema, { key: 'offset', value: String(location.offset) }),
-        create(StringStringEntryProtoSchema, { key: 'length', value: String(data.byteLength) }),
-      ],
-    });
+    return externalTensor(name, tensor, location);
   });
+  for (const { name, tensor } of graph.deferred ?? []) {
+    const location = place(byteLengthOf(tensor));
+    if (location === undefined) throw internalError(`initializer "${name}" has no elements yet; load it first`);
+    deferred.push({ ...location, byteLength: byteLengthOf(tensor), load: () => tensor.load() });
+    initializer.push(externalTensor(name, tensor, location));
+  }
   const model = create(ModelProtoSchema, {
     irVersion,
     opsetImport: operatorSets.map((set) => create(OperatorSetIdProtoSchema, set)),
@@ -142,7 +175,25 @@ export function encodeModel(graph: OnnxGraph, options: EncodeOptions = {}): Enco
       initializer,
     }),
   });
-  return { bytes: toBinary(ModelProtoSchema, model), external };
+  return { bytes: toBinary(ModelProtoSchema, model), external, deferred };
+}
+
+interface TensorType {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+function tensorHead(name: string, { dtype, shape }: TensorType): { name: string; dataType: number; dims: bigint[] } {
+  return { name, dataType: dataTypes[dtype], dims: shape.map(BigInt) };
+}
+
+function externalTensor(name: string, type: TensorType, place: { path: string; offset: number }): TensorProto {
+  const entries = { location: place.path, offset: String(place.offset), length: String(byteLengthOf(type)) };
+  return create(TensorProtoSchema, {
+    ...tensorHead(name, type),
+    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: Object.entries(entries).map(([key, value]) => create(StringStringEntryProtoSchema, { key, value })),
+  });
 }
 
 function encodeValue({ name, dtype, shape }: OnnxValue): ValueInfoProto {

@@ -1,0 +1,93 @@
+/** linnet.json: what an exported folder holds. Runs in browsers too. */
+import { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import { weightTypes } from '../quantization/sources.ts';
+
+export const manifestVersion = 1;
+
+/** The step graph, its weights, and the model's configuration. */
+export const exportedFiles = { model: 'model.onnx', data: 'model.onnx.data', config: 'config.json' } as const;
+
+/** Largest linnet.json that is read: far more than any model's. */
+export const maximumManifestBytes = 16 << 20;
+
+/** Plain names, so that no file of another folder can be meant, on any system. */
+const fileName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
+const byteCount = z.int().min(0);
+const notNegative = z.number().min(0);
+
+/** Errors relative to the largest weight, and of squares summed to those of the weights. */
+const weightErrorSchema = z.strictObject({ max: notNegative, rms: notNegative });
+
+/** The exported model beside the float32 one, on text. */
+const outputErrorSchema = z.strictObject({
+  /** What the text was. */
+  text: z.string().max(1000),
+  tokens: z.int().min(1),
+  /** Largest and mean absolute difference of logits, over all tokens and the vocabulary. */
+  maxLogit: notNegative,
+  meanLogit: notNegative,
+  /** Share of positions whose most probable token is the same. */
+  sameChoice: notNegative.max(1),
+  perplexity: z.strictObject({ float32: z.number().positive(), exported: z.number().positive() }),
+});
+
+/** What the storage type costs. */
+export const errorReportSchema = z.strictObject({
+  /** By matrix, in the order of the model; empty for f32. */
+  weights: z.record(z.string().regex(/^[A-Za-z0-9][\w.]{0,255}$/), weightErrorSchema),
+  /** Absent where it was not measured. */
+  outputs: outputErrorSchema.optional(),
+  /** Why `outputs` is absent. */
+  note: z.string().max(1000).optional(),
+});
+
+export type OutputError = z.infer<typeof outputErrorSchema>;
+export type ErrorReport = z.infer<typeof errorReportSchema>;
+
+export const manifestSchema = z.strictObject({
+  format: z.literal('linnet-export'),
+  version: z.literal(manifestVersion),
+  /** How matrices are stored. */
+  dtype: z.enum(weightTypes),
+  /** What the graph was made for. `cpu` graphs run as `wasm` too. */
+  device: z.enum(['cpu', 'webgpu']),
+  /** Every other file of the folder. */
+  files: z.record(fileName, z.strictObject({ bytes: byteCount, sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
+  /** Files of the fold graphs by the names that a model's layers have for them; empty without sums. */
+  folds: z.record(
+    z
+      .string()
+      .min(1)
+      .max(1024)
+      .refine((name) => name !== '__proto__'),
+    fileName,
+  ),
+  /** Bytes of all weights of the step graph, as stored. */
+  weightBytes: byteCount,
+  /** Version of Linnet that wrote the folder. */
+  producer: z.string().max(100),
+  report: errorReportSchema,
+});
+
+/** A checked linnet.json. */
+export type ExportManifest = z.infer<typeof manifestSchema>;
+
+/**
+ * Checks a parsed linnet.json: its form, and that it names the files without which there is no model.
+ * @param source how errors name it
+ * @throws LinnetError `FORMAT`
+ */
+export function parseManifest(value: unknown, source: string): ExportManifest {
+  const result = manifestSchema.safeParse(value);
+  if (!result.success) {
+    throw new LinnetError('FORMAT', `${source} does not describe an export:\n${z.prettifyError(result.error)}`, {
+      cause: result.error,
+    });
+  }
+  const { files, folds } = result.data;
+  for (const name of [exportedFiles.model, exportedFiles.config, ...Object.values(folds)]) {
+    if (!Object.hasOwn(files, name)) throw new LinnetError('FORMAT', `${source} does not list the file ${name}`);
+  }
+  return result.data;
+}

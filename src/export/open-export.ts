@@ -1,0 +1,227 @@
+/** Opens exported folders: everything that is read is checked, weights stay in the file and are mapped into memory. */
+import { createHash } from 'node:crypto';
+import { lstat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
+import { parseJsonObject } from '../checkpoint/json-object.ts';
+import { openInFolder, readInFolder, TRANSFER_BYTES } from '../checkpoint/regular-file.ts';
+import { foldClasses } from '../decoding/state.ts';
+import { StepEngine } from '../decoding/step-engine.ts';
+import { LinnetError } from '../errors.ts';
+import type { Graph, ValueType } from '../graph/graph.ts';
+import { lowerGraph } from '../graph/onnx/lowering.ts';
+import { readOnnxSummary } from '../graph/onnx/reader.ts';
+import { formatShape } from '../graph/shape.ts';
+import { describeCausalModel } from '../models/families.ts';
+import type { CausalModel } from '../models/model.ts';
+import { foldGraph, stepGraph } from '../models/step-graph.ts';
+import { storedParameters, unreadable } from '../quantization/sources.ts';
+import { type CompileOptions, openProgram, type Program } from '../runtime/compile.ts';
+import { type ExportManifest, exportedFiles, maximumManifestBytes, parseManifest } from './manifest.ts';
+
+/** An exported folder whose files were checked; nothing runs yet. */
+export interface ExportedFolder {
+  /** Absolute. */
+  readonly path: string;
+  readonly manifest: ExportManifest;
+  readonly model: CausalModel;
+  /** SHA-256 of what the files are: what ties session files to an export. Storage types differ in it. */
+  readonly fingerprint: string;
+}
+
+/** An exported model that decodes. Dispose of it. */
+export interface ExportedModel extends ExportedFolder, AsyncDisposable {
+  readonly engine: StepEngine;
+}
+
+export interface ReadExportOptions {
+  /**
+   * Compare the checksum of every file. Default: only of files up to 64 MB, which are all but the weights; of those
+   * the size alone.
+   */
+  readonly verify?: boolean;
+  /** Bytes checked so far, of all that are. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export type OpenExportOptions = ReadExportOptions & Omit<CompileOptions, 'profile'>;
+
+/** Files up to this size are hashed whenever a folder is opened: it takes no time. */
+const alwaysVerifiedBytes = 64 << 20;
+/** Largest graph and configuration that are read; the weights are elsewhere. */
+const maximumReadBytes = 128 << 20;
+
+/** Whether a folder says that it is an exported one, rightly or not. */
+export async function isExportedFolder(dir: string): Promise<boolean> {
+  return lstat(join(dir, EXPORT_FILE)).then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * Reads what an exported folder holds.
+ * @throws LinnetError `NOT_FOUND` for a folder that is none or lacks a file, `FORMAT` if linnet.json or a file is not
+ *   what it should be, `PATH` for links and what else `openInFolder` refuses, `CONFIG` for an unusable configuration
+ */
+export async function readExportedFolder(dir: string, options: ReadExportOptions = {}): Promise<ExportedFolder> {
+  const path = resolve(dir);
+  const source = join(path, EXPORT_FILE);
+  const bytes = await readInFolder(path, EXPORT_FILE, maximumManifestBytes);
+  const manifest = parseManifest(parseJsonObject(bytes, source, { uniqueKeys: true }), source);
+  await checkFiles(path, manifest, options);
+  const config = await readInFolder(path, exportedFiles.config, maximumReadBytes);
+  const model = describeCausalModel(parseJsonObject(config, join(path, exportedFiles.config)));
+  return { path, manifest, model, fingerprint: fingerprintOf(manifest) };
+}
+
+/**
+ * Opens an exported folder for decoding. Its graphs must have exactly the inputs and outputs of the step graph of its
+ * configuration.
+ *
+ * @param options.device default: the one it was exported for
+ * @throws LinnetError as `readExportedFolder`; `MISMATCH` for a device that it was not exported for; `FORMAT` for graphs
+ *   that do not belong to the configuration; `RUNTIME` if the engine refuses them
+ */
+export async function openExportedModel(dir: string, options: OpenExportOptions = {}): Promise<ExportedModel> {
+  const folder = await readExportedFolder(dir, options);
+  const { path, manifest, model } = folder;
+  const compile = { device: chosenDevice(folder, options.device), threads: options.threads, worker: options.worker };
+  const expect = (graph: Graph): Signature => lowerGraph(graph, manifest.device);
+  const step = stepGraph(model, shapesAlone);
+  const opened: Program[] = [];
+  try {
+    const open = async (file: string, graph: Graph): Promise<Program> => {
+      const program = await openGraph(folder, file, expect(graph), compile);
+      opened.push(program);
+      return program;
+    };
+    const program = await open(exportedFiles.model, step);
+    const folds = new Map<string, Program>();
+    for (const { program: name, layers } of foldClasses(model)) {
+      if (folds.has(name)) continue;
+      const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;
+      if (file === undefined) {
+        throw new LinnetError('FORMAT', `${join(path, EXPORT_FILE)} names no fold graph for ${JSON.stringify(name)}`);
+      }
+      folds.set(name, await open(file, foldGraph(model, layers[0], shapesAlone)));
+    }
+    const engine = new StepEngine(model, program, folds);
+    return { ...folder, engine, [Symbol.asyncDispose]: () => engine.dispose() };
+  } catch (error) {
+    for (const program of opened) await program.dispose();
+    throw error;
+  }
+}
+
+const shapesAlone = (graph: Graph) => storedParameters('f32', graph, unreadable);
+
+interface Signature {
+  readonly inputs: readonly (ValueType & { readonly name: string })[];
+  readonly outputs: readonly (ValueType & { readonly name: string })[];
+}
+
+/** Devices that graphs of another run on as they are. */
+const runsAlsoOn: Readonly<Record<ExportManifest['device'], readonly string[]>> = { cpu: ['wasm'], webgpu: [] };
+
+function chosenDevice({ path, manifest }: ExportedFolder, asked: CompileOptions['device']): CompileOptions['device'] {
+  if (asked === undefined || asked === manifest.device || runsAlsoOn[manifest.device].includes(asked)) {
+    return asked ?? manifest.device;
+  }
+  throw new LinnetError(
+    'MISMATCH',
+    `${path} was exported for ${manifest.device}, not for ${asked}; export it again with --device ${asked}`,
+  );
+}
+
+async function openGraph(
+  { path, manifest }: ExportedFolder,
+  file: string,
+  expected: Signature,
+  options: CompileOptions,
+): Promise<Program> {
+  const source = join(path, file);
+  const bytes = await readInFolder(path, file, maximumReadBytes);
+  const { name, inputs, outputs, nodes, external } = readOnnxSummary(bytes, source);
+  const dataBytes = file === exportedFiles.model ? (manifest.files[exportedFiles.data]?.bytes ?? 0) : 0;
+  for (const { path: data, offset, length } of external) {
+    if (data !== exportedFiles.data || offset + length > dataBytes) {
+      throw new LinnetError('FORMAT', `${source} has a weight outside of ${exportedFiles.data}`);
+    }
+  }
+  requireSame(source, 'input', inputs, expected.inputs);
+  requireSame(source, 'output', outputs, expected.outputs);
+  const modelBytes = bytes.byteLength + dataBytes;
+  return openProgram({ model: { name, file: source }, inputs, outputs, nodes, modelBytes }, options);
+}
+
+function requireSame(
+  source: string,
+  what: string,
+  found: ReadonlyMap<string, ValueType>,
+  expected: Signature['inputs'],
+): void {
+  const surplus = [...found.keys()].find((name) => !expected.some((value) => value.name === name));
+  if (surplus !== undefined) {
+    throw new LinnetError('FORMAT', `${source} has the ${what} "${surplus}", which its configuration does not ask for`);
+  }
+  for (const { name, dtype, shape } of expected) {
+    const type = found.get(name);
+    const described = type === undefined ? 'missing' : `${type.dtype}${formatShape(type.shape)}`;
+    if (described === `${dtype}${formatShape(shape)}`) continue;
+    throw new LinnetError(
+      'FORMAT',
+      `${source}: ${what} "${name}" is ${described}, its configuration asks for ${dtype}${formatShape(shape)}`,
+    );
+  }
+}
+
+/** @throws LinnetError `FORMAT` for a file of another size or content */
+async function checkFiles(
+  path: string,
+  { files }: ExportManifest,
+  { verify = false, onProgress }: ReadExportOptions,
+): Promise<void> {
+  const hashed = Object.values(files).filter(({ bytes }) => verify || bytes <= alwaysVerifiedBytes);
+  const total = hashed.reduce((sum, { bytes }) => sum + bytes, 0);
+  let done = 0;
+  for (const [name, { bytes, sha256 }] of Object.entries(files)) {
+    const { handle, size } = await openInFolder(path, name);
+    try {
+      if (size !== bytes) {
+        throw new LinnetError(
+          'FORMAT',
+          `${join(path, name)} has ${size} bytes, ${EXPORT_FILE} says ${bytes}; the folder is incomplete or was changed`,
+        );
+      }
+      if (!verify && bytes > alwaysVerifiedBytes) continue;
+      const hash = createHash('sha256');
+      const buffer = new Uint8Array(Math.min(TRANSFER_BYTES, bytes));
+      for (let position = 0; position < bytes; ) {
+        const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
+        if (bytesRead === 0) break;
+        hash.update(buffer.subarray(0, bytesRead));
+        position += bytesRead;
+        done += bytesRead;
+        onProgress?.(done, total);
+      }
+      if (hash.digest('hex') !== sha256) {
+        throw new LinnetError(
+          'FORMAT',
+          `${join(path, name)} is not the file that ${EXPORT_FILE} describes: its checksum differs; export again`,
+        );
+      }
+    } finally {
+      await handle.close();
+    }
+  }
+}
+
+/** Tokenizer files do not count: they change no number. */
+function fingerprintOf({ dtype, device, files, folds }: ExportManifest): string {
+  const counted = [exportedFiles.config, exportedFiles.model, exportedFiles.data, ...Object.values(folds)];
+  const parts = [...new Set(counted)].sort().map((name) => [name, files[name]?.sha256 ?? null]);
+  return createHash('sha256')
+    .update(`linnet export 1\n${JSON.stringify([dtype, device, parts])}`)
+    .digest('hex');
+}

@@ -1,0 +1,109 @@
+/** Reading back what the writer made: the types of a model's inputs and outputs, and where its weights lie. */
+import { fromBinary } from '@bufbuild/protobuf';
+import { LinnetError } from '../../errors.ts';
+import type { ValueType } from '../graph.ts';
+import type { Dim } from '../shape.ts';
+import type { DType } from '../tensor.ts';
+import {
+  type AttributeProto,
+  AttributeProto_AttributeType,
+  type GraphProto,
+  type ModelProto,
+  ModelProtoSchema,
+  type TensorProto,
+  TensorProto_DataLocation,
+  type ValueInfoProto,
+} from './onnx_pb.ts';
+import { dataTypes, operatorSets } from './writer.ts';
+
+/** What a model says about itself. */
+export interface OnnxSummary {
+  readonly name: string;
+  readonly inputs: ReadonlyMap<string, ValueType>;
+  readonly outputs: ReadonlyMap<string, ValueType>;
+  /** Number of nodes. */
+  readonly nodes: number;
+  /** Weights beside the model. */
+  readonly external: readonly { readonly path: string; readonly offset: number; readonly length: number }[];
+}
+
+/**
+ * Reads a model as `encodeModel` writes it: no graphs or tensors inside nodes, no functions, no operators of others.
+ * Whether the nodes fit together is for the engine to say.
+ *
+ * @param source how errors name it
+ * @throws LinnetError `FORMAT` for anything else
+ */
+export function readOnnxSummary(bytes: Uint8Array, source: string): OnnxSummary {
+  const refuse = (reason: string): never => {
+    throw new LinnetError('FORMAT', `${source} ${reason}`);
+  };
+  let model: ModelProto;
+  try {
+    model = fromBinary(ModelProtoSchema, bytes);
+  } catch (cause) {
+    throw new LinnetError('FORMAT', `${source} is not an ONNX model`, { cause });
+  }
+  const graph: GraphProto = model.graph ?? refuse('holds no graph');
+  if (model.functions.length > 0 || model.trainingInfo.length > 0 || graph.sparseInitializer.length > 0) {
+    refuse('holds functions, training graphs or sparse weights, which exported models never do');
+  }
+  const domains: readonly string[] = operatorSets.map(({ domain }) => domain);
+  for (const { name, domain, attribute } of graph.node) {
+    if (!domains.includes(domain)) refuse(`uses operators of "${domain}" in node "${name}"`);
+    if (!attribute.every(isPlain)) refuse(`holds a graph or a tensor in node "${name}"`);
+  }
+  const typed = (values: readonly ValueInfoProto[]): Map<string, ValueType> =>
+    new Map(values.map((value) => [value.name, valueType(value) ?? refuse(`has a value "${value.name}" of no type`)]));
+  return {
+    name: graph.name,
+    inputs: typed(graph.input),
+    outputs: typed(graph.output),
+    nodes: graph.node.length,
+    external: graph.initializer
+      .filter(({ dataLocation }) => dataLocation === TensorProto_DataLocation.EXTERNAL)
+      .map((weight) => placeOf(weight) ?? refuse(`does not say where the weight "${weight.name}" lies`)),
+  };
+}
+
+const plainAttributes: readonly AttributeProto_AttributeType[] = [
+  AttributeProto_AttributeType.INT,
+  AttributeProto_AttributeType.FLOAT,
+  AttributeProto_AttributeType.STRING,
+  AttributeProto_AttributeType.INTS,
+  AttributeProto_AttributeType.FLOATS,
+];
+
+function isPlain({ type, g, graphs, t, tensors }: AttributeProto): boolean {
+  const nested = g !== undefined || t !== undefined || graphs.length > 0 || tensors.length > 0;
+  return plainAttributes.includes(type) && !nested;
+}
+
+function valueType({ type }: ValueInfoProto): ValueType | undefined {
+  if (type?.value.case !== 'tensorType') return undefined;
+  const { elemType, shape } = type.value.value;
+  const dtype = dtypes.get(elemType);
+  const dims: Dim[] = [];
+  for (const { value } of shape?.dim ?? []) {
+    if (value.case === 'dimValue') dims.push(Number(value.value));
+    else if (value.case === 'dimParam') dims.push(value.value);
+    else return undefined;
+  }
+  return dtype === undefined || shape === undefined ? undefined : { dtype, shape: dims };
+}
+
+const dtypeNames: readonly DType[] = ['float32', 'float64', 'float16', 'int64', 'int32', 'int8', 'uint8', 'bool'];
+const dtypes: ReadonlyMap<number, DType> = new Map(dtypeNames.map((dtype) => [dataTypes[dtype], dtype]));
+
+function placeOf({ externalData }: TensorProto): OnnxSummary['external'][number] | undefined {
+  const entries = new Map(externalData.map(({ key, value }) => [key, value]));
+  const path = entries.get('location');
+  const offset = wholeNumber(entries.get('offset'));
+  const length = wholeNumber(entries.get('length'));
+  return path === undefined || offset === undefined || length === undefined ? undefined : { path, offset, length };
+}
+
+function wholeNumber(text: string | undefined): number | undefined {
+  const value = text !== undefined && /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(value) ? value : undefined;
+}

@@ -1,0 +1,220 @@
+/**
+ * Products and look-ups of quantized weights. None has a gradient: rounding has none, and the weights are codes that
+ * no optimizer could update; train in float32 and quantize the result.
+ */
+import { defineOp, only, type Value } from '../graph.ts';
+import type { Emitter } from '../onnx/model.ts';
+import { type Dim, sameShape, shapeError } from '../shape.ts';
+import { type DType, float32, tensor } from '../tensor.ts';
+
+type NoAttributes = Readonly<Record<string, never>>;
+
+/** Weights per scale of a block. */
+export const blockSize = 32;
+/** Bytes that hold the codes of a block, two codes each. */
+export const blockBytes = blockSize / 2;
+/** The code that stands for 0, of four bits. */
+export const blockZeroPoint = 8;
+/** The code that stands for 0 in quantized activations. */
+export const rowZeroPoint = 128;
+
+/** Blocks that rows of `width` numbers fall into; the last may be partly empty. */
+export function blocksPerRow(width: number): number {
+  return Math.ceil(width / blockSize);
+}
+
+const roundingHasNone = { notDifferentiable: 'rounding has no useful derivative; train in float32 and quantize then' };
+const codesHaveNone = { notDifferentiable: 'its weights are integer codes; train in float32 and quantize then' };
+
+function requireType(op: string, value: Value, dtype: DType, what: string): void {
+  if (value.dtype !== dtype) throw shapeError(op, `${what} must be ${dtype}, got ${value}`);
+}
+
+function step(emitter: Emitter, opType: string, ...inputs: string[]): string {
+  const output = emitter.temporary();
+  emitter.emit(opType, inputs, [output]);
+  return output;
+}
+
+export const quantizeRowsOp = defineOp<NoAttributes>({
+  name: 'quantizeRows',
+  infer([x]) {
+    requireType('quantizeRows', x, 'float32', 'x');
+    if (x.rank < 2) throw shapeError('quantizeRows', `needs rows, got ${x}`);
+    return [
+      { dtype: 'uint8', shape: x.shape },
+      { dtype: 'float32', shape: [...x.shape.slice(0, -1), 1] },
+    ];
+  },
+  // Not DynamicQuantizeLinear: it has one scale for the whole tensor, so that rows would influence each other.
+  lower(emitter, node) {
+    const x = emitter.name(node.inputs[0]);
+    const [codes, scales] = node.outputs.map((output) => emitter.name(output));
+    const scalar = (value: number): string => emitter.constant(float32([], [value]));
+    const lastAxis = emitter.constant(tensor('int64', [1], BigInt64Array.of(-1n)));
+    const peak = step(emitter, 'ReduceMax', step(emitter, 'Abs', x), lastAxis); // keeps the axis
+    // A row of zeros has any scale; what is divided by it stays 0.
+    emitter.emit('Mul', [step(emitter, 'Max', peak, scalar(smallestPeak)), scalar(1 / 127)], [scales]);
+    const rounded = step(emitter, 'Round', step(emitter, 'Div', x, scales));
+    emitter.emit('Cast', [step(emitter, 'Add', rounded, scalar(rowZeroPoint))], [codes], { to: { int: onnxUint8 } });
+  },
+  gradient: roundingHasNone,
+});
+
+const smallestPeak = 1e-30;
+const onnxUint8 = 2;
+
+/**
+ * Rows quantized to eight bits, each by its own largest magnitude: a row gives the same whatever stands beside it, so
+ * that the nodes of a token tree give what they give in sequential decoding.
+ *
+ * @param x float32 [..., K]
+ * @returns `codes` uint8 [..., K] and `scales` float32 [..., 1]: x ≈ (codes − 128) · scales
+ */
+export function quantizeRows(x: Value): { readonly codes: Value; readonly scales: Value } {
+  const [codes, scales] = quantizeRowsOp.apply([x], {});
+  return { codes, scales };
+}
+
+export const integerMatmulOp = defineOp<NoAttributes>({
+  name: 'integerMatmul',
+  infer([codes, scales, weights, weightScales]) {
+    requireType('integerMatmul', codes, 'uint8', 'codes');
+    requireType('integerMatmul', weights, 'int8', 'weights');
+    const [K, N] = weights.shape;
+    const rows = codes.shape.slice(0, -1);
+    const fits =
+      weights.rank === 2 &&
+      codes.shape.at(-1) === K &&
+      sameShape(scales.shape, [...rows, 1]) &&
+      sameShape(weightScales.shape, [N]);
+    if (!fits) {
+      throw shapeError('integerMatmul', `${codes} and ${scales} do not fit weights ${weights} and ${weightScales}`);
+    }
+    return [{ dtype: 'float32', shape: [...rows, N] }];
+  },
+  // One op up to the scales of the weights; with Cast and Mul after MatMulInteger 16 rows took 1.8 times as long. It
+  // takes one scale for all activations, so theirs follow. Where pairs of products are added in 16 bits (x86 without
+  // VNNI) the largest sums saturate.
+  lower(emitter, node) {
+    const [codes, scales, weights, weightScales] = node.inputs.map((input) => emitter.name(input));
+    const one = emitter.constant(float32([], [1]));
+    const zeroPoint = emitter.constant(tensor('uint8', [], Uint8Array.of(rowZeroPoint)));
+    const product = emitter.temporary();
+    emitter.emit(
+      'MatMulIntegerToFloat',
+      [codes, weights, one, weightScales, zeroPoint],
+      [product],
+      {},
+      'com.microsoft',
+    );
+    emitter.emit('Mul', [product, scales], [emitter.name(node.outputs[0])]);
+  },
+  gradient: codesHaveNone,
+});
+
+/**
+ * Quantized rows times a matrix of eight bits with a scale per column, added up in integers.
+ *
+ * @param rows what `quantizeRows` made of x [..., K]
+ * @param weights int8 [K,N]
+ * @param weightScales float32 [N]
+ * @returns float32 [..., N] ≈ x · (weights · weightScales)
+ */
+export function integerMatmul(
+  rows: { readonly codes: Value; readonly scales: Value },
+  weights: Value,
+  weightScales: Value,
+): Value {
+  return only(integerMatmulOp.apply([rows.codes, rows.scales, weights, weightScales], {}));
+}
+
+type BlockAttributes = { readonly width: number };
+
+export const blockMatmulOp = defineOp<BlockAttributes>({
+  name: 'blockMatmul',
+  infer([x, codes, scales], { width }) {
+    const [N] = codes.shape;
+    requireType('blockMatmul', x, 'float32', 'x');
+    requireType('blockMatmul', codes, 'uint8', 'codes');
+    const blocks = blocksPerRow(width);
+    const fits =
+      x.shape.at(-1) === width &&
+      sameShape(codes.shape, [N, blocks, blockBytes]) &&
+      sameShape(scales.shape, [N, blocks, 1]);
+    if (!fits) throw shapeError('blockMatmul', `${x} does not fit codes ${codes} and scales ${scales}`);
+    return [{ dtype: 'float32', shape: [...x.shape.slice(0, -1), N] }];
+  },
+  lower(emitter, node, { width }) {
+    const [x, codes, scales] = node.inputs.map((input) => emitter.name(input));
+    const N = Number(node.inputs[1].shape[0]);
+    // The op refuses the last axis, which the look-up needs; a table and a head share one set of scales.
+    const flat = emitter.temporary();
+    const sizes = emitter.constant(tensor('int64', [2], BigInt64Array.of(BigInt(N), BigInt(blocksPerRow(width)))));
+    emitter.emit('Reshape', [scales, sizes], [flat]); // [N,blocks]
+    emitter.emit(
+      'MatMulNBits',
+      [x, codes, flat],
+      [emitter.name(node.outputs[0])],
+      {
+        K: { int: width },
+        N: { int: N },
+        bits: { int: 4 },
+        block_size: { int: blockSize },
+        // Activations in eight bits where the device has the kernel, a scale per block of a row.
+        accuracy_level: { int: 4 },
+      },
+      'com.microsoft',
+    );
+  },
+  gradient: codesHaveNone,
+});
+
+/**
+ * Rows times a matrix of four bits with a scale per block of 32: weight = (code − 8) · scale.
+ *
+ * @param x float32 [..., K]
+ * @param codes uint8 [N, ⌈K/32⌉, 16], the earlier of two codes in the lower half of a byte
+ * @param scales float32 [N, ⌈K/32⌉, 1]
+ * @returns float32 [..., N]
+ */
+export function blockMatmul(x: Value, codes: Value, scales: Value): Value {
+  return only(blockMatmulOp.apply([x, codes, scales], { width: Number(x.shape.at(-1)) }));
+}
+
+export const blockGatherOp = defineOp<NoAttributes>({
+  name: 'blockGather',
+  infer([codes, scales, indices]) {
+    const [rows, blocks] = codes.shape;
+    requireType('blockGather', codes, 'uint8', 'codes');
+    requireType('blockGather', indices, 'int32', 'indices');
+    if (!sameShape(codes.shape, [rows, blocks, blockBytes]) || !sameShape(scales.shape, [rows, blocks, 1])) {
+      throw shapeError('blockGather', `codes ${codes} and scales ${scales} are not [N,blocks,16] and [N,blocks,1]`);
+    }
+    const outer: Dim[] = [...indices.shape, blocks];
+    return [{ dtype: 'float32', shape: [...outer, blockSize] }];
+  },
+  lower(emitter, node) {
+    const [codes, scales, indices] = node.inputs.map((input) => emitter.name(input));
+    const attributes = {
+      gather_axis: { int: 0 },
+      quantize_axis: { int: 2 },
+      block_size: { int: blockSize },
+      bits: { int: 4 },
+    };
+    const output = [emitter.name(node.outputs[0])];
+    emitter.emit('GatherBlockQuantized', [codes, indices, scales], output, attributes, 'com.microsoft');
+  },
+  gradient: codesHaveNone,
+});
+
+/**
+ * Rows of a table of four bits, block by block.
+ *
+ * @param codes uint8 [N,blocks,16] and `scales` float32 [N,blocks,1], as of `blockMatmul`
+ * @param indices int32 [...]
+ * @returns float32 [...,blocks,32]
+ */
+export function blockGather(codes: Value, scales: Value, indices: Value): Value {
+  return only(blockGatherOp.apply([codes, scales, indices], {}));
+}

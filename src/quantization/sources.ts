@@ -1,0 +1,224 @@
+/**
+ * Parameters of a model as they are stored: float32, or matrices and tables in fewer bits. What is not a matrix that
+ * multiplies activations or a table of rows (norms, biases, taps, factors, feature maps) is float32 in all of them.
+ */
+import { LinnetError } from '../errors.ts';
+import type { Graph, Value } from '../graph/graph.ts';
+import { cast } from '../graph/ops/compare.ts';
+import { mul } from '../graph/ops/elementwise.ts';
+import { gather } from '../graph/ops/indexing.ts';
+import { reshape, slice, transpose } from '../graph/ops/layout.ts';
+import { matmul } from '../graph/ops/matmul.ts';
+import {
+  blockBytes,
+  blockGather,
+  blockMatmul,
+  blockSize,
+  blocksPerRow,
+  integerMatmul,
+  quantizeRows,
+} from '../graph/ops/quantized.ts';
+import { formatShape, sameShape } from '../graph/shape.ts';
+import type { DeferredTensor } from '../graph/tensor.ts';
+import type { ParameterSource, WeightMatrix, WeightTable } from '../nn/parameters.ts';
+import { encodeBlocks, encodeBytes, encodeHalves, type WeightError } from './encoding.ts';
+import { MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';
+
+/** How matrices are stored. */
+export const weightTypes = ['f32', 'f16', 'w8a8', 'int4'] as const;
+export type WeightType = (typeof weightTypes)[number];
+
+export interface StoredSourceOptions {
+  /** Tables that multiply activations too, such as the embedding of a tied head: they are stored once. */
+  readonly sharedTables?: ReadonlySet<string>;
+  /** Where activations are multiplied in half precision, which f16 is for. Default false: weights become float32. */
+  readonly halfProducts?: boolean;
+  /** Told the error of every matrix when its numbers are made; of one that is made twice, twice. */
+  readonly onError?: (name: string, error: WeightError) => void;
+}
+
+/** A source of stored parameters; their numbers are read when the graph is compiled or written. */
+export function storedParameters(
+  type: WeightType,
+  graph: Graph,
+  reader: WeightReader,
+  options: StoredSourceOptions = {},
+): ParameterSource {
+  return new sources[type](graph, reader, options);
+}
+
+/** Names of the tables that a model looks rows up in and multiplies by as well. */
+export function sharedTables(build: (makeSource: (graph: Graph) => ParameterSource) => Graph): Set<string> {
+  const looked = new Set<string>();
+  const multiplied = new Set<string>();
+  build((graph) => {
+    const source = new PlainParameters(graph, unreadable);
+    return {
+      graph,
+      parameter: (name, shape) => source.parameter(name, shape),
+      multiply: (_x, { name }) => {
+        multiplied.add(name);
+        return undefined;
+      },
+      lookUp: (_tokens, { name }) => {
+        looked.add(name);
+        return undefined;
+      },
+    };
+  });
+  return new Set([...looked].filter((name) => multiplied.has(name)));
+}
+
+/** For graphs that are built for their names and shapes alone. */
+export const unreadable: WeightReader = {
+  read: (name) => Promise.reject(new LinnetError('INTERNAL', `internal: nothing can give the numbers of "${name}"`)),
+};
+
+/** float32: weights as the model has them. */
+class PlainParameters implements ParameterSource {
+  readonly graph: Graph;
+  protected readonly options: StoredSourceOptions;
+  readonly #reader: WeightReader;
+  readonly #values = new Map<string, Value>();
+
+  constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions = {}) {
+    this.graph = graph;
+    this.options = options;
+    this.#reader = reader;
+  }
+
+  parameter(name: string, shape: readonly number[]): Value {
+    return this.weight(name, { dtype: 'float32', shape, load: () => readChecked(this.#reader, name, shape) });
+  }
+
+  /** The weight of a name, made at the first request. */
+  protected weight(name: string, tensor: DeferredTensor): Value {
+    const known = this.#values.get(name);
+    if (known === undefined) {
+      const made = this.graph.weight(name, tensor);
+      this.#values.set(name, made);
+      return made;
+    }
+    if (known.dtype === tensor.dtype && sameShape(known.shape, tensor.shape)) return known;
+    throw new LinnetError('TENSOR', `parameter "${name}" is ${known}, the model needs ${formatShape(tensor.shape)}`);
+  }
+}
+
+function tableAsMatrix({ name, rows, width }: WeightTable): WeightMatrix {
+  return { name, inputs: width, outputs: rows, layout: 'outputs-first' };
+}
+
+/** Half precision: the rounding is that of the weights; norms, sums and the state stay float32. */
+class HalfParameters extends PlainParameters {
+  readonly #store: MatrixStore;
+
+  constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
+    super(graph, reader, options);
+    this.#store = new MatrixStore(reader, encodeHalves, options.onError);
+  }
+
+  multiply(x: Value, matrix: WeightMatrix): Value {
+    const transposeB = matrix.layout === 'outputs-first';
+    const weights = this.#matrix(matrix);
+    // Without half-precision products the runtime widens the weights once, when it opens the model.
+    if (this.options.halfProducts !== true) return matmul(x, cast(weights, 'float32'), { transposeB });
+    return cast(matmul(cast(x, 'float16'), weights, { transposeB }), 'float32');
+  }
+
+  lookUp(tokens: Value, table: WeightTable): Value {
+    return cast(gather(this.#matrix(tableAsMatrix(table)), tokens), 'float32');
+  }
+
+  #matrix(matrix: WeightMatrix): Value {
+    const { inputs, outputs, layout } = matrix;
+    const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
+    return this.weight(matrix.name, this.#store.part(matrix, 'halves', 'float16', shape));
+  }
+}
+
+/** Eight bits, weights per output and activations per row. */
+class ByteParameters extends PlainParameters {
+  readonly #products: MatrixStore;
+  readonly #tables: MatrixStore;
+
+  constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
+    super(graph, reader, options);
+    this.#products = new MatrixStore(reader, (matrix) => encodeBytes(matrix, 'inputs-first'), options.onError);
+    this.#tables = new MatrixStore(reader, (matrix) => encodeBytes(matrix, 'outputs-first'), options.onError);
+  }
+
+  multiply(x: Value, matrix: WeightMatrix): Value {
+    // The graph merges equal nodes: projections of one x share its codes.
+    return integerMatmul(quantizeRows(x), this.#codes(matrix), this.#scales(this.#products, matrix));
+  }
+
+  lookUp(tokens: Value, table: WeightTable): Value {
+    const matrix = tableAsMatrix(table);
+    const shared = this.options.sharedTables?.has(table.name) === true;
+    const store = shared ? this.#products : this.#tables;
+    const scales = reshape(gather(this.#scales(store, matrix), tokens), [...tokens.shape, 1]); // [...,1]
+    const rows = shared ? this.#columns(tokens, matrix) : gather(this.#rows(matrix), tokens); // [...,width]
+    return mul(cast(rows, 'float32'), scales);
+  }
+
+  /** Rows of the table from the matrix of the head, whose columns they are. */
+  #columns(tokens: Value, matrix: WeightMatrix): Value {
+    const columns = gather(this.#codes(matrix), tokens, 1); // [width,...]
+    return transpose(columns, [...tokens.shape.map((_, axis) => axis + 1), 0]); // [...,width]
+  }
+
+  #codes(matrix: WeightMatrix): Value {
+    const { name, inputs, outputs } = matrix;
+    return this.weight(`${name}.codes`, this.#products.part(matrix, 'codes', 'int8', [inputs, outputs]));
+  }
+
+  #rows(matrix: WeightMatrix): Value {
+    const { name, inputs, outputs } = matrix;
+    return this.weight(`${name}.codes`, this.#tables.part(matrix, 'codes', 'int8', [outputs, inputs]));
+  }
+
+  #scales(store: MatrixStore, matrix: WeightMatrix): Value {
+    return this.weight(`${matrix.name}.scales`, store.part(matrix, 'scales', 'float32', [matrix.outputs]));
+  }
+}
+
+/** Four bits, a scale per block of 32 inputs; the engine quantizes activations per block as well. */
+class BlockParameters extends PlainParameters {
+  readonly #store: MatrixStore;
+
+  constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
+    super(graph, reader, options);
+    this.#store = new MatrixStore(reader, encodeBlocks, options.onError);
+  }
+
+  multiply(x: Value, matrix: WeightMatrix): Value {
+    return blockMatmul(x, this.#codes(matrix), this.#scales(matrix));
+  }
+
+  lookUp(tokens: Value, table: WeightTable): Value {
+    const matrix = tableAsMatrix(table);
+    const blocks = blocksPerRow(table.width);
+    const found = blockGather(this.#codes(matrix), this.#scales(matrix), tokens); // [...,blocks,32]
+    const rows = reshape(found, [...tokens.shape, blocks * blockSize]); // [...,blocks*32]
+    return blocks * blockSize === table.width ? rows : slice(rows, tokens.rank, 0, table.width);
+  }
+
+  #codes(matrix: WeightMatrix): Value {
+    const shape = [matrix.outputs, blocksPerRow(matrix.inputs), blockBytes];
+    return this.weight(`${matrix.name}.codes`, this.#store.part(matrix, 'codes', 'uint8', shape));
+  }
+
+  #scales(matrix: WeightMatrix): Value {
+    const shape = [matrix.outputs, blocksPerRow(matrix.inputs), 1];
+    return this.weight(`${matrix.name}.scales`, this.#store.part(matrix, 'scales', 'float32', shape));
+  }
+}
+
+type SourceClass = new (graph: Graph, reader: WeightReader, options: StoredSourceOptions) => ParameterSource;
+
+const sources: Readonly<Record<WeightType, SourceClass>> = {
+  f32: PlainParameters,
+  f16: HalfParameters,
+  w8a8: ByteParameters,
+  int4: BlockParameters,
+};

@@ -1,0 +1,96 @@
+/** Where the numbers of a model come from when it is compiled or written, one parameter at a time. */
+import { LinnetError } from '../errors.ts';
+import { formatShape, sameShape } from '../graph/shape.ts';
+import type { DeferredTensor, DType, Tensor } from '../graph/tensor.ts';
+import type { DenseMatrix, EncodedMatrix, WeightError } from './encoding.ts';
+
+/** Gives out parameters by name, in any order and as often as asked; nothing is kept. */
+export interface WeightReader {
+  /** A parameter in float32, of the shape that the model has for it. */
+  read(name: string): Promise<Tensor<'float32'>>;
+  /**
+   * A part of a stored matrix as it is to be, such as "lm_head.weight.codes" int8 [4096,32000]: for weights that need
+   * not be encoded. Undefined, or absent, encodes what `read` gives.
+   */
+  part?(name: string, type: { readonly dtype: DType; readonly shape: readonly number[] }): Promise<Tensor> | undefined;
+}
+
+/** Parameters that are in memory. @throws LinnetError `TENSOR` for one that is missing */
+export function readerOf(parameters: ReadonlyMap<string, Tensor<'float32'>>): WeightReader {
+  return {
+    read(name) {
+      const value = parameters.get(name);
+      if (value !== undefined) return Promise.resolve(value);
+      return Promise.reject(new LinnetError('TENSOR', `parameter "${name}" is missing`));
+    },
+  };
+}
+
+/** A matrix that is to be stored, before its numbers are read. */
+export type MatrixShape = Omit<DenseMatrix, 'data'>;
+
+/** Makes parts of matrices when they are asked for. One encoded matrix at a time is held. */
+export class MatrixStore {
+  readonly #reader: WeightReader;
+  readonly #encode: (matrix: DenseMatrix) => EncodedMatrix;
+  readonly #onError: ((name: string, error: WeightError) => void) | undefined;
+  #last: { readonly name: string; readonly encoded: Promise<EncodedMatrix> } | undefined;
+
+  constructor(
+    reader: WeightReader,
+    encode: (matrix: DenseMatrix) => EncodedMatrix,
+    onError?: (name: string, error: WeightError) => void,
+  ) {
+    this.#reader = reader;
+    this.#encode = encode;
+    this.#onError = onError;
+  }
+
+  /** One part of a stored matrix; its numbers are made by `load`. */
+  part(matrix: MatrixShape, part: string, dtype: DType, shape: readonly number[]): DeferredTensor {
+    const type = { dtype, shape };
+    return {
+      ...type,
+      load: async () => {
+        const given = await this.#reader.part?.(`${matrix.name}.${part}`, type);
+        const made = given ?? (await this.#encoded(matrix)).parts[part];
+        if (made?.dtype === dtype && sameShape(made.shape, shape)) return made;
+        throw new LinnetError(
+          'TENSOR',
+          `part "${part}" of "${matrix.name}" is ${made === undefined ? 'missing' : made.dtype + formatShape(made.shape)}, ` +
+            `expected ${dtype}${formatShape(shape)}`,
+        );
+      },
+    };
+  }
+
+  #encoded(matrix: MatrixShape): Promise<EncodedMatrix> {
+    if (this.#last?.name !== matrix.name) {
+      this.#last = { name: matrix.name, encoded: this.#make(matrix) };
+    }
+    return this.#last.encoded;
+  }
+
+  async #make(matrix: MatrixShape): Promise<EncodedMatrix> {
+    const { name, inputs, outputs, layout } = matrix;
+    const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
+    const { data } = await readChecked(this.#reader, name, shape);
+    const encoded = this.#encode({ ...matrix, data });
+    this.#onError?.(name, encoded.error);
+    return encoded;
+  }
+}
+
+/** @throws LinnetError `TENSOR` if the parameter has another shape */
+export async function readChecked(
+  reader: WeightReader,
+  name: string,
+  shape: readonly number[],
+): Promise<Tensor<'float32'>> {
+  const value = await reader.read(name);
+  if (sameShape(value.shape, shape)) return value;
+  throw new LinnetError(
+    'TENSOR',
+    `parameter "${name}" is ${formatShape(value.shape)}, the model needs ${formatShape(shape)}`,
+  );
+}
