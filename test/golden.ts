@@ -2,7 +2,7 @@
  * Reads the golden numbers under test/golden and compares with them. The files are our own, so this is a minimal
  * reader that trusts them; the hostile-input reader is `src/checkpoint`.
  */
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { golden } from './fixtures.ts';
@@ -54,6 +54,7 @@ export function readGolden(caseName: string, file = 'io.safetensors'): Map<strin
     }
     tensors.set(name, { dtype, shape, data });
   }
+  caseNames.set(tensors, caseName);
   return tensors;
 }
 
@@ -66,8 +67,18 @@ export function goldenTensor(tensors: ReadonlyMap<string, GoldenTensor>, name: s
 
 /** The elements of a tensor that must be there, as float64 whatever its type. */
 export function goldenNumbers(tensors: ReadonlyMap<string, GoldenTensor>, name: string): Float64Array {
-  return Float64Array.from(goldenTensor(tensors, name).data);
+  const numbers = Float64Array.from(goldenTensor(tensors, name).data);
+  const caseName = caseNames.get(tensors);
+  if (caseName !== undefined) origins.set(numbers, { caseName, tensor: name });
+  return numbers;
 }
+
+/** Which case a file's tensors are of, and which tensor numbers come from: what comparisons are logged under. */
+const caseNames = new WeakMap<ReadonlyMap<string, GoldenTensor>, string>();
+const origins = new WeakMap<object, { readonly caseName: string; readonly tensor: string }>();
+
+/** Where comparisons are logged, a JSON object a line, for the table of docs/parity.md; see scripts/parity-table.ts. */
+const parityLog = process.env.LINNET_PARITY_LOG;
 
 /** `config.json` of a golden case, checked against a zod schema of the fields that the test uses. */
 export function goldenConfig<T>(caseName: string, schema: z.ZodType<T>): T;
@@ -95,5 +106,10 @@ export function relativeToPeak(actual: ArrayLike<number>, expected: ArrayLike<nu
     difference = Math.max(difference, Math.abs(a - b));
     peak = Math.max(peak, Math.abs(b));
   }
-  return difference / peak;
+  const error = difference / peak;
+  const origin = origins.get(expected);
+  if (parityLog !== undefined && origin !== undefined) {
+    appendFileSync(parityLog, `${JSON.stringify({ ...origin, error })}\n`);
+  }
+  return error;
 }
