@@ -1,6 +1,8 @@
 /** The attentions that the support matrix tries mixers in: every family, in every direction it has. */
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { describeModel, type Model } from '../../models/families.ts';
+import type { AttentionPart } from '../../models/linnet-section.ts';
+import { t5Model } from '../../models/t5/model.ts';
 
 /** How an attention looks at a text: backwards only, both ways, or at another text. */
 export type Direction = 'causal' | 'bidirectional' | 'cross';
@@ -49,6 +51,21 @@ const tinyFlash = {
   trained_length: 64,
 };
 
+const tinyT5 = {
+  model_type: 't5',
+  vocab_size: vocabulary,
+  d_model: 16,
+  d_kv: 4,
+  d_ff: 24,
+  num_layers: 2,
+  num_decoder_layers: 2,
+  num_heads: 4,
+  relative_attention_num_buckets: 8,
+  decoder_start_token_id: 0,
+  pad_token_id: 0,
+  eos_token_id: 1,
+};
+
 /** A probe of a family whose attentions are all of one direction. */
 function uniform(family: string, direction: Direction, config: Readonly<Record<string, unknown>>): SupportProbe {
   return {
@@ -61,10 +78,27 @@ function uniform(family: string, direction: Direction, config: Readonly<Record<s
   };
 }
 
+/** A probe of one part of a T5; the other parts stay softmax. */
+function part(name: AttentionPart, direction: Direction): SupportProbe {
+  return {
+    family: 't5',
+    direction,
+    model(mixer) {
+      const plain = t5Model(tinyT5);
+      return plain.withMixers(
+        plain.attentions.map(({ part: own }, index) => (own === name ? mixer : plain.mixers[index])),
+      );
+    },
+  };
+}
+
 /** All probes, in the order of the matrix. A new family adds its lines here. */
 export const supportProbes: readonly SupportProbe[] = [
   uniform('llama', 'causal', tinyLlama),
   uniform('gpt2', 'causal', tinyGpt2),
   uniform('flash', 'causal', tinyFlash),
   uniform('bert', 'bidirectional', tinyBert),
+  part('encoder', 'bidirectional'),
+  part('decoder', 'causal'),
+  part('cross', 'cross'),
 ];

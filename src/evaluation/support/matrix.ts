@@ -94,13 +94,20 @@ async function supportRow(
 ): Promise<SupportRow> {
   const about = { family: probe.family, mixer: name, convolution, direction: probe.direction };
   const absent = { forward: null, backward: null, decode: null, maxError: null };
-  let model: Model;
   try {
-    model = probe.model(configure(name, convolution));
+    return { ...about, ...(await measured(probe.model(configure(name, convolution)), options)) };
   } catch (error) {
-    if (!(error instanceof LinnetError) || error.code !== 'CONFIG') throw error;
+    // Groups of two texts correspond only where the texts are equally long, which these are not.
+    const cannotExist: readonly string[] = probe.direction === 'cross' ? ['CONFIG', 'SHAPE'] : ['CONFIG'];
+    if (!(error instanceof LinnetError) || !cannotExist.includes(error.code)) throw error;
     return { ...about, ...absent, note: error.message };
   }
+}
+
+type Measured = Pick<SupportRow, 'forward' | 'backward' | 'decode' | 'maxError' | 'note'>;
+
+/** @throws LinnetError `CONFIG` for a mixer that the model cannot have */
+async function measured(model: Model, options: MatrixOptions): Promise<Measured> {
   const random = new Random(options.seed ?? 1);
   const parameters = randomParameters(model, random);
   const texts = randomTexts(model, random);
@@ -109,7 +116,6 @@ async function supportRow(
   const decode = await checkedDecode(model, parameters, options);
   const notes = [forward, backward, decode].flatMap(({ note }) => note ?? []);
   return {
-    ...about,
     forward: forward.ok,
     backward: backward.ok,
     decode: decode.ok,
