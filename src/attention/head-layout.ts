@@ -42,10 +42,10 @@ export class HeadLayout {
     return reshape(broadcastTo(mask, [B, this.#repeat, T, rows]), [B, 1, multiplyDims(this.#repeat, T), rows]);
   }
 
-  /** Weights per query head [H,B,T,rows] → [B,M,R·T,rows]. */
+  /** Weights per query head [B,T,rows,H] → [B,M,R·T,rows]. */
   perHead(weights: Value): Value {
-    const [, B, T, rows] = weights.shape;
-    return reshape(transpose(weights, [1, 0, 2, 3]), [B, this.#keyValueHeads, multiplyDims(this.#repeat, T), rows]);
+    const [B, T, rows] = weights.shape;
+    return reshape(transpose(weights, [0, 3, 1, 2]), [B, this.#keyValueHeads, multiplyDims(this.#repeat, T), rows]);
   }
 
   /** Values [B,M,T,E] as each query head sees them: [B,M,R·T,E]. */

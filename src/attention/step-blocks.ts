@@ -2,6 +2,7 @@
 import type { Value } from '../graph/graph.ts';
 import { addAll } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
+import { transpose } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { tapsByLag } from './convolution.ts';
 import type { HeadLayout } from './head-layout.ts';
@@ -43,5 +44,7 @@ export function weightedValues(blocks: readonly Block[], weights: readonly Value
  * @param reach of the lags; default that of the taps
  */
 export function convolutionWeights(blocks: readonly Block[], taps: Value, heads: HeadLayout, reach?: number): Value[] {
-  return blocks.map((block) => heads.perHead(gather(tapsByLag(taps, reach), block.masks.lags, 1)));
+  // Rows of all heads' taps are gathered: single taps, one by one, took 15 times as long.
+  const byLag = transpose(tapsByLag(taps, reach), [1, 0]); // [P+2,H]
+  return blocks.map((block) => heads.perHead(gather(byLag, block.masks.lags, 0)));
 }
