@@ -1,6 +1,9 @@
 /** What the check of a model reports: one row per comparison, with the error and what was allowed. */
 
-/** What is compared. The first three are leak tests: they measure how much the past moves when the future changes. */
+/**
+ * What is compared. Leak tests measure how much an output moves by what it must not see: the past by the future, and of an
+ * encoder a text by the padding behind it.
+ */
 export const checkTests = {
   futurePositions: 'future positions, own parameters',
   futurePositionsRandom: 'future positions, random parameters',
@@ -12,6 +15,10 @@ export const checkTests = {
   tree: 'tree = naive',
   modelSteps: 'step = parallel',
   modelTree: 'tree = parallel',
+  wholeText: 'whole text = naive',
+  paddedPositions: 'padded = alone, random parameters',
+  paddedText: 'padded text = text alone',
+  paddedTextRandom: 'padded text = text alone, random mixer parameters',
 } as const;
 
 export type CheckTest = (typeof checkTests)[keyof typeof checkTests];
@@ -21,6 +28,9 @@ const leakTests: ReadonlySet<CheckTest> = new Set([
   checkTests.futurePositionsRandom,
   checkTests.futureTokens,
   checkTests.futureTokensRandom,
+  checkTests.paddedPositions,
+  checkTests.paddedText,
+  checkTests.paddedTextRandom,
 ]);
 
 export interface CheckRow {
@@ -55,7 +65,8 @@ export function isLeakTest(test: CheckTest): boolean {
  * largest output is far above float32 rounding (6e-8 per operation) and far below what a live tap lets through.
  *
  * The forms of a mixer add the same terms in different orders and partly as sums over groups, in float32 against the
- * oracle's float64; a whole model passes such differences through all its layers.
+ * oracle's float64; a whole model passes such differences through all its layers. The same holds of a text alone and the
+ * same text beside padding, whose sums are cut differently.
  */
 export const limits = { movement: 1e-5, mixer: 5e-5, model: 2e-4 } as const;
 

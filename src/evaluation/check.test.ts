@@ -8,7 +8,8 @@ import { initializeParameters } from '../models/initialize.ts';
 import { linearize } from '../models/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
-import { type CheckReport, type CheckRow, checkModel, layerNames } from './check.ts';
+import { type CheckReport, type CheckRow, checkModel } from './check.ts';
+import { layerNames } from './check-layers.ts';
 import { checkTests, isLeakTest } from './check-rows.ts';
 
 const layers = 3;

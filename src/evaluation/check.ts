@@ -3,14 +3,15 @@
  * brings, paper, section 4.2 and Figure 4), and that what decodes is what was trained (parallel, step and tree forms
  * agree with the formula).
  */
-import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { CausalModel } from '../models/model.ts';
+import type { CausalModel, EncoderModel } from '../models/model.ts';
 import { Random } from '../random.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
+import { layerNames, sharedMixers } from './check-layers.ts';
 import { cutPositions, longestLength } from './check-lengths.ts';
 import { type CheckRow, checkTests, comparedRow, isLeakTest, limits } from './check-rows.ts';
+import { encoderRows } from './encoder-rows.ts';
 import { FutureMovement, type Movement } from './future-movement.ts';
 import { mixerProbe, randomMixerParameters, randomProbe } from './mixer-probe.ts';
 import { mixerParity, type ParityOptions } from './mixer-parity.ts';
@@ -33,19 +34,13 @@ export interface CheckOptions {
 }
 
 export interface CheckReport {
-  /** Whether any output moved when a later token changed. */
+  /** Whether any output moved when a later token changed; of an encoder, beside padding. */
   readonly leak: boolean;
   /** Whether every row is ok. */
   readonly ok: boolean;
   /** Largest relative error of the comparisons between forms. NaN if an output is not finite. */
   readonly maxError: number;
   readonly rows: readonly CheckRow[];
-}
-
-/** Layers with equal mixers. */
-interface SharedMixer {
-  readonly mixer: MixerConfig;
-  readonly layers: readonly number[];
 }
 
 /** What every part of the check is given. */
@@ -61,12 +56,12 @@ type Part = (checked: Checked) => AsyncGenerator<CheckRow>;
 const parts: readonly Part[] = [mixerLeaks, mixerForms, modelLeaks, modelForms];
 
 /**
- * Checks a model. A model fails with rows that are not ok; errors are thrown only where it cannot be run at all.
+ * Checks a model; an encoder as `encoderRows` says. A model fails with rows that are not ok; errors are thrown only where it cannot be run at all.
  *
  * @throws LinnetError `INPUT` for a maximum length below 8, `ABORTED` when the signal fires between two rows
  */
 export async function checkModel(
-  model: CausalModel,
+  model: CausalModel | EncoderModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   options: CheckOptions = {},
 ): Promise<CheckReport> {
@@ -77,15 +72,17 @@ export async function checkModel(
       `a check needs sequences of at least 8 tokens, the maximum given is ${maximumLength}`,
     );
   }
-  const longest = Math.min(maximumLength, model.positions.limit);
-  const checked: Checked = { model, parameters, options: { seed, maximumLength: longest, compile } };
+  const limit = model.kind === 'causal' ? model.positions.limit : model.sizes.trainedLength;
+  const parity: ParityOptions = { seed, maximumLength: Math.min(maximumLength, limit), compile };
   const rows: CheckRow[] = [];
-  for (const part of parts) {
-    for await (const row of part(checked)) {
-      rows.push(row);
-      onRow?.(row);
-      if (signal?.aborted === true) throw new LinnetError('ABORTED', `the check stopped after ${rows.length} results`);
-    }
+  const results =
+    model.kind === 'causal'
+      ? causalRows({ model, parameters, options: parity })
+      : encoderRows(model, parameters, parity);
+  for await (const row of results) {
+    rows.push(row);
+    onRow?.(row);
+    if (signal?.aborted === true) throw new LinnetError('ABORTED', `the check stopped after ${rows.length} results`);
   }
   return {
     leak: rows.some(({ test, ok }) => isLeakTest(test) && !ok),
@@ -93,6 +90,10 @@ export async function checkModel(
     maxError: Math.max(0, ...rows.flatMap(({ test, error }) => (isLeakTest(test) || error === null ? [] : [error]))),
     rows,
   };
+}
+
+async function* causalRows(checked: Checked): AsyncGenerator<CheckRow> {
+  for (const part of parts) yield* part(checked);
 }
 
 /**
@@ -154,17 +155,6 @@ function movementRow(subject: string, test: CheckRow['test'], length: number, mo
   return row.ok ? row : { ...row, note: `positions up to ${moved.cut} moved when later ones changed` };
 }
 
-function sharedMixers(model: CausalModel): SharedMixer[] {
-  const shared = new Map<string, { mixer: MixerConfig; layers: number[] }>();
-  model.mixers.forEach((mixer, layer) => {
-    const key = JSON.stringify(mixer);
-    const known = shared.get(key);
-    if (known === undefined) shared.set(key, { mixer, layers: [layer] });
-    else known.layers.push(layer);
-  });
-  return [...shared.values()];
-}
-
 /** A layer's own mixer parameters under the names they have in a probe. */
 function layerParameters(
   model: CausalModel,
@@ -180,16 +170,4 @@ function layerParameters(
       return name.startsWith(from) && probe.parameters.has(renamed) ? [[renamed, value] as const] : [];
     }),
   );
-}
-
-/** `layer 3`, `layers 0–4`, `layers 0, 2–3`. Layers are in ascending order. */
-export function layerNames(layers: readonly number[]): string {
-  const runs: { first: number; last: number }[] = [];
-  for (const layer of layers) {
-    const run = runs.at(-1);
-    if (run !== undefined && layer === run.last + 1) run.last = layer;
-    else runs.push({ first: layer, last: layer });
-  }
-  const names = runs.map(({ first, last }) => (first === last ? String(first) : `${first}–${last}`));
-  return `${layers.length === 1 ? 'layer' : 'layers'} ${names.join(', ')}`;
 }

@@ -74,7 +74,7 @@ export async function mixerParity(
 }
 
 /** The loops of the oracle take their time, and heads do not differ: two key-value heads show all there is. */
-function fewerHeads(sizes: Omit<ProbeSizes, 'vocabulary'>): Omit<ProbeSizes, 'vocabulary'> {
+export function fewerHeads(sizes: Omit<ProbeSizes, 'vocabulary'>): Omit<ProbeSizes, 'vocabulary'> {
   const keyValueHeads = Math.min(2, sizes.keyValueHeads);
   return { ...sizes, keyValueHeads, heads: (sizes.heads / sizes.keyValueHeads) * keyValueHeads };
 }

@@ -1,6 +1,7 @@
 /** `linnet check`: proves that a model does not read the future and decodes what was trained. */
-import { loadCausalModel } from '../../checkpoint/load-model.ts';
+import { loadModel } from '../../checkpoint/load-model.ts';
 import { type CheckRow, checkModel } from '../../evaluation/check.ts';
+import { requireCausal } from '../../models/families.ts';
 import { formatTokens } from '../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
 import { defineCommand, engineOptions, required, withDefault } from '../command.ts';
@@ -25,7 +26,8 @@ export const check = defineCommand({
   description:
     'Checks a model. Leak: later tokens are changed, and no earlier output may move, in every layer and at the edges of ' +
     'groups. Parity: the formula in float64, the parallel form that trains and the step form that decodes must agree, ' +
-    'token trees included. Exit code 1 if any of it fails. The text is random; no data is needed.',
+    'token trees included. Of an encoder, which reads both sides: padding moves nothing, and the formula in float64 and the ' +
+    'form that runs agree. Exit code 1 if any of it fails. The text is random; no data is needed.',
   examples: [
     'linnet check runs/augmented',
     'linnet check runs/augmented --json',
@@ -44,7 +46,8 @@ export const check = defineCommand({
     ...engineOptions,
   },
   async run(context, { model: folder, maxLength, seed, device, threads }) {
-    const { model, parameters } = await loadCausalModel(folder);
+    const { model: loaded, parameters } = await loadModel(folder);
+    const model = loaded.kind === 'encoder' ? loaded : requireCausal(loaded);
     const progress = context.progress('check', 'comparisons');
     let done = 0;
     const report = await checkModel(model, parameters, {
@@ -56,11 +59,12 @@ export const check = defineCommand({
     }).finally(() => progress.finish());
     context.print(textTable(makeTable(columns, report.rows)));
     const failed = report.rows.filter(({ ok }) => !ok).length;
-    const parity = report.ok || report.leak ? '' : ' The forms of the model disagree.';
+    const leaking = model.kind === 'encoder' ? ' The model reads padding.' : ' The model reads the future.';
+    const reason = report.leak ? leaking : ' The forms of the model disagree.';
     context.print(
       report.ok
         ? `\nAll ${report.rows.length} comparisons passed: no leak, largest error ${formatError(report.maxError)}.`
-        : `\n${failed} of ${report.rows.length} comparisons failed.${report.leak ? ' The model reads the future.' : parity}`,
+        : `\n${failed} of ${report.rows.length} comparisons failed.${reason}`,
     );
     return { json: { ...report }, negative: !report.ok };
   },
