@@ -31,7 +31,7 @@ describe.each(encoders)('%s', (family) => {
   it('is inspected as an encoder, without a state', async () => {
     const told = await runCaptured(['inspect', base(family)]);
     expect(told.stdout).toMatch(/kind +encoder/);
-    expect(told.stdout).toMatch(/is an encoder: it does not decode and has no state/);
+    expect(told.stdout).toMatch(/is an encoder: it cannot decode and has no state/);
     expect(told.stdout).not.toContain('KV cache');
     const json = lastJson(await runCaptured(['inspect', base(family), '--json']));
     expect(json).toMatchObject({ family, kind: 'encoder', stateBytes: null, stateBytesPerToken: null });

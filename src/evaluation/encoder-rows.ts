@@ -8,7 +8,7 @@ import { naiveMixer } from '../attention/naive.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
 import type { CausalModel, EncoderInput, EncoderModel } from '../models/model.ts';
-import { mixerParameterValues } from '../models/parallel-graph.ts';
+import { mixerParameterValues, shiftedByOne } from '../models/parallel-graph.ts';
 import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
 import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
@@ -56,8 +56,15 @@ export async function* encoderRows(
 /** A bare mixer over the rows of its tables. */
 function probeEncoder(probe: CausalModel): Encode {
   return (source, { tokens, mask }) =>
-    probe.trunk(source, tokens, {}, (layer, projected) =>
-      mixBidirectional(probe.mixers[layer], projected, mask, mixerParameterValues(probe, source, layer)),
+    probe.trunk(
+      source,
+      tokens,
+      {},
+      {
+        mix: (layer, projected) =>
+          mixBidirectional(probe.mixers[layer], projected, mask, mixerParameterValues(probe, source, layer)),
+        shift: (_, features) => shiftedByOne(features),
+      },
     );
 }
 
@@ -69,20 +76,20 @@ async function wholeAgainstNaive(
   random: Random,
   options: ParityOptions,
 ): Promise<Discrepancy> {
-  const { heads, headWidth, vocabulary } = probe.sizes;
+  const { heads, headWidth, valueWidth = headWidth, vocabulary } = probe.sizes;
   const found = new Discrepancy();
   for (const n of lengths) {
     const tokens = randomTokens(2 * n, vocabulary, random);
     const mask = Float32Array.from({ length: 2 * n }, (_, i) => (i <= n || random.uniform() < 0.7 ? 1 : 0));
     const hidden = await run(probeEncoder(probe), tables, tokens, mask, 2, options);
-    const width = heads * headWidth;
+    const width = heads * valueWidth;
     for (const row of [0, 1]) {
       const own = mask.subarray(row * n, (row + 1) * n);
       const text = naiveInput(probe, tables, tokens.subarray(row * n, (row + 1) * n));
       const naive = naiveMixer(probe.mixers[0], { ...text, keyMask: Float64Array.from(own) });
       own.forEach((token, t) => {
         const start = (row * n + t) * width;
-        if (token === 1) found.add(hidden.subarray(start, start + width), naiveHidden(naive, t, heads, headWidth));
+        if (token === 1) found.add(hidden.subarray(start, start + width), naiveHidden(naive, t, heads, valueWidth));
       });
     }
   }

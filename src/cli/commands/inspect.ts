@@ -133,7 +133,7 @@ function describeTokenizer({ vocabularySize, bosId, eosId, clsId, sepId, padId, 
 function printMemory(context: CommandContext, model: Model, memory: SessionMemory | undefined): void {
   if (memory === undefined) {
     const reason = model.kind === 'encoder' ? 'is an encoder' : 'has mixers that read later positions';
-    context.print(`This model ${reason}: it does not decode and has no state.`);
+    context.print(`This model ${reason}: it cannot decode and has no state.`);
     return;
   }
   const table = makeTable(
