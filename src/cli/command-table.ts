@@ -30,6 +30,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/inspect.ts')).inspect,
   },
   {
+    words: ['synth'],
+    summary: 'write a model of a published size with random weights',
+    load: async () => (await import('./commands/synth.ts')).synth,
+  },
+  {
     words: ['linearize'],
     summary: "replace a model's attention by another mixer",
     load: async () => (await import('./commands/linearize.ts')).linearizeCommand,

@@ -3,12 +3,12 @@
  * and linnet.json, which says what they are. Weights pass through one by one; the folder appears when it is complete.
  */
 import { createHash } from 'node:crypto';
-import { readdir, readFile, statfs } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { writeFileAtomic, writeFolderAtomic } from '../checkpoint/atomic.ts';
+import { requireDiskRoom } from '../checkpoint/disk-room.ts';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { encodeForDisk, type StoredModel, writeModelData } from '../checkpoint/onnx-model.ts';
-import { fileError } from '../checkpoint/regular-file.ts';
 import { type SaveOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
 import { foldClasses } from '../decoding/state.ts';
 import { LinnetError } from '../errors.ts';
@@ -68,7 +68,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   const weights = [...lowered.initializers, ...(lowered.deferred ?? [])];
   let manifest: ExportManifest | undefined;
   const build = async (folder: string): Promise<void> => {
-    await requireRoom(folder, step, options.freeBytes ?? freeBytesOf);
+    await requireDiskRoom(folder, step.bytes.byteLength + step.dataBytes, 'the export', options.freeBytes);
     const files: Record<string, { bytes: number; sha256: string }> = {};
     const write = async (name: string, bytes: Uint8Array): Promise<void> => {
       await writeFileAtomic(join(folder, name), bytes);
@@ -152,34 +152,6 @@ async function encodeFolds(
 
 function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
-}
-
-/** Nodes, tokenizer, linnet.json and what the file system needs for itself. */
-const roomForTheRest = 64 << 20;
-
-async function requireRoom(
-  folder: string,
-  { bytes, dataBytes }: StoredModel,
-  freeBytes: (folder: string) => Promise<number>,
-): Promise<void> {
-  const needed = bytes.byteLength + dataBytes + roomForTheRest;
-  const free = await freeBytes(folder);
-  if (free >= needed) return;
-  const gigabytes = (count: number): string => (count / 1e9).toFixed(2);
-  throw new LinnetError(
-    'PATH',
-    `the export needs ${gigabytes(needed)} GB, and ${gigabytes(free)} GB are free where ${resolve(folder, '..')} lies; ` +
-      'make room, or write to another disk',
-  );
-}
-
-async function freeBytesOf(folder: string): Promise<number> {
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    return bavail * bsize;
-  } catch (error) {
-    throw fileError('examine the disk of', folder, error);
-  }
 }
 
 async function writeData(

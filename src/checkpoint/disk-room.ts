@@ -1,0 +1,43 @@
+/** Whether a disk has room for what is about to be written: found out before the work, not at its end. */
+import { statfs } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { LinnetError } from '../errors.ts';
+import { fileError, systemErrorCode } from './regular-file.ts';
+
+/** What the file system and small files need for themselves. */
+const roomForTheRest = 64 << 20;
+
+/**
+ * @param folder where it will be written; it need not exist yet
+ * @param what is to be written, to begin the error with
+ * @param freeBytes default: what the file system says
+ * @throws LinnetError `PATH` if the disk lacks room
+ */
+export async function requireDiskRoom(
+  folder: string,
+  bytes: number,
+  what: string,
+  freeBytes: (folder: string) => Promise<number> = freeBytesOf,
+): Promise<void> {
+  const needed = bytes + roomForTheRest;
+  const free = await freeBytes(folder);
+  if (free >= needed) return;
+  const gigabytes = (count: number): string => (count / 1e9).toFixed(2);
+  throw new LinnetError(
+    'PATH',
+    `${what} needs ${gigabytes(needed)} GB, and ${gigabytes(free)} GB are free where ${resolve(folder, '..')} lies; ` +
+      'make room, or write to another disk',
+  );
+}
+
+/** Free bytes where a folder lies or will lie. */
+async function freeBytesOf(folder: string): Promise<number> {
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
+  } catch (error) {
+    const parent = dirname(resolve(folder));
+    if (systemErrorCode(error) === 'ENOENT' && parent !== resolve(folder)) return freeBytesOf(parent);
+    throw fileError('examine the disk of', folder, error);
+  }
+}

@@ -1,0 +1,132 @@
+/** `linnet synth`: a model of a published size with random weights, for measurements. */
+import { mixerPreset, mixerPresetNames } from '../../attention/mixer.ts';
+import { requireDiskRoom } from '../../checkpoint/disk-room.ts';
+import { saveCheckpoint } from '../../checkpoint/save-checkpoint.ts';
+import { LinnetError } from '../../errors.ts';
+import { exportModel } from '../../export/export-model.ts';
+import { RandomWeights } from '../../export/random-weights.ts';
+import { elementCount } from '../../graph/tensor.ts';
+import { describeCausalModel } from '../../models/families.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { publishedShape, publishedShapeNames } from '../../models/published-shapes.ts';
+import { type WeightType, weightTypes } from '../../quantization/sources.ts';
+import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
+import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
+import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
+import type { CommandContext } from '../context.ts';
+import { defineCommand, flag, required, withDefault } from '../command.ts';
+import { UsageError } from '../exit-codes.ts';
+import { countParameters } from '../model-summary.ts';
+import { choice, integer, path } from '../option-values.ts';
+
+export const synth = defineCommand({
+  description:
+    'Writes a model of a published size with random weights, to measure speed and memory without its checkpoint: what ' +
+    'a step costs does not depend on what the weights are. Its text is nonsense, in bytes. Weights pass through one by ' +
+    'one; the folder appears when it is complete.',
+  examples: [
+    'linnet synth --like tinyllama-1.1b --dtype int4 --out runs/1.1b-int4',
+    'linnet synth --like llama-2-7b --mixer softmax --dtype int4 --out runs/7b-softmax',
+    'linnet synth --like gpt2 --format checkpoint --dtype f16 --out runs/gpt2-random',
+  ],
+  arguments: {},
+  options: {
+    like: required(choice(publishedShapeNames), { placeholder: 'name', description: publishedShapeNames.join(', ') }),
+    mixer: withDefault(choice(mixerPresetNames), 'augmented', {
+      placeholder: 'name',
+      description: mixerPresetNames.join(', '),
+    }),
+    dtype: withDefault(choice(weightTypes), 'int4', {
+      placeholder: 'type',
+      description: `how matrices are stored: ${weightTypes.join(', ')}; checkpoints are f32 or f16`,
+    }),
+    format: withDefault(choice(['exported', 'checkpoint']), 'exported', {
+      placeholder: 'kind',
+      description: 'exported, as of linnet export, or checkpoint, a Hugging Face folder',
+    }),
+    seed: withDefault(integer({ min: 0, max: 0xffffffff }), 1, {
+      placeholder: 'number',
+      description: 'of the weights',
+    }),
+    out: required(path, { placeholder: 'folder', description: 'where the model goes' }),
+    replace: flag('replace the folder if it exists'),
+  },
+  async run(context, { like, mixer, dtype, format, seed, out, replace }) {
+    const { bosId, eosId } = byteTokenizer();
+    const plain = describeCausalModel({ ...publishedShape(like), bos_token_id: bosId, eos_token_id: eosId });
+    const model = plain.withMixers(plain.mixers.map(() => mixerPreset(mixer)));
+    const weights = new RandomWeights(model, seed);
+    const started = performance.now();
+    const bytes = await writers[format]({ context, model, weights, dtype, out, replace });
+    const seconds = (performance.now() - started) / 1000;
+    const parameters = countParameters(model).total;
+    context.print(
+      `saved ${out}: ${formatCount(parameters)} random parameters, ${formatBytes(bytes)}, in ${formatFixed(seconds, 1)} s`,
+    );
+    return { json: { out, like, mixer, dtype, format, seed, parameters, weightBytes: bytes, seconds } };
+  },
+});
+
+interface Writing {
+  readonly context: CommandContext;
+  readonly model: CausalModel;
+  readonly weights: RandomWeights;
+  readonly dtype: WeightType;
+  readonly out: string;
+  readonly replace: boolean;
+}
+
+const tokenizerFiles = (): ReadonlyMap<string, string> => tokenizerFileContents(byteTokenizerFiles());
+
+/** Each returns the bytes of the weights. */
+const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => Promise<number>>> = {
+  async exported({ context, model, weights, dtype, out, replace }) {
+    const progress = context.progress('writing', 'bytes');
+    const { weightBytes } = await exportModel(out, {
+      model,
+      weights,
+      dtype,
+      replace,
+      tokenizerFiles: tokenizerFiles(),
+      signal: context.signal,
+      onProgress: (written, total) => {
+        progress.update(written, total);
+      },
+    }).finally(() => {
+      progress.finish();
+    });
+    return weightBytes;
+  },
+  async checkpoint({ context, model, weights, dtype, out, replace }) {
+    if (dtype !== 'f32' && dtype !== 'f16') {
+      throw new UsageError(`--format checkpoint stores f32 or f16, not ${dtype}; --format exported stores all types`);
+    }
+    const total = [...model.parameters.values()].reduce((sum, shape) => sum + elementCount(shape), 0);
+    const bytes = (dtype === 'f16' ? 2 : 4) * total;
+    await requireDiskRoom(out, bytes, 'the model');
+    const progress = context.progress('writing', 'parameters');
+    let done = 0;
+    const tensors = [...model.parameters].map(([name, shape]) => ({
+      name,
+      shape,
+      async data() {
+        if (context.signal.aborted) throw new LinnetError('ABORTED', 'stopped; nothing was written');
+        const { data } = await weights.read(name);
+        done += data.length;
+        progress.update(done, total);
+        return data;
+      },
+    }));
+    const options = {
+      config: model.toJson(),
+      tensors,
+      tokenizerFiles: tokenizerFiles(),
+      dtype: dtype === 'f16' ? ('F16' as const) : ('F32' as const),
+      replace,
+    };
+    await saveCheckpoint(out, options).finally(() => {
+      progress.finish();
+    });
+    return bytes;
+  },
+};

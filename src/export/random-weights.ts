@@ -1,0 +1,124 @@
+/**
+ * Weights of a model that nobody trained, made at the speed of a disk: for measurements at sizes whose checkpoints are
+ * not at hand. What a step costs does not depend on what the weights are.
+ */
+import { LinnetError } from '../errors.ts';
+import { elementCount, type DType, type Tensor, tensor } from '../graph/tensor.ts';
+import { freshMixerParameters } from '../models/linearize.ts';
+import type { ModelDescription } from '../models/model.ts';
+import type { WeightReader } from '../quantization/weight-reader.ts';
+
+/** What a part of a stored matrix is asked for as. */
+interface PartType {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+/** Standard deviation of the integers 0 … n − 1, all as likely. */
+function spread(n: number): number {
+  return Math.sqrt((n * n - 1) / 12);
+}
+
+/** By the last word of the part's name: how its elements are made. `deviation` is that of the weights. */
+const partMakers: Readonly<
+  Record<string, (type: PartType, bits: (bytes: number) => ArrayBuffer, deviation: number) => Tensor | undefined>
+> = {
+  codes({ dtype, shape }, bits) {
+    const count = elementCount(shape);
+    if (dtype === 'uint8') return tensor('uint8', shape, new Uint8Array(bits(count), 0, count));
+    const codes = new Int8Array(bits(count), 0, count);
+    for (let i = 0; i < count; i++) if (codes[i] === -128) codes[i] = -127; // has no opposite, and is not used
+    return tensor('int8', shape, codes);
+  },
+  // Blocks of four bits have scales [outputs, blocks, 1], eight bits have [outputs].
+  scales({ shape }, _bits, deviation) {
+    const values = new Float32Array(elementCount(shape)).fill(deviation / spread(shape.length === 1 ? 255 : 16));
+    return tensor('float32', shape, values);
+  },
+  // Random sign and fraction under one exponent: magnitudes between 2ᵉ and 2ᵉ⁺¹, whose root mean square is 1.53·2ᵉ.
+  halves({ shape }, bits, deviation) {
+    const count = elementCount(shape);
+    const halves = new Uint16Array(bits(2 * count), 0, count);
+    const exponent = (exponentOf(deviation) + 15) << 10;
+    for (let i = 0; i < count; i++) halves[i] = (halves[i] & 0x83ff) | exponent;
+    return tensor('float16', shape, halves);
+  },
+};
+
+/** e, so that magnitudes between 2ᵉ and 2ᵉ⁺¹ have about the deviation. */
+function exponentOf(deviation: number): number {
+  return Math.round(Math.log2(deviation / Math.sqrt(7 / 3)));
+}
+
+/**
+ * Random weights of a model, by name; equal seeds give equal weights in any order of reading. Matrices have standard
+ * deviation about 1 / √(last dimension); gains are 1, biases 0; parameters of mixers are what a fresh mixer has, random
+ * where that is zero, so that every branch takes part.
+ */
+export class RandomWeights implements WeightReader {
+  readonly #model: ModelDescription;
+  readonly #seed: number;
+  readonly #fresh: ReadonlyMap<string, Tensor<'float32'>>;
+
+  /** @param seed any integer; its low 32 bits count */
+  constructor(model: ModelDescription, seed: number) {
+    this.#model = model;
+    this.#seed = seed;
+    this.#fresh = freshMixerParameters(model);
+  }
+
+  /** @throws LinnetError `TENSOR` for a name that is not a parameter of the model */
+  async read(name: string): Promise<Tensor<'float32'>> {
+    const shape = this.#shapeOf(name);
+    const fresh = this.#fresh.get(name);
+    if (fresh?.data.some((value) => value !== 0) === true) return fresh;
+    const count = elementCount(shape);
+    if (fresh === undefined && name.endsWith('.bias')) return tensor('float32', shape, new Float32Array(count));
+    if (fresh === undefined && shape.length === 1) {
+      return tensor('float32', shape, new Float32Array(count).fill(1));
+    }
+    const bits = new Uint32Array(randomBits(seedOf(name, this.#seed), 4 * count), 0, count);
+    const exponent = (exponentOf(this.#deviation(shape)) + 127) << 23;
+    for (let i = 0; i < count; i++) bits[i] = (bits[i] & 0x807fffff) | exponent;
+    return tensor('float32', shape, new Float32Array(bits.buffer, 0, count));
+  }
+
+  part(name: string, type: PartType): Promise<Tensor> | undefined {
+    const end = name.lastIndexOf('.');
+    const [matrix, part] = [name.slice(0, end), name.slice(end + 1)];
+    if (!Object.hasOwn(partMakers, part)) return undefined;
+    const deviation = this.#deviation(this.#shapeOf(matrix));
+    const made = partMakers[part](type, (bytes) => randomBits(seedOf(name, this.#seed), bytes), deviation);
+    return made && Promise.resolve(made);
+  }
+
+  #deviation(shape: readonly number[]): number {
+    return 1 / Math.sqrt(Math.max(64, shape.at(-1) ?? 1));
+  }
+
+  #shapeOf(name: string): readonly number[] {
+    const shape = this.#model.parameters.get(name);
+    if (shape === undefined) throw new LinnetError('TENSOR', `the model has no parameter "${name}"`);
+    return shape;
+  }
+}
+
+/** FNV-1a over the name, begun with the seed. */
+function seedOf(name: string, seed: number): number {
+  let hash = 0x811c9dc5 ^ seed;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}
+
+/** At least so many random bytes, by Marsaglia's xorshift32: about a gigabyte a second. */
+function randomBits(seed: number, bytes: number): ArrayBuffer {
+  const words = new Uint32Array(Math.ceil(bytes / 4));
+  let x = seed === 0 ? 1 : seed;
+  for (let i = 0; i < words.length; i++) {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    words[i] = x;
+  }
+  return words.buffer;
+}

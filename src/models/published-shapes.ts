@@ -1,0 +1,14 @@
+/** Published models by name, whatever their family: their config.json, for models without weights. */
+import { LinnetError } from '../errors.ts';
+import { gpt2Shape, gpt2ShapeNames } from './gpt2/shapes.ts';
+import { llamaShape, llamaShapeNames } from './llama/shapes.ts';
+
+/** The names that `publishedShape` knows. */
+export const publishedShapeNames: readonly string[] = [...llamaShapeNames, ...gpt2ShapeNames];
+
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+export function publishedShape(name: string): Record<string, unknown> {
+  if (llamaShapeNames.includes(name)) return llamaShape(name);
+  if (gpt2ShapeNames.includes(name)) return gpt2Shape(name);
+  throw new LinnetError('CONFIG', `unknown model "${name}"; known are ${publishedShapeNames.join(', ')}`);
+}

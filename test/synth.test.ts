@@ -1,0 +1,41 @@
+/** `linnet synth`: a folder of a published size that opens, decodes, and is the same for the same seed. */
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { openDecodingModel } from '../src/export/open-model.ts';
+import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
+import { runCaptured } from './captured-cli.ts';
+
+let place: string;
+beforeAll(async () => {
+  place = await mkdtemp(join(tmpdir(), 'linnet-synth-'));
+});
+afterAll(() => rm(place, { recursive: true }));
+
+it('writes an exported model that decodes, the same for the same seed', async () => {
+  const out = join(place, 'gpt2');
+  const words = ['synth', '--like', 'gpt2', '--dtype', 'int4', '--json'];
+  const run = await runCaptured([...words, '--out', out]);
+  expect(run.exitCode).toBe(0);
+  expect(JSON.parse(run.stdout)).toMatchObject({ like: 'gpt2', mixer: 'augmented', dtype: 'int4' });
+  await using opened = await openDecodingModel(out, { threads: 1 });
+  expect(opened.model.mixers.every(({ kind }) => kind === 'linear')).toBe(true);
+  const { logits } = await opened.engine.advance(opened.engine.newState(), 65);
+  expect(logits.every(Number.isFinite)).toBe(true);
+  expect(new Set(logits).size).toBeGreaterThan(1000);
+  expect([...(await loadTokenizer(out)).encode('A')]).toEqual([65]);
+
+  const again = join(place, 'again');
+  expect((await runCaptured([...words, '--out', again])).exitCode).toBe(0);
+  const files = (folder: string) => readFile(join(folder, 'linnet.json'), 'utf8');
+  expect(await files(again)).toBe(await files(out)); // checksums of all weights
+});
+
+it('refuses a checkpoint in a type that checkpoints do not have, and writes nothing', async () => {
+  const words = ['synth', '--like', 'gpt2', '--dtype', 'int4', '--format', 'checkpoint'];
+  const run = await runCaptured([...words, '--out', join(place, 'refused')]);
+  expect(run.exitCode).not.toBe(0);
+  expect(run.stderr).toContain('f32 or f16');
+  expect(await readdir(place)).not.toContain('refused');
+});
