@@ -110,7 +110,8 @@ export function linearCrossSums(k: Value, v: Value, mask: Value): Value {
 }
 
 /** Reads `linearCrossSums` with queries [B,n,H,D]. @returns [B,n,H,D], before the post-norm */
-export function readCrossSums(q: Value, sums: Value, alpha: Value | undefined): Value {
+export function readCrossSums(q: Value, sums: Value | undefined, alpha: Value | undefined): Value {
+  if (sums === undefined) throw new LinnetError('INTERNAL', 'internal: a global branch without its sums');
   const read = matmul(transpose(unitLength(q), [0, 2, 1, 3]), sums); // [B,H,n,D]
   return scaled(transpose(read, [0, 2, 1, 3]), alpha);
 }

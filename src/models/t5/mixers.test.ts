@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { relativeToPeak } from '../../../test/golden.ts';
 import { runGraph } from '../../../test/golden-model.ts';
-import { type MixerConfig, type MixerInput, parseMixer } from '../../attention/mixer.ts';
+import { randomT5Weights, t5MixerNames, tinyT5 } from '../../../test/tiny-t5.ts';
 import { gradients } from '../../graph/gradients.ts';
 import { Graph } from '../../graph/graph.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
@@ -11,55 +11,8 @@ import { float32, int32, type Tensor } from '../../graph/tensor.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { lastTokenRows } from '../classification.ts';
-import type { AttentionPart } from '../linnet-section.ts';
 import { t5ClassLogits, t5ClassParameters } from './classifier.ts';
-import { type T5Model, t5Model } from './model.ts';
-
-const tiny = t5Model({
-  model_type: 't5',
-  ...{ vocab_size: 20, d_model: 8, d_kv: 4, d_ff: 12, num_layers: 2, num_decoder_layers: 1, num_heads: 2 },
-  ...{ relative_attention_num_buckets: 8, relative_attention_max_distance: 20 },
-});
-
-const G = 4;
-const tails: Readonly<Record<AttentionPart, object>> = {
-  encoder: { convolution: { kernel: 5, masked: false } },
-  decoder: { convolution: { kernel: 5 } },
-  cross: {},
-};
-/** A mixer in the form that it has in a part. */
-const mixers: Readonly<Record<string, (part: AttentionPart) => MixerInput>> = {
-  softmax: () => ({ kind: 'softmax' }),
-  'local+global': (part) => ({
-    kind: 'linear',
-    group: G,
-    local: part === 'cross' ? null : {},
-    global: {},
-    ...tails[part],
-  }),
-  'local softmax': (part) =>
-    part === 'cross'
-      ? { kind: 'softmax' }
-      : { kind: 'linear', group: G, local: { kernel: 'softmax', scale: 'learned' } },
-  'local yoso': (part) =>
-    part === 'cross' ? { kind: 'softmax' } : { kind: 'linear', group: G, local: { kernel: 'yoso' }, ...tails[part] },
-  relu: (part) => ({ kind: 'features', group: G, map: { name: 'relu' }, ...tails[part] }),
-  performer: (part) => ({ kind: 'features', group: G, map: { name: 'performer', features: 8 }, ...tails[part] }),
-  transnormer: (part) => ({ kind: 'features', group: G, map: { name: 'elu' }, output: 'rms', ...tails[part] }),
-  rfa: (part) => ({ kind: 'features', group: G, map: { name: 'rfa', features: 8 }, ...tails[part] }),
-  hedgehog: (part) => ({ kind: 'features', group: G, map: { name: 'hedgehog' }, ...tails[part] }),
-  'yoso-hashed': (part) => ({
-    ...{ kind: 'features', group: G, map: { name: 'hashes', hashes: 4, bits: 2 }, output: 'unit' },
-    ...tails[part],
-  }),
-  yoso: (part) => ({ kind: 'yoso', ...tails[part] }),
-  linformer: (part) =>
-    part === 'decoder' ? { kind: 'softmax' } : { kind: 'linformer', rows: 3, length: 128, ...tails[part] },
-};
-
-function mixed(name: string): T5Model {
-  return tiny.withMixers(tiny.attentions.map(({ part }): MixerConfig => parseMixer(mixers[name](part))));
-}
+import type { T5Model } from './model.ts';
 
 interface Batch {
   readonly tokens: readonly (readonly number[])[];
@@ -110,30 +63,14 @@ async function run(
   return { results, n: text.ids.shape[1], m: read.ids.shape[1] };
 }
 
-function randomWeights(model: T5Model): Map<string, Tensor> {
-  const random = new Random(3);
-  return new Map(
-    [...model.parameters].map(([name, shape]) => {
-      const count = shape.reduce((a, b) => a * b, 1);
-      const base = name.includes('norm') ? 1 : 0;
-      return [
-        name,
-        float32(
-          shape,
-          Float32Array.from({ length: count }, () => base + 0.5 * random.normal()),
-        ),
-      ];
-    }),
-  );
-}
-
-const width = tiny.sizes.width;
+const plain = tinyT5('softmax');
+const width = plain.sizes.width;
 const rows = (data: Float64Array, row: number, length: number, count: number): Float64Array =>
   data.slice(row * length * width, (row * length + count) * width);
 
-describe.each(Object.keys(mixers))('%s', (name) => {
-  const model = mixed(name);
-  const weights = randomWeights(model);
+describe.each(t5MixerNames)('%s', (name) => {
+  const model = tinyT5(name);
+  const weights = randomT5Weights(model);
   // Lengths at, before and after group boundaries.
   const tokens = [
     [3, 4, 5, 6, 7, 8, 9, 10, 11],
@@ -171,7 +108,7 @@ describe.each(Object.keys(mixers))('%s', (name) => {
       if (key.includes('relative_attention_bias') && !/softmax|local/.test(name)) continue;
       const gradient = one.results[`grad.${key}`];
       expect(gradient.every(Number.isFinite), key).toBe(true);
-      if (tiny.parameters.has(key)) continue;
+      if (plain.parameters.has(key)) continue;
       expect(
         gradient.some((x) => x !== 0),
         key,
@@ -182,8 +119,8 @@ describe.each(Object.keys(mixers))('%s', (name) => {
 
 describe('classification', () => {
   it('gives a padded text the logits of the text alone, from the EOS token', async () => {
-    const model = mixed('local+global');
-    const weights = randomWeights(model);
+    const model = tinyT5('local+global');
+    const weights = randomT5Weights(model);
     const random = new Random(5);
     for (const [name, shape] of t5ClassParameters(model, 3)) {
       const count = shape.reduce((a, b) => a * b, 1);
