@@ -105,7 +105,7 @@ function linearized(padding: 'zero' | 'read'): T5Model {
     ...config,
     linnet: {
       version: 1,
-      encoder: twice({ ...both, convolution: { kernel, masked: false } }),
+      encoder: twice({ ...both, convolution: { kernel } }),
       decoder: twice({ ...both, convolution: { kernel } }),
       cross: twice(both),
       padding,

@@ -13,7 +13,7 @@ const tiny = t5Model({
 
 const G = 4;
 const tails: Readonly<Record<AttentionPart, object>> = {
-  encoder: { convolution: { kernel: 5, masked: false } },
+  encoder: { convolution: { kernel: 5 } },
   decoder: { convolution: { kernel: 5 } },
   cross: {},
 };

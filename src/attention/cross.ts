@@ -1,8 +1,8 @@
 /**
- * Attention over all positions of a text: every query sees every key that is not padding. Queries are those of the same
- * text (an encoder) or of another (a decoder that reads what was encoded). What keys and values amount to is the
- * *memory* of the text; reading it is a second step, so that a decoder can compute it once and read it token by token.
- * For feature maps and Linformer its size does not depend on the length of the text.
+ * Attention to a whole text in two steps, for decoders that read a text token by token: what its keys and values amount
+ * to, its *memory*, is computed once and then read by every token. For feature maps and Linformer the size of the memory
+ * does not depend on the length of the text. Both steps together are the bidirectional form of a mixer, without its
+ * convolution.
  */
 import { LinnetError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
@@ -12,13 +12,12 @@ import { reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { unitLength } from '../graph/ops/normalization.ts';
 import { softmax } from '../graph/ops/softmax.ts';
-import { stopGradient, surrogateGradient } from '../graph/ops/surrogate-gradient.ts';
 import { boundedLength } from './bounded-length.ts';
 import { mapFeatures } from './features/feature-graph.ts';
 import { normalizedSum, summedValues } from './features/feature-output.ts';
 import { requireFittingLength } from './linformer.ts';
-import type { FeaturesMixer, GauMixer, LinearMixer, LinformerMixer, MixerConfig } from './mixer.ts';
-import type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
+import type { GauMixer, LinearMixer, LinformerMixer, MixerConfig } from './mixer.ts';
+import type { MixerParameterValues } from './mixer-values.ts';
 import { hiddenScore } from './parallel.ts';
 
 /** Mixers that can read a whole text. The grouped ones need positions in groups, and have forms of their own. */
@@ -140,31 +139,4 @@ function readHeads(
 function required(value: Value | undefined): Value {
   if (value === undefined) throw new LinnetError('INTERNAL', 'internal: a memory or a mixer lacks a tensor');
   return value;
-}
-
-/** Memory and reading in one, as training needs it: the hashes of YOSO get the gradient of their expectation. */
-export function mixCross(
-  config: CrossMixer,
-  q: Value,
-  text: CrossText,
-  parameters: MixerParameterValues,
-  options: ScoreOptions = {},
-): Value {
-  if (config.kind !== 'features' || config.map.name !== 'hashes') {
-    return readMemory(config, q, crossMemory(config, text, parameters), parameters, options);
-  }
-  const { sums } = crossMemory(config, text, parameters);
-  const queries = transpose(q, headsFirst);
-  const hashed = matmul(mapFeatures(config.map, queries, 'query'), required(sums));
-  const expected = expectedSum(config, config.map.bits, { q, k: text.k, v: text.v }, text.mask);
-  return transpose(normalizedSum(config, surrogateGradient(hashed, expected)), headsFirst);
-}
-
-/** What the hashed sum estimates, by collision probabilities; its gradient stands for that of the hashes. */
-function expectedSum(config: FeaturesMixer, bits: number, { q, k, v }: ProjectedPositions, mask: Value): Value {
-  const [B, m] = k.shape;
-  const [queries, keys, values] = [q, k, v].map((x) => transpose(x, headsFirst));
-  const weights = collision(matmul(unitLength(queries), unitLength(keys), { transposeB: true }), bits);
-  const seen = mul(weights, reshape(mask, [B, 1, 1, m]));
-  return matmul(seen, stopGradient(summedValues(config, values)));
 }

@@ -1,12 +1,11 @@
 /**
  * The attentions of T5 over whole texts: in the encoder, in the decoder, and between them. None divides scores by √D,
  * which T5's projections have learned to do without; feature maps that have the division inside are fed q and k
- * multiplied by D^¼.
+ * multiplied by D^¼; the mixers of encoders are those of `attention/bidirectional.ts`.
  */
-import { convolveGroups } from '../../attention/convolution.ts';
-import { asCrossMixer, type CrossMixer, mixCross } from '../../attention/cross.ts';
-import { groupKeys, makeGrouping, ungroupQueries } from '../../attention/grouping.ts';
-import { convolutionOf, type MixerConfig, mixerParameters } from '../../attention/mixer.ts';
+import { mixBidirectional } from '../../attention/bidirectional.ts';
+import { crossMemory, readMemory } from '../../attention/cross.ts';
+import { type MixerConfig, mixerParameters } from '../../attention/mixer.ts';
 import {
   type MixerParameterValues,
   type ProjectedPositions,
@@ -75,11 +74,8 @@ export function encoderAttention(
 ): Value {
   requireMixerParameters(mixer, positions, parameters);
   if (mixer.kind === 'linear') return linearEncoder(mixer, { ...positions, mask, parameters, bias }, config.padding);
-  const { q, k, v } = tempered(mixer, positions);
-  const scores = { scale: 1, ...(mixer.kind === 'softmax' && { bias: bias(Number(q.shape[1])) }) };
-  const whole = asCrossMixer(mixer);
-  const mixed = mixCross(whole, q, { k, v, mask }, parameters, scores);
-  return withConvolution(whole, mixed, config.padding === 'read' ? v : maskedRows(v, mask), parameters);
+  if (mixer.kind !== 'softmax') return mixBidirectional(mixer, tempered(mixer, positions), mask, parameters);
+  return readWhole(positions, mask, bias(Number(positions.q.shape[1])));
 }
 
 /** Self-attention of the decoder. q, k and v [B,n,H,D], mask [B,n] → [B,n,H,D]. */
@@ -100,18 +96,25 @@ export function decoderAttention(
 export function crossAttention({ mixer, parameters }: MountedMixer, positions: ProjectedPositions, mask: Value): Value {
   requireMixerParameters(mixer, positions, parameters);
   if (mixer.kind === 'linear') return linearCross(mixer, positions, mask, parameters);
-  const { q, k, v } = tempered(mixer, positions);
-  return mixCross(asCrossMixer(mixer), q, { k, v, mask }, parameters, { scale: 1 });
+  if (mixer.kind !== 'softmax') return mixBidirectional(mixer, tempered(mixer, positions), mask, parameters);
+  return readWhole(positions, mask);
 }
 
-/** q and k as a mixer needs them so that it approximates softmax of q·k, not of q·k/√D. */
+/** q and k as a mixer needs them so that it computes, or approximates, softmax of q·k instead of q·k/√D. */
 export function tempered<Positions extends Pick<ProjectedPositions, 'q' | 'k'>>(
   mixer: MixerConfig,
   positions: Positions,
 ): Positions {
+  const D = Number(positions.q.shape[3]);
+  if (mixer.kind === 'linformer') return { ...positions, q: mul(positions.q, Math.sqrt(D)) };
   if (mixer.kind !== 'features' || mixer.map.name !== 'performer') return positions;
-  const factor = Number(positions.q.shape[3]) ** 0.25;
-  return { ...positions, q: mul(positions.q, factor), k: mul(positions.k, factor) };
+  return { ...positions, q: mul(positions.q, D ** 0.25), k: mul(positions.k, D ** 0.25) };
+}
+
+/** Softmax of q·k + bias over a whole text. */
+function readWhole({ q, k, v }: ProjectedPositions, mask: Value, bias?: Value): Value {
+  const softmaxMixer = { kind: 'softmax' } as const;
+  return readMemory(softmaxMixer, q, crossMemory(softmaxMixer, { k, v, mask }, {}), {}, { scale: 1, bias });
 }
 
 function softmaxDecoder({ q, k, v }: ProjectedPositions, mask: Value | undefined, bias: Value): Value {
@@ -127,24 +130,4 @@ function softmaxDecoder({ q, k, v }: ProjectedPositions, mask: Value | undefined
   let scores = add(matmul(queries, keys, { transposeB: true }), add(bias, past)); // [B,H,n,n]
   if (mask !== undefined) scores = add(scores, reshape(mul(sub(mask, 1), -hiddenScore), [B, 1, 1, n]));
   return transpose(matmul(softmax(scores), values), [0, 2, 1, 3]);
-}
-
-/** Positions per block of the convolution of mixers that have no groups. */
-const convolutionGroup = 64;
-
-function withConvolution(mixer: CrossMixer, mixed: Value, values: Value, parameters: MixerParameterValues): Value {
-  const convolution = convolutionOf(mixer);
-  const taps = parameters['dwconv.weight'];
-  if (convolution === null || taps === undefined) return mixed;
-  const [B, n, H] = values.shape.map(Number);
-  const grouping = makeGrouping(B, n, convolutionGroup, H, H);
-  return add(
-    mixed,
-    ungroupQueries(grouping, convolveGroups(grouping, groupKeys(grouping, values), taps, convolution.masked)),
-  );
-}
-
-function maskedRows(x: Value, mask: Value): Value {
-  const [B, n] = x.shape;
-  return mul(x, reshape(mask, [B, n, 1, 1]));
 }

@@ -48,7 +48,7 @@ describe.each(['encoder', 'decoder', 'cross', 'cross_uneven'])('linattn_t5_%s', 
       group: config.group_size,
       local: local ? {} : null,
       global: global_weight === null ? null : { scale: global_weight === 1 ? 'one' : 'learned' },
-      convolution: conv === null || cross ? null : { kernel: conv, masked: form === 'decoder' },
+      convolution: conv === null || cross ? null : { kernel: conv },
     });
     const graph = new Graph(prefix);
     const feeds: Record<string, Tensor> = {};

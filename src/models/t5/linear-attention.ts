@@ -75,7 +75,8 @@ export function linearEncoder(config: LinearMixer, self: LinearSelf, padding: 'z
     branches.push(scaled(reshape(matmul(whole(q), sums), [H, B * N, G, D]), parameters.global_factor));
   }
   const read = padding === 'read' ? v : masked(v, mask);
-  return withConvolution(config, grouping, postNorm(ungroupQueries(grouping, addAll(branches))), read, parameters);
+  const mixed = postNorm(ungroupQueries(grouping, addAll(branches)));
+  return convolved(grouping, mixed, read, parameters, 'both sides');
 }
 
 /** Self-attention of the decoder. The mask hides keys from the local branch. @returns [B,n,H,D] */
@@ -100,7 +101,8 @@ export function linearDecoder(config: LinearMixer, self: LinearSelf): Value {
   if (config.global !== null) {
     branches.push(scaled(matmul(q, earlierSums(grouping, keys, values)), parameters.global_factor));
   }
-  return withConvolution(config, grouping, postNorm(ungroupQueries(grouping, addAll(branches))), v, parameters);
+  const mixed = postNorm(ungroupQueries(grouping, addAll(branches)));
+  return convolved(grouping, mixed, v, parameters, 'past');
 }
 
 /** What the global branch keeps of a text: Σ k̂ᵀv̂ [B,H,D,D]. `k` and `v` [B,m,H,D], `mask` [B,m]. */
@@ -217,18 +219,16 @@ function scaled(branch: Value, factor: Value | undefined): Value {
   return factor === undefined ? branch : mul(branch, factor);
 }
 
-/** `mixed` [B,n,H,D] plus the convolution of the values. */
-function withConvolution(
-  { convolution }: LinearMixer,
+/** `mixed` [B,n,H,D] plus the convolution of the values, if the mixer has one. */
+function convolved(
   grouping: Grouping,
   mixed: Value,
   values: Value,
   parameters: MixerParameterValues,
+  reads: 'past' | 'both sides',
 ): Value {
   const taps = parameters['dwconv.weight'];
-  if (convolution === null || taps === undefined) return mixed;
-  return add(
-    mixed,
-    ungroupQueries(grouping, convolveGroups(grouping, groupKeys(grouping, values), taps, convolution.masked)),
-  );
+  if (taps === undefined) return mixed;
+  const filtered = convolveGroups(grouping, groupKeys(grouping, values), taps, reads === 'past');
+  return add(mixed, ungroupQueries(grouping, filtered));
 }

@@ -17,7 +17,7 @@
  *
  * Outputs: `logits` [B,V] and `rows` [2·L,B,H,D], keys of layer i at 2i and values at 2i + 1.
  */
-import { crossMemory, type CrossMemory, crossTensors, readMemory } from '../../attention/cross.ts';
+import { asCrossMixer, crossMemory, type CrossMemory, crossTensors, readMemory } from '../../attention/cross.ts';
 import { isLearnedMap } from '../../attention/features/feature-config.ts';
 import { foldFeatures } from '../../attention/features/feature-step.ts';
 import type { FeaturesMixer, LinearMixer, MixerConfig } from '../../attention/mixer.ts';
@@ -52,7 +52,7 @@ import { attentionName, crossAttentionLayer, mixerSizes, selfAttentionLayer } fr
 
 /** The tensors of the memory of a cross attention, by name. */
 export function memoryTensors(mixer: MixerConfig): readonly (keyof CrossMemory)[] {
-  return mixer.kind === 'linear' ? ['sums'] : crossTensors[mixer.kind];
+  return mixer.kind === 'linear' ? ['sums'] : crossTensors[asCrossMixer(mixer).kind];
 }
 
 /**
@@ -73,7 +73,7 @@ export function t5SourceGraph(model: T5Model, length: number, makeSource: (graph
     const memory =
       mixer.kind === 'linear'
         ? { sums: linearCrossSums(k, v, mask) }
-        : crossMemory(mixer, { k: tempered(mixer, { q: k, k }).k, v, mask }, parameters);
+        : crossMemory(asCrossMixer(mixer), { k: tempered(mixer, { q: k, k }).k, v, mask }, parameters);
     if (mixer.kind === 'linear' && mixer.local !== null) {
       throw new LinnetError(
         'CONFIG',
@@ -177,10 +177,12 @@ function crossStep(config: T5Config, source: ParameterSource, layer: number, bea
   for (const name of memoryTensors(mixer)) {
     memory[name] = graph.input(`cross.${layer}.${name}`, 'float32', ['S', ...memoryShape(config, mixer, name)]);
   }
+  // Linformer's queries are tempered already.
+  const scale = mixer.kind === 'softmax' ? { scale: 1 } : {};
   const read =
     mixer.kind === 'linear'
       ? postNorm(readCrossSums(q, memory.sums, parameters.global_factor))
-      : readMemory(mixer, tempered(mixer, { q, k: q }).q, memory, parameters, { scale: 1 });
+      : readMemory(asCrossMixer(mixer), tempered(mixer, { q, k: q }).q, memory, parameters, scale);
   return joinedHeads(config, own, reshape(read, [multiplyDims('S', beams), 1, H, D]));
 }
 
