@@ -133,6 +133,7 @@ export { type DType, float32, int32, type Tensor, tensor } from './graph/tensor.
 export { bertClasses, bertClassifier, bertClassifierParameters, bertClassLogits } from './models/bert/classifier.ts';
 export { bertShape, bertShapeNames } from './models/bert/shapes.ts';
 export { classLogits, lastTokenRows, scoreParameters } from './models/classification.ts';
+export { type Classifier, classifier, describeClassifier } from './models/classifier.ts';
 export { describeCausalModel, describeModel, type Model, requireCausal, supportedFamilies } from './models/families.ts';
 export {
   type FlashConfig,

@@ -5,6 +5,7 @@ import { describeModel, type Model, requireCausal } from '../models/families.ts'
 import type { CausalModel, ModelDescription } from '../models/model.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
+import type { JsonObject } from './json-object.ts';
 import { quoteName } from './name-list.ts';
 import type { TensorInfo } from './safetensors.ts';
 import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
@@ -26,7 +27,28 @@ export interface LoadedModel<Described extends ModelDescription = CausalModel> {
  *   `openCheckpoint` throws
  */
 export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
-  const weights = await openModelWeights(dir);
+  return await loadDescribed(dir, describeModel);
+}
+
+/** The config.json of a model folder, unchecked. @throws LinnetError as `openCheckpoint` */
+export async function readModelConfig(dir: string): Promise<JsonObject> {
+  const checkpoint = await openCheckpoint(dir);
+  await checkpoint.close();
+  return checkpoint.config;
+}
+
+/** What has to be known of a description to load its parameters. */
+type Loadable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'parameterName'>;
+
+/**
+ * Loads a folder as what its config.json is described as.
+ * @throws LinnetError as `loadModel`, and what `describe` throws
+ */
+export async function loadDescribed<Described extends Loadable>(
+  dir: string,
+  describe: (config: JsonObject) => Described,
+): Promise<Omit<LoadedModel, 'model'> & { readonly model: Described }> {
+  const weights = await openDescribed(dir, describe);
   try {
     const { model, path, names } = weights;
     const parameters = new Map<string, Tensor<'float32'>>();
@@ -38,8 +60,8 @@ export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
 }
 
 /** A model whose parameters are read one by one: for those that do not fit into memory. Close it. */
-export interface ModelWeights {
-  readonly model: Model;
+export interface ModelWeights<Described = Model> {
+  readonly model: Described;
   /** Absolute path of the folder. */
   readonly path: string;
   /** Parameters that the folder holds: all, and of the optional ones those that are there. */
@@ -56,9 +78,16 @@ export interface ModelWeights {
  * @throws LinnetError as `loadModel`
  */
 export async function openModelWeights(dir: string): Promise<ModelWeights> {
+  return await openDescribed(dir, describeModel);
+}
+
+async function openDescribed<Described extends Loadable>(
+  dir: string,
+  describe: (config: JsonObject) => Described,
+): Promise<ModelWeights<Described>> {
   const checkpoint = await openCheckpoint(dir);
   try {
-    const model = describeModel(checkpoint.config);
+    const model = describe(checkpoint.config);
     const stored = storedNames(checkpoint, model);
     const tensors = new Map([...stored].map(([name, { info }]) => [name, info]));
     const held = heldParameters(model, tensors);
@@ -87,13 +116,16 @@ export async function loadCausalModel(dir: string): Promise<LoadedModel> {
 }
 
 /** All parameters of a model, and those of the optional ones that are there. */
-function heldParameters(model: ModelDescription, found: ReadonlyMap<string, unknown>): ParameterShapes {
+function heldParameters(
+  model: Pick<ModelDescription, 'parameters' | 'optionalParameters'>,
+  found: ReadonlyMap<string, unknown>,
+): ParameterShapes {
   const optional = [...(model.optionalParameters ?? [])].filter(([name]) => found.has(name));
   return new Map([...model.parameters, ...optional]);
 }
 
 /** The tensors of a checkpoint by the names that the model has for them. */
-function storedNames(checkpoint: Checkpoint, model: ModelDescription): Map<string, { name: string; info: TensorInfo }> {
+function storedNames(checkpoint: Checkpoint, model: Loadable): Map<string, { name: string; info: TensorInfo }> {
   const stored = new Map<string, { name: string; info: TensorInfo }>();
   for (const [name, info] of checkpoint.tensors) {
     const parameter = model.parameterName(name);
@@ -110,10 +142,15 @@ function storedNames(checkpoint: Checkpoint, model: ModelDescription): Map<strin
   return stored;
 }
 
+/** What can be saved: a model, or a model for a task with names of its own for what is stored. */
+type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJson'> & {
+  readonly storedName?: (parameter: string) => string;
+};
+
 /** Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. */
 export async function saveModel(
   dir: string,
-  { model, parameters }: Pick<LoadedModel<ModelDescription>, 'model' | 'parameters'>,
+  { model, parameters }: { readonly model: Savable; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
   options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'>,
 ): Promise<void> {
   const held = heldParameters(model, parameters);
@@ -122,7 +159,8 @@ export async function saveModel(
     return tensor === undefined ? [] : [{ name, shape: tensor.shape, data: tensor.data }];
   });
   assertTensors({ path: dir, tensors: infos(tensors) }, held);
-  await saveCheckpoint(dir, { ...options, config: model.toJson(), tensors });
+  const stored = tensors.map((tensor) => ({ ...tensor, name: model.storedName?.(tensor.name) ?? tensor.name }));
+  await saveCheckpoint(dir, { ...options, config: model.toJson(), tensors: stored });
 }
 
 function infos(

@@ -80,6 +80,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval-perplexity.ts')).evalPerplexity,
   },
   {
+    words: ['eval', 'accuracy'],
+    summary: 'how often a classifier is right on labelled texts',
+    load: async () => (await import('./commands/eval-accuracy.ts')).evalAccuracy,
+  },
+  {
     words: ['eval', 'speculation'],
     summary: 'token trees against sequential decoding, by exact and inexact rules',
     load: async () => (await import('./commands/eval-speculation.ts')).evalSpeculation,

@@ -9,7 +9,10 @@ const share = decimal({ min: 0, max: 0.999999 });
 
 /** Options of every training command. Those with a default in `trainingSchema` are left to it. */
 export const trainingOptions = {
-  data: requiredList(text, { placeholder: 'sources', description: '.txt and .jsonl files, or npm:PACKAGE' }),
+  data: requiredList(text, {
+    placeholder: 'sources',
+    description: '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
+  }),
   field: withDefault(text, 'text', { placeholder: 'name', description: 'field of a .jsonl line that holds the text' }),
   heldOut: withDefault(integer({ min: 0 }), 0, {
     placeholder: 'count',

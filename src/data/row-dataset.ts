@@ -2,8 +2,7 @@
  * What training needs of a data set, whatever the objective: rows, and the arrays that a batch of them makes. Which
  * arrays there are, the data set says; an objective says which of them it reads.
  */
-import { LinnetError } from '../errors.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
+import type { Tensor } from '../graph/tensor.ts';
 
 /** An array that a batch holds for every row. */
 export interface RowInput {
@@ -36,15 +35,4 @@ export interface RowDataset<B extends BatchTensors = BatchTensors> {
   batch(visits: readonly RowVisit[]): B;
   /** SHA-256, in hexadecimal, of everything that training reads of the data set. */
   fingerprint(): string;
-}
-
-/** Fixed-length rows of an int32 input, gathered into [B, n]. */
-export function stackRows(rows: readonly Int32Array[]): Tensor<'int32'> {
-  const length = rows[0]?.length ?? 0;
-  const data = new Int32Array(rows.length * length);
-  rows.forEach((row, place) => {
-    if (row.length !== length) throw new LinnetError('INTERNAL', `internal: rows of ${length} and ${row.length}`);
-    data.set(row, place * length);
-  });
-  return tensor('int32', [rows.length, length], data);
 }

@@ -83,8 +83,8 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const specialIds = new Set(named.values());
   for (const token of added) if (token.special) specialIds.add(token.id);
   for (const id of Object.values(roles)) if (id !== undefined) specialIds.add(id);
-  const masked = new Set<string>();
-  for (const [content, id] of ids) if (specialIds.has(id)) masked.add(content);
+  const specialNames = new Map([...ids].filter(([, id]) => specialIds.has(id)));
+  const masked = new Set(specialNames.keys());
   const mask = (content: string): string => (masked.has(content) ? maskPrefix + content : content);
 
   let library: LibraryTokenizer;
@@ -105,7 +105,7 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new LinnetError('FORMAT', `${origin} is not a tokenizer we can run: ${reason}`, { cause });
   }
-  return new HuggingFaceTokenizer(library, { vocabularySize, roles, specialIds, origin });
+  return new HuggingFaceTokenizer(library, { vocabularySize, roles, specialIds, specialNames, origin });
 }
 
 type SpecialTokens = Pick<Tokenizer, 'bosId' | 'eosId' | 'padId' | 'clsId' | 'sepId' | 'maskId'>;
@@ -114,6 +114,7 @@ interface Identity {
   readonly vocabularySize: number;
   readonly roles: SpecialTokens;
   readonly specialIds: ReadonlySet<number>;
+  readonly specialNames: ReadonlyMap<string, number>;
   readonly origin: string;
 }
 
@@ -126,6 +127,7 @@ class HuggingFaceTokenizer implements Tokenizer {
   readonly sepId: number | undefined;
   readonly maskId: number | undefined;
   readonly specialIds: ReadonlySet<number>;
+  readonly specialNames: ReadonlyMap<string, number>;
   readonly #library: LibraryTokenizer;
   readonly #origin: string;
 
@@ -140,6 +142,7 @@ class HuggingFaceTokenizer implements Tokenizer {
     this.sepId = identity.roles.sepId;
     this.maskId = identity.roles.maskId;
     this.specialIds = identity.specialIds;
+    this.specialNames = identity.specialNames;
   }
 
   encode(text: string, options: EncodeOptions = {}): Int32Array {

@@ -30,6 +30,8 @@ export interface Tokenizer {
   readonly maskId?: number;
   /** Control tokens. `encode` never makes them out of text, `decode` skips them. */
   readonly specialIds: ReadonlySet<number>;
+  /** Their ids by name, where they have names: "<extra_id_0>". */
+  readonly specialNames?: ReadonlyMap<string, number>;
   /**
    * Token ids of `text`, in order. The name of a special token inside `text` (`</s>`, say) is encoded as the
    * characters it is written with, so that a user's text cannot end a turn. Lone surrogates become U+FFFD.

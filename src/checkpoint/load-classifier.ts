@@ -1,0 +1,58 @@
+/** A classifier from a folder: its own, or that of a model which is to become one. */
+import { LinnetError } from '../errors.ts';
+import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import { classifier, type Classifier, describeClassifier, isClassifierConfig } from '../models/classifier.ts';
+import { describeModel } from '../models/families.ts';
+import { Random } from '../random.ts';
+import type { LoadedModel } from './load-model.ts';
+import { loadDescribed } from './load-model.ts';
+
+/** Deviation of a fresh head, the `initializer_range` of Hugging Face configurations. */
+const deviation = 0.02;
+
+export interface LoadedClassifier extends Omit<LoadedModel, 'model'> {
+  readonly model: Classifier;
+}
+
+/**
+ * Loads a folder whose architecture is `…ForSequenceClassification`.
+ * @throws LinnetError `CONFIG` for a model of another task, and what `loadModel` throws
+ */
+export async function loadClassifier(dir: string): Promise<LoadedClassifier> {
+  return await loadDescribed(dir, describeClassifier);
+}
+
+/**
+ * A classifier with these labels: that of the folder, or its model with a fresh head, drawn with the seed.
+ * @throws LinnetError `MISMATCH` for a classifier with other labels
+ */
+export async function startClassifier(dir: string, labels: readonly string[], seed: number): Promise<LoadedClassifier> {
+  let isFresh = false;
+  const loaded = await loadDescribed(dir, (config) => {
+    if (isClassifierConfig(config)) return describeClassifier(config);
+    isFresh = true;
+    const model = describeModel(config);
+    const { parameters, optionalParameters, parameterName } = model;
+    return { ...classifier(model, labels), parameters, optionalParameters, parameterName };
+  });
+  if (!isFresh) {
+    if (String(loaded.model.labels) === String(labels)) return loaded;
+    throw new LinnetError(
+      'MISMATCH',
+      `${dir} tells ${loaded.model.labels.join(', ')} apart, the data has the labels ${labels.join(', ')}`,
+    );
+  }
+  const model = classifier(loaded.model.model, labels);
+  const random = new Random(seed);
+  const parameters = new Map<string, Tensor<'float32'>>();
+  for (const [name, shape] of model.parameters) {
+    parameters.set(name, loaded.parameters.get(name) ?? freshTensor(name, shape, random));
+  }
+  return { ...loaded, model, parameters };
+}
+
+function freshTensor(name: string, shape: readonly number[], random: Random): Tensor<'float32'> {
+  const data = new Float32Array(elementCount(shape));
+  if (!name.endsWith('.bias')) for (let i = 0; i < data.length; i++) data[i] = deviation * random.normal();
+  return tensor('float32', shape, data);
+}

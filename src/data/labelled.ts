@@ -1,0 +1,154 @@
+/** Texts with labels, tokenized as a kind of model reads them: rows for training a classifier and for measuring it. */
+import { createHash } from 'node:crypto';
+import { LinnetError } from '../errors.ts';
+import { type Tensor, tensor } from '../graph/tensor.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { RowDataset, RowInputs, RowVisit } from './row-dataset.ts';
+import { readRecords } from './records.ts';
+import { type TextLayout, textLayouts } from './text-layouts.ts';
+
+/** A text, or two, with the name of its class. */
+export interface LabelledText {
+  readonly text: string;
+  readonly pair?: string;
+  readonly label: string;
+  readonly source: string;
+}
+
+/** Which fields of a record are what. */
+export interface LabelledFields {
+  readonly text: string;
+  readonly pair?: string;
+  readonly label: string;
+}
+
+/** Labelled texts of .jsonl, .csv and .tsv files. @throws LinnetError as `readRecords` */
+export async function readLabelledTexts(
+  paths: readonly string[],
+  { text, pair, label }: LabelledFields,
+): Promise<LabelledText[]> {
+  const records = await readRecords(paths, [text, label, ...(pair === undefined ? [] : [pair])]);
+  return records.map(({ fields, source }) => ({
+    text: fields.get(text) ?? '',
+    label: fields.get(label) ?? '',
+    source,
+    ...(pair !== undefined && { pair: fields.get(pair) }),
+  }));
+}
+
+/** The labels that occur: numbers in their order, other names in that of their characters. */
+export function labelsOf(texts: readonly Pick<LabelledText, 'label'>[]): string[] {
+  const labels = [...new Set(texts.map(({ label }) => label))];
+  const isNumeric = labels.every((label) => /^-?\d+$/.test(label));
+  return isNumeric ? labels.sort((a, b) => Number(a) - Number(b)) : labels.sort((a, b) => (a < b ? -1 : 1));
+}
+
+interface LabelledRow {
+  readonly tokens: Int32Array;
+  /** Where the second text begins. */
+  readonly pairStart: number;
+  readonly label: number;
+}
+
+/** A batch of labelled texts, B rows of n tokens. */
+export interface LabelledBatch {
+  readonly [name: string]: Tensor;
+  /** [B,n]. */
+  readonly tokens: Tensor<'int32'>;
+  /** [B,n], 0 on padding. */
+  readonly mask: Tensor<'float32'>;
+  /** [B,n], 1 for the second text. */
+  readonly segments: Tensor<'int32'>;
+  /** [B], the place of the last token. */
+  readonly last: Tensor<'int32'>;
+  /** [B], ids of the labels. */
+  readonly label: Tensor<'int32'>;
+  /** [B], ones. */
+  readonly weights: Tensor<'float32'>;
+}
+
+/** What a row of labelled text consists of. */
+export function labelledInputs(length: number): RowInputs {
+  return {
+    tokens: { dtype: 'int32', shape: [length] },
+    mask: { dtype: 'float32', shape: [length] },
+    segments: { dtype: 'int32', shape: [length] },
+    last: { dtype: 'int32', shape: [] },
+    label: { dtype: 'int32', shape: [] },
+    weights: { dtype: 'float32', shape: [] },
+  };
+}
+
+export interface LabelledOptions {
+  /** How the kind of model reads texts. */
+  readonly layout: TextLayout;
+  /** Names of the classes, in the order of their ids. */
+  readonly labels: readonly string[];
+  /** Longest row; longer texts are cut. */
+  readonly length: number;
+}
+
+/** Labelled texts as rows of one length: that of the longest, or `length`. */
+export class LabelledDataset implements RowDataset<LabelledBatch> {
+  readonly length: number;
+  readonly labels: readonly string[];
+  readonly #rows: readonly LabelledRow[];
+  readonly #padId: number;
+
+  /** @throws LinnetError `INPUT` for no texts, an unknown label or a text without a token */
+  constructor(texts: readonly LabelledText[], tokenizer: Tokenizer, { layout, labels, length }: LabelledOptions) {
+    if (texts.length === 0) throw new LinnetError('INPUT', 'there are no labelled texts');
+    const ids = new Map(labels.map((label, id) => [label, id]));
+    this.labels = labels;
+    this.#padId = tokenizer.padId ?? tokenizer.eosId ?? 0;
+    this.#rows = texts.map(({ text, pair, label, source }) => {
+      const id = ids.get(label);
+      if (id === undefined) {
+        throw new LinnetError('INPUT', `${source} has the label "${label}"; the labels are ${labels.join(', ')}`);
+      }
+      const row = textLayouts[layout](tokenizer, text, pair, length);
+      if (row.tokens.length === 0) throw new LinnetError('INPUT', `${source} has no token to classify`);
+      return { ...row, label: id };
+    });
+    this.length = Math.max(...this.#rows.map(({ tokens }) => tokens.length));
+  }
+
+  get rows(): number {
+    return this.#rows.length;
+  }
+
+  get inputs(): RowInputs {
+    return labelledInputs(this.length);
+  }
+
+  batch(visits: readonly RowVisit[]): LabelledBatch {
+    const { length } = this;
+    const B = visits.length;
+    const batch = {
+      tokens: tensor('int32', [B, length], new Int32Array(B * length).fill(this.#padId)),
+      mask: tensor('float32', [B, length], new Float32Array(B * length)),
+      segments: tensor('int32', [B, length], new Int32Array(B * length)),
+      last: tensor('int32', [B], new Int32Array(B)),
+      label: tensor('int32', [B], new Int32Array(B)),
+      weights: tensor('float32', [B], new Float32Array(B).fill(1)),
+    };
+    visits.forEach(({ row }, place) => {
+      const { tokens, pairStart, label } = this.#rows[row];
+      const start = place * length;
+      batch.tokens.data.set(tokens, start);
+      batch.mask.data.fill(1, start, start + tokens.length);
+      batch.segments.data.fill(1, start + pairStart, start + tokens.length);
+      batch.last.data[place] = tokens.length - 1;
+      batch.label.data[place] = label;
+    });
+    return batch;
+  }
+
+  fingerprint(): string {
+    const hash = createHash('sha256');
+    hash.update(JSON.stringify({ kind: 'labelled', version: 1, length: this.length, padId: this.#padId }));
+    hash.update(JSON.stringify(this.labels));
+    for (const { tokens, pairStart, label } of this.#rows) hash.update(`\n${label} ${pairStart}:${tokens.join(' ')}`);
+    return hash.digest('hex');
+  }
+}
