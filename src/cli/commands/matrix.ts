@@ -1,10 +1,11 @@
 /** `linnet matrix`: which mixer works in which family, found by running all of them. */
 import { writeFileAtomic } from '../../checkpoint/atomic.ts';
 import { supportProbes } from '../../evaluation/support/families.ts';
-import { supportMatrix, supportMixers, type SupportRow } from '../../evaluation/support/matrix.ts';
-import { markdownTable, makeTable, type Table, textTable } from '../../report/table.ts';
+import { supportMatrix, supportMixers } from '../../evaluation/support/matrix.ts';
+import { textTable } from '../../report/table.ts';
 import { defineCommand, engineOptions, optional, repeated, withDefault } from '../command.ts';
 import { choice, integer, path } from '../option-values.ts';
+import { supportPage, supportTable } from '../support-page.ts';
 
 const families = [...new Set(supportProbes.map(({ family }) => family))];
 
@@ -28,7 +29,7 @@ export const matrix = defineCommand({
       placeholder: 'name',
       description: `one of ${supportMixers.join(', ')} (default: all)`,
     }),
-    markdown: optional(path, { placeholder: 'file', description: 'writes the table as Markdown too' }),
+    markdown: optional(path, { placeholder: 'file', description: 'writes a page of Markdown too' }),
     seed: withDefault(integer({ min: 0 }), 1, { placeholder: 'number', description: 'of weights and texts' }),
     ...engineOptions,
   },
@@ -42,27 +43,10 @@ export const matrix = defineCommand({
       signal: context.signal,
       onRow: (row, done, total) => progress.update(done, total, `${row.family}, ${row.mixer}`),
     }).finally(() => progress.finish());
-    const table = supportTable(rows);
-    context.print(textTable(table));
-    if (markdown !== undefined) await writeFileAtomic(markdown, `${markdownTable(table)}\n`);
+    context.print(textTable(supportTable(rows)));
+    if (markdown !== undefined) await writeFileAtomic(markdown, supportPage(rows));
     const failed = rows.filter((row) => [row.forward, row.backward, row.decode].includes(false));
     for (const { family: name, mixer: of, note } of failed) context.print(`${name}, ${of}: ${note ?? 'failed'}`);
     return { json: { rows }, negative: failed.length > 0 };
   },
 });
-
-function supportTable(rows: readonly SupportRow[]): Table {
-  return makeTable(
-    [
-      { header: 'family', value: ({ family }) => family },
-      { header: 'direction', value: ({ direction }) => direction },
-      { header: 'mixer', value: ({ mixer }) => mixer },
-      { header: 'convolution', value: ({ convolution }) => convolution },
-      { header: 'forward', value: ({ forward }) => forward },
-      { header: 'backward', value: ({ backward }) => backward },
-      { header: 'decode', value: ({ decode }) => decode },
-      { header: 'error', value: ({ maxError }) => maxError, format: (value) => value.toExponential(1) },
-    ],
-    rows,
-  );
-}
