@@ -7,9 +7,11 @@
  * and value gradient are then plain matrix products, 2 to 3 times faster than Conv.
  */
 import type { Value } from '../graph/graph.ts';
+import { add } from '../graph/ops/elementwise.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { concat, pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { tensor } from '../graph/tensor.ts';
+import { toeplitz, toeplitzColumn } from '../nn/toeplitz.ts';
 import { groupKeys, type Grouping, makeGrouping, ungroupQueries } from './grouping.ts';
 import { convolutionReach } from './mixer.ts';
 
@@ -66,6 +68,63 @@ export function convolvePositions(
 ): Value {
   const small = makeGrouping(batch, length, preferredBlock, keyValueHeads * repeat, keyValueHeads);
   return ungroupQueries(small, convolveGroups(small, groupKeys(small, v), taps, masked));
+}
+
+/**
+ * The convolution inside groups as weights, to be added to those of a local branch: what the group itself contributes then
+ * costs no product of its own. The rest is `addReachOfGroupBefore`.
+ *
+ * @param taps the parameter [H,1,K,1]
+ * @returns [M,1,R·G,G]
+ */
+export function weightsInGroup({ group: G, keyValueHeads: M, repeat: R }: Grouping, taps: Value): Value {
+  const K = Number(taps.shape[2]);
+  const reach = convolutionReach(K);
+  const band = toeplitz(
+    placedTaps(taps, G, (distance) => (distance <= reach ? distance : -1)),
+    G,
+  ); // [H,G,G]
+  return reshape(band, [M, 1, R * G, G]);
+}
+
+/**
+ * `mixed` plus what the convolution reads from the group before, for a reach P below G.
+ *
+ * @param mixed [M,B·N,R·G,E]
+ * @param values [M,B·N,G,E]
+ * @param taps the parameter [H,1,K,1]
+ */
+export function addReachOfGroupBefore(grouping: Grouping, mixed: Value, values: Value, taps: Value): Value {
+  const { batch: B, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
+  const E = values.shape[3];
+  const P = convolutionReach(Number(taps.shape[2]));
+  if (N === 1 || P === 0) return mixed;
+  // Row i of a group meets column j of the last P rows before it at lag P + i − j, if that is at most P.
+  const weights = toeplitz(
+    placedTaps(taps, P, (distance) => (distance <= 0 ? P + distance : -1)),
+    P,
+  ); // [H,P,P]
+  const last = reshape(slice(values, 2, G - P, G), [M, B, N, P, E]);
+  const before = reshape(shiftBlocks(last, -1), [M, B * N, P, E]);
+  const reached = matmul(reshape(weights, [M, 1, R * P, P]), before); // [M,B*N,R*P,E]
+  const rows = pad(reshape(reached, [M, B * N, R, P, E]), 3, 0, G - P);
+  return add(mixed, reshape(rows, [M, B * N, R * G, E]));
+}
+
+/** Taps by distance row − column, as `toeplitz` wants them: [H,2n]. `lagAt` is negative where there is no tap. */
+function placedTaps(taps: Value, n: number, lagAt: (distance: number) => number): Value {
+  const H = Number(taps.shape[0]);
+  const K = Number(taps.shape[2]);
+  const reach = convolutionReach(K);
+  const lags = Array.from({ length: 2 * n - 1 }, (_, i) => lagAt(i + 1 - n));
+  const places = taps.graph.sharedConstant(`tap places K=${K} n=${n} ${lags[0]} ${lags[n]}`, () => {
+    const ones = new Float32Array(K * 2 * n);
+    for (const [i, lag] of lags.entries()) {
+      if (lag >= 0 && lag <= reach) ones[(reach - lag) * 2 * n + toeplitzColumn(i + 1 - n, n)] = 1;
+    }
+    return tensor('float32', [K, 2 * n], ones);
+  });
+  return matmul(reshape(taps, [H, K]), places);
 }
 
 /** Block b of the result is block b + shift of the input, zeros outside the sequence. [M,B,blocks,C,E] */

@@ -12,7 +12,7 @@ import { attendGroups, localSoftmax, repeatedShape } from './branches.ts';
 import { convolveGroups, convolvePositions } from './convolution.ts';
 import { featuresParallel } from './features/feature-parallel.ts';
 import { groupKeys, type Grouping, groupQueries, makeGrouping, ungroupQueries } from './grouping.ts';
-import { causalView, gauParallel, type UnitView } from './gau/gau-parallel.ts';
+import { causalView, convolutionRides, gauParallel, type UnitView } from './gau/gau-parallel.ts';
 import { linformerParallel } from './linformer.ts';
 import { type GauMixer, groupOf, type LinearMixer, linearForm, type MixerConfig } from './mixer.ts';
 import { type MixerParameterValues, type ProjectedPositions, requireMixerParameters } from './mixer-values.ts';
@@ -80,7 +80,7 @@ export function mixUnit(
     grouped === undefined
       ? q.graph.constant(zeros('float32', [batch, length, heads, Number(v.shape[3])]))
       : ungroupQueries(grouping, grouped);
-  return addConvolution(config, mixed, grouping, v, parameters);
+  return convolutionRides(config, grouping, view) ? mixed : addConvolution(config, mixed, grouping, v, parameters);
 }
 
 /** [M,B·N,R·G,E] */

@@ -1,8 +1,9 @@
 /** Relative positions in T5's buckets (Raffel et al., arXiv 1910.10683): exact near, logarithmic far. */
 import type { Value } from '../graph/graph.ts';
 import { gather } from '../graph/ops/indexing.ts';
-import { reshape, transpose } from '../graph/ops/layout.ts';
+import { transpose } from '../graph/ops/layout.ts';
 import { int32 } from '../graph/tensor.ts';
+import { toeplitz, toeplitzColumn } from './toeplitz.ts';
 
 /** How distances are sorted into buckets. */
 export interface BucketScheme {
@@ -32,14 +33,12 @@ export function relativeBucket(distance: number, { buckets, farthest, causal }: 
  * @returns [H,n,n], queries first
  */
 export function relativeBias(table: Value, length: number, scheme: BucketScheme): Value {
-  const indices = table.graph.sharedConstant(`relative buckets n=${length} ${JSON.stringify(scheme)}`, () =>
-    int32(
-      [length * length],
-      Int32Array.from({ length: length * length }, (_, i) =>
-        relativeBucket(Math.floor(i / length) - (i % length), scheme),
-      ),
-    ),
-  );
-  const perPair = reshape(gather(table, indices), [length, length, table.shape[1]]); // [n,n,H]
-  return transpose(perPair, [2, 0, 1]);
+  const indices = table.graph.sharedConstant(`relative buckets n=${length} ${JSON.stringify(scheme)}`, () => {
+    const buckets = new Int32Array(2 * length);
+    for (let distance = 1 - length; distance < length; distance++) {
+      buckets[toeplitzColumn(distance, length)] = relativeBucket(distance, scheme);
+    }
+    return int32([2 * length], buckets);
+  });
+  return toeplitz(transpose(gather(table, indices), [1, 0]), length);
 }

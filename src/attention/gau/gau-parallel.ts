@@ -9,9 +9,10 @@ import { matmul } from '../../graph/ops/matmul.ts';
 import { broadcastTo, sum } from '../../graph/ops/reduce.ts';
 import { softmax } from '../../graph/ops/softmax.ts';
 import { castle, repeatValues } from '../branches.ts';
+import { addReachOfGroupBefore, weightsInGroup } from '../convolution.ts';
 import { causalMask, earlierSums, groupKeys, type Grouping, groupQueries } from '../grouping.ts';
 import { hiddenScore } from '../sight.ts';
-import type { GauMixer } from '../mixer-config.ts';
+import { convolutionReach, type GauMixer } from '../mixer.ts';
 import type { MixerParameterValues, ProjectedPositions } from '../mixer-values.ts';
 import { branchRows, scoreDivisors } from './gau-rows.ts';
 import { relativeBias } from './relative-bias.ts';
@@ -28,7 +29,20 @@ export interface UnitView {
 
 export const causalView: UnitView = { causal: true, reduceGroups: true };
 
-/** The mixer without its convolution; undefined where no branch has anything to say. [M,B·N,R·G,E] */
+/**
+ * Whether the convolution rides on the weights of the local branch, which makes it all but free: both are sums over the own
+ * group, as long as nothing is done to the attention before the convolution is added.
+ */
+export function convolutionRides(config: GauMixer, { group: G }: Grouping, { causal }: UnitView): boolean {
+  const { local, convolution, castling } = config;
+  if (local === null || convolution === null || castling || !causal) return false;
+  return convolution.masked && convolutionReach(convolution.kernel) < G;
+}
+
+/**
+ * The mixer, with its convolution where that rides on the local branch and else without; undefined where no branch has
+ * anything to say. [M,B·N,R·G,E]
+ */
 export function gauParallel(
   config: GauMixer,
   grouping: Grouping,
@@ -43,7 +57,13 @@ export function gauParallel(
   const branches: Value[] = [];
   if (config.local !== null) {
     const rows = { q: groupQueries(grouping, queries.local), k: groupKeys(grouping, keys.local) };
-    branches.push(matmul(localWeights(config, grouping, rows, parameters, view.causal, mask), values));
+    const weights = localWeights(config, grouping, rows, parameters, view.causal, mask);
+    const taps = convolutionRides(config, grouping, view) ? parameters['dwconv.weight'] : undefined;
+    branches.push(
+      taps === undefined
+        ? matmul(weights, values)
+        : addReachOfGroupBefore(grouping, matmul(add(weights, weightsInGroup(grouping, taps)), values), values, taps),
+    );
   }
   if (config.global && (grouping.groups > 1 || !view.causal)) {
     const rows = groupKeys(grouping, keys.global);

@@ -90,7 +90,13 @@ export const transposeOp = defineOp<{ readonly permutation: readonly number[] }>
     }
     return [{ dtype: x.dtype, shape: permutation.map((axis) => x.shape[axis]) }];
   },
-  simplify: ([x], { permutation }) => (permutation.every((axis, index) => axis === index) ? x : undefined),
+  simplify([x], { permutation }) {
+    // Axes of size 1 have no place in memory: moving only them is a reshape, which costs nothing.
+    const moving = permutation.filter((axis) => x.shape[axis] !== 1);
+    const inOrder = moving.every((axis, index) => index === 0 || moving[index - 1] < axis);
+    const shape = permutation.map((axis) => x.shape[axis]);
+    return inOrder ? reshape(x, shape) : undefined;
+  },
   fold: ([x], { permutation }) => [transposeTensor(x, permutation)],
   lower(emitter, node, { permutation }) {
     emitter.emit('Transpose', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])], {
