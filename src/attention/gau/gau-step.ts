@@ -59,7 +59,7 @@ function biasedScores(
   const width = Number(heads.queries.shape[4]) / (config.global ? 2 : 1);
   const byLag = mul(biasByLag(table, horizonOf(config).reach, width), 1 / biasDivisor);
   const [B, T, rows] = masks.lags.shape;
-  const bias = reshape(gather(byLag, masks.lags, 1), [B, 1, T, rows]); // one for all heads
+  const bias = reshape(gather(byLag, masks.lags), [B, 1, T, rows]); // one for all heads
   return add(scores, heads.tile(bias));
 }
 

@@ -13,7 +13,7 @@ export function relativeBias(table: Value, length: number, queryKeyWidth: number
   return reshape(bias, [length, length]);
 }
 
-/** √S · table[bucket(τ)] by causal distance: column τ for τ = 0…reach, and the last bucket's in column reach + 1. */
+/** √S · table[bucket(τ)] by causal distance: row τ for τ = 0…reach, and the last bucket's in row reach + 1. [reach+2,1] */
 export function biasByLag(table: Value, reach: number, queryKeyWidth: number): Value {
   const indices = table.graph.sharedConstant(`bias buckets by lag reach=${reach}`, () =>
     int32(
@@ -21,5 +21,5 @@ export function biasByLag(table: Value, reach: number, queryKeyWidth: number): V
       Int32Array.from({ length: reach + 2 }, (_, lag) => biasBucket(lag, true)),
     ),
   );
-  return mul(reshape(gather(table, indices), [1, reach + 2]), Math.sqrt(queryKeyWidth));
+  return mul(gather(table, indices), Math.sqrt(queryKeyWidth));
 }

@@ -1,6 +1,6 @@
 /** Speed of a whole training step (forward, gradients, clipping, AdamW) against the machine's product ceiling. */
 import { type Graph, liveNodes } from '../../graph/graph.ts';
-import { tensor } from '../../graph/tensor.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
@@ -8,7 +8,7 @@ import type { CompileOptions } from '../../runtime/compile.ts';
 import { adamWDefaults } from '../../training/adamw.ts';
 import { causalObjective } from '../../training/objective.ts';
 import { parameterBlocks } from '../../training/parameter-blocks.ts';
-import { fusedGraph, initialState, TrainingProgram } from '../../training/step-program.ts';
+import { fusedGraph, initialState, TrainingProgram, type TrainingState } from '../../training/step-program.ts';
 import { ceilingSize, productSpeed } from './product-ceiling.ts';
 import { median, summarize, type Timing } from './timing.ts';
 
@@ -23,6 +23,8 @@ export interface TrainingSpeed {
   readonly ceilingGigaflops: number;
   /** gigaflops / ceiling. */
   readonly shareOfCeiling: number;
+  /** How much of the step the part takes that `without` lacks; null if there is no such model. */
+  readonly partShare: number | null;
   readonly compileMs: number;
 }
 
@@ -42,52 +44,107 @@ export function productFlops(graph: Graph): number {
   return total;
 }
 
+/** What is timed, and how often. */
+export interface TrainingSpeedOptions {
+  /** Sequences per step. */
+  readonly rows: number;
+  /** Tokens per sequence. */
+  readonly length: number;
+  /** Timed steps. Default 7. */
+  readonly runs?: number;
+  /** The model without one of its parts, whose share of the step is measured in turn with it. */
+  readonly without?: CausalModel;
+  readonly compile?: CompileOptions;
+}
+
 /**
  * Times training steps on random tokens, taking turns with the ceiling product, so that a machine whose speed drifts
  * is compared with itself.
  */
-export async function trainingSpeed(
-  model: CausalModel,
-  { rows, length, runs = 7, compile }: { rows: number; length: number; runs?: number; compile?: CompileOptions },
-): Promise<TrainingSpeed> {
-  const { parameters } = model;
-  const objective = causalObjective(model, length);
-  const options = { parameters, objective, rows, accumulate: 1, optimizer: adamWDefaults, clip: 1, compile };
-  const flops = productFlops(fusedGraph(options, parameterBlocks(parameters)));
-  const started = performance.now();
-  const program = await TrainingProgram.create(options);
-  const compileMs = performance.now() - started;
+export async function trainingSpeed(model: CausalModel, options: TrainingSpeedOptions): Promise<TrainingSpeed> {
+  const { rows, length, runs = 7, without, compile } = options;
+  const step = await TimedStep.create(model, options);
+  const lesser = without === undefined ? undefined : await TimedStep.create(without, options);
   try {
+    const steps: number[] = [];
+    const lesserSteps: number[] = [];
+    const ceilings: number[] = [];
+    for (let i = 0; i < runs + 2; i++) {
+      // In turn the one and the other goes first, since a step leaves the memory in another state.
+      const others = i % 2 === 0 ? await lesser?.run(i) : undefined;
+      const milliseconds = await step.run(i);
+      const lesserMilliseconds = others ?? (await lesser?.run(i));
+      if (i < 2) continue;
+      steps.push(milliseconds);
+      if (lesserMilliseconds !== undefined) lesserSteps.push(lesserMilliseconds);
+      ceilings.push((await productSpeed(ceilingSize, { ...compile, runs: 3 })).gigaflops);
+    }
+    const timing = summarize(steps);
+    const ceilingGigaflops = median(ceilings);
+    const gigaflops = step.flops / timing.medianMs / 1e6;
+    return {
+      timing,
+      tokensPerSecond: (1000 * rows * length) / timing.medianMs,
+      productFlops: step.flops,
+      gigaflops,
+      ceilingGigaflops,
+      shareOfCeiling: gigaflops / ceilingGigaflops,
+      partShare: lesser === undefined ? null : 1 - median(lesserSteps.map((ms, i) => ms / steps[i])),
+      compileMs: step.compileMs,
+    };
+  } finally {
+    await step.dispose();
+    await lesser?.dispose();
+  }
+}
+
+/** A compiled training step with random weights and one batch of random tokens. */
+class TimedStep {
+  readonly flops: number;
+  readonly compileMs: number;
+  readonly #program: TrainingProgram;
+  readonly #state: TrainingState;
+  readonly #batch: Readonly<Record<'inputs' | 'labels' | 'weights', Tensor>>;
+
+  private constructor(
+    program: TrainingProgram,
+    model: CausalModel,
+    { rows, length }: TrainingSpeedOptions,
+    measured: { readonly flops: number; readonly compileMs: number },
+  ) {
+    this.#program = program;
+    this.flops = measured.flops;
+    this.compileMs = measured.compileMs;
+    this.#state = initialState(program.blocks, initializeParameters(model, new Random(1)));
     const random = new Random(2);
-    const state = initialState(program.blocks, initializeParameters(model, new Random(1)));
     const tokens = (): Int32Array =>
       Int32Array.from({ length: rows * length }, () => random.integer(model.sizes.vocabulary));
-    const batch = {
+    this.#batch = {
       inputs: tensor('int32', [rows, length], tokens()),
       labels: tensor('int32', [rows, length], tokens()),
       weights: tensor('float32', [rows, length], new Float32Array(rows * length).fill(1)),
     };
-    const steps: number[] = [];
-    const ceilings: number[] = [];
-    for (let i = 0; i < runs + 2; i++) {
-      const before = performance.now();
-      await program.step(state, [batch], 1e-4, i);
-      if (i >= 2) steps.push(performance.now() - before);
-      if (i >= 2) ceilings.push((await productSpeed(ceilingSize, { ...compile, runs: 3 })).gigaflops);
-    }
-    const timing = summarize(steps);
-    const ceilingGigaflops = median(ceilings);
-    const gigaflops = flops / timing.medianMs / 1e6;
-    return {
-      timing,
-      tokensPerSecond: (1000 * rows * length) / timing.medianMs,
-      productFlops: flops,
-      gigaflops,
-      ceilingGigaflops,
-      shareOfCeiling: gigaflops / ceilingGigaflops,
-      compileMs,
-    };
-  } finally {
-    await program.dispose();
+  }
+
+  static async create(model: CausalModel, options: TrainingSpeedOptions): Promise<TimedStep> {
+    const { rows, length, compile } = options;
+    const { parameters } = model;
+    const objective = causalObjective(model, length);
+    const training = { parameters, objective, rows, accumulate: 1, optimizer: adamWDefaults, clip: 1, compile };
+    const flops = productFlops(fusedGraph(training, parameterBlocks(parameters)));
+    const started = performance.now();
+    const program = await TrainingProgram.create(training);
+    return new TimedStep(program, model, options, { flops, compileMs: performance.now() - started });
+  }
+
+  /** Milliseconds of one update. */
+  async run(update: number): Promise<number> {
+    const started = performance.now();
+    await this.#program.step(this.#state, [this.#batch], 1e-4, update);
+    return performance.now() - started;
+  }
+
+  dispose(): Promise<void> {
+    return this.#program.dispose();
   }
 }
