@@ -21,6 +21,7 @@ const FOLDER_ORDER = [
   'data',
   'training',
   'decoding',
+  'browser',
   'evaluation',
   'export',
   'report',

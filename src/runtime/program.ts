@@ -2,13 +2,13 @@
 import { LinnetError } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { EngineSession, NamedTensors } from './session.ts';
+import type { DescribedSession, EngineSession, NamedTensors } from './session.ts';
 import { checkFeeds, type InputSignature, listNames } from './feeds.ts';
 
 /** What compiling cost and made. */
 export interface ProgramStatistics {
-  /** ONNX nodes before the engine optimises them. */
-  readonly nodes: number;
+  /** ONNX nodes before the engine optimises them; undefined for a model that was not compiled here. */
+  readonly nodes: number | undefined;
   /** Bytes of the encoded model, weights included. */
   readonly modelBytes: number;
   /** Time of encoding and of creating the session, in milliseconds. */
@@ -140,4 +140,14 @@ export class SessionProgram implements Program {
     if (this.#disposal === undefined) return;
     throw new LinnetError('RUNTIME', `graph "${this.#signature.graph}" has been disposed; compile it again`);
   }
+}
+
+/**
+ * A program over a session of a model that was not compiled here: what it reads and computes is what its file declares.
+ *
+ * @param statistics what is known of its cost
+ */
+export function programOf(name: string, session: DescribedSession, statistics: ProgramStatistics): Program {
+  const signature = { graph: name, live: session.inputs, unused: new Set<string>() };
+  return new SessionProgram(session, signature, session.outputs, statistics, undefined);
 }

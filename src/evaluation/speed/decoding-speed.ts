@@ -1,7 +1,7 @@
 /** Time per token and memory per session against the context: flat for linearized models, growing for softmax. */
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { SequenceState } from '../../decoding/state.ts';
-import { LinnetError } from '../../errors.ts';
+import { internalError, LinnetError } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
@@ -97,5 +97,7 @@ export async function stepGraphSize(
   compile?: CompileOptions,
 ): Promise<StepGraphSize> {
   await using engine = await DecodingEngine.create(model, parameters, compile);
-  return engine.program.statistics;
+  const { nodes, modelBytes, creationMs } = engine.program.statistics;
+  if (nodes === undefined) throw internalError('a graph that was compiled here has no count of nodes');
+  return { nodes, modelBytes, creationMs };
 }

@@ -1,0 +1,239 @@
+/** Opening an exported model folder by URL: fetch, verify, compile. What comes out decodes like a model in Node. */
+import {
+  type ExportManifest,
+  MANIFEST_BYTES_LIMIT,
+  MANIFEST_FILE,
+  parseExportManifest,
+} from '../checkpoint/export-manifest.ts';
+import { CONFIG_FILE } from '../checkpoint/folder-files.ts';
+import { type JsonObject, parseJsonObject } from '../checkpoint/json-object.ts';
+import type { FoldPrograms } from '../decoding/commit.ts';
+import { foldClasses } from '../decoding/state.ts';
+import { StepEngine } from '../decoding/step-engine.ts';
+import { LinnetError } from '../errors.ts';
+import { describeCausalModel } from '../models/families.ts';
+import type { CausalModel } from '../models/model.ts';
+import { type Program, programOf } from '../runtime/program.ts';
+import { openWebSession, type WebDevice, type WebEngineSettings } from '../runtime/web-engine.ts';
+import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { RemoteFolder } from './remote-folder.ts';
+import type { WeightCache } from './weight-cache.ts';
+
+/** How far opening a model has come. */
+export interface OpeningProgress {
+  /** The file that is being fetched; undefined when all are there and the engine compiles. */
+  readonly file: string | undefined;
+  /** Bytes of all files so far. */
+  readonly done: number;
+  /** Bytes of all files. */
+  readonly total: number;
+  /** How many of `done` came out of the cache. */
+  readonly cached: number;
+}
+
+export interface OpenModelOptions extends Partial<WebEngineSettings> {
+  /** Default: `wasm`. */
+  readonly device?: WebDevice;
+  readonly onProgress?: (progress: OpeningProgress) => void;
+  /** Stops opening, with an error `ABORTED`: while files are fetched at once, else when the graph at hand is compiled. */
+  readonly signal?: AbortSignal;
+  /** Where downloaded files are kept. Default: nowhere, though the browser's HTTP cache may still know them. */
+  readonly cache?: WeightCache;
+  /** For requests with credentials, or none at all. Default: the global `fetch`. */
+  readonly fetch?: typeof fetch;
+}
+
+/** An open model. `dispose` of it. */
+export interface OpenedModel extends AsyncDisposable {
+  readonly model: CausalModel;
+  /** For `generate`, and for states: `engine.newState()`. */
+  readonly engine: StepEngine;
+  /** @throws LinnetError `NOT_FOUND` if the folder has no tokenizer.json */
+  readonly tokenizer: Tokenizer;
+  readonly manifest: ExportManifest;
+  /** Frees the engine's memory. */
+  dispose(): Promise<void>;
+}
+
+const stepGraphFile = 'model.onnx';
+const tokenizerFile = 'tokenizer.json';
+const tokenizerConfigFile = 'tokenizer_config.json';
+
+/**
+ * Opens an exported model folder.
+ *
+ * @param url of the folder, absolute or relative to the page
+ * @throws LinnetError `INPUT` if it is no http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
+ *   malformed or has not the size and SHA-256 that linnet.json says, `PATH` if linnet.json names files outside of its
+ *   folder, `CONFIG` if the model or an option is not supported, `MISMATCH` if graphs are missing, `RUNTIME` if the engine
+ *   fails, `ABORTED`
+ */
+export async function openModel(url: string | URL, options: OpenModelOptions = {}): Promise<OpenedModel> {
+  const { device = 'wasm', threads, engineFiles, onProgress, signal, cache, fetch } = options;
+  let counted: { total: number; done: number; cached: number } | undefined;
+  const folder = new RemoteFolder(url, pageUrl(), {
+    signal,
+    cache,
+    fetch,
+    onBytes(file, bytes, cached) {
+      if (counted === undefined) return;
+      counted.done += bytes;
+      if (cached) counted.cached += bytes;
+      onProgress?.({ file, ...counted });
+    },
+  });
+  const label = new URL(MANIFEST_FILE, folder.url).href;
+  const manifest = parseExportManifest(await folder.smallFile(MANIFEST_FILE, MANIFEST_BYTES_LIMIT), label);
+  if (device === 'webgpu' && manifest.dtype === 'float16') await requireHalfPrecision();
+
+  const fetched = new Map<string, Uint8Array<ArrayBuffer>>();
+  const wanted = wantedFiles(manifest);
+  counted = { total: wanted.reduce((sum, name) => sum + manifest.files[name].bytes, 0), done: 0, cached: 0 };
+  for (const name of wanted) fetched.set(name, await folder.file(name, manifest.files[name]));
+
+  const json = (name: string): JsonObject | undefined => {
+    const bytes = fetched.get(name);
+    return bytes === undefined ? undefined : parseJsonObject(bytes, new URL(name, folder.url).href);
+  };
+  const config = json(CONFIG_FILE);
+  if (config === undefined) throw new LinnetError('FORMAT', `${label} lists no ${CONFIG_FILE}`);
+  const model = describeCausalModel(config);
+  const tokenizer = openTokenizer(json(tokenizerFile), json(tokenizerConfigFile), config, folder.url);
+
+  const programs = new Map<string, Program>();
+  /** Compiles a graph, and lets go of its bytes: the engine has copied them. */
+  const open = async (file: string): Promise<Program> => {
+    const known = programs.get(file);
+    if (known !== undefined) return known;
+    if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped before ${file} was compiled`);
+    onProgress?.({ file: undefined, ...(counted ?? { total: 0, done: 0, cached: 0 }) });
+    const program = await openProgram(file, fetched, { device, threads, engineFiles });
+    programs.set(file, program);
+    return program;
+  };
+  try {
+    const step = await open(stepGraphFile);
+    requireOutputs(step, ['logits', 'hidden', 'rows'], stepGraphFile);
+    const folds: FoldPrograms = new Map();
+    for (const { program: name } of foldClasses(model)) {
+      if (folds.has(name)) continue;
+      const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;
+      if (file === undefined) throw new LinnetError('MISMATCH', `${label} has no fold graph "${name}"`);
+      const fold = await open(file);
+      requireOutputs(fold, ['folded'], file);
+      folds.set(name, fold);
+    }
+    return new WebModel(model, new StepEngine(model, step, folds), manifest, tokenizer, folder.url);
+  } catch (error) {
+    for (const program of programs.values()) await program.dispose();
+    throw error;
+  }
+}
+
+class WebModel implements OpenedModel {
+  readonly model: CausalModel;
+  readonly engine: StepEngine;
+  readonly manifest: ExportManifest;
+  readonly #tokenizer: Tokenizer | undefined;
+  readonly #url: URL;
+
+  constructor(
+    model: CausalModel,
+    engine: StepEngine,
+    manifest: ExportManifest,
+    tokenizer: Tokenizer | undefined,
+    url: URL,
+  ) {
+    this.model = model;
+    this.engine = engine;
+    this.manifest = manifest;
+    this.#tokenizer = tokenizer;
+    this.#url = url;
+  }
+
+  get tokenizer(): Tokenizer {
+    if (this.#tokenizer !== undefined) return this.#tokenizer;
+    throw new LinnetError('NOT_FOUND', `${this.#url.href} has no ${tokenizerFile}; work with token ids instead`);
+  }
+
+  dispose(): Promise<void> {
+    return this.engine.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}
+
+/** The files that decoding needs, small ones first so that a broken folder is found out early. */
+function wantedFiles({ files, folds }: ExportManifest): string[] {
+  const graphs = [...new Set([stepGraphFile, ...Object.values(folds)])];
+  const optional = [tokenizerFile, tokenizerConfigFile].filter((name) => Object.hasOwn(files, name));
+  for (const name of [CONFIG_FILE, stepGraphFile]) {
+    if (!Object.hasOwn(files, name)) throw new LinnetError('FORMAT', `${MANIFEST_FILE} lists no ${name}`);
+  }
+  const data = Object.keys(files).filter((name) => graphs.some((graph) => name.startsWith(`${graph}.data`)));
+  const wanted = new Set([CONFIG_FILE, ...optional, ...graphs, ...data]);
+  return [...wanted].sort((a, b) => files[a].bytes - files[b].bytes);
+}
+
+/** Takes a graph and its weights out of `fetched`, so that nothing holds them once the engine has its copy. */
+async function openProgram(
+  file: string,
+  fetched: Map<string, Uint8Array<ArrayBuffer>>,
+  settings: WebEngineSettings,
+): Promise<Program> {
+  const bytes = fetched.get(file);
+  if (bytes === undefined) throw new LinnetError('FORMAT', `${MANIFEST_FILE} gives ${file} two purposes`);
+  const started = performance.now();
+  const weights = [...fetched].filter(([name]) => name.startsWith(`${file}.data`));
+  const external = weights.map(([path, data]) => ({ path, offset: 0, data }));
+  for (const name of [file, ...weights.map(([path]) => path)]) fetched.delete(name);
+  const modelBytes = external.reduce((sum, { data }) => sum + data.byteLength, bytes.byteLength);
+  const session = await openWebSession({ name: file, bytes, external }, settings);
+  return programOf(file, session, { nodes: undefined, modelBytes, creationMs: performance.now() - started });
+}
+
+function requireOutputs(program: Program, names: readonly string[], file: string): void {
+  const missing = names.filter((name) => program.outputs.get(name)?.dtype !== 'float32');
+  if (missing.length === 0) return;
+  throw new LinnetError('MISMATCH', `${file} has no float32 output ${missing.join(', ')}: it is not a graph of ours`);
+}
+
+function openTokenizer(
+  tokenizerJson: JsonObject | undefined,
+  tokenizerConfigJson: JsonObject | undefined,
+  modelConfigJson: JsonObject,
+  url: URL,
+): Tokenizer | undefined {
+  if (tokenizerJson === undefined) return undefined;
+  const origin = new URL(tokenizerFile, url).href;
+  return huggingFaceTokenizer({ tokenizerJson, tokenizerConfigJson, modelConfigJson, origin });
+}
+
+declare const location: { readonly href: string } | undefined;
+
+/** What relative URLs are relative to: the page, or the script of a worker. */
+function pageUrl(): string | undefined {
+  return typeof location === 'undefined' ? undefined : location.href;
+}
+
+/** What is used of WebGPU itself. */
+interface GpuApi {
+  requestAdapter(): Promise<{ readonly features: { has(name: string): boolean } } | null>;
+}
+declare const navigator: { readonly gpu?: GpuApi } | undefined;
+
+/** Whether this browser, on this machine, computes on a GPU; `float16` models also need its feature "shader-f16". */
+export async function webGpuSupport(): Promise<{ readonly available: boolean; readonly float16: boolean }> {
+  const gpu = typeof navigator === 'undefined' ? undefined : navigator.gpu;
+  const adapter = (await gpu?.requestAdapter()) ?? null;
+  return { available: adapter !== null, float16: adapter?.features.has('shader-f16') ?? false };
+}
+
+async function requireHalfPrecision(): Promise<void> {
+  const { available, float16 } = await webGpuSupport();
+  if (!available || float16) return; // without WebGPU at all, opening the session says so
+  throw new LinnetError('CONFIG', 'the weights are float16, which this GPU does not compute with; export float32');
+}

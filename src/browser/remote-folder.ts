@@ -1,0 +1,174 @@
+/**
+ * Fetches the files of an exported model folder. The server is not trusted: nothing is taken that has not the size and
+ * SHA-256 that linnet.json says, and no more is read than that.
+ */
+import type { ExportedFile } from '../checkpoint/export-manifest.ts';
+import { quoteName } from '../checkpoint/name-list.ts';
+import { LinnetError } from '../errors.ts';
+import type { WeightCache } from './weight-cache.ts';
+
+/** How a folder is fetched. */
+export interface RemoteFolderOptions {
+  /** Stops a download. */
+  readonly signal?: AbortSignal;
+  /** Default: none, every file is downloaded. */
+  readonly cache?: WeightCache;
+  /** Told the bytes of a file as they arrive; all at once for a file from the cache. */
+  readonly onBytes?: (name: string, bytes: number, cached: boolean) => void;
+  /** Default: the global `fetch`. */
+  readonly fetch?: typeof fetch;
+}
+
+export class RemoteFolder {
+  /** Ends in a slash. */
+  readonly url: URL;
+  readonly #options: RemoteFolderOptions;
+
+  /** @throws LinnetError `INPUT` if it is no http(s) URL; relative ones are resolved against `base` */
+  constructor(url: string | URL, base: string | undefined, options: RemoteFolderOptions) {
+    this.url = folderUrl(url, base);
+    this.#options = options;
+  }
+
+  /**
+   * A file of known size and checksum.
+   * @throws LinnetError `NOT_FOUND` if it cannot be fetched, `FORMAT` if it is not the one described, `RUNTIME` if there
+   *   is no memory for it, `ABORTED`
+   */
+  async file(name: string, expected: ExportedFile): Promise<Uint8Array<ArrayBuffer>> {
+    const { cache, onBytes } = this.#options;
+    const kept = await this.#kept(expected);
+    if (kept !== undefined) {
+      onBytes?.(name, kept.byteLength, true);
+      return kept;
+    }
+    const bytes = allocate(name, expected.bytes);
+    await this.#download(name, (chunk, position) => {
+      if (position + chunk.byteLength > bytes.byteLength) {
+        throw new LinnetError('FORMAT', `${this.#nameOf(name)} has more than the ${bytes.byteLength} bytes expected`);
+      }
+      bytes.set(chunk, position);
+      onBytes?.(name, chunk.byteLength, false);
+    }).then((received) => {
+      if (received === bytes.byteLength) return;
+      throw new LinnetError('FORMAT', `${this.#nameOf(name)} has ${received} bytes, expected ${bytes.byteLength}`);
+    });
+    const actual = await sha256Of(bytes);
+    if (actual !== expected.sha256) {
+      throw new LinnetError(
+        'FORMAT',
+        `${this.#nameOf(name)} has the SHA-256 ${actual}, expected ${expected.sha256}; it was damaged or exchanged`,
+      );
+    }
+    await cache?.put(expected.sha256, bytes);
+    return bytes;
+  }
+
+  /**
+   * A file of unknown size and content, up to a limit.
+   * @throws LinnetError `NOT_FOUND` if it cannot be fetched, `FORMAT` if it is longer, `ABORTED`
+   */
+  async smallFile(name: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+    const chunks: Uint8Array[] = [];
+    const length = await this.#download(name, (chunk, position) => {
+      if (position + chunk.byteLength > limit) {
+        throw new LinnetError('FORMAT', `${this.#nameOf(name)} has more than ${limit} bytes`);
+      }
+      chunks.push(chunk);
+    });
+    const bytes = new Uint8Array(length);
+    let position = 0;
+    for (const chunk of chunks) {
+      bytes.set(chunk, position);
+      position += chunk.byteLength;
+    }
+    return bytes;
+  }
+
+  /** A file out of the cache, if it is there and intact. */
+  async #kept({ bytes, sha256 }: ExportedFile): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const { cache } = this.#options;
+    const kept = await cache?.get(sha256);
+    if (kept === undefined) return undefined;
+    if (kept.byteLength === bytes && (await sha256Of(kept)) === sha256) return kept;
+    await cache?.delete(sha256);
+    return undefined;
+  }
+
+  /** Gives a file's bytes to `take` as they arrive, and returns their number. An error of `take` ends the download. */
+  async #download(name: string, take: (chunk: Uint8Array, position: number) => void): Promise<number> {
+    const { signal, fetch: connect = fetch } = this.#options;
+    try {
+      const response = await connect(new URL(encodeURIComponent(name), this.url), { signal });
+      if (!response.ok) {
+        throw new LinnetError('NOT_FOUND', `${this.#nameOf(name)}: the server answered ${response.status}`);
+      }
+      let position = 0;
+      // Leaving the loop by an error cancels the stream, and with it the download.
+      for await (const chunk of chunksOf(response)) {
+        take(chunk, position);
+        position += chunk.byteLength;
+      }
+      return position;
+    } catch (error) {
+      if (error instanceof LinnetError) throw error;
+      if (signal?.aborted === true) {
+        throw new LinnetError('ABORTED', `stopped while ${this.#nameOf(name)} was fetched`, { cause: error });
+      }
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new LinnetError('NOT_FOUND', `cannot fetch ${this.#nameOf(name)}: ${reason}`, { cause: error });
+    }
+  }
+
+  #nameOf(name: string): string {
+    return `${quoteName(name)} of ${this.url.href}`;
+  }
+}
+
+function folderUrl(given: string | URL, base: string | undefined): URL {
+  let url: URL | undefined;
+  try {
+    url = new URL(given, base);
+  } catch {
+    // said below
+  }
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new LinnetError('INPUT', `${quoteName(String(given))} is no http(s) URL of an exported model folder`);
+  }
+  if (!url.pathname.endsWith('/')) url.pathname += '/';
+  return url;
+}
+
+/** A body chunk by chunk. Not every browser can iterate over streams, so they are read by hand. */
+async function* chunksOf(response: Response): AsyncGenerator<Uint8Array, void, undefined> {
+  const reader = response.body?.getReader();
+  if (reader === undefined) return;
+  try {
+    for (;;) {
+      const part: { done: boolean; value?: Uint8Array } = await reader.read();
+      if (part.value !== undefined) yield part.value;
+      if (part.done) return;
+    }
+  } finally {
+    // After the last chunk there is nothing to cancel, and the reason of an error is not hidden by a second one.
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+function allocate(name: string, bytes: number): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(bytes);
+  } catch (error) {
+    throw new LinnetError('RUNTIME', `no memory for the ${bytes} bytes of ${quoteName(name)}`, { cause: error });
+  }
+}
+
+async function sha256Of(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  // Absent from pages that came over plain http from another machine.
+  const subtle: typeof crypto.subtle | undefined = crypto.subtle;
+  if (subtle === undefined) {
+    throw new LinnetError('RUNTIME', 'checksums need a page served over https or from localhost; this one is not');
+  }
+  const digest = new Uint8Array(await subtle.digest('SHA-256', bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

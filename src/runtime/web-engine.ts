@@ -1,0 +1,80 @@
+/**
+ * The engines of browsers: ONNX Runtime as WebAssembly, computing on the CPU (`wasm`) or through WebGPU. Each is loaded
+ * when its first session opens: a page that uses one does not download the other.
+ */
+import { LinnetError } from '../errors.ts';
+import { type DescribedSession, type EngineApi, type EngineModel, openSessionOf } from './session.ts';
+
+/** Where a browser can compute. */
+export type WebDevice = 'wasm' | 'webgpu';
+
+/** How sessions of a page run. */
+export interface WebEngineSettings {
+  readonly device: WebDevice;
+  /**
+   * Threads of one op of `wasm`; the page must be cross-origin isolated for more than one. Default: half the cores, four
+   * at most. One pool serves all sessions: the settings of the first one count.
+   */
+  readonly threads?: number;
+  /**
+   * URL of a folder with ONNX Runtime's files `ort-wasm-simd-threaded.*`, for pages whose bundler does not know
+   * `new URL(…, import.meta.url)`. Default: where the bundler put them. The settings of the first session count.
+   */
+  readonly engineFiles?: string;
+}
+
+interface WebEngine {
+  readonly provider: string;
+  readonly load: () => Promise<EngineApi>;
+  /** Where the bundler put the engine's two files. */
+  readonly files: () => { readonly mjs: string; readonly wasm: string };
+}
+
+/**
+ * Threads start from the engine's script. A copy of it is inside the package's entries, but a bundler may give the chunk
+ * with that copy imports of the page's own script, which then runs in every thread and breaks it. So the script is
+ * taken as a file of its own.
+ */
+const engines: Readonly<Record<WebDevice, WebEngine>> = {
+  wasm: {
+    provider: 'wasm',
+    load: () => import('onnxruntime-web/wasm'),
+    files: () => ({
+      mjs: new URL('onnxruntime-web/ort-wasm-simd-threaded.mjs', import.meta.url).href,
+      wasm: new URL('onnxruntime-web/ort-wasm-simd-threaded.wasm', import.meta.url).href,
+    }),
+  },
+  webgpu: {
+    provider: 'webgpu',
+    load: () => import('onnxruntime-web/webgpu'),
+    files: () => ({
+      mjs: new URL('onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs', import.meta.url).href,
+      wasm: new URL('onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm', import.meta.url).href,
+    }),
+  },
+};
+
+/**
+ * Opens a session in this page or worker.
+ *
+ * @throws LinnetError `CONFIG` if a setting is invalid, `RUNTIME` if the engine cannot be loaded, the browser lacks the
+ *   device, or the engine refuses the model.
+ */
+export function openWebSession(model: EngineModel, settings: WebEngineSettings): Promise<DescribedSession> {
+  const { device, threads, engineFiles } = settings;
+  if (!Object.hasOwn(engines, device)) {
+    throw new LinnetError('CONFIG', `unknown device "${String(device)}"; in browsers there are wasm and webgpu`);
+  }
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
+    throw new LinnetError('CONFIG', `threads is ${threads}, expected a whole number of at least 1`);
+  }
+  const { provider, load, files } = engines[device];
+  const configured = async (): Promise<EngineApi> => {
+    const api = await load();
+    if (threads !== undefined) api.env.wasm.numThreads = threads;
+    // Once started, the engine does not look at this again.
+    api.env.wasm.wasmPaths = engineFiles === undefined ? files() : engineFiles;
+    return api;
+  };
+  return openSessionOf(configured, provider, model, { device });
+}
