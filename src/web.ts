@@ -12,7 +12,7 @@ export {
   webGpuSupport,
 } from './browser/open-model.ts';
 export { CacheStorageWeights, type WeightCache } from './browser/weight-cache.ts';
-export type { ExportManifest } from './checkpoint/export-manifest.ts';
+export type { ExportManifest } from './export/manifest.ts';
 export {
   type FinishReason,
   type GenerateOptions,

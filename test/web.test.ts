@@ -36,7 +36,9 @@ describe.skipIf(noChromium !== undefined)(
       folder = await mkdtemp(join(tmpdir(), 'linnet-web-'));
       const subject = await augmentedTinyLlama();
       const model = join(folder, 'model');
-      await writeExportedModel(model, subject);
+      const gpu = join(folder, 'gpu');
+      await writeExportedModel(model, subject, { dtype: 'f32' });
+      await writeExportedModel(gpu, subject, { dtype: 'f32', device: 'webgpu' });
       const tokenizer = await loadTokenizer(model);
       await using engine = await DecodingEngine.create(subject.model, subject.parameters);
       const promptTokens = tokenizer.encode(prompt, { bos: true });
@@ -46,7 +48,7 @@ describe.skipIf(noChromium !== undefined)(
 
       await bundlePage(fileURLToPath(new URL('browser', import.meta.url)), join(folder, 'page'));
       site = await serveSite({
-        folders: { '': join(folder, 'page'), model, damaged: model, shortened: model, endless: model },
+        folders: { '': join(folder, 'page'), model, gpu, damaged: model, shortened: model, endless: model },
         special: {
           '/damaged/model.onnx.data': (response, bytes) => {
             bytes[bytes.length >> 1] ^= 1;
@@ -57,7 +59,7 @@ describe.skipIf(noChromium !== undefined)(
         },
       });
       browser = await launchChromium();
-    });
+    }, 120_000);
 
     afterAll(async () => {
       await browser.close();
@@ -68,6 +70,7 @@ describe.skipIf(noChromium !== undefined)(
     /** Gives a fresh page, where the engine has not started, to `use`. */
     async function inPage<T>(use: (page: Page) => Promise<T>, url = site.url, from = browser): Promise<T> {
       const page = await from.newPage();
+      page.setDefaultTimeout(100_000);
       try {
         await page.goto(`${url}index.html`);
         await page.waitForFunction('globalThis.linnet !== undefined');
@@ -157,10 +160,10 @@ describe.skipIf(noChromium !== undefined)(
     });
 
     /** Greedy tokens of a page, with how it ran. */
-    async function runIn(page: Page, options: { device?: 'wasm' | 'webgpu'; threads?: number }, count = maxTokens) {
+    async function runIn(page: Page, options: { threads?: number }, count = maxTokens, url = 'model') {
       const tokens = await page.evaluate(
-        async ({ prompt, count, options }) => {
-          const { engine, tokenizer } = await globalThis.linnet.openModel('model', options);
+        async ({ prompt, count, options, url }) => {
+          const { engine, tokenizer } = await globalThis.linnet.openModel(url, options);
           const promptTokens = tokenizer.encode(prompt, { bos: true });
           const { tokens } = await globalThis.linnet.generateToEnd(engine, {
             promptTokens,
@@ -169,7 +172,7 @@ describe.skipIf(noChromium !== undefined)(
           });
           return tokens;
         },
-        { prompt, count, options },
+        { prompt, count, options, url },
       );
       return { tokens, isolated: await page.evaluate(() => crossOriginIsolated), workers: page.workers().length };
     }
@@ -192,12 +195,13 @@ describe.skipIf(noChromium !== undefined)(
       ['a shortened weight file', '/shortened', 'FORMAT', /bytes, expected/],
       ['a folder that is not there', '/nowhere', 'NOT_FOUND', /404/],
       ['a server that is not there', 'http://localhost:1/', 'NOT_FOUND', /cannot fetch "linnet\.json"/],
+      ['a device that the folder was not made for', '/gpu', 'MISMATCH', /exported for webgpu, not for wasm/],
       ['a URL of another kind', 'file:///etc', 'INPUT', /http/],
     ])('refuses %s', async (_, url, code, message) => {
       const refusal = await inPage((page) =>
         page.evaluate(async (folderUrl) => {
           try {
-            await globalThis.linnet.openModel(folderUrl);
+            await globalThis.linnet.openModel(folderUrl, { device: 'wasm' });
             return { code: 'none', message: '' };
           } catch (error) {
             if (error instanceof globalThis.linnet.LinnetError) return { code: error.code, message: error.message };
@@ -271,8 +275,8 @@ describe.skipIf(noChromium !== undefined)(
               console.log('skipped: this Chromium has no WebGPU adapter');
               skip('this Chromium has no WebGPU adapter');
             }
-            const count = 16;
-            const { tokens } = await runIn(page, { device: 'webgpu' }, count);
+            const count = 8;
+            const { tokens } = await runIn(page, {}, count, 'gpu');
             expect(tokens).toEqual(greedy.slice(0, count));
           },
           site.url,

@@ -1,16 +1,17 @@
 /** Opening an exported model folder by URL: fetch, verify, compile. What comes out decodes like a model in Node. */
-import {
-  type ExportManifest,
-  MANIFEST_BYTES_LIMIT,
-  MANIFEST_FILE,
-  parseExportManifest,
-} from '../checkpoint/export-manifest.ts';
-import { CONFIG_FILE } from '../checkpoint/folder-files.ts';
+import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { type JsonObject, parseJsonObject } from '../checkpoint/json-object.ts';
 import type { FoldPrograms } from '../decoding/commit.ts';
 import { foldClasses } from '../decoding/state.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
+import {
+  chosenDevice,
+  type ExportManifest,
+  exportedFiles,
+  maximumManifestBytes,
+  parseManifest,
+} from '../export/manifest.ts';
 import { describeCausalModel } from '../models/families.ts';
 import type { CausalModel } from '../models/model.ts';
 import { type Program, programOf } from '../runtime/program.ts';
@@ -33,7 +34,7 @@ export interface OpeningProgress {
 }
 
 export interface OpenModelOptions extends Partial<WebEngineSettings> {
-  /** Default: `wasm`. */
+  /** Default: the one that the model was exported for; `wasm` for those made for `cpu`. */
   readonly device?: WebDevice;
   readonly onProgress?: (progress: OpeningProgress) => void;
   /** Stops opening, with an error `ABORTED`: while files are fetched at once, else when the graph at hand is compiled. */
@@ -56,7 +57,6 @@ export interface OpenedModel extends AsyncDisposable {
   dispose(): Promise<void>;
 }
 
-const stepGraphFile = 'model.onnx';
 const tokenizerFile = 'tokenizer.json';
 const tokenizerConfigFile = 'tokenizer_config.json';
 
@@ -65,41 +65,43 @@ const tokenizerConfigFile = 'tokenizer_config.json';
  *
  * @param url of the folder, absolute or relative to the page
  * @throws LinnetError `INPUT` if it is no http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
- *   malformed or has not the size and SHA-256 that linnet.json says, `PATH` if linnet.json names files outside of its
- *   folder, `CONFIG` if the model or an option is not supported, `MISMATCH` if graphs are missing, `RUNTIME` if the engine
- *   fails, `ABORTED`
+ *   malformed or has not the size and SHA-256 that linnet.json says, `CONFIG` if the model or an option is not
+ *   supported, `MISMATCH` for a device that the export was not made for or graphs that are missing, `RUNTIME` if the
+ *   engine fails, `ABORTED`
  */
 export async function openModel(url: string | URL, options: OpenModelOptions = {}): Promise<OpenedModel> {
-  const { device = 'wasm', threads, engineFiles, onProgress, signal, cache, fetch } = options;
-  let counted: { total: number; done: number; cached: number } | undefined;
+  const { threads, engineFiles, onProgress, signal, cache, fetch } = options;
+  const counted = { total: 0, done: 0, cached: 0 };
   const folder = new RemoteFolder(url, pageUrl(), {
     signal,
     cache,
     fetch,
     onBytes(file, bytes, cached) {
-      if (counted === undefined) return;
       counted.done += bytes;
       if (cached) counted.cached += bytes;
       onProgress?.({ file, ...counted });
     },
   });
-  const label = new URL(MANIFEST_FILE, folder.url).href;
-  const manifest = parseExportManifest(await folder.smallFile(MANIFEST_FILE, MANIFEST_BYTES_LIMIT), label);
-  if (device === 'webgpu' && manifest.dtype === 'float16') await requireHalfPrecision();
+  const label = new URL(EXPORT_FILE, folder.url).href;
+  const json = (bytes: Uint8Array, name: string): JsonObject =>
+    parseJsonObject(bytes, new URL(name, folder.url).href, { uniqueKeys: name === EXPORT_FILE });
+  const manifest = parseManifest(json(await folder.smallFile(EXPORT_FILE, maximumManifestBytes), EXPORT_FILE), label);
+  const chosen = chosenDevice(manifest, options.device, folder.url.href);
+  const device: WebDevice = chosen === 'cpu' ? 'wasm' : chosen;
+  if (device === 'webgpu' && manifest.dtype === 'f16') await requireHalfPrecision();
 
   const fetched = new Map<string, Uint8Array<ArrayBuffer>>();
   const wanted = wantedFiles(manifest);
-  counted = { total: wanted.reduce((sum, name) => sum + manifest.files[name].bytes, 0), done: 0, cached: 0 };
+  counted.total = wanted.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
   for (const name of wanted) fetched.set(name, await folder.file(name, manifest.files[name]));
 
-  const json = (name: string): JsonObject | undefined => {
+  const taken = (name: string): JsonObject | undefined => {
     const bytes = fetched.get(name);
-    return bytes === undefined ? undefined : parseJsonObject(bytes, new URL(name, folder.url).href);
+    return bytes === undefined ? undefined : json(bytes, name);
   };
-  const config = json(CONFIG_FILE);
-  if (config === undefined) throw new LinnetError('FORMAT', `${label} lists no ${CONFIG_FILE}`);
+  const config = taken(exportedFiles.config) ?? {};
   const model = describeCausalModel(config);
-  const tokenizer = openTokenizer(json(tokenizerFile), json(tokenizerConfigFile), config, folder.url);
+  const tokenizer = openTokenizer(taken(tokenizerFile), taken(tokenizerConfigFile), config, folder.url);
 
   const programs = new Map<string, Program>();
   /** Compiles a graph, and lets go of its bytes: the engine has copied them. */
@@ -107,14 +109,14 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
     const known = programs.get(file);
     if (known !== undefined) return known;
     if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped before ${file} was compiled`);
-    onProgress?.({ file: undefined, ...(counted ?? { total: 0, done: 0, cached: 0 }) });
+    onProgress?.({ file: undefined, ...counted });
     const program = await openProgram(file, fetched, { device, threads, engineFiles });
     programs.set(file, program);
     return program;
   };
   try {
-    const step = await open(stepGraphFile);
-    requireOutputs(step, ['logits', 'hidden', 'rows'], stepGraphFile);
+    const step = await open(exportedFiles.model);
+    requireOutputs(step, ['logits', 'hidden', 'rows'], exportedFiles.model);
     const folds: FoldPrograms = new Map();
     for (const { program: name } of foldClasses(model)) {
       if (folds.has(name)) continue;
@@ -168,13 +170,10 @@ class WebModel implements OpenedModel {
 
 /** The files that decoding needs, small ones first so that a broken folder is found out early. */
 function wantedFiles({ files, folds }: ExportManifest): string[] {
-  const graphs = [...new Set([stepGraphFile, ...Object.values(folds)])];
+  const graphs = [...new Set([exportedFiles.model, ...Object.values(folds)])];
   const optional = [tokenizerFile, tokenizerConfigFile].filter((name) => Object.hasOwn(files, name));
-  for (const name of [CONFIG_FILE, stepGraphFile]) {
-    if (!Object.hasOwn(files, name)) throw new LinnetError('FORMAT', `${MANIFEST_FILE} lists no ${name}`);
-  }
   const data = Object.keys(files).filter((name) => graphs.some((graph) => name.startsWith(`${graph}.data`)));
-  const wanted = new Set([CONFIG_FILE, ...optional, ...graphs, ...data]);
+  const wanted = new Set([exportedFiles.config, ...optional, ...graphs, ...data]);
   return [...wanted].sort((a, b) => files[a].bytes - files[b].bytes);
 }
 
@@ -185,7 +184,7 @@ async function openProgram(
   settings: WebEngineSettings,
 ): Promise<Program> {
   const bytes = fetched.get(file);
-  if (bytes === undefined) throw new LinnetError('FORMAT', `${MANIFEST_FILE} gives ${file} two purposes`);
+  if (bytes === undefined) throw new LinnetError('FORMAT', `${EXPORT_FILE} gives ${file} two purposes`);
   const started = performance.now();
   const weights = [...fetched].filter(([name]) => name.startsWith(`${file}.data`));
   const external = weights.map(([path, data]) => ({ path, offset: 0, data }));

@@ -2,10 +2,13 @@
  * Fetches the files of an exported model folder. The server is not trusted: nothing is taken that has not the size and
  * SHA-256 that linnet.json says, and no more is read than that.
  */
-import type { ExportedFile } from '../checkpoint/export-manifest.ts';
 import { quoteName } from '../checkpoint/name-list.ts';
 import { LinnetError } from '../errors.ts';
+import type { ExportManifest } from '../export/manifest.ts';
 import type { WeightCache } from './weight-cache.ts';
+
+/** Size and checksum of a file, as linnet.json has them. */
+type ExportedFile = ExportManifest['files'][string];
 
 /** How a folder is fetched. */
 export interface RemoteFolderOptions {

@@ -1,7 +1,7 @@
 /** linnet.json: what an exported folder holds. Runs in browsers too. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { weightTypes } from '../quantization/sources.ts';
+import { weightTypes } from '../quantization/weight-types.ts';
 
 export const manifestVersion = 1;
 
@@ -90,4 +90,24 @@ export function parseManifest(value: unknown, source: string): ExportManifest {
     if (!Object.hasOwn(files, name)) throw new LinnetError('FORMAT', `${source} does not list the file ${name}`);
   }
   return result.data;
+}
+
+/** Devices that graphs of another run on as they are. */
+const runsAlsoOn: Readonly<Record<ExportManifest['device'], readonly string[]>> = { cpu: ['wasm'], webgpu: [] };
+
+/**
+ * The device to run on: the one asked for, else the one that the export was made for.
+ * @param source how errors name the folder
+ * @throws LinnetError `MISMATCH` for a device that the export was not made for
+ */
+export function chosenDevice<D extends string>(
+  { device }: Pick<ExportManifest, 'device'>,
+  asked: D | undefined,
+  source: string,
+): D | ExportManifest['device'] {
+  if (asked === undefined || asked === device || runsAlsoOn[device].includes(asked)) return asked ?? device;
+  throw new LinnetError(
+    'MISMATCH',
+    `${source} was exported for ${device}, not for ${asked}; export it again with --device ${asked}`,
+  );
 }

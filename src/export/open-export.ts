@@ -17,7 +17,7 @@ import type { CausalModel } from '../models/model.ts';
 import { foldGraph, stepGraph } from '../models/step-graph.ts';
 import { storedParameters, unreadable } from '../quantization/sources.ts';
 import { type CompileOptions, openProgram, type Program } from '../runtime/compile.ts';
-import { type ExportManifest, exportedFiles, maximumManifestBytes, parseManifest } from './manifest.ts';
+import { chosenDevice, type ExportManifest, exportedFiles, maximumManifestBytes, parseManifest } from './manifest.ts';
 
 /** An exported folder whose files were checked; nothing runs yet. */
 export interface ExportedFolder {
@@ -86,7 +86,11 @@ export async function readExportedFolder(dir: string, options: ReadExportOptions
 export async function openExportedModel(dir: string, options: OpenExportOptions = {}): Promise<ExportedModel> {
   const folder = await readExportedFolder(dir, options);
   const { path, manifest, model } = folder;
-  const compile = { device: chosenDevice(folder, options.device), threads: options.threads, worker: options.worker };
+  const compile = {
+    device: chosenDevice(manifest, options.device, path),
+    threads: options.threads,
+    worker: options.worker,
+  };
   const expect = (graph: Graph): Signature => lowerGraph(graph, manifest.device);
   const step = stepGraph(model, shapesAlone);
   const opened: Program[] = [];
@@ -119,19 +123,6 @@ const shapesAlone = (graph: Graph) => storedParameters('f32', graph, unreadable)
 interface Signature {
   readonly inputs: readonly (ValueType & { readonly name: string })[];
   readonly outputs: readonly (ValueType & { readonly name: string })[];
-}
-
-/** Devices that graphs of another run on as they are. */
-const runsAlsoOn: Readonly<Record<ExportManifest['device'], readonly string[]>> = { cpu: ['wasm'], webgpu: [] };
-
-function chosenDevice({ path, manifest }: ExportedFolder, asked: CompileOptions['device']): CompileOptions['device'] {
-  if (asked === undefined || asked === manifest.device || runsAlsoOn[manifest.device].includes(asked)) {
-    return asked ?? manifest.device;
-  }
-  throw new LinnetError(
-    'MISMATCH',
-    `${path} was exported for ${manifest.device}, not for ${asked}; export it again with --device ${asked}`,
-  );
 }
 
 async function openGraph(

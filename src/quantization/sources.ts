@@ -23,10 +23,9 @@ import type { DeferredTensor } from '../graph/tensor.ts';
 import type { ParameterSource, WeightMatrix, WeightTable } from '../nn/parameters.ts';
 import { encodeBlocks, encodeBytes, encodeHalves, type WeightError } from './encoding.ts';
 import { MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';
+import type { WeightType } from './weight-types.ts';
 
-/** How matrices are stored. */
-export const weightTypes = ['f32', 'f16', 'w8a8', 'int4'] as const;
-export type WeightType = (typeof weightTypes)[number];
+export { type WeightType, weightTypes } from './weight-types.ts';
 
 export interface StoredSourceOptions {
   /** Tables that multiply activations too, such as the embedding of a tied head: they are stored once. */

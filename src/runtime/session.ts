@@ -2,7 +2,7 @@
  * A session of ONNX Runtime: opens an encoded model and runs it. Which build of ONNX Runtime that is, is up to the
  * caller: `engine.ts` brings those of Node, `web-engine.ts` those of browsers. Nothing here depends on a platform.
  */
-import type { env, InferenceSession, Tensor as EngineTensor } from 'onnxruntime-web';
+import type { env, InferenceSession, InferenceSessionFactory, Tensor as EngineTensor } from 'onnxruntime-web';
 import { internalError, LinnetError } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
 import type { Device } from '../graph/onnx/model.ts';
@@ -56,10 +56,7 @@ export interface DescribedSession extends EngineSession {
 
 /** The part of ONNX Runtime's API that its Node and web packages share. */
 export interface EngineApi {
-  readonly InferenceSession: {
-    create(model: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
-    create(file: string, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
-  };
+  readonly InferenceSession: Pick<InferenceSessionFactory, 'create'>;
   readonly Tensor: typeof EngineTensor;
   readonly env: typeof env;
 }

@@ -63,7 +63,7 @@ const engines: Readonly<Record<WebDevice, WebEngine>> = {
 export function openWebSession(model: EngineModel, settings: WebEngineSettings): Promise<DescribedSession> {
   const { device, threads, engineFiles } = settings;
   if (!Object.hasOwn(engines, device)) {
-    throw new LinnetError('CONFIG', `unknown device "${String(device)}"; in browsers there are wasm and webgpu`);
+    throw new LinnetError('CONFIG', `unknown device "${device}"; in browsers there are wasm and webgpu`);
   }
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw new LinnetError('CONFIG', `threads is ${threads}, expected a whole number of at least 1`);
@@ -73,7 +73,7 @@ export function openWebSession(model: EngineModel, settings: WebEngineSettings):
     const api = await load();
     if (threads !== undefined) api.env.wasm.numThreads = threads;
     // Once started, the engine does not look at this again.
-    api.env.wasm.wasmPaths = engineFiles === undefined ? files() : engineFiles;
+    api.env.wasm.wasmPaths = engineFiles ?? files();
     return api;
   };
   return openSessionOf(configured, provider, model, { device });

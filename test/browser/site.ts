@@ -39,7 +39,10 @@ export async function serveSite({ folders, isolated = true, special = {} }: Site
     const file = join(root, ...(named ? rest : [first, ...rest]));
     const size = (await stat(file)).size;
     if (!file.startsWith(root + sep)) throw new Error(`${path} leaves its folder`);
-    if (Object.hasOwn(special, path)) return special[path](response, await readFile(file));
+    if (Object.hasOwn(special, path)) {
+      special[path](response, await readFile(file));
+      return;
+    }
     response.writeHead(200, {
       'Content-Type': types[extname(file)] ?? 'application/octet-stream',
       'Content-Length': size,
