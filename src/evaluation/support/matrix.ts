@@ -4,8 +4,10 @@
  */
 import { isCausal, type MixerConfig, mixerPreset } from '../../attention/mixer.ts';
 import { LinnetError } from '../../errors.ts';
+import { T5Decoder } from '../../decoding/t5-decoder.ts';
 import type { Model } from '../../models/families.ts';
 import { initializeParameters } from '../../models/initialize.ts';
+import type { EncoderDecoderModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { Discrepancy, limits } from '../check-rows.ts';
@@ -113,7 +115,7 @@ async function measured(model: Model, options: MatrixOptions): Promise<Measured>
   const texts = randomTexts(model, random);
   const forward = await checkedForward(model, parameters, texts, options);
   const backward = await checkedBackward(model, parameters, texts, random, options);
-  const decode = await checkedDecode(model, parameters, options);
+  const decode = await checkedDecode(model, parameters, texts, options);
   const notes = [forward, backward, decode].flatMap(({ note }) => note ?? []);
   return {
     forward: forward.ok,
@@ -191,11 +193,37 @@ function hasSurrogateGradient(mixer: MixerConfig): boolean {
 async function checkedDecode(
   model: Model,
   parameters: Parameters,
+  texts: Texts,
   { compile, seed = 1 }: MatrixOptions,
 ): Promise<{ ok: boolean | null; error: number | null; note?: string }> {
   if (model.kind === 'encoder') return { ok: null, error: null };
-  if (model.kind === 'encoder-decoder') return { ok: null, error: null };
+  if (model.kind === 'encoder-decoder') {
+    const error = await writingError(model, parameters, texts, compile);
+    return { ok: error <= limits.model, error };
+  }
   if (!model.mixers.every(isCausal)) return { ok: null, error: null, note: 'it reads the future' };
   const rows = await modelParity(model, parameters, { maximumLength: 24, seed, compile });
   return { ok: rows.every(({ ok }) => ok), error: Math.max(...rows.map(({ error }) => error ?? Number.NaN)) };
+}
+
+/** The second texts written token by token about the first, against the parallel form. */
+async function writingError(
+  model: EncoderDecoderModel,
+  parameters: Parameters,
+  { first, second }: Texts,
+  options: CompileOptions | undefined,
+): Promise<number> {
+  await using decoder = await T5Decoder.create(model, parameters, options);
+  const found = new Discrepancy();
+  for (const [row, text] of second.entries()) {
+    const state = await decoder.read([first[row]]);
+    const written: number[] = [];
+    for (const token of text) {
+      const [logits] = await decoder.step(state, [token]);
+      written.push(...logits);
+    }
+    const [expected] = await runForward(model, parameters, { first: [first[row]], second: [text] }, options);
+    found.add(written, expected);
+  }
+  return found.relative;
 }
