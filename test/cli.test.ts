@@ -127,6 +127,18 @@ describe('linearize', () => {
     expect(tokenizer.decode(tokenizer.encode('café'))).toBe('café');
   });
 
+  it('gives first layers softmax inside blocks, as TransNormer has it', async () => {
+    const out = join(folder, 'transnormer');
+    const words = ['--mixer', 'transnormer', '--softmax-layers', '1', '--group', '16', '--conv', '--kernel', '7'];
+    await json('linearize', base, ...words, '--out', out);
+    const { model } = await loadCausalModel(out);
+    const convolution = { kernel: 7, masked: true };
+    expect(model.mixers).toMatchObject([
+      { kind: 'linear', group: 16, local: { kernel: 'softmax' }, global: null, convolution },
+      { kind: 'features', group: 16, map: { name: 'elu' }, output: 'rms', convolution },
+    ]);
+  });
+
   it('passes every refinement on to the configuration', async () => {
     const refined = ['--local-kernel', 'softmax', '--lambda', '--castling', '--normalize', 'together'];
     const out = join(folder, 'refined');
@@ -162,7 +174,8 @@ describe('linearize', () => {
       ['--bits', '3', '--hashes', '4'],
       { kind: 'features', map: { name: 'hashes', hashes: 4, bits: 3 } },
     ],
-    ['linformer', ['--rows', '16', '--length', '128'], { kind: 'linformer', rows: 16, length: 128 }],
+    ['linformer', ['--rows', '4', '--block', '16'], { kind: 'block-linformer', rows: 4, block: 16 }],
+    ['linformer-bidirectional', ['--rows', '16', '--length', '128'], { kind: 'linformer', rows: 16, length: 128 }],
   ])('sizes %s and gives it a convolution', async (mixer, sizes, config) => {
     const out = join(folder, mixer);
     const told = await json('linearize', base, '--mixer', mixer, ...sizes, '--conv', '--kernel', '7', '--out', out);
@@ -170,7 +183,7 @@ describe('linearize', () => {
     const { model } = await loadCausalModel(out);
     expect(told.mixers).toMatchObject([{ config: model.mixers[1] }]);
     const generated = await run('generate', out, '--prompt', 'once', '--max-tokens', '3');
-    expect(generated.exitCode).toBe(mixer === 'linformer' ? 3 : 0);
+    expect(generated.exitCode).toBe(mixer === 'linformer-bidirectional' ? 3 : 0);
   });
 
   it('saves in the type asked for and replaces only on request', async () => {

@@ -12,7 +12,7 @@ import { compile } from '../src/runtime/compile.ts';
 import { randomParameters, randomTokens, tinyLlama } from './tiny-llama.ts';
 
 const length = 21;
-const sizes = { group: 8, kernel: 5, features: 16, hashes: 8, bits: 3, rows: 8, length: 128 };
+const sizes = { group: 8, kernel: 5, features: 16, hashes: 8, bits: 3, rows: 4, block: 8, length: 128 };
 const names = mixerPresetNames.filter((name) => name !== 'softmax');
 
 it.each(names)('%s with a convolution', async (name) => {

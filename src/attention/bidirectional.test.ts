@@ -58,6 +58,7 @@ const variants: Readonly<Record<string, MixerInput>> = {
     output: 'unit',
   },
   linformer: { kind: 'linformer', rows: 3, length: 128, convolution },
+  'linformer by blocks': { kind: 'block-linformer', rows: 3, block: G, convolution },
 };
 
 describe.each(Object.entries(variants))('%s', (_, input) => {
@@ -69,7 +70,7 @@ describe.each(Object.entries(variants))('%s', (_, input) => {
     const dout = randomLike(expected, n);
     const result = await runGraph(problem, dout);
     expect(relativeToPeak(result('out'), expected, 0.05)).toBeLessThan(2e-5);
-    if (config.kind === 'features' || config.kind === 'linformer') return;
+    if (config.kind === 'features' || config.kind === 'linformer' || config.kind === 'block-linformer') return;
     const parts = separate(dout, H, E).map((part, b) => naiveGradients(config, naiveInput(problem, b), part));
     const compare = (name: string, wanted: Float64Array): void => {
       expect(relativeToPeak(result(name), wanted, 0.05), name).toBeLessThan(2e-4);
@@ -218,7 +219,7 @@ describe('cross attention', () => {
     },
   );
 
-  it.each(['local', 'augmented', 'castling', 'relu', 'convolution alone'])(
+  it.each(['local', 'augmented', 'castling', 'relu', 'convolution alone', 'linformer by blocks'])(
     '%s pairs positions: refused',
     async (name) => {
       const problem = draw(parseMixer(variants[name]), 4, 3);

@@ -4,8 +4,8 @@
  * The formula is that of `mixer.ts` with other sums (docs/mixers.md). The linear kind: the local branch over all tokens of
  * the own group, the global branch over all tokens of the other groups, or of the whole text where there is no local
  * branch, the convolution with all its K taps, centred. So every token is seen once by local and global together. Softmax,
- * features, and YOSO's expectation: over all tokens. Linformer: as published. `gau`: the local branch over the own group,
- * the global one over the whole text, divided by its length.
+ * features, and YOSO's expectation: over all tokens. Linformer: as published; by blocks, over the rows of all other blocks.
+ * `gau`: the local branch over the own group, the global one over the whole text, divided by its length.
  *
  * Values at padded positions are set to zero before anything reads them. That alone hides padding from every sum without
  * a denominator; softmax and the denominators of features are masked, and so are the keys that Linformer projects.
@@ -20,7 +20,8 @@ import { convolvePositions } from './convolution.ts';
 import { featuresOfWhole } from './features/feature-parallel.ts';
 import { gauParallel } from './gau/gau-parallel.ts';
 import { groupKeys, groupQueries, makeGrouping, ungroupQueries } from './grouping.ts';
-import { linformerParallel } from './linformer.ts';
+import { blockLinformerOfWhole } from './linformer/block-linformer.ts';
+import { linformerParallel } from './linformer/whole-linformer.ts';
 import { convolutionOf, groupOf, linearForm, type MixerConfig, requireCrossing } from './mixer.ts';
 import { type MixerParameterValues, type ProjectedPositions, requireMixerParameters } from './mixer-values.ts';
 import { wholeSight } from './sight.ts';
@@ -62,9 +63,8 @@ export function mixBidirectional(
   throw new LinnetError('INTERNAL', 'internal: a mixer without branches');
 
   function attend(): Value | undefined {
-    if (config.kind === 'linformer') {
-      return linformerParallel(config, { q, k: mul(k, tokens), v: values }, parameters);
-    }
+    const projected = { q, k: mul(k, tokens), v: values };
+    if (config.kind === 'linformer') return linformerParallel(config, projected, parameters);
     if (config.kind === 'gau') {
       const grouping = makeGrouping(batch, length, groupOf(config), heads, keyValueHeads);
       const view = { causal: false, keyMask: mask, reduceGroups: true };
@@ -82,7 +82,9 @@ export function mixBidirectional(
         ? localSoftmax(sight, groupQueries(queries, q), groupKeys(keys, k), groupKeys(keys, values))
         : config.kind === 'features'
           ? featuresOfWhole(config, sight, positions, mask, parameters)
-          : attendGroups(linearForm(config), sight, positions, parameters);
+          : config.kind === 'block-linformer'
+            ? blockLinformerOfWhole(config, keys, projected, mask, parameters)
+            : attendGroups(linearForm(config), sight, positions, parameters);
     return mixed === undefined ? undefined : ungroupQueries(queries, mixed);
   }
 }

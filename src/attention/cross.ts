@@ -15,17 +15,17 @@ import { softmax } from '../graph/ops/softmax.ts';
 import { boundedLength } from './bounded-length.ts';
 import { mapFeatures } from './features/feature-graph.ts';
 import { normalizedSum, summedValues } from './features/feature-output.ts';
-import { requireFittingLength } from './linformer.ts';
-import type { GauMixer, LinearMixer, LinformerMixer, MixerConfig } from './mixer.ts';
+import { requireFittingLength } from './linformer/whole-linformer.ts';
+import type { BlockLinformerMixer, GauMixer, LinearMixer, LinformerMixer, MixerConfig } from './mixer.ts';
 import type { MixerParameterValues } from './mixer-values.ts';
 import { hiddenScore } from './parallel.ts';
 
 /** Mixers that can read a whole text. The grouped ones need positions in groups, and have forms of their own. */
-export type CrossMixer = Exclude<MixerConfig, LinearMixer | GauMixer>;
+export type CrossMixer = Exclude<MixerConfig, LinearMixer | GauMixer | BlockLinformerMixer>;
 
 /** A mixer as one of these. @throws LinnetError `INTERNAL` for one of the others, which the caller has forms for */
 export function asCrossMixer(config: MixerConfig): CrossMixer {
-  if (config.kind !== 'linear' && config.kind !== 'gau') return config;
+  if (config.kind !== 'linear' && config.kind !== 'gau' && config.kind !== 'block-linformer') return config;
   throw new LinnetError('INTERNAL', `internal: a mixer of kind ${config.kind} does not read a text as a whole`);
 }
 

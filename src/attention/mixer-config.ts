@@ -9,6 +9,9 @@ export const defaultGroup = 64;
 /** K of the paper's language-model recipes: 32 live taps, lags 0…31. */
 export const defaultKernel = 63;
 
+/** r of Linformer by blocks: with G = 64, an eighth of a key-value cache. */
+export const defaultBlockRows = 8;
+
 const softmaxSchema = z.strictObject({ kind: z.literal('softmax') });
 
 /** The kernels of the local branch. */
@@ -118,6 +121,23 @@ const gauSchema = z
     path: ['local'],
   });
 
+/**
+ * Linformer by blocks, causal: closed blocks are projected to a few rows each, and the own block is attended exactly.
+ */
+const blockLinformerSchema = z
+  .strictObject({
+    kind: z.literal('block-linformer'),
+    /** r: rows that a closed block is projected to. */
+    rows: z.int().min(1).max(65536).default(defaultBlockRows),
+    /** G: positions per block. */
+    block: z.int().min(1).max(65536).default(defaultGroup),
+    convolution: convolutionSchema.nullable().default(null),
+  })
+  .refine(({ rows, block }) => rows <= block, {
+    message: 'a block cannot be projected to more rows than it has positions: lower rows or raise block',
+    path: ['rows'],
+  });
+
 const linearSchema = z
   .strictObject({
     kind: z.literal('linear'),
@@ -150,7 +170,14 @@ const linearSchema = z
     path: ['normalize'],
   });
 
-const commonKinds = [softmaxSchema, linearSchema, featuresSchema, yosoSchema, linformerSchema] as const;
+const commonKinds = [
+  softmaxSchema,
+  linearSchema,
+  featuresSchema,
+  yosoSchema,
+  linformerSchema,
+  blockLinformerSchema,
+] as const;
 
 /** The schema of the mixers that any model with queries, keys and values can have. Unknown fields are refused. */
 export const commonMixerSchema = z.discriminatedUnion('kind', commonKinds);
@@ -168,6 +195,7 @@ export type FeaturesMixer = z.infer<typeof featuresSchema>;
 export type YosoMixer = z.infer<typeof yosoSchema>;
 export type LinformerMixer = z.infer<typeof linformerSchema>;
 export type GauMixer = z.infer<typeof gauSchema>;
+export type BlockLinformerMixer = z.infer<typeof blockLinformerSchema>;
 export type Convolution = z.infer<typeof convolutionSchema>;
 export type LocalKernel = (typeof localKernels)[number];
 export type UnitKernel = (typeof unitKernels)[number];

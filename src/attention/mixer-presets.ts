@@ -16,9 +16,11 @@ export interface PresetOptions {
   readonly hashes?: number;
   /** Bits per hash of both forms of YOSO, default 8. */
   readonly bits?: number;
-  /** r of Linformer, default 64. */
+  /** r of Linformer: rows per block, default 8; of its bidirectional form rows for the whole text, default 64. */
   readonly rows?: number;
-  /** N of Linformer, the longest sequence, default 1024. */
+  /** Positions per block of Linformer, default 64. */
+  readonly block?: number;
+  /** N of bidirectional Linformer, the longest sequence, default 1024. */
   readonly length?: number;
   /** Of random features and hashes, default 0. */
   readonly seed?: number;
@@ -43,7 +45,8 @@ export const mixerPresets = {
   transnormer: ({ group }) => ({ kind: 'features', group, map: { name: 'elu' }, output: 'rms' }),
   rfa: ({ group, features, seed }) => ({ kind: 'features', group, map: { name: 'rfa', features, seed } }),
   hedgehog: ({ group }) => ({ kind: 'features', group, map: { name: 'hedgehog' } }),
-  linformer: ({ rows, length }) => ({ kind: 'linformer', rows, length }),
+  linformer: ({ rows, block }) => ({ kind: 'block-linformer', rows, block }),
+  'linformer-bidirectional': ({ rows, length }) => ({ kind: 'linformer', rows, length }),
   yoso: ({ bits }) => ({ kind: 'yoso', bits }),
   'yoso-hashed': ({ group, hashes, bits, seed }) => ({
     kind: 'features',
@@ -66,7 +69,8 @@ function isPreset(name: string): name is MixerPreset {
  * A preset by name. Those of the paper are `softmax`, `local`, `global`, `local+global`, `local+conv` and `augmented`
  * (all three branches); where one has a global branch beside a local one, it is scaled by the learned α. `flash-local`,
  * `flash-global` and `flash` are other names of `local`, `global` and `local+global`. The others are the linear
- * attentions that the paper augments, each to be had with `convolution`. All but `linformer` are causal.
+ * attentions that the paper augments, each to be had with `convolution`. All but `linformer-bidirectional` are
+ * causal.
  *
  * @throws LinnetError `CONFIG` for an unknown name, an option out of range, or a convolution for softmax attention.
  */

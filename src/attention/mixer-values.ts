@@ -16,9 +16,9 @@ export interface MixerParameterValues {
   readonly 'feature_map_q.weight'?: Value;
   /** Learned feature map of the keys [M,D,D]. */
   readonly 'feature_map_k.weight'?: Value;
-  /** Linformer's projection of the keys [r,N]. */
+  /** Linformer's projection of the keys [r,N], by blocks [r,G]. */
   readonly 'linformer_k.weight'?: Value;
-  /** Linformer's projection of the values [r,N]. */
+  /** Linformer's projection of the values [r,N], by blocks [r,G]. */
   readonly 'linformer_v.weight'?: Value;
   /** Bias of a gated attention unit by bucket of distance [32,1]. */
   readonly 'rel_pos_bias.relative_attention_bias.weight'?: Value;

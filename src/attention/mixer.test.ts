@@ -77,7 +77,8 @@ describe('presets', () => {
       ['transnormer', 'elu', 'rms', 16],
       ['rfa', 'rfa', 'ratio', 16],
       ['hedgehog', 'hedgehog', 'ratio', 16],
-      ['linformer', 'linformer'],
+      ['linformer', 'block-linformer'],
+      ['linformer-bidirectional', 'linformer'],
       ['yoso', 'yoso'],
       ['yoso-hashed', 'hashes', 'unit', 16],
     ]);
@@ -95,7 +96,8 @@ describe('presets', () => {
     expect(() => mixerPreset('augmented', { kernel: 8 })).toThrow(/odd/);
     expect(() => mixerPreset('yoso-hashed', { hashes: 1024, bits: 16 })).toThrow(/at most 65536 features/);
     expect(() => mixerPreset('softmax', { convolution: true })).toThrow(/no convolution/);
-    expect(() => mixerPreset('linformer', { length: 5 })).toThrow(/length/);
+    expect(() => mixerPreset('linformer-bidirectional', { length: 5 })).toThrow(/length/);
+    expect(() => mixerPreset('linformer', { rows: 9, block: 8 })).toThrow(/more rows than it has positions/);
   });
 });
 
@@ -108,7 +110,8 @@ describe('the table of mixers', () => {
     [mixerPreset('transnormer', { convolution: true, kernel: 9 }), '1+elu with rms norm + convolution 9, G = 64'],
     [mixerPreset('yoso-hashed', { hashes: 4, bits: 2 }), 'yoso 4 hashes of 2 bits of unit length, G = 64'],
     [mixerPreset('yoso', { convolution: true }), 'yoso expectation of 8 bits + convolution 63'],
-    [mixerPreset('linformer', { rows: 8, length: 256 }), 'bidirectional linformer 8 of 256'],
+    [mixerPreset('linformer', { rows: 4, block: 32 }), 'linformer 4 rows per block of 32'],
+    [mixerPreset('linformer-bidirectional', { rows: 8, length: 256 }), 'bidirectional linformer 8 of 256'],
     [linear({ convolution: { kernel: 9, masked: false } }), 'unmasked convolution 9'],
     [
       linear({ local: { kernel: 'softmax', scale: 'learned' }, global: {}, normalize: 'global' }),
@@ -136,7 +139,11 @@ describe('the table of mixers', () => {
       { name: 'feature_map_k.weight', shape: [2, 4, 4], init: 'identity' },
       { name: 'dwconv.weight', shape: [8, 1, 9, 1], init: 'zeros' },
     ]);
-    expect(mixerParameters(mixerPreset('linformer', { rows: 8, length: 256 }), counts)).toEqual([
+    expect(mixerParameters(mixerPreset('linformer'), counts)).toEqual([
+      { name: 'linformer_k.weight', shape: [8, 64], init: 'averages' },
+      { name: 'linformer_v.weight', shape: [8, 64], init: 'averages' },
+    ]);
+    expect(mixerParameters(mixerPreset('linformer-bidirectional', { rows: 8, length: 256 }), counts)).toEqual([
       { name: 'linformer_k.weight', shape: [8, 256], init: 'averages' },
       { name: 'linformer_v.weight', shape: [8, 256], init: 'averages' },
     ]);
@@ -144,7 +151,7 @@ describe('the table of mixers', () => {
   });
 
   it('knows which mixers read the future', () => {
-    expect(mixerPresetNames.filter((name) => !isCausal(mixerPreset(name)))).toEqual(['linformer']);
+    expect(mixerPresetNames.filter((name) => !isCausal(mixerPreset(name)))).toEqual(['linformer-bidirectional']);
     expect(isCausal(linear({ convolution: { masked: false } }))).toBe(false);
     expect(isCausal(linear({ convolution: { kernel: 1, masked: false } }))).toBe(true);
     expect(convolutionReach(63)).toBe(31);

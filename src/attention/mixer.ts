@@ -13,12 +13,14 @@
  *
  * The kind `features` is linear attention through a feature map φ, o_t = Σ_{j≤t} ⟨φ(q_t), φ(k_j)⟩·v_j with a
  * normalization of its own; `yoso` weighs by collision probabilities; `linformer` projects the whole sequence to a few rows
- * and is not causal; `gau` is FLASH's own attention inside a gated attention unit. All of them may have the convolution.
+ * and is not causal, `block-linformer` projects it block by block and is; `gau` is FLASH's own attention inside a gated
+ * attention unit. All of them may have the convolution.
  */
 import { LinnetError } from '../errors.ts';
 import { biasBuckets } from './gau/bias-buckets.ts';
 import { defaultCollisionBits, describeFeatureMap, isLearnedMap } from './features/feature-config.ts';
 import type {
+  BlockLinformerMixer,
   Convolution,
   FeaturesMixer,
   GauMixer,
@@ -80,6 +82,7 @@ interface MixerConfigs {
   yoso: YosoMixer;
   linformer: LinformerMixer;
   gau: GauMixer;
+  'block-linformer': BlockLinformerMixer;
 }
 
 type ConfigOf<Kind extends keyof MixerConfigs> = { [K in Kind]: { kind: K } & MixerConfigs[K] }[Kind];
@@ -111,11 +114,7 @@ const mixers: { readonly [K in keyof MixerConfigs]: MixerKind<ConfigOf<K>> } = {
   linformer: {
     describe: ({ rows, length, convolution }) =>
       withConvolution(`bidirectional linformer ${rows} of ${length}`, convolution),
-    parameters: ({ rows, length, convolution }, sizes) => [
-      { name: 'linformer_k.weight', shape: [rows, length], init: 'averages' },
-      { name: 'linformer_v.weight', shape: [rows, length], init: 'averages' },
-      ...taps(convolution, sizes),
-    ],
+    parameters: ({ rows, length, convolution }, sizes) => [...projections(rows, length), ...taps(convolution, sizes)],
     group: () => Number.POSITIVE_INFINITY,
   },
   gau: {
@@ -125,6 +124,12 @@ const mixers: { readonly [K in keyof MixerConfigs]: MixerKind<ConfigOf<K>> } = {
       ...taps(convolution, sizes),
     ],
     group: ({ group }) => group ?? Number.POSITIVE_INFINITY,
+  },
+  'block-linformer': {
+    describe: ({ rows, block, convolution }) =>
+      withConvolution(`linformer ${rows} rows per block of ${block}`, convolution),
+    parameters: ({ rows, block, convolution }, sizes) => [...projections(rows, block), ...taps(convolution, sizes)],
+    group: ({ block }) => block,
   },
 };
 
@@ -143,7 +148,7 @@ export function describeMixer<Kind extends keyof MixerConfigs>(config: ConfigOf<
 /**
  * The parameters a mixer adds to a layer. `dwconv.weight` is [H,1,K,1], one filter per query head, shared by the
  * channels of the head; the factors are [1]; `feature_map_q.weight` is [H,D,D] and `feature_map_k.weight` [M,D,D]; `linformer_k.weight` and
- * `linformer_v.weight` are [r,N], and the table of relative biases is [32,1], shared by the heads.
+ * `linformer_v.weight` are [r,N] (by blocks [r,G]), and the table of relative biases is [32,1], shared by the heads.
  */
 export function mixerParameters<Kind extends keyof MixerConfigs>(
   config: ConfigOf<Kind>,
@@ -174,7 +179,10 @@ export function isCausal(config: MixerConfig): boolean {
  * @throws LinnetError `CONFIG`
  */
 export function requireCrossing(config: MixerConfig): void {
-  const pairs = config.kind === 'gau' || (config.kind === 'linear' && (config.local !== null || config.castling));
+  const pairs =
+    config.kind === 'gau' ||
+    config.kind === 'block-linformer' ||
+    (config.kind === 'linear' && (config.local !== null || config.castling));
   if (!pairs && convolutionOf(config) === null) return;
   throw new LinnetError(
     'CONFIG',
@@ -262,6 +270,14 @@ function describeUnit({ group, local, global, castling, convolution }: GauMixer)
 function taps(convolution: Convolution | null, { heads }: HeadCounts): MixerParameter[] {
   if (convolution === null) return [];
   return [{ name: 'dwconv.weight', shape: [heads, 1, convolution.kernel, 1], init: 'zeros' }];
+}
+
+function projections(rows: number, columns: number): MixerParameter[] {
+  const shape = [rows, columns];
+  return [
+    { name: 'linformer_k.weight', shape, init: 'averages' },
+    { name: 'linformer_v.weight', shape, init: 'averages' },
+  ];
 }
 
 function featureParameters({ map }: FeaturesMixer, { heads, keyValueHeads, headWidth }: MixerSizes): MixerParameter[] {

@@ -44,7 +44,7 @@ export interface NaiveInput {
   readonly taps?: Float64Array;
   /** Learned feature maps: of queries [H,d,d], of keys [Hkv,d,d]. Needed with a learned map. */
   readonly featureMaps?: { readonly queries?: Float64Array; readonly keys?: Float64Array };
-  /** Linformer's projections of keys and of values, [r,N] each. */
+  /** Linformer's projections of keys and of values, [r,N] each, by blocks [r,G]. */
   readonly projections?: { readonly keys?: Float64Array; readonly values?: Float64Array };
   /** Bias by bucket of distance [32]. Needed with a `gau` mixer. */
   readonly biases?: Float64Array;

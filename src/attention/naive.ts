@@ -12,7 +12,7 @@ import { naiveFeatures } from './features/feature-naive.ts';
 import { naiveUnit } from './gau/gau-naive.ts';
 import { type LinearMixer, linearForm, type MixerConfig } from './mixer.ts';
 import { type NaiveInput, NaivePositions, rowOf, type TapRead } from './naive-input.ts';
-import { naiveLinformer } from './naive-linformer.ts';
+import { naiveBlockLinformer, naiveLinformer } from './linformer/naive-linformer.ts';
 import { addScaled, globalRowKernel, localRowKernel, softUnit, unit } from './naive-rows.ts';
 
 export { type NaiveDims, type NaiveInput, rowOf } from './naive-input.ts';
@@ -63,7 +63,12 @@ function requireNumber(name: string, value: number | undefined): number {
  *   without such branches.
  */
 export function naiveProblem(mixer: MixerConfig, input: NaiveInput): NaiveProblem {
-  if (mixer.kind === 'features' || mixer.kind === 'linformer' || mixer.kind === 'gau') {
+  if (
+    mixer.kind === 'features' ||
+    mixer.kind === 'linformer' ||
+    mixer.kind === 'block-linformer' ||
+    mixer.kind === 'gau'
+  ) {
     throw new LinnetError('CONFIG', `a mixer of kind '${mixer.kind}' is not of the linear form`);
   }
   const config = linearForm(mixer);
@@ -134,6 +139,7 @@ export function naiveMixer(config: MixerConfig, input: NaiveInput): Float64Array
   if (config.kind === 'features') return naiveFeatures(config, input);
   if (config.kind === 'linformer') return naiveLinformer(config, input);
   if (config.kind === 'gau') return naiveUnit(config, input);
+  if (config.kind === 'block-linformer') return naiveBlockLinformer(config, input);
   const problem = naiveProblem(config, input);
   const { heads, length } = input.dims;
   const { valueDim } = problem.positions;

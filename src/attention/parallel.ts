@@ -13,7 +13,8 @@ import { convolveGroups, convolvePositions } from './convolution.ts';
 import { featuresParallel } from './features/feature-parallel.ts';
 import { groupKeys, type Grouping, groupQueries, makeGrouping, ungroupQueries } from './grouping.ts';
 import { causalView, convolutionRides, gauParallel, type UnitView } from './gau/gau-parallel.ts';
-import { linformerParallel } from './linformer.ts';
+import { blockLinformerParallel } from './linformer/block-linformer.ts';
+import { linformerParallel } from './linformer/whole-linformer.ts';
 import { type GauMixer, groupOf, type LinearMixer, linearForm, type MixerConfig } from './mixer.ts';
 import { type MixerParameterValues, type ProjectedPositions, requireMixerParameters } from './mixer-values.ts';
 import { causalSight } from './sight.ts';
@@ -51,6 +52,10 @@ export function mixParallel(
   }
   if (config.kind === 'linformer') {
     return addConvolution(config, linformerParallel(config, positions, parameters), grouping, v, parameters);
+  }
+  if (config.kind === 'block-linformer') {
+    const mixed = blockLinformerParallel(config, grouping, positions, parameters);
+    return ungroupQueries(grouping, convolved(config, grouping, mixed, v, parameters));
   }
   if (config.kind === 'features') {
     const mixed = featuresParallel(config, sight, positions, parameters);

@@ -56,8 +56,26 @@ describe('mixerStateShape', () => {
     expect(stateBytes(mixer, dims, 4, 100)).toBe(keyValueCacheBytes(dims, 100));
   });
 
+  it('by blocks Linformer has a ring and a memory that grows a block at a time', () => {
+    const dims = { heads: 8, keyValueHeads: 2, headDim: 16 };
+    const mixer = mixerPreset('linformer', { rows: 4, block: 32, convolution: true });
+    expect(mixerStateShape(mixer, dims)).toEqual({
+      kind: 'blocks',
+      ring: 32,
+      keys: [2, 32, 16],
+      values: [2, 32, 16],
+      block: 32,
+      projected: { keys: [2, 4, 16], values: [2, 4, 16] },
+    });
+    const ring = 4 * 2 * 2 * 32 * 16;
+    expect([0, 31, 32, 100].map((context) => stateBytes(mixer, dims, 4, context) - ring)).toEqual(
+      [0, 0, 1, 3].map((blocks) => blocks * 4 * 2 * 2 * 4 * 16),
+    );
+    expect(() => stateBytes(mixer, dims)).toThrow(/give the context length/);
+  });
+
   it('refuses a mixer that reads the future', () => {
-    expect(() => mixerStateShape(mixerPreset('linformer'), llama7b)).toThrow(/reads later positions/);
+    expect(() => mixerStateShape(mixerPreset('linformer-bidirectional'), llama7b)).toThrow(/reads later positions/);
     const config = parseMixer({ kind: 'linear', local: {}, convolution: { masked: false } });
     expect(() => mixerStateShape(config, llama7b)).toThrow(/reads later positions/);
   });

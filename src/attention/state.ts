@@ -12,6 +12,9 @@
  * Kind `features`, of constant size too: the ring, raw keys and values, with C = max(G, P); and S = Σ φ(k)ᵀv [Hkv,m,e] over
  * the closed groups, of m features; with the ratio's denominators, Σ φ(k), as one more column: [Hkv,m,e+1].
  *
+ * Linformer by blocks: the ring of the open block, raw keys and values, with C = max(G, P), and r rows of keys and values
+ * for every closed block, a memory that grows with the text r/G as fast as a key-value cache.
+ *
  * Which position sits in which slot of the ring is the session's to know, once for all layers; it is not counted here.
  *
  * Softmax kind, and YOSO by its expectation: keys and values of every committed position, the key-value cache, which grows
@@ -52,7 +55,27 @@ export interface GrowingState {
   readonly valueRow: readonly [number, number];
 }
 
-export type MixerStateShape = ConstantState | GrowingState;
+/** A ring of constant size, and a memory of rows that closed blocks are projected to. */
+export interface BlockState {
+  readonly kind: 'blocks';
+  /** C: positions in the ring. */
+  readonly ring: number;
+  /** [Hkv,C,d] */
+  readonly keys: readonly [number, number, number];
+  /** [Hkv,C,e] */
+  readonly values: readonly [number, number, number];
+  /** G: positions per block. */
+  readonly block: number;
+  /** Rows per closed block. */
+  readonly projected: {
+    /** [Hkv,r,d] */
+    readonly keys: readonly [number, number, number];
+    /** [Hkv,r,e] */
+    readonly values: readonly [number, number, number];
+  };
+}
+
+export type MixerStateShape = ConstantState | GrowingState | BlockState;
 
 function requireCount(name: string, value: number, least: number): void {
   if (Number.isSafeInteger(value) && value >= least) return;
@@ -88,12 +111,22 @@ export function mixerStateShape(config: MixerConfig, dims: AttentionDims): Mixer
   const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
   // At least one slot, so that no tensor is empty: only a lone convolution of one tap would need none.
   const ring = Math.max(readsGroups(config) ? group : 1, reach);
-  const sums = summedShape(config, headDim, valueDim);
-  return {
-    kind: 'constant',
+  const rows = {
     ring,
     keys: [keyValueHeads, ring, keyWidth],
     values: [keyValueHeads, ring, valueDim],
+  } as const;
+  if (config.kind === 'block-linformer') {
+    const projected = {
+      keys: [keyValueHeads, config.rows, keyWidth],
+      values: [keyValueHeads, config.rows, valueDim],
+    } as const;
+    return { kind: 'blocks', ...rows, block: config.block, projected };
+  }
+  const sums = summedShape(config, headDim, valueDim);
+  return {
+    kind: 'constant',
+    ...rows,
     sums: sums === null ? null : [keyValueHeads, ...sums],
   };
 }
@@ -120,19 +153,27 @@ function summedShape(config: MixerConfig, headDim: number, valueDim: number): [n
 export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNumber = 4, context?: number): number {
   const shape = mixerStateShape(config, dims);
   if (shape.kind === 'growing') {
-    if (context !== undefined) {
-      requireCount('the context length', context, 0);
-      const [heads, keyWidth] = shape.keyRow;
-      return heads * (keyWidth + shape.valueRow[1]) * context * bytesPerNumber;
-    }
-    throw new LinnetError(
-      'CONFIG',
-      `the state of ${describeMixer(config)} grows with the text: give the context length too`,
-    );
+    if (context === undefined) throw needsContext(config);
+    requireCount('the context length', context, 0);
+    const [heads, keyWidth] = shape.keyRow;
+    return heads * (keyWidth + shape.valueRow[1]) * context * bytesPerNumber;
   }
   const count = ([a, b, c]: readonly [number, number, number]): number => a * b * c;
-  const numbers = count(shape.keys) + count(shape.values) + (shape.sums === null ? 0 : count(shape.sums));
-  return numbers * bytesPerNumber;
+  const ring = count(shape.keys) + count(shape.values);
+  if (shape.kind === 'constant') return (ring + (shape.sums === null ? 0 : count(shape.sums))) * bytesPerNumber;
+  if (context === undefined) throw needsContext(config);
+  requireCount('the context length', context, 0);
+  return (
+    (ring + (count(shape.projected.keys) + count(shape.projected.values)) * Math.floor(context / shape.block)) *
+    bytesPerNumber
+  );
+}
+
+function needsContext(config: MixerConfig): LinnetError {
+  return new LinnetError(
+    'CONFIG',
+    `the state of ${describeMixer(config)} grows with the text: give the context length too`,
+  );
 }
 
 /**

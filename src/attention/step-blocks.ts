@@ -25,6 +25,30 @@ export interface StepState {
   readonly values: Value;
   /** S [B,M,X,E]: the sum of k̂ᵀv (or φ(k)ᵀv) over closed groups; only for a mixer that has sums. */
   readonly sums?: Value;
+  /** Only for Linformer by blocks. */
+  readonly memory?: ProjectedMemory;
+}
+
+/** Where the rows of a block of rows lie in the blocks that Linformer projects: see `block-places.ts`. */
+export interface PlacesInBlocks {
+  /** int32 [B,rows]: position within the block. */
+  readonly offsets: Value;
+  /** float32 0/1 [B,rows,N]: the row lies in the c-th block. */
+  readonly member: Value;
+}
+
+/** What Linformer by blocks remembers of closed blocks, and where the rows that are not projected yet belong. */
+export interface ProjectedMemory {
+  /** [B,M,S,D] projected keys of the blocks that closed within the committed prefix. */
+  readonly keys: Value;
+  /** [B,M,S,E] */
+  readonly values: Value;
+  /** float32 0/1 [B,1,1,S]: rows in use. */
+  readonly held: Value;
+  /** float32 0/1 [B,1,T,N]: the node lies behind the c-th of the blocks that may close in the tree. */
+  readonly closed: Value;
+  readonly ring: PlacesInBlocks;
+  readonly tree: PlacesInBlocks;
 }
 
 /** A block of rows with its scores' ingredients. */

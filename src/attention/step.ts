@@ -24,6 +24,7 @@ import { boundedLength } from './bounded-length.ts';
 import { featuresStep } from './features/feature-step.ts';
 import { gauStep } from './gau/gau-step.ts';
 import { HeadLayout } from './head-layout.ts';
+import { blockLinformerStep } from './linformer/block-linformer-step.ts';
 import { hiddenScore } from './sight.ts';
 import { horizonOf } from './masks.ts';
 import {
@@ -39,7 +40,14 @@ import {
 } from './mixer.ts';
 import { type MixerParameterValues, type ProjectedPositions, requireMixerParameters } from './mixer-values.ts';
 import { castle } from './parallel.ts';
-import { type Block, convolutionWeights, type StepMasks, type StepState, weightedValues } from './step-blocks.ts';
+import {
+  type Block,
+  convolutionWeights,
+  type ProjectedMemory,
+  type StepMasks,
+  type StepState,
+  weightedValues,
+} from './step-blocks.ts';
 
 export type { StepMasks, StepState } from './step-blocks.ts';
 
@@ -84,14 +92,21 @@ export function mixStep(
         ? featuresStep(config, blocks, heads, state, parameters)
         : config.kind === 'gau'
           ? mixUnit(config, blocks, heads, state, parameters)
-          : mixLinear(linearForm(config), blocks, heads, state, parameters);
+          : config.kind === 'block-linformer'
+            ? blockLinformerStep(config, blocks, heads, requireMemory(state), parameters)
+            : mixLinear(linearForm(config), blocks, heads, state, parameters);
   return { mixed: heads.split(mixed), keys, values };
 }
 
 /** Whether the ring holds keys as projected, instead of unit-length ones. */
 export function keepsRawKeys(config: Exclude<MixerConfig, LinformerMixer>): boolean {
-  if (config.kind === 'features' || config.kind === 'gau') return true;
+  if (config.kind === 'features' || config.kind === 'gau' || config.kind === 'block-linformer') return true;
   return linearForm(config).local?.kernel === 'softmax';
+}
+
+function requireMemory({ memory }: StepState): ProjectedMemory {
+  if (memory !== undefined) return memory;
+  throw new LinnetError('INTERNAL', 'internal: a state without the memory of closed blocks');
 }
 
 /** [B,M,R·T,E] */

@@ -31,11 +31,15 @@ export const mixerOptions = {
   }),
   rows: optional(integer({ min: 1, max: 65536 }), {
     placeholder: 'number',
-    description: 'rows that linformer projects to (default: 64)',
+    description: 'rows that linformer projects to: per block (default: 8), or in all if bidirectional (default: 64)',
+  }),
+  block: optional(integer({ min: 1, max: 65536 }), {
+    placeholder: 'positions',
+    description: 'positions per block of linformer (default: 64)',
   }),
   length: optional(integer({ min: 128, max: 1048576 }), {
     placeholder: 'positions',
-    description: 'longest sequence of linformer (default: 1024)',
+    description: 'longest sequence of linformer-bidirectional (default: 1024)',
   }),
   hashes: optional(integer({ min: 1, max: 1024 }), {
     placeholder: 'number',

@@ -71,8 +71,15 @@ export function sessionMemory(model: ModelDescription): SessionMemory | undefine
   let constant = 4 * model.sizes.layers * (model.sizes.shiftWidth ?? 0);
   let perToken = 0;
   for (const mixer of model.mixers) {
-    if (mixerStateShape(mixer, dims).kind === 'growing') perToken += stateBytes(mixer, dims, 4, 1);
-    else constant += stateBytes(mixer, dims);
+    const shape = mixerStateShape(mixer, dims);
+    if (shape.kind === 'growing') {
+      perToken += stateBytes(mixer, dims, 4, 1);
+      continue;
+    }
+    constant += stateBytes(mixer, dims, 4, 0);
+    // A block at a time; per token on average.
+    if (shape.kind === 'blocks')
+      perToken += (stateBytes(mixer, dims, 4, shape.block) - stateBytes(mixer, dims, 4, 0)) / shape.block;
   }
   return { constant, perToken, cachePerToken: model.sizes.layers * keyValueCacheBytes(dims, 1) };
 }
@@ -84,6 +91,7 @@ export const stateFormula: readonly string[] = [
   '                 (S only with a global branch, G only with a local or global one, K only with a convolution)',
   '  feature layer  8·M·C·D + 4·M·m·(D+1) bytes: the same with S of m features and the column of denominators',
   '                 (D instead of D+1 where the output is normalized by its size)',
+  '  block layer    8·M·(C + r·⌊L/G⌋)·D bytes, of linformer: the ring, and r rows of keys and values per closed block',
   '  softmax layer  8·M·D·L bytes: keys and values of all L tokens; so does the expectation form of yoso',
 ];
 

@@ -22,8 +22,8 @@ export type FoldPrograms = Map<string, Program>;
 /**
  * Commits nodes, which stand at positions `state.length`, `state.length` + 1, …
  *
- * A group closes with its last position; its rows, from the ring and from the new ones, are added to S before the ring
- * is overwritten.
+ * A group closes with its last position; its rows, from the ring and from the new ones, are added to S, or projected, before
+ * the ring is overwritten.
  */
 export async function commitRows(
   state: SequenceState,
@@ -36,15 +36,15 @@ export async function commitRows(
   const folded = await Promise.all(
     state.foldClasses.map((foldClass, index) => foldClosed(state, rows, nodes, folds, foldClass, index)),
   );
-  folded.forEach((sums, index) => {
-    if (sums !== undefined) state.sums[index].set(sums);
+  folded.forEach((result, index) => {
+    if (result !== undefined) state.takeFolded(index, result);
   });
   writeRows(state, rows, nodes);
   rememberShift(state, rows, nodes[nodes.length - 1]);
   state.length += nodes.length;
 }
 
-/** S with the groups added that close within the new positions; undefined if none does. */
+/** S with the groups added that close within the new positions, or their projected rows; undefined if none does. */
 async function foldClosed(
   state: SequenceState,
   rows: NewRows,
@@ -85,11 +85,12 @@ async function foldClosed(
     return collected;
   };
   const X = layers.length * M;
+  const rowShape = shape === null ? [X, count / G, G] : [X, count];
   const { folded } = await program.run(
     {
-      keys: tensor('float32', [X, count, keyPlace.width], collect('keys', keyPlace.width)),
-      values: tensor('float32', [X, count, valuePlace.width], collect('values', valuePlace.width)),
-      sums: tensor('float32', [X, ...shape], state.sums[index]),
+      keys: tensor('float32', [...rowShape, keyPlace.width], collect('keys', keyPlace.width)),
+      values: tensor('float32', [...rowShape, valuePlace.width], collect('values', valuePlace.width)),
+      ...(shape !== null && { sums: tensor('float32', [X, ...shape], state.sums[index]) }),
     },
     ['folded'],
   );

@@ -19,7 +19,7 @@ const G = 8;
 
 const both = (mixer: MixerInput): readonly MixerInput[] => [mixer, mixer];
 const softmax: MixerInput = { kind: 'softmax' };
-const small = { group: G, kernel: 9, features: 16, hashes: 4, bits: 3 };
+const small = { group: G, kernel: 9, features: 16, hashes: 4, bits: 3, rows: 3, block: G };
 const augmented: MixerInput = mixerPreset('augmented', { group: G, kernel: 9 });
 
 /** Two layers each. */
@@ -38,6 +38,11 @@ const variants: Readonly<Record<string, readonly MixerInput[]>> = {
     mixerPreset('performer', { ...small, kernel: 63, convolution: true, seed: 1 }),
     mixerPreset('performer', { ...small, kernel: 63, convolution: true, seed: 2 }),
   ],
+  'linformer with a reach beyond its block, beside other blocks': [
+    mixerPreset('linformer', { ...small, kernel: 31, convolution: true }),
+    mixerPreset('linformer', { rows: 5, block: 5 }),
+  ],
+  'linformer beside augmented': [mixerPreset('linformer', { ...small, convolution: true }), augmented],
   'yoso with a convolution, softmax': [mixerPreset('yoso', { ...small, convolution: true }), softmax],
   'yoso as a local kernel': both({ kind: 'linear', group: G, local: { kernel: 'yoso', bits: 3 }, global: {} }),
   'augmented, reach beyond the group': both(mixerPreset('augmented', { group: G, kernel: 63 })),
@@ -215,19 +220,29 @@ describe.each(Object.entries(variants))('%s', (name, mixers) => {
   it('has the size that the formula says', async () => {
     const { engine } = await prepare(model);
     const { heads, keyValueHeads, headWidth: headDim } = model.sizes;
-    const formula = (capacity: number): number =>
-      model.mixers.reduce(
-        (total, mixer) => total + stateBytes(mixer, { heads, keyValueHeads, headDim }, 4, capacity),
-        0,
-      );
     const state = await read(engine, text.slice(0, G));
+    // Caches and memories have room for more than they hold.
+    const formula = (capacity: number): number =>
+      model.mixers.reduce((total, mixer, layer) => {
+        const memory = state.projected[layer];
+        const room = memory === undefined ? 0 : 4 * 2 * keyValueHeads * headDim * memory.capacity;
+        const context = memory === undefined ? capacity : 0;
+        return total + room + stateBytes(mixer, { heads, keyValueHeads, headDim }, 4, context);
+      }, 0);
     const first = state.bytes;
     for (let read = 0; read < 300; read += 20) await engine.prefill(state, randomTokens(model, 20, read));
     const capacity = state.slots.get('cache')?.positions.length;
     expect(state.length).toBe(G + 300);
     expect(state.bytes).toBe(formula(capacity ?? 0));
-    if (capacity === undefined) expect(state.bytes).toBe(first);
-    else expect(state.bytes).toBeGreaterThan(first);
+    const grows = capacity !== undefined || state.projected.some((memory) => memory !== undefined);
+    if (grows) expect(state.bytes).toBeGreaterThan(first);
+    else expect(state.bytes).toBe(first);
+    state.projected.forEach((memory, layer) => {
+      const mixer = model.mixers[layer];
+      if (memory === undefined || mixer.kind !== 'block-linformer') return;
+      expect(memory.count).toBe(mixer.rows * Math.floor(state.length / mixer.block));
+      expect(memory.capacity).toBeLessThanOrEqual(1.25 * memory.count + 64);
+    });
     await engine.dispose();
   });
 });

@@ -21,7 +21,8 @@ const softmax = mixerPreset('softmax');
 const local = mixerPreset('local+conv', { group: 5, kernel: 63 });
 /** One layer of each kind of state. */
 const featureSums = mixerPreset('performer', { group: 8, kernel: 9, features: 12, convolution: true });
-const model = tinyLlama([augmented, softmax, local, featureSums]);
+const blocks = mixerPreset('linformer', { block: 8, rows: 3, kernel: 9, convolution: true });
+const model = tinyLlama([augmented, softmax, local, featureSums, blocks]);
 const fingerprint = 'f'.repeat(64);
 
 let folder: string;
@@ -58,7 +59,10 @@ async function read(count: number): Promise<{ state: SequenceState; tokens: Int3
 /** All numbers of a state. */
 function contents(state: SequenceState): unknown {
   const { length, layers, sums, slots } = state;
-  return { length, layers, sums, positions: [...slots.values()].map(({ positions }) => positions) };
+  const projected = state.projected.map((memory) => {
+    return memory && [memory.count, memory.padded('keys', memory.count), memory.padded('values', memory.count)];
+  });
+  return { length, layers, sums, projected, positions: [...slots.values()].map(({ positions }) => positions) };
 }
 
 /** A file's tensors and strings, to be written again with changes. */

@@ -8,6 +8,7 @@
  * | `keys.i`, `values.i` | F32 [M,C,D], [M,C,E] | rows of layer i; C is the ring of its layout, for softmax layers `length` |
  * | `sums.i` | F32 [M,D,E] | S of layer i, where it has a global branch |
  * | `previous.i` | F32 [1,1,X] | features that layer i gives the next token, in models that shift features |
+ * | `memory.keys.i`, `memory.values.i` | F32 [M,S,D], [M,S,E] | rows that the closed blocks of layer i were projected to, where it has such |
  *
  * The header's strings name the format and its version, the model (fingerprint and mixers), the length, and a SHA-256 of
  * everything, so that a damaged file is noticed. It is no signature: a file is checked as if anyone had written it.
@@ -124,6 +125,7 @@ async function readSession(file: SafetensorsFile, model: CausalModel, fingerprin
   if (strange !== undefined) throw malformed(source, strange);
   const state = new SequenceState(model);
   state.reserve(length);
+  state.makeProjected(length);
   for (const { name, layout, expected } of positions) {
     const found = await read(name, 'int32');
     if (expected.some((position, slot) => position !== found[slot])) {
@@ -274,6 +276,14 @@ function storedMatrices(model: CausalModel, length: number): StoredMatrices[] {
     if (shiftWidth > 0) {
       const of = (state: SequenceState): Float32Array => state.layers[layer].previous;
       matrices.push({ name: `previous.${layer}`, shape: [1, 1, shiftWidth], of });
+    }
+    const { group, projected } = stateLayout(mixer);
+    if (projected !== undefined) {
+      const count = projected * Math.floor(length / group);
+      for (const part of ['keys', 'values'] as const) {
+        const of = (state: SequenceState): Float32Array => state.projected[layer]?.[part] ?? new Float32Array(0);
+        matrices.push({ name: `memory.${part}.${layer}`, shape: [M, count, layers[layer][part].width], of });
+      }
     }
     const sumsShape = layerSumsShape(model, mixer);
     if (sumsShape === null) return;

@@ -3,7 +3,8 @@
  * softmax layers a key-value cache that grows.
  *
  * Per layer: the ring, keys and values of the last C positions (slot = position mod C), and S, the sum of k̂ᵀv over the
- * groups that have closed. `commit` writes accepted rows into the ring and folds groups into S as they close. A model that
+ * groups that have closed; in layers of Linformer by blocks instead of S the rows that closed blocks were projected to, which
+ * grow with the text. `commit` writes accepted rows into the ring and folds groups into S as they close. A model that
  * shifts features also remembers those of the last token.
  */
 import { emptySlot } from '../attention/masks.ts';
@@ -19,6 +20,7 @@ import {
   stateLayouts,
   type StateLayout,
 } from '../models/step-graph.ts';
+import { ProjectedRows } from './projected-rows.ts';
 
 /** Rows a growing cache is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
 const cacheGrowth = 256;
@@ -45,18 +47,18 @@ export interface FoldClass {
   readonly layout: StateLayout;
   /** Names the fold graph; classes of different layouts may share it. */
   readonly program: string;
-  /** Rows and columns of S per key-value head. */
-  readonly sums: readonly [number, number];
+  /** Rows and columns of S per key-value head; null where closed groups become projected rows. */
+  readonly sums: readonly [number, number] | null;
   readonly layers: readonly number[];
 }
 
-/** The fold classes of a model: its layers with sums over closed groups. */
+/** The fold classes of a model: its layers that keep sums, or projected rows, of closed groups. */
 export function foldClasses(model: CausalModel): FoldClass[] {
   const classes = new Map<string, FoldClass & { layers: number[] }>();
   model.mixers.forEach((mixer, layer) => {
     const sums = layerSumsShape(model, mixer);
     const program = foldName(mixer, layer);
-    if (sums === null || program === undefined) return;
+    if (program === undefined) return;
     const layout = stateLayout(mixer);
     const key = `${layout.name} ${program}`;
     const known = classes.get(key) ?? { layout, program, sums, layers: [] };
@@ -78,6 +80,8 @@ export class SequenceState {
   readonly foldClasses: readonly FoldClass[];
   /** S per fold class: [layers,M,…its `sums`]. */
   readonly sums: Float32Array[];
+  /** Per layer, the projected rows of closed blocks; undefined for a mixer without such. */
+  readonly projected: (ProjectedRows | undefined)[];
 
   constructor(model: CausalModel) {
     const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
@@ -99,9 +103,14 @@ export class SequenceState {
       };
     });
     this.foldClasses = foldClasses(model);
-    this.sums = this.foldClasses.map(
-      ({ layers, sums: [rows, columns] }) => new Float32Array(layers.length * M * rows * columns),
-    );
+    this.sums = this.foldClasses.map(({ layers, sums }) => {
+      const [rows, columns] = sums ?? [0, 0];
+      return new Float32Array(layers.length * M * rows * columns);
+    });
+    this.projected = model.mixers.map((mixer, layer) => {
+      const { keys, values } = this.rowLayout.layers[layer];
+      return stateLayout(mixer).projected === undefined ? undefined : new ProjectedRows(M, keys.width, values.width);
+    });
   }
 
   /** The slots that a layer's rows lie in. */
@@ -113,12 +122,19 @@ export class SequenceState {
 
   /** S of a layer [M,rows,columns], a view; undefined for a mixer without sums. */
   layerSums(layer: number): Float32Array | undefined {
-    for (const [index, { layers }] of this.foldClasses.entries()) {
-      const place = layers.indexOf(layer);
+    for (const [index, { layers, sums }] of this.foldClasses.entries()) {
+      const place = sums === null ? -1 : layers.indexOf(layer);
       const size = this.sums[index].length / layers.length;
       if (place >= 0) return this.sums[index].subarray(place * size, (place + 1) * size);
     }
     return undefined;
+  }
+
+  /** Takes in what the fold graph of a class has made of its closed groups. */
+  takeFolded(index: number, folded: Float32Array): void {
+    const { layers, sums } = this.foldClasses[index];
+    if (sums !== null) this.sums[index].set(folded);
+    else this.projected[layers[0]]?.append(folded);
   }
 
   /** Makes room for `count` more positions in growing caches. */
@@ -142,10 +158,22 @@ export class SequenceState {
     }
   }
 
-  /** Bytes of the numbers held: rows, S and shifted features. Constant for linearized models. */
+  /** Makes the rows that a text of `length` tokens leaves projected, zeros until they are filled in. */
+  makeProjected(length: number): void {
+    this.model.mixers.forEach((mixer, layer) => {
+      const { group, projected = 0 } = stateLayout(mixer);
+      this.projected[layer]?.make(projected * Math.floor(length / group));
+    });
+  }
+
+  /**
+   * Bytes of the numbers held: rows, S, projected rows and shifted features. Constant for linearized models, Linformer's
+   * apart.
+   */
   get bytes(): number {
     const arrays = this.layers.flatMap(({ keys, values, previous }) => [keys, values, previous]);
-    return [...arrays, ...this.sums].reduce((total, { byteLength }) => total + byteLength, 0);
+    const memories = this.projected.flatMap((memory) => memory ?? []);
+    return [...arrays, ...this.sums, ...memories].reduce((total, { byteLength }) => total + byteLength, 0);
   }
 
   /** An independent copy: two continuations of one text. */
@@ -161,6 +189,9 @@ export class SequenceState {
     });
     this.sums.forEach((sums, index) => {
       copy.sums[index].set(sums);
+    });
+    this.projected.forEach((memory, layer) => {
+      copy.projected[layer] = memory?.fork();
     });
     return copy;
   }

@@ -11,6 +11,7 @@ import { layerSumsShape, stateLayout } from '../models/step-graph.ts';
 import type { Program } from '../runtime/program.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './commit.ts';
 import { eventLoopTurn } from './event-loop.ts';
+import { placeFeeds, projectedFeeds } from './projected-feeds.ts';
 import { SequenceState } from './state.ts';
 
 /** One sequence's part in a step. */
@@ -285,6 +286,7 @@ export class StepEngine implements AsyncDisposable {
         this.#feed(feeds, `earlier.${name}.${block}`, tensor('float32', [B, 1, T, masks.rows], masks.earlier));
         this.#feed(feeds, `lags.${name}.${block}`, tensor('int32', [B, T, masks.rows], masks.lags));
       }
+      if (stateLayout(mixer).projected !== undefined) Object.assign(feeds, placeFeeds(requests, mixer, name, T, C));
     }
     return feeds;
   }
@@ -320,6 +322,7 @@ export class StepEngine implements AsyncDisposable {
       };
       this.#feed(feeds, `keys.${layer}`, rows('keys'));
       this.#feed(feeds, `values.${layer}`, rows('values'));
+      if (stateLayout(mixer).projected !== undefined) Object.assign(feeds, projectedFeeds(requests, layer));
       const sums = requests.flatMap(({ state }) => state.layerSums(layer) ?? []);
       const shape = layerSumsShape(this.model, mixer);
       if (shape !== null) this.#feed(feeds, `sums.${layer}`, tensor('float32', [B, M, ...shape], stacked(sums)));

@@ -13,6 +13,9 @@
  * | `roots` | float32 [B,T,1] | 1 for nodes without a parent, which follow the committed text |
  * | `previous.i` | float32 [B,1,X] | features that layer i is given from the last committed token; zeros at the start |
  *
+ * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed blocks of layer i, where it has such |
+ * | `held.ℓ`, `closed.ℓ`, `offsets.ℓ.ring` … `member.ℓ.tree` | see `ProjectedMemory` | once per layout with blocks |
+ *
  * Outputs: `logits` [W,V], `hidden` [W,width], `rows` [B,M,T,R], the new keys and values of every node, layer after layer
  * (see `rowLayout`), and `shifts` [B,T,L·X], the features that the tokens after it are given. The state itself is only
  * read, never returned: on CPU every output is copied.
@@ -22,9 +25,11 @@
 import { isLearnedMap } from '../attention/features/feature-config.ts';
 import { foldFeatures } from '../attention/features/feature-step.ts';
 import { foldUnit } from '../attention/gau/gau-step.ts';
+import { projectBlocks } from '../attention/linformer/block-linformer-step.ts';
 import { keepsRawKeys, mixStep, type StepMasks } from '../attention/step.ts';
+import type { PlacesInBlocks, ProjectedMemory } from '../attention/step-blocks.ts';
 import { horizonOf } from '../attention/masks.ts';
-import { type MixerConfig, rowWidth } from '../attention/mixer.ts';
+import { type BlockLinformerMixer, type MixerConfig, rowWidth } from '../attention/mixer.ts';
 import { mixerStateShape, type MixerStateShape } from '../attention/state.ts';
 import { LinnetError } from '../errors.ts';
 import { Graph, type Value } from '../graph/graph.ts';
@@ -47,6 +52,8 @@ export interface StateLayout {
   readonly group: number;
   /** C: ring slots; undefined for softmax and YOSO's expectation, whose cache grows. */
   readonly ring?: number;
+  /** Rows that a closed group is projected to; undefined where groups are summed or forgotten. */
+  readonly projected?: number;
 }
 
 /** What decides the layout of a state is the mixer alone: sizes that do not matter for it. */
@@ -61,6 +68,11 @@ export function stateLayout(mixer: MixerConfig): StateLayout {
   const shape = mixerStateShape(mixer, anySizes);
   const { group, reach } = horizonOf(mixer);
   if (shape.kind === 'growing') return { name: `cache${reach < 0 ? '' : `p${reach}`}`, group };
+  if (shape.kind === 'blocks') {
+    const [, projected] = shape.projected.keys;
+    const name = `g${group}${reach < 0 ? '' : `p${reach}`}c${shape.ring}r${projected}`;
+    return { name, group, ring: shape.ring, projected };
+  }
   return { name: `g${group}${reach < 0 ? '' : `p${reach}`}c${shape.ring}`, group, ring: shape.ring };
 }
 
@@ -72,7 +84,7 @@ export function stateLayouts(mixers: readonly MixerConfig[]): StateLayout[] {
 /** Rows and columns of a layer's S per key-value head; null for a mixer without sums. */
 export function layerSumsShape({ sizes }: CausalModel, mixer: MixerConfig): [number, number] | null {
   const shape = layerStateShape(sizes, mixer);
-  if (shape.kind === 'growing' || shape.sums === null) return null;
+  if (shape.kind !== 'constant' || shape.sums === null) return null;
   const [, rows, columns] = shape.sums;
   return [rows, columns];
 }
@@ -134,6 +146,7 @@ export function stepGraph(model: CausalModel, makeSource: (graph: Graph) => Para
         keys: graph.input(`keys.${layer}`, 'float32', ['B', M, slots, keys.width]),
         values: graph.input(`values.${layer}`, 'float32', ['B', M, slots, values.width]),
         sums: sums === null ? undefined : graph.input(`sums.${layer}`, 'float32', ['B', M, ...sums]),
+        memory: layoutMasks.memory && { ...layoutMasks.memory, ...declareProjected(graph, model, layer) },
       };
       const parameters = mixerParameterValues(model, source, layer);
       const result = mixStep(mixer, projected, state, layoutMasks.ring, layoutMasks.tree, parameters);
@@ -184,20 +197,57 @@ class ShiftInputs {
   }
 }
 
-function declareMasks(graph: Graph, layout: StateLayout): { ring: StepMasks; tree: StepMasks } {
+/** The names of the dimensions S and N of a layout. */
+function memoryDims({ name }: StateLayout): { S: string; N: string } {
+  return { S: `S${name}`, N: `N${name}` };
+}
+
+function declareProjected(graph: Graph, { mixers, sizes }: CausalModel, layer: number): { keys: Value; values: Value } {
+  const { S } = memoryDims(stateLayout(mixers[layer]));
+  const declare = (part: string, width: number): Value =>
+    graph.input(`memory.${part}.${layer}`, 'float32', ['B', sizes.keyValueHeads, S, width]);
+  return {
+    keys: declare('keys', rowWidth(mixers[layer], sizes.headWidth)),
+    values: declare('values', valueWidth(sizes)),
+  };
+}
+
+interface LayoutMasks {
+  readonly ring: StepMasks;
+  readonly tree: StepMasks;
+  /** All but the rows themselves, which every layer has its own. */
+  readonly memory: Omit<ProjectedMemory, 'keys' | 'values'> | undefined;
+}
+
+function declareMasks(graph: Graph, layout: StateLayout): LayoutMasks {
   const declare = (block: string, rows: number | string): StepMasks => ({
     same: graph.input(`same.${layout.name}.${block}`, 'float32', ['B', 1, 'T', rows]),
     earlier: graph.input(`earlier.${layout.name}.${block}`, 'float32', ['B', 1, 'T', rows]),
     lags: graph.input(`lags.${layout.name}.${block}`, 'int32', ['B', 'T', rows]),
   });
-  return { ring: declare('ring', layout.ring ?? 'C'), tree: declare('tree', 'T') };
+  const ringSlots = layout.ring ?? 'C';
+  const masks = { ring: declare('ring', ringSlots), tree: declare('tree', 'T') };
+  if (layout.projected === undefined) return { ...masks, memory: undefined };
+  const { S, N } = memoryDims(layout);
+  const places = (block: string, rows: number | string): PlacesInBlocks => ({
+    offsets: graph.input(`offsets.${layout.name}.${block}`, 'int32', ['B', rows]),
+    member: graph.input(`member.${layout.name}.${block}`, 'float32', ['B', rows, N]),
+  });
+  const memory = {
+    held: graph.input(`held.${layout.name}`, 'float32', ['B', 1, 1, S]),
+    closed: graph.input(`closed.${layout.name}`, 'float32', ['B', 1, 'T', N]),
+    ring: places('ring', ringSlots),
+    tree: places('tree', 'T'),
+  };
+  return { ...masks, memory };
 }
 
 /**
  * Names the way a layer's closed groups are folded: layers of one name can share a fold graph. Undefined for a mixer
- * without sums.
+ * that keeps nothing of them.
  */
 export function foldName(mixer: MixerConfig, layer: number): string | undefined {
+  if (mixer.kind === 'block-linformer') return `layer ${layer}`;
   if (mixer.kind === 'features') {
     return isLearnedMap(mixer.map) ? `layer ${layer}` : JSON.stringify([mixer.map, mixer.output]);
   }
@@ -211,11 +261,15 @@ export function foldName(mixer: MixerConfig, layer: number): string | undefined 
  * S ← S + Σ k̂ᵀv (features: Σ φ(k)ᵀv) over the n rows of groups that have closed: `sums` [X,…], `keys` [X,n,D]
  * and `values` [X,n,E] → `folded` like `sums`, where X runs over layers and heads; over the heads of the one layer for a learned map.
  *
+ * Linformer by blocks: the projected rows of the N blocks that have closed, `keys` [M,N,G,D] and `values` [M,N,G,E] →
+ * `folded` [M,N,r,D+E], keys and values side by side.
+ *
  * @param layer one of the layers that share the graph
  */
 export function foldGraph(model: CausalModel, layer: number, makeSource: (graph: Graph) => ParameterSource): Graph {
   const { headWidth, keyValueHeads: M } = model.sizes;
   const mixer = model.mixers[layer];
+  if (mixer.kind === 'block-linformer') return projectionGraph(model, layer, mixer, makeSource);
   const D = rowWidth(mixer, headWidth);
   const E = valueWidth(model.sizes);
   const shape = layerSumsShape(model, mixer);
@@ -248,5 +302,20 @@ export function foldGraph(model: CausalModel, layer: number, makeSource: (graph:
     parameters['feature_map_k.weight'],
   );
   graph.output('folded', reshape(folded, [X, ...shape]));
+  return graph;
+}
+
+function projectionGraph(
+  model: CausalModel,
+  layer: number,
+  { block }: BlockLinformerMixer,
+  makeSource: (graph: Graph) => ParameterSource,
+): Graph {
+  const { headWidth: D, keyValueHeads: M } = model.sizes;
+  const graph = new Graph(`${model.family} projection of blocks`);
+  const keys = graph.input('keys', 'float32', [M, 'N', block, D]);
+  const values = graph.input('values', 'float32', [M, 'N', block, valueWidth(model.sizes)]);
+  const parameters = mixerParameterValues(model, makeSource(graph), layer);
+  graph.output('folded', projectBlocks(keys, values, parameters));
   return graph;
 }

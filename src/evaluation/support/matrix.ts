@@ -48,12 +48,13 @@ export const supportMixers = [
   'yoso',
   'yoso-hashed',
   'linformer',
+  'linformer-bidirectional',
   'rfa',
   'hedgehog',
 ] as const;
 
 /** Small enough that the tiny texts cross groups. */
-const sizes = { group: 4, kernel: 5, features: 8, rows: 2, hashes: 3, bits: 3 };
+const sizes = { group: 4, kernel: 5, features: 8, rows: 2, block: 4, hashes: 3, bits: 3 };
 
 export interface MatrixOptions {
   /** Default: all. */

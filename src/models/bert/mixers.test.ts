@@ -16,7 +16,7 @@ import { bertClassifier, bertClassLogits } from './classifier.ts';
 import { bertModel } from './model.ts';
 
 const G = 8;
-const sizes = { group: G, kernel: 5, features: 6, rows: 4, length: 128, hashes: 3, bits: 3 };
+const sizes = { group: G, block: G, kernel: 5, features: 6, rows: 4, length: 128, hashes: 3, bits: 3 };
 
 /** All presets, with and without convolution; some have two names. */
 const mixers = new Map(

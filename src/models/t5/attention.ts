@@ -106,7 +106,9 @@ export function tempered<Positions extends Pick<ProjectedPositions, 'q' | 'k'>>(
   positions: Positions,
 ): Positions {
   const D = Number(positions.q.shape[3]);
-  if (mixer.kind === 'linformer') return { ...positions, q: mul(positions.q, Math.sqrt(D)) };
+  if (mixer.kind === 'linformer' || mixer.kind === 'block-linformer') {
+    return { ...positions, q: mul(positions.q, Math.sqrt(D)) };
+  }
   if (mixer.kind !== 'features' || mixer.map.name !== 'performer') return positions;
   return { ...positions, q: mul(positions.q, D ** 0.25), k: mul(positions.k, D ** 0.25) };
 }

@@ -160,6 +160,9 @@ function mixerProblems(part: AttentionPart, mixers: readonly MixerConfig[], laye
     if (part === 'cross' && convolutionOf(mixer) !== null) {
       problems.push(`${where} has a convolution; between two texts there is none`);
     }
+    if (part === 'cross' && mixer.kind === 'block-linformer') {
+      problems.push(`${where} projects blocks of its own text; between two texts there is linformer-bidirectional`);
+    }
     if (mixer.kind !== 'linear') return;
     if (mixer.castling || mixer.normalize !== null) {
       problems.push(`${where}: castling and normalize are not defined for T5, which normalizes values and outputs`);

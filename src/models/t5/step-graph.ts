@@ -97,12 +97,16 @@ export function decoderLayouts({ mixers }: T5Config): StateLayout[] {
 /** Rows and columns of S per head; null for a mixer without sums. */
 export function decoderSums(config: T5Config, mixer: MixerConfig): readonly [number, number] | null {
   const shape = mixerStateShape(mixer, { ...mixerSizes(config), headDim: config.headWidth });
-  if (shape.kind === 'growing' || shape.sums === null) return null;
+  if (shape.kind !== 'constant' || shape.sums === null) return null;
   const [, rows, columns] = shape.sums;
   return [rows, columns];
 }
 
-/** The graph of a step. @param beams W */
+/**
+ * The graph of a step.
+ * @param beams W
+ * @throws LinnetError `CONFIG` for Linformer by blocks, whose memory of closed blocks has no place in the hypotheses' states
+ */
 export function t5StepGraph(model: T5Model, beams: number, makeSource: (graph: Graph) => ParameterSource): Graph {
   const { config } = model;
   const { heads: H, headWidth: D, decoderLayers } = config;
@@ -116,6 +120,12 @@ export function t5StepGraph(model: T5Model, beams: number, makeSource: (graph: G
     const normed = t5Norm(config, source, `${selfAttentionLayer('decoder', layer)}.layer_norm`, x);
     const own = scoped(source, attentionName('decoder', layer));
     const { mixer, parameters } = mountMixer(config, source, 'decoder', layer);
+    if (mixer.kind === 'block-linformer') {
+      throw new LinnetError(
+        'CONFIG',
+        `${attentionName('decoder', layer)} is Linformer by blocks, with which T5 trains but does not write`,
+      );
+    }
     const layout = stateLayout(mixer);
     const views = layouts.get(layout.name);
     if (views === undefined) throw new LinnetError('INTERNAL', `internal: no masks for layout ${layout.name}`);

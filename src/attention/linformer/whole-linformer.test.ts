@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { relativeToPeak } from '../../test/golden.ts';
-import { vectorJacobian } from '../graph/gradients.ts';
-import { Graph } from '../graph/graph.ts';
-import { dataOf, float32, type Tensor } from '../graph/tensor.ts';
-import { Random } from '../random.ts';
-import { compile } from '../runtime/compile.ts';
-import { parseMixer } from './mixer.ts';
-import { naiveMixer } from './naive.ts';
-import { mixParallel } from './parallel.ts';
+import { relativeToPeak } from '../../../test/golden.ts';
+import { vectorJacobian } from '../../graph/gradients.ts';
+import { Graph } from '../../graph/graph.ts';
+import { dataOf, float32, type Tensor } from '../../graph/tensor.ts';
+import { Random } from '../../random.ts';
+import { compile } from '../../runtime/compile.ts';
+import { parseMixer } from '../mixer.ts';
+import { naiveMixer } from '../naive.ts';
+import { mixParallel } from '../parallel.ts';
 
 const H = 4;
 const M = 2;

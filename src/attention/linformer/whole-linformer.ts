@@ -3,14 +3,14 @@
  * sequence are projected to r rows, which every position attends to. It is meant for encoders. In a causal model every
  * output depends on every later token.
  */
-import { LinnetError } from '../errors.ts';
-import type { Value } from '../graph/graph.ts';
-import { mul } from '../graph/ops/elementwise.ts';
-import { reshape, slice, transpose } from '../graph/ops/layout.ts';
-import { matmul } from '../graph/ops/matmul.ts';
-import { softmax } from '../graph/ops/softmax.ts';
-import type { LinformerMixer } from './mixer.ts';
-import type { MixerParameterValues, ProjectedPositions } from './mixer-values.ts';
+import { LinnetError } from '../../errors.ts';
+import type { Value } from '../../graph/graph.ts';
+import { mul } from '../../graph/ops/elementwise.ts';
+import { reshape, slice, transpose } from '../../graph/ops/layout.ts';
+import { matmul } from '../../graph/ops/matmul.ts';
+import { softmax } from '../../graph/ops/softmax.ts';
+import type { LinformerMixer } from '../mixer.ts';
+import type { MixerParameterValues, ProjectedPositions } from '../mixer-values.ts';
 
 /**
  * softmax(q·(E k)ᵀ/√d)·(F v), without the convolution. E and F [r,N] are cut to the length of the sequence of keys.
