@@ -60,6 +60,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/finetune.ts')).finetune,
   },
   {
+    words: ['distill'],
+    summary: "teach a converted model's mixers what softmax attention did",
+    load: async () => (await import('./commands/distill.ts')).distill,
+  },
+  {
     words: ['merge'],
     summary: 'add a low-rank adapter to the model it was trained for',
     load: async () => (await import('./commands/merge.ts')).merge,

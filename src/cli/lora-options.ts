@@ -1,6 +1,8 @@
 /** Options of low-rank adaptation, and what they make of a training plan. */
 import { saveAdapter } from '../checkpoint/adapter-files.ts';
 import type { Model } from '../models/families.ts';
+import { freshMixerParameters } from '../models/linearize.ts';
+import type { ModelDescription } from '../models/model.ts';
 import { mergeLora } from '../nn/lora.ts';
 import { formatCount } from '../report/quantities.ts';
 import {
@@ -14,9 +16,10 @@ import {
 } from '../training/lora.ts';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { type RecipeName, recipe } from '../training/recipes.ts';
 import { optional, withDefault } from './command.ts';
 import { UsageError } from './exit-codes.ts';
-import { choice, type ValueKind, wordList } from './option-values.ts';
+import { choice, decimal, type ValueKind, wordList } from './option-values.ts';
 import type { TrainingPlan } from './training-run.ts';
 
 /** A low-rank adaptation: `r=8,alpha=16,targets=q,k,v,o`. */
@@ -43,6 +46,10 @@ export const loraOptions = {
     placeholder: 'groups',
     description: `what --lora trains whole besides, with commas: ${wholeGroupNames.join(', ')}`,
   }),
+  mixerLrFactor: withDefault(decimal({ min: 0, max: 1e4 }), 1, {
+    placeholder: 'factor',
+    description: 'what the learning rate is multiplied by for parameters of mixers: α, λ, taps, feature maps',
+  }),
   loraSave: withDefault(choice(['merged', 'adapter']), 'merged', {
     placeholder: 'form',
     description: 'what --lora saves: merged (a model) or adapter (a PEFT folder, for linnet merge)',
@@ -67,13 +74,33 @@ export interface LoraBase {
   readonly fresh?: ReadonlySet<string>;
 }
 
+/** The plan with a rate of their own for the mixers' parameters, where --mixer-lr-factor says so. */
+export function planMixerRate(plan: TrainingPlan, factor: number, model: ModelDescription): TrainingPlan {
+  if (factor === 1) return plan;
+  const mixers = new Set(freshMixerParameters(model).keys());
+  return {
+    ...plan,
+    rateFactor: (name) => (mixers.has(name) ? factor : 1),
+    configuration: { ...plan.configuration, mixerLrFactor: factor },
+    variant: { ...plan.variant, mixerLrFactor: factor },
+  };
+}
+
 /** The plan with updates instead of matrices where --lora asks for them; otherwise the plan. */
 export function planLora(
   plan: TrainingPlan,
-  values: LoraValues & { readonly dtype: 'F32' | 'F16' | 'BF16'; readonly replace: boolean; readonly seed: number },
+  values: LoraValues & {
+    readonly dtype: 'F32' | 'F16' | 'BF16';
+    readonly replace: boolean;
+    readonly seed: number;
+    readonly recipe?: RecipeName;
+  },
   { model, path, fingerprint, task, fresh = new Set() }: LoraBase,
 ): TrainingPlan {
-  const { lora: asked, loraTrain = [], loraSave, dtype, replace, seed } = values;
+  const { loraSave, dtype, replace, seed } = values;
+  const preset = values.recipe === undefined ? undefined : recipe(values.recipe).lora;
+  const asked = values.lora ?? (preset && parseLoraChoice(preset.choice));
+  const loraTrain = values.loraTrain ?? (asked && preset?.whole) ?? [];
   if (asked === undefined) {
     if (loraTrain.length > 0) throw new UsageError('--lora-train is of low-rank adaptation; give --lora too');
     if (loraSave === 'adapter') throw new UsageError('--lora-save adapter needs --lora');

@@ -1,4 +1,5 @@
 /** The options that every training command has, and the settings they come to. */
+import { type RecipeName, recipeNames, withRecipe } from '../training/recipes.ts';
 import { scheduleNames } from '../training/schedule.ts';
 import { parseTrainingSettings, type TrainingInput, type TrainingSettings } from '../training/settings.ts';
 import { engineOptions, flag, optional, required, requiredList, withDefault } from './command.ts';
@@ -23,6 +24,10 @@ export const trainingOptions = {
   dtype: withDefault(choice(['F32', 'F16', 'BF16']), 'F32', {
     placeholder: 'type',
     description: 'element type of the saved weights: F32, F16 or BF16',
+  }),
+  recipe: optional(choice(recipeNames), {
+    placeholder: 'name',
+    description: `settings of a run of the paper, in place of the defaults below: ${recipeNames.join(', ')}`,
   }),
   steps: optional(integer({ min: 1 }), {
     placeholder: 'count',
@@ -88,6 +93,7 @@ export interface TrainingValues {
   readonly out: string;
   readonly replace: boolean;
   readonly dtype: 'F32' | 'F16' | 'BF16';
+  readonly recipe?: RecipeName;
   readonly steps?: number;
   readonly epochs?: number;
   readonly lr?: number;
@@ -118,7 +124,7 @@ export function settingsOf(values: TrainingValues): TrainingSettings {
   if (batch !== undefined && microBatch !== undefined && batch % microBatch !== 0) {
     throw new UsageError(`--micro-batch is ${microBatch}; expected a divisor of --batch, ${batch}`);
   }
-  return parseTrainingSettings({
+  const given = {
     ...{
       learningRate: lr,
       steps,
@@ -134,5 +140,6 @@ export function settingsOf(values: TrainingValues): TrainingSettings {
       seed,
     },
     clip: clip === undefined ? undefined : clip === 0 ? null : clip,
-  });
+  };
+  return parseTrainingSettings(withRecipe(values.recipe, given));
 }

@@ -1,6 +1,6 @@
 /** `linnet finetune`: trains a model further, by the objective that suits it or the one that is asked for. */
 import { defineCommand, required } from '../command.ts';
-import { loraOptions, planLora } from '../lora-options.ts';
+import { loraOptions, planLora, planMixerRate } from '../lora-options.ts';
 import { objectiveOptions, prepareObjective } from '../objectives.ts';
 import { path } from '../option-values.ts';
 import { trainingOptions } from '../training-options.ts';
@@ -24,6 +24,6 @@ export const finetune = defineCommand({
   run: (context, { model: folder, ...values }) =>
     runTraining(context, values, async (settings) => {
       const { plan, base } = await prepareObjective(folder, values, settings);
-      return planLora(plan, values, base);
+      return planLora(planMixerRate(plan, values.mixerLrFactor, base.model), values, base);
     }),
 });
