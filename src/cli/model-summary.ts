@@ -93,6 +93,8 @@ export const stateFormula: readonly string[] = [
   '                 (D instead of D+1 where the output is normalized by its size)',
   '  block layer    8·M·(C + r·⌊L/G⌋)·D bytes, of linformer: the ring, and r rows of keys and values per closed block',
   '  softmax layer  8·M·D·L bytes: keys and values of all L tokens; so does the expectation form of yoso',
+  '  gau layer      4·C·(2·D+E) + 4·D·E bytes: keys of both branches, values of width E, and S; of one branch alone D for 2·D',
+  "In FLASH the others, too, have values of width E: D+E for 2·D and D·E for D·D; every layer has half a token's features more",
 ];
 
 function attentionDims({ sizes }: ModelDescription): AttentionDims {

@@ -113,9 +113,10 @@ async function tokenizerIfAny(folder: string): Promise<Tokenizer | undefined> {
 function describeSizes({ sizes }: ModelDescription): string {
   const heads =
     sizes.heads === sizes.keyValueHeads
-      ? `${sizes.heads} heads`
+      ? `${sizes.heads} ${sizes.heads === 1 ? 'head' : 'heads'}`
       : `${sizes.heads} query heads and ${sizes.keyValueHeads} key-value heads`;
-  return `${sizes.layers} layers of width ${sizes.width}, ${heads} of width ${sizes.headWidth}, vocabulary ${formatCount(sizes.vocabulary)}`;
+  const values = sizes.valueWidth === undefined ? '' : `, values of width ${sizes.valueWidth}`;
+  return `${sizes.layers} layers of width ${sizes.width}, ${heads} of width ${sizes.headWidth}${values}, vocabulary ${formatCount(sizes.vocabulary)}`;
 }
 
 /** BOS and EOS are told even where there is none, the tokens of encoders only where they are. */

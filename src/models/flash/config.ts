@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { mixerSchema } from '../../attention/mixer.ts';
 import { configError, unknownFields } from '../config-fields.ts';
-import { flashPresets } from './presets.ts';
+import { flashPaperShape } from './presets.ts';
 
 const size = z
   .int()
@@ -98,5 +98,5 @@ export function flashValueWidth({ expansion_factor, dim }: FlashConfig): number 
 
 /** The paper's size, 164.7 million parameters of which 77.2 embed and predict tokens, with all three branches. */
 export function paperFlashConfig(vocabulary = 50257): FlashConfig {
-  return parseFlashConfig({ ...flashPresets['flash-110m'], vocab_size: vocabulary });
+  return parseFlashConfig({ ...flashPaperShape, vocab_size: vocabulary });
 }
