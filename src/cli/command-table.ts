@@ -40,6 +40,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/linearize.ts')).linearizeCommand,
   },
   {
+    words: ['export'],
+    summary: 'write a model as ONNX, with weights in fewer bits',
+    load: async () => (await import('./commands/export.ts')).exportCommand,
+  },
+  {
     words: ['generate'],
     summary: 'continue a text, from a prompt or a saved session',
     load: async () => (await import('./commands/generate.ts')).generateCommand,

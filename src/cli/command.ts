@@ -85,6 +85,12 @@ export function requiredList<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T
   return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: true, values: 'list' });
 }
 
+/** As `requiredList`, but it may be left out; then undefined. */
+export function optionalList<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T[] | undefined, string[] | undefined> {
+  const schema: z.ZodType<T[] | undefined, string[] | undefined> = z.array(kind.schema).min(1).optional();
+  return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: false, values: 'list' });
+}
+
 /** A switch. */
 export function flag(description: string): z.ZodType<boolean, boolean | undefined> {
   const schema: z.ZodType<boolean, boolean | undefined> = z

@@ -1,9 +1,8 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
 import type { TreeRule } from '../attention/masks.ts';
-import { type LoadedModel, loadCausalModel } from '../checkpoint/load-model.ts';
+import type { LoadedModel } from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, loadMedusaHeads, parseTreeFile } from '../checkpoint/medusa-files.ts';
 import { readTextFile } from '../data/text-file.ts';
-import { DecodingEngine } from '../decoding/engine.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 import { acceptanceRules } from '../decoding/speculation/acceptance.ts';
 import { CombinedDrafter } from '../decoding/speculation/combined-drafter.ts';
@@ -14,6 +13,7 @@ import { ModelDrafter } from '../decoding/speculation/model-drafter.ts';
 import { Pacing } from '../decoding/speculation/pacing.ts';
 import { speculative } from '../decoding/speculation/speculative.ts';
 import { SpeculationStatistics, type SpeculationSummary } from '../decoding/speculation/statistics.ts';
+import { openDecodingModel } from '../export/open-model.ts';
 import { MedusaHeads } from '../models/medusa-heads.ts';
 import { formatFixed } from '../report/quantities.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
@@ -66,6 +66,9 @@ export interface SpeculationRequest {
   readonly treeConvolution: TreeRule['convolution'];
 }
 
+/** What drafters need of the model they draft for. */
+type SpeculatedModel = Pick<LoadedModel, 'model' | 'path' | 'fingerprint'>;
+
 /** Drafters that are ready, for one text. Dispose of it. */
 export interface Speculation extends AsyncDisposable {
   readonly method: DecodingMethod;
@@ -82,7 +85,7 @@ export interface Speculation extends AsyncDisposable {
  */
 export async function openSpeculation(
   request: SpeculationRequest,
-  loaded: LoadedModel,
+  loaded: SpeculatedModel,
   compile: CompileOptions,
 ): Promise<Speculation | undefined> {
   checkOptions(request);
@@ -113,7 +116,7 @@ export async function openSpeculation(
 /** @param owned receives what is opened for the drafters */
 async function openDrafters(
   { speculate, draft, tree }: SpeculationRequest,
-  loaded: LoadedModel,
+  loaded: SpeculatedModel,
   compile: CompileOptions,
   owned: AsyncDisposable[],
 ): Promise<Drafter[]> {
@@ -126,10 +129,9 @@ async function openDrafters(
     drafters.push(new MedusaDrafter(heads, paths));
   }
   if (draft !== undefined) {
-    const smaller = await loadCausalModel(draft);
-    const engine = await DecodingEngine.create(smaller.model, smaller.parameters, compile);
-    owned.push(engine);
-    drafters.push(new ModelDrafter(engine, loaded.model.sizes.vocabulary));
+    const smaller = await openDecodingModel(draft, compile);
+    owned.push(smaller);
+    drafters.push(new ModelDrafter(smaller.engine, loaded.model.sizes.vocabulary));
   }
   if (speculate === 'lookup' || speculate === 'auto') drafters.push(new LookupDrafter());
   return drafters;

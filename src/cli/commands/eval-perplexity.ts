@@ -2,9 +2,13 @@
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { type Document, readDocuments } from '../../data/documents.ts';
 import { LinnetError } from '../../errors.ts';
-import { perplexity } from '../../evaluation/perplexity.ts';
-import { evaluationData, windowModeOf } from '../../evaluation/scored-windows.ts';
+import { type EvaluateOptions, perplexity, type PerplexityResult } from '../../evaluation/perplexity.ts';
+import { type EvaluationData, evaluationData, windowModeOf } from '../../evaluation/scored-windows.ts';
+import { stepPerplexity } from '../../evaluation/step-perplexity.ts';
+import { isExportedFolder } from '../../export/open-export.ts';
+import { openDecodingModel } from '../../export/open-model.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, required, requiredList, withDefault } from '../command.ts';
 import { UsageError } from '../exit-codes.ts';
@@ -20,7 +24,7 @@ export const evalPerplexity = defineCommand({
     'linnet eval perplexity runs/augmented --data stories.jsonl --documents 110-129 --json',
     'linnet eval perplexity assets/tiny-llama --data book.txt --length 1024 --stride 512',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model, exported or not' }) },
   options: {
     data: requiredList(text, {
       placeholder: 'sources',
@@ -54,17 +58,17 @@ export const evalPerplexity = defineCommand({
     if (stride !== undefined && stride > length) {
       throw new UsageError(`--stride is ${stride}; expected at most --length, ${length}, or tokens would be skipped`);
     }
-    const { model, parameters, path: modelPath } = await loadCausalModel(folder);
-    const tokenizer = await loadTokenizer(modelPath);
+    const measure = (await isExportedFolder(folder))
+      ? await exportedMeasure(folder, { device, threads })
+      : await parallelMeasure(folder, { device, threads });
+    const tokenizer = await loadTokenizer(folder);
     const windows = await evaluationData(selectDocuments(readDocuments(data, { field }), range), tokenizer, {
       mode: mode ?? windowModeOf(data),
       length,
       stride,
     });
     const progress = context.progress('perplexity', 'windows');
-    const result = await perplexity(model, parameters, windows, {
-      device,
-      threads,
+    const result = await measure(windows, {
       signal: context.signal,
       onProgress: ({ windows: done, totalWindows, nll }) => {
         progress.update(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`);
@@ -77,6 +81,26 @@ export const evalPerplexity = defineCommand({
     return { json: { ...result, length } };
   },
 });
+
+type Measure = (data: EvaluationData, options: EvaluateOptions) => Promise<PerplexityResult>;
+
+/** Whole windows at once. */
+async function parallelMeasure(folder: string, compile: CompileOptions): Promise<Measure> {
+  const { model, parameters } = await loadCausalModel(folder);
+  return (data, options) => perplexity(model, parameters, data, { ...compile, ...options });
+}
+
+/** An exported model has the step form alone: windows are read in chunks. */
+async function exportedMeasure(folder: string, compile: CompileOptions): Promise<Measure> {
+  const opened = await openDecodingModel(folder, compile);
+  return async (data, options) => {
+    try {
+      return await stepPerplexity(opened.engine, data, options);
+    } finally {
+      await opened.engine.dispose();
+    }
+  };
+}
 
 function selectedRange(range: IndexRange | undefined, limit: number | undefined): IndexRange | undefined {
   if (range !== undefined && limit !== undefined) {

