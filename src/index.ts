@@ -97,6 +97,7 @@ export {
   type PerplexityResult,
   perplexity,
 } from './evaluation/perplexity.ts';
+export { compareOutputs, type OutputDifference } from './evaluation/output-error.ts';
 export {
   type EvaluationData,
   evaluationData,
@@ -124,6 +125,7 @@ export {
   readExportedFolder,
 } from './export/open-export.ts';
 export { type DecodingModel, openDecodingModel } from './export/open-model.ts';
+export { stepPerplexity } from './evaluation/step-perplexity.ts';
 export { gradients } from './graph/gradients.ts';
 export { Graph, type Value } from './graph/graph.ts';
 export { lowerGraph } from './graph/onnx/lowering.ts';

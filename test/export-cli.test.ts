@@ -1,0 +1,118 @@
+/** `linnet export` and the commands that take an exported folder, on a tiny model. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { errorReportSchema } from '../src/export/manifest.ts';
+import { type CapturedRun, lastJson, runCaptured } from './captured-cli.ts';
+import { saveTinyModel } from './tiny-model.ts';
+
+let place: string;
+let base: string;
+let text: string;
+const run = (...words: string[]): Promise<CapturedRun> => runCaptured(words);
+
+beforeAll(async () => {
+  place = await mkdtemp(join(tmpdir(), 'linnet-export-cli-'));
+  base = join(place, 'base');
+  await saveTinyModel(base);
+  text = join(place, 'text.txt');
+  await writeFile(text, 'It was a dark and stormy night; the rain fell in torrents. '.repeat(8));
+});
+afterAll(() => rm(place, { recursive: true }));
+
+async function exported(dtype: string, ...options: string[]): Promise<{ out: string; result: CapturedRun }> {
+  const out = join(place, dtype);
+  const result = await run('export', base, '--dtype', dtype, '--out', out, '--text', text, '--replace', ...options);
+  return { out, result };
+}
+
+const exportJson = z.object({ out: z.string(), dtype: z.string(), bytes: z.int(), report: errorReportSchema });
+
+describe('linnet export', () => {
+  it('says what it wrote and what it costs, and notes it in linnet.json', async () => {
+    const { out, result } = await exported('w8a8', '--json');
+    expect(result.exitCode).toBe(0);
+    const { report, bytes } = exportJson.parse(lastJson(result));
+    expect(report.outputs?.tokens).toBeGreaterThan(100);
+    expect(report.outputs?.maxLogit).toBeGreaterThan(0);
+    const ratio = (report.outputs?.perplexity.exported ?? 0) / (report.outputs?.perplexity.float32 ?? 1);
+    expect(Math.abs(Math.log(ratio))).toBeLessThan(0.2);
+    expect(bytes).toBeGreaterThan(10_000);
+    const noted = z
+      .object({ report: errorReportSchema })
+      .parse(JSON.parse(await readFile(join(out, 'linnet.json'), 'utf8')));
+    expect(noted.report).toEqual(report);
+  });
+
+  it('prints a table of the matrices for people', async () => {
+    const { result } = await exported('int4', '--tokens', '40');
+    expect(result.stdout).toMatch(/matrix +largest error \(% of peak\) +rms error/);
+    expect(result.stdout).toMatch(/model\.layers\.1\.mlp\.down_proj\.weight +\d/);
+    expect(result.stdout).toMatch(/perplexity [\d.,]+, in float32 [\d.,]+/);
+  });
+
+  it('can leave the comparison out', async () => {
+    const { result } = await exported('f16', '--skip-report', '--json');
+    const { report } = exportJson.parse(lastJson(result));
+    expect(report).toMatchObject({ note: 'outputs were not compared: --skip-report' });
+    expect(report.outputs).toBeUndefined();
+  });
+
+  it('refuses a folder that exists, an unknown type, and models that do not decode', async () => {
+    const { out } = await exported('f32', '--skip-report');
+    expect((await run('export', base, '--dtype', 'f32', '--out', out, '--skip-report')).exitCode).toBe(3);
+    expect((await run('export', base, '--dtype', 'int3', '--out', join(place, 'x'))).exitCode).toBe(2);
+    const bert = join(place, 'bert');
+    await saveTinyModel(bert, 1, 'bert');
+    const refused = await run('export', bert, '--dtype', 'f32', '--out', join(place, 'x'), '--skip-report');
+    expect(refused.exitCode).toBe(3);
+    expect(refused.stderr).toMatch(/causal language model/);
+  });
+});
+
+describe('an exported folder', () => {
+  it('generates what the model generates, sequentially and with lookup', async () => {
+    const { out } = await exported('f32', '--skip-report');
+    const words = ['--prompt', 'the rain fell, the rain', '--max-tokens', '24', '--ignore-eos', '--json'];
+    const expected = lastJson(await run('generate', base, ...words)).tokens;
+    expect(lastJson(await run('generate', out, ...words)).tokens).toEqual(expected);
+    expect(lastJson(await run('generate', out, ...words, '--speculate', 'lookup')).tokens).toEqual(expected);
+  });
+
+  it('continues a session, its own only', async () => {
+    const { out } = await exported('f32', '--skip-report');
+    const session = join(place, 'talk.session');
+    const words = ['--max-tokens', '6', '--ignore-eos', '--session', session, '--json'];
+    expect((await run('generate', out, '--prompt', 'the rain', ...words)).exitCode).toBe(0);
+    expect((await run('generate', out, '--prompt', ' fell', ...words)).exitCode).toBe(0);
+    const other = await run('generate', base, '--prompt', ' fell', ...words);
+    expect(other.exitCode).toBe(3);
+    expect(lastJson(other)).toMatchObject({ error: { code: 'MISMATCH' } });
+  });
+
+  it('has the perplexity of the model', async () => {
+    const { out } = await exported('f32', '--skip-report');
+    const words = ['--data', text, '--length', '50', '--stride', '17', '--json'];
+    const expected = z.object({ nll: z.number(), tokens: z.int() });
+    const model = expected.parse(lastJson(await run('eval', 'perplexity', base, ...words)));
+    const stored = expected.parse(lastJson(await run('eval', 'perplexity', out, ...words)));
+    expect(stored.tokens).toBe(model.tokens);
+    expect(stored.nll).toBeCloseTo(model.nll, 5);
+  });
+
+  it('is inspected, and verified', async () => {
+    const { out } = await exported('int4');
+    const result = await run('inspect', out, '--verify', '--json');
+    expect(lastJson(result)).toMatchObject({
+      family: 'llama',
+      weights: { types: ['int4'] },
+      export: { device: 'cpu' },
+    });
+    expect((await run('inspect', out)).stdout).toMatch(/exported +for cpu/);
+    await writeFile(join(out, 'model.onnx'), 'damaged');
+    expect((await run('inspect', out)).exitCode).toBe(3);
+    expect((await run('inspect', base, '--verify')).exitCode).toBe(2);
+  });
+});
