@@ -125,6 +125,16 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/bench-decode.ts')).benchDecode,
   },
   {
+    words: ['bench', 'prefill'],
+    summary: 'reading prompts of several lengths',
+    load: async () => (await import('./commands/bench-prefill.ts')).benchPrefill,
+  },
+  {
+    words: ['bench', 'verify'],
+    summary: 'steps over token trees of several sizes',
+    load: async () => (await import('./commands/bench-verify.ts')).benchVerify,
+  },
+  {
     words: ['bench', 'speculate'],
     summary: 'speculative decoding against sequential decoding',
     load: async () => (await import('./commands/bench-speculate.ts')).benchSpeculate,

@@ -44,7 +44,8 @@ export interface ReadExportOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-export type OpenExportOptions = ReadExportOptions & Omit<CompileOptions, 'profile'>;
+/** With `profile`, it is the step graph's runs that are recorded. */
+export type OpenExportOptions = ReadExportOptions & CompileOptions;
 
 /** Files up to this size are hashed whenever a folder is opened: it takes no time. */
 const alwaysVerifiedBytes = 64 << 20;
@@ -95,12 +96,12 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
   const step = stepGraph(model, shapesAlone);
   const opened: Program[] = [];
   try {
-    const open = async (file: string, graph: Graph): Promise<Program> => {
-      const program = await openGraph(folder, file, expect(graph), compile);
+    const open = async (file: string, graph: Graph, profile = false): Promise<Program> => {
+      const program = await openGraph(folder, file, expect(graph), { ...compile, profile });
       opened.push(program);
       return program;
     };
-    const program = await open(exportedFiles.model, step);
+    const program = await open(exportedFiles.model, step, options.profile);
     const folds = new Map<string, Program>();
     for (const { program: name, layers } of foldClasses(model)) {
       if (folds.has(name)) continue;

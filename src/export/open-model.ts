@@ -27,8 +27,8 @@ export interface DecodingModel extends AsyncDisposable {
  */
 export async function openDecodingModel(dir: string, options: CompileOptions = {}): Promise<DecodingModel> {
   if (await isExportedFolder(dir)) {
-    const { device, threads, worker } = options;
-    return openExportedModel(dir, { device: device === 'cpu' ? undefined : device, threads, worker });
+    const { device, ...others } = options;
+    return openExportedModel(dir, { ...others, device: device === 'cpu' ? undefined : device });
   }
   const { model, parameters, path, fingerprint } = await loadCausalModel(dir);
   const engine = await DecodingEngine.create(model, parameters, options);

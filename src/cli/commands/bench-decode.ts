@@ -1,32 +1,39 @@
 /** `linnet bench decode`: time per token and memory per session against the context. */
 import { mixerPreset } from '../../attention/mixer.ts';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
-import {
-  type DecodingSpeed,
-  decodingSpeed,
-  type StepGraphSize,
-  stepGraphSize,
-} from '../../evaluation/speed/decoding-speed.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
+import { engineDecodingSpeed, fillState } from '../../evaluation/speed/decoding-speed.ts';
+import { type StepProfile, stepProfile } from '../../evaluation/speed/memory-traffic.ts';
+import { isExportedFolder } from '../../export/open-export.ts';
+import { type DecodingModel, openDecodingModel } from '../../export/open-model.ts';
 import { linearize } from '../../models/linearize.ts';
+import { Random } from '../../random.ts';
 import { formatBytes, formatCount, formatFixed, formatTokens } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
-import { defineCommand, engineOptions, optional, required, withDefault } from '../command.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import { type Bandwidth, measureBandwidth, peakMemoryBytes } from '../bandwidth.ts';
+import type { CommandContext } from '../context.ts';
+import { defineCommand, engineOptions, flag, optional, required, withDefault } from '../command.ts';
 import { countList, integer, path } from '../option-values.ts';
 
 const defaultContexts = [64, 1024, 4096, 16384, 32768];
+/** Steps of the profile, at the longest context. */
+const profiledSteps = 16;
 
 export const benchDecode = defineCommand({
   description:
-    'Times single-token steps of a model as it is and, if that has softmax layers, linearized to the augmented mixer. ' +
-    'States are filled with random numbers as if the context had been read. Contexts take turns, so that a machine ' +
-    'whose speed drifts treats all alike.',
+    'Times single-token steps of a model or an exported folder; of a model with softmax layers also linearized to the ' +
+    'augmented mixer. States are filled with random numbers as if the context had been read. Contexts take turns, so ' +
+    'that a machine whose speed drifts treats all alike. The bandwidth share is the bytes of the weights that one token ' +
+    'reads, times tokens per second, over the bandwidth of reading memory in order, measured in the same run.',
   examples: [
     'linnet bench decode assets/tiny-llama',
-    'linnet bench decode assets/tiny-llama --contexts 64,32768 --steps 256 --json',
+    'linnet bench decode runs/1.1b-int4 --context 64,1024,131072 --json',
+    'linnet bench decode runs/1.1b-int4 --context 1024 --profile',
   ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
   options: {
-    contexts: optional(countList, {
+    context: optional(countList, {
       placeholder: 'list',
       description: `tokens read before (default: ${defaultContexts.join(',')})`,
     }),
@@ -34,77 +41,155 @@ export const benchDecode = defineCommand({
       placeholder: 'count',
       description: 'timed steps per context',
     }),
+    profile: flag('tell where the time of a step goes, at the longest context, in a run of its own'),
     ...engineOptions,
   },
-  async run(context, { model: folder, contexts = defaultContexts, steps, device, threads }) {
-    const loaded = await loadCausalModel(folder);
+  async run(context, { model: folder, context: contexts = defaultContexts, steps, profile, device, threads }) {
     const compile = { device, threads };
-    const subjects = [{ name: 'as it is', model: loaded.model, parameters: loaded.parameters }];
-    if (loaded.model.mixers.some((mixer) => mixer.kind === 'softmax')) {
-      subjects.push({ name: 'augmented', ...linearize(loaded.model, loaded.parameters, mixerPreset('augmented')) });
+    const rows: Row[] = [];
+    const graphs: { subject: string; nodes: number; modelBytes: number; creationMs: number }[] = [];
+    const profiles: ({ subject: string; context: number } & StepProfile)[] = [];
+    let bandwidth: Bandwidth | undefined;
+    for (const { name, open } of await subjectsOf(folder, compile)) {
+      {
+        await using subject = await open(false);
+        bandwidth = await measureBandwidth(subject, threads);
+        graphs.push({ subject: name, ...subject.engine.program.statistics });
+        rows.push(...(await timed(context, name, subject, contexts, steps, bandwidth)));
+      }
+      if (!profile) continue;
+      await using subject = await open(true);
+      const longest = Math.max(...contexts);
+      profiles.push({ subject: name, context: longest, ...(await profiled(subject, longest)) });
     }
-    const rows: ({ subject: string } & DecodingSpeed)[] = [];
-    const graphs: ({ subject: string } & StepGraphSize)[] = [];
-    for (const { name, model, parameters } of subjects) {
-      const progress = context.progress(name, 'rounds');
-      const speeds = await decodingSpeed(model, parameters, {
-        contexts,
-        steps,
-        compile,
-        signal: context.signal,
-        onProgress: (done, total) => {
-          progress.update(done, total);
-        },
-      }).finally(() => {
-        progress.finish();
-      });
-      rows.push(...speeds.map((speed) => ({ subject: name, ...speed })));
-      graphs.push({ subject: name, ...(await stepGraphSize(model, parameters, compile)) });
-    }
-    context.print(
-      textTable(
-        makeTable(
-          [
-            { header: 'mixers', value: ({ subject }) => subject },
-            {
-              header: 'context',
-              unit: 'tokens',
-              value: (row) => row.context,
-              format: (value) => formatTokens(value),
-            },
-            {
-              header: 'step',
-              unit: 'ms',
-              value: ({ timing }) => timing.medianMs,
-              format: (value) => formatFixed(value, 3),
-            },
-            {
-              header: 'tokens/s',
-              value: ({ tokensPerSecond }) => tokensPerSecond,
-              format: (value) => formatFixed(value, 0),
-            },
-            { header: 'state', value: ({ stateBytes }) => stateBytes, format: (value) => formatBytes(value) },
-          ],
-          rows,
-        ),
-      ),
-    );
+    printRows(context, rows);
     for (const { subject, nodes, creationMs } of graphs) {
       context.print(
         `step graph, ${subject}: ${formatCount(nodes)} nodes, session created in ${formatFixed(creationMs, 0)} ms`,
       );
     }
+    for (const found of profiles) printProfile(context, found);
     return {
       json: {
-        rows: rows.map(({ timing, context: tokens, ...rest }) => ({
-          ...rest,
-          context: tokens,
-          stepMs: timing.medianMs,
-          minMs: timing.minMs,
-        })),
+        rows,
         graphs,
-        peakMemoryBytes: 1024 * process.resourceUsage().maxRSS,
+        ...(profile && { profiles }),
+        readBytesPerSecond: bandwidth?.readBytesPerSecond,
+        peakMemoryBytes: peakMemoryBytes(),
       },
     };
   },
 });
+
+interface Row {
+  readonly subject: string;
+  readonly context: number;
+  readonly tokensPerSecond: number;
+  readonly stepMs: number;
+  readonly minMs: number;
+  readonly stateBytes: number;
+  readonly peakMemoryBytes: number;
+  readonly weightBytesPerToken: number;
+  readonly bandwidthShare: number;
+}
+
+interface Subject {
+  readonly name: string;
+  readonly open: (profile: boolean) => Promise<Pick<DecodingModel, 'model' | 'engine' | 'manifest'> & AsyncDisposable>;
+}
+
+/** The model as it is and, if it is a checkpoint with softmax layers, linearized. */
+async function subjectsOf(folder: string, compile: CompileOptions): Promise<Subject[]> {
+  if (await isExportedFolder(folder)) {
+    return [{ name: 'as it is', open: (profile) => openDecodingModel(folder, { ...compile, profile }) }];
+  }
+  const loaded = await loadCausalModel(folder);
+  const subject = (name: string, { model, parameters }: Pick<typeof loaded, 'model' | 'parameters'>): Subject => ({
+    name,
+    async open(profile) {
+      const engine = await DecodingEngine.create(model, parameters, { ...compile, profile });
+      return { model, engine, [Symbol.asyncDispose]: () => engine.dispose() };
+    },
+  });
+  const subjects = [subject('as it is', loaded)];
+  if (loaded.model.mixers.some((mixer) => mixer.kind === 'softmax')) {
+    const linear = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
+    subjects.push(subject('augmented', linear));
+  }
+  return subjects;
+}
+
+async function timed(
+  context: CommandContext,
+  name: string,
+  { engine }: Pick<DecodingModel, 'engine'>,
+  contexts: readonly number[],
+  steps: number,
+  bandwidth: Bandwidth,
+): Promise<Row[]> {
+  const progress = context.progress(name, 'rounds');
+  const speeds = await engineDecodingSpeed(engine, {
+    contexts,
+    steps,
+    signal: context.signal,
+    onProgress: (done, total) => {
+      progress.update(done, total);
+    },
+  }).finally(() => {
+    progress.finish();
+  });
+  return speeds.map(({ context: tokens, timing, tokensPerSecond, stateBytes }) => ({
+    subject: name,
+    context: tokens,
+    tokensPerSecond,
+    stepMs: timing.medianMs,
+    minMs: timing.minMs,
+    stateBytes,
+    peakMemoryBytes: peakMemoryBytes(),
+    weightBytesPerToken: bandwidth.weightBytesPerToken,
+    bandwidthShare: bandwidth.share(tokensPerSecond),
+  }));
+}
+
+async function profiled({ engine }: Pick<DecodingModel, 'engine'>, tokens: number): Promise<StepProfile> {
+  const state = engine.newState();
+  fillState(state, tokens, new Random(1));
+  for (let step = 0; step < profiledSteps; step++) await engine.advance(state, step % engine.model.sizes.vocabulary);
+  return stepProfile(engine, profiledSteps);
+}
+
+function printRows(context: CommandContext, rows: readonly Row[]): void {
+  const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
+  const columns = [
+    { header: 'mixers', value: ({ subject }: Row) => subject },
+    { header: 'context', unit: 'tokens', value: (row: Row) => row.context, format: formatTokens },
+    { header: 'step', unit: 'ms', value: ({ stepMs }: Row) => stepMs, format: fixed(3) },
+    { header: 'tokens/s', value: ({ tokensPerSecond }: Row) => tokensPerSecond, format: fixed(1) },
+    { header: 'state', value: ({ stateBytes }: Row) => stateBytes, format: formatBytes },
+    { header: 'peak memory', value: (row: Row) => row.peakMemoryBytes, format: formatBytes },
+    { header: 'of bandwidth', value: ({ bandwidthShare }: Row) => bandwidthShare, format: fixed(2) },
+  ];
+  context.print(textTable(makeTable(columns, rows)));
+}
+
+function printProfile(
+  context: CommandContext,
+  { subject, context: tokens, kernelMs, ops }: { subject: string; context: number } & StepProfile,
+): void {
+  context.print(`profile, ${subject}, context ${formatTokens(tokens)}: ${formatFixed(kernelMs, 2)} ms in kernels`);
+  const columns = [
+    { header: 'op', value: ({ opType }: (typeof ops)[number]) => opType },
+    {
+      header: 'times',
+      value: ({ count }: (typeof ops)[number]) => count,
+      format: (value: number) => formatFixed(value, 0),
+    },
+    { header: 'ms', value: ({ ms }: (typeof ops)[number]) => ms, format: (value: number) => formatFixed(value, 3) },
+    {
+      header: 'share',
+      value: ({ ms }: (typeof ops)[number]) => ms / kernelMs,
+      format: (value: number) => formatFixed(value, 3),
+    },
+  ];
+  context.print(textTable(makeTable(columns, ops)));
+}

@@ -1,5 +1,6 @@
 /** Time per token and memory per session against the context: flat for linearized models, growing for softmax. */
 import { DecodingEngine } from '../../decoding/engine.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state.ts';
 import { internalError, LinnetError } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
@@ -22,7 +23,6 @@ export interface DecodingSpeedOptions {
   /** Timed steps per context, spread over `rounds` rounds; default 64 in 4. */
   readonly steps?: number;
   readonly rounds?: number;
-  readonly compile?: CompileOptions;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -50,35 +50,36 @@ export function fillState(state: SequenceState, context: number, random: Random)
 export async function decodingSpeed(
   model: CausalModel,
   parameters: ReadonlyMap<string, Tensor>,
-  options: DecodingSpeedOptions,
+  options: DecodingSpeedOptions & { readonly compile?: CompileOptions },
 ): Promise<DecodingSpeed[]> {
-  const { contexts, steps = 64, rounds = 4, compile, signal, onProgress } = options;
-  const engine = await DecodingEngine.create(model, parameters, compile);
-  try {
-    const random = new Random(1);
-    const sessions = contexts.map((context) => {
-      const state = engine.newState();
-      fillState(state, context, random);
-      return { context, state, samples: new Array<number>(), bytes: state.bytes };
-    });
-    for (let round = 0; round < rounds; round++) {
-      for (const [index, { state, samples }] of sessions.entries()) {
-        if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while timing decode steps');
-        for (let i = 0; i < 2 + steps / rounds; i++) {
-          const started = performance.now();
-          await engine.advance(state, random.integer(model.sizes.vocabulary));
-          if (i >= 2) samples.push(performance.now() - started);
-        }
-        onProgress?.(round * sessions.length + index + 1, rounds * sessions.length);
+  await using engine = await DecodingEngine.create(model, parameters, options.compile);
+  return await engineDecodingSpeed(engine, options);
+}
+
+/** As `decodingSpeed`, of a model that is open already. */
+export async function engineDecodingSpeed(engine: StepEngine, options: DecodingSpeedOptions): Promise<DecodingSpeed[]> {
+  const { contexts, steps = 64, rounds = 4, signal, onProgress } = options;
+  const random = new Random(1);
+  const sessions = contexts.map((context) => {
+    const state = engine.newState();
+    fillState(state, context, random);
+    return { context, state, samples: new Array<number>(), bytes: state.bytes };
+  });
+  for (let round = 0; round < rounds; round++) {
+    for (const [index, { state, samples }] of sessions.entries()) {
+      if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while timing decode steps');
+      for (let i = 0; i < 2 + steps / rounds; i++) {
+        const started = performance.now();
+        await engine.advance(state, random.integer(engine.model.sizes.vocabulary));
+        if (i >= 2) samples.push(performance.now() - started);
       }
+      onProgress?.(round * sessions.length + index + 1, rounds * sessions.length);
     }
-    return sessions.map(({ context, samples, bytes }) => {
-      const timing = summarize(samples);
-      return { context, timing, tokensPerSecond: 1000 / timing.medianMs, stateBytes: bytes };
-    });
-  } finally {
-    await engine.dispose();
   }
+  return sessions.map(({ context, samples, bytes }) => {
+    const timing = summarize(samples);
+    return { context, timing, tokensPerSecond: 1000 / timing.medianMs, stateBytes: bytes };
+  });
 }
 
 /** How the step graph of a model looks to the runtime. */

@@ -1,0 +1,79 @@
+/** `linnet bench verify`: steps over token trees of several sizes, against one token. */
+import { verificationSpeed } from '../../evaluation/speed/verification-speed.ts';
+import { openDecodingModel } from '../../export/open-model.ts';
+import { formatFixed } from '../../report/quantities.ts';
+import { makeTable, textTable } from '../../report/table.ts';
+import { measureBandwidth, peakMemoryBytes } from '../bandwidth.ts';
+import { defineCommand, engineOptions, optional, required, withDefault } from '../command.ts';
+import { countList, integer, path } from '../option-values.ts';
+
+const defaultNodes = [1, 4, 16, 64];
+
+export const benchVerify = defineCommand({
+  description:
+    'Times steps over random token trees with the logits of all nodes wanted, as verification of drafts needs them, by ' +
+    'a model or an exported folder. Sizes take turns; times never fall with size.',
+  examples: ['linnet bench verify runs/1.1b-w8a8', 'linnet bench verify runs/1.1b-w8a8 --nodes 1,8,16 --json'],
+  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  options: {
+    nodes: optional(countList, {
+      placeholder: 'list',
+      description: `nodes of a tree (default: ${defaultNodes.join(',')})`,
+    }),
+    context: withDefault(integer({ min: 1, max: 1 << 24 }), 1024, {
+      placeholder: 'tokens',
+      description: 'tokens read before',
+    }),
+    depth: withDefault(integer({ min: 1, max: 64 }), 4, {
+      placeholder: 'nodes',
+      description: 'deepest node of a tree',
+    }),
+    rounds: withDefault(integer({ min: 1, max: 1000 }), 5, { placeholder: 'count', description: 'turns of each size' }),
+    ...engineOptions,
+  },
+  async run(context, { model: folder, nodes = defaultNodes, context: committed, depth, rounds, device, threads }) {
+    await using opened = await openDecodingModel(folder, { device, threads });
+    const bandwidth = await measureBandwidth(opened, threads);
+    const progress = context.progress('verifying', 'rounds');
+    const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
+    const times = await verificationSpeed(opened.engine, {
+      nodes: sizes,
+      context: committed,
+      depth,
+      rounds,
+      signal: context.signal,
+      onProgress: (done, total) => {
+        progress.update(done, total);
+      },
+    }).finally(() => {
+      progress.finish();
+    });
+    const [{ ms: single }] = times;
+    const state = opened.engine.newState();
+    state.reserve(committed);
+    const rows = times
+      .filter(({ nodes: size }) => nodes.includes(size))
+      .map(({ nodes: size, ms }) => ({
+        nodes: size,
+        // Nodes per second: what can be accepted at most.
+        tokensPerSecond: (1000 * size) / ms,
+        stepMs: ms,
+        ratio: ms / single,
+        stateBytes: state.bytes,
+        peakMemoryBytes: peakMemoryBytes(),
+        // Each step reads the weights once, whatever its nodes.
+        bandwidthShare: bandwidth.share(1000 / ms),
+      }));
+    type Row = (typeof rows)[number];
+    const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
+    const columns = [
+      { header: 'nodes', value: (row: Row) => row.nodes },
+      { header: 'step', unit: 'ms', value: (row: Row) => row.stepMs, format: fixed(2) },
+      { header: 'of one node', value: (row: Row) => row.ratio, format: fixed(2) },
+      { header: 'nodes/s', value: (row: Row) => row.tokensPerSecond, format: fixed(1) },
+      { header: 'of bandwidth', value: (row: Row) => row.bandwidthShare, format: fixed(2) },
+    ];
+    context.print(textTable(makeTable(columns, rows)));
+    return { json: { context: committed, rows } };
+  },
+});
