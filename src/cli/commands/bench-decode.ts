@@ -10,7 +10,7 @@ import { linearize } from '../../models/linearize.ts';
 import { Random } from '../../random.ts';
 import { formatBytes, formatCount, formatFixed, formatTokens } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
-import type { CompileOptions } from '../../runtime/compile.ts';
+import type { CompileOptions, ProgramStatistics } from '../../runtime/compile.ts';
 import { type Bandwidth, measureBandwidth, peakMemoryBytes } from '../bandwidth.ts';
 import type { CommandContext } from '../context.ts';
 import { defineCommand, engineOptions, flag, optional, required, withDefault } from '../command.ts';
@@ -47,7 +47,7 @@ export const benchDecode = defineCommand({
   async run(context, { model: folder, context: contexts = defaultContexts, steps, profile, device, threads }) {
     const compile = { device, threads };
     const rows: Row[] = [];
-    const graphs: { subject: string; nodes: number; modelBytes: number; creationMs: number }[] = [];
+    const graphs: ({ subject: string } & ProgramStatistics)[] = [];
     const profiles: ({ subject: string; context: number } & StepProfile)[] = [];
     let bandwidth: Bandwidth | undefined;
     for (const { name, open } of await subjectsOf(folder, compile)) {
@@ -65,7 +65,7 @@ export const benchDecode = defineCommand({
     printRows(context, rows);
     for (const { subject, nodes, creationMs } of graphs) {
       context.print(
-        `step graph, ${subject}: ${formatCount(nodes)} nodes, session created in ${formatFixed(creationMs, 0)} ms`,
+        `step graph, ${subject}: ${nodes === undefined ? '' : `${formatCount(nodes)} nodes, `}session created in ${formatFixed(creationMs, 0)} ms`,
       );
     }
     for (const found of profiles) printProfile(context, found);
