@@ -143,12 +143,13 @@ export {
   paperFlashConfig,
   parseFlashConfig,
 } from './models/flash/config.ts';
-export { flashLogits, flashParameters, initializeFlash } from './models/flash/model.ts';
+export { flashLogits, flashModel, flashParameters, initializeFlash } from './models/flash/model.ts';
 export { gpt2Shape, gpt2ShapeNames } from './models/gpt2/shapes.ts';
 export { t5ClassLogits, t5ClassParameters } from './models/t5/classifier.ts';
 export { type T5Model, t5Model } from './models/t5/model.ts';
 export { t5Shape, t5ShapeNames } from './models/t5/shapes.ts';
 export { initializeParameters } from './models/initialize.ts';
+export { modelPreset, modelPresetNames } from './models/presets.ts';
 export { linearize } from './models/linearize.ts';
 export { initializeMedusa, type MedusaConfig } from './models/medusa.ts';
 export { MedusaHeads } from './models/medusa-heads.ts';
