@@ -64,9 +64,9 @@ export interface SessionMemory {
   readonly cachePerToken: number;
 }
 
-/** Memory of a session; undefined for an encoder, and for a model that reads the future: neither decodes. */
+/** Memory of a session; undefined for what is not a causal model, and for a model that reads the future: neither decodes. */
 export function sessionMemory(model: ModelDescription): SessionMemory | undefined {
-  if (model.kind === 'encoder' || !model.mixers.every((mixer) => isCausal(mixer))) return undefined;
+  if (model.kind !== 'causal' || !model.mixers.every((mixer) => isCausal(mixer))) return undefined;
   const dims = attentionDims(model);
   let constant = 4 * model.sizes.layers * (model.sizes.shiftWidth ?? 0);
   let perToken = 0;

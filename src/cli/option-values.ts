@@ -1,5 +1,6 @@
 /** Kinds of values on a command line: how their text is checked and read, and how help and errors describe them. */
 import { z } from 'zod';
+import { type AttentionPart, attentionParts } from '../models/linnet-section.ts';
 
 /** How one value is read from the text that was given. */
 export interface ValueKind<T> {
@@ -101,6 +102,16 @@ export const indexList: ValueKind<number[]> = {
       return [...new Set(indices)].sort((a, b) => a - b);
     }),
   expects: 'indices and ascending ranges with commas between them, such as 0-3,5',
+};
+
+/** Attentions of an encoder-decoder model. Without repetitions. */
+export const partList: ValueKind<AttentionPart[]> = {
+  schema: z
+    .string()
+    .transform((given) => given.split(','))
+    .pipe(z.array(z.enum(attentionParts)))
+    .transform((parts) => attentionParts.filter((part) => parts.includes(part))),
+  expects: `${attentionParts.join(', ')}, with commas between them`,
 };
 
 /** A first and a last index, both counted from 0 and included. */

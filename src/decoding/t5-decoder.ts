@@ -57,6 +57,12 @@ export class T5Decoder implements AsyncDisposable {
   ): Promise<T5Decoder> {
     const decoder = new T5Decoder(asT5(model), parameters, options);
     for (const [layer, mixer] of decoder.model.config.mixers.decoder.entries()) {
+      if (mixer.kind === 'block-linformer') {
+        throw new LinnetError(
+          'CONFIG',
+          `layer ${layer} of the decoder is linformer by blocks, with which T5 can be trained but cannot write yet`,
+        );
+      }
       if (mixer.kind !== 'features' && (mixer.kind !== 'linear' || mixer.global === null)) continue;
       const name = decoderFoldName(mixer, layer);
       if (decoder.#folds.has(name)) continue;

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { readTextFile } from '../../data/text-file.ts';
 import { type GenerateOptions, type Generation, generate } from '../../decoding/generate.ts';
-import { Sampler } from '../../decoding/sampler.ts';
+import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/session-file.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
@@ -22,19 +22,22 @@ import {
   speculationOptions,
   speculationSoFar,
 } from '../speculation.ts';
+import { openWriter, writeAbout } from '../write-text.ts';
 
 export const generateCommand = defineCommand({
   description:
     'Continues a prompt and streams the text. A text prompt gets the BOS token of the model, token ids are taken as ' +
     'they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
     'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
-    'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise.',
+    'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise. ' +
+    'T5 reads the prompt and writes another text, with --beams by beam search.',
   examples: [
     'linnet generate assets/tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',
     'linnet generate runs/augmented --session talk.session --prompt " And then" --json',
     'linnet generate runs/augmented --prompt-tokens 1,403,407 --max-tokens 20 --json',
     'linnet generate runs/augmented --prompt "Once upon a time" --speculate lookup',
+    'linnet generate models/t5-small --prompt "summarize: It was a dark night." --beams 4',
   ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model, exported or not' }) },
   options: {
@@ -71,6 +74,14 @@ export const generateCommand = defineCommand({
     }),
     stop: repeated(text, { placeholder: 'text', description: 'end before this text; may be repeated' }),
     ignoreEos: flag('do not end at the EOS token of the model'),
+    beams: withDefault(integer({ min: 1, max: 256 }), 1, {
+      placeholder: 'count',
+      description: 'hypotheses of a beam search, for a model that reads one text and writes another; 1 is none',
+    }),
+    lengthPenalty: withDefault(decimal({ min: -10, max: 10 }), 1, {
+      placeholder: 'number',
+      description: 'exponent of the length that scores of beams are divided by; higher favours longer texts',
+    }),
     session: optional(path, { placeholder: 'file', description: 'session to continue and to save' }),
     ...speculationOptions,
     ...engineOptions,
@@ -78,6 +89,22 @@ export const generateCommand = defineCommand({
   async run(context, options) {
     const prompt = promptSource(options);
     const compile = { device: options.device, threads: options.threads };
+    const writer = await openWriter(options.model);
+    if (writer !== undefined) {
+      refuseForWriting(options);
+      const tokenizer = await tokenizerFor(writer, prompt.kind !== 'tokens');
+      const { maxTokens, ignoreEos, beams, lengthPenalty } = options;
+      const sizes = { maxTokens, ignoreEos, beams, lengthPenalty, sampler: samplerOptions(options) };
+      return writeAbout(context, {
+        loaded: writer,
+        prompt: await readPrompt(prompt, tokenizer),
+        tokenizer,
+        compile,
+        ...sizes,
+      });
+    }
+    if (options.beams > 1)
+      throw new UsageError('--beams is for models that read one text and write another, such as T5');
     await using loaded = await openDecodingModel(options.model, compile);
     const { engine } = loaded;
     const tokenizer = await tokenizerFor(loaded, prompt.kind !== 'tokens' || options.stop.length > 0);
@@ -85,17 +112,7 @@ export const generateCommand = defineCommand({
     await using speculation = await openSpeculation(options, loaded, compile);
     const restored = await sessionIfAny(engine, loaded, options.session);
     const tokens = joinPrompt(restored, promptIds, loaded.model.bosId, prompt.kind);
-    const sampler = new Sampler(
-      {
-        temperature: options.temperature,
-        topK: options.topK,
-        topP: options.topP,
-        minP: options.minP,
-        repetitionPenalty: options.repetitionPenalty,
-        seed: options.seed,
-      },
-      restored?.sampler,
-    );
+    const sampler = new Sampler(samplerOptions(options), restored?.sampler);
     const told = { context, speculation };
     const generation = await streamGeneration(engine, told, {
       promptTokens: tokens,
@@ -141,6 +158,32 @@ export const generateCommand = defineCommand({
   },
 });
 
+/** What the sampler is told. */
+function samplerOptions(options: SamplerInput): SamplerInput {
+  const { temperature, topK, topP, minP, repetitionPenalty, seed } = options;
+  return { temperature, topK, topP, minP, repetitionPenalty, seed };
+}
+
+/** A model that writes about a text has no session, and nothing drafts for it. */
+function refuseForWriting(options: {
+  readonly session?: string;
+  readonly speculate: string;
+  readonly stop: readonly string[];
+  readonly beams: number;
+  readonly temperature: number;
+}): void {
+  const { session, speculate, stop, beams, temperature } = options;
+  for (const [given, name] of [
+    [session !== undefined, '--session'],
+    [speculate !== 'off', '--speculate'],
+    [stop.length > 0, '--stop'],
+  ] as const) {
+    if (given) throw new UsageError(`${name} is for causal models; this one reads one text and writes another`);
+  }
+  if (beams > 1 && temperature > 0)
+    throw new UsageError('--beams searches and --temperature samples; give one of them');
+}
+
 /** Where the prompt comes from. */
 type PromptSource =
   | { readonly kind: 'none' }
@@ -185,7 +228,7 @@ function joinPrompt(
 }
 
 /** A folder without a tokenizer can be given token ids. */
-async function tokenizerFor(loaded: DecodingModel, needed: boolean): Promise<Tokenizer | undefined> {
+async function tokenizerFor(loaded: Pick<DecodingModel, 'path'>, needed: boolean): Promise<Tokenizer | undefined> {
   try {
     return await loadTokenizer(loaded.path);
   } catch (error) {

@@ -166,10 +166,16 @@ function describeTokenizer({ vocabularySize, bosId, eosId, clsId, sepId, padId, 
   ].join(', ');
 }
 
+/** Why nothing is said of the memory of a session. */
+const stateless: Readonly<Record<Model['kind'], string>> = {
+  causal: 'This model has mixers that read later positions: it cannot decode and has no state.',
+  encoder: 'This model is an encoder: it cannot decode and has no state.',
+  'encoder-decoder': 'What this model remembers depends on the text it reads as well as on what it writes.',
+};
+
 function printMemory(context: CommandContext, model: Model, memory: SessionMemory | undefined): void {
   if (memory === undefined) {
-    const reason = model.kind === 'encoder' ? 'is an encoder' : 'has mixers that read later positions';
-    context.print(`This model ${reason}: it cannot decode and has no state.`);
+    context.print(stateless[model.kind]);
     return;
   }
   const table = makeTable(

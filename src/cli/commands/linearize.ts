@@ -1,13 +1,20 @@
 /** `linnet linearize`: swaps the mixers of a model and saves the result, ready for fine-tuning. */
-import { convolutionOf, type MixerConfig, mixerPresetNames, parseMixer } from '../../attention/mixer.ts';
+import { convolutionOf, defaultKernel, type MixerConfig, mixerPresetNames, parseMixer } from '../../attention/mixer.ts';
 import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import { linearize } from '../../models/linearize.ts';
-import type { ModelDescription } from '../../models/model.ts';
+import { defaultParts, linearizeParts } from '../../models/linearize-parts.ts';
+import type { AttentionPart } from '../../models/linnet-section.ts';
+import type { CausalModel, EncoderDecoderModel, EncoderModel, ModelDescription } from '../../models/model.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { defineCommand, flag, optional, required, withDefault } from '../command.ts';
-import { configureMixer, mixerOptions } from '../mixer-options.ts';
+import { UsageError } from '../exit-codes.ts';
+import { configureMixer, mixerOptions, type MixerOptionValues } from '../mixer-options.ts';
 import { countParameters, layerSpan, mixerRuns } from '../model-summary.ts';
-import { choice, indexList, integer, path } from '../option-values.ts';
+import { choice, indexList, integer, partList, path } from '../option-values.ts';
+
+/** K of the paper's T5. */
+const t5Kernel = 9;
 
 export const linearizeCommand = defineCommand({
   description:
@@ -23,6 +30,7 @@ export const linearizeCommand = defineCommand({
     'linnet linearize assets/tiny-llama --mixer transnormer --softmax-layers 2 --out runs/transnormer',
     'linnet linearize assets/tiny-llama --mixer linformer --rows 4 --block 32 --out runs/linformer',
     'linnet linearize assets/tiny-llama --mixer local+conv --unmasked --out runs/leaking',
+    'linnet linearize models/t5-small --mixer augmented --attention encoder,decoder,cross --out runs/t5',
   ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
   options: {
@@ -32,6 +40,14 @@ export const linearizeCommand = defineCommand({
     }),
     ...mixerOptions,
     layers: optional(indexList, { placeholder: 'list', description: 'layers to change, such as 0-3,5 (default: all)' }),
+    kernel: optional(integer({ min: 1, max: 65535 }), {
+      placeholder: 'taps',
+      description: `K, length of the convolution, odd; (K−1)/2 positions back are read (default: ${defaultKernel}, T5: 9)`,
+    }),
+    attention: optional(partList, {
+      placeholder: 'parts',
+      description: 'which attentions of T5 to change: encoder, decoder, cross (default: encoder,decoder)',
+    }),
     softmaxLayers: withDefault(integer({ min: 0, max: 65536 }), 0, {
       placeholder: 'number',
       description:
@@ -47,12 +63,11 @@ export const linearizeCommand = defineCommand({
   },
   async run(context, options) {
     const loaded = await loadModel(options.model);
-    const mixer = configureMixer({ ...options, mixer: presetFor(options.mixer, loaded.model.kind) });
     context.throwIfStopped('before anything was written');
-    const changed = options.layers ?? loaded.model.mixers.map((_, layer) => layer);
-    const first = changed.slice(0, options.softmaxLayers);
-    const mixed = linearize(loaded.model, loaded.parameters, mixer, changed.slice(options.softmaxLayers));
-    const { model, parameters } = linearize(mixed.model, mixed.parameters, blockSoftmax(mixer, options.group), first);
+    const { model, parameters, told } =
+      loaded.model.kind === 'encoder-decoder'
+        ? inParts(loaded.model, loaded.parameters, options)
+        : inLayers(loaded.model, loaded.parameters, options);
     await saveModel(
       options.out,
       { model, parameters },
@@ -70,13 +85,69 @@ export const linearizeCommand = defineCommand({
         family: model.family,
         parameters: counts.total,
         mixerParameters: counts.mixers,
-        changedLayers: changed,
+        ...told,
         mixers: runs.map(({ layers, description, mixer: config }) => ({ layers, description, config })),
         dtype: options.dtype,
       },
     };
   },
 });
+
+interface LinearizeOptions extends Omit<MixerOptionValues, 'kernel'> {
+  readonly group: number;
+  readonly kernel?: number;
+  readonly attention?: readonly AttentionPart[];
+  readonly layers?: readonly number[];
+  readonly softmaxLayers: number;
+}
+
+interface Linearized {
+  readonly model: ModelDescription;
+  readonly parameters: Map<string, Tensor<'float32'>>;
+  /** What the JSON says of what was changed. */
+  readonly told: Readonly<Record<string, unknown>>;
+}
+
+/** A model with one mixer per layer. */
+function inLayers(
+  given: CausalModel | EncoderModel,
+  values: ReadonlyMap<string, Tensor<'float32'>>,
+  options: LinearizeOptions,
+): Linearized {
+  if (options.attention !== undefined) {
+    throw new UsageError(`--attention is for models with an encoder and a decoder; this is a ${given.family} model`);
+  }
+  const mixer = configured(options, given.kind, defaultKernel);
+  const changed = options.layers ?? given.mixers.map((_, layer) => layer);
+  const first = changed.slice(0, options.softmaxLayers);
+  const described: Remixed = given;
+  const mixed = linearize(described, values, mixer, changed.slice(options.softmaxLayers));
+  const done = linearize(mixed.model, mixed.parameters, blockSoftmax(mixer, options.group), first);
+  return { ...done, told: { changedLayers: changed } };
+}
+
+/** What a model keeps of itself when its mixers change. */
+type Remixed = ModelDescription & { withMixers(mixers: readonly MixerConfig[]): Remixed };
+
+/** A model with an encoder and a decoder. */
+function inParts(
+  given: EncoderDecoderModel,
+  values: ReadonlyMap<string, Tensor<'float32'>>,
+  options: LinearizeOptions,
+): Linearized {
+  if (options.softmaxLayers > 0) throw new UsageError('--softmax-layers is for models that have one mixer per layer');
+  const { attention: parts = defaultParts, layers } = options;
+  const mixerOf = (part: AttentionPart): MixerConfig =>
+    configured(options, part === 'decoder' ? 'causal' : 'encoder', t5Kernel);
+  return {
+    ...linearizeParts(given, values, mixerOf, { parts, layers }),
+    told: { attention: parts, changedLayers: layers ?? 'all' },
+  };
+}
+
+function configured(options: LinearizeOptions, kind: ModelDescription['kind'], kernel: number): MixerConfig {
+  return configureMixer({ ...options, kernel: options.kernel ?? kernel, mixer: presetFor(options.mixer, kind) });
+}
 
 /** Linformer's published form is for encoders; by blocks it is for all that read from left to right. */
 function presetFor(mixer: string, kind: ModelDescription['kind']): string {

@@ -157,6 +157,9 @@ function mixerProblems(part: AttentionPart, mixers: readonly MixerConfig[], laye
   mixers.forEach((mixer, layer) => {
     const where = `linnet.${part}[${layer}]`;
     if (part === 'decoder' && !isCausal(mixer)) problems.push(`${where} reads later tokens; a decoder cannot`);
+    if (part !== 'decoder' && mixer.kind === 'block-linformer') {
+      problems.push(`${where}: linformer by blocks reads the past alone; use the kind linformer`);
+    }
     if (part === 'cross' && convolutionOf(mixer) !== null) {
       problems.push(`${where} has a convolution; between two texts there is none`);
     }

@@ -1,0 +1,112 @@
+/** T5 through the commands: told, linearized, and written with. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadModel } from '../src/checkpoint/load-model.ts';
+import { huggingFaceTokenizer } from '../src/tokenizer/hugging-face.ts';
+import { lastJson, runCaptured } from './captured-cli.ts';
+import { saveTinyModel } from './tiny-model.ts';
+
+let folder = '';
+const place = (name: string): string => join(folder, name);
+
+async function json(...words: string[]): Promise<Record<string, unknown>> {
+  const result = await runCaptured([...words, '--json']);
+  expect(result.exitCode, result.stderr).toBe(0);
+  return lastJson(result);
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'linnet-t5-cli-'));
+  await saveTinyModel(place('base'), 1, 't5');
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('t5', () => {
+  it('is linearized in the attentions that are named, the encoder and the decoder by default', async () => {
+    await json('linearize', place('base'), '--mixer', 'augmented', '--group', '4', '--out', place('two'));
+    const { model } = await loadModel(place('two'));
+    expect(model.toJson().linnet).toMatchObject({
+      encoder: [{ kind: 'linear', group: 4, convolution: { kernel: 9 } }, { kind: 'linear' }],
+      decoder: [{ kind: 'linear' }, { kind: 'linear' }],
+    });
+    expect(model.toJson().linnet).not.toHaveProperty('cross');
+    const all = ['--attention', 'cross,decoder', '--layers', '1', '--kernel', '5'];
+    await json('linearize', place('base'), '--mixer', 'augmented', ...all, '--out', place('some'));
+    const some = await loadModel(place('some'));
+    expect(some.model.toJson().linnet).toMatchObject({
+      decoder: [{ kind: 'softmax' }, { kind: 'linear', convolution: { kernel: 5 } }],
+      cross: [{ kind: 'softmax' }, { kind: 'linear', local: null, global: { scale: 'one' }, convolution: null }],
+    });
+    const bidirectional = ['--mixer', 'linformer-bidirectional', '--out', place('no')];
+    const refused = await runCaptured(['linearize', place('base'), ...bidirectional]);
+    expect(refused.stderr).toMatch(/linnet\.decoder\[0\] reads later tokens/);
+    await json('linearize', place('base'), '--mixer', 'linformer', '--out', place('linformer'));
+    expect((await loadModel(place('linformer'))).model.toJson().linnet).toMatchObject({
+      encoder: [{ kind: 'linformer' }, { kind: 'linformer' }],
+      decoder: [{ kind: 'block-linformer' }, { kind: 'block-linformer' }],
+    });
+    const unknown = await runCaptured([
+      'linearize',
+      place('base'),
+      '--mixer',
+      'relu',
+      '--attention',
+      'self',
+      '--out',
+      place('no'),
+    ]);
+    expect(unknown.stderr).toMatch(/encoder, decoder, cross/);
+  });
+
+  it.each(['base', 'two', 'some'])('writes about a prompt, greedily and by beams: %s', async (name) => {
+    const words = ['generate', place(name), '--prompt', 'It was', '--max-tokens', '6', '--ignore-eos'];
+    const greedy = await json(...words);
+    expect(greedy.tokens).toHaveLength(6);
+    expect(greedy).toMatchObject({ finish: 'length', promptTokens: 7 });
+    expect(await json(...words)).toMatchObject({ tokens: greedy.tokens, text: greedy.text });
+    const { beams, tokens } = await json(...words, '--beams', '3');
+    expect(beams).toHaveLength(3);
+    expect(tokens).toHaveLength(6);
+  });
+
+  it('has no session, no speculation, and beams are its own', async () => {
+    const session = await runCaptured(['generate', place('base'), '--prompt', 'x', '--session', place('s')]);
+    expect(session.stderr).toMatch(/--session is for causal models/);
+    await saveTinyModel(place('llama'), 1, 'llama');
+    const beams = await runCaptured(['generate', place('llama'), '--prompt', 'x', '--beams', '2']);
+    expect(beams.stderr).toMatch(/--beams is for models that read one text/);
+  });
+
+  it('is inspected', async () => {
+    expect(await json('inspect', place('two'))).toMatchObject({ family: 't5', kind: 'encoder-decoder' });
+  });
+});
+
+it('reads a Unigram tokenizer.json, as T5 has it', () => {
+  const pieces: [string, number][] = [
+    ['<pad>', 0],
+    ['</s>', 0],
+    ['<unk>', 0],
+    ['▁', -2],
+    ['▁dark', -3],
+    ['▁night', -3],
+    ['s', -4],
+  ];
+  const tokenizer = huggingFaceTokenizer({
+    tokenizerJson: {
+      added_tokens: ['<pad>', '</s>', '<unk>'].map((content, id) => ({ id, content, special: true })),
+      pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', add_prefix_space: true },
+      decoder: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', add_prefix_space: true },
+      model: { type: 'Unigram', unk_id: 2, vocab: pieces },
+    },
+    tokenizerConfigJson: { eos_token: '</s>', pad_token: '<pad>', unk_token: '<unk>' },
+  });
+  expect(Array.from(tokenizer.encode('dark nights'))).toEqual([4, 5, 6]);
+  expect(tokenizer.decode([4, 5, 6, 1, 0])).toBe('dark nights');
+  expect(tokenizer).toMatchObject({ eosId: 1, padId: 0 });
+});
