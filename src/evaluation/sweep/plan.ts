@@ -107,29 +107,24 @@ export interface SweepVariant {
 export function sweepVariants(plan: SweepPlan): SweepVariant[] {
   return Object.entries(plan.methods).flatMap(([method, choice]) => {
     const plain = named(method, () => choice.mixer ?? mixerPreset(choice.preset ?? '', choice));
-    const makeVariant = (augmented: boolean, mixer: MixerConfig): SweepVariant => ({
+    const makeVariant = (augmented: boolean, mixer: MixerConfig, first = choice.first?.mixer): SweepVariant => ({
       method,
       augmented,
       mixers: (layers) =>
-        Array.from({ length: layers }, (_, layer) =>
-          layer < (choice.first?.layers ?? 0) ? firstMixer(choice.first, mixer) : mixer,
-        ),
+        Array.from({ length: layers }, (_, layer) => (layer < (choice.first?.layers ?? 0) ? (first ?? mixer) : mixer)),
     });
-    const canGain = plain.kind !== 'softmax' && convolutionOf(plain) === null;
     const variants = [makeVariant(false, plain)];
-    if (!(choice.augmented ?? canGain)) return variants;
-    return [
-      ...variants,
-      makeVariant(
-        true,
-        named(method, () => withConvolution(plain, choice.kernel)),
-      ),
-    ];
+    if (!(choice.augmented ?? canGain(plain))) return variants;
+    const augment = (mixer: MixerConfig): MixerConfig => named(method, () => withConvolution(mixer, choice.kernel));
+    const first = choice.first?.mixer;
+    const firstAugmented = first !== undefined && canGain(first) ? augment(first) : first;
+    return [...variants, makeVariant(true, augment(plain), firstAugmented)];
   });
 }
 
-function firstMixer(first: { readonly mixer: MixerConfig } | undefined, otherwise: MixerConfig): MixerConfig {
-  return first?.mixer ?? otherwise;
+/** Whether a mixer can have the convolution and does not. */
+function canGain(mixer: MixerConfig): boolean {
+  return mixer.kind !== 'softmax' && convolutionOf(mixer) === null;
 }
 
 function withConvolution(mixer: MixerConfig, kernel: number | undefined): MixerConfig {
