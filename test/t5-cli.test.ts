@@ -45,10 +45,12 @@ describe('t5', () => {
     const bidirectional = ['--mixer', 'linformer-bidirectional', '--out', place('no')];
     const refused = await runCaptured(['linearize', place('base'), ...bidirectional]);
     expect(refused.stderr).toMatch(/linnet\.decoder\[0\] reads later tokens/);
-    await json('linearize', place('base'), '--mixer', 'linformer', '--out', place('linformer'));
+    const everywhere = ['--attention', 'encoder,decoder,cross', '--rows', '2', '--block', '4'];
+    await json('linearize', place('base'), '--mixer', 'linformer', ...everywhere, '--out', place('linformer'));
     expect((await loadModel(place('linformer'))).model.toJson().linnet).toMatchObject({
       encoder: [{ kind: 'linformer' }, { kind: 'linformer' }],
       decoder: [{ kind: 'block-linformer' }, { kind: 'block-linformer' }],
+      cross: [{ kind: 'linformer' }, { kind: 'linformer' }],
     });
     const unknown = await runCaptured([
       'linearize',
@@ -63,7 +65,7 @@ describe('t5', () => {
     expect(unknown.stderr).toMatch(/encoder, decoder, cross/);
   });
 
-  it.each(['base', 'two', 'some'])('writes about a prompt, greedily and by beams: %s', async (name) => {
+  it.each(['base', 'two', 'some', 'linformer'])('writes about a prompt, greedily and by beams: %s', async (name) => {
     const words = ['generate', place(name), '--prompt', 'It was', '--max-tokens', '6', '--ignore-eos'];
     const greedy = await json(...words);
     expect(greedy.tokens).toHaveLength(6);

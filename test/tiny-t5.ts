@@ -44,7 +44,11 @@ const mixers: Readonly<Record<string, (part: AttentionPart) => MixerInput>> = {
   }),
   yoso: (part) => ({ kind: 'yoso', ...tails[part] }),
   linformer: (part) =>
-    part === 'decoder' ? { kind: 'softmax' } : { kind: 'linformer', rows: 3, length: 128, ...tails[part] },
+    part === 'decoder'
+      ? { kind: 'block-linformer', rows: 3, block: G, ...tails[part] }
+      : { kind: 'linformer', rows: 3, length: 128, ...tails[part] },
+  'linformer, rows a third': (part) =>
+    part === 'decoder' ? { kind: 'block-linformer', rows: 2, block: 6 } : { kind: 'softmax' },
 };
 
 export const t5MixerNames: readonly string[] = Object.keys(mixers);

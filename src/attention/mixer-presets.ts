@@ -58,6 +58,17 @@ export const mixerPresets = {
 
 export type MixerPreset = keyof typeof mixerPresets;
 
+/** Presets that read the past alone, and the form that an attention to a whole text has instead. */
+const wholeForms: Readonly<Partial<Record<string, MixerPreset>>> = { linformer: 'linformer-bidirectional' };
+
+/**
+ * The preset that a name means where attention reads a whole text, in an encoder or between two texts: `linformer` is the
+ * published form there, all others are themselves.
+ */
+export function wholeTextPreset(name: string): string {
+  return Object.hasOwn(wholeForms, name) ? (wholeForms[name] ?? name) : name;
+}
+
 /** The names `mixerPreset` knows. */
 export const mixerPresetNames: readonly string[] = Object.keys(mixerPresets);
 

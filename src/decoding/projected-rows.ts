@@ -85,6 +85,18 @@ export class ProjectedRows {
     return copy;
   }
 
+  /**
+   * The memory of other sequences: its matrices are in `count` equal runs, one per sequence, of which those at `places`
+   * are copied.
+   */
+  select(count: number, places: readonly number[]): ProjectedRows {
+    const copy = new ProjectedRows((this.#heads / count) * places.length, this.#keyWidth, this.#valueWidth);
+    copy.count = this.count;
+    copy.keys = takenRows(this.keys, count, places);
+    copy.values = takenRows(this.values, count, places);
+    return copy;
+  }
+
   #resized(rows: Float32Array, held: number, size: number, width: number): Float32Array {
     const resized = new Float32Array(this.#heads * size * width);
     const kept = Math.min(held, size) * width;
@@ -94,4 +106,14 @@ export class ProjectedRows {
     }
     return resized;
   }
+}
+
+/** Of `count` equal parts of an array, those at `places`. */
+export function takenRows(data: Float32Array, count: number, places: readonly number[]): Float32Array {
+  const size = data.length / count;
+  const result = new Float32Array(places.length * size);
+  places.forEach((place, i) => {
+    result.set(data.subarray(place * size, (place + 1) * size), i * size);
+  });
+  return result;
 }

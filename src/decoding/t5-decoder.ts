@@ -3,6 +3,7 @@
  * size, so does the decoder; where cross attention is linear, the length of what is read does not matter either.
  */
 import { horizonOf, fillMasks, makeMaskBuffers } from '../attention/masks.ts';
+import { groupOf } from '../attention/mixer.ts';
 import { chain } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -15,6 +16,7 @@ import {
   decoderFoldName,
   decoderLayouts,
   decoderSums,
+  foldingMixer,
   memoryTensors,
   t5FoldGraph,
   t5SourceGraph,
@@ -23,6 +25,7 @@ import {
 import { relativeBucket } from '../nn/relative-positions.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
+import type { ProjectedRows } from './projected-rows.ts';
 import { joinMemories, T5State, type TextMemory } from './t5-state.ts';
 
 /** Texts are padded to one of a few lengths, from this on by doubling, so that few graphs are compiled. */
@@ -48,7 +51,7 @@ export class T5Decoder implements AsyncDisposable {
 
   /**
    * Graphs are compiled when they are first used: the encoder per length of text, the decoder per number of beams.
-   * @throws LinnetError `CONFIG` for a model that is not T5, or a decoder that cannot write
+   * @throws LinnetError `CONFIG` for a model that is not T5
    */
   static async create(
     model: EncoderDecoderModel,
@@ -57,14 +60,9 @@ export class T5Decoder implements AsyncDisposable {
   ): Promise<T5Decoder> {
     const decoder = new T5Decoder(asT5(model), parameters, options);
     for (const [layer, mixer] of decoder.model.config.mixers.decoder.entries()) {
-      if (mixer.kind === 'block-linformer') {
-        throw new LinnetError(
-          'CONFIG',
-          `layer ${layer} of the decoder is linformer by blocks, with which T5 can be trained but cannot write yet`,
-        );
-      }
-      if (mixer.kind !== 'features' && (mixer.kind !== 'linear' || mixer.global === null)) continue;
-      const name = decoderFoldName(mixer, layer);
+      const folding = foldingMixer(mixer);
+      if (folding === undefined) continue;
+      const name = decoderFoldName(folding, layer);
       if (decoder.#folds.has(name)) continue;
       const fold = t5FoldGraph(decoder.model, layer, (graph) => new WeightParameters(graph, parameters));
       decoder.#folds.set(name, await compile(fold, options));
@@ -153,7 +151,7 @@ export class T5Decoder implements AsyncDisposable {
     const feeds: Record<string, Tensor> = {};
     for (const { name } of decoderLayouts(config)) {
       const layer = config.mixers.decoder.findIndex((mixer) => stateLayout(mixer).name === name);
-      const C = state.layers[layer].slots;
+      const { slots: C, projected } = state.layers[layer];
       const positions = slotPositions(state.length, C);
       const masks = makeMaskBuffers(1, 1, C);
       const step = { slotPositions: positions, tree: chain(1), committed: state.length };
@@ -163,6 +161,9 @@ export class T5Decoder implements AsyncDisposable {
       feeds[`lags.${name}`] = tensor('int32', [1, 1, C], masks.ring.lags);
       const buckets = positions.map((position) => (position < 0 ? 0 : relativeBucket(state.length - position, scheme)));
       feeds[`buckets.${name}`] = tensor('int32', [C], buckets);
+      if (projected === undefined) continue;
+      const held = new Float32Array(memoryRows(projected)).fill(1, 0, projected.count);
+      feeds[`held.${name}`] = tensor('float32', [1, 1, 1, held.length], held);
     }
     return feeds;
   }
@@ -185,23 +186,25 @@ export class T5Decoder implements AsyncDisposable {
     });
     state.length++;
     for (const [i, layer] of state.layers.entries()) {
-      const mixer = mixers.decoder[i];
-      const sumsShape = decoderSums(this.model.config, mixer);
-      if (layer.sums === undefined || sumsShape === null || (mixer.kind !== 'linear' && mixer.kind !== 'features'))
-        continue;
-      if (state.length % mixer.group !== 0) continue;
+      const mixer = foldingMixer(mixers.decoder[i]);
+      if (mixer === undefined) continue;
+      const G = groupOf(mixer);
+      if (state.length % G !== 0) continue;
       const program = this.#folds.get(decoderFoldName(mixer, i));
       if (program === undefined) throw new LinnetError('INTERNAL', `internal: layer ${i} has no fold`);
-      const shape = [state.hypotheses, H, mixer.group, D];
+      const shape = [state.hypotheses, H, G, D];
+      const sumsShape = decoderSums(this.model.config, mixer);
       const { folded } = await program.run(
         {
-          keys: float32(shape, lastRows(layer.keys, heads, layer.slots, D, state.length, mixer.group)),
-          values: float32(shape, lastRows(layer.values, heads, layer.slots, D, state.length, mixer.group)),
-          sums: tensor('float32', [state.hypotheses, H, ...sumsShape], layer.sums),
+          keys: float32(shape, lastRows(layer.keys, heads, layer.slots, D, state.length, G)),
+          values: float32(shape, lastRows(layer.values, heads, layer.slots, D, state.length, G)),
+          ...(layer.sums !== undefined &&
+            sumsShape !== null && { sums: tensor('float32', [state.hypotheses, H, ...sumsShape], layer.sums) }),
         },
         ['folded'],
       );
-      layer.sums = dataOf(folded, 'float32');
+      if (layer.projected === undefined) layer.sums = dataOf(folded, 'float32');
+      else layer.projected.append(dataOf(folded, 'float32'));
     }
   }
 
@@ -234,16 +237,25 @@ function stateFeeds(state: T5State): Record<string, Tensor> {
   const { heads: H, headWidth: D } = state.config;
   const B = state.hypotheses;
   const feeds: Record<string, Tensor> = {};
-  state.layers.forEach(({ keys, values, sums, slots }, i) => {
+  state.layers.forEach(({ keys, values, sums, slots, projected }, i) => {
     feeds[`keys.${i}`] = tensor('float32', [B, H, slots, D], keys);
     feeds[`values.${i}`] = tensor('float32', [B, H, slots, D], values);
     const shape = decoderSums(state.config, state.config.mixers.decoder[i]);
     if (sums !== undefined && shape !== null) feeds[`sums.${i}`] = tensor('float32', [B, H, ...shape], sums);
+    if (projected === undefined) return;
+    const P = memoryRows(projected);
+    feeds[`memory.keys.${i}`] = tensor('float32', [B, H, P, D], projected.padded('keys', P));
+    feeds[`memory.values.${i}`] = tensor('float32', [B, H, P, D], projected.padded('values', P));
   });
   state.memory.forEach((tensors, i) => {
     for (const [name, value] of Object.entries(tensors)) feeds[`cross.${i}.${name}`] = value;
   });
   return feeds;
+}
+
+/** Rows of a memory as a step reads it: at least one, so that no tensor is empty. */
+function memoryRows({ capacity }: ProjectedRows): number {
+  return Math.max(1, capacity);
 }
 
 /** The position that each slot holds when L tokens have been read: the last one ≡ slot mod C; −1 for none. */

@@ -8,12 +8,18 @@ import { elementCount, float32, type Tensor, tensor } from '../graph/tensor.ts';
 import type { T5Config } from '../models/t5/config.ts';
 import { decoderSums, memoryTensors } from '../models/t5/step-graph.ts';
 import { stateLayout } from '../models/step-graph.ts';
+import { ProjectedRows, takenRows } from './projected-rows.ts';
 
-/** Rows [B,H,C,D] of a layer, and its sums [B,H,X,Y]. The row of position p is in slot p, of a ring in slot p mod C. */
+/**
+ * Rows [B,H,C,D] of a layer, and its sums [B,H,X,Y] or projected rows. The row of position p is in slot p, of a ring in
+ * slot p mod C.
+ */
 export interface T5LayerState {
   keys: Float32Array;
   values: Float32Array;
   sums: Float32Array | undefined;
+  /** B·H matrices, of Linformer by blocks: the rows of closed blocks, which grow with what is written. */
+  projected: ProjectedRows | undefined;
   /** C. */
   slots: number;
 }
@@ -43,13 +49,14 @@ export class T5State {
     this.beams = beams;
     const { heads: H, headWidth: D } = config;
     this.layers = config.mixers.decoder.map((mixer) => {
-      const slots = stateLayout(mixer).ring ?? firstSlots;
+      const { ring: slots = firstSlots, projected } = stateLayout(mixer);
       const sums = decoderSums(config, mixer);
       return {
         slots,
         keys: new Float32Array(this.hypotheses * H * slots * D),
         values: new Float32Array(this.hypotheses * H * slots * D),
         sums: sums === null ? undefined : new Float32Array(this.hypotheses * H * sums[0] * sums[1]),
+        projected: projected === undefined ? undefined : new ProjectedRows(this.hypotheses * H, D, D),
       };
     });
   }
@@ -62,8 +69,8 @@ export class T5State {
   /** Bytes of the numbers held. */
   get bytes(): number {
     let total = 0;
-    for (const { keys, values, sums } of this.layers)
-      total += keys.byteLength + values.byteLength + (sums?.byteLength ?? 0);
+    for (const { keys, values, sums, projected } of this.layers)
+      total += keys.byteLength + values.byteLength + (sums?.byteLength ?? 0) + (projected?.byteLength ?? 0);
     for (const tensors of this.memory) for (const { data } of Object.values(tensors)) total += data.byteLength;
     return total;
   }
@@ -112,6 +119,7 @@ export class T5State {
       layer.keys = takenRows(layer.keys, before, hypotheses);
       layer.values = takenRows(layer.values, before, hypotheses);
       if (layer.sums !== undefined) layer.sums = takenRows(layer.sums, before, hypotheses);
+      layer.projected = layer.projected?.select(before, hypotheses);
     }
     this.texts = texts.length;
   }
@@ -157,14 +165,4 @@ function mapTensors(
 
 function taken({ shape, data }: Tensor<'float32'>, places: readonly number[]): Tensor<'float32'> {
   return tensor('float32', [places.length, ...shape.slice(1)], takenRows(data, shape[0], places));
-}
-
-/** Of `count` equal parts of an array, those at `places`. */
-function takenRows(data: Float32Array, count: number, places: readonly number[]): Float32Array {
-  const size = data.length / count;
-  const result = new Float32Array(places.length * size);
-  places.forEach((place, i) => {
-    result.set(data.subarray(place * size, (place + 1) * size), i * size);
-  });
-  return result;
 }

@@ -1,5 +1,12 @@
 /** `linnet linearize`: swaps the mixers of a model and saves the result, ready for fine-tuning. */
-import { convolutionOf, defaultKernel, type MixerConfig, mixerPresetNames, parseMixer } from '../../attention/mixer.ts';
+import {
+  convolutionOf,
+  defaultKernel,
+  type MixerConfig,
+  mixerPresetNames,
+  parseMixer,
+  wholeTextPreset,
+} from '../../attention/mixer.ts';
 import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { linearize } from '../../models/linearize.ts';
@@ -20,8 +27,9 @@ export const linearizeCommand = defineCommand({
   description:
     'Replaces the attention of some or all layers and saves the model as a new Hugging Face folder, tokenizer ' +
     'included. All weights are kept; new parameters start neutral (α = 0, λ = 1, taps 0). The result predicts badly ' +
-    'until it is fine-tuned. --mixer linformer is the causal form by blocks in a causal model, and the published form, which reads ' +
-    'the whole text, in an encoder. Sizes such as --kernel, --group and --features are ignored by mixers that have no use for ' +
+    'until it is fine-tuned. --mixer linformer is the form by blocks where attention reads the past, and the published form, which reads ' +
+    'the whole text, in an encoder and between two texts. In T5 encoder and decoder are changed unless --attention says ' +
+    'otherwise; between two texts there is no convolution, and of local, global and augmented the global branch. Sizes such as --kernel, --group and --features are ignored by mixers that have no use for ' +
     'them.',
   examples: [
     'linnet linearize assets/tiny-llama --mixer augmented --out runs/augmented',
@@ -117,7 +125,7 @@ function inLayers(
   if (options.attention !== undefined) {
     throw new UsageError(`--attention is for models with an encoder and a decoder; this is a ${given.family} model`);
   }
-  const mixer = configured(options, given.kind, defaultKernel);
+  const mixer = configured(options, given.kind === 'encoder' ? 'whole' : 'past', defaultKernel);
   const changed = options.layers ?? given.mixers.map((_, layer) => layer);
   const first = changed.slice(0, options.softmaxLayers);
   const described: Remixed = given;
@@ -138,20 +146,17 @@ function inParts(
   if (options.softmaxLayers > 0) throw new UsageError('--softmax-layers is for models that have one mixer per layer');
   const { attention: parts = defaultParts, layers } = options;
   const mixerOf = (part: AttentionPart): MixerConfig =>
-    configured(options, part === 'decoder' ? 'causal' : 'encoder', t5Kernel);
+    configured(options, part === 'decoder' ? 'past' : 'whole', t5Kernel);
   return {
     ...linearizeParts(given, values, mixerOf, { parts, layers }),
     told: { attention: parts, changedLayers: layers ?? 'all' },
   };
 }
 
-function configured(options: LinearizeOptions, kind: ModelDescription['kind'], kernel: number): MixerConfig {
-  return configureMixer({ ...options, kernel: options.kernel ?? kernel, mixer: presetFor(options.mixer, kind) });
-}
-
-/** Linformer's published form is for encoders; by blocks it is for all that read from left to right. */
-function presetFor(mixer: string, kind: ModelDescription['kind']): string {
-  return mixer === 'linformer' && kind === 'encoder' ? 'linformer-bidirectional' : mixer;
+/** The mixer that the options name, of an attention that reads the past or a whole text. */
+function configured(options: LinearizeOptions, reads: 'past' | 'whole', kernel: number): MixerConfig {
+  const mixer = reads === 'past' ? options.mixer : wholeTextPreset(options.mixer);
+  return configureMixer({ ...options, kernel: options.kernel ?? kernel, mixer });
 }
 
 /** Softmax inside groups alone, with the convolution of the mixer whose place it takes. */

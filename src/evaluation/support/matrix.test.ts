@@ -24,6 +24,20 @@ describe('supportMatrix', () => {
     ]);
     for (const { maxError, forward } of rows) if (forward === true) expect(maxError).toBeLessThan(1e-5);
   });
+
+  it('takes linformer in the form that each attention of T5 has', async () => {
+    const rows = await supportMatrix({ families: ['t5'], mixers: ['linformer'] });
+    const works = { forward: true, backward: true, decode: true };
+    expect(rows).toMatchObject([
+      { direction: 'bidirectional', convolution: false, ...works },
+      { direction: 'bidirectional', convolution: true, ...works },
+      { direction: 'causal', convolution: false, ...works },
+      { direction: 'causal', convolution: true, ...works },
+      { direction: 'cross', convolution: false, ...works },
+      { direction: 'cross', convolution: true, forward: null },
+    ]);
+    for (const { maxError, forward } of rows) if (forward === true) expect(maxError).toBeLessThan(1e-5);
+  });
 });
 
 describe('the forward and backward runs', () => {

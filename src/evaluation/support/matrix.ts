@@ -2,7 +2,7 @@
  * Which mixer works in which model, found by running: forwards, backwards and, where the attention is causal, decoding. Every
  * cell is a tiny model with random weights that switch every branch on.
  */
-import { isCausal, type MixerConfig, mixerPreset } from '../../attention/mixer.ts';
+import { isCausal, type MixerConfig, mixerPreset, wholeTextPreset } from '../../attention/mixer.ts';
 import { LinnetError } from '../../errors.ts';
 import { T5Decoder } from '../../decoding/t5-decoder.ts';
 import type { Model } from '../../models/families.ts';
@@ -98,7 +98,7 @@ async function supportRow(
   const about = { family: probe.family, mixer: name, convolution, direction: probe.direction };
   const absent = { forward: null, backward: null, decode: null, maxError: null };
   try {
-    return { ...about, ...(await measured(probe.model(configure(name, convolution)), options)) };
+    return { ...about, ...(await measured(probe.model(configure(name, convolution, probe.direction)), options)) };
   } catch (error) {
     // Groups of two texts correspond only where the texts are equally long, which these are not.
     const cannotExist: readonly string[] = probe.direction === 'cross' ? ['CONFIG', 'SHAPE'] : ['CONFIG'];
@@ -116,7 +116,7 @@ async function measured(model: Model, options: MatrixOptions): Promise<Measured>
   const texts = randomTexts(model, random);
   const forward = await checkedForward(model, parameters, texts, options);
   const backward = await checkedBackward(model, parameters, texts, random, options);
-  const decode = await checkedDecode(model, parameters, texts, options);
+  const decode = await checkedDecode(model, parameters, texts, options).catch(whereItCannotExist);
   const notes = [forward, backward, decode].flatMap(({ note }) => note ?? []);
   return {
     forward: forward.ok,
@@ -128,11 +128,11 @@ async function measured(model: Model, options: MatrixOptions): Promise<Measured>
 }
 
 /** @throws LinnetError `CONFIG` for a combination that does not exist */
-function configure(name: string, convolution: boolean): MixerConfig {
+function configure(name: string, convolution: boolean, direction: Direction): MixerConfig {
   if (!convolution && name === 'augmented') {
     throw new LinnetError('CONFIG', 'augmented without the convolution is flash');
   }
-  return mixerPreset(name, { ...sizes, convolution });
+  return mixerPreset(direction === 'causal' ? name : wholeTextPreset(name), { ...sizes, convolution });
 }
 
 /** Weights that make predictions differ, and every branch speak. */
@@ -191,12 +191,24 @@ function hasSurrogateGradient(mixer: MixerConfig): boolean {
   return mixer.kind === 'yoso' || (mixer.kind === 'linear' && mixer.local?.kernel === 'yoso');
 }
 
+/** What trains may still not write. @throws any other error than a `CONFIG` */
+function whereItCannotExist(error: unknown): Decoded {
+  if (!(error instanceof LinnetError) || error.code !== 'CONFIG') throw error;
+  return { ok: null, error: null, note: `cannot decode: ${error.message}` };
+}
+
+interface Decoded {
+  readonly ok: boolean | null;
+  readonly error: number | null;
+  readonly note?: string;
+}
+
 async function checkedDecode(
   model: Model,
   parameters: Parameters,
   texts: Texts,
   { compile, seed = 1 }: MatrixOptions,
-): Promise<{ ok: boolean | null; error: number | null; note?: string }> {
+): Promise<Decoded> {
   if (model.kind === 'encoder') return { ok: null, error: null };
   if (model.kind === 'encoder-decoder') {
     const error = await writingError(model, parameters, texts, compile);

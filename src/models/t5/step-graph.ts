@@ -11,6 +11,8 @@
  * | `tokens` | int32 [B,1] | the token at position t |
  * | `keys.i`, `values.i` | float32 [B,H,C,D] | rows of layer i: all so far, or a ring of the last C |
  * | `sums.i` | float32 [B,H,X,Y] | S of layer i, where its mixer has sums |
+ * | `memory.keys.i`, `memory.values.i` | float32 [B,H,P,D] | rows of closed blocks, in a layer of Linformer by blocks |
+ * | `held.ℓ` | float32 0/1 [1,1,1,P] | which of them are in use, once per layout ℓ with blocks |
  * | `same.ℓ`, `earlier.ℓ`, `lags.ℓ` | [1,1,1,C], lags int32 [1,1,C] | see `StepMasks`, once per layout ℓ |
  * | `buckets.ℓ` | int32 [C] | bucket of the distance to each row |
  * | `cross.i.keys`, `cross.i.values`, … | see `CrossMemory` | memory of layer i, per text |
@@ -20,8 +22,10 @@
 import { asCrossMixer, crossMemory, type CrossMemory, crossTensors, readMemory } from '../../attention/cross.ts';
 import { isLearnedMap } from '../../attention/features/feature-config.ts';
 import { foldFeatures } from '../../attention/features/feature-step.ts';
-import type { FeaturesMixer, LinearMixer, MixerConfig } from '../../attention/mixer.ts';
+import { projectBlocks } from '../../attention/linformer/block-linformer-step.ts';
+import type { BlockLinformerMixer, FeaturesMixer, LinearMixer, MixerConfig } from '../../attention/mixer.ts';
 import { mixStep, type StepMasks } from '../../attention/step.ts';
+import type { PlacesInBlocks, ProjectedMemory } from '../../attention/step-blocks.ts';
 import { mixerStateShape } from '../../attention/state.ts';
 import { LinnetError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
@@ -31,7 +35,7 @@ import { concat, reshape, transpose } from '../../graph/ops/layout.ts';
 import { matmul } from '../../graph/ops/matmul.ts';
 import { unitLength } from '../../graph/ops/normalization.ts';
 import { type Dim, multiplyDims } from '../../graph/shape.ts';
-import { float32, int32 } from '../../graph/tensor.ts';
+import { elementCount, float32, int32 } from '../../graph/tensor.ts';
 import { type ParameterSource, scoped } from '../../nn/parameters.ts';
 import { type StateLayout, stateLayout } from '../step-graph.ts';
 import { biasTable, mountMixer, tempered } from './attention.ts';
@@ -105,7 +109,6 @@ export function decoderSums(config: T5Config, mixer: MixerConfig): readonly [num
 /**
  * The graph of a step.
  * @param beams W
- * @throws LinnetError `CONFIG` for Linformer by blocks, whose memory of closed blocks has no place in the hypotheses' states
  */
 export function t5StepGraph(model: T5Model, beams: number, makeSource: (graph: Graph) => ParameterSource): Graph {
   const { config } = model;
@@ -120,12 +123,6 @@ export function t5StepGraph(model: T5Model, beams: number, makeSource: (graph: G
     const normed = t5Norm(config, source, `${selfAttentionLayer('decoder', layer)}.layer_norm`, x);
     const own = scoped(source, attentionName('decoder', layer));
     const { mixer, parameters } = mountMixer(config, source, 'decoder', layer);
-    if (mixer.kind === 'block-linformer') {
-      throw new LinnetError(
-        'CONFIG',
-        `${attentionName('decoder', layer)} is Linformer by blocks, with which T5 trains but does not write`,
-      );
-    }
     const layout = stateLayout(mixer);
     const views = layouts.get(layout.name);
     if (views === undefined) throw new LinnetError('INTERNAL', `internal: no masks for layout ${layout.name}`);
@@ -155,7 +152,9 @@ export function t5StepGraph(model: T5Model, beams: number, makeSource: (graph: G
           : linearStep(mixer, queries, blocks, state.sums, parameters);
       rows.push(keys, values);
     } else {
-      const result = mixStep(mixer, tempered(mixer, positions), state, views.ring, views.self, parameters);
+      const memory = views.held && declareMemory(graph, layout, layer, [B, H, D], views.held);
+      const remembered = { ...state, memory };
+      const result = mixStep(mixer, tempered(mixer, positions), remembered, views.ring, views.self, parameters);
       mixed = result.mixed;
       rows.push(result.keys, result.values);
     }
@@ -208,13 +207,16 @@ function memoryShape(config: T5Config, mixer: MixerConfig, name: keyof CrossMemo
 interface LayoutViews {
   readonly ring: StepMasks;
   readonly self: StepMasks;
+  /** [1,1,1,P], where closed blocks leave projected rows. */
+  readonly held: Value | undefined;
   /** [1,H,1,C] */
   readonly ringBias: () => Value;
   /** [1,H,1,1] */
   readonly selfBias: () => Value;
 }
 
-function declareLayout(config: T5Config, source: ParameterSource, { name, ring }: StateLayout): LayoutViews {
+function declareLayout(config: T5Config, source: ParameterSource, layout: StateLayout): LayoutViews {
+  const { name, ring, projected } = layout;
   const { graph } = source;
   const C = ring ?? 'C';
   const one = graph.sharedConstant('t5 self', () => float32([1, 1, 1, 1], [1]));
@@ -230,29 +232,82 @@ function declareLayout(config: T5Config, source: ParameterSource, { name, ring }
       lags: graph.input(`lags.${name}`, 'int32', [1, 1, C]),
     },
     self: { same: one, earlier: none, lags: graph.sharedConstant('t5 lag', () => int32([1, 1, 1], [0])) },
+    held: projected === undefined ? undefined : graph.input(`held.${name}`, 'float32', [1, 1, 1, memoryRows(layout)]),
     ringBias: () => biasOf(buckets, C),
     selfBias: () => biasOf(nearest, 1),
   };
 }
 
+/** P of a layout. */
+function memoryRows({ name }: StateLayout): string {
+  return `P${name}`;
+}
+
+/**
+ * The memory of closed blocks of a layer. No block closes within a step of one token, where a new one closes with it: so
+ * no row of the ring or the token itself belongs to a closed block that is not projected yet.
+ */
+function declareMemory(
+  graph: Graph,
+  layout: StateLayout,
+  layer: number,
+  [B, H, D]: readonly [Dim, number, number],
+  held: Value,
+): ProjectedMemory {
+  const rows = (part: string): Value =>
+    graph.input(`memory.${part}.${layer}`, 'float32', [B, H, memoryRows(layout), D]);
+  const zeros = (shape: readonly number[]): Value =>
+    graph.sharedConstant(`t5 zeros ${shape.join()}`, () => float32(shape, new Float32Array(elementCount(shape))));
+  const places = (count: number): PlacesInBlocks => ({
+    offsets: graph.sharedConstant(`t5 offsets ${count}`, () => int32([1, count], new Int32Array(count))),
+    member: zeros([1, count, 1]),
+  });
+  return {
+    keys: rows('keys'),
+    values: rows('values'),
+    held,
+    closed: zeros([1, 1, 1, 1]),
+    ring: places(layout.ring ?? 0),
+    tree: places(1),
+  };
+}
+
+/** A mixer that keeps sums or projected rows of closed groups. */
+export type FoldingMixer = LinearMixer | FeaturesMixer | BlockLinformerMixer;
+
+/** The mixer, if its closed groups are folded into the state. */
+export function foldingMixer(mixer: MixerConfig): FoldingMixer | undefined {
+  if (mixer.kind === 'linear') return mixer.global === null ? undefined : mixer;
+  return mixer.kind === 'features' || mixer.kind === 'block-linformer' ? mixer : undefined;
+}
+
 /** Names the way a layer's closed groups are folded: layers of one name can share a fold graph. */
-export function decoderFoldName(mixer: LinearMixer | FeaturesMixer, layer: number): string {
+export function decoderFoldName(mixer: FoldingMixer, layer: number): string {
   if (mixer.kind === 'linear') return 'linear';
+  if (mixer.kind === 'block-linformer') return `layer ${layer}`;
   return isLearnedMap(mixer.map) ? `layer ${layer}` : JSON.stringify([mixer.map, mixer.output]);
 }
 
-/** S ← S + Σ over a closed group: `keys` and `values` [B,H,n,D], `sums` [B,H,X,Y] → `folded` like `sums`. */
+/**
+ * S ← S + Σ over a closed group: `keys` and `values` [B,H,n,D], `sums` [B,H,X,Y] → `folded` like `sums`. Of Linformer by
+ * blocks the projected rows of a block, without `sums`: `folded` [B,H,r,2·D], keys and values side by side.
+ */
 export function t5FoldGraph(model: T5Model, layer: number, makeSource: (graph: Graph) => ParameterSource): Graph {
   const { config } = model;
   const { heads: H, headWidth: D } = config;
   const graph = new Graph('t5 fold');
   const { mixer, parameters } = mountMixer(config, makeSource(graph), 'decoder', layer);
+  const rows = mixer.kind === 'block-linformer' ? mixer.block : 'n';
+  const keys = graph.input('keys', 'float32', ['B', H, rows, D]);
+  const values = graph.input('values', 'float32', ['B', H, rows, D]);
+  if (mixer.kind === 'block-linformer') {
+    graph.output('folded', projectBlocks(keys, values, parameters));
+    return graph;
+  }
   const shape = decoderSums(config, mixer);
   if (shape === null || (mixer.kind !== 'linear' && mixer.kind !== 'features')) {
     throw new LinnetError('INTERNAL', `internal: layer ${layer} has nothing to fold`);
   }
-  const keys = graph.input('keys', 'float32', ['B', H, 'n', D]);
-  const values = graph.input('values', 'float32', ['B', H, 'n', D]);
   const sums = graph.input('sums', 'float32', ['B', H, ...shape]);
   const folded =
     mixer.kind === 'linear'
