@@ -20,7 +20,7 @@ const at = (name: string): string => join(folder, name);
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'linnet-objectives-'));
   for (const family of ['gpt2', 'llama', 't5']) await saveTinyModel(at(family), 1, family);
-  const letters = [...'abcdefghijklmnopqrstuvwxyz'];
+  const letters = 'abcdefghijklmnopqrstuvwxyz'.split('');
   const vocabulary = [
     '[PAD]',
     '[UNK]',
