@@ -65,6 +65,7 @@ export {
   sequential,
 } from './decoding/method.ts';
 export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './decoding/beam-search.ts';
+export { continueByBeams, type ContinueOptions } from './decoding/causal-beams.ts';
 export { T5Decoder } from './decoding/t5-decoder.ts';
 export { T5State } from './decoding/t5-state.ts';
 export { writeByBeams, type WriteOptions, writeTexts, type WrittenText } from './decoding/t5-writer.ts';

@@ -76,12 +76,9 @@ describe('t5', () => {
     expect(tokens).toHaveLength(6);
   });
 
-  it('has no session, no speculation, and beams are its own', async () => {
+  it('has no session and no speculation', async () => {
     const session = await runCaptured(['generate', place('base'), '--prompt', 'x', '--session', place('s')]);
     expect(session.stderr).toMatch(/--session is for causal models/);
-    await saveTinyModel(place('llama'), 1, 'llama');
-    const beams = await runCaptured(['generate', place('llama'), '--prompt', 'x', '--beams', '2']);
-    expect(beams.stderr).toMatch(/--beams is for models that read one text/);
   });
 
   it('is inspected', async () => {

@@ -11,6 +11,7 @@ import type { EncoderDecoderModel } from '../models/model.ts';
 import { formatCount, formatNumber } from '../report/quantities.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { beamsJson } from './beams.ts';
 import type { CommandContext } from './context.ts';
 
 /** The model of a folder, if it is one that reads a text and writes another. Its configuration alone is read otherwise. */
@@ -67,14 +68,7 @@ export async function writeAbout(
     const [best] = found;
     tokens = best.tokens;
     finish = best.ended ? 'eos' : 'length';
-    scored = {
-      beams: found.map(({ tokens: ids, score, logProbability }) => ({
-        text: textOf(ids),
-        tokens: ids,
-        score,
-        logProbability,
-      })),
-    };
+    scored = { beams: beamsJson(found, textOf) };
   } else {
     const sampler = new Sampler(request.sampler);
     const [written] = await writeTexts(decoder, [prompt], { maxTokens, ignoreEos, sampler, signal });

@@ -3,6 +3,7 @@
  * them into characters as they come.
  */
 import { internalError, LinnetError } from '../errors.ts';
+import type { CausalModel } from '../models/model.ts';
 import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
 import { TextStream } from '../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -137,7 +138,7 @@ class GenerationRun {
     this.#signal = signal;
     this.#maxTokens = maxTokens;
     this.#ends = endTokens(engine, options);
-    this.#tokens = promptOf(engine, options.promptTokens);
+    this.#tokens = promptOf(engine.model, options.promptTokens);
     this.#promptLength = this.#tokens.length;
     this.#writer = new TextWriter(this.#tokens, options);
     const read = this.#state.length;
@@ -267,10 +268,12 @@ class TextWriter {
   }
 }
 
-/** A copy of the prompt; BOS if it is empty. */
-function promptOf(engine: StepEngine, tokens: ArrayLike<number>): number[] {
+/**
+ * A copy of a prompt; BOS if it is empty.
+ * @throws LinnetError `INPUT` for an empty prompt of a model without BOS
+ */
+export function promptOf({ bosId }: Pick<CausalModel, 'bosId'>, tokens: ArrayLike<number>): number[] {
   if (tokens.length > 0) return Array.from(tokens);
-  const { bosId } = engine.model;
   if (bosId !== undefined) return [bosId];
   throw new LinnetError('INPUT', 'the prompt is empty and the model has no BOS token to start from; give some text');
 }

@@ -11,6 +11,7 @@ import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, required, withDefault } from '../command.ts';
+import { printBestBeam } from '../beams.ts';
 import type { CommandContext } from '../context.ts';
 import { UsageError } from '../exit-codes.ts';
 import { anyText, decimal, integer, path, text, tokenIds } from '../option-values.ts';
@@ -30,13 +31,14 @@ export const generateCommand = defineCommand({
     'they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
     'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
     'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise. ' +
-    'T5 reads the prompt and writes another text, with --beams by beam search.',
+    'With --beams the text is the best that beam search finds. T5 reads the prompt and writes another text.',
   examples: [
     'linnet generate assets/tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',
     'linnet generate runs/augmented --session talk.session --prompt " And then" --json',
     'linnet generate runs/augmented --prompt-tokens 1,403,407 --max-tokens 20 --json',
     'linnet generate runs/augmented --prompt "Once upon a time" --speculate lookup',
+    'linnet generate assets/tiny-llama --prompt "Once upon a time" --beams 4 --length-penalty 0.6',
     'linnet generate models/t5-small --prompt "summarize: It was a dark night." --beams 4',
   ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model, exported or not' }) },
@@ -76,7 +78,7 @@ export const generateCommand = defineCommand({
     ignoreEos: flag('do not end at the EOS token of the model'),
     beams: withDefault(integer({ min: 1, max: 256 }), 1, {
       placeholder: 'count',
-      description: 'hypotheses of a beam search, for a model that reads one text and writes another; 1 is none',
+      description: 'hypotheses of a beam search, whose best text is given when it is found; 1 is none',
     }),
     lengthPenalty: withDefault(decimal({ min: -10, max: 10 }), 1, {
       placeholder: 'number',
@@ -103,12 +105,23 @@ export const generateCommand = defineCommand({
         ...sizes,
       });
     }
-    if (options.beams > 1)
-      throw new UsageError('--beams is for models that read one text and write another, such as T5');
+    if (options.beams > 1) refuseForBeams(options);
     await using loaded = await openDecodingModel(options.model, compile);
     const { engine } = loaded;
     const tokenizer = await tokenizerFor(loaded, prompt.kind !== 'tokens' || options.stop.length > 0);
     const promptIds = await readPrompt(prompt, tokenizer);
+    if (options.beams > 1) {
+      const { maxTokens, ignoreEos, beams, lengthPenalty } = options;
+      const whole = joinPrompt(undefined, promptIds, loaded.model.bosId, prompt.kind);
+      return await printBestBeam(context, engine, {
+        prompt: whole,
+        tokenizer,
+        maxTokens,
+        ignoreEos,
+        beams,
+        lengthPenalty,
+      });
+    }
     await using speculation = await openSpeculation(options, loaded, compile);
     const restored = await sessionIfAny(engine, loaded, options.session);
     const tokens = joinPrompt(restored, promptIds, loaded.model.bosId, prompt.kind);
@@ -164,24 +177,39 @@ function samplerOptions(options: SamplerInput): SamplerInput {
   return { temperature, topK, topP, minP, repetitionPenalty, seed };
 }
 
-/** A model that writes about a text has no session, and nothing drafts for it. */
-function refuseForWriting(options: {
+/** What says how a text comes about. */
+interface DecodingValues {
   readonly session?: string;
   readonly speculate: string;
   readonly stop: readonly string[];
   readonly beams: number;
   readonly temperature: number;
-}): void {
-  const { session, speculate, stop, beams, temperature } = options;
-  for (const [given, name] of [
-    [session !== undefined, '--session'],
-    [speculate !== 'off', '--speculate'],
-    [stop.length > 0, '--stop'],
-  ] as const) {
-    if (given) throw new UsageError(`${name} is for causal models; this one reads one text and writes another`);
-  }
-  if (beams > 1 && temperature > 0)
-    throw new UsageError('--beams searches and --temperature samples; give one of them');
+}
+
+/** A model that writes about a text has no session, and nothing drafts for it. */
+function refuseForWriting(options: DecodingValues): void {
+  const given = ofOneText(options);
+  if (given !== undefined)
+    throw new UsageError(`${given} is for causal models; this one reads one text and writes another`);
+  if (options.beams > 1) refuseSampling(options);
+}
+
+/** Beam search keeps several texts at once, and gives them when it has come to the end. */
+function refuseForBeams(options: DecodingValues): void {
+  const given = ofOneText(options);
+  if (given !== undefined) throw new UsageError(`${given} goes with one text at a time; leave out --beams or ${given}`);
+  refuseSampling(options);
+}
+
+/** The option, if one is given, that needs a single text which grows by a causal model. */
+function ofOneText({ session, speculate, stop }: DecodingValues): string | undefined {
+  if (session !== undefined) return '--session';
+  if (speculate !== 'off') return '--speculate';
+  return stop.length > 0 ? '--stop' : undefined;
+}
+
+function refuseSampling({ temperature }: DecodingValues): void {
+  if (temperature > 0) throw new UsageError('--beams searches and --temperature samples; give one of them');
 }
 
 /** Where the prompt comes from. */

@@ -1,0 +1,43 @@
+/** Beam search with a causal model through `linnet generate`. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { lastJson, runCaptured } from './captured-cli.ts';
+import { saveTinyModel } from './tiny-model.ts';
+
+let folder = '';
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'linnet-beams-'));
+  await saveTinyModel(join(folder, 'base'), 1, 'llama');
+  const words = ['--mixer', 'augmented', '--group', '4', '--kernel', '5', '--out', join(folder, 'augmented')];
+  expect((await runCaptured(['linearize', join(folder, 'base'), ...words])).exitCode).toBe(0);
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+it.each(['base', 'augmented'])('%s: prints the best, and tells all of them', async (name) => {
+  const words = ['generate', join(folder, name), '--prompt', 'Hi', '--max-tokens', '9', '--ignore-eos', '--beams', '3'];
+  const told = lastJson(await runCaptured([...words, '--json']));
+  expect(told).toMatchObject({
+    finish: 'length',
+    promptTokens: 3,
+    beams: [{ tokens: told.tokens, text: told.text }, {}, {}],
+  });
+  expect(told.tokens).toHaveLength(9);
+  const printed = await runCaptured(words);
+  expect(printed.stdout).toBe(`${String(told.text)}\n`);
+  expect(printed.stderr).toMatch(/9 tokens \(length\).*best of 3 beams/);
+});
+
+it.each([
+  [['--session', 'x'], /--session goes with one text/],
+  [['--speculate', 'lookup'], /--speculate goes with one text/],
+  [['--stop', '.'], /--stop goes with one text/],
+  [['--temperature', '1'], /--temperature samples/],
+])('refuses %j beside beams', async (words, message) => {
+  const run = await runCaptured(['generate', join(folder, 'base'), '--prompt', 'Hi', '--beams', '2', ...words]);
+  expect(run.stderr).toMatch(message);
+  expect(run.exitCode).toBe(2);
+});
