@@ -14,6 +14,7 @@ import { type PartMixers, withPartSection } from '../linnet-section.ts';
 import type { DecoderInput, EncoderDecoderModel, EncoderInput } from '../model.ts';
 import { crossAttention, decoderAttention, encoderAttention, mountMixer, stackBias } from './attention.ts';
 import { parseT5Config, type T5Config, t5FeedForward } from './config.ts';
+import { drawT5Parameters } from './initialize.ts';
 import {
   attentionName,
   attentionsOf,
@@ -40,7 +41,7 @@ export function t5Model(json: Readonly<Record<string, unknown>>): T5Model {
 
 function describe(config: T5Config): T5Model {
   const attentions = attentionsOf(config);
-  return {
+  const model: T5Model = {
     family: 't5',
     kind: 'encoder-decoder',
     config,
@@ -64,7 +65,9 @@ function describe(config: T5Config): T5Model {
     encode: (source, input) => encode(config, source, input),
     decode: (source, input) => decode(config, source, input),
     head: (source, hidden) => t5Head(config, source, hidden),
+    drawParameters: (random) => drawT5Parameters(config, model, random),
   };
+  return model;
 }
 
 /** Mixers in the order of `attentionsOf` as lists of the parts. */
