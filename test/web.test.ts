@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
+import { createServer } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
@@ -263,6 +264,39 @@ describe.skipIf(noChromium !== undefined)(
         expect(after.last).toEqual({ file: undefined, done: total, total, cached: total });
         expect(site.requests.slice(asked).filter((path) => path.startsWith('/model/'))).toEqual(['/model/linnet.json']);
       });
+    });
+
+    it('serves the example page, which streams text', async () => {
+      const root = fileURLToPath(new URL('../examples/browser', import.meta.url));
+      const server = await createServer({
+        root,
+        configFile: join(root, 'vite.config.ts'),
+        publicDir: folder,
+        cacheDir: join(folder, 'vite'),
+        logLevel: 'warn',
+        server: { port: 0, host: '127.0.0.1' },
+      });
+      const page = await browser.newPage();
+      page.setDefaultTimeout(100_000);
+      /** Presses the button, and waits for a result or an error. */
+      const outcome = async (fields: Readonly<Record<string, string>>): Promise<string> => {
+        for (const [name, value] of Object.entries(fields)) await page.fill(`[name=${name}]`, value);
+        await page.click('button[name=start]');
+        const status = page.locator('#status').filter({ hasText: /per second|^[A-Z_]+: / });
+        return (await status.textContent()) ?? '';
+      };
+      try {
+        await server.listen();
+        await page.goto(server.resolvedUrls?.local[0] ?? '');
+        const written = await outcome({ prompt, temperature: '0', tokens: '12' });
+        expect(written).toMatch(/^12 tokens \(length\), [\d.]+ per second; the state has \d+ bytes after \d+ tokens$/);
+        const tokenizer = await loadTokenizer(join(folder, 'model'));
+        expect(await page.locator('#text').textContent()).toBe(prompt + tokenizer.decode(greedy.slice(0, 12)));
+        expect(await outcome({ url: 'data:,' })).toMatch(/^INPUT: /);
+      } finally {
+        await page.close();
+        await server.close();
+      }
     });
 
     it('writes the same on WebGPU', async ({ skip }) => {

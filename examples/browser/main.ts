@@ -69,6 +69,7 @@ form.addEventListener('submit', (event) => {
   event.preventDefault();
   const controller = new AbortController();
   stop.onclick = () => controller.abort();
+  status.value = '';
   start.disabled = true;
   stop.disabled = false;
   write(new FormData(form), controller.signal)
