@@ -1,0 +1,149 @@
+/**
+ * Decoding in headless Chromium: size of the bundled page, and tokens per second by storage type and threads, for the
+ * small LLaMA of `assets/` and for one of random weights. Needs Chromium.
+ *
+ *     node --import tsx bench/browser.ts [WIDTH] [LAYERS] [VOCABULARY] [--webgpu]
+ */
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import type { Page } from 'playwright-core';
+import { mixerPreset } from '../src/attention/mixer.ts';
+import { exportModel } from '../src/export/export-model.ts';
+import { describeCausalModel } from '../src/models/families.ts';
+import { initializeParameters } from '../src/models/initialize.ts';
+import { readerOf } from '../src/quantization/weight-reader.ts';
+import { Random } from '../src/random.ts';
+import { makeTable, textTable } from '../src/report/table.ts';
+import { bundlePage, launchChromium, noChromium } from '../test/browser/chromium.ts';
+import '../test/browser/page.ts';
+import { serveSite } from '../test/browser/site.ts';
+import { augmentedTinyLlama, type ModelWithWeights } from '../test/exported-model.ts';
+
+if (noChromium !== undefined) throw new Error(noChromium);
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { webgpu: { type: 'boolean' } } });
+const [width = 512, layers = 6, vocabulary = 4096] = positionals.map(Number);
+const promptLength = 128;
+const tokens = 32;
+
+function randomModel(): ModelWithWeights {
+  const model = describeCausalModel({
+    model_type: 'llama',
+    vocab_size: vocabulary,
+    hidden_size: width,
+    intermediate_size: 3 * width,
+    num_hidden_layers: layers,
+    num_attention_heads: width / 64,
+    num_key_value_heads: width / 64,
+    max_position_embeddings: 4096,
+    linnet: { version: 1, mixers: Array.from({ length: layers }, () => mixerPreset('augmented')) },
+  });
+  return { model, parameters: initializeParameters(model, new Random(1)) };
+}
+
+interface Speed {
+  readonly prefill: number;
+  readonly decode: number;
+}
+
+/** Opens a folder in a fresh page and times a prompt and a greedy continuation, after a warm-up of both. */
+async function measure(page: Page, url: string, threads: number): Promise<Speed> {
+  return page.evaluate(
+    async ({ url, threads, promptLength, tokens }) => {
+      const { openModel, generateToEnd } = globalThis.linnet;
+      const opened = await openModel(url, { threads });
+      const { engine } = opened;
+      const { vocabulary } = engine.model.sizes;
+      const promptTokens = Array.from({ length: promptLength }, (_, i) => (i * 7919) % vocabulary);
+      await generateToEnd(engine, { promptTokens, maxTokens: 4, ignoreEos: true });
+      const { prefillSeconds, tokensPerSecond } = await generateToEnd(engine, {
+        promptTokens,
+        maxTokens: tokens,
+        ignoreEos: true,
+      });
+      await opened.dispose();
+      return { prefill: promptLength / prefillSeconds, decode: tokensPerSecond };
+    },
+    { url, threads, promptLength, tokens },
+  );
+}
+
+/** What the bundler made of the entry: a page that uses one device loads the files of that one alone. */
+async function bundleSizes(assets: string): Promise<{ file: string; bytes: number; gzip: number }[]> {
+  const names = (await readdir(assets)).sort();
+  return Promise.all(
+    names.map(async (name) => {
+      const bytes = await readFile(join(assets, name));
+      return { file: name.replace(/-[\w-]{8}(\.\w+)$/, '$1'), bytes: bytes.length, gzip: gzipSync(bytes).length };
+    }),
+  );
+}
+
+const kilobytes = (count: number): string => `${(count / 1e3).toFixed(0)} kB`;
+const rate = (value: number): string => value.toFixed(value < 10 ? 1 : 0);
+
+const folder = await mkdtemp(join(tmpdir(), 'linnet-browser-'));
+try {
+  await bundlePage(fileURLToPath(new URL('../test/browser', import.meta.url)), join(folder, 'page'));
+  const sizes = await bundleSizes(join(folder, 'page/assets'));
+  console.log(
+    textTable(
+      makeTable<(typeof sizes)[number]>(
+        [
+          { header: 'file', value: ({ file }) => file },
+          { header: 'size', value: ({ bytes }) => bytes, format: kilobytes },
+          { header: 'gzip', value: ({ gzip }) => gzip, format: kilobytes },
+        ],
+        sizes,
+      ),
+    ),
+  );
+
+  const device = values.webgpu === true ? 'webgpu' : 'cpu';
+  const threadCounts = device === 'webgpu' ? [1] : [1, 2];
+  const dtypes = device === 'webgpu' ? (['f32'] as const) : (['f32', 'w8a8', 'int4'] as const);
+  const subjects = { 'tiny-llama': await augmentedTinyLlama(), [`${layers} × ${width}`]: randomModel() };
+  await using site = await serveSite({ folders: { '': join(folder, 'page'), models: folder } });
+  const browser = await launchChromium({ gpu: device === 'webgpu' });
+  const rows: ({ model: string; dtype: string; threads: number } & Speed)[] = [];
+  try {
+    for (const [index, [name, { model, parameters }]] of Object.entries(subjects).entries()) {
+      for (const dtype of dtypes) {
+        const exported = `${index}-${dtype}`;
+        await exportModel(join(folder, exported), { model, weights: readerOf(parameters), dtype, device });
+        for (const threads of threadCounts) {
+          const page = await browser.newPage();
+          page.setDefaultTimeout(600_000);
+          await page.addInitScript('globalThis.__name = (value) => value'); // what tsx compiles functions to needs it
+          await page.goto(`${site.url}index.html`);
+          await page.waitForFunction('globalThis.linnet !== undefined');
+          const speed = await measure(page, `/models/${exported}`, threads);
+          console.error(`${name} ${dtype} ${threads}: ${rate(speed.prefill)} and ${rate(speed.decode)} tok/s`);
+          rows.push({ model: name, dtype, threads, ...speed });
+          await page.close();
+        }
+      }
+    }
+  } finally {
+    await browser.close();
+  }
+  console.log(
+    textTable(
+      makeTable<(typeof rows)[number]>(
+        [
+          { header: 'model', value: ({ model }) => model },
+          { header: 'dtype', value: ({ dtype }) => dtype },
+          { header: 'threads', value: ({ threads }) => threads },
+          { header: 'prompt', unit: 'tok/s', value: ({ prefill }) => prefill, format: rate },
+          { header: 'decode', unit: 'tok/s', value: ({ decode }) => decode, format: rate },
+        ],
+        rows,
+      ),
+    ),
+  );
+} finally {
+  await rm(folder, { recursive: true });
+}
