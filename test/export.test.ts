@@ -95,7 +95,7 @@ describe('an exported folder', () => {
     const loaded = await loadCausalModel(augmented);
     const again = join(place, `${dtype}-memory`);
     await exportModel(again, { model: loaded.model, weights: readerOf(loaded.parameters), dtype });
-    await using second = await openExportedModel(again);
+    await using second = await openExportedModel(again, { spin: false });
     const other = await second.engine.prefill(second.engine.newState(), prompt);
     expect([...other.logits]).toEqual([...logits]);
     // The tokenizer is no part of what ties sessions to a model.

@@ -50,7 +50,7 @@ async function byteProduct(N: number, K: number): Promise<{ program: Program; we
   return { program: await compile(graph), weights };
 }
 
-/** Codes of four bits [N,blocks,16], scales [N,blocks,1], and the weights [N,K] that they stand for. */
+/** Codes of four bits [N,blocks,16], scales [N,blocks], and the weights [N,K] that they stand for. */
 function blocks(N: number, K: number): { codes: Tensor; scales: Tensor; weights: Float64Array } {
   const count = blocksPerRow(K);
   const codes = Uint8Array.from(integers(N * count * 16, 0, 255));
@@ -63,7 +63,7 @@ function blocks(N: number, K: number): { codes: Tensor; scales: Tensor; weights:
   });
   return {
     codes: tensor('uint8', [N, count, 16], codes),
-    scales: float32([N, count, 1], scales),
+    scales: float32([N, count], scales),
     weights,
   };
 }
@@ -178,11 +178,11 @@ describe('ill-fitting operands', () => {
   const graph = new Graph('wrong');
   const x = graph.input('x', 'float32', ['T', 40]);
   const codes = graph.input('codes', 'uint8', [8, 2, 16]);
-  const scales = graph.input('scales', 'float32', [8, 2, 1]);
+  const scales = graph.input('scales', 'float32', [8, 2]);
   it.each([
     ['rows of integers', () => quantizeRows(codes)],
     ['another width', () => blockMatmul(graph.input('wide', 'float32', ['T', 65]), codes, scales)],
-    ['scales of another shape', () => blockMatmul(x, codes, graph.input('flat', 'float32', [8, 2]))],
+    ['scales of another shape', () => blockMatmul(x, codes, graph.input('deep', 'float32', [8, 2, 1]))],
     ['look-ups by numbers that are none', () => blockGather(codes, scales, x)],
     [
       'a matrix of another width',

@@ -44,7 +44,7 @@ export interface ReadExportOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** With `profile`, it is the step graph's runs that are recorded. */
+/** `profile` and `spin` are for the step graph alone; `spin` is on by default. */
 export type OpenExportOptions = ReadExportOptions & CompileOptions;
 
 /** Files up to this size are hashed whenever a folder is opened: it takes no time. */
@@ -96,12 +96,12 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
   const step = stepGraph(model, shapesAlone);
   const opened: Program[] = [];
   try {
-    const open = async (file: string, graph: Graph, profile = false): Promise<Program> => {
-      const program = await openGraph(folder, file, expect(graph), { ...compile, profile });
+    const open = async (file: string, graph: Graph, own: CompileOptions = {}): Promise<Program> => {
+      const program = await openGraph(folder, file, expect(graph), { ...compile, ...own });
       opened.push(program);
       return program;
     };
-    const program = await open(exportedFiles.model, step, options.profile);
+    const program = await open(exportedFiles.model, step, { profile: options.profile, spin: options.spin ?? true });
     const folds = new Map<string, Program>();
     for (const { program: name, layers } of foldClasses(model)) {
       if (folds.has(name)) continue;

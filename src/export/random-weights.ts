@@ -30,7 +30,7 @@ const partMakers: Readonly<
     for (let i = 0; i < count; i++) if (codes[i] === -128) codes[i] = -127; // has no opposite, and is not used
     return tensor('int8', shape, codes);
   },
-  // Blocks of four bits have scales [outputs, blocks, 1], eight bits have [outputs].
+  // Blocks of four bits have scales [outputs, blocks], eight bits have [outputs].
   scales({ shape }, _bits, deviation) {
     const values = new Float32Array(elementCount(shape)).fill(deviation / spread(shape.length === 1 ? 255 : 16));
     return tensor('float32', shape, values);

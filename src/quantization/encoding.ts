@@ -119,7 +119,7 @@ const blockEnds = [-8, -7.5, -7] as const;
 
 /**
  * Four bits with a scale per block of 32 inputs: `codes` uint8 [outputs, blocks, 16], two to a byte, and `scales`
- * float32 [outputs, blocks, 1]; weight ≈ (code − 8) · scale. Of a few scales the one of least squared error is taken.
+ * float32 [outputs, blocks]; weight ≈ (code − 8) · scale. Of a few scales the one of least squared error is taken.
  *
  * @throws LinnetError `TENSOR` for numbers that are not finite
  */
@@ -164,7 +164,7 @@ export function encodeBlocks(matrix: DenseMatrix): EncodedMatrix {
   return {
     parts: {
       codes: tensor('uint8', [outputs, blocks, blockBytes], codes),
-      scales: tensor('float32', [outputs, blocks, 1], scales),
+      scales: tensor('float32', [outputs, blocks], scales),
     },
     error: weightError(matrix, { peak, worst, squares, squaredErrors }),
   };

@@ -208,7 +208,7 @@ class BlockParameters extends PlainParameters {
   }
 
   #scales(matrix: WeightMatrix): Value {
-    const shape = [matrix.outputs, blocksPerRow(matrix.inputs), 1];
+    const shape = [matrix.outputs, blocksPerRow(matrix.inputs)];
     return this.weight(`${matrix.name}.scales`, this.#store.part(matrix, 'scales', 'float32', shape));
   }
 }

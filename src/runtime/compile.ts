@@ -22,6 +22,11 @@ export interface CompileOptions {
    * the run blocks the calling thread.
    */
   readonly worker?: boolean;
+  /**
+   * Keeps the threads awake between the ops of a run: for graphs of many short ops, on cores that are free. Default:
+   * false. `openExportedModel` turns it on for steps.
+   */
+  readonly spin?: boolean;
   /** Records the time of every op for `Program.profile`; slows runs down a little. Default: false. */
   readonly profile?: boolean;
 }
@@ -71,12 +76,12 @@ export async function openProgram(
   options: CompileOptions = {},
   { started = performance.now(), unused = new Set<string>() } = {},
 ): Promise<Program> {
-  const { device = 'cpu', threads, worker = false, profile = false } = checkOptions(options);
+  const { device = 'cpu', threads, worker = false, spin = false, profile = false } = checkOptions(options);
   const recording = profile ? await startProfile(device) : undefined;
   const { model, inputs, outputs, nodes, modelBytes } = stored;
   let session: EngineSession;
   try {
-    session = await openAnySession(model, { device, threads, profilePrefix: recording?.prefix }, worker);
+    session = await openAnySession(model, { device, threads, spin, profilePrefix: recording?.prefix }, worker);
   } catch (error) {
     await recording?.source.dispose();
     throw error;

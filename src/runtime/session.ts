@@ -30,6 +30,11 @@ export interface EngineSettings {
   readonly device: Device;
   /** Threads of one op. Undefined leaves it to the engine: one per physical core. */
   readonly threads?: number;
+  /**
+   * Whether threads wait for the next op of a run in a loop instead of asleep, which saves waking them for every op.
+   * Between runs they sleep either way, so that sessions used in turn do not fight. Default: false.
+   */
+  readonly spin?: boolean;
   /** Where the profile goes: a path that the engine extends by a time stamp. Undefined does not profile. */
   readonly profilePrefix?: string;
   /** Where the engine writes the model as it optimised it. Undefined does not write it. */
@@ -97,7 +102,9 @@ function sessionOptions(settings: EngineSettings): InferenceSession.SessionOptio
     enableCpuMemArena: true,
     logSeverityLevel: 3,
     // Threads that spin after a run would take the cores from other sessions of the process.
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
+    extra: {
+      session: { intra_op: { allow_spinning: settings.spin === true ? '1' : '0' }, force_spinning_stop: '1' },
+    },
     ...(settings.profilePrefix !== undefined && { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),
     ...(settings.optimizedModelPath !== undefined && { optimizedModelFilePath: settings.optimizedModelPath }),
   };

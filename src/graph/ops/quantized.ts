@@ -141,20 +141,16 @@ export const blockMatmulOp = defineOp<BlockAttributes>({
     const fits =
       x.shape.at(-1) === width &&
       sameShape(codes.shape, [N, blocks, blockBytes]) &&
-      sameShape(scales.shape, [N, blocks, 1]);
+      sameShape(scales.shape, [N, blocks]);
     if (!fits) throw shapeError('blockMatmul', `${x} does not fit codes ${codes} and scales ${scales}`);
     return [{ dtype: 'float32', shape: [...x.shape.slice(0, -1), N] }];
   },
   lower(emitter, node, { width }) {
     const [x, codes, scales] = node.inputs.map((input) => emitter.name(input));
     const N = Number(node.inputs[1].shape[0]);
-    // The op refuses the last axis, which the look-up needs; a table and a head share one set of scales.
-    const flat = emitter.temporary();
-    const sizes = emitter.constant(tensor('int64', [2], BigInt64Array.of(BigInt(N), BigInt(blocksPerRow(width)))));
-    emitter.emit('Reshape', [scales, sizes], [flat]); // [N,blocks]
     emitter.emit(
       'MatMulNBits',
-      [x, codes, flat],
+      [x, codes, scales],
       [emitter.name(node.outputs[0])],
       {
         K: { int: width },
@@ -175,7 +171,7 @@ export const blockMatmulOp = defineOp<BlockAttributes>({
  *
  * @param x float32 [..., K]
  * @param codes uint8 [N, ⌈K/32⌉, 16], the earlier of two codes in the lower half of a byte
- * @param scales float32 [N, ⌈K/32⌉, 1]
+ * @param scales float32 [N, ⌈K/32⌉]
  * @returns float32 [..., N]
  */
 export function blockMatmul(x: Value, codes: Value, scales: Value): Value {
@@ -188,8 +184,8 @@ export const blockGatherOp = defineOp<NoAttributes>({
     const [rows, blocks] = codes.shape;
     requireType('blockGather', codes, 'uint8', 'codes');
     requireType('blockGather', indices, 'int32', 'indices');
-    if (!sameShape(codes.shape, [rows, blocks, blockBytes]) || !sameShape(scales.shape, [rows, blocks, 1])) {
-      throw shapeError('blockGather', `codes ${codes} and scales ${scales} are not [N,blocks,16] and [N,blocks,1]`);
+    if (!sameShape(codes.shape, [rows, blocks, blockBytes]) || !sameShape(scales.shape, [rows, blocks])) {
+      throw shapeError('blockGather', `codes ${codes} and scales ${scales} are not [N,blocks,16] and [N,blocks]`);
     }
     const outer: Dim[] = [...indices.shape, blocks];
     return [{ dtype: 'float32', shape: [...outer, blockSize] }];
@@ -203,7 +199,10 @@ export const blockGatherOp = defineOp<NoAttributes>({
       bits: { int: 4 },
     };
     const output = [emitter.name(node.outputs[0])];
-    emitter.emit('GatherBlockQuantized', [codes, indices, scales], output, attributes, 'com.microsoft');
+    // The op wants as many axes of the scales as of the codes; the product refuses a third.
+    const perBlock = emitter.temporary();
+    emitter.emit('Reshape', [scales, emitter.constant(tensor('int64', [3], BigInt64Array.of(0n, 0n, 1n)))], [perBlock]);
+    emitter.emit('GatherBlockQuantized', [codes, indices, perBlock], output, attributes, 'com.microsoft');
   },
   gradient: codesHaveNone,
 });
@@ -211,7 +210,7 @@ export const blockGatherOp = defineOp<NoAttributes>({
 /**
  * Rows of a table of four bits, block by block.
  *
- * @param codes uint8 [N,blocks,16] and `scales` float32 [N,blocks,1], as of `blockMatmul`
+ * @param codes uint8 [N,blocks,16] and `scales` float32 [N,blocks], as of `blockMatmul`
  * @param indices int32 [...]
  * @returns float32 [...,blocks,32]
  */
