@@ -13,6 +13,7 @@ import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { generateToEnd } from '../src/decoding/generate.ts';
 import { Sampler } from '../src/decoding/sampler.ts';
+import { openExportedModel } from '../src/export/open-export.ts';
 import { bundlePage, launchChromium, noChromium } from './browser/chromium.ts';
 import './browser/page.ts';
 import { type Site, serveSite } from './browser/site.ts';
@@ -40,6 +41,8 @@ describe.skipIf(noChromium !== undefined)(
       const gpu = join(folder, 'gpu');
       await writeExportedModel(model, subject, { dtype: 'f32' });
       await writeExportedModel(gpu, subject, { dtype: 'f32', device: 'webgpu' });
+      await writeExportedModel(join(folder, 'half'), subject, { dtype: 'f16', device: 'webgpu' });
+      for (const dtype of ['w8a8', 'int4'] as const) await writeExportedModel(join(folder, dtype), subject, { dtype });
       const tokenizer = await loadTokenizer(model);
       await using engine = await DecodingEngine.create(subject.model, subject.parameters);
       const promptTokens = tokenizer.encode(prompt, { bos: true });
@@ -49,7 +52,15 @@ describe.skipIf(noChromium !== undefined)(
 
       await bundlePage(fileURLToPath(new URL('browser', import.meta.url)), join(folder, 'page'));
       site = await serveSite({
-        folders: { '': join(folder, 'page'), model, gpu, damaged: model, shortened: model, endless: model },
+        folders: {
+          '': join(folder, 'page'),
+          exports: folder,
+          model,
+          gpu,
+          damaged: model,
+          shortened: model,
+          endless: model,
+        },
         special: {
           '/damaged/model.onnx.data': (response, bytes) => {
             bytes[bytes.length >> 1] ^= 1;
@@ -266,6 +277,16 @@ describe.skipIf(noChromium !== undefined)(
       });
     });
 
+    it.each(['w8a8', 'int4'] as const)('writes with %s weights what Node writes with them', async (dtype) => {
+      const count = 12;
+      const tokenizer = await loadTokenizer(join(folder, dtype));
+      await using exported = await openExportedModel(join(folder, dtype));
+      const promptTokens = tokenizer.encode(prompt, { bos: true });
+      const expected = await generateToEnd(exported.engine, { promptTokens, maxTokens: count, ignoreEos: true });
+      const { tokens } = await inPage((page) => runIn(page, {}, count, `exports/${dtype}`));
+      expect(tokens).toEqual(expected.tokens);
+    });
+
     it('serves the example page, which streams text', async () => {
       const root = fileURLToPath(new URL('../examples/browser', import.meta.url));
       const server = await createServer({
@@ -304,7 +325,7 @@ describe.skipIf(noChromium !== undefined)(
       try {
         await inPage(
           async (page) => {
-            const { available } = await page.evaluate(() => globalThis.linnet.webGpuSupport());
+            const { available, float16 } = await page.evaluate(() => globalThis.linnet.webGpuSupport());
             if (!available) {
               console.log('skipped: this Chromium has no WebGPU adapter');
               skip('this Chromium has no WebGPU adapter');
@@ -312,6 +333,9 @@ describe.skipIf(noChromium !== undefined)(
             const count = 8;
             const { tokens } = await runIn(page, {}, count, 'gpu');
             expect(tokens).toEqual(greedy.slice(0, count));
+            // Half precision rounds activations, so only its first choice is held to that of float32.
+            if (float16) expect((await runIn(page, {}, 1, 'exports/half')).tokens).toEqual(greedy.slice(0, 1));
+            else await expect(runIn(page, {}, 1, 'exports/half')).rejects.toThrow(/float16, which this GPU does not/);
           },
           site.url,
           gpu,
