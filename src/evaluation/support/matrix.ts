@@ -132,7 +132,11 @@ function configure(name: string, convolution: boolean, direction: Direction): Mi
   if (!convolution && name === 'augmented') {
     throw new LinnetError('CONFIG', 'augmented without the convolution is flash');
   }
-  return mixerPreset(direction === 'causal' ? name : wholeTextPreset(name), { ...sizes, convolution });
+  const mixer = mixerPreset(direction === 'causal' ? name : wholeTextPreset(name), { ...sizes, convolution });
+  if (direction === 'causal' && !isCausal(mixer)) {
+    throw new LinnetError('CONFIG', 'it reads the future, which `linnet check` reports in a causal model');
+  }
+  return mixer;
 }
 
 /** Weights that make predictions differ, and every branch speak. */
