@@ -135,7 +135,8 @@ describe('writeFolderAtomic', () => {
 
   it('survives kill -9 at any moment: the folder is always one complete version', async () => {
     const folder = await scratchFolder();
-    const script = await transpiled(folder, ['../errors.ts', 'name-list.ts', 'regular-file.ts', 'atomic.ts']);
+    const modules = ['../errors.ts', 'name-list.ts', 'plain-file-name.ts', 'regular-file.ts', 'atomic.ts'];
+    const script = await transpiled(folder, modules);
     const target = join(folder, 'out/model');
     const random = new Random(5);
     let newest = -1;
@@ -143,7 +144,10 @@ describe('writeFolderAtomic', () => {
       const child = spawn(process.execPath, [script, target, String(newest + 1)], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
-      await new Promise((started) => child.stdout.once('data', started));
+      await new Promise((started, failed) => {
+        child.stdout.once('data', started);
+        child.once('exit', () => failed(new Error('the program that replaces folders ended by itself')));
+      });
       await new Promise((later) => setTimeout(later, random.integer(30)));
       child.kill('SIGKILL');
       await new Promise((closed) => child.once('close', closed));
