@@ -156,8 +156,8 @@ function barSeries(
     ...barLayout,
     label: {
       show: true,
-      // Beside a spread the label would stand on its line.
-      position: deviations === undefined ? (horizontal ? 'right' : 'top') : horizontal ? 'insideRight' : 'insideTop',
+      // A spread is drawn around the end of the bar: the label stands at the other one.
+      position: deviations === undefined ? (horizontal ? 'right' : 'top') : horizontal ? 'insideLeft' : 'insideBottom',
       ...bodyText(deviations === undefined ? CHART_INK.text : '#ffffff'),
       formatter: ({ value: shown }) => (typeof shown === 'number' ? barLabel(shown) : ''),
     },
