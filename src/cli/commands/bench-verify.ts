@@ -1,5 +1,5 @@
 /** `linnet bench verify`: steps over token trees of several sizes, against one token. */
-import { verificationSpeed } from '../../evaluation/speed/verification-speed.ts';
+import { positionsBeyondContext, verificationSpeed } from '../../evaluation/speed/verification-speed.ts';
 import { openDecodingModel } from '../../export/open-model.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
@@ -20,9 +20,9 @@ export const benchVerify = defineCommand({
       placeholder: 'list',
       description: `nodes of a tree (default: ${defaultNodes.join(',')})`,
     }),
-    context: withDefault(integer({ min: 1, max: 1 << 24 }), 1024, {
+    context: optional(integer({ min: 1, max: 1 << 24 }), {
       placeholder: 'tokens',
-      description: 'tokens read before',
+      description: 'tokens read before (default: 1024, or what the positions of the model leave)',
     }),
     depth: withDefault(integer({ min: 1, max: 64 }), 4, {
       placeholder: 'nodes',
@@ -31,11 +31,13 @@ export const benchVerify = defineCommand({
     rounds: withDefault(integer({ min: 1, max: 1000 }), 5, { placeholder: 'count', description: 'turns of each size' }),
     ...engineOptions,
   },
-  async run(context, { model: folder, nodes = defaultNodes, context: committed, depth, rounds, device, threads }) {
+  async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
     await using opened = await openDecodingModel(folder, { device, threads });
     const bandwidth = await measureBandwidth(opened, threads);
     const progress = context.progress('verifying', 'rounds');
     const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
+    const left = opened.engine.model.positions.limit - positionsBeyondContext({ nodes: sizes, depth, rounds });
+    const committed = asked ?? Math.max(1, Math.min(1024, left));
     const times = await verificationSpeed(opened.engine, {
       nodes: sizes,
       context: committed,

@@ -31,6 +31,15 @@ export function measuredSizes(most: number): number[] {
 /** Steps of a size in each round; the first is not counted, since another size has just filled caches and buffers. */
 const stepsPerTurn = 3;
 
+/** Positions that a measurement reads beyond its context: a root per step, and the depth of the last tree. */
+export function positionsBeyondContext({
+  nodes,
+  depth,
+  rounds = 9,
+}: Pick<VerificationSpeedOptions, 'nodes' | 'depth' | 'rounds'>): number {
+  return nodes.length * rounds * stepsPerTurn + depth;
+}
+
 /**
  * Median time of a step of each size with all nodes wanted, and of taking the root into the state. Times never fall with
  * size: where noise says so, neighbours share their mean, or the choice of a tree would be one of lucky sizes.
