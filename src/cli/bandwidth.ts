@@ -15,7 +15,7 @@ export async function measureBandwidth(
   { model, manifest }: Pick<DecodingModel, 'model' | 'manifest'>,
   threads: number | undefined,
 ): Promise<Bandwidth> {
-  const bytes = weightBytesPerToken(model, manifest?.dtype ?? 'f32');
+  const bytes = weightBytesPerToken(model, manifest?.dtype ?? 'f32', manifest?.block);
   const readBytesPerSecond = await readBandwidth({ threads });
   return {
     weightBytesPerToken: bytes,

@@ -55,6 +55,19 @@ export function choice<const T extends string>(words: readonly T[]): ValueKind<T
   return { schema: z.string().refine(isKnown), expects: `one of ${words.join(', ')}` };
 }
 
+/** One of some whole numbers. */
+export function numberChoice<const T extends number>(numbers: readonly T[]): ValueKind<T> {
+  return {
+    schema: z.string().transform((given, context) => {
+      const found = numbers.find((number) => String(number) === given);
+      if (found !== undefined) return found;
+      context.addIssue({ code: 'custom', input: given });
+      return z.NEVER;
+    }),
+    expects: `one of ${numbers.join(', ')}`,
+  };
+}
+
 /** Any text but the empty one. */
 export const text: ValueKind<string> = { schema: z.string().min(1), expects: 'a text that is not empty' };
 

@@ -14,12 +14,13 @@ import { foldClasses } from '../decoding/state.ts';
 import { LinnetError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
+import type { BlockSize } from '../graph/ops/quantized.ts';
 import { bytesPerElement, elementCount } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { foldGraph, stepGraph } from '../models/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { WeightError } from '../quantization/encoding.ts';
-import { sharedTables, storedParameters, type WeightType } from '../quantization/sources.ts';
+import { defaultBlock, sharedTables, storedParameters, type WeightType } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import { type ErrorReport, exportedFiles, type ExportManifest, manifestVersion, parseManifest } from './manifest.ts';
 
@@ -29,6 +30,8 @@ export interface ExportOptions {
   readonly weights: WeightReader;
   /** How matrices and tables are stored; the rest is float32. */
   readonly dtype: WeightType;
+  /** Weights per scale of int4: 32, 64 or 128. Default: 32. */
+  readonly block?: BlockSize;
   /** What the graph is made for. Default: `cpu`, which is for `wasm` too. */
   readonly device?: ExportManifest['device'];
   /** As of `saveModel`. Default: none; such a model is given token ids. */
@@ -51,11 +54,12 @@ export interface ExportOptions {
  *
  * @returns what linnet.json says
  * @throws LinnetError `PATH` if the folder exists and may not be replaced, or the disk lacks room (before any weight is
- *   read); `TENSOR` for weights of the wrong shape or that cannot be stored; `ABORTED` when the signal fires; whatever
+ *   read); `CONFIG` for a `block` with another type than int4; `TENSOR` for weights of the wrong shape or that cannot be stored; `ABORTED` when the signal fires; whatever
  *   the reader throws. Nothing is left behind then
  */
 export async function exportModel(dir: string, options: ExportOptions): Promise<ExportManifest> {
   const { model, dtype, device = 'cpu', replace = false, producer = '0' } = options;
+  const block = storedBlock(options);
   const errors = new Map<string, WeightError>();
   const makeSource = sourceMaker(options, device, errors);
   const lowered = lowerGraph(stepGraph(model, makeSource), device);
@@ -89,6 +93,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
           format: 'linnet-export',
           version: manifestVersion,
           dtype,
+          ...(block === undefined ? {} : { block }),
           device,
           files,
           folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
@@ -112,14 +117,25 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   return manifest;
 }
 
+/**
+ * Weights per scale, where the type has blocks.
+ * @throws LinnetError `CONFIG` for a block size of another type
+ */
+function storedBlock({ dtype, block }: ExportOptions): BlockSize | undefined {
+  if (dtype === 'int4') return block ?? defaultBlock;
+  if (block === undefined) return undefined;
+  throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; int4 has`);
+}
+
 function sourceMaker(
-  { model, weights, dtype }: ExportOptions,
+  { model, weights, dtype, block }: ExportOptions,
   device: ExportManifest['device'],
   errors: Map<string, WeightError>,
 ): (graph: Graph) => ParameterSource {
   const options = {
     sharedTables: sharedTables((makeSource) => stepGraph(model, makeSource)),
     halfProducts: device === 'webgpu',
+    block,
     onError: (name: string, error: WeightError) => {
       errors.set(name, error);
     },

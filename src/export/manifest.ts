@@ -1,6 +1,7 @@
 /** linnet.json: what an exported folder holds. Runs in browsers too. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { blockSizes } from '../graph/ops/quantized.ts';
 import { weightTypes } from '../quantization/weight-types.ts';
 
 export const manifestVersion = 1;
@@ -50,6 +51,8 @@ export const manifestSchema = z.strictObject({
   version: z.literal(manifestVersion),
   /** How matrices are stored. */
   dtype: z.enum(weightTypes),
+  /** Weights per scale, of int4. */
+  block: z.literal(blockSizes).optional(),
   /** What the graph was made for. `cpu` graphs run as `wasm` too. */
   device: z.enum(['cpu', 'webgpu']),
   /** Every other file of the folder. */

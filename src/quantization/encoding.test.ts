@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { type BlockSize, blockSizes } from '../graph/ops/quantized.ts';
 import { dataOf } from '../graph/tensor.ts';
 import { Random } from '../random.ts';
 import { type DenseMatrix, encodeBlocks, encodeBytes, encodeHalves, type EncodedMatrix } from './encoding.ts';
@@ -14,20 +15,20 @@ function weightAt({ layout, inputs, outputs, data }: DenseMatrix, output: number
 }
 
 /** The weights [outputs,inputs] that blocks of four bits stand for. */
-function fromBlocks({ parts }: EncodedMatrix, outputs: number, inputs: number): number[] {
+function fromBlocks({ parts }: EncodedMatrix, size: BlockSize, outputs: number, inputs: number): number[] {
   const codes = dataOf(parts.codes, 'uint8');
   const scales = dataOf(parts.scales, 'float32');
-  const blocks = Math.ceil(inputs / 32);
+  const blocks = Math.ceil(inputs / size);
   return Array.from({ length: outputs * inputs }, (_, i) => {
     const [output, input] = [Math.floor(i / inputs), i % inputs];
-    const block = output * blocks + (input >> 5);
-    const byte = codes[block * 16 + ((input & 31) >> 1)];
+    const block = output * blocks + Math.floor(input / size);
+    const byte = codes[(block * size) / 2 + ((input % size) >> 1)];
     return ((input % 2 === 0 ? byte & 15 : byte >> 4) - 8) * scales[block];
   });
 }
 
 const matrices = fc
-  .record({ outputs: fc.integer({ min: 1, max: 5 }), inputs: fc.integer({ min: 1, max: 70 }), seed: fc.nat(1e6) })
+  .record({ outputs: fc.integer({ min: 1, max: 5 }), inputs: fc.integer({ min: 1, max: 150 }), seed: fc.nat(1e6) })
   .chain(({ outputs, inputs, seed }) => {
     const random = new Random(seed);
     const data = Float32Array.from({ length: outputs * inputs }, () => random.normal() * 10 ** random.integer(3));
@@ -61,22 +62,22 @@ describe('eight bits', () => {
   });
 });
 
-describe('four bits', () => {
+describe.each(blockSizes)('four bits in blocks of %i', (size) => {
   it('are off by at most a step of their block, and what is beyond the inputs is 0', () => {
     fc.assert(
       fc.property(matrices, (matrix) => {
         const { outputs, inputs } = matrix;
-        const encoded = encodeBlocks(matrix);
+        const encoded = encodeBlocks(matrix, size);
         const scales = dataOf(encoded.parts.scales, 'float32');
-        const blocks = Math.ceil(inputs / 32);
-        const stored = fromBlocks(encoded, outputs, inputs);
+        const blocks = Math.ceil(inputs / size);
+        const stored = fromBlocks(encoded, size, outputs, inputs);
         stored.forEach((value, i) => {
           const [output, input] = [Math.floor(i / inputs), i % inputs];
-          const step = Math.abs(scales[output * blocks + (input >> 5)]);
+          const step = Math.abs(scales[output * blocks + Math.floor(input / size)]);
           expect(Math.abs(weightAt(matrix, output, input) - value)).toBeLessThanOrEqual(step * 1.01);
         });
-        const padded = fromBlocks(encoded, outputs, blocks * 32);
-        const beyond = padded.filter((_, i) => i % (blocks * 32) >= inputs);
+        const padded = fromBlocks(encoded, size, outputs, blocks * size);
+        const beyond = padded.filter((_, i) => i % (blocks * size) >= inputs);
         expect(beyond.every((value) => value === 0)).toBe(true);
       }),
       runs,
@@ -84,10 +85,10 @@ describe('four bits', () => {
   });
 
   it('keep multiples of a step', () => {
-    const data = Float32Array.from({ length: 32 }, (_, i) => 0.25 * ((i % 16) - 8));
-    const encoded = encodeBlocks(matrixOf(1, 32, data, 'outputs-first'));
+    const data = Float32Array.from({ length: size }, (_, i) => 0.25 * ((i % 16) - 8));
+    const encoded = encodeBlocks(matrixOf(1, size, data, 'outputs-first'), size);
     expect(encoded.error).toEqual({ max: 0, rms: 0 });
-    expect(fromBlocks(encoded, 1, 32)).toEqual([...data]);
+    expect(fromBlocks(encoded, size, 1, size)).toEqual([...data]);
   });
 });
 
@@ -101,7 +102,7 @@ describe('half precision', () => {
 
 describe.each([
   ['bytes', (matrix: DenseMatrix) => encodeBytes(matrix, 'inputs-first')],
-  ['blocks', encodeBlocks],
+  ['blocks', (matrix: DenseMatrix) => encodeBlocks(matrix, 64)],
   ['halves', encodeHalves],
 ] as const)('%s', (_, encode) => {
   it('keep a matrix of zeros', () => {

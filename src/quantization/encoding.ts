@@ -1,10 +1,10 @@
 /**
  * Matrices in fewer bits, and what that loses. Rows are outputs: a scale belongs to one output (eight bits) or to a
- * block of 32 inputs of one output (four bits), and the largest magnitude decides it.
+ * block of inputs of one output (four bits), and the largest magnitude decides it.
  */
 import { float16FromFloat32, float32FromFloat16 } from '../checkpoint/float-conversion.ts';
 import { LinnetError } from '../errors.ts';
-import { blockBytes, blockSize, blocksPerRow, blockZeroPoint } from '../graph/ops/quantized.ts';
+import { type BlockSize, blocksPerRow, blockZeroPoint } from '../graph/ops/quantized.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 
 /** A float32 matrix in either layout. */
@@ -118,45 +118,46 @@ export function encodeBytes(matrix: DenseMatrix, layout: DenseMatrix['layout']):
 const blockEnds = [-8, -7.5, -7] as const;
 
 /**
- * Four bits with a scale per block of 32 inputs: `codes` uint8 [outputs, blocks, 16], two to a byte, and `scales`
+ * Four bits with a scale per block of inputs: `codes` uint8 [outputs, blocks, size/2], two to a byte, and `scales`
  * float32 [outputs, blocks]; weight ≈ (code − 8) · scale. Of a few scales the one of least squared error is taken.
  *
  * @throws LinnetError `TENSOR` for numbers that are not finite
  */
-export function encodeBlocks(matrix: DenseMatrix): EncodedMatrix {
+export function encodeBlocks(matrix: DenseMatrix, size: BlockSize): EncodedMatrix {
   const { data, inputs, outputs } = matrix;
   const from = strides(matrix);
-  const blocks = blocksPerRow(inputs);
+  const blocks = blocksPerRow(inputs, size);
+  const blockBytes = size / 2;
   const codes = new Uint8Array(outputs * blocks * blockBytes);
   const scales = new Float32Array(outputs * blocks);
-  const weights = new Float32Array(blockSize);
-  const values = new Int8Array(blockSize);
+  const weights = new Float32Array(size);
+  const values = new Int8Array(size);
   let peak = 0;
   let worst = 0;
   let squares = 0;
   let squaredErrors = 0;
   for (let output = 0; output < outputs; output++) {
     for (let block = 0; block < blocks; block++) {
-      const first = output * from.output + block * blockSize * from.input;
-      const count = Math.min(blockSize, inputs - block * blockSize);
+      const first = output * from.output + block * size * from.input;
+      const count = Math.min(size, inputs - block * size);
       weights.fill(0, count);
       for (let i = 0; i < count; i++) weights[i] = data[first + i * from.input];
       const scale = blockScale(weights);
       const perCode = scale === 0 ? 0 : 1 / scale;
       const at = output * blocks + block;
       scales[at] = scale;
-      for (let i = 0; i < blockSize; i++) {
+      for (let i = 0; i < size; i++) {
         const weight = weights[i];
         const value = blockValue(weight * perCode);
         values[i] = value;
         const error = Math.abs(weight - value * scale);
-        const size = Math.abs(weight);
+        const magnitude = Math.abs(weight);
         squares += weight * weight;
         squaredErrors += error * error;
         if (error > worst) worst = error;
-        if (size > peak) peak = size;
+        if (magnitude > peak) peak = magnitude;
       }
-      for (let i = 0; i < blockSize; i += 2) {
+      for (let i = 0; i < size; i += 2) {
         codes[at * blockBytes + i / 2] = (values[i] + blockZeroPoint) | ((values[i + 1] + blockZeroPoint) << 4);
       }
     }
@@ -179,7 +180,7 @@ function blockValue(steps: number): number {
 /** The scale of least squared error; 0 for a block of zeros, or of numbers that are not finite. */
 function blockScale(weights: Float32Array): number {
   let peak = 0;
-  for (let i = 0; i < blockSize; i++) if (Math.abs(weights[i]) > Math.abs(peak)) peak = weights[i];
+  for (let i = 0; i < weights.length; i++) if (Math.abs(weights[i]) > Math.abs(peak)) peak = weights[i];
   if (peak === 0) return 0;
   let best = 0;
   let least = Number.POSITIVE_INFINITY;
@@ -187,7 +188,7 @@ function blockScale(weights: Float32Array): number {
     const scale = Math.fround(peak / end);
     const perCode = 1 / scale;
     let total = 0;
-    for (let i = 0; i < blockSize; i++) {
+    for (let i = 0; i < weights.length; i++) {
       const error = weights[i] - blockValue(weights[i] * perCode) * scale;
       total += error * error;
     }

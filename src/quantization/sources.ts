@@ -10,10 +10,9 @@ import { gather } from '../graph/ops/indexing.ts';
 import { reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import {
-  blockBytes,
   blockGather,
   blockMatmul,
-  blockSize,
+  type BlockSize,
   blocksPerRow,
   integerMatmul,
   quantizeRows,
@@ -27,11 +26,16 @@ import type { WeightType } from './weight-types.ts';
 
 export { type WeightType, weightTypes } from './weight-types.ts';
 
+/** Weights per scale of int4 where nothing else is said. */
+export const defaultBlock: BlockSize = 32;
+
 export interface StoredSourceOptions {
   /** Tables that multiply activations too, such as the embedding of a tied head: they are stored once. */
   readonly sharedTables?: ReadonlySet<string>;
   /** Where activations are multiplied in half precision, which f16 is for. Default false: weights become float32. */
   readonly halfProducts?: boolean;
+  /** Weights per scale of int4. Default: 32. */
+  readonly block?: BlockSize;
   /** Told the error of every matrix when its numbers are made; of one that is made twice, twice. */
   readonly onError?: (name: string, error: WeightError) => void;
 }
@@ -181,13 +185,16 @@ class ByteParameters extends PlainParameters {
   }
 }
 
-/** Four bits, a scale per block of 32 inputs; the engine quantizes activations per block as well. */
+/** Four bits, a scale per block of inputs; the engine quantizes activations per block as well. */
 class BlockParameters extends PlainParameters {
   readonly #store: MatrixStore;
+  readonly #size: BlockSize;
 
   constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
     super(graph, reader, options);
-    this.#store = new MatrixStore(reader, encodeBlocks, options.onError);
+    const { block: size = defaultBlock } = options;
+    this.#size = size;
+    this.#store = new MatrixStore(reader, (matrix) => encodeBlocks(matrix, size), options.onError);
   }
 
   multiply(x: Value, matrix: WeightMatrix): Value {
@@ -196,19 +203,19 @@ class BlockParameters extends PlainParameters {
 
   lookUp(tokens: Value, table: WeightTable): Value {
     const matrix = tableAsMatrix(table);
-    const blocks = blocksPerRow(table.width);
-    const found = blockGather(this.#codes(matrix), this.#scales(matrix), tokens); // [...,blocks,32]
-    const rows = reshape(found, [...tokens.shape, blocks * blockSize]); // [...,blocks*32]
-    return blocks * blockSize === table.width ? rows : slice(rows, tokens.rank, 0, table.width);
+    const padded = blocksPerRow(table.width, this.#size) * this.#size;
+    const found = blockGather(this.#codes(matrix), this.#scales(matrix), tokens); // [...,blocks,size]
+    const rows = reshape(found, [...tokens.shape, padded]); // [...,blocks*size]
+    return padded === table.width ? rows : slice(rows, tokens.rank, 0, table.width);
   }
 
   #codes(matrix: WeightMatrix): Value {
-    const shape = [matrix.outputs, blocksPerRow(matrix.inputs), blockBytes];
+    const shape = [matrix.outputs, blocksPerRow(matrix.inputs, this.#size), this.#size / 2];
     return this.weight(`${matrix.name}.codes`, this.#store.part(matrix, 'codes', 'uint8', shape));
   }
 
   #scales(matrix: WeightMatrix): Value {
-    const shape = [matrix.outputs, blocksPerRow(matrix.inputs)];
+    const shape = [matrix.outputs, blocksPerRow(matrix.inputs, this.#size)];
     return this.weight(`${matrix.name}.scales`, this.#store.part(matrix, 'scales', 'float32', shape));
   }
 }

@@ -13,6 +13,7 @@ import { describeSoftware } from '../../report/provenance.ts';
 import { formatBytes, formatCount, formatFixed, formatNumber } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { blockOption, requireBlocks } from '../block-option.ts';
 import { defineCommand, flag, optional, optionalList, required, withDefault } from '../command.ts';
 import type { CommandContext } from '../context.ts';
 import { choice, integer, path, text } from '../option-values.ts';
@@ -28,7 +29,7 @@ export const exportCommand = defineCommand({
     'perplexity and inspect take the folder wherever they take a model.',
   examples: [
     'linnet export assets/tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
-    'linnet export runs/augmented --dtype int4 --text book.txt --out runs/augmented-int4 --replace',
+    'linnet export runs/augmented --dtype int4 --block 128 --text book.txt --out runs/augmented-int4 --replace',
     'linnet export runs/augmented --dtype f16 --device webgpu --out runs/augmented-webgpu --json',
   ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
@@ -36,8 +37,9 @@ export const exportCommand = defineCommand({
     dtype: required(choice(weightTypes), {
       placeholder: 'type',
       description:
-        'how matrices are stored: f32; f16; w8a8, eight bits with activations in eight bits; int4, four bits in blocks of 32',
+        'how matrices are stored: f32; f16; w8a8, eight bits with activations in eight bits; int4, four bits in blocks',
     }),
+    block: blockOption,
     device: withDefault(choice(['cpu', 'webgpu']), 'cpu', {
       placeholder: 'name',
       description: 'what the graphs are made for: cpu (WebAssembly too) or webgpu',
@@ -58,7 +60,11 @@ export const exportCommand = defineCommand({
       description: 'threads of the comparison (default: one per core)',
     }),
   },
-  async run(context, { model: folder, out, dtype, device, replace, text: sources, tokens, skipReport, threads }) {
+  async run(
+    context,
+    { model: folder, out, dtype, block, device, replace, text: sources, tokens, skipReport, threads },
+  ) {
+    requireBlocks(dtype, block);
     const weights = await openModelWeights(folder);
     const writing = context.progress('export', 'bytes');
     try {
@@ -79,6 +85,7 @@ export const exportCommand = defineCommand({
         model,
         weights,
         dtype,
+        block,
         device,
         tokenizerFiles: { from: weights.path },
         replace,
@@ -90,7 +97,7 @@ export const exportCommand = defineCommand({
       printExport(context, out, manifest);
       const { files, weightBytes, report } = manifest;
       const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
-      return { json: { out, dtype, device, bytes, weightBytes, report } };
+      return { json: { out, dtype, block: manifest.block, device, bytes, weightBytes, report } };
     } finally {
       writing.finish();
       await weights.close();
@@ -137,8 +144,9 @@ async function* firstDocuments(sources: readonly string[], tokens: number): Asyn
 const charactersPerToken = 16;
 
 function printExport(context: CommandContext, out: string, manifest: ExportManifest): void {
-  const { dtype, device, weightBytes, report } = manifest;
-  context.print(`exported ${out}: ${dtype} for ${device}, weights ${formatBytes(weightBytes)}`);
+  const { dtype, block, device, weightBytes, report } = manifest;
+  const type = block === undefined ? dtype : `${dtype} in blocks of ${block}`;
+  context.print(`exported ${out}: ${type} for ${device}, weights ${formatBytes(weightBytes)}`);
   const rows = Object.entries(report.weights);
   if (rows.length > 0) {
     const table = makeTable(

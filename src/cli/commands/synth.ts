@@ -5,6 +5,7 @@ import { saveCheckpoint } from '../../checkpoint/save-checkpoint.ts';
 import { LinnetError } from '../../errors.ts';
 import { exportModel } from '../../export/export-model.ts';
 import { RandomWeights } from '../../export/random-weights.ts';
+import type { BlockSize } from '../../graph/ops/quantized.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import type { CausalModel } from '../../models/model.ts';
@@ -13,6 +14,7 @@ import { type WeightType, weightTypes } from '../../quantization/sources.ts';
 import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
+import { blockOption, requireBlocks } from '../block-option.ts';
 import type { CommandContext } from '../context.ts';
 import { defineCommand, flag, required, withDefault } from '../command.ts';
 import { UsageError } from '../exit-codes.ts';
@@ -40,6 +42,7 @@ export const synth = defineCommand({
       placeholder: 'type',
       description: `how matrices are stored: ${weightTypes.join(', ')}; checkpoints are f32 or f16`,
     }),
+    block: blockOption,
     format: withDefault(choice(['exported', 'checkpoint']), 'exported', {
       placeholder: 'kind',
       description: 'exported, as of linnet export, or checkpoint, a Hugging Face folder',
@@ -51,19 +54,20 @@ export const synth = defineCommand({
     out: required(path, { placeholder: 'folder', description: 'where the model goes' }),
     replace: flag('replace the folder if it exists'),
   },
-  async run(context, { like, mixer, dtype, format, seed, out, replace }) {
+  async run(context, { like, mixer, dtype, block, format, seed, out, replace }) {
+    requireBlocks(dtype, block);
     const { bosId, eosId } = byteTokenizer();
     const plain = describeCausalModel({ ...publishedShape(like), bos_token_id: bosId, eos_token_id: eosId });
     const model = plain.withMixers(plain.mixers.map(() => mixerPreset(mixer)));
     const weights = new RandomWeights(model, seed);
     const started = performance.now();
-    const bytes = await writers[format]({ context, model, weights, dtype, out, replace });
+    const bytes = await writers[format]({ context, model, weights, dtype, block, out, replace });
     const seconds = (performance.now() - started) / 1000;
     const parameters = countParameters(model).total;
     context.print(
       `saved ${out}: ${formatCount(parameters)} random parameters, ${formatBytes(bytes)}, in ${formatFixed(seconds, 1)} s`,
     );
-    return { json: { out, like, mixer, dtype, format, seed, parameters, weightBytes: bytes, seconds } };
+    return { json: { out, like, mixer, dtype, block, format, seed, parameters, weightBytes: bytes, seconds } };
   },
 });
 
@@ -72,6 +76,7 @@ interface Writing {
   readonly model: CausalModel;
   readonly weights: RandomWeights;
   readonly dtype: WeightType;
+  readonly block: BlockSize | undefined;
   readonly out: string;
   readonly replace: boolean;
 }
@@ -80,12 +85,13 @@ const tokenizerFiles = (): ReadonlyMap<string, string> => tokenizerFileContents(
 
 /** Each returns the bytes of the weights. */
 const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => Promise<number>>> = {
-  async exported({ context, model, weights, dtype, out, replace }) {
+  async exported({ context, model, weights, dtype, block, out, replace }) {
     const progress = context.progress('writing', 'bytes');
     const { weightBytes } = await exportModel(out, {
       model,
       weights,
       dtype,
+      block,
       replace,
       tokenizerFiles: tokenizerFiles(),
       signal: context.signal,

@@ -5,6 +5,7 @@
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { lowerGraph } from '../../graph/onnx/lowering.ts';
+import type { BlockSize } from '../../graph/ops/quantized.ts';
 import { matmul } from '../../graph/ops/matmul.ts';
 import { max, sum } from '../../graph/ops/reduce.ts';
 import { bytesPerElement, elementCount, tensor } from '../../graph/tensor.ts';
@@ -17,10 +18,11 @@ import { time } from './timing.ts';
 /**
  * Bytes of weights that a step of one token reads: all that are stored but the tables of which it only looks up a row.
  */
-export function weightBytesPerToken(model: CausalModel, type: WeightType): number {
+export function weightBytesPerToken(model: CausalModel, type: WeightType, block?: BlockSize): number {
   const tables = new Set<string>();
   const graph = stepGraph(model, (target) => {
     const source = storedParameters(type, target, unreadable, {
+      block,
       sharedTables: sharedTables((makeSource) => stepGraph(model, makeSource)),
     });
     const { multiply, lookUp } = source;

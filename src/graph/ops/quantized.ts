@@ -9,18 +9,24 @@ import { type DType, float32, tensor } from '../tensor.ts';
 
 type NoAttributes = Readonly<Record<string, never>>;
 
-/** Weights per scale of a block. */
-export const blockSize = 32;
-/** Bytes that hold the codes of a block, two codes each. */
-export const blockBytes = blockSize / 2;
+/** Weights per scale of a block that the products know. */
+export const blockSizes = [32, 64, 128] as const;
+export type BlockSize = (typeof blockSizes)[number];
 /** The code that stands for 0, of four bits. */
 export const blockZeroPoint = 8;
 /** The code that stands for 0 in quantized activations. */
 export const rowZeroPoint = 128;
 
-/** Blocks that rows of `width` numbers fall into; the last may be partly empty. */
-export function blocksPerRow(width: number): number {
-  return Math.ceil(width / blockSize);
+/** Blocks of `size` that rows of `width` numbers fall into; the last may be partly empty. */
+export function blocksPerRow(width: number, size: BlockSize): number {
+  return Math.ceil(width / size);
+}
+
+/** The size of the blocks whose codes are [N,blocks,size/2], two to a byte. */
+function blockSizeOf(op: string, codes: Value): BlockSize {
+  const size = blockSizes.find((known) => known === 2 * Number(codes.shape[2]));
+  if (codes.rank === 3 && size !== undefined) return size;
+  throw shapeError(op, `codes ${codes} are not [N,blocks,size/2] with a size of ${blockSizes.join(', ')}`);
 }
 
 const roundingHasNone = { notDifferentiable: 'rounding has no useful derivative; train in float32 and quantize then' };
@@ -134,14 +140,11 @@ type BlockAttributes = { readonly width: number };
 export const blockMatmulOp = defineOp<BlockAttributes>({
   name: 'blockMatmul',
   infer([x, codes, scales], { width }) {
-    const [N] = codes.shape;
     requireType('blockMatmul', x, 'float32', 'x');
     requireType('blockMatmul', codes, 'uint8', 'codes');
-    const blocks = blocksPerRow(width);
-    const fits =
-      x.shape.at(-1) === width &&
-      sameShape(codes.shape, [N, blocks, blockBytes]) &&
-      sameShape(scales.shape, [N, blocks]);
+    const [N, count] = codes.shape;
+    const blocks = blocksPerRow(width, blockSizeOf('blockMatmul', codes));
+    const fits = x.shape.at(-1) === width && count === blocks && sameShape(scales.shape, [N, blocks]);
     if (!fits) throw shapeError('blockMatmul', `${x} does not fit codes ${codes} and scales ${scales}`);
     return [{ dtype: 'float32', shape: [...x.shape.slice(0, -1), N] }];
   },
@@ -156,7 +159,7 @@ export const blockMatmulOp = defineOp<BlockAttributes>({
         K: { int: width },
         N: { int: N },
         bits: { int: 4 },
-        block_size: { int: blockSize },
+        block_size: { int: blockSizeOf('blockMatmul', node.inputs[1]) },
         // Activations in eight bits where the device has the kernel, a scale per block of a row.
         accuracy_level: { int: 4 },
       },
@@ -167,12 +170,13 @@ export const blockMatmulOp = defineOp<BlockAttributes>({
 });
 
 /**
- * Rows times a matrix of four bits with a scale per block of 32: weight = (code − 8) · scale.
+ * Rows times a matrix of four bits with a scale per block of 32, 64 or 128: weight = (code − 8) · scale.
  *
  * @param x float32 [..., K]
- * @param codes uint8 [N, ⌈K/32⌉, 16], the earlier of two codes in the lower half of a byte
- * @param scales float32 [N, ⌈K/32⌉]
+ * @param codes uint8 [N, ⌈K/size⌉, size/2], the earlier of two codes in the lower half of a byte
+ * @param scales float32 [N, ⌈K/size⌉]
  * @returns float32 [..., N]
+ * @throws LinnetError `SHAPE` for codes of another block size
  */
 export function blockMatmul(x: Value, codes: Value, scales: Value): Value {
   return only(blockMatmulOp.apply([x, codes, scales], { width: Number(x.shape.at(-1)) }));
@@ -181,21 +185,22 @@ export function blockMatmul(x: Value, codes: Value, scales: Value): Value {
 export const blockGatherOp = defineOp<NoAttributes>({
   name: 'blockGather',
   infer([codes, scales, indices]) {
-    const [rows, blocks] = codes.shape;
     requireType('blockGather', codes, 'uint8', 'codes');
     requireType('blockGather', indices, 'int32', 'indices');
-    if (!sameShape(codes.shape, [rows, blocks, blockBytes]) || !sameShape(scales.shape, [rows, blocks])) {
-      throw shapeError('blockGather', `codes ${codes} and scales ${scales} are not [N,blocks,16] and [N,blocks]`);
+    const size = blockSizeOf('blockGather', codes);
+    const [rows, blocks] = codes.shape;
+    if (!sameShape(scales.shape, [rows, blocks])) {
+      throw shapeError('blockGather', `scales ${scales} do not fit codes ${codes}`);
     }
     const outer: Dim[] = [...indices.shape, blocks];
-    return [{ dtype: 'float32', shape: [...outer, blockSize] }];
+    return [{ dtype: 'float32', shape: [...outer, size] }];
   },
   lower(emitter, node) {
     const [codes, scales, indices] = node.inputs.map((input) => emitter.name(input));
     const attributes = {
       gather_axis: { int: 0 },
       quantize_axis: { int: 2 },
-      block_size: { int: blockSize },
+      block_size: { int: blockSizeOf('blockGather', node.inputs[0]) },
       bits: { int: 4 },
     };
     const output = [emitter.name(node.outputs[0])];
@@ -210,9 +215,9 @@ export const blockGatherOp = defineOp<NoAttributes>({
 /**
  * Rows of a table of four bits, block by block.
  *
- * @param codes uint8 [N,blocks,16] and `scales` float32 [N,blocks], as of `blockMatmul`
+ * @param codes uint8 [N,blocks,size/2] and `scales` float32 [N,blocks], as of `blockMatmul`
  * @param indices int32 [...]
- * @returns float32 [...,blocks,32]
+ * @returns float32 [...,blocks,size]
  */
 export function blockGather(codes: Value, scales: Value, indices: Value): Value {
   return only(blockGatherOp.apply([codes, scales, indices], {}));
