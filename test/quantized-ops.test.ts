@@ -121,10 +121,10 @@ describe('quantized rows', () => {
     graph.output('codes', codes);
     graph.output('scales', scales);
     await using program = await compile(graph);
-    const x = float32([2, 1, 4], [-1, 0.5, 0, 127 / 254, 0, 0, 0, 0]);
+    const x = float32([2, 1, 4], [-1, 0.5, 0, -0.498, 0, 0, 0, 0]);
     const found = await program.run({ x }, ['codes', 'scales']);
-    // −0.5 · 127 = 63.5 is rounded to even.
-    expect([...found.codes.data]).toEqual([1, 192, 128, 192, 128, 128, 128, 128]);
+    // 0.5 · 127 = 63.5 is rounded up, −0.498 · 127 = −63.25 to the nearest.
+    expect([...found.codes.data]).toEqual([1, 192, 128, 65, 128, 128, 128, 128]);
     expect(found.scales.shape).toEqual([2, 1, 1]);
     expect(found.scales.data[0]).toBeCloseTo(1 / 127, 8);
   });
