@@ -24,7 +24,7 @@ interface Subject {
 const { values } = parseArgs({
   options: {
     shape: { type: 'string', default: 'tinyllama-1.1b' },
-    subjects: { type: 'string', default: 'linnet-int4,linnet-w8a8,llama.cpp-q4_0,llama.cpp-q8_0,transformers.js-q4' },
+    subjects: { type: 'string', default: 'linnet-int4,linnet-int4-128,linnet-w8a8,llama.cpp-q4_0,llama.cpp-q8_0,transformers.js-q4' },
     context: { type: 'string', default: '64,1024,4096' },
     prompts: { type: 'string', default: '1024,4096' },
     steps: { type: 'string', default: '32' },
@@ -49,12 +49,14 @@ function other(script: string): Subject['measure'] {
   };
 }
 
-function synthetic(dtype: string): Subject['make'] {
-  return (path) => linnet('synth', '--like', values.shape, '--mixer', 'augmented', '--dtype', dtype, '--out', path);
+function synthetic(dtype: string, ...more: string[]): Subject['make'] {
+  return (path) =>
+    linnet('synth', '--like', values.shape, '--mixer', 'augmented', '--dtype', dtype, ...more, '--out', path);
 }
 
 const subjects: Readonly<Record<string, Subject>> = {
   'linnet-int4': { model: 'linnet-int4', make: synthetic('int4'), measure: measureLinnet },
+  'linnet-int4-128': { model: 'linnet-int4-128', make: synthetic('int4', '--block', '128'), measure: measureLinnet },
   'linnet-w8a8': { model: 'linnet-w8a8', make: synthetic('w8a8'), measure: measureLinnet },
   'llama.cpp-q4_0': {
     model: 'q4_0.gguf',
