@@ -24,7 +24,10 @@ interface Subject {
 const { values } = parseArgs({
   options: {
     shape: { type: 'string', default: 'tinyllama-1.1b' },
-    subjects: { type: 'string', default: 'linnet-int4,linnet-int4-128,linnet-w8a8,llama.cpp-q4_0,llama.cpp-q8_0,transformers.js-q4' },
+    subjects: {
+      type: 'string',
+      default: 'linnet-int4,linnet-int4-128,linnet-w8a8,llama.cpp-q4_0,llama.cpp-q8_0,transformers.js-q4',
+    },
     context: { type: 'string', default: '64,1024,4096' },
     prompts: { type: 'string', default: '1024,4096' },
     steps: { type: 'string', default: '32' },
