@@ -102,6 +102,13 @@ export {
   type PerplexityResult,
   perplexity,
 } from './evaluation/perplexity.ts';
+export {
+  type ComparedParameters,
+  compareLayers,
+  type CompareLayersOptions,
+  type LayerComparison,
+  type LayerDifference,
+} from './evaluation/layer-error.ts';
 export { compareOutputs, type OutputDifference } from './evaluation/output-error.ts';
 export {
   type EvaluationData,
@@ -120,7 +127,7 @@ export {
 // Exported folders.
 export { exportFolder } from './export/export-folder.ts';
 export { type ExportOptions, exportModel } from './export/export-model.ts';
-export { type ErrorReport, type ExportManifest, parseManifest } from './export/manifest.ts';
+export { type ErrorReport, type ExportManifest, type MeasuredErrors, parseManifest } from './export/manifest.ts';
 export {
   type ExportedFolder,
   type ExportedModel,

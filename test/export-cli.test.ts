@@ -40,24 +40,31 @@ describe('linnet export', () => {
     const ratio = (report.outputs?.perplexity.exported ?? 0) / (report.outputs?.perplexity.float32 ?? 1);
     expect(Math.abs(Math.log(ratio))).toBeLessThan(0.2);
     expect(bytes).toBeGreaterThan(10_000);
+    expect(report.layers).toHaveLength(2);
+    expect(report.layers?.every(({ max, mean }) => mean > 0 && mean < max && max < 1)).toBe(true);
+    expect(report.layerTokens).toBeGreaterThan(100);
     const noted = z
       .object({ report: errorReportSchema })
       .parse(JSON.parse(await readFile(join(out, 'linnet.json'), 'utf8')));
     expect(noted.report).toEqual(report);
   });
 
-  it('prints a table of the matrices for people', async () => {
+  it('prints tables of the matrices and of the layers for people', async () => {
     const { result } = await exported('int4', '--tokens', '40');
     expect(result.stdout).toMatch(/matrix +largest error \(% of peak\) +rms error/);
     expect(result.stdout).toMatch(/model\.layers\.1\.mlp\.down_proj\.weight +\d/);
+    expect(result.stdout).toMatch(/hidden states after every layer, over the first 40 tokens:/);
+    expect(result.stdout).toMatch(
+      /layer +mean difference \(% of rms\) +largest[^\n]*\n[─ ]+\n +0 +[\d.]+ +[\d.]+[^\n]*\n +1 /,
+    );
     expect(result.stdout).toMatch(/perplexity [\d.,]+, in float32 [\d.,]+/);
   });
 
   it('can leave the comparison out', async () => {
     const { result } = await exported('f16', '--skip-report', '--json');
     const { report } = exportJson.parse(lastJson(result));
-    expect(report).toMatchObject({ note: 'outputs were not compared: --skip-report' });
-    expect(report.outputs).toBeUndefined();
+    expect(report).toMatchObject({ note: 'outputs and layers were not compared: --skip-report' });
+    expect(report.outputs ?? report.layers).toBeUndefined();
   });
 
   it('refuses a folder that exists, an unknown type, and models that do not decode', async () => {

@@ -8,7 +8,7 @@ import type { CausalModel } from '../models/model.ts';
 import { parallelHidden } from '../models/parallel-graph.ts';
 import { InputParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
-import { type EvaluationData, scoredTokens } from './scored-windows.ts';
+import { checkTokens, type EvaluationData, scoredTokens } from './scored-windows.ts';
 import { batchTensors, scoredSum, type WindowBatch, windowBatches } from './window-batches.ts';
 
 export interface PerplexityResult {
@@ -164,13 +164,5 @@ function onlyInputs(program: Program, feeds: Readonly<Record<string, Tensor>>): 
 function checkData({ windows }: EvaluationData, vocabulary: number): void {
   if (scoredTokens(windows) === 0)
     throw new LinnetError('INPUT', 'there is no token to predict in the evaluation text');
-  for (const { tokens } of windows) {
-    for (const token of tokens) {
-      if (token >= 0 && token < vocabulary) continue;
-      throw new LinnetError(
-        'MISMATCH',
-        `token ${token} is outside the model's vocabulary of ${vocabulary}; the tokenizer is of another model`,
-      );
-    }
-  }
+  checkTokens(windows, vocabulary);
 }

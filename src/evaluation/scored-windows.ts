@@ -99,6 +99,19 @@ export function scoredTokens(windows: readonly ScoredWindow[]): number {
   return windows.reduce((total, { tokens, scoredFrom }) => total + tokens.length - scoredFrom, 0);
 }
 
+/** @throws LinnetError `MISMATCH` for tokens outside of a vocabulary */
+export function checkTokens(windows: readonly Pick<ScoredWindow, 'tokens'>[], vocabulary: number): void {
+  for (const { tokens } of windows) {
+    for (const token of tokens) {
+      if (token >= 0 && token < vocabulary) continue;
+      throw new LinnetError(
+        'MISMATCH',
+        `token ${token} is outside the model's vocabulary of ${vocabulary}; the tokenizer is of another model`,
+      );
+    }
+  }
+}
+
 function checkLengths(length: number, stride: number): void {
   if (!Number.isInteger(length) || length < 2) {
     throw new LinnetError('INPUT', `windows of ${length} tokens are not possible; expected a whole number from 2`);

@@ -20,9 +20,10 @@ import type { CausalModel } from '../models/model.ts';
 import { foldGraph, stepGraph } from '../models/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { WeightError } from '../quantization/encoding.ts';
-import { defaultBlock, sharedTables, storedParameters, type WeightType } from '../quantization/sources.ts';
+import { defaultBlock, type WeightType } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
-import { type ErrorReport, exportedFiles, type ExportManifest, manifestVersion, parseManifest } from './manifest.ts';
+import { exportedFiles, type ExportManifest, manifestVersion, type MeasuredErrors, parseManifest } from './manifest.ts';
+import { storedSource } from './stored-source.ts';
 
 export interface ExportOptions {
   readonly model: CausalModel;
@@ -41,7 +42,7 @@ export interface ExportOptions {
   /** Version of the writer, for linnet.json and the model. Default: "0". */
   readonly producer?: string;
   /** Measures the complete folder before it gets its name; what it finds goes into linnet.json. */
-  readonly measure?: (folder: string) => Promise<Pick<ErrorReport, 'outputs' | 'note'>>;
+  readonly measure?: (folder: string) => Promise<MeasuredErrors>;
   /** Bytes of weights written, of all. */
   readonly onProgress?: (written: number, total: number) => void;
   readonly signal?: AbortSignal;
@@ -61,7 +62,9 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   const { model, dtype, device = 'cpu', replace = false, producer = '0' } = options;
   const block = storedBlock(options);
   const errors = new Map<string, WeightError>();
-  const makeSource = sourceMaker(options, device, errors);
+  const makeSource = storedSource(model, options.weights, { dtype, block, device }, (name, error) => {
+    errors.set(name, error);
+  });
   const lowered = lowerGraph(stepGraph(model, makeSource), device);
   const step = await encodeForDisk(lowered, {
     dataFile: exportedFiles.data,
@@ -87,7 +90,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
     if (step.parts.length > 0) files[exportedFiles.data] = await writeData(folder, step, options);
     await write(exportedFiles.model, step.bytes);
     for (const { file, bytes } of folds) await write(file, bytes);
-    const described = (measured: Pick<ErrorReport, 'outputs' | 'note'>): ExportManifest =>
+    const described = (measured: MeasuredErrors): ExportManifest =>
       parseManifest(
         {
           format: 'linnet-export',
@@ -105,7 +108,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
         },
         EXPORT_FILE,
       );
-    const describe = async (measured: Pick<ErrorReport, 'outputs' | 'note'>): Promise<void> => {
+    const describe = async (measured: MeasuredErrors): Promise<void> => {
       manifest = described(measured);
       await writeFileAtomic(join(folder, EXPORT_FILE), `${JSON.stringify(manifest, undefined, 2)}\n`);
     };
@@ -125,22 +128,6 @@ function storedBlock({ dtype, block }: ExportOptions): BlockSize | undefined {
   if (dtype === 'int4') return block ?? defaultBlock;
   if (block === undefined) return undefined;
   throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; int4 has`);
-}
-
-function sourceMaker(
-  { model, weights, dtype, block }: ExportOptions,
-  device: ExportManifest['device'],
-  errors: Map<string, WeightError>,
-): (graph: Graph) => ParameterSource {
-  const options = {
-    sharedTables: sharedTables((makeSource) => stepGraph(model, makeSource)),
-    halfProducts: device === 'webgpu',
-    block,
-    onError: (name: string, error: WeightError) => {
-      errors.set(name, error);
-    },
-  };
-  return (graph) => storedParameters(dtype, graph, weights, options);
 }
 
 interface EncodedFold {

@@ -33,18 +33,34 @@ const outputErrorSchema = z.strictObject({
   perplexity: z.strictObject({ float32: z.number().positive(), exported: z.number().positive() }),
 });
 
+/** The hidden states that one layer gives to the next, beside those of float32. */
+const layerErrorSchema = z.strictObject({
+  /** Largest and mean absolute difference, relative to `activationRms`. */
+  max: notNegative,
+  mean: notNegative,
+  /** Root mean square of the float32 hidden states. */
+  activationRms: notNegative,
+});
+
 /** What the storage type costs. */
 export const errorReportSchema = z.strictObject({
   /** By matrix, in the order of the model; empty for f32. */
   weights: z.record(z.string().regex(/^[A-Za-z0-9][\w.]{0,255}$/), weightErrorSchema),
   /** Absent where it was not measured. */
   outputs: outputErrorSchema.optional(),
-  /** Why `outputs` is absent. */
+  /** By layer, in their order, on the start of the text; absent where they were not measured. */
+  layers: z.array(layerErrorSchema).optional(),
+  /** Tokens that `layers` were measured on. */
+  layerTokens: z.int().min(1).optional(),
+  /** Why `outputs` or `layers` are absent. */
   note: z.string().max(1000).optional(),
 });
 
 export type OutputError = z.infer<typeof outputErrorSchema>;
 export type ErrorReport = z.infer<typeof errorReportSchema>;
+
+/** The part of a report that takes running the model. */
+export type MeasuredErrors = Omit<ErrorReport, 'weights'>;
 
 export const manifestSchema = z.strictObject({
   format: z.literal('linnet-export'),

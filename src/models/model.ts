@@ -43,6 +43,9 @@ export interface LayerMixing {
   readonly shift: (layer: number, features: Value) => Value;
 }
 
+/** Told what a layer gives to the next: hidden states [B,T,width] before any final norm. */
+export type LayerObserver = (layer: number, hidden: Value) => void;
+
 /** A model family's description of one model, made from a config.json. No weights. */
 export interface ModelDescription {
   /** The `model_type` of its config.json: "llama", "gpt2". */
@@ -86,8 +89,17 @@ export interface CausalModel extends ModelDescription {
   /** What the trunk reads about positions. */
   readonly positions: PositionEncoding;
   withMixers(mixers: readonly MixerConfig[]): CausalModel;
-  /** Tokens int32 [B,T] → hidden states after the final norm [B,T,width]. */
-  trunk(source: ParameterSource, tokens: Value, positions: PositionValues, mixing: LayerMixing): Value;
+  /**
+   * Tokens int32 [B,T] → hidden states after the final norm [B,T,width].
+   * @param afterLayer called once per layer, in their order
+   */
+  trunk(
+    source: ParameterSource,
+    tokens: Value,
+    positions: PositionValues,
+    mixing: LayerMixing,
+    afterLayer?: LayerObserver,
+  ): Value;
   /** Hidden states [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
 }

@@ -5,20 +5,27 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { pad, slice } from '../graph/ops/layout.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { PositionValues } from '../nn/positions.ts';
-import type { CausalModel, ModelDescription } from './model.ts';
+import type { CausalModel, LayerMixing, LayerObserver, ModelDescription } from './model.ts';
 
 /**
  * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every
  * row; shorter sequences are padded at the end, which does not disturb them.
+ * @param afterLayer as of `CausalModel.trunk`
  * @throws LinnetError `INPUT` for more positions than the model has
  */
-export function parallelHidden(model: CausalModel, source: ParameterSource, tokens: Value): Value {
+export function parallelHidden(
+  model: CausalModel,
+  source: ParameterSource,
+  tokens: Value,
+  afterLayer?: LayerObserver,
+): Value {
   const [batch, length] = tokens.shape.map(Number);
   const positions = constantPositions(model, source.graph, batch, length);
-  return model.trunk(source, tokens, positions, {
+  const mixing: LayerMixing = {
     mix: (layer, projected) => mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer)),
     shift: (_, features) => shiftedByOne(features),
-  });
+  };
+  return model.trunk(source, tokens, positions, mixing, afterLayer);
 }
 
 /** Features [B,n,X] of the token before, zeros before the first. */

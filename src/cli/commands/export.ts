@@ -3,8 +3,8 @@ import { openModelWeights } from '../../checkpoint/load-model.ts';
 import { readDocuments } from '../../data/documents.ts';
 import { evaluationData, windowModeOf } from '../../evaluation/scored-windows.ts';
 import { exportModel } from '../../export/export-model.ts';
-import type { ErrorReport, ExportManifest } from '../../export/manifest.ts';
-import { measureError, type ReportText } from '../../export/measure-error.ts';
+import type { ErrorReport, ExportManifest, MeasuredErrors } from '../../export/manifest.ts';
+import { measureError, notCompared, type ReportText } from '../../export/measure-error.ts';
 import { LinnetError } from '../../errors.ts';
 import { requireCausal } from '../../models/families.ts';
 import type { CausalModel } from '../../models/model.ts';
@@ -25,8 +25,8 @@ export const exportCommand = defineCommand({
   description:
     'Writes a causal model as a folder of ONNX files that decodes by itself: the step graph with its weights beside it, ' +
     'configuration and tokenizer, and linnet.json, which says what they are. Weights go from file to file one by one. ' +
-    'What the storage type costs is measured against float32, shown, and noted in linnet.json. generate, eval ' +
-    'perplexity and inspect take the folder wherever they take a model.',
+    'What the storage type costs, by matrix, by layer and in all, is measured against float32, shown, and noted in ' +
+    'linnet.json. generate, eval perplexity and inspect take the folder wherever they take a model.',
   examples: [
     'linnet export assets/tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
     'linnet export runs/augmented --dtype int4 --block 128 --text book.txt --out runs/augmented-int4 --replace',
@@ -54,7 +54,7 @@ export const exportCommand = defineCommand({
       placeholder: 'count',
       description: 'tokens of the text to compare',
     }),
-    skipReport: flag('do not compare outputs with float32, which loads the model'),
+    skipReport: flag('do not compare outputs and layers with float32, which loads the model'),
     threads: optional(integer({ min: 1, max: 1024 }), {
       placeholder: 'count',
       description: 'threads of the comparison (default: one per core)',
@@ -70,10 +70,10 @@ export const exportCommand = defineCommand({
     try {
       const model = requireCausal(weights.model);
       const reportText = skipReport ? undefined : await readReportText(model, weights.path, sources, tokens);
-      const measure = async (written: string): Promise<Pick<ErrorReport, 'outputs' | 'note'>> => {
+      const measure = async (written: string): Promise<MeasuredErrors> => {
         writing.finish();
-        if (typeof reportText === 'string') return { note: reportText };
-        if (reportText === undefined) return { note: 'outputs were not compared: --skip-report' };
+        if (typeof reportText === 'string') return notCompared(reportText);
+        if (reportText === undefined) return notCompared('--skip-report');
         const comparing = context.progress('compare', 'windows');
         return measureError(written, weights.path, weights, reportText, {
           threads,
@@ -126,7 +126,7 @@ async function readReportText(
   } catch (error) {
     // A text that was asked for must be there; without one, a folder may lack the tokenizer.
     if (sources !== undefined || !(error instanceof LinnetError) || error.code !== 'NOT_FOUND') throw error;
-    return 'outputs were not compared: the folder has no tokenizer';
+    return 'the folder has no tokenizer';
   }
 }
 
@@ -159,6 +159,7 @@ function printExport(context: CommandContext, out: string, manifest: ExportManif
     );
     context.print(`\n${textTable(table)}\n`);
   }
+  printLayers(context, report);
   const { outputs, note } = report;
   if (note !== undefined) context.note(note);
   if (outputs === undefined) return;
@@ -170,6 +171,21 @@ function printExport(context: CommandContext, out: string, manifest: ExportManif
   context.print(
     `perplexity ${formatFixed(exported, 4)}, in float32 ${formatFixed(float32, 4)} (${formatFixed(100 * (exported / float32 - 1), 2)} %)`,
   );
+}
+
+function printLayers(context: CommandContext, { layers, layerTokens }: ErrorReport): void {
+  if (layers === undefined || layerTokens === undefined) return;
+  const table = makeTable(
+    [
+      { header: 'layer', value: ({ layer }) => layer },
+      { header: 'mean difference', unit: '% of rms', value: ({ mean }) => 100 * mean, format: shortNumber },
+      { header: 'largest', unit: '% of rms', value: ({ max }) => 100 * max, format: shortNumber },
+      { header: 'rms in float32', value: ({ activationRms }) => activationRms, format: shortNumber },
+    ],
+    layers.map((error, layer) => ({ layer, ...error })),
+  );
+  context.print(`hidden states after every layer, over the first ${formatCount(layerTokens)} tokens:`);
+  context.print(`\n${textTable(table)}\n`);
 }
 
 const shortNumber = (value: number): string => formatNumber(value, 3);

@@ -13,7 +13,7 @@ import { RotaryTables } from '../../nn/rotary-positions.ts';
 import type { Random } from '../../random.ts';
 import { configError } from '../config-fields.ts';
 import { freshMixerParameters } from '../linearize.ts';
-import type { CausalModel, LayerMixing } from '../model.ts';
+import type { CausalModel, LayerMixing, LayerObserver } from '../model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../parallel-graph.ts';
 import { type FlashConfig, flashValueWidth, parseFlashConfig } from './config.ts';
 import { biased, closeUnit, flashLayerNorm, projectUnit, rotaryWidth, unitParameters } from './gated-unit.ts';
@@ -63,7 +63,8 @@ function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>):
     },
     withMixers: (others) =>
       flashModel({ ...json, linnet: { version: 1, mixers: others.map((mixer) => unitMixer(config, mixer)) } }),
-    trunk: (source, tokens, positions, mixing) => trunk(config, source, tokens, positions, mixing),
+    trunk: (source, tokens, positions, mixing, afterLayer) =>
+      trunk(config, source, tokens, positions, mixing, afterLayer),
     head: (source, hidden) => biased(source, 'to_logits.1', hidden, config.dim, config.vocab_size),
     attentionPrefix,
     parameterName: flashParameterName,
@@ -137,6 +138,7 @@ function trunk(
   tokens: Value,
   positions: PositionValues,
   mixing: LayerMixing,
+  afterLayer?: LayerObserver,
 ): Value {
   const { vocab_size: V, dim: D } = config;
   const scale = source.parameter('abs_pos_emb.scale', [1]);
@@ -145,6 +147,7 @@ function trunk(
     const own = scoped(source, attentionPrefix(layer));
     const { projected, gate } = projectUnit(config, mixer, own, x, positions, (half) => mixing.shift(layer, half));
     x = closeUnit(config, own, x, gate, mixing.mix(layer, projected));
+    afterLayer?.(layer, x);
   });
   return flashLayerNorm(source, 'to_logits.0', x, D);
 }

@@ -11,7 +11,7 @@ import { affine, embedding, linear } from '../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../nn/parameters.ts';
 import { LearnedPositions, type PositionValues } from '../../nn/positions.ts';
 import { withSection } from '../linnet-section.ts';
-import type { CausalModel, LayerMixing } from '../model.ts';
+import type { CausalModel, LayerMixing, LayerObserver } from '../model.ts';
 import { type Gpt2Config, gpt2Activation, parseGpt2Config } from './config.ts';
 import { gpt2ParameterName } from './tensor-names.ts';
 
@@ -40,7 +40,8 @@ function describe(config: Gpt2Config): CausalModel {
     eosIds: config.eosIds,
     toJson: () => withSection(config.raw, config.mixers),
     withMixers: (mixers) => gpt2Model({ ...config.raw, linnet: { version: 1, mixers } }),
-    trunk: (source, tokens, positions, mixing) => trunk(config, source, tokens, positions, mixing),
+    trunk: (source, tokens, positions, mixing, afterLayer) =>
+      trunk(config, source, tokens, positions, mixing, afterLayer),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix,
     parameterName: (stored) => gpt2ParameterName(stored, config.tiedHead),
@@ -93,6 +94,7 @@ function trunk(
   tokens: Value,
   { positions }: PositionValues,
   mixing: LayerMixing,
+  afterLayer?: LayerObserver,
 ): Value {
   const { width, vocabulary, normEpsilon } = config;
   const norm = (name: string, x: Value): Value => {
@@ -111,6 +113,7 @@ function trunk(
       attention(config, attended, norm(`${block}.ln_1`, x), (projected) => mixing.mix(layer, projected)),
     );
     x = add(x, feedForward(config, scoped(source, `${block}.mlp`), norm(`${block}.ln_2`, x)));
+    afterLayer?.(layer, x);
   }
   return norm('transformer.ln_f', x);
 }

@@ -11,7 +11,7 @@ import { type ParameterSource, scoped } from '../../nn/parameters.ts';
 import type { PositionValues } from '../../nn/positions.ts';
 import { RotaryTables } from '../../nn/rotary-positions.ts';
 import { withSection } from '../linnet-section.ts';
-import type { CausalModel, LayerMixing } from '../model.ts';
+import type { CausalModel, LayerMixing, LayerObserver } from '../model.ts';
 import { type LlamaConfig, parseLlamaConfig } from './config.ts';
 
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseLlamaConfig` does */
@@ -39,7 +39,8 @@ function describe(config: LlamaConfig): CausalModel {
     eosIds: config.eosIds,
     toJson: () => withSection(config.raw, config.mixers),
     withMixers: (mixers) => llamaModel({ ...config.raw, linnet: { version: 1, mixers } }),
-    trunk: (source, tokens, positions, mixing) => trunk(config, source, tokens, positions, mixing),
+    trunk: (source, tokens, positions, mixing, afterLayer) =>
+      trunk(config, source, tokens, positions, mixing, afterLayer),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix,
     parameterName: (stored) => (isDerived(config, stored) ? undefined : stored),
@@ -87,6 +88,7 @@ function trunk(
   tokens: Value,
   positions: PositionValues,
   mixing: LayerMixing,
+  afterLayer?: LayerObserver,
 ): Value {
   const { width, normEpsilon } = config;
   const norm = (name: string, x: Value): Value => rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
@@ -100,6 +102,7 @@ function trunk(
       ),
     );
     x = add(x, feedForward(config, scoped(source, `${block}.mlp`), norm(`${block}.post_attention_layernorm`, x)));
+    afterLayer?.(layer, x);
   }
   return norm('model.norm', x);
 }
