@@ -3,7 +3,7 @@ import { randomTokens } from '../../test/tiny-llama.ts';
 import { tinyConfig } from '../../test/tiny-model.ts';
 import { mixerPreset } from '../attention/mixer.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
-import { describeCausalModel } from '../models/families.ts';
+import { describeCausalModel, describeModel, supportedFamilies } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import { linearize } from '../models/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -52,6 +52,12 @@ function damaged(parameters: Parameters, name: string): Parameters {
   const data = matrix.data.map((value, i) => (i % 7 === 0 ? value + 0.5 : value));
   return new Map([...parameters, [name, float32(matrix.shape, data)]]);
 }
+
+const causal = supportedFamilies.filter((family) => describeModel(tinyConfig(family)).kind === 'causal');
+
+it('covers every causal family', () => {
+  expect(causal.sort()).toEqual(Object.keys(families).sort());
+});
 
 describe.each(Object.keys(families))('the layers of %s', (family) => {
   it.each(['native', 'augmented'] as const)('differ from a damaged one on, %s', async (mixer) => {
