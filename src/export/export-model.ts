@@ -31,7 +31,7 @@ export interface ExportOptions {
   readonly weights: WeightReader;
   /** How matrices and tables are stored; the rest is float32. */
   readonly dtype: WeightType;
-  /** Weights per scale of int4: 32, 64 or 128. Default: 32. */
+  /** Weights per scale of int4: 32, 64 or 128; fewer in rows that one smaller block holds. Default: 32. */
   readonly block?: BlockSize;
   /** What the graph is made for. Default: `cpu`, which is for `wasm` too. */
   readonly device?: ExportManifest['device'];

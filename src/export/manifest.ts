@@ -67,7 +67,7 @@ export const manifestSchema = z.strictObject({
   version: z.literal(manifestVersion),
   /** How matrices are stored. */
   dtype: z.enum(weightTypes),
-  /** Weights per scale, of int4. */
+  /** Weights per scale of int4, at most. */
   block: z.literal(blockSizes).optional(),
   /** What the graph was made for. `cpu` graphs run as `wasm` too. */
   device: z.enum(['cpu', 'webgpu']),

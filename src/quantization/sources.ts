@@ -13,6 +13,7 @@ import {
   blockGather,
   blockMatmul,
   type BlockSize,
+  blockSizes,
   blocksPerRow,
   integerMatmul,
   quantizeRows,
@@ -34,7 +35,7 @@ export interface StoredSourceOptions {
   readonly sharedTables?: ReadonlySet<string>;
   /** Where activations are multiplied in half precision, which f16 is for. Default false: weights become float32. */
   readonly halfProducts?: boolean;
-  /** Weights per scale of int4. Default: 32. */
+  /** Weights per scale of int4; fewer in rows that one smaller block holds. Default: 32. */
   readonly block?: BlockSize;
   /** Told the error of every matrix when its numbers are made; of one that is made twice, twice. */
   readonly onError?: (name: string, error: WeightError) => void;
@@ -188,13 +189,17 @@ class ByteParameters extends PlainParameters {
 /** Four bits, a scale per block of inputs; the engine quantizes activations per block as well. */
 class BlockParameters extends PlainParameters {
   readonly #store: MatrixStore;
-  readonly #size: BlockSize;
+  readonly #block: BlockSize;
 
   constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
     super(graph, reader, options);
-    const { block: size = defaultBlock } = options;
-    this.#size = size;
-    this.#store = new MatrixStore(reader, (matrix) => encodeBlocks(matrix, size), options.onError);
+    const { block = defaultBlock } = options;
+    this.#block = block;
+    this.#store = new MatrixStore(
+      reader,
+      (matrix) => encodeBlocks(matrix, fittingBlock(matrix.inputs, block)),
+      options.onError,
+    );
   }
 
   multiply(x: Value, matrix: WeightMatrix): Value {
@@ -203,21 +208,28 @@ class BlockParameters extends PlainParameters {
 
   lookUp(tokens: Value, table: WeightTable): Value {
     const matrix = tableAsMatrix(table);
-    const padded = blocksPerRow(table.width, this.#size) * this.#size;
+    const size = fittingBlock(table.width, this.#block);
+    const padded = blocksPerRow(table.width, size) * size;
     const found = blockGather(this.#codes(matrix), this.#scales(matrix), tokens); // [...,blocks,size]
     const rows = reshape(found, [...tokens.shape, padded]); // [...,blocks*size]
     return padded === table.width ? rows : slice(rows, tokens.rank, 0, table.width);
   }
 
   #codes(matrix: WeightMatrix): Value {
-    const shape = [matrix.outputs, blocksPerRow(matrix.inputs, this.#size), this.#size / 2];
+    const size = fittingBlock(matrix.inputs, this.#block);
+    const shape = [matrix.outputs, blocksPerRow(matrix.inputs, size), size / 2];
     return this.weight(`${matrix.name}.codes`, this.#store.part(matrix, 'codes', 'uint8', shape));
   }
 
   #scales(matrix: WeightMatrix): Value {
-    const shape = [matrix.outputs, blocksPerRow(matrix.inputs, this.#size)];
+    const shape = [matrix.outputs, blocksPerRow(matrix.inputs, fittingBlock(matrix.inputs, this.#block))];
     return this.weight(`${matrix.name}.scales`, this.#store.part(matrix, 'scales', 'float32', shape));
   }
+}
+
+/** The block size of a matrix: the smallest that holds a whole row, at most `block`. */
+function fittingBlock(inputs: number, block: BlockSize): BlockSize {
+  return blockSizes.find((size) => size >= inputs && size < block) ?? block;
 }
 
 type SourceClass = new (graph: Graph, reader: WeightReader, options: StoredSourceOptions) => ParameterSource;
