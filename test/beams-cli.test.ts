@@ -1,20 +1,15 @@
 /** Beam search with a causal model through `linnet generate`. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let folder = '';
+const folder = suiteFolder();
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-beams-'));
   await saveTinyModel(join(folder, 'base'), 1, 'llama');
   const words = ['--mixer', 'augmented', '--group', '4', '--kernel', '5', '--out', join(folder, 'augmented')];
   expect((await runCaptured(['linearize', join(folder, 'base'), ...words])).exitCode).toBe(0);
-});
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 it.each(['base', 'augmented'])('%s: prints the best, and tells all of them', async (name) => {

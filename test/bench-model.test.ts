@@ -1,25 +1,21 @@
 /** The speed benchmarks of a model, on an exported folder: what they print for machines. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { mixerPreset } from '../src/attention/mixer.ts';
 import { exportModel } from '../src/export/export-model.ts';
 import { RandomWeights } from '../src/export/random-weights.ts';
 import { weightBytesPerToken } from '../src/evaluation/speed/memory-traffic.ts';
 import { runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { tinyLlama } from './tiny-llama.ts';
 
 const model = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 })]);
-let place: string;
-let folder: string;
+const place = suiteFolder();
+const folder = join(place, 'model');
 beforeAll(async () => {
-  place = await mkdtemp(join(tmpdir(), 'linnet-bench-'));
-  folder = join(place, 'model');
   await exportModel(folder, { model, weights: new RandomWeights(model, 1), dtype: 'w8a8' });
 });
-afterAll(() => rm(place, { recursive: true }));
 
 const positive = z.number().positive();
 const shared = { tokensPerSecond: positive, stateBytes: positive, peakMemoryBytes: positive };

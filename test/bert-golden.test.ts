@@ -1,6 +1,4 @@
 /** BERT against outputs and gradients of executed reference code (test/golden: hf_bert_mlm, hf_bert_seqcls). */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -20,6 +18,7 @@ import type { EncoderInput, EncoderModel } from '../src/models/model.ts';
 import { InputParameters } from '../src/nn/parameters.ts';
 import { type GoldenTensor, goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
 import { goldenWeights, runGraph } from './golden-model.ts';
+import { scratchFolder } from './scratch-folder.ts';
 
 const looseConfig = z.record(z.string(), z.unknown());
 
@@ -114,62 +113,58 @@ describe('hf_bert_mlm', () => {
   });
 
   it('opens as a Hugging Face folder, also as the first published checkpoints are', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'linnet-bert-'));
-    try {
-      const stored = [...weights].map(([name, { shape, data }]) => ({
-        name,
-        shape,
-        data: Float32Array.from(data, Number),
-      }));
-      const values = async (place: string): Promise<Map<string, Tensor<'float32'>>> =>
-        (await loadModel(join(folder, place))).parameters;
+    const folder = await scratchFolder();
+    const stored = [...weights].map(([name, { shape, data }]) => ({
+      name,
+      shape,
+      data: Float32Array.from(data, Number),
+    }));
+    const values = async (place: string): Promise<Map<string, Tensor<'float32'>>> =>
+      (await loadModel(join(folder, place))).parameters;
 
-      const parameters = new Map(stored.map(({ name, shape, data }) => [name, float32(shape, data)]));
-      await saveModel(join(folder, 'saved'), { model, parameters }, {});
-      expect(await values('saved')).toEqual(parameters);
+    const parameters = new Map(stored.map(({ name, shape, data }) => [name, float32(shape, data)]));
+    await saveModel(join(folder, 'saved'), { model, parameters }, {});
+    expect(await values('saved')).toEqual(parameters);
 
-      const buffer = (name: string, width: number) => ({ name, shape: [1, width], data: new Float32Array(width) });
-      const embedding = stored.find(({ name }) => name === 'bert.embeddings.word_embeddings.weight');
-      const bias = stored.find(({ name }) => name === 'cls.predictions.bias');
-      if (embedding === undefined || bias === undefined) throw new Error('the case lacks its embedding');
-      const published = [
-        ...stored.map(({ name, ...rest }) => ({
-          ...rest,
-          name: name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta'),
-        })),
-        buffer('bert.embeddings.position_ids', 40),
-        { ...embedding, name: 'cls.predictions.decoder.weight' },
-        { ...bias, name: 'cls.predictions.decoder.bias' },
-        { name: 'bert.pooler.dense.weight', shape: [32, 32], data: new Float32Array(32 * 32).fill(0.5) },
-        { name: 'bert.pooler.dense.bias', shape: [32], data: new Float32Array(32).fill(0.25) },
-        { name: 'cls.seq_relationship.weight', shape: [2, 32], data: new Float32Array(64) },
-        { name: 'cls.seq_relationship.bias', shape: [2], data: new Float32Array(2) },
-      ];
-      await saveCheckpoint(join(folder, 'published'), { config, tensors: published });
-      // The pooler is of no use to this head, but of use to whoever puts a classifier in its place.
-      const pooler = new Map([
-        ['bert.pooler.dense.weight', float32([32, 32], new Float32Array(32 * 32).fill(0.5))],
-        ['bert.pooler.dense.bias', float32([32], new Float32Array(32).fill(0.25))],
-      ]);
-      const withPooler = new Map([...parameters, ...pooler]);
-      expect(await values('published')).toEqual(withPooler);
-      const changed = linearize(model, await values('published'), mixerPreset('softmax'));
-      await saveModel(join(folder, 'changed'), changed, {});
-      expect(await values('changed')).toEqual(withPooler);
+    const buffer = (name: string, width: number) => ({ name, shape: [1, width], data: new Float32Array(width) });
+    const embedding = stored.find(({ name }) => name === 'bert.embeddings.word_embeddings.weight');
+    const bias = stored.find(({ name }) => name === 'cls.predictions.bias');
+    if (embedding === undefined || bias === undefined) throw new Error('the case lacks its embedding');
+    const published = [
+      ...stored.map(({ name, ...rest }) => ({
+        ...rest,
+        name: name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta'),
+      })),
+      buffer('bert.embeddings.position_ids', 40),
+      { ...embedding, name: 'cls.predictions.decoder.weight' },
+      { ...bias, name: 'cls.predictions.decoder.bias' },
+      { name: 'bert.pooler.dense.weight', shape: [32, 32], data: new Float32Array(32 * 32).fill(0.5) },
+      { name: 'bert.pooler.dense.bias', shape: [32], data: new Float32Array(32).fill(0.25) },
+      { name: 'cls.seq_relationship.weight', shape: [2, 32], data: new Float32Array(64) },
+      { name: 'cls.seq_relationship.bias', shape: [2], data: new Float32Array(2) },
+    ];
+    await saveCheckpoint(join(folder, 'published'), { config, tensors: published });
+    // The pooler is of no use to this head, but of use to whoever puts a classifier in its place.
+    const pooler = new Map([
+      ['bert.pooler.dense.weight', float32([32, 32], new Float32Array(32 * 32).fill(0.5))],
+      ['bert.pooler.dense.bias', float32([32], new Float32Array(32).fill(0.25))],
+    ]);
+    const withPooler = new Map([...parameters, ...pooler]);
+    expect(await values('published')).toEqual(withPooler);
+    const changed = linearize(model, await values('published'), mixerPreset('softmax'));
+    await saveModel(join(folder, 'changed'), changed, {});
+    expect(await values('changed')).toEqual(withPooler);
 
-      const bare = stored.flatMap(({ name, ...rest }) =>
-        name.startsWith('bert.') ? [{ ...rest, name: name.slice('bert.'.length) }] : [],
-      );
-      await saveCheckpoint(join(folder, 'bare'), {
-        config: { ...config, architectures: ['BertModel'] },
-        tensors: [...bare, buffer('embeddings.position_ids', 40)],
-      });
-      const loaded = await values('bare');
-      expect(loaded.size).toBe(bare.length);
-      for (const [name, value] of loaded) expect(value, name).toEqual(parameters.get(name));
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+    const bare = stored.flatMap(({ name, ...rest }) =>
+      name.startsWith('bert.') ? [{ ...rest, name: name.slice('bert.'.length) }] : [],
+    );
+    await saveCheckpoint(join(folder, 'bare'), {
+      config: { ...config, architectures: ['BertModel'] },
+      tensors: [...bare, buffer('embeddings.position_ids', 40)],
+    });
+    const loaded = await values('bare');
+    expect(loaded.size).toBe(bare.length);
+    for (const [name, value] of loaded) expect(value, name).toEqual(parameters.get(name));
   });
 });
 

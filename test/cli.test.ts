@@ -1,22 +1,22 @@
 /** The command line end to end: real models on disk, the contract of `--json`, exit codes, hostile input. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
 import { type CapturedRun, lastJson, runCaptured } from './captured-cli.ts';
 import { thirdParty } from './fixtures.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let folder = '';
-let base = '';
-let augmented = '';
-let hybrid = '';
-let leaking = '';
-let stories = '';
-let book = '';
+const folder = suiteFolder();
+const base = join(folder, 'base');
+const augmented = join(folder, 'augmented');
+const hybrid = join(folder, 'hybrid');
+const leaking = join(folder, 'leaking');
+const stories = join(folder, 'stories.jsonl');
+const book = join(folder, 'book.txt');
 
 const run = (...words: string[]): Promise<CapturedRun> => runCaptured(words);
 
@@ -39,13 +39,6 @@ async function json(...words: string[]): Promise<Record<string, unknown>> {
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-cli-'));
-  base = join(folder, 'base');
-  augmented = join(folder, 'augmented');
-  hybrid = join(folder, 'hybrid');
-  leaking = join(folder, 'leaking');
-  stories = join(folder, 'stories.jsonl');
-  book = join(folder, 'book.txt');
   await saveTinyModel(base);
   const sizes = ['--group', '4', '--kernel', '5'];
   await json('linearize', base, '--mixer', 'augmented', ...sizes, '--out', augmented);
@@ -54,10 +47,6 @@ beforeAll(async () => {
   const texts = ['A first story.', 'Another one, which is longer.', '', 'The last.'];
   await writeFile(stories, texts.map((text) => `${JSON.stringify({ text })}\n`).join(''));
   await writeFile(book, 'It was a dark and stormy night. '.repeat(10));
-});
-
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 describe('inspect', () => {

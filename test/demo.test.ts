@@ -1,24 +1,18 @@
 /** The demo, small: it runs through, and its report stands alone. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { comparedMixers } from '../src/cli/demo/demo-study.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
 const sentence = 'The linnet sang, and nobody on the whole grey quay looked up. ';
-let folder = '';
-let model = '';
+const folder = suiteFolder();
+const model = join(folder, 'model');
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-demo-'));
-  model = join(folder, 'model');
   await saveTinyModel(model);
-});
-
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 async function demo(book: string, content: string): Promise<{ told: Record<string, unknown>; page: string }> {

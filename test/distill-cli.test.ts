@@ -1,21 +1,17 @@
 /** Attention transfer from the command line: it lowers the distance to the teacher, changes mixers alone, and resumes. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let folder = '';
+const folder = suiteFolder();
 const at = (name: string): string => join(folder, name);
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-distill-'));
   const line = `${JSON.stringify({ text: 'the linnet sings on the wire while the wind goes round the house' })}\n`;
   await writeFile(at('text.jsonl'), line.repeat(12));
-});
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 async function ok(...words: string[]): Promise<Record<string, unknown>> {

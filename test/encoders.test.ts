@@ -1,26 +1,21 @@
 /** Encoders through the commands: what is said of them and changed in them, and what needs a model of another kind. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../src/checkpoint/load-model.ts';
 import { describeModel, supportedFamilies } from '../src/models/families.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel, tinyConfig } from './tiny-model.ts';
 
 const encoders = supportedFamilies.filter((family) => describeModel(tinyConfig(family)).kind === 'encoder');
 
-let folder = '';
+const folder = suiteFolder();
 const base = (family: string): string => join(folder, family);
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-encoders-'));
   await writeFile(join(folder, 'book.txt'), 'It was a dark and stormy night. '.repeat(20));
   for (const family of encoders) await saveTinyModel(base(family), 1, family);
-});
-
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 it('has an encoder to test', () => {

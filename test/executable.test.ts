@@ -1,25 +1,18 @@
 /** The process itself: what it does on Ctrl-C, SIGTERM and when the reader of its output goes away. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
 const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
-let folder = '';
-let model = '';
+const folder = suiteFolder();
+const model = join(folder, 'model');
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-executable-'));
-  model = join(folder, 'model');
   await saveTinyModel(model);
-});
-
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 interface Ended {

@@ -1,26 +1,22 @@
 /** `linnet export` and the commands that take an exported folder, on a tiny model. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { errorReportSchema } from '../src/export/manifest.ts';
 import { type CapturedRun, lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let place: string;
-let base: string;
-let text: string;
+const place = suiteFolder();
+const base = join(place, 'base');
+const text = join(place, 'text.txt');
 const run = (...words: string[]): Promise<CapturedRun> => runCaptured(words);
 
 beforeAll(async () => {
-  place = await mkdtemp(join(tmpdir(), 'linnet-export-cli-'));
-  base = join(place, 'base');
   await saveTinyModel(base);
-  text = join(place, 'text.txt');
   await writeFile(text, 'It was a dark and stormy night; the rain fell in torrents. '.repeat(8));
 });
-afterAll(() => rm(place, { recursive: true }));
 
 async function exported(dtype: string, ...options: string[]): Promise<{ out: string; result: CapturedRun }> {
   const out = join(place, dtype);

@@ -1,18 +1,13 @@
 /** How much memory an export takes: a few tensors, not the model. Measured in a process of its own. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { suiteFolder } from './scratch-folder.ts';
 
-let place: string;
-beforeAll(async () => {
-  place = await mkdtemp(join(tmpdir(), 'linnet-memory-'));
-});
-afterAll(() => rm(place, { recursive: true }));
+const place = suiteFolder();
 
 /** 54 million weights, 215 MB in float32, of which the largest matrix has 4 MB. */
 const config = {

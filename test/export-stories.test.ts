@@ -1,9 +1,7 @@
 /** A real pretrained LLaMA, exported: what fewer bits cost, and that greedy text of float32 is the reference's. */
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { mixerPreset, parseMixer } from '../src/attention/mixer.ts';
 import { type LoadedModel, loadCausalModel } from '../src/checkpoint/load-model.ts';
@@ -19,6 +17,7 @@ import { type WeightType, weightTypes } from '../src/quantization/sources.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
 import { thirdParty } from './fixtures.ts';
+import { suiteFolder } from './scratch-folder.ts';
 
 const folder = thirdParty('stories260k');
 const stories = thirdParty('text/tinystories.jsonl');
@@ -29,12 +28,11 @@ const absent = folder === undefined || stories === undefined || reference === un
 const largestCost: Readonly<Record<WeightType, number>> = { f32: 1.00001, f16: 1.001, w8a8: 1.01, int4: 1.2 };
 
 describe.skipIf(absent)(`exported stories260k${absent ? ' (skipped: third-party fixtures are absent)' : ''}`, () => {
-  let place: string;
+  const place = suiteFolder();
   let softmax: LoadedModel;
   let data: EvaluationData;
 
   beforeAll(async () => {
-    place = await mkdtemp(join(tmpdir(), 'linnet-stories-'));
     softmax = await loadCausalModel(folder ?? '');
     const documents = [];
     for await (const document of readDocuments([stories ?? ''])) {
@@ -43,7 +41,6 @@ describe.skipIf(absent)(`exported stories260k${absent ? ' (skipped: third-party 
     }
     data = await evaluationData(documents, await loadTokenizer(folder ?? ''), { mode: 'documents', length: 300 });
   });
-  afterAll(() => rm(place, { recursive: true }));
 
   async function cost(
     name: string,

@@ -1,8 +1,6 @@
 /** Exports for webgpu decode what exports for cpu do. Needs a driver, as webgpu.test.ts. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { TokenTree } from '../src/attention/tree.ts';
 import { exportModel } from '../src/export/export-model.ts';
 import type { ExportManifest } from '../src/export/manifest.ts';
@@ -12,6 +10,7 @@ import type { WeightType } from '../src/quantization/sources.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { isDeviceAvailable } from '../src/runtime/availability.ts';
 import { relativeToPeak } from './golden.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { randomParameters, randomTokens, tinyLlama } from './tiny-llama.ts';
 
 const absent = !(await isDeviceAvailable('webgpu'));
@@ -36,11 +35,7 @@ describe.skipIf(absent)(`exports for webgpu${absent ? ' (skipped: no Vulkan, Met
       float32(shape, Float32Array.from(data, Number)),
     ]),
   );
-  let place: string;
-  beforeAll(async () => {
-    place = await mkdtemp(join(tmpdir(), 'linnet-export-webgpu-'));
-  });
-  afterAll(() => rm(place, { recursive: true }));
+  const place = suiteFolder();
 
   /** Logits after a prompt, and of the nodes of a tree behind it. */
   async function decode(dtype: WeightType, device: ExportManifest['device']): Promise<Float64Array> {

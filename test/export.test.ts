@@ -1,10 +1,9 @@
 /** Exported folders end to end: what is written, that it decodes as the model does, and what is refused. */
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel, saveModel } from '../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
@@ -18,16 +17,14 @@ import { parseMixer } from '../src/attention/mixer.ts';
 import { weightTypes } from '../src/quantization/sources.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let place: string;
-let base: string;
-let augmented: string;
+const place = suiteFolder();
+const base = join(place, 'base');
+const augmented = join(place, 'augmented');
 
 beforeAll(async () => {
-  place = await mkdtemp(join(tmpdir(), 'linnet-export-'));
-  base = join(place, 'base');
-  augmented = join(place, 'augmented');
   await saveTinyModel(base);
   const loaded = await loadCausalModel(base);
   const mixer = parseMixer({ kind: 'linear', group: 8, local: {}, global: {}, convolution: { kernel: 9 } });
@@ -35,7 +32,6 @@ beforeAll(async () => {
   for (const [name, { data }] of linear.parameters) if (name.endsWith('global_factor')) data.fill(0.7);
   await saveModel(augmented, linear, { tokenizerFiles: { from: base } });
 });
-afterAll(() => rm(place, { recursive: true }));
 
 const prompt = Int32Array.from([256, 79, 110, 99, 101, 32, 117, 112, 111, 110]);
 

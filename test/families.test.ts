@@ -1,13 +1,13 @@
 /** Every family through the same commands: what is said, changed, trained, measured, checked and generated. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { describeCausalModel, describeModel, supportedFamilies } from '../src/models/families.ts';
 import { decays } from '../src/training/adamw.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { randomParameters, randomTokens } from './tiny-llama.ts';
 import { saveTinyModel, tinyConfig } from './tiny-model.ts';
 
@@ -20,7 +20,7 @@ const augmented: Readonly<Record<string, { mixerParameters: number; kind: string
   t5: { mixerParameters: 4 * (1 + 2 * 5), kind: 'linear', layers: [0, 3] },
 };
 
-let folder = '';
+const folder = suiteFolder();
 const place = (family: string, name: string): string => join(folder, `${family}-${name}`);
 
 async function json(...words: string[]): Promise<Record<string, unknown>> {
@@ -30,17 +30,12 @@ async function json(...words: string[]): Promise<Record<string, unknown>> {
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-families-'));
   await writeFile(join(folder, 'book.txt'), 'It was a dark and stormy night. '.repeat(20));
   for (const family of supportedFamilies) {
     await saveTinyModel(place(family, 'base'), 1, family);
     const mixer = ['--mixer', 'augmented', '--group', '4', '--kernel', '5'];
     await json('linearize', place(family, 'base'), ...mixer, '--out', place(family, 'augmented'));
   }
-});
-
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 it('refuses unknown families and lists the known ones', () => {

@@ -1,6 +1,5 @@
 /** FLASH in the decoding engine: token shift and values wider than keys, through chunks, trees, batches and sessions. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type MixerInput, mixerPreset, parseMixer } from '../src/attention/mixer.ts';
@@ -18,6 +17,7 @@ import { WeightParameters } from '../src/nn/parameters.ts';
 import { Random } from '../src/random.ts';
 import { compile } from '../src/runtime/compile.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
+import { scratchFolder } from './scratch-folder.ts';
 import { randomTokens } from './tiny-llama.ts';
 
 const json = {
@@ -111,46 +111,38 @@ describe('decoding', () => {
   });
 
   it('goes on from a saved session, shifted features included', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'linnet-flash-'));
-    try {
-      const state = engine.newState();
-      await engine.prefill(state, tokens.subarray(0, 9));
-      const path = join(folder, 'session.safetensors');
-      await saveSession(path, { state, tokens: tokens.subarray(0, 9), fingerprint: 'f' });
-      const restored = await restoreSession(path, engine, 'f');
-      expect(restored.state.layers[1].previous).toEqual(state.layers[1].previous);
-      const { logits } = await engine.advance(restored.state, 7);
-      expectClose(logits, await parallel([...tokens.subarray(0, 9), 7]));
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+    const folder = await scratchFolder();
+    const state = engine.newState();
+    await engine.prefill(state, tokens.subarray(0, 9));
+    const path = join(folder, 'session.safetensors');
+    await saveSession(path, { state, tokens: tokens.subarray(0, 9), fingerprint: 'f' });
+    const restored = await restoreSession(path, engine, 'f');
+    expect(restored.state.layers[1].previous).toEqual(state.layers[1].previous);
+    const { logits } = await engine.advance(restored.state, 7);
+    expectClose(logits, await parallel([...tokens.subarray(0, 9), 7]));
   });
 });
 
 describe('linnet pretrain', () => {
   it('takes a preset and a mixer by name, and the vocabulary of the tokenizer', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'linnet-flash-'));
-    try {
-      await writeFile(join(folder, 'book.txt'), 'It was a dark and stormy night. '.repeat(20));
-      const out = join(folder, 'model');
-      const data = ['--data', join(folder, 'book.txt'), '--out', out, '--steps', '1', '--batch', '1', '--length', '16'];
-      const trained = await runCaptured([
-        'pretrain',
-        'flash-small',
-        '--mixer',
-        'relu',
-        '--conv',
-        '--kernel',
-        '5',
-        ...data,
-      ]);
-      expect(trained.exitCode, trained.stderr).toBe(0);
-      const told = lastJson(await runCaptured(['inspect', out, '--json']));
-      expect(told).toMatchObject({ family: 'flash', sizes: { vocabulary: 258, headWidth: 128, valueWidth: 512 } });
-      expect(told.mixers).toMatchObject([{ layers: [0, 5], config: { kind: 'features', convolution: { kernel: 5 } } }]);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+    const folder = await scratchFolder();
+    await writeFile(join(folder, 'book.txt'), 'It was a dark and stormy night. '.repeat(20));
+    const out = join(folder, 'model');
+    const data = ['--data', join(folder, 'book.txt'), '--out', out, '--steps', '1', '--batch', '1', '--length', '16'];
+    const trained = await runCaptured([
+      'pretrain',
+      'flash-small',
+      '--mixer',
+      'relu',
+      '--conv',
+      '--kernel',
+      '5',
+      ...data,
+    ]);
+    expect(trained.exitCode, trained.stderr).toBe(0);
+    const told = lastJson(await runCaptured(['inspect', out, '--json']));
+    expect(told).toMatchObject({ family: 'flash', sizes: { vocabulary: 258, headWidth: 128, valueWidth: 512 } });
+    expect(told.mixers).toMatchObject([{ layers: [0, 5], config: { kind: 'features', convolution: { kernel: 5 } } }]);
   });
 });
 

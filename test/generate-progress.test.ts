@@ -1,20 +1,14 @@
 /** The progress line of `generate`: on a terminal, and never over the text. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../src/cli/program.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let folder = '';
+const folder = suiteFolder();
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-progress-'));
   await saveTinyModel(join(folder, 'model'));
-});
-
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 /** What stands on stderr, a terminal, after a speculative generation. */

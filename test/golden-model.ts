@@ -1,4 +1,6 @@
-/** Runs causal models with the weights of golden cases, for comparison with the stored outputs. */
+/** Models with the weights of golden cases: as folders, and run, for comparison with the stored outputs. */
+import { cp } from 'node:fs/promises';
+import { join } from 'node:path';
 import { gradients } from '../src/graph/gradients.ts';
 import { Graph } from '../src/graph/graph.ts';
 import { mul } from '../src/graph/ops/elementwise.ts';
@@ -8,7 +10,9 @@ import { parallelHidden } from '../src/models/parallel-graph.ts';
 import { InputParameters } from '../src/nn/parameters.ts';
 import { compile } from '../src/runtime/compile.ts';
 import { nextTokenLoss } from '../src/training/objective.ts';
+import { golden } from './fixtures.ts';
 import { type GoldenTensor, readGolden } from './golden.ts';
+import { scratchFolder } from './scratch-folder.ts';
 
 /** The weights of a case under the names that a model has for them; see `CausalModel.parameterName`. */
 export function goldenWeights(name: string, parameterName: CausalModel['parameterName']): Map<string, Tensor> {
@@ -18,6 +22,14 @@ export function goldenWeights(name: string, parameterName: CausalModel['paramete
       return parameter === undefined ? [] : [[parameter, float32(shape, data)] as const];
     }),
   );
+}
+
+/** A case as the Hugging Face folder that it was taken from, for the test that runs. */
+export async function goldenFolder(name: string): Promise<string> {
+  const folder = await scratchFolder();
+  await cp(join(golden(name), 'config.json'), join(folder, 'config.json'));
+  await cp(join(golden(name), 'weights.safetensors'), join(folder, 'model.safetensors'));
+  return folder;
 }
 
 /** Runs every output of a graph and gives back its numbers. */

@@ -1,6 +1,5 @@
 /** GPT-2 against outputs and gradients of executed reference code (test/golden: hf_gpt2, hf_gpt2_seqcls, lin_gpt2_aug). */
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -18,9 +17,8 @@ import { classLogits, lastTokenRows, scoreParameters } from '../src/models/class
 import { describeCausalModel } from '../src/models/families.ts';
 import type { CausalModel } from '../src/models/model.ts';
 import { InputParameters } from '../src/nn/parameters.ts';
-import { golden } from './fixtures.ts';
 import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
-import { goldenWeights, runGolden, runGraph } from './golden-model.ts';
+import { goldenFolder, goldenWeights, runGolden, runGraph } from './golden-model.ts';
 
 const looseConfig = z.record(z.string(), z.unknown());
 
@@ -71,36 +69,30 @@ describe('hf_gpt2', () => {
   });
 
   it('opens as a Hugging Face folder', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'linnet-gpt2-'));
-    try {
-      await cp(join(golden('hf_gpt2'), 'config.json'), join(folder, 'config.json'));
-      await cp(join(golden('hf_gpt2'), 'weights.safetensors'), join(folder, 'model.safetensors'));
-      const { parameters } = await loadCausalModel(folder);
-      for (const [name, { data }] of weights) expect(parameters.get(name)?.data, name).toEqual(data);
-      const config = goldenConfig('hf_gpt2', looseConfig);
-      // As the first published checkpoints are: without the prefix, with the masks, and here with a copy of the head.
-      const bare = [...weights].map(([name, { shape, data }]) => ({
-        name: name.replace(/^transformer\./, ''),
-        shape,
-        data: Float32Array.from(data, Number),
-      }));
-      const mask = { shape: [1, 1, 2, 2], data: Float32Array.of(1, 0, 1, 1) };
-      const head = { ...bare[bare.findIndex(({ name }) => name === 'wte.weight')], name: 'lm_head.weight' };
-      const published = [...bare, { ...mask, name: 'h.0.attn.bias' }, { ...mask, name: 'h.1.attn.masked_bias' }, head];
-      const first = join(folder, 'published');
-      await saveCheckpoint(first, { config, tensors: published });
-      const loaded = await loadCausalModel(first);
-      expect(loaded.parameters.size).toBe(weights.size);
-      for (const [name, { data }] of weights) expect(loaded.parameters.get(name)?.data, name).toEqual(data);
-      const twice = join(folder, 'twice');
-      await saveCheckpoint(twice, { config, tensors: [...bare, { ...bare[0], name: `transformer.${bare[0].name}` }] });
-      await expect(loadCausalModel(twice)).rejects.toThrow(/which are the same parameter; keep one/);
+    const folder = await goldenFolder('hf_gpt2');
+    const { parameters } = await loadCausalModel(folder);
+    for (const [name, { data }] of weights) expect(parameters.get(name)?.data, name).toEqual(data);
+    const config = goldenConfig('hf_gpt2', looseConfig);
+    // As the first published checkpoints are: without the prefix, with the masks, and here with a copy of the head.
+    const bare = [...weights].map(([name, { shape, data }]) => ({
+      name: name.replace(/^transformer\./, ''),
+      shape,
+      data: Float32Array.from(data, Number),
+    }));
+    const mask = { shape: [1, 1, 2, 2], data: Float32Array.of(1, 0, 1, 1) };
+    const head = { ...bare[bare.findIndex(({ name }) => name === 'wte.weight')], name: 'lm_head.weight' };
+    const published = [...bare, { ...mask, name: 'h.0.attn.bias' }, { ...mask, name: 'h.1.attn.masked_bias' }, head];
+    const first = join(folder, 'published');
+    await saveCheckpoint(first, { config, tensors: published });
+    const loaded = await loadCausalModel(first);
+    expect(loaded.parameters.size).toBe(weights.size);
+    for (const [name, { data }] of weights) expect(loaded.parameters.get(name)?.data, name).toEqual(data);
+    const twice = join(folder, 'twice');
+    await saveCheckpoint(twice, { config, tensors: [...bare, { ...bare[0], name: `transformer.${bare[0].name}` }] });
+    await expect(loadCausalModel(twice)).rejects.toThrow(/which are the same parameter; keep one/);
 
-      await writeFile(join(folder, 'config.json'), '{"model_type":"gpt2","rotary_dim":8}');
-      await expect(loadCausalModel(folder)).rejects.toThrow(/unknown: "rotary_dim"; fields that are used: .*n_embd/);
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+    await writeFile(join(folder, 'config.json'), '{"model_type":"gpt2","rotary_dim":8}');
+    await expect(loadCausalModel(folder)).rejects.toThrow(/unknown: "rotary_dim"; fields that are used: .*n_embd/);
   });
 });
 

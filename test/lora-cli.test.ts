@@ -1,23 +1,18 @@
 /** Low-rank fine-tuning from the command line: what it changes and leaves alone, its two forms of result, and resuming. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { openSafetensors } from '../src/checkpoint/safetensors.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let folder = '';
-let data = '';
+const folder = suiteFolder();
+const data = join(folder, 'text.jsonl');
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-lora-'));
-  data = join(folder, 'text.jsonl');
   const line = `${JSON.stringify({ text: 'the linnet sings on the wire while the wind goes round the house' })}\n`;
   await writeFile(data, line.repeat(12));
-});
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 async function ok(...words: string[]): Promise<Record<string, unknown>> {

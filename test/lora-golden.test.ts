@@ -1,8 +1,7 @@
 /** LoRA against PEFT on a LLaMA (test/golden/lora_llama): logits, gradients, merged matrices, adapter files. */
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadAdapter, saveAdapter } from '../src/checkpoint/adapter-files.ts';
 import { gradients } from '../src/graph/gradients.ts';
@@ -18,6 +17,7 @@ import { tokenLoss } from '../src/training/objective.ts';
 import { golden } from './fixtures.ts';
 import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
 import { goldenWeights, runGraph } from './golden-model.ts';
+import { suiteFolder } from './scratch-folder.ts';
 
 const name = 'lora_llama';
 const io = readGolden(name);
@@ -111,13 +111,7 @@ describe('lora_llama', () => {
 });
 
 describe('adapter folders', () => {
-  let folder = '';
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'linnet-adapter-'));
-  });
-  afterAll(async () => {
-    await rm(folder, { recursive: true, force: true });
-  });
+  const folder = suiteFolder();
   const base = { model, parameters: model.parameters, fingerprint: 'a'.repeat(64) };
   const peftConfig = { peft_type: 'LORA', r: 4, lora_alpha: 8, target_modules: ['q_proj'], bias: 'none' };
 

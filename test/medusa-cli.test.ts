@@ -3,31 +3,24 @@
  * for them, and speculative decoding with both writes the text of sequential decoding.
  */
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { loadMedusaHeads } from '../src/checkpoint/medusa-files.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let folder = '';
-let softmax = '';
-let data = '';
+const folder = suiteFolder();
+const softmax = join(folder, 'softmax');
+const data = join(folder, 'songs.jsonl');
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-medusa-cli-'));
-  softmax = join(folder, 'softmax');
-  data = join(folder, 'songs.jsonl');
   await saveTinyModel(softmax);
   const song = 'the linnet sings on the wire while the wind goes round the house. ';
   await writeFile(data, Array.from({ length: 12 }, () => `${JSON.stringify({ text: song.repeat(6) })}\n`).join(''));
-});
-
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 /** Runs a command that must succeed, and returns its JSON. */

@@ -1,9 +1,8 @@
 /** Every objective from the command line, on tiny models of the kinds: what is learned, saved, measured and resumed. */
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { loadClassifier } from '../src/checkpoint/load-classifier.ts';
 import { saveModel } from '../src/checkpoint/load-model.ts';
 import { openSafetensors } from '../src/checkpoint/safetensors.ts';
@@ -12,13 +11,13 @@ import { initializeParameters } from '../src/models/initialize.ts';
 import { Random } from '../src/random.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
 import { thirdParty } from './fixtures.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel, tinyConfig } from './tiny-model.ts';
 
-let folder = '';
+const folder = suiteFolder();
 const at = (name: string): string => join(folder, name);
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-objectives-'));
   for (const family of ['gpt2', 'llama', 't5']) await saveTinyModel(at(family), 1, family);
   const letters = 'abcdefghijklmnopqrstuvwxyz'.split('');
   const vocabulary = [
@@ -59,9 +58,6 @@ beforeAll(async () => {
     text: `${text} ${text} ${text}`,
   }));
   await writeFile(at('pairs.jsonl'), pairs.map((pair) => `${JSON.stringify(pair)}\n`).join(''));
-});
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 async function ok(...words: string[]): Promise<Record<string, unknown>> {

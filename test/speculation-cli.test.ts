@@ -1,8 +1,7 @@
 /** Speculation from the command line: same text, statistics in JSON, refusals. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { loadCausalModel, saveModel } from '../src/checkpoint/load-model.ts';
 import { saveMedusaHeads } from '../src/checkpoint/medusa-files.ts';
 import { float32 } from '../src/graph/tensor.ts';
@@ -11,12 +10,13 @@ import { Random } from '../src/random.ts';
 import { tokenizerFileContents } from '../src/tokenizer/byte-level.ts';
 import { byteTokenizerFiles } from '../src/tokenizer/bytes.ts';
 import { type CapturedRun, lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let folder = '';
-let base = '';
-let augmented = '';
-let withHeads = '';
+const folder = suiteFolder();
+const base = join(folder, 'base');
+const augmented = join(folder, 'augmented');
+const withHeads = join(folder, 'heads');
 
 async function json(...words: string[]): Promise<Record<string, unknown>> {
   const result = await runCaptured([...words, '--json']);
@@ -49,10 +49,6 @@ async function awaken(source: string, target: string): Promise<void> {
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-speculation-'));
-  base = join(folder, 'base');
-  augmented = join(folder, 'augmented');
-  withHeads = join(folder, 'heads');
   await saveTinyModel(base);
   const idle = join(folder, 'idle');
   await json('linearize', base, '--mixer', 'augmented', '--group', '4', '--kernel', '5', '--out', idle);
@@ -67,9 +63,6 @@ beforeAll(async () => {
     base: fingerprint,
     tree,
   });
-});
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 describe('generate --speculate', () => {

@@ -1,7 +1,5 @@
 /** A real pretrained LLaMA decoded from its folder: greedy text equals PyTorch's, token for token. */
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -12,6 +10,7 @@ import { Sampler } from '../src/decoding/sampler.ts';
 import { restoreSession, saveSession } from '../src/decoding/session-file.ts';
 import { loadTokenizer, type Tokenizer } from '../src/tokenizer/tokenizer.ts';
 import { thirdParty } from './fixtures.ts';
+import { scratchFolder } from './scratch-folder.ts';
 
 const folder = thirdParty('stories260k');
 const reference = thirdParty('stories260k/expected-greedy.json');
@@ -65,7 +64,7 @@ describe.skipIf(absent)(`decoding stories260k${absent ? ' (skipped: third-party 
   });
 
   it('continues a sampled story from a file as if it had not been interrupted', async () => {
-    const place = await mkdtemp(join(tmpdir(), 'linnet-story-'));
+    const place = await scratchFolder();
     const config = { temperature: 0.9, topP: 0.95, seed: 11 };
     const options: Omit<GenerateOptions, 'maxTokens'> = { promptTokens: tokenizer.encode('Tim and', { bos: true }) };
     const whole = await generateToEnd(engine, { ...options, maxTokens: 90, sampler: new Sampler(config) });
@@ -83,6 +82,5 @@ describe.skipIf(absent)(`decoding stories260k${absent ? ' (skipped: third-party 
       sampler: new Sampler(config, restored.sampler),
     });
     expect([...tokens, ...rest.tokens]).toEqual(whole.tokens);
-    await rm(place, { recursive: true });
   });
 });

@@ -1,17 +1,13 @@
 /** `linnet synth`: a folder of a published size that opens, decodes, and is the same for the same seed. */
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { openDecodingModel } from '../src/export/open-model.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
 import { runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 
-let place: string;
-beforeAll(async () => {
-  place = await mkdtemp(join(tmpdir(), 'linnet-synth-'));
-});
-afterAll(() => rm(place, { recursive: true }));
+const place = suiteFolder();
 
 it('writes an exported model that decodes, the same for the same seed', async () => {
   const out = join(place, 'gpt2');

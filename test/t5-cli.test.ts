@@ -1,14 +1,13 @@
 /** T5 through the commands: told, linearized, and written with. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../src/checkpoint/load-model.ts';
 import { huggingFaceTokenizer } from '../src/tokenizer/hugging-face.ts';
 import { lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let folder = '';
+const folder = suiteFolder();
 const place = (name: string): string => join(folder, name);
 
 async function json(...words: string[]): Promise<Record<string, unknown>> {
@@ -18,12 +17,7 @@ async function json(...words: string[]): Promise<Record<string, unknown>> {
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-t5-cli-'));
   await saveTinyModel(place('base'), 1, 't5');
-});
-
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 describe('t5', () => {

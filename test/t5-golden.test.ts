@@ -1,7 +1,4 @@
 /** T5 against outputs and gradients of executed reference code (test/golden: hf_t5_*, lin_t5_aug). */
-import { cp, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadModel } from '../src/checkpoint/load-model.ts';
@@ -15,9 +12,8 @@ import { float32, int32, type Tensor } from '../src/graph/tensor.ts';
 import { type T5Model, t5Model } from '../src/models/t5/model.ts';
 import { InputParameters } from '../src/nn/parameters.ts';
 import { decays } from '../src/training/adamw.ts';
-import { golden } from './fixtures.ts';
 import { goldenConfig, goldenNumbers, type GoldenTensor, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
-import { goldenWeights, runGraph } from './golden-model.ts';
+import { goldenFolder, goldenWeights, runGraph } from './golden-model.ts';
 
 const looseConfig = z.record(z.string(), z.unknown());
 
@@ -39,16 +35,10 @@ describe.each(['hf_t5_relu', 'hf_t5_gated_gelu'])('%s', (name) => {
   });
 
   it('opens as a Hugging Face folder, copies of the embedding left out', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'linnet-t5-'));
-    try {
-      await cp(join(golden(name), 'config.json'), join(folder, 'config.json'));
-      await cp(join(golden(name), 'weights.safetensors'), join(folder, 'model.safetensors'));
-      const loaded = await loadModel(folder);
-      expect(loaded.model).toMatchObject({ kind: 'encoder-decoder', startId: 0, eosIds: [1] });
-      for (const [key, { data }] of weights) expect(loaded.parameters.get(key)?.data, key).toEqual(data);
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+    const folder = await goldenFolder(name);
+    const loaded = await loadModel(folder);
+    expect(loaded.model).toMatchObject({ kind: 'encoder-decoder', startId: 0, eosIds: [1] });
+    for (const [key, { data }] of weights) expect(loaded.parameters.get(key)?.data, key).toEqual(data);
     expect(model.parameterName('encoder.embed_tokens.weight')).toBeUndefined();
     expect(model.parameterName('decoder.embed_tokens.weight')).toBeUndefined();
     expect(model.parameterName('lm_head.weight')).toBe(name === 'hf_t5_relu' ? undefined : 'lm_head.weight');

@@ -4,37 +4,30 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { Random } from '../src/random.ts';
 import { readRun } from '../src/report/record.ts';
 import { type CapturedRun, lastJson, runCaptured } from './captured-cli.ts';
+import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
 const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
 const updates = 60;
-let folder = '';
-let model = '';
-let data = '';
+const folder = suiteFolder();
+const model = join(folder, 'model');
+const data = join(folder, 'stories.jsonl');
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-training-'));
-  model = join(folder, 'model');
-  data = join(folder, 'stories.jsonl');
   await saveTinyModel(model);
   const random = new Random(3);
   const words = ['linnet', 'sings', 'wire', 'wind', 'house', 'the', 'round', 'over'];
   const story = (): string => Array.from({ length: 40 }, () => words[random.integer(words.length)]).join(' ');
   await writeFile(data, Array.from({ length: 20 }, () => `${JSON.stringify({ text: story() })}\n`).join(''));
-});
-
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
 });
 
 interface Started {
@@ -95,10 +88,9 @@ async function expectRefusal(words: readonly string[], message: string, code = 3
 }
 
 describe('finetune', () => {
-  let unbroken = '';
+  const unbroken = join(folder, 'unbroken');
   let told: Record<string, unknown> = {};
   beforeAll(async () => {
-    unbroken = join(folder, 'unbroken');
     told = await json(...tuning(unbroken));
   });
 

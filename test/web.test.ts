@@ -2,8 +2,6 @@
  * The entry for browsers in a real one: a bundled page opens an exported model over HTTP and must write what Node writes.
  * Needs Chromium; WebGPU runs on its driver that computes on the CPU.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
@@ -18,6 +16,7 @@ import { bundlePage, launchChromium, noChromium } from './browser/chromium.ts';
 import './browser/page.ts';
 import { type Site, serveSite } from './browser/site.ts';
 import { augmentedTinyLlama, writeExportedModel } from './exported-model.ts';
+import { suiteFolder } from './scratch-folder.ts';
 
 declare const crossOriginIsolated: boolean;
 
@@ -28,14 +27,13 @@ const maxTokens = 48;
 describe.skipIf(noChromium !== undefined)(
   `in Chromium${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
   () => {
-    let folder = '';
+    const folder = suiteFolder();
     let browser: Browser;
     let site: Site;
     let greedy: readonly number[] = [];
     let sampled: readonly number[] = [];
 
     beforeAll(async () => {
-      folder = await mkdtemp(join(tmpdir(), 'linnet-web-'));
       const subject = await augmentedTinyLlama();
       const model = join(folder, 'model');
       const gpu = join(folder, 'gpu');
@@ -76,7 +74,6 @@ describe.skipIf(noChromium !== undefined)(
     afterAll(async () => {
       await browser.close();
       await site[Symbol.asyncDispose]();
-      await rm(folder, { recursive: true });
     });
 
     /** Gives a fresh page, where the engine has not started, to `use`. */

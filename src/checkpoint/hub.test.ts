@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
-import { homedir, tmpdir } from 'node:os';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { scratchFolder } from '../../test/scratch-folder.ts';
 import type { FetchProgress, HubOptions } from './hub.ts';
 import { defaultModelFolder, hubSource } from './hub.ts';
 import { openCheckpoint } from './huggingface.ts';
@@ -14,12 +15,6 @@ import { saveCheckpoint } from './save-checkpoint.ts';
 const commit = 'c'.repeat(40);
 const token = 'hf_test';
 const id = 'owner/model';
-
-async function scratchFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'linnet-hub-'));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 async function listen(handle: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
   const server = createServer(handle);

@@ -1,8 +1,8 @@
-import { cp, link, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, link, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { golden, thirdParty } from '../../test/fixtures.ts';
+import { scratchFolder } from '../../test/scratch-folder.ts';
 import { previousFolder } from './atomic.ts';
 import type { Checkpoint } from './huggingface.ts';
 import { assertTensors, openCheckpoint } from './huggingface.ts';
@@ -10,12 +10,6 @@ import type { ModelTensor, SaveOptions } from './save-checkpoint.ts';
 import { saveCheckpoint } from './save-checkpoint.ts';
 import { openSafetensors } from './safetensors.ts';
 import { parseShardIndex } from './shard-index.ts';
-
-async function scratchFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'linnet-checkpoint-'));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 async function opened(dir: string): Promise<Checkpoint> {
   const checkpoint = await openCheckpoint(dir);

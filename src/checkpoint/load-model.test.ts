@@ -1,7 +1,7 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { suiteFolder } from '../../test/scratch-folder.ts';
 import { mixerPreset } from '../attention/mixer.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
 import { describeCausalModel } from '../models/families.ts';
@@ -25,13 +25,7 @@ const hybrid = plain.withMixers([mixerPreset('augmented', { group: 4, kernel: 5 
 const norm = 'model.norm.weight';
 const embedding = 'model.embed_tokens.weight';
 
-let folder = '';
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-load-'));
-});
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
-});
+const folder = suiteFolder();
 
 function parametersOf(model: CausalModel): Map<string, Tensor<'float32'>> {
   const parameters = initializeParameters(model, new Random(4), 0.3);

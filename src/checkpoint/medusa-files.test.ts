@@ -1,7 +1,7 @@
-import { link, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { link, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { scratchFolder } from '../../test/scratch-folder.ts';
 import { saveTinyModel } from '../../test/tiny-model.ts';
 import { mixerPreset } from '../attention/mixer.ts';
 import { linearize } from '../models/linearize.ts';
@@ -26,12 +26,9 @@ describe('Medusa heads in a model folder', () => {
   let folder: string;
   let model: LoadedModel;
   beforeEach(async () => {
-    folder = join(await mkdtemp(join(tmpdir(), 'linnet-medusa-')), 'model');
+    folder = join(await scratchFolder(), 'model');
     await saveTinyModel(folder);
     model = await loadCausalModel(folder);
-  });
-  afterEach(async () => {
-    await rm(join(folder, '..'), { recursive: true, force: true });
   });
 
   async function save(): Promise<void> {

@@ -1,9 +1,9 @@
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InferenceSession, Tensor as EngineTensor } from 'onnxruntime-node';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { product } from '../../test/onnx-op.ts';
+import { scratchFolder } from '../../test/scratch-folder.ts';
 import { Graph } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import type { OnnxGraph } from '../graph/onnx/model.ts';
@@ -12,9 +12,8 @@ import { writeOnnxModel } from './onnx-model.ts';
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-onnx-'));
+  folder = await scratchFolder();
 });
-afterEach(() => rm(folder, { recursive: true }));
 
 /** y = x · w0 · w1 with w0 = 2 and w1 = 3 on the diagonal. */
 function scaling(): OnnxGraph {

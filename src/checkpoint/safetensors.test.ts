@@ -1,22 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { golden, thirdParty } from '../../test/fixtures.ts';
+import { scratchFolder } from '../../test/scratch-folder.ts';
 import { LinnetError } from '../errors.ts';
 import { bytesPerElement, elementCount } from '../graph/tensor.ts';
 import { openSafetensors, parseSafetensors } from './safetensors.ts';
 import { parseHeader } from './safetensors-header.ts';
 import type { TensorEntry } from './safetensors-writer.ts';
 import { writeSafetensors } from './safetensors-writer.ts';
-
-async function scratchFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'linnet-safetensors-'));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 /** A file from a header object and data bytes, without any of the code under test. */
 function handmade(header: object | string, data: Uint8Array): Uint8Array {

@@ -1,8 +1,8 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { suiteFolder } from '../../test/scratch-folder.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/tiny-llama.ts';
 import { mixerPreset } from '../attention/mixer.ts';
 import { parseSafetensors, type SafetensorsBytes } from '../checkpoint/safetensors.ts';
@@ -25,15 +25,13 @@ const blocks = mixerPreset('linformer', { block: 8, rows: 3, kernel: 9, convolut
 const model = tinyLlama([augmented, softmax, local, featureSums, blocks]);
 const fingerprint = 'f'.repeat(64);
 
-let folder: string;
+const folder = suiteFolder();
 let engine: DecodingEngine;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-session-'));
   engine = await openEngine(model);
 });
 afterAll(async () => {
   await engine.dispose();
-  await rm(folder, { recursive: true });
 });
 
 function openEngine(described: CausalModel): Promise<DecodingEngine> {

@@ -1,8 +1,8 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { scratchFolder } from '../../test/scratch-folder.ts';
 import { lineChart } from './chart.ts';
 import { CHART_INK } from './chart-style.ts';
 import { renderReport, writeReport } from './html.ts';
@@ -151,8 +151,7 @@ describe('renderReport', () => {
 
 describe('writeReport', () => {
   it('writes one file, replacing an older one', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'linnet-report-'));
-    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const folder = await scratchFolder();
     const path = join(folder, 'report.html');
     await writeReport(path, reportOf('old'));
     await writeReport(path, reportOf('new'));

@@ -1,18 +1,12 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { appendFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { scratchFolder } from '../../test/scratch-folder.ts';
 import { describeCommit, describeHardware, describeSoftware } from './provenance.ts';
 import { openRun, readRun } from './record.ts';
 import type { Metric, RunDescription } from './record.ts';
-
-async function scratchFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'linnet-run-'));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 const description: RunDescription = {
   command: ['linnet', 'finetune', 'model', '--steps', '2'],

@@ -1,9 +1,9 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { thirdParty } from '../../test/fixtures.ts';
+import { suiteFolder } from '../../test/scratch-folder.ts';
 import { tokenizerFileContents } from './byte-level.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
@@ -147,11 +147,7 @@ describe('encode and decode', () => {
 });
 
 describe('loadTokenizer', () => {
-  let folder: string;
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'linnet-tokenizer-'));
-  });
-  afterAll(() => rm(folder, { recursive: true }));
+  const folder = suiteFolder();
 
   const write = (name: string, contents: unknown) =>
     writeFile(join(folder, name), isRaw(contents) ? contents : JSON.stringify(contents));

@@ -1,8 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { suiteFolder } from '../../test/scratch-folder.ts';
 import { LinnetError } from '../errors.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
 import { loadTokenizer } from './tokenizer.ts';
@@ -70,12 +70,10 @@ describe('a tokenizer.json of type WordPiece', () => {
 });
 
 describe('vocab.txt', () => {
-  let folder: string;
+  const folder = suiteFolder();
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'linnet-word-piece-'));
     await writeFile(join(folder, 'vocab.txt'), vocabulary);
   });
-  afterAll(() => rm(folder, { recursive: true }));
   const configure = (name: string, value: object): Promise<void> =>
     writeFile(join(folder, name), JSON.stringify(value));
 

@@ -1,7 +1,7 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { scratchFolder } from '../../test/scratch-folder.ts';
 import { mixerPreset } from '../attention/mixer.ts';
 import { type PackedDataset, packDocuments } from '../data/packing.ts';
 import { Graph } from '../graph/graph.ts';
@@ -106,10 +106,7 @@ async function bothLosses(training: MedusaTraining): Promise<{ graph: number; na
 describe('training of Medusa heads', () => {
   let folder: string;
   beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'linnet-medusa-training-'));
-  });
-  afterEach(async () => {
-    await rm(folder, { recursive: true, force: true });
+    folder = await scratchFolder();
   });
 
   it('minimises what the formula says', async () => {
@@ -194,29 +191,25 @@ describe('hidden states', () => {
   });
 
   it('on disk are used again for the same model and rows only, and replaced when damaged', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'linnet-hidden-'));
-    try {
-      const parameters = initializeParameters(augmented, new Random(3));
-      const dataset = await rows();
-      const compute = async (fingerprint: string): Promise<{ runs: number; numbers: Float32Array }> => {
-        let runs = 0;
-        const numbers = new Float32Array(20 * 16);
-        const options = { model: augmented, parameters, dataset, place: 'disk', folder, fingerprint } as const;
-        const states = await computeHiddenStates({ ...options, onProgress: () => runs++ });
-        await states.copyRow(dataset.rows - 1, numbers);
-        await states[Symbol.asyncDispose]();
-        return { runs, numbers };
-      };
-      const first = await compute('a');
-      expect(first.runs).toBe(1);
-      expect(first.numbers.some((value) => value !== 0)).toBe(true);
-      expect(await compute('a')).toEqual({ runs: 0, numbers: first.numbers });
-      expect((await compute('b')).runs).toBe(1);
-      const [file] = await readdir(folder);
-      await writeFile(join(folder, file), 'torn');
-      expect(await compute('b')).toEqual({ runs: 1, numbers: first.numbers });
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+    const folder = await scratchFolder();
+    const parameters = initializeParameters(augmented, new Random(3));
+    const dataset = await rows();
+    const compute = async (fingerprint: string): Promise<{ runs: number; numbers: Float32Array }> => {
+      let runs = 0;
+      const numbers = new Float32Array(20 * 16);
+      const options = { model: augmented, parameters, dataset, place: 'disk', folder, fingerprint } as const;
+      const states = await computeHiddenStates({ ...options, onProgress: () => runs++ });
+      await states.copyRow(dataset.rows - 1, numbers);
+      await states[Symbol.asyncDispose]();
+      return { runs, numbers };
+    };
+    const first = await compute('a');
+    expect(first.runs).toBe(1);
+    expect(first.numbers.some((value) => value !== 0)).toBe(true);
+    expect(await compute('a')).toEqual({ runs: 0, numbers: first.numbers });
+    expect((await compute('b')).runs).toBe(1);
+    const [file] = await readdir(folder);
+    await writeFile(join(folder, file), 'torn');
+    expect(await compute('b')).toEqual({ runs: 1, numbers: first.numbers });
   });
 });

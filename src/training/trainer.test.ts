@@ -1,7 +1,7 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { scratchFolder } from '../../test/scratch-folder.ts';
 import { mixerPreset } from '../attention/mixer.ts';
 import { type PackedDataset, packDocuments } from '../data/packing.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -63,10 +63,7 @@ function difference(a: ReadonlyMap<string, Tensor>, b: ReadonlyMap<string, Tenso
 describe('train', () => {
   let folder: string;
   beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'linnet-trainer-'));
-  });
-  afterEach(async () => {
-    await rm(folder, { recursive: true, force: true });
+    folder = await scratchFolder();
   });
 
   it('lowers the loss, and reports every update', async () => {

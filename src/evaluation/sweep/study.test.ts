@@ -1,27 +1,23 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { parseSweepPlan } from './plan.ts';
 import { summarize, SweepFolder, trialName } from './results.ts';
 import { prepareStudy, runStudy, type Study } from './study.ts';
 
-let folder: string;
-let planFile: string;
+const folder = suiteFolder();
+const planFile = join(folder, 'plan.json');
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'linnet-sweep-'));
-  planFile = join(folder, 'plan.json');
   for (const [name, content] of tokenizerFileContents(byteTokenizerFiles()))
     await writeFile(join(folder, name), content);
   const line = 'the quick brown fox jumps over the lazy dog and runs away\n';
   const documents = Array.from({ length: 12 }, (_, i) => JSON.stringify({ text: `${i} ${line.repeat(6)}` }));
   await writeFile(join(folder, 'text.jsonl'), `${documents.join('\n')}\n`);
 });
-
-afterAll(() => rm(folder, { recursive: true, force: true }));
 
 function study(fields: Record<string, unknown> = {}): Promise<Study> {
   const plan = {
