@@ -1,7 +1,7 @@
 /** Beam search with a causal model through `linnet generate`. */
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
-import { lastJson, runCaptured } from './captured-cli.ts';
+import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
@@ -9,12 +9,12 @@ const folder = suiteFolder();
 beforeAll(async () => {
   await saveTinyModel(join(folder, 'base'), 1, 'llama');
   const words = ['--mixer', 'augmented', '--group', '4', '--kernel', '5', '--out', join(folder, 'augmented')];
-  expect((await runCaptured(['linearize', join(folder, 'base'), ...words])).exitCode).toBe(0);
+  await runJson('linearize', join(folder, 'base'), ...words);
 });
 
 it.each(['base', 'augmented'])('%s: prints the best, and tells all of them', async (name) => {
   const words = ['generate', join(folder, name), '--prompt', 'Hi', '--max-tokens', '9', '--ignore-eos', '--beams', '3'];
-  const told = lastJson(await runCaptured([...words, '--json']));
+  const told = await runJson(...words);
   expect(told).toMatchObject({
     finish: 'length',
     promptTokens: 3,

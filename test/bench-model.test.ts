@@ -6,7 +6,7 @@ import { mixerPreset } from '../src/attention/mixer.ts';
 import { exportModel } from '../src/export/export-model.ts';
 import { RandomWeights } from '../src/export/random-weights.ts';
 import { weightBytesPerToken } from '../src/evaluation/speed/memory-traffic.ts';
-import { runCaptured } from './captured-cli.ts';
+import { runJson } from './captured-cli.ts';
 import { suiteFolder } from './scratch-folder.ts';
 import { tinyLlama } from './tiny-llama.ts';
 
@@ -20,11 +20,8 @@ beforeAll(async () => {
 const positive = z.number().positive();
 const shared = { tokensPerSecond: positive, stateBytes: positive, peakMemoryBytes: positive };
 
-async function bench(what: string, ...words: string[]): Promise<unknown> {
-  const run = await runCaptured(['bench', what, folder, '--threads', '1', '--json', ...words]);
-  expect(run.exitCode, run.stderr).toBe(0);
-  return JSON.parse(run.stdout);
-}
+const bench = (what: string, ...words: string[]): Promise<unknown> =>
+  runJson('bench', what, folder, '--threads', '1', ...words);
 
 describe('benchmarks of an exported folder', () => {
   it('decode tells speed, constant state and bandwidth by context, and where a step goes', async () => {

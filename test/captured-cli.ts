@@ -1,4 +1,5 @@
-/** Runs command lines in this process and keeps what they print. */
+/** Runs command lines in this process, keeps what they print and reads it. */
+import { expect } from 'vitest';
 import type { CommandEntry } from '../src/cli/command-table.ts';
 import { exitCodes } from '../src/cli/exit-codes.ts';
 import { runCli } from '../src/cli/program.ts';
@@ -17,7 +18,7 @@ export interface CaptureOptions {
   readonly onOutput?: (text: string) => void;
 }
 
-/** Runs `linnet ...words`. */
+/** Runs a command line. */
 export async function runCaptured(words: readonly string[], options: CaptureOptions = {}): Promise<CapturedRun> {
   const { table, environment = {}, signal = new AbortController().signal, onOutput } = options;
   let stdout = '';
@@ -42,6 +43,31 @@ export async function runCaptured(words: readonly string[], options: CaptureOpti
     table,
   );
   return { exitCode: exitCodes[outcome].code, stdout, stderr };
+}
+
+/** Runs `linnet ...words`. */
+export const linnet = (...words: string[]): Promise<CapturedRun> => runCaptured(words);
+
+/** Runs `linnet ...words --json`, which must succeed, and returns its JSON. */
+export async function runJson(...words: string[]): Promise<Record<string, unknown>> {
+  return jsonOf(await runCaptured([...words, '--json']));
+}
+
+/** The JSON of a run with `--json`, which must have succeeded and printed nothing else. */
+export function jsonOf(run: CapturedRun): Record<string, unknown> {
+  expect(run.exitCode, run.stderr + run.stdout).toBe(0);
+  expect(run.stderr, 'a failed command').not.toMatch(/^linnet: /m);
+  expect(run.stdout.trim().split('\n')).toHaveLength(1);
+  return lastJson(run);
+}
+
+/** The error that a failed run with `--json` tells machines. @throws Error if there is none */
+export function errorOf(run: CapturedRun): { code: unknown; message: string } {
+  const { error } = lastJson(run);
+  if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error)) {
+    throw new Error(`no error in ${run.stdout}`);
+  }
+  return { code: error.code, message: String(error.message) };
 }
 
 /** The JSON object that is the last line of stdout. @throws Error if there is none */

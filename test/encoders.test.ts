@@ -1,11 +1,11 @@
 /** Encoders through the commands: what is said of them and changed in them, and what needs a model of another kind. */
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../src/checkpoint/load-model.ts';
 import { describeModel, supportedFamilies } from '../src/models/families.ts';
-import { lastJson, runCaptured } from './captured-cli.ts';
+import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from './scratch-folder.ts';
+import { writeBook } from './text-data.ts';
 import { saveTinyModel, tinyConfig } from './tiny-model.ts';
 
 const encoders = supportedFamilies.filter((family) => describeModel(tinyConfig(family)).kind === 'encoder');
@@ -14,7 +14,7 @@ const folder = suiteFolder();
 const base = (family: string): string => join(folder, family);
 
 beforeAll(async () => {
-  await writeFile(join(folder, 'book.txt'), 'It was a dark and stormy night. '.repeat(20));
+  await writeBook(join(folder, 'book.txt'));
   for (const family of encoders) await saveTinyModel(base(family), 1, family);
 });
 
@@ -28,15 +28,14 @@ describe.each(encoders)('%s', (family) => {
     expect(told.stdout).toMatch(/kind +encoder/);
     expect(told.stdout).toMatch(/is an encoder: it cannot decode and has no state/);
     expect(told.stdout).not.toContain('KV cache');
-    const json = lastJson(await runCaptured(['inspect', base(family), '--json']));
+    const json = await runJson('inspect', base(family));
     expect(json).toMatchObject({ family, kind: 'encoder', stateBytes: null, stateBytesPerToken: null });
   });
 
   it('takes mixers that no causal model can decode with', async () => {
     const out = join(folder, `${family}-linformer`);
     const sizes = ['--rows', '4', '--length', '128', '--conv', '--kernel', '5'];
-    const told = await runCaptured(['linearize', base(family), '--mixer', 'linformer', ...sizes, '--out', out]);
-    expect(told.exitCode, told.stderr).toBe(0);
+    await runJson('linearize', base(family), '--mixer', 'linformer', ...sizes, '--out', out);
     const before = await loadModel(base(family));
     const after = await loadModel(out);
     expect(after.model.mixers.map(({ kind }) => kind)).toEqual(['linformer', 'linformer']);

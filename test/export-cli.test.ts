@@ -4,15 +4,13 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { errorReportSchema } from '../src/export/manifest.ts';
-import { type CapturedRun, lastJson, runCaptured } from './captured-cli.ts';
+import { type CapturedRun, lastJson, linnet, runJson } from './captured-cli.ts';
 import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
 const place = suiteFolder();
 const base = join(place, 'base');
 const text = join(place, 'text.txt');
-const run = (...words: string[]): Promise<CapturedRun> => runCaptured(words);
-
 beforeAll(async () => {
   await saveTinyModel(base);
   await writeFile(text, 'It was a dark and stormy night; the rain fell in torrents. '.repeat(8));
@@ -20,7 +18,7 @@ beforeAll(async () => {
 
 async function exported(dtype: string, ...options: string[]): Promise<{ out: string; result: CapturedRun }> {
   const out = join(place, dtype);
-  const result = await run('export', base, '--dtype', dtype, '--out', out, '--text', text, '--replace', ...options);
+  const result = await linnet('export', base, '--dtype', dtype, '--out', out, '--text', text, '--replace', ...options);
   return { out, result };
 }
 
@@ -65,11 +63,11 @@ describe('linnet export', () => {
 
   it('refuses a folder that exists, an unknown type, and models that do not decode', async () => {
     const { out } = await exported('f32', '--skip-report');
-    expect((await run('export', base, '--dtype', 'f32', '--out', out, '--skip-report')).exitCode).toBe(3);
-    expect((await run('export', base, '--dtype', 'int3', '--out', join(place, 'x'))).exitCode).toBe(2);
+    expect((await linnet('export', base, '--dtype', 'f32', '--out', out, '--skip-report')).exitCode).toBe(3);
+    expect((await linnet('export', base, '--dtype', 'int3', '--out', join(place, 'x'))).exitCode).toBe(2);
     const bert = join(place, 'bert');
     await saveTinyModel(bert, 1, 'bert');
-    const refused = await run('export', bert, '--dtype', 'f32', '--out', join(place, 'x'), '--skip-report');
+    const refused = await linnet('export', bert, '--dtype', 'f32', '--out', join(place, 'x'), '--skip-report');
     expect(refused.exitCode).toBe(3);
     expect(refused.stderr).toMatch(/causal language model/);
   });
@@ -78,44 +76,43 @@ describe('linnet export', () => {
 describe('an exported folder', () => {
   it('generates what the model generates, sequentially and with lookup', async () => {
     const { out } = await exported('f32', '--skip-report');
-    const words = ['--prompt', 'the rain fell, the rain', '--max-tokens', '24', '--ignore-eos', '--json'];
-    const expected = lastJson(await run('generate', base, ...words)).tokens;
-    expect(lastJson(await run('generate', out, ...words)).tokens).toEqual(expected);
-    expect(lastJson(await run('generate', out, ...words, '--speculate', 'lookup')).tokens).toEqual(expected);
+    const words = ['--prompt', 'the rain fell, the rain', '--max-tokens', '24', '--ignore-eos'];
+    const { tokens } = await runJson('generate', base, ...words);
+    expect((await runJson('generate', out, ...words)).tokens).toEqual(tokens);
+    expect((await runJson('generate', out, ...words, '--speculate', 'lookup')).tokens).toEqual(tokens);
   });
 
   it('continues a session, its own only', async () => {
     const { out } = await exported('f32', '--skip-report');
     const session = join(place, 'talk.session');
     const words = ['--max-tokens', '6', '--ignore-eos', '--session', session, '--json'];
-    expect((await run('generate', out, '--prompt', 'the rain', ...words)).exitCode).toBe(0);
-    expect((await run('generate', out, '--prompt', ' fell', ...words)).exitCode).toBe(0);
-    const other = await run('generate', base, '--prompt', ' fell', ...words);
+    expect((await linnet('generate', out, '--prompt', 'the rain', ...words)).exitCode).toBe(0);
+    expect((await linnet('generate', out, '--prompt', ' fell', ...words)).exitCode).toBe(0);
+    const other = await linnet('generate', base, '--prompt', ' fell', ...words);
     expect(other.exitCode).toBe(3);
     expect(lastJson(other)).toMatchObject({ error: { code: 'MISMATCH' } });
   });
 
   it('has the perplexity of the model', async () => {
     const { out } = await exported('f32', '--skip-report');
-    const words = ['--data', text, '--length', '50', '--stride', '17', '--json'];
+    const words = ['--data', text, '--length', '50', '--stride', '17'];
     const expected = z.object({ nll: z.number(), tokens: z.int() });
-    const model = expected.parse(lastJson(await run('eval', 'perplexity', base, ...words)));
-    const stored = expected.parse(lastJson(await run('eval', 'perplexity', out, ...words)));
+    const model = expected.parse(await runJson('eval', 'perplexity', base, ...words));
+    const stored = expected.parse(await runJson('eval', 'perplexity', out, ...words));
     expect(stored.tokens).toBe(model.tokens);
     expect(stored.nll).toBeCloseTo(model.nll, 5);
   });
 
   it('is inspected, and verified', async () => {
     const { out } = await exported('int4');
-    const result = await run('inspect', out, '--verify', '--json');
-    expect(lastJson(result)).toMatchObject({
+    expect(await runJson('inspect', out, '--verify')).toMatchObject({
       family: 'llama',
       weights: { types: ['int4'] },
       export: { device: 'cpu' },
     });
-    expect((await run('inspect', out)).stdout).toMatch(/exported +for cpu/);
+    expect((await linnet('inspect', out)).stdout).toMatch(/exported +for cpu/);
     await writeFile(join(out, 'model.onnx'), 'damaged');
-    expect((await run('inspect', out)).exitCode).toBe(3);
-    expect((await run('inspect', base, '--verify')).exitCode).toBe(2);
+    expect((await linnet('inspect', out)).exitCode).toBe(3);
+    expect((await linnet('inspect', base, '--verify')).exitCode).toBe(2);
   });
 });

@@ -6,8 +6,9 @@ import { loadModel } from '../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { describeCausalModel, describeModel, supportedFamilies } from '../src/models/families.ts';
 import { decays } from '../src/training/adamw.ts';
-import { lastJson, runCaptured } from './captured-cli.ts';
+import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from './scratch-folder.ts';
+import { writeBook } from './text-data.ts';
 import { randomParameters, randomTokens } from './tiny-llama.ts';
 import { saveTinyModel, tinyConfig } from './tiny-model.ts';
 
@@ -23,18 +24,12 @@ const augmented: Readonly<Record<string, { mixerParameters: number; kind: string
 const folder = suiteFolder();
 const place = (family: string, name: string): string => join(folder, `${family}-${name}`);
 
-async function json(...words: string[]): Promise<Record<string, unknown>> {
-  const result = await runCaptured([...words, '--json']);
-  expect(result.exitCode, result.stderr).toBe(0);
-  return lastJson(result);
-}
-
 beforeAll(async () => {
-  await writeFile(join(folder, 'book.txt'), 'It was a dark and stormy night. '.repeat(20));
+  await writeBook(join(folder, 'book.txt'));
   for (const family of supportedFamilies) {
     await saveTinyModel(place(family, 'base'), 1, family);
     const mixer = ['--mixer', 'augmented', '--group', '4', '--kernel', '5'];
-    await json('linearize', place(family, 'base'), ...mixer, '--out', place(family, 'augmented'));
+    await runJson('linearize', place(family, 'base'), ...mixer, '--out', place(family, 'augmented'));
   }
 });
 
@@ -44,7 +39,7 @@ it('refuses unknown families and lists the known ones', () => {
 
 describe.each(supportedFamilies)('%s', (family) => {
   it('is inspected', async () => {
-    const told = await json('inspect', place(family, 'augmented'));
+    const told = await runJson('inspect', place(family, 'augmented'));
     const { parameters } = await loadModel(place(family, 'augmented'));
     const numbers = [...parameters.values()].reduce((total, { data }) => total + data.length, 0);
     expect(told).toMatchObject({ family, parameters: numbers });
@@ -64,11 +59,14 @@ describe.each(supportedFamilies)('%s', (family) => {
 
 describe.each(causalFamilies)('%s', (family) => {
   it('has a state of constant size', async () => {
-    expect(await json('inspect', place(family, 'augmented'))).toMatchObject({ kind: 'causal', stateBytesPerToken: 0 });
+    expect(await runJson('inspect', place(family, 'augmented'))).toMatchObject({
+      kind: 'causal',
+      stateBytesPerToken: 0,
+    });
   });
 
   it.each(['base', 'augmented'])('%s leaks nothing and decodes what it computes', async (name) => {
-    const report = await json('check', place(family, name));
+    const report = await runJson('check', place(family, name));
     expect(report).toMatchObject({ leak: false, ok: true });
   });
 
@@ -76,11 +74,19 @@ describe.each(causalFamilies)('%s', (family) => {
     const book = join(folder, 'book.txt');
     const tuned = place(family, 'tuned');
     const perplexity = async (model: string): Promise<number> =>
-      Number((await json('eval', 'perplexity', model, '--data', book, '--length', '32')).perplexity);
+      Number((await runJson('eval', 'perplexity', model, '--data', book, '--length', '32')).perplexity);
     const training = ['--steps', '30', '--lr', '0.01', '--batch', '2', '--length', '32'];
-    await json('finetune', place(family, 'augmented'), '--data', book, ...training, '--out', tuned);
+    await runJson('finetune', place(family, 'augmented'), '--data', book, ...training, '--out', tuned);
     expect(await perplexity(tuned)).toBeLessThan((await perplexity(place(family, 'augmented'))) / 2);
-    const { tokens, text } = await json('generate', tuned, '--prompt', 'It was', '--max-tokens', '8', '--ignore-eos');
+    const { tokens, text } = await runJson(
+      'generate',
+      tuned,
+      '--prompt',
+      'It was',
+      '--max-tokens',
+      '8',
+      '--ignore-eos',
+    );
     expect(tokens).toHaveLength(8);
     expect(typeof text).toBe('string');
   });
@@ -90,7 +96,7 @@ describe.each(causalFamilies)('%s', (family) => {
     await writeFile(config, JSON.stringify(tinyConfig(family)));
     const out = place(family, 'pretrained');
     const training = ['--steps', '2', '--lr', '0.01', '--batch', '2', '--length', '32'];
-    await json('pretrain', config, '--data', join(folder, 'book.txt'), ...training, '--out', out);
+    await runJson('pretrain', config, '--data', join(folder, 'book.txt'), ...training, '--out', out);
     expect((await loadModel(out)).model.family).toBe(family);
   });
 

@@ -1,5 +1,4 @@
 /** FLASH in the decoding engine: token shift and values wider than keys, through chunks, trees, batches and sessions. */
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type MixerInput, mixerPreset, parseMixer } from '../src/attention/mixer.ts';
@@ -16,8 +15,9 @@ import { parallelLogits } from '../src/models/parallel-graph.ts';
 import { WeightParameters } from '../src/nn/parameters.ts';
 import { Random } from '../src/random.ts';
 import { compile } from '../src/runtime/compile.ts';
-import { lastJson, runCaptured } from './captured-cli.ts';
+import { runJson } from './captured-cli.ts';
 import { scratchFolder } from './scratch-folder.ts';
+import { writeBook } from './text-data.ts';
 import { randomTokens } from './tiny-llama.ts';
 
 const json = {
@@ -126,21 +126,11 @@ describe('decoding', () => {
 describe('linnet pretrain', () => {
   it('takes a preset and a mixer by name, and the vocabulary of the tokenizer', async () => {
     const folder = await scratchFolder();
-    await writeFile(join(folder, 'book.txt'), 'It was a dark and stormy night. '.repeat(20));
+    await writeBook(join(folder, 'book.txt'));
     const out = join(folder, 'model');
     const data = ['--data', join(folder, 'book.txt'), '--out', out, '--steps', '1', '--batch', '1', '--length', '16'];
-    const trained = await runCaptured([
-      'pretrain',
-      'flash-small',
-      '--mixer',
-      'relu',
-      '--conv',
-      '--kernel',
-      '5',
-      ...data,
-    ]);
-    expect(trained.exitCode, trained.stderr).toBe(0);
-    const told = lastJson(await runCaptured(['inspect', out, '--json']));
+    await runJson('pretrain', 'flash-small', '--mixer', 'relu', '--conv', '--kernel', '5', ...data);
+    const told = await runJson('inspect', out);
     expect(told).toMatchObject({ family: 'flash', sizes: { vocabulary: 258, headWidth: 128, valueWidth: 512 } });
     expect(told.mixers).toMatchObject([{ layers: [0, 5], config: { kind: 'features', convolution: { kernel: 5 } } }]);
   });

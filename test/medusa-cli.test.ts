@@ -9,8 +9,9 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { loadMedusaHeads } from '../src/checkpoint/medusa-files.ts';
-import { lastJson, runCaptured } from './captured-cli.ts';
+import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from './scratch-folder.ts';
+import { song, writeJsonlTexts } from './text-data.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
 const folder = suiteFolder();
@@ -19,16 +20,8 @@ const data = join(folder, 'songs.jsonl');
 
 beforeAll(async () => {
   await saveTinyModel(softmax);
-  const song = 'the linnet sings on the wire while the wind goes round the house. ';
-  await writeFile(data, Array.from({ length: 12 }, () => `${JSON.stringify({ text: song.repeat(6) })}\n`).join(''));
+  await writeJsonlTexts(data, new Array<string>(12).fill(`${song}. `.repeat(6)));
 });
-
-/** Runs a command that must succeed, and returns its JSON. */
-async function json(...words: string[]): Promise<Record<string, unknown>> {
-  const run = await runCaptured([...words, '--json', '--quiet']);
-  expect(run.exitCode, run.stderr + run.stdout).toBe(0);
-  return lastJson(run);
-}
 
 function training(model: string, out: string, ...more: string[]): string[] {
   const settings = ['--steps', '60', '--lr', '2e-2', '--batch', '4', '--length', '48', '--snapshot-every', '10'];
@@ -45,12 +38,12 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     base = join(folder, mixer);
     out = join(folder, `${mixer}-medusa`);
     const linear = join(folder, `${mixer}-linear`);
-    if (mixer !== 'softmax') await json('linearize', softmax, '--mixer', mixer, '--group', '8', '--out', linear);
+    if (mixer !== 'softmax') await runJson('linearize', softmax, '--mixer', mixer, '--group', '8', '--out', linear);
     // A model that knows the song: what it writes can then be guessed.
     const tuned = ['--steps', '150', '--lr', '2e-2', '--batch', '4', '--length', '48', '--out', `${base}-tuned`];
-    await json('finetune', mixer === 'softmax' ? softmax : linear, '--data', data, ...tuned);
+    await runJson('finetune', mixer === 'softmax' ? softmax : linear, '--data', data, ...tuned);
     base = `${base}-tuned`;
-    told = await json(...training(base, out));
+    told = await runJson(...training(base, out));
   });
 
   it('guess held-out text', () => {
@@ -85,7 +78,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 
   it('get a tree, which later commands use, and write the text of sequential decoding', async () => {
     const small = ['--prompts', '4', '--prompt-length', '8', '--tokens', '24', '--rounds', '1', '--max-nodes', '8'];
-    const dry = await json('medusa', 'tree', out, '--data', data, ...small, '--dry-run');
+    const dry = await runJson('medusa', 'tree', out, '--data', data, ...small, '--dry-run');
     expect((await loadMedusaHeads(out, await loadCausalModel(out))).tree).toBeUndefined();
     expect(dry.times).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((nodes): unknown => expect.objectContaining({ nodes })));
     const trees = z.array(z.object({ method: z.string(), length: z.number(), nodes: z.int() })).parse(dry.trees);
@@ -94,12 +87,12 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 
     const file = join(folder, 'paths.json');
     await writeFile(file, '[[0],[1],[0,0],[0,0,0]]');
-    await json('medusa', 'tree', out, '--data', data, ...small, '--calibrate', 'text', '--tree', file);
+    await runJson('medusa', 'tree', out, '--data', data, ...small, '--calibrate', 'text', '--tree', file);
     const { tree, acceptance } = await loadMedusaHeads(out, await loadCausalModel(out));
     expect(tree).toMatchObject({ method: 'given', paths: [[0], [1], [0, 0], [0, 0, 0]] });
     expect(acceptance).toHaveLength(3);
 
-    const speed = await json(
+    const speed = await runJson(
       ...['bench', 'speculate', out, '--data', data, '--contexts', '8,40', '--prompts', '2'],
       ...['--tokens', '32', '--rounds', '1'],
     );
@@ -126,13 +119,13 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 
   it('are measured on text of the model itself where none is given', async () => {
     const small = ['--contexts', '600', '--prompts', '1', '--tokens', '16', '--rounds', '1', '--temperature', '0'];
-    const { rows } = await json('bench', 'speculate', out, ...small);
+    const { rows } = await runJson('bench', 'speculate', out, ...small);
     expect(rows).toEqual([expect.objectContaining({ context: 600, identical: true })]);
   });
 
   it('do not follow the model into a linearized folder', async () => {
     const changed = join(folder, `${mixer}-changed`);
-    await json('linearize', out, '--mixer', 'local', '--group', '8', '--out', changed);
+    await runJson('linearize', out, '--mixer', 'local', '--group', '8', '--out', changed);
     expect((await readdir(changed)).filter((name) => name.startsWith('medusa'))).toEqual([]);
     const run = await runCaptured(['medusa', 'tree', changed, '--data', data]);
     expect(run.exitCode).not.toBe(0);
@@ -143,7 +136,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 describe('medusa train', () => {
   it('stopped and resumed saves the same bytes', async () => {
     const unbroken = join(folder, 'unbroken');
-    await json(...training(softmax, unbroken, '--hidden-states', 'disk'));
+    await runJson(...training(softmax, unbroken, '--hidden-states', 'disk'));
     const resumed = join(folder, 'resumed');
     const abort = new AbortController();
     const timer = setInterval(() => {
@@ -160,7 +153,7 @@ describe('medusa train', () => {
     clearInterval(timer);
     expect(stopped.stderr).toContain('--resume');
     expect(existsSync(hidden)).toBe(true); // for the resumed run
-    await json(...words, '--resume');
+    await runJson(...words, '--resume');
     expect(existsSync(hidden)).toBe(false);
     for (const file of ['medusa.safetensors', 'medusa.json', 'model.safetensors']) {
       expect(await readFile(join(resumed, file))).toEqual(await readFile(join(unbroken, file)));
@@ -169,7 +162,9 @@ describe('medusa train', () => {
 
   it('changes the model when joint', async () => {
     const out = join(folder, 'joint');
-    await json(...training(softmax, out, '--joint', '--head-weight', '0.3', '--base-rate', '0.5', '--held-out', '2'));
+    await runJson(
+      ...training(softmax, out, '--joint', '--head-weight', '0.3', '--base-rate', '0.5', '--held-out', '2'),
+    );
     const before = await loadCausalModel(softmax);
     const after = await loadCausalModel(out);
     for (const [name, { data: numbers }] of before.parameters) {

@@ -1,6 +1,6 @@
 /** Every objective from the command line, on tiny models of the kinds: what is learned, saved, measured and resumed. */
 import { existsSync } from 'node:fs';
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadClassifier } from '../src/checkpoint/load-classifier.ts';
@@ -9,10 +9,11 @@ import { openSafetensors } from '../src/checkpoint/safetensors.ts';
 import { describeModel } from '../src/models/families.ts';
 import { initializeParameters } from '../src/models/initialize.ts';
 import { Random } from '../src/random.ts';
-import { lastJson, runCaptured } from './captured-cli.ts';
+import { runCaptured, runJson } from './captured-cli.ts';
 import { thirdParty } from './fixtures.ts';
 import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel, tinyConfig } from './tiny-model.ts';
+import { expectSameAfterResume, losses } from './trained-runs.ts';
 
 const folder = suiteFolder();
 const at = (name: string): string => join(folder, name);
@@ -60,33 +61,9 @@ beforeAll(async () => {
   await writeFile(at('pairs.jsonl'), pairs.map((pair) => `${JSON.stringify(pair)}\n`).join(''));
 });
 
-async function ok(...words: string[]): Promise<Record<string, unknown>> {
-  const run = await runCaptured([...words, '--json']);
-  expect(run.stderr, words.join(' ')).not.toMatch(/^linnet: /m);
-  expect(run.exitCode).toBe(0);
-  return lastJson(run);
-}
-
-const settings = ['--batch', '8', '--lr', '1e-2', '--length', '24', '--seed', '3'];
-
-/** The loss of every update of a run. */
-async function losses(out: string): Promise<number[]> {
-  const lines = (await readFile(join(`${out}.run`, 'metrics.jsonl'), 'utf8')).trim().split('\n');
-  return lines.map((line) => Number(/"loss":([\d.e+-]+)/.exec(line)?.[1]));
-}
+const settings = ['--batch', '8', '--lr', '1e-2', '--length', '24', '--seed', '3', '--snapshot-every', '5'];
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
-
-async function expectSameAfterResume(command: readonly string[], out: string, other: string): Promise<void> {
-  const more = ['--snapshot-every', '5'];
-  await ok(...command, ...more, '--out', other);
-  await rm(other, { recursive: true });
-  const snapshots = (await readdir(join(`${other}.run`, 'snapshots'))).sort();
-  await rm(join(`${other}.run`, 'snapshots', snapshots[snapshots.length - 1]));
-  await ok(...command, ...more, '--out', other, '--resume');
-  const weights = await Promise.all([out, other].map((path) => readFile(join(path, 'model.safetensors'))));
-  expect(weights[0].equals(weights[1])).toBe(true);
-}
 
 describe('classify', () => {
   it.each([
@@ -98,7 +75,7 @@ describe('classify', () => {
     const out = at(`${family}-classes`);
     const data = ['--data', at('train.tsv')];
     const command = ['finetune', at(family), '--objective', 'classify', ...data, ...settings, '--steps', '40'];
-    await ok(...command, '--out', out);
+    await runJson(...command, '--out', out);
     const json: unknown = JSON.parse(await readFile(join(out, 'config.json'), 'utf8'));
     expect(json).toMatchObject({
       architectures: [architecture],
@@ -110,7 +87,7 @@ describe('classify', () => {
     expect(file.names()).not.toContain('lm_head.weight');
     await file.close();
     const dev = ['--data', at('dev.csv'), '--text-field', '2', '--label-field', '1'];
-    const told = await ok('eval', 'accuracy', out, ...dev);
+    const told = await runJson('eval', 'accuracy', out, ...dev);
     expect(told).toMatchObject({
       texts: 20,
       classes: [
@@ -121,25 +98,16 @@ describe('classify', () => {
     expect(told.accuracy).toBeGreaterThan(0.9);
     // What is a classifier goes on as one.
     const further = at(`${family}-further`);
-    await ok('finetune', out, ...data, ...settings, '--steps', '2', '--out', further);
+    await runJson('finetune', out, ...data, ...settings, '--steps', '2', '--out', further);
     expect((await loadClassifier(further)).model.labels).toEqual(['bird', 'fish']);
   });
 
   it('is resumed to the same bytes, adapts by low rank, and refuses other labels', async () => {
-    const command = [
-      'finetune',
-      at('gpt2'),
-      '--objective',
-      'classify',
-      '--data',
-      at('train.tsv'),
-      ...settings,
-      '--steps',
-      '12',
-    ];
+    const data = ['--data', at('train.tsv')];
+    const command = ['finetune', at('gpt2'), '--objective', 'classify', ...data, ...settings, '--steps', '12'];
     const lora = ['--lora', 'r=2', '--lora-train', 'norms'];
-    await ok(...command, ...lora, '--out', at('low-rank'));
-    await expectSameAfterResume([...command, ...lora], at('low-rank'), at('low-rank-resumed'));
+    await runJson(...command, ...lora, '--out', at('low-rank'));
+    await expectSameAfterResume([...command, ...lora], at('low-rank'));
     await writeFile(at('other.tsv'), 'text\tlabel\na b\tcat\nc d\tdog\n');
     const other = ['finetune', at('low-rank'), '--data', at('other.tsv'), ...settings, '--out', at('refused')];
     expect((await runCaptured(other)).stderr).toMatch(/tells bird, fish apart, the data has the labels cat, dog/);
@@ -155,8 +123,8 @@ describe('classify', () => {
   it.skipIf(news === undefined)('learns news topics from a table without header (third-party fixture)', async () => {
     const columns = ['--text-field', '2', '--label-field', '1'];
     const command = ['finetune', at('gpt2'), '--objective', 'classify', '--data', news ?? '', ...columns, ...settings];
-    await ok(...command, '--steps', '3', '--out', at('news'));
-    const told = await ok(
+    await runJson(...command, '--steps', '3', '--out', at('news'));
+    const told = await runJson(
       'eval',
       'accuracy',
       at('news'),
@@ -172,23 +140,15 @@ describe('masked', () => {
   it('is what an encoder learns, resumed to the same bytes', async () => {
     const data = ['--data', at('pairs.jsonl')];
     const command = ['finetune', at('bert'), ...data, ...settings, '--steps', '60'];
-    await ok(...command, '--out', at('masked'));
+    await runJson(...command, '--out', at('masked'));
     const found = await losses(at('masked'));
     expect(mean(found.slice(-10))).toBeLessThan(0.8 * mean(found.slice(0, 5)));
-    await expectSameAfterResume(command, at('masked'), at('masked-resumed'));
+    await expectSameAfterResume(command, at('masked'));
   });
 
   it('is not for other kinds, nor for tokenizers without a mask', async () => {
-    const command = [
-      'finetune',
-      at('llama'),
-      '--objective',
-      'masked',
-      '--data',
-      at('pairs.jsonl'),
-      '--out',
-      at('refused'),
-    ];
+    const data = ['--data', at('pairs.jsonl')];
+    const command = ['finetune', at('llama'), '--objective', 'masked', ...data, '--out', at('refused')];
     expect((await runCaptured(command)).stderr).toMatch(
       /of models of kind "encoder"; a llama model is of kind "causal"/,
     );
@@ -202,23 +162,15 @@ describe('seq2seq', () => {
     ['spans', []],
   ])('learns %s, resumed to the same bytes', async (name, fields) => {
     const command = ['finetune', at('t5'), '--data', at('pairs.jsonl'), ...fields, ...settings, '--steps', '40'];
-    await ok(...command, '--out', at(name));
+    await runJson(...command, '--out', at(name));
     const found = await losses(at(name));
     expect(mean(found.slice(-5))).toBeLessThan(0.8 * mean(found.slice(0, 3)));
-    await expectSameAfterResume(command, at(name), at(`${name}-resumed`));
+    await expectSameAfterResume(command, at(name));
   });
 
   it('needs both fields', async () => {
-    const words = [
-      'finetune',
-      at('t5'),
-      '--data',
-      at('pairs.jsonl'),
-      '--source-field',
-      'source',
-      '--out',
-      at('refused'),
-    ];
+    const data = ['--data', at('pairs.jsonl'), '--source-field', 'source'];
+    const words = ['finetune', at('t5'), ...data, '--out', at('refused')];
     expect((await runCaptured(words)).stderr).toMatch(/go together/);
   });
 });

@@ -4,17 +4,15 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { openDecodingModel } from '../src/export/open-model.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
-import { runCaptured } from './captured-cli.ts';
+import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from './scratch-folder.ts';
 
 const place = suiteFolder();
 
 it('writes an exported model that decodes, the same for the same seed', async () => {
   const out = join(place, 'gpt2');
-  const words = ['synth', '--like', 'gpt2', '--dtype', 'int4', '--json'];
-  const run = await runCaptured([...words, '--out', out]);
-  expect(run.exitCode).toBe(0);
-  expect(JSON.parse(run.stdout)).toMatchObject({ like: 'gpt2', mixer: 'augmented', dtype: 'int4' });
+  const words = ['synth', '--like', 'gpt2', '--dtype', 'int4'];
+  expect(await runJson(...words, '--out', out)).toMatchObject({ like: 'gpt2', mixer: 'augmented', dtype: 'int4' });
   await using opened = await openDecodingModel(out, { threads: 1 });
   expect(opened.model.mixers.every(({ kind }) => kind === 'linear')).toBe(true);
   const { logits } = await opened.engine.advance(opened.engine.newState(), 65);
@@ -23,7 +21,7 @@ it('writes an exported model that decodes, the same for the same seed', async ()
   expect([...(await loadTokenizer(out)).encode('A')]).toEqual([65]);
 
   const again = join(place, 'again');
-  expect((await runCaptured([...words, '--out', again])).exitCode).toBe(0);
+  await runJson(...words, '--out', again);
   const files = (folder: string) => readFile(join(folder, 'linnet.json'), 'utf8');
   expect(await files(again)).toBe(await files(out)); // checksums of all weights
 });

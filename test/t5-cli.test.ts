@@ -3,18 +3,12 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../src/checkpoint/load-model.ts';
 import { huggingFaceTokenizer } from '../src/tokenizer/hugging-face.ts';
-import { lastJson, runCaptured } from './captured-cli.ts';
+import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
 const folder = suiteFolder();
 const place = (name: string): string => join(folder, name);
-
-async function json(...words: string[]): Promise<Record<string, unknown>> {
-  const result = await runCaptured([...words, '--json']);
-  expect(result.exitCode, result.stderr).toBe(0);
-  return lastJson(result);
-}
 
 beforeAll(async () => {
   await saveTinyModel(place('base'), 1, 't5');
@@ -22,7 +16,7 @@ beforeAll(async () => {
 
 describe('t5', () => {
   it('is linearized in the attentions that are named, the encoder and the decoder by default', async () => {
-    await json('linearize', place('base'), '--mixer', 'augmented', '--group', '4', '--out', place('two'));
+    await runJson('linearize', place('base'), '--mixer', 'augmented', '--group', '4', '--out', place('two'));
     const { model } = await loadModel(place('two'));
     expect(model.toJson().linnet).toMatchObject({
       encoder: [{ kind: 'linear', group: 4, convolution: { kernel: 9 } }, { kind: 'linear' }],
@@ -30,7 +24,7 @@ describe('t5', () => {
     });
     expect(model.toJson().linnet).not.toHaveProperty('cross');
     const all = ['--attention', 'cross,decoder', '--layers', '1', '--kernel', '5'];
-    await json('linearize', place('base'), '--mixer', 'augmented', ...all, '--out', place('some'));
+    await runJson('linearize', place('base'), '--mixer', 'augmented', ...all, '--out', place('some'));
     const some = await loadModel(place('some'));
     expect(some.model.toJson().linnet).toMatchObject({
       decoder: [{ kind: 'softmax' }, { kind: 'linear', convolution: { kernel: 5 } }],
@@ -40,7 +34,7 @@ describe('t5', () => {
     const refused = await runCaptured(['linearize', place('base'), ...bidirectional]);
     expect(refused.stderr).toMatch(/linnet\.decoder\[0\] reads later tokens/);
     const everywhere = ['--attention', 'encoder,decoder,cross', '--rows', '2', '--block', '4'];
-    await json('linearize', place('base'), '--mixer', 'linformer', ...everywhere, '--out', place('linformer'));
+    await runJson('linearize', place('base'), '--mixer', 'linformer', ...everywhere, '--out', place('linformer'));
     expect((await loadModel(place('linformer'))).model.toJson().linnet).toMatchObject({
       encoder: [{ kind: 'linformer' }, { kind: 'linformer' }],
       decoder: [{ kind: 'block-linformer' }, { kind: 'block-linformer' }],
@@ -61,11 +55,11 @@ describe('t5', () => {
 
   it.each(['base', 'two', 'some', 'linformer'])('writes about a prompt, greedily and by beams: %s', async (name) => {
     const words = ['generate', place(name), '--prompt', 'It was', '--max-tokens', '6', '--ignore-eos'];
-    const greedy = await json(...words);
+    const greedy = await runJson(...words);
     expect(greedy.tokens).toHaveLength(6);
     expect(greedy).toMatchObject({ finish: 'length', promptTokens: 7 });
-    expect(await json(...words)).toMatchObject({ tokens: greedy.tokens, text: greedy.text });
-    const { beams, tokens } = await json(...words, '--beams', '3');
+    expect(await runJson(...words)).toMatchObject({ tokens: greedy.tokens, text: greedy.text });
+    const { beams, tokens } = await runJson(...words, '--beams', '3');
     expect(beams).toHaveLength(3);
     expect(tokens).toHaveLength(6);
   });
@@ -76,7 +70,7 @@ describe('t5', () => {
   });
 
   it('is inspected', async () => {
-    expect(await json('inspect', place('two'))).toMatchObject({ family: 't5', kind: 'encoder-decoder' });
+    expect(await runJson('inspect', place('two'))).toMatchObject({ family: 't5', kind: 'encoder-decoder' });
   });
 });
 

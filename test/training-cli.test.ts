@@ -2,21 +2,21 @@
  * Training from the command line, in processes of its own: what it prints and leaves behind, and that a run that is
  * killed or stopped at any moment and resumed ends with the same bytes as one that was left alone.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { Random } from '../src/random.ts';
 import { readRun } from '../src/report/record.ts';
-import { type CapturedRun, lastJson, runCaptured } from './captured-cli.ts';
+import { jsonOf, lastJson, runCaptured } from './captured-cli.ts';
+import { startCli, type StartedCli } from './cli-process.ts';
 import { suiteFolder } from './scratch-folder.ts';
+import { writeJsonlTexts } from './text-data.ts';
 import { saveTinyModel } from './tiny-model.ts';
+import { weightsFile } from './trained-runs.ts';
 
-const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
 const updates = 60;
 const folder = suiteFolder();
 const model = join(folder, 'model');
@@ -27,38 +27,12 @@ beforeAll(async () => {
   const random = new Random(3);
   const words = ['linnet', 'sings', 'wire', 'wind', 'house', 'the', 'round', 'over'];
   const story = (): string => Array.from({ length: 40 }, () => words[random.integer(words.length)]).join(' ');
-  await writeFile(data, Array.from({ length: 20 }, () => `${JSON.stringify({ text: story() })}\n`).join(''));
+  await writeJsonlTexts(data, Array.from({ length: 20 }, story));
 });
 
-interface Started {
-  readonly child: ChildProcess;
-  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null; run: CapturedRun }>;
-}
-
-function start(words: readonly string[]): Started {
-  const child = spawn(process.execPath, ['--import', 'tsx', main, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.on('data', (piece: Buffer) => {
-    stdout += piece.toString();
-  });
-  child.stderr.on('data', (piece: Buffer) => {
-    stderr += piece.toString();
-  });
-  const ended: Started['ended'] = new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code, signal) => resolve({ code, signal, run: { exitCode: code ?? -1, stdout, stderr } }));
-  });
-  return { child, ended };
-}
-
-/** Runs a command that must succeed, and returns its JSON. */
+/** Runs a command that must succeed in a process of its own, and returns its JSON. */
 async function json(...words: string[]): Promise<Record<string, unknown>> {
-  const { code, run } = await start([...words, '--json']).ended;
-  expect(run.stderr, 'a failed command').not.toMatch(/^linnet: /m);
-  expect(code).toBe(0);
-  expect(run.stdout.trim().split('\n')).toHaveLength(1);
-  return lastJson(run);
+  return jsonOf((await startCli([...words, '--json']).ended).run);
 }
 
 /** The command of a run of `updates` updates: snapshots are rarer than updates, so that a resumed run repeats some. */
@@ -68,8 +42,6 @@ function tuning(out: string, ...more: string[]): string[] {
   return ['finetune', model, '--data', data, ...settings, ...schedule, '--out', out, ...more];
 }
 
-const weights = (out: string): Promise<Buffer> => readFile(join(out, 'model.safetensors'));
-
 /** Metrics lines that a run has written so far. */
 function loggedUpdates(out: string): number {
   const file = join(`${out}.run`, 'metrics.jsonl');
@@ -77,7 +49,7 @@ function loggedUpdates(out: string): number {
 }
 
 /** Waits until a run has logged `count` updates, or its process has ended. */
-async function untilLogged({ child }: Started, out: string, count: number): Promise<void> {
+async function untilLogged({ child }: StartedCli, out: string, count: number): Promise<void> {
   while (child.exitCode === null && child.signalCode === null && loggedUpdates(out) < count) await sleep(1);
 }
 
@@ -141,7 +113,7 @@ describe('finetune', () => {
     for (let attempt = 0; !existsSync(out); attempt++) {
       expect(attempt, 'attempts').toBeLessThan(12);
       const before = attempt === 0 ? 0 : loggedUpdates(out);
-      const started = start(tuning(out, ...(attempt === 0 ? [] : ['--resume'])));
+      const started = startCli(tuning(out, ...(attempt === 0 ? [] : ['--resume'])));
       if (attempt < 4) {
         // The first kill comes while the model is compiled, before anything is recorded.
         if (attempt > 0) await untilLogged(started, out, Math.max(2, before - 4) + random.integer(14));
@@ -149,12 +121,12 @@ describe('finetune', () => {
         await sleep(random.integer(12));
         started.child.kill('SIGKILL');
       }
-      const { code, signal, run } = await started.ended;
+      const { signal, run } = await started.ended;
       if (signal === 'SIGKILL') kills++;
-      else expect(code, run.stderr).toBe(0);
+      else expect(run.exitCode, run.stderr).toBe(0);
     }
     expect(kills).toBeGreaterThanOrEqual(2);
-    expect(await weights(out)).toEqual(await weights(unbroken));
+    expect(await weightsFile(out)).toEqual(await weightsFile(unbroken));
     const { record, metrics } = await readRun(`${out}.run`);
     expect(record.status).toBe('finished');
     expect(record.resumed.length).toBeGreaterThanOrEqual(1);
@@ -165,11 +137,11 @@ describe('finetune', () => {
 
   it('stopped by Ctrl-C says how to continue, and then ends with the same bytes', async () => {
     const out = join(folder, 'stopped');
-    const started = start(tuning(out, '--json'));
+    const started = startCli(tuning(out, '--json'));
     await untilLogged(started, out, 10);
     started.child.kill('SIGINT');
-    const { code, run } = await started.ended;
-    expect(code, run.stderr).toBe(130);
+    const { run } = await started.ended;
+    expect(run.exitCode, run.stderr).toBe(130);
     expect(run.stderr).toMatch(/a snapshot of update \d+ is in .*stopped\.run.*--resume/);
     expect(lastJson(run)).toMatchObject({ error: { code: 'ABORTED' } });
     expect(existsSync(out)).toBe(false);
@@ -183,7 +155,7 @@ describe('finetune', () => {
     await expectRefusal(fromOther, 'another model');
 
     await json(...tuning(out, '--resume'));
-    expect(await weights(out)).toEqual(await weights(unbroken));
+    expect(await weightsFile(out)).toEqual(await weightsFile(unbroken));
   });
 
   it('refuses an existing --out before it trains', async () => {
@@ -253,7 +225,7 @@ describe('pretrain', () => {
     const generated = await json('generate', join(folder, 'first'), '--prompt', 'the', '--max-tokens', '3');
     expect(generated).toMatchObject({ promptTokens: 4 });
     await json(...words(file, 'again'));
-    expect(await weights(join(folder, 'again'))).toEqual(await weights(join(folder, 'first')));
+    expect(await weightsFile(join(folder, 'again'))).toEqual(await weightsFile(join(folder, 'first')));
   });
 
   it.each([
