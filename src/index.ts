@@ -38,10 +38,12 @@ export {
   hasMedusaHeads,
   loadMedusaHeads,
   type MedusaNotes,
-  type MedusaTree,
+  type MedusaWeights,
+  openMedusaHeads,
   type StoredMedusa,
   saveMedusaHeads,
 } from './checkpoint/medusa-files.ts';
+export type { MedusaTree } from './checkpoint/medusa-trees.ts';
 export { writeOnnxModel } from './checkpoint/onnx-model.ts';
 export { type Document, loadDocuments, type ReadDocumentsOptions, readDocuments } from './data/documents.ts';
 export { PackedDataset, type PackingMode, type PackingOptions, packDocuments } from './data/packing.ts';
@@ -133,9 +135,11 @@ export {
   type ExportedModel,
   isExportedFolder,
   type OpenExportOptions,
+  openExportedHeads,
   openExportedModel,
   readExportedFolder,
 } from './export/open-export.ts';
+export { type DraftHeads, hasDraftHeads, openDraftHeads } from './export/open-heads.ts';
 export { type DecodingModel, openDecodingModel } from './export/open-model.ts';
 export { stepPerplexity } from './evaluation/step-perplexity.ts';
 export { gradients } from './graph/gradients.ts';

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import type { AnyTensor, Tensor } from '../graph/tensor.ts';
 import { previousFolder } from './atomic.ts';
-import { CONFIG_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE } from './folder-files.ts';
+import { CONFIG_FILE, EXPORT_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE } from './folder-files.ts';
 import type { JsonObject } from './json-object.ts';
 import { parseJsonObject } from './json-object.ts';
 import { listNames, quoteName } from './name-list.ts';
@@ -192,6 +192,10 @@ async function checkFolder(path: string): Promise<void> {
 }
 
 function noWeights(path: string, present: readonly string[]): LinnetError {
+  if (present.includes(EXPORT_FILE)) {
+    const advice = 'decodes and has no weights that can be read; give the model that it was made from';
+    return new LinnetError('NOT_FOUND', `${path} is an exported folder (${EXPORT_FILE}), which ${advice}`);
+  }
   const pickles = present.filter(isPickleFile);
   const advice =
     pickles.length > 0

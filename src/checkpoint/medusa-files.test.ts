@@ -13,7 +13,6 @@ import {
   loadMedusaHeads,
   MEDUSA_FILE,
   MEDUSA_WEIGHTS_FILE,
-  parseTreeFile,
   saveMedusaHeads,
   updateMedusaNotes,
 } from './medusa-files.ts';
@@ -136,16 +135,5 @@ describe('Medusa heads in a model folder', () => {
     const file = join(folder, MEDUSA_FILE);
     await writeFile(file, (await readFile(file, 'utf8')).replace('{', '{"heads":1,'));
     await expect(loadMedusaHeads(folder, model)).rejects.toMatchObject({ code: 'FORMAT' });
-  });
-});
-
-describe('trees', () => {
-  it('are read from a list of paths, and from an object', () => {
-    expect(parseTreeFile('[[0],[0,1]]', 'tree.json')).toEqual([[0], [0, 1]]);
-    expect(parseTreeFile('{"paths":[[0]],"method":"given"}', 'tree.json')).toEqual([[0]]);
-  });
-
-  it.each(['', '{}', '[]', '[[]]', '[["0"]]', '[[0,1]]', '[[0],[0]]', '[[999]]', 'null'])('refuse %j', (text) => {
-    expect(() => parseTreeFile(text, 'tree.json')).toThrow(expect.objectContaining({ code: 'FORMAT' }));
   });
 });

@@ -1,12 +1,12 @@
 /**
  * Medusa heads in a model folder: `medusa.safetensors` holds the parameters, `medusa.json` says what they are, for
  * which model they were trained, and which candidate tree suits them. Neither file travels when a folder is made from
- * another (they are not in `COMPANION_FILES`): heads draft for the one model whose hidden states they learned.
+ * another (they are not in `COMPANION_FILES`): heads draft for the one model whose hidden states they learned. An
+ * export is of that very model: it stores the heads in its own form (`src/export/export-model.ts`).
  */
 import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
-import { treeFromPaths } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa.ts';
@@ -14,6 +14,7 @@ import type { CausalModel } from '../models/model.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { assertTensors } from './huggingface.ts';
 import { parseJsonObject } from './json-object.ts';
+import { checkMedusaTree, maximumRank, medusaTreeSchema } from './medusa-trees.ts';
 import { fileError, openInFolder, readInFolder, systemErrorCode } from './regular-file.ts';
 import { readSafetensors } from './safetensors.ts';
 import { writeSafetensors } from './safetensors-writer.ts';
@@ -23,25 +24,8 @@ export const MEDUSA_WEIGHTS_FILE = 'medusa.safetensors';
 
 /** Largest medusa.json that is read. */
 const maximumBytes = 1 << 20;
-/** More nodes than a step can verify with profit, on any machine known. */
-const maximumNodes = 1023;
-const maximumRank = 255;
 
 const fraction = z.number().min(0).max(1);
-
-export const medusaTreeSchema = z.strictObject({
-  /** Rank paths without the root; prefixes of a path are in the list. */
-  paths: z
-    .array(z.array(z.int().min(0).max(maximumRank)).min(1).max(medusaLimits.heads))
-    .min(1)
-    .max(maximumNodes),
-  /** How the tree was found. */
-  method: z.enum(['stock', 'greedy', 'dynamic', 'observed', 'given']),
-  /** Tokens per step that calibration promises, the root included. */
-  expectedLength: z.number().min(1).optional(),
-  /** Its gain over sequential decoding by that length and the step times of the machine it was tuned on. */
-  expectedSpeedup: z.number().positive().optional(),
-});
 
 const descriptionSchema = z.strictObject({
   format: z.literal('linnet-medusa'),
@@ -62,9 +46,6 @@ const descriptionSchema = z.strictObject({
 
 type Description = z.infer<typeof descriptionSchema>;
 
-/** A candidate tree as stored. */
-export type MedusaTree = z.infer<typeof medusaTreeSchema>;
-
 /** What is stored beside the parameters. */
 export type MedusaNotes = Pick<Description, 'accuracy' | 'acceptance' | 'tree'>;
 
@@ -84,35 +65,56 @@ export async function hasMedusaHeads(folder: string): Promise<boolean> {
   }
 }
 
+/** The model in a folder, with the fingerprint of its configuration and weights. */
+interface MedusaBase {
+  readonly model: CausalModel;
+  readonly fingerprint: string;
+}
+
 /**
  * Reads the heads of a folder.
- * @param base the model in the folder, with the fingerprint of its configuration and weights
+ * @throws LinnetError as `openMedusaHeads`
+ */
+export async function loadMedusaHeads(folder: string, base: MedusaBase): Promise<StoredMedusa> {
+  await using heads = await openMedusaHeads(folder, base);
+  const { config, accuracy, acceptance, tree } = heads;
+  const parameters = new Map<string, Tensor<'float32'>>();
+  for (const name of heads.names) parameters.set(name, await heads.read(name));
+  return { config, parameters, accuracy, acceptance, tree };
+}
+
+/** Heads of a folder whose parameters are read one by one. Dispose of them. */
+export interface MedusaWeights extends MedusaNotes, AsyncDisposable {
+  readonly config: MedusaConfig;
+  /** Parameters in the order of the heads. */
+  readonly names: readonly string[];
+  /** A parameter in float32, read from the file at every call. */
+  read(name: string): Promise<Tensor<'float32'>>;
+}
+
+/**
+ * Opens the heads of a folder and checks what they are; reads no parameter.
  * @throws LinnetError `NOT_FOUND` if there are none; `MISMATCH` if they were trained for another model; `FORMAT` for
  *   malformed files and impossible trees; `TENSOR` for missing, surplus or misshapen parameters; `PATH` as `openInFolder`
  */
-export async function loadMedusaHeads(
-  folder: string,
-  base: { readonly model: CausalModel; readonly fingerprint: string },
-): Promise<StoredMedusa> {
-  const description = await readDescription(folder);
-  const { heads, layers, accuracy, acceptance, tree } = description;
+export async function openMedusaHeads(folder: string, base: MedusaBase): Promise<MedusaWeights> {
+  const { config, base: trainedFor, accuracy, acceptance, tree } = await describeMedusaHeads(folder);
   const source = resolve(folder, MEDUSA_FILE);
-  if (description.base !== base.fingerprint) {
+  if (trainedFor !== base.fingerprint) {
     throw new LinnetError(
       'MISMATCH',
-      `${source} is of another model than that in ${resolve(folder)} (trained for ${description.base.slice(0, 12)}…, ` +
-        `found ${base.fingerprint.slice(0, 12)}…); train heads for this model`,
+      `${source} is of another model than that in ${resolve(folder)} (trained for ${trainedFor.slice(0, 12)}…, ` +
+        `found ${base.fingerprint.slice(0, 12)}…); train heads for this model, or remove them`,
     );
   }
   const { vocabulary } = base.model.sizes;
-  if (tree !== undefined) checkTree(tree.paths, heads, vocabulary, source);
-  const config = { heads, layers };
+  if (tree !== undefined) checkMedusaTree(tree.paths, config.heads, vocabulary, source);
   const file = await readSafetensors(
     await openInFolder(folder, MEDUSA_WEIGHTS_FILE),
     resolve(folder, MEDUSA_WEIGHTS_FILE),
   );
   try {
-    if (file.metadata.get('base') !== description.base) {
+    if (file.metadata.get('base') !== trainedFor) {
       throw new LinnetError(
         'MISMATCH',
         `${file.source} and ${MEDUSA_FILE} beside it are of different runs; train again`,
@@ -121,12 +123,35 @@ export async function loadMedusaHeads(
     const shapes = medusaParameters(config, base.model.sizes);
     const infos = new Map(file.names().map((name) => [name, file.info(name)]));
     assertTensors({ path: file.source, tensors: infos }, shapes);
-    const parameters = new Map<string, Tensor<'float32'>>();
-    for (const name of shapes.keys()) parameters.set(name, await file.readFloat32(name));
-    return { config, parameters, accuracy, acceptance, tree };
-  } finally {
+    return {
+      config,
+      accuracy,
+      acceptance,
+      tree,
+      names: [...shapes.keys()],
+      read: (name) => file.readFloat32(name),
+      [Symbol.asyncDispose]: () => file.close(),
+    };
+  } catch (error) {
     await file.close();
+    throw error;
   }
+}
+
+/** What a folder says about its heads. */
+export interface MedusaDescription extends MedusaNotes {
+  readonly config: MedusaConfig;
+  /** Fingerprint of the model they were trained for. */
+  readonly base: string;
+}
+
+/**
+ * Reads what a folder says about its heads, and nothing of the heads themselves.
+ * @throws LinnetError `NOT_FOUND` if there are none; `FORMAT` for a malformed medusa.json
+ */
+export async function describeMedusaHeads(folder: string): Promise<MedusaDescription> {
+  const { heads, layers, base, accuracy, acceptance, tree } = await readDescription(folder);
+  return { config: { heads, layers }, base, accuracy, acceptance, tree };
 }
 
 /**
@@ -187,45 +212,4 @@ function checkedDescription(value: unknown, folder: string): Description {
 
 async function writeDescription(folder: string, description: Description): Promise<void> {
   await writeFileAtomic(resolve(folder, MEDUSA_FILE), `${JSON.stringify(description)}\n`);
-}
-
-/** Refuses trees that are none, and nodes that no head can fill. */
-function checkTree(paths: readonly (readonly number[])[], heads: number, vocabulary: number, source: string): void {
-  const outside = paths.find((path) => path.length > heads || path.some((rank) => rank >= vocabulary));
-  if (outside !== undefined) {
-    throw new LinnetError(
-      'FORMAT',
-      `${source}: rank path [${outside.join(',')}] asks for more than ${heads} heads over ${vocabulary} tokens have`,
-    );
-  }
-  try {
-    treeFromPaths(paths);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new LinnetError('FORMAT', `${source}: ${reason}`, { cause });
-  }
-}
-
-/**
- * The rank paths of a tree file: a JSON array of paths as Medusa writes them, or an object with `paths`.
- * @throws LinnetError `FORMAT` for anything else, and for paths that make no tree
- */
-export function parseTreeFile(text: string, source: string): number[][] {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
-  }
-  const { paths } = medusaTreeSchema.shape;
-  const result = z.union([paths, z.object({ paths }).transform((tree) => tree.paths)]).safeParse(value);
-  if (!result.success) {
-    throw new LinnetError(
-      'FORMAT',
-      `${source} is no list of rank paths such as [[0],[1],[0,0]]:\n${z.prettifyError(result.error)}`,
-      { cause: result.error },
-    );
-  }
-  checkTree(result.data, medusaLimits.heads, maximumRank + 1, source);
-  return result.data;
 }

@@ -1,7 +1,6 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
 import type { TreeRule } from '../attention/masks.ts';
-import type { LoadedModel } from '../checkpoint/load-model.ts';
-import { hasMedusaHeads, loadMedusaHeads, parseTreeFile } from '../checkpoint/medusa-files.ts';
+import { parseTreeFile } from '../checkpoint/medusa-trees.ts';
 import { readTextFile } from '../data/text-file.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 import { acceptanceRules } from '../decoding/speculation/acceptance.ts';
@@ -13,8 +12,8 @@ import { ModelDrafter } from '../decoding/speculation/model-drafter.ts';
 import { Pacing } from '../decoding/speculation/pacing.ts';
 import { speculative } from '../decoding/speculation/speculative.ts';
 import { SpeculationStatistics, type SpeculationSummary } from '../decoding/speculation/statistics.ts';
-import { openDecodingModel } from '../export/open-model.ts';
-import { MedusaHeads } from '../models/medusa-heads.ts';
+import { hasDraftHeads, openDraftHeads } from '../export/open-heads.ts';
+import { type DecodingModel, openDecodingModel } from '../export/open-model.ts';
 import { formatFixed } from '../report/quantities.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { optional, withDefault } from './command.ts';
@@ -67,7 +66,7 @@ export interface SpeculationRequest {
 }
 
 /** What drafters need of the model they draft for. */
-type SpeculatedModel = Pick<LoadedModel, 'model' | 'path' | 'fingerprint'>;
+type SpeculatedModel = Pick<DecodingModel, 'model' | 'path' | 'fingerprint' | 'manifest'>;
 
 /** Drafters that are ready, for one text. Dispose of it. */
 export interface Speculation extends AsyncDisposable {
@@ -121,12 +120,11 @@ async function openDrafters(
   owned: AsyncDisposable[],
 ): Promise<Drafter[]> {
   const drafters: Drafter[] = [];
-  if (speculate === 'medusa' || (speculate === 'auto' && (await hasMedusaHeads(loaded.path)))) {
-    const stored = await loadMedusaHeads(loaded.path, loaded);
-    const heads = await MedusaHeads.create(stored.config, loaded.model.sizes, stored.parameters, compile);
-    owned.push(heads);
+  if (speculate === 'medusa' || (speculate === 'auto' && (await hasDraftHeads(loaded)))) {
+    const stored = await openDraftHeads(loaded, compile);
+    owned.push(stored);
     const paths = tree === undefined ? stored.tree?.paths : parseTreeFile(await readTextFile(tree), tree);
-    drafters.push(new MedusaDrafter(heads, paths));
+    drafters.push(new MedusaDrafter(stored.heads, paths));
   }
   if (draft !== undefined) {
     const smaller = await openDecodingModel(draft, compile);

@@ -6,6 +6,7 @@
 import { exactRule, type TreeRule } from '../attention/masks.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { Sampler } from '../decoding/sampler.ts';
+import type { Drafter } from '../decoding/speculation/drafter.ts';
 import { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/reference-drafter.ts';
 import { SpeculativeDecoder } from '../decoding/speculation/speculative.ts';
 import { LinnetError } from '../errors.ts';
@@ -41,6 +42,11 @@ export interface CompareRulesOptions extends ReferenceOptions {
   readonly tokens?: number;
   /** Default: all of `verificationRules`. */
   readonly rules?: readonly NamedRule[];
+  /**
+   * Drafts of one text. Default: a `ReferenceDrafter`, so that all rules verify trees of the same quality. Under a rule
+   * that differs, others go on from the hidden state of what it accepted, and guess the worse.
+   */
+  readonly makeDrafter?: () => Drafter;
   readonly signal?: AbortSignal;
   /** Told after every prompt, once for the sequential text and once per rule. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -57,7 +63,7 @@ interface SequentialText {
 
 /**
  * Decodes prompts token by token, then by speculation under every rule, and counts differences. Drafts come from the
- * sequential text, so that all rules verify the same trees, and trees are accepted deeply.
+ * sequential text unless told otherwise, so that all rules verify the same trees, and trees are accepted deeply.
  *
  * @throws LinnetError `INPUT` for no prompts or an empty one; `ABORTED` when the signal fires between two prompts
  */
@@ -117,11 +123,11 @@ async function decodeByRule(
   engine: StepEngine,
   { prompt, text: truth, logits: expected }: SequentialText,
   rule: TreeRule,
-  reference: ReferenceOptions,
+  { makeDrafter, ...reference }: CompareRulesOptions,
 ): Promise<{ mismatches: number; steps: number; error: number }> {
   const state = engine.newState();
   const read = await engine.prefill(state, prompt);
-  const drafter = new ReferenceDrafter(truth, engine.model.sizes.vocabulary, reference);
+  const drafter = makeDrafter?.() ?? new ReferenceDrafter(truth, engine.model.sizes.vocabulary, reference);
   const decoder = new SpeculativeDecoder({ engine, state, sampler: new Sampler(), ...read }, drafter, { rule });
   const text = [...prompt];
   text.push(decoder.start(text));

@@ -1,23 +1,39 @@
 /** Exports a Hugging Face folder without loading it: weights go from file to file, one by one. */
-import { openModelWeights } from '../checkpoint/load-model.ts';
+import { type ModelWeights, openModelWeights } from '../checkpoint/load-model.ts';
+import { hasMedusaHeads, type MedusaWeights, openMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { requireCausal } from '../models/families.ts';
 import { type ExportOptions, exportModel } from './export-model.ts';
 import type { ExportManifest } from './manifest.ts';
 
 /**
- * Exports the causal model of a folder, with its tokenizer.
- * @throws LinnetError as `openModelWeights` and `exportModel`; `CONFIG` for a model of another kind
+ * Exports the causal model of a folder, with its tokenizer and Medusa heads.
+ * @throws LinnetError as `openModelWeights`, `headsOfFolder` and `exportModel`; `CONFIG` for a model of another kind
  */
 export async function exportFolder(
   from: string,
   to: string,
-  options: Omit<ExportOptions, 'model' | 'weights' | 'tokenizerFiles'>,
+  options: Omit<ExportOptions, 'model' | 'weights' | 'medusa' | 'tokenizerFiles'>,
 ): Promise<ExportManifest> {
   const weights = await openModelWeights(from);
   try {
     const model = requireCausal(weights.model);
-    return await exportModel(to, { ...options, model, weights, tokenizerFiles: { from: weights.path } });
+    await using medusa = await headsOfFolder(weights);
+    return await exportModel(to, { ...options, model, weights, medusa, tokenizerFiles: { from: weights.path } });
   } finally {
     await weights.close();
   }
+}
+
+/**
+ * The Medusa heads beside a model, undefined where there are none. Reads all weights of the model once where there are,
+ * to find out whether the heads are its own. Dispose of them.
+ * @throws LinnetError as `openMedusaHeads`; `CONFIG` for a model that is not causal
+ */
+export async function headsOfFolder(
+  weights: Pick<ModelWeights, 'model' | 'path' | 'fingerprint'>,
+): Promise<MedusaWeights | undefined> {
+  const { path } = weights;
+  if (!(await hasMedusaHeads(path))) return undefined;
+  const model = requireCausal(weights.model);
+  return openMedusaHeads(path, { model, fingerprint: await weights.fingerprint() });
 }

@@ -1,6 +1,6 @@
 /**
- * Writes a causal model as ONNX: the step graph with its weights beside it, the fold graphs, configuration, tokenizer,
- * and linnet.json, which says what they are. Weights pass through one by one; the folder appears when it is complete.
+ * Writes a causal model as ONNX: the step graph with its weights beside it, the fold graphs, Medusa heads, configuration,
+ * tokenizer, and linnet.json, which says what they are. Weights pass through one by one; the folder appears when it is complete.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { writeFileAtomic, writeFolderAtomic } from '../checkpoint/atomic.ts';
 import { requireDiskRoom } from '../checkpoint/disk-room.ts';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
+import type { MedusaWeights } from '../checkpoint/medusa-files.ts';
 import { encodeForDisk, type StoredModel, writeModelData } from '../checkpoint/onnx-model.ts';
 import { type SaveOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
 import { foldClasses } from '../decoding/state.ts';
@@ -16,13 +17,22 @@ import type { Graph } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import type { BlockSize } from '../graph/ops/quantized.ts';
 import { bytesPerElement, elementCount } from '../graph/tensor.ts';
+import { medusaParameters } from '../models/medusa.ts';
+import { medusaGraph } from '../models/medusa-heads.ts';
 import type { CausalModel } from '../models/model.ts';
 import { foldGraph, stepGraph } from '../models/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { WeightError } from '../quantization/encoding.ts';
 import { defaultBlock, type WeightType } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
-import { exportedFiles, type ExportManifest, manifestVersion, type MeasuredErrors, parseManifest } from './manifest.ts';
+import {
+  dataFileOf,
+  exportedFiles,
+  type ExportManifest,
+  manifestVersion,
+  type MeasuredErrors,
+  parseManifest,
+} from './manifest.ts';
 import { storedSource } from './stored-source.ts';
 
 export interface ExportOptions {
@@ -33,6 +43,8 @@ export interface ExportOptions {
   readonly dtype: WeightType;
   /** Weights per scale of int4: 32, 64 or 128; fewer in rows that one smaller block holds. Default: 32. */
   readonly block?: BlockSize;
+  /** Medusa heads of the model, stored as it is. Default: none. */
+  readonly medusa?: Pick<MedusaWeights, 'config' | 'tree' | 'read'>;
   /** What the graph is made for. Default: `cpu`, which is for `wasm` too. */
   readonly device?: ExportManifest['device'];
   /** As of `saveModel`. Default: none; such a model is given token ids. */
@@ -65,17 +77,16 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   const makeSource = storedSource(model, options.weights, { dtype, block, device }, (name, error) => {
     errors.set(name, error);
   });
-  const lowered = lowerGraph(stepGraph(model, makeSource), device);
-  const step = await encodeForDisk(lowered, {
-    dataFile: exportedFiles.data,
-    inlineBytes: 0,
-    producerVersion: producer,
-  });
+  const step = await encodeGraph(stepGraph(model, makeSource), exportedFiles.model, device, producer);
   const folds = await encodeFolds(model, makeSource, device, producer);
-  const weights = [...lowered.initializers, ...(lowered.deferred ?? [])];
+  const headErrors = new Map<string, WeightError>(); // apart, so that they stand behind those of the model
+  const heads = await encodeHeads(options, device, producer, headErrors);
+  const stored = heads === undefined ? [step] : [step, heads.graph];
+  const totalBytes = stored.reduce((sum, { dataBytes }) => sum + dataBytes, 0);
   let manifest: ExportManifest | undefined;
   const build = async (folder: string): Promise<void> => {
-    await requireDiskRoom(folder, step.bytes.byteLength + step.dataBytes, 'the export', options.freeBytes);
+    const graphBytes = stored.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+    await requireDiskRoom(folder, graphBytes + totalBytes, 'the export', options.freeBytes);
     const files: Record<string, { bytes: number; sha256: string }> = {};
     const write = async (name: string, bytes: Uint8Array): Promise<void> => {
       await writeFileAtomic(join(folder, name), bytes);
@@ -87,8 +98,14 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
       files[name] = { bytes: bytes.byteLength, sha256: sha256(bytes) };
     }
     await write(exportedFiles.config, new TextEncoder().encode(`${JSON.stringify(model.toJson(), undefined, 2)}\n`));
-    if (step.parts.length > 0) files[exportedFiles.data] = await writeData(folder, step, options);
-    await write(exportedFiles.model, step.bytes);
+    let done = 0;
+    for (const graph of stored) {
+      if (graph.parts.length > 0) {
+        files[dataFileOf(graph.file)] = await writeData(folder, graph, { done, total: totalBytes }, options);
+        done += graph.dataBytes;
+      }
+      await write(graph.file, graph.bytes);
+    }
     for (const { file, bytes } of folds) await write(file, bytes);
     const described = (measured: MeasuredErrors): ExportManifest =>
       parseManifest(
@@ -100,11 +117,10 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
           device,
           files,
           folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
-          weightBytes: weights.reduce((sum, { tensor: { dtype, shape } }) => {
-            return sum + elementCount(shape) * bytesPerElement[dtype];
-          }, 0),
+          ...(heads === undefined ? {} : { medusa: heads.described }),
+          weightBytes: step.weightBytes,
           producer,
-          report: { weights: Object.fromEntries(errors), ...measured },
+          report: { weights: Object.fromEntries([...errors, ...inOrder(headErrors, heads?.names)]), ...measured },
         },
         EXPORT_FILE,
       );
@@ -130,6 +146,63 @@ function storedBlock({ dtype, block }: ExportOptions): BlockSize | undefined {
   throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; int4 has`);
 }
 
+/** A graph whose weights lie in a file beside it. */
+interface EncodedGraph extends StoredModel {
+  readonly file: string;
+  /** Bytes of all weights, wherever they lie. */
+  readonly weightBytes: number;
+}
+
+async function encodeGraph(
+  graph: Graph,
+  file: string,
+  device: ExportManifest['device'],
+  producerVersion: string,
+): Promise<EncodedGraph> {
+  const lowered = lowerGraph(graph, device);
+  const stored = await encodeForDisk(lowered, { dataFile: dataFileOf(file), inlineBytes: 0, producerVersion });
+  const weights = [...lowered.initializers, ...(lowered.deferred ?? [])];
+  const weightBytes = weights.reduce((sum, { tensor: { dtype, shape } }) => {
+    return sum + elementCount(shape) * bytesPerElement[dtype];
+  }, 0);
+  return { ...stored, file, weightBytes };
+}
+
+interface EncodedHeads {
+  readonly graph: EncodedGraph;
+  /** Parameters in the order of the heads. */
+  readonly names: readonly string[];
+  readonly described: NonNullable<ExportManifest['medusa']>;
+}
+
+/** Undefined without heads. */
+async function encodeHeads(
+  options: ExportOptions,
+  device: ExportManifest['device'],
+  producer: string,
+  errors: Map<string, WeightError>,
+): Promise<EncodedHeads | undefined> {
+  const { model, medusa, dtype } = options;
+  if (medusa === undefined) return undefined;
+  const { config, tree } = medusa;
+  const makeSource = storedSource(model, medusa, { dtype, block: options.block, device }, (name, error) => {
+    errors.set(name, error);
+  });
+  const heads = medusaGraph(config, model.sizes, makeSource);
+  const graph = await encodeGraph(heads, exportedFiles.medusa, device, producer);
+  const { weightBytes } = graph;
+  const names = [...medusaParameters(config, model.sizes).keys()];
+  return { graph, names, described: { ...config, weightBytes, ...(tree === undefined ? {} : { tree }) } };
+}
+
+/** Head by head: the graph asks for their matrices in an order of its own. */
+function inOrder(errors: ReadonlyMap<string, WeightError>, names: readonly string[] = []): [string, WeightError][] {
+  return names.flatMap((name): [string, WeightError][] => {
+    const error = errors.get(name);
+    return error === undefined ? [] : [[name, error]];
+  });
+}
+
 interface EncodedFold {
   readonly name: string;
   readonly file: string;
@@ -147,7 +220,7 @@ async function encodeFolds(
     if (folds.has(name)) continue;
     const lowered = lowerGraph(foldGraph(model, layers[0], makeSource), device);
     const file = `fold-${folds.size}.onnx`;
-    const { bytes } = await encodeForDisk(lowered, { dataFile: `${file}.data`, producerVersion, load: true });
+    const { bytes } = await encodeForDisk(lowered, { dataFile: dataFileOf(file), producerVersion, load: true });
     folds.set(name, { name, file, bytes });
   }
   return [...folds.values()];
@@ -157,18 +230,20 @@ function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
+/** @param bytes of all files of weights: written before this one, and in total */
 async function writeData(
   folder: string,
-  step: StoredModel,
+  { file, parts, dataBytes }: EncodedGraph,
+  bytes: { readonly done: number; readonly total: number },
   { onProgress, signal }: ExportOptions,
 ): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash('sha256');
-  await writeFileAtomic(join(folder, exportedFiles.data), (handle) =>
-    writeModelData(handle, step.parts, (chunk, written) => {
+  await writeFileAtomic(join(folder, dataFileOf(file)), (handle) =>
+    writeModelData(handle, parts, (chunk, written) => {
       if (signal?.aborted === true) throw new LinnetError('ABORTED', 'the export was stopped; nothing was written');
       hash.update(chunk);
-      onProgress?.(written, step.dataBytes);
+      onProgress?.(bytes.done + written, bytes.total);
     }),
   );
-  return { bytes: step.dataBytes, sha256: hash.digest('hex') };
+  return { bytes: dataBytes, sha256: hash.digest('hex') };
 }

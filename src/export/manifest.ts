@@ -1,13 +1,25 @@
 /** linnet.json: what an exported folder holds. Runs in browsers too. */
 import { z } from 'zod';
+import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
+import { medusaLimits } from '../models/medusa.ts';
 import { weightTypes } from '../quantization/weight-types.ts';
 
 export const manifestVersion = 1;
 
-/** The step graph, its weights, and the model's configuration. */
-export const exportedFiles = { model: 'model.onnx', data: 'model.onnx.data', config: 'config.json' } as const;
+/** The step graph, its weights, the model's configuration, and the graph of its Medusa heads, if it has any. */
+export const exportedFiles = {
+  model: 'model.onnx',
+  data: 'model.onnx.data',
+  config: 'config.json',
+  medusa: 'medusa.onnx',
+} as const;
+
+/** Where the weights of a graph lie that are not in its own file. */
+export function dataFileOf(graphFile: string): string {
+  return `${graphFile}.data`;
+}
 
 /** Largest linnet.json that is read: far more than any model's. */
 export const maximumManifestBytes = 16 << 20;
@@ -56,6 +68,16 @@ export const errorReportSchema = z.strictObject({
   note: z.string().max(1000).optional(),
 });
 
+/** Medusa heads that were exported with the model. */
+const medusaSchema = z.strictObject({
+  heads: z.int().min(1).max(medusaLimits.heads),
+  layers: z.int().min(1).max(medusaLimits.layers),
+  /** Bytes of their weights, as stored. */
+  weightBytes: byteCount,
+  /** The candidate tree that was found for the model before it was exported. */
+  tree: medusaTreeSchema.optional(),
+});
+
 export type OutputError = z.infer<typeof outputErrorSchema>;
 export type ErrorReport = z.infer<typeof errorReportSchema>;
 
@@ -82,6 +104,8 @@ export const manifestSchema = z.strictObject({
       .refine((name) => name !== '__proto__'),
     fileName,
   ),
+  /** Absent where the model had no Medusa heads. */
+  medusa: medusaSchema.optional(),
   /** Bytes of all weights of the step graph, as stored. */
   weightBytes: byteCount,
   /** Version of Linnet that wrote the folder. */
@@ -104,8 +128,10 @@ export function parseManifest(value: unknown, source: string): ExportManifest {
       cause: result.error,
     });
   }
-  const { files, folds } = result.data;
-  for (const name of [exportedFiles.model, exportedFiles.config, ...Object.values(folds)]) {
+  const { files, folds, medusa } = result.data;
+  const needed = [exportedFiles.model, exportedFiles.config, ...Object.values(folds)];
+  if (medusa !== undefined) needed.push(exportedFiles.medusa);
+  for (const name of needed) {
     if (!Object.hasOwn(files, name)) throw new LinnetError('FORMAT', `${source} does not list the file ${name}`);
   }
   return result.data;

@@ -4,6 +4,7 @@ import { lstat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { parseJsonObject } from '../checkpoint/json-object.ts';
+import { checkMedusaTree } from '../checkpoint/medusa-trees.ts';
 import { openInFolder, readInFolder, TRANSFER_BYTES } from '../checkpoint/regular-file.ts';
 import { foldClasses } from '../decoding/state.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
@@ -13,11 +14,19 @@ import { lowerGraph } from '../graph/onnx/lowering.ts';
 import { readOnnxSummary } from '../graph/onnx/reader.ts';
 import { formatShape } from '../graph/shape.ts';
 import { describeCausalModel } from '../models/families.ts';
+import { medusaGraph, MedusaHeads } from '../models/medusa-heads.ts';
 import type { CausalModel } from '../models/model.ts';
 import { foldGraph, stepGraph } from '../models/step-graph.ts';
 import { storedParameters, unreadable } from '../quantization/sources.ts';
 import { type CompileOptions, openProgram, type Program } from '../runtime/compile.ts';
-import { chosenDevice, type ExportManifest, exportedFiles, maximumManifestBytes, parseManifest } from './manifest.ts';
+import {
+  chosenDevice,
+  dataFileOf,
+  type ExportManifest,
+  exportedFiles,
+  maximumManifestBytes,
+  parseManifest,
+} from './manifest.ts';
 
 /** An exported folder whose files were checked; nothing runs yet. */
 export interface ExportedFolder {
@@ -73,6 +82,10 @@ export async function readExportedFolder(dir: string, options: ReadExportOptions
   await checkFiles(path, manifest, options);
   const config = await readInFolder(path, exportedFiles.config, maximumReadBytes);
   const model = describeCausalModel(parseJsonObject(config, join(path, exportedFiles.config)));
+  const { medusa } = manifest;
+  if (medusa?.tree !== undefined) {
+    checkMedusaTree(medusa.tree.paths, medusa.heads, model.sizes.vocabulary, source);
+  }
   return { path, manifest, model, fingerprint: fingerprintOf(manifest) };
 }
 
@@ -87,17 +100,12 @@ export async function readExportedFolder(dir: string, options: ReadExportOptions
 export async function openExportedModel(dir: string, options: OpenExportOptions = {}): Promise<ExportedModel> {
   const folder = await readExportedFolder(dir, options);
   const { path, manifest, model } = folder;
-  const compile = {
-    device: chosenDevice(manifest, options.device, path),
-    threads: options.threads,
-    worker: options.worker,
-  };
-  const expect = (graph: Graph): Signature => lowerGraph(graph, manifest.device);
+  const compile = engineOf(folder, options);
   const step = stepGraph(model, shapesAlone);
   const opened: Program[] = [];
   try {
     const open = async (file: string, graph: Graph, own: CompileOptions = {}): Promise<Program> => {
-      const program = await openGraph(folder, file, expect(graph), { ...compile, ...own });
+      const program = await openGraph(folder, file, graph, { ...compile, ...own });
       opened.push(program);
       return program;
     };
@@ -119,6 +127,37 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
   }
 }
 
+/**
+ * Opens the Medusa heads of an exported folder. Dispose of them.
+ *
+ * @param options as of `openExportedModel`, without what concerns the step graph
+ * @throws LinnetError `NOT_FOUND` for a model that was exported without heads; else as `openExportedModel`
+ */
+export async function openExportedHeads(
+  folder: Pick<ExportedFolder, 'path' | 'manifest' | 'model'>,
+  options: Pick<CompileOptions, 'device' | 'threads' | 'worker'> = {},
+): Promise<MedusaHeads> {
+  const { path, manifest, model } = folder;
+  if (manifest.medusa === undefined) {
+    throw new LinnetError(
+      'NOT_FOUND',
+      `${path} was exported without Medusa heads; train them with "linnet medusa train", and export the model again`,
+    );
+  }
+  const { heads, layers } = manifest.medusa;
+  const graph = medusaGraph({ heads, layers }, model.sizes, shapesAlone);
+  const program = await openGraph(folder, exportedFiles.medusa, graph, engineOf(folder, options));
+  return new MedusaHeads({ heads, layers }, model.sizes, program);
+}
+
+/** What all graphs of a folder run with. @throws LinnetError `MISMATCH` for a device that it was not exported for */
+function engineOf(
+  { path, manifest }: Pick<ExportedFolder, 'path' | 'manifest'>,
+  { device, threads, worker }: CompileOptions,
+): CompileOptions {
+  return { device: chosenDevice(manifest, device, path), threads, worker };
+}
+
 const shapesAlone = (graph: Graph) => storedParameters('f32', graph, unreadable);
 
 interface Signature {
@@ -126,19 +165,22 @@ interface Signature {
   readonly outputs: readonly (ValueType & { readonly name: string })[];
 }
 
+/** @param graph what the file must have the inputs and outputs of; its weights are not read */
 async function openGraph(
-  { path, manifest }: ExportedFolder,
+  { path, manifest }: Pick<ExportedFolder, 'path' | 'manifest'>,
   file: string,
-  expected: Signature,
+  graph: Graph,
   options: CompileOptions,
 ): Promise<Program> {
   const source = join(path, file);
+  const expected: Signature = lowerGraph(graph, manifest.device);
   const bytes = await readInFolder(path, file, maximumReadBytes);
   const { name, inputs, outputs, nodes, external } = readOnnxSummary(bytes, source);
-  const dataBytes = file === exportedFiles.model ? (manifest.files[exportedFiles.data]?.bytes ?? 0) : 0;
+  const dataFile = dataFileOf(file);
+  const dataBytes = Object.hasOwn(manifest.files, dataFile) ? manifest.files[dataFile].bytes : 0;
   for (const { path: data, offset, length } of external) {
-    if (data !== exportedFiles.data || offset + length > dataBytes) {
-      throw new LinnetError('FORMAT', `${source} has a weight outside of ${exportedFiles.data}`);
+    if (data !== dataFile || offset + length > dataBytes) {
+      throw new LinnetError('FORMAT', `${source} has a weight outside of ${dataFile}`);
     }
   }
   requireSame(source, 'input', inputs, expected.inputs);
@@ -209,7 +251,7 @@ async function checkFiles(
   }
 }
 
-/** Tokenizer files do not count: they change no number. */
+/** Tokenizer files do not count, nor do heads: they change no number of the model. */
 function fingerprintOf({ dtype, device, files, folds }: ExportManifest): string {
   const counted = [exportedFiles.config, exportedFiles.model, exportedFiles.data, ...Object.values(folds)];
   const parts = [...new Set(counted)].sort().map((name) => [name, files[name]?.sha256 ?? null]);

@@ -19,17 +19,19 @@ export interface DecodingModel extends AsyncDisposable {
   readonly manifest?: ExportManifest;
 }
 
+/** What an export runs with: on the device it was made for where "cpu" is asked for, which is the default everywhere. */
+export function exportOptions({ device, ...others }: CompileOptions): CompileOptions {
+  return { ...others, device: device === 'cpu' ? undefined : device };
+}
+
 /**
  * Opens a folder of either kind.
  *
- * @param options.device an exported folder runs on the device it was made for; "cpu", the default, leaves it that choice
+ * @param options.device for an exported folder as `exportOptions`
  * @throws LinnetError as `loadCausalModel`, `openExportedModel` and `DecodingEngine.create`
  */
 export async function openDecodingModel(dir: string, options: CompileOptions = {}): Promise<DecodingModel> {
-  if (await isExportedFolder(dir)) {
-    const { device, ...others } = options;
-    return openExportedModel(dir, { ...others, device: device === 'cpu' ? undefined : device });
-  }
+  if (await isExportedFolder(dir)) return openExportedModel(dir, exportOptions(options));
   const { model, parameters, path, fingerprint } = await loadCausalModel(dir);
   const engine = await DecodingEngine.create(model, parameters, options);
   return { model, engine, path, fingerprint, [Symbol.asyncDispose]: () => engine.dispose() };

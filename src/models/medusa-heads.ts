@@ -3,18 +3,20 @@ import { LinnetError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { concat, reshape } from '../graph/ops/layout.ts';
 import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
-import { WeightParameters } from '../nn/parameters.ts';
-import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
+import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
+import { compile, type CompileOptions } from '../runtime/compile.ts';
+import type { Program } from '../runtime/program.ts';
 import { type MedusaConfig, medusaLogits } from './medusa.ts';
 import type { ModelSizes } from './model.ts';
 
-/** Draft heads ready to run. Make them with `create`; `dispose` of them. */
+/** Draft heads ready to run. `create` compiles them, an exported model brings them along. `dispose` of them. */
 export class MedusaHeads implements AsyncDisposable {
   readonly config: MedusaConfig;
   readonly #sizes: Pick<ModelSizes, 'width' | 'vocabulary'>;
   readonly #program: Program;
 
-  private constructor(config: MedusaConfig, sizes: Pick<ModelSizes, 'width' | 'vocabulary'>, program: Program) {
+  /** @param program the graph that `medusaGraph` describes */
+  constructor(config: MedusaConfig, sizes: Pick<ModelSizes, 'width' | 'vocabulary'>, program: Program) {
     this.config = config;
     this.#sizes = sizes;
     this.#program = program;
@@ -30,7 +32,8 @@ export class MedusaHeads implements AsyncDisposable {
     parameters: ReadonlyMap<string, Tensor>,
     options?: CompileOptions,
   ): Promise<MedusaHeads> {
-    return new MedusaHeads(config, sizes, await compile(medusaGraph(config, sizes, parameters), options));
+    const graph = medusaGraph(config, sizes, (made) => new WeightParameters(made, parameters));
+    return new MedusaHeads(config, sizes, await compile(graph, options));
   }
 
   /** Number of heads; head i of it, counted from 0, predicts the token i + 2 places after the hidden state's. */
@@ -81,15 +84,18 @@ export class MedusaHeads implements AsyncDisposable {
   }
 }
 
-/** `hidden` float32 [N,width] → `logits` [H,N,V]. */
+/**
+ * `hidden` float32 [N,width] → `logits` [H,N,V].
+ * @param makeSource gives the parameters of `medusaParameters`, however they are stored
+ */
 export function medusaGraph(
   config: MedusaConfig,
   sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
-  parameters: ReadonlyMap<string, Tensor>,
+  makeSource: (graph: Graph) => ParameterSource,
 ): Graph {
   const graph = new Graph('medusa heads');
   const hidden = graph.input('hidden', 'float32', ['N', sizes.width]);
-  const logits = medusaLogits(config, sizes, new WeightParameters(graph, parameters), hidden);
+  const logits = medusaLogits(config, sizes, makeSource(graph), hidden);
   graph.output(
     'logits',
     concat(

@@ -85,7 +85,9 @@ async function bothLosses(training: MedusaTraining): Promise<{ graph: number; na
     weights: tensor('float32', shape, weights),
   };
   const { loss, hidden } = await program.run(feeds, ['loss', 'hidden']);
-  await using heads = await compile(medusaGraph(training, augmented.sizes, all));
+  await using heads = await compile(
+    medusaGraph(training, augmented.sizes, (graph) => new WeightParameters(graph, all)),
+  );
   const V = augmented.sizes.vocabulary;
   const states = tensor('float32', [2 * length, augmented.sizes.width], Float32Array.from(hidden.data, Number));
   const { logits } = await heads.run({ hidden: states }, ['logits']);

@@ -1,18 +1,17 @@
 /** `linnet bench speculate`: sequential against speculative decoding with the tree of the model folder. */
-import { type LoadedModel, loadCausalModel } from '../../checkpoint/load-model.ts';
-import { loadMedusaHeads } from '../../checkpoint/medusa-files.ts';
 import { loadDocuments } from '../../data/documents.ts';
-import { DecodingEngine } from '../../decoding/engine.ts';
 import { generateToEnd } from '../../decoding/generate.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import { MedusaDrafter } from '../../decoding/speculation/medusa-drafter.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import {
   type SpeculationPrompts,
   type SpeculationSpeed,
   speculationSpeed,
 } from '../../evaluation/speed/speculation-speed.ts';
-import { MedusaHeads } from '../../models/medusa-heads.ts';
+import { openDraftHeads } from '../../export/open-heads.ts';
+import { type DecodingModel, openDecodingModel } from '../../export/open-model.ts';
 import { formatFixed, formatPercent, formatRatio, formatTokens } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
@@ -33,8 +32,14 @@ export const benchSpeculate = defineCommand({
   examples: [
     'linnet bench speculate runs/medusa --data stories.jsonl',
     'linnet bench speculate runs/medusa --data stories.jsonl --contexts 64,1024 --temperature 0 --json',
+    'linnet bench speculate runs/medusa-int4 --data stories.jsonl',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of a model with Medusa heads' }) },
+  arguments: {
+    model: required(path, {
+      placeholder: 'folder',
+      description: 'folder of a model with Medusa heads, exported or not',
+    }),
+  },
   options: {
     data: repeated(text, {
       placeholder: 'source',
@@ -70,12 +75,12 @@ export const benchSpeculate = defineCommand({
     context,
     { model: folder, data, field, contexts = defaultContexts, temperature, device, threads, ...counts },
   ) {
-    const loaded = await loadCausalModel(folder);
-    const medusa = await loadMedusaHeads(folder, loaded);
     const compile = { device, threads };
-    await using engine = await DecodingEngine.create(loaded.model, loaded.parameters, compile);
-    await using heads = await MedusaHeads.create(medusa.config, loaded.model.sizes, medusa.parameters, compile);
-    const source = data.length > 0 ? await textTokens(loaded, data, field) : await ownText(engine);
+    await using opened = await openDecodingModel(folder, compile);
+    const { engine } = opened;
+    await using medusa = await openDraftHeads(opened, compile);
+    const { heads } = medusa;
+    const source = data.length > 0 ? await textTokens(opened, data, field) : await ownText(engine);
     const progress = context.progress('speculation', 'runs');
     const rows = await speculationSpeed(engine, () => new MedusaDrafter(heads, medusa.tree?.paths), {
       contexts: contexts.map((length) => promptsOf(source, length, counts.prompts)),
@@ -86,7 +91,7 @@ export const benchSpeculate = defineCommand({
       onProgress: (done, total) => progress.update(done, total),
     }).finally(() => progress.finish());
     const tree = { method: medusa.tree?.method ?? 'stock', nodes: (medusa.tree?.paths.length ?? 63) + 1 };
-    context.print(`tree: ${tree.method}, ${tree.nodes} nodes; ${medusa.config.heads} heads`);
+    context.print(`tree: ${tree.method}, ${tree.nodes} nodes; ${heads.count} heads`);
     context.print(speedTable(rows));
     const different = rows.filter(({ identical }) => identical === false);
     if (different.length > 0) {
@@ -94,13 +99,13 @@ export const benchSpeculate = defineCommand({
       context.print(`greedy texts differ from sequential decoding at context ${places}`);
     }
     return {
-      json: { tree, heads: medusa.config.heads, tokens: counts.tokens, rows },
+      json: { tree, heads: heads.count, tokens: counts.tokens, rows },
       negative: different.length > 0,
     };
   },
 });
 
-async function textTokens({ path: from }: LoadedModel, data: readonly string[], field: string): Promise<Int32Array> {
+async function textTokens({ path: from }: DecodingModel, data: readonly string[], field: string): Promise<Int32Array> {
   const tokenizer = await loadTokenizer(from);
   const documents = await loadDocuments(data, { field });
   const bos = tokenizer.bosId !== undefined;
@@ -110,7 +115,7 @@ async function textTokens({ path: from }: LoadedModel, data: readonly string[], 
 }
 
 /** What the model writes after BOS. */
-async function ownText(engine: DecodingEngine): Promise<Int32Array> {
+async function ownText(engine: StepEngine): Promise<Int32Array> {
   const { bosId } = engine.model;
   if (bosId === undefined)
     throw new LinnetError('INPUT', 'the model has no BOS token to write a prompt from; give --data');

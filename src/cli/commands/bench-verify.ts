@@ -1,6 +1,9 @@
 /** `linnet bench verify`: steps over token trees of several sizes, against one token. */
 import { positionsBeyondContext, verificationSpeed } from '../../evaluation/speed/verification-speed.ts';
-import { openDecodingModel } from '../../export/open-model.ts';
+import { time } from '../../evaluation/speed/timing.ts';
+import { hasDraftHeads, openDraftHeads } from '../../export/open-heads.ts';
+import { type DecodingModel, openDecodingModel } from '../../export/open-model.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { measureBandwidth, peakMemoryBytes } from '../bandwidth.ts';
@@ -12,7 +15,8 @@ const defaultNodes = [1, 4, 16, 64];
 export const benchVerify = defineCommand({
   description:
     'Times steps over random token trees with the logits of all nodes wanted, as verification of drafts needs them, by ' +
-    'a model or an exported folder. Sizes take turns; times never fall with size.',
+    'a model or an exported folder. Sizes take turns; times never fall with size. Where the folder has Medusa heads, what ' +
+    'a draft of theirs takes is timed as well.',
   examples: ['linnet bench verify runs/1.1b-w8a8', 'linnet bench verify runs/1.1b-w8a8 --nodes 1,8,16 --json'],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
   options: {
@@ -76,6 +80,23 @@ export const benchVerify = defineCommand({
       { header: 'of bandwidth', value: (row: Row) => row.bandwidthShare, format: fixed(2) },
     ];
     context.print(textTable(makeTable(columns, rows)));
-    return { json: { context: committed, rows } };
+    const draftMs = await draftTime(opened, rounds, { device, threads });
+    if (draftMs !== undefined) context.print(`a draft of the Medusa heads: ${formatFixed(draftMs, 2)} ms`);
+    return { json: { context: committed, rows, draftMs: draftMs ?? null } };
   },
 });
+
+/** Guesses of a head that are looked for when drafting is timed: those of the stock tree. */
+const draftedRanks = 10;
+
+/** Median time of a draft, in milliseconds; undefined without heads. */
+async function draftTime(opened: DecodingModel, rounds: number, compile: CompileOptions): Promise<number | undefined> {
+  if (!(await hasDraftHeads(opened))) return undefined;
+  await using medusa = await openDraftHeads(opened, compile);
+  const { width, vocabulary } = opened.model.sizes;
+  const hidden = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
+  const { medianMs } = await time(() => medusa.heads.topK(hidden, Math.min(draftedRanks, vocabulary)), {
+    runs: 2 * rounds + 1,
+  });
+  return medianMs;
+}

@@ -1,18 +1,19 @@
 /** `linnet eval speculation`: whether verified trees give the sequential text, and what inexact rules would give. */
-import { loadCausalModel } from '../../checkpoint/load-model.ts';
-import { parseTreeFile } from '../../checkpoint/medusa-files.ts';
+import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
 import { readDocuments } from '../../data/documents.ts';
 import { readTextFile } from '../../data/text-file.ts';
-import { DecodingEngine } from '../../decoding/engine.ts';
+import { MedusaDrafter } from '../../decoding/speculation/medusa-drafter.ts';
 import { LinnetError } from '../../errors.ts';
 import { compareRules, type RuleAgreement } from '../../evaluation/verification-rules.ts';
+import { openDraftHeads } from '../../export/open-heads.ts';
+import { openDecodingModel } from '../../export/open-model.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, repeated, required, withDefault } from '../command.ts';
-import { decimal, integer, path, text } from '../option-values.ts';
+import { choice, decimal, integer, path, text } from '../option-values.ts';
 
 const columns: readonly Column<RuleAgreement>[] = [
   { header: 'verification', value: ({ name }) => name },
@@ -35,12 +36,14 @@ export const evalSpeculation = defineCommand({
     'Decodes prompts greedily token by token, then by verifying token trees, and counts the tokens that differ: under ' +
     "the exact rule, under the paper's rule at group boundaries, and with a convolution that takes the flattened tree " +
     'for a text or does not mask it. The trees hold the right tokens as often as --hit-rate says, so that no drafter is ' +
-    'needed and all rules verify the same. Exit code 1 if the exact rule differs anywhere.',
+    'needed and all rules verify the same; with --drafts medusa they are those of the Medusa heads in the folder. Exit ' +
+    'code 1 if the exact rule differs anywhere.',
   examples: [
     'linnet eval speculation runs/augmented --data stories.jsonl',
     'linnet eval speculation runs/augmented --prompts 20 --max-tokens 256 --json',
+    'linnet eval speculation runs/medusa-int4 --data stories.jsonl --drafts medusa',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model, exported or not' }) },
   options: {
     data: repeated(text, {
       placeholder: 'source',
@@ -58,13 +61,17 @@ export const evalSpeculation = defineCommand({
       placeholder: 'count',
       description: 'tokens decoded after each prompt',
     }),
+    drafts: withDefault(choice(['reference', 'medusa']), 'reference', {
+      placeholder: 'kind',
+      description: 'reference: from the sequential text, by --hit-rate; medusa: from the heads in the folder',
+    }),
     hitRate: withDefault(decimal({ min: 0, max: 1 }), 0.6, {
       placeholder: 'share',
       description: 'chance that a rank holds the right token if no better rank does',
     }),
     tree: optional(path, {
       placeholder: 'file',
-      description: 'JSON of rank paths (default: the stock tree, 64 nodes)',
+      description: 'JSON of rank paths (default: the tree of the heads, or the stock tree, 64 nodes)',
     }),
     seed: withDefault(integer({ min: 0, max: 0xffffffff }), 1, {
       placeholder: 'number',
@@ -73,25 +80,24 @@ export const evalSpeculation = defineCommand({
     ...engineOptions,
   },
   async run(context, options) {
-    const loaded = await loadCausalModel(options.model);
+    const compile = { device: options.device, threads: options.threads };
+    await using loaded = await openDecodingModel(options.model, compile);
+    await using medusa = options.drafts === 'medusa' ? await openDraftHeads(loaded, compile) : undefined;
     const paths =
       options.tree === undefined ? undefined : parseTreeFile(await readTextFile(options.tree), options.tree);
     const prompts =
       options.data.length === 0
         ? randomPrompts(loaded.model, options)
         : await textPrompts(loaded.path, options.data, options);
-    await using engine = await DecodingEngine.create(loaded.model, loaded.parameters, {
-      device: options.device,
-      threads: options.threads,
-    });
     const progress = context.progress('speculation', 'texts');
-    const rows = await compareRules(engine, prompts, {
+    const rows = await compareRules(loaded.engine, prompts, {
       tokens: options.maxTokens,
       hitRate: options.hitRate,
       seed: options.seed,
       signal: context.signal,
       onProgress: (done, total) => progress.update(done, total),
-      ...(paths && { paths }),
+      paths,
+      makeDrafter: medusa && (() => new MedusaDrafter(medusa.heads, paths ?? medusa.tree?.paths)),
     }).finally(() => progress.finish());
     const [exact] = rows;
     context.print(textTable(makeTable(columns, rows)));

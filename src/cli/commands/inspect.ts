@@ -11,6 +11,7 @@ import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, flag, required } from '../command.ts';
 import type { CommandContext } from '../context.ts';
 import { UsageError } from '../exit-codes.ts';
+import { describeHeads, headsBeside, headsJson } from '../heads-summary.ts';
 import {
   comparedContexts,
   countParameters,
@@ -24,9 +25,9 @@ import { path } from '../option-values.ts';
 
 export const inspect = defineCommand({
   description:
-    'Shows the family, sizes, mixers and tokenizer of a model, and what a session of it costs in memory beside the key-value ' +
-    'cache of a softmax model of the same sizes. Reads no weights, only their headers. Of an exported folder also what ' +
-    'its storage type costs.',
+    'Shows the family, sizes, mixers, Medusa heads and tokenizer of a model, and what a session of it costs in memory ' +
+    'beside the key-value cache of a softmax model of the same sizes. Reads no weights, only their headers. Of an exported ' +
+    'folder also what its storage type costs.',
   examples: [
     'linnet inspect assets/tiny-llama',
     'linnet inspect runs/augmented --json',
@@ -37,6 +38,7 @@ export const inspect = defineCommand({
   async run(context, { model: folder, verify }) {
     const { model, storedBytes, storedTypes, exported } = await describeFolder(context, folder, verify);
     const tokenizer = await tokenizerIfAny(folder);
+    const heads = await headsBeside(folder, exported);
     const counts = countParameters(model);
     const memory = sessionMemory(model);
     const facts: [string, string][] = [
@@ -48,6 +50,7 @@ export const inspect = defineCommand({
       ],
       ['weights', `${formatBytes(storedBytes)} as ${storedTypes.join(', ')}`],
       ...(exported === undefined ? [] : describeExport(exported)),
+      ...(heads === undefined ? [] : [['Medusa', describeHeads(heads)] satisfies [string, string]]),
       ['sizes', describeSizes(model)],
       ['trained length', `${formatTokens(model.sizes.trainedLength)} tokens`],
       ['tokenizer', tokenizer === undefined ? 'none in the folder' : describeTokenizer(tokenizer)],
@@ -76,6 +79,7 @@ export const inspect = defineCommand({
         weights: { bytes: storedBytes, types: storedTypes },
         export:
           exported === undefined ? null : { dtype: exported.dtype, device: exported.device, report: exported.report },
+        medusa: headsJson(heads),
         mixers: runs.map(({ layers, description, mixer }) => ({ layers, description, config: mixer })),
         ...memoryJson(memory),
         stateFormula: stateFormula.join('\n'),

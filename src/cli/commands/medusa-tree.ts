@@ -1,12 +1,7 @@
 /** `linnet medusa tree`: finds the candidate tree that suits a model's heads, a text and this machine. */
 import { type LoadedModel, loadCausalModel } from '../../checkpoint/load-model.ts';
-import {
-  loadMedusaHeads,
-  type MedusaTree,
-  parseTreeFile,
-  type StoredMedusa,
-  updateMedusaNotes,
-} from '../../checkpoint/medusa-files.ts';
+import { loadMedusaHeads, type StoredMedusa, updateMedusaNotes } from '../../checkpoint/medusa-files.ts';
+import { type MedusaTree, parseTreeFile } from '../../checkpoint/medusa-trees.ts';
 import { loadDocuments } from '../../data/documents.ts';
 import { readTextFile } from '../../data/text-file.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';

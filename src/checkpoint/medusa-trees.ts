@@ -1,0 +1,77 @@
+/** Candidate trees of Medusa heads as files hold them: their form, and what is checked of them. Runs in browsers too. */
+import { z } from 'zod';
+import { treeFromPaths } from '../attention/tree.ts';
+import { LinnetError } from '../errors.ts';
+import { medusaLimits } from '../models/medusa.ts';
+
+/** More nodes than a step can verify with profit, on any machine known. */
+const maximumNodes = 1023;
+/** Highest rank that a tree may ask a head for. */
+export const maximumRank = 255;
+
+export const medusaTreeSchema = z.strictObject({
+  /** Rank paths without the root; prefixes of a path are in the list. */
+  paths: z
+    .array(z.array(z.int().min(0).max(maximumRank)).min(1).max(medusaLimits.heads))
+    .min(1)
+    .max(maximumNodes),
+  /** How the tree was found. */
+  method: z.enum(['stock', 'greedy', 'dynamic', 'observed', 'given']),
+  /** Tokens per step that calibration promises, the root included. */
+  expectedLength: z.number().min(1).optional(),
+  /** Its gain over sequential decoding by that length and the step times of the machine it was tuned on. */
+  expectedSpeedup: z.number().positive().optional(),
+});
+
+/** A candidate tree as stored. */
+export type MedusaTree = z.infer<typeof medusaTreeSchema>;
+
+/**
+ * Refuses trees that are none, and nodes that no head can fill.
+ * @param source how errors name the file
+ * @throws LinnetError `FORMAT`
+ */
+export function checkMedusaTree(
+  paths: readonly (readonly number[])[],
+  heads: number,
+  vocabulary: number,
+  source: string,
+): void {
+  const outside = paths.find((path) => path.length > heads || path.some((rank) => rank >= vocabulary));
+  if (outside !== undefined) {
+    throw new LinnetError(
+      'FORMAT',
+      `${source}: rank path [${outside.join(',')}] asks for more than ${heads} heads over ${vocabulary} tokens have`,
+    );
+  }
+  try {
+    treeFromPaths(paths);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new LinnetError('FORMAT', `${source}: ${reason}`, { cause });
+  }
+}
+
+/**
+ * The rank paths of a tree file: a JSON array of paths as Medusa writes them, or an object with `paths`.
+ * @throws LinnetError `FORMAT` for anything else, and for paths that make no tree
+ */
+export function parseTreeFile(text: string, source: string): number[][] {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
+  }
+  const { paths } = medusaTreeSchema.shape;
+  const result = z.union([paths, z.object({ paths }).transform((tree) => tree.paths)]).safeParse(value);
+  if (!result.success) {
+    throw new LinnetError(
+      'FORMAT',
+      `${source} is no list of rank paths such as [[0],[1],[0,0]]:\n${z.prettifyError(result.error)}`,
+      { cause: result.error },
+    );
+  }
+  checkMedusaTree(result.data, medusaLimits.heads, maximumRank + 1, source);
+  return result.data;
+}

@@ -1,0 +1,42 @@
+/** Medusa heads ready to draft, from a Hugging Face folder or an exported one: commands take both. */
+import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
+import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
+import { MedusaHeads } from '../models/medusa-heads.ts';
+import type { CompileOptions } from '../runtime/compile.ts';
+import { openExportedHeads } from './open-export.ts';
+import { type DecodingModel, exportOptions } from './open-model.ts';
+
+/** Dispose of them. */
+export interface DraftHeads extends AsyncDisposable {
+  readonly heads: MedusaHeads;
+  /** The candidate tree that the folder has for them. */
+  readonly tree?: MedusaTree;
+}
+
+/** Whether the folder of a model holds Medusa heads, valid or not. */
+export async function hasDraftHeads({ path, manifest }: Pick<DecodingModel, 'path' | 'manifest'>): Promise<boolean> {
+  return manifest === undefined ? hasMedusaHeads(path) : manifest.medusa !== undefined;
+}
+
+/**
+ * Opens the heads beside a model, each as the model itself is: those of an export as they were stored.
+ *
+ * @param options as of `openDecodingModel`
+ * @throws LinnetError `NOT_FOUND` if there are none; else as `loadMedusaHeads` and `MedusaHeads.create`, or as
+ *   `openExportedHeads`
+ */
+export async function openDraftHeads(
+  { model, path, fingerprint, manifest }: Pick<DecodingModel, 'model' | 'path' | 'fingerprint' | 'manifest'>,
+  options: CompileOptions = {},
+): Promise<DraftHeads> {
+  if (manifest !== undefined) {
+    const heads = await openExportedHeads({ model, path, manifest }, exportOptions(options));
+    return draftHeads(heads, manifest.medusa?.tree);
+  }
+  const { config, parameters, tree } = await loadMedusaHeads(path, { model, fingerprint });
+  return draftHeads(await MedusaHeads.create(config, model.sizes, parameters, options), tree);
+}
+
+function draftHeads(heads: MedusaHeads, tree: MedusaTree | undefined): DraftHeads {
+  return { heads, tree, [Symbol.asyncDispose]: () => heads.dispose() };
+}
