@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
-import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/golden.ts';
+import { goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/golden.ts';
+import { goldenTree, goldenTrees } from '../../test/golden-trees.ts';
 import { Random } from '../random.ts';
 import type { MaskBlock, TreeRule } from './masks.ts';
 import { emptySlot, fillMasks, horizonOf, makeMaskBuffers } from './masks.ts';
@@ -135,17 +135,9 @@ function stepByOracle(config: MixerConfig, at: StepCase): Float64Array {
   return all.filter((_, i) => Math.floor(i / d) % length >= committed);
 }
 
-const treeCase = z.object({
-  group_size: z.int(),
-  q_heads: z.int(),
-  kv_heads: z.int(),
-  head_dim: z.int(),
-  variants: z.array(z.object({ prefix_length: z.int(), conv: z.int(), key: z.string() })),
-});
-
 /** A variant of a golden tree, as `stepByMasks` takes it. */
 function goldenStep(name: string, prefixLength: number, conv: number): { mixer: MixerConfig; at: StepCase } {
-  const { group_size, q_heads, kv_heads, head_dim } = goldenConfig(name, treeCase);
+  const { group_size, q_heads, kv_heads, head_dim } = goldenTree(name);
   const io = readGolden(name);
   const rows = (part: string): Rows => ({
     prefix: goldenNumbers(io, `prefix.${part}`),
@@ -169,20 +161,9 @@ function goldenStep(name: string, prefixLength: number, conv: number): { mixer: 
   };
 }
 
-const goldenTrees = [
-  'tree_single',
-  'tree_chain5',
-  'tree_chain20',
-  'tree_medusa63',
-  'tree_binary4',
-  'tree_random8',
-  'tree_random20',
-  'tree_random32deep',
-];
-
 describe('the golden trees, by masks', () => {
   it.each(goldenTrees)('%s', (name) => {
-    const { variants } = goldenConfig(name, treeCase);
+    const { variants } = goldenTree(name);
     const io = readGolden(name);
     expect(variants.length).toBeGreaterThan(10);
     for (const { prefix_length, conv, key } of variants) {
@@ -195,7 +176,7 @@ describe('the golden trees, by masks', () => {
     let differing = 0;
     for (const name of goldenTrees) {
       const io = readGolden(name);
-      for (const { prefix_length, conv, key } of goldenConfig(name, treeCase).variants) {
+      for (const { prefix_length, conv, key } of goldenTree(name).variants) {
         const original = io.get(key.replace('.out', '.original_code_out'));
         if (original === undefined) continue;
         const { mixer, at } = goldenStep(name, prefix_length, conv);

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/golden.ts';
+import { goldenTree, goldenTrees } from '../../test/golden-trees.ts';
 import { LinnetError } from '../errors.ts';
 import { Random } from '../random.ts';
 import type { MixerConfig } from './mixer.ts';
@@ -87,26 +88,6 @@ describe('the golden attention functions', () => {
   });
 });
 
-const treeCase = z.object({
-  group_size: z.int(),
-  q_heads: z.int(),
-  kv_heads: z.int(),
-  head_dim: z.int(),
-  nodes: z.int(),
-  variants: z.array(z.object({ prefix_length: z.int(), conv: z.int(), key: z.string() })),
-});
-
-const trees = [
-  'tree_single',
-  'tree_chain5',
-  'tree_chain20',
-  'tree_medusa63',
-  'tree_binary4',
-  'tree_random8',
-  'tree_random20',
-  'tree_random32deep',
-];
-
 /** Rows of [heads, any, d]: the first `count` of `before`, then all of `after`, head by head. */
 function joinRows(before: Float64Array, after: Float64Array, heads: number, count: number, d: number): Float64Array {
   const joined: number[] = [];
@@ -119,8 +100,8 @@ function joinRows(before: Float64Array, after: Float64Array, heads: number, coun
 }
 
 describe('the golden trees', () => {
-  it.each(trees)('%s: a prefix with a tree behind it is one bigger tree', (name) => {
-    const { group_size, q_heads, kv_heads, head_dim, nodes, variants } = goldenConfig(name, treeCase);
+  it.each(goldenTrees)('%s: a prefix with a tree behind it is one bigger tree', (name) => {
+    const { group_size, q_heads, kv_heads, head_dim, nodes, variants } = goldenTree(name);
     const io = readGolden(name);
     const treeParents = goldenNumbers(io, 'parents');
     expect(variants.length).toBeGreaterThan(10);

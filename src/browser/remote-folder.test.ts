@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LinnetError } from '../errors.ts';
+import { errorCode } from '../../test/error-code.ts';
 import { RemoteFolder, type RemoteFolderOptions } from './remote-folder.ts';
 import type { WeightCache } from './weight-cache.ts';
 
@@ -45,12 +45,6 @@ function folderOf(answer: () => Response, options: RemoteFolderOptions = {}, url
   return { folder: new RemoteFolder(url, undefined, { ...options, fetch }), asked };
 }
 
-const codeOf = (work: Promise<unknown>): Promise<string> =>
-  work.then(
-    () => 'none',
-    (error: unknown) => (error instanceof LinnetError ? error.code : `untyped: ${String(error)}`),
-  );
-
 describe('a remote folder', () => {
   it('gives a file whatever pieces it comes in, and tells of them', async () => {
     await fc.assert(
@@ -78,26 +72,26 @@ describe('a remote folder', () => {
   ])('refuses %s', async (_, bytes) => {
     const cache = new MemoryCache();
     const { folder } = folderOf(() => new Response(body(Uint8Array.from(bytes), 64)), { cache });
-    expect(await codeOf(folder.file('x', describeFile(content)))).toBe('FORMAT');
+    expect(await errorCode(() => folder.file('x', describeFile(content)))).toBe('FORMAT');
     expect(cache.kept.size).toBe(0);
   });
 
   it('reads no further than the size that it knows', async () => {
     const { folder } = folderOf(() => new Response(body(content, 64, true)));
-    expect(await codeOf(folder.file('x', describeFile(content.subarray(0, 500))))).toBe('FORMAT');
-    expect(await codeOf(folder.smallFile('x', 500))).toBe('FORMAT');
+    expect(await errorCode(() => folder.file('x', describeFile(content.subarray(0, 500))))).toBe('FORMAT');
+    expect(await errorCode(() => folder.smallFile('x', 500))).toBe('FORMAT');
   });
 
   it('names what the network says', async () => {
     const missing = folderOf(() => new Response('no', { status: 404 }));
-    expect(await codeOf(missing.folder.file('x', describeFile(content)))).toBe('NOT_FOUND');
+    expect(await errorCode(() => missing.folder.file('x', describeFile(content)))).toBe('NOT_FOUND');
     const broken = folderOf(() => {
       throw new TypeError('fetch failed');
     });
-    expect(await codeOf(broken.folder.smallFile('x', 10))).toBe('NOT_FOUND');
+    expect(await errorCode(() => broken.folder.smallFile('x', 10))).toBe('NOT_FOUND');
     // More than any machine has.
     const { folder } = folderOf(() => new Response(''));
-    expect(await codeOf(folder.file('x', { bytes: 2 ** 52, sha256: sha256(content) }))).toBe('RUNTIME');
+    expect(await errorCode(() => folder.file('x', { bytes: 2 ** 52, sha256: sha256(content) }))).toBe('RUNTIME');
   });
 
   it('stops when told to', async () => {
@@ -109,7 +103,7 @@ describe('a remote folder', () => {
       },
       { signal: controller.signal },
     );
-    expect(await codeOf(folder.file('x', describeFile(content)))).toBe('ABORTED');
+    expect(await errorCode(() => folder.file('x', describeFile(content)))).toBe('ABORTED');
   });
 
   it('takes from the cache what is intact there, and downloads what is not', async () => {

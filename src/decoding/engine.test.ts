@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { errorCode } from '../../test/error-code.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/tiny-llama.ts';
 import { isCausal, type MixerInput, mixerPresetNames, mixerPreset, parseMixer } from '../attention/mixer.ts';
 import { stateBytes } from '../attention/state.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
-import { LinnetError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -114,15 +114,6 @@ async function read(engine: DecodingEngine, tokens: readonly number[]): Promise<
   const state = engine.newState();
   if (tokens.length > 0) await engine.prefill(state, tokens);
   return state;
-}
-
-async function errorCode(action: () => Promise<unknown>): Promise<string | undefined> {
-  try {
-    await action();
-  } catch (error) {
-    return error instanceof LinnetError ? error.code : `not ours: ${String(error)}`;
-  }
-  return undefined;
 }
 
 /** Two roots, branches of different depths, and a path longer than a group. */

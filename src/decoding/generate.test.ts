@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { errorCode } from '../../test/error-code.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/tiny-llama.ts';
 import { mixerPreset } from '../attention/mixer.ts';
 import { chain } from '../attention/tree.ts';
-import { LinnetError } from '../errors.ts';
 import { describeCausalModel } from '../models/families.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { DecodingEngine } from './engine.ts';
@@ -62,15 +62,6 @@ async function collect(options: GenerateOptions): Promise<{ events: GenerationEv
 function joined(events: readonly GenerationEvent[]): { tokens: number[]; text: string } {
   const steps = events.filter((event) => event.type === 'tokens');
   return { tokens: steps.flatMap(({ tokens }) => [...tokens]), text: steps.map(({ text }) => text).join('') };
-}
-
-async function errorCode(action: () => Promise<unknown>): Promise<string | undefined> {
-  try {
-    await action();
-  } catch (error) {
-    return error instanceof LinnetError ? error.code : `not ours: ${String(error)}`;
-  }
-  return undefined;
 }
 
 describe('generate', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LinnetError } from '../errors.ts';
+import { errorCode } from '../../test/error-code.ts';
 import { Random } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
 import { parseSampler, Sampler, type SamplerConfig, type SamplerInput } from './sampler.ts';
@@ -36,15 +36,6 @@ function expectedProbabilities(logits: Float32Array, recent: number[], config: S
 function randomLogits(seed: number, count: number): Float32Array {
   const random = new Random(seed);
   return Float32Array.from({ length: count }, () => 2 * random.normal());
-}
-
-function errorCode(action: () => unknown): string | undefined {
-  try {
-    action();
-  } catch (error) {
-    return error instanceof LinnetError ? error.code : `not ours: ${String(error)}`;
-  }
-  return undefined;
 }
 
 const configs = fc.record({
@@ -176,25 +167,25 @@ describe('Sampler', () => {
     }
   });
 
-  it('refuses logits that no distribution can be made of', () => {
+  it('refuses logits that no distribution can be made of', async () => {
     const sampler = new Sampler({ temperature: 1 });
     for (const bad of [[1, Number.NaN], [Number.NaN, 1], [1, Infinity], [-Infinity, -Infinity], []]) {
-      expect(errorCode(() => sampler.next(Float32Array.from(bad), []))).toBe('RUNTIME');
-      expect(errorCode(() => new Sampler().next(Float32Array.from(bad), []))).toBe('RUNTIME');
+      expect(await errorCode(() => sampler.next(Float32Array.from(bad), []))).toBe('RUNTIME');
+      expect(await errorCode(() => new Sampler().next(Float32Array.from(bad), []))).toBe('RUNTIME');
     }
     expect(sampler.next(Float32Array.of(3.4e38, -3.4e38), [])).toBe(0);
     expect(sampler.next(Float32Array.of(-Infinity, -3.4e38), [])).toBe(1);
   });
 
-  it('refuses recent tokens outside the vocabulary and targets of another size', () => {
+  it('refuses recent tokens outside the vocabulary and targets of another size', async () => {
     const sampler = new Sampler({ repetitionPenalty: 2 });
     for (const token of [-1, 2, 0.5, Number.NaN]) {
-      expect(errorCode(() => sampler.next(Float32Array.of(1, 2), [token]))).toBe('INPUT');
+      expect(await errorCode(() => sampler.next(Float32Array.of(1, 2), [token]))).toBe('INPUT');
     }
-    expect(errorCode(() => sampler.probabilities(Float32Array.of(1, 2), [], new Float64Array(3)))).toBe('SHAPE');
+    expect(await errorCode(() => sampler.probabilities(Float32Array.of(1, 2), [], new Float64Array(3)))).toBe('SHAPE');
   });
 
-  it('refuses configurations out of range', () => {
+  it('refuses configurations out of range', async () => {
     const bad: unknown[] = [
       { temperature: -1 },
       { temperature: Number.NaN },
@@ -210,11 +201,9 @@ describe('Sampler', () => {
       { top_k: 5 },
       'greedy',
     ];
-    for (const config of bad)
-      expect(
-        errorCode(() => parseSampler(config)),
-        JSON.stringify(config),
-      ).toBe('CONFIG');
+    for (const config of bad) {
+      expect(await errorCode(() => parseSampler(config)), JSON.stringify(config)).toBe('CONFIG');
+    }
   });
 });
 

@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { errorCode } from '../../test/error-code.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/tiny-llama.ts';
 import { mixerPreset } from '../attention/mixer.ts';
@@ -36,15 +37,6 @@ afterAll(async () => {
 
 function openEngine(described: CausalModel): Promise<DecodingEngine> {
   return DecodingEngine.create(described, randomParameters(described, 1), { threads: 1 });
-}
-
-async function errorCode(action: () => Promise<unknown>): Promise<string | undefined> {
-  try {
-    await action();
-  } catch (error) {
-    return error instanceof LinnetError ? error.code : `not ours: ${String(error)}`;
-  }
-  return undefined;
 }
 
 async function read(count: number): Promise<{ state: SequenceState; tokens: Int32Array }> {
