@@ -2,7 +2,7 @@
 import type { Value } from '../graph/graph.ts';
 import { addAll } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
-import { transpose } from '../graph/ops/layout.ts';
+import { concat, transpose } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { tapsByLag } from './convolution.ts';
 import type { HeadLayout } from './head-layout.ts';
@@ -58,7 +58,34 @@ export interface Block {
   readonly masks: StepMasks;
 }
 
-/** Σ over blocks of weights × values: [B,M,R·T,rows] × [B,M,rows,E]. The ring is read in place, never joined to the tree. */
+/**
+ * The rows of all blocks as one block. Copies keys and values: for a ring, which is small, that costs less than the ops
+ * that every further block needs; a cache that grows is better read in place.
+ */
+export function joinBlocks(blocks: readonly Block[]): Block {
+  const masks = (of: (masks: StepMasks) => Value, axis: number): Value =>
+    concat(
+      blocks.map((block) => of(block.masks)),
+      axis,
+    );
+  return {
+    keys: concat(
+      blocks.map(({ keys }) => keys),
+      2,
+    ),
+    values: concat(
+      blocks.map(({ values }) => values),
+      2,
+    ),
+    masks: {
+      same: masks(({ same }) => same, 3),
+      earlier: masks(({ earlier }) => earlier, 3),
+      lags: masks(({ lags }) => lags, 2),
+    },
+  };
+}
+
+/** Σ over blocks of weights × values: [B,M,R·T,rows] × [B,M,rows,E]. */
 export function weightedValues(blocks: readonly Block[], weights: readonly Value[]): Value {
   return addAll(blocks.map((block, i) => matmul(weights[i], block.values)));
 }

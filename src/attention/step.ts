@@ -43,6 +43,7 @@ import { castle } from './parallel.ts';
 import {
   type Block,
   convolutionWeights,
+  joinBlocks,
   type ProjectedMemory,
   type StepMasks,
   type StepState,
@@ -112,11 +113,12 @@ function requireMemory({ memory }: StepState): ProjectedMemory {
 /** [B,M,R·T,E] */
 function mixLinear(
   config: LinearMixer,
-  blocks: readonly Block[],
+  apart: readonly Block[],
   heads: HeadLayout,
   state: StepState,
   parameters: MixerParameterValues,
 ): Value {
+  const blocks = Number.isFinite(horizonOf(config).group) ? [joinBlocks(apart)] : apart;
   const { local_factor: lambda, global_factor: alpha, 'dwconv.weight': taps } = parameters;
   const raw = config.local?.kernel === 'softmax';
   const unitBlocks = raw ? blocks.map((block) => ({ ...block, keys: unitLength(block.keys) })) : blocks;
@@ -148,7 +150,7 @@ function mixLinear(
   }
   let mixed = parts.length === 0 ? undefined : addAll(parts);
   if (mixed !== undefined && config.normalize === 'together') mixed = boundedLength(mixed);
-  if (config.castling) mixed = castle(mixed, heads.repeat(blocks[1].values));
+  if (config.castling) mixed = castle(mixed, heads.repeat(apart[1].values));
   if (convolution !== undefined) {
     const convolved = weightedValues(blocks, convolution);
     mixed = mixed === undefined ? convolved : add(mixed, convolved);

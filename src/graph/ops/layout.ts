@@ -32,7 +32,8 @@ export const reshapeOp = defineOp<{ readonly shape: Shape }>({
     if (origin.kind !== 'result' || origin.node.op !== 'reshape') return undefined;
     // A reshape of a reshape is one reshape or none; with named dimensions, one might move more of them than two do.
     const [before] = origin.node.inputs;
-    return sameShape(before.shape, shape) || staticShape(shape) !== undefined ? reshape(before, shape) : undefined;
+    const expressible = sameShape(before.shape, shape) || reshapeSizes(before.shape, shape) !== undefined;
+    return expressible ? reshape(before, shape) : undefined;
   },
   fold([x], { shape }) {
     const sizes = staticShape(shape);
