@@ -3,11 +3,10 @@
  * for it, and leave its text as it is; what is damaged or does not belong together is refused.
  */
 import { createHash } from 'node:crypto';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { loadMedusaHeads, type StoredMedusa, updateMedusaNotes } from '../src/checkpoint/medusa-files.ts';
@@ -24,41 +23,30 @@ import { MedusaHeads } from '../src/models/medusa-heads.ts';
 import { weightTypes } from '../src/quantization/sources.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
-import { type CapturedRun, lastJson, runCaptured } from './captured-cli.ts';
+import { errorOf, linnet, runJson } from './captured-cli.ts';
+import { scratchFolder, suiteFolder } from './scratch-folder.ts';
+import { song, writeJsonlTexts } from './text-data.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
-let place = '';
-let data = '';
+const place = suiteFolder();
+const data = join(place, 'songs.jsonl');
 /** The model, and the same with heads. */
-let plain = '';
-let withHeads = '';
+const plain = join(place, 'plain');
+const withHeads = join(place, 'heads');
 
-const song = 'the linnet sings on the wire while the wind goes round the house. ';
 const tree = { paths: [[0], [1], [0, 0], [0, 1], [0, 0, 0]], method: 'given' as const, expectedLength: 2.5 };
 const prompts = ['the lin', 'the wind goes round the house. the linnet s', 'while it rains, the', 't'];
 
-/** Runs a command that must succeed, and returns its JSON. */
-async function json(...words: string[]): Promise<Record<string, unknown>> {
-  const run = await runCaptured([...words, '--json', '--quiet']);
-  expect(run.exitCode, run.stderr + run.stdout).toBe(0);
-  return lastJson(run);
-}
-
 beforeAll(async () => {
-  place = await mkdtemp(join(tmpdir(), 'linnet-export-medusa-'));
-  data = join(place, 'songs.jsonl');
-  await writeFile(data, Array.from({ length: 12 }, () => `${JSON.stringify({ text: song.repeat(6) })}\n`).join(''));
+  await writeJsonlTexts(data, new Array<string>(12).fill(`${song}. `.repeat(6)));
   const [softmax, linear] = [join(place, 'softmax'), join(place, 'linear')];
-  plain = join(place, 'plain');
-  withHeads = join(place, 'heads');
   await saveTinyModel(softmax);
-  await json('linearize', softmax, '--mixer', 'augmented', '--group', '8', '--out', linear);
+  await runJson('linearize', softmax, '--mixer', 'augmented', '--group', '8', '--out', linear);
   const sizes = ['--data', data, '--lr', '2e-2', '--batch', '4', '--length', '48'];
-  await json('finetune', linear, ...sizes, '--steps', '150', '--out', plain);
-  await json('medusa', 'train', plain, ...sizes, '--steps', '60', '--heads', '3', '--out', withHeads);
+  await runJson('finetune', linear, ...sizes, '--steps', '150', '--out', plain);
+  await runJson('medusa', 'train', plain, ...sizes, '--steps', '60', '--heads', '3', '--out', withHeads);
   await updateMedusaNotes(withHeads, { tree });
 }, 120_000);
-afterAll(() => rm(place, { recursive: true, force: true }));
 
 /** An export, made once for all tests that only read it. */
 async function exported(dtype: ExportOptions['dtype'], name: string = dtype): Promise<string> {
@@ -151,13 +139,9 @@ describe('exporting heads', () => {
       (await readExportedFolder(await exported('f32', 'again'))).fingerprint,
     );
     await expect(openExportedHeads(before)).rejects.toThrow(/was exported without Medusa heads/);
-    const words = ['generate', without, '--prompt', 'the', '--max-tokens', '8', '--ignore-eos', '--json'];
-    expect(lastJson(await runCaptured([...words, '--speculate', 'medusa']))).toMatchObject({
-      error: { code: 'NOT_FOUND' },
-    });
-    expect(lastJson(await runCaptured([...words, '--speculate', 'auto']))).toMatchObject({
-      speculation: { drafter: 'lookup' },
-    });
+    const words = ['generate', without, '--prompt', 'the', '--max-tokens', '8', '--ignore-eos'];
+    expect(errorOf(await linnet(...words, '--json', '--speculate', 'medusa')).code).toBe('NOT_FOUND');
+    expect(await runJson(...words, '--speculate', 'auto')).toMatchObject({ speculation: { drafter: 'lookup' } });
   });
 
   it('reads one parameter after the other, when its turn to be written comes', async () => {
@@ -245,7 +229,7 @@ describe('opening refuses', () => {
     files: Readonly<Record<string, Uint8Array>>,
     change: (manifest: Manifest) => void = () => undefined,
   ): Promise<string> {
-    const copy = await mkdtemp(join(place, 'altered-'));
+    const copy = await scratchFolder();
     await cp(folder, copy, { recursive: true });
     const file = join(copy, 'linnet.json');
     const manifest = manifestSchema.parse(JSON.parse(await readFile(file, 'utf8')));
@@ -280,7 +264,7 @@ describe('opening refuses', () => {
     const dir = await altered({});
     await damage(join(dir, 'medusa.onnx.data'));
     await expect(opening(dir)).rejects.toThrow(message);
-    const generated = await runCaptured(['generate', dir, '--prompt', 'the', '--speculate', 'medusa']);
+    const generated = await linnet('generate', dir, '--prompt', 'the', '--speculate', 'medusa');
     expect(generated.exitCode).toBe(3);
     expect(generated.stderr).toMatch(message);
   });
@@ -328,57 +312,58 @@ describe('opening refuses', () => {
 
 describe('commands', () => {
   let folder = '';
-  const run = (...words: string[]): Promise<CapturedRun> => runCaptured(words);
   beforeAll(async () => {
     folder = join(place, 'command-int4');
     const words = ['export', withHeads, '--dtype', 'int4', '--out', folder, '--skip-report'];
-    expect((await run(...words)).stdout).toMatch(
+    expect((await linnet(...words)).stdout).toMatch(
       /with Medusa heads: 3 heads of 1 block, .*, tree of 6 nodes \(given\)/,
     );
-    const again = await json(...words, '--replace');
+    const again = await runJson(...words, '--replace');
     expect(again.medusa).toMatchObject({ heads: 3, layers: 1, tree: { method: 'given', nodes: 6 } });
   });
 
   it('generate with them, in their tree or a given one', async () => {
     const words = ['generate', folder, '--prompt', prompts[1], '--max-tokens', '40', '--ignore-eos'];
     for (const more of [[], ['--temperature', '0.7', '--seed', '3']]) {
-      const expected = await json(...words, ...more);
-      const found = await json(...words, ...more, '--speculate', 'medusa');
+      const expected = await runJson(...words, ...more);
+      const found = await runJson(...words, ...more, '--speculate', 'medusa');
       expect(found.tokens).toEqual(expected.tokens);
       expect(found.speculation).toMatchObject({ drafter: 'medusa' });
       expect(found.tokensPerStep).toBeGreaterThan(1.2);
     }
     const file = join(place, 'tree.json');
     await writeFile(file, '[[0],[0,0]]');
-    const { tokensPerStep } = await json(...words, '--speculate', 'medusa', '--tree', file);
+    const { tokensPerStep } = await runJson(...words, '--speculate', 'medusa', '--tree', file);
     expect(tokensPerStep).toBeLessThanOrEqual(3);
-    expect((await json(...words, '--speculate', 'auto')).speculation).toMatchObject({ drafter: 'medusa+lookup' });
+    expect((await runJson(...words, '--speculate', 'auto')).speculation).toMatchObject({ drafter: 'medusa+lookup' });
   });
 
   it('measure with them', async () => {
     const small = ['--data', data, '--prompts', '2', '--max-tokens', '32'];
-    const { rules } = await json('eval', 'speculation', folder, ...small, '--drafts', 'medusa');
+    const { rules } = await runJson('eval', 'speculation', folder, ...small, '--drafts', 'medusa');
     const rows = z.array(z.object({ mismatches: z.number(), tokensPerStep: z.number() })).parse(rules);
     expect(rows[0].mismatches).toBe(0);
     expect(rows[0].tokensPerStep).toBeGreaterThan(1.2);
-    const reference = await json('eval', 'speculation', folder, ...small);
+    const reference = await runJson('eval', 'speculation', folder, ...small);
     expect(reference.rules).not.toEqual(rules);
     const speed = ['bench', 'speculate', folder, '--data', data, '--contexts', '8', '--prompts', '1', '--tokens', '16'];
-    expect(await json(...speed, '--rounds', '1')).toMatchObject({ heads: 3, tree: { method: 'given', nodes: 6 } });
+    expect(await runJson(...speed, '--rounds', '1')).toMatchObject({ heads: 3, tree: { method: 'given', nodes: 6 } });
     const verify = ['bench', 'verify', folder, '--context', '8', '--rounds', '1', '--nodes', '1,4'];
-    expect(z.object({ draftMs: z.number().positive() }).parse(await json(...verify)).draftMs).toBeLessThan(1000);
+    expect(z.object({ draftMs: z.number().positive() }).parse(await runJson(...verify)).draftMs).toBeLessThan(1000);
   });
 
   it('show them', async () => {
-    expect((await run('inspect', folder)).stdout).toMatch(/Medusa +3 heads of 1 block, .*B, tree of 6 nodes \(given\)/);
+    expect((await linnet('inspect', folder)).stdout).toMatch(
+      /Medusa +3 heads of 1 block, .*B, tree of 6 nodes \(given\)/,
+    );
     const described = { heads: 3, layers: 1, tree: { method: 'given', nodes: 6 } };
-    expect((await json('inspect', folder, '--verify')).medusa).toMatchObject(described);
-    expect((await json('inspect', withHeads)).medusa).toEqual(described);
-    expect((await json('inspect', plain)).medusa).toBeNull();
+    expect((await runJson('inspect', folder, '--verify')).medusa).toMatchObject(described);
+    expect((await runJson('inspect', withHeads)).medusa).toEqual(described);
+    expect((await runJson('inspect', plain)).medusa).toBeNull();
   });
 
   it('that need the weights say where they are', async () => {
-    const tuning = await run('medusa', 'tree', folder, '--data', data);
+    const tuning = await linnet('medusa', 'tree', folder, '--data', data);
     expect(tuning.exitCode).toBe(3);
     expect(tuning.stderr).toMatch(/is an exported folder .* give the model that it was made from/);
   });

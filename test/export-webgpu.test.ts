@@ -4,9 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { TokenTree } from '../src/attention/tree.ts';
 import { exportModel } from '../src/export/export-model.ts';
 import type { ExportManifest } from '../src/export/manifest.ts';
-import { openExportedModel } from '../src/export/open-export.ts';
+import { openExportedHeads, openExportedModel, readExportedFolder } from '../src/export/open-export.ts';
 import { float32 } from '../src/graph/tensor.ts';
 import type { WeightType } from '../src/quantization/sources.ts';
+import { initializeMedusa } from '../src/models/medusa.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { isDeviceAvailable } from '../src/runtime/availability.ts';
 import { relativeToPeak } from './golden.ts';
@@ -58,5 +59,22 @@ describe.skipIf(absent)(`exports for webgpu${absent ? ' (skipped: no Vulkan, Met
     const expected = await decode(dtype, 'cpu');
     const difference = relativeToPeak(await decode(dtype, 'webgpu'), expected);
     expect(difference).toBeLessThan(tolerance);
+  });
+
+  it.each(tolerances)('as %s have Medusa heads that give the logits of those for cpu', async (dtype, tolerance) => {
+    const config = { heads: 2, layers: 1 };
+    const heads = initializeMedusa(config, model, parameters);
+    // Blocks at zero would hide their products.
+    for (const [name, { data }] of heads)
+      if (name.includes('.linear.')) data.forEach((_, i) => (data[i] = Math.sin(i)));
+    const medusa = { config, ...readerOf(heads) };
+    const hidden = Float32Array.from({ length: 3 * model.sizes.width }, (_, i) => Math.cos(i));
+    const logits = async (device: ExportManifest['device']): Promise<Float64Array> => {
+      const dir = join(place, `heads-${dtype}-${device}`);
+      await exportModel(dir, { model, weights: readerOf(parameters), medusa, dtype, device });
+      await using opened = await openExportedHeads(await readExportedFolder(dir));
+      return Float64Array.from((await opened.logits(hidden)).data);
+    };
+    expect(relativeToPeak(await logits('webgpu'), await logits('cpu'))).toBeLessThan(tolerance);
   });
 });
