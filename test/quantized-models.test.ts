@@ -152,6 +152,17 @@ describe('a graph of stored parameters', () => {
     expect(large).toHaveLength(1);
   });
 
+  it.each([
+    [32, [258, 1, 16], [16, 7, 16]],
+    [64, [258, 1, 16], [16, 4, 32]],
+    [128, [258, 1, 16], [16, 2, 64]],
+  ] as const)('has blocks of %i where rows are long enough', (block, table, down) => {
+    const model = describeCausalModel({ ...tinyConfig('llama'), intermediate_size: 200 });
+    const graph = stepGraph(model, (to) => storedParameters('int4', to, unreadable, { block }));
+    expect(graph.weights.get('model.embed_tokens.weight.codes')?.shape).toEqual(table);
+    expect(graph.weights.get('model.layers.0.mlp.down_proj.weight.codes')?.shape).toEqual(down);
+  });
+
   it('keeps an untied head apart', () => {
     const { graph, shared } = build('w8a8', false);
     expect(shared.size).toBe(0);
