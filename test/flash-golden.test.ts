@@ -13,7 +13,7 @@ import { type FlashConfig, type FlashConfigInput, parseFlashConfig } from '../sr
 import { flashLogits, flashModel, flashParameterName, flashParameters } from '../src/models/flash/model.ts';
 import { InputParameters } from '../src/nn/parameters.ts';
 import { type GoldenTensor, goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
-import { goldenWeights, runGraph } from './golden-model.ts';
+import { expectGolden, expectGoldenGradients, goldenWeights, runGraph } from './golden-model.ts';
 
 const caseSchema = z.object({
   dim: z.int(),
@@ -140,15 +140,11 @@ describe.each(cases)('%s', (name) => {
       io.get(`n${n}.mask`),
       n === gradientLength,
     );
-    expect(relativeToPeak(results.logits, goldenNumbers(io, `n${n}.logits`))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.loss, goldenNumbers(io, `n${n}.loss64`))).toBeLessThan(2e-5);
+    expectGolden(results, io, { logits: `n${n}.logits`, loss: `n${n}.loss64` });
     const prefix = `n${n}.grad.`;
-    const compared = [...io.keys()].filter((key) => key.startsWith(prefix));
+    const compared = [...io.keys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
     expect(compared.length).toBe(n === gradientLength ? flashParameters(config).size : 0);
-    for (const key of compared) {
-      const found = results[`grad.${key.slice(prefix.length)}`];
-      expect(relativeToPeak(found, goldenNumbers(io, key)), key).toBeLessThan(2e-4);
-    }
+    expectGoldenGradients(results, io, compared, (name) => `${prefix}${name}`);
   });
 });
 

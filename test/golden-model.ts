@@ -1,6 +1,7 @@
-/** Models with the weights of golden cases: as folders, and run, for comparison with the stored outputs. */
+/** Models with the weights of golden cases: as folders, and run, and their results compared with what is stored. */
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import { gradients } from '../src/graph/gradients.ts';
 import { Graph } from '../src/graph/graph.ts';
 import { mul } from '../src/graph/ops/elementwise.ts';
@@ -11,7 +12,7 @@ import { InputParameters } from '../src/nn/parameters.ts';
 import { compile } from '../src/runtime/compile.ts';
 import { nextTokenLoss } from '../src/training/objective.ts';
 import { golden } from './fixtures.ts';
-import { type GoldenTensor, readGolden } from './golden.ts';
+import { goldenNumbers, type GoldenTensor, readGolden, relativeToPeak } from './golden.ts';
 import { scratchFolder } from './scratch-folder.ts';
 
 /** The weights of a case under the names that a model has for them; see `CausalModel.parameterName`. */
@@ -30,6 +31,32 @@ export async function goldenFolder(name: string): Promise<string> {
   await cp(join(golden(name), 'config.json'), join(folder, 'config.json'));
   await cp(join(golden(name), 'weights.safetensors'), join(folder, 'model.safetensors'));
   return folder;
+}
+
+/** Where most cases store hidden states, logits and the loss. */
+const usualOutputs = { hidden: 'last_hidden_state', logits: 'logits64', loss: 'loss64' };
+
+/** Results are what the case stores, in float32: under the usual names, or those given for the results to compare. */
+export function expectGolden(
+  results: Readonly<Record<string, Float64Array>>,
+  io: ReadonlyMap<string, GoldenTensor>,
+  storedAs: Readonly<Record<string, string>> = usualOutputs,
+): void {
+  for (const [result, stored] of Object.entries(storedAs)) {
+    expect(relativeToPeak(results[result], goldenNumbers(io, stored)), result).toBeLessThan(2e-5);
+  }
+}
+
+/** The gradients `grad.<name>` of parameters are what the case stores, under `grad.<name>` or where `storedAs` says. */
+export function expectGoldenGradients(
+  results: Readonly<Record<string, Float64Array>>,
+  io: ReadonlyMap<string, GoldenTensor>,
+  names: Iterable<string>,
+  storedAs = (name: string): string => `grad.${name}`,
+): void {
+  for (const name of names) {
+    expect(relativeToPeak(results[`grad.${name}`], goldenNumbers(io, storedAs(name))), name).toBeLessThan(2e-4);
+  }
 }
 
 /** Runs every output of a graph and gives back its numbers. */

@@ -18,7 +18,14 @@ import { describeCausalModel } from '../src/models/families.ts';
 import type { CausalModel } from '../src/models/model.ts';
 import { InputParameters } from '../src/nn/parameters.ts';
 import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
-import { goldenFolder, goldenWeights, runGolden, runGraph } from './golden-model.ts';
+import {
+  expectGolden,
+  expectGoldenGradients,
+  goldenFolder,
+  goldenWeights,
+  runGolden,
+  runGraph,
+} from './golden-model.ts';
 
 const looseConfig = z.record(z.string(), z.unknown());
 
@@ -29,12 +36,8 @@ describe('hf_gpt2', () => {
 
   it('has the reference hidden states, logits, loss and gradients', async () => {
     const results = await runGolden(model, weights, goldenTensor(io, 'input_ids'));
-    expect(relativeToPeak(results.hidden, goldenNumbers(io, 'last_hidden_state'))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.logits, goldenNumbers(io, 'logits64'))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.loss, goldenNumbers(io, 'loss64'))).toBeLessThan(2e-5);
-    for (const key of model.parameters.keys()) {
-      expect(relativeToPeak(results[`grad.${key}`], goldenNumbers(io, `grad.${key}`)), key).toBeLessThan(2e-4);
-    }
+    expectGolden(results, io);
+    expectGoldenGradients(results, io, model.parameters.keys());
   });
 
   it('gives the reference logits of a padded batch where tokens are real', async () => {
@@ -127,12 +130,9 @@ describe('hf_gpt2_seqcls', () => {
       labels: int32([B], Int32Array.from(goldenTensor(io, 'labels').data)),
       last: lastTokenRows(goldenTensor(io, 'attention_mask').data, B, n),
     });
-    expect(relativeToPeak(results.logits, goldenNumbers(io, 'logits64'))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.loss, goldenNumbers(io, 'loss64'))).toBeLessThan(2e-5);
+    expectGolden(results, io, { logits: 'logits64', loss: 'loss64' });
     expect(checked).toContain('score.weight');
-    for (const name of checked) {
-      expect(relativeToPeak(results[`grad.${name}`], goldenNumbers(io, `grad.${name}`)), name).toBeLessThan(2e-4);
-    }
+    expectGoldenGradients(results, io, checked);
   });
 });
 
@@ -143,17 +143,11 @@ describe('lin_gpt2_aug', () => {
 
   it('has the reference hidden states, logits, loss and gradients', async () => {
     const results = await runGolden(model, weights, goldenTensor(io, 'input_ids'));
-    expect(relativeToPeak(results.hidden, goldenNumbers(io, 'last_hidden_state'))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.logits, goldenNumbers(io, 'logits64'))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.loss, goldenNumbers(io, 'loss64'))).toBeLessThan(2e-5);
-    let compared = 0;
-    for (const [key, { data }] of io) {
-      if (!key.startsWith('grad.')) continue;
-      const parameter = model.parameterName(key.slice('grad.'.length));
-      expect(relativeToPeak(results[`grad.${parameter}`], data), key).toBeLessThan(2e-4);
-      compared++;
-    }
-    expect(compared).toBe(model.parameters.size);
+    expectGolden(results, io);
+    const stored = [...io.keys()].filter((key) => key.startsWith('grad.'));
+    const places = new Map(stored.map((key) => [model.parameterName(key.slice('grad.'.length)), key]));
+    expect(places.size).toBe(model.parameters.size);
+    expectGoldenGradients(results, io, model.parameters.keys(), (name) => places.get(name) ?? name);
   });
 
   it('decodes the reference logits, token by token', async () => {

@@ -1,19 +1,9 @@
 /** The library entry: from random weights to text, through the public API alone. */
 import { describe, expect, it } from 'vitest';
 import * as linnet from '../src/index.ts';
+import { tinyConfig } from './tiny-model.ts';
 
-const config = {
-  model_type: 'llama',
-  vocab_size: 258,
-  hidden_size: 16,
-  intermediate_size: 32,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  max_position_embeddings: 64,
-  tie_word_embeddings: true,
-  bos_token_id: 256,
-  eos_token_id: 257,
-};
+const config = tinyConfig('llama');
 
 describe('the library', () => {
   it('linearizes, trains, measures and generates', async () => {
@@ -63,12 +53,12 @@ describe('the library', () => {
     const medusa = { heads: 2, layers: 1 };
     const heads = linnet.initializeMedusa(medusa, model, parameters);
     const drafters: linnet.Drafter[] = [
-      new linnet.ReferenceDrafter([...promptTokens, ...expected], config.vocab_size, { seed: 3 }),
+      new linnet.ReferenceDrafter([...promptTokens, ...expected], model.sizes.vocabulary, { seed: 3 }),
       new linnet.CombinedDrafter([
         new linnet.LookupDrafter(),
         new linnet.MedusaDrafter(await linnet.MedusaHeads.create(medusa, model.sizes, heads)),
       ]),
-      new linnet.ModelDrafter(engine, config.vocab_size),
+      new linnet.ModelDrafter(engine, model.sizes.vocabulary),
     ];
     for (const drafter of drafters) {
       const statistics = new linnet.SpeculationStatistics();

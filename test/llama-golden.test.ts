@@ -5,7 +5,7 @@ import { type MixerConfig, parseMixer } from '../src/attention/mixer.ts';
 import { describeCausalModel } from '../src/models/families.ts';
 import type { CausalModel } from '../src/models/model.ts';
 import { type GoldenTensor, goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
-import { goldenWeights, runGolden } from './golden-model.ts';
+import { expectGolden, expectGoldenGradients, goldenWeights, runGolden } from './golden-model.ts';
 
 const looseConfig = z.record(z.string(), z.unknown());
 
@@ -34,13 +34,8 @@ describe.each(softmaxCases)('%s', (name) => {
 
   it('has the reference hidden states, logits, loss and gradients', async () => {
     const results = await run(name, goldenTensor(io, 'input_ids'));
-    expect(relativeToPeak(results.hidden, goldenNumbers(io, 'last_hidden_state'))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.logits, goldenNumbers(io, 'logits64'))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.loss, goldenNumbers(io, 'loss64'))).toBeLessThan(2e-5);
-    const parameters = [...model(name).parameters.keys()];
-    for (const key of parameters) {
-      expect(relativeToPeak(results[`grad.${key}`], goldenNumbers(io, `grad.${key}`)), key).toBeLessThan(2e-4);
-    }
+    expectGolden(results, io);
+    expectGoldenGradients(results, io, model(name).parameters.keys());
   });
 
   it('gives the reference logits of a padded batch where tokens are real', async () => {
@@ -57,11 +52,7 @@ describe('lin_llama_aug', () => {
 
   it.each([9, 33, 37, 48])('has the reference logits and loss at n = %i', async (n) => {
     const results = await run('lin_llama_aug', goldenTensor(io, `n${n}.input_ids`));
-    expect(relativeToPeak(results.logits, goldenNumbers(io, `n${n}.logits`))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.loss, goldenNumbers(io, `n${n}.loss64`))).toBeLessThan(2e-5);
-    if (n !== 37) return;
-    for (const key of model('lin_llama_aug').parameters.keys()) {
-      expect(relativeToPeak(results[`grad.${key}`], goldenNumbers(io, `grad.${key}`)), key).toBeLessThan(2e-4);
-    }
+    expectGolden(results, io, { logits: `n${n}.logits`, loss: `n${n}.loss64` });
+    if (n === 37) expectGoldenGradients(results, io, model('lin_llama_aug').parameters.keys());
   });
 });

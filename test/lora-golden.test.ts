@@ -16,7 +16,7 @@ import { InputParameters, WeightParameters } from '../src/nn/parameters.ts';
 import { tokenLoss } from '../src/training/objective.ts';
 import { golden } from './fixtures.ts';
 import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
-import { goldenWeights, runGraph } from './golden-model.ts';
+import { expectGolden, expectGoldenGradients, goldenWeights, runGraph } from './golden-model.ts';
 import { suiteFolder } from './scratch-folder.ts';
 
 const name = 'lora_llama';
@@ -87,13 +87,9 @@ describe('lora_llama', () => {
 
   it('has the logits, the loss and the gradients of PEFT, unmerged', async () => {
     const results = await run(weights, adapter);
-    expect(relativeToPeak(results.logits, goldenNumbers(io, 'logits64'))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.logits, goldenNumbers(io, 'logits_unmerged'))).toBeLessThan(2e-5);
-    expect(relativeToPeak(results.loss, goldenNumbers(io, 'loss64'))).toBeLessThan(2e-5);
-    for (const key of adapter.keys()) {
-      const expected = goldenNumbers(io, `grad.base_model.model.${key}`);
-      expect(relativeToPeak(results[`grad.${key}`], expected), key).toBeLessThan(2e-4);
-    }
+    expectGolden(results, io, { logits: 'logits64', loss: 'loss64' });
+    expectGolden(results, io, { logits: 'logits_unmerged' });
+    expectGoldenGradients(results, io, adapter.keys(), (key) => `grad.base_model.model.${key}`);
   });
 
   it('has its merged matrices and their logits, which are those of the unmerged model', async () => {

@@ -1,5 +1,7 @@
-/** Texts, in the files that commands take as data. */
+/** Texts, as data sets and in the files that commands take as data. */
 import { writeFile } from 'node:fs/promises';
+import { type PackedDataset, packDocuments } from '../src/data/packing.ts';
+import { byteTokenizer } from '../src/tokenizer/bytes.ts';
 
 /** A text that a tiny model learns in a few updates. */
 export const song = 'the linnet sings on the wire while the wind goes round the house';
@@ -15,4 +17,9 @@ export async function writeJsonlTexts(path: string, texts: readonly string[]): P
 /** Writes a .txt file of one sentence of 32 characters, some times over. */
 export async function writeBook(path: string, sentences = 20): Promise<void> {
   await writeFile(path, 'It was a dark and stormy night. '.repeat(sentences));
+}
+
+/** Rows of `length` predictions of a byte model, of the song twelve times over. */
+export function songRows(length = 20): Promise<PackedDataset> {
+  return packDocuments([{ text: `${song}. `.repeat(12) }], byteTokenizer(), { length });
 }

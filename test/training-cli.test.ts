@@ -14,7 +14,7 @@ import { jsonOf, lastJson, runCaptured } from './captured-cli.ts';
 import { startCli, type StartedCli } from './cli-process.ts';
 import { suiteFolder } from './scratch-folder.ts';
 import { writeJsonlTexts } from './text-data.ts';
-import { saveTinyModel } from './tiny-model.ts';
+import { saveTinyModel, tinyConfig } from './tiny-model.ts';
 import { weightsFile } from './trained-runs.ts';
 
 const updates = 60;
@@ -182,15 +182,7 @@ describe('finetune', () => {
 });
 
 describe('pretrain', () => {
-  const config = {
-    model_type: 'llama',
-    vocab_size: 258,
-    hidden_size: 16,
-    intermediate_size: 24,
-    num_hidden_layers: 2,
-    num_attention_heads: 2,
-    tie_word_embeddings: true,
-  };
+  const config = tinyConfig('llama');
   const linear = { kind: 'linear', group: 8, local: {}, global: {}, convolution: { kernel: 9 } };
 
   async function writeConfig(name: string, content: unknown): Promise<string> {

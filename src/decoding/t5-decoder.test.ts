@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
-import { goldenConfig, goldenTensor, readGolden, relativeToPeak } from '../../test/golden.ts';
-import { goldenWeights, runGraph } from '../../test/golden-model.ts';
+import { relativeToPeak } from '../../test/golden.ts';
+import { runGraph } from '../../test/golden-model.ts';
+import { goldenT5, goldenT5Names } from '../../test/golden-t5.ts';
 import { randomT5Weights, t5MixerNames, tinyT5 } from '../../test/tiny-t5.ts';
 import { Graph } from '../graph/graph.ts';
 import { float32, int32, type Tensor } from '../graph/tensor.ts';
-import { type T5Model, t5Model } from '../models/t5/model.ts';
+import type { T5Model } from '../models/t5/model.ts';
 import { InputParameters } from '../nn/parameters.ts';
 import { T5Decoder } from './t5-decoder.ts';
 
@@ -85,28 +85,19 @@ describe.each(t5MixerNames)('%s', (name) => {
   });
 });
 
-describe.each(['hf_t5_relu', 'hf_t5_gated_gelu'])('%s', (name) => {
+describe.each(goldenT5Names)('%s', (name) => {
   it('writes the reference tokens, greedily', async () => {
-    const io = readGolden(name);
-    const model = t5Model(goldenConfig(name, z.record(z.string(), z.unknown())));
-    await using decoder = await T5Decoder.create(model, goldenWeights(name, model.parameterName));
-    const ids = goldenTensor(io, 'input_ids');
-    const mask = goldenTensor(io, 'attention_mask');
-    const [S, n] = ids.shape;
-    const texts = Array.from({ length: S }, (_, s) =>
-      Array.from(ids.data.slice(s * n, (s + 1) * n)).filter((__, t) => mask.data[s * n + t] !== 0),
-    );
-    const output = goldenTensor(io, 'generate.output');
-    const length = output.shape[1];
+    const { model, weights, texts, written } = goldenT5(name);
+    await using decoder = await T5Decoder.create(model, weights);
     const state = await decoder.read(texts);
     let tokens = texts.map(() => model.startId);
-    const written = tokens.map((token) => [token]);
-    while (written[0].length < length) {
+    const found = tokens.map((token) => [token]);
+    while (found[0].length < written[0].length) {
       const logits = await decoder.step(state, tokens);
       tokens = logits.map((row) => row.indexOf(Math.max(...row)));
-      for (const [s, token] of tokens.entries()) written[s].push(token);
+      for (const [s, token] of tokens.entries()) found[s].push(token);
     }
-    expect(written.flat()).toEqual(Array.from(output.data));
+    expect(found).toEqual(written);
   });
 });
 

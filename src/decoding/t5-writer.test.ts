@@ -1,9 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
-import { goldenConfig, goldenTensor, readGolden } from '../../test/golden.ts';
-import { goldenWeights } from '../../test/golden-model.ts';
+import { goldenT5, goldenT5Names } from '../../test/golden-t5.ts';
 import { randomT5Weights, tinyT5 } from '../../test/tiny-t5.ts';
-import { t5Model } from '../models/t5/model.ts';
 import { T5Decoder } from './t5-decoder.ts';
 import { writeByBeams, writeTexts } from './t5-writer.ts';
 
@@ -14,22 +11,12 @@ const texts = [
   [12, 13, 14, 15, 1],
 ];
 
-describe.each(['hf_t5_relu', 'hf_t5_gated_gelu'])('%s', (name) => {
+describe.each(goldenT5Names)('%s', (name) => {
   it('writes the reference tokens', async () => {
-    const io = readGolden(name);
-    const model = t5Model(goldenConfig(name, z.record(z.string(), z.unknown())));
-    await using decoder = await T5Decoder.create(model, goldenWeights(name, model.parameterName));
-    const ids = goldenTensor(io, 'input_ids');
-    const mask = goldenTensor(io, 'attention_mask');
-    const [S, n] = ids.shape;
-    const read = Array.from({ length: S }, (_, s) =>
-      Array.from(ids.data.slice(s * n, (s + 1) * n)).filter((__, t) => mask.data[s * n + t] !== 0),
-    );
-    const output = goldenTensor(io, 'generate.output');
-    const maxTokens = output.shape[1] - 1;
-    const expected = Array.from({ length: S }, (_, s) =>
-      Array.from(output.data.slice(s * (maxTokens + 1) + 1, (s + 1) * (maxTokens + 1))),
-    );
+    const { model, weights, texts: read, written } = goldenT5(name);
+    await using decoder = await T5Decoder.create(model, weights);
+    const expected = written.map(([_, ...tokens]) => tokens);
+    const maxTokens = expected[0].length;
     const greedy = await writeTexts(decoder, read, { maxTokens, ignoreEos: true });
     expect(greedy.map(({ tokens }) => tokens)).toEqual(expected);
     const oneBeam = await writeByBeams(decoder, read, 1, { maxTokens, ignoreEos: true });

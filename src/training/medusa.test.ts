@@ -1,11 +1,13 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { largestChange } from '../../test/parameter-change.ts';
 import { scratchFolder } from '../../test/scratch-folder.ts';
+import { songRows } from '../../test/text-data.ts';
+import { tinyConfig } from '../../test/tiny-model.ts';
 import { mixerPreset } from '../attention/mixer.ts';
-import { type PackedDataset, packDocuments } from '../data/packing.ts';
 import { Graph } from '../graph/graph.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
+import { tensor } from '../graph/tensor.ts';
 import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import { initializeMedusa } from '../models/medusa.ts';
@@ -14,27 +16,13 @@ import { parallelHidden } from '../models/parallel-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
-import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { computeHiddenStates, hiddenStatePlace } from './hidden-states.ts';
 import { type MedusaJob, type MedusaTraining, medusaObjective, trainMedusa } from './medusa.ts';
 import { parseTrainingSettings, type TrainingInput } from './settings.ts';
 
-const plain = describeCausalModel({
-  model_type: 'llama',
-  vocab_size: 258,
-  hidden_size: 16,
-  intermediate_size: 24,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  tie_word_embeddings: true,
-});
+const plain = describeCausalModel(tinyConfig('llama'));
 const augmented = plain.withMixers(plain.mixers.map(() => mixerPreset('augmented', { group: 8, kernel: 9 })));
 const medusa: MedusaTraining = { heads: 3, layers: 1, decay: 0.8 };
-
-async function rows(length = 20): Promise<PackedDataset> {
-  const sentence = 'the linnet sings on the wire while the wind goes round the house. ';
-  return packDocuments([{ text: sentence.repeat(12) }], byteTokenizer(), { length });
-}
 
 async function job(input: TrainingInput = {}, extra: Partial<MedusaJob> = {}): Promise<MedusaJob> {
   const settings = { batch: 4, length: 20, steps: 7, learningRate: 1e-2, ...input };
@@ -42,26 +30,16 @@ async function job(input: TrainingInput = {}, extra: Partial<MedusaJob> = {}): P
     model: augmented,
     parameters: initializeParameters(augmented, new Random(3)),
     origin: 'a'.repeat(64),
-    dataset: await rows(),
+    dataset: await songRows(),
     settings: parseTrainingSettings(settings),
     medusa,
     ...extra,
   };
 }
 
-function difference(a: ReadonlyMap<string, Tensor>, b: ReadonlyMap<string, Tensor>): number {
-  expect([...a.keys()]).toEqual([...b.keys()]);
-  let worst = 0;
-  for (const [name, { data }] of a) {
-    const other = b.get(name);
-    for (let i = 0; i < data.length; i++) worst = Math.max(worst, Math.abs(Number(data[i]) - Number(other?.data[i])));
-  }
-  return worst;
-}
-
 /** The loss of one batch as the objective's graph has it, and from the heads' logits in float64. */
 async function bothLosses(training: MedusaTraining): Promise<{ graph: number; naive: number }> {
-  const data = await rows();
+  const data = await songRows();
   const parameters = initializeParameters(augmented, new Random(3), 0.3);
   const all = new Map([...parameters, ...initializeMedusa(training, augmented, parameters)]);
   const batch = [0, 5].map((row) => data.row(row));
@@ -125,7 +103,7 @@ describe('training of Medusa heads', () => {
     const outcome = await trainMedusa({ ...start, onUpdate: ({ loss }) => void losses.push(loss) });
     expect(outcome).toMatchObject({ finished: true, updates: 40 });
     expect(losses.at(-1)).toBeLessThan(0.6 * losses[0]);
-    expect(difference(outcome.base, start.parameters)).toBe(0);
+    expect(largestChange(outcome.base, start.parameters)).toBe(0);
     expect(outcome.heads.size).toBe(9);
   });
 
@@ -135,8 +113,8 @@ describe('training of Medusa heads', () => {
         trainMedusa(await job({}, { hiddenStates, hiddenStateFolder: folder })),
       ),
     );
-    expect(difference(memory.heads, disk.heads)).toBe(0);
-    expect(difference(memory.heads, recompute.heads)).toBeLessThan(1e-3);
+    expect(largestChange(memory.heads, disk.heads)).toBe(0);
+    expect(largestChange(memory.heads, recompute.heads)).toBeLessThan(1e-3);
   });
 
   it.each([1, 3, 4])('stopped after update %i and resumed equals the unbroken run, bit for bit', async (stopAt) => {
@@ -150,7 +128,7 @@ describe('training of Medusa heads', () => {
     const stopped = await trainMedusa(await job({}, { ...kept, signal: abort.signal, onUpdate }));
     expect(stopped).toMatchObject({ finished: false, updates: stopAt });
     const resumed = await trainMedusa(await job({}, kept));
-    expect(difference(unbroken.heads, resumed.heads)).toBe(0);
+    expect(largestChange(unbroken.heads, resumed.heads)).toBe(0);
   });
 
   it('refuses to resume on another model or with another decay', async () => {
@@ -170,7 +148,7 @@ describe('training of Medusa heads', () => {
     const moved = async (rateFactor: number): Promise<number> => {
       const joint = { weight: 0.2, rateFactor };
       const outcome = await trainMedusa(await job(settings, { medusa: { ...medusa, joint } }));
-      return difference(outcome.base, start.parameters);
+      return largestChange(outcome.base, start.parameters);
     };
     // The first step of AdamW is the rate itself, whatever the gradient.
     expect(await moved(0.25)).toBeCloseTo(0.0025, 5);
@@ -180,7 +158,9 @@ describe('training of Medusa heads', () => {
 
   it('refuses rows too short for the heads', async () => {
     const short = { batch: 1, length: 3, steps: 1 };
-    await expect(trainMedusa(await job(short, { dataset: await rows(3) }))).rejects.toMatchObject({ code: 'CONFIG' });
+    await expect(trainMedusa(await job(short, { dataset: await songRows(3) }))).rejects.toMatchObject({
+      code: 'CONFIG',
+    });
   });
 });
 
@@ -195,7 +175,7 @@ describe('hidden states', () => {
   it('on disk are used again for the same model and rows only, and replaced when damaged', async () => {
     const folder = await scratchFolder();
     const parameters = initializeParameters(augmented, new Random(3));
-    const dataset = await rows();
+    const dataset = await songRows();
     const compute = async (fingerprint: string): Promise<{ runs: number; numbers: Float32Array }> => {
       let runs = 0;
       const numbers = new Float32Array(20 * 16);

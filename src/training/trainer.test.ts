@@ -1,35 +1,22 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { largestChange } from '../../test/parameter-change.ts';
 import { scratchFolder } from '../../test/scratch-folder.ts';
+import { songRows } from '../../test/text-data.ts';
+import { tinyConfig } from '../../test/tiny-model.ts';
 import { mixerPreset } from '../attention/mixer.ts';
-import { type PackedDataset, packDocuments } from '../data/packing.ts';
-import type { Tensor } from '../graph/tensor.ts';
 import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
-import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { causalObjective } from './objective.ts';
 import { learningRate } from './schedule.ts';
 import { parseTrainingSettings, type TrainingInput } from './settings.ts';
 import { type TrainingJob, totalUpdates, train, type UpdateEvent } from './trainer.ts';
 
-const plain = describeCausalModel({
-  model_type: 'llama',
-  vocab_size: 258,
-  hidden_size: 16,
-  intermediate_size: 24,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  tie_word_embeddings: true,
-});
+const plain = describeCausalModel(tinyConfig('llama'));
 const model: CausalModel = plain.withMixers(plain.mixers.map(() => mixerPreset('augmented', { group: 8, kernel: 9 })));
-
-async function smallDataset(length = 20): Promise<PackedDataset> {
-  const sentence = 'the linnet sings on the wire while the wind goes round the house. ';
-  return packDocuments([{ text: sentence.repeat(12) }], byteTokenizer(), { length });
-}
 
 async function job(input: TrainingInput = {}, extra: Partial<TrainingJob> = {}): Promise<TrainingJob> {
   const settings = parseTrainingSettings({
@@ -45,19 +32,10 @@ async function job(input: TrainingInput = {}, extra: Partial<TrainingJob> = {}):
     model,
     objective: causalObjective(model, 20),
     parameters: initializeParameters(model, new Random(3)),
-    dataset: await smallDataset(),
+    dataset: await songRows(),
     settings,
     ...extra,
   };
-}
-
-function difference(a: ReadonlyMap<string, Tensor>, b: ReadonlyMap<string, Tensor>): number {
-  let worst = 0;
-  for (const [name, { data }] of a) {
-    const other = b.get(name);
-    for (let i = 0; i < data.length; i++) worst = Math.max(worst, Math.abs(Number(data[i]) - Number(other?.data[i])));
-  }
-  return worst;
 }
 
 describe('train', () => {
@@ -77,8 +55,8 @@ describe('train', () => {
 
   it('is repeatable bit for bit, and depends on the seed', async () => {
     const first = await train(await job());
-    expect(difference(first.parameters, (await train(await job())).parameters)).toBe(0);
-    expect(difference(first.parameters, (await train(await job({ seed: 1 }))).parameters)).toBeGreaterThan(0);
+    expect(largestChange(first.parameters, (await train(await job())).parameters)).toBe(0);
+    expect(largestChange(first.parameters, (await train(await job({ seed: 1 }))).parameters)).toBeGreaterThan(0);
   });
 
   it.each([1, 2, 3, 4, 5, 6])(
@@ -102,7 +80,7 @@ describe('train', () => {
       expect(stopped).toMatchObject({ finished: false, updates: stopAt });
       const resumed = await train(await job({}, { snapshots }));
       expect(resumed).toMatchObject({ finished: true, updates: 7 });
-      expect(difference(unbroken.parameters, resumed.parameters)).toBe(0);
+      expect(largestChange(unbroken.parameters, resumed.parameters)).toBe(0);
     },
   );
 
@@ -112,7 +90,7 @@ describe('train', () => {
     const files = (await readdir(folder)).sort();
     expect(files).toEqual(['update-000000006.safetensors', 'update-000000007.safetensors']);
     await writeFile(join(folder, files[1]), 'torn');
-    expect(difference(unbroken.parameters, (await train(await job({}, { snapshots }))).parameters)).toBe(0);
+    expect(largestChange(unbroken.parameters, (await train(await job({}, { snapshots }))).parameters)).toBe(0);
   });
 
   it.each([
@@ -129,21 +107,21 @@ describe('train', () => {
     const parts = await train(await job({ microBatch: 1 }));
     // Both draw the same rows: the stream gives them one after the other.
     expect(parts.tokens).toBe(whole.tokens);
-    expect(difference(whole.parameters, parts.parameters)).toBeLessThan(2e-3);
+    expect(largestChange(whole.parameters, parts.parameters)).toBeLessThan(2e-3);
   });
 
   it('leaves frozen parameters alone', async () => {
     const start = await job({}, { trainable: (name) => name.includes('self_attn') });
     const outcome = await train(start);
     for (const [name, value] of outcome.parameters) {
-      const moved = difference(new Map([[name, value]]), start.parameters);
+      const moved = largestChange(new Map([[name, value]]), start.parameters);
       if (name.includes('self_attn')) expect(moved, name).toBeGreaterThan(0);
       else expect(moved, name).toBe(0);
     }
   });
 
   it('counts updates from epochs, and says when there is too little text', async () => {
-    const dataset = await smallDataset();
+    const dataset = await songRows();
     expect(totalUpdates(dataset, parseTrainingSettings({ batch: 4, epochs: 3 }))).toBe(
       Math.floor((dataset.rows * 3) / 4),
     );
