@@ -35,11 +35,7 @@ export function naiveLinformer(config: LinformerMixer, input: NaiveInput): Float
     const keys = projected(input.projections?.keys, headDim, (j) => positions.key(kvHead, j));
     const values = projected(input.projections?.values, width, (j) => positions.value(kvHead, j));
     for (let position = 0; position < length; position++) {
-      const mixed = new Float64Array(width);
-      const weights = localRowKernels.softmax.weights(positions.query(head, position), keys);
-      for (const [r, value] of values.entries()) addScaled(mixed, weights[r], value);
-      positions.addConvolution(head, position, mixed);
-      rowOf(out, head, position, length, width).set(mixed);
+      rowOf(out, head, position, length, width).set(readRows(positions, head, position, keys, values));
     }
   }
   return out;
@@ -78,12 +74,23 @@ export function naiveBlockLinformer(config: BlockLinformerMixer, input: NaiveInp
           values.push(value);
         }
       }
-      const mixed = new Float64Array(width);
-      const weights = localRowKernels.softmax.weights(positions.query(head, position), keys);
-      for (const [i, value] of values.entries()) addScaled(mixed, weights[i], value);
-      positions.addConvolution(head, position, mixed);
-      rowOf(out, head, position, length, width).set(mixed);
+      rowOf(out, head, position, length, width).set(readRows(positions, head, position, keys, values));
     }
   }
   return out;
+}
+
+/** What a position reads from rows by softmax, and its convolution: [e]. */
+function readRows(
+  positions: NaivePositions,
+  head: number,
+  position: number,
+  keys: readonly Float64Array[],
+  values: readonly Float64Array[],
+): Float64Array {
+  const mixed = new Float64Array(positions.valueDim);
+  const weights = localRowKernels.softmax.weights(positions.query(head, position), keys);
+  for (const [i, value] of values.entries()) addScaled(mixed, weights[i], value);
+  positions.addConvolution(head, position, mixed);
+  return mixed;
 }

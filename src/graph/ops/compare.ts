@@ -1,5 +1,6 @@
 /** Comparisons, casts and selection. */
 import { defineOp, only, type Op, type Value } from '../graph.ts';
+import { emitDirectly } from '../onnx/direct-node.ts';
 import { broadcastShapes, formatShape, shapeError } from '../shape.ts';
 import { type DType, tensor } from '../tensor.ts';
 import { mul, type Operand, sub } from './elementwise.ts';
@@ -17,11 +18,7 @@ function defineComparison(name: keyof typeof comparisons): Op<NoAttributes> {
       return [{ dtype: 'bool', shape: broadcastShapes(name, a.shape, b.shape) }];
     },
     lower(emitter, node) {
-      emitter.emit(
-        comparisons[name],
-        node.inputs.map((input) => emitter.name(input)),
-        [emitter.name(node.outputs[0])],
-      );
+      emitDirectly(emitter, node, comparisons[name]);
     },
     gradient: { notDifferentiable: 'its result is a truth value' },
   });
@@ -73,9 +70,7 @@ export const castOp = defineOp<{ readonly to: DType }>({
     return [tensor('float32', x.shape, Float32Array.from(x.data))];
   },
   lower(emitter, node, { to }) {
-    emitter.emit('Cast', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])], {
-      to: { int: onnxTypes[to] },
-    });
+    emitDirectly(emitter, node, 'Cast', { to: { int: onnxTypes[to] } });
   },
   // Between floating-point types the gradient is cast back; integers and truth values get none.
   gradient(node, [dy]) {
@@ -99,11 +94,7 @@ export const whereOp = defineOp<NoAttributes>({
     return [{ dtype: a.dtype, shape }];
   },
   lower(emitter, node) {
-    emitter.emit(
-      'Where',
-      node.inputs.map((input) => emitter.name(input)),
-      [emitter.name(node.outputs[0])],
-    );
+    emitDirectly(emitter, node, 'Where');
   },
   gradient(node, [dy]) {
     const [condition, a, b] = node.inputs;

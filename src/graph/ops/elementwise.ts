@@ -1,5 +1,6 @@
 /** Element-wise arithmetic of two operands with broadcasting: add, sub, mul, div, minimum, maximum. */
 import { defineOp, type Node, only, type Op, type Value } from '../graph.ts';
+import { emitDirectly } from '../onnx/direct-node.ts';
 import { broadcastShapes, sameShape, shapeError } from '../shape.ts';
 import { type AnyTensor, elementCount, type Tensor, tensor } from '../tensor.ts';
 import { cast, greater, less } from './compare.ts';
@@ -63,11 +64,7 @@ function defineBinary(name: keyof typeof rules): Op<NoAttributes> {
     },
     fold: ([a, b]) => foldBinary(name, a, b),
     lower(emitter, node) {
-      emitter.emit(
-        rule.onnx,
-        node.inputs.map((input) => emitter.name(input)),
-        [emitter.name(node.outputs[0])],
-      );
+      emitDirectly(emitter, node, rule.onnx);
     },
     gradient(node: Node, [dy]) {
       if (dy === undefined) return [];

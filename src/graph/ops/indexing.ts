@@ -1,5 +1,6 @@
 /** Reading and adding by index: gather (embedding), gatherElements, scatterAdd. */
 import { defineOp, only, type Value } from '../graph.ts';
+import { emitDirectly } from '../onnx/direct-node.ts';
 import { type Dim, formatShape, multiplyDims, normalizeAxis, sameShape, shapeError, staticShape } from '../shape.ts';
 
 import { broadcastTo } from './reduce.ts';
@@ -18,14 +19,7 @@ export const gatherOp = defineOp<{ readonly axis: number }>({
     return [{ dtype: x.dtype, shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)] }];
   },
   lower(emitter, node, { axis }) {
-    emitter.emit(
-      'Gather',
-      node.inputs.map((input) => emitter.name(input)),
-      [emitter.name(node.outputs[0])],
-      {
-        axis: { int: axis },
-      },
-    );
+    emitDirectly(emitter, node, 'Gather', { axis: { int: axis } });
   },
   gradient(node, [dy], { axis }) {
     if (dy === undefined) return [];
@@ -59,14 +53,7 @@ export const gatherElementsOp = defineOp<{ readonly axis: number }>({
     return [{ dtype: x.dtype, shape: indices.shape }];
   },
   lower(emitter, node, { axis }) {
-    emitter.emit(
-      'GatherElements',
-      node.inputs.map((input) => emitter.name(input)),
-      [emitter.name(node.outputs[0])],
-      {
-        axis: { int: axis },
-      },
-    );
+    emitDirectly(emitter, node, 'GatherElements', { axis: { int: axis } });
   },
   gradient(node, [dy], { axis }) {
     if (dy === undefined) return [];
@@ -94,8 +81,7 @@ export const scatterAddOp = defineOp<{ readonly axis: number }>({
   },
   // ScatterElements, never ScatterND: with repeated indices and two threads ScatterND loses updates.
   lower(emitter, node, { axis }) {
-    const inputs = node.inputs.map((input) => emitter.name(input));
-    emitter.emit('ScatterElements', inputs, [emitter.name(node.outputs[0])], {
+    emitDirectly(emitter, node, 'ScatterElements', {
       axis: { int: axis },
       reduction: { string: 'add' },
     });

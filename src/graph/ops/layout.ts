@@ -1,5 +1,6 @@
 /** Ops that move numbers without changing them: reshape, transpose, concat, split, slice, pad. */
 import { defineOp, only, type Value } from '../graph.ts';
+import { emitDirectly } from '../onnx/direct-node.ts';
 import type { Emitter } from '../onnx/model.ts';
 import {
   addDims,
@@ -100,9 +101,7 @@ export const transposeOp = defineOp<{ readonly permutation: readonly number[] }>
   },
   fold: ([x], { permutation }) => [transposeTensor(x, permutation)],
   lower(emitter, node, { permutation }) {
-    emitter.emit('Transpose', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])], {
-      perm: { ints: permutation },
-    });
+    emitDirectly(emitter, node, 'Transpose', { perm: { ints: permutation } });
   },
   gradient(_node, [dy], { permutation }) {
     if (dy === undefined) return [];
@@ -151,14 +150,7 @@ export const concatOp = defineOp<{ readonly axis: number }>({
   },
   simplify: (inputs) => (inputs.length === 1 ? inputs[0] : undefined),
   lower(emitter, node, { axis }) {
-    emitter.emit(
-      'Concat',
-      node.inputs.map((input) => emitter.name(input)),
-      [emitter.name(node.outputs[0])],
-      {
-        axis: { int: axis },
-      },
-    );
+    emitDirectly(emitter, node, 'Concat', { axis: { int: axis } });
   },
   gradient(node, [dy], { axis }) {
     if (dy === undefined) return [];

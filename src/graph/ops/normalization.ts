@@ -1,5 +1,6 @@
 /** RMS norm, layer norm and unit length. */
 import { defineOp, type Node, type Value } from '../graph.ts';
+import { emitDirectly } from '../onnx/direct-node.ts';
 import type { Emitter } from '../onnx/model.ts';
 import { type Dim, sameShape, shapeError } from '../shape.ts';
 import { tensor } from '../tensor.ts';
@@ -117,16 +118,10 @@ export const layerNormOp = defineOp<NormAttributes>({
     ];
   },
   lower(emitter, node, { epsilon }) {
-    const inputs = node.inputs.map((input) => emitter.name(input));
-    emitter.emit(
-      'LayerNormalization',
-      inputs,
-      node.outputs.map((output) => emitter.name(output)),
-      {
-        axis: { int: -1 },
-        epsilon: { float: epsilon },
-      },
-    );
+    emitDirectly(emitter, node, 'LayerNormalization', {
+      axis: { int: -1 },
+      epsilon: { float: epsilon },
+    });
   },
   gradient(node, [dy]) {
     if (dy === undefined) return [];

@@ -1,5 +1,6 @@
 /** Softmax and the cross-entropy of logits against labels. */
 import { defineOp, only, type Value } from '../graph.ts';
+import { emitDirectly } from '../onnx/direct-node.ts';
 import { multiplyDims, sameShape, shapeError } from '../shape.ts';
 import { tensor } from '../tensor.ts';
 import { mul, sub } from './elementwise.ts';
@@ -14,7 +15,7 @@ export const softmaxOp = defineOp<NoAttributes>({
   name: 'softmax',
   infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
   lower(emitter, node) {
-    emitter.emit('Softmax', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])], { axis: { int: -1 } });
+    emitDirectly(emitter, node, 'Softmax', { axis: { int: -1 } });
   },
   gradient(node, [dy]) {
     if (dy === undefined) return [];

@@ -1,5 +1,6 @@
 /** Where the gradient is not that of the function: constants to differentiation, and estimates. */
 import { defineOp, only, type Value } from '../graph.ts';
+import { emitDirectly } from '../onnx/direct-node.ts';
 import { sameShape, shapeError } from '../shape.ts';
 
 type NoAttributes = Readonly<Record<string, never>>;
@@ -8,7 +9,7 @@ export const stopGradientOp = defineOp<NoAttributes>({
   name: 'stopGradient',
   infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
   lower(emitter, node) {
-    emitter.emit('Identity', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])]);
+    emitDirectly(emitter, node, 'Identity');
   },
   gradient: () => [],
 });

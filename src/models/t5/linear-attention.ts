@@ -59,13 +59,7 @@ export function linearEncoder(config: LinearMixer, self: LinearSelf, padding: 'z
   const branches: Value[] = [];
   if (config.local !== null) {
     const visible = mask === undefined ? undefined : groupedMask(grouping, mask);
-    const weights = localWeights(
-      config.local,
-      { q, keys, raw: rawScores(grouping, self) },
-      visible,
-      self.bias(grouping.group),
-    );
-    branches.push(scaled(matmul(weights, values), parameters.local_factor));
+    branches.push(localBranch(config.local, grouping, self, { q, keys, values }, visible));
   }
   if (config.global !== null) {
     const { batch: B, group: G, groups: N, keyValueHeads: H } = grouping;
@@ -90,13 +84,7 @@ export function linearDecoder(config: LinearMixer, self: LinearSelf): Value {
   if (config.local !== null) {
     const past = causalMask(grouping, q, 1, 0); // [G,G]
     const visible = mask === undefined ? past : mul(groupedMask(grouping, mask), past);
-    const weights = localWeights(
-      config.local,
-      { q, keys, raw: rawScores(grouping, self) },
-      visible,
-      self.bias(grouping.group),
-    );
-    branches.push(scaled(matmul(weights, values), parameters.local_factor));
+    branches.push(localBranch(config.local, grouping, self, { q, keys, values }, visible));
   }
   if (config.global !== null) {
     branches.push(scaled(matmul(q, earlierSums(grouping, keys, values)), parameters.global_factor));
@@ -156,6 +144,19 @@ function alignedGroups(config: LinearMixer, { q, k, v }: ProjectedPositions, mas
 export function postNorm(x: Value): Value {
   const [B, n, H, D] = x.shape;
   return reshape(boundedLength(reshape(x, [B, n, Number(H) * Number(D)]), postNormEpsilon), [B, n, H, D]);
+}
+
+/** The local branch of self-attention, λ applied: [H,B*N,G,D], of `grouped` of that shape and unit length. */
+function localBranch(
+  local: NonNullable<LinearMixer['local']>,
+  grouping: Grouping,
+  self: LinearSelf,
+  grouped: { readonly q: Value; readonly keys: Value; readonly values: Value },
+  visible: Value | undefined,
+): Value {
+  const scores = { q: grouped.q, keys: grouped.keys, raw: rawScores(grouping, self) };
+  const weights = localWeights(local, scores, visible, self.bias(grouping.group));
+  return scaled(matmul(weights, grouped.values), self.parameters.local_factor);
 }
 
 interface LocalScores {

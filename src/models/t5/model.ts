@@ -3,6 +3,7 @@
  * attention without scaling, and one table of relative biases per stack that all of its blocks share.
  */
 import type { MixerConfig } from '../../attention/mixer.ts';
+import type { ProjectedPositions } from '../../attention/mixer-values.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add, mul } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
@@ -87,10 +88,8 @@ function encode(config: T5Config, source: ParameterSource, { tokens, mask }: Enc
     const mounted = mountMixer(config, source, 'encoder', layer);
     const normed = t5Norm(config, source, `${selfAttentionLayer('encoder', layer)}.layer_norm`, x);
     const attention = scoped(source, attentionName('encoder', layer));
-    const q = projectedHeads(config, attention, 'q', normed);
-    const k = projectedHeads(config, attention, 'k', normed);
-    const v = projectedHeads(config, attention, 'v', normed);
-    x = add(x, joinedHeads(config, attention, encoderAttention(config, mounted, { q, k, v }, mask, bias)));
+    const own = projectedPositions(config, attention, normed);
+    x = add(x, joinedHeads(config, attention, encoderAttention(config, mounted, own, mask, bias)));
     x = add(x, t5FeedForwardBlock(config, source, 'encoder', layer, x));
   }
   return t5Norm(config, source, 'encoder.final_layer_norm', x);
@@ -106,11 +105,7 @@ function decode(
   for (let layer = 0; layer < stackLayers(config, 'decoder'); layer++) {
     const normed = t5Norm(config, source, `${selfAttentionLayer('decoder', layer)}.layer_norm`, x);
     const self = scoped(source, attentionName('decoder', layer));
-    const own = {
-      q: projectedHeads(config, self, 'q', normed),
-      k: projectedHeads(config, self, 'k', normed),
-      v: projectedHeads(config, self, 'v', normed),
-    };
+    const own = projectedPositions(config, self, normed);
     x = add(
       x,
       joinedHeads(config, self, decoderAttention(mountMixer(config, source, 'decoder', layer), own, mask, bias)),
@@ -118,11 +113,7 @@ function decode(
 
     const asked = t5Norm(config, source, `${crossAttentionLayer(layer)}.layer_norm`, x);
     const cross = scoped(source, attentionName('cross', layer));
-    const between = {
-      q: projectedHeads(config, cross, 'q', asked),
-      k: projectedHeads(config, cross, 'k', encoded),
-      v: projectedHeads(config, cross, 'v', encoded),
-    };
+    const between = projectedPositions(config, cross, asked, encoded);
     x = add(
       x,
       joinedHeads(config, cross, crossAttention(mountMixer(config, source, 'cross', layer), between, encodedMask)),
@@ -150,6 +141,20 @@ export function projectedHeads(
 ): Value {
   const [B, n] = x.shape;
   return reshape(linear(source, name, x, width, heads * headWidth), [B, n, heads, headWidth]);
+}
+
+/** All three projections: queries of `asking` [B,n,width], keys and values of `text` [B,m,width]. */
+export function projectedPositions(
+  config: T5Config,
+  source: ParameterSource,
+  asking: Value,
+  text = asking,
+): ProjectedPositions {
+  return {
+    q: projectedHeads(config, source, 'q', asking),
+    k: projectedHeads(config, source, 'k', text),
+    v: projectedHeads(config, source, 'v', text),
+  };
 }
 
 /** The output projection: [B,n,H,D] → [B,n,width]. */

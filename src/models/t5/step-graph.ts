@@ -45,6 +45,7 @@ import { type BiasedBlock, linearStep, softmaxStep } from './linear-step.ts';
 import {
   joinedHeads,
   projectedHeads,
+  projectedPositions,
   t5Embedding,
   t5FeedForwardBlock,
   t5Head,
@@ -126,11 +127,7 @@ export function t5StepGraph(model: T5Model, beams: number, makeSource: (graph: G
     const layout = stateLayout(mixer);
     const views = layouts.get(layout.name);
     if (views === undefined) throw new LinnetError('INTERNAL', `internal: no masks for layout ${layout.name}`);
-    const positions = {
-      q: projectedHeads(config, own, 'q', normed),
-      k: projectedHeads(config, own, 'k', normed),
-      v: projectedHeads(config, own, 'v', normed),
-    };
+    const positions = projectedPositions(config, own, normed);
     const shape = [B, H, layout.ring ?? 'C', D];
     const sums = decoderSums(config, mixer);
     const state = {
