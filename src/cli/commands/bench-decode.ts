@@ -2,7 +2,7 @@
 import { mixerPreset } from '../../attention/mixer.ts';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
-import { engineDecodingSpeed, fillState } from '../../evaluation/speed/decoding-speed.ts';
+import { engineDecodingSpeed, fillState, positionsBeyondContext } from '../../evaluation/speed/decoding-speed.ts';
 import { type StepProfile, stepProfile } from '../../evaluation/speed/memory-traffic.ts';
 import { isExportedFolder } from '../../export/open-export.ts';
 import { type DecodingModel, openDecodingModel } from '../../export/open-model.ts';
@@ -14,6 +14,7 @@ import type { CompileOptions, ProgramStatistics } from '../../runtime/compile.ts
 import { type Bandwidth, measureBandwidth, peakMemoryBytes } from '../bandwidth.ts';
 import type { CommandContext } from '../context.ts';
 import { defineCommand, engineOptions, flag, optional, required, withDefault } from '../command.ts';
+import { contextsWithin } from '../default-contexts.ts';
 import { countList, integer, path } from '../option-values.ts';
 
 const defaultContexts = [64, 1024, 4096, 16384, 32768];
@@ -35,7 +36,7 @@ export const benchDecode = defineCommand({
   options: {
     context: optional(countList, {
       placeholder: 'list',
-      description: `tokens read before (default: ${defaultContexts.join(',')})`,
+      description: `tokens read before (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
     }),
     steps: withDefault(integer({ min: 4, max: 100_000 }), 128, {
       placeholder: 'count',
@@ -44,15 +45,17 @@ export const benchDecode = defineCommand({
     profile: flag('tell where the time of a step goes, at the longest context, in a run of its own'),
     ...engineOptions,
   },
-  async run(context, { model: folder, context: contexts = defaultContexts, steps, profile, device, threads }) {
+  async run(context, { model: folder, context: asked, steps, profile, device, threads }) {
     const compile = { device, threads };
     const rows: Row[] = [];
     const graphs: ({ subject: string } & ProgramStatistics)[] = [];
     const profiles: ({ subject: string; context: number } & StepProfile)[] = [];
     let bandwidth: Bandwidth | undefined;
+    let contexts: readonly number[] = [];
     for (const { name, open } of await subjectsOf(folder, compile)) {
       {
         await using subject = await open(false);
+        contexts = asked ?? contextsWithin(defaultContexts, subject.model, positionsBeyondContext({ steps }));
         bandwidth = await measureBandwidth(subject, threads);
         graphs.push({ subject: name, ...subject.engine.program.statistics });
         rows.push(...(await timed(context, name, subject, contexts, steps, bandwidth)));

@@ -6,6 +6,7 @@ import { formatBytes, formatFixed, formatTokens } from '../../report/quantities.
 import { makeTable, textTable } from '../../report/table.ts';
 import { peakMemoryBytes } from '../bandwidth.ts';
 import { defineCommand, engineOptions, optional, required, withDefault } from '../command.ts';
+import { contextsWithin } from '../default-contexts.ts';
 import { countList, integer, path } from '../option-values.ts';
 
 const defaultContexts = [1024, 4096];
@@ -21,7 +22,7 @@ export const benchPrefill = defineCommand({
   options: {
     context: optional(countList, {
       placeholder: 'list',
-      description: `lengths of prompts (default: ${defaultContexts.join(',')})`,
+      description: `lengths of prompts (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
     }),
     runs: withDefault(integer({ min: 1, max: 1000 }), 3, {
       placeholder: 'count',
@@ -33,8 +34,9 @@ export const benchPrefill = defineCommand({
     }),
     ...engineOptions,
   },
-  async run(context, { model: folder, context: contexts = defaultContexts, runs, chunk, device, threads }) {
+  async run(context, { model: folder, context: asked, runs, chunk, device, threads }) {
     await using opened = await openDecodingModel(folder, { device, threads });
+    const contexts = asked ?? contextsWithin(defaultContexts, opened.model);
     const progress = context.progress('reading', 'tokens');
     const speeds = await prefillSpeed(opened.engine, {
       contexts,

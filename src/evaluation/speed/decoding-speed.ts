@@ -56,6 +56,17 @@ export async function decodingSpeed(
   return await engineDecodingSpeed(engine, options);
 }
 
+/** Steps of a context in each round that are not timed: another context has just filled caches and buffers. */
+const untimedSteps = 2;
+
+/** Positions that a measurement reads beyond its context. */
+export function positionsBeyondContext({
+  steps = 64,
+  rounds = 4,
+}: Pick<DecodingSpeedOptions, 'steps' | 'rounds'>): number {
+  return rounds * (untimedSteps + Math.ceil(steps / rounds));
+}
+
 /** As `decodingSpeed`, of a model that is open already. */
 export async function engineDecodingSpeed(engine: StepEngine, options: DecodingSpeedOptions): Promise<DecodingSpeed[]> {
   const { contexts, steps = 64, rounds = 4, signal, onProgress } = options;
@@ -68,10 +79,10 @@ export async function engineDecodingSpeed(engine: StepEngine, options: DecodingS
   for (let round = 0; round < rounds; round++) {
     for (const [index, { state, samples }] of sessions.entries()) {
       if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while timing decode steps');
-      for (let i = 0; i < 2 + steps / rounds; i++) {
+      for (let i = 0; i < untimedSteps + steps / rounds; i++) {
         const started = performance.now();
         await engine.advance(state, random.integer(engine.model.sizes.vocabulary));
-        if (i >= 2) samples.push(performance.now() - started);
+        if (i >= untimedSteps) samples.push(performance.now() - started);
       }
       onProgress?.(round * sessions.length + index + 1, rounds * sessions.length);
     }
