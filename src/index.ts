@@ -175,7 +175,7 @@ export { parallelLogits } from './models/parallel-graph.ts';
 export { InputParameters, type ParameterSource, WeightParameters } from './nn/parameters.ts';
 // Weights in fewer bits.
 export { storedParameters, type WeightType, weightTypes } from './quantization/sources.ts';
-export { readerOf, type WeightReader } from './quantization/weight-reader.ts';
+export { readerOf, type WeightReader, type WeightRows } from './quantization/weight-reader.ts';
 export { Random, type RandomState } from './random.ts';
 // Reports.
 export { type BarChartDescription, barChart, type LineChartDescription, lineChart } from './report/chart.ts';

@@ -38,10 +38,10 @@ export function halfBits(word: number): number {
 /** The bit pattern of the float32 equal to a half-precision value. Exact for every input. */
 export function wordFromHalf(bits: number): number {
   const sign = (bits & 0x8000) << 16;
-  const exponent = (bits >>> 10) & 0x1f;
+  const magnitude = bits & 0x7fff;
   const fraction = bits & 0x3ff;
-  if (exponent === 0x1f) return (sign | FLOAT32_INFINITY | (fraction << 13)) >>> 0;
-  if (exponent !== 0) return (sign | ((exponent + 112) << 23) | (fraction << 13)) >>> 0;
+  if (magnitude >= 0x7c00) return (sign | FLOAT32_INFINITY | (fraction << 13)) >>> 0;
+  if (magnitude >= 0x400) return (sign | ((magnitude << 13) + HALF_REBIAS)) >>> 0;
   if (fraction === 0) return sign >>> 0;
   const shift = Math.clz32(fraction) - 21; // brings the leading one to bit 10
   return (sign | ((113 - shift) << 23) | (((fraction << shift) & 0x3ff) << 13)) >>> 0;
@@ -53,10 +53,15 @@ export function bfloat16Bits(word: number): number {
   return ((word >>> 0) + 0x7fff + ((word >>> 16) & 1)) >>> 16;
 }
 
-/** Rounds float32 values to half precision; the result holds bit patterns, as a float16 tensor does. */
-export function float16FromFloat32(values: Float32Array): Uint16Array {
+/**
+ * Rounds float32 values to half precision; the result holds bit patterns, as a float16 tensor does.
+ * @param result of the same length; default: a fresh one
+ */
+export function float16FromFloat32(
+  values: Float32Array,
+  result: Uint16Array = new Uint16Array(values.length),
+): Uint16Array {
   const words = wordsOf(values);
-  const result = new Uint16Array(words.length);
   for (let i = 0; i < words.length; i++) result[i] = halfBits(words[i]);
   return result;
 }
@@ -69,17 +74,24 @@ export function bfloat16FromFloat32(values: Float32Array): Uint16Array {
   return result;
 }
 
-/** Widens half-precision bit patterns; exact. */
-export function float32FromFloat16(bits: Uint16Array): Float32Array {
-  const result = new Float32Array(bits.length);
+/**
+ * Widens half-precision bit patterns; exact.
+ * @param result of the same length; default: a fresh one
+ */
+export function float32FromFloat16(
+  bits: Uint16Array,
+  result: Float32Array = new Float32Array(bits.length),
+): Float32Array {
   const words = wordsOf(result);
   for (let i = 0; i < bits.length; i++) words[i] = wordFromHalf(bits[i]);
   return result;
 }
 
-/** Widens bfloat16 bit patterns; exact. */
-export function float32FromBfloat16(bits: Uint16Array): Float32Array {
-  const result = new Float32Array(bits.length);
+/** Widens bfloat16 bit patterns, as `float32FromFloat16`; exact. */
+export function float32FromBfloat16(
+  bits: Uint16Array,
+  result: Float32Array = new Float32Array(bits.length),
+): Float32Array {
   const words = wordsOf(result);
   for (let i = 0; i < bits.length; i++) words[i] = bits[i] << 16;
   return result;

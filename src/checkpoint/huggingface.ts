@@ -10,7 +10,7 @@ import type { JsonObject } from './json-object.ts';
 import { parseJsonObject } from './json-object.ts';
 import { listNames, quoteName } from './name-list.ts';
 import { fileError, openInFolder, readInFolder } from './regular-file.ts';
-import type { SafetensorsFile, TensorInfo } from './safetensors.ts';
+import type { Float32Rows, SafetensorsFile, TensorInfo } from './safetensors.ts';
 import { readSafetensors } from './safetensors.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
 
@@ -29,6 +29,8 @@ export interface Checkpoint {
   read(name: string): Promise<AnyTensor>;
   /** A F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
   readFloat32(name: string): Promise<Tensor<'float32'>>;
+  /** The same in pieces, as `SafetensorsFile.float32Rows`. */
+  float32Rows(name: string): Float32Rows;
   /**
    * SHA-256, in hex, over config.json and the name, type, shape and bytes of every tensor in order of names: equal for
    * equal models however they are split into files. Reads everything once, then remembers.
@@ -137,6 +139,10 @@ class OpenCheckpoint implements Checkpoint {
 
   async readFloat32(name: string): Promise<Tensor<'float32'>> {
     return this.#holder(name).readFloat32(name);
+  }
+
+  float32Rows(name: string): Float32Rows {
+    return this.#holder(name).float32Rows(name);
   }
 
   fingerprint(): Promise<string> {

@@ -7,7 +7,7 @@ import type { ParameterShapes } from '../nn/parameters.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import type { JsonObject } from './json-object.ts';
 import { quoteName } from './name-list.ts';
-import type { TensorInfo } from './safetensors.ts';
+import type { Float32Rows, TensorInfo } from './safetensors.ts';
 import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
 
 /** A model in memory. */
@@ -68,6 +68,8 @@ export interface ModelWeights<Described = Model> {
   readonly names: readonly string[];
   /** A parameter of the model in float32, read from the file at every call. */
   read(name: string): Promise<Tensor<'float32'>>;
+  /** The same in pieces, as `SafetensorsFile.float32Rows`. */
+  rows(name: string): Float32Rows;
   /** As of `LoadedModel`; reads all weights once. */
   fingerprint(): Promise<string>;
   close(): Promise<void>;
@@ -97,6 +99,7 @@ async function openDescribed<Described extends Loadable>(
       path: checkpoint.path,
       names: [...held.keys()],
       read: (name) => checkpoint.readFloat32(stored.get(name)?.name ?? name),
+      rows: (name) => checkpoint.float32Rows(stored.get(name)?.name ?? name),
       fingerprint: () => checkpoint.fingerprint(),
       close: () => checkpoint.close(),
     };

@@ -2,20 +2,26 @@
 import { resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import type { AnyTensor, Tensor } from '../graph/tensor.ts';
-import { tensor } from '../graph/tensor.ts';
+import { elementCount, tensor } from '../graph/tensor.ts';
 import { quoteName } from './name-list.ts';
 import type { OpenFile } from './regular-file.ts';
 import { openRegularFile, readExactly, TRANSFER_BYTES } from './regular-file.ts';
 import type { SafetensorsHeader, StoredTensor } from './safetensors-header.ts';
 import { headerLength, LENGTH_FIELD_BYTES, parseHeader } from './safetensors-header.ts';
 import type { StoredDType } from './stored-dtypes.ts';
-import { storedDType } from './stored-dtypes.ts';
+import { bitsOf, storedDType } from './stored-dtypes.ts';
 
 /** A tensor as the file stores it. */
 export interface TensorInfo {
   readonly dtype: StoredDType;
   readonly shape: readonly number[];
   readonly byteLength: number;
+}
+
+/** A tensor in float32, in pieces. */
+export interface Float32Rows {
+  readonly shape: readonly number[];
+  readonly pieces: AsyncGenerator<Float32Array>;
 }
 
 /** What both readers offer without touching tensor data. */
@@ -39,6 +45,12 @@ export interface SafetensorsFile extends SafetensorsDirectory {
   read(name: string): Promise<AnyTensor>;
   /** Reads a F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
   readFloat32(name: string): Promise<Tensor<'float32'>>;
+  /**
+   * The same in pieces of whole rows, along the last axis, of about 4 MB as stored; a piece is valid until the next is asked
+   * for, and the one after it is read meanwhile.
+   * @throws LinnetError as `readFloat32`
+   */
+  float32Rows(name: string): Float32Rows;
   /** The stored bytes of a tensor in pieces; each piece is valid until the next is asked for. */
   chunks(name: string): AsyncGenerator<Uint8Array>;
   /** Closes the file. Reads after it fail; closing again does nothing. */
@@ -87,6 +99,11 @@ export function parseSafetensors(bytes: Uint8Array, source = 'safetensors bytes'
   return new BytesReader(bytes.subarray(dataStart), header, source);
 }
 
+type ToFloat32 = NonNullable<ReturnType<typeof storedDType>['toFloat32']>;
+
+/** Bytes of a tensor that are converted together: enough for a disk, and little enough for a cache. */
+const pieceBytes = 4 << 20;
+
 class Directory implements SafetensorsDirectory {
   readonly source: string;
   readonly metadata: ReadonlyMap<string, string>;
@@ -132,15 +149,13 @@ class Directory implements SafetensorsDirectory {
     }
   }
 
-  protected decodeFloat32(name: string, { dtype, shape }: StoredTensor, bytes: ArrayBuffer): Tensor<'float32'> {
+  protected float32Conversion(name: string, { dtype }: StoredTensor): ToFloat32 {
     const { toFloat32 } = storedDType(dtype);
-    if (toFloat32 === undefined) {
-      throw new LinnetError(
-        'FORMAT',
-        `${this.source}: tensor ${quoteName(name)} is ${dtype}, expected F32, F16, BF16 or F64`,
-      );
-    }
-    return tensor('float32', shape, toFloat32(bytes));
+    if (toFloat32 !== undefined) return toFloat32;
+    throw new LinnetError(
+      'FORMAT',
+      `${this.source}: tensor ${quoteName(name)} is ${dtype}, expected F32, F16, BF16 or F64`,
+    );
   }
 }
 
@@ -162,7 +177,25 @@ class FileReader extends Directory implements SafetensorsFile {
 
   async readFloat32(name: string): Promise<Tensor<'float32'>> {
     const stored = this.find(name);
-    return this.decodeFloat32(name, stored, await this.#bytes(stored));
+    const { dtype, shape } = stored;
+    const convert = this.float32Conversion(name, stored);
+    if (dtype === 'F32') return tensor('float32', shape, convert(new Uint8Array(await this.#bytes(stored))));
+    const data = new Float32Array(elementCount(shape));
+    let done = 0;
+    const room = (count: number): Float32Array => data.subarray(done, done + count);
+    for await (const { length } of this.#float32Pieces(stored, convert, room)) done += length;
+    return tensor('float32', shape, data);
+  }
+
+  float32Rows(name: string): Float32Rows {
+    const stored = this.find(name);
+    const convert = this.float32Conversion(name, stored);
+    let kept = new Float32Array(0);
+    const room = (count: number): Float32Array => {
+      if (kept.length < count) kept = new Float32Array(count);
+      return kept.subarray(0, count);
+    };
+    return { shape: [...stored.shape], pieces: this.#float32Pieces(stored, convert, room) };
   }
 
   async *chunks(name: string): AsyncGenerator<Uint8Array> {
@@ -187,9 +220,34 @@ class FileReader extends Directory implements SafetensorsFile {
     return bytes;
   }
 
-  #fill(target: Uint8Array, begin: number): Promise<void> {
+  /** While a piece is used, the next one is read. @param room where so many numbers go */
+  async *#float32Pieces(
+    { dtype, shape, begin, byteLength }: StoredTensor,
+    convert: ToFloat32,
+    room: (count: number) => Float32Array,
+  ): AsyncGenerator<Float32Array> {
+    const elementBytes = bitsOf(dtype) / 8;
+    const rowBytes = Math.max(1, shape.at(-1) ?? 1) * elementBytes;
+    const step = Math.max(1, Math.floor(pieceBytes / rowBytes)) * rowBytes;
+    const size = Math.min(step, byteLength);
+    const buffers = [new Uint8Array(size), new Uint8Array(byteLength > step ? size : 0)];
+    const read = (done: number): Promise<Uint8Array<ArrayBuffer>> => {
+      const piece = buffers[(done / step) % 2].subarray(0, Math.min(step, byteLength - done));
+      const filled = this.#fill(piece, begin + done).then(() => piece);
+      filled.catch(() => undefined); // told when the piece is asked for, if it ever is
+      return filled;
+    };
+    let next = read(0);
+    for (let done = 0; done < byteLength; done += step) {
+      const piece = await next;
+      if (done + step < byteLength) next = read(done + step);
+      yield convert(piece, room(piece.length / elementBytes));
+    }
+  }
+
+  async #fill(target: Uint8Array, begin: number): Promise<void> {
     if (this.#closing !== undefined) throw new LinnetError('INPUT', `${this.source} was already closed`);
-    return readExactly(this.#file.handle, target, this.#dataStart + begin, this.source);
+    await readExactly(this.#file.handle, target, this.#dataStart + begin, this.source);
   }
 }
 
@@ -208,7 +266,7 @@ class BytesReader extends Directory implements SafetensorsBytes {
 
   readFloat32(name: string): Tensor<'float32'> {
     const stored = this.find(name);
-    return this.decodeFloat32(name, stored, this.#bytes(stored));
+    return tensor('float32', stored.shape, this.float32Conversion(name, stored)(new Uint8Array(this.#bytes(stored))));
   }
 
   #bytes({ begin, byteLength }: StoredTensor): ArrayBuffer {

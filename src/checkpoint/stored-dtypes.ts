@@ -22,8 +22,11 @@ interface StoredDTypeRow {
   readonly bits: number;
   /** Wraps exactly the bytes of one tensor. Absent where no host dtype matches. */
   readonly decode?: (bytes: ArrayBuffer, shape: readonly number[]) => AnyTensor;
-  /** Converts exactly the bytes of one tensor. Absent for what is not floating point. */
-  readonly toFloat32?: (bytes: ArrayBuffer) => Float32Array;
+  /**
+   * Converts elements; their bytes begin at a multiple of the element size in their buffer. What needs room takes
+   * `room`, of one number per element (default: fresh); float32 stays where it is. Absent for what is not floating point.
+   */
+  readonly toFloat32?: (bytes: Uint8Array<ArrayBuffer>, room?: Float32Array) => Float32Array;
   /** Bytes of the elements of `data`, or undefined where such an array cannot be stored as this type. */
   readonly encode?: (data: TensorData) => Uint8Array | undefined;
 }
@@ -32,24 +35,29 @@ const table = {
   F64: {
     bits: 64,
     decode: (bytes, shape) => tensor('float64', shape, new Float64Array(bytes)),
-    toFloat32: (bytes) => Float32Array.from(new Float64Array(bytes)),
+    toFloat32: (bytes, room) => {
+      const values = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
+      if (room === undefined) return Float32Array.from(values);
+      room.set(values);
+      return room;
+    },
     encode: (data) => (data instanceof Float64Array ? bytesOf(data) : undefined),
   },
   F32: {
     bits: 32,
     decode: (bytes, shape) => tensor('float32', shape, new Float32Array(bytes)),
-    toFloat32: (bytes) => new Float32Array(bytes),
+    toFloat32: (bytes) => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4),
     encode: (data) => (data instanceof Float32Array ? bytesOf(data) : undefined),
   },
   F16: {
     bits: 16,
     decode: (bytes, shape) => tensor('float16', shape, new Uint16Array(bytes)),
-    toFloat32: (bytes) => float32FromFloat16(new Uint16Array(bytes)),
+    toFloat32: (bytes, room) => float32FromFloat16(words16(bytes), room),
     encode: (data) => encode16(data, float16FromFloat32),
   },
   BF16: {
     bits: 16,
-    toFloat32: (bytes) => float32FromBfloat16(new Uint16Array(bytes)),
+    toFloat32: (bytes, room) => float32FromBfloat16(words16(bytes), room),
     encode: (data) => encode16(data, bfloat16FromFloat32),
   },
   I64: {
@@ -120,6 +128,10 @@ export function storedDTypeNames(): StoredDType[] {
 
 function bytesOf(data: TensorData): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+function words16(bytes: Uint8Array<ArrayBuffer>): Uint16Array {
+  return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
 }
 
 /** 16-bit floats come as bit patterns or are rounded from float32. */

@@ -3,7 +3,15 @@ import { describe, expect, it } from 'vitest';
 import { type BlockSize, blockSizes } from '../graph/ops/quantized.ts';
 import { dataOf } from '../graph/tensor.ts';
 import { Random } from '../random.ts';
-import { type DenseMatrix, encodeBlocks, encodeBytes, encodeHalves, type EncodedMatrix } from './encoding.ts';
+import {
+  blockEncoder,
+  byteEncoder,
+  type DenseMatrix,
+  encodeMatrix,
+  type EncodedMatrix,
+  halfEncoder,
+  type MatrixEncoder,
+} from './encoding.ts';
 
 function matrixOf(outputs: number, inputs: number, data: Float32Array, layout: DenseMatrix['layout']): DenseMatrix {
   return { name: 'w', outputs, inputs, layout, data };
@@ -42,7 +50,7 @@ describe('eight bits', () => {
   it('are off by at most half a step of their output, in both layouts', () => {
     fc.assert(
       fc.property(matrices, fc.constantFrom<DenseMatrix['layout']>('outputs-first', 'inputs-first'), (matrix, to) => {
-        const { parts, error } = encodeBytes(matrix, to);
+        const { parts, error } = encodeMatrix(byteEncoder(matrix, to), matrix);
         const codes = dataOf(parts.codes, 'int8');
         const scales = dataOf(parts.scales, 'float32');
         let worst = 0;
@@ -67,7 +75,7 @@ describe.each(blockSizes)('four bits in blocks of %i', (size) => {
     fc.assert(
       fc.property(matrices, (matrix) => {
         const { outputs, inputs } = matrix;
-        const encoded = encodeBlocks(matrix, size);
+        const encoded = encodeMatrix(blockEncoder(matrix, size), matrix);
         const scales = dataOf(encoded.parts.scales, 'float32');
         const blocks = Math.ceil(inputs / size);
         const stored = fromBlocks(encoded, size, outputs, inputs);
@@ -84,9 +92,46 @@ describe.each(blockSizes)('four bits in blocks of %i', (size) => {
     );
   });
 
+  it('have the first scale of least squared error among three', () => {
+    const codeOf = (weight: number, scale: number): number => {
+      const steps = scale === 0 ? 0 : weight * (1 / scale);
+      const [low, part] = [Math.floor(steps), steps - Math.floor(steps)];
+      const nearest = part > 0.5 || (part === 0.5 && low % 2 !== 0) ? low + 1 : low; // ties to even
+      return Math.min(7, Math.max(-8, nearest));
+    };
+    fc.assert(
+      fc.property(matrices, (matrix) => {
+        const { outputs, inputs } = matrix;
+        const blocks = Math.ceil(inputs / size);
+        const expected = Array.from({ length: outputs * blocks }, (_, block) => {
+          const [output, first] = [Math.floor(block / blocks), (block % blocks) * size];
+          const weights = Array.from({ length: size }, (_, i) =>
+            first + i < inputs ? weightAt(matrix, output, first + i) : 0,
+          );
+          const peak = weights.reduce((most, weight) => (Math.abs(weight) > Math.abs(most) ? weight : most), 0);
+          const candidates = [-8, -7.5, -7].map((end) => {
+            const scale = Math.fround(peak / end);
+            const codes = weights.map((weight) => codeOf(weight, scale));
+            const error = weights.reduce((sum, weight, i) => sum + (weight - codes[i] * scale) ** 2, 0);
+            return { scale, codes, error };
+          });
+          return candidates.reduce((best, other) => (other.error < best.error ? other : best));
+        });
+        const { parts } = encodeMatrix(blockEncoder(matrix, size), matrix);
+        const codes = expected.flatMap((block) => block.codes).map((code) => code + 8);
+        expect([...dataOf(parts.scales, 'float32')]).toEqual(expected.map(({ scale }) => scale));
+        expect([...dataOf(parts.codes, 'uint8')]).toEqual(
+          codes.flatMap((code, i) => (i % 2 === 0 ? [code | (codes[i + 1] << 4)] : [])),
+        );
+      }),
+      runs,
+    );
+  });
+
   it('keep multiples of a step', () => {
     const data = Float32Array.from({ length: size }, (_, i) => 0.25 * ((i % 16) - 8));
-    const encoded = encodeBlocks(matrixOf(1, size, data, 'outputs-first'), size);
+    const matrix = matrixOf(1, size, data, 'outputs-first');
+    const encoded = encodeMatrix(blockEncoder(matrix, size), matrix);
     expect(encoded.error).toEqual({ max: 0, rms: 0 });
     expect(fromBlocks(encoded, size, 1, size)).toEqual([...data]);
   });
@@ -94,17 +139,22 @@ describe.each(blockSizes)('four bits in blocks of %i', (size) => {
 
 describe('half precision', () => {
   it('rounds each number', () => {
-    const { parts, error } = encodeHalves(matrixOf(1, 3, Float32Array.of(1, -2.5, 1 + 2 ** -12), 'outputs-first'));
+    const matrix = matrixOf(1, 3, Float32Array.of(1, -2.5, 1 + 2 ** -12), 'outputs-first');
+    const { parts, error } = encodeMatrix(halfEncoder(matrix), matrix);
     expect([...dataOf(parts.halves, 'float16')]).toEqual([0x3c00, 0xc100, 0x3c00]);
     expect(error.max).toBeCloseTo(2 ** -12 / 2.5, 12);
   });
 });
 
-describe.each([
-  ['bytes', (matrix: DenseMatrix) => encodeBytes(matrix, 'inputs-first')],
-  ['blocks', (matrix: DenseMatrix) => encodeBlocks(matrix, 64)],
-  ['halves', encodeHalves],
-] as const)('%s', (_, encode) => {
+describe.each<[string, (matrix: DenseMatrix) => MatrixEncoder]>([
+  ['bytes for products', (matrix) => byteEncoder(matrix, 'inputs-first')],
+  ['bytes for looking up', (matrix) => byteEncoder(matrix, 'outputs-first')],
+  ['blocks of 32', (matrix) => blockEncoder(matrix, 32)],
+  ['blocks of 64', (matrix) => blockEncoder(matrix, 64)],
+  ['halves', halfEncoder],
+])('%s', (_, encoderOf) => {
+  const encode = (matrix: DenseMatrix): EncodedMatrix => encodeMatrix(encoderOf(matrix), matrix);
+
   it('keep a matrix of zeros', () => {
     expect(encode(matrixOf(2, 3, new Float32Array(6), 'outputs-first')).error).toEqual({ max: 0, rms: 0 });
   });
@@ -113,5 +163,40 @@ describe.each([
     const data = new Float32Array(6).fill(1);
     data[4] = value;
     expect(() => encode(matrixOf(2, 3, data, 'outputs-first'))).toThrow('"w" holds numbers that are not finite');
+  });
+
+  it('are the same however many rows come at a time', () => {
+    const random = new Random(11);
+    const [outputs, inputs] = [150, 70]; // more outputs than are visited together, and a part of a block at the end
+    const matrix = matrixOf(
+      outputs,
+      inputs,
+      Float32Array.from({ length: outputs * inputs }, () => random.normal()),
+      'outputs-first',
+    );
+    const whole = encode(matrix);
+    for (const rows of [1, 7, 64, 65]) {
+      const encoder = encoderOf(matrix);
+      for (let i = 0; i < outputs; i += rows) encoder.add(matrix.data.slice(i * inputs, (i + rows) * inputs));
+      const { parts, error } = encoder.finish();
+      expect(parts).toEqual(whole.parts);
+      expect(error.max).toBe(whole.error.max);
+      expect(error.rms).toBeCloseTo(whole.error.rms, 12);
+    }
+  });
+
+  it('are the same in both layouts, but for the place of halves', () => {
+    const random = new Random(12);
+    const [outputs, inputs] = [130, 33];
+    const data = Float32Array.from({ length: outputs * inputs }, () => random.normal());
+    const across = data.map((_, i) => data[(i % outputs) * inputs + Math.floor(i / outputs)]);
+    const first = encode(matrixOf(outputs, inputs, data, 'outputs-first'));
+    const second = encode(matrixOf(outputs, inputs, across, 'inputs-first'));
+    expect(second.error.max).toBe(first.error.max);
+    if (encoderOf(matrixOf(1, 1, data, 'inputs-first')).anyLayout) {
+      expect(second.parts.halves.shape).toEqual([inputs, outputs]);
+    } else {
+      expect(second.parts).toEqual(first.parts);
+    }
   });
 });

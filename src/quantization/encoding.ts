@@ -1,19 +1,24 @@
 /**
  * Matrices in fewer bits, and what that loses. Rows are outputs: a scale belongs to one output (eight bits) or to a
- * block of inputs of one output (four bits), and the largest magnitude decides it.
+ * block of inputs of one output (four bits), and the largest magnitude decides it. So a matrix is taken row by row: what
+ * it is made from need not be in memory at once.
  */
 import { float16FromFloat32, float32FromFloat16 } from '../checkpoint/float-conversion.ts';
 import { LinnetError } from '../errors.ts';
 import { type BlockSize, blocksPerRow, blockZeroPoint } from '../graph/ops/quantized.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 
-/** A float32 matrix in either layout. */
-export interface DenseMatrix {
+/** A matrix of a model, without its numbers. */
+export interface MatrixShape {
   readonly name: string;
   readonly outputs: number;
   readonly inputs: number;
   /** Whether the data is [outputs, inputs] or [inputs, outputs]. */
   readonly layout: 'outputs-first' | 'inputs-first';
+}
+
+/** A float32 matrix in either layout. */
+export interface DenseMatrix extends MatrixShape {
   readonly data: Float32Array;
 }
 
@@ -31,33 +36,59 @@ export interface EncodedMatrix {
   readonly error: WeightError;
 }
 
-/**
- * What the error of a matrix is made of.
- * @throws LinnetError `TENSOR` if a weight, given or stored, is not finite
- */
-function weightError(
-  { name }: DenseMatrix,
-  sums: { readonly peak: number; readonly worst: number; readonly squares: number; readonly squaredErrors: number },
-): WeightError {
-  const { peak, worst, squares, squaredErrors } = sums;
-  // NaN and infinity stay in a sum, whatever comes after them.
-  if (!Number.isFinite(squares + squaredErrors)) {
-    throw new LinnetError('TENSOR', `"${name}" holds numbers that are not finite, or too large for its new type`);
+/** Takes the rows of a matrix one after another, in as many pieces as one likes, and makes its stored form. */
+export interface MatrixEncoder {
+  /** Whether rows are those of the data, whatever its layout; false: rows are outputs. */
+  readonly anyLayout: boolean;
+  /** The next rows, whole ones; they are not kept. */
+  add(rows: Float32Array): void;
+  /** After the last row. @throws LinnetError `TENSOR` for numbers that are not finite, or too large for the type */
+  finish(): EncodedMatrix;
+}
+
+/** Encodes a matrix that is in memory. @throws LinnetError as `MatrixEncoder.finish` */
+export function encodeMatrix(encoder: MatrixEncoder, matrix: DenseMatrix): EncodedMatrix {
+  if (encoder.anyLayout || matrix.layout === 'outputs-first') encoder.add(matrix.data);
+  else for (const rows of gatheredRows(matrix)) encoder.add(rows);
+  return encoder.finish();
+}
+
+/** Outputs that are visited together, so that reading and writing across rows stays in the cache. */
+const bandOutputs = 64;
+
+/** The outputs of a matrix [inputs, outputs] as rows, some at a time. */
+function* gatheredRows({ data, inputs, outputs }: DenseMatrix): Generator<Float32Array> {
+  const band = new Float32Array(Math.min(bandOutputs, outputs) * inputs);
+  for (let first = 0; first < outputs; first += bandOutputs) {
+    const count = Math.min(bandOutputs, outputs - first);
+    for (let input = 0; input < inputs; input++) {
+      const from = input * outputs + first;
+      for (let i = 0; i < count; i++) band[i * inputs + input] = data[from + i];
+    }
+    yield band.subarray(0, count * inputs);
   }
-  if (peak === 0) return { max: 0, rms: 0 };
-  return { max: worst / peak, rms: Math.sqrt(squaredErrors / squares) };
+}
+
+/** What the error of a matrix is made of: of its weights and their errors the largest magnitudes and sums of squares. */
+class ErrorSums {
+  peak = 0;
+  worst = 0;
+  squares = 0;
+  squaredErrors = 0;
+
+  /** @throws LinnetError `TENSOR` if a weight, given or stored, is not finite */
+  of(name: string): WeightError {
+    // NaN and infinity stay in a sum, whatever comes after them.
+    if (!Number.isFinite(this.squares + this.squaredErrors)) {
+      throw new LinnetError('TENSOR', `"${name}" holds numbers that are not finite, or too large for its new type`);
+    }
+    if (this.peak === 0) return { max: 0, rms: 0 };
+    return { max: this.worst / this.peak, rms: Math.sqrt(this.squaredErrors / this.squares) };
+  }
 }
 
 /** x + this − this is x rounded to the nearest whole number, ties to even, for |x| < 2⁵¹; far quicker than Math.round. */
 const roundingShift = 1.5 * 2 ** 52;
-
-/** Outputs and inputs that are visited together, so that reading and writing across rows stays in the cache. */
-const tile = 64;
-
-/** Steps between neighbouring inputs of an output, and between neighbouring outputs. */
-function strides({ layout, inputs, outputs }: DenseMatrix): { input: number; output: number } {
-  return layout === 'outputs-first' ? { input: 1, output: inputs } : { input: outputs, output: 1 };
-}
 
 /** Codes that count from −127: −128 would have no opposite. */
 const byteRange = 127;
@@ -66,109 +97,150 @@ const byteRange = 127;
  * Eight bits with a scale per output: `codes` int8 and `scales` float32 [outputs], weight ≈ code · scale.
  *
  * @param layout of the codes: [inputs, outputs] for products, [outputs, inputs] for looking up rows
- * @throws LinnetError `TENSOR` for numbers that are not finite
  */
-export function encodeBytes(matrix: DenseMatrix, layout: DenseMatrix['layout']): EncodedMatrix {
-  const { data, inputs, outputs } = matrix;
-  const from = strides(matrix);
-  const to = strides({ ...matrix, layout });
-  const codes = new Int8Array(data.length);
-  const peaks = new Float32Array(outputs);
-  for (let output = 0; output < outputs; output++) {
-    for (let input = 0; input < inputs; input++) {
-      const size = Math.abs(data[output * from.output + input * from.input]);
-      if (size > peaks[output]) peaks[output] = size;
+export function byteEncoder(matrix: MatrixShape, layout: MatrixShape['layout']): MatrixEncoder {
+  const { name, inputs, outputs } = matrix;
+  const codes = new Int8Array(outputs * inputs);
+  const scales = new Float32Array(outputs);
+  const errors = new ErrorSums();
+  const band = new Int8Array(layout === 'inputs-first' ? Math.min(bandOutputs, outputs) * inputs : 0);
+  let output = 0;
+  const encode = (rows: Float32Array, target: Int8Array): void => {
+    for (let row = 0; row < rows.length; row += inputs) {
+      scales[output++] = encodeByteRow(rows, row, row + inputs, target, errors);
     }
-  }
-  const scales = peaks.map((peak) => peak / byteRange);
-  let worst = 0;
-  let squares = 0;
-  let squaredErrors = 0;
-  for (let firstOutput = 0; firstOutput < outputs; firstOutput += tile) {
-    const lastOutput = Math.min(outputs, firstOutput + tile);
-    for (let firstInput = 0; firstInput < inputs; firstInput += tile) {
-      const lastInput = Math.min(inputs, firstInput + tile);
-      for (let output = firstOutput; output < lastOutput; output++) {
-        const scale = scales[output];
-        const perCode = scale === 0 ? 0 : 1 / scale;
-        for (let input = firstInput; input < lastInput; input++) {
-          const weight = data[output * from.output + input * from.input];
-          // The largest weight may come out a hair above its code.
-          const rounded = weight * perCode + roundingShift - roundingShift;
-          const code = rounded > byteRange ? byteRange : rounded < -byteRange ? -byteRange : rounded;
-          codes[output * to.output + input * to.input] = code;
-          const error = weight - code * scale;
-          squares += weight * weight;
-          squaredErrors += error * error;
-          if (error > worst) worst = error;
-          else if (-error > worst) worst = -error;
-        }
-      }
-    }
-  }
-  const peak = peaks.reduce((most, value) => Math.max(most, value), 0);
-  const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
+  };
   return {
-    parts: { codes: tensor('int8', shape, codes), scales: tensor('float32', [outputs], scales) },
-    error: weightError(matrix, { peak, worst, squares, squaredErrors }),
+    anyLayout: false,
+    add(rows) {
+      if (layout === 'outputs-first') {
+        encode(rows, codes.subarray(output * inputs));
+        return;
+      }
+      for (let start = 0; start < rows.length; start += bandOutputs * inputs) {
+        const first = output;
+        encode(rows.subarray(start, start + bandOutputs * inputs), band);
+        putColumns(band, first, output, codes, outputs);
+      }
+    },
+    finish() {
+      const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
+      return {
+        parts: { codes: tensor('int8', shape, codes), scales: tensor('float32', [outputs], scales) },
+        error: errors.of(name),
+      };
+    },
   };
 }
 
-/** What the weight of largest magnitude may become: its sign decides which end of the codes it gets. */
-const blockEnds = [-8, -7.5, -7] as const;
+/** Codes of rows[start, end) in the same place of `codes`. @returns their scale */
+function encodeByteRow(rows: Float32Array, start: number, end: number, codes: Int8Array, errors: ErrorSums): number {
+  let peak = 0;
+  for (let i = start; i < end; i++) {
+    const size = Math.abs(rows[i]);
+    if (size > peak) peak = size;
+  }
+  const scale = Math.fround(peak / byteRange);
+  const perCode = scale === 0 ? 0 : 1 / scale;
+  let { worst } = errors;
+  let squares = 0;
+  let squaredErrors = 0;
+  for (let i = start; i < end; i++) {
+    const weight = rows[i];
+    // The largest weight may come out a hair above its code.
+    const rounded = weight * perCode + roundingShift - roundingShift;
+    const code = rounded > byteRange ? byteRange : rounded < -byteRange ? -byteRange : rounded;
+    codes[i] = code;
+    const error = Math.abs(weight - code * scale);
+    squares += weight * weight;
+    squaredErrors += error * error;
+    if (error > worst) worst = error;
+  }
+  if (peak > errors.peak) errors.peak = peak;
+  errors.worst = worst;
+  errors.squares += squares;
+  errors.squaredErrors += squaredErrors;
+  return scale;
+}
+
+/** Puts rows [last − first, inputs] into the columns from `first` to `last` of codes [inputs, outputs]. */
+function putColumns(rows: Int8Array, first: number, last: number, codes: Int8Array, outputs: number): void {
+  const inputs = codes.length / outputs;
+  for (let input = 0; input < inputs; input++) {
+    const to = input * outputs;
+    for (let output = first, from = input; output < last; output++, from += inputs) codes[to + output] = rows[from];
+  }
+}
 
 /**
  * Four bits with a scale per block of inputs: `codes` uint8 [outputs, blocks, size/2], two to a byte, and `scales`
  * float32 [outputs, blocks]; weight ≈ (code − 8) · scale. Of a few scales the one of least squared error is taken.
- *
- * @throws LinnetError `TENSOR` for numbers that are not finite
  */
-export function encodeBlocks(matrix: DenseMatrix, size: BlockSize): EncodedMatrix {
-  const { data, inputs, outputs } = matrix;
-  const from = strides(matrix);
+export function blockEncoder({ name, inputs, outputs }: MatrixShape, size: BlockSize): MatrixEncoder {
   const blocks = blocksPerRow(inputs, size);
-  const blockBytes = size / 2;
-  const codes = new Uint8Array(outputs * blocks * blockBytes);
+  const codes = new Uint8Array((outputs * blocks * size) / 2);
   const scales = new Float32Array(outputs * blocks);
+  const errors = new ErrorSums();
   const weights = new Float32Array(size);
-  const values = new Int8Array(size);
-  let peak = 0;
-  let worst = 0;
+  let row = 0;
+  return {
+    anyLayout: false,
+    add(rows) {
+      for (let start = 0; start < rows.length; start += inputs, row++) {
+        const rowCodes = codes.subarray((row * blocks * size) / 2);
+        encodeBlockRow(rows.subarray(start, start + inputs), weights, rowCodes, scales.subarray(row * blocks), errors);
+      }
+    },
+    finish: () => ({
+      parts: {
+        codes: tensor('uint8', [outputs, blocks, size / 2], codes),
+        scales: tensor('float32', [outputs, blocks], scales),
+      },
+      error: errors.of(name),
+    }),
+  };
+}
+
+/** Codes and scales of one output; `weights` is room for a block. */
+function encodeBlockRow(
+  row: Float32Array,
+  weights: Float32Array,
+  codes: Uint8Array,
+  scales: Float32Array,
+  errors: ErrorSums,
+): void {
+  const size = weights.length;
+  let { peak, worst } = errors;
   let squares = 0;
   let squaredErrors = 0;
-  for (let output = 0; output < outputs; output++) {
-    for (let block = 0; block < blocks; block++) {
-      const first = output * from.output + block * size * from.input;
-      const count = Math.min(size, inputs - block * size);
-      weights.fill(0, count);
-      for (let i = 0; i < count; i++) weights[i] = data[first + i * from.input];
-      const scale = blockScale(weights);
-      const perCode = scale === 0 ? 0 : 1 / scale;
-      const at = output * blocks + block;
-      scales[at] = scale;
-      for (let i = 0; i < size; i++) {
-        const weight = weights[i];
-        const value = blockValue(weight * perCode);
-        values[i] = value;
-        const error = Math.abs(weight - value * scale);
-        const magnitude = Math.abs(weight);
-        squares += weight * weight;
-        squaredErrors += error * error;
-        if (error > worst) worst = error;
-        if (magnitude > peak) peak = magnitude;
-      }
-      for (let i = 0; i < size; i += 2) {
-        codes[at * blockBytes + i / 2] = (values[i] + blockZeroPoint) | ((values[i + 1] + blockZeroPoint) << 4);
-      }
+  let byte = 0;
+  for (let start = 0, block = 0; start < row.length; start += size, block++) {
+    const given = Math.min(size, row.length - start);
+    for (let i = 0; i < given; i++) weights[i] = row[start + i];
+    if (given < size) weights.fill(0, given);
+    const blockPeak = peakOf(weights);
+    if (Math.abs(blockPeak) > peak) peak = Math.abs(blockPeak);
+    const scale = blockScale(weights, blockPeak);
+    const perCode = scale === 0 ? 0 : 1 / scale;
+    scales[block] = scale;
+    for (let i = 0; i < size; i += 2) {
+      const first = weights[i];
+      const second = weights[i + 1];
+      const low = blockValue(first * perCode);
+      const high = blockValue(second * perCode);
+      codes[byte++] = (low + blockZeroPoint) | ((high + blockZeroPoint) << 4);
+      const lowError = Math.abs(first - low * scale);
+      const highError = Math.abs(second - high * scale);
+      squares += first * first + second * second;
+      squaredErrors += lowError * lowError + highError * highError;
+      if (lowError > worst) worst = lowError;
+      if (highError > worst) worst = highError;
     }
   }
-  return {
-    parts: {
-      codes: tensor('uint8', [outputs, blocks, blockBytes], codes),
-      scales: tensor('float32', [outputs, blocks], scales),
-    },
-    error: weightError(matrix, { peak, worst, squares, squaredErrors }),
-  };
+  errors.peak = peak;
+  errors.worst = worst;
+  errors.squares += squares;
+  errors.squaredErrors += squaredErrors;
 }
 
 /** The code less the zero point, −8 to 7, of a weight over the scale. */
@@ -177,52 +249,89 @@ function blockValue(steps: number): number {
   return rounded > 7 ? 7 : rounded < -8 ? -8 : rounded;
 }
 
-/** The scale of least squared error; 0 for a block of zeros, or of numbers that are not finite. */
-function blockScale(weights: Float32Array): number {
+/** The weight of largest magnitude, the first of several; 0 where there are only zeros. */
+function peakOf(weights: Float32Array): number {
   let peak = 0;
-  for (let i = 0; i < weights.length; i++) if (Math.abs(weights[i]) > Math.abs(peak)) peak = weights[i];
-  if (peak === 0) return 0;
-  let best = 0;
-  let least = Number.POSITIVE_INFINITY;
-  for (const end of blockEnds) {
-    const scale = Math.fround(peak / end);
-    const perCode = 1 / scale;
-    let total = 0;
-    for (let i = 0; i < weights.length; i++) {
-      const error = weights[i] - blockValue(weights[i] * perCode) * scale;
-      total += error * error;
-    }
-    if (total < least) {
-      least = total;
-      best = scale;
-    }
+  let size = 0;
+  for (let i = 0; i < weights.length; i++) {
+    const magnitude = Math.abs(weights[i]);
+    if (magnitude <= size) continue;
+    peak = weights[i];
+    size = magnitude;
   }
-  return best;
+  return peak;
 }
 
 /**
- * Half precision: `halves` float16, in the layout of the matrix.
- * @throws LinnetError `TENSOR` for numbers that are not finite, or too large for half precision
+ * The scale of least squared error; 0 for a block of zeros. What the weight of largest magnitude may become is −8, −7.5
+ * or −7: its sign decides which end of the codes it gets.
  */
-export function encodeHalves(matrix: DenseMatrix): EncodedMatrix {
-  const { data, inputs, outputs, layout } = matrix;
-  const halves = float16FromFloat32(data);
-  const stored = float32FromFloat16(halves);
+function blockScale(weights: Float32Array, peak: number): number {
+  if (peak === 0) return 0;
+  // Side by side: three sums that do not wait for each other.
+  const a = Math.fround(peak / -8);
+  const b = Math.fround(peak / -7.5);
+  const c = Math.fround(peak / -7);
+  const perA = 1 / a;
+  const perB = 1 / b;
+  const perC = 1 / c;
+  let sumA = 0;
+  let sumB = 0;
+  let sumC = 0;
+  for (let i = 0; i < weights.length; i++) {
+    const weight = weights[i];
+    const errorA = weight - blockValue(weight * perA) * a;
+    const errorB = weight - blockValue(weight * perB) * b;
+    const errorC = weight - blockValue(weight * perC) * c;
+    sumA += errorA * errorA;
+    sumB += errorB * errorB;
+    sumC += errorC * errorC;
+  }
+  if (sumA <= sumB && sumA <= sumC) return a;
+  return sumB <= sumC ? b : c;
+}
+
+/** Numbers that are rounded together, so that what becomes of them stays in the cache. */
+const halfChunk = 1 << 14;
+
+/** Half precision: `halves` float16, in the layout of the matrix. */
+export function halfEncoder({ name, inputs, outputs, layout }: MatrixShape): MatrixEncoder {
+  const halves = new Uint16Array(outputs * inputs);
+  const errors = new ErrorSums();
+  const stored = new Float32Array(Math.min(halfChunk, halves.length));
+  let done = 0;
+  return {
+    anyLayout: true,
+    add(rows) {
+      for (let start = 0; start < rows.length; start += halfChunk) {
+        const given = rows.subarray(start, start + halfChunk);
+        const rounded = halves.subarray(done, done + given.length);
+        addHalfErrors(given, float32FromFloat16(float16FromFloat32(given, rounded), stored), errors);
+        done += given.length;
+      }
+    },
+    finish() {
+      const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
+      return { parts: { halves: tensor('float16', shape, halves) }, error: errors.of(name) };
+    },
+  };
+}
+
+function addHalfErrors(given: Float32Array, stored: Float32Array, errors: ErrorSums): void {
   let peak = 0;
-  let worst = 0;
+  let { worst } = errors;
   let squares = 0;
   let squaredErrors = 0;
-  for (let i = 0; i < data.length; i++) {
-    const error = Math.abs(data[i] - stored[i]);
-    const size = Math.abs(data[i]);
+  for (let i = 0; i < given.length; i++) {
+    const size = Math.abs(given[i]);
+    const error = Math.abs(given[i] - stored[i]);
     squares += size * size;
     squaredErrors += error * error;
     if (error > worst) worst = error;
     if (size > peak) peak = size;
   }
-  const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
-  return {
-    parts: { halves: tensor('float16', shape, halves) },
-    error: weightError(matrix, { peak, worst, squares, squaredErrors }),
-  };
+  if (peak > errors.peak) errors.peak = peak;
+  errors.worst = worst;
+  errors.squares += squares;
+  errors.squaredErrors += squaredErrors;
 }

@@ -21,7 +21,7 @@ import {
 import { formatShape, sameShape } from '../graph/shape.ts';
 import type { DeferredTensor } from '../graph/tensor.ts';
 import type { ParameterSource, WeightMatrix, WeightTable } from '../nn/parameters.ts';
-import { encodeBlocks, encodeBytes, encodeHalves, type WeightError } from './encoding.ts';
+import { blockEncoder, byteEncoder, halfEncoder, type WeightError } from './encoding.ts';
 import { MatrixStore, readChecked, type WeightReader } from './weight-reader.ts';
 import type { WeightType } from './weight-types.ts';
 
@@ -118,7 +118,7 @@ class HalfParameters extends PlainParameters {
 
   constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
     super(graph, reader, options);
-    this.#store = new MatrixStore(reader, encodeHalves, options.onError);
+    this.#store = new MatrixStore(reader, halfEncoder, options.onError);
   }
 
   multiply(x: Value, matrix: WeightMatrix): Value {
@@ -147,8 +147,8 @@ class ByteParameters extends PlainParameters {
 
   constructor(graph: Graph, reader: WeightReader, options: StoredSourceOptions) {
     super(graph, reader, options);
-    this.#products = new MatrixStore(reader, (matrix) => encodeBytes(matrix, 'inputs-first'), options.onError);
-    this.#tables = new MatrixStore(reader, (matrix) => encodeBytes(matrix, 'outputs-first'), options.onError);
+    this.#products = new MatrixStore(reader, (matrix) => byteEncoder(matrix, 'inputs-first'), options.onError);
+    this.#tables = new MatrixStore(reader, (matrix) => byteEncoder(matrix, 'outputs-first'), options.onError);
   }
 
   multiply(x: Value, matrix: WeightMatrix): Value {
@@ -197,7 +197,7 @@ class BlockParameters extends PlainParameters {
     this.#block = block;
     this.#store = new MatrixStore(
       reader,
-      (matrix) => encodeBlocks(matrix, fittingBlock(matrix.inputs, block)),
+      (matrix) => blockEncoder(matrix, fittingBlock(matrix.inputs, block)),
       options.onError,
     );
   }

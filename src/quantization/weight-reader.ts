@@ -2,17 +2,32 @@
 import { LinnetError } from '../errors.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
 import type { DeferredTensor, DType, Tensor } from '../graph/tensor.ts';
-import type { DenseMatrix, EncodedMatrix, WeightError } from './encoding.ts';
+import {
+  encodeMatrix,
+  type EncodedMatrix,
+  type MatrixEncoder,
+  type MatrixShape,
+  type WeightError,
+} from './encoding.ts';
 
 /** Gives out parameters by name, in any order and as often as asked; nothing is kept. */
 export interface WeightReader {
   /** A parameter in float32, of the shape that the model has for it. */
   read(name: string): Promise<Tensor<'float32'>>;
+  /** The same in pieces, for parameters that need not be in memory at once. Absent: `read` gives them. */
+  rows?(name: string): WeightRows;
   /**
    * A part of a stored matrix as it is to be, such as "lm_head.weight.codes" int8 [4096,32000]: for weights that need
    * not be encoded. Undefined, or absent, encodes what `read` gives.
    */
   part?(name: string, type: { readonly dtype: DType; readonly shape: readonly number[] }): Promise<Tensor> | undefined;
+}
+
+/** A parameter in float32, in pieces. */
+export interface WeightRows {
+  readonly shape: readonly number[];
+  /** Whole rows, along the last axis, in order. A piece is valid until the next is asked for. */
+  readonly pieces: AsyncIterable<Float32Array>;
 }
 
 /** Parameters that are in memory. @throws LinnetError `TENSOR` for one that is missing */
@@ -26,23 +41,20 @@ export function readerOf(parameters: ReadonlyMap<string, Tensor<'float32'>>): We
   };
 }
 
-/** A matrix that is to be stored, before its numbers are read. */
-export type MatrixShape = Omit<DenseMatrix, 'data'>;
-
 /** Makes parts of matrices when they are asked for. One encoded matrix at a time is held. */
 export class MatrixStore {
   readonly #reader: WeightReader;
-  readonly #encode: (matrix: DenseMatrix) => EncodedMatrix;
+  readonly #encoderOf: (matrix: MatrixShape) => MatrixEncoder;
   readonly #onError: ((name: string, error: WeightError) => void) | undefined;
   #last: { readonly name: string; readonly encoded: Promise<EncodedMatrix> } | undefined;
 
   constructor(
     reader: WeightReader,
-    encode: (matrix: DenseMatrix) => EncodedMatrix,
+    encoderOf: (matrix: MatrixShape) => MatrixEncoder,
     onError?: (name: string, error: WeightError) => void,
   ) {
     this.#reader = reader;
-    this.#encode = encode;
+    this.#encoderOf = encoderOf;
     this.#onError = onError;
   }
 
@@ -74,11 +86,19 @@ export class MatrixStore {
   async #make(matrix: MatrixShape): Promise<EncodedMatrix> {
     const { name, inputs, outputs, layout } = matrix;
     const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
-    const { data } = await readChecked(this.#reader, name, shape);
-    const encoded = this.#encode({ ...matrix, data });
+    const encoder = this.#encoderOf(matrix);
+    const encoded =
+      this.#reader.rows !== undefined && (encoder.anyLayout || layout === 'outputs-first')
+        ? await encodePieces(encoder, checked(this.#reader.rows(name), name, shape))
+        : encodeMatrix(encoder, { ...matrix, data: (await readChecked(this.#reader, name, shape)).data });
     this.#onError?.(name, encoded.error);
     return encoded;
   }
+}
+
+async function encodePieces(encoder: MatrixEncoder, { pieces }: WeightRows): Promise<EncodedMatrix> {
+  for await (const rows of pieces) encoder.add(rows);
+  return encoder.finish();
 }
 
 /** @throws LinnetError `TENSOR` if the parameter has another shape */
@@ -87,7 +107,10 @@ export async function readChecked(
   name: string,
   shape: readonly number[],
 ): Promise<Tensor<'float32'>> {
-  const value = await reader.read(name);
+  return checked(await reader.read(name), name, shape);
+}
+
+function checked<T extends { readonly shape: readonly number[] }>(value: T, name: string, shape: readonly number[]): T {
   if (sameShape(value.shape, shape)) return value;
   throw new LinnetError(
     'TENSOR',
