@@ -141,6 +141,7 @@ export {
 } from './export/open-export.ts';
 export { type DraftHeads, hasDraftHeads, openDraftHeads } from './export/open-heads.ts';
 export { type DecodingModel, openDecodingModel } from './export/open-model.ts';
+export { type GraphTypes, type StorageType, storageTypeNames, storageTypes } from './export/storage-types.ts';
 export { stepPerplexity } from './evaluation/step-perplexity.ts';
 export { gradients } from './graph/gradients.ts';
 export { Graph, type Value } from './graph/graph.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { errorReportSchema } from '../src/export/manifest.ts';
-import { type CapturedRun, lastJson, linnet, runJson } from './captured-cli.ts';
+import { type CapturedRun, errorOf, lastJson, linnet, runJson } from './captured-cli.ts';
 import { suiteFolder } from './scratch-folder.ts';
 import { saveTinyModel } from './tiny-model.ts';
 
@@ -101,6 +101,43 @@ describe('an exported folder', () => {
     const stored = expected.parse(await runJson('eval', 'perplexity', out, ...words));
     expect(stored.tokens).toBe(model.tokens);
     expect(stored.nll).toBeCloseTo(model.nll, 5);
+  });
+
+  it('of type mixed keeps its prompt weights apart in what commands say', async () => {
+    const { out, result } = await exported('mixed', '--block', '64', '--tokens', '40');
+    expect(result.stdout).toMatch(
+      /: int4 in blocks of 64 for cpu, weights [\d.]+ KiB\nprompts are read with w8a8, weights /,
+    );
+    const { weightBytes, prompt } = z
+      .object({ weightBytes: z.int(), prompt: z.object({ weightBytes: z.int() }) })
+      .parse(JSON.parse(await readFile(join(out, 'linnet.json'), 'utf8')));
+    expect(prompt.weightBytes).toBeGreaterThan(weightBytes);
+    const described = await runJson('inspect', out, '--verify');
+    expect(described.weights).toEqual({ bytes: weightBytes + prompt.weightBytes, types: ['int4', 'w8a8'] });
+    expect(described.export).toMatchObject({ dtype: 'mixed', prompt });
+    expect((await linnet('inspect', out)).stdout).toMatch(/prompts +read with w8a8, [\d.]+ KiB; all else with int4/);
+
+    const int4 = (await exported('int4', '--block', '64', '--skip-report')).out;
+    const words = ['--data', text, '--length', '50'];
+    expect(await runJson('eval', 'perplexity', out, ...words)).toEqual(
+      await runJson('eval', 'perplexity', int4, ...words),
+    );
+    const decode = ['--context', '16', '--steps', '4', '--threads', '1'];
+    const rows = z.object({ rows: z.array(z.object({ weightBytesPerToken: z.number() })) });
+    expect(rows.parse(await runJson('bench', 'decode', out, ...decode)).rows[0].weightBytesPerToken).toBe(
+      rows.parse(await runJson('bench', 'decode', int4, ...decode)).rows[0].weightBytesPerToken,
+    );
+
+    const session = join(place, 'mixed.session');
+    const talk = ['--max-tokens', '6', '--ignore-eos', '--session', session, '--speculate', 'lookup'];
+    expect((await linnet('generate', out, '--prompt', 'the rain', ...talk)).exitCode).toBe(0);
+    expect((await linnet('generate', out, '--prompt', ' fell', ...talk)).exitCode).toBe(0);
+    expect(errorOf(await linnet('generate', int4, '--prompt', ' fell', ...talk, '--json')).code).toBe('MISMATCH');
+    expect((await linnet('export', base, '--dtype', 'w8a8', '--block', '64', '--out', join(place, 'x'))).exitCode).toBe(
+      2,
+    );
+    const gpu = ['--dtype', 'mixed', '--device', 'webgpu', '--out', join(place, 'x'), '--skip-report'];
+    expect((await linnet('export', base, ...gpu)).exitCode).toBe(3);
   });
 
   it('is inspected, and verified', async () => {

@@ -12,6 +12,7 @@ import { generateToEnd } from '../src/decoding/generate.ts';
 import { type ExportOptions, exportModel } from '../src/export/export-model.ts';
 import { openExportedModel, readExportedFolder } from '../src/export/open-export.ts';
 import { exportFolder } from '../src/export/export-folder.ts';
+import { storageTypeNames } from '../src/export/storage-types.ts';
 import { linearize } from '../src/models/linearize.ts';
 import { parseMixer } from '../src/attention/mixer.ts';
 import { weightTypes } from '../src/quantization/sources.ts';
@@ -66,7 +67,7 @@ describe('an exported folder', () => {
     expect(await greedy(opened.engine)).toEqual(await greedy(here.engine));
   });
 
-  it.each(weightTypes)('as %s lists its files, their sizes and checksums', async (dtype) => {
+  it.each(storageTypeNames)('as %s lists its files, their sizes and checksums', async (dtype) => {
     const folder = await exported(dtype, { dtype });
     const { manifest } = await readExportedFolder(folder, { verify: true });
     expect(manifest).toMatchObject({ dtype, device: 'cpu', folds: { 'unit keys': 'fold-0.onnx' } });
@@ -84,7 +85,7 @@ describe('an exported folder', () => {
     await session.release();
   });
 
-  it.each(weightTypes)('as %s gives the logits of the same weights in memory', async (dtype) => {
+  it.each(storageTypeNames)('as %s gives the logits of the same weights in memory', async (dtype) => {
     await using opened = await openExportedModel(await exported(dtype, { dtype }));
     const { logits } = await opened.engine.prefill(opened.engine.newState(), prompt);
     expect([...logits].every(Number.isFinite)).toBe(true);
@@ -100,9 +101,9 @@ describe('an exported folder', () => {
 
   it('differs in its fingerprint by storage type', async () => {
     const prints = await Promise.all(
-      weightTypes.map(async (dtype) => readExportedFolder(await exported(dtype, { dtype }))),
+      storageTypeNames.map(async (dtype) => readExportedFolder(await exported(dtype, { dtype }))),
     );
-    expect(new Set(prints.map(({ fingerprint }) => fingerprint)).size).toBe(weightTypes.length);
+    expect(new Set(prints.map(({ fingerprint }) => fingerprint)).size).toBe(storageTypeNames.length);
   });
 
   it('is smaller with fewer bits', async () => {

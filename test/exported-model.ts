@@ -26,7 +26,7 @@ export async function augmentedTinyLlama(): Promise<ModelWithWeights> {
 export async function writeExportedModel(
   folder: string,
   { model, parameters }: ModelWithWeights,
-  options: Pick<ExportOptions, 'dtype' | 'device'>,
+  options: Pick<ExportOptions, 'dtype' | 'block' | 'device'>,
 ): Promise<void> {
   await exportModel(folder, { model, weights: readerOf(parameters), tokenizerFiles: { from: source }, ...options });
 }

@@ -26,6 +26,17 @@ it('writes an exported model that decodes, the same for the same seed', async ()
   expect(await files(again)).toBe(await files(out)); // checksums of all weights
 });
 
+it('writes both sets of weights of type mixed', async () => {
+  const out = join(place, 'mixed');
+  const written = await runJson('synth', '--like', 'gpt2', '--dtype', 'mixed', '--block', '128', '--out', out);
+  await using opened = await openDecodingModel(out, { threads: 1 });
+  expect(opened.manifest?.block).toBe(128);
+  expect(written.weightBytes).toBe((opened.manifest?.weightBytes ?? 0) + (opened.manifest?.prompt?.weightBytes ?? 0));
+  const { logits } = await opened.engine.prefill(opened.engine.newState(), [72, 105]);
+  expect(logits.every(Number.isFinite)).toBe(true);
+  expect(new Set(logits).size).toBeGreaterThan(1000);
+});
+
 it('refuses a checkpoint in a type that checkpoints do not have, and writes nothing', async () => {
   const words = ['synth', '--like', 'gpt2', '--dtype', 'int4', '--format', 'checkpoint'];
   const run = await runCaptured([...words, '--out', join(place, 'refused')]);

@@ -40,7 +40,9 @@ describe.skipIf(noChromium !== undefined)(
       await writeExportedModel(model, subject, { dtype: 'f32' });
       await writeExportedModel(gpu, subject, { dtype: 'f32', device: 'webgpu' });
       await writeExportedModel(join(folder, 'half'), subject, { dtype: 'f16', device: 'webgpu' });
-      for (const dtype of ['w8a8', 'int4'] as const) await writeExportedModel(join(folder, dtype), subject, { dtype });
+      for (const dtype of ['w8a8', 'int4', 'mixed'] as const) {
+        await writeExportedModel(join(folder, dtype), subject, { dtype });
+      }
       const tokenizer = await loadTokenizer(model);
       await using engine = await DecodingEngine.create(subject.model, subject.parameters);
       const promptTokens = tokenizer.encode(prompt, { bos: true });
@@ -274,7 +276,7 @@ describe.skipIf(noChromium !== undefined)(
       });
     });
 
-    it.each(['w8a8', 'int4'] as const)('writes with %s weights what Node writes with them', async (dtype) => {
+    it.each(['w8a8', 'int4', 'mixed'] as const)('writes with %s weights what Node writes with them', async (dtype) => {
       const count = 12;
       const tokenizer = await loadTokenizer(join(folder, dtype));
       await using exported = await openExportedModel(join(folder, dtype));

@@ -117,6 +117,8 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
   try {
     const step = await open(exportedFiles.model);
     requireOutputs(step, ['logits', 'hidden', 'rows'], exportedFiles.model);
+    const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt);
+    if (prompt !== undefined) requireOutputs(prompt, ['logits', 'hidden', 'rows'], exportedFiles.prompt);
     const folds: FoldPrograms = new Map();
     for (const { program: name } of foldClasses(model)) {
       if (folds.has(name)) continue;
@@ -126,7 +128,7 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
       requireOutputs(fold, ['folded'], file);
       folds.set(name, fold);
     }
-    return new WebModel(model, new StepEngine(model, step, folds), manifest, tokenizer, folder.url);
+    return new WebModel(model, new StepEngine(model, step, folds, { prompt }), manifest, tokenizer, folder.url);
   } catch (error) {
     for (const program of programs.values()) await program.dispose();
     throw error;
@@ -169,8 +171,9 @@ class WebModel implements OpenedModel {
 }
 
 /** The files that decoding needs, small ones first so that a broken folder is found out early. */
-function wantedFiles({ files, folds }: ExportManifest): string[] {
-  const graphs = [...new Set([exportedFiles.model, ...Object.values(folds)])];
+function wantedFiles({ files, folds, prompt }: ExportManifest): string[] {
+  const steps = prompt === undefined ? [exportedFiles.model] : [exportedFiles.model, exportedFiles.prompt];
+  const graphs = [...new Set([...steps, ...Object.values(folds)])];
   const optional = [tokenizerFile, tokenizerConfigFile].filter((name) => Object.hasOwn(files, name));
   const data = Object.keys(files).filter((name) => graphs.some((graph) => name.startsWith(`${graph}.data`)));
   const wanted = new Set([exportedFiles.config, ...optional, ...graphs, ...data]);

@@ -1,6 +1,7 @@
 /** What the speed benchmarks of a model say beside their times: memory traffic and the peak of the process. */
 import { readBandwidth, weightBytesPerToken } from '../evaluation/speed/memory-traffic.ts';
 import type { DecodingModel } from '../export/open-model.ts';
+import { storageTypes } from '../export/storage-types.ts';
 
 /** Bytes of weights that one token reads, and what the memory gives. */
 export interface Bandwidth {
@@ -15,7 +16,8 @@ export async function measureBandwidth(
   { model, manifest }: Pick<DecodingModel, 'model' | 'manifest'>,
   threads: number | undefined,
 ): Promise<Bandwidth> {
-  const bytes = weightBytesPerToken(model, manifest?.dtype ?? 'f32', manifest?.block);
+  const { step } = storageTypes[manifest?.dtype ?? 'f32'];
+  const bytes = weightBytesPerToken(model, step, manifest?.block);
   const readBytesPerSecond = await readBandwidth({ threads });
   return {
     weightBytesPerToken: bytes,

@@ -47,6 +47,7 @@ export const promptChunk = 128;
 export class StepEngine implements AsyncDisposable {
   readonly model: CausalModel;
   readonly #program: Program;
+  readonly #prompt: Program;
   readonly #folds: FoldPrograms;
   #buffers = new Map<string, MaskBuffers>();
   /** The step under way: steps share mask buffers, which must not change while the program reads them. */
@@ -55,14 +56,23 @@ export class StepEngine implements AsyncDisposable {
   /**
    * @param program the model's step graph
    * @param folds its fold graphs, by the name that `foldClasses` gives them
+   * @param options.prompt the step graph with other weights, for prompts alone: everything else, token trees and single
+   *   tokens, runs with the weights of `program`, so that verifying a token gives what reading it by itself gives.
+   *   Default: `program`
    */
-  constructor(model: CausalModel, program: Program, folds: FoldPrograms) {
+  constructor(
+    model: CausalModel,
+    program: Program,
+    folds: FoldPrograms,
+    { prompt = program }: { readonly prompt?: Program } = {},
+  ) {
     this.model = model;
     this.#program = program;
+    this.#prompt = prompt;
     this.#folds = folds;
   }
 
-  /** The compiled step graph, for measurements. */
+  /** The compiled step graph that decodes, for measurements. */
   get program(): Program {
     return this.#program;
   }
@@ -79,12 +89,16 @@ export class StepEngine implements AsyncDisposable {
    *   beyond those the model has; `MISMATCH` for the state of another model
    */
   step(requests: readonly StepRequest[]): Promise<StepOutput[]> {
-    const step = this.#turn.then(() => this.#run(requests));
+    return this.#stepWith(this.#program, requests);
+  }
+
+  #stepWith(program: Program, requests: readonly StepRequest[]): Promise<StepOutput[]> {
+    const step = this.#turn.then(() => this.#run(program, requests));
     this.#turn = step.catch(() => undefined);
     return step;
   }
 
-  async #run(requests: readonly StepRequest[]): Promise<StepOutput[]> {
+  async #run(program: Program, requests: readonly StepRequest[]): Promise<StepOutput[]> {
     if (requests.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
     for (const { state } of requests) this.#checkState(state);
     const { width, vocabulary } = this.model.sizes;
@@ -97,7 +111,7 @@ export class StepEngine implements AsyncDisposable {
       ...(this.#shifts ? this.#shiftFeeds(requests, B, T) : {}),
     };
     const outputs = ['logits', 'hidden', 'rows', ...(this.#shifts ? ['shifts'] : [])];
-    const results = await this.#program.run(feeds, outputs);
+    const results = await program.run(feeds, outputs);
     const logits = dataOf(results.logits, 'float32');
     const hidden = dataOf(results.hidden, 'float32');
     const rows = dataOf(results.rows, 'float32');
@@ -137,8 +151,10 @@ export class StepEngine implements AsyncDisposable {
   }
 
   /**
-   * Reads tokens into a state, in chunks, so that memory does not grow with their number.
+   * Reads tokens into a state, in chunks, so that memory does not grow with their number. An engine that has weights for
+   * prompts reads them with those.
    *
+   * @param options.weights `step` reads with the weights of steps: for texts that grow by a few tokens at a time
    * @returns logits [V] and hidden state [width] of the last token
    * @throws LinnetError `INPUT` if there are no tokens or the chunk is not a size, `ABORTED` when the signal fires
    *   between two chunks; the chunks before it have been read
@@ -146,9 +162,15 @@ export class StepEngine implements AsyncDisposable {
   async prefill(
     state: SequenceState,
     tokens: ArrayLike<number>,
-    options: { chunk?: number; signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {},
+    options: {
+      chunk?: number;
+      weights?: 'prompt' | 'step';
+      signal?: AbortSignal;
+      onProgress?: (done: number, total: number) => void;
+    } = {},
   ): Promise<{ logits: Float32Array; hidden: Float32Array }> {
-    const { chunk = promptChunk, signal, onProgress } = options;
+    const { chunk = promptChunk, weights = 'prompt', signal, onProgress } = options;
+    const program = weights === 'prompt' ? this.#prompt : this.#program;
     if (tokens.length === 0) throw new LinnetError('INPUT', 'a prompt needs at least one token');
     if (!(Number.isInteger(chunk) && chunk >= 1 && chunk <= maxTreeNodes)) {
       throw new LinnetError('INPUT', `a chunk is 1 to ${maxTreeNodes} tokens, got ${chunk}`);
@@ -160,7 +182,7 @@ export class StepEngine implements AsyncDisposable {
       const part = Int32Array.from({ length: end - start }, (_, i) => tokens[start + i]);
       const tree = this.#chain(part.length);
       const request = { state, tree, tokens: part, wanted: [part.length - 1] };
-      const [output] = await this.step([request]);
+      const [output] = await this.#stepWith(program, [request]);
       await this.commit(
         request,
         output,
@@ -181,7 +203,7 @@ export class StepEngine implements AsyncDisposable {
   }
 
   async dispose(): Promise<void> {
-    await this.#program.dispose();
+    for (const program of new Set([this.#program, this.#prompt])) await program.dispose();
     for (const program of this.#folds.values()) await program.dispose();
   }
 

@@ -1,6 +1,6 @@
 /**
- * Writes a causal model as ONNX: the step graph with its weights beside it, the fold graphs, Medusa heads, configuration,
- * tokenizer, and linnet.json, which says what they are. Weights pass through one by one; the folder appears when it is complete.
+ * Writes a causal model as ONNX: the step graph with its weights beside it, another for prompts where the type has one,
+ * the fold graphs, Medusa heads, configuration, tokenizer, and linnet.json, which says what they are. Weights pass through one by one; the folder appears when it is complete.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -23,7 +23,7 @@ import type { CausalModel } from '../models/model.ts';
 import { foldGraph, stepGraph } from '../models/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { WeightError } from '../quantization/encoding.ts';
-import { defaultBlock, type WeightType } from '../quantization/sources.ts';
+import { defaultBlock } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import {
   dataFileOf,
@@ -33,17 +33,18 @@ import {
   type MeasuredErrors,
   parseManifest,
 } from './manifest.ts';
+import { hasBlocks, type StorageType, storageTypes } from './storage-types.ts';
 import { storedSource } from './stored-source.ts';
 
 export interface ExportOptions {
   readonly model: CausalModel;
-  /** Where its parameters come from: a checkpoint, memory, a generator. Each is read once or twice. */
+  /** Where its parameters come from: a checkpoint, memory, a generator. Each is read once or twice per set of weights. */
   readonly weights: WeightReader;
-  /** How matrices and tables are stored; the rest is float32. */
-  readonly dtype: WeightType;
-  /** Weights per scale of int4: 32, 64 or 128; fewer in rows that one smaller block holds. Default: 32. */
+  /** How matrices and tables are stored; the rest is float32. `mixed` stores them twice: w8a8 for prompts, else int4. */
+  readonly dtype: StorageType;
+  /** Weights per scale of int4, also in `mixed`: 32, 64 or 128; fewer in rows that one smaller block holds. Default: 32. */
   readonly block?: BlockSize;
-  /** Medusa heads of the model, stored as it is. Default: none. */
+  /** Medusa heads of the model, stored as its step graph is. Default: none. */
   readonly medusa?: Pick<MedusaWeights, 'config' | 'tree' | 'read'>;
   /** What the graph is made for. Default: `cpu`, which is for `wasm` too. */
   readonly device?: ExportManifest['device'];
@@ -67,21 +68,26 @@ export interface ExportOptions {
  *
  * @returns what linnet.json says
  * @throws LinnetError `PATH` if the folder exists and may not be replaced, or the disk lacks room (before any weight is
- *   read); `CONFIG` for a `block` with another type than int4; `TENSOR` for weights of the wrong shape or that cannot be stored; `ABORTED` when the signal fires; whatever
+ *   read); `CONFIG` for a `block` with a type that has none, or `mixed` for `webgpu`; `TENSOR` for weights of the wrong shape or that cannot be stored; `ABORTED` when the signal fires; whatever
  *   the reader throws. Nothing is left behind then
  */
 export async function exportModel(dir: string, options: ExportOptions): Promise<ExportManifest> {
   const { model, dtype, device = 'cpu', replace = false, producer = '0' } = options;
   const block = storedBlock(options);
+  const types = storageTypes[dtype];
+  if (types.prompt !== undefined && device === 'webgpu') {
+    throw new LinnetError('CONFIG', `${dtype} reads prompts with ${types.prompt}, which webgpu lacks; use int4 there`);
+  }
   const errors = new Map<string, WeightError>();
-  const makeSource = storedSource(model, options.weights, { dtype, block, device }, (name, error) => {
+  const makeSource = storedSource(model, options.weights, { dtype: types.step, block, device }, (name, error) => {
     errors.set(name, error);
   });
   const step = await encodeGraph(stepGraph(model, makeSource), exportedFiles.model, device, producer);
   const folds = await encodeFolds(model, makeSource, device, producer);
   const headErrors = new Map<string, WeightError>(); // apart, so that they stand behind those of the model
   const heads = await encodeHeads(options, device, producer, headErrors);
-  const stored = heads === undefined ? [step] : [step, heads.graph];
+  const prompt = await encodePrompt(options, device, producer);
+  const stored = [step, prompt, heads?.graph].filter((graph) => graph !== undefined);
   const totalBytes = stored.reduce((sum, { dataBytes }) => sum + dataBytes, 0);
   let manifest: ExportManifest | undefined;
   const build = async (folder: string): Promise<void> => {
@@ -117,6 +123,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
           device,
           files,
           folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
+          ...(prompt === undefined ? {} : { prompt: { weightBytes: prompt.weightBytes } }),
           ...(heads === undefined ? {} : { medusa: heads.described }),
           weightBytes: step.weightBytes,
           producer,
@@ -141,9 +148,9 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
  * @throws LinnetError `CONFIG` for a block size of another type
  */
 function storedBlock({ dtype, block }: ExportOptions): BlockSize | undefined {
-  if (dtype === 'int4') return block ?? defaultBlock;
+  if (hasBlocks(dtype)) return block ?? defaultBlock;
   if (block === undefined) return undefined;
-  throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; int4 has`);
+  throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; int4 and mixed have`);
 }
 
 /** A graph whose weights lie in a file beside it. */
@@ -168,6 +175,21 @@ async function encodeGraph(
   return { ...stored, file, weightBytes };
 }
 
+/**
+ * The step graph once more, with the weights that prompts are read with; undefined where those are the same. Their errors
+ * are not reported: those of decoding are.
+ */
+async function encodePrompt(
+  { model, weights, dtype, block }: ExportOptions,
+  device: ExportManifest['device'],
+  producer: string,
+): Promise<EncodedGraph | undefined> {
+  const { prompt } = storageTypes[dtype];
+  if (prompt === undefined) return undefined;
+  const makeSource = storedSource(model, weights, { dtype: prompt, block, device });
+  return encodeGraph(stepGraph(model, makeSource), exportedFiles.prompt, device, producer);
+}
+
 interface EncodedHeads {
   readonly graph: EncodedGraph;
   /** Parameters in the order of the heads. */
@@ -185,7 +207,8 @@ async function encodeHeads(
   const { model, medusa, dtype } = options;
   if (medusa === undefined) return undefined;
   const { config, tree } = medusa;
-  const makeSource = storedSource(model, medusa, { dtype, block: options.block, device }, (name, error) => {
+  const { step } = storageTypes[dtype];
+  const makeSource = storedSource(model, medusa, { dtype: step, block: options.block, device }, (name, error) => {
     errors.set(name, error);
   });
   const heads = medusaGraph(config, model.sizes, makeSource);

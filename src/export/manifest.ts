@@ -4,15 +4,16 @@ import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
 import { medusaLimits } from '../models/medusa.ts';
-import { weightTypes } from '../quantization/weight-types.ts';
+import { storageTypeNames, storageTypes } from './storage-types.ts';
 
 export const manifestVersion = 1;
 
-/** The step graph, its weights, the model's configuration, and the graph of its Medusa heads, if it has any. */
+/** The step graph, its weights, the model's configuration, and of folders that have them the graphs of prompts and heads. */
 export const exportedFiles = {
   model: 'model.onnx',
   data: 'model.onnx.data',
   config: 'config.json',
+  prompt: 'prompt.onnx',
   medusa: 'medusa.onnx',
 } as const;
 
@@ -68,6 +69,12 @@ export const errorReportSchema = z.strictObject({
   note: z.string().max(1000).optional(),
 });
 
+/** Weights of their own for prompts. */
+const promptSchema = z.strictObject({
+  /** Bytes of all weights of the prompt graph, as stored. */
+  weightBytes: byteCount,
+});
+
 /** Medusa heads that were exported with the model. */
 const medusaSchema = z.strictObject({
   heads: z.int().min(1).max(medusaLimits.heads),
@@ -87,8 +94,8 @@ export type MeasuredErrors = Omit<ErrorReport, 'weights'>;
 export const manifestSchema = z.strictObject({
   format: z.literal('linnet-export'),
   version: z.literal(manifestVersion),
-  /** How matrices are stored. */
-  dtype: z.enum(weightTypes),
+  /** How matrices are stored; which graph has which weights is in `storageTypes`. */
+  dtype: z.enum(storageTypeNames),
   /** Weights per scale of int4, at most. */
   block: z.literal(blockSizes).optional(),
   /** What the graph was made for. `cpu` graphs run as `wasm` too. */
@@ -104,6 +111,8 @@ export const manifestSchema = z.strictObject({
       .refine((name) => name !== '__proto__'),
     fileName,
   ),
+  /** Of types that have a prompt graph, and of no other. */
+  prompt: promptSchema.optional(),
   /** Absent where the model had no Medusa heads. */
   medusa: medusaSchema.optional(),
   /** Bytes of all weights of the step graph, as stored. */
@@ -128,8 +137,13 @@ export function parseManifest(value: unknown, source: string): ExportManifest {
       cause: result.error,
     });
   }
-  const { files, folds, medusa } = result.data;
+  const { dtype, files, folds, medusa, prompt } = result.data;
+  if ((prompt === undefined) !== (storageTypes[dtype].prompt === undefined)) {
+    const found = prompt === undefined ? 'no prompt graph, which it has' : 'a prompt graph, which it does not have';
+    throw new LinnetError('FORMAT', `${source} describes an export as ${dtype} with ${found}`);
+  }
   const needed = [exportedFiles.model, exportedFiles.config, ...Object.values(folds)];
+  if (prompt !== undefined) needed.push(exportedFiles.prompt);
   if (medusa !== undefined) needed.push(exportedFiles.medusa);
   for (const name of needed) {
     if (!Object.hasOwn(files, name)) throw new LinnetError('FORMAT', `${source} does not list the file ${name}`);

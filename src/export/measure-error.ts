@@ -1,4 +1,7 @@
-/** The outputs of an exported folder, and of every layer of it, against those of the float32 model it was made from. */
+/**
+ * The outputs of an exported folder, and of every layer of it, against those of the float32 model it was made from. What
+ * is measured is the step graph, which decodes; a folder can have other weights for prompts.
+ */
 import { freemem } from 'node:os';
 import { loadCausalModel, type ModelWeights } from '../checkpoint/load-model.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
@@ -12,6 +15,7 @@ import type { ModelDescription } from '../models/model.ts';
 import { isDeviceAvailable } from '../runtime/availability.ts';
 import type { ExportManifest, MeasuredErrors } from './manifest.ts';
 import { openExportedModel, readExportedFolder } from './open-export.ts';
+import { storageTypes } from './storage-types.ts';
 import { storedSource } from './stored-source.ts';
 
 /** What is measured on. */
@@ -108,8 +112,9 @@ async function measureLayers(
 ): Promise<Pick<MeasuredErrors, 'layers' | 'layerTokens' | 'note'>> {
   const model = requireCausal(weights.model);
   const exact = { makeSource: storedSource(model, weights, { dtype: 'f32', device: 'cpu' }), threads };
-  const { device } = manifest;
-  const stored = { makeSource: storedSource(model, weights, manifest), device, threads };
+  const { device, block } = manifest;
+  const { step } = storageTypes[manifest.dtype]; // what decoding uses
+  const stored = { makeSource: storedSource(model, weights, { dtype: step, block, device }), device, threads };
   const { layers, tokens } = await compareLayers(model, exact, stored, text.data, { signal });
   const wrong = layers.findIndex(({ max, activationRms }) => !Number.isFinite(max) || !Number.isFinite(activationRms));
   if (wrong >= 0) return { note: `layers were not compared: they are not finite from layer ${wrong} on` };

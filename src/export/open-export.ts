@@ -53,7 +53,7 @@ export interface ReadExportOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** `profile` and `spin` are for the step graph alone; `spin` is on by default. */
+/** `profile` is for the step graph alone, `spin`, which is on by default, for that of prompts as well. */
 export type OpenExportOptions = ReadExportOptions & CompileOptions;
 
 /** Files up to this size are hashed whenever a folder is opened: it takes no time. */
@@ -109,7 +109,9 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
       opened.push(program);
       return program;
     };
-    const program = await open(exportedFiles.model, step, { profile: options.profile, spin: options.spin ?? true });
+    const { profile, spin = true } = options;
+    const program = await open(exportedFiles.model, step, { profile, spin });
+    const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt, step, { spin });
     const folds = new Map<string, Program>();
     for (const { program: name, layers } of foldClasses(model)) {
       if (folds.has(name)) continue;
@@ -119,7 +121,7 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
       }
       folds.set(name, await open(file, foldGraph(model, layers[0], shapesAlone)));
     }
-    const engine = new StepEngine(model, program, folds);
+    const engine = new StepEngine(model, program, folds, { prompt });
     return { ...folder, engine, [Symbol.asyncDispose]: () => engine.dispose() };
   } catch (error) {
     for (const program of opened) await program.dispose();
@@ -252,8 +254,9 @@ async function checkFiles(
 }
 
 /** Tokenizer files do not count, nor do heads: they change no number of the model. */
-function fingerprintOf({ dtype, device, files, folds }: ExportManifest): string {
+function fingerprintOf({ dtype, device, files, folds, prompt }: ExportManifest): string {
   const counted = [exportedFiles.config, exportedFiles.model, exportedFiles.data, ...Object.values(folds)];
+  if (prompt !== undefined) counted.push(exportedFiles.prompt, dataFileOf(exportedFiles.prompt));
   const parts = [...new Set(counted)].sort().map((name) => [name, files[name]?.sha256 ?? null]);
   return createHash('sha256')
     .update(`linnet export 1\n${JSON.stringify([dtype, device, parts])}`)

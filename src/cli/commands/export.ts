@@ -6,10 +6,10 @@ import { headsOfFolder } from '../../export/export-folder.ts';
 import { exportModel } from '../../export/export-model.ts';
 import type { ErrorReport, ExportManifest, MeasuredErrors } from '../../export/manifest.ts';
 import { measureError, notCompared, type ReportText } from '../../export/measure-error.ts';
+import { storageTypeNames, storageTypes } from '../../export/storage-types.ts';
 import { LinnetError } from '../../errors.ts';
 import { requireCausal } from '../../models/families.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { weightTypes } from '../../quantization/sources.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatBytes, formatCount, formatFixed, formatNumber } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
@@ -36,10 +36,11 @@ export const exportCommand = defineCommand({
   ],
   arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
   options: {
-    dtype: required(choice(weightTypes), {
+    dtype: required(choice(storageTypeNames), {
       placeholder: 'type',
       description:
-        'how matrices are stored: f32; f16; w8a8, eight bits with activations in eight bits; int4, four bits in blocks',
+        'how matrices are stored: f32; f16; w8a8, eight bits with activations in eight bits; int4, four bits in blocks; ' +
+        'mixed, both of them: prompts are read with w8a8, all else with int4',
     }),
     block: blockOption,
     device: withDefault(choice(['cpu', 'webgpu']), 'cpu', {
@@ -109,6 +110,7 @@ export const exportCommand = defineCommand({
           device,
           bytes,
           weightBytes,
+          prompt: manifest.prompt,
           medusa: headsJson(manifest.medusa),
           report,
         },
@@ -159,9 +161,14 @@ async function* firstDocuments(sources: readonly string[], tokens: number): Asyn
 const charactersPerToken = 16;
 
 function printExport(context: CommandContext, out: string, manifest: ExportManifest): void {
-  const { dtype, block, device, weightBytes, report } = manifest;
-  const type = block === undefined ? dtype : `${dtype} in blocks of ${block}`;
+  const { dtype, block, device, weightBytes, prompt, report } = manifest;
+  const types = storageTypes[dtype];
+  const type = block === undefined ? types.step : `${types.step} in blocks of ${block}`;
   context.print(`exported ${out}: ${type} for ${device}, weights ${formatBytes(weightBytes)}`);
+  if (prompt !== undefined) {
+    context.print(`prompts are read with ${types.prompt}, weights ${formatBytes(prompt.weightBytes)}`);
+    context.print(`errors are those of ${types.step}`);
+  }
   if (manifest.medusa !== undefined) context.print(`with Medusa heads: ${describeHeads(manifest.medusa)}`);
   const rows = Object.entries(report.weights);
   if (rows.length > 0) {

@@ -3,6 +3,7 @@ import { openCheckpoint } from '../../checkpoint/huggingface.ts';
 import { LinnetError } from '../../errors.ts';
 import type { ExportManifest } from '../../export/manifest.ts';
 import { isExportedFolder, readExportedFolder } from '../../export/open-export.ts';
+import { storageTypes } from '../../export/storage-types.ts';
 import { describeModel, type Model } from '../../models/families.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatFixed, formatShortCount, formatTokens } from '../../report/quantities.ts';
@@ -78,7 +79,9 @@ export const inspect = defineCommand({
         trainedLength: model.sizes.trainedLength,
         weights: { bytes: storedBytes, types: storedTypes },
         export:
-          exported === undefined ? null : { dtype: exported.dtype, device: exported.device, report: exported.report },
+          exported === undefined
+            ? null
+            : { dtype: exported.dtype, device: exported.device, prompt: exported.prompt, report: exported.report },
         medusa: headsJson(heads),
         mixers: runs.map(({ layers, description, mixer }) => ({ layers, description, config: mixer })),
         ...memoryJson(memory),
@@ -115,7 +118,14 @@ async function describeFolder(context: CommandContext, folder: string, verify: b
       verify,
       onProgress: (done, total) => progress.update(done, total),
     }).finally(() => progress.finish());
-    return { model, storedBytes: manifest.weightBytes, storedTypes: [manifest.dtype], exported: manifest };
+    const { weightBytes, prompt } = manifest;
+    const { step, prompt: promptType } = storageTypes[manifest.dtype];
+    return {
+      model,
+      storedBytes: weightBytes + (prompt?.weightBytes ?? 0),
+      storedTypes: promptType === undefined ? [step] : [step, promptType],
+      exported: manifest,
+    };
   }
   if (verify) throw new UsageError('--verify is for exported folders, which have checksums');
   const checkpoint = await openCheckpoint(folder);
@@ -132,8 +142,13 @@ async function describeFolder(context: CommandContext, folder: string, verify: b
   }
 }
 
-function describeExport({ device, producer, report: { outputs, note } }: ExportManifest): [string, string][] {
+function describeExport({ dtype, device, producer, prompt, report }: ExportManifest): [string, string][] {
+  const { outputs, note } = report;
   const facts: [string, string][] = [['exported', `for ${device}, by version ${producer}`]];
+  if (prompt !== undefined) {
+    const { step, prompt: type } = storageTypes[dtype];
+    facts.push(['prompts', `read with ${type}, ${formatBytes(prompt.weightBytes)}; all else with ${step}`]);
+  }
   if (outputs === undefined) return note === undefined ? facts : [...facts, ['cost', note]];
   const { float32, exported } = outputs.perplexity;
   const cost = `perplexity ${formatFixed(exported, 4)} instead of ${formatFixed(float32, 4)} on ${formatCount(outputs.tokens)} tokens`;

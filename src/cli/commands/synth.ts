@@ -5,12 +5,12 @@ import { saveCheckpoint } from '../../checkpoint/save-checkpoint.ts';
 import { LinnetError } from '../../errors.ts';
 import { exportModel } from '../../export/export-model.ts';
 import { RandomWeights } from '../../export/random-weights.ts';
+import { type StorageType, storageTypeNames } from '../../export/storage-types.ts';
 import type { BlockSize } from '../../graph/ops/quantized.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { publishedShape, publishedShapeNames } from '../../models/published-shapes.ts';
-import { type WeightType, weightTypes } from '../../quantization/sources.ts';
 import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
@@ -38,9 +38,9 @@ export const synth = defineCommand({
       placeholder: 'name',
       description: mixerPresetNames.join(', '),
     }),
-    dtype: withDefault(choice(weightTypes), 'int4', {
+    dtype: withDefault(choice(storageTypeNames), 'int4', {
       placeholder: 'type',
-      description: `how matrices are stored: ${weightTypes.join(', ')}; checkpoints are f32 or f16`,
+      description: `how matrices are stored: ${storageTypeNames.join(', ')}; checkpoints are f32 or f16`,
     }),
     block: blockOption,
     format: withDefault(choice(['exported', 'checkpoint']), 'exported', {
@@ -75,7 +75,7 @@ interface Writing {
   readonly context: CommandContext;
   readonly model: CausalModel;
   readonly weights: RandomWeights;
-  readonly dtype: WeightType;
+  readonly dtype: StorageType;
   readonly block: BlockSize | undefined;
   readonly out: string;
   readonly replace: boolean;
@@ -87,7 +87,7 @@ const tokenizerFiles = (): ReadonlyMap<string, string> => tokenizerFileContents(
 const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => Promise<number>>> = {
   async exported({ context, model, weights, dtype, block, out, replace }) {
     const progress = context.progress('writing', 'bytes');
-    const { weightBytes } = await exportModel(out, {
+    const { weightBytes, prompt } = await exportModel(out, {
       model,
       weights,
       dtype,
@@ -101,7 +101,7 @@ const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => 
     }).finally(() => {
       progress.finish();
     });
-    return weightBytes;
+    return weightBytes + (prompt?.weightBytes ?? 0);
   },
   async checkpoint({ context, model, weights, dtype, out, replace }) {
     if (dtype !== 'f32' && dtype !== 'f16') {

@@ -65,7 +65,9 @@ export class ModelDrafter implements Drafter {
     const depth = Math.min(this.#depth, maxDepth);
     if (depth === 0) return rootDraft(root);
     await this.#takeInGuesses(tokens);
-    const { logits } = await this.#engine.prefill(this.#state, tokens.slice(this.#state.length));
+    // The first time this is the prompt, later a few tokens a round.
+    const weights = this.#state.length === 0 ? 'prompt' : 'step';
+    const { logits } = await this.#engine.prefill(this.#state, tokens.slice(this.#state.length), { weights });
     const guesses = this.#likeliest([{ logits, parent: -1, score: 0 }]);
     let first = 0; // of the last level
     for (let level = 1; level < depth; level++) {
