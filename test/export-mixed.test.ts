@@ -24,7 +24,7 @@ import { RandomWeights } from '../src/export/random-weights.ts';
 import type { StorageType } from '../src/export/storage-types.ts';
 import { storedSource } from '../src/export/stored-source.ts';
 import type { WeightType } from '../src/quantization/sources.ts';
-import { readerOf } from '../src/quantization/weight-reader.ts';
+import { readerOf, type WeightReader } from '../src/quantization/weight-reader.ts';
 import type { Program } from '../src/runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../src/tokenizer/tokenizer.ts';
 import { augmentedTinyLlama, type ModelWithWeights, writeExportedModel } from './exported-model.ts';
@@ -207,6 +207,23 @@ describe('opening a mixed export refuses', () => {
     await fresh(change);
     await expect(opening()).rejects.toThrow(message);
   });
+});
+
+it('is told apart from one with other weights for prompts', async () => {
+  const model = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 })]);
+  const [weights, others] = [new RandomWeights(model, 1), new RandomWeights(model, 2)];
+  const changed: WeightReader = {
+    read: (name) => weights.read(name),
+    part: (name, type) => (type.dtype === 'int8' ? others : weights).part(name, type),
+  };
+  const out = join(place, 'told');
+  const prints: string[] = [];
+  for (const reader of [weights, weights, changed]) {
+    await exportModel(out, { model, weights: reader, dtype: 'mixed', replace: true });
+    prints.push((await readExportedFolder(out)).fingerprint);
+  }
+  expect(prints[1]).toBe(prints[0]);
+  expect(prints[2]).not.toBe(prints[0]);
 });
 
 describe('an engine with weights for prompts', () => {
