@@ -100,7 +100,7 @@ export function flag(description: string): z.ZodType<boolean, boolean | undefine
   return schema.register(parameterHelp, { description, expects: 'no value', required: false, values: 'none' });
 }
 
-/** Options of every command that runs a model; `engineSettings` makes compile options of them. */
+/** Options of every command that runs a model; their values are `CompileOptions`. */
 export const engineOptions = {
   device: withDefault(choice(['cpu', 'webgpu']), 'cpu', { placeholder: 'name', description: 'cpu or webgpu' }),
   threads: optional(integer({ min: 1, max: 1024 }), {

@@ -50,6 +50,23 @@ describe('progress', () => {
     expect(shown(true, true)).toBe('');
     expect(shown(false, false)).toBe('');
   });
+
+  it('ends with the work it goes with, whether that succeeds or fails', async () => {
+    const { context, printed } = capture(true);
+    const gone = '\r\x1b[K';
+    const work = (fails: boolean): Promise<number> =>
+      context.withProgress('work', 'steps', (progress) => {
+        progress.update(1, 2);
+        expect(printed.stderr).not.toMatch(/\r\x1b\[K$/);
+        if (fails) throw new Error('no more steps');
+        return 7;
+      });
+    expect(await work(false)).toBe(7);
+    expect(printed.stderr.endsWith(gone)).toBe(true);
+    printed.stderr = '';
+    await expect(work(true)).rejects.toThrow('no more steps');
+    expect(printed.stderr.endsWith(gone)).toBe(true);
+  });
 });
 
 describe('interruption', () => {

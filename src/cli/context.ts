@@ -28,12 +28,16 @@ export interface CommandContext {
   note(line: string): void;
   /** A progress line on stderr, where that is a terminal. */
   progress(label: string, unit: string): Progress;
+  /** Does a piece of work beside such a line, which ends with it, also when the work fails. */
+  withProgress<T>(label: string, unit: string, work: (progress: Progress) => T | Promise<T>): Promise<T>;
   /** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …". */
   throwIfStopped(what: string): void;
 }
 
 /** The context of one command line. */
 export function makeContext(io: CliIo, { json, quiet }: OutputOptions): CommandContext {
+  const progress = (label: string, unit: string): Progress =>
+    quiet ? silentProgress : openProgress({ label, unit, stream: io.stderr });
   return {
     json,
     streamsToTerminal: !json && io.stdout.isTTY === true,
@@ -50,8 +54,14 @@ export function makeContext(io: CliIo, { json, quiet }: OutputOptions): CommandC
     note(line) {
       if (!quiet) io.stderr.write(`${line}\n`);
     },
-    progress(label, unit) {
-      return quiet ? silentProgress : openProgress({ label, unit, stream: io.stderr });
+    progress,
+    async withProgress(label, unit, work) {
+      const line = progress(label, unit);
+      try {
+        return await work(line);
+      } finally {
+        line.finish();
+      }
     },
     throwIfStopped(what) {
       if (io.interruption().aborted) throw new LinnetError('ABORTED', `stopped ${what}`);

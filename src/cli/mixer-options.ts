@@ -7,12 +7,19 @@ import {
   localKernels,
   type MixerConfig,
   mixerPreset,
+  mixerPresetNames,
   type PresetOptions,
   parseMixer,
 } from '../attention/mixer.ts';
 import { flag, optional, withDefault } from './command.ts';
 import { UsageError } from './exit-codes.ts';
-import { choice, integer } from './option-values.ts';
+import { choice, integer, seed32 } from './option-values.ts';
+
+/** The option `--mixer` of commands that make a model of their own. */
+export const mixerNameOption = withDefault(choice(mixerPresetNames), 'augmented', {
+  placeholder: 'name',
+  description: mixerPresetNames.join(', '),
+});
 
 /** Sizes and refinements; the name of the preset is the command's own option. */
 export const mixerOptions = {
@@ -49,7 +56,7 @@ export const mixerOptions = {
     placeholder: 'number',
     description: 'bits per hash of yoso and yoso-hashed (default: 8)',
   }),
-  seed: optional(integer({ min: 0, max: 0xffffffff }), {
+  seed: optional(seed32, {
     placeholder: 'number',
     description: 'of random features and hashes; another seed is a redraw (default: 0)',
   }),

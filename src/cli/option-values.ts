@@ -36,6 +36,9 @@ export function integer(bounds: Bounds = {}): ValueKind<number> {
   };
 }
 
+/** A seed of 32 bits. */
+export const seed32 = integer({ min: 0, max: 0xffffffff });
+
 /** A finite decimal number, `1e-5` included. */
 export function decimal(bounds: Bounds = {}): ValueKind<number> {
   return {

@@ -2,9 +2,11 @@
 import { type RecipeName, recipeNames, withRecipe } from '../training/recipes.ts';
 import { scheduleNames } from '../training/schedule.ts';
 import { parseTrainingSettings, type TrainingInput, type TrainingSettings } from '../training/settings.ts';
-import { engineOptions, flag, optional, required, requiredList, withDefault } from './command.ts';
+import { engineOptions, flag, optional, requiredList, withDefault } from './command.ts';
 import { UsageError } from './exit-codes.ts';
+import { checkpointTypeOption, folderFor, replaceOption } from './folder-parameters.ts';
 import { choice, decimal, integer, path, text } from './option-values.ts';
+import { fieldOption } from './text-options.ts';
 
 const share = decimal({ min: 0, max: 0.999999 });
 
@@ -14,17 +16,14 @@ export const trainingOptions = {
     placeholder: 'sources',
     description: '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
   }),
-  field: withDefault(text, 'text', { placeholder: 'name', description: 'field of a .jsonl line that holds the text' }),
+  field: fieldOption,
   heldOut: withDefault(integer({ min: 0 }), 0, {
     placeholder: 'count',
     description: 'leave out the last documents, to evaluate on',
   }),
-  out: required(path, { placeholder: 'folder', description: 'where the trained model goes' }),
-  replace: flag('replace the folder if it exists'),
-  dtype: withDefault(choice(['F32', 'F16', 'BF16']), 'F32', {
-    placeholder: 'type',
-    description: 'element type of the saved weights: F32, F16 or BF16',
-  }),
+  out: folderFor('the trained model'),
+  replace: replaceOption,
+  dtype: checkpointTypeOption,
   recipe: optional(choice(recipeNames), {
     placeholder: 'name',
     description: `settings of a run of the paper, in place of the defaults below: ${recipeNames.join(', ')}`,

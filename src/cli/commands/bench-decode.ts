@@ -13,9 +13,10 @@ import { makeTable, textTable } from '../../report/table.ts';
 import type { CompileOptions, ProgramStatistics } from '../../runtime/compile.ts';
 import { type Bandwidth, measureBandwidth, peakMemoryBytes } from '../bandwidth.ts';
 import type { CommandContext } from '../context.ts';
-import { defineCommand, engineOptions, flag, optional, required, withDefault } from '../command.ts';
+import { defineCommand, engineOptions, flag, optional, withDefault } from '../command.ts';
 import { contextsWithin } from '../default-contexts.ts';
-import { countList, integer, path } from '../option-values.ts';
+import { folderOf } from '../folder-parameters.ts';
+import { countList, integer } from '../option-values.ts';
 
 const defaultContexts = [64, 1024, 4096, 16384, 32768];
 /** Steps of the profile, at the longest context. */
@@ -32,7 +33,7 @@ export const benchDecode = defineCommand({
     'linnet bench decode runs/1.1b-int4 --context 64,1024,131072 --json',
     'linnet bench decode runs/1.1b-int4 --context 1024 --profile',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: folderOf('the model') },
   options: {
     context: optional(countList, {
       placeholder: 'list',
@@ -130,17 +131,14 @@ async function timed(
   steps: number,
   bandwidth: Bandwidth,
 ): Promise<Row[]> {
-  const progress = context.progress(name, 'rounds');
-  const speeds = await engineDecodingSpeed(engine, {
-    contexts,
-    steps,
-    signal: context.signal,
-    onProgress: (done, total) => {
-      progress.update(done, total);
-    },
-  }).finally(() => {
-    progress.finish();
-  });
+  const speeds = await context.withProgress(name, 'rounds', (progress) =>
+    engineDecodingSpeed(engine, {
+      contexts,
+      steps,
+      signal: context.signal,
+      onProgress: (done, total) => progress.update(done, total),
+    }),
+  );
   return speeds.map(({ context: tokens, timing, tokensPerSecond, stateBytes }) => ({
     subject: name,
     context: tokens,

@@ -5,9 +5,10 @@ import { openDecodingModel } from '../../export/open-model.ts';
 import { formatBytes, formatFixed, formatTokens } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { peakMemoryBytes } from '../bandwidth.ts';
-import { defineCommand, engineOptions, optional, required, withDefault } from '../command.ts';
+import { defineCommand, engineOptions, optional, withDefault } from '../command.ts';
 import { contextsWithin } from '../default-contexts.ts';
-import { countList, integer, path } from '../option-values.ts';
+import { folderOf } from '../folder-parameters.ts';
+import { countList, integer } from '../option-values.ts';
 
 const defaultContexts = [1024, 4096];
 
@@ -18,7 +19,7 @@ export const benchPrefill = defineCommand({
     'linnet bench prefill runs/1.1b-w8a8',
     'linnet bench prefill runs/1.1b-w8a8 --context 1024 --chunk 256 --json',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: folderOf('the model') },
   options: {
     context: optional(countList, {
       placeholder: 'list',
@@ -37,18 +38,15 @@ export const benchPrefill = defineCommand({
   async run(context, { model: folder, context: asked, runs, chunk, device, threads }) {
     await using opened = await openDecodingModel(folder, { device, threads });
     const contexts = asked ?? contextsWithin(defaultContexts, opened.model);
-    const progress = context.progress('reading', 'tokens');
-    const speeds = await prefillSpeed(opened.engine, {
-      contexts,
-      runs,
-      chunk,
-      signal: context.signal,
-      onProgress: (done, total) => {
-        progress.update(done, total);
-      },
-    }).finally(() => {
-      progress.finish();
-    });
+    const speeds = await context.withProgress('reading', 'tokens', (progress) =>
+      prefillSpeed(opened.engine, {
+        contexts,
+        runs,
+        chunk,
+        signal: context.signal,
+        onProgress: (done, total) => progress.update(done, total),
+      }),
+    );
     const rows = speeds.map(({ context: tokens, timing, tokensPerSecond, stateBytes }) => ({
       context: tokens,
       tokensPerSecond,

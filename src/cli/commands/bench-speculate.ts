@@ -17,6 +17,7 @@ import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, repeated, required, withDefault } from '../command.ts';
 import { countList, decimal, integer, path, text } from '../option-values.ts';
+import { fieldOption } from '../text-options.ts';
 
 const defaultContexts = [64, 1024, 8192];
 const defaultTemperatures = [0, 0.7];
@@ -45,10 +46,7 @@ export const benchSpeculate = defineCommand({
       placeholder: 'source',
       description: '.txt or .jsonl file, or npm:PACKAGE; may be repeated',
     }),
-    field: withDefault(text, 'text', {
-      placeholder: 'name',
-      description: 'field of a .jsonl line that holds the text',
-    }),
+    field: fieldOption,
     contexts: optional(countList, {
       placeholder: 'list',
       description: `lengths of prompts in tokens (default: ${defaultContexts.join(',')})`,
@@ -81,15 +79,16 @@ export const benchSpeculate = defineCommand({
     await using medusa = await openDraftHeads(opened, compile);
     const { heads } = medusa;
     const source = data.length > 0 ? await textTokens(opened, data, field) : await ownText(engine);
-    const progress = context.progress('speculation', 'runs');
-    const rows = await speculationSpeed(engine, () => new MedusaDrafter(heads, medusa.tree?.paths), {
-      contexts: contexts.map((length) => promptsOf(source, length, counts.prompts)),
-      temperatures: temperature.length > 0 ? temperature : defaultTemperatures,
-      tokens: counts.tokens,
-      rounds: counts.rounds,
-      signal: context.signal,
-      onProgress: (done, total) => progress.update(done, total),
-    }).finally(() => progress.finish());
+    const rows = await context.withProgress('speculation', 'runs', (progress) =>
+      speculationSpeed(engine, () => new MedusaDrafter(heads, medusa.tree?.paths), {
+        contexts: contexts.map((length) => promptsOf(source, length, counts.prompts)),
+        temperatures: temperature.length > 0 ? temperature : defaultTemperatures,
+        tokens: counts.tokens,
+        rounds: counts.rounds,
+        signal: context.signal,
+        onProgress: (done, total) => progress.update(done, total),
+      }),
+    );
     const tree = { method: medusa.tree?.method ?? 'stock', nodes: (medusa.tree?.paths.length ?? 63) + 1 };
     context.print(`tree: ${tree.method}, ${tree.nodes} nodes; ${heads.count} heads`);
     context.print(speedTable(rows));

@@ -1,11 +1,12 @@
 /** `linnet bench train`: a whole training step against the machine's product ceiling. */
-import { convolutionOf, type MixerConfig, mixerPreset, mixerPresetNames, parseMixer } from '../../attention/mixer.ts';
+import { convolutionOf, type MixerConfig, mixerPreset, parseMixer } from '../../attention/mixer.ts';
 import { trainingSpeed } from '../../evaluation/speed/training-speed.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { formatFixed, formatShortCount } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../command.ts';
+import { mixerNameOption } from '../mixer-options.ts';
 import { choice, countList, integer } from '../option-values.ts';
 
 type Config = Readonly<Record<string, unknown>>;
@@ -69,10 +70,7 @@ export const benchTrain = defineCommand({
       description: 'model widths, multiples of 64 (default: 256,512)',
     }),
     layers: withDefault(integer({ min: 1, max: 128 }), 2, { placeholder: 'count', description: 'layers' }),
-    mixer: withDefault(choice(mixerPresetNames), 'augmented', {
-      placeholder: 'name',
-      description: mixerPresetNames.join(', '),
-    }),
+    mixer: mixerNameOption,
     vocabulary: withDefault(integer({ min: 2, max: 1 << 20 }), 512, {
       placeholder: 'tokens',
       description: 'vocabulary',

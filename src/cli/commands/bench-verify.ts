@@ -7,8 +7,9 @@ import type { CompileOptions } from '../../runtime/compile.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { measureBandwidth, peakMemoryBytes } from '../bandwidth.ts';
-import { defineCommand, engineOptions, optional, required, withDefault } from '../command.ts';
-import { countList, integer, path } from '../option-values.ts';
+import { defineCommand, engineOptions, optional, withDefault } from '../command.ts';
+import { folderOf } from '../folder-parameters.ts';
+import { countList, integer } from '../option-values.ts';
 
 const defaultNodes = [1, 4, 16, 64];
 
@@ -18,7 +19,7 @@ export const benchVerify = defineCommand({
     'a model or an exported folder. Sizes take turns; times never fall with size. Where the folder has Medusa heads, what ' +
     'a draft of theirs takes is timed as well.',
   examples: ['linnet bench verify runs/1.1b-w8a8', 'linnet bench verify runs/1.1b-w8a8 --nodes 1,8,16 --json'],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: folderOf('the model') },
   options: {
     nodes: optional(countList, {
       placeholder: 'list',
@@ -38,22 +39,19 @@ export const benchVerify = defineCommand({
   async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
     await using opened = await openDecodingModel(folder, { device, threads });
     const bandwidth = await measureBandwidth(opened, threads);
-    const progress = context.progress('verifying', 'rounds');
     const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
     const left = opened.engine.model.positions.limit - positionsBeyondContext({ nodes: sizes, depth, rounds });
     const committed = asked ?? Math.max(1, Math.min(1024, left));
-    const times = await verificationSpeed(opened.engine, {
-      nodes: sizes,
-      context: committed,
-      depth,
-      rounds,
-      signal: context.signal,
-      onProgress: (done, total) => {
-        progress.update(done, total);
-      },
-    }).finally(() => {
-      progress.finish();
-    });
+    const times = await context.withProgress('verifying', 'rounds', (progress) =>
+      verificationSpeed(opened.engine, {
+        nodes: sizes,
+        context: committed,
+        depth,
+        rounds,
+        signal: context.signal,
+        onProgress: (done, total) => progress.update(done, total),
+      }),
+    );
     const [{ ms: single }] = times;
     const state = opened.engine.newState();
     state.reserve(committed);

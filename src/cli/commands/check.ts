@@ -4,8 +4,9 @@ import { type CheckRow, checkModel } from '../../evaluation/check.ts';
 import { requireCausal } from '../../models/families.ts';
 import { formatTokens } from '../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
-import { defineCommand, engineOptions, required, withDefault } from '../command.ts';
-import { integer, path } from '../option-values.ts';
+import { defineCommand, engineOptions, withDefault } from '../command.ts';
+import { folderOf } from '../folder-parameters.ts';
+import { integer, seed32 } from '../option-values.ts';
 
 const columns: readonly Column<CheckRow>[] = [
   { header: 'subject', value: ({ subject }) => subject },
@@ -33,13 +34,13 @@ export const check = defineCommand({
     'linnet check runs/augmented --json',
     'linnet check runs/wide --max-length 4096',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: folderOf('the model') },
   options: {
     maxLength: withDefault(integer({ min: 8, max: 65536 }), 1024, {
       placeholder: 'tokens',
       description: 'longest sequence; edges of groups beyond it go unchecked',
     }),
-    seed: withDefault(integer({ min: 0, max: 0xffffffff }), 1, {
+    seed: withDefault(seed32, 1, {
       placeholder: 'number',
       description: 'seed of the random tokens and parameters',
     }),
@@ -48,15 +49,16 @@ export const check = defineCommand({
   async run(context, { model: folder, maxLength, seed, device, threads }) {
     const { model: loaded, parameters } = await loadModel(folder);
     const model = loaded.kind === 'encoder' ? loaded : requireCausal(loaded);
-    const progress = context.progress('check', 'comparisons');
     let done = 0;
-    const report = await checkModel(model, parameters, {
-      seed,
-      maximumLength: maxLength,
-      compile: { device, threads },
-      signal: context.signal,
-      onRow: ({ subject, test }) => progress.update(++done, 0, `${subject}: ${test}`),
-    }).finally(() => progress.finish());
+    const report = await context.withProgress('check', 'comparisons', (progress) =>
+      checkModel(model, parameters, {
+        seed,
+        maximumLength: maxLength,
+        compile: { device, threads },
+        signal: context.signal,
+        onRow: ({ subject, test }) => progress.update(++done, 0, `${subject}: ${test}`),
+      }),
+    );
     context.print(textTable(makeTable(columns, report.rows)));
     const failed = report.rows.filter(({ ok }) => !ok).length;
     const leaking = model.kind === 'encoder' ? ' The model reads padding.' : ' The model reads the future.';

@@ -13,7 +13,7 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../command.ts';
 import { demoCharts, demoReport, perplexityTable } from '../demo/demo-report.ts';
 import { runDemoStudy } from '../demo/demo-study.ts';
-import { countList, decimal, integer, path, text } from '../option-values.ts';
+import { countList, decimal, integer, path, seed32, text } from '../option-values.ts';
 
 /** The checkpoint that comes with the package. */
 const embeddedModel = fileURLToPath(new URL('../../../assets/tiny-llama', import.meta.url));
@@ -63,7 +63,7 @@ export const demo = defineCommand({
       placeholder: 'count',
       description: 'tokens to generate',
     }),
-    seed: withDefault(integer({ min: 0, max: 0xffffffff }), 1, {
+    seed: withDefault(seed32, 1, {
       placeholder: 'number',
       description: 'of shuffling and sampling',
     }),

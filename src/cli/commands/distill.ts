@@ -7,8 +7,8 @@ import {
   transferredLayers,
   transferredParameters,
 } from '../../training/distillation.ts';
-import { defineCommand, flag, required } from '../command.ts';
-import { path } from '../option-values.ts';
+import { defineCommand, flag } from '../command.ts';
+import { folderOf } from '../folder-parameters.ts';
 import { trainingOptions } from '../training-options.ts';
 import { runTraining } from '../training-run.ts';
 import { loadPackedText } from '../training-text.ts';
@@ -24,8 +24,8 @@ export const distill = defineCommand({
     'linnet distill assets/tiny-llama runs/hedgehog --data book.txt --train-qk --steps 100 --out runs/distilled --json',
   ],
   arguments: {
-    teacher: required(path, { placeholder: 'folder', description: 'folder of the original model' }),
-    student: required(path, { placeholder: 'folder', description: 'folder of the converted model' }),
+    teacher: folderOf('the original model'),
+    student: folderOf('the converted model'),
   },
   options: { trainQk: flag('train the projections to queries and keys too'), ...trainingOptions },
   run: (context, { teacher: teacherFolder, student: studentFolder, trainQk, ...values }) =>

@@ -5,7 +5,8 @@ import { accuracy, type ClassAccuracy } from '../../evaluation/accuracy.ts';
 import { formatCount, formatPercent } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, optional, required, requiredList } from '../command.ts';
+import { defineCommand, engineOptions, optional, requiredList } from '../command.ts';
+import { folderOf } from '../folder-parameters.ts';
 import { labelledFields, labelOptions } from '../label-options.ts';
 import { integer, path } from '../option-values.ts';
 
@@ -21,7 +22,7 @@ export const evalAccuracy = defineCommand({
     'linnet eval accuracy runs/sentiment --data dev.tsv --text-field sentence',
     'linnet eval accuracy runs/news --data test.csv --text-field 3 --label-field 1 --json',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the classifier' }) },
+  arguments: { model: folderOf('the classifier') },
   options: {
     data: requiredList(path, { placeholder: 'files', description: '.jsonl, .csv or .tsv files' }),
     ...labelOptions,
@@ -37,12 +38,13 @@ export const evalAccuracy = defineCommand({
     const { kind: layout, sizes } = model.model;
     const options = { layout, labels: model.labels, length: length ?? Math.min(defaultLength, sizes.trainedLength) };
     const dataset = new LabelledDataset(texts, await loadTokenizer(from), options);
-    const progress = context.progress('accuracy', 'texts');
-    const result = await accuracy(model, parameters, dataset, {
-      compile: { device, threads },
-      signal: context.signal,
-      onProgress: (done, total) => progress.update(done, total),
-    }).finally(() => progress.finish());
+    const result = await context.withProgress('accuracy', 'texts', (progress) =>
+      accuracy(model, parameters, dataset, {
+        compile: { device, threads },
+        signal: context.signal,
+        onProgress: (done, total) => progress.update(done, total),
+      }),
+    );
     context.print(
       `accuracy ${formatPercent(result.accuracy)}: ${formatCount(result.correct)} of ${formatCount(result.texts)} texts`,
     );

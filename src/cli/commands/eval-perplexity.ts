@@ -10,9 +10,11 @@ import { openDecodingModel } from '../../export/open-model.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, optional, required, requiredList, withDefault } from '../command.ts';
+import { defineCommand, engineOptions, optional, withDefault } from '../command.ts';
 import { UsageError } from '../exit-codes.ts';
-import { choice, type IndexRange, indexRange, integer, path, text } from '../option-values.ts';
+import { folderOf } from '../folder-parameters.ts';
+import { choice, type IndexRange, indexRange, integer } from '../option-values.ts';
+import { documentSources, fieldOption } from '../text-options.ts';
 
 export const evalPerplexity = defineCommand({
   description:
@@ -24,12 +26,9 @@ export const evalPerplexity = defineCommand({
     'linnet eval perplexity runs/augmented --data stories.jsonl --documents 110-129 --json',
     'linnet eval perplexity assets/tiny-llama --data book.txt --length 1024 --stride 512',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model, exported or not' }) },
+  arguments: { model: folderOf('the model, exported or not') },
   options: {
-    data: requiredList(text, {
-      placeholder: 'sources',
-      description: '.txt and .jsonl files, or npm:PACKAGE for a corpus package',
-    }),
+    data: documentSources,
     length: withDefault(integer({ min: 2, max: 1 << 20 }), 512, {
       placeholder: 'tokens',
       description: 'tokens the model reads at once, BOS included',
@@ -47,10 +46,7 @@ export const evalPerplexity = defineCommand({
       description: 'only these documents, counted from 0 over all sources (default: all)',
     }),
     limitDocuments: optional(integer({ min: 1 }), { placeholder: 'count', description: 'only the first documents' }),
-    field: withDefault(text, 'text', {
-      placeholder: 'name',
-      description: 'field of a .jsonl line that holds the text',
-    }),
+    field: fieldOption,
     ...engineOptions,
   },
   async run(context, { model: folder, data, length, stride, mode, documents, limitDocuments, field, device, threads }) {
@@ -67,13 +63,14 @@ export const evalPerplexity = defineCommand({
       length,
       stride,
     });
-    const progress = context.progress('perplexity', 'windows');
-    const result = await measure(windows, {
-      signal: context.signal,
-      onProgress: ({ windows: done, totalWindows, nll }) => {
-        progress.update(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`);
-      },
-    }).finally(() => progress.finish());
+    const result = await context.withProgress('perplexity', 'windows', (progress) =>
+      measure(windows, {
+        signal: context.signal,
+        onProgress: ({ windows: done, totalWindows, nll }) => {
+          progress.update(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`);
+        },
+      }),
+    );
     context.print(
       `perplexity ${formatFixed(result.perplexity, 4)} (${formatFixed(result.nll, 5)} nats per token, ` +
         `${formatCount(result.tokens)} tokens, ${formatCount(result.documents)} documents)`,

@@ -12,8 +12,9 @@ import { Random } from '../../random.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, optional, repeated, required, withDefault } from '../command.ts';
-import { choice, decimal, integer, path, text } from '../option-values.ts';
+import { defineCommand, engineOptions, optional, repeated, withDefault } from '../command.ts';
+import { folderOf } from '../folder-parameters.ts';
+import { choice, decimal, integer, path, seed32, text } from '../option-values.ts';
 
 const columns: readonly Column<RuleAgreement>[] = [
   { header: 'verification', value: ({ name }) => name },
@@ -43,7 +44,7 @@ export const evalSpeculation = defineCommand({
     'linnet eval speculation runs/augmented --prompts 20 --max-tokens 256 --json',
     'linnet eval speculation runs/medusa-int4 --data stories.jsonl --drafts medusa',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model, exported or not' }) },
+  arguments: { model: folderOf('the model, exported or not') },
   options: {
     data: repeated(text, {
       placeholder: 'source',
@@ -73,7 +74,7 @@ export const evalSpeculation = defineCommand({
       placeholder: 'file',
       description: 'JSON of rank paths (default: the tree of the heads, or the stock tree, 64 nodes)',
     }),
-    seed: withDefault(integer({ min: 0, max: 0xffffffff }), 1, {
+    seed: withDefault(seed32, 1, {
       placeholder: 'number',
       description: 'seed of drafts and random prompts',
     }),
@@ -89,16 +90,17 @@ export const evalSpeculation = defineCommand({
       options.data.length === 0
         ? randomPrompts(loaded.model, options)
         : await textPrompts(loaded.path, options.data, options);
-    const progress = context.progress('speculation', 'texts');
-    const rows = await compareRules(loaded.engine, prompts, {
-      tokens: options.maxTokens,
-      hitRate: options.hitRate,
-      seed: options.seed,
-      signal: context.signal,
-      onProgress: (done, total) => progress.update(done, total),
-      paths,
-      makeDrafter: medusa && (() => new MedusaDrafter(medusa.heads, paths ?? medusa.tree?.paths)),
-    }).finally(() => progress.finish());
+    const rows = await context.withProgress('speculation', 'texts', (progress) =>
+      compareRules(loaded.engine, prompts, {
+        tokens: options.maxTokens,
+        hitRate: options.hitRate,
+        seed: options.seed,
+        signal: context.signal,
+        onProgress: (done, total) => progress.update(done, total),
+        paths,
+        makeDrafter: medusa && (() => new MedusaDrafter(medusa.heads, paths ?? medusa.tree?.paths)),
+      }),
+    );
     const [exact] = rows;
     context.print(textTable(makeTable(columns, rows)));
     context.print(

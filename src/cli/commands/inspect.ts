@@ -9,9 +9,10 @@ import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatFixed, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, flag, required } from '../command.ts';
+import { defineCommand, flag } from '../command.ts';
 import type { CommandContext } from '../context.ts';
 import { UsageError } from '../exit-codes.ts';
+import { folderOf } from '../folder-parameters.ts';
 import { describeHeads, headsBeside, headsJson } from '../heads-summary.ts';
 import {
   comparedContexts,
@@ -22,7 +23,6 @@ import {
   sessionMemory,
   stateFormula,
 } from '../model-summary.ts';
-import { path } from '../option-values.ts';
 
 export const inspect = defineCommand({
   description:
@@ -34,7 +34,7 @@ export const inspect = defineCommand({
     'linnet inspect runs/augmented --json',
     'linnet inspect runs/augmented-int4 --verify',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: folderOf('the model') },
   options: { verify: flag('compare the checksums of all files of an exported folder, weights included') },
   async run(context, { model: folder, verify }) {
     const { model, storedBytes, storedTypes, exported } = await describeFolder(context, folder, verify);
@@ -113,11 +113,12 @@ interface DescribedFolder {
 /** The model of a folder and how its weights are stored. */
 async function describeFolder(context: CommandContext, folder: string, verify: boolean): Promise<DescribedFolder> {
   if (await isExportedFolder(folder)) {
-    const progress = context.progress('verify', 'bytes');
-    const { model, manifest } = await readExportedFolder(folder, {
-      verify,
-      onProgress: (done, total) => progress.update(done, total),
-    }).finally(() => progress.finish());
+    const { model, manifest } = await context.withProgress('verify', 'bytes', (progress) =>
+      readExportedFolder(folder, {
+        verify,
+        onProgress: (done, total) => progress.update(done, total),
+      }),
+    );
     const { weightBytes, prompt } = manifest;
     const { step, prompt: promptType } = storageTypes[manifest.dtype];
     return {

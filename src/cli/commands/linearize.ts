@@ -14,11 +14,12 @@ import { defaultParts, linearizeParts } from '../../models/linearize-parts.ts';
 import type { AttentionPart } from '../../models/linnet-section.ts';
 import type { CausalModel, EncoderDecoderModel, EncoderModel, ModelDescription } from '../../models/model.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { defineCommand, flag, optional, required, withDefault } from '../command.ts';
+import { defineCommand, optional, required, withDefault } from '../command.ts';
 import { UsageError } from '../exit-codes.ts';
+import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../folder-parameters.ts';
 import { configureMixer, mixerOptions, type MixerOptionValues } from '../mixer-options.ts';
 import { countParameters, layerSpan, mixerRuns } from '../model-summary.ts';
-import { choice, indexList, integer, partList, path } from '../option-values.ts';
+import { choice, indexList, integer, partList } from '../option-values.ts';
 
 /** K of the paper's T5. */
 const t5Kernel = 9;
@@ -40,7 +41,7 @@ export const linearizeCommand = defineCommand({
     'linnet linearize assets/tiny-llama --mixer local+conv --unmasked --out runs/leaking',
     'linnet linearize models/t5-small --mixer augmented --attention encoder,decoder,cross --out runs/t5',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: folderOf('the model') },
   options: {
     mixer: required(choice(mixerPresetNames), {
       placeholder: 'name',
@@ -62,12 +63,9 @@ export const linearizeCommand = defineCommand({
         'first layers, of those that change, that get softmax inside blocks of G positions instead of the mixer, ' +
         'as TransNormer has it',
     }),
-    out: required(path, { placeholder: 'folder', description: 'where the new model goes' }),
-    dtype: withDefault(choice(['F32', 'F16', 'BF16']), 'F32', {
-      placeholder: 'type',
-      description: 'element type of the weights: F32, F16 or BF16',
-    }),
-    replace: flag('replace the folder if it exists'),
+    out: folderFor('the new model'),
+    dtype: checkpointTypeOption,
+    replace: replaceOption,
   },
   async run(context, options) {
     const loaded = await loadModel(options.model);

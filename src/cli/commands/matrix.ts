@@ -34,15 +34,16 @@ export const matrix = defineCommand({
     ...engineOptions,
   },
   async run(context, { family, mixer, markdown, seed, device, threads }) {
-    const progress = context.progress('matrix', 'cells');
-    const rows = await supportMatrix({
-      families: family.length === 0 ? undefined : family,
-      mixers: mixer.length === 0 ? undefined : mixer,
-      seed,
-      compile: { device, threads },
-      signal: context.signal,
-      onRow: (row, done, total) => progress.update(done, total, `${row.family}, ${row.mixer}`),
-    }).finally(() => progress.finish());
+    const rows = await context.withProgress('matrix', 'cells', (progress) =>
+      supportMatrix({
+        families: family.length === 0 ? undefined : family,
+        mixers: mixer.length === 0 ? undefined : mixer,
+        seed,
+        compile: { device, threads },
+        signal: context.signal,
+        onRow: (row, done, total) => progress.update(done, total, `${row.family}, ${row.mixer}`),
+      }),
+    );
     context.print(textTable(supportTable(rows)));
     if (markdown !== undefined) await writeFileAtomic(markdown, supportPage(rows));
     const failed = rows.filter((row) => [row.forward, row.backward, row.decode].includes(false));

@@ -14,10 +14,11 @@ import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { hiddenStatePlaces } from '../../training/hidden-states.ts';
 import { medusaObjective, type MedusaTraining, medusaTrainingDefaults, trainMedusa } from '../../training/medusa.ts';
-import { defineCommand, flag, optional, required, withDefault } from '../command.ts';
+import { defineCommand, flag, optional, withDefault } from '../command.ts';
 import type { CommandContext } from '../context.ts';
 import { UsageError } from '../exit-codes.ts';
-import { choice, decimal, integer, path } from '../option-values.ts';
+import { folderOf } from '../folder-parameters.ts';
+import { choice, decimal, integer } from '../option-values.ts';
 import { trainingOptions } from '../training-options.ts';
 import { runTraining } from '../training-run.ts';
 import { loadPackedText } from '../training-text.ts';
@@ -38,7 +39,7 @@ export const medusaTrain = defineCommand({
     'linnet medusa train runs/augmented --data stories.jsonl --held-out 50 --heads 4 --steps 500 --out runs/medusa --json',
     'linnet medusa train runs/augmented --data stories.jsonl --joint --base-rate 0.25 --steps 500 --out runs/medusa',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of the model' }) },
+  arguments: { model: folderOf('the model') },
   options: {
     heads: withDefault(integer({ min: 1, max: medusaLimits.heads }), 4, {
       placeholder: 'count',
@@ -103,20 +104,21 @@ export const medusaTrain = defineCommand({
         summary: text.summary,
         configuration: { ...text.configuration, heads, headLayers, headDecay, ...(joint && { joint: medusa.joint }) },
         async train(job, runFolder) {
-          const progress = context.progress('hidden states', 'rows');
-          const outcome = await trainMedusa({
-            ...job,
-            model,
-            dataset,
-            origin: fingerprint,
-            medusa,
-            hiddenStates: hiddenStates === 'auto' ? undefined : hiddenStates,
-            hiddenStateFolder: runFolder,
-            onHiddenStates: (rows, total) => {
-              progress.update(rows, total);
-              if (rows === total) progress.finish();
-            },
-          }).finally(() => progress.finish());
+          const outcome = await context.withProgress('hidden states', 'rows', (progress) =>
+            trainMedusa({
+              ...job,
+              model,
+              dataset,
+              origin: fingerprint,
+              medusa,
+              hiddenStates: hiddenStates === 'auto' ? undefined : hiddenStates,
+              hiddenStateFolder: runFolder,
+              onHiddenStates: (rows, total) => {
+                progress.update(rows, total);
+                if (rows === total) progress.finish();
+              },
+            }),
+          );
           return { ...outcome, parameters: new Map([...outcome.base, ...outcome.heads]) };
         },
         async save(out, trained) {

@@ -24,9 +24,11 @@ import { formatFixed, formatRatio } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, flag, optional, required, requiredList, withDefault } from '../command.ts';
+import { defineCommand, engineOptions, flag, optional, withDefault } from '../command.ts';
 import type { CommandContext } from '../context.ts';
-import { choice, decimal, integer, path, text } from '../option-values.ts';
+import { folderOf } from '../folder-parameters.ts';
+import { choice, decimal, integer, path } from '../option-values.ts';
+import { documentSources, fieldOption } from '../text-options.ts';
 
 export const medusaTree = defineCommand({
   description:
@@ -39,13 +41,10 @@ export const medusaTree = defineCommand({
     'linnet medusa tree runs/medusa --data stories.jsonl --calibrate text --max-nodes 128 --json',
     'linnet medusa tree runs/medusa --data stories.jsonl --tree paths.json',
   ],
-  arguments: { model: required(path, { placeholder: 'folder', description: 'folder of a model with Medusa heads' }) },
+  arguments: { model: folderOf('a model with Medusa heads') },
   options: {
-    data: requiredList(text, { placeholder: 'sources', description: '.txt and .jsonl files, or npm:PACKAGE' }),
-    field: withDefault(text, 'text', {
-      placeholder: 'name',
-      description: 'field of a .jsonl line that holds the text',
-    }),
+    data: documentSources,
+    field: fieldOption,
     calibrate: withDefault(choice(['generated', 'text']), 'generated', {
       placeholder: 'kind',
       description: "generated: the model's continuations of prompts from the data; text: the data itself",
@@ -164,29 +163,31 @@ async function measure(
   const { width } = loaded.model.sizes;
   const documents = await tokenized(loaded, options);
   await using engine = await DecodingEngine.create(loaded.model, loaded.parameters, compile);
-  const writing = context.progress('calibration', 'tokens');
   const windows =
     options.calibrate === 'text'
       ? documents.flatMap((tokens) => slidingWindows(tokens, options.tokens, options.tokens)).slice(0, options.prompts)
-      : await continuations(engine, documents, {
-          count: options.prompts,
-          promptLength: options.promptLength,
-          length: options.tokens,
-          temperature: options.temperature,
-          seed: options.seed,
-          signal,
-          onProgress: (done, total) => writing.update(done, total),
-        }).finally(() => writing.finish());
+      : await context.withProgress('calibration', 'tokens', (writing) =>
+          continuations(engine, documents, {
+            count: options.prompts,
+            promptLength: options.promptLength,
+            length: options.tokens,
+            temperature: options.temperature,
+            seed: options.seed,
+            signal,
+            onProgress: (done, total) => writing.update(done, total),
+          }),
+        );
   await using heads = await MedusaHeads.create(medusa.config, loaded.model.sizes, medusa.parameters, compile);
-  const timing = context.progress('step times', 'rounds');
-  const times = await verificationSpeed(engine, {
-    nodes: measuredSizes(options.maxNodes),
-    context: options.context,
-    depth: medusa.config.heads,
-    rounds: options.rounds,
-    signal,
-    onProgress: (done, total) => timing.update(done, total),
-  }).finally(() => timing.finish());
+  const times = await context.withProgress('step times', 'rounds', (timing) =>
+    verificationSpeed(engine, {
+      nodes: measuredSizes(options.maxNodes),
+      context: options.context,
+      depth: medusa.config.heads,
+      rounds: options.rounds,
+      signal,
+      onProgress: (done, total) => timing.update(done, total),
+    }),
+  );
   const hidden = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
   const draft = await time(() => heads.topK(hidden, options.ranks), { runs: 2 * options.rounds + 1 });
   return { windows, times, draftMs: draft.medianMs };

@@ -3,8 +3,8 @@ import { loadAdapter } from '../../checkpoint/adapter-files.ts';
 import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { mergeLora } from '../../nn/lora.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { defineCommand, flag, required, withDefault } from '../command.ts';
-import { choice, path } from '../option-values.ts';
+import { defineCommand } from '../command.ts';
+import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../folder-parameters.ts';
 
 export const merge = defineCommand({
   description:
@@ -15,16 +15,13 @@ export const merge = defineCommand({
     'linnet merge llama-2-7b llama-2-7b-adapter --out runs/merged --dtype F16 --json',
   ],
   arguments: {
-    model: required(path, { placeholder: 'folder', description: 'folder of the model' }),
-    adapter: required(path, { placeholder: 'folder', description: 'folder of the adapter' }),
+    model: folderOf('the model'),
+    adapter: folderOf('the adapter'),
   },
   options: {
-    out: required(path, { placeholder: 'folder', description: 'where the merged model goes' }),
-    replace: flag('replace the folder if it exists'),
-    dtype: withDefault(choice(['F32', 'F16', 'BF16']), 'F32', {
-      placeholder: 'type',
-      description: 'element type of the saved weights: F32, F16 or BF16',
-    }),
+    out: folderFor('the merged model'),
+    replace: replaceOption,
+    dtype: checkpointTypeOption,
   },
   async run(context, { model: folder, adapter: adapterFolder, out, replace, dtype }) {
     const { model, parameters, fingerprint, path: from } = await loadModel(folder);

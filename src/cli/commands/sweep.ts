@@ -87,9 +87,8 @@ async function runWithProgress(
   total: number,
   run: (callbacks: Callbacks) => Promise<StoredTrial[]>,
 ): Promise<StoredTrial[]> {
-  const progress = context.progress('sweep', 'trials');
-  try {
-    return await run({
+  return context.withProgress('sweep', 'trials', (progress) =>
+    run({
       onUpdate: ({ model, method, augmented, seed }, event, { done }) => {
         const name = `${model}, ${method}${augmented ? ' + convolution' : ''}, seed ${seed}`;
         progress.update(done + event.update / event.total, total, `${name}, loss ${formatFixed(event.loss, 3)}`);
@@ -100,10 +99,8 @@ async function runWithProgress(
         const variant = augmented ? ' + convolution' : '';
         context.note(`${done}/${total}  ${model}, ${method}${variant}, seed ${seed}: ${formatFixed(perplexity, 2)}`);
       },
-    });
-  } finally {
-    progress.finish();
-  }
+    }),
+  );
 }
 
 function planName(file: string): string {

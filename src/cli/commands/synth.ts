@@ -1,5 +1,5 @@
 /** `linnet synth`: a model of a published size with random weights, for measurements. */
-import { mixerPreset, mixerPresetNames } from '../../attention/mixer.ts';
+import { mixerPreset } from '../../attention/mixer.ts';
 import { requireDiskRoom } from '../../checkpoint/disk-room.ts';
 import { saveCheckpoint } from '../../checkpoint/save-checkpoint.ts';
 import { LinnetError } from '../../errors.ts';
@@ -11,15 +11,18 @@ import { elementCount } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { publishedShape, publishedShapeNames } from '../../models/published-shapes.ts';
+import type { Progress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { blockOption, requireBlocks } from '../block-option.ts';
 import type { CommandContext } from '../context.ts';
-import { defineCommand, flag, required, withDefault } from '../command.ts';
+import { defineCommand, required, withDefault } from '../command.ts';
 import { UsageError } from '../exit-codes.ts';
+import { folderFor, replaceOption } from '../folder-parameters.ts';
+import { mixerNameOption } from '../mixer-options.ts';
 import { countParameters } from '../model-summary.ts';
-import { choice, integer, path } from '../option-values.ts';
+import { choice, seed32 } from '../option-values.ts';
 
 export const synth = defineCommand({
   description:
@@ -34,10 +37,7 @@ export const synth = defineCommand({
   arguments: {},
   options: {
     like: required(choice(publishedShapeNames), { placeholder: 'name', description: publishedShapeNames.join(', ') }),
-    mixer: withDefault(choice(mixerPresetNames), 'augmented', {
-      placeholder: 'name',
-      description: mixerPresetNames.join(', '),
-    }),
+    mixer: mixerNameOption,
     dtype: withDefault(choice(storageTypeNames), 'int4', {
       placeholder: 'type',
       description: `how matrices are stored: ${storageTypeNames.join(', ')}; checkpoints are f32 or f16`,
@@ -47,12 +47,12 @@ export const synth = defineCommand({
       placeholder: 'kind',
       description: 'exported, as of linnet export, or checkpoint, a Hugging Face folder',
     }),
-    seed: withDefault(integer({ min: 0, max: 0xffffffff }), 1, {
+    seed: withDefault(seed32, 1, {
       placeholder: 'number',
       description: 'of the weights',
     }),
-    out: required(path, { placeholder: 'folder', description: 'where the model goes' }),
-    replace: flag('replace the folder if it exists'),
+    out: folderFor('the model'),
+    replace: replaceOption,
   },
   async run(context, { like, mixer, dtype, block, format, seed, out, replace }) {
     requireBlocks(dtype, block);
@@ -86,21 +86,18 @@ const tokenizerFiles = (): ReadonlyMap<string, string> => tokenizerFileContents(
 /** Each returns the bytes of the weights. */
 const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => Promise<number>>> = {
   async exported({ context, model, weights, dtype, block, out, replace }) {
-    const progress = context.progress('writing', 'bytes');
-    const { weightBytes, prompt } = await exportModel(out, {
-      model,
-      weights,
-      dtype,
-      block,
-      replace,
-      tokenizerFiles: tokenizerFiles(),
-      signal: context.signal,
-      onProgress: (written, total) => {
-        progress.update(written, total);
-      },
-    }).finally(() => {
-      progress.finish();
-    });
+    const { weightBytes, prompt } = await context.withProgress('writing', 'bytes', (progress) =>
+      exportModel(out, {
+        model,
+        weights,
+        dtype,
+        block,
+        replace,
+        tokenizerFiles: tokenizerFiles(),
+        signal: context.signal,
+        onProgress: (written, total) => progress.update(written, total),
+      }),
+    );
     return weightBytes + (prompt?.weightBytes ?? 0);
   },
   async checkpoint({ context, model, weights, dtype, out, replace }) {
@@ -110,29 +107,28 @@ const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => 
     const total = [...model.parameters.values()].reduce((sum, shape) => sum + elementCount(shape), 0);
     const bytes = (dtype === 'f16' ? 2 : 4) * total;
     await requireDiskRoom(out, bytes, 'the model');
-    const progress = context.progress('writing', 'parameters');
     let done = 0;
-    const tensors = [...model.parameters].map(([name, shape]) => ({
-      name,
-      shape,
-      async data() {
-        if (context.signal.aborted) throw new LinnetError('ABORTED', 'stopped; nothing was written');
-        const { data } = await weights.read(name);
-        done += data.length;
-        progress.update(done, total);
-        return data;
-      },
-    }));
+    const tensors = (progress: Progress) =>
+      [...model.parameters].map(([name, shape]) => ({
+        name,
+        shape,
+        async data() {
+          if (context.signal.aborted) throw new LinnetError('ABORTED', 'stopped; nothing was written');
+          const { data } = await weights.read(name);
+          done += data.length;
+          progress.update(done, total);
+          return data;
+        },
+      }));
     const options = {
       config: model.toJson(),
-      tensors,
       tokenizerFiles: tokenizerFiles(),
       dtype: dtype === 'f16' ? ('F16' as const) : ('F32' as const),
       replace,
     };
-    await saveCheckpoint(out, options).finally(() => {
-      progress.finish();
-    });
+    await context.withProgress('writing', 'parameters', (progress) =>
+      saveCheckpoint(out, { ...options, tensors: tensors(progress) }),
+    );
     return bytes;
   },
 };

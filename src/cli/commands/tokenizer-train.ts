@@ -7,8 +7,10 @@ import { formatCount } from '../../report/quantities.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { huggingFaceTokenizer } from '../../tokenizer/hugging-face.ts';
 import { trainBpe } from '../../tokenizer/train-bpe.ts';
-import { defineCommand, flag, required, requiredList, withDefault } from '../command.ts';
-import { integer, path, text } from '../option-values.ts';
+import { defineCommand, withDefault } from '../command.ts';
+import { folderFor, replaceOption } from '../folder-parameters.ts';
+import { integer } from '../option-values.ts';
+import { documentSources, fieldOption } from '../text-options.ts';
 
 /** 256 bytes and two special tokens. */
 const smallestVocabulary = 258;
@@ -24,10 +26,7 @@ export const tokenizerTrain = defineCommand({
   ],
   arguments: {},
   options: {
-    data: requiredList(text, {
-      placeholder: 'sources',
-      description: '.txt and .jsonl files, or npm:PACKAGE for a corpus package',
-    }),
+    data: documentSources,
     vocabulary: withDefault(integer({ min: smallestVocabulary, max: 1 << 20 }), 1024, {
       placeholder: 'tokens',
       description: 'tokens in all: 2 special tokens, 256 bytes, and merges',
@@ -36,12 +35,9 @@ export const tokenizerTrain = defineCommand({
       placeholder: 'count',
       description: 'how often a pair must be seen to become a token',
     }),
-    field: withDefault(text, 'text', {
-      placeholder: 'name',
-      description: 'field of a .jsonl line that holds the text',
-    }),
-    out: required(path, { placeholder: 'folder', description: 'where the tokenizer goes' }),
-    replace: flag('replace the folder if it exists'),
+    field: fieldOption,
+    out: folderFor('the tokenizer'),
+    replace: replaceOption,
   },
   async run(context, { data, vocabulary, minFrequency, field, out, replace }) {
     const documents: string[] = [];
@@ -52,13 +48,13 @@ export const tokenizerTrain = defineCommand({
     }
     if (documents.length === 0) throw new LinnetError('INPUT', `there is no document in ${data.join(', ')}`);
     context.note(`${formatCount(documents.length)} documents, ${formatCount(characters)} characters`);
-    const progress = context.progress('merge', 'merges');
-    const files = trainBpe(documents, {
-      vocabularySize: vocabulary,
-      minFrequency,
-      onProgress: ({ merges, targetMerges }) => progress.update(merges, targetMerges),
-    });
-    progress.finish();
+    const files = await context.withProgress('merge', 'merges', (progress) =>
+      trainBpe(documents, {
+        vocabularySize: vocabulary,
+        minFrequency,
+        onProgress: ({ merges, targetMerges }) => progress.update(merges, targetMerges),
+      }),
+    );
     await writeFolderAtomic(
       out,
       async (folder) => {

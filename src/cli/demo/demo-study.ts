@@ -164,17 +164,14 @@ export async function runDemoStudy(
   for (const name of ['softmax', 'augmented']) {
     const row = rows.find((candidate) => candidate.name === name);
     if (row === undefined) continue;
-    const clock = context.progress(`time ${name}`, 'rounds');
-    const speed = await decodingSpeed(row.model, row.parameters, {
-      contexts: options.contexts,
-      compile,
-      signal: context.signal,
-      onProgress: (done, all) => {
-        clock.update(done, all);
-      },
-    }).finally(() => {
-      clock.finish();
-    });
+    const speed = await context.withProgress(`time ${name}`, 'rounds', (clock) =>
+      decodingSpeed(row.model, row.parameters, {
+        contexts: options.contexts,
+        compile,
+        signal: context.signal,
+        onProgress: (done, all) => clock.update(done, all),
+      }),
+    );
     speeds.set(name, speed);
   }
   return {
