@@ -72,7 +72,7 @@ export { T5Decoder } from './decoding/t5-decoder.ts';
 export { T5State } from './decoding/t5-state.ts';
 export { writeByBeams, type WriteOptions, writeTexts, type WrittenText } from './decoding/t5-writer.ts';
 export { Sampler, type SamplerConfig, type SamplerInput } from './decoding/sampler.ts';
-export { StepEngine, type StepOutput, type StepRequest } from './decoding/step-engine.ts';
+export { StepEngine, type StepOutput, type StepRequest, type StepWeights } from './decoding/step-engine.ts';
 export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './decoding/session-file.ts';
 export {
   type AcceptanceRule,

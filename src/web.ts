@@ -37,7 +37,7 @@ export { Pacing, type PacingOptions } from './decoding/speculation/pacing.ts';
 export { type SpeculationOptions, speculative } from './decoding/speculation/speculative.ts';
 export { SpeculationStatistics, type SpeculationSummary } from './decoding/speculation/statistics.ts';
 export type { SequenceState } from './decoding/state.ts';
-export type { StepEngine, StepOutput, StepRequest } from './decoding/step-engine.ts';
+export type { StepEngine, StepOutput, StepRequest, StepWeights } from './decoding/step-engine.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';
 export type { CausalModel, ModelSizes } from './models/model.ts';
 export type { WebDevice } from './runtime/web-engine.ts';

@@ -37,6 +37,9 @@ export interface StepOutput {
   readonly rows: NewRows;
 }
 
+/** The weights to run with: those for prompts, where an engine has such, or those that decode. */
+export type StepWeights = 'prompt' | 'step';
+
 /** Prompt tokens per step: enough rows for fast products, few enough for small masks. */
 export const promptChunk = 128;
 
@@ -85,14 +88,13 @@ export class StepEngine implements AsyncDisposable {
   /**
    * Runs the nodes of all sequences in one pass. States are only read, when the step's turn comes: steps that are asked
    * for at the same time run one after the other.
+   *
+   * @param weights of an engine that has others for prompts: which of them. Default: those of steps
    * @throws LinnetError `INPUT` for no sequences, tokens outside the vocabulary, nodes that do not exist, or positions
    *   beyond those the model has; `MISMATCH` for the state of another model
    */
-  step(requests: readonly StepRequest[]): Promise<StepOutput[]> {
-    return this.#stepWith(this.#program, requests);
-  }
-
-  #stepWith(program: Program, requests: readonly StepRequest[]): Promise<StepOutput[]> {
+  step(requests: readonly StepRequest[], weights: StepWeights = 'step'): Promise<StepOutput[]> {
+    const program = weights === 'prompt' ? this.#prompt : this.#program;
     const step = this.#turn.then(() => this.#run(program, requests));
     this.#turn = step.catch(() => undefined);
     return step;
@@ -164,13 +166,12 @@ export class StepEngine implements AsyncDisposable {
     tokens: ArrayLike<number>,
     options: {
       chunk?: number;
-      weights?: 'prompt' | 'step';
+      weights?: StepWeights;
       signal?: AbortSignal;
       onProgress?: (done: number, total: number) => void;
     } = {},
   ): Promise<{ logits: Float32Array; hidden: Float32Array }> {
     const { chunk = promptChunk, weights = 'prompt', signal, onProgress } = options;
-    const program = weights === 'prompt' ? this.#prompt : this.#program;
     if (tokens.length === 0) throw new LinnetError('INPUT', 'a prompt needs at least one token');
     if (!(Number.isInteger(chunk) && chunk >= 1 && chunk <= maxTreeNodes)) {
       throw new LinnetError('INPUT', `a chunk is 1 to ${maxTreeNodes} tokens, got ${chunk}`);
@@ -182,7 +183,7 @@ export class StepEngine implements AsyncDisposable {
       const part = Int32Array.from({ length: end - start }, (_, i) => tokens[start + i]);
       const tree = this.#chain(part.length);
       const request = { state, tree, tokens: part, wanted: [part.length - 1] };
-      const [output] = await this.#stepWith(program, [request]);
+      const [output] = await this.step([request], weights);
       await this.commit(
         request,
         output,
