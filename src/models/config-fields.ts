@@ -1,4 +1,5 @@
-/** Fields of config.json that say nothing about what a model computes, and refusal of those that nobody knows. */
+/** Reading config.json by the schema of a family; fields that say nothing about what a model computes may be there, too. */
+import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 
 /** What transformers writes for every family: bookkeeping, defaults of generation and of classification heads. */
@@ -46,18 +47,33 @@ const bookkeeping = [
 ];
 
 /**
- * The names of fields that are neither used, nor ignored on purpose, nor bookkeeping of transformers.
+ * Reads a config.json by the schema of its family.
  *
- * @param used fields that the family reads
- * @param ignored further fields of the family that do not change what a model computes
+ * @param family for errors
+ * @param ignored fields beside those of the schema and bookkeeping that do not change what a model computes
+ * @throws LinnetError `CONFIG` naming the fields that nobody knows, or those that are unusable
  */
-export function unknownFields(
-  config: Readonly<Record<string, unknown>>,
-  used: readonly string[],
-  ignored: readonly string[],
-): string[] {
+export function parseConfigFields<Schema extends z.ZodObject>(
+  family: string,
+  schema: Schema,
+  json: Readonly<Record<string, unknown>>,
+  ignored: readonly string[] = [],
+): z.infer<Schema> {
+  const used = Object.keys(schema.shape);
   const known = new Set([...used, ...ignored, ...bookkeeping]);
-  return Object.keys(config).filter((name) => !known.has(name));
+  const unknown = Object.keys(json).filter((name) => !known.has(name));
+  if (unknown.length > 0) {
+    const names = unknown.map((name) => JSON.stringify(name.slice(0, 80))).join(', ');
+    throw configError(family, [`unknown: ${names}; fields that are used: ${used.join(', ')}`]);
+  }
+  const result = schema.safeParse(json);
+  if (!result.success) throw configError(family, [z.prettifyError(result.error)], result.error);
+  return result.data;
+}
+
+/** Ids as `eos_token_id` has them: one, several or none. */
+export function tokenIds(ids: number | readonly number[] | null | undefined): readonly number[] {
+  return typeof ids === 'number' ? [ids] : (ids ?? []);
 }
 
 /** The error for an unusable config.json: one line per problem. */

@@ -12,6 +12,11 @@ export function sectionMixers(section: LinnetSection, layers: number): readonly 
   return section?.mixers ?? softmaxThroughout(layers);
 }
 
+/** What is wrong where the section names other than one mixer a layer; `field` of config.json says how many there are. */
+export function mixerCountProblems(named: number, layers: number, field: string): string[] {
+  return named === layers ? [] : [`linnet.mixers names ${named} layers, ${field} is ${layers}`];
+}
+
 /** A config.json with the section that these mixers need: none for softmax throughout. */
 export function withSection(
   config: Readonly<Record<string, unknown>>,

@@ -4,8 +4,8 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import type { Value } from '../../graph/graph.ts';
 import { gelu, geluTanh } from '../../graph/ops/gelu.ts';
 import { relu, silu } from '../../graph/ops/unary.ts';
-import { configError, unknownFields } from '../config-fields.ts';
-import { linnetSection, sectionMixers } from '../linnet-section.ts';
+import { configError, parseConfigFields } from '../config-fields.ts';
+import { linnetSection, mixerCountProblems, sectionMixers } from '../linnet-section.ts';
 
 /** Activations of the feed-forward and of the masked-LM head by their names in config.json. */
 const activations = {
@@ -110,15 +110,7 @@ export interface BertConfig {
  * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
  */
 export function parseBertConfig(json: Readonly<Record<string, unknown>>): BertConfig {
-  const used = Object.keys(bertSchema.shape);
-  const unknown = unknownFields(json, used, ignored);
-  if (unknown.length > 0) {
-    const names = unknown.map((name) => JSON.stringify(name.slice(0, 80))).join(', ');
-    throw configError('BERT', [`unknown: ${names}; fields that are used: ${used.join(', ')}`]);
-  }
-  const result = bertSchema.safeParse(json);
-  if (!result.success) throw configError('BERT', [z.prettifyError(result.error)], result.error);
-  const config = result.data;
+  const config = parseConfigFields('BERT', bertSchema, json, ignored);
   const mixers = sectionMixers(config.linnet, config.num_hidden_layers);
   const architectures = config.architectures ?? [];
   const architecture = architectures.length === 0 ? 'BertForMaskedLM' : architectures[0];
@@ -141,9 +133,7 @@ export function parseBertConfig(json: Readonly<Record<string, unknown>>): BertCo
   if (labels.length > 0 && classes !== labels.length) {
     problems.push(`num_labels is ${classes}, id2label names ${labels.length}`);
   }
-  if (mixers.length !== config.num_hidden_layers) {
-    problems.push(`linnet.mixers names ${mixers.length} layers, num_hidden_layers is ${config.num_hidden_layers}`);
-  }
+  problems.push(...mixerCountProblems(mixers.length, config.num_hidden_layers, 'num_hidden_layers'));
   if (head === undefined || problems.length > 0) throw configError('BERT', problems);
   return {
     raw: json,

@@ -1,7 +1,8 @@
 /** Configuration of FLASH (Hua et al., arXiv 2202.10447): gated attention units, which the paper trains from scratch. */
 import { z } from 'zod';
 import { mixerSchema } from '../../attention/mixer.ts';
-import { configError, unknownFields } from '../config-fields.ts';
+import { configError, parseConfigFields } from '../config-fields.ts';
+import { mixerCountProblems } from '../linnet-section.ts';
 import { flashPaperShape } from './presets.ts';
 
 const size = z
@@ -66,15 +67,7 @@ export type FlashConfigInput = z.input<typeof flashSchema>;
  * @throws LinnetError `CONFIG` naming every field that is wrong or unknown
  */
 export function parseFlashConfig(json: Readonly<Record<string, unknown>>): FlashConfig {
-  const used = Object.keys(flashSchema.shape);
-  const unknown = unknownFields(json, used, []);
-  if (unknown.length > 0) {
-    const names = unknown.map((name) => JSON.stringify(name.slice(0, 80))).join(', ');
-    throw configError('FLASH', [`unknown: ${names}; fields that are used: ${used.join(', ')}`]);
-  }
-  const result = flashSchema.safeParse(json);
-  if (!result.success) throw configError('FLASH', [z.prettifyError(result.error)], result.error);
-  const config = result.data;
+  const config = parseConfigFields('FLASH', flashSchema, json);
   const problems: string[] = [];
   if (config.attention === 'mixed') {
     if (!config.local && !config.global) problems.push('local and global are both off: one of them must be on');
@@ -85,7 +78,7 @@ export function parseFlashConfig(json: Readonly<Record<string, unknown>>): Flash
   if (flashValueWidth(config) < 1)
     problems.push(`expansion_factor ${config.expansion_factor} leaves no value features`);
   const listed = config.linnet?.mixers.length ?? config.depth;
-  if (listed !== config.depth) problems.push(`linnet.mixers names ${listed} layers, depth is ${config.depth}`);
+  problems.push(...mixerCountProblems(listed, config.depth, 'depth'));
   if (config.linnet !== undefined && !config.causal) problems.push('linnet.mixers needs causal true');
   if (problems.length > 0) throw configError('FLASH', problems);
   return config;

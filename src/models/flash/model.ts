@@ -11,7 +11,7 @@ import { type ParameterShapes, type ParameterSource, scoped } from '../../nn/par
 import type { PositionEncoding, PositionValues } from '../../nn/positions.ts';
 import { RotaryTables } from '../../nn/rotary-positions.ts';
 import type { Random } from '../../random.ts';
-import { configError } from '../config-fields.ts';
+import { configError, tokenIds } from '../config-fields.ts';
 import { freshMixerParameters } from '../linearize.ts';
 import type { CausalModel, LayerMixing, LayerObserver } from '../model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../parallel-graph.ts';
@@ -35,7 +35,6 @@ export function flashModel(json: Readonly<Record<string, unknown>>): CausalModel
 
 function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>): CausalModel {
   const mixers = unitMixers(config);
-  const eos = config.eos_token_id ?? [];
   const model: CausalModel = {
     family: 'flash',
     kind: 'causal',
@@ -54,7 +53,7 @@ function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>):
     positions: new FlashPositions(config),
     parameters: flashParameters(config),
     bosId: config.bos_token_id ?? undefined,
-    eosIds: typeof eos === 'number' ? [eos] : eos,
+    eosIds: tokenIds(config.eos_token_id),
     toJson() {
       const { linnet: _, ...rest } = json;
       const native = JSON.stringify(nativeMixer(config));

@@ -4,8 +4,8 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import type { Value } from '../../graph/graph.ts';
 import { geluTanh } from '../../graph/ops/gelu.ts';
 import { relu, silu, tanh } from '../../graph/ops/unary.ts';
-import { configError, unknownFields } from '../config-fields.ts';
-import { linnetSection, sectionMixers } from '../linnet-section.ts';
+import { configError, parseConfigFields, tokenIds } from '../config-fields.ts';
+import { linnetSection, mixerCountProblems, sectionMixers } from '../linnet-section.ts';
 
 /** Activations of the feed-forward by their names in config.json. */
 const activations = {
@@ -83,25 +83,14 @@ export interface Gpt2Config {
  * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
  */
 export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Config {
-  const used = Object.keys(gpt2Schema.shape);
-  const unknown = unknownFields(json, used, ignored);
-  if (unknown.length > 0) {
-    const names = unknown.map((name) => JSON.stringify(name.slice(0, 80))).join(', ');
-    throw configError('GPT-2', [`unknown: ${names}; fields that are used: ${used.join(', ')}`]);
-  }
-  const result = gpt2Schema.safeParse(json);
-  if (!result.success) throw configError('GPT-2', [z.prettifyError(result.error)], result.error);
-  const config = result.data;
+  const config = parseConfigFields('GPT-2', gpt2Schema, json, ignored);
   const mixers = sectionMixers(config.linnet, config.n_layer);
   const problems: string[] = [];
   if (config.n_embd % config.n_head !== 0) {
     problems.push(`n_head ${config.n_head} does not divide n_embd ${config.n_embd}`);
   }
-  if (mixers.length !== config.n_layer) {
-    problems.push(`linnet.mixers names ${mixers.length} layers, n_layer is ${config.n_layer}`);
-  }
+  problems.push(...mixerCountProblems(mixers.length, config.n_layer, 'n_layer'));
   if (problems.length > 0) throw configError('GPT-2', problems);
-  const eos = config.eos_token_id ?? [];
   return {
     raw: json,
     vocabulary: config.vocab_size,
@@ -114,7 +103,7 @@ export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Co
     normEpsilon: config.layer_norm_epsilon,
     tiedHead: config.tie_word_embeddings,
     bosId: config.bos_token_id ?? undefined,
-    eosIds: typeof eos === 'number' ? [eos] : eos,
+    eosIds: tokenIds(config.eos_token_id),
     mixers,
   };
 }

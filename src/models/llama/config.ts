@@ -3,7 +3,8 @@ import { z } from 'zod';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { LinnetError } from '../../errors.ts';
 import type { RotaryScaling } from '../../nn/rotary-positions.ts';
-import { linnetSection, sectionMixers } from '../linnet-section.ts';
+import { configError, tokenIds } from '../config-fields.ts';
+import { linnetSection, mixerCountProblems, sectionMixers } from '../linnet-section.ts';
 
 const size = z
   .int()
@@ -70,9 +71,7 @@ export interface LlamaConfig {
 export function parseLlamaConfig(json: Readonly<Record<string, unknown>>): LlamaConfig {
   const result = llamaSchema.safeParse(json);
   if (!result.success) {
-    throw new LinnetError('CONFIG', `unusable LLaMA config.json:\n${z.prettifyError(result.error)}`, {
-      cause: result.error,
-    });
+    throw configError('LLaMA', [z.prettifyError(result.error)], result.error);
   }
   const config = result.data;
   const heads = config.num_attention_heads;
@@ -88,11 +87,8 @@ export function parseLlamaConfig(json: Readonly<Record<string, unknown>>): Llama
     problems.push(`head width ${headWidth} (head_dim, or hidden_size / num_attention_heads) must be an even integer`);
   }
   const mixers = sectionMixers(config.linnet, config.num_hidden_layers);
-  if (mixers.length !== config.num_hidden_layers) {
-    problems.push(`linnet.mixers names ${mixers.length} layers, num_hidden_layers is ${config.num_hidden_layers}`);
-  }
-  if (problems.length > 0) throw new LinnetError('CONFIG', `unusable LLaMA config.json:\n${problems.join('\n')}`);
-  const eos = config.eos_token_id ?? [];
+  problems.push(...mixerCountProblems(mixers.length, config.num_hidden_layers, 'num_hidden_layers'));
+  if (problems.length > 0) throw configError('LLaMA', problems);
   return {
     raw: json,
     vocabulary: config.vocab_size,
@@ -108,7 +104,7 @@ export function parseLlamaConfig(json: Readonly<Record<string, unknown>>): Llama
     ropeScaling: parseScaling(config.rope_parameters ?? config.rope_scaling ?? undefined),
     tiedHead: config.tie_word_embeddings,
     bosId: config.bos_token_id ?? undefined,
-    eosIds: typeof eos === 'number' ? [eos] : eos,
+    eosIds: tokenIds(config.eos_token_id),
     mixers,
   };
 }
@@ -129,8 +125,7 @@ const scalings: Readonly<Record<string, (json: ScalingJson) => RotaryScaling | u
 };
 
 function given(value: number | undefined, name: string): number {
-  if (value === undefined)
-    throw new LinnetError('CONFIG', `unusable LLaMA config.json: rope_scaling.${name} is missing`);
+  if (value === undefined) throw configError('LLaMA', [`rope_scaling.${name} is missing`]);
   return value;
 }
 

@@ -1,5 +1,5 @@
 /** Published sizes of the LLaMA family, as config.json for `describeCausalModel`, synthetic models and measurements. */
-import { LinnetError } from '../../errors.ts';
+import { namedShape } from '../named-shapes.ts';
 
 interface LlamaShape {
   readonly vocab_size: number;
@@ -64,8 +64,11 @@ export const llamaShapeNames: readonly string[] = Object.keys(shapes);
 
 /** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
 export function llamaShape(name: string): Record<string, unknown> & LlamaShape {
-  if (!Object.hasOwn(shapes, name)) {
-    throw new LinnetError('CONFIG', `unknown LLaMA size "${name}"; the sizes are ${llamaShapeNames.join(', ')}`);
-  }
-  return { model_type: 'llama', hidden_act: 'silu', bos_token_id: 1, eos_token_id: 2, ...shapes[name] };
+  return {
+    model_type: 'llama',
+    hidden_act: 'silu',
+    bos_token_id: 1,
+    eos_token_id: 2,
+    ...namedShape('LLaMA', shapes, name),
+  };
 }

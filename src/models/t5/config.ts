@@ -4,7 +4,7 @@ import { convolutionOf, isCausal, type MixerConfig } from '../../attention/mixer
 import type { Value } from '../../graph/graph.ts';
 import { geluTanh } from '../../graph/ops/gelu.ts';
 import { relu } from '../../graph/ops/unary.ts';
-import { configError, unknownFields } from '../config-fields.ts';
+import { configError, parseConfigFields, tokenIds } from '../config-fields.ts';
 import {
   type AttentionPart,
   attentionParts,
@@ -97,22 +97,13 @@ export interface T5Config {
  * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
  */
 export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config {
-  const used = Object.keys(t5Schema.shape);
-  const unknown = unknownFields(json, used, ignored);
-  if (unknown.length > 0) {
-    const names = unknown.map((name) => JSON.stringify(name.slice(0, 80))).join(', ');
-    throw configError('T5', [`unknown: ${names}; fields that are used: ${used.join(', ')}`]);
-  }
-  const result = t5Schema.safeParse(json);
-  if (!result.success) throw configError('T5', [z.prettifyError(result.error)], result.error);
-  const config = result.data;
+  const config = parseConfigFields('T5', t5Schema, json, ignored);
   const decoderLayers = config.num_decoder_layers ?? config.num_layers;
   const layers = { encoder: config.num_layers, decoder: decoderLayers, cross: decoderLayers };
   const mixers = partMixers(config.linnet, layers);
   const padId = config.pad_token_id ?? 0;
-  const eos = config.eos_token_id ?? 1;
   const startId = config.decoder_start_token_id ?? padId;
-  const eosIds = typeof eos === 'number' ? [eos] : eos;
+  const eosIds = tokenIds(config.eos_token_id ?? 1);
   const problems = attentionParts.flatMap((part) => mixerProblems(part, mixers[part], layers[part]));
   if (config.relative_attention_max_distance <= config.relative_attention_num_buckets / 2) {
     problems.push(

@@ -1,5 +1,5 @@
 /** The published sizes of T5, as config.json for `describeModel` and pre-training. */
-import { LinnetError } from '../../errors.ts';
+import { namedShape } from '../named-shapes.ts';
 
 /** Version 1.0: relu, tied head. */
 const original = { feed_forward_proj: 'relu', tie_word_embeddings: true };
@@ -13,17 +13,13 @@ const shapes = {
   't5-v1_1-small': { d_model: 512, d_ff: 1024, num_layers: 8, num_heads: 6, ...improved },
   't5-v1_1-base': { d_model: 768, d_ff: 2048, num_layers: 12, num_heads: 12, ...improved },
   't5-v1_1-large': { d_model: 1024, d_ff: 2816, num_layers: 24, num_heads: 16, ...improved },
-} as const;
+};
 
 /** The names that `t5Shape` knows. */
 export const t5ShapeNames: readonly string[] = Object.keys(shapes);
 
 /** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
 export function t5Shape(name: string): Record<string, unknown> {
-  const found = Object.entries(shapes).find(([known]) => known === name);
-  if (found === undefined) {
-    throw new LinnetError('CONFIG', `unknown T5 size "${name}"; the sizes are ${t5ShapeNames.join(', ')}`);
-  }
   return {
     model_type: 't5',
     vocab_size: 32128,
@@ -36,6 +32,6 @@ export function t5Shape(name: string): Record<string, unknown> {
     pad_token_id: 0,
     eos_token_id: 1,
     decoder_start_token_id: 0,
-    ...found[1],
+    ...namedShape('T5', shapes, name),
   };
 }
