@@ -50,50 +50,23 @@ export { PackedDataset, type PackingMode, type PackingOptions, packDocuments } f
 export type { BatchTensors, RowDataset, RowInput, RowInputs, RowVisit } from './data/row-dataset.ts';
 export { type DocumentSplit, splitDocuments } from './data/split.ts';
 // Decoding.
+export * from './decoding/library.ts';
 export { DecodingEngine } from './decoding/engine.ts';
-export {
-  type FinishReason,
-  type GenerateOptions,
-  type Generation,
-  type GenerationEvent,
-  generate,
-  generateToEnd,
-} from './decoding/generate.ts';
-export {
-  type Continuation,
-  type DecodingMethod,
-  type ReadPrompt,
-  type StepBounds,
-  sequential,
-} from './decoding/method.ts';
+export type { Continuation, ReadPrompt, StepBounds } from './decoding/method.ts';
 export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './decoding/beam-search.ts';
 export { continueByBeams, type ContinueOptions } from './decoding/causal-beams.ts';
 export { T5Decoder } from './decoding/t5-decoder.ts';
 export { T5State } from './decoding/t5-state.ts';
 export { writeByBeams, type WriteOptions, writeTexts, type WrittenText } from './decoding/t5-writer.ts';
-export { Sampler, type SamplerConfig, type SamplerInput } from './decoding/sampler.ts';
-export { StepEngine, type StepOutput, type StepRequest, type StepWeights } from './decoding/step-engine.ts';
+export { StepEngine } from './decoding/step-engine.ts';
 export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './decoding/session-file.ts';
-export {
-  type AcceptanceRule,
-  acceptanceRules,
-  exact,
-  rejection,
-  type TypicalOptions,
-  typical,
-} from './decoding/speculation/acceptance.ts';
 export { CombinedDrafter, type CombinedOptions } from './decoding/speculation/combined-drafter.ts';
-export type { Draft, DraftContext, Drafter } from './decoding/speculation/drafter.ts';
-export { LookupDrafter, type LookupOptions } from './decoding/speculation/lookup-drafter.ts';
 export { type HeadPredictions, MedusaDrafter, stockPaths } from './decoding/speculation/medusa-drafter.ts';
 export { ModelDrafter, type ModelDrafterOptions } from './decoding/speculation/model-drafter.ts';
 export { ObservedDrafter, type PathAcceptance, sumAcceptance } from './decoding/speculation/observed-drafter.ts';
-export { type Pace, Pacing, type PacingOptions } from './decoding/speculation/pacing.ts';
+export type { Pace } from './decoding/speculation/pacing.ts';
 export { ReferenceDrafter, type ReferenceOptions } from './decoding/speculation/reference-drafter.ts';
-// Speculation: drafters guess, one step verifies, a rule accepts.
-export { type SpeculationOptions, SpeculativeDecoder, speculative } from './decoding/speculation/speculative.ts';
-export { SpeculationStatistics, type SpeculationSummary } from './decoding/speculation/statistics.ts';
-export type { SequenceState } from './decoding/state.ts';
+export { SpeculativeDecoder } from './decoding/speculation/speculative.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';
 // Measuring.
 export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './evaluation/check.ts';

@@ -1,0 +1,30 @@
+/**
+ * What both libraries, for Node and for browsers, export of decoding: the same names for the same things. Nothing here
+ * may need Node.
+ */
+export {
+  type FinishReason,
+  type GenerateOptions,
+  type Generation,
+  type GenerationEvent,
+  generate,
+  generateToEnd,
+} from './generate.ts';
+export { type DecodingMethod, sequential } from './method.ts';
+export { Sampler, type SamplerConfig, type SamplerInput } from './sampler.ts';
+export {
+  type AcceptanceRule,
+  acceptanceRules,
+  exact,
+  rejection,
+  type TypicalOptions,
+  typical,
+} from './speculation/acceptance.ts';
+// Speculation: drafters guess, one step verifies, a rule accepts.
+export type { Draft, DraftContext, Drafter } from './speculation/drafter.ts';
+export { LookupDrafter, type LookupOptions } from './speculation/lookup-drafter.ts';
+export { Pacing, type PacingOptions } from './speculation/pacing.ts';
+export { type SpeculationOptions, speculative } from './speculation/speculative.ts';
+export { SpeculationStatistics, type SpeculationSummary } from './speculation/statistics.ts';
+export type { SequenceState } from './state.ts';
+export type { StepOutput, StepRequest, StepWeights } from './step-engine.ts';
