@@ -10,7 +10,7 @@ export const defaultGroup = 64;
 export const defaultKernel = 63;
 
 /** r of Linformer by blocks: with G = 64, an eighth of a key-value cache. */
-export const defaultBlockRows = 8;
+const defaultBlockRows = 8;
 
 const softmaxSchema = z.strictObject({ kind: z.literal('softmax') });
 
@@ -78,7 +78,7 @@ const linformerSchema = z.strictObject({
 });
 
 /** The kernels of a gated attention unit's own attention. */
-export const unitKernels = ['laplace', 'relu2', 'softmax'] as const;
+const unitKernels = ['laplace', 'relu2', 'softmax'] as const;
 
 /**
  * FLASH's attention inside a gated attention unit: queries and keys of the two branches are projected apart, scores get a

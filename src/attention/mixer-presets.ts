@@ -30,7 +30,7 @@ export interface PresetOptions {
  * `global` alone has the constant scale 1: a learned α starts at 0, and a layer without another branch would then
  * output nothing at all.
  */
-export const mixerPresets = {
+const mixerPresets = {
   softmax: () => ({ kind: 'softmax' }),
   local: ({ group }) => ({ kind: 'linear', group, local: {} }),
   global: ({ group }) => ({ kind: 'linear', group, global: { scale: 'one' } }),

@@ -15,7 +15,7 @@ import { type NaiveInput, NaivePositions, rowOf, type TapRead } from './naive-in
 import { naiveBlockLinformer, naiveLinformer } from './linformer/naive-linformer.ts';
 import { addScaled, globalRowKernel, localRowKernel, softUnit, unit } from './naive-rows.ts';
 
-export { type NaiveDims, type NaiveInput, rowOf } from './naive-input.ts';
+export { type NaiveInput, rowOf } from './naive-input.ts';
 
 /** The positions that one position reads, by branch. */
 export interface NaiveReads {

@@ -126,7 +126,7 @@ async function syncFile(path: string): Promise<void> {
 }
 
 /** Makes renames inside a folder durable. Windows cannot open folders and needs no such call. */
-export async function syncFolder(dir: string): Promise<void> {
+async function syncFolder(dir: string): Promise<void> {
   if (process.platform !== 'win32') await syncFile(dir);
 }
 

@@ -8,7 +8,7 @@ import { parseJsonObject } from './json-object.ts';
 import { fileError, readInFolder, systemErrorCode } from './regular-file.ts';
 
 /** Name of the note. */
-export const RECORD_FILE = 'linnet-source.json';
+const RECORD_FILE = 'linnet-source.json';
 const MAX_RECORD_BYTES = 10_000_000;
 
 const recordSchema = z.object({

@@ -14,7 +14,7 @@ const HALF_SMALLEST_NORMAL = 0x38800000;
 const HALF_REBIAS = 112 << 23;
 
 /** The half-precision bits nearest to the float32 with bit pattern `word`. NaN stays NaN (quiet, upper payload kept). */
-export function halfBits(word: number): number {
+function halfBits(word: number): number {
   const sign = (word >>> 16) & 0x8000;
   const magnitude = word & 0x7fffffff;
   if (magnitude > FLOAT32_INFINITY) return sign | 0x7e00 | ((magnitude >>> 13) & 0x3ff);
@@ -36,7 +36,7 @@ export function halfBits(word: number): number {
 }
 
 /** The bit pattern of the float32 equal to a half-precision value. Exact for every input. */
-export function wordFromHalf(bits: number): number {
+function wordFromHalf(bits: number): number {
   const sign = (bits & 0x8000) << 16;
   const magnitude = bits & 0x7fff;
   const fraction = bits & 0x3ff;
@@ -48,7 +48,7 @@ export function wordFromHalf(bits: number): number {
 }
 
 /** The bfloat16 bits nearest to the float32 with bit pattern `word`. NaN stays NaN (quiet, upper payload kept). */
-export function bfloat16Bits(word: number): number {
+function bfloat16Bits(word: number): number {
   if ((word & 0x7fffffff) > FLOAT32_INFINITY) return (word >>> 16) | 0x40;
   return ((word >>> 0) + 0x7fff + ((word >>> 16) & 1)) >>> 16;
 }

@@ -16,8 +16,8 @@ import { LinnetError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { fileError, TRANSFER_BYTES, writeFully } from './regular-file.ts';
 
-export const MODEL_FILE = 'model.onnx';
-export const MODEL_DATA_FILE = 'model.onnx.data';
+const MODEL_FILE = 'model.onnx';
+const MODEL_DATA_FILE = 'model.onnx.data';
 
 /** An ONNX model file must stay below 2 GB, which is the limit of its format; this leaves room for the nodes. */
 const inlineBytesLimit = 1.5e9;

@@ -26,7 +26,7 @@ import type { TrainingValues } from './training-options.ts';
 import type { TrainingPlan } from './training-run.ts';
 import { loadPackedText, loadTrainingDocuments } from './training-text.ts';
 
-export const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify'] as const;
+const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify'] as const;
 export type ObjectiveName = (typeof objectiveNames)[number];
 
 export const objectiveOptions = {

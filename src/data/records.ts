@@ -23,7 +23,7 @@ const readers: Readonly<Record<string, Reader>> = {
 };
 
 /** Whether a field is named by the number of a column, counted from 1: the file has no header then. */
-export function isColumnNumber(field: string): boolean {
+function isColumnNumber(field: string): boolean {
   return /^[1-9]\d{0,5}$/.test(field);
 }
 

@@ -8,7 +8,7 @@ import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
 
 /** The schema of `SamplerConfig`, for embedding in requests and files. Unknown fields are refused. */
-export const samplerSchema = z.strictObject({
+const samplerSchema = z.strictObject({
   /** Logits are divided by it. 0 takes the largest logit, the lowest token on ties, and ignores the later filters. */
   temperature: z.number().min(0).max(100).default(0),
   /** Keeps this many of the most probable tokens, lower ids first among equals; 0 keeps all. */

@@ -17,7 +17,7 @@ import { mixerProbe, randomMixerParameters, randomProbe } from './mixer-probe.ts
 import { mixerParity, type ParityOptions } from './mixer-parity.ts';
 import { modelParity } from './model-parity.ts';
 
-export type { CheckRow, CheckTest } from './check-rows.ts';
+export type { CheckRow } from './check-rows.ts';
 
 export interface CheckOptions {
   /** Of the random tokens, rows and parameters. Default 1. */

@@ -10,7 +10,7 @@ import { type EvaluationData, type ScoredWindow, scoredTokens } from './scored-w
 const mostLogits = 1 << 25;
 
 /** Tokens a step of a model reads at once, where the logits of all are wanted. */
-export function scoredChunk(vocabulary: number): number {
+function scoredChunk(vocabulary: number): number {
   return Math.max(1, Math.min(promptChunk, Math.floor(mostLogits / vocabulary)));
 }
 

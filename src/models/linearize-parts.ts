@@ -13,7 +13,7 @@ export const defaultParts: readonly AttentionPart[] = ['encoder', 'decoder'];
  * A mixer as it is between two texts: without a convolution, and of a grouped one the global branch alone, since groups
  * of two texts have nothing to do with each other.
  */
-export function crossForm(mixer: MixerConfig): MixerConfig {
+function crossForm(mixer: MixerConfig): MixerConfig {
   if (mixer.kind === 'softmax') return mixer;
   if (mixer.kind === 'linear') return parseMixer({ kind: 'linear', group: mixer.group, global: { scale: 'one' } });
   return parseMixer({ ...mixer, convolution: null });

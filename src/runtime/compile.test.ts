@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { countOptimizedNodes } from '../../test/optimized-nodes.ts';
 import { onnxOp, product, sum } from '../../test/onnx-op.ts';
 import { defineOp, Graph, type ValueType } from '../graph/graph.ts';
 import type { OnnxAttributes, OnnxDomain } from '../graph/onnx/model.ts';
 import { dataOf, float32, int32, type Tensor, tensor } from '../graph/tensor.ts';
 import { isDeviceAvailable } from './availability.ts';
 import { compile, type CompileOptions } from './compile.ts';
-import { countOptimizedNodes } from './optimized-nodes.ts';
 
 /** Runs one ONNX node on tensors; a tensor named in `constants` is one instead of an input. */
 async function runNode(

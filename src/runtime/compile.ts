@@ -9,7 +9,7 @@ import { type Program, type ProfileSource, SessionProgram } from './program.ts';
 import type { EngineModel, EngineSession, EngineSettings } from './session.ts';
 
 export type { Device } from '../graph/onnx/model.ts';
-export type { OpProfile, Program, ProgramStatistics } from './program.ts';
+export type { Program, ProgramStatistics } from './program.ts';
 export type { NamedTensors } from './session.ts';
 
 export interface CompileOptions {

@@ -28,7 +28,7 @@ export interface LoraChoice {
   readonly targets?: readonly string[];
 }
 
-export const loraDefaults = { rank: 8, alpha: 16 } as const;
+const loraDefaults = { rank: 8, alpha: 16 } as const;
 
 /**
  * Parameters that are trained whole beside the updates, by group. The paper's LLaMA recipe trains all three: what has

@@ -9,7 +9,7 @@ import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { ParameterShapes, ParameterSource } from '../nn/parameters.ts';
 
 /** The largest block, in bytes of float32. */
-export const largestBlockBytes = 32 * 1024 * 1024;
+const largestBlockBytes = 32 * 1024 * 1024;
 
 /** Rows `start`…`end`−1 of a parameter; a small parameter is one block. */
 export interface ParameterBlock {

@@ -6,7 +6,7 @@ import { scheduleNames } from './schedule.ts';
 
 const share = z.number().min(0).max(0.999999);
 
-export const trainingSchema = z
+const trainingSchema = z
   .strictObject({
     /** Peak learning rate. */
     learningRate: z.number().positive().max(10).default(2e-5),
@@ -57,7 +57,7 @@ export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
 /**
  * Tokens that one run of the graph works on. Speed is the same from one to eight thousand tokens on CPU, memory is not.
  */
-export const microBatchTokens = 4096;
+const microBatchTokens = 4096;
 
 /** Rows of a micro-batch: given, or the largest divisor of the batch that stays within `microBatchTokens`. */
 export function microBatchRows({ batch, microBatch, length }: TrainingSettings): number {

@@ -99,7 +99,7 @@ export function totalUpdates(dataset: Pick<RowDataset, 'rows' | 'length'>, setti
 }
 
 /** What a snapshot must agree with. Settings that only say how fast or how often (threads, snapshots) do not count. */
-export function runIdentity({
+function runIdentity({
   model,
   origin,
   dataset,

@@ -16,7 +16,7 @@ export const collisionBitsSchema = z.int().min(1).max(16);
 export const defaultCollisionBits = 8;
 
 /** m as the authors of YOSO choose it. */
-export const defaultHashes = 32;
+const defaultHashes = 32;
 
 /** ε under the root of the RMS norm of outputs. */
 export const outputEpsilon = 1e-6;

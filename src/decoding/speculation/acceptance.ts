@@ -173,8 +173,6 @@ export const acceptanceRules: Readonly<Record<'exact' | 'rejection' | 'typical',
   typical: () => typical(),
 };
 
-export type AcceptanceName = keyof typeof acceptanceRules;
-
 /** Children of a node in increasing order. */
 function childrenOf({ tree }: Draft, node: number): number[] {
   const children: number[] = [];

@@ -89,7 +89,7 @@ const cacheLineBytes = 64;
 const largeBytes = 65536;
 
 /** All initializers in the model. Above 2 GB nobody can read the result. */
-export const inline: Placement = () => () => undefined;
+const inline: Placement = () => () => undefined;
 
 /**
  * Initializers of 1 KB and more get a path each. For engines that take the parts from memory: the numbers are not

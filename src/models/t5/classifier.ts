@@ -51,7 +51,7 @@ export function t5ClassLogits(
 }
 
 /** Tokens [B,n] as the decoder reads them to predict them: the start token first, the last one left out. */
-export function shiftedRight(tokens: Value, startId: number): Value {
+function shiftedRight(tokens: Value, startId: number): Value {
   const [B, n] = tokens.shape.map(Number);
   const start = tokens.graph.constant(int32([B, 1], new Int32Array(B).fill(startId)));
   return concat([start, slice(tokens, 1, 0, n - 1)], 1);
