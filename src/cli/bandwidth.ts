@@ -1,32 +1,14 @@
 /** What the speed benchmarks of a model say beside their times: memory traffic and the peak of the process. */
-import { readBandwidth, weightBytesPerToken } from '../evaluation/speed/memory-traffic.ts';
+import { weightBytesPerToken } from '../evaluation/speed/memory-traffic.ts';
 import type { DecodingModel } from '../export/open-model.ts';
 import { storageTypes } from '../export/storage-types.ts';
 
-/** Bytes of weights that one token reads, and what the memory gives. */
-export interface Bandwidth {
-  readonly weightBytesPerToken: number;
-  readonly readBytesPerSecond: number;
-  /** What a speed of single-token steps uses of it. */
-  share(tokensPerSecond: number): number;
+/** Bytes of weights that one token reads, of a model as it is stored. */
+export function storedBytesPerToken({ model, manifest }: Pick<DecodingModel, 'model' | 'manifest'>): number {
+  return weightBytesPerToken(model, storageTypes[manifest?.dtype ?? 'f32'].step, manifest?.block);
 }
 
-/** Measures the memory in the same process as the model. */
-export async function measureBandwidth(
-  { model, manifest }: Pick<DecodingModel, 'model' | 'manifest'>,
-  threads: number | undefined,
-): Promise<Bandwidth> {
-  const { step } = storageTypes[manifest?.dtype ?? 'f32'];
-  const bytes = weightBytesPerToken(model, step, manifest?.block);
-  const readBytesPerSecond = await readBandwidth({ threads });
-  return {
-    weightBytesPerToken: bytes,
-    readBytesPerSecond,
-    share: (tokensPerSecond) => (bytes * tokensPerSecond) / readBytesPerSecond,
-  };
-}
-
-/** The most memory that this process has held so far, in bytes. */
+/** The most memory that this process has held so far, in bytes: ask before the bandwidth is measured, which takes 256 MB. */
 export function peakMemoryBytes(): number {
   return 1024 * process.resourceUsage().maxRSS;
 }

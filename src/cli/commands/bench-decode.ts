@@ -3,7 +3,7 @@ import { mixerPreset } from '../../attention/mixer.ts';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { engineDecodingSpeed, fillState, positionsBeyondContext } from '../../evaluation/speed/decoding-speed.ts';
-import { type StepProfile, stepProfile } from '../../evaluation/speed/memory-traffic.ts';
+import { readBandwidth, type StepProfile, stepProfile } from '../../evaluation/speed/memory-traffic.ts';
 import { isExportedFolder } from '../../export/open-export.ts';
 import { type DecodingModel, openDecodingModel } from '../../export/open-model.ts';
 import { linearize } from '../../models/linearize.ts';
@@ -11,7 +11,7 @@ import { Random } from '../../random.ts';
 import { formatBytes, formatCount, formatFixed, formatTokens } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import type { CompileOptions, ProgramStatistics } from '../../runtime/compile.ts';
-import { type Bandwidth, measureBandwidth, peakMemoryBytes } from '../bandwidth.ts';
+import { peakMemoryBytes, storedBytesPerToken } from '../bandwidth.ts';
 import type { CommandContext } from '../context.ts';
 import { defineCommand, engineOptions, flag, optional, withDefault } from '../command.ts';
 import { contextsWithin } from '../default-contexts.ts';
@@ -48,24 +48,28 @@ export const benchDecode = defineCommand({
   },
   async run(context, { model: folder, context: asked, steps, profile, device, threads }) {
     const compile = { device, threads };
-    const rows: Row[] = [];
+    const timings: Timed[] = [];
     const graphs: ({ subject: string } & ProgramStatistics)[] = [];
     const profiles: ({ subject: string; context: number } & StepProfile)[] = [];
-    let bandwidth: Bandwidth | undefined;
     let contexts: readonly number[] = [];
     for (const { name, open } of await subjectsOf(folder, compile)) {
       {
         await using subject = await open(false);
         contexts = asked ?? contextsWithin(defaultContexts, subject.model, positionsBeyondContext({ steps }));
-        bandwidth = await measureBandwidth(subject, threads);
         graphs.push({ subject: name, ...subject.engine.program.statistics });
-        rows.push(...(await timed(context, name, subject, contexts, steps, bandwidth)));
+        timings.push(...(await timed(context, name, subject, contexts, steps)));
       }
       if (!profile) continue;
       await using subject = await open(true);
       const longest = Math.max(...contexts);
       profiles.push({ subject: name, context: longest, ...(await profiled(subject, longest)) });
     }
+    const peak = peakMemoryBytes();
+    const readBytesPerSecond = await readBandwidth({ threads });
+    const rows = timings.map((row) => ({
+      ...row,
+      bandwidthShare: (row.weightBytesPerToken * row.tokensPerSecond) / readBytesPerSecond,
+    }));
     printRows(context, rows);
     for (const { subject, nodes, creationMs } of graphs) {
       context.print(
@@ -78,14 +82,14 @@ export const benchDecode = defineCommand({
         rows,
         graphs,
         ...(profile && { profiles }),
-        readBytesPerSecond: bandwidth?.readBytesPerSecond,
-        peakMemoryBytes: peakMemoryBytes(),
+        readBytesPerSecond,
+        peakMemoryBytes: peak,
       },
     };
   },
 });
 
-interface Row {
+interface Timed {
   readonly subject: string;
   readonly context: number;
   readonly tokensPerSecond: number;
@@ -94,6 +98,9 @@ interface Row {
   readonly stateBytes: number;
   readonly peakMemoryBytes: number;
   readonly weightBytesPerToken: number;
+}
+
+interface Row extends Timed {
   readonly bandwidthShare: number;
 }
 
@@ -126,19 +133,19 @@ async function subjectsOf(folder: string, compile: CompileOptions): Promise<Subj
 async function timed(
   context: CommandContext,
   name: string,
-  { engine }: Pick<DecodingModel, 'engine'>,
+  subject: Pick<DecodingModel, 'model' | 'engine' | 'manifest'>,
   contexts: readonly number[],
   steps: number,
-  bandwidth: Bandwidth,
-): Promise<Row[]> {
+): Promise<Timed[]> {
   const speeds = await context.withProgress(name, 'rounds', (progress) =>
-    engineDecodingSpeed(engine, {
+    engineDecodingSpeed(subject.engine, {
       contexts,
       steps,
       signal: context.signal,
       onProgress: (done, total) => progress.update(done, total),
     }),
   );
+  const weightBytesPerToken = storedBytesPerToken(subject);
   return speeds.map(({ context: tokens, timing, tokensPerSecond, stateBytes }) => ({
     subject: name,
     context: tokens,
@@ -147,8 +154,7 @@ async function timed(
     minMs: timing.minMs,
     stateBytes,
     peakMemoryBytes: peakMemoryBytes(),
-    weightBytesPerToken: bandwidth.weightBytesPerToken,
-    bandwidthShare: bandwidth.share(tokensPerSecond),
+    weightBytesPerToken,
   }));
 }
 

@@ -1,4 +1,5 @@
 /** `linnet bench verify`: steps over token trees of several sizes, against one token. */
+import { readBandwidth } from '../../evaluation/speed/memory-traffic.ts';
 import { positionsBeyondContext, verificationSpeed } from '../../evaluation/speed/verification-speed.ts';
 import { time } from '../../evaluation/speed/timing.ts';
 import { hasDraftHeads, openDraftHeads } from '../../export/open-heads.ts';
@@ -6,7 +7,7 @@ import { type DecodingModel, openDecodingModel } from '../../export/open-model.t
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
-import { measureBandwidth, peakMemoryBytes } from '../bandwidth.ts';
+import { peakMemoryBytes, storedBytesPerToken } from '../bandwidth.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../command.ts';
 import { folderOf } from '../folder-parameters.ts';
 import { countList, integer } from '../option-values.ts';
@@ -38,7 +39,6 @@ export const benchVerify = defineCommand({
   },
   async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
     await using opened = await openDecodingModel(folder, { device, threads });
-    const bandwidth = await measureBandwidth(opened, threads);
     const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
     const left = opened.engine.model.positions.limit - positionsBeyondContext({ nodes: sizes, depth, rounds });
     const committed = asked ?? Math.max(1, Math.min(1024, left));
@@ -55,6 +55,9 @@ export const benchVerify = defineCommand({
     const [{ ms: single }] = times;
     const state = opened.engine.newState();
     state.reserve(committed);
+    const peak = peakMemoryBytes();
+    // Each step reads the weights once, whatever its nodes.
+    const limit = (await readBandwidth({ threads })) / storedBytesPerToken(opened);
     const rows = times
       .filter(({ nodes: size }) => nodes.includes(size))
       .map(({ nodes: size, ms }) => ({
@@ -64,9 +67,8 @@ export const benchVerify = defineCommand({
         stepMs: ms,
         ratio: ms / single,
         stateBytes: state.bytes,
-        peakMemoryBytes: peakMemoryBytes(),
-        // Each step reads the weights once, whatever its nodes.
-        bandwidthShare: bandwidth.share(1000 / ms),
+        peakMemoryBytes: peak,
+        bandwidthShare: 1000 / ms / limit,
       }));
     type Row = (typeof rows)[number];
     const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
