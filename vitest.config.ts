@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     testTimeout: 120_000,
+    hookTimeout: 60_000,
     // Each file gets a process of its own: ONNX Runtime's native library does not share one well between worker threads.
     pool: 'forks',
     maxWorkers: 2,
