@@ -19,7 +19,7 @@ export interface StepMasks {
 
 /** What a layer remembers of the committed prefix. */
 export interface StepState {
-  /** [B,M,C,D] keys of the last C positions, as `storedKeys` makes them; slots in any order. */
+  /** [B,M,C,D] keys of the last C positions, as `StepResult.keys` are; slots in any order. */
   readonly keys: Value;
   /** [B,M,C,E] values of the same positions. */
   readonly values: Value;

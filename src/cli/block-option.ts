@@ -1,6 +1,6 @@
 /** The `--block` option of the commands that store weights. */
-import { type BlockSize, blockSizes } from '../graph/ops/quantized.ts';
 import { hasBlocks, type StorageType } from '../export/storage-types.ts';
+import { type BlockSize, blockSizes } from '../graph/ops/quantized.ts';
 import { defaultBlock } from '../quantization/sources.ts';
 import { optional } from './command.ts';
 import { UsageError } from './exit-codes.ts';
@@ -9,8 +9,8 @@ import { numberChoice } from './option-values.ts';
 export const blockOption = optional(numberChoice(blockSizes), {
   placeholder: 'size',
   description:
-    `weights per scale of int4, also in mixed: ${blockSizes.join(', ')}; larger blocks are smaller and faster to read, and round ` +
-    `more (default: ${defaultBlock})`,
+    `weights per scale of int4, also in mixed: ${blockSizes.join(', ')}; in larger blocks a model is smaller and ` +
+    `decodes faster, and its weights are rounded more (default: ${defaultBlock})`,
 });
 
 /** @throws UsageError for a block size of a type without blocks */

@@ -1,6 +1,7 @@
 /**
  * Writes a causal model as ONNX: the step graph with its weights beside it, another for prompts where the type has one,
- * the fold graphs, Medusa heads, configuration, tokenizer, and linnet.json, which says what they are. Weights pass through one by one; the folder appears when it is complete.
+ * the fold graphs, Medusa heads, configuration, tokenizer, and linnet.json, which says what they are. Weights pass
+ * through in pieces; the folder appears when it is complete.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -68,8 +69,9 @@ export interface ExportOptions {
  *
  * @returns what linnet.json says
  * @throws LinnetError `PATH` if the folder exists and may not be replaced, or the disk lacks room (before any weight is
- *   read); `CONFIG` for a `block` with a type that has none, or `mixed` for `webgpu`; `TENSOR` for weights of the wrong shape or that cannot be stored; `ABORTED` when the signal fires; whatever
- *   the reader throws. Nothing is left behind then
+ *   read); `CONFIG` for a `block` with a type that has none, or `mixed` for `webgpu`; `TENSOR` for weights of the wrong
+ *   shape or that cannot be stored; `ABORTED` when the signal fires; whatever the reader throws. Nothing is left behind
+ *   then
  */
 export async function exportModel(dir: string, options: ExportOptions): Promise<ExportManifest> {
   const { model, dtype, device = 'cpu', replace = false, producer = '0' } = options;

@@ -8,10 +8,9 @@ import { storageTypeNames, storageTypes } from './storage-types.ts';
 
 export const manifestVersion = 1;
 
-/** The step graph, its weights, the model's configuration, and of folders that have them the graphs of prompts and heads. */
+/** The step graph, the model's configuration, and of folders that have them the graphs of prompts and heads. */
 export const exportedFiles = {
   model: 'model.onnx',
-  data: 'model.onnx.data',
   config: 'config.json',
   prompt: 'prompt.onnx',
   medusa: 'medusa.onnx',

