@@ -3,12 +3,12 @@ import { openProgress, Pace, silentProgress } from './progress.ts';
 import type { Progress } from './progress.ts';
 
 /** A terminal that remembers what it was sent, and a clock that is set by hand. */
-function terminal(options: { columns?: number; isTTY?: boolean } = {}) {
+function terminal({ unit = 'steps', ...options }: { unit?: string; columns?: number; isTTY?: boolean } = {}) {
   const written: string[] = [];
   const time = { now: 1000 };
   const progress: Progress = openProgress({
     label: 'train',
-    unit: 'steps',
+    unit,
     clock: () => time.now,
     stream: { isTTY: true, columns: 120, ...options, write: (text: string) => written.push(text) },
   });
@@ -26,6 +26,14 @@ describe('openProgress', () => {
     time.now += 30;
     progress.update(200, 200);
     expect(line()).toMatch(/━{20} 200\/200 100 % · [\d.]+ steps\/s$/);
+  });
+
+  it('shows bytes in their scales', () => {
+    const { progress, time, line } = terminal({ unit: 'bytes' });
+    progress.update(0, 4 << 20);
+    time.now += 2;
+    progress.update(3 << 19, 4 << 20);
+    expect(line()).toBe('train ━━━━━━━───────────── 1.50 MiB/4 MiB 37 % · 768 KiB/s · 3 s left');
   });
 
   it('redraws one line: carriage return first, rest of the line cleared, no newline', () => {

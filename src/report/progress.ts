@@ -2,7 +2,7 @@
  * Progress of long tasks: one line on stderr that redraws itself, with rate and remaining time. Where stderr is no
  * terminal nothing is printed, so that logs and pipes stay clean.
  */
-import { formatCount, formatDuration, formatNumber } from './quantities.ts';
+import { formatBytes, formatCount, formatDuration, formatNumber } from './quantities.ts';
 import { displayWidth } from './table.ts';
 
 /** What a long task reports to. It may call `update` as often as it likes. */
@@ -34,7 +34,7 @@ export interface ProgressStream {
 export interface ProgressOptions {
   /** What is being done: `fine-tune`. */
   readonly label: string;
-  /** Name of the units in the plural, for the rate: `tokens` gives `tokens/s`. Default `it`. */
+  /** Name of the units in the plural, for the rate: `tokens` gives `tokens/s`. `bytes` are shown in KiB, MiB and so on. Default `it`. */
   readonly unit?: string;
   /** Default `process.stderr`. */
   readonly stream?: ProgressStream;
@@ -114,17 +114,19 @@ function progressLine(state: {
   rate: number | undefined;
 }): string {
   const { label, unit, done, total, info, rate } = state;
+  const amount = unit === 'bytes' ? formatBytes : formatCount;
+  const pace = unit === 'bytes' ? formatBytes : (value: number): string => `${formatNumber(value, 3)} ${unit}`;
   const parts: string[] = [];
   if (total > 0) {
     const share = Math.min(1, Math.max(0, done / total));
     const filled = Math.floor(share * BAR_WIDTH);
     const bar = '━'.repeat(filled) + '─'.repeat(BAR_WIDTH - filled);
-    parts.push(`${label} ${bar} ${formatCount(done)}/${formatCount(total)} ${Math.floor(share * 100)} %`);
+    parts.push(`${label} ${bar} ${amount(done)}/${amount(total)} ${Math.floor(share * 100)} %`);
   } else {
-    parts.push(`${label} ${formatCount(done)}`);
+    parts.push(`${label} ${amount(done)}`);
   }
   if (rate !== undefined) {
-    parts.push(`${formatNumber(rate, 3)} ${unit}/s`);
+    parts.push(`${pace(rate)}/s`);
     if (total > done) parts.push(`${formatDuration(roundedSeconds((total - done) / rate))} left`);
   }
   if (info !== undefined && info !== '') parts.push(info.replace(/\p{Cc}+/gu, ' '));
