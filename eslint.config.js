@@ -1,6 +1,6 @@
 /**
  * Type-aware lint. Formatting is Biome's business (biome.json); the direction of imports between the folders of src/
- * is tested by test/imports.test.ts.
+ * is tested by test/package/imports.test.ts.
  */
 import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';

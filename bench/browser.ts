@@ -21,7 +21,7 @@ import { makeTable, textTable } from '../src/report/table.ts';
 import { bundlePage, launchChromium, noChromium } from '../test/browser/chromium.ts';
 import '../test/browser/page.ts';
 import { serveSite } from '../test/browser/site.ts';
-import { augmentedTinyLlama, type ModelWithWeights } from '../test/exported-model.ts';
+import { augmentedTinyLlama, type ModelWithWeights } from '../test/export/exported-model.ts';
 
 if (noChromium !== undefined) throw new Error(noChromium);
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { webgpu: { type: 'boolean' } } });

@@ -4,9 +4,9 @@
  *     npx tsx scripts/leak-figure.ts
  */
 import { mkdirSync } from 'node:fs';
-import { writeFileAtomic } from '../src/checkpoint/atomic.ts';
-import { leakDemonstration } from '../src/evaluation/leak-demonstration.ts';
-import { leakFigure } from '../src/report/leak-figure.ts';
+import { writeFileAtomic } from '../src/files/atomic.ts';
+import { leakDemonstration } from '../src/studies/leak-demonstration.ts';
+import { leakFigure } from '../src/studies/leak-figure.ts';
 
 const file = 'docs/figures/leak.svg';
 const result = await leakDemonstration({

@@ -9,7 +9,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomic } from '../src/checkpoint/atomic.ts';
+import { writeFileAtomic } from '../src/files/atomic.ts';
 import { makeTable, markdownTable } from '../src/report/table.ts';
 
 const file = 'docs/parity.md';
@@ -50,7 +50,7 @@ try {
   const log = join(folder, 'comparisons.jsonl');
   const { status } = spawnSync(
     'npx',
-    ['vitest', 'run', 'golden', 'src/attention', 'src/models/t5', 'src/training/adamw', 'lora'],
+    ['vitest', 'run', 'test/parity', 'src/attention', 'src/models/t5', 'src/training/adamw', 'lora'],
     {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, LINNET_PARITY_LOG: log },

@@ -7,8 +7,8 @@
 import { mkdirSync } from 'node:fs';
 import { mixerPreset } from '../src/attention/mixer.ts';
 import { stateBytes } from '../src/attention/state.ts';
-import { writeFileAtomic } from '../src/checkpoint/atomic.ts';
-import { SequenceState } from '../src/decoding/state.ts';
+import { writeFileAtomic } from '../src/files/atomic.ts';
+import { SequenceState } from '../src/decoding/state/sequence-state.ts';
 import { describeCausalModel } from '../src/models/families.ts';
 import { llamaShape } from '../src/models/llama/shapes.ts';
 import type { CausalModel } from '../src/models/model.ts';

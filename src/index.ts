@@ -31,7 +31,7 @@ export {
   type HubOptions,
   hubSource,
   type ModelSource,
-} from './checkpoint/hub.ts';
+} from './checkpoint/hub/hub.ts';
 export { type Checkpoint, openCheckpoint } from './checkpoint/huggingface.ts';
 export { type LoadedModel, loadCausalModel, loadModel, saveModel } from './checkpoint/load-model.ts';
 export {
@@ -44,7 +44,7 @@ export {
   saveMedusaHeads,
 } from './checkpoint/medusa-files.ts';
 export type { MedusaTree } from './checkpoint/medusa-trees.ts';
-export { writeOnnxModel } from './checkpoint/onnx-model.ts';
+export { writeOnnxModel } from './export/onnx-model.ts';
 export { type Document, loadDocuments, type ReadDocumentsOptions, readDocuments } from './data/documents.ts';
 export { PackedDataset, type PackingMode, type PackingOptions, packDocuments } from './data/packing.ts';
 export type { BatchTensors, RowDataset, RowInput, RowInputs, RowVisit } from './data/row-dataset.ts';
@@ -53,13 +53,13 @@ export { type DocumentSplit, splitDocuments } from './data/split.ts';
 export * from './decoding/library.ts';
 export { DecodingEngine } from './decoding/engine.ts';
 export type { Continuation, ReadPrompt, StepBounds } from './decoding/method.ts';
-export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './decoding/beam-search.ts';
-export { continueByBeams, type ContinueOptions } from './decoding/causal-beams.ts';
+export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './decoding/search/beam-search.ts';
+export { continueByBeams, type ContinueOptions } from './decoding/search/causal-beams.ts';
 export { T5Decoder } from './decoding/t5-decoder.ts';
 export { T5State } from './decoding/t5-state.ts';
 export { writeByBeams, type WriteOptions, writeTexts, type WrittenText } from './decoding/t5-writer.ts';
 export { StepEngine } from './decoding/step-engine.ts';
-export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './decoding/session-file.ts';
+export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './decoding/state/session-file.ts';
 export { CombinedDrafter, type CombinedOptions } from './decoding/speculation/combined-drafter.ts';
 export { type HeadPredictions, MedusaDrafter, stockPaths } from './decoding/speculation/medusa-drafter.ts';
 export { ModelDrafter, type ModelDrafterOptions } from './decoding/speculation/model-drafter.ts';
@@ -69,36 +69,36 @@ export { ReferenceDrafter, type ReferenceOptions } from './decoding/speculation/
 export { SpeculativeDecoder } from './decoding/speculation/speculative.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';
 // Measuring.
-export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './evaluation/check.ts';
+export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './evaluation/check/check.ts';
 export {
   type EvaluateOptions,
   type EvaluatorOptions,
   PerplexityEvaluator,
   type PerplexityResult,
   perplexity,
-} from './evaluation/perplexity.ts';
+} from './evaluation/perplexity/perplexity.ts';
 export {
   type ComparedParameters,
   compareLayers,
   type CompareLayersOptions,
   type LayerComparison,
   type LayerDifference,
-} from './evaluation/layer-error.ts';
-export { compareOutputs, type OutputDifference } from './evaluation/output-error.ts';
+} from './evaluation/precision/layer-error.ts';
+export { compareOutputs, type OutputDifference } from './evaluation/precision/output-error.ts';
 export {
   type EvaluationData,
   evaluationData,
   slidingWindows,
   type WindowMode,
   type WindowOptions,
-} from './evaluation/scored-windows.ts';
+} from './evaluation/perplexity/scored-windows.ts';
 export {
   type CompareRulesOptions,
   compareRules,
   type NamedRule,
   type RuleAgreement,
   verificationRules,
-} from './evaluation/verification-rules.ts';
+} from './studies/verification-rules.ts';
 // Exported folders.
 export { exportFolder } from './export/export-folder.ts';
 export { type ExportOptions, exportModel } from './export/export-model.ts';
@@ -115,7 +115,7 @@ export {
 export { type DraftHeads, hasDraftHeads, openDraftHeads } from './export/open-heads.ts';
 export { type DecodingModel, openDecodingModel } from './export/open-model.ts';
 export { type GraphTypes, type StorageType, storageTypeNames, storageTypes } from './export/storage-types.ts';
-export { stepPerplexity } from './evaluation/step-perplexity.ts';
+export { stepPerplexity } from './evaluation/perplexity/step-perplexity.ts';
 export { gradients } from './graph/gradients.ts';
 export { Graph, type Value } from './graph/graph.ts';
 export { lowerGraph } from './graph/onnx/lowering.ts';
@@ -166,6 +166,12 @@ export { type HuggingFaceTokenizerFiles, huggingFaceTokenizer } from './tokenize
 export { type EncodeOptions, loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 export { type TrainBpeOptions, type TrainBpeProgress, trainBpe } from './tokenizer/train-bpe.ts';
 // Training.
-export { type BatchValues, causalObjective, nextTokenLoss, type Objective, tokenLoss } from './training/objective.ts';
+export {
+  type BatchValues,
+  causalObjective,
+  nextTokenLoss,
+  type Objective,
+  tokenLoss,
+} from './training/objectives/next-token.ts';
 export { parseTrainingSettings, type TrainingInput, type TrainingSettings } from './training/settings.ts';
 export { type TrainingJob, type TrainingOutcome, train, type UpdateEvent } from './training/trainer.ts';

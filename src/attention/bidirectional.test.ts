@@ -15,8 +15,8 @@ import {
   randomLike,
   runGraph,
   separate,
-} from '../../test/bidirectional-problem.ts';
-import { goldenConfig, goldenNumbers, readGolden, relativeToPeak } from '../../test/golden.ts';
+} from '../../test/attention/bidirectional-problem.ts';
+import { goldenConfig, goldenNumbers, readGolden, relativeToPeak } from '../../test/parity/golden.ts';
 import { LinnetError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { mixBidirectional } from './bidirectional.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/golden.ts';
-import { goldenTree, goldenTrees } from '../../test/golden-trees.ts';
+import { goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/parity/golden.ts';
+import { goldenTree, goldenTrees } from '../../test/parity/golden-trees.ts';
 import { Random } from '../random.ts';
 import type { MaskBlock, TreeRule } from './masks.ts';
 import { emptySlot, fillMasks, horizonOf, makeMaskBuffers } from './masks.ts';

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/golden.ts';
-import { goldenTree, goldenTrees } from '../../test/golden-trees.ts';
+import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/parity/golden.ts';
+import { goldenTree, goldenTrees } from '../../test/parity/golden-trees.ts';
 import { LinnetError } from '../errors.ts';
 import { Random } from '../random.ts';
 import type { MixerConfig } from './mixer.ts';

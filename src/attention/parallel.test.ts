@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { relativeToPeak } from '../../test/golden.ts';
+import { relativeToPeak } from '../../test/parity/golden.ts';
 import { vectorJacobian } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';

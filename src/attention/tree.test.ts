@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { goldenNumbers, readGolden } from '../../test/golden.ts';
+import { goldenNumbers, readGolden } from '../../test/parity/golden.ts';
 import { LinnetError } from '../errors.ts';
 import { chain, TokenTree, treeFromPaths } from './tree.ts';
 

@@ -1,8 +1,8 @@
 /** Opening an exported model folder by URL: fetch, verify, compile. What comes out decodes like a model in Node. */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
-import { type JsonObject, parseJsonObject } from '../checkpoint/json-object.ts';
-import type { FoldPrograms } from '../decoding/commit.ts';
-import { foldClasses } from '../decoding/state.ts';
+import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
+import type { FoldPrograms } from '../decoding/state/commit.ts';
+import { foldClasses } from '../decoding/state/sequence-state.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import {

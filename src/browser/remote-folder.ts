@@ -2,7 +2,7 @@
  * Fetches the files of an exported model folder. The server is not trusted: nothing is taken that has not the size and
  * SHA-256 that linnet.json says, and no more is read than that.
  */
-import { quoteName } from '../checkpoint/name-list.ts';
+import { quoteName } from '../files/name-list.ts';
 import { LinnetError } from '../errors.ts';
 import type { ExportManifest } from '../export/manifest.ts';
 import type { WeightCache } from './weight-cache.ts';

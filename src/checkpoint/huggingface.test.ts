@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { golden, thirdParty } from '../../test/fixtures.ts';
 import { scratchFolder } from '../../test/scratch-folder.ts';
-import { previousFolder } from './atomic.ts';
+import { previousFolder } from '../files/atomic.ts';
 import type { Checkpoint } from './huggingface.ts';
 import { assertTensors, openCheckpoint } from './huggingface.ts';
 import type { ModelTensor, SaveOptions } from './save-checkpoint.ts';
 import { saveCheckpoint } from './save-checkpoint.ts';
-import { openSafetensors } from './safetensors.ts';
+import { openSafetensors } from './safetensors/reader.ts';
 import { parseShardIndex } from './shard-index.ts';
 
 async function opened(dir: string): Promise<Checkpoint> {

@@ -4,14 +4,14 @@ import { readdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import type { AnyTensor, Tensor } from '../graph/tensor.ts';
-import { previousFolder } from './atomic.ts';
+import { previousFolder } from '../files/atomic.ts';
 import { CONFIG_FILE, EXPORT_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE } from './folder-files.ts';
-import type { JsonObject } from './json-object.ts';
-import { parseJsonObject } from './json-object.ts';
-import { listNames, quoteName } from './name-list.ts';
-import { fileError, openInFolder, readInFolder } from './regular-file.ts';
-import type { Float32Rows, SafetensorsFile, TensorInfo } from './safetensors.ts';
-import { readSafetensors } from './safetensors.ts';
+import type { JsonObject } from '../files/json-object.ts';
+import { parseJsonObject } from '../files/json-object.ts';
+import { listNames, quoteName } from '../files/name-list.ts';
+import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
+import type { Float32Rows, SafetensorsFile, TensorInfo } from './safetensors/reader.ts';
+import { readSafetensors } from './safetensors/reader.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
 
 /** Largest config.json that is read. */

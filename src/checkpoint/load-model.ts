@@ -5,9 +5,9 @@ import { describeModel, type Model, requireCausal } from '../models/families.ts'
 import type { CausalModel, ModelDescription } from '../models/model.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
-import type { JsonObject } from './json-object.ts';
-import { quoteName } from './name-list.ts';
-import type { Float32Rows, TensorInfo } from './safetensors.ts';
+import type { JsonObject } from '../files/json-object.ts';
+import { quoteName } from '../files/name-list.ts';
+import type { Float32Rows, TensorInfo } from './safetensors/reader.ts';
 import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
 
 /** A model in memory. */

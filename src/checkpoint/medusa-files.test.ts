@@ -2,11 +2,11 @@ import { link, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
-import { saveTinyModel } from '../../test/tiny-model.ts';
+import { saveTinyModel } from '../../test/models/tiny-model.ts';
 import { mixerPreset } from '../attention/mixer.ts';
 import { linearize } from '../models/linearize.ts';
 import { initializeMedusa, medusaParameters } from '../models/medusa.ts';
-import { parseJsonObject } from './json-object.ts';
+import { parseJsonObject } from '../files/json-object.ts';
 import { type LoadedModel, loadCausalModel, saveModel } from './load-model.ts';
 import {
   hasMedusaHeads,
@@ -16,7 +16,7 @@ import {
   saveMedusaHeads,
   updateMedusaNotes,
 } from './medusa-files.ts';
-import { writeSafetensors } from './safetensors-writer.ts';
+import { writeSafetensors } from './safetensors/writer.ts';
 
 const config = { heads: 2, layers: 1 };
 const tree = { paths: [[0], [1], [0, 0]], method: 'greedy' as const, expectedLength: 1.5 };

@@ -11,13 +11,13 @@ import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa.ts';
 import type { CausalModel } from '../models/model.ts';
-import { writeFileAtomic } from './atomic.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
 import { assertTensors } from './huggingface.ts';
-import { parseJsonObject } from './json-object.ts';
+import { parseJsonObject } from '../files/json-object.ts';
 import { checkMedusaTree, maximumRank, medusaTreeSchema } from './medusa-trees.ts';
-import { fileError, openInFolder, readInFolder, systemErrorCode } from './regular-file.ts';
-import { readSafetensors } from './safetensors.ts';
-import { writeSafetensors } from './safetensors-writer.ts';
+import { fileError, openInFolder, readInFolder, systemErrorCode } from '../files/regular-file.ts';
+import { readSafetensors } from './safetensors/reader.ts';
+import { writeSafetensors } from './safetensors/writer.ts';
 
 export const MEDUSA_FILE = 'medusa.json';
 export const MEDUSA_WEIGHTS_FILE = 'medusa.safetensors';

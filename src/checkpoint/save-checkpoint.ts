@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
-import { writeFileAtomic, writeFolderAtomic } from './atomic.ts';
+import { writeFileAtomic, writeFolderAtomic } from '../files/atomic.ts';
 import {
   COMPANION_FILES,
   CONFIG_FILE,
@@ -12,13 +12,13 @@ import {
   WEIGHTS_FILE,
   WEIGHTS_SUFFIX,
 } from './folder-files.ts';
-import type { JsonObject } from './json-object.ts';
-import { quoteName } from './name-list.ts';
-import { checkPlainFileName } from './plain-file-name.ts';
-import { fileError, openInFolder } from './regular-file.ts';
-import { tensorBytes } from './safetensors-header.ts';
-import type { TensorEntry } from './safetensors-writer.ts';
-import { writeSafetensors } from './safetensors-writer.ts';
+import type { JsonObject } from '../files/json-object.ts';
+import { quoteName } from '../files/name-list.ts';
+import { checkPlainFileName } from '../files/plain-file-name.ts';
+import { fileError, openInFolder } from '../files/regular-file.ts';
+import { tensorBytes } from './safetensors/header.ts';
+import type { TensorEntry } from './safetensors/writer.ts';
+import { writeSafetensors } from './safetensors/writer.ts';
 
 /** PyTorch's names of the types a model can be saved in. */
 const torchDTypes = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;

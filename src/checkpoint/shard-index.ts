@@ -1,10 +1,10 @@
 /** The index of a model in several files: `weight_map` says which file holds each tensor. */
 import { LinnetError } from '../errors.ts';
 import { WEIGHTS_SUFFIX } from './folder-files.ts';
-import { isJsonObject, parseJsonObject } from './json-object.ts';
-import { listNames, quoteName } from './name-list.ts';
-import { checkPlainFileName } from './plain-file-name.ts';
-import { checkTensorName } from './safetensors-header.ts';
+import { isJsonObject, parseJsonObject } from '../files/json-object.ts';
+import { listNames, quoteName } from '../files/name-list.ts';
+import { checkPlainFileName } from '../files/plain-file-name.ts';
+import { checkTensorName } from './safetensors/header.ts';
 
 /** Largest index file that is read. */
 export const MAX_INDEX_BYTES = 100_000_000;

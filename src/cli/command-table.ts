@@ -1,5 +1,5 @@
 /** The table of commands. A command is loaded when it is named, so that `linnet --help` stays quick. */
-import type { CliCommand } from './command.ts';
+import type { CliCommand } from './framework/command.ts';
 
 /** One command: its words, what it does in a few words, and how it is loaded. */
 export interface CommandEntry {
@@ -22,7 +22,7 @@ export const commandTable: readonly CommandEntry[] = [
   {
     words: ['demo'],
     summary: 'linearize, tune, compare and time a small model; writes a report',
-    load: async () => (await import('./commands/demo.ts')).demo,
+    load: async () => (await import('./commands/demo/demo.ts')).demo,
   },
   {
     words: ['inspect'],
@@ -77,27 +77,27 @@ export const commandTable: readonly CommandEntry[] = [
   {
     words: ['medusa', 'train'],
     summary: 'train draft heads for a model',
-    load: async () => (await import('./commands/medusa-train.ts')).medusaTrain,
+    load: async () => (await import('./commands/medusa/train.ts')).medusaTrain,
   },
   {
     words: ['medusa', 'tree'],
     summary: 'find the candidate tree that suits heads, text and machine',
-    load: async () => (await import('./commands/medusa-tree.ts')).medusaTree,
+    load: async () => (await import('./commands/medusa/tree.ts')).medusaTree,
   },
   {
     words: ['eval', 'perplexity'],
     summary: 'perplexity of a model on a text',
-    load: async () => (await import('./commands/eval-perplexity.ts')).evalPerplexity,
+    load: async () => (await import('./commands/eval/perplexity.ts')).evalPerplexity,
   },
   {
     words: ['eval', 'accuracy'],
     summary: 'how often a classifier is right on labelled texts',
-    load: async () => (await import('./commands/eval-accuracy.ts')).evalAccuracy,
+    load: async () => (await import('./commands/eval/accuracy.ts')).evalAccuracy,
   },
   {
     words: ['eval', 'speculation'],
     summary: 'token trees against sequential decoding, by exact and inexact rules',
-    load: async () => (await import('./commands/eval-speculation.ts')).evalSpeculation,
+    load: async () => (await import('./commands/eval/speculation.ts')).evalSpeculation,
   },
   {
     words: ['matrix'],
@@ -112,36 +112,36 @@ export const commandTable: readonly CommandEntry[] = [
   {
     words: ['bench', 'gemm'],
     summary: 'matrix products through the runtime',
-    load: async () => (await import('./commands/bench-gemm.ts')).benchGemm,
+    load: async () => (await import('./commands/bench/gemm.ts')).benchGemm,
   },
   {
     words: ['bench', 'train'],
     summary: 'a training step against the product ceiling',
-    load: async () => (await import('./commands/bench-train.ts')).benchTrain,
+    load: async () => (await import('./commands/bench/train.ts')).benchTrain,
   },
   {
     words: ['bench', 'decode'],
     summary: 'time per token and memory against the context',
-    load: async () => (await import('./commands/bench-decode.ts')).benchDecode,
+    load: async () => (await import('./commands/bench/decode.ts')).benchDecode,
   },
   {
     words: ['bench', 'prefill'],
     summary: 'reading prompts of several lengths',
-    load: async () => (await import('./commands/bench-prefill.ts')).benchPrefill,
+    load: async () => (await import('./commands/bench/prefill.ts')).benchPrefill,
   },
   {
     words: ['bench', 'verify'],
     summary: 'steps over token trees of several sizes',
-    load: async () => (await import('./commands/bench-verify.ts')).benchVerify,
+    load: async () => (await import('./commands/bench/verify.ts')).benchVerify,
   },
   {
     words: ['bench', 'speculate'],
     summary: 'speculative decoding against sequential decoding',
-    load: async () => (await import('./commands/bench-speculate.ts')).benchSpeculate,
+    load: async () => (await import('./commands/bench/speculate.ts')).benchSpeculate,
   },
   {
     words: ['tokenizer', 'train'],
     summary: 'train a byte-level BPE tokenizer on text',
-    load: async () => (await import('./commands/tokenizer-train.ts')).tokenizerTrain,
+    load: async () => (await import('./commands/tokenizer/train.ts')).tokenizerTrain,
   },
 ];

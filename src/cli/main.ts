@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** The executable `linnet`: connects the command line to the process. */
-import { exitCodes } from './exit-codes.ts';
-import type { CliIo } from './io.ts';
-import { runCli } from './program.ts';
+import { exitCodes } from './framework/exit-codes.ts';
+import type { CliIo } from './framework/io.ts';
+import { runCli } from './framework/program.ts';
 
 const controller = new AbortController();
 let listening = false;

@@ -8,9 +8,9 @@ import { formatCount, formatFixed, formatShortCount } from '../report/quantities
 import { openRun, type Run } from '../report/record.ts';
 import { microBatchRows, type TrainingSettings } from '../training/settings.ts';
 import { train, type TrainingJob, type TrainingOutcome, totalUpdates, type UpdateEvent } from '../training/trainer.ts';
-import type { CommandResult } from './command.ts';
-import type { CommandContext } from './context.ts';
-import { settingsOf, type TrainingValues } from './training-options.ts';
+import type { CommandResult } from './framework/command.ts';
+import type { CommandContext } from './framework/context.ts';
+import { settingsOf, type TrainingValues } from './options/training-options.ts';
 
 type ParameterMap = LoadedModel['parameters'];
 /** Plain JSON, as records hold it. */

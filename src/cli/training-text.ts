@@ -5,7 +5,7 @@ import { LinnetError } from '../errors.ts';
 import { formatCount } from '../report/quantities.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { TrainingSettings } from '../training/settings.ts';
-import type { TrainingValues } from './training-options.ts';
+import type { TrainingValues } from './options/training-options.ts';
 import type { Json } from './training-run.ts';
 
 /** Text to train on. */

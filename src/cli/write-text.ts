@@ -11,8 +11,8 @@ import type { EncoderDecoderModel } from '../models/model.ts';
 import { formatCount, formatNumber } from '../report/quantities.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { beamsJson } from './beams.ts';
-import type { CommandContext } from './context.ts';
+import { beamsJson } from './output/beams.ts';
+import type { CommandContext } from './framework/context.ts';
 
 /** The model of a folder, if it is one that reads a text and writes another. Its configuration alone is read otherwise. */
 export async function openWriter(folder: string): Promise<LoadedModel<EncoderDecoderModel> | undefined> {

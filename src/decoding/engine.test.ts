@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
-import { randomParameters, randomTokens, tinyLlama } from '../../test/tiny-llama.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
 import { isCausal, type MixerInput, mixerPresetNames, mixerPreset, parseMixer } from '../attention/mixer.ts';
 import { stateBytes } from '../attention/state.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
@@ -13,7 +13,7 @@ import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
 import { DecodingEngine } from './engine.ts';
 import type { StepRequest } from './step-engine.ts';
-import type { SequenceState } from './state.ts';
+import type { SequenceState } from './state/sequence-state.ts';
 
 const G = 8;
 

@@ -5,8 +5,8 @@ import type { CausalModel } from '../models/model.ts';
 import { foldGraph, stepGraph } from '../models/step-graph.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
-import type { FoldPrograms } from './commit.ts';
-import { foldClasses } from './state.ts';
+import type { FoldPrograms } from './state/commit.ts';
+import { foldClasses } from './state/sequence-state.ts';
 import { StepEngine } from './step-engine.ts';
 
 /** A step engine that compiles its own graphs. Make it with `create`; `dispose` of it. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
-import { randomParameters, randomTokens, tinyLlama } from '../../test/tiny-llama.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../attention/mixer.ts';
 import { chain } from '../attention/tree.ts';
 import { describeCausalModel } from '../models/families.ts';

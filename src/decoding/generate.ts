@@ -11,7 +11,7 @@ import { type StepEngine, promptChunk } from './step-engine.ts';
 import { eventLoopTurn } from './event-loop.ts';
 import { type Continuation, type DecodingMethod, sequential } from './method.ts';
 import { Sampler } from './sampler.ts';
-import type { SequenceState } from './state.ts';
+import type { SequenceState } from './state/sequence-state.ts';
 
 /** What `generate` is asked for. */
 export interface GenerateOptions {

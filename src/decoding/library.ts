@@ -26,5 +26,5 @@ export { LookupDrafter, type LookupOptions } from './speculation/lookup-drafter.
 export { Pacing, type PacingOptions } from './speculation/pacing.ts';
 export { type SpeculationOptions, speculative } from './speculation/speculative.ts';
 export { SpeculationStatistics, type SpeculationSummary } from './speculation/statistics.ts';
-export type { SequenceState } from './state.ts';
+export type { SequenceState } from './state/sequence-state.ts';
 export type { StepOutput, StepRequest, StepWeights } from './step-engine.ts';

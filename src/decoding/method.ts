@@ -4,7 +4,7 @@
  */
 import type { StepEngine } from './step-engine.ts';
 import type { Sampler } from './sampler.ts';
-import type { SequenceState } from './state.ts';
+import type { SequenceState } from './state/sequence-state.ts';
 
 /** What a method starts from: a prompt that has been read. */
 export interface ReadPrompt {

@@ -9,10 +9,10 @@ import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { layerSumsShape, stateLayout } from '../models/step-graph.ts';
 import type { Program } from '../runtime/program.ts';
-import { commitRows, type FoldPrograms, type NewRows } from './commit.ts';
+import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
 import { eventLoopTurn } from './event-loop.ts';
-import { placeFeeds, projectedFeeds } from './projected-feeds.ts';
-import { SequenceState } from './state.ts';
+import { placeFeeds, projectedFeeds } from './state/projected-feeds.ts';
+import { SequenceState } from './state/sequence-state.ts';
 
 /** One sequence's part in a step. */
 export interface StepRequest {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { relativeToPeak } from '../../test/golden.ts';
-import { runGraph } from '../../test/golden-model.ts';
-import { goldenT5, goldenT5Names } from '../../test/golden-t5.ts';
-import { randomT5Weights, t5MixerNames, tinyT5 } from '../../test/tiny-t5.ts';
+import { relativeToPeak } from '../../test/parity/golden.ts';
+import { runGraph } from '../../test/parity/golden-model.ts';
+import { goldenT5, goldenT5Names } from '../../test/parity/golden-t5.ts';
+import { randomT5Weights, t5MixerNames, tinyT5 } from '../../test/models/tiny-t5.ts';
 import { Graph } from '../graph/graph.ts';
 import { float32, int32, type Tensor } from '../graph/tensor.ts';
 import type { T5Model } from '../models/t5/model.ts';

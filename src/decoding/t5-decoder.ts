@@ -25,7 +25,7 @@ import {
 import { relativeBucket } from '../nn/relative-positions.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
-import type { ProjectedRows } from './projected-rows.ts';
+import type { ProjectedRows } from './state/projected-rows.ts';
 import { joinMemories, T5State, type TextMemory } from './t5-state.ts';
 
 /** Texts are padded to one of a few lengths, from this on by doubling, so that few graphs are compiled. */

@@ -8,7 +8,7 @@ import { elementCount, float32, type Tensor, tensor } from '../graph/tensor.ts';
 import type { T5Config } from '../models/t5/config.ts';
 import { decoderSums, memoryTensors } from '../models/t5/step-graph.ts';
 import { stateLayout } from '../models/step-graph.ts';
-import { ProjectedRows, takenRows } from './projected-rows.ts';
+import { ProjectedRows, takenRows } from './state/projected-rows.ts';
 
 /**
  * Rows [B,H,C,D] of a layer, and its sums [B,H,X,Y] or projected rows. The row of position p is in slot p, of a ring in

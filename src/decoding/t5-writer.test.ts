@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { goldenT5, goldenT5Names } from '../../test/golden-t5.ts';
-import { randomT5Weights, tinyT5 } from '../../test/tiny-t5.ts';
+import { goldenT5, goldenT5Names } from '../../test/parity/golden-t5.ts';
+import { randomT5Weights, tinyT5 } from '../../test/models/tiny-t5.ts';
 import { T5Decoder } from './t5-decoder.ts';
 import { writeByBeams, writeTexts } from './t5-writer.ts';
 

@@ -1,6 +1,6 @@
 /** Writing with T5: greedily or by sampling, one hypothesis per text, and by beam search. */
 import { LinnetError } from '../errors.ts';
-import { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './beam-search.ts';
+import { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './search/beam-search.ts';
 import { eventLoopTurn } from './event-loop.ts';
 import { Sampler } from './sampler.ts';
 import type { T5Decoder } from './t5-decoder.ts';

@@ -6,13 +6,13 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomic, writeFolderAtomic } from '../checkpoint/atomic.ts';
-import { requireDiskRoom } from '../checkpoint/disk-room.ts';
+import { writeFileAtomic, writeFolderAtomic } from '../files/atomic.ts';
+import { requireDiskRoom } from '../files/disk-room.ts';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import type { MedusaWeights } from '../checkpoint/medusa-files.ts';
-import { encodeForDisk, type StoredModel, writeModelData } from '../checkpoint/onnx-model.ts';
+import { encodeForDisk, type StoredModel, writeModelData } from './onnx-model.ts';
 import { type SaveOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
-import { foldClasses } from '../decoding/state.ts';
+import { foldClasses } from '../decoding/state/sequence-state.ts';
 import { LinnetError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { tinyLlama } from '../../test/tiny-llama.ts';
+import { tinyLlama } from '../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../attention/mixer.ts';
 import { dataOf } from '../graph/tensor.ts';
 import { llamaShape } from '../models/llama/shapes.ts';
 import { llamaModel } from '../models/llama/model.ts';
-import { float32FromFloat16 } from '../checkpoint/float-conversion.ts';
+import { float32FromFloat16 } from '../checkpoint/safetensors/float-conversion.ts';
 import { RandomWeights } from './random-weights.ts';
 
 const model = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 })]);

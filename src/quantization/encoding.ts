@@ -3,7 +3,7 @@
  * block of inputs of one output (four bits), and the largest magnitude decides it. So a matrix is taken row by row: what
  * it is made from need not be in memory at once.
  */
-import { float16FromFloat32, float32FromFloat16 } from '../checkpoint/float-conversion.ts';
+import { float16FromFloat32, float32FromFloat16 } from '../checkpoint/safetensors/float-conversion.ts';
 import { LinnetError } from '../errors.ts';
 import { type BlockSize, blocksPerRow, blockZeroPoint } from '../graph/ops/quantized.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';

@@ -3,7 +3,7 @@
  * content security policy forbids the browser to fetch anything. All text is escaped; charts are `Chart` objects, whose
  * markup is ours (chart-renderer.ts).
  */
-import { writeFileAtomic } from '../checkpoint/atomic.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
 import type { Chart } from './chart-renderer.ts';
 import { REPORT_STYLE } from './html-style.ts';
 import { escapeMarkup } from './markup.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { countOptimizedNodes } from '../../test/optimized-nodes.ts';
-import { onnxOp, product, sum } from '../../test/onnx-op.ts';
+import { countOptimizedNodes } from '../../test/graph/optimized-nodes.ts';
+import { onnxOp, product, sum } from '../../test/graph/onnx-op.ts';
 import { defineOp, Graph, type ValueType } from '../graph/graph.ts';
 import type { OnnxAttributes, OnnxDomain } from '../graph/onnx/model.ts';
 import { dataOf, float32, int32, type Tensor, tensor } from '../graph/tensor.ts';

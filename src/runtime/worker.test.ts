@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { onnxOp, product } from '../../test/onnx-op.ts';
+import { onnxOp, product } from '../../test/graph/onnx-op.ts';
 import { Graph } from '../graph/graph.ts';
 import { float32, int32, tensor } from '../graph/tensor.ts';
 import { compile } from './compile.ts';

@@ -8,7 +8,7 @@
  * find them as words). Their ids are kept on our side.
  */
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
-import { isJsonObject, type JsonObject } from '../checkpoint/json-object.ts';
+import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
 import { checkTokenId } from './token-id.ts';
 import type { EncodeOptions, Tokenizer } from './tokenizer.ts';

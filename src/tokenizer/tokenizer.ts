@@ -1,7 +1,7 @@
 /** What the rest of Linnet knows of a tokenizer, and how one is loaded from a model folder. */
 import { join } from 'node:path';
-import { type JsonObject, parseJsonObject } from '../checkpoint/json-object.ts';
-import { readInFolder } from '../checkpoint/regular-file.ts';
+import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
+import { readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
 import { isBertFolder, wordPieceJson } from './word-piece.ts';

@@ -2,7 +2,7 @@
  * BERT's WordPiece tokenizer (Devlin et al., arXiv 1810.04805) from a bare vocabulary: folders from before
  * tokenizer.json have a vocab.txt with one token per line, the number of a line being the id.
  */
-import { isJsonObject, type JsonObject } from '../checkpoint/json-object.ts';
+import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
 
 /** Names of the special tokens of BERT's tokenizer, used where tokenizer_config.json is silent. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/golden.ts';
+import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/parity/golden.ts';
 import { gradients } from '../graph/gradients.ts';
 import { Graph } from '../graph/graph.ts';
 import { add, mul, sub } from '../graph/ops/elementwise.ts';

@@ -6,8 +6,8 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { openSafetensors } from '../checkpoint/safetensors.ts';
-import { type TensorEntry, writeSafetensors } from '../checkpoint/safetensors-writer.ts';
+import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
+import { type TensorEntry, writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import type { BatchCursor } from '../data/batches.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';

@@ -12,7 +12,7 @@ import { dataOf, float32, type Tensor, zeros } from '../graph/tensor.ts';
 import { type ParameterShapes, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, decays, globalNorm } from './adamw.ts';
-import { type Objective, weightsInput } from './objective.ts';
+import { type Objective, weightsInput } from './objectives/next-token.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
 
 /** Everything an update changes, by block name. */

@@ -12,7 +12,7 @@ import { blockTensor, joinBlocks } from './parameter-blocks.ts';
 import { learningRate } from './schedule.ts';
 import { microBatchRows, type TrainingSettings } from './settings.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
-import type { Objective } from './objective.ts';
+import type { Objective } from './objectives/next-token.ts';
 import { initialState, TrainingProgram, type TrainingState } from './step-program.ts';
 
 /** What happened in one update. */

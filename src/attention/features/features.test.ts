@@ -1,6 +1,6 @@
 /** The mixers of features against loops written once more, straight from their definitions: outputs and gradients. */
 import { describe, expect, it } from 'vitest';
-import { relativeToPeak } from '../../../test/golden.ts';
+import { relativeToPeak } from '../../../test/parity/golden.ts';
 import { vectorJacobian } from '../../graph/gradients.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { dataOf, float32 } from '../../graph/tensor.ts';

@@ -1,7 +1,7 @@
 /** Linformer by blocks against its definition, written once more, and against softmax, which it is with r = G. */
 import { describe, expect, it } from 'vitest';
-import { relativeToPeak } from '../../../test/golden.ts';
-import { D, H, headsFirst, K, LinformerProblem, M, type Numbers } from '../../../test/linformer-problem.ts';
+import { relativeToPeak } from '../../../test/parity/golden.ts';
+import { D, H, headsFirst, K, LinformerProblem, M, type Numbers } from '../../../test/attention/linformer-problem.ts';
 import { dataOf } from '../../graph/tensor.ts';
 import { type MixerConfig, parseMixer } from '../mixer.ts';
 import { naiveMixer } from '../naive.ts';

@@ -1,12 +1,12 @@
 /** `linnet check`: proves that a model does not read the future and decodes what was trained. */
 import { loadModel } from '../../checkpoint/load-model.ts';
-import { type CheckRow, checkModel } from '../../evaluation/check.ts';
+import { type CheckRow, checkModel } from '../../evaluation/check/check.ts';
 import { requireCausal } from '../../models/families.ts';
 import { formatTokens } from '../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
-import { defineCommand, engineOptions, withDefault } from '../command.ts';
-import { folderOf } from '../folder-parameters.ts';
-import { integer, seed32 } from '../option-values.ts';
+import { defineCommand, engineOptions, withDefault } from '../framework/command.ts';
+import { folderOf } from '../options/folder-parameters.ts';
+import { integer, seed32 } from '../framework/option-values.ts';
 
 const columns: readonly Column<CheckRow>[] = [
   { header: 'subject', value: ({ subject }) => subject },

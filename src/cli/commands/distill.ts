@@ -6,10 +6,10 @@ import {
   transferParameters,
   transferredLayers,
   transferredParameters,
-} from '../../training/distillation.ts';
-import { defineCommand, flag } from '../command.ts';
-import { folderOf } from '../folder-parameters.ts';
-import { trainingOptions } from '../training-options.ts';
+} from '../../training/objectives/distillation.ts';
+import { defineCommand, flag } from '../framework/command.ts';
+import { folderOf } from '../options/folder-parameters.ts';
+import { trainingOptions } from '../options/training-options.ts';
 import { runTraining } from '../training-run.ts';
 import { loadPackedText } from '../training-text.ts';
 

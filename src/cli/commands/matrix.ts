@@ -1,11 +1,11 @@
 /** `linnet matrix`: which mixer works in which family, found by running all of them. */
-import { writeFileAtomic } from '../../checkpoint/atomic.ts';
-import { supportProbes } from '../../evaluation/support/families.ts';
-import { supportMatrix, supportMixers } from '../../evaluation/support/matrix.ts';
+import { writeFileAtomic } from '../../files/atomic.ts';
+import { supportProbes } from '../../studies/support/probes.ts';
+import { supportMatrix, supportMixers } from '../../studies/support/matrix.ts';
 import { textTable } from '../../report/table.ts';
-import { defineCommand, engineOptions, optional, repeated, withDefault } from '../command.ts';
-import { choice, integer, path } from '../option-values.ts';
-import { supportPage, supportTable } from '../support-page.ts';
+import { defineCommand, engineOptions, optional, repeated, withDefault } from '../framework/command.ts';
+import { choice, integer, path } from '../framework/option-values.ts';
+import { supportPage, supportTable } from '../output/support-page.ts';
 
 const families = [...new Set(supportProbes.map(({ family }) => family))];
 

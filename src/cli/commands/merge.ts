@@ -3,8 +3,8 @@ import { loadAdapter } from '../../checkpoint/adapter-files.ts';
 import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { mergeLora } from '../../nn/lora.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { defineCommand } from '../command.ts';
-import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../folder-parameters.ts';
+import { defineCommand } from '../framework/command.ts';
+import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 
 export const merge = defineCommand({
   description:

@@ -1,7 +1,7 @@
 /** `linnet pretrain`: trains a model from random weights. */
 import { readFile } from 'node:fs/promises';
 import { mixerPresetNames } from '../../attention/mixer.ts';
-import { type JsonObject, parseJsonObject } from '../../checkpoint/json-object.ts';
+import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { saveModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
 import { describeCausalModel } from '../../models/families.ts';
@@ -12,11 +12,11 @@ import { Random } from '../../random.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { causalObjective } from '../../training/objective.ts';
-import { defineCommand, optional, required } from '../command.ts';
-import { configureMixer, mixerOptions, type MixerOptionValues } from '../mixer-options.ts';
-import { choice, path, text } from '../option-values.ts';
-import { trainingOptions } from '../training-options.ts';
+import { causalObjective } from '../../training/objectives/next-token.ts';
+import { defineCommand, optional, required } from '../framework/command.ts';
+import { configureMixer, mixerOptions, type MixerOptionValues } from '../options/mixer-options.ts';
+import { choice, path, text } from '../framework/option-values.ts';
+import { trainingOptions } from '../options/training-options.ts';
 import { runTraining } from '../training-run.ts';
 import { loadPackedText } from '../training-text.ts';
 

@@ -1,19 +1,19 @@
 /** `linnet sweep`: a study of methods from a plan, resumable, with several seeds. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomic } from '../../checkpoint/atomic.ts';
-import { parseJsonObject } from '../../checkpoint/json-object.ts';
+import { writeFileAtomic } from '../../files/atomic.ts';
+import { parseJsonObject } from '../../files/json-object.ts';
 import { LinnetError } from '../../errors.ts';
-import { parseSweepPlan } from '../../evaluation/sweep/plan.ts';
-import { type StoredTrial, summarize, SweepFolder, type SweepRow } from '../../evaluation/sweep/results.ts';
-import { prepareStudy, runStudy } from '../../evaluation/sweep/study.ts';
+import { parseSweepPlan } from '../../studies/sweep/plan.ts';
+import { type StoredTrial, summarize, SweepFolder, type SweepRow } from '../../studies/sweep/results.ts';
+import { prepareStudy, runStudy } from '../../studies/sweep/study.ts';
 import { writeReport } from '../../report/html.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';
 import { textTable } from '../../report/table.ts';
-import { defineCommand, engineOptions, optional, required, withDefault } from '../command.ts';
-import type { CommandContext } from '../context.ts';
-import { integer, path } from '../option-values.ts';
-import { modelsOf, sweepChart, sweepReport, sweepTable } from '../sweep/sweep-report.ts';
+import { defineCommand, engineOptions, optional, required, withDefault } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
+import { integer, path } from '../framework/option-values.ts';
+import { modelsOf, sweepChart, sweepReport, sweepTable } from '../output/sweep-report.ts';
 
 export const sweep = defineCommand({
   description:

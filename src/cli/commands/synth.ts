@@ -1,6 +1,6 @@
 /** `linnet synth`: a model of a published size with random weights, for measurements. */
 import { mixerPreset } from '../../attention/mixer.ts';
-import { requireDiskRoom } from '../../checkpoint/disk-room.ts';
+import { requireDiskRoom } from '../../files/disk-room.ts';
 import { saveCheckpoint } from '../../checkpoint/save-checkpoint.ts';
 import { LinnetError } from '../../errors.ts';
 import { exportModel } from '../../export/export-model.ts';
@@ -15,14 +15,14 @@ import type { Progress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
-import { blockOption, requireBlocks } from '../block-option.ts';
-import type { CommandContext } from '../context.ts';
-import { defineCommand, required, withDefault } from '../command.ts';
-import { UsageError } from '../exit-codes.ts';
-import { folderFor, replaceOption } from '../folder-parameters.ts';
-import { mixerNameOption } from '../mixer-options.ts';
-import { countParameters } from '../model-summary.ts';
-import { choice, seed32 } from '../option-values.ts';
+import { blockOption, requireBlocks } from '../options/block-option.ts';
+import type { CommandContext } from '../framework/context.ts';
+import { defineCommand, required, withDefault } from '../framework/command.ts';
+import { UsageError } from '../framework/exit-codes.ts';
+import { folderFor, replaceOption } from '../options/folder-parameters.ts';
+import { mixerNameOption } from '../options/mixer-options.ts';
+import { countParameters } from '../output/model-summary.ts';
+import { choice, seed32 } from '../framework/option-values.ts';
 
 export const synth = defineCommand({
   description:

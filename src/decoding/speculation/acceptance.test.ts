@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { goldenConfig, goldenNumbers, readGolden } from '../../../test/golden.ts';
-import { randomParameters, randomTokens, tinyLlama } from '../../../test/tiny-llama.ts';
+import { goldenConfig, goldenNumbers, readGolden } from '../../../test/parity/golden.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../../attention/mixer.ts';
 import { TokenTree } from '../../attention/tree.ts';
 import { largest } from '../../models/medusa-heads.ts';
 import type { Random } from '../../random.ts';
 import { DecodingEngine } from '../engine.ts';
 import { Sampler, type SamplerInput } from '../sampler.ts';
-import { SequenceState } from '../state.ts';
+import { SequenceState } from '../state/sequence-state.ts';
 import { type AcceptanceRule, acceptanceRules, exact, rejection, typical, type Verdict } from './acceptance.ts';
 import type { Draft } from './drafter.ts';
 import { MedusaDrafter } from './medusa-drafter.ts';

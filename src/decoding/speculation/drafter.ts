@@ -3,7 +3,7 @@
  * path that agrees with what it would have written itself, so a bad guess costs time and never changes the text.
  */
 import type { TokenTree } from '../../attention/tree.ts';
-import type { SequenceState } from '../state.ts';
+import type { SequenceState } from '../state/sequence-state.ts';
 
 /** What a drafter may look at. */
 export interface DraftContext {

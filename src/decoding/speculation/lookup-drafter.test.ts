@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { tinyLlama } from '../../../test/tiny-llama.ts';
-import { SequenceState } from '../state.ts';
+import { tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { SequenceState } from '../state/sequence-state.ts';
 import type { Draft } from './drafter.ts';
 import { LookupDrafter, type LookupOptions } from './lookup-drafter.ts';
 import { NgramIndex } from './ngram-index.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { goldenConfig, goldenNumbers, readGolden } from '../../../test/golden.ts';
-import { tinyLlama } from '../../../test/tiny-llama.ts';
-import { SequenceState } from '../state.ts';
+import { goldenConfig, goldenNumbers, readGolden } from '../../../test/parity/golden.ts';
+import { tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { SequenceState } from '../state/sequence-state.ts';
 import type { DraftContext } from './drafter.ts';
 import { type HeadPredictions, MedusaDrafter, stockPaths } from './medusa-drafter.ts';
 

@@ -6,7 +6,7 @@ import { TokenTree } from '../../attention/tree.ts';
 import { LinnetError } from '../../errors.ts';
 import { DescendingQueue } from '../descending-queue.ts';
 import type { StepEngine, StepOutput, StepRequest } from '../step-engine.ts';
-import type { SequenceState } from '../state.ts';
+import type { SequenceState } from '../state/sequence-state.ts';
 import { rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 

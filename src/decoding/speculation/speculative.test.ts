@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { randomParameters, randomTokens, tinyLlama } from '../../../test/tiny-llama.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { type MixerInput, mixerPreset } from '../../attention/mixer.ts';
 import { chain, TokenTree } from '../../attention/tree.ts';
 import { Random } from '../../random.ts';

@@ -1,7 +1,7 @@
 /** Time per token and memory per session against the context: flat for linearized models, growing for softmax. */
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import type { SequenceState } from '../../decoding/state.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { internalError, LinnetError } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';

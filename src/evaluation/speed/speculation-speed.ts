@@ -7,7 +7,7 @@ import type { Drafter } from '../../decoding/speculation/drafter.ts';
 import { Pacing } from '../../decoding/speculation/pacing.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { type RoundSeconds, SpeculationStatistics } from '../../decoding/speculation/statistics.ts';
-import type { SequenceState } from '../../decoding/state.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { LinnetError } from '../../errors.ts';
 import { summarize } from './timing.ts';
 

@@ -6,7 +6,7 @@ import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { adamWDefaults } from '../../training/adamw.ts';
-import { causalObjective } from '../../training/objective.ts';
+import { causalObjective } from '../../training/objectives/next-token.ts';
 import { parameterBlocks } from '../../training/parameter-blocks.ts';
 import { fusedGraph, initialState, TrainingProgram, type TrainingState } from '../../training/step-program.ts';
 import { ceilingSize, productSpeed } from './product-ceiling.ts';

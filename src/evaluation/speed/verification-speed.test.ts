@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { randomParameters, tinyLlama } from '../../../test/tiny-llama.ts';
+import { randomParameters, tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../../attention/mixer.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { Random } from '../../random.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { onnxOp, product, sum } from '../../../test/onnx-op.ts';
+import { onnxOp, product, sum } from '../../../test/graph/onnx-op.ts';
 import { defineOp, Graph } from '../graph.ts';
 import { float32, int32 } from '../tensor.ts';
 import { lowerGraph } from './lowering.ts';

@@ -1,8 +1,8 @@
 /** BERT with every mixer: padding moves nothing, every position reads both sides, everything trains. */
 import { describe, expect, it } from 'vitest';
-import { relativeToPeak } from '../../../test/golden.ts';
-import { runGraph } from '../../../test/golden-model.ts';
-import { randomParameters } from '../../../test/tiny-llama.ts';
+import { relativeToPeak } from '../../../test/parity/golden.ts';
+import { runGraph } from '../../../test/parity/golden-model.ts';
+import { randomParameters } from '../../../test/models/tiny-llama.ts';
 import { convolutionOf, mixerPreset, mixerPresetNames, type MixerConfig } from '../../attention/mixer.ts';
 import { gradients } from '../../graph/gradients.ts';
 import { Graph } from '../../graph/graph.ts';

@@ -8,8 +8,8 @@ import {
   goldenTensor,
   readGolden,
   relativeToPeak,
-} from '../../../test/golden.ts';
-import { runGraph } from '../../../test/golden-model.ts';
+} from '../../../test/parity/golden.ts';
+import { runGraph } from '../../../test/parity/golden-model.ts';
 import { type LinearMixer, type MixerInput, parseMixer } from '../../attention/mixer.ts';
 import type { MixerParameterValues } from '../../attention/mixer-values.ts';
 import { gradients } from '../../graph/gradients.ts';

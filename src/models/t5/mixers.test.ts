@@ -1,8 +1,8 @@
 /** Every mixer in every attention of T5: padding changes nothing, the decoder reads no later token, gradients flow. */
 import { describe, expect, it } from 'vitest';
-import { relativeToPeak } from '../../../test/golden.ts';
-import { runGraph } from '../../../test/golden-model.ts';
-import { randomT5Weights, t5MixerNames, tinyT5 } from '../../../test/tiny-t5.ts';
+import { relativeToPeak } from '../../../test/parity/golden.ts';
+import { runGraph } from '../../../test/parity/golden-model.ts';
+import { randomT5Weights, t5MixerNames, tinyT5 } from '../../../test/models/tiny-t5.ts';
 import { gradients } from '../../graph/gradients.ts';
 import { Graph } from '../../graph/graph.ts';
 import { mul } from '../../graph/ops/elementwise.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { goldenConfig, goldenNumbers, readGolden } from '../../../test/golden.ts';
+import { goldenConfig, goldenNumbers, readGolden } from '../../../test/parity/golden.ts';
 import { parseMixer } from '../../attention/mixer.ts';
 import { relativeBucket } from '../../nn/relative-positions.ts';
 import { describeModel } from '../families.ts';

@@ -1,0 +1,65 @@
+/** The note a download leaves in its folder: which model and commit it is, and what each file must look like. */
+import { lstat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { LinnetError } from '../../errors.ts';
+import { writeFileAtomic } from '../../files/atomic.ts';
+import { parseJsonObject } from '../../files/json-object.ts';
+import { fileError, readInFolder, systemErrorCode } from '../../files/regular-file.ts';
+
+/** Name of the note. */
+const RECORD_FILE = 'linnet-source.json';
+const MAX_RECORD_BYTES = 10_000_000;
+
+const recordSchema = z.object({
+  id: z.string(),
+  commit: z.string(),
+  files: z.record(z.string(), z.object({ size: z.int().nonnegative(), sha256: z.string() })),
+});
+
+/** A downloaded model: name and commit on the hub, size in bytes and SHA-256 of each file. */
+export type DownloadRecord = Readonly<z.infer<typeof recordSchema>>;
+
+/** Writes the note into a folder. */
+export async function writeDownloadRecord(folder: string, record: DownloadRecord): Promise<void> {
+  await writeFileAtomic(resolve(folder, RECORD_FILE), `${JSON.stringify(record, undefined, 2)}\n`);
+}
+
+/**
+ * Looks at a folder that may hold an earlier download of a model.
+ * @returns undefined if there is none; else its note, and whether every file is still there with its size (contents are not read)
+ * @throws LinnetError `PATH` if the folder is something else, which must not be replaced
+ */
+export async function examineDownload(
+  folder: string,
+  id: string,
+): Promise<{ record: DownloadRecord; intact: boolean } | undefined> {
+  if ((await sizeOf(folder)) === undefined) return undefined;
+  const record = await readRecord(folder);
+  if (record?.id !== id) {
+    const found = record === undefined ? 'no downloaded model' : `the model ${record.id}`;
+    throw new LinnetError('PATH', `${folder} holds ${found}; choose another folder for ${id}`);
+  }
+  const sizes = await Promise.all(Object.keys(record.files).map((name) => sizeOf(resolve(folder, name))));
+  return { record, intact: Object.values(record.files).every(({ size }, i) => sizes[i] === size) };
+}
+
+async function readRecord(folder: string): Promise<DownloadRecord | undefined> {
+  if ((await sizeOf(resolve(folder, RECORD_FILE))) === undefined) return undefined;
+  const path = resolve(folder, RECORD_FILE);
+  const parsed = recordSchema.safeParse(
+    parseJsonObject(await readInFolder(folder, RECORD_FILE, MAX_RECORD_BYTES), path),
+  );
+  if (!parsed.success)
+    throw new LinnetError('FORMAT', `${path} is no record of a download: ${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await lstat(path)).size;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined;
+    throw fileError('examine', path, error);
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Element types as safetensors files name them: their size, and for those we can hold, how bytes become tensors and
+ * back. To support another stored type, fill in its row of the table.
+ *
+ * Files are little-endian, and so is every machine ONNX Runtime supports: elements are reinterpreted, not swapped.
+ */
+import { LinnetError } from '../../errors.ts';
+import type { AnyTensor, DType, DTypeArrays } from '../../graph/tensor.ts';
+import { tensor } from '../../graph/tensor.ts';
+import {
+  bfloat16FromFloat32,
+  float16FromFloat32,
+  float32FromBfloat16,
+  float32FromFloat16,
+} from './float-conversion.ts';
+
+/** An element array of any host dtype. */
+export type TensorData = DTypeArrays[DType];
+
+interface StoredDTypeRow {
+  /** Bits of one element; the sub-byte formats pack several into a byte. */
+  readonly bits: number;
+  /** Wraps exactly the bytes of one tensor. Absent where no host dtype matches. */
+  readonly decode?: (bytes: ArrayBuffer, shape: readonly number[]) => AnyTensor;
+  /**
+   * Converts elements; their bytes begin at a multiple of the element size in their buffer. What needs room takes
+   * `room`, of one number per element (default: fresh); float32 stays where it is. Absent for what is not floating point.
+   */
+  readonly toFloat32?: (bytes: Uint8Array<ArrayBuffer>, room?: Float32Array) => Float32Array;
+  /** Bytes of the elements of `data`, or undefined where such an array cannot be stored as this type. */
+  readonly encode?: (data: TensorData) => Uint8Array | undefined;
+}
+
+const table = {
+  F64: {
+    bits: 64,
+    decode: (bytes, shape) => tensor('float64', shape, new Float64Array(bytes)),
+    toFloat32: (bytes, room) => {
+      const values = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
+      if (room === undefined) return Float32Array.from(values);
+      room.set(values);
+      return room;
+    },
+    encode: (data) => (data instanceof Float64Array ? bytesOf(data) : undefined),
+  },
+  F32: {
+    bits: 32,
+    decode: (bytes, shape) => tensor('float32', shape, new Float32Array(bytes)),
+    toFloat32: (bytes) => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4),
+    encode: (data) => (data instanceof Float32Array ? bytesOf(data) : undefined),
+  },
+  F16: {
+    bits: 16,
+    decode: (bytes, shape) => tensor('float16', shape, new Uint16Array(bytes)),
+    toFloat32: (bytes, room) => float32FromFloat16(words16(bytes), room),
+    encode: (data) => encode16(data, float16FromFloat32),
+  },
+  BF16: {
+    bits: 16,
+    toFloat32: (bytes, room) => float32FromBfloat16(words16(bytes), room),
+    encode: (data) => encode16(data, bfloat16FromFloat32),
+  },
+  I64: {
+    bits: 64,
+    decode: (bytes, shape) => tensor('int64', shape, new BigInt64Array(bytes)),
+    encode: (data) => (data instanceof BigInt64Array ? bytesOf(data) : undefined),
+  },
+  I32: {
+    bits: 32,
+    decode: (bytes, shape) => tensor('int32', shape, new Int32Array(bytes)),
+    encode: (data) => (data instanceof Int32Array ? bytesOf(data) : undefined),
+  },
+  I8: {
+    bits: 8,
+    decode: (bytes, shape) => tensor('int8', shape, new Int8Array(bytes)),
+    encode: (data) => (data instanceof Int8Array ? bytesOf(data) : undefined),
+  },
+  U8: {
+    bits: 8,
+    decode: (bytes, shape) => tensor('uint8', shape, new Uint8Array(bytes)),
+    encode: (data) => (data instanceof Uint8Array ? bytesOf(data) : undefined),
+  },
+  BOOL: {
+    bits: 8,
+    decode: (bytes, shape) => tensor('bool', shape, booleans(new Uint8Array(bytes))),
+    encode: (data) => (data instanceof Uint8Array ? bytesOf(booleans(data)) : undefined),
+  },
+  I16: { bits: 16 },
+  U16: { bits: 16 },
+  U32: { bits: 32 },
+  U64: { bits: 64 },
+  C64: { bits: 64 },
+  F8_E4M3: { bits: 8 },
+  F8_E5M2: { bits: 8 },
+  F8_E8M0: { bits: 8 },
+  F8_E4M3FNUZ: { bits: 8 },
+  F8_E5M2FNUZ: { bits: 8 },
+  F6_E2M3: { bits: 6 },
+  F6_E3M2: { bits: 6 },
+  F4: { bits: 4 },
+} satisfies Record<string, StoredDTypeRow>;
+
+/** The name of an element type in a safetensors header. */
+export type StoredDType = keyof typeof table;
+
+/** The table, as a map: safe to ask with any string a file contains. */
+const rows: ReadonlyMap<string, StoredDTypeRow> = new Map<string, StoredDTypeRow>(Object.entries(table));
+
+/** Whether a string names an element type of the format. */
+export function isStoredDType(name: string): name is StoredDType {
+  return rows.has(name);
+}
+
+/** Size of one element in bits. */
+export function bitsOf(dtype: StoredDType): number {
+  return table[dtype].bits;
+}
+
+/** How bytes of a stored type become a tensor, and as float32; undefined entries are not possible for that type. */
+export function storedDType(dtype: StoredDType): StoredDTypeRow {
+  return table[dtype];
+}
+
+/** All names of the format. */
+export function storedDTypeNames(): StoredDType[] {
+  return [...rows.keys()].filter(isStoredDType);
+}
+
+function bytesOf(data: TensorData): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+function words16(bytes: Uint8Array<ArrayBuffer>): Uint16Array {
+  return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+}
+
+/** 16-bit floats come as bit patterns or are rounded from float32. */
+function encode16(data: TensorData, round: (values: Float32Array) => Uint16Array): Uint8Array | undefined {
+  if (data instanceof Uint16Array) return bytesOf(data);
+  return data instanceof Float32Array ? bytesOf(round(data)) : undefined;
+}
+
+/** Engines may treat a boolean byte other than 0 and 1 as anything at all, so it is refused in both directions. */
+function booleans(bytes: Uint8Array): Uint8Array {
+  const odd = bytes.findIndex((byte) => byte > 1);
+  if (odd >= 0) throw new LinnetError('FORMAT', `a boolean must be 0 or 1, element ${odd} is ${bytes[odd]}`);
+  return bytes;
+}

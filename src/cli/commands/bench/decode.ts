@@ -1,0 +1,202 @@
+/** `linnet bench decode`: time per token and memory per session against the context. */
+import { mixerPreset } from '../../../attention/mixer.ts';
+import { loadCausalModel } from '../../../checkpoint/load-model.ts';
+import { DecodingEngine } from '../../../decoding/engine.ts';
+import { engineDecodingSpeed, fillState, positionsBeyondContext } from '../../../evaluation/speed/decoding-speed.ts';
+import { readBandwidth, type StepProfile, stepProfile } from '../../../evaluation/speed/memory-traffic.ts';
+import { isExportedFolder } from '../../../export/open-export.ts';
+import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
+import { linearize } from '../../../models/linearize.ts';
+import { Random } from '../../../random.ts';
+import { formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
+import { makeTable, textTable } from '../../../report/table.ts';
+import type { CompileOptions, ProgramStatistics } from '../../../runtime/compile.ts';
+import { peakMemoryBytes, storedBytesPerToken } from '../../output/bandwidth.ts';
+import type { CommandContext } from '../../framework/context.ts';
+import { defineCommand, engineOptions, flag, optional, withDefault } from '../../framework/command.ts';
+import { contextsWithin } from '../../options/default-contexts.ts';
+import { folderOf } from '../../options/folder-parameters.ts';
+import { countList, integer } from '../../framework/option-values.ts';
+
+const defaultContexts = [64, 1024, 4096, 16384, 32768];
+/** Steps of the profile, at the longest context. */
+const profiledSteps = 16;
+
+export const benchDecode = defineCommand({
+  description:
+    'Times single-token steps of a model or an exported folder; of a model with softmax layers also linearized to the ' +
+    'augmented mixer. States are filled with random numbers as if the context had been read. Contexts take turns, so ' +
+    'that a machine whose speed drifts treats all alike. The bandwidth share is the bytes of the weights that one token ' +
+    'reads, times tokens per second, over the bandwidth of reading memory in order, measured in the same run.',
+  examples: [
+    'linnet bench decode assets/tiny-llama',
+    'linnet bench decode runs/1.1b-int4 --context 64,1024,131072 --json',
+    'linnet bench decode runs/1.1b-int4 --context 1024 --profile',
+  ],
+  arguments: { model: folderOf('the model') },
+  options: {
+    context: optional(countList, {
+      placeholder: 'list',
+      description: `tokens read before (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
+    }),
+    steps: withDefault(integer({ min: 4, max: 100_000 }), 128, {
+      placeholder: 'count',
+      description: 'timed steps per context',
+    }),
+    profile: flag('tell where the time of a step goes, at the longest context, in a run of its own'),
+    ...engineOptions,
+  },
+  async run(context, { model: folder, context: asked, steps, profile, device, threads }) {
+    const compile = { device, threads };
+    const timings: Timed[] = [];
+    const graphs: ({ subject: string } & ProgramStatistics)[] = [];
+    const profiles: ({ subject: string; context: number } & StepProfile)[] = [];
+    let contexts: readonly number[] = [];
+    for (const { name, open } of await subjectsOf(folder, compile)) {
+      {
+        await using subject = await open(false);
+        contexts = asked ?? contextsWithin(defaultContexts, subject.model, positionsBeyondContext({ steps }));
+        graphs.push({ subject: name, ...subject.engine.program.statistics });
+        timings.push(...(await timed(context, name, subject, contexts, steps)));
+      }
+      if (!profile) continue;
+      await using subject = await open(true);
+      const longest = Math.max(...contexts);
+      profiles.push({ subject: name, context: longest, ...(await profiled(subject, longest)) });
+    }
+    const peak = peakMemoryBytes();
+    const readBytesPerSecond = await readBandwidth({ threads });
+    const rows = timings.map((row) => ({
+      ...row,
+      bandwidthShare: (row.weightBytesPerToken * row.tokensPerSecond) / readBytesPerSecond,
+    }));
+    printRows(context, rows);
+    for (const { subject, nodes, creationMs } of graphs) {
+      context.print(
+        `step graph, ${subject}: ${nodes === undefined ? '' : `${formatCount(nodes)} nodes, `}session created in ${formatFixed(creationMs, 0)} ms`,
+      );
+    }
+    for (const found of profiles) printProfile(context, found);
+    return {
+      json: {
+        rows,
+        graphs,
+        ...(profile && { profiles }),
+        readBytesPerSecond,
+        peakMemoryBytes: peak,
+      },
+    };
+  },
+});
+
+interface Timed {
+  readonly subject: string;
+  readonly context: number;
+  readonly tokensPerSecond: number;
+  readonly stepMs: number;
+  readonly minMs: number;
+  readonly stateBytes: number;
+  readonly peakMemoryBytes: number;
+  readonly weightBytesPerToken: number;
+}
+
+interface Row extends Timed {
+  readonly bandwidthShare: number;
+}
+
+interface Subject {
+  readonly name: string;
+  readonly open: (profile: boolean) => Promise<Pick<DecodingModel, 'model' | 'engine' | 'manifest'> & AsyncDisposable>;
+}
+
+/** The model as it is and, if it is a checkpoint with softmax layers, linearized. */
+async function subjectsOf(folder: string, compile: CompileOptions): Promise<Subject[]> {
+  if (await isExportedFolder(folder)) {
+    return [{ name: 'as it is', open: (profile) => openDecodingModel(folder, { ...compile, profile }) }];
+  }
+  const loaded = await loadCausalModel(folder);
+  const subject = (name: string, { model, parameters }: Pick<typeof loaded, 'model' | 'parameters'>): Subject => ({
+    name,
+    async open(profile) {
+      const engine = await DecodingEngine.create(model, parameters, { ...compile, profile });
+      return { model, engine, [Symbol.asyncDispose]: () => engine.dispose() };
+    },
+  });
+  const subjects = [subject('as it is', loaded)];
+  if (loaded.model.mixers.some((mixer) => mixer.kind === 'softmax')) {
+    const linear = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
+    subjects.push(subject('augmented', linear));
+  }
+  return subjects;
+}
+
+async function timed(
+  context: CommandContext,
+  name: string,
+  subject: Pick<DecodingModel, 'model' | 'engine' | 'manifest'>,
+  contexts: readonly number[],
+  steps: number,
+): Promise<Timed[]> {
+  const speeds = await context.withProgress(name, 'rounds', (progress) =>
+    engineDecodingSpeed(subject.engine, {
+      contexts,
+      steps,
+      signal: context.signal,
+      onProgress: (done, total) => progress.update(done, total),
+    }),
+  );
+  const weightBytesPerToken = storedBytesPerToken(subject);
+  return speeds.map(({ context: tokens, timing, tokensPerSecond, stateBytes }) => ({
+    subject: name,
+    context: tokens,
+    tokensPerSecond,
+    stepMs: timing.medianMs,
+    minMs: timing.minMs,
+    stateBytes,
+    peakMemoryBytes: peakMemoryBytes(),
+    weightBytesPerToken,
+  }));
+}
+
+async function profiled({ engine }: Pick<DecodingModel, 'engine'>, tokens: number): Promise<StepProfile> {
+  const state = engine.newState();
+  fillState(state, tokens, new Random(1));
+  for (let step = 0; step < profiledSteps; step++) await engine.advance(state, step % engine.model.sizes.vocabulary);
+  return stepProfile(engine, profiledSteps);
+}
+
+function printRows(context: CommandContext, rows: readonly Row[]): void {
+  const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
+  const columns = [
+    { header: 'mixers', value: ({ subject }: Row) => subject },
+    { header: 'context', unit: 'tokens', value: (row: Row) => row.context, format: formatTokens },
+    { header: 'step', unit: 'ms', value: ({ stepMs }: Row) => stepMs, format: fixed(3) },
+    { header: 'tokens/s', value: ({ tokensPerSecond }: Row) => tokensPerSecond, format: fixed(1) },
+    { header: 'state', value: ({ stateBytes }: Row) => stateBytes, format: formatBytes },
+    { header: 'peak memory', value: (row: Row) => row.peakMemoryBytes, format: formatBytes },
+    { header: 'of bandwidth', value: ({ bandwidthShare }: Row) => bandwidthShare, format: fixed(2) },
+  ];
+  context.print(textTable(makeTable(columns, rows)));
+}
+
+function printProfile(
+  context: CommandContext,
+  { subject, context: tokens, kernelMs, ops }: { subject: string; context: number } & StepProfile,
+): void {
+  context.print(`profile, ${subject}, context ${formatTokens(tokens)}: ${formatFixed(kernelMs, 2)} ms in kernels`);
+  const columns = [
+    { header: 'op', value: ({ opType }: (typeof ops)[number]) => opType },
+    {
+      header: 'times',
+      value: ({ count }: (typeof ops)[number]) => count,
+      format: (value: number) => formatFixed(value, 0),
+    },
+    { header: 'ms', value: ({ ms }: (typeof ops)[number]) => ms, format: (value: number) => formatFixed(value, 3) },
+    {
+      header: 'share',
+      value: ({ ms }: (typeof ops)[number]) => ms / kernelMs,
+      format: (value: number) => formatFixed(value, 3),
+    },
+  ];
+  context.print(textTable(makeTable(columns, ops)));
+}

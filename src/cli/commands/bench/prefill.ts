@@ -1,0 +1,78 @@
+/** `linnet bench prefill`: tokens per second of reading prompts. */
+import { promptChunk } from '../../../decoding/step-engine.ts';
+import { prefillSpeed } from '../../../evaluation/speed/prefill-speed.ts';
+import { openDecodingModel } from '../../../export/open-model.ts';
+import { formatBytes, formatFixed, formatTokens } from '../../../report/quantities.ts';
+import { makeTable, textTable } from '../../../report/table.ts';
+import { peakMemoryBytes } from '../../output/bandwidth.ts';
+import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
+import { contextsWithin } from '../../options/default-contexts.ts';
+import { folderOf } from '../../options/folder-parameters.ts';
+import { countList, integer } from '../../framework/option-values.ts';
+
+const defaultContexts = [1024, 4096];
+
+export const benchPrefill = defineCommand({
+  description:
+    'Times the reading of random prompts into an empty state, chunk by chunk, by a model or an exported folder.',
+  examples: [
+    'linnet bench prefill runs/1.1b-w8a8',
+    'linnet bench prefill runs/1.1b-w8a8 --context 1024 --chunk 256 --json',
+  ],
+  arguments: { model: folderOf('the model') },
+  options: {
+    context: optional(countList, {
+      placeholder: 'list',
+      description: `lengths of prompts (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
+    }),
+    runs: withDefault(integer({ min: 1, max: 1000 }), 3, {
+      placeholder: 'count',
+      description: 'timed readings of each',
+    }),
+    chunk: withDefault(integer({ min: 1, max: 1024 }), promptChunk, {
+      placeholder: 'tokens',
+      description: 'tokens per step',
+    }),
+    ...engineOptions,
+  },
+  async run(context, { model: folder, context: asked, runs, chunk, device, threads }) {
+    await using opened = await openDecodingModel(folder, { device, threads });
+    const contexts = asked ?? contextsWithin(defaultContexts, opened.model);
+    const speeds = await context.withProgress('reading', 'tokens', (progress) =>
+      prefillSpeed(opened.engine, {
+        contexts,
+        runs,
+        chunk,
+        signal: context.signal,
+        onProgress: (done, total) => progress.update(done, total),
+      }),
+    );
+    const rows = speeds.map(({ context: tokens, timing, tokensPerSecond, stateBytes }) => ({
+      context: tokens,
+      tokensPerSecond,
+      promptMs: timing.medianMs,
+      minMs: timing.minMs,
+      stateBytes,
+      peakMemoryBytes: peakMemoryBytes(),
+    }));
+    type Row = (typeof rows)[number];
+    const columns = [
+      { header: 'prompt', unit: 'tokens', value: (row: Row) => row.context, format: formatTokens },
+      {
+        header: 'time',
+        unit: 'ms',
+        value: (row: Row) => row.promptMs,
+        format: (value: number) => formatFixed(value, 0),
+      },
+      {
+        header: 'tokens/s',
+        value: (row: Row) => row.tokensPerSecond,
+        format: (value: number) => formatFixed(value, 1),
+      },
+      { header: 'state', value: (row: Row) => row.stateBytes, format: formatBytes },
+      { header: 'peak memory', value: (row: Row) => row.peakMemoryBytes, format: formatBytes },
+    ];
+    context.print(textTable(makeTable(columns, rows)));
+    return { json: { rows, chunk } };
+  },
+});

@@ -1,0 +1,174 @@
+/** `linnet bench speculate`: sequential against speculative decoding with the tree of the model folder. */
+import { loadDocuments } from '../../../data/documents.ts';
+import { generateToEnd } from '../../../decoding/generate.ts';
+import { Sampler } from '../../../decoding/sampler.ts';
+import { MedusaDrafter } from '../../../decoding/speculation/medusa-drafter.ts';
+import type { StepEngine } from '../../../decoding/step-engine.ts';
+import { LinnetError } from '../../../errors.ts';
+import {
+  type SpeculationPrompts,
+  type SpeculationSpeed,
+  speculationSpeed,
+} from '../../../evaluation/speed/speculation-speed.ts';
+import { openDraftHeads } from '../../../export/open-heads.ts';
+import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
+import { formatFixed, formatPercent, formatRatio, formatTokens } from '../../../report/quantities.ts';
+import { makeTable, textTable } from '../../../report/table.ts';
+import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
+import { defineCommand, engineOptions, optional, repeated, required, withDefault } from '../../framework/command.ts';
+import { countList, decimal, integer, path, text } from '../../framework/option-values.ts';
+import { fieldOption } from '../../options/text-options.ts';
+
+const defaultContexts = [64, 1024, 8192];
+const defaultTemperatures = [0, 0.7];
+/** Tokens that a model writes for itself where no text is given; longer prompts repeat them. */
+const ownWords = 512;
+
+export const benchSpeculate = defineCommand({
+  description:
+    'Decodes the same prompts one token a step, with drafts of the Medusa heads in the candidate tree of the folder, ' +
+    'and with drafting that switches itself off (auto). Prompts are stretches of --data, repeated where that is shorter; ' +
+    'without --data, of text that the model wrote itself. The ways take turns, and ratios are medians over ' +
+    'neighbouring runs. Greedy texts are compared token for token: the answer is no (exit code 1) if any differs.',
+  examples: [
+    'linnet bench speculate runs/medusa --data stories.jsonl',
+    'linnet bench speculate runs/medusa --data stories.jsonl --contexts 64,1024 --temperature 0 --json',
+    'linnet bench speculate runs/medusa-int4 --data stories.jsonl',
+  ],
+  arguments: {
+    model: required(path, {
+      placeholder: 'folder',
+      description: 'folder of a model with Medusa heads, exported or not',
+    }),
+  },
+  options: {
+    data: repeated(text, {
+      placeholder: 'source',
+      description: '.txt or .jsonl file, or npm:PACKAGE; may be repeated',
+    }),
+    field: fieldOption,
+    contexts: optional(countList, {
+      placeholder: 'list',
+      description: `lengths of prompts in tokens (default: ${defaultContexts.join(',')})`,
+    }),
+    temperature: repeated(decimal({ min: 0, max: 100 }), {
+      placeholder: 'number',
+      description: `may be repeated (default: ${defaultTemperatures.join(' and ')})`,
+    }),
+    prompts: withDefault(integer({ min: 1, max: 1024 }), 3, {
+      placeholder: 'count',
+      description: 'prompts of each length',
+    }),
+    tokens: withDefault(integer({ min: 8, max: 1 << 20 }), 128, {
+      placeholder: 'count',
+      description: 'tokens of a continuation',
+    }),
+    rounds: withDefault(integer({ min: 1, max: 1000 }), 3, {
+      placeholder: 'count',
+      description: 'how often each prompt is continued in each way',
+    }),
+    ...engineOptions,
+  },
+  async run(
+    context,
+    { model: folder, data, field, contexts = defaultContexts, temperature, device, threads, ...counts },
+  ) {
+    const compile = { device, threads };
+    await using opened = await openDecodingModel(folder, compile);
+    const { engine } = opened;
+    await using medusa = await openDraftHeads(opened, compile);
+    const { heads } = medusa;
+    const source = data.length > 0 ? await textTokens(opened, data, field) : await ownText(engine);
+    const rows = await context.withProgress('speculation', 'runs', (progress) =>
+      speculationSpeed(engine, () => new MedusaDrafter(heads, medusa.tree?.paths), {
+        contexts: contexts.map((length) => promptsOf(source, length, counts.prompts)),
+        temperatures: temperature.length > 0 ? temperature : defaultTemperatures,
+        tokens: counts.tokens,
+        rounds: counts.rounds,
+        signal: context.signal,
+        onProgress: (done, total) => progress.update(done, total),
+      }),
+    );
+    const tree = { method: medusa.tree?.method ?? 'stock', nodes: (medusa.tree?.paths.length ?? 63) + 1 };
+    context.print(`tree: ${tree.method}, ${tree.nodes} nodes; ${heads.count} heads`);
+    context.print(speedTable(rows));
+    const different = rows.filter(({ identical }) => identical === false);
+    if (different.length > 0) {
+      const places = different.map((row) => row.context).join(', ');
+      context.print(`greedy texts differ from sequential decoding at context ${places}`);
+    }
+    return {
+      json: { tree, heads: heads.count, tokens: counts.tokens, rows },
+      negative: different.length > 0,
+    };
+  },
+});
+
+async function textTokens({ path: from }: DecodingModel, data: readonly string[], field: string): Promise<Int32Array> {
+  const tokenizer = await loadTokenizer(from);
+  const documents = await loadDocuments(data, { field });
+  const bos = tokenizer.bosId !== undefined;
+  const tokens = Int32Array.from(documents.flatMap(({ text: content }) => [...tokenizer.encode(content, { bos })]));
+  if (tokens.length === 0) throw new LinnetError('INPUT', 'there is no text in --data');
+  return tokens;
+}
+
+/** What the model writes after BOS. */
+async function ownText(engine: StepEngine): Promise<Int32Array> {
+  const { bosId } = engine.model;
+  if (bosId === undefined)
+    throw new LinnetError('INPUT', 'the model has no BOS token to write a prompt from; give --data');
+  const sampler = new Sampler({ temperature: 1 });
+  const { tokens } = await generateToEnd(engine, {
+    promptTokens: [bosId],
+    maxTokens: ownWords,
+    sampler,
+    ignoreEos: true,
+  });
+  return Int32Array.of(bosId, ...tokens);
+}
+
+/** Prompts from places spread over the text, which is read as a ring. */
+function promptsOf(source: Int32Array, length: number, count: number): SpeculationPrompts {
+  const prompts = Array.from({ length: count }, (_, i) => {
+    const start = Math.floor((i * source.length) / count);
+    return Int32Array.from({ length }, (_unused, at) => source[(start + at) % source.length]);
+  });
+  return { context: length, prompts };
+}
+
+function speedTable(rows: readonly SpeculationSpeed[]): string {
+  return textTable(
+    makeTable(
+      [
+        { header: 'context', value: (row) => row.context, format: (value) => formatTokens(value) },
+        { header: 'temperature', value: (row) => row.temperature },
+        {
+          header: 'sequential',
+          unit: 'tokens/s',
+          value: (row) => row.sequential,
+          format: (value) => formatFixed(value, 0),
+        },
+        { header: 'speculative', value: (row) => row.speculative, format: (value) => formatFixed(value, 0) },
+        { header: 'ratio', value: ({ ratio }) => ratio, format: formatRatio },
+        { header: 'auto', value: ({ autoRatio }) => autoRatio, format: formatRatio },
+        {
+          header: 'drafted by auto',
+          value: ({ autoSpeculated }) => autoSpeculated,
+          format: (value) => formatPercent(value, 0),
+        },
+        {
+          header: 'tokens/step',
+          value: ({ tokensPerStep }) => tokensPerStep,
+          format: (value) => formatFixed(value, 2),
+        },
+        { header: 'draft', value: ({ timeShares }) => timeShares.draft, format: (value) => formatPercent(value) },
+        { header: 'verify', value: ({ timeShares }) => timeShares.verify, format: (value) => formatPercent(value) },
+        { header: 'accept', value: ({ timeShares }) => timeShares.accept, format: (value) => formatPercent(value) },
+        { header: 'commit', value: ({ timeShares }) => timeShares.commit, format: (value) => formatPercent(value) },
+        { header: 'same text', value: ({ identical }) => identical },
+      ],
+      rows,
+    ),
+  );
+}

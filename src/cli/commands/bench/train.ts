@@ -1,0 +1,149 @@
+/** `linnet bench train`: a whole training step against the machine's product ceiling. */
+import { convolutionOf, type MixerConfig, mixerPreset, parseMixer } from '../../../attention/mixer.ts';
+import { trainingSpeed } from '../../../evaluation/speed/training-speed.ts';
+import { describeCausalModel } from '../../../models/families.ts';
+import type { CausalModel } from '../../../models/model.ts';
+import { formatFixed, formatShortCount } from '../../../report/quantities.ts';
+import { makeTable, textTable } from '../../../report/table.ts';
+import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
+import { mixerNameOption } from '../../options/mixer-options.ts';
+import { choice, countList, integer } from '../../framework/option-values.ts';
+
+type Config = Readonly<Record<string, unknown>>;
+
+interface BenchFamily {
+  /** G of its mixers. */
+  readonly group: number;
+  readonly config: (width: number, layers: number, vocabulary: number, length: number) => Config;
+}
+
+const headWidth = 64;
+
+/** The shapes that design figures are given for. */
+const families: Readonly<Record<string, BenchFamily>> = {
+  /** Heads of 64, a feed-forward of three widths, a tied head. */
+  llama: {
+    group: 64,
+    config: (width, layers, vocabulary, length) => ({
+      model_type: 'llama',
+      vocab_size: vocabulary,
+      hidden_size: width,
+      intermediate_size: 3 * width,
+      num_hidden_layers: layers,
+      num_attention_heads: width / headWidth,
+      max_position_embeddings: length,
+      tie_word_embeddings: true,
+    }),
+  },
+  /** Queries and keys of 128, values of two widths, groups of 256, as the paper trains it. */
+  flash: {
+    group: 256,
+    config: (width, layers, vocabulary, length) => ({
+      model_type: 'flash',
+      vocab_size: vocabulary,
+      dim: width,
+      depth: layers,
+      trained_length: length,
+    }),
+  },
+};
+
+export const benchTrain = defineCommand({
+  description:
+    'Times training steps (forward, all gradients, clipping, AdamW) with random weights and tokens, in turn with the ' +
+    'product ceiling. The share is the operations of all matrix products of the step, counted on its graph, ' +
+    'over the whole time of the step, against the ceiling. Of a mixer with a convolution, the step is timed without it ' +
+    'as well: the last share is what the convolution takes of the step.',
+  examples: [
+    'linnet bench train',
+    'linnet bench train --widths 512 --layers 4 --mixer softmax --json',
+    'linnet bench train --family flash --widths 256 --layers 6',
+  ],
+  arguments: {},
+  options: {
+    family: withDefault(choice(Object.keys(families)), 'llama', {
+      placeholder: 'name',
+      description: `of the model: ${Object.keys(families).join(', ')}`,
+    }),
+    widths: optional(countList, {
+      placeholder: 'list',
+      description: 'model widths, multiples of 64 (default: 256,512)',
+    }),
+    layers: withDefault(integer({ min: 1, max: 128 }), 2, { placeholder: 'count', description: 'layers' }),
+    mixer: mixerNameOption,
+    vocabulary: withDefault(integer({ min: 2, max: 1 << 20 }), 512, {
+      placeholder: 'tokens',
+      description: 'vocabulary',
+    }),
+    rows: withDefault(integer({ min: 1, max: 4096 }), 4, { placeholder: 'count', description: 'sequences per step' }),
+    length: withDefault(integer({ min: 1, max: 1 << 20 }), 1024, {
+      placeholder: 'tokens',
+      description: 'tokens per sequence',
+    }),
+    runs: withDefault(integer({ min: 1, max: 1000 }), 7, { placeholder: 'count', description: 'timed steps' }),
+    ...engineOptions,
+  },
+  async run(context, { family, widths = [256, 512], layers, mixer, vocabulary, rows, length, runs, device, threads }) {
+    const measured = [];
+    for (const width of widths) {
+      context.throwIfStopped('between two widths');
+      const { model, without } = benchModels(family, width, layers, mixer, vocabulary, length);
+      const options = { rows, length, runs, without, compile: { device, threads } };
+      measured.push({ width, ...(await trainingSpeed(model, options)) });
+    }
+    const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
+    context.print(
+      textTable(
+        makeTable(
+          [
+            { header: 'width', value: ({ width }) => width },
+            { header: 'step', unit: 'ms', value: ({ timing }) => timing.medianMs, format: fixed(0) },
+            {
+              header: 'tokens/s',
+              value: ({ tokensPerSecond }) => tokensPerSecond,
+              format: (value) => formatShortCount(value),
+            },
+            { header: 'products', unit: 'GFLOP', value: ({ productFlops }) => productFlops / 1e9, format: fixed(1) },
+            { header: 'speed', unit: 'GFLOP/s', value: ({ gigaflops }) => gigaflops, format: fixed(1) },
+            { header: 'ceiling', unit: 'GFLOP/s', value: ({ ceilingGigaflops }) => ceilingGigaflops, format: fixed(1) },
+            { header: 'share', value: ({ shareOfCeiling }) => shareOfCeiling, format: fixed(2) },
+            { header: 'convolution', value: ({ partShare }) => partShare, format: fixed(2) },
+            { header: 'compile', unit: 'ms', value: ({ compileMs }) => compileMs, format: fixed(0) },
+          ],
+          measured,
+        ),
+      ),
+    );
+    return {
+      json: {
+        family,
+        mixer,
+        layers,
+        rows: measured.map(({ timing, partShare, ...rest }) => ({
+          ...rest,
+          convolutionShare: partShare,
+          stepMs: timing.medianMs,
+        })),
+        peakMemoryBytes: 1024 * process.resourceUsage().maxRSS,
+      },
+    };
+  },
+});
+
+/** The model, and the model without the convolution where its mixer has one. */
+function benchModels(
+  family: string,
+  width: number,
+  layers: number,
+  preset: string,
+  vocabulary: number,
+  length: number,
+): { model: CausalModel; without?: CausalModel } {
+  const { group, config } = families[family];
+  const plain = describeCausalModel(config(width, layers, vocabulary, length));
+  const mixer = mixerPreset(preset, { group });
+  const throughout = (one: MixerConfig): CausalModel => plain.withMixers(plain.mixers.map(() => one));
+  const model = throughout(mixer);
+  if (convolutionOf(mixer) === null) return { model };
+  return { model, without: throughout(parseMixer({ ...mixer, convolution: null })) };
+}

@@ -1,0 +1,102 @@
+/** `linnet bench verify`: steps over token trees of several sizes, against one token. */
+import { readBandwidth } from '../../../evaluation/speed/memory-traffic.ts';
+import { positionsBeyondContext, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
+import { time } from '../../../evaluation/speed/timing.ts';
+import { hasDraftHeads, openDraftHeads } from '../../../export/open-heads.ts';
+import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
+import type { CompileOptions } from '../../../runtime/compile.ts';
+import { formatFixed } from '../../../report/quantities.ts';
+import { makeTable, textTable } from '../../../report/table.ts';
+import { peakMemoryBytes, storedBytesPerToken } from '../../output/bandwidth.ts';
+import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
+import { folderOf } from '../../options/folder-parameters.ts';
+import { countList, integer } from '../../framework/option-values.ts';
+
+const defaultNodes = [1, 4, 16, 64];
+
+export const benchVerify = defineCommand({
+  description:
+    'Times steps over random token trees with the logits of all nodes wanted, as verification of drafts needs them, by ' +
+    'a model or an exported folder. Sizes take turns; times never fall with size. Where the folder has Medusa heads, what ' +
+    'a draft of theirs takes is timed as well.',
+  examples: ['linnet bench verify runs/1.1b-w8a8', 'linnet bench verify runs/1.1b-w8a8 --nodes 1,8,16 --json'],
+  arguments: { model: folderOf('the model') },
+  options: {
+    nodes: optional(countList, {
+      placeholder: 'list',
+      description: `nodes of a tree (default: ${defaultNodes.join(',')})`,
+    }),
+    context: optional(integer({ min: 1, max: 1 << 24 }), {
+      placeholder: 'tokens',
+      description: 'tokens read before (default: 1024, or what the positions of the model leave)',
+    }),
+    depth: withDefault(integer({ min: 1, max: 64 }), 4, {
+      placeholder: 'nodes',
+      description: 'deepest node of a tree',
+    }),
+    rounds: withDefault(integer({ min: 1, max: 1000 }), 5, { placeholder: 'count', description: 'turns of each size' }),
+    ...engineOptions,
+  },
+  async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
+    await using opened = await openDecodingModel(folder, { device, threads });
+    const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
+    const left = opened.engine.model.positions.limit - positionsBeyondContext({ nodes: sizes, depth, rounds });
+    const committed = asked ?? Math.max(1, Math.min(1024, left));
+    const times = await context.withProgress('verifying', 'rounds', (progress) =>
+      verificationSpeed(opened.engine, {
+        nodes: sizes,
+        context: committed,
+        depth,
+        rounds,
+        signal: context.signal,
+        onProgress: (done, total) => progress.update(done, total),
+      }),
+    );
+    const [{ ms: single }] = times;
+    const state = opened.engine.newState();
+    state.reserve(committed);
+    const peak = peakMemoryBytes();
+    // Each step reads the weights once, whatever its nodes.
+    const limit = (await readBandwidth({ threads })) / storedBytesPerToken(opened);
+    const rows = times
+      .filter(({ nodes: size }) => nodes.includes(size))
+      .map(({ nodes: size, ms }) => ({
+        nodes: size,
+        // Nodes per second: what can be accepted at most.
+        tokensPerSecond: (1000 * size) / ms,
+        stepMs: ms,
+        ratio: ms / single,
+        stateBytes: state.bytes,
+        peakMemoryBytes: peak,
+        bandwidthShare: 1000 / ms / limit,
+      }));
+    type Row = (typeof rows)[number];
+    const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
+    const columns = [
+      { header: 'nodes', value: (row: Row) => row.nodes },
+      { header: 'step', unit: 'ms', value: (row: Row) => row.stepMs, format: fixed(2) },
+      { header: 'of one node', value: (row: Row) => row.ratio, format: fixed(2) },
+      { header: 'nodes/s', value: (row: Row) => row.tokensPerSecond, format: fixed(1) },
+      { header: 'of bandwidth', value: (row: Row) => row.bandwidthShare, format: fixed(2) },
+    ];
+    context.print(textTable(makeTable(columns, rows)));
+    const draftMs = await draftTime(opened, rounds, { device, threads });
+    if (draftMs !== undefined) context.print(`a draft of the Medusa heads: ${formatFixed(draftMs, 2)} ms`);
+    return { json: { context: committed, rows, draftMs: draftMs ?? null } };
+  },
+});
+
+/** Guesses of a head that are looked for when drafting is timed: those of the stock tree. */
+const draftedRanks = 10;
+
+/** Median time of a draft, in milliseconds; undefined without heads. */
+async function draftTime(opened: DecodingModel, rounds: number, compile: CompileOptions): Promise<number | undefined> {
+  if (!(await hasDraftHeads(opened))) return undefined;
+  await using medusa = await openDraftHeads(opened, compile);
+  const { width, vocabulary } = opened.model.sizes;
+  const hidden = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
+  const { medianMs } = await time(() => medusa.heads.topK(hidden, Math.min(draftedRanks, vocabulary)), {
+    runs: 2 * rounds + 1,
+  });
+  return medianMs;
+}

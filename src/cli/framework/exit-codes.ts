@@ -1,0 +1,73 @@
+/** How a command ends: its exit code, and the error a failed one reports. Scripts rely on both. */
+import { type ErrorCode, LinnetError } from '../../errors.ts';
+
+/** What every exit code means, in the words of `linnet --help`. */
+export const exitCodes = {
+  success: { code: 0, meaning: 'success' },
+  negative: { code: 1, meaning: 'the command ran, and its answer is no (a leak was found, a comparison failed)' },
+  usage: { code: 2, meaning: 'the command line is wrong' },
+  input: { code: 3, meaning: 'a file, model, text or configuration cannot be used' },
+  engine: { code: 4, meaning: 'ONNX Runtime failed or lacks the device' },
+  internal: { code: 70, meaning: 'a bug in linnet' },
+  interrupted: { code: 130, meaning: 'stopped by Ctrl-C or SIGTERM' },
+  closedOutput: { code: 141, meaning: 'the reader of the output went away' },
+} as const;
+
+export type Outcome = keyof typeof exitCodes;
+
+/** A command line that cannot be understood. */
+export class UsageError extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'UsageError';
+  }
+}
+
+/** What is said about an error: to machines as `{"error":{"code","message"}}`, to people as the message. */
+export interface ErrorReport {
+  readonly outcome: Outcome;
+  /** `USAGE`, an `ErrorCode`, or the system's name of the failure, such as `ENOSPC`. */
+  readonly code: string;
+  readonly message: string;
+}
+
+const outcomes: Readonly<Record<ErrorCode, Outcome>> = {
+  SHAPE: 'internal',
+  GRAPH: 'internal',
+  RUNTIME: 'engine',
+  CONFIG: 'input',
+  FORMAT: 'input',
+  TENSOR: 'input',
+  PATH: 'input',
+  NOT_FOUND: 'input',
+  MISMATCH: 'input',
+  INPUT: 'input',
+  ABORTED: 'interrupted',
+  INTERNAL: 'internal',
+};
+
+/** Classifies anything that was thrown. */
+export function reportError(error: unknown): ErrorReport {
+  if (error instanceof UsageError) return { outcome: 'usage', code: 'USAGE', message: error.message };
+  if (error instanceof LinnetError) {
+    return { outcome: outcomes[error.code], code: error.code, message: error.message };
+  }
+  if (!(error instanceof Error))
+    return { outcome: 'internal', code: 'INTERNAL', message: 'internal: something was thrown that is no error' };
+  if (error.name === 'AbortError') return { outcome: 'interrupted', code: 'ABORTED', message: error.message };
+  // A full disk or a folder without permission is not our bug, wherever it shows.
+  if ('syscall' in error && 'code' in error && typeof error.code === 'string') {
+    return { outcome: 'input', code: error.code, message: error.message };
+  }
+  return { outcome: 'internal', code: 'INTERNAL', message: `internal: ${error.message}` };
+}
+
+/** The stacks of an error and of everything that caused it, for `--debug`. */
+export function errorStacks(error: unknown): string {
+  if (!(error instanceof Error)) return 'thrown without a stack';
+  const stack = error.stack ?? error.message;
+  return error.cause === undefined
+    ? stack
+    : `${stack}
+caused by: ${errorStacks(error.cause)}`;
+}

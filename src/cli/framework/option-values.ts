@@ -1,0 +1,162 @@
+/** Kinds of values on a command line: how their text is checked and read, and how help and errors describe them. */
+import { z } from 'zod';
+import { type AttentionPart, attentionParts } from '../../models/linnet-section.ts';
+
+/** How one value is read from the text that was given. */
+export interface ValueKind<T> {
+  readonly schema: z.ZodType<T, string>;
+  /** Completes "expected …". */
+  readonly expects: string;
+}
+
+interface Bounds {
+  readonly min?: number;
+  readonly max?: number;
+}
+
+function describeBounds({ min, max }: Bounds): string {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
+  if (min !== undefined) return ` of at least ${min}`;
+  return max === undefined ? '' : ` of at most ${max}`;
+}
+
+function inBounds(value: number, { min = -Infinity, max = Infinity }: Bounds): boolean {
+  return value >= min && value <= max;
+}
+
+/** A whole number in decimal digits. */
+export function integer(bounds: Bounds = {}): ValueKind<number> {
+  return {
+    schema: z
+      .string()
+      .regex(/^[+-]?\d+$/)
+      .transform(Number)
+      .refine((value) => Number.isSafeInteger(value) && inBounds(value, bounds)),
+    expects: `a whole number${describeBounds(bounds)}`,
+  };
+}
+
+/** A seed of 32 bits. */
+export const seed32 = integer({ min: 0, max: 0xffffffff });
+
+/** A finite decimal number, `1e-5` included. */
+export function decimal(bounds: Bounds = {}): ValueKind<number> {
+  return {
+    schema: z
+      .string()
+      .regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i)
+      .transform(Number)
+      .refine((value) => Number.isFinite(value) && inBounds(value, bounds)),
+    expects: `a number${describeBounds(bounds)}`,
+  };
+}
+
+/** One of some words. */
+export function choice<const T extends string>(words: readonly T[]): ValueKind<T> {
+  const known: readonly string[] = words;
+  const isKnown = (word: string): word is T => known.includes(word);
+  return { schema: z.string().refine(isKnown), expects: `one of ${words.join(', ')}` };
+}
+
+/** One of some whole numbers. */
+export function numberChoice<const T extends number>(numbers: readonly T[]): ValueKind<T> {
+  return {
+    schema: z.string().transform((given, context) => {
+      const found = numbers.find((number) => String(number) === given);
+      if (found !== undefined) return found;
+      context.addIssue({ code: 'custom', input: given });
+      return z.NEVER;
+    }),
+    expects: `one of ${numbers.join(', ')}`,
+  };
+}
+
+/** Any text but the empty one. */
+export const text: ValueKind<string> = { schema: z.string().min(1), expects: 'a text that is not empty' };
+
+/** Any text, the empty one included. */
+export const anyText: ValueKind<string> = { schema: z.string(), expects: 'a text' };
+
+/** The path of a file or folder. */
+export const path: ValueKind<string> = {
+  schema: z.string().refine((given) => given !== '' && !given.includes('\0')),
+  expects: 'a path',
+};
+
+/** Positive whole numbers with commas between them, such as contexts or widths. */
+export const countList: ValueKind<number[]> = {
+  schema: z
+    .string()
+    .regex(/^[1-9]\d{0,8}(,[1-9]\d{0,8})*$/)
+    .transform((given) => given.split(',').map(Number)),
+  expects: 'positive whole numbers with commas between them, such as 64,1024',
+};
+
+/** Token ids with commas between them. */
+export const tokenIds: ValueKind<number[]> = {
+  schema: z
+    .string()
+    .regex(/^\s*\d{1,9}(\s*,\s*\d{1,9})*\s*$/)
+    .transform((given) => given.split(',').map(Number)),
+  expects: 'token ids with commas between them, such as 1,2,3',
+};
+
+/** More layers than any model has; keeps a typing error from filling memory. */
+const largestIndex = 65535;
+
+/** Indices and ranges of indices, both ends included: `0-3,5` is 0, 1, 2, 3, 5. Ascending, without repetitions. */
+export const indexList: ValueKind<number[]> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*$/)
+    .transform((given) => given.split(',').map((part) => part.split('-').map(Number)))
+    .refine((ranges) => ranges.every(([first, last = first]) => first <= last && last <= largestIndex))
+    .transform((ranges) => {
+      const indices = ranges.flatMap(([first, last = first]) =>
+        Array.from({ length: last - first + 1 }, (_, i) => first + i),
+      );
+      return [...new Set(indices)].sort((a, b) => a - b);
+    }),
+  expects: 'indices and ascending ranges with commas between them, such as 0-3,5',
+};
+
+/** Attentions of an encoder-decoder model. Without repetitions. */
+export const partList: ValueKind<AttentionPart[]> = {
+  schema: z
+    .string()
+    .transform((given) => given.split(','))
+    .pipe(z.array(z.enum(attentionParts)))
+    .transform((parts) => attentionParts.filter((part) => parts.includes(part))),
+  expects: `${attentionParts.join(', ')}, with commas between them`,
+};
+
+/** A first and a last index, both counted from 0 and included. */
+export interface IndexRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** `110-129`, or one index. */
+export const indexRange: ValueKind<IndexRange> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,9}(-\d{1,9})?$/)
+    .transform((given) => {
+      const [first, last = first] = given.split('-').map(Number);
+      return { first, last };
+    })
+    .refine(({ first, last }) => first <= last),
+  expects: 'a range of indices counted from 0, such as 110-129',
+};
+
+/** Some of some words, with commas between them. */
+export function wordList<const T extends string>(words: readonly T[]): ValueKind<T[]> {
+  const { schema, expects } = choice(words);
+  return {
+    schema: z
+      .string()
+      .transform((given) => given.split(',').map((word) => word.trim()))
+      .pipe(z.array(schema)),
+    expects: `${expects}, several with commas between them`,
+  };
+}

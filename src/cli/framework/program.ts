@@ -1,0 +1,157 @@
+/** From a command line to an exit code: finds and loads the command, runs it, reports what went wrong. */
+import { readFileSync } from 'node:fs';
+import { Command as Commander, CommanderError } from 'commander';
+import type { CommandResult } from './command.ts';
+import { commandGroups, type CommandEntry, commandTable } from '../command-table.ts';
+import { errorStacks, exitCodes, type Outcome, reportError, UsageError } from './exit-codes.ts';
+import type { CliIo } from './io.ts';
+
+/**
+ * Runs a command line.
+ *
+ * With `--json` the last line of stdout is one JSON object, of the result or `{"error":{"code","message"}}`, and
+ * nothing else is written there; help and version are text all the same.
+ *
+ * @param words the arguments, without the program's name
+ * @param table the commands there are; default all
+ */
+export async function runCli(
+  words: readonly string[],
+  io: CliIo,
+  table: readonly CommandEntry[] = commandTable,
+): Promise<Outcome> {
+  const asked = words.slice(0, words.includes('--') ? words.indexOf('--') : undefined);
+  const json = asked.includes('--json');
+  try {
+    const result = await execute(words, io, table);
+    if (result === undefined) return 'success'; // help or version
+    if (json) io.stdout.write(`${JSON.stringify(result.json)}\n`);
+    return result.negative === true ? 'negative' : 'success';
+  } catch (error) {
+    const { outcome, code, message } = reportError(error);
+    io.stderr.write(`linnet: ${message}\n`);
+    if (asked.includes('--debug') || isSet(io.environment.LINNET_DEBUG)) io.stderr.write(`${errorStacks(error)}\n`);
+    else if (outcome === 'internal') io.stderr.write('This is a bug; please report it with the output of --debug.\n');
+    if (json) io.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+    return outcome;
+  }
+}
+
+function isSet(variable: string | undefined): boolean {
+  return variable !== undefined && variable !== '' && variable !== '0';
+}
+
+/** Parses and runs. Undefined where the parser has answered by itself. */
+async function execute(
+  words: readonly string[],
+  io: CliIo,
+  table: readonly CommandEntry[],
+): Promise<CommandResult | undefined> {
+  // `help eval perplexity` is `eval perplexity --help`: the parser's own help command knows no groups.
+  const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
+  let result: CommandResult | undefined;
+  const program = await buildProgram(asked, io, table, (given) => {
+    result = given;
+  });
+  try {
+    await program.parseAsync(asked, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (['commander.helpDisplayed', 'commander.version'].includes(error.code)) return undefined;
+    throw new UsageError(usageMessage(error), { cause: error });
+  }
+  return result;
+}
+
+function usageMessage({ code, message }: CommanderError): string {
+  // Without a command the parser has printed help on stderr already; it goes by this code.
+  if (code === 'commander.help') return 'name a command';
+  return message.replace(/^error: /, '').replace(/\n\(Did you mean/, ' (did you mean');
+}
+
+/** The entry whose words a command line begins with. */
+function namedEntry(words: readonly string[], table: readonly CommandEntry[]): CommandEntry | undefined {
+  const plain = words.filter((word) => !word.startsWith('-'));
+  return table.find((entry) => entry.words.every((word, index) => plain[index] === word));
+}
+
+/** The parser with all commands by name, of which only the named one is loaded. */
+async function buildProgram(
+  words: readonly string[],
+  io: CliIo,
+  table: readonly CommandEntry[],
+  deliver: (result: CommandResult) => void,
+): Promise<Commander> {
+  const program = new Commander('linnet')
+    .description(
+      'Linearizes autoregressive language models, fine-tunes and measures them, and runs them with a constant-size state.',
+    )
+    .version(packageVersion(), '--version', 'show the version')
+    .helpOption('--help', 'show this help')
+    .helpCommand('help [command...]', 'show help for a command')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      outputError: () => undefined,
+      getOutHelpWidth: () => Math.min(io.stdout.columns ?? 100, 120),
+      getErrHelpWidth: () => Math.min(io.stderr.columns ?? 100, 120),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .addHelpText('after', afterHelp);
+  const named = namedEntry(words, table);
+  const groups = new Map<string, Commander>();
+  for (const entry of table) {
+    const [first, second] = entry.words;
+    const parent = second === undefined ? program : groupOf(program, groups, first);
+    const target = parent.command(second ?? first).summary(entry.summary);
+    if (entry !== named) continue;
+    const command = await entry.load();
+    command.declare(target);
+    declareOutputOptions(target);
+    target.action(async () => {
+      const { makeContext } = await import('./context.ts');
+      const options = target.opts<Record<string, unknown>>();
+      const context = makeContext(io, { json: options.json === true, quiet: options.quiet === true });
+      deliver(await command.run(context, target.args, options));
+    });
+  }
+  return program;
+}
+
+function groupOf(program: Commander, groups: Map<string, Commander>, name: string): Commander {
+  const known = groups.get(name);
+  if (known !== undefined) return known;
+  const group = program
+    .command(name)
+    .description(commandGroups[name] ?? '')
+    .helpCommand(false);
+  groups.set(name, group);
+  return group;
+}
+
+/** Written into every command by the program itself. */
+function declareOutputOptions(target: Commander): void {
+  target
+    .option('--json', 'print one JSON object as the last line of stdout, all else on stderr')
+    .option('--quiet', 'no progress and no remarks on stderr')
+    .option('--debug', 'show where an error comes from (also LINNET_DEBUG=1)');
+}
+
+const afterHelp = `
+Every command has --help with examples. A model is a Hugging Face folder: config.json, *.safetensors, tokenizer.json.
+
+Exit codes:
+${Object.values(exitCodes)
+  .map(({ code, meaning }) => `  ${String(code).padStart(3)}  ${meaning}`)
+  .join('\n')}`;
+
+/** The version in package.json, two folders up from src/cli and from dist/cli alike. */
+function packageVersion(): string {
+  const parsed: unknown = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
+  if (typeof parsed === 'object' && parsed !== null && 'version' in parsed && typeof parsed.version === 'string') {
+    return parsed.version;
+  }
+  return 'unknown';
+}

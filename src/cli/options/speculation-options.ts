@@ -1,0 +1,176 @@
+/** Speculation on the command line: its options, and the drafters that they stand for. */
+import type { TreeRule } from '../../attention/masks.ts';
+import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
+import { readTextFile } from '../../data/text-file.ts';
+import type { DecodingMethod } from '../../decoding/method.ts';
+import { acceptanceRules } from '../../decoding/speculation/acceptance.ts';
+import { CombinedDrafter } from '../../decoding/speculation/combined-drafter.ts';
+import type { Drafter } from '../../decoding/speculation/drafter.ts';
+import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
+import { MedusaDrafter } from '../../decoding/speculation/medusa-drafter.ts';
+import { ModelDrafter } from '../../decoding/speculation/model-drafter.ts';
+import { Pacing } from '../../decoding/speculation/pacing.ts';
+import { speculative } from '../../decoding/speculation/speculative.ts';
+import { SpeculationStatistics, type SpeculationSummary } from '../../decoding/speculation/statistics.ts';
+import { hasDraftHeads, openDraftHeads } from '../../export/open-heads.ts';
+import { type DecodingModel, openDecodingModel } from '../../export/open-model.ts';
+import { formatFixed } from '../../report/quantities.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import { optional, withDefault } from '../framework/command.ts';
+import { UsageError } from '../framework/exit-codes.ts';
+import { choice, path } from '../framework/option-values.ts';
+
+/** Options of commands that can speculate. */
+export const speculationOptions = {
+  speculate: withDefault(choice(['off', 'medusa', 'lookup', 'draft', 'auto']), 'off', {
+    placeholder: 'drafter',
+    description:
+      'decode several tokens a step: medusa (heads in the model folder), lookup (repetitions in the text), draft ' +
+      '(a smaller model), auto (all there are, while it pays) or off',
+  }),
+  draft: optional(path, {
+    placeholder: 'folder',
+    description: 'smaller model of the same vocabulary, for draft and auto',
+  }),
+  tree: optional(path, {
+    placeholder: 'file',
+    description:
+      'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else the stock tree)',
+  }),
+  acceptance: withDefault(choice(['exact', 'rejection', 'typical']), 'exact', {
+    placeholder: 'rule',
+    description:
+      'exact: the text of sequential decoding; rejection: its distribution, other draws; typical: likely enough ' +
+      'tokens, more per step, another distribution',
+  }),
+  treeGlobal: withDefault(choice(['exact', 'paper']), 'exact', {
+    placeholder: 'rule',
+    description:
+      "ablation: paper lets nodes beyond a group boundary miss the group that has just closed, as the paper's code",
+  }),
+  treeConvolution: withDefault(choice(['unfolded', 'unmasked', 'flattened']), 'unfolded', {
+    placeholder: 'rule',
+    description:
+      'ablation: unmasked mixes branches of the tree, flattened convolves its nodes in their order; both are wrong',
+  }),
+};
+
+/** What was asked for. */
+export interface SpeculationRequest {
+  readonly speculate: 'off' | 'medusa' | 'lookup' | 'draft' | 'auto';
+  readonly draft?: string;
+  readonly tree?: string;
+  readonly acceptance: keyof typeof acceptanceRules;
+  readonly treeGlobal: TreeRule['global'];
+  readonly treeConvolution: TreeRule['convolution'];
+}
+
+/** What drafters need of the model they draft for. */
+type SpeculatedModel = Pick<DecodingModel, 'model' | 'path' | 'fingerprint' | 'manifest'>;
+
+/** Drafters that are ready, for one text. Dispose of it. */
+export interface Speculation extends AsyncDisposable {
+  readonly method: DecodingMethod;
+  /** Names of the drafters, such as `medusa+lookup`. */
+  readonly drafter: string;
+  summary(): SpeculationSummary & { readonly paused: boolean };
+}
+
+/**
+ * Opens what was asked for; undefined for `off`.
+ *
+ * @throws UsageError for options that do not belong together; LinnetError `NOT_FOUND` for a model without heads,
+ *   `MISMATCH` for heads or a draft model that do not fit the model, and as the loaders
+ */
+export async function openSpeculation(
+  request: SpeculationRequest,
+  loaded: SpeculatedModel,
+  compile: CompileOptions,
+): Promise<Speculation | undefined> {
+  checkOptions(request);
+  if (request.speculate === 'off') return undefined;
+  const owned: AsyncDisposable[] = [];
+  const dispose = async (): Promise<void> => {
+    for (const each of owned) await each[Symbol.asyncDispose]();
+  };
+  try {
+    const drafters = await openDrafters(request, loaded, compile, owned);
+    const drafter = drafters.length === 1 ? drafters[0] : new CombinedDrafter(drafters);
+    const acceptance = acceptanceRules[request.acceptance]();
+    const statistics = new SpeculationStatistics();
+    const rule = { global: request.treeGlobal, convolution: request.treeConvolution };
+    const pacing = request.speculate === 'auto' ? new Pacing() : undefined;
+    return {
+      method: speculative(drafter, { acceptance, pacing, statistics, rule }),
+      drafter: drafter.name,
+      summary: () => ({ ...statistics.summary, paused: pacing?.decision === 'sequential' }),
+      [Symbol.asyncDispose]: dispose,
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+/** @param owned receives what is opened for the drafters */
+async function openDrafters(
+  { speculate, draft, tree }: SpeculationRequest,
+  loaded: SpeculatedModel,
+  compile: CompileOptions,
+  owned: AsyncDisposable[],
+): Promise<Drafter[]> {
+  const drafters: Drafter[] = [];
+  if (speculate === 'medusa' || (speculate === 'auto' && (await hasDraftHeads(loaded)))) {
+    const stored = await openDraftHeads(loaded, compile);
+    owned.push(stored);
+    const paths = tree === undefined ? stored.tree?.paths : parseTreeFile(await readTextFile(tree), tree);
+    drafters.push(new MedusaDrafter(stored.heads, paths));
+  }
+  if (draft !== undefined) {
+    const smaller = await openDecodingModel(draft, compile);
+    owned.push(smaller);
+    drafters.push(new ModelDrafter(smaller.engine, loaded.model.sizes.vocabulary));
+  }
+  if (speculate === 'lookup' || speculate === 'auto') drafters.push(new LookupDrafter());
+  return drafters;
+}
+
+function checkOptions({ speculate, draft, tree }: SpeculationRequest): void {
+  if (speculate === 'draft' && draft === undefined) {
+    throw new UsageError('--speculate draft needs --draft, the folder of a smaller model');
+  }
+  if (draft !== undefined && speculate !== 'draft' && speculate !== 'auto') {
+    throw new UsageError(`--draft is given with --speculate ${speculate}; expected --speculate draft or auto`);
+  }
+  if (tree !== undefined && speculate !== 'medusa' && speculate !== 'auto') {
+    throw new UsageError(`--tree is given with --speculate ${speculate}; expected --speculate medusa or auto`);
+  }
+}
+
+/** What speculation did, for machines: beside what `generate` tells of every text. */
+export function speculationJson(speculation: Speculation): Readonly<Record<string, unknown>> {
+  const { tokensPerStep, acceptedByDepth, ...rest } = speculation.summary();
+  return { tokensPerStep, acceptedByDepth, speculation: { drafter: speculation.drafter, ...rest } };
+}
+
+/** What speculation did, in a line. */
+export function describeSpeculation(speculation: Speculation): string {
+  const { drafter } = speculation;
+  const { steps, tokensPerStep, nodesPerStep, acceptedByDepth, seconds, paused } = speculation.summary();
+  const total = seconds.draft + seconds.verify + seconds.accept + seconds.commit;
+  const percent = (share: number): string => `${formatFixed(100 * share, 0)}%`;
+  const split = Object.entries(seconds).map(([part, time]) => `${part} ${percent(total === 0 ? 0 : time / total)}`);
+  return [
+    `${drafter}: ${formatFixed(tokensPerStep, 2)} tokens/step over ${steps} steps of ${formatFixed(nodesPerStep, 1)} nodes`,
+    `accepted by depth ${acceptedByDepth.map(percent).join(' ') || 'none'}`,
+    split.join(', '),
+    ...(paused ? ['switched off: it did not pay'] : []),
+  ].join('; ');
+}
+
+/** What speculation brings so far, for a progress line. */
+export function speculationSoFar(speculation: Speculation): string {
+  const { tokensPerStep, nodesPerStep, paused } = speculation.summary();
+  const measured = `${formatFixed(tokensPerStep, 2)} tokens/step, ${formatFixed(nodesPerStep, 1)} nodes/step`;
+  return paused ? `${measured}, paused` : measured;
+}

@@ -1,0 +1,15 @@
+/** Options that say where texts come from. */
+import { requiredList, withDefault } from '../framework/command.ts';
+import { text } from '../framework/option-values.ts';
+
+/** The option `--data` of commands that read documents. */
+export const documentSources = requiredList(text, {
+  placeholder: 'sources',
+  description: '.txt and .jsonl files, or npm:PACKAGE for a corpus package',
+});
+
+/** The option `--field` that goes with `--data`. */
+export const fieldOption = withDefault(text, 'text', {
+  placeholder: 'name',
+  description: 'field of a .jsonl line that holds the text',
+});

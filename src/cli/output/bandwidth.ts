@@ -1,0 +1,14 @@
+/** What the speed benchmarks of a model say beside their times: memory traffic and the peak of the process. */
+import { weightBytesPerToken } from '../../evaluation/speed/memory-traffic.ts';
+import type { DecodingModel } from '../../export/open-model.ts';
+import { storageTypes } from '../../export/storage-types.ts';
+
+/** Bytes of weights that one token reads, of a model as it is stored. */
+export function storedBytesPerToken({ model, manifest }: Pick<DecodingModel, 'model' | 'manifest'>): number {
+  return weightBytesPerToken(model, storageTypes[manifest?.dtype ?? 'f32'].step, manifest?.block);
+}
+
+/** The most memory that this process has held so far, in bytes: ask before the bandwidth is measured, which takes 256 MB. */
+export function peakMemoryBytes(): number {
+  return 1024 * process.resourceUsage().maxRSS;
+}

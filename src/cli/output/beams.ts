@@ -1,0 +1,51 @@
+/** Beam search on the command line: continuations of a prompt, and how hypotheses are told. */
+import type { Hypothesis } from '../../decoding/search/beam-search.ts';
+import { continueByBeams } from '../../decoding/search/causal-beams.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import { formatCount, formatNumber } from '../../report/quantities.ts';
+import { TextStream } from '../../tokenizer/text-stream.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { CommandContext } from '../framework/context.ts';
+
+/** Hypotheses as JSON, best first. */
+export function beamsJson(
+  found: readonly Hypothesis[],
+  textOf: (tokens: readonly number[]) => string,
+): Record<string, unknown>[] {
+  return found.map(({ tokens, score, logProbability }) => ({ text: textOf(tokens), tokens, score, logProbability }));
+}
+
+export interface BeamsRequest {
+  /** Token ids, BOS included; not empty. */
+  readonly prompt: readonly number[];
+  readonly tokenizer: Tokenizer | undefined;
+  readonly maxTokens: number;
+  readonly ignoreEos: boolean;
+  readonly beams: number;
+  readonly lengthPenalty: number;
+}
+
+/** Continues a prompt by beam search and prints the best continuation. */
+export async function printBestBeam(
+  context: CommandContext,
+  engine: StepEngine,
+  { prompt, tokenizer, beams, ...options }: BeamsRequest,
+): Promise<{ json: Record<string, unknown> }> {
+  const textOf = (tokens: readonly number[]): string => {
+    if (tokenizer === undefined) return '';
+    const stream = new TextStream(tokenizer, prompt);
+    return tokens.map((token) => stream.push(token)).join('') + stream.flush();
+  };
+  const started = performance.now();
+  const [found] = await continueByBeams(engine, [prompt], beams, { ...options, best: beams, signal: context.signal });
+  const seconds = (performance.now() - started) / 1000;
+  const [{ tokens, ended }] = found;
+  const finish = ended ? 'eos' : 'length';
+  context.stream(`${textOf(tokens)}\n`);
+  context.note(
+    `${formatCount(tokens.length)} tokens (${finish}), ${formatNumber(tokens.length / seconds, 3)} tokens/s, ` +
+      `best of ${beams} beams`,
+  );
+  const told = { text: textOf(tokens), tokens, finish, promptTokens: prompt.length, seconds };
+  return { json: { ...told, beams: beamsJson(found, textOf) } };
+}

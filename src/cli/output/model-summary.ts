@@ -1,0 +1,107 @@
+/** What is said about a model without running it: its layers in runs of equal mixers, its size, its memory per session. */
+import { describeMixer, isCausal, type MixerConfig, mixerParameters } from '../../attention/mixer.ts';
+import { type AttentionDims, keyValueCacheBytes, mixerStateShape, stateBytes } from '../../attention/state.ts';
+import { elementCount } from '../../graph/tensor.ts';
+import { type ModelDescription, valueWidth } from '../../models/model.ts';
+
+/** Lengths at which memory is compared. */
+export const comparedContexts = [4096, 32768, 131072] as const;
+
+/** Neighbouring layers with equal mixers. */
+export interface MixerRun {
+  /** First and last layer, both included. */
+  readonly layers: readonly [first: number, last: number];
+  readonly description: string;
+  readonly mixer: MixerConfig;
+}
+
+/** The layers of a model in runs of equal mixers. */
+export function mixerRuns(mixers: readonly MixerConfig[]): MixerRun[] {
+  const runs: MixerRun[] = [];
+  mixers.forEach((mixer, layer) => {
+    const last = runs.at(-1);
+    if (last !== undefined && JSON.stringify(last.mixer) === JSON.stringify(mixer)) {
+      runs[runs.length - 1] = { ...last, layers: [last.layers[0], layer] };
+    } else {
+      runs.push({ layers: [layer, layer], description: describeMixer(mixer), mixer });
+    }
+  });
+  return runs;
+}
+
+/** `0–3`, or one number. */
+export function layerSpan([first, last]: MixerRun['layers']): string {
+  return first === last ? String(first) : `${first}–${last}`;
+}
+
+/** Numbers of parameters. */
+export interface ParameterCounts {
+  /** A tied head counts once. */
+  readonly total: number;
+  /** Of them α, λ and convolution taps. */
+  readonly mixers: number;
+}
+
+/** How many parameters a model has. */
+export function countParameters(model: ModelDescription): ParameterCounts {
+  const sum = (shapes: Iterable<readonly number[]>): number => {
+    let total = 0;
+    for (const shape of shapes) total += elementCount(shape);
+    return total;
+  };
+  return {
+    total: sum(model.parameters.values()),
+    mixers: sum(model.mixers.flatMap((mixer) => mixerParameters(mixer, model.sizes)).map(({ shape }) => shape)),
+  };
+}
+
+/** Memory of one session in float32: state(L) = constant + perToken · L bytes, L being the committed tokens. */
+export interface SessionMemory {
+  readonly constant: number;
+  /** 0 where every layer is linear. */
+  readonly perToken: number;
+  /** Bytes per token of the key-value cache, if every layer were softmax attention. */
+  readonly cachePerToken: number;
+}
+
+/** Memory of a session; undefined for what is not a causal model, and for a model that reads the future: neither decodes. */
+export function sessionMemory(model: ModelDescription): SessionMemory | undefined {
+  if (model.kind !== 'causal' || !model.mixers.every((mixer) => isCausal(mixer))) return undefined;
+  const dims = attentionDims(model);
+  let constant = 4 * model.sizes.layers * (model.sizes.shiftWidth ?? 0);
+  let perToken = 0;
+  for (const mixer of model.mixers) {
+    const shape = mixerStateShape(mixer, dims);
+    if (shape.kind === 'growing') {
+      perToken += stateBytes(mixer, dims, 4, 1);
+      continue;
+    }
+    constant += stateBytes(mixer, dims, 4, 0);
+    // A block at a time; per token on average.
+    if (shape.kind === 'blocks')
+      perToken += (stateBytes(mixer, dims, 4, shape.block) - stateBytes(mixer, dims, 4, 0)) / shape.block;
+  }
+  return { constant, perToken, cachePerToken: model.sizes.layers * keyValueCacheBytes(dims, 1) };
+}
+
+/** How the bytes of a session come about, line by line; as the documentation has it. */
+export const stateFormula: readonly string[] = [
+  'A session is the sum over its layers, in float32, M key-value heads of width D:',
+  '  linear layer   8·M·C·D + 4·M·D·D bytes: the last C = max(G, (K−1)/2) keys and values, and S, the sum over closed groups',
+  '                 (S only with a global branch, G only with a local or global one, K only with a convolution)',
+  '  feature layer  8·M·C·D + 4·M·m·(D+1) bytes: the same with S of m features and the column of denominators',
+  '                 (D instead of D+1 where the output is normalized by its size)',
+  '  block layer    8·M·(C + r·⌊L/G⌋)·D bytes, of linformer: the ring, and r rows of keys and values per closed block',
+  '  softmax layer  8·M·D·L bytes: keys and values of all L tokens; so does the expectation form of yoso',
+  '  gau layer      4·C·(2·D+E) + 4·D·E bytes: keys of both branches, values of width E, and S; of one branch alone D for 2·D',
+  "In FLASH the others, too, have values of width E: D+E for 2·D and D·E for D·D; every layer has half a token's features more",
+];
+
+function attentionDims({ sizes }: ModelDescription): AttentionDims {
+  return {
+    heads: sizes.heads,
+    keyValueHeads: sizes.keyValueHeads,
+    headDim: sizes.headWidth,
+    valueDim: valueWidth(sizes),
+  };
+}

@@ -1,0 +1,98 @@
+/**
+ * Beam search with a causal model: hypotheses are states of an engine, forked where several go on from one, and a step
+ * reads a token of every hypothesis. Of a linearized model a fork costs the same after any text.
+ */
+import { chain } from '../../attention/tree.ts';
+import { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './beam-search.ts';
+import { eventLoopTurn } from '../event-loop.ts';
+import { promptOf } from '../generate.ts';
+import type { SequenceState } from '../state/sequence-state.ts';
+import type { StepEngine } from '../step-engine.ts';
+
+export interface ContinueOptions extends Omit<BeamOptions, 'eosIds'> {
+  /** Takes EOS for any other token. Default false. */
+  readonly ignoreEos?: boolean;
+}
+
+/**
+ * The best continuations of each of several prompts by beam search, best first.
+ * @param prompts token ids, as `GenerateOptions.promptTokens`
+ * @param beams W, hypotheses of each
+ * @throws LinnetError `INPUT` for an empty prompt of a model without BOS, for tokens outside the vocabulary, and as
+ *   `beamSearch`; `ABORTED` when the signal fires
+ */
+export async function continueByBeams(
+  engine: StepEngine,
+  prompts: readonly ArrayLike<number>[],
+  beams: number,
+  options: ContinueOptions,
+): Promise<Hypothesis[][]> {
+  const scorer = new EngineScorer(engine, prompts, beams, options.signal);
+  return beamSearch(scorer, { ...options, eosIds: options.ignoreEos === true ? [] : engine.model.eosIds });
+}
+
+class EngineScorer implements BeamScorer {
+  readonly texts: number;
+  readonly beams: number;
+  readonly #engine: StepEngine;
+  readonly #prompts: readonly number[][];
+  readonly #signal: AbortSignal | undefined;
+  /** Of each hypothesis; equal hypotheses share one. */
+  #states: readonly SequenceState[] = [];
+
+  constructor(
+    engine: StepEngine,
+    prompts: readonly ArrayLike<number>[],
+    beams: number,
+    signal: AbortSignal | undefined,
+  ) {
+    this.texts = prompts.length;
+    this.beams = beams;
+    this.#engine = engine;
+    this.#prompts = prompts.map((prompt) => promptOf(engine.model, prompt));
+    this.#signal = signal;
+  }
+
+  async first(): Promise<Float32Array[]> {
+    const read: SequenceState[] = [];
+    const logits: Float32Array[] = [];
+    for (const prompt of this.#prompts) {
+      const state = this.#engine.newState();
+      logits.push((await this.#engine.prefill(state, prompt, { signal: this.#signal })).logits);
+      read.push(state);
+    }
+    this.#states = read.flatMap((state) => Array.from({ length: this.beams }, () => state));
+    return logits;
+  }
+
+  async next(
+    _texts: readonly number[],
+    parents: readonly number[],
+    tokens: readonly number[],
+  ): Promise<Float32Array[]> {
+    await eventLoopTurn();
+    // Hypotheses that were repeated to fill up a text's W are one.
+    const children: { parent: SequenceState; token: number }[] = [];
+    const known = new Map<SequenceState, Map<number, number>>();
+    const places = parents.map((from, b) => {
+      const [parent, token] = [this.#states[from], tokens[b]];
+      const ofParent = known.get(parent) ?? new Map<number, number>();
+      known.set(parent, ofParent);
+      const place = ofParent.get(token) ?? children.push({ parent, token }) - 1;
+      ofParent.set(token, place);
+      return place;
+    });
+    // The last child of a hypothesis takes its state over, the others copy it.
+    const left = new Map([...known].map(([parent, ofParent]) => [parent, ofParent.size]));
+    const tree = chain(1);
+    const requests = children.map(({ parent, token }) => {
+      const others = (left.get(parent) ?? 1) - 1;
+      left.set(parent, others);
+      return { state: others === 0 ? parent : parent.fork(), tree, tokens: [token], wanted: [0] };
+    });
+    const outputs = await this.#engine.step(requests);
+    for (const [i, request] of requests.entries()) await this.#engine.commit(request, outputs[i], [0]);
+    this.#states = places.map((place) => requests[place].state);
+    return places.map((place) => outputs[place].logits[0]);
+  }
+}

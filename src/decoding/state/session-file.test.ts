@@ -1,0 +1,239 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { errorCode } from '../../../test/error-code.ts';
+import { suiteFolder } from '../../../test/scratch-folder.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { mixerPreset } from '../../attention/mixer.ts';
+import { parseSafetensors, type SafetensorsBytes } from '../../checkpoint/safetensors/reader.ts';
+import { type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
+import { LinnetError } from '../../errors.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { Random } from '../../random.ts';
+import { DecodingEngine } from '../engine.ts';
+import { generateToEnd } from '../generate.ts';
+import { Sampler } from '../sampler.ts';
+import { restoreSession, saveSession } from './session-file.ts';
+import type { SequenceState } from './sequence-state.ts';
+
+const augmented = mixerPreset('augmented', { group: 8, kernel: 9 });
+const softmax = mixerPreset('softmax');
+const local = mixerPreset('local+conv', { group: 5, kernel: 63 });
+/** One layer of each kind of state. */
+const featureSums = mixerPreset('performer', { group: 8, kernel: 9, features: 12, convolution: true });
+const blocks = mixerPreset('linformer', { block: 8, rows: 3, kernel: 9, convolution: true });
+const model = tinyLlama([augmented, softmax, local, featureSums, blocks]);
+const fingerprint = 'f'.repeat(64);
+
+const folder = suiteFolder();
+let engine: DecodingEngine;
+beforeAll(async () => {
+  engine = await openEngine(model);
+});
+afterAll(async () => {
+  await engine.dispose();
+});
+
+function openEngine(described: CausalModel): Promise<DecodingEngine> {
+  return DecodingEngine.create(described, randomParameters(described, 1), { threads: 1 });
+}
+
+async function read(count: number): Promise<{ state: SequenceState; tokens: Int32Array }> {
+  const state = engine.newState();
+  const tokens = randomTokens(model, count, 2);
+  if (count > 0) await engine.prefill(state, tokens);
+  return { state, tokens };
+}
+
+/** All numbers of a state. */
+function contents(state: SequenceState): unknown {
+  const { length, layers, sums, slots } = state;
+  const projected = state.projected.map((memory) => {
+    return memory && [memory.count, memory.padded('keys', memory.count), memory.padded('values', memory.count)];
+  });
+  return { length, layers, sums, projected, positions: [...slots.values()].map(({ positions }) => positions) };
+}
+
+/** A file's tensors and strings, to be written again with changes. */
+function unpack(file: SafetensorsBytes): { entries: TensorEntry[]; strings: Record<string, string> } {
+  const entries = file.names().map((name): TensorEntry => {
+    const { dtype, shape } = file.info(name);
+    return { name, dtype, shape, data: file.read(name).data };
+  });
+  return { entries, strings: Object.fromEntries(file.metadata) };
+}
+
+describe('a session file', () => {
+  it('restores everything, whatever the length', async () => {
+    const path = join(folder, 'lengths');
+    for (const length of [0, 1, 7, 8, 9, 31, 32, 45, 300]) {
+      const { state, tokens } = await read(length);
+      const text = [...tokens, 3, 4];
+      await saveSession(path, { state, tokens: text, fingerprint });
+      const restored = await restoreSession(path, engine, fingerprint);
+      expect(contents(restored.state), `length ${length}`).toEqual(contents(state));
+      expect([...restored.tokens]).toEqual(text);
+      expect(restored.sampler).toBeUndefined();
+    }
+  });
+
+  it('continues a sampled text as if it had not been interrupted', async () => {
+    const path = join(folder, 'continued');
+    const config = { temperature: 1, repetitionPenalty: 1.2, seed: 5 };
+    const promptTokens = randomTokens(model, 19, 3);
+    const options = { promptTokens, ignoreEos: true };
+    const unbroken = await generateToEnd(engine, { ...options, maxTokens: 40, sampler: new Sampler(config) });
+
+    const sampler = new Sampler(config);
+    const first = await generateToEnd(engine, { ...options, maxTokens: 17, sampler });
+    const text = [...promptTokens, ...first.tokens];
+    await saveSession(path, { state: first.state, tokens: text, sampler: sampler.random.state, fingerprint });
+
+    const other = await openEngine(model);
+    const restored = await restoreSession(path, other, fingerprint);
+    const second = await generateToEnd(other, {
+      promptTokens: restored.tokens,
+      state: restored.state,
+      maxTokens: 23,
+      ignoreEos: true,
+      sampler: new Sampler(config, restored.sampler),
+    });
+    expect([...first.tokens, ...second.tokens]).toEqual(unbroken.tokens);
+    await other.dispose();
+  });
+
+  it('restores states that are independent of each other', async () => {
+    const path = join(folder, 'independent');
+    const { state, tokens } = await read(21);
+    await saveSession(path, { state, tokens, fingerprint });
+    const [a, b] = [await restoreSession(path, engine, fingerprint), await restoreSession(path, engine, fingerprint)];
+    for (const token of randomTokens(model, 20, 4)) await engine.advance(a.state, token);
+    expect(contents(b.state)).toEqual(contents(state));
+    expect((await engine.advance(b.state, 7)).logits).toEqual((await engine.advance(state, 7)).logits);
+  });
+
+  it('is refused by another model', async () => {
+    const path = join(folder, 'foreign');
+    const { state, tokens } = await read(21);
+    await saveSession(path, { state, tokens, fingerprint });
+    expect(await errorCode(() => restoreSession(path, engine, '0'.repeat(64)))).toBe('MISMATCH');
+    // Equal sizes, but keys that are stored in another way.
+    const kernel = tinyLlama([
+      { kind: 'linear', group: 8, local: { kernel: 'softmax' }, global: {}, convolution: { kernel: 9 } },
+      softmax,
+      local,
+    ]);
+    for (const other of [tinyLlama([augmented, softmax]), kernel]) {
+      await using foreign = await openEngine(other);
+      expect(await errorCode(() => restoreSession(path, foreign, fingerprint))).toBe('MISMATCH');
+    }
+    expect(await errorCode(() => restoreSession(join(folder, 'none'), engine, fingerprint))).toBe('NOT_FOUND');
+  });
+
+  it('is not written from tokens that are not the text', async () => {
+    const path = join(folder, 'unwritten');
+    const { state, tokens } = await read(21);
+    for (const text of [tokens.subarray(1), [...tokens, 50], [...tokens, -1], [...tokens, 0.5]]) {
+      expect(await errorCode(() => saveSession(path, { state, tokens: text, fingerprint }))).toBe('INPUT');
+    }
+    expect(await errorCode(() => restoreSession(path, engine, fingerprint))).toBe('NOT_FOUND');
+  });
+
+  it('is refused with forged content', async () => {
+    const path = join(folder, 'forged');
+    const { state, tokens } = await read(21);
+    await saveSession(path, { state, tokens, sampler: new Random(1).state, fingerprint });
+    const original = await readFile(path);
+
+    const forge = async (
+      strings: Record<string, string | undefined>,
+      change: (entry: TensorEntry) => TensorEntry | undefined = (entry) => entry,
+      extra: TensorEntry[] = [],
+    ): Promise<string | undefined> => {
+      const unpacked = unpack(parseSafetensors(original));
+      const entries = [...unpacked.entries.flatMap((entry) => change(entry) ?? []), ...extra];
+      const merged = Object.entries({ ...unpacked.strings, ...strings }).filter(
+        (pair): pair is [string, string] => pair[1] !== undefined,
+      );
+      await writeSafetensors(path, entries, Object.fromEntries(merged));
+      return errorCode(() => restoreSession(path, engine, fingerprint));
+    };
+    const altered = (name: string, alter: (data: Int32Array | Float32Array) => void) => (entry: TensorEntry) => {
+      if (entry.name !== name) return entry;
+      const { data } = entry;
+      if (!(data instanceof Int32Array || data instanceof Float32Array)) throw new Error('unexpected type');
+      const copy = data.slice();
+      alter(copy);
+      return { ...entry, data: copy };
+    };
+    expect(await forge({})).toBeUndefined();
+
+    for (const format of ['pt', undefined]) expect(await forge({ format })).toBe('FORMAT');
+    for (const version of ['2', '', undefined]) expect(await forge({ version })).toBe('FORMAT');
+    for (const length of ['20', '22', '9999999999', '-1', '1e1', '', '021', undefined]) {
+      expect(await forge({ length }), `length ${length}`).toBe('FORMAT');
+    }
+    for (const sampler of ['[0,0,0,0]', '[1,2,3]', '[1,2,3,4.5]', '[1,2,3,4]', 'x', '{}', undefined]) {
+      expect(await forge({ sampler }), `sampler ${sampler}`).toBe('FORMAT');
+    }
+    expect(await forge({ sha256: '0'.repeat(64) })).toBe('FORMAT');
+    expect(await forge({ another: 'string' })).toBe('FORMAT');
+
+    const position = unpack(parseSafetensors(original)).entries.find(({ name }) => name.startsWith('positions.g8'));
+    if (position === undefined) throw new Error('no positions');
+    const alterations = [
+      altered(position.name, (data) => data.reverse()),
+      altered(position.name, (data) => (data[0] = 1e9)),
+      altered('tokens', (data) => (data[0] = 50)),
+      altered('tokens', (data) => (data[0] = -1)),
+      altered('keys.0', (data) => (data[3] = Number.NaN)),
+      altered('values.1', (data) => (data[3] = Infinity)),
+      altered('sums.0', (data) => (data[0] += 1)),
+      (entry: TensorEntry) => (entry.name === 'keys.2' ? undefined : entry),
+      (entry: TensorEntry) => (entry.name === 'tokens' ? undefined : entry),
+      (entry: TensorEntry) => (entry.name === 'keys.2' ? { ...entry, shape: [...entry.shape, 1] } : entry),
+      (entry: TensorEntry) => (entry.name === 'sums.0' ? { ...entry, shape: [2, 4, 16] } : entry),
+      (entry: TensorEntry) =>
+        entry.name === 'sums.0' ? { ...entry, dtype: 'I32' as const, data: new Int32Array(128) } : entry,
+    ];
+    for (const [index, change] of alterations.entries())
+      expect(await forge({}, change), `change ${index}`).toBe('FORMAT');
+    const extra: TensorEntry = { name: 'extra', dtype: 'F32', shape: [1], data: Float32Array.of(1) };
+    expect(await forge({}, undefined, [extra])).toBe('FORMAT');
+  });
+
+  it('is restored whole or refused, however it is damaged', async () => {
+    const path = join(folder, 'damaged');
+    const { state, tokens } = await read(13);
+    await saveSession(path, { state, tokens, sampler: new Random(1).state, fingerprint });
+    const original = await readFile(path);
+    const tryRestore = async (bytes: Uint8Array): Promise<void> => {
+      await writeFile(path, bytes);
+      try {
+        const restored = await restoreSession(path, engine, fingerprint);
+        // Some bytes carry nothing: the padding of the header.
+        expect(contents(restored.state)).toEqual(contents(state));
+        expect(restored.tokens).toEqual(tokens);
+        expect(restored.sampler).toEqual(new Random(1).state);
+      } catch (error) {
+        if (!(error instanceof LinnetError)) throw error;
+        expect(['FORMAT', 'MISMATCH']).toContain(error.code);
+      }
+    };
+    await fc.assert(
+      fc.asyncProperty(fc.nat(original.length - 1), (length) => tryRestore(original.subarray(0, length))),
+      { seed: 1, numRuns: 60 },
+    );
+    const headerEnd = 8 + Number(original.readBigUInt64LE());
+    const place = fc.oneof(fc.nat(headerEnd - 1), fc.nat(original.length - 1));
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(place, fc.nat(255)), { minLength: 1, maxLength: 3 }), (changes) => {
+        const bytes = Uint8Array.from(original);
+        for (const [at, value] of changes) bytes[at] = value;
+        return tryRestore(bytes);
+      }),
+      { seed: 2, numRuns: 400 },
+    );
+  });
+});

@@ -1,0 +1,339 @@
+/**
+ * Sessions on disk: the state of a text, its tokens and the sampler's random numbers in one safetensors file.
+ *
+ * | tensor | type | content |
+ * |---|---|---|
+ * | `tokens` | I32 [n] | the text; the state has read the first `length` of them |
+ * | `positions.ℓ` | I32 [C] | position in each slot of layout ℓ, −1 where it is empty |
+ * | `keys.i`, `values.i` | F32 [M,C,D], [M,C,E] | rows of layer i; C is the ring of its layout, for softmax layers `length` |
+ * | `sums.i` | F32 [M,D,E] | S of layer i, where it has a global branch |
+ * | `previous.i` | F32 [1,1,X] | features that layer i gives the next token, in models that shift features |
+ * | `memory.keys.i`, `memory.values.i` | F32 [M,S,D], [M,S,E] | rows that the closed blocks of layer i were projected to, where it has such |
+ *
+ * The header's strings name the format and its version, the model (fingerprint and mixers), the length, and a SHA-256 of
+ * everything, so that a damaged file is noticed. It is no signature: a file is checked as if anyone had written it.
+ */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { emptySlot } from '../../attention/masks.ts';
+import { openSafetensors, type SafetensorsFile } from '../../checkpoint/safetensors/reader.ts';
+import { type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
+import { internalError, LinnetError } from '../../errors.ts';
+import { dataOf, type DTypeArrays, int32, type Tensor, zeros } from '../../graph/tensor.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { layerSumsShape, rowLayout, stateLayout, stateLayouts } from '../../models/step-graph.ts';
+import type { RandomState } from '../../random.ts';
+import type { StepEngine } from '../step-engine.ts';
+import { SequenceState } from './sequence-state.ts';
+
+const formatName = 'linnet-session';
+const formatVersion = '1';
+
+/** What is saved. */
+export interface SavedSession {
+  readonly state: SequenceState;
+  /** The text. The state has read a beginning of it, commonly all but the last token. */
+  readonly tokens: ArrayLike<number>;
+  /** `sampler.random.state`, so that a restored text continues with the same random numbers. */
+  readonly sampler?: RandomState;
+}
+
+/** What is restored: `state` is new, `tokens` are a copy. */
+export interface RestoredSession {
+  readonly state: SequenceState;
+  readonly tokens: Int32Array;
+  readonly sampler?: RandomState;
+}
+
+/**
+ * Writes a session, in place of the file if it exists, all at once.
+ *
+ * @param fingerprint identifies the model and its weights: `checkpoint.fingerprint()`
+ * @throws LinnetError `INPUT` if the tokens are not the text of the state; `PATH` or `NOT_FOUND` from the file system
+ */
+export async function saveSession(
+  path: string,
+  { state, tokens, sampler, fingerprint }: SavedSession & { readonly fingerprint: string },
+): Promise<void> {
+  const { model, length } = state;
+  if (tokens.length < length) {
+    throw new LinnetError('INPUT', `the state has read ${length} tokens, only ${tokens.length} are given to be saved`);
+  }
+  const strange = strangeToken(tokens, model);
+  if (strange !== undefined) throw new LinnetError('INPUT', `the session cannot be saved: ${strange}`);
+
+  const described = { fingerprint, mixers: JSON.stringify(model.mixers), length: String(length) };
+  const hash = new SessionHash({ ...described, sampler });
+  const entries: TensorEntry[] = [];
+  const add = (name: string, stored: Tensor<'int32' | 'float32'>): void => {
+    hash.add(name, stored);
+    entries.push({ name, dtype: stored.dtype === 'int32' ? 'I32' : 'F32', shape: stored.shape, data: stored.data });
+  };
+  add('tokens', int32([tokens.length], tokens));
+  for (const { name, expected } of storedPositions(model, length)) add(name, int32([expected.length], expected));
+  for (const { name, shape, of } of storedMatrices(model, length)) {
+    const matrices = zeros('float32', shape);
+    copyMatrices(of(state), matrices.data, shape);
+    add(name, matrices);
+  }
+  await writeSafetensors(path, entries, {
+    format: formatName,
+    version: formatVersion,
+    ...described,
+    ...(sampler !== undefined && { sampler: JSON.stringify(sampler) }),
+    sha256: hash.digest(),
+  });
+}
+
+/**
+ * Reads a session back. Types, shapes and sizes are checked before any tensor is read, the numbers before the state is
+ * returned.
+ *
+ * @param fingerprint of the engine's model, as given to `saveSession`
+ * @throws LinnetError `MISMATCH` if the session is of another model; `FORMAT` if the file is no session, of another
+ *   version, malformed or damaged; `NOT_FOUND` or `PATH` from the file system
+ */
+export async function restoreSession(path: string, engine: StepEngine, fingerprint: string): Promise<RestoredSession> {
+  const file = await openSafetensors(path);
+  try {
+    return await readSession(file, engine.model, fingerprint);
+  } finally {
+    await file.close();
+  }
+}
+
+async function readSession(file: SafetensorsFile, model: CausalModel, fingerprint: string): Promise<RestoredSession> {
+  const { source } = file;
+  const header = checkHeader(file, model, fingerprint);
+  const length = Number(header.length);
+  checkTokens(file, length); // before anything is made in proportion to the length
+  const positions = storedPositions(model, length);
+  const matrices = storedMatrices(model, length);
+  checkTensors(file, [
+    ...positions.map(({ name, expected }) => ({ name, dtype: 'I32', shape: [expected.length] })),
+    ...matrices.map(({ name, shape }) => ({ name, dtype: 'F32', shape })),
+  ]);
+
+  const hash = new SessionHash(header);
+  const read = async <D extends 'int32' | 'float32'>(name: string, dtype: D): Promise<DTypeArrays[D]> => {
+    const found = await file.read(name);
+    hash.add(name, found);
+    return dataOf(found, dtype);
+  };
+  const tokens = await read('tokens', 'int32');
+  const strange = strangeToken(tokens, model);
+  if (strange !== undefined) throw malformed(source, strange);
+  const state = new SequenceState(model);
+  state.reserve(length);
+  state.makeProjected(length);
+  for (const { name, layout, expected } of positions) {
+    const found = await read(name, 'int32');
+    if (expected.some((position, slot) => position !== found[slot])) {
+      throw malformed(source, `"${name}" are not the positions that a text of ${length} tokens leaves behind`);
+    }
+    state.slots.get(layout)?.positions.set(expected);
+  }
+  for (const { name, shape, of } of matrices) {
+    const found = await read(name, 'float32');
+    if (!found.every(Number.isFinite)) throw malformed(source, `"${name}" holds values that are no finite numbers`);
+    copyMatrices(found, of(state), shape);
+  }
+  state.length = length;
+  if (hash.digest() !== header.sha256) throw malformed(source, 'its SHA-256 is not that of its content: it is damaged');
+  return { state, tokens, sampler: header.sampler };
+}
+
+const word = z.int().min(0).max(0xffffffff);
+
+const headerSchema = z.strictObject({
+  format: z.literal(formatName),
+  version: z.literal(formatVersion),
+  fingerprint: z.string(),
+  mixers: z.string(),
+  length: z.string().regex(/^(0|[1-9]\d{0,9})$/),
+  // From four zeros the generator would give nothing but zeros.
+  sampler: z
+    .tuple([word, word, word, word])
+    .refine((words) => words.some((value) => value !== 0))
+    .optional(),
+  sha256: z.string(),
+});
+
+type SessionHeader = z.infer<typeof headerSchema>;
+
+/** The strings of the header, once it is clear that the session is of this format, version and model. */
+function checkHeader({ source, metadata }: SafetensorsFile, model: CausalModel, fingerprint: string): SessionHeader {
+  const format = metadata.get('format');
+  if (format !== formatName) {
+    throw malformed(
+      source,
+      format === undefined ? 'the header names no format' : `its format is "${format.slice(0, 64)}"`,
+    );
+  }
+  const version = metadata.get('version');
+  if (version !== formatVersion) {
+    throw malformed(source, `its version is "${String(version).slice(0, 64)}", this program reads ${formatVersion}`);
+  }
+  const result = headerSchema.safeParse({
+    ...Object.fromEntries(metadata),
+    sampler: parseWords(metadata.get('sampler'), source),
+  });
+  if (!result.success) throw malformed(source, z.prettifyError(result.error), result.error);
+  const header = result.data;
+  if (header.fingerprint !== fingerprint) {
+    throw new LinnetError(
+      'MISMATCH',
+      `${source} is the session of another model: its fingerprint is ${header.fingerprint.slice(0, 64)}, the model's ${fingerprint}`,
+    );
+  }
+  if (header.mixers !== JSON.stringify(model.mixers)) {
+    throw new LinnetError(
+      'MISMATCH',
+      `${source} is the session of a model with other mixers: ${header.mixers.slice(0, 200)}`,
+    );
+  }
+  return header;
+}
+
+function parseWords(json: string | undefined, source: string): unknown {
+  if (json === undefined) return undefined;
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    throw malformed(source, 'the state of the sampler is not JSON', cause);
+  }
+}
+
+/** The text must hold at least what the state has read. */
+function checkTokens(file: SafetensorsFile, length: number): void {
+  if (!file.names().includes('tokens')) throw malformed(file.source, 'it holds no tokens');
+  const tokens = file.info('tokens');
+  if (tokens.dtype === 'I32' && tokens.shape.length === 1 && tokens.shape[0] >= length) return;
+  throw malformed(file.source, `the tokens must be I32, ${length} or more of them; they are ${describeInfo(tokens)}`);
+}
+
+/** Compares names, types and shapes with those that the state needs besides the tokens, before anything is read. */
+function checkTensors(
+  file: SafetensorsFile,
+  expected: readonly { readonly name: string; readonly dtype: string; readonly shape: readonly number[] }[],
+): void {
+  const names = new Set(file.names());
+  const missing = expected.filter(({ name }) => !names.has(name));
+  if (missing.length > 0 || names.size > expected.length + 1) {
+    const problem = missing.length > 0 ? `"${missing[0].name}" is missing` : `there are ${names.size}`;
+    throw malformed(file.source, `the model's sessions have ${expected.length + 1} tensors: ${problem}`);
+  }
+  for (const { name, dtype, shape } of expected) {
+    const info = file.info(name);
+    if (describeInfo(info) === describeInfo({ dtype, shape })) continue;
+    throw malformed(file.source, `"${name}" is ${describeInfo(info)}, expected ${describeInfo({ dtype, shape })}`);
+  }
+}
+
+function describeInfo({ dtype, shape }: { readonly dtype: string; readonly shape: readonly number[] }): string {
+  return `${dtype} [${shape.join(',')}]`;
+}
+
+/** What is wrong with a token, if one is. */
+function strangeToken(tokens: ArrayLike<number>, { sizes }: CausalModel): string | undefined {
+  for (let i = 0; i < tokens.length; i++) {
+    const token = tokens[i];
+    if (!(Number.isInteger(token) && token >= 0 && token < sizes.vocabulary)) {
+      return `token ${token} at place ${i} is outside the vocabulary of ${sizes.vocabulary}`;
+    }
+  }
+  return undefined;
+}
+
+/** The slots of every layout. What they hold after `length` tokens is known: the last position that falls on each. */
+function storedPositions(model: CausalModel, length: number) {
+  return stateLayouts(model.mixers).map(({ name, ring = length }) => ({
+    name: `positions.${name}`,
+    layout: name,
+    expected: Int32Array.from({ length: ring }, (_, slot) => {
+      return slot < length ? slot + ring * Math.floor((length - 1 - slot) / ring) : emptySlot;
+    }),
+  }));
+}
+
+/** Matrices [M,rows,D] of a state, where they are in it. A growing cache has more rows there than are stored. */
+interface StoredMatrices {
+  readonly name: string;
+  readonly shape: readonly [number, number, number];
+  readonly of: (state: SequenceState) => Float32Array;
+}
+
+function storedMatrices(model: CausalModel, length: number): StoredMatrices[] {
+  const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
+  const { layers } = rowLayout(model);
+  const matrices: StoredMatrices[] = [];
+  model.mixers.forEach((mixer, layer) => {
+    const rows = stateLayout(mixer).ring ?? length;
+    for (const part of ['keys', 'values'] as const) {
+      const shape = [M, rows, layers[layer][part].width] as const;
+      matrices.push({ name: `${part}.${layer}`, shape, of: (state) => state.layers[layer][part] });
+    }
+    if (shiftWidth > 0) {
+      const of = (state: SequenceState): Float32Array => state.layers[layer].previous;
+      matrices.push({ name: `previous.${layer}`, shape: [1, 1, shiftWidth], of });
+    }
+    const { group, projected } = stateLayout(mixer);
+    if (projected !== undefined) {
+      const count = projected * Math.floor(length / group);
+      for (const part of ['keys', 'values'] as const) {
+        const of = (state: SequenceState): Float32Array => state.projected[layer]?.[part] ?? new Float32Array(0);
+        matrices.push({ name: `memory.${part}.${layer}`, shape: [M, count, layers[layer][part].width], of });
+      }
+    }
+    const sumsShape = layerSumsShape(model, mixer);
+    if (sumsShape === null) return;
+    matrices.push({
+      name: `sums.${layer}`,
+      shape: [M, ...sumsShape],
+      of: (state) => {
+        const sums = state.layerSums(layer);
+        if (sums === undefined) throw internalError(`layer ${layer} has no sums`);
+        return sums;
+      },
+    });
+  });
+  return matrices;
+}
+
+/** Copies the rows that both have; either may have more rows per matrix than the [M,rows,D] of `shape`. */
+function copyMatrices(from: Float32Array, to: Float32Array, [M, rows, D]: readonly [number, number, number]): void {
+  for (let head = 0; head < M; head++) {
+    const start = (head * from.length) / M;
+    to.set(from.subarray(start, start + rows * D), (head * to.length) / M);
+  }
+}
+
+/** What the header says that the hash covers. */
+interface HashedStrings {
+  readonly fingerprint: string;
+  readonly mixers: string;
+  readonly length: string;
+  readonly sampler?: RandomState;
+}
+
+/** SHA-256 of a session: of the header's strings, then of each tensor's name, shape and bytes. */
+class SessionHash {
+  readonly #hash = createHash('sha256');
+
+  constructor({ fingerprint, mixers, length, sampler }: HashedStrings) {
+    this.#hash.update(JSON.stringify([formatName, formatVersion, fingerprint, mixers, length, sampler ?? null]));
+  }
+
+  add(name: string, { shape, data }: Tensor): void {
+    this.#hash.update(JSON.stringify([name, shape]));
+    this.#hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+
+  digest(): string {
+    return this.#hash.digest('hex');
+  }
+}
+
+function malformed(source: string, problem: string, cause?: unknown): LinnetError {
+  return new LinnetError('FORMAT', `${source} is not a usable session: ${problem}`, { cause });
+}

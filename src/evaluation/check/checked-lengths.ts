@@ -1,0 +1,45 @@
+/** Where a mixer can go wrong: lengths and positions around the edges of its groups and the reach of its filter. */
+import { convolutionOf, convolutionReach, groupOf, type MixerConfig } from '../../attention/mixer.ts';
+
+/** Stands in for G where one group never ends, as in softmax attention: forms differ in chunks all the same. */
+const endlessGroup = 16;
+
+/** G, or what stands in for it. */
+export function checkedGroup(mixer: MixerConfig): number {
+  const group = groupOf(mixer);
+  return group === Number.POSITIVE_INFINITY ? endlessGroup : group;
+}
+
+/** Three groups and a bit, and twice the reach of the convolution: an odd length that fills every part of the state. */
+export function longestLength(mixers: readonly MixerConfig[], maximum: number): number {
+  const wanted = mixers.map((mixer) => {
+    const convolution = convolutionOf(mixer);
+    const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
+    return Math.max(3 * checkedGroup(mixer) + 5, 2 * reach + 5);
+  });
+  const longest = mixers.map((mixer) => (mixer.kind === 'linformer' ? mixer.length : maximum));
+  return Math.min(Math.max(...wanted), maximum, ...longest);
+}
+
+/** Lengths at which the forms of a mixer are compared: 1, around one and two groups, and the longest. */
+export function comparedLengths(mixer: MixerConfig, maximum: number): number[] {
+  const G = checkedGroup(mixer);
+  const longest = longestLength([mixer], maximum);
+  return ascending([1, G - 1, G, G + 1, 2 * G - 1, longest], 1, longest);
+}
+
+/** Last unchanged positions t of the leak tests: the first, around the edges of all groups, and the last but one. */
+export function cutPositions(mixers: readonly MixerConfig[], length: number): number[] {
+  const edges = mixers.map(checkedGroup).flatMap((G) => [G - 2, G - 1, G, 2 * G - 2, 2 * G - 1, 2 * G]);
+  return ascending([0, ...edges, length - 2], 0, length - 2);
+}
+
+/** Committed lengths under the trees: one that ends before a group's edge, on it, after it, and none at all. */
+export function committedLengths(mixer: MixerConfig, maximum: number): number[] {
+  const G = checkedGroup(mixer);
+  return ascending([0, G - 2, 2 * G - 1, 2 * G, 2 * G + 3], 0, maximum);
+}
+
+function ascending(values: readonly number[], least: number, most: number): number[] {
+  return [...new Set(values)].filter((value) => value >= least && value <= most).sort((a, b) => a - b);
+}

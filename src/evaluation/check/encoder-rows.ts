@@ -1,0 +1,145 @@
+/**
+ * The check of an encoder. It reads the whole text by design, so there is no future to leak; what must not show is
+ * padding: a text in a batch of longer ones has the outputs that it has alone. And the mixers are the formula.
+ */
+import { mixBidirectional } from '../../attention/bidirectional.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { naiveMixer } from '../../attention/naive.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
+import { dataOf, float32, int32, type Tensor } from '../../graph/tensor.ts';
+import type { CausalModel, EncoderInput, EncoderModel } from '../../models/model.ts';
+import { mixerParameterValues, shiftedByOne } from '../../models/parallel-graph.ts';
+import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
+import { Random } from '../../random.ts';
+import { compile } from '../../runtime/compile.ts';
+import { layerNames, sharedMixers } from './checked-layers.ts';
+import { checkedGroup, comparedLengths, longestLength } from './checked-lengths.ts';
+import { type CheckRow, checkTests, comparedRow, Discrepancy, limits } from './rows.ts';
+import { fewerHeads, type ParityOptions } from './mixer-parity.ts';
+import { mixerProbe, naiveHidden, naiveInput, randomMixerParameters, randomProbe } from './mixer-probe.ts';
+
+type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
+
+/** Hidden states [B,n,width] of texts with padding. */
+type Encode = (source: ParameterSource, input: EncoderInput) => Value;
+
+/** Every mixer against the oracle and beside padding, then the whole model beside padding. */
+export async function* encoderRows(
+  model: EncoderModel,
+  parameters: Parameters,
+  options: ParityOptions,
+): AsyncGenerator<CheckRow> {
+  for (const { mixer, layers } of sharedMixers(model)) {
+    const lengths = comparedLengths(mixer, options.maximumLength);
+    const length = lengths[lengths.length - 1];
+    const probe = mixerProbe(mixer, { ...fewerHeads(model.sizes), vocabulary: 2 * length });
+    const random = new Random(options.seed);
+    const tables = randomProbe(probe, random);
+    const about = { subject: layerNames(layers), limit: limits.mixer, length };
+    const naive = await wholeAgainstNaive(probe, tables, lengths, random, options);
+    yield comparedRow({ ...about, test: checkTests.wholeText }, naive);
+    const padded = await paddedAgainstAlone(probeEncoder(probe), 2 * length, tables, mixer, length, random, options);
+    yield comparedRow({ ...about, test: checkTests.paddedPositions }, padded);
+  }
+  const random = new Random(options.seed);
+  const length = longestLength(model.mixers, options.maximumLength);
+  const about = { subject: 'model', limit: limits.model, length };
+  const widest = model.mixers.reduce((a, b) => (checkedGroup(a) < checkedGroup(b) ? b : a));
+  const encode: Encode = (source, input) => model.encode(source, input);
+  const padded = (values: Parameters): Promise<Discrepancy> =>
+    paddedAgainstAlone(encode, model.sizes.vocabulary, values, widest, length, random, options);
+  yield comparedRow({ ...about, test: checkTests.paddedText }, await padded(parameters));
+  const switchedOn = new Map([...parameters, ...randomMixerParameters(model, random)]);
+  yield comparedRow({ ...about, test: checkTests.paddedTextRandom }, await padded(switchedOn));
+}
+
+/** A bare mixer over the rows of its tables. */
+function probeEncoder(probe: CausalModel): Encode {
+  return (source, { tokens, mask }) =>
+    probe.trunk(
+      source,
+      tokens,
+      {},
+      {
+        mix: (layer, projected) =>
+          mixBidirectional(probe.mixers[layer], projected, mask, mixerParameterValues(probe, source, layer)),
+        shift: (_, features) => shiftedByOne(features),
+      },
+    );
+}
+
+/** Texts of all lengths, one without and one with padding in any place, at the positions of their tokens. */
+async function wholeAgainstNaive(
+  probe: CausalModel,
+  tables: Parameters,
+  lengths: readonly number[],
+  random: Random,
+  options: ParityOptions,
+): Promise<Discrepancy> {
+  const { heads, headWidth, valueWidth = headWidth, vocabulary } = probe.sizes;
+  const found = new Discrepancy();
+  for (const n of lengths) {
+    const tokens = randomTokens(2 * n, vocabulary, random);
+    const mask = Float32Array.from({ length: 2 * n }, (_, i) => (i <= n || random.uniform() < 0.7 ? 1 : 0));
+    const hidden = await run(probeEncoder(probe), tables, tokens, mask, 2, options);
+    const width = heads * valueWidth;
+    for (const row of [0, 1]) {
+      const own = mask.subarray(row * n, (row + 1) * n);
+      const text = naiveInput(probe, tables, tokens.subarray(row * n, (row + 1) * n));
+      const naive = naiveMixer(probe.mixers[0], { ...text, keyMask: Float64Array.from(own) });
+      own.forEach((token, t) => {
+        const start = (row * n + t) * width;
+        if (token === 1) found.add(hidden.subarray(start, start + width), naiveHidden(naive, t, heads, valueWidth));
+      });
+    }
+  }
+  return found;
+}
+
+/** Texts that end around the edges of groups: in one batch, with any tokens for padding, against each alone. */
+async function paddedAgainstAlone(
+  encode: Encode,
+  vocabulary: number,
+  parameters: Parameters,
+  mixer: MixerConfig,
+  length: number,
+  random: Random,
+  options: ParityOptions,
+): Promise<Discrepancy> {
+  const G = checkedGroup(mixer);
+  const lengths = [...new Set([1, G - 1, G + 1, length - 2])].filter((n) => n >= 1 && n < length);
+  const tokens = randomTokens(lengths.length * length, vocabulary, random);
+  const mask = Float32Array.from(tokens, (_, i) => (i % length < lengths[Math.floor(i / length)] ? 1 : 0));
+  const together = await run(encode, parameters, tokens, mask, lengths.length, options);
+  const width = together.length / tokens.length;
+  const found = new Discrepancy();
+  for (const [row, n] of lengths.entries()) {
+    const text = tokens.subarray(row * length, row * length + n);
+    const alone = await run(encode, parameters, text, new Float32Array(n).fill(1), 1, options);
+    found.add(together.subarray(row * length * width, (row * length + n) * width), alone);
+  }
+  return found;
+}
+
+async function run(
+  encode: Encode,
+  parameters: Parameters,
+  tokens: Int32Array,
+  mask: Float32Array,
+  batch: number,
+  options: ParityOptions,
+): Promise<Float32Array> {
+  const shape = [batch, tokens.length / batch];
+  const graph = new Graph('encoder');
+  const input = { tokens: graph.input('tokens', 'int32', shape), mask: graph.input('mask', 'float32', shape) };
+  graph.output('hidden', encode(new InputParameters(graph), input));
+  await using program = await compile(graph, options.compile);
+  const feeds = { ...Object.fromEntries(parameters), tokens: int32(shape, tokens), mask: float32(shape, mask) };
+  const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => program.inputs.has(name)));
+  const { hidden } = await program.run(given, ['hidden']);
+  return dataOf(hidden, 'float32');
+}
+
+function randomTokens(count: number, vocabulary: number, random: Random): Int32Array {
+  return Int32Array.from({ length: count }, () => random.integer(vocabulary));
+}

@@ -1,0 +1,133 @@
+/**
+ * The leak test: how far outputs at positions ≤ t move when the tokens after t are replaced. In a causal model they do
+ * not move at all, for any t.
+ */
+import { mixParallel } from '../../attention/parallel.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
+import { mul, sub } from '../../graph/ops/elementwise.ts';
+import { reshape, slice } from '../../graph/ops/layout.ts';
+import { max, sumSquare } from '../../graph/ops/reduce.ts';
+import { abs } from '../../graph/ops/unary.ts';
+import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
+import { multiplyDims } from '../../graph/shape.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/parallel-graph.ts';
+import { InputParameters } from '../../nn/parameters.ts';
+import type { Random } from '../../random.ts';
+import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
+
+/** How far one output moved. */
+export interface Movement {
+  /** Largest movement at a position ≤ t, over the largest magnitude of the output. NaN if the output is not finite. */
+  readonly relative: number;
+  readonly absolute: number;
+  /** The t at which it moved most. */
+  readonly cut: number;
+}
+
+/** Movements of what every layer's mixer gives out, and of the model's final hidden states. */
+export interface ModelMovement {
+  readonly layers: readonly Movement[];
+  readonly model: Movement;
+}
+
+/**
+ * A compiled leak test; parameters are inputs, so that one program serves all layers with the same mixer. Row 0 of its
+ * batch is a random sequence, row i the same up to position cuts[i − 1] and different everywhere after it.
+ */
+export class FutureMovement {
+  readonly #model: CausalModel;
+  readonly #program: Program;
+  readonly #length: number;
+  readonly #cuts: readonly number[];
+
+  private constructor(model: CausalModel, program: Program, length: number, cuts: readonly number[]) {
+    this.#model = model;
+    this.#program = program;
+    this.#length = length;
+    this.#cuts = cuts;
+  }
+
+  /** @param cuts positions t, each from 0 to `length` − 2 */
+  static async create(
+    model: CausalModel,
+    length: number,
+    cuts: readonly number[],
+    options: CompileOptions = {},
+  ): Promise<FutureMovement> {
+    return new FutureMovement(model, await compile(movementGraph(model, length, cuts), options), length, cuts);
+  }
+
+  async run(parameters: ReadonlyMap<string, Tensor<'float32'>>, random: Random): Promise<ModelMovement> {
+    const feeds = { ...Object.fromEntries(parameters), tokens: this.#tokens(random) };
+    const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => this.#program.inputs.has(name)));
+    const results = await this.#program.run(given, [...this.#program.outputs.keys()]);
+    const movement = (name: string): Movement => {
+      const moved = dataOf(results[`moved.${name}`], 'float32');
+      const [peak] = dataOf(results[`peak.${name}`], 'float32');
+      const [energy] = dataOf(results[`energy.${name}`], 'float32');
+      const absolute = Number.isFinite(energy) ? Math.max(...moved) : Number.NaN;
+      const worst = moved.indexOf(Math.max(...moved));
+      return {
+        absolute,
+        relative: absolute === 0 ? 0 : absolute / peak,
+        cut: this.#cuts[Math.max(0, worst - 1)],
+      };
+    };
+    return {
+      layers: this.#model.mixers.map((_, layer) => movement(`layer ${layer}`)),
+      model: movement('model'),
+    };
+  }
+
+  dispose(): Promise<void> {
+    return this.#program.dispose();
+  }
+
+  #tokens(random: Random): Tensor {
+    const V = this.#model.sizes.vocabulary;
+    const n = this.#length;
+    const base = Int32Array.from({ length: n }, () => random.integer(V));
+    const tokens = new Int32Array((1 + this.#cuts.length) * n);
+    tokens.set(base);
+    this.#cuts.forEach((cut, i) => {
+      for (let t = 0; t < n; t++) {
+        // A shift of 1 to V − 1 changes every token for certain.
+        const shift = t <= cut ? 0 : 1 + random.integer(Math.max(1, V - 1));
+        tokens[(i + 1) * n + t] = (base[t] + shift) % V;
+      }
+    });
+    return tensor('int32', [1 + this.#cuts.length, n], tokens);
+  }
+}
+
+/** Only maxima leave the engine: a model's hidden states over all layers would be large. */
+function movementGraph(model: CausalModel, length: number, cuts: readonly number[]): Graph {
+  const graph = new Graph('future movement');
+  const source = new InputParameters(graph);
+  const B = 1 + cuts.length;
+  const tokens = graph.input('tokens', 'int32', [B, length]);
+  const past = new Float32Array(B * length);
+  cuts.forEach((cut, i) => past.fill(1, (i + 1) * length, (i + 1) * length + cut + 1));
+  const mask = graph.constant(tensor('float32', [B, length, 1], past));
+
+  const report = (name: string, output: Value): void => {
+    const features = multiplyDims(...output.shape.slice(2));
+    const rows = reshape(output, [B, length, features]);
+    const base = slice(rows, 0, 0, 1); // [1,n,features]
+    graph.output(`moved.${name}`, max(mul(abs(sub(rows, base)), mask), [1, 2])); // [B]
+    graph.output(`peak.${name}`, max(abs(base)));
+    graph.output(`energy.${name}`, sumSquare(rows)); // NaN or infinite if any number is, which a maximum may hide
+  };
+
+  const hidden = model.trunk(source, tokens, constantPositions(model, graph, B, length), {
+    mix(layer, projected) {
+      const mixed = mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer));
+      report(`layer ${layer}`, mixed);
+      return mixed;
+    },
+    shift: (_, features) => shiftedByOne(features),
+  });
+  report('model', hidden);
+  return graph;
+}

@@ -1,0 +1,159 @@
+/**
+ * A mixer on its own, dressed as a model: one layer, no residual stream, and a table of random query, key and value
+ * rows, one per token. So everything that runs models (the parallel graph, the decoding engine with its masks, ring,
+ * commit and folding) runs the bare mixer, on rows that can be given to the oracle as well.
+ */
+import { type HeadCounts, type MixerConfig, mixerParameters, rowWidth } from '../../attention/mixer.ts';
+import type { NaiveInput } from '../../attention/naive.ts';
+import { LinnetError } from '../../errors.ts';
+import { reshape } from '../../graph/ops/layout.ts';
+import { matmul } from '../../graph/ops/matmul.ts';
+import { elementCount, type Tensor, tensor } from '../../graph/tensor.ts';
+import { type CausalModel, type ModelDescription, valueWidth } from '../../models/model.ts';
+import { embedding } from '../../nn/linear.ts';
+import type { ParameterShapes } from '../../nn/parameters.ts';
+import { noPositions } from '../../nn/positions.ts';
+import type { Random } from '../../random.ts';
+
+export interface ProbeSizes extends HeadCounts {
+  /** D. */
+  readonly headWidth: number;
+  /** E, default D. */
+  readonly valueWidth?: number;
+  /** V: rows of the tables. */
+  readonly vocabulary: number;
+}
+
+const prefix = 'mixer';
+
+/** The model whose hidden states are the outputs of the mixer, [B,T,H·E]. Positions do not turn its rows. */
+export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
+  const { heads: H, keyValueHeads: M, headWidth, valueWidth: E = headWidth, vocabulary: V } = sizes;
+  const D = rowWidth(mixer, headWidth);
+  const own = mixerParameters(mixer, sizes).map(({ name, shape }) => [`${prefix}.${name}`, shape] as const);
+  const parameters: ParameterShapes = new Map([
+    ['queries.weight', [V, H * D]],
+    ['keys.weight', [V, M * D]],
+    ['values.weight', [V, M * E]],
+    ['head.weight', [V, H * E]],
+    ...own,
+  ]);
+  return {
+    family: 'mixer probe',
+    kind: 'causal',
+    sizes: { ...sizes, shiftWidth: 0, layers: 1, width: H * E, trainedLength: V },
+    mixers: [mixer],
+    positions: noPositions,
+    parameters,
+    eosIds: [],
+    toJson: () => ({ model_type: 'mixer probe', mixer, ...sizes }),
+    withMixers: ([other = mixer]) => mixerProbe(other, sizes),
+    attentionPrefix: () => prefix,
+    parameterName: (stored) => stored,
+    trunk: (source, tokens, _positions, { mix }, afterLayer) => {
+      const [B, T] = tokens.shape;
+      const rows = (name: string, count: number, width: number) =>
+        reshape(embedding(source, name, tokens, V, count * width), [B, T, count, width]);
+      const mixed = mix(0, { q: rows('queries', H, D), k: rows('keys', M, D), v: rows('values', M, E) }); // [B,T,H,E]
+      const hidden = reshape(mixed, [B, T, H * E]);
+      afterLayer?.(0, hidden);
+      return hidden;
+    },
+    head: (source, hidden) => matmul(hidden, source.parameter('head.weight', [V, H * E]), { transposeB: true }), // [...,V]
+  };
+}
+
+/** Standard normal tables and random mixer parameters. */
+export function randomProbe(probe: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
+  const mixerOwn = randomMixerParameters(probe, random);
+  return new Map([...probe.parameters].map(([name, shape]) => [name, mixerOwn.get(name) ?? normals(shape, random, 1)]));
+}
+
+/**
+ * Values for the learned parameters of all mixers of a model that switch every branch on: α and λ between 0.5 and 1.5,
+ * taps and learned maps normal. A freshly linearized model has α = 0 and zero taps, behind which a leak could hide.
+ */
+export function randomMixerParameters(model: ModelDescription, random: Random): Map<string, Tensor<'float32'>> {
+  const values = new Map<string, Tensor<'float32'>>();
+  model.mixers.forEach((mixer, layer) => {
+    for (const { name, shape } of mixerParameters(mixer, model.sizes)) {
+      const value =
+        name === 'local_factor' || name === 'global_factor'
+          ? tensor('float32', shape, Float32Array.of(0.5 + random.uniform()))
+          : normals(shape, random, 0.3);
+      values.set(`${model.attentionPrefix(layer)}.${name}`, value);
+    }
+  });
+  return values;
+}
+
+/** The probe's rows at a sequence (or tree) of tokens, in the oracle's layout. */
+export function naiveInput(
+  probe: CausalModel,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  tokens: ArrayLike<number>,
+  parents?: Int32Array,
+): NaiveInput {
+  const { heads, keyValueHeads, headWidth } = probe.sizes;
+  const D = rowWidth(probe.mixers[0], headWidth);
+  const E = valueWidth(probe.sizes);
+  const table = (name: string): Float32Array => {
+    const found = parameters.get(name);
+    if (found === undefined) throw new LinnetError('TENSOR', `the probe has no parameter "${name}"`);
+    return found.data;
+  };
+  return {
+    dims: { heads, keyValueHeads, length: tokens.length, headDim: D, valueDim: E },
+    q: headsOutermost(table('queries.weight'), tokens, heads, D),
+    k: headsOutermost(table('keys.weight'), tokens, keyValueHeads, D),
+    v: headsOutermost(table('values.weight'), tokens, keyValueHeads, E),
+    alpha: parameters.get(`${prefix}.global_factor`)?.data[0],
+    lambda: parameters.get(`${prefix}.local_factor`)?.data[0],
+    taps: optionalFloat64(parameters.get(`${prefix}.dwconv.weight`)?.data),
+    featureMaps: {
+      queries: optionalFloat64(parameters.get(`${prefix}.feature_map_q.weight`)?.data),
+      keys: optionalFloat64(parameters.get(`${prefix}.feature_map_k.weight`)?.data),
+    },
+    projections: {
+      keys: optionalFloat64(parameters.get(`${prefix}.linformer_k.weight`)?.data),
+      values: optionalFloat64(parameters.get(`${prefix}.linformer_v.weight`)?.data),
+    },
+    biases: optionalFloat64(parameters.get(`${prefix}.rel_pos_bias.relative_attention_bias.weight`)?.data),
+    parents,
+  };
+}
+
+/** Row `position` of the oracle's output [H,n,E] as a hidden state [H·E]. */
+export function naiveHidden(output: Float64Array, position: number, heads: number, E: number): Float64Array {
+  const length = output.length / (heads * E);
+  const hidden = new Float64Array(heads * E);
+  for (let head = 0; head < heads; head++) {
+    const start = (head * length + position) * E;
+    hidden.set(output.subarray(start, start + E), head * E);
+  }
+  return hidden;
+}
+
+/** Rows [V,heads·D] of a table, picked by tokens: [heads,n,D]. */
+function headsOutermost(table: Float32Array, tokens: ArrayLike<number>, heads: number, D: number): Float64Array {
+  const rows = new Float64Array(heads * tokens.length * D);
+  for (let head = 0; head < heads; head++) {
+    for (let position = 0; position < tokens.length; position++) {
+      const start = (tokens[position] * heads + head) * D;
+      rows.set(table.subarray(start, start + D), (head * tokens.length + position) * D);
+    }
+  }
+  return rows;
+}
+
+function optionalFloat64(values: Float32Array | undefined): Float64Array | undefined {
+  return values === undefined ? undefined : Float64Array.from(values);
+}
+
+function normals(shape: readonly number[], random: Random, deviation: number): Tensor<'float32'> {
+  return tensor(
+    'float32',
+    shape,
+    Float32Array.from({ length: elementCount(shape) }, () => deviation * random.normal()),
+  );
+}

@@ -1,0 +1,122 @@
+/** What perplexity is measured on: stretches of tokens that the model reads at once, and which of them count. */
+import { LinnetError } from '../../errors.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+
+/** A stretch of tokens that the model reads from position 0 on. */
+export interface ScoredWindow {
+  readonly tokens: Int32Array;
+  /** Index of the first token whose prediction counts, at least 1: nothing predicts the first token. */
+  readonly scoredFrom: number;
+}
+
+/** Windows with the number of documents they come from. */
+export interface EvaluationData {
+  readonly windows: readonly ScoredWindow[];
+  /** Documents with at least one scored token. */
+  readonly documents: number;
+}
+
+/**
+ * How a document becomes windows.
+ * - `documents`: one window, its first `length` tokens; the rest is not read. For collections of short texts.
+ * - `text`: a window of `length` tokens that moves on by `stride`, until the end of the document. For books.
+ */
+export type WindowMode = 'documents' | 'text';
+
+export interface WindowOptions {
+  readonly mode: WindowMode;
+  /** Tokens the model reads at once, BOS included; n tokens give n − 1 predictions. */
+  readonly length: number;
+  /**
+   * Mode `text`: tokens between the starts of neighbouring windows, from 1 to `length`. Smaller strides give every
+   * token more context and take more time. Default: half of `length`.
+   */
+  readonly stride?: number;
+}
+
+/** The mode that suits the files: `documents` if all are JSON Lines, else `text`. */
+export function windowModeOf(sources: readonly string[]): WindowMode {
+  return sources.every((source) => source.toLowerCase().endsWith('.jsonl')) ? 'documents' : 'text';
+}
+
+/**
+ * Tokenizes documents, each with BOS first where the tokenizer has one, and cuts them into windows. Documents of fewer
+ * than two tokens have nothing to predict and are left out.
+ *
+ * @throws LinnetError `INPUT` for an impossible length or stride, or if nothing is left
+ */
+export async function evaluationData(
+  documents: Iterable<{ readonly text: string }> | AsyncIterable<{ readonly text: string }>,
+  tokenizer: Tokenizer,
+  options: WindowOptions,
+): Promise<EvaluationData> {
+  const { mode, length, stride = Math.max(1, Math.floor(length / 2)) } = options;
+  checkLengths(length, stride);
+  const bos = tokenizer.bosId !== undefined;
+  const windows: ScoredWindow[] = [];
+  let given = 0;
+  let scored = 0;
+  for await (const { text } of documents) {
+    given++;
+    const tokens = tokenizer.encode(text, { bos });
+    if (tokens.length < 2) continue;
+    scored++;
+    if (mode === 'documents') windows.push({ tokens: tokens.slice(0, length), scoredFrom: 1 });
+    else windows.push(...slidingWindows(tokens, length, stride));
+  }
+  if (scored === 0) {
+    throw new LinnetError(
+      'INPUT',
+      `none of the ${given} documents has two tokens or more; there is nothing to predict`,
+    );
+  }
+  return { windows, documents: scored };
+}
+
+/**
+ * Windows over one text. A window scores the tokens that no window before it has seen; the others are its context. The
+ * first scores all but its first token. (The convention of the Hugging Face guide to perplexity.)
+ *
+ * With a stride equal to the length, neighbours share nothing, and the first token of every window goes unscored.
+ *
+ * @throws LinnetError `INPUT` for an impossible length or stride
+ */
+export function slidingWindows(tokens: Int32Array, length: number, stride: number): ScoredWindow[] {
+  checkLengths(length, stride);
+  const windows: ScoredWindow[] = [];
+  let seen = 0;
+  for (let start = 0; seen < tokens.length; start += stride) {
+    const end = Math.min(start + length, tokens.length);
+    const scoredFrom = Math.max(1, seen - start);
+    if (scoredFrom < end - start) windows.push({ tokens: tokens.subarray(start, end), scoredFrom });
+    seen = end;
+  }
+  return windows;
+}
+
+/** Tokens whose prediction counts. */
+export function scoredTokens(windows: readonly ScoredWindow[]): number {
+  return windows.reduce((total, { tokens, scoredFrom }) => total + tokens.length - scoredFrom, 0);
+}
+
+/** @throws LinnetError `MISMATCH` for tokens outside of a vocabulary */
+export function checkTokens(windows: readonly Pick<ScoredWindow, 'tokens'>[], vocabulary: number): void {
+  for (const { tokens } of windows) {
+    for (const token of tokens) {
+      if (token >= 0 && token < vocabulary) continue;
+      throw new LinnetError(
+        'MISMATCH',
+        `token ${token} is outside the model's vocabulary of ${vocabulary}; the tokenizer is of another model`,
+      );
+    }
+  }
+}
+
+function checkLengths(length: number, stride: number): void {
+  if (!Number.isInteger(length) || length < 2) {
+    throw new LinnetError('INPUT', `windows of ${length} tokens are not possible; expected a whole number from 2`);
+  }
+  if (!Number.isInteger(stride) || stride < 1 || stride > length) {
+    throw new LinnetError('INPUT', `a stride of ${stride} does not fit windows of ${length}; expected 1 to ${length}`);
+  }
+}

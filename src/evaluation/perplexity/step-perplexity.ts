@@ -1,0 +1,86 @@
+/** Perplexity through the step form: of models that exist as a decoding engine only, such as exported ones. */
+import { chain } from '../../attention/tree.ts';
+import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
+import { eventLoopTurn } from '../../decoding/event-loop.ts';
+import { LinnetError } from '../../errors.ts';
+import type { EvaluateOptions, PerplexityResult } from './perplexity.ts';
+import { type EvaluationData, type ScoredWindow, scoredTokens } from './scored-windows.ts';
+
+/** Logits of a run, in numbers: 128 MiB. */
+const mostLogits = 1 << 25;
+
+/** Tokens a step of a model reads at once, where the logits of all are wanted. */
+function scoredChunk(vocabulary: number): number {
+  return Math.max(1, Math.min(promptChunk, Math.floor(mostLogits / vocabulary)));
+}
+
+/**
+ * Reads a window from its start and gives out the logits of every position that is followed by a token.
+ *
+ * @param visit `position`, and its logits [V], which are valid during the call only
+ */
+export async function readWindow(
+  engine: StepEngine,
+  { tokens }: ScoredWindow,
+  visit: (position: number, logits: Float32Array) => void,
+): Promise<void> {
+  const state = engine.newState();
+  const chunk = scoredChunk(engine.model.sizes.vocabulary);
+  for (let start = 0; start < tokens.length - 1; start += chunk) {
+    const part = tokens.subarray(start, Math.min(start + chunk, tokens.length - 1));
+    const nodes = Array.from(part, (_, node) => node);
+    const request = { state, tree: chain(part.length), tokens: part, wanted: nodes };
+    const [output] = await engine.step([request]);
+    output.logits.forEach((logits, node) => visit(start + node, logits));
+    await engine.commit(request, output, nodes);
+    await eventLoopTurn();
+  }
+}
+
+/** −log p of a token in nats, in float64. */
+export function negativeLogLikelihood(logits: Float32Array, token: number): number {
+  let peak = Number.NEGATIVE_INFINITY;
+  for (const logit of logits) if (logit > peak) peak = logit;
+  let total = 0;
+  for (const logit of logits) total += Math.exp(logit - peak);
+  return Math.log(total) + peak - logits[token];
+}
+
+/**
+ * Perplexity of an engine. What `perplexity` says of the same weights, up to rounding.
+ * @throws LinnetError `INPUT` if there is nothing to score or a token is outside the vocabulary, `ABORTED` when the
+ *   signal fires between two windows
+ */
+export async function stepPerplexity(
+  engine: StepEngine,
+  { windows, documents }: EvaluationData,
+  { onProgress, signal }: EvaluateOptions = {},
+): Promise<PerplexityResult> {
+  const count = scoredTokens(windows);
+  if (count === 0) throw new LinnetError('INPUT', 'there is no token to predict in the evaluation text');
+  let total = 0;
+  let scored = 0;
+  for (const [done, window] of windows.entries()) {
+    if (signal?.aborted === true) {
+      throw new LinnetError('ABORTED', `evaluation stopped after ${done} of ${windows.length} windows`);
+    }
+    await readWindow(engine, window, (position, logits) => {
+      if (position + 1 >= window.scoredFrom)
+        total += negativeLogLikelihood(logits, checkedToken(window, position + 1, logits));
+    });
+    scored += scoredTokens([window]);
+    onProgress?.({ windows: done + 1, totalWindows: windows.length, nll: total / scored });
+  }
+  const nll = total / count;
+  return { perplexity: Math.exp(nll), nll, tokens: count, documents };
+}
+
+/** The step checks what it reads; the last token of a window is only predicted. */
+function checkedToken({ tokens }: ScoredWindow, index: number, logits: Float32Array): number {
+  const token = tokens[index];
+  if (token >= 0 && token < logits.length) return token;
+  throw new LinnetError(
+    'MISMATCH',
+    `token ${token} is outside the model's vocabulary of ${logits.length}; the tokenizer is of another model`,
+  );
+}

@@ -1,0 +1,122 @@
+/**
+ * The outputs of an exported folder, and of every layer of it, against those of the float32 model it was made from. What
+ * is measured is the step graph, which decodes; a folder can have other weights for prompts.
+ */
+import { freemem } from 'node:os';
+import { loadCausalModel, type ModelWeights } from '../../checkpoint/load-model.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
+import { compareLayers, layerBytes } from './layer-error.ts';
+import { compareOutputs } from './output-error.ts';
+import type { EvaluateOptions } from '../perplexity/perplexity.ts';
+import type { EvaluationData } from '../perplexity/scored-windows.ts';
+import { elementCount } from '../../graph/tensor.ts';
+import { requireCausal } from '../../models/families.ts';
+import type { ModelDescription } from '../../models/model.ts';
+import { isDeviceAvailable } from '../../runtime/availability.ts';
+import type { ExportManifest, MeasuredErrors } from '../../export/manifest.ts';
+import { openExportedModel, readExportedFolder } from '../../export/open-export.ts';
+import { storageTypes } from '../../export/storage-types.ts';
+import { storedSource } from '../../export/stored-source.ts';
+
+/** What is measured on. */
+export interface ReportText {
+  /** What the text is, for the report. */
+  readonly name: string;
+  readonly data: EvaluationData;
+}
+
+export interface MeasureOptions extends EvaluateOptions {
+  readonly threads?: number;
+  /** Default: what the system says is free. */
+  readonly freeBytes?: number;
+}
+
+/** Copies of the float32 weights: those read, and in the engine those it takes over and those it packs. Measured: 2.7. */
+const copies = 3;
+
+/** Bytes that comparing with a model in float32 takes, which is compiled once for the outputs and once for the layers. */
+export function comparisonBytes({ parameters, sizes }: Pick<ModelDescription, 'parameters' | 'sizes'>): number {
+  let numbers = 0;
+  for (const shape of parameters.values()) numbers += elementCount(shape);
+  return numbers * 4 * copies + layerBytes(sizes);
+}
+
+/**
+ * Compares a folder with the model it was made from. Where the model does not fit into memory, the device is absent or
+ * numbers are not finite, the result is a note that says so.
+ *
+ * @param source folder of the model
+ * @param weights the same model, whose parameters are read again, one by one
+ * @throws LinnetError as `loadCausalModel`, `openExportedModel`, `compareOutputs` and `compareLayers`
+ */
+export async function measureError(
+  folder: string,
+  source: string,
+  weights: Pick<ModelWeights, 'model' | 'read'>,
+  text: ReportText,
+  options: MeasureOptions = {},
+): Promise<MeasuredErrors> {
+  const { freeBytes = freemem() } = options;
+  const needed = comparisonBytes(weights.model);
+  if (needed > freeBytes) {
+    const gigabytes = (count: number): string => `${(count / 1e9).toFixed(1)} GB`;
+    return notCompared(`float32 needs ${gigabytes(needed)} of memory, ${gigabytes(freeBytes)} are free`);
+  }
+  const { manifest } = await readExportedFolder(folder);
+  if (!(await isDeviceAvailable(manifest.device))) {
+    return notCompared(`the device ${manifest.device} is not available here`);
+  }
+  // One after the other: what either holds is gone before the next begins.
+  const outputs = await measureOutputs(folder, source, text, options);
+  const layers = await measureLayers(manifest, weights, text, options);
+  const notes = [outputs.note, layers.note].filter((note) => note !== undefined);
+  return { ...outputs, ...layers, note: notes.length === 0 ? undefined : notes.join('; ') };
+}
+
+/** The report of an export whose outputs and layers were not compared, and why. */
+export function notCompared(reason: string): MeasuredErrors {
+  return { note: `outputs and layers were not compared: ${reason}` };
+}
+
+async function measureOutputs(
+  folder: string,
+  source: string,
+  text: ReportText,
+  { threads, onProgress, signal }: MeasureOptions,
+): Promise<Pick<MeasuredErrors, 'outputs' | 'note'>> {
+  await using exported = await openExportedModel(folder, { threads });
+  const { model, parameters } = await loadCausalModel(source);
+  await using engine = await DecodingEngine.create(model, parameters, { threads });
+  parameters.clear();
+  const compared = await compareOutputs(engine, exported.engine, text.data, { onProgress, signal });
+  const { perplexity, ...found } = compared;
+  // JSON has no spelling for them.
+  if (![found.maxLogit, perplexity.reference, perplexity.other].every(Number.isFinite)) {
+    return { note: 'outputs were not compared: they are not finite' };
+  }
+  return {
+    outputs: {
+      text: text.name,
+      ...found,
+      perplexity: { float32: perplexity.reference, exported: perplexity.other },
+    },
+  };
+}
+
+/** The graph of the folder tells no layer's output: the layers are compiled from the same weights, stored the same way. */
+async function measureLayers(
+  manifest: ExportManifest,
+  weights: Pick<ModelWeights, 'model' | 'read'>,
+  text: ReportText,
+  { threads, signal }: MeasureOptions,
+): Promise<Pick<MeasuredErrors, 'layers' | 'layerTokens' | 'note'>> {
+  const model = requireCausal(weights.model);
+  const exact = { makeSource: storedSource(model, weights, { dtype: 'f32', device: 'cpu' }), threads };
+  const { device, block } = manifest;
+  const { step } = storageTypes[manifest.dtype]; // what decoding uses
+  const stored = { makeSource: storedSource(model, weights, { dtype: step, block, device }), device, threads };
+  const { layers, tokens } = await compareLayers(model, exact, stored, text.data, { signal });
+  const wrong = layers.findIndex(({ max, activationRms }) => !Number.isFinite(max) || !Number.isFinite(activationRms));
+  if (wrong >= 0) return { note: `layers were not compared: they are not finite from layer ${wrong} on` };
+  return { layers: [...layers], layerTokens: tokens };
+}

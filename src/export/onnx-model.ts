@@ -1,0 +1,117 @@
+/** Writes ONNX models to disk: `model.onnx`, and `model.onnx.data` beside it where the weights are too large for one file. */
+import type { FileHandle } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { OnnxGraph } from '../graph/onnx/model.ts';
+import {
+  type DeferredPart,
+  encodeModel,
+  externalMinimumBytes,
+  type ExternalPart,
+  loadDeferred,
+  oneFile,
+} from '../graph/onnx/writer.ts';
+import { tensorBytes } from '../graph/tensor-bytes.ts';
+import { LinnetError } from '../errors.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
+import { fileError, TRANSFER_BYTES, writeFully } from '../files/regular-file.ts';
+
+const MODEL_FILE = 'model.onnx';
+const MODEL_DATA_FILE = 'model.onnx.data';
+
+/** An ONNX model file must stay below 2 GB, which is the limit of its format; this leaves room for the nodes. */
+const inlineBytesLimit = 1.5e9;
+
+export interface OnnxModelOptions {
+  /** Weights that together exceed this many bytes go to `model.onnx.data`. Default 1.5 GB. */
+  readonly inlineBytes?: number;
+  /** Written into the model as `producer_version`. */
+  readonly producerVersion?: string;
+}
+
+/** A model ready to be written. */
+export interface StoredModel {
+  /** The file of the model. */
+  readonly bytes: Uint8Array;
+  /** What the file beside it consists of, by rising offsets; empty without one. */
+  readonly parts: readonly (ExternalPart | DeferredPart)[];
+  /** Length of the file beside it. */
+  readonly dataBytes: number;
+}
+
+/**
+ * Encodes a model whose larger weights go to a file beside it. Deferred weights are not made until they are written,
+ * but for those that are too small to stand outside of the model.
+ *
+ * @param options.load make all deferred weights now and keep them in the model; for small models
+ */
+export async function encodeForDisk(
+  graph: OnnxGraph,
+  options: OnnxModelOptions & { readonly dataFile: string; readonly load?: boolean },
+): Promise<StoredModel> {
+  const { inlineBytes = inlineBytesLimit, producerVersion, dataFile, load = false } = options;
+  const loaded = await loadDeferred(graph, load ? undefined : externalMinimumBytes);
+  const { bytes, external, deferred } = encodeModel(loaded, {
+    placement: oneFile(dataFile, inlineBytes),
+    producerVersion,
+  });
+  const parts = [...external, ...deferred];
+  const last = parts.at(-1);
+  return { bytes, parts, dataBytes: last === undefined ? 0 : last.offset + lengthOf(last) };
+}
+
+/**
+ * Writes a model into a folder, which is created if it does not exist. Weights are streamed, not copied; each file
+ * appears complete or not at all, the weights before the model that refers to them.
+ *
+ * @returns the names of the files written
+ * @throws LinnetError `PATH` or `NOT_FOUND` from the file system
+ */
+export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: OnnxModelOptions = {}): Promise<string[]> {
+  const { bytes, parts } = await encodeForDisk(await loadDeferred(graph), { ...options, dataFile: MODEL_DATA_FILE });
+  try {
+    await mkdir(dir, { recursive: true });
+  } catch (error) {
+    throw fileError('create', dir, error);
+  }
+  const dataFile = join(dir, MODEL_DATA_FILE);
+  if (parts.length > 0) await writeFileAtomic(dataFile, (handle) => writeModelData(handle, parts));
+  await writeFileAtomic(join(dir, MODEL_FILE), bytes);
+  if (parts.length > 0) return [MODEL_FILE, MODEL_DATA_FILE];
+  // Weights of an earlier, larger model would lie there unused.
+  await rm(dataFile, { force: true });
+  return [MODEL_FILE];
+}
+
+/**
+ * Writes the file beside a model from its start to its end, zeros between the parts. One part at a time is held.
+ *
+ * @param onChunk told every piece that has been written, in order, and the bytes so far
+ */
+export async function writeModelData(
+  handle: FileHandle,
+  parts: StoredModel['parts'],
+  onChunk?: (chunk: Uint8Array, written: number) => void,
+): Promise<void> {
+  let end = 0;
+  const append = async (bytes: Uint8Array): Promise<void> => {
+    for (let done = 0; done < bytes.byteLength; done += TRANSFER_BYTES) {
+      const chunk = bytes.subarray(done, done + TRANSFER_BYTES);
+      await writeFully(handle, chunk);
+      end += chunk.byteLength;
+      onChunk?.(chunk, end);
+    }
+  };
+  for (const part of parts) {
+    if (part.offset > end) await append(new Uint8Array(part.offset - end));
+    const data = 'data' in part ? part.data : tensorBytes(await part.load());
+    if (data.byteLength !== lengthOf(part)) {
+      throw new LinnetError('INTERNAL', `internal: a weight has ${data.byteLength} bytes, expected ${lengthOf(part)}`);
+    }
+    await append(data);
+  }
+}
+
+function lengthOf(part: ExternalPart | DeferredPart): number {
+  return 'data' in part ? part.data.byteLength : part.byteLength;
+}

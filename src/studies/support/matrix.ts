@@ -1,0 +1,246 @@
+/**
+ * Which mixer works in which model, found by running: forwards, backwards and, where the attention is causal, decoding. Every
+ * cell is a tiny model with random weights that switch every branch on.
+ */
+import { isCausal, type MixerConfig, mixerPreset, wholeTextPreset } from '../../attention/mixer.ts';
+import { LinnetError } from '../../errors.ts';
+import { T5Decoder } from '../../decoding/t5-decoder.ts';
+import type { Model } from '../../models/families.ts';
+import { initializeParameters } from '../../models/initialize.ts';
+import type { EncoderDecoderModel } from '../../models/model.ts';
+import { Random } from '../../random.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import { Discrepancy, limits } from '../../evaluation/check/rows.ts';
+import { randomMixerParameters } from '../../evaluation/check/mixer-probe.ts';
+import { modelParity } from '../../evaluation/check/model-parity.ts';
+import { type Direction, type SupportProbe, supportProbes } from './probes.ts';
+import { type Parameters, predictedTexts, runBackward, runForward, type Texts } from './forward.ts';
+
+/** One cell. True, false, or null where the thing cannot exist. */
+export interface SupportRow {
+  readonly family: string;
+  readonly mixer: string;
+  /** Whether the masked convolution is there too. */
+  readonly convolution: boolean;
+  readonly direction: Direction;
+  /** Finite logits, and those of a padded row are those of the row alone. */
+  readonly forward: boolean | null;
+  /** Gradients of all parameters are finite, and agree with finite differences along a random direction. */
+  readonly backward: boolean | null;
+  /** Steps and trees have the logits of the parallel form. */
+  readonly decode: boolean | null;
+  /** Largest error of forward and decode, relative to the largest logit; null where nothing was compared. */
+  readonly maxError: number | null;
+  /** Why something is false or null. */
+  readonly note?: string;
+}
+
+/** The mixers of the matrix, by their names in `linnet linearize --mixer`. */
+export const supportMixers = [
+  'softmax',
+  'flash-local',
+  'flash-global',
+  'flash',
+  'augmented',
+  'relu',
+  'performer',
+  'transnormer',
+  'yoso',
+  'yoso-hashed',
+  'linformer',
+  'linformer-bidirectional',
+  'rfa',
+  'hedgehog',
+] as const;
+
+/** Small enough that the tiny texts cross groups. */
+const sizes = { group: 4, kernel: 5, features: 8, rows: 2, block: 4, hashes: 3, bits: 3 };
+
+export interface MatrixOptions {
+  /** Default: all. */
+  readonly families?: readonly string[];
+  /** Default: all. */
+  readonly mixers?: readonly string[];
+  /** Of weights and texts. Default 1. */
+  readonly seed?: number;
+  readonly compile?: CompileOptions;
+  readonly signal?: AbortSignal;
+  readonly onRow?: (row: SupportRow, done: number, total: number) => void;
+}
+
+/**
+ * Runs the matrix.
+ * @throws LinnetError `ABORTED` when the signal fires between two cells
+ */
+export async function supportMatrix(options: MatrixOptions = {}): Promise<SupportRow[]> {
+  const { families, mixers = supportMixers, signal } = options;
+  const probes = supportProbes.filter(({ family }) => families === undefined || families.includes(family));
+  const cells = probes.flatMap((probe) =>
+    mixers.flatMap((mixer) => [false, true].map((convolution) => ({ probe, mixer, convolution }))),
+  );
+  const rows: SupportRow[] = [];
+  for (const { probe, mixer, convolution } of cells) {
+    if (signal?.aborted === true)
+      throw new LinnetError('ABORTED', `stopped after ${rows.length} of ${cells.length} cells`);
+    const row = await supportRow(probe, mixer, convolution, options);
+    rows.push(row);
+    options.onRow?.(row, rows.length, cells.length);
+  }
+  return rows;
+}
+
+async function supportRow(
+  probe: SupportProbe,
+  name: string,
+  convolution: boolean,
+  options: MatrixOptions,
+): Promise<SupportRow> {
+  const about = { family: probe.family, mixer: name, convolution, direction: probe.direction };
+  const absent = { forward: null, backward: null, decode: null, maxError: null };
+  try {
+    return { ...about, ...(await measured(probe.model(configure(name, convolution, probe.direction)), options)) };
+  } catch (error) {
+    // Groups of two texts correspond only where the texts are equally long, which these are not.
+    const cannotExist: readonly string[] = probe.direction === 'cross' ? ['CONFIG', 'SHAPE'] : ['CONFIG'];
+    if (!(error instanceof LinnetError) || !cannotExist.includes(error.code)) throw error;
+    return { ...about, ...absent, note: error.message };
+  }
+}
+
+type Measured = Pick<SupportRow, 'forward' | 'backward' | 'decode' | 'maxError' | 'note'>;
+
+/** @throws LinnetError `CONFIG` for a mixer that the model cannot have */
+async function measured(model: Model, options: MatrixOptions): Promise<Measured> {
+  const random = new Random(options.seed ?? 1);
+  const parameters = randomParameters(model, random);
+  const texts = randomTexts(model, random);
+  const forward = await checkedForward(model, parameters, texts, options);
+  const backward = await checkedBackward(model, parameters, texts, random, options);
+  const decode = await checkedDecode(model, parameters, texts, options).catch(whereItCannotExist);
+  const notes = [forward, backward, decode].flatMap(({ note }) => note ?? []);
+  return {
+    forward: forward.ok,
+    backward: backward.ok,
+    decode: decode.ok,
+    maxError: Math.max(forward.error, decode.error ?? 0),
+    ...(notes.length > 0 && { note: notes.join('; ') }),
+  };
+}
+
+/** @throws LinnetError `CONFIG` for a combination that does not exist */
+function configure(name: string, convolution: boolean, direction: Direction): MixerConfig {
+  if (!convolution && name === 'augmented') {
+    throw new LinnetError('CONFIG', 'augmented without the convolution is flash');
+  }
+  const mixer = mixerPreset(direction === 'causal' ? name : wholeTextPreset(name), { ...sizes, convolution });
+  if (direction === 'causal' && !isCausal(mixer)) {
+    throw new LinnetError('CONFIG', 'it reads the future, which `linnet check` reports in a causal model');
+  }
+  return mixer;
+}
+
+/** Weights that make predictions differ, and every branch speak. */
+function randomParameters(model: Model, random: Random): Parameters {
+  const drawn = initializeParameters(model, random, 0.4);
+  return new Map([...drawn, ...randomMixerParameters(model, random)]);
+}
+
+/** Odd lengths over several groups; the second row is shorter and padded. */
+function randomTexts({ sizes: { vocabulary } }: Model, random: Random): Texts {
+  const text = (length: number): Int32Array => Int32Array.from({ length }, () => random.integer(vocabulary));
+  return { first: [text(13), text(6)], second: [text(9), text(7)] };
+}
+
+async function checkedForward(
+  model: Model,
+  parameters: Parameters,
+  texts: Texts,
+  { compile }: MatrixOptions,
+): Promise<{ ok: boolean; error: number; note?: string }> {
+  const [, together] = await runForward(model, parameters, texts, compile);
+  const alone = { first: [texts.first[1]], second: [texts.second[1]] };
+  const [single] = await runForward(model, parameters, alone, compile);
+  const found = new Discrepancy();
+  found.add(together, single);
+  const error = found.relative;
+  if (predictedTexts(model, alone)[0].length * model.sizes.vocabulary !== single.length) {
+    throw new LinnetError('INTERNAL', 'internal: logits and tokens of the support matrix differ in number');
+  }
+  const ok = single.every(Number.isFinite) && error <= limits.model;
+  return { ok, error, ...(!ok && { note: 'a padded row has other logits than the row alone' }) };
+}
+
+/** Finite differences in float32 have no more than two or three digits. */
+const backwardLimit = 2e-2;
+
+async function checkedBackward(
+  model: Model,
+  parameters: Parameters,
+  texts: Texts,
+  random: Random,
+  { compile }: MatrixOptions,
+): Promise<{ ok: boolean; note?: string }> {
+  const { gradient, difference, magnitude, finite } = await runBackward(model, parameters, texts, random, compile);
+  if (!finite) return { ok: false, note: 'a gradient is not finite' };
+  if (model.mixers.some(hasSurrogateGradient)) return { ok: magnitude > 0, note: surrogateNote };
+  const ok = magnitude > 0 && Math.abs(gradient - difference) <= backwardLimit * magnitude;
+  return { ok, ...(!ok && { note: `gradient ${gradient}, finite difference ${difference}` }) };
+}
+
+const surrogateNote = "the authors' surrogate of the gradient is not the derivative; it is finite";
+
+/** YOSO defines a gradient of its own; see docs/linear-attentions.md. */
+function hasSurrogateGradient(mixer: MixerConfig): boolean {
+  if (mixer.kind === 'features') return mixer.map.name === 'hashes';
+  return mixer.kind === 'yoso' || (mixer.kind === 'linear' && mixer.local?.kernel === 'yoso');
+}
+
+/** What trains may still not write. @throws any other error than a `CONFIG` */
+function whereItCannotExist(error: unknown): Decoded {
+  if (!(error instanceof LinnetError) || error.code !== 'CONFIG') throw error;
+  return { ok: null, error: null, note: `cannot decode: ${error.message}` };
+}
+
+interface Decoded {
+  readonly ok: boolean | null;
+  readonly error: number | null;
+  readonly note?: string;
+}
+
+async function checkedDecode(
+  model: Model,
+  parameters: Parameters,
+  texts: Texts,
+  { compile, seed = 1 }: MatrixOptions,
+): Promise<Decoded> {
+  if (model.kind === 'encoder') return { ok: null, error: null };
+  if (model.kind === 'encoder-decoder') {
+    const error = await writingError(model, parameters, texts, compile);
+    return { ok: error <= limits.model, error };
+  }
+  if (!model.mixers.every(isCausal)) return { ok: null, error: null, note: 'it reads the future' };
+  const rows = await modelParity(model, parameters, { maximumLength: 24, seed, compile });
+  return { ok: rows.every(({ ok }) => ok), error: Math.max(...rows.map(({ error }) => error ?? Number.NaN)) };
+}
+
+/** The second texts written token by token about the first, against the parallel form. */
+async function writingError(
+  model: EncoderDecoderModel,
+  parameters: Parameters,
+  { first, second }: Texts,
+  options: CompileOptions | undefined,
+): Promise<number> {
+  await using decoder = await T5Decoder.create(model, parameters, options);
+  const found = new Discrepancy();
+  for (const [row, text] of second.entries()) {
+    const state = await decoder.read([first[row]]);
+    const written: number[] = [];
+    for (const token of text) {
+      const [logits] = await decoder.step(state, [token]);
+      written.push(...logits);
+    }
+    const [expected] = await runForward(model, parameters, { first: [first[row]], second: [text] }, options);
+    found.add(written, expected);
+  }
+  return found.relative;
+}

@@ -1,0 +1,134 @@
+/** A whole study: the plan's text and models are loaded once, and its trials run one after the other. */
+import { dirname, isAbsolute, resolve } from 'node:path';
+import { loadCausalModel } from '../../checkpoint/load-model.ts';
+import { loadDocuments } from '../../data/documents.ts';
+import { packDocuments, type PackedDataset } from '../../data/packing.ts';
+import { splitDocuments } from '../../data/split.ts';
+import { LinnetError } from '../../errors.ts';
+import { describeCausalModel } from '../../models/families.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { parseTrainingSettings } from '../../training/settings.ts';
+import type { UpdateEvent } from '../../training/trainer.ts';
+import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
+import { type SweepModel, type SweepPlan, sweepVariants } from './plan.ts';
+import type { StoredTrial, SweepFolder } from './results.ts';
+import { runTrial, type SweepBase, type Trial, trialIdentity } from './trial.ts';
+
+/** A plan with everything it names. */
+export interface Study {
+  readonly plan: SweepPlan;
+  readonly trials: readonly Trial[];
+  /** Tokens of held-out text that are scored. */
+  readonly heldOutTokens: number;
+}
+
+/**
+ * Loads what a plan names. Relative paths of folders count from the folder of the plan; sources of text are as for training.
+ * @throws LinnetError `CONFIG` for an impossible method, model or setting, `INPUT` or `NOT_FOUND` for the text
+ */
+export async function prepareStudy(plan: SweepPlan, planFile: string): Promise<Study> {
+  const place = (path: string): string => (isAbsolute(path) ? path : resolve(dirname(planFile), path));
+  const tokenizer = await loadTokenizer(place(plan.tokenizer));
+  const documents = await loadDocuments(plan.data, { field: plan.field });
+  const { training, heldOut } = splitDocuments(documents, { heldOut: plan.heldOut });
+  const datasets = new Map<number, { dataset: PackedDataset; heldOut: EvaluationData }>();
+  const trials: Trial[] = [];
+  for (const [model, described] of Object.entries(plan.models)) {
+    const base = await openBase(described, tokenizer, place);
+    requireVocabulary(model, base, tokenizer);
+    for (const seed of plan.seeds) {
+      const settings = parseTrainingSettings({ ...plan.training, ...described.training, seed });
+      const { length } = settings;
+      const data = datasets.get(length) ?? {
+        dataset: await packDocuments(training, tokenizer, { length }),
+        heldOut: await heldOutWindows(plan, heldOut, tokenizer, length),
+      };
+      datasets.set(length, data);
+      for (const variant of sweepVariants(plan)) trials.push({ ...variant, model, seed, base, settings, ...data });
+    }
+  }
+  const [first] = trials;
+  return { plan, trials, heldOutTokens: scoredTokens(first.heldOut.windows) };
+}
+
+async function openBase(
+  { config, folder }: SweepModel,
+  { bosId, eosId }: Tokenizer,
+  place: (path: string) => string,
+): Promise<SweepBase> {
+  if (folder !== undefined) return { kind: 'converted', loaded: await loadCausalModel(place(folder)) };
+  const special = {
+    ...(bosId !== undefined && { bos_token_id: bosId }),
+    ...(eosId !== undefined && { eos_token_id: eosId }),
+  };
+  return { kind: 'scratch', config: config?.model_type === 'flash' ? { ...config } : { ...special, ...config } };
+}
+
+function requireVocabulary(name: string, base: SweepBase, tokenizer: Tokenizer): void {
+  const { sizes } = base.kind === 'scratch' ? describeCausalModel(base.config) : base.loaded.model;
+  if (tokenizer.vocabularySize <= sizes.vocabulary) return;
+  throw new LinnetError(
+    'MISMATCH',
+    `the tokenizer has ${tokenizer.vocabularySize} tokens, the vocabulary of model "${name}" is ${sizes.vocabulary}`,
+  );
+}
+
+async function heldOutWindows(
+  { windows: most }: SweepPlan,
+  documents: readonly { readonly text: string }[],
+  tokenizer: Tokenizer,
+  length: number,
+): Promise<EvaluationData> {
+  const all = await evaluationData(documents, tokenizer, { mode: 'text', length, stride: length });
+  return { ...all, windows: all.windows.slice(0, most) };
+}
+
+export interface StudyProgress {
+  /** Trials with a result, those of earlier runs included. */
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface StudyOptions {
+  readonly compile?: CompileOptions;
+  readonly signal?: AbortSignal;
+  /** Updates between two snapshots of a trial. Default 200. */
+  readonly snapshotEvery?: number;
+  readonly onUpdate?: (trial: Trial, event: UpdateEvent, progress: StudyProgress) => void;
+  /** Called for every result; `known` if it was measured before. */
+  readonly onResult?: (result: StoredTrial, known: boolean, progress: StudyProgress) => void;
+}
+
+/**
+ * Runs the trials that have no result yet, in the order of the plan, seeds outermost after the model. Stopped, it goes on
+ * where it was when called again: inside a trial from its newest snapshot.
+ * @throws LinnetError `ABORTED` when the signal fires, `MISMATCH` for results of another plan in the folder
+ */
+export async function runStudy(study: Study, folder: SweepFolder, options: StudyOptions = {}): Promise<StoredTrial[]> {
+  const { compile, signal, snapshotEvery = 200 } = options;
+  const total = study.trials.length;
+  const results: StoredTrial[] = [];
+  const identities = study.trials.map(trialIdentity);
+  const known = await Promise.all(study.trials.map((trial, index) => folder.find(trial, identities[index])));
+  for (const [index, trial] of study.trials.entries()) {
+    const earlier = known[index];
+    if (earlier !== undefined) {
+      results.push(earlier);
+      options.onResult?.(earlier, true, { done: results.length, total });
+      continue;
+    }
+    if (signal?.aborted === true)
+      throw new LinnetError('ABORTED', `stopped after ${results.length} of ${total} trials`);
+    const measured = await runTrial(trial, {
+      snapshots: { folder: folder.snapshotFolder(trial), every: snapshotEvery },
+      compile,
+      signal,
+      onUpdate: (event) => options.onUpdate?.(trial, event, { done: results.length, total }),
+    });
+    const stored = await folder.store(trial, identities[index], measured);
+    results.push(stored);
+    options.onResult?.(stored, false, { done: results.length, total });
+  }
+  return results;
+}

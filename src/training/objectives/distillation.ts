@@ -1,0 +1,151 @@
+/**
+ * Attention transfer (Hedgehog, arXiv 2402.04347; LoLCATs, arXiv 2410.10254): before a converted model learns the next
+ * token, its mixers learn to do what the softmax attention in their place did. For every layer whose mixer differs,
+ *
+ *     loss = mean over heads and their width of (student's mixed values − teacher's)²,  summed over tokens, mean of layers
+ *
+ * where both mix the same q, k, v: the teacher runs, and in every layer its output is what the next layer reads, so that no
+ * layer suffers from what another has not learned yet. Mixed values are compared head by head, before the output
+ * projection (which both share).
+ */
+import { packedInputs } from '../../data/packing.ts';
+import { LinnetError } from '../../errors.ts';
+import { add, mul, sub } from '../../graph/ops/elementwise.ts';
+import { reshape } from '../../graph/ops/layout.ts';
+import { mean, sum } from '../../graph/ops/reduce.ts';
+import type { Value } from '../../graph/graph.ts';
+import { mixParallel } from '../../attention/parallel.ts';
+import { freshMixerParameters } from '../../models/linearize.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/parallel-graph.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import type { Objective } from './next-token.ts';
+
+/** Layers whose mixers differ. @throws LinnetError `MISMATCH` for models that differ in more than their mixers */
+export function transferredLayers(teacher: CausalModel, student: CausalModel): number[] {
+  const shapes = ({ parameters }: CausalModel, own: ReadonlySet<string>): string =>
+    JSON.stringify([...parameters].filter(([name]) => !own.has(name)));
+  const mixersOf = (model: CausalModel): ReadonlySet<string> => new Set(freshMixerParameters(model).keys());
+  if (teacher.family !== student.family || shapes(teacher, mixersOf(teacher)) !== shapes(student, mixersOf(student))) {
+    throw new LinnetError('MISMATCH', 'teacher and student are not the same model up to their mixers');
+  }
+  const layers = student.mixers.flatMap((mixer, layer) =>
+    JSON.stringify(mixer) === JSON.stringify(teacher.mixers[layer]) ? [] : [layer],
+  );
+  if (layers.length === 0) throw new LinnetError('MISMATCH', 'teacher and student have the same mixers');
+  return layers;
+}
+
+/**
+ * The names of the parameters that transfer trains: those of the mixers that differ, and if asked for q and k.
+ * @throws LinnetError `CONFIG` if the mixers have none
+ */
+export function transferredParameters(
+  teacher: CausalModel,
+  student: CausalModel,
+  { queriesAndKeys }: { readonly queriesAndKeys: boolean },
+): ReadonlySet<string> {
+  const layers = transferredLayers(teacher, student);
+  const names = new Set(freshMixerParameters(student, (layer) => layers.includes(layer)).keys());
+  if (queriesAndKeys) {
+    for (const name of student.parameters.keys()) {
+      const isInLayer = layers.some((layer) => name.startsWith(`${student.attentionPrefix(layer)}.`));
+      if (isInLayer && /\.(q_proj|k_proj|c_attn)\.(weight|bias)$/.test(name)) names.add(name);
+    }
+  }
+  if (names.size > 0) return names;
+  throw new LinnetError('CONFIG', 'the mixers of the student have nothing to learn; add --train-qk');
+}
+
+/**
+ * The objective over rows as `PackedDataset` has them; labels are not read.
+ *
+ * The student's trunk runs on the teacher's mixed values. All that it shares with the teacher is frozen, so that what its
+ * layers read are the teacher's hidden states, and where q and k are frozen too, the runtime finds both trunks to be one.
+ *
+ * @param trained names of `transferredParameters`; the teacher's own are those of `transferParameters`
+ */
+export function transferObjective(
+  teacher: CausalModel,
+  student: CausalModel,
+  length: number,
+  trained: ReadonlySet<string>,
+): Objective {
+  const layers = new Set(transferredLayers(teacher, student));
+  const { labels: _, ...read } = packedInputs(length);
+  return {
+    inputs: read,
+    loss(source, { inputs, weights }) {
+      const [B, n] = inputs.shape.map(Number);
+      const positions = constantPositions(student, source.graph, B, n);
+      const mixed: Value[] = [];
+      const original: ParameterSource = {
+        graph: source.graph,
+        parameter: (name: string, shape: readonly number[]) =>
+          source.parameter(isShared(student, trained, name) ? name : teacherName(name), shape),
+      };
+      const shift = (_: unknown, features: Value): Value => shiftedByOne(features);
+      teacher.trunk(original, inputs, positions, {
+        shift,
+        mix(layer, projected) {
+          const values = mixParallel(teacher.mixers[layer], projected, mixerParameterValues(teacher, original, layer));
+          mixed[layer] = values;
+          return values;
+        },
+      });
+      const errors: Value[] = [];
+      student.trunk(source, inputs, positions, {
+        shift,
+        mix(layer, projected) {
+          if (layers.has(layer)) {
+            const own = mixParallel(student.mixers[layer], projected, mixerParameterValues(student, source, layer));
+            const difference = sub(own, mixed[layer]); // [B,n,H,D]
+            const perToken = reshape(mean(mul(difference, difference), [2, 3]), [B, n]);
+            errors.push(sum(mul(perToken, weights)));
+          }
+          return mixed[layer];
+        },
+      });
+      const total = errors.reduce((a, b) => add(a, b));
+      return mul(total, 1 / layers.size);
+    },
+  };
+}
+
+/** Whether both models read one parameter. */
+function isShared(student: CausalModel, trained: ReadonlySet<string>, name: string): boolean {
+  return student.parameters.has(name) && !trained.has(name);
+}
+
+/** What the teacher's own parameter is called where the student has another of the same name, or none. */
+function teacherName(name: string): string {
+  return `teacher ${name}`;
+}
+
+/**
+ * The student's parameters, and those that the teacher does not share with it, under names of their own.
+ * @throws LinnetError `MISMATCH` for a student whose other weights are not the teacher's
+ */
+export function transferParameters(
+  student: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
+  teacher: ReadonlyMap<string, Tensor<'float32'>>,
+  trained: ReadonlySet<string>,
+): Map<string, Tensor<'float32'>> {
+  for (const [name, { data }] of teacher) {
+    const other = student.parameters.get(name)?.data;
+    if (!isShared(student.model, trained, name) || other === undefined) continue;
+    if (Buffer.compare(bytesOf(data), bytesOf(other)) !== 0) {
+      throw new LinnetError(
+        'MISMATCH',
+        `"${name}" differs between teacher and student; distill right after linearize, and fine-tune afterwards`,
+      );
+    }
+  }
+  const own = [...teacher].filter(([name]) => !isShared(student.model, trained, name));
+  return new Map([...student.parameters, ...own.map(([name, value]) => [teacherName(name), value] as const)]);
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}

@@ -1,0 +1,173 @@
+/**
+ * Training Medusa heads (arXiv 2401.10774, section 2.2). The loss of head i is the cross-entropy of token t + 1 + i:
+ *
+ *     heads alone (Medusa-1):   Σ_i decay^i · CE_i,  the model frozen
+ *     jointly (Medusa-2):       CE of the next token + weight · Σ_i decay^i · CE_i,  the model at a rate of its own
+ *
+ * It is the trainer's business like any objective: the model is described as having the heads' parameters too.
+ */
+import { LinnetError } from '../../errors.ts';
+import type { Value } from '../../graph/graph.ts';
+import { add, addAll, mul } from '../../graph/ops/elementwise.ts';
+import { reshape, slice } from '../../graph/ops/layout.ts';
+import { sum } from '../../graph/ops/reduce.ts';
+import { crossEntropy } from '../../graph/ops/softmax.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import {
+  headLogits,
+  initializeMedusa,
+  isMedusaParameter,
+  type MedusaConfig,
+  medusaParameters,
+} from '../../models/medusa.ts';
+import type { CausalModel, ModelSizes } from '../../models/model.ts';
+import { parallelHidden } from '../../models/parallel-graph.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
+import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace, type HiddenStates } from './hidden-states.ts';
+import { packedInputs, type PackedDataset } from '../../data/packing.ts';
+import { type NextTokenValues, nextTokenLoss, type Objective } from './next-token.ts';
+import { type RowFeature, totalUpdates, train, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
+
+export interface MedusaTraining extends MedusaConfig {
+  /** Weight of head i's loss is this to the power i; 0.8 in Medusa. */
+  readonly decay: number;
+  /** Trains the model too. */
+  readonly joint?: {
+    /** Weight of the heads' losses beside the next token's, 0.2 in Medusa. */
+    readonly weight: number;
+    /** What the learning rate is multiplied by for the model's parameters. */
+    readonly rateFactor: number;
+  };
+}
+
+export const medusaTrainingDefaults = { decay: 0.8, joint: { weight: 0.2, rateFactor: 0.25 } } as const;
+
+export interface MedusaJob
+  extends Omit<
+    TrainingJob,
+    'model' | 'dataset' | 'trainable' | 'objective' | 'feature' | 'rateFactor' | 'variant' | 'parameters' | 'origin'
+  > {
+  readonly model: CausalModel;
+  readonly dataset: PackedDataset;
+  /** Parameters of the model, and of heads to begin with; without heads, fresh ones. */
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  /** Fingerprint of the model: neither snapshots nor hidden states of another one are used. */
+  readonly origin: string;
+  readonly medusa: MedusaTraining;
+  /** Where hidden states of a frozen model are kept; default `hiddenStatePlace`. */
+  readonly hiddenStates?: HiddenStatePlace;
+  /** Where they go if on disk. */
+  readonly hiddenStateFolder?: string;
+  readonly onHiddenStates?: (rows: number, total: number) => void;
+}
+
+export interface MedusaOutcome extends Omit<TrainingOutcome, 'parameters'> {
+  readonly heads: Map<string, Tensor<'float32'>>;
+  /** Parameters of the model: those given, or changed ones after joint training. */
+  readonly base: Map<string, Tensor<'float32'>>;
+  readonly hiddenStates: HiddenStatePlace;
+}
+
+/**
+ * Trains heads, or continues from a snapshot as `train` does.
+ * @throws LinnetError as `train`; `CONFIG` for rows too short for the heads
+ */
+export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
+  const { model, medusa, dataset, settings } = job;
+  const isJoint = medusa.joint !== undefined;
+  const visits = totalUpdates(dataset, settings) * settings.batch;
+  const place = isJoint ? 'recompute' : (job.hiddenStates ?? hiddenStatePlace(dataset, model.sizes.width, visits));
+  const states: HiddenStates | undefined =
+    place === 'recompute'
+      ? undefined
+      : await computeHiddenStates({
+          model,
+          parameters: job.parameters,
+          fingerprint: job.origin,
+          dataset,
+          place,
+          folder: job.hiddenStateFolder,
+          compile: job.compile,
+          signal: job.signal,
+          onProgress: job.onHiddenStates,
+        });
+  try {
+    const { parameters, ...outcome } = await train({
+      ...job,
+      model: withMedusaHeads(model, medusa),
+      parameters: new Map([...initializeMedusa(medusa, model, job.parameters), ...job.parameters]),
+      trainable: isJoint ? undefined : isMedusaParameter,
+      objective: medusaObjective(medusa, model, dataset.length, states),
+      feature: states,
+      rateFactor: (name) => (isMedusaParameter(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),
+    });
+    if (outcome.finished) await states?.remove();
+    const heads = new Map([...parameters].filter(([name]) => isMedusaParameter(name)));
+    const base = new Map([...parameters].filter(([name]) => !isMedusaParameter(name)));
+    return { ...outcome, heads, base, hiddenStates: place };
+  } finally {
+    await states?.[Symbol.asyncDispose]();
+  }
+}
+
+/** The model with the parameters of its heads, and with what else a resumed run must agree on in its description. */
+function withMedusaHeads(model: CausalModel, medusa: MedusaTraining): CausalModel {
+  return {
+    ...model,
+    parameters: new Map([...model.parameters, ...medusaParameters(medusa, model.sizes)]),
+    toJson: () => ({ ...model.toJson(), medusa }),
+  };
+}
+
+/**
+ * The objective of a training run over rows of `length` predictions.
+ * @param states hidden states of the frozen model; without them, it runs
+ */
+export function medusaObjective(
+  medusa: MedusaTraining,
+  model: CausalModel,
+  length: number,
+  states?: Pick<RowFeature, 'name' | 'shape'>,
+): Objective {
+  return {
+    inputs: { ...packedInputs(length), ...(states && { [states.name]: { dtype: 'float32', shape: states.shape } }) },
+    loss(source, values) {
+      const { inputs, labels, weights } = values;
+      const batch = { inputs, labels, weights };
+      const hidden = states === undefined ? parallelHidden(model, source, inputs) : values[states.name]; // [B,n,width]
+      const heads = headLosses(medusa, model.sizes, source, hidden, batch);
+      if (medusa.joint === undefined) return heads;
+      return add(nextTokenLoss(model, source, batch), mul(heads, medusa.joint.weight));
+    },
+  };
+}
+
+/**
+ * Σ_i decay^i Σ −log p_i(token t + 1 + i) · weight over the positions whose row reaches that far. Like `nextTokenLoss` it
+ * is divided by the weight of all tokens later: heads far ahead have a few positions less to add up.
+ */
+function headLosses(
+  medusa: MedusaTraining,
+  sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
+  source: ParameterSource,
+  hidden: Value,
+  batch: NextTokenValues,
+): Value {
+  const [B, n] = batch.inputs.shape.map(Number);
+  if (n <= medusa.heads) {
+    throw new LinnetError(
+      'CONFIG',
+      `rows of ${n} tokens are too short for ${medusa.heads} heads; use a length above ${medusa.heads}`,
+    );
+  }
+  const losses = Array.from({ length: medusa.heads }, (_, head) => {
+    const offset = head + 1;
+    const count = B * (n - offset);
+    const states = reshape(slice(hidden, 1, 0, n - offset), [count, sizes.width]);
+    const labels = reshape(slice(batch.labels, 1, offset, n), [count]);
+    const weights = reshape(slice(batch.weights, 1, offset, n), [count]);
+    const loss = crossEntropy(headLogits(medusa, sizes, source, head, states), labels); // [count]
+    return mul(sum(mul(loss, weights)), medusa.decay ** offset);
+  });
+  return addAll(losses);
+}

@@ -1,0 +1,72 @@
+/** What training minimises. */
+import { packedInputs } from '../../data/packing.ts';
+import type { RowInputs } from '../../data/row-dataset.ts';
+import type { Value } from '../../graph/graph.ts';
+import { mul } from '../../graph/ops/elementwise.ts';
+import { reshape } from '../../graph/ops/layout.ts';
+import { sum } from '../../graph/ops/reduce.ts';
+import { crossEntropy } from '../../graph/ops/softmax.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { parallelHidden } from '../../models/parallel-graph.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
+
+/** A batch as graph inputs, by the names of `Objective.inputs`. */
+export type BatchValues = Readonly<Record<string, Value>>;
+
+/** The name of the input whose sum a loss is divided by: the weight of every prediction, 0 on padding. */
+export const weightsInput = 'weights';
+
+/** What is minimised, made for one model and one length of rows. */
+export interface Objective {
+  /** What it reads of a batch; `weights` is among it. */
+  readonly inputs: RowInputs;
+  /**
+   * The sum over the batch, weighted by `weights`, a scalar; the trainer divides it by the sum of the weights.
+   * @param source parameters of the model
+   */
+  readonly loss: (source: ParameterSource, batch: BatchValues) => Value;
+}
+
+/** A batch of next-token training. */
+export interface NextTokenValues {
+  /** int32 [B,n]: tokens the model reads. */
+  readonly inputs: Value;
+  /** int32 [B,n]: the token that follows each. */
+  readonly labels: Value;
+  /** float32 [B,n]: weight of each prediction, 0 on padding. */
+  readonly weights: Value;
+}
+
+/** The next token of rows of `length` predictions, as `PackedDataset` has them. */
+export function causalObjective(model: CausalModel, length: number): Objective {
+  return {
+    inputs: packedInputs(length),
+    loss: (source, { inputs, labels, weights }) => nextTokenLoss(model, source, { inputs, labels, weights }),
+  };
+}
+
+/** Σ −log p(label) · weight over a batch, in nats: a scalar. Divide by the sum of weights for the mean. */
+export function nextTokenLoss(model: CausalModel, source: ParameterSource, batch: NextTokenValues): Value {
+  const hidden = parallelHidden(model, source, batch.inputs); // [B,n,width]
+  return tokenLoss(model, source, hidden, batch);
+}
+
+/** What every model that predicts tokens has. */
+type TokenHead = Pick<CausalModel, 'head' | 'sizes'>;
+
+/**
+ * Σ −log p(label) · weight over positions, in nats: a scalar.
+ *
+ * @param hidden [B,n,width]; labels and weights are [B,n]
+ */
+export function tokenLoss(
+  model: TokenHead,
+  source: ParameterSource,
+  hidden: Value,
+  { labels, weights }: Pick<NextTokenValues, 'labels' | 'weights'>,
+): Value {
+  const rows = Number(labels.shape[0]) * Number(labels.shape[1]);
+  const logits = model.head(source, reshape(hidden, [rows, model.sizes.width])); // [B*n,V]
+  const losses = crossEntropy(logits, reshape(labels, [rows])); // [B*n]
+  return sum(mul(losses, reshape(weights, [rows])));
+}

@@ -1,0 +1,56 @@
+/** The demo, small: it runs through, and its report stands alone. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { comparedMixers } from '../../src/cli/commands/demo/study.ts';
+import { runJson } from './captured-cli.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+import { saveTinyModel } from '../models/tiny-model.ts';
+
+const sentence = 'The linnet sang, and nobody on the whole grey quay looked up. ';
+const folder = suiteFolder();
+const model = join(folder, 'model');
+
+beforeAll(async () => {
+  await saveTinyModel(model);
+});
+
+async function demo(book: string, content: string): Promise<{ told: Record<string, unknown>; page: string }> {
+  const data = join(folder, book);
+  const out = join(folder, `${book}.html`);
+  await writeFile(data, content);
+  const small = ['--steps', '2', '--batch', '2', '--length', '32', '--held-out-windows', '4', '--max-tokens', '6'];
+  const words = ['demo', '--model', model, '--data', data, ...small, '--contexts', '8,64', '--out', out];
+  return { told: await runJson(...words), page: await readFile(out, 'utf8') };
+}
+
+describe('demo', () => {
+  it('compares the mixers and writes one page that needs nothing else', async () => {
+    const chapters = Array.from({ length: 20 }, () => `${JSON.stringify({ text: sentence.repeat(3) })}\n`);
+    const { told, page } = await demo('chapters.jsonl', chapters.join(''));
+    expect(told).toMatchObject({
+      report: join(folder, 'chapters.jsonl.html'),
+      rows: comparedMixers.map((name) => ({ name })),
+      speeds: { softmax: [{ context: 8 }, { context: 64 }], augmented: [{ context: 8 }, { context: 64 }] },
+    });
+    // Speculation gives the text of one-by-one decoding, whatever a model of two updates guesses.
+    const texts = 5;
+    expect(told.speculation).toMatchObject({ drafter: 'lookup', texts, tokens: texts * 6, mismatches: 0 });
+    expect(page).toContain('Several tokens per step');
+    expect(page).toContain('Guesses by their place in the tree');
+    // Softmax swapped in for softmax is the model as it came.
+    expect(told.rows).toMatchObject([{ name: 'softmax', before: told.base }, {}, {}, {}, {}]);
+    for (const name of comparedMixers) expect(page).toContain(name);
+    expect(page.match(/<svg/g)?.length).toBe(6);
+    // Names of XML dialects are not fetched; anything else with an address would be.
+    const addresses = [...page.matchAll(/https?:\/\/[^\s"'<)]+/g)].map(([address]) => address);
+    expect(addresses.filter((address) => !address.startsWith('http://www.w3.org/'))).toEqual([]);
+    expect(page).not.toMatch(/<(link|script|img|iframe)\b[^>]*\b(src|href)=/i);
+    expect(page).not.toMatch(/@import|url\((?!#)/);
+  });
+
+  it('takes a book that is one text', async () => {
+    const { told } = await demo('book.txt', `${sentence}\n`.repeat(60));
+    expect(told.rows).toHaveLength(comparedMixers.length);
+  });
+});

@@ -1,0 +1,74 @@
+/** What `linnet inspect` and `linnet check` tell of a model. */
+import { describe, expect, it } from 'vitest';
+import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
+import { DecodingEngine } from '../../src/decoding/engine.ts';
+import { lastJson, linnet, runJson } from './captured-cli.ts';
+import { linearizedModels } from '../models/linearized-models.ts';
+
+const { base, augmented, hybrid, leaking } = linearizedModels();
+
+describe('inspect', () => {
+  it('tells sizes, mixers and memory', async () => {
+    const softmax = await runJson('inspect', base);
+    expect(softmax).toMatchObject({
+      family: 'llama',
+      mixerParameters: 0,
+      stateBytes: 0,
+      // 2 layers · keys and values · 1 head of width 8 · 4 bytes
+      stateBytesPerToken: 128,
+      kvCacheBytes: { '4096': 128 * 4096, '32768': 128 * 32768, '131072': 128 * 131072 },
+      stateBytesAt: { '4096': 128 * 4096 },
+      tokenizer: { vocabulary: 258, bos: 256, eos: 257 },
+    });
+    const { parameters } = await loadCausalModel(base);
+    const numbers = [...parameters.values()].reduce((total, { data }) => total + data.length, 0);
+    expect(softmax.parameters).toBe(numbers);
+    expect(softmax.mixers).toMatchObject([{ layers: [0, 1], config: { kind: 'softmax' } }]);
+  });
+
+  it('tells the size that sessions really have', async () => {
+    const { model, parameters } = await loadCausalModel(augmented);
+    const engine = await DecodingEngine.create(model, parameters);
+    try {
+      const told = await runJson('inspect', augmented);
+      const state = engine.newState();
+      await engine.prefill(state, [1, 2, 3, 4, 5, 6, 7]);
+      expect(told).toMatchObject({ stateBytes: state.bytes, stateBytesPerToken: 0 });
+      expect(told.stateBytesAt).toEqual({ '4096': state.bytes, '32768': state.bytes, '131072': state.bytes });
+    } finally {
+      await engine.dispose();
+    }
+  });
+
+  it('splits hybrids into runs, and tells a model without state', async () => {
+    const told = await runJson('inspect', hybrid);
+    expect(told.mixers).toMatchObject([{ layers: [0, 0] }, { layers: [1, 1], config: { kind: 'linear' } }]);
+    expect(told.stateBytesPerToken).toBe(64);
+    expect(await runJson('inspect', leaking)).toMatchObject({ stateBytes: null, kvCacheBytes: null });
+    expect((await linnet('inspect', leaking)).stdout).toContain('cannot decode');
+  });
+
+  it('prints for people', async () => {
+    const { stdout, exitCode } = await linnet('inspect', hybrid);
+    expect(exitCode).toBe(0);
+    for (const part of ['local relu² + α·global + convolution 5, G = 4', '128K', '8·M·C·D']) {
+      expect(stdout).toContain(part);
+    }
+  });
+});
+
+describe('check', () => {
+  it('passes a model that reads no future', async () => {
+    const told = await runJson('check', augmented);
+    expect(told.leak).toBe(false);
+    expect(told.maxError).toBeLessThan(1e-4);
+    expect(Array.isArray(told.rows) && told.rows.length > 10).toBe(true);
+  });
+
+  it('fails one that does', async () => {
+    const result = await linnet('check', leaking, '--json');
+    expect(result.exitCode).toBe(1);
+    expect(lastJson(result)).toMatchObject({ leak: true, ok: false });
+    expect((await linnet('check', leaking)).stdout).toContain('The model reads the future');
+  });
+});

@@ -1,0 +1,99 @@
+/** T5 through the commands: told, linearized, and written with. */
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { loadModel } from '../../src/checkpoint/load-model.ts';
+import { huggingFaceTokenizer } from '../../src/tokenizer/hugging-face.ts';
+import { runCaptured, runJson } from './captured-cli.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+import { saveTinyModel } from '../models/tiny-model.ts';
+
+const folder = suiteFolder();
+const place = (name: string): string => join(folder, name);
+
+beforeAll(async () => {
+  await saveTinyModel(place('base'), 1, 't5');
+});
+
+describe('t5', () => {
+  it('is linearized in the attentions that are named, the encoder and the decoder by default', async () => {
+    await runJson('linearize', place('base'), '--mixer', 'augmented', '--group', '4', '--out', place('two'));
+    const { model } = await loadModel(place('two'));
+    expect(model.toJson().linnet).toMatchObject({
+      encoder: [{ kind: 'linear', group: 4, convolution: { kernel: 9 } }, { kind: 'linear' }],
+      decoder: [{ kind: 'linear' }, { kind: 'linear' }],
+    });
+    expect(model.toJson().linnet).not.toHaveProperty('cross');
+    const all = ['--attention', 'cross,decoder', '--layers', '1', '--kernel', '5'];
+    await runJson('linearize', place('base'), '--mixer', 'augmented', ...all, '--out', place('some'));
+    const some = await loadModel(place('some'));
+    expect(some.model.toJson().linnet).toMatchObject({
+      decoder: [{ kind: 'softmax' }, { kind: 'linear', convolution: { kernel: 5 } }],
+      cross: [{ kind: 'softmax' }, { kind: 'linear', local: null, global: { scale: 'one' }, convolution: null }],
+    });
+    const bidirectional = ['--mixer', 'linformer-bidirectional', '--out', place('no')];
+    const refused = await runCaptured(['linearize', place('base'), ...bidirectional]);
+    expect(refused.stderr).toMatch(/linnet\.decoder\[0\] reads later tokens/);
+    const everywhere = ['--attention', 'encoder,decoder,cross', '--rows', '2', '--block', '4'];
+    await runJson('linearize', place('base'), '--mixer', 'linformer', ...everywhere, '--out', place('linformer'));
+    expect((await loadModel(place('linformer'))).model.toJson().linnet).toMatchObject({
+      encoder: [{ kind: 'linformer' }, { kind: 'linformer' }],
+      decoder: [{ kind: 'block-linformer' }, { kind: 'block-linformer' }],
+      cross: [{ kind: 'linformer' }, { kind: 'linformer' }],
+    });
+    const unknown = await runCaptured([
+      'linearize',
+      place('base'),
+      '--mixer',
+      'relu',
+      '--attention',
+      'self',
+      '--out',
+      place('no'),
+    ]);
+    expect(unknown.stderr).toMatch(/encoder, decoder, cross/);
+  });
+
+  it.each(['base', 'two', 'some', 'linformer'])('writes about a prompt, greedily and by beams: %s', async (name) => {
+    const words = ['generate', place(name), '--prompt', 'It was', '--max-tokens', '6', '--ignore-eos'];
+    const greedy = await runJson(...words);
+    expect(greedy.tokens).toHaveLength(6);
+    expect(greedy).toMatchObject({ finish: 'length', promptTokens: 7 });
+    expect(await runJson(...words)).toMatchObject({ tokens: greedy.tokens, text: greedy.text });
+    const { beams, tokens } = await runJson(...words, '--beams', '3');
+    expect(beams).toHaveLength(3);
+    expect(tokens).toHaveLength(6);
+  });
+
+  it('has no session and no speculation', async () => {
+    const session = await runCaptured(['generate', place('base'), '--prompt', 'x', '--session', place('s')]);
+    expect(session.stderr).toMatch(/--session is for causal models/);
+  });
+
+  it('is inspected', async () => {
+    expect(await runJson('inspect', place('two'))).toMatchObject({ family: 't5', kind: 'encoder-decoder' });
+  });
+});
+
+it('reads a Unigram tokenizer.json, as T5 has it', () => {
+  const pieces: [string, number][] = [
+    ['<pad>', 0],
+    ['</s>', 0],
+    ['<unk>', 0],
+    ['▁', -2],
+    ['▁dark', -3],
+    ['▁night', -3],
+    ['s', -4],
+  ];
+  const tokenizer = huggingFaceTokenizer({
+    tokenizerJson: {
+      added_tokens: ['<pad>', '</s>', '<unk>'].map((content, id) => ({ id, content, special: true })),
+      pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', add_prefix_space: true },
+      decoder: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', add_prefix_space: true },
+      model: { type: 'Unigram', unk_id: 2, vocab: pieces },
+    },
+    tokenizerConfigJson: { eos_token: '</s>', pad_token: '<pad>', unk_token: '<unk>' },
+  });
+  expect(Array.from(tokenizer.encode('dark nights'))).toEqual([4, 5, 6]);
+  expect(tokenizer.decode([4, 5, 6, 1, 0])).toBe('dark nights');
+  expect(tokenizer).toMatchObject({ eosId: 1, padId: 0 });
+});

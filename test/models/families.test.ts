@@ -1,0 +1,125 @@
+/** Every family through the same commands: what is said, changed, trained, measured, checked and generated. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { loadModel } from '../../src/checkpoint/load-model.ts';
+import { DecodingEngine } from '../../src/decoding/engine.ts';
+import { describeCausalModel, describeModel, supportedFamilies } from '../../src/models/families.ts';
+import { decays } from '../../src/training/adamw.ts';
+import { runCaptured, runJson } from '../cli/captured-cli.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+import { writeBook } from '../cli/text-data.ts';
+import { randomParameters, randomTokens } from './tiny-llama.ts';
+import { saveTinyModel, tinyConfig } from './tiny-model.ts';
+
+const causalFamilies = supportedFamilies.filter((family) => describeModel(tinyConfig(family)).kind === 'causal');
+
+/** What the augmented mixer is in families that have a form of their own, and which attentions can have it. */
+const augmented: Readonly<Record<string, { mixerParameters: number; kind: string; layers?: [number, number] }>> = {
+  flash: { mixerParameters: 2 * (5 + 32), kind: 'gau' },
+  // Two layers of the encoder and two of the decoder; there is no convolution from one text to another.
+  t5: { mixerParameters: 4 * (1 + 2 * 5), kind: 'linear', layers: [0, 3] },
+};
+
+const folder = suiteFolder();
+const place = (family: string, name: string): string => join(folder, `${family}-${name}`);
+
+beforeAll(async () => {
+  await writeBook(join(folder, 'book.txt'));
+  for (const family of supportedFamilies) {
+    await saveTinyModel(place(family, 'base'), 1, family);
+    const mixer = ['--mixer', 'augmented', '--group', '4', '--kernel', '5'];
+    await runJson('linearize', place(family, 'base'), ...mixer, '--out', place(family, 'augmented'));
+  }
+});
+
+it('refuses unknown families and lists the known ones', () => {
+  expect(() => describeModel({ model_type: 'mamba' })).toThrow(`supported: ${supportedFamilies.join(', ')}`);
+});
+
+describe.each(supportedFamilies)('%s', (family) => {
+  it('is inspected', async () => {
+    const told = await runJson('inspect', place(family, 'augmented'));
+    const { parameters } = await loadModel(place(family, 'augmented'));
+    const numbers = [...parameters.values()].reduce((total, { data }) => total + data.length, 0);
+    expect(told).toMatchObject({ family, parameters: numbers });
+    const { mixerParameters, kind, layers = [0, 1] } = augmented[family] ?? { mixerParameters: 22, kind: 'linear' };
+    expect(told).toMatchObject({ mixerParameters });
+    expect(Array.isArray(told.mixers) && told.mixers[0]).toMatchObject({ layers, config: { kind, group: 4 } });
+  });
+
+  it('decays its matrices and embeddings, not its norms, biases and mixer parameters', async () => {
+    const { model } = await loadModel(place(family, 'augmented'));
+    for (const [name, shape] of model.parameters) {
+      const scale = /norm|ln_|bias|_factor$|dwconv|offset_scale|abs_pos|to_logits\.0/i.test(name);
+      expect(decays(name, shape), name).toBe(!scale);
+    }
+  });
+});
+
+describe.each(causalFamilies)('%s', (family) => {
+  it('has a state of constant size', async () => {
+    expect(await runJson('inspect', place(family, 'augmented'))).toMatchObject({
+      kind: 'causal',
+      stateBytesPerToken: 0,
+    });
+  });
+
+  it.each(['base', 'augmented'])('%s leaks nothing and decodes what it computes', async (name) => {
+    const report = await runJson('check', place(family, name));
+    expect(report).toMatchObject({ leak: false, ok: true });
+  });
+
+  it('learns, is measured and generates', async () => {
+    const book = join(folder, 'book.txt');
+    const tuned = place(family, 'tuned');
+    const perplexity = async (model: string): Promise<number> =>
+      Number((await runJson('eval', 'perplexity', model, '--data', book, '--length', '32')).perplexity);
+    const training = ['--steps', '30', '--lr', '0.01', '--batch', '2', '--length', '32'];
+    await runJson('finetune', place(family, 'augmented'), '--data', book, ...training, '--out', tuned);
+    expect(await perplexity(tuned)).toBeLessThan((await perplexity(place(family, 'augmented'))) / 2);
+    const { tokens, text } = await runJson(
+      'generate',
+      tuned,
+      '--prompt',
+      'It was',
+      '--max-tokens',
+      '8',
+      '--ignore-eos',
+    );
+    expect(tokens).toHaveLength(8);
+    expect(typeof text).toBe('string');
+  });
+
+  it('is pre-trained from a config.json', async () => {
+    const config = place(family, 'config.json');
+    await writeFile(config, JSON.stringify(tinyConfig(family)));
+    const out = place(family, 'pretrained');
+    const training = ['--steps', '2', '--lr', '0.01', '--batch', '2', '--length', '32'];
+    await runJson('pretrain', config, '--data', join(folder, 'book.txt'), ...training, '--out', out);
+    expect((await loadModel(out)).model.family).toBe(family);
+  });
+
+  it('stops with a clear error where its positions end', async () => {
+    const model = describeCausalModel(tinyConfig(family));
+    const { limit } = model.positions;
+    if (limit === Number.POSITIVE_INFINITY) return;
+    const engine = await DecodingEngine.create(model, randomParameters(model, 1));
+    try {
+      const state = engine.newState();
+      await engine.prefill(state, randomTokens(model, limit, 2));
+      expect(state.length).toBe(limit);
+      await expect(engine.advance(state, 1)).rejects.toThrow(new RegExp(`position ${limit} is beyond`));
+      expect(state.length).toBe(limit);
+    } finally {
+      await engine.dispose();
+    }
+    // A window of n tokens gives the model n − 1 to read.
+    const long = await runCaptured([
+      ...['eval', 'perplexity', place(family, 'base'), '--data', join(folder, 'book.txt')],
+      ...['--length', String(limit + 2), '--json'],
+    ]);
+    expect(long.exitCode).not.toBe(0);
+    expect(long.stdout).toMatch(new RegExp(`"code":"INPUT".*at most ${limit} tokens`));
+  });
+});

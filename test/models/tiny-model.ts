@@ -1,0 +1,85 @@
+/** A model small enough for end-to-end tests: random weights, byte tokenizer. */
+import { saveModel } from '../../src/checkpoint/load-model.ts';
+import { describeModel } from '../../src/models/families.ts';
+import { initializeParameters } from '../../src/models/initialize.ts';
+import { Random } from '../../src/random.ts';
+import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
+import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
+
+/** Models of every family: two layers of width 16 with two heads, 64 positions, softmax attention. */
+const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  bert: {
+    model_type: 'bert',
+    vocab_size: 258,
+    max_position_embeddings: 64,
+    hidden_size: 16,
+    intermediate_size: 32,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+  },
+  flash: {
+    model_type: 'flash',
+    vocab_size: 258,
+    dim: 16,
+    depth: 2,
+    group_size: 8,
+    query_key_dim: 8,
+    convolution: 9,
+    trained_length: 64,
+    bos_token_id: 256,
+    eos_token_id: 257,
+  },
+  gpt2: {
+    model_type: 'gpt2',
+    vocab_size: 258,
+    n_positions: 64,
+    n_embd: 16,
+    n_layer: 2,
+    n_head: 2,
+    bos_token_id: 256,
+    eos_token_id: 257,
+  },
+  llama: {
+    model_type: 'llama',
+    vocab_size: 258,
+    hidden_size: 16,
+    intermediate_size: 32,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    max_position_embeddings: 64,
+    tie_word_embeddings: true,
+    bos_token_id: 256,
+    eos_token_id: 257,
+  },
+  t5: {
+    model_type: 't5',
+    vocab_size: 258,
+    d_model: 16,
+    d_kv: 8,
+    d_ff: 32,
+    num_layers: 2,
+    num_heads: 2,
+    n_positions: 64,
+    relative_attention_num_buckets: 8,
+    relative_attention_max_distance: 20,
+    pad_token_id: 256,
+    decoder_start_token_id: 256,
+    eos_token_id: 257,
+  },
+};
+
+/** A config.json of a family. Every supported family must have one. */
+export function tinyConfig(family: string): Readonly<Record<string, unknown>> {
+  const config = tinyConfigs[family];
+  if (config === undefined) throw new Error(`add a tiny model of the family ${family}`);
+  return config;
+}
+
+/** Saves a tiny model; the LLaMA has one key-value head. */
+export async function saveTinyModel(folder: string, seed = 1, family = 'llama'): Promise<void> {
+  const model = describeModel(tinyConfig(family));
+  // A deviation far above that of training, so that predictions differ clearly.
+  const parameters = initializeParameters(model, new Random(seed), 0.5);
+  await saveModel(folder, { model, parameters }, { tokenizerFiles: tokenizerFileContents(byteTokenizerFiles()) });
+}

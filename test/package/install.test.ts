@@ -1,0 +1,74 @@
+/**
+ * `npm ci` must need nothing but the package registry. ONNX Runtime's install script downloads CUDA libraries from
+ * elsewhere, so the install scripts of dependencies are denied twice: `allowScripts` in package.json, which recent
+ * npm obeys, and no `hasInstallScript` mark in package-lock.json, without which older npm does not look for scripts.
+ * docs/dependencies.md tells the whole story.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+
+const read = (path: string): unknown =>
+  JSON.parse(readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8'));
+
+const lock = z
+  .object({ packages: z.record(z.string(), z.object({ hasInstallScript: z.boolean().optional() })) })
+  .parse(read('package-lock.json'));
+const versions = z.record(z.string(), z.string());
+const manifest = z
+  .object({ allowScripts: z.record(z.string(), z.literal(false)), dependencies: versions, devDependencies: versions })
+  .parse(read('package.json'));
+
+const dependenciesPage = readFileSync(fileURLToPath(new URL('../../docs/dependencies.md', import.meta.url)), 'utf8');
+
+const installScripts = ['preinstall', 'install', 'postinstall'];
+
+describe('dependencies', () => {
+  it('carry no install-script mark in package-lock.json', () => {
+    const marked = Object.entries(lock.packages)
+      .filter(([, entry]) => entry.hasInstallScript === true)
+      .map(([path]) => path);
+    expect(marked, 'npm wrote the mark anew: delete these "hasInstallScript" lines from package-lock.json').toEqual([]);
+  });
+
+  it('with an install script are denied in package.json', () => {
+    const packages = Object.keys(lock.packages)
+      .filter(
+        (path) =>
+          path.startsWith('node_modules/') && existsSync(new URL(`../../${path}/package.json`, import.meta.url)),
+      )
+      .map((path) => ({
+        path,
+        scripts:
+          z.object({ scripts: z.record(z.string(), z.string()).optional() }).parse(read(`${path}/package.json`))
+            .scripts ?? {},
+      }))
+      .filter(({ scripts }) => installScripts.some((name) => name in scripts))
+      .map(({ path }) => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length));
+    // The package all this is about is among them, so the search does find scripts.
+    expect(packages).toContain('onnxruntime-node');
+    const undecided = packages.filter((name) => !(name in manifest.allowScripts));
+    expect(undecided, 'review their scripts, then add them to "allowScripts" in package.json').toEqual([]);
+  });
+
+  it('are denied only as long as they are there', () => {
+    const stale = Object.keys(manifest.allowScripts).filter((name) => !(`node_modules/${name}` in lock.packages));
+    expect(stale, 'remove them from "allowScripts" in package.json').toEqual([]);
+  });
+
+  it('have no rows in docs/dependencies.md for packages that are gone', () => {
+    const rows = [...dependenciesPage.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name);
+    expect(rows.filter((name) => !(`node_modules/${name}` in lock.packages))).toEqual([]);
+  });
+
+  it.each(Object.keys({ ...manifest.dependencies, ...manifest.devDependencies }))(
+    '%s has a row with its licence in docs/dependencies.md',
+    (name) => {
+      const { license } = z.object({ license: z.string() }).parse(read(`node_modules/${name}/package.json`));
+      const row = dependenciesPage.split('\n').find((line) => line.startsWith(`| \`${name}\` |`));
+      expect(row, 'add a row that says what the package is for').toBeDefined();
+      expect(row).toContain(`| ${license.replace(/^\((.*)\)$/, '$1')} |`);
+    },
+  );
+});
