@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import type { Page } from 'playwright-core';
-import { mixerPreset } from '../src/attention/mixer.ts';
+import { mixerPreset } from '../src/attention/presets.ts';
 import { exportModel } from '../src/export/export-model.ts';
 import { describeCausalModel } from '../src/models/families.ts';
 import { initializeParameters } from '../src/models/initialize.ts';

@@ -4,7 +4,7 @@
  *
  *     node --import tsx bench/speculation-overhead.ts [WIDTH] [LAYERS] [VOCABULARY] [CONTEXTS]
  */
-import { mixerPreset } from '../src/attention/mixer.ts';
+import { mixerPreset } from '../src/attention/presets.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { Sampler } from '../src/decoding/sampler.ts';
 import { ReferenceDrafter } from '../src/decoding/speculation/reference-drafter.ts';

@@ -5,9 +5,10 @@
  *     npx tsx scripts/state-memory-figure.ts
  */
 import { mkdirSync } from 'node:fs';
-import { mixerPreset } from '../src/attention/mixer.ts';
-import { stateBytes } from '../src/attention/state.ts';
+import { stateBytes } from '../src/attention/mixers.ts';
+import { mixerPreset } from '../src/attention/presets.ts';
 import { writeFileAtomic } from '../src/files/atomic.ts';
+import { modelLayout } from '../src/models/model-layout.ts';
 import { SequenceState } from '../src/decoding/state/sequence-state.ts';
 import { describeCausalModel } from '../src/models/families.ts';
 import { llamaShape } from '../src/models/llama/shapes.ts';
@@ -43,7 +44,7 @@ for (const [size, name] of shapes) {
         computed.push({ x, y: expected / 2 ** 20 });
         continue;
       }
-      const state = new SequenceState(model);
+      const state = new SequenceState(model, modelLayout(model));
       state.reserve(x);
       if (state.bytes !== expected) throw new Error(`${name} ${preset} at ${x}: ${state.bytes} bytes, not ${expected}`);
       measured.push({ x, y: state.bytes / 2 ** 20 });

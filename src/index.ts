@@ -6,23 +6,18 @@
 export { exactRule, type TreeRule } from './attention/masks.ts';
 // Mixers: the formula, its configuration, its state.
 export {
-  describeMixer,
   type FeaturesMixer,
-  isCausal,
   type LinearMixer,
   type LinformerMixer,
-  type MixerConfig,
   type MixerInput,
-  type MixerPreset,
-  mixerPreset,
-  mixerPresetNames,
-  mixerSchema,
-  type PresetOptions,
-  parseMixer,
+  registerMixer,
   type SoftmaxMixer,
   type YosoMixer,
-} from './attention/mixer.ts';
-export { type AttentionDims, keyValueCacheBytes, stateBytes } from './attention/state.ts';
+} from './attention/kinds/index.ts';
+export type { AttentionDims, MixerConfig, MixerKind } from './attention/mixer.ts';
+export { describeMixer, isCausal, mixerSchema, parseMixer, stateBytes } from './attention/mixers.ts';
+export { type MixerPresetName, mixerPreset, mixerPresetNames, type PresetOptions } from './attention/presets.ts';
+export { keyValueCacheBytes } from './attention/state.ts';
 export { chain, type RankTree, TokenTree, treeFromPaths } from './attention/tree.ts';
 export {
   defaultModelFolder,
@@ -55,9 +50,6 @@ export { DecodingEngine } from './decoding/engine.ts';
 export type { Continuation, ReadPrompt, StepBounds } from './decoding/method.ts';
 export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './decoding/search/beam-search.ts';
 export { continueByBeams, type ContinueOptions } from './decoding/search/causal-beams.ts';
-export { T5Decoder } from './decoding/t5-decoder.ts';
-export { T5State } from './decoding/t5-state.ts';
-export { writeByBeams, type WriteOptions, writeTexts, type WrittenText } from './decoding/t5-writer.ts';
 export { StepEngine } from './decoding/step-engine.ts';
 export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './decoding/state/session-file.ts';
 export { CombinedDrafter, type CombinedOptions } from './decoding/speculation/combined-drafter.ts';
@@ -136,7 +128,7 @@ export {
 export { flashLogits, flashModel, flashParameters, initializeFlash } from './models/flash/model.ts';
 export { gpt2Shape, gpt2ShapeNames } from './models/gpt2/shapes.ts';
 export { t5ClassLogits, t5ClassParameters } from './models/t5/classifier.ts';
-export { type T5Model, t5Model } from './models/t5/model.ts';
+export { t5Model } from './models/t5/model.ts';
 export { t5Shape, t5ShapeNames } from './models/t5/shapes.ts';
 export { initializeParameters } from './models/initialize.ts';
 export { modelPreset, modelPresetNames } from './models/presets.ts';

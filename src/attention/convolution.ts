@@ -1,10 +1,10 @@
 /**
  * The masked depthwise convolution on V (paper, section 4.2) as products with banded Toeplitz matrices.
  *
- * One filter of K taps per query head, shared by the head's channels. Tap index P = (K−1)/2 is "now", tap P − τ is
- * lag τ, taps beyond P read the future and are multiplied by 0, so that they get no gradient either. A filter over a
- * block of C positions is a matrix [C, window], gathered from the taps by a constant 0/1 matrix: forward, tap gradient
- * and value gradient are then plain matrix products, 2 to 3 times faster than Conv.
+ * One filter of K weights per query head, shared by the head's channels. Index P = (K−1)/2 is "now", index P − τ is
+ * offset τ, weights beyond P read the future and are multiplied by 0, so that they get no gradient either. A filter over a
+ * block of C positions is a matrix [C, window], gathered from the weights by a constant 0/1 matrix: forward, gradient of the
+ * filter and gradient of the values are then plain matrix products, 2 to 3 times faster than Conv.
  */
 import type { Value } from '../graph/graph.ts';
 import { add } from '../graph/ops/elementwise.ts';
@@ -13,7 +13,8 @@ import { concat, pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { tensor } from '../graph/tensor.ts';
 import { toeplitz, toeplitzColumn } from '../nn/toeplitz.ts';
 import { groupKeys, type Grouping, makeGrouping, ungroupQueries } from './grouping.ts';
-import { convolutionReach } from './mixer.ts';
+import { type ConvolutionConfig, convolutionReach, filterName } from './convolution-config.ts';
+import type { MixerParameterValues } from './mixer.ts';
 
 /** Blocks of 64 positions are the fastest on CPU (a block of 256 takes twice the time). */
 const preferredBlock = 64;
@@ -22,14 +23,14 @@ const preferredBlock = 64;
  * Convolves grouped values.
  *
  * @param values [M,B·N,G,E]
- * @param taps the parameter [H,1,K,1]
- * @param masked false also applies the future taps (the leak of Figure 4)
+ * @param filter the parameter [H,1,K,1]
+ * @param masked false also applies the weights of the future (the leak of Figure 4)
  * @returns [M,B·N,R·G,E]
  */
-export function convolveGroups(grouping: Grouping, values: Value, taps: Value, masked: boolean): Value {
+export function convolveGroups(grouping: Grouping, values: Value, filter: Value, masked: boolean): Value {
   const { batch: B, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const E = values.shape[3];
-  const K = Number(taps.shape[2]);
+  const K = Number(filter.shape[2]);
   const C = G % preferredBlock === 0 ? preferredBlock : G;
   const blocks = (N * G) / C;
   const reach = convolutionReach(K);
@@ -42,7 +43,7 @@ export function convolveGroups(grouping: Grouping, values: Value, taps: Value, m
   const width = windows.length * C;
   const window = reshape(concat(windows, 3), [M, B * blocks, width, E]);
 
-  const banded = matmul(reshape(taps, [M * R, K]), selection(taps, K, C, before, width, masked)); // [H, C*width]
+  const banded = matmul(reshape(filter, [M * R, K]), selection(filter, K, C, before, width, masked)); // [H, C*width]
   const toeplitz = reshape(banded, [M, 1, R * C, width]);
   const convolved = matmul(toeplitz, window); // [M, B*blocks, R*C, E]
   if (C === G) return convolved;
@@ -56,32 +57,32 @@ export function convolveGroups(grouping: Grouping, values: Value, taps: Value, m
  *
  * @param grouping whose batch, length and heads are meant
  * @param v [B,n,M,E]; zeros where nothing may be read
- * @param taps the parameter [H,1,K,1]
- * @param masked false also applies the future taps
+ * @param filter the parameter [H,1,K,1]
+ * @param masked false also applies the weights of the future
  * @returns [B,n,H,E]
  */
 export function convolvePositions(
   { batch, length, keyValueHeads, repeat }: Grouping,
   v: Value,
-  taps: Value,
+  filter: Value,
   masked: boolean,
 ): Value {
   const small = makeGrouping(batch, length, preferredBlock, keyValueHeads * repeat, keyValueHeads);
-  return ungroupQueries(small, convolveGroups(small, groupKeys(small, v), taps, masked));
+  return ungroupQueries(small, convolveGroups(small, groupKeys(small, v), filter, masked));
 }
 
 /**
  * The convolution inside groups as weights, to be added to those of a local branch: what the group itself contributes then
  * costs no product of its own. The rest is `addReachOfGroupBefore`.
  *
- * @param taps the parameter [H,1,K,1]
+ * @param filter the parameter [H,1,K,1]
  * @returns [M,1,R·G,G]
  */
-export function weightsInGroup({ group: G, keyValueHeads: M, repeat: R }: Grouping, taps: Value): Value {
-  const K = Number(taps.shape[2]);
+export function weightsInGroup({ group: G, keyValueHeads: M, repeat: R }: Grouping, filter: Value): Value {
+  const K = Number(filter.shape[2]);
   const reach = convolutionReach(K);
   const band = toeplitz(
-    placedTaps(taps, G, (distance) => (distance <= reach ? distance : -1)),
+    placedFilter(filter, G, (distance) => (distance <= reach ? distance : -1)),
     G,
   ); // [H,G,G]
   return reshape(band, [M, 1, R * G, G]);
@@ -92,16 +93,16 @@ export function weightsInGroup({ group: G, keyValueHeads: M, repeat: R }: Groupi
  *
  * @param mixed [M,B·N,R·G,E]
  * @param values [M,B·N,G,E]
- * @param taps the parameter [H,1,K,1]
+ * @param filter the parameter [H,1,K,1]
  */
-export function addReachOfGroupBefore(grouping: Grouping, mixed: Value, values: Value, taps: Value): Value {
+export function addReachOfGroupBefore(grouping: Grouping, mixed: Value, values: Value, filter: Value): Value {
   const { batch: B, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const E = values.shape[3];
-  const P = convolutionReach(Number(taps.shape[2]));
+  const P = convolutionReach(Number(filter.shape[2]));
   if (N === 1 || P === 0) return mixed;
-  // Row i of a group meets column j of the last P rows before it at lag P + i − j, if that is at most P.
+  // Row i of a group meets column j of the last P rows before it at offset P + i − j, if that is at most P.
   const weights = toeplitz(
-    placedTaps(taps, P, (distance) => (distance <= 0 ? P + distance : -1)),
+    placedFilter(filter, P, (distance) => (distance <= 0 ? P + distance : -1)),
     P,
   ); // [H,P,P]
   const last = reshape(slice(values, 2, G - P, G), [M, B, N, P, E]);
@@ -111,20 +112,20 @@ export function addReachOfGroupBefore(grouping: Grouping, mixed: Value, values: 
   return add(mixed, reshape(rows, [M, B * N, R * G, E]));
 }
 
-/** Taps by distance row − column, as `toeplitz` wants them: [H,2n]. `lagAt` is negative where there is no tap. */
-function placedTaps(taps: Value, n: number, lagAt: (distance: number) => number): Value {
-  const H = Number(taps.shape[0]);
-  const K = Number(taps.shape[2]);
+/** Filter weights by distance row − column, as `toeplitz` wants them: [H,2n]. `offsetAt` is negative where there is none. */
+function placedFilter(filter: Value, n: number, offsetAt: (distance: number) => number): Value {
+  const H = Number(filter.shape[0]);
+  const K = Number(filter.shape[2]);
   const reach = convolutionReach(K);
-  const lags = Array.from({ length: 2 * n - 1 }, (_, i) => lagAt(i + 1 - n));
-  const places = taps.graph.sharedConstant(`tap places K=${K} n=${n} ${lags[0]} ${lags[n]}`, () => {
+  const offsets = Array.from({ length: 2 * n - 1 }, (_, i) => offsetAt(i + 1 - n));
+  const placed = filter.graph.sharedConstant(`filter offsets K=${K} n=${n} ${offsets[0]} ${offsets[n]}`, () => {
     const ones = new Float32Array(K * 2 * n);
-    for (const [i, lag] of lags.entries()) {
-      if (lag >= 0 && lag <= reach) ones[(reach - lag) * 2 * n + toeplitzColumn(i + 1 - n, n)] = 1;
+    for (const [i, offset] of offsets.entries()) {
+      if (offset >= 0 && offset <= reach) ones[(reach - offset) * 2 * n + toeplitzColumn(i + 1 - n, n)] = 1;
     }
     return tensor('float32', [K, 2 * n], ones);
   });
-  return matmul(reshape(taps, [H, K]), places);
+  return matmul(reshape(filter, [H, K]), placed);
 }
 
 /** Block b of the result is block b + shift of the input, zeros outside the sequence. [M,B,blocks,C,E] */
@@ -135,17 +136,17 @@ function shiftBlocks(blocks: Value, shift: number): Value {
   return pad(slice(blocks, 2, shift, count), 2, 0, shift);
 }
 
-/** 0/1 matrix [K, C·width]: which tap stands at which place of the Toeplitz matrix. */
-function selection(taps: Value, K: number, C: number, before: number, width: number, masked: boolean): Value {
-  const key = `convolution taps K=${K} C=${C} before=${before} width=${width} masked=${masked}`;
-  return taps.graph.sharedConstant(key, () => {
+/** 0/1 matrix [K, C·width]: which filter weight stands where in the Toeplitz matrix. */
+function selection(filter: Value, K: number, C: number, before: number, width: number, masked: boolean): Value {
+  const key = `convolution filter K=${K} C=${C} before=${before} width=${width} masked=${masked}`;
+  return filter.graph.sharedConstant(key, () => {
     const reach = convolutionReach(K);
     const ones = new Float32Array(K * C * width);
     for (let row = 0; row < C; row++) {
       for (let column = 0; column < width; column++) {
-        const lag = before * C + row - column;
-        if (lag < (masked ? 0 : -reach) || lag > reach) continue;
-        ones[(reach - lag) * C * width + row * width + column] = 1;
+        const offset = before * C + row - column;
+        if (offset < (masked ? 0 : -reach) || offset > reach) continue;
+        ones[(reach - offset) * C * width + row * width + column] = 1;
       }
     }
     return tensor('float32', [K, C * width], ones);
@@ -153,21 +154,60 @@ function selection(taps: Value, K: number, C: number, before: number, width: num
 }
 
 /**
- * Taps by lag for the step form: column τ ≤ P is the tap of lag τ, later columns are zero, the last for positions that
+ * Filter weights by offset for the step form: column τ ≤ P is the weight of offset τ, later columns are zero, the last for positions that
  * are not seen.
  *
- * @param taps the parameter [H,1,K,1]
- * @param farthest the largest lag that is told apart; default P
+ * @param filter the parameter [H,1,K,1]
+ * @param farthest the largest offset that is told apart; default P
  * @returns [H, farthest + 2]
  */
-export function tapsByLag(taps: Value, farthest = convolutionReach(Number(taps.shape[2]))): Value {
-  const H = Number(taps.shape[0]);
-  const K = Number(taps.shape[2]);
+export function filterByOffset(filter: Value, farthest = convolutionReach(Number(filter.shape[2]))): Value {
+  const H = Number(filter.shape[0]);
+  const K = Number(filter.shape[2]);
   const reach = convolutionReach(K);
-  const reversal = taps.graph.sharedConstant(`taps by lag K=${K} farthest=${farthest}`, () => {
+  const reversal = filter.graph.sharedConstant(`filter by offset K=${K} farthest=${farthest}`, () => {
     const ones = new Float32Array(K * (farthest + 2));
-    for (let lag = 0; lag <= reach; lag++) ones[(reach - lag) * (farthest + 2) + lag] = 1;
+    for (let offset = 0; offset <= reach; offset++) ones[(reach - offset) * (farthest + 2) + offset] = 1;
     return tensor('float32', [K, farthest + 2], ones);
   });
-  return matmul(reshape(taps, [H, K]), reversal);
+  return matmul(reshape(filter, [H, K]), reversal);
+}
+
+/** `mixed` [B,n,H,E] plus the convolution of v [B,n,M,E], where the mixer has one. */
+export function addConvolution(
+  convolution: ConvolutionConfig | null,
+  mixed: Value,
+  grouping: Grouping,
+  v: Value,
+  parameters: MixerParameterValues,
+): Value {
+  const filter = parameters[filterName];
+  if (convolution === null || filter === undefined) return mixed;
+  return add(mixed, convolvePositions(grouping, v, filter, convolution.masked));
+}
+
+/** `mixed` [M,B·N,R·G,E] plus the convolution of v [B,n,M,E], where the mixer has one; undefined without either. */
+export function addGroupedConvolution<Mixed extends Value | undefined>(
+  convolution: ConvolutionConfig | null,
+  mixed: Mixed,
+  grouping: Grouping,
+  v: Value,
+  parameters: MixerParameterValues,
+): Mixed | Value {
+  const filter = parameters[filterName];
+  if (convolution === null || filter === undefined) return mixed;
+  const filtered = convolveGroups(grouping, groupKeys(grouping, v), filter, convolution.masked);
+  return mixed === undefined ? filtered : add(mixed, filtered);
+}
+
+/** The convolution of an encoder, with all its K weights: [B,n,H,E] of v [B,n,M,E]; undefined for a mixer without one. */
+export function centredConvolution(
+  convolution: ConvolutionConfig | null,
+  grouping: Grouping,
+  v: Value,
+  parameters: MixerParameterValues,
+): Value | undefined {
+  const filter = parameters[filterName];
+  if (convolution === null || filter === undefined) return undefined;
+  return convolvePositions(grouping, v, filter, false);
 }

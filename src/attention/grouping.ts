@@ -7,8 +7,10 @@
 import type { Value } from '../graph/graph.ts';
 import { pad, reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
+import { broadcastTo } from '../graph/ops/reduce.ts';
 import { cumulativeSum } from '../graph/ops/scan.ts';
 import { tensor } from '../graph/tensor.ts';
+import type { ProjectedPositions } from './mixer.ts';
 
 /** Sizes of a grouped sequence. */
 export interface Grouping {
@@ -33,6 +35,12 @@ export function makeGrouping(
 ): Grouping {
   const size = Math.min(group, length);
   return { batch, length, group: size, groups: Math.ceil(length / size), keyValueHeads, repeat: heads / keyValueHeads };
+}
+
+/** The grouping of projected positions q [B,n,H,D] and k [B,n,M,D]. @param group G; Infinity for one group */
+export function groupingOf({ q, k }: Pick<ProjectedPositions, 'q' | 'k'>, group: number): Grouping {
+  const [batch, length, heads] = q.shape.map(Number);
+  return makeGrouping(batch, length, group, heads, Number(k.shape[2]));
 }
 
 /** Queries [B,n,H,D] → [M,B·N,R·G,D]: the queries that share keys lie in one matrix. Padding positions are zero. */
@@ -61,13 +69,29 @@ export function ungroupQueries(grouping: Grouping, grouped: Value): Value {
   return slice(flat, 1, 0, length);
 }
 
-/** [R·G,G]: `visible` where key j ≤ query i inside the group, else `hidden`; repeated for the R heads that share keys. */
-export function causalMask(grouping: Grouping, like: Value, visible: number, hidden: number): Value {
+/** The shape of values as each query head sees them: [M,B·N,R·G,E]. */
+export function repeatedShape(
+  { group: G, groups: N, batch: B, keyValueHeads: M, repeat: R }: Grouping,
+  valueWidth: number,
+): number[] {
+  return [M, B * N, R * G, valueWidth];
+}
+
+/** Values [M,B·N,G,E] as each query head sees them: [M,B·N,R·G,E]. */
+export function repeatValues(grouping: Grouping, values: Value): Value {
+  const { batch: B, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
+  const E = values.shape[3];
+  const spread = broadcastTo(reshape(values, [M, B * N, 1, G, E]), [M, B * N, R, G, E]);
+  return reshape(spread, repeatedShape(grouping, Number(E)));
+}
+
+/** [R·G,G]: `visible` where key j ≤ query i inside the group, else `masked`; repeated for the R heads that share keys. */
+export function causalMask(grouping: Grouping, like: Value, visible: number, masked: number): Value {
   const { group: G, repeat: R } = grouping;
-  return like.graph.sharedConstant(`causal mask G=${G} R=${R} ${visible} ${hidden}`, () => {
+  return like.graph.sharedConstant(`causal mask G=${G} R=${R} ${visible} ${masked}`, () => {
     const mask = new Float32Array(R * G * G);
     for (let row = 0; row < R * G; row++) {
-      for (let column = 0; column < G; column++) mask[row * G + column] = column <= row % G ? visible : hidden;
+      for (let column = 0; column < G; column++) mask[row * G + column] = column <= row % G ? visible : masked;
     }
     return tensor('float32', [R * G, G], mask);
   });

@@ -1,15 +1,18 @@
+/** What nodes of trees see by masks: the step form in float64 against golden trees and the reference, and single masks. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/parity/golden.ts';
 import { goldenTree, goldenTrees } from '../../test/parity/golden-trees.ts';
 import { Random } from '../random.ts';
+import { type LinearMixer, linearSchema } from './kinds/linear/config.ts';
+import { localRowKernel } from './kinds/linear/reference.ts';
 import type { MaskBlock, TreeRule } from './masks.ts';
-import { emptySlot, fillMasks, horizonOf, makeMaskBuffers } from './masks.ts';
-import type { LinearMixer, MixerConfig } from './mixer.ts';
-import { mixerPreset, parseMixer } from './mixer.ts';
-import { naiveMixer, rowOf } from './naive.ts';
-import { addScaled, dot, localRowKernels, unit } from './naive-rows.ts';
-import { mixerStateShape } from './state.ts';
+import { emptySlot, fillMasks, makeMaskBuffers } from './masks.ts';
+import type { MixerConfig } from './mixer.ts';
+import { horizonOf, mixerParameters, mixReference, parseMixer, stateShape } from './mixers.ts';
+import { mixerPreset } from './presets.ts';
+import { rowOf } from './reference.ts';
+import { addScaled, dot, unit } from './reference-rows.ts';
 import { chain, TokenTree } from './tree.ts';
 
 /** Rows of a committed prefix and of a tree, [heads, rows, d] each. */
@@ -21,7 +24,7 @@ interface Rows {
 interface StepCase {
   readonly heads: number;
   readonly keyValueHeads: number;
-  readonly headDim: number;
+  readonly headWidth: number;
   /** Rows in `prefix`, of which the first `committed` count. */
   readonly prefixRows: number;
   readonly committed: number;
@@ -29,8 +32,10 @@ interface StepCase {
   readonly q: Rows;
   readonly k: Rows;
   readonly v: Rows;
+  /** α. */
   readonly alpha: number;
-  readonly taps: Float64Array | undefined;
+  /** The filter of the convolution [H,K]. */
+  readonly filter: Float64Array | undefined;
 }
 
 /** Slots after committing positions 0…L−1 one by one into a ring. */
@@ -40,20 +45,23 @@ function slotsAfter(committed: number, ring: number): Int32Array {
   return slots;
 }
 
-const linearOf = (config: MixerConfig): LinearMixer | null => (config.kind === 'linear' ? config : null);
+const linearOf = (config: MixerConfig): LinearMixer | null => linearSchema.safeParse(config).data ?? null;
 
 /** Ring size: the state's own; the whole prefix for softmax attention. */
 function ringSize(config: MixerConfig, at: StepCase): number {
-  const shape = mixerStateShape(config, at);
-  return shape.kind === 'constant' ? shape.ring : at.committed + 3;
+  const { slots } = stateShape(config, at);
+  return slots === 'growing' ? at.committed + 3 : slots;
 }
+
+/** The local branch of softmax attention. */
+const softmax: LinearMixer['local'] = { kernel: 'softmax', scale: 'none' };
 
 /**
  * The step form in float64: rows of the ring and the tree weighted by the masks, plus q̂·S. Only rows that the ring
  * still holds can be read. Returns [H,T,d].
  */
 function stepByMasks(config: MixerConfig, at: StepCase, rule?: TreeRule): Float64Array {
-  const { heads, keyValueHeads, headDim: d, tree, committed } = at;
+  const { heads, keyValueHeads, headWidth: d, tree, committed } = at;
   const linear = linearOf(config);
   const slots = slotsAfter(committed, ringSize(config, at));
   const buffers = makeMaskBuffers(1, tree.size, slots.length);
@@ -67,10 +75,10 @@ function stepByMasks(config: MixerConfig, at: StepCase, rule?: TreeRule): Float6
     for (let node = 0; node < tree.size; node++) {
       const query = rowOf(at.q.tree, head, node, tree.size, d);
       const mixed = rowOf(out, head, node, tree.size, d);
-      const seen: { key: Float64Array; value: Float64Array; same: number; earlier: number; lag: number }[] = [];
+      const seen: { key: Float64Array; value: Float64Array; same: number; earlier: number; offset: number }[] = [];
       const look = (block: MaskBlock, column: number, key: Float64Array, value: Float64Array): void => {
         const i = node * block.rows + column;
-        seen.push({ key, value, same: block.same[i], earlier: block.earlier[i], lag: block.lags[i] });
+        seen.push({ key, value, same: block.same[i], earlier: block.earlier[i], offset: block.offsets[i] });
       };
       for (const [slot, p] of slots.entries()) {
         if (p !== emptySlot) look(buffers.ring, slot, prefixRow(at.k, p), prefixRow(at.v, p));
@@ -78,10 +86,10 @@ function stepByMasks(config: MixerConfig, at: StepCase, rule?: TreeRule): Float6
       for (let other = 0; other < tree.size; other++) {
         look(buffers.tree, other, treeRow(at.k, other), treeRow(at.v, other));
       }
-      const kernel = linear === null ? 'softmax' : linear.local?.kernel;
-      if (kernel !== undefined) {
+      const local = linear === null ? softmax : linear.local;
+      if (local !== null) {
         const group = seen.filter((row) => row.same === 1);
-        const weights = localRowKernels[kernel].weights(
+        const weights = localRowKernel(local, 1 / Math.sqrt(d)).weights(
           query,
           group.map((row) => row.key),
         );
@@ -95,11 +103,11 @@ function stepByMasks(config: MixerConfig, at: StepCase, rule?: TreeRule): Float6
         // q̂·S, S being the sum over the groups closed within the committed text.
         for (let p = 0; p < foldedEnd; p++) addGlobal(prefixRow(at.k, p), prefixRow(at.v, p));
       }
-      if (linear !== null && linear.convolution !== null && at.taps !== undefined) {
+      if (linear !== null && linear.convolution !== null && at.filter !== undefined) {
         const { kernel: K } = linear.convolution;
         const reach = (K - 1) / 2;
         for (const row of seen) {
-          if (row.lag <= reach) addScaled(mixed, at.taps[head * K + reach - row.lag], row.value);
+          if (row.offset <= reach) addScaled(mixed, at.filter[head * K + reach - row.offset], row.value);
         }
       }
     }
@@ -107,9 +115,9 @@ function stepByMasks(config: MixerConfig, at: StepCase, rule?: TreeRule): Float6
   return out;
 }
 
-/** The same from the oracle, on the prefix with the tree behind it. Returns [H,T,d]. */
-function stepByOracle(config: MixerConfig, at: StepCase): Float64Array {
-  const { heads, keyValueHeads, headDim: d, tree, committed } = at;
+/** The same from the reference, on the prefix with the tree behind it. Returns [H,T,d]. */
+function stepByReference(config: MixerConfig, at: StepCase): Float64Array {
+  const { heads, keyValueHeads, headWidth: d, tree, committed } = at;
   const length = committed + tree.size;
   const join = (rows: Rows, count: number): Float64Array => {
     const joined = new Float64Array(count * length * d);
@@ -122,13 +130,15 @@ function stepByOracle(config: MixerConfig, at: StepCase): Float64Array {
     }
     return joined;
   };
-  const all = naiveMixer(config, {
-    dims: { heads, keyValueHeads, length, headDim: d },
+  const dims = { heads, keyValueHeads, length, headWidth: d };
+  const values = { global_factor: Float64Array.of(at.alpha), 'dwconv.weight': at.filter ?? new Float64Array(0) };
+  const names = mixerParameters(config, dims).map(({ name }) => name);
+  const all = mixReference(config, {
+    dims,
     q: join(at.q, heads),
     k: join(at.k, keyValueHeads),
     v: join(at.v, keyValueHeads),
-    alpha: at.alpha,
-    taps: at.taps,
+    parameters: Object.fromEntries(Object.entries(values).filter(([name]) => names.includes(name))),
     // A root continues the last position of the prefix; without one, committed − 1 is −1.
     parents: Int32Array.from({ length }, (_, i) => (i < committed ? i - 1 : committed + tree.parents[i - committed])),
   });
@@ -148,7 +158,7 @@ function goldenStep(name: string, prefixLength: number, conv: number): { mixer: 
     at: {
       heads: q_heads,
       keyValueHeads: kv_heads,
-      headDim: head_dim,
+      headWidth: head_dim,
       prefixRows: 40,
       committed: prefixLength,
       tree: new TokenTree(goldenNumbers(io, 'parents')),
@@ -156,7 +166,7 @@ function goldenStep(name: string, prefixLength: number, conv: number): { mixer: 
       k: rows('k'),
       v: rows('v'),
       alpha: goldenNumbers(io, 'alpha')[0],
-      taps: goldenNumbers(io, `conv${conv}`),
+      filter: goldenNumbers(io, `conv${conv}`),
     },
   };
 }
@@ -189,7 +199,7 @@ describe('the golden trees, by masks', () => {
   });
 });
 
-describe('masks against the oracle', () => {
+describe('masks against the reference', () => {
   const configs = fc.oneof(
     fc.constant<MixerConfig>({ kind: 'softmax' }),
     fc
@@ -221,7 +231,7 @@ describe('masks against the oracle', () => {
         const at: StepCase = {
           heads: 2,
           keyValueHeads: 1,
-          headDim: 3,
+          headWidth: 3,
           prefixRows: 20,
           committed,
           tree,
@@ -229,9 +239,9 @@ describe('masks against the oracle', () => {
           k: rows(1),
           v: rows(1),
           alpha: 0.6,
-          taps: kernel === undefined ? undefined : numbers(2 * kernel),
+          filter: kernel === undefined ? undefined : numbers(2 * kernel),
         };
-        expect(relativeToPeak(stepByMasks(config, at), stepByOracle(config, at))).toBeLessThan(1e-12);
+        expect(relativeToPeak(stepByMasks(config, at), stepByReference(config, at))).toBeLessThan(1e-12);
       }),
       { seed: 3, numRuns: 400 },
     );
@@ -252,11 +262,11 @@ describe('fillMasks', () => {
     expect(row(buffers.ring.same, 8, 4)).toEqual([0, 0, 0, 0]);
     expect(row(buffers.ring.earlier, 0, 8)).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
     expect(row(buffers.ring.earlier, 8, 4)).toEqual([1, 1, 0, 0]);
-    expect(row(buffers.ring.lags, 0, 4)).toEqual([2, 1, 3, 3]);
-    expect(row(buffers.ring.lags, 4, 4)).toEqual([3, 2, 3, 3]);
+    expect(row(buffers.ring.offsets, 0, 4)).toEqual([2, 1, 3, 3]);
+    expect(row(buffers.ring.offsets, 4, 4)).toEqual([3, 2, 3, 3]);
     expect(row(buffers.tree.same, 0, 9)).toEqual([1, 0, 0, 1, 1, 0, 0, 0, 1]);
     expect(row(buffers.tree.earlier, 0, 9)).toEqual([0, 0, 0, 0, 0, 0, 1, 1, 0]);
-    expect(row(buffers.tree.lags, 0, 9)).toEqual([0, 3, 3, 1, 0, 3, 2, 1, 0]);
+    expect(row(buffers.tree.offsets, 0, 9)).toEqual([0, 3, 3, 1, 0, 3, 2, 1, 0]);
   });
 
   it('folds a group at the moment it closes', () => {
@@ -273,7 +283,7 @@ describe('fillMasks', () => {
     fill(4);
     expect(row(buffers.ring.same, 0, 4)).toEqual([0, 0, 0, 0]);
     expect(row(buffers.ring.earlier, 0, 4)).toEqual([0, 0, 0, 0]);
-    expect(row(buffers.ring.lags, 0, 4)).toEqual([0, 0, 0, 0]);
+    expect(row(buffers.ring.offsets, 0, 4)).toEqual([0, 0, 0, 0]);
   });
 
   it('overwrites earlier contents, pads short trees and leaves the other sequences alone', () => {
@@ -282,11 +292,11 @@ describe('fillMasks', () => {
     for (const block of [buffers.ring, buffers.tree]) {
       block.same.fill(7);
       block.earlier.fill(7);
-      block.lags.fill(7);
+      block.offsets.fill(7);
     }
     fillMasks(buffers, 1, { slotPositions: slotsAfter(1, 4), tree: chain(2), committed: 1 }, horizon);
     for (const block of [buffers.ring, buffers.tree]) {
-      for (const array of [block.same, block.earlier, block.lags]) {
+      for (const array of [block.same, block.earlier, block.offsets]) {
         expect(array.subarray(0, 3 * block.rows).every((value) => value === 7)).toBe(true);
         expect(array.subarray(3 * block.rows).every((value) => value !== 7)).toBe(true);
       }
@@ -294,26 +304,26 @@ describe('fillMasks', () => {
     // The padding node sees itself alone, and the others do not see it.
     expect(row(buffers.tree.same, 9, 9)).toEqual([1, 0, 0, 1, 1, 0, 0, 0, 1]);
     expect(row(buffers.ring.same, 12 + 8, 4)).toEqual([0, 0, 0, 0]);
-    expect(row(buffers.tree.lags, 9 + 6, 3)).toEqual([2, 2, 2]);
+    expect(row(buffers.tree.offsets, 9 + 6, 3)).toEqual([2, 2, 2]);
   });
 
-  it('gives the lags of other rules: K = 5 with two siblings and a grandchild after position 2', () => {
-    const lags = (convolution: TreeRule['convolution']): number[][] => {
+  it('gives the offsets of other rules: K = 5 with two siblings and a grandchild after position 2', () => {
+    const offsets = (convolution: TreeRule['convolution']): number[][] => {
       const buffers = makeMaskBuffers(1, 5, 4);
       const tree = new TokenTree([-1, 0, 0, 1]);
       const rule: TreeRule = { global: 'exact', convolution };
       fillMasks(buffers, 0, { slotPositions: slotsAfter(3, 4), tree, committed: 3, rule }, { group: 8, reach: 2 });
-      return [row(buffers.ring.lags, 12, 4), row(buffers.tree.lags, 15, 5)]; // of the grandchild
+      return [row(buffers.ring.offsets, 12, 4), row(buffers.tree.offsets, 15, 5)]; // of the grandchild
     };
-    expect(lags('unfolded')).toEqual([
+    expect(offsets('unfolded')).toEqual([
       [3, 3, 3, 3],
       [2, 1, 3, 0, 3],
     ]);
-    expect(lags('unmasked')).toEqual([
+    expect(offsets('unmasked')).toEqual([
       [3, 3, 3, 3],
       [2, 1, 1, 0, 3],
     ]);
-    expect(lags('flattened')).toEqual([
+    expect(offsets('flattened')).toEqual([
       [3, 3, 3, 3],
       [3, 2, 1, 0, 3],
     ]);
@@ -324,7 +334,7 @@ describe('fillMasks', () => {
     const slots = Int32Array.of(0, 1, 2);
     fillMasks(buffers, 0, { slotPositions: slots, tree: chain(1), committed: 1 }, { group: 8, reach: 3 });
     expect(row(buffers.ring.same, 0, 3)).toEqual([1, 0, 0]);
-    expect(row(buffers.ring.lags, 0, 3)).toEqual([1, 4, 4]);
+    expect(row(buffers.ring.offsets, 0, 3)).toEqual([1, 4, 4]);
   });
 
   it.each([

@@ -1,46 +1,26 @@
 /**
- * What the nodes of a token tree see in one step: masks and convolution lags over the rows of the ring (the last C
+ * What the nodes of a token tree see in one step: masks and offsets over the rows of the ring (the last C
  * committed positions) and over the rows of the tree itself. Filled on the host before every step, into buffers that
  * are made once.
  *
- * Node a stands at position p_a = L + depth_a, where L is the committed length, and belongs to group ⌊p_a/G⌋. A row it
- * can see, at position p, is
+ * Node a is at position p_a = L + depth_a, where L is the committed length, and belongs to group ⌊p_a/G⌋. Its window begins
+ * with group ⌊p_a/G⌋ − W + 1; in most mixers W = 1, and the window is the own group. A row it can see, at position p, is
  *
- * - `same` if ⌊p/G⌋ = ⌊p_a/G⌋;
- * - `earlier` if ⌊p/G⌋ < ⌊p_a/G⌋ and its group is not folded into S yet. The folded groups are those that closed within
- *   the committed text, (g+1)·G ≤ L: S answers for their rows, which stay in the ring for the convolution only;
- * - at lag p_a − p if that is within the reach P of the convolution; all other rows are given lag P+1, a zero tap.
+ * - `same` if it is in the window, or one of the sinks: ⌊p/G⌋ > ⌊p_a/G⌋ − W, or p < s;
+ * - `earlier` if it is older and not folded into S yet. The folded groups are those that have left the window of all that
+ *   may still be read, g + W ≤ ⌊L/G⌋: S answers for their rows, which stay in the ring for the convolution only;
+ * - at offset p_a − p if that is within the reach P of what depends on distances; all other rows are given offset P+1,
+ *   whose filter weight is zero.
  *
- * A node sees every committed position, and of the tree its ancestors and itself. Since each row is judged by the group
- * of the node that looks, trees that cross group boundaries, any number of them, are exact.
+ * A node sees every committed position, and of the tree its ancestors and itself. Since each row is judged by the group of the node that looks, trees that cross group boundaries, any number
+ * of them, are exact.
  */
 import { LinnetError } from '../errors.ts';
-import { biasReach } from './gau/bias-buckets.ts';
-import { convolutionOf, convolutionReach, groupOf, type MixerConfig } from './mixer.ts';
+import type { Horizon } from './mixer.ts';
 import type { TokenTree } from './tree.ts';
 
 /** Slot position of a ring slot that holds nothing. */
 export const emptySlot = -1;
-
-/** How far a mixer's branches see. */
-export interface Horizon {
-  /** G; infinite for softmax attention and YOSO's expectation, whose one group never ends. */
-  readonly group: number;
-  /**
-   * The largest distance that lags tell apart: P = (K−1)/2, or farther where a bias depends on the distance; −1 without
-   * either, so that not even lag 0 is in reach.
-   */
-  readonly reach: number;
-}
-
-/** The group and reach of a mixer. Layers of equal horizon can share masks. */
-export function horizonOf(config: MixerConfig): Horizon {
-  const convolution = convolutionOf(config);
-  const group = groupOf(config);
-  const reach = convolution === null ? -1 : convolutionReach(convolution.kernel);
-  const biased = config.kind === 'gau' && config.local !== null ? Math.min(biasReach, group - 1) : -1;
-  return { group, reach: Math.max(reach, biased) };
-}
 
 /** How the nodes of a tree see: exactly, or by one of the rules that other code has, to measure what exactness is worth. */
 export interface TreeRule {
@@ -50,7 +30,7 @@ export interface TreeRule {
    */
   readonly global: 'exact' | 'paper';
   /**
-   * `unfolded`: each node meets its ancestors by their lags (paper, figure 8). `unmasked`: the same lags, but nodes on
+   * `unfolded`: each node meets its ancestors by their offsets (paper, figure 8). `unmasked`: the same offsets, but nodes on
    * other branches count too. `flattened`: a standard causal convolution over the nodes in their order.
    */
   readonly convolution: 'unfolded' | 'unmasked' | 'flattened';
@@ -68,7 +48,7 @@ export interface MaskBlock {
   /** 1 or 0 [B,T,rows]. */
   readonly earlier: Float32Array;
   /** 0…P, or P+1 where the convolution does not reach [B,T,rows]. */
-  readonly lags: Int32Array;
+  readonly offsets: Int32Array;
 }
 
 /** Buffers for the masks of one step, used again for every step of the same sizes. */
@@ -85,7 +65,7 @@ export function makeMaskBuffers(batch: number, nodes: number, ringSlots: number)
     rows,
     same: new Float32Array(batch * nodes * rows),
     earlier: new Float32Array(batch * nodes * rows),
-    lags: new Int32Array(batch * nodes * rows),
+    offsets: new Int32Array(batch * nodes * rows),
   });
   return { batch, nodes, ring: block(ringSlots), tree: block(nodes) };
 }
@@ -138,16 +118,17 @@ export function fillMasks(buffers: MaskBuffers, sequence: number, step: Sequence
   }
 }
 
-/** First position of the group of `position`. */
-function groupStart(position: number, group: number): number {
-  return group === Number.POSITIVE_INFINITY ? 0 : position - (position % group);
+/** The first position of the window of `position`. */
+export function windowStart(position: number, { group, window = 1 }: Pick<Horizon, 'group' | 'window'>): number {
+  if (group === Number.POSITIVE_INFINITY) return 0;
+  return Math.max(0, position - (position % group) - (window - 1) * group);
 }
 
 function clearRow(block: MaskBlock, row: number, horizon: Horizon): void {
   const start = row * block.rows;
   block.same.fill(0, start, start + block.rows);
   block.earlier.fill(0, start, start + block.rows);
-  block.lags.fill(horizon.reach + 1, start, start + block.rows);
+  block.offsets.fill(horizon.reach + 1, start, start + block.rows);
 }
 
 /** How far and by which rule the rows of a step see. */
@@ -162,20 +143,22 @@ function fillRingRow(
   slotPositions: Int32Array,
   committed: number,
   { node, depth }: { readonly node: number; readonly depth: number },
-  { horizon: { group, reach }, rule }: View,
+  { horizon, rule }: View,
 ): void {
+  const { reach, sinks = 0 } = horizon;
   const position = committed + depth;
   const convolved = rule.convolution === 'flattened' ? committed + node : position;
-  const ownStart = groupStart(position, group);
-  // Earlier groups before this position are in S; the paper's rule sees no others.
-  const folded = rule.global === 'paper' ? ownStart : groupStart(committed, group);
+  const first = windowStart(position, horizon);
+  // Older groups are in S, up to those that left the window of L; the paper's rule sees no others.
+  const folded = rule.global === 'paper' ? first : windowStart(committed, horizon);
   const start = row * block.rows;
   for (let slot = 0; slot < slotPositions.length; slot++) {
     const at = slotPositions[slot];
     const held = at >= 0 && at < committed;
-    block.same[start + slot] = held && at >= ownStart ? 1 : 0;
-    block.earlier[start + slot] = held && at < ownStart && at >= folded ? 1 : 0;
-    block.lags[start + slot] = held && convolved - at <= reach ? convolved - at : reach + 1;
+    const near = at >= first || at < sinks;
+    block.same[start + slot] = held && near ? 1 : 0;
+    block.earlier[start + slot] = held && !near && at >= folded ? 1 : 0;
+    block.offsets[start + slot] = held && convolved - at <= reach ? convolved - at : reach + 1;
   }
 }
 
@@ -185,25 +168,27 @@ function fillTreeRow(
   tree: TokenTree,
   committed: number,
   node: number,
-  { horizon: { group, reach }, rule }: View,
+  { horizon, rule }: View,
 ): void {
-  const depth = tree.depths[node];
-  // In depths, as the rows of the tree are given: L + depth ≥ start of the group.
-  const ownStart = groupStart(committed + depth, group) - committed;
-  const lagTo = treeLags[rule.convolution];
+  const { reach, sinks = 0 } = horizon;
+  const first = windowStart(committed + tree.depths[node], horizon);
+  const offsetTo = treeOffsets[rule.convolution];
   const start = row * block.rows;
   for (let column = 0; column < block.rows; column++) {
     const seen = tree.isAncestorOrSelf(node, column);
-    const inGroup = seen && tree.depths[column] >= ownStart;
-    const lag = lagTo(tree, node, column);
-    block.same[start + column] = inGroup ? 1 : 0;
-    block.earlier[start + column] = seen && !inGroup && rule.global === 'exact' ? 1 : 0;
-    block.lags[start + column] = lag >= 0 && lag <= reach ? lag : reach + 1;
+    const at = committed + tree.depths[column];
+    const near = at >= first || at < sinks;
+    const offset = offsetTo(tree, node, column);
+    block.same[start + column] = seen && near ? 1 : 0;
+    block.earlier[start + column] = seen && !near && rule.global === 'exact' ? 1 : 0;
+    block.offsets[start + column] = offset >= 0 && offset <= reach ? offset : reach + 1;
   }
 }
 
-/** Lag from a node to a column of the tree by each rule; negative where the convolution does not look. */
-const treeLags: Readonly<Record<TreeRule['convolution'], (tree: TokenTree, node: number, column: number) => number>> = {
+/** Offset from a node to a column of the tree by each rule; negative where the convolution does not look. */
+const treeOffsets: Readonly<
+  Record<TreeRule['convolution'], (tree: TokenTree, node: number, column: number) => number>
+> = {
   unfolded: (tree, node, column) =>
     tree.isAncestorOrSelf(node, column) ? tree.depths[node] - tree.depths[column] : -1,
   unmasked: (tree, node, column) => (column < tree.size ? tree.depths[node] - tree.depths[column] : -1),

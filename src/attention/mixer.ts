@@ -1,297 +1,302 @@
 /**
- * What a mixer is: the formula, and the table with one entry per kind. Configurations and presets are in files of their own.
+ * What a mixer is: the interface that every kind fills in, in a folder of its own under `kinds/`. Outside of that folder
+ * nothing asks which kind a mixer is; what can be asked of any of them is in `mixers.ts`.
  *
- * A mixer mixes positions. For one head and position t of a causal sequence or token tree, the linear kind is
+ * A mixer mixes positions. For one head and position t of a causal sequence or token tree, the paper's linear kind is
  *
  *     local_t  = Σ kernel(q_t, k_j)·v_j      over ancestors-or-self j in t's group ⌊t/G⌋
  *     global_t = Σ ⟨q̂_t, k̂_j⟩·v_j            over ancestors j in earlier groups
  *     conv_t   = Σ_τ w[P−τ]·v_{t−τ}           masked depthwise convolution, τ = 0…P, P = (K−1)/2
  *     o_t      = λ·local_t + α·global_t + conv_t
  *
- * (paper, section 4: grouped linear attention, section 4.2: masked depthwise convolution), with q̂ = q/‖q‖.
- * Softmax attention is the reference that the linear kinds replace.
- *
- * The kind `features` is linear attention through a feature map φ, o_t = Σ_{j≤t} ⟨φ(q_t), φ(k_j)⟩·v_j with a
- * normalization of its own; `yoso` weighs by collision probabilities; `linformer` projects the whole sequence to a few rows
- * and is not causal, `block-linformer` projects it block by block and is; `gau` is FLASH's own attention inside a gated
- * attention unit. All of them may have the convolution.
+ * (paper, section 4: grouped linear attention, section 4.2: masked depthwise convolution), with q̂ = q/‖q‖. Softmax
+ * attention is what the other kinds replace. Every kind has its formula three times: as a reference in float64, as a graph
+ * over whole sequences, and, where it can decode, as a graph over token trees on top of a state.
  */
-import { LinnetError } from '../errors.ts';
-import { biasBuckets } from './gau/bias-buckets.ts';
-import { defaultCollisionBits, describeFeatureMap, isLearnedMap } from './features/feature-config.ts';
-import type {
-  BlockLinformerMixer,
-  Convolution,
-  FeaturesMixer,
-  GauMixer,
-  LinformerMixer,
-  LinearMixer,
-  LocalKernel,
-  MixerConfig,
-  SoftmaxMixer,
-  UnitKernel,
-  YosoMixer,
-} from './mixer-config.ts';
+import type { z } from 'zod';
+import type { Value } from '../graph/graph.ts';
+import type { Dim } from '../graph/shape.ts';
+import type { DType, Tensor } from '../graph/tensor.ts';
+import type { ConvolutionConfig } from './convolution-config.ts';
+import type { HeadLayout } from './head-layout.ts';
+import type { SequenceStep } from './masks.ts';
+import type { ParameterInit } from './parameter-init.ts';
+import type { ReferenceGradients, ReferencePositions } from './reference.ts';
+import type { Scoring } from './scoring.ts';
 
-export * from './mixer-config.ts';
-export * from './mixer-presets.ts';
+/** How one attention layer mixes positions: plain data, as in the `linnet` section of config.json. */
+export interface MixerConfig {
+  /** The name of its kind in the table of `kinds/index.ts`. */
+  readonly kind: string;
+}
 
 /** Number of heads of an attention layer; `keyValueHeads` divides `heads` (grouped-query attention). */
 export interface HeadCounts {
+  /** H. */
   readonly heads: number;
+  /** M. */
   readonly keyValueHeads: number;
 }
 
-/** What the shapes of a mixer's parameters depend on. */
-export interface MixerSizes extends HeadCounts {
-  /** D: width of queries and keys. In a gated attention unit S. */
+/** Sizes of an attention layer. */
+export interface AttentionDims extends HeadCounts {
+  /** D: width of queries and keys; in a gated attention unit S. */
   readonly headWidth: number;
+  /** E: width of values; default D. */
+  readonly valueWidth?: number;
 }
 
-/** A parameter that a mixer adds to its attention layer, beside the projections. */
+/** A parameter that a mixer adds to its attention layer, next to the projections. */
 export interface MixerParameter {
-  /** Name inside the layer, as in the reference checkpoints. */
-  readonly name:
-    | 'local_factor'
-    | 'global_factor'
-    | 'dwconv.weight'
-    | 'feature_map_q.weight'
-    | 'feature_map_k.weight'
-    | 'linformer_k.weight'
-    | 'linformer_v.weight'
-    | 'rel_pos_bias.relative_attention_bias.weight';
+  /** Name inside the layer, as in the reference checkpoints: "dwconv.weight". */
+  readonly name: string;
   readonly shape: readonly number[];
+  /** What it starts from when a model is linearized. */
+  readonly init: ParameterInit;
+}
+
+/** The learned parameters of a mixer in a graph, by the names of its `parameters`. */
+export type MixerParameterValues = Readonly<Partial<Record<string, Value>>>;
+
+/**
+ * Queries [B,n,H,D], keys [B,n,M,D] and values [B,n,M,E]; H is a multiple of M, and E is D in most families. All after
+ * rotary embedding.
+ */
+export interface ProjectedPositions {
+  readonly q: Value;
+  readonly k: Value;
+  readonly v: Value;
+}
+
+/** How far a mixer sees, in numbers from which masks and the state follow. */
+export interface Horizon {
+  /** G: positions per group; infinite where one group never ends, as in softmax attention. */
+  readonly group: number;
   /**
-   * `identity`: every matrix of the last two axes is the identity. `averages`: each of r rows averages every r-th column.
+   * The largest offset that is told apart: P = (K−1)/2 of a convolution, or farther where scores depend on the distance; −1
+   * without either, so that not even offset 0 is in reach.
    */
-  readonly init: 'zeros' | 'ones' | 'identity' | 'averages';
+  readonly reach: number;
+  /** W: groups that are read row by row, the own one included. Default 1. */
+  readonly window?: number;
+  /** The first positions of a text that every position reads row by row, whatever their group. Default 0. */
+  readonly sinks?: number;
 }
 
-/** What the table knows about one kind of mixer. A new kind is a schema in `mixerSchema` and an entry in `mixers`. */
-interface MixerKind<Config> {
-  describe(config: Config): string;
-  parameters(config: Config, sizes: MixerSizes): MixerParameter[];
-  /** Positions per group; infinite where one group never ends. */
-  group(config: Config): number;
-}
-
-interface MixerConfigs {
-  softmax: SoftmaxMixer;
-  linear: LinearMixer;
-  features: FeaturesMixer;
-  yoso: YosoMixer;
-  linformer: LinformerMixer;
-  gau: GauMixer;
-  'block-linformer': BlockLinformerMixer;
-}
-
-type ConfigOf<Kind extends keyof MixerConfigs> = { [K in Kind]: { kind: K } & MixerConfigs[K] }[Kind];
-
-const mixers: { readonly [K in keyof MixerConfigs]: MixerKind<ConfigOf<K>> } = {
-  softmax: {
-    describe: () => 'softmax attention',
-    parameters: () => [],
-    group: () => Number.POSITIVE_INFINITY,
-  },
-  linear: {
-    describe: describeLinear,
-    parameters: linearParameters,
-    group: ({ group }) => group,
-  },
-  features: {
-    describe: (config) => {
-      const norm = outputNames[config.output];
-      return `${withConvolution(`${describeFeatureMap(config.map)}${norm}`, config.convolution)}, G = ${config.group}`;
-    },
-    parameters: (config, sizes) => [...featureParameters(config, sizes), ...taps(config.convolution, sizes)],
-    group: ({ group }) => group,
-  },
-  yoso: {
-    describe: ({ bits, convolution }) => withConvolution(`yoso expectation of ${bits} bits`, convolution),
-    parameters: ({ convolution }, sizes) => taps(convolution, sizes),
-    group: () => Number.POSITIVE_INFINITY,
-  },
-  linformer: {
-    describe: ({ rows, length, convolution }) =>
-      withConvolution(`bidirectional linformer ${rows} of ${length}`, convolution),
-    parameters: ({ rows, length, convolution }, sizes) => [...projections(rows, length), ...taps(convolution, sizes)],
-    group: () => Number.POSITIVE_INFINITY,
-  },
-  gau: {
-    describe: describeUnit,
-    parameters: ({ convolution }, sizes) => [
-      { name: 'rel_pos_bias.relative_attention_bias.weight', shape: [biasBuckets, 1], init: 'zeros' },
-      ...taps(convolution, sizes),
-    ],
-    group: ({ group }) => group ?? Number.POSITIVE_INFINITY,
-  },
-  'block-linformer': {
-    describe: ({ rows, block, convolution }) =>
-      withConvolution(`linformer ${rows} rows per block of ${block}`, convolution),
-    parameters: ({ rows, block, convolution }, sizes) => [...projections(rows, block), ...taps(convolution, sizes)],
-    group: ({ block }) => block,
-  },
-};
-
-const outputNames: Readonly<Record<FeaturesMixer['output'], string>> = {
-  ratio: '',
-  rms: ' with rms norm',
-  unit: ' of unit length',
-};
-
-/** One line for people, for example `local relu² + α·global + convolution 63, G = 64`. */
-export function describeMixer<Kind extends keyof MixerConfigs>(config: ConfigOf<Kind>): string {
-  const kind: Kind = config.kind;
-  return mixers[kind].describe(config);
+/** What a layer remembers of a text, per sequence. */
+export interface StateShape {
+  /** C: slots of the sinks and of the ring that holds the rows of the last positions; `growing`: a slot for every position. */
+  readonly slots: number | 'growing';
+  /** Width of a key row per key-value head. */
+  readonly keyWidth: number;
+  /** Width of a value row per key-value head. */
+  readonly valueWidth: number;
+  /** What becomes of groups that have closed; null where they are forgotten. */
+  readonly folded: FoldedShape | null;
 }
 
 /**
- * The parameters a mixer adds to a layer. `dwconv.weight` is [H,1,K,1], one filter per query head, shared by the
- * channels of the head; the factors are [1]; `feature_map_q.weight` is [H,D,D] and `feature_map_k.weight` [M,D,D]; `linformer_k.weight` and
- * `linformer_v.weight` are [r,N] (by blocks [r,G]), and the table of relative biases is [32,1], shared by the heads.
+ * `sums`: one matrix S [rows,columns] per key-value head, of constant size. `rows`: so many rows of keys and of values per
+ * closed group, a memory that grows with the text.
  */
-export function mixerParameters<Kind extends keyof MixerConfigs>(
-  config: ConfigOf<Kind>,
-  sizes: MixerSizes,
-): MixerParameter[] {
-  const kind: Kind = config.kind;
-  return mixers[kind].parameters(config, sizes);
+export type FoldedShape =
+  | { readonly kind: 'sums'; readonly rows: number; readonly columns: number }
+  | { readonly kind: 'rows'; readonly perGroup: number };
+
+/** What a mixer is given over whole sequences. */
+export interface SequenceInput extends ProjectedPositions {
+  readonly parameters: MixerParameterValues;
+  readonly scoring: Scoring;
 }
 
-/**
- * Width of a row of queries or keys as the mixer is given it: D, and in a `gau` mixer one stretch of S per branch, local
- * and global side by side.
- */
-export function rowWidth(config: MixerConfig, headWidth: number): number {
-  return config.kind === 'gau' && config.local !== null && config.global ? 2 * headWidth : headWidth;
+/** What a mixer is given over whole texts of which every position reads all tokens. */
+export interface BidirectionalInput extends SequenceInput {
+  /** float32 [B,n]: 1 for tokens, 0 for padding. Values at padded positions are zero. */
+  readonly mask: Value;
 }
 
-/** Whether no position reads a later one. False for Linformer, and an unmasked convolution with more than one tap. */
-export function isCausal(config: MixerConfig): boolean {
-  if (config.kind === 'linformer') return false;
-  const convolution = convolutionOf(config);
-  return convolution === null || convolution.masked || convolution.kernel === 1;
+/** Masks and offsets of one block of rows (the ring or the tree), for all B·T nodes: see `masks.ts`. */
+export interface StepMasks {
+  /** float32 0/1 [B,1,T,rows]: the row is an ancestor (or the node) that the node reads one by one: of its window, or a sink. */
+  readonly same: Value;
+  /** float32 0/1 [B,1,T,rows]: the row is an ancestor before the window that is not yet folded into the state. */
+  readonly earlier: Value;
+  /** int32 [B,T,rows]: offset τ in 0…P, or P + 1 for rows that are not seen or farther; P is the horizon's reach. */
+  readonly offsets: Value;
 }
 
-/**
- * Refuses mixers that cannot attend to another text, whose positions are not those of the queries: a local group, a
- * convolution and castling pair the two.
- * @throws LinnetError `CONFIG`
- */
-export function requireCrossing(config: MixerConfig): void {
-  const pairs =
-    config.kind === 'gau' ||
-    config.kind === 'block-linformer' ||
-    (config.kind === 'linear' && (config.local !== null || config.castling));
-  if (!pairs && convolutionOf(config) === null) return;
-  throw new LinnetError(
-    'CONFIG',
-    `'${describeMixer(config)}' pairs positions and has no cross attention; use a mixer without local groups and convolution`,
-  );
+/** Rows that the nodes of a step look at, with their masks. */
+export interface StepBlock {
+  /** [B,M,rows,D] */
+  readonly keys: Value;
+  /** [B,M,rows,E] */
+  readonly values: Value;
+  readonly masks: StepMasks;
 }
 
-/** The convolution of a mixer; null where it has none. */
-export function convolutionOf(config: MixerConfig): Convolution | null {
-  return config.kind === 'softmax' ? null : config.convolution;
+/** What a mixer is given over token trees. */
+export interface StepInput extends SequenceInput {
+  readonly heads: HeadLayout;
+  /** The ring, or the growing cache: rows as `StepOutput` gave them. */
+  readonly ring: StepBlock;
+  /** The masks of the tree's own rows, which the mixer makes. */
+  readonly treeMasks: StepMasks;
+  /** S [B,M,rows,columns]; only where the state has sums. */
+  readonly sums?: Value;
+  /** Rows of closed groups; only where the state has such. */
+  readonly memory?: StepMemory;
+  /** By the names of the form's `inputs`. */
+  readonly inputs: Readonly<Record<string, Value>>;
+  readonly horizon: Horizon;
 }
 
-/** G: positions per group. Infinite for softmax and YOSO's expectation, which see their whole past one by one. */
-export function groupOf<Kind extends keyof MixerConfigs>(config: ConfigOf<Kind>): number {
-  const kind: Kind = config.kind;
-  return mixers[kind].group(config);
+/** Rows that closed groups left, as a step reads them. */
+export interface StepMemory {
+  /** [B,M,S,D] */
+  readonly keys: Value;
+  /** [B,M,S,E] */
+  readonly values: Value;
+  /** float32 0/1 [B,1,1,S]: rows in use. */
+  readonly held: Value;
 }
 
-/**
- * Softmax attention and YOSO's expectation as the linear kind: one local group that never ends. The linear kind itself
- * is returned as it is.
- */
-export function linearForm(config: SoftmaxMixer | YosoMixer | LinearMixer): LinearMixer {
-  if (config.kind === 'linear') return config;
-  const endless = { kind: 'linear', group: Number.POSITIVE_INFINITY, global: null, castling: false } as const;
-  if (config.kind === 'softmax') {
-    return { ...endless, local: { kernel: 'softmax', scale: 'none' }, convolution: null, normalize: null };
-  }
-  const local = { kernel: 'yoso', bits: config.bits, scale: 'none' } as const;
-  return { ...endless, local, convolution: config.convolution, normalize: 'together' };
+/** What a step computes of a layer. */
+export interface StepOutput {
+  /** [B,M,R·T,E], see `HeadLayout`. */
+  readonly mixed: Value;
+  /** [B,M,T,keyWidth]: what is written to the ring when a node is accepted. */
+  readonly keys: Value;
+  /** [B,M,T,valueWidth] */
+  readonly values: Value;
 }
 
-/** τ of a local branch with the yoso kernel. */
-export function collisionBits({ bits = defaultCollisionBits }: { readonly bits?: number }): number {
-  return bits;
+/** Folding closed groups into the state: a graph of its own, run when a group closes. */
+export interface Fold<C extends MixerConfig> {
+  /** Layers whose folds have this name in common share a graph; null: the fold reads parameters of its own layer. */
+  shareAs(config: C): string | null;
+  /**
+   * With sums: S ← S + what n closed rows add; `keys` [X,n,keyWidth], `values` [X,n,valueWidth] and `sums` [X,rows,columns],
+   * where X runs over layers and heads (over the M heads of one layer if the fold has parameters); → like `sums`.
+   *
+   * With rows: the rows of N closed groups; `keys` [M,N,G,keyWidth], `values` [M,N,G,valueWidth] → [M,N,perGroup,keyWidth +
+   * valueWidth], keys and values next to each other.
+   */
+  fold(config: C, input: FoldInput): Value;
+  /** Whether it reads `ages`. Default: no. */
+  readsAges?(config: C): boolean;
 }
 
-/** P = (K−1)/2: how many positions a masked kernel of length K looks back. */
-export function convolutionReach(kernel: number): number {
-  return (kernel - 1) / 2;
+export interface FoldInput {
+  readonly keys: Value;
+  readonly values: Value;
+  readonly sums?: Value;
+  readonly parameters: MixerParameterValues;
+  readonly scoring: Pick<Scoring, 'scale'>;
+  /** Only where the fold reads them: groups behind that of every row, among those that are folded [n]; how many are folded [1]. */
+  readonly ages?: { readonly rows: Value; readonly groups: Value };
 }
 
-const unitKernelNames: Readonly<Record<UnitKernel, string>> = {
-  laplace: 'laplace',
-  relu2: 'relu²',
-  softmax: 'softmax',
-};
-const kernelNames: Readonly<Record<LocalKernel, string>> = { relu2: 'relu²', softmax: 'softmax', yoso: 'yoso' };
-
-function withConvolution(text: string, convolution: Convolution | null): string {
-  if (convolution === null) return text;
-  const filter = `${convolution.masked ? '' : 'unmasked '}convolution ${convolution.kernel}`;
-  return text === '' ? filter : `${text} + ${filter}`;
+/** Inputs of the step graph that a kind needs beyond masks and state, once per layout of states. */
+export interface LayoutInputs<C extends MixerConfig> {
+  /** Ends the name of a layout of slots, to tell it from others whose masks are the same. Default: nothing does. */
+  tag?(config: C): string;
+  /** Their types; `named` makes a named dimension of the layout. B, T and the ring's slots are `B`, `T` and `slots`. */
+  declare(config: C, slots: Dim, named: (name: string) => string): Record<string, { dtype: DType; shape: Dim[] }>;
+  /** Their values for one step of B sequences with trees of up to T nodes and rings of C slots. */
+  feeds(config: C, steps: readonly SequenceStep[], nodes: number, slots: number): Record<string, Tensor>;
 }
 
-function describeLinear(config: LinearMixer): string {
-  const terms: string[] = [];
-  if (config.local !== null) {
-    terms.push(`${config.local.scale === 'learned' ? 'λ·' : ''}local ${kernelNames[config.local.kernel]}`);
-  }
-  if (config.global !== null) {
-    const branch = config.normalize === 'global' ? 'normalized global' : 'global';
-    terms.push(`${config.global.scale === 'learned' ? 'α·' : ''}${branch}`);
-  }
-  let text = terms.join(' + ');
-  if (config.normalize === 'together') text = `normalized (${text})`;
-  if (config.castling) text = text === '' ? 'castling' : `castling (${text})`;
-  text = withConvolution(text, config.convolution);
-  return config.local === null && config.global === null ? text : `${text}, G = ${config.group}`;
+/** The recurrent form of a mixer: over token trees, on top of a state. */
+export interface RecurrentForm<C extends MixerConfig> {
+  state(config: C, dims: AttentionDims): StateShape;
+  step(config: C, input: StepInput): StepOutput;
+  /** Needed where the state has something folded. */
+  readonly fold?: Fold<C>;
+  readonly inputs?: LayoutInputs<C>;
 }
 
-function describeUnit({ group, local, global, castling, convolution }: GauMixer): string {
-  const branches = [
-    ...(local === null ? [] : [`local ${unitKernelNames[local.kernel]}`]),
-    ...(global ? ['global'] : []),
-  ];
-  const attention = branches.join(' + ');
-  const text = withConvolution(
-    castling ? (attention === '' ? 'castling' : `castling (${attention})`) : attention,
-    convolution,
-  );
-  return `gau ${text}${group === null ? ', one group' : branches.length > 0 ? `, G = ${group}` : ''}`;
+/** Keys and values [B,m,H,D] of another text and its mask [B,m]: 0 for padding. */
+export interface CrossText {
+  readonly k: Value;
+  readonly v: Value;
+  readonly mask: Value;
 }
 
-function taps(convolution: Convolution | null, { heads }: HeadCounts): MixerParameter[] {
-  if (convolution === null) return [];
-  return [{ name: 'dwconv.weight', shape: [heads, 1, convolution.kernel, 1], init: 'zeros' }];
+/** What is kept of another text: tensors by name, the batch first. */
+export type CrossMemory = Readonly<Record<string, Value>>;
+
+/** Attention to another text in two steps: what its keys and values amount to is computed once, then read by every token. */
+export interface CrossForm<C extends MixerConfig> {
+  /** Tensors of the memory, without the batch: shapes in which `m` stands for the length of the text. */
+  tensors(config: C, dims: AttentionDims): Readonly<Record<string, Dim[]>>;
+  memory(config: C, text: CrossText, parameters: MixerParameterValues, scoring: Scoring): CrossMemory;
+  /** Queries [B,n,H,D] → [B,n,H,E], without a convolution. */
+  read(config: C, q: Value, memory: CrossMemory, parameters: MixerParameterValues, scoring: Scoring): Value;
+  /** Both at once, where training needs more than the two: a gradient that the memory does not pass. */
+  whole?(config: C, input: BidirectionalInput): Value;
 }
 
-function projections(rows: number, columns: number): MixerParameter[] {
-  const shape = [rows, columns];
-  return [
-    { name: 'linformer_k.weight', shape, init: 'averages' },
-    { name: 'linformer_v.weight', shape, init: 'averages' },
-  ];
+/** Options of a preset by name: zod schemas with a description, from which the command line makes its options. */
+export type PresetShape = Readonly<Record<string, z.ZodType>>;
+
+/** A named mixer: a kind with the settings that the paper, or the field, knows by that name. */
+export interface MixerPreset<Shape extends PresetShape = PresetShape> {
+  /** All are optional; the defaults are those of the kind's schema. */
+  readonly shape: Shape;
+  /** The name of the preset that it means where attention reads a whole text. Default: itself. */
+  readonly wholeText?: string;
+  /**
+   * From options to what the kind's schema reads. Options that are not in the shape are ignored.
+   * @throws LinnetError `CONFIG` for an option out of range
+   */
+  make(options: Readonly<Record<string, unknown>>): object;
 }
 
-function featureParameters({ map }: FeaturesMixer, { heads, keyValueHeads, headWidth }: MixerSizes): MixerParameter[] {
-  if (!isLearnedMap(map)) return [];
-  return [
-    { name: 'feature_map_q.weight', shape: [heads, headWidth, headWidth], init: 'identity' },
-    { name: 'feature_map_k.weight', shape: [keyValueHeads, headWidth, headWidth], init: 'identity' },
-  ];
-}
-
-function linearParameters(config: LinearMixer, sizes: HeadCounts): MixerParameter[] {
-  const parameters: MixerParameter[] = [];
-  if (config.local?.scale === 'learned') parameters.push({ name: 'local_factor', shape: [1], init: 'ones' });
-  // α starts at 0: with a constant 1 the paper's fine-tuning starts far higher and stays behind (its Figure 6b).
-  if (config.global?.scale === 'learned') parameters.push({ name: 'global_factor', shape: [1], init: 'zeros' });
-  return [...parameters, ...taps(config.convolution, sizes)];
+/** One kind of mixer: everything that it is. */
+export interface MixerKind<C extends MixerConfig = MixerConfig> {
+  readonly kind: C['kind'];
+  /** The family whose models alone can have it. Default: any can. */
+  readonly family?: string;
+  /** Reads a configuration and fills in defaults. Unknown fields are refused. */
+  readonly schema: z.ZodType<C>;
+  /**
+   * Small configurations, by name, that between them use every branch and setting. Every test of a form runs all of them; G
+   * is at most 8.
+   */
+  readonly examples: Readonly<Record<string, object>>;
+  /** One line for people. */
+  describe(config: C): string;
+  parameters(config: C, dims: AttentionDims): MixerParameter[];
+  horizon(config: C): Horizon;
+  convolution(config: C): ConvolutionConfig | null;
+  /** Whether a position reads later ones whatever the convolution does. Default false. */
+  readonly readsFuture?: boolean;
+  /** The longest sequence that its parameters serve. Default: no limit. */
+  maximumLength?(config: C): number;
+  /** Width of a row of queries or keys as the mixer is given it. Default: the head width. */
+  rowWidth?(config: C, headWidth: number): number;
+  /** Whether the convolution of an encoder reads what padding was projected to, as the paper's T5 does. Default false. */
+  convolvesPadding?(config: C): boolean;
+  /** Whether the gradient of queries and keys is a surrogate of the derivative. Default false. */
+  hasSurrogateGradient?(config: C): boolean;
+  /** The formula as loops in float64: [H,n,E]. */
+  reference(config: C, positions: ReferencePositions): Float64Array;
+  /** Its gradients, derived by hand, where there are such. Default: central differences. */
+  referenceGradients?(config: C, positions: ReferencePositions, dout: Float64Array): ReferenceGradients;
+  /** Whole sequences, each position reading itself and its past: [B,n,H,E]. */
+  parallel(config: C, input: SequenceInput): Value;
+  /** Absent: it cannot decode. */
+  readonly recurrent?: RecurrentForm<C>;
+  /**
+   * Whole texts, each position reading all tokens: [B,n,H,E], without the convolution, which is added to it; undefined where
+   * nothing is read. Absent: no encoder can have it.
+   */
+  bidirectional?(config: C, input: BidirectionalInput): Value | undefined;
+  /** Absent: it pairs positions, and cannot read another text. */
+  readonly cross?: CrossForm<C>;
+  /** What stands for this configuration between two texts. Default: the same without its convolution. */
+  betweenTexts?(config: C): object;
+  /** Whether this configuration can read another text. Default: as `cross` is there. */
+  canCross?(config: C): boolean;
+  readonly presets: Readonly<Record<string, MixerPreset>>;
 }

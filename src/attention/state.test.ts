@@ -1,25 +1,27 @@
+/** What layers remember: shapes and bytes of the states of all kinds of mixers. */
 import { describe, expect, it } from 'vitest';
-import { mixerPreset, parseMixer } from './mixer.ts';
-import { keyValueCacheBytes, mixerStateShape, stateBytes } from './state.ts';
+import { parseMixer, stateBytes, stateShape } from './mixers.ts';
+import { mixerPreset } from './presets.ts';
+import { keyValueCacheBytes } from './state.ts';
 
 /** One layer of LLaMA-2-7B. */
-const llama7b = { heads: 32, keyValueHeads: 32, headDim: 128 };
+const llama7b = { heads: 32, keyValueHeads: 32, headWidth: 128 };
 const MiB = 2 ** 20;
 
-describe('mixerStateShape', () => {
+describe('stateShape', () => {
   it('holds the open group, the convolution window and S', () => {
-    const dims = { heads: 8, keyValueHeads: 2, headDim: 16 };
-    expect(mixerStateShape(mixerPreset('augmented'), dims)).toEqual({
-      kind: 'constant',
-      ring: 64,
-      keys: [2, 64, 16],
-      values: [2, 64, 16],
-      sums: [2, 16, 16],
+    const dims = { heads: 8, keyValueHeads: 2, headWidth: 16 };
+    expect(stateShape(mixerPreset('augmented'), dims)).toEqual({
+      slots: 64,
+      keyWidth: 16,
+      valueWidth: 16,
+      folded: { kind: 'sums', rows: 16, columns: 16 },
     });
-    expect(mixerStateShape(mixerPreset('softmax'), dims)).toEqual({
-      kind: 'growing',
-      keyRow: [2, 16],
-      valueRow: [2, 16],
+    expect(stateShape(mixerPreset('softmax'), dims)).toEqual({
+      slots: 'growing',
+      keyWidth: 16,
+      valueWidth: 16,
+      folded: null,
     });
   });
 
@@ -28,44 +30,41 @@ describe('mixerStateShape', () => {
     ['a window longer than the group', { local: {}, global: {}, group: 8, convolution: { kernel: 63 } }, 31, true],
     ['no convolution', { global: {}, group: 8 }, 8, true],
     ['a convolution alone', { convolution: { kernel: 9 } }, 4, false],
-    ['one tap alone', { convolution: { kernel: 1 } }, 1, false],
-  ])('%s', (_, fields, ring, sums) => {
-    const shape = mixerStateShape(parseMixer({ kind: 'linear', ...fields }), llama7b);
-    expect(shape).toMatchObject({ kind: 'constant', ring, sums: sums ? [32, 128, 128] : null });
+    ['one filter weight alone', { convolution: { kernel: 1 } }, 1, false],
+  ])('%s', (_, fields, slots, sums) => {
+    const shape = stateShape(parseMixer({ kind: 'linear', ...fields }), llama7b);
+    expect(shape).toMatchObject({ slots, folded: sums ? { kind: 'sums', rows: 128, columns: 128 } : null });
   });
 
   it.each([
-    ['relu', { conv: false }, [2, 16, 17], 64],
-    ['performer', { conv: false }, [2, 40, 17], 64],
-    ['rfa', { conv: false }, [2, 80, 17], 64],
-    ['hedgehog', { conv: true }, [2, 32, 17], 64],
-    ['transnormer', { conv: true }, [2, 16, 16], 64],
-    ['yoso-hashed', { conv: false }, [2, 32, 16], 64],
-  ])('%s: sums of features, and of weights where they are a ratio', (name, { conv }, sums, ring) => {
+    ['relu', { conv: false }, [16, 17], 64],
+    ['performer', { conv: false }, [40, 17], 64],
+    ['rfa', { conv: false }, [80, 17], 64],
+    ['hedgehog', { conv: true }, [32, 17], 64],
+    ['transnormer', { conv: true }, [16, 16], 64],
+    ['yoso-hashed', { conv: false }, [32, 16], 64],
+  ])('%s: sums of features, and of weights where they are a ratio', (name, { conv }, [rows, columns], slots) => {
     const mixer = mixerPreset(name, { features: 40, hashes: 4, bits: 3, convolution: conv });
-    const dims = { heads: 8, keyValueHeads: 2, headDim: 16 };
-    expect(mixerStateShape(mixer, dims)).toMatchObject({ kind: 'constant', ring, sums });
-    const [M, rows, columns] = sums;
-    expect(stateBytes(mixer, dims, 4)).toBe(4 * (2 * 2 * ring * 16 + M * rows * columns));
+    const dims = { heads: 8, keyValueHeads: 2, headWidth: 16 };
+    expect(stateShape(mixer, dims)).toMatchObject({ slots, folded: { kind: 'sums', rows, columns } });
+    expect(stateBytes(mixer, dims, 4)).toBe(4 * (2 * 2 * slots * 16 + 2 * rows * columns));
   });
 
   it("yoso's expectation grows as softmax does, with a convolution too", () => {
-    const dims = { heads: 8, keyValueHeads: 2, headDim: 16 };
+    const dims = { heads: 8, keyValueHeads: 2, headWidth: 16 };
     const mixer = mixerPreset('yoso', { convolution: true });
-    expect(mixerStateShape(mixer, dims)).toEqual({ kind: 'growing', keyRow: [2, 16], valueRow: [2, 16] });
+    expect(stateShape(mixer, dims)).toEqual({ slots: 'growing', keyWidth: 16, valueWidth: 16, folded: null });
     expect(stateBytes(mixer, dims, 4, 100)).toBe(keyValueCacheBytes(dims, 100));
   });
 
   it('by blocks Linformer has a ring and a memory that grows a block at a time', () => {
-    const dims = { heads: 8, keyValueHeads: 2, headDim: 16 };
+    const dims = { heads: 8, keyValueHeads: 2, headWidth: 16 };
     const mixer = mixerPreset('linformer', { rows: 4, block: 32, convolution: true });
-    expect(mixerStateShape(mixer, dims)).toEqual({
-      kind: 'blocks',
-      ring: 32,
-      keys: [2, 32, 16],
-      values: [2, 32, 16],
-      block: 32,
-      projected: { keys: [2, 4, 16], values: [2, 4, 16] },
+    expect(stateShape(mixer, dims)).toEqual({
+      slots: 32,
+      keyWidth: 16,
+      valueWidth: 16,
+      folded: { kind: 'rows', perGroup: 4 },
     });
     const ring = 4 * 2 * 2 * 32 * 16;
     expect([0, 31, 32, 100].map((context) => stateBytes(mixer, dims, 4, context) - ring)).toEqual(
@@ -75,17 +74,17 @@ describe('mixerStateShape', () => {
   });
 
   it('refuses a mixer that reads the future', () => {
-    expect(() => mixerStateShape(mixerPreset('linformer-bidirectional'), llama7b)).toThrow(/reads later positions/);
+    expect(() => stateShape(mixerPreset('linformer-bidirectional'), llama7b)).toThrow(/reads later positions/);
     const config = parseMixer({ kind: 'linear', local: {}, convolution: { masked: false } });
-    expect(() => mixerStateShape(config, llama7b)).toThrow(/reads later positions/);
+    expect(() => stateShape(config, llama7b)).toThrow(/reads later positions/);
   });
 
   it.each([
-    { heads: 4, keyValueHeads: 3, headDim: 8 },
-    { heads: 4, keyValueHeads: 0, headDim: 8 },
-    { heads: 4, keyValueHeads: 4, headDim: 0.5 },
+    { heads: 4, keyValueHeads: 3, headWidth: 8 },
+    { heads: 4, keyValueHeads: 0, headWidth: 8 },
+    { heads: 4, keyValueHeads: 4, headWidth: 0.5 },
   ])('refuses impossible sizes %o', (dims) => {
-    expect(() => mixerStateShape(mixerPreset('local'), dims)).toThrow(expect.objectContaining({ code: 'CONFIG' }));
+    expect(() => stateShape(mixerPreset('local'), dims)).toThrow(expect.objectContaining({ code: 'CONFIG' }));
   });
 });
 
@@ -98,7 +97,7 @@ describe('sizes', () => {
   });
 
   it('counts float32 unless told otherwise', () => {
-    const dims = { heads: 4, keyValueHeads: 2, headDim: 8 };
+    const dims = { heads: 4, keyValueHeads: 2, headWidth: 8 };
     const config = mixerPreset('augmented', { group: 16, kernel: 9 });
     expect(stateBytes(config, dims)).toBe(4 * (2 * 2 * 16 * 8 + 2 * 8 * 8));
     expect(stateBytes(mixerPreset('local', { group: 16 }), dims)).toBe(4 * 2 * 2 * 16 * 8);
@@ -106,7 +105,7 @@ describe('sizes', () => {
   });
 
   it('a growing state needs the context; a constant one ignores it', () => {
-    const dims = { heads: 4, keyValueHeads: 2, headDim: 8 };
+    const dims = { heads: 4, keyValueHeads: 2, headWidth: 8 };
     expect(() => stateBytes(mixerPreset('softmax'), dims)).toThrow(/give the context length/);
     expect(stateBytes(mixerPreset('softmax'), dims, 4, 100)).toBe(keyValueCacheBytes(dims, 100));
     expect(stateBytes(mixerPreset('augmented'), dims, 4, 100)).toBe(stateBytes(mixerPreset('augmented'), dims, 4, 1e6));

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { suiteFolder } from '../../test/scratch-folder.ts';
-import { mixerPreset } from '../attention/mixer.ts';
+import { mixerPreset } from '../attention/presets.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
 import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';

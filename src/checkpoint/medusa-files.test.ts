@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
 import { saveTinyModel } from '../../test/models/tiny-model.ts';
-import { mixerPreset } from '../attention/mixer.ts';
+import { mixerPreset } from '../attention/presets.ts';
 import { linearize } from '../models/linearize.ts';
 import { initializeMedusa, medusaParameters } from '../models/medusa.ts';
 import { parseJsonObject } from '../files/json-object.ts';

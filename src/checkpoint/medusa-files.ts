@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa.ts';
-import type { CausalModel } from '../models/model.ts';
+import type { ModelDescription } from '../models/model.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { assertTensors } from './huggingface.ts';
 import { parseJsonObject } from '../files/json-object.ts';
@@ -67,7 +67,7 @@ export async function hasMedusaHeads(folder: string): Promise<boolean> {
 
 /** The model in a folder, with the fingerprint of its configuration and weights. */
 interface MedusaBase {
-  readonly model: CausalModel;
+  readonly model: Pick<ModelDescription, 'sizes'>;
   readonly fingerprint: string;
 }
 

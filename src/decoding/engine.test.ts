@@ -1,12 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
+import { mixerExamples } from '../../test/attention/mixer-examples.ts';
+import { tinyFlash } from '../../test/models/tiny-flash.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
-import { isCausal, type MixerInput, mixerPresetNames, mixerPreset, parseMixer } from '../attention/mixer.ts';
-import { stateBytes } from '../attention/state.ts';
+import { blockLinformerSchema } from '../attention/kinds/block-linformer/config.ts';
+import type { MixerInput } from '../attention/kinds/index.ts';
+import type { MixerConfig } from '../attention/mixer.ts';
+import { growsWithText, isCausal, parseMixer, stateBytes } from '../attention/mixers.ts';
+import { mixerPreset } from '../attention/presets.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, tensor } from '../graph/tensor.ts';
-import type { CausalModel } from '../models/model.ts';
+import { type CausalModel, valueWidth } from '../models/model.ts';
 import { parallelLogits } from '../models/parallel-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { Random } from '../random.ts';
@@ -21,15 +26,10 @@ const both = (mixer: MixerInput): readonly MixerInput[] => [mixer, mixer];
 const softmax: MixerInput = { kind: 'softmax' };
 const small = { group: G, kernel: 9, features: 16, hashes: 4, bits: 3, rows: 3, block: G };
 const augmented: MixerInput = mixerPreset('augmented', { group: G, kernel: 9 });
+const local = { kernel: 'softmax' } as const;
 
-/** Two layers each. */
-const variants: Readonly<Record<string, readonly MixerInput[]>> = {
-  ...Object.fromEntries(
-    mixerPresetNames
-      .map((name) => [name, mixerPreset(name, small)] as const)
-      .filter(([, mixer]) => isCausal(mixer))
-      .map(([name, mixer]) => [name, both(mixer)]),
-  ),
+/** Two layers each, of a LLaMA. */
+const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
   'hedgehog beside relu, with convolutions': [
     mixerPreset('hedgehog', { ...small, convolution: true }),
     mixerPreset('relu', { ...small, convolution: true }),
@@ -44,35 +44,46 @@ const variants: Readonly<Record<string, readonly MixerInput[]>> = {
   ],
   'linformer beside augmented': [mixerPreset('linformer', { ...small, convolution: true }), augmented],
   'yoso with a convolution, softmax': [mixerPreset('yoso', { ...small, convolution: true }), softmax],
-  'yoso as a local kernel': both({ kind: 'linear', group: G, local: { kernel: 'yoso', bits: 3 }, global: {} }),
-  'augmented, reach beyond the group': both(mixerPreset('augmented', { group: G, kernel: 63 })),
-  'learned λ': both({ kind: 'linear', group: G, local: { scale: 'learned' }, global: {}, convolution: { kernel: 9 } }),
-  'softmax kernel': both({ kind: 'linear', group: G, local: { kernel: 'softmax' }, global: {} }),
-  'softmax kernel with λ, K = 63': both({
-    kind: 'linear',
-    group: G,
-    local: { kernel: 'softmax', scale: 'learned' },
-    global: {},
-    convolution: { kernel: 63 },
+  'yoso as a local kernel, without a convolution': both({
+    ...{ kind: 'linear', group: G, local: { kernel: 'yoso', bits: 3 }, global: {} },
   }),
-  'normalized global': both({ kind: 'linear', group: G, local: {}, global: {}, normalize: 'global' }),
-  'normalized together': both({
+  'softmax kernel, without a convolution': both({ kind: 'linear', group: G, local, global: {} }),
+  'softmax kernel with λ, K = 63': both({
+    ...{ kind: 'linear', group: G, local: { ...local, scale: 'learned' }, global: {}, convolution: { kernel: 63 } },
+  }),
+  'normalized global, without a convolution': both({
+    ...{ kind: 'linear', group: G, local: {}, global: {}, normalize: 'global' },
+  }),
+  'convolution of one filter weight': both({ kind: 'linear', convolution: { kernel: 1 } }),
+  'ungrouped, with a convolution': both({
     kind: 'linear',
-    group: G,
+    group: 1,
     local: {},
     global: {},
     convolution: { kernel: 9 },
-    normalize: 'together',
   }),
-  castling: both({ kind: 'linear', group: G, local: {}, global: {}, convolution: { kernel: 9 }, castling: true }),
-  'convolution only': both({ kind: 'linear', convolution: { kernel: 9 } }),
-  'convolution of one tap': both({ kind: 'linear', convolution: { kernel: 1 } }),
-  ungrouped: both({ kind: 'linear', group: 1, local: {}, global: {}, convolution: { kernel: 9 } }),
   'augmented, softmax': [augmented, softmax],
   'different groups': [augmented, mixerPreset('augmented', { group: 5, kernel: 9 })],
-  'one tap beside none': [mixerPreset('local+global', { group: G }), mixerPreset('augmented', { group: G, kernel: 1 })],
-  'stored keys of both kinds': [augmented, { kind: 'linear', group: G, local: { kernel: 'softmax' }, global: {} }],
+  'one filter weight beside none': [
+    mixerPreset('local+global', { group: G }),
+    mixerPreset('augmented', { group: G, kernel: 1 }),
+  ],
+  'stored keys of both kinds': [augmented, { kind: 'linear', group: G, local, global: {} }],
 };
+
+/** Models by the family that some kinds are of. Those of T5 are decoded in `encoder-decoder.test.ts`. */
+const models: Readonly<Record<string, (mixers: readonly MixerConfig[]) => CausalModel>> = {
+  any: tinyLlama,
+  flash: tinyFlash,
+};
+
+/** Every example that can decode, alone in both layers, and combinations. */
+const variants: readonly { readonly name: string; readonly model: CausalModel }[] = [
+  ...mixerExamples
+    .filter(({ kind, config }) => kind.family !== 't5' && kind.recurrent !== undefined && isCausal(config))
+    .map(({ name, kind: { family = 'any' }, config }) => ({ name, model: models[family]([config, config]) })),
+  ...Object.entries(combinations).map(([name, mixers]) => ({ name, model: tinyLlama(mixers) })),
+];
 
 interface Reference {
   readonly engine: DecodingEngine;
@@ -119,8 +130,7 @@ async function read(engine: DecodingEngine, tokens: readonly number[]): Promise<
 /** Two roots, branches of different depths, and a path longer than a group. */
 const parents = [-1, 0, 0, 1, 1, 2, -1, 6, 3, 8, 9, 10, 11, 12, 13, 14];
 
-describe.each(Object.entries(variants))('%s', (name, mixers) => {
-  const model = tinyLlama(mixers);
+describe.each(variants)('$name', ({ model }) => {
   const text = [...randomTokens(model, 45, 4)];
 
   it('reads a prompt in chunks and continues by steps as in parallel', async () => {
@@ -175,12 +185,13 @@ describe.each(Object.entries(variants))('%s', (name, mixers) => {
 
   it('reads a batch of unequal sequences as it reads them one by one', async () => {
     const { engine } = await prepare(model);
+    const caches = engine.layout.slotLayouts.some(({ ring }) => ring === undefined);
     const parts: readonly { length: number; tree: TokenTree }[] = [
       { length: 0, tree: chain(3) },
       { length: 5, tree: new TokenTree(parents) },
       { length: G, tree: chain(1) },
       { length: 29, tree: new TokenTree([-1, 0, 0, 2, -1]) },
-      { length: name.includes('softmax') ? 270 : 31, tree: chain(11) },
+      { length: caches ? 270 : 31, tree: chain(11) },
     ];
     const requests: StepRequest[] = [];
     for (const [index, { length, tree }] of parts.entries()) {
@@ -210,28 +221,33 @@ describe.each(Object.entries(variants))('%s', (name, mixers) => {
 
   it('has the size that the formula says', async () => {
     const { engine } = await prepare(model);
-    const { heads, keyValueHeads, headWidth: headDim } = model.sizes;
+    const { sizes } = model;
+    const { keyValueHeads, shiftWidth = 0 } = sizes;
     const state = await read(engine, text.slice(0, G));
     // Caches and memories have room for more than they hold.
-    const formula = (capacity: number): number =>
+    const formula = (): number =>
       model.mixers.reduce((total, mixer, layer) => {
-        const memory = state.projected[layer];
-        const room = memory === undefined ? 0 : 4 * 2 * keyValueHeads * headDim * memory.capacity;
-        const context = memory === undefined ? capacity : 0;
-        return total + room + stateBytes(mixer, { heads, keyValueHeads, headDim }, 4, context);
+        const { slots } = state.layout.layers[layer];
+        const memory = state.groupRows[layer];
+        const room =
+          memory === undefined ? 0 : 4 * keyValueHeads * (sizes.headWidth + valueWidth(sizes)) * memory.capacity;
+        const context = slots.ring === undefined ? state.slotCount(slots) : 0;
+        const shifted = 4 * shiftWidth; // features of the last token
+        return total + room + shifted + stateBytes(mixer, { ...sizes, valueWidth: valueWidth(sizes) }, 4, context);
       }, 0);
     const first = state.bytes;
+    expect(first).toBe(formula());
     for (let read = 0; read < 300; read += 20) await engine.prefill(state, randomTokens(model, 20, read));
-    const capacity = state.slots.get('cache')?.positions.length;
     expect(state.length).toBe(G + 300);
-    expect(state.bytes).toBe(formula(capacity ?? 0));
-    const grows = capacity !== undefined || state.projected.some((memory) => memory !== undefined);
-    if (grows) expect(state.bytes).toBeGreaterThan(first);
+    expect(state.bytes).toBe(formula());
+    if (model.mixers.some((mixer) => growsWithText(mixer))) expect(state.bytes).toBeGreaterThan(first);
     else expect(state.bytes).toBe(first);
-    state.projected.forEach((memory, layer) => {
-      const mixer = model.mixers[layer];
-      if (memory === undefined || mixer.kind !== 'block-linformer') return;
-      expect(memory.count).toBe(mixer.rows * Math.floor(state.length / mixer.block));
+    state.groupRows.forEach((memory, layer) => {
+      const linformer = blockLinformerSchema.safeParse(model.mixers[layer]);
+      expect(memory !== undefined).toBe(linformer.success);
+      if (memory === undefined || !linformer.success) return;
+      const { rows, block } = linformer.data;
+      expect(memory.count).toBe(rows * Math.floor(state.length / block));
       expect(memory.capacity).toBeLessThanOrEqual(1.25 * memory.count + 64);
     });
     await engine.dispose();

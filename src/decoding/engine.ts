@@ -1,37 +1,55 @@
 /** Decoding with a model whose graphs are built and compiled here, in Node. */
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { CausalModel } from '../models/model.ts';
-import { foldGraph, stepGraph } from '../models/step-graph.ts';
+import { encoderGraph } from '../models/encoder-graph.ts';
+import { foldGraph } from '../models/fold-graph.ts';
+import type { AutoregressiveModel, CausalModel, EncoderDecoderModel } from '../models/model.ts';
+import { modelLayout } from '../models/model-layout.ts';
+import { stepGraph } from '../models/step-graph.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import type { FoldPrograms } from './state/commit.ts';
-import { foldClasses } from './state/sequence-state.ts';
 import { StepEngine } from './step-engine.ts';
+import { doublingLengths, SourceEncoder } from './source-encoder.ts';
+
+/** Models that can decode. */
+export type DecodingModelDescription = CausalModel | EncoderDecoderModel;
 
 /** A step engine that compiles its own graphs. Make it with `create`; `dispose` of it. */
 export class DecodingEngine extends StepEngine {
   /** Compiles the step graph with the given parameters as weights. */
   static async create(
-    model: CausalModel,
+    model: DecodingModelDescription,
     parameters: ReadonlyMap<string, Tensor>,
     options?: CompileOptions,
   ): Promise<DecodingEngine> {
     return DecodingEngine.compile(model, (graph) => new WeightParameters(graph, parameters), options);
   }
 
-  /** Compiles the step graph with parameters from any source, quantized ones for example. */
+  /**
+   * Compiles the step graph with parameters from any source, quantized ones for example. The encoder of an encoder-decoder
+   * model is compiled when a text is read.
+   */
   static async compile(
-    model: CausalModel,
+    model: DecodingModelDescription,
     makeSource: (graph: Graph) => ParameterSource,
     options?: CompileOptions,
   ): Promise<DecodingEngine> {
-    const program = await compile(stepGraph(model, makeSource), options);
+    const decoder: AutoregressiveModel = model.kind === 'causal' ? model : model.decoder;
+    const layout = modelLayout(decoder);
+    const program = await compile(stepGraph(decoder, makeSource, layout), options);
     const folds: FoldPrograms = new Map();
-    for (const { program: name, layers } of foldClasses(model)) {
+    for (const { program: name, layers } of layout.folds) {
       if (folds.has(name)) continue;
-      folds.set(name, await compile(foldGraph(model, layers[0], makeSource), options));
+      folds.set(name, await compile(foldGraph(decoder, layers[0], makeSource, layout), options));
     }
-    return new DecodingEngine(model, program, folds);
+    const encoder =
+      model.kind === 'causal'
+        ? undefined
+        : new SourceEncoder(model, {
+            lengthFor: doublingLengths,
+            compile: (length) => compile(encoderGraph(model, length, makeSource), options),
+          });
+    return new DecodingEngine(decoder, program, folds, { encoder }, layout);
   }
 }

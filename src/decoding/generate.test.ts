@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../attention/mixer.ts';
+import { mixerPreset } from '../attention/presets.ts';
 import { chain } from '../attention/tree.ts';
 import { describeCausalModel } from '../models/families.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';

@@ -3,7 +3,7 @@
  * them into characters as they come.
  */
 import { internalError, LinnetError } from '../errors.ts';
-import type { CausalModel } from '../models/model.ts';
+import type { AutoregressiveModel } from '../models/model.ts';
 import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
 import { TextStream } from '../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -272,7 +272,7 @@ class TextWriter {
  * A copy of a prompt; BOS if it is empty.
  * @throws LinnetError `INPUT` for an empty prompt of a model without BOS
  */
-export function promptOf({ bosId }: Pick<CausalModel, 'bosId'>, tokens: ArrayLike<number>): number[] {
+export function promptOf({ bosId }: Pick<AutoregressiveModel, 'bosId'>, tokens: ArrayLike<number>): number[] {
   if (tokens.length > 0) return Array.from(tokens);
   if (bosId !== undefined) return [bosId];
   throw new LinnetError('INPUT', 'the prompt is empty and the model has no BOS token to start from; give some text');

@@ -2,17 +2,19 @@
  * Runs the step graph for one or many sessions: decode steps, prompt chunks and tree verification are all `step`
  * followed by `commit`. Every sequence of a batch has its own tree, length and masks.
  */
-import { fillMasks, horizonOf, makeMaskBuffers, type MaskBuffers, type TreeRule } from '../attention/masks.ts';
+import type { TreeRule } from '../attention/masks.ts';
 import { chain, maxTreeNodes, type TokenTree } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
-import type { CausalModel } from '../models/model.ts';
-import { layerSumsShape, stateLayout } from '../models/step-graph.ts';
+import type { AutoregressiveModel } from '../models/model.ts';
+import { type ModelLayout, modelLayout } from '../models/model-layout.ts';
 import type { Program } from '../runtime/program.ts';
-import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
 import { eventLoopTurn } from './event-loop.ts';
-import { placeFeeds, projectedFeeds } from './state/projected-feeds.ts';
+import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
+import type { EncodedText } from './state/encoded-text.ts';
 import { SequenceState } from './state/sequence-state.ts';
+import { StepFeeds } from './state/step-feeds.ts';
+import type { SourceEncoder } from './source-encoder.ts';
 
 /** One sequence's part in a step. */
 export interface StepRequest {
@@ -43,36 +45,51 @@ export type StepWeights = 'prompt' | 'step';
 /** Prompt tokens per step: enough rows for fast products, few enough for small masks. */
 export const promptChunk = 128;
 
+/** Programs that an engine may have next to the step graph. */
+export interface EnginePrograms {
+  /**
+   * The step graph with other weights, for prompts alone: everything else, token trees and single tokens, runs with the
+   * weights of the step graph, so that verifying a token gives what reading it by itself gives. Default: the step graph.
+   */
+  readonly prompt?: Program;
+  /** What encodes a text that is read before another is generated; needed in encoder-decoder models. */
+  readonly encoder?: SourceEncoder;
+}
+
 /**
  * A compiled model that decodes, wherever its programs come from: `DecodingEngine.create` compiles them, an exported
  * model brings them along. `dispose` of it.
  */
 export class StepEngine implements AsyncDisposable {
-  readonly model: CausalModel;
+  readonly model: AutoregressiveModel;
+  readonly layout: ModelLayout;
   readonly #program: Program;
   readonly #prompt: Program;
   readonly #folds: FoldPrograms;
-  #buffers = new Map<string, MaskBuffers>();
+  readonly #encoder: SourceEncoder | undefined;
+  readonly #feeds: StepFeeds;
   /** The step under way: steps share mask buffers, which must not change while the program reads them. */
   #turn: Promise<unknown> = Promise.resolve();
 
   /**
    * @param program the model's step graph
-   * @param folds its fold graphs, by the name that `foldClasses` gives them
-   * @param options.prompt the step graph with other weights, for prompts alone: everything else, token trees and single
-   *   tokens, runs with the weights of `program`, so that verifying a token gives what reading it by itself gives.
-   *   Default: `program`
+   * @param folds its fold graphs, by the name that fold classes give them
+   * @param layout that of the model, where it has been made already
    */
   constructor(
-    model: CausalModel,
+    model: AutoregressiveModel,
     program: Program,
     folds: FoldPrograms,
-    { prompt = program }: { readonly prompt?: Program } = {},
+    { prompt = program, encoder }: EnginePrograms = {},
+    layout: ModelLayout = modelLayout(model),
   ) {
     this.model = model;
+    this.layout = layout;
     this.#program = program;
     this.#prompt = prompt;
     this.#folds = folds;
+    this.#encoder = encoder;
+    this.#feeds = new StepFeeds(model, layout, (name) => program.inputs.has(name));
   }
 
   /** The compiled step graph that decodes, for measurements. */
@@ -80,9 +97,35 @@ export class StepEngine implements AsyncDisposable {
     return this.#program;
   }
 
-  /** An empty state. */
-  newState(): SequenceState {
-    return new SequenceState(this.model);
+  /**
+   * An empty state.
+   * @param encoded the text that is read, in encoder-decoder models
+   * @throws LinnetError `INPUT` where a model that reads a text is given none, or one that reads none a text
+   */
+  newState(encoded?: EncodedText): SequenceState {
+    if ((this.model.cross === undefined) !== (encoded === undefined)) {
+      throw new LinnetError(
+        'INPUT',
+        encoded === undefined
+          ? `a ${this.model.family} decoder needs a text to read: give what \`encode\` makes of one`
+          : `a ${this.model.family} model reads no encoded text`,
+      );
+    }
+    return new SequenceState(this.model, this.layout, encoded);
+  }
+
+  /** Whether the model reads a text before it generates another. */
+  get readsText(): boolean {
+    return this.model.cross !== undefined;
+  }
+
+  /**
+   * Reads a text, for states of encoder-decoder models.
+   * @throws LinnetError `INPUT` for an empty or too long text, tokens outside the vocabulary, or a model without an encoder
+   */
+  encode(tokens: ArrayLike<number>): Promise<EncodedText> {
+    if (this.#encoder !== undefined) return this.#encoder.encode(tokens);
+    throw new LinnetError('INPUT', `a ${this.model.family} model has no encoder: it continues its prompt`);
   }
 
   /**
@@ -106,12 +149,7 @@ export class StepEngine implements AsyncDisposable {
     const { width, vocabulary } = this.model.sizes;
     const B = requests.length;
     const T = Math.max(...requests.map(({ tree }) => tree.size));
-    const feeds = {
-      ...this.#nodeFeeds(requests, B, T),
-      ...this.#maskFeeds(requests, B, T),
-      ...this.#stateFeeds(requests),
-      ...(this.#shifts ? this.#shiftFeeds(requests, B, T) : {}),
-    };
+    const feeds = { ...this.#nodeFeeds(requests, B, T), ...this.#feeds.feeds(requests, T) };
     const outputs = ['logits', 'hidden', 'rows', ...(this.#shifts ? ['shifts'] : [])];
     const results = await program.run(feeds, outputs);
     const logits = dataOf(results.logits, 'float32');
@@ -206,6 +244,7 @@ export class StepEngine implements AsyncDisposable {
   async dispose(): Promise<void> {
     for (const program of new Set([this.#program, this.#prompt])) await program.dispose();
     for (const program of this.#folds.values()) await program.dispose();
+    await this.#encoder?.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -256,28 +295,6 @@ export class StepEngine implements AsyncDisposable {
     return (this.model.sizes.shiftWidth ?? 0) > 0;
   }
 
-  #shiftFeeds(requests: readonly StepRequest[], B: number, T: number): Record<string, Tensor> {
-    const { shiftWidth: X = 0 } = this.model.sizes;
-    const parents = Int32Array.from({ length: B * T }, (_, i) => i);
-    const roots = new Float32Array(B * T).fill(1);
-    requests.forEach(({ tree }, b) => {
-      for (let node = 0; node < tree.size; node++) {
-        if (tree.parents[node] < 0) continue;
-        parents[b * T + node] = b * T + tree.parents[node];
-        roots[b * T + node] = 0;
-      }
-    });
-    const feeds: Record<string, Tensor> = {
-      parents: tensor('int32', [B, T], parents),
-      roots: tensor('float32', [B, T, 1], roots),
-    };
-    this.model.mixers.forEach((_, layer) => {
-      const previous = stacked(requests.map(({ state }) => state.layers[layer].previous));
-      feeds[`previous.${layer}`] = tensor('float32', [B, 1, X], previous);
-    });
-    return feeds;
-  }
-
   #checkState(state: SequenceState): void {
     if (state.model === this.model) return;
     throw new LinnetError('MISMATCH', "the state belongs to another model; make it with this engine's newState");
@@ -288,100 +305,4 @@ export class StepEngine implements AsyncDisposable {
     if (Number.isInteger(token) && token >= 0 && token < vocabulary) return token;
     throw new LinnetError('INPUT', `token ${token} is outside the vocabulary of ${vocabulary}`);
   }
-
-  #maskFeeds(requests: readonly StepRequest[], B: number, T: number): Record<string, Tensor> {
-    const feeds: Record<string, Tensor> = {};
-    const [first] = requests;
-    for (const name of first.state.slots.keys()) {
-      const mixer = this.model.mixers.find((candidate) => stateLayout(candidate).name === name);
-      if (mixer === undefined) throw new LinnetError('INTERNAL', `internal: no layer has layout ${name}`);
-      const C = Math.max(...requests.map(({ state }) => slotCount(state, name)));
-      const buffers = this.#masks(name, B, T, C);
-      requests.forEach(({ state, tree, rule }, b) => {
-        const slotPositions = padded(state.slots.get(name)?.positions ?? new Int32Array(0), C);
-        fillMasks(buffers, b, { slotPositions, tree, committed: state.length, rule }, horizonOf(mixer));
-      });
-      for (const [block, masks] of [
-        ['ring', buffers.ring],
-        ['tree', buffers.tree],
-      ] as const) {
-        this.#feed(feeds, `same.${name}.${block}`, tensor('float32', [B, 1, T, masks.rows], masks.same));
-        this.#feed(feeds, `earlier.${name}.${block}`, tensor('float32', [B, 1, T, masks.rows], masks.earlier));
-        this.#feed(feeds, `lags.${name}.${block}`, tensor('int32', [B, T, masks.rows], masks.lags));
-      }
-      if (stateLayout(mixer).projected !== undefined) Object.assign(feeds, placeFeeds(requests, mixer, name, T, C));
-    }
-    return feeds;
-  }
-
-  /** Only what the model's graph reads: a local mixer has no lags, a softmax one no earlier groups. */
-  #feed(feeds: Record<string, Tensor>, name: string, value: Tensor): void {
-    if (this.#program.inputs.has(name)) feeds[name] = value;
-  }
-
-  #masks(name: string, B: number, T: number, C: number): MaskBuffers {
-    const key = `${name} ${B} ${T}`;
-    const known = this.#buffers.get(key);
-    if (known?.ring.rows === C) return known;
-    if (this.#buffers.size > 16) this.#buffers = new Map();
-    const made = makeMaskBuffers(B, T, C);
-    this.#buffers.set(key, made);
-    return made;
-  }
-
-  #stateFeeds(requests: readonly StepRequest[]): Record<string, Tensor> {
-    const { keyValueHeads: M } = this.model.sizes;
-    const feeds: Record<string, Tensor> = {};
-    const B = requests.length;
-    this.model.mixers.forEach((mixer, layer) => {
-      const name = stateLayout(mixer).name;
-      const C = Math.max(...requests.map(({ state }) => slotCount(state, name)));
-      const rows = (pick: 'keys' | 'values'): Tensor => {
-        const { width } = requests[0].state.rowLayout.layers[layer][pick];
-        const held = requests.map(({ state }) =>
-          widened(state.layers[layer][pick], M, slotCount(state, name), C, width),
-        );
-        return tensor('float32', [B, M, C, width], stacked(held));
-      };
-      this.#feed(feeds, `keys.${layer}`, rows('keys'));
-      this.#feed(feeds, `values.${layer}`, rows('values'));
-      if (stateLayout(mixer).projected !== undefined) Object.assign(feeds, projectedFeeds(requests, layer));
-      const sums = requests.flatMap(({ state }) => state.layerSums(layer) ?? []);
-      const shape = layerSumsShape(this.model, mixer);
-      if (shape !== null) this.#feed(feeds, `sums.${layer}`, tensor('float32', [B, M, ...shape], stacked(sums)));
-    });
-    return feeds;
-  }
-}
-
-function slotCount(state: SequenceState, layout: string): number {
-  return state.slots.get(layout)?.positions.length ?? 0;
-}
-
-function padded(positions: Int32Array, count: number): Int32Array {
-  if (positions.length === count) return positions;
-  const result = new Int32Array(count).fill(-1);
-  result.set(positions);
-  return result;
-}
-
-/** Rows [M,held,D] as [M,slots,D]; the same array where nothing is added. */
-function widened(rows: Float32Array, M: number, held: number, slots: number, D: number): Float32Array {
-  if (held === slots) return rows;
-  const result = new Float32Array(M * slots * D);
-  for (let head = 0; head < M; head++)
-    result.set(rows.subarray(head * held * D, (head + 1) * held * D), head * slots * D);
-  return result;
-}
-
-/** Arrays end to end; a single one is not copied. */
-function stacked(arrays: readonly Float32Array[]): Float32Array {
-  if (arrays.length === 1) return arrays[0];
-  const result = new Float32Array(arrays.reduce((total, array) => total + array.length, 0));
-  let offset = 0;
-  for (const array of arrays) {
-    result.set(array, offset);
-    offset += array.length;
-  }
-  return result;
 }

@@ -12,7 +12,6 @@ import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import type { MedusaWeights } from '../checkpoint/medusa-files.ts';
 import { encodeForDisk, type StoredModel, writeModelData } from './onnx-model.ts';
 import { type SaveOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
-import { foldClasses } from '../decoding/state/sequence-state.ts';
 import { LinnetError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
@@ -21,7 +20,9 @@ import { bytesPerElement, elementCount } from '../graph/tensor.ts';
 import { medusaParameters } from '../models/medusa.ts';
 import { medusaGraph } from '../models/medusa-heads.ts';
 import type { CausalModel } from '../models/model.ts';
-import { foldGraph, stepGraph } from '../models/step-graph.ts';
+import { foldGraph } from '../models/fold-graph.ts';
+import { modelLayout } from '../models/model-layout.ts';
+import { stepGraph } from '../models/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { WeightError } from '../quantization/encoding.ts';
 import { defaultBlock } from '../quantization/sources.ts';
@@ -241,7 +242,7 @@ async function encodeFolds(
   producerVersion: string,
 ): Promise<EncodedFold[]> {
   const folds = new Map<string, EncodedFold>();
-  for (const { program: name, layers } of foldClasses(model)) {
+  for (const { program: name, layers } of modelLayout(model).folds) {
     if (folds.has(name)) continue;
     const lowered = lowerGraph(foldGraph(model, layers[0], makeSource), device);
     const file = `fold-${folds.size}.onnx`;

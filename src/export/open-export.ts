@@ -6,7 +6,6 @@ import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { checkMedusaTree } from '../checkpoint/medusa-trees.ts';
 import { openInFolder, readInFolder, TRANSFER_BYTES } from '../files/regular-file.ts';
-import { foldClasses } from '../decoding/state/sequence-state.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import type { Graph, ValueType } from '../graph/graph.ts';
@@ -15,8 +14,10 @@ import { readOnnxSummary } from '../graph/onnx/reader.ts';
 import { formatShape } from '../graph/shape.ts';
 import { describeCausalModel } from '../models/families.ts';
 import { medusaGraph, MedusaHeads } from '../models/medusa-heads.ts';
-import type { CausalModel } from '../models/model.ts';
-import { foldGraph, stepGraph } from '../models/step-graph.ts';
+import type { CausalModel, ModelDescription } from '../models/model.ts';
+import { foldGraph } from '../models/fold-graph.ts';
+import { modelLayout } from '../models/model-layout.ts';
+import { stepGraph } from '../models/step-graph.ts';
 import { storedParameters, unreadable } from '../quantization/sources.ts';
 import { type CompileOptions, openProgram, type Program } from '../runtime/compile.ts';
 import {
@@ -113,7 +114,7 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
     const program = await open(exportedFiles.model, step, { profile, spin });
     const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt, step, { spin });
     const folds = new Map<string, Program>();
-    for (const { program: name, layers } of foldClasses(model)) {
+    for (const { program: name, layers } of modelLayout(model).folds) {
       if (folds.has(name)) continue;
       const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;
       if (file === undefined) {
@@ -136,7 +137,7 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
  * @throws LinnetError `NOT_FOUND` for a model that was exported without heads; else as `openExportedModel`
  */
 export async function openExportedHeads(
-  folder: Pick<ExportedFolder, 'path' | 'manifest' | 'model'>,
+  folder: Pick<ExportedFolder, 'path' | 'manifest'> & { readonly model: Pick<ModelDescription, 'sizes'> },
   options: Pick<CompileOptions, 'device' | 'threads' | 'worker'> = {},
 ): Promise<MedusaHeads> {
   const { path, manifest, model } = folder;

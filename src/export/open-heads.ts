@@ -1,6 +1,7 @@
 /** Medusa heads ready to draft, from a Hugging Face folder or an exported one: commands take both. */
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
+import type { DecodingModelDescription } from '../decoding/engine.ts';
 import { MedusaHeads } from '../models/medusa-heads.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { openExportedHeads } from './open-export.ts';
@@ -14,7 +15,10 @@ export interface DraftHeads extends AsyncDisposable {
 }
 
 /** Whether the folder of a model holds Medusa heads, valid or not. */
-export async function hasDraftHeads({ path, manifest }: Pick<DecodingModel, 'path' | 'manifest'>): Promise<boolean> {
+export async function hasDraftHeads({
+  path,
+  manifest,
+}: Pick<DecodingModel<DecodingModelDescription>, 'path' | 'manifest'>): Promise<boolean> {
   return manifest === undefined ? hasMedusaHeads(path) : manifest.medusa !== undefined;
 }
 
@@ -26,7 +30,12 @@ export async function hasDraftHeads({ path, manifest }: Pick<DecodingModel, 'pat
  *   `openExportedHeads`
  */
 export async function openDraftHeads(
-  { model, path, fingerprint, manifest }: Pick<DecodingModel, 'model' | 'path' | 'fingerprint' | 'manifest'>,
+  {
+    model,
+    path,
+    fingerprint,
+    manifest,
+  }: Pick<DecodingModel<DecodingModelDescription>, 'model' | 'path' | 'fingerprint' | 'manifest'>,
   options: CompileOptions = {},
 ): Promise<DraftHeads> {
   if (manifest !== undefined) {

@@ -1,15 +1,17 @@
 /** A model ready to decode, from a Hugging Face folder or an exported one: commands take both. */
-import { loadCausalModel } from '../checkpoint/load-model.ts';
-import { DecodingEngine } from '../decoding/engine.ts';
+import { loadModel } from '../checkpoint/load-model.ts';
+import { DecodingEngine, type DecodingModelDescription } from '../decoding/engine.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
+import { LinnetError } from '../errors.ts';
+import { requireCausal } from '../models/families.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { ExportManifest } from './manifest.ts';
 import { isExportedFolder, openExportedModel } from './open-export.ts';
 
 /** Dispose of it. */
-export interface DecodingModel extends AsyncDisposable {
-  readonly model: CausalModel;
+export interface DecodingModel<Described extends DecodingModelDescription = CausalModel> extends AsyncDisposable {
+  readonly model: Described;
   readonly engine: StepEngine;
   /** Where it came from: the place of its tokenizer. */
   readonly path: string;
@@ -25,14 +27,35 @@ export function exportOptions({ device, ...others }: CompileOptions): CompileOpt
 }
 
 /**
- * Opens a folder of either kind.
+ * Opens a folder of either kind that generates text: a causal model, or one that reads a text and generates another.
  *
  * @param options.device for an exported folder as `exportOptions`
- * @throws LinnetError as `loadCausalModel`, `openExportedModel` and `DecodingEngine.create`
+ * @throws LinnetError `CONFIG` for a model that generates nothing, and as `loadModel`, `openExportedModel` and
+ *   `DecodingEngine.create`
  */
-export async function openDecodingModel(dir: string, options: CompileOptions = {}): Promise<DecodingModel> {
+export async function openGeneratingModel(
+  dir: string,
+  options: CompileOptions = {},
+): Promise<DecodingModel<DecodingModelDescription>> {
   if (await isExportedFolder(dir)) return openExportedModel(dir, exportOptions(options));
-  const { model, parameters, path, fingerprint } = await loadCausalModel(dir);
+  const { model, parameters, path, fingerprint } = await loadModel(dir);
+  if (model.kind === 'encoder') {
+    throw new LinnetError('CONFIG', `a ${model.family} model is an encoder: it reads texts and generates none`);
+  }
   const engine = await DecodingEngine.create(model, parameters, options);
   return { model, engine, path, fingerprint, [Symbol.asyncDispose]: () => engine.dispose() };
+}
+
+/**
+ * Opens a folder of either kind with a causal model.
+ * @throws LinnetError `CONFIG` for a model of another kind, and as `openGeneratingModel`
+ */
+export async function openDecodingModel(dir: string, options: CompileOptions = {}): Promise<DecodingModel> {
+  const { model, ...opened } = await openGeneratingModel(dir, options);
+  try {
+    return { ...opened, model: requireCausal(model), [Symbol.asyncDispose]: () => opened.engine.dispose() };
+  } catch (error) {
+    await opened.engine.dispose();
+    throw error;
+  }
 }

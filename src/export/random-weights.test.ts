@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { tinyLlama } from '../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../attention/mixer.ts';
+import { mixerPreset } from '../attention/presets.ts';
 import { dataOf } from '../graph/tensor.ts';
 import { llamaShape } from '../models/llama/shapes.ts';
 import { llamaModel } from '../models/llama/model.ts';

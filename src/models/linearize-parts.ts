@@ -1,5 +1,6 @@
 /** Swapping the mixers of a model with an encoder and a decoder, part by part. */
-import { type MixerConfig, parseMixer } from '../attention/mixer.ts';
+import type { MixerConfig } from '../attention/mixer.ts';
+import { betweenTexts } from '../attention/mixers.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { linearize } from './linearize.ts';
@@ -8,16 +9,6 @@ import type { EncoderDecoderModel } from './model.ts';
 
 /** What is replaced where nothing else is said: cross attention costs the least and loses the most. */
 export const defaultParts: readonly AttentionPart[] = ['encoder', 'decoder'];
-
-/**
- * A mixer as it is between two texts: without a convolution, and of a grouped one the global branch alone, since groups
- * of two texts have nothing to do with each other.
- */
-function crossForm(mixer: MixerConfig): MixerConfig {
-  if (mixer.kind === 'softmax') return mixer;
-  if (mixer.kind === 'linear') return parseMixer({ kind: 'linear', group: mixer.group, global: { scale: 'one' } });
-  return parseMixer({ ...mixer, convolution: null });
-}
 
 /**
  * `linearize` for the attentions of some parts.
@@ -44,7 +35,7 @@ export function linearizeParts(
     }
     const chosen = own.filter(({ layer }) => layers === undefined || layers.includes(layer)).map(({ index }) => index);
     const mixer = mixerOf(part);
-    result = linearize(result.model, result.parameters, part === 'cross' ? crossForm(mixer) : mixer, chosen);
+    result = linearize(result.model, result.parameters, part === 'cross' ? betweenTexts(mixer) : mixer, chosen);
   }
   return result;
 }

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { type MixerConfig, mixerPreset, parseMixer } from '../attention/mixer.ts';
+import type { MixerConfig } from '../attention/mixer.ts';
+import { parseMixer } from '../attention/mixers.ts';
+import { mixerPreset } from '../attention/presets.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
 import { Random } from '../random.ts';
 import { describeCausalModel } from './families.ts';

@@ -1,25 +1,10 @@
 /** Swapping the mixers of a model: what turns a softmax checkpoint into a linearized one, before any training. */
-import { type MixerConfig, type MixerParameter, mixerParameters } from '../attention/mixer.ts';
+import type { MixerConfig } from '../attention/mixer.ts';
+import { mixerParameters } from '../attention/mixers.ts';
+import { initialParameter } from '../attention/parameter-init.ts';
 import { LinnetError } from '../errors.ts';
-import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from './model.ts';
-
-const initialValues: Readonly<Record<MixerParameter['init'], (shape: readonly number[]) => Float32Array>> = {
-  zeros: (shape) => new Float32Array(elementCount(shape)),
-  ones: (shape) => new Float32Array(elementCount(shape)).fill(1),
-  identity: (shape) => {
-    const [rows, columns] = shape.slice(-2);
-    return Float32Array.from({ length: elementCount(shape) }, (_, i) =>
-      Math.floor(i / columns) % rows === i % columns ? 1 : 0,
-    );
-  },
-  averages: (shape) => {
-    const [rows, columns] = shape;
-    return Float32Array.from({ length: elementCount(shape) }, (_, i) =>
-      (i % columns) % rows === Math.floor(i / columns) ? rows / columns : 0,
-    );
-  },
-};
 
 /** A model whose mixers can be replaced without its becoming another kind of model. */
 interface Remixable<Described> {
@@ -28,7 +13,7 @@ interface Remixable<Described> {
 
 /**
  * Replaces the mixers of some or all layers. Everything else is kept; parameters of mixers that are gone are dropped,
- * and those of new mixers start at their initial values (α = 0, λ = 1, taps 0, learned feature maps the identity,
+ * and those of new mixers start at their initial values (α = 0, λ = 1, filters 0, learned feature maps the identity,
  * Linformer's projections averages), also where the old mixer had some of the same name. A layer whose mixer does not
  * change keeps its parameters.
  *
@@ -79,7 +64,7 @@ export function freshMixerParameters(
   model.mixers.forEach((mixer, layer) => {
     if (!includes(layer)) return;
     for (const { name, shape, init } of mixerParameters(mixer, model.sizes)) {
-      fresh.set(`${model.attentionPrefix(layer)}.${name}`, tensor('float32', shape, initialValues[init](shape)));
+      fresh.set(`${model.attentionPrefix(layer)}.${name}`, tensor('float32', shape, initialParameter(init, shape)));
     }
   });
   return fresh;

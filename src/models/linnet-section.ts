@@ -1,9 +1,13 @@
 /** The `linnet` section of config.json: it names the mixer of every attention. */
 import { z } from 'zod';
-import { commonMixerSchema, type MixerConfig } from '../attention/mixer.ts';
+import type { MixerConfig } from '../attention/mixer.ts';
+import { mixerSchemaOf } from '../attention/mixers.ts';
+
+/** Mixers of the kinds that any model with queries, keys and values can have. */
+const commonMixer = mixerSchemaOf(({ family }) => family === undefined);
 
 /** Absent in checkpoints that are softmax throughout. Unknown fields are refused. */
-export const linnetSection = z.strictObject({ version: z.literal(1), mixers: z.array(commonMixerSchema) }).optional();
+export const linnetSection = z.strictObject({ version: z.literal(1), mixers: z.array(commonMixer) }).optional();
 
 export type LinnetSection = z.infer<typeof linnetSection>;
 
@@ -23,7 +27,7 @@ export function withSection(
   mixers: readonly MixerConfig[],
 ): Record<string, unknown> {
   const { linnet: _, ...rest } = config;
-  if (mixers.every((mixer) => mixer.kind === 'softmax')) return rest;
+  if (mixers.every(isOriginal)) return rest;
   return { ...rest, linnet: { version: 1, mixers } };
 }
 
@@ -37,9 +41,9 @@ export type AttentionPart = (typeof attentionParts)[number];
 export const encoderDecoderSection = z
   .strictObject({
     version: z.literal(1),
-    encoder: z.array(commonMixerSchema).optional(),
-    decoder: z.array(commonMixerSchema).optional(),
-    cross: z.array(commonMixerSchema).optional(),
+    encoder: z.array(commonMixer).optional(),
+    decoder: z.array(commonMixer).optional(),
+    cross: z.array(commonMixer).optional(),
     /**
      * `zero`: the convolution of the encoder finds zeros where a text is padded. `read`: it reads what the padding
      * tokens were projected to, as the paper's code does; the result for a text then depends on what it is padded with.
@@ -69,12 +73,19 @@ export function withPartSection(
   padding: 'zero' | 'read',
 ): Record<string, unknown> {
   const { linnet: _, ...rest } = config;
-  const named = attentionParts.filter((part) => mixers[part].some((mixer) => mixer.kind !== 'softmax'));
+  const named = attentionParts.filter((part) => !mixers[part].every(isOriginal));
   if (named.length === 0) return rest;
   const parts = Object.fromEntries(named.map((part) => [part, mixers[part]]));
   return { ...rest, linnet: { version: 1, ...parts, ...(padding === 'read' && { padding }) } };
 }
 
+/** What attends in a checkpoint that says nothing of mixers. */
+const original: MixerConfig = { kind: 'softmax' };
+
+function isOriginal(mixer: MixerConfig): boolean {
+  return JSON.stringify(mixer) === JSON.stringify(original);
+}
+
 function softmaxThroughout(layers: number): readonly MixerConfig[] {
-  return Array.from({ length: layers }, (): MixerConfig => ({ kind: 'softmax' }));
+  return Array.from({ length: layers }, () => original);
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { randomParameters, tinyLlama } from '../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../attention/mixer.ts';
+import { mixerPreset } from '../attention/presets.ts';
 import { Graph } from '../graph/graph.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
 import { WeightParameters } from '../nn/parameters.ts';

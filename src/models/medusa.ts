@@ -16,7 +16,10 @@ import { silu } from '../graph/ops/unary.ts';
 import { type Tensor, zeros } from '../graph/tensor.ts';
 import { linear } from '../nn/linear.ts';
 import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
-import type { CausalModel, ModelSizes } from './model.ts';
+import type { CausalModel, EncoderDecoderModel, ModelSizes } from './model.ts';
+
+/** A model that predicts token by token, and so can have heads. */
+export type DecodingDescription = CausalModel | EncoderDecoderModel;
 
 /** How many heads, and how deep. */
 export interface MedusaConfig {
@@ -71,7 +74,7 @@ function checkConfig(config: MedusaConfig): void {
 /** Fresh heads: blocks at zero, projections copied from the model's head. */
 export function initializeMedusa(
   config: MedusaConfig,
-  model: CausalModel,
+  model: DecodingDescription,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
 ): Map<string, Tensor<'float32'>> {
   const headName = headWeight(model);
@@ -86,7 +89,7 @@ export function initializeMedusa(
 }
 
 /** The name of the matrix [V,width] that the model's head multiplies by: the embedding where the two are tied. */
-function headWeight(model: CausalModel): string {
+function headWeight(model: DecodingDescription): string {
   const { width, vocabulary } = model.sizes;
   const source = new InputParameters(new Graph('head'));
   model.head(source, source.graph.input('hidden', 'float32', [1, width]));

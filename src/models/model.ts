@@ -4,8 +4,8 @@
  * come from (`ParameterSource`) and in how layers mix positions (`LayerMixing`).
  */
 
-import type { MixerConfig } from '../attention/mixer.ts';
-import type { ProjectedPositions } from '../attention/parallel.ts';
+import type { CrossText, MixerConfig, ProjectedPositions } from '../attention/mixer.ts';
+import type { Scoring } from '../attention/scoring.ts';
 import type { Value } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { AttentionPart } from './linnet-section.ts';
@@ -33,14 +33,19 @@ export interface ModelSizes {
   readonly trainedLength: number;
 }
 
-/** The two ways in which positions of one layer see each other; everything else in a model is token by token. */
+/** The ways in which positions of one layer see each other; everything else in a model is token by token. */
 export interface LayerMixing {
-  /** Mixes positions: q [B,T,H,D], k [B,T,M,D] and v [B,T,M,E] → [B,T,H,E]. */
-  readonly mix: (layer: number, positions: ProjectedPositions) => Value;
+  /**
+   * Mixes positions: q [B,T,H,D], k [B,T,M,D] and v [B,T,M,E] → [B,T,H,E].
+   * @param scoring how scores are made, where the model has a way of its own; default q·k/√D
+   */
+  readonly mix: (layer: number, positions: ProjectedPositions, scoring?: Scoring) => Value;
   /**
    * Features [B,T,X] of the token before, zeros before the first; X is `ModelSizes.shiftWidth`. At most once per layer.
    */
   readonly shift: (layer: number, features: Value) => Value;
+  /** Attention of a decoder to the text that was encoded: q [B,T,H,D] → [B,T,H,E]. Only decoders ask for it. */
+  readonly cross?: (layer: number, q: Value) => Value;
 }
 
 /** Told what a layer gives to the next: hidden states [B,T,width] before any final norm. */
@@ -83,12 +88,26 @@ export function valueWidth({ headWidth, valueWidth: E = headWidth }: ModelSizes)
   return E;
 }
 
-/** A causal language model: one mixer per layer, and every token is predicted from those before it. */
-export interface CausalModel extends ModelDescription {
-  readonly kind: 'causal';
-  /** What the trunk reads about positions. */
+/** What predicts a text token by token: a causal language model, or the decoder of an encoder-decoder model. */
+export interface AutoregressiveModel {
+  readonly family: string;
+  /** Those of the stack of layers that decodes. */
+  readonly sizes: ModelSizes;
+  /** One mixer per layer. */
+  readonly mixers: readonly MixerConfig[];
+  /** What a text starts with, where nothing else is given. */
+  readonly bosId?: number;
+  readonly eosIds: readonly number[];
+  /** What the backbone reads about positions. */
   readonly positions: PositionEncoding;
-  withMixers(mixers: readonly MixerConfig[]): CausalModel;
+  /** What scores are multiplied by, where a model departs from 1/√D. */
+  readonly scoreScale?: number;
+  /** The farthest distance that a bias of the scores tells apart, in models that have one. */
+  readonly biasReach?: number;
+  /** Attention to an encoded text; undefined in models that read one text alone. */
+  readonly cross?: CrossAttention;
+  /** The prefix of the parameters of a layer's attention. */
+  attentionPrefix(layer: number): string;
   /**
    * Tokens int32 [B,T] → hidden states after the final norm [B,T,width].
    * @param afterLayer called once per layer, in their order
@@ -102,6 +121,26 @@ export interface CausalModel extends ModelDescription {
   ): Value;
   /** Hidden states [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
+}
+
+/** The attentions of a decoder to the text that was encoded, one per layer. */
+export interface CrossAttention {
+  readonly mixers: readonly MixerConfig[];
+  attentionPrefix(layer: number): string;
+  /** Keys and values [B,m,M,D] of hidden states of the encoder [B,m,width]. */
+  project(source: ParameterSource, layer: number, encoded: Value): Pick<CrossText, 'k' | 'v'>;
+}
+
+/** A causal language model: one mixer per layer, and every token is predicted from those before it. */
+export interface CausalModel extends ModelDescription, AutoregressiveModel {
+  readonly family: string;
+  readonly kind: 'causal';
+  readonly sizes: ModelSizes;
+  readonly mixers: readonly MixerConfig[];
+  readonly bosId?: number;
+  readonly eosIds: readonly number[];
+  withMixers(mixers: readonly MixerConfig[]): CausalModel;
+  attentionPrefix(layer: number): string;
 }
 
 /** A text as an encoder reads it. */
@@ -124,12 +163,10 @@ export interface EncoderModel extends ModelDescription {
   head(source: ParameterSource, hidden: Value): Value;
 }
 
-/** A text that is written while another, encoded before, is read. */
+/** A text that is generated while another, encoded before, is read. */
 export interface DecoderInput {
-  /** int32 [B,m]: the start token, then the text; the model predicts what follows each. */
+  /** int32 [B,m]: the start token, then the text, padded at the end; the model predicts what follows each. */
   readonly tokens: Value;
-  /** float32 [B,m]: 0 for padding. Default: none. */
-  readonly mask?: Value;
   /** [B,n,width]: what `encode` made of the first text. */
   readonly encoded: Value;
   /** float32 [B,n]: the mask of the first text. */
@@ -146,6 +183,8 @@ export interface EncoderDecoderModel extends ModelDescription {
   /** What each of `mixers` mixes: layers of the encoder, of the decoder, and of the decoder's view of the encoder. */
   readonly attentions: readonly { readonly part: AttentionPart; readonly layer: number }[];
   withMixers(mixers: readonly MixerConfig[]): EncoderDecoderModel;
+  /** What generates the second text token by token. */
+  readonly decoder: AutoregressiveModel;
   /** Hidden states after the encoder's final norm [B,n,width]. */
   encode(source: ParameterSource, input: EncoderInput): Value;
   /** Hidden states after the decoder's final norm [B,m,width]. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type MixerConfig, mixerPreset } from '../attention/mixer.ts';
+import type { MixerConfig } from '../attention/mixer.ts';
+import { mixerPreset } from '../attention/presets.ts';
 import { packDocuments } from '../data/packing.ts';
 import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';

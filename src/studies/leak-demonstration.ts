@@ -3,7 +3,8 @@
  * trained twice on the same batches, with the filter masked and unmasked. Unmasked, the loss collapses, since the label
  * of a position is the input of the next, which the filter hands over; asked without a future, the model knows nothing.
  */
-import { type MixerConfig, parseMixer } from '../attention/mixer.ts';
+import type { MixerConfig } from '../attention/mixer.ts';
+import { parseMixer } from '../attention/mixers.ts';
 import { BatchStream } from '../data/batches.ts';
 import { type Document, readDocuments } from '../data/documents.ts';
 import { type PackedDataset, packDocuments } from '../data/packing.ts';

@@ -5,7 +5,7 @@ import { largestChange } from '../../test/models/parameter-change.ts';
 import { scratchFolder } from '../../test/scratch-folder.ts';
 import { songRows } from '../../test/cli/text-data.ts';
 import { tinyConfig } from '../../test/models/tiny-model.ts';
-import { mixerPreset } from '../attention/mixer.ts';
+import { mixerPreset } from '../attention/presets.ts';
 import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';

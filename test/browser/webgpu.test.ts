@@ -3,14 +3,10 @@
  * model. Needs a Vulkan, Metal or Direct3D driver; Mesa's lavapipe, which computes on the CPU, will do.
  */
 import { describe, expect, it } from 'vitest';
-import {
-  type MixerConfig,
-  type MixerInput,
-  mixerParameters,
-  mixerPreset,
-  parseMixer,
-} from '../../src/attention/mixer.ts';
-import { type MixerParameterValues, mixParallel } from '../../src/attention/parallel.ts';
+import type { MixerInput } from '../../src/attention/kinds/index.ts';
+import type { MixerConfig, MixerParameterValues } from '../../src/attention/mixer.ts';
+import { mixerParameters, mixParallel, parseMixer } from '../../src/attention/mixers.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
 import { chain, TokenTree } from '../../src/attention/tree.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { vectorJacobian } from '../../src/graph/gradients.ts';

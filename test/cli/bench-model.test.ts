@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { mixerPreset } from '../../src/attention/mixer.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
 import { exportModel } from '../../src/export/export-model.ts';
 import { RandomWeights } from '../../src/export/random-weights.ts';
 import { weightBytesPerToken } from '../../src/evaluation/speed/memory-traffic.ts';

@@ -97,17 +97,29 @@ describe('linearize', () => {
   });
 
   it.each([
-    [['--mixer', 'linear'], 2, 'expected one of softmax, local, global'],
+    [['--mixer', 'linear'], 2, '--mixer is "linear"; expected one of softmax, '],
     [['--mixer', 'augmented', '--kernel', '4'], 2, 'odd'],
     [['--mixer', 'augmented', '--group', '0'], 2, '--group is "0"; expected a whole number from 1'],
     [['--mixer', 'augmented', '--layers', '0-9'], 3, 'there is no layer 2'],
     [['--mixer', 'augmented', '--layers', 'all'], 2, 'such as 0-3,5'],
-    [['--mixer', 'softmax', '--conv'], 2, '--mixer softmax has none'],
-    [['--mixer', 'relu', '--conv', '--castling'], 2, '--castling rescales local and global branches'],
-    [['--mixer', 'local', '--castling'], 2, '--castling refines the convolution branch'],
-    [['--mixer', 'global', '--lambda'], 2, '--lambda refines the local branch'],
-    [['--mixer', 'local', '--normalize', 'global'], 2, '--normalize global refines the global branch'],
-    [['--mixer', 'softmax', '--normalize', 'together'], 2, 'needs a local or global branch'],
+    [
+      ['--mixer', 'softmax', '--conv'],
+      2,
+      '--conv is for mixers with a convolution, which --mixer softmax does not have',
+    ],
+    [
+      ['--mixer', 'relu', '--conv', '--castling'],
+      2,
+      '--castling is for local and global branches, which --mixer relu does not have',
+    ],
+    [['--mixer', 'local', '--castling'], 2, 'castling is defined together with a convolution'],
+    [['--mixer', 'global', '--lambda'], 2, '--lambda is for the local branch, which --mixer global does not have'],
+    [['--mixer', 'local', '--normalize', 'global'], 2, "normalize 'global' needs a global branch"],
+    [
+      ['--mixer', 'softmax', '--normalize', 'together'],
+      2,
+      '--normalize is for local and global branches, which --mixer softmax does not have',
+    ],
   ])('refuses %j', async (words, exitCode, message) => {
     const result = await linnet('linearize', base, ...words, '--out', join(folder, 'refused'), '--json');
     expect(result.exitCode).toBe(exitCode);

@@ -64,9 +64,31 @@ describe('t5', () => {
     expect(tokens).toHaveLength(6);
   });
 
-  it('has no session and no speculation', async () => {
-    const session = await runCaptured(['generate', place('base'), '--prompt', 'x', '--session', place('s')]);
-    expect(session.stderr).toMatch(/--session is for causal models/);
+  it.each(['base', 'two', 'some', 'linformer'])('goes on from a session, and drafts by look-up: %s', async (name) => {
+    const words = ['generate', place(name), '--ignore-eos'];
+    const prompt = ['--prompt', 'It was'];
+    const whole = await runJson(...words, ...prompt, '--max-tokens', '30');
+    const session = ['--session', place(`${name}.session`)];
+    const first = await runJson(...words, ...prompt, '--max-tokens', '13', ...session);
+    const second = await runJson(...words, '--max-tokens', '17', ...session);
+    expect([first.tokens, second.tokens].flat()).toEqual(whole.tokens);
+    const again = await runCaptured([...words, ...prompt, ...session]);
+    expect(again).toMatchObject({ exitCode: 2 });
+    expect(again.stderr).toMatch(/the session has its text already/);
+    const drafted = await runJson(...words, ...prompt, '--max-tokens', '30', '--speculate', 'lookup');
+    expect(drafted).toMatchObject({ tokens: whole.tokens, text: whole.text });
+    expect(drafted).toHaveProperty('speculation.steps');
+  });
+
+  it('stops before a string', async () => {
+    const sampled = ['--temperature', '2', '--seed', '3', '--max-tokens', '30'];
+    const words = ['generate', place('base'), '--ignore-eos', '--prompt', 'It was', ...sampled];
+    const whole = await runJson(...words);
+    const text = String(whole.text);
+    expect(text.length).toBeGreaterThan(8);
+    const string = text.slice(4, 7);
+    const stopped = await runJson(...words, '--stop', string);
+    expect(stopped).toMatchObject({ finish: 'stop', text: text.slice(0, text.indexOf(string)) });
   });
 
   it('is inspected', async () => {

@@ -1,6 +1,6 @@
 /** The small LLaMA of `assets/`, linearized, and exported for the tests of what reads exported folders. */
 import { fileURLToPath } from 'node:url';
-import { mixerPreset } from '../../src/attention/mixer.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { type ExportOptions, exportModel } from '../../src/export/export-model.ts';
 import type { Tensor } from '../../src/graph/tensor.ts';

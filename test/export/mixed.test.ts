@@ -7,7 +7,7 @@ import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { mixerPreset } from '../../src/attention/mixer.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';

@@ -1,7 +1,7 @@
 /** At one budget of updates, attention transfer and short low-rank tuning beat low-rank or full tuning of a fresh swap. */
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { mixerPreset } from '../../src/attention/mixer.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { loadDocuments } from '../../src/data/documents.ts';
 import { packDocuments } from '../../src/data/packing.ts';

@@ -50,13 +50,15 @@ describe.each(encoders)('%s', (family) => {
     expect(added).toHaveLength(6);
   });
 
-  it.each([['generate', '--prompt', 'It was'], ['eval perplexity', '--data', 'book.txt'], ['bench decode']])(
-    'is refused by %s with its kind',
-    async (command, ...options) => {
-      const words = options.map((word) => (word === 'book.txt' ? join(folder, word) : word));
-      const told = await runCaptured([...command.split(' '), base(family), ...words, '--json']);
-      expect(told.exitCode).not.toBe(0);
-      expect(told.stdout).toMatch(/"code":"CONFIG".*needs a causal language model.*of kind \\"encoder\\"/);
-    },
-  );
+  const causal = String.raw`needs a causal language model.*of kind \\"encoder\\"`;
+  it.each([
+    ['generate', 'is an encoder: it reads texts and generates none', '--prompt', 'It was'],
+    ['eval perplexity', causal, '--data', 'book.txt'],
+    ['bench decode', causal],
+  ])('is refused by %s with its kind', async (command, reason, ...options) => {
+    const words = options.map((word) => (word === 'book.txt' ? join(folder, word) : word));
+    const told = await runCaptured([...command.split(' '), base(family), ...words, '--json']);
+    expect(told.exitCode).not.toBe(0);
+    expect(told.stdout).toMatch(new RegExp(`"code":"CONFIG".*${reason}`));
+  });
 });

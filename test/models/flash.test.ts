@@ -1,7 +1,9 @@
 /** FLASH in the decoding engine: token shift and values wider than keys, through chunks, trees, batches and sessions. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type MixerInput, mixerPreset, parseMixer } from '../../src/attention/mixer.ts';
+import type { MixerInput } from '../../src/attention/kinds/index.ts';
+import { parseMixer } from '../../src/attention/mixers.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
 import { TokenTree } from '../../src/attention/tree.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';

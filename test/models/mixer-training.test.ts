@@ -1,6 +1,7 @@
 /** Every mixer can be trained: in a whole model, one step against the gradient lowers the loss. */
 import { expect, it } from 'vitest';
-import { mixerParameters, mixerPreset, mixerPresetNames } from '../../src/attention/mixer.ts';
+import { mixerParameters } from '../../src/attention/mixers.ts';
+import { mixerPreset, mixerPresetNames } from '../../src/attention/presets.ts';
 import { gradients } from '../../src/graph/gradients.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { crossEntropy } from '../../src/graph/ops/softmax.ts';
@@ -13,7 +14,7 @@ import { randomParameters, randomTokens, tinyLlama } from './tiny-llama.ts';
 
 const length = 21;
 const sizes = { group: 8, kernel: 5, features: 16, hashes: 8, bits: 3, rows: 4, block: 8, length: 128 };
-const names = mixerPresetNames.filter((name) => name !== 'softmax');
+const names = mixerPresetNames().filter((name) => name !== 'softmax');
 
 it.each(names)('%s with a convolution', async (name) => {
   const mixer = mixerPreset(name, { ...sizes, convolution: true });

@@ -1,6 +1,6 @@
 /** Speculation on a real pretrained LLaMA: greedy text stays the same, token for token, whatever drafts it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { mixerPreset } from '../../src/attention/mixer.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
 import { type LoadedModel, loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { readDocuments } from '../../src/data/documents.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';

@@ -1,6 +1,6 @@
 /** A LLaMA small enough to be run by the hundred, with random parameters: no branch of its mixers is idle. */
-import type { MixerInput } from '../../src/attention/mixer.ts';
-import { parseMixer } from '../../src/attention/mixer.ts';
+import type { MixerInput } from '../../src/attention/kinds/index.ts';
+import { parseMixer } from '../../src/attention/mixers.ts';
 import { float32, type Tensor } from '../../src/graph/tensor.ts';
 import { describeCausalModel } from '../../src/models/families.ts';
 import type { CausalModel } from '../../src/models/model.ts';
@@ -43,14 +43,15 @@ export function randomParameters(model: Pick<CausalModel, 'parameters'>, seed: n
 
 function distribution(name: string, shape: readonly number[]): readonly [center: number, spread: number] {
   if (name.endsWith('_factor')) return [0.8, 0.1];
-  if (shape.length === 1 && name.endsWith('.weight')) return [1, 0.1]; // norm gains
+  if (shape.length === 1 && /\.(weight|g|scale)$/.test(name)) return [1, 0.1]; // gains, of norms for example
   if (name.endsWith('dwconv.weight')) return [0, 0.3];
   if (name.endsWith('.bias')) return [0, 0.1];
+  if (shape.length === 1) return [0, 0.3]; // logarithms of factors, one per head
   return [0, 1 / Math.sqrt(shape[1])];
 }
 
 /** Random tokens, any of the vocabulary. */
-export function randomTokens(model: CausalModel, count: number, seed: number): Int32Array {
+export function randomTokens(model: Pick<CausalModel, 'sizes'>, count: number, seed: number): Int32Array {
   const random = new Random(seed);
   return Int32Array.from({ length: count }, () => random.integer(model.sizes.vocabulary));
 }

@@ -1,8 +1,11 @@
 /** A T5 of two encoder layers and one decoder layer of width 8, with any mixer in its attentions. */
-import { type MixerConfig, type MixerInput, parseMixer } from '../../src/attention/mixer.ts';
+import type { MixerInput } from '../../src/attention/kinds/index.ts';
+import type { MixerConfig } from '../../src/attention/mixer.ts';
+import { parseMixer } from '../../src/attention/mixers.ts';
 import { float32, type Tensor } from '../../src/graph/tensor.ts';
 import type { AttentionPart } from '../../src/models/linnet-section.ts';
-import { type T5Model, t5Model } from '../../src/models/t5/model.ts';
+import type { EncoderDecoderModel } from '../../src/models/model.ts';
+import { t5Model } from '../../src/models/t5/model.ts';
 import { Random } from '../../src/random.ts';
 
 const tiny = t5Model({
@@ -54,11 +57,16 @@ const mixers: Readonly<Record<string, (part: AttentionPart) => MixerInput>> = {
 export const t5MixerNames: readonly string[] = Object.keys(mixers);
 
 /** @param name one of `t5MixerNames` */
-export function tinyT5(name: string): T5Model {
-  return tiny.withMixers(tiny.attentions.map(({ part }): MixerConfig => parseMixer(mixers[name](part))));
+export function tinyT5(name: string): EncoderDecoderModel {
+  return tinyT5With((part) => parseMixer(mixers[name](part)));
 }
 
-export function randomT5Weights(model: T5Model, seed = 3): Map<string, Tensor> {
+/** With the mixer that each part's attentions are given. */
+export function tinyT5With(mixerOf: (part: AttentionPart) => MixerConfig): EncoderDecoderModel {
+  return tiny.withMixers(tiny.attentions.map(({ part }) => mixerOf(part)));
+}
+
+export function randomT5Weights(model: EncoderDecoderModel, seed = 3): Map<string, Tensor> {
   const random = new Random(seed);
   return new Map(
     [...model.parameters].map(([name, shape]) => {

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { mixerPreset } from '../../src/attention/mixer.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
 import { loadModel, saveModel } from '../../src/checkpoint/load-model.ts';
 import { saveCheckpoint } from '../../src/checkpoint/save-checkpoint.ts';
 import { gradients } from '../../src/graph/gradients.ts';

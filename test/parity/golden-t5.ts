@@ -1,14 +1,15 @@
 /** The golden T5s with what they read and what the reference wrote about it, greedily. */
 import { z } from 'zod';
 import type { Tensor } from '../../src/graph/tensor.ts';
-import { type T5Model, t5Model } from '../../src/models/t5/model.ts';
+import type { EncoderDecoderModel } from '../../src/models/model.ts';
+import { t5Model } from '../../src/models/t5/model.ts';
 import { goldenConfig, goldenTensor, readGolden } from './golden.ts';
 import { goldenWeights } from './golden-model.ts';
 
 export const goldenT5Names: readonly string[] = ['hf_t5_relu', 'hf_t5_gated_gelu'];
 
 export interface GoldenT5 {
-  readonly model: T5Model;
+  readonly model: EncoderDecoderModel;
   readonly weights: ReadonlyMap<string, Tensor>;
   /** Texts of unequal length, without their padding. */
   readonly texts: readonly (readonly number[])[];

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { parseMixer } from '../../src/attention/mixer.ts';
+import { parseMixer } from '../../src/attention/mixers.ts';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { saveCheckpoint } from '../../src/checkpoint/save-checkpoint.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';

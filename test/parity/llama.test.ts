@@ -1,7 +1,8 @@
 /** LLaMA against outputs and gradients of executed reference code (test/golden: hf_llama_*, lin_llama_aug). */
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { type MixerConfig, parseMixer } from '../../src/attention/mixer.ts';
+import type { MixerConfig } from '../../src/attention/mixer.ts';
+import { parseMixer } from '../../src/attention/mixers.ts';
 import { describeCausalModel } from '../../src/models/families.ts';
 import type { CausalModel } from '../../src/models/model.ts';
 import { type GoldenTensor, goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';

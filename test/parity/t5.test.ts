@@ -9,7 +9,8 @@ import { mul } from '../../src/graph/ops/elementwise.ts';
 import { sum } from '../../src/graph/ops/reduce.ts';
 import { crossEntropy } from '../../src/graph/ops/softmax.ts';
 import { float32, int32, type Tensor } from '../../src/graph/tensor.ts';
-import { type T5Model, t5Model } from '../../src/models/t5/model.ts';
+import type { EncoderDecoderModel } from '../../src/models/model.ts';
+import { t5Model } from '../../src/models/t5/model.ts';
 import { InputParameters } from '../../src/nn/parameters.ts';
 import { decays } from '../../src/training/adamw.ts';
 import { goldenConfig, goldenNumbers, type GoldenTensor, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
@@ -47,7 +48,8 @@ describe.each(['hf_t5_relu', 'hf_t5_gated_gelu'])('%s', (name) => {
 
 describe('lin_t5_aug', () => {
   const io = readGolden('lin_t5_aug');
-  const weightsOf = (model: T5Model): Map<string, Tensor> => goldenWeights('lin_t5_aug', model.parameterName);
+  const weightsOf = (model: EncoderDecoderModel): Map<string, Tensor> =>
+    goldenWeights('lin_t5_aug', model.parameterName);
   const checked = [...io.keys()].flatMap((key) => (key.startsWith('grad.') ? [key.slice('grad.'.length)] : []));
 
   it('has the reference hidden states, logits, loss and gradients where padding is read as in the original', async () => {
@@ -84,7 +86,7 @@ describe('lin_t5_aug', () => {
 });
 
 /** The configuration of the case names its mixers in fields of its own, which T5's does not know. */
-function linearized(padding: 'zero' | 'read'): T5Model {
+function linearized(padding: 'zero' | 'read'): EncoderDecoderModel {
   const { linear, parameters_without_gradient: _, ...config } = goldenConfig('lin_t5_aug', looseConfig);
   const { group_size: group, conv_kernel: kernel } = z
     .object({ group_size: z.int(), conv_kernel: z.int() })
@@ -105,7 +107,7 @@ function linearized(padding: 'zero' | 'read'): T5Model {
 
 /** Runs the case's batch; gives the hidden states, `logits`, the mean `loss` over labels and `grad.<name>`. */
 async function runT5(
-  model: T5Model,
+  model: EncoderDecoderModel,
   weights: ReadonlyMap<string, Tensor>,
   io: ReadonlyMap<string, GoldenTensor>,
   differentiated: readonly string[],

@@ -6,7 +6,8 @@ import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
-import { type DecodingModel, openDecodingModel } from '../../export/open-model.ts';
+import type { DecodingModelDescription } from '../../decoding/engine.ts';
+import { type DecodingModel, openGeneratingModel } from '../../export/open-model.ts';
 import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -24,7 +25,6 @@ import {
   speculationOptions,
   speculationSoFar,
 } from '../options/speculation-options.ts';
-import { openWriter, writeAbout } from '../write-text.ts';
 
 export const generateCommand = defineCommand({
   description:
@@ -32,7 +32,7 @@ export const generateCommand = defineCommand({
     'they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
     'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
     'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise. ' +
-    'With --beams the text is the best that beam search finds. T5 reads the prompt and writes another text.',
+    'With --beams the text is the best that beam search finds. T5 reads the prompt and generates another text.',
   examples: [
     'linnet generate assets/tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',
@@ -92,40 +92,25 @@ export const generateCommand = defineCommand({
   async run(context, options) {
     const prompt = promptSource(options);
     const compile = { device: options.device, threads: options.threads };
-    const writer = await openWriter(options.model);
-    if (writer !== undefined) {
-      refuseForWriting(options);
-      const tokenizer = await tokenizerFor(writer, prompt.kind !== 'tokens');
-      const { maxTokens, ignoreEos, beams, lengthPenalty } = options;
-      const sizes = { maxTokens, ignoreEos, beams, lengthPenalty, sampler: samplerOptions(options) };
-      return writeAbout(context, {
-        loaded: writer,
-        prompt: await readPrompt(prompt, tokenizer),
-        tokenizer,
-        compile,
-        ...sizes,
-      });
-    }
     if (options.beams > 1) refuseForBeams(options);
-    await using loaded = await openDecodingModel(options.model, compile);
+    await using loaded = await openGeneratingModel(options.model, compile);
     const { engine } = loaded;
     const tokenizer = await tokenizerFor(loaded, prompt.kind !== 'tokens' || options.stop.length > 0);
-    const promptIds = await readPrompt(prompt, tokenizer);
+    const given = await readPrompt(prompt, tokenizer);
+    const source = loaded.model.kind === 'causal' ? undefined : sourceText(given, loaded.model);
+    const continued = source === undefined ? { ids: given, kind: prompt.kind } : { ids: [], kind: 'none' as const };
     if (options.beams > 1) {
       const { maxTokens, ignoreEos, beams, lengthPenalty } = options;
-      const whole = joinPrompt(undefined, promptIds, loaded.model.bosId, prompt.kind);
-      return await printBestBeam(context, engine, {
-        prompt: whole,
-        tokenizer,
-        maxTokens,
-        ignoreEos,
-        beams,
-        lengthPenalty,
-      });
+      const whole = joinPrompt(undefined, continued, engine.model.bosId);
+      const search = { maxTokens, ignoreEos, beams, lengthPenalty };
+      return await printBestBeam(context, engine, { prompt: whole, source, tokenizer, ...search });
     }
     await using speculation = await openSpeculation(options, loaded, compile);
     const restored = await sessionIfAny(engine, loaded, options.session);
-    const tokens = joinPrompt(restored, promptIds, loaded.model.bosId, prompt.kind);
+    if (source !== undefined && restored !== undefined && given.length > 0) {
+      throw new UsageError('the session has its text already; leave out the prompt to go on with what is generated');
+    }
+    const tokens = joinPrompt(restored, continued, engine.model.bosId);
     const sampler = new Sampler(samplerOptions(options), restored?.sampler);
     const told = { context, speculation };
     const generation = await streamGeneration(engine, told, {
@@ -136,7 +121,7 @@ export const generateCommand = defineCommand({
       stop: { strings: options.stop },
       ignoreEos: options.ignoreEos,
       tokenizer,
-      state: restored?.state,
+      state: restored?.state ?? (source && engine.newState(await engine.encode(source))),
       signal: context.signal,
     });
     if (options.session !== undefined) {
@@ -161,9 +146,10 @@ export const generateCommand = defineCommand({
         tokensPerSecond: generation.tokensPerSecond,
         steps: generation.steps,
         finish: generation.finish,
-        promptTokens: generation.promptTokens,
+        promptTokens: source?.length ?? generation.promptTokens,
         prefillSeconds: generation.prefillSeconds,
         decodeSeconds: generation.decodeSeconds,
+        seconds: generation.prefillSeconds + generation.decodeSeconds,
         stateBytes,
         session: options.session ?? null,
         ...(speculation && speculationJson(speculation)),
@@ -187,14 +173,6 @@ interface DecodingValues {
   readonly temperature: number;
 }
 
-/** A model that writes about a text has no session, and nothing drafts for it. */
-function refuseForWriting(options: DecodingValues): void {
-  const given = ofOneText(options);
-  if (given !== undefined)
-    throw new UsageError(`${given} is for causal models; this one reads one text and writes another`);
-  if (options.beams > 1) refuseSampling(options);
-}
-
 /** Beam search keeps several texts at once, and gives them when it has come to the end. */
 function refuseForBeams(options: DecodingValues): void {
   const given = ofOneText(options);
@@ -202,7 +180,7 @@ function refuseForBeams(options: DecodingValues): void {
   refuseSampling(options);
 }
 
-/** The option, if one is given, that needs a single text which grows by a causal model. */
+/** The option, if one is given, that needs a single text. */
 function ofOneText({ session, speculate, stop }: DecodingValues): string | undefined {
   if (session !== undefined) return '--session';
   if (speculate !== 'off') return '--speculate';
@@ -243,9 +221,8 @@ async function readPrompt(prompt: PromptSource, tokenizer: Tokenizer | undefined
  */
 function joinPrompt(
   restored: RestoredSession | undefined,
-  prompt: readonly number[],
+  { ids: prompt, kind }: { readonly ids: readonly number[]; readonly kind: PromptSource['kind'] },
   bosId: number | undefined,
-  kind: PromptSource['kind'],
 ): readonly number[] {
   if (restored !== undefined) {
     if (prompt.length === 0 && restored.state.length >= restored.tokens.length) {
@@ -254,6 +231,14 @@ function joinPrompt(
     return [...restored.tokens, ...prompt];
   }
   return kind === 'tokens' || bosId === undefined ? prompt : [bosId, ...prompt];
+}
+
+/** The prompt as a text to read: with EOS, which is added where it is missing. */
+function sourceText(
+  prompt: readonly number[],
+  { eosIds: [eos] }: Pick<DecodingModelDescription, 'eosIds'>,
+): readonly number[] {
+  return eos === undefined || prompt.at(-1) === eos ? prompt : [...prompt, eos];
 }
 
 /** A folder without a tokenizer can be given token ids. */
@@ -268,7 +253,7 @@ async function tokenizerFor(loaded: Pick<DecodingModel, 'path'>, needed: boolean
 
 async function sessionIfAny(
   engine: StepEngine,
-  { fingerprint }: DecodingModel,
+  { fingerprint }: Pick<DecodingModel, 'fingerprint'>,
   file: string | undefined,
 ): Promise<RestoredSession | undefined> {
   if (file === undefined || !existsSync(file)) return undefined;

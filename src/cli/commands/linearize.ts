@@ -1,12 +1,9 @@
 /** `linnet linearize`: swaps the mixers of a model and saves the result, ready for fine-tuning. */
-import {
-  convolutionOf,
-  defaultKernel,
-  type MixerConfig,
-  mixerPresetNames,
-  parseMixer,
-  wholeTextPreset,
-} from '../../attention/mixer.ts';
+import { defaultKernel } from '../../attention/convolution-config.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { defaultGroup } from '../../attention/preset.ts';
+import { convolutionOf, parseMixer } from '../../attention/mixers.ts';
+import { mixerPresetNames, wholeTextPreset } from '../../attention/presets.ts';
 import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { linearize } from '../../models/linearize.ts';
@@ -43,9 +40,9 @@ export const linearizeCommand = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    mixer: required(choice(mixerPresetNames), {
+    mixer: required(choice(mixerPresetNames()), {
       placeholder: 'name',
-      description: `${mixerPresetNames.join(', ')}; linformer-bidirectional reads the future and cannot decode`,
+      description: `${mixerPresetNames().join(', ')}; linformer-bidirectional reads the future and cannot decode`,
     }),
     ...mixerOptions,
     layers: optional(indexList, { placeholder: 'list', description: 'layers to change, such as 0-3,5 (default: all)' }),
@@ -99,9 +96,7 @@ export const linearizeCommand = defineCommand({
   },
 });
 
-interface LinearizeOptions extends Omit<MixerOptionValues, 'kernel'> {
-  readonly group: number;
-  readonly kernel?: number;
+interface LinearizeOptions extends MixerOptionValues {
   readonly attention?: readonly AttentionPart[];
   readonly layers?: readonly number[];
   readonly softmaxLayers: number;
@@ -128,7 +123,7 @@ function inLayers(
   const first = changed.slice(0, options.softmaxLayers);
   const described: Remixed = given;
   const mixed = linearize(described, values, mixer, changed.slice(options.softmaxLayers));
-  const done = linearize(mixed.model, mixed.parameters, blockSoftmax(mixer, options.group), first);
+  const done = linearize(mixed.model, mixed.parameters, blockSoftmax(mixer, options.group ?? defaultGroup), first);
   return { ...done, told: { changedLayers: changed } };
 }
 

@@ -25,9 +25,9 @@ export const matrix = defineCommand({
       placeholder: 'name',
       description: `one of ${families.join(', ')} (default: all)`,
     }),
-    mixer: repeated(choice([...supportMixers]), {
+    mixer: repeated(choice(supportMixers()), {
       placeholder: 'name',
-      description: `one of ${supportMixers.join(', ')} (default: all)`,
+      description: `one of ${supportMixers().join(', ')} (default: all)`,
     }),
     markdown: optional(path, { placeholder: 'file', description: 'writes a page of Markdown too' }),
     seed: withDefault(integer({ min: 0 }), 1, { placeholder: 'number', description: 'of weights and texts' }),

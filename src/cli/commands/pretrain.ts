@@ -1,6 +1,6 @@
 /** `linnet pretrain`: trains a model from random weights. */
 import { readFile } from 'node:fs/promises';
-import { mixerPresetNames } from '../../attention/mixer.ts';
+import { mixerPresetNames } from '../../attention/presets.ts';
 import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { saveModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
@@ -36,9 +36,9 @@ export const pretrain = defineCommand({
   },
   options: {
     ...trainingOptions,
-    mixer: optional(choice(mixerPresetNames), {
+    mixer: optional(choice(mixerPresetNames()), {
       placeholder: 'name',
-      description: `${mixerPresetNames.join(', ')} (default: as the configuration says)`,
+      description: `${mixerPresetNames().join(', ')} (default: as the configuration says)`,
     }),
     group: mixerOptions.group,
     kernel: mixerOptions.kernel,
@@ -90,7 +90,7 @@ function withMixer(
   mixer: string,
   sizes: Pick<MixerOptionValues, 'group' | 'kernel' | 'conv'>,
 ): CausalModel {
-  const configured = configureMixer({ mixer, ...sizes, lambda: false, castling: false, unmasked: false });
+  const configured = configureMixer({ mixer, ...sizes });
   return model.withMixers(model.mixers.map(() => configured));
 }
 

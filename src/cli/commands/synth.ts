@@ -1,5 +1,5 @@
 /** `linnet synth`: a model of a published size with random weights, for measurements. */
-import { mixerPreset } from '../../attention/mixer.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { requireDiskRoom } from '../../files/disk-room.ts';
 import { saveCheckpoint } from '../../checkpoint/save-checkpoint.ts';
 import { LinnetError } from '../../errors.ts';

@@ -1,4 +1,5 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
+import type { DecodingModelDescription } from '../../decoding/engine.ts';
 import type { TreeRule } from '../../attention/masks.ts';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
 import { readTextFile } from '../../data/text-file.ts';
@@ -66,7 +67,7 @@ export interface SpeculationRequest {
 }
 
 /** What drafters need of the model they draft for. */
-type SpeculatedModel = Pick<DecodingModel, 'model' | 'path' | 'fingerprint' | 'manifest'>;
+type SpeculatedModel = Pick<DecodingModel<DecodingModelDescription>, 'model' | 'path' | 'fingerprint' | 'manifest'>;
 
 /** Drafters that are ready, for one text. Dispose of it. */
 export interface Speculation extends AsyncDisposable {

@@ -16,8 +16,10 @@ export function beamsJson(
 }
 
 export interface BeamsRequest {
-  /** Token ids, BOS included; not empty. */
+  /** Token ids, BOS included; empty where a text is read and another generated. */
   readonly prompt: readonly number[];
+  /** The text that is read, of encoder-decoder models. */
+  readonly source: readonly number[] | undefined;
   readonly tokenizer: Tokenizer | undefined;
   readonly maxTokens: number;
   readonly ignoreEos: boolean;
@@ -29,7 +31,7 @@ export interface BeamsRequest {
 export async function printBestBeam(
   context: CommandContext,
   engine: StepEngine,
-  { prompt, tokenizer, beams, ...options }: BeamsRequest,
+  { prompt, source, tokenizer, beams, ...options }: BeamsRequest,
 ): Promise<{ json: Record<string, unknown> }> {
   const textOf = (tokens: readonly number[]): string => {
     if (tokenizer === undefined) return '';
@@ -37,7 +39,12 @@ export async function printBestBeam(
     return tokens.map((token) => stream.push(token)).join('') + stream.flush();
   };
   const started = performance.now();
-  const [found] = await continueByBeams(engine, [prompt], beams, { ...options, best: beams, signal: context.signal });
+  const [found] = await continueByBeams(engine, [prompt], beams, {
+    ...options,
+    ...(source && { sources: [source] }),
+    best: beams,
+    signal: context.signal,
+  });
   const seconds = (performance.now() - started) / 1000;
   const [{ tokens, ended }] = found;
   const finish = ended ? 'eos' : 'length';
@@ -46,6 +53,6 @@ export async function printBestBeam(
     `${formatCount(tokens.length)} tokens (${finish}), ${formatNumber(tokens.length / seconds, 3)} tokens/s, ` +
       `best of ${beams} beams`,
   );
-  const told = { text: textOf(tokens), tokens, finish, promptTokens: prompt.length, seconds };
+  const told = { text: textOf(tokens), tokens, finish, promptTokens: (source ?? prompt).length, seconds };
   return { json: { ...told, beams: beamsJson(found, textOf) } };
 }

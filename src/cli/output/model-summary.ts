@@ -1,6 +1,7 @@
 /** What is said about a model without running it: its layers in runs of equal mixers, its size, its memory per session. */
-import { describeMixer, isCausal, type MixerConfig, mixerParameters } from '../../attention/mixer.ts';
-import { type AttentionDims, keyValueCacheBytes, mixerStateShape, stateBytes } from '../../attention/state.ts';
+import type { AttentionDims, MixerConfig } from '../../attention/mixer.ts';
+import { describeMixer, groupOf, isCausal, mixerParameters, stateBytes, stateShape } from '../../attention/mixers.ts';
+import { keyValueCacheBytes } from '../../attention/state.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import { type ModelDescription, valueWidth } from '../../models/model.ts';
 
@@ -71,15 +72,12 @@ export function sessionMemory(model: ModelDescription): SessionMemory | undefine
   let constant = 4 * model.sizes.layers * (model.sizes.shiftWidth ?? 0);
   let perToken = 0;
   for (const mixer of model.mixers) {
-    const shape = mixerStateShape(mixer, dims);
-    if (shape.kind === 'growing') {
-      perToken += stateBytes(mixer, dims, 4, 1);
-      continue;
-    }
-    constant += stateBytes(mixer, dims, 4, 0);
-    // A block at a time; per token on average.
-    if (shape.kind === 'blocks')
-      perToken += (stateBytes(mixer, dims, 4, shape.block) - stateBytes(mixer, dims, 4, 0)) / shape.block;
+    const { folded, slots } = stateShape(mixer, dims);
+    const after = (context: number): number => stateBytes(mixer, dims, 4, context);
+    constant += after(0);
+    if (slots === 'growing') perToken += after(1) - after(0);
+    // A group at a time; per token on average.
+    if (folded?.kind === 'rows') perToken += (after(groupOf(mixer)) - after(0)) / groupOf(mixer);
   }
   return { constant, perToken, cachePerToken: model.sizes.layers * keyValueCacheBytes(dims, 1) };
 }
@@ -101,7 +99,7 @@ function attentionDims({ sizes }: ModelDescription): AttentionDims {
   return {
     heads: sizes.heads,
     keyValueHeads: sizes.keyValueHeads,
-    headDim: sizes.headWidth,
-    valueDim: valueWidth(sizes),
+    headWidth: sizes.headWidth,
+    valueWidth: valueWidth(sizes),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Beam search with a causal model: hypotheses are states of an engine, forked where several go on from one, and a step
+ * Beam search with a model: hypotheses are states of an engine, forked where several go on from one, and a step
  * reads a token of every hypothesis. Of a linearized model a fork costs the same after any text.
  */
 import { chain } from '../../attention/tree.ts';
@@ -12,6 +12,8 @@ import type { StepEngine } from '../step-engine.ts';
 export interface ContinueOptions extends Omit<BeamOptions, 'eosIds'> {
   /** Takes EOS for any other token. Default false. */
   readonly ignoreEos?: boolean;
+  /** The text that is read before each prompt is continued, in encoder-decoder models. */
+  readonly sources?: readonly ArrayLike<number>[];
 }
 
 /**
@@ -27,7 +29,7 @@ export async function continueByBeams(
   beams: number,
   options: ContinueOptions,
 ): Promise<Hypothesis[][]> {
-  const scorer = new EngineScorer(engine, prompts, beams, options.signal);
+  const scorer = new EngineScorer(engine, prompts, beams, options);
   return beamSearch(scorer, { ...options, eosIds: options.ignoreEos === true ? [] : engine.model.eosIds });
 }
 
@@ -36,29 +38,26 @@ class EngineScorer implements BeamScorer {
   readonly beams: number;
   readonly #engine: StepEngine;
   readonly #prompts: readonly number[][];
-  readonly #signal: AbortSignal | undefined;
+  readonly #options: ContinueOptions;
   /** Of each hypothesis; equal hypotheses share one. */
   #states: readonly SequenceState[] = [];
 
-  constructor(
-    engine: StepEngine,
-    prompts: readonly ArrayLike<number>[],
-    beams: number,
-    signal: AbortSignal | undefined,
-  ) {
+  constructor(engine: StepEngine, prompts: readonly ArrayLike<number>[], beams: number, options: ContinueOptions) {
     this.texts = prompts.length;
     this.beams = beams;
     this.#engine = engine;
     this.#prompts = prompts.map((prompt) => promptOf(engine.model, prompt));
-    this.#signal = signal;
+    this.#options = options;
   }
 
   async first(): Promise<Float32Array[]> {
     const read: SequenceState[] = [];
     const logits: Float32Array[] = [];
-    for (const prompt of this.#prompts) {
-      const state = this.#engine.newState();
-      logits.push((await this.#engine.prefill(state, prompt, { signal: this.#signal })).logits);
+    const { sources, signal } = this.#options;
+    for (const [text, prompt] of this.#prompts.entries()) {
+      const encoded = sources === undefined ? undefined : await this.#engine.encode(sources[text] ?? []);
+      const state = this.#engine.newState(encoded);
+      logits.push((await this.#engine.prefill(state, prompt, { signal })).logits);
       read.push(state);
     }
     this.#states = read.flatMap((state) => Array.from({ length: this.beams }, () => state));

@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { goldenConfig, goldenNumbers, readGolden } from '../../../test/parity/golden.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../../attention/mixer.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { TokenTree } from '../../attention/tree.ts';
 import { largest } from '../../models/medusa-heads.ts';
+import { modelLayout } from '../../models/model-layout.ts';
 import type { Random } from '../../random.ts';
 import { DecodingEngine } from '../engine.ts';
 import { Sampler, type SamplerInput } from '../sampler.ts';
@@ -52,7 +53,8 @@ describe('acceptance as Medusa has it', () => {
       { count: heads.length, topK: (_, k) => Promise.resolve(heads.map((logits) => largest(logits, k))) },
       trees[entry.tree].choices,
     );
-    const state = new SequenceState(tinyLlama([{ kind: 'softmax' }]));
+    const model = tinyLlama([{ kind: 'softmax' }]);
+    const state = new SequenceState(model, modelLayout(model));
     const draft = await drafter.propose({ tokens: [root], root, hidden: new Float32Array(0), state, maxDepth: 9 });
     expect([...draft.tokens]).toEqual([...goldenNumbers(io, `${name}.tree_candidates`)]);
 

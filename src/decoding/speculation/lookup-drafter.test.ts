@@ -1,12 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { modelLayout } from '../../models/model-layout.ts';
 import { SequenceState } from '../state/sequence-state.ts';
 import type { Draft } from './drafter.ts';
 import { LookupDrafter, type LookupOptions } from './lookup-drafter.ts';
 import { NgramIndex } from './ngram-index.ts';
 
-const state = new SequenceState(tinyLlama([{ kind: 'softmax' }]));
+const model = tinyLlama([{ kind: 'softmax' }]);
+const state = new SequenceState(model, modelLayout(model));
 
 function propose(drafter: LookupDrafter, tokens: readonly number[], maxDepth = 100): Promise<Draft> {
   return drafter.propose({ tokens, root: tokens[tokens.length - 1], hidden: new Float32Array(0), state, maxDepth });

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { goldenConfig, goldenNumbers, readGolden } from '../../../test/parity/golden.ts';
 import { tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { modelLayout } from '../../models/model-layout.ts';
 import { SequenceState } from '../state/sequence-state.ts';
 import type { DraftContext } from './drafter.ts';
 import { type HeadPredictions, MedusaDrafter, stockPaths } from './medusa-drafter.ts';
@@ -13,7 +14,8 @@ const buffers = goldenConfig(
 
 /** A context in which only root and hidden state matter. */
 function contextOf(root: number): DraftContext {
-  const state = new SequenceState(tinyLlama([{ kind: 'softmax' }]));
+  const model = tinyLlama([{ kind: 'softmax' }]);
+  const state = new SequenceState(model, modelLayout(model));
   return { tokens: [root], root, hidden: new Float32Array(4), state, maxDepth: 100 };
 }
 

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { TokenTree } from '../../attention/tree.ts';
+import { modelLayout } from '../../models/model-layout.ts';
 import { SequenceState } from '../state/sequence-state.ts';
 import type { DraftContext, Drafter } from './drafter.ts';
 import { ObservedDrafter, type PathAcceptance, sumAcceptance } from './observed-drafter.ts';
 
-const state = new SequenceState(tinyLlama([{ kind: 'softmax' }]));
+const model = tinyLlama([{ kind: 'softmax' }]);
+const state = new SequenceState(model, modelLayout(model));
 const context = (maxDepth: number): DraftContext => ({
   tokens: [7],
   root: 7,

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { letters } from '../../../test/models/letters.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { type MixerInput, mixerPreset } from '../../attention/mixer.ts';
+import type { MixerInput } from '../../attention/kinds/index.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { chain, TokenTree } from '../../attention/tree.ts';
 import { Random } from '../../random.ts';
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { DecodingEngine } from '../engine.ts';
 import { generate, type GenerateOptions, generateToEnd } from '../generate.ts';
 import { Sampler, type SamplerInput } from '../sampler.ts';
@@ -98,14 +99,6 @@ describe.each(Object.entries(models))('speculative decoding, %s', (_, mixers) =>
     },
   );
 });
-
-/** One letter per token. */
-const letters: Tokenizer = {
-  vocabularySize: 50,
-  specialIds: new Set(),
-  encode: (text) => Int32Array.from(text, (letter) => letter.charCodeAt(0) - 0x4e00),
-  decode: (ids) => Array.from(ids, (id) => String.fromCharCode(0x4e00 + id)).join(''),
-};
 
 /** A chain that is longer than groups, with a second branch. */
 const longPaths = [...Array.from({ length: 14 }, (_, i) => new Array<number>(i + 1).fill(0)), [1], [1, 0], [1, 1]];

@@ -1,12 +1,15 @@
 /** Taking accepted nodes into a state: rows into the ring, groups that closed into S. No replay, no snapshot. */
+import { windowStart } from '../../attention/masks.ts';
+import type { Horizon } from '../../attention/mixer.ts';
 import { LinnetError } from '../../errors.ts';
-import { dataOf, tensor } from '../../graph/tensor.ts';
-import type { Program } from '../../runtime/compile.ts';
-import type { FoldClass, SequenceState } from './sequence-state.ts';
+import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
+import { type FoldClass, slotOf } from '../../models/model-layout.ts';
+import type { Program } from '../../runtime/program.ts';
+import type { SequenceState } from './sequence-state.ts';
 
 /** The rows that a step returned for one sequence of its batch. */
 export interface NewRows {
-  /** Keys and values of all layers: [B,M,T,R], see `rowLayout`. */
+  /** Keys and values of all layers: [B,M,T,R], see `ModelLayout`. */
   readonly data: Float32Array;
   /** Shifted features [B,T,L·X]; empty in a model that shifts none. */
   readonly shifts: Float32Array;
@@ -34,7 +37,7 @@ export async function commitRows(
   if (nodes.length === 0) return;
   state.reserve(nodes.length);
   const folded = await Promise.all(
-    state.foldClasses.map((foldClass, index) => foldClosed(state, rows, nodes, folds, foldClass, index)),
+    state.layout.folds.map((foldClass, index) => foldClosed(state, rows, nodes, folds, foldClass, index)),
   );
   folded.forEach((result, index) => {
     if (result !== undefined) state.takeFolded(index, result);
@@ -50,21 +53,22 @@ async function foldClosed(
   rows: NewRows,
   nodes: readonly number[],
   folds: FoldPrograms,
-  { layout, program: name, sums: shape, layers }: FoldClass,
+  { slots: { horizon, ring }, program: name, sums: shape, layers }: FoldClass,
   index: number,
 ): Promise<Float32Array | undefined> {
   const { keyValueHeads: M } = state.model.sizes;
-  const G = layout.group;
-  const start = state.length - (state.length % G);
-  const end = state.length + nodes.length - ((state.length + nodes.length) % G);
+  const G = horizon.group;
+  const after = state.length + nodes.length;
+  // Groups are folded as they leave the window. Sinks never are, since they are read one by one for good.
+  const start = Math.max(windowStart(state.length, horizon), horizon.sinks ?? 0);
+  const end = windowStart(after, horizon);
   const count = end - start;
-  if (count === 0) return undefined;
+  if (count <= 0) return undefined;
   const program = folds.get(name);
-  const ring = layout.ring;
   if (program === undefined || ring === undefined)
     throw new LinnetError('INTERNAL', 'internal: a fold without a program or ring');
   // The layers of a class fold by one graph: their rows have equal widths.
-  const { keys: keyPlace, values: valuePlace } = state.rowLayout.layers[layers[0]];
+  const { keys, values } = state.layout.layers[layers[0]];
   const collect = (part: 'keys' | 'values', width: number): Float32Array => {
     const collected = new Float32Array(layers.length * M * count * width);
     let target = 0;
@@ -72,7 +76,7 @@ async function foldClosed(
       const held = state.layers[layer][part];
       for (let head = 0; head < M; head++) {
         for (let position = start; position < end; position++, target += width) {
-          const source = (head * ring + (position % ring)) * width;
+          const source = (head * ring + slotOf(position, ring, horizon)) * width;
           collected.set(
             position < state.length
               ? held.subarray(source, source + width)
@@ -88,27 +92,35 @@ async function foldClosed(
   const rowShape = shape === null ? [X, count / G, G] : [X, count];
   const { folded } = await program.run(
     {
-      keys: tensor('float32', [...rowShape, keyPlace.width], collect('keys', keyPlace.width)),
-      values: tensor('float32', [...rowShape, valuePlace.width], collect('values', valuePlace.width)),
+      keys: tensor('float32', [...rowShape, keys.width], collect('keys', keys.width)),
+      values: tensor('float32', [...rowShape, values.width], collect('values', values.width)),
       ...(shape !== null && { sums: tensor('float32', [X, ...shape], state.sums[index]) }),
+      ...(program.inputs.has('ages') && foldAges(start, end, G, (end - windowStart(state.length, horizon)) / G)),
     },
     ['folded'],
   );
   return dataOf(folded, 'float32');
 }
 
+/** How many of the groups that are folded lie behind each row, and how many are folded. */
+function foldAges(start: number, end: number, G: number, groups: number): Record<string, Tensor> {
+  const last = end / G - 1;
+  const ages = Float32Array.from({ length: end - start }, (_, i) => last - Math.floor((start + i) / G));
+  return { ages: tensor('float32', [end - start], ages), groups: tensor('float32', [1], Float32Array.of(groups)) };
+}
+
 function newRow(
-  { model, rowLayout }: SequenceState,
+  { model, layout }: SequenceState,
   { data, nodes, sequence }: NewRows,
   layer: number,
   part: 'keys' | 'values',
   head: number,
   node: number,
 ): Float32Array {
-  const place = rowLayout.layers[layer][part];
+  const slice = layout.layers[layer][part];
   const row = (sequence * model.sizes.keyValueHeads + head) * nodes + node;
-  const start = row * rowLayout.width + place.start;
-  return data.subarray(start, start + place.width);
+  const start = row * layout.rowWidth + slice.start;
+  return data.subarray(start, start + slice.width);
 }
 
 /** What the next token is given from the last one that was accepted. */
@@ -123,25 +135,32 @@ function rememberShift(state: SequenceState, { shifts, nodes, sequence }: NewRow
 /** Writes accepted rows to their slots: position mod C in a ring, the position itself in a growing cache. */
 function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]): void {
   const { keyValueHeads: M } = state.model.sizes;
-  for (const { layout, positions } of state.slots.values()) {
-    const first = layout.ring === undefined ? 0 : Math.max(0, nodes.length - layout.ring);
-    for (let i = first; i < nodes.length; i++) {
+  for (const slots of state.layout.slotLayouts) {
+    const positions = state.positions(slots);
+    for (const i of keptNodes(state.length, nodes.length, positions.length, slots.horizon)) {
       const position = state.length + i;
-      positions[position % positions.length] = position;
+      positions[slotOf(position, positions.length, slots.horizon)] = position;
     }
   }
-  state.model.mixers.forEach((mixer, layer) => {
-    const { positions } = state.layoutSlots(mixer);
-    const slots = positions.length;
+  state.layout.layers.forEach((layer, index) => {
+    const { horizon } = layer.slots;
+    const count = state.slotCount(layer.slots);
+    const kept = keptNodes(state.length, nodes.length, count, horizon);
     for (const part of ['keys', 'values'] as const) {
-      const { width } = state.rowLayout.layers[layer][part];
-      const target = state.layers[layer][part];
+      const { width } = layer[part];
+      const target = state.layers[index][part];
       for (let head = 0; head < M; head++) {
-        for (let i = Math.max(0, nodes.length - slots); i < nodes.length; i++) {
-          const place = (head * slots + ((state.length + i) % slots)) * width;
-          target.set(newRow(state, rows, layer, part, head, nodes[i]), place);
+        for (const i of kept) {
+          const slot = head * count + slotOf(state.length + i, count, horizon);
+          target.set(newRow(state, rows, index, part, head, nodes[i]), slot * width);
         }
       }
     }
   });
+}
+
+/** Of `count` nodes that follow a text of `length` tokens, those whose rows no later one of them would overwrite. */
+function keptNodes(length: number, count: number, slots: number, { sinks = 0 }: Horizon): number[] {
+  const overwritten = Math.max(0, count - (slots - sinks));
+  return Array.from({ length: count }, (_, i) => i).filter((i) => i >= overwritten || length + i < sinks);
 }

@@ -2,30 +2,21 @@
  * What a session remembers of its text: for a linearized model a constant number of floats, whatever the length; for
  * softmax layers a key-value cache that grows.
  *
- * Per layer: the ring, keys and values of the last C positions (slot = position mod C), and S, the sum of k̂ᵀv over the
- * groups that have closed; in layers of Linformer by blocks instead of S the rows that closed blocks were projected to, which
- * grow with the text. `commit` writes accepted rows into the ring and folds groups into S as they close. A model that
- * shifts features also remembers those of the last token.
+ * Per layer: the ring, keys and values of the last C positions (slot = position mod C), and S, the sums over the groups that
+ * have closed; in layers whose closed groups leave rows those instead, which grow with the text. `commit` writes accepted
+ * rows into the ring and folds groups as they close. A model that shifts features also remembers those of the last token,
+ * and a decoder the text that was encoded, which it only reads and shares with its forks.
  */
 import { emptySlot } from '../../attention/masks.ts';
-import type { MixerConfig } from '../../attention/mixer.ts';
-import { LinnetError } from '../../errors.ts';
-import type { CausalModel } from '../../models/model.ts';
-import {
-  foldName,
-  layerSumsShape,
-  type RowLayout,
-  rowLayout,
-  stateLayout,
-  stateLayouts,
-  type StateLayout,
-} from '../../models/step-graph.ts';
-import { ProjectedRows } from './projected-rows.ts';
+import type { AutoregressiveModel } from '../../models/model.ts';
+import type { ModelLayout, SlotLayout } from '../../models/model-layout.ts';
+import type { EncodedText } from './encoded-text.ts';
+import { GroupRows } from './group-rows.ts';
 
 /** Rows a growing cache is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
 const cacheGrowth = 256;
 
-/** What one layer remembers beside S: M matrices of `slots` rows, and what it is given from the last token. */
+/** What one layer remembers apart from S: M matrices of `slots` rows, and what it is given from the last token. */
 export interface LayerRows {
   /** [M,slots,D] */
   keys: Float32Array;
@@ -35,94 +26,59 @@ export interface LayerRows {
   readonly previous: Float32Array;
 }
 
-/** The slots of one layout, shared by its layers. */
-export interface LayoutSlots {
-  readonly layout: StateLayout;
-  /** Position in each slot, −1 where it is empty. Its length is the number of slots. */
-  positions: Int32Array;
-}
-
-/** Layers whose closed groups are folded in one run: same layout, same way of folding. */
-export interface FoldClass {
-  readonly layout: StateLayout;
-  /** Names the fold graph; classes of different layouts may share it. */
-  readonly program: string;
-  /** Rows and columns of S per key-value head; null where closed groups become projected rows. */
-  readonly sums: readonly [number, number] | null;
-  readonly layers: readonly number[];
-}
-
-/** The fold classes of a model: its layers that keep sums, or projected rows, of closed groups. */
-export function foldClasses(model: CausalModel): FoldClass[] {
-  const classes = new Map<string, FoldClass & { layers: number[] }>();
-  model.mixers.forEach((mixer, layer) => {
-    const sums = layerSumsShape(model, mixer);
-    const program = foldName(mixer, layer);
-    if (program === undefined) return;
-    const layout = stateLayout(mixer);
-    const key = `${layout.name} ${program}`;
-    const known = classes.get(key) ?? { layout, program, sums, layers: [] };
-    known.layers.push(layer);
-    classes.set(key, known);
-  });
-  return [...classes.values()];
-}
-
 /** The state of one sequence. Made by an engine; `fork` copies it. */
 export class SequenceState {
-  readonly model: CausalModel;
+  readonly model: AutoregressiveModel;
+  readonly layout: ModelLayout;
   /** L: committed tokens. */
   length = 0;
   readonly layers: LayerRows[];
-  /** Widths of the layers' rows. */
-  readonly rowLayout: RowLayout;
-  readonly slots: ReadonlyMap<string, LayoutSlots>;
-  readonly foldClasses: readonly FoldClass[];
+  /** Position in each slot by the name of the layout, −1 where it is empty. */
+  readonly slotPositions = new Map<string, Int32Array>();
   /** S per fold class: [layers,M,…its `sums`]. */
   readonly sums: Float32Array[];
-  /** Per layer, the projected rows of closed blocks; undefined for a mixer without such. */
-  readonly projected: (ProjectedRows | undefined)[];
+  /** Per layer, the rows that closed groups left; undefined for a mixer without such. */
+  readonly groupRows: (GroupRows | undefined)[];
+  /** What was read before, in models with an encoder. */
+  readonly encoded: EncodedText | undefined;
 
-  constructor(model: CausalModel) {
+  constructor(model: AutoregressiveModel, layout: ModelLayout, encoded?: EncodedText) {
     const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
     this.model = model;
-    this.rowLayout = rowLayout(model);
-    this.slots = new Map(
-      stateLayouts(model.mixers).map((layout) => [
-        layout.name,
-        { layout, positions: new Int32Array(layout.ring ?? cacheGrowth).fill(emptySlot) },
-      ]),
-    );
-    this.layers = model.mixers.map((mixer, layer) => {
-      const { keys, values } = this.rowLayout.layers[layer];
-      const slots = M * this.layoutSlots(mixer).positions.length;
+    this.layout = layout;
+    this.encoded = encoded;
+    for (const { name, ring = cacheGrowth } of layout.slotLayouts) {
+      this.slotPositions.set(name, new Int32Array(ring).fill(emptySlot));
+    }
+    this.layers = layout.layers.map(({ slots, keys, values }) => {
+      const rows = M * this.slotCount(slots);
       return {
-        keys: new Float32Array(slots * keys.width),
-        values: new Float32Array(slots * values.width),
+        keys: new Float32Array(rows * keys.width),
+        values: new Float32Array(rows * values.width),
         previous: new Float32Array(shiftWidth),
       };
     });
-    this.foldClasses = foldClasses(model);
-    this.sums = this.foldClasses.map(({ layers, sums }) => {
+    this.sums = layout.folds.map(({ layers, sums }) => {
       const [rows, columns] = sums ?? [0, 0];
       return new Float32Array(layers.length * M * rows * columns);
     });
-    this.projected = model.mixers.map((mixer, layer) => {
-      const { keys, values } = this.rowLayout.layers[layer];
-      return stateLayout(mixer).projected === undefined ? undefined : new ProjectedRows(M, keys.width, values.width);
-    });
+    this.groupRows = layout.layers.map(({ slots, keys, values }) =>
+      slots.rowsPerGroup === undefined ? undefined : new GroupRows(M, keys.width, values.width),
+    );
   }
 
-  /** The slots that a layer's rows lie in. */
-  layoutSlots(mixer: MixerConfig): LayoutSlots {
-    const found = this.slots.get(stateLayout(mixer).name);
-    if (found === undefined) throw new LinnetError('INTERNAL', 'internal: a layer without slots');
-    return found;
+  /** Positions in the slots of a layout; its length is the number of slots. */
+  positions({ name }: SlotLayout): Int32Array {
+    return this.slotPositions.get(name) ?? new Int32Array(0);
+  }
+
+  slotCount(slots: SlotLayout): number {
+    return this.positions(slots).length;
   }
 
   /** S of a layer [M,rows,columns], a view; undefined for a mixer without sums. */
   layerSums(layer: number): Float32Array | undefined {
-    for (const [index, { layers, sums }] of this.foldClasses.entries()) {
+    for (const [index, { layers, sums }] of this.layout.folds.entries()) {
       const place = sums === null ? -1 : layers.indexOf(layer);
       const size = this.sums[index].length / layers.length;
       if (place >= 0) return this.sums[index].subarray(place * size, (place + 1) * size);
@@ -132,74 +88,71 @@ export class SequenceState {
 
   /** Takes in what the fold graph of a class has made of its closed groups. */
   takeFolded(index: number, folded: Float32Array): void {
-    const { layers, sums } = this.foldClasses[index];
+    const { layers, sums } = this.layout.folds[index];
     if (sums !== null) this.sums[index].set(folded);
-    else this.projected[layers[0]]?.append(folded);
+    else this.groupRows[layers[0]]?.append(folded);
   }
 
   /** Makes room for `count` more positions in growing caches. */
   reserve(count: number): void {
     const { keyValueHeads: M } = this.model.sizes;
-    for (const slots of this.slots.values()) {
-      const held = slots.positions.length;
-      if (slots.layout.ring !== undefined || this.length + count <= held) continue;
+    for (const slots of this.layout.slotLayouts) {
+      const positions = this.positions(slots);
+      const held = positions.length;
+      if (slots.ring !== undefined || this.length + count <= held) continue;
       const wanted = Math.max(this.length + count, Math.ceil(held * 1.25));
       const size = Math.ceil(wanted / cacheGrowth) * cacheGrowth;
-      const positions = new Int32Array(size).fill(emptySlot);
-      positions.set(slots.positions);
-      slots.positions = positions;
-      this.model.mixers.forEach((mixer, layer) => {
-        if (this.layoutSlots(mixer) !== slots) return;
+      const grown = new Int32Array(size).fill(emptySlot);
+      grown.set(positions);
+      this.slotPositions.set(slots.name, grown);
+      this.layout.layers.forEach(({ slots: own, keys, values }, layer) => {
+        if (own !== slots) return;
         const rows = this.layers[layer];
-        const { keys, values } = this.rowLayout.layers[layer];
         rows.keys = growRows(rows.keys, M, held, size, keys.width);
         rows.values = growRows(rows.values, M, held, size, values.width);
       });
     }
   }
 
-  /** Makes the rows that a text of `length` tokens leaves projected, zeros until they are filled in. */
-  makeProjected(length: number): void {
-    this.model.mixers.forEach((mixer, layer) => {
-      const { group, projected = 0 } = stateLayout(mixer);
-      this.projected[layer]?.make(projected * Math.floor(length / group));
+  /** Makes the rows that closed groups of a text of `length` tokens leave, zeros until they are filled in. */
+  makeGroupRows(length: number): void {
+    this.layout.layers.forEach(({ slots: { horizon, rowsPerGroup = 0 } }, layer) => {
+      this.groupRows[layer]?.make(rowsPerGroup * Math.floor(length / horizon.group));
     });
   }
 
   /**
-   * Bytes of the numbers held: rows, S, projected rows and shifted features. Constant for linearized models, Linformer's
-   * apart.
+   * Bytes of the numbers held: rows, S and shifted features. Constant for linearized models, but for those whose closed groups
+   * leave rows. What was encoded is counted apart (`encoded.bytes`), since forks share it.
    */
   get bytes(): number {
     const arrays = this.layers.flatMap(({ keys, values, previous }) => [keys, values, previous]);
-    const memories = this.projected.flatMap((memory) => memory ?? []);
+    const memories = this.groupRows.flatMap((rows) => rows ?? []);
     return [...arrays, ...this.sums, ...memories].reduce((total, { byteLength }) => total + byteLength, 0);
   }
 
   /** An independent copy: two continuations of one text. */
   fork(): SequenceState {
-    const copy = new SequenceState(this.model);
+    const copy = new SequenceState(this.model, this.layout, this.encoded);
     copy.length = this.length;
-    for (const [name, slots] of this.slots) {
-      const target = copy.slots.get(name);
-      if (target !== undefined) target.positions = slots.positions.slice();
-    }
+    for (const [name, positions] of this.slotPositions) copy.slotPositions.set(name, positions.slice());
     this.layers.forEach(({ keys, values, previous }, layer) => {
       copy.layers[layer] = { keys: keys.slice(), values: values.slice(), previous: previous.slice() };
     });
     this.sums.forEach((sums, index) => {
       copy.sums[index].set(sums);
     });
-    this.projected.forEach((memory, layer) => {
-      copy.projected[layer] = memory?.fork();
+    this.groupRows.forEach((rows, layer) => {
+      copy.groupRows[layer] = rows?.fork();
     });
     return copy;
   }
 }
 
-function growRows(rows: Float32Array, M: number, held: number, size: number, D: number): Float32Array {
-  const grown = new Float32Array(M * size * D);
-  for (let head = 0; head < M; head++)
-    grown.set(rows.subarray(head * held * D, (head + 1) * held * D), head * size * D);
+function growRows(rows: Float32Array, M: number, held: number, size: number, width: number): Float32Array {
+  const grown = new Float32Array(M * size * width);
+  for (let head = 0; head < M; head++) {
+    grown.set(rows.subarray(head * held * width, (head + 1) * held * width), head * size * width);
+  }
   return grown;
 }

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorCode } from '../../../test/error-code.ts';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../../attention/mixer.ts';
+import { randomT5Weights, tinyT5 } from '../../../test/models/tiny-t5.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { parseSafetensors, type SafetensorsBytes } from '../../checkpoint/safetensors/reader.ts';
 import { type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../../errors.ts';
@@ -48,11 +49,11 @@ async function read(count: number): Promise<{ state: SequenceState; tokens: Int3
 
 /** All numbers of a state. */
 function contents(state: SequenceState): unknown {
-  const { length, layers, sums, slots } = state;
-  const projected = state.projected.map((memory) => {
-    return memory && [memory.count, memory.padded('keys', memory.count), memory.padded('values', memory.count)];
+  const { length, layers, sums, slotPositions } = state;
+  const groupRows = state.groupRows.map((rows) => {
+    return rows && [rows.count, rows.padded('keys', rows.count), rows.padded('values', rows.count)];
   });
-  return { length, layers, sums, projected, positions: [...slots.values()].map(({ positions }) => positions) };
+  return { length, layers, sums, groupRows, positions: [...slotPositions.values()] };
 }
 
 /** A file's tensors and strings, to be written again with changes. */
@@ -62,6 +63,42 @@ function unpack(file: SafetensorsBytes): { entries: TensorEntry[]; strings: Reco
     return { name, dtype, shape, data: file.read(name).data };
   });
   return { entries, strings: Object.fromEntries(file.metadata) };
+}
+
+type Change = (entry: TensorEntry) => TensorEntry | undefined;
+
+type Forge = (
+  strings: Record<string, string | undefined>,
+  change?: Change,
+  extra?: readonly TensorEntry[],
+) => Promise<string | undefined>;
+
+/** Writes a file with changed strings and tensors and restores it. @returns the code of the error, if there is one */
+async function restoreForged(
+  path: string,
+  reader: DecodingEngine,
+  original: Uint8Array,
+  ...[strings, change = (entry) => entry, extra = []]: Parameters<Forge>
+): Promise<string | undefined> {
+  const unpacked = unpack(parseSafetensors(original));
+  const entries = [...unpacked.entries.flatMap((entry) => change(entry) ?? []), ...extra];
+  const merged = Object.entries({ ...unpacked.strings, ...strings }).filter(
+    (pair): pair is [string, string] => pair[1] !== undefined,
+  );
+  await writeSafetensors(path, entries, Object.fromEntries(merged));
+  return errorCode(() => restoreSession(path, reader, fingerprint));
+}
+
+/** Changes the numbers of one tensor. */
+function altered(name: string, alter: (data: Int32Array | Float32Array) => void): Change {
+  return (entry) => {
+    if (entry.name !== name) return entry;
+    const { data } = entry;
+    if (!(data instanceof Int32Array || data instanceof Float32Array)) throw new Error('unexpected type');
+    const copy = data.slice();
+    alter(copy);
+    return { ...entry, data: copy };
+  };
 }
 
 describe('a session file', () => {
@@ -145,28 +182,7 @@ describe('a session file', () => {
     const { state, tokens } = await read(21);
     await saveSession(path, { state, tokens, sampler: new Random(1).state, fingerprint });
     const original = await readFile(path);
-
-    const forge = async (
-      strings: Record<string, string | undefined>,
-      change: (entry: TensorEntry) => TensorEntry | undefined = (entry) => entry,
-      extra: TensorEntry[] = [],
-    ): Promise<string | undefined> => {
-      const unpacked = unpack(parseSafetensors(original));
-      const entries = [...unpacked.entries.flatMap((entry) => change(entry) ?? []), ...extra];
-      const merged = Object.entries({ ...unpacked.strings, ...strings }).filter(
-        (pair): pair is [string, string] => pair[1] !== undefined,
-      );
-      await writeSafetensors(path, entries, Object.fromEntries(merged));
-      return errorCode(() => restoreSession(path, engine, fingerprint));
-    };
-    const altered = (name: string, alter: (data: Int32Array | Float32Array) => void) => (entry: TensorEntry) => {
-      if (entry.name !== name) return entry;
-      const { data } = entry;
-      if (!(data instanceof Int32Array || data instanceof Float32Array)) throw new Error('unexpected type');
-      const copy = data.slice();
-      alter(copy);
-      return { ...entry, data: copy };
-    };
+    const forge: Forge = (...changes) => restoreForged(path, engine, original, ...changes);
     expect(await forge({})).toBeUndefined();
 
     for (const format of ['pt', undefined]) expect(await forge({ format })).toBe('FORMAT');
@@ -201,6 +217,51 @@ describe('a session file', () => {
       expect(await forge({}, change), `change ${index}`).toBe('FORMAT');
     const extra: TensorEntry = { name: 'extra', dtype: 'F32', shape: [1], data: Float32Array.of(1) };
     expect(await forge({}, undefined, [extra])).toBe('FORMAT');
+  });
+
+  it('of an encoder-decoder model is refused with a forged text that was encoded', async () => {
+    const path = join(folder, 'forged-source');
+    const t5 = tinyT5('softmax');
+    await using reader = await DecodingEngine.create(t5, randomT5Weights(t5), { threads: 1 });
+    const tokens = [0, 5, 6, 7, 8];
+    const state = reader.newState(await reader.encode([3, 4, 1]));
+    await reader.prefill(state, tokens);
+    await saveSession(path, { state, tokens, fingerprint });
+    const original = await readFile(path);
+    const forge: Forge = (...changes) => restoreForged(path, reader, original, ...changes);
+    expect(await forge({})).toBeUndefined();
+    const memories = unpack(parseSafetensors(original)).entries.filter(({ name }) => name.startsWith('cross.0.'));
+    expect(memories.length).toBeGreaterThan(0);
+    const without =
+      (name: string): Change =>
+      (entry) =>
+        entry.name === name ? undefined : entry;
+    const shortened: Change = (entry) =>
+      entry.name === 'source' ? { ...entry, shape: [2], data: Int32Array.of(3, 4) } : entry;
+    const emptied: Change = (entry) =>
+      entry.name === 'source' ? { ...entry, shape: [0], data: new Int32Array(0) } : entry;
+    const changes = [
+      without('source'),
+      shortened,
+      emptied,
+      altered('source', (data) => (data[0] = 20)),
+      altered('source', (data) => (data[0] = -1)),
+      altered('source', (data) => (data[0] = 5)),
+      ...memories.flatMap(({ name }) => [
+        without(name),
+        altered(name, (data) => (data[0] = Number.NaN)),
+        altered(name, (data) => (data[0] += 1)),
+      ]),
+    ];
+    for (const [index, change] of changes.entries()) expect(await forge({}, change), `change ${index}`).toBe('FORMAT');
+    // A model that reads no text has no use for one that was encoded.
+    await writeFile(path, original);
+    expect(await errorCode(() => restoreSession(path, engine, fingerprint))).toBe('MISMATCH');
+    const { entries } = unpack(parseSafetensors(original));
+    const plain = await read(9);
+    await saveSession(path, { ...plain, fingerprint });
+    const foreign = entries.filter(({ name }) => name === 'source');
+    expect(await restoreForged(path, engine, await readFile(path), {}, undefined, foreign)).toBe('FORMAT');
   });
 
   it('is restored whole or refused, however it is damaged', async () => {

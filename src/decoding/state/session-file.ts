@@ -5,23 +5,25 @@
  * |---|---|---|
  * | `tokens` | I32 [n] | the text; the state has read the first `length` of them |
  * | `positions.ℓ` | I32 [C] | position in each slot of layout ℓ, −1 where it is empty |
- * | `keys.i`, `values.i` | F32 [M,C,D], [M,C,E] | rows of layer i; C is the ring of its layout, for softmax layers `length` |
+ * | `keys.i`, `values.i` | F32 [M,C,D], [M,C,E] | rows of layer i; C is the ring of its layout, where a cache grows `length` |
  * | `sums.i` | F32 [M,D,E] | S of layer i, where it has a global branch |
  * | `previous.i` | F32 [1,1,X] | features that layer i gives the next token, in models that shift features |
- * | `memory.keys.i`, `memory.values.i` | F32 [M,S,D], [M,S,E] | rows that the closed blocks of layer i were projected to, where it has such |
+ * | `memory.keys.i`, `memory.values.i` | F32 [M,S,D], [M,S,E] | rows that the closed groups of layer i left, where it has such |
+ * | `source` | I32 [m] | the text that was encoded, in models that read one |
+ * | `cross.i.NAME` | F32 | what layer i keeps of it, see `CrossForm` |
  *
  * The header's strings name the format and its version, the model (fingerprint and mixers), the length, and a SHA-256 of
  * everything, so that a damaged file is noticed. It is no signature: a file is checked as if anyone had written it.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { emptySlot } from '../../attention/masks.ts';
 import { openSafetensors, type SafetensorsFile } from '../../checkpoint/safetensors/reader.ts';
 import { type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
 import { internalError, LinnetError } from '../../errors.ts';
-import { dataOf, type DTypeArrays, int32, type Tensor, zeros } from '../../graph/tensor.ts';
-import type { CausalModel } from '../../models/model.ts';
-import { layerSumsShape, rowLayout, stateLayout, stateLayouts } from '../../models/step-graph.ts';
+import { dataOf, type DTypeArrays, float32, int32, type Tensor, zeros } from '../../graph/tensor.ts';
+import type { AutoregressiveModel } from '../../models/model.ts';
+import { type ModelLayout, positionInSlot } from '../../models/model-layout.ts';
+import { crossShapes } from '../../models/step-graph.ts';
 import type { RandomState } from '../../random.ts';
 import type { StepEngine } from '../step-engine.ts';
 import { SequenceState } from './sequence-state.ts';
@@ -55,7 +57,7 @@ export async function saveSession(
   path: string,
   { state, tokens, sampler, fingerprint }: SavedSession & { readonly fingerprint: string },
 ): Promise<void> {
-  const { model, length } = state;
+  const { model, layout, length, encoded } = state;
   if (tokens.length < length) {
     throw new LinnetError('INPUT', `the state has read ${length} tokens, only ${tokens.length} are given to be saved`);
   }
@@ -70,11 +72,17 @@ export async function saveSession(
     entries.push({ name, dtype: stored.dtype === 'int32' ? 'I32' : 'F32', shape: stored.shape, data: stored.data });
   };
   add('tokens', int32([tokens.length], tokens));
-  for (const { name, expected } of storedPositions(model, length)) add(name, int32([expected.length], expected));
-  for (const { name, shape, of } of storedMatrices(model, length)) {
+  for (const { name, expected } of storedPositions(layout, length)) add(name, int32([expected.length], expected));
+  for (const { name, shape, of } of storedMatrices(model, layout, length)) {
     const matrices = zeros('float32', shape);
     copyMatrices(of(state), matrices.data, shape);
     add(name, matrices);
+  }
+  if (encoded !== undefined) {
+    add('source', int32([encoded.tokens.length], encoded.tokens));
+    encoded.layers.forEach((tensors, layer) => {
+      for (const [name, value] of Object.entries(tensors)) add(`cross.${layer}.${name}`, value);
+    });
   }
   await writeSafetensors(path, entries, {
     format: formatName,
@@ -96,20 +104,28 @@ export async function saveSession(
 export async function restoreSession(path: string, engine: StepEngine, fingerprint: string): Promise<RestoredSession> {
   const file = await openSafetensors(path);
   try {
-    return await readSession(file, engine.model, fingerprint);
+    return await readSession(file, engine, fingerprint);
   } finally {
     await file.close();
   }
 }
 
-async function readSession(file: SafetensorsFile, model: CausalModel, fingerprint: string): Promise<RestoredSession> {
+async function readSession(
+  file: SafetensorsFile,
+  { model, layout }: StepEngine,
+  fingerprint: string,
+): Promise<RestoredSession> {
   const { source } = file;
   const header = checkHeader(file, model, fingerprint);
   const length = Number(header.length);
   checkTokens(file, length); // before anything is made in proportion to the length
-  const positions = storedPositions(model, length);
-  const matrices = storedMatrices(model, length);
+  const sourceLength = storedSourceLength(file, model);
+  const positions = storedPositions(layout, length);
+  const matrices = storedMatrices(model, layout, length);
+  const memories = storedMemories(model, sourceLength);
   checkTensors(file, [
+    ...(model.cross === undefined ? [] : [{ name: 'source', dtype: 'I32', shape: [sourceLength] }]),
+    ...memories.map(({ name, shape }) => ({ name, dtype: 'F32', shape })),
     ...positions.map(({ name, expected }) => ({ name, dtype: 'I32', shape: [expected.length] })),
     ...matrices.map(({ name, shape }) => ({ name, dtype: 'F32', shape })),
   ]);
@@ -123,20 +139,34 @@ async function readSession(file: SafetensorsFile, model: CausalModel, fingerprin
   const tokens = await read('tokens', 'int32');
   const strange = strangeToken(tokens, model);
   if (strange !== undefined) throw malformed(source, strange);
-  const state = new SequenceState(model);
+  const encoded: { tokens: Int32Array; layers: Record<string, Tensor<'float32'>>[] } = {
+    tokens: new Int32Array(0),
+    layers: (model.cross?.mixers ?? []).map(() => ({})),
+  };
+  const state = new SequenceState(model, layout, model.cross === undefined ? undefined : encoded);
   state.reserve(length);
-  state.makeProjected(length);
-  for (const { name, layout, expected } of positions) {
+  state.makeGroupRows(length);
+  for (const { name, slots, expected } of positions) {
     const found = await read(name, 'int32');
     if (expected.some((position, slot) => position !== found[slot])) {
       throw malformed(source, `"${name}" are not the positions that a text of ${length} tokens leaves behind`);
     }
-    state.slots.get(layout)?.positions.set(expected);
+    state.slotPositions.get(slots)?.set(expected);
   }
   for (const { name, shape, of } of matrices) {
     const found = await read(name, 'float32');
     if (!found.every(Number.isFinite)) throw malformed(source, `"${name}" holds values that are no finite numbers`);
     copyMatrices(found, of(state), shape);
+  }
+  if (model.cross !== undefined) {
+    encoded.tokens = await read('source', 'int32');
+    const foreign = strangeToken(encoded.tokens, model);
+    if (foreign !== undefined) throw malformed(source, foreign);
+    for (const { name, layer, tensor: part, shape } of memories) {
+      const found = await read(name, 'float32');
+      if (!found.every(Number.isFinite)) throw malformed(source, `"${name}" holds values that are no finite numbers`);
+      encoded.layers[layer][part] = float32(shape, found);
+    }
   }
   state.length = length;
   if (hash.digest() !== header.sha256) throw malformed(source, 'its SHA-256 is not that of its content: it is damaged');
@@ -162,7 +192,11 @@ const headerSchema = z.strictObject({
 type SessionHeader = z.infer<typeof headerSchema>;
 
 /** The strings of the header, once it is clear that the session is of this format, version and model. */
-function checkHeader({ source, metadata }: SafetensorsFile, model: CausalModel, fingerprint: string): SessionHeader {
+function checkHeader(
+  { source, metadata }: SafetensorsFile,
+  model: AutoregressiveModel,
+  fingerprint: string,
+): SessionHeader {
   const format = metadata.get('format');
   if (format !== formatName) {
     throw malformed(
@@ -235,7 +269,7 @@ function describeInfo({ dtype, shape }: { readonly dtype: string; readonly shape
 }
 
 /** What is wrong with a token, if one is. */
-function strangeToken(tokens: ArrayLike<number>, { sizes }: CausalModel): string | undefined {
+function strangeToken(tokens: ArrayLike<number>, { sizes }: AutoregressiveModel): string | undefined {
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i];
     if (!(Number.isInteger(token) && token >= 0 && token < sizes.vocabulary)) {
@@ -246,13 +280,11 @@ function strangeToken(tokens: ArrayLike<number>, { sizes }: CausalModel): string
 }
 
 /** The slots of every layout. What they hold after `length` tokens is known: the last position that falls on each. */
-function storedPositions(model: CausalModel, length: number) {
-  return stateLayouts(model.mixers).map(({ name, ring = length }) => ({
+function storedPositions({ slotLayouts }: ModelLayout, length: number) {
+  return slotLayouts.map(({ name, ring = length, horizon }) => ({
     name: `positions.${name}`,
-    layout: name,
-    expected: Int32Array.from({ length: ring }, (_, slot) => {
-      return slot < length ? slot + ring * Math.floor((length - 1 - slot) / ring) : emptySlot;
-    }),
+    slots: name,
+    expected: Int32Array.from({ length: ring }, (_, slot) => positionInSlot(slot, ring, length, horizon)),
   }));
 }
 
@@ -263,41 +295,61 @@ interface StoredMatrices {
   readonly of: (state: SequenceState) => Float32Array;
 }
 
-function storedMatrices(model: CausalModel, length: number): StoredMatrices[] {
+function storedMatrices(model: AutoregressiveModel, { layers }: ModelLayout, length: number): StoredMatrices[] {
   const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
-  const { layers } = rowLayout(model);
   const matrices: StoredMatrices[] = [];
-  model.mixers.forEach((mixer, layer) => {
-    const rows = stateLayout(mixer).ring ?? length;
+  layers.forEach(({ slots, sums, ...widths }, layer) => {
+    const { ring = length, rowsPerGroup, horizon } = slots;
     for (const part of ['keys', 'values'] as const) {
-      const shape = [M, rows, layers[layer][part].width] as const;
+      const shape = [M, ring, widths[part].width] as const;
       matrices.push({ name: `${part}.${layer}`, shape, of: (state) => state.layers[layer][part] });
     }
     if (shiftWidth > 0) {
       const of = (state: SequenceState): Float32Array => state.layers[layer].previous;
       matrices.push({ name: `previous.${layer}`, shape: [1, 1, shiftWidth], of });
     }
-    const { group, projected } = stateLayout(mixer);
-    if (projected !== undefined) {
-      const count = projected * Math.floor(length / group);
+    if (rowsPerGroup !== undefined) {
+      const count = rowsPerGroup * Math.floor(length / horizon.group);
       for (const part of ['keys', 'values'] as const) {
-        const of = (state: SequenceState): Float32Array => state.projected[layer]?.[part] ?? new Float32Array(0);
-        matrices.push({ name: `memory.${part}.${layer}`, shape: [M, count, layers[layer][part].width], of });
+        const of = (state: SequenceState): Float32Array => state.groupRows[layer]?.[part] ?? new Float32Array(0);
+        matrices.push({ name: `memory.${part}.${layer}`, shape: [M, count, widths[part].width], of });
       }
     }
-    const sumsShape = layerSumsShape(model, mixer);
-    if (sumsShape === null) return;
+    if (sums === undefined) return;
     matrices.push({
       name: `sums.${layer}`,
-      shape: [M, ...sumsShape],
+      shape: [M, ...sums],
       of: (state) => {
-        const sums = state.layerSums(layer);
-        if (sums === undefined) throw internalError(`layer ${layer} has no sums`);
-        return sums;
+        const own = state.layerSums(layer);
+        if (own === undefined) throw internalError(`layer ${layer} has no sums`);
+        return own;
       },
     });
   });
   return matrices;
+}
+
+/** What the layers keep of an encoded text of m tokens. */
+function storedMemories(model: AutoregressiveModel, m: number) {
+  const { cross } = model;
+  if (cross === undefined) return [];
+  return cross.mixers.flatMap((_, layer) =>
+    Object.entries(crossShapes(cross, model, layer)).map(([name, shape]) => ({
+      name: `cross.${layer}.${name}`,
+      layer,
+      tensor: name,
+      shape: shape.map((dim) => (typeof dim === 'number' ? dim : m)),
+    })),
+  );
+}
+
+/** m: tokens of the text that was encoded; 0 in models that read none. */
+function storedSourceLength(file: SafetensorsFile, { cross }: AutoregressiveModel): number {
+  if (cross === undefined) return 0;
+  if (!file.names().includes('source')) throw malformed(file.source, 'it holds no text that was encoded');
+  const { dtype, shape } = file.info('source');
+  if (dtype === 'I32' && shape.length === 1 && shape[0] > 0) return shape[0];
+  throw malformed(file.source, `the encoded text must be I32 and not empty; it is ${describeInfo({ dtype, shape })}`);
 }
 
 /** Copies the rows that both have; either may have more rows per matrix than the [M,rows,D] of `shape`. */

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { thirdParty } from '../../../test/fixtures.ts';
-import { isCausal, type MixerConfig, mixerPreset, mixerPresetNames, parseMixer } from '../../attention/mixer.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { isCausal, parseMixer } from '../../attention/mixers.ts';
+import { mixerPreset, mixerPresetNames } from '../../attention/presets.ts';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';
@@ -51,7 +53,7 @@ function leaks(report: CheckReport): CheckRow[] {
 }
 
 describe('checkModel', () => {
-  it.each(mixerPresetNames.filter((name) => isCausal(mixerPreset(name))))(
+  it.each(mixerPresetNames().filter((name) => isCausal(mixerPreset(name))))(
     'passes a model with %s mixers',
     async (name) => {
       const { model, parameters } = fresh(all(mixerPreset(name, sizes)));

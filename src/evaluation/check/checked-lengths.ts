@@ -1,5 +1,7 @@
 /** Where a mixer can go wrong: lengths and positions around the edges of its groups and the reach of its filter. */
-import { convolutionOf, convolutionReach, groupOf, type MixerConfig } from '../../attention/mixer.ts';
+import { convolutionReach } from '../../attention/convolution-config.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { convolutionOf, groupOf, longestSequence } from '../../attention/mixers.ts';
 
 /** Stands in for G where one group never ends, as in softmax attention: forms differ in chunks all the same. */
 const endlessGroup = 16;
@@ -17,7 +19,7 @@ export function longestLength(mixers: readonly MixerConfig[], maximum: number): 
     const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
     return Math.max(3 * checkedGroup(mixer) + 5, 2 * reach + 5);
   });
-  const longest = mixers.map((mixer) => (mixer.kind === 'linformer' ? mixer.length : maximum));
+  const longest = mixers.map(longestSequence);
   return Math.min(Math.max(...wanted), maximum, ...longest);
 }
 

@@ -2,9 +2,8 @@
  * The check of an encoder. It reads the whole text by design, so there is no future to leak; what must not show is
  * padding: a text in a batch of longer ones has the outputs that it has alone. And the mixers are the formula.
  */
-import { mixBidirectional } from '../../attention/bidirectional.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
-import { naiveMixer } from '../../attention/naive.ts';
+import { mixBidirectional, mixReference } from '../../attention/mixers.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel, EncoderInput, EncoderModel } from '../../models/model.ts';
@@ -16,14 +15,14 @@ import { layerNames, sharedMixers } from './checked-layers.ts';
 import { checkedGroup, comparedLengths, longestLength } from './checked-lengths.ts';
 import { type CheckRow, checkTests, comparedRow, Discrepancy, limits } from './rows.ts';
 import { fewerHeads, type ParityOptions } from './mixer-parity.ts';
-import { mixerProbe, naiveHidden, naiveInput, randomMixerParameters, randomProbe } from './mixer-probe.ts';
+import { mixerProbe, hiddenOfReference, referenceInput, randomMixerParameters, randomProbe } from './mixer-probe.ts';
 
 type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
 /** Hidden states [B,n,width] of texts with padding. */
 type Encode = (source: ParameterSource, input: EncoderInput) => Value;
 
-/** Every mixer against the oracle and beside padding, then the whole model beside padding. */
+/** Every mixer against the reference and beside padding, then the whole model beside padding. */
 export async function* encoderRows(
   model: EncoderModel,
   parameters: Parameters,
@@ -36,8 +35,8 @@ export async function* encoderRows(
     const random = new Random(options.seed);
     const tables = randomProbe(probe, random);
     const about = { subject: layerNames(layers), limit: limits.mixer, length };
-    const naive = await wholeAgainstNaive(probe, tables, lengths, random, options);
-    yield comparedRow({ ...about, test: checkTests.wholeText }, naive);
+    const expected = await wholeAgainstReference(probe, tables, lengths, random, options);
+    yield comparedRow({ ...about, test: checkTests.wholeText }, expected);
     const padded = await paddedAgainstAlone(probeEncoder(probe), 2 * length, tables, mixer, length, random, options);
     yield comparedRow({ ...about, test: checkTests.paddedPositions }, padded);
   }
@@ -69,7 +68,7 @@ function probeEncoder(probe: CausalModel): Encode {
 }
 
 /** Texts of all lengths, one without and one with padding in any place, at the positions of their tokens. */
-async function wholeAgainstNaive(
+async function wholeAgainstReference(
   probe: CausalModel,
   tables: Parameters,
   lengths: readonly number[],
@@ -85,11 +84,12 @@ async function wholeAgainstNaive(
     const width = heads * valueWidth;
     for (const row of [0, 1]) {
       const own = mask.subarray(row * n, (row + 1) * n);
-      const text = naiveInput(probe, tables, tokens.subarray(row * n, (row + 1) * n));
-      const naive = naiveMixer(probe.mixers[0], { ...text, keyMask: Float64Array.from(own) });
+      const text = referenceInput(probe, tables, tokens.subarray(row * n, (row + 1) * n));
+      const expected = mixReference(probe.mixers[0], { ...text, keyMask: Float64Array.from(own) });
       own.forEach((token, t) => {
         const start = (row * n + t) * width;
-        if (token === 1) found.add(hidden.subarray(start, start + width), naiveHidden(naive, t, heads, valueWidth));
+        if (token === 1)
+          found.add(hidden.subarray(start, start + width), hiddenOfReference(expected, t, heads, valueWidth));
       });
     }
   }

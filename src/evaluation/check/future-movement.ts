@@ -2,7 +2,7 @@
  * The leak test: how far outputs at positions ≤ t move when the tokens after t are replaced. In a causal model they do
  * not move at all, for any t.
  */
-import { mixParallel } from '../../attention/parallel.ts';
+import { mixParallel } from '../../attention/mixers.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape, slice } from '../../graph/ops/layout.ts';

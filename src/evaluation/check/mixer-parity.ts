@@ -1,9 +1,9 @@
 /**
  * The three forms of a mixer against each other: the parallel graph and the decoding engine (steps of one token, chunks
- * and trees, with commit and folding in between) against the float64 loops of the oracle, on random rows.
+ * and trees, with commit and folding in between) against the float64 loops of the reference, on random rows.
  */
-import { isCausal, type MixerConfig } from '../../attention/mixer.ts';
-import { naiveMixer } from '../../attention/naive.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { isCausal, mixReference } from '../../attention/mixers.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
@@ -14,7 +14,7 @@ import { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { committedLengths, comparedLengths } from './checked-lengths.ts';
 import { type CheckRow, checkTests, comparedRow, Discrepancy, inapplicableRow, limits } from './rows.ts';
-import { mixerProbe, naiveHidden, naiveInput, type ProbeSizes, randomProbe } from './mixer-probe.ts';
+import { mixerProbe, hiddenOfReference, referenceInput, type ProbeSizes, randomProbe } from './mixer-probe.ts';
 import { randomPortions, randomTree, readPortions, readTree } from '../perplexity/step-reading.ts';
 
 export interface ParityOptions {
@@ -50,7 +50,7 @@ export async function mixerParity(
   const probe = mixerProbe(mixer, { ...fewerHeads(sizes), vocabulary: longest + treeNodes });
   const subject: Subject = { probe, parameters: randomProbe(probe, new Random(options.seed)), lengths, options };
   const about = { subject: name, limit: limits.mixer, length: longest };
-  const rows = [comparedRow({ ...about, test: checkTests.parallel }, await parallelAgainstNaive(subject))];
+  const rows = [comparedRow({ ...about, test: checkTests.parallel }, await parallelAgainstReference(subject))];
   if (!isCausal(mixer)) {
     const note = 'it reads the future: it cannot decode';
     for (const test of [checkTests.stepByStep, checkTests.stepInChunks, checkTests.tree]) {
@@ -63,9 +63,9 @@ export async function mixerParity(
     const portions = randomPortions(longest, longestChunk, new Random(options.seed));
     const single = new Array<number>(longest).fill(1);
     rows.push(
-      comparedRow({ ...about, test: checkTests.stepByStep }, await stepsAgainstNaive(subject, engine, single)),
-      comparedRow({ ...about, test: checkTests.stepInChunks }, await stepsAgainstNaive(subject, engine, portions)),
-      comparedRow({ ...about, test: checkTests.tree }, await treesAgainstNaive(subject, engine)),
+      comparedRow({ ...about, test: checkTests.stepByStep }, await stepsAgainstReference(subject, engine, single)),
+      comparedRow({ ...about, test: checkTests.stepInChunks }, await stepsAgainstReference(subject, engine, portions)),
+      comparedRow({ ...about, test: checkTests.tree }, await treesAgainstReference(subject, engine)),
     );
   } finally {
     await engine.dispose();
@@ -73,7 +73,7 @@ export async function mixerParity(
   return rows;
 }
 
-/** The loops of the oracle take their time, and heads do not differ: two key-value heads show all there is. */
+/** The loops of the reference take their time, and heads do not differ: two key-value heads show all there is. */
 export function fewerHeads(sizes: Omit<ProbeSizes, 'vocabulary'>): Omit<ProbeSizes, 'vocabulary'> {
   const keyValueHeads = Math.min(2, sizes.keyValueHeads);
   return { ...sizes, keyValueHeads, heads: (sizes.heads / sizes.keyValueHeads) * keyValueHeads };
@@ -84,7 +84,7 @@ function positions(length: number): Int32Array {
   return Int32Array.from({ length }, (_, i) => i);
 }
 
-async function parallelAgainstNaive({ probe, parameters, lengths, options }: Subject): Promise<Discrepancy> {
+async function parallelAgainstReference({ probe, parameters, lengths, options }: Subject): Promise<Discrepancy> {
   const { heads } = probe.sizes;
   const E = valueWidth(probe.sizes);
   const found = new Discrepancy();
@@ -95,17 +95,17 @@ async function parallelAgainstNaive({ probe, parameters, lengths, options }: Sub
     const program = await compile(graph, options.compile);
     const { hidden } = await program.run({ tokens: tensor('int32', [1, n], positions(n)) }, ['hidden']);
     await program.dispose();
-    const naive = naiveMixer(probe.mixers[0], naiveInput(probe, parameters, positions(n)));
+    const expected = mixReference(probe.mixers[0], referenceInput(probe, parameters, positions(n)));
     const actual = dataOf(hidden, 'float32');
     const width = heads * E;
     for (let t = 0; t < n; t++) {
-      found.add(actual.subarray(t * width, (t + 1) * width), naiveHidden(naive, t, heads, E));
+      found.add(actual.subarray(t * width, (t + 1) * width), hiddenOfReference(expected, t, heads, E));
     }
   }
   return found;
 }
 
-async function stepsAgainstNaive(
+async function stepsAgainstReference(
   { probe, parameters, lengths }: Subject,
   engine: DecodingEngine,
   portions: readonly number[],
@@ -113,15 +113,15 @@ async function stepsAgainstNaive(
   const { heads } = probe.sizes;
   const E = valueWidth(probe.sizes);
   const tokens = positions(lengths[lengths.length - 1]);
-  const naive = naiveMixer(probe.mixers[0], naiveInput(probe, parameters, tokens));
+  const expected = mixReference(probe.mixers[0], referenceInput(probe, parameters, tokens));
   const hidden = await readPortions(engine, engine.newState(), tokens, portions, 'hidden');
   const found = new Discrepancy();
-  hidden.forEach((row, t) => found.add(row, naiveHidden(naive, t, heads, E)));
+  hidden.forEach((row, t) => found.add(row, hiddenOfReference(expected, t, heads, E)));
   return found;
 }
 
-/** A random tree behind each committed length near a group's edge; to the oracle both are one bigger tree. */
-async function treesAgainstNaive({ probe, parameters, lengths, options }: Subject, engine: DecodingEngine) {
+/** A random tree behind each committed length near a group's edge; to the reference both are one bigger tree. */
+async function treesAgainstReference({ probe, parameters, lengths, options }: Subject, engine: DecodingEngine) {
   const { heads } = probe.sizes;
   const E = valueWidth(probe.sizes);
   const random = new Random(options.seed + 1);
@@ -136,8 +136,8 @@ async function treesAgainstNaive({ probe, parameters, lengths, options }: Subjec
     tree.parents.forEach((parent, node) => {
       if (parent >= 0) parents[committed + node] = committed + parent;
     });
-    const naive = naiveMixer(probe.mixers[0], naiveInput(probe, parameters, tokens, parents));
-    hidden.forEach((row, node) => found.add(row, naiveHidden(naive, committed + node, heads, E)));
+    const expected = mixReference(probe.mixers[0], referenceInput(probe, parameters, tokens, parents));
+    hidden.forEach((row, node) => found.add(row, hiddenOfReference(expected, committed + node, heads, E)));
   }
   return found;
 }

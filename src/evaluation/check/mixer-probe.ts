@@ -1,10 +1,11 @@
 /**
  * A mixer on its own, dressed as a model: one layer, no residual stream, and a table of random query, key and value
  * rows, one per token. So everything that runs models (the parallel graph, the decoding engine with its masks, ring,
- * commit and folding) runs the bare mixer, on rows that can be given to the oracle as well.
+ * commit and folding) runs the bare mixer, on rows that can be given to the reference as well.
  */
-import { type HeadCounts, type MixerConfig, mixerParameters, rowWidth } from '../../attention/mixer.ts';
-import type { NaiveInput } from '../../attention/naive.ts';
+import type { HeadCounts, MixerConfig } from '../../attention/mixer.ts';
+import { mixerParameters, rowWidth } from '../../attention/mixers.ts';
+import type { ReferenceInput } from '../../attention/reference.ts';
 import { LinnetError } from '../../errors.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { matmul } from '../../graph/ops/matmul.ts';
@@ -87,13 +88,13 @@ export function randomMixerParameters(model: ModelDescription, random: Random): 
   return values;
 }
 
-/** The probe's rows at a sequence (or tree) of tokens, in the oracle's layout. */
-export function naiveInput(
+/** The probe's rows at a sequence (or tree) of tokens, in the reference's layout. */
+export function referenceInput(
   probe: CausalModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   tokens: ArrayLike<number>,
   parents?: Int32Array,
-): NaiveInput {
+): ReferenceInput {
   const { heads, keyValueHeads, headWidth } = probe.sizes;
   const D = rowWidth(probe.mixers[0], headWidth);
   const E = valueWidth(probe.sizes);
@@ -102,29 +103,21 @@ export function naiveInput(
     if (found === undefined) throw new LinnetError('TENSOR', `the probe has no parameter "${name}"`);
     return found.data;
   };
+  const own = mixerParameters(probe.mixers[0], probe.sizes).map(
+    ({ name }) => [name, table(`${prefix}.${name}`)] as const,
+  );
   return {
-    dims: { heads, keyValueHeads, length: tokens.length, headDim: D, valueDim: E },
+    dims: { heads, keyValueHeads, length: tokens.length, headWidth: D, valueWidth: E },
     q: headsOutermost(table('queries.weight'), tokens, heads, D),
     k: headsOutermost(table('keys.weight'), tokens, keyValueHeads, D),
     v: headsOutermost(table('values.weight'), tokens, keyValueHeads, E),
-    alpha: parameters.get(`${prefix}.global_factor`)?.data[0],
-    lambda: parameters.get(`${prefix}.local_factor`)?.data[0],
-    taps: optionalFloat64(parameters.get(`${prefix}.dwconv.weight`)?.data),
-    featureMaps: {
-      queries: optionalFloat64(parameters.get(`${prefix}.feature_map_q.weight`)?.data),
-      keys: optionalFloat64(parameters.get(`${prefix}.feature_map_k.weight`)?.data),
-    },
-    projections: {
-      keys: optionalFloat64(parameters.get(`${prefix}.linformer_k.weight`)?.data),
-      values: optionalFloat64(parameters.get(`${prefix}.linformer_v.weight`)?.data),
-    },
-    biases: optionalFloat64(parameters.get(`${prefix}.rel_pos_bias.relative_attention_bias.weight`)?.data),
+    parameters: Object.fromEntries(own.map(([name, values]) => [name, Float64Array.from(values)])),
     parents,
   };
 }
 
-/** Row `position` of the oracle's output [H,n,E] as a hidden state [H·E]. */
-export function naiveHidden(output: Float64Array, position: number, heads: number, E: number): Float64Array {
+/** Row `position` of the reference's output [H,n,E] as a hidden state [H·E]. */
+export function hiddenOfReference(output: Float64Array, position: number, heads: number, E: number): Float64Array {
   const length = output.length / (heads * E);
   const hidden = new Float64Array(heads * E);
   for (let head = 0; head < heads; head++) {
@@ -144,10 +137,6 @@ function headsOutermost(table: Float32Array, tokens: ArrayLike<number>, heads: n
     }
   }
   return rows;
-}
-
-function optionalFloat64(values: Float32Array | undefined): Float64Array | undefined {
-  return values === undefined ? undefined : Float64Array.from(values);
 }
 
 function normals(shape: readonly number[], random: Random, deviation: number): Tensor<'float32'> {

@@ -1,9 +1,9 @@
 /** The whole model's two forms against each other: logits of steps, chunks and trees against one parallel pass. */
-import { isCausal } from '../../attention/mixer.ts';
+import { isCausal } from '../../attention/mixers.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
-import type { CausalModel } from '../../models/model.ts';
+import type { AutoregressiveModel, CausalModel } from '../../models/model.ts';
 import { parallelLogits } from '../../models/parallel-graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
@@ -86,13 +86,13 @@ async function treeAgainstParallel(
   return found;
 }
 
-function randomTokens(model: CausalModel, count: number, random: Random): Int32Array {
+function randomTokens(model: AutoregressiveModel, count: number, random: Random): Int32Array {
   return Int32Array.from({ length: count }, () => random.integer(model.sizes.vocabulary));
 }
 
 /** Logits [V] by position of each sequence, in one parallel pass, shorter ones padded. */
 async function logitsOf(
-  model: CausalModel,
+  model: AutoregressiveModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   sequences: readonly Int32Array[],
   compileOptions: CompileOptions | undefined,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../../attention/mixer.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { float32, type Tensor } from '../../graph/tensor.ts';
 import { medusaParameters } from '../../models/medusa.ts';

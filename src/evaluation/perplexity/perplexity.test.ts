@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { mixerPreset } from '../../attention/mixer.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';

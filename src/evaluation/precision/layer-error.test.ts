@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { randomTokens } from '../../../test/models/tiny-llama.ts';
 import { tinyConfig } from '../../../test/models/tiny-model.ts';
-import { mixerPreset } from '../../attention/mixer.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { float32, type Tensor } from '../../graph/tensor.ts';
 import { describeCausalModel, describeModel, supportedFamilies } from '../../models/families.ts';
 import { initializeParameters } from '../../models/initialize.ts';

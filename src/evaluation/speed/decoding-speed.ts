@@ -33,7 +33,7 @@ export interface DecodingSpeedOptions {
  */
 export function fillState(state: SequenceState, context: number, random: Random): void {
   state.reserve(context - state.length);
-  for (const { positions } of state.slots.values()) {
+  for (const positions of state.slotPositions.values()) {
     for (let position = Math.max(0, context - positions.length); position < context; position++) {
       positions[position % positions.length] = position;
     }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../../attention/mixer.ts';
-import { stateBytes } from '../../attention/state.ts';
+import { stateBytes } from '../../attention/mixers.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { gradients } from '../../graph/gradients.ts';
@@ -94,7 +94,7 @@ describe('productSpeed', () => {
 /** Which position lies in which slot, by layout; empty slots left out. */
 function occupied(state: SequenceState): Record<string, [slot: number, position: number][]> {
   return Object.fromEntries(
-    [...state.slots].map(([name, { positions }]) => [
+    [...state.slotPositions].map(([name, positions]) => [
       name,
       Array.from(positions, (position, slot): [number, number] => [slot, position]).filter(([, at]) => at >= 0),
     ]),
@@ -144,7 +144,7 @@ describe('decodingSpeed', () => {
     }
     const bytes = speeds.map(({ stateBytes: held }) => held);
     if (name === 'augmented') {
-      const sizes = { heads: 4, keyValueHeads: 2, headDim: 8 };
+      const sizes = { heads: 4, keyValueHeads: 2, headWidth: 8 };
       expect(new Set(bytes)).toEqual(new Set([2 * stateBytes(augmented, sizes)]));
     } else {
       // Keys and values of 2 layers, 2 heads of width 8, 4 bytes each; caches grow in steps of 256.

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { randomParameters, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../../attention/mixer.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { Random } from '../../random.ts';
 import { measuredSizes, nonDecreasing, randomTree, verificationSpeed } from './verification-speed.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseMixer } from '../../attention/mixer.ts';
+import { parseMixer } from '../../attention/mixers.ts';
 import { Graph } from '../../graph/graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { describeModel } from '../families.ts';

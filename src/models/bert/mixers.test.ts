@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { relativeToPeak } from '../../../test/parity/golden.ts';
 import { runGraph } from '../../../test/parity/golden-model.ts';
 import { randomParameters } from '../../../test/models/tiny-llama.ts';
-import { convolutionOf, mixerPreset, mixerPresetNames, type MixerConfig } from '../../attention/mixer.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { convolutionOf } from '../../attention/mixers.ts';
+import { mixerPreset, mixerPresetNames } from '../../attention/presets.ts';
 import { gradients } from '../../graph/gradients.ts';
 import { Graph } from '../../graph/graph.ts';
 import { sumSquare } from '../../graph/ops/reduce.ts';
@@ -20,7 +22,7 @@ const sizes = { group: G, block: G, kernel: 5, features: 6, rows: 4, length: 128
 
 /** All presets, with and without convolution; some have two names. */
 const mixers = new Map(
-  mixerPresetNames
+  mixerPresetNames()
     .filter((name) => !name.startsWith('flash'))
     .flatMap((name): [string, MixerConfig][] => {
       const mixer = mixerPreset(name, sizes);

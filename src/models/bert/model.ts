@@ -2,7 +2,7 @@
  * BERT (Devlin et al., arXiv 1810.04805): every position reads the whole text. Token, position and segment embeddings,
  * post-norm blocks with biases, a masked-LM head tied to the table of tokens, a classifier on the first token.
  */
-import { mixBidirectional } from '../../attention/bidirectional.ts';
+import { mixBidirectional } from '../../attention/mixers.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add } from '../../graph/ops/elementwise.ts';

@@ -1,5 +1,5 @@
 /** Names and shapes of BERT's parameters. Linear weights are [outputs, inputs]. */
-import { mixerParameters } from '../../attention/mixer.ts';
+import { mixerParameters } from '../../attention/mixers.ts';
 import type { ParameterShapes } from '../../nn/parameters.ts';
 import type { BertConfig, BertHead } from './config.ts';
 

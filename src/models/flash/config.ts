@@ -1,6 +1,6 @@
 /** Configuration of FLASH (Hua et al., arXiv 2202.10447): gated attention units, which the paper trains from scratch. */
 import { z } from 'zod';
-import { mixerSchema } from '../../attention/mixer.ts';
+import { mixerSchemaOf } from '../../attention/mixers.ts';
 import { configError, parseConfigFields } from '../config-fields.ts';
 import { mixerCountProblems } from '../linnet-section.ts';
 import { flashPaperShape } from './presets.ts';
@@ -9,6 +9,9 @@ const size = z
   .int()
   .min(1)
   .max(1 << 24);
+
+/** Mixers of the kinds that a gated attention unit can have. */
+const mixer = mixerSchemaOf(({ family }) => family === undefined || family === 'flash');
 
 const flashSchema = z.object({
   model_type: z.literal('flash'),
@@ -55,7 +58,7 @@ const flashSchema = z.object({
   bos_token_id: z.int().nullish(),
   eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
   /** Mixers that replace what `attention`, `local`, `global`, `convolution` and `castling` say. */
-  linnet: z.strictObject({ version: z.literal(1), mixers: z.array(mixerSchema) }).optional(),
+  linnet: z.strictObject({ version: z.literal(1), mixers: z.array(mixer) }).optional(),
 });
 
 /** A checked configuration. */

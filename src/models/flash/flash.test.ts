@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { biasBucket } from '../../attention/gau/bias-buckets.ts';
-import { unitWeights } from '../../attention/gau/unit-kernel.ts';
+import { biasBucket } from '../../attention/kinds/gau/bias-buckets.ts';
+import { unitWeights } from '../../attention/kinds/gau/unit-weights.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { float32, int32, type Tensor } from '../../graph/tensor.ts';
 import { InputParameters } from '../../nn/parameters.ts';

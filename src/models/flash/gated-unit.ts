@@ -2,8 +2,8 @@
  * FLASH's gated attention unit around the mixing of positions. Norm, token shift, projections, offset-scale and rotary
  * embedding on the way in; gate, projection and residual on the way out.
  */
-import { type MixerConfig, mixerParameters } from '../../attention/mixer.ts';
-import type { ProjectedPositions } from '../../attention/parallel.ts';
+import type { MixerConfig, ProjectedPositions } from '../../attention/mixer.ts';
+import { mixerParameters } from '../../attention/mixers.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add, mul } from '../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split } from '../../graph/ops/layout.ts';

@@ -2,7 +2,8 @@
  * FLASH (Hua et al., arXiv 2202.10447) as the paper trains it from scratch: token and scaled sinusoidal positions, gated
  * attention units, LayerNorm and an untied head. Parameters have the names of the reference code.
  */
-import { mixUnit } from '../../attention/parallel.ts';
+import { unitParallel } from '../../attention/kinds/gau/parallel.ts';
+import { scaledScoring } from '../../attention/scoring.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add, mul } from '../../graph/ops/elementwise.ts';
 import { elementCount, type Tensor, tensor } from '../../graph/tensor.ts';
@@ -164,8 +165,11 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
   const native = nativeMixer(config);
   const [B, n] = tokens.shape.map(Number);
   const hidden = model.trunk(source, tokens, constantPositions(model, source.graph, B, n), {
-    mix: (layer, projected) =>
-      mixUnit(native, projected, mixerParameterValues(model, source, layer), { causal, reduceGroups, keyMask }),
+    mix(layer, projected) {
+      const parameters = mixerParameterValues(model, source, layer);
+      const input = { ...projected, parameters, scoring: scaledScoring(config.query_key_dim) };
+      return unitParallel(native, input, { causal, reduceGroups, keyMask });
+    },
     shift: (_, features) => shiftedByOne(features),
   });
   return model.head(source, hidden);

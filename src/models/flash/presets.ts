@@ -1,5 +1,5 @@
 /** Sizes of FLASH, as config.json. */
-import { defaultKernel } from '../../attention/mixer.ts';
+import { defaultKernel } from '../../attention/convolution-config.ts';
 
 /** The paper's: it says 110M; layers, embedding and head of the reference code add up to 164.7M. */
 export const flashPaperShape = {

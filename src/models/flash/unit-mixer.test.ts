@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { mixerPreset, parseMixer } from '../../attention/mixer.ts';
+import { parseMixer } from '../../attention/mixers.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { Random } from '../../random.ts';
 import { initializeParameters } from '../initialize.ts';
 import { linearize } from '../linearize.ts';

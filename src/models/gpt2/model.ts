@@ -2,7 +2,7 @@
  * GPT-2 (Radford et al., 2019): learned positions, pre-norm blocks with LayerNorm, a feed-forward with tanh-GELU, biases
  * throughout and a head tied to the embedding.
  */
-import { mixerParameters } from '../../attention/mixer.ts';
+import { mixerParameters } from '../../attention/mixers.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add } from '../../graph/ops/elementwise.ts';
 import { reshape, split } from '../../graph/ops/layout.ts';

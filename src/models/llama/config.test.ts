@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseMixer } from '../../attention/mixer.ts';
+import { parseMixer } from '../../attention/mixers.ts';
 import { describeCausalModel } from '../families.ts';
 import { parseLlamaConfig } from './config.ts';
 

@@ -1,5 +1,5 @@
 /** LLaMA and LLaMA 2: pre-norm blocks of rotary attention and a SwiGLU feed-forward, RMS norm throughout. */
-import { mixerParameters } from '../../attention/mixer.ts';
+import { mixerParameters } from '../../attention/mixers.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add, mul } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';

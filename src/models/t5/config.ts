@@ -1,6 +1,9 @@
 /** config.json of T5 checkpoints, version 1.0 (relu) and 1.1 (gated gelu), and the `linnet` section we add to it. */
 import { z } from 'zod';
-import { convolutionOf, isCausal, type MixerConfig } from '../../attention/mixer.ts';
+import { plainForm, t5Form, t5Problems } from '../../attention/kinds/t5-linear/config.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { crossForm, isCausal } from '../../attention/mixers.ts';
+import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
 import { geluTanh } from '../../graph/ops/gelu.ts';
 import { relu } from '../../graph/ops/unary.ts';
@@ -104,6 +107,7 @@ export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config
   const padId = config.pad_token_id ?? 0;
   const startId = config.decoder_start_token_id ?? padId;
   const eosIds = tokenIds(config.eos_token_id ?? 1);
+  const padding = config.linnet?.padding ?? 'zero';
   const problems = attentionParts.flatMap((part) => mixerProblems(part, mixers[part], layers[part]));
   if (config.relative_attention_max_distance <= config.relative_attention_num_buckets / 2) {
     problems.push(
@@ -136,8 +140,8 @@ export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config
     padId,
     startId,
     eosIds,
-    mixers,
-    padding: config.linnet?.padding ?? 'zero',
+    mixers: mapParts(mixers, (mixer) => t5Form(mixer, padding)),
+    padding,
   };
 }
 
@@ -147,23 +151,24 @@ function mixerProblems(part: AttentionPart, mixers: readonly MixerConfig[], laye
   if (mixers.length !== layers) problems.push(`linnet.${part} names ${mixers.length} mixers for ${layers} layers`);
   mixers.forEach((mixer, layer) => {
     const where = `linnet.${part}[${layer}]`;
+    problems.push(...t5Problems(mixer).map((problem) => `${where}: ${problem}`));
     if (part === 'decoder' && !isCausal(mixer)) problems.push(`${where} reads later tokens; a decoder cannot`);
-    if (part !== 'decoder' && mixer.kind === 'block-linformer') {
-      problems.push(`${where}: linformer by blocks reads the past alone; use the kind linformer`);
-    }
-    if (part === 'cross' && convolutionOf(mixer) !== null) {
-      problems.push(`${where} has a convolution; between two texts there is none`);
-    }
-    if (part === 'cross' && mixer.kind === 'block-linformer') {
-      problems.push(`${where} projects blocks of its own text; between two texts there is linformer-bidirectional`);
-    }
-    if (mixer.kind !== 'linear') return;
-    if (mixer.castling || mixer.normalize !== null) {
-      problems.push(`${where}: castling and normalize are not defined for T5, which normalizes values and outputs`);
-    }
-    if (mixer.local === null && mixer.global === null) {
-      problems.push(`${where} has a convolution alone; T5 needs a local or a global branch beside it`);
+    if (part !== 'cross') return;
+    try {
+      crossForm(t5Form(mixer, 'zero'));
+    } catch (error) {
+      if (!(error instanceof LinnetError)) throw error;
+      problems.push(`${where}: ${error.message}`);
     }
   });
   return problems;
+}
+
+/** Mixers as config.json has them: those of T5's own form are of the linear kind there. */
+export function plainMixers(mixers: PartMixers): PartMixers {
+  return mapParts(mixers, plainForm);
+}
+
+function mapParts({ encoder, decoder, cross }: PartMixers, change: (mixer: MixerConfig) => MixerConfig): PartMixers {
+  return { encoder: encoder.map(change), decoder: decoder.map(change), cross: cross.map(change) };
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { mixerPreset } from '../../attention/mixer.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { Random } from '../../random.ts';
 import { initializeParameters } from '../initialize.ts';
 import { t5Model } from './model.ts';

@@ -11,8 +11,8 @@ import { float32, int32, type Tensor } from '../../graph/tensor.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { lastTokenRows } from '../classification.ts';
+import type { EncoderDecoderModel } from '../model.ts';
 import { t5ClassLogits, t5ClassParameters } from './classifier.ts';
-import type { T5Model } from './model.ts';
 
 interface Batch {
   readonly tokens: readonly (readonly number[])[];
@@ -21,7 +21,7 @@ interface Batch {
 
 /** Hidden states of encoder and decoder; rows padded with `filler`. */
 async function run(
-  model: T5Model,
+  model: EncoderDecoderModel,
   weights: ReadonlyMap<string, Tensor>,
   batch: Batch,
   filler: number,

@@ -1,24 +1,28 @@
 /**
- * T5 (Raffel et al., arXiv 1910.10683): an encoder and a decoder of pre-norm blocks with RMS norms and no biases,
+ * T5 (Raffel et al., arXiv 1910.10683): an encoder and a decoder of pre-norm blocks, with RMS norm throughout, no biases,
  * attention without scaling, and one table of relative biases per stack that all of its blocks share.
  */
 import type { MixerConfig } from '../../attention/mixer.ts';
-import type { ProjectedPositions } from '../../attention/mixer-values.ts';
+import { mixBidirectional } from '../../attention/mixers.ts';
+import type { Scoring } from '../../attention/scoring.ts';
+import { internalError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add, mul } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { rmsNorm } from '../../graph/ops/normalization.ts';
 import { embedding, linear } from '../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../nn/parameters.ts';
+import { noPositions } from '../../nn/positions.ts';
 import { configError } from '../config-fields.ts';
-import { type PartMixers, withPartSection } from '../linnet-section.ts';
-import type { DecoderInput, EncoderDecoderModel, EncoderInput } from '../model.ts';
-import { crossAttention, decoderAttention, encoderAttention, mountMixer, stackBias } from './attention.ts';
-import { parseT5Config, type T5Config, t5FeedForward } from './config.ts';
+import { type AttentionPart, type PartMixers, withPartSection } from '../linnet-section.ts';
+import type { AutoregressiveModel, EncoderDecoderModel, EncoderInput, LayerMixing, LayerObserver } from '../model.ts';
+import { decoderHidden, mixerParameterValues } from '../parallel-graph.ts';
+import { parseT5Config, plainMixers, type T5Config, t5FeedForward } from './config.ts';
 import { drawT5Parameters } from './initialize.ts';
 import {
   attentionName,
   attentionsOf,
+  biasTableName,
   crossAttentionLayer,
   feedForwardLayer,
   mixerSizes,
@@ -29,43 +33,35 @@ import {
   t5Parameters,
 } from './parameters.ts';
 
-/** A T5 model and its configuration. */
-export interface T5Model extends EncoderDecoderModel {
-  readonly config: T5Config;
-  withMixers(mixers: readonly MixerConfig[]): T5Model;
-}
-
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseT5Config` does */
-export function t5Model(json: Readonly<Record<string, unknown>>): T5Model {
+export function t5Model(json: Readonly<Record<string, unknown>>): EncoderDecoderModel {
   return describe(parseT5Config(json));
 }
 
-function describe(config: T5Config): T5Model {
+function describe(config: T5Config): EncoderDecoderModel {
   const attentions = attentionsOf(config);
-  const model: T5Model = {
+  const decoder = describeDecoder(config);
+  const model: EncoderDecoderModel = {
     family: 't5',
     kind: 'encoder-decoder',
-    config,
-    sizes: {
-      layers: config.encoderLayers + config.decoderLayers,
-      width: config.width,
-      ...mixerSizes(config),
-      vocabulary: config.vocabulary,
-      trainedLength: config.trainedLength,
-    },
+    sizes: { ...decoder.sizes, layers: config.encoderLayers + config.decoderLayers },
     attentions,
     mixers: attentions.map(({ mixer }) => mixer),
     parameters: t5Parameters(config),
     startId: config.startId,
     padId: config.padId,
     eosIds: config.eosIds,
-    toJson: () => withPartSection(config.raw, config.mixers, config.padding),
-    withMixers: (mixers) => t5Model(withPartSection(config.raw, inParts(config, mixers), config.padding)),
+    toJson: () => withPartSection(config.raw, plainMixers(config.mixers), config.padding),
+    withMixers(mixers) {
+      const parts = plainMixers(inParts(config, mixers));
+      return t5Model(withPartSection(config.raw, parts, config.padding));
+    },
     attentionPrefix: (index) => attentionName(attentions[index].part, attentions[index].layer),
     parameterName: (stored) => t5ParameterName(stored, config.tiedHead),
+    decoder,
     encode: (source, input) => encode(config, source, input),
-    decode: (source, input) => decode(config, source, input),
-    head: (source, hidden) => t5Head(config, source, hidden),
+    decode: (source, input) => decoderHidden(decoder, source, input),
+    head: (source, hidden) => head(config, source, hidden),
     drawParameters: (random) => drawT5Parameters(config, model, random),
   };
   return model;
@@ -81,59 +77,119 @@ function inParts({ encoderLayers: E, decoderLayers: D }: T5Config, mixers: reado
   return { encoder: mixers.slice(0, E), decoder: mixers.slice(E, E + D), cross: mixers.slice(E + D) };
 }
 
-function encode(config: T5Config, source: ParameterSource, { tokens, mask }: EncoderInput): Value {
-  const bias = stackBias(config, source, 'encoder');
-  let x = t5Embedding(config, source, tokens); // [B,n,width]
-  for (let layer = 0; layer < stackLayers(config, 'encoder'); layer++) {
-    const mounted = mountMixer(config, source, 'encoder', layer);
-    const normed = t5Norm(config, source, `${selfAttentionLayer('encoder', layer)}.layer_norm`, x);
-    const attention = scoped(source, attentionName('encoder', layer));
-    const own = projectedPositions(config, attention, normed);
-    x = add(x, joinedHeads(config, attention, encoderAttention(config, mounted, own, mask, bias)));
-    x = add(x, t5FeedForwardBlock(config, source, 'encoder', layer, x));
-  }
-  return t5Norm(config, source, 'encoder.final_layer_norm', x);
+function describeDecoder(config: T5Config): AutoregressiveModel {
+  const prefixOf =
+    (part: AttentionPart) =>
+    (layer: number): string =>
+      attentionName(part, layer);
+  return {
+    family: 't5',
+    sizes: {
+      layers: config.decoderLayers,
+      width: config.width,
+      ...mixerSizes(config),
+      vocabulary: config.vocabulary,
+      trainedLength: config.trainedLength,
+    },
+    mixers: config.mixers.decoder,
+    bosId: config.startId,
+    eosIds: config.eosIds,
+    positions: noPositions,
+    scoreScale: 1,
+    biasReach: config.farthest,
+    attentionPrefix: prefixOf('decoder'),
+    cross: {
+      mixers: config.mixers.cross,
+      attentionPrefix: prefixOf('cross'),
+      project(source, layer, encoded) {
+        const own = scoped(source, attentionName('cross', layer));
+        return { k: projectHeads(config, own, 'k', encoded), v: projectHeads(config, own, 'v', encoded) };
+      },
+    },
+    trunk: (source, tokens, _positions, mixing, afterLayer) => decode(config, source, tokens, mixing, afterLayer),
+    head: (source, hidden) => head(config, source, hidden),
+  };
 }
 
+/** T5's scores: no scale, and the bias by distance of a stack. */
+function stackScoring(config: T5Config, source: ParameterSource, stack: Stack): Scoring {
+  const { buckets, heads, farthest } = config;
+  const table = source.parameter(`${biasTableName(stack)}.weight`, [buckets, heads]);
+  return { scale: 1, bias: { table, scheme: { buckets, farthest, causal: stack === 'decoder' } } };
+}
+
+function encode(config: T5Config, source: ParameterSource, { tokens, mask }: EncoderInput): Value {
+  const scoring = stackScoring(config, source, 'encoder');
+  const attentions = {
+    mixers: config.mixers.encoder,
+    sizes: describeDecoder(config).sizes,
+    attentionPrefix: (layer: number) => attentionName('encoder', layer),
+  };
+  let x = embed(config, source, tokens); // [B,n,width]
+  for (let layer = 0; layer < stackLayers(config, 'encoder'); layer++) {
+    x = add(
+      x,
+      selfAttention(config, source, 'encoder', layer, x, (positions) => {
+        const parameters = mixerParameterValues(attentions, source, layer);
+        return mixBidirectional(config.mixers.encoder[layer], positions, mask, parameters, scoring);
+      }),
+    );
+    x = add(x, feedForward(config, source, 'encoder', layer, x));
+  }
+  return norm(config, source, 'encoder.final_layer_norm', x);
+}
+
+/** The decoder, whose positions are mixed by `mixing`: tokens int32 [B,T] → [B,T,width]. */
 function decode(
   config: T5Config,
   source: ParameterSource,
-  { tokens, mask, encoded, encodedMask }: DecoderInput,
+  tokens: Value,
+  { mix, cross }: LayerMixing,
+  afterLayer?: LayerObserver,
 ): Value {
-  const bias = stackBias(config, source, 'decoder');
-  let x = t5Embedding(config, source, tokens); // [B,m,width]
+  if (cross === undefined) throw internalError('a decoder is given no encoded text');
+  const scoring = stackScoring(config, source, 'decoder');
+  let x = embed(config, source, tokens);
   for (let layer = 0; layer < stackLayers(config, 'decoder'); layer++) {
-    const normed = t5Norm(config, source, `${selfAttentionLayer('decoder', layer)}.layer_norm`, x);
-    const self = scoped(source, attentionName('decoder', layer));
-    const own = projectedPositions(config, self, normed);
     x = add(
       x,
-      joinedHeads(config, self, decoderAttention(mountMixer(config, source, 'decoder', layer), own, mask, bias)),
+      selfAttention(config, source, 'decoder', layer, x, (positions) => mix(layer, positions, scoring)),
     );
-
-    const asked = t5Norm(config, source, `${crossAttentionLayer(layer)}.layer_norm`, x);
-    const cross = scoped(source, attentionName('cross', layer));
-    const between = projectedPositions(config, cross, asked, encoded);
-    x = add(
-      x,
-      joinedHeads(config, cross, crossAttention(mountMixer(config, source, 'cross', layer), between, encodedMask)),
-    );
-    x = add(x, t5FeedForwardBlock(config, source, 'decoder', layer, x));
+    const asked = norm(config, source, `${crossAttentionLayer(layer)}.layer_norm`, x);
+    const between = scoped(source, attentionName('cross', layer));
+    x = add(x, joinHeads(config, between, cross(layer, projectHeads(config, between, 'q', asked))));
+    x = add(x, feedForward(config, source, 'decoder', layer, x));
+    afterLayer?.(layer, x);
   }
-  return t5Norm(config, source, 'decoder.final_layer_norm', x);
+  return norm(config, source, 'decoder.final_layer_norm', x);
 }
 
 /** Tokens int32 [...] → [..., width]. */
-export function t5Embedding({ vocabulary, width }: T5Config, source: ParameterSource, tokens: Value): Value {
+function embed({ vocabulary, width }: T5Config, source: ParameterSource, tokens: Value): Value {
   return embedding(source, 'shared', tokens, vocabulary, width);
 }
 
-export function t5Norm({ width, normEpsilon }: T5Config, source: ParameterSource, name: string, x: Value): Value {
+function norm({ width, normEpsilon }: T5Config, source: ParameterSource, name: string, x: Value): Value {
   return rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
 }
 
+/** Norm and self-attention of a block, without the residual. */
+function selfAttention(
+  config: T5Config,
+  source: ParameterSource,
+  stack: Stack,
+  layer: number,
+  x: Value,
+  mix: (positions: { q: Value; k: Value; v: Value }) => Value,
+): Value {
+  const normed = norm(config, source, `${selfAttentionLayer(stack, layer)}.layer_norm`, x);
+  const own = scoped(source, attentionName(stack, layer));
+  const project = (name: 'q' | 'k' | 'v'): Value => projectHeads(config, own, name, normed);
+  return joinHeads(config, own, mix({ q: project('q'), k: project('k'), v: project('v') }));
+}
+
 /** A projection in heads: [B,n,width] → [B,n,H,D]. `source` is that of the attention. */
-export function projectedHeads(
+function projectHeads(
   { width, heads, headWidth }: T5Config,
   source: ParameterSource,
   name: 'q' | 'k' | 'v',
@@ -143,39 +199,19 @@ export function projectedHeads(
   return reshape(linear(source, name, x, width, heads * headWidth), [B, n, heads, headWidth]);
 }
 
-/** All three projections: queries of `asking` [B,n,width], keys and values of `text` [B,m,width]. */
-export function projectedPositions(
-  config: T5Config,
-  source: ParameterSource,
-  asking: Value,
-  text = asking,
-): ProjectedPositions {
-  return {
-    q: projectedHeads(config, source, 'q', asking),
-    k: projectedHeads(config, source, 'k', text),
-    v: projectedHeads(config, source, 'v', text),
-  };
-}
-
 /** The output projection: [B,n,H,D] → [B,n,width]. */
-export function joinedHeads({ width, heads, headWidth }: T5Config, source: ParameterSource, mixed: Value): Value {
+function joinHeads({ width, heads, headWidth }: T5Config, source: ParameterSource, mixed: Value): Value {
   const [B, n] = mixed.shape;
   const inner = heads * headWidth;
   return linear(source, 'o', reshape(mixed, [B, n, inner]), inner, width);
 }
 
 /** Norm and feed-forward of a block, without the residual. */
-export function t5FeedForwardBlock(
-  config: T5Config,
-  source: ParameterSource,
-  stack: Stack,
-  block: number,
-  x: Value,
-): Value {
+function feedForward(config: T5Config, source: ParameterSource, stack: Stack, block: number, x: Value): Value {
   const { width, feedForwardWidth: inner } = config;
   const { gated, activation } = t5FeedForward(config.feedForward);
   const layer = feedForwardLayer(stack, block);
-  const normed = t5Norm(config, source, `${layer}.layer_norm`, x);
+  const normed = norm(config, source, `${layer}.layer_norm`, x);
   const dense = scoped(source, `${layer}.DenseReluDense`);
   const activated = gated
     ? mul(activation(linear(dense, 'wi_0', normed, width, inner)), linear(dense, 'wi_1', normed, width, inner))
@@ -184,7 +220,7 @@ export function t5FeedForwardBlock(
 }
 
 /** Hidden states [..., width] → logits [..., V]. */
-export function t5Head({ tiedHead, width, vocabulary }: T5Config, source: ParameterSource, hidden: Value): Value {
+function head({ tiedHead, width, vocabulary }: T5Config, source: ParameterSource, hidden: Value): Value {
   if (!tiedHead) return linear(source, 'lm_head', hidden, width, vocabulary);
   return linear(source, 'shared', mul(hidden, width ** -0.5), width, vocabulary);
 }

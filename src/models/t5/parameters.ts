@@ -1,5 +1,6 @@
 /** Names and shapes of T5's parameters: those of `T5ForConditionalGeneration` checkpoints. */
-import { type MixerConfig, mixerParameters } from '../../attention/mixer.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { mixerParameters } from '../../attention/mixers.ts';
 import type { ParameterShapes } from '../../nn/parameters.ts';
 import { type AttentionPart, attentionParts } from '../linnet-section.ts';
 import { type T5Config, t5FeedForward } from './config.ts';

@@ -56,7 +56,6 @@ function logitsOf(
   const second = padded(texts.second);
   const decoded = model.decode(source, {
     tokens: input('second tokens', second.tokens),
-    mask: input('second mask', second.mask),
     encoded,
     encodedMask: mask,
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../random.ts';
 import { initializeParameters } from '../../models/initialize.ts';
-import { mixerPreset } from '../../attention/mixer.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { supportedFamilies } from '../../models/families.ts';
 import { supportProbes } from './probes.ts';
 import { runBackward, runForward } from './forward.ts';

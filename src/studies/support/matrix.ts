@@ -2,9 +2,11 @@
  * Which mixer works in which model, found by running: forwards, backwards and, where the attention is causal, decoding. Every
  * cell is a tiny model with random weights that switch every branch on.
  */
-import { isCausal, type MixerConfig, mixerPreset, wholeTextPreset } from '../../attention/mixer.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { isCausal, hasSurrogateGradient } from '../../attention/mixers.ts';
+import { findPreset, mixerPreset, mixerPresetNames, wholeTextPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
-import { T5Decoder } from '../../decoding/t5-decoder.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
 import type { Model } from '../../models/families.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
@@ -35,26 +37,14 @@ export interface SupportRow {
   readonly note?: string;
 }
 
-/** The mixers of the matrix, by their names in `linnet linearize --mixer`. */
-export const supportMixers = [
-  'softmax',
-  'flash-local',
-  'flash-global',
-  'flash',
-  'augmented',
-  'relu',
-  'performer',
-  'transnormer',
-  'yoso',
-  'yoso-hashed',
-  'linformer',
-  'linformer-bidirectional',
-  'rfa',
-  'hedgehog',
-] as const;
-
 /** Small enough that the tiny texts cross groups. */
 const sizes = { group: 4, kernel: 5, features: 8, rows: 2, block: 4, hashes: 3, bits: 3 };
+
+/** The mixers of the matrix: all presets, those of two names by the later one. */
+export function supportMixers(): string[] {
+  const byMixer = new Map(mixerPresetNames().map((name) => [JSON.stringify(mixerPreset(name, sizes)), name]));
+  return mixerPresetNames().filter((name) => [...byMixer.values()].includes(name));
+}
 
 export interface MatrixOptions {
   /** Default: all. */
@@ -73,7 +63,7 @@ export interface MatrixOptions {
  * @throws LinnetError `ABORTED` when the signal fires between two cells
  */
 export async function supportMatrix(options: MatrixOptions = {}): Promise<SupportRow[]> {
-  const { families, mixers = supportMixers, signal } = options;
+  const { families, mixers = supportMixers(), signal } = options;
   const probes = supportProbes.filter(({ family }) => families === undefined || families.includes(family));
   const cells = probes.flatMap((probe) =>
     mixers.flatMap((mixer) => [false, true].map((convolution) => ({ probe, mixer, convolution }))),
@@ -129,8 +119,9 @@ async function measured(model: Model, options: MatrixOptions): Promise<Measured>
 
 /** @throws LinnetError `CONFIG` for a combination that does not exist */
 function configure(name: string, convolution: boolean, direction: Direction): MixerConfig {
-  if (!convolution && name === 'augmented') {
-    throw new LinnetError('CONFIG', 'augmented without the convolution is flash');
+  const { shape } = findPreset(name);
+  if (!convolution && 'kernel' in shape && !('convolution' in shape)) {
+    throw new LinnetError('CONFIG', `${name} always has its convolution`);
   }
   const mixer = mixerPreset(direction === 'causal' ? name : wholeTextPreset(name), { ...sizes, convolution });
   if (direction === 'causal' && !isCausal(mixer)) {
@@ -189,13 +180,7 @@ async function checkedBackward(
 
 const surrogateNote = "the authors' surrogate of the gradient is not the derivative; it is finite";
 
-/** YOSO defines a gradient of its own; see docs/linear-attentions.md. */
-function hasSurrogateGradient(mixer: MixerConfig): boolean {
-  if (mixer.kind === 'features') return mixer.map.name === 'hashes';
-  return mixer.kind === 'yoso' || (mixer.kind === 'linear' && mixer.local?.kernel === 'yoso');
-}
-
-/** What trains may still not write. @throws any other error than a `CONFIG` */
+/** What trains may still not generate. @throws any other error than a `CONFIG` */
 function whereItCannotExist(error: unknown): Decoded {
   if (!(error instanceof LinnetError) || error.code !== 'CONFIG') throw error;
   return { ok: null, error: null, note: `cannot decode: ${error.message}` };
@@ -215,7 +200,7 @@ async function checkedDecode(
 ): Promise<Decoded> {
   if (model.kind === 'encoder') return { ok: null, error: null };
   if (model.kind === 'encoder-decoder') {
-    const error = await writingError(model, parameters, texts, compile);
+    const error = await decodingError(model, parameters, texts, compile);
     return { ok: error <= limits.model, error };
   }
   if (!model.mixers.every(isCausal)) return { ok: null, error: null, note: 'it reads the future' };
@@ -223,24 +208,21 @@ async function checkedDecode(
   return { ok: rows.every(({ ok }) => ok), error: Math.max(...rows.map(({ error }) => error ?? Number.NaN)) };
 }
 
-/** The second texts written token by token about the first, against the parallel form. */
-async function writingError(
+/** The second texts read token by token after the first, against the parallel form. */
+async function decodingError(
   model: EncoderDecoderModel,
   parameters: Parameters,
   { first, second }: Texts,
   options: CompileOptions | undefined,
 ): Promise<number> {
-  await using decoder = await T5Decoder.create(model, parameters, options);
+  await using engine = await DecodingEngine.create(model, parameters, options);
   const found = new Discrepancy();
   for (const [row, text] of second.entries()) {
-    const state = await decoder.read([first[row]]);
-    const written: number[] = [];
-    for (const token of text) {
-      const [logits] = await decoder.step(state, [token]);
-      written.push(...logits);
-    }
+    const state = engine.newState(await engine.encode(first[row]));
+    const read: number[] = [];
+    for (const token of text) read.push(...(await engine.advance(state, token)).logits);
     const [expected] = await runForward(model, parameters, { first: [first[row]], second: [text] }, options);
-    found.add(written, expected);
+    found.add(read, expected);
   }
   return found.relative;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { describeMixer } from '../../attention/mixer.ts';
+import { describeMixer } from '../../attention/mixers.ts';
 import { parseSweepPlan, sweepVariants } from './plan.ts';
 
 const plan = {
@@ -70,6 +70,8 @@ describe('sweepVariants', () => {
 
   it('names the method that is wrong', () => {
     expect(() => variants({ mine: { preset: 'mamba' } })).toThrow(/method "mine": unknown mixer 'mamba'/);
-    expect(() => variants({ mine: { preset: 'softmax', augmented: true } })).toThrow(/method "mine": softmax/);
+    expect(() => variants({ mine: { preset: 'softmax', augmented: true } })).toThrow(
+      /method "mine": 'softmax attention' has no convolution/,
+    );
   });
 });

@@ -3,7 +3,9 @@
  * that a study can be repeated, continued and compared.
  */
 import { z } from 'zod';
-import { convolutionOf, type MixerConfig, mixerPreset, mixerSchema, parseMixer } from '../../attention/mixer.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 
 const nameSchema = z
@@ -36,6 +38,8 @@ const methodSchema = z
   .refine(({ preset, mixer }) => (preset === undefined) !== (mixer === undefined), {
     message: 'give either "preset" or "mixer"',
   });
+
+type SweepMethod = z.infer<typeof methodSchema>;
 
 const modelSchema = z
   .strictObject({
@@ -106,32 +110,36 @@ export interface SweepVariant {
  */
 export function sweepVariants(plan: SweepPlan): SweepVariant[] {
   return Object.entries(plan.methods).flatMap(([method, choice]) => {
-    const plain = named(method, () => choice.mixer ?? mixerPreset(choice.preset ?? '', choice));
-    const makeVariant = (augmented: boolean, mixer: MixerConfig, first = choice.first?.mixer): SweepVariant => ({
+    const plain = named(method, () => choice.mixer ?? presetOf(choice));
+    const makeVariant = (isAugmented: boolean, mixer: MixerConfig, first = choice.first?.mixer): SweepVariant => ({
       method,
-      augmented,
+      augmented: isAugmented,
       mixers: (layers) =>
         Array.from({ length: layers }, (_, layer) => (layer < (choice.first?.layers ?? 0) ? (first ?? mixer) : mixer)),
     });
     const variants = [makeVariant(false, plain)];
     if (!(choice.augmented ?? canGain(plain))) return variants;
-    const augment = (mixer: MixerConfig): MixerConfig => named(method, () => withConvolution(mixer, choice.kernel));
+    const augment = (mixer: MixerConfig): MixerConfig => named(method, () => augmented(mixer, choice.kernel));
     const first = choice.first?.mixer;
     const firstAugmented = first !== undefined && canGain(first) ? augment(first) : first;
     return [...variants, makeVariant(true, augment(plain), firstAugmented)];
   });
 }
 
-/** Whether a mixer can have the convolution and does not. */
-function canGain(mixer: MixerConfig): boolean {
-  return mixer.kind !== 'softmax' && convolutionOf(mixer) === null;
+function presetOf({ preset = '', ...rest }: SweepMethod): MixerConfig {
+  const { mixer: _, first: __, augmented: ___, ...options } = rest;
+  return mixerPreset(preset, options);
 }
 
-function withConvolution(mixer: MixerConfig, kernel: number | undefined): MixerConfig {
-  if (mixer.kind === 'softmax') {
-    throw new LinnetError('CONFIG', 'softmax attention has no convolution; set "augmented" to false');
-  }
-  return parseMixer({ ...mixer, convolution: { kernel } });
+/** Whether a mixer can have the convolution and does not. */
+function canGain(mixer: MixerConfig): boolean {
+  return convolutionOf(mixer) === null && withConvolutionAdded(mixer) !== undefined;
+}
+
+function augmented(mixer: MixerConfig, kernel: number | undefined): MixerConfig {
+  const added = withConvolutionAdded(mixer, kernel);
+  if (added !== undefined) return added;
+  throw new LinnetError('CONFIG', `'${describeMixer(mixer)}' has no convolution; set "augmented" to false`);
 }
 
 function named<T>(method: string, make: () => T): T {

@@ -1,6 +1,7 @@
 /** One cell of a study: a model with its mixers, one seed, one budget of training, one number at the end. */
 import { createHash } from 'node:crypto';
-import { describeMixer, type MixerConfig } from '../../attention/mixer.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { describeMixer } from '../../attention/mixers.ts';
 import type { LoadedModel } from '../../checkpoint/load-model.ts';
 import type { PackedDataset } from '../../data/packing.ts';
 import { LinnetError } from '../../errors.ts';

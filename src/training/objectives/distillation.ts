@@ -14,7 +14,7 @@ import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { mean, sum } from '../../graph/ops/reduce.ts';
 import type { Value } from '../../graph/graph.ts';
-import { mixParallel } from '../../attention/parallel.ts';
+import { mixParallel } from '../../attention/mixers.ts';
 import { freshMixerParameters } from '../../models/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/parallel-graph.ts';

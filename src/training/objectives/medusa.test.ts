@@ -5,7 +5,7 @@ import { largestChange } from '../../../test/models/parameter-change.ts';
 import { scratchFolder } from '../../../test/scratch-folder.ts';
 import { songRows } from '../../../test/cli/text-data.ts';
 import { tinyConfig } from '../../../test/models/tiny-model.ts';
-import { mixerPreset } from '../../attention/mixer.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { Graph } from '../../graph/graph.ts';
 import { tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';

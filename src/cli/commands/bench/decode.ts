@@ -1,5 +1,6 @@
 /** `linnet bench decode`: time per token and memory per session against the context. */
-import { mixerPreset } from '../../../attention/mixer.ts';
+import { growsWithText } from '../../../attention/mixers.ts';
+import { mixerPreset } from '../../../attention/presets.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
 import { engineDecodingSpeed, fillState, positionsBeyondContext } from '../../../evaluation/speed/decoding-speed.ts';
@@ -123,7 +124,7 @@ async function subjectsOf(folder: string, compile: CompileOptions): Promise<Subj
     },
   });
   const subjects = [subject('as it is', loaded)];
-  if (loaded.model.mixers.some((mixer) => mixer.kind === 'softmax')) {
+  if (loaded.model.mixers.some(growsWithText)) {
     const linear = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
     subjects.push(subject('augmented', linear));
   }

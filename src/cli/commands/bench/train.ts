@@ -1,5 +1,7 @@
 /** `linnet bench train`: a whole training step against the machine's product ceiling. */
-import { convolutionOf, type MixerConfig, mixerPreset, parseMixer } from '../../../attention/mixer.ts';
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import { convolutionOf, parseMixer } from '../../../attention/mixers.ts';
+import { mixerPreset } from '../../../attention/presets.ts';
 import { trainingSpeed } from '../../../evaluation/speed/training-speed.ts';
 import { describeCausalModel } from '../../../models/families.ts';
 import type { CausalModel } from '../../../models/model.ts';

@@ -1,5 +1,5 @@
 /** The report of `linnet demo`: one HTML page with charts and tables. */
-import { describeMixer } from '../../../attention/mixer.ts';
+import { describeMixer } from '../../../attention/mixers.ts';
 import type { DecodingSpeed } from '../../../evaluation/speed/decoding-speed.ts';
 import { barChart, lineChart } from '../../../report/chart.ts';
 import type { Chart } from '../../../report/chart-renderer.ts';

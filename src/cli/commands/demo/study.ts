@@ -1,5 +1,6 @@
 /** The measurements of `linnet demo`, in the order in which its report tells them. */
-import { describeMixer, mixerPreset } from '../../../attention/mixer.ts';
+import { describeMixer } from '../../../attention/mixers.ts';
+import { mixerPreset } from '../../../attention/presets.ts';
 import type { LoadedModel } from '../../../checkpoint/load-model.ts';
 import { type Document, loadDocuments } from '../../../data/documents.ts';
 import { packDocuments } from '../../../data/packing.ts';

@@ -1,0 +1,75 @@
+/**
+ * What positions see of each other in the layout of groups (`grouping.ts`): their past in a causal model, every token of
+ * the text in an encoder. A mixer's branches are written once, for either.
+ */
+import type { Value } from '../graph/graph.ts';
+import { add, mul, sub } from '../graph/ops/elementwise.ts';
+import { pad, reshape } from '../graph/ops/layout.ts';
+import { matmul } from '../graph/ops/matmul.ts';
+import { causalMask, earlierSums, type Grouping, laterSums } from './grouping.ts';
+
+/** A large negative number for masked scores: its exponential is 0 in float32. */
+export const maskedScore = -1e9;
+
+/** Which keys the queries of a group see, and what they read outside it. */
+export interface AttentionMask {
+  readonly queries: Grouping;
+  /** As `queries`, save in cross attention, where N = 1 and only the lengths differ. */
+  readonly keys: Grouping;
+  /** 1 where a query sees a key of its own group, else 0; broadcasts to [M,B·N,R·G,G]. */
+  visible(like: Value): Value;
+  /** 0 where a query sees a key of its own group, else `maskedScore`; broadcasts to [M,B·N,R·G,G]. */
+  bias(like: Value): Value;
+  /**
+   * Queries times Σ keysᵀ·values of what lies outside their groups; undefined if nothing does.
+   * @param queries [M,B·N,R·G,X]
+   * @param keys [M,B·N,G,X]
+   * @param values [M,B·N,G,E]
+   * @returns [M,B·N,R·G,E]
+   */
+  outside(queries: Value, keys: Value, values: Value): Value | undefined;
+}
+
+/** Every position sees itself and what comes before it. */
+export function causalAttention(grouping: Grouping): AttentionMask {
+  return {
+    queries: grouping,
+    keys: grouping,
+    visible: (like) => causalMask(grouping, like, 1, 0),
+    bias: (like) => causalMask(grouping, like, 0, maskedScore),
+    outside: (queries, keys, values) =>
+      grouping.groups > 1 ? matmul(queries, earlierSums(grouping, keys, values)) : undefined,
+  };
+}
+
+/**
+ * Every position sees all tokens; values at padded positions must be zero already.
+ *
+ * @param mask [B,n]: 1 for tokens, 0 for padding
+ * @param grouped whether groups are looked at key by key, so that only the other groups lie outside; else everything does
+ */
+export function fullAttention(queries: Grouping, keys: Grouping, mask: Value, grouped: boolean): AttentionMask {
+  const visible = groupMask(keys, mask);
+  return {
+    queries,
+    keys,
+    visible: () => visible,
+    bias: () => scoreBias(visible),
+    outside(q, k, v) {
+      if (!grouped) return matmul(q, matmul(k, v, { transposeA: true }));
+      if (keys.groups === 1) return undefined;
+      // Two exclusive sums, instead of the total less the own group, which would lose digits.
+      return matmul(q, add(earlierSums(keys, k, v), laterSums(keys, k, v)));
+    },
+  };
+}
+
+/** A 0/1 mask as a bias of scores: 0 where it is 1, else `maskedScore`. */
+export function scoreBias(visible: Value): Value {
+  return mul(sub(1, visible), maskedScore);
+}
+
+/** A mask [B,n] of keys in groups: [B·N,1,G]. The last group is filled up with zeros. */
+export function groupMask({ batch: B, length, group: G, groups: N }: Grouping, mask: Value): Value {
+  return reshape(pad(mask, 1, 0, N * G - length), [B * N, 1, G]);
+}

@@ -1,0 +1,62 @@
+/**
+ * `linnet/attention`: mixers. Their configurations and presets, what can be asked of any of them, and what a kind of one's
+ * own is made of (`registerMixer`, docs/mixers.md).
+ */
+export { type AttentionMask, causalAttention, fullAttention } from './attention-mask.ts';
+export { addConvolution, centredConvolution } from './convolution.ts';
+export { type ConvolutionConfig, convolutionField, filterParameters } from './convolution-config.ts';
+export {
+  type Grouping,
+  earlierSums,
+  groupingOf,
+  groupKeys,
+  groupQueries,
+  laterSums,
+  ungroupQueries,
+} from './grouping.ts';
+export { HeadLayout } from './head-layout.ts';
+export {
+  type BlockLinformerMixer,
+  type FeaturesMixer,
+  findMixerKind,
+  type GauMixer,
+  type LinearMixer,
+  type LinformerMixer,
+  type MixerInput,
+  mixerKinds,
+  registerMixer,
+  type SoftmaxMixer,
+  type YosoMixer,
+} from './kinds/index.ts';
+export { exactRule, type TreeRule } from './masks.ts';
+export * from './mixers.ts';
+export type { ParameterInit } from './parameter-init.ts';
+export {
+  convolutionFrom,
+  convolutionOptions,
+  definePreset,
+  groupOption,
+  ownConvolutionOptions,
+  seedOption,
+} from './preset.ts';
+export { type MixerPresetName, mixerPreset, mixerPresetNames, type PresetOptions, wholeTextPreset } from './presets.ts';
+export {
+  type FilterRead,
+  type ReferenceDims,
+  type ReferenceGradients,
+  type ReferenceInput,
+  ReferencePositions,
+} from './reference.ts';
+export { addScaled, dot, softmaxOf, weightedSum } from './reference-rows.ts';
+export { type Scoring, scaledScoring } from './scoring.ts';
+export { keyValueCacheBytes, ringState } from './state.ts';
+export {
+  addStepConvolution,
+  blocksOf,
+  joinBlocks,
+  maskScores,
+  nodeRows,
+  softmaxOfBlocks,
+  weightedValues,
+} from './step-blocks.ts';
+export { chain, type RankTree, TokenTree, treeFromPaths } from './tree.ts';

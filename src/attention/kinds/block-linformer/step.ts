@@ -1,0 +1,98 @@
+/**
+ * Linformer by blocks over token trees. Closed blocks of the committed prefix are projected rows of the memory. A block
+ * that closes among the nodes of the tree, made of committed rows and a node's ancestors, is projected on the fly: with
+ * A = q·kᵀ over the rows that are not projected yet, `earlier` the mask of a node's ancestors in closed blocks, and P
+ * the matrix [rows, N·r] that says by what E or F weighs a row in each projected row of its block,
+ *
+ *     scores of projected rows = (A ∘ earlier)·P_E,      weights of rows = (weights of projected rows · P_Fᵀ) ∘ earlier.
+ *
+ * P is the same for all nodes, since a row's offset in its block depends on its position alone: so trees that close any
+ * number of blocks are exact, without a projection per node.
+ */
+import { internalError } from '../../../errors.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
+import { gather } from '../../../graph/ops/indexing.ts';
+import { concat, reshape, transpose } from '../../../graph/ops/layout.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import { multiplyDims } from '../../../graph/shape.ts';
+import { scoreBias } from '../../attention-mask.ts';
+import type { AttentionDims, Fold, StateShape, StepInput, StepOutput } from '../../mixer.ts';
+import { ringState } from '../../state.ts';
+import {
+  blocksOf,
+  convolutionWeights,
+  maskScores,
+  nodeRows,
+  softmaxOfBlocks,
+  weightedValues,
+} from '../../step-blocks.ts';
+import type { BlockMembership } from './block-membership.ts';
+import type { BlockLinformerMixer } from './config.ts';
+import { blockProjections, ones } from './parallel.ts';
+
+/** The ring of the open block, and r rows of keys and values for every closed block, a memory that grows with the text. */
+export function blockLinformerState(config: BlockLinformerMixer, dims: AttentionDims): StateShape {
+  const { block: group, convolution, rows: perGroup } = config;
+  return ringState(dims, { group, convolution, folded: { kind: 'rows', perGroup } });
+}
+
+export function blockLinformerStep({ rows: r }: BlockLinformerMixer, input: StepInput): StepOutput {
+  const { heads, memory, scoring, parameters, inputs } = input;
+  if (memory === undefined) throw internalError('a state without the memory of closed blocks');
+  const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
+  const blocks = blocksOf(input, keys, values);
+  const queries = heads.join(mul(heads.queries, scoring.scale));
+  const projections = blockProjections(parameters);
+  const earlier = blocks.map(({ masks }) => heads.tile(masks.earlier)); // [B,1,R*T,rows]
+  const membership = ['ring', 'tree'].map((block) => ({
+    offsets: inputs[`offsets.${block}`],
+    member: inputs[`member.${block}`],
+  }));
+
+  const exact = blocks.map((block) => matmul(queries, block.keys, { transposeB: true })); // [B,M,R*T,rows]
+  const ofMemory = add(matmul(queries, memory.keys, { transposeB: true }), scoreBias(memory.held)); // [B,M,R*T,S]
+  const ofClosing = addAll(
+    exact.map((score, i) => matmul(mul(score, earlier[i]), spreadWeights(projections.keys, membership[i], r))),
+  ); // [B,M,R*T,N*r]
+  const [memoryWeights, closingWeights, ...exactWeights] = softmaxOfBlocks([
+    ofMemory,
+    add(ofClosing, heads.tile(scoreBias(repeatBlocks(inputs.closed, r)))),
+    ...exact.map((score, i) => maskScores(score, blocks[i].masks, heads)),
+  ]);
+
+  const convolution = convolutionWeights(input, blocks);
+  const rowWeights = exactWeights.map((weights, i) => {
+    const spread = matmul(closingWeights, spreadWeights(projections.values, membership[i], r), { transposeB: true });
+    const attended = add(weights, mul(spread, earlier[i]));
+    return convolution === undefined ? attended : add(attended, convolution[i]);
+  });
+  const mixed = add(matmul(memoryWeights, memory.values), weightedValues(blocks, rowWeights));
+  return { mixed, keys, values };
+}
+
+/** P [B,1,rows,N·r]: the weight of a row in the r projected rows of its block, zero in those of other blocks. */
+function spreadWeights(projection: Value, { offsets, member }: BlockMembership, r: number): Value {
+  const [B, rows, N] = member.shape;
+  const weights = gather(transpose(projection, [1, 0]), offsets); // [B,rows,r]
+  const spread = mul(reshape(member, [B, rows, N, 1]), reshape(weights, [B, rows, 1, r]));
+  const width = multiplyDims(N, r);
+  return reshape(reshape(spread, [B, rows, width]), [B, 1, rows, width]);
+}
+
+/** [B,1,T,N] → [B,1,T,N·r], each number r times. */
+function repeatBlocks(closed: Value, r: number): Value {
+  const [B, , T, N] = closed.shape;
+  const repeated = mul(reshape(closed, [B, T, N, 1]), ones(closed, r)); // [B,T,N,r]
+  const width = multiplyDims(N, r);
+  return reshape(reshape(repeated, [B, T, width]), [B, 1, T, width]);
+}
+
+/** The projected rows of blocks that have closed. */
+export const blockLinformerFold: Fold<BlockLinformerMixer> = {
+  shareAs: () => null,
+  fold(_, { keys, values, parameters }) {
+    const projections = blockProjections(parameters);
+    return concat([matmul(projections.keys, keys), matmul(projections.values, values)], 3);
+  },
+};

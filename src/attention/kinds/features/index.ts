@@ -1,0 +1,89 @@
+/**
+ * Linear attention through a feature map φ: o_t = Σ_{j≤t} ⟨φ(q_t), φ(k_j)⟩·v_j with a normalization of its own. ReLU,
+ * Performer, TransNormer, RFA, Hedgehog and YOSO's hashes differ in φ alone (docs/linear-attentions.md).
+ */
+import { z } from 'zod';
+import { filterParameters, reachOf } from '../../convolution-config.ts';
+import type { AttentionDims, MixerKind, MixerParameter } from '../../mixer.ts';
+import {
+  convolutionFrom,
+  type ConvolutionOptions,
+  convolutionOptions,
+  definePreset,
+  groupOption,
+  seedOption,
+} from '../../preset.ts';
+import { describeFeatures, type FeaturesMixer, featuresSchema } from './config.ts';
+import { isLearnedMap, keyMapName, queryMapName } from './maps.ts';
+import { featuresOfWhole, featuresParallel } from './parallel.ts';
+import { featuresReference } from './reference.ts';
+import { featuresCross, featuresFold, featuresState, featuresStep } from './step.ts';
+
+const convolution = { kernel: 9 };
+
+const featuresOption = {
+  features: z
+    .int()
+    .min(1)
+    .max(65536)
+    .optional()
+    .describe('random features of performer, frequencies of rfa (default: 64)'),
+};
+
+const plain = { ...groupOption, ...convolutionOptions };
+const random = { ...plain, ...featuresOption, ...seedOption };
+
+function configured(options: ConvolutionOptions & { readonly group?: number }, map: object, output?: string): object {
+  return { kind: 'features', group: options.group, map, output, convolution: convolutionFrom(options) };
+}
+
+export const featuresKind = {
+  kind: 'features',
+  schema: featuresSchema,
+  examples: {
+    relu: { kind: 'features', group: 8, map: { name: 'relu' } },
+    'relu with a convolution': { kind: 'features', group: 8, map: { name: 'relu' }, convolution },
+    transnormer: { kind: 'features', group: 8, map: { name: 'elu' }, output: 'rms' },
+    'transnormer, groups of 5': { kind: 'features', group: 5, map: { name: 'elu' }, output: 'rms', convolution },
+    performer: { kind: 'features', group: 8, map: { name: 'performer', features: 10, seed: 5 } },
+    rfa: { kind: 'features', group: 8, map: { name: 'rfa', features: 16, seed: 5 } },
+    hedgehog: { kind: 'features', group: 8, map: { name: 'hedgehog' } },
+    balanced: { kind: 'features', group: 8, map: { name: 'balanced' } },
+    'yoso, hashed': {
+      kind: 'features',
+      group: 8,
+      map: { name: 'hashes', hashes: 4, bits: 3, seed: 5 },
+      output: 'unit',
+    },
+  },
+  describe: describeFeatures,
+  parameters: featureParameters,
+  horizon: ({ group, convolution: own }) => ({ group, reach: reachOf(own) }),
+  convolution: ({ convolution: own }) => own,
+  hasSurrogateGradient: ({ map }) => map.name === 'hashes',
+  reference: featuresReference,
+  parallel: featuresParallel,
+  recurrent: { state: featuresState, step: featuresStep, fold: featuresFold },
+  bidirectional: featuresOfWhole,
+  cross: { ...featuresCross, whole: featuresOfWhole },
+  presets: {
+    relu: definePreset(plain, (options) => configured(options, { name: 'relu' })),
+    performer: definePreset(random, ({ features, seed, ...rest }) =>
+      configured(rest, { name: 'performer', features, seed }),
+    ),
+    transnormer: definePreset(plain, (options) => configured(options, { name: 'elu' }, 'rms')),
+    rfa: definePreset(random, ({ features, seed, ...rest }) => configured(rest, { name: 'rfa', features, seed })),
+    hedgehog: definePreset(plain, (options) => configured(options, { name: 'hedgehog' })),
+  },
+} satisfies MixerKind<FeaturesMixer>;
+
+function featureParameters({ map, convolution: own }: FeaturesMixer, dims: AttentionDims): MixerParameter[] {
+  const { heads, keyValueHeads, headWidth } = dims;
+  const filter = filterParameters(own, dims);
+  if (!isLearnedMap(map)) return filter;
+  return [
+    { name: queryMapName, shape: [heads, headWidth, headWidth], init: 'identity' },
+    { name: keyMapName, shape: [keyValueHeads, headWidth, headWidth], init: 'identity' },
+    ...filter,
+  ];
+}

@@ -1,0 +1,114 @@
+/** The feature maps of `maps.ts` as graphs, on rows of many heads at once. */
+import type { Value } from '../../../graph/graph.ts';
+import { cast, equal, greater } from '../../../graph/ops/compare.ts';
+import { add, minimum, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { concat, reshape } from '../../../graph/ops/layout.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import { unitLength } from '../../../graph/ops/normalization.ts';
+import { max, sum } from '../../../graph/ops/reduce.ts';
+import { softmax } from '../../../graph/ops/softmax.ts';
+import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
+import { cos, elu, exp, neg, relu, sin } from '../../../graph/ops/unary.ts';
+import { tensor } from '../../../graph/tensor.ts';
+import type { FeatureMapName, FeatureMapOf } from './maps.ts';
+import { type FeatureSide, largestExponent, performerEpsilon } from './map-rows.ts';
+import { normalDirections, orthogonalDirections } from './random-features.ts';
+
+/** x [B,heads,rows,D] → [B,heads,rows,m]. */
+type GraphFeatures<Name extends FeatureMapName> = (
+  map: FeatureMapOf<Name>,
+  x: Value,
+  { side, scale, weight }: FeatureContext,
+) => Value;
+
+/** Whose features are computed, for which scores, by which learned matrix. */
+export interface FeatureContext {
+  readonly side: FeatureSide;
+  /** What q·k is multiplied by in the softmax that a map may approximate. */
+  readonly scale: number;
+  /** [heads,D,D], for a learned map. */
+  readonly weight?: Value;
+}
+
+/** A projection [D, columns] times a factor, shared by all layers that ask for the same. */
+function projection(
+  like: Value,
+  name: string,
+  columns: number,
+  seed: number,
+  directions: (width: number, count: number, seed: number) => Float32Array,
+  factor = 1,
+): Value {
+  const D = Number(like.shape[like.rank - 1]);
+  return like.graph.sharedConstant(`${name} ${D} ${columns} ${seed} ${factor}`, () =>
+    tensor(
+      'float32',
+      [D, columns],
+      directions(D, columns, seed).map((x) => x * factor),
+    ),
+  );
+}
+
+const graphFeatures: { readonly [N in FeatureMapName]: GraphFeatures<N> } = {
+  relu: (_, x) => relu(x),
+  elu: (_, x) => add(elu(x), 1),
+  performer({ features, seed }, x, { side, scale }) {
+    const directions = projection(x, 'orthogonal', features, seed, orthogonalDirections, Math.sqrt(scale));
+    const projected = matmul(x, directions); // [B,heads,rows,m]
+    const exponent =
+      side === 'query'
+        ? sub(projected, max(projected, [-1], true))
+        : minimum(sub(projected, mul(sum(mul(x, x), [-1], true), 0.5 * scale)), largestExponent);
+    return mul(add(exp(exponent), performerEpsilon), 1 / Math.sqrt(features));
+  },
+  rfa({ features, seed, scale }, x) {
+    const angles = matmul(unitLength(x), projection(x, 'normal', features, seed, normalDirections, 1 / scale));
+    return mul(concat([sin(angles), cos(angles)], x.rank - 1), 1 / Math.sqrt(features));
+  },
+  hedgehog(_, x, { weight }) {
+    const projected = weight === undefined ? x : matmul(x, weight);
+    return concat([softmax(projected), softmax(neg(projected))], x.rank - 1);
+  },
+  balanced(_, x, { weight }) {
+    const projected = weight === undefined ? x : matmul(x, weight);
+    const both = concat([projected, neg(projected)], x.rank - 1);
+    return mul(softmax(both), Math.sqrt(Number(both.shape[both.rank - 1])));
+  },
+  hashes({ hashes, bits, seed }, x) {
+    const [B, heads, rows] = x.shape;
+    const buckets = 2 ** bits;
+    const sides = matmul(x, projection(x, 'normal', hashes * bits, seed, normalDirections));
+    const ones = reshape(cast(greater(sides, 0), 'float32'), [B, heads, rows, hashes, bits]);
+    const powers = x.graph.sharedConstant(`powers of 2 ${bits}`, () =>
+      tensor(
+        'float32',
+        [bits, 1],
+        Float32Array.from({ length: bits }, (_, bit) => 2 ** bit),
+      ),
+    );
+    const numbers = x.graph.sharedConstant(`numbers ${buckets}`, () =>
+      tensor(
+        'float32',
+        [buckets],
+        Float32Array.from({ length: buckets }, (_, i) => i),
+      ),
+    );
+    const oneHot = cast(equal(matmul(ones, powers), numbers), 'float32'); // [B,heads,rows,hashes,buckets]
+    const flat = reshape(oneHot, [B, heads, rows, hashes * buckets]);
+    return stopGradient(mul(flat, 1 / Math.sqrt(hashes)));
+  },
+};
+
+/**
+ * φ of rows.
+ * @param x [B,heads,rows,D]; B and rows may be named dimensions
+ * @returns [B,heads,rows,m]
+ */
+export function mapFeatures<Name extends FeatureMapName>(
+  map: FeatureMapOf<Name> & { name: Name },
+  x: Value,
+  context: FeatureContext,
+): Value {
+  const name: Name = map.name;
+  return graphFeatures[name](map, x, context);
+}

@@ -1,0 +1,53 @@
+/** What becomes of the weighted sum of a mixer of features: division by its weights, or a norm. */
+import type { Value } from '../../../graph/graph.ts';
+import { cast, greater } from '../../../graph/ops/compare.ts';
+import { add, div, maximum, mul } from '../../../graph/ops/elementwise.ts';
+import { pad, split } from '../../../graph/ops/layout.ts';
+import { rmsNorm } from '../../../graph/ops/normalization.ts';
+import { sum } from '../../../graph/ops/reduce.ts';
+import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
+import { tensor } from '../../../graph/tensor.ts';
+import { boundedLength } from '../../normalization.ts';
+import type { FeaturesMixer } from './config.ts';
+import { denominatorFloor } from './maps.ts';
+
+/** ε under the root of the RMS norm of outputs. */
+export const outputEpsilon = 1e-6;
+
+/**
+ * Values as they are summed: for the ratio with a column of ones, whose sum is the denominator.
+ * @param values [...,E]
+ * @returns [...,E], or [...,E+1] for the ratio
+ */
+export function summedValues({ output }: Pick<FeaturesMixer, 'output'>, values: Value): Value {
+  if (output !== 'ratio') return values;
+  const E = Number(values.shape[values.rank - 1]);
+  const one = values.graph.sharedConstant(`one after ${E}`, () => {
+    const row = new Float32Array(E + 1);
+    row[E] = 1;
+    return tensor('float32', [E + 1], row);
+  });
+  return add(pad(values, -1, 0, 1), one);
+}
+
+const norms: Readonly<Record<FeaturesMixer['output'], (weighted: Value, floor: number) => Value>> = {
+  ratio(weighted, floor) {
+    const [mixed, total] = split(weighted, -1, [Number(weighted.shape[weighted.rank - 1]) - 1, 1]);
+    return div(mixed, maximum(total, floor));
+  },
+  rms(weighted) {
+    const E = Number(weighted.shape[weighted.rank - 1]);
+    const gain = weighted.graph.sharedConstant(`ones ${E}`, () => tensor('float32', [E], new Float32Array(E).fill(1)));
+    return rmsNorm(weighted, gain, outputEpsilon);
+  },
+  // Where no hash collides, the sum is zero and has no direction: without the mask ε's gradient of 1e5 would pass.
+  unit(weighted) {
+    const moves = cast(greater(sum(mul(weighted, weighted), [-1], true), 0), 'float32');
+    return mul(boundedLength(weighted), stopGradient(moves));
+  },
+};
+
+/** The output [...,E] of a sum of `summedValues`. */
+export function normalizedSum(config: FeaturesMixer, weighted: Value): Value {
+  return norms[config.output](weighted, denominatorFloor(config.map));
+}

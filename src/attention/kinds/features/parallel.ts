@@ -1,0 +1,93 @@
+/**
+ * Linear attention through a feature map over whole sequences.
+ *
+ * Causal: chunk by chunk, a product of features under the causal mask inside each chunk, and an exclusive prefix sum of
+ * φ(k)ᵀv over the chunks before it. Nothing is subtracted, so that no digits are lost, and the cost per position does not
+ * depend on the length. Bidirectional: φ(q) times one Σ φ(k)ᵀv over all tokens, without chunks.
+ */
+import type { Value } from '../../../graph/graph.ts';
+import { collision } from '../../../graph/ops/collision.ts';
+import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import { unitLength } from '../../../graph/ops/normalization.ts';
+import { stopGradient, surrogateGradient } from '../../../graph/ops/surrogate-gradient.ts';
+import { type AttentionMask, causalAttention, fullAttention } from '../../attention-mask.ts';
+import { addGroupedConvolution } from '../../convolution.ts';
+import { groupingOf, groupKeys, groupQueries, makeGrouping, ungroupQueries } from '../../grouping.ts';
+import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
+import { nodeRows } from '../../step-blocks.ts';
+import type { FeaturesMixer } from './config.ts';
+import { mapFeatures } from './map-graph.ts';
+import { keyMapName, queryMapName } from './maps.ts';
+import { normalizedSum, summedValues } from './output.ts';
+
+/** The causal form: [B,n,H,E]. */
+export function featuresParallel(config: FeaturesMixer, input: SequenceInput): Value {
+  const grouping = groupingOf(input, config.group);
+  const mask = causalAttention(grouping);
+  const { queries, keys } = mappedPositions(config, mask, input);
+  const summed = summedValues(config, input.v); // [B,n,M,E or E+1]
+  const values = groupKeys(grouping, summed);
+  const weights = mul(matmul(queries, keys, { transposeB: true }), mask.visible(queries));
+  let sum = matmul(weights, values);
+  const outside = mask.outside(queries, keys, values);
+  if (outside !== undefined) sum = add(sum, outside);
+  const { map } = config;
+  if (map.name === 'hashes') {
+    const whole = causalAttention(groupingOf(input, Number.POSITIVE_INFINITY));
+    const expected = expectedSum(map.bits, whole, input, summed);
+    sum = surrogateGradient(sum, groupQueries(grouping, ungroupQueries(whole.queries, expected)));
+  }
+  const mixed = normalizedSum(config, sum);
+  const convolved = addGroupedConvolution(config.convolution, mixed, grouping, input.v, input.parameters);
+  return ungroupQueries(grouping, convolved);
+}
+
+/** The bidirectional form, and that of attention to another text, without the convolution: [B,m,H,E]. */
+export function featuresOfWhole(config: FeaturesMixer, input: BidirectionalInput): Value {
+  const { q, k, mask: tokens } = input;
+  const [batch, queryLength, heads] = q.shape.map(Number);
+  const [, length, keyValueHeads] = k.shape.map(Number);
+  const wholeQueries = makeGrouping(batch, queryLength, queryLength, heads, keyValueHeads);
+  const wholeKeys = makeGrouping(batch, length, length, heads, keyValueHeads);
+  const mask = fullAttention(wholeQueries, wholeKeys, tokens, false);
+  const { queries, keys } = mappedPositions(config, mask, input);
+  // The ones of the denominators are masked too.
+  const summed = mul(summedValues(config, input.v), reshape(tokens, [batch, length, 1, 1]));
+  const sums = matmul(keys, groupKeys(wholeKeys, summed), { transposeA: true }); // [M,B,m,E or E+1]
+  let sum = matmul(queries, sums);
+  const { map } = config;
+  if (map.name === 'hashes') sum = surrogateGradient(sum, expectedSum(map.bits, mask, input, summed));
+  return ungroupQueries(wholeQueries, normalizedSum(config, sum));
+}
+
+/** φ(q) [M,B·N,R·G,m] and φ(k) [M,B·N,G,m]. */
+function mappedPositions(
+  { map }: FeaturesMixer,
+  mask: AttentionMask,
+  { q, k, parameters, scoring: { scale } }: SequenceInput,
+): { queries: Value; keys: Value } {
+  const headsFirst = nodeRows; // its own inverse
+  const phiQ = mapFeatures(map, headsFirst(q), { side: 'query', scale, weight: parameters[queryMapName] }); // [B,H,n,m]
+  const phiK = mapFeatures(map, headsFirst(k), { side: 'key', scale, weight: parameters[keyMapName] }); // [B,M,n,m]
+  return {
+    queries: groupQueries(mask.queries, headsFirst(phiQ)),
+    keys: groupKeys(mask.keys, headsFirst(phiK)),
+  };
+}
+
+/**
+ * What the hashed sum estimates: collision probabilities as weights. Its gradient stands for that of the hashes, which
+ * have none; the gradient of the values is the estimate's own. It costs the square of the length, in training only.
+ *
+ * @param whole the mask of one group, the whole sequence
+ * @param summed [B,n,M,E]
+ * @returns [M,B,R·n,E]
+ */
+function expectedSum(bits: number, whole: AttentionMask, { q, k }: SequenceInput, summed: Value): Value {
+  const queries = groupQueries(whole.queries, unitLength(q));
+  const keys = groupKeys(whole.keys, unitLength(k));
+  const weights = collision(matmul(queries, keys, { transposeB: true }), bits);
+  return matmul(mul(weights, whole.visible(queries)), stopGradient(groupKeys(whole.keys, summed)));
+}

@@ -1,0 +1,42 @@
+/**
+ * FLASH's own attention (Hua et al., arXiv 2202.10447) inside a gated attention unit. It has no preset: `unitForm` is what
+ * other mixers become in such a unit.
+ */
+import { filterParameters, reachOf } from '../../convolution-config.ts';
+import type { MixerKind } from '../../mixer.ts';
+import { biasBuckets, biasReach, biasTableName } from './bias-buckets.ts';
+import { unitRowWidth } from './branch-rows.ts';
+import { describeUnit, type GauMixer, gauSchema, unitGroup } from './config.ts';
+import { unitOfWhole, unitParallel } from './parallel.ts';
+import { unitReference } from './reference.ts';
+import { unitFold, unitState, unitStep } from './step.ts';
+
+export const gauKind = {
+  kind: 'gau',
+  family: 'flash',
+  schema: gauSchema,
+  examples: {
+    'gau, all branches': { kind: 'gau', group: 8, convolution: { kernel: 9 } },
+    'gau, relu² local': { kind: 'gau', group: 8, local: { kernel: 'relu2' }, global: false },
+    'gau, global': { kind: 'gau', group: 8, local: null },
+    'gau, softmax in one group': { kind: 'gau', group: null, local: { kernel: 'softmax', divisor: 4 }, global: false },
+    'gau, castling, groups of 3': { kind: 'gau', group: 3, convolution: { kernel: 5 }, castling: true },
+    'gau, reach beyond the group': { kind: 'gau', group: 5, convolution: { kernel: 31 } },
+  },
+  describe: describeUnit,
+  parameters: ({ convolution }, dims) => [
+    { name: biasTableName, shape: [biasBuckets, 1], init: 'zeros' },
+    ...filterParameters(convolution, dims),
+  ],
+  horizon(config) {
+    const biased = config.local === null ? -1 : Math.min(biasReach, unitGroup(config) - 1);
+    return { group: unitGroup(config), reach: Math.max(reachOf(config.convolution), biased) };
+  },
+  convolution: ({ convolution }) => convolution,
+  rowWidth: unitRowWidth,
+  reference: unitReference,
+  parallel: (config, input) => unitParallel(config, input),
+  recurrent: { state: unitState, step: unitStep, fold: unitFold },
+  bidirectional: unitOfWhole,
+  presets: {},
+} satisfies MixerKind<GauMixer>;

@@ -1,0 +1,174 @@
+/**
+ * FLASH's attention over whole sequences (Hua et al., arXiv 2202.10447): φ of biased
+ * scores inside each group, and q·Σ kᵀv/G over the groups before it.
+ */
+import type { Value } from '../../../graph/graph.ts';
+import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import { broadcastTo, sum } from '../../../graph/ops/reduce.ts';
+import { softmax } from '../../../graph/ops/softmax.ts';
+import { zeros } from '../../../graph/tensor.ts';
+import { relativeBias } from '../../../nn/relative-positions.ts';
+import { maskedScore, scoreBias } from '../../attention-mask.ts';
+import { convolutionReach, filterName } from '../../convolution-config.ts';
+import { addConvolution, addReachOfGroupBefore, weightsInGroup } from '../../convolution.ts';
+import {
+  causalMask,
+  earlierSums,
+  type Grouping,
+  groupingOf,
+  groupKeys,
+  groupQueries,
+  repeatValues,
+  ungroupQueries,
+} from '../../grouping.ts';
+import type { BidirectionalInput, MixerParameterValues, SequenceInput } from '../../mixer.ts';
+import { castle } from '../../normalization.ts';
+import { unitBias } from './bias-buckets.ts';
+import { branchRows } from './branch-rows.ts';
+import { type GauMixer, scoreDivisors, unitGroup } from './config.ts';
+import { unitWeights } from './unit-weights.ts';
+
+/** Which positions see which. The default is that of a causal model. */
+export interface UnitView {
+  readonly causal: boolean;
+  /** float32 [B,n], 0 for keys that are padding; values are summed by weight, so that masking keys is enough. */
+  readonly keyMask?: Value;
+  /** Of the global branch without causality: true sums over all groups, false over the own group only. */
+  readonly reduceGroups: boolean;
+}
+
+const causalView: UnitView = { causal: true, reduceGroups: true };
+
+/**
+ * The `gau` mixer over whole sequences, its convolution masked: [B,n,H,E].
+ * @param view which positions see which; default as in a causal model
+ */
+export function unitParallel(config: GauMixer, input: SequenceInput, view: UnitView = causalView): Value {
+  const grouping = groupingOf(input, unitGroup(config));
+  const grouped = attendUnit(config, grouping, input, view);
+  const [batch, length, heads] = input.q.shape.map(Number);
+  const nothing = (): Value =>
+    input.q.graph.constant(zeros('float32', [batch, length, heads, Number(input.v.shape[3])]));
+  const mixed = grouped === undefined ? nothing() : ungroupQueries(grouping, grouped);
+  if (convolutionRides(config, grouping, view)) return mixed;
+  return addConvolution(config.convolution, mixed, grouping, input.v, input.parameters);
+}
+
+/** The form of an encoder, without the convolution: [B,n,H,E]; undefined for a convolution alone. */
+export function unitOfWhole(config: GauMixer, input: BidirectionalInput): Value | undefined {
+  const grouping = groupingOf(input, unitGroup(config));
+  const view = { causal: false, keyMask: input.mask, reduceGroups: true };
+  const mixed = attendUnit(config, grouping, input, view);
+  return mixed === undefined ? undefined : ungroupQueries(grouping, mixed);
+}
+
+/**
+ * Whether the convolution rides on the weights of the local branch, which makes it all but free: both are sums over the own
+ * group, as long as nothing is done to the attention before the convolution is added.
+ */
+function convolutionRides(config: GauMixer, { group: G }: Grouping, { causal }: UnitView): boolean {
+  const { local, convolution, castling } = config;
+  if (local === null || convolution === null || castling || !causal) return false;
+  return convolution.masked && convolutionReach(convolution.kernel) < G;
+}
+
+/**
+ * The mixer, with its convolution where that rides on the local branch and else without; undefined where no branch has
+ * anything to say. [M,B·N,R·G,E]
+ */
+function attendUnit(
+  config: GauMixer,
+  grouping: Grouping,
+  { q, k, v, parameters }: SequenceInput,
+  view: UnitView,
+): Value | undefined {
+  const queries = branchRows(config, q);
+  const keys = branchRows(config, k);
+  const values = groupKeys(grouping, v);
+  const mask = view.keyMask === undefined ? undefined : maskedKeys(grouping, view.keyMask);
+  const branches: Value[] = [];
+  if (config.local !== null) {
+    const rows = { q: groupQueries(grouping, queries.local), k: groupKeys(grouping, keys.local) };
+    const weights = localWeights(config, grouping, rows, parameters, view.causal, mask);
+    const filter = convolutionRides(config, grouping, view) ? parameters[filterName] : undefined;
+    branches.push(
+      filter === undefined
+        ? matmul(weights, values)
+        : addReachOfGroupBefore(
+            grouping,
+            matmul(add(weights, weightsInGroup(grouping, filter)), values),
+            values,
+            filter,
+          ),
+    );
+  }
+  if (config.global && (grouping.groups > 1 || !view.causal)) {
+    const rows = groupKeys(grouping, keys.global);
+    const seen = mask === undefined ? rows : mul(rows, mask);
+    branches.push(globalBranch(config, grouping, groupQueries(grouping, queries.global), seen, values, view));
+  }
+  const mixed = branches.length === 0 ? undefined : addAll(branches);
+  return config.castling ? castle(mixed, repeatValues(grouping, values)) : mixed;
+}
+
+/** [1,B·N,G,1]: 0 for padding. */
+function maskedKeys(grouping: Grouping, keyMask: Value): Value {
+  const { batch: B, length: n } = grouping;
+  return groupKeys({ ...grouping, keyValueHeads: 1 }, reshape(keyMask, [B, n, 1, 1]));
+}
+
+/** [M,B·N,R·G,G] */
+function localWeights(
+  config: GauMixer,
+  grouping: Grouping,
+  { q, k }: { readonly q: Value; readonly k: Value },
+  parameters: MixerParameterValues,
+  causal: boolean,
+  mask: Value | undefined,
+): Value {
+  const { batch: B, groups: N, group: G } = grouping;
+  const { product, bias: biasDivisor } = scoreDivisors(config);
+  // Queries are divided, which have fewer numbers than scores.
+  const products = matmul(mul(q, 1 / product), k, { transposeB: true });
+  const bias = unitBias(parameters, Number(k.shape[3]), biasDivisor, causal);
+  const ofPairs = bias && reshape(relativeBias(bias.table, G, bias.scheme), [G, G]);
+  const scores = ofPairs === undefined ? products : add(products, repeated(ofPairs, grouping));
+  const keysSeen = mask === undefined ? undefined : reshape(mask, [1, B * N, 1, G]);
+  const kernel = config.local?.kernel ?? 'laplace';
+  if (kernel === 'softmax') {
+    const masks = [
+      ...(causal ? [causalMask(grouping, q, 0, maskedScore)] : []),
+      ...(keysSeen === undefined ? [] : [scoreBias(keysSeen)]),
+    ];
+    return softmax(addAll([scores, ...masks]));
+  }
+  const visible = [...(causal ? [causalMask(grouping, q, 1, 0)] : []), ...(keysSeen === undefined ? [] : [keysSeen])];
+  return visible.reduce((weights, seen) => mul(weights, seen), unitWeights(kernel, scores));
+}
+
+/** [G,G] for each of the R query heads that share keys: [R·G,G]. */
+function repeated(bias: Value, { repeat: R, group: G }: Grouping): Value {
+  return reshape(broadcastTo(reshape(bias, [1, G, G]), [R, G, G]), [R * G, G]);
+}
+
+/** Causally q·Σ kᵀv/G over earlier groups; otherwise q·Σ kᵀv/n over all groups, or the own one. [M,B·N,R·G,E] */
+function globalBranch(
+  { group }: GauMixer,
+  grouping: Grouping,
+  queries: Value,
+  keys: Value,
+  values: Value,
+  { causal, reduceGroups }: UnitView,
+): Value {
+  if (causal) return matmul(mul(queries, 1 / (group ?? 1)), earlierSums(grouping, keys, values));
+  const { batch: B, groups: N, keyValueHeads: M, length } = grouping;
+  const scaled = mul(queries, 1 / length);
+  const products = matmul(keys, values, { transposeA: true }); // [M,B*N,S,E]
+  if (!reduceGroups) return matmul(scaled, products);
+  const [, , S, E] = products.shape;
+  const [, , rows] = queries.shape;
+  const all = sum(reshape(products, [M, B, N, S, E]), [2], true); // [M,B,1,S,E]
+  return reshape(matmul(reshape(scaled, [M, B, N, rows, S]), all), [M, B * N, rows, E]);
+}

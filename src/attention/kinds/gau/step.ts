@@ -1,0 +1,99 @@
+/** FLASH's attention over token trees, on top of the state of the committed prefix. */
+import { internalError } from '../../../errors.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
+import { gather } from '../../../graph/ops/indexing.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
+import { castle } from '../../normalization.ts';
+import { biasByOffset } from '../../scoring.ts';
+import { ringState } from '../../state.ts';
+import {
+  addStepConvolution,
+  blocksOf,
+  maskScores,
+  nodeRows,
+  softmaxOfBlocks,
+  weightedValues,
+} from '../../step-blocks.ts';
+import { unitBias } from './bias-buckets.ts';
+import { branchRows, unitRowWidth } from './branch-rows.ts';
+import { type GauMixer, scoreDivisors, unitGroup } from './config.ts';
+import { unitWeights } from './unit-weights.ts';
+
+/** The ring, with the rows of both branches next to each other, and S = Σ kᵀv of the global one. */
+export function unitState(config: GauMixer, dims: AttentionDims): StateShape {
+  const { headWidth, valueWidth = headWidth } = dims;
+  const { local, global, convolution } = config;
+  return ringState(dims, {
+    group: local !== null || global ? unitGroup(config) : 1,
+    convolution,
+    folded: global ? { kind: 'sums', rows: headWidth, columns: valueWidth } : null,
+    keyWidth: unitRowWidth(config, headWidth),
+  });
+}
+
+export function unitStep(config: GauMixer, input: StepInput): StepOutput {
+  const { heads, sums } = input;
+  const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
+  const blocks = blocksOf(input, keys, values);
+  const queries = branchRows(config, heads.join(heads.queries)); // [B,M,R*T,S]
+  const blockKeys = blocks.map((block) => branchRows(config, block.keys)); // [B,M,rows,S]
+  const branches: Value[] = [];
+  if (config.local !== null) {
+    const scores = blockKeys.map(({ local }, i) =>
+      biasedScores(config, matmul(queries.local, local, { transposeB: true }), blocks[i], input),
+    );
+    branches.push(weightedValues(blocks, localWeights(config, scores, blocks, input)));
+  }
+  if (config.global) {
+    const scaled = mul(queries.global, 1 / (config.group ?? 1));
+    const weights = blockKeys.map(({ global }, i) =>
+      mul(matmul(scaled, global, { transposeB: true }), heads.tile(blocks[i].masks.earlier)),
+    );
+    branches.push(weightedValues(blocks, weights));
+    if (sums !== undefined) branches.push(matmul(scaled, sums));
+  }
+  let mixed = branches.length === 0 ? undefined : addAll(branches);
+  if (config.castling) mixed = castle(mixed, heads.repeat(values));
+  return { mixed: addStepConvolution(mixed, input, blocks), keys, values };
+}
+
+/** q·k/divisor + bias/biasDivisor: [B,M,R·T,rows]. */
+function biasedScores(
+  config: GauMixer,
+  products: Value,
+  { masks }: StepBlock,
+  { heads, parameters, horizon }: StepInput,
+): Value {
+  const { product, bias: biasDivisor } = scoreDivisors(config);
+  const scores = mul(products, 1 / product);
+  const width = Number(heads.queries.shape[4]) / (config.global ? 2 : 1);
+  const bias = unitBias(parameters, width, biasDivisor, true);
+  if (bias === undefined) return scores;
+  const [B, T, rows] = masks.offsets.shape;
+  const ofRows = reshape(gather(biasByOffset(bias, horizon.reach), masks.offsets), [B, 1, T, rows]); // one for all heads
+  return add(scores, heads.tile(ofRows));
+}
+
+/** Weights of the keys in the own group. */
+function localWeights(
+  { local }: GauMixer,
+  scores: readonly Value[],
+  blocks: readonly StepBlock[],
+  { heads }: StepInput,
+): readonly Value[] {
+  const kernel = local?.kernel ?? 'laplace';
+  if (kernel === 'softmax') return softmaxOfBlocks(scores.map((score, i) => maskScores(score, blocks[i].masks, heads)));
+  return scores.map((score, i) => mul(unitWeights(kernel, score), heads.tile(blocks[i].masks.same)));
+}
+
+/** S ← S + Σ kᵀv over rows of groups that have closed; queries are divided by G when they read it. */
+export const unitFold: Fold<GauMixer> = {
+  shareAs: ({ local }) => `gau rows${local === null ? '' : ' of two branches'}`,
+  fold(config, { keys, values, sums }) {
+    if (sums === undefined) throw internalError('a fold without sums');
+    return add(sums, matmul(branchRows(config, keys).global, values, { transposeA: true }));
+  },
+};

@@ -1,0 +1,98 @@
+/**
+ * The table of mixers, and the only file that knows all kinds. To add one, write its folder and its line here; `mixers.ts`,
+ * the support matrix, `--mixer` of the command line and the tests of every form follow from it.
+ */
+import type { z } from 'zod';
+import { LinnetError } from '../../errors.ts';
+import type { MixerConfig, MixerKind } from '../mixer.ts';
+import { blockLinformerKind } from './block-linformer/index.ts';
+import { featuresKind } from './features/index.ts';
+import { gauKind } from './gau/index.ts';
+import { linearKind } from './linear/index.ts';
+import { linformerKind } from './linformer/index.ts';
+import { softmaxKind } from './softmax/index.ts';
+import { t5LinearKind } from './t5-linear/index.ts';
+import { windowKind } from './window/index.ts';
+import { yosoKind } from './yoso/index.ts';
+
+const builtIn: readonly MixerKind[] = [
+  softmaxKind,
+  windowKind,
+  linearKind,
+  featuresKind,
+  blockLinformerKind,
+  linformerKind,
+  yosoKind,
+  gauKind,
+  t5LinearKind,
+];
+
+/** What may be written for a mixer: of the kinds that Linnet has, fields with a default may be left out. */
+export type MixerInput =
+  | MixerConfig
+  | z.input<
+      | typeof softmaxKind.schema
+      | typeof windowKind.schema
+      | typeof linearKind.schema
+      | typeof featuresKind.schema
+      | typeof blockLinformerKind.schema
+      | typeof linformerKind.schema
+      | typeof yosoKind.schema
+      | typeof gauKind.schema
+      | typeof t5LinearKind.schema
+    >;
+
+/** The presets of the kinds that Linnet has. */
+export type BuiltInPresets = typeof softmaxKind.presets &
+  typeof windowKind.presets &
+  typeof linearKind.presets &
+  typeof featuresKind.presets &
+  typeof blockLinformerKind.presets &
+  typeof linformerKind.presets &
+  typeof yosoKind.presets;
+
+const table = new Map<string, MixerKind>(builtIn.map((kind) => [kind.kind, kind]));
+
+/** All kinds of mixers, in the order of the table. */
+export function mixerKinds(): readonly MixerKind[] {
+  return [...table.values()];
+}
+
+/** The kind of a name; undefined if there is none. */
+export function findMixerKind(name: string): MixerKind | undefined {
+  return table.get(name);
+}
+
+/**
+ * Adds a kind of one's own, which from then on works like any other: in configurations, presets, models, decoding, checks.
+ *
+ * @returns what removes it again when it is disposed of
+ * @throws LinnetError `CONFIG` for a name that is taken, of the kind or of a preset
+ * @example
+ * ```ts
+ * import { type MixerKind, registerMixer } from 'linnet/attention';
+ *
+ * declare const mean: MixerKind;
+ * using registered = registerMixer(mean);
+ * ```
+ */
+export function registerMixer(kind: MixerKind): Disposable {
+  const presets = new Set(mixerKinds().flatMap((known) => Object.keys(known.presets)));
+  const taken = table.has(kind.kind) ? kind.kind : Object.keys(kind.presets).find((name) => presets.has(name));
+  if (taken !== undefined) throw new LinnetError('CONFIG', `there is a mixer '${taken}' already; choose another name`);
+  table.set(kind.kind, kind);
+  return {
+    [Symbol.dispose]: () => {
+      table.delete(kind.kind);
+    },
+  };
+}
+
+export type { BlockLinformerMixer } from './block-linformer/config.ts';
+export type { FeaturesMixer } from './features/config.ts';
+export type { GauMixer } from './gau/config.ts';
+export type { LinearMixer } from './linear/config.ts';
+export type { LinformerMixer } from './linformer/config.ts';
+export type { SoftmaxMixer } from './softmax/index.ts';
+export type { WindowMixer } from './window/config.ts';
+export type { YosoMixer } from './yoso/index.ts';

@@ -1,0 +1,115 @@
+/** The paper's linear kind as it is configured: which branches it has, and how they are scaled and normalized. */
+import { z } from 'zod';
+import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
+import type { HeadCounts, MixerParameter } from '../../mixer.ts';
+import { defaultGroup, groupSchema } from '../../preset.ts';
+
+/** The kernels of the local branch. */
+export const localKernels = ['relu2', 'softmax', 'yoso'] as const;
+
+/** Bits per hash: τ of YOSO. */
+export const collisionBitsSchema = z.int().min(1).max(16);
+
+/** τ as the authors of YOSO choose it. */
+export const defaultCollisionBits = 8;
+
+const localSchema = z.strictObject({
+  /**
+   * `relu2`: max(q̂·k̂, 0)². `softmax`: softmax of q·k/√D, raw q and k, over the own group up to the position. `yoso`:
+   * (1 − arccos(q̂·k̂)/π)^bits.
+   */
+  kernel: z.enum(localKernels).default('relu2'),
+  /** τ, for the yoso kernel; default 8. */
+  bits: collisionBitsSchema.optional(),
+  /** `learned`: the branch is multiplied by λ, one scalar per layer that starts at 1. */
+  scale: z.enum(['none', 'learned']).default('none'),
+});
+
+const globalSchema = z.strictObject({
+  /** `learned`: α, one scalar per layer that starts at 0. `one`: constant 1. */
+  scale: z.enum(['learned', 'one']).default('learned'),
+});
+
+/** The field `local`: none by default. */
+export const localField = localSchema.nullable().default(null);
+
+/** The field `global`: none by default. */
+export const globalField = globalSchema.nullable().default(null);
+
+export const linearSchema = z
+  .strictObject({
+    kind: z.literal('linear'),
+    /** G: positions per group. 1 makes the attention ungrouped, the own position being the only local one. */
+    group: groupSchema.default(defaultGroup),
+    local: localField,
+    global: globalField,
+    convolution: convolutionField,
+    /**
+     * x/(1e-5 + ‖x‖) per head vector. `global`: of the global branch before α. `together`: of λ·local + α·global.
+     * The reference code calls these NORM_GLOBAL and NORM_TOGETHER.
+     */
+    normalize: z.enum(['global', 'together']).nullable().default(null),
+    /** The attention part o becomes x/‖x‖ with x = ½v + o/π, before the convolution is added. */
+    castling: z.boolean().default(false),
+  })
+  .refine((config) => config.local !== null || config.global !== null || config.convolution !== null, {
+    message: 'a linear mixer needs at least one branch: local, global or convolution',
+  })
+  .refine((config) => !config.castling || config.convolution !== null, {
+    message: 'castling is defined together with a convolution: add convolution, or set castling to false',
+    path: ['castling'],
+  })
+  .refine((config) => config.normalize !== 'global' || config.global !== null, {
+    message: "normalize 'global' needs a global branch",
+    path: ['normalize'],
+  })
+  .refine((config) => config.normalize !== 'together' || config.local !== null || config.global !== null, {
+    message: "normalize 'together' needs a local or a global branch",
+    path: ['normalize'],
+  });
+
+/** Grouped linear attention. */
+export type LinearMixer = z.infer<typeof linearSchema>;
+export type LocalKernel = (typeof localKernels)[number];
+
+/** How the local branch is weighed. */
+export type LocalBranch = NonNullable<LinearMixer['local']>;
+
+/** The branches of the linear kind, whatever the configuration they come from. */
+export type LinearBranches = Omit<LinearMixer, 'kind'>;
+
+/** τ of a local branch with the yoso kernel. */
+export function collisionBits({ bits = defaultCollisionBits }: { readonly bits?: number }): number {
+  return bits;
+}
+
+const kernelNames: Readonly<Record<LocalKernel, string>> = { relu2: 'relu²', softmax: 'softmax', yoso: 'yoso' };
+
+/** "local relu² + α·global + convolution 63, G = 64". */
+export function describeBranches(config: LinearBranches): string {
+  const terms: string[] = [];
+  if (config.local !== null) {
+    terms.push(`${config.local.scale === 'learned' ? 'λ·' : ''}local ${kernelNames[config.local.kernel]}`);
+  }
+  if (config.global !== null) {
+    const branch = config.normalize === 'global' ? 'normalized global' : 'global';
+    terms.push(`${config.global.scale === 'learned' ? 'α·' : ''}${branch}`);
+  }
+  let text = terms.join(' + ');
+  if (config.normalize === 'together') text = `normalized (${text})`;
+  if (config.castling) text = text === '' ? 'castling' : `castling (${text})`;
+  text = withConvolution(text, config.convolution);
+  return config.local === null && config.global === null ? text : `${text}, G = ${config.group}`;
+}
+
+/** λ and α, where they are learned, and the filter of the convolution. */
+export function branchParameters(
+  { local, global, convolution }: Pick<LinearBranches, 'local' | 'global' | 'convolution'>,
+  dims: HeadCounts,
+): MixerParameter[] {
+  const parameters: MixerParameter[] = [];
+  if (local?.scale === 'learned') parameters.push({ name: 'local_factor', shape: [1], init: 'ones' });
+  // α starts at 0: with a constant 1 the paper's fine-tuning starts far higher and stays behind (its Figure 6b).
+  if (global?.scale === 'learned') parameters.push({ name: 'global_factor', shape: [1], init: 'zeros' });
+  return [...parameters, ...filterParameters(convolution, dims)];
+}

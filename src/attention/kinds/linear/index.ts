@@ -1,0 +1,39 @@
+/**
+ * The paper's grouped linear attention (sections 4.1 and 4.2): a local branch inside groups, a global branch over earlier
+ * groups, a masked depthwise convolution, in any combination. Its formula is in `mixer.ts`.
+ */
+import { reachOf } from '../../convolution-config.ts';
+import type { MixerKind } from '../../mixer.ts';
+import { branchParameters, describeBranches, type LinearMixer, linearSchema } from './config.ts';
+import { linearCross } from './cross.ts';
+import { linearExamples } from './examples.ts';
+import { linearOfWhole, linearParallel } from './parallel.ts';
+import { linearPresets } from './presets.ts';
+import { linearGradients } from './reference-gradients.ts';
+import { linearReference } from './reference.ts';
+import { linearFold, linearState, linearStep } from './step.ts';
+
+export const linearKind = {
+  kind: 'linear',
+  schema: linearSchema,
+  examples: linearExamples,
+  describe: (config) => describeBranches(config),
+  parameters: (config, dims) => branchParameters(config, dims),
+  horizon: ({ group, convolution }) => ({ group, reach: reachOf(convolution) }),
+  convolution: ({ convolution }) => convolution,
+  hasSurrogateGradient: ({ local }) => local?.kernel === 'yoso',
+  reference: (config, positions) => linearReference(config, positions),
+  referenceGradients: (config, positions, dout) => linearGradients(config, positions, dout),
+  parallel: (config, input) => linearParallel(config, input),
+  recurrent: {
+    state: (config, dims) => linearState(config, dims),
+    step: (config, input) => linearStep(config, input),
+    fold: linearFold,
+  },
+  bidirectional: (config, input) => linearOfWhole(config, input),
+  cross: linearCross,
+  // Groups of two texts have nothing to do with each other: the global branch alone.
+  betweenTexts: ({ group }) => ({ kind: 'linear', group, global: { scale: 'one' } }),
+  canCross: ({ local, castling }) => local === null && !castling,
+  presets: linearPresets,
+} satisfies MixerKind<LinearMixer>;

@@ -1,0 +1,104 @@
+/** The formula of the linear kind (`mixer.ts`) as loops, branch by branch. */
+import type { ReferencePositions } from '../../reference.ts';
+import {
+  collisionKernel,
+  cosineKernel,
+  reluSquaredKernel,
+  type RowKernel,
+  softmaxKernel,
+  softUnit,
+  unit,
+  weightedSum,
+} from '../../reference-rows.ts';
+import { collisionBits, type LinearBranches, type LocalKernel } from './config.ts';
+
+/** The branches over checked positions, with the values of their factors. */
+export interface LinearProblem {
+  readonly config: LinearBranches;
+  readonly positions: ReferencePositions;
+  readonly alpha: number;
+  readonly lambda: number;
+}
+
+export function linearProblem(config: LinearBranches, positions: ReferencePositions): LinearProblem {
+  return {
+    config,
+    positions,
+    alpha: config.global?.scale === 'learned' ? positions.parameter('global_factor')[0] : 1,
+    lambda: config.local?.scale === 'learned' ? positions.parameter('local_factor')[0] : 1,
+  };
+}
+
+/** The kernel of a local branch. @param scale of the scores of softmax */
+export function localRowKernel({ kernel, bits }: NonNullable<LinearBranches['local']>, scale: number): RowKernel {
+  const kernels: Readonly<Record<LocalKernel, () => RowKernel>> = {
+    relu2: () => reluSquaredKernel,
+    softmax: () => softmaxKernel(scale),
+    yoso: () => collisionKernel(collisionBits({ bits })),
+  };
+  return kernels[kernel]();
+}
+
+/** The positions that one position reads. */
+export interface LinearReads {
+  /** Ancestors-or-self in the own group; of an encoder's text, tokens of the own group. */
+  readonly same: readonly number[];
+  /** Ancestors in earlier groups; of an encoder's text, tokens of other groups, or all without a local branch. */
+  readonly outside: readonly number[];
+}
+
+export function linearReads({ config, positions }: LinearProblem, position: number): LinearReads {
+  const seen = positions.seen(position);
+  const own = (other: number): boolean =>
+    positions.group(other, config.group) === positions.group(position, config.group);
+  const ungrouped = positions.input.keyMask !== undefined && config.local === null;
+  return { same: seen.filter(own), outside: ungrouped ? seen : seen.filter((other) => !own(other)) };
+}
+
+/** The intermediate results of one position of one head, which the gradients need again. */
+export interface LinearRow {
+  readonly localWeights: Float64Array;
+  readonly globalWeights: Float64Array;
+  readonly local: Float64Array;
+  readonly global: Float64Array;
+  /** `global`, normalized where the configuration says so. */
+  readonly scaledGlobal: Float64Array;
+  /** λ·local + α·scaledGlobal. */
+  readonly sum: Float64Array;
+  /** ½v + o/π, where o is the (normalized) sum; only with castling. */
+  readonly castled: Float64Array | null;
+  readonly out: Float64Array;
+}
+
+/** One position of one head: the formula, step by step. */
+export function linearRow(problem: LinearProblem, head: number, position: number): LinearRow {
+  const { config, alpha, lambda, positions } = problem;
+  const { valueWidth } = positions;
+  const kvHead = positions.keyValueHead(head);
+  const { same, outside } = linearReads(problem, position);
+  const query = positions.query(head, position);
+  const key = (j: number): Float64Array => positions.key(kvHead, j);
+  const value = (j: number): Float64Array => positions.value(kvHead, j);
+  const nothing = new Float64Array(0);
+
+  const localWeights =
+    config.local === null ? nothing : localRowKernel(config.local, positions.scale).weights(query, same.map(key));
+  const local = weightedSum(localWeights, config.local === null ? [] : same.map(value), valueWidth);
+  const globalWeights = config.global === null ? nothing : cosineKernel.weights(query, outside.map(key));
+  const global = weightedSum(globalWeights, config.global === null ? [] : outside.map(value), valueWidth);
+
+  const scaledGlobal = config.normalize === 'global' ? softUnit.apply(global) : global;
+  const sum = local.map((x, i) => lambda * x + alpha * scaledGlobal[i]);
+  const attention = config.normalize === 'together' ? softUnit.apply(sum) : sum;
+  const own = positions.input.keyMask?.[position] === 0 ? new Float64Array(valueWidth) : value(position);
+  const castled = config.castling ? attention.map((x, i) => 0.5 * own[i] + x / Math.PI) : null;
+  const out = castled === null ? attention.slice() : unit.apply(castled);
+  positions.addConvolution(head, position, out);
+  return { localWeights, globalWeights, local, global, scaledGlobal, sum, castled, out };
+}
+
+/** The linear kind over checked positions: [H,n,E]. */
+export function linearReference(config: LinearBranches, positions: ReferencePositions): Float64Array {
+  const problem = linearProblem(config, positions);
+  return positions.mapRows((head, position) => linearRow(problem, head, position).out);
+}

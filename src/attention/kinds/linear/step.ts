@@ -1,0 +1,117 @@
+/**
+ * The linear kind over token trees on top of a state. What a node sees are two blocks of rows: the ring (the last C
+ * committed positions) and the tree's own rows. Two masks per block say which rows are ancestors in the node's group and
+ * which are ancestors in earlier groups that are not yet folded into S; offsets say which filter weight a row meets. Groups
+ * that closed within the prefix are in S. So
+ *
+ *     o_a = Σ_rows [ same·max(q̂_a·k̂_j, 0)² + α·earlier·(q̂_a·k̂_j) + w[offset] ]·v_j + α·q̂_a S
+ *
+ * which is exact for trees that straddle group boundaries (the reference code drops the group that has just closed).
+ */
+import { internalError } from '../../../errors.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { collision } from '../../../graph/ops/collision.ts';
+import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import { unitLength } from '../../../graph/ops/normalization.ts';
+import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
+import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
+import { boundedLength, castle, scaled } from '../../normalization.ts';
+import { softmaxOfRows } from '../../softmax.ts';
+import {
+  addStepConvolution,
+  blocksOf,
+  convolutionWeights,
+  joinBlocks,
+  nodeRows,
+  weightedValues,
+} from '../../step-blocks.ts';
+import { ringState } from '../../state.ts';
+import { collisionBits, type LinearBranches, type LinearMixer, type LocalKernel } from './config.ts';
+
+/** The ring of the open group and the convolution, and S with a global branch; a growing cache where the group is endless. */
+export function linearState(config: LinearBranches, dims: AttentionDims): StateShape {
+  const { headWidth, valueWidth = headWidth } = dims;
+  const reads = config.local !== null || config.global !== null;
+  const sums = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
+  return ringState(dims, {
+    group: reads ? config.group : 1,
+    convolution: config.convolution,
+    folded: config.global === null ? null : sums,
+  });
+}
+
+/** Keys are stored as the local kernel reads them: raw for softmax, else k̂. */
+function storesRawKeys({ local }: LinearBranches): boolean {
+  return local?.kernel === 'softmax';
+}
+
+export function linearStep(config: LinearBranches, input: StepInput): StepOutput {
+  const keys = nodeRows(storesRawKeys(config) ? input.k : unitLength(input.k)); // [B,M,T,D]
+  const values = nodeRows(input.v); // [B,M,T,E]
+  return { mixed: mixBlocks(config, input, blocksOf(input, keys, values)), keys, values };
+}
+
+/** [B,M,R·T,E] */
+function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [StepBlock, StepBlock]): Value {
+  const { heads, sums, parameters } = input;
+  const blocks = Number.isFinite(config.group) ? [joinBlocks(apart)] : apart;
+  const { local_factor: lambda, global_factor: alpha } = parameters;
+  const unitQueries = heads.join(unitLength(heads.queries));
+  const unitKeys = (block: StepBlock): Value => (storesRawKeys(config) ? unitLength(block.keys) : block.keys);
+  const scores = blocks.map((block) => matmul(unitQueries, unitKeys(block), { transposeB: true })); // [B,M,R*T,rows]
+
+  // Weights of each branch per block. Without norms between branches they are added before the product with the values.
+  const local = config.local === null ? undefined : localWeights(config.local, input, blocks, scores);
+  const global =
+    config.global === null ? undefined : blocks.map((block, i) => mul(scores[i], heads.tile(block.masks.earlier)));
+
+  if (config.normalize === null && !config.castling) {
+    const scaleAll = (weights: readonly Value[] | undefined, factor: Value | undefined) =>
+      weights?.map((weight) => scaled(weight, factor));
+    const branches = [scaleAll(local, lambda), scaleAll(global, alpha), convolutionWeights(input, blocks)];
+    const present = branches.filter((branch) => branch !== undefined);
+    const rows = weightedValues(
+      blocks,
+      blocks.map((_, i) => addAll(present.map((branch) => branch[i]))),
+    );
+    if (config.global === null || sums === undefined) return rows;
+    return add(rows, scaled(matmul(unitQueries, sums), alpha));
+  }
+
+  const parts: Value[] = [];
+  if (local !== undefined) parts.push(scaled(weightedValues(blocks, local), lambda));
+  if (global !== undefined && sums !== undefined) {
+    const summed = add(weightedValues(blocks, global), matmul(unitQueries, sums));
+    parts.push(scaled(config.normalize === 'global' ? boundedLength(summed) : summed, alpha));
+  }
+  let mixed = parts.length === 0 ? undefined : addAll(parts);
+  if (mixed !== undefined && config.normalize === 'together') mixed = boundedLength(mixed);
+  if (config.castling) mixed = castle(mixed, heads.repeat(apart[1].values));
+  return addStepConvolution(mixed, input, blocks);
+}
+
+function localWeights(
+  branch: NonNullable<LinearBranches['local']>,
+  input: StepInput,
+  blocks: readonly StepBlock[],
+  unitScores: readonly Value[],
+): Value[] {
+  const visible = (block: StepBlock): Value => input.heads.tile(block.masks.same);
+  const kernels: Readonly<Record<LocalKernel, () => Value[]>> = {
+    softmax: () => softmaxOfRows(input, blocks),
+    relu2: () => blocks.map((block, i) => maskedReluSquared(unitScores[i], visible(block))),
+    yoso: () => blocks.map((block, i) => mul(collision(unitScores[i], collisionBits(branch)), visible(block))),
+  };
+  return kernels[branch.kernel]();
+}
+
+/** S ← S + Σ k̂ᵀv over rows of groups that have closed. */
+export const linearFold: Fold<LinearMixer> = {
+  shareAs: (config) => (storesRawKeys(config) ? 'raw keys' : 'unit keys'),
+  fold(config, { keys, values, sums }) {
+    if (sums === undefined) throw internalError('a fold without sums');
+    const unitKeys = storesRawKeys(config) ? unitLength(keys) : keys;
+    return add(sums, matmul(unitKeys, values, { transposeA: true }));
+  },
+};

@@ -1,0 +1,37 @@
+/** Linformer as it is configured, in the form for whole texts, and the projections that both forms learn. */
+import { z } from 'zod';
+import { LinnetError } from '../../../errors.ts';
+import { convolutionField } from '../../convolution-config.ts';
+import type { MixerParameter } from '../../mixer.ts';
+
+export const linformerSchema = z.strictObject({
+  kind: z.literal('linformer'),
+  /** r: rows that keys and values are projected to. */
+  rows: z.int().min(1).max(65536).default(64),
+  /** N: positions that the learned projections have columns for; longer sequences are refused. */
+  length: z.int().min(128).max(1048576).default(1024),
+  convolution: convolutionField,
+});
+
+/** Linformer as published, for encoders: every position reads the whole sequence. */
+export type LinformerMixer = z.infer<typeof linformerSchema>;
+
+/** E: the projection of the keys [r,N], by blocks [r,G]. */
+export const keyProjection = 'linformer_k.weight';
+
+/** F: the projection of the values [r,N], by blocks [r,G]. */
+export const valueProjection = 'linformer_v.weight';
+
+/** The learned projections to `rows` of `columns` positions, shared by the heads. */
+export function projectionParameters(rows: number, columns: number): MixerParameter[] {
+  return [keyProjection, valueProjection].map((name) => ({ name, shape: [rows, columns], init: 'averages' }));
+}
+
+/** @throws LinnetError `SHAPE` for a sequence longer than the learned projections */
+export function requireFittingLength({ length }: LinformerMixer, positions: number): void {
+  if (positions <= length) return;
+  throw new LinnetError(
+    'SHAPE',
+    `a Linformer mixer has projections for ${length} positions, got a sequence of ${positions}; cut the sequence`,
+  );
+}

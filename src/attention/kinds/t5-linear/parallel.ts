@@ -1,0 +1,200 @@
+/**
+ * Grouped linear attention as the paper has it in T5. It differs from that of decoders: values are of unit length too,
+ * the relative bias is added to the weights after the activation, and the heads' outputs together are divided by their
+ * length. For one head, query i and key j:
+ *
+ *     local_i  = Σ (max(q̂_i·k̂_j, 0)² + b_{i−j})·v̂_j   over the own group; in the decoder up to i
+ *     global_i = Σ (q̂_i·k̂_j)·v̂_j                     over all groups, the own one included; in the decoder earlier ones
+ *     o        = x / (1e-4 + ‖x‖),  x = local + α·global, over all heads of a position
+ *     o_i     += Σ_τ w[P−τ]·v_{i−τ}                    on values as projected; in the encoder τ from −P to P
+ *
+ * Between encoder and decoder there is neither bias nor convolution, and groups of the two texts have nothing to do with
+ * each other: the global branch reads all of the text. (The paper's code also has a local branch there, from each group
+ * to the group of the same number, for texts of equal length.)
+ */
+import { LinnetError } from '../../../errors.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { collision } from '../../../graph/ops/collision.ts';
+import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import { unitLength } from '../../../graph/ops/normalization.ts';
+import { softmax } from '../../../graph/ops/softmax.ts';
+import { relu } from '../../../graph/ops/unary.ts';
+import { groupMask, scoreBias } from '../../attention-mask.ts';
+import { addGroupedConvolution } from '../../convolution.ts';
+import {
+  causalMask,
+  earlierSums,
+  type Grouping,
+  groupingOf,
+  groupKeys,
+  groupQueries,
+  ungroupQueries,
+} from '../../grouping.ts';
+import { HeadLayout } from '../../head-layout.ts';
+import type { BidirectionalInput, CrossForm, SequenceInput } from '../../mixer.ts';
+import { boundedLength, scaled } from '../../normalization.ts';
+import { biasInGroups, biasedInGroups } from '../../scoring.ts';
+import { nodeRows } from '../../step-blocks.ts';
+import { collisionBits, type LocalBranch, type LocalKernel } from '../linear/config.ts';
+import type { T5LinearMixer } from './config.ts';
+
+/** ε of the division by the length of all heads' outputs. */
+const postNormEpsilon = 1e-4;
+
+/** x / (1e-4 + ‖x‖) over all heads of a position. [B,n,H,E]; B and n may be named. */
+export function postNorm(x: Value): Value {
+  const [B, n, H, E] = x.shape;
+  return reshape(boundedLength(reshape(x, [B, n, Number(H) * Number(E)]), postNormEpsilon), [B, n, H, E]);
+}
+
+/** Self-attention of the encoder, without the convolution: [B,n,H,E]. */
+export function t5LinearOfWhole(config: T5LinearMixer, input: BidirectionalInput): Value {
+  const { mask, parameters } = input;
+  const grouping = groupingOf(input, config.group);
+  const { batch: B, length, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
+  const tokens = reshape(mask, [B, length, 1, 1]);
+  const grouped = unitGroups(grouping, { ...input, k: mul(input.k, tokens) });
+  const branches: Value[] = [];
+  if (config.local !== null)
+    branches.push(localBranch(config.local, grouping, input, grouped, groupMask(grouping, mask)));
+  if (config.global !== null) {
+    const { q, keys, values } = grouped;
+    const [D, E] = [Number(keys.shape[3]), Number(values.shape[3])];
+    const sums = matmul(reshape(keys, [M, B, N * G, D]), reshape(values, [M, B, N * G, E]), { transposeA: true });
+    const read = matmul(reshape(q, [M, B, N * R * G, D]), sums); // [M,B,N*R*G,E]
+    branches.push(scaled(reshape(read, [M, B * N, R * G, E]), parameters.global_factor));
+  }
+  return postNorm(ungroupQueries(grouping, addAll(branches)));
+}
+
+/** Self-attention of the decoder: [B,n,H,E]. @param mask float32 [B,n] of keys that the local branch sees; default all */
+export function t5LinearParallel(config: T5LinearMixer, input: SequenceInput, mask?: Value): Value {
+  const grouping = groupingOf(input, config.group);
+  const grouped = unitGroups(grouping, input);
+  const branches: Value[] = [];
+  if (config.local !== null) {
+    const past = causalMask(grouping, grouped.q, 1, 0); // [R*G,G]
+    const visible = mask === undefined ? past : mul(groupMask(grouping, mask), past);
+    branches.push(localBranch(config.local, grouping, input, grouped, visible));
+  }
+  if (config.global !== null) {
+    const read = matmul(grouped.q, earlierSums(grouping, grouped.keys, grouped.values));
+    branches.push(scaled(read, input.parameters.global_factor));
+  }
+  const mixed = postNorm(ungroupQueries(grouping, addAll(branches)));
+  const nothing: Value | undefined = undefined;
+  const filtered = addGroupedConvolution(config.convolution, nothing, grouping, input.v, input.parameters);
+  return filtered === undefined ? mixed : add(mixed, ungroupQueries(grouping, filtered));
+}
+
+/** Rows of unit length in groups. */
+interface UnitGroups {
+  /** [M,B·N,R·G,D] */
+  readonly q: Value;
+  /** [M,B·N,G,D] */
+  readonly keys: Value;
+  /** [M,B·N,G,E] */
+  readonly values: Value;
+}
+
+function unitGroups(grouping: Grouping, { q, k, v }: Pick<SequenceInput, 'q' | 'k' | 'v'>): UnitGroups {
+  return {
+    q: groupQueries(grouping, unitLength(q)),
+    keys: groupKeys(grouping, unitLength(k)),
+    values: groupKeys(grouping, unitLength(v)),
+  };
+}
+
+/** The local branch of self-attention, λ applied: [M,B·N,R·G,E]. `visible` broadcasts to [M,B·N,R·G,G]. */
+function localBranch(
+  { kernel, bits }: LocalBranch,
+  grouping: Grouping,
+  input: SequenceInput,
+  { q, keys, values }: UnitGroups,
+  visible: Value,
+): Value {
+  const { scoring } = input;
+  const bias = scoring.bias && biasInGroups(scoring.bias, grouping);
+  const biased = (x: Value): Value => mul(bias === undefined ? x : add(x, bias), visible);
+  const cosines = (): Value => matmul(q, keys, { transposeB: true });
+  const kernels: Readonly<Record<LocalKernel, () => Value>> = {
+    relu2: () => {
+      const positive = relu(cosines());
+      return biased(mul(positive, positive));
+    },
+    yoso: () => biased(collision(cosines(), collisionBits({ bits }))),
+    // As softmax attention: the bias belongs to the scores.
+    softmax: () => {
+      const raw = mul(groupQueries(grouping, input.q), scoring.scale);
+      const scores = matmul(raw, groupKeys(grouping, input.k), { transposeB: true });
+      return softmax(add(biasedInGroups(scores, scoring, grouping), scoreBias(visible)));
+    },
+  };
+  return scaled(matmul(kernels[kernel](), values), input.parameters.local_factor);
+}
+
+/** The decoder's attention to an encoded text. */
+export const t5LinearCross: CrossForm<T5LinearMixer> = {
+  tensors(config, { keyValueHeads, headWidth, valueWidth = headWidth }) {
+    requireGlobal(config);
+    return { sums: [keyValueHeads, headWidth, valueWidth] };
+  },
+  /** What the global branch keeps of a text: Σ k̂ᵀv̂ [B,M,D,E]. */
+  memory(config, { k, v, mask }) {
+    requireGlobal(config);
+    return { sums: crossSums(k, v, mask) };
+  },
+  read: (_, q, { sums }, { global_factor: alpha }) => postNorm(readSums(q, sums, alpha)),
+  whole(config, input) {
+    const { q, k, v, mask, parameters } = input;
+    const branches: Value[] = [];
+    if (config.local !== null)
+      branches.push(scaled(alignedGroups(config, config.local, input), parameters.local_factor));
+    if (config.global !== null) branches.push(readSums(q, crossSums(k, v, mask), parameters.global_factor));
+    return postNorm(addAll(branches));
+  },
+};
+
+function crossSums(k: Value, v: Value, mask: Value): Value {
+  const [B, m] = mask.shape;
+  const keys = mul(nodeRows(unitLength(k)), reshape(mask, [B, 1, m, 1])); // [B,M,m,D]
+  return matmul(keys, nodeRows(unitLength(v)), { transposeA: true });
+}
+
+/** [B,n,H,E] */
+function readSums(q: Value, sums: Value, alpha: Value | undefined): Value {
+  const heads = new HeadLayout(q, Number(sums.shape[1]));
+  return heads.split(scaled(matmul(heads.join(unitLength(heads.queries)), sums), alpha));
+}
+
+/** @throws LinnetError `CONFIG` for a local branch, which has no memory of a text */
+function requireGlobal({ local }: T5LinearMixer): void {
+  if (local === null) return;
+  throw new LinnetError(
+    'CONFIG',
+    'the local branch of a cross attention pairs groups of two texts of equal length and cannot generate a text; ' +
+      'use a global branch alone',
+  );
+}
+
+/**
+ * The local branch of the paper's code between two texts: group c of one reads group c of the other. [B,n,H,E]
+ * @throws LinnetError `SHAPE` for texts of different length
+ */
+function alignedGroups(config: T5LinearMixer, local: LocalBranch, input: BidirectionalInput): Value {
+  const { q, k, mask } = input;
+  if (q.shape[1] !== k.shape[1]) {
+    throw new LinnetError(
+      'SHAPE',
+      `a local branch between texts needs texts of equal length, got ${q.shape[1]} and ${k.shape[1]} tokens; ` +
+        'use a global branch alone',
+    );
+  }
+  const grouping = groupingOf(input, config.group);
+  const tokens = reshape(mask, [grouping.batch, grouping.length, 1, 1]);
+  const grouped = unitGroups(grouping, { ...input, k: mul(k, tokens) });
+  const unscaled = { ...input, parameters: {}, scoring: { scale: input.scoring.scale } };
+  return ungroupQueries(grouping, localBranch(local, grouping, unscaled, grouped, groupMask(grouping, mask)));
+}

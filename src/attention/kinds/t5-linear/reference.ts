@@ -1,0 +1,82 @@
+/** The formula of `parallel.ts` as loops, for decoders, encoders and cross attention. */
+import { relativeBucket } from '../../../nn/relative-positions.ts';
+import type { ReferencePositions } from '../../reference.ts';
+import {
+  addScaled,
+  collisionKernel,
+  cosineKernel,
+  dot,
+  reluSquaredKernel,
+  softmaxOf,
+  unit,
+} from '../../reference-rows.ts';
+import { collisionBits, type LocalBranch, type LocalKernel } from '../linear/config.ts';
+import type { T5LinearMixer } from './config.ts';
+
+/** [H,n,E] */
+export function t5LinearReference(config: T5LinearMixer, positions: ReferencePositions): Float64Array {
+  const { local, global } = config;
+  const { heads, length, valueWidth } = positions;
+  const whole = positions.input.keyMask !== undefined;
+  const alpha = global?.scale === 'learned' ? positions.parameter('global_factor')[0] : 1;
+  const lambda = local?.scale === 'learned' ? positions.parameter('local_factor')[0] : 1;
+  const sums = positions.mapRows((head, position) => {
+    const kvHead = positions.keyValueHead(head);
+    const query = positions.query(head, position);
+    const value = (j: number): Float64Array => unit.apply(positions.value(kvHead, j));
+    const key = (j: number): Float64Array => positions.key(kvHead, j);
+    const seen = positions.seen(position);
+    const own = (j: number): boolean => positions.group(j, config.group) === positions.group(position, config.group);
+    const x = new Float64Array(valueWidth);
+    if (local !== null) {
+      const same = seen.filter(own);
+      const weights = localWeights(local, positions, head, position, same);
+      for (const [i, j] of same.entries()) addScaled(x, lambda * weights[i], value(j));
+    }
+    if (global !== null) {
+      const outside = whole ? seen : seen.filter((j) => !own(j));
+      const weights = cosineKernel.weights(query, outside.map(key));
+      for (const [i, j] of outside.entries()) addScaled(x, alpha * weights[i], value(j));
+    }
+    return x;
+  });
+  const row = (head: number, position: number): Float64Array => {
+    const start = (head * length + position) * valueWidth;
+    return sums.subarray(start, start + valueWidth);
+  };
+  return positions.mapRows((head, position) => {
+    let squares = 0;
+    for (let other = 0; other < heads; other++) squares += dot(row(other, position), row(other, position));
+    const out = row(head, position).map((x) => x / (1e-4 + Math.sqrt(squares)));
+    positions.addConvolution(head, position, out);
+    return out;
+  });
+}
+
+function localWeights(
+  { kernel, bits }: LocalBranch,
+  positions: ReferencePositions,
+  head: number,
+  position: number,
+  seen: readonly number[],
+): Float64Array {
+  const { bias } = positions.input;
+  const kvHead = positions.keyValueHead(head);
+  const query = positions.query(head, position);
+  const keys = seen.map((j) => positions.key(kvHead, j));
+  const biasOf = (j: number): number => {
+    if (bias === undefined) return 0;
+    const bucket = relativeBucket(positions.depths[position] - positions.depths[j], bias.scheme);
+    return bias.table[bucket * positions.heads + head];
+  };
+  const biases = Float64Array.from(seen, biasOf);
+  const kernels: Readonly<Record<LocalKernel, () => Float64Array>> = {
+    relu2: () => reluSquaredKernel.weights(query, keys).map((weight, i) => weight + biases[i]),
+    yoso: () =>
+      collisionKernel(collisionBits({ bits }))
+        .weights(query, keys)
+        .map((weight, i) => weight + biases[i]),
+    softmax: () => softmaxOf(Float64Array.from(keys, (key, i) => positions.scale * dot(query, key) + biases[i])),
+  };
+  return kernels[kernel]();
+}

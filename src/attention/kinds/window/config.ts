@@ -1,0 +1,92 @@
+/** Window attention as it is configured: how much is read row by row, and what remembers the rest. */
+import { z } from 'zod';
+import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
+import type { AttentionDims, Horizon, MixerParameter } from '../../mixer.ts';
+import { defaultGroup, groupSchema } from '../../preset.ts';
+import { convolutionReach } from '../../convolution-config.ts';
+import { describeFeatureMap, type FeatureMap, isLearnedMap, keyMapName, queryMapName } from '../features/maps.ts';
+
+/** Maps whose features are positive, so that weights of the memory can share a denominator with exponentials of scores. */
+const mapSchema = z.discriminatedUnion('name', [
+  z.strictObject({ name: z.literal('balanced') }),
+  z.strictObject({ name: z.literal('hedgehog') }),
+  z.strictObject({ name: z.literal('elu') }),
+  z.strictObject({ name: z.literal('relu') }),
+]);
+
+export const memorySchema = z.strictObject({
+  /** φ. */
+  map: mapSchema.default({ name: 'balanced' }),
+  /**
+   * What a group's weight is multiplied by with every group that follows it: `fixed`, e^(−2^(−8(m+1)/M)) for key-value head
+   * m of M, as in Lightning attention; `learned`, e^(−e^r) with a learned r per key-value head.
+   */
+  decay: z.enum(['none', 'fixed', 'learned']).default('none'),
+});
+
+/** The memory of what has left the window. */
+export type WindowMemory = z.infer<typeof memorySchema>;
+
+export const defaultWindow = 2;
+export const defaultSinks = 4;
+
+export const windowSchema = z.strictObject({
+  kind: z.literal('window'),
+  /** G: positions per group. */
+  group: groupSchema.default(defaultGroup),
+  /** W: groups that are read row by row, the own one included. With G = 1: so many positions. */
+  window: z.int().min(1).max(1048576).default(defaultWindow),
+  /** s: the first positions of a text, which every position reads row by row. */
+  sinks: z.int().min(0).max(1024).default(defaultSinks),
+  /** Null forgets what has left the window. */
+  memory: memorySchema.nullable().default(null),
+  convolution: convolutionField,
+});
+
+export type WindowMixer = z.infer<typeof windowSchema>;
+
+/** Added to the score of the memory, per query head [H]: ln β. */
+export const memoryScoreName = 'memory_score';
+/** r of a learned decay, per key-value head [M]. */
+export const memoryDecayName = 'memory_decay';
+
+/** "window of 2 × 64 + 4 sinks + memory of hedgehog + convolution 63". */
+export function describeWindow({ group, window, sinks, memory, convolution }: WindowMixer): string {
+  const size = group === 1 ? `${window} positions` : `${window} × ${group}`;
+  const parts = [
+    `window of ${size}`,
+    sinks === 0 ? '' : `${sinks} sinks`,
+    memory === null ? '' : describeMemory(memory),
+  ];
+  return withConvolution(parts.filter((part) => part !== '').join(' + '), convolution);
+}
+
+function describeMemory({ map, decay }: WindowMemory): string {
+  return `memory by ${describeFeatureMap(map)}${decay === 'none' ? '' : ` with ${decay} decay`}`;
+}
+
+export function windowHorizon({ group, window, sinks, convolution }: WindowMixer): Horizon {
+  return { group, window, sinks, reach: convolution === null ? -1 : convolutionReach(convolution.kernel) };
+}
+
+export function windowParameters({ memory, convolution }: WindowMixer, dims: AttentionDims): MixerParameter[] {
+  const { heads, keyValueHeads, headWidth: D } = dims;
+  const filter = filterParameters(convolution, dims);
+  if (memory === null) return filter;
+  const map: FeatureMap = memory.map;
+  const maps: MixerParameter[] = [
+    { name: queryMapName, shape: [heads, D, D], init: 'identity' },
+    { name: keyMapName, shape: [keyValueHeads, D, D], init: 'identity' },
+  ];
+  return [
+    ...(isLearnedMap(map) ? maps : []),
+    { name: memoryScoreName, shape: [heads], init: 'faint' },
+    ...(memory.decay === 'learned' ? [{ name: memoryDecayName, shape: [keyValueHeads], init: 'faint' } as const] : []),
+    ...filter,
+  ];
+}
+
+/** The logarithm of a fixed decay, for each of M key-value heads. */
+export function fixedDecay(keyValueHeads: number): Float64Array {
+  return Float64Array.from({ length: keyValueHeads }, (_, head) => -(2 ** ((-8 * (head + 1)) / keyValueHeads)));
+}

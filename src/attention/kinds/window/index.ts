@@ -1,0 +1,99 @@
+/**
+ * Window attention: softmax over the own group of G positions, W − 1 groups before it and the first s positions of the text
+ * (sinks), and, where it is asked for, a linear memory of everything older that shares their normalizer. A model's own
+ * sliding window of w positions is G = 1, W = w. The formula is in `reference.ts`.
+ */
+import { z } from 'zod';
+import type { MixerKind } from '../../mixer.ts';
+import { convolutionFrom, convolutionOptions, definePreset, groupOption, groupSchema } from '../../preset.ts';
+import { ageInputs } from './ages.ts';
+import {
+  defaultSinks,
+  defaultWindow,
+  describeWindow,
+  windowHorizon,
+  type WindowMixer,
+  windowParameters,
+  windowSchema,
+} from './config.ts';
+import { windowOfWhole, windowParallel } from './parallel.ts';
+import { windowReference } from './reference.ts';
+import { windowFold, windowState, windowStep } from './step.ts';
+
+const convolution = { kernel: 9 };
+const memory = {};
+
+const windowOption = {
+  window: windowSchema.shape.window
+    .unwrap()
+    .optional()
+    .describe(`W, groups that are read row by row, the own one included (default: ${defaultWindow})`),
+};
+const sinksOption = {
+  sinks: windowSchema.shape.sinks
+    .unwrap()
+    .optional()
+    .describe(`s, the first positions, which are always read (default: ${defaultSinks})`),
+};
+const memoryOptions = {
+  memory: z
+    .enum(['none', 'learned', 'hedgehog', 'elu', 'relu'])
+    .optional()
+    .describe('what remembers what has left the window: sums through a feature map (default: learned)'),
+  decay: z
+    .enum(['none', 'fixed', 'learned'])
+    .optional()
+    .describe('decay of the memory with every group (default: none)'),
+};
+
+export const windowKind = {
+  kind: 'window',
+  schema: windowSchema,
+  examples: {
+    'window, memory': { kind: 'window', group: 4, window: 2, sinks: 3, memory },
+    'window, memory and convolution': { kind: 'window', group: 3, window: 2, sinks: 2, memory, convolution },
+    'window of 3 groups, decaying memory': {
+      ...{ kind: 'window', group: 2, window: 3, sinks: 1, memory: { decay: 'learned' }, convolution: { kernel: 31 } },
+    },
+    'own group, memory of elu': { kind: 'window', group: 8, window: 1, sinks: 0, memory: { map: { name: 'elu' } } },
+    'memory of elu, fixed decay': {
+      ...{ kind: 'window', group: 3, window: 1, sinks: 2, memory: { map: { name: 'elu' }, decay: 'fixed' } },
+    },
+    'window, memory of hedgehog': { kind: 'window', group: 5, window: 2, memory: { map: { name: 'hedgehog' } } },
+    'window and sinks': { kind: 'window', group: 4, window: 2, sinks: 5, convolution },
+    'sliding window': { kind: 'window', group: 1, window: 6, sinks: 0 },
+  },
+  describe: describeWindow,
+  parameters: windowParameters,
+  horizon: windowHorizon,
+  convolution: (config) => config.convolution,
+  reference: windowReference,
+  parallel: windowParallel,
+  recurrent: { state: windowState, step: windowStep, fold: windowFold, inputs: ageInputs },
+  bidirectional: windowOfWhole,
+  // The positions of two texts have no distance: between them attention stays softmax.
+  betweenTexts: () => ({ kind: 'softmax' }),
+  presets: {
+    window: definePreset(
+      { ...groupOption, ...windowOption, ...sinksOption, ...memoryOptions, ...convolutionOptions },
+      ({ memory: map = 'learned', decay, ...options }) => ({
+        ...{ kind: 'window', group: options.group, window: options.window, sinks: options.sinks },
+        memory: map === 'none' ? null : { map: { name: map === 'learned' ? 'balanced' : map }, decay },
+        convolution: convolutionFrom(options),
+      }),
+    ),
+    'window+sinks': definePreset(
+      { ...groupOption, ...windowOption, ...sinksOption, ...convolutionOptions },
+      (options) => ({
+        ...{ kind: 'window', group: options.group, window: options.window, sinks: options.sinks },
+        convolution: convolutionFrom(options),
+      }),
+    ),
+    'sliding-window': definePreset(
+      { group: groupSchema.optional(), ...windowOption, ...convolutionOptions },
+      ({ group = 1, window = 64, ...options }) => ({
+        ...{ kind: 'window', group, window, sinks: 0, convolution: convolutionFrom(options) },
+      }),
+    ),
+  },
+} satisfies MixerKind<WindowMixer>;

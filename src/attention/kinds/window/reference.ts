@@ -1,0 +1,71 @@
+/** Window attention as loops over positions: softmax over the rows of the window, with the memory as one more row. */
+import type { ReferencePositions } from '../../reference.ts';
+import { addScaled, dot, softmaxOf } from '../../reference-rows.ts';
+import { featuresOfRow } from '../features/map-rows.ts';
+import { keyMapName, queryMapName } from '../features/maps.ts';
+import { fixedDecay, memoryDecayName, memoryScoreName, type WindowMemory, type WindowMixer } from './config.ts';
+
+/**
+ * o_t = [Σ_near e^{s_tj} v_j + β Σ_older γ^{age} ⟨φ(q_t), φ(k_j)⟩ v_j] / [the same sums without v], plus the convolution.
+ * Encoders count distances of groups in both directions.
+ * @returns [H,n,E]
+ */
+export function windowReference(config: WindowMixer, positions: ReferencePositions): Float64Array {
+  const { group, window, sinks, memory } = config;
+  const weigh = memory === null ? undefined : memoryWeights(memory, positions);
+  return positions.mapRows((head, t) => {
+    const kvHead = positions.keyValueHead(head);
+    const query = positions.query(head, t);
+    const distance = (j: number): number => Math.abs(positions.group(t, group) - positions.group(j, group));
+    const isNear = (j: number): boolean => distance(j) < window || positions.depths[j] < sinks;
+    const seen = positions.seen(t);
+    const near = seen.filter(isNear);
+    const older = seen.filter((j) => !isNear(j));
+
+    const total = new Float64Array(positions.valueWidth);
+    let weight = 0;
+    if (weigh !== undefined) {
+      for (const j of older) {
+        const own = weigh(head, t, j, distance(j) - window);
+        weight += own;
+        addScaled(total, own, positions.value(kvHead, j));
+      }
+    }
+    const scores = near.map((j) => positions.scale * dot(query, positions.key(kvHead, j)));
+    const remembered = weight > 0 ? [Math.log(weight)] : [];
+    const weights = softmaxOf(Float64Array.of(...scores, ...remembered));
+    const mixed = new Float64Array(positions.valueWidth);
+    near.forEach((j, i) => addScaled(mixed, weights[i], positions.value(kvHead, j)));
+    if (weight > 0) addScaled(mixed, weights[near.length] / weight, total);
+    positions.addConvolution(head, t, mixed);
+    return mixed;
+  });
+}
+
+type MemoryWeight = (head: number, t: number, j: number, age: number) => number;
+
+/** β γ^age ⟨φ(q_t), φ(k_j)⟩. */
+function memoryWeights({ map, decay }: WindowMemory, positions: ReferencePositions): MemoryWeight {
+  const { headWidth, scale } = positions;
+  const square = headWidth * headWidth;
+  const ofHead = (name: string, head: number): Float64Array =>
+    positions.parameter(name).subarray(head * square, (head + 1) * square);
+  const { keyValueHeads } = positions.input.dims;
+  const keys = Array.from({ length: keyValueHeads }, (_, kvHead) =>
+    Array.from({ length: positions.keyLength }, (__, j) =>
+      featuresOfRow(map, positions.key(kvHead, j), { side: 'key', scale, weight: ofHead(keyMapName, kvHead) }),
+    ),
+  );
+  const logDecay = {
+    none: () => new Float64Array(keyValueHeads),
+    fixed: () => fixedDecay(keyValueHeads),
+    learned: () => positions.parameter(memoryDecayName).map((r) => -Math.exp(r)),
+  }[decay]();
+  return (head, t, j, age) => {
+    const kvHead = positions.keyValueHead(head);
+    const weight = ofHead(queryMapName, head);
+    const query = featuresOfRow(map, positions.query(head, t), { side: 'query', scale, weight });
+    const size = Math.exp(positions.parameter(memoryScoreName)[head] + age * logDecay[kvHead]);
+    return size * dot(query, keys[kvHead][j]);
+  };
+}

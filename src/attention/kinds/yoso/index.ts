@@ -1,0 +1,112 @@
+/**
+ * YOSO (Zeng et al., arXiv 2111.09714) by its expectation: weights (1 − arccos(q̂·k̂)/π)^bits, the probability that hashes of
+ * so many hyperplanes collide, over the whole past, and an output of unit length. Its sampled form is the feature map
+ * `hashes` of the kind `features`.
+ */
+import { z } from 'zod';
+import { collision } from '../../../graph/ops/collision.ts';
+import { mul } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import { unitLength } from '../../../graph/ops/normalization.ts';
+import { convolutionField, filterParameters, reachOf, withConvolution } from '../../convolution-config.ts';
+import { addConvolution } from '../../convolution.ts';
+import { groupingOf } from '../../grouping.ts';
+import { HeadLayout } from '../../head-layout.ts';
+import type { CrossForm, MixerKind } from '../../mixer.ts';
+import { boundedLength } from '../../normalization.ts';
+import { convolutionFrom, convolutionOptions, definePreset, groupOption, seedOption } from '../../preset.ts';
+import { nodeRows } from '../../step-blocks.ts';
+import { collisionBitsSchema, defaultCollisionBits, type LinearBranches } from '../linear/config.ts';
+import { linearOfWhole, linearParallel } from '../linear/parallel.ts';
+import { linearGradients } from '../linear/reference-gradients.ts';
+import { linearReference } from '../linear/reference.ts';
+import { linearState, linearStep } from '../linear/step.ts';
+
+const yosoSchema = z.strictObject({
+  kind: z.literal('yoso'),
+  /** τ: hyperplanes per hash. */
+  bits: collisionBitsSchema.default(defaultCollisionBits),
+  convolution: convolutionField,
+});
+
+export type YosoMixer = z.infer<typeof yosoSchema>;
+
+/** One local group that never ends. */
+function endless({ bits, convolution }: YosoMixer): LinearBranches {
+  return {
+    ...{ group: Number.POSITIVE_INFINITY, local: { kernel: 'yoso', bits, scale: 'none' }, global: null },
+    ...{ convolution, normalize: 'together', castling: false },
+  };
+}
+
+const cross: CrossForm<YosoMixer> = {
+  tensors: (_, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
+    keys: [keyValueHeads, 'm', headWidth],
+    values: [keyValueHeads, 'm', valueWidth],
+    visible: [1, 1, 'm'],
+  }),
+  memory(_, { k, v, mask }) {
+    const [B, m] = mask.shape;
+    return { keys: nodeRows(unitLength(k)), values: nodeRows(v), visible: reshape(mask, [B, 1, 1, m]) };
+  },
+  read({ bits }, q, { keys, values, visible }) {
+    const heads = new HeadLayout(q, Number(keys.shape[1]));
+    const queries = heads.join(unitLength(heads.queries));
+    const weights = collision(matmul(queries, keys, { transposeB: true }), bits); // [B,M,R*n,m]
+    return heads.split(boundedLength(matmul(mul(weights, visible), values)));
+  },
+};
+
+const bitsOption = {
+  bits: collisionBitsSchema
+    .optional()
+    .describe(`bits per hash of yoso and yoso-hashed (default: ${defaultCollisionBits})`),
+};
+
+const hashesOption = {
+  hashes: z.int().min(1).max(1024).optional().describe('hashes of yoso-hashed (default: 32)'),
+};
+
+export const yosoKind = {
+  kind: 'yoso',
+  schema: yosoSchema,
+  examples: {
+    yoso: { kind: 'yoso', bits: 3 },
+    'yoso with a convolution': { kind: 'yoso', convolution: { kernel: 9 } },
+  },
+  describe: ({ bits, convolution }) => withConvolution(`yoso expectation of ${bits} bits`, convolution),
+  parameters: ({ convolution }, dims) => filterParameters(convolution, dims),
+  horizon: ({ convolution }) => ({ group: Number.POSITIVE_INFINITY, reach: reachOf(convolution) }),
+  convolution: ({ convolution }) => convolution,
+  hasSurrogateGradient: () => true,
+  reference: (config, positions) => linearReference(endless(config), positions),
+  referenceGradients: (config, positions, dout) => linearGradients(endless(config), positions, dout),
+  parallel(config, input) {
+    // The banded matrix of a convolution has the square of a group, and this group is the whole sequence.
+    const mixed = linearParallel({ ...endless(config), convolution: null }, input);
+    const grouping = groupingOf(input, Number.POSITIVE_INFINITY);
+    return addConvolution(config.convolution, mixed, grouping, input.v, input.parameters);
+  },
+  recurrent: {
+    state: (config, dims) => linearState(endless(config), dims),
+    step: (config, input) => linearStep(endless(config), input),
+  },
+  bidirectional: (config, input) => linearOfWhole(endless(config), input),
+  cross,
+  presets: {
+    yoso: definePreset({ ...bitsOption, ...convolutionOptions }, (options) => ({
+      ...{ kind: 'yoso', bits: options.bits, convolution: convolutionFrom(options) },
+    })),
+    'yoso-hashed': definePreset(
+      { ...groupOption, ...hashesOption, ...bitsOption, ...seedOption, ...convolutionOptions },
+      (options) => ({
+        kind: 'features',
+        group: options.group,
+        map: { name: 'hashes', hashes: options.hashes, bits: options.bits, seed: options.seed },
+        output: 'unit',
+        convolution: convolutionFrom(options),
+      }),
+    ),
+  },
+} satisfies MixerKind<YosoMixer>;

@@ -1,0 +1,353 @@
+/**
+ * What the rest of Linnet asks of a mixer, whatever its kind: reading and describing configurations, parameters, state, and
+ * the forms in graphs. Everything here goes through the table of `kinds/index.ts`.
+ */
+import { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import type { Value } from '../graph/graph.ts';
+import { add, mul } from '../graph/ops/elementwise.ts';
+import { reshape } from '../graph/ops/layout.ts';
+import { formatShape, sameShape } from '../graph/shape.ts';
+import { type ConvolutionConfig, isCausalConvolution } from './convolution-config.ts';
+import { centredConvolution } from './convolution.ts';
+import { groupingOf } from './grouping.ts';
+import { findMixerKind, mixerKinds } from './kinds/index.ts';
+import type {
+  AttentionDims,
+  CrossForm,
+  Horizon,
+  MixerConfig,
+  MixerKind,
+  MixerParameter,
+  MixerParameterValues,
+  ProjectedPositions,
+  RecurrentForm,
+  SequenceInput,
+  StateShape,
+  StepInput,
+  StepOutput,
+} from './mixer.ts';
+import { type ReferenceInput, ReferencePositions } from './reference.ts';
+import { scaledScoring, type Scoring } from './scoring.ts';
+import { checkContext, checkDims, grows, stateNumbers } from './state.ts';
+
+export * from './mixer.ts';
+
+/** The kind of a mixer. @throws LinnetError `CONFIG` for a kind that is not in the table */
+export function kindOf({ kind }: MixerConfig): MixerKind {
+  const found = findMixerKind(kind);
+  if (found !== undefined) return found;
+  throw new LinnetError('CONFIG', `there is no mixer of kind '${kind}'; known: ${kindNames().join(', ')}`);
+}
+
+function kindNames(): string[] {
+  return mixerKinds().map(({ kind }) => kind);
+}
+
+const kindSchema = z.looseObject({ kind: z.string() });
+
+/**
+ * The schema of mixers of the kinds that `allows` lets through, for embedding in a model's configuration. Unknown fields are
+ * refused.
+ */
+export function mixerSchemaOf(allows: (kind: MixerKind) => boolean = () => true): z.ZodType<MixerConfig> {
+  return z.unknown().transform((value, context): MixerConfig => {
+    const named = kindSchema.safeParse(value);
+    const kind = named.success ? findMixerKind(named.data.kind) : undefined;
+    if (kind === undefined || !allows(kind)) {
+      const known = mixerKinds().filter(allows);
+      const message = `expected a mixer, its kind one of ${known.map((each) => `"${each.kind}"`).join(', ')}`;
+      context.addIssue({ code: 'custom', path: ['kind'], message });
+      return z.NEVER;
+    }
+    const result = kind.schema.safeParse(value);
+    if (result.success) return result.data;
+    for (const { path, message } of result.error.issues) context.addIssue({ code: 'custom', path, message });
+    return z.NEVER;
+  });
+}
+
+/** The schema of any mixer. */
+export const mixerSchema: z.ZodType<MixerConfig> = mixerSchemaOf();
+
+/**
+ * Checks a configuration and fills in the defaults.
+ * @throws LinnetError `CONFIG` naming every field that is wrong.
+ */
+export function parseMixer(value: unknown): MixerConfig {
+  const result = mixerSchema.safeParse(value);
+  if (result.success) return result.data;
+  throw new LinnetError('CONFIG', `invalid mixer configuration:\n${z.prettifyError(result.error)}`, {
+    cause: result.error,
+  });
+}
+
+/** One line for people, for example `local relu² + α·global + convolution 63, G = 64`. */
+export function describeMixer(config: MixerConfig): string {
+  return kindOf(config).describe(config);
+}
+
+/** The parameters that a mixer adds to a layer, by name and shape. */
+export function mixerParameters(config: MixerConfig, dims: AttentionDims): MixerParameter[] {
+  return kindOf(config).parameters(config, dims);
+}
+
+/** The convolution of a mixer; null where it has none. */
+export function convolutionOf(config: MixerConfig): ConvolutionConfig | null {
+  return kindOf(config).convolution(config);
+}
+
+/**
+ * A mixer with the masked convolution of K filter weights added; undefined for a kind that cannot have one.
+ * @throws LinnetError `CONFIG` for an even kernel
+ */
+export function withConvolutionAdded(config: MixerConfig, kernel?: number): MixerConfig | undefined {
+  const takesOne = kindOf(config).schema.safeParse({ ...config, convolution: {} }).success;
+  return takesOne ? parseMixer({ ...config, convolution: { kernel } }) : undefined;
+}
+
+/** Width of a row of queries or keys as the mixer is given it: D in most kinds. */
+export function rowWidth(config: MixerConfig, headWidth: number): number {
+  return kindOf(config).rowWidth?.(config, headWidth) ?? headWidth;
+}
+
+/** Whether no position reads a later one. */
+export function isCausal(config: MixerConfig): boolean {
+  return kindOf(config).readsFuture !== true && isCausalConvolution(convolutionOf(config));
+}
+
+/** G: positions per group; infinite where one group never ends. */
+export function groupOf(config: MixerConfig): number {
+  return horizonOf(config).group;
+}
+
+/** How far a mixer sees. @param biasReach the farthest distance that a bias of the scores tells apart; default none */
+export function horizonOf(config: MixerConfig, biasReach = -1): Horizon {
+  const horizon = kindOf(config).horizon(config);
+  if (biasReach < 0) return horizon;
+  const { group, reach, window = 1, sinks = 0 } = horizon;
+  // Sinks are scored from any distance.
+  const farthest = sinks > 0 ? biasReach : Math.min(biasReach, window * group - 1);
+  return { ...horizon, reach: Math.max(reach, farthest) };
+}
+
+/** The longest sequence that a mixer's parameters serve; infinite for most. */
+export function longestSequence(config: MixerConfig): number {
+  return kindOf(config).maximumLength?.(config) ?? Number.POSITIVE_INFINITY;
+}
+
+/** Whether the gradient of queries and keys is a surrogate, not the derivative. */
+export function hasSurrogateGradient(config: MixerConfig): boolean {
+  return kindOf(config).hasSurrogateGradient?.(config) ?? false;
+}
+
+/**
+ * The form over token trees.
+ * @throws LinnetError `CONFIG` for a mixer that reads the future, or has no such form
+ */
+export function recurrentForm(config: MixerConfig): RecurrentForm<MixerConfig> {
+  const { recurrent } = kindOf(config);
+  if (recurrent !== undefined && isCausal(config)) return recurrent;
+  throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads later positions and cannot decode`);
+}
+
+/**
+ * The state of one layer for one sequence.
+ * @throws LinnetError `CONFIG` for impossible sizes, or for a mixer that cannot decode and so has no state.
+ */
+export function stateShape(config: MixerConfig, dims: AttentionDims): StateShape {
+  checkDims(dims);
+  return recurrentForm(config).state(config, dims);
+}
+
+/** Whether the state takes more room after a longer text. @throws LinnetError `CONFIG` for a mixer that cannot decode */
+export function growsWithText(config: MixerConfig): boolean {
+  return grows(stateShape(config, { heads: 1, keyValueHeads: 1, headWidth: 1 }));
+}
+
+/**
+ * Bytes of the state of one layer for one sequence.
+ *
+ * @param bytesPerNumber 4 for float32 (default), 2 for float16
+ * @param context committed positions; matters, and must be given, only where the state grows with them
+ * @throws LinnetError `CONFIG` as `stateShape`, and for a growing state without a context.
+ */
+export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNumber = 4, context?: number): number {
+  const shape = stateShape(config, dims);
+  if (grows(shape) && context === undefined) {
+    throw new LinnetError(
+      'CONFIG',
+      `the state of ${describeMixer(config)} grows with the text: give the context length too`,
+    );
+  }
+  const numbers = stateNumbers(shape, dims.keyValueHeads, groupOf(config), checkContext(context ?? 0));
+  return numbers * bytesPerNumber;
+}
+
+/**
+ * Refuses values that are not what the mixer needs: a forgotten α would count as 1, a forgotten filter as no convolution.
+ * @throws LinnetError `TENSOR` naming the parameter
+ */
+function requireParameters(
+  config: MixerConfig,
+  { q, k }: Pick<ProjectedPositions, 'q' | 'k'>,
+  values: MixerParameterValues,
+): void {
+  const dims = { heads: Number(q.shape[2]), keyValueHeads: Number(k.shape[2]), headWidth: Number(q.shape[3]) };
+  for (const { name, shape } of mixerParameters(config, dims)) {
+    const value = values[name];
+    if (value !== undefined && sameShape(value.shape, shape)) continue;
+    const given = value === undefined ? 'it is missing' : `got ${value}`;
+    throw new LinnetError('TENSOR', `'${describeMixer(config)}' needs ${name} ${formatShape(shape)}; ${given}`);
+  }
+}
+
+function sequenceInput(
+  config: MixerConfig,
+  positions: ProjectedPositions,
+  parameters: MixerParameterValues,
+  scoring: Scoring = scaledScoring(Number(positions.q.shape[3])),
+): SequenceInput {
+  requireParameters(config, positions, parameters);
+  return { ...positions, parameters, scoring };
+}
+
+/**
+ * Mixes the positions of whole sequences, each position reading itself and its past.
+ *
+ * Sequences of a batch that are shorter than n are padded at the end: nothing flows from later to earlier positions, so
+ * padding does not disturb them.
+ *
+ * @param scoring default q·k/√D
+ * @returns [B,n,H,E]
+ * @throws LinnetError `TENSOR` for a missing or misshapen parameter
+ */
+export function mixParallel(
+  config: MixerConfig,
+  positions: ProjectedPositions,
+  parameters: MixerParameterValues,
+  scoring?: Scoring,
+): Value {
+  return kindOf(config).parallel(config, sequenceInput(config, positions, parameters, scoring));
+}
+
+/**
+ * Mixes the nodes of B trees on top of a state.
+ * @throws LinnetError `CONFIG` for a mixer that cannot decode, `TENSOR` for a missing or misshapen parameter
+ */
+export function mixStep(config: MixerConfig, input: StepInput): StepOutput {
+  const form = recurrentForm(config);
+  requireParameters(config, input, input.parameters);
+  return form.step(config, input);
+}
+
+/**
+ * Mixes whole texts, each position reading all tokens. Values at padded positions are set to zero before anything reads them.
+ *
+ * In cross attention the queries are those of another text, of m positions: see `mixCross`.
+ *
+ * @param positions q [B,m,H,D], k [B,n,M,D] and v [B,n,M,E]; m = n except in cross attention
+ * @param mask float32 [B,n]: 1 for tokens, 0 for padding
+ * @returns [B,m,H,E]; finite at padded positions, and in a text without any token
+ * @throws LinnetError `SHAPE` for a mask of another shape, or a text longer than Linformer's projections; `CONFIG` for a
+ *   mixer that has no such form; `TENSOR` for a missing parameter
+ */
+export function mixBidirectional(
+  config: MixerConfig,
+  positions: ProjectedPositions,
+  mask: Value,
+  parameters: MixerParameterValues,
+  scoring?: Scoring,
+): Value {
+  if (positions.q.shape[1] !== positions.k.shape[1]) return mixCross(config, positions, mask, parameters, scoring);
+  const kind = kindOf(config);
+  const input = maskedInput(config, positions, mask, parameters, scoring);
+  if (kind.bidirectional === undefined) {
+    throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads the past alone and has no form for encoders`);
+  }
+  const attention = kind.bidirectional(config, input);
+  const whole = groupingOf(input, Number.POSITIVE_INFINITY);
+  const read = kind.convolvesPadding?.(config) === true ? positions.v : input.v;
+  const filtered = centredConvolution(convolutionOf(config), whole, read, parameters);
+  if (attention !== undefined) return filtered === undefined ? attention : add(attention, filtered);
+  if (filtered !== undefined) return filtered;
+  throw new LinnetError('INTERNAL', 'internal: a mixer without branches');
+}
+
+function maskedInput(
+  config: MixerConfig,
+  { q, k, v }: ProjectedPositions,
+  mask: Value,
+  parameters: MixerParameterValues,
+  scoring?: Scoring,
+) {
+  const [batch, length] = k.shape;
+  if (!sameShape(mask.shape, [batch, length])) {
+    throw new LinnetError('SHAPE', `the mask of keys must be ${formatShape([batch, length])}, got ${mask}`);
+  }
+  const values = mul(v, reshape(mask, [batch, length, 1, 1]));
+  return { ...sequenceInput(config, { q, k, v: values }, parameters, scoring), mask };
+}
+
+/**
+ * The form for attention to another text, whose positions are not those of the queries.
+ * @throws LinnetError `CONFIG` for a mixer that pairs the two, by a local group, a convolution or castling
+ */
+export function crossForm(config: MixerConfig): CrossForm<MixerConfig> {
+  const kind = kindOf(config);
+  const able = convolutionOf(config) === null && (kind.canCross?.(config) ?? true);
+  if (kind.cross !== undefined && able) return kind.cross;
+  throw new LinnetError(
+    'CONFIG',
+    `'${describeMixer(config)}' pairs positions and has no cross attention; use a mixer without local groups and convolution`,
+  );
+}
+
+/**
+ * What stands for a mixer between two texts, which have no positions and no groups in common: without its convolution, and
+ * of a grouped one the global branch alone.
+ */
+export function betweenTexts(config: MixerConfig): MixerConfig {
+  const own = kindOf(config).betweenTexts?.(config);
+  if (own !== undefined) return parseMixer(own);
+  return convolutionOf(config) === null ? config : parseMixer({ ...config, convolution: null });
+}
+
+/**
+ * Reads another text: q [B,m,H,D], k [B,n,M,D] and v [B,n,M,E] with their mask [B,n].
+ * @returns [B,m,H,E]
+ * @throws LinnetError as `crossForm` and `mixBidirectional`
+ */
+export function mixCross(
+  config: MixerConfig,
+  positions: ProjectedPositions,
+  mask: Value,
+  parameters: MixerParameterValues,
+  scoring?: Scoring,
+): Value {
+  const form = crossForm(config);
+  const input = maskedInput(config, positions, mask, parameters, scoring);
+  if (form.whole !== undefined) return form.whole(config, input);
+  const memory = form.memory(config, { k: input.k, v: input.v, mask }, parameters, input.scoring);
+  return form.read(config, input.q, memory, parameters, input.scoring);
+}
+
+/**
+ * The reference of a mixer: one sequence, or one tree of positions, in float64.
+ * @returns [H,n,E]
+ * @throws LinnetError `SHAPE` or `INPUT` as `ReferencePositions`, `CONFIG` for a mixer that cannot read another text
+ */
+export function mixReference(config: MixerConfig, input: ReferenceInput): Float64Array {
+  return kindOf(config).reference(config, referencePositions(config, input));
+}
+
+/** The checked positions of a reference. @throws LinnetError as `mixReference` */
+export function referencePositions(config: MixerConfig, input: ReferenceInput): ReferencePositions {
+  const { length, keyLength = length } = input.dims;
+  const positions = new ReferencePositions(input, {
+    parameters: mixerParameters(config, input.dims),
+    convolution: convolutionOf(config),
+  });
+  if (keyLength !== length) crossForm(config);
+  return positions;
+}

@@ -1,0 +1,26 @@
+/** What is done to the outputs of branches: factors, and vectors of at most unit length. */
+import type { Value } from '../graph/graph.ts';
+import { add, div, mul } from '../graph/ops/elementwise.ts';
+import { unitLength } from '../graph/ops/normalization.ts';
+import { sum } from '../graph/ops/reduce.ts';
+import { sqrt } from '../graph/ops/unary.ts';
+
+/** ε of the NORM variants: x / (ε + ‖x‖). */
+const normEpsilon = 1e-5;
+
+/** x / (ε + ‖x‖) per vector, ε being 1e-5. The tiny constant under the root keeps the gradient at zero vectors zero. */
+export function boundedLength(x: Value, epsilon = normEpsilon): Value {
+  const squared = sum(mul(x, x), [-1], true);
+  return div(x, add(sqrt(add(squared, 1e-30)), epsilon));
+}
+
+/** `x` times a learned factor, where there is one. */
+export function scaled(x: Value, factor: Value | undefined): Value {
+  return factor === undefined ? x : mul(x, factor);
+}
+
+/** Castling: x / ‖x‖ with x = ½v + mixed/π. */
+export function castle(mixed: Value | undefined, values: Value): Value {
+  const half = mul(values, 0.5);
+  return unitLength(mixed === undefined ? half : add(half, mul(mixed, 1 / Math.PI)));
+}

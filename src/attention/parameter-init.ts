@@ -1,0 +1,30 @@
+/** What the parameters of a mixer start from when a model is linearized, by name. */
+import { elementCount } from '../graph/tensor.ts';
+
+const inits = {
+  zeros: (shape) => new Float32Array(elementCount(shape)),
+  ones: (shape) => new Float32Array(elementCount(shape)).fill(1),
+  /** ln 0.05, of factors that are learned as their logarithm. */
+  faint: (shape) => new Float32Array(elementCount(shape)).fill(Math.log(0.05)),
+  /** Every matrix of the last two axes is the identity. */
+  identity: (shape) => {
+    const [rows, columns] = shape.slice(-2);
+    return Float32Array.from({ length: elementCount(shape) }, (_, i) =>
+      Math.floor(i / columns) % rows === i % columns ? 1 : 0,
+    );
+  },
+  /** Each of r rows averages every r-th column. */
+  averages: (shape) => {
+    const [rows, columns] = shape;
+    return Float32Array.from({ length: elementCount(shape) }, (_, i) =>
+      (i % columns) % rows === Math.floor(i / columns) ? rows / columns : 0,
+    );
+  },
+} as const satisfies Readonly<Record<string, (shape: readonly number[]) => Float32Array>>;
+
+export type ParameterInit = keyof typeof inits;
+
+/** The initial values of a parameter of the given shape. */
+export function initialParameter(init: ParameterInit, shape: readonly number[]): Float32Array {
+  return inits[init](shape);
+}

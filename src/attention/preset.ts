@@ -1,0 +1,77 @@
+/** What presets are made of: their options, and those that several kinds have in common. */
+import { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import { defaultKernel } from './convolution-config.ts';
+import type { MixerPreset } from './mixer.ts';
+
+/** A preset with the given options, all of them optional. */
+export function definePreset<Shape extends Readonly<Record<string, z.ZodType>>>(
+  shape: Shape,
+  make: (options: z.infer<z.ZodObject<Shape>>) => object,
+): MixerPreset<Shape> {
+  return {
+    shape,
+    make(options) {
+      const result = z.object(shape).safeParse(options);
+      if (result.success) return make(result.data);
+      throw new LinnetError('CONFIG', `invalid options of a mixer:\n${z.prettifyError(result.error)}`, {
+        cause: result.error,
+      });
+    },
+  };
+}
+
+/** G of the paper's language-model recipes. */
+export const defaultGroup = 64;
+
+/** Positions per group. */
+export const groupSchema = z.int().min(1).max(65536);
+
+/** The option `group`. */
+export const groupOption = {
+  group: groupSchema.optional().describe(`G, positions per group (default: ${defaultGroup})`),
+};
+
+const kernelSchema = z
+  .int()
+  .min(1)
+  .max(65535)
+  .optional()
+  .describe(`K, length of the convolution, odd; (K−1)/2 positions back are read (default: ${defaultKernel})`);
+
+const unmasked = z
+  .boolean()
+  .optional()
+  .describe('let the convolution read the future, to demonstrate the leak; such a model cannot decode');
+
+/** The options of presets that have a convolution anyway. */
+export const ownConvolutionOptions = { kernel: kernelSchema, unmasked };
+
+/** The options of presets to which a convolution can be added. */
+export const convolutionOptions = {
+  convolution: z.boolean().optional().describe('add the masked convolution to a mixer that has none'),
+  ...ownConvolutionOptions,
+};
+
+/** Of random features and hashes: layers with different seeds have different ones. */
+export const seedOption = {
+  seed: z
+    .int()
+    .min(0)
+    .max(0xffffffff)
+    .optional()
+    .describe('of random features and hashes; another seed is a redraw (default: 0)'),
+};
+
+export interface ConvolutionOptions {
+  readonly convolution?: boolean;
+  readonly kernel?: number;
+  readonly unmasked?: boolean;
+}
+
+/** The field `convolution` that the options ask for. */
+export function convolutionFrom({ convolution = false, kernel, unmasked: future = false }: ConvolutionOptions) {
+  if (convolution) return { kernel, masked: !future };
+  if (!future) return null;
+  throw new LinnetError('CONFIG', 'unmasked refines the convolution, which this mixer does not have; add it');
+}

@@ -1,0 +1,118 @@
+/** Mixers by name: those that the paper compares, the linear attentions that it augments, and those of the field. */
+import type { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import { type BuiltInPresets, mixerKinds } from './kinds/index.ts';
+import type { MixerConfig, MixerPreset } from './mixer.ts';
+import { parseMixer } from './mixers.ts';
+
+/** The names of the presets that Linnet has. */
+export type MixerPresetName = keyof BuiltInPresets;
+
+/** What a preset can be adjusted by. Presets ignore what they do not use; the defaults are those of the kind's schema. */
+export interface PresetOptions {
+  /** G, positions per group. Default 64. */
+  readonly group?: number;
+  /** W of window attention: groups that are read row by row. Default 2; positions of `sliding-window`, default 64. */
+  readonly window?: number;
+  /** s of window attention: first positions that are always read. Default 4. */
+  readonly sinks?: number;
+  /** What remembers what has left the window: sums through this feature map. Default learned. */
+  readonly memory?: 'none' | 'learned' | 'hedgehog' | 'elu' | 'relu';
+  /** Decay of that memory with every group. Default none. */
+  readonly decay?: 'none' | 'fixed' | 'learned';
+  /** Adds the masked convolution of K filter weights to a preset that has none. Default false. */
+  readonly convolution?: boolean;
+  /** K, length of the convolution, odd. Default 63. */
+  readonly kernel?: number;
+  /** Lets the convolution read the future, to demonstrate the leak. Default false. */
+  readonly unmasked?: boolean;
+  /** Kernel of the local branch. Default relu2. */
+  readonly localKernel?: 'relu2' | 'softmax' | 'yoso';
+  /** Multiplies the local branch by a learned λ. Default false. */
+  readonly lambda?: boolean;
+  /** Rescales the attention part to unit length around ½v, before the convolution. Default false. */
+  readonly castling?: boolean;
+  /** Normalizes the global branch, or local and global together. Default: neither. */
+  readonly normalize?: 'global' | 'together';
+  /** Random features (performer) or frequencies (rfa). Default 64. */
+  readonly features?: number;
+  /** Hashes of `yoso-hashed`. Default 32. */
+  readonly hashes?: number;
+  /** Bits per hash of both forms of YOSO. Default 8. */
+  readonly bits?: number;
+  /** r of Linformer: rows per block, default 8; of its bidirectional form rows for the whole text, default 64. */
+  readonly rows?: number;
+  /** Positions per block of Linformer. Default 64. */
+  readonly block?: number;
+  /** N of bidirectional Linformer, the longest sequence. Default 1024. */
+  readonly length?: number;
+  /** Of random features and hashes. Default 0. */
+  readonly seed?: number;
+}
+
+function allPresets(): ReadonlyMap<string, MixerPreset> {
+  return new Map(mixerKinds().flatMap(({ presets }) => Object.entries(presets)));
+}
+
+/** The names `mixerPreset` knows. */
+export function mixerPresetNames(): string[] {
+  return [...allPresets().keys()];
+}
+
+/** Every name of a union of objects. */
+type NamesOf<Shapes> = Shapes extends unknown ? keyof Shapes : never;
+
+/** The schemas of all options of the presets that Linnet has. */
+export type PresetShapes = {
+  readonly [Name in NamesOf<BuiltInPresets[MixerPresetName]['shape']>]: Name extends keyof PresetOptions
+    ? z.ZodType<PresetOptions[Name]>
+    : never;
+};
+
+/** The options of all presets, by name: schemas with descriptions. */
+export function presetShapes(): PresetShapes;
+export function presetShapes(): MixerPreset['shape'] {
+  return Object.fromEntries([...allPresets().values()].flatMap(({ shape }) => Object.entries(shape)));
+}
+
+/** A preset by name. @throws LinnetError `CONFIG` for an unknown name */
+export function findPreset(name: string): MixerPreset {
+  const preset = allPresets().get(name);
+  if (preset !== undefined) return preset;
+  throw new LinnetError('CONFIG', `unknown mixer '${name}'; the presets are ${mixerPresetNames().join(', ')}`);
+}
+
+/**
+ * The preset that a name means where attention reads a whole text, in an encoder or between two texts: `linformer` is the
+ * published form there, all others are themselves.
+ */
+export function wholeTextPreset(name: string): string {
+  return allPresets().get(name)?.wholeText ?? name;
+}
+
+/**
+ * A preset by name. Those of the paper are `softmax`, `local`, `global`, `local+global`, `local+conv` and `augmented`
+ * (all three branches); where one has a global branch next to a local one, it is scaled by the learned α. `flash-local`,
+ * `flash-global` and `flash` are other names of `local`, `global` and `local+global`. The others are the linear
+ * attentions that the paper augments, each with a convolution if asked for. All but `linformer-bidirectional` are causal.
+ *
+ * @throws LinnetError `CONFIG` for an unknown name or option, an option out of range, or a convolution for softmax attention.
+ * @example
+ * ```ts
+ * import { mixerPreset } from 'linnet';
+ *
+ * const mixer = mixerPreset('augmented', { group: 64, kernel: 63 });
+ * ```
+ */
+export function mixerPreset(name: MixerPresetName | (string & {}), options: PresetOptions = {}): MixerConfig {
+  const preset = findPreset(name);
+  const known = Object.keys(presetShapes());
+  const unknown = Object.keys(options).find((option) => !known.includes(option));
+  if (unknown !== undefined) {
+    throw new LinnetError('CONFIG', `mixers have no option '${unknown}'; the options are ${known.join(', ')}`);
+  }
+  if (options.convolution === true && !('kernel' in preset.shape)) {
+    throw new LinnetError('CONFIG', `${name} attention has no convolution; choose one of the linear mixers`);
+  }
+  return parseMixer(preset.make({ ...options }));
+}

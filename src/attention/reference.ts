@@ -1,0 +1,254 @@
+/**
+ * The references: every kind's formula as loops over heads, positions and their past, in float64, that every other form is
+ * tested against. Written to be read and believed, not to be fast. This file is what all of them share: what they are given,
+ * and what positions see of each other.
+ *
+ * Positions form a tree: `parents` gives the position before each one. What a position sees is its ancestors and itself, and
+ * its position in the sequence is its depth. A sequence is the chain; a committed prefix with a candidate tree behind it is
+ * one bigger tree. With a mask of keys the text is an encoder's instead, and a position sees all tokens.
+ */
+import { LinnetError } from '../errors.ts';
+import type { BucketScheme } from '../nn/relative-positions.ts';
+import { type ConvolutionConfig, convolutionReach, filterName } from './convolution-config.ts';
+import type { AttentionDims, MixerParameter } from './mixer.ts';
+import { addScaled } from './reference-rows.ts';
+
+/** Sizes of one sequence of one layer. */
+export interface ReferenceDims extends AttentionDims {
+  /** n: number of positions. */
+  readonly length: number;
+  /** Positions of keys and values, in cross attention; default n. Needs a `keyMask`. */
+  readonly keyLength?: number;
+}
+
+/** What is mixed. Arrays are row-major. */
+export interface ReferenceInput {
+  /** `headWidth` is that of the rows given; see `rowWidth` in `mixers.ts`. */
+  readonly dims: ReferenceDims;
+  /** Queries [H,n,D], raw: with their rotary position, not normalized. */
+  readonly q: Float64Array;
+  /** Keys [M,n,D], raw. Query head h reads key-value head ⌊h/(H/M)⌋. */
+  readonly k: Float64Array;
+  /** Values [M,n,E]. */
+  readonly v: Float64Array;
+  /** The mixer's learned parameters by name, each as its shape says. Default: none. */
+  readonly parameters?: Readonly<Record<string, Float64Array>>;
+  /** Parent of every position [n]; −1 for the first. Default: the chain −1, 0, 1, … */
+  readonly parents?: Int32Array;
+  /**
+   * 1 for a token, 0 for padding, which nobody reads [n, or `keyLength`]. Given, the text is an encoder's: every position
+   * reads all tokens, before it and behind it. Default: every position reads its past.
+   */
+  readonly keyMask?: Float64Array;
+  /** What scores are multiplied by, where a mixer has scores. Default 1/√D. */
+  readonly scale?: number;
+  /** Added to the scores: a table [buckets,H] by bucket of distance. */
+  readonly bias?: { readonly table: Float64Array; readonly scheme: BucketScheme };
+}
+
+/** Gradients of Σ out·dout. */
+export interface ReferenceGradients {
+  /** [H,n,D] */
+  readonly q: Float64Array;
+  /** [M,n,D], summed over the query heads that share a key-value head. */
+  readonly k: Float64Array;
+  /** [M,n,E], likewise. */
+  readonly v: Float64Array;
+  /** By name; filter weights of the future that are masked have gradient 0. */
+  readonly parameters: Readonly<Record<string, Float64Array>>;
+}
+
+/** A view of row `row` of head `head` of an array [heads, length, width]. */
+export function rowOf(array: Float64Array, head: number, row: number, length: number, width: number): Float64Array {
+  const start = (head * length + row) * width;
+  return array.subarray(start, start + width);
+}
+
+function requireLength(name: string, array: Float64Array, shape: readonly number[]): void {
+  const count = shape.reduce((product, dim) => product * dim, 1);
+  if (array.length === count) return;
+  throw new LinnetError('SHAPE', `${name} must hold [${shape.join(',')}] = ${count} numbers, got ${array.length}`);
+}
+
+/** Depths, after checking that every parent comes earlier. */
+function depthsOf(parents: Int32Array): Int32Array {
+  const depths = new Int32Array(parents.length);
+  for (const [position, parent] of parents.entries()) {
+    if (parent < -1 || parent >= position) {
+      throw new LinnetError('INPUT', `position ${position} has parent ${parent}; expected -1 or an earlier position`);
+    }
+    if (parent >= 0) depths[position] = depths[parent] + 1;
+  }
+  return depths;
+}
+
+function checkMask({ keyMask, parents }: ReferenceInput, keyLength: number): void {
+  if (keyMask === undefined) return;
+  requireLength('keyMask', keyMask, [keyLength]);
+  if (keyMask.some((token) => token !== 0 && token !== 1)) {
+    throw new LinnetError('INPUT', 'a mask of keys holds 1 for tokens and 0 for padding, nothing else');
+  }
+  if (parents !== undefined) {
+    throw new LinnetError('INPUT', 'a tree of positions is causal: give parents or a mask of keys, not both');
+  }
+}
+
+/** What a filter weight of the convolution reads. */
+export interface FilterRead {
+  /** Index of the weight, 0…K−1. */
+  readonly index: number;
+  readonly position: number;
+}
+
+/** A checked input: the tree of its positions, and views of its rows. */
+export class ReferencePositions {
+  readonly input: ReferenceInput;
+  /** n. */
+  readonly length: number;
+  /** H. */
+  readonly heads: number;
+  /** D of the rows given. */
+  readonly headWidth: number;
+  /** E. */
+  readonly valueWidth: number;
+  /** Positions of keys and values. */
+  readonly keyLength: number;
+  /** Position of each in its sequence. */
+  readonly depths: Int32Array;
+  /** What scores are multiplied by. */
+  readonly scale: number;
+  readonly #convolution: ConvolutionConfig | null;
+  readonly #parents: Int32Array;
+
+  /**
+   * @param parameters those of the mixer, with their shapes
+   * @throws LinnetError `SHAPE` for arrays of the wrong length; `INPUT` for a missing parameter, parents out of order, an
+   *   unmasked convolution over a tree with branches, where "the next position" means nothing, a mask that is not of 0 and
+   *   1, or one for a tree
+   */
+  constructor(
+    input: ReferenceInput,
+    {
+      parameters,
+      convolution,
+    }: { readonly parameters: readonly MixerParameter[]; readonly convolution: ConvolutionConfig | null },
+  ) {
+    const { heads, keyValueHeads, length, headWidth, valueWidth = headWidth, keyLength = length } = input.dims;
+    if (heads % keyValueHeads !== 0) {
+      throw new LinnetError('SHAPE', `${heads} query heads cannot share ${keyValueHeads} key-value heads evenly`);
+    }
+    requireLength('q', input.q, [heads, length, headWidth]);
+    requireLength('k', input.k, [keyValueHeads, keyLength, headWidth]);
+    requireLength('v', input.v, [keyValueHeads, keyLength, valueWidth]);
+    for (const { name, shape } of parameters) {
+      const given = input.parameters?.[name];
+      if (given === undefined) {
+        throw new LinnetError(
+          'INPUT',
+          `the mixer has a learned ${name} [${shape.join(',')}], so its values must be given`,
+        );
+      }
+      requireLength(name, given, shape);
+    }
+    const parents = input.parents ?? Int32Array.from({ length }, (_, position) => position - 1);
+    if (parents.length !== length) {
+      throw new LinnetError('SHAPE', `${parents.length} parents were given for ${length} positions`);
+    }
+    if (convolution?.masked === false && parents.some((parent, position) => parent !== position - 1)) {
+      throw new LinnetError('INPUT', 'an unmasked convolution reads the next positions, which only a chain has');
+    }
+    checkMask(input, keyLength);
+    this.input = input;
+    this.length = length;
+    this.heads = heads;
+    this.headWidth = headWidth;
+    this.valueWidth = valueWidth;
+    this.keyLength = keyLength;
+    this.depths = depthsOf(parents);
+    this.scale = input.scale ?? 1 / Math.sqrt(headWidth);
+    this.#convolution = convolution;
+    this.#parents = parents;
+  }
+
+  /** A parameter of the mixer, which is there. */
+  parameter(name: string): Float64Array {
+    return this.input.parameters?.[name] ?? new Float64Array(0);
+  }
+
+  /** The positions from `position` back to its root, itself first. */
+  lineage(position: number): number[] {
+    const found: number[] = [];
+    for (let at = position; at >= 0; at = this.#parents[at]) found.push(at);
+    return found;
+  }
+
+  /** The positions that `position` may read: all tokens of an encoder's text, else its ancestors and itself. */
+  seen(position: number): number[] {
+    const { keyMask } = this.input;
+    if (keyMask === undefined) return this.lineage(position);
+    return Array.from(keyMask.keys()).filter((other) => keyMask[other] === 1);
+  }
+
+  /** ⌊depth/G⌋. In cross attention all is one group. */
+  group(position: number, group: number): number {
+    return Math.floor((this.depths[position] ?? 0) / group);
+  }
+
+  /** What each filter weight of the convolution reads that is not masked. */
+  filterReads(position: number): FilterRead[] {
+    if (this.#convolution === null) return [];
+    const { kernel, masked } = this.#convolution;
+    const reach = convolutionReach(kernel);
+    const { keyMask } = this.input;
+    if (keyMask !== undefined) {
+      const centred = Array.from({ length: kernel }, (_, index) => ({ index, position: position + index - reach }));
+      return centred.filter((read) => keyMask[read.position] === 1);
+    }
+    // The past: offset τ is the τ-th ancestor.
+    const lineage = this.lineage(position).slice(0, reach + 1);
+    const reads = lineage.map((ancestor, offset) => ({ index: reach - offset, position: ancestor }));
+    if (masked) return reads;
+    for (let index = reach + 1; index < kernel && position + index - reach < this.length; index++) {
+      reads.push({ index, position: position + index - reach });
+    }
+    return reads;
+  }
+
+  /** The key-value head of a query head. */
+  keyValueHead(head: number): number {
+    return Math.floor(head / (this.heads / this.input.dims.keyValueHeads));
+  }
+
+  query(head: number, position: number): Float64Array {
+    return rowOf(this.input.q, head, position, this.length, this.headWidth);
+  }
+
+  key(keyValueHead: number, position: number): Float64Array {
+    return rowOf(this.input.k, keyValueHead, position, this.keyLength, this.headWidth);
+  }
+
+  value(keyValueHead: number, position: number): Float64Array {
+    return rowOf(this.input.v, keyValueHead, position, this.keyLength, this.valueWidth);
+  }
+
+  /** out += Σ w[index]·v over what the convolution reads at a position. */
+  addConvolution(head: number, position: number, out: Float64Array): void {
+    if (this.#convolution === null) return;
+    const filter = this.parameter(filterName);
+    for (const read of this.filterReads(position)) {
+      const value = this.value(this.keyValueHead(head), read.position);
+      addScaled(out, filter[head * this.#convolution.kernel + read.index], value);
+    }
+  }
+
+  /** Every position of every head mixed by `mix`: [H,n,E]. */
+  mapRows(mix: (head: number, position: number) => Float64Array): Float64Array {
+    const out = new Float64Array(this.heads * this.length * this.valueWidth);
+    for (let head = 0; head < this.heads; head++) {
+      for (let position = 0; position < this.length; position++) {
+        rowOf(out, head, position, this.length, this.valueWidth).set(mix(head, position));
+      }
+    }
+    return out;
+  }
+}

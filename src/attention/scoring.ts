@@ -1,0 +1,64 @@
+/**
+ * How scores of queries and keys are made where a mixer has such: what products are multiplied by, and a learned bias by
+ * distance that is added to them. Both belong to the model around the mixer; T5 has no scale and a bias.
+ */
+import type { Value } from '../graph/graph.ts';
+import { add, mul } from '../graph/ops/elementwise.ts';
+import { gather } from '../graph/ops/indexing.ts';
+import { reshape } from '../graph/ops/layout.ts';
+import { int32 } from '../graph/tensor.ts';
+import { type BucketScheme, relativeBias, relativeBucket } from '../nn/relative-positions.ts';
+import type { Grouping } from './grouping.ts';
+import type { HeadLayout } from './head-layout.ts';
+
+/** A learned bias by bucket of distance. */
+export interface RelativeBias {
+  /** [buckets,H] */
+  readonly table: Value;
+  readonly scheme: BucketScheme;
+}
+
+export interface Scoring {
+  /** What q·k is multiplied by. */
+  readonly scale: number;
+  readonly bias?: RelativeBias;
+}
+
+/** The scoring of most models: q·k/√D. */
+export function scaledScoring(headWidth: number): Scoring {
+  return { scale: 1 / Math.sqrt(headWidth) };
+}
+
+/** The bias inside stretches of G positions, in the layout of groups: [M,1,R·G,G]. */
+export function biasInGroups(
+  { table, scheme }: RelativeBias,
+  { group: G, keyValueHeads: M, repeat: R }: Grouping,
+): Value {
+  return reshape(relativeBias(table, G, scheme), [M, 1, R * G, G]);
+}
+
+/** Scores [M,B·N,R·G,G] with the bias, where there is one. */
+export function biasedInGroups(scores: Value, { bias }: Scoring, grouping: Grouping): Value {
+  return bias === undefined ? scores : add(scores, biasInGroups(bias, grouping));
+}
+
+/**
+ * The bias by causal offset: row τ for τ = 0…reach, and in row reach + 1 that of everything farther. [reach+2,H]
+ *
+ * @param factor what it is multiplied by; default 1
+ */
+export function biasByOffset({ table, scheme }: RelativeBias, reach: number, factor = 1): Value {
+  const buckets = table.graph.sharedConstant(`bias buckets reach=${reach} ${JSON.stringify(scheme)}`, () =>
+    int32(
+      [reach + 2],
+      Int32Array.from({ length: reach + 2 }, (_, offset) => relativeBucket(offset, { ...scheme, causal: true })),
+    ),
+  );
+  const byOffset = gather(table, buckets);
+  return factor === 1 ? byOffset : mul(byOffset, factor);
+}
+
+/** The bias of every node and row of a step: [B,M,R·T,rows]. @param offsets int32 [B,T,rows] */
+export function biasOfRows(bias: RelativeBias, offsets: Value, reach: number, heads: HeadLayout): Value {
+  return heads.perHead(gather(biasByOffset(bias, reach), offsets, 0));
+}

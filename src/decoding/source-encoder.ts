@@ -1,0 +1,129 @@
+/**
+ * The encoder of an encoder-decoder model at work: one program per length, since its graphs have static shapes. Texts are
+ * padded to one of a few lengths.
+ */
+import { LinnetError } from '../errors.ts';
+import { dataOf, elementCount, float32, int32, type Tensor } from '../graph/tensor.ts';
+import type { EncoderDecoderModel } from '../models/model.ts';
+import { crossShapes } from '../models/step-graph.ts';
+import type { Program } from '../runtime/program.ts';
+import type { EncodedText } from './state/encoded-text.ts';
+
+/** Compiled encoders that are kept, one per length: the last ones used. */
+const keptPrograms = 3;
+
+/** Where the programs of an encoder come from. */
+export interface EncoderPrograms {
+  /** The smallest length that texts of so many tokens are padded to; undefined if none is long enough. */
+  lengthFor(tokens: number): number | undefined;
+  /** The encoder over texts of a length that `lengthFor` has given. */
+  compile(length: number): Promise<Program>;
+}
+
+/** Lengths by doubling from 32, so that few graphs are compiled. */
+export function doublingLengths(tokens: number): number {
+  return 2 ** Math.max(5, Math.ceil(Math.log2(tokens)));
+}
+
+/** Reads texts. `dispose` of it. */
+export class SourceEncoder implements AsyncDisposable {
+  readonly #model: EncoderDecoderModel;
+  readonly #programs: EncoderPrograms;
+  readonly #compiled = new Map<number, Program>();
+  /** The text being read: texts are read one after the other, so that no program is disposed of while it runs. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(model: EncoderDecoderModel, programs: EncoderPrograms) {
+    this.#model = model;
+    this.#programs = programs;
+  }
+
+  /**
+   * Reads a text of token ids, commonly with its EOS.
+   * @throws LinnetError `INPUT` for an empty or too long text, or tokens outside the vocabulary
+   */
+  encode(tokens: ArrayLike<number>): Promise<EncodedText> {
+    const encoded = this.#turn.then(() => this.#encode(tokens));
+    this.#turn = encoded.catch(() => undefined);
+    return encoded;
+  }
+
+  async #encode(tokens: ArrayLike<number>): Promise<EncodedText> {
+    const { vocabulary } = this.#model.sizes;
+    const n = tokens.length;
+    if (n === 0) throw new LinnetError('INPUT', 'the text to read is empty; give at least one token');
+    for (let i = 0; i < n; i++) {
+      const token = tokens[i];
+      if (Number.isInteger(token) && token >= 0 && token < vocabulary) continue;
+      throw new LinnetError('INPUT', `token ${token} is outside the vocabulary of ${vocabulary}`);
+    }
+    const length = this.#programs.lengthFor(n);
+    if (length === undefined) {
+      throw new LinnetError('INPUT', `a text of ${n} tokens is longer than the encoder was exported for; cut the text`);
+    }
+    const program = await this.#program(length);
+    const ids = new Int32Array(length).fill(this.#model.padId);
+    const mask = new Float32Array(length);
+    for (let i = 0; i < n; i++) ids[i] = tokens[i];
+    mask.fill(1, 0, n);
+    const { decoder } = this.#model;
+    const { cross } = decoder;
+    const layers = (cross?.mixers ?? []).map((_, layer) =>
+      cross === undefined ? [] : Object.entries(crossShapes(cross, decoder, layer)),
+    );
+    const outputs = layers.flatMap((shapes, layer) => shapes.map(([name]) => `cross.${layer}.${name}`));
+    const feeds = { tokens: int32([1, length], ids), mask: float32([1, length], mask) };
+    const results = await program.run(feeds, outputs);
+    return {
+      tokens: Int32Array.from({ length: n }, (_, i) => tokens[i]),
+      layers: layers.map((shapes, layer) =>
+        Object.fromEntries(
+          shapes.map(([name, shape]) => {
+            const result = results[`cross.${layer}.${name}`];
+            const memory = float32(result.shape.slice(1), dataOf(result, 'float32'));
+            return [name, firstOf(memory, shape.indexOf('m'), n)];
+          }),
+        ),
+      ),
+    };
+  }
+
+  async #program(length: number): Promise<Program> {
+    const program = this.#compiled.get(length) ?? (await this.#programs.compile(length));
+    this.#compiled.delete(length); // the last one used goes to the end
+    this.#compiled.set(length, program);
+    for (const [other, unused] of this.#compiled) {
+      if (this.#compiled.size <= keptPrograms) break;
+      this.#compiled.delete(other);
+      await unused.dispose();
+    }
+    return program;
+  }
+
+  async dispose(): Promise<void> {
+    await this.#turn;
+    for (const program of this.#compiled.values()) await program.dispose();
+    this.#compiled.clear();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}
+
+/** The first `count` of an axis: what is left when the padding is cut off. The tensor itself without such an axis. */
+function firstOf(value: Tensor<'float32'>, axis: number, count: number): Tensor<'float32'> {
+  const { shape, data } = value;
+  if (axis < 0 || shape[axis] === count) return value;
+  const outer = elementCount(shape.slice(0, axis));
+  const inner = elementCount(shape.slice(axis + 1));
+  const kept = new Float32Array(outer * count * inner);
+  for (let o = 0; o < outer; o++) {
+    const start = o * shape[axis] * inner;
+    kept.set(data.subarray(start, start + count * inner), o * count * inner);
+  }
+  return float32(
+    shape.map((size, i) => (i === axis ? count : size)),
+    kept,
+  );
+}

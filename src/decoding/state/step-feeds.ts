@@ -1,0 +1,188 @@
+/** What the step graph reads of states and trees: masks, rings, sums and rows of groups, as its table of inputs names them. */
+import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeRule } from '../../attention/masks.ts';
+import { recurrentForm } from '../../attention/mixers.ts';
+import type { TokenTree } from '../../attention/tree.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
+import type { AutoregressiveModel } from '../../models/model.ts';
+import type { ModelLayout, SlotLayout } from '../../models/model-layout.ts';
+import { slotInputName } from '../../models/step-graph.ts';
+import { EncodedFeeds } from './encoded-text.ts';
+import type { SequenceState } from './sequence-state.ts';
+
+/** One sequence's part in a step. */
+export interface StepSequence {
+  readonly state: SequenceState;
+  readonly tree: TokenTree;
+  /** By which rule the nodes see the text and each other. Default: exactly. */
+  readonly rule?: TreeRule;
+}
+
+/** Mask buffers of so many shapes are kept. */
+const keptBuffers = 16;
+
+/** Makes the feeds of steps, in buffers that are used again: those of one step must be read before the next is made. */
+export class StepFeeds {
+  readonly #model: AutoregressiveModel;
+  readonly #layout: ModelLayout;
+  /** Whether the graph reads an input: a local mixer has no offsets, a softmax one no earlier groups. */
+  readonly #reads: (name: string) => boolean;
+  readonly #encoded: EncodedFeeds;
+  #buffers = new Map<string, MaskBuffers>();
+
+  constructor(model: AutoregressiveModel, layout: ModelLayout, reads: (name: string) => boolean) {
+    this.#model = model;
+    this.#layout = layout;
+    this.#reads = reads;
+    this.#encoded = new EncodedFeeds(model);
+  }
+
+  /**
+   * @param T nodes of the largest tree
+   * @throws LinnetError `INPUT` for a state without a text, where the model reads one
+   */
+  feeds(sequences: readonly StepSequence[], T: number): Record<string, Tensor> {
+    const feeds: Record<string, Tensor> = {};
+    for (const slots of this.#layout.slotLayouts) Object.assign(feeds, this.#slotFeeds(sequences, T, slots));
+    this.#layout.layers.forEach((_, layer) => Object.assign(feeds, this.#layerFeeds(sequences, layer)));
+    Object.assign(feeds, this.#encoded.feeds(sequences.map(({ state }) => state.encoded)));
+    if ((this.#model.sizes.shiftWidth ?? 0) > 0) Object.assign(feeds, this.#shiftFeeds(sequences, T));
+    return Object.fromEntries(Object.entries(feeds).filter(([name]) => this.#reads(name)));
+  }
+
+  /** Masks and offsets of a layout, and what its kind of mixer needs beyond them. */
+  #slotFeeds(sequences: readonly StepSequence[], T: number, slots: SlotLayout): Record<string, Tensor> {
+    const { name, horizon, mixer, rowsPerGroup, firstLayer } = slots;
+    const B = sequences.length;
+    const C = mostSlots(sequences, slots);
+    const buffers = this.#masks(name, B, T, C);
+    const steps = sequences.map(({ state, tree, rule }) => ({
+      slotPositions: padded(state.positions(slots), C),
+      tree,
+      committed: state.length,
+      rule,
+    }));
+    steps.forEach((step, b) => {
+      fillMasks(buffers, b, step, horizon);
+    });
+    const feeds: Record<string, Tensor> = {};
+    for (const block of ['ring', 'tree'] as const) {
+      const { rows, same, earlier, offsets } = buffers[block];
+      feeds[`same.${name}.${block}`] = tensor('float32', [B, 1, T, rows], same);
+      feeds[`earlier.${name}.${block}`] = tensor('float32', [B, 1, T, rows], earlier);
+      feeds[`lags.${name}.${block}`] = tensor('int32', [B, T, rows], offsets);
+    }
+    for (const [input, value] of Object.entries(recurrentForm(mixer).inputs?.feeds(mixer, steps, T, C) ?? {})) {
+      feeds[slotInputName(input, name)] = value;
+    }
+    if (rowsPerGroup !== undefined) feeds[`held.${name}`] = heldRows(sequences, firstLayer);
+    return feeds;
+  }
+
+  #masks(name: string, B: number, T: number, C: number): MaskBuffers {
+    const key = `${name} ${B} ${T}`;
+    const known = this.#buffers.get(key);
+    if (known?.ring.rows === C) return known;
+    if (this.#buffers.size > keptBuffers) this.#buffers = new Map();
+    const made = makeMaskBuffers(B, T, C);
+    this.#buffers.set(key, made);
+    return made;
+  }
+
+  /** Rows, sums and rows of closed groups of one layer. */
+  #layerFeeds(sequences: readonly StepSequence[], layer: number): Record<string, Tensor> {
+    const { keyValueHeads: M } = this.#model.sizes;
+    const { slots, sums, ...widths } = this.#layout.layers[layer];
+    const B = sequences.length;
+    const C = mostSlots(sequences, slots);
+    const feeds: Record<string, Tensor> = {};
+    for (const part of ['keys', 'values'] as const) {
+      const { width } = widths[part];
+      const held = sequences.map(({ state }) =>
+        widened(state.layers[layer][part], M, state.slotCount(slots), C, width),
+      );
+      feeds[`${part}.${layer}`] = tensor('float32', [B, M, C, width], joined(held));
+      if (slots.rowsPerGroup === undefined) continue;
+      const S = memorySize(sequences, layer);
+      const rows = sequences.map(
+        ({ state }) => state.groupRows[layer]?.padded(part, S) ?? new Float32Array(M * S * width),
+      );
+      feeds[`memory.${part}.${layer}`] = tensor('float32', [B, M, S, width], joined(rows));
+    }
+    if (sums !== undefined) {
+      const all = sequences.flatMap(({ state }) => state.layerSums(layer) ?? []);
+      feeds[`sums.${layer}`] = tensor('float32', [B, M, ...sums], joined(all));
+    }
+    return feeds;
+  }
+
+  /** The parents of all nodes, and what the layers are given from the last committed token. */
+  #shiftFeeds(sequences: readonly StepSequence[], T: number): Record<string, Tensor> {
+    const { shiftWidth: X = 0 } = this.#model.sizes;
+    const B = sequences.length;
+    const parents = Int32Array.from({ length: B * T }, (_, i) => i);
+    const roots = new Float32Array(B * T).fill(1);
+    sequences.forEach(({ tree }, b) => {
+      for (let node = 0; node < tree.size; node++) {
+        if (tree.parents[node] < 0) continue;
+        parents[b * T + node] = b * T + tree.parents[node];
+        roots[b * T + node] = 0;
+      }
+    });
+    const feeds: Record<string, Tensor> = {
+      parents: tensor('int32', [B, T], parents),
+      roots: tensor('float32', [B, T, 1], roots),
+    };
+    this.#layout.layers.forEach((_, layer) => {
+      const previous = joined(sequences.map(({ state }) => state.layers[layer].previous));
+      feeds[`previous.${layer}`] = tensor('float32', [B, 1, X], previous);
+    });
+    return feeds;
+  }
+}
+
+/** C: slots of the longest ring or cache of a step. */
+function mostSlots(sequences: readonly StepSequence[], slots: SlotLayout): number {
+  return Math.max(...sequences.map(({ state }) => state.slotCount(slots)));
+}
+
+/** S: rows that the longest memory of a layer has room for; at least one, so that no tensor is empty. */
+function memorySize(sequences: readonly StepSequence[], layer: number): number {
+  return Math.max(1, ...sequences.map(({ state }) => state.groupRows[layer]?.capacity ?? 0));
+}
+
+/** `held.ℓ` [B,1,1,S]: which rows of closed groups are in use. @param layer one that has the layout */
+function heldRows(sequences: readonly StepSequence[], layer: number): Tensor {
+  const S = memorySize(sequences, layer);
+  const held = new Float32Array(sequences.length * S);
+  sequences.forEach(({ state }, b) => held.fill(1, b * S, b * S + (state.groupRows[layer]?.count ?? 0)));
+  return tensor('float32', [sequences.length, 1, 1, S], held);
+}
+
+function padded(positions: Int32Array, count: number): Int32Array {
+  if (positions.length === count) return positions;
+  const result = new Int32Array(count).fill(-1);
+  result.set(positions);
+  return result;
+}
+
+/** Rows [M,held,D] as [M,slots,D]; the same array where nothing is added. */
+function widened(rows: Float32Array, M: number, held: number, slots: number, D: number): Float32Array {
+  if (held === slots) return rows;
+  const result = new Float32Array(M * slots * D);
+  for (let head = 0; head < M; head++) {
+    result.set(rows.subarray(head * held * D, (head + 1) * held * D), head * slots * D);
+  }
+  return result;
+}
+
+/** Arrays end to end; a single one is not copied. */
+function joined(arrays: readonly Float32Array[]): Float32Array {
+  if (arrays.length === 1) return arrays[0];
+  const result = new Float32Array(arrays.reduce((total, array) => total + array.length, 0));
+  let offset = 0;
+  for (const array of arrays) {
+    result.set(array, offset);
+    offset += array.length;
+  }
+  return result;
+}
