@@ -98,7 +98,6 @@ export { type ErrorReport, type ExportManifest, type MeasuredErrors, parseManife
 export {
   type ExportedFolder,
   type ExportedModel,
-  isExportedFolder,
   type OpenExportOptions,
   openExportedHeads,
   openExportedModel,

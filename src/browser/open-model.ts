@@ -1,19 +1,11 @@
 /** Opening an exported model folder by URL: fetch, verify, compile. What comes out decodes like a model in Node. */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
-import type { FoldPrograms } from '../decoding/state/commit.ts';
-import { StepEngine } from '../decoding/step-engine.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import {
-  chosenDevice,
-  type ExportManifest,
-  exportedFiles,
-  maximumManifestBytes,
-  parseManifest,
-} from '../export/manifest.ts';
-import { describeCausalModel } from '../models/families.ts';
+import { assembleEngine, type ExportReader, exportedModel, readManifest } from '../export/assemble.ts';
+import { chosenDevice, type ExportManifest, exportedFiles, maximumManifestBytes } from '../export/manifest.ts';
 import type { CausalModel } from '../models/model.ts';
-import { modelLayout } from '../models/model-layout.ts';
 import { type Program, programOf } from '../runtime/program.ts';
 import { openWebSession, type WebDevice, type WebEngineSettings } from '../runtime/web-engine.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
@@ -65,9 +57,9 @@ const tokenizerConfigFile = 'tokenizer_config.json';
  *
  * @param url of the folder, absolute or relative to the page
  * @throws LinnetError `INPUT` if it is no http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
- *   malformed or has not the size and SHA-256 that linnet.json says, `CONFIG` if the model or an option is not
- *   supported, `MISMATCH` for a device that the export was not made for or graphs that are missing, `RUNTIME` if the
- *   engine fails, `ABORTED`
+ *   malformed, has not the size and SHA-256 that linnet.json says, or is not the graph that the configuration asks for,
+ *   `CONFIG` if the model or an option is not supported, `MISMATCH` for a device that the export was not made for,
+ *   `RUNTIME` if the engine fails, `ABORTED`
  */
 export async function openModel(url: string | URL, options: OpenModelOptions = {}): Promise<OpenedModel> {
   const { threads, engineFiles, onProgress, signal, cache, fetch } = options;
@@ -83,9 +75,7 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
     },
   });
   const label = new URL(EXPORT_FILE, folder.url).href;
-  const json = (bytes: Uint8Array, name: string): JsonObject =>
-    parseJsonObject(bytes, new URL(name, folder.url).href, { uniqueKeys: name === EXPORT_FILE });
-  const manifest = parseManifest(json(await folder.smallFile(EXPORT_FILE, maximumManifestBytes), EXPORT_FILE), label);
+  const manifest = readManifest(await folder.smallFile(EXPORT_FILE, maximumManifestBytes), label);
   const chosen = chosenDevice(manifest, options.device, folder.url.href);
   const device: WebDevice = chosen === 'cpu' ? 'wasm' : chosen;
   if (device === 'webgpu' && manifest.dtype === 'f16') await requireHalfPrecision();
@@ -95,44 +85,32 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
   counted.total = wanted.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
   for (const name of wanted) fetched.set(name, await folder.file(name, manifest.files[name]));
 
+  const nameOf = (name: string): string => new URL(name, folder.url).href;
   const taken = (name: string): JsonObject | undefined => {
     const bytes = fetched.get(name);
-    return bytes === undefined ? undefined : json(bytes, name);
+    return bytes === undefined ? undefined : parseJsonObject(bytes, nameOf(name));
   };
   const config = taken(exportedFiles.config) ?? {};
-  const model = describeCausalModel(config);
+  const model = exportedModel(config, manifest, label);
   const tokenizer = openTokenizer(taken(tokenizerFile), taken(tokenizerConfigFile), config, folder.url);
-
-  const programs = new Map<string, Program>();
-  /** Compiles a graph, and lets go of its bytes: the engine has copied them. */
-  const open = async (file: string): Promise<Program> => {
-    const known = programs.get(file);
-    if (known !== undefined) return known;
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped before ${file} was compiled`);
-    onProgress?.({ file: undefined, ...counted });
-    const program = await openProgram(file, fetched, { device, threads, engineFiles });
-    programs.set(file, program);
-    return program;
+  const reader: ExportReader = {
+    nameOf,
+    /** Lets go of the bytes of a graph: the engine has copied them. */
+    async openGraph(file, _role, check) {
+      if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped before ${file} was compiled`);
+      onProgress?.({ file: undefined, ...counted });
+      const program = await openProgram(file, fetched, { device, threads, engineFiles });
+      try {
+        check(program.inputs, program.outputs);
+      } catch (error) {
+        await program.dispose();
+        throw error;
+      }
+      return program;
+    },
   };
-  try {
-    const step = await open(exportedFiles.model);
-    requireOutputs(step, ['logits', 'hidden', 'rows'], exportedFiles.model);
-    const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt);
-    if (prompt !== undefined) requireOutputs(prompt, ['logits', 'hidden', 'rows'], exportedFiles.prompt);
-    const folds: FoldPrograms = new Map();
-    for (const { program: name } of modelLayout(model).folds) {
-      if (folds.has(name)) continue;
-      const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;
-      if (file === undefined) throw new LinnetError('MISMATCH', `${label} has no fold graph "${name}"`);
-      const fold = await open(file);
-      requireOutputs(fold, ['folded'], file);
-      folds.set(name, fold);
-    }
-    return new WebModel(model, new StepEngine(model, step, folds, { prompt }), manifest, tokenizer, folder.url);
-  } catch (error) {
-    for (const program of programs.values()) await program.dispose();
-    throw error;
-  }
+  const engine = await assembleEngine(reader, manifest, model);
+  return new WebModel(model, engine, manifest, tokenizer, folder.url);
 }
 
 class WebModel implements OpenedModel {
@@ -195,12 +173,6 @@ async function openProgram(
   const modelBytes = external.reduce((sum, { data }) => sum + data.byteLength, bytes.byteLength);
   const session = await openWebSession({ name: file, bytes, external }, settings);
   return programOf(file, session, { nodes: undefined, modelBytes, creationMs: performance.now() - started });
-}
-
-function requireOutputs(program: Program, names: readonly string[], file: string): void {
-  const missing = names.filter((name) => program.outputs.get(name)?.dtype !== 'float32');
-  if (missing.length === 0) return;
-  throw new LinnetError('MISMATCH', `${file} has no float32 output ${missing.join(', ')}: it is not a graph of ours`);
 }
 
 function openTokenizer(

@@ -1,33 +1,25 @@
 /** Opens exported folders: everything that is read is checked, weights stay in the file and are mapped into memory. */
 import { createHash } from 'node:crypto';
-import { lstat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { parseJsonObject } from '../files/json-object.ts';
-import { checkMedusaTree } from '../checkpoint/medusa-trees.ts';
 import { openInFolder, readInFolder, TRANSFER_BYTES } from '../files/regular-file.ts';
-import { StepEngine } from '../decoding/step-engine.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import type { Graph, ValueType } from '../graph/graph.ts';
-import { lowerGraph } from '../graph/onnx/lowering.ts';
 import { readOnnxSummary } from '../graph/onnx/reader.ts';
-import { formatShape } from '../graph/shape.ts';
-import { describeCausalModel } from '../models/families.ts';
 import { medusaGraph, MedusaHeads } from '../models/medusa-heads.ts';
 import type { CausalModel, ModelDescription } from '../models/model.ts';
-import { foldGraph } from '../models/fold-graph.ts';
-import { modelLayout } from '../models/model-layout.ts';
-import { stepGraph } from '../models/step-graph.ts';
-import { storedParameters, unreadable } from '../quantization/sources.ts';
-import { type CompileOptions, openProgram, type Program } from '../runtime/compile.ts';
+import { type CompileOptions, openProgram } from '../runtime/compile.ts';
 import {
-  chosenDevice,
-  dataFileOf,
-  type ExportManifest,
-  exportedFiles,
-  maximumManifestBytes,
-  parseManifest,
-} from './manifest.ts';
+  assembleEngine,
+  type ExportReader,
+  exportedModel,
+  type GraphRole,
+  readManifest,
+  shapesAlone,
+  signatureCheck,
+} from './assemble.ts';
+import { chosenDevice, dataFileOf, type ExportManifest, exportedFiles, maximumManifestBytes } from './manifest.ts';
 
 /** An exported folder whose files were checked; nothing runs yet. */
 export interface ExportedFolder {
@@ -62,14 +54,6 @@ const alwaysVerifiedBytes = 64 << 20;
 /** Largest graph and configuration that are read; the weights are elsewhere. */
 const maximumReadBytes = 128 << 20;
 
-/** Whether a folder says that it is an exported one, rightly or not. */
-export async function isExportedFolder(dir: string): Promise<boolean> {
-  return lstat(join(dir, EXPORT_FILE)).then(
-    () => true,
-    () => false,
-  );
-}
-
 /**
  * Reads what an exported folder holds.
  * @throws LinnetError `NOT_FOUND` for a folder that is none or lacks a file, `FORMAT` if linnet.json or a file is not
@@ -79,14 +63,10 @@ export async function readExportedFolder(dir: string, options: ReadExportOptions
   const path = resolve(dir);
   const source = join(path, EXPORT_FILE);
   const bytes = await readInFolder(path, EXPORT_FILE, maximumManifestBytes);
-  const manifest = parseManifest(parseJsonObject(bytes, source, { uniqueKeys: true }), source);
+  const manifest = readManifest(bytes, source);
   await checkFiles(path, manifest, options);
   const config = await readInFolder(path, exportedFiles.config, maximumReadBytes);
-  const model = describeCausalModel(parseJsonObject(config, join(path, exportedFiles.config)));
-  const { medusa } = manifest;
-  if (medusa?.tree !== undefined) {
-    checkMedusaTree(medusa.tree.paths, medusa.heads, model.sizes.vocabulary, source);
-  }
+  const model = exportedModel(parseJsonObject(config, join(path, exportedFiles.config)), manifest, source);
   return { path, manifest, model, fingerprint: fingerprintOf(manifest) };
 }
 
@@ -100,34 +80,8 @@ export async function readExportedFolder(dir: string, options: ReadExportOptions
  */
 export async function openExportedModel(dir: string, options: OpenExportOptions = {}): Promise<ExportedModel> {
   const folder = await readExportedFolder(dir, options);
-  const { path, manifest, model } = folder;
-  const compile = engineOf(folder, options);
-  const step = stepGraph(model, shapesAlone);
-  const opened: Program[] = [];
-  try {
-    const open = async (file: string, graph: Graph, own: CompileOptions = {}): Promise<Program> => {
-      const program = await openGraph(folder, file, graph, { ...compile, ...own });
-      opened.push(program);
-      return program;
-    };
-    const { profile, spin = true } = options;
-    const program = await open(exportedFiles.model, step, { profile, spin });
-    const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt, step, { spin });
-    const folds = new Map<string, Program>();
-    for (const { program: name, layers } of modelLayout(model).folds) {
-      if (folds.has(name)) continue;
-      const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;
-      if (file === undefined) {
-        throw new LinnetError('FORMAT', `${join(path, EXPORT_FILE)} names no fold graph for ${JSON.stringify(name)}`);
-      }
-      folds.set(name, await open(file, foldGraph(model, layers[0], shapesAlone)));
-    }
-    const engine = new StepEngine(model, program, folds, { prompt });
-    return { ...folder, engine, [Symbol.asyncDispose]: () => engine.dispose() };
-  } catch (error) {
-    for (const program of opened) await program.dispose();
-    throw error;
-  }
+  const engine = await assembleEngine(diskReader(folder, options), folder.manifest, folder.model);
+  return { ...folder, engine, [Symbol.asyncDispose]: () => engine.dispose() };
 }
 
 /**
@@ -149,68 +103,41 @@ export async function openExportedHeads(
   }
   const { heads, layers } = manifest.medusa;
   const graph = medusaGraph({ heads, layers }, model.sizes, shapesAlone);
-  const program = await openGraph(folder, exportedFiles.medusa, graph, engineOf(folder, options));
+  const check = signatureCheck(graph, manifest, join(path, exportedFiles.medusa));
+  const program = await diskReader(folder, options).openGraph(exportedFiles.medusa, 'heads', check);
   return new MedusaHeads({ heads, layers }, model.sizes, program);
 }
 
-/** What all graphs of a folder run with. @throws LinnetError `MISMATCH` for a device that it was not exported for */
-function engineOf(
+/** Graphs of a folder on a disk; their weights stay in the file. @throws LinnetError `MISMATCH` for another device */
+function diskReader(
   { path, manifest }: Pick<ExportedFolder, 'path' | 'manifest'>,
-  { device, threads, worker }: CompileOptions,
-): CompileOptions {
-  return { device: chosenDevice(manifest, device, path), threads, worker };
-}
-
-const shapesAlone = (graph: Graph) => storedParameters('f32', graph, unreadable);
-
-interface Signature {
-  readonly inputs: readonly (ValueType & { readonly name: string })[];
-  readonly outputs: readonly (ValueType & { readonly name: string })[];
-}
-
-/** @param graph what the file must have the inputs and outputs of; its weights are not read */
-async function openGraph(
-  { path, manifest }: Pick<ExportedFolder, 'path' | 'manifest'>,
-  file: string,
-  graph: Graph,
-  options: CompileOptions,
-): Promise<Program> {
-  const source = join(path, file);
-  const expected: Signature = lowerGraph(graph, manifest.device);
-  const bytes = await readInFolder(path, file, maximumReadBytes);
-  const { name, inputs, outputs, nodes, external } = readOnnxSummary(bytes, source);
-  const dataFile = dataFileOf(file);
-  const dataBytes = Object.hasOwn(manifest.files, dataFile) ? manifest.files[dataFile].bytes : 0;
-  for (const { path: data, offset, length } of external) {
-    if (data !== dataFile || offset + length > dataBytes) {
-      throw new LinnetError('FORMAT', `${source} has a weight outside of ${dataFile}`);
-    }
-  }
-  requireSame(source, 'input', inputs, expected.inputs);
-  requireSame(source, 'output', outputs, expected.outputs);
-  const modelBytes = bytes.byteLength + dataBytes;
-  return openProgram({ model: { name, file: source }, inputs, outputs, nodes, modelBytes }, options);
-}
-
-function requireSame(
-  source: string,
-  what: string,
-  found: ReadonlyMap<string, ValueType>,
-  expected: Signature['inputs'],
-): void {
-  const surplus = [...found.keys()].find((name) => !expected.some((value) => value.name === name));
-  if (surplus !== undefined) {
-    throw new LinnetError('FORMAT', `${source} has the ${what} "${surplus}", which its configuration does not ask for`);
-  }
-  for (const { name, dtype, shape } of expected) {
-    const type = found.get(name);
-    const described = type === undefined ? 'missing' : `${type.dtype}${formatShape(type.shape)}`;
-    if (described === `${dtype}${formatShape(shape)}`) continue;
-    throw new LinnetError(
-      'FORMAT',
-      `${source}: ${what} "${name}" is ${described}, its configuration asks for ${dtype}${formatShape(shape)}`,
-    );
-  }
+  { device, threads, worker, profile, spin = true }: CompileOptions,
+): ExportReader {
+  const all = { device: chosenDevice(manifest, device, path), threads, worker };
+  const options: Readonly<Record<GraphRole, CompileOptions>> = {
+    step: { ...all, profile, spin },
+    prompt: { ...all, spin },
+    fold: all,
+    heads: all,
+  };
+  return {
+    nameOf: (file) => join(path, file),
+    async openGraph(file, role, check) {
+      const source = join(path, file);
+      const bytes = await readInFolder(path, file, maximumReadBytes);
+      const { name, inputs, outputs, nodes, external } = readOnnxSummary(bytes, source);
+      const dataFile = dataFileOf(file);
+      const dataBytes = Object.hasOwn(manifest.files, dataFile) ? manifest.files[dataFile].bytes : 0;
+      for (const { path: data, offset, length } of external) {
+        if (data !== dataFile || offset + length > dataBytes) {
+          throw new LinnetError('FORMAT', `${source} has a weight outside of ${dataFile}`);
+        }
+      }
+      check(inputs, outputs);
+      const modelBytes = bytes.byteLength + dataBytes;
+      return openProgram({ model: { name, file: source }, inputs, outputs, nodes, modelBytes }, options[role]);
+    },
+  };
 }
 
 /** @throws LinnetError `FORMAT` for a file of another size or content */

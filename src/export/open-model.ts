@@ -7,7 +7,8 @@ import { requireCausal } from '../models/families.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { ExportManifest } from './manifest.ts';
-import { isExportedFolder, openExportedModel } from './open-export.ts';
+import { byFolderFormat } from './folder-format.ts';
+import { openExportedModel } from './open-export.ts';
 
 /** Dispose of it. */
 export interface DecodingModel<Described extends DecodingModelDescription = CausalModel> extends AsyncDisposable {
@@ -37,7 +38,16 @@ export async function openGeneratingModel(
   dir: string,
   options: CompileOptions = {},
 ): Promise<DecodingModel<DecodingModelDescription>> {
-  if (await isExportedFolder(dir)) return openExportedModel(dir, exportOptions(options));
+  return byFolderFormat<DecodingModel<DecodingModelDescription>>(dir, {
+    exported: (folder) => openExportedModel(folder, exportOptions(options)),
+    checkpoint: (folder) => compileCheckpoint(folder, options),
+  });
+}
+
+async function compileCheckpoint(
+  dir: string,
+  options: CompileOptions,
+): Promise<DecodingModel<DecodingModelDescription>> {
   const { model, parameters, path, fingerprint } = await loadModel(dir);
   if (model.kind === 'encoder') {
     throw new LinnetError('CONFIG', `a ${model.family} model is an encoder: it reads texts and generates none`);

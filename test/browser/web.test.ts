@@ -2,6 +2,7 @@
  * The entry for browsers in a real one: a bundled page opens an exported model over HTTP and must write what Node writes.
  * Needs Chromium; WebGPU runs on its driver that computes on the CPU.
  */
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
@@ -11,6 +12,7 @@ import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
+import { type ExportManifest, manifestSchema } from '../../src/export/manifest.ts';
 import { openExportedModel } from '../../src/export/open-export.ts';
 import { bundlePage, launchChromium, noChromium } from './chromium.ts';
 import './page.ts';
@@ -32,6 +34,17 @@ describe.skipIf(noChromium !== undefined)(
     let site: Site;
     let greedy: readonly number[] = [];
     let sampled: readonly number[] = [];
+
+    /** A copy of the exported model with another linnet.json. */
+    async function withManifest(name: string, change: (manifest: ExportManifest) => void): Promise<string> {
+      const copy = join(folder, name);
+      await cp(join(folder, 'model'), copy, { recursive: true });
+      const file = join(copy, 'linnet.json');
+      const manifest = manifestSchema.parse(JSON.parse(await readFile(file, 'utf8')));
+      change(manifest);
+      await writeFile(file, JSON.stringify(manifest));
+      return copy;
+    }
 
     beforeAll(async () => {
       const subject = await augmentedTinyLlama();
@@ -57,6 +70,12 @@ describe.skipIf(noChromium !== undefined)(
           exports: folder,
           model,
           gpu,
+          foldless: await withManifest('foldless', (manifest) => {
+            manifest.folds = {};
+          }),
+          twofold: await withManifest('twofold', (manifest) => {
+            for (const name of Object.keys(manifest.folds)) manifest.folds[name] = 'model.onnx';
+          }),
           damaged: model,
           shortened: model,
           endless: model,
@@ -222,6 +241,27 @@ describe.skipIf(noChromium !== undefined)(
       );
       expect(refusal.code).toBe(code);
       expect(refusal.message).toMatch(message);
+    });
+
+    it.each([
+      ['foldless', /names no fold graph/],
+      ['twofold', /gives model\.onnx two purposes/],
+    ])('answers the fault of %s as Node does', async (name, message) => {
+      const code = await inPage((page) =>
+        page.evaluate(
+          (url) =>
+            globalThis.linnet.openModel(url, { device: 'wasm' }).then(
+              () => 'none',
+              (error: unknown) => (error instanceof globalThis.linnet.LinnetError ? error.code : String(error)),
+            ),
+          `/${name}`,
+        ),
+      );
+      await expect(openExportedModel(join(folder, name))).rejects.toMatchObject({
+        code,
+        message: expect.stringMatching(message),
+      });
+      expect(code).toBe('FORMAT');
     });
 
     it('stops when told to: while it fetches, and while it generates', async () => {

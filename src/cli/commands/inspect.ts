@@ -2,7 +2,8 @@
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
 import { LinnetError } from '../../errors.ts';
 import type { ExportManifest } from '../../export/manifest.ts';
-import { isExportedFolder, readExportedFolder } from '../../export/open-export.ts';
+import { byFolderFormat } from '../../export/folder-format.ts';
+import { readExportedFolder } from '../../export/open-export.ts';
 import { storageTypes } from '../../export/storage-types.ts';
 import { describeModel, type Model } from '../../models/families.ts';
 import type { ModelDescription } from '../../models/model.ts';
@@ -111,24 +112,38 @@ interface DescribedFolder {
 }
 
 /** The model of a folder and how its weights are stored. */
-async function describeFolder(context: CommandContext, folder: string, verify: boolean): Promise<DescribedFolder> {
-  if (await isExportedFolder(folder)) {
-    const { model, manifest } = await context.withProgress('verify', 'bytes', (progress) =>
-      readExportedFolder(folder, {
-        verify,
-        onProgress: (done, total) => progress.update(done, total),
-      }),
-    );
-    const { weightBytes, prompt } = manifest;
-    const { step, prompt: promptType } = storageTypes[manifest.dtype];
-    return {
-      model,
-      storedBytes: weightBytes + (prompt?.weightBytes ?? 0),
-      storedTypes: promptType === undefined ? [step] : [step, promptType],
-      exported: manifest,
-    };
-  }
-  if (verify) throw new UsageError('--verify is for exported folders, which have checksums');
+function describeFolder(context: CommandContext, folder: string, verify: boolean): Promise<DescribedFolder> {
+  return byFolderFormat<DescribedFolder>(folder, {
+    exported: () => describeExportedFolder(context, folder, verify),
+    checkpoint: () => {
+      if (verify) throw new UsageError('--verify is for exported folders, which have checksums');
+      return describeCheckpoint(folder);
+    },
+  });
+}
+
+async function describeExportedFolder(
+  context: CommandContext,
+  folder: string,
+  verify: boolean,
+): Promise<DescribedFolder> {
+  const { model, manifest } = await context.withProgress('verify', 'bytes', (progress) =>
+    readExportedFolder(folder, {
+      verify,
+      onProgress: (done, total) => progress.update(done, total),
+    }),
+  );
+  const { weightBytes, prompt } = manifest;
+  const { step, prompt: promptType } = storageTypes[manifest.dtype];
+  return {
+    model,
+    storedBytes: weightBytes + (prompt?.weightBytes ?? 0),
+    storedTypes: promptType === undefined ? [step] : [step, promptType],
+    exported: manifest,
+  };
+}
+
+async function describeCheckpoint(folder: string): Promise<DescribedFolder> {
   const checkpoint = await openCheckpoint(folder);
   try {
     const model = describeModel(checkpoint.config);

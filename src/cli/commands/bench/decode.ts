@@ -5,7 +5,7 @@ import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
 import { engineDecodingSpeed, fillState, positionsBeyondContext } from '../../../evaluation/speed/decoding-speed.ts';
 import { readBandwidth, type StepProfile, stepProfile } from '../../../evaluation/speed/memory-traffic.ts';
-import { isExportedFolder } from '../../../export/open-export.ts';
+import { byFolderFormat } from '../../../export/folder-format.ts';
 import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
 import { linearize } from '../../../models/linearize.ts';
 import { Random } from '../../../random.ts';
@@ -111,10 +111,14 @@ interface Subject {
 }
 
 /** The model as it is and, if it is a checkpoint with softmax layers, linearized. */
-async function subjectsOf(folder: string, compile: CompileOptions): Promise<Subject[]> {
-  if (await isExportedFolder(folder)) {
-    return [{ name: 'as it is', open: (profile) => openDecodingModel(folder, { ...compile, profile }) }];
-  }
+function subjectsOf(folder: string, compile: CompileOptions): Promise<Subject[]> {
+  return byFolderFormat<Subject[]>(folder, {
+    exported: async () => [{ name: 'as it is', open: (profile) => openDecodingModel(folder, { ...compile, profile }) }],
+    checkpoint: () => checkpointSubjects(folder, compile),
+  });
+}
+
+async function checkpointSubjects(folder: string, compile: CompileOptions): Promise<Subject[]> {
   const loaded = await loadCausalModel(folder);
   const subject = (name: string, { model, parameters }: Pick<typeof loaded, 'model' | 'parameters'>): Subject => ({
     name,

@@ -5,7 +5,7 @@ import { LinnetError } from '../../../errors.ts';
 import { type EvaluateOptions, perplexity, type PerplexityResult } from '../../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
 import { stepPerplexity } from '../../../evaluation/perplexity/step-perplexity.ts';
-import { isExportedFolder } from '../../../export/open-export.ts';
+import { byFolderFormat } from '../../../export/folder-format.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
@@ -54,9 +54,10 @@ export const evalPerplexity = defineCommand({
     if (stride !== undefined && stride > length) {
       throw new UsageError(`--stride is ${stride}; expected at most --length, ${length}, or tokens would be skipped`);
     }
-    const measure = (await isExportedFolder(folder))
-      ? await exportedMeasure(folder, { device, threads })
-      : await parallelMeasure(folder, { device, threads });
+    const measure = await byFolderFormat<Measure>(folder, {
+      exported: () => exportedMeasure(folder, { device, threads }),
+      checkpoint: () => parallelMeasure(folder, { device, threads }),
+    });
     const tokenizer = await loadTokenizer(folder);
     const windows = await evaluationData(selectDocuments(readDocuments(data, { field }), range), tokenizer, {
       mode: mode ?? windowModeOf(data),
