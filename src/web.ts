@@ -5,17 +5,18 @@
  */
 
 export {
-  type OpenedModel,
   type OpeningProgress,
   type OpenModelOptions,
   openModel,
+  type WebModel,
   webGpuSupport,
 } from './browser/open-model.ts';
 export { CacheStorageWeights, type WeightCache } from './browser/weight-cache.ts';
 export type { ExportManifest } from './export/manifest.ts';
+export * from './open/library.ts';
+export { open } from './open/web.ts';
 export * from './decoding/library.ts';
 export type { StepEngine } from './decoding/step-engine.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';
 export type { CausalModel, ModelSizes } from './models/model.ts';
 export type { WebDevice } from './runtime/web-engine.ts';
-export type { EncodeOptions, Tokenizer } from './tokenizer/tokenizer.ts';

@@ -3,14 +3,15 @@ import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import { assembleEngine, type ExportReader, exportedModel, readManifest } from '../export/assemble.ts';
+import { assembleEngine, exportIdentity, type ExportReader, exportedModel, readManifest } from '../export/assemble.ts';
 import { chosenDevice, type ExportManifest, exportedFiles, maximumManifestBytes } from '../export/manifest.ts';
 import type { CausalModel } from '../models/model.ts';
 import { type Program, programOf } from '../runtime/program.ts';
 import { openWebSession, type WebDevice, type WebEngineSettings } from '../runtime/web-engine.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
+import { type ChatTemplate, checkedTemplate, configuredTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { RemoteFolder } from './remote-folder.ts';
+import { RemoteFolder, sha256Of } from './remote-folder.ts';
 import type { WeightCache } from './weight-cache.ts';
 
 /** How far opening a model has come. */
@@ -37,8 +38,8 @@ export interface OpenModelOptions extends Partial<WebEngineSettings> {
   readonly fetch?: typeof fetch;
 }
 
-/** An open model. `dispose` of it. */
-export interface OpenedModel extends AsyncDisposable {
+/** An exported model that decodes in a browser. `dispose` of it. */
+export interface WebModel extends AsyncDisposable {
   readonly model: CausalModel;
   /** For `generate`, and for states: `engine.newState()`. */
   readonly engine: StepEngine;
@@ -49,8 +50,21 @@ export interface OpenedModel extends AsyncDisposable {
   dispose(): Promise<void>;
 }
 
+/** What an exported folder behind a URL holds, with an engine that decodes. */
+export interface RemoteModel {
+  readonly model: CausalModel;
+  readonly engine: StepEngine;
+  readonly manifest: ExportManifest;
+  readonly url: URL;
+  /** As in Node, SHA-256 of what the files are. */
+  readonly fingerprint: string;
+  readonly tokenizer: Tokenizer | undefined;
+  readonly template: ChatTemplate | undefined;
+}
+
 const tokenizerFile = 'tokenizer.json';
 const tokenizerConfigFile = 'tokenizer_config.json';
+const templateFile = 'chat_template.jinja';
 
 /**
  * Opens an exported model folder.
@@ -61,7 +75,12 @@ const tokenizerConfigFile = 'tokenizer_config.json';
  *   `CONFIG` if the model or an option is not supported, `MISMATCH` for a device that the export was not made for,
  *   `RUNTIME` if the engine fails, `ABORTED`
  */
-export async function openModel(url: string | URL, options: OpenModelOptions = {}): Promise<OpenedModel> {
+export async function openModel(url: string | URL, options: OpenModelOptions = {}): Promise<WebModel> {
+  return new OpenWebModel(await openRemoteModel(url, options));
+}
+
+/** `openModel`, with all that the folder holds. @throws LinnetError as `openModel` */
+export async function openRemoteModel(url: string | URL, options: OpenModelOptions = {}): Promise<RemoteModel> {
   const { threads, engineFiles, onProgress, signal, cache, fetch } = options;
   const counted = { total: 0, done: 0, cached: 0 };
   const folder = new RemoteFolder(url, pageUrl(), {
@@ -109,24 +128,24 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
       return program;
     },
   };
+  const jinja = fetched.get(templateFile);
+  const template =
+    jinja === undefined
+      ? configuredTemplate(taken(tokenizerConfigFile) ?? {}, nameOf(tokenizerConfigFile))
+      : checkedTemplate(new TextDecoder().decode(jinja), nameOf(templateFile));
+  const fingerprint = await sha256Of(new TextEncoder().encode(exportIdentity(manifest)));
   const engine = await assembleEngine(reader, manifest, model);
-  return new WebModel(model, engine, manifest, tokenizer, folder.url);
+  return { model, engine, manifest, url: folder.url, fingerprint, tokenizer, template };
 }
 
-class WebModel implements OpenedModel {
+class OpenWebModel implements WebModel {
   readonly model: CausalModel;
   readonly engine: StepEngine;
   readonly manifest: ExportManifest;
   readonly #tokenizer: Tokenizer | undefined;
   readonly #url: URL;
 
-  constructor(
-    model: CausalModel,
-    engine: StepEngine,
-    manifest: ExportManifest,
-    tokenizer: Tokenizer | undefined,
-    url: URL,
-  ) {
+  constructor({ model, engine, manifest, tokenizer, url }: RemoteModel) {
     this.model = model;
     this.engine = engine;
     this.manifest = manifest;
@@ -152,7 +171,7 @@ class WebModel implements OpenedModel {
 function wantedFiles({ files, folds, prompt }: ExportManifest): string[] {
   const steps = prompt === undefined ? [exportedFiles.model] : [exportedFiles.model, exportedFiles.prompt];
   const graphs = [...new Set([...steps, ...Object.values(folds)])];
-  const optional = [tokenizerFile, tokenizerConfigFile].filter((name) => Object.hasOwn(files, name));
+  const optional = [tokenizerFile, tokenizerConfigFile, templateFile].filter((name) => Object.hasOwn(files, name));
   const data = Object.keys(files).filter((name) => graphs.some((graph) => name.startsWith(`${graph}.data`)));
   const wanted = new Set([exportedFiles.config, ...optional, ...graphs, ...data]);
   return [...wanted].sort((a, b) => files[a].bytes - files[b].bytes);

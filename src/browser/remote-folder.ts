@@ -166,7 +166,8 @@ function allocate(name: string, bytes: number): Uint8Array<ArrayBuffer> {
   }
 }
 
-async function sha256Of(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+/** SHA-256 in hex. @throws LinnetError `RUNTIME` on a page that may not compute it */
+export async function sha256Of(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   // Absent from pages that came over plain http from another machine.
   const subtle: typeof crypto.subtle | undefined = crypto.subtle;
   if (subtle === undefined) {

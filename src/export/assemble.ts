@@ -17,7 +17,7 @@ import { modelLayout } from '../models/model-layout.ts';
 import { stepGraph } from '../models/step-graph.ts';
 import { storedParameters, unreadable } from '../quantization/sources.ts';
 import type { Program } from '../runtime/program.ts';
-import { type ExportManifest, exportedFiles, parseManifest } from './manifest.ts';
+import { dataFileOf, type ExportManifest, exportedFiles, parseManifest } from './manifest.ts';
 
 /** Inputs or outputs of a graph by name. */
 export type NamedTypes = ReadonlyMap<string, ValueType>;
@@ -136,4 +136,15 @@ function requireSame(
       `${source}: ${what} "${name}" is ${described}, its configuration asks for ${dtype}${formatShape(shape)}`,
     );
   }
+}
+
+/**
+ * What the fingerprint of an export is the SHA-256 of. Tokenizer files do not count, nor do heads: they change no number
+ * of the model.
+ */
+export function exportIdentity({ dtype, device, files, folds, prompt }: ExportManifest): string {
+  const counted = [exportedFiles.config, exportedFiles.model, dataFileOf(exportedFiles.model), ...Object.values(folds)];
+  if (prompt !== undefined) counted.push(exportedFiles.prompt, dataFileOf(exportedFiles.prompt));
+  const parts = [...new Set(counted)].sort().map((name) => [name, files[name]?.sha256 ?? null]);
+  return `linnet export 1\n${JSON.stringify([dtype, device, parts])}`;
 }

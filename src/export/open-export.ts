@@ -12,6 +12,7 @@ import type { CausalModel, ModelDescription } from '../models/model.ts';
 import { type CompileOptions, openProgram } from '../runtime/compile.ts';
 import {
   assembleEngine,
+  exportIdentity,
   type ExportReader,
   exportedModel,
   type GraphRole,
@@ -67,7 +68,7 @@ export async function readExportedFolder(dir: string, options: ReadExportOptions
   await checkFiles(path, manifest, options);
   const config = await readInFolder(path, exportedFiles.config, maximumReadBytes);
   const model = exportedModel(parseJsonObject(config, join(path, exportedFiles.config)), manifest, source);
-  return { path, manifest, model, fingerprint: fingerprintOf(manifest) };
+  return { path, manifest, model, fingerprint: createHash('sha256').update(exportIdentity(manifest)).digest('hex') };
 }
 
 /**
@@ -179,14 +180,4 @@ async function checkFiles(
       await handle.close();
     }
   }
-}
-
-/** Tokenizer files do not count, nor do heads: they change no number of the model. */
-function fingerprintOf({ dtype, device, files, folds, prompt }: ExportManifest): string {
-  const counted = [exportedFiles.config, exportedFiles.model, dataFileOf(exportedFiles.model), ...Object.values(folds)];
-  if (prompt !== undefined) counted.push(exportedFiles.prompt, dataFileOf(exportedFiles.prompt));
-  const parts = [...new Set(counted)].sort().map((name) => [name, files[name]?.sha256 ?? null]);
-  return createHash('sha256')
-    .update(`linnet export 1\n${JSON.stringify([dtype, device, parts])}`)
-    .digest('hex');
 }

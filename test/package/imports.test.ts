@@ -27,6 +27,7 @@ const FOLDER_ORDER = [
   'evaluation',
   'studies',
   'browser',
+  'open',
   'serving',
   'cli',
 ];

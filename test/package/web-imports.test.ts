@@ -8,7 +8,13 @@ import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 
 /** Packages that run in browsers. Reach for another only if it does, and is worth its size. */
-const browserPackages = ['zod', '@huggingface/tokenizers', 'onnxruntime-web/wasm', 'onnxruntime-web/webgpu'];
+const browserPackages = [
+  'zod',
+  '@huggingface/jinja',
+  '@huggingface/tokenizers',
+  'onnxruntime-web/wasm',
+  'onnxruntime-web/webgpu',
+];
 /** Names that only Node defines. `setImmediate` is not among them: decoding/event-loop.ts asks for its type first. */
 const nodeGlobals = new Set(['Buffer', 'process', 'require', '__dirname', '__filename']);
 

@@ -1,18 +1,9 @@
 /** Perplexity through the step form: of models that exist as a decoding engine only, such as exported ones. */
-import { chain } from '../../attention/tree.ts';
-import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
-import { eventLoopTurn } from '../../decoding/event-loop.ts';
+import { negativeLogLikelihood, readScored } from '../../decoding/log-likelihood.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import type { EvaluateOptions, PerplexityResult } from './perplexity.ts';
 import { type EvaluationData, type ScoredWindow, scoredTokens } from './scored-windows.ts';
-
-/** Logits of a run, in numbers: 128 MiB. */
-const mostLogits = 1 << 25;
-
-/** Tokens a step of a model reads at once, where the logits of all are wanted. */
-function scoredChunk(vocabulary: number): number {
-  return Math.max(1, Math.min(promptChunk, Math.floor(mostLogits / vocabulary)));
-}
 
 /**
  * Reads a window from its start and gives out the logits of every position that is followed by a token.
@@ -24,26 +15,7 @@ export async function readWindow(
   { tokens }: ScoredWindow,
   visit: (position: number, logits: Float32Array) => void,
 ): Promise<void> {
-  const state = engine.newState();
-  const chunk = scoredChunk(engine.model.sizes.vocabulary);
-  for (let start = 0; start < tokens.length - 1; start += chunk) {
-    const part = tokens.subarray(start, Math.min(start + chunk, tokens.length - 1));
-    const nodes = Array.from(part, (_, node) => node);
-    const request = { state, tree: chain(part.length), tokens: part, wanted: nodes };
-    const [output] = await engine.step([request]);
-    output.logits.forEach((logits, node) => visit(start + node, logits));
-    await engine.commit(request, output, nodes);
-    await eventLoopTurn();
-  }
-}
-
-/** −log p of a token in nats, in float64. */
-export function negativeLogLikelihood(logits: Float32Array, token: number): number {
-  let peak = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) if (logit > peak) peak = logit;
-  let total = 0;
-  for (const logit of logits) total += Math.exp(logit - peak);
-  return Math.log(total) + peak - logits[token];
+  await readScored(engine, engine.newState(), tokens.subarray(0, tokens.length - 1), visit);
 }
 
 /**

@@ -1,9 +1,10 @@
 /** How far the outputs of one engine are from another's on the same text: what fewer bits cost. */
+import { negativeLogLikelihood } from '../../decoding/log-likelihood.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import type { EvaluateOptions } from '../perplexity/perplexity.ts';
 import { type EvaluationData, scoredTokens } from '../perplexity/scored-windows.ts';
-import { negativeLogLikelihood, readWindow } from '../perplexity/step-perplexity.ts';
+import { readWindow } from '../perplexity/step-perplexity.ts';
 
 export interface OutputDifference {
   /** Positions compared. */

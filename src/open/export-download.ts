@@ -1,0 +1,69 @@
+/** Exported folders behind a URL, kept on this machine: everything is verified before a folder appears. */
+import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { RemoteFolder } from '../browser/remote-folder.ts';
+import type { FetchProgress } from '../checkpoint/hub/hub.ts';
+import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
+import { LinnetError } from '../errors.ts';
+import { readManifest } from '../export/assemble.ts';
+import { maximumManifestBytes } from '../export/manifest.ts';
+import { writeFolderAtomic } from '../files/atomic.ts';
+import { checkPlainFileName } from '../files/plain-file-name.ts';
+import { readInFolder } from '../files/regular-file.ts';
+
+/** How an exported folder is downloaded. */
+export interface ExportDownloadOptions {
+  /** Told how far the download is. */
+  readonly onProgress?: (progress: FetchProgress) => void;
+  readonly signal?: AbortSignal;
+  /** Where it is kept. Default: a folder of `~/.cache/linnet` that is named by the URL. */
+  readonly folder?: string;
+  /** Default: the global `fetch`. */
+  readonly fetch?: typeof fetch;
+}
+
+/**
+ * The folder that holds an export of a URL: downloaded, unless the one that is kept has the same linnet.json. Each file is
+ * held in memory until it is verified.
+ * @throws LinnetError `NOT_FOUND` if a file cannot be fetched, `FORMAT` if it is not the one that linnet.json names,
+ *   `ABORTED`, and as `writeFolderAtomic`
+ */
+export async function downloadExport(url: string, options: ExportDownloadOptions = {}): Promise<string> {
+  const { onProgress, signal, fetch } = options;
+  let size = 0;
+  let received = 0;
+  const remote = new RemoteFolder(url, undefined, { signal, fetch });
+  const { href } = remote.url;
+  const name = createHash('sha256').update(href).digest('hex').slice(0, 32);
+  const folder = options.folder ?? join(homedir(), '.cache/linnet', `url--${name}`);
+  const description = await remote.smallFile(EXPORT_FILE, maximumManifestBytes);
+  if (await holds(folder, description)) return folder;
+  const { files } = readManifest(description, new URL(EXPORT_FILE, href).href);
+  for (const { bytes } of Object.values(files)) size += bytes;
+  await writeFolderAtomic(
+    folder,
+    async (temporary) => {
+      for (const [file, expected] of Object.entries(files)) {
+        const bytes = await remote.file(checkPlainFileName(file, href), expected);
+        await writeFile(join(temporary, file), bytes, { flag: 'wx' });
+        received += bytes.byteLength;
+        onProgress?.({ file, fileReceived: expected.bytes, fileSize: expected.bytes, received, size });
+      }
+      await writeFile(join(temporary, EXPORT_FILE), description, { flag: 'wx' });
+    },
+    { replace: true },
+  );
+  return folder;
+}
+
+/** Whether a folder was downloaded before, as this linnet.json describes it; opening checks the files themselves. */
+async function holds(folder: string, description: Uint8Array): Promise<boolean> {
+  try {
+    return Buffer.from(description).equals(await readInFolder(folder, EXPORT_FILE, maximumManifestBytes));
+  } catch (error) {
+    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return false;
+    throw error;
+  }
+}

@@ -1,0 +1,125 @@
+/** Opened models that generate: causal ones, and those with an encoder and a decoder. Runs in browsers too. */
+import type { DecodingModelDescription } from '../decoding/engine.ts';
+import { promptOf } from '../decoding/generate.ts';
+import { type ContinuationScore, scoreContinuation } from '../decoding/log-likelihood.ts';
+import type { SequenceState } from '../decoding/state/sequence-state.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
+import { LinnetError } from '../errors.ts';
+import { type ChatMessage, chatTokens } from '../tokenizer/chat-template.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { type ModelOrigin, Opened } from './opened-model.ts';
+import { type SessionContent, type SessionFiles, TextSession } from './session.ts';
+import type { TextOptions, TextPieces } from './text-pieces.ts';
+
+/** What a generating model is made of. */
+export interface GeneratingParts<Described extends DecodingModelDescription> extends ModelOrigin {
+  readonly description: Described;
+  /** The engine, or what makes it, called once when it is first needed. */
+  readonly engine: StepEngine | (() => Promise<StepEngine>);
+  /** Session files for the engine that is given; absent in browsers. */
+  readonly sessionFiles?: (engine: StepEngine) => SessionFiles;
+}
+
+/** A model that generates texts. */
+export class GeneratingModel<Described extends DecodingModelDescription> extends Opened {
+  readonly kind: Described['kind'];
+  readonly description: Described;
+  readonly #parts: GeneratingParts<Described>;
+  #engine: Promise<StepEngine> | undefined;
+  #isDisposed = false;
+
+  constructor(parts: GeneratingParts<Described>) {
+    super(parts);
+    this.kind = parts.description.kind;
+    this.description = parts.description;
+    this.#parts = parts;
+    if (typeof parts.engine !== 'function') this.#engine = Promise.resolve(parts.engine);
+  }
+
+  override engine(): Promise<StepEngine> {
+    if (this.#isDisposed) {
+      return Promise.reject(new LinnetError('RUNTIME', `${this.origin} has been disposed; open it again`));
+    }
+    const { engine } = this.#parts;
+    this.#engine ??= typeof engine === 'function' ? engine() : Promise.resolve(engine);
+    return this.#engine;
+  }
+
+  override generate(prompt: string, options?: TextOptions): TextPieces {
+    return this.session().continue(prompt, options);
+  }
+
+  override chat(messages: readonly ChatMessage[], options: TextOptions = {}): TextPieces {
+    const { template } = this.#parts;
+    const { tokenizer } = this;
+    if (template === undefined || this.kind !== 'causal') {
+      throw new LinnetError('CONFIG', `${this.origin} has no chat template: it continues texts; use generate`);
+    }
+    // The end of a turn, which is not always what the model's configuration calls the end of a text.
+    const stopIds = [...(options.stopIds ?? []), ...(tokenizer.eosId === undefined ? [] : [tokenizer.eosId])];
+    return this.session().continueTokens(() => chatTokens(template, tokenizer, messages), { ...options, stopIds });
+  }
+
+  override session(): TextSession {
+    const { tokenizer } = this;
+    const engine = (): Promise<StepEngine> => this.engine();
+    const { sessionFiles } = this.#parts;
+    const files = sessionFiles && {
+      save: async (path: string, content: SessionContent) => sessionFiles(await engine()).save(path, content),
+      load: async (path: string) => sessionFiles(await engine()).load(path),
+    };
+    const begin = async (text: string) => beginText(await engine(), tokenizer, text);
+    return new TextSession({ engine, tokenizer, begin, files });
+  }
+
+  override async score(context: string, continuations: readonly string[]): Promise<ContinuationScore[]> {
+    const engine = await this.engine();
+    const { tokenizer } = this;
+    const words = context.trimEnd();
+    const space = context.slice(words.length);
+    const given = engine.readsText ? context : words;
+    const { tokens, state } = await beginText(engine, tokenizer, given);
+    const { logits } = await engine.prefill(state, tokens, { weights: 'step' });
+    const scores: ContinuationScore[] = [];
+    for (const continuation of continuations) {
+      const scored = engine.readsText
+        ? tokenizer.encode(continuation)
+        : continuedTokens(tokenizer, tokens, given, space + continuation);
+      scores.push(await scoreContinuation(engine, state, logits, scored));
+    }
+    return scores;
+  }
+
+  override async dispose(): Promise<void> {
+    this.#isDisposed = true;
+    const engine = await this.#engine?.catch(() => undefined);
+    await engine?.dispose();
+  }
+}
+
+/** Tokens that follow those of a text when it goes on: tokenized as one text, as evaluation harnesses do. */
+function continuedTokens(
+  tokenizer: Tokenizer,
+  tokens: readonly number[],
+  text: string,
+  continuation: string,
+): Int32Array {
+  const whole = tokenizer.encode(text + continuation, { bos: tokenizer.bosId !== undefined });
+  return whole.subarray(tokens.length);
+}
+
+/** A new text: a prompt with BOS, or a text that is read with EOS and the token that another begins with. */
+async function beginText(
+  engine: StepEngine,
+  tokenizer: Tokenizer,
+  text: string,
+): Promise<{ tokens: readonly number[]; state: SequenceState }> {
+  const { model } = engine;
+  if (!engine.readsText) {
+    const tokens = promptOf(model, tokenizer.encode(text, { bos: tokenizer.bosId !== undefined }));
+    return { tokens, state: engine.newState() };
+  }
+  const [eos] = model.eosIds;
+  const source = [...tokenizer.encode(text), ...(eos === undefined ? [] : [eos])];
+  return { tokens: promptOf(model, []), state: engine.newState(await engine.encode(source)) };
+}

@@ -1,0 +1,17 @@
+/** What both libraries, for Node and for browsers, export of opened models: the same names for the same things. */
+export type { ContinuationScore } from '../decoding/log-likelihood.ts';
+export type { ChatMessage } from '../tokenizer/chat-template.ts';
+export type { EncodeOptions, Tokenizer } from '../tokenizer/tokenizer.ts';
+export type {
+  Classification,
+  LinearizeOptions,
+  ModelActions,
+  OpenedCausal,
+  OpenedClassifier,
+  OpenedEncoder,
+  OpenedEncoderDecoder,
+  OpenedModel,
+  SaveModelOptions,
+} from './opened-model.ts';
+export type { TextSession } from './session.ts';
+export type { TextOptions, TextPieces } from './text-pieces.ts';

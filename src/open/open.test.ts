@@ -1,0 +1,316 @@
+/** `open`: folders of every kind, the hub and URLs; what each kind answers, and how the others refuse. */
+import { createServer, type Server } from 'node:http';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { errorCode } from '../../test/error-code.ts';
+import { saveTinyModel } from '../../test/models/tiny-model.ts';
+import { suiteFolder } from '../../test/scratch-folder.ts';
+import { startClassifier } from '../checkpoint/load-classifier.ts';
+import { saveModel } from '../checkpoint/load-model.ts';
+import { generateToEnd } from '../decoding/generate.ts';
+import { exportFolder } from '../export/export-folder.ts';
+import { downloadExport } from './export-download.ts';
+import { open } from './index.ts';
+import type { OpenedModel } from './opened-model.ts';
+import { folderOfModel } from './source.ts';
+
+const place = suiteFolder();
+const at = (name: string): string => join(place, name);
+
+beforeAll(async () => {
+  for (const family of ['llama', 'gpt2', 'bert', 't5']) await saveTinyModel(at(family), 1, family);
+  const classifier = await startClassifier(at('llama'), ['good', 'bad', 'odd'], 3);
+  await saveModel(at('classifier'), classifier, { tokenizerFiles: { from: at('llama') } });
+  await exportFolder(at('llama'), at('exported'), { dtype: 'f32' });
+});
+
+describe('open', () => {
+  it.each([
+    ['llama', 'causal', 'llama'],
+    ['gpt2', 'causal', 'gpt2'],
+    ['bert', 'encoder', 'bert'],
+    ['t5', 'encoder-decoder', 't5'],
+    ['classifier', 'classifier', 'llama'],
+    ['exported', 'causal', 'llama'],
+  ])('says what %s is', async (name, kind, family) => {
+    await using model = await open(at(name));
+    expect(model).toMatchObject({ kind, family, origin: at(name) });
+    expect(model.tokenizer.vocabularySize).toBe(258);
+  });
+
+  it.each(['llama', 'exported'])('streams what the engine gives: %s', async (name) => {
+    await using model = await open(at(name));
+    const promptTokens = model.tokenizer.encode('ab', { bos: true });
+    const options = { promptTokens, maxTokens: 12, tokenizer: model.tokenizer, ignoreEos: true };
+    const { text, tokens } = await generateToEnd(await model.engine(), options);
+    const pieces: string[] = [];
+    const generated = model.generate('ab', { maxTokens: 12, ignoreEos: true });
+    for await (const piece of generated) pieces.push(piece);
+    expect(pieces.join('')).toBe(text);
+    expect(generated.generation.tokens).toEqual(tokens);
+    expect(await errorCode(() => generated.text())).toBe('INPUT');
+  });
+
+  it('samples by its options, and stops', async () => {
+    await using model = await open(at('llama'));
+    const options = { maxTokens: 20, temperature: 1, seed: 5, ignoreEos: true };
+    const whole = await model.generate('ab', options).text();
+    expect(await model.generate('ab', options).text()).toBe(whole);
+    expect(await model.generate('ab', { ...options, seed: 6 }).text()).not.toBe(whole);
+    const stop = [...whole][4];
+    expect(await model.generate('ab', { ...options, stop: [stop] }).text()).toBe(whole.slice(0, whole.indexOf(stop)));
+    expect(await errorCode(() => model.generate('ab', { temperature: -1 }).text())).toBe('CONFIG');
+  });
+
+  it('generates with T5', async () => {
+    await using model = await open(at('t5'));
+    const generated = model.generate('abc', { maxTokens: 6, ignoreEos: true });
+    await generated.text();
+    expect(generated.generation.tokens).toHaveLength(6);
+  });
+
+  it('classifies', async () => {
+    await using model = await open(at('classifier'));
+    const { label, probability, classes } = await model.classify('some text');
+    expect(classes.map((one) => one.label)).toEqual(['good', 'bad', 'odd']);
+    expect(classes.reduce((sum, one) => sum + one.probability, 0)).toBeCloseTo(1);
+    expect(probability).toBe(Math.max(...classes.map((one) => one.probability)));
+    expect(classes.find((one) => one.label === label)?.probability).toBe(probability);
+    expect((await model.classify('some text', 'and another')).probability).not.toBe(probability);
+  });
+});
+
+describe('what a kind does not do', () => {
+  const asked: Readonly<Record<string, (model: OpenedModel) => unknown>> = {
+    generate: (model) => model.generate('a'),
+    chat: (model) => model.chat([{ role: 'user', content: 'a' }]),
+    classify: (model) => model.classify('a'),
+    score: (model) => model.score('a', ['b']),
+    session: (model) => model.session(),
+    linearize: (model) => model.linearize('augmented'),
+    save: (model) => model.save(at('nowhere')),
+    engine: (model) => model.engine(),
+  };
+  it.each([
+    ['llama', ['chat', 'classify']],
+    ['bert', ['generate', 'chat', 'classify', 'score', 'session', 'engine']],
+    ['classifier', ['generate', 'chat', 'score', 'session', 'linearize', 'save', 'engine']],
+    ['exported', ['chat', 'classify', 'linearize', 'save']],
+  ])('%s refuses %j', async (name, refused) => {
+    await using model = await open(at(name));
+    for (const action of refused) expect(await errorCode(() => asked[action](model)), action).toBe('CONFIG');
+  });
+
+  it('is refused after dispose, too', async () => {
+    const model = await open(at('llama'));
+    await model.dispose();
+    expect(await errorCode(() => model.generate('a').text())).toBe('RUNTIME');
+  });
+});
+
+describe('score', () => {
+  it.each(['llama', 'exported', 't5'])('adds up what %s predicts, token by token', async (name) => {
+    await using model = await open(at(name));
+    const engine = await model.engine();
+    const [first, second] = await model.score('ab', ['cd', 'xyz']);
+    const encode = (text: string) => [...model.tokenizer.encode(text)];
+    const read = engine.readsText
+      ? { state: engine.newState(await engine.encode([...encode('ab'), 257])), tokens: [256] }
+      : { state: engine.newState(), tokens: [256, ...encode('ab')] };
+    let { logits } = await engine.prefill(read.state, read.tokens);
+    let expected = 0;
+    for (const token of encode('cd')) {
+      const total = logits.reduce((sum, logit) => sum + Math.exp(logit), 0);
+      expected += logits[token] - Math.log(total);
+      ({ logits } = await engine.advance(read.state, token));
+    }
+    expect(first.logLikelihood).toBeCloseTo(expected, 4);
+    expect(first.tokens).toBe(2);
+    expect(second.tokens).toBe(3);
+  });
+
+  it('knows the greedy continuation, and gives spaces to it', async () => {
+    await using model = await open(at('llama'));
+    const likely: string[] = [];
+    for (let byte = 32; byte < 127; byte++) likely.push(String.fromCharCode(byte));
+    const scores = await model.score('ab', likely);
+    const greedy = model.generate('ab', { maxTokens: 1, ignoreEos: true });
+    await greedy.text();
+    scores.forEach(({ isGreedy }, index) => {
+      expect(isGreedy).toBe(greedy.generation.tokens[0] === index + 32);
+    });
+    const [spaced, joined] = [await model.score('ab ', ['cd']), await model.score('ab', [' cd'])];
+    expect(spaced).toEqual(joined);
+    expect(spaced[0].isGreedy).toBe(false);
+    expect(await errorCode(() => model.score('ab', ['']))).toBe('INPUT');
+  });
+});
+
+describe('sessions', () => {
+  const options = { maxTokens: 8, temperature: 0.9, seed: 2, ignoreEos: true };
+
+  it('go on where they ended, forked, saved and loaded', async () => {
+    await using model = await open(at('llama'));
+    const whole = model.generate('ab', { ...options, maxTokens: 16 });
+    await whole.text();
+    const session = model.session();
+    await session.continue('ab', options).text();
+    const fork = session.fork();
+    await session.save(at('a.session'));
+    await session.continue('', options).text();
+    const loaded = model.session();
+    await loaded.load(at('a.session'));
+    await loaded.continue('', options).text();
+    await fork.continue('', options).text();
+    expect(session.tokens.slice(3)).toEqual(whole.generation.tokens);
+    expect(loaded.tokens).toEqual(session.tokens);
+    expect(fork.tokens).toEqual(session.tokens);
+    expect(session.text.startsWith('ab')).toBe(true);
+    expect(loaded.bytes).toBe(session.bytes);
+    await using other = await open(at('gpt2'));
+    expect(await errorCode(() => other.session().load(at('a.session')))).toBe('MISMATCH');
+  });
+
+  it('can be left early, and go on', async () => {
+    await using model = await open(at('llama'));
+    const whole = model.generate('ab', { maxTokens: 12, ignoreEos: true });
+    await whole.text();
+    const session = model.session();
+    for await (const piece of session.continue('ab', { maxTokens: 12, ignoreEos: true })) {
+      expect(await errorCode(() => session.save(at('b.session')))).toBe('INPUT');
+      if (piece !== '') break;
+    }
+    const left = session.tokens.length;
+    expect(left).toBeLessThan(15);
+    await session.continue('', { maxTokens: 15 - left, ignoreEos: true }).text();
+    expect(session.tokens.slice(3)).toEqual(whole.generation.tokens);
+  });
+
+  it('of T5 read one text', async () => {
+    await using model = await open(at('t5'));
+    const session = model.session();
+    await session.continue('abc', { maxTokens: 3, ignoreEos: true }).text();
+    expect(await errorCode(() => session.continue('more').text())).toBe('INPUT');
+    await session.continue('', { maxTokens: 3, ignoreEos: true }).text();
+    const whole = model.generate('abc', { maxTokens: 6, ignoreEos: true });
+    await whole.text();
+    expect(session.tokens.slice(1)).toEqual(whole.generation.tokens);
+  });
+});
+
+describe('linearize', () => {
+  it.each([
+    ['llama', 'augmented'],
+    ['bert', 'augmented'],
+    ['t5', 'augmented'],
+  ])('changes %s, and saves what was changed', async (name, mixer) => {
+    await using model = await open(at(name));
+    await using changed = await model.linearize(mixer, { group: 4, kernel: 5 });
+    expect(changed.kind).toBe(model.kind);
+    expect(changed.fingerprint).not.toBe(model.fingerprint);
+    const folder = at(`linear-${name}`);
+    await changed.save(folder);
+    await using reopened = await open(folder);
+    expect(reopened.kind).toBe(model.kind);
+    if (reopened.kind === 'encoder') return;
+    const options = { maxTokens: 6, ignoreEos: true };
+    expect(await reopened.generate('ab', options).text()).toBe(await changed.generate('ab', options).text());
+  });
+
+  it('takes a configuration and layers, and refuses parts that are not there', async () => {
+    await using model = await open(at('llama'));
+    await using changed = await model.linearize({ kind: 'softmax' }, { layers: [0] });
+    expect(changed.family).toBe('llama');
+    expect(await errorCode(() => model.linearize('nothing'))).toBe('CONFIG');
+    expect(await errorCode(() => model.linearize('augmented', { attention: ['encoder'] }))).toBe('CONFIG');
+  });
+});
+
+describe('chat', () => {
+  it('answers by the template of the folder', async () => {
+    await saveTinyModel(at('chatty'), 1);
+    const file = join(at('chatty'), 'tokenizer_config.json');
+    const config: unknown = JSON.parse(await readFile(file, 'utf8'));
+    const template = '{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}';
+    await writeFile(file, JSON.stringify(Object.assign({}, config, { chat_template: template })));
+    await using model = await open(at('chatty'));
+    expect(model.canChat).toBe(true);
+    const generated = model.chat([{ role: 'user', content: 'ab' }], { maxTokens: 3 });
+    await generated.text();
+    expect(generated.generation.promptTokens).toBe(4);
+  });
+});
+
+describe('where models come from', () => {
+  let server: Server;
+  let url = '';
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      readFile(join(place, request.url ?? '')).then(
+        (bytes) => response.end(bytes),
+        () => response.writeHead(404).end(),
+      );
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    url = typeof address === 'object' && address !== null ? `http://127.0.0.1:${address.port}/exported` : '';
+  });
+  afterAll(() => server.close());
+
+  it('takes folders and file URLs', async () => {
+    expect(await folderOfModel(at('llama'))).toBe(at('llama'));
+    expect(await folderOfModel(new URL(`file://${at('llama')}`))).toBe(at('llama'));
+  });
+
+  it('asks the hub for owner/name and for addresses of its pages', async () => {
+    const asked: unknown[] = [];
+    const hub = {
+      fetchFolder: async (id: string, revision?: string) => {
+        asked.push([id, revision]);
+        return { id, commit: '', files: {} };
+      },
+    };
+    expect(await folderOfModel('someone/some-model', { hub })).toMatch(/someone--some-model$/);
+    await folderOfModel('https://huggingface.co/someone/some-model', { hub, revision: 'v1' });
+    await folderOfModel('https://huggingface.co/someone/some-model/tree/v2', { hub });
+    expect(asked).toEqual([
+      ['someone/some-model', undefined],
+      ['someone/some-model', 'v1'],
+      ['someone/some-model', 'v2'],
+    ]);
+  });
+
+  it('downloads an exported folder once, and notices a new one', async () => {
+    const folder = at('kept');
+    const files: string[] = [];
+    const options = { folder, onProgress: ({ file }: { file: string }) => files.push(file) };
+    expect(await downloadExport(url, options)).toBe(folder);
+    expect(files).toContain('model.onnx');
+    await using model = await open(folder);
+    expect(model.kind).toBe('causal');
+    files.length = 0;
+    await downloadExport(`${url}/`, options);
+    expect(files).toEqual([]);
+    const text = await readFile(join(folder, 'linnet.json'), 'utf8');
+    await writeFile(join(folder, 'linnet.json'), text.replace('"linnet-export"', '"something-else"'));
+    await downloadExport(url, options);
+    expect(files).toContain('model.onnx');
+  });
+
+  it.each([
+    ['runs/nothing/here', 'NOT_FOUND'],
+    ['/nowhere', 'NOT_FOUND'],
+    ['', 'INPUT'],
+    [new URL('data:,x'), 'INPUT'],
+  ])('refuses %s', async (given, code) => {
+    expect(await errorCode(() => open(given))).toBe(code);
+  });
+
+  it('refuses what a server does not have, and a checkpoint without checksums', async () => {
+    expect(await errorCode(() => downloadExport(`${url}-gone`, { folder: at('gone') }))).toBe('NOT_FOUND');
+    expect(await errorCode(() => downloadExport(url.replace('exported', 'llama'), { folder: at('gone') }))).toBe(
+      'NOT_FOUND',
+    );
+  });
+});

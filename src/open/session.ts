@@ -1,0 +1,171 @@
+/** A text that goes on from call to call, with its state: what a conversation or a long document is kept in. */
+import { type GenerateOptions, type GenerationEvent, generate } from '../decoding/generate.ts';
+import { Sampler } from '../decoding/sampler.ts';
+import type { SequenceState } from '../decoding/state/sequence-state.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
+import { LinnetError } from '../errors.ts';
+import type { RandomState } from '../random.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { type TextOptions, TextPieces } from './text-pieces.ts';
+
+/** How long texts are where nothing else is said. */
+const defaultTokens = 128;
+
+/** A text and what the model remembers of it. */
+export interface SessionContent {
+  readonly state: SequenceState;
+  /** The state has read a beginning of it, commonly all but the last token. */
+  readonly tokens: readonly number[];
+  /** Of the sampler, so that a restored text continues with the same random numbers. */
+  readonly sampler?: RandomState;
+}
+
+/** Sessions on a disk; browsers have none. */
+export interface SessionFiles {
+  save(path: string, content: SessionContent): Promise<void>;
+  load(path: string): Promise<SessionContent>;
+}
+
+/** What sessions of a model work with. */
+export interface SessionParts {
+  readonly engine: () => Promise<StepEngine>;
+  readonly tokenizer: Tokenizer;
+  /** Tokens that a new text begins with, at least one, and the state to read them with. */
+  readonly begin: (text: string) => Promise<Pick<SessionContent, 'tokens' | 'state'>>;
+  readonly files: SessionFiles | undefined;
+}
+
+/** A text to continue piece by piece. One call at a time: the next one begins when the one before has ended. */
+export class TextSession {
+  readonly #parts: SessionParts;
+  #content: SessionContent | undefined;
+  #busy = false;
+
+  /** Made by `model.session()`. */
+  constructor(parts: SessionParts, content?: SessionContent) {
+    this.#parts = parts;
+    this.#content = content;
+  }
+
+  /** Tokens so far, BOS included. */
+  get tokens(): readonly number[] {
+    return this.#content?.tokens ?? [];
+  }
+
+  /** The text so far: what was given and what was generated. */
+  get text(): string {
+    return this.#parts.tokenizer.decode(this.tokens);
+  }
+
+  /** Bytes of the state: constant in linearized models. 0 before the first text. */
+  get bytes(): number {
+    return this.#content?.state.bytes ?? 0;
+  }
+
+  /**
+   * Adds a text and goes on from there. An encoder-decoder model reads the first text, and continues its own afterwards.
+   *
+   * @param text may be empty where there is a text already
+   * @throws LinnetError `INPUT` for a call before the last has ended, or as `decoding.generate`
+   */
+  continue(text: string, options: TextOptions = {}): TextPieces {
+    return new TextPieces(() => this.#run(options, () => this.#extended(text)));
+  }
+
+  /**
+   * `continue` with tokens, such as those of a chat template.
+   * @param tokens or what makes them when the text begins
+   */
+  continueTokens(
+    tokens: ArrayLike<number> | (() => Promise<ArrayLike<number>>),
+    options: TextOptions = {},
+  ): TextPieces {
+    return new TextPieces(() =>
+      this.#run(options, async () => {
+        const added = typeof tokens === 'function' ? await tokens() : tokens;
+        const state = this.#content?.state ?? (await this.#parts.engine()).newState();
+        return { state, tokens: [...this.tokens, ...Array.from(added)] };
+      }),
+    );
+  }
+
+  /** A second session with the same text: both go on by themselves. @throws LinnetError `INPUT` while a call is running */
+  fork(): TextSession {
+    this.#requireRest();
+    const content = this.#content;
+    return new TextSession(this.#parts, content && { ...content, state: content.state.fork() });
+  }
+
+  /**
+   * Saves text, state and random numbers.
+   * @throws LinnetError `INPUT` before the first text, `CONFIG` in browsers, and as `saveSession`
+   */
+  async save(path: string): Promise<void> {
+    this.#requireRest();
+    if (this.#content === undefined) throw new LinnetError('INPUT', 'the session is empty; continue a text first');
+    await this.#files.save(path, this.#content);
+  }
+
+  /** Takes up a session that was saved with the same model. @throws LinnetError `CONFIG` in browsers, and as `restoreSession` */
+  async load(path: string): Promise<void> {
+    this.#requireRest();
+    this.#content = await this.#files.load(path);
+  }
+
+  get #files(): SessionFiles {
+    const { files } = this.#parts;
+    if (files !== undefined) return files;
+    throw new LinnetError('CONFIG', 'session files need a file system, which browsers do not have; keep the session');
+  }
+
+  #requireRest(): void {
+    if (!this.#busy) return;
+    throw new LinnetError('INPUT', 'the session is generating; wait for the end of the text');
+  }
+
+  async #extended(text: string): Promise<Pick<SessionContent, 'tokens' | 'state'>> {
+    const content = this.#content;
+    if (content === undefined) return this.#parts.begin(text);
+    const engine = await this.#parts.engine();
+    if (engine.readsText && text !== '') {
+      throw new LinnetError('INPUT', 'the model has read its text; continue with an empty one, or begin a new session');
+    }
+    return { state: content.state, tokens: [...content.tokens, ...this.#parts.tokenizer.encode(text)] };
+  }
+
+  async *#run(
+    options: TextOptions,
+    prepare: () => Promise<Pick<SessionContent, 'tokens' | 'state'>>,
+  ): AsyncGenerator<GenerationEvent, void, undefined> {
+    this.#requireRest();
+    this.#busy = true;
+    let after: (() => SessionContent) | undefined;
+    try {
+      const { tokens, state } = await prepare();
+      const sampler = samplerOf(options, this.#content?.sampler);
+      const { tokenizer } = this.#parts;
+      const shared = { promptTokens: tokens, state, tokenizer, sampler };
+      const written: number[] = [];
+      for await (const event of generate(await this.#parts.engine(), { ...generateOptions(options), ...shared })) {
+        after ??= () => ({ state, tokens: [...tokens, ...written], sampler: sampler.random.state });
+        if (event.type === 'tokens') written.push(...event.tokens);
+        options.onEvent?.(event);
+        yield event;
+      }
+    } finally {
+      // Also where the loop was left early: the state has read no more than this.
+      if (after !== undefined) this.#content = after();
+      this.#busy = false;
+    }
+  }
+}
+
+function samplerOf(options: TextOptions, state: RandomState | undefined): Sampler {
+  const { temperature, topK, topP, minP, repetitionPenalty, repetitionWindow, seed } = options;
+  return new Sampler({ temperature, topK, topP, minP, repetitionPenalty, repetitionWindow, seed }, state);
+}
+
+function generateOptions(options: TextOptions): Omit<GenerateOptions, 'promptTokens'> {
+  const { maxTokens = defaultTokens, stop: strings, stopIds: tokenIds, ignoreEos, signal, method } = options;
+  return { maxTokens, stop: { strings, tokenIds }, ignoreEos, signal, method };
+}

@@ -1,0 +1,72 @@
+/** What the argument of `open` names: a folder, a model of the hub, or a URL. */
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { defaultModelFolder, type FetchProgress, hubSource, type ModelSource } from '../checkpoint/hub/hub.ts';
+import { LinnetError } from '../errors.ts';
+import { quoteName } from '../files/name-list.ts';
+import { downloadExport } from './export-download.ts';
+
+/** How a model that is not on the disk gets there. */
+export interface DownloadOptions {
+  /** Where models of the hub come from. Default: huggingface.co, without a token. */
+  readonly hub?: ModelSource;
+  /** Branch, tag or commit of a model of the hub. Default "main". */
+  readonly revision?: string;
+  /** Told how far a download is. */
+  readonly onProgress?: (progress: FetchProgress) => void;
+  /** Stops a download, with an error `ABORTED`. */
+  readonly signal?: AbortSignal;
+}
+
+/** "owner/name", as models of the hub are called. */
+const hubId = /^[A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*$/;
+/** The address of a model's page, with its revision. */
+const hubPage = /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#]+?)(?:\/tree\/([^?#]+?))?\/?$/;
+
+/**
+ * The folder of a model, after a download if need be.
+ *
+ * @param given a folder; "owner/name" of the hub, where no such folder exists; or a URL: `file:`, of a page of
+ *   huggingface.co, or of an exported folder
+ * @throws LinnetError `NOT_FOUND` if there is nothing of that name, `INPUT` for what is neither, and as
+ *   `ModelSource.fetchFolder` and `downloadExport`
+ */
+export async function folderOfModel(given: string | URL, options: DownloadOptions = {}): Promise<string> {
+  const text = String(given);
+  if (/^file:/i.test(text)) return fileURLToPath(text);
+  if (/^https?:/i.test(text)) {
+    const page = hubPage.exec(text);
+    if (page === null) return downloadExport(text, options);
+    return fetchFromHub(page[1], { ...options, revision: options.revision ?? page[2] });
+  }
+  if (given instanceof URL || text === '') {
+    throw new LinnetError(
+      'INPUT',
+      `${quoteName(text)} names no model; expected a folder, owner/name or an http(s) URL`,
+    );
+  }
+  const isFolder = await stat(text).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  );
+  if (isFolder) return resolve(text);
+  if (!hubId.test(text)) {
+    throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(text)}; give a folder, owner/name or a URL`);
+  }
+  try {
+    return await fetchFromHub(text, options);
+  } catch (error) {
+    if (!(error instanceof LinnetError) || error.code === 'ABORTED') throw error;
+    throw new LinnetError(error.code, `there is no folder ${resolve(text)}, and from the hub: ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
+async function fetchFromHub(id: string, options: DownloadOptions): Promise<string> {
+  const { hub = hubSource(), revision, onProgress, signal } = options;
+  const folder = defaultModelFolder(id);
+  await hub.fetchFolder(id, revision, folder, { onProgress, signal });
+  return folder;
+}

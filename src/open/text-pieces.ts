@@ -1,0 +1,68 @@
+/** A text that is being generated: its pieces as they come. */
+import type { Generation, GenerationEvent } from '../decoding/generate.ts';
+import type { DecodingMethod } from '../decoding/method.ts';
+import type { SamplerInput } from '../decoding/sampler.ts';
+import { LinnetError } from '../errors.ts';
+
+/** How a text is generated. Without sampling options it is greedy: every token is the most probable one. */
+export interface TextOptions extends SamplerInput {
+  /** Most tokens to produce. Default 128. */
+  readonly maxTokens?: number;
+  /** Strings that end the text; they are not part of it. */
+  readonly stop?: readonly string[];
+  /** Tokens that end the text besides EOS. */
+  readonly stopIds?: readonly number[];
+  /** Takes the model's EOS tokens for any other. Default false. */
+  readonly ignoreEos?: boolean;
+  /** Ends the text between two steps; what there is by then is the text. */
+  readonly signal?: AbortSignal;
+  /** How tokens are decoded, `speculative(new LookupDrafter())` for example. Default: one a step. */
+  readonly method?: DecodingMethod;
+  /** Called with everything that happens, the progress of the prompt included. */
+  readonly onEvent?: (event: GenerationEvent) => void;
+}
+
+/**
+ * The pieces of a text as they come, to be iterated over once. Generation begins with the first piece that is asked for;
+ * leaving the loop ends it.
+ */
+export class TextPieces implements AsyncIterable<string> {
+  readonly #events: () => AsyncIterable<GenerationEvent>;
+  #started = false;
+  #generation: Generation | undefined;
+
+  /** @param events of one generation; called once */
+  constructor(events: () => AsyncIterable<GenerationEvent>) {
+    this.#events = events;
+  }
+
+  /** @throws LinnetError `INPUT` when the text has been asked for before, and as the generation */
+  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
+    if (this.#started) {
+      throw new LinnetError('INPUT', 'this text has been generated already; call generate again for another');
+    }
+    this.#started = true;
+    for await (const event of this.#events()) {
+      if (event.type === 'end') this.#generation = event.generation;
+      if (event.type === 'tokens' && event.text !== '') yield event.text;
+    }
+  }
+
+  /** The whole text, when it has come to its end. @throws LinnetError as iterating */
+  async text(): Promise<string> {
+    let text = '';
+    for await (const piece of this) text += piece;
+    return text;
+  }
+
+  /**
+   * Tokens, speed and why the text ended.
+   * @throws LinnetError `INPUT` while the text has not come to its end
+   */
+  get generation(): Generation {
+    if (this.#generation !== undefined) return this.#generation;
+    throw this.#started
+      ? new LinnetError('INPUT', 'the text has not come to its end; iterate over all of it first')
+      : new LinnetError('INPUT', 'the text has not been generated; iterate over it first, or await text()');
+  }
+}

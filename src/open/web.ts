@@ -1,0 +1,16 @@
+/** `open` for browsers: an exported folder by its URL, ready to be asked. */
+import { openRemoteModel, type OpenModelOptions } from '../browser/open-model.ts';
+import { GeneratingModel } from './generating-model.ts';
+import type { OpenedCausal } from './opened-model.ts';
+
+/**
+ * Opens an exported model folder behind a URL. What it gives has the same names and does the same as in Node; sessions have
+ * no files here.
+ *
+ * @param url of the folder, absolute or relative to the page
+ * @throws LinnetError as `openModel`
+ */
+export async function open(url: string | URL, options: OpenModelOptions = {}): Promise<OpenedCausal> {
+  const { model, url: folder, ...opened } = await openRemoteModel(url, options);
+  return new GeneratingModel({ ...opened, description: model, family: model.family, origin: folder.href });
+}
