@@ -1,0 +1,39 @@
+/** What the entries of the package export, as the compiler sees it. */
+import { join } from 'node:path';
+import ts from 'typescript';
+import { type PackageEntry, packageEntries, projectRoot } from './entries.ts';
+
+/** A name that an entry exports, with its declaration. */
+export interface PublicName {
+  readonly name: string;
+  readonly symbol: ts.Symbol;
+}
+
+/** The entries with their names in alphabetical order. */
+export interface PublicEntry {
+  readonly entry: PackageEntry;
+  readonly names: readonly PublicName[];
+}
+
+/** Reads all entries. @param of the source files, or the declarations that the build has made of them */
+export function publicEntries(of: 'source' | 'declarations'): { checker: ts.TypeChecker; entries: PublicEntry[] } {
+  const entries = packageEntries();
+  const files = entries.map((entry) => join(projectRoot, entry[of]));
+  const { config } = ts.readConfigFile(join(projectRoot, 'tsconfig.json'), (file) => ts.sys.readFile(file));
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, projectRoot);
+  const program = ts.createProgram(files, options);
+  const checker = program.getTypeChecker();
+  return {
+    checker,
+    entries: entries.map((entry, index) => {
+      const file = program.getSourceFile(files[index]);
+      const module = file && checker.getSymbolAtLocation(file);
+      if (module === undefined) throw new Error(`${files[index]} is missing or exports nothing; run npm run build`);
+      const names = checker.getExportsOfModule(module).map((symbol) => ({
+        name: symbol.name,
+        symbol: symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol,
+      }));
+      return { entry, names: names.sort((a, b) => (a.name < b.name ? -1 : 1)) };
+    }),
+  };
+}

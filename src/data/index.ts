@@ -1,0 +1,13 @@
+/** `linnet/data`: texts and how they become rows of tokens; tokenizers of one's own (docs/training.md). */
+export { type SpecialTokens, type TokenizerFiles, tokenizerFileContents } from '../tokenizer/byte-level.ts';
+export { byteTokenizer, byteTokenizerFiles } from '../tokenizer/bytes.ts';
+export { type ChatMessage, type ChatOptions, type ChatTemplate, chatTokens } from '../tokenizer/chat-template.ts';
+export { readChatTemplate } from '../tokenizer/chat-template-files.ts';
+export { type HuggingFaceTokenizerFiles, huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
+export { type EncodeOptions, loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+export { type TrainBpeOptions, type TrainBpeProgress, trainBpe } from '../tokenizer/train-bpe.ts';
+export { type Document, loadDocuments, type ReadDocumentsOptions, readDocuments } from './documents.ts';
+export { LabelledDataset, type LabelledOptions, type LabelledText, readLabelledTexts } from './labelled.ts';
+export { PackedDataset, type PackingMode, type PackingOptions, packDocuments } from './packing.ts';
+export type { BatchTensors, RowDataset, RowInput, RowInputs, RowVisit } from './row-dataset.ts';
+export { type DocumentSplit, splitDocuments } from './split.ts';

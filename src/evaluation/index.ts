@@ -1,0 +1,30 @@
+/**
+ * `linnet/evaluation`: how good a model is, and whether all its forms compute the same: perplexity, accuracy, the check for
+ * leaks, errors of stored types (docs/verification.md).
+ */
+export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './check/check.ts';
+export {
+  type EvaluateOptions,
+  type EvaluatorOptions,
+  PerplexityEvaluator,
+  type PerplexityResult,
+  perplexity,
+} from './perplexity/perplexity.ts';
+export {
+  type EvaluationData,
+  evaluationData,
+  type ScoredWindow,
+  slidingWindows,
+  type WindowMode,
+  type WindowOptions,
+} from './perplexity/scored-windows.ts';
+export { stepPerplexity } from './perplexity/step-perplexity.ts';
+export {
+  type ComparedParameters,
+  compareLayers,
+  type CompareLayersOptions,
+  type LayerComparison,
+  type LayerDifference,
+} from './precision/layer-error.ts';
+export { compareOutputs, type OutputDifference } from './precision/output-error.ts';
+export { accuracy, type AccuracyOptions, type AccuracyResult, type ClassAccuracy } from './tasks/accuracy.ts';

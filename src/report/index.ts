@@ -1,0 +1,24 @@
+/** `linnet/report`: charts, tables, pages, and the records of runs (docs/formats.md). */
+export {
+  type BarChartDescription,
+  barChart,
+  type ChartAxis,
+  type ChartBars,
+  type ChartLine,
+  type ChartPoint,
+  type LineChartDescription,
+  lineChart,
+} from './chart.ts';
+export { Chart } from './chart-renderer.ts';
+export { type Block, type Report, renderReport, type Section, writeReport } from './html.ts';
+export {
+  type Metric,
+  openRun,
+  type OpenRunOptions,
+  type Run,
+  type RunDescription,
+  type RunRecord,
+  readRun,
+} from './record.ts';
+export { type Column, makeTable, markdownTable, type Table, textTable } from './table.ts';
+export { type TreeChartDescription, treeChart } from './tree-chart.ts';

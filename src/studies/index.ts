@@ -1,0 +1,8 @@
+/** `linnet/studies`: what measures the method, not what runs it. */
+export {
+  type CompareRulesOptions,
+  compareRules,
+  type NamedRule,
+  type RuleAgreement,
+  verificationRules,
+} from './verification-rules.ts';

@@ -1,0 +1,39 @@
+/** The entries of the package: what is where, and how much of it. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { packageEntries, projectRoot } from '../../scripts/entries.ts';
+import { publicEntries } from '../../scripts/public-names.ts';
+
+/** More than one can take in at the front door is less than none. */
+const mostRootNames = 60;
+
+describe('the entries of the package', () => {
+  it('are there', () => {
+    const specifiers = packageEntries().map(({ specifier }) => specifier);
+    for (const name of ['attention', 'decoding', 'evaluation', 'graph', 'report', 'training', 'web']) {
+      expect(specifiers).toContain(`linnet/${name}`);
+    }
+    for (const { source } of packageEntries()) expect(existsSync(join(projectRoot, source)), source).toBe(true);
+  });
+
+  it('have a small root, with the front door in it', () => {
+    const root = publicEntries('source').entries.find(({ entry }) => entry.specifier === 'linnet');
+    const names = root?.names.map(({ name }) => name) ?? [];
+    expect(names).toContain('open');
+    expect(names.length).toBeLessThanOrEqual(mostRootNames);
+  });
+
+  it('mean the same by a name, wherever it is', () => {
+    const seen = new Map<string, unknown>();
+    for (const { entry, names } of publicEntries('source').entries) {
+      for (const { name, symbol } of names) {
+        // `open` of the browser takes a URL; everything else is one thing.
+        if (entry.specifier === 'linnet/web' && name === 'open') continue;
+        const known = seen.get(name);
+        if (known !== undefined) expect(symbol === known, `${name} in ${entry.specifier}`).toBe(true);
+        seen.set(name, symbol);
+      }
+    }
+  });
+});
