@@ -1,0 +1,92 @@
+/**
+ * What is published: the package is built, packed and installed into an empty project, where the programs of the
+ * documentation must type-check as its users have it, and those of README.md run. Takes a minute or two; needs the npm
+ * registry, or its cache, as `npm ci` does.
+ */
+import { execFile } from 'node:child_process';
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { projectRoot } from '../../scripts/entries.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+
+const run = promisify(execFile);
+const place = suiteFolder();
+const project = join(place, 'project');
+const tsc = join(projectRoot, 'node_modules/typescript/bin/tsc');
+
+/** TypeScript programs of a page that import the package. */
+async function programsOf(page: string): Promise<string[]> {
+  const markdown = await readFile(join(projectRoot, page), 'utf8');
+  return [...markdown.matchAll(/^```ts\n(.*?)^```$/gms)]
+    .map(([, program]) => program)
+    .filter((program) => program.includes("from 'linnet"));
+}
+
+/** Options as an empty project has them: declarations of packages are checked, too. */
+function compilerOptions(module: string, moduleResolution: string) {
+  return {
+    ...{ module, moduleResolution, target: 'ES2022', lib: ['ES2023', 'ESNext.Disposable', 'DOM'], strict: true },
+    types: ['node'],
+    typeRoots: [join(projectRoot, 'node_modules/@types')],
+    outDir: 'out',
+    rootDir: '.',
+  };
+}
+
+beforeAll(async () => {
+  const copy = join(place, 'package');
+  await mkdir(copy, { recursive: true });
+  await run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', join(copy, 'dist')], { cwd: projectRoot });
+  for (const name of ['package.json', 'README.md', 'LICENSE', 'assets', 'docs']) {
+    await cp(join(projectRoot, name), join(copy, name), { recursive: true });
+  }
+  const packed = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', place], { cwd: copy });
+  const [{ filename }] = z.array(z.object({ filename: z.string() })).parse(JSON.parse(packed.stdout));
+  await mkdir(project);
+  await writeFile(join(project, 'package.json'), '{ "name": "empty", "private": true, "type": "module" }');
+  const quiet = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund'];
+  await run('npm', ['install', ...quiet, join(place, filename)], { cwd: project });
+  await symlink(join(project, 'node_modules/linnet/assets'), join(project, 'assets'));
+}, 400_000);
+
+describe('the packed package, installed into an empty project', () => {
+  const pages = ['README.md', 'docs/library.md', 'docs/browser.md', 'docs/three-forms.md', 'docs/graph.md'];
+
+  beforeAll(async () => {
+    for (const page of pages) {
+      const programs = await programsOf(page);
+      expect(programs.length, page).toBeGreaterThan(0);
+      for (const [index, program] of programs.entries()) {
+        await writeFile(join(project, `${page.replace(/\W/g, '-')}-${index + 1}.ts`), program);
+      }
+    }
+  });
+
+  it.each([
+    ['NodeNext', 'NodeNext'],
+    ['ESNext', 'bundler'],
+  ])('type-checks with module %s and resolution %s', { timeout: 240_000 }, async (module, resolution) => {
+    const options = compilerOptions(module, resolution);
+    const config = join(project, `tsconfig.${resolution}.json`);
+    await writeFile(config, JSON.stringify({ compilerOptions: options, include: ['*.ts'] }));
+    const { stdout } = await run(process.execPath, [tsc, '-p', config], { cwd: project }).catch((error: unknown) =>
+      z.object({ stdout: z.string() }).parse(error),
+    );
+    expect(stdout).toBe('');
+  });
+
+  it('runs the programs of README.md, and its commands', async () => {
+    const linnet = join(project, 'node_modules/linnet/dist/cli/main.js');
+    const words = ['linearize', 'assets/tiny-llama', '--mixer', 'augmented', '--out', 'runs/augmented'];
+    await run(process.execPath, [linnet, ...words], { cwd: project });
+    const [first, second] = await Promise.all(
+      [1, 2].map((index) => run(process.execPath, [join('out', `README-md-${index}.js`)], { cwd: project })),
+    );
+    expect(first).toMatchObject({ stderr: '' });
+    expect(first.stdout.length).toBeGreaterThan(100);
+    expect(second.stdout).toMatch(/^[0-9.]+ causal\n$/);
+  });
+});
