@@ -1,5 +1,5 @@
-/** Opens an exported model by its URL and streams what it writes. Everything of Linnet is in `open` and `write`. */
-import { CacheStorageWeights, generate, LinnetError, type OpenedModel, openModel, Sampler } from 'linnet/web';
+/** Opens an exported model by its URL and streams what it writes. Everything of Linnet is in `modelOf` and `write`. */
+import { CacheStorageWeights, LinnetError, open, type OpenedCausal } from 'linnet/web';
 
 function element<E extends Element>(selector: string, type: new () => E): E {
   const found = document.querySelector(selector);
@@ -14,15 +14,15 @@ const bar = element('progress', HTMLProgressElement);
 const text = element('#text', HTMLPreElement);
 const status = element('#status', HTMLOutputElement);
 
-let opened: { key: string; model: OpenedModel } | undefined;
+let opened: { key: string; model: OpenedCausal } | undefined;
 
 /** Opens a model, or takes the one that is open already. */
-async function open(url: string, device: string, signal: AbortSignal): Promise<OpenedModel> {
+async function modelOf(url: string, device: string, signal: AbortSignal): Promise<OpenedCausal> {
   const key = `${device} ${url}`;
   if (opened?.key === key) return opened.model;
   await opened?.model.dispose();
   opened = undefined;
-  const model = await openModel(url, {
+  const model = await open(url, {
     ...(device === 'wasm' || device === 'webgpu' ? { device } : {}),
     signal,
     cache: new CacheStorageWeights(),
@@ -41,28 +41,24 @@ async function write(data: FormData, signal: AbortSignal): Promise<void> {
     const value = data.get(name);
     return typeof value === 'string' ? value : '';
   };
-  const { engine, tokenizer } = await open(field('url'), field('device'), signal);
+  const model = await modelOf(field('url'), field('device'), signal);
   const prompt = field('prompt');
-  const sampler = new Sampler({ temperature: Number(field('temperature')), seed: Math.floor(Math.random() * 2 ** 32) });
-  const bos = tokenizer.bosId !== undefined;
   text.textContent = prompt;
-  for await (const event of generate(engine, {
-    promptTokens: tokenizer.encode(prompt, { bos }),
+  const generated = model.generate(prompt, {
     maxTokens: Number(field('tokens')),
-    sampler,
-    tokenizer,
+    temperature: Number(field('temperature')),
+    seed: Math.floor(Math.random() * 2 ** 32),
     signal,
-  })) {
-    if (event.type === 'prompt') status.value = `prompt: ${event.done} of ${event.total} tokens`;
-    if (event.type === 'tokens') text.textContent += event.text;
-    if (event.type === 'end') {
-      const { tokens, tokensPerSecond, state, finish } = event.generation;
-      status.value =
-        `${tokens.length} tokens (${finish}), ${tokensPerSecond.toFixed(1)} per second; ` +
-        `the state has ${state.bytes} bytes after ${state.length} tokens` +
-        (crossOriginIsolated ? '' : '; one thread, since the page is not cross-origin isolated');
-    }
-  }
+    onEvent(event) {
+      if (event.type === 'prompt') status.value = `prompt: ${event.done} of ${event.total} tokens`;
+    },
+  });
+  for await (const piece of generated) text.textContent += piece;
+  const { tokens, tokensPerSecond, state, finish } = generated.generation;
+  status.value =
+    `${tokens.length} tokens (${finish}), ${tokensPerSecond.toFixed(1)} per second; ` +
+    `the state has ${state.bytes} bytes after ${state.length} tokens` +
+    (crossOriginIsolated ? '' : '; one thread, since the page is not cross-origin isolated');
 }
 
 form.addEventListener('submit', (event) => {

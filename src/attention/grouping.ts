@@ -37,13 +37,26 @@ export function makeGrouping(
   return { batch, length, group: size, groups: Math.ceil(length / size), keyValueHeads, repeat: heads / keyValueHeads };
 }
 
-/** The grouping of projected positions q [B,n,H,D] and k [B,n,M,D]. @param group G; Infinity for one group */
+/**
+ * The grouping of projected positions q [B,n,H,D] and k [B,n,M,D]. @param group G; Infinity for one group
+ * @example
+ * ```ts
+ * declare const positions: Parameters<typeof groupingOf>[0];
+ * const grouping = groupingOf(positions, 64);
+ * ```
+ */
 export function groupingOf({ q, k }: Pick<ProjectedPositions, 'q' | 'k'>, group: number): Grouping {
   const [batch, length, heads] = q.shape.map(Number);
   return makeGrouping(batch, length, group, heads, Number(k.shape[2]));
 }
 
-/** Queries [B,n,H,D] → [M,B·N,R·G,D]: the queries that share keys lie in one matrix. Padding positions are zero. */
+/**
+ * Queries [B,n,H,D] → [M,B·N,R·G,D]: the queries that share keys lie in one matrix. Padding positions are zero.
+ * @example
+ * ```ts
+ * const grouped = groupQueries(grouping, q);
+ * ```
+ */
 export function groupQueries(grouping: Grouping, q: Value): Value {
   const { batch: B, length, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const D = q.shape[3];
@@ -52,7 +65,13 @@ export function groupQueries(grouping: Grouping, q: Value): Value {
   return reshape(transpose(split, [3, 0, 1, 4, 2, 5]), [M, B * N, R * G, D]);
 }
 
-/** Keys or values [B,n,M,D] → [M,B·N,G,D]. */
+/**
+ * Keys or values [B,n,M,D] → [M,B·N,G,D].
+ * @example
+ * ```ts
+ * const grouped = groupKeys(grouping, k);
+ * ```
+ */
 export function groupKeys(grouping: Grouping, k: Value): Value {
   const { batch: B, length, group: G, groups: N, keyValueHeads: M } = grouping;
   const D = k.shape[3];
@@ -60,7 +79,13 @@ export function groupKeys(grouping: Grouping, k: Value): Value {
   return reshape(transpose(reshape(padded, [B, N * G, M, D]), [2, 0, 1, 3]), [M, B * N, G, D]);
 }
 
-/** The inverse of `groupQueries`, without the padding: [M,B·N,R·G,D] → [B,n,H,D]. */
+/**
+ * The inverse of `groupQueries`, without the padding: [M,B·N,R·G,D] → [B,n,H,D].
+ * @example
+ * ```ts
+ * const output = ungroupQueries(grouping, grouped);
+ * ```
+ */
 export function ungroupQueries(grouping: Grouping, grouped: Value): Value {
   const { batch: B, length, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const D = grouped.shape[3];
@@ -102,12 +127,22 @@ export function causalMask(grouping: Grouping, like: Value, visible: number, mas
  * @param keys [M,B·N,G,X]
  * @param values [M,B·N,G,E]
  * @returns [M,B·N,X,E]
+ * @example
+ * ```ts
+ * const sums = earlierSums(grouping, keys, values);
+ * ```
  */
 export function earlierSums(grouping: Grouping, keys: Value, values: Value): Value {
   return sumsBeside(grouping, keys, values, false);
 }
 
-/** Σ keysᵀ·values over all later groups, for every group: as `earlierSums`, from the end. */
+/**
+ * Σ keysᵀ·values over all later groups, for every group: as `earlierSums`, from the end.
+ * @example
+ * ```ts
+ * const sums = laterSums(grouping, keys, values);
+ * ```
+ */
 export function laterSums(grouping: Grouping, keys: Value, values: Value): Value {
   return sumsBeside(grouping, keys, values, true);
 }

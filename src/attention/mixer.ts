@@ -164,7 +164,7 @@ export interface StepMemory {
 export interface StepOutput {
   /** [B,M,R·T,E], see `HeadLayout`. */
   readonly mixed: Value;
-  /** [B,M,T,keyWidth]: what is written to the ring when a node is accepted. */
+  /** Rows [B,M,T,keyWidth]: what is written to the ring when a node is accepted. */
   readonly keys: Value;
   /** [B,M,T,valueWidth] */
   readonly values: Value;

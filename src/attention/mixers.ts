@@ -33,7 +33,13 @@ import { checkContext, checkDims, grows, stateNumbers } from './state.ts';
 
 export * from './mixer.ts';
 
-/** The kind of a mixer. @throws LinnetError `CONFIG` for a kind that is not in the table */
+/**
+ * The kind of a mixer. @throws LinnetError `CONFIG` for a kind that is not in the table
+ * @example
+ * ```ts
+ * const { describe } = kindOf(mixerPreset('softmax'));
+ * ```
+ */
 export function kindOf({ kind }: MixerConfig): MixerKind {
   const found = findMixerKind(kind);
   if (found !== undefined) return found;
@@ -49,6 +55,10 @@ const kindSchema = z.looseObject({ kind: z.string() });
 /**
  * The schema of mixers of the kinds that `allows` lets through, for embedding in a model's configuration. Unknown fields are
  * refused.
+ * @example
+ * ```ts
+ * const causal = mixerSchemaOf((kind) => kind.recurrent !== undefined);
+ * ```
  */
 export function mixerSchemaOf(allows: (kind: MixerKind) => boolean = () => true): z.ZodType<MixerConfig> {
   return z.unknown().transform((value, context): MixerConfig => {
@@ -73,6 +83,10 @@ export const mixerSchema: z.ZodType<MixerConfig> = mixerSchemaOf();
 /**
  * Checks a configuration and fills in the defaults.
  * @throws LinnetError `CONFIG` naming every field that is wrong.
+ * @example
+ * ```ts
+ * const mixer = parseMixer({ kind: 'softmax' });
+ * ```
  */
 export function parseMixer(value: unknown): MixerConfig {
   const result = mixerSchema.safeParse(value);
@@ -82,17 +96,35 @@ export function parseMixer(value: unknown): MixerConfig {
   });
 }
 
-/** One line for people, for example `local relu² + α·global + convolution 63, G = 64`. */
+/**
+ * One line for people, for example `local relu² + α·global + convolution 63, G = 64`.
+ * @example
+ * ```ts
+ * console.log(describeMixer(mixerPreset('augmented')));
+ * ```
+ */
 export function describeMixer(config: MixerConfig): string {
   return kindOf(config).describe(config);
 }
 
-/** The parameters that a mixer adds to a layer, by name and shape. */
+/**
+ * The parameters that a mixer adds to a layer, by name and shape.
+ * @example
+ * ```ts
+ * const shapes = mixerParameters(config, dims).map(({ name, shape }) => [name, shape]);
+ * ```
+ */
 export function mixerParameters(config: MixerConfig, dims: AttentionDims): MixerParameter[] {
   return kindOf(config).parameters(config, dims);
 }
 
-/** The convolution of a mixer; null where it has none. */
+/**
+ * The convolution of a mixer; null where it has none.
+ * @example
+ * ```ts
+ * const kernel = convolutionOf(mixerPreset('augmented'))?.kernel;
+ * ```
+ */
 export function convolutionOf(config: MixerConfig): ConvolutionConfig | null {
   return kindOf(config).convolution(config);
 }
@@ -100,28 +132,56 @@ export function convolutionOf(config: MixerConfig): ConvolutionConfig | null {
 /**
  * A mixer with the masked convolution of K filter weights added; undefined for a kind that cannot have one.
  * @throws LinnetError `CONFIG` for an even kernel
+ * @example
+ * ```ts
+ * const augmented = withConvolutionAdded(mixerPreset('performer'), 63);
+ * ```
  */
 export function withConvolutionAdded(config: MixerConfig, kernel?: number): MixerConfig | undefined {
   const takesOne = kindOf(config).schema.safeParse({ ...config, convolution: {} }).success;
   return takesOne ? parseMixer({ ...config, convolution: { kernel } }) : undefined;
 }
 
-/** Width of a row of queries or keys as the mixer is given it: D in most kinds. */
+/**
+ * Width of a row of queries or keys as the mixer is given it: D in most kinds.
+ * @example
+ * ```ts
+ * const width = rowWidth(mixerPreset('performer'), 64);
+ * ```
+ */
 export function rowWidth(config: MixerConfig, headWidth: number): number {
   return kindOf(config).rowWidth?.(config, headWidth) ?? headWidth;
 }
 
-/** Whether no position reads a later one. */
+/**
+ * Whether no position reads a later one.
+ * @example
+ * ```ts
+ * const readsPastAlone = isCausal(mixerPreset('augmented')); // true
+ * ```
+ */
 export function isCausal(config: MixerConfig): boolean {
   return kindOf(config).readsFuture !== true && isCausalConvolution(convolutionOf(config));
 }
 
-/** G: positions per group; infinite where one group never ends. */
+/**
+ * G: positions per group; infinite where one group never ends.
+ * @example
+ * ```ts
+ * const G = groupOf(mixerPreset('augmented', { group: 32 })); // 32
+ * ```
+ */
 export function groupOf(config: MixerConfig): number {
   return horizonOf(config).group;
 }
 
-/** How far a mixer sees. @param biasReach the farthest distance that a bias of the scores tells apart; default none */
+/**
+ * How far a mixer sees. @param biasReach the farthest distance that a bias of the scores tells apart; default none
+ * @example
+ * ```ts
+ * const { group } = horizonOf(mixerPreset('augmented'));
+ * ```
+ */
 export function horizonOf(config: MixerConfig, biasReach = -1): Horizon {
   const horizon = kindOf(config).horizon(config);
   if (biasReach < 0) return horizon;
@@ -131,12 +191,24 @@ export function horizonOf(config: MixerConfig, biasReach = -1): Horizon {
   return { ...horizon, reach: Math.max(reach, farthest) };
 }
 
-/** The longest sequence that a mixer's parameters serve; infinite for most. */
+/**
+ * The longest sequence that a mixer's parameters serve; infinite for most.
+ * @example
+ * ```ts
+ * const limit = longestSequence(config);
+ * ```
+ */
 export function longestSequence(config: MixerConfig): number {
   return kindOf(config).maximumLength?.(config) ?? Number.POSITIVE_INFINITY;
 }
 
-/** Whether the gradient of queries and keys is a surrogate, not the derivative. */
+/**
+ * Whether the gradient of queries and keys is a surrogate, not the derivative.
+ * @example
+ * ```ts
+ * const approximate = hasSurrogateGradient(config);
+ * ```
+ */
 export function hasSurrogateGradient(config: MixerConfig): boolean {
   return kindOf(config).hasSurrogateGradient?.(config) ?? false;
 }
@@ -144,6 +216,10 @@ export function hasSurrogateGradient(config: MixerConfig): boolean {
 /**
  * The form over token trees.
  * @throws LinnetError `CONFIG` for a mixer that reads the future, or has no such form
+ * @example
+ * ```ts
+ * const form = recurrentForm(mixerPreset('augmented'));
+ * ```
  */
 export function recurrentForm(config: MixerConfig): RecurrentForm<MixerConfig> {
   const { recurrent } = kindOf(config);
@@ -154,13 +230,23 @@ export function recurrentForm(config: MixerConfig): RecurrentForm<MixerConfig> {
 /**
  * The state of one layer for one sequence.
  * @throws LinnetError `CONFIG` for impossible sizes, or for a mixer that cannot decode and so has no state.
+ * @example
+ * ```ts
+ * const shape = stateShape(config, dims);
+ * ```
  */
 export function stateShape(config: MixerConfig, dims: AttentionDims): StateShape {
   checkDims(dims);
   return recurrentForm(config).state(config, dims);
 }
 
-/** Whether the state takes more room after a longer text. @throws LinnetError `CONFIG` for a mixer that cannot decode */
+/**
+ * Whether the state takes more room after a longer text. @throws LinnetError `CONFIG` for a mixer that cannot decode
+ * @example
+ * ```ts
+ * const grows = growsWithText(mixerPreset('softmax')); // true
+ * ```
+ */
 export function growsWithText(config: MixerConfig): boolean {
   return grows(stateShape(config, { heads: 1, keyValueHeads: 1, headWidth: 1 }));
 }
@@ -171,6 +257,10 @@ export function growsWithText(config: MixerConfig): boolean {
  * @param bytesPerNumber 4 for float32 (default), 2 for float16
  * @param context committed positions; matters, and must be given, only where the state grows with them
  * @throws LinnetError `CONFIG` as `stateShape`, and for a growing state without a context.
+ * @example
+ * ```ts
+ * const bytes = stateBytes(mixerPreset('augmented'), { heads: 8, keyValueHeads: 2, headWidth: 64 });
+ * ```
  */
 export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNumber = 4, context?: number): number {
   const shape = stateShape(config, dims);
@@ -221,6 +311,10 @@ function sequenceInput(
  * @param scoring default q·k/√D
  * @returns [B,n,H,E]
  * @throws LinnetError `TENSOR` for a missing or misshapen parameter
+ * @example
+ * ```ts
+ * const output = mixParallel(config, positions, parameters);
+ * ```
  */
 export function mixParallel(
   config: MixerConfig,
@@ -234,6 +328,10 @@ export function mixParallel(
 /**
  * Mixes the nodes of B trees on top of a state.
  * @throws LinnetError `CONFIG` for a mixer that cannot decode, `TENSOR` for a missing or misshapen parameter
+ * @example
+ * ```ts
+ * const output = mixStep(config, input);
+ * ```
  */
 export function mixStep(config: MixerConfig, input: StepInput): StepOutput {
   const form = recurrentForm(config);
@@ -251,6 +349,10 @@ export function mixStep(config: MixerConfig, input: StepInput): StepOutput {
  * @returns [B,m,H,E]; finite at padded positions, and in a text without any token
  * @throws LinnetError `SHAPE` for a mask of another shape, or a text longer than Linformer's projections; `CONFIG` for a
  *   mixer that has no such form; `TENSOR` for a missing parameter
+ * @example
+ * ```ts
+ * const output = mixBidirectional(config, positions, mask, parameters);
+ * ```
  */
 export function mixBidirectional(
   config: MixerConfig,
@@ -292,6 +394,10 @@ function maskedInput(
 /**
  * The form for attention to another text, whose positions are not those of the queries.
  * @throws LinnetError `CONFIG` for a mixer that pairs the two, by a local group, a convolution or castling
+ * @example
+ * ```ts
+ * const form = crossForm(config);
+ * ```
  */
 export function crossForm(config: MixerConfig): CrossForm<MixerConfig> {
   const kind = kindOf(config);
@@ -306,6 +412,10 @@ export function crossForm(config: MixerConfig): CrossForm<MixerConfig> {
 /**
  * What stands for a mixer between two texts, which have no positions and no groups in common: without its convolution, and
  * of a grouped one the global branch alone.
+ * @example
+ * ```ts
+ * const cross = betweenTexts(mixerPreset('augmented'));
+ * ```
  */
 export function betweenTexts(config: MixerConfig): MixerConfig {
   const own = kindOf(config).betweenTexts?.(config);
@@ -317,6 +427,10 @@ export function betweenTexts(config: MixerConfig): MixerConfig {
  * Reads another text: q [B,m,H,D], k [B,n,M,D] and v [B,n,M,E] with their mask [B,n].
  * @returns [B,m,H,E]
  * @throws LinnetError as `crossForm` and `mixBidirectional`
+ * @example
+ * ```ts
+ * const output = mixCross(config, positions, mask, parameters);
+ * ```
  */
 export function mixCross(
   config: MixerConfig,
@@ -336,12 +450,22 @@ export function mixCross(
  * The reference of a mixer: one sequence, or one tree of positions, in float64.
  * @returns [H,n,E]
  * @throws LinnetError `SHAPE` or `INPUT` as `ReferencePositions`, `CONFIG` for a mixer that cannot read another text
+ * @example
+ * ```ts
+ * const output = mixReference(config, input);
+ * ```
  */
 export function mixReference(config: MixerConfig, input: ReferenceInput): Float64Array {
   return kindOf(config).reference(config, referencePositions(config, input));
 }
 
-/** The checked positions of a reference. @throws LinnetError as `mixReference` */
+/**
+ * The checked positions of a reference. @throws LinnetError as `mixReference`
+ * @example
+ * ```ts
+ * const positions = referencePositions(config, input);
+ * ```
+ */
 export function referencePositions(config: MixerConfig, input: ReferenceInput): ReferencePositions {
   const { length, keyLength = length } = input.dims;
   const positions = new ReferencePositions(input, {

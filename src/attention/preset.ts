@@ -4,7 +4,15 @@ import { LinnetError } from '../errors.ts';
 import { defaultKernel } from './convolution-config.ts';
 import type { MixerPreset } from './mixer.ts';
 
-/** A preset with the given options, all of them optional. */
+/**
+ * A preset with the given options, all of them optional.
+ * @example
+ * ```ts
+ * declare const shape: Parameters<typeof definePreset>[0];
+ * declare const make: Parameters<typeof definePreset>[1];
+ * const preset = definePreset(shape, make);
+ * ```
+ */
 export function definePreset<Shape extends Readonly<Record<string, z.ZodType>>>(
   shape: Shape,
   make: (options: z.infer<z.ZodObject<Shape>>) => object,
@@ -69,7 +77,13 @@ export interface ConvolutionOptions {
   readonly unmasked?: boolean;
 }
 
-/** The field `convolution` that the options ask for. */
+/**
+ * The field `convolution` that the options ask for.
+ * @example
+ * ```ts
+ * const convolution = convolutionFrom({ convolution: true, kernel: 63, unmasked: false });
+ * ```
+ */
 export function convolutionFrom({ convolution = false, kernel, unmasked: future = false }: ConvolutionOptions) {
   if (convolution) return { kernel, masked: !future };
   if (!future) return null;

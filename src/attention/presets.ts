@@ -54,7 +54,13 @@ function allPresets(): ReadonlyMap<string, MixerPreset> {
   return new Map(mixerKinds().flatMap(({ presets }) => Object.entries(presets)));
 }
 
-/** The names `mixerPreset` knows. */
+/**
+ * The names `mixerPreset` knows.
+ * @example
+ * ```ts
+ * console.log(mixerPresetNames().join(', '));
+ * ```
+ */
 export function mixerPresetNames(): string[] {
   return [...allPresets().keys()];
 }
@@ -85,6 +91,10 @@ export function findPreset(name: string): MixerPreset {
 /**
  * The preset that a name means where attention reads a whole text, in an encoder or between two texts: `linformer` is the
  * published form there, all others are themselves.
+ * @example
+ * ```ts
+ * const mixer = mixerPreset(wholeTextPreset('linformer'));
+ * ```
  */
 export function wholeTextPreset(name: string): string {
   return allPresets().get(name)?.wholeText ?? name;

@@ -24,7 +24,13 @@ export interface Scoring {
   readonly bias?: RelativeBias;
 }
 
-/** The scoring of most models: q·k/√D. */
+/**
+ * The scoring of most models: q·k/√D.
+ * @example
+ * ```ts
+ * const scoring = scaledScoring(64);
+ * ```
+ */
 export function scaledScoring(headWidth: number): Scoring {
   return { scale: 1 / Math.sqrt(headWidth) };
 }

@@ -37,6 +37,12 @@ export function checkDims({ heads, keyValueHeads, headWidth, valueWidth = headWi
  *
  * @param horizon G, infinite for a cache that grows; W and s, of kinds that have them
  * @param keyWidth width of a key row; default the head width
+ * @example
+ * ```ts
+ * declare const horizon: Parameters<typeof ringState>[0];
+ * declare const dims: Parameters<typeof ringState>[1];
+ * const state = ringState(horizon, dims);
+ * ```
  */
 export function ringState(
   { headWidth, valueWidth = headWidth }: AttentionDims,
@@ -92,6 +98,10 @@ export function checkContext(context: number): number {
  * @param context committed positions
  * @param bytesPerNumber 4 for float32 (default), 2 for float16
  * @throws LinnetError `CONFIG` for impossible sizes
+ * @example
+ * ```ts
+ * const bytes = keyValueCacheBytes({ heads: 8, keyValueHeads: 2, headWidth: 64 }, 4096);
+ * ```
  */
 export function keyValueCacheBytes(dims: AttentionDims, context: number, bytesPerNumber = 4): number {
   checkDims(dims);

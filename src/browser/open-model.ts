@@ -74,6 +74,10 @@ const templateFile = 'chat_template.jinja';
  *   malformed, has not the size and SHA-256 that linnet.json says, or is not the graph that the configuration asks for,
  *   `CONFIG` if the model or an option is not supported, `MISMATCH` for a device that the export was not made for,
  *   `RUNTIME` if the engine fails, `ABORTED`
+ * @example
+ * ```ts
+ * const { engine, tokenizer } = await openModel('/model/', { cache: new CacheStorageWeights() });
+ * ```
  */
 export async function openModel(url: string | URL, options: OpenModelOptions = {}): Promise<WebModel> {
   return new OpenWebModel(await openRemoteModel(url, options));
@@ -218,7 +222,13 @@ interface GpuApi {
 }
 declare const navigator: { readonly gpu?: GpuApi } | undefined;
 
-/** Whether this browser, on this machine, computes on a GPU; `float16` models also need its feature "shader-f16". */
+/**
+ * Whether this browser, on this machine, computes on a GPU; `float16` models also need its feature "shader-f16".
+ * @example
+ * ```ts
+ * const { available, float16 } = await webGpuSupport();
+ * ```
+ */
 export async function webGpuSupport(): Promise<{ readonly available: boolean; readonly float16: boolean }> {
   const gpu = typeof navigator === 'undefined' ? undefined : navigator.gpu;
   const adapter = (await gpu?.requestAdapter()) ?? null;

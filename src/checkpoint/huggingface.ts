@@ -44,6 +44,12 @@ export interface Checkpoint {
  * Opens a model folder.
  * @throws LinnetError `NOT_FOUND` if there is no folder, config or safetensors weights; `PATH` for files that are links out of
  *   the folder, hard links or no regular files; `FORMAT` for malformed files; `TENSOR` if index and files disagree
+ * @example
+ * ```ts
+ * const checkpoint = await openCheckpoint('assets/tiny-llama');
+ * const embedding = await checkpoint.readFloat32('model.embed_tokens.weight');
+ * await checkpoint.close();
+ * ```
  */
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const path = resolve(dir);

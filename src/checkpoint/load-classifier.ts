@@ -17,6 +17,11 @@ export interface LoadedClassifier extends Omit<LoadedModel, 'model'> {
 /**
  * Loads a folder whose architecture is `…ForSequenceClassification`.
  * @throws LinnetError `CONFIG` for a model of another task, and what `loadModel` throws
+ * @example
+ * ```ts
+ * const { model } = await loadClassifier('runs/sentiment');
+ * console.log(model.labels);
+ * ```
  */
 export async function loadClassifier(dir: string): Promise<LoadedClassifier> {
   return await loadDescribed(dir, describeClassifier);
@@ -25,6 +30,10 @@ export async function loadClassifier(dir: string): Promise<LoadedClassifier> {
 /**
  * A classifier with these labels: that of the folder, or its model with a fresh head, drawn with the seed.
  * @throws LinnetError `MISMATCH` for a classifier with other labels
+ * @example
+ * ```ts
+ * const { model, parameters } = await startClassifier('assets/tiny-llama', ['good', 'bad'], 1);
+ * ```
  */
 export async function startClassifier(dir: string, labels: readonly string[], seed: number): Promise<LoadedClassifier> {
   let isFresh = false;

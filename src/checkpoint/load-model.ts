@@ -25,6 +25,10 @@ export interface LoadedModel<Described extends ModelDescription = CausalModel> {
  * Loads a model folder.
  * @throws LinnetError `CONFIG` for an unsupported model, `TENSOR` if tensors are missing, surplus or misshapen, and what
  *   `openCheckpoint` throws
+ * @example
+ * ```ts
+ * const { model, parameters, fingerprint } = await loadModel('runs/augmented');
+ * ```
  */
 export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
   return await loadDescribed(dir, describeModel);
@@ -112,6 +116,10 @@ async function openDescribed<Described extends Loadable>(
 /**
  * Loads the folder of a causal language model.
  * @throws LinnetError `CONFIG` for a model of another kind, and what `loadModel` throws
+ * @example
+ * ```ts
+ * const { model, parameters } = await loadCausalModel('assets/tiny-llama');
+ * ```
  */
 export async function loadCausalModel(dir: string): Promise<LoadedModel> {
   const loaded = await loadModel(dir);
@@ -150,7 +158,14 @@ type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJ
   readonly storedName?: (parameter: string) => string;
 };
 
-/** Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. */
+/**
+ * Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic.
+ * @example
+ * ```ts
+ * const { model, parameters, path } = await loadModel('assets/tiny-llama');
+ * await saveModel('runs/copy', { model, parameters }, { tokenizerFiles: { from: path }, dtype: 'BF16' });
+ * ```
+ */
 export async function saveModel(
   dir: string,
   { model, parameters }: { readonly model: Savable; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },

@@ -55,7 +55,13 @@ export interface StoredMedusa extends MedusaNotes {
   readonly parameters: Map<string, Tensor<'float32'>>;
 }
 
-/** Whether a folder holds Medusa heads, valid or not. */
+/**
+ * Whether a folder holds Medusa heads, valid or not.
+ * @example
+ * ```ts
+ * if (await hasMedusaHeads('runs/augmented')) console.log('drafts');
+ * ```
+ */
 export async function hasMedusaHeads(folder: string): Promise<boolean> {
   try {
     return (await readdir(folder)).includes(MEDUSA_FILE);
@@ -74,6 +80,11 @@ interface MedusaBase {
 /**
  * Reads the heads of a folder.
  * @throws LinnetError as `openMedusaHeads`
+ * @example
+ * ```ts
+ * const { model, fingerprint } = await loadCausalModel('runs/augmented');
+ * const { config, parameters } = await loadMedusaHeads('runs/augmented', { model, fingerprint });
+ * ```
  */
 export async function loadMedusaHeads(folder: string, base: MedusaBase): Promise<StoredMedusa> {
   await using heads = await openMedusaHeads(folder, base);
@@ -96,6 +107,10 @@ export interface MedusaWeights extends MedusaNotes, AsyncDisposable {
  * Opens the heads of a folder and checks what they are; reads no parameter.
  * @throws LinnetError `NOT_FOUND` if there are none; `MISMATCH` if they were trained for another model; `FORMAT` for
  *   malformed files and impossible trees; `TENSOR` for missing, surplus or misshapen parameters; `PATH` as `openInFolder`
+ * @example
+ * ```ts
+ * const heads = await openMedusaHeads(folder, base);
+ * ```
  */
 export async function openMedusaHeads(folder: string, base: MedusaBase): Promise<MedusaWeights> {
   const { config, base: trainedFor, accuracy, acceptance, tree } = await describeMedusaHeads(folder);
@@ -156,8 +171,13 @@ export async function describeMedusaHeads(folder: string): Promise<MedusaDescrip
 
 /**
  * Writes heads into a model folder, the description last, so that a folder never describes heads that are not there.
- * @param heads.base fingerprint of the model in the folder
+ * Of the heads, `base` is the fingerprint of the model in the folder.
  * @throws LinnetError `FORMAT` for notes that could not be read back; `PATH` or `NOT_FOUND` from the file system
+ * @example
+ * ```ts
+ * declare const heads: Parameters<typeof saveMedusaHeads>[1];
+ * await saveMedusaHeads('runs/augmented', heads);
+ * ```
  */
 export async function saveMedusaHeads(
   folder: string,

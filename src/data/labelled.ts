@@ -22,7 +22,13 @@ export interface LabelledFields {
   readonly label: string;
 }
 
-/** Labelled texts of .jsonl, .csv and .tsv files. @throws LinnetError as `readRecords` */
+/**
+ * Labelled texts of .jsonl, .csv and .tsv files. @throws LinnetError as `readRecords`
+ * @example
+ * ```ts
+ * const texts = await readLabelledTexts(['reviews.csv'], { text: 'review', label: 'stars' });
+ * ```
+ */
 export async function readLabelledTexts(
   paths: readonly string[],
   { text, pair, label }: LabelledFields,

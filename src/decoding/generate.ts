@@ -81,6 +81,12 @@ export type GenerationEvent =
  * @throws LinnetError `INPUT` for an empty prompt of a model without BOS, for tokens outside the vocabulary, for stop
  *   strings without a tokenizer, or for a state that has read the whole prompt; `MISMATCH` for the state of another
  *   model; `RUNTIME` if the engine fails or gives logits that are no numbers
+ * @example
+ * ```ts
+ * for await (const event of generate(engine, options)) {
+ *   if (event.type === 'tokens') process.stdout.write(event.text);
+ * }
+ * ```
  */
 export async function* generate(
   engine: StepEngine,
@@ -93,7 +99,13 @@ export async function* generate(
   yield { type: 'end', generation: run.result(run.finish) };
 }
 
-/** Continues a text and returns the end of it. Errors as `generate`. */
+/**
+ * Continues a text and returns the end of it. Errors as `generate`.
+ * @example
+ * ```ts
+ * const { text, tokensPerSecond } = await generateToEnd(engine, { promptTokens: [1, 403, 407], maxTokens: 20 });
+ * ```
+ */
 export async function generateToEnd(engine: StepEngine, options: GenerateOptions): Promise<Generation> {
   for await (const event of generate(engine, options)) {
     if (event.type === 'end') return event.generation;

@@ -23,7 +23,13 @@ export function scoredChunk(vocabulary: number): number {
   return Math.max(1, Math.min(promptChunk, Math.floor(mostLogits / vocabulary)));
 }
 
-/** −log p of a token in nats, in float64. */
+/**
+ * −log p of a token in nats, in float64.
+ * @example
+ * ```ts
+ * const nats = negativeLogLikelihood(logits, token);
+ * ```
+ */
 export function negativeLogLikelihood(logits: Float32Array, token: number): number {
   let peak = Number.NEGATIVE_INFINITY;
   for (const logit of logits) if (logit > peak) peak = logit;
@@ -60,6 +66,10 @@ export async function readScored(
  * @param state is not changed
  * @param last logits [V] of the last token that the state has read
  * @throws LinnetError `INPUT` for an empty continuation or a token outside the vocabulary, and as `StepEngine.step`
+ * @example
+ * ```ts
+ * const { logLikelihood } = await scoreContinuation(engine, state, last, tokens);
+ * ```
  */
 export async function scoreContinuation(
   engine: StepEngine,

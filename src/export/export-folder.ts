@@ -8,6 +8,10 @@ import type { ExportManifest } from './manifest.ts';
 /**
  * Exports the causal model of a folder, with its tokenizer and Medusa heads.
  * @throws LinnetError as `openModelWeights`, `headsOfFolder` and `exportModel`; `CONFIG` for a model of another kind
+ * @example
+ * ```ts
+ * await exportFolder('runs/tuned', 'runs/tuned-int4', { dtype: 'int4' });
+ * ```
  */
 export async function exportFolder(
   from: string,

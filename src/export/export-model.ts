@@ -73,6 +73,11 @@ export interface ExportOptions {
  *   read); `CONFIG` for a `block` with a type that has none, or `mixed` for `webgpu`; `TENSOR` for weights of the wrong
  *   shape or that cannot be stored; `ABORTED` when the signal fires; whatever the reader throws. Nothing is left behind
  *   then
+ * @example
+ * ```ts
+ * const { model, parameters } = await loadCausalModel('runs/tuned');
+ * await exportModel('runs/w8a8', { model, weights: readerOf(parameters), dtype: 'w8a8' });
+ * ```
  */
 export async function exportModel(dir: string, options: ExportOptions): Promise<ExportManifest> {
   const { model, dtype, device = 'cpu', replace = false, producer = '0' } = options;

@@ -11,7 +11,16 @@ export interface ByFormat<T> {
   readonly checkpoint: (folder: string) => Promise<T>;
 }
 
-/** Does what is asked for the format that a folder says it has, rightly or not. */
+/**
+ * Does what is asked for the format that a folder says it has, rightly or not.
+ * @example
+ * ```ts
+ * const format = await byFolderFormat('runs/augmented', {
+ *   exported: () => Promise.resolve('exported'),
+ *   checkpoint: () => Promise.resolve('checkpoint'),
+ * });
+ * ```
+ */
 export async function byFolderFormat<T>(folder: string, { exported, checkpoint }: ByFormat<T>): Promise<T> {
   const isExported = await lstat(join(folder, EXPORT_FILE)).then(
     () => true,

@@ -128,6 +128,10 @@ export type ExportManifest = z.infer<typeof manifestSchema>;
  * Checks a parsed linnet.json: its form, and that it names the files without which there is no model.
  * @param source how errors name it
  * @throws LinnetError `FORMAT`
+ * @example
+ * ```ts
+ * const { dtype, files } = parseManifest(value, 'linnet.json');
+ * ```
  */
 export function parseManifest(value: unknown, source: string): ExportManifest {
   const result = manifestSchema.safeParse(value);

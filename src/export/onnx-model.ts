@@ -66,6 +66,10 @@ export async function encodeForDisk(
  *
  * @returns the names of the files written
  * @throws LinnetError `PATH` or `NOT_FOUND` from the file system
+ * @example
+ * ```ts
+ * await writeOnnxModel('runs/graph', graph);
+ * ```
  */
 export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: OnnxModelOptions = {}): Promise<string[]> {
   const { bytes, parts } = await encodeForDisk(await loadDeferred(graph), { ...options, dataFile: MODEL_DATA_FILE });

@@ -59,6 +59,10 @@ const maximumReadBytes = 128 << 20;
  * Reads what an exported folder holds.
  * @throws LinnetError `NOT_FOUND` for a folder that is none or lacks a file, `FORMAT` if linnet.json or a file is not
  *   what it should be, `PATH` for links and what else `openInFolder` refuses, `CONFIG` for an unusable configuration
+ * @example
+ * ```ts
+ * const { manifest } = await readExportedFolder('runs/tuned-int4', { verify: true });
+ * ```
  */
 export async function readExportedFolder(dir: string, options: ReadExportOptions = {}): Promise<ExportedFolder> {
   const path = resolve(dir);
@@ -75,9 +79,14 @@ export async function readExportedFolder(dir: string, options: ReadExportOptions
  * Opens an exported folder for decoding. Its graphs must have exactly the inputs and outputs of the step graph of its
  * configuration.
  *
- * @param options.device default: the one it was exported for
+ * @param options its `device` is by default the one that the folder was exported for
  * @throws LinnetError as `readExportedFolder`; `MISMATCH` for a device that it was not exported for; `FORMAT` for graphs
  *   that do not belong to the configuration; `RUNTIME` if the engine refuses them
+ * @example
+ * ```ts
+ * await using exported = await openExportedModel('runs/tuned-int4');
+ * const state = exported.engine.newState();
+ * ```
  */
 export async function openExportedModel(dir: string, options: OpenExportOptions = {}): Promise<ExportedModel> {
   const folder = await readExportedFolder(dir, options);
@@ -90,6 +99,10 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
  *
  * @param options as of `openExportedModel`, without what concerns the step graph
  * @throws LinnetError `NOT_FOUND` for a model that was exported without heads; else as `openExportedModel`
+ * @example
+ * ```ts
+ * await using heads = await openExportedHeads(await readExportedFolder('runs/tuned-int4'));
+ * ```
  */
 export async function openExportedHeads(
   folder: Pick<ExportedFolder, 'path' | 'manifest'> & { readonly model: Pick<ModelDescription, 'sizes'> },

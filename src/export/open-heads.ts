@@ -14,7 +14,14 @@ export interface DraftHeads extends AsyncDisposable {
   readonly tree?: MedusaTree;
 }
 
-/** Whether the folder of a model holds Medusa heads, valid or not. */
+/**
+ * Whether the folder of a model holds Medusa heads, valid or not.
+ * @example
+ * ```ts
+ * await using opened = await openDecodingModel('runs/augmented');
+ * const method = (await hasDraftHeads(opened)) ? 'medusa' : 'lookup';
+ * ```
+ */
 export async function hasDraftHeads({
   path,
   manifest,
@@ -28,6 +35,12 @@ export async function hasDraftHeads({
  * @param options as of `openDecodingModel`
  * @throws LinnetError `NOT_FOUND` if there are none; else as `loadMedusaHeads` and `MedusaHeads.create`, or as
  *   `openExportedHeads`
+ * @example
+ * ```ts
+ * await using opened = await openDecodingModel('runs/augmented');
+ * await using drafting = await openDraftHeads(opened);
+ * const method = speculative(new MedusaDrafter(drafting.heads));
+ * ```
  */
 export async function openDraftHeads(
   {

@@ -59,6 +59,11 @@ async function compileCheckpoint(
 /**
  * Opens a folder of either kind with a causal model.
  * @throws LinnetError `CONFIG` for a model of another kind, and as `openGeneratingModel`
+ * @example
+ * ```ts
+ * await using opened = await openDecodingModel('runs/augmented');
+ * const { text } = await generateToEnd(opened.engine, { promptTokens: [1], maxTokens: 20 });
+ * ```
  */
 export async function openDecodingModel(dir: string, options: CompileOptions = {}): Promise<DecodingModel> {
   const { model, ...opened } = await openGeneratingModel(dir, options);

@@ -13,6 +13,12 @@ import { tensor } from './tensor.ts';
  * @param values inputs, weights or intermediate values of the same graph
  * @returns one value per entry of `values`, of the same shape; zeros where the loss does not depend on it
  * @throws LinnetError `GRAPH` if the loss is not a scalar, or a path leads through an op without a gradient
+ * @example
+ * ```ts
+ * const graph = new Graph('square');
+ * const w = graph.input('w', 'float32', [3]);
+ * const [dw] = gradients(ops.sum(ops.mul(w, w)), [w]);
+ * ```
  */
 export function gradients(loss: Value, values: readonly Value[]): Value[] {
   if (loss.dtype !== 'float32' || loss.shape.some((dim) => dim !== 1)) {

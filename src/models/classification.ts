@@ -14,7 +14,13 @@ import { parallelHidden } from './parallel-graph.ts';
 
 const scoreName = 'score';
 
-/** Names and shapes of the parameters that a classifier of so many classes adds to the model's trunk. */
+/**
+ * Names and shapes of the parameters that a classifier of so many classes adds to the model's trunk.
+ * @example
+ * ```ts
+ * const shapes = scoreParameters(model, 2);
+ * ```
+ */
 export function scoreParameters(model: CausalModel, classes: number): ParameterShapes {
   return new Map([[`${scoreName}.weight`, [classes, model.sizes.width]]]);
 }
@@ -25,6 +31,10 @@ export function scoreParameters(model: CausalModel, classes: number): ParameterS
  * @param tokens int32 [B,n] of static shape, padded at the end
  * @param lastTokens int32 [B]: the last real token of every row as b·n + t, as `lastTokenRows` makes it
  * @returns [B,classes]
+ * @example
+ * ```ts
+ * const logits = classLogits(model, source, tokens, lastTokens, 2);
+ * ```
  */
 export function classLogits(
   model: CausalModel,
@@ -44,6 +54,10 @@ export function classLogits(
  *
  * @param mask B·n values in row-major order, 0 on padding
  * @throws LinnetError `INPUT` for a mask of another size or a row without a token
+ * @example
+ * ```ts
+ * const rows = lastTokenRows([1, 1, 0, 1, 1, 1], 2, 3); // 1 and 5
+ * ```
  */
 export function lastTokenRows(mask: ArrayLike<number>, batch: number, length: number): Tensor {
   if (mask.length !== batch * length) {

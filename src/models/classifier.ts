@@ -83,7 +83,13 @@ const classNames: Readonly<Record<string, string>> = {
 /** What predicts tokens and has no place in a classifier, in the families whose trunk does not know. */
 const tokenHead = /^(lm_head|to_logits\.1)\./;
 
-/** The model as a classifier. @throws LinnetError `CONFIG` for fewer than two labels or equal ones */
+/**
+ * The model as a classifier. @throws LinnetError `CONFIG` for fewer than two labels or equal ones
+ * @example
+ * ```ts
+ * const told = classifier(model, ['good', 'bad']);
+ * ```
+ */
 export function classifier(model: Model, labels: readonly string[]): Classifier {
   if (labels.length < 2 || new Set(labels).size !== labels.length) {
     throw new LinnetError('CONFIG', `a classifier needs two different labels or more, got ${JSON.stringify(labels)}`);
@@ -140,6 +146,10 @@ export function isClassifierConfig({ architectures }: Readonly<Record<string, un
 /**
  * The classifier that a config.json describes.
  * @throws LinnetError `CONFIG` for a model of another task, and what `describeModel` throws
+ * @example
+ * ```ts
+ * const { labels } = describeClassifier(json);
+ * ```
  */
 export function describeClassifier(json: Readonly<Record<string, unknown>>): Classifier {
   if (!isClassifierConfig(json)) {

@@ -25,6 +25,10 @@ export const supportedFamilies: readonly string[] = Object.keys(families);
 /**
  * The model that a config.json describes.
  * @throws LinnetError `CONFIG` for an unknown `model_type` or a configuration the family cannot use
+ * @example
+ * ```ts
+ * const { kind, sizes } = describeModel(modelPreset('llama-2-7b'));
+ * ```
  */
 export function describeModel(json: Readonly<Record<string, unknown>>): Model {
   const type = json.model_type;
@@ -38,12 +42,23 @@ export function describeModel(json: Readonly<Record<string, unknown>>): Model {
 /**
  * The causal language model that a config.json describes.
  * @throws LinnetError `CONFIG` as `describeModel`, and for a model of another kind
+ * @example
+ * ```ts
+ * const model = describeCausalModel(modelPreset('llama-2-7b'));
+ * ```
  */
 export function describeCausalModel(json: Readonly<Record<string, unknown>>): CausalModel {
   return requireCausal(describeModel(json));
 }
 
-/** @throws LinnetError `CONFIG` for a model that does not predict the next token */
+/**
+ * @throws LinnetError `CONFIG` for a model that does not predict the next token
+ * @example
+ * ```ts
+ * const { model } = await loadModel('assets/tiny-llama');
+ * const causal = requireCausal(model);
+ * ```
+ */
 export function requireCausal(model: Model): CausalModel {
   if (model.kind === 'causal') return model;
   throw new LinnetError(

@@ -11,6 +11,11 @@ import type { ModelDescription } from './model.ts';
  * A family that draws its own parameters is left to it, unless a deviation is given.
  *
  * @param deviation default 0.02, the `initializer_range` of Hugging Face configurations
+ * @example
+ * ```ts
+ * const model = describeModel(modelPreset('llama-small'));
+ * const parameters = initializeParameters(model, new Random(1));
+ * ```
  */
 export function initializeParameters(
   model: ModelDescription,

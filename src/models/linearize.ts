@@ -19,6 +19,10 @@ interface Remixable<Described> {
  *
  * @param layers indices of the layers to change; default all
  * @throws LinnetError `CONFIG` for a layer the model does not have, `TENSOR` for a parameter that is missing
+ * @example
+ * ```ts
+ * const linear = linearize(model, parameters, mixerPreset('augmented', { group: 64 }));
+ * ```
  */
 export function linearize<Described extends Remixable<Described> & ModelDescription>(
   model: Described,

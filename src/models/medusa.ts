@@ -71,7 +71,13 @@ function checkConfig(config: MedusaConfig): void {
   }
 }
 
-/** Fresh heads: blocks at zero, projections copied from the model's head. */
+/**
+ * Fresh heads: blocks at zero, projections copied from the model's head.
+ * @example
+ * ```ts
+ * const heads = initializeMedusa({ heads: 3, layers: 1 }, model, parameters);
+ * ```
+ */
 export function initializeMedusa(
   config: MedusaConfig,
   model: DecodingDescription,

@@ -41,6 +41,11 @@ export interface OpenOptions extends DownloadOptions, Pick<CompileOptions, 'devi
  * @throws LinnetError `NOT_FOUND` if there is no such model, `INPUT` for what is none of these, `CONFIG` for an unsupported
  *   model, `FORMAT`, `TENSOR` or `PATH` for files that are not what they should be, `MISMATCH` for a device that an
  *   export was not made for
+ * @example
+ * ```ts
+ * await using model = await open('runs/augmented');
+ * for await (const text of model.generate('Once upon a time')) process.stdout.write(text);
+ * ```
  */
 export async function open(source: string | URL, options: OpenOptions = {}): Promise<OpenedModel> {
   const { device, threads, worker } = options;

@@ -9,6 +9,11 @@ import type { OpenedCausal } from './opened-model.ts';
  *
  * @param url of the folder, absolute or relative to the page
  * @throws LinnetError as `openModel`
+ * @example
+ * ```ts
+ * await using model = await open('/model/', { cache: new CacheStorageWeights() });
+ * for await (const text of model.generate('Once upon a time')) document.body.append(text);
+ * ```
  */
 export async function open(url: string | URL, options: OpenModelOptions = {}): Promise<OpenedCausal> {
   const { model, url: folder, ...opened } = await openRemoteModel(url, options);

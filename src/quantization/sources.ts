@@ -41,7 +41,13 @@ export interface StoredSourceOptions {
   readonly onError?: (name: string, error: WeightError) => void;
 }
 
-/** A source of stored parameters; their numbers are read when the graph is compiled or written. */
+/**
+ * A source of stored parameters; their numbers are read when the graph is compiled or written.
+ * @example
+ * ```ts
+ * const source = storedParameters('int4', graph, reader);
+ * ```
+ */
 export function storedParameters(
   type: WeightType,
   graph: Graph,

@@ -82,6 +82,10 @@ const MOST_MARKERS = 40;
 /**
  * Draws lines over a numeric axis.
  * @throws LinnetError INPUT without a line or for a value that a logarithmic axis cannot show
+ * @example
+ * ```ts
+ * const { svg } = await lineChart(chart);
+ * ```
  */
 export async function lineChart(chart: LineChartDescription): Promise<Chart> {
   if (chart.lines.length === 0) throw new LinnetError('INPUT', 'a line chart was given no lines; give at least one');
@@ -100,6 +104,10 @@ export async function lineChart(chart: LineChartDescription): Promise<Chart> {
 /**
  * Draws bars from zero, each labelled with its value.
  * @throws LinnetError INPUT without bars, or where values and categories differ in number
+ * @example
+ * ```ts
+ * const { svg } = await barChart(chart);
+ * ```
  */
 export async function barChart(chart: BarChartDescription): Promise<Chart> {
   const { categories, value, bars, horizontal = false, barLabel = value.format ?? formatNumber } = chart;

@@ -38,7 +38,13 @@ export interface Report {
 /** Nothing may load and no script may run; the style sheet and style attributes inside the page may apply. */
 const SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/** The whole page. */
+/**
+ * The whole page.
+ * @example
+ * ```ts
+ * const html = renderReport(report);
+ * ```
+ */
 export function renderReport(report: Report): string {
   const { title, subtitle, introduction = [], sections, footer } = report;
   const body = [
@@ -72,6 +78,10 @@ ${body.filter((part) => part !== '').join('\n')}
 /**
  * Writes the page to a file, replacing an older one only when complete.
  * @throws LinnetError `NOT_FOUND` or `PATH` from the file system
+ * @example
+ * ```ts
+ * await writeReport('report.html', report);
+ * ```
  */
 export async function writeReport(path: string, report: Report): Promise<void> {
   await writeFileAtomic(path, renderReport(report));

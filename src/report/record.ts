@@ -93,6 +93,10 @@ export interface Run {
  * Starts a record in a folder, which is created if need be.
  * @throws LinnetError `PATH` if the folder holds a run already (or cannot be written), `NOT_FOUND` if there is none to
  *   resume, `FORMAT` if the one to resume is damaged
+ * @example
+ * ```ts
+ * const run = await openRun(dir, description);
+ * ```
  */
 export async function openRun(dir: string, description: RunDescription, options: OpenRunOptions = {}): Promise<Run> {
   const { resume = false, keep = () => true, now = () => new Date() } = options;
@@ -163,6 +167,10 @@ class RecordedRun implements Run {
 /**
  * Reads a run back.
  * @throws LinnetError `NOT_FOUND` where there is no run, `FORMAT` naming file, line and what is wrong with it
+ * @example
+ * ```ts
+ * const { record, metrics } = await readRun('runs/tuned');
+ * ```
  */
 export async function readRun(dir: string): Promise<{ record: RunRecord; metrics: Metric[] }> {
   const folder = resolve(dir);

@@ -31,6 +31,10 @@ const ABSENT = '–';
 /**
  * Reads the cells of all rows.
  * @throws LinnetError INPUT without a column
+ * @example
+ * ```ts
+ * const table = makeTable([{ header: 'n', value: (n: number) => n }], [1, 2, 3]);
+ * ```
  */
 export function makeTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Table {
   if (columns.length === 0) throw new LinnetError('INPUT', 'a table was asked for without columns; name at least one');
@@ -84,7 +88,13 @@ function onOneLine(text: string): string {
   );
 }
 
-/** Plain text for a terminal, columns two spaces apart, a rule under the headings. No newline at the end. */
+/**
+ * Plain text for a terminal, columns two spaces apart, a rule under the headings. No newline at the end.
+ * @example
+ * ```ts
+ * console.log(textTable(table));
+ * ```
+ */
 export function textTable(table: Table): string {
   const lines = [table.headers, ...table.rows].map((cells) => cells.map(onOneLine));
   const widths = table.headers.map((_, at) => Math.max(...lines.map((cells) => displayWidth(cells[at]))));
@@ -97,7 +107,13 @@ export function textTable(table: Table): string {
   return [head, widths.map((width) => '─'.repeat(width)).join('  '), ...body].join('\n');
 }
 
-/** A Markdown table as GitHub reads it. Cells are escaped: no text can break out of its cell. */
+/**
+ * A Markdown table as GitHub reads it. Cells are escaped: no text can break out of its cell.
+ * @example
+ * ```ts
+ * console.log(markdownTable(table));
+ * ```
+ */
 export function markdownTable(table: Table): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   return [

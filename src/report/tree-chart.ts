@@ -50,6 +50,10 @@ const UNKNOWN_FILL = '#ffffff';
  * Draws a tree, the root on top.
  * @throws LinnetError `INPUT` for acceptances or labels that are not one per node, an acceptance outside 0…1, or more
  *   than `mostDrawnNodes` nodes
+ * @example
+ * ```ts
+ * const { svg } = treeChart(picture);
+ * ```
  */
 export function treeChart(picture: TreeChartDescription): Chart {
   const { title, tree, width = DEFAULT_WIDTH, legend = 'accepted' } = picture;

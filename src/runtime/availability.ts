@@ -9,6 +9,10 @@ const probes = new Map<Device, Promise<boolean>>();
 /**
  * Whether graphs run on a device here: opens a session with one op and runs it. The answer is kept for the life of the
  * process. `webgpu` needs a Vulkan, Metal or Direct3D driver; a software one such as Mesa's lavapipe will do.
+ * @example
+ * ```ts
+ * if (await isDeviceAvailable('webgpu')) console.log('a GPU');
+ * ```
  */
 export function isDeviceAvailable(device: Device): Promise<boolean> {
   const known = probes.get(device);

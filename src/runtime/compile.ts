@@ -36,6 +36,11 @@ export interface CompileOptions {
  *
  * @throws LinnetError `GRAPH` if the graph cannot be lowered, `CONFIG` if an option is invalid, `RUNTIME` if the engine
  *   cannot be loaded, has no such device, or refuses the model.
+ * @example
+ * ```ts
+ * await using program = await compile(graph);
+ * const { y } = await program.run({ x: float32([2], [1, 2]) }, ['y']);
+ * ```
  */
 export async function compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
   const { device = 'cpu' } = checkOptions(options);

@@ -66,6 +66,10 @@ interface SequentialText {
  * sequential text unless told otherwise, so that all rules verify the same trees, and trees are accepted deeply.
  *
  * @throws LinnetError `INPUT` for no prompts or an empty one; `ABORTED` when the signal fires between two prompts
+ * @example
+ * ```ts
+ * const rules = await compareRules(engine, prompts, { tokens: 24 });
+ * ```
  */
 export async function compareRules(
   engine: StepEngine,

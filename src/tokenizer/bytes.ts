@@ -31,12 +31,24 @@ class ByteTokenizer implements Tokenizer {
   }
 }
 
-/** A byte tokenizer. */
+/**
+ * A byte tokenizer.
+ * @example
+ * ```ts
+ * const tokens = byteTokenizer().encode('text', { bos: true });
+ * ```
+ */
 export function byteTokenizer(): Tokenizer {
   return new ByteTokenizer();
 }
 
-/** The byte tokenizer in Hugging Face format; `loadTokenizer` and Python read the same ids from it. */
+/**
+ * The byte tokenizer in Hugging Face format; `loadTokenizer` and Python read the same ids from it.
+ * @example
+ * ```ts
+ * const contents = tokenizerFileContents(byteTokenizerFiles());
+ * ```
+ */
 export function byteTokenizerFiles(): TokenizerFiles {
   return byteLevelFiles({
     tokens: [...byteCharacters(), ...defaultSpecialTokens],

@@ -12,6 +12,10 @@ const maximumBytes = 16 << 20;
  * The chat template of a Hugging Face folder: chat_template.jinja, or "chat_template" of chat_template.json or of
  * tokenizer_config.json, the first of these that there is; undefined for none.
  * @throws LinnetError `FORMAT` if it is malformed or too large, `PATH` if a file is not a regular file of the folder
+ * @example
+ * ```ts
+ * const template = await readChatTemplate('models/chat');
+ * ```
  */
 export async function readChatTemplate(folder: string): Promise<ChatTemplate | undefined> {
   const jinja = await optionalFile(folder, 'chat_template.jinja');

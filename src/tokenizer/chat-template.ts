@@ -56,6 +56,10 @@ export function checkedTemplate(source: string, origin: string): ChatTemplate {
  *
  * @throws LinnetError `INPUT` for no messages, messages that the template refuses, or a message with the name of a
  *   control token in it where the template changes messages; `FORMAT` for a template that is not valid
+ * @example
+ * ```ts
+ * const tokens = await chatTokens(template, tokenizer, [{ role: 'user', content: 'Hello' }]);
+ * ```
  */
 export async function chatTokens(
   template: ChatTemplate,

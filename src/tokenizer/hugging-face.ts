@@ -46,6 +46,10 @@ const specialTokenKeys = [
 /**
  * A tokenizer from parsed Hugging Face files.
  * @throws LinnetError `FORMAT` if the files are malformed or describe a component the library does not know.
+ * @example
+ * ```ts
+ * const tokenizer = huggingFaceTokenizer(files);
+ * ```
  */
 export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenizer {
   const origin = files.origin ?? 'tokenizer.json';

@@ -56,6 +56,11 @@ const maximumBytes = { tokenizer: 128 << 20, config: 16 << 20 } as const;
  * folder without tokenizer.json, `vocab.txt` takes its place.
  * @throws LinnetError `NOT_FOUND` without a tokenizer, `FORMAT` if a file is malformed or too large, `PATH` if one is not a
  * regular file of the folder.
+ * @example
+ * ```ts
+ * const tokenizer = await loadTokenizer('assets/tiny-llama');
+ * const tokens = tokenizer.encode('The state', { bos: true });
+ * ```
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const tokenizerJson = await readOptionalJson(folder, 'tokenizer.json', maximumBytes.tokenizer);

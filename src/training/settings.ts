@@ -45,7 +45,13 @@ export type TrainingSettings = z.infer<typeof trainingSchema>;
 /** What a caller may leave out. */
 export type TrainingInput = z.input<typeof trainingSchema>;
 
-/** @throws LinnetError `CONFIG` naming every field that is wrong */
+/**
+ * @throws LinnetError `CONFIG` naming every field that is wrong
+ * @example
+ * ```ts
+ * const settings = parseTrainingSettings({ learningRate: 2e-3, batch: 8, length: 256, steps: 200 });
+ * ```
+ */
 export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
   const result = trainingSchema.safeParse(input);
   if (result.success) return result.data;

@@ -147,6 +147,35 @@ describe.skipIf(noChromium !== undefined)(
       expect(written.sampled).toEqual({ tokens: sampled, finish: 'length', whole: true });
     });
 
+    it('opens at the front door, with sessions in memory', async () => {
+      const outcome = await inPage((page) =>
+        page.evaluate(
+          async ({ prompt, maxTokens }) => {
+            const { open, LinnetError } = globalThis.linnet;
+            await using model = await open('/model');
+            const generated = model.generate(prompt, { maxTokens, ignoreEos: true });
+            await generated.text();
+            const session = model.session();
+            await session.continue(prompt, { maxTokens: maxTokens / 2, ignoreEos: true }).text();
+            await session.continue('', { maxTokens: maxTokens / 2, ignoreEos: true }).text();
+            const refused = await session.save('a').catch((error: unknown) => error);
+            const { kind, family, fingerprint } = model;
+            const code = refused instanceof LinnetError ? refused.code : String(refused);
+            return {
+              ...{ kind, family, fingerprint, code },
+              tokens: generated.generation.tokens,
+              session: session.tokens,
+            };
+          },
+          { prompt, maxTokens },
+        ),
+      );
+      await using exported = await openExportedModel(join(folder, 'model'));
+      expect(outcome).toMatchObject({ kind: 'causal', family: 'llama', tokens: greedy, code: 'CONFIG' });
+      expect(outcome.fingerprint).toBe(exported.fingerprint);
+      expect(outcome.session.slice(-maxTokens)).toEqual(greedy);
+    });
+
     it('speculates exactly, and forks states', async () => {
       const outcome = await inPage((page) =>
         page.evaluate(

@@ -53,12 +53,24 @@ export type BuiltInPresets = typeof softmaxKind.presets &
 
 const table = new Map<string, MixerKind>(builtIn.map((kind) => [kind.kind, kind]));
 
-/** All kinds of mixers, in the order of the table. */
+/**
+ * All kinds of mixers, in the order of the table.
+ * @example
+ * ```ts
+ * const names = mixerKinds().map(({ kind }) => kind);
+ * ```
+ */
 export function mixerKinds(): readonly MixerKind[] {
   return [...table.values()];
 }
 
-/** The kind of a name; undefined if there is none. */
+/**
+ * The kind of a name; undefined if there is none.
+ * @example
+ * ```ts
+ * const kind = findMixerKind('linear');
+ * ```
+ */
 export function findMixerKind(name: string): MixerKind | undefined {
   return table.get(name);
 }

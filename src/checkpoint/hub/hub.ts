@@ -61,7 +61,13 @@ export interface HubOptions {
   readonly retryDelay?: number;
 }
 
-/** Where a model is kept unless told otherwise: `~/.cache/linnet/<owner>--<name>`. */
+/**
+ * Where a model is kept unless told otherwise: `~/.cache/linnet/<owner>--<name>`.
+ * @example
+ * ```ts
+ * const folder = defaultModelFolder('owner/name');
+ * ```
+ */
 export function defaultModelFolder(id: string): string {
   return resolve(homedir(), '.cache/linnet', checkModelId(id).replace('/', '--'));
 }
@@ -71,6 +77,10 @@ export function defaultModelFolder(id: string): string {
  * revision or safetensors weights do not exist or the server cannot be reached, `INPUT` for unusable arguments or a refused token,
  * `PATH` if the target is not one of our downloads, `FORMAT` if what arrives is malformed or damaged, `ABORTED`.
  * @throws LinnetError `INPUT` if the endpoint is no http(s) address or the token is none
+ * @example
+ * ```ts
+ * await hubSource({ token: process.env.HF_TOKEN }).fetchFolder('owner/name', 'main', 'models/name');
+ * ```
  */
 export function hubSource(options: HubOptions = {}): ModelSource {
   const { endpoint = 'https://huggingface.co', token, retries = 4, retryDelay = 500 } = options;

@@ -74,6 +74,10 @@ interface Candidate {
 /**
  * The best continuations of each text, best first.
  * @throws LinnetError `INPUT` for options out of range, `ABORTED` when the signal fires between two steps
+ * @example
+ * ```ts
+ * const [best] = await beamSearch(scorer, options);
+ * ```
  */
 export async function beamSearch(scorer: BeamScorer, options: BeamOptions): Promise<Hypothesis[][]> {
   const { beams: W } = scorer;

@@ -22,6 +22,10 @@ export interface ContinueOptions extends Omit<BeamOptions, 'eosIds'> {
  * @param beams W, hypotheses of each
  * @throws LinnetError `INPUT` for an empty prompt of a model without BOS, for tokens outside the vocabulary, and as
  *   `beamSearch`; `ABORTED` when the signal fires
+ * @example
+ * ```ts
+ * const found = await continueByBeams(engine, prompts, beams, options);
+ * ```
  */
 export async function continueByBeams(
   engine: StepEngine,

@@ -122,6 +122,10 @@ const entropyFloor = 1e-5;
  * Paths have the length they have, so that there are no padded places, which Medusa's own code can accept.
  *
  * @throws LinnetError `CONFIG` if ε or δ is not in 0…1
+ * @example
+ * ```ts
+ * const method = speculative(new LookupDrafter(), { acceptance: typical() });
+ * ```
  */
 export function typical({ epsilon = 0.09, delta = 0.3 }: TypicalOptions = {}): AcceptanceRule {
   for (const [name, value] of Object.entries({ epsilon, delta })) {

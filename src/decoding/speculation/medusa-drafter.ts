@@ -28,7 +28,13 @@ const stockBranches: Readonly<Record<string, number>> = {
   '0,0,0': 2,
 };
 
-/** The 63 rank paths of the stock tree, made for a 7B model with four heads: 64 nodes with the root, 42 leaves. */
+/**
+ * The 63 rank paths of the stock tree, made for a 7B model with four heads: 64 nodes with the root, 42 leaves.
+ * @example
+ * ```ts
+ * const paths = stockPaths();
+ * ```
+ */
 export function stockPaths(): number[][] {
   return Object.entries(stockBranches).flatMap(([parent, count]) =>
     Array.from({ length: count }, (_, rank) => [...(parent === '' ? [] : parent.split(',').map(Number)), rank]),

@@ -81,7 +81,13 @@ function rankPaths({ parents }: TokenTree): (readonly number[])[] {
   return paths;
 }
 
-/** Adds up what several texts counted, in the order of `ObservedDrafter.acceptance`. */
+/**
+ * Adds up what several texts counted, in the order of `ObservedDrafter.acceptance`.
+ * @example
+ * ```ts
+ * const total = sumAcceptance(all);
+ * ```
+ */
 export function sumAcceptance(all: readonly (readonly PathAcceptance[])[]): PathAcceptance[] {
   const sums = new Map<string, PathAcceptance>();
   for (const { path, offered, accepted } of all.flat()) {

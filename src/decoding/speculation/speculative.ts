@@ -28,7 +28,15 @@ export interface SpeculationOptions {
   readonly rule?: TreeRule;
 }
 
-/** A method that verifies the drafts of `drafter`, which serves this one text. */
+/**
+ * A method that verifies the drafts of `drafter`, which serves this one text.
+ * @example
+ * ```ts
+ * const method = speculative(new LookupDrafter());
+ * await using model = await open('runs/augmented');
+ * const text = await model.generate('Call me', { method }).text();
+ * ```
+ */
 export function speculative(drafter: Drafter, options: SpeculationOptions = {}): DecodingMethod {
   return (prompt) => {
     const decoder = new SpeculativeDecoder(prompt, drafter, options);

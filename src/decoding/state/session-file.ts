@@ -52,6 +52,11 @@ export interface RestoredSession {
  *
  * @param fingerprint identifies the model and its weights: `checkpoint.fingerprint()`
  * @throws LinnetError `INPUT` if the tokens are not the text of the state; `PATH` or `NOT_FOUND` from the file system
+ * @example
+ * ```ts
+ * declare const session: Parameters<typeof saveSession>[1];
+ * await saveSession('talk.session', session);
+ * ```
  */
 export async function saveSession(
   path: string,
@@ -100,6 +105,10 @@ export async function saveSession(
  * @param fingerprint of the engine's model, as given to `saveSession`
  * @throws LinnetError `MISMATCH` if the session is of another model; `FORMAT` if the file is no session, of another
  *   version, malformed or damaged; `NOT_FOUND` or `PATH` from the file system
+ * @example
+ * ```ts
+ * const { state, tokens } = await restoreSession('talk.session', engine, fingerprint);
+ * ```
  */
 export async function restoreSession(path: string, engine: StepEngine, fingerprint: string): Promise<RestoredSession> {
   const file = await openSafetensors(path);

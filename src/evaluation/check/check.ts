@@ -59,6 +59,10 @@ const parts: readonly Part[] = [mixerLeaks, mixerForms, modelLeaks, modelForms];
  * Checks a model; an encoder as `encoderRows` says. A model fails with rows that are not ok; errors are thrown only where it cannot be run at all.
  *
  * @throws LinnetError `INPUT` for a maximum length below 8, `ABORTED` when the signal fires between two rows
+ * @example
+ * ```ts
+ * const { rows } = await checkModel(model, parameters);
+ * ```
  */
 export async function checkModel(
   model: CausalModel | EncoderModel,

@@ -122,6 +122,10 @@ export class PerplexityEvaluator {
 /**
  * Measures a model once.
  * @throws LinnetError as `PerplexityEvaluator.create` and `evaluate`
+ * @example
+ * ```ts
+ * const { perplexity: value } = await perplexity(model, parameters, data);
+ * ```
  */
 export async function perplexity(
   model: CausalModel,

@@ -44,6 +44,10 @@ export function windowModeOf(sources: readonly string[]): WindowMode {
  * than two tokens have nothing to predict and are left out.
  *
  * @throws LinnetError `INPUT` for an impossible length or stride, or if nothing is left
+ * @example
+ * ```ts
+ * const data = await evaluationData(documents, tokenizer, { mode: 'text', length: 256 });
+ * ```
  */
 export async function evaluationData(
   documents: Iterable<{ readonly text: string }> | AsyncIterable<{ readonly text: string }>,
@@ -80,6 +84,10 @@ export async function evaluationData(
  * With a stride equal to the length, neighbours share nothing, and the first token of every window goes unscored.
  *
  * @throws LinnetError `INPUT` for an impossible length or stride
+ * @example
+ * ```ts
+ * const windows = slidingWindows(tokens, 256, 128);
+ * ```
  */
 export function slidingWindows(tokens: Int32Array, length: number, stride: number): ScoredWindow[] {
   checkLengths(length, stride);

@@ -22,6 +22,11 @@ export async function readWindow(
  * Perplexity of an engine. What `perplexity` says of the same weights, up to rounding.
  * @throws LinnetError `INPUT` if there is nothing to score or a token is outside the vocabulary, `ABORTED` when the
  *   signal fires between two windows
+ * @example
+ * ```ts
+ * declare const data: EvaluationData;
+ * const { perplexity: value } = await stepPerplexity(engine, data);
+ * ```
  */
 export async function stepPerplexity(
   engine: StepEngine,

@@ -48,6 +48,11 @@ export function layerBytes({ layers, width }: CausalModel['sizes'], tokens = def
  *
  * @throws LinnetError `INPUT` if there is no token, `MISMATCH` for tokens outside the model's vocabulary, `ABORTED` when
  *   the signal fires between two windows, and as `compile`
+ * @example
+ * ```ts
+ * declare const tokens: Parameters<typeof compareLayers>[3];
+ * const differences = await compareLayers(model, reference, other, tokens);
+ * ```
  */
 export async function compareLayers(
   model: CausalModel,

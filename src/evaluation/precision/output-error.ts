@@ -21,6 +21,11 @@ export interface OutputDifference {
 /**
  * Compares two engines over windows of text; both read each window from its start.
  * @throws LinnetError `INPUT` if there is nothing to compare, `ABORTED` when the signal fires between two windows
+ * @example
+ * ```ts
+ * declare const data: EvaluationData;
+ * const { maxLogit } = await compareOutputs(reference, other, data);
+ * ```
  */
 export async function compareOutputs(
   reference: StepEngine,

@@ -38,6 +38,10 @@ export interface AccuracyOptions {
 /**
  * Classifies every row of a data set once. Among equal logits the first class counts.
  * @throws LinnetError `ABORTED` when the signal fires between two batches
+ * @example
+ * ```ts
+ * const { accuracy: share, classes } = await accuracy(classifier, parameters, dataset);
+ * ```
  */
 export async function accuracy(
   classifier: Classifier,

@@ -8,12 +8,24 @@ import type { EncoderInput, EncoderModel } from '../model.ts';
 import { bertModel } from './model.ts';
 import { classifierName, classifierParameters, poolerName } from './parameters.ts';
 
-/** Names and shapes of pooler and classifier. A model made by `bertClassifier` has them among its parameters. */
+/**
+ * Names and shapes of pooler and classifier. A model made by `bertClassifier` has them among its parameters.
+ * @example
+ * ```ts
+ * const shapes = bertClassifierParameters(model, 2);
+ * ```
+ */
 export function bertClassifierParameters(model: EncoderModel, classes: number): ParameterShapes {
   return classifierParameters(model.sizes.width, classes);
 }
 
-/** Number of classes of a model that is a classifier; undefined for one with another head. */
+/**
+ * Number of classes of a model that is a classifier; undefined for one with another head.
+ * @example
+ * ```ts
+ * const classes = bertClasses(model);
+ * ```
+ */
 export function bertClasses(model: EncoderModel): number | undefined {
   return model.parameters.get(`${classifierName}.weight`)?.[0];
 }
@@ -23,6 +35,10 @@ export function bertClasses(model: EncoderModel): number | undefined {
  *
  * @param labels names of the classes, in their order
  * @throws LinnetError `CONFIG` for an empty list
+ * @example
+ * ```ts
+ * const told = bertClassifier(model, ['good', 'bad']);
+ * ```
  */
 export function bertClassifier(model: EncoderModel, labels: readonly string[]): EncoderModel {
   const { num_labels: _, ...json } = model.toJson();
@@ -39,6 +55,10 @@ export function bertClassifier(model: EncoderModel, labels: readonly string[]): 
  * Logits of the classes.
  *
  * @returns [B,classes]
+ * @example
+ * ```ts
+ * const logits = bertClassLogits(model, source, input, 2);
+ * ```
  */
 export function bertClassLogits(
   model: EncoderModel,

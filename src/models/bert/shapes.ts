@@ -9,7 +9,13 @@ const shapes = {
 /** The names that `bertShape` knows: 110M and 335M parameters. */
 export const bertShapeNames: readonly string[] = Object.keys(shapes);
 
-/** The config.json of a published size, with the uncased vocabulary. @throws LinnetError `CONFIG` for an unknown name */
+/**
+ * The config.json of a published size, with the uncased vocabulary. @throws LinnetError `CONFIG` for an unknown name
+ * @example
+ * ```ts
+ * const config = bertShape('bert-base');
+ * ```
+ */
 export function bertShape(name: string): Record<string, unknown> {
   return {
     model_type: 'bert',

@@ -26,6 +26,10 @@ const frequencyBase = 10000;
 /**
  * The model of a config.json.
  * @throws LinnetError `CONFIG` as `parseFlashConfig`, and for `causal` false, which `flashLogits` computes
+ * @example
+ * ```ts
+ * const model = flashModel({ ...paperFlashConfig(), model_type: 'flash' });
+ * ```
  */
 export function flashModel(json: Readonly<Record<string, unknown>>): CausalModel {
   const config = parseFlashConfig(json);
@@ -78,7 +82,13 @@ function attentionPrefix(layer: number): string {
   return `layers.${layer}`;
 }
 
-/** Names and shapes of all parameters. Linear weights are [outputs, inputs]. */
+/**
+ * Names and shapes of all parameters. Linear weights are [outputs, inputs].
+ * @example
+ * ```ts
+ * const shapes = flashParameters(paperFlashConfig());
+ * ```
+ */
 export function flashParameters(config: FlashConfig): ParameterShapes {
   const { vocab_size: V, dim: D } = config;
   const shapes = new Map<string, readonly number[]>([
@@ -158,6 +168,10 @@ function trunk(
  * @param tokens int32 [B,n] of static shape
  * @param keyMask float32 [B,n], 0 for padding; causal models need none if padding is at the end
  * @returns logits [B,n,V]
+ * @example
+ * ```ts
+ * const logits = flashLogits(config, source, tokens);
+ * ```
  */
 export function flashLogits(config: FlashConfig, source: ParameterSource, tokens: Value, keyMask?: Value): Value {
   const { causal, reduce_groups: reduceGroups } = config;
@@ -178,6 +192,10 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
 /**
  * Random parameters as the reference code draws them: PyTorch's defaults, and γ from N(0, 0.02). What other mixers bring
  * along starts at its own initial values, convolutions excepted.
+ * @example
+ * ```ts
+ * const parameters = initializeFlash(config, new Random(1));
+ * ```
  */
 export function initializeFlash(config: FlashConfig, random: Random): Map<string, Tensor<'float32'>> {
   return drawParameters(config, describe(config, {}), random);

@@ -13,7 +13,14 @@ import type { EncoderDecoderModel } from '../model.ts';
 
 const headName = 'classification_head';
 
-/** Names and shapes of the parameters that a classifier of so many classes adds to the model. */
+/**
+ * Names and shapes of the parameters that a classifier of so many classes adds to the model.
+ * @example
+ * ```ts
+ * declare const model: EncoderDecoderModel;
+ * const shapes = t5ClassParameters(model, 2);
+ * ```
+ */
 export function t5ClassParameters({ sizes: { width } }: EncoderDecoderModel, classes: number): ParameterShapes {
   return new Map([
     [`${headName}.dense.weight`, [width, width]],
@@ -33,7 +40,14 @@ export interface ClassifiedTexts {
   readonly ends: Value;
 }
 
-/** Logits of the classes [B,classes]. */
+/**
+ * Logits of the classes [B,classes].
+ * @example
+ * ```ts
+ * declare const texts: Parameters<typeof t5ClassLogits>[2];
+ * const logits = t5ClassLogits(model, source, texts, 2);
+ * ```
+ */
 export function t5ClassLogits(
   model: EncoderDecoderModel,
   source: ParameterSource,

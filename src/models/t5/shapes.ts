@@ -18,7 +18,13 @@ const shapes = {
 /** The names that `t5Shape` knows. */
 export const t5ShapeNames: readonly string[] = Object.keys(shapes);
 
-/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+/**
+ * The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name
+ * @example
+ * ```ts
+ * const config = t5Shape('t5-small');
+ * ```
+ */
 export function t5Shape(name: string): Record<string, unknown> {
   return {
     model_type: 't5',

@@ -6,7 +6,13 @@ import { crossEntropy } from '../../graph/ops/softmax.ts';
 import type { Classifier } from '../../models/classifier.ts';
 import type { Objective } from './next-token.ts';
 
-/** Rows as `LabelledDataset` has them; segments are given to encoders alone. */
+/**
+ * Rows as `LabelledDataset` has them; segments are given to encoders alone.
+ * @example
+ * ```ts
+ * const objective = classificationObjective(classifier, 128);
+ * ```
+ */
 export function classificationObjective(classifier: Classifier, length: number): Objective {
   const { segments, ...inputs } = labelledInputs(length);
   const readsSegments = classifier.model.kind === 'encoder';

@@ -3,7 +3,13 @@ import { maskedInputs } from '../../data/masked.ts';
 import type { EncoderModel } from '../../models/model.ts';
 import { type Objective, tokenLoss } from './next-token.ts';
 
-/** Rows as `MaskedDataset` has them. */
+/**
+ * Rows as `MaskedDataset` has them.
+ * @example
+ * ```ts
+ * const objective = maskedObjective(model, 128);
+ * ```
+ */
 export function maskedObjective(model: EncoderModel, length: number): Objective {
   return {
     inputs: maskedInputs(length),

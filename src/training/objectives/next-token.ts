@@ -37,7 +37,13 @@ export interface NextTokenValues {
   readonly weights: Value;
 }
 
-/** The next token of rows of `length` predictions, as `PackedDataset` has them. */
+/**
+ * The next token of rows of `length` predictions, as `PackedDataset` has them.
+ * @example
+ * ```ts
+ * const objective = causalObjective(model, 256);
+ * ```
+ */
 export function causalObjective(model: CausalModel, length: number): Objective {
   return {
     inputs: packedInputs(length),
@@ -45,7 +51,13 @@ export function causalObjective(model: CausalModel, length: number): Objective {
   };
 }
 
-/** Σ −log p(label) · weight over a batch, in nats: a scalar. Divide by the sum of weights for the mean. */
+/**
+ * Σ −log p(label) · weight over a batch, in nats: a scalar. Divide by the sum of weights for the mean.
+ * @example
+ * ```ts
+ * const loss = nextTokenLoss(model, source, batch);
+ * ```
+ */
 export function nextTokenLoss(model: CausalModel, source: ParameterSource, batch: NextTokenValues): Value {
   const hidden = parallelHidden(model, source, batch.inputs); // [B,n,width]
   return tokenLoss(model, source, hidden, batch);
@@ -58,6 +70,11 @@ type TokenHead = Pick<CausalModel, 'head' | 'sizes'>;
  * Σ −log p(label) · weight over positions, in nats: a scalar.
  *
  * @param hidden [B,n,width]; labels and weights are [B,n]
+ * @example
+ * ```ts
+ * declare const batch: Parameters<typeof tokenLoss>[3];
+ * const loss = tokenLoss(model, source, hidden, batch);
+ * ```
  */
 export function tokenLoss(
   model: TokenHead,

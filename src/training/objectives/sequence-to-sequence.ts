@@ -3,7 +3,13 @@ import { type PairLengths, pairInputs } from '../../data/sequence-pairs.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 import { type Objective, tokenLoss } from './next-token.ts';
 
-/** Rows as `PairDataset` has them: the decoder reads the target up to each token that it must predict. */
+/**
+ * Rows as `PairDataset` has them: the decoder reads the target up to each token that it must predict.
+ * @example
+ * ```ts
+ * const objective = sequenceObjective(model, { source: 64, target: 32 });
+ * ```
+ */
 export function sequenceObjective(model: EncoderDecoderModel, lengths: PairLengths): Objective {
   return {
     inputs: pairInputs(lengths),

@@ -1,0 +1,124 @@
+/**
+ * Type-checks the `@example` of every public function, and names functions that have none. In an example, public names
+ * need no import, and names of the function's parameters stand for values of their types.
+ *
+ *     npm run examples
+ */
+import { join } from 'node:path';
+import ts from 'typescript';
+import { packageEntries, projectRoot } from './entries.ts';
+import { publicEntries } from './public-names.ts';
+
+interface Example {
+  /** Path of the virtual file that holds it. */
+  readonly file: string;
+  readonly text: string;
+}
+
+const { checker, entries } = publicEntries('source');
+
+/** The first entry that has a name. */
+const homes = new Map<string, string>();
+for (const { entry, names } of entries) {
+  for (const { name } of names) if (!homes.has(name)) homes.set(name, entry.specifier);
+}
+
+/** Identifiers that a text uses as variables or types, and those that it declares or imports. */
+function identifiers(text: string): { used: Set<string>; declared: Set<string> } {
+  const used = new Set<string>();
+  const declared = new Set<string>();
+  const visit = (node: ts.Node): void => {
+    if (ts.isIdentifier(node)) {
+      const { parent } = node;
+      const isMember =
+        (ts.isPropertyAccessExpression(parent) && parent.name === node) ||
+        (ts.isPropertyAssignment(parent) && parent.name === node);
+      const isDeclared =
+        (ts.isVariableDeclaration(parent) || ts.isBindingElement(parent) || ts.isParameter(parent)) &&
+        parent.name === node;
+      if (isDeclared || ts.isImportSpecifier(parent)) declared.add(node.text);
+      else if (!isMember) used.add(node.text);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile('example.ts', text, ts.ScriptTarget.ES2023, true));
+  return { used, declared };
+}
+
+/** An example as a module of its own. */
+function moduleOf(specifier: string, name: string, symbol: ts.Symbol, code: string): string {
+  const { used, declared } = identifiers(code);
+  const parameters = (checker.getTypeOfSymbol(symbol).getCallSignatures()[0]?.parameters ?? []).map(({ name: p }) => p);
+  const lines: string[] = [];
+  for (const other of used) {
+    if (declared.has(other) || parameters.includes(other) || other === name) continue;
+    const home = homes.get(other);
+    if (home !== undefined) lines.push(`import { ${other} } from '${home}';`);
+  }
+  if (!declared.has(name)) lines.push(`import { ${name} } from '${specifier}';`);
+  parameters.forEach((parameter, index) => {
+    if (!used.has(parameter) || declared.has(parameter)) return;
+    lines.push(`declare const ${parameter}: NonNullable<Parameters<typeof ${name}>[${index}]>;`);
+  });
+  return `${lines.join('\n')}\n${code}\nexport {};\n`;
+}
+
+const examples: Example[] = [];
+const missing: string[] = [];
+const seen = new Set<ts.Symbol>();
+for (const { entry, names } of entries) {
+  for (const { name, symbol } of names) {
+    if (seen.has(symbol) || !(symbol.flags & ts.SymbolFlags.Function)) continue;
+    seen.add(symbol);
+    const tags = symbol.getJsDocTags(checker).filter((tag) => tag.name === 'example');
+    if (tags.length === 0) missing.push(`${entry.specifier} ${name}`);
+    tags.forEach(({ text }, index) => {
+      const code = ts.displayPartsToString(text).replace(/^\s*```ts\n|```\s*$/g, '');
+      const file = join(projectRoot, 'api', `${entry.specifier.replace('/', '-')}.${name}.${index}.ts`);
+      examples.push({ file, text: moduleOf(entry.specifier, name, symbol, code) });
+    });
+  }
+}
+
+const { config } = ts.readConfigFile(join(projectRoot, 'tsconfig.json'), (file) => ts.sys.readFile(file));
+const { options } = ts.parseJsonConfigFileContent(config, ts.sys, projectRoot);
+const paths = Object.fromEntries(
+  packageEntries().map(({ specifier, source }) => [specifier, [join(projectRoot, source)]]),
+);
+const checked = {
+  ...{ ...options, paths, noUnusedLocals: false, verbatimModuleSyntax: false, isolatedModules: false },
+  lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts', 'lib.dom.d.ts'],
+};
+const virtual = new Map(examples.map(({ file, text }) => [file, text]));
+const host = ts.createCompilerHost(checked);
+const { readFile, fileExists, getSourceFile } = host;
+host.fileExists = (file) => virtual.has(file) || fileExists(file);
+host.readFile = (file) => virtual.get(file) ?? readFile(file);
+host.getSourceFile = (file, target, ...rest) => {
+  const text = virtual.get(file);
+  return text === undefined
+    ? getSourceFile(file, target, ...rest)
+    : ts.createSourceFile(file, text, {
+        ...(typeof target === 'object' ? target : {}),
+        languageVersion: ts.ScriptTarget.ES2023,
+        impliedNodeFormat: ts.ModuleKind.ESNext,
+      });
+};
+const program = ts.createProgram([...virtual.keys()], checked, host);
+const faults = [...virtual.keys()].flatMap((file) => {
+  const source = program.getSourceFile(file);
+  if (source === undefined) return [];
+  return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
+});
+if (faults.length > 0) {
+  console.error(
+    ts.formatDiagnostics(faults, {
+      getCanonicalFileName: (f) => f,
+      getCurrentDirectory: () => projectRoot,
+      getNewLine: () => '\n',
+    }),
+  );
+}
+if (missing.length > 0) console.error(`Public functions without an @example:\n${missing.join('\n')}`);
+if (faults.length + missing.length > 0) process.exitCode = 1;
+else console.log(`${examples.length} examples of public functions type-check`);
