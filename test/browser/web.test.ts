@@ -152,7 +152,7 @@ describe.skipIf(noChromium !== undefined)(
         page.evaluate(
           async ({ prompt, maxTokens }) => {
             const { open, LinnetError } = globalThis.linnet;
-            await using model = await open('/model');
+            const model = await open('/model');
             const generated = model.generate(prompt, { maxTokens, ignoreEos: true });
             await generated.text();
             const session = model.session();
@@ -160,6 +160,7 @@ describe.skipIf(noChromium !== undefined)(
             await session.continue('', { maxTokens: maxTokens / 2, ignoreEos: true }).text();
             const refused = await session.save('a').catch((error: unknown) => error);
             const { kind, family, fingerprint } = model;
+            await model.dispose();
             const code = refused instanceof LinnetError ? refused.code : String(refused);
             return {
               ...{ kind, family, fingerprint, code },
