@@ -47,7 +47,7 @@ export class DecodingEngine extends StepEngine {
       model.kind === 'causal'
         ? undefined
         : new SourceEncoder(model, {
-            lengthFor: doublingLengths,
+            lengthFor: doublingLengths(model),
             compile: (length) => compile(encoderGraph(model, length, makeSource), options),
           });
     return new DecodingEngine(decoder, program, folds, { encoder }, layout);

@@ -18,7 +18,7 @@ const causalFamilies = supportedFamilies.filter((family) => describeModel(tinyCo
 const augmented: Readonly<Record<string, { mixerParameters: number; kind: string; layers?: [number, number] }>> = {
   flash: { mixerParameters: 2 * (5 + 32), kind: 'gau' },
   // Two layers of the encoder and two of the decoder; there is no convolution from one text to another.
-  t5: { mixerParameters: 4 * (1 + 2 * 5), kind: 'linear', layers: [0, 3] },
+  t5: { mixerParameters: 4 * (1 + 2 * 5), kind: 't5-linear', layers: [0, 3] },
 };
 
 const folder = suiteFolder();
