@@ -14,6 +14,8 @@ import { groupingOf } from './grouping.ts';
 import { findMixerKind, mixerKinds } from './kinds/index.ts';
 import type {
   AttentionDims,
+  Branch,
+  Calibration,
   CrossForm,
   Horizon,
   MixerConfig,
@@ -104,6 +106,17 @@ export function convolutionOf(config: MixerConfig): ConvolutionConfig | null {
 export function withConvolutionAdded(config: MixerConfig, kernel?: number): MixerConfig | undefined {
   const takesOne = kindOf(config).schema.safeParse({ ...config, convolution: {} }).success;
   return takesOne ? parseMixer({ ...config, convolution: { kernel } }) : undefined;
+}
+
+/** A mixer with a branch switched off; undefined for one that has no such branch. Its parameters are among the mixer's own. */
+export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig | undefined {
+  const rest = kindOf(config).without?.[branch]?.(config);
+  return rest === undefined ? undefined : parseMixer(rest);
+}
+
+/** What a start in closed form needs to know of a mixer. */
+export function calibrationOf(config: MixerConfig, dims: AttentionDims): Calibration {
+  return kindOf(config).calibration?.(config, dims) ?? { affine: [], searched: [] };
 }
 
 /** Width of a row of queries or keys as the mixer is given it: D in most kinds. */
