@@ -320,7 +320,7 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   canCross?(config: C): boolean;
   /** Branches that can be switched off: from a configuration to what remains, undefined where it has no such branch. */
   readonly without?: Ablations<C>;
-  /** What a start in closed form needs to know. Default: nothing, parameters start at their initial values. */
+  /** What a start in closed form needs to know. Default: that the output is affine in the filter of a convolution. */
   calibration?(config: C, dims: AttentionDims): Calibration;
   readonly presets: Readonly<Record<string, MixerPreset>>;
 }

@@ -8,7 +8,7 @@ import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
-import { type ConvolutionConfig, isCausalConvolution } from './convolution-config.ts';
+import { type ConvolutionConfig, filterName, isCausalConvolution } from './convolution-config.ts';
 import { centredConvolution } from './convolution.ts';
 import { groupingOf } from './grouping.ts';
 import { findMixerKind, mixerKinds } from './kinds/index.ts';
@@ -116,7 +116,8 @@ export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig 
 
 /** What a start in closed form needs to know of a mixer. */
 export function calibrationOf(config: MixerConfig, dims: AttentionDims): Calibration {
-  return kindOf(config).calibration?.(config, dims) ?? { affine: [], searched: [] };
+  const affine = convolutionOf(config) === null ? [] : [filterName]; // a convolution is added to what attention gives
+  return kindOf(config).calibration?.(config, dims) ?? { affine, searched: [] };
 }
 
 /** Width of a row of queries or keys as the mixer is given it: D in most kinds. */
