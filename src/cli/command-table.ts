@@ -35,6 +35,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/synth.ts')).synth,
   },
   {
+    words: ['convert'],
+    summary: 'linearize a softmax model and keep its quality; writes a report',
+    load: async () => (await import('./commands/convert.ts')).convertCommand,
+  },
+  {
     words: ['linearize'],
     summary: "replace a model's attention by another mixer",
     load: async () => (await import('./commands/linearize.ts')).linearizeCommand,

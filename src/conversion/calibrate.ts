@@ -67,7 +67,12 @@ export async function calibrate(
 
 type Values = Map<string, Tensor<'float32'>>;
 
-async function fitLayer(model: CausalModel, mixer: MixerConfig, samples: readonly LayerSample[], options: CompileOptions) {
+async function fitLayer(
+  model: CausalModel,
+  mixer: MixerConfig,
+  samples: readonly LayerSample[],
+  options: CompileOptions,
+) {
   const declared = mixerParameters(mixer, model.sizes);
   const initial: Values = new Map(
     declared.map(({ name, shape, init }) => [name, float32(shape, initialParameter(init, shape))]),
@@ -115,13 +120,19 @@ class FittedLayer {
   /** Squared error of all heads over the teacher's squares. */
   async error(values: Values): Promise<number> {
     const errors = await this.#errors(values);
-    const squares = this.#samples.reduce((total, { mixed }) => total + mixed.data.reduce((sum, x) => sum + x * x, 0), 0);
+    const squares = this.#samples.reduce(
+      (total, { mixed }) => total + mixed.data.reduce((sum, x) => sum + x * x, 0),
+      0,
+    );
     return errors.reduce((a, b) => a + b, 0) / squares;
   }
 
   /** Of every head the candidate with the least squared error. */
   async search(values: Values, name: string, candidates: readonly number[]): Promise<Values> {
-    const best = { errors: new Float64Array(this.#heads).fill(Number.POSITIVE_INFINITY), chosen: new Float32Array(this.#heads) };
+    const best = {
+      errors: new Float64Array(this.#heads).fill(Number.POSITIVE_INFINITY),
+      chosen: new Float32Array(this.#heads),
+    };
     for (const candidate of candidates) {
       const errors = await this.#errors(new Map(values).set(name, constant(this.#heads, candidate)));
       errors.forEach((error, head) => {
@@ -163,7 +174,9 @@ class FittedLayer {
     const solved = new Map(values);
     for (const [i, { name, perHead, place, stride }] of unknowns.entries()) {
       const value = solved.get(name);
-      const data = Float32Array.from(place === 0 && value !== undefined ? new Float32Array(value.data.length) : (value?.data ?? []));
+      const data = Float32Array.from(
+        place === 0 && value !== undefined ? new Float32Array(value.data.length) : (value?.data ?? []),
+      );
       for (let head = 0; head < (perHead ? this.#heads : 1); head++) {
         data[head * stride + place] = clamp(solution[first[i] + head]);
       }
@@ -179,7 +192,10 @@ class FittedLayer {
     const stride = perHead ? count / this.#heads : 1;
     return Array.from({ length: perHead ? stride : count }, (_, place) => ({
       ...{ name, perHead, place, stride },
-      direction: float32(shape, Float32Array.from({ length: count }, (__, i) => (i % stride === place % stride ? 1 : 0))),
+      direction: float32(
+        shape,
+        Float32Array.from({ length: count }, (__, i) => (i % stride === place % stride ? 1 : 0)),
+      ),
     }));
   }
 

@@ -15,13 +15,19 @@ import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import { freshMixerParameters, linearize } from '../models/linearize.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { microBatchRows, parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
+import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 import { train } from '../training/trainer.ts';
 import { calibrate } from './calibrate.ts';
 import { chooseMixer } from './plan.ts';
-import { type ConversionProgress, newProgress, readProgress, type StageResult, writeProgress } from './progress-file.ts';
+import {
+  type ConversionProgress,
+  newProgress,
+  readProgress,
+  type StageResult,
+  writeProgress,
+} from './progress-file.ts';
 import { layersToKeep, layerSensitivity } from './sensitivity.ts';
-import { type PreparedStage, type TrainingStage, trainingStages, type Weighted } from './stages.ts';
+import { type TrainingStage, trainingStages, type Weighted } from './stages.ts';
 import { calibrationTexts, type ConversionTexts, trainingRows } from './texts.ts';
 
 /** Which layers keep softmax: none, given ones, or so many that are chosen by measuring. */
@@ -52,7 +58,13 @@ export interface ConversionOptions {
 export type ConversionEvent =
   | { readonly kind: 'sensitivity'; readonly done: number; readonly total: number }
   | { readonly kind: 'started'; readonly stage: string; readonly steps: number; readonly description: string }
-  | { readonly kind: 'step'; readonly stage: string; readonly done: number; readonly total: number; readonly loss: number }
+  | {
+      readonly kind: 'step';
+      readonly stage: string;
+      readonly done: number;
+      readonly total: number;
+      readonly loss: number;
+    }
   | { readonly kind: 'finished'; readonly result: StageResult; readonly resumed: boolean };
 
 /** A finished conversion. */
@@ -64,6 +76,7 @@ export interface Conversion extends Weighted {
 const sequences = 8;
 /** Optimizer steps that tell how long one takes. */
 const timedSteps = 2;
+const fewestSteps = 4;
 const snapshotEvery = 50;
 const bestFolder = 'best';
 
@@ -88,7 +101,10 @@ export async function convert(
   const identity = identityOf(original, texts.training, options);
   const progress = isThere ? await readProgress(folder) : await begin(original, tokenizer, texts, options, identity);
   if (progress.identity !== identity) {
-    throw new LinnetError('MISMATCH', `${folder} holds a conversion of another model, data or options; name another --run`);
+    throw new LinnetError(
+      'MISMATCH',
+      `${folder} holds a conversion of another model, data or options; name another --run`,
+    );
   }
   if (!isThere) await writeProgress(folder, progress);
   const mixer = options.mixer ?? mixerFor(original, options, progress.keptLayers.length);
@@ -119,7 +135,12 @@ export async function convert(
   if (!isDone('linearize')) await finish('linearize', start, 0, performance.now());
   if (!isDone('calibrate')) {
     const started = performance.now();
-    options.onEvent?.({ kind: 'started', stage: 'calibrate', steps: 0, description: 'mixers are fitted in closed form' });
+    options.onEvent?.({
+      kind: 'started',
+      stage: 'calibrate',
+      steps: 0,
+      description: 'mixers are fitted in closed form',
+    });
     const sample = await calibrationTexts(texts.training, tokenizer);
     const { parameters } = await calibrate(original, start, sample, measured);
     await finish('calibrate', { model: start.model, parameters }, 0, started);
@@ -172,7 +193,11 @@ async function begin(
     {
       texts: await calibrationTexts(texts.training, tokenizer),
       data: texts.judging,
-      probes: recallProbes(texts.reportedTokens, { distances: fitting }, model.bosId === undefined ? [] : [model.bosId]),
+      probes: recallProbes(
+        texts.reportedTokens,
+        { distances: fitting },
+        model.bosId === undefined ? [] : [model.bosId],
+      ),
     },
     { ...measured, onLayer: (done, total) => onEvent?.({ kind: 'sensitivity', done, total }) },
   );
@@ -206,7 +231,8 @@ async function trainStage(
     origin: progress.identity,
     variant: { stage: stage.name },
   };
-  const steps = progress.planned[stage.name] ?? (await plannedSteps(job, settings(timedSteps), stage.share * options.budget));
+  const steps =
+    progress.planned[stage.name] ?? (await plannedSteps(job, settings(timedSteps), stage.share * options.budget));
   progress.planned[stage.name] = steps;
   await writeProgress(options.folder, progress);
   if (steps === 0) return undefined;
@@ -220,21 +246,23 @@ async function trainStage(
       options.onEvent?.({ kind: 'step', stage: stage.name, done: update, total, loss }),
   });
   if (!outcome.finished) {
-    throw new LinnetError('ABORTED', `stopped in stage ${stage.name} after ${outcome.updates} of ${steps} steps; ${options.folder} has a snapshot`);
+    throw new LinnetError(
+      'ABORTED',
+      `stopped in stage ${stage.name} after ${outcome.updates} of ${steps} steps; ${options.folder} has a snapshot`,
+    );
   }
   return { parameters: outcome.parameters, steps };
 }
 
-/** Optimizer steps that fit into so many seconds, by timing two; 0 where not even those would pay. */
+/** Optimizer steps that fit into so many seconds, by timing two; 0 where they are too few to learn anything. */
 async function plannedSteps(
   job: Omit<Parameters<typeof train>[0], 'settings'>,
   settings: TrainingSettings,
   seconds: number,
 ): Promise<number> {
   const { tokensPerSecond = 0 } = await train({ ...job, settings });
-  const perStep = (settings.batch * settings.length) / tokensPerSecond;
-  const steps = Math.floor(seconds / perStep);
-  return steps < 2 * microBatchRows(settings) && steps < 4 ? 0 : steps;
+  const steps = Math.floor((seconds * tokensPerSecond) / (settings.batch * settings.length));
+  return steps < fewestSteps ? 0 : steps;
 }
 
 /** The share of the peak rate of each parameter. */
@@ -252,5 +280,3 @@ function identityOf({ fingerprint }: LoadedModel, training: readonly Document[],
   for (const { text } of training) hash.update(text);
   return hash.digest('hex');
 }
-
-export type { PreparedStage };

@@ -36,7 +36,11 @@ interface Original {
 export async function layerSensitivity(
   original: Original,
   mixer: MixerConfig,
-  { texts, data, probes }: {
+  {
+    texts,
+    data,
+    probes,
+  }: {
     readonly texts: readonly Int32Array[];
     readonly data: EvaluationData;
     readonly probes: readonly RecallProbe[];
@@ -48,7 +52,8 @@ export async function layerSensitivity(
 ): Promise<LayerSensitivity[]> {
   const measure = async ({ model, parameters }: Original) => ({
     text: (await perplexity(model, parameters, data, options)).nll,
-    recall: probes.length === 0 ? 0 : mean((await copyRecall(model, parameters, probes, options)).map(({ nll }) => nll)),
+    recall:
+      probes.length === 0 ? 0 : mean((await copyRecall(model, parameters, probes, options)).map(({ nll }) => nll)),
   });
   const base = await measure(original);
   const found: LayerSensitivity[] = [];

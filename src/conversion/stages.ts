@@ -2,11 +2,7 @@
 import type { Tensor } from '../graph/tensor.ts';
 import { freshMixerParameters } from '../models/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
-import {
-  transferObjective,
-  transferParameters,
-  transferredLayers,
-} from '../training/objectives/distillation.ts';
+import { transferObjective, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';
 import { causalObjective, type Objective } from '../training/objectives/next-token.ts';
 

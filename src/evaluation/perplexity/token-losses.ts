@@ -59,7 +59,12 @@ export function perplexityByPosition(losses: readonly Float32Array[], first = 64
     row.forEach((loss, i) => {
       const position = i + 1;
       const index = position < first ? 0 : 1 + Math.floor(Math.log2(position / first));
-      ranges[index] ??= { from: index === 0 ? 1 : first * 2 ** (index - 1), to: first * 2 ** index - 1, total: 0, tokens: 0 };
+      ranges[index] ??= {
+        from: index === 0 ? 1 : first * 2 ** (index - 1),
+        to: first * 2 ** index - 1,
+        total: 0,
+        tokens: 0,
+      };
       ranges[index].total += loss;
       ranges[index].tokens++;
     });

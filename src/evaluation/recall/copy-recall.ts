@@ -49,7 +49,10 @@ export function recallProbes(
   return distances.flatMap((distance) => {
     const needed = passage + distance;
     if (text.length < needed) {
-      throw new LinnetError('INPUT', `a probe of distance ${distance} needs ${needed} tokens, the text has ${text.length}`);
+      throw new LinnetError(
+        'INPUT',
+        `a probe of distance ${distance} needs ${needed} tokens, the text has ${text.length}`,
+      );
     }
     const stride = Math.floor((text.length - needed) / count);
     return Array.from({ length: count }, (_, index) => {
