@@ -47,8 +47,8 @@ export { type DocumentSplit, splitDocuments } from './data/split.ts';
 // Decoding.
 export * from './decoding/library.ts';
 export { DecodingEngine } from './decoding/engine.ts';
-export type { Continuation, ReadPrompt, StepBounds } from './decoding/method.ts';
 export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './decoding/search/beam-search.ts';
+export { beamMethod, type BeamMethodOptions } from './decoding/search/beam-method.ts';
 export { continueByBeams, type ContinueOptions } from './decoding/search/causal-beams.ts';
 export { StepEngine } from './decoding/step-engine.ts';
 export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './decoding/state/session-file.ts';
@@ -58,7 +58,6 @@ export { ModelDrafter, type ModelDrafterOptions } from './decoding/speculation/m
 export { ObservedDrafter, type PathAcceptance, sumAcceptance } from './decoding/speculation/observed-drafter.ts';
 export type { Pace } from './decoding/speculation/pacing.ts';
 export { ReferenceDrafter, type ReferenceOptions } from './decoding/speculation/reference-drafter.ts';
-export { SpeculativeDecoder } from './decoding/speculation/speculative.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';
 // Measuring.
 export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './evaluation/check/check.ts';

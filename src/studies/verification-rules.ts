@@ -5,10 +5,11 @@
  */
 import { exactRule, type TreeRule } from '../attention/masks.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
+import { nextTokens, type StepBounds } from '../decoding/method.ts';
 import { Sampler } from '../decoding/sampler.ts';
 import type { Drafter } from '../decoding/speculation/drafter.ts';
 import { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/reference-drafter.ts';
-import { SpeculativeDecoder } from '../decoding/speculation/speculative.ts';
+import { speculative } from '../decoding/speculation/speculative.ts';
 import { LinnetError } from '../errors.ts';
 
 /** A rule, by what it is called in tables. */
@@ -128,14 +129,15 @@ async function decodeByRule(
   const state = engine.newState();
   const read = await engine.prefill(state, prompt);
   const drafter = makeDrafter?.() ?? new ReferenceDrafter(truth, engine.model.sizes.vocabulary, reference);
-  const decoder = new SpeculativeDecoder({ engine, state, sampler: new Sampler(), ...read }, drafter, { rule });
+  const decoder = speculative(drafter)({ engine, state, sampler: new Sampler(), ...read });
   const text = [...prompt];
-  text.push(decoder.start(text));
   const ends = new Set<number>();
+  const bounds = (): StepBounds => ({ count: truth.length - text.length, ends });
+  text.push(...(await nextTokens(engine, decoder, text, bounds()))); // the first needs no step, so no rule
   let [mismatches, steps, error] = [0, 0, 0];
   while (text.length < truth.length) {
-    const request = await decoder.plan(text, { count: truth.length - text.length, ends });
-    const [output] = await engine.step([request]);
+    const [request] = await decoder.plan(text, bounds());
+    const [output] = await engine.step([{ ...request, rule }]);
     steps++;
     // Nodes on the right path, and what they should have said.
     let node = 0;
@@ -146,7 +148,7 @@ async function decodeByRule(
       if (child < 0) break;
       node = child;
     }
-    for (const token of await decoder.conclude(text, output)) {
+    for (const token of await decoder.conclude(text, [output])) {
       const right = truth[text.length];
       text.push(right);
       if (token === right) continue;
