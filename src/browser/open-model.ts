@@ -13,7 +13,7 @@ import {
 } from '../export/manifest.ts';
 import { describeCausalModel } from '../models/families.ts';
 import type { CausalModel } from '../models/model.ts';
-import { modelLayout } from '../models/model-layout.ts';
+import { foldGraphs, modelLayout } from '../models/model-layout.ts';
 import { type Program, programOf } from '../runtime/program.ts';
 import { openWebSession, type WebDevice, type WebEngineSettings } from '../runtime/web-engine.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
@@ -120,8 +120,7 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
     const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt);
     if (prompt !== undefined) requireOutputs(prompt, ['logits', 'hidden', 'rows'], exportedFiles.prompt);
     const folds: FoldPrograms = new Map();
-    for (const { program: name } of modelLayout(model).folds) {
-      if (folds.has(name)) continue;
+    for (const { name } of foldGraphs(modelLayout(model))) {
       const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;
       if (file === undefined) throw new LinnetError('MISMATCH', `${label} has no fold graph "${name}"`);
       const fold = await open(file);

@@ -16,7 +16,7 @@ import { describeCausalModel } from '../models/families.ts';
 import { medusaGraph, MedusaHeads } from '../models/medusa-heads.ts';
 import type { CausalModel, ModelDescription } from '../models/model.ts';
 import { foldGraph } from '../models/fold-graph.ts';
-import { modelLayout } from '../models/model-layout.ts';
+import { foldGraphs, modelLayout } from '../models/model-layout.ts';
 import { stepGraph } from '../models/step-graph.ts';
 import { storedParameters, unreadable } from '../quantization/sources.ts';
 import { type CompileOptions, openProgram, type Program } from '../runtime/compile.ts';
@@ -114,13 +114,12 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
     const program = await open(exportedFiles.model, step, { profile, spin });
     const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt, step, { spin });
     const folds = new Map<string, Program>();
-    for (const { program: name, layers } of modelLayout(model).folds) {
-      if (folds.has(name)) continue;
+    for (const { name, layer } of foldGraphs(modelLayout(model))) {
       const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;
       if (file === undefined) {
         throw new LinnetError('FORMAT', `${join(path, EXPORT_FILE)} names no fold graph for ${JSON.stringify(name)}`);
       }
-      folds.set(name, await open(file, foldGraph(model, layers[0], shapesAlone)));
+      folds.set(name, await open(file, foldGraph(model, layer, shapesAlone)));
     }
     const engine = new StepEngine(model, program, folds, { prompt });
     return { ...folder, engine, [Symbol.asyncDispose]: () => engine.dispose() };

@@ -18,12 +18,28 @@ export interface NamedRule {
   readonly rule: TreeRule;
 }
 
+/** Rules that are wrong, each in one way. */
+const inexactRules = {
+  /**
+   * As the paper's reference code: a node beyond a group boundary does not see the group that has just closed, neither its
+   * committed rows nor its nodes.
+   */
+  paperBoundary: { ...exactRule, seesClosedGroups: false },
+  /** A standard causal convolution over the nodes in their order. */
+  flattened: { ...exactRule, depth: (_, node) => node, offset: (_, node, column) => node - column },
+  /** The offsets are right, but nodes on other branches count too. */
+  unmasked: {
+    ...exactRule,
+    offset: ({ size, depths }, node, column) => (column < size ? depths[node] - depths[column] : -1),
+  },
+} satisfies Readonly<Record<string, TreeRule>>;
+
 /** The exact rule first. */
 export const verificationRules: readonly NamedRule[] = [
   { name: 'exact', rule: exactRule },
-  { name: "the paper's group boundary", rule: { global: 'paper', convolution: 'unfolded' } },
-  { name: 'standard convolution on the flattened tree', rule: { global: 'exact', convolution: 'flattened' } },
-  { name: 'convolution without the tree mask', rule: { global: 'exact', convolution: 'unmasked' } },
+  { name: "the paper's group boundary", rule: inexactRules.paperBoundary },
+  { name: 'standard convolution on the flattened tree', rule: inexactRules.flattened },
+  { name: 'convolution without the tree mask', rule: inexactRules.unmasked },
 ];
 
 /** How a rule fared. */
