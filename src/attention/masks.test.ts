@@ -318,7 +318,9 @@ describe('fillMasks', () => {
       [3, 3, 3, 3],
       [2, 1, 3, 0, 3],
     ]);
-    expect(offsets({ ...exactRule, offset: ({ size, depths }, a, b) => (b < size ? depths[a] - depths[b] : -1) })).toEqual([
+    expect(
+      offsets({ ...exactRule, offset: ({ size, depths }, a, b) => (b < size ? depths[a] - depths[b] : -1) }),
+    ).toEqual([
       [3, 3, 3, 3],
       [2, 1, 1, 0, 3],
     ]);

@@ -42,8 +42,7 @@ export interface TreeRule {
 export const exactRule: TreeRule = {
   seesClosedGroups: true,
   depth: (tree, node) => tree.depths[node],
-  offset: (tree, node, column) =>
-    tree.isAncestorOrSelf(node, column) ? tree.depths[node] - tree.depths[column] : -1,
+  offset: (tree, node, column) => (tree.isAncestorOrSelf(node, column) ? tree.depths[node] - tree.depths[column] : -1),
 };
 
 /** Masks over one block of rows, for B sequences of T nodes. */
