@@ -64,6 +64,11 @@ export type MixerParameterValues = Readonly<Partial<Record<string, Value>>>;
  */
 export interface ProjectedPositions {
   readonly q: Value;
+  /**
+   * Queries for the sinks: turned as at the farthest position that the model was trained for, where their own is farther.
+   * Default: `q`.
+   */
+  readonly far?: Value;
   readonly k: Value;
   readonly v: Value;
 }
