@@ -12,6 +12,7 @@ export {
   type MixerInput,
   registerMixer,
   type SoftmaxMixer,
+  type WindowMixer,
   type YosoMixer,
 } from './attention/kinds/index.ts';
 export type { AttentionDims, MixerConfig, MixerKind } from './attention/mixer.ts';

@@ -157,7 +157,7 @@ export async function convert(
 }
 
 /** The stage whose weights are the best so far. */
-export function bestOf({ stages }: ConversionProgress): StageResult | undefined {
+function bestOf({ stages }: ConversionProgress): StageResult | undefined {
   return stages.filter(({ kept }) => kept).at(-1);
 }
 
