@@ -6,6 +6,8 @@ export default defineConfig({
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     testTimeout: 120_000,
     hookTimeout: 60_000,
+    // A test that returns before it has asserted anything fails.
+    expect: { requireAssertions: true },
     // Each file gets a process of its own: ONNX Runtime's native library does not share one well between worker threads.
     pool: 'forks',
     maxWorkers: 2,

@@ -6,9 +6,10 @@
  */
 import { mixerPreset } from '../src/attention/presets.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
+import { nextTokens } from '../src/decoding/method.ts';
 import { Sampler } from '../src/decoding/sampler.ts';
 import { ReferenceDrafter } from '../src/decoding/speculation/reference-drafter.ts';
-import { SpeculativeDecoder } from '../src/decoding/speculation/speculative.ts';
+import { speculative } from '../src/decoding/speculation/speculative.ts';
 import { fillState } from '../src/evaluation/speed/decoding-speed.ts';
 import { describeCausalModel } from '../src/models/families.ts';
 import { initializeParameters } from '../src/models/initialize.ts';
@@ -51,15 +52,14 @@ for (const context of contexts) {
   const text = Array.from({ length: context }, () => random.integer(vocabulary));
   const read = await engine.advance(state, text[context - 1]);
   const drafter = new ReferenceDrafter(text, vocabulary); // all guesses are random: acceptance is at its shortest
-  const decoder = new SpeculativeDecoder({ engine, state, sampler: new Sampler(), ...read }, drafter);
-  text.push(decoder.start(text));
+  const decoder = speculative(drafter)({ engine, state, sampler: new Sampler(), ...read });
+  const bounds = { count: 100, ends: new Set<number>() };
+  text.push(...(await nextTokens(engine, decoder, text, bounds)));
   const samples: { total: number; outside: number }[] = [];
   for (let round = 0; round < rounds; round++) {
     inRuntime = 0;
     const started = performance.now();
-    const request = await decoder.plan(text, { count: 100, ends: new Set() });
-    const [output] = await engine.step([request]);
-    text.push(...(await decoder.conclude(text, output)));
+    text.push(...(await nextTokens(engine, decoder, text, bounds)));
     const total = performance.now() - started;
     if (round >= 4) samples.push({ total, outside: total - inRuntime });
   }

@@ -1,8 +1,35 @@
 // npm runs "prepare" after `npm ci`, and again when `npx linnet` is first used in the checkout, since npx installs the
 // package at hand into its cache. The second time the build is there already.
+//
+// npm links the commands of a package's dependencies into node_modules/.bin, but not its own. With that link `linnet` is
+// the build of this very checkout for npm's scripts, for editors and for npx, whatever npm's cache holds.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-if (process.env.npm_command === 'exec' && existsSync('dist/cli/main.js')) process.exit(0);
-const { status } = spawnSync('npm', ['run', 'build'], { stdio: 'inherit', shell: process.platform === 'win32' });
-process.exit(status ?? 1);
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const executable = join(root, 'dist', 'cli', 'main.js');
+
+if (process.env.npm_command !== 'exec' || !existsSync(executable)) {
+  const { status } = spawnSync('npm', ['run', 'build'], {
+    cwd: root,
+    stdio: 'inherit',
+    shell: process.platform === 'win32',
+  });
+  if (status !== 0) process.exit(status ?? 1);
+}
+linkExecutable(join(root, 'node_modules', '.bin'));
+
+/** Links relatively, so that the checkout can be moved. Windows gets a batch file: a link needs rights there. */
+function linkExecutable(folder) {
+  mkdirSync(folder, { recursive: true });
+  chmodSync(executable, 0o755);
+  if (process.platform === 'win32') {
+    writeFileSync(join(folder, 'linnet.cmd'), '@node "%~dp0..\\..\\dist\\cli\\main.js" %*\r\n');
+    return;
+  }
+  const link = join(folder, 'linnet');
+  rmSync(link, { force: true });
+  symlinkSync(relative(folder, executable), link);
+}

@@ -8,19 +8,14 @@ export { type MixerPresetName, mixerPreset, mixerPresetNames, type PresetOptions
 export { type FetchProgress, type HubOptions, hubSource, type ModelSource } from './checkpoint/hub/hub.ts';
 export { type LoadedModel, loadCausalModel, loadModel, saveModel } from './checkpoint/load-model.ts';
 export { DecodingEngine } from './decoding/engine.ts';
-export {
-  type FinishReason,
-  type GenerateOptions,
-  type Generation,
-  type GenerationEvent,
-  generate,
-  generateToEnd,
-} from './decoding/generate.ts';
+export { type GenerateOptions, type GenerationEvent, generate, generateToEnd } from './decoding/generate.ts';
+export type { FinishReason } from './decoding/growing-text.ts';
 export { Sampler, type SamplerInput } from './decoding/sampler.ts';
 export { LookupDrafter } from './decoding/speculation/lookup-drafter.ts';
 export { speculative } from './decoding/speculation/speculative.ts';
 export type { SequenceState } from './decoding/state/sequence-state.ts';
 export { StepEngine } from './decoding/step-engine.ts';
+export type { Generation } from './decoding/text-generation.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';
 export { exportFolder } from './export/export-folder.ts';
 export { describeModel, type Model } from './models/families.ts';

@@ -19,3 +19,9 @@ export function thirdParty(path: string): string | undefined {
   const found = resolve(folder, path);
   return existsSync(found) ? found : undefined;
 }
+
+/** A path that is there, in tests that are skipped where it is not. @throws Error if such a test runs nevertheless */
+export function present(path: string | undefined): string {
+  if (path === undefined) throw new Error('a fixture is absent: the test that needs it should have been skipped');
+  return path;
+}

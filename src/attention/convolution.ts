@@ -27,7 +27,7 @@ const preferredBlock = 64;
  * @param masked false also applies the weights of the future (the leak of Figure 4)
  * @returns [M,B·N,R·G,E]
  */
-export function convolveGroups(grouping: Grouping, values: Value, filter: Value, masked: boolean): Value {
+function convolveGroups(grouping: Grouping, values: Value, filter: Value, masked: boolean): Value {
   const { batch: B, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const E = values.shape[3];
   const K = Number(filter.shape[2]);
@@ -61,7 +61,7 @@ export function convolveGroups(grouping: Grouping, values: Value, filter: Value,
  * @param masked false also applies the weights of the future
  * @returns [B,n,H,E]
  */
-export function convolvePositions(
+function convolvePositions(
   { batch, length, keyValueHeads, repeat }: Grouping,
   v: Value,
   filter: Value,

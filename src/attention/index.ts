@@ -26,6 +26,7 @@ export {
   mixerKinds,
   registerMixer,
   type SoftmaxMixer,
+  type WindowMixer,
   type YosoMixer,
 } from './kinds/index.ts';
 export { exactRule, type TreeRule } from './masks.ts';

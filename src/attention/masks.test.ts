@@ -7,7 +7,7 @@ import { Random } from '../random.ts';
 import { type LinearMixer, linearSchema } from './kinds/linear/config.ts';
 import { localRowKernel } from './kinds/linear/reference.ts';
 import type { MaskBlock, TreeRule } from './masks.ts';
-import { emptySlot, fillMasks, makeMaskBuffers } from './masks.ts';
+import { emptySlot, exactRule, fillMasks, makeMaskBuffers } from './masks.ts';
 import type { MixerConfig } from './mixer.ts';
 import { horizonOf, mixerParameters, mixReference, parseMixer, stateShape } from './mixers.ts';
 import { mixerPreset } from './presets.ts';
@@ -190,7 +190,7 @@ describe('the golden trees, by masks', () => {
         const original = io.get(key.replace('.out', '.original_code_out'));
         if (original === undefined) continue;
         const { mixer, at } = goldenStep(name, prefix_length, conv);
-        const out = stepByMasks(mixer, at, { global: 'paper', convolution: 'unfolded' });
+        const out = stepByMasks(mixer, at, { ...exactRule, seesClosedGroups: false });
         expect(relativeToPeak(out, original.data), key).toBeLessThan(1e-6); // stored as float32
         if (relativeToPeak(out, goldenTensor(io, key).data) > 1e-3) differing++;
       }
@@ -308,22 +308,23 @@ describe('fillMasks', () => {
   });
 
   it('gives the offsets of other rules: K = 5 with two siblings and a grandchild after position 2', () => {
-    const offsets = (convolution: TreeRule['convolution']): number[][] => {
+    const offsets = (rule: TreeRule): number[][] => {
       const buffers = makeMaskBuffers(1, 5, 4);
       const tree = new TokenTree([-1, 0, 0, 1]);
-      const rule: TreeRule = { global: 'exact', convolution };
       fillMasks(buffers, 0, { slotPositions: slotsAfter(3, 4), tree, committed: 3, rule }, { group: 8, reach: 2 });
       return [row(buffers.ring.offsets, 12, 4), row(buffers.tree.offsets, 15, 5)]; // of the grandchild
     };
-    expect(offsets('unfolded')).toEqual([
+    expect(offsets(exactRule)).toEqual([
       [3, 3, 3, 3],
       [2, 1, 3, 0, 3],
     ]);
-    expect(offsets('unmasked')).toEqual([
+    expect(
+      offsets({ ...exactRule, offset: ({ size, depths }, a, b) => (b < size ? depths[a] - depths[b] : -1) }),
+    ).toEqual([
       [3, 3, 3, 3],
       [2, 1, 1, 0, 3],
     ]);
-    expect(offsets('flattened')).toEqual([
+    expect(offsets({ ...exactRule, depth: (_, node) => node, offset: (_, node, column) => node - column })).toEqual([
       [3, 3, 3, 3],
       [3, 2, 1, 0, 3],
     ]);

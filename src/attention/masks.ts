@@ -22,22 +22,28 @@ import type { TokenTree } from './tree.ts';
 /** Slot position of a ring slot that holds nothing. */
 export const emptySlot = -1;
 
-/** How the nodes of a tree see: exactly, or by one of the rules that other code has, to measure what exactness is worth. */
+/**
+ * How the nodes of a tree see the text and each other. One rule is exact, and everything decodes by it; studies give
+ * others, to measure what exactness is worth.
+ */
 export interface TreeRule {
-  /**
-   * `exact`: what the formula says. `paper`: as the paper's reference code, where a node beyond a group boundary does
-   * not see the group that has just closed, neither its committed rows nor its nodes.
-   */
-  readonly global: 'exact' | 'paper';
-  /**
-   * `unfolded`: each node meets its ancestors by their offsets (paper, figure 8). `unmasked`: the same offsets, but nodes on
-   * other branches count too. `flattened`: a standard causal convolution over the nodes in their order.
-   */
-  readonly convolution: 'unfolded' | 'unmasked' | 'flattened';
+  /** Whether nodes beyond a group boundary see the groups that have closed since the text was folded. */
+  readonly seesClosedGroups: boolean;
+  /** How many positions after the root's the convolution takes a node to be: its depth. */
+  depth(tree: TokenTree, node: number): number;
+  /** Offset from a node to a column of the tree's rows, padding included; negative where the convolution does not look. */
+  offset(tree: TokenTree, node: number, column: number): number;
 }
 
-/** The rule under which trees give what sequential decoding gives. */
-export const exactRule: TreeRule = { global: 'exact', convolution: 'unfolded' };
+/**
+ * The rule under which trees give what sequential decoding gives: each node meets its ancestors by their offsets (paper,
+ * figure 8).
+ */
+export const exactRule: TreeRule = {
+  seesClosedGroups: true,
+  depth: (tree, node) => tree.depths[node],
+  offset: (tree, node, column) => (tree.isAncestorOrSelf(node, column) ? tree.depths[node] - tree.depths[column] : -1),
+};
 
 /** Masks over one block of rows, for B sequences of T nodes. */
 export interface MaskBlock {
@@ -108,7 +114,7 @@ export function fillMasks(buffers: MaskBuffers, sequence: number, step: Sequence
   for (let node = 0; node < nodes; node++) {
     const row = sequence * nodes + node;
     if (node < tree.size) {
-      fillRingRow(ring, row, slotPositions, committed, { node, depth: tree.depths[node] }, view);
+      fillRingRow(ring, row, slotPositions, committed, tree, node, view);
       fillTreeRow(treeBlock, row, tree, committed, node, view);
     } else {
       clearRow(ring, row, horizon);
@@ -142,15 +148,15 @@ function fillRingRow(
   row: number,
   slotPositions: Int32Array,
   committed: number,
-  { node, depth }: { readonly node: number; readonly depth: number },
+  tree: TokenTree,
+  node: number,
   { horizon, rule }: View,
 ): void {
   const { reach, sinks = 0 } = horizon;
-  const position = committed + depth;
-  const convolved = rule.convolution === 'flattened' ? committed + node : position;
-  const first = windowStart(position, horizon);
-  // Older groups are in S, up to those that left the window of L; the paper's rule sees no others.
-  const folded = rule.global === 'paper' ? first : windowStart(committed, horizon);
+  const convolved = committed + rule.depth(tree, node);
+  const first = windowStart(committed + tree.depths[node], horizon);
+  // Older groups are in S, up to those that left the window of L.
+  const folded = rule.seesClosedGroups ? windowStart(committed, horizon) : first;
   const start = row * block.rows;
   for (let slot = 0; slot < slotPositions.length; slot++) {
     const at = slotPositions[slot];
@@ -172,25 +178,14 @@ function fillTreeRow(
 ): void {
   const { reach, sinks = 0 } = horizon;
   const first = windowStart(committed + tree.depths[node], horizon);
-  const offsetTo = treeOffsets[rule.convolution];
   const start = row * block.rows;
   for (let column = 0; column < block.rows; column++) {
     const seen = tree.isAncestorOrSelf(node, column);
     const at = committed + tree.depths[column];
     const near = at >= first || at < sinks;
-    const offset = offsetTo(tree, node, column);
+    const offset = rule.offset(tree, node, column);
     block.same[start + column] = seen && near ? 1 : 0;
-    block.earlier[start + column] = seen && !near && rule.global === 'exact' ? 1 : 0;
+    block.earlier[start + column] = seen && !near && rule.seesClosedGroups ? 1 : 0;
     block.offsets[start + column] = offset >= 0 && offset <= reach ? offset : reach + 1;
   }
 }
-
-/** Offset from a node to a column of the tree by each rule; negative where the convolution does not look. */
-const treeOffsets: Readonly<
-  Record<TreeRule['convolution'], (tree: TokenTree, node: number, column: number) => number>
-> = {
-  unfolded: (tree, node, column) =>
-    tree.isAncestorOrSelf(node, column) ? tree.depths[node] - tree.depths[column] : -1,
-  unmasked: (tree, node, column) => (column < tree.size ? tree.depths[node] - tree.depths[column] : -1),
-  flattened: (_, node, column) => node - column,
-};

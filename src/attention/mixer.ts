@@ -64,6 +64,11 @@ export type MixerParameterValues = Readonly<Partial<Record<string, Value>>>;
  */
 export interface ProjectedPositions {
   readonly q: Value;
+  /**
+   * Queries for the sinks: turned as at the farthest position that the model was trained for, where their own is farther.
+   * Default: `q`.
+   */
+  readonly far?: Value;
   readonly k: Value;
   readonly v: Value;
 }
@@ -252,6 +257,26 @@ export interface MixerPreset<Shape extends PresetShape = PresetShape> {
   make(options: Readonly<Record<string, unknown>>): object;
 }
 
+/** Parts of a mixer that an ablation switches off. */
+export const branches = ['memory', 'window', 'sinks', 'convolution'] as const;
+export type Branch = (typeof branches)[number];
+
+/** From a configuration to what remains of it without a branch. */
+interface Ablations<C extends MixerConfig> extends Partial<Record<Branch, unknown>> {
+  memory?(config: C): object | undefined;
+  window?(config: C): object | undefined;
+  sinks?(config: C): object | undefined;
+  convolution?(config: C): object | undefined;
+}
+
+/** How the output depends on parameters, of those that can be chosen from examples without training. */
+export interface Calibration {
+  /** Names of parameters that the output is an affine function of, together. */
+  readonly affine: readonly string[];
+  /** Parameters of one number per query head that act on the own head alone, and the values to try. */
+  readonly searched: readonly { readonly name: string; readonly candidates: readonly number[] }[];
+}
+
 /** One kind of mixer: everything that it is. */
 export interface MixerKind<C extends MixerConfig = MixerConfig> {
   readonly kind: C['kind'];
@@ -298,5 +323,9 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   betweenTexts?(config: C): object;
   /** Whether this configuration can read another text. Default: as `cross` is there. */
   canCross?(config: C): boolean;
+  /** Branches that can be switched off: from a configuration to what remains, undefined where it has no such branch. */
+  readonly without?: Ablations<C>;
+  /** What a start in closed form needs to know. Default: that the output is affine in the filter of a convolution. */
+  calibration?(config: C, dims: AttentionDims): Calibration;
   readonly presets: Readonly<Record<string, MixerPreset>>;
 }

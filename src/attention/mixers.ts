@@ -8,12 +8,14 @@ import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
-import { type ConvolutionConfig, isCausalConvolution } from './convolution-config.ts';
+import { type ConvolutionConfig, filterName, isCausalConvolution } from './convolution-config.ts';
 import { centredConvolution } from './convolution.ts';
 import { groupingOf } from './grouping.ts';
 import { findMixerKind, mixerKinds } from './kinds/index.ts';
 import type {
   AttentionDims,
+  Branch,
+  Calibration,
   CrossForm,
   Horizon,
   MixerConfig,
@@ -140,6 +142,30 @@ export function convolutionOf(config: MixerConfig): ConvolutionConfig | null {
 export function withConvolutionAdded(config: MixerConfig, kernel?: number): MixerConfig | undefined {
   const takesOne = kindOf(config).schema.safeParse({ ...config, convolution: {} }).success;
   return takesOne ? parseMixer({ ...config, convolution: { kernel } }) : undefined;
+}
+
+/**
+ * A mixer with a branch switched off; undefined for one that has no such branch. Its parameters are among the mixer's own.
+ * @example
+ * ```ts
+ * const local = withoutBranch(mixerPreset('augmented'), branch);
+ * ```
+ */
+export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig | undefined {
+  const rest = kindOf(config).without?.[branch]?.(config);
+  return rest === undefined ? undefined : parseMixer(rest);
+}
+
+/**
+ * What a start in closed form needs to know of a mixer.
+ * @example
+ * ```ts
+ * const { affine } = calibrationOf(config, dims);
+ * ```
+ */
+export function calibrationOf(config: MixerConfig, dims: AttentionDims): Calibration {
+  const affine = convolutionOf(config) === null ? [] : [filterName]; // a convolution is added to what attention gives
+  return kindOf(config).calibration?.(config, dims) ?? { affine, searched: [] };
 }
 
 /**

@@ -74,7 +74,7 @@ export interface RowKernel {
 }
 
 /** weight = f(⟨q̂, k̂⟩); `slope` is f'. */
-export function ofCosine(f: (cosine: number) => number, slope: (cosine: number) => number): RowKernel {
+function ofCosine(f: (cosine: number) => number, slope: (cosine: number) => number): RowKernel {
   return {
     weights(q, keys) {
       const unitQ = unit.apply(q);

@@ -30,9 +30,19 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/inspect.ts')).inspect,
   },
   {
+    words: ['download'],
+    summary: 'fetch a model from the Hugging Face hub',
+    load: async () => (await import('./commands/download.ts')).download,
+  },
+  {
     words: ['synth'],
     summary: 'write a model of a published size with random weights',
     load: async () => (await import('./commands/synth.ts')).synth,
+  },
+  {
+    words: ['convert'],
+    summary: 'linearize a softmax model and keep its quality; writes a report',
+    load: async () => (await import('./commands/convert.ts')).convertCommand,
   },
   {
     words: ['linearize'],

@@ -22,6 +22,8 @@ describe('parseDelimited', () => {
   it.each([
     ['a,"b', /table:1: .*never closed/],
     ['a\n"b"c', /table:2: .*follows/],
+    ['a\n\n1\n"b\nc\nd', /table:4: .*never closed/],
+    ['a\nb"c,d', /table:2: .*within a value/],
   ])('refuses %j', (text, message) => {
     expect(() => values(text)).toThrow(message);
   });

@@ -1,4 +1,5 @@
 /** Tables as text: comma-separated values with quotes (RFC 4180), or tab-separated values without. */
+import { CsvError, parse } from 'csv-parse/sync';
 import { LinnetError } from '../errors.ts';
 
 export interface DelimitedSyntax {
@@ -14,63 +15,42 @@ export interface DelimitedRow {
   readonly line: number;
 }
 
+/** What is wrong with a table, by the code of the parser. */
+const complaints: Readonly<Record<string, string>> = {
+  CSV_QUOTE_NOT_CLOSED: 'a quotation mark is never closed',
+  CSV_INVALID_CLOSING_QUOTE: 'text follows a closing quotation mark',
+  INVALID_OPENING_QUOTE:
+    'a quotation mark within a value; put the whole value in quotation marks and double those in it',
+};
+
 /**
- * The rows of a table; empty lines are skipped.
+ * The rows of a table; empty lines are skipped. Rows may differ in their number of values.
  *
  * @param text with line ends normalised to `\n`
  * @param source for messages
- * @throws LinnetError `FORMAT` for a quotation mark that is not closed, or is followed by more of the value
+ * @throws LinnetError `FORMAT` for a quotation mark that is not closed, is followed by more of the value, or is preceded by some
  */
 export function parseDelimited(text: string, { delimiter, quotes }: DelimitedSyntax, source: string): DelimitedRow[] {
   const rows: DelimitedRow[] = [];
-  let line = 1;
-  let place = 0;
-  while (place < text.length) {
-    const begun = line;
-    const values: string[] = [];
-    for (;;) {
-      if (quotes && text[place] === '"') {
-        const { value, end } = quoted(text, place, `${source}:${line}`);
-        line += countBreaks(value);
-        values.push(value);
-        place = end;
-        if (place < text.length && text[place] !== delimiter && text[place] !== '\n') {
-          throw new LinnetError('FORMAT', `${source}:${line}: text follows a closing quotation mark`);
-        }
-      } else {
-        const end = nextOf(text, place, delimiter);
-        values.push(text.slice(place, end));
-        place = end;
-      }
-      if (text[place] !== delimiter) break;
-      place++;
-    }
-    place++; // the line break
-    line++;
-    if (values.length > 1 || values[0] !== '') rows.push({ values, line: begun });
+  let ended = 0; // the last line of the row before
+  try {
+    parse(text, {
+      delimiter,
+      quote: quotes ? '"' : null,
+      record_delimiter: '\n',
+      relax_column_count: true,
+      skip_empty_lines: true,
+      on_record(values: string[], { lines }) {
+        ended = lines;
+        rows.push({ values, line: lines - values.reduce((breaks, value) => breaks + value.split('\n').length - 1, 0) });
+        return null; // it is kept here, not in the parser
+      },
+    });
+  } catch (cause) {
+    if (!(cause instanceof CsvError)) throw cause;
+    // Where a quotation mark is never closed the parser has read to the end: the row that opened it comes after the last whole one.
+    const line = cause.code === 'CSV_QUOTE_NOT_CLOSED' ? ended + 1 : cause.lines;
+    throw new LinnetError('FORMAT', `${source}:${String(line)}: ${complaints[cause.code] ?? cause.message}`, { cause });
   }
   return rows;
-}
-
-/** The value that a quotation mark at `start` opens, and the place after the one that closes it. */
-function quoted(text: string, start: number, source: string): { value: string; end: number } {
-  let place = start + 1;
-  for (;;) {
-    const mark = text.indexOf('"', place);
-    if (mark < 0) throw new LinnetError('FORMAT', `${source}: a quotation mark is never closed`);
-    if (text[mark + 1] !== '"') return { value: text.slice(start + 1, mark).replaceAll('""', '"'), end: mark + 1 };
-    place = mark + 2;
-  }
-}
-
-/** The next delimiter or line break, or the end. */
-function nextOf(text: string, place: number, delimiter: string): number {
-  const lineEnd = text.indexOf('\n', place);
-  const end = lineEnd < 0 ? text.length : lineEnd;
-  for (let at = place; at < end; at++) if (text[at] === delimiter) return at;
-  return end;
-}
-
-function countBreaks(value: string): number {
-  return value.split('\n').length - 1;
 }

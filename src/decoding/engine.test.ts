@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
-import { mixerExamples } from '../../test/attention/mixer-examples.ts';
+import { examplesWith } from '../../test/attention/mixer-examples.ts';
 import { tinyFlash } from '../../test/models/tiny-flash.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
 import { blockLinformerSchema } from '../attention/kinds/block-linformer/config.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
-import { growsWithText, isCausal, parseMixer, stateBytes } from '../attention/mixers.ts';
+import { growsWithText, parseMixer, stateBytes } from '../attention/mixers.ts';
 import { mixerPreset } from '../attention/presets.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
 import { Graph } from '../graph/graph.ts';
@@ -79,8 +79,8 @@ const models: Readonly<Record<string, (mixers: readonly MixerConfig[]) => Causal
 
 /** Every example that can decode, alone in both layers, and combinations. */
 const variants: readonly { readonly name: string; readonly model: CausalModel }[] = [
-  ...mixerExamples
-    .filter(({ kind, config }) => kind.family !== 't5' && kind.recurrent !== undefined && isCausal(config))
+  ...examplesWith('recurrent')
+    .filter(({ kind }) => kind.family !== 't5')
     .map(({ name, kind: { family = 'any' }, config }) => ({ name, model: models[family]([config, config]) })),
   ...Object.entries(combinations).map(([name, mixers]) => ({ name, model: tinyLlama(mixers) })),
 ];

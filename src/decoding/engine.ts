@@ -4,7 +4,7 @@ import type { Tensor } from '../graph/tensor.ts';
 import { encoderGraph } from '../models/encoder-graph.ts';
 import { foldGraph } from '../models/fold-graph.ts';
 import type { AutoregressiveModel, CausalModel, EncoderDecoderModel } from '../models/model.ts';
-import { modelLayout } from '../models/model-layout.ts';
+import { foldGraphs, modelLayout } from '../models/model-layout.ts';
 import { stepGraph } from '../models/step-graph.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
@@ -39,15 +39,14 @@ export class DecodingEngine extends StepEngine {
     const layout = modelLayout(decoder);
     const program = await compile(stepGraph(decoder, makeSource, layout), options);
     const folds: FoldPrograms = new Map();
-    for (const { program: name, layers } of layout.folds) {
-      if (folds.has(name)) continue;
-      folds.set(name, await compile(foldGraph(decoder, layers[0], makeSource, layout), options));
+    for (const { name, layer } of foldGraphs(layout)) {
+      folds.set(name, await compile(foldGraph(decoder, layer, makeSource, layout), options));
     }
     const encoder =
       model.kind === 'causal'
         ? undefined
         : new SourceEncoder(model, {
-            lengthFor: doublingLengths,
+            lengthFor: doublingLengths(model),
             compile: (length) => compile(encoderGraph(model, length, makeSource), options),
           });
     return new DecodingEngine(decoder, program, folds, { encoder }, layout);

@@ -8,6 +8,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { DecodingEngine } from './engine.ts';
 import { type GenerateOptions, type Generation, type GenerationEvent, generate, generateToEnd } from './generate.ts';
 import type { DecodingMethod } from './method.ts';
+import type { StepRequest } from './step-engine.ts';
 import { Sampler } from './sampler.ts';
 
 const augmented = mixerPreset('augmented', { group: 8, kernel: 9 });
@@ -214,22 +215,27 @@ describe('generate', () => {
   it('takes several tokens a step, and cuts them at what ends the text', async () => {
     const expected = await greedyTokens(prompt, 30);
     // Drafts by knowing the answer; verified in one pass like any draft.
-    const oracle: DecodingMethod = ({ state }) => ({
-      async next(text, { count, ends }) {
-        const produced = text.length - prompt.length;
-        const wanted = expected.slice(produced, produced + Math.min(4, count));
-        const end = wanted.findIndex((token) => ends.has(token));
-        const tokens = end < 0 ? wanted : wanted.slice(0, end + 1);
-        const read = text.slice(state.length);
-        const nodes = [...read, ...tokens.slice(0, -1)];
-        if (nodes.length > 0) {
-          const request = { state, tree: chain(nodes.length), tokens: nodes, wanted: [] };
-          const [output] = await engine.step([request]);
-          await engine.commit(request, output, [...nodes.keys()]);
-        }
-        return tokens;
-      },
-    });
+    const oracle: DecodingMethod = ({ state }) => {
+      let tokens: number[] = [];
+      let request: StepRequest | undefined;
+      return {
+        plan(text, { count, ends }) {
+          const produced = text.length - prompt.length;
+          const wanted = expected.slice(produced, produced + Math.min(4, count));
+          const end = wanted.findIndex((token) => ends.has(token));
+          tokens = end < 0 ? wanted : wanted.slice(0, end + 1);
+          const read = text.slice(state.length);
+          const nodes = [...read, ...tokens.slice(0, -1)];
+          request = nodes.length === 0 ? undefined : { state, tree: chain(nodes.length), tokens: nodes, wanted: [] };
+          return Promise.resolve(request === undefined ? [] : [request]);
+        },
+        async conclude(_, [output]) {
+          if (request !== undefined) await engine.commit(request, output, [...Array(request.tokens.length).keys()]);
+          return tokens;
+        },
+        settle: () => Promise.resolve(),
+      };
+    };
     const options = { promptTokens: prompt, method: oracle, ignoreEos: true, tokenizer: letters };
     const whole = await generateToEnd(engine, { ...options, maxTokens: 30 });
     expect(whole).toMatchObject({ tokens: expected, steps: 8, finish: 'length' });

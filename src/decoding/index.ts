@@ -6,8 +6,8 @@ export * from './library.ts';
 export { DecodingEngine, type DecodingModelDescription } from './engine.ts';
 export type { ContinuationScore } from './log-likelihood.ts';
 export { negativeLogLikelihood, scoreContinuation } from './log-likelihood.ts';
-export type { Continuation, ReadPrompt, StepBounds } from './method.ts';
 export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './search/beam-search.ts';
+export { beamMethod, type BeamMethodOptions } from './search/beam-method.ts';
 export { continueByBeams, type ContinueOptions } from './search/causal-beams.ts';
 export { CombinedDrafter, type CombinedOptions } from './speculation/combined-drafter.ts';
 export { type HeadPredictions, MedusaDrafter, stockPaths } from './speculation/medusa-drafter.ts';
@@ -15,6 +15,5 @@ export { ModelDrafter, type ModelDrafterOptions } from './speculation/model-draf
 export { ObservedDrafter, type PathAcceptance, sumAcceptance } from './speculation/observed-drafter.ts';
 export type { Pace } from './speculation/pacing.ts';
 export { ReferenceDrafter, type ReferenceOptions } from './speculation/reference-drafter.ts';
-export { SpeculativeDecoder } from './speculation/speculative.ts';
 export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './state/session-file.ts';
 export { StepEngine } from './step-engine.ts';

@@ -2,16 +2,12 @@
  * What both libraries, for Node and for browsers, export of decoding: the same names for the same things. Nothing here
  * may need Node.
  */
-export {
-  type FinishReason,
-  type GenerateOptions,
-  type Generation,
-  type GenerationEvent,
-  generate,
-  generateToEnd,
-} from './generate.ts';
-export { type DecodingMethod, sequential } from './method.ts';
-export { Sampler, type SamplerConfig, type SamplerInput } from './sampler.ts';
+export { type GenerateOptions, type GenerationEvent, generate, generateToEnd } from './generate.ts';
+export type { FinishReason } from './growing-text.ts';
+export { type Continuation, type DecodingMethod, type ReadPrompt, sequential, type StepBounds } from './method.ts';
+export { decodeRound } from './round.ts';
+export { Sampler, type SamplerConfig, type SamplerInput, type SamplingContext } from './sampler.ts';
+export type { TokenConstraint } from './logit-adjustments.ts';
 export {
   type AcceptanceRule,
   acceptanceRules,
@@ -28,3 +24,4 @@ export { type SpeculationOptions, speculative } from './speculation/speculative.
 export { SpeculationStatistics, type SpeculationSummary } from './speculation/statistics.ts';
 export type { SequenceState } from './state/sequence-state.ts';
 export type { StepOutput, StepRequest, StepWeights } from './step-engine.ts';
+export { type Generation, TextGeneration, type TextGenerationOptions, type TokensEvent } from './text-generation.ts';

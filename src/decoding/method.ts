@@ -1,13 +1,16 @@
 /**
- * How tokens are decoded: one a step, or several where drafted candidates are verified. What `generate` needs of a
- * method, and the sequential one.
+ * How tokens are decoded: one a round, or several where drafted candidates are verified. A method says what it wants run
+ * and reads the results, and never runs the model itself, so that one step of an engine serves the plans of many texts.
  */
-import type { StepEngine } from './step-engine.ts';
+import { chain } from '../attention/tree.ts';
+import { internalError } from '../errors.ts';
+import type { StepEngine, StepOutput, StepRequest } from './step-engine.ts';
 import type { Sampler } from './sampler.ts';
 import type { SequenceState } from './state/sequence-state.ts';
 
 /** What a method starts from: a prompt that has been read. */
 export interface ReadPrompt {
+  /** Commits what is accepted, and forks states; its `step` is left to whoever holds the method. */
   readonly engine: StepEngine;
   /** Has read the whole prompt; the method takes it further. */
   readonly state: SequenceState;
@@ -18,7 +21,7 @@ export interface ReadPrompt {
   readonly hidden: Float32Array;
 }
 
-/** Where a step has to stop. */
+/** Where a round has to stop. */
 export interface StepBounds {
   /** Most tokens wanted, at least 1. */
   readonly count: number;
@@ -26,31 +29,63 @@ export interface StepBounds {
   readonly ends: Pick<ReadonlySet<number>, 'has'>;
 }
 
-/** A method at work on one text. */
+/** A method at work on one text: rounds of `plan` and `conclude`, then `settle`. */
 export interface Continuation {
   /**
-   * The next tokens: at least one, at most `bounds.count`, none after one of `bounds.ends`.
+   * Begins a round: the nodes that the text wants to have run. None where it needs no run, as for the first token, which
+   * the prompt has predicted; one tree for most methods, several for a beam search.
    * @param text prompt and continuation so far
    */
-  next(text: readonly number[], bounds: StepBounds): Promise<readonly number[]>;
+  plan(text: readonly number[], bounds: StepBounds): Promise<readonly StepRequest[]>;
   /**
-   * Told once, when the text has ended: the state is to have read the first `length` tokens of the text, or fewer where
-   * they have not been read. For methods whose state lags behind.
+   * Ends a round: decides which tokens follow.
+   * @param text the same as in `plan`
+   * @param outputs what the step said about each request, in their order
+   * @returns at most `bounds.count` tokens, none after one of `bounds.ends`; empty only where a method needs more rounds
+   *   before it can tell, as a beam search does
    */
-  settle?(length: number): Promise<void>;
+  conclude(text: readonly number[], outputs: readonly StepOutput[]): Promise<readonly number[]>;
+  /**
+   * Called once, when the text has ended: the state is to have read the first `length` tokens of the text, or fewer where
+   * they have not been run.
+   */
+  settle(length: number): Promise<void>;
 }
 
 export type DecodingMethod = (prompt: ReadPrompt) => Continuation;
 
-/** One token a step. The state lacks the last token, which the next step reads. */
-export const sequential: DecodingMethod = ({ engine, state, sampler, logits: promptLogits }) => {
-  let logits = promptLogits;
-  let unread: number | undefined;
+/** One round of one text by itself. */
+export async function nextTokens(
+  engine: StepEngine,
+  continuation: Continuation,
+  text: readonly number[],
+  bounds: StepBounds,
+): Promise<readonly number[]> {
+  const requests = await continuation.plan(text, bounds);
+  const outputs = requests.length === 0 ? [] : await engine.step(requests);
+  return continuation.conclude(text, outputs);
+}
+
+const oneNode = chain(1);
+
+/** One token a round. The state lacks the last token of the text, which the next round reads. */
+export const sequential: DecodingMethod = ({ engine, state, sampler, logits }) => {
+  let request: StepRequest | undefined;
+  let started = false;
   return {
-    async next(text) {
-      if (unread !== undefined) ({ logits } = await engine.advance(state, unread));
-      unread = sampler.next(logits, text);
-      return [unread];
+    plan(text) {
+      if (started) request = { state, tree: oneNode, tokens: [text[text.length - 1]], wanted: [0] };
+      return Promise.resolve(request === undefined ? [] : [request]);
     },
+    async conclude(text, [output]) {
+      if (request === undefined) {
+        started = true;
+        return [sampler.next(logits, text)];
+      }
+      if (output === undefined) throw internalError('a round ends without the output of its step');
+      await engine.commit(request, output, [0]);
+      return [sampler.next(output.logits[0], text)];
+    },
+    settle: () => Promise.resolve(),
   };
 };

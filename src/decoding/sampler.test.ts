@@ -3,15 +3,20 @@ import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { Random } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
+import type { TokenConstraint } from './logit-adjustments.ts';
 import { parseSampler, Sampler, type SamplerConfig, type SamplerInput } from './sampler.ts';
 
 /** The definition, written to be read: full sorts, every filter a pass over the whole vocabulary. */
 function expectedProbabilities(logits: Float32Array, recent: number[], config: SamplerConfig): number[] {
-  const { temperature, topK, topP, minP, repetitionPenalty, repetitionWindow } = config;
-  const penalized = new Set(repetitionWindow === 0 ? [] : recent.slice(-repetitionWindow));
+  const { temperature, topK, topP, minP, repetitionPenalty, repetitionWindow, logitBias } = config;
+  const window = repetitionWindow === 0 ? [] : recent.slice(-repetitionWindow);
   const scores = Array.from(logits, (logit, token) => {
-    if (!penalized.has(token)) return logit;
-    return logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
+    const bias = logitBias[String(token)] ?? 0;
+    const count = window.filter((other) => other === token).length;
+    if (bias === false) return -Infinity;
+    if (count === 0) return logit + bias;
+    const repeated = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
+    return repeated - config.presencePenalty - count * config.frequencyPenalty + bias;
   });
   const order = scores
     .map((_, token) => token)
@@ -44,7 +49,10 @@ const configs = fc.record({
   topP: fc.constantFrom(1e-9, 0.1, 0.5, 0.9, 0.999, 1),
   minP: fc.constantFrom(0, 0.05, 0.5, 1),
   repetitionPenalty: fc.constantFrom(1, 0.5, 1.3, 10),
+  presencePenalty: fc.constantFrom(0, 0, 0.5, -1),
+  frequencyPenalty: fc.constantFrom(0, 0, 0.25, -0.5),
   repetitionWindow: fc.constantFrom(0, 1, 3, 64),
+  logitBias: fc.constantFrom<Record<string, number>>({}, {}, { 0: 1.5 }, { 0: -100 }),
   seed: fc.nat(),
 });
 /** Many ties, −∞ now and then. */
@@ -94,6 +102,7 @@ describe('Sampler', () => {
     { temperature: 1, seed: 3 },
     { temperature: 0.7, topK: 12, topP: 0.95, seed: 4 },
     { temperature: 1.3, minP: 0.1, repetitionPenalty: 1.4, seed: 5 },
+    { temperature: 1, presencePenalty: 0.7, frequencyPenalty: 0.3, logitBias: { 3: 2, 9: false, 11: -1 }, seed: 8 },
     { temperature: 1, topP: 0.8, seed: 6 },
   ])('draws with the exact probabilities: %j', (config) => {
     const logits = randomLogits(7, 30);
@@ -197,6 +206,11 @@ describe('Sampler', () => {
       { minP: -0.1 },
       { repetitionPenalty: 0 },
       { repetitionWindow: -1 },
+      { presencePenalty: 101 },
+      { frequencyPenalty: Number.NaN },
+      { logitBias: { x: 1 } },
+      { logitBias: { 1: true } },
+      { logitBias: { 1: 1000 } },
       { seed: 0.5 },
       { top_k: 5 },
       'greedy',
@@ -204,6 +218,60 @@ describe('Sampler', () => {
     for (const config of bad) {
       expect(await errorCode(() => parseSampler(config)), JSON.stringify(config)).toBe('CONFIG');
     }
+  });
+});
+
+describe('what changes logits first', () => {
+  const flat = new Float32Array(6);
+
+  it('counts the occurrences in the window, and leaves the prompt out where asked to', () => {
+    const text = [0, 1, 1, 2, 2, 2];
+    const config = { temperature: 1, presencePenalty: 1, frequencyPenalty: 0.5 };
+    const penalties = (sampler: Sampler): number[] => {
+      const probabilities = sampler.probabilities(flat, text);
+      return Array.from(probabilities.slice(0, 4), (probability) => Math.log(probabilities[5] / probability));
+    };
+    const close = (actual: number[], expected: number[]): void => {
+      actual.forEach((value, token) => {
+        expect(value).toBeCloseTo(expected[token], 12);
+      });
+    };
+    close(penalties(new Sampler(config)), [1.5, 2, 2.5, 0]);
+    close(penalties(new Sampler({ ...config, repetitionWindow: 4 })), [0, 1.5, 2.5, 0]);
+    const generated = new Sampler(config, undefined, { penalizedFrom: 2 });
+    close(penalties(generated), [0, 1.5, 2.5, 0]);
+    expect(generated.lookback).toBe(Infinity);
+    expect(new Sampler(config).lookback).toBe(64);
+    expect(new Sampler().lookback).toBe(0);
+  });
+
+  it('lets a constraint have the last word, given the text', () => {
+    const seen: number[][] = [];
+    const constraint: TokenConstraint = (text) => {
+      seen.push(Array.from(text));
+      return text.length === 3 ? undefined : Uint8Array.of(0, 1, 0, 1, 0, 0);
+    };
+    const sampler = new Sampler({ temperature: 1, logitBias: { 0: 100 } }, undefined, { constraint });
+    expect([...sampler.probabilities(flat, [4, 5])]).toEqual([0, 0.5, 0, 0.5, 0, 0]);
+    expect(sampler.next(flat, [4, 5, 1])).toBe(0);
+    expect(seen).toEqual([
+      [4, 5],
+      [4, 5, 1],
+    ]);
+    const greedy = new Sampler({ logitBias: { 2: 1, 3: 0.5, 1: false } }, undefined, { constraint });
+    expect(greedy.next(flat, [])).toBe(3);
+    expect(greedy.next(flat, [0, 0, 0])).toBe(2);
+  });
+
+  it('refuses what does not fit the vocabulary, and texts that cannot go on', async () => {
+    const cases: [string, () => number][] = [
+      ['INPUT', () => new Sampler({ logitBias: { 6: 1 } }).next(flat, [])],
+      ['INPUT', () => new Sampler({ frequencyPenalty: 1 }).next(flat, [6])],
+      ['SHAPE', () => new Sampler({}, undefined, { constraint: () => new Uint8Array(5) }).next(flat, [])],
+      ['RUNTIME', () => new Sampler({}, undefined, { constraint: () => new Uint8Array(6) }).next(flat, [])],
+      ['CONFIG', () => new Sampler({}, undefined, { penalizedFrom: -1 }).lookback],
+    ];
+    for (const [code, run] of cases) expect(await errorCode(run), String(run)).toBe(code);
   });
 });
 

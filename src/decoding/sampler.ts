@@ -1,11 +1,15 @@
 /**
- * Choosing the next token from logits. Filters act in the conventional order: repetition penalty, temperature, top-k,
- * top-p, min-p; what remains is renormalized and drawn from with a seeded generator.
+ * Choosing the next token from logits. Filters act in the conventional order: penalties, bias and constraint
+ * (logit-adjustments.ts), temperature, top-k, top-p, min-p; what remains is renormalized and drawn from with a seeded
+ * generator.
  */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
+import { LogitAdjustments, type SamplingContext } from './logit-adjustments.ts';
+
+export type { SamplingContext };
 
 /** The schema of `SamplerConfig`, for embedding in requests and files. Unknown fields are refused. */
 const samplerSchema = z.strictObject({
@@ -26,8 +30,16 @@ const samplerSchema = z.strictObject({
    * token occurs (the convention of Hugging Face, after CTRL, arXiv 1909.05858); 1 changes nothing.
    */
   repetitionPenalty: z.number().min(0.01).max(100).default(1),
-  /** How many of the last tokens the penalty looks at. */
+  /** Logits of recent tokens are lowered by it, once however often the token occurs; 0 changes nothing. */
+  presencePenalty: z.number().min(-100).max(100).default(0),
+  /** Logits of recent tokens are lowered by it for every time that the token occurs; 0 changes nothing. */
+  frequencyPenalty: z.number().min(-100).max(100).default(0),
+  /** How many of the last tokens the penalties look at. */
   repetitionWindow: z.int().min(0).max(65536).default(64),
+  /** Added to the logits of tokens, by token id, after the penalties; `false` forbids the token. */
+  logitBias: z
+    .record(z.string().regex(/^\d{1,8}$/), z.union([z.number().min(-100).max(100), z.literal(false)]))
+    .default({}),
   /** Start of the random numbers; equal seeds give equal texts. */
   seed: z.int().min(0).max(0xffffffff).default(0),
 });
@@ -62,24 +74,33 @@ export class Sampler {
   /** Sum of the kept weights. */
   #total = 0;
   readonly #queue = new DescendingQueue();
-  /** Tokens the penalty has met; kept so that no token allocates. */
-  readonly #seen = new Set<number>();
+  readonly #adjustments: LogitAdjustments;
 
   /**
    * @param state continues the random numbers of an earlier sampler (its `random.state`) instead of starting at the seed
+   * @param context what belongs to the one text rather than to the request
    * @throws LinnetError `CONFIG` as `parseSampler` does
    */
-  constructor(config: SamplerInput = {}, state?: RandomState) {
+  constructor(config: SamplerInput = {}, state?: RandomState, context: SamplingContext = {}) {
     this.config = parseSampler(config);
+    this.#adjustments = new LogitAdjustments(this.config, context);
     this.random = state === undefined ? new Random(this.config.seed) : Random.fromState(state);
+  }
+
+  /**
+   * How many of the last tokens `recent` must hold; 0 where no choice depends on the text. Infinity means all of the text.
+   */
+  get lookback(): number {
+    return this.#adjustments.lookback;
   }
 
   /**
    * The next token.
    *
    * @param logits [V]; −∞ forbids a token
-   * @param recent the text so far, newest last
-   * @throws LinnetError `RUNTIME` if a logit is NaN or +∞, or all are −∞; `INPUT` if a recent token is not one of the V
+   * @param recent the text so far, newest last; its beginning may be left out as far as `lookback` says
+   * @throws LinnetError `RUNTIME` if a logit is NaN or +∞, or no token is possible; `INPUT` if a recent or biased token is
+   *   not one of the V; `SHAPE` for a constraint's mask of another size
    */
   next(logits: Float32Array, recent: ArrayLike<number>): number {
     this.#filter(logits, recent);
@@ -133,7 +154,7 @@ export class Sampler {
     }
     const weights = this.#weights;
     weights.set(logits);
-    this.#penalize(weights, recent);
+    this.#adjustments.apply(weights, recent);
     const largest = indexOfLargest(weights);
     if (temperature === 0) {
       this.#tokens[0] = largest;
@@ -156,23 +177,6 @@ export class Sampler {
       else this.#takeAll();
     }
     this.#keepAtLeast(minP);
-  }
-
-  #penalize(logits: Float64Array, recent: ArrayLike<number>): void {
-    const { repetitionPenalty: penalty, repetitionWindow } = this.config;
-    if (penalty === 1) return;
-    const first = Math.max(0, recent.length - repetitionWindow);
-    const seen = this.#seen;
-    seen.clear();
-    for (let i = first; i < recent.length; i++) {
-      const token = recent[i];
-      if (!(Number.isInteger(token) && token >= 0 && token < logits.length)) {
-        throw new LinnetError('INPUT', `recent token ${token} is outside the vocabulary of ${logits.length}`);
-      }
-      if (seen.has(token)) continue;
-      seen.add(token);
-      logits[token] = logits[token] > 0 ? logits[token] / penalty : logits[token] * penalty;
-    }
   }
 
   #takeAll(): void {
@@ -240,7 +244,7 @@ function indexOfLargest(logits: Float64Array): number {
     if (logit > logits[largest]) largest = token;
   }
   if (logits.length === 0 || logits[largest] === -Infinity) {
-    throw new LinnetError('RUNTIME', `none of ${logits.length} tokens is possible: every logit is −∞`);
+    throw new LinnetError('RUNTIME', `none of ${logits.length} tokens is possible: every logit is −∞, or forbidden`);
   }
   return largest;
 }

@@ -2,6 +2,7 @@
  * The encoder of an encoder-decoder model at work: one program per length, since its graphs have static shapes. Texts are
  * padded to one of a few lengths.
  */
+import { longestSequence } from '../attention/mixers.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, elementCount, float32, int32, type Tensor } from '../graph/tensor.ts';
 import type { EncoderDecoderModel } from '../models/model.ts';
@@ -20,9 +21,10 @@ export interface EncoderPrograms {
   compile(length: number): Promise<Program>;
 }
 
-/** Lengths by doubling from 32, so that few graphs are compiled. */
-export function doublingLengths(tokens: number): number {
-  return 2 ** Math.max(5, Math.ceil(Math.log2(tokens)));
+/** Lengths by doubling from 32, so that few graphs are compiled, up to the longest that the model's mixers serve. */
+export function doublingLengths({ mixers, attentions }: EncoderDecoderModel): EncoderPrograms['lengthFor'] {
+  const longest = Math.min(...mixers.filter((_, index) => attentions[index].part !== 'decoder').map(longestSequence));
+  return (tokens) => (tokens > longest ? undefined : Math.min(2 ** Math.max(5, Math.ceil(Math.log2(tokens))), longest));
 }
 
 /** Reads texts. `dispose` of it. */
@@ -59,7 +61,7 @@ export class SourceEncoder implements AsyncDisposable {
     }
     const length = this.#programs.lengthFor(n);
     if (length === undefined) {
-      throw new LinnetError('INPUT', `a text of ${n} tokens is longer than the encoder was exported for; cut the text`);
+      throw new LinnetError('INPUT', `a text of ${n} tokens is longer than the encoder reads; cut the text`);
     }
     const program = await this.#program(length);
     const ids = new Int32Array(length).fill(this.#model.padId);

@@ -25,7 +25,7 @@ export interface StepRequest {
   readonly tokens: ArrayLike<number>;
   /** Nodes whose logits are wanted. */
   readonly wanted: readonly number[];
-  /** By which rule the nodes see the text and each other. Default: exactly; others are for ablations. */
+  /** By which rule the nodes see the text and each other. Default: exactly; others are for studies. */
   readonly rule?: TreeRule;
 }
 

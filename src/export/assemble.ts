@@ -13,7 +13,7 @@ import { formatShape } from '../graph/shape.ts';
 import { describeCausalModel } from '../models/families.ts';
 import { foldGraph } from '../models/fold-graph.ts';
 import type { CausalModel } from '../models/model.ts';
-import { modelLayout } from '../models/model-layout.ts';
+import { foldGraphs, modelLayout } from '../models/model-layout.ts';
 import { stepGraph } from '../models/step-graph.ts';
 import { storedParameters, unreadable } from '../quantization/sources.ts';
 import type { Program } from '../runtime/program.ts';
@@ -87,8 +87,7 @@ export async function assembleEngine(
     const program = await open(exportedFiles.model, 'step', step);
     const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt, 'prompt', step);
     const folds = new Map<string, Program>();
-    for (const { program: name, layers } of layout.folds) {
-      if (folds.has(name)) continue;
+    for (const { name, layer } of foldGraphs(layout)) {
       const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;
       if (file === undefined) {
         throw new LinnetError(
@@ -96,7 +95,7 @@ export async function assembleEngine(
           `${reader.nameOf(EXPORT_FILE)} names no fold graph for ${JSON.stringify(name)}`,
         );
       }
-      folds.set(name, await open(file, 'fold', foldGraph(model, layers[0], shapesAlone, layout)));
+      folds.set(name, await open(file, 'fold', foldGraph(model, layer, shapesAlone, layout)));
     }
     return new StepEngine(model, program, folds, { prompt }, layout);
   } catch (error) {

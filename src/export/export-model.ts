@@ -21,7 +21,7 @@ import { medusaParameters } from '../models/medusa.ts';
 import { medusaGraph } from '../models/medusa-heads.ts';
 import type { CausalModel } from '../models/model.ts';
 import { foldGraph } from '../models/fold-graph.ts';
-import { modelLayout } from '../models/model-layout.ts';
+import { foldGraphs, modelLayout } from '../models/model-layout.ts';
 import { stepGraph } from '../models/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { WeightError } from '../quantization/encoding.ts';
@@ -246,15 +246,15 @@ async function encodeFolds(
   device: ExportManifest['device'],
   producerVersion: string,
 ): Promise<EncodedFold[]> {
-  const folds = new Map<string, EncodedFold>();
-  for (const { program: name, layers } of modelLayout(model).folds) {
-    if (folds.has(name)) continue;
-    const lowered = lowerGraph(foldGraph(model, layers[0], makeSource), device);
-    const file = `fold-${folds.size}.onnx`;
+  const folds: EncodedFold[] = [];
+  const layout = modelLayout(model);
+  for (const { name, layer } of foldGraphs(layout)) {
+    const lowered = lowerGraph(foldGraph(model, layer, makeSource, layout), device);
+    const file = `fold-${folds.length}.onnx`;
     const { bytes } = await encodeForDisk(lowered, { dataFile: dataFileOf(file), producerVersion, load: true });
-    folds.set(name, { name, file, bytes });
+    folds.push({ name, file, bytes });
   }
-  return [...folds.values()];
+  return folds;
 }
 
 function sha256(bytes: Uint8Array): string {

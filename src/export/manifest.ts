@@ -84,7 +84,6 @@ const medusaSchema = z.strictObject({
   tree: medusaTreeSchema.optional(),
 });
 
-export type OutputError = z.infer<typeof outputErrorSchema>;
 export type ErrorReport = z.infer<typeof errorReportSchema>;
 
 /** The part of a report that takes running the model. */

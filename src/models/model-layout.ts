@@ -126,6 +126,13 @@ function foldClasses(layers: readonly LayerLayout[]): FoldClass[] {
   return [...classes.values()];
 }
 
+/** The fold graphs of a model, each once: its name, and the first of the layers that it can be made of. */
+export function foldGraphs({ folds }: Pick<ModelLayout, 'folds'>): { readonly name: string; readonly layer: number }[] {
+  const firstLayers = new Map<string, number>();
+  for (const { program, layers } of folds) firstLayers.set(program, firstLayers.get(program) ?? layers[0]);
+  return Array.from(firstLayers, ([name, layer]) => ({ name, layer }));
+}
+
 /** The slot of a position: the first s have one for good, the others take turns in the rest. @param slots C */
 export function slotOf(position: number, slots: number, { sinks = 0 }: Pick<Horizon, 'sinks'>): number {
   return position < sinks ? position : sinks + ((position - sinks) % (slots - sinks));

@@ -1,5 +1,5 @@
 /**
- * What a trunk is told about where its tokens stand. A family states which values it reads; they are constants of the
+ * What a backbone knows about the positions of its tokens. A family states which values it reads; they are constants of the
  * graph over whole sequences and inputs of the step graph, where every node has its own position.
  */
 import { LinnetError } from '../errors.ts';
@@ -15,9 +15,9 @@ export interface PositionValueType {
 /** Positional values of a graph by name, each [B,T,...]. */
 export type PositionValues = Readonly<Record<string, Value>>;
 
-/** How positions reach a trunk. */
+/** How positions reach a backbone. */
 export interface PositionEncoding {
-  /** What the trunk reads, by the names of the step graph's inputs. */
+  /** What the backbone reads, by the names of the step graph's inputs. */
   readonly values: Readonly<Record<string, PositionValueType>>;
   /** Positions from this one on have no encoding; Infinity where there is no end. */
   readonly limit: number;
@@ -30,7 +30,7 @@ export interface PositionEncoding {
   at(positions: ArrayLike<number>, batch: number, length: number): Record<string, Tensor>;
 }
 
-/** For trunks that do not know positions. */
+/** For backbones that do not know positions. */
 export const noPositions: PositionEncoding = { values: {}, limit: Number.POSITIVE_INFINITY, at: () => ({}) };
 
 /** Positions as rows of a learned table: the value `positions`, int32 [B,T]. */

@@ -22,6 +22,12 @@ export interface RotaryConfig {
   /** The base of the frequencies, 10000 in LLaMA 2. */
   readonly base: number;
   readonly scaling?: RotaryScaling;
+  /**
+   * The farthest position of the values `farCos` and `farSin`, which stop turning there: the angles of queries that read the
+   * beginning of a text from any distance, none of which is farther than what the model was trained for. Default: no such
+   * values.
+   */
+  readonly farthest?: number;
 }
 
 /**
@@ -48,20 +54,32 @@ export function rotaryFrequencies(config: RotaryConfig): Float64Array {
 
 /** Makes the cos and sin tables [B,T,D/2] of given positions, however far out. */
 export class RotaryTables implements PositionEncoding {
-  readonly values: Readonly<Record<'cos' | 'sin', PositionValueType>>;
+  readonly values: Readonly<Record<string, PositionValueType>>;
   readonly limit = Number.POSITIVE_INFINITY;
   readonly #frequencies: Float64Array;
   readonly #divisor: number;
+  readonly #farthest: number | undefined;
 
   constructor(config: RotaryConfig) {
     this.#frequencies = rotaryFrequencies(config);
     const half: PositionValueType = { dtype: 'float32', shape: [this.#frequencies.length] };
-    this.values = { cos: half, sin: half };
+    this.#farthest = config.farthest;
+    this.values =
+      config.farthest === undefined ? { cos: half, sin: half } : { cos: half, sin: half, farCos: half, farSin: half };
     this.#divisor = config.scaling?.type === 'linear' ? config.scaling.factor : 1;
   }
 
   /** @param positions B·T positions in row-major order */
-  at(positions: ArrayLike<number>, batch: number, length: number): { cos: Tensor; sin: Tensor } {
+  at(positions: ArrayLike<number>, batch: number, length: number): Record<string, Tensor> {
+    const [cos, sin] = this.#tables(positions, batch, length);
+    const farthest = this.#farthest;
+    if (farthest === undefined) return { cos, sin };
+    const near = Float64Array.from({ length: batch * length }, (_, i) => Math.min(positions[i], farthest));
+    const [farCos, farSin] = this.#tables(near, batch, length);
+    return { cos, sin, farCos, farSin };
+  }
+
+  #tables(positions: ArrayLike<number>, batch: number, length: number): [cos: Tensor, sin: Tensor] {
     const half = this.#frequencies.length;
     const cos = new Float32Array(batch * length * half);
     const sin = new Float32Array(batch * length * half);
@@ -74,6 +92,6 @@ export class RotaryTables implements PositionEncoding {
       }
     }
     const shape = [batch, length, half];
-    return { cos: tensor('float32', shape, cos), sin: tensor('float32', shape, sin) };
+    return [tensor('float32', shape, cos), tensor('float32', shape, sin)];
   }
 }

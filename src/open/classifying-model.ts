@@ -1,6 +1,6 @@
 /** An opened classifier, and an opened encoder, which has nothing but its weights. For Node. */
+import { longestSequence } from '../attention/mixers.ts';
 import { textLayouts } from '../data/text-layouts.ts';
-import { doublingLengths } from '../decoding/source-encoder.ts';
 import { LinnetError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
@@ -44,11 +44,11 @@ export class ClassifyingModel extends Opened {
   override async classify(text: string, pair?: string): Promise<Classification> {
     const { tokenizer } = this;
     const { model, labels } = this.description;
-    const { trainedLength } = model.sizes;
-    const laidOut = textLayouts[model.kind](tokenizer, text, pair, trainedLength);
+    const longest = Math.min(model.sizes.trainedLength, ...model.mixers.map(longestSequence));
+    const laidOut = textLayouts[model.kind](tokenizer, text, pair, longest);
     const count = laidOut.tokens.length;
     if (count === 0) throw new LinnetError('INPUT', 'the text to classify has no token; give some text');
-    const length = Math.max(count, Math.min(trainedLength, doublingLengths(count)));
+    const length = Math.max(count, Math.min(longest, 2 ** Math.max(5, Math.ceil(Math.log2(count)))));
     const tokens = new Int32Array(length).fill(tokenizer.padId ?? tokenizer.eosId ?? 0);
     tokens.set(laidOut.tokens);
     const program = await this.#program(length);

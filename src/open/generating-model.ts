@@ -1,6 +1,6 @@
 /** Opened models that generate: causal ones, and those with an encoder and a decoder. Runs in browsers too. */
 import type { DecodingModelDescription } from '../decoding/engine.ts';
-import { promptOf } from '../decoding/generate.ts';
+import { promptOf } from '../decoding/text-generation.ts';
 import { type ContinuationScore, scoreContinuation } from '../decoding/log-likelihood.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';

@@ -268,7 +268,7 @@ describe('where models come from', () => {
     const hub = {
       fetchFolder: async (id: string, revision?: string) => {
         asked.push([id, revision]);
-        return { id, commit: '', files: {} };
+        return { id, commit: '', files: {}, selection: { include: [], exclude: [] } };
       },
     };
     expect(await folderOfModel('someone/some-model', { hub })).toMatch(/someone--some-model$/);

@@ -3,8 +3,7 @@
  * 2008), yellow and sky blue darkened to reach a contrast of 3:1 on white; they hold on a dark ground too. Shape and dash
  * repeat what the colour says, for print without colour.
  */
-
-import { displayWidth } from './table.ts';
+import stringWidth from 'string-width';
 
 /** Colours of what is not data. html.ts recolours exactly these on a dark ground. */
 export const CHART_INK = { text: '#1d2129', muted: '#5a6270', line: '#98a1ae', grid: '#e4e7ec' } as const;
@@ -38,7 +37,7 @@ export function estimateTextWidth(text: string, fontSize: number): number {
     if (/[iljtfrI.,:;'|!()[\] ]/.test(character)) ems += 0.39;
     else if (/[mwMW@%—]/.test(character)) ems += 0.97;
     else if (/\p{Uppercase_Letter}/u.test(character)) ems += 0.7;
-    else ems += 0.62 * displayWidth(character);
+    else ems += 0.62 * stringWidth(character);
   }
   return ems * fontSize;
 }

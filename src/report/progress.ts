@@ -2,8 +2,8 @@
  * Progress of long tasks: one line on stderr that redraws itself, with rate and remaining time. Where stderr is no
  * terminal nothing is printed, so that logs and pipes stay clean.
  */
+import stringWidth from 'string-width';
 import { formatBytes, formatCount, formatDuration, formatNumber } from './quantities.ts';
-import { displayWidth } from './table.ts';
 
 /** What a long task reports to. It may call `update` as often as it likes. */
 export interface Progress {
@@ -140,13 +140,13 @@ function roundedSeconds(seconds: number): number {
 
 /** A line that wraps cannot be redrawn. */
 function cutToWidth(line: string, width: number): string {
-  if (displayWidth(line) <= width) return line;
+  if (stringWidth(line) <= width) return line;
   let cut = '';
   let used = 1;
-  for (const character of line) {
-    used += displayWidth(character);
+  for (const { segment } of new Intl.Segmenter().segment(line)) {
+    used += stringWidth(segment);
     if (used > width) break;
-    cut += character;
+    cut += segment;
   }
   return `${cut}…`;
 }

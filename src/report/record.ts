@@ -237,7 +237,7 @@ function parseAs<T>(schema: z.ZodType<T>, text: string, source: string): T {
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new LinnetError('FORMAT', `${source} is no record of a run: ${z.prettifyError(parsed.error)}`);
+  throw new LinnetError('FORMAT', `${source} is not a valid record of a run: ${z.prettifyError(parsed.error)}`);
 }
 
 function messageOf(error: unknown): string {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatBytes } from './quantities.ts';
-import { displayWidth, makeTable, markdownTable, textTable } from './table.ts';
+import { makeTable, markdownTable, textTable } from './table.ts';
 import type { Column } from './table.ts';
 
 interface Result {
@@ -83,8 +83,17 @@ describe('textTable', () => {
     );
   });
 
-  it('counts wide characters twice and marks not at all', () => {
-    expect(['abc', '日本', 'e\u0301x', '😀', '', '\u200b'].map(displayWidth)).toEqual([3, 4, 2, 2, 0, 0]);
+  it('lines up columns after wide characters, marks, emoji and characters without width', () => {
+    const cells = ['abcd', '日本', 'e\u0301xyz', '😀cd', '', '\u200b'];
+    const table = makeTable<string>(
+      [
+        { header: 'text', value: (cell) => cell },
+        { header: 'end', value: () => '|' },
+      ],
+      cells,
+    );
+    const [, , ...lines] = textTable(table).split('\n');
+    expect(lines).toEqual(['abcd  |', '日本  |', 'e\u0301xyz  |', '😀cd  |', '      |', '\u200b      |']);
   });
 });
 

@@ -1,4 +1,5 @@
 /** Tables: rows of any type through typed columns, printed as plain text, Markdown or (in html.ts) HTML. */
+import stringWidth from 'string-width';
 import { LinnetError } from '../errors.ts';
 import { formatNumber } from './quantities.ts';
 
@@ -58,26 +59,8 @@ function printCell(value: CellValue, format: (value: number) => string): string 
   return value;
 }
 
-/**
- * Columns in a terminal: code points of the text, with East Asian wide characters and emoji counted twice and
- * combining marks not at all. Exact enough to line up model names and generated text.
- */
-export function displayWidth(text: string): number {
-  let width = 0;
-  for (const character of text.normalize('NFC')) {
-    if (/\p{Mark}|\p{Default_Ignorable_Code_Point}/u.test(character)) continue;
-    width +=
-      /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u.test(
-        character,
-      )
-        ? 2
-        : 1;
-  }
-  return width;
-}
-
 function pad(text: string, width: number, alignment: Alignment): string {
-  const space = ' '.repeat(Math.max(0, width - displayWidth(text)));
+  const space = ' '.repeat(Math.max(0, width - stringWidth(text)));
   return alignment === 'right' ? space + text : text + space;
 }
 
@@ -97,7 +80,7 @@ function onOneLine(text: string): string {
  */
 export function textTable(table: Table): string {
   const lines = [table.headers, ...table.rows].map((cells) => cells.map(onOneLine));
-  const widths = table.headers.map((_, at) => Math.max(...lines.map((cells) => displayWidth(cells[at]))));
+  const widths = table.headers.map((_, at) => Math.max(...lines.map((cells) => stringWidth(cells[at]))));
   const [head, ...body] = lines.map((cells) =>
     cells
       .map((cell, at) => pad(cell, widths[at], table.alignments[at]))

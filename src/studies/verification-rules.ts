@@ -5,10 +5,11 @@
  */
 import { exactRule, type TreeRule } from '../attention/masks.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
+import { nextTokens, type StepBounds } from '../decoding/method.ts';
 import { Sampler } from '../decoding/sampler.ts';
 import type { Drafter } from '../decoding/speculation/drafter.ts';
 import { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/reference-drafter.ts';
-import { SpeculativeDecoder } from '../decoding/speculation/speculative.ts';
+import { speculative } from '../decoding/speculation/speculative.ts';
 import { LinnetError } from '../errors.ts';
 
 /** A rule, by what it is called in tables. */
@@ -17,12 +18,28 @@ export interface NamedRule {
   readonly rule: TreeRule;
 }
 
+/** Rules that are wrong, each in one way. */
+const inexactRules = {
+  /**
+   * As the paper's reference code: a node beyond a group boundary does not see the group that has just closed, neither its
+   * committed rows nor its nodes.
+   */
+  paperBoundary: { ...exactRule, seesClosedGroups: false },
+  /** A standard causal convolution over the nodes in their order. */
+  flattened: { ...exactRule, depth: (_, node) => node, offset: (_, node, column) => node - column },
+  /** The offsets are right, but nodes on other branches count too. */
+  unmasked: {
+    ...exactRule,
+    offset: ({ size, depths }, node, column) => (column < size ? depths[node] - depths[column] : -1),
+  },
+} satisfies Readonly<Record<string, TreeRule>>;
+
 /** The exact rule first. */
 export const verificationRules: readonly NamedRule[] = [
   { name: 'exact', rule: exactRule },
-  { name: "the paper's group boundary", rule: { global: 'paper', convolution: 'unfolded' } },
-  { name: 'standard convolution on the flattened tree', rule: { global: 'exact', convolution: 'flattened' } },
-  { name: 'convolution without the tree mask', rule: { global: 'exact', convolution: 'unmasked' } },
+  { name: "the paper's group boundary", rule: inexactRules.paperBoundary },
+  { name: 'standard convolution on the flattened tree', rule: inexactRules.flattened },
+  { name: 'convolution without the tree mask', rule: inexactRules.unmasked },
 ];
 
 /** How a rule fared. */
@@ -132,14 +149,15 @@ async function decodeByRule(
   const state = engine.newState();
   const read = await engine.prefill(state, prompt);
   const drafter = makeDrafter?.() ?? new ReferenceDrafter(truth, engine.model.sizes.vocabulary, reference);
-  const decoder = new SpeculativeDecoder({ engine, state, sampler: new Sampler(), ...read }, drafter, { rule });
+  const decoder = speculative(drafter)({ engine, state, sampler: new Sampler(), ...read });
   const text = [...prompt];
-  text.push(decoder.start(text));
   const ends = new Set<number>();
+  const bounds = (): StepBounds => ({ count: truth.length - text.length, ends });
+  text.push(...(await nextTokens(engine, decoder, text, bounds()))); // the first needs no step, so no rule
   let [mismatches, steps, error] = [0, 0, 0];
   while (text.length < truth.length) {
-    const request = await decoder.plan(text, { count: truth.length - text.length, ends });
-    const [output] = await engine.step([request]);
+    const [request] = await decoder.plan(text, bounds());
+    const [output] = await engine.step([{ ...request, rule }]);
     steps++;
     // Nodes on the right path, and what they should have said.
     let node = 0;
@@ -150,7 +168,7 @@ async function decodeByRule(
       if (child < 0) break;
       node = child;
     }
-    for (const token of await decoder.conclude(text, output)) {
+    for (const token of await decoder.conclude(text, [output])) {
       const right = truth[text.length];
       text.push(right);
       if (token === right) continue;

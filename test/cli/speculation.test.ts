@@ -109,12 +109,18 @@ describe('generate --speculate', () => {
     }
   });
 
-  it('can be asked for the rules of other code, which give other texts', async () => {
+  it('says where the rules of other code have gone, which give other texts', async () => {
     const words = ['generate', augmented, ...request, '--speculate', 'lookup'];
-    const exact = await runJson(...words);
-    const flattened = await runJson(...words, '--tree-convolution', 'flattened');
-    expect(flattened.tokens).not.toEqual(exact.tokens);
-    expect((await runJson(...words, '--tree-global', 'paper')).tokens).toHaveLength(60);
+    for (const moved of [
+      ['--tree-convolution', 'flattened'],
+      ['--tree-global', 'paper'],
+    ]) {
+      const { exitCode, stderr } = await failure(...words, ...moved);
+      expect(exitCode).toBe(2);
+      expect(stderr).toContain(`${moved[0]} is not an option any more`);
+      expect(stderr).toContain('linnet eval speculation');
+    }
+    expect((await runCaptured(['generate', '--help'])).stdout).not.toContain('--tree-');
   });
 
   it('continues a session as if it had not speculated', async () => {

@@ -18,7 +18,7 @@ const causalFamilies = supportedFamilies.filter((family) => describeModel(tinyCo
 const augmented: Readonly<Record<string, { mixerParameters: number; kind: string; layers?: [number, number] }>> = {
   flash: { mixerParameters: 2 * (5 + 32), kind: 'gau' },
   // Two layers of the encoder and two of the decoder; there is no convolution from one text to another.
-  t5: { mixerParameters: 4 * (1 + 2 * 5), kind: 'linear', layers: [0, 3] },
+  t5: { mixerParameters: 4 * (1 + 2 * 5), kind: 't5-linear', layers: [0, 3] },
 };
 
 const folder = suiteFolder();
@@ -100,10 +100,10 @@ describe.each(causalFamilies)('%s', (family) => {
     expect((await loadModel(out)).model.family).toBe(family);
   });
 
-  it('stops with a clear error where its positions end', async () => {
+  const { limit } = describeCausalModel(tinyConfig(family)).positions;
+  const title = 'stops with a clear error where its positions end';
+  it.skipIf(limit === Infinity)(limit === Infinity ? `${title} (skipped: they do not end)` : title, async () => {
     const model = describeCausalModel(tinyConfig(family));
-    const { limit } = model.positions;
-    if (limit === Number.POSITIVE_INFINITY) return;
     const engine = await DecodingEngine.create(model, randomParameters(model, 1));
     try {
       const state = engine.newState();

@@ -17,7 +17,7 @@ import { medusaParameters } from '../../src/models/medusa.ts';
 import { MedusaHeads } from '../../src/models/medusa-heads.ts';
 import { Random } from '../../src/random.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
-import { thirdParty } from '../fixtures.ts';
+import { present, thirdParty } from '../fixtures.ts';
 
 const folder = thirdParty('stories260k');
 const texts = thirdParty('text/tinystories.jsonl');
@@ -49,10 +49,9 @@ describe.skipIf(absent)(
     let heads: MedusaHeads;
 
     beforeAll(async () => {
-      if (folder === undefined || texts === undefined) return;
-      const loaded = await loadCausalModel(folder);
-      const tokenizer = await loadTokenizer(folder);
-      for await (const { text } of readDocuments([texts])) {
+      const loaded = await loadCausalModel(present(folder));
+      const tokenizer = await loadTokenizer(present(folder));
+      for await (const { text } of readDocuments([present(texts)])) {
         prompts.push([...tokenizer.encode(text, { bos: true })].slice(0, 4 + 3 * prompts.length));
         if (prompts.length === count) break;
       }

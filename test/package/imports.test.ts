@@ -25,6 +25,7 @@ const FOLDER_ORDER = [
   'report',
   'training',
   'evaluation',
+  'conversion',
   'studies',
   'browser',
   'open',

@@ -9,7 +9,7 @@ import { type GenerateOptions, generateToEnd } from '../../src/decoding/generate
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
-import { thirdParty } from '../fixtures.ts';
+import { present, thirdParty } from '../fixtures.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 
 const folder = thirdParty('stories260k');
@@ -25,12 +25,11 @@ describe.skipIf(absent)(`decoding stories260k${absent ? ' (skipped: third-party 
   let expected: number[];
 
   beforeAll(async () => {
-    if (folder === undefined || reference === undefined) return;
-    const loaded = await loadCausalModel(folder);
+    const loaded = await loadCausalModel(present(folder));
     fingerprint = loaded.fingerprint;
     engine = await DecodingEngine.create(loaded.model, loaded.parameters);
-    tokenizer = await loadTokenizer(folder);
-    expected = referenceSchema.parse(JSON.parse(readFileSync(reference, 'utf8'))).greedy_ids;
+    tokenizer = await loadTokenizer(present(folder));
+    expected = referenceSchema.parse(JSON.parse(readFileSync(present(reference), 'utf8'))).greedy_ids;
   });
   afterAll(async () => {
     await engine.dispose();

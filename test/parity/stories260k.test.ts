@@ -12,7 +12,7 @@ import { parallelLogits } from '../../src/models/parallel-graph.ts';
 import { WeightParameters } from '../../src/nn/parameters.ts';
 import { compile } from '../../src/runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
-import { thirdParty } from '../fixtures.ts';
+import { present, thirdParty } from '../fixtures.ts';
 
 const folder = thirdParty('stories260k');
 const reference = thirdParty('stories260k/expected-logits.safetensors');
@@ -25,10 +25,9 @@ describe.skipIf(absent)(`stories260k${absent ? ' (skipped: third-party fixtures 
   let documents: Document[];
 
   beforeAll(async () => {
-    if (folder === undefined || stories === undefined) return;
-    loaded = await loadCausalModel(folder);
-    tokenizer = await loadTokenizer(folder);
-    documents = await loadDocuments([stories]);
+    loaded = await loadCausalModel(present(folder));
+    tokenizer = await loadTokenizer(present(folder));
+    documents = await loadDocuments([present(stories)]);
   });
 
   async function measure(part: readonly Document[]): Promise<PerplexityResult> {
@@ -37,8 +36,7 @@ describe.skipIf(absent)(`stories260k${absent ? ' (skipped: third-party fixtures 
   }
 
   it('has the reference logits on the first 64 greedy tokens', async () => {
-    if (reference === undefined) return;
-    const tensors = parseSafetensors(readFileSync(reference));
+    const tensors = parseSafetensors(readFileSync(present(reference)));
     const ids = Int32Array.from(dataOf(tensors.read('ids'), 'int64'), Number);
     const graph = new Graph('logits');
     const tokens = graph.input('tokens', 'int32', [1, 64]);

@@ -6,6 +6,7 @@ import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { parseJsonObject } from '../../files/json-object.ts';
 import { fileError, readInFolder, systemErrorCode } from '../../files/regular-file.ts';
+import { fileSelection } from './selection.ts';
 
 /** Name of the note. */
 const RECORD_FILE = 'linnet-source.json';
@@ -15,9 +16,11 @@ const recordSchema = z.object({
   id: z.string(),
   commit: z.string(),
   files: z.record(z.string(), z.object({ size: z.int().nonnegative(), sha256: z.string() })),
+  /** What was asked for; records of earlier versions lack it: nothing beyond what Linnet reads, and all of that. */
+  selection: fileSelection.default({ include: [], exclude: [] }),
 });
 
-/** A downloaded model: name and commit on the hub, size in bytes and SHA-256 of each file. */
+/** A downloaded model: name and commit on the hub, size in bytes and SHA-256 of each file, and how they were chosen. */
 export type DownloadRecord = Readonly<z.infer<typeof recordSchema>>;
 
 /** Writes the note into a folder. */
@@ -51,7 +54,7 @@ async function readRecord(folder: string): Promise<DownloadRecord | undefined> {
     parseJsonObject(await readInFolder(folder, RECORD_FILE, MAX_RECORD_BYTES), path),
   );
   if (!parsed.success)
-    throw new LinnetError('FORMAT', `${path} is no record of a download: ${z.prettifyError(parsed.error)}`);
+    throw new LinnetError('FORMAT', `${path} is not a valid record of a download: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
 }
 

@@ -2,7 +2,8 @@
  * Fetching models from the Hugging Face hub: config, tokenizer and safetensors weights of one commit, into a folder that
  * appears only when everything has arrived and was verified. An interrupted download goes on where it stopped.
  */
-import { mkdir } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { copyFile, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, resolve } from 'node:path';
 import { downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
@@ -12,6 +13,7 @@ import type { DownloadRecord } from './download-record.ts';
 import { examineDownload, writeDownloadRecord } from './download-record.ts';
 import type { ExpectedDigest, RemoteFile } from './download.ts';
 import { receiveFile } from './download.ts';
+import { type FileSelection, sameSelection, type SelectionRules, selectionRules } from './selection.ts';
 import { COMPANION_FILES, CONFIG_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE } from '../folder-files.ts';
 import { listNames, quoteName } from '../../files/name-list.ts';
 import { fileError, readInFolder, systemErrorCode } from '../../files/regular-file.ts';
@@ -32,6 +34,10 @@ export interface FetchProgress {
 
 /** Options of one download. */
 export interface FetchOptions {
+  /** Patterns of files to fetch in addition, such as `*.md`; see `FileSelection`. */
+  readonly include?: readonly string[];
+  /** Patterns of files to leave out. */
+  readonly exclude?: readonly string[];
   /** Called after every piece that arrives; throttle it where drawing is slow. */
   readonly onProgress?: (progress: FetchProgress) => void;
   readonly signal?: AbortSignal;
@@ -85,7 +91,7 @@ export function defaultModelFolder(id: string): string {
 export function hubSource(options: HubOptions = {}): ModelSource {
   const { endpoint = 'https://huggingface.co', token, retries = 4, retryDelay = 500 } = options;
   if (!/^https?:\/\/[^/]/.test(endpoint))
-    throw new LinnetError('INPUT', `the endpoint ${quoteName(endpoint)} is no http(s) URL`);
+    throw new LinnetError('INPUT', `the endpoint ${quoteName(endpoint)} is not an http(s) URL`);
   if (token !== undefined && !token.startsWith('hf_')) {
     throw new LinnetError('INPUT', 'a Hugging Face access token starts with "hf_"; the one given does not');
   }
@@ -110,20 +116,25 @@ interface Wanted {
 
 async function fetchFolder(hub: Hub, wanted: Wanted, target: string, options: FetchOptions): Promise<DownloadRecord> {
   try {
+    const selection: FileSelection = { include: [...(options.include ?? [])], exclude: [...(options.exclude ?? [])] };
+    const rules = selectionRules(selection);
     await recoverFolder(target);
     const present = await examineDownload(target, wanted.id);
-    if (present?.intact && present.record.commit === wanted.revision) return present.record;
+    const complete = present?.intact === true && sameSelection(present.record.selection, selection);
+    if (complete && present.record.commit === wanted.revision) return present.record;
     const connection = new Connection(hub, wanted.id, options.signal);
     const commit = await connection.resolveCommit(wanted.revision);
-    if (present?.intact && present.record.commit === commit) return present.record;
+    if (complete && present.record.commit === commit) return present.record;
 
     // The name depends on the commit alone, so that the next run finds what this one leaves when interrupted.
     const staging = resolve(dirname(target), `.${basename(target)}.${commit}.partial`);
     await mkdir(staging, { recursive: true });
-    const files = await planFiles(connection, commit, staging);
+    const files = await planFiles(connection, commit, staging, rules);
+    if (present?.record.commit === commit) await takeOver(files, present.record, target, staging);
     const record: DownloadRecord = {
       id: wanted.id,
       commit,
+      selection,
       files: await receiveAll(connection, commit, files, staging, options),
     };
     await writeDownloadRecord(staging, record);
@@ -135,29 +146,66 @@ async function fetchFolder(hub: Hub, wanted: Wanted, target: string, options: Fe
   }
 }
 
-/** Chooses the files to fetch from the listing of the model. A sharded model's index is fetched at once, to know them. */
-async function planFiles(connection: Connection, commit: string, staging: string): Promise<RemoteFile[]> {
+/**
+ * Chooses the files to fetch from the listing of the model. A sharded model's index is fetched at once, to know them.
+ * Weights are required unless a pattern leaves them out.
+ */
+async function planFiles(
+  connection: Connection,
+  commit: string,
+  staging: string,
+  { isIncluded, isExcluded }: SelectionRules,
+): Promise<RemoteFile[]> {
   const listing = await connection.listFiles(commit);
-  const wanted = [CONFIG_FILE, ...COMPANION_FILES].filter((name) => name === CONFIG_FILE || listing.has(name));
+  const names = [...listing.keys()];
+  const asked = new Set([
+    CONFIG_FILE,
+    ...COMPANION_FILES.filter((name) => listing.has(name)),
+    ...names.filter(isIncluded),
+  ]);
   const index = listing.get(INDEX_FILE);
   if (listing.has(WEIGHTS_FILE)) {
-    wanted.push(WEIGHTS_FILE);
+    asked.add(WEIGHTS_FILE);
   } else if (index !== undefined) {
     if (index.size > MAX_INDEX_BYTES) throw new LinnetError('FORMAT', `${INDEX_FILE} claims ${index.size} bytes`);
     await connection.receive(index, commit, staging);
     const shards = parseShardIndex(await readInFolder(staging, INDEX_FILE, MAX_INDEX_BYTES), INDEX_FILE);
-    wanted.push(INDEX_FILE, ...shardNames(shards));
-  } else {
-    const pickles = [...listing.keys()].filter(isPickleFile);
+    for (const name of [INDEX_FILE, ...shardNames(shards)]) asked.add(name);
+  } else if (!isExcluded(WEIGHTS_FILE)) {
+    const pickles = names.filter(isPickleFile);
     const found =
       pickles.length > 0 ? `only ${listNames(pickles)}, which may run code when loaded and are never fetched` : 'none';
     throw new LinnetError('NOT_FOUND', `the model has no safetensors weights (${found}); choose one that has`);
   }
+  const wanted = [...asked].filter((name) => !isExcluded(name));
+  if (wanted.length === 0) throw new LinnetError('INPUT', 'the patterns to exclude leave no file to fetch');
   return wanted.map((name) => {
     const file = listing.get(name);
     if (file === undefined) throw new LinnetError('NOT_FOUND', `the model has no file ${quoteName(name)}`);
     return file;
   });
+}
+
+/** Copies what an earlier download of the same commit has, so that it need not be fetched again; it is verified as if it had. */
+async function takeOver(
+  files: readonly RemoteFile[],
+  earlier: DownloadRecord,
+  folder: string,
+  staging: string,
+): Promise<void> {
+  for (const { name, size } of files) {
+    if (earlier.files[name]?.size !== size) continue;
+    try {
+      await copyFile(
+        resolve(folder, name),
+        resolve(staging, name),
+        constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE,
+      );
+    } catch (error) {
+      // Gone since, or there already from an interrupted download: then that is what counts.
+      if (!['ENOENT', 'EEXIST'].includes(systemErrorCode(error) ?? '')) throw error;
+    }
+  }
 }
 
 async function receiveAll(
@@ -281,12 +329,12 @@ function isCommit(hash: unknown): hash is string {
 function checkModelId(id: string): string {
   const part = '[A-Za-z0-9_][A-Za-z0-9._-]{0,95}';
   if (new RegExp(`^(${part}/)?${part}$`).test(id) && !id.includes('..')) return id;
-  throw new LinnetError('INPUT', `${quoteName(id)} is no model name; expected "owner/name"`);
+  throw new LinnetError('INPUT', `${quoteName(id)} is not a model name; expected "owner/name"`);
 }
 
 function checkRevision(revision: string): string {
   if (/^[\w.-][\w./-]{0,254}$/.test(revision) && !revision.includes('..')) return revision;
-  throw new LinnetError('INPUT', `${quoteName(revision)} is no branch, tag or commit`);
+  throw new LinnetError('INPUT', `${quoteName(revision)} is not a branch, tag or commit`);
 }
 
 /** Refusals stay refusals; broken connections and overloaded servers may recover. */

@@ -19,6 +19,7 @@ import { folderOf } from '../options/folder-parameters.ts';
 import { anyText, decimal, integer, path, seed32, text, tokenIds } from '../framework/option-values.ts';
 import {
   describeSpeculation,
+  movedSpeculationOptions,
   openSpeculation,
   type Speculation,
   speculationJson,
@@ -71,6 +72,14 @@ export const generateCommand = defineCommand({
       placeholder: 'factor',
       description: 'above 1 makes tokens of the last 64 less probable',
     }),
+    presencePenalty: withDefault(decimal({ min: -100, max: 100 }), 0, {
+      placeholder: 'number',
+      description: 'taken off the logits of tokens that are among the last 64',
+    }),
+    frequencyPenalty: withDefault(decimal({ min: -100, max: 100 }), 0, {
+      placeholder: 'number',
+      description: 'taken off them for every time that a token is among the last 64',
+    }),
     seed: withDefault(seed32, 0, {
       placeholder: 'number',
       description: 'seed of the random choices; a restored session goes on with its own',
@@ -89,6 +98,7 @@ export const generateCommand = defineCommand({
     ...speculationOptions,
     ...engineOptions,
   },
+  moved: movedSpeculationOptions,
   async run(context, options) {
     const prompt = promptSource(options);
     const compile = { device: options.device, threads: options.threads };
@@ -160,8 +170,8 @@ export const generateCommand = defineCommand({
 
 /** What the sampler is told. */
 function samplerOptions(options: SamplerInput): SamplerInput {
-  const { temperature, topK, topP, minP, repetitionPenalty, seed } = options;
-  return { temperature, topK, topP, minP, repetitionPenalty, seed };
+  const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed } = options;
+  return { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed };
 }
 
 /** What says how a text comes about. */

@@ -119,6 +119,8 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly arguments: A;
   /** Options by key: `maxTokens` is `--max-tokens`. */
   readonly options: O;
+  /** Options of the version before that are no more, by key: where what they did has gone. Help does not show them. */
+  readonly moved?: Readonly<Record<string, string>>;
   /** Prints for people through the context and returns what machines are told. */
   run(context: CommandContext, values: z.output<z.ZodObject<A>> & z.output<z.ZodObject<O>>): Promise<CommandResult>;
 }
@@ -154,9 +156,15 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         target.argument(`<${name}>`, helpOf(schema).description);
       }
       for (const [key, schema] of Object.entries(definition.options)) target.addOption(parserOption(key, schema));
+      for (const key of Object.keys(definition.moved ?? {})) {
+        target.addOption(new Option(`${flagName(key)} [value]`).hideHelp());
+      }
       target.addHelpText('after', `\nExamples:\n${definition.examples.map((line) => `  ${line}`).join('\n')}`);
     },
     async run(context, given, options) {
+      for (const [key, where] of Object.entries(definition.moved ?? {})) {
+        if (options[key] !== undefined) throw new UsageError(`${flagName(key)} is not an option any more: ${where}`);
+      }
       const positional = Object.fromEntries(argumentNames.map((name, index) => [name, given[index]]));
       const named = Object.fromEntries(Object.keys(definition.options).map((key) => [key, options[key]]));
       return definition.run(context, {

@@ -18,6 +18,8 @@ export interface CommandContext {
   readonly json: boolean;
   /** Whether what is streamed appears on a terminal, where a progress line would be drawn over it. */
   readonly streamsToTerminal: boolean;
+  /** Variables of the environment, where a setting may come from that does not belong into a command line. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   /** Fires on Ctrl-C. A command that reads it promises to stop soon after; one that never does is ended at once. */
   readonly signal: AbortSignal;
   /** Prints a line of the result for people: on stdout, or on stderr beside `--json`. Nothing with `--quiet --json`. */
@@ -40,6 +42,7 @@ export function makeContext(io: CliIo, { json, quiet }: OutputOptions): CommandC
     quiet ? silentProgress : openProgress({ label, unit, stream: io.stderr });
   return {
     json,
+    environment: io.environment,
     streamsToTerminal: !json && io.stdout.isTTY === true,
     get signal() {
       return io.interruption();

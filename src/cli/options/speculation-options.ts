@@ -1,6 +1,5 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
 import type { DecodingModelDescription } from '../../decoding/engine.ts';
-import type { TreeRule } from '../../attention/masks.ts';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
 import { readTextFile } from '../../data/text-file.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
@@ -44,17 +43,14 @@ export const speculationOptions = {
       'exact: the text of sequential decoding; rejection: its distribution, other draws; typical: likely enough ' +
       'tokens, more per step, another distribution',
   }),
-  treeGlobal: withDefault(choice(['exact', 'paper']), 'exact', {
-    placeholder: 'rule',
-    description:
-      "ablation: paper lets nodes beyond a group boundary miss the group that has just closed, as the paper's code",
-  }),
-  treeConvolution: withDefault(choice(['unfolded', 'unmasked', 'flattened']), 'unfolded', {
-    placeholder: 'rule',
-    description:
-      'ablation: unmasked mixes branches of the tree, flattened convolves its nodes in their order; both are wrong',
-  }),
 };
+
+/** Inexact rules are no way to generate; what measures them is a study. */
+const rulesAreStudied =
+  'generation verifies trees exactly; `linnet eval speculation MODEL` compares the exact rule with the others';
+
+/** Options that commands that can speculate once had. */
+export const movedSpeculationOptions = { treeGlobal: rulesAreStudied, treeConvolution: rulesAreStudied };
 
 /** What was asked for. */
 export interface SpeculationRequest {
@@ -62,8 +58,6 @@ export interface SpeculationRequest {
   readonly draft?: string;
   readonly tree?: string;
   readonly acceptance: keyof typeof acceptanceRules;
-  readonly treeGlobal: TreeRule['global'];
-  readonly treeConvolution: TreeRule['convolution'];
 }
 
 /** What drafters need of the model they draft for. */
@@ -99,10 +93,9 @@ export async function openSpeculation(
     const drafter = drafters.length === 1 ? drafters[0] : new CombinedDrafter(drafters);
     const acceptance = acceptanceRules[request.acceptance]();
     const statistics = new SpeculationStatistics();
-    const rule = { global: request.treeGlobal, convolution: request.treeConvolution };
     const pacing = request.speculate === 'auto' ? new Pacing() : undefined;
     return {
-      method: speculative(drafter, { acceptance, pacing, statistics, rule }),
+      method: speculative(drafter, { acceptance, pacing, statistics }),
       drafter: drafter.name,
       summary: () => ({ ...statistics.summary, paused: pacing?.decision === 'sequential' }),
       [Symbol.asyncDispose]: dispose,

@@ -8,7 +8,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { CommandContext } from '../framework/context.ts';
 
 /** Hypotheses as JSON, best first. */
-export function beamsJson(
+function beamsJson(
   found: readonly Hypothesis[],
   textOf: (tokens: readonly number[]) => string,
 ): Record<string, unknown>[] {

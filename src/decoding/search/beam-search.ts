@@ -57,6 +57,8 @@ export interface Hypothesis {
   readonly score: number;
   /** Whether it ends with EOS; otherwise it was cut at `maxTokens`. */
   readonly ended: boolean;
+  /** The EOS that it ends with, where it does. */
+  readonly endToken?: number;
 }
 
 interface Running {
@@ -84,7 +86,8 @@ export async function beamSearch(scorer: BeamScorer, options: BeamOptions): Prom
   const { maxTokens, best = 1, signal } = options;
   requireCount('maxTokens', maxTokens, Number.MAX_SAFE_INTEGER);
   requireCount('best', best, W);
-  const searches = Array.from({ length: scorer.texts }, () => new TextSearch(W, options));
+  const ends = new Set(options.eosIds);
+  const searches = Array.from({ length: scorer.texts }, () => new TextSearch(W, options, ends));
   let logits = await scorer.first();
   let live = searches.map((_, text) => text);
   // Each text begins with one hypothesis, whatever rows the scorer has for it.
@@ -109,24 +112,25 @@ export async function beamSearch(scorer: BeamScorer, options: BeamOptions): Prom
   return searches.map((search) => search.finished.slice(0, best));
 }
 
-/** The search for continuations of one text. */
-class TextSearch {
+/** The search for continuations of one text: takes logits, says what each hypothesis reads next. */
+export class TextSearch {
   /** At most W, best first. */
   finished: Hypothesis[] = [];
   done = false;
   /** The hypothesis of the step before that each running one continues; W of them, the last repeated to fill up. */
   parents: readonly number[] = [];
   readonly #beams: number;
-  readonly #options: BeamOptions;
-  readonly #ends: ReadonlySet<number>;
+  readonly #options: Omit<BeamOptions, 'eosIds'>;
+  readonly #ends: Pick<ReadonlySet<number>, 'has'>;
   /** Best first. */
   #running: readonly Running[] = [{ tokens: [], sum: 0 }];
   #length = 0;
 
-  constructor(beams: number, options: BeamOptions) {
+  /** @param ends tokens that end a continuation */
+  constructor(beams: number, options: Omit<BeamOptions, 'eosIds'>, ends: Pick<ReadonlySet<number>, 'has'>) {
     this.#beams = beams;
     this.#options = options;
-    this.#ends = new Set(options.eosIds);
+    this.#ends = ends;
   }
 
   /** The last token of each running hypothesis, W of them. */
@@ -143,7 +147,7 @@ class TextSearch {
     for (const [rank, candidate] of candidates.entries()) {
       const { tokens } = this.#running[candidate.parent];
       if (this.#ends.has(candidate.token)) {
-        if (rank < W) this.#finish(tokens, candidate.sum, true);
+        if (rank < W) this.#finish(tokens, candidate.sum, candidate.token);
       } else if (going.length < W) {
         going.push({ candidate, running: { tokens: [...tokens, candidate.token], sum: candidate.sum } });
       }
@@ -153,12 +157,13 @@ class TextSearch {
     this.done = going.length === 0 || this.#isDone(candidates[0].sum);
     if (!this.done && this.#length < this.#options.maxTokens) return;
     // What still runs when the end is reached counts as it is; of a text that is done, nothing more.
-    if (!this.done) for (const { tokens, sum } of this.#running) this.#finish(tokens, sum, false);
+    if (!this.done) for (const { tokens, sum } of this.#running) this.#finish(tokens, sum);
     this.done = true;
   }
 
-  #finish(tokens: readonly number[], sum: number, ended: boolean): void {
-    this.finished.push({ tokens, logProbability: sum, score: this.#score(sum, this.#length), ended });
+  #finish(tokens: readonly number[], sum: number, endToken?: number): void {
+    const score = this.#score(sum, this.#length);
+    this.finished.push({ tokens, logProbability: sum, score, ended: endToken !== undefined, endToken });
     this.finished.sort((a, b) => b.score - a.score); // stable: of equals, the one that was finished first
     this.finished.length = Math.min(this.finished.length, this.#beams);
   }
@@ -215,7 +220,7 @@ function logSumExp(logits: Float32Array): number {
   return result;
 }
 
-function requireCount(name: string, value: number, most: number): void {
+export function requireCount(name: string, value: number, most: number): void {
   if (Number.isInteger(value) && value >= 1 && value <= most) return;
   throw new LinnetError('INPUT', `${name} is ${value}, expected a whole number from 1 to ${most}`);
 }

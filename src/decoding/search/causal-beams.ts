@@ -2,10 +2,10 @@
  * Beam search with a model: hypotheses are states of an engine, forked where several go on from one, and a step
  * reads a token of every hypothesis. Of a linearized model a fork costs the same after any text.
  */
-import { chain } from '../../attention/tree.ts';
 import { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './beam-search.ts';
+import { hypothesisRequests } from './hypotheses.ts';
 import { eventLoopTurn } from '../event-loop.ts';
-import { promptOf } from '../generate.ts';
+import { promptOf } from '../text-generation.ts';
 import type { SequenceState } from '../state/sequence-state.ts';
 import type { StepEngine } from '../step-engine.ts';
 
@@ -74,25 +74,7 @@ class EngineScorer implements BeamScorer {
     tokens: readonly number[],
   ): Promise<Float32Array[]> {
     await eventLoopTurn();
-    // Hypotheses that were repeated to fill up a text's W are one.
-    const children: { parent: SequenceState; token: number }[] = [];
-    const known = new Map<SequenceState, Map<number, number>>();
-    const places = parents.map((from, b) => {
-      const [parent, token] = [this.#states[from], tokens[b]];
-      const ofParent = known.get(parent) ?? new Map<number, number>();
-      known.set(parent, ofParent);
-      const place = ofParent.get(token) ?? children.push({ parent, token }) - 1;
-      ofParent.set(token, place);
-      return place;
-    });
-    // The last child of a hypothesis takes its state over, the others copy it.
-    const left = new Map([...known].map(([parent, ofParent]) => [parent, ofParent.size]));
-    const tree = chain(1);
-    const requests = children.map(({ parent, token }) => {
-      const others = (left.get(parent) ?? 1) - 1;
-      left.set(parent, others);
-      return { state: others === 0 ? parent : parent.fork(), tree, tokens: [token], wanted: [0] };
-    });
+    const { requests, places } = hypothesisRequests(this.#states, parents, tokens);
     const outputs = await this.#engine.step(requests);
     for (const [i, request] of requests.entries()) await this.#engine.commit(request, outputs[i], [0]);
     this.#states = places.map((place) => requests[place].state);

@@ -162,11 +162,11 @@ function chiSquareDeviations(counts: ReadonlyMap<string, number>, expected: Read
 }
 
 describe('sampling', () => {
-  const sampling: SamplerInput = { temperature: 0.9, topK: 7, topP: 0.97 };
+  const filtered: SamplerInput = { temperature: 0.9, topK: 7, topP: 0.97 };
   const draws = 30_000;
 
   /** A tree over a real model: what it says of every node, and the distribution of the two tokens after the root. */
-  async function prepare() {
+  async function prepare(makeSampler: () => Sampler) {
     const model = tinyLlama([mixerPreset('augmented', { group: 4, kernel: 5 })]);
     await using engine = await DecodingEngine.create(model, randomParameters(model, 3), { threads: 1 });
     const text = [...randomTokens(model, 7, 2)];
@@ -174,7 +174,8 @@ describe('sampling', () => {
     const state = engine.newState();
     await engine.prefill(state, text.slice(0, 6));
     const first = await engine.advance(state.fork(), root);
-    const distribution = (logits: Float32Array): Float64Array => new Sampler(sampling).probabilities(logits, text);
+    const distribution = (logits: Float32Array, ...after: number[]): Float64Array =>
+      makeSampler().probabilities(logits, [...text, ...after]);
     const afterRoot = distribution(first.logits);
     const likely = [...largest(Float32Array.from(afterRoot), 7)];
     // Children: the likeliest, the fourth, one that the filters forbid, the second; below the first and last two each.
@@ -193,7 +194,7 @@ describe('sampling', () => {
       await engine.advance(branch, root);
       const { logits: next } = await engine.advance(branch, a);
       second.set(a, next.slice());
-      for (const [b, q] of distribution(next).entries()) {
+      for (const [b, q] of distribution(next, a).entries()) {
         if (q > 0) expected.set(`${a},${b}`, draws * probability * q);
       }
     }
@@ -205,14 +206,50 @@ describe('sampling', () => {
     { name: 'rejection', rule: acceptanceRules.rejection(), isRight: true },
     ...Object.entries(wrongRules).map(([name, rule]) => ({ name: `wrong: ${name}`, rule, isRight: false })),
   ])('χ² over two tokens, $name', async ({ rule, isRight }) => {
-    const { draft, logits, text, expected, second } = await prepare();
-    const sampler = new Sampler({ ...sampling, seed: 9 });
+    await expectDistribution(rule, isRight, (seed) => new Sampler({ ...filtered, seed }));
+  });
+
+  /** Everything that depends on the text: penalties over what has been generated, a bias, and a constraint. */
+  const dependent = (seed: number): Sampler =>
+    new Sampler(
+      {
+        temperature: 1.1,
+        topP: 0.99,
+        repetitionPenalty: 1.2,
+        presencePenalty: 0.4,
+        frequencyPenalty: 0.6,
+        logitBias: { 3: 1, 4: false },
+        seed,
+      },
+      undefined,
+      {
+        penalizedFrom: 5,
+        constraint: (text) =>
+          Uint8Array.from({ length: 50 }, (_, token) => (token % 4 === text[text.length - 1] % 4 ? 0 : 1)),
+      },
+    );
+
+  it.each([
+    { name: 'exact', rule: acceptanceRules.exact(), isRight: true },
+    { name: 'rejection', rule: acceptanceRules.rejection(), isRight: true },
+    ...Object.entries(wrongRules).map(([name, rule]) => ({ name: `wrong: ${name}`, rule, isRight: false })),
+  ])('χ² over two tokens with penalties, bias and constraint, $name', async ({ rule, isRight }) => {
+    await expectDistribution(rule, isRight, dependent);
+  });
+
+  async function expectDistribution(
+    rule: AcceptanceRule,
+    isRight: boolean,
+    makeSampler: (seed: number) => Sampler,
+  ): Promise<void> {
+    const { draft, logits, text, expected, second } = await prepare(() => makeSampler(0));
+    const sampler = makeSampler(9);
     const counts = new Map<string, number>();
     for (let i = 0; i < draws; i++) {
       const { path, next }: Verdict = rule({ draft, logits, text, sampler });
       const tokens = [...path.slice(1).map((node) => draft.tokens[node]), next];
       const after = second.get(tokens[0]);
-      if (tokens.length === 1 && after !== undefined) tokens.push(sampler.next(after, text));
+      if (tokens.length === 1 && after !== undefined) tokens.push(sampler.next(after, [...text, ...tokens]));
       const key = tokens.slice(0, 2).join(',');
       counts.set(key, (counts.get(key) ?? 0) + 1);
     }
@@ -223,7 +260,7 @@ describe('sampling', () => {
       expect(impossible).toEqual([]);
       expect(deviations).toBeLessThan(4);
     } else expect(deviations).toBeGreaterThan(20);
-  });
+  }
 
   it('takes the last possible child where rounding leaves nothing else', () => {
     const draft: Draft = { tree: new TokenTree([-1, 0, 0]), tokens: Int32Array.of(0, 1, 2) };

@@ -184,8 +184,7 @@ function childrenOf({ tree }: Draft, node: number): number[] {
   return children;
 }
 
-/** As much of the text as the sampler looks at, to be added to: never a copy of a long text. */
-function recentText(text: readonly number[], { config }: Sampler): number[] {
-  const window = config.repetitionPenalty === 1 ? 0 : config.repetitionWindow;
-  return text.slice(Math.max(0, text.length - window));
+/** As much of the text as the sampler looks at, to be added to: a copy of a long text only where it looks at all of it. */
+function recentText(text: readonly number[], { lookback }: Sampler): number[] {
+  return text.slice(Math.max(0, text.length - lookback));
 }

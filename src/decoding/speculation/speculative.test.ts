@@ -7,6 +7,7 @@ import { chain, TokenTree } from '../../attention/tree.ts';
 import { Random } from '../../random.ts';
 import { DecodingEngine } from '../engine.ts';
 import { generate, type GenerateOptions, generateToEnd } from '../generate.ts';
+import type { Continuation } from '../method.ts';
 import { Sampler, type SamplerInput } from '../sampler.ts';
 import { rejection } from './acceptance.ts';
 import { CombinedDrafter } from './combined-drafter.ts';
@@ -16,7 +17,7 @@ import { type HeadPredictions, MedusaDrafter, stockPaths } from './medusa-drafte
 import { ModelDrafter } from './model-drafter.ts';
 import { Pacing } from './pacing.ts';
 import { ReferenceDrafter } from './reference-drafter.ts';
-import { speculative, SpeculativeDecoder } from './speculative.ts';
+import { speculative } from './speculative.ts';
 import { SpeculationStatistics } from './statistics.ts';
 
 const G = 6;
@@ -195,20 +196,21 @@ describe('speculative decoding', () => {
       new ReferenceDrafter([...prompts[i], ...expected[i]], V, { seed: i, ...(paths && { paths }) });
     const drafters = [reference(0), reference(1, longPaths), new LookupDrafter(), new MedusaDrafter(randomHeads(V, 2))];
     const bounds = { count: 30, ends: new Set<number>() };
-    const decoders: SpeculativeDecoder[] = [];
+    const decoders: Continuation[] = [];
     const texts = prompts.map((prompt) => [...prompt]);
     for (const [i, prompt] of prompts.entries()) {
       const state = engine.newState();
       const read = await engine.prefill(state, prompt);
-      const decoder = new SpeculativeDecoder({ engine, state, sampler: new Sampler(), ...read }, drafters[i]);
-      texts[i].push(decoder.start(texts[i]));
+      const decoder = speculative(drafters[i])({ engine, state, sampler: new Sampler(), ...read });
+      expect(await decoder.plan(texts[i], bounds)).toEqual([]);
+      texts[i].push(...(await decoder.conclude(texts[i], [])));
       decoders.push(decoder);
     }
     for (let round = 0; round < 8; round++) {
-      const requests = await Promise.all(decoders.map((decoder, i) => decoder.plan(texts[i], bounds)));
+      const requests = (await Promise.all(decoders.map((decoder, i) => decoder.plan(texts[i], bounds)))).flat();
       expect(new Set(requests.map(({ tree }) => tree.size)).size).toBeGreaterThan(1);
       const outputs = await engine.step(requests);
-      for (const [i, decoder] of decoders.entries()) texts[i].push(...(await decoder.conclude(texts[i], outputs[i])));
+      for (const [i, decoder] of decoders.entries()) texts[i].push(...(await decoder.conclude(texts[i], [outputs[i]])));
     }
     for (const [i, text] of texts.entries()) {
       const written = text.slice(prompts[i].length);

@@ -6,7 +6,6 @@
  * Accepted rows are taken in when the next round starts, or the text ends, so that the state never holds more than what
  * the text keeps, even where a stop string cuts a round short.
  */
-import type { TreeRule } from '../../attention/masks.ts';
 import { internalError, LinnetError } from '../../errors.ts';
 import type { StepOutput, StepRequest } from '../step-engine.ts';
 import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../method.ts';
@@ -24,8 +23,6 @@ export interface SpeculationOptions {
   readonly pacing?: Pacing;
   /** Where rounds are added up. */
   readonly statistics?: SpeculationStatistics;
-  /** For ablations: a rule other than the exact one gives other texts. */
-  readonly rule?: TreeRule;
 }
 
 /**
@@ -38,19 +35,7 @@ export interface SpeculationOptions {
  * ```
  */
 export function speculative(drafter: Drafter, options: SpeculationOptions = {}): DecodingMethod {
-  return (prompt) => {
-    const decoder = new SpeculativeDecoder(prompt, drafter, options);
-    const continuation: Continuation = {
-      async next(text, bounds) {
-        if (!decoder.started) return [decoder.start(text)];
-        const request = await decoder.plan(text, bounds);
-        const [output] = await prompt.engine.step([request]);
-        return decoder.conclude(text, output);
-      },
-      settle: (length) => decoder.settle(length),
-    };
-    return continuation;
-  };
+  return (prompt) => new SpeculativeDecoder(prompt, drafter, options);
 }
 
 /** A round under way. */
@@ -70,17 +55,13 @@ interface AcceptedRows {
   readonly path: readonly number[];
 }
 
-/**
- * One text that is decoded by speculation. Its steps are run by whoever holds it, so that the steps of several texts,
- * each with its own tree, can be one: `plan` each, run one `engine.step` of all requests, `conclude` each.
- */
-export class SpeculativeDecoder {
+/** One text that is decoded by speculation. */
+class SpeculativeDecoder implements Continuation {
   readonly #prompt: ReadPrompt;
   readonly #drafter: Drafter;
   readonly #acceptance: AcceptanceRule;
   readonly #pacing: Pacing | undefined;
   readonly #statistics: SpeculationStatistics;
-  readonly #rule: TreeRule | undefined;
   /** What the last token of the text was predicted from. */
   #hidden: Float32Array;
   #round: PlannedRound | undefined;
@@ -93,28 +74,15 @@ export class SpeculativeDecoder {
     this.#acceptance = options.acceptance ?? exact;
     this.#pacing = options.pacing;
     this.#statistics = options.statistics ?? new SpeculationStatistics();
-    this.#rule = options.rule;
     this.#hidden = prompt.hidden;
   }
 
-  /** Whether the first token, which needs no step, has been given. */
-  get started(): boolean {
-    return this.#started;
-  }
-
-  /** The first token: drawn from what the prompt predicts. */
-  start(text: readonly number[]): number {
-    this.#started = true;
-    return this.#prompt.sampler.next(this.#prompt.logits, text);
-  }
-
   /**
-   * Begins a round: takes in what the last one accepted, and drafts. The request goes to `engine.step`.
-   *
-   * @param text prompt and continuation so far
+   * Begins a round: takes in what the last one accepted, and drafts. The first round needs no run.
    * @throws LinnetError `INPUT` if the drafter's draft does not grow from the last token
    */
-  async plan(text: readonly number[], { count, ends }: StepBounds): Promise<StepRequest> {
+  async plan(text: readonly number[], { count, ends }: StepBounds): Promise<readonly StepRequest[]> {
+    if (!this.#started) return [];
     const started = performance.now();
     await this.#takeIn(text.length - 1);
     const committed = performance.now();
@@ -129,19 +97,20 @@ export class SpeculativeDecoder {
     const draft = pruneDraft(proposed, maxDepth, ends);
     const { tree, tokens } = draft;
     const wanted = Array.from(tokens, (_, node) => node);
-    const request = { state, tree, tokens, wanted, rule: this.#rule };
+    const request = { state, tree, tokens, wanted };
     const commitSeconds = (committed - started) / 1000;
     this.#round = { request, draft, speculated, started, planned: performance.now(), commitSeconds };
-    return request;
+    return [request];
   }
 
-  /**
-   * Ends a round.
-   * @returns the tokens that follow the text: at least one, none after one of the bounds' ends
-   */
-  async conclude(text: readonly number[], output: StepOutput): Promise<readonly number[]> {
+  /** Ends a round: at least one token. The first is drawn from what the prompt predicts. */
+  async conclude(text: readonly number[], [output]: readonly StepOutput[]): Promise<readonly number[]> {
+    if (!this.#started) {
+      this.#started = true;
+      return [this.#prompt.sampler.next(this.#prompt.logits, text)];
+    }
     const round = this.#round;
-    if (round === undefined) throw internalError('a round ends that was not planned');
+    if (round === undefined || output === undefined) throw internalError('a round ends that was not planned and run');
     this.#round = undefined;
     const { request, draft, speculated, started, planned, commitSeconds } = round;
     const verified = performance.now();

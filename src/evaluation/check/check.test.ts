@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { thirdParty } from '../../../test/fixtures.ts';
+import { present, thirdParty } from '../../../test/fixtures.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { isCausal, parseMixer } from '../../attention/mixers.ts';
 import { mixerPreset, mixerPresetNames } from '../../attention/presets.ts';
@@ -187,8 +187,7 @@ describe.skipIf(pretrained === undefined)(
   `a real checkpoint${pretrained === undefined ? ' (skipped: third-party fixtures are absent)' : ''}`,
   () => {
     it('passes as it is and linearized', async () => {
-      if (pretrained === undefined) return;
-      const { model, parameters } = await loadCausalModel(pretrained);
+      const { model, parameters } = await loadCausalModel(present(pretrained));
       expect(failures(await checkModel(model, parameters))).toEqual([]);
       const linear = linearize(model, parameters, mixerPreset('augmented'), [0, 2, 3, 4]);
       expect(failures(await checkModel(linear.model, linear.parameters))).toEqual([]);

@@ -143,7 +143,7 @@ export async function perplexity(
 }
 
 /** `inputs` and `labels` int32 [B,n] and the parameters → `losses` [B·n]: one number per token leaves the engine. */
-function lossGraph(model: CausalModel, { rows, length }: WindowBatch): Graph {
+export function lossGraph(model: CausalModel, { rows, length }: WindowBatch): Graph {
   const graph = new Graph(`perplexity ${rows}x${length}`);
   const inputs = graph.input('inputs', 'int32', [rows, length]);
   const labels = graph.input('labels', 'int32', [rows, length]);
@@ -155,7 +155,7 @@ function lossGraph(model: CausalModel, { rows, length }: WindowBatch): Graph {
 }
 
 /** Parameters that a short batch does not reach, such as α with a single group, are no inputs of its program. */
-function onlyInputs(program: Program, feeds: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
+export function onlyInputs(program: Program, feeds: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
   const needed: Record<string, Tensor> = {};
   for (const name of program.inputs.keys()) {
     const value = feeds[name];

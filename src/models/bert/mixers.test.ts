@@ -26,7 +26,8 @@ const mixers = new Map(
     .filter((name) => !name.startsWith('flash'))
     .flatMap((name): [string, MixerConfig][] => {
       const mixer = mixerPreset(name, sizes);
-      if (mixer.kind === 'softmax' || convolutionOf(mixer) !== null) return [[name, mixer]];
+      const takesConvolution = name !== 'softmax' && convolutionOf(mixer) === null;
+      if (!takesConvolution) return [[name, mixer]];
       return [
         [name, mixer],
         [`${name} with convolution`, mixerPreset(name, { ...sizes, convolution: true })],

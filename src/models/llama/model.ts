@@ -1,5 +1,6 @@
 /** LLaMA and LLaMA 2: pre-norm blocks of rotary attention and a SwiGLU feed-forward, RMS norm throughout. */
-import { mixerParameters } from '../../attention/mixers.ts';
+import type { ProjectedPositions } from '../../attention/mixer.ts';
+import { horizonOf, mixerParameters } from '../../attention/mixers.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add, mul } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
@@ -33,7 +34,7 @@ function describe(config: LlamaConfig): CausalModel {
       trainedLength: config.trainedLength,
     },
     mixers: config.mixers,
-    positions: new RotaryTables({ width: config.headWidth, base: config.ropeBase, scaling: config.ropeScaling }),
+    positions: rotaryTables(config),
     parameters: llamaParameters(config),
     bosId: config.bosId,
     eosIds: config.eosIds,
@@ -45,6 +46,19 @@ function describe(config: LlamaConfig): CausalModel {
     attentionPrefix,
     parameterName: (stored) => (isDerived(config, stored) ? undefined : stored),
   };
+}
+
+/** A step over more nodes than this would read sinks among them, which are read as they are. */
+const leastFarthest = 1024;
+
+/** Sinks are read from any distance; no query turns farther than the model was trained for, or than its windows reach. */
+function rotaryTables({ headWidth, ropeBase, ropeScaling, trainedLength, mixers }: LlamaConfig): RotaryTables {
+  const horizons = mixers.map((mixer) => horizonOf(mixer)).filter(({ sinks = 0 }) => sinks > 0);
+  const windows = horizons.map(({ group, window = 1 }) => window * group);
+  return new RotaryTables({
+    ...{ width: headWidth, base: ropeBase, scaling: ropeScaling },
+    farthest: horizons.length === 0 ? undefined : Math.max(trainedLength, leastFarthest, ...windows) - 1,
+  });
 }
 
 function attentionPrefix(layer: number): string {
@@ -111,15 +125,17 @@ function attention(
   config: LlamaConfig,
   source: ParameterSource,
   x: Value,
-  { cos, sin }: PositionValues,
-  mix: (positions: { q: Value; k: Value; v: Value }) => Value,
+  { cos, sin, ...far }: PositionValues,
+  mix: (positions: ProjectedPositions) => Value,
 ): Value {
   const { width, heads, keyValueHeads, headWidth } = config;
   const [B, T] = x.shape;
   const project = (name: string, count: number): Value =>
     reshape(linear(source, name, x, width, count * headWidth), [B, T, count, headWidth]); // [B,T,H,D]
+  const q = project('q_proj', heads);
   const mixed = mix({
-    q: rotary(project('q_proj', heads), cos, sin),
+    q: rotary(q, cos, sin),
+    far: far.farCos === undefined ? undefined : rotary(q, far.farCos, far.farSin),
     k: rotary(project('k_proj', keyValueHeads), cos, sin),
     v: project('v_proj', keyValueHeads),
   });

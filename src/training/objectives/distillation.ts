@@ -80,11 +80,7 @@ export function transferObjective(
       const [B, n] = inputs.shape.map(Number);
       const positions = constantPositions(student, source.graph, B, n);
       const mixed: Value[] = [];
-      const original: ParameterSource = {
-        graph: source.graph,
-        parameter: (name: string, shape: readonly number[]) =>
-          source.parameter(isShared(student, trained, name) ? name : teacherName(name), shape),
-      };
+      const original = teacherSource(source, student, trained);
       const shift = (_: unknown, features: Value): Value => shiftedByOne(features);
       teacher.trunk(original, inputs, positions, {
         shift,
@@ -110,6 +106,18 @@ export function transferObjective(
       const total = errors.reduce((a, b) => add(a, b));
       return mul(total, 1 / layers.size);
     },
+  };
+}
+
+/** Where the teacher reads its parameters: those it shares with the student, and its own under names of their own. */
+export function teacherSource(
+  source: ParameterSource,
+  student: CausalModel,
+  trained: ReadonlySet<string>,
+): ParameterSource {
+  return {
+    graph: source.graph,
+    parameter: (name, shape) => source.parameter(isShared(student, trained, name) ? name : teacherName(name), shape),
   };
 }
 

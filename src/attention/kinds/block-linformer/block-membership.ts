@@ -72,7 +72,7 @@ function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: n
     own.depths.forEach((depth, node) => {
       const row = b * nodes + node;
       put(tree, row, committed + depth, first);
-      const behind = rule.global === 'exact' ? blockOf(committed + depth) - first : 0;
+      const behind = rule.seesClosedGroups ? blockOf(committed + depth) - first : 0;
       closed.fill(1, row * count, row * count + behind);
     });
   });

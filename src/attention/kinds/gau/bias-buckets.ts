@@ -14,7 +14,7 @@ export const biasBuckets = 32;
 export const biasReach = 128;
 
 /** The scheme of T5, with FLASH's numbers. */
-export function biasScheme(causal: boolean): BucketScheme {
+function biasScheme(causal: boolean): BucketScheme {
   return { buckets: biasBuckets, farthest: biasReach, causal };
 }
 

@@ -2,7 +2,7 @@
  * The paper's grouped linear attention (sections 4.1 and 4.2): a local branch inside groups, a global branch over earlier
  * groups, a masked depthwise convolution, in any combination. Its formula is in `mixer.ts`.
  */
-import { reachOf } from '../../convolution-config.ts';
+import { filterName, reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { branchParameters, describeBranches, type LinearMixer, linearSchema } from './config.ts';
 import { linearCross } from './cross.ts';
@@ -35,5 +35,25 @@ export const linearKind = {
   // Groups of two texts have nothing to do with each other: the global branch alone.
   betweenTexts: ({ group }) => ({ kind: 'linear', group, global: { scale: 'one' } }),
   canCross: ({ local, castling }) => local === null && !castling,
+  without: {
+    memory: (config) => remaining({ ...config, global: null, normalize: null }, config.global),
+    window: (config) => remaining({ ...config, local: null }, config.local),
+    convolution: (config) => remaining({ ...config, convolution: null, castling: false }, config.convolution),
+  },
+  // Where branches are normalized together, or turned by castling, the output is no affine function of their factors.
+  calibration: ({ normalize, castling, local, global, convolution }) => ({
+    affine: [
+      ...(local?.scale === 'learned' && normalize !== 'together' && !castling ? ['local_factor'] : []),
+      ...(global?.scale === 'learned' && normalize !== 'together' && !castling ? ['global_factor'] : []),
+      ...(convolution === null ? [] : [filterName]),
+    ],
+    searched: [],
+  }),
   presets: linearPresets,
 } satisfies MixerKind<LinearMixer>;
+
+/** What is left without a branch; undefined without that branch, and where nothing would be left. */
+function remaining(config: LinearMixer, branch: object | null): LinearMixer | undefined {
+  const { local, global, convolution } = config;
+  return branch === null || (local ?? global ?? convolution) === null ? undefined : config;
+}

@@ -56,7 +56,7 @@ export function linearOfWhole(config: LinearBranches, input: BidirectionalInput)
  * λ·local + α·global, with the norms between them and castling, but without the convolution. [M,B·N,R·G,E]; undefined
  * where there is nothing to read: a global branch alone sees nothing from the first group.
  */
-export function attendGroups(config: LinearBranches, mask: AttentionMask, input: SequenceInput): Value | undefined {
+function attendGroups(config: LinearBranches, mask: AttentionMask, input: SequenceInput): Value | undefined {
   const { q, k, v, parameters } = input;
   const values = groupKeys(mask.keys, v);
   const unitQueries = groupQueries(mask.queries, unitLength(q));

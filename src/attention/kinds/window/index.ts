@@ -4,6 +4,7 @@
  * sliding window of w positions is G = 1, W = w. The formula is in `reference.ts`.
  */
 import { z } from 'zod';
+import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolutionFrom, convolutionOptions, definePreset, groupOption, groupSchema } from '../../preset.ts';
 import { ageInputs } from './ages.ts';
@@ -15,6 +16,7 @@ import {
   type WindowMixer,
   windowParameters,
   windowSchema,
+  memoryScoreName,
 } from './config.ts';
 import { windowOfWhole, windowParallel } from './parallel.ts';
 import { windowReference } from './reference.ts';
@@ -73,6 +75,17 @@ export const windowKind = {
   bidirectional: windowOfWhole,
   // The positions of two texts have no distance: between them attention stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),
+  without: {
+    memory: (config) => (config.memory === null ? undefined : { ...config, memory: null }),
+    // Everything but the position itself is read from the memory.
+    window: (config) => (config.memory === null ? undefined : { ...config, group: 1, window: 1 }),
+    sinks: (config) => (config.sinks === 0 ? undefined : { ...config, sinks: 0 }),
+    convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
+  },
+  calibration: ({ memory, convolution }) => ({
+    affine: convolution === null ? [] : [filterName],
+    searched: memory === null ? [] : [{ name: memoryScoreName, candidates: [-9, -7, -6, -5, -4, -3, -2, -1, 0] }],
+  }),
   presets: {
     window: definePreset(
       { ...groupOption, ...windowOption, ...sinksOption, ...memoryOptions, ...convolutionOptions },

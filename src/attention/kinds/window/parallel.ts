@@ -7,7 +7,7 @@ import { softmax } from '../../../graph/ops/softmax.ts';
 import { addConvolution } from '../../convolution.ts';
 import { groupQueries, ungroupQueries } from '../../grouping.ts';
 import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
-import { blockColumns, maskedScores, windowBlocks } from './blocks.ts';
+import { blockColumns, maskedScores, type WindowBlocks, windowBlocks } from './blocks.ts';
 import type { WindowMixer } from './config.ts';
 import { rememberedRow } from './memory.ts';
 
@@ -23,11 +23,10 @@ export function windowOfWhole(config: WindowMixer, input: BidirectionalInput): V
 }
 
 function attend(config: WindowMixer, input: SequenceInput, tokens: Value | undefined) {
-  const { q, k, v, scoring } = input;
+  const { q, far, k, v, scoring } = input;
   const blocks = windowBlocks(config, input, tokens === undefined ? 'past' : 'whole');
   const { grouping } = blocks;
-  const queries = groupQueries(grouping, mul(q, scoring.scale)); // [M,B*N,R*Bk,D]
-  const products = matmul(queries, blockColumns(blocks, k), { transposeB: true }); // [M,B*N,R*Bk,C]
+  const products = columnProducts(blocks, k, [mul(q, scoring.scale), far && mul(far, scoring.scale)]);
   const scores = maskedScores(config, blocks, products, scoring, tokens);
   const values = blockColumns(blocks, v); // [M,B*N,C,E]
   const remembered = rememberedRow(config, input, grouping, tokens);
@@ -38,4 +37,14 @@ function attend(config: WindowMixer, input: SequenceInput, tokens: Value | undef
   const [near, older] = split(softmax(concat([scores, remembered.score], 3)), 3, [C, 1]);
   const mixed = add(matmul(near, values), mul(older, remembered.value));
   return { mixed: ungroupQueries(grouping, mixed), grouping };
+}
+
+/** Products of queries with the columns of their blocks, those of the sinks with queries of their own: [M,B·N,R·Bk,C]. */
+function columnProducts(blocks: WindowBlocks, k: Value, [near, far]: readonly [Value, Value | undefined]): Value {
+  const { grouping, sinks } = blocks;
+  const product = (q: Value, keys: Value): Value => matmul(groupQueries(grouping, q), keys, { transposeB: true });
+  const keys = blockColumns(blocks, k); // [M,B*N,C,D]
+  if (far === undefined || sinks === 0) return product(near, keys);
+  const [first, others] = split(keys, 2, [sinks, Number(keys.shape[2]) - sinks]);
+  return concat([product(far, first), product(near, others)], 3);
 }

@@ -6,11 +6,12 @@
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
-import { concat, reshape } from '../../../graph/ops/layout.ts';
+import { concat, reshape, slice } from '../../../graph/ops/layout.ts';
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
 import { exp } from '../../../graph/ops/unary.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
+import { HeadLayout } from '../../head-layout.ts';
 import type { AttentionDims, Fold, FoldInput, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
 import { biasOfRows } from '../../scoring.ts';
 import { ringState } from '../../state.ts';
@@ -32,7 +33,7 @@ export function windowStep(config: WindowMixer, input: StepInput): StepOutput {
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D], [B,M,T,E]
   const blocks = blocksOf(input, keys, values);
   const joined = joinBlocks(blocks);
-  const products = matmul(heads.join(mul(heads.queries, scoring.scale)), joined.keys, { transposeB: true });
+  const products = rowProducts(config, input, joined.keys, keys);
   const { bias } = scoring;
   const biased =
     bias === undefined ? products : add(products, biasOfRows(bias, joined.masks.offsets, horizon.reach, heads));
@@ -45,6 +46,17 @@ export function windowStep(config: WindowMixer, input: StepInput): StepOutput {
   const [near, weight] = softmaxOfBlocks([scores, remembered.score]);
   const mixed = add(matmul(near, joined.values), mul(weight, remembered.value));
   return { mixed: addStepConvolution(mixed, input, blocks), keys, values };
+}
+
+/** Products of queries with the rows of ring and tree, those of the sinks with queries of their own: [B,M,R·T,rows]. */
+function rowProducts({ sinks }: WindowMixer, { heads, far, ring, scoring }: StepInput, all: Value, own: Value): Value {
+  const product = (layout: HeadLayout, rows: Value): Value =>
+    matmul(layout.join(mul(layout.queries, scoring.scale)), rows, { transposeB: true });
+  if (far === undefined || sinks === 0) return product(heads, all);
+  const slots = Number(ring.keys.shape[2]);
+  const others = concat([slice(ring.keys, 2, sinks, slots), own], 2);
+  const ofSinks = product(new HeadLayout(far, Number(heads.queries.shape[1])), slice(ring.keys, 2, 0, sinks));
+  return concat([ofSinks, product(heads, others)], 3);
 }
 
 /** Σ w_j [v_j, 1] over what is older than the window of each node: [B,M,R·T,E+1]. */

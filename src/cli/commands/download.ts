@@ -1,0 +1,65 @@
+/** `linnet download`: fetches a model from the Hugging Face hub, or goes on with a fetch that was interrupted. */
+import { defaultModelFolder, hubSource } from '../../checkpoint/hub/hub.ts';
+import { formatBytes, formatCount } from '../../report/quantities.ts';
+import { defineCommand, optional, repeated, required, withDefault } from '../framework/command.ts';
+import { path, text } from '../framework/option-values.ts';
+
+/** Where models come from if neither an option nor the environment says otherwise. */
+const HUB = 'https://huggingface.co';
+
+export const download = defineCommand({
+  description:
+    'Fetches configuration, tokenizer and safetensors weights of one commit of a model from the Hugging Face hub, and ' +
+    'verifies every digest that the hub publishes. The folder appears when all of it is there. Ctrl-C keeps what has ' +
+    'arrived, and the same command goes on from there. Asks nothing of the network where the commit is there already. ' +
+    'For private and gated models set HF_TOKEN to an access token; HF_ENDPOINT names another hub.',
+  examples: [
+    'linnet download HuggingFaceTB/SmolLM2-135M --out runs/smollm',
+    'linnet download HuggingFaceTB/SmolLM2-135M --revision main --include "*.md" --json',
+    'linnet download google-t5/t5-small --exclude "*.safetensors" --out runs/t5-tokenizer',
+  ],
+  arguments: { id: required(text, { placeholder: 'id', description: 'name of the model on the hub: owner/name' }) },
+  options: {
+    revision: withDefault(text, 'main', { placeholder: 'name', description: 'branch, tag or commit' }),
+    out: optional(path, {
+      placeholder: 'folder',
+      description:
+        'where the model goes; another revision of the same model is replaced (default: ~/.cache/linnet/OWNER--NAME)',
+    }),
+    include: repeated(text, {
+      placeholder: 'pattern',
+      description: 'fetch these files of the top folder, too, such as "*.md"; may be repeated',
+    }),
+    exclude: repeated(text, {
+      placeholder: 'pattern',
+      description: 'leave these files out, such as "*.safetensors"; may be repeated',
+    }),
+    endpoint: optional(text, {
+      placeholder: 'url',
+      description: `address of the hub (default: HF_ENDPOINT or ${HUB})`,
+    }),
+  },
+  async run(context, { id, revision, out = defaultModelFolder(id), include, exclude, endpoint }) {
+    const { HF_ENDPOINT: configured = '', HF_TOKEN: token = '' } = context.environment;
+    const source = hubSource({
+      endpoint: endpoint ?? (configured === '' ? HUB : configured),
+      ...(token !== '' && { token }),
+    });
+    let asked = false;
+    const { commit, files } = await context.withProgress('download', 'bytes', (progress) =>
+      source.fetchFolder(id, revision, out, {
+        include,
+        exclude,
+        signal: context.signal,
+        onProgress: ({ file, received, size }) => {
+          asked = true;
+          progress.update(received, size, file);
+        },
+      }),
+    );
+    const bytes = Object.values(files).reduce((total, { size }) => total + size, 0);
+    const amount = `${formatCount(Object.keys(files).length)} files, ${formatBytes(bytes)}`;
+    context.print(`${asked ? 'saved' : 'already there:'} ${out}: ${id} at ${commit}, ${amount}`);
+    return { json: { id, revision, commit, out, bytes, files, alreadyThere: !asked } };
+  },
+});

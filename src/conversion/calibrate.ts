@@ -1,0 +1,241 @@
+/**
+ * A start in closed form: every layer's mixer is fitted to what the teacher's attention gave out on about a thousand tokens.
+ *
+ * First the parameters that are tried out (β of a memory): of each head the candidate with the least squared error. Then the
+ * parameters that the output is an affine function of (λ, α, the convolution's filter): the output is
+ *
+ *     out(θ) = out(0) + Σ_i θ_i (out(e_i) − out(0)),
+ *
+ * so that running the layer with each unit vector gives the columns of a least-squares problem, whose solution is the start.
+ * Parameters of one number serve all heads; those of [H, …] serve the own head, and one run tells all heads' columns.
+ */
+import { calibrationOf, mixerParameters, mixParallel } from '../attention/mixers.ts';
+import type { MixerConfig, MixerParameter } from '../attention/mixer.ts';
+import { initialParameter } from '../attention/parameter-init.ts';
+import { LinnetError } from '../errors.ts';
+import { Graph } from '../graph/graph.ts';
+import { dataOf, elementCount, float32, type Tensor } from '../graph/tensor.ts';
+import type { CausalModel } from '../models/model.ts';
+import { scoringOf } from '../models/parallel-graph.ts';
+import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
+import { type LayerSample, layerSamples } from './layer-samples.ts';
+import { NormalEquations } from './least-squares.ts';
+
+/** λ, α and filter weights are kept within: larger ones are fits to noise. */
+const largestFactor = 4;
+
+export interface CalibrationOptions extends CompileOptions {
+  readonly signal?: AbortSignal;
+  /** Called after every layer. */
+  readonly onLayer?: (done: number, total: number) => void;
+}
+
+/** What calibration did to one layer: squared error over that of nothing at all, before and after. */
+export interface LayerFit {
+  readonly layer: number;
+  /** Σ(out − teacher)² / Σ teacher², with the initial values. */
+  readonly before: number;
+  readonly after: number;
+}
+
+/**
+ * The student's parameters with those of its mixers fitted to the teacher.
+ * @param texts token ids, all of one length; four of 256 are enough
+ * @throws LinnetError as `layerSamples`; `TENSOR` for a parameter that the student lacks
+ */
+export async function calibrate(
+  teacher: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
+  student: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
+  texts: readonly Int32Array[],
+  { signal, onLayer, ...options }: CalibrationOptions = {},
+): Promise<{ parameters: Map<string, Tensor<'float32'>>; layers: LayerFit[] }> {
+  const { model } = student;
+  const samples = await layerSamples(teacher.model, teacher.parameters, texts, { signal, ...options });
+  const parameters = new Map(student.parameters);
+  const layers: LayerFit[] = [];
+  for (const [layer, mixer] of model.mixers.entries()) {
+    if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped before layer ${layer} was fitted`);
+    if (JSON.stringify(mixer) !== JSON.stringify(teacher.model.mixers[layer])) {
+      const fitted = await fitLayer(model, mixer, samples[layer], options);
+      layers.push({ layer, before: fitted.before, after: fitted.after });
+      for (const [name, value] of fitted.parameters) parameters.set(`${model.attentionPrefix(layer)}.${name}`, value);
+    }
+    onLayer?.(layer + 1, model.mixers.length);
+  }
+  return { parameters, layers };
+}
+
+type Values = Map<string, Tensor<'float32'>>;
+
+async function fitLayer(
+  model: CausalModel,
+  mixer: MixerConfig,
+  samples: readonly LayerSample[],
+  options: CompileOptions,
+) {
+  const declared = mixerParameters(mixer, model.sizes);
+  const initial: Values = new Map(
+    declared.map(({ name, shape, init }) => [name, float32(shape, initialParameter(init, shape))]),
+  );
+  await using program = await compile(layerGraph(model, mixer, declared, samples[0]), options);
+  const layer = new FittedLayer(program, samples, model.sizes.heads);
+  const { affine, searched } = calibrationOf(mixer, model.sizes);
+  let values = initial;
+  const before = await layer.error(values);
+  for (const { name, candidates } of searched) values = await layer.search(values, name, candidates);
+  const fields = declared.filter(({ name }) => affine.includes(name));
+  if (fields.length > 0) {
+    const solved = await layer.solve(values, fields);
+    if ((await layer.error(solved)) < (await layer.error(values))) values = solved;
+  }
+  return { parameters: values, before, after: await layer.error(values) };
+}
+
+/** A mixer over one text: `q`, `k`, `v` and its parameters → `out` [1,n,H,E]. */
+function layerGraph(
+  model: CausalModel,
+  mixer: MixerConfig,
+  declared: readonly MixerParameter[],
+  { q, k, v }: LayerSample,
+): Graph {
+  const graph = new Graph(`layer of ${mixer.kind}`);
+  const input = (name: string, shape: readonly number[]) => graph.input(name, 'float32', [...shape]);
+  const parameters = Object.fromEntries(declared.map(({ name, shape }) => [name, input(name, shape)]));
+  const positions = { q: input('q', q.shape), k: input('k', k.shape), v: input('v', v.shape) };
+  graph.output('out', mixParallel(mixer, positions, parameters, scoringOf(model)));
+  return graph;
+}
+
+class FittedLayer {
+  readonly #program: Program;
+  readonly #samples: readonly LayerSample[];
+  readonly #heads: number;
+
+  constructor(program: Program, samples: readonly LayerSample[], heads: number) {
+    this.#program = program;
+    this.#samples = samples;
+    this.#heads = heads;
+  }
+
+  /** Squared error of all heads over the teacher's squares. */
+  async error(values: Values): Promise<number> {
+    const errors = await this.#errors(values);
+    const squares = this.#samples.reduce(
+      (total, { mixed }) => total + mixed.data.reduce((sum, x) => sum + x * x, 0),
+      0,
+    );
+    return errors.reduce((a, b) => a + b, 0) / squares;
+  }
+
+  /** Of every head the candidate with the least squared error. */
+  async search(values: Values, name: string, candidates: readonly number[]): Promise<Values> {
+    const best = {
+      errors: new Float64Array(this.#heads).fill(Number.POSITIVE_INFINITY),
+      chosen: new Float32Array(this.#heads),
+    };
+    for (const candidate of candidates) {
+      const errors = await this.#errors(new Map(values).set(name, constant(this.#heads, candidate)));
+      errors.forEach((error, head) => {
+        if (error >= best.errors[head]) return;
+        best.errors[head] = error;
+        best.chosen[head] = candidate;
+      });
+    }
+    return new Map(values).set(name, float32([this.#heads], best.chosen));
+  }
+
+  /** Least squares over parameters that the output is an affine function of. */
+  async solve(values: Values, fields: readonly MixerParameter[]): Promise<Values> {
+    const zero = new Map(values);
+    for (const { name, shape } of fields) zero.set(name, float32(shape, new Float32Array(elementCount(shape))));
+    const unknowns = fields.flatMap((field) => this.#unknowns(field));
+    let size = 0;
+    const first = unknowns.map(({ perHead }) => {
+      const index = size;
+      size += perHead ? this.#heads : 1;
+      return index;
+    });
+    const equations = new NormalEquations(size);
+    for (const sample of this.#samples) {
+      const base = await this.#run(sample, zero);
+      const rest = sample.mixed.data.map((x, i) => x - base[i]);
+      const columns: Float32Array[] = [];
+      for (const { name, direction } of unknowns) {
+        const output = await this.#run(sample, new Map(zero).set(name, direction));
+        columns.push(output.map((x, i) => x - base[i]));
+      }
+      for (let head = 0; head < this.#heads; head++) {
+        const indices = unknowns.map(({ perHead }, i) => first[i] + (perHead ? head : 0));
+        const ofHead = (data: Float32Array): Float64Array => this.#rowsOfHead(data, head, sample);
+        equations.add(columns.map(ofHead), indices, ofHead(rest));
+      }
+    }
+    const solution = equations.solve();
+    const solved = new Map(values);
+    for (const [i, { name, perHead, place, stride }] of unknowns.entries()) {
+      const value = solved.get(name);
+      const data = Float32Array.from(
+        place === 0 && value !== undefined ? new Float32Array(value.data.length) : (value?.data ?? []),
+      );
+      for (let head = 0; head < (perHead ? this.#heads : 1); head++) {
+        data[head * stride + place] = clamp(solution[first[i] + head]);
+      }
+      if (value !== undefined) solved.set(name, float32(value.shape, data));
+    }
+    return solved;
+  }
+
+  /** The unknowns of a parameter: of [1] itself; of [H, …] one per place, for each head. */
+  #unknowns({ name, shape }: MixerParameter) {
+    const count = elementCount(shape);
+    const perHead = shape[0] === this.#heads && count > 1;
+    const stride = perHead ? count / this.#heads : 1;
+    return Array.from({ length: perHead ? stride : count }, (_, place) => ({
+      ...{ name, perHead, place, stride },
+      direction: float32(
+        shape,
+        Float32Array.from({ length: count }, (__, i) => (i % stride === place % stride ? 1 : 0)),
+      ),
+    }));
+  }
+
+  /** Squared errors per head. */
+  async #errors(values: Values): Promise<Float64Array> {
+    const errors = new Float64Array(this.#heads);
+    for (const sample of this.#samples) {
+      const output = await this.#run(sample, values);
+      const width = sample.mixed.shape[3];
+      sample.mixed.data.forEach((x, i) => {
+        errors[Math.floor(i / width) % this.#heads] += (output[i] - x) ** 2;
+      });
+    }
+    return errors;
+  }
+
+  async #run({ q, k, v }: LayerSample, values: Values): Promise<Float32Array> {
+    const feeds: Record<string, Tensor> = {};
+    for (const [name, value] of Object.entries({ q, k, v, ...Object.fromEntries(values) })) {
+      if (this.#program.inputs.has(name)) feeds[name] = value;
+    }
+    const { out } = await this.#program.run(feeds, ['out']);
+    return dataOf(out, 'float32');
+  }
+
+  /** The rows [n,E] of one head. */
+  #rowsOfHead(data: Float32Array, head: number, { mixed }: LayerSample): Float64Array {
+    const [, n, H, E] = mixed.shape;
+    const rows = new Float64Array(n * E);
+    for (let t = 0; t < n; t++) {
+      for (let e = 0; e < E; e++) rows[t * E + e] = data[(t * H + head) * E + e];
+    }
+    return rows;
+  }
+}
+
+function constant(count: number, value: number): Tensor<'float32'> {
+  return float32([count], new Float32Array(count).fill(value));
+}
+
+function clamp(x: number): number {
+  return Math.max(-largestFactor, Math.min(largestFactor, x));
+}

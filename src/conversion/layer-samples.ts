@@ -1,0 +1,74 @@
+/**
+ * What the layers of a teacher read and give out on a few texts: queries, keys and values of every layer, and what its
+ * attention mixed from them. A student's layer is fitted to these examples without running anything else.
+ */
+import { LinnetError } from '../errors.ts';
+import { Graph } from '../graph/graph.ts';
+import { dataOf, int32, type Tensor } from '../graph/tensor.ts';
+import { mixParallel } from '../attention/mixers.ts';
+import type { CausalModel } from '../models/model.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/parallel-graph.ts';
+import { WeightParameters } from '../nn/parameters.ts';
+import { compile, type CompileOptions } from '../runtime/compile.ts';
+
+/** One text in one layer: q [1,n,H,D], k [1,n,M,D], v [1,n,M,E], and what the teacher mixed from them, [1,n,H,E]. */
+export interface LayerSample {
+  readonly q: Tensor<'float32'>;
+  readonly k: Tensor<'float32'>;
+  readonly v: Tensor<'float32'>;
+  readonly mixed: Tensor<'float32'>;
+}
+
+const parts = ['q', 'k', 'v', 'mixed'] as const;
+
+/**
+ * Runs a teacher over texts of one length, layer by layer of the result.
+ * @param texts token ids, all of n
+ * @returns [layer][text]
+ * @throws LinnetError `INPUT` without a text or for texts of unequal lengths, `ABORTED` between two texts
+ */
+export async function layerSamples(
+  model: CausalModel,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  texts: readonly Int32Array[],
+  { signal, ...options }: CompileOptions & { readonly signal?: AbortSignal } = {},
+): Promise<LayerSample[][]> {
+  const n = texts[0]?.length ?? 0;
+  if (n === 0 || texts.some(({ length }) => length !== n)) {
+    throw new LinnetError('INPUT', 'samples of layers need at least one text, all of one length');
+  }
+  await using program = await compile(samplingGraph(model, parameters, n), options);
+  const layers: LayerSample[][] = model.mixers.map(() => []);
+  const names = layers.flatMap((_, layer) => parts.map((part) => `${part}.${layer}`));
+  for (const text of texts) {
+    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while the teacher was read');
+    const results = await program.run({ tokens: int32([1, n], text) }, names);
+    layers.forEach((samples, layer) => {
+      const part = (name: (typeof parts)[number]): Tensor<'float32'> => {
+        const { shape, dtype } = results[`${name}.${layer}`];
+        if (dtype !== 'float32') throw new LinnetError('INTERNAL', `internal: a sample is ${dtype}`);
+        return { dtype, shape, data: dataOf(results[`${name}.${layer}`], 'float32') };
+      };
+      samples.push({ q: part('q'), k: part('k'), v: part('v'), mixed: part('mixed') });
+    });
+  }
+  return layers;
+}
+
+function samplingGraph(model: CausalModel, parameters: ReadonlyMap<string, Tensor<'float32'>>, n: number): Graph {
+  const graph = new Graph(`samples of ${n}`);
+  const source = new WeightParameters(graph, parameters);
+  const tokens = graph.input('tokens', 'int32', [1, n]);
+  model.trunk(source, tokens, constantPositions(model, graph, 1, n), {
+    shift: (_, features) => shiftedByOne(features),
+    mix(layer, projected, scoring) {
+      const own = mixerParameterValues(model, source, layer);
+      const mixed = mixParallel(model.mixers[layer], projected, own, scoring);
+      for (const [name, value] of Object.entries({ q: projected.q, k: projected.k, v: projected.v, mixed })) {
+        graph.output(`${name}.${layer}`, value);
+      }
+      return mixed;
+    },
+  });
+  return graph;
+}

@@ -1,0 +1,75 @@
+/** Ridge regression by normal equations, in float64. */
+import { LinnetError } from '../errors.ts';
+
+/** AᵀA and Aᵀb of an overdetermined system, gathered row block by row block. */
+export class NormalEquations {
+  readonly size: number;
+  /** Row-major, symmetric. */
+  readonly #gram: Float64Array;
+  readonly #right: Float64Array;
+
+  constructor(size: number) {
+    this.size = size;
+    this.#gram = new Float64Array(size * size);
+    this.#right = new Float64Array(size);
+  }
+
+  /**
+   * Adds equations Σ_i column_i · x_{index_i} = target.
+   * @param columns of equal length, as many as `indices`; unknowns that are not named do not occur in these equations
+   */
+  add(columns: readonly Float64Array[], indices: readonly number[], target: Float64Array): void {
+    for (const [a, column] of columns.entries()) {
+      const row = indices[a] * this.size;
+      for (let b = 0; b <= a; b++) {
+        const product = dot(column, columns[b]);
+        this.#gram[row + indices[b]] += product;
+        if (a !== b) this.#gram[indices[b] * this.size + indices[a]] += product;
+      }
+      this.#right[indices[a]] += dot(column, target);
+    }
+  }
+
+  /**
+   * x of least ‖Ax − b‖² + ρ‖x‖², with ρ the given share of the mean diagonal of AᵀA; zeros where A is zero.
+   * @param share in (0, 1); what keeps columns that say nearly the same from growing against each other
+   */
+  solve(share = 1e-4): Float64Array {
+    const { size } = this;
+    if (size === 0) return new Float64Array(0);
+    let trace = 0;
+    for (let i = 0; i < size; i++) trace += this.#gram[i * size + i];
+    if (trace === 0) return new Float64Array(size);
+    const matrix = this.#gram.slice();
+    for (let i = 0; i < size; i++) matrix[i * size + i] += (share * trace) / size;
+    return solveByCholesky(matrix, this.#right, size);
+  }
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  let total = 0;
+  for (let i = 0; i < a.length; i++) total += a[i] * b[i];
+  return total;
+}
+
+/** Solves a symmetric positive definite system; the lower triangle of `matrix` is overwritten by its factor. */
+function solveByCholesky(matrix: Float64Array, right: Float64Array, n: number): Float64Array {
+  for (let column = 0; column < n; column++) {
+    for (let row = column; row < n; row++) {
+      let value = matrix[row * n + column];
+      for (let i = 0; i < column; i++) value -= matrix[row * n + i] * matrix[column * n + i];
+      if (row === column && !(value > 0)) throw new LinnetError('RUNTIME', 'the examples of a layer are not finite');
+      matrix[row * n + column] = row === column ? Math.sqrt(value) : value / matrix[column * n + column];
+    }
+  }
+  const x = right.slice();
+  for (let row = 0; row < n; row++) {
+    for (let i = 0; i < row; i++) x[row] -= matrix[row * n + i] * x[i];
+    x[row] /= matrix[row * n + row];
+  }
+  for (let row = n - 1; row >= 0; row--) {
+    for (let i = row + 1; i < n; i++) x[row] -= matrix[i * n + row] * x[i];
+    x[row] /= matrix[row * n + row];
+  }
+  return x;
+}

@@ -1,0 +1,141 @@
+/** What a converted model is measured by beside its original: quality, what each branch is worth, memory and speed. */
+import { type Branch, branches } from '../attention/mixer.ts';
+import { stateBytes, withoutBranch } from '../attention/mixers.ts';
+import { DecodingEngine } from '../decoding/engine.ts';
+import { generateToEnd } from '../decoding/generate.ts';
+import { Sampler } from '../decoding/sampler.ts';
+import { perplexity } from '../evaluation/perplexity/perplexity.ts';
+import { perplexityByPosition, type PositionLoss, tokenLosses } from '../evaluation/perplexity/token-losses.ts';
+import { copyRecall, recallProbes, type RecallResult } from '../evaluation/recall/copy-recall.ts';
+import { type DecodingSpeed, decodingSpeed } from '../evaluation/speed/decoding-speed.ts';
+import { type CausalModel, valueWidth } from '../models/model.ts';
+import { modelWithout } from '../models/without-branch.ts';
+import type { CompileOptions } from '../runtime/compile.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { Weighted } from './stages.ts';
+import type { ConversionTexts } from './texts.ts';
+
+/** A number of the original and of the converted model. */
+export interface Pair<T> {
+  readonly original: T;
+  readonly converted: T;
+}
+
+/** Everything that the report shows beside the stages. */
+export interface ConversionMeasures {
+  readonly perplexity: Pair<number>;
+  /** Perplexity of the converted model with a branch switched off. */
+  readonly ablation: readonly { readonly without: Branch; readonly perplexity: number }[];
+  readonly positions: Pair<readonly PositionLoss[]>;
+  readonly recall: Pair<readonly RecallResult[]>;
+  /** Bytes of float32 a session holds after so many tokens. */
+  readonly memory: readonly ({ readonly context: number } & Pair<number>)[];
+  readonly speed: Pair<readonly DecodingSpeed[]>;
+  readonly samples: readonly ({ readonly prompt: string } & Pair<string>)[];
+}
+
+export interface MeasureOptions {
+  readonly contexts: readonly number[];
+  readonly prompts: readonly string[];
+  readonly seed?: number;
+  readonly compile?: CompileOptions;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (what: string) => void;
+}
+
+/** Tokens of a window in which perplexity is told by position, over the length of training. */
+const positionFactor = 4;
+const sampleTokens = 80;
+
+/** @throws LinnetError as the measurements do, `ABORTED` by the signal */
+export async function measureConversion(
+  original: Weighted,
+  converted: Weighted,
+  tokenizer: Tokenizer,
+  texts: ConversionTexts,
+  { contexts, prompts, seed = 0, compile, signal, onProgress }: MeasureOptions,
+): Promise<ConversionMeasures> {
+  const options = { ...compile, signal };
+  const both = async <T>(what: string, measure: (weighted: Weighted) => Promise<T>): Promise<Pair<T>> => {
+    onProgress?.(what);
+    return { original: await measure(original), converted: await measure(converted) };
+  };
+  const textPerplexity = async (model: CausalModel, { parameters }: Weighted): Promise<number> =>
+    (await perplexity(model, parameters, texts.reporting, options)).perplexity;
+  const quality = await both('perplexity', (weighted) => textPerplexity(weighted.model, weighted));
+
+  onProgress?.('branches');
+  const ablation = [];
+  for (const without of branches) {
+    if (!converted.model.mixers.some((mixer) => withoutBranch(mixer, without) !== undefined)) continue;
+    const value = await textPerplexity(modelWithout(converted.model, without), converted);
+    ablation.push({ without, perplexity: value });
+  }
+
+  const { trainedLength } = original.model.sizes;
+  const windows = positionWindows(texts.reportedTokens, original.model, positionFactor * trainedLength);
+  const positions = await both('perplexity by position', async ({ model, parameters }) =>
+    perplexityByPosition(await tokenLosses(model, parameters, windows, options)),
+  );
+  const first = original.model.bosId === undefined ? [] : [original.model.bosId];
+  const distances = [16, 32, 64, 128, 256, 512, 1024].filter((distance) => distance + 64 < texts.reportedTokens.length);
+  const probes = recallProbes(texts.reportedTokens, { distances }, first);
+  const recall = await both('recall', async ({ model, parameters }) =>
+    probes.length === 0 ? [] : await copyRecall(model, parameters, probes, options),
+  );
+  const memory = contexts.map((context) => ({
+    context,
+    original: modelState(original.model, context),
+    converted: modelState(converted.model, context),
+  }));
+  const speed = await both('speed', ({ model, parameters }) =>
+    decodingSpeed(model, parameters, { contexts, compile, signal }),
+  );
+  const written = await both('samples', (weighted) => samplesOf(weighted, tokenizer, prompts, seed, options));
+  return {
+    ...{ perplexity: quality, ablation, positions, recall, memory, speed },
+    samples: prompts.map((prompt, i) => ({
+      prompt,
+      original: written.original[i],
+      converted: written.converted[i],
+    })),
+  };
+}
+
+/** Bytes of float32 that a session of the model holds after `context` tokens. */
+export function modelState({ mixers, sizes }: CausalModel, context: number): number {
+  const dims = { ...sizes, valueWidth: valueWidth(sizes) };
+  return mixers.reduce((total, mixer) => total + stateBytes(mixer, dims, 4, context), 0);
+}
+
+/** Windows of one length over a stretch of text, each with BOS first; the whole stretch where it is shorter. */
+function positionWindows(tokens: Int32Array, { bosId }: CausalModel, length: number) {
+  const first = bosId === undefined ? [] : [bosId];
+  const size = Math.min(length - first.length, tokens.length);
+  const count = Math.max(1, Math.floor(tokens.length / size));
+  return Array.from({ length: count }, (_, i) => ({
+    tokens: Int32Array.from([...first, ...tokens.subarray(i * size, (i + 1) * size)]),
+    scoredFrom: 1,
+  }));
+}
+
+async function samplesOf(
+  { model, parameters }: Weighted,
+  tokenizer: Tokenizer,
+  prompts: readonly string[],
+  seed: number,
+  { signal, ...compile }: CompileOptions & { readonly signal?: AbortSignal },
+): Promise<string[]> {
+  await using engine = await DecodingEngine.create(model, parameters, compile);
+  const texts: string[] = [];
+  for (const prompt of prompts) {
+    const { text } = await generateToEnd(engine, {
+      promptTokens: tokenizer.encode(prompt, { bos: true }),
+      maxTokens: sampleTokens,
+      sampler: new Sampler({ temperature: 0.7, topP: 0.95, seed }),
+      ...{ tokenizer, signal },
+    });
+    texts.push(text);
+  }
+  return texts;
+}

@@ -1,0 +1,71 @@
+/**
+ * What a conversion has done so far, in its run folder: `conversion.json`, replaced as a whole after every stage, and the
+ * weights of the best stage in `best/`. A conversion that was stopped goes on behind the last stage that is written there.
+ */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import { writeFileAtomic } from '../files/atomic.ts';
+import { readInFolder } from '../files/regular-file.ts';
+
+const fileName = 'conversion.json';
+const mostBytes = 1 << 20;
+
+const stageSchema = z.strictObject({
+  name: z.string(),
+  /** On the text that judges. */
+  perplexity: z.number(),
+  seconds: z.number().min(0),
+  /** Optimizer steps; 0 for stages in closed form. */
+  steps: z.int().min(0),
+  /** Whether its result was better than what there was, and is what the next stage starts from. */
+  kept: z.boolean(),
+});
+
+const schema = z.strictObject({
+  format: z.literal('linnet-conversion'),
+  version: z.literal(1),
+  /** What the conversion is of: a resumed one must agree. */
+  identity: z.string(),
+  keptLayers: z.array(z.int().min(0)),
+  sensitivity: z.array(
+    z.strictObject({ layer: z.int(), perplexity: z.number(), textLoss: z.number(), recallLoss: z.number() }),
+  ),
+  /** On the text that judges. */
+  original: z.number(),
+  stages: z.array(stageSchema),
+  /** Optimizer steps of stages that have begun: measured once, since a resumed stage must make as many. */
+  planned: z.record(z.string(), z.int().min(0)),
+});
+
+export type StageResult = z.infer<typeof stageSchema>;
+/** The file's contents. */
+export type ConversionProgress = z.infer<typeof schema>;
+
+export function newProgress(
+  start: Pick<ConversionProgress, 'identity' | 'keptLayers' | 'sensitivity' | 'original'>,
+): ConversionProgress {
+  return { format: 'linnet-conversion', version: 1, stages: [], planned: {}, ...start };
+}
+
+export async function writeProgress(folder: string, progress: ConversionProgress): Promise<void> {
+  await writeFileAtomic(join(folder, fileName), `${JSON.stringify(progress, undefined, 2)}\n`);
+}
+
+/** @throws LinnetError `NOT_FOUND` without such a file, `FORMAT` for one that is not whole */
+export async function readProgress(folder: string): Promise<ConversionProgress> {
+  const text = (await readInFolder(folder, fileName, mostBytes)).toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new LinnetError('FORMAT', `${join(folder, fileName)} is not valid JSON; start anew with another --run`, {
+      cause: error,
+    });
+  }
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new LinnetError('FORMAT', `${join(folder, fileName)} is damaged:\n${z.prettifyError(result.error)}`, {
+    cause: result.error,
+  });
+}

@@ -1,0 +1,184 @@
+/** The report of a conversion: one page that opens with what was kept and what it takes. */
+import { describeMixer } from '../attention/mixers.ts';
+import { barChart, lineChart } from '../report/chart.ts';
+import type { Chart } from '../report/chart-renderer.ts';
+import type { Report, Section } from '../report/html.ts';
+import { describeHardware, describeSoftware } from '../report/provenance.ts';
+import { formatBytes, formatDuration, formatFixed, formatPercent, formatTokens } from '../report/quantities.ts';
+import { makeTable } from '../report/table.ts';
+import type { Conversion } from './convert.ts';
+import type { ConversionMeasures } from './measure.ts';
+
+/** The charts, also written as pictures. */
+export type ConversionCharts = Readonly<
+  Record<'stages' | 'memory' | 'positions' | 'recall' | 'ablation' | 'time', Chart>
+>;
+
+export async function conversionCharts(
+  { progress }: Conversion,
+  measures: ConversionMeasures,
+): Promise<ConversionCharts> {
+  const lines = <T>(
+    pair: { readonly original: readonly T[]; readonly converted: readonly T[] },
+    point: (value: T) => { x: number; y: number },
+  ) => [
+    { name: 'original', points: pair.original.map(point) },
+    { name: 'converted', points: pair.converted.map(point) },
+  ];
+  const context = { label: 'context', unit: 'tokens', scale: 'log2', format: formatTokens } as const;
+  const { memory } = measures;
+  return {
+    stages: await barChart({
+      title: 'As good as before, at constant memory',
+      description: 'Perplexity of the original and after each stage of the conversion; lower is better.',
+      categories: ['original', ...progress.stages.map(({ name }) => name)],
+      value: { label: 'perplexity on judged text' },
+      barLabel: (value) => formatFixed(value, 2),
+      bars: [{ name: 'perplexity', values: [progress.original, ...progress.stages.map((stage) => stage.perplexity)] }],
+    }),
+    memory: await lineChart({
+      title: 'Memory of a session',
+      description: 'Bytes that a session holds against the tokens it has read: the cache of softmax, the state.',
+      x: context,
+      y: { label: 'memory', scale: 'log2', format: formatBytes },
+      lines: (['original', 'converted'] as const).map((name) => ({
+        name,
+        points: memory.map((at) => ({ x: at.context, y: at[name] })),
+      })),
+    }),
+    positions: await lineChart({
+      title: 'Perplexity by position',
+      description: 'Perplexity of the tokens at each range of positions of a long text.',
+      x: { ...context, label: 'position' },
+      y: { label: 'perplexity', scale: 'log2', format: (value) => formatFixed(value, 1) },
+      lines: lines(measures.positions, ({ to, perplexity }) => ({ x: to + 1, y: perplexity })),
+    }),
+    recall: await lineChart({
+      title: 'Recall by distance',
+      description: 'Mean −log p of a passage that was read once, so many tokens before; lower is better.',
+      x: { ...context, label: 'distance' },
+      y: { label: '−log p', unit: 'nats per token', fromZero: true },
+      lines: lines(measures.recall, ({ distance, nll }) => ({ x: distance, y: nll })),
+    }),
+    ablation: await barChart({
+      title: 'What each branch is worth',
+      description: 'Perplexity of the converted model with one branch switched off.',
+      categories: ['whole', ...measures.ablation.map(({ without }) => `without ${without}`)],
+      value: { label: 'perplexity' },
+      barLabel: (value) => formatFixed(value, 2),
+      bars: [
+        {
+          name: 'perplexity',
+          values: [measures.perplexity.converted, ...measures.ablation.map(({ perplexity }) => perplexity)],
+        },
+      ],
+    }),
+    time: await lineChart({
+      title: 'Time per token',
+      description: 'Median time of one decoding step against the tokens already read.',
+      x: context,
+      y: { label: 'time per token', unit: 'ms', fromZero: true },
+      lines: lines(measures.speed, ({ context: x, timing }) => ({ x, y: timing.medianMs })),
+    }),
+  };
+}
+
+/** Puts the page together. */
+export function conversionReport(
+  name: string,
+  conversion: Conversion,
+  measures: ConversionMeasures,
+  charts: ConversionCharts,
+): Report {
+  const { mixer, progress } = conversion;
+  const { original, converted } = measures.perplexity;
+  const change = converted / original - 1;
+  const hardware = describeHardware();
+  const software = describeSoftware();
+  const kept = progress.keptLayers.length === 0 ? 'none' : progress.keptLayers.join(', ');
+  const sections: Section[] = [
+    {
+      title: 'What was kept',
+      blocks: [
+        {
+          kind: 'text',
+          text:
+            `On text that nothing was chosen by, the original has perplexity ${formatFixed(original, 3)} and the converted model ` +
+            `${formatFixed(converted, 3)} (${change < 0 ? '' : '+'}${formatPercent(change)}). Attention became: ${describeMixer(mixer)}. Layers that keep softmax: ${kept}.`,
+        },
+        { kind: 'chart', chart: charts.stages },
+        {
+          kind: 'table',
+          table: makeTable(
+            [
+              { header: 'stage', value: (stage) => stage.name },
+              { header: 'perplexity', value: (stage) => stage.perplexity, format: (value) => formatFixed(value, 3) },
+              { header: 'steps', value: (stage) => stage.steps },
+              { header: 'time', value: (stage) => stage.seconds, format: (value) => formatDuration(value) },
+              { header: 'kept', value: (stage) => (stage.kept ? 'yes' : 'no') },
+            ],
+            progress.stages,
+          ),
+          caption: 'On the text that judges. A stage that does not lower perplexity is undone.',
+        },
+        { kind: 'chart', chart: charts.memory },
+      ],
+    },
+    {
+      title: 'What each branch is worth',
+      blocks: [{ kind: 'chart', chart: charts.ablation }, ...sensitivityBlocks(conversion)],
+    },
+    {
+      title: 'Far away',
+      blocks: [
+        { kind: 'chart', chart: charts.positions },
+        { kind: 'chart', chart: charts.recall },
+      ],
+    },
+    { title: 'Speed', blocks: [{ kind: 'chart', chart: charts.time }] },
+    {
+      title: 'Text',
+      blocks: measures.samples.flatMap((sample) => [
+        { kind: 'preformatted' as const, text: `${sample.prompt}${sample.original}`, caption: 'original' },
+        { kind: 'preformatted' as const, text: `${sample.prompt}${sample.converted}`, caption: 'converted' },
+      ]),
+    },
+    {
+      title: 'How it was measured',
+      blocks: [
+        {
+          kind: 'facts',
+          facts: [
+            ['model', name],
+            [
+              'machine',
+              `${hardware.cpu}, ${hardware.cores} cores, ${formatBytes(hardware.memoryBytes)}, ${hardware.os} ${hardware.architecture}`,
+            ],
+            ['software', `linnet ${software.linnet}, Node ${software.node}, ONNX Runtime ${software.onnxruntime}`],
+          ],
+        },
+      ],
+    },
+  ];
+  return { title: `${name}, linearized`, subtitle: describeMixer(mixer), sections, footer: 'Made by linnet convert.' };
+}
+
+function sensitivityBlocks({ progress }: Conversion): Section['blocks'] {
+  if (progress.sensitivity.length === 0) return [];
+  const nats = (value: number): string => formatFixed(value, 4);
+  return [
+    {
+      kind: 'table',
+      table: makeTable(
+        [
+          { header: 'layer', value: ({ layer }) => layer },
+          { header: 'text', unit: 'nats', value: ({ textLoss }) => textLoss, format: nats },
+          { header: 'recall', unit: 'nats', value: ({ recallLoss }) => recallLoss, format: nats },
+          { header: 'keeps softmax', value: ({ layer }) => (progress.keptLayers.includes(layer) ? 'yes' : '') },
+        ],
+        progress.sensitivity,
+      ),
+      caption: 'What is lost per token when one layer alone is converted.',
+    },
+  ];
+}

@@ -1,0 +1,90 @@
+/**
+ * Which layers keep softmax: how much is lost when one layer alone is converted, in text and in recall. The layers that lose
+ * most stay as they are.
+ */
+import type { MixerConfig } from '../attention/mixer.ts';
+import { LinnetError } from '../errors.ts';
+import { copyRecall, type RecallProbe } from '../evaluation/recall/copy-recall.ts';
+import { perplexity } from '../evaluation/perplexity/perplexity.ts';
+import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { linearize } from '../models/linearize.ts';
+import type { CausalModel } from '../models/model.ts';
+import type { CompileOptions } from '../runtime/compile.ts';
+import { calibrate } from './calibrate.ts';
+
+/** What one layer's conversion costs. */
+export interface LayerSensitivity {
+  readonly layer: number;
+  /** Perplexity with this layer alone converted. */
+  readonly perplexity: number;
+  /** Nats per token more than the original, on text and on what is copied from far back. */
+  readonly textLoss: number;
+  readonly recallLoss: number;
+}
+
+interface Original {
+  readonly model: CausalModel;
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+}
+
+/**
+ * Converts every layer alone, with a calibrated start, and measures.
+ * @param texts for calibration, all of one length
+ * @throws LinnetError as `calibrate` and `perplexity`
+ */
+export async function layerSensitivity(
+  original: Original,
+  mixer: MixerConfig,
+  {
+    texts,
+    data,
+    probes,
+  }: {
+    readonly texts: readonly Int32Array[];
+    readonly data: EvaluationData;
+    readonly probes: readonly RecallProbe[];
+  },
+  {
+    onLayer,
+    ...options
+  }: CompileOptions & { readonly signal?: AbortSignal; readonly onLayer?: (done: number, total: number) => void } = {},
+): Promise<LayerSensitivity[]> {
+  const measure = async ({ model, parameters }: Original) => ({
+    text: (await perplexity(model, parameters, data, options)).nll,
+    recall:
+      probes.length === 0 ? 0 : mean((await copyRecall(model, parameters, probes, options)).map(({ nll }) => nll)),
+  });
+  const base = await measure(original);
+  const found: LayerSensitivity[] = [];
+  const total = original.model.mixers.length;
+  for (let layer = 0; layer < total; layer++) {
+    const started = linearize(original.model, original.parameters, mixer, [layer]);
+    const { parameters } = await calibrate(original, started, texts, options);
+    const { text, recall } = await measure({ model: started.model, parameters });
+    found.push({ layer, perplexity: Math.exp(text), textLoss: text - base.text, recallLoss: recall - base.recall });
+    onLayer?.(layer + 1, total);
+  }
+  return found;
+}
+
+/**
+ * The layers to keep: those that lose most, text and recall added up.
+ * @returns in ascending order
+ * @throws LinnetError `INPUT` for keeping all layers or more
+ */
+export function layersToKeep(sensitivities: readonly LayerSensitivity[], count: number): number[] {
+  if (count >= sensitivities.length) {
+    throw new LinnetError('INPUT', `keeping ${count} of ${sensitivities.length} layers leaves none to convert`);
+  }
+  const cost = ({ textLoss, recallLoss }: LayerSensitivity): number => textLoss + recallLoss;
+  return [...sensitivities]
+    .sort((a, b) => cost(b) - cost(a))
+    .slice(0, count)
+    .map(({ layer }) => layer)
+    .sort((a, b) => a - b);
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}

@@ -1,0 +1,95 @@
+/** The stages of a conversion that train: what each minimises, on what, and which parameters it changes. */
+import type { Tensor } from '../graph/tensor.ts';
+import { freshMixerParameters } from '../models/linearize.ts';
+import type { CausalModel } from '../models/model.ts';
+import { transferObjective, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
+import { logitsObjective } from '../training/objectives/logits.ts';
+import { causalObjective, type Objective } from '../training/objectives/next-token.ts';
+
+/** A model with its weights. */
+export interface Weighted {
+  readonly model: CausalModel;
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+}
+
+/** One stage of training. */
+export interface TrainingStage {
+  readonly name: 'transfer' | 'logits' | 'long';
+  readonly description: string;
+  /** Share of the time for training. */
+  readonly share: number;
+  /** Peak learning rate of the mixers' own parameters, and of the weights that the original has too. */
+  readonly mixerRate: number;
+  readonly sharedRate: number;
+  /** Tokens of a row, from the length that the model was trained for. */
+  readonly length: (trainedLength: number) => number;
+  /** Undefined where there is nothing to train. */
+  readonly prepare: (teacher: Weighted, student: Weighted, length: number) => PreparedStage | undefined;
+}
+
+/** What `train` is given. */
+export interface PreparedStage {
+  readonly trained: ReadonlySet<string>;
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly objective: Objective;
+}
+
+/** The stages in their order; see docs/conversion.md for what each is worth. */
+export const trainingStages: readonly TrainingStage[] = [
+  {
+    name: 'transfer',
+    description: 'every layer by itself mixes as the original does; only parameters of mixers change',
+    share: 0.15,
+    mixerRate: 1e-2,
+    sharedRate: 0,
+    length: (trainedLength) => trainedLength,
+    prepare(teacher, student, length) {
+      const trained = mixersOwn(teacher, student);
+      if (trained.size === 0) return undefined;
+      return {
+        trained,
+        parameters: transferParameters(student, teacher.parameters, trained),
+        objective: transferObjective(teacher.model, student.model, length, trained),
+      };
+    },
+  },
+  {
+    name: 'logits',
+    description: 'the model predicts what the original predicts; parameters of mixers and attention change',
+    share: 0.65,
+    mixerRate: 1e-2,
+    sharedRate: 1e-3,
+    length: (trainedLength) => trainedLength,
+    prepare(teacher, student, length) {
+      const trained = mixersOwn(teacher, student);
+      for (const layer of transferredLayers(teacher.model, student.model)) {
+        const prefix = `${student.model.attentionPrefix(layer)}.`;
+        for (const name of student.model.parameters.keys()) if (name.startsWith(prefix)) trained.add(name);
+      }
+      return {
+        trained,
+        parameters: transferParameters(student, teacher.parameters, trained),
+        objective: logitsObjective(teacher.model, student.model, length, trained),
+      };
+    },
+  },
+  {
+    name: 'long',
+    description: 'the next token at twice the length that the original was trained for; parameters of mixers change',
+    share: 0.2,
+    mixerRate: 1e-3,
+    sharedRate: 0,
+    length: (trainedLength) => 2 * trainedLength,
+    prepare(teacher, student, length) {
+      const trained = mixersOwn(teacher, student);
+      if (trained.size === 0) return undefined;
+      return { trained, parameters: student.parameters, objective: causalObjective(student.model, length) };
+    },
+  },
+];
+
+/** Names of the parameters that the mixers of converted layers add. */
+function mixersOwn(teacher: Weighted, student: Weighted): Set<string> {
+  const layers = transferredLayers(teacher.model, student.model);
+  return new Set(freshMixerParameters(student.model, (layer) => layers.includes(layer)).keys());
+}

@@ -1,0 +1,88 @@
+/** The texts of a conversion: to train on, to judge stages by, and to report on, which nothing was chosen by. */
+import type { Document } from '../data/documents.ts';
+import { packDocuments, type PackedDataset } from '../data/packing.ts';
+import { LinnetError } from '../errors.ts';
+import { type EvaluationData, evaluationData } from '../evaluation/perplexity/scored-windows.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+
+/** What a conversion reads. */
+export interface ConversionTexts {
+  readonly training: readonly Document[];
+  /** Decides which stages are kept. */
+  readonly judging: EvaluationData;
+  /** Measured before and after, and reported. */
+  readonly reporting: EvaluationData;
+  /** Tokens of the reported documents, one after the other, for measurements over long contexts. */
+  readonly reportedTokens: Int32Array;
+}
+
+/** Characters of the pieces that a text of few documents is cut into. */
+const pieceCharacters = 2000;
+const fewDocuments = 10;
+/** Without a number: this share of the documents is reported on, at most so many. */
+const reportedShare = 0.05;
+const mostReported = 20;
+
+/**
+ * Splits documents: the last to report on, as many before them to judge by, the others to train on. A book that comes as a
+ * few documents is cut into pieces first.
+ * @param options.heldOut documents to report on; default: a twentieth, at most 20
+ * @throws LinnetError `INPUT` if too little is left to train on
+ */
+export async function conversionTexts(
+  documents: readonly Document[],
+  tokenizer: Tokenizer,
+  { heldOut, length }: { readonly heldOut?: number; readonly length: number },
+): Promise<ConversionTexts> {
+  const pieces = documents.length < fewDocuments ? documents.flatMap(cut) : documents;
+  const count = heldOut ?? Math.max(1, Math.min(mostReported, Math.floor(reportedShare * pieces.length)));
+  const training = pieces.slice(0, -2 * count);
+  if (training.length === 0) {
+    throw new LinnetError(
+      'INPUT',
+      `${pieces.length} documents are too few: ${count} to report on and ${count} to judge by leave none to train on`,
+    );
+  }
+  const measured = { mode: 'documents', length } as const;
+  const reported = pieces.slice(-count);
+  return {
+    training,
+    judging: await evaluationData(pieces.slice(-2 * count, -count), tokenizer, measured),
+    reporting: await evaluationData(reported, tokenizer, measured),
+    reportedTokens: Int32Array.from(reported.flatMap(({ text }) => [...tokenizer.encode(text)])),
+  };
+}
+
+/** Pieces of about `pieceCharacters`, each ending with a word. */
+function cut(document: Document): Document[] {
+  const { text } = document;
+  const pieces: Document[] = [];
+  for (let start = 0; start < text.length; ) {
+    const space = text.indexOf(' ', start + pieceCharacters);
+    const end = space < 0 ? text.length : space + 1;
+    pieces.push({ ...document, text: text.slice(start, end) });
+    start = end;
+  }
+  return pieces;
+}
+
+/** Texts of one length for calibration: the beginning of the training text. @throws LinnetError `INPUT` for less than one */
+export async function calibrationTexts(
+  training: readonly Document[],
+  tokenizer: Tokenizer,
+  { count = 4, length = 256 }: { readonly count?: number; readonly length?: number } = {},
+): Promise<Int32Array[]> {
+  const packed = await packDocuments(training.slice(0, 16 * count), tokenizer, { length });
+  const texts = [...packed.starts].slice(0, count).map((start) => packed.tokens.slice(start, start + length));
+  if (texts.length > 0) return texts;
+  throw new LinnetError('INPUT', `calibration needs a text of ${length} tokens; give more data`);
+}
+
+/** Rows of training text. */
+export function trainingRows(
+  training: readonly Document[],
+  tokenizer: Tokenizer,
+  length: number,
+): Promise<PackedDataset> {
+  return packDocuments(training, tokenizer, { length, remainder: 'pad' });
+}

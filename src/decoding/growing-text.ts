@@ -1,0 +1,158 @@
+/**
+ * A text as it grows by tokens: the characters that have become certain, and what ends it. It knows no model and no
+ * engine, so that whatever decodes, one text at a time or many, ends texts by the same rules.
+ */
+import { LinnetError } from '../errors.ts';
+import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
+import { TextStream } from '../tokenizer/text-stream.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { StepBounds } from './method.ts';
+
+/** Why a text ended: `maxTokens` reached, a stop token or string, a token the model names as EOS, or the signal. */
+export type FinishReason = 'length' | 'stop' | 'eos' | 'abort';
+
+/** What makes characters of tokens, and ends a text. */
+export interface TextOptions {
+  /** Most tokens to produce. */
+  readonly maxTokens: number;
+  /** What ends the text besides the model's EOS tokens. Strings need a tokenizer. */
+  readonly stop?: { readonly tokenIds?: readonly number[]; readonly strings?: readonly string[] };
+  /** Takes EOS tokens for any other, for measurements over a given number of tokens. Default false. */
+  readonly ignoreEos?: boolean;
+  /** Makes characters of tokens. Without one, texts are empty. */
+  readonly tokenizer?: Tokenizer;
+}
+
+/** What a round has added to a text. */
+export interface TextPiece {
+  /** Tokens that became part of the text. */
+  readonly tokens: readonly number[];
+  /** Characters that became certain; those of later tokens may have to come first. */
+  readonly text: string;
+}
+
+/** Prompt and continuation of one text under generation. */
+export class GrowingText {
+  readonly promptLength: number;
+  /** Set when the text has ended. */
+  #finish: FinishReason | undefined;
+  readonly #tokens: number[];
+  readonly #maxTokens: number;
+  readonly #ends: ReadonlyMap<number, FinishReason>;
+  readonly #stream: TextStream | undefined;
+  readonly #matcher: StopStringMatcher;
+  #stopped = false;
+  #text = '';
+  /** Whether a token that is not in the text ended it. */
+  #endedByToken = false;
+
+  /**
+   * @param prompt not empty
+   * @param eosIds tokens that the model ends with
+   * @throws LinnetError `INPUT` for `maxTokens` that is not a whole number of at least 1, an empty stop string, or stop
+   *   strings without a tokenizer
+   */
+  constructor(prompt: readonly number[], eosIds: readonly number[], options: TextOptions) {
+    const { maxTokens, tokenizer, stop } = options;
+    if (!(Number.isSafeInteger(maxTokens) && maxTokens >= 1)) {
+      throw new LinnetError('INPUT', `maxTokens is ${maxTokens}, expected a whole number of at least 1`);
+    }
+    const strings = stop?.strings ?? [];
+    if (tokenizer === undefined && strings.length > 0) {
+      throw new LinnetError('INPUT', 'stop strings need a tokenizer; give one, or stop at token ids');
+    }
+    this.#tokens = [...prompt];
+    this.promptLength = prompt.length;
+    this.#maxTokens = maxTokens;
+    this.#ends = endTokens(eosIds, options);
+    this.#stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, prompt);
+    this.#matcher = new StopStringMatcher(strings);
+  }
+
+  /** Why the text ended; undefined while it grows. */
+  get finish(): FinishReason | undefined {
+    return this.#finish;
+  }
+
+  /** Prompt and continuation. */
+  get tokens(): readonly number[] {
+    return this.#tokens;
+  }
+
+  /** The continuation. The EOS or stop token that ended it is not in it; the tokens of a stop string are. */
+  get continuation(): readonly number[] {
+    return this.#tokens.slice(this.promptLength);
+  }
+
+  /** Characters of the continuation that are certain, without the stop string. */
+  get text(): string {
+    return this.#text;
+  }
+
+  /** Where the next round of a decoding method has to stop. */
+  get bounds(): StepBounds {
+    return { count: this.#maxTokens - (this.#tokens.length - this.promptLength), ends: this.#ends };
+  }
+
+  /** How much of an ended text a state may have read: all of it where a token ended it, else all but the last token. */
+  get settledLength(): number {
+    return this.#endedByToken ? this.#tokens.length : this.#tokens.length - 1;
+  }
+
+  /** Adds the tokens of a round, as far as nothing among them ends the text. */
+  take(tokens: readonly number[]): TextPiece {
+    const before = this.#tokens.length;
+    let text = '';
+    for (const token of tokens) {
+      if (this.#finish !== undefined) break;
+      text += this.#push(token);
+    }
+    if (this.#finish !== undefined) {
+      text += this.#flush();
+      if (this.#stopped) this.#finish = 'stop'; // what was held back can complete a stop string
+    }
+    this.#text += text;
+    return { tokens: this.#tokens.slice(before), text };
+  }
+
+  /** Ends the text as it is. Returns what was held back. */
+  end(reason: FinishReason): TextPiece {
+    this.#finish ??= reason;
+    const text = this.#flush();
+    this.#text += text;
+    return { tokens: [], text };
+  }
+
+  /** Adds a token and returns the text that has become certain. */
+  #push(token: number): string {
+    this.#finish = this.#ends.get(token);
+    if (this.#finish !== undefined) {
+      this.#endedByToken = true;
+      return '';
+    }
+    this.#tokens.push(token);
+    const text = this.#match(this.#stream?.push(token) ?? '');
+    if (this.#stopped) this.#finish = 'stop';
+    else if (this.#tokens.length - this.promptLength >= this.#maxTokens) this.#finish = 'length';
+    return text;
+  }
+
+  /** What was held back. */
+  #flush(): string {
+    return this.#match(this.#stream?.flush() ?? '') + this.#matcher.flush();
+  }
+
+  #match(piece: string): string {
+    const { text, match } = this.#matcher.push(piece);
+    if (match !== undefined) this.#stopped = true;
+    return text;
+  }
+}
+
+/** The tokens that end a text, and what to call that. */
+function endTokens(eosIds: readonly number[], { stop, ignoreEos = false }: TextOptions): Map<number, FinishReason> {
+  const ends = new Map<number, FinishReason>();
+  for (const id of stop?.tokenIds ?? []) ends.set(id, 'stop');
+  if (!ignoreEos) for (const id of eosIds) ends.set(id, 'eos');
+  return ends;
+}

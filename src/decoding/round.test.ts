@@ -1,0 +1,207 @@
+/** Many texts in common steps: each gets what it would have got alone. */
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { letters } from '../../test/models/letters.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
+import { mixerPreset } from '../attention/presets.ts';
+import { LinnetError } from '../errors.ts';
+import { Random } from '../random.ts';
+import { DecodingEngine } from './engine.ts';
+import { type Generation, generateToEnd } from './generate.ts';
+import { type DecodingMethod, sequential } from './method.ts';
+import { decodeRound } from './round.ts';
+import { Sampler, type SamplerInput } from './sampler.ts';
+import { beamMethod } from './search/beam-method.ts';
+import { continueByBeams } from './search/causal-beams.ts';
+import { rejection } from './speculation/acceptance.ts';
+import { CombinedDrafter } from './speculation/combined-drafter.ts';
+import { LookupDrafter } from './speculation/lookup-drafter.ts';
+import { type HeadPredictions, MedusaDrafter } from './speculation/medusa-drafter.ts';
+import { ModelDrafter } from './speculation/model-drafter.ts';
+import { ReferenceDrafter } from './speculation/reference-drafter.ts';
+import { speculative } from './speculation/speculative.ts';
+import { TextGeneration, type TextGenerationOptions } from './text-generation.ts';
+
+const model = tinyLlama([mixerPreset('augmented', { group: 6, kernel: 9 }), { kind: 'softmax' }]);
+const V = model.sizes.vocabulary;
+let engine: DecodingEngine;
+let drafting: DecodingEngine;
+beforeAll(async () => {
+  engine = await DecodingEngine.create(model, randomParameters(model, 3), { threads: 1 });
+  const smaller = tinyLlama([mixerPreset('local', { group: 6 })]);
+  drafting = await DecodingEngine.create(smaller, randomParameters(smaller, 4), { threads: 1 });
+});
+afterAll(async () => {
+  await engine.dispose();
+  await drafting.dispose();
+});
+
+/** Heads that know nothing. */
+function randomHeads(seed: number): HeadPredictions {
+  const random = new Random(seed);
+  const all = Array.from({ length: V }, (_, token) => token);
+  return {
+    count: 4,
+    topK: (_, k) =>
+      Promise.resolve(Array.from({ length: 4 }, () => Int32Array.from(random.shuffle([...all]).slice(0, k)))),
+  };
+}
+
+function promptFor(index: number): number[] {
+  return [...randomTokens(model, 1 + 5 * index, index)];
+}
+
+/** One text of each kind of method; methods and samplers have a state, so that they are made for each use. */
+const methods: Readonly<Record<string, (truth: readonly number[]) => DecodingMethod>> = {
+  plain: () => sequential,
+  lookup: () => speculative(new LookupDrafter()),
+  medusa: () => speculative(new MedusaDrafter(randomHeads(1))),
+  'draft model': () => speculative(new ModelDrafter(drafting, V, { depth: 3, width: 2 })),
+  'recursive rejection': (truth) => speculative(new ReferenceDrafter(truth, V, { seed: 2 }), { acceptance: rejection }),
+  combined: (truth) =>
+    speculative(
+      new CombinedDrafter([new LookupDrafter(), new ReferenceDrafter(truth, V, { seed: 4 })], { maxNodes: 40 }),
+    ),
+  beams: () => beamMethod(3, { lengthPenalty: 0.7 }),
+  'plain again': () => sequential,
+};
+
+/** Of some tokens everything that can end or steer a text. */
+function optionsFor(index: number, config: SamplerInput): TextGenerationOptions {
+  const even = (text: ArrayLike<number>): Uint8Array =>
+    Uint8Array.from({ length: V }, (_, token) => ((token + text.length) % 2 === 0 ? 1 : 0));
+  return {
+    promptTokens: promptFor(index),
+    maxTokens: 24 + 7 * index,
+    ignoreEos: index % 2 === 0,
+    tokenizer: letters,
+    sampler: new Sampler({ ...config, seed: index }, undefined, index === 1 || index === 5 ? { constraint: even } : {}),
+  };
+}
+
+async function readWhole(generation: TextGeneration): Promise<TextGeneration> {
+  while (!generation.promptRead) await generation.readPrompt(4);
+  return generation;
+}
+
+/** What a text came to, without the times, and what its state would say next. */
+async function outcome(result: Generation): Promise<{ facts: unknown; next: Float32Array }> {
+  const { tokens, text, finish, steps, promptTokens, state } = result;
+  const { logits } = await engine.advance(state.fork(), 7);
+  return { facts: { tokens, text, finish, steps, promptTokens, read: state.length }, next: logits.slice() };
+}
+
+const samplers: Readonly<Record<string, SamplerInput>> = {
+  greedy: {},
+  'greedy with penalties': { repetitionPenalty: 1.2, presencePenalty: 0.3, frequencyPenalty: 0.2 },
+  sampled: { temperature: 0.8, topP: 0.9 },
+};
+
+describe('eight texts of different methods in one step a round', () => {
+  it.each(Object.entries(samplers))('%s: each text is that of a lone run', async (_, config) => {
+    const names = Object.keys(methods);
+    const plain: number[][] = [];
+    const lone: Awaited<ReturnType<typeof outcome>>[] = [];
+    for (const [index, name] of names.entries()) {
+      const { tokens } = await generateToEnd(engine, optionsFor(index, config));
+      plain.push([...promptFor(index), ...tokens]);
+      const method = methods[name](plain[index]);
+      const alone = await generateToEnd(engine, { ...optionsFor(index, config), method });
+      if (name !== 'beams' && name !== 'recursive rejection') expect(alone.tokens, name).toEqual(tokens);
+      lone.push(await outcome(alone));
+    }
+
+    const texts = await Promise.all(
+      names.map((name, index) =>
+        readWhole(new TextGeneration(engine, { ...optionsFor(index, config), method: methods[name](plain[index]) })),
+      ),
+    );
+    const step = vi.spyOn(engine, 'step');
+    let rounds = 0;
+    for (; texts.some(({ finish }) => finish === undefined); rounds++) {
+      const live = texts.filter(({ finish }) => finish === undefined);
+      for (const result of await decodeRound(engine, live)) expect(result.status).toBe('fulfilled');
+    }
+    const calls = [...step.mock.calls];
+    step.mockRestore();
+    expect(calls).toHaveLength(rounds);
+    // The first tokens need no step, but for the beams' second.
+    expect(calls[0][0].length).toBeLessThanOrEqual(3);
+    expect(calls[1][0].length).toBeGreaterThanOrEqual(8);
+    expect(new Set(calls[1][0].map(({ tree }) => tree.size)).size).toBeGreaterThan(3);
+
+    for (const [index, text] of texts.entries()) {
+      await text.settle();
+      const { facts, next } = await outcome(text.result());
+      expect(facts, names[index]).toEqual(lone[index].facts);
+      const error = Math.max(...next.map((logit, token) => Math.abs(logit - lone[index].next[token])));
+      expect(error, names[index]).toBeLessThan(1e-4);
+    }
+  });
+});
+
+describe('a round', () => {
+  it('leaves a fault with the text it belongs to, and the others go on', async () => {
+    const failing: DecodingMethod = (prompt) => ({
+      ...sequential(prompt),
+      plan: () => Promise.reject(new LinnetError('INPUT', 'no plan')),
+    });
+    // A token that no vocabulary has: the common step is refused, whoever asked for it.
+    const outside: DecodingMethod = (prompt) => {
+      const plain = sequential(prompt);
+      return { ...plain, conclude: async (text, outputs) => (await plain.conclude(text, outputs)).map(() => 50) };
+    };
+    const options = { promptTokens: [3, 4, 5], maxTokens: 6, ignoreEos: true };
+    const expected = await generateToEnd(engine, options);
+    const texts: TextGeneration[] = [];
+    for (const method of [sequential, failing, outside, speculative(new LookupDrafter())]) {
+      texts.push(await readWhole(new TextGeneration(engine, { ...options, method })));
+    }
+    const faults: unknown[] = [];
+    for (let live = texts; live.length > 0; live = live.filter(({ finish }) => finish === undefined)) {
+      const results = await decodeRound(engine, live);
+      for (const [i, result] of results.entries()) {
+        if (result.status === 'fulfilled') continue;
+        faults.push(result.reason);
+        live[i].end('abort');
+      }
+    }
+    expect(texts.map(({ finish }) => finish)).toEqual(['length', 'abort', 'abort', 'length']);
+    for (const index of [0, 3]) expect(texts[index].text.continuation).toEqual(expected.tokens);
+    expect(faults).toMatchObject([{ message: 'no plan' }, { code: 'INPUT' }]);
+  });
+
+  it('of no texts is nothing', async () => {
+    expect(await decodeRound(engine, [])).toEqual([]);
+  });
+
+  it('ends a text where it stands, with what has been held back', async () => {
+    const options = { promptTokens: [3, 4, 5], maxTokens: 40, ignoreEos: true, tokenizer: letters };
+    const whole = await generateToEnd(engine, options);
+    const stop = { strings: [`${whole.text.slice(0, 9)}#`] };
+    const text = await readWhole(new TextGeneration(engine, { ...options, stop }));
+    for (let round = 0; round < 3; round++) await decodeRound(engine, [text]);
+    expect(text.text.text).toBe('');
+    expect(text.end('abort')).toEqual({ type: 'tokens', tokens: [], text: letters.decode(whole.tokens.slice(0, 3)) });
+    await text.settle();
+    expect(text.result()).toMatchObject({ finish: 'abort', tokens: whole.tokens.slice(0, 3), steps: 3 });
+    expect(text.result().state.length).toBe(5);
+  });
+});
+
+describe('beams as a method', () => {
+  it('gives the best hypothesis, and a state that has read it', async () => {
+    for (const ignoreEos of [true, false]) {
+      const search = { maxTokens: 20, ignoreEos, lengthPenalty: 0.7 };
+      const [[best]] = await continueByBeams(engine, [[3, 4, 5]], 4, search);
+      const method = beamMethod(4, search);
+      const found = await generateToEnd(engine, { promptTokens: [3, 4, 5], maxTokens: 20, ignoreEos, method });
+      expect(found.tokens).toEqual(best.tokens);
+      expect(found.finish).toBe(best.ended ? 'eos' : 'length');
+      expect(found.state.length).toBe(3 + best.tokens.length - (best.ended ? 0 : 1));
+    }
+  });
+
+  it('needs a number of beams', () => {
+    expect(() => beamMethod(0)).toThrow(/beams is 0/);
+  });
+});

@@ -1,0 +1,93 @@
+/**
+ * Recall by distance: a passage of the text is seen once, other text follows, then the passage begins again. A model that
+ * remembers it predicts how it goes on. The second time minus a first time with other text in the passage's place is what
+ * memory gives; accuracy and −log p are of the tokens after the cue.
+ */
+import { LinnetError } from '../../errors.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import type { CausalModel } from '../../models/model.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import { tokenLosses } from '../perplexity/token-losses.ts';
+
+/** One text in which a passage comes twice. */
+export interface RecallProbe {
+  /** Tokens between the end of the passage and its second beginning. */
+  readonly distance: number;
+  readonly tokens: Int32Array;
+  /** Index of the first token that is scored: the cue ends before it. */
+  readonly scoredFrom: number;
+}
+
+/** What a model recalls at one distance. */
+export interface RecallResult {
+  readonly distance: number;
+  /** Mean −log p in nats of the passage's tokens after the cue. */
+  readonly nll: number;
+  readonly probes: number;
+}
+
+export interface ProbeOptions {
+  readonly distances: readonly number[];
+  /** Tokens of a passage, cue included. Default 16. */
+  readonly passage?: number;
+  /** Tokens of the passage that are given the second time. Default 4. */
+  readonly cue?: number;
+  /** Probes per distance. Default 16. */
+  readonly count?: number;
+}
+
+/**
+ * Probes from a stretch of text, deterministic.
+ * @param first what every probe starts with, such as BOS; none by default
+ * @throws LinnetError `INPUT` for text too short for one probe
+ */
+export function recallProbes(
+  text: Int32Array,
+  { distances, passage = 16, cue = 4, count = 16 }: ProbeOptions,
+  first: readonly number[] = [],
+): RecallProbe[] {
+  return distances.flatMap((distance) => {
+    const needed = passage + distance;
+    if (text.length < needed) {
+      throw new LinnetError(
+        'INPUT',
+        `a probe of distance ${distance} needs ${needed} tokens, the text has ${text.length}`,
+      );
+    }
+    const stride = Math.floor((text.length - needed) / count);
+    return Array.from({ length: count }, (_, index) => {
+      const part = text.subarray(index * stride, index * stride + needed);
+      const tokens = Int32Array.from([...first, ...part, ...part.subarray(0, passage)]);
+      return { distance, tokens, scoredFrom: first.length + needed + cue };
+    });
+  });
+}
+
+/**
+ * Mean −log p of what was seen before, by distance.
+ * @throws LinnetError as `tokenLosses`
+ */
+export async function copyRecall(
+  model: CausalModel,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  probes: readonly RecallProbe[],
+  options: CompileOptions & { readonly signal?: AbortSignal } = {},
+): Promise<RecallResult[]> {
+  const windows = probes.map(({ tokens, scoredFrom }) => ({ tokens, scoredFrom }));
+  const losses = await tokenLosses(model, parameters, windows, options);
+  const distances = [...new Set(probes.map(({ distance }) => distance))];
+  return distances.map((distance) => {
+    let total = 0;
+    let scored = 0;
+    let count = 0;
+    probes.forEach((probe, index) => {
+      if (probe.distance !== distance) return;
+      count++;
+      for (const loss of losses[index].subarray(probe.scoredFrom - 1)) {
+        total += loss;
+        scored++;
+      }
+    });
+    return { distance, nll: total / scored, probes: count };
+  });
+}

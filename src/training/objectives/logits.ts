@@ -1,0 +1,50 @@
+/**
+ * Distillation by logits: what the student predicts after every token becomes what the teacher predicts,
+ *
+ *     loss = Σ_tokens KL(p_teacher ‖ p_student) = Σ_tokens Σ_v p_teacher(v) (ln p_teacher(v) − ln p_student(v)),
+ *
+ * with the student running on its own hidden states, so that later layers learn what earlier ones have changed. The text
+ * matters little, since the teacher judges it: also text sampled from the teacher serves.
+ */
+import { packedInputs } from '../../data/packing.ts';
+import type { Value } from '../../graph/graph.ts';
+import { maximum, mul, sub } from '../../graph/ops/elementwise.ts';
+import { reshape } from '../../graph/ops/layout.ts';
+import { sum } from '../../graph/ops/reduce.ts';
+import { softmax } from '../../graph/ops/softmax.ts';
+import { log } from '../../graph/ops/unary.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { parallelLogits } from '../../models/parallel-graph.ts';
+import { teacherSource } from './distillation.ts';
+import type { Objective } from './next-token.ts';
+
+/** The least probability that has a logarithm: the smallest normal float32. */
+const leastProbability = 1.1754943508222875e-38;
+
+/**
+ * The objective over rows as `PackedDataset` has them; labels are not read.
+ * @param trained names of the student's parameters that change; the teacher keeps its own under other names, see
+ *   `transferParameters`
+ */
+export function logitsObjective(
+  teacher: CausalModel,
+  student: CausalModel,
+  length: number,
+  trained: ReadonlySet<string>,
+): Objective {
+  const { labels: _, ...read } = packedInputs(length);
+  return {
+    inputs: read,
+    loss(source, { inputs, weights }) {
+      const rows = Number(inputs.shape[0]) * length;
+      const taught = softmax(parallelLogits(teacher, teacherSource(source, student, trained), inputs)); // [B,n,V]
+      const own = softmax(parallelLogits(student, source, inputs));
+      const divergence = sum(mul(taught, sub(logarithm(taught), logarithm(own))), [-1]); // [B,n]
+      return sum(mul(reshape(divergence, [rows]), reshape(weights, [rows])));
+    },
+  };
+}
+
+function logarithm(probabilities: Value): Value {
+  return log(maximum(probabilities, leastProbability));
+}

@@ -1,0 +1,75 @@
+/** `linnet download`, from a local server that speaks the protocol of the hub. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { commit, hubWithModel, id, token } from '../imitated-hub.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { errorOf, jsonOf, runCaptured } from './captured-cli.ts';
+
+/** A hub and the words of a command that fetches its model into `out`. */
+async function prepared() {
+  const { hub, endpoint } = await hubWithModel();
+  const out = join(await scratchFolder(), 'model');
+  return { hub, endpoint, out, words: ['download', id, '--endpoint', endpoint, '--out', out] };
+}
+
+describe('download', () => {
+  it('fetches a model once, and says what it has', async () => {
+    const { words, out } = await prepared();
+    const first = jsonOf(await runCaptured([...words, '--json']));
+    expect(first).toMatchObject({ id, revision: 'main', commit, out, alreadyThere: false });
+    expect(Object.keys(first.files ?? {}).sort()).toEqual(['config.json', 'model.safetensors', 'tokenizer.json']);
+    expect(jsonOf(await runCaptured([...words, '--json']))).toEqual({ ...first, alreadyThere: true });
+    const again = await runCaptured([...words, '--revision', commit]);
+    expect(again).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(again.stdout).toMatch(/^already there: .*model: owner\/model at c{40}, 3 files, [\d.]+ KiB\n$/);
+  });
+
+  it('takes patterns', async () => {
+    const { words, out } = await prepared();
+    const patterns = ['--include', '*.md', '--exclude', '*.safetensors', '--exclude', 'tokenizer*'];
+    jsonOf(await runCaptured([...words, ...patterns, '--json']));
+    expect((await readdir(out)).sort()).toEqual(['README.md', 'config.json', 'linnet-source.json']);
+  });
+
+  it('stops at Ctrl-C, and goes on from there', async () => {
+    const { hub, words, out } = await prepared();
+    const stop = new AbortController();
+    hub.cuts.push(100_000, 100_000, 1500);
+    hub.tamper = (name, content) => {
+      if (name === 'model.safetensors') setTimeout(() => stop.abort(), 10);
+      return content;
+    };
+    const stopped = await runCaptured([...words, '--json'], { signal: stop.signal });
+    expect(stopped.exitCode).toBe(130);
+    expect(errorOf(stopped)).toMatchObject({ code: 'ABORTED' });
+    expect(await readdir(join(out, '..'))).toEqual([`.model.${commit}.partial`]);
+    hub.log.length = 0;
+    jsonOf(await runCaptured([...words, '--json']));
+    expect(hub.downloads()).toEqual([expect.stringMatching(/^content model\.safetensors bytes=[1-9]\d*-/)]);
+  });
+
+  it('takes hub and token from the environment, and shows the token nowhere', async () => {
+    const { hub, endpoint, out } = await prepared();
+    hub.needsToken = true;
+    const words = ['download', id, '--out', out, '--json'];
+    const refused = await runCaptured(words, { environment: { HF_ENDPOINT: endpoint } });
+    expect(refused.exitCode).toBe(3);
+    expect(errorOf(refused).message).toContain('give a token with access');
+    const run = await runCaptured(words, { environment: { HF_ENDPOINT: endpoint, HF_TOKEN: token } });
+    expect(jsonOf(run)).toMatchObject({ commit });
+    expect(run.stdout + run.stderr).not.toContain(token);
+    expect(hub.tokenLeaked).toBe(false);
+  });
+
+  it.each([
+    ['a name that leads elsewhere', '../../etc', [], 'INPUT'],
+    ['an unknown revision', id, ['--revision', 'v9'], 'NOT_FOUND'],
+    ['patterns that leave nothing', id, ['--exclude', '*'], 'INPUT'],
+  ])('refuses %s', async (_, name, options, code) => {
+    const { endpoint, out } = await prepared();
+    const run = await runCaptured(['download', name, '--endpoint', endpoint, '--out', out, ...options, '--json']);
+    expect(run.exitCode).toBe(3);
+    expect(errorOf(run)).toMatchObject({ code });
+  });
+});

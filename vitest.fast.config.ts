@@ -1,0 +1,30 @@
+/**
+ * `npm run test:fast`, while working: less than a minute on two cores. In the list is what runs no training and no command
+ * line: the graph engine, readers and writers of files, text, reports, the formulas, one family end to end against
+ * reference numbers, and what keeps the package in shape. `npm test` runs everything.
+ */
+import { defineConfig, mergeConfig } from 'vitest/config';
+import complete from './vitest.config.ts';
+
+const { test = {}, ...others } = complete;
+
+export default mergeConfig(
+  others,
+  defineConfig({
+    test: {
+      ...test,
+      include: [
+        'src/{files,graph,runtime,nn,data,tokenizer,report,checkpoint}/**/*.test.ts',
+        'src/attention/{masks,reference,tree,state,presets,mixers}.test.ts',
+        'src/models/**/config.test.ts',
+        'src/decoding/sampler.test.ts',
+        'src/quantization/*.test.ts',
+        'src/cli/framework/*.test.ts',
+        'test/attention/completeness.test.ts',
+        'test/package/{imports,install,markdown-commands}.test.ts',
+        'test/parity/llama.test.ts',
+      ],
+      exclude: ['src/data/corpora.test.ts', 'src/runtime/worker.test.ts'],
+    },
+  }),
+);
