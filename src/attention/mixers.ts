@@ -2,303 +2,30 @@
  * What the rest of Linnet asks of a mixer, whatever its kind: reading and describing configurations, parameters, state, and
  * the forms in graphs. Everything here goes through the table of `kinds/index.ts`.
  */
-import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
-import { type ConvolutionConfig, filterName, isCausalConvolution } from './convolution-config.ts';
 import { centredConvolution } from './convolution.ts';
 import { groupingOf } from './grouping.ts';
-import { findMixerKind, mixerKinds } from './kinds/index.ts';
+import { type ReferenceInput, ReferencePositions } from './reference.ts';
+import { scaledScoring, type Scoring } from './scoring.ts';
 import type {
-  AttentionDims,
-  Branch,
-  Calibration,
   CrossForm,
-  Horizon,
   MixerConfig,
-  MixerKind,
-  MixerParameter,
   MixerParameterValues,
   ProjectedPositions,
-  RecurrentForm,
   SequenceInput,
-  StateShape,
   StepInput,
   StepOutput,
 } from './mixer.ts';
-import { type ReferenceInput, ReferencePositions } from './reference.ts';
-import { scaledScoring, type Scoring } from './scoring.ts';
-import { checkContext, checkDims, grows, stateNumbers } from './state.ts';
+import { kindOf, parseMixer, describeMixer, mixerParameters } from './mixer-config.ts';
+import { convolutionOf, recurrentForm } from './mixer-facts.ts';
 
 export * from './mixer.ts';
-
-/**
- * The kind of a mixer. @throws LinnetError `CONFIG` for a kind that is not in the table
- * @example
- * ```ts
- * const { describe } = kindOf(mixerPreset('softmax'));
- * ```
- */
-export function kindOf({ kind }: MixerConfig): MixerKind {
-  const found = findMixerKind(kind);
-  if (found !== undefined) return found;
-  throw new LinnetError('CONFIG', `there is no mixer of kind '${kind}'; known: ${kindNames().join(', ')}`);
-}
-
-function kindNames(): string[] {
-  return mixerKinds().map(({ kind }) => kind);
-}
-
-const kindSchema = z.looseObject({ kind: z.string() });
-
-/**
- * The schema of mixers of the kinds that `allows` lets through, for embedding in a model's configuration. Unknown fields are
- * refused.
- * @example
- * ```ts
- * const causal = mixerSchemaOf((kind) => kind.recurrent !== undefined);
- * ```
- */
-export function mixerSchemaOf(allows: (kind: MixerKind) => boolean = () => true): z.ZodType<MixerConfig> {
-  return z.unknown().transform((value, context): MixerConfig => {
-    const named = kindSchema.safeParse(value);
-    const kind = named.success ? findMixerKind(named.data.kind) : undefined;
-    if (kind === undefined || !allows(kind)) {
-      const known = mixerKinds().filter(allows);
-      const message = `expected a mixer, its kind one of ${known.map((each) => `"${each.kind}"`).join(', ')}`;
-      context.addIssue({ code: 'custom', path: ['kind'], message });
-      return z.NEVER;
-    }
-    const result = kind.schema.safeParse(value);
-    if (result.success) return result.data;
-    for (const { path, message } of result.error.issues) context.addIssue({ code: 'custom', path, message });
-    return z.NEVER;
-  });
-}
-
-/** The schema of any mixer. */
-export const mixerSchema: z.ZodType<MixerConfig> = mixerSchemaOf();
-
-/**
- * Checks a configuration and fills in the defaults.
- * @throws LinnetError `CONFIG` naming every field that is wrong.
- * @example
- * ```ts
- * const mixer = parseMixer({ kind: 'softmax' });
- * ```
- */
-export function parseMixer(value: unknown): MixerConfig {
-  const result = mixerSchema.safeParse(value);
-  if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `invalid mixer configuration:\n${z.prettifyError(result.error)}`, {
-    cause: result.error,
-  });
-}
-
-/**
- * One line for people, for example `local relu² + α·global + convolution 63, G = 64`.
- * @example
- * ```ts
- * console.log(describeMixer(mixerPreset('augmented')));
- * ```
- */
-export function describeMixer(config: MixerConfig): string {
-  return kindOf(config).describe(config);
-}
-
-/**
- * The parameters that a mixer adds to a layer, by name and shape.
- * @example
- * ```ts
- * const shapes = mixerParameters(config, dims).map(({ name, shape }) => [name, shape]);
- * ```
- */
-export function mixerParameters(config: MixerConfig, dims: AttentionDims): MixerParameter[] {
-  return kindOf(config).parameters(config, dims);
-}
-
-/**
- * The convolution of a mixer; null where it has none.
- * @example
- * ```ts
- * const kernel = convolutionOf(mixerPreset('augmented'))?.kernel;
- * ```
- */
-export function convolutionOf(config: MixerConfig): ConvolutionConfig | null {
-  return kindOf(config).convolution(config);
-}
-
-/**
- * A mixer with the masked convolution of K filter weights added; undefined for a kind that cannot have one.
- * @throws LinnetError `CONFIG` for an even kernel
- * @example
- * ```ts
- * const augmented = withConvolutionAdded(mixerPreset('performer'), 63);
- * ```
- */
-export function withConvolutionAdded(config: MixerConfig, kernel?: number): MixerConfig | undefined {
-  const takesOne = kindOf(config).schema.safeParse({ ...config, convolution: {} }).success;
-  return takesOne ? parseMixer({ ...config, convolution: { kernel } }) : undefined;
-}
-
-/**
- * A mixer with a branch switched off; undefined for one that has no such branch. Its parameters are among the mixer's own.
- * @example
- * ```ts
- * const local = withoutBranch(mixerPreset('augmented'), branch);
- * ```
- */
-export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig | undefined {
-  const rest = kindOf(config).without?.[branch]?.(config);
-  return rest === undefined ? undefined : parseMixer(rest);
-}
-
-/**
- * What a start in closed form needs to know of a mixer.
- * @example
- * ```ts
- * const { affine } = calibrationOf(config, dims);
- * ```
- */
-export function calibrationOf(config: MixerConfig, dims: AttentionDims): Calibration {
-  const affine = convolutionOf(config) === null ? [] : [filterName]; // a convolution is added to what attention gives
-  return kindOf(config).calibration?.(config, dims) ?? { affine, searched: [] };
-}
-
-/**
- * Width of a row of queries or keys as the mixer is given it: D in most kinds.
- * @example
- * ```ts
- * const width = rowWidth(mixerPreset('performer'), 64);
- * ```
- */
-export function rowWidth(config: MixerConfig, headWidth: number): number {
-  return kindOf(config).rowWidth?.(config, headWidth) ?? headWidth;
-}
-
-/**
- * Whether no position reads a later one.
- * @example
- * ```ts
- * const readsPastAlone = isCausal(mixerPreset('augmented')); // true
- * ```
- */
-export function isCausal(config: MixerConfig): boolean {
-  return kindOf(config).readsFuture !== true && isCausalConvolution(convolutionOf(config));
-}
-
-/**
- * G: positions per group; infinite where one group never ends.
- * @example
- * ```ts
- * const G = groupOf(mixerPreset('augmented', { group: 32 })); // 32
- * ```
- */
-export function groupOf(config: MixerConfig): number {
-  return horizonOf(config).group;
-}
-
-/**
- * How far a mixer sees. @param biasReach the farthest distance that a bias of the scores tells apart; default none
- * @example
- * ```ts
- * const { group } = horizonOf(mixerPreset('augmented'));
- * ```
- */
-export function horizonOf(config: MixerConfig, biasReach = -1): Horizon {
-  const horizon = kindOf(config).horizon(config);
-  if (biasReach < 0) return horizon;
-  const { group, reach, window = 1, sinks = 0 } = horizon;
-  // Sinks are scored from any distance.
-  const farthest = sinks > 0 ? biasReach : Math.min(biasReach, window * group - 1);
-  return { ...horizon, reach: Math.max(reach, farthest) };
-}
-
-/**
- * The longest sequence that a mixer's parameters serve; infinite for most.
- * @example
- * ```ts
- * const limit = longestSequence(config);
- * ```
- */
-export function longestSequence(config: MixerConfig): number {
-  return kindOf(config).maximumLength?.(config) ?? Number.POSITIVE_INFINITY;
-}
-
-/**
- * Whether the gradient of queries and keys is a surrogate, not the derivative.
- * @example
- * ```ts
- * const approximate = hasSurrogateGradient(config);
- * ```
- */
-export function hasSurrogateGradient(config: MixerConfig): boolean {
-  return kindOf(config).hasSurrogateGradient?.(config) ?? false;
-}
-
-/**
- * The form over token trees.
- * @throws LinnetError `CONFIG` for a mixer that reads the future, or has no such form
- * @example
- * ```ts
- * const form = recurrentForm(mixerPreset('augmented'));
- * ```
- */
-export function recurrentForm(config: MixerConfig): RecurrentForm<MixerConfig> {
-  const { recurrent } = kindOf(config);
-  if (recurrent !== undefined && isCausal(config)) return recurrent;
-  throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads later positions and cannot decode`);
-}
-
-/**
- * The state of one layer for one sequence.
- * @throws LinnetError `CONFIG` for impossible sizes, or for a mixer that cannot decode and so has no state.
- * @example
- * ```ts
- * const shape = stateShape(config, dims);
- * ```
- */
-export function stateShape(config: MixerConfig, dims: AttentionDims): StateShape {
-  checkDims(dims);
-  return recurrentForm(config).state(config, dims);
-}
-
-/**
- * Whether the state takes more room after a longer text. @throws LinnetError `CONFIG` for a mixer that cannot decode
- * @example
- * ```ts
- * const grows = growsWithText(mixerPreset('softmax')); // true
- * ```
- */
-export function growsWithText(config: MixerConfig): boolean {
-  return grows(stateShape(config, { heads: 1, keyValueHeads: 1, headWidth: 1 }));
-}
-
-/**
- * Bytes of the state of one layer for one sequence.
- *
- * @param bytesPerNumber 4 for float32 (default), 2 for float16
- * @param context committed positions; matters, and must be given, only where the state grows with them
- * @throws LinnetError `CONFIG` as `stateShape`, and for a growing state without a context.
- * @example
- * ```ts
- * const bytes = stateBytes(mixerPreset('augmented'), { heads: 8, keyValueHeads: 2, headWidth: 64 });
- * ```
- */
-export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNumber = 4, context?: number): number {
-  const shape = stateShape(config, dims);
-  if (grows(shape) && context === undefined) {
-    throw new LinnetError(
-      'CONFIG',
-      `the state of ${describeMixer(config)} grows with the text: give the context length too`,
-    );
-  }
-  const numbers = stateNumbers(shape, dims.keyValueHeads, groupOf(config), checkContext(context ?? 0));
-  return numbers * bytesPerNumber;
-}
+export * from './mixer-config.ts';
+export * from './mixer-facts.ts';
 
 /**
  * Refuses values that are not what the mixer needs: a forgotten α would count as 1, a forgotten filter as no convolution.

@@ -73,11 +73,16 @@ export async function assembleEngine(
   model: CausalModel,
 ): Promise<StepEngine> {
   const opened: Program[] = [];
-  const files = new Set<string>();
+  const files = new Map<string, Program>();
   const open = async (file: string, role: GraphRole, graph: Graph): Promise<Program> => {
-    if (files.has(file)) throw new LinnetError('FORMAT', `${reader.nameOf(EXPORT_FILE)} gives ${file} two purposes`);
-    files.add(file);
-    const program = await reader.openGraph(file, role, signatureCheck(graph, manifest, reader.nameOf(file)));
+    const check = signatureCheck(graph, manifest, reader.nameOf(file));
+    const other = files.get(file);
+    if (other !== undefined) {
+      check(other.inputs, other.outputs);
+      throw new LinnetError('FORMAT', `${reader.nameOf(EXPORT_FILE)} gives ${file} two purposes`);
+    }
+    const program = await reader.openGraph(file, role, check);
+    files.set(file, program);
     opened.push(program);
     return program;
   };

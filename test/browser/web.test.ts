@@ -275,7 +275,7 @@ describe.skipIf(noChromium !== undefined)(
 
     it.each([
       ['foldless', /names no fold graph/],
-      ['twofold', /gives model\.onnx two purposes/],
+      ['twofold', /which its configuration does not ask for/],
     ])('answers the fault of %s as Node does', async (name, message) => {
       const code = await inPage((page) =>
         page.evaluate(
