@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import ts from 'typescript';
 import { packageEntries, projectRoot } from './entries.ts';
-import { publicEntries } from './public-names.ts';
+import { compilerOptions, publicEntries } from './public-names.ts';
 
 interface Example {
   /** Path of the virtual file that holds it. */
@@ -80,8 +80,7 @@ for (const { entry, names } of entries) {
   }
 }
 
-const { config } = ts.readConfigFile(join(projectRoot, 'tsconfig.json'), (file) => ts.sys.readFile(file));
-const { options } = ts.parseJsonConfigFileContent(config, ts.sys, projectRoot);
+const options = compilerOptions();
 const paths = Object.fromEntries(
   packageEntries().map(({ specifier, source }) => [specifier, [join(projectRoot, source)]]),
 );
@@ -90,19 +89,19 @@ const checked = {
   lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts', 'lib.dom.d.ts'],
 };
 const virtual = new Map(examples.map(({ file, text }) => [file, text]));
-const host = ts.createCompilerHost(checked);
-const { readFile, fileExists, getSourceFile } = host;
-host.fileExists = (file) => virtual.has(file) || fileExists(file);
-host.readFile = (file) => virtual.get(file) ?? readFile(file);
-host.getSourceFile = (file, target, ...rest) => {
-  const text = virtual.get(file);
-  return text === undefined
-    ? getSourceFile(file, target, ...rest)
-    : ts.createSourceFile(file, text, {
-        ...(typeof target === 'object' ? target : {}),
-        languageVersion: ts.ScriptTarget.ES2023,
-        impliedNodeFormat: ts.ModuleKind.ESNext,
-      });
+const disk = ts.createCompilerHost(checked);
+const host: ts.CompilerHost = {
+  ...disk,
+  fileExists: (file) => virtual.has(file) || disk.fileExists(file),
+  readFile: (file) => virtual.get(file) ?? disk.readFile(file),
+  getSourceFile(file, target, ...rest) {
+    const text = virtual.get(file);
+    if (text === undefined) return disk.getSourceFile(file, target, ...rest);
+    return ts.createSourceFile(file, text, {
+      languageVersion: ts.ScriptTarget.ES2023,
+      impliedNodeFormat: ts.ModuleKind.ESNext,
+    });
+  },
 };
 const program = ts.createProgram([...virtual.keys()], checked, host);
 const faults = [...virtual.keys()].flatMap((file) => {

@@ -15,12 +15,17 @@ export interface PublicEntry {
   readonly names: readonly PublicName[];
 }
 
+/** The options of the project's tsconfig.json. */
+export function compilerOptions(): ts.CompilerOptions {
+  const host = { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => undefined };
+  return ts.getParsedCommandLineOfConfigFile(join(projectRoot, 'tsconfig.json'), undefined, host)?.options ?? {};
+}
+
 /** Reads all entries. @param of the source files, or the declarations that the build has made of them */
 export function publicEntries(of: 'source' | 'declarations'): { checker: ts.TypeChecker; entries: PublicEntry[] } {
   const entries = packageEntries();
   const files = entries.map((entry) => join(projectRoot, entry[of]));
-  const { config } = ts.readConfigFile(join(projectRoot, 'tsconfig.json'), (file) => ts.sys.readFile(file));
-  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, projectRoot);
+  const options = compilerOptions();
   const program = ts.createProgram(files, options);
   const checker = program.getTypeChecker();
   return {
