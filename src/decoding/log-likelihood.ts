@@ -19,7 +19,7 @@ export interface ContinuationScore {
 }
 
 /** Tokens a step of a model reads at once, where the logits of all are wanted. */
-export function scoredChunk(vocabulary: number): number {
+function scoredChunk(vocabulary: number): number {
   return Math.max(1, Math.min(promptChunk, Math.floor(mostLogits / vocabulary)));
 }
 
