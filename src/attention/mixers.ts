@@ -114,10 +114,10 @@ export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig 
   return rest === undefined ? undefined : parseMixer(rest);
 }
 
-/** What a start in closed form needs to know of a mixer. */
-export function calibrationOf(config: MixerConfig, dims: AttentionDims): Calibration {
+/** What a start in closed form needs to know of a mixer in a model that was trained on texts of `trainedLength` tokens. */
+export function calibrationOf(config: MixerConfig, trainedLength: number): Calibration {
   const affine = convolutionOf(config) === null ? [] : [filterName]; // a convolution is added to what attention gives
-  return kindOf(config).calibration?.(config, dims) ?? { affine, searched: [] };
+  return kindOf(config).calibration?.(config, trainedLength) ?? { affine, searched: [] };
 }
 
 /** Width of a row of queries or keys as the mixer is given it: D in most kinds. */

@@ -16,6 +16,8 @@ import {
   type WindowMixer,
   windowParameters,
   windowSchema,
+  decayCandidates,
+  memoryDecayName,
   memoryScoreName,
 } from './config.ts';
 import { windowOfWhole, windowParallel } from './parallel.ts';
@@ -82,9 +84,14 @@ export const windowKind = {
     sinks: (config) => (config.sinks === 0 ? undefined : { ...config, sinks: 0 }),
     convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
   },
-  calibration: ({ memory, convolution }) => ({
+  calibration: ({ group, memory, convolution }, trainedLength) => ({
     affine: convolution === null ? [] : [filterName],
-    searched: memory === null ? [] : [{ name: memoryScoreName, candidates: [-9, -7, -6, -5, -4, -3, -2, -1, 0] }],
+    searched: [
+      ...(memory?.decay === 'learned'
+        ? [{ name: memoryDecayName, candidates: decayCandidates(group, trainedLength) }]
+        : []),
+      ...(memory === null ? [] : [{ name: memoryScoreName, candidates: [-9, -7, -6, -5, -4, -3, -2, -1, 0] }]),
+    ],
   }),
   presets: {
     window: definePreset(
