@@ -13,18 +13,38 @@ import type { EncodedText } from './state/encoded-text.ts';
 /** Compiled encoders that are kept, one per length: the last ones used. */
 const keptPrograms = 3;
 
-/** Where the programs of an encoder come from. */
-export interface EncoderPrograms {
+/** Lengths that texts are padded to. */
+export interface SourceLengths {
+  /** The longest text that can be read. */
+  readonly longest: number;
   /** The smallest length that texts of so many tokens are padded to; undefined if none is long enough. */
   lengthFor(tokens: number): number | undefined;
+}
+
+/** Where the programs of an encoder come from. */
+export interface EncoderPrograms extends SourceLengths {
   /** The encoder over texts of a length that `lengthFor` has given. */
   compile(length: number): Promise<Program>;
 }
 
-/** Lengths by doubling from 32, so that few graphs are compiled, up to the longest that the model's mixers serve. */
-export function doublingLengths({ mixers, attentions }: EncoderDecoderModel): EncoderPrograms['lengthFor'] {
-  const longest = Math.min(...mixers.filter((_, index) => attentions[index].part !== 'decoder').map(longestSequence));
-  return (tokens) => (tokens > longest ? undefined : Math.min(2 ** Math.max(5, Math.ceil(Math.log2(tokens))), longest));
+/** Lengths by doubling from 32, so that few graphs are compiled, up to what the mixers serve. */
+export function doublingLengths(model: Pick<EncoderDecoderModel, 'mixers' | 'attentions'>): SourceLengths {
+  const longest = longestSource(model);
+  return {
+    longest,
+    lengthFor: (tokens) =>
+      tokens > longest ? undefined : Math.min(longest, 2 ** Math.max(5, Math.ceil(Math.log2(tokens)))),
+  };
+}
+
+/** The longest text that the mixers of the encoder and of the attention to it serve; infinite for most. */
+export function longestSource({ mixers, attentions }: Pick<EncoderDecoderModel, 'mixers' | 'attentions'>): number {
+  return Math.min(...mixers.filter((_, i) => attentions[i].part !== 'decoder').map(longestSequence));
+}
+
+/** A list of lengths, rising. */
+export function listedLengths(lengths: readonly number[]): SourceLengths {
+  return { longest: Math.max(...lengths), lengthFor: (tokens) => lengths.find((length) => length >= tokens) };
 }
 
 /** Reads texts. `dispose` of it. */
@@ -61,7 +81,11 @@ export class SourceEncoder implements AsyncDisposable {
     }
     const length = this.#programs.lengthFor(n);
     if (length === undefined) {
-      throw new LinnetError('INPUT', `a text of ${n} tokens is longer than the encoder reads; cut the text`);
+      const { longest } = this.#programs;
+      throw new LinnetError(
+        'INPUT',
+        `a text of ${n} tokens is longer than the ${longest} that the encoder reads; cut it`,
+      );
     }
     const program = await this.#program(length);
     const ids = new Int32Array(length).fill(this.#model.padId);

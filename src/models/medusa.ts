@@ -16,10 +16,7 @@ import { silu } from '../graph/ops/unary.ts';
 import { type Tensor, zeros } from '../graph/tensor.ts';
 import { linear } from '../nn/linear.ts';
 import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
-import type { CausalModel, EncoderDecoderModel, ModelSizes } from './model.ts';
-
-/** A model that predicts token by token, and so can have heads. */
-export type DecodingDescription = CausalModel | EncoderDecoderModel;
+import type { GeneratingModel, ModelSizes } from './model.ts';
 
 /** How many heads, and how deep. */
 export interface MedusaConfig {
@@ -74,7 +71,7 @@ function checkConfig(config: MedusaConfig): void {
 /** Fresh heads: blocks at zero, projections copied from the model's head. */
 export function initializeMedusa(
   config: MedusaConfig,
-  model: DecodingDescription,
+  model: GeneratingModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
 ): Map<string, Tensor<'float32'>> {
   const headName = headWeight(model);
@@ -89,7 +86,7 @@ export function initializeMedusa(
 }
 
 /** The name of the matrix [V,width] that the model's head multiplies by: the embedding where the two are tied. */
-function headWeight(model: DecodingDescription): string {
+function headWeight(model: GeneratingModel): string {
   const { width, vocabulary } = model.sizes;
   const source = new InputParameters(new Graph('head'));
   model.head(source, source.graph.input('hidden', 'float32', [1, width]));

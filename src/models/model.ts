@@ -192,3 +192,11 @@ export interface EncoderDecoderModel extends ModelDescription {
   /** Hidden states of the decoder [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
 }
+
+/** A model that generates text token by token. */
+export type GeneratingModel = CausalModel | EncoderDecoderModel;
+
+/** What generates the text of a model: the model itself, or its decoder. */
+export function decoderOf(model: GeneratingModel): AutoregressiveModel {
+  return model.kind === 'causal' ? model : model.decoder;
+}
