@@ -42,6 +42,15 @@ export function longestSource({ mixers, attentions }: Pick<EncoderDecoderModel, 
   return Math.min(...mixers.filter((_, i) => attentions[i].part !== 'decoder').map(longestSequence));
 }
 
+/** The lengths that `doublingLengths` gives texts up to the length that the model was trained for, rising. */
+export function sourceLengths(model: EncoderDecoderModel): number[] {
+  const { longest, lengthFor } = doublingLengths(model);
+  const lengths = new Set<number>();
+  const last = Math.min(longest, model.decoder.sizes.trainedLength);
+  for (let tokens = 1; tokens < 2 * last; tokens *= 2) lengths.add(lengthFor(Math.min(tokens, last)) ?? last);
+  return [...lengths];
+}
+
 /** A list of lengths, rising. */
 export function listedLengths(lengths: readonly number[]): SourceLengths {
   return { longest: Math.max(...lengths), lengthFor: (tokens) => lengths.find((length) => length >= tokens) };
