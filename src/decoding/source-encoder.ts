@@ -107,7 +107,9 @@ export class SourceEncoder implements AsyncDisposable {
       cross === undefined ? [] : Object.entries(crossShapes(cross, decoder, layer)),
     );
     const outputs = layers.flatMap((shapes, layer) => shapes.map(([name]) => `cross.${layer}.${name}`));
-    const feeds = { tokens: int32([1, length], ids), mask: float32([1, length], mask) };
+    const feeds: Record<string, Tensor> = { tokens: int32([1, length], ids) };
+    // Mixers that read padding need no mask.
+    if (program.inputs.has('mask')) feeds.mask = float32([1, length], mask);
     const results = await program.run(feeds, outputs);
     return {
       tokens: Int32Array.from({ length: n }, (_, i) => tokens[i]),

@@ -3,7 +3,9 @@ import { z } from 'zod';
 import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
+import { describeModel, requireGenerating } from '../models/families.ts';
 import { medusaLimits } from '../models/medusa.ts';
+import type { GeneratingModel } from '../models/model.ts';
 import { storageTypeNames, storageTypes } from './storage-types.ts';
 
 export const manifestVersion = 1;
@@ -170,6 +172,24 @@ export function parseManifest(value: unknown, source: string): ExportManifest {
     if (!Object.hasOwn(files, name)) throw new LinnetError('FORMAT', `${source} does not list the file ${name}`);
   }
   return result.data;
+}
+
+/**
+ * The model of an exported folder.
+ * @param config its config.json
+ * @param source how errors name linnet.json
+ * @throws LinnetError `CONFIG` as `describeModel`, and for a model that generates nothing; `FORMAT` where linnet.json describes
+ *   an encoder that the model does not have, or none that it has
+ */
+export function exportedModelOf(
+  config: Readonly<Record<string, unknown>>,
+  { encoder }: Pick<ExportManifest, 'encoder'>,
+  source: string,
+): GeneratingModel {
+  const model = requireGenerating(describeModel(config));
+  if ((model.kind === 'encoder-decoder') === (encoder !== undefined)) return model;
+  const found = encoder === undefined ? 'no encoder, which it has' : 'an encoder, which it does not have';
+  throw new LinnetError('FORMAT', `${source} describes a ${model.family} model with ${found}`);
 }
 
 /** Devices that graphs of another run on as they are. */

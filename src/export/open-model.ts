@@ -2,8 +2,7 @@
 import { loadModel } from '../checkpoint/load-model.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
-import { LinnetError } from '../errors.ts';
-import { requireCausal } from '../models/families.ts';
+import { requireCausal, requireGenerating } from '../models/families.ts';
 import type { CausalModel, GeneratingModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { ExportManifest } from './manifest.ts';
@@ -38,10 +37,8 @@ export async function openGeneratingModel(
   options: CompileOptions = {},
 ): Promise<DecodingModel<GeneratingModel>> {
   if (await isExportedFolder(dir)) return openExportedModel(dir, exportOptions(options));
-  const { model, parameters, path, fingerprint } = await loadModel(dir);
-  if (model.kind === 'encoder') {
-    throw new LinnetError('CONFIG', `a ${model.family} model is an encoder: it reads texts and generates none`);
-  }
+  const { parameters, path, fingerprint, ...loaded } = await loadModel(dir);
+  const model = requireGenerating(loaded.model);
   const engine = await DecodingEngine.create(model, parameters, options);
   return { model, engine, path, fingerprint, [Symbol.asyncDispose]: () => engine.dispose() };
 }
