@@ -55,5 +55,8 @@ export function requireCausal(model: Model): CausalModel {
 /** @throws LinnetError `CONFIG` for a model that reads texts and generates none */
 export function requireGenerating(model: Model): GeneratingModel {
   if (model.kind !== 'encoder') return model;
-  throw new LinnetError('CONFIG', `a ${model.family} model is an encoder: it reads texts and generates none`);
+  throw new LinnetError(
+    'CONFIG',
+    `a ${model.family} model is an encoder: it reads texts and generates none; give a causal language model, or a T5`,
+  );
 }

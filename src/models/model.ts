@@ -185,10 +185,16 @@ export interface EncoderDecoderModel extends ModelDescription {
   withMixers(mixers: readonly MixerConfig[]): EncoderDecoderModel;
   /** What generates the second text token by token. */
   readonly decoder: AutoregressiveModel;
-  /** Hidden states after the encoder's final norm [B,n,width]. */
-  encode(source: ParameterSource, input: EncoderInput): Value;
-  /** Hidden states after the decoder's final norm [B,m,width]. */
-  decode(source: ParameterSource, input: DecoderInput): Value;
+  /**
+   * Hidden states after the encoder's final norm [B,n,width].
+   * @param afterLayer called once per layer, in their order
+   */
+  encode(source: ParameterSource, input: EncoderInput, afterLayer?: LayerObserver): Value;
+  /**
+   * Hidden states after the decoder's final norm [B,m,width].
+   * @param afterLayer as of `AutoregressiveModel.trunk`
+   */
+  decode(source: ParameterSource, input: DecoderInput, afterLayer?: LayerObserver): Value;
   /** Hidden states of the decoder [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
 }

@@ -65,12 +65,8 @@ describe.each(t5MixerNames)('an exported T5 of %s', (name) => {
 
 /** Wide enough that its matrices are larger than what stays in the files of graphs. */
 const wide = t5Model({
-  model_type: 't5',
-  ...{ vocab_size: 20, d_model: 48, d_kv: 24, d_ff: 64, num_layers: 2, num_decoder_layers: 1, num_heads: 2 },
-  linnet: {
-    encoder: Array(2).fill({ kind: 'linear', group: 4, local: {}, global: {}, convolution: { kernel: 5 } }),
-    decoder: [{ kind: 'linear', group: 4, local: {}, global: {}, convolution: { kernel: 5 } }],
-  },
+  ...tinyT5('local+global').toJson(),
+  ...{ d_model: 48, d_kv: 24, d_ff: 64 },
 });
 
 describe.each(storageTypeNames)('an exported T5 as %s', (dtype) => {

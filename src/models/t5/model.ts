@@ -59,8 +59,8 @@ function describe(config: T5Config): EncoderDecoderModel {
     attentionPrefix: (index) => attentionName(attentions[index].part, attentions[index].layer),
     parameterName: (stored) => t5ParameterName(stored, config.tiedHead),
     decoder,
-    encode: (source, input) => encode(config, source, input),
-    decode: (source, input) => decoderHidden(decoder, source, input),
+    encode: (source, input, afterLayer) => encode(config, source, input, afterLayer),
+    decode: (source, input, afterLayer) => decoderHidden(decoder, source, input, afterLayer),
     head: (source, hidden) => head(config, source, hidden),
     drawParameters: (random) => drawT5Parameters(config, model, random),
   };
@@ -118,7 +118,12 @@ function stackScoring(config: T5Config, source: ParameterSource, stack: Stack): 
   return { scale: 1, bias: { table, scheme: { buckets, farthest, causal: stack === 'decoder' } } };
 }
 
-function encode(config: T5Config, source: ParameterSource, { tokens, mask }: EncoderInput): Value {
+function encode(
+  config: T5Config,
+  source: ParameterSource,
+  { tokens, mask }: EncoderInput,
+  afterLayer?: LayerObserver,
+): Value {
   const scoring = stackScoring(config, source, 'encoder');
   const attentions = {
     mixers: config.mixers.encoder,
@@ -135,6 +140,7 @@ function encode(config: T5Config, source: ParameterSource, { tokens, mask }: Enc
       }),
     );
     x = add(x, feedForward(config, source, 'encoder', layer, x));
+    afterLayer?.(layer, x);
   }
   return norm(config, source, 'encoder.final_layer_norm', x);
 }
