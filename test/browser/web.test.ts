@@ -46,6 +46,9 @@ describe.skipIf(noChromium !== undefined)(
         await writeExportedModel(join(folder, dtype), subject, { dtype });
       }
       await saveTinyModel(join(folder, 't5'), 1, 't5');
+      for (const dtype of ['f32', 'w8a8', 'int4', 'mixed'] as const) {
+        await exportFolder(join(folder, 't5'), join(folder, `t5-${dtype}`), { dtype });
+      }
       const tokenizer = await loadTokenizer(model);
       await using engine = await DecodingEngine.create(subject.model, subject.parameters);
       const promptTokens = tokenizer.encode(prompt, { bos: true });
@@ -293,7 +296,6 @@ describe.skipIf(noChromium !== undefined)(
       'reads a text and generates another: T5 as %s',
       async (dtype) => {
         const out = join(folder, `t5-${dtype}`);
-        await exportFolder(join(folder, 't5'), out, { dtype });
         await using exported = await openExportedModel(out, { threads: 1 });
         const tokenizer = await loadTokenizer(out);
         const texts = ['It was.', 'It was the best of times, it was the worst'];
@@ -364,6 +366,7 @@ describe.skipIf(noChromium !== undefined)(
         expect(written).toMatch(/^12 tokens \(length\), [\d.]+ per second; the state has \d+ bytes after \d+ tokens$/);
         const tokenizer = await loadTokenizer(join(folder, 'model'));
         expect(await page.locator('#text').textContent()).toBe(prompt + tokenizer.decode(greedy.slice(0, 12)));
+        expect(await outcome({ url: '/t5-f32', prompt: 'It was' })).toMatch(/^12 tokens|tokens \(eos\)/);
         expect(await outcome({ url: 'data:,' })).toMatch(/^INPUT: /);
       } finally {
         await page.close();
