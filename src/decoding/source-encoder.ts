@@ -18,7 +18,7 @@ export interface SourceLengths {
   /** The longest text that can be read. */
   readonly longest: number;
   /** The smallest length that texts of so many tokens are padded to; undefined if none is long enough. */
-  lengthFor(tokens: number): number | undefined;
+  readonly lengthFor: (tokens: number) => number | undefined;
 }
 
 /** Where the programs of an encoder come from. */

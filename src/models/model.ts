@@ -102,6 +102,8 @@ export interface AutoregressiveModel {
   readonly positions: PositionEncoding;
   /** What scores are multiplied by, where a model departs from 1/√D. */
   readonly scoreScale?: number;
+  /** What hidden states are multiplied by before the matrix of the head; default 1. */
+  readonly headScale?: number;
   /** The farthest distance that a bias of the scores tells apart, in models that have one. */
   readonly biasReach?: number;
   /** Attention to an encoded text; undefined in models that read one text alone. */

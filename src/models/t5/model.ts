@@ -96,6 +96,7 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
     eosIds: config.eosIds,
     positions: noPositions,
     scoreScale: 1,
+    headScale: headScale(config),
     biasReach: config.farthest,
     attentionPrefix: prefixOf('decoder'),
     cross: {
@@ -226,7 +227,13 @@ function feedForward(config: T5Config, source: ParameterSource, stack: Stack, bl
 }
 
 /** Hidden states [..., width] → logits [..., V]. */
-function head({ tiedHead, width, vocabulary }: T5Config, source: ParameterSource, hidden: Value): Value {
+function head(config: T5Config, source: ParameterSource, hidden: Value): Value {
+  const { tiedHead, width, vocabulary } = config;
   if (!tiedHead) return linear(source, 'lm_head', hidden, width, vocabulary);
-  return linear(source, 'shared', mul(hidden, width ** -0.5), width, vocabulary);
+  return linear(source, 'shared', mul(hidden, headScale(config)), width, vocabulary);
+}
+
+/** A tied head is the embedding of tokens, whose rows are about √width longer than those of a head. */
+function headScale({ tiedHead, width }: T5Config): number {
+  return tiedHead ? width ** -0.5 : 1;
 }
