@@ -44,6 +44,7 @@ export { writeOnnxModel } from './export/onnx-model.ts';
 export { type Document, loadDocuments, type ReadDocumentsOptions, readDocuments } from './data/documents.ts';
 export { PackedDataset, type PackingMode, type PackingOptions, packDocuments } from './data/packing.ts';
 export type { BatchTensors, RowDataset, RowInput, RowInputs, RowVisit } from './data/row-dataset.ts';
+export { type PairOptions, TextPairDataset } from './data/sequence-pairs.ts';
 export { type DocumentSplit, splitDocuments } from './data/split.ts';
 // Decoding.
 export * from './decoding/library.ts';
@@ -136,7 +137,14 @@ export { linearize } from './models/linearize.ts';
 export { initializeMedusa, type MedusaConfig } from './models/medusa.ts';
 export { MedusaHeads } from './models/medusa-heads.ts';
 // Models and their files.
-export type { CausalModel, EncoderDecoderModel, EncoderModel, ModelDescription, ModelSizes } from './models/model.ts';
+export type {
+  CausalModel,
+  EncoderDecoderModel,
+  EncoderModel,
+  GeneratingModel,
+  ModelDescription,
+  ModelSizes,
+} from './models/model.ts';
 export { parallelLogits } from './models/parallel-graph.ts';
 export { InputParameters, type ParameterSource, WeightParameters } from './nn/parameters.ts';
 // Weights in fewer bits.
@@ -158,6 +166,7 @@ export { type HuggingFaceTokenizerFiles, huggingFaceTokenizer } from './tokenize
 export { type EncodeOptions, loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 export { type TrainBpeOptions, type TrainBpeProgress, trainBpe } from './tokenizer/train-bpe.ts';
 // Training.
+export { type PairMedusaJob, trainPairMedusa } from './training/objectives/medusa-pairs.ts';
 export {
   type BatchValues,
   causalObjective,

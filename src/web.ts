@@ -16,6 +16,6 @@ export type { ExportManifest } from './export/manifest.ts';
 export * from './decoding/library.ts';
 export type { StepEngine } from './decoding/step-engine.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';
-export type { CausalModel, ModelSizes } from './models/model.ts';
+export type { CausalModel, EncoderDecoderModel, GeneratingModel, ModelSizes } from './models/model.ts';
 export type { WebDevice } from './runtime/web-engine.ts';
 export type { EncodeOptions, Tokenizer } from './tokenizer/tokenizer.ts';

@@ -1,4 +1,4 @@
-/** Opens an exported model by its URL and streams what it writes. Everything of Linnet is in `open` and `write`. */
+/** Opens an exported model by its URL and streams what it generates. Everything of Linnet is in `open` and `write`. */
 import { CacheStorageWeights, generate, LinnetError, type OpenedModel, openModel, Sampler } from 'linnet/web';
 
 function element<E extends Element>(selector: string, type: new () => E): E {
@@ -41,13 +41,17 @@ async function write(data: FormData, signal: AbortSignal): Promise<void> {
     const value = data.get(name);
     return typeof value === 'string' ? value : '';
   };
-  const { engine, tokenizer } = await open(field('url'), field('device'), signal);
+  const { engine, model, tokenizer } = await open(field('url'), field('device'), signal);
   const prompt = field('prompt');
   const sampler = new Sampler({ temperature: Number(field('temperature')), seed: Math.floor(Math.random() * 2 ** 32) });
-  const bos = tokenizer.bosId !== undefined;
-  text.textContent = prompt;
+  const tokens = tokenizer.encode(prompt, { bos: tokenizer.bosId !== undefined });
+  // T5 reads the prompt, which ends with EOS, and generates another text; other models continue it.
+  const reads = engine.readsText;
+  const state = reads ? engine.newState(await engine.encode([...tokens, ...model.eosIds.slice(0, 1)])) : undefined;
+  text.textContent = reads ? '' : prompt;
   for await (const event of generate(engine, {
-    promptTokens: tokenizer.encode(prompt, { bos }),
+    promptTokens: reads ? [] : tokens,
+    state,
     maxTokens: Number(field('tokens')),
     sampler,
     tokenizer,

@@ -2,17 +2,21 @@
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import type { FoldPrograms } from '../decoding/state/commit.ts';
+import { listedLengths, SourceEncoder } from '../decoding/source-encoder.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import {
   chosenDevice,
+  dataFileOf,
+  encoderFileOf,
   type ExportManifest,
   exportedFiles,
+  exportedModelOf,
   maximumManifestBytes,
   parseManifest,
 } from '../export/manifest.ts';
-import { describeCausalModel } from '../models/families.ts';
-import type { CausalModel } from '../models/model.ts';
+import { encoderSignature } from '../models/encoder-graph.ts';
+import { decoderOf, type GeneratingModel } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/model-layout.ts';
 import { type Program, programOf } from '../runtime/program.ts';
 import { openWebSession, type WebDevice, type WebEngineSettings } from '../runtime/web-engine.ts';
@@ -47,7 +51,7 @@ export interface OpenModelOptions extends Partial<WebEngineSettings> {
 
 /** An open model. `dispose` of it. */
 export interface OpenedModel extends AsyncDisposable {
-  readonly model: CausalModel;
+  readonly model: GeneratingModel;
   /** For `generate`, and for states: `engine.newState()`. */
   readonly engine: StepEngine;
   /** @throws LinnetError `NOT_FOUND` if the folder has no tokenizer.json */
@@ -100,7 +104,8 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
     return bytes === undefined ? undefined : json(bytes, name);
   };
   const config = taken(exportedFiles.config) ?? {};
-  const model = describeCausalModel(config);
+  const model = exportedModelOf(config, manifest, label);
+  const decoder = decoderOf(model);
   const tokenizer = openTokenizer(taken(tokenizerFile), taken(tokenizerConfigFile), config, folder.url);
 
   const programs = new Map<string, Program>();
@@ -120,14 +125,16 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
     const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt);
     if (prompt !== undefined) requireOutputs(prompt, ['logits', 'hidden', 'rows'], exportedFiles.prompt);
     const folds: FoldPrograms = new Map();
-    for (const { name } of foldGraphs(modelLayout(model))) {
+    for (const { name } of foldGraphs(modelLayout(decoder))) {
       const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;
       if (file === undefined) throw new LinnetError('MISMATCH', `${label} has no fold graph "${name}"`);
       const fold = await open(file);
       requireOutputs(fold, ['folded'], file);
       folds.set(name, fold);
     }
-    return new WebModel(model, new StepEngine(model, step, folds, { prompt }), manifest, tokenizer, folder.url);
+    const encoder = encoderOf(model, manifest, fetched, { device, threads, engineFiles });
+    const engine = new StepEngine(decoder, step, folds, { prompt, encoder });
+    return new WebModel(model, engine, manifest, tokenizer, folder.url);
   } catch (error) {
     for (const program of programs.values()) await program.dispose();
     throw error;
@@ -135,14 +142,14 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
 }
 
 class WebModel implements OpenedModel {
-  readonly model: CausalModel;
+  readonly model: GeneratingModel;
   readonly engine: StepEngine;
   readonly manifest: ExportManifest;
   readonly #tokenizer: Tokenizer | undefined;
   readonly #url: URL;
 
   constructor(
-    model: CausalModel,
+    model: GeneratingModel,
     engine: StepEngine,
     manifest: ExportManifest,
     tokenizer: Tokenizer | undefined,
@@ -170,13 +177,40 @@ class WebModel implements OpenedModel {
 }
 
 /** The files that decoding needs, small ones first so that a broken folder is found out early. */
-function wantedFiles({ files, folds, prompt }: ExportManifest): string[] {
+function wantedFiles({ files, folds, prompt, encoder }: ExportManifest): string[] {
   const steps = prompt === undefined ? [exportedFiles.model] : [exportedFiles.model, exportedFiles.prompt];
-  const graphs = [...new Set([...steps, ...Object.values(folds)])];
+  const encoders = (encoder?.lengths ?? []).map(encoderFileOf);
+  const graphs = [...new Set([...steps, ...Object.values(folds), ...encoders])];
   const optional = [tokenizerFile, tokenizerConfigFile].filter((name) => Object.hasOwn(files, name));
-  const data = Object.keys(files).filter((name) => graphs.some((graph) => name.startsWith(`${graph}.data`)));
+  const data = graphs.map(dataFileOf).filter((name) => Object.hasOwn(files, name));
   const wanted = new Set([exportedFiles.config, ...optional, ...graphs, ...data]);
   return [...wanted].sort((a, b) => files[a].bytes - files[b].bytes);
+}
+
+/** The encoder of an encoder-decoder model: its files stay in memory, since a graph is compiled when a text is read. */
+function encoderOf(
+  model: GeneratingModel,
+  { encoder }: ExportManifest,
+  fetched: Map<string, Uint8Array<ArrayBuffer>>,
+  settings: WebEngineSettings,
+): SourceEncoder | undefined {
+  if (model.kind === 'causal') return undefined;
+  const lengths = encoder?.lengths ?? [];
+  const names = lengths.map(encoderFileOf).flatMap((file) => [file, dataFileOf(file)]);
+  const files = new Map([...fetched].filter(([name]) => names.includes(name)));
+  return new SourceEncoder(model, {
+    ...listedLengths(lengths),
+    async compile(length) {
+      const file = encoderFileOf(length);
+      const program = await openProgram(file, new Map(files), settings);
+      requireOutputs(
+        program,
+        encoderSignature(model, length).outputs.map(({ name }) => name),
+        file,
+      );
+      return program;
+    },
+  });
 }
 
 /** Takes a graph and its weights out of `fetched`, so that nothing holds them once the engine has its copy. */
@@ -188,7 +222,7 @@ async function openProgram(
   const bytes = fetched.get(file);
   if (bytes === undefined) throw new LinnetError('FORMAT', `${EXPORT_FILE} gives ${file} two purposes`);
   const started = performance.now();
-  const weights = [...fetched].filter(([name]) => name.startsWith(`${file}.data`));
+  const weights = [...fetched].filter(([name]) => name === dataFileOf(file));
   const external = weights.map(([path, data]) => ({ path, offset: 0, data }));
   for (const name of [file, ...weights.map(([path]) => path)]) fetched.delete(name);
   const modelBytes = external.reduce((sum, { data }) => sum + data.byteLength, bytes.byteLength);

@@ -6,15 +6,16 @@ import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { checkMedusaTree } from '../checkpoint/medusa-trees.ts';
 import { openInFolder, readInFolder, TRANSFER_BYTES } from '../files/regular-file.ts';
+import { listedLengths, SourceEncoder } from '../decoding/source-encoder.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import type { Graph, ValueType } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import { readOnnxSummary } from '../graph/onnx/reader.ts';
 import { formatShape } from '../graph/shape.ts';
-import { describeCausalModel } from '../models/families.ts';
+import { encoderSignature } from '../models/encoder-graph.ts';
 import { medusaGraph, MedusaHeads } from '../models/medusa-heads.ts';
-import type { CausalModel, ModelDescription } from '../models/model.ts';
+import { decoderOf, type EncoderDecoderModel, type GeneratingModel, type ModelDescription } from '../models/model.ts';
 import { foldGraph } from '../models/fold-graph.ts';
 import { foldGraphs, modelLayout } from '../models/model-layout.ts';
 import { stepGraph } from '../models/step-graph.ts';
@@ -23,6 +24,8 @@ import { type CompileOptions, openProgram, type Program } from '../runtime/compi
 import {
   chosenDevice,
   dataFileOf,
+  encoderFileOf,
+  exportedModelOf,
   type ExportManifest,
   exportedFiles,
   maximumManifestBytes,
@@ -34,7 +37,7 @@ export interface ExportedFolder {
   /** Absolute. */
   readonly path: string;
   readonly manifest: ExportManifest;
-  readonly model: CausalModel;
+  readonly model: GeneratingModel;
   /** SHA-256 of what the files are: what ties session files to an export. Storage types differ in it. */
   readonly fingerprint: string;
 }
@@ -82,7 +85,7 @@ export async function readExportedFolder(dir: string, options: ReadExportOptions
   const manifest = parseManifest(parseJsonObject(bytes, source, { uniqueKeys: true }), source);
   await checkFiles(path, manifest, options);
   const config = await readInFolder(path, exportedFiles.config, maximumReadBytes);
-  const model = describeCausalModel(parseJsonObject(config, join(path, exportedFiles.config)));
+  const model = exportedModelOf(parseJsonObject(config, join(path, exportedFiles.config)), manifest, source);
   const { medusa } = manifest;
   if (medusa?.tree !== undefined) {
     checkMedusaTree(medusa.tree.paths, medusa.heads, model.sizes.vocabulary, source);
@@ -102,7 +105,9 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
   const folder = await readExportedFolder(dir, options);
   const { path, manifest, model } = folder;
   const compile = engineOf(folder, options);
-  const step = stepGraph(model, shapesAlone);
+  const decoder = decoderOf(model);
+  const layout = modelLayout(decoder);
+  const step = stepGraph(decoder, shapesAlone, layout);
   const opened: Program[] = [];
   try {
     const open = async (file: string, graph: Graph, own: CompileOptions = {}): Promise<Program> => {
@@ -114,19 +119,39 @@ export async function openExportedModel(dir: string, options: OpenExportOptions 
     const program = await open(exportedFiles.model, step, { profile, spin });
     const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt, step, { spin });
     const folds = new Map<string, Program>();
-    for (const { name, layer } of foldGraphs(modelLayout(model))) {
+    for (const { name, layer } of foldGraphs(layout)) {
       const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;
       if (file === undefined) {
         throw new LinnetError('FORMAT', `${join(path, EXPORT_FILE)} names no fold graph for ${JSON.stringify(name)}`);
       }
-      folds.set(name, await open(file, foldGraph(model, layer, shapesAlone)));
+      folds.set(name, await open(file, foldGraph(decoder, layer, shapesAlone, layout)));
     }
-    const engine = new StepEngine(model, program, folds, { prompt });
+    const encoder = model.kind === 'causal' ? undefined : await openEncoder(folder, model, compile);
+    const engine = new StepEngine(decoder, program, folds, { prompt, encoder }, layout);
     return { ...folder, engine, [Symbol.asyncDispose]: () => engine.dispose() };
   } catch (error) {
     for (const program of opened) await program.dispose();
     throw error;
   }
+}
+
+/**
+ * The encoder of a folder: its graphs are checked now, and opened when a text of their length is read.
+ * @throws LinnetError as `checkedGraph`
+ */
+async function openEncoder(
+  folder: Pick<ExportedFolder, 'path' | 'manifest'>,
+  model: EncoderDecoderModel,
+  compile: CompileOptions,
+): Promise<SourceEncoder> {
+  const lengths = folder.manifest.encoder?.lengths ?? [];
+  for (const length of lengths) await checkedGraph(folder, encoderFileOf(length), encoderSignature(model, length));
+  return new SourceEncoder(model, {
+    ...listedLengths(lengths),
+    async compile(length) {
+      return openProgram(await checkedGraph(folder, encoderFileOf(length), encoderSignature(model, length)), compile);
+    },
+  });
 }
 
 /**
@@ -163,19 +188,30 @@ function engineOf(
 const shapesAlone = (graph: Graph) => storedParameters('f32', graph, unreadable);
 
 interface Signature {
-  readonly inputs: readonly (ValueType & { readonly name: string })[];
+  readonly inputs: readonly (ValueType & { readonly name: string; readonly optional?: boolean })[];
   readonly outputs: readonly (ValueType & { readonly name: string })[];
 }
 
 /** @param graph what the file must have the inputs and outputs of; its weights are not read */
 async function openGraph(
-  { path, manifest }: Pick<ExportedFolder, 'path' | 'manifest'>,
+  folder: Pick<ExportedFolder, 'path' | 'manifest'>,
   file: string,
   graph: Graph,
   options: CompileOptions,
 ): Promise<Program> {
+  return openProgram(await checkedGraph(folder, file, lowerGraph(graph, folder.manifest.device)), options);
+}
+
+/**
+ * A graph of a folder, as it is opened.
+ * @throws LinnetError `FORMAT` for inputs and outputs other than those expected, and for weights out of its file of weights
+ */
+async function checkedGraph(
+  { path, manifest }: Pick<ExportedFolder, 'path' | 'manifest'>,
+  file: string,
+  expected: Signature,
+): Promise<Parameters<typeof openProgram>[0]> {
   const source = join(path, file);
-  const expected: Signature = lowerGraph(graph, manifest.device);
   const bytes = await readInFolder(path, file, maximumReadBytes);
   const { name, inputs, outputs, nodes, external } = readOnnxSummary(bytes, source);
   const dataFile = dataFileOf(file);
@@ -185,10 +221,11 @@ async function openGraph(
       throw new LinnetError('FORMAT', `${source} has a weight outside of ${dataFile}`);
     }
   }
-  requireSame(source, 'input', inputs, expected.inputs);
+  const needed = expected.inputs.filter(({ name: input, optional }) => optional !== true || inputs.has(input));
+  requireSame(source, 'input', inputs, needed);
   requireSame(source, 'output', outputs, expected.outputs);
   const modelBytes = bytes.byteLength + dataBytes;
-  return openProgram({ model: { name, file: source }, inputs, outputs, nodes, modelBytes }, options);
+  return { model: { name, file: source }, inputs, outputs, nodes, modelBytes };
 }
 
 function requireSame(
@@ -254,9 +291,10 @@ async function checkFiles(
 }
 
 /** Tokenizer files do not count, nor do heads: they change no number of the model. */
-function fingerprintOf({ dtype, device, files, folds, prompt }: ExportManifest): string {
+function fingerprintOf({ dtype, device, files, folds, prompt, encoder }: ExportManifest): string {
   const counted = [exportedFiles.config, exportedFiles.model, dataFileOf(exportedFiles.model), ...Object.values(folds)];
   if (prompt !== undefined) counted.push(exportedFiles.prompt, dataFileOf(exportedFiles.prompt));
+  counted.push(...(encoder?.lengths ?? []).map(encoderFileOf).flatMap((file) => [file, dataFileOf(file)]));
   const parts = [...new Set(counted)].sort().map((name) => [name, files[name]?.sha256 ?? null]);
   return createHash('sha256')
     .update(`linnet export 1\n${JSON.stringify([dtype, device, parts])}`)

@@ -5,7 +5,7 @@ import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel } from './llama/model.ts';
 import { t5Model } from './t5/model.ts';
-import type { CausalModel, EncoderDecoderModel, EncoderModel } from './model.ts';
+import type { CausalModel, EncoderDecoderModel, EncoderModel, GeneratingModel } from './model.ts';
 
 /** A model of any family, told apart by `kind`. */
 export type Model = CausalModel | EncoderModel | EncoderDecoderModel;
@@ -49,5 +49,14 @@ export function requireCausal(model: Model): CausalModel {
   throw new LinnetError(
     'CONFIG',
     `this needs a causal language model, such as llama; a ${model.family} model is of kind "${model.kind}"`,
+  );
+}
+
+/** @throws LinnetError `CONFIG` for a model that reads texts and generates none */
+export function requireGenerating(model: Model): GeneratingModel {
+  if (model.kind !== 'encoder') return model;
+  throw new LinnetError(
+    'CONFIG',
+    `a ${model.family} model is an encoder: it reads texts and generates none; give a causal language model, or a T5`,
   );
 }

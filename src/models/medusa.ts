@@ -5,7 +5,7 @@
  *     x ← x + SiLU(W x + b)     `layers` times, every block with weights of its own
  *     logits = P x              P [V,width], no bias
  *
- * P starts as the model's head. W and b start at zero, so that a fresh head is exactly the model's head. (The reference
+ * P starts as the model's head, with what that multiplies hidden states by. W and b start at zero, so that a fresh head is exactly the model's head. (The reference
  * code leaves b at PyTorch's random default, so its heads start slightly off, and gives all blocks of a head one
  * set of weights, since it repeats one module object.) Names are those of the reference's checkpoints.
  */
@@ -13,13 +13,10 @@ import { LinnetError } from '../errors.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add } from '../graph/ops/elementwise.ts';
 import { silu } from '../graph/ops/unary.ts';
-import { type Tensor, zeros } from '../graph/tensor.ts';
+import { float32, type Tensor, zeros } from '../graph/tensor.ts';
 import { linear } from '../nn/linear.ts';
 import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
-import type { CausalModel, EncoderDecoderModel, ModelSizes } from './model.ts';
-
-/** A model that predicts token by token, and so can have heads. */
-export type DecodingDescription = CausalModel | EncoderDecoderModel;
+import { decoderOf, type GeneratingModel, type ModelSizes } from './model.ts';
 
 /** How many heads, and how deep. */
 export interface MedusaConfig {
@@ -74,7 +71,7 @@ function checkConfig(config: MedusaConfig): void {
 /** Fresh heads: blocks at zero, projections copied from the model's head. */
 export function initializeMedusa(
   config: MedusaConfig,
-  model: DecodingDescription,
+  model: GeneratingModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
 ): Map<string, Tensor<'float32'>> {
   const headName = headWeight(model);
@@ -82,14 +79,24 @@ export function initializeMedusa(
   if (head === undefined) throw new LinnetError('TENSOR', `parameter "${headName}" is missing`);
   const projections = new Set(Array.from({ length: config.heads }, (_, i) => `${names.projection(i, config)}.weight`));
   const fresh = new Map<string, Tensor<'float32'>>();
+  const { headScale = 1 } = decoderOf(model);
   for (const [name, shape] of medusaParameters(config, model.sizes)) {
-    fresh.set(name, projections.has(name) ? { ...head, data: head.data.slice() } : zeros('float32', shape));
+    const isProjection = projections.has(name);
+    fresh.set(
+      name,
+      isProjection
+        ? float32(
+            head.shape,
+            head.data.map((x) => x * headScale),
+          )
+        : zeros('float32', shape),
+    );
   }
   return fresh;
 }
 
 /** The name of the matrix [V,width] that the model's head multiplies by: the embedding where the two are tied. */
-function headWeight(model: DecodingDescription): string {
+function headWeight(model: GeneratingModel): string {
   const { width, vocabulary } = model.sizes;
   const source = new InputParameters(new Graph('head'));
   model.head(source, source.graph.input('hidden', 'float32', [1, width]));

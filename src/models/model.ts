@@ -102,6 +102,8 @@ export interface AutoregressiveModel {
   readonly positions: PositionEncoding;
   /** What scores are multiplied by, where a model departs from 1/√D. */
   readonly scoreScale?: number;
+  /** What hidden states are multiplied by before the matrix of the head; default 1. */
+  readonly headScale?: number;
   /** The farthest distance that a bias of the scores tells apart, in models that have one. */
   readonly biasReach?: number;
   /** Attention to an encoded text; undefined in models that read one text alone. */
@@ -185,10 +187,24 @@ export interface EncoderDecoderModel extends ModelDescription {
   withMixers(mixers: readonly MixerConfig[]): EncoderDecoderModel;
   /** What generates the second text token by token. */
   readonly decoder: AutoregressiveModel;
-  /** Hidden states after the encoder's final norm [B,n,width]. */
-  encode(source: ParameterSource, input: EncoderInput): Value;
-  /** Hidden states after the decoder's final norm [B,m,width]. */
-  decode(source: ParameterSource, input: DecoderInput): Value;
+  /**
+   * Hidden states after the encoder's final norm [B,n,width].
+   * @param afterLayer called once per layer, in their order
+   */
+  encode(source: ParameterSource, input: EncoderInput, afterLayer?: LayerObserver): Value;
+  /**
+   * Hidden states after the decoder's final norm [B,m,width].
+   * @param afterLayer as of `AutoregressiveModel.trunk`
+   */
+  decode(source: ParameterSource, input: DecoderInput, afterLayer?: LayerObserver): Value;
   /** Hidden states of the decoder [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
+}
+
+/** A model that generates text token by token. */
+export type GeneratingModel = CausalModel | EncoderDecoderModel;
+
+/** What generates the text of a model: the model itself, or its decoder. */
+export function decoderOf(model: GeneratingModel): AutoregressiveModel {
+  return model.kind === 'causal' ? model : model.decoder;
 }

@@ -21,10 +21,10 @@ function scoredChunk(vocabulary: number): number {
  */
 export async function readWindow(
   engine: StepEngine,
-  { tokens }: ScoredWindow,
+  { source, tokens }: ScoredWindow,
   visit: (position: number, logits: Float32Array) => void,
 ): Promise<void> {
-  const state = engine.newState();
+  const state = engine.newState(source && (await engine.encode(source)));
   const chunk = scoredChunk(engine.model.sizes.vocabulary);
   for (let start = 0; start < tokens.length - 1; start += chunk) {
     const part = tokens.subarray(start, Math.min(start + chunk, tokens.length - 1));

@@ -59,8 +59,8 @@ function describe(config: T5Config): EncoderDecoderModel {
     attentionPrefix: (index) => attentionName(attentions[index].part, attentions[index].layer),
     parameterName: (stored) => t5ParameterName(stored, config.tiedHead),
     decoder,
-    encode: (source, input) => encode(config, source, input),
-    decode: (source, input) => decoderHidden(decoder, source, input),
+    encode: (source, input, afterLayer) => encode(config, source, input, afterLayer),
+    decode: (source, input, afterLayer) => decoderHidden(decoder, source, input, afterLayer),
     head: (source, hidden) => head(config, source, hidden),
     drawParameters: (random) => drawT5Parameters(config, model, random),
   };
@@ -96,6 +96,7 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
     eosIds: config.eosIds,
     positions: noPositions,
     scoreScale: 1,
+    headScale: headScale(config),
     biasReach: config.farthest,
     attentionPrefix: prefixOf('decoder'),
     cross: {
@@ -118,7 +119,12 @@ function stackScoring(config: T5Config, source: ParameterSource, stack: Stack): 
   return { scale: 1, bias: { table, scheme: { buckets, farthest, causal: stack === 'decoder' } } };
 }
 
-function encode(config: T5Config, source: ParameterSource, { tokens, mask }: EncoderInput): Value {
+function encode(
+  config: T5Config,
+  source: ParameterSource,
+  { tokens, mask }: EncoderInput,
+  afterLayer?: LayerObserver,
+): Value {
   const scoring = stackScoring(config, source, 'encoder');
   const attentions = {
     mixers: config.mixers.encoder,
@@ -135,6 +141,7 @@ function encode(config: T5Config, source: ParameterSource, { tokens, mask }: Enc
       }),
     );
     x = add(x, feedForward(config, source, 'encoder', layer, x));
+    afterLayer?.(layer, x);
   }
   return norm(config, source, 'encoder.final_layer_norm', x);
 }
@@ -220,7 +227,13 @@ function feedForward(config: T5Config, source: ParameterSource, stack: Stack, bl
 }
 
 /** Hidden states [..., width] → logits [..., V]. */
-function head({ tiedHead, width, vocabulary }: T5Config, source: ParameterSource, hidden: Value): Value {
+function head(config: T5Config, source: ParameterSource, hidden: Value): Value {
+  const { tiedHead, width, vocabulary } = config;
   if (!tiedHead) return linear(source, 'lm_head', hidden, width, vocabulary);
-  return linear(source, 'shared', mul(hidden, width ** -0.5), width, vocabulary);
+  return linear(source, 'shared', mul(hidden, headScale(config)), width, vocabulary);
+}
+
+/** A tied head is the embedding of tokens, whose rows are about √width longer than those of a head. */
+function headScale({ tiedHead, width }: T5Config): number {
+  return tiedHead ? width ** -0.5 : 1;
 }
