@@ -17,7 +17,7 @@ describe('published sizes', () => {
     ['gpt2-xl', 1_557_611_200],
   ])('%s has %i parameters', (name, expected) => {
     let total = 0;
-    for (const shape of describeCausalModel(gpt2Shape(name)).parameters.values())
+    for (const { shape } of describeCausalModel(gpt2Shape(name)).parameters.values())
       total += shape.reduce((a, b) => a * b, 1);
     expect(total).toBe(expected);
     expect(gpt2ShapeNames).toContain(name);
