@@ -59,10 +59,7 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
  * @param expected by name
  * @throws LinnetError `TENSOR` listing missing, surplus and wrong-shape tensors by name, the first few of many
  */
-export function assertTensors(
-  checkpoint: Pick<Checkpoint, 'path' | 'tensors'>,
-  expected: ParameterShapes,
-): void {
+export function assertTensors(checkpoint: Pick<Checkpoint, 'path' | 'tensors'>, expected: ParameterShapes): void {
   const { path, tensors } = checkpoint;
   const missing = [...expected.keys()].filter((name) => !tensors.has(name));
   const surplus = [...tensors.keys()].filter((name) => !expected.has(name));

@@ -28,8 +28,7 @@ export function causalClassifier(model: CausalModel, className: string, labels: 
     model,
     className,
     head: scoreParameters(model, labels.length),
-    logits: (source, { tokens, last }) =>
-      classLogits(model, source, tokens, rowsInBatch(tokens, last), labels.length),
+    logits: (source, { tokens, last }) => classLogits(model, source, tokens, rowsInBatch(tokens, last), labels.length),
   };
 }
 

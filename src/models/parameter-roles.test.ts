@@ -8,13 +8,17 @@ import { mixerPreset } from '../attention/presets.ts';
 import { Random } from '../random.ts';
 import { describeCausalModel, describeModel, requireCausal, supportedFamilies } from './families.ts';
 import { initializeParameters } from './initialize.ts';
+import { freshMixerParameters } from './linearize.ts';
 
 function augmented(family: string) {
   const plain = describeModel(tinyConfig(family));
-  return plain.withMixers(plain.mixers.map(() => mixerPreset('augmented', { group: 4, kernel: 5 })));
+  const mixer = mixerPreset('augmented', { group: 4, kernel: 5 });
+  const isCross = (index: number): boolean =>
+    plain.kind === 'encoder-decoder' && plain.attentions[index].part === 'cross';
+  return plain.withMixers(plain.mixers.map((native, index) => (isCross(index) ? native : mixer)));
 }
 
-/** The second layer's own part of every name, so that lists stay short. */
+/** The attention of the second layer. */
 const attention = 'model.layers.1.self_attn';
 
 describe('weight decay', () => {
@@ -39,7 +43,7 @@ describe('weight decay', () => {
         consequencesOf(role).decays && consequencesOf(role).group === 'mixers' ? [name] : [],
       );
     };
-    expect(decaying('block-linformer').filter((name) => name.startsWith(attention))).toEqual([
+    expect(decaying('linformer').filter((name) => name.startsWith(attention))).toEqual([
       `${attention}.linformer_k.weight`,
       `${attention}.linformer_v.weight`,
     ]);
@@ -47,52 +51,57 @@ describe('weight decay', () => {
   });
 });
 
-/** Of each family: what the groups of low-rank training hold outside of the layers after the first. */
-const groups: Readonly<Record<string, { norms: string[]; embeddings: string[] }>> = {
+/** Norms and embeddings of a family; of norms those of the model, and those of every layer. */
+interface Groups {
+  readonly norms: readonly string[];
+  readonly layerNorms: (layer: number) => readonly string[];
+  readonly embeddings: readonly string[];
+}
+
+const weights = (names: readonly string[]): string[] => names.map((name) => `${name}.weight`);
+const both = (names: readonly string[]): string[] => names.flatMap((name) => [`${name}.weight`, `${name}.bias`]);
+
+const decoder: Groups = {
+  norms: ['model.norm.weight'],
+  layerNorms: (layer) =>
+    weights(['input_layernorm', 'post_attention_layernorm'].map((name) => `model.layers.${layer}.${name}`)),
+  embeddings: ['model.embed_tokens.weight'],
+};
+
+const groups: Readonly<Record<string, Groups>> = {
   bert: {
-    norms: [
-      ...['weight', 'bias'].map((end) => `bert.embeddings.LayerNorm.${end}`),
-      ...['weight', 'bias'].map((end) => `bert.encoder.layer.0.attention.output.LayerNorm.${end}`),
-      ...['weight', 'bias'].map((end) => `bert.encoder.layer.0.output.LayerNorm.${end}`),
-      ...['weight', 'bias'].map((end) => `cls.predictions.transform.LayerNorm.${end}`),
-    ],
+    norms: both(['bert.embeddings.LayerNorm', 'cls.predictions.transform.LayerNorm']),
+    layerNorms: (layer) =>
+      both(['attention.output', 'output'].map((name) => `bert.encoder.layer.${layer}.${name}.LayerNorm`)),
     embeddings: ['word', 'position', 'token_type'].map((name) => `bert.embeddings.${name}_embeddings.weight`),
   },
   flash: {
-    norms: ['layers.0.norm.g', 'to_logits.0.weight', 'to_logits.0.bias'],
+    norms: both(['to_logits.0']),
+    layerNorms: (layer) => [`layers.${layer}.norm.g`],
     embeddings: ['token_emb.weight'],
   },
   gpt2: {
-    norms: ['h.0.ln_1', 'h.0.ln_2', 'ln_f'].flatMap((name) =>
-      ['weight', 'bias'].map((end) => `transformer.${name}.${end}`),
-    ),
-    embeddings: ['transformer.wte.weight', 'transformer.wpe.weight'],
+    norms: both(['transformer.ln_f']),
+    layerNorms: (layer) => both([1, 2].map((norm) => `transformer.h.${layer}.ln_${norm}`)),
+    embeddings: weights(['transformer.wte', 'transformer.wpe']),
   },
-  ...Object.fromEntries(
-    ['llama', 'mistral', 'qwen2'].map((family) => [
-      family,
-      {
-        norms: ['layers.0.input_layernorm', 'layers.0.post_attention_layernorm', 'norm'].map((n) => `model.${n}.weight`),
-        embeddings: ['model.embed_tokens.weight'],
-      },
-    ]),
-  ),
+  llama: decoder,
+  mistral: decoder,
+  qwen2: decoder,
   qwen3: {
-    norms: [
-      ...['input_layernorm', 'self_attn.q_norm', 'self_attn.k_norm', 'post_attention_layernorm'].map(
-        (name) => `model.layers.0.${name}.weight`,
-      ),
-      'model.norm.weight',
+    ...decoder,
+    layerNorms: (layer) => [
+      ...decoder.layerNorms(layer),
+      ...weights(['q_norm', 'k_norm'].map((name) => `model.layers.${layer}.self_attn.${name}`)),
     ],
-    embeddings: ['model.embed_tokens.weight'],
   },
   t5: {
-    norms: [
-      ...[0, 1].map((layer) => `encoder.block.0.layer.${layer}.layer_norm.weight`),
-      'encoder.final_layer_norm.weight',
-      ...[0, 1, 2].map((layer) => `decoder.block.0.layer.${layer}.layer_norm.weight`),
-      'decoder.final_layer_norm.weight',
-    ],
+    norms: weights(['encoder', 'decoder'].map((stack) => `${stack}.final_layer_norm`)),
+    layerNorms: (block) =>
+      weights([
+        ...[0, 1].map((layer) => `encoder.block.${block}.layer.${layer}.layer_norm`),
+        ...[0, 1, 2].map((layer) => `decoder.block.${block}.layer.${layer}.layer_norm`),
+      ]),
     embeddings: ['shared.weight'],
   },
 };
@@ -101,15 +110,12 @@ describe.each(supportedFamilies)('%s', (family) => {
   const model = augmented(family);
 
   it('has its norms, embeddings and mixers in the groups of low-rank training', () => {
-    const of = (group: 'norms' | 'embeddings' | 'mixers'): string[] =>
-      [...wholeParameters(model, [group])].filter((name) => !/\.1\.(?!weight|bias)|block\.1\./.test(name) || group === 'mixers');
-    const sorted = (names: readonly string[] = []): string[] => [...names].filter((name) => !name.includes('layers.1.')).sort();
-    const known = groups[family];
-    expect(sorted(of('norms')).filter((name) => !/(layer|h|block)\.1\./.test(name) || /block\.0/.test(name))).toEqual(
-      sorted(known.norms),
-    );
-    expect(sorted(of('embeddings'))).toEqual(sorted(known.embeddings));
-    expect(of('mixers').every((name) => /_factor$|dwconv|bias\.weight$/.test(name))).toBe(true);
+    const { norms, layerNorms, embeddings } = groups[family];
+    const sorted = (names: Iterable<string>): string[] => [...names].sort();
+    const layers = [0, 1].flatMap((layer) => layerNorms(layer));
+    expect(sorted(wholeParameters(model, ['norms']))).toEqual(sorted([...norms, ...layers]));
+    expect(sorted(wholeParameters(model, ['embeddings']))).toEqual(sorted(embeddings));
+    expect(sorted(wholeParameters(model, ['mixers']))).toEqual(sorted(freshMixerParameters(model).keys()));
   });
 
   it('starts from ones, zeros and a normal distribution, or as its reference does', () => {

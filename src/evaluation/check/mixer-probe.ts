@@ -69,7 +69,9 @@ export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
 /** Standard normal tables and random mixer parameters. */
 export function randomProbe(probe: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
   const mixerOwn = randomMixerParameters(probe, random);
-  return new Map([...probe.parameters].map(([name, { shape }]) => [name, mixerOwn.get(name) ?? normals(shape, random, 1)]));
+  return new Map(
+    [...probe.parameters].map(([name, { shape }]) => [name, mixerOwn.get(name) ?? normals(shape, random, 1)]),
+  );
 }
 
 /**

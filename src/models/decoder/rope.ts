@@ -56,7 +56,7 @@ export function ropeOf(
   const ropeBase = rope_parameters?.rope_theta ?? rope_theta;
   const where = rope_parameters ? 'rope_parameters' : 'rope_scaling';
   const json = rope_parameters ?? rope_scaling;
-  return json ? { ropeBase, ropeScaling: scalingOf(title, where, json) } : { ropeBase };
+  return { ropeBase, ropeScaling: json ? scalingOf(title, where, json) : undefined };
 }
 
 function scalingOf(title: string, where: string, json: ScalingJson): RotaryScaling | undefined {
