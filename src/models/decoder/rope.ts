@@ -29,7 +29,7 @@ export const ropeFields = {
 /** What a type of scaling is made of. `read` is given the numbers in the order of `fields`. */
 interface ScalingType {
   readonly fields: readonly ('factor' | 'low_freq_factor' | 'high_freq_factor' | 'original_max_position_embeddings')[];
-  read(numbers: readonly number[]): RotaryScaling | undefined;
+  readonly read: (numbers: readonly number[]) => RotaryScaling | undefined;
 }
 
 const scalings: Readonly<Record<string, ScalingType>> = {
