@@ -66,9 +66,6 @@ const roles = {
 
 export type ParameterRole = keyof typeof roles;
 
-/** All roles. */
-export const parameterRoleNames: ReadonlySet<string> = new Set(Object.keys(roles));
-
 /** What follows from a role. */
 export function consequencesOf(role: ParameterRole): RoleConsequences {
   return roles[role];
