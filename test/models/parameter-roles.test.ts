@@ -1,14 +1,14 @@
 /** What follows from the roles that families declare, parameter by parameter. */
 import { describe, expect, it } from 'vitest';
-import { tinyConfig } from '../../test/models/tiny-model.ts';
-import { consequencesOf } from '../nn/parameter-roles.ts';
-import { wholeParameters } from '../training/lora.ts';
-import { transferredParameters } from '../training/objectives/distillation.ts';
-import { mixerPreset } from '../attention/presets.ts';
-import { Random } from '../random.ts';
-import { describeCausalModel, describeModel, requireCausal, supportedFamilies } from './families.ts';
-import { initializeParameters } from './initialize.ts';
-import { freshMixerParameters } from './linearize.ts';
+import { tinyConfig } from './tiny-model.ts';
+import { consequencesOf } from '../../src/nn/parameter-roles.ts';
+import { wholeParameters } from '../../src/training/lora.ts';
+import { transferredParameters } from '../../src/training/objectives/distillation.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
+import { Random } from '../../src/random.ts';
+import { describeCausalModel, describeModel, requireCausal, supportedFamilies } from '../../src/models/families.ts';
+import { initializeParameters } from '../../src/models/initialize.ts';
+import { freshMixerParameters } from '../../src/models/linearize.ts';
 
 function augmented(family: string) {
   const plain = describeModel(tinyConfig(family));
