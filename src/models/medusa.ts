@@ -15,6 +15,7 @@ import { add } from '../graph/ops/elementwise.ts';
 import { silu } from '../graph/ops/unary.ts';
 import { float32, type Tensor, zeros } from '../graph/tensor.ts';
 import { linear } from '../nn/linear.ts';
+import { type DeclaredParameters, ParameterList } from '../nn/parameter-roles.ts';
 import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
 import { decoderOf, type GeneratingModel, type ModelSizes } from './model.ts';
 
@@ -41,23 +42,23 @@ const names = {
 };
 
 /**
- * Names and shapes of all parameters of the heads.
+ * All parameters of the heads.
  * @throws LinnetError `CONFIG` for impossible numbers of heads or layers
  */
 export function medusaParameters(
   config: MedusaConfig,
   { width, vocabulary }: Pick<ModelSizes, 'width' | 'vocabulary'>,
-): Map<string, readonly number[]> {
+): DeclaredParameters {
   checkConfig(config);
-  const shapes = new Map<string, readonly number[]>();
+  const list = new ParameterList();
   for (let head = 0; head < config.heads; head++) {
     for (let layer = 0; layer < config.layers; layer++) {
-      shapes.set(`${names.block(head, layer)}.weight`, [width, width]);
-      shapes.set(`${names.block(head, layer)}.bias`, [width]);
+      list.add('matrix', `${names.block(head, layer)}.weight`, [width, width]);
+      list.add('bias', `${names.block(head, layer)}.bias`, [width]);
     }
-    shapes.set(`${names.projection(head, config)}.weight`, [vocabulary, width]);
+    list.add('head', `${names.projection(head, config)}.weight`, [vocabulary, width]);
   }
-  return shapes;
+  return list.all;
 }
 
 function checkConfig(config: MedusaConfig): void {
@@ -80,7 +81,7 @@ export function initializeMedusa(
   const projections = new Set(Array.from({ length: config.heads }, (_, i) => `${names.projection(i, config)}.weight`));
   const fresh = new Map<string, Tensor<'float32'>>();
   const { headScale = 1 } = decoderOf(model);
-  for (const [name, shape] of medusaParameters(config, model.sizes)) {
+  for (const [name, { shape }] of medusaParameters(config, model.sizes)) {
     const isProjection = projections.has(name);
     fresh.set(
       name,

@@ -1,7 +1,6 @@
 /** Training low-rank updates instead of matrices, and with them what is cheap to train whole: norms, embeddings, mixers. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { freshMixerParameters } from '../models/linearize.ts';
 import type { Model } from '../models/families.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { weightMatrices } from '../models/weight-matrices.ts';
@@ -15,6 +14,7 @@ import {
   targetOf,
   withLora,
 } from '../nn/lora.ts';
+import { consequencesOf, type DeclaredParameter, type ParameterGroup, parameterGroups } from '../nn/parameter-roles.ts';
 import { Random } from '../random.ts';
 import type { TrainingJob } from './trainer.ts';
 
@@ -31,22 +31,11 @@ export interface LoraChoice {
 const loraDefaults = { rank: 8, alpha: 16 } as const;
 
 /**
- * Parameters that are trained whole beside the updates, by group. The paper's LLaMA recipe trains all three: what has
- * "norm" or "embed" in its name (after LongLoRA, arXiv 2309.12307), α and the convolution's taps.
+ * Groups of parameters that are trained whole next to the updates. The paper's LLaMA recipe trains all three: norms and
+ * embeddings (after LongLoRA, arXiv 2309.12307), α and the convolution's filter weights.
  */
-const wholeGroups = {
-  norms: (model) => namesLike(model, /norm|\.ln_/i),
-  embeddings: (model) => namesLike(model, /embed|\.wte\.|\.wpe\.|^shared\./i),
-  mixers: (model) => new Set(freshMixerParameters(model).keys()),
-} as const satisfies Record<string, (model: ModelDescription) => ReadonlySet<string>>;
-
-export type WholeGroup = keyof typeof wholeGroups;
-export const wholeGroupNames: readonly WholeGroup[] = ['norms', 'embeddings', 'mixers'];
-
-function namesLike(model: ModelDescription, pattern: RegExp): ReadonlySet<string> {
-  const mixers = new Set(freshMixerParameters(model).keys());
-  return new Set([...model.parameters.keys()].filter((name) => pattern.test(name) && !mixers.has(name)));
-}
+export type WholeGroup = ParameterGroup;
+export const wholeGroupNames: readonly WholeGroup[] = parameterGroups;
 
 /** The adaptation that a choice comes to for a model. @throws LinnetError `CONFIG` for targets that the model lacks */
 export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora {
@@ -60,7 +49,11 @@ export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora
 
 /** The names of the parameters that groups stand for. */
 export function wholeParameters(model: ModelDescription, groups: readonly WholeGroup[]): ReadonlySet<string> {
-  return new Set(groups.flatMap((group) => [...wholeGroups[group](model)]));
+  const isMember = ([, { role }]: readonly [string, DeclaredParameter]): boolean => {
+    const { group } = consequencesOf(role);
+    return group !== null && groups.includes(group);
+  };
+  return new Set([...model.parameters].filter(isMember).map(([name]) => name));
 }
 
 /** The part of a job that says what is trained. */

@@ -37,7 +37,7 @@ const copies = 3;
 /** Bytes that comparing with a model in float32 takes, which is compiled once for the outputs and once for the layers. */
 export function comparisonBytes({ parameters, sizes }: Pick<ModelDescription, 'parameters' | 'sizes'>): number {
   let numbers = 0;
-  for (const shape of parameters.values()) numbers += elementCount(shape);
+  for (const { shape } of parameters.values()) numbers += elementCount(shape);
   return numbers * 4 * copies + layerBytes(sizes);
 }
 

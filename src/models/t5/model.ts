@@ -14,11 +14,12 @@ import { embedding, linear } from '../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../nn/parameters.ts';
 import { noPositions } from '../../nn/positions.ts';
 import { configError } from '../config-fields.ts';
+import { rowsInBatch } from '../classification.ts';
 import { type AttentionPart, type PartMixers, withPartSection } from '../linnet-section.ts';
 import type { AutoregressiveModel, EncoderDecoderModel, EncoderInput, LayerMixing, LayerObserver } from '../model.ts';
 import { decoderHidden, mixerParameterValues } from '../parallel-graph.ts';
+import { t5ClassLogits, t5ClassParameters } from './classifier.ts';
 import { parseT5Config, plainMixers, type T5Config, t5FeedForward } from './config.ts';
-import { drawT5Parameters } from './initialize.ts';
 import {
   attentionName,
   attentionsOf,
@@ -59,10 +60,17 @@ function describe(config: T5Config): EncoderDecoderModel {
     attentionPrefix: (index) => attentionName(attentions[index].part, attentions[index].layer),
     parameterName: (stored) => t5ParameterName(stored, config.tiedHead),
     decoder,
+    asClassifier: ({ length: classes }) => ({
+      model,
+      className: 'T5',
+      head: t5ClassParameters(model, classes),
+      storedPrefix: 'transformer.',
+      logits: (source, { tokens, mask, last }) =>
+        t5ClassLogits(model, source, { tokens, mask, ends: rowsInBatch(tokens, last) }, classes),
+    }),
     encode: (source, input, afterLayer) => encode(config, source, input, afterLayer),
     decode: (source, input, afterLayer) => decoderHidden(decoder, source, input, afterLayer),
     head: (source, hidden) => head(config, source, hidden),
-    drawParameters: (random) => drawT5Parameters(config, model, random),
   };
   return model;
 }

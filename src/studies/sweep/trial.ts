@@ -120,7 +120,7 @@ export async function runTrial(trial: Trial, options: TrialOptions = {}): Promis
   const measured = await perplexity(start.model, outcome.parameters, trial.heldOut, { ...compile, signal });
   const { model } = start;
   let parameters = 0;
-  for (const shape of model.parameters.values()) parameters += elementCount(shape);
+  for (const { shape } of model.parameters.values()) parameters += elementCount(shape);
   return {
     perplexity: measured.perplexity,
     loss: outcome.loss ?? Number.NaN,

@@ -18,16 +18,16 @@ import { mixParallel } from '../../attention/mixers.ts';
 import { freshMixerParameters } from '../../models/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/parallel-graph.ts';
+import { consequencesOf } from '../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { Objective } from './next-token.ts';
 
 /** Layers whose mixers differ. @throws LinnetError `MISMATCH` for models that differ in more than their mixers */
 export function transferredLayers(teacher: CausalModel, student: CausalModel): number[] {
-  const shapes = ({ parameters }: CausalModel, own: ReadonlySet<string>): string =>
-    JSON.stringify([...parameters].filter(([name]) => !own.has(name)));
-  const mixersOf = (model: CausalModel): ReadonlySet<string> => new Set(freshMixerParameters(model).keys());
-  if (teacher.family !== student.family || shapes(teacher, mixersOf(teacher)) !== shapes(student, mixersOf(student))) {
+  const shapes = ({ parameters }: CausalModel): string =>
+    JSON.stringify([...parameters].filter(([, { role }]) => consequencesOf(role).group !== 'mixers'));
+  if (teacher.family !== student.family || shapes(teacher) !== shapes(student)) {
     throw new LinnetError('MISMATCH', 'teacher and student are not the same model up to their mixers');
   }
   const layers = student.mixers.flatMap((mixer, layer) =>
@@ -49,9 +49,9 @@ export function transferredParameters(
   const layers = transferredLayers(teacher, student);
   const names = new Set(freshMixerParameters(student, (layer) => layers.includes(layer)).keys());
   if (queriesAndKeys) {
-    for (const name of student.parameters.keys()) {
+    for (const [name, { role }] of student.parameters) {
       const isInLayer = layers.some((layer) => name.startsWith(`${student.attentionPrefix(layer)}.`));
-      if (isInLayer && /\.(q_proj|k_proj|c_attn)\.(weight|bias)$/.test(name)) names.add(name);
+      if (isInLayer && consequencesOf(role).makesQueriesOrKeys === true) names.add(name);
     }
   }
   if (names.size > 0) return names;
