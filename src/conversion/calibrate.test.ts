@@ -34,7 +34,9 @@ describe('parameters that the output is affine in', () => {
     // is computed, so that its layers are fitted.
     const student = { model: teacher.model, parameters: new Map(teacher.parameters) };
     const teacherModel = { ...teacher.model, mixers: teacher.model.mixers.map((own) => ({ ...own, note: 'teacher' })) };
-    const { parameters, layers } = await calibrate({ ...teacher, model: teacherModel }, student, texts(4, 61), { threads: 1 });
+    const { parameters, layers } = await calibrate({ ...teacher, model: teacherModel }, student, texts(4, 61), {
+      threads: 1,
+    });
     for (const { before, after } of layers) {
       expect(before).toBeGreaterThan(0.05);
       expect(after).toBeLessThan(1e-4);
@@ -65,7 +67,12 @@ describe.each(mixerExamples.filter(({ config, kind }) => kind.family === undefin
 
 it('a layer that does not change is left alone', async () => {
   const teacher = teacherWith(softmax, (_, value) => value);
-  const student = linearize(teacher.model, teacher.parameters, parseMixer({ kind: 'window', group: 4, memory: {} }), [1]);
+  const student = linearize(
+    teacher.model,
+    teacher.parameters,
+    parseMixer({ kind: 'window', group: 4, memory: {} }),
+    [1],
+  );
   const { layers } = await calibrate(teacher, student, texts(2, 33), { threads: 1 });
   expect(layers.map(({ layer }) => layer)).toEqual([1]);
 });

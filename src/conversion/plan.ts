@@ -18,7 +18,7 @@ function windowOf(group: number): MixerConfig {
 }
 
 /** Bytes of float32 state of so many layers with one mixer. */
-function stateOfLayers(model: CausalModel, mixer: MixerConfig, layers: number): number {
+export function stateOfLayers(model: CausalModel, mixer: MixerConfig, layers: number): number {
   return layers * stateBytes(mixer, { ...model.sizes, valueWidth: valueWidth(model.sizes) }, 4);
 }
 
