@@ -129,7 +129,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
     rows,
     accumulate,
     optimizer: settings,
-    clip: settings.clip ?? undefined,
+    clip: settings.clip === 0 ? undefined : settings.clip,
     trainable: job.trainable,
     frozen: job.trainable === undefined ? undefined : job.parameters,
     rateFactor: job.rateFactor,
