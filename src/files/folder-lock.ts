@@ -29,8 +29,8 @@ export interface FolderLock extends AsyncDisposable {
 }
 
 /**
- * Takes a folder for this process, which is created if need be. Disposing of the lock gives it back, and removes the
- * folder if it is empty then.
+ * Takes a folder for this process, which is created if need be. Disposing of the lock gives it back, and removes a folder
+ * that was created and is still empty.
  * @throws LinnetError `PATH` if another process has it, naming its process id and host
  */
 export async function lockFolder(dir: string): Promise<FolderLock> {
@@ -42,8 +42,9 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
     begun: beginningOf(process.pid),
     nonce: randomBytes(8).toString('hex'),
   };
+  let created = false;
   try {
-    await mkdir(folder, { recursive: true });
+    created = (await mkdir(folder, { recursive: true })) !== undefined;
     while (!(await create(path, own))) await removeStale(path);
   } catch (error) {
     throw fileError('lock', folder, error);
@@ -52,7 +53,7 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
     folder,
     async [Symbol.asyncDispose]() {
       if ((await readHolder(path))?.nonce === own.nonce) await rm(path, { force: true });
-      await rmdir(folder).catch(() => undefined); // not empty, as a rule
+      if (created) await rmdir(folder).catch(() => undefined); // not empty, as a rule
     },
   };
 }

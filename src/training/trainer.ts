@@ -79,7 +79,7 @@ export interface TrainingOutcome {
   readonly total: number;
   /** False if the signal stopped the run. */
   readonly finished: boolean;
-  /** Mean loss of the last tenth of the updates of this process (at least one); undefined if there was none. */
+  /** Mean loss of the last tenth of the updates (at least one), those before a resume included; undefined if there was none. */
   readonly loss?: number;
   /** Tokens per second of this process, the compilation left out. */
   readonly tokensPerSecond?: number;
@@ -146,9 +146,9 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
       resumed === undefined
         ? new BatchStream(dataset, options)
         : BatchStream.fromState(dataset, options, resumed.position.cursor);
-    let position: SnapshotPosition = resumed?.position ?? { update: 0, cursor: stream.state, tokens: 0 };
+    let position: SnapshotPosition = resumed?.position ?? { update: 0, cursor: stream.state, tokens: 0, losses: [] };
     await job.onStart?.(position.update);
-    const losses: number[] = [];
+    const losses = [...position.losses];
     let seconds = 0;
     let tokens = 0;
     const schedule = { name: settings.schedule, peak: settings.learningRate, warmup: settings.warmup, total };
@@ -172,6 +172,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
         update: position.update + 1,
         cursor: stream.state,
         tokens: position.tokens + updateTokens,
+        losses,
       };
       const event = {
         update: position.update,

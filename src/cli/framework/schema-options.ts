@@ -25,7 +25,7 @@ export function optionsOf<Shape extends Readonly<Record<string, z.ZodType>>>(
 ): OptionsOf<Shape>;
 export function optionsOf(
   shape: Readonly<Record<string, z.ZodType>>,
-  keys = Object.keys(shape),
+  keys: readonly string[] = Object.keys(shape),
 ): Record<string, z.ZodType> {
   const known = new Set(keys);
   return Object.fromEntries(Object.entries(shape).map(([name, schema]) => [name, optionOf(name, schema, known)]));
