@@ -20,7 +20,10 @@ import type { TrainingJob } from './trainer.ts';
 
 const loraDefaults = { rank: 8, alpha: 16 } as const;
 
-const targetNames = z.array(z.string().regex(/^[\w.]+$/)).min(1);
+const targetNames = z
+  .array(z.string().regex(/^[\w.]+$/))
+  .min(1)
+  .readonly();
 
 /** What is asked for. */
 export const loraChoiceSchema = z.strictObject({

@@ -49,7 +49,7 @@ function optionOf(name: string, schema: z.ZodType, keys: ReadonlySet<string>): z
   return isOptional ? optional(named.kind, labels) : required(named.kind, labels);
 }
 
-/** A schema without what makes it optional, and what was said of it at any level, the outermost first. */
+/** A schema without what makes it optional or read-only, and what was said of it at any level, the outermost first. */
 function unwrapped(schema: unknown): {
   inner: unknown;
   isOptional: boolean;
@@ -57,12 +57,16 @@ function unwrapped(schema: unknown): {
   meta: Readonly<Record<string, unknown>> & { readonly description?: string };
 } {
   const meta = schema instanceof z.ZodType ? (schema.meta() ?? {}) : {};
-  if (!(schema instanceof z.ZodOptional || schema instanceof z.ZodDefault)) {
-    return { inner: schema, isOptional: false, meta };
-  }
+  const mayLack = schema instanceof z.ZodOptional || schema instanceof z.ZodDefault;
+  if (!mayLack && !(schema instanceof z.ZodReadonly)) return { inner: schema, isOptional: false, meta };
   const below = unwrapped(schema.unwrap());
   const defaultValue = schema instanceof z.ZodDefault ? schema.def.defaultValue : below.defaultValue;
-  return { inner: below.inner, isOptional: true, defaultValue, meta: { ...below.meta, ...meta } };
+  return {
+    inner: below.inner,
+    isOptional: mayLack || below.isOptional,
+    defaultValue,
+    meta: { ...below.meta, ...meta },
+  };
 }
 
 type OptionValue = string | number | string[];

@@ -30,6 +30,7 @@ export const adaptationShape = {
   }),
   loraTrain: z
     .array(z.enum(wholeGroupNames))
+    .readonly()
     .optional()
     .meta({
       placeholder: 'groups',

@@ -6,7 +6,7 @@ import { parseTrainingSettings, settingFields, type TrainingSettings } from '../
 
 /** What is read, what is saved, and how often. */
 export const runShape = {
-  data: z.array(z.string().min(1)).min(1).meta({
+  data: z.array(z.string().min(1)).min(1).readonly().meta({
     placeholder: 'sources',
     description: '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
   }),
