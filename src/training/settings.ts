@@ -39,6 +39,11 @@ export const settingFields = {
     .int()
     .min(0)
     .meta(labels('steps', `optimizer steps of linear warm-up (default: ${defaults.warmup})`)),
+  warmupShare: z
+    .number()
+    .min(0)
+    .max(1)
+    .meta(labels('share', 'linear warm-up as a share of all optimizer steps, in place of `warmup`')),
   batch: z
     .int()
     .min(1)
@@ -83,6 +88,7 @@ const trainingSchema = z
     learningRate: settingFields.learningRate.default(defaults.learningRate),
     schedule: settingFields.schedule.default(defaults.schedule),
     warmup: settingFields.warmup.default(defaults.warmup),
+    warmupShare: settingFields.warmupShare.optional(),
     batch: settingFields.batch.default(defaults.batch),
     /** Default: as many rows as make `microBatchTokens`. */
     microBatch: settingFields.microBatch.optional(),
@@ -119,6 +125,14 @@ export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
   throw new LinnetError('CONFIG', `invalid training settings:\n${z.prettifyError(result.error)}`, {
     cause: result.error,
   });
+}
+
+/** Optimizer steps of warm-up in a run of `total`: `warmupShare` of them, rounded, or `warmup`. */
+export function warmupSteps(
+  { warmup, warmupShare }: Pick<TrainingSettings, 'warmup' | 'warmupShare'>,
+  total: number,
+): number {
+  return warmupShare === undefined ? warmup : Math.round(warmupShare * total);
 }
 
 /**

@@ -10,7 +10,7 @@ import type { ModelDescription } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { blockTensor, joinBlocks } from './parameter-blocks.ts';
 import { learningRate } from './schedule.ts';
-import { microBatchRows, type TrainingSettings } from './settings.ts';
+import { microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
 import type { Objective } from './objectives/next-token.ts';
 import { initialState, TrainingProgram, type TrainingState } from './step-program.ts';
@@ -151,7 +151,8 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
     const losses = [...position.losses];
     let seconds = 0;
     let tokens = 0;
-    const schedule = { name: settings.schedule, peak: settings.learningRate, warmup: settings.warmup, total };
+    const warmup = warmupSteps(settings, total);
+    const schedule = { name: settings.schedule, peak: settings.learningRate, warmup, total };
     while (position.update < total && signal?.aborted !== true) {
       const started = performance.now();
       const rate = learningRate(schedule, position.update);

@@ -92,16 +92,19 @@ export function parseOptions<Schema extends z.ZodType>(schema: Schema, input: z.
  * @throws OptionsError for options that exclude each other
  */
 export function settingsOf(options: Pick<TrainingOptions, keyof typeof settingsShape>): TrainingSettings {
-  const { recipe, steps, epochs, learningRate, schedule, warmup, batch, microBatch, length } = options;
+  const { recipe, steps, epochs, learningRate, schedule, warmup, warmupShare, batch, microBatch, length } = options;
   if (steps !== undefined && epochs !== undefined) {
     throw new OptionsError('`steps` and `epochs` exclude each other; give one of them');
+  }
+  if (warmup !== undefined && warmupShare !== undefined) {
+    throw new OptionsError('`warmup` and `warmupShare` exclude each other; give one of them');
   }
   if (batch !== undefined && microBatch !== undefined && batch % microBatch !== 0) {
     throw new OptionsError(`\`microBatch\` is ${microBatch}; expected a divisor of \`batch\`, ${batch}`);
   }
   const { weightDecay, beta1, beta2, clip, labelSmoothing, seed } = options;
   const extent = { steps, epochs, batch, microBatch, length };
-  const optimizer = { learningRate, schedule, warmup, weightDecay, beta1, beta2, clip };
+  const optimizer = { learningRate, schedule, warmup, warmupShare, weightDecay, beta1, beta2, clip };
   return parseTrainingSettings(withRecipe(recipe, { ...extent, ...optimizer, labelSmoothing, seed }));
 }
 
