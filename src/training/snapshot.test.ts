@@ -8,7 +8,7 @@ import { Random } from '../random.ts';
 import { parameterBlocks } from './parameter-blocks.ts';
 import { readSnapshot, writeSnapshot } from './snapshot.ts';
 
-const blocks = parameterBlocks(new Map([['weight', [2, 3]]]));
+const blocks = parameterBlocks(new Map([['weight', { shape: [2, 3] }]]));
 const values = (first: number) => new Map([['weight', float32([2, 3], [first, 1, 2, 3, 4, 5])]]);
 const state = { parameters: values(0.5), first: values(-1), second: values(2) };
 const position = { update: 3, cursor: { epoch: 1, index: 2, seed: 7 }, tokens: 96, losses: [4.5, 1 / 3, 2] };
