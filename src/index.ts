@@ -60,7 +60,7 @@ export { ModelDrafter, type ModelDrafterOptions } from './decoding/speculation/m
 export { ObservedDrafter, type PathAcceptance, sumAcceptance } from './decoding/speculation/observed-drafter.ts';
 export type { Pace } from './decoding/speculation/pacing.ts';
 export { ReferenceDrafter, type ReferenceOptions } from './decoding/speculation/reference-drafter.ts';
-export { type ErrorCode, LinnetError } from './errors.ts';
+export { type ErrorCode, LinnetError, OptionsError } from './errors.ts';
 // Measuring.
 export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './evaluation/check/check.ts';
 export {

@@ -18,24 +18,32 @@ import { consequencesOf, type DeclaredParameter, type ParameterGroup, parameterG
 import { Random } from '../random.ts';
 import type { TrainingJob } from './trainer.ts';
 
-/** What is asked for. */
-export interface LoraChoice {
-  /** Default 8 (paper). */
-  readonly rank: number;
-  /** Default 16 (paper). */
-  readonly alpha: number;
-  /** Names for `selectMatrices`; default the matrices of the attentions. */
-  readonly targets?: readonly string[];
-}
-
 const loraDefaults = { rank: 8, alpha: 16 } as const;
+
+const targetNames = z
+  .array(z.string().regex(/^[\w.]+$/))
+  .min(1)
+  .readonly();
+
+/** What is asked for. */
+export const loraChoiceSchema = z.strictObject({
+  /** Default 8 (paper). */
+  rank: z.int().min(1).max(loraLimits.rank).default(loraDefaults.rank),
+  /** Default 16 (paper). */
+  alpha: z.number().positive().max(1e6).default(loraDefaults.alpha),
+  /** Names for `selectMatrices`; default the matrices of the attentions. */
+  targets: targetNames.optional(),
+});
+
+/** Rank, α and matrices of a low-rank adaptation. */
+export type LoraChoice = z.output<typeof loraChoiceSchema>;
 
 /**
  * Groups of parameters that are trained whole next to the updates. The paper's LLaMA recipe trains all three: norms and
  * embeddings (after LongLoRA, arXiv 2309.12307), α and the convolution's filter weights.
  */
 export type WholeGroup = ParameterGroup;
-export const wholeGroupNames: readonly WholeGroup[] = parameterGroups;
+export const wholeGroupNames = parameterGroups;
 
 /** The adaptation that a choice comes to for a model. @throws LinnetError `CONFIG` for targets that the model lacks */
 export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora {
@@ -86,10 +94,7 @@ export function trainLora<Job extends Subject>(job: Job, lora: Lora, whole: Read
 const choiceSchema = z.strictObject({
   r: z.coerce.number().int().min(1).max(loraLimits.rank).default(loraDefaults.rank),
   alpha: z.coerce.number().positive().max(1e6).optional(),
-  targets: z
-    .array(z.string().regex(/^[\w.]+$/))
-    .min(1)
-    .optional(),
+  targets: targetNames.optional(),
 });
 
 /**

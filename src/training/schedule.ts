@@ -32,7 +32,7 @@ export function learningRate(config: ScheduleConfig, update: number): number {
   if (warmup > total) {
     throw new LinnetError(
       'CONFIG',
-      `a warm-up of ${warmup} updates does not fit a run of ${total}; shorten the warm-up`,
+      `a warm-up of ${warmup} optimizer steps does not fit a run of ${total}; shorten the warm-up`,
     );
   }
   if (update < warmup) return (peak * update) / warmup;

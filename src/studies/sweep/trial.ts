@@ -115,7 +115,7 @@ export async function runTrial(trial: Trial, options: TrialOptions = {}): Promis
     onUpdate: (event) => onUpdate?.(event),
   });
   if (!outcome.finished) {
-    throw new LinnetError('ABORTED', `stopped after ${outcome.updates} of ${outcome.total} updates`);
+    throw new LinnetError('ABORTED', `stopped after ${outcome.updates} of ${outcome.total} optimizer steps`);
   }
   const measured = await perplexity(start.model, outcome.parameters, trial.heldOut, { ...compile, signal });
   const { model } = start;

@@ -85,7 +85,7 @@ describe('training heads of a T5', () => {
     expect(largestChange(outcome.base, start.parameters)).toBe(0);
     expect(outcome.heads.size).toBe(9);
     const joint = { ...medusa, joint: { weight: 0.2, rateFactor: 0.25 } };
-    const settings = { steps: 1, clip: null, warmup: 0, schedule: 'constant' } as const;
+    const settings = { steps: 1, clip: 0, warmup: 0, schedule: 'constant' } as const;
     const moved = await trainPairMedusa(pairMedusaJob(settings, { medusa: joint }));
     // The first step of AdamW is the rate itself, whatever the gradient.
     expect(largestChange(moved.base, start.parameters)).toBeCloseTo(0.0025, 5);
