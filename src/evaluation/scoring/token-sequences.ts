@@ -43,9 +43,11 @@ export function scoredSequence(
   return { tokens: whole.slice(-(maxLength + 1)), scored };
 }
 
+/** The context keeps its own tokens, also where the last of them would be another one in the whole. */
 function joined(tokenizer: Tokenizer, start: string, end: string, bos: boolean): { whole: number[]; from: number } {
-  const whole = Array.from(tokenizer.encode(start + end, { bos }));
-  return { whole, from: tokenizer.encode(start, { bos }).length };
+  const context = tokenizer.encode(start, { bos });
+  const both = tokenizer.encode(start + end, { bos });
+  return { whole: [...context, ...both.subarray(context.length)], from: context.length };
 }
 
 function withoutContext(tokenizer: Tokenizer, text: string): { whole: number[]; from: number } {
