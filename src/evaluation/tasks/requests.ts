@@ -65,7 +65,7 @@ export interface TaskQuestions {
 /**
  * Examples that a task gets: a task that says 0 never has any.
  */
-export function effectiveShots(task: Task, wanted: number | undefined): number {
+function effectiveShots(task: Task, wanted: number | undefined): number {
   if (task.num_fewshot === 0) return 0;
   return wanted ?? task.num_fewshot ?? 0;
 }

@@ -10,8 +10,7 @@ import { metricNames } from './metrics/registry.ts';
 import { preparationNames } from './preparations.ts';
 
 /** What a model is asked for. */
-export const outputTypes = ['multiple_choice', 'loglikelihood', 'loglikelihood_rolling', 'generate_until'] as const;
-export type OutputType = (typeof outputTypes)[number];
+const outputTypes = ['multiple_choice', 'loglikelihood', 'loglikelihood_rolling', 'generate_until'] as const;
 
 /** What a column holds; a dot leads into a nested one (`choices.text`). */
 export const columnKinds = ['text', 'label', 'integer', 'float', 'texts'] as const;

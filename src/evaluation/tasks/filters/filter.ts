@@ -106,7 +106,7 @@ function questionOf(input: JsonValue | undefined): string {
 }
 
 /** A match by its number, negative ones from the end; of several groups the first that is not empty. */
-export function selectMatch(matches: readonly string[][], number: number): string | undefined {
+function selectMatch(matches: readonly string[][], number: number): string | undefined {
   const groups = matches.at(number);
   const found = groups === undefined ? undefined : (groups.find((group) => group !== '') ?? '');
   return found === undefined ? undefined : strip(found);

@@ -60,13 +60,6 @@ export function matthews(gold: ArrayLike<number>, predicted: ArrayLike<number>):
   return denominator === 0 ? 0 : (right * n - products) / Math.sqrt(denominator);
 }
 
-/** Items by true class (rows) and predicted class (columns). */
-export function confusionMatrix(gold: ArrayLike<number>, predicted: ArrayLike<number>, classes: number): number[][] {
-  const matrix = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
-  for (let i = 0; i < gold.length; i++) matrix[gold[i]][predicted[i]]++;
-  return matrix;
-}
-
 function countClasses(gold: ArrayLike<number>, predicted: ArrayLike<number>): Map<number, ClassCounts> {
   const counts = new Map<number, ClassCounts>();
   const of = (label: number): ClassCounts => {

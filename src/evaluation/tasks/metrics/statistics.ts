@@ -14,7 +14,7 @@ export function mean(values: readonly number[]): number {
 }
 
 /** Standard deviation of a sample, with n − 1. */
-export function sampleDeviation(values: ArrayLike<number>): number {
+function sampleDeviation(values: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += values[i];
   const average = sum / values.length;

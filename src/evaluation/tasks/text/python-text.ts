@@ -6,7 +6,6 @@ export const pythonSpace = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\
 const leading = new RegExp(`^[${pythonSpace}]+`, 'u');
 const trailing = new RegExp(`[${pythonSpace}]+$`, 'u');
 const runs = new RegExp(`[${pythonSpace}]+`, 'u');
-const allRuns = new RegExp(`[${pythonSpace}]+`, 'gu');
 
 /** `text.strip()`. */
 export function strip(text: string): string {
@@ -26,11 +25,6 @@ export function words(text: string): string[] {
 /** `re.split(r"\s+", text)`: a text that begins or ends with white space gives an empty first or last piece. */
 export function splitAtSpace(text: string): string[] {
   return text.split(runs);
-}
-
-/** `re.sub(r"\s+", " ", text)`. */
-export function collapseSpace(text: string): string {
-  return text.replace(allRuns, ' ');
 }
 
 /** `text.capitalize()`: the first character in title case, all others in lower case. */
