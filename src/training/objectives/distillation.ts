@@ -37,6 +37,13 @@ export function transferredLayers(teacher: CausalModel, student: CausalModel): n
   return layers;
 }
 
+/** The names of all parameters of the attention in whose layers mixers differ, those of the mixers among them. */
+export function attentionParameters(teacher: CausalModel, student: CausalModel): ReadonlySet<string> {
+  const prefixes = transferredLayers(teacher, student).map((layer) => `${student.attentionPrefix(layer)}.`);
+  const names = [...student.parameters.keys()];
+  return new Set(names.filter((name) => prefixes.some((prefix) => name.startsWith(prefix))));
+}
+
 /**
  * The names of the parameters that transfer trains: those of the mixers that differ, and if asked for q and k.
  * @throws LinnetError `CONFIG` if the mixers have none

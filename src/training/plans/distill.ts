@@ -3,11 +3,13 @@ import { z } from 'zod';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import {
+  attentionParameters,
   transferObjective,
   transferParameters,
   transferredLayers,
   transferredParameters,
 } from '../objectives/distillation.ts';
+import { logitsObjective } from '../objectives/logits.ts';
 import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import { modelPlan } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
@@ -15,6 +17,14 @@ import { loadPackedText } from './text.ts';
 
 /** The options of attention transfer alone. */
 export const transferShape = {
+  stage: z
+    .enum(['attention', 'logits'])
+    .default('attention')
+    .meta({
+      description:
+        'attention: every layer by itself mixes as the original does; logits: the model predicts what the original predicts, ' +
+        'all of the changed attention is trained',
+    }),
   trainQk: z.boolean().default(false).meta({ description: 'train the projections to queries and keys too' }),
 };
 const distillSchema = z.strictObject({ ...transferShape, ...trainingShape });
@@ -28,9 +38,10 @@ export interface DistillDetails {
 }
 
 /**
- * In every layer whose mixer differs, the student learns to mix the same queries, keys and values to the same result as
+ * In stage `attention` (the default), in every layer whose mixer differs, the student learns to mix the same queries, keys and values to the same result as
  * the teacher (Hedgehog, arXiv 2402.04347). Parameters of mixers are trained, with `trainQk` also the projections to
- * queries and keys.
+ * queries and keys. In stage `logits` the student learns to predict what the teacher predicts, by the divergence of their
+ * predictions; all parameters of the changed attention are trained.
  *
  * @param teacher folder of the original model
  * @param student folder of what `linearize` made of it
@@ -50,11 +61,15 @@ export async function distill(
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
   return await runPlan<DistillDetails>(parsed, hooks, checked, async (settings) => {
-    const { trainQk } = parsed;
+    const { stage, trainQk } = parsed;
     const original = await loadCausalModel(teacher);
     const converted = await loadCausalModel(student);
     const { model } = converted;
-    const trained = transferredParameters(original.model, model, { queriesAndKeys: trainQk });
+    const trained =
+      stage === 'logits'
+        ? attentionParameters(original.model, model)
+        : transferredParameters(original.model, model, { queriesAndKeys: trainQk });
+    const objectiveOf = stage === 'logits' ? logitsObjective : transferObjective;
     const parameters = transferParameters(converted, original.parameters, trained);
     const layers = transferredLayers(original.model, model);
     const tokenizer = await loadTokenizer(converted.path);
@@ -63,11 +78,11 @@ export async function distill(
     return {
       ...plan,
       dataset,
-      objective: transferObjective(original.model, model, settings.length, trained),
+      objective: objectiveOf(original.model, model, settings.length, trained),
       trainable: (name) => trained.has(name),
-      variant: { teacher: original.fingerprint, trained: [...trained] },
+      variant: { teacher: original.fingerprint, stage, trained: [...trained] },
       summary: `${summary}; layers ${layers.join(', ')} learn from ${original.path}`,
-      configuration: { ...configuration, teacher: original.fingerprint, trainQk, layers },
+      configuration: { ...configuration, teacher: original.fingerprint, stage, trainQk, layers },
       async save(out, result) {
         await save(out, result);
         return { layers };
