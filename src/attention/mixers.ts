@@ -204,10 +204,11 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
  */
 function requireParameters(
   config: MixerConfig,
-  { q, k }: Pick<ProjectedPositions, 'q' | 'k'>,
+  { q, k, v }: ProjectedPositions,
   values: MixerParameterValues,
 ): void {
-  const dims = { heads: Number(q.shape[2]), keyValueHeads: Number(k.shape[2]), headWidth: Number(q.shape[3]) };
+  const [heads, keyValueHeads] = [Number(q.shape[2]), Number(k.shape[2])];
+  const dims = { heads, keyValueHeads, headWidth: Number(q.shape[3]), valueWidth: Number(v.shape[3]) };
   for (const { name, shape } of mixerParameters(config, dims)) {
     const value = values[name];
     if (value !== undefined && sameShape(value.shape, shape)) continue;
