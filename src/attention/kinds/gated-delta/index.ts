@@ -4,13 +4,7 @@
  */
 import { reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
-import {
-  convolutionFrom,
-  convolutionOptions,
-  decayOption,
-  definePreset,
-  groupOption,
-} from '../../preset.ts';
+import { convolutionFrom, convolutionOptions, decayOption, definePreset, groupOption } from '../../preset.ts';
 import { describeGatedDelta, type GatedDeltaMixer, gatedDeltaParameters, gatedDeltaSchema } from './config.ts';
 import { gatedDeltaParallel } from './parallel.ts';
 import { gatedDeltaReference } from './reference.ts';
@@ -40,9 +34,12 @@ export const gatedDeltaKind = {
   // What is written depends on what was written before: it has an order, and neither an encoder nor another text has one.
   betweenTexts: () => ({ kind: 'softmax' }),
   presets: {
-    'gated-delta': definePreset({ ...groupOption, ...decayOption, ...convolutionOptions }, ({ group, decay, ...rest }) => ({
-      ...{ kind: 'gated-delta', group, decay, convolution: convolutionFrom(rest) },
-    })),
+    'gated-delta': definePreset(
+      { ...groupOption, ...decayOption, ...convolutionOptions },
+      ({ group, decay, ...rest }) => ({
+        ...{ kind: 'gated-delta', group, decay, convolution: convolutionFrom(rest) },
+      }),
+    ),
     delta: definePreset({ ...groupOption, ...convolutionOptions }, ({ group, ...rest }) => ({
       ...{ kind: 'gated-delta', group, decay: 'none', convolution: convolutionFrom(rest) },
     })),

@@ -67,7 +67,11 @@ export function forQueries({ repeat: R }: Grouping, rows: Value): Value {
  * @param total [M,B·N,1,1]
  * @returns [M,B·N,F,E]
  */
-export function decayedSumsBefore({ batch: B, groups: N, keyValueHeads: M }: Grouping, added: Value, total: Value): Value {
+export function decayedSumsBefore(
+  { batch: B, groups: N, keyValueHeads: M }: Grouping,
+  added: Value,
+  total: Value,
+): Value {
   const [, , F, E] = added.shape.map(Number);
   const weights = mul(exp(sumsBetween(reshape(total, [M, B, N, 1]))), triangle(total, N)); // [M,B,N,N]
   const after = matmul(weights, reshape(added, [M, B, N, F * E]));

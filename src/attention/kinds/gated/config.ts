@@ -48,9 +48,5 @@ export function gatedParameters({ map, decay, convolution }: GatedMixer, dims: A
     { name: queryMapName, shape: [heads, D, D], init: 'identity' },
     { name: keyMapName, shape: [keyValueHeads, D, D], init: 'identity' },
   ];
-  return [
-    ...(hasLearnedMap(map) ? maps : []),
-    ...decayParameters(decay, dims),
-    ...filterParameters(convolution, dims),
-  ];
+  return [...(hasLearnedMap(map) ? maps : []), ...decayParameters(decay, dims), ...filterParameters(convolution, dims)];
 }

@@ -64,8 +64,9 @@ export const gatedKind = {
   // Nothing fades between the positions of two texts: there attention stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),
   presets: {
-    gated: definePreset({ ...groupOption, ...mapOption, ...decayOption, ...convolutionOptions }, ({ map, ...options }) =>
-      configured(options, map),
+    gated: definePreset(
+      { ...groupOption, ...mapOption, ...decayOption, ...convolutionOptions },
+      ({ map, ...options }) => configured(options, map),
     ),
     lightning: definePreset({ ...groupOption, ...convolutionOptions }, (options) =>
       configured({ ...options, decay: 'fixed' }, 'unit'),

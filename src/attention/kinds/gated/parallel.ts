@@ -5,7 +5,7 @@
 import type { Value } from '../../../graph/graph.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
-import { reshape } from '../../../graph/ops/layout.ts';
+import { reshape, transpose } from '../../../graph/ops/layout.ts';
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { int32 } from '../../../graph/tensor.ts';
 import { addGroupedConvolution } from '../../convolution.ts';
@@ -53,7 +53,9 @@ export function gatedOfWhole(config: GatedMixer, input: BidirectionalInput): Val
   const all = rowsOf(config, input);
   const rows = { ...all, values: mul(all.values, tokens), decays: mul(all.decays, tokens) };
   const past = ungroupQueries(grouping, decayedSum(config, rows, false));
-  const backwards = (value: Value): Value => gather(value, reversal(value, n), 1);
+  const positionsFirst = [1, 0, 2, 3]; // its own inverse
+  const backwards = (value: Value): Value =>
+    transpose(gather(transpose(value, positionsFirst), reversal(value, n)), positionsFirst);
   const reversed = {
     queries: backwards(rows.queries),
     keys: backwards(rows.keys),
