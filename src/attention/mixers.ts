@@ -130,6 +130,11 @@ export function isCausal(config: MixerConfig): boolean {
   return kindOf(config).readsFuture !== true && isCausalConvolution(convolutionOf(config));
 }
 
+/** Whether encoders can have it: a form in which each position reads the whole text. */
+export function readsWholeTexts(config: MixerConfig): boolean {
+  return kindOf(config).bidirectional !== undefined;
+}
+
 /** G: positions per group; infinite where one group never ends. */
 export function groupOf(config: MixerConfig): number {
   return horizonOf(config).group;

@@ -4,6 +4,7 @@ import { convolutionField, filterParameters, withConvolution } from '../../convo
 import type { AttentionDims, MixerParameter } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { decayParameters, decaySchema, describeDecay } from '../gated/decay.ts';
+import { gainParameter } from '../gated/gain.ts';
 
 export const gatedDeltaSchema = z.strictObject({
   kind: z.literal('gated-delta'),
@@ -36,6 +37,7 @@ export function gatedDeltaParameters({ decay, convolution }: GatedDeltaMixer, di
     ...decayParameters(decay, dims),
     { name: writeGateName, shape: [keyValueHeads, valueWidth], init: 'zeros' },
     { name: writeBiasName, shape: [keyValueHeads], init: 'zeros' },
+    gainParameter(dims),
     ...filterParameters(convolution, dims),
   ];
 }

@@ -2,10 +2,11 @@
  * The gated delta rule (Yang et al., Gated Delta Networks, arXiv 2412.06464): a state that maps keys to values, of which every
  * position lets a part fade and replaces what it holds of its own key. The formula is in `reference.ts`.
  */
-import { reachOf } from '../../convolution-config.ts';
+import { filterName, reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolutionFrom, convolutionOptions, decayOption, definePreset, groupOption } from '../../preset.ts';
 import { describeGatedDelta, type GatedDeltaMixer, gatedDeltaParameters, gatedDeltaSchema } from './config.ts';
+import { gainName } from '../gated/gain.ts';
 import { gatedDeltaParallel } from './parallel.ts';
 import { gatedDeltaReference } from './reference.ts';
 import { gatedDeltaFold, gatedDeltaInputs, gatedDeltaState, gatedDeltaStep } from './step.ts';
@@ -33,6 +34,10 @@ export const gatedDeltaKind = {
   recurrent: { state: gatedDeltaState, step: gatedDeltaStep, fold: gatedDeltaFold, inputs: gatedDeltaInputs },
   // What is written depends on what was written before: it has an order, and neither an encoder nor another text has one.
   betweenTexts: () => ({ kind: 'softmax' }),
+  without: {
+    convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
+  },
+  calibration: ({ convolution: own }) => ({ affine: [gainName, ...(own === null ? [] : [filterName])], searched: [] }),
   presets: {
     'gated-delta': definePreset(
       { ...groupOption, ...decayOption, ...convolutionOptions },

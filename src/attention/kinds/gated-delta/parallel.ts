@@ -9,11 +9,12 @@ import { concat, pad, reshape, slice, split } from '../../../graph/ops/layout.ts
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { exp } from '../../../graph/ops/unary.ts';
-import { addGroupedConvolution } from '../../convolution.ts';
+import { addConvolution } from '../../convolution.ts';
 import { type Grouping, groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
 import type { SequenceInput } from '../../mixer.ts';
 import { chunkDecays, forQueries } from '../gated/chunks.ts';
 import { logDecays } from '../gated/decay.ts';
+import { amplified } from '../gated/gain.ts';
 import { rmsOfHeads } from '../gated/output.ts';
 import type { GatedDeltaMixer } from './config.ts';
 import { identityOf, inverseOfChunks } from './unit-lower.ts';
@@ -48,7 +49,8 @@ export function gatedDeltaParallel(config: GatedDeltaMixer, input: SequenceInput
     mixed = add(matmul(inside, written), matmul(mul(queries, forQueries(grouping, fromStart)), before));
   }
   const normalized = config.output === 'rms' ? rmsOfHeads(mixed) : mixed;
-  return ungroupQueries(grouping, addGroupedConvolution(config.convolution, normalized, grouping, v, parameters));
+  const amplifiedRows = amplified(ungroupQueries(grouping, normalized), parameters);
+  return addConvolution(config.convolution, amplifiedRows, grouping, v, parameters);
 }
 
 /**

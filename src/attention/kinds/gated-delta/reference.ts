@@ -2,6 +2,7 @@
 import type { ReferencePositions } from '../../reference.ts';
 import { addScaled, unit } from '../../reference-rows.ts';
 import { referenceLogDecays } from '../gated/decay.ts';
+import { gainName } from '../gated/gain.ts';
 import { rmsOfRow } from '../gated/output.ts';
 import type { GatedDeltaMixer } from './config.ts';
 import { referenceWriteGate } from './write-gate.ts';
@@ -12,8 +13,9 @@ import { referenceWriteGate } from './write-gate.ts';
  *     S ← e^(g_t)·S
  *     u_t = β_t·(v_t − Sᵀk̂_t)
  *     S ← S + k̂_t·u_tᵀ
- *     o_t = Sᵀq̂_t
+ *     o_t = a·Sᵀq̂_t
  *
+ * with a the gain of the query head.
  * @returns [H,n,E]
  */
 export function gatedDeltaReference({ decay, output }: GatedDeltaMixer, positions: ReferencePositions): Float64Array {
@@ -22,7 +24,8 @@ export function gatedDeltaReference({ decay, output }: GatedDeltaMixer, position
   );
   return positions.mapRows((head, t) => {
     const read = readState(states[positions.keyValueHead(head)][t], unit.apply(positions.query(head, t)), positions);
-    const mixed = output === 'rms' ? rmsOfRow(read) : read;
+    const gain = positions.parameter(gainName)[head];
+    const mixed = (output === 'rms' ? rmsOfRow(read) : read).map((x) => gain * x);
     positions.addConvolution(head, t, mixed);
     return mixed;
   });

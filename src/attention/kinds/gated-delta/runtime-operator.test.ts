@@ -10,6 +10,7 @@ import { Random } from '../../../random.ts';
 import { compile } from '../../../runtime/compile.ts';
 import { mixerParameters, mixParallel, parseMixer } from '../../mixers.ts';
 import { type Decay, logDecays } from '../gated/decay.ts';
+import { gainName } from '../gated/gain.ts';
 import { writeGates } from './write-gate.ts';
 
 const [B, H, M, D, E] = [2, 4, 2, 16, 8];
@@ -50,7 +51,8 @@ describe.each([1, 64, 200])('LinearAttention of %i positions', (n) => {
     const parameters = Object.fromEntries(
       mixerParameters(config, dims).map(({ name, shape }) => [name, input(name, shape, 0.5)]),
     );
-    graph.output('own', mixParallel(config, { q, k, v }, parameters));
+    const gain = graph.constant(float32([H], Float32Array.of(1, 1, 1, 1)));
+    graph.output('own', mixParallel(config, { q, k, v }, { ...parameters, [gainName]: gain }));
 
     const rows = (value: Value): Value => {
       const [, , heads, width] = value.shape.map(Number);

@@ -15,6 +15,7 @@ import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, StepOutp
 import { ringState } from '../../state.ts';
 import { addStepConvolution, nodeRows } from '../../step-blocks.ts';
 import { logDecays } from '../gated/decay.ts';
+import { amplifiedNodes } from '../gated/gain.ts';
 import { rmsOfHeads } from '../gated/output.ts';
 import { foldDecayed, splitRows } from '../gated/step.ts';
 import { ageName, agesOf, declareAges, stepDecays } from '../gated/step-decays.ts';
@@ -88,7 +89,7 @@ export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, 
     matmul(mul(matmul(queries, rows, { transposeB: true }), heads.repeat(factor)), own);
   const ofState = matmul(mul(queries, heads.repeat(decays.sums)), sums);
   const mixed = add(ofState, add(read(ringKeys, decays.ring, ringWritten), read(keys, decays.tree, written)));
-  const normalized = output === 'rms' ? rmsOfHeads(mixed) : mixed;
+  const amplified = amplifiedNodes(output === 'rms' ? rmsOfHeads(mixed) : mixed, heads, parameters);
 
   const keptKeys = concat([keys, treeLogs], 3);
   const blocks = [
@@ -96,7 +97,7 @@ export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, 
     { keys: keptKeys, values, masks: treeMasks },
   ];
   return {
-    mixed: addStepConvolution(normalized, input, blocks),
+    mixed: addStepConvolution(amplified, input, blocks),
     keys: keptKeys,
     values: convolution === null ? written : concat([written, values], 3),
   };

@@ -5,6 +5,7 @@ import type { AttentionDims, MixerParameter } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
 import { decayParameters, decaySchema, describeDecay } from './decay.ts';
+import { gainParameter } from './gain.ts';
 import { describeRows, hasLearnedMap, isPositive, rowMapSchema } from './rows.ts';
 
 export const gatedSchema = z
@@ -17,7 +18,7 @@ export const gatedSchema = z
     decay: decaySchema.exclude(['none']).default('data'),
     /**
      * `ratio`: divided by the sum of the weights, which only maps have whose features are positive. `rms`: every head is
-     * divided by its root mean square. `none`: the sum as it is.
+     * divided by its root mean square. `none`: the sum as it is. The last two have a learned gain per query head.
      */
     output: z.enum(['ratio', 'rms', 'none']).default('ratio'),
     convolution: convolutionField,
@@ -42,11 +43,19 @@ export function describeGated({ map, decay, output, convolution, group }: GatedM
   return `${withConvolution(text, convolution)}, G = ${group}`;
 }
 
-export function gatedParameters({ map, decay, convolution }: GatedMixer, dims: AttentionDims): MixerParameter[] {
+export function gatedParameters(
+  { map, decay, output, convolution }: GatedMixer,
+  dims: AttentionDims,
+): MixerParameter[] {
   const { heads, keyValueHeads, headWidth: D } = dims;
   const maps: MixerParameter[] = [
     { name: queryMapName, shape: [heads, D, D], init: 'identity' },
     { name: keyMapName, shape: [keyValueHeads, D, D], init: 'identity' },
   ];
-  return [...(hasLearnedMap(map) ? maps : []), ...decayParameters(decay, dims), ...filterParameters(convolution, dims)];
+  return [
+    ...(hasLearnedMap(map) ? maps : []),
+    ...decayParameters(decay, dims),
+    ...(output === 'ratio' ? [] : [gainParameter(dims)]),
+    ...filterParameters(convolution, dims),
+  ];
 }

@@ -4,7 +4,7 @@
  * linear attention (arXiv 2312.06635) its decays by data. The decays are in `decay.ts`, the formula in `reference.ts`.
  */
 import { z } from 'zod';
-import { reachOf } from '../../convolution-config.ts';
+import { filterName, reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import {
   convolutionFrom,
@@ -15,6 +15,7 @@ import {
   groupOption,
 } from '../../preset.ts';
 import { describeGated, gatedParameters, type GatedMixer, gatedSchema } from './config.ts';
+import { gainName } from './gain.ts';
 import { gatedOfWhole, gatedParallel } from './parallel.ts';
 import { gatedReference } from './reference.ts';
 import { isPositive, rowMapSchema } from './rows.ts';
@@ -63,6 +64,13 @@ export const gatedKind = {
   bidirectional: gatedOfWhole,
   // Nothing fades between the positions of two texts: there attention stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),
+  without: {
+    convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
+  },
+  calibration: ({ output, convolution: own }) => ({
+    affine: [...(output === 'ratio' ? [] : [gainName]), ...(own === null ? [] : [filterName])],
+    searched: [],
+  }),
   presets: {
     gated: definePreset(
       { ...groupOption, ...mapOption, ...decayOption, ...convolutionOptions },

@@ -8,7 +8,7 @@ import { gather } from '../../../graph/ops/indexing.ts';
 import { reshape, transpose } from '../../../graph/ops/layout.ts';
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { int32 } from '../../../graph/tensor.ts';
-import { addGroupedConvolution } from '../../convolution.ts';
+import { addConvolution } from '../../convolution.ts';
 import { groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
 import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
@@ -16,6 +16,7 @@ import { keyMapName, queryMapName } from '../features/maps.ts';
 import { chunkDecays, decayedSumsBefore, forQueries } from './chunks.ts';
 import type { GatedMixer } from './config.ts';
 import { logDecays } from './decay.ts';
+import { amplified } from './gain.ts';
 import { outputOf, summed } from './output.ts';
 import { mapRows } from './rows.ts';
 
@@ -34,11 +35,8 @@ interface GatedRows {
 /** The causal form: [B,n,H,E]. */
 export function gatedParallel(config: GatedMixer, input: SequenceInput): Value {
   const grouping = groupingOf(input, config.group);
-  const mixed = outputOf(config.output, decayedSum(config, rowsOf(config, input), false));
-  return ungroupQueries(
-    grouping,
-    addGroupedConvolution(config.convolution, mixed, grouping, input.v, input.parameters),
-  );
+  const mixed = outputOf(config.output, ungroupQueries(grouping, decayedSum(config, rowsOf(config, input), false)));
+  return addConvolution(config.convolution, amplified(mixed, input.parameters), grouping, input.v, input.parameters);
 }
 
 /**
@@ -64,7 +62,7 @@ export function gatedOfWhole(config: GatedMixer, input: BidirectionalInput): Val
   };
   // The position itself has been read from the front.
   const future = backwards(ungroupQueries(grouping, decayedSum(config, reversed, true)));
-  return outputOf(config.output, add(past, future));
+  return amplified(outputOf(config.output, add(past, future)), input.parameters);
 }
 
 function reversal(like: Value, n: number): Value {

@@ -4,6 +4,7 @@ import { addScaled, dot } from '../../reference-rows.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
 import type { GatedMixer } from './config.ts';
 import { referenceLogDecays } from './decay.ts';
+import { gainName } from './gain.ts';
 import { referenceOutputs } from './output.ts';
 import { mapRow } from './rows.ts';
 
@@ -35,7 +36,8 @@ export function gatedReference({ map, decay, output }: GatedMixer, positions: Re
         exponent += decays[j];
       }
     }
-    const mixed = referenceOutputs[output](sum, total);
+    const gain = output === 'ratio' ? 1 : positions.parameter(gainName)[head];
+    const mixed = referenceOutputs[output](sum, total).map((x) => gain * x);
     positions.addConvolution(head, t, mixed);
     return mixed;
   });

@@ -17,6 +17,7 @@ import { addStepConvolution, blocksOf, nodeRows } from '../../step-blocks.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
 import type { GatedMixer } from './config.ts';
 import { logDecays } from './decay.ts';
+import { amplifiedNodes } from './gain.ts';
 import { outputOf, summed, summedWidth } from './output.ts';
 import { mapRows, type RowMap, widthOf } from './rows.ts';
 import { ageName, agesOf, declareAges, stepDecays } from './step-decays.ts';
@@ -50,7 +51,8 @@ export function gatedStep({ map, decay, output }: GatedMixer, input: StepInput):
   if (sums !== undefined) mixed = add(mixed, matmul(mul(queries, heads.repeat(decays.sums)), sums));
   const kept = concat([keys, treeLogs], 3);
   const blocks = blocksOf(input, kept, values);
-  return { mixed: addStepConvolution(outputOf(output, mixed), input, blocks), keys: kept, values };
+  const amplified = amplifiedNodes(outputOf(output, mixed), heads, parameters);
+  return { mixed: addStepConvolution(amplified, input, blocks), keys: kept, values };
 }
 
 /** φ(q) in the layout of matrices: [B,M,R·T,F]. */
