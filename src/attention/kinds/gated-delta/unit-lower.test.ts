@@ -31,7 +31,7 @@ function inverseByRows(A: Float64Array, n: number): Float64Array {
 }
 
 describe('the inverse of I + A', () => {
-  it.each([1, 2, 3, 8, 13, 64])('of %i rows', async (n) => {
+  it.each([1, 2, 3, 8, 13, 16, 18, 64, 96])('of %i rows', async (n) => {
     const random = new Random(n);
     const A = Float64Array.from({ length: n * n }, () => Math.fround(0.4 * random.normal()));
     expect(relativeToPeak(await inverted(A, n), inverseByRows(A, n))).toBeLessThan(1e-5);
@@ -40,7 +40,7 @@ describe('the inverse of I + A', () => {
   it('is exact where all entries are 1, and powers of A have 18 digits', async () => {
     const n = 64;
     const A = new Float64Array(n * n).fill(1);
-    expect([...(await inverted(A, n))]).toEqual([...inverseByRows(A, n)]);
+    expect(relativeToPeak(await inverted(A, n), inverseByRows(A, n))).toBe(0);
   });
 });
 
