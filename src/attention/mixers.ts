@@ -130,6 +130,11 @@ export function isCausal(config: MixerConfig): boolean {
   return kindOf(config).readsFuture !== true && isCausalConvolution(convolutionOf(config));
 }
 
+/** Whether encoders can have it: a form in which each position reads the whole text. */
+export function readsWholeTexts(config: MixerConfig): boolean {
+  return kindOf(config).bidirectional !== undefined;
+}
+
 /** G: positions per group; infinite where one group never ends. */
 export function groupOf(config: MixerConfig): number {
   return horizonOf(config).group;
@@ -202,12 +207,9 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
  * Refuses values that are not what the mixer needs: a forgotten α would count as 1, a forgotten filter as no convolution.
  * @throws LinnetError `TENSOR` naming the parameter
  */
-function requireParameters(
-  config: MixerConfig,
-  { q, k }: Pick<ProjectedPositions, 'q' | 'k'>,
-  values: MixerParameterValues,
-): void {
-  const dims = { heads: Number(q.shape[2]), keyValueHeads: Number(k.shape[2]), headWidth: Number(q.shape[3]) };
+function requireParameters(config: MixerConfig, { q, k, v }: ProjectedPositions, values: MixerParameterValues): void {
+  const [heads, keyValueHeads] = [Number(q.shape[2]), Number(k.shape[2])];
+  const dims = { heads, keyValueHeads, headWidth: Number(q.shape[3]), valueWidth: Number(v.shape[3]) };
   for (const { name, shape } of mixerParameters(config, dims)) {
     const value = values[name];
     if (value !== undefined && sameShape(value.shape, shape)) continue;

@@ -58,7 +58,7 @@ export function unitParameters(config: FlashConfig, mixer: MixerConfig): Declare
   list.add('query-key bias', 'to_qk.0.bias', [S], { uniformOfInputs: D });
   list.add('query-key scale', 'qk_offset_scale.gamma', [rows, S], { normal: 0.02 });
   list.add('query-key scale', 'qk_offset_scale.beta', [rows, S], { constant: 0 });
-  for (const [name, parameter] of declareMixer(mixer, { heads: 1, keyValueHeads: 1, headWidth: S })) {
+  for (const [name, parameter] of declareMixer(mixer, { heads: 1, keyValueHeads: 1, headWidth: S, valueWidth: E })) {
     const drawn = Object.hasOwn(drawnMixerParameters, name) ? drawnMixerParameters[name] : undefined;
     list.add(parameter.role, name, parameter.shape, drawn?.(parameter.shape));
   }

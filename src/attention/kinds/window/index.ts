@@ -6,7 +6,14 @@
 import { z } from 'zod';
 import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
-import { convolutionFrom, convolutionOptions, definePreset, groupOption, groupSchema } from '../../preset.ts';
+import {
+  convolutionFrom,
+  convolutionOptions,
+  decayOption,
+  definePreset,
+  groupOption,
+  groupSchema,
+} from '../../preset.ts';
 import { ageInputs } from './ages.ts';
 import {
   defaultSinks,
@@ -44,10 +51,7 @@ const memoryOptions = {
     .enum(['none', 'learned', 'hedgehog', 'elu', 'relu'])
     .optional()
     .describe('what remembers what has left the window: sums through a feature map (default: learned)'),
-  decay: z
-    .enum(['none', 'fixed', 'learned'])
-    .optional()
-    .describe('decay of the memory with every group (default: none)'),
+  ...decayOption,
 };
 
 export const windowKind = {
