@@ -32,3 +32,14 @@ export class LinnetError extends Error {
 export function internalError(message: string): LinnetError {
   return new LinnetError('INTERNAL', `internal: ${message}`);
 }
+
+/**
+ * Options of a call that are wrong or exclude each other. Messages hold the keys of options in backquotes; the command
+ * line, which says the same by its own options, puts their names there.
+ */
+export class OptionsError extends LinnetError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('CONFIG', message, options);
+    this.name = 'OptionsError';
+  }
+}

@@ -16,7 +16,7 @@ export { speculative } from './decoding/speculation/speculative.ts';
 export type { SequenceState } from './decoding/state/sequence-state.ts';
 export { StepEngine } from './decoding/step-engine.ts';
 export type { Generation } from './decoding/text-generation.ts';
-export { type ErrorCode, LinnetError } from './errors.ts';
+export { type ErrorCode, LinnetError, OptionsError } from './errors.ts';
 export { exportFolder } from './export/export-folder.ts';
 export { describeModel, type Model } from './models/families.ts';
 export { linearize } from './models/linearize.ts';

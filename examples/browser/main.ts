@@ -1,5 +1,5 @@
-/** Opens an exported model by its URL and streams what it writes. Everything of Linnet is in `modelOf` and `write`. */
-import { CacheStorageWeights, LinnetError, open, type OpenedCausal } from 'linnet/web';
+/** Opens an exported model by its URL and streams what it generates. Everything of Linnet is in `modelOf` and `write`. */
+import { CacheStorageWeights, LinnetError, open, type OpenedCausal, type OpenedEncoderDecoder } from 'linnet/web';
 
 function element<E extends Element>(selector: string, type: new () => E): E {
   const found = document.querySelector(selector);
@@ -14,10 +14,11 @@ const bar = element('progress', HTMLProgressElement);
 const text = element('#text', HTMLPreElement);
 const status = element('#status', HTMLOutputElement);
 
-let opened: { key: string; model: OpenedCausal } | undefined;
+type OpenedModel = OpenedCausal | OpenedEncoderDecoder;
+let opened: { key: string; model: OpenedModel } | undefined;
 
 /** Opens a model, or takes the one that is open already. */
-async function modelOf(url: string, device: string, signal: AbortSignal): Promise<OpenedCausal> {
+async function modelOf(url: string, device: string, signal: AbortSignal): Promise<OpenedModel> {
   const key = `${device} ${url}`;
   if (opened?.key === key) return opened.model;
   await opened?.model.dispose();
@@ -43,7 +44,8 @@ async function write(data: FormData, signal: AbortSignal): Promise<void> {
   };
   const model = await modelOf(field('url'), field('device'), signal);
   const prompt = field('prompt');
-  text.textContent = prompt;
+  // T5 reads the prompt and generates another text; other models continue it.
+  text.textContent = model.kind === 'causal' ? prompt : '';
   const generated = model.generate(prompt, {
     maxTokens: Number(field('tokens')),
     temperature: Number(field('temperature')),

@@ -19,6 +19,8 @@ export {
   type BlockLinformerMixer,
   type FeaturesMixer,
   findMixerKind,
+  type GatedDeltaMixer,
+  type GatedMixer,
   type GauMixer,
   type LinearMixer,
   type LinformerMixer,

@@ -42,15 +42,15 @@ export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig 
 }
 
 /**
- * What a start in closed form needs to know of a mixer.
+ * What a start in closed form needs to know of a mixer in a model that was trained on texts of `trainedLength` tokens.
  * @example
  * ```ts
- * const { affine } = calibrationOf(config, dims);
+ * const { affine } = calibrationOf(config, 2048);
  * ```
  */
-export function calibrationOf(config: MixerConfig, dims: AttentionDims): Calibration {
+export function calibrationOf(config: MixerConfig, trainedLength: number): Calibration {
   const affine = convolutionOf(config) === null ? [] : [filterName]; // a convolution is added to what attention gives
-  return kindOf(config).calibration?.(config, dims) ?? { affine, searched: [] };
+  return kindOf(config).calibration?.(config, trainedLength) ?? { affine, searched: [] };
 }
 
 /**
@@ -73,6 +73,17 @@ export function rowWidth(config: MixerConfig, headWidth: number): number {
  */
 export function isCausal(config: MixerConfig): boolean {
   return kindOf(config).readsFuture !== true && isCausalConvolution(convolutionOf(config));
+}
+
+/**
+ * Whether encoders can have it: a form in which each position reads the whole text.
+ * @example
+ * ```ts
+ * const fitsEncoders = readsWholeTexts(mixerPreset('softmax')); // true
+ * ```
+ */
+export function readsWholeTexts(config: MixerConfig): boolean {
+  return kindOf(config).bidirectional !== undefined;
 }
 
 /**

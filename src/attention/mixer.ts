@@ -273,7 +273,7 @@ interface Ablations<C extends MixerConfig> extends Partial<Record<Branch, unknow
 export interface Calibration {
   /** Names of parameters that the output is an affine function of, together. */
   readonly affine: readonly string[];
-  /** Parameters of one number per query head that act on the own head alone, and the values to try. */
+  /** Parameters of one number per query head, or per key-value head, that act on their head alone, and values to try. */
   readonly searched: readonly { readonly name: string; readonly candidates: readonly number[] }[];
 }
 
@@ -326,6 +326,6 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   /** Branches that can be switched off: from a configuration to what remains, undefined where it has no such branch. */
   readonly without?: Ablations<C>;
   /** What a start in closed form needs to know. Default: that the output is affine in the filter of a convolution. */
-  calibration?(config: C, dims: AttentionDims): Calibration;
+  calibration?(config: C, trainedLength: number): Calibration;
   readonly presets: Readonly<Record<string, MixerPreset>>;
 }

@@ -31,12 +31,9 @@ export * from './mixer-facts.ts';
  * Refuses values that are not what the mixer needs: a forgotten α would count as 1, a forgotten filter as no convolution.
  * @throws LinnetError `TENSOR` naming the parameter
  */
-function requireParameters(
-  config: MixerConfig,
-  { q, k }: Pick<ProjectedPositions, 'q' | 'k'>,
-  values: MixerParameterValues,
-): void {
-  const dims = { heads: Number(q.shape[2]), keyValueHeads: Number(k.shape[2]), headWidth: Number(q.shape[3]) };
+function requireParameters(config: MixerConfig, { q, k, v }: ProjectedPositions, values: MixerParameterValues): void {
+  const [heads, keyValueHeads] = [Number(q.shape[2]), Number(k.shape[2])];
+  const dims = { heads, keyValueHeads, headWidth: Number(q.shape[3]), valueWidth: Number(v.shape[3]) };
   for (const { name, shape } of mixerParameters(config, dims)) {
     const value = values[name];
     if (value !== undefined && sameShape(value.shape, shape)) continue;

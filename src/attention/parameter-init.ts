@@ -6,6 +6,9 @@ const inits = {
   ones: (shape) => new Float32Array(elementCount(shape)).fill(1),
   /** ln 0.05, of factors that are learned as their logarithm. */
   faint: (shape) => new Float32Array(elementCount(shape)).fill(Math.log(0.05)),
+  /** ln 2^(−8(m+1)/M) for head m of M: slopes from ½ down to 1/256, of decays that are learned as their logarithm. */
+  slopes: (shape) =>
+    Float32Array.from({ length: elementCount(shape) }, (_, head) => -8 * Math.LN2 * ((head + 1) / elementCount(shape))),
   /** Every matrix of the last two axes is the identity. */
   identity: (shape) => {
     const [rows, columns] = shape.slice(-2);

@@ -61,6 +61,17 @@ export const convolutionOptions = {
   ...ownConvolutionOptions,
 };
 
+/** How what is remembered fades. */
+export const decayOption = {
+  decay: z
+    .enum(['none', 'fixed', 'learned', 'data'])
+    .optional()
+    .describe(
+      'decay of what is remembered: of the memory of window attention with every group (default: none), of gated mixers ' +
+        'with every position, also by the data (default: data)',
+    ),
+};
+
 /** Of random features and hashes: layers with different seeds have different ones. */
 export const seedOption = {
   seed: z

@@ -18,8 +18,10 @@ export interface PresetOptions {
   readonly sinks?: number;
   /** What remembers what has left the window: sums through this feature map. Default learned. */
   readonly memory?: 'none' | 'learned' | 'hedgehog' | 'elu' | 'relu';
-  /** Decay of that memory with every group. Default none. */
-  readonly decay?: 'none' | 'fixed' | 'learned';
+  /** Decay of that memory with every group, default none; of gated mixers with every position, default data. */
+  readonly decay?: 'none' | 'fixed' | 'learned' | 'data';
+  /** Features of queries and keys of `gated`. Default hedgehog. */
+  readonly map?: 'hedgehog' | 'balanced' | 'relu' | 'elu' | 'unit' | 'none';
   /** Adds the masked convolution of K filter weights to a preset that has none. Default false. */
   readonly convolution?: boolean;
   /** K, length of the convolution, odd. Default 63. */
@@ -125,4 +127,9 @@ export function mixerPreset(name: MixerPresetName | (string & {}), options: Pres
     throw new LinnetError('CONFIG', `${name} attention has no convolution; choose one of the linear mixers`);
   }
   return parseMixer(preset.make({ ...options }));
+}
+
+/** Whether a mixer is the softmax attention that models are trained with. */
+export function isSoftmax(mixer: MixerConfig): boolean {
+  return JSON.stringify(mixer) === JSON.stringify(mixerPreset('softmax'));
 }

@@ -4,8 +4,15 @@ import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import { assembleEngine, exportIdentity, type ExportReader, exportedModel, readManifest } from '../export/assemble.ts';
-import { chosenDevice, type ExportManifest, exportedFiles, maximumManifestBytes } from '../export/manifest.ts';
-import type { CausalModel } from '../models/model.ts';
+import {
+  chosenDevice,
+  dataFileOf,
+  encoderFileOf,
+  type ExportManifest,
+  exportedFiles,
+  maximumManifestBytes,
+} from '../export/manifest.ts';
+import type { GeneratingModel } from '../models/model.ts';
 import { type Program, programOf } from '../runtime/program.ts';
 import { openWebSession, type WebDevice, type WebEngineSettings } from '../runtime/web-engine.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
@@ -40,7 +47,7 @@ export interface OpenModelOptions extends Partial<WebEngineSettings> {
 
 /** An exported model that decodes in a browser. `dispose` of it. */
 export interface WebModel extends AsyncDisposable {
-  readonly model: CausalModel;
+  readonly model: GeneratingModel;
   /** For `generate`, and for states: `engine.newState()`. */
   readonly engine: StepEngine;
   /** @throws LinnetError `NOT_FOUND` if the folder has no tokenizer.json */
@@ -52,7 +59,7 @@ export interface WebModel extends AsyncDisposable {
 
 /** What an exported folder behind a URL holds, with an engine that decodes. */
 export interface RemoteModel {
-  readonly model: CausalModel;
+  readonly model: GeneratingModel;
   readonly engine: StepEngine;
   readonly manifest: ExportManifest;
   readonly url: URL;
@@ -118,11 +125,14 @@ export async function openRemoteModel(url: string | URL, options: OpenModelOptio
   const tokenizer = openTokenizer(taken(tokenizerFile), taken(tokenizerConfigFile), config, folder.url);
   const reader: ExportReader = {
     nameOf,
-    /** Lets go of the bytes of a graph: the engine has copied them. */
-    async openGraph(file, _role, check) {
-      if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped before ${file} was compiled`);
-      onProgress?.({ file: undefined, ...counted });
-      const program = await openProgram(file, fetched, { device, threads, engineFiles });
+    /** Lets go of the bytes of a graph, which the engine has copied; not of an encoder's, which is opened when a text is read. */
+    async openGraph(file, role, check) {
+      const isEncoder = role === 'encoder';
+      if (!isEncoder) {
+        if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped before ${file} was compiled`);
+        onProgress?.({ file: undefined, ...counted });
+      }
+      const program = await openProgram(file, isEncoder ? new Map(fetched) : fetched, { device, threads, engineFiles });
       try {
         check(program.inputs, program.outputs);
       } catch (error) {
@@ -143,7 +153,7 @@ export async function openRemoteModel(url: string | URL, options: OpenModelOptio
 }
 
 class OpenWebModel implements WebModel {
-  readonly model: CausalModel;
+  readonly model: GeneratingModel;
   readonly engine: StepEngine;
   readonly manifest: ExportManifest;
   readonly #tokenizer: Tokenizer | undefined;
@@ -172,11 +182,12 @@ class OpenWebModel implements WebModel {
 }
 
 /** The files that decoding needs, small ones first so that a broken folder is found out early. */
-function wantedFiles({ files, folds, prompt }: ExportManifest): string[] {
+function wantedFiles({ files, folds, prompt, encoder }: ExportManifest): string[] {
   const steps = prompt === undefined ? [exportedFiles.model] : [exportedFiles.model, exportedFiles.prompt];
-  const graphs = [...new Set([...steps, ...Object.values(folds)])];
+  const encoders = (encoder?.lengths ?? []).map(encoderFileOf);
+  const graphs = [...new Set([...steps, ...Object.values(folds), ...encoders])];
   const optional = [tokenizerFile, tokenizerConfigFile, templateFile].filter((name) => Object.hasOwn(files, name));
-  const data = Object.keys(files).filter((name) => graphs.some((graph) => name.startsWith(`${graph}.data`)));
+  const data = graphs.map(dataFileOf).filter((name) => Object.hasOwn(files, name));
   const wanted = new Set([exportedFiles.config, ...optional, ...graphs, ...data]);
   return [...wanted].sort((a, b) => files[a].bytes - files[b].bytes);
 }
@@ -190,7 +201,7 @@ async function openProgram(
   const bytes = fetched.get(file);
   if (bytes === undefined) throw new LinnetError('FORMAT', `${EXPORT_FILE} gives ${file} two purposes`);
   const started = performance.now();
-  const weights = [...fetched].filter(([name]) => name.startsWith(`${file}.data`));
+  const weights = [...fetched].filter(([name]) => name === dataFileOf(file));
   const external = weights.map(([path, data]) => ({ path, offset: 0, data }));
   for (const name of [file, ...weights.map(([path]) => path)]) fetched.delete(name);
   const modelBytes = external.reduce((sum, { data }) => sum + data.byteLength, bytes.byteLength);

@@ -291,7 +291,7 @@ describe('openCheckpoint refuses', () => {
 });
 
 describe('assertTensors', () => {
-  const expected = new Map(tensors.map(({ name, shape }) => [name, shape]));
+  const expected = new Map(tensors.map(({ name, shape }) => [name, { shape }]));
 
   it('accepts exactly the expected tensors', async () => {
     const checkpoint = await opened(await saved());
@@ -302,8 +302,8 @@ describe('assertTensors', () => {
 
   it('names missing, surplus and wrong-shape tensors, the first few of many', async () => {
     const checkpoint = await opened(await saved());
-    const wanted = new Map<string, number[]>([['layer.5.weight', [16]]]);
-    for (let i = 0; i < 7; i++) wanted.set(`new.${i}`, [1]);
+    const wanted = new Map([['layer.5.weight', { shape: [16] }]]);
+    for (let i = 0; i < 7; i++) wanted.set(`new.${i}`, { shape: [1] });
     const act = (): void => assertTensors(checkpoint, wanted);
     expect(act).toThrow(/7 missing: "new.0", "new.1", "new.2", "new.3", "new.4" and 2 more/);
     expect(act).toThrow(/5 surplus: "layer.0.weight"/);

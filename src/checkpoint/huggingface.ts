@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
+import type { ParameterShapes } from '../nn/parameters.ts';
 import type { AnyTensor, Tensor } from '../graph/tensor.ts';
 import { previousFolder } from '../files/atomic.ts';
 import { CONFIG_FILE, EXPORT_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE } from './folder-files.ts';
@@ -61,17 +62,14 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
 
 /**
  * Compares the tensors of a checkpoint with those a model needs.
- * @param expected name → shape
+ * @param expected by name
  * @throws LinnetError `TENSOR` listing missing, surplus and wrong-shape tensors by name, the first few of many
  */
-export function assertTensors(
-  checkpoint: Pick<Checkpoint, 'path' | 'tensors'>,
-  expected: ReadonlyMap<string, readonly number[]>,
-): void {
+export function assertTensors(checkpoint: Pick<Checkpoint, 'path' | 'tensors'>, expected: ParameterShapes): void {
   const { path, tensors } = checkpoint;
   const missing = [...expected.keys()].filter((name) => !tensors.has(name));
   const surplus = [...tensors.keys()].filter((name) => !expected.has(name));
-  const misshapen = [...expected].flatMap(([name, shape]) => {
+  const misshapen = [...expected].flatMap(([name, { shape }]) => {
     const found = tensors.get(name)?.shape;
     if (found === undefined || String(found) === String(shape)) return [];
     return [`${quoteName(name)} is [${found.join(',')}], expected [${shape.join(',')}]`];

@@ -1,14 +1,12 @@
 /** A classifier from a folder: its own, or that of a model which is to become one. */
 import { LinnetError } from '../errors.ts';
-import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import { classifier, type Classifier, describeClassifier, isClassifierConfig } from '../models/classifier.ts';
 import { describeModel } from '../models/families.ts';
+import { freshParameter } from '../models/initialize.ts';
 import { Random } from '../random.ts';
 import type { LoadedModel } from './load-model.ts';
 import { loadDescribed } from './load-model.ts';
-
-/** Deviation of a fresh head, the `initializer_range` of Hugging Face configurations. */
-const deviation = 0.02;
 
 export interface LoadedClassifier extends Omit<LoadedModel, 'model'> {
   readonly model: Classifier;
@@ -52,16 +50,10 @@ export async function startClassifier(dir: string, labels: readonly string[], se
     );
   }
   const model = classifier(loaded.model.model, labels);
-  const random = new Random(seed);
+  const options = { random: new Random(seed), layers: loaded.model.model.sizes.layers };
   const parameters = new Map<string, Tensor<'float32'>>();
-  for (const [name, shape] of model.parameters) {
-    parameters.set(name, loaded.parameters.get(name) ?? freshTensor(name, shape, random));
+  for (const [name, parameter] of model.parameters) {
+    parameters.set(name, loaded.parameters.get(name) ?? freshParameter(parameter, options));
   }
   return { ...loaded, model, parameters };
-}
-
-function freshTensor(name: string, shape: readonly number[], random: Random): Tensor<'float32'> {
-  const data = new Float32Array(elementCount(shape));
-  if (!name.endsWith('.bias')) for (let i = 0; i < data.length; i++) data[i] = deviation * random.normal();
-  return tensor('float32', shape, data);
 }

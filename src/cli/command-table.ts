@@ -105,6 +105,16 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/accuracy.ts')).evalAccuracy,
   },
   {
+    words: ['eval', 'tasks'],
+    summary: 'benchmarks, with the prompts and numbers of lm-evaluation-harness',
+    load: async () => (await import('./commands/eval/tasks.ts')).evalTasks,
+  },
+  {
+    words: ['eval', 'rouge'],
+    summary: 'predicted summaries against references',
+    load: async () => (await import('./commands/eval/rouge.ts')).evalRouge,
+  },
+  {
     words: ['eval', 'speculation'],
     summary: 'token trees against sequential decoding, by exact and inexact rules',
     load: async () => (await import('./commands/eval/speculation.ts')).evalSpeculation,

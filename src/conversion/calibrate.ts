@@ -79,7 +79,7 @@ async function fitLayer(
   );
   await using program = await compile(layerGraph(model, mixer, declared, samples[0]), options);
   const layer = new FittedLayer(program, samples, model.sizes.heads);
-  const { affine, searched } = calibrationOf(mixer, model.sizes);
+  const { affine, searched } = calibrationOf(mixer, model.sizes.trainedLength);
   let values = initial;
   const before = await layer.error(values);
   for (const { name, candidates } of searched) values = await layer.search(values, name, candidates);
@@ -127,21 +127,22 @@ class FittedLayer {
     return errors.reduce((a, b) => a + b, 0) / squares;
   }
 
-  /** Of every head the candidate with the least squared error. */
+  /** Of every head, or of the heads that share a number, the candidate with the least squared error. */
   async search(values: Values, name: string, candidates: readonly number[]): Promise<Values> {
-    const best = {
-      errors: new Float64Array(this.#heads).fill(Number.POSITIVE_INFINITY),
-      chosen: new Float32Array(this.#heads),
-    };
+    const count = values.get(name)?.data.length ?? 0;
+    const chosen = new Float32Array(count);
+    const least = new Float64Array(count).fill(Number.POSITIVE_INFINITY);
     for (const candidate of candidates) {
-      const errors = await this.#errors(new Map(values).set(name, constant(this.#heads, candidate)));
-      errors.forEach((error, head) => {
-        if (error >= best.errors[head]) return;
-        best.errors[head] = error;
-        best.chosen[head] = candidate;
-      });
+      const errors = await this.#errors(new Map(values).set(name, constant(count, candidate)));
+      for (let index = 0; index < count; index++) {
+        const shared = this.#heads / count;
+        const error = errors.subarray(index * shared, (index + 1) * shared).reduce((a, b) => a + b, 0);
+        if (error >= least[index]) continue;
+        least[index] = error;
+        chosen[index] = candidate;
+      }
     }
-    return new Map(values).set(name, float32([this.#heads], best.chosen));
+    return new Map(values).set(name, float32([count], chosen));
   }
 
   /** Least squares over parameters that the output is an affine function of. */

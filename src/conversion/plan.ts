@@ -12,13 +12,13 @@ const usualGroup = 64;
 const window = 2;
 const sinks = 4;
 
-/** The window mixer with a learned memory, W = 2 and four sinks: see docs/conversion.md. */
+/** The window mixer with a learned memory that decays, W = 2 and four sinks: see docs/conversion.md. */
 function windowOf(group: number): MixerConfig {
-  return parseMixer({ kind: 'window', group, window, sinks, memory: {} });
+  return parseMixer({ kind: 'window', group, window, sinks, memory: { decay: 'learned' } });
 }
 
 /** Bytes of float32 state of so many layers with one mixer. */
-function stateOfLayers(model: CausalModel, mixer: MixerConfig, layers: number): number {
+export function stateOfLayers(model: CausalModel, mixer: MixerConfig, layers: number): number {
   return layers * stateBytes(mixer, { ...model.sizes, valueWidth: valueWidth(model.sizes) }, 4);
 }
 

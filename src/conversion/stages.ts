@@ -2,7 +2,12 @@
 import type { Tensor } from '../graph/tensor.ts';
 import { freshMixerParameters } from '../models/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
-import { transferObjective, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
+import {
+  attentionParameters,
+  transferObjective,
+  transferParameters,
+  transferredLayers,
+} from '../training/objectives/distillation.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';
 import { causalObjective, type Objective } from '../training/objectives/next-token.ts';
 
@@ -61,11 +66,7 @@ export const trainingStages: readonly TrainingStage[] = [
     sharedRate: 1e-3,
     length: (trainedLength) => trainedLength,
     prepare(teacher, student, length) {
-      const trained = mixersOwn(teacher, student);
-      for (const layer of transferredLayers(teacher.model, student.model)) {
-        const prefix = `${student.model.attentionPrefix(layer)}.`;
-        for (const name of student.model.parameters.keys()) if (name.startsWith(prefix)) trained.add(name);
-      }
+      const trained = attentionParameters(teacher.model, student.model);
       return {
         trained,
         parameters: transferParameters(student, teacher.parameters, trained),

@@ -10,4 +10,5 @@ export { type Document, loadDocuments, type ReadDocumentsOptions, readDocuments 
 export { LabelledDataset, type LabelledOptions, type LabelledText, readLabelledTexts } from './labelled.ts';
 export { PackedDataset, type PackingMode, type PackingOptions, packDocuments } from './packing.ts';
 export type { BatchTensors, RowDataset, RowInput, RowInputs, RowVisit } from './row-dataset.ts';
+export { type PairOptions, TextPairDataset } from './sequence-pairs.ts';
 export { type DocumentSplit, splitDocuments } from './split.ts';

@@ -1,5 +1,6 @@
 /** Texts with labels, tokenized as a kind of model reads them: rows for training a classifier and for measuring it. */
 import { createHash } from 'node:crypto';
+import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -20,6 +21,32 @@ export interface LabelledFields {
   readonly text: string;
   readonly pair?: string;
   readonly label: string;
+}
+
+/** Options that say which fields of a file are what. */
+export const labelShape = {
+  textField: z.string().min(1).default('text').meta({
+    placeholder: 'name',
+    description: 'field or column of the text; a number is that of a column, in a file without header',
+  }),
+  pairField: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ placeholder: 'name', description: 'field or column of a second text' }),
+  labelField: z
+    .string()
+    .min(1)
+    .default('label')
+    .meta({ placeholder: 'name', description: 'field or column of the label' }),
+};
+
+const labelOptions = z.object(labelShape);
+
+/** The fields that options name. */
+export function labelledFields(options: z.input<typeof labelOptions>): LabelledFields {
+  const { textField: text, pairField: pair, labelField: label } = labelOptions.parse(options);
+  return { text, pair, label };
 }
 
 /**

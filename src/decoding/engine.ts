@@ -3,7 +3,7 @@ import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { encoderGraph } from '../models/encoder-graph.ts';
 import { foldGraph } from '../models/fold-graph.ts';
-import type { AutoregressiveModel, CausalModel, EncoderDecoderModel } from '../models/model.ts';
+import { decoderOf, type GeneratingModel } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/model-layout.ts';
 import { stepGraph } from '../models/step-graph.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
@@ -12,14 +12,11 @@ import type { FoldPrograms } from './state/commit.ts';
 import { StepEngine } from './step-engine.ts';
 import { doublingLengths, SourceEncoder } from './source-encoder.ts';
 
-/** Models that can decode. */
-export type DecodingModelDescription = CausalModel | EncoderDecoderModel;
-
 /** A step engine that compiles its own graphs. Make it with `create`; `dispose` of it. */
 export class DecodingEngine extends StepEngine {
   /** Compiles the step graph with the given parameters as weights. */
   static async create(
-    model: DecodingModelDescription,
+    model: GeneratingModel,
     parameters: ReadonlyMap<string, Tensor>,
     options?: CompileOptions,
   ): Promise<DecodingEngine> {
@@ -31,11 +28,11 @@ export class DecodingEngine extends StepEngine {
    * model is compiled when a text is read.
    */
   static async compile(
-    model: DecodingModelDescription,
+    model: GeneratingModel,
     makeSource: (graph: Graph) => ParameterSource,
     options?: CompileOptions,
   ): Promise<DecodingEngine> {
-    const decoder: AutoregressiveModel = model.kind === 'causal' ? model : model.decoder;
+    const decoder = decoderOf(model);
     const layout = modelLayout(decoder);
     const program = await compile(stepGraph(decoder, makeSource, layout), options);
     const folds: FoldPrograms = new Map();
@@ -46,7 +43,7 @@ export class DecodingEngine extends StepEngine {
       model.kind === 'causal'
         ? undefined
         : new SourceEncoder(model, {
-            lengthFor: doublingLengths(model),
+            ...doublingLengths(model),
             compile: (length) => compile(encoderGraph(model, length, makeSource), options),
           });
     return new DecodingEngine(decoder, program, folds, { encoder }, layout);

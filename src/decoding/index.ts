@@ -3,7 +3,7 @@
  * (docs/three-forms.md, docs/speculation.md).
  */
 export * from './library.ts';
-export { DecodingEngine, type DecodingModelDescription } from './engine.ts';
+export { DecodingEngine } from './engine.ts';
 export type { ContinuationScore } from './log-likelihood.ts';
 export { negativeLogLikelihood, scoreContinuation } from './log-likelihood.ts';
 export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './search/beam-search.ts';

@@ -13,18 +13,47 @@ import type { EncodedText } from './state/encoded-text.ts';
 /** Compiled encoders that are kept, one per length: the last ones used. */
 const keptPrograms = 3;
 
-/** Where the programs of an encoder come from. */
-export interface EncoderPrograms {
+/** Lengths that texts are padded to. */
+export interface SourceLengths {
+  /** The longest text that can be read. */
+  readonly longest: number;
   /** The smallest length that texts of so many tokens are padded to; undefined if none is long enough. */
-  lengthFor(tokens: number): number | undefined;
+  readonly lengthFor: (tokens: number) => number | undefined;
+}
+
+/** Where the programs of an encoder come from. */
+export interface EncoderPrograms extends SourceLengths {
   /** The encoder over texts of a length that `lengthFor` has given. */
   compile(length: number): Promise<Program>;
 }
 
-/** Lengths by doubling from 32, so that few graphs are compiled, up to the longest that the model's mixers serve. */
-export function doublingLengths({ mixers, attentions }: EncoderDecoderModel): EncoderPrograms['lengthFor'] {
-  const longest = Math.min(...mixers.filter((_, index) => attentions[index].part !== 'decoder').map(longestSequence));
-  return (tokens) => (tokens > longest ? undefined : Math.min(2 ** Math.max(5, Math.ceil(Math.log2(tokens))), longest));
+/** Lengths by doubling from 32, so that few graphs are compiled, up to what the mixers serve. */
+export function doublingLengths(model: Pick<EncoderDecoderModel, 'mixers' | 'attentions'>): SourceLengths {
+  const longest = longestSource(model);
+  return {
+    longest,
+    lengthFor: (tokens) =>
+      tokens > longest ? undefined : Math.min(longest, 2 ** Math.max(5, Math.ceil(Math.log2(tokens)))),
+  };
+}
+
+/** The longest text that the mixers of the encoder and of the attention to it serve; infinite for most. */
+export function longestSource({ mixers, attentions }: Pick<EncoderDecoderModel, 'mixers' | 'attentions'>): number {
+  return Math.min(...mixers.filter((_, i) => attentions[i].part !== 'decoder').map(longestSequence));
+}
+
+/** The lengths that `doublingLengths` gives texts up to the length that the model was trained for, rising. */
+export function sourceLengths(model: EncoderDecoderModel): number[] {
+  const { longest, lengthFor } = doublingLengths(model);
+  const lengths = new Set<number>();
+  const last = Math.min(longest, model.decoder.sizes.trainedLength);
+  for (let tokens = 1; tokens < 2 * last; tokens *= 2) lengths.add(lengthFor(Math.min(tokens, last)) ?? last);
+  return [...lengths];
+}
+
+/** A list of lengths, rising. */
+export function listedLengths(lengths: readonly number[]): SourceLengths {
+  return { longest: Math.max(...lengths), lengthFor: (tokens) => lengths.find((length) => length >= tokens) };
 }
 
 /** Reads texts. `dispose` of it. */
@@ -61,7 +90,11 @@ export class SourceEncoder implements AsyncDisposable {
     }
     const length = this.#programs.lengthFor(n);
     if (length === undefined) {
-      throw new LinnetError('INPUT', `a text of ${n} tokens is longer than the encoder reads; cut the text`);
+      const { longest } = this.#programs;
+      throw new LinnetError(
+        'INPUT',
+        `a text of ${n} tokens is longer than the ${longest} that the encoder reads; cut it`,
+      );
     }
     const program = await this.#program(length);
     const ids = new Int32Array(length).fill(this.#model.padId);
@@ -74,7 +107,9 @@ export class SourceEncoder implements AsyncDisposable {
       cross === undefined ? [] : Object.entries(crossShapes(cross, decoder, layer)),
     );
     const outputs = layers.flatMap((shapes, layer) => shapes.map(([name]) => `cross.${layer}.${name}`));
-    const feeds = { tokens: int32([1, length], ids), mask: float32([1, length], mask) };
+    const feeds: Record<string, Tensor> = { tokens: int32([1, length], ids) };
+    // Mixers that read padding need no mask.
+    if (program.inputs.has('mask')) feeds.mask = float32([1, length], mask);
     const results = await program.run(feeds, outputs);
     return {
       tokens: Int32Array.from({ length: n }, (_, i) => tokens[i]),

@@ -4,20 +4,22 @@
  */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { checkMedusaTree } from '../checkpoint/medusa-trees.ts';
+import { listedLengths, SourceEncoder } from '../decoding/source-encoder.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import type { Graph, ValueType } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import { formatShape } from '../graph/shape.ts';
-import { describeCausalModel } from '../models/families.ts';
+import { encoderSignature } from '../models/encoder-graph.ts';
+import { describeModel, requireGenerating } from '../models/families.ts';
 import { foldGraph } from '../models/fold-graph.ts';
-import type { CausalModel } from '../models/model.ts';
+import { decoderOf, type GeneratingModel } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/model-layout.ts';
 import { stepGraph } from '../models/step-graph.ts';
 import { storedParameters, unreadable } from '../quantization/sources.ts';
 import type { Program } from '../runtime/program.ts';
-import { dataFileOf, type ExportManifest, exportedFiles, parseManifest } from './manifest.ts';
+import { dataFileOf, encoderFileOf, type ExportManifest, exportedFiles, parseManifest } from './manifest.ts';
 
 /** Inputs or outputs of a graph by name. */
 export type NamedTypes = ReadonlyMap<string, ValueType>;
@@ -34,10 +36,12 @@ export interface ExportReader {
    * @param check to be called with what the graph declares, before it is used
    */
   openGraph(file: string, role: GraphRole, check: SignatureCheck): Promise<Program>;
+  /** Checks a graph that is opened later. Absent where a graph tells nothing until it is opened. */
+  checkGraph?(file: string, check: SignatureCheck): Promise<void>;
 }
 
-/** What a graph of an exported folder is for. */
-export type GraphRole = 'step' | 'prompt' | 'fold' | 'heads';
+/** What a graph of an exported folder is for. Encoders are opened again and again, as texts of their lengths are read. */
+export type GraphRole = 'step' | 'prompt' | 'fold' | 'heads' | 'encoder';
 
 /**
  * Reads linnet.json.
@@ -50,10 +54,18 @@ export function readManifest(bytes: Uint8Array, source: string): ExportManifest 
 
 /**
  * The model that an exported folder's config.json describes.
- * @throws LinnetError `CONFIG` for an unusable configuration, `FORMAT` for Medusa heads that do not fit it
+ * @param source how errors name linnet.json
+ * @throws LinnetError `CONFIG` for an unusable configuration, and for a model that generates nothing; `FORMAT` where
+ *   linnet.json describes an encoder that the model does not have, or none that it has, and for Medusa heads that do not
+ *   fit the model
  */
-export function exportedModel(config: JsonObject, { medusa }: ExportManifest, source: string): CausalModel {
-  const model = describeCausalModel(config);
+export function exportedModel(config: JsonObject, manifest: ExportManifest, source: string): GeneratingModel {
+  const { encoder, medusa } = manifest;
+  const model = requireGenerating(describeModel(config));
+  if ((model.kind === 'encoder-decoder') !== (encoder !== undefined)) {
+    const found = encoder === undefined ? 'no encoder, which it has' : 'an encoder, which it does not have';
+    throw new LinnetError('FORMAT', `${source} describes a ${model.family} model with ${found}`);
+  }
   if (medusa?.tree !== undefined) {
     checkMedusaTree(medusa.tree.paths, medusa.heads, model.sizes.vocabulary, source);
   }
@@ -62,7 +74,8 @@ export function exportedModel(config: JsonObject, { medusa }: ExportManifest, so
 
 /**
  * Opens the graphs that decoding needs: the step graph, the prompt graph where there is one, and the fold graphs. Each must
- * have exactly the inputs and outputs that the configuration asks for.
+ * have exactly the inputs and outputs that the configuration asks for. The graphs of an encoder are opened when a text of
+ * their length is read.
  *
  * @throws LinnetError `FORMAT` for a graph that is missing or does not belong to the configuration, and what the reader
  *   throws; what was opened by then is closed
@@ -70,12 +83,13 @@ export function exportedModel(config: JsonObject, { medusa }: ExportManifest, so
 export async function assembleEngine(
   reader: ExportReader,
   manifest: ExportManifest,
-  model: CausalModel,
+  model: GeneratingModel,
 ): Promise<StepEngine> {
+  const decoder = decoderOf(model);
   const opened: Program[] = [];
   const files = new Map<string, Program>();
   const open = async (file: string, role: GraphRole, graph: Graph): Promise<Program> => {
-    const check = signatureCheck(graph, manifest, reader.nameOf(file));
+    const check = signatureCheck(lowerGraph(graph, manifest.device), reader.nameOf(file));
     const other = files.get(file);
     if (other !== undefined) {
       check(other.inputs, other.outputs);
@@ -87,8 +101,8 @@ export async function assembleEngine(
     return program;
   };
   try {
-    const layout = modelLayout(model);
-    const step = stepGraph(model, shapesAlone, layout);
+    const layout = modelLayout(decoder);
+    const step = stepGraph(decoder, shapesAlone, layout);
     const program = await open(exportedFiles.model, 'step', step);
     const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt, 'prompt', step);
     const folds = new Map<string, Program>();
@@ -100,33 +114,55 @@ export async function assembleEngine(
           `${reader.nameOf(EXPORT_FILE)} names no fold graph for ${JSON.stringify(name)}`,
         );
       }
-      folds.set(name, await open(file, 'fold', foldGraph(model, layer, shapesAlone, layout)));
+      folds.set(name, await open(file, 'fold', foldGraph(decoder, layer, shapesAlone, layout)));
     }
-    return new StepEngine(model, program, folds, { prompt }, layout);
+    const encoder = await encoderOf(reader, manifest, model);
+    return new StepEngine(decoder, program, folds, { prompt, encoder }, layout);
   } catch (error) {
     for (const program of opened) await program.dispose();
     throw error;
   }
 }
 
+/**
+ * The encoder of a folder whose model has one.
+ * @throws LinnetError `FORMAT` for a graph that does not belong to the configuration, as far as the reader can tell by now
+ */
+async function encoderOf(
+  reader: ExportReader,
+  { encoder }: ExportManifest,
+  model: GeneratingModel,
+): Promise<SourceEncoder | undefined> {
+  if (model.kind === 'causal') return undefined;
+  const lengths = encoder?.lengths ?? [];
+  const checkOf = (length: number): SignatureCheck =>
+    signatureCheck(encoderSignature(model, length), reader.nameOf(encoderFileOf(length)));
+  for (const length of lengths) await reader.checkGraph?.(encoderFileOf(length), checkOf(length));
+  return new SourceEncoder(model, {
+    ...listedLengths(lengths),
+    compile: (length) => reader.openGraph(encoderFileOf(length), 'encoder', checkOf(length)),
+  });
+}
+
 /** Parameters of a graph that is built for its inputs and outputs alone. */
 export const shapesAlone = (graph: Graph) => storedParameters('f32', graph, unreadable);
 
+/** What a graph is given and gives; an optional input only some graphs have. */
+export interface Signature {
+  readonly inputs: readonly (ValueType & { readonly name: string; readonly optional?: boolean })[];
+  readonly outputs: readonly (ValueType & { readonly name: string })[];
+}
+
 /** @param source how errors name the file of the graph */
-export function signatureCheck(graph: Graph, { device }: ExportManifest, source: string): SignatureCheck {
-  const expected = lowerGraph(graph, device);
+export function signatureCheck(expected: Signature, source: string): SignatureCheck {
   return (inputs, outputs) => {
-    requireSame(source, 'input', inputs, expected.inputs);
+    const needed = expected.inputs.filter(({ name, optional }) => optional !== true || inputs.has(name));
+    requireSame(source, 'input', inputs, needed);
     requireSame(source, 'output', outputs, expected.outputs);
   };
 }
 
-function requireSame(
-  source: string,
-  what: string,
-  found: NamedTypes,
-  expected: readonly (ValueType & { readonly name: string })[],
-): void {
+function requireSame(source: string, what: string, found: NamedTypes, expected: Signature['inputs']): void {
   const surplus = [...found.keys()].find((name) => !expected.some((value) => value.name === name));
   if (surplus !== undefined) {
     throw new LinnetError('FORMAT', `${source} has the ${what} "${surplus}", which its configuration does not ask for`);
@@ -146,9 +182,10 @@ function requireSame(
  * What the fingerprint of an export is the SHA-256 of. Tokenizer files do not count, nor do heads: they change no number
  * of the model.
  */
-export function exportIdentity({ dtype, device, files, folds, prompt }: ExportManifest): string {
+export function exportIdentity({ dtype, device, files, folds, prompt, encoder }: ExportManifest): string {
   const counted = [exportedFiles.config, exportedFiles.model, dataFileOf(exportedFiles.model), ...Object.values(folds)];
   if (prompt !== undefined) counted.push(exportedFiles.prompt, dataFileOf(exportedFiles.prompt));
+  counted.push(...(encoder?.lengths ?? []).map(encoderFileOf).flatMap((file) => [file, dataFileOf(file)]));
   const parts = [...new Set(counted)].sort().map((name) => [name, files[name]?.sha256 ?? null]);
   return `linnet export 1\n${JSON.stringify([dtype, device, parts])}`;
 }

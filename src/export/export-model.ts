@@ -1,51 +1,49 @@
 /**
- * Writes a causal model as ONNX: the step graph with its weights beside it, another for prompts where the type has one,
- * the fold graphs, Medusa heads, configuration, tokenizer, and linnet.json, which says what they are. Weights pass
- * through in pieces; the folder appears when it is complete.
+ * Writes a model that generates text as ONNX: the step graph with its weights next to it, another for prompts where the
+ * type has one, the encoder of an encoder-decoder model, the fold graphs, Medusa heads, configuration, tokenizer, and
+ * linnet.json, which says what they are. Weights pass through in pieces; the folder appears when it is complete.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomic, writeFolderAtomic } from '../files/atomic.ts';
-import { requireDiskRoom } from '../files/disk-room.ts';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import type { MedusaWeights } from '../checkpoint/medusa-files.ts';
-import { encodeForDisk, type StoredModel, writeModelData } from './onnx-model.ts';
 import { type SaveOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
 import { LinnetError } from '../errors.ts';
-import type { Graph } from '../graph/graph.ts';
-import { lowerGraph } from '../graph/onnx/lowering.ts';
+import { writeFileAtomic, writeFolderAtomic } from '../files/atomic.ts';
+import { requireDiskRoom } from '../files/disk-room.ts';
 import type { BlockSize } from '../graph/ops/quantized.ts';
-import { bytesPerElement, elementCount } from '../graph/tensor.ts';
-import { medusaParameters } from '../models/medusa.ts';
-import { medusaGraph } from '../models/medusa-heads.ts';
-import type { CausalModel } from '../models/model.ts';
-import { foldGraph } from '../models/fold-graph.ts';
-import { foldGraphs, modelLayout } from '../models/model-layout.ts';
-import { stepGraph } from '../models/step-graph.ts';
-import type { ParameterSource } from '../nn/parameters.ts';
+import type { GeneratingModel } from '../models/model.ts';
 import type { WeightError } from '../quantization/encoding.ts';
 import { defaultBlock } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import {
-  dataFileOf,
-  exportedFiles,
-  type ExportManifest,
-  manifestVersion,
-  type MeasuredErrors,
-  parseManifest,
-} from './manifest.ts';
+  type EncodedGraphs,
+  encodeEncoder,
+  encodeFolds,
+  encodeHeads,
+  encodePrompt,
+  encodeStep,
+  type EncodingOptions,
+  type OnWeightError,
+} from './encoded-graphs.ts';
+import { exportedFiles, type ExportManifest, manifestVersion, type MeasuredErrors, parseManifest } from './manifest.ts';
+import { writeModelData } from './onnx-model.ts';
 import { hasBlocks, type StorageType, storageTypes } from './storage-types.ts';
-import { storedSource } from './stored-source.ts';
 
 export interface ExportOptions {
-  readonly model: CausalModel;
+  readonly model: GeneratingModel;
   /** Where its parameters come from: a checkpoint, memory, a generator. Each is read once or twice per set of weights. */
   readonly weights: WeightReader;
   /** How matrices and tables are stored; the rest is float32. `mixed` stores them twice: w8a8 for prompts, else int4. */
   readonly dtype: StorageType;
   /** Weights per scale of int4, also in `mixed`: 32, 64 or 128; fewer in rows that one smaller block holds. Default: 32. */
   readonly block?: BlockSize;
+  /**
+   * Lengths that the encoder of an encoder-decoder model is exported for; texts are padded to the next. Default: by doubling
+   * from 32 up to the length that the model was trained for.
+   */
+  readonly sourceLengths?: readonly number[];
   /** Medusa heads of the model, stored as its step graph is. Default: none. */
   readonly medusa?: Pick<MedusaWeights, 'config' | 'tree' | 'read'>;
   /** What the graph is made for. Default: `cpu`, which is for `wasm` too. */
@@ -70,7 +68,8 @@ export interface ExportOptions {
  *
  * @returns what linnet.json says
  * @throws LinnetError `PATH` if the folder exists and may not be replaced, or the disk lacks room (before any weight is
- *   read); `CONFIG` for a `block` with a type that has none, or `mixed` for `webgpu`; `TENSOR` for weights of the wrong
+ *   read); `CONFIG` for a `block` with a type that has none, `mixed` for `webgpu`, or source lengths that the
+ *   model cannot have; `TENSOR` for weights of the wrong
  *   shape or that cannot be stored; `ABORTED` when the signal fires; whatever the reader throws. Nothing is left behind
  *   then
  * @example
@@ -86,20 +85,24 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   if (types.prompt !== undefined && device === 'webgpu') {
     throw new LinnetError('CONFIG', `${dtype} reads prompts with ${types.prompt}, which webgpu lacks; use int4 there`);
   }
-  const errors = new Map<string, WeightError>();
-  const makeSource = storedSource(model, options.weights, { dtype: types.step, block, device }, (name, error) => {
-    errors.set(name, error);
-  });
-  const step = await encodeGraph(stepGraph(model, makeSource), exportedFiles.model, device, producer);
-  const folds = await encodeFolds(model, makeSource, device, producer);
-  const headErrors = new Map<string, WeightError>(); // apart, so that they stand behind those of the model
-  const heads = await encodeHeads(options, device, producer, headErrors);
-  const prompt = await encodePrompt(options, device, producer);
-  const stored = [step, prompt, heads?.graph].filter((graph) => graph !== undefined);
+  const encoding: EncodingOptions = { model, weights: options.weights, dtype, block, device, producer };
+  const noteIn =
+    (errors: Map<string, WeightError>): OnWeightError =>
+    (name, error) => {
+      errors.set(name, error);
+    };
+  // Apart, so that those of the encoder are first and those of the heads last, whatever is written when.
+  const [encoderErrors, errors, headErrors] = [0, 1, 2].map(() => new Map<string, WeightError>());
+  const encoder = await encodeEncoder(encoding, options.sourceLengths, noteIn(encoderErrors));
+  const step = await encodeStep(encoding, noteIn(errors));
+  const folds = await encodeFolds(encoding);
+  const heads = options.medusa && (await encodeHeads(options.medusa, encoding, noteIn(headErrors)));
+  const prompt = await encodePrompt(encoding);
+  const stored = [encoder, step, prompt, heads?.graph].filter((graphs) => graphs !== undefined);
   const totalBytes = stored.reduce((sum, { dataBytes }) => sum + dataBytes, 0);
   let manifest: ExportManifest | undefined;
   const build = async (folder: string): Promise<void> => {
-    const graphBytes = stored.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+    const graphBytes = stored.flatMap(({ graphs }) => graphs).reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
     await requireDiskRoom(folder, graphBytes + totalBytes, 'the export', options.freeBytes);
     const files: Record<string, { bytes: number; sha256: string }> = {};
     const write = async (name: string, bytes: Uint8Array): Promise<void> => {
@@ -113,12 +116,12 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
     }
     await write(exportedFiles.config, new TextEncoder().encode(`${JSON.stringify(model.toJson(), undefined, 2)}\n`));
     let done = 0;
-    for (const graph of stored) {
-      if (graph.parts.length > 0) {
-        files[dataFileOf(graph.file)] = await writeData(folder, graph, { done, total: totalBytes }, options);
-        done += graph.dataBytes;
+    for (const graphs of stored) {
+      if (graphs.parts.length > 0) {
+        files[graphs.dataFile] = await writeData(folder, graphs, { done, total: totalBytes }, options);
+        done += graphs.dataBytes;
       }
-      await write(graph.file, graph.bytes);
+      for (const { file, bytes } of graphs.graphs) await write(file, bytes);
     }
     for (const { file, bytes } of folds) await write(file, bytes);
     const described = (measured: MeasuredErrors): ExportManifest =>
@@ -132,10 +135,14 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
           files,
           folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
           ...(prompt === undefined ? {} : { prompt: { weightBytes: prompt.weightBytes } }),
+          ...(encoder === undefined ? {} : { encoder: { lengths: encoder.lengths, weightBytes: encoder.weightBytes } }),
           ...(heads === undefined ? {} : { medusa: heads.described }),
           weightBytes: step.weightBytes,
           producer,
-          report: { weights: Object.fromEntries([...errors, ...inOrder(headErrors, heads?.names)]), ...measured },
+          report: {
+            weights: Object.fromEntries([...encoderErrors, ...errors, ...inOrder(headErrors, heads?.names)]),
+            ...measured,
+          },
         },
         EXPORT_FILE,
       );
@@ -161,100 +168,12 @@ function storedBlock({ dtype, block }: ExportOptions): BlockSize | undefined {
   throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; int4 and mixed have`);
 }
 
-/** A graph whose weights lie in a file beside it. */
-interface EncodedGraph extends StoredModel {
-  readonly file: string;
-  /** Bytes of all weights, wherever they lie. */
-  readonly weightBytes: number;
-}
-
-async function encodeGraph(
-  graph: Graph,
-  file: string,
-  device: ExportManifest['device'],
-  producerVersion: string,
-): Promise<EncodedGraph> {
-  const lowered = lowerGraph(graph, device);
-  const stored = await encodeForDisk(lowered, { dataFile: dataFileOf(file), inlineBytes: 0, producerVersion });
-  const weights = [...lowered.initializers, ...(lowered.deferred ?? [])];
-  const weightBytes = weights.reduce((sum, { tensor: { dtype, shape } }) => {
-    return sum + elementCount(shape) * bytesPerElement[dtype];
-  }, 0);
-  return { ...stored, file, weightBytes };
-}
-
-/**
- * The step graph once more, with the weights that prompts are read with; undefined where those are the same. Their errors
- * are not reported: those of decoding are.
- */
-async function encodePrompt(
-  { model, weights, dtype, block }: ExportOptions,
-  device: ExportManifest['device'],
-  producer: string,
-): Promise<EncodedGraph | undefined> {
-  const { prompt } = storageTypes[dtype];
-  if (prompt === undefined) return undefined;
-  const makeSource = storedSource(model, weights, { dtype: prompt, block, device });
-  return encodeGraph(stepGraph(model, makeSource), exportedFiles.prompt, device, producer);
-}
-
-interface EncodedHeads {
-  readonly graph: EncodedGraph;
-  /** Parameters in the order of the heads. */
-  readonly names: readonly string[];
-  readonly described: NonNullable<ExportManifest['medusa']>;
-}
-
-/** Undefined without heads. */
-async function encodeHeads(
-  options: ExportOptions,
-  device: ExportManifest['device'],
-  producer: string,
-  errors: Map<string, WeightError>,
-): Promise<EncodedHeads | undefined> {
-  const { model, medusa, dtype } = options;
-  if (medusa === undefined) return undefined;
-  const { config, tree } = medusa;
-  const { step } = storageTypes[dtype];
-  const makeSource = storedSource(model, medusa, { dtype: step, block: options.block, device }, (name, error) => {
-    errors.set(name, error);
-  });
-  const heads = medusaGraph(config, model.sizes, makeSource);
-  const graph = await encodeGraph(heads, exportedFiles.medusa, device, producer);
-  const { weightBytes } = graph;
-  const names = [...medusaParameters(config, model.sizes).keys()];
-  return { graph, names, described: { ...config, weightBytes, ...(tree === undefined ? {} : { tree }) } };
-}
-
 /** Head by head: the graph asks for their matrices in an order of its own. */
 function inOrder(errors: ReadonlyMap<string, WeightError>, names: readonly string[] = []): [string, WeightError][] {
   return names.flatMap((name): [string, WeightError][] => {
     const error = errors.get(name);
     return error === undefined ? [] : [[name, error]];
   });
-}
-
-interface EncodedFold {
-  readonly name: string;
-  readonly file: string;
-  readonly bytes: Uint8Array;
-}
-
-async function encodeFolds(
-  model: CausalModel,
-  makeSource: (graph: Graph) => ParameterSource,
-  device: ExportManifest['device'],
-  producerVersion: string,
-): Promise<EncodedFold[]> {
-  const folds: EncodedFold[] = [];
-  const layout = modelLayout(model);
-  for (const { name, layer } of foldGraphs(layout)) {
-    const lowered = lowerGraph(foldGraph(model, layer, makeSource, layout), device);
-    const file = `fold-${folds.length}.onnx`;
-    const { bytes } = await encodeForDisk(lowered, { dataFile: dataFileOf(file), producerVersion, load: true });
-    folds.push({ name, file, bytes });
-  }
-  return folds;
 }
 
 function sha256(bytes: Uint8Array): string {
@@ -264,12 +183,12 @@ function sha256(bytes: Uint8Array): string {
 /** @param bytes of all files of weights: written before this one, and in total */
 async function writeData(
   folder: string,
-  { file, parts, dataBytes }: EncodedGraph,
+  { dataFile, parts, dataBytes }: EncodedGraphs,
   bytes: { readonly done: number; readonly total: number },
   { onProgress, signal }: ExportOptions,
 ): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash('sha256');
-  await writeFileAtomic(join(folder, dataFileOf(file)), (handle) =>
+  await writeFileAtomic(join(folder, dataFile), (handle) =>
     writeModelData(handle, parts, (chunk, written) => {
       if (signal?.aborted === true) throw new LinnetError('ABORTED', 'the export was stopped; nothing was written');
       hash.update(chunk);

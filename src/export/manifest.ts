@@ -8,7 +8,7 @@ import { storageTypeNames, storageTypes } from './storage-types.ts';
 
 export const manifestVersion = 1;
 
-/** The step graph, the model's configuration, and of folders that have them the graphs of prompts and heads. */
+/** The step graph, the model's configuration, and of folders that have them the graphs of prompts and heads. Encoders: `encoderFileOf`. */
 export const exportedFiles = {
   model: 'model.onnx',
   config: 'config.json',
@@ -16,10 +16,18 @@ export const exportedFiles = {
   medusa: 'medusa.onnx',
 } as const;
 
-/** Where the weights of a graph lie that are not in its own file. */
-export function dataFileOf(graphFile: string): string {
-  return `${graphFile}.data`;
+/** The encoder of an encoder-decoder model over texts of a length. */
+export function encoderFileOf(length: number): string {
+  return `encoder-${length}.onnx`;
 }
+
+/** Where the weights of a graph lie that are not in its own file; the encoders of all lengths share theirs. */
+export function dataFileOf(graphFile: string): string {
+  return `${graphFile.replace(/^encoder-\d+\.onnx$/, 'encoder.onnx')}.data`;
+}
+
+/** Bounds of the lengths that encoders are exported for, and of their number. */
+export const encoderLimits = { length: 1 << 20, count: 64 } as const;
 
 /** Largest linnet.json that is read: far more than any model's. */
 export const maximumManifestBytes = 16 << 20;
@@ -74,6 +82,18 @@ const promptSchema = z.strictObject({
   weightBytes: byteCount,
 });
 
+/** The encoder of an encoder-decoder model. */
+const encoderSchema = z.strictObject({
+  /** The lengths that texts are padded to, rising; each has a graph, see `encoderFileOf`. */
+  lengths: z
+    .array(z.int().min(1).max(encoderLimits.length))
+    .min(1)
+    .max(encoderLimits.count)
+    .refine((lengths) => lengths.every((length, i) => i === 0 || length > lengths[i - 1]), 'lengths must rise'),
+  /** Bytes of all weights of the encoder and of what reads its hidden states, as stored. */
+  weightBytes: byteCount,
+});
+
 /** Medusa heads that were exported with the model. */
 const medusaSchema = z.strictObject({
   heads: z.int().min(1).max(medusaLimits.heads),
@@ -109,8 +129,10 @@ export const manifestSchema = z.strictObject({
       .refine((name) => name !== '__proto__'),
     fileName,
   ),
-  /** Of types that have a prompt graph, and of no other. */
+  /** Of types that have a prompt graph, and of no other; never of encoder-decoder models, whose encoder reads prompts. */
   prompt: promptSchema.optional(),
+  /** Of encoder-decoder models, and of no other; the step graph is their decoder. */
+  encoder: encoderSchema.optional(),
   /** Absent where the model had no Medusa heads. */
   medusa: medusaSchema.optional(),
   /** Bytes of all weights of the step graph, as stored. */
@@ -139,13 +161,14 @@ export function parseManifest(value: unknown, source: string): ExportManifest {
       cause: result.error,
     });
   }
-  const { dtype, files, folds, medusa, prompt } = result.data;
-  if ((prompt === undefined) !== (storageTypes[dtype].prompt === undefined)) {
+  const { dtype, encoder, files, folds, medusa, prompt } = result.data;
+  if ((prompt === undefined) !== (encoder !== undefined || storageTypes[dtype].prompt === undefined)) {
     const found = prompt === undefined ? 'no prompt graph, which it has' : 'a prompt graph, which it does not have';
     throw new LinnetError('FORMAT', `${source} describes an export as ${dtype} with ${found}`);
   }
   const needed = [exportedFiles.model, exportedFiles.config, ...Object.values(folds)];
   if (prompt !== undefined) needed.push(exportedFiles.prompt);
+  if (encoder !== undefined) needed.push(...encoder.lengths.map(encoderFileOf));
   if (medusa !== undefined) needed.push(exportedFiles.medusa);
   for (const name of needed) {
     if (!Object.hasOwn(files, name)) throw new LinnetError('FORMAT', `${source} does not list the file ${name}`);

@@ -10,6 +10,7 @@ import {
   type ExternalPart,
   loadDeferred,
   oneFile,
+  sharedFile,
 } from '../graph/onnx/writer.ts';
 import { tensorBytes } from '../graph/tensor-bytes.ts';
 import { LinnetError } from '../errors.ts';
@@ -56,8 +57,34 @@ export async function encodeForDisk(
     producerVersion,
   });
   const parts = [...external, ...deferred];
-  const last = parts.at(-1);
-  return { bytes, parts, dataBytes: last === undefined ? 0 : last.offset + lengthOf(last) };
+  return { bytes, parts, dataBytes: endOf(parts) };
+}
+
+/** Models whose weights lie in one file next to them. */
+export interface StoredModels extends Omit<StoredModel, 'bytes'> {
+  /** The file of each model, in the order given. */
+  readonly models: readonly Uint8Array[];
+}
+
+/**
+ * Encodes models that share their weights: those of one name are stored once, in one file next to all of them.
+ * @param graphs whose deferred weights of one name are the same numbers
+ */
+export async function encodeSharedForDisk(
+  graphs: readonly OnnxGraph[],
+  { dataFile, producerVersion }: Pick<OnnxModelOptions, 'producerVersion'> & { readonly dataFile: string },
+): Promise<StoredModels> {
+  const loaded: OnnxGraph[] = [];
+  for (const graph of graphs) loaded.push(await loadDeferred(graph, externalMinimumBytes));
+  const placement = sharedFile(dataFile, loaded);
+  const parts = new Map<number, ExternalPart | DeferredPart>();
+  const models = loaded.map((graph) => {
+    const { bytes, deferred } = encodeModel(graph, { placement, producerVersion });
+    for (const part of deferred) if (!parts.has(part.offset)) parts.set(part.offset, part);
+    return bytes;
+  });
+  const rising = [...parts.values()].sort((a, b) => a.offset - b.offset);
+  return { models, parts: rising, dataBytes: endOf(rising) };
 }
 
 /**
@@ -114,6 +141,12 @@ export async function writeModelData(
     }
     await append(data);
   }
+}
+
+/** The length of a file of parts. */
+function endOf(parts: StoredModel['parts']): number {
+  const last = parts.at(-1);
+  return last === undefined ? 0 : last.offset + lengthOf(last);
 }
 
 function lengthOf(part: ExternalPart | DeferredPart): number {

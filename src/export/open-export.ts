@@ -6,9 +6,10 @@ import { parseJsonObject } from '../files/json-object.ts';
 import { openInFolder, readInFolder, TRANSFER_BYTES } from '../files/regular-file.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
+import { lowerGraph } from '../graph/onnx/lowering.ts';
 import { readOnnxSummary } from '../graph/onnx/reader.ts';
 import { medusaGraph, MedusaHeads } from '../models/medusa-heads.ts';
-import type { CausalModel, ModelDescription } from '../models/model.ts';
+import type { GeneratingModel, ModelDescription } from '../models/model.ts';
 import { type CompileOptions, openProgram } from '../runtime/compile.ts';
 import {
   assembleEngine,
@@ -18,6 +19,7 @@ import {
   type GraphRole,
   readManifest,
   shapesAlone,
+  type SignatureCheck,
   signatureCheck,
 } from './assemble.ts';
 import { chosenDevice, dataFileOf, type ExportManifest, exportedFiles, maximumManifestBytes } from './manifest.ts';
@@ -27,7 +29,7 @@ export interface ExportedFolder {
   /** Absolute. */
   readonly path: string;
   readonly manifest: ExportManifest;
-  readonly model: CausalModel;
+  readonly model: GeneratingModel;
   /** SHA-256 of what the files are: what ties session files to an export. Storage types differ in it. */
   readonly fingerprint: string;
 }
@@ -117,7 +119,7 @@ export async function openExportedHeads(
   }
   const { heads, layers } = manifest.medusa;
   const graph = medusaGraph({ heads, layers }, model.sizes, shapesAlone);
-  const check = signatureCheck(graph, manifest, join(path, exportedFiles.medusa));
+  const check = signatureCheck(lowerGraph(graph, manifest.device), join(path, exportedFiles.medusa));
   const program = await diskReader(folder, options).openGraph(exportedFiles.medusa, 'heads', check);
   return new MedusaHeads({ heads, layers }, model.sizes, program);
 }
@@ -133,23 +135,28 @@ function diskReader(
     prompt: { ...all, spin },
     fold: all,
     heads: all,
+    encoder: all,
+  };
+  const checked = async (file: string, check: SignatureCheck): Promise<Parameters<typeof openProgram>[0]> => {
+    const source = join(path, file);
+    const bytes = await readInFolder(path, file, maximumReadBytes);
+    const { name, inputs, outputs, nodes, external } = readOnnxSummary(bytes, source);
+    const dataFile = dataFileOf(file);
+    const dataBytes = Object.hasOwn(manifest.files, dataFile) ? manifest.files[dataFile].bytes : 0;
+    for (const { path: data, offset, length } of external) {
+      if (data !== dataFile || offset + length > dataBytes) {
+        throw new LinnetError('FORMAT', `${source} has a weight outside of ${dataFile}`);
+      }
+    }
+    check(inputs, outputs);
+    const modelBytes = bytes.byteLength + dataBytes;
+    return { model: { name, file: source }, inputs, outputs, nodes, modelBytes };
   };
   return {
     nameOf: (file) => join(path, file),
-    async openGraph(file, role, check) {
-      const source = join(path, file);
-      const bytes = await readInFolder(path, file, maximumReadBytes);
-      const { name, inputs, outputs, nodes, external } = readOnnxSummary(bytes, source);
-      const dataFile = dataFileOf(file);
-      const dataBytes = Object.hasOwn(manifest.files, dataFile) ? manifest.files[dataFile].bytes : 0;
-      for (const { path: data, offset, length } of external) {
-        if (data !== dataFile || offset + length > dataBytes) {
-          throw new LinnetError('FORMAT', `${source} has a weight outside of ${dataFile}`);
-        }
-      }
-      check(inputs, outputs);
-      const modelBytes = bytes.byteLength + dataBytes;
-      return openProgram({ model: { name, file: source }, inputs, outputs, nodes, modelBytes }, options[role]);
+    openGraph: async (file, role, check) => openProgram(await checked(file, check), options[role]),
+    async checkGraph(file, check) {
+      await checked(file, check);
     },
   };
 }

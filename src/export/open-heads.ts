@@ -1,7 +1,7 @@
 /** Medusa heads ready to draft, from a Hugging Face folder or an exported one: commands take both. */
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
-import type { DecodingModelDescription } from '../decoding/engine.ts';
+import type { GeneratingModel } from '../models/model.ts';
 import { MedusaHeads } from '../models/medusa-heads.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { openExportedHeads } from './open-export.ts';
@@ -25,7 +25,7 @@ export interface DraftHeads extends AsyncDisposable {
 export async function hasDraftHeads({
   path,
   manifest,
-}: Pick<DecodingModel<DecodingModelDescription>, 'path' | 'manifest'>): Promise<boolean> {
+}: Pick<DecodingModel<GeneratingModel>, 'path' | 'manifest'>): Promise<boolean> {
   return manifest === undefined ? hasMedusaHeads(path) : manifest.medusa !== undefined;
 }
 
@@ -48,7 +48,7 @@ export async function openDraftHeads(
     path,
     fingerprint,
     manifest,
-  }: Pick<DecodingModel<DecodingModelDescription>, 'model' | 'path' | 'fingerprint' | 'manifest'>,
+  }: Pick<DecodingModel<GeneratingModel>, 'model' | 'path' | 'fingerprint' | 'manifest'>,
   options: CompileOptions = {},
 ): Promise<DraftHeads> {
   if (manifest !== undefined) {

@@ -1,17 +1,16 @@
 /** A model ready to decode, from a Hugging Face folder or an exported one: commands take both. */
 import { loadModel } from '../checkpoint/load-model.ts';
-import { DecodingEngine, type DecodingModelDescription } from '../decoding/engine.ts';
+import { DecodingEngine } from '../decoding/engine.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
-import { LinnetError } from '../errors.ts';
-import { requireCausal } from '../models/families.ts';
-import type { CausalModel } from '../models/model.ts';
+import { requireCausal, requireGenerating } from '../models/families.ts';
+import type { CausalModel, GeneratingModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { ExportManifest } from './manifest.ts';
 import { byFolderFormat } from './folder-format.ts';
 import { openExportedModel } from './open-export.ts';
 
 /** Dispose of it. */
-export interface DecodingModel<Described extends DecodingModelDescription = CausalModel> extends AsyncDisposable {
+export interface DecodingModel<Described extends GeneratingModel = CausalModel> extends AsyncDisposable {
   readonly model: Described;
   readonly engine: StepEngine;
   /** Where it came from: the place of its tokenizer. */
@@ -37,21 +36,16 @@ export function exportOptions({ device, ...others }: CompileOptions): CompileOpt
 export async function openGeneratingModel(
   dir: string,
   options: CompileOptions = {},
-): Promise<DecodingModel<DecodingModelDescription>> {
-  return byFolderFormat<DecodingModel<DecodingModelDescription>>(dir, {
+): Promise<DecodingModel<GeneratingModel>> {
+  return byFolderFormat<DecodingModel<GeneratingModel>>(dir, {
     exported: (folder) => openExportedModel(folder, exportOptions(options)),
     checkpoint: (folder) => compileCheckpoint(folder, options),
   });
 }
 
-async function compileCheckpoint(
-  dir: string,
-  options: CompileOptions,
-): Promise<DecodingModel<DecodingModelDescription>> {
-  const { model, parameters, path, fingerprint } = await loadModel(dir);
-  if (model.kind === 'encoder') {
-    throw new LinnetError('CONFIG', `a ${model.family} model is an encoder: it reads texts and generates none`);
-  }
+async function compileCheckpoint(dir: string, options: CompileOptions): Promise<DecodingModel<GeneratingModel>> {
+  const { parameters, path, fingerprint, ...loaded } = await loadModel(dir);
+  const model = requireGenerating(loaded.model);
   const engine = await DecodingEngine.create(model, parameters, options);
   return { model, engine, path, fingerprint, [Symbol.asyncDispose]: () => engine.dispose() };
 }

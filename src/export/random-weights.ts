@@ -6,6 +6,7 @@ import { LinnetError } from '../errors.ts';
 import { elementCount, type DType, type Tensor, tensor } from '../graph/tensor.ts';
 import { freshMixerParameters } from '../models/linearize.ts';
 import type { ModelDescription } from '../models/model.ts';
+import { consequencesOf, type DeclaredParameter } from '../nn/parameter-roles.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 
 /** What a part of a stored matrix is asked for as. */
@@ -69,14 +70,13 @@ export class RandomWeights implements WeightReader {
 
   /** @throws LinnetError `TENSOR` for a name that is not a parameter of the model */
   async read(name: string): Promise<Tensor<'float32'>> {
-    const shape = this.#shapeOf(name);
+    const { shape, role } = this.#declared(name);
     const fresh = this.#fresh.get(name);
     if (fresh?.data.some((value) => value !== 0) === true) return fresh;
+    const start = consequencesOf(role).fresh;
     const count = elementCount(shape);
-    if (fresh === undefined && name.endsWith('.bias')) return tensor('float32', shape, new Float32Array(count));
-    if (fresh === undefined && shape.length === 1) {
-      return tensor('float32', shape, new Float32Array(count).fill(1));
-    }
+    if (start === 'zeros') return tensor('float32', shape, new Float32Array(count));
+    if (start === 'ones') return tensor('float32', shape, new Float32Array(count).fill(1));
     const bits = new Uint32Array(randomBits(seedOf(name, this.#seed), 4 * count), 0, count);
     const exponent = (exponentOf(this.#deviation(shape)) + 127) << 23;
     for (let i = 0; i < count; i++) bits[i] = (bits[i] & 0x807fffff) | exponent;
@@ -87,7 +87,7 @@ export class RandomWeights implements WeightReader {
     const end = name.lastIndexOf('.');
     const [matrix, part] = [name.slice(0, end), name.slice(end + 1)];
     if (!Object.hasOwn(partMakers, part)) return undefined;
-    const deviation = this.#deviation(this.#shapeOf(matrix));
+    const deviation = this.#deviation(this.#declared(matrix).shape);
     const made = partMakers[part](type, (bytes) => randomBits(seedOf(name, this.#seed), bytes), deviation);
     return made && Promise.resolve(made);
   }
@@ -96,10 +96,10 @@ export class RandomWeights implements WeightReader {
     return 1 / Math.sqrt(Math.max(64, shape.at(-1) ?? 1));
   }
 
-  #shapeOf(name: string): readonly number[] {
-    const shape = this.#model.parameters.get(name);
-    if (shape === undefined) throw new LinnetError('TENSOR', `the model has no parameter "${name}"`);
-    return shape;
+  #declared(name: string): DeclaredParameter {
+    const parameter = this.#model.parameters.get(name);
+    if (parameter === undefined) throw new LinnetError('TENSOR', `the model has no parameter "${name}"`);
+    return parameter;
   }
 }
 

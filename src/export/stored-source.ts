@@ -1,6 +1,6 @@
 /** Where the graphs of an export get their parameters from: a type and a device, as a parameter source. */
 import type { Graph } from '../graph/graph.ts';
-import type { CausalModel } from '../models/model.ts';
+import type { AutoregressiveModel } from '../models/model.ts';
 import { stepGraph } from '../models/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import { sharedTables, storedParameters, type StoredSourceOptions } from '../quantization/sources.ts';
@@ -10,11 +10,12 @@ import type { ExportManifest } from './manifest.ts';
 
 /**
  * Makes sources of a model's parameters as an export stores them, for any graph of the model.
+ * @param model what generates: of an encoder-decoder model, the decoder
  * @param stored.dtype of the graph: of a folder with two sets of weights, one of them
  * @param onError as of `StoredSourceOptions`
  */
 export function storedSource(
-  model: CausalModel,
+  model: AutoregressiveModel,
   weights: WeightReader,
   stored: { readonly dtype: WeightType } & Pick<ExportManifest, 'block' | 'device'>,
   onError?: StoredSourceOptions['onError'],

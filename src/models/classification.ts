@@ -4,25 +4,45 @@
  */
 import { LinnetError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
+import { add } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { reshape } from '../graph/ops/layout.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
+import { int32, type Tensor, tensor } from '../graph/tensor.ts';
 import { linear } from '../nn/linear.ts';
-import type { ParameterShapes, ParameterSource } from '../nn/parameters.ts';
+import type { DeclaredParameters } from '../nn/parameter-roles.ts';
+import type { ParameterSource } from '../nn/parameters.ts';
+import type { ClassifierParts } from './classifier-parts.ts';
 import type { CausalModel } from './model.ts';
 import { parallelHidden } from './parallel-graph.ts';
 
 const scoreName = 'score';
 
 /**
- * Names and shapes of the parameters that a classifier of so many classes adds to the model's trunk.
+ * The parameters that a classifier of so many classes adds to the model's backbone.
  * @example
  * ```ts
  * const shapes = scoreParameters(model, 2);
  * ```
  */
-export function scoreParameters(model: CausalModel, classes: number): ParameterShapes {
-  return new Map([[`${scoreName}.weight`, [classes, model.sizes.width]]]);
+export function scoreParameters(model: CausalModel, classes: number): DeclaredParameters {
+  return new Map([[`${scoreName}.weight`, { shape: [classes, model.sizes.width], role: 'matrix' }]]);
+}
+
+/** A causal model as a classifier. @param className see `ClassifierParts` */
+export function causalClassifier(model: CausalModel, className: string, labels: readonly string[]): ClassifierParts {
+  return {
+    model,
+    className,
+    head: scoreParameters(model, labels.length),
+    logits: (source, { tokens, last }) => classLogits(model, source, tokens, rowsInBatch(tokens, last), labels.length),
+  };
+}
+
+/** Positions `last` [B] in the rows of tokens [B,n] as rows of the batch: b·n + t. */
+export function rowsInBatch(tokens: Value, last: Value): Value {
+  const [B, n] = tokens.shape.map(Number);
+  const starts = Int32Array.from({ length: B }, (_, row) => row * n);
+  return add(last, tokens.graph.constant(int32([B], starts)));
 }
 
 /**

@@ -1,10 +1,32 @@
 /** What an encoder-decoder model keeps of a text that it has read: the memories of cross attention, one graph per length. */
 import { crossForm } from '../attention/mixers.ts';
-import { Graph } from '../graph/graph.ts';
+import { Graph, type ValueType } from '../graph/graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { EncoderDecoderModel } from './model.ts';
 import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
 import { crossShapes } from './step-graph.ts';
+
+/** A value that a graph has by name, or may have. */
+type NamedValue = ValueType & { readonly name: string; readonly optional?: boolean };
+
+/** What the graph that `encoderGraph` makes for a length is given and gives; the mask only where a mixer reads it. */
+export function encoderSignature(
+  { decoder }: EncoderDecoderModel,
+  length: number,
+): { readonly inputs: readonly NamedValue[]; readonly outputs: readonly NamedValue[] } {
+  const { cross } = decoder;
+  const outputs = (cross?.mixers ?? []).flatMap((_, layer) =>
+    Object.entries(cross === undefined ? {} : crossShapes(cross, decoder, layer)).map(([name, shape]): NamedValue => {
+      const sizes = shape.map((dim) => (dim === 'm' ? length : dim));
+      return { name: `cross.${layer}.${name}`, dtype: 'float32', shape: [1, ...sizes] };
+    }),
+  );
+  const inputs: NamedValue[] = [
+    { name: 'tokens', dtype: 'int32', shape: [1, length] },
+    { name: 'mask', dtype: 'float32', shape: [1, length], optional: true },
+  ];
+  return { inputs, outputs };
+}
 
 /**
  * The encoder over one text with the memory of every layer of the decoder: `tokens` int32 [1,n] and `mask` float32 [1,n], 0

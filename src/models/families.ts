@@ -4,11 +4,13 @@ import { bertModel } from './bert/model.ts';
 import { flashModel } from './flash/model.ts';
 import { gpt2Model } from './gpt2/model.ts';
 import { llamaModel } from './llama/model.ts';
+import { mistralModel } from './mistral/model.ts';
+import { qwen2Model } from './qwen2/model.ts';
+import { qwen3Model } from './qwen3/model.ts';
 import { t5Model } from './t5/model.ts';
-import type { CausalModel, EncoderDecoderModel, EncoderModel } from './model.ts';
+import type { CausalModel, GeneratingModel, Model } from './model.ts';
 
-/** A model of any family, told apart by `kind`. */
-export type Model = CausalModel | EncoderModel | EncoderDecoderModel;
+export type { Model } from './model.ts';
 
 /** `model_type` of config.json → the family's description of a model. */
 const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => Model>> = {
@@ -16,6 +18,9 @@ const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>
   flash: flashModel,
   gpt2: gpt2Model,
   llama: llamaModel,
+  mistral: mistralModel,
+  qwen2: qwen2Model,
+  qwen3: qwen3Model,
   t5: t5Model,
 };
 
@@ -64,5 +69,14 @@ export function requireCausal(model: Model): CausalModel {
   throw new LinnetError(
     'CONFIG',
     `this needs a causal language model, such as llama; a ${model.family} model is of kind "${model.kind}"`,
+  );
+}
+
+/** @throws LinnetError `CONFIG` for a model that reads texts and generates none */
+export function requireGenerating(model: Model): GeneratingModel {
+  if (model.kind !== 'encoder') return model;
+  throw new LinnetError(
+    'CONFIG',
+    `a ${model.family} model is an encoder: it reads texts and generates none; give a causal language model, or a T5`,
   );
 }

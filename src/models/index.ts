@@ -18,6 +18,7 @@ export type {
   CausalModel,
   EncoderDecoderModel,
   EncoderModel,
+  GeneratingModel,
   ModelDescription,
   ModelSizes,
 } from './model.ts';

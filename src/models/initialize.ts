@@ -1,16 +1,19 @@
 /** Random parameters, for pre-training and for models of a given shape without weights. */
-import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import { type Tensor, tensor } from '../graph/tensor.ts';
+import { consequencesOf, type DeclaredParameter, drawValues, type InitialValues } from '../nn/parameter-roles.ts';
 import type { Random } from '../random.ts';
 import { freshMixerParameters } from './linearize.ts';
 import type { ModelDescription } from './model.ts';
 
+/** The `initializer_range` of Hugging Face configurations. */
+const defaultDeviation = 0.02;
+
 /**
- * Normal(0, deviation) for matrices, ones for norm gains, zeros for biases, and the mixers' own initial values. The projections that
- * write to the residual stream are scaled down by √(2·layers), as in GPT-2.
+ * Random parameters: what a family declares that its reference draws them from, else what follows from their roles. That
+ * is Normal(0, deviation) for matrices, ones for norm gains, zeros for biases; the projections that write to the residual
+ * stream are scaled down by √(2·layers), as in GPT-2; parameters of mixers start at the mixers' own initial values.
  *
- * A family that draws its own parameters is left to it, unless a deviation is given.
- *
- * @param deviation default 0.02, the `initializer_range` of Hugging Face configurations
+ * @param deviation default 0.02, or what the family declares; with one, roles alone decide
  * @example
  * ```ts
  * const model = describeModel(modelPreset('llama-small'));
@@ -22,34 +25,42 @@ export function initializeParameters(
   random: Random,
   deviation?: number,
 ): Map<string, Tensor<'float32'>> {
-  if (deviation === undefined && model.drawParameters !== undefined) return model.drawParameters(random);
-  return normalParameters(model, random, deviation ?? 0.02);
-}
-
-function normalParameters(model: ModelDescription, random: Random, deviation: number): Map<string, Tensor<'float32'>> {
   const fresh = freshMixerParameters(model);
   const parameters = new Map<string, Tensor<'float32'>>();
-  const residual = deviation / Math.sqrt(2 * model.sizes.layers);
-  for (const [name, shape] of model.parameters) {
-    parameters.set(
-      name,
-      fresh.get(name) ?? tensor('float32', shape, initialValues(name, shape, random, deviation, residual)),
-    );
+  for (const [name, parameter] of model.parameters) {
+    const declared = deviation === undefined ? parameter.initial : undefined;
+    const own = declared === undefined ? fresh.get(name) : undefined;
+    parameters.set(name, own ?? drawn(parameter, declared, { random, layers: model.sizes.layers, deviation }));
   }
   return parameters;
 }
 
-function initialValues(
-  name: string,
-  shape: readonly number[],
-  random: Random,
-  deviation: number,
-  residual: number,
-): Float32Array {
-  const data = new Float32Array(elementCount(shape));
-  if (name.endsWith('.bias')) return data;
-  if (shape.length === 1) return data.fill(1);
-  const scale = /\.(o_proj|down_proj|c_proj|o|wo)\.weight$/.test(name) ? residual : deviation;
-  for (let i = 0; i < data.length; i++) data[i] = scale * random.normal();
-  return data;
+/**
+ * A parameter with the values that follow from its role.
+ * @param layers of the model; with more, residual outputs start smaller
+ */
+export function freshParameter(
+  parameter: DeclaredParameter,
+  options: { readonly random: Random; readonly layers: number; readonly deviation?: number },
+): Tensor<'float32'> {
+  return drawn(parameter, undefined, options);
+}
+
+function drawn(
+  { shape, role }: DeclaredParameter,
+  declared: InitialValues | undefined,
+  {
+    random,
+    layers,
+    deviation = defaultDeviation,
+  }: { readonly random: Random; readonly layers: number; readonly deviation?: number },
+): Tensor<'float32'> {
+  const byRole: Readonly<Record<ReturnType<typeof consequencesOf>['fresh'], InitialValues>> = {
+    zeros: { constant: 0 },
+    ones: { constant: 1 },
+    normal: { normal: deviation },
+    residual: { normal: deviation / Math.sqrt(2 * layers) },
+    mixer: { constant: 0 },
+  };
+  return tensor('float32', shape, drawValues(declared ?? byRole[consequencesOf(role).fresh], shape, random));
 }

@@ -105,7 +105,9 @@ describe('initializeParameters', () => {
 
   it('draws matrices, fills gains, and leaves mixers neutral', () => {
     const parameters = initializeParameters(large, new Random(2), 0.05);
-    expect([...parameters].map(([name, { shape }]) => [name, shape])).toEqual([...large.parameters]);
+    expect([...parameters].map(([name, { shape }]) => [name, shape])).toEqual(
+      [...large.parameters].map(([name, { shape }]) => [name, shape]),
+    );
     const residual = 0.05 / Math.sqrt(2 * 2);
     for (const [name, { shape, data }] of parameters) {
       if (shape.length === 2) {

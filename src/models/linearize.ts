@@ -41,7 +41,7 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
   const changed = model.withMixers(model.mixers.map((old, layer) => (layers.includes(layer) ? mixer : old)));
   const fresh = freshMixerParameters(changed, (layer) => !isSame(model.mixers[layer], changed.mixers[layer]));
   const kept = new Map<string, Tensor<'float32'>>();
-  for (const [name, shape] of changed.parameters) {
+  for (const [name, { shape }] of changed.parameters) {
     const own = fresh.get(name);
     const value = own ?? parameters.get(name);
     if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" [${shape.join(',')}] is missing`);

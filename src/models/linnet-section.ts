@@ -11,9 +11,13 @@ export const linnetSection = z.strictObject({ version: z.literal(1), mixers: z.a
 
 export type LinnetSection = z.infer<typeof linnetSection>;
 
-/** The mixers of a configuration: softmax in every layer where there is no section. */
-export function sectionMixers(section: LinnetSection, layers: number): readonly MixerConfig[] {
-  return section?.mixers ?? softmaxThroughout(layers);
+/** The mixers of a configuration: the family's own in every layer where there is no section. */
+export function sectionMixers(
+  section: LinnetSection,
+  layers: number,
+  native: MixerConfig = originalMixer,
+): readonly MixerConfig[] {
+  return section?.mixers ?? Array.from({ length: layers }, () => native);
 }
 
 /** What is wrong where the section names other than one mixer a layer; `field` of config.json says how many there are. */
@@ -21,13 +25,14 @@ export function mixerCountProblems(named: number, layers: number, field: string)
   return named === layers ? [] : [`linnet.mixers names ${named} layers, ${field} is ${layers}`];
 }
 
-/** A config.json with the section that these mixers need: none for softmax throughout. */
+/** A config.json with the section that these mixers need: none where all are the family's own. */
 export function withSection(
   config: Readonly<Record<string, unknown>>,
   mixers: readonly MixerConfig[],
+  native: MixerConfig = originalMixer,
 ): Record<string, unknown> {
   const { linnet: _, ...rest } = config;
-  if (mixers.every(isOriginal)) return rest;
+  if (mixers.every((mixer) => JSON.stringify(mixer) === JSON.stringify(native))) return rest;
   return { ...rest, linnet: { version: 1, mixers } };
 }
 
@@ -79,13 +84,13 @@ export function withPartSection(
   return { ...rest, linnet: { version: 1, ...parts, ...(padding === 'read' && { padding }) } };
 }
 
-/** What attends in a checkpoint that says nothing of mixers. */
-const original: MixerConfig = { kind: 'softmax' };
+/** What attends in a checkpoint that says nothing of mixers, in most families. */
+export const originalMixer: MixerConfig = { kind: 'softmax' };
 
 function isOriginal(mixer: MixerConfig): boolean {
-  return JSON.stringify(mixer) === JSON.stringify(original);
+  return JSON.stringify(mixer) === JSON.stringify(originalMixer);
 }
 
 function softmaxThroughout(layers: number): readonly MixerConfig[] {
-  return Array.from({ length: layers }, () => original);
+  return Array.from({ length: layers }, () => originalMixer);
 }

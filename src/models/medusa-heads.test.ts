@@ -20,7 +20,7 @@ function floats(parameters: ReadonlyMap<string, Tensor>): Map<string, Tensor<'fl
 function randomHeads(config: { heads: number; layers: number }, seed: number): Map<string, Tensor<'float32'>> {
   const random = new Random(seed);
   return new Map(
-    [...medusaParameters(config, model.sizes)].map(([name, shape]) => [
+    [...medusaParameters(config, model.sizes)].map(([name, { shape }]) => [
       name,
       float32(
         shape,

@@ -5,7 +5,7 @@
  *     x ← x + SiLU(W x + b)     `layers` times, every block with weights of its own
  *     logits = P x              P [V,width], no bias
  *
- * P starts as the model's head. W and b start at zero, so that a fresh head is exactly the model's head. (The reference
+ * P starts as the model's head, with what that multiplies hidden states by. W and b start at zero, so that a fresh head is exactly the model's head. (The reference
  * code leaves b at PyTorch's random default, so its heads start slightly off, and gives all blocks of a head one
  * set of weights, since it repeats one module object.) Names are those of the reference's checkpoints.
  */
@@ -13,13 +13,11 @@ import { LinnetError } from '../errors.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add } from '../graph/ops/elementwise.ts';
 import { silu } from '../graph/ops/unary.ts';
-import { type Tensor, zeros } from '../graph/tensor.ts';
+import { float32, type Tensor, zeros } from '../graph/tensor.ts';
 import { linear } from '../nn/linear.ts';
+import { type DeclaredParameters, ParameterList } from '../nn/parameter-roles.ts';
 import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
-import type { CausalModel, EncoderDecoderModel, ModelSizes } from './model.ts';
-
-/** A model that predicts token by token, and so can have heads. */
-export type DecodingDescription = CausalModel | EncoderDecoderModel;
+import { decoderOf, type GeneratingModel, type ModelSizes } from './model.ts';
 
 /** How many heads, and how deep. */
 export interface MedusaConfig {
@@ -44,23 +42,23 @@ const names = {
 };
 
 /**
- * Names and shapes of all parameters of the heads.
+ * All parameters of the heads.
  * @throws LinnetError `CONFIG` for impossible numbers of heads or layers
  */
 export function medusaParameters(
   config: MedusaConfig,
   { width, vocabulary }: Pick<ModelSizes, 'width' | 'vocabulary'>,
-): Map<string, readonly number[]> {
+): DeclaredParameters {
   checkConfig(config);
-  const shapes = new Map<string, readonly number[]>();
+  const list = new ParameterList();
   for (let head = 0; head < config.heads; head++) {
     for (let layer = 0; layer < config.layers; layer++) {
-      shapes.set(`${names.block(head, layer)}.weight`, [width, width]);
-      shapes.set(`${names.block(head, layer)}.bias`, [width]);
+      list.add('matrix', `${names.block(head, layer)}.weight`, [width, width]);
+      list.add('bias', `${names.block(head, layer)}.bias`, [width]);
     }
-    shapes.set(`${names.projection(head, config)}.weight`, [vocabulary, width]);
+    list.add('head', `${names.projection(head, config)}.weight`, [vocabulary, width]);
   }
-  return shapes;
+  return list.all;
 }
 
 function checkConfig(config: MedusaConfig): void {
@@ -80,7 +78,7 @@ function checkConfig(config: MedusaConfig): void {
  */
 export function initializeMedusa(
   config: MedusaConfig,
-  model: DecodingDescription,
+  model: GeneratingModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
 ): Map<string, Tensor<'float32'>> {
   const headName = headWeight(model);
@@ -88,14 +86,24 @@ export function initializeMedusa(
   if (head === undefined) throw new LinnetError('TENSOR', `parameter "${headName}" is missing`);
   const projections = new Set(Array.from({ length: config.heads }, (_, i) => `${names.projection(i, config)}.weight`));
   const fresh = new Map<string, Tensor<'float32'>>();
-  for (const [name, shape] of medusaParameters(config, model.sizes)) {
-    fresh.set(name, projections.has(name) ? { ...head, data: head.data.slice() } : zeros('float32', shape));
+  const { headScale = 1 } = decoderOf(model);
+  for (const [name, { shape }] of medusaParameters(config, model.sizes)) {
+    const isProjection = projections.has(name);
+    fresh.set(
+      name,
+      isProjection
+        ? float32(
+            head.shape,
+            head.data.map((x) => x * headScale),
+          )
+        : zeros('float32', shape),
+    );
   }
   return fresh;
 }
 
 /** The name of the matrix [V,width] that the model's head multiplies by: the embedding where the two are tied. */
-function headWeight(model: DecodingDescription): string {
+function headWeight(model: GeneratingModel): string {
   const { width, vocabulary } = model.sizes;
   const source = new InputParameters(new Graph('head'));
   model.head(source, source.graph.input('hidden', 'float32', [1, width]));

@@ -8,10 +8,11 @@ import type { CrossText, MixerConfig, ProjectedPositions } from '../attention/mi
 import type { Scoring } from '../attention/scoring.ts';
 import type { Value } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import type { ClassifierParts } from './classifier-parts.ts';
 import type { AttentionPart } from './linnet-section.ts';
-import type { ParameterShapes, ParameterSource } from '../nn/parameters.ts';
+import type { DeclaredParameters } from '../nn/parameter-roles.ts';
+import type { ParameterSource } from '../nn/parameters.ts';
 import type { PositionEncoding, PositionValues } from '../nn/positions.ts';
-import type { Random } from '../random.ts';
 
 /** Sizes every family has. */
 export interface ModelSizes {
@@ -61,9 +62,9 @@ export interface ModelDescription {
   /** One mixer per attention, in the order of `attentionPrefix`. */
   readonly mixers: readonly MixerConfig[];
   /** All parameters, the mixers' included. Names are those of a Hugging Face checkpoint. */
-  readonly parameters: ParameterShapes;
+  readonly parameters: DeclaredParameters;
   /** What a checkpoint may hold for another head (BERT's pooler): kept when the model is changed and saved, else unused. */
-  readonly optionalParameters?: ParameterShapes;
+  readonly optionalParameters?: DeclaredParameters;
   readonly bosId?: number;
   readonly eosIds: readonly number[];
   /** config.json with the `linnet` section that names the mixers. */
@@ -77,8 +78,8 @@ export interface ModelDescription {
    * configuration (masks, frequency tables, the copy of a tied head). Unknown names are given back as they are.
    */
   readonly parameterName: (stored: string) => string | undefined;
-  /** Random parameters as the family's reference draws them; without it, `initializeParameters` has one rule for all. */
-  readonly drawParameters?: (random: Random) => Map<string, Tensor<'float32'>>;
+  /** The model as a classifier that tells so many labels apart: see `classifier`. */
+  asClassifier(labels: readonly string[]): ClassifierParts;
   /** A parameter of the same model with other mixers, in the shape that this model has for it. Default: as it is. */
   readonly fitParameter?: (name: string, value: Tensor<'float32'>) => Tensor<'float32'>;
 }
@@ -102,6 +103,8 @@ export interface AutoregressiveModel {
   readonly positions: PositionEncoding;
   /** What scores are multiplied by, where a model departs from 1/√D. */
   readonly scoreScale?: number;
+  /** What hidden states are multiplied by before the matrix of the head; default 1. */
+  readonly headScale?: number;
   /** The farthest distance that a bias of the scores tells apart, in models that have one. */
   readonly biasReach?: number;
   /** Attention to an encoded text; undefined in models that read one text alone. */
@@ -185,10 +188,27 @@ export interface EncoderDecoderModel extends ModelDescription {
   withMixers(mixers: readonly MixerConfig[]): EncoderDecoderModel;
   /** What generates the second text token by token. */
   readonly decoder: AutoregressiveModel;
-  /** Hidden states after the encoder's final norm [B,n,width]. */
-  encode(source: ParameterSource, input: EncoderInput): Value;
-  /** Hidden states after the decoder's final norm [B,m,width]. */
-  decode(source: ParameterSource, input: DecoderInput): Value;
+  /**
+   * Hidden states after the encoder's final norm [B,n,width].
+   * @param afterLayer called once per layer, in their order
+   */
+  encode(source: ParameterSource, input: EncoderInput, afterLayer?: LayerObserver): Value;
+  /**
+   * Hidden states after the decoder's final norm [B,m,width].
+   * @param afterLayer as of `AutoregressiveModel.trunk`
+   */
+  decode(source: ParameterSource, input: DecoderInput, afterLayer?: LayerObserver): Value;
   /** Hidden states of the decoder [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
 }
+
+/** A model that generates text token by token. */
+export type GeneratingModel = CausalModel | EncoderDecoderModel;
+
+/** What generates the text of a model: the model itself, or its decoder. */
+export function decoderOf(model: GeneratingModel): AutoregressiveModel {
+  return model.kind === 'causal' ? model : model.decoder;
+}
+
+/** A model of any family, told apart by `kind`. */
+export type Model = CausalModel | EncoderModel | EncoderDecoderModel;

@@ -49,16 +49,18 @@ export function parallelLogits(model: AutoregressiveModel, source: ParameterSour
 
 /**
  * The decoder of an encoder-decoder model over whole texts: hidden states after its final norm [B,m,width].
+ * @param afterLayer as of `AutoregressiveModel.trunk`
  * @throws LinnetError `INPUT` for more positions than the model has
  */
 export function decoderHidden(
   decoder: AutoregressiveModel,
   source: ParameterSource,
   { tokens, encoded, encodedMask }: DecoderInput,
+  afterLayer?: LayerObserver,
 ): Value {
   const [batch, length] = tokens.shape.map(Number);
   const positions = constantPositions(decoder, source.graph, batch, length);
-  return decoder.trunk(source, tokens, positions, {
+  const mixing: LayerMixing = {
     mix: (layer, projected, scoring) =>
       mixParallel(decoder.mixers[layer], projected, mixerParameterValues(decoder, source, layer), scoring),
     shift: (_, features) => shiftedByOne(features),
@@ -69,7 +71,8 @@ export function decoderHidden(
       const { k, v } = cross.project(source, layer, encoded);
       return mixCross(cross.mixers[layer], { q, k, v }, encodedMask, parameters, scoringOf(decoder));
     },
-  });
+  };
+  return decoder.trunk(source, tokens, positions, mixing, afterLayer);
 }
 
 /** How a model makes scores, but for the bias. */

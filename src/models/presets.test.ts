@@ -15,7 +15,7 @@ describe('modelPreset', () => {
   ])('%s has %f million parameters beside those of the vocabulary', (name, millions) => {
     const model = describeCausalModel(modelPreset(name));
     let total = 0;
-    for (const [parameter, shape] of model.parameters) {
+    for (const [parameter, { shape }] of model.parameters) {
       if (!/token_emb|to_logits\.1|embed_tokens|lm_head/.test(parameter)) total += elementCount(shape);
     }
     expect(total / 1e6).toBeCloseTo(millions, 1);

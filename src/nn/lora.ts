@@ -12,7 +12,8 @@ import { matmul } from '../graph/ops/matmul.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { Random } from '../random.ts';
 import { multiplyWeights } from './linear.ts';
-import type { ParameterShapes, ParameterSource, WeightMatrix } from './parameters.ts';
+import { type DeclaredParameters, ParameterList } from './parameter-roles.ts';
+import type { ParameterSource, WeightMatrix } from './parameters.ts';
 
 export const loraLimits = { rank: 1024 } as const;
 
@@ -46,15 +47,15 @@ export function isLoraParameter(name: string): boolean {
   return /\.lora_[AB]\.weight$/.test(name);
 }
 
-/** Names and shapes of A and B of every matrix. */
-export function loraParameters({ rank, matrices }: Lora): ParameterShapes {
-  const shapes = new Map<string, readonly number[]>();
+/** A and B of every matrix. */
+export function loraParameters({ rank, matrices }: Lora): DeclaredParameters {
+  const list = new ParameterList();
   for (const [name, { inputs, outputs }] of matrices) {
     const { a, b } = namesOf(name);
-    shapes.set(a, [rank, inputs]);
-    shapes.set(b, [outputs, rank]);
+    list.add('matrix', a, [rank, inputs]);
+    list.add('matrix', b, [outputs, rank]);
   }
-  return shapes;
+  return list.all;
 }
 
 /**

@@ -5,7 +5,7 @@ import { formatShape, sameShape } from '../graph/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 
 /** Names and shapes of a model's parameters, in the order of the model. Names are those of the checkpoint. */
-export type ParameterShapes = ReadonlyMap<string, readonly number[]>;
+export type ParameterShapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
 /** Gives a model its parameters. A parameter asked for twice is one value. */
 export interface ParameterSource {

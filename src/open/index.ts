@@ -23,10 +23,10 @@ import { readChatTemplate } from '../tokenizer/chat-template-files.ts';
 import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { ClassifyingModel, EncodingModel } from './classifying-model.ts';
-import { GeneratingModel } from './generating-model.ts';
 import type { LinearizeOptions, ModelChanges, OpenedModel } from './opened-model.ts';
 import type { SessionFiles } from './session.ts';
 import { type DownloadOptions, folderOfModel } from './source.ts';
+import { textGenerator } from './text-generator.ts';
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
 export interface OpenOptions extends DownloadOptions, Pick<CompileOptions, 'device' | 'threads' | 'worker'> {}
@@ -59,9 +59,8 @@ export async function open(source: string | URL, options: OpenOptions = {}): Pro
 async function openExport(folder: string, compile: CompileOptions): Promise<OpenedModel> {
   const { model, engine, path, fingerprint } = await openExportedModel(folder, exportOptions(compile));
   try {
-    return new GeneratingModel({
+    return textGenerator(model, {
       ...(await companionsOf(path)),
-      description: model,
       family: model.family,
       origin: path,
       fingerprint,
@@ -121,9 +120,7 @@ function openWeights(model: Model, parameters: Weights, surroundings: Surroundin
   if (model.kind === 'encoder') return new EncodingModel(common, model);
   const engine = (): Promise<StepEngine> => DecodingEngine.create(model, parameters, compile);
   const generating = { ...common, template, engine, sessionFiles: sessionFiles(fingerprint) };
-  return model.kind === 'causal'
-    ? new GeneratingModel({ ...generating, description: model })
-    : new GeneratingModel({ ...generating, description: model });
+  return textGenerator(model, generating);
 }
 
 /** K of the paper's T5. */

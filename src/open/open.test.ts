@@ -23,6 +23,7 @@ beforeAll(async () => {
   const classifier = await startClassifier(at('llama'), ['good', 'bad', 'odd'], 3);
   await saveModel(at('classifier'), classifier, { tokenizerFiles: { from: at('llama') } });
   await exportFolder(at('llama'), at('exported'), { dtype: 'f32' });
+  await exportFolder(at('t5'), at('exported-t5'), { dtype: 'f32' });
 });
 
 describe('open', () => {
@@ -33,6 +34,7 @@ describe('open', () => {
     ['t5', 'encoder-decoder', 't5'],
     ['classifier', 'classifier', 'llama'],
     ['exported', 'causal', 'llama'],
+    ['exported-t5', 'encoder-decoder', 't5'],
   ])('says what %s is', async (name, kind, family) => {
     await using model = await open(at(name));
     expect(model).toMatchObject({ kind, family, origin: at(name) });
@@ -63,11 +65,16 @@ describe('open', () => {
     expect(await errorCode(() => model.generate('ab', { temperature: -1 }).text())).toBe('CONFIG');
   });
 
-  it('generates with T5', async () => {
-    await using model = await open(at('t5'));
-    const generated = model.generate('abc', { maxTokens: 6, ignoreEos: true });
-    await generated.text();
-    expect(generated.generation.tokens).toHaveLength(6);
+  it('generates with T5, exported or not', async () => {
+    const tokensOf = async (name: string): Promise<readonly number[]> => {
+      await using model = await open(at(name));
+      const generated = model.generate('abc', { maxTokens: 6, ignoreEos: true });
+      await generated.text();
+      return generated.generation.tokens;
+    };
+    const tokens = await tokensOf('t5');
+    expect(tokens).toHaveLength(6);
+    expect(await tokensOf('exported-t5')).toEqual(tokens);
   });
 
   it('classifies', async () => {

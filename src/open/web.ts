@@ -1,7 +1,7 @@
 /** `open` for browsers: an exported folder by its URL, ready to be asked. */
 import { openRemoteModel, type OpenModelOptions } from '../browser/open-model.ts';
-import { GeneratingModel } from './generating-model.ts';
-import type { OpenedCausal } from './opened-model.ts';
+import type { OpenedCausal, OpenedEncoderDecoder } from './opened-model.ts';
+import { textGenerator } from './text-generator.ts';
 
 /**
  * Opens an exported model folder behind a URL. What it gives has the same names and does the same as in Node; sessions have
@@ -15,7 +15,10 @@ import type { OpenedCausal } from './opened-model.ts';
  * for await (const text of model.generate('Once upon a time')) document.body.append(text);
  * ```
  */
-export async function open(url: string | URL, options: OpenModelOptions = {}): Promise<OpenedCausal> {
+export async function open(
+  url: string | URL,
+  options: OpenModelOptions = {},
+): Promise<OpenedCausal | OpenedEncoderDecoder> {
   const { model, url: folder, ...opened } = await openRemoteModel(url, options);
-  return new GeneratingModel({ ...opened, description: model, family: model.family, origin: folder.href });
+  return textGenerator(model, { ...opened, family: model.family, origin: folder.href });
 }

@@ -109,7 +109,13 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new LinnetError('FORMAT', `${origin} is not a tokenizer we can run: ${reason}`, { cause });
   }
-  return new HuggingFaceTokenizer(library, { vocabularySize, roles, specialIds, specialNames, origin });
+  const addsBos = asksForBos(
+    tokenizerJson.post_processor,
+    tokenizerConfigJson.add_bos_token,
+    specialNames,
+    roles.bosId,
+  );
+  return new HuggingFaceTokenizer(library, { vocabularySize, roles, addsBos, specialIds, specialNames, origin });
 }
 
 type SpecialTokens = Pick<Tokenizer, 'bosId' | 'eosId' | 'padId' | 'clsId' | 'sepId' | 'maskId'>;
@@ -117,13 +123,37 @@ type SpecialTokens = Pick<Tokenizer, 'bosId' | 'eosId' | 'padId' | 'clsId' | 'se
 interface Identity {
   readonly vocabularySize: number;
   readonly roles: SpecialTokens;
+  readonly addsBos: boolean;
   readonly specialIds: ReadonlySet<number>;
   readonly specialNames: ReadonlyMap<string, number>;
   readonly origin: string;
 }
 
+/**
+ * Whether texts begin with BOS: `add_bos_token` decides; where it is absent, the template of the post-processor, whose
+ * single text then begins with that token.
+ */
+function asksForBos(
+  postProcessor: unknown,
+  configured: unknown,
+  names: ReadonlyMap<string, number>,
+  bosId: number | undefined,
+): boolean {
+  if (bosId === undefined) return false;
+  if (typeof configured === 'boolean') return configured;
+  if (!isJsonObject(postProcessor)) return false;
+  const parts: unknown[] = Array.isArray(postProcessor.processors) ? postProcessor.processors : [postProcessor];
+  return parts.some((part) => {
+    const single: unknown = isJsonObject(part) ? part.single : undefined;
+    const first: unknown = Array.isArray(single) ? single[0] : undefined;
+    const special = isJsonObject(first) ? first.SpecialToken : undefined;
+    return isJsonObject(special) && typeof special.id === 'string' && names.get(special.id) === bosId;
+  });
+}
+
 class HuggingFaceTokenizer implements Tokenizer {
   readonly vocabularySize: number;
+  readonly addsBos: boolean;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly padId: number | undefined;
@@ -139,6 +169,7 @@ class HuggingFaceTokenizer implements Tokenizer {
     this.#library = library;
     this.#origin = identity.origin;
     this.vocabularySize = identity.vocabularySize;
+    this.addsBos = identity.addsBos;
     this.bosId = identity.roles.bosId;
     this.eosId = identity.roles.eosId;
     this.padId = identity.roles.padId;

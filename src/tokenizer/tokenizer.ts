@@ -18,6 +18,8 @@ export interface Tokenizer {
   readonly vocabularySize: number;
   /** Token that starts a text, where the model has one. */
   readonly bosId?: number;
+  /** Whether the tokenizer's files ask for BOS in front of every text. Absent: they do not say. */
+  readonly addsBos?: boolean;
   /** Token that ends a text, where the model has one. */
   readonly eosId?: number;
   /** Token that fills unused places of a batch, where the model has one. */

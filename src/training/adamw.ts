@@ -15,19 +15,11 @@ export interface AdamWConfig {
   readonly beta2: number;
   /** ε, default 1e-8. */
   readonly epsilon: number;
-  /** Decoupled weight decay, default 0; only for parameters that `decays` names. */
+  /** Decoupled weight decay, default 0; only for parameters whose role decays. */
   readonly weightDecay: number;
 }
 
 export const adamWDefaults: AdamWConfig = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
-
-/**
- * Whether weight decay applies: to matrices only. Norm gains, biases (tables of relative ones too), α, λ, γ, β and
- * convolution taps are scales, not directions; embeddings are matrices and decay.
- */
-export function decays(name: string, shape: readonly number[]): boolean {
-  return shape.length === 2 && !/bias|norm|offset_scale/.test(name);
-}
 
 /** The numbers of an update that change from step to step, as scalar inputs of the graph. */
 export interface AdamWInputs {

@@ -1,15 +1,26 @@
 /**
- * `linnet/training`: the training loop, its objectives, settings, low-rank adaptation (docs/training.md, docs/lora.md).
+ * `linnet/training`: what the training commands do, as functions with plain options (docs/training.md), and what they are
+ * made of: the training loop, its objectives, settings, low-rank adaptation.
  */
+export { type LoraChoice, loraOf, parseLoraChoice, trainLora, type WholeGroup, wholeParameters } from './lora.ts';
 export { classificationObjective } from './objectives/classification.ts';
+export {
+  transferObjective,
+  transferParameters,
+  transferredLayers,
+  transferredParameters,
+} from './objectives/distillation.ts';
+export { labelLoss, type LabelOptions } from './objectives/label-loss.ts';
 export { maskedObjective } from './objectives/masked.ts';
 export {
   type MedusaJob,
   medusaObjective,
   type MedusaOutcome,
   type MedusaTraining,
+  medusaTrainingDefaults,
   trainMedusa,
 } from './objectives/medusa.ts';
+export { type PairMedusaJob, trainPairMedusa } from './objectives/medusa-pairs.ts';
 export {
   type BatchValues,
   causalObjective,
@@ -19,5 +30,20 @@ export {
   tokenLoss,
 } from './objectives/next-token.ts';
 export { sequenceObjective } from './objectives/sequence-to-sequence.ts';
+export { distill, type DistillDetails, type DistillOptions } from './plans/distill.ts';
+export { finetune, type FinetuneDetails, type FinetuneOptions } from './plans/finetune.ts';
+export {
+  type HeadAccuracy,
+  type HeadsDetails,
+  type HeadsHooks,
+  type HeadsOptions,
+  type TrainedHeads,
+  trainHeads,
+} from './plans/heads.ts';
+export type { ObjectiveName } from './plans/objectives.ts';
+export { pretrain, type PretrainOptions } from './plans/pretrain.ts';
+export type { PlannedRun, TrainingHooks, TrainingResult } from './plans/run.ts';
+export { type Recipe, recipe, type RecipeName, recipeNames, withRecipe } from './recipes.ts';
+export { learningRate, type ScheduleConfig, type ScheduleName } from './schedule.ts';
 export { parseTrainingSettings, type TrainingInput, type TrainingSettings } from './settings.ts';
 export { type RowFeature, train, type TrainingJob, type TrainingOutcome, type UpdateEvent } from './trainer.ts';

@@ -1,7 +1,6 @@
 /** Training low-rank updates instead of matrices, and with them what is cheap to train whole: norms, embeddings, mixers. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { freshMixerParameters } from '../models/linearize.ts';
 import type { Model } from '../models/families.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { weightMatrices } from '../models/weight-matrices.ts';
@@ -15,40 +14,44 @@ import {
   targetOf,
   withLora,
 } from '../nn/lora.ts';
+import { consequencesOf, type DeclaredParameter, type ParameterGroup, parameterGroups } from '../nn/parameter-roles.ts';
 import { Random } from '../random.ts';
 import type { TrainingJob } from './trainer.ts';
 
-/** What is asked for. */
-export interface LoraChoice {
-  /** Default 8 (paper). */
-  readonly rank: number;
-  /** Default 16 (paper). */
-  readonly alpha: number;
-  /** Names for `selectMatrices`; default the matrices of the attentions. */
-  readonly targets?: readonly string[];
-}
-
 const loraDefaults = { rank: 8, alpha: 16 } as const;
 
+const targetNames = z
+  .array(z.string().regex(/^[\w.]+$/))
+  .min(1)
+  .readonly();
+
+/** What is asked for. */
+export const loraChoiceSchema = z.strictObject({
+  /** Default 8 (paper). */
+  rank: z.int().min(1).max(loraLimits.rank).default(loraDefaults.rank),
+  /** Default 16 (paper). */
+  alpha: z.number().positive().max(1e6).default(loraDefaults.alpha),
+  /** Names for `selectMatrices`; default the matrices of the attentions. */
+  targets: targetNames.optional(),
+});
+
+/** Rank, α and matrices of a low-rank adaptation. */
+export type LoraChoice = z.output<typeof loraChoiceSchema>;
+
 /**
- * Parameters that are trained whole beside the updates, by group. The paper's LLaMA recipe trains all three: what has
- * "norm" or "embed" in its name (after LongLoRA, arXiv 2309.12307), α and the convolution's taps.
+ * Groups of parameters that are trained whole next to the updates. The paper's LLaMA recipe trains all three: norms and
+ * embeddings (after LongLoRA, arXiv 2309.12307), α and the convolution's filter weights.
  */
-const wholeGroups = {
-  norms: (model) => namesLike(model, /norm|\.ln_/i),
-  embeddings: (model) => namesLike(model, /embed|\.wte\.|\.wpe\.|^shared\./i),
-  mixers: (model) => new Set(freshMixerParameters(model).keys()),
-} as const satisfies Record<string, (model: ModelDescription) => ReadonlySet<string>>;
+export type WholeGroup = ParameterGroup;
+export const wholeGroupNames = parameterGroups;
 
-export type WholeGroup = keyof typeof wholeGroups;
-export const wholeGroupNames: readonly WholeGroup[] = ['norms', 'embeddings', 'mixers'];
-
-function namesLike(model: ModelDescription, pattern: RegExp): ReadonlySet<string> {
-  const mixers = new Set(freshMixerParameters(model).keys());
-  return new Set([...model.parameters.keys()].filter((name) => pattern.test(name) && !mixers.has(name)));
-}
-
-/** The adaptation that a choice comes to for a model. @throws LinnetError `CONFIG` for targets that the model lacks */
+/**
+ * The adaptation that a choice comes to for a model. @throws LinnetError `CONFIG` for targets that the model lacks
+ * @example
+ * ```ts
+ * const lora = loraOf(model, parseLoraChoice('r=8,targets=q,v'));
+ * ```
+ */
 export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora {
   const matrices = weightMatrices(model);
   const attentions = model.mixers.map((_, index) => `${model.attentionPrefix(index)}.`);
@@ -58,9 +61,19 @@ export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora
   return { rank, alpha, matrices: selectMatrices(matrices, [...chosen]) };
 }
 
-/** The names of the parameters that groups stand for. */
+/**
+ * The names of the parameters that groups stand for.
+ * @example
+ * ```ts
+ * const whole = wholeParameters(model, ['norms', 'mixers']);
+ * ```
+ */
 export function wholeParameters(model: ModelDescription, groups: readonly WholeGroup[]): ReadonlySet<string> {
-  return new Set(groups.flatMap((group) => [...wholeGroups[group](model)]));
+  const isMember = ([, { role }]: readonly [string, DeclaredParameter]): boolean => {
+    const { group } = consequencesOf(role);
+    return group !== null && groups.includes(group);
+  };
+  return new Set([...model.parameters].filter(isMember).map(([name]) => name));
 }
 
 /** The part of a job that says what is trained. */
@@ -71,6 +84,10 @@ type Subject = Pick<TrainingJob, 'model' | 'parameters' | 'objective' | 'trainab
  * them, and only they are trained, with the parameters named in `whole`.
  *
  * @param seed draws A
+ * @example
+ * ```ts
+ * const { parameters, trainable } = trainLora(job, lora, whole, 1);
+ * ```
  */
 export function trainLora<Job extends Subject>(job: Job, lora: Lora, whole: ReadonlySet<string>, seed: number): Job {
   const { model, parameters, objective, variant } = job;
@@ -93,15 +110,16 @@ export function trainLora<Job extends Subject>(job: Job, lora: Lora, whole: Read
 const choiceSchema = z.strictObject({
   r: z.coerce.number().int().min(1).max(loraLimits.rank).default(loraDefaults.rank),
   alpha: z.coerce.number().positive().max(1e6).optional(),
-  targets: z
-    .array(z.string().regex(/^[\w.]+$/))
-    .min(1)
-    .optional(),
+  targets: targetNames.optional(),
 });
 
 /**
  * Reads `r=8,alpha=16,targets=q,k,v,o`; all parts may be left out, α is 2r then.
  * @throws LinnetError `CONFIG` naming what is wrong
+ * @example
+ * ```ts
+ * const { rank, alpha } = parseLoraChoice('r=16,targets=q,k,v,o'); // alpha is 32
+ * ```
  */
 export function parseLoraChoice(text: string): LoraChoice {
   const fields = new Map<string, string[]>();

@@ -24,7 +24,7 @@ export interface ParameterBlock {
 /** Cuts parameters into blocks of at most `limit` bytes (single rows are never cut). */
 export function parameterBlocks(parameters: ParameterShapes, limit = largestBlockBytes): ParameterBlock[] {
   const blocks: ParameterBlock[] = [];
-  for (const [parameter, shape] of parameters) {
+  for (const [parameter, { shape }] of parameters) {
     const rows = shape[0] ?? 1;
     const rowBytes = 4 * elementCount(shape.slice(1));
     const height = Math.max(1, Math.min(rows, Math.floor(limit / rowBytes)));
@@ -52,7 +52,7 @@ export function joinBlocks(
   const joined = new Map<string, Tensor<'float32'>>();
   for (const block of blocks) {
     const part = tensors.get(block.name);
-    const shape = parameters.get(block.parameter);
+    const shape = parameters.get(block.parameter)?.shape;
     if (part === undefined || shape === undefined) {
       throw new LinnetError('TENSOR', `block "${block.name}" is missing`);
     }

@@ -66,7 +66,13 @@ const recipes: Readonly<Record<RecipeName, Recipe>> = {
   },
 };
 
-/** The recipe of a name. */
+/**
+ * The recipe of a name.
+ * @example
+ * ```ts
+ * const { settings } = recipe('llama-lora');
+ * ```
+ */
 export function recipe(name: RecipeName): Recipe {
   return recipes[name];
 }
@@ -74,6 +80,10 @@ export function recipe(name: RecipeName): Recipe {
 /**
  * The settings of a recipe with what is given in place of its own. A number of updates replaces a number of epochs, and
  * the other way round.
+ * @example
+ * ```ts
+ * const settings = parseTrainingSettings(withRecipe('llama-lora', { steps: 1000 }));
+ * ```
  */
 export function withRecipe(name: RecipeName | undefined, given: TrainingInput): TrainingInput {
   if (name === undefined) return given;

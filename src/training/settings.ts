@@ -4,36 +4,106 @@ import { LinnetError } from '../errors.ts';
 import { adamWDefaults } from './adamw.ts';
 import { scheduleNames } from './schedule.ts';
 
+/** What a field is called on a command line or form: a word for its value, and a sentence without an end. */
+const labels = (placeholder: string, description: string): { placeholder: string; description: string } => ({
+  placeholder,
+  description,
+});
+
 const share = z.number().min(0).max(0.999999);
+
+const defaults = {
+  learningRate: 2e-5,
+  schedule: 'linear',
+  warmup: 0,
+  batch: 32,
+  length: 512,
+  epochs: 3,
+  clip: 1,
+  seed: 0,
+  labelSmoothing: 0,
+} as const;
+
+/** Every setting with its bounds and its description, none with a default: a form of them tells what was left out. */
+export const settingFields = {
+  steps: z.int().min(1).meta(labels('count', 'optimizer steps in all (default: from `epochs`)')),
+  epochs: z
+    .int()
+    .min(1)
+    .meta(labels('count', `passes over the data (default: ${defaults.epochs})`)),
+  learningRate: z.number().min(1e-12).max(10).meta(labels('rate', 'peak learning rate (default: 2e-5)')),
+  schedule: z
+    .enum(scheduleNames)
+    .meta(labels('name', `after the warm-up: ${scheduleNames.join(', ')} (default: ${defaults.schedule})`)),
+  warmup: z
+    .int()
+    .min(0)
+    .meta(labels('steps', `optimizer steps of linear warm-up (default: ${defaults.warmup})`)),
+  warmupShare: z
+    .number()
+    .min(0)
+    .max(1)
+    .meta(labels('share', 'linear warm-up as a share of all optimizer steps, in place of `warmup`')),
+  batch: z
+    .int()
+    .min(1)
+    .max(65536)
+    .meta(labels('rows', `sequences per optimizer step (default: ${defaults.batch})`)),
+  microBatch: z
+    .int()
+    .min(1)
+    .max(65536)
+    .meta(labels('rows', 'sequences per run of the engine, a divisor of `batch` (default: about 4096 tokens)')),
+  length: z
+    .int()
+    .min(1)
+    .max(1 << 20)
+    .meta(labels('tokens', `tokens per sequence (default: ${defaults.length})`)),
+  weightDecay: z
+    .number()
+    .min(0)
+    .max(1)
+    .meta(labels('rate', `decoupled weight decay of matrices (default: ${adamWDefaults.weightDecay})`)),
+  beta1: share.meta(labels('share', `decay of the first moment (default: ${adamWDefaults.beta1})`)),
+  beta2: share.meta(labels('share', `decay of the second moment (default: ${adamWDefaults.beta2})`)),
+  clip: z
+    .number()
+    .min(0)
+    .meta(labels('norm', `largest norm of all gradients together, 0 for none (default: ${defaults.clip})`)),
+  labelSmoothing: z
+    .number()
+    .min(0)
+    .max(0.999)
+    .meta(
+      labels(
+        'share',
+        `share of each label that is spread evenly over all classes or tokens (default: ${defaults.labelSmoothing})`,
+      ),
+    ),
+  seed: z.int().meta(labels('number', `of the shuffle, and of fresh weights (default: ${defaults.seed})`)),
+};
 
 const trainingSchema = z
   .strictObject({
-    /** Peak learning rate. */
-    learningRate: z.number().positive().max(10).default(2e-5),
-    schedule: z.enum(scheduleNames).default('linear'),
-    /** Updates of linear warm-up. */
-    warmup: z.int().min(0).default(0),
-    /** Sequences per update. */
-    batch: z.int().min(1).max(65536).default(32),
-    /** Sequences per micro-batch, a divisor of `batch`; default: as many as make `microBatchTokens`. */
-    microBatch: z.int().min(1).optional(),
-    /** Tokens per sequence. */
-    length: z
-      .int()
-      .min(1)
-      .max(1 << 20)
-      .default(512),
+    learningRate: settingFields.learningRate.default(defaults.learningRate),
+    schedule: settingFields.schedule.default(defaults.schedule),
+    warmup: settingFields.warmup.default(defaults.warmup),
+    warmupShare: settingFields.warmupShare.optional(),
+    batch: settingFields.batch.default(defaults.batch),
+    /** Default: as many rows as make `microBatchTokens`. */
+    microBatch: settingFields.microBatch.optional(),
+    length: settingFields.length.default(defaults.length),
     /** Passes over the data, where `steps` does not say otherwise. */
-    epochs: z.int().min(1).default(3),
-    /** Updates in all; default: what `epochs` come to. */
-    steps: z.int().min(1).optional(),
-    weightDecay: z.number().min(0).max(1).default(adamWDefaults.weightDecay),
-    beta1: share.default(adamWDefaults.beta1),
-    beta2: share.default(adamWDefaults.beta2),
+    epochs: settingFields.epochs.default(defaults.epochs),
+    /** Default: what `epochs` amount to. */
+    steps: settingFields.steps.optional(),
+    weightDecay: settingFields.weightDecay.default(adamWDefaults.weightDecay),
+    beta1: settingFields.beta1.default(adamWDefaults.beta1),
+    beta2: settingFields.beta2.default(adamWDefaults.beta2),
     epsilon: z.number().positive().default(adamWDefaults.epsilon),
-    /** Largest norm of all gradients together; null does not clip. */
-    clip: z.number().positive().nullable().default(1),
-    seed: z.int().default(0),
+    clip: settingFields.clip.default(defaults.clip),
+    labelSmoothing: settingFields.labelSmoothing.default(defaults.labelSmoothing),
+    seed: settingFields.seed.default(defaults.seed),
   })
   .refine(({ batch, microBatch }) => microBatch === undefined || batch % microBatch === 0, {
     message: 'microBatch must divide batch',
@@ -46,6 +116,7 @@ export type TrainingSettings = z.infer<typeof trainingSchema>;
 export type TrainingInput = z.input<typeof trainingSchema>;
 
 /**
+ * Checks settings and fills in the defaults.
  * @throws LinnetError `CONFIG` naming every field that is wrong
  * @example
  * ```ts
@@ -58,6 +129,14 @@ export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
   throw new LinnetError('CONFIG', `invalid training settings:\n${z.prettifyError(result.error)}`, {
     cause: result.error,
   });
+}
+
+/** Optimizer steps of warm-up in a run of `total`: `warmupShare` of them, rounded, or `warmup`. */
+export function warmupSteps(
+  { warmup, warmupShare }: Pick<TrainingSettings, 'warmup' | 'warmupShare'>,
+  total: number,
+): number {
+  return warmupShare === undefined ? warmup : Math.round(warmupShare * total);
 }
 
 /**

@@ -1,16 +1,17 @@
 /**
  * Snapshots of a run: everything that the next update depends on, in one safetensors file, written under a temporary
- * name and renamed. A run that was killed at any moment continues from its newest whole snapshot, and ends with the
- * weights of an unbroken run, bit for bit.
+ * name and renamed, with the SHA-256 of all that it holds. A run that was killed at any moment continues from its newest
+ * whole snapshot, and ends with the weights of an unbroken run, bit for bit.
  */
+import { createHash } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
+import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors/reader.ts';
 import { type TensorEntry, writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import type { BatchCursor } from '../data/batches.ts';
 import { LinnetError } from '../errors.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import { type AnyTensor, type Tensor, tensor } from '../graph/tensor.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import type { TrainingState } from './step-program.ts';
 
@@ -22,10 +23,13 @@ export interface SnapshotPosition {
   readonly cursor: BatchCursor;
   /** Tokens seen so far. */
   readonly tokens: number;
+  /** The loss of every update so far. */
+  readonly losses: readonly number[];
 }
 
 const formatName = 'linnet-snapshot';
-const formatVersion = 1;
+/** 2: with the losses, and the hash. */
+const formatVersion = 2;
 /** The newest, and one to fall back to if that one is damaged on disk. */
 const keptSnapshots = 2;
 const fileName = /^update-(\d{9})\.safetensors$/;
@@ -37,8 +41,11 @@ const positionSchema = z.strictObject({
   cursor: z.strictObject({ epoch: z.int().min(0), index: z.int().min(0), seed: z.int() }),
   tokens: z.int().min(0),
   identity: z.string(),
+  sha256: z.string(),
 });
+type Described = z.output<typeof positionSchema>;
 
+const lossesName = 'losses';
 const parts = ['parameters', 'first', 'second'] as const;
 
 /**
@@ -52,12 +59,16 @@ export async function writeSnapshot(
   state: TrainingState,
   identity: string,
 ): Promise<void> {
-  const entries: TensorEntry[] = parts.flatMap((part) =>
-    [...state[part]].map(
-      ([name, { shape, data }]): TensorEntry => ({ name: `${part} ${name}`, dtype: 'F32', shape, data }),
-    ),
-  );
-  const described = { format: formatName, version: formatVersion, ...position, identity };
+  const { losses, ...counts } = position;
+  const tensors = new Map<string, AnyTensor>([
+    [lossesName, tensor('float64', [losses.length], Float64Array.from(losses))],
+    ...parts.flatMap((part) => [...state[part]].map(([name, value]) => [`${part} ${name}`, value] as const)),
+  ]);
+  const entries = [...tensors].map(([name, { shape, data }]): TensorEntry => {
+    return { name, dtype: name === lossesName ? 'F64' : 'F32', shape, data };
+  });
+  const content = { format: formatName, version: formatVersion, ...counts, identity } as const;
+  const described: Described = { ...content, sha256: contentHash(content, tensors) };
   const name = `update-${String(position.update).padStart(9, '0')}.safetensors`;
   await writeSafetensors(join(folder, name), entries, { snapshot: JSON.stringify(described) });
   for (const old of (await snapshotFiles(folder)).slice(keptSnapshots)) await rm(join(folder, old), { force: true });
@@ -110,8 +121,13 @@ async function readOne(
   try {
     const described = positionSchema.safeParse(parseJson(file.metadata.get('snapshot')));
     if (!described.success) throw new LinnetError('FORMAT', `${path} is not a snapshot of version ${formatVersion}`);
-    const { update, cursor, tokens } = described.data;
-    if (described.data.identity !== identity) {
+    const { sha256, ...content } = described.data;
+    const tensors = await readAll(file);
+    if (contentHash(content, tensors) !== sha256) {
+      throw new LinnetError('FORMAT', `${path} is damaged: its SHA-256 is not that of its content`);
+    }
+    const { update, cursor, tokens } = content;
+    if (content.identity !== identity) {
       throw new LinnetError(
         'MISMATCH',
         `${path} belongs to a run with another model, other data or other settings; resume with what it began with`,
@@ -119,24 +135,47 @@ async function readOne(
     }
     const state: TrainingState = { parameters: new Map(), first: new Map(), second: new Map() };
     for (const part of parts) {
-      for (const { name, shape } of blocks)
-        state[part].set(name, await readBlock(file, `${part} ${name}`, shape, path));
+      for (const { name, shape } of blocks) state[part].set(name, block(tensors, `${part} ${name}`, shape, path));
     }
-    return { position: { update, cursor, tokens }, state };
+    const losses = tensors.get(lossesName);
+    if (losses?.dtype !== 'float64' || losses.data.length !== update) {
+      throw new LinnetError('FORMAT', `${path} does not hold the losses of ${update} updates`);
+    }
+    return { position: { update, cursor, tokens, losses: [...losses.data] }, state };
   } finally {
     await file.close();
   }
 }
 
-async function readBlock(
-  file: Awaited<ReturnType<typeof openSafetensors>>,
+/** SHA-256 of what a snapshot says, then of each tensor's name, shape and bytes, in the order of the file. */
+function contentHash(content: Omit<Described, 'sha256'>, tensors: ReadonlyMap<string, AnyTensor>): string {
+  const { format, version, update, cursor, tokens, identity } = content;
+  const { epoch, index, seed } = cursor;
+  const hash = createHash('sha256');
+  hash.update(JSON.stringify([format, version, update, epoch, index, seed, tokens, identity]));
+  for (const [name, { shape, data }] of tensors) {
+    hash.update(JSON.stringify([name, shape]));
+    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+  return hash.digest('hex');
+}
+
+async function readAll(file: SafetensorsFile): Promise<Map<string, AnyTensor>> {
+  const tensors = new Map<string, AnyTensor>();
+  for (const name of file.names()) tensors.set(name, await file.read(name));
+  return tensors;
+}
+
+function block(
+  tensors: ReadonlyMap<string, AnyTensor>,
   name: string,
   shape: readonly number[],
   path: string,
-): Promise<Tensor<'float32'>> {
-  const found = await file.readFloat32(name);
-  if (String(found.shape) === String(shape)) return found;
-  throw new LinnetError('FORMAT', `${path}: "${name}" is [${found.shape.join(',')}], expected [${shape.join(',')}]`);
+): Tensor<'float32'> {
+  const found = tensors.get(name);
+  if (found?.dtype === 'float32' && String(found.shape) === String(shape)) return found;
+  const given = found === undefined ? 'missing' : `${found.dtype} [${found.shape.join(',')}]`;
+  throw new LinnetError('FORMAT', `${path}: "${name}" is ${given}, expected float32 [${shape.join(',')}]`);
 }
 
 function parseJson(text: string | undefined): unknown {

@@ -9,9 +9,10 @@ import { gradients } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add, div, mul } from '../graph/ops/elementwise.ts';
 import { dataOf, float32, type Tensor, zeros } from '../graph/tensor.ts';
-import { type ParameterShapes, type ParameterSource, WeightParameters } from '../nn/parameters.ts';
+import { consequencesOf, type DeclaredParameters } from '../nn/parameter-roles.ts';
+import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
-import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, decays, globalNorm } from './adamw.ts';
+import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
 
@@ -31,7 +32,7 @@ export interface StepResult {
 
 export interface TrainingOptions {
   /** All parameters that the objective asks for, trained or not. */
-  readonly parameters: ParameterShapes;
+  readonly parameters: DeclaredParameters;
   readonly objective: Objective;
   /** Rows of a micro-batch. */
   readonly rows: number;
@@ -302,13 +303,14 @@ function applyUpdate(
       second: graph.input(inputNames.second(name), 'float32', shape),
     };
     const factor = options.rateFactor?.(parameter) ?? 1;
+    const role = options.parameters.get(parameter)?.role;
     const next = adamW(
       options.optimizer,
       { ...inputs, learningRate: mul(inputs.learningRate, factor) },
       value,
       clipped[index],
       moments,
-      decays(parameter, options.parameters.get(parameter) ?? shape),
+      role !== undefined && consequencesOf(role).decays,
     );
     graph.output(updated.parameter(name), next.parameter);
     graph.output(updated.first(name), next.moments.first);

@@ -12,7 +12,7 @@ import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
 import { causalObjective } from './objectives/next-token.ts';
 import { learningRate } from './schedule.ts';
-import { parseTrainingSettings, type TrainingInput } from './settings.ts';
+import { parseTrainingSettings, type TrainingInput, warmupSteps } from './settings.ts';
 import { type TrainingJob, totalUpdates, train, type UpdateEvent } from './trainer.ts';
 
 const plain = describeCausalModel(tinyConfig('llama'));
@@ -138,6 +138,12 @@ describe('settings', () => {
       beta1: 0.9,
       beta2: 0.95,
     });
+  });
+
+  it('take the warm-up in steps or as a share of all', () => {
+    expect(warmupSteps(parseTrainingSettings({ warmup: 7 }), 200)).toBe(7);
+    expect(warmupSteps(parseTrainingSettings({ warmupShare: 0.06 }), 200)).toBe(12);
+    expect(warmupSteps(parseTrainingSettings({ warmup: 7, warmupShare: 0 }), 200)).toBe(0);
   });
 
   it('name the field that is wrong', () => {

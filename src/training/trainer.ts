@@ -10,7 +10,7 @@ import type { ModelDescription } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { blockTensor, joinBlocks } from './parameter-blocks.ts';
 import { learningRate } from './schedule.ts';
-import { microBatchRows, type TrainingSettings } from './settings.ts';
+import { microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
 import type { Objective } from './objectives/next-token.ts';
 import { initialState, TrainingProgram, type TrainingState } from './step-program.ts';
@@ -79,7 +79,7 @@ export interface TrainingOutcome {
   readonly total: number;
   /** False if the signal stopped the run. */
   readonly finished: boolean;
-  /** Mean loss of the last tenth of the updates of this process (at least one); undefined if there was none. */
+  /** Mean loss of the last tenth of the updates (at least one), those before a resume included; undefined if there was none. */
   readonly loss?: number;
   /** Tokens per second of this process, the compilation left out. */
   readonly tokensPerSecond?: number;
@@ -133,7 +133,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
     rows,
     accumulate,
     optimizer: settings,
-    clip: settings.clip ?? undefined,
+    clip: settings.clip === 0 ? undefined : settings.clip,
     trainable: job.trainable,
     frozen: job.trainable === undefined ? undefined : job.parameters,
     rateFactor: job.rateFactor,
@@ -150,12 +150,13 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
       resumed === undefined
         ? new BatchStream(dataset, options)
         : BatchStream.fromState(dataset, options, resumed.position.cursor);
-    let position: SnapshotPosition = resumed?.position ?? { update: 0, cursor: stream.state, tokens: 0 };
+    let position: SnapshotPosition = resumed?.position ?? { update: 0, cursor: stream.state, tokens: 0, losses: [] };
     await job.onStart?.(position.update);
-    const losses: number[] = [];
+    const losses = [...position.losses];
     let seconds = 0;
     let tokens = 0;
-    const schedule = { name: settings.schedule, peak: settings.learningRate, warmup: settings.warmup, total };
+    const warmup = warmupSteps(settings, total);
+    const schedule = { name: settings.schedule, peak: settings.learningRate, warmup, total };
     while (position.update < total && signal?.aborted !== true) {
       const started = performance.now();
       const rate = learningRate(schedule, position.update);
@@ -176,6 +177,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
         update: position.update + 1,
         cursor: stream.state,
         tokens: position.tokens + updateTokens,
+        losses,
       };
       const event = {
         update: position.update,

@@ -60,7 +60,7 @@ export function drawProblem(config: MixerConfig, n: number, options: ProblemOpti
   const random = new Random(31 * n + m);
   const normals = (count: number, size = 1): Float64Array =>
     Float64Array.from({ length: count }, () => Math.fround(size * random.normal()));
-  const shapes = mixerParameters(config, { heads: H, keyValueHeads: M, headWidth: D });
+  const shapes = mixerParameters(config, { heads: H, keyValueHeads: M, headWidth: D, valueWidth: E });
   return {
     ...{ config, heads: { heads: H, keyValueHeads: M }, D, E, m, n },
     q: batch.map(() => normals(H * m * D)),
@@ -178,7 +178,7 @@ export async function runGraph(problem: Problem, dout: Float64Array): Promise<(n
     k: interleave(problem.k, M, D),
     v: interleave(problem.v, M, width),
   };
-  for (const { name, shape } of mixerParameters(config, { ...heads, headWidth: D })) {
+  for (const { name, shape } of mixerParameters(config, { ...heads, headWidth: D, valueWidth: width })) {
     shapes[name] = [...shape];
     data[name] = problem.parameters.get(name) ?? new Float64Array(0);
   }

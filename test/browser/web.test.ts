@@ -12,12 +12,14 @@ import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
+import { exportFolder } from '../../src/export/export-folder.ts';
 import { type ExportManifest, manifestSchema } from '../../src/export/manifest.ts';
 import { openExportedModel } from '../../src/export/open-export.ts';
 import { bundlePage, launchChromium, noChromium } from './chromium.ts';
 import './page.ts';
 import { type Site, serveSite } from './site.ts';
 import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';
+import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 
 declare const crossOriginIsolated: boolean;
@@ -55,6 +57,10 @@ describe.skipIf(noChromium !== undefined)(
       await writeExportedModel(join(folder, 'half'), subject, { dtype: 'f16', device: 'webgpu' });
       for (const dtype of ['w8a8', 'int4', 'mixed'] as const) {
         await writeExportedModel(join(folder, dtype), subject, { dtype });
+      }
+      await saveTinyModel(join(folder, 't5'), 1, 't5');
+      for (const dtype of ['f32', 'w8a8', 'int4', 'mixed'] as const) {
+        await exportFolder(join(folder, 't5'), join(folder, `t5-${dtype}`), { dtype });
       }
       const tokenizer = await loadTokenizer(model);
       await using engine = await DecodingEngine.create(subject.model, subject.parameters);
@@ -175,6 +181,26 @@ describe.skipIf(noChromium !== undefined)(
       expect(outcome).toMatchObject({ kind: 'causal', family: 'llama', tokens: greedy, code: 'CONFIG' });
       expect(outcome.fingerprint).toBe(exported.fingerprint);
       expect(outcome.session.slice(-maxTokens)).toEqual(greedy);
+    });
+
+    it('opens T5 at the front door', async () => {
+      const out = join(folder, 't5-f32');
+      await using exported = await openExportedModel(out, { threads: 1 });
+      const source = (await loadTokenizer(out)).encode(prompt);
+      const state = exported.engine.newState(await exported.engine.encode([...source, ...exported.model.eosIds]));
+      const options = { promptTokens: [], maxTokens: 8, ignoreEos: true, state };
+      const { tokens } = await generateToEnd(exported.engine, options);
+      const outcome = await inPage((page) =>
+        page.evaluate(async (text) => {
+          const model = await globalThis.linnet.open('exports/t5-f32');
+          const generated = model.generate(text, { maxTokens: 8, ignoreEos: true });
+          await generated.text();
+          const { kind, fingerprint } = model;
+          await model.dispose();
+          return { kind, fingerprint, tokens: generated.generation.tokens };
+        }, prompt),
+      );
+      expect(outcome).toEqual({ kind: 'encoder-decoder', fingerprint: exported.fingerprint, tokens });
     });
 
     it('speculates exactly, and forks states', async () => {
@@ -354,6 +380,54 @@ describe.skipIf(noChromium !== undefined)(
       expect(tokens).toEqual(expected.tokens);
     });
 
+    it.each(['f32', 'w8a8', 'int4', 'mixed'] as const)(
+      'reads a text and generates another: T5 as %s',
+      async (dtype) => {
+        const out = join(folder, `t5-${dtype}`);
+        await using exported = await openExportedModel(out, { threads: 1 });
+        const tokenizer = await loadTokenizer(out);
+        const texts = ['It was.', 'It was the best of times, it was the worst'];
+        const sources = texts.map((text) => [...tokenizer.encode(text), ...exported.model.eosIds]);
+        expect(sources.map(({ length }) => length > 32)).toEqual([false, true]);
+        const expected: (readonly number[])[] = [];
+        for (const source of sources) {
+          const state = exported.engine.newState(await exported.engine.encode(source));
+          const { tokens } = await generateToEnd(exported.engine, {
+            promptTokens: [],
+            maxTokens: 12,
+            ignoreEos: true,
+            state,
+          });
+          expected.push(tokens);
+        }
+        const found = await inPage((page) =>
+          page.evaluate(
+            async ({ url, texts }) => {
+              const { generateToEnd, LinnetError, LookupDrafter, openModel, speculative } = globalThis.linnet;
+              const { engine, tokenizer, model } = await openModel(url);
+              const plain: (readonly number[])[] = [];
+              const drafted: (readonly number[])[] = [];
+              const options = { promptTokens: [], maxTokens: 12, ignoreEos: true };
+              for (const text of texts) {
+                const encoded = await engine.encode([...tokenizer.encode(text), ...model.eosIds]);
+                plain.push((await generateToEnd(engine, { ...options, state: engine.newState(encoded) })).tokens);
+                const method = speculative(new LookupDrafter());
+                const state = engine.newState(encoded);
+                drafted.push((await generateToEnd(engine, { ...options, method, state })).tokens);
+              }
+              const long = await engine.encode(new Int32Array(65)).then(
+                () => 'none',
+                (error: unknown) => (error instanceof LinnetError ? error.code : String(error)),
+              );
+              return { plain, drafted, long };
+            },
+            { url: `exports/t5-${dtype}`, texts },
+          ),
+        );
+        expect(found).toEqual({ plain: expected, drafted: expected, long: 'INPUT' });
+      },
+    );
+
     it('serves the example page, which streams text', async () => {
       const root = fileURLToPath(new URL('../../examples/browser', import.meta.url));
       const server = await createServer({
@@ -380,6 +454,7 @@ describe.skipIf(noChromium !== undefined)(
         expect(written).toMatch(/^12 tokens \(length\), [\d.]+ per second; the state has \d+ bytes after \d+ tokens$/);
         const tokenizer = await loadTokenizer(join(folder, 'model'));
         expect(await page.locator('#text').textContent()).toBe(prompt + tokenizer.decode(greedy.slice(0, 12)));
+        expect(await outcome({ url: '/t5-f32', prompt: 'It was' })).toMatch(/^12 tokens|tokens \(eos\)/);
         expect(await outcome({ url: 'data:,' })).toMatch(/^INPUT: /);
       } finally {
         await page.close();

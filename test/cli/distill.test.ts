@@ -44,6 +44,24 @@ describe.each(['llama', 'gpt2'])('%s', (family) => {
   });
 });
 
+it('by logits trains the changed attention, and resumes to the same bytes', async () => {
+  const command = [
+    'distill',
+    at('llama'),
+    at('llama-student'),
+    '--stage',
+    'logits',
+    ...settings('--snapshot-every', '20'),
+  ];
+  await runJson(...command, '--out', at('taught'));
+  const found = await losses(at('taught'));
+  expect(found[found.length - 1]).toBeLessThan(0.75 * found[0]);
+  const changed = await changedParameters(at('llama-student'), at('taught'));
+  expect(changed.some((name) => name.endsWith('v_proj.weight'))).toBe(true);
+  expect(changed.every((name) => name.startsWith('model.layers.1.self_attn.'))).toBe(true);
+  await expectSameAfterResume(command, at('taught'));
+});
+
 describe('a run', () => {
   it('is resumed to the same bytes', async () => {
     const command = ['distill', at('llama'), at('llama-student'), ...settings('--snapshot-every', '20')];

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
+import { errorReportSchema } from '../../src/export/manifest.ts';
 import { huggingFaceTokenizer } from '../../src/tokenizer/hugging-face.ts';
 import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -89,6 +90,65 @@ describe('t5', () => {
     const string = text.slice(4, 7);
     const stopped = await runJson(...words, '--stop', string);
     expect(stopped).toMatchObject({ finish: 'stop', text: text.slice(0, text.indexOf(string)) });
+  });
+
+  it.each(['f32', 'w8a8', 'int4', 'mixed'])('is exported as %s, and generates from the export', async (dtype) => {
+    const out = place(`two-${dtype}`);
+    await runJson(
+      'linearize',
+      place('base'),
+      '--mixer',
+      'augmented',
+      '--group',
+      '4',
+      '--out',
+      place('two'),
+      '--replace',
+    );
+    const told = await runJson('export', place('two'), '--dtype', dtype, '--tokens', '90', '--out', out, '--replace');
+    expect(told).toMatchObject({ dtype, encoder: { lengths: [32, 64] } });
+    const { outputs, layers = [], note, layerTokens } = errorReportSchema.parse(told.report);
+    expect(note).toBeUndefined();
+    // Two layers in each stack; of every window one half is read and the other predicted.
+    expect(layers).toHaveLength(4);
+    expect(layerTokens).toBeGreaterThan(90);
+    expect(outputs?.tokens).toBeGreaterThan(40);
+    const largest = Math.max(...layers.map(({ mean }) => mean));
+    if (dtype === 'f32') expect(largest).toBeLessThan(1e-5);
+    else expect(largest).toBeGreaterThan(1e-4);
+
+    const words = ['generate', out, '--prompt', 'It was', '--max-tokens', '12', '--ignore-eos'];
+    const greedy = await runJson(...words);
+    expect(greedy.tokens).toHaveLength(12);
+    if (dtype === 'f32') {
+      const [, , ...rest] = words;
+      expect(await runJson('generate', place('two'), ...rest)).toMatchObject({ tokens: greedy.tokens });
+    }
+    expect(await runJson(...words, '--speculate', 'lookup')).toMatchObject({ tokens: greedy.tokens });
+    expect((await runJson(...words, '--beams', '3')).beams).toHaveLength(3);
+    const long = await runCaptured([...words.slice(0, 2), '--prompt', 'It was '.repeat(10)]);
+    expect(long).toMatchObject({ exitCode: 3 });
+    expect(long.stderr).toMatch(/longer than the 64 that the encoder reads/);
+    const inspected = await runJson('inspect', out);
+    expect(inspected).toMatchObject({ family: 't5', export: { dtype, encoder: { lengths: [32, 64] } } });
+  });
+
+  it('is exported for the lengths that are named', async () => {
+    const out = place('lengths');
+    const options = ['--dtype', 'f32', '--skip-report', '--source-lengths', '80,20', '--out', out];
+    expect(await runJson('export', place('base'), ...options)).toMatchObject({ encoder: { lengths: [20, 80] } });
+    const long = await runJson('generate', out, '--prompt', 'It was '.repeat(10), '--max-tokens', '3', '--ignore-eos');
+    expect(long).toMatchObject({ promptTokens: 71 });
+    const wrong = await runCaptured([
+      'export',
+      place('base'),
+      ...options.slice(0, 3),
+      '--source-lengths',
+      '0',
+      '--out',
+      out,
+    ]);
+    expect(wrong.exitCode).toBe(2);
   });
 
   it('is inspected', async () => {

@@ -32,7 +32,7 @@ const model = describeCausalModel(${JSON.stringify(config)});
 let bytes = 0;
 const weights = {
   async read(name) {
-    const shape = model.parameters.get(name);
+    const { shape } = model.parameters.get(name);
     const data = new Float32Array(elementCount(shape));
     data.fill(0.1);
     bytes += data.byteLength;

@@ -62,7 +62,7 @@ describe.skipIf(absent)(
       const config = { heads: 3, layers: 1 };
       const random = new Random(3);
       const parameters = new Map(
-        [...medusaParameters(config, loaded.model.sizes)].map(([name, shape]) => {
+        [...medusaParameters(config, loaded.model.sizes)].map(([name, { shape }]) => {
           const length = shape.reduce((product, dim) => product * dim, 1);
           return [
             name,

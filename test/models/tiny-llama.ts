@@ -32,7 +32,7 @@ export function tinyLlama(mixers: readonly MixerInput[]): CausalModel {
 export function randomParameters(model: Pick<CausalModel, 'parameters'>, seed: number): Map<string, Tensor> {
   const random = new Random(seed);
   const parameters = new Map<string, Tensor>();
-  for (const [name, shape] of model.parameters) {
+  for (const [name, { shape }] of model.parameters) {
     const count = shape.reduce((a, b) => a * b, 1);
     const [center, spread] = distribution(name, shape);
     const values = Float32Array.from({ length: count }, () => center + spread * random.normal());

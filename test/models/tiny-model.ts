@@ -6,7 +6,21 @@ import { Random } from '../../src/random.ts';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
 
-/** Models of every family: two layers of width 16 with two heads, 64 positions, softmax attention. */
+/** What LLaMA and its relatives have in common. */
+const tinyDecoder = {
+  vocab_size: 258,
+  hidden_size: 16,
+  intermediate_size: 32,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  max_position_embeddings: 64,
+  tie_word_embeddings: true,
+  bos_token_id: 256,
+  eos_token_id: 257,
+};
+
+/** Models of every family: two layers of width 16 with two heads, 64 positions, the family's own attention. */
 const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   bert: {
     model_type: 'bert',
@@ -39,19 +53,10 @@ const tinyConfigs: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
     bos_token_id: 256,
     eos_token_id: 257,
   },
-  llama: {
-    model_type: 'llama',
-    vocab_size: 258,
-    hidden_size: 16,
-    intermediate_size: 32,
-    num_hidden_layers: 2,
-    num_attention_heads: 2,
-    num_key_value_heads: 1,
-    max_position_embeddings: 64,
-    tie_word_embeddings: true,
-    bos_token_id: 256,
-    eos_token_id: 257,
-  },
+  llama: { model_type: 'llama', ...tinyDecoder },
+  mistral: { model_type: 'mistral', ...tinyDecoder, sliding_window: 12 },
+  qwen2: { model_type: 'qwen2', ...tinyDecoder },
+  qwen3: { model_type: 'qwen3', ...tinyDecoder, head_dim: 12 },
   t5: {
     model_type: 't5',
     vocab_size: 258,

@@ -69,7 +69,7 @@ export function tinyT5With(mixerOf: (part: AttentionPart) => MixerConfig): Encod
 export function randomT5Weights(model: EncoderDecoderModel, seed = 3): Map<string, Tensor> {
   const random = new Random(seed);
   return new Map(
-    [...model.parameters].map(([name, shape]) => {
+    [...model.parameters].map(([name, { shape }]) => {
       const count = shape.reduce((a, b) => a * b, 1);
       const base = name.includes('norm') ? 1 : 0;
       return [

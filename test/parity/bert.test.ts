@@ -50,7 +50,7 @@ function outputGradients(
   const names = [...io.keys()].flatMap((key) => (key.startsWith('grad.') ? [key.slice('grad.'.length)] : []));
   gradients(
     loss,
-    names.map((name) => source.parameter(name, model.parameters.get(name) ?? [])),
+    names.map((name) => source.parameter(name, model.parameters.get(name)?.shape ?? [])),
   ).forEach((gradient, i) => {
     graph.output(`grad.${names[i]}`, gradient);
   });

@@ -89,7 +89,7 @@ async function run(
   const names = withGradients ? [...shapes.keys()] : [];
   gradients(
     loss,
-    names.map((name) => source.parameter(name, shapes.get(name) ?? [])),
+    names.map((name) => source.parameter(name, shapes.get(name)?.shape ?? [])),
   ).forEach((gradient, i) => {
     graph.output(`grad.${names[i]}`, gradient);
   });

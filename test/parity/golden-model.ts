@@ -89,7 +89,7 @@ export async function runGolden(
   const names = [...model.parameters.keys()];
   const found = gradients(
     loss,
-    names.map((key) => source.parameter(key, model.parameters.get(key) ?? [])),
+    names.map((key) => source.parameter(key, model.parameters.get(key)?.shape ?? [])),
   );
   graph.output('hidden', hidden);
   graph.output('logits', model.head(source, hidden));

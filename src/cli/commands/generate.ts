@@ -6,7 +6,7 @@ import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
-import type { DecodingModelDescription } from '../../decoding/engine.ts';
+import type { GeneratingModel } from '../../models/model.ts';
 import { type DecodingModel, openGeneratingModel } from '../../export/open-model.ts';
 import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
@@ -244,10 +244,7 @@ function joinPrompt(
 }
 
 /** The prompt as a text to read: with EOS, which is added where it is missing. */
-function sourceText(
-  prompt: readonly number[],
-  { eosIds: [eos] }: Pick<DecodingModelDescription, 'eosIds'>,
-): readonly number[] {
+function sourceText(prompt: readonly number[], { eosIds: [eos] }: Pick<GeneratingModel, 'eosIds'>): readonly number[] {
   return eos === undefined || prompt.at(-1) === eos ? prompt : [...prompt, eos];
 }
 

@@ -82,7 +82,13 @@ export const inspect = defineCommand({
         export:
           exported === undefined
             ? null
-            : { dtype: exported.dtype, device: exported.device, prompt: exported.prompt, report: exported.report },
+            : {
+                dtype: exported.dtype,
+                device: exported.device,
+                prompt: exported.prompt,
+                encoder: exported.encoder,
+                report: exported.report,
+              },
         medusa: headsJson(heads),
         mixers: runs.map(({ layers, description, mixer }) => ({ layers, description, config: mixer })),
         ...memoryJson(memory),
@@ -133,11 +139,11 @@ async function describeExportedFolder(
       onProgress: (done, total) => progress.update(done, total),
     }),
   );
-  const { weightBytes, prompt } = manifest;
+  const { weightBytes, prompt, encoder } = manifest;
   const { step, prompt: promptType } = storageTypes[manifest.dtype];
   return {
     model,
-    storedBytes: weightBytes + (prompt?.weightBytes ?? 0),
+    storedBytes: weightBytes + (prompt?.weightBytes ?? 0) + (encoder?.weightBytes ?? 0),
     storedTypes: promptType === undefined ? [step] : [step, promptType],
     exported: manifest,
   };
@@ -158,12 +164,16 @@ async function describeCheckpoint(folder: string): Promise<DescribedFolder> {
   }
 }
 
-function describeExport({ dtype, device, producer, prompt, report }: ExportManifest): [string, string][] {
+function describeExport({ dtype, device, producer, prompt, encoder, report }: ExportManifest): [string, string][] {
   const { outputs, note } = report;
   const facts: [string, string][] = [['exported', `for ${device}, by version ${producer}`]];
   if (prompt !== undefined) {
     const { step, prompt: type } = storageTypes[dtype];
     facts.push(['prompts', `read with ${type}, ${formatBytes(prompt.weightBytes)}; all else with ${step}`]);
+  }
+  if (encoder !== undefined) {
+    const { step, prompt: type = step } = storageTypes[dtype];
+    facts.push(['encoder', `of ${encoder.lengths.join(', ')} tokens, as ${type}, ${formatBytes(encoder.weightBytes)}`]);
   }
   if (outputs === undefined) return note === undefined ? facts : [...facts, ['cost', note]];
   const { float32, exported } = outputs.perplexity;

@@ -3,20 +3,27 @@ import { defaultKernel } from '../../attention/convolution-config.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { defaultGroup } from '../../attention/preset.ts';
 import { convolutionOf, parseMixer } from '../../attention/mixers.ts';
-import { mixerPresetNames, wholeTextPreset } from '../../attention/presets.ts';
-import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
+import { findPreset, isSoftmax, mixerPresetNames, wholeTextPreset } from '../../attention/presets.ts';
+import { type LoadedModel, loadModel, saveModel } from '../../checkpoint/load-model.ts';
+import { calibrate } from '../../conversion/calibrate.ts';
+import { calibrationTexts } from '../../conversion/texts.ts';
+import { loadDocuments } from '../../data/documents.ts';
 import type { Tensor } from '../../graph/tensor.ts';
+import { requireCausal } from '../../models/families.ts';
 import { linearize } from '../../models/linearize.ts';
 import { defaultParts, linearizeParts } from '../../models/linearize-parts.ts';
 import type { AttentionPart } from '../../models/linnet-section.ts';
-import type { CausalModel, EncoderDecoderModel, EncoderModel, ModelDescription } from '../../models/model.ts';
-import { formatCount } from '../../report/quantities.ts';
-import { defineCommand, optional, required, withDefault } from '../framework/command.ts';
+import type { CausalModel, EncoderDecoderModel, EncoderModel, Model } from '../../models/model.ts';
+import { formatCount, formatPercent } from '../../report/quantities.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { defineCommand, optional, optionalList, required, withDefault } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { configureMixer, mixerOptions, type MixerOptionValues } from '../options/mixer-options.ts';
+import { fieldOption } from '../options/text-options.ts';
 import { countParameters, layerSpan, mixerRuns } from '../output/model-summary.ts';
-import { choice, indexList, integer, partList } from '../framework/option-values.ts';
+import { choice, indexList, integer, partList, text } from '../framework/option-values.ts';
 
 /** K of the paper's T5. */
 const t5Kernel = 9;
@@ -50,6 +57,17 @@ export const linearizeCommand = defineCommand({
       placeholder: 'taps',
       description: `K, length of the convolution, odd; (K−1)/2 positions back are read (default: ${defaultKernel}, T5: 9)`,
     }),
+    init: withDefault(choice(['neutral', 'calibrate']), 'neutral', {
+      placeholder: 'name',
+      description:
+        'calibrate: parameters of the mixers start where they come closest to the attention of the original on the ' +
+        'beginning of --data, in closed form',
+    }),
+    data: optionalList(text, {
+      placeholder: 'sources',
+      description: 'for --init calibrate: .txt and .jsonl files, or npm:PACKAGE; a thousand tokens are enough',
+    }),
+    field: fieldOption,
     attention: optional(partList, {
       placeholder: 'parts',
       description: 'which attentions of T5 to change: encoder, decoder, cross (default: encoder,decoder)',
@@ -67,10 +85,14 @@ export const linearizeCommand = defineCommand({
   async run(context, options) {
     const loaded = await loadModel(options.model);
     context.throwIfStopped('before anything was written');
-    const { model, parameters, told } =
+    const kernel = options.localKernel ?? localKernelFor(loaded.model, options.mixer);
+    const changes = { ...options, localKernel: kernel };
+    const swapped =
       loaded.model.kind === 'encoder-decoder'
-        ? inParts(loaded.model, loaded.parameters, options)
-        : inLayers(loaded.model, loaded.parameters, options);
+        ? inParts(loaded.model, loaded.parameters, changes)
+        : inLayers(loaded.model, loaded.parameters, changes);
+    const { model, parameters, told } =
+      options.init === 'calibrate' ? await calibrated(context, loaded, swapped, options) : swapped;
     await saveModel(
       options.out,
       { model, parameters },
@@ -96,6 +118,40 @@ export const linearizeCommand = defineCommand({
   },
 });
 
+/**
+ * Softmax inside groups is what the weights of a softmax model were made for (paper, section 4.1; docs/conversion.md). FLASH
+ * and models that have been converted before keep the default of the preset.
+ */
+function localKernelFor({ mixers }: Model, preset: string): 'softmax' | undefined {
+  const takesOne = Object.hasOwn(findPreset(preset).shape, 'localKernel');
+  return takesOne && mixers.every((mixer) => isSoftmax(mixer)) ? 'softmax' : undefined;
+}
+
+/** Mixers fitted to the original's attention. @throws UsageError without data or for a model that cannot be calibrated */
+async function calibrated(
+  context: CommandContext,
+  original: LoadedModel<Model>,
+  swapped: Linearized,
+  { data, field }: { readonly data?: readonly string[]; readonly field: string },
+): Promise<Linearized> {
+  if (data === undefined) throw new UsageError('--init calibrate needs --data: text like that which the model is for');
+  const teacher = { model: requireCausal(original.model), parameters: original.parameters };
+  const student = { model: requireCausal(swapped.model), parameters: swapped.parameters };
+  const texts = await calibrationTexts(await loadDocuments(data, { field }), await loadTokenizer(original.path));
+  const { parameters, layers } = await context.withProgress('calibrate', 'layers', (progress) =>
+    calibrate(teacher, student, texts, {
+      signal: context.signal,
+      onLayer: (done, total) => progress.update(done, total),
+    }),
+  );
+  for (const { layer, before, after } of layers) {
+    context.print(
+      `  layer ${layer}: ${formatPercent(before)} of the attention is missed, ${formatPercent(after)} when fitted`,
+    );
+  }
+  return { ...swapped, parameters, told: { ...swapped.told, calibration: layers } };
+}
+
 interface LinearizeOptions extends MixerOptionValues {
   readonly attention?: readonly AttentionPart[];
   readonly layers?: readonly number[];
@@ -103,7 +159,7 @@ interface LinearizeOptions extends MixerOptionValues {
 }
 
 interface Linearized {
-  readonly model: ModelDescription;
+  readonly model: Model;
   readonly parameters: Map<string, Tensor<'float32'>>;
   /** What the JSON says of what was changed. */
   readonly told: Readonly<Record<string, unknown>>;
@@ -128,7 +184,7 @@ function inLayers(
 }
 
 /** What a model keeps of itself when its mixers change. */
-type Remixed = ModelDescription & { withMixers(mixers: readonly MixerConfig[]): Remixed };
+type Remixed = CausalModel | EncoderModel;
 
 /** A model with an encoder and a decoder. */
 function inParts(

@@ -1,24 +1,16 @@
 /** `linnet pretrain`: trains a model from random weights. */
 import { readFile } from 'node:fs/promises';
 import { mixerPresetNames } from '../../attention/presets.ts';
-import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
-import { saveModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
-import { describeCausalModel } from '../../models/families.ts';
-import type { CausalModel } from '../../models/model.ts';
-import { modelPreset, modelPresetNames } from '../../models/presets.ts';
-import { initializeParameters } from '../../models/initialize.ts';
-import { Random } from '../../random.ts';
-import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
-import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
-import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { causalObjective } from '../../training/objectives/next-token.ts';
+import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
+import { modelPresetNames } from '../../models/presets.ts';
+import { pretrain as train, pretrainShape } from '../../training/plans/pretrain.ts';
 import { defineCommand, optional, required } from '../framework/command.ts';
-import { configureMixer, mixerOptions, type MixerOptionValues } from '../options/mixer-options.ts';
-import { choice, path, text } from '../framework/option-values.ts';
+import { optionsOf } from '../framework/schema-options.ts';
+import { choice, text } from '../framework/option-values.ts';
+import { configureMixer, mixerOptions } from '../options/mixer-options.ts';
 import { trainingOptions } from '../options/training-options.ts';
-import { runTraining } from '../training-run.ts';
-import { loadPackedText } from '../training-text.ts';
+import { reportTraining } from '../output/training-report.ts';
 
 export const pretrain = defineCommand({
   description:
@@ -43,59 +35,18 @@ export const pretrain = defineCommand({
     group: mixerOptions.group,
     kernel: mixerOptions.kernel,
     conv: mixerOptions.conv,
-    tokenizer: optional(path, { placeholder: 'folder', description: 'folder of the tokenizer (default: bytes)' }),
+    ...optionsOf(pretrainShape),
   },
-  run: (context, { config, mixer, group, kernel, conv, tokenizer: folder, ...values }) =>
-    runTraining(context, values, async (settings) => {
-      const tokenizer = folder === undefined ? byteTokenizer() : await loadTokenizer(folder);
-      const described = describeCausalModel(withSpecialTokens(await readConfig(config, tokenizer), tokenizer));
-      const model = mixer === undefined ? described : withMixer(described, mixer, { group, kernel, conv });
-      if (tokenizer.vocabularySize > model.sizes.vocabulary) {
-        throw new LinnetError(
-          'MISMATCH',
-          `the tokenizer has ${tokenizer.vocabularySize} tokens, vocab_size in ${config} is ${model.sizes.vocabulary}`,
-        );
-      }
-      const tokenizerFiles = folder === undefined ? tokenizerFileContents(byteTokenizerFiles()) : { from: folder };
-      const text = await loadPackedText(values, settings, tokenizer);
-      const { dtype, replace } = values;
-      return {
-        ...text,
-        model,
-        parameters: initializeParameters(model, new Random(settings.seed)),
-        objective: causalObjective(model, settings.length),
-        async save(out, trained) {
-          await saveModel(out, { model, parameters: trained }, { tokenizerFiles, dtype, replace });
-          return {};
-        },
-      };
+  run: (context, { config, mixer, group, kernel, conv, lr: learningRate, ...values }) =>
+    reportTraining(context, async (hooks) => {
+      const configured = mixer === undefined ? undefined : configureMixer({ mixer, group, kernel, conv });
+      return await train(await readConfig(config), { ...values, learningRate, mixer: configured }, hooks);
     }),
 });
 
-/**
- * The configuration, with the BOS and EOS that texts are packed with where it says nothing of them: a model that is
- * trained on texts after BOS continues them worse without.
- */
-function withSpecialTokens(config: JsonObject, { bosId, eosId }: Pick<Tokenizer, 'bosId' | 'eosId'>): JsonObject {
-  return {
-    ...(bosId !== undefined && { bos_token_id: bosId }),
-    ...(eosId !== undefined && { eos_token_id: eosId }),
-    ...config,
-  };
-}
-
-/** All layers with one mixer. */
-function withMixer(
-  model: CausalModel,
-  mixer: string,
-  sizes: Pick<MixerOptionValues, 'group' | 'kernel' | 'conv'>,
-): CausalModel {
-  const configured = configureMixer({ mixer, ...sizes });
-  return model.withMixers(model.mixers.map(() => configured));
-}
-
-async function readConfig(nameOrFile: string, { vocabularySize }: Tokenizer): Promise<JsonObject> {
-  if (modelPresetNames.includes(nameOrFile)) return { ...modelPreset(nameOrFile), vocab_size: vocabularySize };
+/** The content of a file, or the name of a preset as it is. */
+async function readConfig(nameOrFile: string): Promise<string | JsonObject> {
+  if (modelPresetNames.includes(nameOrFile)) return nameOrFile;
   const bytes = await readFile(nameOrFile).catch((cause: unknown) => {
     throw new LinnetError(
       'NOT_FOUND',

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../files/atomic.ts';
+import { lockFolder } from '../../files/folder-lock.ts';
 import { parseJsonObject } from '../../files/json-object.ts';
 import { LinnetError } from '../../errors.ts';
 import { parseSweepPlan } from '../../studies/sweep/plan.ts';
@@ -34,18 +35,20 @@ export const sweep = defineCommand({
       description: 'where results go (default: runs/ and the name of the plan)',
     }),
     snapshotEvery: withDefault(integer({ min: 1 }), 200, {
-      placeholder: 'updates',
-      description: 'how often a trial saves a snapshot',
+      placeholder: 'steps',
+      description: 'optimizer steps of a trial from one snapshot to the next',
     }),
     ...engineOptions,
   },
   async run(context, { plan: planFile, out, snapshotEvery, device, threads }) {
     const plan = parseSweepPlan(await readPlan(planFile), planFile);
     const study = await prepareStudy(plan, planFile);
-    const folder = await SweepFolder.open(out ?? join('runs', planName(planFile)));
+    const place = out ?? join('runs', planName(planFile));
+    await using _lock = await lockFolder(place);
+    const folder = await SweepFolder.open(place);
     const [first] = study.trials;
     context.note(
-      `${formatCount(study.trials.length)} trials of ${formatCount(first.settings.steps ?? 0)} updates; ` +
+      `${formatCount(study.trials.length)} trials of ${formatCount(first.settings.steps ?? 0)} optimizer steps; ` +
         `${formatCount(first.dataset.predictedTokens)} tokens to train on, ${formatCount(study.heldOutTokens)} scored`,
     );
     const results = await runWithProgress(context, study.trials.length, (callbacks) =>

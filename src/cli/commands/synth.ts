@@ -104,12 +104,12 @@ const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => 
     if (dtype !== 'f32' && dtype !== 'f16') {
       throw new UsageError(`--format checkpoint stores f32 or f16, not ${dtype}; --format exported stores all types`);
     }
-    const total = [...model.parameters.values()].reduce((sum, shape) => sum + elementCount(shape), 0);
+    const total = [...model.parameters.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
     const bytes = (dtype === 'f16' ? 2 : 4) * total;
     await requireDiskRoom(out, bytes, 'the model');
     let done = 0;
     const tensors = (progress: Progress) =>
-      [...model.parameters].map(([name, shape]) => ({
+      [...model.parameters].map(([name, { shape }]) => ({
         name,
         shape,
         async data() {

@@ -5,8 +5,10 @@
 import type { Command as Commander } from 'commander';
 import { Option } from 'commander';
 import { z } from 'zod';
+import { LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext } from './context.ts';
 import { UsageError } from './exit-codes.ts';
+import { flagName, inFlags } from './option-names.ts';
 import type { ValueKind } from './option-values.ts';
 import { choice, integer } from './option-values.ts';
 
@@ -167,23 +169,31 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       }
       const positional = Object.fromEntries(argumentNames.map((name, index) => [name, given[index]]));
       const named = Object.fromEntries(Object.keys(definition.options).map((key) => [key, options[key]]));
-      return definition.run(context, {
+      const values = {
         ...checked(argumentSchema, positional, (name) => `<${name}>`),
         ...checked(optionSchema, named, flagName),
-      });
+      };
+      try {
+        return await definition.run(context, values);
+      } catch (error) {
+        throw asFlags(error, new Set(Object.keys(definition.options)));
+      }
     },
   };
+}
+
+/** An error of the library in the words of the command line; options that exclude each other are a mistake of usage. */
+function asFlags(error: unknown, keys: ReadonlySet<string>): unknown {
+  if (!(error instanceof LinnetError)) return error;
+  const message = inFlags(error.message, keys);
+  if (error instanceof OptionsError) return new UsageError(message, { cause: error });
+  return message === error.message ? error : new LinnetError(error.code, message, { cause: error });
 }
 
 function helpOf(schema: z.ZodType): ParameterHelp {
   const help = parameterHelp.get(schema);
   if (help === undefined) throw new Error('internal: a parameter was not made by required, optional, … of command.ts');
   return help;
-}
-
-/** `maxTokens` → `--max-tokens`. */
-function flagName(key: string): string {
-  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 /** Values stay text here: they are checked all together, by `checked`. */

@@ -14,6 +14,8 @@ export interface OutputOptions {
 
 /** A command's view of the outside. */
 export interface CommandContext {
+  /** The command line, the program's name first: for records. */
+  readonly command: readonly string[];
   /** Whether stdout belongs to the one JSON object. */
   readonly json: boolean;
   /** Whether what is streamed appears on a terminal, where a progress line would be drawn over it. */
@@ -37,10 +39,15 @@ export interface CommandContext {
 }
 
 /** The context of one command line. */
-export function makeContext(io: CliIo, { json, quiet }: OutputOptions): CommandContext {
+export function makeContext(
+  io: CliIo,
+  { json, quiet }: OutputOptions,
+  command: readonly string[] = ['linnet'],
+): CommandContext {
   const progress = (label: string, unit: string): Progress =>
     quiet ? silentProgress : openProgress({ label, unit, stream: io.stderr });
   return {
+    command,
     json,
     environment: io.environment,
     streamsToTerminal: !json && io.stdout.isTTY === true,

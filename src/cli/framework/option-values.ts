@@ -101,6 +101,15 @@ export const tokenIds: ValueKind<number[]> = {
   expects: 'token ids with commas between them, such as 1,2,3',
 };
 
+/** Counts with commas between them, each at least 1. */
+export const counts: ValueKind<number[]> = {
+  schema: z
+    .string()
+    .regex(/^\s*[1-9]\d{0,8}(\s*,\s*[1-9]\d{0,8})*\s*$/)
+    .transform((given) => given.split(',').map(Number)),
+  expects: 'counts from 1 with commas between them, such as 64,512',
+};
+
 /** More layers than any model has; keeps a typing error from filling memory. */
 const largestIndex = 65535;
 

@@ -113,7 +113,10 @@ async function buildProgram(
     target.action(async () => {
       const { makeContext } = await import('./context.ts');
       const options = target.opts<Record<string, unknown>>();
-      const context = makeContext(io, { json: options.json === true, quiet: options.quiet === true });
+      const context = makeContext(io, { json: options.json === true, quiet: options.quiet === true }, [
+        'linnet',
+        ...words,
+      ]);
       deliver(await command.run(context, target.args, options));
     });
   }

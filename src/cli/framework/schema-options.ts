@@ -1,38 +1,94 @@
 /** Options of a command out of the zod schemas that check the same values in the library: kinds, bounds and descriptions. */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { flag, optional } from './command.ts';
-import { choice, decimal, integer, type ValueKind } from './option-values.ts';
+import { flag, optional, optionalList, required, requiredList } from './command.ts';
+import { inFlags } from './option-names.ts';
+import { choice, decimal, integer, path, text, type ValueKind, wordList } from './option-values.ts';
 
-/** What a schema of options becomes: each value may be left out, and arrives checked. */
+/** What a schema of options becomes: values arrive checked, and the library fills in what was left out. */
 export type OptionsOf<Shape extends Readonly<Record<string, z.ZodType>>> = {
-  [Name in keyof Shape]: z.ZodType<z.output<Shape[Name]>, string | boolean | undefined>;
+  [Name in keyof Shape]: z.ZodType<InputOf<Shape[Name]>, string | boolean | string[] | undefined>;
 };
 
+/** What may be given for a schema; of one that only says what comes out, that. */
+type InputOf<Schema extends z.ZodType> = unknown extends z.input<Schema> ? z.output<Schema> : z.input<Schema>;
+
 /**
- * The options of a shape of optional numbers, words and switches, each with a description.
+ * The options of a shape of numbers, words, texts, switches and lists of them. Each has a description, and may have a
+ * placeholder, which makes a text a path if it is "folder" or "file"; both from `meta`. A default appears in help.
+ * @param keys of all options that descriptions may name; default those of the shape
  * @throws LinnetError `INTERNAL` for a schema of another type or one without a description
  */
-export function optionsOf<Shape extends Readonly<Record<string, z.ZodType>>>(shape: Shape): OptionsOf<Shape>;
-export function optionsOf(shape: Readonly<Record<string, z.ZodType>>): Record<string, z.ZodType> {
-  return Object.fromEntries(Object.entries(shape).map(([name, schema]) => [name, optionOf(name, schema)]));
+export function optionsOf<Shape extends Readonly<Record<string, z.ZodType>>>(
+  shape: Shape,
+  keys?: readonly string[],
+): OptionsOf<Shape>;
+export function optionsOf(
+  shape: Readonly<Record<string, z.ZodType>>,
+  keys: readonly string[] = Object.keys(shape),
+): Record<string, z.ZodType> {
+  const known = new Set(keys);
+  return Object.fromEntries(Object.entries(shape).map(([name, schema]) => [name, optionOf(name, schema, known)]));
 }
 
-function optionOf(name: string, schema: z.ZodType): z.ZodType {
-  const { description } = schema;
-  const inner = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
-  if (description === undefined) throw new LinnetError('INTERNAL', `internal: option ${name} has no description`);
+function optionOf(name: string, schema: z.ZodType, keys: ReadonlySet<string>): z.ZodType {
+  const { inner, isOptional, defaultValue, meta } = unwrapped(schema);
+  const said = meta.description;
+  if (said === undefined) throw new LinnetError('INTERNAL', `internal: option ${name} has no description`);
+  const suffix = typeof defaultValue === 'string' || typeof defaultValue === 'number' ? defaultValue : undefined;
+  const description = inFlags(said, keys) + (suffix === undefined ? '' : ` (default: ${suffix})`);
   if (inner instanceof z.ZodBoolean) return flag(description);
-  const named = valueKind(inner);
+  const given = typeof meta.placeholder === 'string' ? meta.placeholder : undefined;
+  if (inner instanceof z.ZodArray && inner.element instanceof z.ZodString) {
+    return (isOptional ? optionalList : requiredList)(text, { placeholder: given ?? 'texts', description });
+  }
+  const named = valueKind(inner, given);
   if (named === undefined)
     throw new LinnetError('INTERNAL', `internal: option ${name} is of no type that options have`);
-  return optional(named.kind, { placeholder: named.placeholder, description });
+  const labels = { placeholder: given ?? named.placeholder, description };
+  return isOptional ? optional(named.kind, labels) : required(named.kind, labels);
 }
 
-function valueKind(schema: unknown): { kind: ValueKind<string | number>; placeholder: string } | undefined {
+/** A schema without what makes it optional or read-only, and what was said of it at any level, the outermost first. */
+function unwrapped(schema: unknown): {
+  inner: unknown;
+  isOptional: boolean;
+  defaultValue?: unknown;
+  meta: Readonly<Record<string, unknown>> & { readonly description?: string };
+} {
+  const meta = schema instanceof z.ZodType ? (schema.meta() ?? {}) : {};
+  const mayLack = schema instanceof z.ZodOptional || schema instanceof z.ZodDefault;
+  if (!mayLack && !(schema instanceof z.ZodReadonly)) return { inner: schema, isOptional: false, meta };
+  const below = unwrapped(schema.unwrap());
+  const defaultValue = schema instanceof z.ZodDefault ? schema.def.defaultValue : below.defaultValue;
+  return {
+    inner: below.inner,
+    isOptional: mayLack || below.isOptional,
+    defaultValue,
+    meta: { ...below.meta, ...meta },
+  };
+}
+
+type OptionValue = string | number | string[];
+
+function valueKind(
+  schema: unknown,
+  given: string | undefined,
+): { kind: ValueKind<OptionValue>; placeholder: string } | undefined {
   if (schema instanceof z.ZodEnum) return { kind: choice(schema.options.map(String)), placeholder: 'name' };
+  if (schema instanceof z.ZodString) {
+    return { kind: given === 'folder' || given === 'file' ? path : text, placeholder: 'text' };
+  }
+  if (schema instanceof z.ZodArray && schema.element instanceof z.ZodEnum) {
+    return { kind: wordList(schema.element.options.map(String)), placeholder: 'names' };
+  }
   if (!(schema instanceof z.ZodNumber)) return undefined;
-  const bounds = { min: schema.minValue ?? undefined, max: schema.maxValue ?? undefined };
+  const bounds = { min: finite(schema.minValue), max: finite(schema.maxValue) };
   const whole = schema.format === 'safeint';
   return { kind: whole ? integer(bounds) : decimal(bounds), placeholder: 'number' };
+}
+
+/** A bound that says something: integers have those of exact numbers besides. */
+function finite(bound: number | null): number | undefined {
+  return bound === null || !Number.isFinite(bound) || Math.abs(bound) === Number.MAX_SAFE_INTEGER ? undefined : bound;
 }

@@ -36,6 +36,8 @@ const refinements: Readonly<Record<string, string>> = {
   castling: 'local and global branches',
   normalize: 'local and global branches',
   unmasked: 'the convolution',
+  map: 'gated attention',
+  decay: 'mixers that forget',
 };
 
 /**

@@ -1,5 +1,5 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
-import type { DecodingModelDescription } from '../../decoding/engine.ts';
+import type { GeneratingModel } from '../../models/model.ts';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
 import { readTextFile } from '../../data/text-file.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
@@ -61,7 +61,7 @@ export interface SpeculationRequest {
 }
 
 /** What drafters need of the model they draft for. */
-type SpeculatedModel = Pick<DecodingModel<DecodingModelDescription>, 'model' | 'path' | 'fingerprint' | 'manifest'>;
+type SpeculatedModel = Pick<DecodingModel<GeneratingModel>, 'model' | 'path' | 'fingerprint' | 'manifest'>;
 
 /** Drafters that are ready, for one text. Dispose of it. */
 export interface Speculation extends AsyncDisposable {

@@ -45,14 +45,14 @@ export interface ParameterCounts {
 
 /** How many parameters a model has. */
 export function countParameters(model: ModelDescription): ParameterCounts {
-  const sum = (shapes: Iterable<readonly number[]>): number => {
+  const sum = (counted: Iterable<{ readonly shape: readonly number[] }>): number => {
     let total = 0;
-    for (const shape of shapes) total += elementCount(shape);
+    for (const { shape } of counted) total += elementCount(shape);
     return total;
   };
   return {
     total: sum(model.parameters.values()),
-    mixers: sum(model.mixers.flatMap((mixer) => mixerParameters(mixer, model.sizes)).map(({ shape }) => shape)),
+    mixers: sum(model.mixers.flatMap((mixer) => mixerParameters(mixer, model.sizes))),
   };
 }
 

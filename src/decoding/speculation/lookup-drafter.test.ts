@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { tinyT5 } from '../../../test/models/tiny-t5.ts';
 import { modelLayout } from '../../models/model-layout.ts';
 import { SequenceState } from '../state/sequence-state.ts';
 import type { Draft } from './drafter.ts';
@@ -9,6 +10,17 @@ import { NgramIndex } from './ngram-index.ts';
 
 const model = tinyLlama([{ kind: 'softmax' }]);
 const state = new SequenceState(model, modelLayout(model));
+
+/** The state of a text about another, which is looked up too. */
+function stateAbout(source: readonly number[]): SequenceState {
+  const { decoder } = tinyT5('softmax');
+  return new SequenceState(decoder, modelLayout(decoder), { tokens: Int32Array.from(source), layers: [] });
+}
+
+function proposeAbout(drafter: LookupDrafter, source: readonly number[], tokens: readonly number[]): Promise<Draft> {
+  const root = tokens[tokens.length - 1];
+  return drafter.propose({ tokens, root, hidden: new Float32Array(0), state: stateAbout(source), maxDepth: 100 });
+}
 
 function propose(drafter: LookupDrafter, tokens: readonly number[], maxDepth = 100): Promise<Draft> {
   return drafter.propose({ tokens, root: tokens[tokens.length - 1], hidden: new Float32Array(0), state, maxDepth });
@@ -34,6 +46,26 @@ describe('prompt lookup', () => {
   it('goes on repeating where the text repeats itself', async () => {
     const drafter = new LookupDrafter({ depth: 7, branches: 1 });
     expect(pathsOf(await propose(drafter, [5, 7, 8, 7, 8]))).toEqual([[8, 7, 8, 7, 8, 7, 8, 7]]);
+  });
+
+  it('guesses from the text that was read, up to its end, as well as from the text that is generated', async () => {
+    const source = [11, 12, 13, 14, 1];
+    expect(pathsOf(await proposeAbout(new LookupDrafter(), source, [0, 12]))).toEqual([[12, 13, 14, 1]]);
+    expect(pathsOf(await proposeAbout(new LookupDrafter(), source, [0, 14]))).toEqual([[14, 1]]);
+    // The generated text does not follow the text that was read.
+    expect((await proposeAbout(new LookupDrafter(), source, [0, 1])).tree.size).toBe(1);
+    // The longer match is first, of equal ones the later.
+    expect(pathsOf(await proposeAbout(new LookupDrafter({ depth: 2 }), source, [0, 13, 5, 6, 12, 13]))).toEqual([
+      [13, 14, 1],
+      [13, 5, 6],
+    ]);
+    const growing = new LookupDrafter({ depth: 2 });
+    await proposeAbout(growing, source, [0]);
+    await proposeAbout(growing, source, [0, 13]);
+    expect(pathsOf(await proposeAbout(growing, source, [0, 13, 5, 6, 12, 13]))).toEqual([
+      [13, 14, 1],
+      [13, 5, 6],
+    ]);
   });
 
   it('guesses nothing where nothing was seen, or nothing is of use', async () => {

@@ -1,6 +1,7 @@
 /**
- * Prompt lookup: what followed the last few tokens when they stood in the text before is a guess of what follows now. No
- * training, no second model; strong where a text repeats itself or its prompt, as in summaries, code and edits.
+ * Prompt lookup: what followed the last few tokens where they occurred before is a guess of what follows now. No training,
+ * no second model; strong where a text repeats itself or its prompt, as in summaries, code and edits. Where a model reads one
+ * text and generates another, it is looked up in both.
  */
 import { LinnetError } from '../../errors.ts';
 import { DraftTrie, rootDraft } from './draft-trie.ts';
@@ -20,13 +21,17 @@ export interface LookupOptions {
   readonly maxNodes?: number;
 }
 
-/** Guesses from the text's own past. A step costs the same whatever the length of the text. */
+/** Guesses from the text's own past and the text that was read. A step costs the same whatever the length of either. */
 export class LookupDrafter implements Drafter {
   readonly name = 'lookup';
   readonly #index: NgramIndex;
   readonly #branches: number;
   readonly #depth: number;
   readonly #maxNodes: number;
+  /** The text that was read, if there is one, then the text that is generated. */
+  readonly #text: number[] = [];
+  /** Tokens of the text that was read; undefined before the first draft. */
+  #sourceLength: number | undefined;
 
   /** @throws LinnetError `CONFIG` for options that are no whole numbers of at least 1, or a shortest above the longest */
   constructor({ longest = 3, shortest = 1, branches = 3, depth = 7, maxNodes = 16 }: LookupOptions = {}) {
@@ -41,14 +46,28 @@ export class LookupDrafter implements Drafter {
     this.#maxNodes = maxNodes;
   }
 
-  propose({ tokens, root, maxDepth }: DraftContext): Promise<Draft> {
-    this.#index.extend(tokens);
+  propose({ tokens, root, state, maxDepth }: DraftContext): Promise<Draft> {
+    const sourceLength = this.#extend(tokens, state.encoded?.tokens);
     const depth = Math.min(this.#depth, maxDepth);
-    const ends = depth === 0 ? [] : this.#index.occurrences(tokens, this.#branches);
-    if (ends.length === 0) return Promise.resolve(rootDraft(root));
+    const ends = depth === 0 ? [] : this.#index.occurrences(this.#text, this.#branches);
     const trie = new DraftTrie(root);
-    for (const end of ends) trie.addPath(continuation(tokens, end, depth), this.#maxNodes);
-    return Promise.resolve(trie.toDraft());
+    for (const end of ends) {
+      // The generated text does not follow the text that was read.
+      const length = end < sourceLength ? Math.min(depth, sourceLength - 1 - end) : depth;
+      if (length > 0) trie.addPath(continuation(this.#text, end, length), this.#maxNodes);
+    }
+    return Promise.resolve(trie.size === 1 ? rootDraft(root) : trie.toDraft());
+  }
+
+  /** @returns how many tokens of the text looked up were read rather than generated */
+  #extend(tokens: readonly number[], source: ArrayLike<number> | undefined): number {
+    if (this.#sourceLength === undefined) {
+      for (const token of Array.from(source ?? [])) this.#text.push(token);
+      this.#sourceLength = this.#text.length;
+    }
+    for (let i = this.#text.length - this.#sourceLength; i < tokens.length; i++) this.#text.push(tokens[i]);
+    this.#index.extend(this.#text);
+    return this.#sourceLength;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

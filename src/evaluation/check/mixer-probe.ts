@@ -6,13 +6,14 @@
 import type { HeadCounts, MixerConfig } from '../../attention/mixer.ts';
 import { mixerParameters, rowWidth } from '../../attention/mixers.ts';
 import type { ReferenceInput } from '../../attention/reference.ts';
-import { LinnetError } from '../../errors.ts';
+import { internalError, LinnetError } from '../../errors.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { matmul } from '../../graph/ops/matmul.ts';
 import { elementCount, type Tensor, tensor } from '../../graph/tensor.ts';
+import { declareMixer } from '../../models/mixer-parameters.ts';
 import { type CausalModel, type ModelDescription, valueWidth } from '../../models/model.ts';
 import { embedding } from '../../nn/linear.ts';
-import type { ParameterShapes } from '../../nn/parameters.ts';
+import { ParameterList } from '../../nn/parameter-roles.ts';
 import { noPositions } from '../../nn/positions.ts';
 import type { Random } from '../../random.ts';
 
@@ -31,26 +32,27 @@ const prefix = 'mixer';
 export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
   const { heads: H, keyValueHeads: M, headWidth, valueWidth: E = headWidth, vocabulary: V } = sizes;
   const D = rowWidth(mixer, headWidth);
-  const own = mixerParameters(mixer, sizes).map(({ name, shape }) => [`${prefix}.${name}`, shape] as const);
-  const parameters: ParameterShapes = new Map([
-    ['queries.weight', [V, H * D]],
-    ['keys.weight', [V, M * D]],
-    ['values.weight', [V, M * E]],
-    ['head.weight', [V, H * E]],
-    ...own,
-  ]);
+  const list = new ParameterList();
+  list.add('embedding', 'queries.weight', [V, H * D]);
+  list.add('embedding', 'keys.weight', [V, M * D]);
+  list.add('embedding', 'values.weight', [V, M * E]);
+  list.add('head', 'head.weight', [V, H * E]);
+  list.addAll(prefix, declareMixer(mixer, sizes));
   return {
     family: 'mixer probe',
     kind: 'causal',
     sizes: { ...sizes, shiftWidth: 0, layers: 1, width: H * E, trainedLength: V },
     mixers: [mixer],
     positions: noPositions,
-    parameters,
+    parameters: list.all,
     eosIds: [],
     toJson: () => ({ model_type: 'mixer probe', mixer, ...sizes }),
     withMixers: ([other = mixer]) => mixerProbe(other, sizes),
     attentionPrefix: () => prefix,
     parameterName: (stored) => stored,
+    asClassifier() {
+      throw internalError('a mixer on its own classifies nothing');
+    },
     trunk: (source, tokens, _positions, { mix }, afterLayer) => {
       const [B, T] = tokens.shape;
       const rows = (name: string, count: number, width: number) =>
@@ -67,7 +69,9 @@ export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
 /** Standard normal tables and random mixer parameters. */
 export function randomProbe(probe: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
   const mixerOwn = randomMixerParameters(probe, random);
-  return new Map([...probe.parameters].map(([name, shape]) => [name, mixerOwn.get(name) ?? normals(shape, random, 1)]));
+  return new Map(
+    [...probe.parameters].map(([name, { shape }]) => [name, mixerOwn.get(name) ?? normals(shape, random, 1)]),
+  );
 }
 
 /**

@@ -14,7 +14,7 @@ const config = { heads: 3, layers: 1 };
 
 function allParameters(): Map<string, Tensor> {
   const random = new Random(2);
-  const heads = [...medusaParameters(config, model.sizes)].map(([name, shape]): [string, Tensor] => {
+  const heads = [...medusaParameters(config, model.sizes)].map(([name, { shape }]): [string, Tensor] => {
     const count = shape.reduce((a, b) => a * b, 1);
     return [
       name,

@@ -1,5 +1,6 @@
 /** What perplexity is measured on: stretches of tokens that the model reads at once, and which of them count. */
 import { LinnetError } from '../../errors.ts';
+import type { EncoderDecoderModel } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
 /** A stretch of tokens that the model reads from position 0 on. */
@@ -7,6 +8,8 @@ export interface ScoredWindow {
   readonly tokens: Int32Array;
   /** Index of the first token whose prediction counts, at least 1: nothing predicts the first token. */
   readonly scoredFrom: number;
+  /** The text that is read before, by encoder-decoder models. */
+  readonly source?: Int32Array;
 }
 
 /** Windows with the number of documents they come from. */
@@ -100,6 +103,24 @@ export function slidingWindows(tokens: Int32Array, length: number, stride: numbe
     seen = end;
   }
   return windows;
+}
+
+/**
+ * Windows for a model that reads one text and generates another: it reads the first half of each, with EOS, and predicts the
+ * second half after its start token.
+ */
+export function halvedWindows(
+  windows: readonly ScoredWindow[],
+  { startId, eosIds }: Pick<EncoderDecoderModel, 'startId' | 'eosIds'>,
+): ScoredWindow[] {
+  return windows.map(({ tokens }) => {
+    const half = tokens.length >> 1;
+    return {
+      source: Int32Array.from([...tokens.subarray(0, half), ...eosIds.slice(0, 1)]),
+      tokens: Int32Array.from([startId, ...tokens.subarray(half)]),
+      scoredFrom: 1,
+    };
+  });
 }
 
 /** Tokens whose prediction counts. */

@@ -12,10 +12,11 @@ import { type EvaluationData, type ScoredWindow, scoredTokens } from './scored-w
  */
 export async function readWindow(
   engine: StepEngine,
-  { tokens }: ScoredWindow,
+  { source, tokens }: ScoredWindow,
   visit: (position: number, logits: Float32Array) => void,
 ): Promise<void> {
-  await readScored(engine, engine.newState(), tokens.subarray(0, tokens.length - 1), visit);
+  const state = engine.newState(source && (await engine.encode(source)));
+  await readScored(engine, state, tokens.subarray(0, tokens.length - 1), visit);
 }
 
 /**

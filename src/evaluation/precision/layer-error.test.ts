@@ -21,9 +21,14 @@ interface Subject {
   readonly parameters: Parameters;
 }
 
+const decoder = { size: 'num_hidden_layers', lastMatrix: 'model.layers.1.mlp.down_proj.weight' };
+
 /** Of three layers, and the last matrix of the middle one. */
 const families: Readonly<Record<string, { readonly size: string; readonly lastMatrix: string }>> = {
-  llama: { size: 'num_hidden_layers', lastMatrix: 'model.layers.1.mlp.down_proj.weight' },
+  llama: decoder,
+  mistral: decoder,
+  qwen2: decoder,
+  qwen3: decoder,
   gpt2: { size: 'n_layer', lastMatrix: 'transformer.h.1.mlp.c_proj.weight' },
   flash: { size: 'depth', lastMatrix: 'layers.1.to_out.weight' },
 };

@@ -1,8 +1,8 @@
 /** How far the outputs of every layer move when parameters are stored in fewer bits: where the cost arises. */
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
-import { dataOf, tensor } from '../../graph/tensor.ts';
-import type { CausalModel } from '../../models/model.ts';
+import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
+import { decoderOf, type GeneratingModel, type LayerObserver } from '../../models/model.ts';
 import { parallelHidden } from '../../models/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
@@ -20,7 +20,7 @@ export interface LayerDifference {
 export interface LayerComparison {
   /** Positions compared. */
   readonly tokens: number;
-  /** One entry per layer, in their order. */
+  /** One entry per layer, in their order; of encoder-decoder models those of the encoder first. */
   readonly layers: readonly LayerDifference[];
 }
 
@@ -38,7 +38,7 @@ export interface CompareLayersOptions {
 const defaultTokens = 512;
 
 /** Bytes of the hidden states that `compareLayers` holds: those of both sides, and the engine's own of one. */
-export function layerBytes({ layers, width }: CausalModel['sizes'], tokens = defaultTokens): number {
+export function layerBytes({ layers, width }: GeneratingModel['sizes'], tokens = defaultTokens): number {
   return 3 * 4 * tokens * layers * width;
 }
 
@@ -55,16 +55,19 @@ export function layerBytes({ layers, width }: CausalModel['sizes'], tokens = def
  * ```
  */
 export async function compareLayers(
-  model: CausalModel,
+  model: GeneratingModel,
   reference: ComparedParameters,
   other: ComparedParameters,
   { windows }: Pick<EvaluationData, 'windows'>,
   { tokens: most = defaultTokens, signal }: CompareLayersOptions = {},
 ): Promise<LayerComparison> {
   const texts = firstTokens(windows, most);
+  if ((model.kind === 'encoder-decoder') !== texts.every(({ source }) => source !== undefined)) {
+    throw new LinnetError('INPUT', `windows to compare the layers of a ${model.family} model on are of another kind`);
+  }
   if (texts.length === 0) throw new LinnetError('INPUT', 'there is no text to compare the layers on');
   checkTokens(
-    texts.map((tokens) => ({ tokens })),
+    texts.flatMap(({ source, tokens }) => [{ tokens }, ...(source === undefined ? [] : [{ tokens: source }])]),
     model.sizes.vocabulary,
   );
   const expected: Float32Array[][] = [];
@@ -74,56 +77,94 @@ export async function compareLayers(
     sums.forEach((sum, layer) => sum.add(expected[text][layer], hidden[layer]));
   });
   return {
-    tokens: texts.reduce((count, { length }) => count + length, 0),
+    tokens: texts.reduce((count, { source, tokens }) => count + tokens.length + (source?.length ?? 0), 0),
     layers: sums.map((sum) => sum.difference()),
   };
 }
 
+/** What a model is given: the text it reads or predicts, and the one that it reads before. */
+type ComparedText = Pick<ScoredWindow, 'source' | 'tokens'>;
+
 /** The starts of windows, of so many tokens together. */
-function firstTokens(windows: readonly ScoredWindow[], most: number): Int32Array[] {
-  const texts: Int32Array[] = [];
+function firstTokens(windows: readonly ScoredWindow[], most: number): ComparedText[] {
+  const texts: ComparedText[] = [];
   let left = most;
-  for (const { tokens } of windows) {
-    const text = tokens.subarray(0, left);
-    if (text.length > 0) texts.push(text);
-    left -= text.length;
+  for (const window of windows) {
+    if (left <= 0) break;
+    const source = window.source?.subarray(0, Math.max(1, left - 1)); // leaves a token to predict
+    left -= source?.length ?? 0;
+    const tokens = window.tokens.subarray(0, Math.max(source === undefined ? 0 : 1, left));
+    left -= tokens.length;
+    if (tokens.length > 0) texts.push({ source, tokens });
   }
   return texts;
 }
 
 /**
  * Runs the layers over texts.
- * @param visit given the hidden states [n,width] of every layer, of the text's own n positions
+ * @param visit given the hidden states [n,width] of every layer, of the n positions of the text that it reads
  */
 async function readLayers(
-  model: CausalModel,
+  model: GeneratingModel,
   { makeSource, ...options }: ComparedParameters,
-  texts: readonly Int32Array[],
+  texts: readonly ComparedText[],
   signal: AbortSignal | undefined,
   visit: (hidden: Float32Array[], text: number) => void,
 ): Promise<void> {
   const { layers, width } = model.sizes;
-  const length = Math.max(...texts.map((text) => text.length));
+  const length = Math.max(...texts.map(({ tokens }) => tokens.length));
+  const sourceLength = Math.max(...texts.map(({ source }) => source?.length ?? 0));
   const names = Array.from({ length: layers }, (_, layer) => outputName(layer));
-  await using program = await compile(layersGraph(model, makeSource, length), options);
-  for (const [index, text] of texts.entries()) {
+  await using program = await compile(layersGraph(model, makeSource, length, sourceLength), options);
+  for (const [index, { source, tokens }] of texts.entries()) {
     if (signal?.aborted === true)
       throw new LinnetError('ABORTED', `stopped after ${index} of ${texts.length} windows of the layers`);
-    const padded = new Int32Array(length);
-    padded.set(text);
-    const found = await program.run({ tokens: tensor('int32', [1, length], padded) }, names);
+    const feeds: Record<string, Tensor> = { tokens: padded(tokens, length) };
+    if (source !== undefined) {
+      feeds.source = padded(source, sourceLength);
+      feeds.mask = tensor('float32', [1, sourceLength], new Float32Array(sourceLength).fill(1, 0, source.length));
+    }
+    const found = await program.run(feeds, names);
+    const ofEncoder = layers - decoderOf(model).sizes.layers;
     visit(
-      names.map((name) => dataOf(found[name], 'float32').subarray(0, text.length * width)),
+      names.map((name, layer) => {
+        const positions = layer < ofEncoder ? (source?.length ?? 0) : tokens.length;
+        return dataOf(found[name], 'float32').subarray(0, positions * width);
+      }),
       index,
     );
   }
 }
 
-/** `tokens` int32 [1,n] → `layer.i` [1,n,width]: the residual stream after every layer. */
-function layersGraph(model: CausalModel, makeSource: (graph: Graph) => ParameterSource, length: number): Graph {
+function padded(tokens: Int32Array, length: number): Tensor<'int32'> {
+  const data = new Int32Array(length);
+  data.set(tokens);
+  return tensor('int32', [1, length], data);
+}
+
+/**
+ * `tokens` int32 [1,n], of encoder-decoder models also `source` int32 [1,m] and `mask` float32 [1,m] → `layer.i` [1,n,width],
+ * of the encoder's [1,m,width]: the residual stream after every layer.
+ */
+function layersGraph(
+  model: GeneratingModel,
+  makeSource: (graph: Graph) => ParameterSource,
+  length: number,
+  sourceLength: number,
+): Graph {
   const graph = new Graph(`${model.family} layers`);
+  const parameters = makeSource(graph);
   const tokens = graph.input('tokens', 'int32', [1, length]);
-  parallelHidden(model, makeSource(graph), tokens, (layer, hidden) => graph.output(outputName(layer), hidden));
+  let count = 0;
+  const observe: LayerObserver = (_, hidden) => graph.output(outputName(count++), hidden);
+  if (model.kind === 'causal') {
+    parallelHidden(model, parameters, tokens, observe);
+    return graph;
+  }
+  const mask = graph.input('mask', 'float32', [1, sourceLength]);
+  const source = graph.input('source', 'int32', [1, sourceLength]);
+  const encoded = model.encode(parameters, { tokens: source, mask }, observe);
+  model.decode(parameters, { tokens, encoded, encodedMask: mask }, observe);
   return graph;
 }
 

@@ -3,15 +3,15 @@
  * is measured is the step graph, which decodes; a folder can have other weights for prompts.
  */
 import { freemem } from 'node:os';
-import { loadCausalModel, type ModelWeights } from '../../checkpoint/load-model.ts';
+import { loadModel, type ModelWeights } from '../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { compareLayers, layerBytes } from './layer-error.ts';
 import { compareOutputs } from './output-error.ts';
 import type { EvaluateOptions } from '../perplexity/perplexity.ts';
 import type { EvaluationData } from '../perplexity/scored-windows.ts';
 import { elementCount } from '../../graph/tensor.ts';
-import { requireCausal } from '../../models/families.ts';
-import type { ModelDescription } from '../../models/model.ts';
+import { requireGenerating } from '../../models/families.ts';
+import { decoderOf, type ModelDescription } from '../../models/model.ts';
 import { isDeviceAvailable } from '../../runtime/availability.ts';
 import type { ExportManifest, MeasuredErrors } from '../../export/manifest.ts';
 import { openExportedModel, readExportedFolder } from '../../export/open-export.ts';
@@ -37,7 +37,7 @@ const copies = 3;
 /** Bytes that comparing with a model in float32 takes, which is compiled once for the outputs and once for the layers. */
 export function comparisonBytes({ parameters, sizes }: Pick<ModelDescription, 'parameters' | 'sizes'>): number {
   let numbers = 0;
-  for (const shape of parameters.values()) numbers += elementCount(shape);
+  for (const { shape } of parameters.values()) numbers += elementCount(shape);
   return numbers * 4 * copies + layerBytes(sizes);
 }
 
@@ -47,7 +47,7 @@ export function comparisonBytes({ parameters, sizes }: Pick<ModelDescription, 'p
  *
  * @param source folder of the model
  * @param weights the same model, whose parameters are read again, one by one
- * @throws LinnetError as `loadCausalModel`, `openExportedModel`, `compareOutputs` and `compareLayers`
+ * @throws LinnetError as `loadModel`, `openExportedModel`, `compareOutputs` and `compareLayers`
  */
 export async function measureError(
   folder: string,
@@ -85,9 +85,9 @@ async function measureOutputs(
   { threads, onProgress, signal }: MeasureOptions,
 ): Promise<Pick<MeasuredErrors, 'outputs' | 'note'>> {
   await using exported = await openExportedModel(folder, { threads });
-  const { model, parameters } = await loadCausalModel(source);
-  await using engine = await DecodingEngine.create(model, parameters, { threads });
-  parameters.clear();
+  const { model, parameters } = await loadModel(source);
+  await using engine = await DecodingEngine.create(requireGenerating(model), parameters, { threads });
+  if (model.kind === 'causal') parameters.clear(); // encoders are compiled when a text is read
   const compared = await compareOutputs(engine, exported.engine, text.data, { onProgress, signal });
   const { perplexity, ...found } = compared;
   // JSON has no spelling for them.
@@ -110,11 +110,12 @@ async function measureLayers(
   text: ReportText,
   { threads, signal }: MeasureOptions,
 ): Promise<Pick<MeasuredErrors, 'layers' | 'layerTokens' | 'note'>> {
-  const model = requireCausal(weights.model);
-  const exact = { makeSource: storedSource(model, weights, { dtype: 'f32', device: 'cpu' }), threads };
+  const model = requireGenerating(weights.model);
+  const decoder = decoderOf(model);
+  const exact = { makeSource: storedSource(decoder, weights, { dtype: 'f32', device: 'cpu' }), threads };
   const { device, block } = manifest;
   const { step } = storageTypes[manifest.dtype]; // what decoding uses
-  const stored = { makeSource: storedSource(model, weights, { dtype: step, block, device }), device, threads };
+  const stored = { makeSource: storedSource(decoder, weights, { dtype: step, block, device }), device, threads };
   const { layers, tokens } = await compareLayers(model, exact, stored, text.data, { signal });
   const wrong = layers.findIndex(({ max, activationRms }) => !Number.isFinite(max) || !Number.isFinite(activationRms));
   if (wrong >= 0) return { note: `layers were not compared: they are not finite from layer ${wrong} on` };

@@ -75,8 +75,8 @@ describe('productFlops', () => {
     const { parameters } = model;
     const options = { parameters, objective, rows, accumulate: 1, optimizer: adamWDefaults, clip: 1 };
     const flops = productFlops(fusedGraph(options, parameterBlocks(parameters)));
-    const matrices = [...model.parameters].filter(([name, shape]) => shape.length === 2 && !name.includes('embed'));
-    const weights = matrices.reduce((total, [, shape]) => total + shape[0] * shape[1], 0);
+    const matrices = [...model.parameters].filter(([name, { shape }]) => shape.length === 2 && !name.includes('embed'));
+    const weights = matrices.reduce((total, [, { shape }]) => total + shape[0] * shape[1], 0);
     expect(flops).toBeGreaterThan(6 * weights * rows * length);
     expect(flops).toBeLessThan(9 * weights * rows * length);
   });
@@ -166,7 +166,7 @@ describe('decodingSpeed', () => {
     const model = tinyLlama([augmented]);
     const { nodes, modelBytes, creationMs } = await stepGraphSize(model, randomParameters(model, 1), threads);
     const weights = [...model.parameters.values()].reduce(
-      (total, shape) => total + shape.reduce((a, b) => a * b, 1),
+      (total, { shape }) => total + shape.reduce((a, b) => a * b, 1),
       0,
     );
     expect(modelBytes).toBeGreaterThan(4 * weights);

@@ -44,10 +44,16 @@ export const dataTypes: Readonly<Record<DType, TensorProto_DataType>> = {
   bool: TensorProto_DataType.BOOL,
 };
 
-/** Where an initializer goes: a place in a file beside the model, or undefined for the model itself. */
-export type Placer = (byteLength: number) => { readonly path: string; readonly offset: number } | undefined;
+/** A place in a file next to a model. */
+interface Place {
+  readonly path: string;
+  readonly offset: number;
+}
 
-/** How the initializers of a model are placed: see `inline`, `oneFile` and `separateParts`. */
+/** Where an initializer goes: a place in a file next to the model, or undefined for the model itself. */
+export type Placer = (byteLength: number, name: string) => Place | undefined;
+
+/** How the initializers of a model are placed: see `inline`, `oneFile`, `sharedFile` and `separateParts`. */
 export type Placement = (graph: OnnxGraph) => Placer;
 
 /** Bytes that belong at an offset of a file beside the model. The data is a view of the tensor's. */
@@ -109,14 +115,36 @@ export function oneFile(path: string, inlineBytes: number): Placement {
     let total = 0;
     for (const { tensor } of [...graph.initializers, ...(graph.deferred ?? [])]) total += byteLengthOf(tensor);
     if (total <= inlineBytes) return inline(graph);
-    let end = 0;
-    return (byteLength) => {
-      if (byteLength < externalMinimumBytes) return undefined;
-      const alignment = byteLength < largeBytes ? cacheLineBytes : pageBytes;
-      const offset = Math.ceil(end / alignment) * alignment;
-      end = offset + byteLength;
-      return { path, offset };
-    };
+    const append = appending(path);
+    return (byteLength) => (byteLength < externalMinimumBytes ? undefined : append(byteLength));
+  };
+}
+
+/**
+ * The deferred initializers of several graphs in one file, those of one name once: what is not deferred stays in the
+ * models.
+ * @param graphs all that refer to the file; initializers of one name are the same numbers
+ */
+export function sharedFile(path: string, graphs: readonly Pick<OnnxGraph, 'deferred'>[]): Placement {
+  const places = new Map<string, Place>();
+  const append = appending(path);
+  for (const { name, tensor } of graphs.flatMap(({ deferred = [] }) => deferred)) {
+    if (!places.has(name)) places.set(name, append(byteLengthOf(tensor)));
+  }
+  return ({ deferred = [] }) => {
+    const own = new Set(deferred.map(({ name }) => name)); // constants of other graphs may have the names of these
+    return (_, name) => (own.has(name) ? places.get(name) : undefined);
+  };
+}
+
+/** Places one behind the other, aligned for memory mapping. */
+function appending(path: string): (byteLength: number) => Place {
+  let end = 0;
+  return (byteLength) => {
+    const alignment = byteLength < largeBytes ? cacheLineBytes : pageBytes;
+    const offset = Math.ceil(end / alignment) * alignment;
+    end = offset + byteLength;
+    return { path, offset };
   };
 }
 
@@ -151,13 +179,13 @@ export function encodeModel(graph: OnnxGraph, options: EncodeOptions = {}): Enco
   const deferred: DeferredPart[] = [];
   const initializer = graph.initializers.map(({ name, tensor }) => {
     const data = tensorBytes(tensor);
-    const location = place(data.byteLength);
+    const location = place(data.byteLength, name);
     if (location === undefined) return create(TensorProtoSchema, { ...tensorHead(name, tensor), rawData: data });
     external.push({ ...location, data });
     return externalTensor(name, tensor, location);
   });
   for (const { name, tensor } of graph.deferred ?? []) {
-    const location = place(byteLengthOf(tensor));
+    const location = place(byteLengthOf(tensor), name);
     if (location === undefined) throw internalError(`initializer "${name}" has no elements yet; load it first`);
     deferred.push({ ...location, byteLength: byteLengthOf(tensor), load: () => tensor.load() });
     initializer.push(externalTensor(name, tensor, location));
@@ -187,7 +215,7 @@ function tensorHead(name: string, { dtype, shape }: TensorType): { name: string;
   return { name, dataType: dataTypes[dtype], dims: shape.map(BigInt) };
 }
 
-function externalTensor(name: string, type: TensorType, place: { path: string; offset: number }): TensorProto {
+function externalTensor(name: string, type: TensorType, place: Place): TensorProto {
   const entries = { location: place.path, offset: String(place.offset), length: String(byteLengthOf(type)) };
   return create(TensorProtoSchema, {
     ...tensorHead(name, type),

@@ -3,19 +3,20 @@ import type { Value } from '../../graph/graph.ts';
 import { reshape, slice } from '../../graph/ops/layout.ts';
 import { tanh } from '../../graph/ops/unary.ts';
 import { biasedLinear } from '../../nn/linear.ts';
-import type { ParameterShapes, ParameterSource } from '../../nn/parameters.ts';
+import type { DeclaredParameters } from '../../nn/parameter-roles.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
 import type { EncoderInput, EncoderModel } from '../model.ts';
 import { bertModel } from './model.ts';
 import { classifierName, classifierParameters, poolerName } from './parameters.ts';
 
 /**
- * Names and shapes of pooler and classifier. A model made by `bertClassifier` has them among its parameters.
+ * The parameters of pooler and classifier. A model made by `bertClassifier` has them among its parameters.
  * @example
  * ```ts
  * const shapes = bertClassifierParameters(model, 2);
  * ```
  */
-export function bertClassifierParameters(model: EncoderModel, classes: number): ParameterShapes {
+export function bertClassifierParameters(model: EncoderModel, classes: number): DeclaredParameters {
   return classifierParameters(model.sizes.width, classes);
 }
 
@@ -27,7 +28,7 @@ export function bertClassifierParameters(model: EncoderModel, classes: number): 
  * ```
  */
 export function bertClasses(model: EncoderModel): number | undefined {
-  return model.parameters.get(`${classifierName}.weight`)?.[0];
+  return model.parameters.get(`${classifierName}.weight`)?.shape[0];
 }
 
 /**

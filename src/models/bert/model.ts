@@ -15,6 +15,7 @@ import { LearnedPositions } from '../../nn/positions.ts';
 import { withSection } from '../linnet-section.ts';
 import type { EncoderInput, EncoderModel } from '../model.ts';
 import { mixerParameterValues } from '../parallel-graph.ts';
+import { bertClassifier, bertClassifierParameters, bertClassLogits } from './classifier.ts';
 import { bertActivation, type BertConfig, parseBertConfig } from './config.ts';
 import { attentionPrefix, bertParameters, blockPrefix, poolerParameters, predictionName } from './parameters.ts';
 import { bertParameterName } from './tensor-names.ts';
@@ -46,6 +47,16 @@ function describe(config: BertConfig): EncoderModel {
     encode: (source, input) => encode(model, config, source, input),
     head: (source, hidden) => predictions(config, source, hidden),
     attentionPrefix,
+    asClassifier(labels) {
+      const own = bertClassifier(model, labels);
+      const { length: classes } = labels;
+      return {
+        model: own,
+        className: 'Bert',
+        head: bertClassifierParameters(own, classes),
+        logits: (source, texts) => bertClassLogits(own, source, texts, classes),
+      };
+    },
     parameterName: (stored) => bertParameterName(stored, config.head, config.tiedHead),
   };
   return model;

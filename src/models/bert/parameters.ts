@@ -1,6 +1,6 @@
-/** Names and shapes of BERT's parameters. Linear weights are [outputs, inputs]. */
-import { mixerParameters } from '../../attention/mixers.ts';
-import type { ParameterShapes } from '../../nn/parameters.ts';
+/** BERT's parameters. Linear weights are [outputs, inputs]. */
+import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../nn/parameter-roles.ts';
+import { declareMixer } from '../mixer-parameters.ts';
 import type { BertConfig, BertHead } from './config.ts';
 
 /** The prefix of an encoder block. */
@@ -18,71 +18,73 @@ export const predictionName = 'cls.predictions';
 export const poolerName = 'bert.pooler.dense';
 export const classifierName = 'classifier';
 
-/** Collects parameters in order. */
-class Shapes {
-  readonly all = new Map<string, readonly number[]>();
+/**
+ * Roles of a layer's weight and bias. What is added to the residual stream is normalized at once, so that it need not start
+ * smaller in deep models: those layers are like any other.
+ */
+const plain = ['matrix', 'bias'] as const;
+const queryKey = ['query-key matrix', 'query-key bias'] as const;
 
-  norm(name: string, width: number): void {
-    this.all.set(`${name}.weight`, [width]);
-    this.all.set(`${name}.bias`, [width]);
-  }
-
-  linear(name: string, inputs: number, outputs: number): void {
-    this.all.set(`${name}.weight`, [outputs, inputs]);
-    this.all.set(`${name}.bias`, [outputs]);
-  }
+function addLinear(
+  list: ParameterList,
+  name: string,
+  inputs: number,
+  outputs: number,
+  [weight, bias]: readonly [ParameterRole, ParameterRole] = plain,
+): void {
+  list.add(weight, `${name}.weight`, [outputs, inputs]);
+  list.add(bias, `${name}.bias`, [outputs]);
 }
 
-const headParameters: Readonly<Record<Exclude<BertHead, 'none'>, (config: BertConfig, shapes: Shapes) => void>> = {
-  'masked-lm': ({ width, vocabulary, tiedHead }, shapes) => {
-    shapes.linear(`${predictionName}.transform.dense`, width, width);
-    shapes.norm(`${predictionName}.transform.LayerNorm`, width);
-    if (!tiedHead) shapes.all.set(`${predictionName}.decoder.weight`, [vocabulary, width]);
-    shapes.all.set(`${predictionName}.bias`, [vocabulary]);
+const headParameters: Readonly<Record<Exclude<BertHead, 'none'>, (config: BertConfig, list: ParameterList) => void>> = {
+  'masked-lm': ({ width, vocabulary, tiedHead }, list) => {
+    addLinear(list, `${predictionName}.transform.dense`, width, width);
+    list.layerNorm(`${predictionName}.transform.LayerNorm`, width);
+    if (!tiedHead) list.add('head', `${predictionName}.decoder.weight`, [vocabulary, width]);
+    list.add('head bias', `${predictionName}.bias`, [vocabulary]);
   },
-  classifier: ({ width, classes }, shapes) => addClassifier(width, classes, shapes),
+  classifier: ({ width, classes }, list) => addClassifier(width, classes, list),
 };
 
 /** All parameters of a model, its head included. */
-export function bertParameters(config: BertConfig): ParameterShapes {
+export function bertParameters(config: BertConfig): DeclaredParameters {
   const { width, feedForwardWidth, heads, vocabulary, positions, segments } = config;
-  const shapes = new Shapes();
-  shapes.all.set('bert.embeddings.word_embeddings.weight', [vocabulary, width]);
-  shapes.all.set('bert.embeddings.position_embeddings.weight', [positions, width]);
-  shapes.all.set('bert.embeddings.token_type_embeddings.weight', [segments, width]);
-  shapes.norm('bert.embeddings.LayerNorm', width);
+  const list = new ParameterList();
+  list.add('embedding', 'bert.embeddings.word_embeddings.weight', [vocabulary, width]);
+  list.add('embedding', 'bert.embeddings.position_embeddings.weight', [positions, width]);
+  list.add('embedding', 'bert.embeddings.token_type_embeddings.weight', [segments, width]);
+  list.layerNorm('bert.embeddings.LayerNorm', width);
   config.mixers.forEach((mixer, layer) => {
     const block = blockPrefix(layer);
     const attention = attentionPrefix(layer);
-    for (const name of ['query', 'key', 'value']) shapes.linear(`${attention}.${name}`, width, width);
-    for (const { name, shape } of mixerParameters(mixer, { heads, keyValueHeads: heads, headWidth: width / heads })) {
-      shapes.all.set(`${attention}.${name}`, shape);
-    }
-    shapes.linear(`${block}.attention.output.dense`, width, width);
-    shapes.norm(`${block}.attention.output.LayerNorm`, width);
-    shapes.linear(`${block}.intermediate.dense`, width, feedForwardWidth);
-    shapes.linear(`${block}.output.dense`, feedForwardWidth, width);
-    shapes.norm(`${block}.output.LayerNorm`, width);
+    for (const name of ['query', 'key']) addLinear(list, `${attention}.${name}`, width, width, queryKey);
+    addLinear(list, `${attention}.value`, width, width);
+    list.addAll(attention, declareMixer(mixer, { heads, keyValueHeads: heads, headWidth: width / heads }));
+    addLinear(list, `${block}.attention.output.dense`, width, width);
+    list.layerNorm(`${block}.attention.output.LayerNorm`, width);
+    addLinear(list, `${block}.intermediate.dense`, width, feedForwardWidth);
+    addLinear(list, `${block}.output.dense`, feedForwardWidth, width);
+    list.layerNorm(`${block}.output.LayerNorm`, width);
   });
-  if (config.head !== 'none') headParameters[config.head](config, shapes);
-  return shapes.all;
+  if (config.head !== 'none') headParameters[config.head](config, list);
+  return list.all;
 }
 
 /** The parameters of pooler and classifier for an encoder of some width. */
-export function classifierParameters(width: number, classes: number): ParameterShapes {
-  const shapes = new Shapes();
-  addClassifier(width, classes, shapes);
-  return shapes.all;
+export function classifierParameters(width: number, classes: number): DeclaredParameters {
+  const list = new ParameterList();
+  addClassifier(width, classes, list);
+  return list.all;
 }
 
 /** The parameters of the pooler. */
-export function poolerParameters(width: number): ParameterShapes {
-  const shapes = new Shapes();
-  shapes.linear(poolerName, width, width);
-  return shapes.all;
+export function poolerParameters(width: number): DeclaredParameters {
+  const list = new ParameterList();
+  addLinear(list, poolerName, width, width);
+  return list.all;
 }
 
-function addClassifier(width: number, classes: number, shapes: Shapes): void {
-  shapes.linear(poolerName, width, width);
-  shapes.linear(classifierName, width, classes);
+function addClassifier(width: number, classes: number, list: ParameterList): void {
+  addLinear(list, poolerName, width, width);
+  addLinear(list, classifierName, width, classes);
 }

@@ -34,7 +34,7 @@ describe('the configuration', () => {
 
   it('has the paper size as a preset', () => {
     let total = 0;
-    for (const shape of flashParameters(paperFlashConfig()).values()) total += shape.reduce((a, b) => a * b, 1);
+    for (const { shape } of flashParameters(paperFlashConfig()).values()) total += shape.reduce((a, b) => a * b, 1);
     expect(total / 1e6).toBeCloseTo(164.7, 1);
   });
 

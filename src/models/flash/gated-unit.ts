@@ -3,7 +3,8 @@
  * embedding on the way in; gate, projection and residual on the way out.
  */
 import type { MixerConfig, ProjectedPositions } from '../../attention/mixer.ts';
-import { mixerParameters } from '../../attention/mixers.ts';
+import { biasTableName } from '../../attention/kinds/gau/bias-buckets.ts';
+import { filterName } from '../../attention/convolution-config.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add, mul } from '../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split } from '../../graph/ops/layout.ts';
@@ -12,8 +13,10 @@ import { broadcastTo } from '../../graph/ops/reduce.ts';
 import { rotary } from '../../graph/ops/rotary.ts';
 import { silu } from '../../graph/ops/unary.ts';
 import { linear } from '../../nn/linear.ts';
+import { type DeclaredParameters, type InitialValues, ParameterList } from '../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import type { PositionValues } from '../../nn/positions.ts';
+import { declareMixer } from '../mixer-parameters.ts';
 import { type FlashConfig, flashValueWidth } from './config.ts';
 import { offsetScaleRows, unitRows } from './unit-mixer.ts';
 
@@ -32,31 +35,36 @@ export interface UnitPositions {
   readonly gate: Value;
 }
 
-/** Names and shapes of one unit's parameters, the mixer's included, without the prefix of the layer. */
-export function unitParameters(config: FlashConfig, mixer: MixerConfig): [string, readonly number[]][] {
+/** Parameters of mixers that the reference draws, where others start at the mixer's own initial values. */
+const drawnMixerParameters: Readonly<Record<string, (shape: readonly number[]) => InitialValues>> = {
+  [filterName]: ([, , kernel]) => ({ uniformOfInputs: kernel }),
+  [biasTableName]: () => ({ normal: 1 }),
+};
+
+/**
+ * One unit's parameters, the mixer's included, without the prefix of the layer. Fresh ones are drawn as in the reference
+ * code: PyTorch's defaults, and γ from N(0, 0.02).
+ */
+export function unitParameters(config: FlashConfig, mixer: MixerConfig): DeclaredParameters {
   const { dim: D, query_key_dim: S, norm } = config;
   const E = flashValueWidth(config);
   const rows = offsetScaleRows(mixer);
-  const norms: [string, readonly number[]][] =
-    norm === 'scalenorm'
-      ? [['norm.g', [1]]]
-      : [
-          ['norm.weight', [D]],
-          ['norm.bias', [D]],
-        ];
-  const sizes = { heads: 1, keyValueHeads: 1, headWidth: S };
-  return [
-    ...norms,
-    ['to_hidden.0.weight', [2 * E, D]],
-    ['to_hidden.0.bias', [2 * E]],
-    ['to_qk.0.weight', [S, D]],
-    ['to_qk.0.bias', [S]],
-    ['qk_offset_scale.gamma', [rows, S]],
-    ['qk_offset_scale.beta', [rows, S]],
-    ...mixerParameters(mixer, sizes).map(({ name, shape }): [string, readonly number[]] => [name, shape]),
-    ['to_out.weight', [D, E]],
-    ['to_out.bias', [D]],
-  ];
+  const list = new ParameterList();
+  if (norm === 'scalenorm') list.add('norm', 'norm.g', [1]);
+  else list.layerNorm('norm', D);
+  list.add('matrix', 'to_hidden.0.weight', [2 * E, D], { uniformOfInputs: D });
+  list.add('bias', 'to_hidden.0.bias', [2 * E], { uniformOfInputs: D });
+  list.add('query-key matrix', 'to_qk.0.weight', [S, D], { uniformOfInputs: D });
+  list.add('query-key bias', 'to_qk.0.bias', [S], { uniformOfInputs: D });
+  list.add('query-key scale', 'qk_offset_scale.gamma', [rows, S], { normal: 0.02 });
+  list.add('query-key scale', 'qk_offset_scale.beta', [rows, S], { constant: 0 });
+  for (const [name, parameter] of declareMixer(mixer, { heads: 1, keyValueHeads: 1, headWidth: S, valueWidth: E })) {
+    const drawn = Object.hasOwn(drawnMixerParameters, name) ? drawnMixerParameters[name] : undefined;
+    list.add(parameter.role, name, parameter.shape, drawn?.(parameter.shape));
+  }
+  list.add('residual output', 'to_out.weight', [D, E], { uniformOfInputs: E });
+  list.add('bias', 'to_out.bias', [D], { uniformOfInputs: E });
+  return list.all;
 }
 
 /**

@@ -6,14 +6,16 @@ import { unitParallel } from '../../attention/kinds/gau/parallel.ts';
 import { scaledScoring } from '../../attention/scoring.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add, mul } from '../../graph/ops/elementwise.ts';
-import { elementCount, type Tensor, tensor } from '../../graph/tensor.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
 import { embedding } from '../../nn/linear.ts';
-import { type ParameterShapes, type ParameterSource, scoped } from '../../nn/parameters.ts';
+import { type DeclaredParameters, ParameterList } from '../../nn/parameter-roles.ts';
+import { type ParameterSource, scoped } from '../../nn/parameters.ts';
 import type { PositionEncoding, PositionValues } from '../../nn/positions.ts';
 import { RotaryTables } from '../../nn/rotary-positions.ts';
 import type { Random } from '../../random.ts';
 import { configError, tokenIds } from '../config-fields.ts';
-import { freshMixerParameters } from '../linearize.ts';
+import { causalClassifier } from '../classification.ts';
+import { initializeParameters } from '../initialize.ts';
 import type { CausalModel, LayerMixing, LayerObserver } from '../model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../parallel-graph.ts';
 import { type FlashConfig, flashValueWidth, parseFlashConfig } from './config.ts';
@@ -72,7 +74,7 @@ function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>):
     head: (source, hidden) => biased(source, 'to_logits.1', hidden, config.dim, config.vocab_size),
     attentionPrefix,
     parameterName: flashParameterName,
-    drawParameters: (random) => drawParameters(config, model, random),
+    asClassifier: (labels) => causalClassifier(model, 'Flash', labels),
     fitParameter: (name, value) => fitOffsetScale(model.parameters, name, value),
   };
   return model;
@@ -83,26 +85,24 @@ function attentionPrefix(layer: number): string {
 }
 
 /**
- * Names and shapes of all parameters. Linear weights are [outputs, inputs].
+ * All parameters. Linear weights are [outputs, inputs].
  * @example
  * ```ts
  * const shapes = flashParameters(paperFlashConfig());
  * ```
  */
-export function flashParameters(config: FlashConfig): ParameterShapes {
+export function flashParameters(config: FlashConfig): DeclaredParameters {
   const { vocab_size: V, dim: D } = config;
-  const shapes = new Map<string, readonly number[]>([
-    ['token_emb.weight', [V, D]],
-    ['abs_pos_emb.scale', [1]],
-  ]);
+  const list = new ParameterList();
+  list.add('embedding', 'token_emb.weight', [V, D], { normal: 1 });
+  list.add('scale', 'abs_pos_emb.scale', [1]);
   unitMixers(config).forEach((mixer, layer) => {
-    for (const [name, shape] of unitParameters(config, mixer)) shapes.set(`${attentionPrefix(layer)}.${name}`, shape);
+    list.addAll(attentionPrefix(layer), unitParameters(config, mixer));
   });
-  shapes.set('to_logits.0.weight', [D]);
-  shapes.set('to_logits.0.bias', [D]);
-  shapes.set('to_logits.1.weight', [V, D]);
-  shapes.set('to_logits.1.bias', [V]);
-  return shapes;
+  list.layerNorm('to_logits.0', D);
+  list.add('head', 'to_logits.1.weight', [V, D], { uniformOfInputs: D });
+  list.add('head bias', 'to_logits.1.bias', [V], { uniformOfInputs: D });
+  return list.all;
 }
 
 /** The parameter that a stored tensor is; undefined for the frequency tables, which follow from the configuration. */
@@ -198,40 +198,14 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
  * ```
  */
 export function initializeFlash(config: FlashConfig, random: Random): Map<string, Tensor<'float32'>> {
-  return drawParameters(config, describe(config, {}), random);
-}
-
-function drawParameters(config: FlashConfig, model: CausalModel, random: Random): Map<string, Tensor<'float32'>> {
-  const fresh = freshMixerParameters(model);
-  const parameters = new Map<string, Tensor<'float32'>>();
-  for (const [name, shape] of model.parameters) {
-    const draw = distribution(config, name, shape, random);
-    const own = drawnMixerParameters.test(name) ? undefined : fresh.get(name);
-    parameters.set(name, own ?? tensor('float32', shape, Float32Array.from({ length: elementCount(shape) }, draw)));
-  }
-  return parameters;
-}
-
-/** Parameters of mixers that the reference draws. */
-const drawnMixerParameters = /(dwconv|relative_attention_bias)\.weight$/;
-
-function distribution(config: FlashConfig, name: string, shape: readonly number[], random: Random): () => number {
-  const uniform = (inputs: number) => (): number => (2 * random.uniform() - 1) / Math.sqrt(inputs);
-  const rules: readonly [RegExp, () => number][] = [
-    [/(^|\.)(abs_pos_emb\.scale|norm\.(g|weight)|to_logits\.0\.weight)$/, () => 1],
-    [/(norm\.bias|to_logits\.0\.bias|beta)$/, () => 0],
-    [/gamma$/, () => 0.02 * random.normal()],
-    [/(token_emb|relative_attention_bias)\.weight$/, () => random.normal()],
-    [/dwconv\.weight$/, uniform(shape[2])],
-    [/to_out\./, uniform(flashValueWidth(config))],
-  ];
-  return rules.find(([pattern]) => pattern.test(name))?.[1] ?? uniform(config.dim);
+  return initializeParameters(describe(config, {}), random);
 }
 
 /** γ and β have two rows or four, as the mixer needs: both q and both k start equal, and the local ones are kept. */
-function fitOffsetScale(shapes: ParameterShapes, name: string, value: Tensor<'float32'>): Tensor<'float32'> {
-  const shape = shapes.get(name);
-  if (!/qk_offset_scale\.(gamma|beta)$/.test(name) || shape === undefined) return value;
+function fitOffsetScale(declared: DeclaredParameters, name: string, value: Tensor<'float32'>): Tensor<'float32'> {
+  const parameter = declared.get(name);
+  if (parameter?.role !== 'query-key scale') return value;
+  const { shape } = parameter;
   const [rows, S] = shape;
   if (rows === value.shape[0]) return value;
   const from = rows === 4 ? [0, 0, 1, 1] : [0, 2];

@@ -2,15 +2,17 @@
  * GPT-2 (Radford et al., 2019): learned positions, pre-norm blocks with LayerNorm, a feed-forward with tanh-GELU, biases
  * throughout and a head tied to the embedding.
  */
-import { mixerParameters } from '../../attention/mixers.ts';
 import type { Value } from '../../graph/graph.ts';
 import { add } from '../../graph/ops/elementwise.ts';
 import { reshape, split } from '../../graph/ops/layout.ts';
 import { layerNorm } from '../../graph/ops/normalization.ts';
 import { affine, embedding, linear } from '../../nn/linear.ts';
+import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../nn/parameter-roles.ts';
 import { type ParameterSource, scoped } from '../../nn/parameters.ts';
 import { LearnedPositions, type PositionValues } from '../../nn/positions.ts';
+import { causalClassifier } from '../classification.ts';
 import { withSection } from '../linnet-section.ts';
+import { declareMixer } from '../mixer-parameters.ts';
 import type { CausalModel, LayerMixing, LayerObserver } from '../model.ts';
 import { type Gpt2Config, gpt2Activation, parseGpt2Config } from './config.ts';
 import { gpt2ParameterName } from './tensor-names.ts';
@@ -21,7 +23,7 @@ export function gpt2Model(json: Readonly<Record<string, unknown>>): CausalModel 
 }
 
 function describe(config: Gpt2Config): CausalModel {
-  return {
+  const model: CausalModel = {
     family: 'gpt2',
     kind: 'causal',
     sizes: {
@@ -45,7 +47,9 @@ function describe(config: Gpt2Config): CausalModel {
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix,
     parameterName: (stored) => gpt2ParameterName(stored, config.tiedHead),
+    asClassifier: (labels) => causalClassifier(model, 'GPT2', labels),
   };
+  return model;
 }
 
 function blockPrefix(layer: number): string {
@@ -56,36 +60,35 @@ function attentionPrefix(layer: number): string {
   return `${blockPrefix(layer)}.attn`;
 }
 
-/** Names and shapes of all parameters. Projections are [inputs, outputs], unlike in the other families. */
-function gpt2Parameters(config: Gpt2Config): Map<string, readonly number[]> {
+/** All parameters. Projections are [inputs, outputs], unlike in the other families. */
+function gpt2Parameters(config: Gpt2Config): DeclaredParameters {
   const { width, feedForwardWidth, heads, vocabulary, positions } = config;
-  const shapes = new Map<string, readonly number[]>();
-  const norm = (name: string): void => {
-    shapes.set(`${name}.weight`, [width]);
-    shapes.set(`${name}.bias`, [width]);
+  const list = new ParameterList();
+  const projection = (
+    [weight, bias]: readonly [ParameterRole, ParameterRole],
+    name: string,
+    inputs: number,
+    outputs: number,
+  ): void => {
+    list.add(weight, `${name}.weight`, [inputs, outputs]);
+    list.add(bias, `${name}.bias`, [outputs]);
   };
-  const projection = (name: string, inputs: number, outputs: number): void => {
-    shapes.set(`${name}.weight`, [inputs, outputs]);
-    shapes.set(`${name}.bias`, [outputs]);
-  };
-  shapes.set('transformer.wte.weight', [vocabulary, width]);
-  shapes.set('transformer.wpe.weight', [positions, width]);
+  list.add('embedding', 'transformer.wte.weight', [vocabulary, width]);
+  list.add('embedding', 'transformer.wpe.weight', [positions, width]);
   config.mixers.forEach((mixer, layer) => {
     const block = blockPrefix(layer);
     const attention = attentionPrefix(layer);
-    norm(`${block}.ln_1`);
-    projection(`${attention}.c_attn`, width, 3 * width);
-    projection(`${attention}.c_proj`, width, width);
-    for (const parameter of mixerParameters(mixer, { heads, keyValueHeads: heads, headWidth: width / heads })) {
-      shapes.set(`${attention}.${parameter.name}`, parameter.shape);
-    }
-    norm(`${block}.ln_2`);
-    projection(`${block}.mlp.c_fc`, width, feedForwardWidth);
-    projection(`${block}.mlp.c_proj`, feedForwardWidth, width);
+    list.layerNorm(`${block}.ln_1`, width);
+    projection(['query-key matrix', 'query-key bias'], `${attention}.c_attn`, width, 3 * width);
+    projection(['residual output', 'bias'], `${attention}.c_proj`, width, width);
+    list.addAll(attention, declareMixer(mixer, { heads, keyValueHeads: heads, headWidth: width / heads }));
+    list.layerNorm(`${block}.ln_2`, width);
+    projection(['matrix', 'bias'], `${block}.mlp.c_fc`, width, feedForwardWidth);
+    projection(['residual output', 'bias'], `${block}.mlp.c_proj`, feedForwardWidth, width);
   });
-  norm('transformer.ln_f');
-  if (!config.tiedHead) shapes.set('lm_head.weight', [vocabulary, width]);
-  return shapes;
+  list.layerNorm('transformer.ln_f', width);
+  if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);
+  return list.all;
 }
 
 function trunk(

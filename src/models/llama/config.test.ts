@@ -127,10 +127,10 @@ describe('a described model', () => {
 
   it('has the parameters of its mixers, layer by layer', () => {
     const { parameters } = describeCausalModel(hybrid);
-    expect(parameters.get('model.layers.0.self_attn.global_factor')).toEqual([1]);
-    expect(parameters.get('model.layers.0.self_attn.dwconv.weight')).toEqual([4, 1, 9, 1]);
+    expect(parameters.get('model.layers.0.self_attn.global_factor')).toEqual({ shape: [1], role: 'mixer' });
+    expect(parameters.get('model.layers.0.self_attn.dwconv.weight')?.shape).toEqual([4, 1, 9, 1]);
     expect([...parameters.keys()].filter((name) => name.includes('layers.1.self_attn'))).toHaveLength(4);
-    expect(parameters.get('lm_head.weight')).toEqual([100, 32]);
+    expect(parameters.get('lm_head.weight')).toEqual({ shape: [100, 32], role: 'head' });
     expect(describeCausalModel({ ...hybrid, tie_word_embeddings: true }).parameters.has('lm_head.weight')).toBe(false);
   });
 

@@ -13,7 +13,7 @@ const published: Record<string, number> = {
 describe('llamaShape', () => {
   it.each(llamaShapeNames)('%s has as many parameters as the published checkpoint', (name) => {
     const { parameters } = describeCausalModel(llamaShape(name));
-    const count = [...parameters.values()].reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    const count = [...parameters.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
     expect(count).toBe(published[name]);
   });
 

@@ -8,25 +8,26 @@ import { concat, reshape, slice } from '../../graph/ops/layout.ts';
 import { tanh } from '../../graph/ops/unary.ts';
 import { int32 } from '../../graph/tensor.ts';
 import { biasedLinear } from '../../nn/linear.ts';
-import type { ParameterShapes, ParameterSource } from '../../nn/parameters.ts';
+import type { DeclaredParameters } from '../../nn/parameter-roles.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
 import type { EncoderDecoderModel } from '../model.ts';
 
 const headName = 'classification_head';
 
 /**
- * Names and shapes of the parameters that a classifier of so many classes adds to the model.
+ * The parameters that a classifier of so many classes adds to the model.
  * @example
  * ```ts
  * declare const model: EncoderDecoderModel;
  * const shapes = t5ClassParameters(model, 2);
  * ```
  */
-export function t5ClassParameters({ sizes: { width } }: EncoderDecoderModel, classes: number): ParameterShapes {
+export function t5ClassParameters({ sizes: { width } }: EncoderDecoderModel, classes: number): DeclaredParameters {
   return new Map([
-    [`${headName}.dense.weight`, [width, width]],
-    [`${headName}.dense.bias`, [width]],
-    [`${headName}.out_proj.weight`, [classes, width]],
-    [`${headName}.out_proj.bias`, [classes]],
+    [`${headName}.dense.weight`, { shape: [width, width], role: 'matrix' }],
+    [`${headName}.dense.bias`, { shape: [width], role: 'bias' }],
+    [`${headName}.out_proj.weight`, { shape: [classes, width], role: 'matrix' }],
+    [`${headName}.out_proj.bias`, { shape: [classes], role: 'bias' }],
   ]);
 }
 

@@ -122,7 +122,7 @@ describe('classification', () => {
     const model = tinyT5('local+global');
     const weights = randomT5Weights(model);
     const random = new Random(5);
-    for (const [name, shape] of t5ClassParameters(model, 3)) {
+    for (const [name, { shape }] of t5ClassParameters(model, 3)) {
       const count = shape.reduce((a, b) => a * b, 1);
       weights.set(
         name,

@@ -14,11 +14,12 @@ import { embedding, linear } from '../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../nn/parameters.ts';
 import { noPositions } from '../../nn/positions.ts';
 import { configError } from '../config-fields.ts';
+import { rowsInBatch } from '../classification.ts';
 import { type AttentionPart, type PartMixers, withPartSection } from '../linnet-section.ts';
 import type { AutoregressiveModel, EncoderDecoderModel, EncoderInput, LayerMixing, LayerObserver } from '../model.ts';
 import { decoderHidden, mixerParameterValues } from '../parallel-graph.ts';
+import { t5ClassLogits, t5ClassParameters } from './classifier.ts';
 import { parseT5Config, plainMixers, type T5Config, t5FeedForward } from './config.ts';
-import { drawT5Parameters } from './initialize.ts';
 import {
   attentionName,
   attentionsOf,
@@ -65,10 +66,17 @@ function describe(config: T5Config): EncoderDecoderModel {
     attentionPrefix: (index) => attentionName(attentions[index].part, attentions[index].layer),
     parameterName: (stored) => t5ParameterName(stored, config.tiedHead),
     decoder,
-    encode: (source, input) => encode(config, source, input),
-    decode: (source, input) => decoderHidden(decoder, source, input),
+    asClassifier: ({ length: classes }) => ({
+      model,
+      className: 'T5',
+      head: t5ClassParameters(model, classes),
+      storedPrefix: 'transformer.',
+      logits: (source, { tokens, mask, last }) =>
+        t5ClassLogits(model, source, { tokens, mask, ends: rowsInBatch(tokens, last) }, classes),
+    }),
+    encode: (source, input, afterLayer) => encode(config, source, input, afterLayer),
+    decode: (source, input, afterLayer) => decoderHidden(decoder, source, input, afterLayer),
     head: (source, hidden) => head(config, source, hidden),
-    drawParameters: (random) => drawT5Parameters(config, model, random),
   };
   return model;
 }
@@ -102,6 +110,7 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
     eosIds: config.eosIds,
     positions: noPositions,
     scoreScale: 1,
+    headScale: headScale(config),
     biasReach: config.farthest,
     attentionPrefix: prefixOf('decoder'),
     cross: {
@@ -124,7 +133,12 @@ function stackScoring(config: T5Config, source: ParameterSource, stack: Stack): 
   return { scale: 1, bias: { table, scheme: { buckets, farthest, causal: stack === 'decoder' } } };
 }
 
-function encode(config: T5Config, source: ParameterSource, { tokens, mask }: EncoderInput): Value {
+function encode(
+  config: T5Config,
+  source: ParameterSource,
+  { tokens, mask }: EncoderInput,
+  afterLayer?: LayerObserver,
+): Value {
   const scoring = stackScoring(config, source, 'encoder');
   const attentions = {
     mixers: config.mixers.encoder,
@@ -141,6 +155,7 @@ function encode(config: T5Config, source: ParameterSource, { tokens, mask }: Enc
       }),
     );
     x = add(x, feedForward(config, source, 'encoder', layer, x));
+    afterLayer?.(layer, x);
   }
   return norm(config, source, 'encoder.final_layer_norm', x);
 }
@@ -226,7 +241,13 @@ function feedForward(config: T5Config, source: ParameterSource, stack: Stack, bl
 }
 
 /** Hidden states [..., width] → logits [..., V]. */
-function head({ tiedHead, width, vocabulary }: T5Config, source: ParameterSource, hidden: Value): Value {
+function head(config: T5Config, source: ParameterSource, hidden: Value): Value {
+  const { tiedHead, width, vocabulary } = config;
   if (!tiedHead) return linear(source, 'lm_head', hidden, width, vocabulary);
-  return linear(source, 'shared', mul(hidden, width ** -0.5), width, vocabulary);
+  return linear(source, 'shared', mul(hidden, headScale(config)), width, vocabulary);
+}
+
+/** A tied head is the embedding of tokens, whose rows are about √width longer than those of a head. */
+function headScale({ tiedHead, width }: T5Config): number {
+  return tiedHead ? width ** -0.5 : 1;
 }

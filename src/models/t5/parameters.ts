@@ -1,8 +1,12 @@
-/** Names and shapes of T5's parameters: those of `T5ForConditionalGeneration` checkpoints. */
+/**
+ * T5's parameters, under the names of `T5ForConditionalGeneration` checkpoints. Fresh ones (Raffel et al., arXiv 1910.10683)
+ * have deviations that keep the size of what is multiplied, and queries smaller by √D, in place of the division of scores
+ * that T5 does not have; a head of its own predicts as small logits as a tied one.
+ */
 import type { MixerConfig } from '../../attention/mixer.ts';
-import { mixerParameters } from '../../attention/mixers.ts';
-import type { ParameterShapes } from '../../nn/parameters.ts';
+import { type DeclaredParameters, ParameterList } from '../../nn/parameter-roles.ts';
 import { type AttentionPart, attentionParts } from '../linnet-section.ts';
+import { declareMixer } from '../mixer-parameters.ts';
 import { type T5Config, t5FeedForward } from './config.ts';
 
 /** The two stacks of blocks. */
@@ -42,41 +46,47 @@ export function attentionsOf({ mixers }: T5Config): { part: AttentionPart; layer
   return attentionParts.flatMap((part) => mixers[part].map((mixer, layer) => ({ part, layer, mixer })));
 }
 
-export function t5Parameters(config: T5Config): ParameterShapes {
+/** All parameters. Linear weights are [outputs, inputs]. */
+export function t5Parameters(config: T5Config): DeclaredParameters {
   const { width, heads, headWidth, feedForwardWidth, vocabulary, buckets } = config;
-  const shapes = new Map<string, readonly number[]>();
+  const list = new ParameterList();
   const inner = heads * headWidth;
+  const ofInputs = (inputs: number) => ({ normal: inputs ** -0.5 });
   const attention = (part: AttentionPart, block: number): void => {
     const name = attentionName(part, block);
-    for (const projection of ['q', 'k', 'v']) shapes.set(`${name}.${projection}.weight`, [inner, width]);
-    shapes.set(`${name}.o.weight`, [width, inner]);
-    if (part !== 'cross' && block === 0) shapes.set(`${biasTableName(part)}.weight`, [buckets, heads]);
-    for (const parameter of mixerParameters(config.mixers[part][block], mixerSizes(config))) {
-      shapes.set(`${name}.${parameter.name}`, parameter.shape);
+    list.add('query-key matrix', `${name}.q.weight`, [inner, width], ofInputs(width * headWidth));
+    list.add('query-key matrix', `${name}.k.weight`, [inner, width], ofInputs(width));
+    list.add('matrix', `${name}.v.weight`, [inner, width], ofInputs(width));
+    list.add('residual output', `${name}.o.weight`, [width, inner], ofInputs(inner));
+    if (part !== 'cross' && block === 0) {
+      list.add('position bias', `${biasTableName(part)}.weight`, [buckets, heads], ofInputs(width));
     }
+    list.addAll(name, declareMixer(config.mixers[part][block], mixerSizes(config)));
   };
   const feedForward = (stack: Stack, block: number): void => {
     const name = `${feedForwardLayer(stack, block)}.DenseReluDense`;
     const inputs = t5FeedForward(config.feedForward).gated ? ['wi_0', 'wi_1'] : ['wi'];
-    for (const projection of inputs) shapes.set(`${name}.${projection}.weight`, [feedForwardWidth, width]);
-    shapes.set(`${name}.wo.weight`, [width, feedForwardWidth]);
-    shapes.set(`${feedForwardLayer(stack, block)}.layer_norm.weight`, [width]);
+    for (const projection of inputs) {
+      list.add('matrix', `${name}.${projection}.weight`, [feedForwardWidth, width], ofInputs(width));
+    }
+    list.add('residual output', `${name}.wo.weight`, [width, feedForwardWidth], ofInputs(feedForwardWidth));
+    list.add('norm', `${feedForwardLayer(stack, block)}.layer_norm.weight`, [width]);
   };
-  shapes.set('shared.weight', [vocabulary, width]);
+  list.add('embedding', 'shared.weight', [vocabulary, width], { normal: 1 });
   for (const stack of ['encoder', 'decoder'] as const) {
     for (let block = 0; block < stackLayers(config, stack); block++) {
       attention(stack, block);
-      shapes.set(`${selfAttentionLayer(stack, block)}.layer_norm.weight`, [width]);
+      list.add('norm', `${selfAttentionLayer(stack, block)}.layer_norm.weight`, [width]);
       if (stack === 'decoder') {
         attention('cross', block);
-        shapes.set(`${crossAttentionLayer(block)}.layer_norm.weight`, [width]);
+        list.add('norm', `${crossAttentionLayer(block)}.layer_norm.weight`, [width]);
       }
       feedForward(stack, block);
     }
-    shapes.set(`${stack}.final_layer_norm.weight`, [width]);
+    list.add('norm', `${stack}.final_layer_norm.weight`, [width]);
   }
-  if (!config.tiedHead) shapes.set('lm_head.weight', [vocabulary, width]);
-  return shapes;
+  if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width], ofInputs(width));
+  return list.all;
 }
 
 export function stackLayers({ encoderLayers, decoderLayers }: T5Config, stack: Stack): number {

@@ -6,10 +6,12 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { isCausal, hasSurrogateGradient } from '../../attention/mixers.ts';
 import { findPreset, mixerPreset, mixerPresetNames, wholeTextPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
+import { tensor } from '../../graph/tensor.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { Model } from '../../models/families.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
+import { consequencesOf, drawValues } from '../../nn/parameter-roles.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { Discrepancy, limits } from '../../evaluation/check/rows.ts';
@@ -132,8 +134,14 @@ function configure(name: string, convolution: boolean, direction: Direction): Mi
 
 /** Weights that make predictions differ, and every branch speak. */
 function randomParameters(model: Model, random: Random): Parameters {
-  const drawn = initializeParameters(model, random, 0.4);
-  return new Map([...drawn, ...randomMixerParameters(model, random)]);
+  const deviation = 0.4;
+  const drawn = initializeParameters(model, random, deviation);
+  const biases = [...model.parameters].flatMap(([name, { shape, role }]) =>
+    consequencesOf(role).fresh === 'zeros'
+      ? [[name, tensor('float32', shape, drawValues({ normal: deviation }, shape, random))] as const]
+      : [],
+  );
+  return new Map([...drawn, ...biases, ...randomMixerParameters(model, random)]);
 }
 
 /** Odd lengths over several groups; the second row is shorter and padded. */

@@ -17,8 +17,8 @@ export interface SupportProbe {
 
 const vocabulary = 19;
 
-const tinyLlama = {
-  model_type: 'llama',
+/** LLaMA and its relatives. */
+const tinyDecoder = {
   vocab_size: vocabulary,
   hidden_size: 16,
   intermediate_size: 24,
@@ -94,7 +94,10 @@ function part(name: AttentionPart, direction: Direction): SupportProbe {
 
 /** All probes, in the order of the matrix. A new family adds its lines here. */
 export const supportProbes: readonly SupportProbe[] = [
-  uniform('llama', 'causal', tinyLlama),
+  uniform('llama', 'causal', { model_type: 'llama', ...tinyDecoder }),
+  uniform('mistral', 'causal', { model_type: 'mistral', ...tinyDecoder }),
+  uniform('qwen2', 'causal', { model_type: 'qwen2', ...tinyDecoder }),
+  uniform('qwen3', 'causal', { model_type: 'qwen3', ...tinyDecoder, head_dim: 6 }),
   uniform('gpt2', 'causal', tinyGpt2),
   uniform('flash', 'causal', tinyFlash),
   uniform('bert', 'bidirectional', tinyBert),

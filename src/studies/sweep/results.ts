@@ -35,7 +35,7 @@ export type StoredTrial = TrialResult & Pick<Trial, 'model' | 'method' | 'augmen
 
 const mostBytes = 1 << 16;
 
-/** File name of a trial's result, without its ending. */
+/** File name of a trial's result, without its ending. Names of a plan have no underscore of their own, so that no two are one. */
 export function trialName({
   model,
   method,
@@ -43,7 +43,7 @@ export function trialName({
   seed,
 }: Pick<Trial, 'model' | 'method' | 'augmented' | 'seed'>): string {
   const words = [model, method, augmented ? 'augmented' : 'plain', `seed ${seed}`];
-  return words.map((word) => word.replace(/[^\p{L}\d+-]+/gu, '_')).join('--');
+  return words.map((word) => word.replace(/[^\p{L}\d+.·-]/gu, '_')).join('--');
 }
 
 /** The folder of one study. */
@@ -88,10 +88,12 @@ export class SweepFolder {
         `${join(this.#trials, file)} is no result of a trial: ${z.prettifyError(parsed.error)}`,
       );
     }
-    if (parsed.data.identity !== identity) {
+    const { model, method, augmented, seed } = parsed.data;
+    const isOfTrial = trialName({ model, method, augmented, seed }) === trialName(trial);
+    if (parsed.data.identity !== identity || !isOfTrial) {
       throw new LinnetError(
         'MISMATCH',
-        `${join(this.#trials, file)} was measured with another model, text or budget than the plan says now; ` +
+        `${join(this.#trials, file)} is of another trial, or was measured with another model, text or budget than the plan says now; ` +
           'name another --out, or delete the file to measure it again',
       );
     }

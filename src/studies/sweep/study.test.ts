@@ -1,4 +1,4 @@
-import { readdir, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
@@ -88,6 +88,7 @@ describe('a study', () => {
     const resumed = await runStudy(await study(), out, { onUpdate: (_, { update }) => updates.push(update) });
     expect(updates[0]).toBe(3);
     expect(perplexities(resumed)).toEqual(perplexities(unbroken));
+    expect(resumed.map(({ loss }) => loss)).toEqual(unbroken.map(({ loss }) => loss));
   });
 
   it('does not mix results of different budgets', async () => {
@@ -96,6 +97,17 @@ describe('a study', () => {
     await runStudy(await study({ methods, seeds: [1] }), out);
     const longer = await study({ methods, seeds: [1], training: { steps: 5, batch: 2, length: 16 } });
     await expect(runStudy(longer, out)).rejects.toMatchObject({ code: 'MISMATCH' });
+  });
+
+  it('keeps trials apart whose names are nearly the same, and takes no result for that of another', async () => {
+    const out = await SweepFolder.open(join(folder, 'names'));
+    const softmax = { preset: 'softmax' };
+    const both = await study({ methods: { 'aug 8': softmax, 'aug.8': softmax }, seeds: [1] });
+    expect(new Set(both.trials.map(trialName)).size).toBe(2);
+    await runStudy(both, out);
+    const [first, second] = both.trials.map((trial) => join(out.path, 'trials', `${trialName(trial)}.json`));
+    await copyFile(first, second);
+    await expect(runStudy(both, out)).rejects.toMatchObject({ code: 'MISMATCH' });
   });
 
   it('refuses a vocabulary that the tokenizer exceeds', async () => {

@@ -115,12 +115,12 @@ export async function runTrial(trial: Trial, options: TrialOptions = {}): Promis
     onUpdate: (event) => onUpdate?.(event),
   });
   if (!outcome.finished) {
-    throw new LinnetError('ABORTED', `stopped after ${outcome.updates} of ${outcome.total} updates`);
+    throw new LinnetError('ABORTED', `stopped after ${outcome.updates} of ${outcome.total} optimizer steps`);
   }
   const measured = await perplexity(start.model, outcome.parameters, trial.heldOut, { ...compile, signal });
   const { model } = start;
   let parameters = 0;
-  for (const shape of model.parameters.values()) parameters += elementCount(shape);
+  for (const { shape } of model.parameters.values()) parameters += elementCount(shape);
   return {
     perplexity: measured.perplexity,
     loss: outcome.loss ?? Number.NaN,

@@ -18,16 +18,22 @@ import { mixParallel } from '../../attention/mixers.ts';
 import { freshMixerParameters } from '../../models/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/parallel-graph.ts';
+import { consequencesOf } from '../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { Objective } from './next-token.ts';
 
-/** Layers whose mixers differ. @throws LinnetError `MISMATCH` for models that differ in more than their mixers */
+/**
+ * Layers whose mixers differ. @throws LinnetError `MISMATCH` for models that differ in more than their mixers
+ * @example
+ * ```ts
+ * const layers = transferredLayers(teacher, student);
+ * ```
+ */
 export function transferredLayers(teacher: CausalModel, student: CausalModel): number[] {
-  const shapes = ({ parameters }: CausalModel, own: ReadonlySet<string>): string =>
-    JSON.stringify([...parameters].filter(([name]) => !own.has(name)));
-  const mixersOf = (model: CausalModel): ReadonlySet<string> => new Set(freshMixerParameters(model).keys());
-  if (teacher.family !== student.family || shapes(teacher, mixersOf(teacher)) !== shapes(student, mixersOf(student))) {
+  const shapes = ({ parameters }: CausalModel): string =>
+    JSON.stringify([...parameters].filter(([, { role }]) => consequencesOf(role).group !== 'mixers'));
+  if (teacher.family !== student.family || shapes(teacher) !== shapes(student)) {
     throw new LinnetError('MISMATCH', 'teacher and student are not the same model up to their mixers');
   }
   const layers = student.mixers.flatMap((mixer, layer) =>
@@ -37,9 +43,20 @@ export function transferredLayers(teacher: CausalModel, student: CausalModel): n
   return layers;
 }
 
+/** The names of all parameters of the attention in whose layers mixers differ, those of the mixers among them. */
+export function attentionParameters(teacher: CausalModel, student: CausalModel): ReadonlySet<string> {
+  const prefixes = transferredLayers(teacher, student).map((layer) => `${student.attentionPrefix(layer)}.`);
+  const names = [...student.parameters.keys()];
+  return new Set(names.filter((name) => prefixes.some((prefix) => name.startsWith(prefix))));
+}
+
 /**
  * The names of the parameters that transfer trains: those of the mixers that differ, and if asked for q and k.
  * @throws LinnetError `CONFIG` if the mixers have none
+ * @example
+ * ```ts
+ * const trained = transferredParameters(teacher, student, { queriesAndKeys: false });
+ * ```
  */
 export function transferredParameters(
   teacher: CausalModel,
@@ -49,9 +66,9 @@ export function transferredParameters(
   const layers = transferredLayers(teacher, student);
   const names = new Set(freshMixerParameters(student, (layer) => layers.includes(layer)).keys());
   if (queriesAndKeys) {
-    for (const name of student.parameters.keys()) {
+    for (const [name, { role }] of student.parameters) {
       const isInLayer = layers.some((layer) => name.startsWith(`${student.attentionPrefix(layer)}.`));
-      if (isInLayer && /\.(q_proj|k_proj|c_attn)\.(weight|bias)$/.test(name)) names.add(name);
+      if (isInLayer && consequencesOf(role).makesQueriesOrKeys === true) names.add(name);
     }
   }
   if (names.size > 0) return names;
@@ -65,6 +82,10 @@ export function transferredParameters(
  * layers read are the teacher's hidden states, and where q and k are frozen too, the runtime finds both trunks to be one.
  *
  * @param trained names of `transferredParameters`; the teacher's own are those of `transferParameters`
+ * @example
+ * ```ts
+ * const objective = transferObjective(teacher, student, 256, trained);
+ * ```
  */
 export function transferObjective(
   teacher: CausalModel,
@@ -134,6 +155,10 @@ function teacherName(name: string): string {
 /**
  * The student's parameters, and those that the teacher does not share with it, under names of their own.
  * @throws LinnetError `MISMATCH` for a student whose other weights are not the teacher's
+ * @example
+ * ```ts
+ * const parameters = transferParameters(student, teacher, trained);
+ * ```
  */
 export function transferParameters(
   student: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },

@@ -1,6 +1,7 @@
-/** Training an encoder to say which tokens were hidden from it. */
+/** Training an encoder to say which tokens were masked. */
 import { maskedInputs } from '../../data/masked.ts';
 import type { EncoderModel } from '../../models/model.ts';
+import type { LabelOptions } from './label-loss.ts';
 import { type Objective, tokenLoss } from './next-token.ts';
 
 /**
@@ -10,12 +11,12 @@ import { type Objective, tokenLoss } from './next-token.ts';
  * const objective = maskedObjective(model, 128);
  * ```
  */
-export function maskedObjective(model: EncoderModel, length: number): Objective {
+export function maskedObjective(model: EncoderModel, length: number, options?: LabelOptions): Objective {
   return {
     inputs: maskedInputs(length),
     loss(source, { tokens, mask, labels, weights }) {
       const hidden = model.encode(source, { tokens, mask }); // [B,n,width]
-      return tokenLoss(model, source, hidden, { labels, weights });
+      return tokenLoss(model, source, hidden, { labels, weights }, options);
     },
   };
 }

@@ -143,7 +143,7 @@ describe('training of Medusa heads', () => {
   });
 
   it('moves the model too when joint, at a rate of its own', async () => {
-    const settings = { steps: 1, clip: null, warmup: 0, schedule: 'constant' } as const;
+    const settings = { steps: 1, clip: 0, warmup: 0, schedule: 'constant' } as const;
     const start = await job(settings);
     const moved = async (rateFactor: number): Promise<number> => {
       const joint = { weight: 0.2, rateFactor };

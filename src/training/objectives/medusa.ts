@@ -20,7 +20,7 @@ import {
   type MedusaConfig,
   medusaParameters,
 } from '../../models/medusa.ts';
-import type { CausalModel, ModelSizes } from '../../models/model.ts';
+import type { CausalModel, GeneratingModel, ModelSizes } from '../../models/model.ts';
 import { parallelHidden } from '../../models/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace, type HiddenStates } from './hidden-states.ts';
@@ -115,9 +115,11 @@ export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
 }
 
 /** The model with the parameters of its heads, and with what else a resumed run must agree on in its description. */
-function withMedusaHeads(model: CausalModel, medusa: MedusaTraining): CausalModel {
+export function withMedusaHeads(
+  model: Pick<GeneratingModel, 'parameters' | 'sizes' | 'toJson'>,
+  medusa: MedusaTraining,
+): TrainingJob['model'] {
   return {
-    ...model,
     parameters: new Map([...model.parameters, ...medusaParameters(medusa, model.sizes)]),
     toJson: () => ({ ...model.toJson(), medusa }),
   };
@@ -154,14 +156,14 @@ export function medusaObjective(
  * Σ_i decay^i Σ −log p_i(token t + 1 + i) · weight over the positions whose row reaches that far. Like `nextTokenLoss` it
  * is divided by the weight of all tokens later: heads far ahead have a few positions less to add up.
  */
-function headLosses(
+export function headLosses(
   medusa: MedusaTraining,
   sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
   source: ParameterSource,
   hidden: Value,
-  batch: NextTokenValues,
+  batch: Pick<NextTokenValues, 'labels' | 'weights'>,
 ): Value {
-  const [B, n] = batch.inputs.shape.map(Number);
+  const [B, n] = batch.labels.shape.map(Number);
   if (n <= medusa.heads) {
     throw new LinnetError(
       'CONFIG',

@@ -5,10 +5,10 @@ import type { Value } from '../../graph/graph.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { sum } from '../../graph/ops/reduce.ts';
-import { crossEntropy } from '../../graph/ops/softmax.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { parallelHidden } from '../../models/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
+import { labelLoss, type LabelOptions } from './label-loss.ts';
 
 /** A batch as graph inputs, by the names of `Objective.inputs`. */
 export type BatchValues = Readonly<Record<string, Value>>;
@@ -44,10 +44,10 @@ export interface NextTokenValues {
  * const objective = causalObjective(model, 256);
  * ```
  */
-export function causalObjective(model: CausalModel, length: number): Objective {
+export function causalObjective(model: CausalModel, length: number, options?: LabelOptions): Objective {
   return {
     inputs: packedInputs(length),
-    loss: (source, { inputs, labels, weights }) => nextTokenLoss(model, source, { inputs, labels, weights }),
+    loss: (source, { inputs, labels, weights }) => nextTokenLoss(model, source, { inputs, labels, weights }, options),
   };
 }
 
@@ -58,9 +58,14 @@ export function causalObjective(model: CausalModel, length: number): Objective {
  * const loss = nextTokenLoss(model, source, batch);
  * ```
  */
-export function nextTokenLoss(model: CausalModel, source: ParameterSource, batch: NextTokenValues): Value {
+export function nextTokenLoss(
+  model: CausalModel,
+  source: ParameterSource,
+  batch: NextTokenValues,
+  options?: LabelOptions,
+): Value {
   const hidden = parallelHidden(model, source, batch.inputs); // [B,n,width]
-  return tokenLoss(model, source, hidden, batch);
+  return tokenLoss(model, source, hidden, batch, options);
 }
 
 /** What every model that predicts tokens has. */
@@ -81,9 +86,10 @@ export function tokenLoss(
   source: ParameterSource,
   hidden: Value,
   { labels, weights }: Pick<NextTokenValues, 'labels' | 'weights'>,
+  options?: LabelOptions,
 ): Value {
   const rows = Number(labels.shape[0]) * Number(labels.shape[1]);
   const logits = model.head(source, reshape(hidden, [rows, model.sizes.width])); // [B*n,V]
-  const losses = crossEntropy(logits, reshape(labels, [rows])); // [B*n]
+  const losses = labelLoss(logits, reshape(labels, [rows]), options); // [B*n]
   return sum(mul(losses, reshape(weights, [rows])));
 }

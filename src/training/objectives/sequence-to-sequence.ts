@@ -1,6 +1,7 @@
-/** Training an encoder and decoder to write a target for a source. */
+/** Training an encoder and decoder to generate a target for a source. */
 import { type PairLengths, pairInputs } from '../../data/sequence-pairs.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
+import type { LabelOptions } from './label-loss.ts';
 import { type Objective, tokenLoss } from './next-token.ts';
 
 /**
@@ -10,13 +11,13 @@ import { type Objective, tokenLoss } from './next-token.ts';
  * const objective = sequenceObjective(model, { source: 64, target: 32 });
  * ```
  */
-export function sequenceObjective(model: EncoderDecoderModel, lengths: PairLengths): Objective {
+export function sequenceObjective(model: EncoderDecoderModel, lengths: PairLengths, options?: LabelOptions): Objective {
   return {
     inputs: pairInputs(lengths),
     loss(parameters, { source, sourceMask, inputs, labels, weights }) {
       const encoded = model.encode(parameters, { tokens: source, mask: sourceMask }); // [B,n,width]
       const hidden = model.decode(parameters, { tokens: inputs, encoded, encodedMask: sourceMask }); // [B,m,width]
-      return tokenLoss(model, parameters, hidden, { labels, weights });
+      return tokenLoss(model, parameters, hidden, { labels, weights }, options);
     },
   };
 }

@@ -90,3 +90,11 @@ export function windowParameters({ memory, convolution }: WindowMixer, dims: Att
 export function fixedDecay(keyValueHeads: number): Float64Array {
   return Float64Array.from({ length: keyValueHeads }, (_, head) => -(2 ** ((-8 * (head + 1)) / keyValueHeads)));
 }
+
+/**
+ * Values to try for r: decays whose memory reaches a half to a sixteenth of the texts that a model was trained on. A memory
+ * that reached farther would read keys from distances whose rotations the model has never seen.
+ */
+export function decayCandidates(group: number, trainedLength: number): number[] {
+  return [2, 4, 8, 16].map((share) => Math.log((share * group) / trainedLength));
+}

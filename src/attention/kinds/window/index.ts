@@ -6,7 +6,14 @@
 import { z } from 'zod';
 import { filterName } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
-import { convolutionFrom, convolutionOptions, definePreset, groupOption, groupSchema } from '../../preset.ts';
+import {
+  convolutionFrom,
+  convolutionOptions,
+  decayOption,
+  definePreset,
+  groupOption,
+  groupSchema,
+} from '../../preset.ts';
 import { ageInputs } from './ages.ts';
 import {
   defaultSinks,
@@ -16,6 +23,8 @@ import {
   type WindowMixer,
   windowParameters,
   windowSchema,
+  decayCandidates,
+  memoryDecayName,
   memoryScoreName,
 } from './config.ts';
 import { windowOfWhole, windowParallel } from './parallel.ts';
@@ -42,10 +51,7 @@ const memoryOptions = {
     .enum(['none', 'learned', 'hedgehog', 'elu', 'relu'])
     .optional()
     .describe('what remembers what has left the window: sums through a feature map (default: learned)'),
-  decay: z
-    .enum(['none', 'fixed', 'learned'])
-    .optional()
-    .describe('decay of the memory with every group (default: none)'),
+  ...decayOption,
 };
 
 export const windowKind = {
@@ -82,9 +88,14 @@ export const windowKind = {
     sinks: (config) => (config.sinks === 0 ? undefined : { ...config, sinks: 0 }),
     convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
   },
-  calibration: ({ memory, convolution }) => ({
+  calibration: ({ group, memory, convolution }, trainedLength) => ({
     affine: convolution === null ? [] : [filterName],
-    searched: memory === null ? [] : [{ name: memoryScoreName, candidates: [-9, -7, -6, -5, -4, -3, -2, -1, 0] }],
+    searched: [
+      ...(memory?.decay === 'learned'
+        ? [{ name: memoryDecayName, candidates: decayCandidates(group, trainedLength) }]
+        : []),
+      ...(memory === null ? [] : [{ name: memoryScoreName, candidates: [-9, -7, -6, -5, -4, -3, -2, -1, 0] }]),
+    ],
   }),
   presets: {
     window: definePreset(

@@ -42,7 +42,7 @@ export const demo = defineCommand({
     }),
     steps: withDefault(integer({ min: 1, max: 1_000_000 }), 120, {
       placeholder: 'count',
-      description: 'updates per mixer',
+      description: 'optimizer steps per mixer',
     }),
     lr: withDefault(decimal({ min: 1e-9, max: 1 }), 0.002, { placeholder: 'rate', description: 'peak learning rate' }),
     batch: withDefault(integer({ min: 1, max: 4096 }), 8, { placeholder: 'rows', description: 'sequences per update' }),

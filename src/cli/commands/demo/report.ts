@@ -36,8 +36,8 @@ export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
     }),
     losses: await lineChart({
       title: 'Training loss',
-      description: 'Mean loss per token over the updates, for each mixer.',
-      x: { label: 'update' },
+      description: 'Mean loss per token over the optimizer steps, for each mixer.',
+      x: { label: 'optimizer step' },
       y: { label: 'loss', unit: 'nats per token' },
       lines: rows.map(({ name, losses }) => ({ name, points: smoothed(losses) })),
     }),
@@ -119,7 +119,7 @@ export function demoReport(modelName: string, options: DemoOptions, results: Dem
         {
           kind: 'text',
           text:
-            `Softmax attention was replaced in every layer, and each variant was trained for the same ${settings.steps ?? 0} updates of ` +
+            `Softmax attention was replaced in every layer, and each variant was trained for the same ${settings.steps ?? 0} optimizer steps of ` +
             `${formatCount(settings.batch * settings.length)} tokens on a book the model had not seen (${options.data}). The last chapters were kept ` +
             `aside; perplexity is measured on ${formatCount(results.heldOutTokens)} of their tokens. Softmax went through the same training, as the reference. ` +
             'Right after the swap a linearized model predicts badly, because its weights were made for softmax; fine-tuning repairs that.',
@@ -130,7 +130,7 @@ export function demoReport(modelName: string, options: DemoOptions, results: Dem
           table: perplexityTable(results),
           caption: `The model as it came had perplexity ${formatFixed(results.base, 2)}.`,
         },
-        { kind: 'chart', chart: charts.losses, caption: `Each point is the mean of ${smoothing} updates.` },
+        { kind: 'chart', chart: charts.losses, caption: `Each point is the mean of ${smoothing} optimizer steps.` },
       ],
     },
     {

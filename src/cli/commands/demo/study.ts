@@ -108,7 +108,7 @@ export async function runDemoStudy(
 
   const rows: ComparisonRow[] = [];
   const total = comparedMixers.length * steps;
-  const progress = context.progress('tune', 'updates');
+  const progress = context.progress('tune', 'steps');
   progress.update(0, total);
   const mixers = new Map(comparedMixers.map((name) => [name, mixerPreset(name)]));
   for await (const row of compareMixers({
@@ -128,7 +128,7 @@ export async function runDemoStudy(
     progress.finish();
     context.print(
       `${row.name.padEnd(13)} perplexity ${formatFixed(row.before, 1).padStart(8)} when swapped in, ` +
-        `${formatFixed(row.after, 2).padStart(6)} after ${steps} updates   (${describeMixer(row.mixer)})`,
+        `${formatFixed(row.after, 2).padStart(6)} after ${steps} optimizer steps   (${describeMixer(row.mixer)})`,
     );
   }
   progress.finish();

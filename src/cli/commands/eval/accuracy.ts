@@ -1,13 +1,13 @@
 /** `linnet eval accuracy`: how often a classifier is right on labelled texts. */
 import { loadClassifier } from '../../../checkpoint/load-classifier.ts';
-import { LabelledDataset, readLabelledTexts } from '../../../data/labelled.ts';
+import { LabelledDataset, labelledFields, readLabelledTexts } from '../../../data/labelled.ts';
 import { accuracy, type ClassAccuracy } from '../../../evaluation/tasks/accuracy.ts';
 import { formatCount, formatPercent } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList } from '../../framework/command.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
-import { labelledFields, labelOptions } from '../../options/label-options.ts';
+import { labelOptions } from '../../options/label-options.ts';
 import { integer, path } from '../../framework/option-values.ts';
 
 /** As in the paper's classification of texts. */

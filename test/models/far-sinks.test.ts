@@ -1,13 +1,13 @@
 /** Sinks read from farther than a model was trained for: queries stop turning, in both forms alike. */
 import { describe, expect, it } from 'vitest';
-import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import type { MixerInput } from '../../attention/kinds/index.ts';
-import { DecodingEngine } from '../../decoding/engine.ts';
-import { Graph } from '../../graph/graph.ts';
-import { dataOf, int32 } from '../../graph/tensor.ts';
-import { WeightParameters } from '../../nn/parameters.ts';
-import { compile } from '../../runtime/compile.ts';
-import { parallelLogits } from '../parallel-graph.ts';
+import { randomParameters, randomTokens, tinyLlama } from './tiny-llama.ts';
+import type { MixerInput } from '../../src/attention/kinds/index.ts';
+import { DecodingEngine } from '../../src/decoding/engine.ts';
+import { Graph } from '../../src/graph/graph.ts';
+import { dataOf, int32 } from '../../src/graph/tensor.ts';
+import { WeightParameters } from '../../src/nn/parameters.ts';
+import { compile } from '../../src/runtime/compile.ts';
+import { parallelLogits } from '../../src/models/parallel-graph.ts';
 
 const base: MixerInput = { kind: 'window', group: 8, window: 2, sinks: 3 };
 

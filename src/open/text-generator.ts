@@ -1,18 +1,18 @@
 /** Opened models that generate: causal ones, and those with an encoder and a decoder. Runs in browsers too. */
-import type { DecodingModelDescription } from '../decoding/engine.ts';
 import { promptOf } from '../decoding/text-generation.ts';
 import { type ContinuationScore, scoreContinuation } from '../decoding/log-likelihood.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
+import type { GeneratingModel } from '../models/model.ts';
 import { type ChatMessage, chatTokens } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { type ModelOrigin, Opened } from './opened-model.ts';
+import { type ModelOrigin, Opened, type OpenedCausal, type OpenedEncoderDecoder } from './opened-model.ts';
 import { type SessionContent, type SessionFiles, TextSession } from './session.ts';
 import type { TextOptions, TextPieces } from './text-pieces.ts';
 
 /** What a generating model is made of. */
-export interface GeneratingParts<Described extends DecodingModelDescription> extends ModelOrigin {
+interface GeneratingParts<Described extends GeneratingModel> extends ModelOrigin {
   readonly description: Described;
   /** The engine, or what makes it, called once when it is first needed. */
   readonly engine: StepEngine | (() => Promise<StepEngine>);
@@ -21,7 +21,7 @@ export interface GeneratingParts<Described extends DecodingModelDescription> ext
 }
 
 /** A model that generates texts. */
-export class GeneratingModel<Described extends DecodingModelDescription> extends Opened {
+class TextGenerator<Described extends GeneratingModel> extends Opened {
   readonly kind: Described['kind'];
   readonly description: Described;
   readonly #parts: GeneratingParts<Described>;
@@ -95,6 +95,16 @@ export class GeneratingModel<Described extends DecodingModelDescription> extends
     const engine = await this.#engine?.catch(() => undefined);
     await engine?.dispose();
   }
+}
+
+/** A generating model of whatever kind. */
+export function textGenerator(
+  description: GeneratingModel,
+  parts: Omit<GeneratingParts<GeneratingModel>, 'description'>,
+): OpenedCausal | OpenedEncoderDecoder {
+  return description.kind === 'causal'
+    ? new TextGenerator({ ...parts, description })
+    : new TextGenerator({ ...parts, description });
 }
 
 /** Tokens that follow those of a text when it goes on: tokenized as one text, as evaluation harnesses do. */

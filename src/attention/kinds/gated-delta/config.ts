@@ -1,0 +1,43 @@
+/** The gated delta rule as it is configured. */
+import { z } from 'zod';
+import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
+import type { AttentionDims, MixerParameter } from '../../mixer.ts';
+import { defaultGroup, groupSchema } from '../../preset.ts';
+import { decayParameters, decaySchema, describeDecay } from '../gated/decay.ts';
+import { gainParameter } from '../gated/gain.ts';
+
+export const gatedDeltaSchema = z.strictObject({
+  kind: z.literal('gated-delta'),
+  /** Positions per chunk. It is a size of the computation and of the state; the result does not depend on it. */
+  group: groupSchema.default(defaultGroup),
+  /** `none` is the delta rule without a gate. */
+  decay: decaySchema.default('data'),
+  /** `rms`: every head is divided by its root mean square. `none`: what is read of the state as it is. */
+  output: z.enum(['none', 'rms']).default('none'),
+  convolution: convolutionField,
+});
+
+/** The gated delta rule. */
+export type GatedDeltaMixer = z.infer<typeof gatedDeltaSchema>;
+
+/** Of β = σ(⟨w, v⟩ + b): w [M,E]. */
+export const writeGateName = 'write_gate';
+/** Its b [M]. */
+export const writeBiasName = 'write_bias';
+
+/** "gated delta rule with decay by data + convolution 63, G = 64". */
+export function describeGatedDelta({ decay, output, convolution, group }: GatedDeltaMixer): string {
+  const rule = decay === 'none' ? 'delta rule' : `gated delta rule with ${describeDecay(decay)}`;
+  return `${withConvolution(output === 'rms' ? `${rule} and rms norm` : rule, convolution)}, G = ${group}`;
+}
+
+export function gatedDeltaParameters({ decay, convolution }: GatedDeltaMixer, dims: AttentionDims): MixerParameter[] {
+  const { keyValueHeads, headWidth, valueWidth = headWidth } = dims;
+  return [
+    ...decayParameters(decay, dims),
+    { name: writeGateName, shape: [keyValueHeads, valueWidth], init: 'zeros' },
+    { name: writeBiasName, shape: [keyValueHeads], init: 'zeros' },
+    gainParameter(dims),
+    ...filterParameters(convolution, dims),
+  ];
+}

@@ -1,0 +1,52 @@
+/**
+ * The gated delta rule (Yang et al., Gated Delta Networks, arXiv 2412.06464): a state that maps keys to values, of which every
+ * position lets a part fade and replaces what it holds of its own key. The formula is in `reference.ts`.
+ */
+import { filterName, reachOf } from '../../convolution-config.ts';
+import type { MixerKind } from '../../mixer.ts';
+import { convolutionFrom, convolutionOptions, decayOption, definePreset, groupOption } from '../../preset.ts';
+import { describeGatedDelta, type GatedDeltaMixer, gatedDeltaParameters, gatedDeltaSchema } from './config.ts';
+import { gainName } from '../gated/gain.ts';
+import { gatedDeltaParallel } from './parallel.ts';
+import { gatedDeltaReference } from './reference.ts';
+import { gatedDeltaFold, gatedDeltaInputs, gatedDeltaState, gatedDeltaStep } from './step.ts';
+
+const convolution = { kernel: 9 };
+
+export const gatedDeltaKind = {
+  kind: 'gated-delta',
+  schema: gatedDeltaSchema,
+  examples: {
+    'gated delta': { kind: 'gated-delta', group: 8 },
+    'gated delta, learned decay and convolution': { kind: 'gated-delta', group: 5, decay: 'learned', convolution },
+    'gated delta, fixed decay, reach beyond the group': {
+      ...{ kind: 'gated-delta', group: 3, decay: 'fixed', output: 'rms', convolution: { kernel: 31 } },
+    },
+    'delta without a gate': { kind: 'gated-delta', group: 8, decay: 'none' },
+    'gated delta, position by position': { kind: 'gated-delta', group: 1 },
+  },
+  describe: describeGatedDelta,
+  parameters: gatedDeltaParameters,
+  horizon: ({ group, convolution: own }) => ({ group, reach: reachOf(own) }),
+  convolution: ({ convolution: own }) => own,
+  reference: gatedDeltaReference,
+  parallel: gatedDeltaParallel,
+  recurrent: { state: gatedDeltaState, step: gatedDeltaStep, fold: gatedDeltaFold, inputs: gatedDeltaInputs },
+  // What is written depends on what was written before: it has an order, and neither an encoder nor another text has one.
+  betweenTexts: () => ({ kind: 'softmax' }),
+  without: {
+    convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
+  },
+  calibration: ({ convolution: own }) => ({ affine: [gainName, ...(own === null ? [] : [filterName])], searched: [] }),
+  presets: {
+    'gated-delta': definePreset(
+      { ...groupOption, ...decayOption, ...convolutionOptions },
+      ({ group, decay, ...rest }) => ({
+        ...{ kind: 'gated-delta', group, decay, convolution: convolutionFrom(rest) },
+      }),
+    ),
+    delta: definePreset({ ...groupOption, ...convolutionOptions }, ({ group, ...rest }) => ({
+      ...{ kind: 'gated-delta', group, decay: 'none', convolution: convolutionFrom(rest) },
+    })),
+  },
+} satisfies MixerKind<GatedDeltaMixer>;

@@ -1,0 +1,75 @@
+/**
+ * The gated delta rule over whole sequences, chunk by chunk (arXiv 2412.06464, section 3.3): inside a chunk what every position
+ * writes solves a triangular system; a whole chunk takes the state S to T·S + P, and such maps are composed over the chunks in
+ * ⌈log₂ N⌉ rounds of products.
+ */
+import type { Value } from '../../../graph/graph.ts';
+import { add, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { concat, pad, reshape, slice, split } from '../../../graph/ops/layout.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import { unitLength } from '../../../graph/ops/normalization.ts';
+import { exp } from '../../../graph/ops/unary.ts';
+import { addConvolution } from '../../convolution.ts';
+import { type Grouping, groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
+import type { SequenceInput } from '../../mixer.ts';
+import { chunkDecays, forQueries } from '../gated/chunks.ts';
+import { logDecays } from '../gated/decay.ts';
+import { amplified } from '../gated/gain.ts';
+import { rmsOfHeads } from '../gated/output.ts';
+import type { GatedDeltaMixer } from './config.ts';
+import { identityOf, inverseOfChunks } from './unit-lower.ts';
+import { writeGates } from './write-gate.ts';
+
+/** The causal form: [B,n,H,E]. */
+export function gatedDeltaParallel(config: GatedDeltaMixer, input: SequenceInput): Value {
+  const { q, k, v, parameters } = input;
+  const grouping = groupingOf(input, config.group);
+  const queries = groupQueries(grouping, unitLength(q)); // [M,B*N,R*G,D]
+  const keys = groupKeys(grouping, unitLength(k)); // [M,B*N,G,D]
+  const values = groupKeys(grouping, v); // [M,B*N,G,E]
+  const gates = groupKeys(grouping, writeGates(v, parameters)); // [M,B*N,G,1]
+  const decays = chunkDecays(groupKeys(grouping, logDecays(config.decay, v, parameters)));
+  const { within, fromStart, toEnd, total } = decays;
+
+  const inverse = inverseOfChunks(mul(mul(matmul(keys, keys, { transposeB: true }), within), gates)); // [M,B*N,G,G]
+  // What is written is `fresh` − `replaced`·S, with S the state before the chunk.
+  const fresh = matmul(inverse, mul(values, gates)); // [M,B*N,G,E]
+  const inside = mul(matmul(queries, keys, { transposeB: true }), forQueries(grouping, within));
+  let mixed: Value;
+  if (grouping.groups === 1) {
+    mixed = matmul(inside, fresh);
+  } else {
+    const replaced = matmul(inverse, mul(keys, mul(gates, fromStart))); // [M,B*N,G,D]
+    const lasting = mul(keys, toEnd);
+    const D = Number(keys.shape[3]);
+    const kept = mul(identityOf(keys, D), exp(total)); // [M,B*N,D,D]
+    const transitions = sub(kept, matmul(lasting, replaced, { transposeA: true }));
+    const before = statesBefore(grouping, transitions, matmul(lasting, fresh, { transposeA: true })); // [M,B*N,D,E]
+    const written = sub(fresh, matmul(replaced, before));
+    mixed = add(matmul(inside, written), matmul(mul(queries, forQueries(grouping, fromStart)), before));
+  }
+  const normalized = config.output === 'rms' ? rmsOfHeads(mixed) : mixed;
+  const amplifiedRows = amplified(ungroupQueries(grouping, normalized), parameters);
+  return addConvolution(config.convolution, amplifiedRows, grouping, v, parameters);
+}
+
+/**
+ * The state before every chunk, where chunk b takes S to T_b·S + P_b. Round by round every chunk's map is composed with that
+ * of the chunks before it, of 1, 2, 4 … at a time.
+ * @param transitions T [M,B·N,D,D]
+ * @param added P [M,B·N,D,E]
+ * @returns [M,B·N,D,E]
+ */
+function statesBefore({ batch: B, groups: N, keyValueHeads: M }: Grouping, transitions: Value, added: Value): Value {
+  const [, , D, E] = added.shape.map(Number);
+  let maps = reshape(concat([transitions, added], 3), [M, B, N, D, D + E]);
+  for (let distance = 1; distance < N; distance *= 2) {
+    const later = slice(maps, 2, distance, N);
+    const earlier = slice(maps, 2, 0, N - distance);
+    const [transition, own] = split(later, 4, [D, E]);
+    const composed = add(matmul(transition, earlier), pad(own, 4, D, 0));
+    maps = concat([slice(maps, 2, 0, distance), composed], 2);
+  }
+  const after = slice(maps, 4, D, D + E); // [M,B,N,D,E]
+  return reshape(pad(slice(after, 2, 0, N - 1), 2, 1, 0), [M, B * N, D, E]);
+}

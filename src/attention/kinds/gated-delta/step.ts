@@ -1,0 +1,115 @@
+/**
+ * The gated delta rule over token trees. The ring keeps [k̂, g] and what every position wrote, u, which no later commit or fold
+ * changes. What the nodes of a tree write depends on what their ancestors wrote: with rows in topological order that is a
+ * triangular system, solved as in `unit-lower.ts`.
+ */
+import { internalError, LinnetError } from '../../../errors.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { cast, equal } from '../../../graph/ops/compare.ts';
+import { add, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { concat, split } from '../../../graph/ops/layout.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import { unitLength } from '../../../graph/ops/normalization.ts';
+import { type Tensor, tensor } from '../../../graph/tensor.ts';
+import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, StepOutput } from '../../mixer.ts';
+import { ringState } from '../../state.ts';
+import { addStepConvolution, nodeRows } from '../../step-blocks.ts';
+import { logDecays } from '../gated/decay.ts';
+import { amplifiedNodes } from '../gated/gain.ts';
+import { rmsOfHeads } from '../gated/output.ts';
+import { foldDecayed, splitRows } from '../gated/step.ts';
+import { ageName, agesOf, declareAges, stepDecays } from '../gated/step-decays.ts';
+import type { GatedDeltaMixer } from './config.ts';
+import { inverseOfUnitLower, roundsOfEntries } from './unit-lower.ts';
+import { writeGates } from './write-gate.ts';
+
+/** `roundsOfEntries` for the nodes of a step: float32 [1,1,T,T]; −1 on the diagonal, −2 above it. */
+const roundsName = 'rounds.tree';
+/** Rounds in which the system of a tree is solved. */
+const roundCount = 10;
+/** The largest tree whose system they solve. */
+const mostNodes = 2 ** roundCount;
+
+export const gatedDeltaInputs: LayoutInputs<GatedDeltaMixer> = {
+  tag: () => 't',
+  declare: (_, slots) => ({
+    [ageName]: declareAges(slots),
+    [roundsName]: { dtype: 'float32', shape: [1, 1, 'T', 'T'] },
+  }),
+  feeds: ({ group }, steps, nodes, slots) => ({
+    [ageName]: agesOf(group, steps, slots),
+    [roundsName]: roundsOfNodes(nodes),
+  }),
+};
+
+/** @throws LinnetError `INPUT` for more nodes than are solved for */
+function roundsOfNodes(nodes: number): Tensor {
+  if (nodes > mostNodes) {
+    throw new LinnetError(
+      'INPUT',
+      `the gated delta rule reads up to ${mostNodes} tokens in a step, got ${nodes}; read the text in smaller chunks`,
+    );
+  }
+  const rounds = roundsOfEntries(nodes);
+  for (let row = 0; row < nodes; row++) rounds.fill(-2, row * nodes + row + 1, (row + 1) * nodes);
+  return tensor('float32', [1, 1, nodes, nodes], rounds);
+}
+
+/** The ring, whose values are kept for a convolution next to what was written, and S [M,D,E]. */
+export function gatedDeltaState({ group, convolution }: GatedDeltaMixer, dims: AttentionDims): StateShape {
+  const { headWidth, valueWidth = headWidth } = dims;
+  const folded = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
+  const state = ringState(dims, { group, convolution, folded, keyWidth: headWidth + 1 });
+  return { ...state, valueWidth: (convolution === null ? 1 : 2) * valueWidth };
+}
+
+export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, input: StepInput): StepOutput {
+  const { heads, ring, sums, parameters, inputs, treeMasks } = input;
+  if (sums === undefined) throw internalError('a delta rule without its state');
+  const keys = nodeRows(unitLength(input.k)); // [B,M,T,D]
+  const values = nodeRows(input.v); // [B,M,T,E]
+  const gates = nodeRows(writeGates(input.v, parameters)); // [B,M,T,1]
+  const treeLogs = nodeRows(logDecays(decay, input.v, parameters)); // [B,M,T,1]
+  const [ringKeys, ringLogs] = splitRows(ring.keys);
+  const E = Number(values.shape[3]);
+  const [ringWritten, ringValues] = convolution === null ? [ring.values] : split(ring.values, 3, [E, E]);
+  const decays = stepDecays(input, ringLogs, treeLogs);
+
+  // What the state and the ring hold of a node's key.
+  const ofRing = mul(matmul(keys, ringKeys, { transposeB: true }), decays.ring); // [B,M,T,C]
+  const held = add(matmul(mul(keys, decays.sums), sums), matmul(ofRing, ringWritten)); // [B,M,T,E]
+  const ofAncestors = mul(matmul(keys, keys, { transposeB: true }), mul(decays.tree, gates)); // [B,M,T,T]
+  const rounds = inputs[roundsName];
+  const identity = cast(equal(rounds, -1), 'float32');
+  const inverse = inverseOfUnitLower(ofAncestors, rounds, roundCount, identity);
+  const written = matmul(inverse, mul(sub(values, held), gates)); // [B,M,T,E]
+
+  const queries = heads.join(unitLength(heads.queries)); // [B,M,R*T,D]
+  const read = (rows: Value, factor: Value, own: Value): Value =>
+    matmul(mul(matmul(queries, rows, { transposeB: true }), heads.repeat(factor)), own);
+  const ofState = matmul(mul(queries, heads.repeat(decays.sums)), sums);
+  const mixed = add(ofState, add(read(ringKeys, decays.ring, ringWritten), read(keys, decays.tree, written)));
+  const amplified = amplifiedNodes(output === 'rms' ? rmsOfHeads(mixed) : mixed, heads, parameters);
+
+  const keptKeys = concat([keys, treeLogs], 3);
+  const blocks = [
+    { keys: ring.keys, values: ringValues ?? ringWritten, masks: ring.masks },
+    { keys: keptKeys, values, masks: treeMasks },
+  ];
+  return {
+    mixed: addStepConvolution(amplified, input, blocks),
+    keys: keptKeys,
+    values: convolution === null ? written : concat([written, values], 3),
+  };
+}
+
+export const gatedDeltaFold: Fold<GatedDeltaMixer> = {
+  shareAs: ({ convolution }) => `gated delta${convolution === null ? '' : ' with values'}`,
+  fold({ convolution }, { keys, values, sums }) {
+    if (sums === undefined) throw internalError('a fold without sums');
+    const [rows, logs] = splitRows(keys);
+    const E = Number(sums.shape[2]);
+    const [written] = convolution === null ? [values] : split(values, 2, [E, E]);
+    return foldDecayed(sums, rows, logs, written);
+  },
+};

@@ -1,0 +1,83 @@
+/**
+ * Gated linear attention: a sum over the past that fades, by a factor per position and key-value head which is fixed, learned,
+ * or made from the data, o_t = Σ_j e^(Σ g_i)·⟨φ(q_t), φ(k_j)⟩·v_j. Lightning attention and RetNet are its fixed decays, gated
+ * linear attention (arXiv 2312.06635) its decays by data. The decays are in `decay.ts`, the formula in `reference.ts`.
+ */
+import { z } from 'zod';
+import { filterName, reachOf } from '../../convolution-config.ts';
+import type { MixerKind } from '../../mixer.ts';
+import {
+  convolutionFrom,
+  type ConvolutionOptions,
+  convolutionOptions,
+  decayOption,
+  definePreset,
+  groupOption,
+} from '../../preset.ts';
+import { describeGated, gatedParameters, type GatedMixer, gatedSchema } from './config.ts';
+import { gainName } from './gain.ts';
+import { gatedOfWhole, gatedParallel } from './parallel.ts';
+import { gatedReference } from './reference.ts';
+import { isPositive, rowMapSchema } from './rows.ts';
+import { gatedFold, gatedInputs, gatedState, gatedStep } from './step.ts';
+
+const convolution = { kernel: 9 };
+
+const mapOption = {
+  map: z
+    .enum(['hedgehog', 'balanced', 'relu', 'elu', 'unit', 'none'])
+    .optional()
+    .describe('features of queries and keys of gated attention (default: hedgehog)'),
+};
+
+interface GatedOptions extends ConvolutionOptions {
+  readonly group?: number;
+  readonly decay?: string;
+}
+
+function configured({ group, decay, ...options }: GatedOptions, name: string | undefined): object {
+  const map = name === undefined ? undefined : rowMapSchema.parse({ name });
+  const output = map === undefined || isPositive(map) ? 'ratio' : 'rms';
+  return { kind: 'gated', group, map, decay, output, convolution: convolutionFrom(options) };
+}
+
+export const gatedKind = {
+  kind: 'gated',
+  schema: gatedSchema,
+  examples: {
+    'gated, decay by data': { kind: 'gated', group: 8 },
+    'gated, learned decay and convolution': { kind: 'gated', group: 5, decay: 'learned', convolution },
+    'gated, fixed decay of unit rows': {
+      ...{ kind: 'gated', group: 3, map: { name: 'unit' }, decay: 'fixed', output: 'rms', convolution: { kernel: 31 } },
+    },
+    'gated, plain rows': { kind: 'gated', group: 4, map: { name: 'none' }, output: 'none', convolution },
+    'gated elu': { kind: 'gated', group: 8, map: { name: 'elu' }, decay: 'learned' },
+    'gated balanced, position by position': { kind: 'gated', group: 1, map: { name: 'balanced' } },
+  },
+  describe: describeGated,
+  parameters: gatedParameters,
+  horizon: ({ group, convolution: own }) => ({ group, reach: reachOf(own) }),
+  convolution: ({ convolution: own }) => own,
+  reference: gatedReference,
+  parallel: gatedParallel,
+  recurrent: { state: gatedState, step: gatedStep, fold: gatedFold, inputs: gatedInputs },
+  bidirectional: gatedOfWhole,
+  // Nothing fades between the positions of two texts: there attention stays softmax.
+  betweenTexts: () => ({ kind: 'softmax' }),
+  without: {
+    convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),
+  },
+  calibration: ({ output, convolution: own }) => ({
+    affine: [...(output === 'ratio' ? [] : [gainName]), ...(own === null ? [] : [filterName])],
+    searched: [],
+  }),
+  presets: {
+    gated: definePreset(
+      { ...groupOption, ...mapOption, ...decayOption, ...convolutionOptions },
+      ({ map, ...options }) => configured(options, map),
+    ),
+    lightning: definePreset({ ...groupOption, ...convolutionOptions }, (options) =>
+      configured({ ...options, decay: 'fixed' }, 'unit'),
+    ),
+  },
+} satisfies MixerKind<GatedMixer>;

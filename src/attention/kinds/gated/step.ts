@@ -1,0 +1,86 @@
+/**
+ * Gated linear attention over token trees. The ring keeps features of keys with their log decays, [φ(k), g], and values; S is
+ * the decayed Σ φ(k)ᵀv at the end of the last chunk that has closed.
+ */
+import { internalError } from '../../../errors.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { concat, reshape, split } from '../../../graph/ops/layout.ts';
+import { matmul } from '../../../graph/ops/matmul.ts';
+import { sum } from '../../../graph/ops/reduce.ts';
+import { cumulativeSum } from '../../../graph/ops/scan.ts';
+import { exp } from '../../../graph/ops/unary.ts';
+import { multiplyDims } from '../../../graph/shape.ts';
+import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, StepOutput } from '../../mixer.ts';
+import { ringState } from '../../state.ts';
+import { addStepConvolution, blocksOf, nodeRows } from '../../step-blocks.ts';
+import { keyMapName, queryMapName } from '../features/maps.ts';
+import type { GatedMixer } from './config.ts';
+import { logDecays } from './decay.ts';
+import { amplifiedNodes } from './gain.ts';
+import { outputOf, summed, summedWidth } from './output.ts';
+import { mapRows, type RowMap, widthOf } from './rows.ts';
+import { ageName, agesOf, declareAges, stepDecays } from './step-decays.ts';
+
+export const gatedInputs: LayoutInputs<GatedMixer> = {
+  tag: () => 'a',
+  declare: (_, slots) => ({ [ageName]: declareAges(slots) }),
+  feeds: ({ group }, steps, _, slots) => ({ [ageName]: agesOf(group, steps, slots) }),
+};
+
+/** The ring, and S [M,F,E], with the denominators of a ratio as one more column. */
+export function gatedState({ group, map, output, convolution }: GatedMixer, dims: AttentionDims): StateShape {
+  const { headWidth, valueWidth = headWidth } = dims;
+  const F = widthOf(map, headWidth);
+  const folded = { kind: 'sums', rows: F, columns: summedWidth(output, valueWidth) } as const;
+  return ringState(dims, { group, convolution, folded, keyWidth: F + 1 });
+}
+
+export function gatedStep({ map, decay, output }: GatedMixer, input: StepInput): StepOutput {
+  const { heads, sums, parameters, scoring } = input;
+  const values = nodeRows(input.v); // [B,M,T,E]
+  const { scale } = scoring;
+  const keys = mapRows(map, nodeRows(input.k), { side: 'key', scale, weight: parameters[keyMapName] }); // [B,M,T,F]
+  const queries = mappedQueries(map, input);
+  const treeLogs = nodeRows(logDecays(decay, input.v, parameters)); // [B,M,T,1]
+  const [ringKeys, ringLogs] = splitRows(input.ring.keys);
+  const decays = stepDecays(input, ringLogs, treeLogs);
+  const read = (rows: Value, own: Value, factor: Value): Value =>
+    matmul(mul(matmul(queries, rows, { transposeB: true }), heads.repeat(factor)), summed(output, own));
+  let mixed = add(read(ringKeys, input.ring.values, decays.ring), read(keys, values, decays.tree));
+  if (sums !== undefined) mixed = add(mixed, matmul(mul(queries, heads.repeat(decays.sums)), sums));
+  const kept = concat([keys, treeLogs], 3);
+  const blocks = blocksOf(input, kept, values);
+  const amplified = amplifiedNodes(outputOf(output, mixed), heads, parameters);
+  return { mixed: addStepConvolution(amplified, input, blocks), keys: kept, values };
+}
+
+/** φ(q) in the layout of matrices: [B,M,R·T,F]. */
+function mappedQueries(map: RowMap, { heads, parameters, scoring }: StepInput): Value {
+  const [B, M, R, T, D] = heads.queries.shape;
+  const perHead = reshape(heads.queries, [B, multiplyDims(M, R), T, D]); // head h = m*R + r
+  const context = { side: 'query', scale: scoring.scale, weight: parameters[queryMapName] } as const;
+  const features = mapRows(map, perHead, context); // [B,H,T,F]
+  return heads.join(reshape(features, [B, M, R, T, features.shape[3]]));
+}
+
+/** φ(k) and g of rows that were kept as [φ(k), g]. */
+export function splitRows(kept: Value): readonly Value[] {
+  return split(kept, kept.rank - 1, [Number(kept.shape[kept.rank - 1]) - 1, 1]);
+}
+
+/** S decayed over n rows, and what they add: keys [X,n,F], their g [X,n,1], values [X,n,E], S [X,F,E]. */
+export function foldDecayed(sums: Value, keys: Value, logs: Value, values: Value): Value {
+  const behind = cumulativeSum(logs, 1, { exclusive: true, reverse: true });
+  const added = matmul(mul(keys, exp(behind)), values, { transposeA: true });
+  return add(mul(sums, exp(sum(logs, [1], true))), added);
+}
+
+export const gatedFold: Fold<GatedMixer> = {
+  shareAs: ({ map, output }) => `gated ${map.name} ${output}`,
+  fold({ output }, { keys, values, sums }) {
+    if (sums === undefined) throw internalError('a fold without sums');
+    const [features, logs] = splitRows(keys);
+    return foldDecayed(sums, features, logs, summed(output, values));
+  },
+};

@@ -1,0 +1,100 @@
+/** `linnet eval rouge`: how much of reference summaries predicted ones have. */
+import { LinnetError } from '../../../errors.ts';
+import { readLines } from '../../../data/text-file.ts';
+import { mean } from '../../../evaluation/tasks/metrics/statistics.ts';
+import { confidenceInterval } from '../../../evaluation/tasks/rouge/interval.ts';
+import { rouge, type RougeKind, rougeKinds, type RougeScore } from '../../../evaluation/tasks/rouge/rouge.ts';
+import { formatCount, formatFixed } from '../../../report/quantities.ts';
+import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { defineCommand, flag, required, withDefault } from '../../framework/command.ts';
+import { integer, path, seed32, text } from '../../framework/option-values.ts';
+
+interface Row {
+  readonly kind: RougeKind;
+  readonly precision: number;
+  readonly recall: number;
+  readonly fmeasure: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+const fixed = (value: number): string => formatFixed(value, 4);
+const columns: readonly Column<Row>[] = [
+  { header: 'ROUGE', value: ({ kind }) => kind },
+  ...(['precision', 'recall', 'fmeasure', 'low', 'high'] as const).map((key) => ({
+    header: key,
+    value: (row: Row) => row[key],
+    format: fixed,
+  })),
+];
+
+export const evalRouge = defineCommand({
+  description:
+    'Scores predicted summaries against references by ROUGE-1, -2, -L and -Lsum, by the rules of the rouge-score ' +
+    'package: means over all pairs, and the 95 % interval of the F-measure from resampled pairs. Files have a text a ' +
+    'line (.txt), or JSON objects with a field (.jsonl). Sentences are separated by line breaks, which .jsonl can hold.',
+  examples: [
+    'linnet eval rouge --predictions predicted.jsonl --references references.jsonl',
+    'linnet eval rouge --predictions predicted.txt --references references.txt --stemmer --json',
+  ],
+  arguments: {},
+  options: {
+    predictions: required(path, { placeholder: 'file', description: 'predicted summaries' }),
+    references: required(path, { placeholder: 'file', description: 'reference summaries, in the same order' }),
+    field: withDefault(text, 'text', { placeholder: 'name', description: 'field of .jsonl objects' }),
+    stemmer: flag('compare the stems of words'),
+    resamples: withDefault(integer({ min: 1, max: 100_000 }), 1000, {
+      placeholder: 'count',
+      description: 'resamples for the interval',
+    }),
+    seed: withDefault(seed32, 1234, { placeholder: 'number', description: 'seed of the resamples' }),
+  },
+  async run(context, { predictions, references, field, stemmer, resamples, seed }) {
+    const given = await readTexts(predictions, field);
+    const wanted = await readTexts(references, field);
+    if (given.length !== wanted.length || given.length === 0) {
+      throw new LinnetError(
+        'INPUT',
+        `${predictions} has ${given.length} texts, ${references} ${wanted.length}; expected as many, at least one`,
+      );
+    }
+    const rows = rougeKinds.map((kind): Row => {
+      const scores = given.map((prediction, index) => rouge(kind, wanted[index], prediction, { stemmer }));
+      const of = (part: keyof RougeScore): number[] => scores.map((score) => score[part]);
+      return {
+        kind,
+        precision: mean(of('precision')),
+        recall: mean(of('recall')),
+        fmeasure: mean(of('fmeasure')),
+        ...confidenceInterval(of('fmeasure'), { resamples, seed }),
+      };
+    });
+    context.print(textTable(makeTable(columns, rows)));
+    context.print(`\n${formatCount(given.length)} texts`);
+    const byKind: Record<string, unknown> = Object.fromEntries(rows.map(({ kind, ...values }) => [kind, values]));
+    return { json: { ...byKind, texts: given.length } };
+  },
+});
+
+async function readTexts(file: string, field: string): Promise<string[]> {
+  const isJson = file.toLowerCase().endsWith('.jsonl');
+  const texts: string[] = [];
+  for await (const { text: line, number } of readLines(file, 16 << 20)) {
+    texts.push(isJson ? fieldOf(line, field, `${file}:${number}`) : line);
+  }
+  return texts;
+}
+
+function fieldOf(line: string, field: string, source: string): string {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (cause) {
+    throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
+  }
+  if (typeof value === 'string') return value;
+  const fields: [string, unknown][] = typeof value === 'object' && value !== null ? Object.entries(value) : [];
+  const found = fields.find(([key]) => key === field)?.[1];
+  if (typeof found === 'string') return found;
+  throw new LinnetError('FORMAT', `${source} has no text "${field}"; name its field with --field`);
+}

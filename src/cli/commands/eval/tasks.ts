@@ -1,0 +1,280 @@
+/** `linnet eval tasks`: benchmarks, with the prompts and numbers of lm-evaluation-harness. */
+import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { z } from 'zod';
+import { LinnetError } from '../../../errors.ts';
+import { EngineScorer } from '../../../evaluation/scoring/engine-scorer.ts';
+import { Journal } from '../../../evaluation/tasks/journal.ts';
+import type { TaskSummary } from '../../../evaluation/tasks/judging.ts';
+import { defaultBootstrapIterations } from '../../../evaluation/tasks/metrics/statistics.ts';
+import { protocols, selectTasks, taskNames, type TaskSelection } from '../../../evaluation/tasks/registry.ts';
+import {
+  requestLine,
+  resultsObject,
+  type RunDescription,
+  sampleLines,
+  sanitizedName,
+} from '../../../evaluation/tasks/results.ts';
+import { evaluateTasks, readTasks } from '../../../evaluation/tasks/run.ts';
+import type { Task } from '../../../evaluation/tasks/schema.ts';
+import { isTaskFile, readTaskFile } from '../../../evaluation/tasks/task-file.ts';
+import { sha256 } from '../../../evaluation/tasks/text/python-json.ts';
+import { openGeneratingModel } from '../../../export/open-model.ts';
+import { writeFileAtomic } from '../../../files/atomic.ts';
+import { describeSoftware } from '../../../report/provenance.ts';
+import { formatCount, formatFixed } from '../../../report/quantities.ts';
+import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
+import { defineCommand, engineOptions, flag, optional, required, withDefault } from '../../framework/command.ts';
+import type { CommandContext } from '../../framework/context.ts';
+import { choice, integer, path, text, type ValueKind } from '../../framework/option-values.ts';
+import { folderOf } from '../../options/folder-parameters.ts';
+import { countParameters } from '../../output/model-summary.ts';
+
+const defaultLimit = 200;
+
+/** A number of questions, a share of them, or all. */
+const limitKind: ValueKind<number | 'all'> = {
+  schema: z.string().transform((given, context) => {
+    if (given === 'all') return given;
+    const limit = Number(given);
+    const valid = /^\d+$/.test(given) ? limit >= 1 : /^0?\.\d+$/.test(given) && limit > 0;
+    if (valid && Number.isFinite(limit)) return limit;
+    context.addIssue({ code: 'custom', input: given });
+    return z.NEVER;
+  }),
+  expects: 'a number of questions from 1, a share of them below 1, or all',
+};
+
+type Seeds = RunDescription['seeds'];
+
+/** One seed for all, or one for each. */
+const seedsKind: ValueKind<Seeds> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,10}(,\d{1,10}){3}$|^\d{1,10}$/)
+    .transform((given): Seeds => {
+      const [first, second = first, third = first, fourth = first] = given.split(',').map(Number);
+      return [first, second, third, fourth];
+    }),
+  expects: 'a whole number, or four with commas between them (python, numpy, torch, few-shot)',
+};
+
+const defaultSeeds: Seeds = [0, 1234, 1234, 1234];
+
+export const evalTasks = defineCommand({
+  description:
+    'Asks a model the questions of benchmarks and counts what it gets right. Prompts, examples, metrics and standard ' +
+    'errors are those of lm-evaluation-harness, so that numbers can be laid beside published ones. What many questions ' +
+    'begin with, such as their examples, is read once. Data is read from --data and never downloaded. With --out, ' +
+    'results_*.json and samples_*.jsonl are written in the format of the harness, and a run that was stopped goes on ' +
+    `where it was when the same command is given again.\n\nTasks and groups: ${taskNames().join(', ')}.`,
+  examples: [
+    'linnet eval tasks runs/augmented --tasks piqa,copa,arc_challenge --data data',
+    'linnet eval tasks runs/augmented --tasks mmlu --shots 5 --limit all --data data --out results --json',
+    'linnet eval tasks runs/augmented --tasks mmlu,bbh --protocol instruct-eval --data data',
+    'linnet eval tasks runs/augmented --tasks ./mine.yaml --data data',
+    'linnet eval tasks runs/augmented --tasks hellaswag --shots 10 --data data --write-requests requests.jsonl',
+  ],
+  arguments: { model: folderOf('the model, exported or not') },
+  options: {
+    tasks: required(text, {
+      placeholder: 'names',
+      description: 'tasks and groups, and .json or .yaml files of tasks, with commas between them',
+    }),
+    data: required(path, { placeholder: 'folder', description: 'the folder that holds the data of all tasks' }),
+    shots: optional(integer({ min: 0, max: 1000 }), {
+      placeholder: 'count',
+      description: 'examples in front of each question (default: what the task says, else 0)',
+    }),
+    limit: optional(limitKind, {
+      placeholder: 'count',
+      description: `questions per task: the first so many, a share below 1, or all (default: ${defaultLimit})`,
+    }),
+    seed: optional(seedsKind, {
+      placeholder: 'numbers',
+      description: `seeds of python, numpy, torch and few-shot (default: ${defaultSeeds.join(',')})`,
+    }),
+    protocol: withDefault(choice(protocols), 'harness', {
+      placeholder: 'name',
+      description: "harness, or instruct-eval for the paper's 5-shot MMLU and 3-shot BBH",
+    }),
+    maxLength: optional(integer({ min: 2, max: 1 << 24 }), {
+      placeholder: 'tokens',
+      description: 'longer prompts lose their beginning (default: the length the model was trained for)',
+    }),
+    context: withDefault(choice(['windows', 'unlimited']), 'windows', {
+      placeholder: 'kind',
+      description: 'how whole texts are read: windows of --max-length, or unlimited, which is another measurement',
+    }),
+    addBos: withDefault(choice(['auto', 'yes', 'no']), 'auto', {
+      placeholder: 'choice',
+      description: "whether texts begin with BOS; auto: as the tokenizer's files say",
+    }),
+    bootstrap: withDefault(integer({ min: 0, max: 1_000_000 }), defaultBootstrapIterations, {
+      placeholder: 'count',
+      description: 'resamples for standard errors that have no formula; 0 leaves them out',
+    }),
+    out: optional(path, { placeholder: 'folder', description: 'where results and samples are written' }),
+    writeRequests: optional(path, {
+      placeholder: 'file',
+      description: 'writes what would be asked, a JSON line a request, and runs no model',
+    }),
+    alone: flag('reads every request whole, to measure what sharing beginnings saves'),
+    ...engineOptions,
+  },
+  async run(context, options) {
+    const selection = await selectionOf(options.tasks, options.protocol);
+    const limit = options.limit === 'all' ? undefined : (options.limit ?? defaultLimit);
+    const seeds = options.seed ?? defaultSeeds;
+    const questionOptions = { shots: options.shots, limit, seed: seeds[3] };
+    if (options.writeRequests !== undefined) {
+      const count = await writeRequests(options.writeRequests, selection, options.data, questionOptions);
+      context.print(`${formatCount(count)} requests written to ${options.writeRequests}`);
+      return { json: { requests: count, path: options.writeRequests } };
+    }
+    const started = performance.now();
+    const date = Date.now() / 1000;
+    await using loaded = await openGeneratingModel(options.model, { device: options.device, threads: options.threads });
+    const scorer = new EngineScorer({
+      engine: loaded.engine,
+      tokenizer: await loadTokenizer(loaded.path),
+      maxLength: options.maxLength,
+      rollingContext: options.context,
+      sharing: !options.alone,
+      bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
+    });
+    const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(options.model));
+    const settings = JSON.stringify([loaded.fingerprint, scorer.maxLength, scorer.bos, options.context]);
+    const journal =
+      folder === undefined
+        ? undefined
+        : { file: await Journal.open(join(folder, 'answers.partial.jsonl')), model: sha256(settings) };
+    const result = await context.withProgress('tasks', 'questions', (progress) =>
+      evaluateTasks(selection, scorer, {
+        ...questionOptions,
+        data: options.data,
+        bootstrapIterations: options.bootstrap,
+        journal,
+        signal: context.signal,
+        onProgress: (done, total, task) => progress.update(done, total, task),
+      }),
+    );
+    const { tokensRead, tokensReused, tokensGenerated } = scorer.usage;
+    const object = resultsObject(result, selection.groups, {
+      model: options.model,
+      version: describeSoftware().linnet,
+      protocol: options.protocol,
+      parameters: countParameters(loaded.model).total,
+      maxLength: scorer.maxLength,
+      bos: scorer.bos,
+      limit,
+      bootstrapIterations: options.bootstrap,
+      seeds,
+      ...{ tokensRead, tokensReused, tokensGenerated },
+      stateBytes: loaded.engine.readsText ? 0 : loaded.engine.newState().bytes,
+      elapsed: (performance.now() - started) / 1000,
+      date,
+    });
+    const files: string[] = [];
+    if (folder !== undefined) {
+      const stamp = new Date(date * 1000).toISOString().replaceAll(':', '-').replace('Z', '');
+      await mkdir(folder, { recursive: true });
+      for (const task of result.tasks) {
+        const lines = sampleLines(task).map((line) => `${JSON.stringify(line)}\n`);
+        const file = join(folder, `samples_${task.task.task}_${stamp}.jsonl`);
+        await writeFileAtomic(file, lines.join(''));
+        files.push(file);
+      }
+      const file = join(folder, `results_${stamp}.json`);
+      await writeFileAtomic(file, `${JSON.stringify(object, null, 2)}\n`);
+      files.push(file);
+      await journal?.file.remove();
+    }
+    printSummaries(context, [...result.tasks.map(({ summary }) => summary), ...result.groups]);
+    const cut = result.tasks.filter(({ answers, total }) => answers.length < total);
+    if (cut.length > 0 && options.limit === undefined) {
+      context.note(`${cut.length} tasks have more than ${defaultLimit} questions; --limit all asks all of them`);
+    }
+    context.print(
+      `\n${formatCount(tokensRead)} prompt tokens read, ${formatCount(tokensReused)} not read again, ` +
+        `${formatCount(tokensGenerated)} generated`,
+    );
+    return {
+      json: {
+        results: object.results,
+        groups: object.groups,
+        'n-shot': object['n-shot'],
+        'n-samples': object['n-samples'],
+        ...{ tokensRead, tokensReused, tokensGenerated },
+        files,
+      },
+    };
+  },
+});
+
+/** Names, and files of tasks; each task once. */
+async function selectionOf(names: string, protocol: (typeof protocols)[number]): Promise<TaskSelection> {
+  const given = names
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+  const builtIn = selectTasks(
+    given.filter((name) => !isTaskFile(name)),
+    protocol,
+  );
+  const own: Task[] = [];
+  for (const file of given.filter(isTaskFile)) own.push(await readTaskFile(file));
+  const tasks = [...builtIn.tasks, ...own];
+  const seen = new Set<string>();
+  for (const { task } of tasks) {
+    if (seen.has(task)) throw new LinnetError('INPUT', `two tasks are called "${task}"; rename the one in your file`);
+    seen.add(task);
+  }
+  if (tasks.length === 0) throw new LinnetError('INPUT', `--tasks names no task; there are ${taskNames().join(', ')}`);
+  return { tasks, groups: builtIn.groups };
+}
+
+async function writeRequests(
+  file: string,
+  selection: TaskSelection,
+  data: string,
+  options: Parameters<typeof readTasks>[2],
+): Promise<number> {
+  const lines = (await readTasks(selection, data, options)).flatMap(({ task, questions }) =>
+    questions.flatMap((question) => question.requests.map((request) => requestLine(task.task, question, request))),
+  );
+  await writeFileAtomic(file, async (handle) => {
+    for (const line of lines) await handle.write(`${JSON.stringify(line)}\n`);
+  });
+  return lines.length;
+}
+
+interface SummaryRow {
+  readonly task: string;
+  readonly size: number;
+  readonly metric: string;
+  readonly value: number;
+  readonly error: number | undefined;
+}
+
+const columns: readonly Column<SummaryRow>[] = [
+  { header: 'task', value: ({ task }) => task },
+  { header: 'n', value: ({ size }) => size, format: formatCount },
+  { header: 'metric', value: ({ metric }) => metric },
+  { header: 'value', value: ({ value }) => value, format: (value) => formatFixed(value, 4) },
+  { header: '± error', value: ({ error }) => error, format: (value) => formatFixed(value, 4) },
+];
+
+function printSummaries(context: CommandContext, summaries: readonly TaskSummary[]): void {
+  const rows = summaries.flatMap(({ task, size, values }) =>
+    Object.entries(values).flatMap(([key, value]): SummaryRow[] => {
+      const [metric, filter] = key.split(',');
+      if (filter === undefined || metric.endsWith('_stderr') || typeof value !== 'number') return [];
+      const error = values[`${metric}_stderr,${filter}`];
+      const name = filter === 'none' ? metric : `${metric} (${filter})`;
+      return [{ task, size, metric: name, value, error: typeof error === 'number' ? error : undefined }];
+    }),
+  );
+  context.print(textTable(makeTable(columns, rows)));
+}

@@ -1,0 +1,64 @@
+/** What the training commands share: progress of a plan on the way, and what it ended with, for people and machines. */
+import { basename } from 'node:path';
+import { formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
+import type { Progress } from '../../report/progress.ts';
+import type { TrainingHooks, TrainingResult } from '../../training/plans/run.ts';
+import type { CommandResult } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
+
+/**
+ * Runs a plan with progress on stderr.
+ * @param run starts the plan with the hooks that it is given
+ * @param told what machines are told of the plan's details; default: the details
+ */
+export async function reportTraining<Details extends object>(
+  context: CommandContext,
+  run: (hooks: TrainingHooks) => Promise<TrainingResult<Details>>,
+  told: (details: Details) => object = (details) => details,
+): Promise<CommandResult> {
+  let progress: Progress | undefined;
+  let steps = 0;
+  let stepTokens = 0;
+  const hooks: TrainingHooks = {
+    command: context.command,
+    signal: context.signal,
+    onPlan({ summary, folder, microBatch, ...planned }) {
+      ({ steps, stepTokens } = planned);
+      context.note(
+        `${summary}; ${formatCount(steps)} optimizer steps of ${formatCount(stepTokens)} tokens ` +
+          `(micro-batches of ${microBatch} rows)`,
+      );
+      progress = context.progress(basename(folder), 'tokens');
+    },
+    onStart(done) {
+      if (done > 0) context.note(`continuing after update ${done}`);
+      progress?.update(done * stepTokens, steps * stepTokens);
+    },
+    onUpdate({ update, loss }) {
+      const info = `step ${update}/${steps}, loss ${formatFixed(loss, 4)}`;
+      progress?.update(update * stepTokens, steps * stepTokens, info);
+      if (update === steps) progress?.finish();
+    },
+    onSaved(out) {
+      context.print(`saved ${out}`);
+    },
+  };
+  try {
+    const { out, run: folder, loss, tokensPerSecond, details, ...counts } = await run(hooks);
+    if (loss !== undefined && tokensPerSecond !== undefined) {
+      context.print(
+        `${formatCount(counts.steps)} optimizer steps, loss ${formatFixed(loss, 4)} (mean of the last tenth), ` +
+          `${formatShortCount(tokensPerSecond)} tokens/s`,
+      );
+    }
+    return {
+      json: {
+        ...{ out, run: folder, ...told(details), loss: loss ?? null },
+        ...{ steps: counts.steps, tokens: counts.tokens },
+        ...{ tokensPerSecond: tokensPerSecond ?? null, seconds: counts.seconds },
+      },
+    };
+  } finally {
+    progress?.finish();
+  }
+}

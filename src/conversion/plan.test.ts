@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { tinyLlama } from '../../test/models/tiny-llama.ts';
+import { chooseMixer, stateOfLayers } from './plan.ts';
+import { layersToKeep } from './sensitivity.ts';
+
+const model = tinyLlama([{ kind: 'softmax' }, { kind: 'softmax' }, { kind: 'softmax' }]);
+
+describe('chooseMixer', () => {
+  it('takes groups of 64 where nothing is said', () => {
+    expect(chooseMixer(model, { converted: 3 })).toMatchObject({ kind: 'window', group: 64, window: 2, sinks: 4 });
+  });
+
+  it('takes the widest window whose state fits, to the byte', () => {
+    const bytes = stateOfLayers(model, chooseMixer(model, { converted: 3 }), 3);
+    expect(chooseMixer(model, { bytes, converted: 3 })).toMatchObject({ group: 64 });
+    expect(chooseMixer(model, { bytes: bytes - 1, converted: 3 })).toMatchObject({ group: 32 });
+    expect(chooseMixer(model, { bytes, converted: 1 })).toMatchObject({ group: 128 });
+  });
+
+  it('refuses a state that holds no window, and says what would do', () => {
+    expect(() => chooseMixer(model, { bytes: 100, converted: 3 })).toThrow(
+      /a state of 100 B is too small for 3 layers; give at least [\d.]+ KiB/,
+    );
+  });
+});
+
+describe('layersToKeep', () => {
+  const costs = [0.1, 0.5, 0.2, 0.4].map((textLoss, layer) => ({
+    ...{ layer, textLoss, perplexity: 1, recallLoss: layer === 0 ? 0.35 : 0 },
+  }));
+
+  it('keeps what loses most in text and recall together, in order', () => {
+    expect(layersToKeep(costs, 2)).toEqual([0, 1]);
+    expect(layersToKeep(costs, 0)).toEqual([]);
+    expect(layersToKeep(costs, 3)).toEqual([0, 1, 3]);
+  });
+
+  it('leaves at least one layer to convert', () => {
+    expect(() => layersToKeep(costs, 4)).toThrow(/leaves none to convert/);
+  });
+});

@@ -1,0 +1,92 @@
+/** From texts to tokens: where a context ends and its continuation begins, and windows over long texts. */
+import { LinnetError } from '../../errors.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { trailingSpace } from '../tasks/text/python-text.ts';
+import type { ScoreRequest } from './scorer.ts';
+
+/** Tokens of which the last `scored` are predicted, each from all before it. There is one more before them. */
+export interface TokenSequence {
+  readonly tokens: readonly number[];
+  readonly scored: number;
+}
+
+export interface SequenceOptions {
+  /** Whether texts begin with BOS. */
+  readonly bos: boolean;
+  /** Most tokens that the model reads at once; longer contexts lose their beginning. */
+  readonly maxLength: number;
+}
+
+/**
+ * The tokens of a context and its continuation. White space at the end of the context goes to the continuation; then
+ * both are encoded together, and what is more than the context alone is the continuation.
+ *
+ * @throws LinnetError `INPUT` if the continuation has no token, or more than the model reads
+ */
+export function scoredSequence(
+  tokenizer: Tokenizer,
+  { context, continuation }: ScoreRequest,
+  { bos, maxLength }: SequenceOptions,
+): TokenSequence {
+  const space = trailingSpace(context);
+  const start = context.slice(0, context.length - space.length);
+  const end = space + continuation;
+  const { whole, from } = start === '' ? withoutContext(tokenizer, end) : joined(tokenizer, start, end, bos);
+  const scored = whole.length - from;
+  if (scored < 1) {
+    const shown = JSON.stringify(continuation.slice(0, 40));
+    throw new LinnetError('INPUT', `the continuation ${shown} has no token of its own after its context`);
+  }
+  if (scored > maxLength) {
+    throw new LinnetError('INPUT', `a continuation has ${scored} tokens; the model reads ${maxLength} at once`);
+  }
+  return { tokens: whole.slice(-(maxLength + 1)), scored };
+}
+
+/** The context keeps its own tokens, also where the last of them would be another one in the whole. */
+function joined(tokenizer: Tokenizer, start: string, end: string, bos: boolean): { whole: number[]; from: number } {
+  const context = tokenizer.encode(start, { bos });
+  const both = tokenizer.encode(start + end, { bos });
+  return { whole: [...context, ...both.subarray(context.length)], from: context.length };
+}
+
+function withoutContext(tokenizer: Tokenizer, text: string): { whole: number[]; from: number } {
+  return { whole: [prefixToken(tokenizer), ...tokenizer.encode(text)], from: 1 };
+}
+
+/**
+ * The token that a text begins after: BOS, else EOS.
+ * @throws LinnetError `INPUT` for a tokenizer that has neither
+ */
+export function prefixToken({ bosId, eosId }: Tokenizer): number {
+  const token = bosId ?? eosId;
+  if (token !== undefined) return token;
+  throw new LinnetError(
+    'INPUT',
+    'a text without a context needs a token to begin after; the tokenizer has no BOS or EOS',
+  );
+}
+
+/**
+ * Windows over the tokens of a text that predict each once. The first is predicted after the prefix token; the windows
+ * are disjoint in what they predict, and only the last is filled up with context to its left.
+ *
+ * @param maxLength tokens that a window reads
+ */
+export function rollingWindows(tokens: readonly number[], prefix: number, maxLength: number): TokenSequence[] {
+  const windows: TokenSequence[] = [];
+  const first = Math.min(maxLength, tokens.length);
+  if (first > 0) windows.push({ tokens: [prefix, ...tokens.slice(0, first)], scored: first });
+  for (let predicted = first; predicted < tokens.length; ) {
+    const scored = Math.min(tokens.length - predicted, maxLength);
+    const end = predicted + scored;
+    windows.push({ tokens: tokens.slice(Math.max(0, end - maxLength - 1), end), scored });
+    predicted = end;
+  }
+  return windows;
+}
+
+/** The answer up to the first of the stop strings, one after the other. */
+export function cutAtStops(text: string, until: readonly string[]): string {
+  return until.reduce((rest, stop) => (stop === '' ? rest : rest.split(stop, 1)[0]), text);
+}

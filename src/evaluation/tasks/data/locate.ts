@@ -1,0 +1,100 @@
+/** Finding the rows of a task below a folder of data: in the hub's layouts, plain ones, and those of the authors. */
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LinnetError } from '../../../errors.ts';
+import type { Task } from '../schema.ts';
+import { originalLayouts } from './originals.ts';
+import { readRows, rowExtensions } from './row-files.ts';
+import type { SourcedRow } from './rows.ts';
+
+/** A pattern of files relative to the folder of all data; `*` stands for any characters of a name. */
+type Pattern = string;
+
+/** Where a split may be, most specific first. */
+function patterns(task: Task, split: string): Pattern[] {
+  const [owner, name = owner] = task.dataset_path.split('/');
+  const config = task.dataset_name;
+  const hub = [`${owner}__${name}`, name].flatMap((folder) => [
+    ...(config === undefined
+      ? []
+      : [
+          `${folder}/${config}/${split}-*.parquet`,
+          `${folder}/${config}/${split}/*.parquet`,
+          `${folder}/${config}/${name}-${split}.parquet`,
+          ...rowExtensions.map((extension) => `${folder}/${config}/${split}${extension}`),
+        ]),
+    `${folder}/data/${split}-*.parquet`,
+    `${folder}/default/${split}/*.parquet`,
+    `${folder}/plain_text/${split}/*.parquet`,
+    `${folder}/plain_text/${name}-${split}.parquet`,
+    ...(config === undefined ? rowExtensions.map((extension) => `${folder}/${split}${extension}`) : []),
+  ]);
+  const folder = folderOf(task);
+  // Subsets of a data set that are tasks of their own lie in folders of their own.
+  const plain = [...new Set([task.task, folder])].flatMap((place) =>
+    [`${place}/hf/${config ?? ''}`, `${place}/${config ?? ''}`, `${place}/hf`, place].flatMap((parent) =>
+      rowExtensions.map((extension) => join(parent, `${split}${extension}`)),
+    ),
+  );
+  return [...new Set([...hub, ...plain])];
+}
+
+/** The folder of a task's data in plain layouts. */
+export function folderOf(task: Task): string {
+  return task.folder ?? task.task;
+}
+
+/**
+ * The rows of a split.
+ * @param dir the folder of all data
+ * @throws LinnetError `NOT_FOUND`, saying where files were looked for; as `readRows`
+ */
+export async function findRows(dir: string, task: Task, split: string): Promise<AsyncGenerator<SourcedRow>> {
+  await requireFolder(dir);
+  const looked = patterns(task, split);
+  for (const pattern of looked) {
+    const files = await matches(dir, pattern);
+    if (files.length > 0) return joined(files);
+  }
+  const folder = folderOf(task);
+  const original = Object.hasOwn(originalLayouts, folder) ? originalLayouts[folder] : undefined;
+  const names = original?.files(split, task) ?? [];
+  for (const parent of [join(dir, folder, 'orig'), join(dir, folder), dir]) {
+    const found: string[] = [];
+    for (const name of names) if (await isFile(join(parent, name))) found.push(join(parent, name));
+    if (original !== undefined && found.length > 0) return original.rows(found, task);
+  }
+  const shown = [...looked, ...names.map((name) => `${folder}/orig/${name}`)];
+  throw new LinnetError(
+    'NOT_FOUND',
+    `there are no ${split} rows of task ${task.task} below ${dir}; looked for:\n  ${shown.join('\n  ')}\n` +
+      `Download ${task.dataset_path} from the Hugging Face hub into one of these places.`,
+  );
+}
+
+async function* joined(files: readonly string[]): AsyncGenerator<SourcedRow> {
+  for (const file of files) yield* readRows(file);
+}
+
+async function requireFolder(dir: string): Promise<void> {
+  const status = await stat(dir).catch(() => undefined);
+  if (status?.isDirectory() === true) return;
+  throw new LinnetError('NOT_FOUND', `${dir} is not a folder; --data names the folder that holds the data of tasks`);
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() === true;
+}
+
+/** Files that fit a pattern, by name: shards of a split are numbered. */
+async function matches(dir: string, pattern: Pattern): Promise<string[]> {
+  const path = join(dir, pattern);
+  if (!pattern.includes('*')) return (await isFile(path)) ? [path] : [];
+  const folder = join(path, '..');
+  const [prefix, suffix] = pattern.slice(pattern.lastIndexOf('/') + 1).split('*');
+  const names = await readdir(folder).catch((): string[] => []);
+  return names
+    .filter((name) => name.startsWith(prefix) && name.endsWith(suffix))
+    .sort()
+    .map((name) => join(folder, name));
+}

@@ -1,0 +1,86 @@
+/** Descriptions and worked examples that come with the data: those of BIG-Bench Hard. */
+import { join } from 'node:path';
+import { readTextFile } from '../../../data/text-file.ts';
+import { LinnetError } from '../../../errors.ts';
+import type { Row } from '../preparations.ts';
+import type { Task } from '../schema.ts';
+import { folderOf } from './locate.ts';
+import { readRows } from './row-files.ts';
+import { checkColumns } from './rows.ts';
+
+/** What a prompt file says. */
+export interface PromptFile {
+  readonly description: string;
+  readonly samples: readonly Row[];
+}
+
+type Reference = NonNullable<Task['prompt_file']>;
+
+/**
+ * Reads the file of a task; undefined for a task that needs none.
+ * @throws LinnetError `NOT_FOUND`, saying where it was looked for; `FORMAT` if it has no examples
+ */
+export async function readPromptFile(dir: string, task: Task): Promise<PromptFile | undefined> {
+  const { prompt_file: reference } = task;
+  if (reference === undefined) return undefined;
+  const folder = join(dir, folderOf(task));
+  const places = ['cot-prompts', 'orig/cot-prompts'].map((name) => join(folder, name, `${reference.subset}.txt`));
+  for (const path of [...places, join(dir, 'BIG-Bench-Hard/cot-prompts', `${reference.subset}.txt`)]) {
+    const text = await orUndefined(readTextFile(path));
+    if (text === undefined) continue;
+    const parsed = parsePrompts(text, path, reference);
+    return { ...parsed, samples: (await fixedSamples(folder, task, reference)) ?? parsed.samples };
+  }
+  throw new LinnetError(
+    'NOT_FOUND',
+    `task ${task.task} needs the description in cot-prompts/${reference.subset}.txt of suzgunmirac/BIG-Bench-Hard; ` +
+      `looked for:\n  ${places.join('\n  ')}`,
+  );
+}
+
+/** Examples in rows of their own, which come before those of the text. */
+async function fixedSamples(folder: string, task: Task, { subset, answers }: Reference): Promise<Row[] | undefined> {
+  const variant = answers === 'chain' ? 'bbh_cot_fewshot' : 'bbh_fewshot';
+  const rows: Row[] = [];
+  try {
+    for await (const row of readRows(join(folder, 'fewshot', variant, `${subset}.jsonl`))) {
+      checkColumns(row, task.columns);
+      rows.push(row.row);
+    }
+  } catch (error) {
+    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+  return rows;
+}
+
+async function orUndefined(text: Promise<string>): Promise<string | undefined> {
+  try {
+    return await text;
+  } catch (error) {
+    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+/** After a line of dashes: the description, then blocks of question and chain of thought. */
+function parsePrompts(text: string, path: string, { answers }: Reference): PromptFile {
+  const body = text.split(/^-+\n/m)[1] ?? '';
+  const start = body.indexOf('Q: ');
+  const blocks =
+    start < 0
+      ? []
+      : body
+          .slice(start)
+          .trimEnd()
+          .split(/\n\n(?=Q: )/);
+  const samples = blocks.map((block, index) => {
+    const found = /^Q: ([^]*?)\nA: Let's think step by step\.[ \n]([^]*)$/.exec(block);
+    if (found === null) throw new LinnetError('FORMAT', `${path}: example ${index} is not "Q: …" and "A: …"`);
+    const [, input, chain] = found;
+    if (answers === 'chain') return { input, target: chain };
+    return { input, target: chain.slice(chain.lastIndexOf('answer is ') + 'answer is '.length).replace(/\.$/, '') };
+  });
+  if (samples.length === 0) throw new LinnetError('FORMAT', `${path} has no examples; expected "Q: …" after "-----"`);
+  return { description: `${body.slice(0, start).trimEnd()}\n\n`, samples };
+}

@@ -1,0 +1,64 @@
+/** Rows of data sets, from files that may be anything. */
+import { LinnetError } from '../../../errors.ts';
+import { isObject, type Row } from '../preparations.ts';
+import type { columnKinds, Task } from '../schema.ts';
+import type { JsonValue } from '../text/python-json.ts';
+
+/** A row and where it stands, for messages: `validation.jsonl:12`. */
+export interface SourcedRow {
+  readonly row: Row;
+  readonly source: string;
+}
+
+type ColumnKind = (typeof columnKinds)[number];
+
+interface KindCheck {
+  readonly expected: string;
+  accepts(value: JsonValue | undefined): boolean;
+}
+
+const wholeNumber = (value: JsonValue | undefined): value is number | string =>
+  Number.isSafeInteger(value) || (typeof value === 'string' && /^-?\d{1,9}$/.test(value));
+
+const checks: Readonly<Record<ColumnKind, KindCheck>> = {
+  text: { expected: 'a text', accepts: (value) => typeof value === 'string' },
+  integer: { expected: 'a whole number', accepts: wholeNumber },
+  label: {
+    expected: 'the number of a class from 0 (test splits without labels cannot be evaluated)',
+    accepts: (value) => wholeNumber(value) && Number(value) >= 0,
+  },
+  float: { expected: 'a number', accepts: (value) => typeof value === 'number' && Number.isFinite(value) },
+  texts: {
+    expected: 'a list of texts',
+    accepts: (value) => Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'string'),
+  },
+};
+
+/**
+ * Checks that a row has the columns of a task.
+ * @throws LinnetError `FORMAT` naming file, row and column
+ */
+export function checkColumns({ row, source }: SourcedRow, columns: Task['columns']): void {
+  for (const [name, kind] of Object.entries(columns)) {
+    const value = columnOf(row, name);
+    if (value === undefined || value === null) {
+      const has = Object.keys(row).slice(0, 12).join(', ');
+      throw new LinnetError('FORMAT', `${source} has no column "${name}"; its columns are: ${has}`);
+    }
+    const check = checks[kind];
+    if (!check.accepts(value)) {
+      const shown = JSON.stringify(value)?.slice(0, 80);
+      throw new LinnetError('FORMAT', `${source}: column "${name}" is ${shown}; expected ${check.expected}`);
+    }
+  }
+}
+
+/** A column, or with dots in its name a field of one. */
+export function columnOf(row: Row, name: string): JsonValue | undefined {
+  let value: JsonValue | undefined = row;
+  for (const part of name.split('.')) {
+    if (!isObject(value) || !Object.hasOwn(value, part)) return undefined;
+    value = value[part];
+  }
+  return value;
+}

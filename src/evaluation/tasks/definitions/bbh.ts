@@ -1,0 +1,167 @@
+/** BIG-Bench Hard (Suzgun et al., 2022, arXiv 2210.09261): 27 subsets, each asked in four ways. */
+import type { FilterConfig } from '../filters/filter.ts';
+import type { TaskInput } from '../schema.ts';
+
+export const bbhSubsets = [
+  'boolean_expressions',
+  'causal_judgement',
+  'date_understanding',
+  'disambiguation_qa',
+  'dyck_languages',
+  'formal_fallacies',
+  'geometric_shapes',
+  'hyperbaton',
+  'logical_deduction_five_objects',
+  'logical_deduction_seven_objects',
+  'logical_deduction_three_objects',
+  'movie_recommendation',
+  'multistep_arithmetic_two',
+  'navigate',
+  'object_counting',
+  'penguins_in_a_table',
+  'reasoning_about_colored_objects',
+  'ruin_names',
+  'salient_translation_error_detection',
+  'snarks',
+  'sports_understanding',
+  'temporal_sequences',
+  'tracking_shuffled_objects_five_objects',
+  'tracking_shuffled_objects_seven_objects',
+  'tracking_shuffled_objects_three_objects',
+  'web_of_lies',
+  'word_sorting',
+] as const;
+type Subset = (typeof bbhSubsets)[number];
+
+const yesOrNo: FilterConfig = { function: 'regex', regex_pattern: '\\b(Yes|No|yes|no)\\b' };
+const number: FilterConfig = { function: 'number_parse', regex_pattern: '([-0-9]+)' };
+const option: FilterConfig = {
+  function: 'multi_choice_regex',
+  regex_pattern: '(\\([A-Z]\\))',
+  ignore_case: true,
+  ignore_punctuation: true,
+};
+
+function meaning(no: string, yes: string): FilterConfig {
+  return { function: 'map_regex', ignore_case: true, regex_pattern_to_value: { [no]: 'no', [yes]: 'yes' } };
+}
+
+/** How the answer is found in what a model generates without examples; an option's letter where nothing is given. */
+const extraction: Readonly<Partial<Record<Subset, FilterConfig>>> = {
+  boolean_expressions: { function: 'regex', regex_pattern: '\\b(True|False)\\b' },
+  causal_judgement: yesOrNo,
+  navigate: yesOrNo,
+  formal_fallacies: { function: 'regex', regex_pattern: '\\b(valid|invalid)\\b' },
+  dyck_languages: {
+    function: 'regex',
+    regex_pattern: '(?<= )([" \\[\\(<{}>\\)\\]]+)|([" \\[\\(<{}>\\)\\]]+)',
+  },
+  multistep_arithmetic_two: number,
+  object_counting: number,
+  sports_understanding: meaning('\\b(no|not plausible)\\b', '\\b(yes|plausible)\\b'),
+  web_of_lies: meaning(
+    '\\b(no|does not tell the truth|is not telling the truth)\\b',
+    '\\b(yes|tells the truth|is telling the truth)\\b',
+  ),
+  word_sorting: { function: 'word_sort' },
+};
+
+/** @param which number of the match that counts */
+function extract(subset: Subset, which: number): FilterConfig[] {
+  const filter = extraction[subset] ?? option;
+  const selected = filter.function === 'word_sort' ? filter : { ...filter, group_select: which };
+  return [selected, { function: 'take_first' }];
+}
+
+const announced =
+  '((?<=The answer is )(.*)(?=.)|(?<=the answer is )(.*)(?=.)|' +
+  '(?<=The answer: )(.*)(?=.)|(?<=The final answer: )(.*)(?=.))';
+
+const lenient = { ignore_case: true, regexes_to_ignore: ['\\.$', ',', '\\\\', '\n', '"'] };
+const fewShotStops = ['</s>', 'Q', '\n\n'];
+const zeroShotStops = ['</s>', 'Q:', '<|im_end|>'];
+
+/** What one way of asking adds to the subset's task. */
+type Variant = Omit<TaskInput, 'task' | 'dataset_path' | 'output_type' | 'columns' | 'doc_to_target'>;
+
+const fewShot = (subset: Subset): Variant => ({
+  prompt_file: { reader: 'bbh', subset, answers: 'final' },
+  doc_to_text: 'Q: {{input}}\nA:',
+  num_fewshot: 3,
+  fewshot_config: { sampler: 'first_n' },
+  generation_kwargs: { until: fewShotStops, do_sample: false, temperature: 0 },
+  metric_list: [{ metric: 'exact_match' }],
+  metadata: { version: 2 },
+});
+
+const variants: Readonly<Record<string, (subset: Subset) => Variant>> = {
+  // The pattern drops a character after the answer, usually the full stop.
+  bbh_cot_fewshot: (subset) => ({
+    prompt_file: { reader: 'bbh', subset, answers: 'chain' },
+    doc_to_text: "Q: {{input}}\nA: Let's think step by step.\n",
+    target_delimiter: '',
+    num_fewshot: 3,
+    fewshot_config: { sampler: 'first_n' },
+    generation_kwargs: { max_gen_toks: 1024, until: fewShotStops, do_sample: false, temperature: 0 },
+    filter_list: [
+      {
+        name: 'get-answer',
+        filter: [{ function: 'regex', regex_pattern: '(?<=the answer is )(.*)(?=.)' }, { function: 'take_first' }],
+      },
+    ],
+    metric_list: [{ metric: 'exact_match' }],
+    metadata: { version: 4 },
+  }),
+  bbh_fewshot: fewShot,
+  // Byte-level tokenizers answer " No" where the target is "No": the same task, white space not counted.
+  bbh_fewshot_strip: (subset) => ({
+    ...fewShot(subset),
+    filter_list: [{ name: 'strip', filter: [{ function: 'strip' }] }],
+  }),
+  bbh_cot_zeroshot: (subset) => ({
+    prompt_file: { reader: 'bbh', subset, answers: 'chain' },
+    doc_to_text: "Q: {{input}}\nA: Let's think step by step.",
+    num_fewshot: 0,
+    generation_kwargs: { until: zeroShotStops, do_sample: false, temperature: 0 },
+    filter_list: [
+      { name: 'flexible-extract', filter: extract(subset, -1) },
+      { name: 'strict-match', filter: [{ function: 'regex', regex_pattern: announced }, { function: 'take_first' }] },
+    ],
+    metric_list: [{ metric: 'exact_match', ...lenient }],
+    metadata: { version: 3 },
+  }),
+  bbh_zeroshot: (subset) => ({
+    prompt_file: { reader: 'bbh', subset, answers: 'final' },
+    doc_to_text: 'Q: {{input}}\nA:',
+    num_fewshot: 0,
+    generation_kwargs: { until: zeroShotStops, do_sample: false, temperature: 0 },
+    filter_list: [
+      { name: 'strict-match', filter: [{ function: 'take_first' }] },
+      { name: 'flexible-extract', filter: extract(subset, 0) },
+    ],
+    metric_list: [{ metric: 'exact_match', ...lenient }],
+    metadata: { version: 3 },
+  }),
+};
+/** The ways of asking, and the filter by which each is judged as a group. */
+export const bbhVariants: Readonly<Record<string, string>> = {
+  bbh_cot_fewshot: 'get-answer',
+  bbh_fewshot: 'none',
+  bbh_fewshot_strip: 'strip',
+  bbh_cot_zeroshot: 'flexible-extract',
+  bbh_zeroshot: 'flexible-extract',
+};
+
+export const bbhTasks: readonly TaskInput[] = Object.entries(variants).flatMap(([name, variant]) =>
+  bbhSubsets.map((subset) => ({
+    task: `${name}_${subset}`,
+    dataset_path: 'SaylorTwift/bbh',
+    dataset_name: subset,
+    folder: 'bbh',
+    output_type: 'generate_until' as const,
+    test_split: 'test',
+    columns: { input: 'text' as const, target: 'text' as const },
+    doc_to_target: '{{target}}',
+    ...variant(subset),
+  })),
+);

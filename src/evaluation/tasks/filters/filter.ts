@@ -1,0 +1,125 @@
+/** Filters take the answer out of what a model generated. A task names them and gives their parameters. */
+import { z } from 'zod';
+import { findAll, pythonRegex } from '../text/python-regex.ts';
+import { strip, words } from '../text/python-text.ts';
+import type { JsonValue } from '../text/python-json.ts';
+import { multipleChoice } from './multiple-choice.ts';
+import { parseNumber } from './number-words.ts';
+
+/** What stands for an answer that was not found, unless a task says otherwise. */
+const notFound = '[invalid]';
+
+/** One answer at a time: the text and the row that it answers. */
+export type Filter = (response: string, row: Readonly<Record<string, JsonValue>>) => string;
+
+/** Parameters of filters that choose among matches. */
+const selection = {
+  /** Which match counts: 0 is the first, −1 the last. */
+  group_select: z.int().default(0),
+  fallback: z.string().default(notFound),
+};
+
+interface FilterKind {
+  readonly schema: z.ZodType;
+  /** @throws ZodError for parameters that the schema refuses; LinnetError `CONFIG` for a pattern that cannot be read */
+  make(parameters: unknown): Filter;
+}
+
+function kind<S extends z.ZodType>(schema: S, make: (parameters: z.output<S>) => Filter): FilterKind {
+  return { schema, make: (parameters) => make(schema.parse(parameters)) };
+}
+
+/** The filters: their parameters and how they are made of them. */
+const kinds: Readonly<Record<string, FilterKind>> = {
+  take_first: kind(z.strictObject({}), () => (response) => response),
+  strip: kind(z.strictObject({}), () => strip),
+  regex: kind(
+    z.strictObject({ regex_pattern: z.string(), ...selection }),
+    ({ regex_pattern, group_select, fallback }) => {
+      const expression = pythonRegex(regex_pattern, 'g');
+      return (response) => selectMatch(findAll(expression, response), group_select) ?? fallback;
+    },
+  ),
+  multi_choice_regex: kind(
+    z.strictObject({
+      regex_pattern: z.string(),
+      ignore_case: z.boolean().default(false),
+      ignore_punctuation: z.boolean().default(false),
+      ...selection,
+    }),
+    (config) => {
+      const find = multipleChoice(config);
+      return (response, { input }) => find(response, questionOf(input)) ?? config.fallback;
+    },
+  ),
+  number_parse: kind(
+    z.strictObject({ regex_pattern: z.string(), ...selection }),
+    ({ regex_pattern, group_select, fallback }) => {
+      const digits = pythonRegex(regex_pattern, 'g');
+      return (response) =>
+        selectMatch(findAll(digits, response), group_select) ?? parseNumber(response, group_select) ?? fallback;
+    },
+  ),
+  map_regex: kind(
+    z.strictObject({
+      regex_pattern_to_value: z.record(z.string(), z.string()),
+      ignore_case: z.boolean().default(false),
+      ...selection,
+    }),
+    ({ regex_pattern_to_value: values, group_select, fallback, ignore_case }) => {
+      const flags = ignore_case ? 'i' : '';
+      const keys = Object.keys(values);
+      const any = pythonRegex(keys.join('|'), `g${flags}`);
+      return (response) => {
+        const found = selectMatch(findAll(any, response), group_select);
+        const key = keys.find((pattern) => found !== undefined && pythonRegex(pattern, flags).test(found));
+        return key === undefined ? fallback : values[key];
+      };
+    },
+  ),
+  word_sort: kind(z.strictObject({}), () => sortedWords),
+};
+
+/** A filter's name and parameters, as in task files. */
+export const filterSchema = z
+  .looseObject({ function: z.string() })
+  .superRefine(({ function: name, ...others }, context) => {
+    if (!Object.hasOwn(kinds, name)) {
+      const known = Object.keys(kinds).join(', ');
+      context.addIssue({ code: 'custom', path: ['function'], message: `"${name}" is not a filter; expected ${known}` });
+      return;
+    }
+    for (const { path, message } of kinds[name].schema.safeParse(others).error?.issues ?? []) {
+      context.addIssue({ code: 'custom', path, message });
+    }
+  });
+
+export type FilterConfig = z.output<typeof filterSchema>;
+
+/** Makes a filter of a configuration that has been checked. @throws LinnetError `CONFIG` for a pattern that cannot be read */
+export function makeFilter({ function: name, ...parameters }: FilterConfig): Filter {
+  return kinds[name].make(parameters);
+}
+
+function questionOf(input: JsonValue | undefined): string {
+  return typeof input === 'string' ? input : '';
+}
+
+/** A match by its number, negative ones from the end; of several groups the first that is not empty. */
+function selectMatch(matches: readonly string[][], number: number): string | undefined {
+  const groups = matches.at(number);
+  const found = groups === undefined ? undefined : (groups.find((group) => group !== '') ?? '');
+  return found === undefined ? undefined : strip(found);
+}
+
+/** The words of a list, in the order in which the answer has them last. */
+function sortedWords(response: string, { input }: Readonly<Record<string, JsonValue>>): string {
+  const wanted = words(questionOf(input).split('List:')[1] ?? '');
+  const any = pythonRegex(wanted.map((word) => `\\b${escapePattern(word)}\\b`).join('|'), 'g');
+  const found = wanted.length === 0 ? [] : findAll(any, response).map(([word]) => word);
+  return found.filter((word, index) => !found.includes(word, index + 1)).join(' ');
+}
+
+function escapePattern(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+}

@@ -1,0 +1,120 @@
+/** What a model's answers to a question are worth, by every filter and metric of its task. */
+import { internalError } from '../../errors.ts';
+import { type Filter, makeFilter } from './filters/filter.ts';
+import type { ExactMatchOptions } from './metrics/exact-match.ts';
+import { type Answer, type ContinuationScore, metrics, type MetricName, type MetricValue } from './metrics/registry.ts';
+import { bootstrapError, defaultBootstrapIterations, meanError } from './metrics/statistics.ts';
+import type { Question } from './requests.ts';
+import type { MetricConfig, Task } from './schema.ts';
+
+/** The answer to one request: a score, or a generated text. */
+export type Response = ContinuationScore | string;
+
+/** The answers to a question after one filter, and what the metrics say of them. */
+export interface Judgement {
+  /** "none" for a task without filters. */
+  readonly filter: string;
+  /** One per request. */
+  readonly filtered: readonly Response[];
+  readonly metrics: Readonly<Partial<Record<string, MetricValue>>>;
+}
+
+/** A task's filter lists, compiled once. */
+const compiled = new WeakMap<Task, readonly { readonly name: string; readonly filters: readonly Filter[] }[]>();
+
+function filtersOf(task: Task): readonly { readonly name: string; readonly filters: readonly Filter[] }[] {
+  const known = compiled.get(task);
+  if (known !== undefined) return known;
+  const made = (task.filter_list ?? [{ name: 'none', filter: [] }]).map(({ name, filter }) => ({
+    name,
+    filters: filter.map(makeFilter),
+  }));
+  compiled.set(task, made);
+  return made;
+}
+
+/** Judges the answers to a question, one per request. */
+export function judge(task: Task, question: Question, responses: readonly Response[]): Judgement[] {
+  return filtersOf(task).map(({ name, filters }) => {
+    const filtered = responses.map((response) =>
+      typeof response === 'string' ? filters.reduce((text, filter) => filter(text, question.row), response) : response,
+    );
+    const answer = answerOf(task, question, filtered);
+    const values = task.metric_list.map((config): [MetricName, MetricValue] => {
+      const value = metrics[config.metric].measure(answer, optionsOf(config));
+      if (value !== undefined) return [config.metric, value];
+      throw internalError(`metric ${config.metric} does not judge ${task.output_type}`);
+    });
+    return { filter: name, filtered, metrics: Object.fromEntries(values) };
+  });
+}
+
+function optionsOf(config: MetricConfig): ExactMatchOptions {
+  return {
+    regexesToIgnore: config.regexes_to_ignore,
+    ignoreCase: config.ignore_case,
+    ignorePunctuation: config.ignore_punctuation,
+    ignoreNumbers: config.ignore_numbers,
+  };
+}
+
+function answerOf(task: Task, question: Question, responses: readonly Response[]): Answer {
+  const [first] = responses;
+  const { choices, gold, target } = question;
+  const kind = task.output_type;
+  if (kind === 'multiple_choice') return { kind, scores: responses.map(scoreOf), choices, gold };
+  if (kind === 'loglikelihood') return { kind, score: scoreOf(first) };
+  // The target of a rolling task is the text that words and bytes are counted in.
+  if (kind === 'loglikelihood_rolling') return { kind, logLikelihood: scoreOf(first).logLikelihood, original: target };
+  if (typeof first !== 'string') throw internalError('a score was given where a text is due');
+  return { kind, text: first, target };
+}
+
+function scoreOf(response: Response): ContinuationScore {
+  if (typeof response !== 'string') return response;
+  throw internalError('a text was given where a score is due');
+}
+
+/** The numbers of a task. */
+export interface TaskSummary {
+  readonly task: string;
+  /** Questions. */
+  readonly size: number;
+  /** By "metric,filter" and "metric_stderr,filter"; "N/A" where there is no error. */
+  readonly values: Readonly<Record<string, number | string>>;
+}
+
+export interface SummaryOptions {
+  /** Resamples for errors that have no formula. Default 100,000; 0 leaves them out. */
+  readonly bootstrapIterations?: number;
+}
+
+/** Sums up the judgements of a task's questions. */
+export function summarize(
+  task: Task,
+  judgements: readonly (readonly Judgement[])[],
+  { bootstrapIterations = defaultBootstrapIterations }: SummaryOptions = {},
+): TaskSummary {
+  const values: Record<string, number | string> = { sample_len: judgements.length };
+  filtersOf(task).forEach(({ name: filter }, index) => {
+    for (const { metric: name } of task.metric_list) {
+      const metric = metrics[name];
+      const all = judgements.map((of) => of[index].metrics[name] ?? Number.NaN);
+      values[`${name},${filter}`] = metric.aggregate(all);
+      values[`${name}_stderr,${filter}`] = errorOf(name, all, bootstrapIterations) ?? 'N/A';
+    }
+  });
+  return { task: task.task, size: judgements.length, values };
+}
+
+function errorOf(name: MetricName, values: readonly MetricValue[], iterations: number): number | undefined {
+  const metric = metrics[name];
+  if (metric.error === 'none' || values.length <= 1) return undefined;
+  if (metric.error === 'mean') return meanError(values.map(Number));
+  if (iterations === 0) return undefined;
+  return bootstrapError(
+    values.length,
+    (indices) => metric.aggregate(Array.from(indices, (index) => values[index])),
+    iterations,
+  );
+}

@@ -1,0 +1,176 @@
+/** The metrics of tasks: what each takes from one answer, and how the values of a task become one number. */
+import { rouge, type RougeKind } from '../rouge/rouge.ts';
+import { codePoints, splitAtSpace, utf8Bytes, words } from '../text/python-text.ts';
+import { f1Of, matthews } from './classification.ts';
+import { exactMatch, type ExactMatchOptions } from './exact-match.ts';
+import { mean } from './statistics.ts';
+
+/** log p of a continuation, in nats, and whether each of its tokens was the most probable one. */
+export interface ContinuationScore {
+  readonly logLikelihood: number;
+  readonly isGreedy: boolean;
+}
+
+/** What a model answered to one question, next to what is right. */
+export type Answer =
+  | {
+      readonly kind: 'multiple_choice';
+      readonly scores: readonly ContinuationScore[];
+      readonly choices: readonly string[];
+      readonly gold: number;
+    }
+  | { readonly kind: 'loglikelihood'; readonly score: ContinuationScore }
+  | { readonly kind: 'loglikelihood_rolling'; readonly logLikelihood: number; readonly original: string }
+  | { readonly kind: 'generate_until'; readonly text: string; readonly target: string };
+
+type AnswerOf<K extends Answer['kind']> = Extract<Answer, { kind: K }>;
+
+/** What a metric keeps of one answer: a number, or a pair of which only the set has a quantity. */
+export type MetricValue = number | readonly [number, number];
+
+export interface Metric {
+  readonly higherIsBetter: boolean;
+  /** Undefined for answers of a kind that the metric does not judge. */
+  measure(answer: Answer, options: ExactMatchOptions): MetricValue | undefined;
+  aggregate(values: readonly MetricValue[]): number;
+  /** How the standard error is found. */
+  readonly error: 'mean' | 'bootstrap' | 'none';
+}
+
+type Measures = { readonly [K in Answer['kind']]?: (answer: AnswerOf<K>, options: ExactMatchOptions) => MetricValue };
+
+function measureBy(measures: Measures): Metric['measure'] {
+  return (answer, options) => {
+    switch (answer.kind) {
+      case 'multiple_choice':
+        return measures.multiple_choice?.(answer, options);
+      case 'loglikelihood':
+        return measures.loglikelihood?.(answer, options);
+      case 'loglikelihood_rolling':
+        return measures.loglikelihood_rolling?.(answer, options);
+      case 'generate_until':
+        return measures.generate_until?.(answer, options);
+    }
+  };
+}
+
+function meanMetric(measures: Measures, higherIsBetter = true): Metric {
+  const aggregate = (values: readonly MetricValue[]): number => mean(values.map(single));
+  return { higherIsBetter, measure: measureBy(measures), aggregate, error: 'mean' };
+}
+
+function setMetric(measures: Measures, quantity: (gold: number[], predicted: number[]) => number): Metric {
+  const aggregate = (values: readonly MetricValue[]): number =>
+    quantity(
+      values.map((value) => pair(value)[0]),
+      values.map((value) => pair(value)[1]),
+    );
+  return { higherIsBetter: true, measure: measureBy(measures), aggregate, error: 'bootstrap' };
+}
+
+/** Σ log p per unit of a text. */
+function rollingMetric(unitsOf: (text: string) => number, quantity: (perUnit: number) => number): Metric {
+  return {
+    higherIsBetter: false,
+    measure: measureBy({
+      loglikelihood_rolling: ({ logLikelihood, original }) => [logLikelihood, unitsOf(original)],
+    }),
+    aggregate(values) {
+      let logLikelihood = 0;
+      let units = 0;
+      for (const value of values) {
+        logLikelihood += pair(value)[0];
+        units += pair(value)[1];
+      }
+      return quantity(logLikelihood / units);
+    },
+    error: 'none',
+  };
+}
+
+/** Index of the most probable choice, the first among equals. @param lengthOf what each log p is divided by */
+function best(
+  { scores, choices }: AnswerOf<'multiple_choice'>,
+  lengthOf: (choice: string) => number = () => 1,
+): number {
+  let found = 0;
+  const values = scores.map(({ logLikelihood }, i) => logLikelihood / lengthOf(choices[i]));
+  for (let i = 1; i < values.length; i++) if (values[i] > values[found]) found = i;
+  return found;
+}
+
+function rougeMetric(kind: RougeKind): Metric {
+  return meanMetric({
+    generate_until: ({ text, target }) => rouge(kind, target, text, { stemmer: true }).fmeasure,
+  });
+}
+
+const wordCount = (text: string): number => splitAtSpace(text).length;
+const goldAndBest: Measures = { multiple_choice: (answer) => [answer.gold, best(answer)] };
+
+export const metricNames = [
+  'acc',
+  'acc_norm',
+  'acc_bytes',
+  'f1',
+  'mcc',
+  'perplexity',
+  'word_perplexity',
+  'byte_perplexity',
+  'bits_per_byte',
+  'exact_match',
+  'prefix_match',
+  'contains',
+  'rouge1',
+  'rouge2',
+  'rougeL',
+  'rougeLsum',
+  'summary_length',
+] as const;
+export type MetricName = (typeof metricNames)[number];
+
+export const metrics: Readonly<Record<MetricName, Metric>> = {
+  acc: meanMetric({
+    multiple_choice: (answer) => Number(best(answer) === answer.gold),
+    loglikelihood: ({ score }) => Number(score.isGreedy),
+  }),
+  // The length of a choice is its number of characters, without the delimiter in front of it.
+  acc_norm: meanMetric({ multiple_choice: (answer) => Number(best(answer, codePoints) === answer.gold) }),
+  acc_bytes: meanMetric({ multiple_choice: (answer) => Number(best(answer, utf8Bytes) === answer.gold) }),
+  f1: setMetric(goldAndBest, (gold, predicted) => f1Of(gold, predicted)),
+  mcc: setMetric(goldAndBest, matthews),
+  // Per answer, not per token.
+  perplexity: {
+    higherIsBetter: false,
+    measure: measureBy({ loglikelihood: ({ score }) => score.logLikelihood }),
+    aggregate: (values) => Math.exp(-mean(values.map(single))),
+    error: 'bootstrap',
+  },
+  word_perplexity: rollingMetric(wordCount, (value) => Math.exp(-value)),
+  byte_perplexity: rollingMetric(utf8Bytes, (value) => Math.exp(-value)),
+  bits_per_byte: rollingMetric(utf8Bytes, (value) => -value / Math.LN2),
+  exact_match: meanMetric({
+    generate_until: ({ text, target }, options) => Number(exactMatch(text, target, options)),
+  }),
+  /** Whether the answer, without white space around it, begins with the target. */
+  prefix_match: meanMetric({
+    generate_until: ({ text, target }) => Number(text.trim().startsWith(target.trim())),
+  }),
+  /** Whether the answer holds the target, in any case of its letters. */
+  contains: meanMetric({
+    generate_until: ({ text, target }) => Number(text.toLowerCase().includes(target.toLowerCase())),
+  }),
+  rouge1: rougeMetric('rouge1'),
+  rouge2: rougeMetric('rouge2'),
+  rougeL: rougeMetric('rougeL'),
+  rougeLsum: rougeMetric('rougeLsum'),
+  summary_length: meanMetric({ generate_until: ({ text }) => words(text).length }, false),
+};
+
+function single(value: MetricValue): number {
+  return typeof value === 'number' ? value : value[0];
+}
+
+function pair(value: MetricValue): readonly [number, number] {
+  return typeof value === 'number' ? [value, 1] : value;
+}

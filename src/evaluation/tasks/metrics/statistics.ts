@@ -1,0 +1,120 @@
+/** Means, standard errors and correlations, by the conventions of lm-evaluation-harness and scipy. */
+import { PythonRandom } from '../random/python-random.ts';
+
+/** Resamples of a bootstrap that are drawn by one generator. */
+const chunkSize = 1000;
+
+/** The resamples that lm-evaluation-harness takes if it is not told otherwise. */
+export const defaultBootstrapIterations = 100_000;
+
+export function mean(values: readonly number[]): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum / values.length;
+}
+
+/** Standard deviation of a sample, with n − 1. */
+function sampleDeviation(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i];
+  const average = sum / values.length;
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) squares += (values[i] - average) ** 2;
+  return Math.sqrt(squares / (values.length - 1));
+}
+
+/** Standard error of a mean: deviation / √n. */
+export function meanError(values: readonly number[]): number {
+  return sampleDeviation(values) / Math.sqrt(values.length);
+}
+
+/**
+ * Standard error of a quantity of a set, by resampling: the deviation of the quantity over resamples of the set. Chunk i
+ * of up to 1000 resamples is drawn by `Random(i).choices`, so that equal sets give equal errors.
+ *
+ * @param size items of the set
+ * @param quantity of the items at the given indices, [size]; the array is used again
+ * @param iterations resamples, a multiple of 1000 or fewer than that; a rest is not drawn
+ */
+export function bootstrapError(
+  size: number,
+  quantity: (indices: Int32Array) => number,
+  iterations: number = defaultBootstrapIterations,
+): number {
+  const chunk = Math.min(chunkSize, iterations);
+  const chunks = Math.floor(iterations / chunk);
+  const indices = new Int32Array(size);
+  const results = new Float64Array(chunk * chunks);
+  for (let number = 0; number < chunks; number++) {
+    const random = new PythonRandom(number);
+    for (let resample = 0; resample < chunk; resample++) {
+      for (let i = 0; i < size; i++) indices[i] = random.choiceIndex(size);
+      results[number * chunk + resample] = quantity(indices);
+    }
+  }
+  return sampleDeviation(results);
+}
+
+/** One task of a group. */
+export interface GroupPart {
+  readonly value: number;
+  /** Undefined where the task has none. */
+  readonly error: number | undefined;
+  readonly size: number;
+}
+
+/** The mean over a group of tasks with its standard error. `bySize` weights the tasks by their sizes. */
+export function groupMean(
+  parts: readonly GroupPart[],
+  { bySize = true }: { readonly bySize?: boolean } = {},
+): { readonly value: number; readonly error: number | undefined } {
+  const total = parts.reduce((sum, { size }) => sum + size, 0);
+  const value = bySize
+    ? parts.reduce((sum, part) => sum + part.value * part.size, 0) / total
+    : mean(parts.map((part) => part.value));
+  return { value, error: pooledError(parts, total) };
+}
+
+/** The error of the pooled sample: √(Σ(nᵢ−1)·sᵢ²·nᵢ / (Σnᵢ − m) / Σnᵢ). */
+function pooledError(parts: readonly GroupPart[], total: number): number | undefined {
+  let squares = 0;
+  for (const { error, size } of parts) {
+    if (error === undefined) return undefined;
+    squares += (size - 1) * error ** 2 * size;
+  }
+  return Math.sqrt(squares / (total - parts.length) / total);
+}
+
+/** Pearson's correlation. NaN for fewer than two pairs, or where one side is constant. */
+export function pearson(x: readonly number[], y: readonly number[]): number {
+  if (x.length < 2) return Number.NaN;
+  const dx = centred(x);
+  const dy = centred(y);
+  const norm = Math.hypot(...dx) * Math.hypot(...dy);
+  if (norm === 0) return Number.NaN;
+  let sum = 0;
+  for (let i = 0; i < dx.length; i++) sum += dx[i] * dy[i];
+  return Math.max(-1, Math.min(1, sum / norm));
+}
+
+/** Spearman's correlation: that of the ranks, the average rank for equal values. */
+export function spearman(x: readonly number[], y: readonly number[]): number {
+  return pearson(ranks(x), ranks(y));
+}
+
+function centred(values: readonly number[]): number[] {
+  const average = mean(values);
+  return values.map((value) => value - average);
+}
+
+function ranks(values: readonly number[]): number[] {
+  const order = values.map((_, index) => index).sort((a, b) => values[a] - values[b]);
+  const result = new Array<number>(values.length).fill(0);
+  for (let first = 0; first < order.length; ) {
+    let end = first + 1;
+    while (end < order.length && values[order[end]] === values[order[first]]) end++;
+    for (let i = first; i < end; i++) result[order[i]] = (first + 1 + end) / 2;
+    first = end;
+  }
+  return result;
+}

@@ -1,0 +1,81 @@
+/** Columns that are computed from a row before its templates are filled in, by name. */
+import { LinnetError } from '../../errors.ts';
+import type { JsonValue } from './text/python-json.ts';
+import { capitalize, strip } from './text/python-text.ts';
+import { detokenize } from './text/wikitext.ts';
+
+/** A row of a data set: values by column. */
+export type Row = Readonly<Record<string, JsonValue>>;
+
+export const preparationNames = ['arc', 'copa', 'hellaswag', 'lambada', 'mmlu', 'mnli', 'wikitext'] as const;
+export type PreparationName = (typeof preparationNames)[number];
+
+/** What each adds. */
+const preparations: Readonly<Record<PreparationName, (row: Row) => Row>> = {
+  /** `gold`: index of the right answer among the labels, which are letters or numbers. */
+  arc(row) {
+    const labels = listOf(nested(row, 'choices', 'label'));
+    return { gold: labels.indexOf(textOf(row.answerKey)) };
+  },
+  /** `prompt`, and the choices with their own space in front. */
+  copa(row) {
+    const connector = row.question === 'cause' ? ' because' : ' therefore';
+    const lowered = (text: string): string => {
+      const [first = ''] = text;
+      return ` ${first.toLowerCase()}${text.slice(first.length)}`;
+    };
+    const choices = [lowered(textOf(row.choice1)), lowered(textOf(row.choice2))];
+    const target = choices[Number(row.label)] ?? '';
+    return { prompt: [...strip(textOf(row.premise))].slice(0, -1).join('') + connector, choices, target };
+  },
+  /** `query`, `options`: without the marks of WikiHow. */
+  hellaswag(row) {
+    const query = `${textOf(row.activity_label)}: ${textOf(row.ctx_a)} ${capitalize(textOf(row.ctx_b))}`;
+    return { query: withoutMarks(query), options: listOf(row.endings).map(withoutMarks) };
+  },
+  /** `context` and `last`: all words but the last, and the last with the space in front. */
+  lambada(row) {
+    const pieces = textOf(row.text).split(' ');
+    return { context: pieces.slice(0, -1).join(' '), last: ` ${pieces[pieces.length - 1]}` };
+  },
+  mmlu: (row) => ({ question: strip(textOf(row.question)) }),
+  /** `statement`: the hypothesis, which ends in a full stop. */
+  mnli(row) {
+    const text = strip(textOf(row.hypothesis));
+    return { statement: text.endsWith('.') ? text : `${text}.` };
+  },
+  wikitext: (row) => ({ text: detokenize(textOf(row.page)) }),
+};
+
+/** The row with the columns that a preparation adds. */
+export function prepare(name: PreparationName | undefined, row: Row): Row {
+  return name === undefined ? row : { ...row, ...preparations[name](row) };
+}
+
+function withoutMarks(text: string): string {
+  return strip(text)
+    .replaceAll(' [title]', '. ')
+    .replace(/\[[^\n]*?\]/g, '')
+    .replaceAll('  ', ' ');
+}
+
+/** A column whose kind has been checked. */
+export function textOf(value: JsonValue | undefined): string {
+  if (typeof value === 'string') return value;
+  throw new LinnetError('INTERNAL', 'internal: a column that holds a text was expected');
+}
+
+function listOf(value: JsonValue | undefined): string[] {
+  if (Array.isArray(value)) return value.map(String);
+  throw new LinnetError('INTERNAL', 'internal: a column that holds texts was expected');
+}
+
+function nested(row: Row, outer: string, inner: string): JsonValue | undefined {
+  const value = row[outer];
+  return isObject(value) ? value[inner] : undefined;
+}
+
+/** Whether a value has fields. */
+export function isObject(value: unknown): value is Row {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

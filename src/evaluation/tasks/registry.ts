@@ -1,0 +1,156 @@
+/** All built-in tasks, the groups they form, and what names stand for. */
+import { LinnetError } from '../../errors.ts';
+import { agNews } from './definitions/ag-news.ts';
+import { arcTasks } from './definitions/arc.ts';
+import { bbhSubsets, bbhTasks, bbhVariants } from './definitions/bbh.ts';
+import { copa } from './definitions/copa.ts';
+import { glueTasks } from './definitions/glue.ts';
+import { hellaswag } from './definitions/hellaswag.ts';
+import { instructEvalBbh, instructEvalMmlu } from './definitions/instruct-eval.ts';
+import { languageModelling } from './definitions/language-modelling.ts';
+import { mmluSubjects, mmluTasks } from './definitions/mmlu.ts';
+import { piqa } from './definitions/piqa.ts';
+import { cnnDailymail } from './definitions/summarization.ts';
+import { parseTask, type Task, type TaskInput } from './schema.ts';
+
+const definitions: readonly TaskInput[] = [
+  piqa,
+  copa,
+  ...arcTasks,
+  hellaswag,
+  agNews,
+  ...glueTasks,
+  ...languageModelling,
+  cnnDailymail,
+  ...mmluTasks,
+  ...bbhTasks,
+  ...instructEvalMmlu,
+  ...instructEvalBbh,
+];
+
+/** The built-in tasks by name. A task is checked when it is asked for. */
+const tasks: ReadonlyMap<string, TaskInput> = new Map(definitions.map((task) => [task.task, task]));
+
+/** Tasks that are summed up together. */
+export interface TaskGroup {
+  readonly name: string;
+  /** Names of tasks or groups. */
+  readonly members: readonly string[];
+  /** The metric of the sum, with its filter: "acc,none". Undefined for a group that only stands for its members. */
+  readonly metric?: string;
+  /** Whether tasks count by their questions, which makes the mean that over all questions. */
+  readonly bySize: boolean;
+}
+
+const subjectsOf = (prefix: string, group: string): string[] =>
+  mmluSubjects[group].map((subject) => `${prefix}${subject}`);
+
+const groups: ReadonlyMap<string, TaskGroup> = new Map(
+  [
+    ...Object.keys(mmluSubjects).map((name) => ({
+      name: `mmlu_${name}`,
+      members: subjectsOf('mmlu_', name),
+      metric: 'acc,none',
+      bySize: true,
+    })),
+    {
+      name: 'mmlu',
+      members: Object.keys(mmluSubjects).map((name) => `mmlu_${name}`),
+      metric: 'acc,none',
+      bySize: true,
+    },
+    ...Object.entries(bbhVariants).map(([name, filter]) => ({
+      name,
+      members: bbhSubsets.map((subset) => `${name}_${subset}`),
+      metric: `exact_match,${filter}`,
+      bySize: true,
+    })),
+    { name: 'glue', members: glueTasks.map(({ task }) => task), bySize: false },
+    {
+      name: 'instruct_eval_mmlu',
+      members: instructEvalMmlu.map(({ task }) => task),
+      metric: 'prefix_match,none',
+      bySize: true,
+    },
+    {
+      name: 'instruct_eval_bbh',
+      members: instructEvalBbh.map(({ task }) => task),
+      metric: 'prefix_match,none',
+      bySize: false,
+    },
+  ].map((group) => [group.name, group]),
+);
+
+/** Other names by which tasks are known. */
+const aliases: Readonly<Record<string, string>> = {
+  bbh: 'bbh_cot_fewshot',
+  ag_news: 'linnet_ag_news',
+  agnews: 'linnet_ag_news',
+  cnn_dailymail: 'cnn_dailymail_abisee',
+  lambada: 'lambada_openai',
+};
+
+/** By which conventions tasks are asked. */
+export const protocols = ['harness', 'instruct-eval'] as const;
+export type Protocol = (typeof protocols)[number];
+
+/** What a protocol replaces. */
+const replacements: Readonly<Record<Protocol, Readonly<Record<string, string>>>> = {
+  harness: {},
+  'instruct-eval': {
+    mmlu: 'instruct_eval_mmlu',
+    bbh: 'instruct_eval_bbh',
+    bbh_fewshot: 'instruct_eval_bbh',
+  },
+};
+
+/** Names of tasks and groups that help lists: without the members of large groups. */
+export function taskNames(): string[] {
+  const inGroups = new Set(
+    [...groups.values()].filter(({ metric }) => metric !== undefined).flatMap(({ members }) => members),
+  );
+  return [...tasks.keys(), ...groups.keys()].filter((name) => !inGroups.has(name) && !name.startsWith('instruct_eval'));
+}
+
+/** Tasks to run and the groups that sum them up, inner groups first. */
+export interface TaskSelection {
+  readonly tasks: readonly Task[];
+  readonly groups: readonly TaskGroup[];
+}
+
+/**
+ * What names stand for: tasks, groups and their tasks; each once, in the order of the names.
+ * @throws LinnetError `INPUT` for an unknown name
+ */
+export function selectTasks(names: readonly string[], protocol: Protocol = 'harness'): TaskSelection {
+  const chosen = new Map<string, Task>();
+  const summed = new Map<string, TaskGroup>();
+  const add = (name: string): void => {
+    const group = groups.get(name);
+    const task = tasks.get(name);
+    if (group !== undefined) {
+      for (const member of group.members) add(member);
+      if (group.metric !== undefined) summed.set(name, group);
+    } else if (task !== undefined) {
+      if (!chosen.has(name)) chosen.set(name, parseTask(task, `task ${name}`));
+    } else {
+      throw new LinnetError(
+        'INPUT',
+        `there is no task or group "${name}"; there are ${taskNames().join(', ')}, or give a .json or .yaml file`,
+      );
+    }
+  };
+  for (const name of names) {
+    const known = Object.hasOwn(replacements[protocol], name) ? replacements[protocol][name] : name;
+    add(Object.hasOwn(aliases, known) ? aliases[known] : known);
+  }
+  return { tasks: [...chosen.values()], groups: [...summed.values()] };
+}
+
+/** The tasks of a group, also those of groups in it. */
+export function tasksOf(group: TaskGroup): string[] {
+  return group.members.flatMap((member) => {
+    const inner = groups.get(member);
+    return inner === undefined ? [member] : tasksOf(inner);
+  });
+}

@@ -1,0 +1,163 @@
+/** Evaluating a model on tasks: asks it all questions, batch by batch, and sums up what its answers are worth. */
+import { internalError, LinnetError } from '../../errors.ts';
+import type { Scorer } from '../scoring/scorer.ts';
+import { type Journal, journalKey } from './journal.ts';
+import { judge, type Judgement, type Response, summarize, type SummaryOptions, type TaskSummary } from './judging.ts';
+import type { TaskSelection } from './registry.ts';
+import {
+  defaultGeneratedTokens,
+  type Question,
+  type QuestionOptions,
+  readQuestions,
+  type TaskQuestions,
+  type TaskRequest,
+} from './requests.ts';
+import type { Task } from './schema.ts';
+import { groupSummary } from './summary.ts';
+
+/** Questions that are asked together: those of a likelihood share their beginnings, generated answers take their time. */
+const batchSizes: Readonly<Record<Task['output_type'], number>> = {
+  multiple_choice: 32,
+  loglikelihood: 32,
+  loglikelihood_rolling: 1,
+  generate_until: 8,
+};
+
+/** A question with its answers and what they are worth. */
+export interface AnsweredQuestion {
+  readonly question: Question;
+  readonly responses: readonly Response[];
+  readonly judgements: readonly Judgement[];
+}
+
+/** A task with all its answers. */
+export interface TaskResult {
+  readonly task: Task;
+  readonly shots: number;
+  /** Rows of the split, of which `answers` may be the first. */
+  readonly total: number;
+  readonly summary: TaskSummary;
+  readonly answers: readonly AnsweredQuestion[];
+}
+
+export interface EvaluationResult {
+  readonly tasks: readonly TaskResult[];
+  readonly groups: readonly TaskSummary[];
+}
+
+export interface RunOptions extends QuestionOptions, SummaryOptions {
+  /** The folder of all data. */
+  readonly data: string;
+  readonly signal?: AbortSignal;
+  /** Told how many questions are done, of how many, and which task is under way. */
+  readonly onProgress?: (done: number, total: number, task: string) => void;
+  /** Where answers are remembered for a run that goes on. */
+  readonly journal?: { readonly file: Journal; readonly model: string };
+}
+
+/**
+ * Reads the questions of all tasks, so that what is wrong with their data is found before a model runs.
+ * @throws LinnetError as `readQuestions`
+ */
+export async function readTasks(
+  { tasks }: Pick<TaskSelection, 'tasks'>,
+  data: string,
+  options: QuestionOptions,
+): Promise<TaskQuestions[]> {
+  const read: TaskQuestions[] = [];
+  for (const task of tasks) read.push(await readQuestions(data, task, options));
+  return read;
+}
+
+/**
+ * Evaluates a model.
+ * @throws LinnetError as `readQuestions` and the scorer; `ABORTED` when the signal fires: the journal then has all batches
+ *   that were answered
+ */
+export async function evaluateTasks(
+  selection: TaskSelection,
+  scorer: Scorer,
+  options: RunOptions,
+): Promise<EvaluationResult> {
+  const all = await readTasks(selection, options.data, options);
+  const total = all.reduce((sum, { questions }) => sum + questions.length, 0);
+  const results: TaskResult[] = [];
+  let done = 0;
+  for (const { task, shots, questions, total: rows } of all) {
+    const answers: AnsweredQuestion[] = [];
+    const size = batchSizes[task.output_type];
+    for (let first = 0; first < questions.length; first += size) {
+      if (options.signal?.aborted === true)
+        throw new LinnetError('ABORTED', `stopped after ${done} of ${total} questions`);
+      const batch = questions.slice(first, first + size);
+      const responses = await answerBatch(task, batch, scorer, options);
+      batch.forEach((question, index) => {
+        const own = responses[index];
+        answers.push({ question, responses: own, judgements: judge(task, question, own) });
+      });
+      done += batch.length;
+      options.onProgress?.(done, total, task.task);
+    }
+    const judgements = answers.map((answer) => answer.judgements);
+    results.push({ task, shots, total: rows, summary: summarize(task, judgements, options), answers });
+  }
+  const summaries = new Map(results.map(({ summary }) => [summary.task, summary]));
+  const groups = selection.groups.flatMap((group) => groupSummary(group, summaries) ?? []);
+  return { tasks: results, groups };
+}
+
+async function answerBatch(
+  task: Task,
+  questions: readonly Question[],
+  scorer: Scorer,
+  { journal, signal }: RunOptions,
+): Promise<(readonly Response[])[]> {
+  const keys = questions.map((question) =>
+    journal === undefined ? '' : journalKey(journal.model, task.task, question),
+  );
+  const known = questions.map((question, index) => journal?.file.get(keys[index], question.requests.length));
+  const open = questions.flatMap((_, index) => (known[index] === undefined ? [index] : []));
+  const requests = open.flatMap((index) => questions[index].requests);
+  const responses = requests.length === 0 ? [] : await answerRequests(requests, scorer, signal);
+  const fresh = new Map<number, readonly Response[]>();
+  let taken = 0;
+  for (const index of open) {
+    const count = questions[index].requests.length;
+    fresh.set(index, responses.slice(taken, taken + count));
+    taken += count;
+  }
+  if (fresh.size > 0) {
+    await journal?.file.add(Array.from(fresh, ([index, own]) => ({ key: keys[index], responses: own })));
+  }
+  return questions.map((_, index) => known[index] ?? fresh.get(index) ?? []);
+}
+
+/** Requests of one type, as those of a task are. */
+async function answerRequests(
+  requests: readonly TaskRequest[],
+  scorer: Scorer,
+  signal: AbortSignal | undefined,
+): Promise<Response[]> {
+  const of = <T extends TaskRequest['type']>(type: T) =>
+    requests.filter((request): request is Extract<TaskRequest, { type: T }> => request.type === type);
+  const scored = of('loglikelihood');
+  const rolling = of('loglikelihood_rolling');
+  const generated = of('generate_until');
+  if ([scored, rolling, generated].filter(({ length }) => length > 0).length !== 1) {
+    throw internalError('a batch of requests of several types');
+  }
+  if (scored.length > 0) return scorer.score(scored, { signal });
+  if (rolling.length > 0) {
+    const sums = await scorer.rolling(
+      rolling.map(({ text }) => text),
+      { signal },
+    );
+    return sums.map((logLikelihood) => ({ logLikelihood, isGreedy: false }));
+  }
+  const prompts = generated.map(({ context, settings }) => ({
+    context,
+    until: settings.until,
+    maxTokens: settings.max_gen_toks ?? defaultGeneratedTokens,
+  }));
+  return scorer.generate(prompts, { signal });
+}

@@ -1,0 +1,136 @@
+/**
+ * What a task is, as data: where its rows are, how a row becomes a prompt and its answers, and how answers are judged.
+ * Built-in tasks and those in a user's JSON or YAML files have the same schema. Fields are named as in the task files of
+ * lm-evaluation-harness; templates are Jinja, whose variables are the columns of a row.
+ */
+import { z } from 'zod';
+import { LinnetError } from '../../errors.ts';
+import { filterSchema } from './filters/filter.ts';
+import { metricNames } from './metrics/registry.ts';
+import { preparationNames } from './preparations.ts';
+
+/** What a model is asked for. */
+const outputTypes = ['multiple_choice', 'loglikelihood', 'loglikelihood_rolling', 'generate_until'] as const;
+
+/** What a column holds; a dot leads into a nested one (`choices.text`). */
+export const columnKinds = ['text', 'label', 'integer', 'float', 'texts'] as const;
+
+const metricSchema = z.strictObject({
+  metric: z.enum(metricNames),
+  /** Options of `exact_match`. */
+  ignore_case: z.boolean().optional(),
+  ignore_punctuation: z.boolean().optional(),
+  ignore_numbers: z.boolean().optional(),
+  regexes_to_ignore: z.array(z.string()).optional(),
+});
+
+const textList = z.array(z.string());
+
+export const taskSchema = z
+  .strictObject({
+    /** What results call it. */
+    task: z.string().regex(/^[A-Za-z0-9][\w.-]*$/, 'expected letters, digits, dots, dashes and underscores'),
+    /** Of the hub: owner/name. */
+    dataset_path: z.string().min(1),
+    /** Of the hub: its configuration. */
+    dataset_name: z.string().min(1).optional(),
+    /** Folder of plain layouts, below the folder of all data. Default: the name of the task. */
+    folder: z.string().optional(),
+    output_type: z.enum(outputTypes),
+    training_split: z.string().optional(),
+    validation_split: z.string().optional(),
+    test_split: z.string().optional(),
+    /** Where shots come from. Default: the training, validation or test split, the first that there is. */
+    fewshot_split: z.string().optional(),
+    /** Rows at the beginning that are not evaluated: they are shots. */
+    skip_rows: z.int().min(0).default(0),
+    /** Columns that a row must have, and what they hold. */
+    columns: z.record(z.string(), z.enum(columnKinds)),
+    /** Adds columns to a row that templates alone cannot express. */
+    process_docs: z.enum(preparationNames).optional(),
+    /** Description and shots that stand in a file of the data instead of in the task. */
+    prompt_file: z
+      .strictObject({
+        /** Of BIG-Bench Hard: `cot-prompts/SUBSET.txt`, or `fewshot/VARIANT/SUBSET.jsonl` next to it. */
+        reader: z.literal('bbh'),
+        subset: z.string(),
+        /** Whether answers are chains of thought or what these end with. */
+        answers: z.enum(['chain', 'final']),
+      })
+      .optional(),
+    /** In front of all shots, with the line breaks that follow it; a template. */
+    description: z.string().default(''),
+    doc_to_text: z.string(),
+    /** Of a multiple choice: templates, or the name of a column of texts. */
+    doc_to_choice: z.union([textList.min(2), z.string()]).optional(),
+    /** A template. Of a multiple choice: the index of the right choice, or its text. */
+    doc_to_target: z.string(),
+    target_delimiter: z.string().default(' '),
+    fewshot_delimiter: z.string().default('\n\n'),
+    /** Shots, if the user asks for none. 0 written out means that there are never any. */
+    num_fewshot: z.int().min(0).optional(),
+    fewshot_config: z
+      .strictObject({
+        /** `default` draws shots for each question, `first_n` takes the first. */
+        sampler: z.enum(['default', 'first_n']).default('default'),
+      })
+      .default({ sampler: 'default' }),
+    generation_kwargs: z
+      .strictObject({
+        until: textList.optional(),
+        max_gen_toks: z
+          .int()
+          .min(1)
+          .max(1 << 20)
+          .optional(),
+        do_sample: z.literal(false).optional(),
+        temperature: z.literal(0).optional(),
+      })
+      .optional(),
+    filter_list: z.array(z.strictObject({ name: z.string().min(1), filter: z.array(filterSchema) })).optional(),
+    metric_list: z.array(metricSchema).min(1),
+    metadata: z.strictObject({ version: z.number() }).default({ version: 1 }),
+  })
+  .superRefine((task, context) => {
+    if (task.output_type === 'multiple_choice' && task.doc_to_choice === undefined) {
+      context.addIssue({ code: 'custom', path: ['doc_to_choice'], message: 'a multiple choice needs doc_to_choice' });
+    }
+    if (task.test_split === undefined && task.validation_split === undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['test_split'],
+        message: 'a task needs a test_split or validation_split',
+      });
+    }
+  });
+
+/** A task, its defaults filled in. */
+export type Task = z.output<typeof taskSchema>;
+/** What a definition may leave out. */
+export type TaskInput = z.input<typeof taskSchema>;
+export type MetricConfig = z.output<typeof metricSchema>;
+
+/** The split whose rows are evaluated. */
+export function evaluatedSplit(task: Pick<Task, 'task' | 'test_split' | 'validation_split'>): string {
+  const split = task.test_split ?? task.validation_split;
+  if (split !== undefined) return split;
+  throw new LinnetError('CONFIG', `task ${task.task} has neither test_split nor validation_split`);
+}
+
+/** The split that shots come from. */
+export function shotSplit(task: Task): string {
+  return task.fewshot_split ?? task.training_split ?? task.validation_split ?? evaluatedSplit(task);
+}
+
+/**
+ * Checks a task.
+ * @param origin for messages, usually a path
+ * @throws LinnetError `CONFIG` naming every field that is wrong
+ */
+export function parseTask(value: unknown, origin: string): Task {
+  const result = taskSchema.safeParse(value);
+  if (result.success) return result.data;
+  throw new LinnetError('CONFIG', `${origin} is not a task:\n${z.prettifyError(result.error)}`, {
+    cause: result.error,
+  });
+}

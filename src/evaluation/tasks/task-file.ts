@@ -1,0 +1,41 @@
+/** A user's own task, from a JSON or YAML file of the schema that the built-in tasks have. */
+import { extname } from 'node:path';
+import { parse } from 'yaml';
+import { readTextFile } from '../../data/text-file.ts';
+import { LinnetError } from '../../errors.ts';
+import { parseTask, type Task } from './schema.ts';
+
+type Reader = (text: string) => unknown;
+
+const json: Reader = (text) => {
+  const value: unknown = JSON.parse(text);
+  return value;
+};
+/** Aliases that multiply ("billion laughs") are refused by the library's own limit. */
+const yaml: Reader = (text) => {
+  const value: unknown = parse(text);
+  return value;
+};
+
+const readers: Readonly<Record<string, Reader>> = { '.json': json, '.yaml': yaml, '.yml': yaml };
+
+/** Whether a name is that of a file instead of a task's. */
+export function isTaskFile(name: string): boolean {
+  return Object.hasOwn(readers, extname(name).toLowerCase());
+}
+
+/**
+ * Reads a task.
+ * @throws LinnetError `NOT_FOUND`, `PATH`; `FORMAT` for a file that is not JSON or YAML; `CONFIG` naming what is wrong
+ */
+export async function readTaskFile(path: string): Promise<Task> {
+  const text = await readTextFile(path);
+  let value: unknown;
+  try {
+    value = readers[extname(path).toLowerCase()](text);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new LinnetError('FORMAT', `${path} cannot be read: ${reason}`, { cause });
+  }
+  return parseTask(value, path);
+}

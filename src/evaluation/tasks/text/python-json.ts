@@ -1,0 +1,37 @@
+/** `json.dumps(value, indent=2, ensure_ascii=False)`: the text that documents are identified by, as its SHA-256. */
+import { createHash } from 'node:crypto';
+
+/** A value of a row: what JSON, CSV and Parquet hold. */
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
+
+/**
+ * The text that Python writes.
+ * @param floats names of fields whose whole numbers are floats, which Python writes with `.0`
+ */
+export function pythonJson(value: JsonValue, floats: ReadonlySet<string> = new Set()): string {
+  return written(value, '', floats, false);
+}
+
+/** SHA-256 of a text, in hexadecimal digits. */
+export function sha256(text: string): string {
+  return createHash('sha256').update(text, 'utf8').digest('hex');
+}
+
+function written(value: JsonValue, indent: string, floats: ReadonlySet<string>, float: boolean): string {
+  if (typeof value === 'number') return float && Number.isInteger(value) ? `${value}.0` : String(value);
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  const deeper = `${indent}  `;
+  if (isList(value)) {
+    if (value.length === 0) return '[]';
+    const items = value.map((item) => deeper + written(item, deeper, floats, float));
+    return `[\n${items.join(',\n')}\n${indent}]`;
+  }
+  const fields = Object.entries(value).map(
+    ([key, item]) => `${deeper}${JSON.stringify(key)}: ${written(item, deeper, floats, floats.has(key))}`,
+  );
+  return fields.length === 0 ? '{}' : `{\n${fields.join(',\n')}\n${indent}}`;
+}
+
+function isList(value: JsonValue): value is readonly JsonValue[] {
+  return Array.isArray(value);
+}

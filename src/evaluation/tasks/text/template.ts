@@ -1,0 +1,41 @@
+/** Jinja templates of tasks. A name that a row does not have is an error, not an empty text. */
+import { Template } from '@huggingface/jinja';
+import { LinnetError } from '../../../errors.ts';
+import type { Row } from '../preparations.ts';
+
+/** Fills in a row. @throws LinnetError `CONFIG` for a name that the row does not have */
+export type FilledTemplate = (row: Row) => string;
+
+/**
+ * Reads a template.
+ * @param origin for messages: `doc_to_text of task piqa`
+ * @throws LinnetError `CONFIG` if it is malformed
+ */
+export function makeTemplate(source: string, origin: string): FilledTemplate {
+  if (!source.includes('{{') && !source.includes('{%')) return () => source;
+  let template: Template;
+  try {
+    // Jinja drops one line break at the end; prompts keep theirs.
+    template = new Template(source.endsWith('\n') ? `${source}\n` : source);
+  } catch (cause) {
+    throw malformed(origin, cause);
+  }
+  const names = [...source.matchAll(/\{\{-?\s*([A-Za-z_]\w*)/g)].map(([, name]) => name);
+  return (row) => {
+    for (const name of names) {
+      if (Object.hasOwn(row, name)) continue;
+      const has = Object.keys(row).join(', ');
+      throw new LinnetError('CONFIG', `${origin} uses "${name}", which a row does not have; it has ${has}`);
+    }
+    try {
+      return template.render(row);
+    } catch (cause) {
+      throw malformed(origin, cause);
+    }
+  };
+}
+
+function malformed(origin: string, cause: unknown): LinnetError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new LinnetError('CONFIG', `${origin} is not a Jinja template that can be filled in: ${reason}`, { cause });
+}

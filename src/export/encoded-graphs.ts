@@ -1,0 +1,189 @@
+/** The graphs of an exported folder, encoded: nodes in memory, weights still to be read. */
+import type { MedusaWeights } from '../checkpoint/medusa-files.ts';
+import { longestSource, sourceLengths } from '../decoding/source-encoder.ts';
+import { LinnetError } from '../errors.ts';
+import type { Graph } from '../graph/graph.ts';
+import { lowerGraph } from '../graph/onnx/lowering.ts';
+import type { OnnxGraph } from '../graph/onnx/model.ts';
+import type { BlockSize } from '../graph/ops/quantized.ts';
+import { bytesPerElement, elementCount } from '../graph/tensor.ts';
+import { encoderGraph } from '../models/encoder-graph.ts';
+import { foldGraph } from '../models/fold-graph.ts';
+import { medusaParameters } from '../models/medusa.ts';
+import { medusaGraph } from '../models/medusa-heads.ts';
+import { decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../models/model.ts';
+import { foldGraphs, modelLayout } from '../models/model-layout.ts';
+import { stepGraph } from '../models/step-graph.ts';
+import type { ParameterSource } from '../nn/parameters.ts';
+import type { WeightError } from '../quantization/encoding.ts';
+import type { WeightReader } from '../quantization/weight-reader.ts';
+import type { WeightType } from '../quantization/weight-types.ts';
+import { dataFileOf, encoderFileOf, encoderLimits, type ExportManifest, exportedFiles } from './manifest.ts';
+import { encodeForDisk, encodeSharedForDisk, type StoredModels } from './onnx-model.ts';
+import { type StorageType, storageTypes } from './storage-types.ts';
+import { storedSource } from './stored-source.ts';
+
+/** What graphs are encoded from and for. */
+export interface EncodingOptions {
+  readonly model: GeneratingModel;
+  readonly weights: WeightReader;
+  readonly dtype: StorageType;
+  readonly block?: BlockSize;
+  readonly device: ExportManifest['device'];
+  /** Version of the writer. */
+  readonly producer: string;
+}
+
+/** Told the error of every matrix when its numbers are made. */
+export type OnWeightError = (name: string, error: WeightError) => void;
+
+/** Graphs whose weights lie in one file next to them. */
+export interface EncodedGraphs extends Omit<StoredModels, 'models'> {
+  readonly graphs: readonly { readonly file: string; readonly bytes: Uint8Array }[];
+  readonly dataFile: string;
+  /** Bytes of all weights, wherever they lie. */
+  readonly weightBytes: number;
+}
+
+/** The step graph. */
+export function encodeStep(options: EncodingOptions, onError: OnWeightError): Promise<EncodedGraphs> {
+  return encodeStepAs(storageTypes[options.dtype].step, exportedFiles.model, options, onError);
+}
+
+/**
+ * The step graph once more, with the weights that prompts are read with; undefined where those are the same, or where an
+ * encoder reads prompts. Their errors are not reported: those of decoding are.
+ */
+export async function encodePrompt(options: EncodingOptions): Promise<EncodedGraphs | undefined> {
+  const { prompt } = storageTypes[options.dtype];
+  if (prompt === undefined || options.model.kind === 'encoder-decoder') return undefined;
+  return encodeStepAs(prompt, exportedFiles.prompt, options);
+}
+
+function encodeStepAs(
+  type: WeightType,
+  file: string,
+  options: EncodingOptions,
+  onError?: OnWeightError,
+): Promise<EncodedGraphs> {
+  const decoder = decoderOf(options.model);
+  return encodeAlone(file, stepGraph(decoder, sourceOf(decoder, options, type, onError)), options);
+}
+
+/** The encoder of an encoder-decoder model over texts of several lengths. */
+export interface EncodedEncoder extends EncodedGraphs {
+  readonly lengths: readonly number[];
+}
+
+/**
+ * Encoders, whose weights are those of prompts where a type has such; undefined for a causal model.
+ * @param asked lengths to encode for; default `sourceLengths`
+ * @throws LinnetError `CONFIG` for lengths that the model cannot read, or that a causal model is given
+ */
+export async function encodeEncoder(
+  options: EncodingOptions,
+  asked: readonly number[] | undefined,
+  onError: OnWeightError,
+): Promise<EncodedEncoder | undefined> {
+  const { model, dtype } = options;
+  if (model.kind === 'causal') {
+    if (asked === undefined) return undefined;
+    throw new LinnetError('CONFIG', `a ${model.family} model has no encoder: leave out the lengths of source texts`);
+  }
+  const lengths = checkedLengths(model, asked ?? sourceLengths(model));
+  const { step, prompt = step } = storageTypes[dtype];
+  const makeSource = sourceOf(model.decoder, options, prompt, onError);
+  const files = lengths.map(encoderFileOf);
+  const dataFile = dataFileOf(files[0]);
+  const lowered = lengths.map((length) => lowerGraph(encoderGraph(model, length, makeSource), options.device));
+  const { models, ...stored } = await encodeSharedForDisk(lowered, { dataFile, producerVersion: options.producer });
+  const weights = new Map(lowered.flatMap(({ deferred = [] }) => deferred.map((weight) => [weight.name, weight])));
+  const graphs = files.map((file, i) => ({ file, bytes: models[i] }));
+  return { ...stored, lengths, graphs, dataFile, weightBytes: bytesOf(weights.values()) };
+}
+
+function checkedLengths(model: EncoderDecoderModel, lengths: readonly number[]): number[] {
+  const longest = Math.min(longestSource(model), encoderLimits.length);
+  const wrong = lengths.find((length) => !(Number.isInteger(length) && length >= 1 && length <= longest));
+  if (wrong !== undefined) {
+    throw new LinnetError('CONFIG', `an encoder over ${wrong} tokens is not possible; lengths are 1 to ${longest}`);
+  }
+  const rising = [...new Set(lengths)].sort((a, b) => a - b);
+  if (rising.length >= 1 && rising.length <= encoderLimits.count) return rising;
+  throw new LinnetError('CONFIG', `${rising.length} lengths of source texts, expected 1 to ${encoderLimits.count}`);
+}
+
+export interface EncodedHeads {
+  readonly graph: EncodedGraphs;
+  /** Parameters in the order of the heads. */
+  readonly names: readonly string[];
+  readonly described: NonNullable<ExportManifest['medusa']>;
+}
+
+/** Medusa heads, stored as the step graph is. */
+export async function encodeHeads(
+  medusa: Pick<MedusaWeights, 'config' | 'tree' | 'read'>,
+  options: EncodingOptions,
+  onError: OnWeightError,
+): Promise<EncodedHeads> {
+  const { config, tree } = medusa;
+  const { sizes } = options.model;
+  const type = storageTypes[options.dtype].step;
+  const makeSource = sourceOf(decoderOf(options.model), { ...options, weights: medusa }, type, onError);
+  const graph = await encodeAlone(exportedFiles.medusa, medusaGraph(config, sizes, makeSource), options);
+  const { weightBytes } = graph;
+  const names = [...medusaParameters(config, sizes).keys()];
+  return { graph, names, described: { ...config, weightBytes, ...(tree === undefined ? {} : { tree }) } };
+}
+
+export interface EncodedFold {
+  readonly name: string;
+  readonly file: string;
+  readonly bytes: Uint8Array;
+}
+
+/** Fold graphs, whose few weights are in them. */
+export async function encodeFolds(options: EncodingOptions): Promise<EncodedFold[]> {
+  const { device, producer: producerVersion } = options;
+  const decoder = decoderOf(options.model);
+  const layout = modelLayout(decoder);
+  const makeSource = sourceOf(decoder, options, storageTypes[options.dtype].step);
+  const folds: EncodedFold[] = [];
+  for (const { name, layer } of foldGraphs(layout)) {
+    const lowered = lowerGraph(foldGraph(decoder, layer, makeSource, layout), device);
+    const file = `fold-${folds.length}.onnx`;
+    const { bytes } = await encodeForDisk(lowered, { dataFile: dataFileOf(file), producerVersion, load: true });
+    folds.push({ name, file, bytes });
+  }
+  return folds;
+}
+
+function sourceOf(
+  decoder: Parameters<typeof storedSource>[0],
+  { weights, block, device }: EncodingOptions,
+  dtype: WeightType,
+  onError?: OnWeightError,
+): (graph: Graph) => ParameterSource {
+  return storedSource(decoder, weights, { dtype, block, device }, onError);
+}
+
+/** A graph with a file of weights of its own. */
+async function encodeAlone(
+  file: string,
+  graph: Graph,
+  { device, producer: producerVersion }: EncodingOptions,
+): Promise<EncodedGraphs> {
+  const dataFile = dataFileOf(file);
+  const lowered = lowerGraph(graph, device);
+  const { bytes, ...stored } = await encodeForDisk(lowered, { dataFile, inlineBytes: 0, producerVersion });
+  const weightBytes = bytesOf([...lowered.initializers, ...(lowered.deferred ?? [])]);
+  return { ...stored, graphs: [{ file, bytes }], dataFile, weightBytes };
+}
+
+type NamedTensor = Pick<OnnxGraph['initializers'][number] | NonNullable<OnnxGraph['deferred']>[number], 'tensor'>;
+
+function bytesOf(tensors: Iterable<NamedTensor>): number {
+  let sum = 0;
+  for (const { tensor } of tensors) sum += elementCount(tensor.shape) * bytesPerElement[tensor.dtype];
+  return sum;
+}

@@ -1,0 +1,139 @@
+/**
+ * One writer per folder: a file names the process that holds it. A lock whose process is gone, killed or lost with its
+ * machine, is taken over where that can be known: on the same host.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { link, mkdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import { fileError, systemErrorCode } from './regular-file.ts';
+
+const LOCK_FILE = 'lock.json';
+
+const holderSchema = z.object({
+  pid: z.int().min(1),
+  host: z.string().max(255),
+  /** When the process began, by the system's own count, so that a process id in use again is not taken for it. */
+  begun: z.string().max(64).nullable(),
+  /** Tells two locks of one process apart. */
+  nonce: z.string().max(64),
+});
+type Holder = z.infer<typeof holderSchema>;
+
+/** A folder that is ours until disposed of. */
+export interface FolderLock extends AsyncDisposable {
+  readonly folder: string;
+}
+
+/**
+ * Takes a folder for this process, which is created if need be. Disposing of the lock gives it back, and removes a folder
+ * that was created and is still empty.
+ * @throws LinnetError `PATH` if another process has it, naming its process id and host
+ */
+export async function lockFolder(dir: string): Promise<FolderLock> {
+  const folder = resolve(dir);
+  const path = join(folder, LOCK_FILE);
+  const own: Holder = {
+    pid: process.pid,
+    host: hostname(),
+    begun: beginningOf(process.pid),
+    nonce: randomBytes(8).toString('hex'),
+  };
+  let created = false;
+  try {
+    created = (await mkdir(folder, { recursive: true })) !== undefined;
+    while (!(await create(path, own))) await removeStale(path);
+  } catch (error) {
+    throw fileError('lock', folder, error);
+  }
+  return {
+    folder,
+    async [Symbol.asyncDispose]() {
+      if ((await readHolder(path))?.nonce === own.nonce) await rm(path, { force: true });
+      if (created) await rmdir(folder).catch(() => undefined); // not empty, as a rule
+    },
+  };
+}
+
+/** Creates the lock complete, or not at all: a link fails where the name exists. False if there is one. */
+async function create(path: string, own: Holder): Promise<boolean> {
+  const temporary = `${path}.${own.nonce}.tmp`;
+  try {
+    await writeFile(temporary, `${JSON.stringify(own)}\n`, { flag: 'wx' });
+    await link(temporary, path);
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+/** @throws LinnetError `PATH` if the holder lives, or may */
+async function removeStale(path: string): Promise<void> {
+  const holder = await readHolder(path);
+  if (holder === undefined) return; // given back meanwhile
+  if (isAlive(holder)) {
+    throw new LinnetError(
+      'PATH',
+      `${resolve(path, '..')} is in use by process ${holder.pid} on ${holder.host}; wait for it, or name another folder ` +
+        `(if that process is gone, delete ${path})`,
+    );
+  }
+  // Moved aside first: if another process took the lock over since it was read, it gets it back.
+  const aside = `${path}.${randomBytes(8).toString('hex')}.tmp`;
+  try {
+    await rename(path, aside);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return;
+    throw error;
+  }
+  const moved = await readHolder(aside);
+  if (moved !== undefined && moved.nonce !== holder.nonce) await link(aside, path).catch(() => undefined);
+  await rm(aside, { force: true });
+}
+
+/** Undefined where there is no lock. @throws LinnetError `PATH` for a file that is no lock of ours */
+async function readHolder(path: string): Promise<Holder | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined;
+    throw fileError('read', path, error);
+  }
+  try {
+    return holderSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new LinnetError('PATH', `${path} is not a lock that can be read; delete it if nothing writes that folder`, {
+      cause,
+    });
+  }
+}
+
+function isAlive({ pid, host, begun }: Holder): boolean {
+  if (host !== hostname()) return true; // cannot be known from here
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ESRCH') return false;
+  }
+  return begun === null || beginningOf(pid) === begun;
+}
+
+/** When a process began: boot and clock ticks since, on Linux; null elsewhere. */
+function beginningOf(pid: number): string | null {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name of the program, in parentheses, may hold spaces; the start is the 22nd field, the 20th after it.
+    const ticks = status.slice(status.lastIndexOf(')') + 2).split(' ')[19];
+    return `${boot.slice(0, 8)}:${ticks}`;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,20 @@
+/** The parameters that a mixer adds to its attention, as families declare them. */
+import type { AttentionDims, MixerConfig } from '../attention/mixer.ts';
+import { mixerParameters } from '../attention/mixers.ts';
+import type { ParameterInit } from '../attention/parameter-init.ts';
+import type { DeclaredParameters, ParameterRole } from '../nn/parameter-roles.ts';
+
+/** What a mixer's parameter is, by what it starts from. */
+const roles: Readonly<Record<ParameterInit, ParameterRole>> = {
+  zeros: 'mixer',
+  ones: 'mixer',
+  faint: 'mixer',
+  slopes: 'mixer',
+  identity: 'mixer',
+  averages: 'mixer matrix',
+};
+
+/** The parameters of a mixer by their names inside the attention. */
+export function declareMixer(mixer: MixerConfig, dims: AttentionDims): DeclaredParameters {
+  return new Map(mixerParameters(mixer, dims).map(({ name, shape, init }) => [name, { shape, role: roles[init] }]));
+}

@@ -1,0 +1,119 @@
+/** What fine-tuning may train instead of all parameters at one rate: low-rank updates, and mixers at a rate of their own. */
+import { z } from 'zod';
+import { saveAdapter } from '../../checkpoint/adapter-files.ts';
+import { OptionsError } from '../../errors.ts';
+import type { Model } from '../../models/families.ts';
+import { freshMixerParameters } from '../../models/linearize.ts';
+import type { ModelDescription } from '../../models/model.ts';
+import { mergeLora } from '../../nn/lora.ts';
+import { formatCount } from '../../report/quantities.ts';
+import {
+  type LoraChoice,
+  loraChoiceSchema,
+  loraOf,
+  parseLoraChoice,
+  trainLora,
+  type WholeGroup,
+  wholeGroupNames,
+  wholeParameters,
+} from '../lora.ts';
+import { recipe } from '../recipes.ts';
+import type { TrainingOptions } from './options.ts';
+import type { TrainingPlan } from './plan.ts';
+
+/** The options of low-rank adaptation and of the mixers' rate. */
+export const adaptationShape = {
+  lora: loraChoiceSchema.optional().meta({
+    placeholder: 'settings',
+    description:
+      'train low-rank updates instead of matrices: r=8,alpha=16,targets=q,k,v,o (default targets: attention)',
+  }),
+  loraTrain: z
+    .array(z.enum(wholeGroupNames))
+    .readonly()
+    .optional()
+    .meta({
+      placeholder: 'groups',
+      description: `what \`lora\` trains whole besides, with commas: ${wholeGroupNames.join(', ')}`,
+    }),
+  mixerLrFactor: z.number().min(0).max(1e4).default(1).meta({
+    placeholder: 'factor',
+    description: 'what the learning rate is multiplied by for parameters of mixers: α, λ, filter weights, feature maps',
+  }),
+  loraSave: z.enum(['merged', 'adapter']).default('merged').meta({
+    placeholder: 'form',
+    description: 'what `lora` saves: merged (a model) or adapter (a PEFT folder, for linnet merge)',
+  }),
+};
+
+type AdaptationOptions = TrainingOptions & z.output<z.ZodObject<typeof adaptationShape>>;
+
+/** What the adaptation is of. */
+export interface AdaptationBase {
+  readonly model: Model;
+  /** Path and fingerprint of the folder it was loaded from. */
+  readonly path: string;
+  readonly fingerprint: string;
+  /** What PEFT calls the task. */
+  readonly task: string;
+  /** Parameters that are always trained whole: those of a fresh head. */
+  readonly fresh?: ReadonlySet<string>;
+}
+
+/** The adaptation that options and their recipe ask for; undefined where all parameters are trained. */
+export interface ChosenAdaptation {
+  readonly choice: LoraChoice;
+  readonly whole: readonly WholeGroup[];
+}
+
+/** @throws OptionsError for options of low-rank adaptation where there is none */
+export function chosenAdaptation(
+  options: Pick<AdaptationOptions, 'lora' | 'loraTrain' | 'loraSave' | 'recipe'>,
+): ChosenAdaptation | undefined {
+  const preset = options.recipe === undefined ? undefined : recipe(options.recipe).lora;
+  const choice = options.lora ?? (preset && parseLoraChoice(preset.choice));
+  const whole = options.loraTrain ?? (choice && preset?.whole) ?? [];
+  if (choice !== undefined) return { choice, whole };
+  if (whole.length > 0) throw new OptionsError('`loraTrain` is of low-rank adaptation; give `lora` too');
+  if (options.loraSave === 'adapter') throw new OptionsError('an adapter, as `loraSave` says, needs `lora`');
+  return undefined;
+}
+
+/** The plan with a rate of their own for the mixers' parameters. */
+export function planMixerRate(plan: TrainingPlan, factor: number, model: ModelDescription): TrainingPlan {
+  if (factor === 1) return plan;
+  const mixers = new Set(freshMixerParameters(model).keys());
+  return {
+    ...plan,
+    rateFactor: (name) => (mixers.has(name) ? factor : 1),
+    configuration: { ...plan.configuration, mixerLrFactor: factor },
+    variant: { ...plan.variant, mixerLrFactor: factor },
+  };
+}
+
+/** The plan with updates instead of matrices. */
+export function planLora(
+  plan: TrainingPlan,
+  { choice, whole: groups }: ChosenAdaptation,
+  { loraSave, dtype, replace, seed = 0 }: Pick<AdaptationOptions, 'loraSave' | 'dtype' | 'replace' | 'seed'>,
+  { model, path, fingerprint, task, fresh = new Set() }: AdaptationBase,
+): TrainingPlan {
+  const lora = loraOf(model, choice);
+  const whole = new Set([...wholeParameters(model, groups), ...fresh]);
+  const adapted = trainLora(plan, lora, whole, seed);
+  return {
+    ...adapted,
+    summary: `${plan.summary}; updates of rank ${lora.rank} for ${formatCount(lora.matrices.size)} matrices`,
+    configuration: {
+      ...plan.configuration,
+      lora: { rank: lora.rank, alpha: lora.alpha, matrices: [...lora.matrices.keys()], whole: [...whole] },
+    },
+    async save(out, trained) {
+      if (loraSave === 'merged') return plan.save(out, mergeLora(lora, trained));
+      const { trainable = () => true } = adapted;
+      const parameters = new Map([...trained].filter(([name]) => trainable(name)));
+      await saveAdapter(out, { model, fingerprint }, { lora, parameters }, { basePath: path, task, dtype, replace });
+      return { adapter: true };
+    },
+  };
+}

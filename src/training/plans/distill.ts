@@ -1,0 +1,92 @@
+/** Attention transfer: the mixers of a converted model learn to do what the attention of the original does. */
+import { z } from 'zod';
+import { loadCausalModel } from '../../checkpoint/load-model.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import {
+  attentionParameters,
+  transferObjective,
+  transferParameters,
+  transferredLayers,
+  transferredParameters,
+} from '../objectives/distillation.ts';
+import { logitsObjective } from '../objectives/logits.ts';
+import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import { modelPlan } from './plan.ts';
+import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
+import { loadPackedText } from './text.ts';
+
+/** The options of attention transfer alone. */
+export const transferShape = {
+  stage: z
+    .enum(['attention', 'logits'])
+    .default('attention')
+    .meta({
+      description:
+        'attention: every layer by itself mixes as the original does; logits: the model predicts what the original predicts, ' +
+        'all of the changed attention is trained',
+    }),
+  trainQk: z.boolean().default(false).meta({ description: 'train the projections to queries and keys too' }),
+};
+const distillSchema = z.strictObject({ ...transferShape, ...trainingShape });
+/** The options of `distill`; all but `data` and `out` may be left out. */
+export type DistillOptions = z.input<typeof distillSchema>;
+
+/** What is reported about a distilled model besides. */
+export interface DistillDetails {
+  /** The layers that learned, counted from 0. */
+  readonly layers: readonly number[];
+}
+
+/**
+ * In stage `attention` (the default), in every layer whose mixer differs, the student learns to mix the same queries, keys and values to the same result as
+ * the teacher (Hedgehog, arXiv 2402.04347). Parameters of mixers are trained, with `trainQk` also the projections to
+ * queries and keys. In stage `logits` the student learns to predict what the teacher predicts, by the divergence of their
+ * predictions; all parameters of the changed attention are trained.
+ *
+ * @param teacher folder of the original model
+ * @param student folder of what `linearize` made of it
+ * @throws OptionsError and LinnetError as `finetune`; `MISMATCH` for models that differ in more than their mixers
+ * @example
+ * const { details } = await distill('models/llama', 'runs/hedgehog', {
+ *   data: ['book.txt'], steps: 100, learningRate: 1e-2, out: 'runs/distilled',
+ * });
+ */
+export async function distill(
+  teacher: string,
+  student: string,
+  options: DistillOptions,
+  hooks: TrainingHooks = {},
+): Promise<TrainingResult<DistillDetails>> {
+  const parsed = parseOptions(distillSchema, options);
+  const checked = settingsOf(parsed);
+  refuseLabelSmoothing(checked);
+  return await runPlan<DistillDetails>(parsed, hooks, checked, async (settings) => {
+    const { stage, trainQk } = parsed;
+    const original = await loadCausalModel(teacher);
+    const converted = await loadCausalModel(student);
+    const { model } = converted;
+    const trained =
+      stage === 'logits'
+        ? attentionParameters(original.model, model)
+        : transferredParameters(original.model, model, { queriesAndKeys: trainQk });
+    const objectiveOf = stage === 'logits' ? logitsObjective : transferObjective;
+    const parameters = transferParameters(converted, original.parameters, trained);
+    const layers = transferredLayers(original.model, model);
+    const tokenizer = await loadTokenizer(converted.path);
+    const { dataset, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
+    const { save, ...plan } = modelPlan({ ...converted, parameters }, parsed);
+    return {
+      ...plan,
+      dataset,
+      objective: objectiveOf(original.model, model, settings.length, trained),
+      trainable: (name) => trained.has(name),
+      variant: { teacher: original.fingerprint, stage, trained: [...trained] },
+      summary: `${summary}; layers ${layers.join(', ')} learn from ${original.path}`,
+      configuration: { ...configuration, teacher: original.fingerprint, stage, trainQk, layers },
+      async save(out, result) {
+        await save(out, result);
+        return { layers };
+      },
+    };
+  });
+}

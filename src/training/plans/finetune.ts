@@ -1,0 +1,46 @@
+/** Fine-tuning: a model is trained further, by the objective that suits it or the one that is asked for. */
+import { z } from 'zod';
+import { OptionsError } from '../../errors.ts';
+import { adaptationShape, chosenAdaptation, planLora, planMixerRate } from './adaptation.ts';
+import { objectiveShape, prepareObjective } from './objectives.ts';
+import { parseOptions, settingsOf, trainingShape } from './options.ts';
+import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
+
+const finetuneSchema = z.strictObject({ ...trainingShape, ...objectiveShape, ...adaptationShape });
+/** The options of `finetune`; all but `data` and `out` may be left out. */
+export type FinetuneOptions = z.input<typeof finetuneSchema>;
+
+/** What is reported about a fine-tuned model besides. */
+export interface FinetuneDetails {
+  /** `out` holds a PEFT adapter and no model. */
+  readonly adapter?: boolean;
+}
+
+/**
+ * Trains a model further and saves it as a Hugging Face folder, with a record and snapshots in a run folder beside it.
+ *
+ * @param model folder of the model
+ * @throws OptionsError for options that are wrong or exclude each other; LinnetError `PATH` if `out` or a run exists,
+ *   `CONFIG` for an objective that does not fit the model, `MISMATCH` for resuming another run, `ABORTED` when the signal
+ *   fires, after a snapshot
+ * @example
+ * const { loss } = await finetune('models/bert', {
+ *   objective: 'classify', data: ['train.tsv'], textField: 'sentence', steps: 200, learningRate: 1e-4, out: 'runs/sst2',
+ * });
+ */
+export async function finetune(
+  model: string,
+  options: FinetuneOptions,
+  hooks: TrainingHooks = {},
+): Promise<TrainingResult<FinetuneDetails>> {
+  const parsed = parseOptions(finetuneSchema, options);
+  if ((parsed.sourceField === undefined) !== (parsed.targetField === undefined)) {
+    throw new OptionsError('`sourceField` and `targetField` go together; give both, or none for plain text');
+  }
+  const adaptation = chosenAdaptation(parsed);
+  return await runPlan<FinetuneDetails>(parsed, hooks, settingsOf(parsed), async (settings) => {
+    const { plan, base } = await prepareObjective(model, parsed, settings);
+    const rated = planMixerRate(plan, parsed.mixerLrFactor, base.model);
+    return adaptation === undefined ? rated : planLora(rated, adaptation, parsed, base);
+  });
+}

@@ -1,0 +1,194 @@
+/** What fine-tuning can learn: what is read from `data`, what is learned of it, and what is saved. */
+import { z } from 'zod';
+import { startClassifier } from '../../checkpoint/load-classifier.ts';
+import { loadCausalModel, loadModel, readModelConfig } from '../../checkpoint/load-model.ts';
+import { LabelledDataset, labelledFields, labelShape, labelsOf, readLabelledTexts } from '../../data/labelled.ts';
+import { MaskedDataset } from '../../data/masked.ts';
+import { readRecords } from '../../data/records.ts';
+import { type PairDataset, SpanCorruptionDataset, TextPairDataset } from '../../data/sequence-pairs.ts';
+import { sentinelIds } from '../../data/span-corruption.ts';
+import { LinnetError } from '../../errors.ts';
+import { isClassifierConfig } from '../../models/classifier.ts';
+import { describeModel, type Model } from '../../models/families.ts';
+import type { EncoderDecoderModel } from '../../models/model.ts';
+import { formatCount } from '../../report/quantities.ts';
+import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { classificationObjective } from '../objectives/classification.ts';
+import { maskedObjective } from '../objectives/masked.ts';
+import { causalObjective } from '../objectives/next-token.ts';
+import { sequenceObjective } from '../objectives/sequence-to-sequence.ts';
+import type { TrainingSettings } from '../settings.ts';
+import type { AdaptationBase } from './adaptation.ts';
+import type { TrainingOptions } from './options.ts';
+import { modelPlan, type TrainingPlan } from './plan.ts';
+import { loadPackedText, loadTrainingDocuments, withoutHeldOut } from './text.ts';
+
+const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify'] as const;
+/** What fine-tuning learns. */
+export type ObjectiveName = (typeof objectiveNames)[number];
+
+/** The options of an objective. */
+export const objectiveShape = {
+  objective: z
+    .enum(objectiveNames)
+    .optional()
+    .meta({
+      placeholder: 'name',
+      description:
+        'causal: the next token; masked: masked tokens; seq2seq: a target text, or spans cut out of plain text; classify: ' +
+        'labels of texts (default: by the kind of model, classify for a classifier)',
+    }),
+  ...labelShape,
+  sourceField: z.string().min(1).optional().meta({
+    placeholder: 'name',
+    description: 'of seq2seq: field or column of the text to read; without it, spans are cut out of plain text',
+  }),
+  targetField: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ placeholder: 'name', description: 'of seq2seq: field or column of the text to generate' }),
+};
+
+type ObjectiveOptions = TrainingOptions & z.output<z.ZodObject<typeof objectiveShape>>;
+
+/** A plan, and what low-rank adaptation needs to know of it. */
+export interface PlannedObjective {
+  readonly plan: TrainingPlan;
+  readonly base: AdaptationBase;
+}
+
+type Prepare = (folder: string, options: ObjectiveOptions, settings: TrainingSettings) => Promise<PlannedObjective>;
+
+const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
+  causal: prepareCausal,
+  masked: prepareMasked,
+  seq2seq: prepareSequence,
+  classify: prepareClassification,
+};
+
+/** What models of a kind learn where nothing else is asked for. */
+const defaultObjectives: Readonly<Record<Model['kind'], ObjectiveName>> = {
+  causal: 'causal',
+  encoder: 'masked',
+  'encoder-decoder': 'seq2seq',
+};
+
+/** Loads model and data for the objective that is asked for. @throws LinnetError `CONFIG` for a model it does not fit */
+export async function prepareObjective(
+  folder: string,
+  options: ObjectiveOptions,
+  settings: TrainingSettings,
+): Promise<PlannedObjective> {
+  const config = await readModelConfig(folder);
+  const usual = isClassifierConfig(config) ? 'classify' : defaultObjectives[describeModel(config).kind];
+  return await preparations[options.objective ?? usual](folder, options, settings);
+}
+
+async function prepareCausal(
+  folder: string,
+  options: TrainingOptions,
+  settings: TrainingSettings,
+): Promise<PlannedObjective> {
+  const loaded = await loadCausalModel(folder);
+  const { dataset, summary, configuration } = await loadPackedText(options, settings, await loadTokenizer(loaded.path));
+  const objective = causalObjective(loaded.model, settings.length, settings);
+  return {
+    plan: { ...modelPlan(loaded, options), dataset, summary, configuration, objective },
+    base: { ...loaded, task: 'CAUSAL_LM' },
+  };
+}
+
+async function prepareMasked(
+  folder: string,
+  options: TrainingOptions,
+  settings: TrainingSettings,
+): Promise<PlannedObjective> {
+  const { length, seed } = settings;
+  const { model, ...loaded } = await loadModel(folder);
+  if (model.kind !== 'encoder') throw unsuited('masked', model);
+  const { documents } = await loadTrainingDocuments(options);
+  const dataset = new MaskedDataset(documents, await loadTokenizer(loaded.path), { length, seed });
+  const summary = `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`;
+  const plan = { dataset, summary, configuration: { objective: 'masked', field: options.field } };
+  const objective = maskedObjective(model, length, settings);
+  return {
+    plan: { ...modelPlan({ ...loaded, model }, options), ...plan, objective },
+    base: { ...loaded, model, task: 'FEATURE_EXTRACTION' },
+  };
+}
+
+async function prepareSequence(
+  folder: string,
+  options: ObjectiveOptions,
+  settings: TrainingSettings,
+): Promise<PlannedObjective> {
+  const { model, ...loaded } = await loadModel(folder);
+  if (model.kind !== 'encoder-decoder') throw unsuited('seq2seq', model);
+  const { field, sourceField, targetField } = options;
+  const { dataset, summary } = await loadPairs(options, settings, model, await loadTokenizer(loaded.path));
+  const configuration = {
+    objective: 'seq2seq',
+    ...(sourceField ? { sourceField, targetField: targetField ?? '' } : { field }),
+  };
+  const objective = sequenceObjective(model, dataset.lengths, settings);
+  return {
+    plan: { ...modelPlan({ ...loaded, model }, options), dataset, summary, configuration, objective },
+    base: { ...loaded, model, task: 'SEQ_2_SEQ_LM' },
+  };
+}
+
+async function loadPairs(
+  options: ObjectiveOptions,
+  { length, seed }: TrainingSettings,
+  { startId, sizes }: EncoderDecoderModel,
+  tokenizer: Tokenizer,
+): Promise<{ dataset: PairDataset; summary: string }> {
+  const { sourceField, targetField } = options;
+  if (sourceField === undefined || targetField === undefined) {
+    const { documents } = await loadTrainingDocuments(options);
+    const sentinels = sentinelIds(tokenizer, sizes.vocabulary);
+    const dataset = new SpanCorruptionDataset(documents, tokenizer, { length, startId, seed, sentinels });
+    return { dataset, summary: `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows` };
+  }
+  const records = withoutHeldOut(await readRecords(options.data, [sourceField, targetField]), options);
+  const pairs = records.map(({ fields }) => ({
+    source: fields.get(sourceField) ?? '',
+    target: fields.get(targetField) ?? '',
+  }));
+  const dataset = new TextPairDataset(pairs, tokenizer, { length, startId });
+  return { dataset, summary: `${formatCount(pairs.length)} pairs of texts` };
+}
+
+async function prepareClassification(
+  folder: string,
+  options: ObjectiveOptions,
+  settings: TrainingSettings,
+): Promise<PlannedObjective> {
+  const { length, seed } = settings;
+  const all = await readLabelledTexts(options.data, labelledFields(options));
+  const labels = labelsOf(all);
+  const texts = withoutHeldOut(all, options);
+  const { model, parameters, fingerprint, path } = await startClassifier(folder, labels, seed);
+  const tokenizer = await loadTokenizer(path);
+  const dataset = new LabelledDataset(texts, tokenizer, { layout: model.model.kind, labels, length });
+  const { textField, pairField, labelField } = options;
+  return {
+    plan: {
+      ...modelPlan({ model, parameters, fingerprint, path }, options),
+      dataset,
+      summary: `${formatCount(texts.length)} texts of ${formatCount(labels.length)} classes`,
+      configuration: { objective: 'classify', textField, labelField, ...(pairField !== undefined && { pairField }) },
+      objective: classificationObjective(model, dataset.length, settings),
+    },
+    base: { model: model.model, path, fingerprint, task: 'SEQ_CLS', fresh: new Set(model.headParameters.keys()) },
+  };
+}
+
+function unsuited(objective: ObjectiveName, { family, kind }: Model): LinnetError {
+  const fitting = Object.entries(defaultObjectives).find(([, name]) => name === objective)?.[0] ?? '';
+  return new LinnetError(
+    'CONFIG',
+    `the objective ${objective} is of models of kind "${fitting}"; a ${family} model is of kind "${kind}"`,
+  );
+}

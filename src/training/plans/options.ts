@@ -1,0 +1,114 @@
+/** The options that every training plan has, as zod schemas: the command line takes its own from them. */
+import { z } from 'zod';
+import { OptionsError } from '../../errors.ts';
+import { recipeNames, withRecipe } from '../recipes.ts';
+import { parseTrainingSettings, settingFields, type TrainingSettings } from '../settings.ts';
+
+/** What is read, what is saved, and how often. */
+export const runShape = {
+  data: z.array(z.string().min(1)).min(1).readonly().meta({
+    placeholder: 'sources',
+    description: '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
+  }),
+  field: z
+    .string()
+    .min(1)
+    .default('text')
+    .meta({ placeholder: 'name', description: 'field of a .jsonl line that holds the text' }),
+  heldOut: z
+    .int()
+    .min(0)
+    .default(0)
+    .meta({ placeholder: 'count', description: 'leave out the last documents, to evaluate on' }),
+  packing: z.enum(['stream', 'document']).default('stream').meta({
+    placeholder: 'name',
+    description: 'stream: documents one after the other; document: one per sequence, cut or padded',
+  }),
+  out: z.string().min(1).meta({ placeholder: 'folder', description: 'where the trained model goes' }),
+  replace: z.boolean().default(false).meta({ description: 'replace the folder if it exists' }),
+  dtype: z
+    .enum(['F32', 'F16', 'BF16'])
+    .default('F32')
+    .meta({ placeholder: 'type', description: 'element type of the saved weights: F32, F16 or BF16' }),
+  run: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ placeholder: 'folder', description: 'run folder: record, metrics, snapshots (default: OUT.run)' }),
+  snapshotEvery: z
+    .int()
+    .min(1)
+    .default(100)
+    .meta({ placeholder: 'steps', description: 'optimizer steps from one snapshot to the next' }),
+  resume: z.boolean().default(false).meta({
+    description: 'continue the run in the run folder from its newest snapshot; give the same options as before',
+  }),
+};
+
+/** How much is learned, and how fast; all may be left out. */
+export const settingsShape = {
+  recipe: z
+    .enum(recipeNames)
+    .optional()
+    .meta({
+      placeholder: 'name',
+      description: `settings of a run of the paper, in place of the defaults below: ${recipeNames.join(', ')}`,
+    }),
+  ...z.object(settingFields).partial().shape,
+};
+
+/** Where it runs. */
+const engineShape = {
+  device: z.enum(['cpu', 'webgpu']).default('cpu').meta({ placeholder: 'name', description: 'cpu or webgpu' }),
+  threads: z
+    .int()
+    .min(1)
+    .max(1024)
+    .optional()
+    .meta({ placeholder: 'count', description: 'threads of the engine (default: one per core)' }),
+};
+
+/** The options of every training plan. */
+export const trainingShape = { ...runShape, ...settingsShape, ...engineShape };
+
+/** What every plan is given, with its defaults. */
+export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>>;
+
+/**
+ * Checks options.
+ * @throws OptionsError naming every option that is wrong
+ */
+export function parseOptions<Schema extends z.ZodType>(schema: Schema, input: z.input<Schema>): z.output<Schema> {
+  const result = schema.safeParse(input);
+  if (result.success) return result.data;
+  const complaints = result.error.issues.map(({ path, message }) =>
+    path.length === 0 ? message : `\`${path.join('.')}\`: ${message}`,
+  );
+  throw new OptionsError(complaints.join('\n'), { cause: result.error });
+}
+
+/**
+ * The settings that options amount to, those of a recipe included.
+ * @throws OptionsError for options that exclude each other
+ */
+export function settingsOf(options: Pick<TrainingOptions, keyof typeof settingsShape>): TrainingSettings {
+  const { recipe, steps, epochs, learningRate, schedule, warmup, warmupShare, batch, microBatch, length } = options;
+  if (steps !== undefined && epochs !== undefined) {
+    throw new OptionsError('`steps` and `epochs` exclude each other; give one of them');
+  }
+  if (warmup !== undefined && warmupShare !== undefined) {
+    throw new OptionsError('`warmup` and `warmupShare` exclude each other; give one of them');
+  }
+  if (batch !== undefined && microBatch !== undefined && batch % microBatch !== 0) {
+    throw new OptionsError(`\`microBatch\` is ${microBatch}; expected a divisor of \`batch\`, ${batch}`);
+  }
+  const { weightDecay, beta1, beta2, clip, labelSmoothing, seed } = options;
+  const extent = { steps, epochs, batch, microBatch, length };
+  const optimizer = { learningRate, schedule, warmup, warmupShare, weightDecay, beta1, beta2, clip };
+  return parseTrainingSettings(withRecipe(recipe, { ...extent, ...optimizer, labelSmoothing, seed }));
+}
+
+/** For plans whose loss is no cross-entropy of labels. @throws OptionsError if labels are to be smoothed */
+export function refuseLabelSmoothing({ labelSmoothing }: Pick<TrainingSettings, 'labelSmoothing'>): void {
+  if (labelSmoothing > 0) throw new OptionsError('`labelSmoothing` is of training on labels, tokens and target texts');
+}

@@ -1,0 +1,89 @@
+/** Training from random weights. */
+import { z } from 'zod';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { saveModel } from '../../checkpoint/load-model.ts';
+import { LinnetError } from '../../errors.ts';
+import { describeCausalModel } from '../../models/families.ts';
+import { initializeParameters } from '../../models/initialize.ts';
+import { modelPreset } from '../../models/presets.ts';
+import { Random } from '../../random.ts';
+import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
+import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
+import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { causalObjective } from '../objectives/next-token.ts';
+import { parseOptions, settingsOf, trainingShape } from './options.ts';
+import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
+import { loadPackedText } from './text.ts';
+
+/** The options of training from random weights alone. */
+export const pretrainShape = {
+  tokenizer: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ placeholder: 'folder', description: 'folder of the tokenizer (default: bytes)' }),
+};
+const pretrainSchema = z.strictObject({ ...trainingShape, ...pretrainShape });
+/** The options of `pretrain`; all but `data` and `out` may be left out. */
+export type PretrainOptions = z.input<typeof pretrainSchema> & {
+  /** The mixer of all layers. Default: as the configuration says. */
+  readonly mixer?: MixerConfig;
+};
+
+type ModelConfig = Readonly<Record<string, unknown>>;
+
+/**
+ * Trains a model from random weights, which follow from `seed`.
+ *
+ * @param config config.json of the model as Hugging Face has it, parsed, or the name of a preset (`modelPresetNames`),
+ *   which takes the tokenizer's vocabulary
+ * @throws OptionsError and LinnetError as `finetune`; `CONFIG` for an impossible configuration, `MISMATCH` for a
+ *   vocabulary smaller than the tokenizer's
+ * @example
+ * await pretrain('flash-small', { data: ['book.txt'], steps: 500, learningRate: 1e-3, out: 'runs/base' });
+ */
+export async function pretrain(
+  config: string | ModelConfig,
+  { mixer, ...options }: PretrainOptions,
+  hooks: TrainingHooks = {},
+): Promise<TrainingResult> {
+  const parsed = parseOptions(pretrainSchema, options);
+  return await runPlan(parsed, hooks, settingsOf(parsed), async (settings) => {
+    const { tokenizer: folder, dtype, replace } = parsed;
+    const tokenizer = folder === undefined ? byteTokenizer() : await loadTokenizer(folder);
+    const given =
+      typeof config === 'string' ? { ...modelPreset(config), vocab_size: tokenizer.vocabularySize } : config;
+    const described = describeCausalModel(withSpecialTokens(given, tokenizer));
+    const model = mixer === undefined ? described : described.withMixers(described.mixers.map(() => mixer));
+    if (tokenizer.vocabularySize > model.sizes.vocabulary) {
+      throw new LinnetError(
+        'MISMATCH',
+        `the tokenizer has ${tokenizer.vocabularySize} tokens, vocab_size of the configuration is ${model.sizes.vocabulary}`,
+      );
+    }
+    const tokenizerFiles = folder === undefined ? tokenizerFileContents(byteTokenizerFiles()) : { from: folder };
+    const text = await loadPackedText(parsed, settings, tokenizer);
+    return {
+      ...text,
+      model,
+      parameters: initializeParameters(model, new Random(settings.seed)),
+      objective: causalObjective(model, settings.length, settings),
+      async save(out, trained) {
+        await saveModel(out, { model, parameters: trained }, { tokenizerFiles, dtype, replace });
+        return {};
+      },
+    };
+  });
+}
+
+/**
+ * The configuration, with the BOS and EOS that texts are packed with where it says nothing of them: a model that is
+ * trained on texts after BOS continues them worse without.
+ */
+function withSpecialTokens(config: ModelConfig, { bosId, eosId }: Pick<Tokenizer, 'bosId' | 'eosId'>): ModelConfig {
+  return {
+    ...(bosId !== undefined && { bos_token_id: bosId }),
+    ...(eosId !== undefined && { eos_token_id: eosId }),
+    ...config,
+  };
+}

@@ -1,0 +1,175 @@
+/** Carrying out a plan: a run that is recorded, can be resumed, and ends with a saved folder. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { LinnetError } from '../../errors.ts';
+import { lockFolder } from '../../files/folder-lock.ts';
+import { openRun, type Run } from '../../report/record.ts';
+import { microBatchRows, type TrainingSettings } from '../settings.ts';
+import { train, type TrainingJob, type TrainingOutcome, totalUpdates, type UpdateEvent } from '../trainer.ts';
+import type { TrainingOptions } from './options.ts';
+import type { TrainingPlan } from './plan.ts';
+import { describeDifferences } from './recorded-settings.ts';
+
+/** What a plan is about to do. */
+export interface PlannedRun {
+  /** What the data is: "12 documents, 3,456 tokens in 7 rows". */
+  readonly summary: string;
+  /** The run folder. */
+  readonly folder: string;
+  /** Optimizer steps in all. */
+  readonly steps: number;
+  /** Tokens per optimizer step. */
+  readonly stepTokens: number;
+  /** Rows per run of the engine. */
+  readonly microBatch: number;
+}
+
+/** Watching and stopping a plan; nothing here changes what is trained. */
+export interface TrainingHooks {
+  /** Stops after the optimizer step at hand, with a snapshot; the call then fails with `ABORTED`. */
+  readonly signal?: AbortSignal;
+  /** For the record: the words of the command that asks for this. Default: none. */
+  readonly command?: readonly string[];
+  /** Called when model and data are loaded. */
+  readonly onPlan?: (run: PlannedRun) => void;
+  /** Called before the first optimizer step, with the number of those done before: 0, or those of the snapshot. */
+  readonly onStart?: (done: number) => void;
+  /** Called after every optimizer step. */
+  readonly onUpdate?: (event: UpdateEvent) => void;
+  /** Called when `out` is complete. */
+  readonly onSaved?: (out: string) => void;
+}
+
+/** What a plan ended with. */
+export interface TrainingResult<Details extends object = object> {
+  /** The folder that was saved. */
+  readonly out: string;
+  /** The run folder. */
+  readonly run: string;
+  /** Mean loss of the last tenth of all optimizer steps (at least one), those before a resume included. */
+  readonly loss?: number;
+  /** Optimizer steps done. */
+  readonly steps: number;
+  /** Tokens seen. */
+  readonly tokens: number;
+  /** Of this process, compilation left out; undefined if it made no step. */
+  readonly tokensPerSecond?: number;
+  /** Of this process, from the start of training to the saved folder. */
+  readonly seconds: number;
+  /** What else the plan reports. */
+  readonly details: Details;
+}
+
+/**
+ * Trains what `prepare` plans, records the run and saves the result.
+ * @throws LinnetError `PATH` if the result or a run exists or another process has the run folder, `MISMATCH` for resuming
+ *   another run, `ABORTED` when the signal fires, and what `prepare` and `train` throw
+ */
+export async function runPlan<Details extends object = object>(
+  options: TrainingOptions,
+  hooks: TrainingHooks,
+  settings: TrainingSettings,
+  prepare: (settings: TrainingSettings) => Promise<TrainingPlan<Details>>,
+): Promise<TrainingResult<Details>> {
+  const { out, replace, resume } = options;
+  if (existsSync(out) && !replace) {
+    throw new LinnetError('PATH', `${out} exists; name another folder with \`out\`, or give \`replace\``);
+  }
+  const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
+  const requireResume = (): void => {
+    if (!isRecorded(folder) || resume) return;
+    throw new LinnetError(
+      'PATH',
+      `${folder} holds a run; continue it with \`resume\`, or name another folder with \`run\``,
+    );
+  };
+  requireResume();
+  await using _lock = await lockFolder(folder);
+  requireResume();
+  return await recordedTraining(options, hooks, { folder, settings, plan: await prepare(settings) });
+}
+
+function isRecorded(folder: string): boolean {
+  return existsSync(join(folder, 'run.json'));
+}
+
+interface Prepared<Details extends object> {
+  readonly folder: string;
+  readonly settings: TrainingSettings;
+  readonly plan: TrainingPlan<Details>;
+}
+
+async function recordedTraining<Details extends object>(
+  options: TrainingOptions,
+  hooks: TrainingHooks,
+  { folder, settings, plan }: Prepared<Details>,
+): Promise<TrainingResult<Details>> {
+  const { summary, configuration, train: trainPlan, save, ...trained } = plan;
+  const { out, data, heldOut, snapshotEvery, device, threads } = options;
+  const stepTokens = settings.batch * trained.dataset.length;
+  const steps = totalUpdates(trained.dataset, settings);
+  hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings) });
+  const described = plainJson({ model: trained.model.toJson(), settings, data, heldOut, ...configuration });
+  const description = { command: hooks.command ?? [], configuration: described, seed: settings.seed };
+  const started = performance.now();
+  let run: Run | undefined;
+  const job: TrainingJob = {
+    ...trained,
+    settings,
+    snapshots: { folder: join(folder, 'snapshots'), every: snapshotEvery },
+    compile: { device, threads },
+    signal: hooks.signal,
+    async onStart(done) {
+      // A run that falls back to a snapshot measures what came after it again.
+      const keep = ({ update }: { readonly update?: unknown }): boolean => Number(update) <= done;
+      run = await openRun(folder, description, { resume: isRecorded(folder), keep });
+      hooks.onStart?.(done);
+    },
+    onUpdate(event) {
+      const { update, loss, gradientNorm, learningRate, seconds } = event;
+      run?.log({ update, loss, gradientNorm, learningRate, tokens: stepTokens * update, seconds });
+      hooks.onUpdate?.(event);
+    },
+  };
+  try {
+    const outcome = await sameRun(folder, described, () => trainPlan?.(job, folder) ?? train(job));
+    if (!outcome.finished) {
+      const state =
+        outcome.updates > 0 ? `a snapshot of update ${outcome.updates} is in ${folder}` : 'nothing was trained yet';
+      throw new LinnetError('ABORTED', `stopped; ${state}. To continue, do the same again with \`resume\``);
+    }
+    const details = await save(out, outcome.parameters);
+    await run?.finish('finished');
+    hooks.onSaved?.(out);
+    const { loss, updates, tokens, tokensPerSecond } = outcome;
+    const seconds = (performance.now() - started) / 1000;
+    return { out, run: folder, loss, steps: updates, tokens, tokensPerSecond, seconds, details };
+  } catch (error) {
+    const stopped = error instanceof LinnetError && error.code === 'ABORTED';
+    await run?.finish(stopped ? 'interrupted' : 'failed', error);
+    throw error;
+  }
+}
+
+/** Trains; a refusal to resume says besides which settings the record has otherwise. */
+async function sameRun(
+  folder: string,
+  described: Readonly<Record<string, z.core.util.JSONType>>,
+  work: () => Promise<TrainingOutcome>,
+): Promise<TrainingOutcome> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof LinnetError) || error.code !== 'MISMATCH' || !isRecorded(folder)) throw error;
+    const differences = await describeDifferences(folder, described);
+    if (differences === '') throw error;
+    throw new LinnetError('MISMATCH', `${error.message}\n${differences}`, { cause: error });
+  }
+}
+
+/** A value as records hold it. */
+function plainJson(value: object): Record<string, z.core.util.JSONType> {
+  const parsed: unknown = JSON.parse(JSON.stringify(value));
+  return z.record(z.string(), z.json()).parse(parsed);
+}

@@ -1,0 +1,56 @@
+/** The text of a training plan, packed into rows of next-token predictions. */
+import { type Document, loadDocuments } from '../../data/documents.ts';
+import { packDocuments, type PackedDataset } from '../../data/packing.ts';
+import { LinnetError } from '../../errors.ts';
+import { formatCount } from '../../report/quantities.ts';
+import type { JsonValue } from '../../report/record.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { TrainingSettings } from '../settings.ts';
+import type { TrainingOptions } from './options.ts';
+
+/** Text to train on. */
+export interface PackedText {
+  readonly dataset: PackedDataset;
+  /** What `heldOut` leaves out. */
+  readonly heldOut: readonly Document[];
+  readonly summary: string;
+  /** How it was read, for the record. */
+  readonly configuration: Readonly<Record<string, JsonValue>>;
+}
+
+/**
+ * Reads what `data` names, leaves out the last `heldOut` documents and packs the rest.
+ * @throws LinnetError `INPUT` if nothing is left, and what `packDocuments` throws
+ */
+export async function loadPackedText(
+  options: Pick<TrainingOptions, 'data' | 'field' | 'heldOut' | 'packing'>,
+  { length }: Pick<TrainingSettings, 'length'>,
+  tokenizer: Tokenizer,
+): Promise<PackedText> {
+  const { field, packing } = options;
+  const { documents, heldOut } = await loadTrainingDocuments(options);
+  const dataset = await packDocuments(documents, tokenizer, { length, mode: packing });
+  const summary =
+    `${formatCount(documents.length)} documents, ${formatCount(dataset.predictedTokens)} tokens ` +
+    `in ${formatCount(dataset.rows)} rows`;
+  return { dataset, heldOut, summary, configuration: { field, packing } };
+}
+
+/** The documents of `data`, those at the end set aside. @throws LinnetError `INPUT` if nothing is left */
+export async function loadTrainingDocuments(
+  options: Pick<TrainingOptions, 'data' | 'field' | 'heldOut'>,
+): Promise<{ documents: readonly Document[]; heldOut: readonly Document[] }> {
+  const all = await loadDocuments(options.data, { field: options.field });
+  const documents = withoutHeldOut(all, options, 'documents');
+  return { documents, heldOut: all.slice(documents.length) };
+}
+
+/** Leaves out the last ones, as `heldOut` says. @throws LinnetError `INPUT` if none are left */
+export function withoutHeldOut<T>(
+  all: readonly T[],
+  { heldOut }: Pick<TrainingOptions, 'heldOut'>,
+  what = 'examples',
+): readonly T[] {
+  if (all.length > heldOut) return all.slice(0, all.length - heldOut);
+  throw new LinnetError('INPUT', `there are ${all.length} ${what}, and \`heldOut\` leaves none to train on`);
+}

@@ -1,0 +1,104 @@
+/** `linnet convert` end to end: stages, report, what is refused, and going on after a stop. */
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+import { saveTinyModel } from '../models/tiny-model.ts';
+import { errorOf, jsonOf, runCaptured, runJson } from './captured-cli.ts';
+import { song, writeJsonlTexts } from './text-data.ts';
+import { expectSameWeights } from './trained-runs.ts';
+
+const folder = suiteFolder();
+const at = (name: string): string => join(folder, name);
+const command = (...more: string[]): string[] => [
+  ...['convert', at('base'), '--data', at('text.jsonl'), '--held-out', '2', '--batch', '2'],
+  ...['--contexts', '64,128', '--threads', '1', ...more],
+];
+
+beforeAll(async () => {
+  await saveTinyModel(at('base'), 1, 'llama');
+  await writeJsonlTexts(
+    at('text.jsonl'),
+    Array.from({ length: 24 }, (_, i) => `${song} ${i} ${song}`.repeat(1 + (i % 3))),
+  );
+});
+
+describe('a conversion', () => {
+  it('trains in stages, keeps the best, and reports', async () => {
+    const json = await runJson(...command('--budget', '4s', '--keep', 'auto:1', '--out', at('out')));
+    expect(json.keptLayers).toHaveLength(1);
+    expect(json).toHaveProperty('original.perplexity');
+    const stages = json.stages as { name: string; perplexity: number; kept: boolean }[];
+    expect(stages.map(({ name }) => name).slice(0, 2)).toEqual(['linearize', 'calibrate']);
+    const best = Math.min(...stages.map(({ perplexity }) => perplexity));
+    expect(stages.filter(({ kept }) => kept).at(-1)?.perplexity).toBe(best);
+    const ablation = json.ablation as { without: string; perplexity: number }[];
+    expect(ablation.map(({ without }) => without)).toEqual(['memory', 'window', 'sinks']);
+    const report = await readFile(String(json.report), 'utf8');
+    expect(report).toContain('As good as before');
+    expect(existsSync(join(at('out.run'), 'figures', 'convert-stages.svg'))).toBe(true);
+    const { model } = await loadCausalModel(at('out'));
+    expect(model.mixers.map(({ kind }) => kind).sort()).toEqual(['softmax', 'window']);
+  });
+
+  it('takes the state it is given', async () => {
+    const json = await runJson(...command('--budget', '0s', '--state', '8KiB', '--out', at('small')));
+    expect(Number(json.stateBytes)).toBeLessThanOrEqual(8192);
+    expect((json.stages as unknown[]).length).toBe(2);
+    const tooSmall = await runCaptured(command('--state', '10B', '--out', at('none'), '--json'));
+    expect(errorOf(tooSmall).message).toMatch(/too small for 2 layers; give at least/);
+  });
+
+  it('stopped in a stage goes on to the same weights', async () => {
+    const options = ['--budget', '3s', '--seed', '4'];
+    const stop = new AbortController();
+    let stages = 0;
+    const stopped = await runCaptured(command(...options, '--out', at('resumed')), {
+      signal: stop.signal,
+      onOutput: () => {
+        if (++stages === 2) stop.abort();
+      },
+    });
+    expect(stopped.exitCode).toBe(130);
+    expect(existsSync(at('resumed'))).toBe(false);
+    const again = await runCaptured([...command(...options, '--out', at('resumed')), '--json']);
+    expect(errorOf(again).message).toMatch(/holds a conversion; continue it with --resume/);
+    await runJson(...command(...options, '--out', at('resumed'), '--resume'));
+    // What was done is not done again: resumed once more, the same weights come out at once.
+    await runJson(...command(...options, '--out', at('once-more'), '--run', at('resumed.run'), '--resume'));
+    await expectSameWeights(at('resumed'), at('once-more'));
+    const other = await runCaptured([
+      ...command('--budget', '2s', '--out', at('other'), '--run', at('resumed.run'), '--resume', '--json'),
+    ]);
+    expect(errorOf(other).code).toBe('MISMATCH');
+  });
+});
+
+describe('is refused', () => {
+  it.each([
+    [['--budget', 'soon'], /expected a time such as/],
+    [['--state', 'little'], /expected a size such as/],
+    [['--keep', 'auto:2'], /keeping 2 of 2 layers leaves none/],
+    [['--held-out', '12'], /leave none to train on/],
+  ])('%s', async (options, message) => {
+    const run = await runCaptured([...command(...options, '--out', at('refused')), '--json']);
+    expect(run.exitCode).not.toBe(0);
+    expect(run.stdout + run.stderr).toMatch(message);
+    expect(existsSync(at('refused'))).toBe(false);
+  });
+});
+
+it('eval perplexity --without says what a branch is worth', async () => {
+  await runJson('linearize', at('base'), '--mixer', 'window', '--group', '4', '--out', at('window'));
+  const data = ['--data', at('text.jsonl'), '--limit-documents', '4'];
+  const whole = jsonOf(await runCaptured(['eval', 'perplexity', at('window'), ...data, '--json']));
+  const without = jsonOf(
+    await runCaptured(['eval', 'perplexity', at('window'), ...data, '--without', 'memory', '--json']),
+  );
+  expect(without).toMatchObject({ without: 'memory', tokens: whole.tokens });
+  expect(without.perplexity).not.toBe(whole.perplexity);
+  const absent = await runCaptured(['eval', 'perplexity', at('base'), ...data, '--without', 'memory', '--json']);
+  expect(errorOf(absent).message).toMatch(/no mixer of the model has a memory/);
+});
