@@ -83,20 +83,17 @@ export async function conversionCharts(
   };
 }
 
-/** Puts the page together. */
-export function conversionReport(
-  name: string,
+/** What was kept, what each branch is worth, and what is far away. */
+export function conversionSections(
   conversion: Conversion,
   measures: ConversionMeasures,
   charts: ConversionCharts,
-): Report {
+): Section[] {
   const { mixer, progress } = conversion;
   const { original, converted } = measures.perplexity;
   const change = converted / original - 1;
-  const hardware = describeHardware();
-  const software = describeSoftware();
   const kept = progress.keptLayers.length === 0 ? 'none' : progress.keptLayers.join(', ');
-  const sections: Section[] = [
+  return [
     {
       title: 'What was kept',
       blocks: [
@@ -135,6 +132,21 @@ export function conversionReport(
         { kind: 'chart', chart: charts.recall },
       ],
     },
+  ];
+}
+
+/** Puts the page together. */
+export function conversionReport(
+  name: string,
+  conversion: Conversion,
+  measures: ConversionMeasures,
+  charts: ConversionCharts,
+): Report {
+  const hardware = describeHardware();
+  const software = describeSoftware();
+  const subtitle = describeMixer(conversion.mixer);
+  const sections: Section[] = [
+    ...conversionSections(conversion, measures, charts),
     { title: 'Speed', blocks: [{ kind: 'chart', chart: charts.time }] },
     {
       title: 'Text',
@@ -160,7 +172,7 @@ export function conversionReport(
       ],
     },
   ];
-  return { title: `${name}, linearized`, subtitle: describeMixer(mixer), sections, footer: 'Made by linnet convert.' };
+  return { title: `${name}, linearized`, subtitle, sections, footer: 'Made by linnet convert.' };
 }
 
 function sensitivityBlocks({ progress }: Conversion): Section['blocks'] {

@@ -16,7 +16,7 @@ export interface ConversionTexts {
   readonly reportedTokens: Int32Array;
 }
 
-/** Characters of the pieces that a text of few documents is cut into. */
+/** A text of few documents is cut into pieces of so many characters, a short one into so many pieces. */
 const pieceCharacters = 2000;
 const fewDocuments = 10;
 /** Without a number: this share of the documents is reported on, at most so many. */
@@ -34,7 +34,9 @@ export async function conversionTexts(
   tokenizer: Tokenizer,
   { heldOut, length }: { readonly heldOut?: number; readonly length: number },
 ): Promise<ConversionTexts> {
-  const pieces = documents.length < fewDocuments ? documents.flatMap(cut) : documents;
+  const characters = documents.reduce((total, { text }) => total + text.length, 0);
+  const size = Math.min(pieceCharacters, Math.ceil(characters / fewDocuments));
+  const pieces = documents.length < fewDocuments ? documents.flatMap((document) => cut(document, size)) : documents;
   const count = heldOut ?? Math.max(1, Math.min(mostReported, Math.floor(reportedShare * pieces.length)));
   const training = pieces.slice(0, -2 * count);
   if (training.length === 0) {
@@ -53,12 +55,12 @@ export async function conversionTexts(
   };
 }
 
-/** Pieces of about `pieceCharacters`, each ending with a word. */
-function cut(document: Document): Document[] {
+/** Pieces of about so many characters, each ending with a word. */
+function cut(document: Document, characters: number): Document[] {
   const { text } = document;
   const pieces: Document[] = [];
   for (let start = 0; start < text.length; ) {
-    const space = text.indexOf(' ', start + pieceCharacters);
+    const space = text.indexOf(' ', start + characters);
     const end = space < 0 ? text.length : space + 1;
     pieces.push({ ...document, text: text.slice(start, end) });
     start = end;

@@ -19,7 +19,20 @@ async function demo(book: string, content: string): Promise<{ told: Record<strin
   const data = join(folder, book);
   const out = join(folder, `${book}.html`);
   await writeFile(data, content);
-  const small = ['--steps', '2', '--batch', '2', '--length', '32', '--held-out-windows', '4', '--max-tokens', '6'];
+  const small = [
+    '--budget',
+    '1s',
+    '--steps',
+    '2',
+    '--batch',
+    '2',
+    '--length',
+    '32',
+    '--held-out-windows',
+    '4',
+    '--max-tokens',
+    '6',
+  ];
   const words = ['demo', '--model', model, '--data', data, ...small, '--contexts', '8,64', '--out', out];
   return { told: await runJson(...words), page: await readFile(out, 'utf8') };
 }
@@ -41,7 +54,9 @@ describe('demo', () => {
     // Softmax swapped in for softmax is the model as it came.
     expect(told.rows).toMatchObject([{ name: 'softmax', before: told.base }, {}, {}, {}, {}]);
     for (const name of comparedMixers) expect(page).toContain(name);
-    expect(page.match(/<svg/g)?.length).toBe(6);
+    expect(page.match(/<svg/g)?.length).toBe(6 + 5);
+    expect(page).toContain('As good as before, at constant memory');
+    expect(told).toHaveProperty('conversion.original.perplexity');
     // Names of XML dialects are not fetched; anything else with an address would be.
     const addresses = [...page.matchAll(/https?:\/\/[^\s"'<)]+/g)].map(([address]) => address);
     expect(addresses.filter((address) => !address.startsWith('http://www.w3.org/'))).toEqual([]);

@@ -4,22 +4,22 @@ import { basename, join, resolve } from 'node:path';
 import { mkdir } from 'node:fs/promises';
 import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport } from '../../conversion/report.ts';
-import { type ConversionEvent, convert } from '../../conversion/convert.ts';
+import { convert } from '../../conversion/convert.ts';
 import { measureConversion, modelState } from '../../conversion/measure.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { writeReport } from '../../report/html.ts';
-import { formatBytes, formatDuration, formatFixed, formatPercent } from '../../report/quantities.ts';
+import { formatBytes, formatFixed, formatPercent } from '../../report/quantities.ts';
 import { textTable, makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, requiredList, withDefault } from '../framework/command.ts';
-import type { CommandContext } from '../framework/context.ts';
 import { countList, integer, path, text } from '../framework/option-values.ts';
 import { byteSize, duration, keptLayers } from '../options/conversion-values.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { fieldOption } from '../options/text-options.ts';
+import { conversionPrinter } from '../output/conversion-events.ts';
 
 /** Seconds of training. */
 const defaultBudget = 600;
@@ -102,7 +102,7 @@ export const convertCommand = defineCommand({
     const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
     const conversion = await convert(original, tokenizer, texts, {
       ...{ ...settings, batch, seed, folder, resume, compile, signal: context.signal },
-      onEvent: eventPrinter(context),
+      onEvent: conversionPrinter(context),
     });
     const measures = await context.withProgress('measure', 'parts', (progress) => {
       let done = 0;
@@ -160,33 +160,3 @@ export const convertCommand = defineCommand({
     };
   },
 });
-
-/** Tells people what happens, and shows a line of progress for every stage. */
-function eventPrinter(context: CommandContext): (event: ConversionEvent) => void {
-  let line: ReturnType<CommandContext['progress']> | undefined;
-  const open = (label: string, unit: string) => (line ??= context.progress(label, unit));
-  const close = (): void => {
-    line?.finish();
-    line = undefined;
-  };
-  return (event) => {
-    if (event.kind === 'sensitivity') {
-      open('sensitivity', 'layers').update(event.done, event.total);
-      if (event.done === event.total) close();
-    } else if (event.kind === 'started') {
-      close();
-      context.note(
-        `${event.stage}: ${event.description}${event.steps === 0 ? '' : `, ${event.steps} optimizer steps`}`,
-      );
-    } else if (event.kind === 'step') {
-      open(event.stage, 'steps').update(event.done, event.total, `loss ${formatFixed(event.loss, 4)}`);
-    } else {
-      close();
-      const { name, perplexity, seconds, kept } = event.result;
-      context.print(
-        `${name.padEnd(10)} perplexity ${formatFixed(perplexity, 4)} after ${formatDuration(seconds)}` +
-          `${kept ? '' : ', undone'}${event.resumed ? ' (done before)' : ''}`,
-      );
-    }
-  };
-}

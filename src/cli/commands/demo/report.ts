@@ -1,5 +1,6 @@
 /** The report of `linnet demo`: one HTML page with charts and tables. */
 import { describeMixer } from '../../../attention/mixers.ts';
+import { conversionSections } from '../../../conversion/report.ts';
 import type { DecodingSpeed } from '../../../evaluation/speed/decoding-speed.ts';
 import { barChart, lineChart } from '../../../report/chart.ts';
 import type { Chart } from '../../../report/chart-renderer.ts';
@@ -8,6 +9,7 @@ import { describeHardware, describeSoftware } from '../../../report/provenance.t
 import { formatBytes, formatCount, formatDuration, formatFixed, formatTokens } from '../../../report/quantities.ts';
 import { makeTable, type Table } from '../../../report/table.ts';
 import { acceptanceByDepthChart, acceptanceTreeChart, speculationSection } from './speculation-report.ts';
+import type { DemoConversion } from './conversion.ts';
 import type { DemoOptions, DemoResults } from './study.ts';
 
 /** The charts, also drawn into docs. */
@@ -107,14 +109,21 @@ function speedTable(results: DemoResults): Table {
 }
 
 /** Puts the page together. */
-export function demoReport(modelName: string, options: DemoOptions, results: DemoResults, charts: DemoCharts): Report {
+export function demoReport(
+  modelName: string,
+  options: DemoOptions,
+  { conversion, measures, charts: conversionCharts }: DemoConversion,
+  results: DemoResults,
+  charts: DemoCharts,
+): Report {
   const { settings, rows, samples } = results;
   const hardware = describeHardware();
   const software = describeSoftware();
   const [first] = rows;
   const sections: Section[] = [
+    ...conversionSections(conversion, measures, conversionCharts),
     {
-      title: 'What each branch is worth',
+      title: "The paper's four ways",
       blocks: [
         {
           kind: 'text',

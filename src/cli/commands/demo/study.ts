@@ -30,6 +30,8 @@ export const comparedMixers = ['softmax', 'local', 'local+global', 'local+conv',
 export interface DemoOptions {
   /** The book, as a data source. */
   readonly data: string;
+  /** Seconds of training of the conversion. */
+  readonly budget: number;
   readonly steps: number;
   readonly learningRate: number;
   readonly batch: number;
