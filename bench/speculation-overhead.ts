@@ -1,5 +1,5 @@
 /**
- * What speculation costs outside the runtime: of rounds that verify the stock tree of 64 nodes, the time that is not
+ * What speculation costs outside the runtime: of rounds that verify the default tree of 64 nodes, the time that is not
  * spent running compiled graphs (drafting from a known text, masks and feeds, acceptance, commits), at several contexts.
  *
  *     node --import tsx bench/speculation-overhead.ts [WIDTH] [LAYERS] [VOCABULARY] [CONTEXTS]

@@ -1,4 +1,4 @@
-/** Where tests find data: golden numbers inside the project, third-party fixtures beside it. */
+/** Where tests find data: golden numbers inside the project, third-party fixtures next to it. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,7 @@ export function golden(name: string): string {
 }
 
 /**
- * A path inside the third-party fixtures (`LINNET_FIXTURES`, else `../shared/fixtures` beside the project), or
+ * A path inside the third-party fixtures (`LINNET_FIXTURES`, else `../shared/fixtures` next to the project), or
  * undefined where they are absent: skip the test then, with a name that says so.
  */
 export function thirdParty(path: string): string | undefined {

@@ -1,6 +1,6 @@
 /**
  * Runs one shape in several engines, taking turns, and prints their speeds and the ratios within each turn: see
- * README.md beside this file.
+ * README.md next to this file.
  */
 import { access, mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

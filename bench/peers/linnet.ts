@@ -1,4 +1,4 @@
-/** Linnet itself, measured through its command line, as a subject beside the others. */
+/** Linnet itself, measured through its command line, as a subject next to the others. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Measurement, MeasurementOptions } from './measurement.ts';

@@ -9,9 +9,9 @@ const project = fileURLToPath(new URL('../..', import.meta.url));
 const packages = realpathSync(fileURLToPath(new URL('../../node_modules', import.meta.url)));
 
 export default defineConfig({
-  // The page imports `linnet/web` as a user would; here that is the source beside it.
+  // The page imports `linnet/web` as a user would; here that is the source next to it.
   resolve: { alias: { 'linnet/web': fileURLToPath(new URL('../../src/web.ts', import.meta.url)) } },
-  // The engine finds its other files by their place beside its own.
+  // The engine finds its other files by their place next to its own.
   optimizeDeps: { exclude: ['onnxruntime-web'] },
   server: { headers, fs: { allow: [project, packages] } },
   preview: { headers },

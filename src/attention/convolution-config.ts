@@ -10,7 +10,7 @@ export const convolutionSchema = z.strictObject({
     .int()
     .min(1)
     .max(65535)
-    .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre tap')
+    .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre weight')
     .default(defaultKernel),
   /** False lets the filter read the future, on purpose: it shows the leak of section 4.2 and cannot decode. */
   masked: z.boolean().default(true),

@@ -158,7 +158,7 @@ function selection(filter: Value, K: number, C: number, before: number, width: n
  * are not seen.
  *
  * @param filter the parameter [H,1,K,1]
- * @param farthest the largest offset that is told apart; default P
+ * @param farthest the largest offset that counts apart; default P
  * @returns [H, farthest + 2]
  */
 export function filterByOffset(filter: Value, farthest = convolutionReach(Number(filter.shape[2]))): Value {

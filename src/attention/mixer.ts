@@ -78,7 +78,7 @@ export interface Horizon {
   /** G: positions per group; infinite where one group never ends, as in softmax attention. */
   readonly group: number;
   /**
-   * The largest offset that is told apart: P = (K−1)/2 of a convolution, or farther where scores depend on the distance; −1
+   * The largest offset that counts apart: P = (K−1)/2 of a convolution, or farther where scores depend on the distance; −1
    * without either, so that not even offset 0 is in reach.
    */
   readonly reach: number;

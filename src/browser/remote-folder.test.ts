@@ -50,15 +50,15 @@ describe('a remote folder', () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), fc.integer({ min: 1, max: 64 }), async (array, step) => {
         const bytes = Uint8Array.from(array);
-        let told = 0;
+        let reported = 0;
         const { folder, asked } = folderOf(() => new Response(body(bytes, step)), {
           onBytes: (name, count, cached) => {
             expect([name, cached]).toEqual(['a b#.bin', false]);
-            told += count;
+            reported += count;
           },
         });
         expect(await folder.file('a b#.bin', describeFile(bytes))).toEqual(bytes);
-        expect(told).toBe(bytes.length);
+        expect(reported).toBe(bytes.length);
         expect(asked).toEqual(['https://models.test/tiny/a%20b%23.bin']);
       }),
     );
@@ -94,7 +94,7 @@ describe('a remote folder', () => {
     expect(await errorCode(() => folder.file('x', { bytes: 2 ** 52, sha256: sha256(content) }))).toBe('RUNTIME');
   });
 
-  it('stops when told to', async () => {
+  it('stops when asked to', async () => {
     const controller = new AbortController();
     const { folder } = folderOf(
       () => {

@@ -1,7 +1,7 @@
 /**
  * Low-rank adapters in the file format of PEFT: `adapter_config.json` says what they are, `adapter_model.safetensors`
  * holds A and B under the names of the Python model ("base_model.model." before ours), and whole parameters trained with
- * them (PEFT's modules_to_save). What Python has no module for, α and taps, lies beside in `linnet_parameters.safetensors`.
+ * them (PEFT's modules_to_save). What Python has no module for, α and filter weights, lies next to it in `linnet_parameters.safetensors`.
  */
 import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';

@@ -12,7 +12,7 @@ export const WEIGHTS_SUFFIX = '.safetensors';
 /** What an exported folder says about itself; its presence is what makes a folder an exported one. */
 export const EXPORT_FILE = 'linnet.json';
 
-/** Files beside the weights that travel with a model: tokenizers of all kinds, chat template, generation defaults. */
+/** Files next to the weights that travel with a model: tokenizers of all kinds, chat template, generation defaults. */
 export const COMPANION_FILES: readonly string[] = [
   'tokenizer.json',
   'tokenizer_config.json',

@@ -46,7 +46,7 @@ const descriptionSchema = z.strictObject({
 
 type Description = z.infer<typeof descriptionSchema>;
 
-/** What is stored beside the parameters. */
+/** What is stored next to the parameters. */
 export type MedusaNotes = Pick<Description, 'accuracy' | 'acceptance' | 'tree'>;
 
 /** Heads of a folder, in memory. */
@@ -132,7 +132,7 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
     if (file.metadata.get('base') !== trainedFor) {
       throw new LinnetError(
         'MISMATCH',
-        `${file.source} and ${MEDUSA_FILE} beside it are of different runs; train again`,
+        `${file.source} and ${MEDUSA_FILE} next to it are of different runs; train again`,
       );
     }
     const shapes = medusaParameters(config, base.model.sizes);
@@ -203,7 +203,7 @@ export async function saveMedusaHeads(
   await writeDescription(folder, description);
 }
 
-/** Replaces what is noted beside the heads of a folder, such as a tree found later; what is not given is kept. */
+/** Replaces what is noted next to the heads of a folder, such as a tree found later; what is not given is kept. */
 export async function updateMedusaNotes(folder: string, notes: MedusaNotes): Promise<void> {
   const description = await readDescription(folder);
   await writeDescription(folder, checkedDescription({ ...description, ...notes }, folder));

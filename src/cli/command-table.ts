@@ -136,7 +136,7 @@ export const commandTable: readonly CommandEntry[] = [
   },
   {
     words: ['bench', 'train'],
-    summary: 'a training step against the product ceiling',
+    summary: 'a training step against the peak matrix-multiplication throughput',
     load: async () => (await import('./commands/bench/train.ts')).benchTrain,
   },
   {

@@ -59,7 +59,7 @@ function samplingGraph(model: CausalModel, parameters: ReadonlyMap<string, Tenso
   const graph = new Graph(`samples of ${n}`);
   const source = new WeightParameters(graph, parameters);
   const tokens = graph.input('tokens', 'int32', [1, n]);
-  model.trunk(source, tokens, constantPositions(model, graph, 1, n), {
+  model.backbone(source, tokens, constantPositions(model, graph, 1, n), {
     shift: (_, features) => shiftedByOne(features),
     mix(layer, projected, scoring) {
       const own = mixerParameterValues(model, source, layer);

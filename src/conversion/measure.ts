@@ -1,4 +1,4 @@
-/** What a converted model is measured by beside its original: quality, what each branch is worth, memory and speed. */
+/** What a converted model is measured by next to its original: quality, what each branch is worth, memory and speed. */
 import { type Branch, branches } from '../attention/mixer.ts';
 import { stateBytes, withoutBranch } from '../attention/mixers.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
@@ -21,7 +21,7 @@ export interface Pair<T> {
   readonly converted: T;
 }
 
-/** Everything that the report shows beside the stages. */
+/** Everything that the report shows next to the stages. */
 export interface ConversionMeasures {
   readonly perplexity: Pair<number>;
   /** Perplexity of the converted model with a branch switched off. */

@@ -89,7 +89,7 @@ export async function* readCorpus(name: string, registry = corpora): AsyncGenera
   }
 }
 
-/** Where a package is installed, beside Linnet or in the working folder's project. */
+/** Where a package is installed, next to Linnet or in the working folder's project. */
 function packageFolder(name: string): string {
   const require = createRequire(import.meta.url);
   try {

@@ -174,7 +174,7 @@ describe.each(['softmax', 'local+global', 'linformer'])('a text of %s', (name) =
     }
   });
 
-  it('stops when told to, and goes on from its state', async () => {
+  it('stops when asked to, and goes on from its state', async () => {
     const expected = await greedyTokens(engine, 30);
     const controller = new AbortController();
     let first: Generation | undefined;

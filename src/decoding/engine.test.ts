@@ -30,7 +30,7 @@ const local = { kernel: 'softmax' } as const;
 
 /** Two layers each, of a LLaMA. */
 const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
-  'hedgehog beside relu, with convolutions': [
+  'hedgehog next to relu, with convolutions': [
     mixerPreset('hedgehog', { ...small, convolution: true }),
     mixerPreset('relu', { ...small, convolution: true }),
   ],
@@ -38,11 +38,11 @@ const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
     mixerPreset('performer', { ...small, kernel: 63, convolution: true, seed: 1 }),
     mixerPreset('performer', { ...small, kernel: 63, convolution: true, seed: 2 }),
   ],
-  'linformer with a reach beyond its block, beside other blocks': [
+  'linformer with a reach beyond its block, next to other blocks': [
     mixerPreset('linformer', { ...small, kernel: 31, convolution: true }),
     mixerPreset('linformer', { rows: 5, block: 5 }),
   ],
-  'linformer beside augmented': [mixerPreset('linformer', { ...small, convolution: true }), augmented],
+  'linformer next to augmented': [mixerPreset('linformer', { ...small, convolution: true }), augmented],
   'yoso with a convolution, softmax': [mixerPreset('yoso', { ...small, convolution: true }), softmax],
   'yoso as a local kernel, without a convolution': both({
     ...{ kind: 'linear', group: G, local: { kernel: 'yoso', bits: 3 }, global: {} },
@@ -64,7 +64,7 @@ const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
   }),
   'augmented, softmax': [augmented, softmax],
   'different groups': [augmented, mixerPreset('augmented', { group: 5, kernel: 9 })],
-  'one filter weight beside none': [
+  'one filter weight next to none': [
     mixerPreset('local+global', { group: G }),
     mixerPreset('augmented', { group: G, kernel: 1 }),
   ],
@@ -285,7 +285,7 @@ describe('an engine', () => {
     await engine.dispose();
   });
 
-  it('stops between chunks when told to', async () => {
+  it('stops between chunks when asked to', async () => {
     const { engine } = await prepare(model);
     const state = engine.newState();
     const controller = new AbortController();

@@ -10,10 +10,10 @@ export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from '
 export { beamMethod, type BeamMethodOptions } from './search/beam-method.ts';
 export { continueByBeams, type ContinueOptions } from './search/causal-beams.ts';
 export { CombinedDrafter, type CombinedOptions } from './speculation/combined-drafter.ts';
-export { type HeadPredictions, MedusaDrafter, stockPaths } from './speculation/medusa-drafter.ts';
+export { type HeadPredictions, MedusaDrafter, defaultTreePaths } from './speculation/medusa-drafter.ts';
 export { ModelDrafter, type ModelDrafterOptions } from './speculation/model-drafter.ts';
 export { ObservedDrafter, type PathAcceptance, sumAcceptance } from './speculation/observed-drafter.ts';
-export type { Pace } from './speculation/pacing.ts';
+export type { Pace } from './speculation/adaptive-speculation.ts';
 export { ReferenceDrafter, type ReferenceOptions } from './speculation/reference-drafter.ts';
 export { type RestoredSession, restoreSession, type SavedSession, saveSession } from './state/session-file.ts';
 export { StepEngine } from './step-engine.ts';

@@ -19,7 +19,7 @@ export {
 // Speculation: drafters guess, one step verifies, a rule accepts.
 export type { Draft, DraftContext, Drafter } from './speculation/drafter.ts';
 export { LookupDrafter, type LookupOptions } from './speculation/lookup-drafter.ts';
-export { Pacing, type PacingOptions } from './speculation/pacing.ts';
+export { AdaptiveSpeculation, type PacingOptions } from './speculation/adaptive-speculation.ts';
 export { type SpeculationOptions, speculative } from './speculation/speculative.ts';
 export { SpeculationStatistics, type SpeculationSummary } from './speculation/statistics.ts';
 export type { SequenceState } from './state/sequence-state.ts';

@@ -40,7 +40,7 @@ const notNegative = z.number().min(0);
 /** Errors relative to the largest weight, and of squares summed to those of the weights. */
 const weightErrorSchema = z.strictObject({ max: notNegative, rms: notNegative });
 
-/** The exported model beside the float32 one, on text. */
+/** The exported model next to the float32 one, on text. */
 const outputErrorSchema = z.strictObject({
   /** What the text was. */
   text: z.string().max(1000),
@@ -53,7 +53,7 @@ const outputErrorSchema = z.strictObject({
   perplexity: z.strictObject({ float32: z.number().positive(), exported: z.number().positive() }),
 });
 
-/** The hidden states that one layer gives to the next, beside those of float32. */
+/** The hidden states that one layer gives to the next, next to those of float32. */
 const layerErrorSchema = z.strictObject({
   /** Largest and mean absolute difference, relative to `activationRms`. */
   max: notNegative,

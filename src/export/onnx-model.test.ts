@@ -44,7 +44,7 @@ describe('ONNX models on disk', () => {
     expect(await runFile(join(folder, 'new'))).toEqual(new Array(64).fill(6));
   });
 
-  it('keep large weights in a file beside them', async () => {
+  it('keep large weights in a file next to them', async () => {
     expect(await writeOnnxModel(folder, scaling(), { inlineBytes: 20_000 })).toEqual(['model.onnx', 'model.onnx.data']);
     expect((await stat(join(folder, 'model.onnx.data'))).size).toBe(2 * 16_384);
     expect((await stat(join(folder, 'model.onnx'))).size).toBeLessThan(1000);

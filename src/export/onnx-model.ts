@@ -1,4 +1,4 @@
-/** Writes ONNX models to disk: `model.onnx`, and `model.onnx.data` beside it where the weights are too large for one file. */
+/** Writes ONNX models to disk: `model.onnx`, and `model.onnx.data` next to it where the weights are too large for one file. */
 import type { FileHandle } from 'node:fs/promises';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,14 +34,14 @@ export interface OnnxModelOptions {
 export interface StoredModel {
   /** The file of the model. */
   readonly bytes: Uint8Array;
-  /** What the file beside it consists of, by rising offsets; empty without one. */
+  /** What the file next to it consists of, by rising offsets; empty without one. */
   readonly parts: readonly (ExternalPart | DeferredPart)[];
-  /** Length of the file beside it. */
+  /** Length of the file next to it. */
   readonly dataBytes: number;
 }
 
 /**
- * Encodes a model whose larger weights go to a file beside it. Deferred weights are not made until they are written,
+ * Encodes a model whose larger weights go to a file next to it. Deferred weights are not made until they are written,
  * but for those that are too small to stand outside of the model.
  *
  * @param options.load make all deferred weights now and keep them in the model; for small models
@@ -115,7 +115,7 @@ export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: Onn
 }
 
 /**
- * Writes the file beside a model from its start to its end, zeros between the parts. One part at a time is held.
+ * Writes the file next to a model from its start to its end, zeros between the parts. One part at a time is held.
  *
  * @param onChunk told every piece that has been written, in order, and the bytes so far
  */

@@ -30,7 +30,7 @@ export async function hasDraftHeads({
 }
 
 /**
- * Opens the heads beside a model, each as the model itself is: those of an export as they were stored.
+ * Opens the heads next to a model, each as the model itself is: those of an export as they were stored.
  *
  * @param options as of `openDecodingModel`
  * @throws LinnetError `NOT_FOUND` if there are none; else as `loadMedusaHeads` and `MedusaHeads.create`, or as

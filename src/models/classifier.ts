@@ -31,7 +31,7 @@ export interface Classifier extends Pick<ModelDescription, 'parameters' | 'toJso
  * The model as a classifier. @throws LinnetError `CONFIG` for fewer than two labels or equal ones
  * @example
  * ```ts
- * const told = classifier(describeModel(modelPreset('llama-2-7b')), ['good', 'bad']);
+ * const reported = classifier(describeModel(modelPreset('llama-2-7b')), ['good', 'bad']);
  * ```
  */
 export function classifier(given: Model, labels: readonly string[]): Classifier {

@@ -50,7 +50,7 @@ const bookkeeping = [
  * Reads a config.json by the schema of its family.
  *
  * @param family for errors
- * @param ignored fields beside those of the schema and bookkeeping that do not change what a model computes
+ * @param ignored fields next to those of the schema and bookkeeping that do not change what a model computes
  * @throws LinnetError `CONFIG` naming the fields that nobody knows, or those that are unusable
  */
 export function parseConfigFields<Schema extends z.ZodObject>(

@@ -1,6 +1,6 @@
 /**
  * What a model is to the rest of the toolkit: its sizes, its mixers, its parameters; and of a causal language model two
- * pieces of graph, written once: the trunk and the head. Training, perplexity and decoding differ only in where parameters
+ * pieces of graph, written once: the backbone and the head. Training, perplexity and decoding differ only in where parameters
  * come from (`ParameterSource`) and in how layers mix positions (`LayerMixing`).
  */
 
@@ -115,7 +115,7 @@ export interface AutoregressiveModel {
    * Tokens int32 [B,T] → hidden states after the final norm [B,T,width].
    * @param afterLayer called once per layer, in their order
    */
-  trunk(
+  backbone(
     source: ParameterSource,
     tokens: Value,
     positions: PositionValues,
@@ -156,7 +156,7 @@ export interface EncoderInput {
   readonly segments?: Value;
 }
 
-/** An encoder: every position sees the whole text, and hidden tokens are predicted from both sides. */
+/** An encoder: every position sees the whole text, and masked tokens are predicted from both sides. */
 export interface EncoderModel extends ModelDescription {
   readonly kind: 'encoder';
   withMixers(mixers: readonly MixerConfig[]): EncoderModel;
@@ -195,7 +195,7 @@ export interface EncoderDecoderModel extends ModelDescription {
   encode(source: ParameterSource, input: EncoderInput, afterLayer?: LayerObserver): Value;
   /**
    * Hidden states after the decoder's final norm [B,m,width].
-   * @param afterLayer as of `AutoregressiveModel.trunk`
+   * @param afterLayer as of `AutoregressiveModel.backbone`
    */
   decode(source: ParameterSource, input: DecoderInput, afterLayer?: LayerObserver): Value;
   /** Hidden states of the decoder [..., width] → logits [..., V]. */

@@ -12,7 +12,7 @@ import type { AutoregressiveModel, DecoderInput, LayerMixing, LayerObserver } fr
 /**
  * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every
  * row; shorter sequences are padded at the end, which does not disturb them.
- * @param afterLayer as of `CausalModel.trunk`
+ * @param afterLayer as of `CausalModel.backbone`
  * @throws LinnetError `INPUT` for more positions than the model has
  */
 export function parallelHidden(
@@ -28,7 +28,7 @@ export function parallelHidden(
       mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer), scoring),
     shift: (_, features) => shiftedByOne(features),
   };
-  return model.trunk(source, tokens, positions, mixing, afterLayer);
+  return model.backbone(source, tokens, positions, mixing, afterLayer);
 }
 
 /** Features [B,n,X] of the token before, zeros before the first. */
@@ -49,7 +49,7 @@ export function parallelLogits(model: AutoregressiveModel, source: ParameterSour
 
 /**
  * The decoder of an encoder-decoder model over whole texts: hidden states after its final norm [B,m,width].
- * @param afterLayer as of `AutoregressiveModel.trunk`
+ * @param afterLayer as of `AutoregressiveModel.backbone`
  * @throws LinnetError `INPUT` for more positions than the model has
  */
 export function decoderHidden(
@@ -72,7 +72,7 @@ export function decoderHidden(
       return mixCross(cross.mixers[layer], { q, k, v }, encodedMask, parameters, scoringOf(decoder));
     },
   };
-  return decoder.trunk(source, tokens, positions, mixing, afterLayer);
+  return decoder.backbone(source, tokens, positions, mixing, afterLayer);
 }
 
 /** How a model makes scores, but for the bias. */

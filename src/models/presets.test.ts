@@ -12,7 +12,7 @@ describe('modelPreset', () => {
     ['flash-small', 2.6],
     ['llama-small', 3.0],
     ['flash-110m', 87.4],
-  ])('%s has %f million parameters beside those of the vocabulary', (name, millions) => {
+  ])('%s has %f million parameters next to those of the vocabulary', (name, millions) => {
     const model = describeCausalModel(modelPreset(name));
     let total = 0;
     for (const [parameter, { shape }] of model.parameters) {

@@ -4,7 +4,7 @@ import { publishedShape, publishedShapeNames } from './published-shapes.ts';
 
 const small: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'flash-small': flashSmallShape,
-  /** To be compared with `flash-small`: 3.0M parameters beside the vocabulary's. */
+  /** To be compared with `flash-small`: 3.0M parameters next to the vocabulary's. */
   'llama-small': {
     model_type: 'llama',
     vocab_size: 512,

@@ -57,7 +57,7 @@ export function stepGraph(
   const rows: Value[] = [];
   const shifting = new ShiftInputs(graph, model);
 
-  const hidden = model.trunk(source, tokens, positions, {
+  const hidden = model.backbone(source, tokens, positions, {
     mix(layer, projected, scoring = scoringOf(model)) {
       const { mixer, slots } = layout.layers[layer];
       const ofSlots = inputs.get(slots.name);

@@ -12,7 +12,7 @@ import { parallelHidden } from './parallel-graph.ts';
 const length = 2;
 
 /**
- * The matrices of a model's trunk, heads left out, by name. Tables that tokens are looked up in are not among them, also
+ * The matrices of a model's backbone, heads left out, by name. Tables that tokens are looked up in are not among them, also
  * where they double as a matrix.
  */
 export function weightMatrices(model: Model): ReadonlyMap<string, WeightMatrix> {

@@ -18,7 +18,7 @@ export interface ModelInMemory extends Pick<EncodedModel, 'bytes' | 'external'> 
   readonly name: string;
 }
 
-/** A model in a file. Weights that lie in files beside it are mapped into memory, not read. */
+/** A model in a file. Weights that lie in files next to it are mapped into memory, not read. */
 export interface ModelFile {
   readonly name: string;
   /** Path of the file. */

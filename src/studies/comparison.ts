@@ -1,6 +1,6 @@
 /**
  * What each mixer is worth: the same model with its attention replaced, the same few updates on the same text, and the
- * perplexity of text that none has seen. Softmax is fine-tuned beside the others, so that the difference is the mixer's.
+ * perplexity of text that none has seen. Softmax is fine-tuned next to the others, so that the difference is the mixer's.
  */
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { PackedDataset } from '../data/packing.ts';
@@ -31,7 +31,7 @@ export interface ComparisonOptions {
 export interface ComparisonRow {
   readonly name: string;
   readonly mixer: MixerConfig;
-  /** Held-out perplexity with the mixer swapped in and nothing trained. */
+  /** Held-out perplexity with the mixer converted, before training and nothing trained. */
   readonly before: number;
   /** Held-out perplexity after the updates. */
   readonly after: number;

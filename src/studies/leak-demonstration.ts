@@ -73,7 +73,7 @@ const contextBytes = 64;
 /** Held-out bytes asked for. */
 const questions = 256;
 
-/** Local relu² attention and a convolution of 4 past and, unmasked, 4 future taps. */
+/** Local relu² attention and a convolution of 4 past and, unmasked, 4 future filter weights. */
 function demonstrationMixer(masked: boolean): MixerConfig {
   return parseMixer({ kind: 'linear', group: 16, local: {}, convolution: { kernel: 9, masked } });
 }

@@ -33,7 +33,7 @@ describe('verification rules', () => {
     for (const { mismatches } of await compareRules(engine, [[1, 2, 3]], { tokens: 40 })) expect(mismatches).toBe(0);
   });
 
-  it('refuses to run on nothing, and stops when told to', async () => {
+  it('refuses to run on nothing, and stops when asked to', async () => {
     const model = tinyLlama([{ kind: 'softmax' }]);
     await using engine = await DecodingEngine.create(model, randomParameters(model, 3), { threads: 1 });
     await expect(compareRules(engine, [])).rejects.toMatchObject({ code: 'INPUT' });

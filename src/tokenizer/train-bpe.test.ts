@@ -52,7 +52,7 @@ const story =
   "It's a catastrophe, isn't it? They'll never catch that rat, thought the cat on the mat.\n";
 
 describe('trainBpe', () => {
-  it('merges as the naive trainer does', () => {
+  it('merges as the reference trainer does', () => {
     const documents = [story, story.toUpperCase(), 'aaaaaaa aaaa aaa', 'ababab abcabc bcbc'];
     for (const minFrequency of [1, 2, 4]) {
       const merges = mergesOf(trainBpe(documents, { vocabularySize: 258 + 120, minFrequency }));
@@ -60,7 +60,7 @@ describe('trainBpe', () => {
     }
   });
 
-  it('merges as the naive trainer does on random words', () => {
+  it('merges as the reference trainer does on random words', () => {
     const word = fc.string({ unit: fc.constantFrom('a', 'b', 'c', 'é'), minLength: 1, maxLength: 9 });
     fc.assert(
       fc.property(fc.array(word, { minLength: 1, maxLength: 12 }), (words) => {

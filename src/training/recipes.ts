@@ -9,7 +9,7 @@ import type { TrainingInput } from './settings.ts';
 export const recipeNames = ['gpt2-glue', 't5-glue', 'bert-glue', 'llama-lora', 'flash-wiki40b'] as const;
 export type RecipeName = (typeof recipeNames)[number];
 
-/** What a recipe decides. Weight decay never applies to norms, biases, α and taps (the code leaves out biases alone). */
+/** What a recipe decides. Weight decay never applies to norms, biases, α and filter weights (the code leaves out biases alone). */
 export interface Recipe {
   /** Completes "settings of". */
   readonly of: string;
@@ -47,7 +47,7 @@ const recipes: Readonly<Record<RecipeName, Recipe>> = {
       length: 4096,
       weightDecay: 0,
     },
-    // C: r = 8, α = 16 on q, k, v, o; embeddings, norms, α and taps whole.
+    // C: r = 8, α = 16 on q, k, v, o; embeddings, norms, α and filter weights whole.
     lora: { choice: 'r=8,alpha=16,targets=q,k,v,o', whole: ['norms', 'embeddings', 'mixers'] },
   },
   'flash-wiki40b': {

@@ -15,7 +15,7 @@ import { type AnyTensor, type Tensor, tensor } from '../graph/tensor.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import type { TrainingState } from './step-program.ts';
 
-/** What a snapshot says beside the tensors. */
+/** What a snapshot says next to the tensors. */
 export interface SnapshotPosition {
   /** Updates done. */
   readonly update: number;

@@ -30,7 +30,7 @@ export interface UpdateEvent {
   readonly seconds: number;
 }
 
-/** Numbers per row of a data set that an objective reads beside the tokens: hidden states computed before, say. */
+/** Numbers per row of a data set that an objective reads next to the tokens: hidden states computed before, say. */
 export interface RowFeature {
   /** The name of the graph input. */
   readonly name: string;
@@ -52,7 +52,7 @@ export interface TrainingJob {
   readonly settings: TrainingSettings;
   /** Which parameters are trained; default all. */
   readonly trainable?: (name: string) => boolean;
-  /** What the objective reads beside what the data set gives. */
+  /** What the objective reads next to what the data set gives. */
   readonly feature?: RowFeature;
   /** What else a resumed run must agree on, as plain JSON. */
   readonly variant?: Readonly<Record<string, unknown>>;

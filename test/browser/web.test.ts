@@ -475,7 +475,7 @@ describe.skipIf(noChromium !== undefined)(
             const count = 8;
             const { tokens } = await runIn(page, {}, count, 'gpu');
             expect(tokens).toEqual(greedy.slice(0, count));
-            // Half precision rounds activations, so only its first choice is held to that of float32.
+            // Half precision rounds activations, so only its top-1 is held to that of float32.
             if (float16) expect((await runIn(page, {}, 1, 'exports/half')).tokens).toEqual(greedy.slice(0, 1));
             else await expect(runIn(page, {}, 1, 'exports/half')).rejects.toThrow(/float16, which this GPU does not/);
           },

@@ -14,15 +14,15 @@ beforeAll(async () => {
 
 it.each(['base', 'augmented'])('%s: prints the best, and tells all of them', async (name) => {
   const words = ['generate', join(folder, name), '--prompt', 'Hi', '--max-tokens', '9', '--ignore-eos', '--beams', '3'];
-  const told = await runJson(...words);
-  expect(told).toMatchObject({
+  const reported = await runJson(...words);
+  expect(reported).toMatchObject({
     finish: 'length',
     promptTokens: 3,
-    beams: [{ tokens: told.tokens, text: told.text }, {}, {}],
+    beams: [{ tokens: reported.tokens, text: reported.text }, {}, {}],
   });
-  expect(told.tokens).toHaveLength(9);
+  expect(reported.tokens).toHaveLength(9);
   const printed = await runCaptured(words);
-  expect(printed.stdout).toBe(`${String(told.text)}\n`);
+  expect(printed.stdout).toBe(`${String(reported.text)}\n`);
   expect(printed.stderr).toMatch(/9 tokens \(length\).*best of 3 beams/);
 });
 
@@ -31,7 +31,7 @@ it.each([
   [['--speculate', 'lookup'], /--speculate goes with one text/],
   [['--stop', '.'], /--stop goes with one text/],
   [['--temperature', '1'], /--temperature samples/],
-])('refuses %j beside beams', async (words, message) => {
+])('refuses %j next to beams', async (words, message) => {
   const run = await runCaptured(['generate', join(folder, 'base'), '--prompt', 'Hi', '--beams', '2', ...words]);
   expect(run.stderr).toMatch(message);
   expect(run.exitCode).toBe(2);

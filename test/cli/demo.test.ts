@@ -15,7 +15,7 @@ beforeAll(async () => {
   await saveTinyModel(model);
 });
 
-async function demo(book: string, content: string): Promise<{ told: Record<string, unknown>; page: string }> {
+async function demo(book: string, content: string): Promise<{ reported: Record<string, unknown>; page: string }> {
   const data = join(folder, book);
   const out = join(folder, `${book}.html`);
   await writeFile(data, content);
@@ -34,29 +34,29 @@ async function demo(book: string, content: string): Promise<{ told: Record<strin
     '6',
   ];
   const words = ['demo', '--model', model, '--data', data, ...small, '--contexts', '8,64', '--out', out];
-  return { told: await runJson(...words), page: await readFile(out, 'utf8') };
+  return { reported: await runJson(...words), page: await readFile(out, 'utf8') };
 }
 
 describe('demo', () => {
   it('compares the mixers and writes one page that needs nothing else', async () => {
     const chapters = Array.from({ length: 20 }, () => `${JSON.stringify({ text: sentence.repeat(3) })}\n`);
-    const { told, page } = await demo('chapters.jsonl', chapters.join(''));
-    expect(told).toMatchObject({
+    const { reported, page } = await demo('chapters.jsonl', chapters.join(''));
+    expect(reported).toMatchObject({
       report: join(folder, 'chapters.jsonl.html'),
       rows: comparedMixers.map((name) => ({ name })),
       speeds: { softmax: [{ context: 8 }, { context: 64 }], augmented: [{ context: 8 }, { context: 64 }] },
     });
     // Speculation gives the text of one-by-one decoding, whatever a model of two updates guesses.
     const texts = 5;
-    expect(told.speculation).toMatchObject({ drafter: 'lookup', texts, tokens: texts * 6, mismatches: 0 });
+    expect(reported.speculation).toMatchObject({ drafter: 'lookup', texts, tokens: texts * 6, mismatches: 0 });
     expect(page).toContain('Several tokens per step');
     expect(page).toContain('Guesses by their place in the tree');
-    // Softmax swapped in for softmax is the model as it came.
-    expect(told.rows).toMatchObject([{ name: 'softmax', before: told.base }, {}, {}, {}, {}]);
+    // Softmax converted, before training for softmax is the original model.
+    expect(reported.rows).toMatchObject([{ name: 'softmax', before: reported.base }, {}, {}, {}, {}]);
     for (const name of comparedMixers) expect(page).toContain(name);
     expect(page.match(/<svg/g)?.length).toBe(6 + 5);
     expect(page).toContain('As good as before, at constant memory');
-    expect(told).toHaveProperty('conversion.original.perplexity');
+    expect(reported).toHaveProperty('conversion.original.perplexity');
     // Names of XML dialects are not fetched; anything else with an address would be.
     const addresses = [...page.matchAll(/https?:\/\/[^\s"'<)]+/g)].map(([address]) => address);
     expect(addresses.filter((address) => !address.startsWith('http://www.w3.org/'))).toEqual([]);
@@ -65,7 +65,7 @@ describe('demo', () => {
   });
 
   it('takes a book that is one text', async () => {
-    const { told } = await demo('book.txt', `${sentence}\n`.repeat(60));
-    expect(told.rows).toHaveLength(comparedMixers.length);
+    const { reported } = await demo('book.txt', `${sentence}\n`.repeat(60));
+    expect(reported.rows).toHaveLength(comparedMixers.length);
   });
 });

@@ -30,8 +30,14 @@ describe.each(['llama', 'gpt2'])('%s', (family) => {
     ['queries and keys too', ['--train-qk'], /feature|q_proj|k_proj|c_attn/],
   ])('trains %s, and comes closer to the teacher', async (name, options, expected) => {
     const out = at(`${family}-${name}`);
-    const told = await runJson('distill', at(family), at(`${family}-student`), ...options, ...settings('--out', out));
-    expect(told.layers).toEqual([1]);
+    const reported = await runJson(
+      'distill',
+      at(family),
+      at(`${family}-student`),
+      ...options,
+      ...settings('--out', out),
+    );
+    expect(reported.layers).toEqual([1]);
     const found = await losses(out);
     expect(found[found.length - 1]).toBeLessThan(0.8 * found[0]);
     const { model } = await loadCausalModel(out);

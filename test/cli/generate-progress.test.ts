@@ -35,7 +35,7 @@ async function progressOf(textOnTerminal: boolean, extra: readonly string[] = []
 
 describe('generate --speculate', () => {
   it.each([[['--json']], [[]]])(
-    'tells the tokens per step so far beside a text that goes elsewhere: %j',
+    'tells the tokens per step so far next to a text that goes elsewhere: %j',
     async (extra) => {
       expect(await progressOf(false, extra)).toMatch(
         /generate ━+ 8\/8 100 % .*[\d.]+ tokens\/step, [\d.]+ nodes\/step/,

@@ -30,20 +30,20 @@ describe('inspect', () => {
     const { model, parameters } = await loadCausalModel(augmented);
     const engine = await DecodingEngine.create(model, parameters);
     try {
-      const told = await runJson('inspect', augmented);
+      const reported = await runJson('inspect', augmented);
       const state = engine.newState();
       await engine.prefill(state, [1, 2, 3, 4, 5, 6, 7]);
-      expect(told).toMatchObject({ stateBytes: state.bytes, stateBytesPerToken: 0 });
-      expect(told.stateBytesAt).toEqual({ '4096': state.bytes, '32768': state.bytes, '131072': state.bytes });
+      expect(reported).toMatchObject({ stateBytes: state.bytes, stateBytesPerToken: 0 });
+      expect(reported.stateBytesAt).toEqual({ '4096': state.bytes, '32768': state.bytes, '131072': state.bytes });
     } finally {
       await engine.dispose();
     }
   });
 
   it('splits hybrids into runs, and tells a model without state', async () => {
-    const told = await runJson('inspect', hybrid);
-    expect(told.mixers).toMatchObject([{ layers: [0, 0] }, { layers: [1, 1], config: { kind: 'linear' } }]);
-    expect(told.stateBytesPerToken).toBe(64);
+    const reported = await runJson('inspect', hybrid);
+    expect(reported.mixers).toMatchObject([{ layers: [0, 0] }, { layers: [1, 1], config: { kind: 'linear' } }]);
+    expect(reported.stateBytesPerToken).toBe(64);
     expect(await runJson('inspect', leaking)).toMatchObject({ stateBytes: null, kvCacheBytes: null });
     expect((await linnet('inspect', leaking)).stdout).toContain('cannot decode');
   });
@@ -59,10 +59,10 @@ describe('inspect', () => {
 
 describe('check', () => {
   it('passes a model that reads no future', async () => {
-    const told = await runJson('check', augmented);
-    expect(told.leak).toBe(false);
-    expect(told.maxError).toBeLessThan(1e-4);
-    expect(Array.isArray(told.rows) && told.rows.length > 10).toBe(true);
+    const reported = await runJson('check', augmented);
+    expect(reported.leak).toBe(false);
+    expect(reported.maxError).toBeLessThan(1e-4);
+    expect(Array.isArray(reported.rows) && reported.rows.length > 10).toBe(true);
   });
 
   it('fails one that does', async () => {

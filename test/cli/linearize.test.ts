@@ -40,8 +40,18 @@ describe('linearize', () => {
   it('passes every refinement on to the configuration', async () => {
     const refined = ['--local-kernel', 'softmax', '--lambda', '--castling', '--normalize', 'together'];
     const out = join(folder, 'refined');
-    const told = await runJson('linearize', base, '--mixer', 'augmented', '--kernel', '7', ...refined, '--out', out);
-    expect(told).toMatchObject({
+    const reported = await runJson(
+      'linearize',
+      base,
+      '--mixer',
+      'augmented',
+      '--kernel',
+      '7',
+      ...refined,
+      '--out',
+      out,
+    );
+    expect(reported).toMatchObject({
       changedLayers: [0, 1],
       mixers: [
         {
@@ -56,7 +66,7 @@ describe('linearize', () => {
       ],
     });
     const { model } = await loadCausalModel(out);
-    expect(told.mixers).toMatchObject([{ config: model.mixers[1] }]);
+    expect(reported.mixers).toMatchObject([{ config: model.mixers[1] }]);
   });
 
   it.each([
@@ -76,10 +86,21 @@ describe('linearize', () => {
     ['linformer-bidirectional', ['--rows', '16', '--length', '128'], { kind: 'linformer', rows: 16, length: 128 }],
   ])('sizes %s and gives it a convolution', async (mixer, sizes, config) => {
     const out = join(folder, mixer);
-    const told = await runJson('linearize', base, '--mixer', mixer, ...sizes, '--conv', '--kernel', '7', '--out', out);
-    expect(told.mixers).toMatchObject([{ config: { ...config, convolution: { kernel: 7, masked: true } } }]);
+    const reported = await runJson(
+      'linearize',
+      base,
+      '--mixer',
+      mixer,
+      ...sizes,
+      '--conv',
+      '--kernel',
+      '7',
+      '--out',
+      out,
+    );
+    expect(reported.mixers).toMatchObject([{ config: { ...config, convolution: { kernel: 7, masked: true } } }]);
     const { model } = await loadCausalModel(out);
-    expect(told.mixers).toMatchObject([{ config: model.mixers[1] }]);
+    expect(reported.mixers).toMatchObject([{ config: model.mixers[1] }]);
     const generated = await linnet('generate', out, '--prompt', 'once', '--max-tokens', '3');
     expect(generated.exitCode).toBe(mixer === 'linformer-bidirectional' ? 3 : 0);
   });

@@ -34,8 +34,10 @@ describe.each([
 
   it('trains updates of the targets and the groups that are named, and nothing else', async () => {
     const out = join(folder, `${family}-merged`);
-    const told = await runJson(...tune(base, out, '--lora', `r=2,targets=${targets}`, '--lora-train', 'norms,mixers'));
-    expect(told.steps).toBe(6);
+    const reported = await runJson(
+      ...tune(base, out, '--lora', `r=2,targets=${targets}`, '--lora-train', 'norms,mixers'),
+    );
+    expect(reported.steps).toBe(6);
     const names = await changedParameters(base, out);
     const isMixer = (name: string): boolean => /global_factor|dwconv/.test(name);
     const isExpected = (name: string): boolean =>

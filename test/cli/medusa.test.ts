@@ -1,5 +1,5 @@
 /**
- * Medusa from the command line, on a tiny model: heads are trained, resumed and saved beside the model, a tree is found
+ * Medusa from the command line, on a tiny model: heads are trained, resumed and saved next to the model, a tree is found
  * for them, and speculative decoding with both writes the text of sequential decoding.
  */
 import { existsSync } from 'node:fs';
@@ -33,7 +33,7 @@ const accuracySchema = z.array(z.array(z.number().min(0).max(1)));
 describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) => {
   let base = '';
   let out = '';
-  let told: Record<string, unknown> = {};
+  let reported: Record<string, unknown> = {};
   beforeAll(async () => {
     base = join(folder, mixer);
     out = join(folder, `${mixer}-medusa`);
@@ -43,12 +43,12 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     const tuned = ['--steps', '150', '--lr', '2e-2', '--batch', '4', '--length', '48', '--out', `${base}-tuned`];
     await runJson('finetune', mixer === 'softmax' ? softmax : linear, '--data', data, ...tuned);
     base = `${base}-tuned`;
-    told = await runJson(...training(base, out));
+    reported = await runJson(...training(base, out));
   });
 
   it('guess held-out text', () => {
-    expect(told).toMatchObject({ out, heads: 3, headLayers: 1, steps: 60 });
-    const accuracy = accuracySchema.parse(told.topAccuracy);
+    expect(reported).toMatchObject({ out, heads: 3, headLayers: 1, steps: 60 });
+    const accuracy = accuracySchema.parse(reported.topAccuracy);
     expect(accuracy.map((within) => within.length)).toEqual([10, 10, 10]);
     for (const within of accuracy) {
       expect(within[0]).toBeGreaterThan(0.3); // untrained heads: about one in the 20 letters of the song
@@ -56,7 +56,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     }
   });
 
-  it('lie beside the model, which is unchanged', async () => {
+  it('lie next to the model, which is unchanged', async () => {
     expect(await readdir(out)).toEqual(
       expect.arrayContaining([
         'config.json',
@@ -72,7 +72,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
       expect(after.parameters.get(name)?.data).toEqual(numbers);
     }
     const stored = await loadMedusaHeads(out, after);
-    expect(stored.accuracy).toEqual(told.topAccuracy);
+    expect(stored.accuracy).toEqual(reported.topAccuracy);
     expect(stored.tree).toBeUndefined();
   });
 

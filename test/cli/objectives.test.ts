@@ -87,15 +87,15 @@ describe('classify', () => {
     expect(file.names()).not.toContain('lm_head.weight');
     await file.close();
     const dev = ['--data', at('dev.csv'), '--text-field', '2', '--label-field', '1'];
-    const told = await runJson('eval', 'accuracy', out, ...dev);
-    expect(told).toMatchObject({
+    const reported = await runJson('eval', 'accuracy', out, ...dev);
+    expect(reported).toMatchObject({
       texts: 20,
       classes: [
         { label: 'bird', texts: 10 },
         { label: 'fish', texts: 10 },
       ],
     });
-    expect(told.accuracy).toBeGreaterThan(0.9);
+    expect(reported.accuracy).toBeGreaterThan(0.9);
     // What is a classifier goes on as one.
     const further = at(`${family}-further`);
     await runJson('finetune', out, ...data, ...settings, '--steps', '2', '--out', further);
@@ -124,7 +124,7 @@ describe('classify', () => {
     const columns = ['--text-field', '2', '--label-field', '1'];
     const command = ['finetune', at('gpt2'), '--objective', 'classify', '--data', news ?? '', ...columns, ...settings];
     await runJson(...command, '--steps', '3', '--out', at('news'));
-    const told = await runJson(
+    const reported = await runJson(
       'eval',
       'accuracy',
       at('news'),
@@ -132,7 +132,7 @@ describe('classify', () => {
       thirdParty('tasks/ag_news-test.csv') ?? '',
       ...columns,
     );
-    expect(told.classes).toHaveLength(4);
+    expect(reported.classes).toHaveLength(4);
   });
 });
 

@@ -34,8 +34,8 @@ describe('eval perplexity', () => {
   });
 
   it('slides over plain text', async () => {
-    const told = await runJson('eval', 'perplexity', augmented, '--data', book, '--length', '32', '--stride', '8');
-    expect(told).toMatchObject({ tokens: 320, documents: 1 });
+    const reported = await runJson('eval', 'perplexity', augmented, '--data', book, '--length', '32', '--stride', '8');
+    expect(reported).toMatchObject({ tokens: 320, documents: 1 });
   });
 
   it('does not change when softmax is replaced by itself', async () => {
@@ -74,7 +74,7 @@ const realText = thirdParty('text/tinystories.jsonl');
 describe.skipIf(realModel === undefined || realText === undefined)('stories260k (third-party fixtures)', () => {
   it('has the perplexity that PyTorch computes', async () => {
     const words = ['eval', 'perplexity', realModel ?? '', '--data', realText ?? '', '--documents', '110-129'];
-    const told = await runJson(...words);
-    expect(told.perplexity).toBeCloseTo(7.038, 2);
+    const reported = await runJson(...words);
+    expect(reported.perplexity).toBeCloseTo(7.038, 2);
   });
 });

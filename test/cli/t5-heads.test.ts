@@ -70,8 +70,8 @@ describe('trained heads of a T5', () => {
     });
     for (const dtype of ['f32', 'int4']) {
       const out = join(place, dtype);
-      const told = await runJson('export', folder, '--dtype', dtype, '--skip-report', '--out', out);
-      expect(told.medusa).toMatchObject({ heads: 3, layers: 1 });
+      const reported = await runJson('export', folder, '--dtype', dtype, '--skip-report', '--out', out);
+      expect(reported.medusa).toMatchObject({ heads: 3, layers: 1 });
       const own = await runJson('generate', out, ...words);
       if (dtype === 'f32') expect(own.tokens).toEqual(plain.tokens);
       const drafted = await runJson('generate', out, ...words, '--speculate', 'auto');

@@ -1,4 +1,4 @@
-/** T5 through the commands: told, linearized, and written with. */
+/** T5 through the commands: reported, linearized, and written with. */
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
@@ -105,9 +105,19 @@ describe('t5', () => {
       place('two'),
       '--replace',
     );
-    const told = await runJson('export', place('two'), '--dtype', dtype, '--tokens', '90', '--out', out, '--replace');
-    expect(told).toMatchObject({ dtype, encoder: { lengths: [32, 64] } });
-    const { outputs, layers = [], note, layerTokens } = errorReportSchema.parse(told.report);
+    const reported = await runJson(
+      'export',
+      place('two'),
+      '--dtype',
+      dtype,
+      '--tokens',
+      '90',
+      '--out',
+      out,
+      '--replace',
+    );
+    expect(reported).toMatchObject({ dtype, encoder: { lengths: [32, 64] } });
+    const { outputs, layers = [], note, layerTokens } = errorReportSchema.parse(reported.report);
     expect(note).toBeUndefined();
     // Two layers in each stack; of every window one half is read and the other predicted.
     expect(layers).toHaveLength(4);

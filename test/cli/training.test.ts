@@ -61,18 +61,18 @@ async function expectRefusal(words: readonly string[], message: string, code = 3
 
 describe('finetune', () => {
   const unbroken = join(folder, 'unbroken');
-  let told: Record<string, unknown> = {};
+  let reported: Record<string, unknown> = {};
   beforeAll(async () => {
-    told = await json(...tuning(unbroken));
+    reported = await json(...tuning(unbroken));
   });
 
   it('tells loss, steps, speed and where things are', () => {
-    expect(told).toMatchObject({ out: unbroken, run: `${unbroken}.run`, steps: updates, tokens: updates * 4 * 24 });
+    expect(reported).toMatchObject({ out: unbroken, run: `${unbroken}.run`, steps: updates, tokens: updates * 4 * 24 });
     // From untrained (0.5 deviations: far above ln 258 = 5.6) to words of the stories.
-    expect(told.loss).toBeGreaterThan(0);
-    expect(told.loss).toBeLessThan(4.5);
-    expect(told.tokensPerSecond).toBeGreaterThan(0);
-    expect(told.seconds).toBeGreaterThan(0);
+    expect(reported.loss).toBeGreaterThan(0);
+    expect(reported.loss).toBeLessThan(4.5);
+    expect(reported.tokensPerSecond).toBeGreaterThan(0);
+    expect(reported.seconds).toBeGreaterThan(0);
   });
 
   it('saves a model that differs from the one it began with in every matrix', async () => {
@@ -103,7 +103,7 @@ describe('finetune', () => {
     }
     // The loss that is told is the mean of the last tenth.
     const last = metrics.slice(-updates / 10).map(({ loss }) => Number(loss));
-    expect(told.loss).toBeCloseTo(last.reduce((a, b) => a + b, 0) / last.length, 10);
+    expect(reported.loss).toBeCloseTo(last.reduce((a, b) => a + b, 0) / last.length, 10);
   });
 
   it('killed at random moments and resumed ends with the same bytes', async () => {
@@ -201,15 +201,15 @@ describe('pretrain', () => {
       ...config,
       linnet: { version: 1, mixers: [linear, { kind: 'softmax' }] },
     });
-    const told = await json(...words(file, 'first'));
-    expect(told).toMatchObject({
+    const reported = await json(...words(file, 'first'));
+    expect(reported).toMatchObject({
       steps: 8,
       tokens: 8 * 48,
       out: join(folder, 'first'),
       run: join(folder, 'first.run'),
     });
-    expect(told.loss).toBeGreaterThan(0);
-    expect(told.tokensPerSecond).toBeGreaterThan(0);
+    expect(reported.loss).toBeGreaterThan(0);
+    expect(reported.tokensPerSecond).toBeGreaterThan(0);
     const { model: saved, parameters } = await loadCausalModel(join(folder, 'first'));
     expect(saved.mixers.map(({ kind }) => kind)).toEqual(['linear', 'softmax']);
     const taps = parameters.get('model.layers.0.self_attn.dwconv.weight');

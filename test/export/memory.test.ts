@@ -22,7 +22,7 @@ const config = {
   tie_word_embeddings: true,
 };
 
-/** Exports weights that are made when they are asked for, and prints the peak of the process beside its start. */
+/** Exports weights that are made when they are asked for, and prints the peak of the process next to its start. */
 const script = `
 import { exportModel } from './src/export/export-model.ts';
 import { elementCount, tensor } from './src/graph/tensor.ts';

@@ -1,5 +1,5 @@
 /**
- * Exports of type mixed: prompts are read with w8a8 weights, all else runs with int4 weights. Beside plain exports of the
+ * Exports of type mixed: prompts are read with w8a8 weights, all else runs with int4 weights. Next to plain exports of the
  * same model, and engines compiled from the same weights that share a state.
  */
 import { createHash } from 'node:crypto';

@@ -155,7 +155,7 @@ describe.each([
     },
   );
 
-  it('give a row the same, bit for bit, whatever stands beside it', async () => {
+  it('give a row the same, bit for bit, whatever stands next to it', async () => {
     const bytes = await byteProduct(N, K);
     await rowsAreIndependent(bytes.program, K);
     await bytes.program.dispose();

@@ -24,10 +24,10 @@ it('has an encoder to test', () => {
 
 describe.each(encoders)('%s', (family) => {
   it('is inspected as an encoder, without a state', async () => {
-    const told = await runCaptured(['inspect', base(family)]);
-    expect(told.stdout).toMatch(/kind +encoder/);
-    expect(told.stdout).toMatch(/is an encoder: it cannot decode and has no state/);
-    expect(told.stdout).not.toContain('KV cache');
+    const reported = await runCaptured(['inspect', base(family)]);
+    expect(reported.stdout).toMatch(/kind +encoder/);
+    expect(reported.stdout).toMatch(/is an encoder: it cannot decode and has no state/);
+    expect(reported.stdout).not.toContain('KV cache');
     const json = await runJson('inspect', base(family));
     expect(json).toMatchObject({ family, kind: 'encoder', stateBytes: null, stateBytesPerToken: null });
   });
@@ -57,8 +57,8 @@ describe.each(encoders)('%s', (family) => {
     ['bench decode', causal],
   ])('is refused by %s with its kind', async (command, reason, ...options) => {
     const words = options.map((word) => (word === 'book.txt' ? join(folder, word) : word));
-    const told = await runCaptured([...command.split(' '), base(family), ...words, '--json']);
-    expect(told.exitCode).not.toBe(0);
-    expect(told.stdout).toMatch(new RegExp(`"code":"CONFIG".*${reason}`));
+    const reported = await runCaptured([...command.split(' '), base(family), ...words, '--json']);
+    expect(reported.exitCode).not.toBe(0);
+    expect(reported.stdout).toMatch(new RegExp(`"code":"CONFIG".*${reason}`));
   });
 });

@@ -39,13 +39,13 @@ it('refuses unknown families and lists the known ones', () => {
 
 describe.each(supportedFamilies)('%s', (family) => {
   it('is inspected', async () => {
-    const told = await runJson('inspect', place(family, 'augmented'));
+    const reported = await runJson('inspect', place(family, 'augmented'));
     const { parameters } = await loadModel(place(family, 'augmented'));
     const numbers = [...parameters.values()].reduce((total, { data }) => total + data.length, 0);
-    expect(told).toMatchObject({ family, parameters: numbers });
+    expect(reported).toMatchObject({ family, parameters: numbers });
     const { mixerParameters, kind, layers = [0, 1] } = augmented[family] ?? { mixerParameters: 22, kind: 'linear' };
-    expect(told).toMatchObject({ mixerParameters });
-    expect(Array.isArray(told.mixers) && told.mixers[0]).toMatchObject({ layers, config: { kind, group: 4 } });
+    expect(reported).toMatchObject({ mixerParameters });
+    expect(Array.isArray(reported.mixers) && reported.mixers[0]).toMatchObject({ layers, config: { kind, group: 4 } });
   });
 
   it('decays its matrices and embeddings, not its norms, biases and mixer parameters', async () => {

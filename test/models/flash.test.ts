@@ -132,9 +132,11 @@ describe('linnet pretrain', () => {
     const out = join(folder, 'model');
     const data = ['--data', join(folder, 'book.txt'), '--out', out, '--steps', '1', '--batch', '1', '--length', '16'];
     await runJson('pretrain', 'flash-small', '--mixer', 'relu', '--conv', '--kernel', '5', ...data);
-    const told = await runJson('inspect', out);
-    expect(told).toMatchObject({ family: 'flash', sizes: { vocabulary: 258, headWidth: 128, valueWidth: 512 } });
-    expect(told.mixers).toMatchObject([{ layers: [0, 5], config: { kind: 'features', convolution: { kernel: 5 } } }]);
+    const reported = await runJson('inspect', out);
+    expect(reported).toMatchObject({ family: 'flash', sizes: { vocabulary: 258, headWidth: 128, valueWidth: 512 } });
+    expect(reported.mixers).toMatchObject([
+      { layers: [0, 5], config: { kind: 'features', convolution: { kernel: 5 } } },
+    ]);
   });
 });
 

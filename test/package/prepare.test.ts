@@ -40,7 +40,7 @@ function run(command: 'npm' | 'npx', words: readonly string[], cwd: string, cach
 }
 
 describe('npx linnet in a checkout', () => {
-  it('runs the build of that checkout: with spaces in its path, beside another one, after a new build', async () => {
+  it('runs the build of that checkout: with spaces in its path, next to another one, after a new build', async () => {
     const scratch = await scratchFolder();
     const cache = join(scratch, 'npm cache');
     const first = await checkout(join(scratch, 'my models', 'linnet'), 'first');

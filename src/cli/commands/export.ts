@@ -205,7 +205,7 @@ function printExport(context: CommandContext, out: string, manifest: ExportManif
   const { float32, exported } = outputs.perplexity;
   context.print(
     `${formatCount(outputs.tokens)} tokens of ${outputs.text}: logits differ by ${shortNumber(outputs.meanLogit)} on average, ` +
-      `${shortNumber(outputs.maxLogit)} at most; the same first choice at ${formatFixed(100 * outputs.sameChoice, 1)} %`,
+      `${shortNumber(outputs.maxLogit)} at most; the same top-1 at ${formatFixed(100 * outputs.sameChoice, 1)} %`,
   );
   context.print(
     `perplexity ${formatFixed(exported, 4)}, in float32 ${formatFixed(float32, 4)} (${formatFixed(100 * (exported / float32 - 1), 2)} %)`,

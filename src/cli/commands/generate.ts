@@ -122,8 +122,8 @@ export const generateCommand = defineCommand({
     }
     const tokens = joinPrompt(restored, continued, engine.model.bosId);
     const sampler = new Sampler(samplerOptions(options), restored?.sampler);
-    const told = { context, speculation };
-    const generation = await streamGeneration(engine, told, {
+    const reported = { context, speculation };
+    const generation = await streamGeneration(engine, reported, {
       promptTokens: tokens,
       maxTokens: options.maxTokens,
       sampler,
@@ -168,7 +168,7 @@ export const generateCommand = defineCommand({
   },
 });
 
-/** What the sampler is told. */
+/** What the sampler is reported. */
 function samplerOptions(options: SamplerInput): SamplerInput {
   const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed } = options;
   return { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed };
@@ -268,7 +268,7 @@ async function sessionIfAny(
 }
 
 /**
- * Streams the text as it comes; the prompt's progress goes before it. Beside a text that does not appear on the
+ * Streams the text as it comes; the prompt's progress goes before it. Next to a text that does not appear on the
  * terminal itself (`--json`, a file or a pipe) a line tells how far it is, and what speculation brings so far.
  */
 async function streamGeneration(

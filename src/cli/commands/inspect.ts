@@ -28,7 +28,7 @@ import {
 export const inspect = defineCommand({
   description:
     'Shows the family, sizes, mixers, Medusa heads and tokenizer of a model, and what a session of it costs in memory ' +
-    'beside the key-value cache of a softmax model of the same sizes. Reads no weights, only their headers. Of an exported ' +
+    'next to the key-value cache of a softmax model of the same sizes. Reads no weights, only their headers. Of an exported ' +
     'folder also what its storage type costs.',
   examples: [
     'linnet inspect assets/tiny-llama',

@@ -31,7 +31,7 @@ const t5Kernel = 9;
 export const linearizeCommand = defineCommand({
   description:
     'Replaces the attention of some or all layers and saves the model as a new Hugging Face folder, tokenizer ' +
-    'included. All weights are kept; new parameters start neutral (α = 0, λ = 1, taps 0). The result predicts badly ' +
+    'included. All weights are kept; new parameters start neutral (α = 0, λ = 1, filter weights 0). The result predicts badly ' +
     'until it is fine-tuned. --mixer linformer is the form by blocks where attention reads the past, and the published form, which reads ' +
     'the whole text, in an encoder and between two texts. In T5 encoder and decoder are changed unless --attention says ' +
     'otherwise; between two texts there is no convolution, and of local, global and augmented the global branch. Sizes such as --kernel, --group and --features are ignored by mixers that have no use for ' +
@@ -54,7 +54,7 @@ export const linearizeCommand = defineCommand({
     ...mixerOptions,
     layers: optional(indexList, { placeholder: 'list', description: 'layers to change, such as 0-3,5 (default: all)' }),
     kernel: optional(integer({ min: 1, max: 65535 }), {
-      placeholder: 'taps',
+      placeholder: 'count',
       description: `K, length of the convolution, odd; (K−1)/2 positions back are read (default: ${defaultKernel}, T5: 9)`,
     }),
     init: withDefault(choice(['neutral', 'calibrate']), 'neutral', {
@@ -91,7 +91,7 @@ export const linearizeCommand = defineCommand({
       loaded.model.kind === 'encoder-decoder'
         ? inParts(loaded.model, loaded.parameters, changes)
         : inLayers(loaded.model, loaded.parameters, changes);
-    const { model, parameters, told } =
+    const { model, parameters, reported } =
       options.init === 'calibrate' ? await calibrated(context, loaded, swapped, options) : swapped;
     await saveModel(
       options.out,
@@ -110,7 +110,7 @@ export const linearizeCommand = defineCommand({
         family: model.family,
         parameters: counts.total,
         mixerParameters: counts.mixers,
-        ...told,
+        ...reported,
         mixers: runs.map(({ layers, description, mixer: config }) => ({ layers, description, config })),
         dtype: options.dtype,
       },
@@ -149,7 +149,7 @@ async function calibrated(
       `  layer ${layer}: ${formatPercent(before)} of the attention is missed, ${formatPercent(after)} when fitted`,
     );
   }
-  return { ...swapped, parameters, told: { ...swapped.told, calibration: layers } };
+  return { ...swapped, parameters, reported: { ...swapped.reported, calibration: layers } };
 }
 
 interface LinearizeOptions extends MixerOptionValues {
@@ -162,7 +162,7 @@ interface Linearized {
   readonly model: Model;
   readonly parameters: Map<string, Tensor<'float32'>>;
   /** What the JSON says of what was changed. */
-  readonly told: Readonly<Record<string, unknown>>;
+  readonly reported: Readonly<Record<string, unknown>>;
 }
 
 /** A model with one mixer per layer. */
@@ -180,7 +180,7 @@ function inLayers(
   const described: Remixed = given;
   const mixed = linearize(described, values, mixer, changed.slice(options.softmaxLayers));
   const done = linearize(mixed.model, mixed.parameters, blockSoftmax(mixer, options.group ?? defaultGroup), first);
-  return { ...done, told: { changedLayers: changed } };
+  return { ...done, reported: { changedLayers: changed } };
 }
 
 /** What a model keeps of itself when its mixers change. */
@@ -198,7 +198,7 @@ function inParts(
     configured(options, part === 'decoder' ? 'past' : 'whole', t5Kernel);
   return {
     ...linearizeParts(given, values, mixerOf, { parts, layers }),
-    told: { attention: parts, changedLayers: layers ?? 'all' },
+    reported: { attention: parts, changedLayers: layers ?? 'all' },
   };
 }
 

@@ -71,7 +71,7 @@ export const sweep = defineCommand({
     }
     const report = join(folder.path, 'report.html');
     await writeReport(report, await sweepReport(plan, rows, study.heldOutTokens));
-    const json = { out: folder.path, report, charts, heldOutTokens: study.heldOutTokens, rows: rows.map(told) };
+    const json = { out: folder.path, report, charts, heldOutTokens: study.heldOutTokens, rows: rows.map(reportedRow) };
     await writeFileAtomic(join(folder.path, 'results.json'), `${JSON.stringify(json, null, 2)}\n`);
     context.print(`\nwrote ${report}`);
     return { json };
@@ -79,7 +79,7 @@ export const sweep = defineCommand({
 });
 
 /** Not-a-number, of a diverged trial or the deviation of one seed, is null. */
-function told({ trials, ...row }: SweepRow): Record<string, unknown> {
+function reportedRow({ trials, ...row }: SweepRow): Record<string, unknown> {
   return { ...row, seeds: trials.map(({ seed, perplexity, loss, seconds }) => ({ seed, perplexity, loss, seconds })) };
 }
 

@@ -123,7 +123,7 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly options: O;
   /** Options of the version before that are no more, by key: where what they did has gone. Help does not show them. */
   readonly moved?: Readonly<Record<string, string>>;
-  /** Prints for people through the context and returns what machines are told. */
+  /** Prints for people through the context and returns what machines are reported. */
   run(context: CommandContext, values: z.output<z.ZodObject<A>> & z.output<z.ZodObject<O>>): Promise<CommandResult>;
 }
 

@@ -24,7 +24,7 @@ export interface CommandContext {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Fires on Ctrl-C. A command that reads it promises to stop soon after; one that never does is ended at once. */
   readonly signal: AbortSignal;
-  /** Prints a line of the result for people: on stdout, or on stderr beside `--json`. Nothing with `--quiet --json`. */
+  /** Prints a line of the result for people: on stdout, or on stderr next to `--json`. Nothing with `--quiet --json`. */
   print(line: string): void;
   /** Streams a part of the result for people, without a line break. Nothing with `--json`. */
   stream(text: string): void;
@@ -32,7 +32,7 @@ export interface CommandContext {
   note(line: string): void;
   /** A progress line on stderr, where that is a terminal. */
   progress(label: string, unit: string): Progress;
-  /** Does a piece of work beside such a line, which ends with it, also when the work fails. */
+  /** Does a piece of work next to such a line, which ends with it, also when the work fails. */
   withProgress<T>(label: string, unit: string, work: (progress: Progress) => T | Promise<T>): Promise<T>;
   /** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …". */
   throwIfStopped(what: string): void;

@@ -5,7 +5,7 @@ import { defineCommand, flag, optional, repeated, required, requiredList, withDe
 import { type CommandEntry, commandTable } from '../command-table.ts';
 import { integer, path, text } from './option-values.ts';
 
-/** Returns its parameters as JSON, or fails in the way that it is told. */
+/** Returns its parameters as JSON, or fails in the way that it is reported. */
 const echo = defineCommand({
   description: 'Says what it was given.',
   examples: ['linnet echo here --out there'],

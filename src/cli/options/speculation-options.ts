@@ -9,7 +9,7 @@ import type { Drafter } from '../../decoding/speculation/drafter.ts';
 import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
 import { MedusaDrafter } from '../../decoding/speculation/medusa-drafter.ts';
 import { ModelDrafter } from '../../decoding/speculation/model-drafter.ts';
-import { Pacing } from '../../decoding/speculation/pacing.ts';
+import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { SpeculationStatistics, type SpeculationSummary } from '../../decoding/speculation/statistics.ts';
 import { hasDraftHeads, openDraftHeads } from '../../export/open-heads.ts';
@@ -35,7 +35,7 @@ export const speculationOptions = {
   tree: optional(path, {
     placeholder: 'file',
     description:
-      'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else the stock tree)',
+      'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else the default tree)',
   }),
   acceptance: withDefault(choice(['exact', 'rejection', 'typical']), 'exact', {
     placeholder: 'rule',
@@ -93,11 +93,11 @@ export async function openSpeculation(
     const drafter = drafters.length === 1 ? drafters[0] : new CombinedDrafter(drafters);
     const acceptance = acceptanceRules[request.acceptance]();
     const statistics = new SpeculationStatistics();
-    const pacing = request.speculate === 'auto' ? new Pacing() : undefined;
+    const adaptive = request.speculate === 'auto' ? new AdaptiveSpeculation() : undefined;
     return {
-      method: speculative(drafter, { acceptance, pacing, statistics }),
+      method: speculative(drafter, { acceptance, adaptive, statistics }),
       drafter: drafter.name,
-      summary: () => ({ ...statistics.summary, paused: pacing?.decision === 'sequential' }),
+      summary: () => ({ ...statistics.summary, paused: adaptive?.decision === 'sequential' }),
       [Symbol.asyncDispose]: dispose,
     };
   } catch (error) {
@@ -141,7 +141,7 @@ function checkOptions({ speculate, draft, tree }: SpeculationRequest): void {
   }
 }
 
-/** What speculation did, for machines: beside what `generate` tells of every text. */
+/** What speculation did, for machines: next to what `generate` tells of every text. */
 export function speculationJson(speculation: Speculation): Readonly<Record<string, unknown>> {
   const { tokensPerStep, acceptedByDepth, ...rest } = speculation.summary();
   return { tokensPerStep, acceptedByDepth, speculation: { drafter: speculation.drafter, ...rest } };

@@ -1,4 +1,4 @@
-/** What the speed benchmarks of a model say beside their times: memory traffic and the peak of the process. */
+/** What the speed benchmarks of a model say next to their times: memory traffic and the peak of the process. */
 import { weightBytesPerToken } from '../../evaluation/speed/memory-traffic.ts';
 import type { DecodingModel } from '../../export/open-model.ts';
 import { storageTypes } from '../../export/storage-types.ts';

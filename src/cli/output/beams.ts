@@ -1,4 +1,4 @@
-/** Beam search on the command line: continuations of a prompt, and how hypotheses are told. */
+/** Beam search on the command line: continuations of a prompt, and how hypotheses are reported. */
 import type { Hypothesis } from '../../decoding/search/beam-search.ts';
 import { continueByBeams } from '../../decoding/search/causal-beams.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
@@ -53,6 +53,6 @@ export async function printBestBeam(
     `${formatCount(tokens.length)} tokens (${finish}), ${formatNumber(tokens.length / seconds, 3)} tokens/s, ` +
       `best of ${beams} beams`,
   );
-  const told = { text: textOf(tokens), tokens, finish, promptTokens: (source ?? prompt).length, seconds };
-  return { json: { ...told, beams: beamsJson(found, textOf) } };
+  const reported = { text: textOf(tokens), tokens, finish, promptTokens: (source ?? prompt).length, seconds };
+  return { json: { ...reported, beams: beamsJson(found, textOf) } };
 }

@@ -14,7 +14,7 @@ export interface HeadsSummary {
 }
 
 /**
- * The heads beside a model; undefined where there are none. Whether they are the model's own is not looked at.
+ * The heads next to a model; undefined where there are none. Whether they are the model's own is not looked at.
  * @throws LinnetError as `describeMedusaHeads`
  */
 export async function headsBeside(

@@ -39,7 +39,7 @@ export function layerSpan([first, last]: MixerRun['layers']): string {
 export interface ParameterCounts {
   /** A tied head counts once. */
   readonly total: number;
-  /** Of them α, λ and convolution taps. */
+  /** Of them α, λ and filter weights. */
   readonly mixers: number;
 }
 

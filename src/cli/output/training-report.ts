@@ -9,12 +9,12 @@ import type { CommandContext } from '../framework/context.ts';
 /**
  * Runs a plan with progress on stderr.
  * @param run starts the plan with the hooks that it is given
- * @param told what machines are told of the plan's details; default: the details
+ * @param reported what machines read of the plan's details; default: the details
  */
 export async function reportTraining<Details extends object>(
   context: CommandContext,
   run: (hooks: TrainingHooks) => Promise<TrainingResult<Details>>,
-  told: (details: Details) => object = (details) => details,
+  reported: (details: Details) => object = (details) => details,
 ): Promise<CommandResult> {
   let progress: Progress | undefined;
   let steps = 0;
@@ -53,7 +53,7 @@ export async function reportTraining<Details extends object>(
     }
     return {
       json: {
-        ...{ out, run: folder, ...told(details), loss: loss ?? null },
+        ...{ out, run: folder, ...reported(details), loss: loss ?? null },
         ...{ steps: counts.steps, tokens: counts.tokens },
         ...{ tokensPerSecond: tokensPerSecond ?? null, seconds: counts.seconds },
       },

@@ -18,7 +18,7 @@ function logProbabilities(logits: Float32Array): number[] {
   return Array.from(logits, (x) => x - total);
 }
 
-/** A scorer that remembers what each hypothesis has read, and that checks what it is told. */
+/** A scorer that remembers what each hypothesis has read, and that checks what it is reported. */
 function scorer(texts: number, beams: number): BeamScorer {
   let rows = Array.from({ length: texts }, (_, text) =>
     Array.from({ length: beams }, () => ({ text, tokens: new Array<number>() })),
@@ -104,7 +104,7 @@ describe('beam search', () => {
     }
   });
 
-  it('stops early when told to', async () => {
+  it('stops early when asked to', async () => {
     const counted = async (earlyStopping: BeamOptions['earlyStopping']): Promise<{ steps: number; score: number }> => {
       const inner = scorer(1, 2);
       let steps = 0;

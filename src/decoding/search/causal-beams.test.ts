@@ -70,7 +70,7 @@ describe.each(Object.keys(variants))('beams of %s', (name) => {
     }
   });
 
-  it('are worth what the model says of their tokens, and the same beside other prompts', async () => {
+  it('are worth what the model says of their tokens, and the same next to other prompts', async () => {
     const options = { maxTokens: 14, best: 4, lengthPenalty: 0.5 };
     const together = await continueByBeams(engine, prompts, 4, options);
     for (const [i, prompt] of prompts.entries()) {

@@ -5,7 +5,7 @@ import { tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { modelLayout } from '../../models/model-layout.ts';
 import { SequenceState } from '../state/sequence-state.ts';
 import type { DraftContext } from './drafter.ts';
-import { type HeadPredictions, MedusaDrafter, stockPaths } from './medusa-drafter.ts';
+import { type HeadPredictions, MedusaDrafter, defaultTreePaths } from './medusa-drafter.ts';
 
 const buffers = goldenConfig(
   'medusa_buffers',
@@ -47,9 +47,9 @@ describe('the Medusa drafter', () => {
     expect(rows.flat()).toEqual([...goldenNumbers(io, `${name}.retrieve_indices`)]);
   });
 
-  it('has the stock tree by default, cut to the number of heads', async () => {
+  it('has the default tree by default, cut to the number of heads', async () => {
     const sorted = (paths: readonly (readonly number[])[]): string[] => paths.map((path) => path.join(',')).sort();
-    expect(sorted(stockPaths())).toEqual(sorted(buffers.trees.mc_sim_7b_63.choices));
+    expect(sorted(defaultTreePaths())).toEqual(sorted(buffers.trees.mc_sim_7b_63.choices));
     const { tree } = await new MedusaDrafter(placeHeads(4)).propose(contextOf(7));
     expect([tree.size, tree.leaves().length, tree.height]).toEqual([64, 42, 4]);
     expect(new MedusaDrafter(placeHeads(2)).ranked.tree.size).toBe(39);

@@ -18,7 +18,7 @@ export interface HeadPredictions {
 }
 
 /**
- * Medusa's stock tree of 63 paths ("mc_sim_7b_63"): for every parent listed, how many of the likeliest continuations
+ * Medusa's default tree of 63 paths ("mc_sim_7b_63"): for every parent listed, how many of the likeliest continuations
  * have a node.
  */
 const stockBranches: Readonly<Record<string, number>> = {
@@ -29,13 +29,13 @@ const stockBranches: Readonly<Record<string, number>> = {
 };
 
 /**
- * The 63 rank paths of the stock tree, made for a 7B model with four heads: 64 nodes with the root, 42 leaves.
+ * The 63 rank paths of the default tree, made for a 7B model with four heads: 64 nodes with the root, 42 leaves.
  * @example
  * ```ts
- * const paths = stockPaths();
+ * const paths = defaultTreePaths();
  * ```
  */
-export function stockPaths(): number[][] {
+export function defaultTreePaths(): number[][] {
   return Object.entries(stockBranches).flatMap(([parent, count]) =>
     Array.from({ length: count }, (_, rank) => [...(parent === '' ? [] : parent.split(',').map(Number)), rank]),
   );
@@ -49,11 +49,11 @@ export class MedusaDrafter implements Drafter {
   readonly #ranks: number;
 
   /**
-   * @param paths rank paths; default: those of the stock tree that are no deeper than there are heads
+   * @param paths rank paths; default: those of the default tree that are no deeper than there are heads
    * @throws LinnetError `CONFIG` for paths deeper than there are heads; `INPUT` as `treeFromPaths`
    */
   constructor(heads: HeadPredictions, paths?: readonly (readonly number[])[]) {
-    const chosen = paths ?? stockPaths().filter((path) => path.length <= heads.count);
+    const chosen = paths ?? defaultTreePaths().filter((path) => path.length <= heads.count);
     const ranked = treeFromPaths(chosen);
     if (ranked.tree.height > heads.count) {
       throw new LinnetError(

@@ -6,10 +6,10 @@ import { type RankTree, treeFromPaths } from '../../attention/tree.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
-import { stockPaths } from './medusa-drafter.ts';
+import { defaultTreePaths } from './medusa-drafter.ts';
 
 export interface ReferenceOptions {
-  /** Rank paths of the tree. Default: Medusa's stock tree. */
+  /** Rank paths of the tree. Default: Medusa's default tree. */
   readonly paths?: readonly (readonly number[])[];
   /** Chance that the true token has a rank, given that no better rank has it. Default 0.6. */
   readonly hitRate?: number;
@@ -32,7 +32,7 @@ export class ReferenceDrafter implements Drafter {
    * @throws LinnetError `CONFIG` for a hit rate that is not in 0…1
    */
   constructor(text: ArrayLike<number>, vocabulary: number, options: ReferenceOptions = {}) {
-    const { paths = stockPaths(), hitRate = 0.6, seed = 0 } = options;
+    const { paths = defaultTreePaths(), hitRate = 0.6, seed = 0 } = options;
     if (!(hitRate >= 0 && hitRate <= 1)) {
       throw new LinnetError('CONFIG', `the hit rate is ${hitRate}, expected a number in 0…1`);
     }

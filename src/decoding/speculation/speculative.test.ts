@@ -13,9 +13,9 @@ import { rejection } from './acceptance.ts';
 import { CombinedDrafter } from './combined-drafter.ts';
 import type { Drafter } from './drafter.ts';
 import { LookupDrafter } from './lookup-drafter.ts';
-import { type HeadPredictions, MedusaDrafter, stockPaths } from './medusa-drafter.ts';
+import { type HeadPredictions, MedusaDrafter, defaultTreePaths } from './medusa-drafter.ts';
 import { ModelDrafter } from './model-drafter.ts';
-import { Pacing } from './pacing.ts';
+import { AdaptiveSpeculation } from './adaptive-speculation.ts';
 import { ReferenceDrafter } from './reference-drafter.ts';
 import { speculative } from './speculative.ts';
 import { SpeculationStatistics } from './statistics.ts';
@@ -219,14 +219,14 @@ describe('speculative decoding', () => {
     }
   });
 
-  it('gives the same text whatever the pacing decides', async () => {
+  it('gives the same text whatever the adaptive decides', async () => {
     await using engine = await makeEngine(both(augmented));
     const promptTokens = [...randomTokens(engine.model, 5, 3)];
     const options: GenerateOptions = { promptTokens, maxTokens: 120, ignoreEos: true };
     const expected = await generateToEnd(engine, options);
     const statistics = new SpeculationStatistics();
-    const pacing = new Pacing({ trial: 2, interval: 3 });
-    const method = speculative(new LookupDrafter(), { pacing, statistics });
+    const adaptive = new AdaptiveSpeculation({ trial: 2, interval: 3 });
+    const method = speculative(new LookupDrafter(), { adaptive, statistics });
     const result = await generateToEnd(engine, { ...options, method });
     expect(result.tokens).toEqual(expected.tokens);
     const { steps, speculatedSteps } = statistics.summary;
@@ -253,7 +253,7 @@ describe('speculative decoding', () => {
     expect(1 + acceptedByDepth.reduce((sum, share) => sum + share, 0)).toBeCloseTo(tokensPerStep, 9);
     expect(acceptedByDepth.every((share, i) => share <= (acceptedByDepth[i - 1] ?? 1))).toBe(true);
     const byNode = statistics.acceptanceByNode;
-    expect(byNode.length).toBe(stockPaths().length + 1);
+    expect(byNode.length).toBe(defaultTreePaths().length + 1);
     expect(byNode[0]).toBe(1);
     expect(byNode[1]).toBeGreaterThan(byNode[10]); // the likeliest guess, the least likely
     const total = seconds.draft + seconds.verify + seconds.accept + seconds.commit;

@@ -12,7 +12,7 @@ import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../me
 import { type AcceptanceRule, exact } from './acceptance.ts';
 import { type PrunedDraft, pruneDraft, rootDraft } from './draft-trie.ts';
 import type { Draft, Drafter } from './drafter.ts';
-import type { Pacing } from './pacing.ts';
+import type { AdaptiveSpeculation } from './adaptive-speculation.ts';
 import { SpeculationStatistics } from './statistics.ts';
 
 /** How to speculate. */
@@ -20,7 +20,7 @@ export interface SpeculationOptions {
   /** Default: `exact`. */
   readonly acceptance?: AcceptanceRule;
   /** Turns drafting off where it does not pay. Default: every round is drafted. One text's own. */
-  readonly pacing?: Pacing;
+  readonly adaptive?: AdaptiveSpeculation;
   /** Where rounds are added up. */
   readonly statistics?: SpeculationStatistics;
 }
@@ -60,7 +60,7 @@ class SpeculativeDecoder implements Continuation {
   readonly #prompt: ReadPrompt;
   readonly #drafter: Drafter;
   readonly #acceptance: AcceptanceRule;
-  readonly #pacing: Pacing | undefined;
+  readonly #adaptive: AdaptiveSpeculation | undefined;
   readonly #statistics: SpeculationStatistics;
   /** What the last token of the text was predicted from. */
   #hidden: Float32Array;
@@ -72,7 +72,7 @@ class SpeculativeDecoder implements Continuation {
     this.#prompt = prompt;
     this.#drafter = drafter;
     this.#acceptance = options.acceptance ?? exact;
-    this.#pacing = options.pacing;
+    this.#adaptive = options.adaptive;
     this.#statistics = options.statistics ?? new SpeculationStatistics();
     this.#hidden = prompt.hidden;
   }
@@ -88,7 +88,7 @@ class SpeculativeDecoder implements Continuation {
     const committed = performance.now();
     const root = text[text.length - 1];
     const { state } = this.#prompt;
-    const speculated = this.#pacing?.next !== 'sequential';
+    const speculated = this.#adaptive?.next !== 'sequential';
     const maxDepth = count - 1; // the token after the last accepted node counts too
     const proposed = speculated
       ? await this.#drafter.propose({ tokens: text, root, hidden: this.#hidden, state, maxDepth })
@@ -120,7 +120,7 @@ class SpeculativeDecoder implements Continuation {
     const tokens = [...path.slice(1).map((node) => draft.tokens[node]), next];
     const ended = performance.now();
     await this.#drafter.accepted?.(tokens);
-    this.#pacing?.record(speculated ? 'speculative' : 'sequential', (ended - started) / 1000, tokens.length);
+    this.#adaptive?.record(speculated ? 'speculative' : 'sequential', (ended - started) / 1000, tokens.length);
     const { origin, tree } = draft;
     this.#statistics.record({
       nodes: tree.size,

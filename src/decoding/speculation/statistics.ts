@@ -12,7 +12,7 @@ export interface RoundSeconds {
   readonly commit: number;
 }
 
-/** One round, as `record` is told. */
+/** One round, as `record` is reported. */
 export interface Round {
   /** Number of nodes read, the root included. */
   readonly nodes: number;

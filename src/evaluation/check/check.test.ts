@@ -32,7 +32,7 @@ const unmasked = parseMixer({
   convolution: { kernel: 9, masked: false },
 });
 
-/** A freshly linearized model: α and taps are zero, as after `linnet linearize`. */
+/** A freshly linearized model: α and filter weights are zero, as after `linnet linearize`. */
 function fresh(mixers: readonly MixerConfig[]): { model: CausalModel; parameters: Map<string, Tensor<'float32'>> } {
   const model = plain.withMixers(mixers);
   return { model, parameters: initializeParameters(model, new Random(3), 0.2) };
@@ -86,7 +86,7 @@ describe('checkModel', () => {
     expect(subjects).toEqual(['layers 0, 2', 'layer 1']);
   });
 
-  it('reports an unmasked convolution although its taps are still zero', async () => {
+  it('reports an unmasked convolution although its filter weights are still zero', async () => {
     const { model, parameters } = fresh([mixerPreset('local+conv', sizes), unmasked, { kind: 'softmax' }]);
     const report = await checkModel(model, parameters);
     expect(report).toMatchObject({ leak: true, ok: false });
@@ -136,7 +136,7 @@ describe('checkModel', () => {
     expect(forms.map(({ ok }) => ok)).toEqual([true, true]);
   });
 
-  it('finds the layer whose own taps leak, and the layers that it infects', async () => {
+  it('finds the layer whose own filter weights leak, and the layers that it infects', async () => {
     const { model, parameters } = fresh([mixerPreset('local+conv', sizes), unmasked, mixerPreset('local', sizes)]);
     const name = 'model.layers.1.self_attn.dwconv.weight';
     const taps = parameters.get(name);

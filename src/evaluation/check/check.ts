@@ -34,7 +34,7 @@ export interface CheckOptions {
 }
 
 export interface CheckReport {
-  /** Whether any output moved when a later token changed; of an encoder, beside padding. */
+  /** Whether any output moved when a later token changed; of an encoder, next to padding. */
   readonly leak: boolean;
   /** Whether every row is ok. */
   readonly ok: boolean;
@@ -101,7 +101,7 @@ async function* causalRows(checked: Checked): AsyncGenerator<CheckRow> {
 }
 
 /**
- * Every layer's mixer alone, on random rows: with the layer's own α, λ and taps, and, once for all layers that share
+ * Every layer's mixer alone, on random rows: with the layer's own α, λ and filter weights, and, once for all layers that share
  * it, with random ones.
  */
 async function* mixerLeaks({ model, parameters, options }: Checked): AsyncGenerator<CheckRow> {

@@ -22,7 +22,7 @@ type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 /** Hidden states [B,n,width] of texts with padding. */
 type Encode = (source: ParameterSource, input: EncoderInput) => Value;
 
-/** Every mixer against the reference and beside padding, then the whole model beside padding. */
+/** Every mixer against the reference and next to padding, then the whole model next to padding. */
 export async function* encoderRows(
   model: EncoderModel,
   parameters: Parameters,
@@ -55,7 +55,7 @@ export async function* encoderRows(
 /** A bare mixer over the rows of its tables. */
 function probeEncoder(probe: CausalModel): Encode {
   return (source, { tokens, mask }) =>
-    probe.trunk(
+    probe.backbone(
       source,
       tokens,
       {},

@@ -120,7 +120,7 @@ function movementGraph(model: CausalModel, length: number, cuts: readonly number
     graph.output(`energy.${name}`, sumSquare(rows)); // NaN or infinite if any number is, which a maximum may hide
   };
 
-  const hidden = model.trunk(source, tokens, constantPositions(model, graph, B, length), {
+  const hidden = model.backbone(source, tokens, constantPositions(model, graph, B, length), {
     mix(layer, projected) {
       const mixed = mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer));
       report(`layer ${layer}`, mixed);

@@ -53,7 +53,7 @@ export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
     asClassifier() {
       throw internalError('a mixer on its own classifies nothing');
     },
-    trunk: (source, tokens, _positions, { mix }, afterLayer) => {
+    backbone: (source, tokens, _positions, { mix }, afterLayer) => {
       const [B, T] = tokens.shape;
       const rows = (name: string, count: number, width: number) =>
         reshape(embedding(source, name, tokens, V, count * width), [B, T, count, width]);
@@ -76,7 +76,7 @@ export function randomProbe(probe: CausalModel, random: Random): Map<string, Ten
 
 /**
  * Values for the learned parameters of all mixers of a model that switch every branch on: α and λ between 0.5 and 1.5,
- * taps and learned maps normal. A freshly linearized model has α = 0 and zero taps, behind which a leak could hide.
+ * taps and learned maps normal. A freshly linearized model has α = 0 and zero filter weights, behind which a leak could hide.
  */
 export function randomMixerParameters(model: ModelDescription, random: Random): Map<string, Tensor<'float32'>> {
   const values = new Map<string, Tensor<'float32'>>();

@@ -66,7 +66,7 @@ export function isLeakTest(test: CheckTest): boolean {
  *
  * The forms of a mixer add the same terms in different orders and partly as sums over groups, in float32 against the
  * oracle's float64; a whole model passes such differences through all its layers. The same holds of a text alone and the
- * same text beside padding, whose sums are cut differently.
+ * same text next to padding, whose sums are cut differently.
  */
 export const limits = { movement: 1e-5, mixer: 5e-5, model: 2e-4 } as const;
 

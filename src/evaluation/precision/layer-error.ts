@@ -8,7 +8,7 @@ import type { ParameterSource } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { checkTokens, type EvaluationData, type ScoredWindow } from '../perplexity/scored-windows.ts';
 
-/** The hidden states after one layer beside those of the reference. */
+/** The hidden states after one layer next to those of the reference. */
 export interface LayerDifference {
   /** Largest and mean absolute difference, relative to `activationRms`. */
   readonly max: number;

@@ -1,6 +1,6 @@
 /**
  * What evaluation asks of a language model, wherever it runs: log-likelihoods of continuations and of whole texts, and
- * greedy answers. The conventions are those of lm-evaluation-harness, so that numbers can be laid beside published ones.
+ * greedy answers. The conventions are those of lm-evaluation-harness, so that numbers can be laid next to published ones.
  */
 
 /** A continuation whose probability after a context is wanted. */

@@ -4,7 +4,7 @@ import { generateToEnd, type Generation } from '../../decoding/generate.ts';
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import type { Drafter } from '../../decoding/speculation/drafter.ts';
-import { Pacing } from '../../decoding/speculation/pacing.ts';
+import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { type RoundSeconds, SpeculationStatistics } from '../../decoding/speculation/statistics.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
@@ -123,7 +123,9 @@ class Comparison {
     await using drafter = makeDrafter();
     const drafted = await run(speculative(drafter, { statistics: this.#statistics }));
     await using pacedDrafter = makeDrafter();
-    const paced = await run(speculative(pacedDrafter, { statistics: this.#autoStatistics, pacing: new Pacing() }));
+    const paced = await run(
+      speculative(pacedDrafter, { statistics: this.#autoStatistics, adaptive: new AdaptiveSpeculation() }),
+    );
     const text = String(plain.tokens);
     this.#identical &&= String(drafted.tokens) === text && String(paced.tokens) === text;
     this.#speeds.push({

@@ -15,7 +15,7 @@ import { parameterBlocks } from '../../training/parameter-blocks.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { fusedGraph } from '../../training/step-program.ts';
 import { decodingSpeed, fillState, stepGraphSize } from './decoding-speed.ts';
-import { productSpeed } from './product-ceiling.ts';
+import { productSpeed } from './peak-throughput.ts';
 import { summarize, time } from './timing.ts';
 import { productFlops } from './training-speed.ts';
 

@@ -1,4 +1,4 @@
-/** Speed of a whole training step (forward, gradients, clipping, AdamW) against the machine's product ceiling. */
+/** Speed of a whole training step (forward, gradients, clipping, AdamW) against the machine's peak matrix-multiplication throughput. */
 import { type Graph, liveNodes } from '../../graph/graph.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
 import { initializeParameters } from '../../models/initialize.ts';
@@ -9,7 +9,7 @@ import { adamWDefaults } from '../../training/adamw.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { parameterBlocks } from '../../training/parameter-blocks.ts';
 import { fusedGraph, initialState, TrainingProgram, type TrainingState } from '../../training/step-program.ts';
-import { ceilingSize, productSpeed } from './product-ceiling.ts';
+import { ceilingSize, productSpeed } from './peak-throughput.ts';
 import { median, summarize, type Timing } from './timing.ts';
 
 export interface TrainingSpeed {
@@ -19,7 +19,7 @@ export interface TrainingSpeed {
   readonly productFlops: number;
   /** `productFlops` over the step's whole time. */
   readonly gigaflops: number;
-  /** The product ceiling, measured between the steps. */
+  /** The peak matrix-multiplication throughput, measured between the steps. */
   readonly ceilingGigaflops: number;
   /** gigaflops / ceiling. */
   readonly shareOfCeiling: number;
@@ -37,7 +37,7 @@ export function productFlops(graph: Graph): number {
     const [output] = node.outputs;
     const elements = output.shape.reduce<number>((count, dim) => count * Number(dim), 1);
     const columns = Number(output.shape[output.rank - 1]);
-    // The second operand's matrix has the inner dimension beside the output's columns, transposed or not.
+    // The second operand's matrix has the inner dimension next to the output's columns, transposed or not.
     const inner = (Number(b.shape[b.rank - 1]) * Number(b.shape[b.rank - 2])) / columns;
     total += 2 * elements * inner;
   }

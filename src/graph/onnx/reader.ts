@@ -23,7 +23,7 @@ export interface OnnxSummary {
   readonly outputs: ReadonlyMap<string, ValueType>;
   /** Number of nodes. */
   readonly nodes: number;
-  /** Weights beside the model. */
+  /** Weights next to the model. */
   readonly external: readonly { readonly path: string; readonly offset: number; readonly length: number }[];
 }
 

@@ -1,4 +1,4 @@
-/** Encodes an ONNX graph as the bytes of a model, with large tensors inside or beside them. */
+/** Encodes an ONNX graph as the bytes of a model, with large tensors inside or next to them. */
 import { create, toBinary } from '@bufbuild/protobuf';
 import { internalError } from '../../errors.ts';
 import { bytesPerElement, type DType, elementCount, type Tensor } from '../tensor.ts';
@@ -56,7 +56,7 @@ export type Placer = (byteLength: number, name: string) => Place | undefined;
 /** How the initializers of a model are placed: see `inline`, `oneFile`, `sharedFile` and `separateParts`. */
 export type Placement = (graph: OnnxGraph) => Placer;
 
-/** Bytes that belong at an offset of a file beside the model. The data is a view of the tensor's. */
+/** Bytes that belong at an offset of a file next to the model. The data is a view of the tensor's. */
 export interface ExternalPart {
   readonly path: string;
   readonly offset: number;
@@ -74,7 +74,7 @@ export interface DeferredPart {
 export interface EncodedModel {
   /** A serialized ModelProto. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** What belongs beside it; in one file by rising offsets, without overlaps. */
+  /** What belongs next to it; in one file by rising offsets, without overlaps. */
   readonly external: readonly ExternalPart[];
   /** As `external`, for deferred initializers; in one file they stand behind the others. */
   readonly deferred: readonly DeferredPart[];
@@ -107,7 +107,7 @@ export const separateParts: Placement = () => {
 };
 
 /**
- * Initializers of 1 KB and more go into one file beside the model, aligned for memory mapping, if all initializers
+ * Initializers of 1 KB and more go into one file next to the model, aligned for memory mapping, if all initializers
  * together exceed `inlineBytes`; else they stay in the model.
  */
 export function oneFile(path: string, inlineBytes: number): Placement {

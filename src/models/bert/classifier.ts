@@ -38,7 +38,7 @@ export function bertClasses(model: EncoderModel): number | undefined {
  * @throws LinnetError `CONFIG` for an empty list
  * @example
  * ```ts
- * const told = bertClassifier(model, ['good', 'bad']);
+ * const reported = bertClassifier(model, ['good', 'bad']);
  * ```
  */
 export function bertClassifier(model: EncoderModel, labels: readonly string[]): EncoderModel {

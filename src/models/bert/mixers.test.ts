@@ -92,7 +92,7 @@ describe.each([...mixers])('%s', (_, mixer) => {
   const { model, classifier } = models(mixer);
   const parameters = new Map([...randomParameters(classifier, 3), ...randomParameters(model, 3)]);
 
-  it('gives a padded text what it gives the text alone, beside any others', async () => {
+  it('gives a padded text what it gives the text alone, next to any others', async () => {
     const random = new Random(5);
     const lengths = [1, G - 1, G, G + 1, 2 * G + 3, 3 * G + 5];
     const texts = lengths.map((length) => randomText(length, random));
@@ -121,7 +121,7 @@ describe.each([...mixers])('%s', (_, mixer) => {
     expect(relativeToPeak(row(after), row(before))).toBeGreaterThan(1e-4);
   });
 
-  it('can be swapped in, under the names it has in every family, and trains all of its parameters', async () => {
+  it('can be converted, before training, under the names it has in every family, and trains all of its parameters', async () => {
     const plain = models(mixerPreset('softmax')).model;
     const softmax = new Map(
       [...randomParameters(plain, 7)].map(([name, { shape, data }]) => [

@@ -15,7 +15,7 @@ const oldNorm = /^(.*\.LayerNorm)\.(gamma|beta)$/;
 /** Counted positions and zero segments that were stored as buffers. */
 const buffers: ReadonlySet<string> = new Set(['bert.embeddings.position_ids', 'bert.embeddings.token_type_ids']);
 
-/** The head that tells whether one sentence follows another, stored beside the masked-LM head and used by nobody. */
+/** The head that tells whether one sentence follows another, stored next to the masked-LM head and used by nobody. */
 const nextSentence = 'cls.seq_relationship.';
 
 /** The bias of the head by its second name. */

@@ -45,8 +45,8 @@ export function decoderModel(
     eosIds: config.eosIds,
     toJson: () => withSection(config.raw, config.mixers, config.nativeMixer),
     withMixers: (mixers) => read({ ...config.raw, linnet: { version: 1, mixers } }),
-    trunk: (source, tokens, positions, mixing, afterLayer) =>
-      trunk(config, source, tokens, positions, mixing, afterLayer),
+    backbone: (source, tokens, positions, mixing, afterLayer) =>
+      backbone(config, source, tokens, positions, mixing, afterLayer),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix,
     parameterName: (stored) => decoderParameterName(config, stored),
@@ -68,7 +68,7 @@ function rotaryTables({ headWidth, ropeBase, ropeScaling, trainedLength, mixers 
   });
 }
 
-function trunk(
+function backbone(
   config: DecoderConfig,
   source: ParameterSource,
   tokens: Value,

@@ -44,7 +44,7 @@ const flashSchema = z.object({
     .int()
     .min(1)
     .max(65535)
-    .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre tap')
+    .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre weight')
     .nullable()
     .default(null),
   castling: z.boolean().default(false),

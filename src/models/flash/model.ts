@@ -69,8 +69,8 @@ function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>):
     },
     withMixers: (others) =>
       flashModel({ ...json, linnet: { version: 1, mixers: others.map((mixer) => unitMixer(config, mixer)) } }),
-    trunk: (source, tokens, positions, mixing, afterLayer) =>
-      trunk(config, source, tokens, positions, mixing, afterLayer),
+    backbone: (source, tokens, positions, mixing, afterLayer) =>
+      backbone(config, source, tokens, positions, mixing, afterLayer),
     head: (source, hidden) => biased(source, 'to_logits.1', hidden, config.dim, config.vocab_size),
     attentionPrefix,
     parameterName: flashParameterName,
@@ -142,7 +142,7 @@ export class FlashPositions implements PositionEncoding {
 }
 
 /** Hidden states [B,T,D] after the final norm. */
-function trunk(
+function backbone(
   config: FlashConfig,
   source: ParameterSource,
   tokens: Value,
@@ -178,7 +178,7 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
   const model = describe({ ...config, linnet: undefined }, {});
   const native = nativeMixer(config);
   const [B, n] = tokens.shape.map(Number);
-  const hidden = model.trunk(source, tokens, constantPositions(model, source.graph, B, n), {
+  const hidden = model.backbone(source, tokens, constantPositions(model, source.graph, B, n), {
     mix(layer, projected) {
       const parameters = mixerParameterValues(model, source, layer);
       const input = { ...projected, parameters, scoring: scaledScoring(config.query_key_dim) };

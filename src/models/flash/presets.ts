@@ -10,5 +10,5 @@ export const flashPaperShape = {
   convolution: defaultKernel,
 } as const;
 
-/** Small enough to be trained on a laptop: 2.6M parameters beside the vocabulary's. */
+/** Small enough to be trained on a laptop: 2.6M parameters next to the vocabulary's. */
 export const flashSmallShape = { ...flashPaperShape, vocab_size: 512, dim: 256, depth: 6 } as const;

@@ -42,8 +42,8 @@ function describe(config: Gpt2Config): CausalModel {
     eosIds: config.eosIds,
     toJson: () => withSection(config.raw, config.mixers),
     withMixers: (mixers) => gpt2Model({ ...config.raw, linnet: { version: 1, mixers } }),
-    trunk: (source, tokens, positions, mixing, afterLayer) =>
-      trunk(config, source, tokens, positions, mixing, afterLayer),
+    backbone: (source, tokens, positions, mixing, afterLayer) =>
+      backbone(config, source, tokens, positions, mixing, afterLayer),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix,
     parameterName: (stored) => gpt2ParameterName(stored, config.tiedHead),
@@ -91,7 +91,7 @@ function gpt2Parameters(config: Gpt2Config): DeclaredParameters {
   return list.all;
 }
 
-function trunk(
+function backbone(
   config: Gpt2Config,
   source: ParameterSource,
   tokens: Value,

@@ -1,9 +1,9 @@
 /**
  * Names of GPT-2's tensors. Parameters are named as in checkpoints of the language model ("transformer.h.0.…"); the
- * mixers' own have the names they have in every family (`global_factor` for α, `dwconv.weight` for the taps).
+ * mixers' own have the names they have in every family (`global_factor` for α, `dwconv.weight` for the filter weights).
  */
 
-/** The prefix that checkpoints of the bare trunk, such as the first ones published, leave out. */
+/** The prefix that checkpoints of the bare backbone, such as the first ones published, leave out. */
 const prefix = 'transformer.';
 const withoutPrefix = /^(wte|wpe|ln_f|h\.\d+)\./;
 

@@ -121,7 +121,7 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
         return { k: projectHeads(config, own, 'k', encoded), v: projectHeads(config, own, 'v', encoded) };
       },
     },
-    trunk: (source, tokens, _positions, mixing, afterLayer) => decode(config, source, tokens, mixing, afterLayer),
+    backbone: (source, tokens, _positions, mixing, afterLayer) => decode(config, source, tokens, mixing, afterLayer),
     head: (source, hidden) => head(config, source, hidden),
   };
 }

@@ -12,7 +12,7 @@ import { compile, type CompileOptions } from '../../runtime/compile.ts';
 
 export type Parameters = ReadonlyMap<string, Tensor<'float32'>>;
 
-/** Texts of a batch, one a row. `second` is what a decoder reads beside the encoder's text; other models ignore it. */
+/** Texts of a batch, one a row. `second` is what a decoder reads next to the encoder's text; other models ignore it. */
 export interface Texts {
   readonly first: readonly Int32Array[];
   readonly second: readonly Int32Array[];

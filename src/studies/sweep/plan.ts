@@ -25,7 +25,7 @@ const presetFields = {
 
 const methodSchema = z
   .strictObject({
-    /** A preset by name, with its options beside it. */
+    /** A preset by name, with its options next to it. */
     preset: z.string().optional(),
     ...presetFields,
     /** Or a full configuration. */

@@ -78,8 +78,8 @@ export function transferredParameters(
 /**
  * The objective over rows as `PackedDataset` has them; labels are not read.
  *
- * The student's trunk runs on the teacher's mixed values. All that it shares with the teacher is frozen, so that what its
- * layers read are the teacher's hidden states, and where q and k are frozen too, the runtime finds both trunks to be one.
+ * The student's backbone runs on the teacher's mixed values. All that it shares with the teacher is frozen, so that what its
+ * layers read are the teacher's hidden states, and where q and k are frozen too, the runtime finds both backbones to be one.
  *
  * @param trained names of `transferredParameters`; the teacher's own are those of `transferParameters`
  * @example
@@ -103,7 +103,7 @@ export function transferObjective(
       const mixed: Value[] = [];
       const original = teacherSource(source, student, trained);
       const shift = (_: unknown, features: Value): Value => shiftedByOne(features);
-      teacher.trunk(original, inputs, positions, {
+      teacher.backbone(original, inputs, positions, {
         shift,
         mix(layer, projected) {
           const values = mixParallel(teacher.mixers[layer], projected, mixerParameterValues(teacher, original, layer));
@@ -112,7 +112,7 @@ export function transferObjective(
         },
       });
       const errors: Value[] = [];
-      student.trunk(source, inputs, positions, {
+      student.backbone(source, inputs, positions, {
         shift,
         mix(layer, projected) {
           if (layers.has(layer)) {

@@ -33,7 +33,7 @@ export interface MedusaTraining extends MedusaConfig {
   readonly decay: number;
   /** Trains the model too. */
   readonly joint?: {
-    /** Weight of the heads' losses beside the next token's, 0.2 in Medusa. */
+    /** Weight of the heads' losses next to the next token's, 0.2 in Medusa. */
     readonly weight: number;
     /** What the learning rate is multiplied by for the model's parameters. */
     readonly rateFactor: number;

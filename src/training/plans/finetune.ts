@@ -17,7 +17,7 @@ export interface FinetuneDetails {
 }
 
 /**
- * Trains a model further and saves it as a Hugging Face folder, with a record and snapshots in a run folder beside it.
+ * Trains a model further and saves it as a Hugging Face folder, with a record and snapshots in a run folder next to it.
  *
  * @param model folder of the model
  * @throws OptionsError for options that are wrong or exclude each other; LinnetError `PATH` if `out` or a run exists,

@@ -14,7 +14,7 @@ export interface TrainingPlan<Details extends object = object>
   readonly origin?: string;
   /** What the data is, for people: "12 documents, 3,456 tokens in 7 rows". */
   readonly summary: string;
-  /** What the record says beside model, settings and data. */
+  /** What the record says next to model, settings and data. */
   readonly configuration?: Readonly<Record<string, JsonValue>>;
   /** Default: `train`; `folder` is that of the run. */
   readonly train?: (job: TrainingJob, folder: string) => Promise<TrainingOutcome>;

@@ -1,5 +1,5 @@
 /** `linnet bench gemm`: how fast this machine multiplies matrices through the runtime. */
-import { ceilingSize, type ProductSpeed, productSpeed } from '../../../evaluation/speed/product-ceiling.ts';
+import { ceilingSize, type ProductSpeed, productSpeed } from '../../../evaluation/speed/peak-throughput.ts';
 import { formatFixed } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
 import { defineCommand, engineOptions, withDefault } from '../../framework/command.ts';

@@ -1,4 +1,4 @@
-/** `linnet bench train`: a whole training step against the machine's product ceiling. */
+/** `linnet bench train`: a whole training step against the machine's peak matrix-multiplication throughput. */
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { convolutionOf, parseMixer } from '../../../attention/mixers.ts';
 import { mixerPreset } from '../../../attention/presets.ts';
@@ -53,7 +53,7 @@ const families: Readonly<Record<string, BenchFamily>> = {
 export const benchTrain = defineCommand({
   description:
     'Times training steps (forward, all gradients, clipping, AdamW) with random weights and tokens, in turn with the ' +
-    'product ceiling. The share is the operations of all matrix products of the step, counted on its graph, ' +
+    'peak matrix-multiplication throughput. The share is the operations of all matrix products of the step, counted on its graph, ' +
     'over the whole time of the step, against the ceiling. Of a mixer with a convolution, the step is timed without it ' +
     'as well: the last share is what the convolution takes of the step.',
   examples: [

@@ -76,7 +76,7 @@ export function perplexityTable({ rows }: DemoResults): Table {
     [
       { header: 'mixer', value: ({ name }) => name },
       { header: 'branches', value: ({ mixer }) => describeMixer(mixer) },
-      { header: 'swapped in', value: ({ before }) => before, format: (value) => formatFixed(value, 1) },
+      { header: 'converted, before training', value: ({ before }) => before, format: (value) => formatFixed(value, 1) },
       { header: 'fine-tuned', value: ({ after }) => after, format: (value) => formatFixed(value, 2) },
     ],
     rows,
@@ -137,7 +137,7 @@ export function demoReport(
         {
           kind: 'table',
           table: perplexityTable(results),
-          caption: `The model as it came had perplexity ${formatFixed(results.base, 2)}.`,
+          caption: `The original model had perplexity ${formatFixed(results.base, 2)}.`,
         },
         { kind: 'chart', chart: charts.losses, caption: `Each point is the mean of ${smoothing} optimizer steps.` },
       ],

@@ -35,7 +35,7 @@ export interface SpeculationStudy extends SpeculationSummary {
   readonly acceptance: readonly PathAcceptance[];
 }
 
-/** Beginnings of held-out documents that are continued, beside the prompt, and how much of each is given. */
+/** Beginnings of held-out documents that are continued, next to the prompt, and how much of each is given. */
 const heldOutPrompts = 4;
 const promptTokens = 64;
 /** UTF-16 units that are sure to hold that many tokens of words. */

@@ -50,7 +50,7 @@ export interface DemoResults {
   readonly settings: TrainingSettings;
   readonly trainingDocuments: number;
   readonly heldOutTokens: number;
-  /** Perplexity of the model as it comes, on the held-out text. */
+  /** Perplexity of the original model, on the held-out text. */
   readonly base: number;
   readonly rows: readonly ComparisonRow[];
   readonly samples: readonly { readonly name: string; readonly generation: Generation; readonly stateBytes: number }[];
@@ -105,7 +105,7 @@ export async function runDemoStudy(
   const windows = { ...allWindows, windows: allWindows.windows.slice(0, options.heldOutWindows) };
   const base = await perplexity(model, parameters, windows, { ...compile, signal: context.signal });
   context.print(
-    `model as it comes: perplexity ${formatFixed(base.perplexity, 2)} on ${base.tokens} held-out tokens of ${options.data}`,
+    `original model: perplexity ${formatFixed(base.perplexity, 2)} on ${base.tokens} held-out tokens of ${options.data}`,
   );
 
   const rows: ComparisonRow[] = [];
@@ -129,7 +129,7 @@ export async function runDemoStudy(
     rows.push(row);
     progress.finish();
     context.print(
-      `${row.name.padEnd(13)} perplexity ${formatFixed(row.before, 1).padStart(8)} when swapped in, ` +
+      `${row.name.padEnd(13)} perplexity ${formatFixed(row.before, 1).padStart(8)} when converted, before training, ` +
         `${formatFixed(row.after, 2).padStart(6)} after ${steps} optimizer steps   (${describeMixer(row.mixer)})`,
     );
   }

@@ -72,7 +72,7 @@ export const evalSpeculation = defineCommand({
     }),
     tree: optional(path, {
       placeholder: 'file',
-      description: 'JSON of rank paths (default: the tree of the heads, or the stock tree, 64 nodes)',
+      description: 'JSON of rank paths (default: the tree of the heads, or the default tree, 64 nodes)',
     }),
     seed: withDefault(seed32, 1, {
       placeholder: 'number',

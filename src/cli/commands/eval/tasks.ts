@@ -65,7 +65,7 @@ const defaultSeeds: Seeds = [0, 1234, 1234, 1234];
 export const evalTasks = defineCommand({
   description:
     'Asks a model the questions of benchmarks and counts what it gets right. Prompts, examples, metrics and standard ' +
-    'errors are those of lm-evaluation-harness, so that numbers can be laid beside published ones. What many questions ' +
+    'errors are those of lm-evaluation-harness, so that numbers can be laid next to published ones. What many questions ' +
     'begin with, such as their examples, is read once. Data is read from --data and never downloaded. With --out, ' +
     'results_*.json and samples_*.jsonl are written in the format of the harness, and a run that was stopped goes on ' +
     `where it was when the same command is given again.\n\nTasks and groups: ${taskNames().join(', ')}.`,

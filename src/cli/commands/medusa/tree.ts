@@ -5,7 +5,7 @@ import { type MedusaTree, parseTreeFile } from '../../../checkpoint/medusa-trees
 import { loadDocuments } from '../../../data/documents.ts';
 import { readTextFile } from '../../../data/text-file.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
-import { stockPaths } from '../../../decoding/speculation/medusa-drafter.ts';
+import { defaultTreePaths } from '../../../decoding/speculation/medusa-drafter.ts';
 import {
   interpolateStepTime,
   observedLength,
@@ -116,7 +116,7 @@ export const medusaTree = defineCommand({
       tree.length <= medusa.config.heads && tree.every((rank) => rank < vocabulary);
     const trees: RatedTree[] = [
       ...searchTrees(search).map(({ method, paths }) => rated(method, paths)),
-      rated('stock', stockPaths().filter(fits)),
+      rated('stock', defaultTreePaths().filter(fits)),
       ...(given === undefined ? [] : [rated('given', given)]),
     ];
     const wanted = given === undefined ? options.method : 'given';
@@ -144,7 +144,7 @@ export const medusaTree = defineCommand({
         positions: calibration.positions + validation.positions,
         times,
         draftMs,
-        trees: trees.map(({ paths: _, ...told }) => told),
+        trees: trees.map(({ paths: _, ...reported }) => reported),
         chosen: { ...chosen, written: !options.dryRun },
       },
     };

@@ -34,7 +34,7 @@ interface Measured {
 }
 
 /** Decides from round to round. Texts do not depend on it where the acceptance rule is exact. */
-export class Pacing {
+export class AdaptiveSpeculation {
   readonly #trial: number;
   readonly #longestInterval: number;
   readonly #measured: Record<Pace, Measured> = {
@@ -53,7 +53,7 @@ export class Pacing {
   constructor({ trial = 6, interval = 48, longestInterval = 768 }: PacingOptions = {}) {
     for (const [name, value] of Object.entries({ trial, interval, longestInterval })) {
       if (!(Number.isSafeInteger(value) && value >= 1)) {
-        throw new LinnetError('CONFIG', `${name} of pacing is ${value}, expected a whole number of at least 1`);
+        throw new LinnetError('CONFIG', `${name} of adaptive is ${value}, expected a whole number of at least 1`);
       }
     }
     this.#trial = trial;
