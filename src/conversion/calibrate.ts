@@ -42,6 +42,9 @@ export interface LayerFit {
  * The student's parameters with those of its mixers fitted to the teacher.
  * @param texts token ids, all of one length; four of 256 are enough
  * @throws LinnetError as `layerSamples`; `TENSOR` for a parameter that the student lacks
+ * @example
+ * const { parameters, layers } = await calibrate(teacher, student, texts);
+ * for (const { layer, before, after } of layers) console.log(layer, before, after);
  */
 export async function calibrate(
   teacher: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },

@@ -84,6 +84,11 @@ const bestFolder = 'best';
  * Converts a model.
  * @throws LinnetError `PATH` for a folder that holds a conversion without `resume`, `MISMATCH` for one of something else,
  *   `ABORTED` by the signal; the folder then has what a resumed conversion needs
+ * @example
+ * const { model, parameters, progress } = await convert(original, tokenizer, texts, {
+ *   budget: 600, keep: { auto: 1 }, folder: 'runs/converted.run',
+ * });
+ * console.log(model.mixers, parameters.size, progress.stages);
  */
 export async function convert(
   original: LoadedModel,

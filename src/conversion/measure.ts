@@ -47,7 +47,14 @@ export interface MeasureOptions {
 const positionFactor = 4;
 const sampleTokens = 80;
 
-/** @throws LinnetError as the measurements do, `ABORTED` by the signal */
+/**
+ * @throws LinnetError as the measurements do, `ABORTED` by the signal
+ * @example
+ * const { perplexity, ablation } = await measureConversion(original, converted, tokenizer, texts, {
+ *   contexts: [1024, 8192], prompts: ['Once upon a time'],
+ * });
+ * console.log(perplexity.original, perplexity.converted, ablation);
+ */
 export async function measureConversion(
   original: Weighted,
   converted: Weighted,

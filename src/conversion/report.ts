@@ -14,10 +14,18 @@ export type ConversionCharts = Readonly<
   Record<'stages' | 'memory' | 'positions' | 'recall' | 'ablation' | 'time', Chart>
 >;
 
+/**
+ * Draws the charts of the report.
+ * @throws LinnetError `INPUT` for numbers that no axis shows
+ * @example
+ * const { stages } = await conversionCharts(conversion, measures);
+ * console.log(stages.svgFile());
+ */
 export async function conversionCharts(
-  { progress }: Conversion,
+  conversion: Conversion,
   measures: ConversionMeasures,
 ): Promise<ConversionCharts> {
+  const { progress } = conversion;
   const lines = <T>(
     pair: { readonly original: readonly T[]; readonly converted: readonly T[] },
     point: (value: T) => { x: number; y: number },
@@ -135,7 +143,12 @@ export function conversionSections(
   ];
 }
 
-/** Puts the page together. */
+/**
+ * Puts the page together.
+ * @example
+ * const charts = await conversionCharts(conversion, measures);
+ * await writeReport('report.html', conversionReport('tiny-llama', conversion, measures, charts));
+ */
 export function conversionReport(
   name: string,
   conversion: Conversion,

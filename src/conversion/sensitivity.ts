@@ -32,6 +32,11 @@ interface Original {
  * Converts every layer alone, with a calibrated start, and measures.
  * @param texts for calibration, all of one length
  * @throws LinnetError as `calibrate` and `perplexity`
+ * @example
+ * const losses = await layerSensitivity(original, mixer, {
+ *   texts: [Int32Array.of(1, 2, 3)], data: { windows: [{ tokens: Int32Array.of(1, 2, 3), scoredFrom: 1 }], documents: 1 }, probes: [],
+ * });
+ * console.log(layersToKeep(losses, 1));
  */
 export async function layerSensitivity(
   original: Original,
@@ -72,6 +77,8 @@ export async function layerSensitivity(
  * The layers to keep: those that lose most, text and recall added up.
  * @returns in ascending order
  * @throws LinnetError `INPUT` for keeping all layers or more
+ * @example
+ * const kept = layersToKeep([{ layer: 0, perplexity: 5, textLoss: 0.1, recallLoss: 0 }], 0);
  */
 export function layersToKeep(sensitivities: readonly LayerSensitivity[], count: number): number[] {
   if (count >= sensitivities.length) {

@@ -28,6 +28,9 @@ const mostReported = 20;
  * few documents is cut into pieces first.
  * @param options.heldOut documents to report on; default: a twentieth, at most 20
  * @throws LinnetError `INPUT` if too little is left to train on
+ * @example
+ * const texts = await conversionTexts(await loadDocuments(['stories.jsonl']), tokenizer, { length: 512 });
+ * console.log(texts.training.length);
  */
 export async function conversionTexts(
   documents: readonly Document[],
@@ -68,7 +71,12 @@ function cut(document: Document, characters: number): Document[] {
   return pieces;
 }
 
-/** Texts of one length for calibration: the beginning of the training text. @throws LinnetError `INPUT` for less than one */
+/**
+ * Texts of one length for calibration: the beginning of the training text. @throws LinnetError `INPUT` for less than one
+ * @example
+ * const texts = await calibrationTexts(await loadDocuments(['stories.jsonl']), tokenizer);
+ * console.log(texts.length);
+ */
 export async function calibrationTexts(
   training: readonly Document[],
   tokenizer: Tokenizer,
