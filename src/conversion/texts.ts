@@ -26,7 +26,7 @@ const mostReported = 20;
 /**
  * Splits documents: the last to report on, as many before them to judge by, the others to train on. A book that comes as a
  * few documents is cut into pieces first.
- * @param options.heldOut documents to report on; default: a twentieth, at most 20
+ * @param options `heldOut`: documents to report on; default: a twentieth, at most 20
  * @throws LinnetError `INPUT` if too little is left to train on
  * @example
  * const texts = await conversionTexts(await loadDocuments(['stories.jsonl']), tokenizer, { length: 512 });
