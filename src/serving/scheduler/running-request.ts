@@ -1,0 +1,126 @@
+/** One request on its way: its prompt is read chunk by chunk, then its continuations take part in the rounds. */
+import { chain } from '../../attention/tree.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import { TextGeneration, type TokensEvent } from '../../decoding/text-generation.ts';
+import { internalError } from '../../errors.ts';
+import type { EventQueue } from './event-queue.ts';
+import type { RequestEvent, TextRequest } from './text-request.ts';
+
+/** A continuation that takes part in rounds. */
+export interface RunningText {
+  readonly choice: number;
+  readonly generation: TextGeneration;
+}
+
+export class RunningRequest {
+  readonly request: TextRequest;
+  readonly events: EventQueue<RequestEvent>;
+  readonly signal: AbortSignal | undefined;
+  /** Continuations whose prompt has been read and that have not ended. */
+  readonly texts: RunningText[] = [];
+  readonly #engine: StepEngine;
+  readonly #state: SequenceState;
+  /** How many continuations have been made of the prompt. */
+  #made = 0;
+
+  constructor(
+    engine: StepEngine,
+    request: TextRequest,
+    events: EventQueue<RequestEvent>,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#engine = engine;
+    this.request = request;
+    this.events = events;
+    this.signal = signal;
+    this.#state = request.state ?? engine.newState();
+  }
+
+  /** Rows that the request may have in a round. */
+  get width(): number {
+    return Math.max(1, this.request.choices.length);
+  }
+
+  /** Whether a part of the prompt is still to be read. */
+  get reading(): boolean {
+    return this.request.maxTokens === 0 ? this.#state.length < this.#total : this.#made < this.request.choices.length;
+  }
+
+  /** Whether everything has been read and written. */
+  get done(): boolean {
+    return !this.reading && this.texts.length === 0;
+  }
+
+  get #total(): number {
+    return this.request.prompt.length;
+  }
+
+  /** Reads the next chunk of the prompt: at most `most` tokens, never across a boundary. Returns how many were read. */
+  async readChunk(most: number): Promise<number> {
+    const { prompt, maxTokens, boundaries = [], onBoundary } = this.request;
+    // The last token is read by each continuation for itself, so that all have logits and a state of their own.
+    const shared = maxTokens === 0 ? this.#total : this.#total - 1;
+    if (this.#state.length < shared) {
+      const from = this.#state.length;
+      const next = boundaries.find((length) => length > from) ?? shared;
+      const to = Math.min(shared, from + most, next);
+      await this.#read(prompt.slice(from, to));
+      if (boundaries.includes(to)) onBoundary?.(this.#state, to);
+      this.events.push({ type: 'prompt', done: to, total: this.#total, state: this.#state });
+      return to - from;
+    }
+    await this.#startText();
+    return 1;
+  }
+
+  /** Lets a continuation begin. */
+  async #startText(): Promise<void> {
+    const { prompt, choices, maxTokens, stop, ignoreEos, tokenizer } = this.request;
+    const choice = this.#made++;
+    const last = this.#made === choices.length;
+    const { sampler, method } = choices[choice];
+    const generation = new TextGeneration(this.#engine, {
+      promptTokens: prompt,
+      maxTokens,
+      sampler,
+      method,
+      stop,
+      ignoreEos,
+      tokenizer,
+      state: last ? this.#state : this.#state.fork(),
+    });
+    await generation.readPrompt();
+    if (choice === 0) this.events.push({ type: 'prompt', done: this.#total, total: this.#total, state: this.#state });
+    this.texts.push({ choice, generation });
+  }
+
+  async #read(tokens: readonly number[]): Promise<void> {
+    const { onPromptLogits } = this.request;
+    const from = this.#state.length;
+    if (onPromptLogits === undefined) {
+      await this.#engine.prefill(this.#state, tokens);
+      return;
+    }
+    const nodes = Array.from(tokens, (_, node) => node);
+    const request = { state: this.#state, tree: chain(tokens.length), tokens, wanted: nodes };
+    const [output] = await this.#engine.step([request], 'prompt');
+    output.logits.forEach((logits, node) => {
+      onPromptLogits(from + node, logits);
+    });
+    await this.#engine.commit(request, output, nodes);
+  }
+
+  /** Takes in what a round gave a text; settles and reports it where that ended it. */
+  async took(text: RunningText, event: TokensEvent): Promise<void> {
+    if (event.tokens.length > 0 || event.text !== '') {
+      this.events.push({ type: 'tokens', choice: text.choice, tokens: event.tokens, text: event.text });
+    }
+    if (text.generation.finish === undefined) return;
+    const index = this.texts.indexOf(text);
+    if (index < 0) throw internalError('a text ends twice');
+    this.texts.splice(index, 1);
+    await text.generation.settle();
+    this.events.push({ type: 'end', choice: text.choice, generation: text.generation.result() });
+  }
+}

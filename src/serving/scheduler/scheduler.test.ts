@@ -1,0 +1,220 @@
+/** Whatever comes and goes next to it, a text is what it is alone. */
+import { setImmediate as turn } from 'node:timers/promises';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { letters } from '../../../test/models/letters.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { mixerPreset } from '../../attention/presets.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
+import { type Generation, generateToEnd } from '../../decoding/generate.ts';
+import { Sampler } from '../../decoding/sampler.ts';
+import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
+import { speculative } from '../../decoding/speculation/speculative.ts';
+import type { EventQueue } from './event-queue.ts';
+import { OverloadError, Scheduler } from './scheduler.ts';
+import type { RequestEvent, TextRequest } from './text-request.ts';
+
+const model = tinyLlama([mixerPreset('augmented', { group: 6, kernel: 9 }), { kind: 'softmax' }]);
+let engine: DecodingEngine;
+beforeAll(async () => {
+  engine = await DecodingEngine.create(model, randomParameters(model, 3), { threads: 1 });
+});
+afterAll(() => engine.dispose());
+
+interface Spec {
+  readonly length: number;
+  readonly maxTokens: number;
+  readonly n: number;
+  readonly key: string;
+  readonly temperature: number;
+  readonly drafts: boolean;
+}
+
+const promptOf = ({ length }: Spec): number[] => [...randomTokens(model, length, length)];
+const samplerOf = ({ temperature }: Spec, choice: number): Sampler => new Sampler({ temperature, seed: choice });
+
+function requestOf(spec: Spec): TextRequest {
+  return {
+    key: spec.key,
+    prompt: promptOf(spec),
+    maxTokens: spec.maxTokens,
+    ignoreEos: true,
+    tokenizer: letters,
+    choices: Array.from({ length: spec.n }, (_, choice) => ({
+      sampler: samplerOf(spec, choice),
+      method: spec.drafts ? speculative(new LookupDrafter()) : undefined,
+    })),
+  };
+}
+
+const known = new Map<string, Promise<Generation>>();
+/** What a continuation is alone, with nothing but `generate`. */
+function lone(spec: Spec, choice: number): Promise<Generation> {
+  const name = JSON.stringify([spec.length, spec.temperature, choice]);
+  const found =
+    known.get(name) ??
+    generateToEnd(engine, {
+      promptTokens: promptOf(spec),
+      maxTokens: 40,
+      ignoreEos: true,
+      tokenizer: letters,
+      sampler: samplerOf(spec, choice),
+    });
+  known.set(name, found);
+  return found;
+}
+
+interface Collected {
+  readonly texts: string[];
+  readonly ended: number;
+}
+
+async function collect(events: EventQueue<RequestEvent>, n: number, onEvent: () => void): Promise<Collected> {
+  const texts = Array.from({ length: n }, () => '');
+  let ended = 0;
+  try {
+    for await (const event of events) {
+      if (event.type === 'tokens') texts[event.choice] += event.text;
+      if (event.type === 'end') ended++;
+      onEvent();
+    }
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'ABORTED' });
+  }
+  return { texts, ended };
+}
+
+const spec = fc.record({
+  length: fc.integer({ min: 1, max: 40 }),
+  maxTokens: fc.integer({ min: 1, max: 40 }),
+  n: fc.integer({ min: 1, max: 3 }),
+  key: fc.constantFrom('a', 'b', 'c'),
+  temperature: fc.constantFrom(0, 0, 0.8),
+  drafts: fc.boolean(),
+});
+const arrival = fc.record({
+  spec,
+  after: fc.integer({ min: 0, max: 30 }),
+  cancelAfter: fc.option(fc.integer({ min: 0, max: 30 })),
+});
+
+describe('the scheduler', () => {
+  it('gives each text its lone result, whatever the schedule of arrivals and cancels', async () => {
+    const schedule = fc.array(arrival, { minLength: 1, maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(
+        schedule,
+        fc.integer({ min: 3, max: 6 }),
+        fc.integer({ min: 1, max: 9 }),
+        async (all, parallel, chunk) => {
+          const scheduler = new Scheduler(engine, { parallel, chunk });
+          await Promise.all(
+            all.map(async ({ spec, after, cancelAfter }) => {
+              for (let waited = 0; waited < after; waited++) await turn();
+              const controller = new AbortController();
+              let seen = 0;
+              if (cancelAfter === 0) controller.abort();
+              const { texts, ended } = await collect(
+                scheduler.submit(requestOf(spec), controller.signal),
+                spec.n,
+                () => {
+                  if (++seen === cancelAfter) controller.abort();
+                },
+              );
+              if (!controller.signal.aborted) expect(ended).toBe(spec.n);
+              for (const [choice, text] of texts.entries()) {
+                const whole = (await lone(spec, choice)).text.slice(0, spec.maxTokens);
+                if (controller.signal.aborted) expect(whole.startsWith(text)).toBe(true);
+                else expect(text).toBe(whole);
+              }
+            }),
+          );
+          expect([scheduler.active, scheduler.waiting]).toEqual([0, 0]);
+        },
+      ),
+      { numRuns: 40, seed: 5 },
+    );
+  });
+
+  const plain: Spec = { length: 5, maxTokens: 30, n: 1, key: 'a', temperature: 0, drafts: false };
+
+  it('lets a cancelled text go within one round', async () => {
+    let rounds = 0;
+    const scheduler = new Scheduler(engine, { observer: { round: () => rounds++ } });
+    const controller = new AbortController();
+    const events = scheduler.submit(requestOf({ ...plain, maxTokens: 4000 }), controller.signal);
+    while ((await events.next())?.type !== 'tokens');
+    const before = rounds;
+    controller.abort();
+    while (scheduler.active > 0) await turn();
+    expect(rounds - before).toBeLessThanOrEqual(1);
+  });
+
+  it('pauses the text of a slow reader, goes on with others, and gives up on it in the end', async () => {
+    const scheduler = new Scheduler(engine, { readerBytes: 400, readerTimeout: 150 });
+    const slow = scheduler.submit(requestOf({ ...plain, maxTokens: 4000 }));
+    const quick = await collect(scheduler.submit(requestOf(plain)), 1, () => undefined);
+    expect(quick.texts).toEqual([(await lone(plain, 0)).text.slice(0, 30)]);
+    while (!slow.full) await turn();
+    for (let taken = 0; taken < 3; taken++) await slow.next();
+    while (!slow.full) await turn();
+    while (scheduler.active > 0) await turn();
+    await expect(collect(slow, 1, () => undefined)).resolves.toMatchObject({ ended: 0 });
+  });
+
+  it('admits keys evenly: the one request of a key does not wait for the many of another', async () => {
+    const scheduler = new Scheduler(engine, { parallel: 2 });
+    const order: string[] = [];
+    const finish = async (key: string): Promise<void> => {
+      await collect(scheduler.submit(requestOf({ ...plain, key })), 1, () => undefined);
+      order.push(key);
+    };
+    await Promise.all(['a', 'a', 'a', 'a', 'a', 'a', 'b'].map(finish));
+    expect(order.indexOf('b')).toBeLessThan(3);
+  });
+
+  it('reads long prompts in chunks between the rounds of others', async () => {
+    const order: string[] = [];
+    const observer = { round: () => order.push('round'), chunk: () => order.push('chunk') };
+    const scheduler = new Scheduler(engine, { chunk: 4, observer });
+    const short = collect(scheduler.submit(requestOf({ ...plain, length: 2 })), 1, () => undefined);
+    const long = collect(scheduler.submit(requestOf({ ...plain, length: 40, maxTokens: 1 })), 1, () => undefined);
+    await Promise.all([short, long]);
+    expect(order.slice(3, 17).join(' ')).not.toMatch(/chunk chunk/);
+  });
+
+  it('refuses more requests than may wait, more choices than run, and all once it closes', async () => {
+    const scheduler = new Scheduler(engine, { parallel: 2, maxQueue: 1 });
+    const first = scheduler.submit(requestOf({ ...plain, n: 2 }));
+    while (scheduler.active < 2) await turn();
+    const refused = (): unknown => scheduler.submit(requestOf(plain));
+    const second = scheduler.submit(requestOf(plain));
+    expect(refused).toThrow(OverloadError);
+    await Promise.all([collect(first, 2, () => undefined), collect(second, 1, () => undefined)]);
+    expect(() => scheduler.submit(requestOf({ ...plain, n: 3 }))).toThrow(/3 continuations/);
+    const last = scheduler.submit(requestOf(plain));
+    const closed = scheduler.close();
+    expect(refused).toThrow(/shutting down/);
+    await expect(collect(last, 1, () => undefined)).resolves.toMatchObject({ ended: 1 });
+    await closed;
+  });
+
+  it('hands out the logits after every prompt token, and states at boundaries', async () => {
+    const scheduler = new Scheduler(engine, { chunk: 7 });
+    const prompt = [...randomTokens(model, 20, 1)];
+    const positions: number[] = [];
+    const boundaries: number[] = [];
+    const events = scheduler.submit({
+      key: '',
+      prompt,
+      maxTokens: 0,
+      choices: [],
+      onPromptLogits: (position) => positions.push(position),
+      boundaries: [5, 13],
+      onBoundary: (state, length) => boundaries.push(length, state.length),
+    });
+    for await (const event of events) expect(event.type).toBe('prompt');
+    expect(positions).toEqual(prompt.map((_, position) => position));
+    expect(boundaries).toEqual([5, 5, 13, 13]);
+  });
+});

@@ -1,0 +1,273 @@
+/**
+ * Continuous batching: one loop in which every iteration reads one chunk of one prompt and runs one round of all texts.
+ *
+ * With a state of constant size all rows cost the same, so that admission goes by count: no paging, no padding, no
+ * pre-emption. A request that is cancelled, by its signal, is gone when the iteration under way ends; one whose reader is
+ * slow pauses, and holds up nobody.
+ */
+import { eventLoopTurn } from '../../decoding/event-loop.ts';
+import { decodeRound } from '../../decoding/round.ts';
+import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
+import type { TokensEvent } from '../../decoding/text-generation.ts';
+import { LinnetError } from '../../errors.ts';
+import { EventQueue } from './event-queue.ts';
+import { FairQueue } from './fair-queue.ts';
+import { RunningRequest } from './running-request.ts';
+import { eventWeight, type RequestEvent, type TextRequest } from './text-request.ts';
+
+/** Bounds of the scheduler. */
+export interface SchedulerOptions {
+  /** Most texts that are read or decoded at a time. Default 8. */
+  readonly parallel?: number;
+  /** Most requests that wait. Default 64. */
+  readonly maxQueue?: number;
+  /** Tokens of a prompt that are read between two rounds. Default `promptChunk`. */
+  readonly chunk?: number;
+  /** Bytes of events that a reader may leave waiting before its texts pause. Default 64 KiB. */
+  readonly readerBytes?: number;
+  /** Milliseconds after which a reader that takes nothing is given up. Default 30 s. */
+  readonly readerTimeout?: number;
+  /** Told what happens, for metrics. */
+  readonly observer?: SchedulerObserver;
+}
+
+/** What can be observed of the scheduler. */
+export interface SchedulerObserver {
+  /** A round of so many texts took so many seconds and gave so many tokens. */
+  round?(texts: number, seconds: number, tokens: number): void;
+  /** A chunk of a prompt was read. */
+  chunk?(tokens: number, seconds: number): void;
+  /** A request waited so many seconds before it began. */
+  admitted?(seconds: number): void;
+  /** A request was cancelled while it waited, was read, or was decoded. */
+  cancelled?(stage: 'queue' | 'prompt' | 'decode'): void;
+}
+
+/** The queue is full, or the scheduler takes no more requests. */
+export class OverloadError extends Error {
+  readonly reason: 'full' | 'closing';
+  constructor(reason: 'full' | 'closing') {
+    super(reason === 'full' ? 'too many requests are waiting; try again later' : 'the server is shutting down');
+    this.name = 'OverloadError';
+    this.reason = reason;
+  }
+}
+
+interface Waiting {
+  readonly running: RunningRequest;
+  readonly since: number;
+}
+
+export class Scheduler {
+  readonly #engine: StepEngine;
+  readonly #options: Required<Omit<SchedulerOptions, 'observer'>>;
+  readonly #observer: SchedulerObserver;
+  readonly #queue = new FairQueue<Waiting>();
+  /** Requests at work. The first of those whose prompt is unread gets the next chunk. */
+  readonly #live: RunningRequest[] = [];
+  #loop: Promise<void> | undefined;
+  #closing = false;
+  #wake: (() => void) | undefined;
+  /** Whether something happened since the loop last looked. */
+  #woken = false;
+  /** When each key last had a prompt chunk, as a count of chunks. */
+  readonly #turns = new Map<string, number>();
+  #chunks = 0;
+
+  constructor(engine: StepEngine, options: SchedulerOptions = {}) {
+    const { observer = {}, ...bounds } = options;
+    this.#engine = engine;
+    this.#observer = observer;
+    this.#options = {
+      parallel: 8,
+      maxQueue: 64,
+      chunk: promptChunk,
+      readerBytes: 64 << 10,
+      readerTimeout: 30_000,
+      ...bounds,
+    };
+  }
+
+  /** Requests that wait. */
+  get waiting(): number {
+    return this.#queue.size;
+  }
+
+  /** Texts that are read or decoded. */
+  get active(): number {
+    return this.#live.reduce((sum, { width }) => sum + width, 0);
+  }
+
+  /** Most texts at a time. */
+  get parallel(): number {
+    return this.#options.parallel;
+  }
+
+  /** Refuses requests that would wait in vain. @throws OverloadError */
+  checkRoom(requests = 1): void {
+    if (this.#closing) throw new OverloadError('closing');
+    // Free rows take requests at once: only what is beyond them waits.
+    const free = Math.max(0, this.#options.parallel - this.active);
+    if (this.#queue.size + requests > this.#options.maxQueue + free) throw new OverloadError('full');
+  }
+
+  /**
+   * Adds a request. Its events are to be read; who stops reading aborts the signal.
+   *
+   * @throws OverloadError when too many wait; LinnetError `INPUT` for more continuations than run at a time
+   */
+  submit(request: TextRequest, signal?: AbortSignal): EventQueue<RequestEvent> {
+    this.checkRoom();
+    const { parallel, readerBytes } = this.#options;
+    if (request.choices.length > parallel) {
+      throw new LinnetError(
+        'INPUT',
+        `${request.choices.length} continuations are asked for and ${parallel} texts run at a time; ask for fewer`,
+      );
+    }
+    const wake = (): void => {
+      this.#woken = true;
+      this.#wake?.();
+    };
+    const events = new EventQueue(readerBytes, eventWeight, wake);
+    const running = new RunningRequest(this.#engine, request, events, signal);
+    this.#queue.push(request.key, { running, since: performance.now() });
+    signal?.addEventListener('abort', wake, { once: true });
+    wake();
+    this.#loop ??= this.#run();
+    return events;
+  }
+
+  /** Takes no more requests, and resolves when those there are have ended. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    // The caller has its turn first, so that requests that come together start together.
+    await eventLoopTurn();
+    try {
+      for (;;) {
+        this.#woken = false;
+        this.#dropCancelled();
+        this.#admit();
+        if (this.#live.length === 0) break;
+        const worked = [await this.#readPrompt(), await this.#decode()];
+        if (worked.includes(true)) await eventLoopTurn();
+        else if (!this.#woken) await this.#idle();
+      }
+    } finally {
+      this.#loop = undefined;
+    }
+  }
+
+  /** Waits until a reader has taken something, a request came or went, or the time of a reader is over. */
+  async #idle(): Promise<void> {
+    const remaining = Math.min(
+      ...this.#live.map(({ events }) => (events.full ? this.#options.readerTimeout - events.fullFor : Infinity)),
+    );
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, Math.max(1, Math.min(remaining, this.#options.readerTimeout)));
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+  }
+
+  #dropCancelled(): void {
+    for (const waiting of [...this.#queue]) {
+      const { running } = waiting;
+      if (running.signal?.aborted !== true) continue;
+      this.#queue.remove(running.request.key, waiting);
+      this.#observer.cancelled?.('queue');
+      running.events.end(aborted());
+    }
+    for (const running of [...this.#live]) {
+      const slow = running.events.fullFor >= this.#options.readerTimeout;
+      if (running.signal?.aborted !== true && !slow) continue;
+      this.#observer.cancelled?.(running.reading ? 'prompt' : 'decode');
+      this.#leave(running, aborted());
+    }
+  }
+
+  #admit(): void {
+    for (;;) {
+      const next = this.#queue.peek((key) => this.#heldBy(key));
+      if (next === undefined || this.active + next.running.width > this.#options.parallel) return;
+      this.#queue.remove(next.running.request.key, next);
+      this.#observer.admitted?.((performance.now() - next.since) / 1000);
+      this.#live.push(next.running);
+    }
+  }
+
+  #heldBy(key: string): number {
+    return this.#live.reduce((sum, { request, width }) => sum + (request.key === key ? width : 0), 0);
+  }
+
+  /** Reads one chunk of one prompt; keys take turns, and so do the prompts of a key. */
+  async #readPrompt(): Promise<boolean> {
+    const turn = ({ request }: RunningRequest): number => this.#turns.get(request.key) ?? -1;
+    const [running] = this.#live
+      .filter(({ reading, events }) => reading && !events.full)
+      .sort((a, b) => turn(a) - turn(b));
+    if (running === undefined) return false;
+    this.#live.splice(this.#live.indexOf(running), 1);
+    this.#live.push(running);
+    this.#turns.set(running.request.key, this.#chunks++);
+    const started = performance.now();
+    try {
+      const tokens = await running.readChunk(this.#options.chunk);
+      this.#observer.chunk?.(tokens, (performance.now() - started) / 1000);
+      if (running.done) this.#leave(running);
+    } catch (error) {
+      this.#leave(running, error);
+    }
+    return true;
+  }
+
+  /** One round of all texts whose readers keep up. */
+  async #decode(): Promise<boolean> {
+    const rows = this.#live
+      .filter(({ events }) => !events.full)
+      .flatMap((running) => running.texts.map((text) => ({ running, text })));
+    if (rows.length === 0) return false;
+    const started = performance.now();
+    const results = await decodeRound(
+      this.#engine,
+      rows.map(({ text }) => text.generation),
+    );
+    let tokens = 0;
+    for (const [index, result] of results.entries()) {
+      const { running, text } = rows[index];
+      if (!this.#live.includes(running)) continue;
+      try {
+        if (result.status === 'rejected') throw result.reason;
+        tokens += result.value.tokens.length;
+        await this.#took(running, text, result.value);
+      } catch (error) {
+        this.#leave(running, error);
+      }
+    }
+    this.#observer.round?.(rows.length, (performance.now() - started) / 1000, tokens);
+    return true;
+  }
+
+  async #took(running: RunningRequest, text: RunningRequest['texts'][number], event: TokensEvent): Promise<void> {
+    await running.took(text, event);
+    if (running.done) this.#leave(running);
+  }
+
+  #leave(running: RunningRequest, failure?: unknown): void {
+    this.#live.splice(this.#live.indexOf(running), 1);
+    running.events.end(failure);
+    const { key } = running.request;
+    if (!this.#live.some(({ request }) => request.key === key)) this.#turns.delete(key);
+  }
+}
+
+function aborted(): LinnetError {
+  return new LinnetError('ABORTED', 'the request was cancelled');
+}
