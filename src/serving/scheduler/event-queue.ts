@@ -8,7 +8,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
   readonly #events: T[] = [];
   #weight = 0;
   #ended = false;
-  #failure: unknown;
+  #failure: Error | undefined;
   #wake: (() => void) | undefined;
   #fullSince: number | undefined;
 
@@ -45,7 +45,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
   end(failure?: unknown): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#failure = failure;
+    if (failure !== undefined) this.#failure = failure instanceof Error ? failure : new Error(String(failure));
     this.#wake?.();
   }
 
