@@ -45,7 +45,8 @@ export class EventQueue<T> implements AsyncIterable<T> {
   end(failure?: unknown): void {
     if (this.#ended) return;
     this.#ended = true;
-    if (failure !== undefined) this.#failure = failure instanceof Error ? failure : new Error(String(failure));
+    if (failure !== undefined)
+      this.#failure = failure instanceof Error ? failure : new Error('the request failed', { cause: failure });
     this.#wake?.();
   }
 

@@ -1,0 +1,67 @@
+/** A model as a server knows it: engine, tokenizer, chat template, names. */
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { LinnetError } from '../errors.ts';
+import { openDecodingModel } from '../export/open-model.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
+import type { CompileOptions } from '../runtime/compile.ts';
+import { ChatTemplate, readChatTemplate } from './text/chat-template.ts';
+import { TokenPieces } from './text/token-pieces.ts';
+
+/** Dispose of it. */
+export interface ServedModel extends AsyncDisposable {
+  /** What clients call it. */
+  readonly name: string;
+  /** Unix time at which it was opened, in seconds. */
+  readonly created: number;
+  readonly engine: StepEngine;
+  readonly tokenizer: Tokenizer;
+  readonly pieces: TokenPieces;
+  /** Undefined where the model folder has none and none was given. */
+  readonly template?: ChatTemplate;
+  /** Ties session files to the model. */
+  readonly fingerprint: string;
+}
+
+/** How a model is served. */
+export interface ServedModelOptions extends CompileOptions {
+  readonly name: string;
+  /** A template instead of that of the model folder. */
+  readonly chatTemplate?: string;
+}
+
+/**
+ * Opens a folder, exported or not, with a causal model and its tokenizer.
+ * @throws LinnetError as `openDecodingModel` and `loadTokenizer`, `FORMAT` for a template that cannot be parsed
+ */
+export async function openServedModel(
+  folder: string,
+  { name, chatTemplate, ...compile }: ServedModelOptions,
+): Promise<ServedModel> {
+  const opened = await openDecodingModel(folder, compile);
+  try {
+    const tokenizer = await loadTokenizer(opened.path);
+    const { vocabulary } = opened.model.sizes;
+    if (tokenizer.vocabularySize > vocabulary) {
+      throw new LinnetError(
+        'MISMATCH',
+        `the tokenizer of ${folder} has ${tokenizer.vocabularySize} tokens, the model ${vocabulary}`,
+      );
+    }
+    return {
+      name,
+      created: Math.floor(Date.now() / 1000),
+      engine: opened.engine,
+      tokenizer,
+      pieces: new TokenPieces(tokenizer),
+      template:
+        chatTemplate === undefined
+          ? await readChatTemplate(opened.path, tokenizer)
+          : new ChatTemplate(chatTemplate, tokenizer),
+      fingerprint: opened.fingerprint,
+      [Symbol.asyncDispose]: () => opened.engine.dispose(),
+    };
+  } catch (error) {
+    await opened.engine.dispose();
+    throw error;
+  }
+}

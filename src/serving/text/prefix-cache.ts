@@ -1,0 +1,93 @@
+/**
+ * States of beginnings that may come again: shared system prompts, earlier turns of a chat, a prompt that is asked twice.
+ *
+ * An entry's key is a SHA-256 that runs over a salt and the token ids, digested at the lengths at which anything is kept:
+ * a chain, so that one pass over a prompt looks up all of its beginnings. The salt keeps the users of a server apart, whose
+ * prompts the time of an answer would else give away.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+
+interface Entry {
+  readonly state: SequenceState;
+  readonly salt: string;
+}
+
+export class PrefixCache {
+  /** Bytes that may be held; 0 where nothing is kept. */
+  readonly maxBytes: number;
+  readonly #entries: LRUCache<string, Entry>;
+  /** Per salt, how many entries there are of each length. */
+  readonly #lengths = new Map<string, Map<number, number>>();
+
+  /** @param maxBytes bytes of states that are kept, the least recently used ones go first; 0 keeps none */
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes;
+    this.#entries = new LRUCache<string, Entry>({
+      maxSize: Math.max(1, maxBytes),
+      sizeCalculation: ({ state }) => Math.max(1, state.bytes),
+      dispose: ({ state, salt }) => {
+        this.#count(salt, state.length, -1);
+      },
+    });
+  }
+
+  /** Bytes of the states held. */
+  get bytes(): number {
+    return this.#entries.calculatedSize;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /**
+   * A copy of the state of the longest beginning of `tokens` that is known.
+   * @param below the beginning is to be shorter than this
+   */
+  find(salt: string, tokens: readonly number[], below: number): SequenceState | undefined {
+    const lengths = [...(this.#lengths.get(salt)?.keys() ?? [])]
+      .filter((length) => length < below)
+      .sort((a, b) => a - b);
+    const hash = startHash(salt);
+    let read = 0;
+    let best: string | undefined;
+    for (const length of lengths) {
+      addTokens(hash, tokens, read, length);
+      read = length;
+      const key = hash.copy().digest('base64');
+      if (this.#entries.has(key)) best = key;
+    }
+    return best === undefined ? undefined : this.#entries.get(best)?.state.fork();
+  }
+
+  /** Keeps a state that has read the first `state.length` of the tokens. Whether it was new: it belongs to the cache then. */
+  add(salt: string, tokens: readonly number[], state: SequenceState): boolean {
+    if (state.length === 0 || state.bytes > this.maxBytes) return false;
+    const hash = startHash(salt);
+    addTokens(hash, tokens, 0, state.length);
+    const key = hash.digest('base64');
+    if (this.#entries.get(key) !== undefined) return false;
+    this.#count(salt, state.length, 1);
+    this.#entries.set(key, { state, salt });
+    return true;
+  }
+
+  #count(salt: string, length: number, change: number): void {
+    const lengths = this.#lengths.get(salt) ?? new Map<number, number>();
+    const count = (lengths.get(length) ?? 0) + change;
+    if (count > 0) lengths.set(length, count);
+    else lengths.delete(length);
+    if (lengths.size > 0) this.#lengths.set(salt, lengths);
+    else this.#lengths.delete(salt);
+  }
+}
+
+function startHash(salt: string): Hash {
+  return createHash('sha256').update(`${Buffer.byteLength(salt)}:${salt}`);
+}
+
+function addTokens(hash: Hash, tokens: readonly number[], from: number, to: number): void {
+  hash.update(Int32Array.from(tokens.slice(from, to)));
+}

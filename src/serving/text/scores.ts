@@ -1,0 +1,64 @@
+/** Log-probabilities of tokens, as the APIs report them: of the model's own distribution, before any sampling setting. */
+import { type DecodingMethod, sequential } from '../../decoding/method.ts';
+import { internalError } from '../../errors.ts';
+
+/** How probable a token was, and which were the most probable ones. */
+export interface TokenScore {
+  readonly token: number;
+  /** Natural logarithm of the probability. */
+  readonly logprob: number;
+  /** The most probable tokens, in descending order, lower ids first among equals. */
+  readonly top: readonly { readonly token: number; readonly logprob: number }[];
+}
+
+/**
+ * Scores a token. Equal tokens get the same number, bit for bit, as `token` and in `top`.
+ * @param logits [V]
+ * @param count how many of the most probable tokens are wanted
+ */
+export function scoreToken(logits: Float32Array, token: number, count: number): TokenScore {
+  let largest = -Infinity;
+  for (const logit of logits) if (logit > largest) largest = logit;
+  let total = 0;
+  for (const logit of logits) total += Math.exp(logit - largest);
+  const logTotal = Math.log(total);
+  const logprob = (id: number): number => logits[id] - largest - logTotal;
+  return {
+    token,
+    logprob: logprob(token),
+    top: largestTokens(logits, count).map((id) => ({ token: id, logprob: logprob(id) })),
+  };
+}
+
+function largestTokens(logits: Float32Array, count: number): number[] {
+  const best: number[] = [];
+  if (count === 0) return best;
+  for (let token = 0; token < logits.length; token++) {
+    if (best.length === count && logits[token] <= logits[best[count - 1]]) continue;
+    let place = best.length;
+    while (place > 0 && logits[best[place - 1]] < logits[token]) place--;
+    best.splice(place, 0, token);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
+
+/**
+ * One token a round, each with its score.
+ * @param record called for every token when it is chosen, one that ends the text included
+ */
+export function scoredMethod(count: number, record: (score: TokenScore) => void): DecodingMethod {
+  return (prompt) => {
+    const inner = sequential(prompt);
+    return {
+      ...inner,
+      async conclude(text, outputs) {
+        const logits = outputs.length === 0 ? prompt.logits : outputs[0].logits[0];
+        const [token] = await inner.conclude(text, outputs);
+        if (token === undefined) throw internalError('a round without a token');
+        record(scoreToken(logits, token, count));
+        return [token];
+      },
+    };
+  };
+}

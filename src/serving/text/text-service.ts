@@ -1,0 +1,165 @@
+/** From prompts to text events: prefix cache, scheduler, scores. It knows nothing of HTTP. */
+import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
+import { sequential } from '../../decoding/method.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+import type { Generation } from '../../decoding/text-generation.ts';
+import type { DecodingMethod } from '../../decoding/method.ts';
+import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { ServedModel } from '../served-model.ts';
+import { PrefixCache } from './prefix-cache.ts';
+import { type PlacedScore, ScoreStream } from './score-stream.ts';
+import { scoredMethod, scoreToken, type TokenScore } from './scores.ts';
+
+/** Tokens between two states of a prompt that are kept. */
+const boundaryEvery = 512;
+
+/** What is to be written. */
+export interface TextJob {
+  /** Whose job it is. */
+  readonly key: string;
+  /** Separates cached beginnings. */
+  readonly salt: string;
+  /** Not empty, every token of the vocabulary. */
+  readonly prompt: readonly number[];
+  /** 0 only scores the prompt. */
+  readonly maxTokens: number;
+  readonly n: number;
+  readonly sampling: SamplerInput & { readonly seed: number };
+  readonly stop: readonly string[];
+  readonly stopIds: readonly number[];
+  readonly ignoreEos: boolean;
+  /** How many of the most probable tokens to report with each token; undefined reports no scores. */
+  readonly logprobs?: number;
+  /** Whether tokens of the prompt are scored too. */
+  readonly scorePrompt: boolean;
+  /** Lengths of the prompt after which its state is worth keeping. */
+  readonly boundaries?: readonly number[];
+  /** Has read a beginning of the prompt; else the prefix cache is asked. */
+  readonly state?: SequenceState;
+  readonly signal: AbortSignal;
+}
+
+/** What a job gives. */
+export type TextEvent =
+  | { readonly type: 'prompt'; readonly scores: readonly TokenScore[]; readonly cached: number }
+  | { readonly type: 'text'; readonly choice: number; readonly text: string; readonly scores: readonly PlacedScore[] }
+  | {
+      readonly type: 'end';
+      readonly choice: number;
+      readonly scores: readonly PlacedScore[];
+      readonly finish: 'stop' | 'length';
+      readonly generation: Generation;
+      readonly sampler: Sampler;
+    };
+
+export class TextService {
+  readonly model: ServedModel;
+  readonly scheduler: Scheduler;
+  readonly cache: PrefixCache;
+  /** Makes the method of texts that report no scores. */
+  readonly #method: () => DecodingMethod;
+
+  constructor(
+    model: ServedModel,
+    scheduler: Scheduler,
+    { cacheBytes = 0, method = () => sequential }: { cacheBytes?: number; method?: () => DecodingMethod } = {},
+  ) {
+    this.model = model;
+    this.scheduler = scheduler;
+    this.cache = new PrefixCache(cacheBytes);
+    this.#method = method;
+  }
+
+  /**
+   * Starts a job. Its first event is `prompt`, when the whole prompt has been read.
+   * @throws as `Scheduler.submit`
+   */
+  start(job: TextJob): AsyncGenerator<TextEvent, void, undefined> {
+    const { prompt, maxTokens, n, sampling, stop, stopIds, ignoreEos, logprobs, signal } = job;
+    const { tokenizer } = this.model;
+    const state = job.state ?? (job.scorePrompt ? undefined : this.cache.find(job.salt, prompt, prompt.length));
+    const cached = state?.length ?? 0;
+    const promptScores: TokenScore[] = [];
+    const streams = Array.from({ length: n }, () => new ScoreStream(tokenizer, prompt));
+    const samplers = streams.map(
+      (_, choice) =>
+        new Sampler({ ...sampling, seed: (sampling.seed + choice) >>> 0 }, undefined, {
+          // The penalties of this API are about what is written; the repetition penalty is about the prompt too.
+          penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? prompt.length : 0,
+        }),
+    );
+    const events = this.scheduler.submit(
+      {
+        key: job.key,
+        prompt,
+        maxTokens,
+        stop: { strings: stop, tokenIds: stopIds },
+        ignoreEos,
+        tokenizer,
+        choices: (maxTokens === 0 ? [] : samplers).map((sampler, choice) => ({
+          sampler,
+          method: logprobs === undefined ? this.#method() : scoredMethod(logprobs, (s) => streams[choice].push(s)),
+        })),
+        state,
+        ...(job.scorePrompt && {
+          onPromptLogits: (position: number, logits: Float32Array) => {
+            if (position + 1 >= prompt.length) return;
+            promptScores.push(scoreToken(logits, prompt[position + 1], logprobs ?? 0));
+          },
+        }),
+        ...(this.#caches && {
+          boundaries: this.#boundaries(job),
+          onBoundary: (read: SequenceState) => this.cache.add(job.salt, prompt, read.fork()),
+        }),
+      },
+      signal,
+    );
+    return this.#follow(job, { events, cached, promptScores, streams, samplers });
+  }
+
+  get #caches(): boolean {
+    return this.cache.maxBytes > 0;
+  }
+
+  /** Every so many tokens, where the caller knows of one, and before the last token, for whoever asks again. */
+  #boundaries({ prompt, boundaries = [] }: TextJob): number[] {
+    const regular = Array.from(
+      { length: Math.floor(prompt.length / boundaryEvery) },
+      (_, i) => (i + 1) * boundaryEvery,
+    );
+    const all = [...regular, ...boundaries, prompt.length - 1].filter((at) => at > 0 && at < prompt.length);
+    return [...new Set(all)].sort((a, b) => a - b);
+  }
+
+  async *#follow(
+    job: TextJob,
+    { events, cached, promptScores, streams, samplers }: Following,
+  ): AsyncGenerator<TextEvent, void, undefined> {
+    for await (const event of events) {
+      if (event.type === 'prompt') {
+        if (event.done === event.total) yield { type: 'prompt', scores: promptScores, cached };
+      } else if (event.type === 'tokens') {
+        const scores = streams[event.choice].take(event.text.length);
+        if (event.text !== '' || scores.length > 0)
+          yield { type: 'text', choice: event.choice, text: event.text, scores };
+      } else {
+        const { choice, generation } = event;
+        const stopped = generation.finish === 'stop';
+        if (this.#caches && choice === 0) {
+          this.cache.add(job.salt, [...job.prompt, ...generation.tokens], generation.state.fork());
+        }
+        const finish = generation.finish === 'length' ? 'length' : 'stop';
+        const scores = streams[choice].finish(stopped && job.stop.length > 0);
+        yield { type: 'end', choice, scores, finish, generation, sampler: samplers[choice] };
+      }
+    }
+  }
+}
+
+interface Following {
+  readonly events: ReturnType<Scheduler['submit']>;
+  readonly cached: number;
+  readonly promptScores: readonly TokenScore[];
+  readonly streams: readonly ScoreStream[];
+  readonly samplers: readonly Sampler[];
+}

@@ -1,0 +1,53 @@
+/** The text of single tokens, for log-probabilities. */
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+
+/** Texts of tokens as they stand inside a text; made when they are asked for, then kept. */
+export class TokenPieces {
+  readonly #tokenizer: Tokenizer;
+  readonly #names: ReadonlyMap<number, string>;
+  readonly #pieces = new Map<number, string>();
+  /** A token to decode the others after, since a decoder may strip the space in front of a text. */
+  readonly #anchor: readonly number[];
+  readonly #anchorText: string;
+
+  constructor(tokenizer: Tokenizer) {
+    this.#tokenizer = tokenizer;
+    this.#names = new Map([...(tokenizer.specialNames ?? [])].map(([name, id]) => [id, name]));
+    this.#anchor = anchorOf(tokenizer);
+    this.#anchorText = tokenizer.decode(this.#anchor);
+  }
+
+  /** The characters of a token, the name of a special one; `token_id:N` for part of a character, which has no text alone. */
+  of(id: number): string {
+    const known = this.#pieces.get(id);
+    if (known !== undefined) return known;
+    const made = this.#make(id);
+    this.#pieces.set(id, made);
+    return made;
+  }
+
+  /** UTF-8 bytes of a token; null for part of a character. */
+  bytesOf(id: number): number[] | null {
+    const text = this.of(id);
+    return text === idName(id) ? null : [...new TextEncoder().encode(text)];
+  }
+
+  #make(id: number): string {
+    const name = this.#names.get(id);
+    if (name !== undefined) return name;
+    const text = this.#tokenizer.decode([...this.#anchor, id]).slice(this.#anchorText.length);
+    return text.includes('\ufffd') ? idName(id) : text;
+  }
+}
+
+function idName(id: number): string {
+  return `token_id:${id}`;
+}
+
+function anchorOf(tokenizer: Tokenizer): number[] {
+  try {
+    return [...tokenizer.encode('a')].slice(-1);
+  } catch {
+    return []; // a vocabulary without the letter
+  }
+}
