@@ -60,6 +60,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/generate.ts')).generateCommand,
   },
   {
+    words: ['serve'],
+    summary: 'answer clients of the OpenAI API, many at a time',
+    load: async () => (await import('./commands/serve.ts')).serveCommand,
+  },
+  {
     words: ['check'],
     summary: 'prove that a model reads no future and decodes what was trained',
     load: async () => (await import('./commands/check.ts')).check,

@@ -1,0 +1,80 @@
+/** Errors as the API reports them. */
+import { type ErrorCode, LinnetError } from '../../errors.ts';
+import { OverloadError } from '../scheduler/scheduler.ts';
+
+/** Kinds of errors, with the status that goes with each. */
+const statusByType = {
+  invalid_request_error: 400,
+  authentication_error: 401,
+  permission_error: 403,
+  not_found_error: 404,
+  conflict_error: 409,
+  payload_too_large_error: 413,
+  unsupported_media_type_error: 415,
+  rate_limit_error: 429,
+  server_error: 500,
+  not_supported_error: 501,
+  unavailable_error: 503,
+} as const;
+
+export type ApiErrorType = keyof typeof statusByType;
+
+export interface ApiErrorBody {
+  readonly error: {
+    readonly message: string;
+    readonly type: string;
+    readonly code: number;
+    readonly param: string | null;
+  };
+}
+
+/** An error that a client is told about. */
+export class ApiError extends Error {
+  readonly type: ApiErrorType;
+  /** The field of the request that is wrong. */
+  readonly param: string | undefined;
+  /** Seconds after which to try again. */
+  readonly retryAfter: number | undefined;
+
+  constructor(
+    type: ApiErrorType,
+    message: string,
+    { param, retryAfter }: { param?: string; retryAfter?: number } = {},
+  ) {
+    super(message);
+    this.name = 'ApiError';
+    this.type = type;
+    this.param = param;
+    this.retryAfter = retryAfter;
+  }
+
+  get status(): (typeof statusByType)[ApiErrorType] {
+    return statusByType[this.type];
+  }
+
+  get body(): ApiErrorBody {
+    return { error: { message: this.message, type: this.type, code: this.status, param: this.param ?? null } };
+  }
+}
+
+/** What is wrong with a request, by our own codes; any other error is the server's. */
+const typeByCode: Partial<Record<ErrorCode, ApiErrorType>> = {
+  INPUT: 'invalid_request_error',
+  CONFIG: 'invalid_request_error',
+  FORMAT: 'invalid_request_error',
+  MISMATCH: 'invalid_request_error',
+  ABORTED: 'unavailable_error',
+};
+
+/** Any error as one that may be told; what is ours says nothing of the inside. */
+export function asApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  if (error instanceof OverloadError) {
+    return error.reason === 'full'
+      ? new ApiError('rate_limit_error', error.message, { retryAfter: 1 })
+      : new ApiError('unavailable_error', error.message, { retryAfter: 5 });
+  }
+  const type = error instanceof LinnetError ? typeByCode[error.code] : undefined;
+  if (type !== undefined && error instanceof LinnetError) return new ApiError(type, error.message);
+  return new ApiError('server_error', 'the server failed; its log says more');
+}

@@ -1,0 +1,264 @@
+/** POST /v1/chat/completions: answers to messages, by the model's chat template. */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { ChatMessage, ChatTemplate } from '../text/chat-template.ts';
+import type { PlacedScore } from '../text/score-stream.ts';
+import type { TextEvent, TextJob } from '../text/text-service.ts';
+import type { TokenPieces } from '../text/token-pieces.ts';
+import { ApiError, asApiError } from './api-error.ts';
+import { dataEvent, doneEvent, eventStream } from './event-stream.ts';
+import type { ServerLimits } from './limits.ts';
+import { type ApiRequest, checkModel, type Serving, tokensLeft, usageOf } from './request-context.ts';
+import {
+  checkBody,
+  checkToken,
+  commonRefusals,
+  maybe,
+  type Refusals,
+  samplingFields,
+  samplingOf,
+  stopsOf,
+} from './request-fields.ts';
+
+const textPart = z.object({
+  type: z.literal('text', { error: 'only parts of type "text" are supported' }),
+  text: z.string(),
+});
+
+export const messageSchema = z.object({
+  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+  content: z.union([z.string(), z.array(textPart).max(1024)], { error: 'expected a text, or parts of type "text"' }),
+  name: maybe(z.string().max(64)),
+});
+
+const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
+
+function chatSchema(limits: ServerLimits) {
+  return z.object({
+    ...samplingFields(limits),
+    messages: z.array(messageSchema).min(1).max(limits.messages),
+    max_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
+    max_completion_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
+    logprobs: maybe(z.boolean()),
+    top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
+    add_generation_prompt: maybe(z.boolean()),
+    chat_template_kwargs: maybe(z.record(z.string().max(64), variableValue)),
+  });
+}
+
+type ChatFields = z.output<ReturnType<typeof chatSchema>>;
+
+const filled = (value: unknown): boolean =>
+  value !== undefined && value !== null && !(Array.isArray(value) && value.length === 0);
+
+const chatRefusals: Refusals = {
+  ...commonRefusals,
+  tools: filled,
+  functions: filled,
+  tool_choice: (value) => filled(value) && value !== 'none' && value !== 'auto',
+  audio: filled,
+  prediction: filled,
+  web_search_options: filled,
+  echo: (value) => value === true,
+  continue_final_message: (value) => value === true,
+  modalities: (value) => filled(value) && JSON.stringify(value) !== '["text"]',
+};
+
+/** What messages come to when nothing says how long an answer may be. */
+const defaultMaxTokens = 4096;
+
+interface Chat {
+  readonly fields: ChatFields;
+  readonly job: TextJob;
+  readonly head: { readonly id: string; readonly created: number; readonly model: string };
+}
+
+/** Answers the request. @throws ApiError, and as `TextService.start` */
+export async function chatCompletions(serving: Serving, request: ApiRequest): Promise<Response> {
+  const chat = prepare(serving, request);
+  const events = serving.texts.start(chat.job);
+  if (chat.fields.stream === true) {
+    return eventStream(streamed(serving, chat, events), () => {
+      request.abort.abort();
+    });
+  }
+  return Response.json(await collected(serving, chat, events));
+}
+
+/** The template. @throws ApiError for a model without one */
+export function templateOf({ model }: Serving): ChatTemplate {
+  if (model.template !== undefined) return model.template;
+  throw new ApiError(
+    'invalid_request_error',
+    'the model has no chat template: use /v1/completions, or start the server with --chat-template',
+    { param: 'messages' },
+  );
+}
+
+/** Messages as templates know them. */
+export function chatMessages(messages: readonly z.output<typeof messageSchema>[]): ChatMessage[] {
+  return messages.map(({ role, content, name }) => ({
+    // The newer name of the same thing, which templates do not know.
+    role: role === 'developer' ? 'system' : role,
+    content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
+    ...(name !== undefined && { name }),
+  }));
+}
+
+function prepare(serving: Serving, request: ApiRequest): Chat {
+  const { model, limits } = serving;
+  const fields = checkBody(chatSchema(limits), request.body, chatRefusals);
+  checkModel(serving, fields.model);
+  const { n = 1, best_of: bestOf = n, logprobs = false, top_logprobs: top = 0 } = fields;
+  if (bestOf !== n) throw new ApiError('invalid_request_error', '"best_of" is not supported', { param: 'best_of' });
+  if (top > 0 && !logprobs) {
+    throw new ApiError('invalid_request_error', '"top_logprobs" needs "logprobs"', { param: 'top_logprobs' });
+  }
+  const vocabulary = model.engine.model.sizes.vocabulary;
+  for (const id of fields.stop_token_ids ?? []) checkToken(id, vocabulary, 'stop_token_ids');
+  const template = templateOf(serving);
+  const messages = chatMessages(fields.messages);
+  const options = { addGenerationPrompt: fields.add_generation_prompt, variables: fields.chat_template_kwargs };
+  const prompt = template.encode(messages, options);
+  if (prompt.length === 0) throw new ApiError('invalid_request_error', 'the messages are empty', { param: 'messages' });
+  const asked = fields.max_completion_tokens ?? fields.max_tokens ?? defaultMaxTokens;
+  const job = {
+    key: request.key,
+    salt: request.salt + (fields.cache_salt ?? ''),
+    prompt,
+    maxTokens: tokensLeft(serving, prompt.length, asked),
+    n,
+    sampling: samplingOf(fields, vocabulary),
+    stop: stopsOf(fields),
+    stopIds: fields.stop_token_ids ?? [],
+    ignoreEos: fields.ignore_eos ?? false,
+    logprobs: logprobs ? top : undefined,
+    scorePrompt: false,
+    boundaries: systemBoundary(template, messages, prompt),
+    signal: request.abort.signal,
+  };
+  const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: model.name };
+  return { fields, job, head };
+}
+
+/** The end of the system prompt, which other chats share. */
+function systemBoundary(template: ChatTemplate, messages: readonly ChatMessage[], prompt: readonly number[]): number[] {
+  if (messages[0].role !== 'system' || messages.length === 1) return [];
+  try {
+    const system = template.encode(messages.slice(0, 1), { addGenerationPrompt: false });
+    const differs = system.findIndex((id, index) => prompt[index] !== id);
+    return [differs < 0 ? system.length : differs];
+  } catch {
+    return []; // a template that refuses a system message alone
+  }
+}
+
+function logprobsOf(scores: readonly PlacedScore[], pieces: TokenPieces) {
+  const entry = (token: number, logprob: number) => ({
+    token: pieces.of(token),
+    logprob,
+    bytes: pieces.bytesOf(token),
+  });
+  return {
+    content: scores.map(({ token, logprob, top }) => ({
+      ...entry(token, logprob),
+      top_logprobs: top.map((other) => entry(other.token, other.logprob)),
+    })),
+    refusal: null,
+  };
+}
+
+/** A token that ends a text is not in it, and so not in its log-probabilities. */
+function visible(event: Extract<TextEvent, { type: 'end' }>, emitted: number): readonly PlacedScore[] {
+  return event.scores.slice(0, Math.max(0, event.generation.tokens.length - emitted));
+}
+
+async function collected({ model }: Serving, { fields, job, head }: Chat, events: AsyncIterable<TextEvent>) {
+  const texts = Array.from({ length: job.n }, () => '');
+  const scores = texts.map((): PlacedScore[] => []);
+  const finishes = texts.map((): 'stop' | 'length' => 'stop');
+  let cached = 0;
+  let written = 0;
+  let timings = {};
+  for await (const event of events) {
+    if (event.type === 'prompt') {
+      cached = event.cached;
+      continue;
+    }
+    const { choice } = event;
+    if (event.type === 'text') {
+      texts[choice] += event.text;
+      scores[choice].push(...event.scores);
+      continue;
+    }
+    scores[choice].push(...visible(event, scores[choice].length));
+    finishes[choice] = event.finish;
+    written += event.generation.tokens.length;
+    timings = timingsOf(event);
+  }
+  return {
+    ...head,
+    object: 'chat.completion',
+    choices: texts.map((content, index) => ({
+      index,
+      message: { role: 'assistant', content, refusal: null },
+      logprobs: fields.logprobs === true ? logprobsOf(scores[index], model.pieces) : null,
+      finish_reason: finishes[index],
+    })),
+    usage: usageOf(job.prompt.length, written, cached),
+    timings: { cache_n: cached, ...timings },
+  };
+}
+
+function timingsOf({ generation }: Extract<TextEvent, { type: 'end' }>) {
+  return {
+    prompt_n: generation.promptTokens,
+    prompt_ms: 1000 * generation.prefillSeconds,
+    predicted_n: generation.tokens.length,
+    predicted_ms: 1000 * generation.decodeSeconds,
+    predicted_per_second: generation.tokensPerSecond,
+  };
+}
+
+async function* streamed(
+  { model }: Serving,
+  { fields, job, head }: Chat,
+  events: AsyncIterable<TextEvent>,
+): AsyncGenerator<string, void, undefined> {
+  const withUsage = fields.stream_options?.include_usage === true;
+  const chunk = (index: number, delta: object, rest: object): string =>
+    dataEvent({
+      ...head,
+      object: 'chat.completion.chunk',
+      choices: [{ index, delta, logprobs: null, finish_reason: null, ...rest }],
+      ...(withUsage && { usage: null }),
+    });
+  const logprobs = (scores: readonly PlacedScore[]) =>
+    fields.logprobs === true ? { logprobs: logprobsOf(scores, model.pieces) } : {};
+  const emitted = Array.from({ length: job.n }, () => 0);
+  let cached = 0;
+  let written = 0;
+  try {
+    for await (const event of events) {
+      if (event.type === 'prompt') {
+        cached = event.cached;
+        for (let index = 0; index < job.n; index++) yield chunk(index, { role: 'assistant', content: null }, {});
+      } else if (event.type === 'text') {
+        emitted[event.choice] += event.scores.length;
+        yield chunk(event.choice, { content: event.text }, logprobs(event.scores));
+      } else {
+        const rest = visible(event, emitted[event.choice]);
+        if (rest.length > 0 && fields.logprobs === true) yield chunk(event.choice, { content: '' }, logprobs(rest));
+        written += event.generation.tokens.length;
+        yield chunk(event.choice, {}, { finish_reason: event.finish });
+      }
+    }
+    if (withUsage) {
+      const usage = usageOf(job.prompt.length, written, cached);
+      yield dataEvent({ ...head, object: 'chat.completion.chunk', choices: [], usage });
+    }
+    yield doneEvent;
+  } catch (error) {
+    yield dataEvent(asApiError(error).body);
+  }
+}

@@ -1,0 +1,274 @@
+/** POST /v1/completions: texts that continue prompts. */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { PlacedScore } from '../text/score-stream.ts';
+import type { TokenScore } from '../text/scores.ts';
+import type { TextEvent, TextJob } from '../text/text-service.ts';
+import type { TokenPieces } from '../text/token-pieces.ts';
+import { ApiError, asApiError } from './api-error.ts';
+import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
+import type { ServerLimits } from './limits.ts';
+import { type ApiRequest, checkModel, type Serving, tokensLeft, usageOf } from './request-context.ts';
+import { checkBody, checkToken, commonRefusals, maybe, samplingFields, samplingOf, stopsOf } from './request-fields.ts';
+
+function completionSchema(limits: ServerLimits) {
+  const ids = z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens);
+  return z.object({
+    ...samplingFields(limits),
+    prompt: maybe(
+      z.union([z.string(), ids, z.array(z.string()).max(limits.prompts), z.array(ids).max(limits.prompts)], {
+        error: `expected a text, token ids, or up to ${limits.prompts} of either`,
+      }),
+    ),
+    max_tokens: maybe(z.int().min(0).max(limits.maxTokens)),
+    logprobs: maybe(z.int().min(0).max(limits.logprobs)),
+    echo: maybe(z.boolean()),
+    add_special_tokens: maybe(z.boolean()),
+  });
+}
+
+type CompletionFields = z.output<ReturnType<typeof completionSchema>>;
+
+/** Log-probabilities in the shape of this endpoint. */
+interface CompletionLogprobs {
+  readonly tokens: string[];
+  readonly token_logprobs: (number | null)[];
+  readonly top_logprobs: (Record<string, number> | null)[];
+  readonly text_offset: number[];
+}
+
+interface CompletionChoice {
+  readonly index: number;
+  readonly text: string;
+  readonly logprobs: CompletionLogprobs | null;
+  readonly finish_reason: 'stop' | 'length' | null;
+}
+
+/** A request that has been checked. */
+interface Completion {
+  readonly fields: CompletionFields;
+  readonly prompts: readonly (readonly number[])[];
+  readonly jobs: readonly TextJob[];
+  readonly head: {
+    readonly id: string;
+    readonly object: 'text_completion';
+    readonly created: number;
+    readonly model: string;
+  };
+}
+
+/** Answers the request. @throws ApiError, and as `TextService.start` */
+export async function completions(serving: Serving, request: ApiRequest): Promise<Response> {
+  const completion = prepare(serving, request);
+  serving.texts.scheduler.checkRoom(completion.jobs.length);
+  const events = interleave(completion.jobs.map((job) => serving.texts.start(job)));
+  const writer = new CompletionWriter(serving, completion);
+  if (completion.fields.stream === true) {
+    return eventStream(streamed(completion, writer, events), () => {
+      request.abort.abort();
+    });
+  }
+  const parts: CompletionChoice[] = [];
+  for await (const [source, event] of events) parts.push(...writer.take(source, event));
+  return Response.json({ ...completion.head, choices: joined(parts), usage: writer.usage });
+}
+
+function prepare(serving: Serving, request: ApiRequest): Completion {
+  const { model, limits } = serving;
+  const fields = checkBody(completionSchema(limits), request.body, { ...commonRefusals, tools: (v) => v !== null });
+  checkModel(serving, fields.model);
+  const { n = 1, best_of: bestOf = n, echo = false, logprobs, max_tokens: asked = 16 } = fields;
+  if (bestOf !== n) {
+    throw new ApiError('invalid_request_error', '"best_of" other than n is not supported', { param: 'best_of' });
+  }
+  if (asked === 0 && !echo) {
+    throw new ApiError('invalid_request_error', '"max_tokens" may be 0 only with "echo"', { param: 'max_tokens' });
+  }
+  const vocabulary = model.engine.model.sizes.vocabulary;
+  for (const id of fields.stop_token_ids ?? []) checkToken(id, vocabulary, 'stop_token_ids');
+  const prompts = promptsOf(fields, serving);
+  const jobs = prompts.map((prompt) => ({
+    key: request.key,
+    salt: request.salt + (fields.cache_salt ?? ''),
+    prompt,
+    maxTokens: tokensLeft(serving, prompt.length, asked),
+    n: asked === 0 ? 1 : n,
+    sampling: samplingOf(fields, vocabulary),
+    stop: stopsOf(fields),
+    stopIds: fields.stop_token_ids ?? [],
+    ignoreEos: fields.ignore_eos ?? false,
+    logprobs,
+    scorePrompt: echo && logprobs !== undefined,
+    signal: request.abort.signal,
+  }));
+  const head = {
+    id: `cmpl-${randomUUID()}`,
+    object: 'text_completion' as const,
+    created: Math.floor(Date.now() / 1000),
+    model: model.name,
+  };
+  return { fields, prompts, jobs, head };
+}
+
+/** Prompts as token ids: texts get BOS where the model has one, ids are taken as they are. */
+function promptsOf(
+  { prompt = '', add_special_tokens: special = true }: CompletionFields,
+  { model }: Serving,
+): number[][] {
+  const { tokenizer, engine } = model;
+  const encode = (text: string): number[] => [
+    ...tokenizer.encode(text, { bos: special && tokenizer.bosId !== undefined }),
+  ];
+  const list = typeof prompt === 'string' || isNumbers(prompt) ? [prompt] : prompt;
+  if (list.length === 0) throw new ApiError('invalid_request_error', 'there is no prompt', { param: 'prompt' });
+  return list.map((one) => {
+    const ids = typeof one === 'string' ? encode(one) : [...one];
+    for (const id of ids) checkToken(id, engine.model.sizes.vocabulary, 'prompt');
+    if (ids.length > 0) return ids;
+    const { bosId = tokenizer.bosId } = engine.model;
+    if (bosId === undefined) throw new ApiError('invalid_request_error', 'the prompt is empty', { param: 'prompt' });
+    return [bosId];
+  });
+}
+
+function isNumbers(prompt: readonly unknown[]): prompt is readonly number[] {
+  return prompt.length > 0 && prompt.every((one) => typeof one === 'number');
+}
+
+/** Makes parts of choices of events. A choice's parts, joined, are the choice. */
+class CompletionWriter {
+  readonly #serving: Serving;
+  readonly #completion: Completion;
+  #completionTokens = 0;
+  #cached = 0;
+
+  constructor(serving: Serving, completion: Completion) {
+    this.#serving = serving;
+    this.#completion = completion;
+  }
+
+  get usage() {
+    const prompt = this.#completion.prompts.reduce((sum, { length }) => sum + length, 0);
+    return usageOf(prompt, this.#completionTokens, this.#cached);
+  }
+
+  take(source: number, event: TextEvent): CompletionChoice[] {
+    const { fields, jobs } = this.#completion;
+    const index = (choice: number): number => source * jobs[source].n + choice;
+    if (event.type === 'prompt') {
+      this.#cached += event.cached;
+      return fields.echo === true
+        ? this.#echoed(source, event.scores).map((part) => ({ ...part, index: index(part.index) }))
+        : [];
+    }
+    const scores = this.#logprobs(source, event.scores);
+    if (event.type === 'text') {
+      return [{ index: index(event.choice), text: event.text, logprobs: scores, finish_reason: null }];
+    }
+    this.#completionTokens += event.generation.tokens.length;
+    return [{ index: index(event.choice), text: '', logprobs: scores, finish_reason: event.finish }];
+  }
+
+  /** The prompt in front of each of its choices. */
+  #echoed(source: number, scores: readonly TokenScore[]): CompletionChoice[] {
+    const { prompts, fields, jobs } = this.#completion;
+    const { tokenizer, pieces } = this.#serving.model;
+    const prompt = prompts[source];
+    const text = tokenizer.decode(prompt);
+    let logprobs: CompletionLogprobs | null = null;
+    if (fields.logprobs !== undefined) {
+      logprobs = { tokens: [pieces.of(prompt[0])], token_logprobs: [null], top_logprobs: [null], text_offset: [0] };
+      const offsets = textOffsets(prompt, tokenizer.decode.bind(tokenizer));
+      scores.forEach((score, i) => {
+        addScore(logprobs, pieces, score, offsets[i + 1]);
+      });
+    }
+    const finish = jobs[source].maxTokens === 0 ? ('length' as const) : null;
+    return Array.from({ length: jobs[source].n }, (_, index) => ({ index, text, logprobs, finish_reason: finish }));
+  }
+
+  #logprobs(source: number, scores: readonly PlacedScore[]): CompletionLogprobs | null {
+    const { fields, prompts } = this.#completion;
+    if (fields.logprobs === undefined) return null;
+    const { tokenizer, pieces } = this.#serving.model;
+    const before = fields.echo === true ? tokenizer.decode(prompts[source]).length : 0;
+    const logprobs: CompletionLogprobs = { tokens: [], token_logprobs: [], top_logprobs: [], text_offset: [] };
+    for (const score of scores) addScore(logprobs, pieces, score, before + score.offset);
+    return logprobs;
+  }
+}
+
+/** Where each token of a text begins in it. Tokens are decoded in growing pieces, short enough to stay linear. */
+function textOffsets(tokens: readonly number[], decode: (ids: Iterable<number>) => string): number[] {
+  const window = 16;
+  let base = 0;
+  let start = 0;
+  return tokens.map((_, index) => {
+    if (index - start >= 2 * window) {
+      base += decode(tokens.slice(start, index)).length - decode(tokens.slice(index - window, index)).length;
+      start = index - window;
+    }
+    return base + decode(tokens.slice(start, index)).replace(/\ufffd+$/, '').length;
+  });
+}
+
+function addScore(target: CompletionLogprobs | null, pieces: TokenPieces, score: TokenScore, offset: number): void {
+  if (target === null) return;
+  const top: Record<string, number> = {};
+  // Tokens that look alike share an entry: that of the more probable one, which comes first.
+  for (const { token, logprob } of [...score.top, score]) {
+    const piece = pieces.of(token);
+    if (!Object.hasOwn(top, piece)) Object.defineProperty(top, piece, { value: logprob, enumerable: true });
+  }
+  target.tokens.push(pieces.of(score.token));
+  target.token_logprobs.push(score.logprob);
+  target.top_logprobs.push(top);
+  target.text_offset.push(offset);
+}
+
+/** Choices from their parts. */
+function joined(parts: readonly CompletionChoice[]): CompletionChoice[] {
+  const byIndex = new Map<number, CompletionChoice[]>();
+  for (const part of parts) {
+    const own = byIndex.get(part.index);
+    if (own === undefined) byIndex.set(part.index, [part]);
+    else own.push(part);
+  }
+  return [...byIndex]
+    .sort(([a], [b]) => a - b)
+    .map(([index, own]) => ({
+      index,
+      text: own.map(({ text }) => text).join(''),
+      logprobs: joinedLogprobs(own.flatMap(({ logprobs }) => logprobs ?? [])),
+      finish_reason: own.at(-1)?.finish_reason ?? null,
+    }));
+}
+
+function joinedLogprobs(parts: readonly CompletionLogprobs[]): CompletionLogprobs | null {
+  if (parts.length === 0) return null;
+  return {
+    tokens: parts.flatMap(({ tokens }) => tokens),
+    token_logprobs: parts.flatMap(({ token_logprobs: own }) => own),
+    top_logprobs: parts.flatMap(({ top_logprobs: own }) => own),
+    text_offset: parts.flatMap(({ text_offset: own }) => own),
+  };
+}
+
+async function* streamed(
+  { head, fields }: Completion,
+  writer: CompletionWriter,
+  events: AsyncGenerator<readonly [number, TextEvent], void, undefined>,
+): AsyncGenerator<string, void, undefined> {
+  const withUsage = fields.stream_options?.include_usage === true;
+  try {
+    for await (const [source, event] of events) {
+      for (const choice of writer.take(source, event)) {
+        yield dataEvent({ ...head, choices: [choice], ...(withUsage && { usage: null }) });
+      }
+    }
+    if (withUsage) yield dataEvent({ ...head, choices: [], usage: writer.usage });
+    yield doneEvent;
+  } catch (error) {
+    yield dataEvent(asApiError(error).body);
+  }
+}

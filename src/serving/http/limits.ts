@@ -1,0 +1,37 @@
+/** What a server accepts. A limit on the prompt is policy: with a constant-size state no memory depends on it. */
+export interface ServerLimits {
+  /** Bytes of a request's body. */
+  readonly bodyBytes: number;
+  /** Bytes of a session that is imported. */
+  readonly sessionBytes: number;
+  /** Tokens of a prompt. */
+  readonly promptTokens: number;
+  /** Tokens of a continuation. */
+  readonly maxTokens: number;
+  /** Continuations of a prompt. */
+  readonly n: number;
+  /** Prompts in a request. */
+  readonly prompts: number;
+  readonly stops: number;
+  /** Characters of a stop string. */
+  readonly stopLength: number;
+  /** Most probable tokens that are reported. */
+  readonly logprobs: number;
+  readonly messages: number;
+  /** Seconds that a request may take. */
+  readonly timeout: number;
+}
+
+export const defaultLimits: ServerLimits = {
+  bodyBytes: 2 << 20,
+  sessionBytes: 512 << 20,
+  promptTokens: 1_000_000,
+  maxTokens: 1_000_000,
+  n: 16,
+  prompts: 256,
+  stops: 16,
+  stopLength: 128,
+  logprobs: 20,
+  messages: 4096,
+  timeout: 600,
+};

@@ -1,0 +1,99 @@
+/** Measurements for Prometheus. */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { SchedulerObserver } from '../scheduler/scheduler.ts';
+import type { TextService } from '../text/text-service.ts';
+
+const latencies = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
+
+/** The measurements of one server. */
+export class ServerMetrics {
+  readonly registry = new Registry();
+  readonly observer: SchedulerObserver;
+  readonly #requests: Counter<'endpoint' | 'status'>;
+  readonly #seconds: Histogram<'endpoint'>;
+
+  constructor() {
+    const registers = [this.registry];
+    collectDefaultMetrics({ register: this.registry });
+    this.#requests = new Counter({
+      name: 'linnet_requests_total',
+      help: 'Requests answered, by endpoint and status',
+      labelNames: ['endpoint', 'status'],
+      registers,
+    });
+    this.#seconds = new Histogram({
+      name: 'linnet_request_seconds',
+      help: 'Time until the response began',
+      labelNames: ['endpoint'],
+      buckets: latencies,
+      registers,
+    });
+    const counter = (name: string, help: string) => new Counter({ name, help, registers });
+    const promptTokens = counter('linnet_prompt_tokens_total', 'Prompt tokens read by the model');
+    const promptSeconds = counter('linnet_prompt_seconds_total', 'Time spent reading prompts');
+    const tokens = counter('linnet_generation_tokens_total', 'Tokens generated');
+    const decodeSeconds = counter('linnet_decode_seconds_total', 'Time spent in decode rounds');
+    const rounds = counter('linnet_decode_rounds_total', 'Decode rounds');
+    const rows = new Histogram({
+      name: 'linnet_batch_rows',
+      help: 'Texts in a decode round',
+      buckets: [1, 2, 4, 8, 16, 32, 64],
+      registers,
+    });
+    const waited = new Histogram({
+      name: 'linnet_queue_seconds',
+      help: 'Time that requests waited before they began',
+      buckets: latencies,
+      registers,
+    });
+    const cancelled = new Counter({
+      name: 'linnet_cancelled_total',
+      help: 'Requests cancelled, by what they were at',
+      labelNames: ['stage'],
+      registers,
+    });
+    this.observer = {
+      round(texts, seconds, given) {
+        rows.observe(texts);
+        rounds.inc();
+        decodeSeconds.inc(seconds);
+        tokens.inc(given);
+      },
+      chunk(read, seconds) {
+        promptTokens.inc(read);
+        promptSeconds.inc(seconds);
+      },
+      admitted(seconds) {
+        waited.observe(seconds);
+      },
+      cancelled(stage) {
+        cancelled.inc({ stage });
+      },
+    };
+  }
+
+  /** Adds what is read when it is asked for. */
+  watch(texts: TextService): void {
+    const registers = [this.registry];
+    const gauge = (name: string, help: string, value: () => number): void => {
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(value());
+        },
+      });
+    };
+    gauge('linnet_requests_waiting', 'Requests in the queue', () => texts.scheduler.waiting);
+    gauge('linnet_texts_running', 'Texts being read or decoded', () => texts.scheduler.active);
+    gauge('linnet_prefix_cache_bytes', 'Bytes of states in the prefix cache', () => texts.cache.bytes);
+    gauge('linnet_prefix_cache_entries', 'States in the prefix cache', () => texts.cache.size);
+  }
+
+  /** A response has begun. */
+  answered(endpoint: string, status: number, seconds: number): void {
+    this.#requests.inc({ endpoint, status: String(status) });
+    this.#seconds.observe({ endpoint }, seconds);
+  }
+}

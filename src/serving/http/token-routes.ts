@@ -1,0 +1,72 @@
+/** Tokens and texts without a run of the model: /tokenize, /detokenize, /apply-template, /tokenizer_info. */
+import { z } from 'zod';
+import { chatMessages, messageSchema, templateOf } from './chat.ts';
+import { ApiError } from './api-error.ts';
+import type { ServerLimits } from './limits.ts';
+import type { ApiRequest, Serving } from './request-context.ts';
+import { checkBody, checkToken, maybe } from './request-fields.ts';
+
+function tokenizeSchema(limits: ServerLimits) {
+  return z.object({
+    content: maybe(z.string()),
+    prompt: maybe(z.string()),
+    messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
+    add_special: maybe(z.boolean()),
+    add_special_tokens: maybe(z.boolean()),
+    with_pieces: maybe(z.boolean()),
+    return_token_strs: maybe(z.boolean()),
+  });
+}
+
+/** Both the shape of llama.cpp (`content`, `with_pieces`) and that of vLLM (`prompt` or `messages`, `count`). */
+export function tokenize(serving: Serving, { body }: ApiRequest): Response {
+  const { model, limits } = serving;
+  const fields = checkBody(tokenizeSchema(limits), body);
+  const { content, prompt, messages } = fields;
+  if ([content, prompt, messages].filter((given) => given !== undefined).length !== 1) {
+    throw new ApiError('invalid_request_error', 'give one of "content", "prompt" and "messages"', { param: 'content' });
+  }
+  // Each shape has its own default.
+  const special = fields.add_special ?? fields.add_special_tokens ?? prompt !== undefined;
+  const ids =
+    messages === undefined
+      ? [...model.tokenizer.encode(content ?? prompt ?? '', { bos: special && model.tokenizer.bosId !== undefined })]
+      : templateOf(serving).encode(chatMessages(messages));
+  return Response.json({
+    tokens: fields.with_pieces === true ? ids.map((id) => ({ id, piece: model.pieces.of(id) })) : ids,
+    count: ids.length,
+    max_model_len: limits.promptTokens,
+    ...(fields.return_token_strs === true && { token_strs: ids.map((id) => model.pieces.of(id)) }),
+  });
+}
+
+export function detokenize({ model, limits }: Serving, { body }: ApiRequest): Response {
+  const schema = z.object({ tokens: z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens) });
+  const { tokens } = checkBody(schema, body);
+  for (const id of tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'tokens');
+  const text = model.tokenizer.decode(tokens);
+  return Response.json({ content: text, prompt: text });
+}
+
+/** What a template makes of messages. */
+export function applyTemplate(serving: Serving, { body }: ApiRequest): Response {
+  const schema = z.object({
+    messages: z.array(messageSchema).min(1).max(serving.limits.messages),
+    add_generation_prompt: maybe(z.boolean()),
+  });
+  const { messages, add_generation_prompt: addGenerationPrompt } = checkBody(schema, body);
+  return Response.json({ prompt: templateOf(serving).render(chatMessages(messages), { addGenerationPrompt }) });
+}
+
+/** What a client needs that tokenizes by itself. */
+export function tokenizerInfo({ model }: Serving): Response {
+  const { tokenizer, pieces, template } = model;
+  const name = (id: number | undefined): string | null => (id === undefined ? null : pieces.of(id));
+  return Response.json({
+    bos_token: name(tokenizer.bosId),
+    eos_token: name(tokenizer.eosId),
+    pad_token: name(tokenizer.padId),
+    chat_template: template?.source ?? null,
+    vocabulary_size: tokenizer.vocabularySize,
+  });
+}

@@ -1,0 +1,115 @@
+/** A server on a socket: opened, bound, drained. */
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import type { Logger } from 'pino';
+import { LinnetError } from '../errors.ts';
+import { ApiKeys, isLoopback, RequestRate } from './http/access.ts';
+import { createApi } from './http/app.ts';
+import { defaultLimits, type ServerLimits } from './http/limits.ts';
+import { ServerMetrics } from './http/metrics.ts';
+import { Scheduler, type SchedulerOptions } from './scheduler/scheduler.ts';
+import type { ServedModel } from './served-model.ts';
+import { TextService } from './text/text-service.ts';
+import type { DecodingMethod } from '../decoding/method.ts';
+
+/** How a model is served. */
+export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** 0 takes a free one. Default 8080. */
+  readonly port?: number;
+  /** Keys of which every request must bring one; none lets everyone on this machine ask. */
+  readonly keys?: readonly string[];
+  /** Origins of pages that may call the API. Default none. */
+  readonly origins?: readonly string[];
+  /** Most requests a minute and key. Default: no limit. */
+  readonly rate?: number;
+  /** Bytes of states that the prefix cache keeps. Default 256 MiB. */
+  readonly cacheBytes?: number;
+  readonly limits?: Partial<ServerLimits>;
+  /** Makes the decoding method of texts that report no scores. Default: one token a round. */
+  readonly method?: () => DecodingMethod;
+  readonly log: Logger;
+}
+
+/** A server that listens. */
+export interface RunningServer {
+  readonly url: string;
+  readonly texts: TextService;
+  /** Accepts no more, lets what runs come to its end, then closes. */
+  drain(): Promise<void>;
+}
+
+/**
+ * Serves a model, which stays the caller's.
+ * @throws LinnetError `CONFIG` for an address that others reach without a key; `INPUT` for one that cannot be bound
+ */
+export async function startServer(model: ServedModel, options: ServerOptions): Promise<RunningServer> {
+  const { host = '127.0.0.1', port = 8080, keys = [], origins = [], rate, cacheBytes = 256 << 20 } = options;
+  if (keys.length === 0 && !isLoopback(host)) {
+    throw new LinnetError(
+      'CONFIG',
+      `${host} is an address that other machines reach: give --api-key or --api-key-file, or stay on 127.0.0.1`,
+    );
+  }
+  const { method, log, parallel, maxQueue, chunk, readerBytes, readerTimeout } = options;
+  const metrics = new ServerMetrics();
+  const bounds = Object.fromEntries(
+    Object.entries({ parallel, maxQueue, chunk, readerBytes, readerTimeout }).filter(
+      ([, value]) => value !== undefined,
+    ),
+  );
+  const scheduler = new Scheduler(model.engine, { ...bounds, observer: metrics.observer });
+  const texts = new TextService(model, scheduler, { cacheBytes, method });
+  metrics.watch(texts);
+  const limits = { ...defaultLimits, ...options.limits };
+  const api = createApi({
+    model,
+    texts,
+    limits: { ...limits, n: Math.min(limits.n, scheduler.parallel) },
+    keys: new ApiKeys(keys),
+    rate: new RequestRate(rate),
+    metrics,
+    log,
+    localOnly: keys.length === 0,
+    origins,
+  });
+  const listener = getRequestListener((request) => api.fetch(request), { overrideGlobalObjects: false });
+  const server = createServer(
+    { headersTimeout: 10_000, requestTimeout: 60_000, keepAliveTimeout: 5_000, maxHeaderSize: 16 << 10 },
+    (incoming, outgoing) => {
+      void listener(incoming, outgoing);
+    },
+  );
+  server.maxHeadersCount = 100;
+  server.maxConnections = 1024;
+  const address = await new Promise<AddressInfo>((resolve, reject) => {
+    server.once('error', (cause) => {
+      reject(new LinnetError('INPUT', `cannot listen on ${host}:${port}: ${cause.message}`, { cause }));
+    });
+    server.listen(port, host, () => {
+      const bound = server.address();
+      if (bound !== null && typeof bound === 'object') resolve(bound);
+    });
+  });
+  const shownHost = host.includes(':') ? `[${host}]` : host;
+  return {
+    url: `http://${shownHost}:${address.port}`,
+    texts,
+    async drain() {
+      const closed = new Promise<void>((resolve) => {
+        server.close(() => {
+          resolve();
+        });
+      });
+      await scheduler.close();
+      server.closeIdleConnections();
+      const patience = setTimeout(() => {
+        server.closeAllConnections();
+      }, 2_000);
+      await closed;
+      clearTimeout(patience);
+    },
+  };
+}

@@ -1,0 +1,109 @@
+/** The route of lm_eval's `local-completions`: recorded requests, answered by our server, read as that client reads them. */
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import type { ServedModel } from '../../src/serving/served-model.ts';
+import { present, thirdParty } from '../fixtures.ts';
+import { openTiny, serve } from './served.ts';
+
+const file = thirdParty('evaluation/golden/api_local_completions.json');
+const ids = z.array(z.number());
+const scored = z.object({
+  prompt: z.array(ids),
+  echo: z.literal(true),
+  logprobs: z.literal(1),
+  max_tokens: z.literal(1),
+});
+const recordedSchema = z.object({
+  cases: z.array(
+    z.object({
+      name: z.string(),
+      http: z.array(z.object({ path: z.string(), body: z.record(z.string(), z.unknown()), response: z.unknown() })),
+    }),
+  ),
+});
+const logprobs = z.strictObject({
+  tokens: z.array(z.string()),
+  token_logprobs: z.array(z.number().nullable()),
+  top_logprobs: z.array(z.record(z.string(), z.number()).nullable()),
+  text_offset: ids,
+});
+const answerSchema = z.object({
+  choices: z.array(z.object({ index: z.number(), text: z.string(), logprobs: logprobs.nullable() })),
+});
+
+let model: ServedModel;
+beforeAll(async () => {
+  const opened = await openTiny();
+  model = { ...opened, name: 'toy-model' };
+});
+afterAll(() => model[Symbol.asyncDispose]());
+
+/** Natural logarithms of probabilities, in double precision. */
+function logSoftmax(logits: Float32Array): Float64Array {
+  const largest = Math.max(...logits);
+  const total = logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0);
+  return Float64Array.from(logits, (logit) => logit - largest - Math.log(total));
+}
+
+describe.skipIf(file === undefined)('recorded requests of lm_eval (skipped without LINNET_FIXTURES/evaluation)', () => {
+  it('get log-probabilities with prompt length + 1 entries, the same floats in both places, and the right ones', async () => {
+    const { server } = await serve(model, { parallel: 4 });
+    const { cases } = recordedSchema.parse(JSON.parse(readFileSync(present(file), 'utf8')));
+    let answered = 0;
+    for (const { path, body, response } of cases.flatMap(({ http }) => http)) {
+      const request = scored.safeParse(body);
+      const recorded = answerSchema.safeParse(response);
+      if (!request.success || !recorded.success) continue;
+      const result = await fetch(server.url + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: 'Bearer test-key' },
+        body: JSON.stringify(body),
+      });
+      const json: unknown = await result.json();
+      expect(result.status, JSON.stringify(json)).toBe(200);
+      const { choices } = answerSchema.parse(json);
+      expect(choices.map(({ index }) => index)).toEqual(request.data.prompt.map((_, index) => index));
+      for (const { index, logprobs: own } of choices) {
+        const prompt = request.data.prompt[index];
+        const length = prompt.length + 1;
+        expect(own?.token_logprobs).toHaveLength(length);
+        expect([own?.tokens, own?.top_logprobs, own?.text_offset].map((list) => list?.length)).toEqual([
+          length,
+          length,
+          length,
+        ]);
+        own?.tokens.slice(1).forEach((token, i) => {
+          expect(own.top_logprobs[i + 1]?.[token]).toBe(own.token_logprobs[i + 1]);
+        });
+        const state = model.engine.newState();
+        for (const [i, token] of prompt.slice(0, -1).entries()) {
+          const { logits } = await model.engine.advance(state, token);
+          const expected = logSoftmax(logits);
+          expect(own?.token_logprobs[i + 1]).toBeCloseTo(expected[prompt[i + 1]], 3);
+          expect(Math.max(...Object.values(own?.top_logprobs[i + 1] ?? {}))).toBeCloseTo(Math.max(...expected), 3);
+        }
+        answered++;
+      }
+    }
+    expect(answered).toBeGreaterThan(20);
+  });
+
+  it('of texts as prompts, and of continuations, are understood', async () => {
+    const { server } = await serve(model, { parallel: 4 });
+    const { cases } = recordedSchema.parse(JSON.parse(readFileSync(present(file), 'utf8')));
+    const bodies = cases.flatMap(({ http }) => http).filter(({ body }) => !scored.safeParse(body).success);
+    expect(bodies.length).toBeGreaterThan(5);
+    for (const { path, body } of bodies) {
+      const headers = { 'content-type': 'application/json' };
+      const result = await fetch(server.url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+      expect(result.status).toBe(200);
+      const answer: unknown = await result.json();
+      const { choices } = answerSchema.parse(answer);
+      for (const { logprobs: own } of choices) {
+        if (body.logprobs === undefined) expect(own).toBeNull();
+        else expect(own?.token_logprobs.length).toBeGreaterThan(1);
+      }
+    }
+  });
+});

@@ -1,0 +1,35 @@
+/** Servers for tests, on a free port of the loopback address. */
+import { fileURLToPath } from 'node:url';
+import OpenAI from 'openai';
+import { pino } from 'pino';
+import { onTestFinished } from 'vitest';
+import { openServedModel, type ServedModel } from '../../src/serving/served-model.ts';
+import { type RunningServer, type ServerOptions, startServer } from '../../src/serving/server.ts';
+
+export const tinyLlamaFolder = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
+
+/** A template with control tokens around the messages. */
+export const chatTemplate =
+  "{{ bos_token }}{% for message in messages %}{{ message.role + ': ' + message.content + eos_token }}{% endfor %}" +
+  "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
+
+export function openTiny(template?: string, folder = tinyLlamaFolder): Promise<ServedModel> {
+  return openServedModel(folder, { name: 'tiny', chatTemplate: template, threads: 1 });
+}
+
+export interface Served {
+  readonly server: RunningServer;
+  readonly client: OpenAI;
+  /** What was logged, as lines of JSON. */
+  readonly logged: readonly string[];
+}
+
+/** Starts a server that is drained when the test is over. */
+export async function serve(model: ServedModel, options: Partial<ServerOptions> = {}): Promise<Served> {
+  const logged: string[] = [];
+  const log = pino({}, { write: (line: string) => logged.push(line) });
+  const server = await startServer(model, { port: 0, log, ...options });
+  onTestFinished(() => server.drain());
+  const apiKey = options.keys?.[0] ?? 'none';
+  return { server, logged, client: new OpenAI({ apiKey, baseURL: `${server.url}/v1`, maxRetries: 0 }) };
+}
