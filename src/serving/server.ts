@@ -10,6 +10,8 @@ import { defaultLimits, type ServerLimits } from './http/limits.ts';
 import { ServerMetrics } from './http/metrics.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler/scheduler.ts';
 import type { ServedModel } from './served-model.ts';
+import { MemorySessions, type SessionStore } from './sessions/session-store.ts';
+import { Sessions } from './sessions/sessions.ts';
 import { TextService } from './text/text-service.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 
@@ -27,6 +29,8 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
   readonly rate?: number;
   /** Bytes of states that the prefix cache keeps. Default 256 MiB. */
   readonly cacheBytes?: number;
+  /** Where sessions are kept. Default: in memory, until the process ends. */
+  readonly sessions?: SessionStore;
   readonly limits?: Partial<ServerLimits>;
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
   readonly method?: () => DecodingMethod;
@@ -67,6 +71,7 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
   const api = createApi({
     model,
     texts,
+    sessions: new Sessions(model, options.sessions ?? new MemorySessions()),
     limits: { ...limits, n: Math.min(limits.n, scheduler.parallel) },
     keys: new ApiKeys(keys),
     rate: new RequestRate(rate),

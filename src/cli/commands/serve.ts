@@ -6,6 +6,7 @@ import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { openServedModel } from '../../serving/served-model.ts';
+import { FolderSessions } from '../../serving/sessions/session-store.ts';
 import { startServer } from '../../serving/server.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -60,6 +61,10 @@ export const serveCommand = defineCommand({
       placeholder: 'MiB',
       description: 'memory for states of earlier prompts; 0 keeps none',
     }),
+    sessions: optional(path, {
+      placeholder: 'folder',
+      description: 'folder for sessions, one file each (default: in memory, until the server ends)',
+    }),
     chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
     speculate: withDefault(choice(['off', 'lookup']), 'off', {
       placeholder: 'drafter',
@@ -97,6 +102,7 @@ export const serveCommand = defineCommand({
       chunk: options.promptChunk,
       rate: options.rate,
       cacheBytes: options.stateCache * 2 ** 20,
+      sessions: options.sessions === undefined ? undefined : await FolderSessions.open(options.sessions, model),
       limits: { timeout: options.timeout },
       method: options.speculate === 'lookup' ? () => speculative(new LookupDrafter()) : undefined,
       log,

@@ -1,5 +1,6 @@
 /** Errors as the API reports them. */
 import { type ErrorCode, LinnetError } from '../../errors.ts';
+import { SessionError } from '../sessions/sessions.ts';
 import { OverloadError } from '../scheduler/scheduler.ts';
 
 /** Kinds of errors, with the status that goes with each. */
@@ -66,6 +67,14 @@ const typeByCode: Partial<Record<ErrorCode, ApiErrorType>> = {
   ABORTED: 'unavailable_error',
 };
 
+const typeByReason: Readonly<Record<SessionError['reason'], ApiErrorType>> = {
+  missing: 'not_found_error',
+  busy: 'conflict_error',
+  full: 'rate_limit_error',
+  large: 'payload_too_large_error',
+  name: 'invalid_request_error',
+};
+
 /** Any error as one that may be told; what is ours says nothing of the inside. */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
@@ -74,6 +83,7 @@ export function asApiError(error: unknown): ApiError {
       ? new ApiError('rate_limit_error', error.message, { retryAfter: 1 })
       : new ApiError('unavailable_error', error.message, { retryAfter: 5 });
   }
+  if (error instanceof SessionError) return new ApiError(typeByReason[error.reason], error.message);
   const type = error instanceof LinnetError ? typeByCode[error.code] : undefined;
   if (type !== undefined && error instanceof LinnetError) return new ApiError(type, error.message);
   return new ApiError('server_error', 'the server failed; its log says more');

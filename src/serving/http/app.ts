@@ -10,6 +10,7 @@ import { chatCompletions } from './chat.ts';
 import { completions } from './completions.ts';
 import type { ServerMetrics } from './metrics.ts';
 import type { ApiRequest, Serving } from './request-context.ts';
+import { createSession, exportSession, forkSession, importSession } from './session-routes.ts';
 import { applyTemplate, detokenize, tokenize, tokenizerInfo } from './token-routes.ts';
 
 /** What an API is made of. */
@@ -33,6 +34,7 @@ type Handler = (serving: Serving, request: ApiRequest) => Response | Promise<Res
 /** Endpoints that take JSON. */
 const posts: Readonly<Record<string, Handler>> = {
   '/v1/completions': completions,
+  '/v1/sessions': createSession,
   '/v1/chat/completions': chatCompletions,
   '/tokenize': tokenize,
   '/detokenize': detokenize,
@@ -119,6 +121,7 @@ export function createApi(options: ApiOptions): Api {
     return c.body(await metrics.registry.metrics());
   });
 
+  addSessionFiles(app, options);
   app.use(
     bodyLimit({
       maxSize: limits.bodyBytes,
@@ -127,6 +130,11 @@ export function createApi(options: ApiOptions): Api {
       },
     }),
   );
+  app.post('/v1/sessions/:id/fork', async (c) => {
+    const body = await jsonBody(c.req.raw);
+    const request = { body, key: c.get('key'), salt: '', abort: c.get('controller') };
+    return forkSession(options, c.req.param('id'), request);
+  });
   for (const [path, handler] of Object.entries(posts)) {
     app.post(path, async (c) => {
       const controller = c.get('controller');
@@ -153,6 +161,23 @@ export function createApi(options: ApiOptions): Api {
     });
   }
   return app;
+}
+
+/** Sessions as they are, and as files, whose size has a limit of its own. */
+function addSessionFiles(app: Api, serving: Serving): void {
+  const { sessions } = serving;
+  app.get('/v1/sessions', async (c) => Response.json({ object: 'list', data: await sessions.list(c.get('key')) }));
+  app.get('/v1/sessions/:id', async (c) =>
+    Response.json(await sessions.describe({ owner: c.get('key'), id: c.req.param('id') })),
+  );
+  app.delete('/v1/sessions/:id', async (c) => {
+    const id = c.req.param('id');
+    await sessions.remove({ owner: c.get('key'), id });
+    return Response.json({ id, object: 'session', deleted: true });
+  });
+  app.get('/v1/sessions/:id/state', (c) => exportSession(serving, c.req.param('id'), c.get('key')));
+  app.put('/v1/sessions/:id/state', (c) => importSession(serving, c.req.param('id'), c.get('key'), c.req.raw));
+  app.post('/v1/sessions/import', (c) => importSession(serving, undefined, c.get('key'), c.req.raw));
 }
 
 /** Parsed JSON. A page of another site cannot send this content type without being asked first. */

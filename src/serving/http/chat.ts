@@ -6,8 +6,10 @@ import type { PlacedScore } from '../text/score-stream.ts';
 import type { TextEvent, TextJob } from '../text/text-service.ts';
 import type { TokenPieces } from '../text/token-pieces.ts';
 import { ApiError, asApiError } from './api-error.ts';
+import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { dataEvent, doneEvent, eventStream } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
+import { onSession, startJob, withTurn } from './session-routes.ts';
 import { type ApiRequest, checkModel, type Serving, tokensLeft, usageOf } from './request-context.ts';
 import {
   checkBody,
@@ -19,17 +21,6 @@ import {
   samplingOf,
   stopsOf,
 } from './request-fields.ts';
-
-const textPart = z.object({
-  type: z.literal('text', { error: 'only parts of type "text" are supported' }),
-  text: z.string(),
-});
-
-export const messageSchema = z.object({
-  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
-  content: z.union([z.string(), z.array(textPart).max(1024)], { error: 'expected a text, or parts of type "text"' }),
-  name: maybe(z.string().max(64)),
-});
 
 const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
 
@@ -75,34 +66,22 @@ interface Chat {
 
 /** Answers the request. @throws ApiError, and as `TextService.start` */
 export async function chatCompletions(serving: Serving, request: ApiRequest): Promise<Response> {
-  const chat = prepare(serving, request);
-  const events = serving.texts.start(chat.job);
+  const prepared = prepare(serving, request);
+  const { session_id: id, seed } = prepared.fields;
+  // A client sends all messages, as ever; the session holds the state of those that it has seen.
+  const session =
+    id === undefined
+      ? undefined
+      : await onSession(serving, prepared.job, id, seed !== undefined, () => prepared.job.prompt);
+  const chat = { ...prepared, job: session?.job ?? prepared.job };
+  const started = startJob(serving, chat.job, session?.turn);
+  const events = session === undefined ? started : withTurn(started, session.turn, chat.job.prompt);
   if (chat.fields.stream === true) {
     return eventStream(streamed(serving, chat, events), () => {
       request.abort.abort();
     });
   }
   return Response.json(await collected(serving, chat, events));
-}
-
-/** The template. @throws ApiError for a model without one */
-export function templateOf({ model }: Serving): ChatTemplate {
-  if (model.template !== undefined) return model.template;
-  throw new ApiError(
-    'invalid_request_error',
-    'the model has no chat template: use /v1/completions, or start the server with --chat-template',
-    { param: 'messages' },
-  );
-}
-
-/** Messages as templates know them. */
-export function chatMessages(messages: readonly z.output<typeof messageSchema>[]): ChatMessage[] {
-  return messages.map(({ role, content, name }) => ({
-    // The newer name of the same thing, which templates do not know.
-    role: role === 'developer' ? 'system' : role,
-    content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
-    ...(name !== undefined && { name }),
-  }));
 }
 
 function prepare(serving: Serving, request: ApiRequest): Chat {

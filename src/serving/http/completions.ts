@@ -9,6 +9,7 @@ import { ApiError, asApiError } from './api-error.ts';
 import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
 import { type ApiRequest, checkModel, type Serving, tokensLeft, usageOf } from './request-context.ts';
+import { onSession, startJob, withTurn } from './session-routes.ts';
 import { checkBody, checkToken, commonRefusals, maybe, samplingFields, samplingOf, stopsOf } from './request-fields.ts';
 
 function completionSchema(limits: ServerLimits) {
@@ -59,9 +60,10 @@ interface Completion {
 
 /** Answers the request. @throws ApiError, and as `TextService.start` */
 export async function completions(serving: Serving, request: ApiRequest): Promise<Response> {
-  const completion = prepare(serving, request);
-  serving.texts.scheduler.checkRoom(completion.jobs.length);
-  const events = interleave(completion.jobs.map((job) => serving.texts.start(job)));
+  const prepared = prepare(serving, request);
+  serving.texts.scheduler.checkRoom(prepared.jobs.length);
+  const { completion, sources } = await start(serving, prepared);
+  const events = interleave(sources);
   const writer = new CompletionWriter(serving, completion);
   if (completion.fields.stream === true) {
     return eventStream(streamed(completion, writer, events), () => {
@@ -71,6 +73,28 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
   const parts: CompletionChoice[] = [];
   for await (const [source, event] of events) parts.push(...writer.take(source, event));
   return Response.json({ ...completion.head, choices: joined(parts), usage: writer.usage });
+}
+
+/** Starts the jobs, on a session where the request names one: its text goes on with the prompt. */
+async function start(serving: Serving, completion: Completion) {
+  const { fields, jobs } = completion;
+  const { session_id: id, seed } = fields;
+  if (id === undefined) return { completion, sources: jobs.map((job) => serving.texts.start(job)) };
+  if (jobs.length !== 1) {
+    throw new ApiError('invalid_request_error', 'a session takes one prompt', { param: 'session_id' });
+  }
+  const { job, turn } = await onSession(serving, jobs[0], id, seed !== undefined, (text) => [
+    ...text,
+    ...jobs[0].prompt,
+  ]);
+  try {
+    const within = { ...job, maxTokens: tokensLeft(serving, job.prompt.length, job.maxTokens) };
+    const events = withTurn(startJob(serving, within, turn), turn, job.prompt);
+    return { completion: { ...completion, prompts: [job.prompt], jobs: [within] }, sources: [events] };
+  } catch (error) {
+    turn.release();
+    throw error;
+  }
 }
 
 function prepare(serving: Serving, request: ApiRequest): Completion {
@@ -112,19 +136,19 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
 
 /** Prompts as token ids: texts get BOS where the model has one, ids are taken as they are. */
 function promptsOf(
-  { prompt = '', add_special_tokens: special = true }: CompletionFields,
+  { prompt = '', add_special_tokens: special = true, session_id: session }: CompletionFields,
   { model }: Serving,
 ): number[][] {
   const { tokenizer, engine } = model;
-  const encode = (text: string): number[] => [
-    ...tokenizer.encode(text, { bos: special && tokenizer.bosId !== undefined }),
-  ];
+  const bos = special && session === undefined && tokenizer.bosId !== undefined;
+  const encode = (text: string): number[] => [...tokenizer.encode(text, { bos })];
   const list = typeof prompt === 'string' || isNumbers(prompt) ? [prompt] : prompt;
   if (list.length === 0) throw new ApiError('invalid_request_error', 'there is no prompt', { param: 'prompt' });
   return list.map((one) => {
     const ids = typeof one === 'string' ? encode(one) : [...one];
     for (const id of ids) checkToken(id, engine.model.sizes.vocabulary, 'prompt');
-    if (ids.length > 0) return ids;
+    // A session has a text to go on from.
+    if (ids.length > 0 || session !== undefined) return ids;
     const { bosId = tokenizer.bosId } = engine.model;
     if (bosId === undefined) throw new ApiError('invalid_request_error', 'the prompt is empty', { param: 'prompt' });
     return [bosId];

@@ -1,4 +1,5 @@
 /** What handlers have at hand. */
+import type { Sessions } from '../sessions/sessions.ts';
 import type { TextService } from '../text/text-service.ts';
 import type { ServedModel } from '../served-model.ts';
 import { ApiError } from './api-error.ts';
@@ -8,6 +9,7 @@ import type { ServerLimits } from './limits.ts';
 export interface Serving {
   readonly model: ServedModel;
   readonly texts: TextService;
+  readonly sessions: Sessions;
   readonly limits: ServerLimits;
 }
 

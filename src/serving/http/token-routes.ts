@@ -1,6 +1,6 @@
 /** Tokens and texts without a run of the model: /tokenize, /detokenize, /apply-template, /tokenizer_info. */
 import { z } from 'zod';
-import { chatMessages, messageSchema, templateOf } from './chat.ts';
+import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
 import type { ApiRequest, Serving } from './request-context.ts';

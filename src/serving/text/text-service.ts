@@ -1,5 +1,6 @@
 /** From prompts to text events: prefix cache, scheduler, scores. It knows nothing of HTTP. */
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
+import type { RandomState } from '../../random.ts';
 import { sequential } from '../../decoding/method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { Generation } from '../../decoding/text-generation.ts';
@@ -36,12 +37,19 @@ export interface TextJob {
   readonly boundaries?: readonly number[];
   /** Has read a beginning of the prompt; else the prefix cache is asked. */
   readonly state?: SequenceState;
+  /** Random numbers to go on with, instead of those of the seed; for one choice. */
+  readonly random?: RandomState;
   readonly signal: AbortSignal;
 }
 
 /** What a job gives. */
 export type TextEvent =
-  | { readonly type: 'prompt'; readonly scores: readonly TokenScore[]; readonly cached: number }
+  | {
+      readonly type: 'prompt';
+      readonly scores: readonly TokenScore[];
+      readonly cached: number;
+      readonly state: SequenceState;
+    }
   | { readonly type: 'text'; readonly choice: number; readonly text: string; readonly scores: readonly PlacedScore[] }
   | {
       readonly type: 'end';
@@ -83,7 +91,7 @@ export class TextService {
     const streams = Array.from({ length: n }, () => new ScoreStream(tokenizer, prompt));
     const samplers = streams.map(
       (_, choice) =>
-        new Sampler({ ...sampling, seed: (sampling.seed + choice) >>> 0 }, undefined, {
+        new Sampler({ ...sampling, seed: (sampling.seed + choice) >>> 0 }, job.random, {
           // The penalties of this API are about what is written; the repetition penalty is about the prompt too.
           penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? prompt.length : 0,
         }),
@@ -137,7 +145,7 @@ export class TextService {
   ): AsyncGenerator<TextEvent, void, undefined> {
     for await (const event of events) {
       if (event.type === 'prompt') {
-        if (event.done === event.total) yield { type: 'prompt', scores: promptScores, cached };
+        if (event.done === event.total) yield { type: 'prompt', scores: promptScores, cached, state: event.state };
       } else if (event.type === 'tokens') {
         const scores = streams[event.choice].take(event.text.length);
         if (event.text !== '' || scores.length > 0)

@@ -1,0 +1,37 @@
+/** Messages of chats, and the template that makes a prompt of them. */
+import { z } from 'zod';
+import type { ChatMessage, ChatTemplate } from '../text/chat-template.ts';
+import { ApiError } from './api-error.ts';
+import type { Serving } from './request-context.ts';
+import { maybe } from './request-fields.ts';
+
+const textPart = z.object({
+  type: z.literal('text', { error: 'only parts of type "text" are supported' }),
+  text: z.string(),
+});
+
+export const messageSchema = z.object({
+  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+  content: z.union([z.string(), z.array(textPart).max(1024)], { error: 'expected a text, or parts of type "text"' }),
+  name: maybe(z.string().max(64)),
+});
+
+/** The template. @throws ApiError for a model without one */
+export function templateOf({ model }: Serving): ChatTemplate {
+  if (model.template !== undefined) return model.template;
+  throw new ApiError(
+    'invalid_request_error',
+    'the model has no chat template: use /v1/completions, or start the server with --chat-template',
+    { param: 'messages' },
+  );
+}
+
+/** Messages as templates know them. */
+export function chatMessages(messages: readonly z.output<typeof messageSchema>[]): ChatMessage[] {
+  return messages.map(({ role, content, name }) => ({
+    // The newer name of the same thing, which templates do not know.
+    role: role === 'developer' ? 'system' : role,
+    content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
+    ...(name !== undefined && { name }),
+  }));
+}

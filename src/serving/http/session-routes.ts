@@ -1,0 +1,149 @@
+/** /v1/sessions: create, fork, export, import, delete; and turns of completions and chats on a session. */
+import { z } from 'zod';
+import type { SessionTurn } from '../sessions/sessions.ts';
+import type { TextEvent, TextJob } from '../text/text-service.ts';
+import { ApiError } from './api-error.ts';
+import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
+import type { ServerLimits } from './limits.ts';
+import { type ApiRequest, type Serving, tokensLeft } from './request-context.ts';
+import { checkBody, checkToken, maybe, type Refusals } from './request-fields.ts';
+
+function createSchema(limits: ServerLimits) {
+  return z.object({
+    prompt: maybe(z.union([z.string(), z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens)])),
+    messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
+  });
+}
+
+/** Sessions stay until they are deleted. */
+const refusals: Refusals = { ttl: (value) => value !== undefined && value !== null };
+
+/** POST /v1/sessions: a text that has been read, but for its last token, which the first turn reads. */
+export async function createSession(serving: Serving, request: ApiRequest): Promise<Response> {
+  const { model, limits, texts, sessions } = serving;
+  const fields = checkBody(createSchema(limits), request.body, refusals);
+  if ((fields.prompt === undefined) === (fields.messages === undefined)) {
+    throw new ApiError('invalid_request_error', 'give one of "prompt" and "messages"', { param: 'prompt' });
+  }
+  const tokens = sessionTokens(serving, fields);
+  tokensLeft(serving, tokens.length, 1);
+  let state = model.engine.newState();
+  if (tokens.length > 1) {
+    const job: TextJob = {
+      key: request.key,
+      salt: request.salt,
+      prompt: tokens.slice(0, -1),
+      maxTokens: 0,
+      n: 1,
+      sampling: { seed: 0 },
+      stop: [],
+      stopIds: [],
+      ignoreEos: false,
+      scorePrompt: false,
+      signal: request.abort.signal,
+    };
+    for await (const event of texts.start(job)) if (event.type === 'prompt') state = event.state;
+  }
+  return Response.json(await sessions.create(request.key, { state, tokens }), { status: 201 });
+}
+
+function sessionTokens(serving: Serving, { prompt, messages }: z.output<ReturnType<typeof createSchema>>): number[] {
+  const { tokenizer, engine } = serving.model;
+  if (messages !== undefined) {
+    return templateOf(serving).encode(chatMessages(messages), { addGenerationPrompt: false });
+  }
+  const given = typeof prompt === 'string' ? tokenizer.encode(prompt, { bos: tokenizer.bosId !== undefined }) : prompt;
+  const tokens = [...(given ?? [])];
+  for (const id of tokens) checkToken(id, engine.model.sizes.vocabulary, 'prompt');
+  if (tokens.length > 0) return tokens;
+  throw new ApiError('invalid_request_error', 'a session needs a prompt', { param: 'prompt' });
+}
+
+/** POST /v1/sessions/{id}/fork. */
+export async function forkSession({ sessions }: Serving, id: string, { body, key }: ApiRequest): Promise<Response> {
+  const { count = 1 } = checkBody(z.object({ count: maybe(z.int().min(1).max(64)) }), body);
+  return Response.json({ object: 'list', data: await sessions.fork({ owner: key, id }, count) }, { status: 201 });
+}
+
+/** GET /v1/sessions/{id}/state. */
+export async function exportSession({ sessions }: Serving, id: string, key: string): Promise<Response> {
+  const bytes = await sessions.export({ owner: key, id });
+  return new Response(new Uint8Array(bytes), { headers: { 'content-type': 'application/octet-stream' } });
+}
+
+/** PUT /v1/sessions/{id}/state, and POST /v1/sessions/import for a new id. */
+export async function importSession(
+  { sessions, limits }: Serving,
+  id: string | undefined,
+  key: string,
+  request: Request,
+): Promise<Response> {
+  if (!/^application\/octet-stream\b/i.test(request.headers.get('content-type') ?? '')) {
+    throw new ApiError('unsupported_media_type_error', 'a session is sent as "content-type: application/octet-stream"');
+  }
+  if (request.body === null) throw new ApiError('invalid_request_error', 'the body is empty');
+  const summary = await sessions.import({ owner: key, id }, request.body, limits.sessionBytes);
+  return Response.json(summary, { status: 201 });
+}
+
+/**
+ * Puts a job on top of a session.
+ * @param extend makes the prompt of the session's text
+ */
+export async function onSession(
+  { sessions }: Serving,
+  job: TextJob,
+  id: string,
+  seeded: boolean,
+  extend: (text: readonly number[]) => readonly number[],
+): Promise<{ readonly job: TextJob; readonly turn: SessionTurn }> {
+  if (job.n !== 1 || job.scorePrompt) {
+    throw new ApiError('invalid_request_error', 'a turn on a session has one choice, and no echo with logprobs', {
+      param: 'session_id',
+    });
+  }
+  const turn = await sessions.begin({ owner: job.key, id });
+  job.signal.addEventListener('abort', () => {
+    turn.release();
+  });
+  const text = Array.from(turn.session.tokens);
+  const prompt = extend(text);
+  const { state, sampler } = turn.session;
+  // The state is of use where the prompt begins with all that it has read and something is left to read.
+  const fits = state.length < prompt.length && text.slice(0, state.length).every((token, i) => prompt[i] === token);
+  const random = seeded ? undefined : sampler;
+  return { job: { ...job, prompt, state: fits ? state.fork() : undefined, random }, turn };
+}
+
+/** Starts a job; a session is free again where that fails. */
+export function startJob(
+  { texts }: Serving,
+  job: TextJob,
+  turn: SessionTurn | undefined,
+): AsyncGenerator<TextEvent, void, undefined> {
+  try {
+    return texts.start(job);
+  } catch (error) {
+    turn?.release();
+    throw error;
+  }
+}
+
+/** Events of a turn; when the text ends, the session keeps what it came to. */
+export async function* withTurn(
+  events: AsyncIterable<TextEvent>,
+  turn: SessionTurn,
+  prompt: readonly number[],
+): AsyncGenerator<TextEvent, void, undefined> {
+  try {
+    for await (const event of events) {
+      if (event.type === 'end') {
+        const { state, tokens } = event.generation;
+        await turn.commit({ state, tokens: [...prompt, ...tokens], sampler: event.sampler.random.state });
+      }
+      yield event;
+    }
+  } finally {
+    turn.release();
+  }
+}

@@ -1,0 +1,181 @@
+/** Sessions: texts that go on, are forked, leave as files and come back, on this server or another. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import type { ServedModel } from '../../src/serving/served-model.ts';
+import type { RunningServer } from '../../src/serving/server.ts';
+import { FolderSessions } from '../../src/serving/sessions/session-store.ts';
+import { linnet } from '../cli/captured-cli.ts';
+import { scratchFolder, suiteFolder } from '../scratch-folder.ts';
+import { chatTemplate, openTiny, serve, tinyLlamaFolder } from './served.ts';
+
+const folder = suiteFolder();
+let model: ServedModel;
+beforeAll(async () => {
+  const linear = join(folder, 'linear');
+  const { stderr, exitCode } = await linnet('linearize', tinyLlamaFolder, '--mixer', 'augmented', '--out', linear);
+  expect(exitCode, stderr).toBe(0);
+  model = await openTiny(chatTemplate, linear);
+});
+afterAll(() => model[Symbol.asyncDispose]());
+
+const summarySchema = z.object({ id: z.string(), position: z.number(), state_bytes: z.number(), version: z.number() });
+const answerSchema = z.object({
+  choices: z.array(z.object({ text: z.string().optional() })),
+  usage: z.object({ prompt_tokens: z.number(), prompt_tokens_details: z.object({ cached_tokens: z.number() }) }),
+});
+
+async function call(server: RunningServer, method: string, path: string, body?: object, key = 'none') {
+  const response = await fetch(`${server.url}/v1${path}`, {
+    method,
+    headers: { 'content-type': 'application/json', 'x-api-key': key },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+  const json: unknown = await response.json();
+  return { status: response.status, json };
+}
+
+async function create(server: RunningServer, prompt: string): Promise<string> {
+  const { status, json } = await call(server, 'POST', '/sessions', { prompt });
+  expect(status).toBe(201);
+  return summarySchema.parse(json).id;
+}
+
+const greedy = { temperature: 0, max_tokens: 12, ignore_eos: true };
+
+async function turn(server: RunningServer, id: string, prompt = '', more: object = {}): Promise<string> {
+  const { status, json } = await call(server, 'POST', '/completions', { ...greedy, prompt, session_id: id, ...more });
+  expect(status, JSON.stringify(json)).toBe(200);
+  return answerSchema.parse(json).choices[0].text ?? '';
+}
+
+async function whole(server: RunningServer, prompt: string, tokens: number): Promise<string> {
+  const { json } = await call(server, 'POST', '/completions', { ...greedy, prompt, max_tokens: tokens });
+  return answerSchema.parse(json).choices[0].text ?? '';
+}
+
+describe('sessions', () => {
+  it('go on where they were, reading only what is new', async () => {
+    const { server } = await serve(model, { cacheBytes: 0 });
+    const id = await create(server, 'Once upon a time');
+    expect((await turn(server, id)) + (await turn(server, id))).toBe(await whole(server, 'Once upon a time', 24));
+    const { json } = await call(server, 'POST', '/completions', { ...greedy, prompt: ' And then', session_id: id });
+    const { usage } = answerSchema.parse(json);
+    expect(usage.prompt_tokens - usage.prompt_tokens_details.cached_tokens).toBeLessThan(8);
+    const { json: described } = await call(server, 'GET', `/sessions/${id}`);
+    expect(summarySchema.parse(described).position).toBe(usage.prompt_tokens + 12);
+  });
+
+  it('fork: each goes its own way, and the same way where nothing differs', async () => {
+    const { server } = await serve(model);
+    const id = await create(server, 'Once upon a time');
+    const first = await turn(server, id);
+    const { json } = await call(server, 'POST', `/sessions/${id}/fork`, { count: 2 });
+    const [a, b] = z
+      .object({ data: z.array(summarySchema) })
+      .parse(json)
+      .data.map((fork) => fork.id);
+    const other = await turn(server, a, ' But');
+    expect(await turn(server, b)).toBe((await whole(server, 'Once upon a time', 24)).slice(first.length));
+    expect(await turn(server, id, ' But')).toBe(other);
+  });
+
+  it('leave as files, come back on another server, and are deleted', async () => {
+    const { server } = await serve(model);
+    const id = await create(server, 'Once upon a time');
+    const first = await turn(server, id);
+    const bytes = new Uint8Array(await (await fetch(`${server.url}/v1/sessions/${id}/state`)).arrayBuffer());
+    const { server: second } = await serve(model);
+    const put = (path: string, method: string, body: Uint8Array<ArrayBuffer>): Promise<Response> =>
+      fetch(`${second.url}/v1/sessions/${path}`, {
+        method,
+        body,
+        headers: { 'content-type': 'application/octet-stream' },
+      });
+    expect((await put('moved/state', 'PUT', bytes)).status).toBe(201);
+    const imported = summarySchema.parse(await (await put('import', 'POST', bytes)).json());
+    const expected = (await whole(server, 'Once upon a time', 24)).slice(first.length);
+    for (const moved of ['moved', imported.id]) expect(await turn(second, moved)).toBe(expected);
+    expect((await call(second, 'DELETE', '/sessions/moved')).json).toMatchObject({ deleted: true });
+    expect((await call(second, 'GET', '/sessions/moved')).status).toBe(404);
+    expect((await call(second, 'GET', '/sessions')).json).toMatchObject({ data: [imported.id] });
+  });
+
+  it('that are damaged are refused, whichever byte it is', async () => {
+    const { server } = await serve(model, { limits: { sessionBytes: 1 << 20 } });
+    const id = await create(server, 'Once');
+    const bytes = new Uint8Array(await (await fetch(`${server.url}/v1/sessions/${id}/state`)).arrayBuffer());
+    const put = async (body: Uint8Array<ArrayBuffer>): Promise<number> => {
+      const headers = { 'content-type': 'application/octet-stream' };
+      return (await fetch(`${server.url}/v1/sessions/${id}/state`, { method: 'PUT', body, headers })).status;
+    };
+    for (let round = 0; round < 40; round++) {
+      const damaged = bytes.slice();
+      damaged[(round * 7919) % (round < 20 ? 600 : bytes.length)] ^= 1 << (round % 8);
+      expect(await put(damaged)).toBe(400);
+      expect(await put(bytes.slice(0, (round * 7919) % bytes.length))).toBe(400);
+    }
+    expect(await put(new Uint8Array((1 << 20) + 1))).toBe(413);
+    expect(await turn(server, id)).toBe(await whole(server, 'Once', 12));
+  });
+
+  it('in a folder outlive the server', async () => {
+    const kept = join(await scratchFolder(), 'sessions');
+    const sessions = await FolderSessions.open(kept, model);
+    const { server } = await serve(model, { sessions });
+    const id = await create(server, 'Once upon a time');
+    const first = await turn(server, id);
+    await server.drain();
+    const { server: next } = await serve(model, { sessions });
+    expect(first + (await turn(next, id))).toBe(await whole(next, 'Once upon a time', 24));
+    expect(readdirSync(kept)).toEqual([`anyone.${id}.session`]);
+  });
+
+  it('are of one key, take one turn at a time, and keep what they were where a turn is cancelled', async () => {
+    const { server } = await serve(model, { keys: ['one', 'two'] });
+    const { json } = await call(server, 'POST', '/sessions', { prompt: 'Once upon a time' }, 'one');
+    const { id } = summarySchema.parse(json);
+    expect((await call(server, 'GET', `/sessions/${id}`, undefined, 'two')).status).toBe(404);
+    expect((await call(server, 'POST', '/completions', { ...greedy, session_id: id }, 'two')).status).toBe(404);
+    const controller = new AbortController();
+    const running = await fetch(`${server.url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-api-key': 'one' },
+      body: JSON.stringify({ ...greedy, max_tokens: 100_000, stream: true, session_id: id }),
+      signal: controller.signal,
+    });
+    expect((await call(server, 'POST', '/completions', { ...greedy, session_id: id }, 'one')).status).toBe(409);
+    expect((await call(server, 'DELETE', `/sessions/${id}`, undefined, 'one')).status).toBe(409);
+    controller.abort();
+    await running.body?.cancel().catch(() => undefined);
+    while (server.texts.scheduler.active > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    const { json: after } = await call(server, 'GET', `/sessions/${id}`, undefined, 'one');
+    expect(after).toEqual(json);
+    expect((await call(server, 'POST', '/completions', { ...greedy, session_id: id }, 'one')).status).toBe(200);
+  });
+
+  it('hold the state of a chat whose client sends all of it', async () => {
+    const { server, client } = await serve(model, { cacheBytes: 0 });
+    const user = { role: 'user' as const, content: 'Tell a story.' };
+    const { json } = await call(server, 'POST', '/sessions', { messages: [user] });
+    const { id, position } = summarySchema.parse(json);
+    const body = { model: 'tiny', messages: [user], temperature: 0, max_completion_tokens: 8, session_id: id };
+    const first = await client.chat.completions.create(body);
+    expect(first.usage?.prompt_tokens_details?.cached_tokens).toBe(position - 1);
+    const { session_id: _, ...alone } = body;
+    const plain = await client.chat.completions.create(alone);
+    expect(plain.choices).toEqual(first.choices);
+  });
+
+  it('have ids and counts within bounds', async () => {
+    const { server } = await serve(model);
+    const id = await create(server, 'Once');
+    expect((await call(server, 'GET', '/sessions/..%2f..%2fetc')).status).toBe(400);
+    expect((await call(server, 'POST', `/sessions/${id}/fork`, { count: 1000 })).status).toBe(400);
+    expect((await call(server, 'POST', '/sessions', {})).status).toBe(400);
+    expect((await call(server, 'POST', '/sessions', { prompt: 'x', ttl: 5 })).status).toBe(400);
+    expect((await call(server, 'POST', '/completions', { ...greedy, session_id: id, n: 2 })).status).toBe(400);
+    expect((await call(server, 'POST', '/completions', { ...greedy, session_id: 'nothing' })).status).toBe(404);
+  });
+});
