@@ -60,6 +60,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/generate.ts')).generateCommand,
   },
   {
+    words: ['chat'],
+    summary: 'a conversation in the terminal',
+    load: async () => (await import('./commands/chat.ts')).chatCommand,
+  },
+  {
     words: ['serve'],
     summary: 'answer clients of the OpenAI API, many at a time',
     load: async () => (await import('./commands/serve.ts')).serveCommand,

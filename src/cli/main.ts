@@ -3,6 +3,7 @@
 import { exitCodes } from './framework/exit-codes.ts';
 import type { CliIo } from './framework/io.ts';
 import { runCli } from './framework/program.ts';
+import { lineReader } from './framework/terminal-input.ts';
 
 const controller = new AbortController();
 let listening = false;
@@ -22,6 +23,7 @@ function interruption(): AbortSignal {
   return controller.signal;
 }
 
+let ask: CliIo['ask'];
 let outputClosed = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
@@ -34,6 +36,16 @@ process.stderr.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
 });
 
-const io: CliIo = { stdout: process.stdout, stderr: process.stderr, environment: process.env, interruption };
+const io: CliIo = {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  environment: process.env,
+  interruption,
+  // Not before it is asked for: looking at the standard input can keep the process alive.
+  ask: (prompt) => {
+    ask ??= lineReader(process.stdin, process.stderr, interruption);
+    return ask(prompt);
+  },
+};
 const outcome = await runCli(process.argv.slice(2), io);
 process.exitCode = exitCodes[outputClosed ? 'closedOutput' : outcome].code;

@@ -14,13 +14,16 @@ export interface CaptureOptions {
   readonly table?: readonly CommandEntry[];
   readonly environment?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+  /** Lines of the input. */
+  readonly lines?: readonly string[];
   /** Called with what is printed on stdout. */
   readonly onOutput?: (text: string) => void;
 }
 
 /** Runs a command line. */
 export async function runCaptured(words: readonly string[], options: CaptureOptions = {}): Promise<CapturedRun> {
-  const { table, environment = {}, signal = new AbortController().signal, onOutput } = options;
+  const { table, environment = {}, signal = new AbortController().signal, onOutput, lines = [] } = options;
+  const waiting = [...lines];
   let stdout = '';
   let stderr = '';
   const outcome = await runCli(
@@ -39,6 +42,7 @@ export async function runCaptured(words: readonly string[], options: CaptureOpti
       },
       environment,
       interruption: () => signal,
+      ask: () => Promise.resolve(waiting.shift()),
     },
     table,
   );

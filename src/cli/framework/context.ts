@@ -28,6 +28,8 @@ export interface CommandContext {
   print(line: string): void;
   /** Streams a part of the result for people, without a line break. Nothing with `--json`. */
   stream(text: string): void;
+  /** The next line of the input, after a prompt where a person reads it; undefined after the last. */
+  ask(prompt: string): Promise<string | undefined>;
   /** Says something about the work on stderr; nothing with `--quiet`. */
   note(line: string): void;
   /** A progress line on stderr, where that is a terminal. */
@@ -61,6 +63,7 @@ export function makeContext(
     stream(text) {
       if (!json) io.stdout.write(io.stdout.isTTY === true ? text.replace(terminalControls, '\ufffd') : text);
     },
+    ask: (prompt) => io.ask?.(prompt) ?? Promise.resolve(undefined),
     note(line) {
       if (!quiet) io.stderr.write(`${line}\n`);
     },

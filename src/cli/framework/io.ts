@@ -17,4 +17,6 @@ export interface CliIo {
    * ends the process at once, which is right for commands that leave nothing half done.
    */
   interruption(): AbortSignal;
+  /** Shows a prompt and resolves with the next line of the input; undefined after the last. Default: there are none. */
+  ask?(prompt: string): Promise<string | undefined>;
 }

@@ -1,0 +1,162 @@
+/** `linnet chat`: a conversation in the terminal. */
+import { basename, resolve } from 'node:path';
+import { readTextFile } from '../../data/text-file.ts';
+import type { Generation } from '../../decoding/text-generation.ts';
+import { LinnetError } from '../../errors.ts';
+import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
+import { openServedModel } from '../../serving/served-model.ts';
+import { Conversation } from '../../serving/text/conversation.ts';
+import { defineCommand, engineOptions, optional, withDefault } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
+import { decimal, integer, path, seed32, text } from '../framework/option-values.ts';
+import { folderOf } from '../options/folder-parameters.ts';
+
+/** What a line that begins with a slash does. Returns whether the conversation goes on. */
+interface ChatCommand {
+  readonly help: string;
+  run(conversation: Conversation, argument: string, context: CommandContext): Promise<boolean> | boolean;
+}
+
+/** @throws LinnetError `INPUT` where a command needs a word after it */
+function named(argument: string, what: string): string {
+  if (argument !== '') return argument;
+  throw new LinnetError('INPUT', `give ${what} after the command`);
+}
+
+const chatCommands: Readonly<Record<string, ChatCommand>> = {
+  '/save': {
+    help: '/save FILE saves the session; --session FILE takes it up again',
+    async run(conversation, argument, context) {
+      const file = named(argument, 'a file');
+      await conversation.save(file);
+      context.print(`saved as ${file}`);
+      return true;
+    },
+  },
+  '/fork': {
+    help: '/fork NAME keeps the conversation as it is now under a name',
+    run(conversation, argument, context) {
+      const name = named(argument, 'a name');
+      conversation.fork(name);
+      context.print(`kept as ${name}; /switch ${name} comes back to here`);
+      return true;
+    },
+  },
+  '/switch': {
+    help: '/switch NAME goes to a fork',
+    run(conversation, argument, context) {
+      const found = conversation.switchTo(named(argument, 'a name'));
+      context.print(found ? `at ${argument}` : `there is no fork ${argument}; /state names them`);
+      return true;
+    },
+  },
+  '/undo': {
+    help: '/undo takes back the last turn',
+    run(conversation, _, context) {
+      context.print(conversation.undo() ? 'the last turn is taken back' : 'there is nothing to take back');
+      return true;
+    },
+  },
+  '/state': {
+    help: '/state says how long the text is and what its state takes',
+    run(conversation, _, context) {
+      const { tokens, stateBytes, turns, forks } = conversation.state;
+      const named = forks.length === 0 ? 'no forks' : `forks: ${forks.join(', ')}`;
+      context.print(`${formatCount(tokens)} tokens in ${turns} turns, ${formatBytes(stateBytes)} of state, ${named}`);
+      return true;
+    },
+  },
+  '/help': {
+    help: '/help lists the commands',
+    run(_, __, context) {
+      for (const { help } of Object.values(chatCommands)) context.print(help);
+      return true;
+    },
+  },
+  '/quit': { help: '/quit ends, as the end of the input does', run: () => false },
+};
+
+export const chatCommand = defineCommand({
+  description:
+    'A conversation with a model, read from the standard input line by line. Lines that begin with a slash are commands: ' +
+    '/save, /fork, /switch, /undo, /state, /help, /quit. A model without a chat template continues what is written. Every ' +
+    'turn reads only what is new. Ctrl-C ends it.',
+  examples: [
+    'linnet chat runs/augmented --chat-template chat.jinja --temperature 0.7',
+    'linnet chat assets/tiny-llama --max-tokens 40',
+  ],
+  arguments: { model: folderOf('the model, exported or not') },
+  options: {
+    system: optional(text, { placeholder: 'text', description: 'system message' }),
+    session: optional(path, { placeholder: 'file', description: 'session to take up' }),
+    chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
+    maxTokens: withDefault(integer({ min: 1, max: 1 << 30 }), 512, {
+      placeholder: 'count',
+      description: 'most tokens of an answer',
+    }),
+    temperature: withDefault(decimal({ min: 0, max: 100 }), 0, {
+      placeholder: 'number',
+      description: '0 takes the most probable token; higher is more random',
+    }),
+    topP: withDefault(decimal({ min: 1e-9, max: 1 }), 1, {
+      placeholder: 'share',
+      description: 'choose among the most probable tokens that make up this share of probability',
+    }),
+    seed: withDefault(seed32, 0, { placeholder: 'number', description: 'seed of the random choices' }),
+    ...engineOptions,
+  },
+  async run(context, options) {
+    await using model = await openServedModel(options.model, {
+      name: basename(resolve(options.model)),
+      chatTemplate: options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate),
+      device: options.device,
+      threads: options.threads,
+    });
+    const { temperature, topP, seed, system, maxTokens } = options;
+    const conversation = new Conversation(model, { maxTokens, system, sampling: { temperature, topP, seed } });
+    if (options.session !== undefined) await conversation.load(options.session);
+    if (model.template === undefined) context.note('the model has no chat template: it continues what is written');
+    const { signal } = context;
+    let goesOn = true;
+    while (goesOn && !signal.aborted) {
+      const line = await context.ask('> ');
+      if (line === undefined) break;
+      goesOn = await oneLine(context, conversation, line);
+    }
+    const { tokens, turns, stateBytes } = conversation.state;
+    return { json: { turns, tokens, stateBytes } };
+  },
+});
+
+/** A command or a turn. A mistake in one does not end the conversation. */
+async function oneLine(context: CommandContext, conversation: Conversation, line: string): Promise<boolean> {
+  const [word, ...rest] = line.trim().split(/\s+/);
+  if (word === '') return true;
+  try {
+    if (Object.hasOwn(chatCommands, word)) return await chatCommands[word].run(conversation, rest.join(' '), context);
+    if (word.startsWith('/')) {
+      context.print(`${word} is not a command; /help lists them`);
+      return true;
+    }
+    const { tokens, tokensPerSecond, promptTokens } = await streamAnswer(context, conversation, line);
+    context.note(
+      `${formatCount(promptTokens)} tokens before, ${formatCount(tokens.length)} written, ${formatNumber(tokensPerSecond, 3)} tokens/s`,
+    );
+  } catch (error) {
+    if (!(error instanceof LinnetError) || error.code === 'INTERNAL') throw error;
+    context.print(error.message);
+  }
+  return true;
+}
+
+async function streamAnswer(context: CommandContext, conversation: Conversation, line: string): Promise<Generation> {
+  const answer = conversation.say(line, context.signal);
+  for (;;) {
+    const piece = await answer.next();
+    if (piece.done === true) {
+      context.stream('\n');
+      return piece.value;
+    }
+    context.stream(piece.value);
+  }
+}
