@@ -3,7 +3,6 @@
 import { exitCodes } from './framework/exit-codes.ts';
 import type { CliIo } from './framework/io.ts';
 import { runCli } from './framework/program.ts';
-import { lineReader } from './framework/terminal-input.ts';
 
 const controller = new AbortController();
 let listening = false;
@@ -42,7 +41,8 @@ const io: CliIo = {
   environment: process.env,
   interruption,
   // Not before it is asked for: looking at the standard input can keep the process alive.
-  ask: (prompt) => {
+  async ask(prompt) {
+    const { lineReader } = await import('./framework/terminal-input.ts');
     ask ??= lineReader(process.stdin, process.stderr, interruption);
     return ask(prompt);
   },
