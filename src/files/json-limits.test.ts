@@ -27,9 +27,7 @@ describe('bounds of JSON', () => {
 
   it('hold for every file that is one JSON object', () => {
     expect(() => parseJsonObject(nested(63), 'config.json')).not.toThrow();
-    expect(() => parseJsonObject(nested(64), 'config.json')).toThrow(
-      expect.objectContaining({ code: 'FORMAT', message: expect.stringMatching(/nested deeper than 64/) }),
-    );
+    expect(() => parseJsonObject(nested(64), 'config.json')).toThrow(/nested deeper than 64/);
     expect(() => parseJsonObject(nested(3_000_000), 'config.json')).toThrow(/nested deeper than 64/);
   });
 
