@@ -60,8 +60,11 @@ export class Random {
     return (high * 67108864 + low) / 9007199254740992;
   }
 
-  /** Uniform integer in [0, bound), without modulo bias. `bound` must be a positive integer ≤ 2³². */
+  /** Uniform integer in [0, bound), without modulo bias. @throws RangeError unless `bound` is an integer of 1…2³² */
   integer(bound: number): number {
+    if (!(Number.isInteger(bound) && bound >= 1 && bound <= 4294967296)) {
+      throw new RangeError(`a random integer below ${bound} was asked for; expected an integer of 1 to 2^32`);
+    }
     const limit = 4294967296 - (4294967296 % bound);
     for (;;) {
       const value = this.nextUint32();

@@ -13,6 +13,7 @@ import { freshMixerParameters } from '../models/linearize.ts';
 import { weightMatrices } from '../models/weight-matrices.ts';
 import { isLoraParameter, type Lora, loraLimits, loraParameters, targetOf } from '../nn/lora.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
+import { requireFinite } from './finite.ts';
 import { writeFileAtomic, writeFolderAtomic } from '../files/atomic.ts';
 import { assertTensors } from './huggingface.ts';
 import { parseJsonObject } from '../files/json-object.ts';
@@ -160,7 +161,7 @@ async function readInto(
   for (const stored of file.names()) {
     const name = stored.slice(before.length);
     if (parameters.has(name)) throw new LinnetError('FORMAT', `${file.source}: ${quoteName(name)} occurs twice`);
-    parameters.set(name, await file.readFloat32(stored));
+    parameters.set(name, requireFinite(await file.readFloat32(stored), stored, file.source));
   }
 }
 

@@ -4,6 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { golden, thirdParty } from '../../test/fixtures.ts';
 import { scratchFolder } from '../../test/scratch-folder.ts';
 import { previousFolder } from '../files/atomic.ts';
+import { WRITTEN_FILES } from '../files/written-folder.ts';
 import type { Checkpoint } from './huggingface.ts';
 import { assertTensors, openCheckpoint } from './huggingface.ts';
 import type { ModelTensor, SaveOptions } from './save-checkpoint.ts';
@@ -33,7 +34,7 @@ const saved = async (options: Partial<SaveOptions> = {}): Promise<string> => {
 describe('saveCheckpoint and openCheckpoint', () => {
   it('give back a model in one file', async () => {
     const dir = await saved();
-    expect((await readdir(dir)).sort()).toEqual(['config.json', 'model.safetensors']);
+    expect((await readdir(dir)).sort()).toEqual([WRITTEN_FILES, 'config.json', 'model.safetensors']);
     const checkpoint = await opened(dir);
     expect(checkpoint.config).toEqual({ ...config, torch_dtype: 'float32' });
     expect([...checkpoint.tensors.keys()]).toEqual(tensors.map(({ name }) => name));
@@ -48,7 +49,12 @@ describe('saveCheckpoint and openCheckpoint', () => {
   it('give back a model in several files, named as transformers names them', async () => {
     const dir = await saved({ shardBytes: 130 });
     const files = [1, 2, 3].map((i) => `model-0000${i}-of-00003.safetensors`);
-    expect((await readdir(dir)).sort()).toEqual(['config.json', ...files, 'model.safetensors.index.json']);
+    expect((await readdir(dir)).sort()).toEqual([
+      WRITTEN_FILES,
+      'config.json',
+      ...files,
+      'model.safetensors.index.json',
+    ]);
     const index: unknown = JSON.parse(await readFile(join(dir, 'model.safetensors.index.json'), 'utf8'));
     expect(index).toEqual({
       metadata: { total_size: 384 },

@@ -4,6 +4,7 @@ import type { Tensor } from '../graph/tensor.ts';
 import { describeModel, type Model, requireCausal } from '../models/families.ts';
 import type { CausalModel, ModelDescription } from '../models/model.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
+import { finiteRows, requireFinite } from './finite.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { quoteName } from '../files/name-list.ts';
@@ -23,7 +24,7 @@ export interface LoadedModel<Described extends ModelDescription = CausalModel> {
 
 /**
  * Loads a model folder.
- * @throws LinnetError `CONFIG` for an unsupported model, `TENSOR` if tensors are missing, surplus or misshapen, and what
+ * @throws LinnetError `CONFIG` for an unsupported model, `TENSOR` if tensors are missing, surplus, misshapen or not finite, and what
  *   `openCheckpoint` throws
  * @example
  * ```ts
@@ -102,8 +103,14 @@ async function openDescribed<Described extends Loadable>(
       model,
       path: checkpoint.path,
       names: [...held.keys()],
-      read: (name) => checkpoint.readFloat32(stored.get(name)?.name ?? name),
-      rows: (name) => checkpoint.float32Rows(stored.get(name)?.name ?? name),
+      async read(name) {
+        const inFile = stored.get(name)?.name ?? name;
+        return requireFinite(await checkpoint.readFloat32(inFile), inFile, checkpoint.path);
+      },
+      rows(name) {
+        const inFile = stored.get(name)?.name ?? name;
+        return finiteRows(checkpoint.float32Rows(inFile), inFile, checkpoint.path);
+      },
       fingerprint: () => checkpoint.fingerprint(),
       close: () => checkpoint.close(),
     };

@@ -11,6 +11,7 @@ import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa.ts';
 import type { ModelDescription } from '../models/model.ts';
+import { requireFinite } from './finite.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { assertTensors } from './huggingface.ts';
 import { parseJsonObject } from '../files/json-object.ts';
@@ -144,7 +145,7 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
       acceptance,
       tree,
       names: [...shapes.keys()],
-      read: (name) => file.readFloat32(name),
+      read: async (name) => requireFinite(await file.readFloat32(name), name, file.source),
       [Symbol.asyncDispose]: () => file.close(),
     };
   } catch (error) {

@@ -25,14 +25,18 @@ function interruption(): AbortSignal {
 let ask: CliIo['ask'];
 let outputClosed = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
+  if (error.code !== 'EPIPE') {
+    // Nothing that was to be printed can be relied on: not the code 1 of an answer, nor 0.
+    process.stderr.write(`linnet: standard output cannot be written: ${error.message}\n`);
+    process.exit(exitCodes.unwritten.code);
+  }
   outputClosed = true;
   // A command that listens stops and saves; one that does not has nothing to save.
   if (listening) controller.abort();
   else process.exit(exitCodes.closedOutput.code);
 });
 process.stderr.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
+  if (error.code !== 'EPIPE') process.exit(exitCodes.unwritten.code);
 });
 
 const io: CliIo = {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { longestLength } from './longest.ts';
 import type { RowDataset, RowInputs, RowVisit } from './row-dataset.ts';
 import { readRecords } from './records.ts';
 import { type TextLayout, textLayouts } from './text-layouts.ts';
@@ -143,7 +144,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
       if (row.tokens.length === 0) throw new LinnetError('INPUT', `${source} has no token to classify`);
       return { ...row, label: id };
     });
-    this.length = Math.max(...this.#rows.map(({ tokens }) => tokens.length));
+    this.length = longestLength(this.#rows.map(({ tokens }) => tokens));
   }
 
   get rows(): number {

@@ -4,6 +4,7 @@ import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { fingerprint } from './fingerprint.ts';
 import { Int32Buffer } from './int32-buffer.ts';
+import { longestLength } from './longest.ts';
 import type { RowDataset, RowInputs, RowVisit } from './row-dataset.ts';
 import { corruptedLength, corruptSpans } from './span-corruption.ts';
 import { visitRandom } from './visit-random.ts';
@@ -117,7 +118,11 @@ export class TextPairDataset extends PairDataset {
       source: endedTokens(tokenizer, source, length),
       target: endedTokens(tokenizer, target, length),
     }));
-    const longest = (side: keyof TokenPair): number => Math.max(1, ...encoded.map((pair) => pair[side].length));
+    const longest = (side: keyof TokenPair): number =>
+      longestLength(
+        encoded.map((pair) => pair[side]),
+        1,
+      );
     const padId = tokenizer.padId ?? 0;
     super({ source: longest('source'), target: longest('target') }, { startId, padId });
     this.#pairs = encoded;

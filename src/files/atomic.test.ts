@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
 import { Random } from '../random.ts';
 import { previousFolder, recoverFolder, writeFileAtomic, writeFolderAtomic } from './atomic.ts';
+import { WRITTEN_FILES } from './written-folder.ts';
 
 const fill = (text: string) => async (dir: string) => {
   await mkdir(join(dir, 'inner'));
@@ -96,7 +97,7 @@ describe('writeFolderAtomic', () => {
     const target = join(folder, 'model');
     await writeFolderAtomic(target, fill('one'));
     await writeFolderAtomic(target, (dir) => writeFile(join(dir, 'only.txt'), 'two'), { replace: true });
-    expect(await readdir(target)).toEqual(['only.txt']);
+    expect((await readdir(target)).sort()).toEqual([WRITTEN_FILES, 'only.txt']);
     expect(await readdir(folder)).toEqual(['model']);
   });
 
@@ -129,7 +130,14 @@ describe('writeFolderAtomic', () => {
 
   it('survives kill -9 at any moment: the folder is always one complete version', async () => {
     const folder = await scratchFolder();
-    const modules = ['../errors.ts', 'name-list.ts', 'plain-file-name.ts', 'regular-file.ts', 'atomic.ts'];
+    const modules = [
+      '../errors.ts',
+      'name-list.ts',
+      'plain-file-name.ts',
+      'regular-file.ts',
+      'written-folder.ts',
+      'atomic.ts',
+    ];
     const script = await transpiled(folder, modules);
     const target = join(folder, 'out/model');
     const random = new Random(5);

@@ -8,6 +8,7 @@ import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
+import { listWrittenFiles, requireReplaceable } from './written-folder.ts';
 
 /**
  * Replaces or creates a file.
@@ -40,9 +41,11 @@ export async function writeFileAtomic(
 /**
  * Builds a folder under a temporary name and moves it into place when complete. Parent folders are created.
  * @param build fills the temporary folder it is given
- * @param options.replace allow `dir` to exist and replace it. The old folder is moved aside first and deleted last; if
- *   the process dies between the two renames, it waits under `previousFolder(dir)` and the next call brings it back.
- * @throws LinnetError `PATH` if `dir` exists and may not be replaced, or what `build` threw; nothing is left behind then
+ * @param options.replace allow `dir` to be a folder that this function wrote, and replace it. The old folder is moved aside
+ *   first and deleted last; if the process dies between the two renames, it waits under `previousFolder(dir)` and the next
+ *   call brings it back.
+ * @throws LinnetError `PATH` if `dir` exists and may not be replaced, as `requireReplaceable`, or what `build` threw; nothing
+ *   is left behind then
  */
 export async function writeFolderAtomic(
   dir: string,
@@ -51,12 +54,15 @@ export async function writeFolderAtomic(
 ): Promise<void> {
   const target = resolve(dir);
   await recoverFolder(target);
-  if (!replace && (await exists(target))) throw alreadyExists(target);
+  if (replace) await requireReplaceable(target);
+  else if (await exists(target)) throw alreadyExists(target);
   const temporary = temporarySibling(target);
   try {
     await mkdir(temporary, { recursive: true });
     await build(temporary);
+    await listWrittenFiles(temporary);
     await syncTree(temporary);
+    if (replace) await requireReplaceable(target); // building takes hours, and people go on working
     await moveFolder(temporary, target, replace);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });

@@ -1,6 +1,7 @@
 /** Parsing the JSON files of a model: strict UTF-8, one object at the top, and where it matters no key twice. */
 import { LinnetError } from '../errors.ts';
 import { findDuplicateKey } from './duplicate-keys.ts';
+import { checkJsonLimits, type JsonLimits } from './json-limits.ts';
 import { quoteName } from './name-list.ts';
 
 /** A parsed JSON object whose values are still to be checked. */
@@ -15,13 +16,15 @@ export function isJsonObject(value: unknown): value is JsonObject {
  * Parses bytes that must hold one JSON object.
  * @param label what is parsed, the subject of error messages
  * @param options.uniqueKeys refuse an object, at any depth, that holds a key twice
+ * @param options.limits see there; checked before anything is parsed
  * @throws LinnetError `FORMAT`
  */
 export function parseJsonObject(
   bytes: Uint8Array,
   label: string,
-  { uniqueKeys = false }: { uniqueKeys?: boolean } = {},
+  { uniqueKeys = false, limits }: { uniqueKeys?: boolean; limits?: JsonLimits } = {},
 ): JsonObject {
+  checkJsonLimits(bytes, label, limits);
   const text = attempt(
     () => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
     `${label} is not valid UTF-8`,

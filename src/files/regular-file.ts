@@ -68,20 +68,28 @@ export async function openInFolder(folder: string, name: string): Promise<OpenFi
  * @throws LinnetError `FORMAT` if it is larger
  */
 export async function readInFolder(folder: string, name: string, limit: number): Promise<Buffer> {
-  const { handle, size } = await openInFolder(folder, name);
+  return readBounded(await openInFolder(folder, name), resolve(folder, name), limit);
+}
+
+async function readBounded({ handle, size }: OpenFile, path: string, limit: number): Promise<Buffer> {
   try {
     if (size > limit) {
-      throw new LinnetError(
-        'FORMAT',
-        `${resolve(folder, name)} has ${size} bytes, at most ${limit} are expected of such a file`,
-      );
+      throw new LinnetError('FORMAT', `${path} has ${size} bytes, at most ${limit} are expected of such a file`);
     }
     const bytes = Buffer.alloc(size);
-    await readExactly(handle, bytes, 0, resolve(folder, name));
+    await readExactly(handle, bytes, 0, path);
     return bytes;
   } finally {
     await handle.close();
   }
+}
+
+/**
+ * Reads a whole file that the user named and that must not be larger than `limit` bytes.
+ * @throws LinnetError as `openRegularFile`; `FORMAT` if it is larger
+ */
+export async function readRegularFile(path: string, limit: number): Promise<Buffer> {
+  return readBounded(await openRegularFile(path), resolve(path), limit);
 }
 
 /**

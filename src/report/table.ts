@@ -80,7 +80,9 @@ function onOneLine(text: string): string {
  */
 export function textTable(table: Table): string {
   const lines = [table.headers, ...table.rows].map((cells) => cells.map(onOneLine));
-  const widths = table.headers.map((_, at) => Math.max(...lines.map((cells) => stringWidth(cells[at]))));
+  const widths = table.headers.map((_, at) =>
+    lines.reduce((widest, cells) => Math.max(widest, stringWidth(cells[at])), 0),
+  );
   const [head, ...body] = lines.map((cells) =>
     cells
       .map((cell, at) => pad(cell, widths[at], table.alignments[at]))

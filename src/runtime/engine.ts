@@ -10,13 +10,17 @@ import {
   type EngineSettings,
   openSessionOf,
 } from './session.ts';
+import { disableTelemetry } from './telemetry.ts';
 
 interface Engine {
   readonly provider: string;
   readonly load: (settings: EngineSettings) => Promise<EngineApi>;
 }
 
-const loadNative = (): Promise<EngineApi> => import('onnxruntime-node');
+const loadNative = (): Promise<EngineApi> => {
+  disableTelemetry();
+  return import('onnxruntime-node');
+};
 
 const engines: Readonly<Record<Device, Engine>> = {
   cpu: { provider: 'cpu', load: loadNative },

@@ -13,6 +13,7 @@ import {
   type WorkerTask,
 } from './messages.ts';
 import type { EngineModel, EngineSession, EngineSettings, NamedTensors } from './session.ts';
+import { disableTelemetry } from './telemetry.ts';
 
 /** The host runs from where this file runs: from the built package, or from source where Node reads TypeScript. */
 const hostFile = import.meta.url.endsWith('.ts') ? './worker-host.ts' : './worker-host.js';
@@ -28,6 +29,7 @@ export async function openWorkerSession(
   settings: EngineSettings,
   host: URL = new URL(hostFile, import.meta.url),
 ): Promise<EngineSession> {
+  disableTelemetry();
   const session = new WorkerSession(model.name, new Worker(host, { name: `linnet ${model.name}` }));
   try {
     await session.open(model, settings);

@@ -1,4 +1,5 @@
 /** `linnet linearize`: what it keeps, adds and configures, and what it refuses. */
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
@@ -9,6 +10,22 @@ import { linearizedModels } from '../models/linearized-models.ts';
 const { folder, base, augmented } = linearizedModels();
 
 describe('linearize', () => {
+  it('replaces only what Linnet wrote', async () => {
+    const project = join(folder, 'project');
+    await mkdir(project);
+    await writeFile(join(project, 'thesis.tex'), 'text');
+    // The model is not even looked for.
+    const { code, message } = errorOf(
+      await linnet('linearize', 'no-model', '--mixer', 'augmented', '--out', project, '--replace', '--json'),
+    );
+    expect(code).toBe('PATH');
+    expect(message).toMatch(/did not write it.*"thesis\.tex" would be lost/);
+    expect(await readdir(project)).toEqual(['thesis.tex']);
+    const out = join(folder, 'twice');
+    await runJson('linearize', base, '--mixer', 'augmented', '--out', out, '--replace');
+    await runJson('linearize', base, '--mixer', 'augmented', '--out', out, '--replace');
+  });
+
   it('keeps weights and tokenizer, adds neutral parameters', async () => {
     const before = await loadCausalModel(base);
     const after = await loadCausalModel(augmented);

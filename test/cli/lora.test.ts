@@ -2,6 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
 import { openSafetensors } from '../../src/checkpoint/safetensors/reader.ts';
 import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -54,6 +55,7 @@ describe.each([
     await runJson(...tune(base, merged, ...lora));
     await runJson(...tune(base, adapter, ...lora, '--lora-save', 'adapter'));
     expect((await readdir(adapter)).sort()).toEqual([
+      WRITTEN_FILES,
       'adapter_config.json',
       'adapter_model.safetensors',
       'linnet_parameters.safetensors',

@@ -17,6 +17,8 @@ export const LENGTH_FIELD_BYTES = 8;
 export const MAX_HEADER_BYTES = 100_000_000;
 /** The key that holds strings instead of a tensor. */
 export const METADATA_KEY = '__metadata__';
+/** The largest published models have some 100,000 tensors in all of their files; one takes three objects and lists. */
+const headerLimits = { depth: 8, containers: 750_000, values: 6_000_000 };
 const MAX_RANK = 64;
 const OPENING_BRACE = 0x7b;
 /** Names that would turn into something else as a key of a plain object anywhere downstream. */
@@ -78,7 +80,7 @@ export function headerLength(prefix: Uint8Array, fileBytes: number, source: stri
 export function parseHeader(bytes: Uint8Array, dataBytes: number, source: string): SafetensorsHeader {
   // Any JSON white space may follow the object as padding, but the first byte is fixed by the format.
   if (bytes[0] !== OPENING_BRACE) throw malformed(source, 'the header does not start with "{"');
-  const header = parseJsonObject(bytes, `${source}: the header`, { uniqueKeys: true });
+  const header = parseJsonObject(bytes, `${source}: the header`, { uniqueKeys: true, limits: headerLimits });
 
   const tensors = new Map<string, StoredTensor>();
   let metadata: ReadonlyMap<string, string> = new Map();

@@ -10,6 +10,7 @@ import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
+import { requireReplaceable } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
 import { formatBytes, formatFixed, formatPercent } from '../../report/quantities.ts';
 import { textTable, makeTable } from '../../report/table.ts';
@@ -83,7 +84,8 @@ export const convertCommand = defineCommand({
   },
   async run(context, options) {
     const { out, data, field, heldOut, seed, batch, resume, threads, device } = options;
-    if (existsSync(out) && !options.replace) {
+    if (options.replace) await requireReplaceable(out);
+    else if (existsSync(out)) {
       throw new LinnetError('PATH', `${out} exists; name another --out, or give --replace`);
     }
     const settings = {

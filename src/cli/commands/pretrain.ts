@@ -1,8 +1,8 @@
 /** `linnet pretrain`: trains a model from random weights. */
-import { readFile } from 'node:fs/promises';
 import { mixerPresetNames } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
+import { readRegularFile } from '../../files/regular-file.ts';
 import { modelPresetNames } from '../../models/presets.ts';
 import { pretrain as train, pretrainShape } from '../../training/plans/pretrain.ts';
 import { defineCommand, optional, required } from '../framework/command.ts';
@@ -44,10 +44,13 @@ export const pretrain = defineCommand({
     }),
 });
 
+const maximumConfigBytes = 16 << 20;
+
 /** The content of a file, or the name of a preset as it is. */
 async function readConfig(nameOrFile: string): Promise<string | JsonObject> {
   if (modelPresetNames.includes(nameOrFile)) return nameOrFile;
-  const bytes = await readFile(nameOrFile).catch((cause: unknown) => {
+  const bytes = await readRegularFile(nameOrFile, maximumConfigBytes).catch((cause: unknown) => {
+    if (!(cause instanceof LinnetError && cause.code === 'NOT_FOUND')) throw cause;
     throw new LinnetError(
       'NOT_FOUND',
       `cannot read ${nameOrFile}; give the path of a config.json, or a preset: ${modelPresetNames.join(', ')}`,

@@ -1,5 +1,5 @@
 /** `linnet sweep`: a study of methods from a plan, resumable, with several seeds. */
-import { readFile } from 'node:fs/promises';
+import { readRegularFile } from '../../files/regular-file.ts';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
@@ -111,8 +111,12 @@ function planName(file: string): string {
   return name.replace(/[^\p{L}\d+-]+/gu, '-');
 }
 
+/** Plans have some hundred bytes a method. */
+const maximumPlanBytes = 1 << 20;
+
 async function readPlan(file: string): Promise<unknown> {
-  const bytes = await readFile(file).catch((cause: unknown) => {
+  const bytes = await readRegularFile(file, maximumPlanBytes).catch((cause: unknown) => {
+    if (!(cause instanceof LinnetError && cause.code === 'NOT_FOUND')) throw cause;
     throw new LinnetError('NOT_FOUND', `cannot read ${file}; give the path of a plan`, { cause });
   });
   return parseJsonObject(bytes, file);

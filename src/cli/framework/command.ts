@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext } from './context.ts';
 import { UsageError } from './exit-codes.ts';
+import { requireReplaceable } from '../../files/written-folder.ts';
 import { flagName, inFlags } from './option-names.ts';
 import type { ValueKind } from './option-values.ts';
 import { choice, integer } from './option-values.ts';
@@ -173,6 +174,9 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         ...checked(argumentSchema, positional, (name) => `<${name}>`),
         ...checked(optionSchema, named, flagName),
       };
+      // Writing checks it again; a result of hours must not be refused at its end.
+      const { out, replace } = replacement.parse(named);
+      if (replace === true && out !== undefined) await requireReplaceable(out);
       try {
         return await definition.run(context, values);
       } catch (error) {
@@ -181,6 +185,9 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
     },
   };
 }
+
+/** What a command replaces, of those that write a folder. */
+const replacement = z.object({ out: z.string().optional(), replace: z.boolean().optional() });
 
 /** An error of the library in the words of the command line; options that exclude each other are a mistake of usage. */
 function asFlags(error: unknown, keys: ReadonlySet<string>): unknown {

@@ -9,6 +9,7 @@ export const exitCodes = {
   input: { code: 3, meaning: 'a file, model, text or configuration cannot be used' },
   engine: { code: 4, meaning: 'ONNX Runtime failed or lacks the device' },
   internal: { code: 70, meaning: 'a bug in linnet' },
+  unwritten: { code: 74, meaning: 'what was made could not be written (the disk is full, read-only or broken)' },
   interrupted: { code: 130, meaning: 'stopped by Ctrl-C or SIGTERM' },
   closedOutput: { code: 141, meaning: 'the reader of the output went away' },
 } as const;
@@ -48,6 +49,8 @@ const outcomes: Readonly<Record<ErrorCode, Outcome>> = {
 
 /** Classifies anything that was thrown. */
 export function reportError(error: unknown): ErrorReport {
+  const unwritten = failedWrite(error);
+  if (unwritten !== undefined) return unwritten;
   if (error instanceof UsageError) return { outcome: 'usage', code: 'USAGE', message: error.message };
   if (error instanceof LinnetError) {
     return { outcome: outcomes[error.code], code: error.code, message: error.message };
@@ -60,6 +63,23 @@ export function reportError(error: unknown): ErrorReport {
     return { outcome: 'input', code: error.code, message: error.message };
   }
   return { outcome: 'internal', code: 'INTERNAL', message: `internal: ${error.message}` };
+}
+
+/** What the system says about a place that takes no more bytes. */
+const writeFailures: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EIO']);
+
+/** The report of an error that is, or was caused by, a failed write. */
+function failedWrite(error: unknown): ErrorReport | undefined {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && typeof cause.code === 'string' && writeFailures.has(cause.code)) {
+      return {
+        outcome: 'unwritten',
+        code: cause.code,
+        message: error instanceof Error ? error.message : cause.message,
+      };
+    }
+  }
+  return undefined;
 }
 
 /** The stacks of an error and of everything that caused it, for `--debug`. */

@@ -125,7 +125,7 @@ describe('exit codes', () => {
   it.each([
     ['negative', 1, undefined],
     ['file', 3, 'FORMAT'],
-    ['disk', 3, 'ENOSPC'],
+    ['disk', 74, 'ENOSPC'],
     ['engine', 4, 'RUNTIME'],
     ['bug', 70, 'INTERNAL'],
   ])('%s → %i', async (fail, exitCode, code) => {

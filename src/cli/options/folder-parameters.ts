@@ -12,7 +12,7 @@ export const folderFor = (what: string): z.ZodType<string, string> =>
   required(path, { placeholder: 'folder', description: `where ${what} goes` });
 
 /** The option `--replace` that goes with `--out`. */
-export const replaceOption = flag('replace the folder if it exists');
+export const replaceOption = flag('replace the folder if it exists and Linnet wrote it');
 
 /** The option `--dtype` of commands that save a Hugging Face folder. */
 export const checkpointTypeOption = withDefault(choice(['F32', 'F16', 'BF16']), 'F32', {

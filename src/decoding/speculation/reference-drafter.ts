@@ -28,11 +28,15 @@ export class ReferenceDrafter implements Drafter {
 
   /**
    * @param text prompt and the continuation to be found; beyond its end all guesses are random
-   * @param vocabulary more than the tree has children of one node
-   * @throws LinnetError `CONFIG` for a hit rate that is not in 0…1
+   * @param vocabulary at least 2; more than the tree has children of one node. The default tree is cut to that
+   * @throws LinnetError `CONFIG` for a hit rate that is not in 0…1, and a tree with too many children of one node
    */
   constructor(text: ArrayLike<number>, vocabulary: number, options: ReferenceOptions = {}) {
-    const { paths = defaultTreePaths(), hitRate = 0.6, seed = 0 } = options;
+    const {
+      paths = defaultTreePaths().filter((path) => path.every((rank) => rank < vocabulary - 1)),
+      hitRate = 0.6,
+      seed = 0,
+    } = options;
     if (!(hitRate >= 0 && hitRate <= 1)) {
       throw new LinnetError('CONFIG', `the hit rate is ${hitRate}, expected a number in 0…1`);
     }
@@ -41,6 +45,14 @@ export class ReferenceDrafter implements Drafter {
     this.#ranked = treeFromPaths(paths);
     this.#hitRate = hitRate;
     this.#random = new Random(seed);
+    const { parents } = this.#ranked.tree;
+    const widest = Math.max(...parents.map((parent) => parents.filter((other) => other === parent).length));
+    if (widest >= vocabulary) {
+      throw new LinnetError(
+        'CONFIG',
+        `a node of the tree has ${widest} children; with ${vocabulary} tokens there can be ${vocabulary - 1} wrong ones`,
+      );
+    }
   }
 
   propose({ tokens: text, root }: DraftContext): Promise<Draft> {

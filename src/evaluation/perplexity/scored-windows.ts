@@ -69,7 +69,7 @@ export async function evaluationData(
     if (tokens.length < 2) continue;
     scored++;
     if (mode === 'documents') windows.push({ tokens: tokens.slice(0, length), scoredFrom: 1 });
-    else windows.push(...slidingWindows(tokens, length, stride));
+    else for (const window of slidingWindows(tokens, length, stride)) windows.push(window);
   }
   if (scored === 0) {
     throw new LinnetError(

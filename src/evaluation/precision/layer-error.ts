@@ -1,5 +1,6 @@
 /** How far the outputs of every layer move when parameters are stored in fewer bits: where the cost arises. */
 import { LinnetError } from '../../errors.ts';
+import { longestLength } from '../../data/longest.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import { decoderOf, type GeneratingModel, type LayerObserver } from '../../models/model.ts';
@@ -112,8 +113,8 @@ async function readLayers(
   visit: (hidden: Float32Array[], text: number) => void,
 ): Promise<void> {
   const { layers, width } = model.sizes;
-  const length = Math.max(...texts.map(({ tokens }) => tokens.length));
-  const sourceLength = Math.max(...texts.map(({ source }) => source?.length ?? 0));
+  const length = longestLength(texts.map(({ tokens }) => tokens));
+  const sourceLength = longestLength(texts.map(({ source }) => source ?? []));
   const names = Array.from({ length: layers }, (_, layer) => outputName(layer));
   await using program = await compile(layersGraph(model, makeSource, length, sourceLength), options);
   for (const [index, { source, tokens }] of texts.entries()) {

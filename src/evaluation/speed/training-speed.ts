@@ -1,4 +1,5 @@
 /** Speed of a whole training step (forward, gradients, clipping, AdamW) against the machine's peak matrix-multiplication throughput. */
+import { LinnetError } from '../../errors.ts';
 import { type Graph, liveNodes } from '../../graph/graph.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
 import { initializeParameters } from '../../models/initialize.ts';
@@ -55,24 +56,32 @@ export interface TrainingSpeedOptions {
   /** The model without one of its parts, whose share of the step is measured in turn with it. */
   readonly without?: CausalModel;
   readonly compile?: CompileOptions;
+  /** Looked at between steps, and between compiling and the first of them. */
+  readonly signal?: AbortSignal;
 }
 
 /**
  * Times training steps on random tokens, taking turns with the ceiling product, so that a machine whose speed drifts
  * is compared with itself.
+ * @throws LinnetError `ABORTED` by the signal
  */
 export async function trainingSpeed(model: CausalModel, options: TrainingSpeedOptions): Promise<TrainingSpeed> {
-  const { rows, length, runs = 7, without, compile } = options;
+  const { rows, length, runs = 7, without, compile, signal } = options;
   const step = await TimedStep.create(model, options);
-  const lesser = without === undefined ? undefined : await TimedStep.create(without, options);
+  let lesser: TimedStep | undefined;
   try {
+    throwIfStopped(signal);
+    if (without !== undefined) lesser = await TimedStep.create(without, options);
     const steps: number[] = [];
     const lesserSteps: number[] = [];
     const ceilings: number[] = [];
     for (let i = 0; i < runs + 2; i++) {
+      throwIfStopped(signal);
       // In turn the one and the other goes first, since a step leaves the memory in another state.
       const others = i % 2 === 0 ? await lesser?.run(i) : undefined;
+      throwIfStopped(signal);
       const milliseconds = await step.run(i);
+      throwIfStopped(signal);
       const lesserMilliseconds = others ?? (await lesser?.run(i));
       if (i < 2) continue;
       steps.push(milliseconds);
@@ -96,6 +105,10 @@ export async function trainingSpeed(model: CausalModel, options: TrainingSpeedOp
     await step.dispose();
     await lesser?.dispose();
   }
+}
+
+function throwIfStopped(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while timing training steps');
 }
 
 /** A compiled training step with random weights and one batch of random tokens. */

@@ -75,7 +75,7 @@ const typeByReason: Readonly<Record<SessionError['reason'], ApiErrorType>> = {
   name: 'invalid_request_error',
 };
 
-/** Any error as one that may be told; what is ours says nothing of the inside. */
+/** Any error as one that may be reported; what is ours says nothing of the inside. */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof OverloadError) {

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { requireReplaceable } from '../../files/written-folder.ts';
 import { LinnetError } from '../../errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { openRun, type Run } from '../../report/record.ts';
@@ -73,7 +74,8 @@ export async function runPlan<Details extends object = object>(
   prepare: (settings: TrainingSettings) => Promise<TrainingPlan<Details>>,
 ): Promise<TrainingResult<Details>> {
   const { out, replace, resume } = options;
-  if (existsSync(out) && !replace) {
+  if (replace) await requireReplaceable(out);
+  else if (existsSync(out)) {
     throw new LinnetError('PATH', `${out} exists; name another folder with \`out\`, or give \`replace\``);
   }
   const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;

@@ -90,7 +90,7 @@ export const benchTrain = defineCommand({
     for (const width of widths) {
       context.throwIfStopped('between two widths');
       const { model, without } = benchModels(family, width, layers, mixer, vocabulary, length);
-      const options = { rows, length, runs, without, compile: { device, threads } };
+      const options = { rows, length, runs, without, compile: { device, threads }, signal: context.signal };
       measured.push({ width, ...(await trainingSpeed(model, options)) });
     }
     const fixed = (digits: number) => (value: number) => formatFixed(value, digits);

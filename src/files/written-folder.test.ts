@@ -1,0 +1,104 @@
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { scratchFolder } from '../../test/scratch-folder.ts';
+import { writeFolderAtomic } from './atomic.ts';
+import { requireReplaceable, WRITTEN_FILES } from './written-folder.ts';
+
+const write = async (dir: string): Promise<void> => {
+  await mkdir(join(dir, 'inner'));
+  await writeFile(join(dir, 'config.json'), '{}');
+  await writeFile(join(dir, 'inner/weights'), 'w');
+};
+
+/** Refused before anything is built and, as far as the test can see, nothing was touched. */
+async function expectRefusal(target: string, reason: RegExp): Promise<void> {
+  let built = false;
+  const refused = writeFolderAtomic(
+    target,
+    async () => {
+      built = true;
+    },
+    { replace: true },
+  );
+  await expect(refused).rejects.toThrow(reason);
+  await expect(requireReplaceable(target)).rejects.toThrow(expect.objectContaining({ code: 'PATH' }));
+  expect(built).toBe(false);
+}
+
+afterEach(() => vi.restoreAllMocks());
+
+describe('replacing', () => {
+  it('is for folders that Linnet wrote, also where files of them are gone', async () => {
+    const target = join(await scratchFolder(), 'model');
+    await requireReplaceable(target);
+    await writeFolderAtomic(target, write);
+    expect(JSON.parse(await readFile(join(target, WRITTEN_FILES), 'utf8'))).toEqual({
+      format: 'linnet-files',
+      files: ['config.json', 'inner/weights'],
+    });
+    await requireReplaceable(target);
+    await writeFolderAtomic(target, (dir) => writeFile(join(dir, 'other.json'), '{}'), { replace: true });
+    expect((await readdir(target)).sort()).toEqual([WRITTEN_FILES, 'other.json']);
+  });
+
+  it('refuses files and links', async () => {
+    const folder = await scratchFolder();
+    await writeFile(join(folder, 'notes.txt'), 'thesis');
+    await expectRefusal(join(folder, 'notes.txt'), /it is a file/);
+    expect(await readFile(join(folder, 'notes.txt'), 'utf8')).toBe('thesis');
+    await writeFolderAtomic(join(folder, 'model'), write);
+    await symlink(join(folder, 'model'), join(folder, 'link'));
+    await expectRefusal(join(folder, 'link'), /it is a link/);
+  });
+
+  it('refuses a folder of others and says what would be lost', async () => {
+    const project = await scratchFolder();
+    await mkdir(join(project, '.git'));
+    await writeFile(join(project, '.git/HEAD'), 'ref');
+    await writeFile(join(project, 'package.json'), '{}');
+    await expectRefusal(project, /did not write it.*"\.git\/HEAD", "package\.json" would be lost/);
+    expect((await readdir(project)).sort()).toEqual(['.git', 'package.json']);
+  });
+
+  it.each([['not JSON'], ['[]'], ['{"files":"all"}']])('refuses a folder whose list is %s', async (list) => {
+    const folder = await scratchFolder();
+    await writeFile(join(folder, WRITTEN_FILES), list);
+    await writeFile(join(folder, 'config.json'), '{}');
+    await expectRefusal(folder, /did not write it/);
+  });
+
+  it.each(['notes.txt', 'inner/notes.txt', 'inner/deeper/notes.txt'])(
+    'refuses a folder that has %s besides',
+    async (name) => {
+      const target = join(await scratchFolder(), 'model');
+      await writeFolderAtomic(target, write);
+      await mkdir(join(target, name, '..'), { recursive: true });
+      await writeFile(join(target, name), 'thesis');
+      await expectRefusal(target, new RegExp(`also holds.*"${name}"`));
+      expect(await readFile(join(target, name), 'utf8')).toBe('thesis');
+    },
+  );
+
+  it('keeps what was put into the folder while the new one was built', async () => {
+    const target = join(await scratchFolder(), 'model');
+    await writeFolderAtomic(target, write);
+    const late = writeFolderAtomic(target, () => writeFile(join(target, 'notes.txt'), 'thesis'), { replace: true });
+    await expect(late).rejects.toThrow(/also holds.*notes\.txt/);
+    expect(await readFile(join(target, 'notes.txt'), 'utf8')).toBe('thesis');
+    expect(await readdir(join(target, '..'))).toEqual(['model']);
+  });
+
+  it('refuses the current folder, those above it and those above the home folder, whoever wrote them', async () => {
+    const target = join(await scratchFolder(), 'model');
+    await writeFolderAtomic(target, write);
+    vi.spyOn(process, 'cwd').mockReturnValue(target);
+    await expectRefusal(target, /the current folder is it/);
+    vi.spyOn(process, 'cwd').mockReturnValue(join(target, 'inner'));
+    await expectRefusal(target, /the current folder lies in it/);
+    vi.restoreAllMocks();
+    await expectRefusal('/', /lies in it/);
+    await expectRefusal(resolve(homedir()), /home folder|current folder/);
+  });
+});

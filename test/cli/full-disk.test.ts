@@ -1,0 +1,42 @@
+/** Output that cannot be written: an exit code of its own, not that of an answer. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { LinnetError } from '../../src/errors.ts';
+import { reportError } from '../../src/cli/framework/exit-codes.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+import { saveTinyModel } from '../models/tiny-model.ts';
+
+const folder = suiteFolder();
+const model = join(folder, 'model');
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const full = '/dev/full';
+
+beforeAll(() => saveTinyModel(model));
+
+describe.skipIf(!existsSync(full))('a full standard output', () => {
+  it.each([['--version'], ['--help'], ['inspect', model], ['check', model], ['check', model, '--json']])(
+    'ends %s %s with 74 and one line',
+    (...words) => {
+      const stdio: ['ignore', number, 'pipe'] = ['ignore', openSync(full, 'w'), 'pipe'];
+      const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', main, ...words], {
+        stdio,
+        encoding: 'utf8',
+      });
+      expect(status, stderr).toBe(74);
+      expect(stderr.trim().split('\n').at(-1)).toMatch(/^linnet: standard output cannot be written: ENOSPC/);
+      expect(stderr).not.toMatch(/^ +at /m);
+    },
+  );
+});
+
+describe('a file that cannot be written', () => {
+  it.each(['ENOSPC', 'EROFS'])('is told from a bad input: %s', (code) => {
+    const cause = Object.assign(new Error('write'), { code, syscall: 'write' });
+    const expected = { outcome: 'unwritten', code };
+    expect(reportError(cause)).toMatchObject(expected);
+    expect(reportError(new LinnetError('PATH', 'cannot write x', { cause }))).toMatchObject(expected);
+  });
+});

@@ -1,0 +1,54 @@
+/** Files that never end, and waits that a signal must end. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { suiteFolder } from '../scratch-folder.ts';
+import { errorOf, linnet, runCaptured } from './captured-cli.ts';
+
+const folder = suiteFolder();
+const pipe = join(folder, 'pipe');
+const places = [pipe, '/dev/zero'];
+const commands = (file: string): string[][] => [
+  ['sweep', file, '--out', join(folder, 'sweep')],
+  ['pretrain', file, '--data', 'none.txt', '--lr', '1e-3', '--steps', '1', '--out', join(folder, 'model')],
+];
+
+describe.skipIf(process.platform === 'win32')('a pipe or device', () => {
+  beforeAll(() => {
+    spawnSync('mkfifo', [pipe]);
+  });
+
+  it.each(places.flatMap(commands).map((words) => [words.slice(0, 2).join(' '), words] as const))(
+    'is refused: %s',
+    async (_, words) => {
+      expect(existsSync(words[1])).toBe(true);
+      const { code, message } = errorOf(await linnet(...words, '--json'));
+      expect(message).toMatch(/is not a regular file/);
+      expect(code).toBe('PATH');
+    },
+  );
+});
+
+describe('bench train', () => {
+  it('stops at the first step after Ctrl-C', async () => {
+    const controller = new AbortController();
+    const words = [
+      'bench',
+      'train',
+      '--widths',
+      '64',
+      '--layers',
+      '1',
+      '--length',
+      '16',
+      '--rows',
+      '1',
+      '--runs',
+      '1000',
+    ];
+    const ended = runCaptured(words, { signal: controller.signal });
+    setTimeout(() => controller.abort(), 500);
+    expect((await ended).exitCode).toBe(130);
+  });
+});
