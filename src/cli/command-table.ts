@@ -110,6 +110,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/tasks.ts')).evalTasks,
   },
   {
+    words: ['eval', 'recall'],
+    summary: 'what a model still knows of what it read, against the bytes of its state',
+    load: async () => (await import('./commands/eval/recall.ts')).evalRecall,
+  },
+  {
     words: ['eval', 'rouge'],
     summary: 'predicted summaries against references',
     load: async () => (await import('./commands/eval/rouge.ts')).evalRouge,
