@@ -100,6 +100,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/perplexity.ts')).evalPerplexity,
   },
   {
+    words: ['eval', 'positions'],
+    summary: 'perplexity by position, far beyond the length of training',
+    load: async () => (await import('./commands/eval/positions.ts')).evalPositions,
+  },
+  {
     words: ['eval', 'accuracy'],
     summary: 'how often a classifier is right on labelled texts',
     load: async () => (await import('./commands/eval/accuracy.ts')).evalAccuracy,

@@ -15,7 +15,12 @@ export function recallChart(trials: readonly RecallTrial[]): Promise<Chart> {
     lines: methods.map((name) => {
       const longest = trials
         .filter(({ method }) => method === name)
-        .flatMap(({ tests }) => tests.slice().sort((a, b) => b.length - a.length).slice(0, 1));
+        .flatMap(({ tests }) =>
+          tests
+            .slice()
+            .sort((a, b) => b.length - a.length)
+            .slice(0, 1),
+        );
       const accuracies = longest.map(({ accuracy }) => accuracy);
       const y = accuracies.reduce((sum, value) => sum + value, 0) / accuracies.length;
       return {

@@ -25,7 +25,9 @@ const planSchema = z.strictObject({
   methods: z.record(z.string().min(1).max(63), methodSchema).refine((all) => Object.keys(all).length > 0, 'name one'),
   seeds: z.array(z.int().min(0)).min(1),
   /** One after the other, each with an optimizer of its own: short rows first let recall be learned at all. */
-  lessons: z.array(z.strictObject({ ...shape, steps: count, batch: count, learningRate: z.number().positive() })).min(1),
+  lessons: z
+    .array(z.strictObject({ ...shape, steps: count, batch: count, learningRate: z.number().positive() }))
+    .min(1),
   tests: z.array(z.strictObject({ ...shape, rows: count })).min(1),
 });
 
