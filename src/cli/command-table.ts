@@ -110,6 +110,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/perplexity.ts')).evalPerplexity,
   },
   {
+    words: ['eval', 'positions'],
+    summary: 'perplexity by position, far beyond the length of training',
+    load: async () => (await import('./commands/eval/positions.ts')).evalPositions,
+  },
+  {
     words: ['eval', 'accuracy'],
     summary: 'how often a classifier is right on labelled texts',
     load: async () => (await import('./commands/eval/accuracy.ts')).evalAccuracy,
@@ -118,6 +123,11 @@ export const commandTable: readonly CommandEntry[] = [
     words: ['eval', 'tasks'],
     summary: 'benchmarks, with the prompts and numbers of lm-evaluation-harness',
     load: async () => (await import('./commands/eval/tasks.ts')).evalTasks,
+  },
+  {
+    words: ['eval', 'recall'],
+    summary: 'what a model still knows of what it read, against the bytes of its state',
+    load: async () => (await import('./commands/eval/recall.ts')).evalRecall,
   },
   {
     words: ['eval', 'rouge'],

@@ -1,6 +1,7 @@
 /** Perplexity through the step form: of models that exist as a decoding engine only, such as exported ones. */
 import { negativeLogLikelihood, readScored } from '../../decoding/log-likelihood.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { LinnetError } from '../../errors.ts';
 import type { EvaluateOptions, PerplexityResult } from './perplexity.ts';
 import { type EvaluationData, type ScoredWindow, scoredTokens } from './scored-windows.ts';
@@ -9,14 +10,16 @@ import { type EvaluationData, type ScoredWindow, scoredTokens } from './scored-w
  * Reads a window from its start and gives out the logits of every position that is followed by a token.
  *
  * @param visit `position`, and its logits [V], which are valid during the call only
+ * @returns the state after all tokens but the last
  */
 export async function readWindow(
   engine: StepEngine,
   { source, tokens }: ScoredWindow,
   visit: (position: number, logits: Float32Array) => void,
-): Promise<void> {
+): Promise<SequenceState> {
   const state = engine.newState(source && (await engine.encode(source)));
   await readScored(engine, state, tokens.subarray(0, tokens.length - 1), visit);
+  return state;
 }
 
 /**
@@ -51,6 +54,28 @@ export async function stepPerplexity(
   }
   const nll = total / count;
   return { perplexity: Math.exp(nll), nll, tokens: count, documents };
+}
+
+/**
+ * −log p in nats of every token of a text but the first, read in chunks by the step form: memory does not grow with the
+ * text, apart from what the state itself keeps. Index i is that of token i + 1; `stateBytes` are held in the end; what `tokenLosses` says, up to rounding.
+ * @throws LinnetError `MISMATCH` for a token outside the vocabulary, `ABORTED` between two chunks, and what a step throws
+ */
+export async function stepLosses(
+  engine: StepEngine,
+  tokens: Int32Array,
+  { signal, onProgress }: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {},
+): Promise<{ losses: Float32Array; stateBytes: number }> {
+  const losses = new Float32Array(Math.max(0, tokens.length - 1));
+  const window = { tokens, scoredFrom: 1 };
+  const state = await readWindow(engine, window, (position, logits) => {
+    if (signal?.aborted === true) {
+      throw new LinnetError('ABORTED', `stopped after ${position} of ${losses.length} tokens`);
+    }
+    losses[position] = negativeLogLikelihood(logits, checkedToken(window, position + 1, logits));
+    onProgress?.(position + 1, losses.length);
+  });
+  return { losses, stateBytes: state.bytes };
 }
 
 /** The step checks what it reads; the last token of a window is only predicted. */

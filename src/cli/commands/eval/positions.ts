@@ -1,0 +1,129 @@
+/** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
+import { type Document, readDocuments } from '../../../data/documents.ts';
+import { LinnetError } from '../../../errors.ts';
+import { stepLosses } from '../../../evaluation/perplexity/step-perplexity.ts';
+import { perplexityByPosition, type PositionLoss } from '../../../evaluation/perplexity/token-losses.ts';
+import { openDecodingModel } from '../../../export/open-model.ts';
+import { writeFileAtomic } from '../../../files/atomic.ts';
+import { lineChart } from '../../../report/chart.ts';
+import { formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
+import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import type { CompileOptions } from '../../../runtime/compile.ts';
+import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
+import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
+import type { CommandContext } from '../../framework/context.ts';
+import { integer, path } from '../../framework/option-values.ts';
+import { documentSources, fieldOption } from '../../options/text-options.ts';
+
+export const evalPositions = defineCommand({
+  description:
+    'Measures perplexity by position: documents are joined to one text of --length tokens, which is read from its ' +
+    'beginning in chunks, as decoding reads a prompt; positions are taken together in ranges that double. Several models ' +
+    'are laid side by side, exported ones among them; they must share their tokenizer for the numbers to be comparable.',
+  examples: [
+    'linnet eval positions --models assets/tiny-llama runs/window --data book.txt --length 32768 --chart positions.svg',
+    'linnet eval positions --models runs/window --data stories.jsonl --length 131072 --json',
+  ],
+  arguments: {},
+  options: {
+    models: requiredList(path, { placeholder: 'folders', description: 'folders of the models, exported or not' }),
+    data: documentSources,
+    field: fieldOption,
+    length: withDefault(integer({ min: 2, max: 1 << 24 }), 8192, {
+      placeholder: 'tokens',
+      description: 'tokens that are read, BOS included',
+    }),
+    chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
+    ...engineOptions,
+  },
+  async run(context, { models, data, field, length, chart, ...compile }) {
+    const results: ModelPositions[] = [];
+    for (const folder of models) {
+      const tokens = await joinedTokens(readDocuments(data, { field }), await loadTokenizer(folder), length);
+      results.push(await measure(context, folder, tokens, compile));
+    }
+    context.print(
+      textTable(
+        makeTable(
+          columnsOf(results),
+          results[0].positions.map((_, index) => index),
+        ),
+      ),
+    );
+    for (const { model, stateBytes } of results) context.print(`state of ${model}: ${formatBytes(stateBytes)}`);
+    if (chart !== undefined) {
+      await writeFileAtomic(chart, (await positionsChart(results)).svg);
+      context.print(`wrote ${chart}`);
+    }
+    return { json: { length, models: results, ...(chart === undefined ? {} : { chart }) } };
+  },
+});
+
+interface ModelPositions {
+  readonly model: string;
+  readonly positions: readonly PositionLoss[];
+  /** What the session holds in the end. */
+  readonly stateBytes: number;
+}
+
+/** BOS, where there is one, and the documents one after the other. @throws LinnetError `INPUT` if they are too short */
+async function joinedTokens(documents: AsyncIterable<Document>, tokenizer: Tokenizer, length: number) {
+  const tokens = new Int32Array(length);
+  let filled = 0;
+  for await (const { text } of documents) {
+    const part = tokenizer.encode(text, { bos: filled === 0 && tokenizer.bosId !== undefined });
+    tokens.set(part.subarray(0, length - filled), filled);
+    filled = Math.min(length, filled + part.length);
+    if (filled === length) return tokens;
+  }
+  throw new LinnetError('INPUT', `the text has ${filled} tokens, --length is ${length}; give more text or read less`);
+}
+
+async function measure(
+  context: CommandContext,
+  folder: string,
+  tokens: Int32Array,
+  compile: CompileOptions,
+): Promise<ModelPositions> {
+  await using opened = await openDecodingModel(folder, compile);
+  const { losses, stateBytes } = await context.withProgress(folder, 'tokens', (progress) =>
+    stepLosses(opened.engine, tokens, {
+      signal: context.signal,
+      onProgress: (done, total) => {
+        if (done % 128 === 0 || done === total) progress.update(done, total);
+      },
+    }),
+  );
+  return { model: folder, positions: perplexityByPosition([losses]), stateBytes };
+}
+
+function columnsOf(results: readonly ModelPositions[]): Column<number>[] {
+  const [{ positions }] = results;
+  return [
+    {
+      header: 'positions',
+      value: (index) => `${formatCount(positions[index].from)}–${formatCount(positions[index].to)}`,
+      align: 'right',
+    },
+    ...results.map(
+      (result): Column<number> => ({
+        header: result.model,
+        value: (index) => result.positions[index]?.perplexity,
+        format: (value) => formatFixed(value, 3),
+      }),
+    ),
+  ];
+}
+
+function positionsChart(results: readonly ModelPositions[]) {
+  return lineChart({
+    title: 'Perplexity by position',
+    description: 'Perplexity of the tokens of each range of positions of one long text.',
+    x: { label: 'position', unit: 'tokens', scale: 'log2' },
+    y: { label: 'perplexity', scale: 'log2', format: (value) => formatFixed(value, 1) },
+    lines: results.map(({ model, positions }) => ({
+      name: model,
+      points: positions.map(({ to, perplexity }) => ({ x: to + 1, y: perplexity })),
+    })),
+  });
+}

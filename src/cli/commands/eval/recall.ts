@@ -1,0 +1,141 @@
+/** `linnet eval recall`: what a model still knows of what it read. */
+import { readFile } from 'node:fs/promises';
+import { loadCausalModel } from '../../../checkpoint/load-model.ts';
+import { AssociativeRecall } from '../../../data/associative-recall.ts';
+import { LinnetError } from '../../../errors.ts';
+import { associativeRecall } from '../../../evaluation/recall/associative-recall.ts';
+import { writeFileAtomic } from '../../../files/atomic.ts';
+import { parseJsonObject } from '../../../files/json-object.ts';
+import { formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
+import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import type { CompileOptions } from '../../../runtime/compile.ts';
+import { parseRecallPlan } from '../../../studies/recall/plan.ts';
+import { type RecallTrial, runRecallStudy } from '../../../studies/recall/study.ts';
+import { defineCommand, engineOptions, optional, required, withDefault } from '../../framework/command.ts';
+import type { CommandContext } from '../../framework/context.ts';
+import { UsageError } from '../../framework/exit-codes.ts';
+import { choice, counts, integer, path, seed32 } from '../../framework/option-values.ts';
+import { recallChart } from '../../output/recall-chart.ts';
+
+export const evalRecall = defineCommand({
+  description:
+    'Measures recall. Task mqar: pairs of a key and a value, then the keys again, at distances that follow a power law; a ' +
+    'model answers with the values. The first argument is a model folder, which is measured as it is, or a plan (a .json ' +
+    'file; see docs/recall.md): then a model for every mixer and seed of it is trained from random weights, and ' +
+    'accuracy is laid against the bytes of the state.',
+  examples: [
+    'linnet eval recall assets/sweeps/mqar.json --chart mqar.svg',
+    'linnet eval recall assets/tiny-llama --lengths 64,256 --pairs 8 --json',
+  ],
+  arguments: { model: required(path, { placeholder: 'path', description: 'folder of the model, or a plan' }) },
+  options: {
+    task: withDefault(choice(['mqar']), 'mqar', { placeholder: 'name', description: 'what is asked' }),
+    lengths: optional(counts, { placeholder: 'counts', description: 'tokens of a row, of a model (default: 64,256)' }),
+    pairs: optional(integer({ min: 1, max: 1 << 15 }), {
+      placeholder: 'count',
+      description: 'pairs in a row, of a model (default: 8)',
+    }),
+    rows: optional(integer({ min: 1, max: 1 << 20 }), {
+      placeholder: 'count',
+      description: 'rows per length, of a model (default: 64)',
+    }),
+    seed: withDefault(seed32, 0, { placeholder: 'number', description: 'seed of the rows, of a model' }),
+    chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
+    ...engineOptions,
+  },
+  async run(context, { model, task, lengths, pairs, rows, seed, chart, ...compile }) {
+    const isPlan = model.toLowerCase().endsWith('.json');
+    if (isPlan && (lengths ?? pairs ?? rows) !== undefined) {
+      throw new UsageError('--lengths, --pairs and --rows are for model folders; a plan has "tests"');
+    }
+    const shape = { lengths: lengths ?? [64, 256], pairs: pairs ?? 8, rows: rows ?? 64, seed };
+    const trials = isPlan
+      ? await planTrials(context, model, compile)
+      : [await modelTrial(context, model, shape, compile)];
+    context.print(textTable(makeTable(columns, trials.flatMap(tableRows))));
+    if (chart !== undefined) {
+      await writeFileAtomic(chart, (await recallChart(trials)).svg);
+      context.print(`\nwrote ${chart}`);
+    }
+    return { json: { task, trials: trials.map(reported), ...(chart === undefined ? {} : { chart }) } };
+  },
+});
+
+interface Row {
+  readonly method: string;
+  readonly seed: number | undefined;
+  readonly loss: number | undefined;
+  readonly test: RecallTrial['tests'][number];
+}
+
+const columns: readonly Column<Row>[] = [
+  { header: 'model', value: ({ method }) => method },
+  { header: 'seed', value: ({ seed }) => seed },
+  { header: 'tokens', value: ({ test }) => test.length, format: formatCount },
+  { header: 'pairs', value: ({ test }) => test.pairs },
+  { header: 'state', value: ({ test }) => formatBytes(test.stateBytes), align: 'right' },
+  { header: 'accuracy', value: ({ test }) => test.accuracy, format: (value) => formatFixed(value, 3) },
+  { header: 'questions', value: ({ test }) => test.questions, format: formatCount },
+  { header: 'last loss', value: ({ loss }) => loss, format: (value) => formatFixed(value, 3) },
+];
+
+function tableRows({ method, seed, loss, tests }: RecallTrial): Row[] {
+  const isTrained = Number.isFinite(loss);
+  return tests.map((test) => ({
+    ...{ method, test },
+    ...{ seed: isTrained ? seed : undefined, loss: isTrained ? loss : undefined },
+  }));
+}
+
+/** Not-a-number, the loss of what was not trained, is null. */
+function told({ loss, ...trial }: RecallTrial): Record<string, unknown> {
+  return { ...trial, loss: Number.isFinite(loss) ? loss : null };
+}
+
+async function planTrials(context: CommandContext, file: string, compile: CompileOptions): Promise<RecallTrial[]> {
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    throw new LinnetError('NOT_FOUND', `cannot read ${file}; give the path of a plan, or a model folder`, { cause });
+  });
+  const plan = parseRecallPlan(parseJsonObject(bytes, file), file);
+  return await context.withProgress('recall', 'percent', (progress) =>
+    runRecallStudy(plan, {
+      compile,
+      signal: context.signal,
+      onUpdate: (method, seed, loss, share) => {
+        progress.update(Math.floor(100 * share), 100, `${method}, seed ${seed}, loss ${formatFixed(loss, 3)}`);
+      },
+      onTrial: ({ method, seed, tests, seconds }) => {
+        const found = tests.map(({ length, accuracy }) => `${formatFixed(accuracy, 3)} at ${length}`).join(', ');
+        context.note(`${method}, seed ${seed}: ${found} tokens (${formatFixed(seconds, 0)} s)`);
+      },
+    }),
+  );
+}
+
+interface TestShape {
+  readonly lengths: readonly number[];
+  readonly pairs: number;
+  readonly rows: number;
+  readonly seed: number;
+}
+
+async function modelTrial(
+  context: CommandContext,
+  folder: string,
+  { lengths, pairs, rows, seed }: TestShape,
+  compile: CompileOptions,
+): Promise<RecallTrial> {
+  const started = performance.now();
+  const { model, parameters } = await loadCausalModel(folder);
+  const vocabulary = model.sizes.vocabulary - (model.sizes.vocabulary % 2);
+  const tests = await context.withProgress('recall', 'lengths', async (progress) => {
+    const found: RecallTrial['tests'][number][] = [];
+    for (const length of lengths) {
+      const data = new AssociativeRecall({ vocabulary, length, pairs, rows, seed });
+      found.push(await associativeRecall(model, parameters, data, { ...compile, signal: context.signal }));
+      progress.update(found.length, lengths.length);
+    }
+    return found;
+  });
+  return { method: folder, seed, loss: Number.NaN, seconds: (performance.now() - started) / 1000, tests };
+}

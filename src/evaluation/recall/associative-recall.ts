@@ -1,0 +1,99 @@
+/** How much of what it was told in pairs a model recalls: the accuracy of its best guesses on rows of MQAR. */
+import { stateBytes } from '../../attention/mixers.ts';
+import { type AssociativeRecall } from '../../data/associative-recall.ts';
+import { LinnetError } from '../../errors.ts';
+import { Graph } from '../../graph/graph.ts';
+import { dataOf, type Tensor } from '../../graph/tensor.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { parallelLogits } from '../../models/parallel-graph.ts';
+import { WeightParameters } from '../../nn/parameters.ts';
+import { compile, type CompileOptions } from '../../runtime/compile.ts';
+
+/** What a model answered. */
+export interface AssociativeRecallResult {
+  /** T and n of the rows. */
+  readonly length: number;
+  readonly pairs: number;
+  /** Share of the questions whose value is the most probable token of all. */
+  readonly accuracy: number;
+  readonly questions: number;
+  /** Accuracy by how far behind the value lies, in ranges that double: 1 … 31, 32 … 63, and so on. */
+  readonly byDistance: readonly { from: number; to: number; accuracy: number; questions: number }[];
+  /** Of all layers in float32, where the row has been read. */
+  readonly stateBytes: number;
+}
+
+/** Logits of a run, in numbers: 64 MiB. */
+const mostLogits = 1 << 24;
+const firstRange = 32;
+
+/** Bytes of the states of all layers in float32 after `length` tokens. */
+export function modelStateBytes({ mixers, sizes }: CausalModel, length: number): number {
+  return mixers.reduce((sum, mixer) => sum + stateBytes(mixer, sizes, 4, length), 0);
+}
+
+/**
+ * Answers of the parallel form to the rows of the first epoch.
+ * @throws LinnetError `MISMATCH` for rows with tokens outside the vocabulary, `ABORTED` between two runs
+ */
+export async function associativeRecall(
+  model: CausalModel,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  data: AssociativeRecall,
+  { signal, ...options }: CompileOptions & { readonly signal?: AbortSignal } = {},
+): Promise<AssociativeRecallResult> {
+  const { vocabulary } = model.sizes;
+  const { length, pairs } = data;
+  const rows = Math.max(1, Math.min(data.rows, 16, Math.floor(mostLogits / (length * vocabulary))));
+  const graph = new Graph('recall');
+  const inputs = graph.input('inputs', 'int32', [rows, length]);
+  graph.output('logits', parallelLogits(model, new WeightParameters(graph, parameters), inputs)); // [B,T,V]
+  await using program = await compile(graph, options);
+  const ranges = new Map<number, { right: number; questions: number }>();
+  for (let start = 0; start < data.rows; start += rows) {
+    if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped after ${start} of ${data.rows} rows`);
+    // The last run reads some rows twice, to be as large as the others, and counts them once.
+    const visits = Array.from({ length: rows }, (_, i) => ({ row: Math.min(start + i, data.rows - 1), epoch: 0 }));
+    const batch = data.batch(visits);
+    if (batch.inputs.data.some((token) => token >= vocabulary)) {
+      throw new LinnetError('MISMATCH', `rows of recall have tokens beyond the model's vocabulary of ${vocabulary}`);
+    }
+    const { logits } = await program.run({ inputs: batch.inputs }, ['logits']);
+    const scores = dataOf(logits, 'float32');
+    for (let row = 0; row < Math.min(rows, data.rows - start); row++) {
+      for (let at = 0; at < length; at++) {
+        const place = row * length + at;
+        if (batch.weights.data[place] === 0) continue;
+        const label = batch.labels.data[place];
+        const reported = batch.inputs.data.indexOf(label, row * length) - row * length;
+        const range = Math.max(0, 1 + Math.floor(Math.log2((at - reported) / firstRange)));
+        const counted = ranges.get(range) ?? { right: 0, questions: 0 };
+        counted.questions++;
+        if (best(scores.subarray(place * vocabulary, (place + 1) * vocabulary)) === label) counted.right++;
+        ranges.set(range, counted);
+      }
+    }
+  }
+  const counted = [...ranges].sort(([a], [b]) => a - b);
+  const right = counted.reduce((sum, [, range]) => sum + range.right, 0);
+  const questions = counted.reduce((sum, [, range]) => sum + range.questions, 0);
+  return {
+    length,
+    pairs,
+    accuracy: right / questions,
+    questions,
+    byDistance: counted.map(([range, { right: some, questions: all }]) => ({
+      from: range === 0 ? 1 : firstRange * 2 ** (range - 1),
+      to: firstRange * 2 ** range - 1,
+      accuracy: some / all,
+      questions: all,
+    })),
+    stateBytes: modelStateBytes(model, length),
+  };
+}
+
+function best(logits: Float32Array): number {
+  let found = 0;
+  for (let token = 1; token < logits.length; token++) if (logits[token] > logits[found]) found = token;
+  return found;
+}

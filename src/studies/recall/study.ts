@@ -1,0 +1,99 @@
+/** Models that learn associative recall from random weights, one per mixer and seed, and what each recalls in the end. */
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { AssociativeRecall } from '../../data/associative-recall.ts';
+import { LinnetError } from '../../errors.ts';
+import { associativeRecall, type AssociativeRecallResult } from '../../evaluation/recall/associative-recall.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { describeCausalModel } from '../../models/families.ts';
+import { initializeParameters } from '../../models/initialize.ts';
+import { Random } from '../../random.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import { causalObjective } from '../../training/objectives/next-token.ts';
+import { parseTrainingSettings } from '../../training/settings.ts';
+import { train } from '../../training/trainer.ts';
+import { type RecallPlan, recallMethods } from './plan.ts';
+
+/** What one model learned. */
+export interface RecallTrial {
+  readonly method: string;
+  readonly seed: number;
+  /** Mean loss of the last tenth of the last lesson, in nats per answer. */
+  readonly loss: number;
+  readonly seconds: number;
+  readonly tests: readonly AssociativeRecallResult[];
+}
+
+export interface RecallStudyOptions {
+  readonly compile?: CompileOptions;
+  readonly signal?: AbortSignal;
+  /** Told of every optimizer step: share of the study done. */
+  readonly onUpdate?: (method: string, seed: number, loss: number, share: number) => void;
+  readonly onTrial?: (trial: RecallTrial) => void;
+}
+
+/** Seeds of test rows: far from those of lessons. */
+const testSeed = 0x7e57;
+
+/**
+ * Runs a plan, seed by seed.
+ * @throws LinnetError `CONFIG` for impossible models, `INPUT` for rows that do not fit the vocabulary, `ABORTED` when the
+ *   signal fires
+ */
+export async function runRecallStudy(plan: RecallPlan, options: RecallStudyOptions = {}): Promise<RecallTrial[]> {
+  const methods = recallMethods(plan);
+  const trials: RecallTrial[] = [];
+  const total = plan.seeds.length * methods.size;
+  for (const seed of plan.seeds) {
+    for (const [method, mixer] of methods) {
+      const onStep = (loss: number, share: number): void =>
+        options.onUpdate?.(method, seed, loss, (trials.length + share) / total);
+      const trial = { method, seed, ...(await runTrial(plan, mixer, seed, options, onStep)) };
+      trials.push(trial);
+      options.onTrial?.(trial);
+    }
+  }
+  return trials;
+}
+
+async function runTrial(
+  { config, lessons, tests }: RecallPlan,
+  mixer: MixerConfig,
+  seed: number,
+  { compile, signal }: RecallStudyOptions,
+  onStep: (loss: number, share: number) => void,
+): Promise<Omit<RecallTrial, 'method' | 'seed'>> {
+  const started = performance.now();
+  const plain = describeCausalModel(config);
+  const model = plain.withMixers(plain.mixers.map(() => mixer));
+  const { vocabulary } = model.sizes;
+  let parameters: ReadonlyMap<string, Tensor<'float32'>> = initializeParameters(model, new Random(seed));
+  let loss = Number.NaN;
+  const steps = lessons.reduce((sum, lesson) => sum + lesson.steps, 0);
+  let done = 0;
+  for (const [index, { length, pairs, steps: lessonSteps, batch, learningRate }] of lessons.entries()) {
+    const outcome = await train({
+      model,
+      objective: causalObjective(model, length),
+      parameters,
+      dataset: new AssociativeRecall({ vocabulary, length, pairs, rows: 1024 * batch, seed: 1000 * seed + index }),
+      settings: parseTrainingSettings({
+        ...{ length, batch, learningRate, seed, steps: lessonSteps },
+        ...{ schedule: 'cosine', warmupShare: 0.1 },
+      }),
+      compile,
+      signal,
+      onUpdate: (event) => {
+        onStep(event.loss, ++done / steps);
+      },
+    });
+    if (!outcome.finished) throw new LinnetError('ABORTED', `stopped in lesson ${index + 1} of ${lessons.length}`);
+    ({ parameters } = outcome);
+    loss = outcome.loss ?? loss;
+  }
+  const results: AssociativeRecallResult[] = [];
+  for (const { length, pairs, rows } of tests) {
+    const data = new AssociativeRecall({ vocabulary, length, pairs, rows, seed: testSeed });
+    results.push(await associativeRecall(model, parameters, data, { ...compile, signal }));
+  }
+  return { loss, seconds: (performance.now() - started) / 1000, tests: results };
+}

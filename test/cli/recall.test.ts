@@ -1,0 +1,52 @@
+/** `linnet eval recall` and `linnet eval positions`. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { errorOf, linnet, runJson } from './captured-cli.ts';
+import { linearizedModels } from '../models/linearized-models.ts';
+import { writeBook } from './text-data.ts';
+
+const { folder, base, augmented } = linearizedModels();
+const book = join(folder, 'book.txt');
+
+beforeAll(() => writeBook(book, 10));
+
+describe('eval recall', () => {
+  it('trains the models of a plan and tells their accuracy and state', async () => {
+    const plan = join(folder, 'mqar.json');
+    const config = {
+      ...{ model_type: 'llama', vocab_size: 16, hidden_size: 16, intermediate_size: 16 },
+      ...{ num_hidden_layers: 1, num_attention_heads: 1, max_position_embeddings: 64 },
+    };
+    const content = {
+      ...{ version: 1, task: 'mqar', title: 'small', config, methods: { softmax: { preset: 'softmax' } }, seeds: [1] },
+      lessons: [{ length: 16, pairs: 2, steps: 2, batch: 2, learningRate: 0.001 }],
+      tests: [{ length: 16, pairs: 2, rows: 5 }],
+    };
+    await writeFile(plan, JSON.stringify(content));
+    const reported = await runJson('eval', 'recall', plan, '--chart', join(folder, 'mqar.svg'));
+    // Keys and values of 16 numbers for each of 16 tokens.
+    expect(reported).toMatchObject({ trials: [{ method: 'softmax', tests: [{ questions: 10, stateBytes: 2048 }] }] });
+    await writeFile(plan, JSON.stringify({ ...content, methods: { odd: { preset: 'nothing' } } }));
+    expect(errorOf(await linnet('eval', 'recall', plan, '--json')).code).toBe('CONFIG');
+  });
+
+  it('measures a model as it is', async () => {
+    const reported = await runJson('eval', 'recall', base, '--lengths', '32', '--pairs', '4', '--rows', '3');
+    expect(reported).toMatchObject({ trials: [{ loss: null, tests: [{ length: 32, questions: 12 }] }] });
+  });
+});
+
+describe('eval positions', () => {
+  it('agrees with perplexity of the whole text', async () => {
+    const reported = await runJson('eval', 'positions', '--models', base, augmented, '--data', book, '--length', '60');
+    const whole = await runJson('eval', 'perplexity', base, '--data', book, '--length', '60', '--mode', 'documents');
+    const positions: unknown = [{ from: 1, tokens: 59, perplexity: expect.closeTo(Number(whole.perplexity), 1) }];
+    expect(reported).toMatchObject({ models: [{ positions }, { model: augmented }] });
+  });
+
+  it('says how much text there is', async () => {
+    const words = ['--models', base, '--data', book, '--length', '9999'];
+    expect(errorOf(await linnet('eval', 'positions', ...words, '--json')).code).toBe('INPUT');
+  });
+});
