@@ -1,11 +1,11 @@
 /** Data of more rows than a function call can have arguments. */
 import { describe, expect, it } from 'vitest';
-import { makeTable, textTable } from '../report/table.ts';
-import { evaluationData } from '../evaluation/perplexity/scored-windows.ts';
-import { byteTokenizer } from '../tokenizer/bytes.ts';
-import { LabelledDataset } from './labelled.ts';
-import { longestLength } from './longest.ts';
-import { TextPairDataset } from './sequence-pairs.ts';
+import { makeTable, textTable } from '../../src/report/table.ts';
+import { evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
+import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
+import { LabelledDataset } from '../../src/data/labelled.ts';
+import { longestLength } from '../../src/data/longest.ts';
+import { TextPairDataset } from '../../src/data/sequence-pairs.ts';
 
 const rows = 200_000;
 const repeated = <T>(item: T): T[] => new Array<T>(rows).fill(item);
