@@ -1,6 +1,6 @@
 /** What a converted model is measured by next to its original: quality, what each branch is worth, memory and speed. */
 import { type Branch, branches } from '../attention/mixer.ts';
-import { stateBytes, withoutBranch } from '../attention/mixers.ts';
+import { withoutBranch } from '../attention/mixers.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { generateToEnd } from '../decoding/generate.ts';
 import { Sampler } from '../decoding/sampler.ts';
@@ -8,7 +8,8 @@ import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import { perplexityByPosition, type PositionLoss, tokenLosses } from '../evaluation/perplexity/token-losses.ts';
 import { copyRecall, recallProbes, type RecallResult } from '../evaluation/recall/copy-recall.ts';
 import { type DecodingSpeed, decodingSpeed } from '../evaluation/speed/decoding-speed.ts';
-import { type CausalModel, valueWidth } from '../models/model.ts';
+import type { CausalModel } from '../models/model.ts';
+import { modelStateBytes } from '../models/state-bytes.ts';
 import { modelWithout } from '../models/without-branch.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -92,8 +93,8 @@ export async function measureConversion(
   );
   const memory = contexts.map((context) => ({
     context,
-    original: modelState(original.model, context),
-    converted: modelState(converted.model, context),
+    original: modelStateBytes(original.model, context),
+    converted: modelStateBytes(converted.model, context),
   }));
   const speed = await both('speed', ({ model, parameters }) =>
     decodingSpeed(model, parameters, { contexts, compile, signal }),
@@ -107,12 +108,6 @@ export async function measureConversion(
       converted: written.converted[i],
     })),
   };
-}
-
-/** Bytes of float32 that a session of the model holds after `context` tokens. */
-export function modelState({ mixers, sizes }: CausalModel, context: number): number {
-  const dims = { ...sizes, valueWidth: valueWidth(sizes) };
-  return mixers.reduce((total, mixer) => total + stateBytes(mixer, dims, 4, context), 0);
 }
 
 /** Windows of one length over a stretch of text, each with BOS first; the whole stretch where it is shorter. */

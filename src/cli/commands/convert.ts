@@ -5,7 +5,8 @@ import { mkdir } from 'node:fs/promises';
 import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport } from '../../conversion/report.ts';
 import { convert } from '../../conversion/convert.ts';
-import { measureConversion, modelState } from '../../conversion/measure.ts';
+import { measureConversion } from '../../conversion/measure.ts';
+import { modelStateBytes } from '../../models/state-bytes.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents.ts';
 import { LinnetError } from '../../errors.ts';
@@ -128,11 +129,11 @@ export const convertCommand = defineCommand({
       await writeFileAtomic(join(folder, 'figures', `convert-${name}.svg`), chart.svgFile());
     }
     const { perplexity, ablation, samples, ...measured } = measures;
-    const state = modelState(conversion.model, trainedLength);
+    const state = modelStateBytes(conversion.model, trainedLength);
     context.print(
       `\nperplexity ${formatFixed(perplexity.original, 4)} → ${formatFixed(perplexity.converted, 4)} ` +
         `(${formatPercent(perplexity.converted / perplexity.original - 1, 2)}) on text that nothing was chosen by; ` +
-        `state ${formatBytes(state)}, the original's cache at ${trainedLength} tokens ${formatBytes(modelState(original.model, trainedLength))}`,
+        `state ${formatBytes(state)}, the original's cache at ${trainedLength} tokens ${formatBytes(modelStateBytes(original.model, trainedLength))}`,
     );
     context.print(
       textTable(

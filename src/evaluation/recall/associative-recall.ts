@@ -1,6 +1,6 @@
 /** How much of what it was told in pairs a model recalls: the accuracy of its best guesses on rows of MQAR. */
-import { stateBytes } from '../../attention/mixers.ts';
-import { type AssociativeRecall } from '../../data/associative-recall.ts';
+import { modelStateBytes } from '../../models/state-bytes.ts';
+import type { AssociativeRecall } from '../../data/associative-recall.ts';
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
@@ -26,11 +26,6 @@ export interface AssociativeRecallResult {
 /** Logits of a run, in numbers: 64 MiB. */
 const mostLogits = 1 << 24;
 const firstRange = 32;
-
-/** Bytes of the states of all layers in float32 after `length` tokens. */
-export function modelStateBytes({ mixers, sizes }: CausalModel, length: number): number {
-  return mixers.reduce((sum, mixer) => sum + stateBytes(mixer, sizes, 4, length), 0);
-}
 
 /**
  * Answers of the parallel form to the rows of the first epoch.

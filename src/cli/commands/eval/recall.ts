@@ -57,7 +57,7 @@ export const evalRecall = defineCommand({
       await writeFileAtomic(chart, (await recallChart(trials)).svg);
       context.print(`\nwrote ${chart}`);
     }
-    return { json: { task, trials: trials.map(reported), ...(chart === undefined ? {} : { chart }) } };
+    return { json: { task, trials: trials.map(reportedTrial), ...(chart === undefined ? {} : { chart }) } };
   },
 });
 
@@ -88,7 +88,7 @@ function tableRows({ method, seed, loss, tests }: RecallTrial): Row[] {
 }
 
 /** Not-a-number, the loss of what was not trained, is null. */
-function told({ loss, ...trial }: RecallTrial): Record<string, unknown> {
+function reportedTrial({ loss, ...trial }: RecallTrial): Record<string, unknown> {
   return { ...trial, loss: Number.isFinite(loss) ? loss : null };
 }
 
