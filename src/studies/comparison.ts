@@ -31,7 +31,7 @@ export interface ComparisonOptions {
 export interface ComparisonRow {
   readonly name: string;
   readonly mixer: MixerConfig;
-  /** Held-out perplexity with the mixer converted, before training and nothing trained. */
+  /** Held-out perplexity after conversion, before training. */
   readonly before: number;
   /** Held-out perplexity after the updates. */
   readonly after: number;

@@ -51,7 +51,7 @@ describe('demo', () => {
     expect(reported.speculation).toMatchObject({ drafter: 'lookup', texts, tokens: texts * 6, mismatches: 0 });
     expect(page).toContain('Several tokens per step');
     expect(page).toContain('Guesses by their place in the tree');
-    // Softmax converted, before training for softmax is the original model.
+    // Softmax in the place of softmax is the original model.
     expect(reported.rows).toMatchObject([{ name: 'softmax', before: reported.base }, {}, {}, {}, {}]);
     for (const name of comparedMixers) expect(page).toContain(name);
     expect(page.match(/<svg/g)?.length).toBe(6 + 5);

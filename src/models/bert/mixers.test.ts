@@ -121,7 +121,7 @@ describe.each([...mixers])('%s', (_, mixer) => {
     expect(relativeToPeak(row(after), row(before))).toBeGreaterThan(1e-4);
   });
 
-  it('can be converted, before training, under the names it has in every family, and trains all of its parameters', async () => {
+  it('can be put in, under the names it has in every family, and trains all of its parameters', async () => {
     const plain = models(mixerPreset('softmax')).model;
     const softmax = new Map(
       [...randomParameters(plain, 7)].map(([name, { shape, data }]) => [

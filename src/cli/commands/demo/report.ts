@@ -76,7 +76,7 @@ export function perplexityTable({ rows }: DemoResults): Table {
     [
       { header: 'mixer', value: ({ name }) => name },
       { header: 'branches', value: ({ mixer }) => describeMixer(mixer) },
-      { header: 'converted, before training', value: ({ before }) => before, format: (value) => formatFixed(value, 1) },
+      { header: 'after conversion', value: ({ before }) => before, format: (value) => formatFixed(value, 1) },
       { header: 'fine-tuned', value: ({ after }) => after, format: (value) => formatFixed(value, 2) },
     ],
     rows,

@@ -129,7 +129,7 @@ export async function runDemoStudy(
     rows.push(row);
     progress.finish();
     context.print(
-      `${row.name.padEnd(13)} perplexity ${formatFixed(row.before, 1).padStart(8)} when converted, before training, ` +
+      `${row.name.padEnd(13)} perplexity ${formatFixed(row.before, 1).padStart(8)} after conversion, ` +
         `${formatFixed(row.after, 2).padStart(6)} after ${steps} optimizer steps   (${describeMixer(row.mixer)})`,
     );
   }
@@ -149,7 +149,7 @@ export async function runDemoStudy(
       state,
       signal: context.signal,
     });
-    context.print(`\n${name} writes: ${options.prompt}${generation.text}\n`);
+    context.print(`\n${name} generates: ${options.prompt}${generation.text}\n`);
     samples.push({ name, generation, stateBytes: state.bytes });
   }
 
