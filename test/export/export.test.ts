@@ -13,6 +13,7 @@ import { type ExportOptions, exportModel } from '../../src/export/export-model.t
 import { openExportedModel, readExportedFolder } from '../../src/export/open-export.ts';
 import { exportFolder } from '../../src/export/export-folder.ts';
 import { storageTypeNames } from '../../src/export/storage-types.ts';
+import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
 import { linearize } from '../../src/models/linearize.ts';
 import { parseMixer } from '../../src/attention/mixers.ts';
 import { weightTypes } from '../../src/quantization/sources.ts';
@@ -71,7 +72,7 @@ describe('an exported folder', () => {
     const folder = await exported(dtype, { dtype });
     const { manifest } = await readExportedFolder(folder, { verify: true });
     expect(manifest).toMatchObject({ dtype, device: 'cpu', folds: { 'unit keys': 'fold-0.onnx' } });
-    const others = (await readdir(folder)).filter((name) => name !== 'linnet.json').sort();
+    const others = (await readdir(folder)).filter((name) => name !== 'linnet.json' && name !== WRITTEN_FILES).sort();
     expect(Object.keys(manifest.files).sort()).toEqual(others);
     for (const [name, { bytes, sha256 }] of Object.entries(manifest.files)) {
       const content = await readFile(join(folder, name));
