@@ -42,7 +42,14 @@ export {
   ownConvolutionOptions,
   seedOption,
 } from './preset.ts';
-export { type MixerPresetName, mixerPreset, mixerPresetNames, type PresetOptions, wholeTextPreset } from './presets.ts';
+export {
+  localKernelFor,
+  type MixerPresetName,
+  mixerPreset,
+  mixerPresetNames,
+  type PresetOptions,
+  wholeTextPreset,
+} from './presets.ts';
 export {
   type FilterRead,
   type ReferenceDims,

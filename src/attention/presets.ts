@@ -129,7 +129,16 @@ export function mixerPreset(name: MixerPresetName | (string & {}), options: Pres
   return parseMixer(preset.make({ ...options }));
 }
 
-/** Whether a mixer is the softmax attention that models are trained with. */
-export function isSoftmax(mixer: MixerConfig): boolean {
-  return JSON.stringify(mixer) === JSON.stringify(mixerPreset('softmax'));
+/**
+ * The kernel of the local branch of a preset in a model that is linearized: softmax inside groups where every layer has
+ * softmax attention, which the weights were made for (paper, section 4.1; docs/conversion.md). Undefined, the preset's own,
+ * for FLASH, models that have been linearized before, and presets without a local branch.
+ * @throws LinnetError `CONFIG` for an unknown preset
+ * @example
+ * const preset = mixerPreset('augmented', { localKernel: localKernelFor([{ kind: 'softmax' }], 'augmented') });
+ */
+export function localKernelFor(mixers: readonly MixerConfig[], preset: string): 'softmax' | undefined {
+  if (!Object.hasOwn(findPreset(preset).shape, 'localKernel')) return undefined;
+  const softmax = JSON.stringify(mixerPreset('softmax'));
+  return mixers.every((mixer) => JSON.stringify(mixer) === softmax) ? 'softmax' : undefined;
 }

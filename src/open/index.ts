@@ -1,7 +1,7 @@
 /** `open` for Node: a model from a folder, the hub or a URL, ready to be asked. */
 import { createHash } from 'node:crypto';
 import { parseMixer } from '../attention/mixers.ts';
-import { mixerPreset, type PresetOptions, wholeTextPreset } from '../attention/presets.ts';
+import { localKernelFor, mixerPreset, type PresetOptions, wholeTextPreset } from '../attention/presets.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { loadClassifier } from '../checkpoint/load-classifier.ts';
 import { loadModel, readModelConfig, saveModel } from '../checkpoint/load-model.ts';
@@ -134,7 +134,8 @@ function linearized(
 ): { readonly model: Model; readonly parameters: Weights } {
   const configured = (reads: 'past' | 'whole', options: PresetOptions): MixerConfig => {
     if (typeof mixer !== 'string') return parseMixer(mixer);
-    return mixerPreset(reads === 'past' ? mixer : wholeTextPreset(mixer), options);
+    const name = reads === 'past' ? mixer : wholeTextPreset(mixer);
+    return mixerPreset(name, { ...options, localKernel: options.localKernel ?? localKernelFor(model.mixers, name) });
   };
   if (model.kind === 'encoder-decoder') {
     const options = { ...preset, kernel: preset.kernel ?? t5Kernel };

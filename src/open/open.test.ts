@@ -7,7 +7,7 @@ import { errorCode } from '../../test/error-code.ts';
 import { saveTinyModel } from '../../test/models/tiny-model.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { startClassifier } from '../checkpoint/load-classifier.ts';
-import { saveModel } from '../checkpoint/load-model.ts';
+import { loadCausalModel, saveModel } from '../checkpoint/load-model.ts';
 import { generateToEnd } from '../decoding/generate.ts';
 import { exportFolder } from '../export/export-folder.ts';
 import { downloadExport } from './export-download.ts';
@@ -223,6 +223,18 @@ describe('linearize', () => {
     if (reopened.kind === 'encoder') return;
     const options = { maxTokens: 6, ignoreEos: true };
     expect(await reopened.generate('ab', options).text()).toBe(await changed.generate('ab', options).text());
+  });
+
+  it('puts softmax inside groups of a softmax model, and what is asked for', async () => {
+    await using model = await open(at('llama'));
+    const kernels = [];
+    for (const options of [{}, { localKernel: 'relu2' as const }]) {
+      await using changed = await model.linearize('local', { group: 4, ...options });
+      const folder = at(`local-${options.localKernel ?? 'default'}`);
+      await changed.save(folder);
+      kernels.push((await loadCausalModel(folder)).model.mixers[0]);
+    }
+    expect(kernels).toMatchObject([{ local: { kernel: 'softmax' } }, { local: { kernel: 'relu2' } }]);
   });
 
   it('takes a configuration and layers, and refuses parts that are not there', async () => {

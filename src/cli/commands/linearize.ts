@@ -3,7 +3,7 @@ import { defaultKernel } from '../../attention/convolution-config.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { defaultGroup } from '../../attention/preset.ts';
 import { convolutionOf, parseMixer } from '../../attention/mixers.ts';
-import { findPreset, isSoftmax, mixerPresetNames, wholeTextPreset } from '../../attention/presets.ts';
+import { localKernelFor, mixerPresetNames, wholeTextPreset } from '../../attention/presets.ts';
 import { type LoadedModel, loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { calibrate } from '../../conversion/calibrate.ts';
 import { calibrationTexts } from '../../conversion/texts.ts';
@@ -85,7 +85,7 @@ export const linearizeCommand = defineCommand({
   async run(context, options) {
     const loaded = await loadModel(options.model);
     context.throwIfStopped('before anything was written');
-    const kernel = options.localKernel ?? localKernelFor(loaded.model, options.mixer);
+    const kernel = options.localKernel ?? localKernelFor(loaded.model.mixers, options.mixer);
     const changes = { ...options, localKernel: kernel };
     const swapped =
       loaded.model.kind === 'encoder-decoder'
@@ -117,15 +117,6 @@ export const linearizeCommand = defineCommand({
     };
   },
 });
-
-/**
- * Softmax inside groups is what the weights of a softmax model were made for (paper, section 4.1; docs/conversion.md). FLASH
- * and models that have been converted before keep the default of the preset.
- */
-function localKernelFor({ mixers }: Model, preset: string): 'softmax' | undefined {
-  const takesOne = Object.hasOwn(findPreset(preset).shape, 'localKernel');
-  return takesOne && mixers.every((mixer) => isSoftmax(mixer)) ? 'softmax' : undefined;
-}
 
 /** Mixers fitted to the original's attention. @throws UsageError without data or for a model that cannot be calibrated */
 async function calibrated(
