@@ -29,7 +29,9 @@ export interface AnswerPiece {
  * Pieces of a response.
  * @throws Error with the server's message where the stream reports one, or ends before it is done
  */
-export async function* readAnswer(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<AnswerPiece, void, undefined> {
+export async function* readAnswer(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+): AsyncGenerator<AnswerPiece, void, undefined> {
   const events = body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
   const reader = events.getReader();
   try {

@@ -115,7 +115,8 @@ export const serveCommand = defineCommand({
       `${model.name} at ${server.url}/v1: ${options.parallel} texts at a time, ${formatBytes(stateBytes)} of state each`,
     );
     if (page !== undefined) context.print(`web page at ${server.url}/`);
-    else if (!options.noUi) context.note('no web page: it has not been built (npm run build, with development dependencies)');
+    else if (!options.noUi)
+      context.note('no web page: it has not been built (npm run build, with development dependencies)');
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       signal.addEventListener('abort', () => {

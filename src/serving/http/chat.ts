@@ -227,7 +227,8 @@ async function* streamed(
       const linnet = progress.of(event);
       if (event.type === 'prompt') {
         cached = event.cached;
-        for (let index = 0; index < job.n; index++) yield chunk(index, { role: 'assistant', content: null }, {}, linnet);
+        for (let index = 0; index < job.n; index++)
+          yield chunk(index, { role: 'assistant', content: null }, {}, linnet);
       } else if (event.type === 'text') {
         emitted[event.choice] += event.scores.length;
         yield chunk(event.choice, { content: event.text }, logprobs(event.scores), linnet);
