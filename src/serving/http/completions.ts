@@ -8,6 +8,7 @@ import type { TokenPieces } from '../text/token-pieces.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
+import { ProgressFields } from './progress-fields.ts';
 import { type ApiRequest, checkModel, type Serving, tokensLeft, usageOf } from './request-context.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
 import { checkBody, checkToken, commonRefusals, maybe, samplingFields, samplingOf, stopsOf } from './request-fields.ts';
@@ -66,7 +67,7 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
   const events = interleave(sources);
   const writer = new CompletionWriter(serving, completion);
   if (completion.fields.stream === true) {
-    return eventStream(streamed(completion, writer, events), () => {
+    return eventStream(streamed(serving, completion, writer, events), () => {
       request.abort.abort();
     });
   }
@@ -123,6 +124,8 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     ignoreEos: fields.ignore_eos ?? false,
     logprobs,
     scorePrompt: echo && logprobs !== undefined,
+    drafter: fields.speculate,
+    trees: fields.stream_options?.include_tree === true,
     signal: request.abort.signal,
   }));
   const head = {
@@ -279,15 +282,18 @@ function joinedLogprobs(parts: readonly CompletionLogprobs[]): CompletionLogprob
 }
 
 async function* streamed(
+  { model }: Serving,
   { head, fields }: Completion,
   writer: CompletionWriter,
   events: AsyncGenerator<readonly [number, TextEvent], void, undefined>,
 ): AsyncGenerator<string, void, undefined> {
   const withUsage = fields.stream_options?.include_usage === true;
+  const progress = new ProgressFields(fields, model.pieces);
   try {
     for await (const [source, event] of events) {
+      const linnet = progress.of(event);
       for (const choice of writer.take(source, event)) {
-        yield dataEvent({ ...head, choices: [choice], ...(withUsage && { usage: null }) });
+        yield dataEvent({ ...head, choices: [choice], ...(withUsage && { usage: null }), ...linnet });
       }
     }
     if (withUsage) yield dataEvent({ ...head, choices: [], usage: writer.usage });
