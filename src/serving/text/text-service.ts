@@ -7,6 +7,8 @@ import type { Generation } from '../../decoding/text-generation.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { ServedModel } from '../served-model.ts';
+import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
+import type { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { type PlacedScore, ScoreStream } from './score-stream.ts';
 import { scoredMethod, scoreToken, type TokenScore } from './scores.ts';
@@ -29,6 +31,8 @@ export interface TextJob {
   readonly stop: readonly string[];
   readonly stopIds: readonly number[];
   readonly ignoreEos: boolean;
+  /** JSON that the text is to be. */
+  readonly json?: JsonConstraint;
   /** How many of the most probable tokens to report with each token; undefined reports no scores. */
   readonly logprobs?: number;
   /** Whether tokens of the prompt are scored too. */
@@ -64,6 +68,7 @@ export class TextService {
   readonly model: ServedModel;
   readonly scheduler: Scheduler;
   readonly cache: PrefixCache;
+  readonly schemas: JsonSchemas;
   /** Makes the method of texts that report no scores. */
   readonly #method: () => DecodingMethod;
 
@@ -75,6 +80,7 @@ export class TextService {
     this.model = model;
     this.scheduler = scheduler;
     this.cache = new PrefixCache(cacheBytes);
+    this.schemas = new JsonSchemas(model.tokenizer, model.engine.model.sizes.vocabulary);
     this.#method = method;
   }
 
@@ -93,6 +99,7 @@ export class TextService {
       (_, choice) =>
         new Sampler({ ...sampling, seed: (sampling.seed + choice) >>> 0 }, job.random, {
           // The penalties of this API are about what is written; the repetition penalty is about the prompt too.
+          constraint: job.json?.after(prompt.length),
           penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? prompt.length : 0,
         }),
     );
