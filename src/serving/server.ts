@@ -10,8 +10,11 @@ import { defaultLimits, type ServerLimits } from './http/limits.ts';
 import { ServerMetrics } from './http/metrics.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler/scheduler.ts';
 import type { ServedModel } from './served-model.ts';
-import { MemorySessions, type SessionStore } from './sessions/session-store.ts';
+import { MemorySessions } from './sessions/memory-sessions.ts';
+import type { SessionStore } from './sessions/session-store.ts';
 import { Sessions } from './sessions/sessions.ts';
+import { TieredSessions } from './sessions/tiered-sessions.ts';
+import type { SharedState } from './shared-state.ts';
 import { TextService } from './text/text-service.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 
@@ -29,8 +32,12 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
   readonly rate?: number;
   /** Bytes of states that the prefix cache keeps. Default 256 MiB. */
   readonly cacheBytes?: number;
-  /** Where sessions are kept. Default: in memory, until the process ends. */
+  /** Where sessions are kept; it stays the caller's. Default: in memory, until the process ends. */
   readonly sessions?: SessionStore;
+  /** Seconds without a turn after which a session is gone, unless it asks for others. Default: it stays. */
+  readonly sessionTtl?: number;
+  /** What is shared with other servers of the model; it stays the caller's. `sessions` is to be on top of its store. */
+  readonly shared?: SharedState;
   readonly limits?: Partial<ServerLimits>;
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
   readonly method?: () => DecodingMethod;
@@ -57,7 +64,7 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
       `${host} is an address that other machines reach: give --api-key or --api-key-file, or stay on 127.0.0.1`,
     );
   }
-  const { method, log, parallel, maxQueue, chunk, readerBytes, readerTimeout } = options;
+  const { shared, method, log, parallel, maxQueue, chunk, readerBytes, readerTimeout } = options;
   const metrics = new ServerMetrics();
   const bounds = Object.fromEntries(
     Object.entries({ parallel, maxQueue, chunk, readerBytes, readerTimeout }).filter(
@@ -65,16 +72,19 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
     ),
   );
   const scheduler = new Scheduler(model.engine, { ...bounds, observer: metrics.observer });
-  const texts = new TextService(model, scheduler, { cacheBytes, method });
+  const texts = new TextService(model, scheduler, { cacheBytes, method, shared: shared?.prefixes });
   metrics.watch(texts);
+  const store = options.sessions ?? new MemorySessions();
+  if (store instanceof TieredSessions) metrics.watchSessions(store);
   const limits = { ...defaultLimits, ...options.limits };
   const api = createApi({
     model,
     texts,
-    sessions: new Sessions(model, options.sessions ?? new MemorySessions()),
+    sessions: new Sessions(model, store, { ttl: options.sessionTtl }),
     limits: { ...limits, n: Math.min(limits.n, scheduler.parallel) },
     keys: new ApiKeys(keys),
-    rate: new RequestRate(rate),
+    rate: new RequestRate(rate, shared?.redis),
+    secret: shared?.secret,
     metrics,
     log,
     localOnly: keys.length === 0,

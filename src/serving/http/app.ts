@@ -21,6 +21,8 @@ export interface ApiOptions extends Serving {
   readonly log: Logger;
   /** Whether the server listens on a loopback address without a key: then only requests to localhost are answered. */
   readonly localOnly: boolean;
+  /** Salts the keys of the prefix cache. Default: a random one; servers that share beginnings share it. */
+  readonly secret?: string;
   /** Origins whose pages may call the API; '*' allows all. Default none. */
   readonly origins: readonly string[];
 }
@@ -59,8 +61,7 @@ export type Api = Hono<ApiEnvironment>;
 
 /** Makes the API. Routes may be added to it. */
 export function createApi(options: ApiOptions): Api {
-  const { keys, rate, metrics, log, limits, model } = options;
-  const secret = randomBytes(16).toString('hex');
+  const { keys, rate, metrics, log, limits, model, secret = randomBytes(16).toString('hex') } = options;
   const app = new Hono<ApiEnvironment>();
 
   app.use(async (c, next) => {
