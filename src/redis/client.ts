@@ -11,7 +11,7 @@ export function isRedisUrl(place: string): boolean {
 
 /** How a connection behaves. */
 export interface RedisOptions {
-  /** Attempts at a command while the server is away; null goes on for ever. Default 3. */
+  /** Attempts at a command while the server is away; null goes on for ever. Default 2: about a second. */
   readonly retries?: number | null;
 }
 
@@ -21,10 +21,15 @@ export interface RedisOptions {
  * @param url `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS
  * @throws LinnetError `NOT_FOUND` without the package ioredis, `INPUT` for a bad address or a server that does not answer
  */
-export async function openRedis(url: string, { retries = 3 }: RedisOptions = {}): Promise<Redis> {
+export async function openRedis(url: string, { retries = 2 }: RedisOptions = {}): Promise<Redis> {
   const shown = withoutPassword(url);
   const { Redis } = await loadOptional(() => import('ioredis'), 'ioredis', shown);
-  const redis = new Redis(url, { lazyConnect: true, connectTimeout: 5_000, maxRetriesPerRequest: retries });
+  const redis = new Redis(url, {
+    lazyConnect: true,
+    connectTimeout: 5_000,
+    maxRetriesPerRequest: retries,
+    retryStrategy: (attempts) => Math.min(50 * attempts, 400),
+  });
   // Errors of commands reach whoever gave them; without a listener those of the connection would be printed.
   redis.on('error', () => undefined);
   try {

@@ -1,6 +1,7 @@
 /** A server on a socket: opened, bound, drained. */
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import type { Logger } from 'pino';
 import { LinnetError } from '../errors.ts';
@@ -38,6 +39,8 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
   readonly sessionTtl?: number;
   /** What is shared with other servers of the model; it stays the caller's. `sessions` is to be on top of its store. */
   readonly shared?: SharedState;
+  /** Seconds that a draining server still takes requests, while `/health` tells load balancers to look elsewhere. Default 0. */
+  readonly drainDelay?: number;
   readonly limits?: Partial<ServerLimits>;
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
   readonly method?: () => DecodingMethod;
@@ -48,7 +51,7 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
 export interface RunningServer {
   readonly url: string;
   readonly texts: TextService;
-  /** Accepts no more, lets what runs come to its end, then closes. */
+  /** Says so to load balancers, accepts no more, lets what runs come to its end, then closes. */
   drain(): Promise<void>;
 }
 
@@ -77,7 +80,9 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
   const store = options.sessions ?? new MemorySessions();
   if (store instanceof TieredSessions) metrics.watchSessions(store);
   const limits = { ...defaultLimits, ...options.limits };
+  let draining = false;
   const api = createApi({
+    ready: () => !draining,
     model,
     texts,
     sessions: new Sessions(model, store, { ttl: options.sessionTtl }),
@@ -113,6 +118,9 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
     url: `http://${shownHost}:${address.port}`,
     texts,
     async drain() {
+      draining = true;
+      // A connection that came as the socket closed would be lost, and with it its request.
+      if (options.drainDelay !== undefined) await sleep(1000 * options.drainDelay);
       const closed = new Promise<void>((resolve) => {
         server.close(() => {
           resolve();

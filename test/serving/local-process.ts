@@ -29,7 +29,7 @@ export function freePort(): Promise<number> {
 
 /** Resolves once something accepts connections on a port of this machine. */
 export async function listening(port: number, child?: ChildProcess): Promise<void> {
-  const deadline = performance.now() + 30_000;
+  const deadline = performance.now() + 120_000;
   for (;;) {
     const open = await new Promise<boolean>((resolve) => {
       const socket = connect(port, '127.0.0.1');

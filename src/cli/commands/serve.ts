@@ -63,6 +63,10 @@ export const serveCommand = defineCommand({
       placeholder: 'seconds',
       description: 'time that a request may take',
     }),
+    drainDelay: withDefault(integer({ min: 0, max: 3600 }), 0, {
+      placeholder: 'seconds',
+      description: 'time for load balancers to look away, before a server that is told to end takes no more requests',
+    }),
     stateCache: withDefault(
       byteCount,
       256 * 2 ** 20,
@@ -132,6 +136,7 @@ export const serveCommand = defineCommand({
       sessions: kept.sessions,
       sessionTtl: options.sessionTtl,
       shared: kept.shared,
+      drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
       limits: { timeout: options.timeout },
       method: options.speculate === 'lookup' ? () => speculative(new LookupDrafter()) : undefined,
       log,

@@ -23,6 +23,8 @@ export interface ApiOptions extends Serving {
   readonly localOnly: boolean;
   /** Salts the keys of the prefix cache. Default: a random one; servers that share beginnings share it. */
   readonly secret?: string;
+  /** Whether more requests are wanted: what load balancers look for. Default: always. */
+  readonly ready?: () => boolean;
   /** Origins whose pages may call the API; '*' allows all. Default none. */
   readonly origins: readonly string[];
 }
@@ -108,8 +110,12 @@ export function createApi(options: ApiOptions): Api {
     c.json(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path.slice(0, 100)} here`).body, 404),
   );
 
-  const health = Response.json({ status: 'ok' });
-  for (const path of ['/health', '/v1/health']) app.get(path, () => health.clone());
+  for (const path of ['/health', '/v1/health']) {
+    app.get(path, () => {
+      if (options.ready?.() === false) throw new ApiError('unavailable_error', 'the server is shutting down');
+      return Response.json({ status: 'ok' });
+    });
+  }
   for (const path of ['/v1/models', '/models']) app.get(path, () => Response.json(modelList(options)));
   app.get('/v1/models/:id', (c) => {
     if (c.req.param('id') !== model.name) throw new ApiError('not_found_error', 'there is no such model here');
