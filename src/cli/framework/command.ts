@@ -57,11 +57,12 @@ export function optional<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T | u
   return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: false, values: 'once' });
 }
 
-/** A value with a default, which help shows. */
+/** A value with a default, which help shows. @param text the default as one would give it, where that is not its text */
 export function withDefault<T extends string | number>(
   kind: ValueKind<T>,
   value: T,
   labels: Labels,
+  text = String(value),
 ): z.ZodType<T, string | undefined> {
   const schema: z.ZodType<T, string | undefined> = kind.schema.optional().transform((given) => given ?? value);
   return schema.register(parameterHelp, {
@@ -69,7 +70,7 @@ export function withDefault<T extends string | number>(
     expects: kind.expects,
     required: false,
     values: 'once',
-    defaultText: String(value),
+    defaultText: text,
   });
 }
 

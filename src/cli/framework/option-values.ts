@@ -51,6 +51,21 @@ export function decimal(bounds: Bounds = {}): ValueKind<number> {
   };
 }
 
+const byteUnits: Readonly<Record<string, number>> = { '': 2 ** 20, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 };
+
+/** An amount of memory: `256MiB`, or a number of MiB. */
+export const byteCount: ValueKind<number> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,9}(kib|mib|gib)?$/i)
+    .transform((given) => {
+      const [, count = '', unit = ''] = /^(\d+)(.*)$/.exec(given) ?? [];
+      return Number(count) * byteUnits[unit.toLowerCase()];
+    })
+    .refine((bytes) => bytes <= 2 ** 50),
+  expects: 'an amount such as 64KiB, 256MiB or 2GiB; a number alone counts MiB',
+};
+
 /** One of some words. */
 export function choice<const T extends string>(words: readonly T[]): ValueKind<T> {
   const known: readonly string[] = words;
