@@ -1,6 +1,7 @@
 /** Kinds of values on a command line: how their text is checked and read, and how help and errors describe them. */
 import { z } from 'zod';
 import { type AttentionPart, attentionParts } from '../../models/linnet-section.ts';
+import { isRedisUrl } from '../../redis/client.ts';
 
 /** How one value is read from the text that was given. */
 export interface ValueKind<T> {
@@ -96,6 +97,12 @@ export const anyText: ValueKind<string> = { schema: z.string(), expects: 'a text
 export const path: ValueKind<string> = {
   schema: z.string().refine((given) => given !== '' && !given.includes('\0')),
   expects: 'a path',
+};
+
+/** The address of a Redis. */
+export const redisUrl: ValueKind<string> = {
+  schema: z.string().refine((given) => isRedisUrl(given) && URL.canParse(given)),
+  expects: 'an address such as redis://127.0.0.1:6379',
 };
 
 /** Positive whole numbers with commas between them, such as contexts or widths. */
