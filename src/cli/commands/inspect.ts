@@ -177,7 +177,7 @@ function describeExport({ dtype, device, producer, prompt, encoder, report }: Ex
   }
   if (outputs === undefined) return note === undefined ? facts : [...facts, ['cost', note]];
   const { float32, exported } = outputs.perplexity;
-  const cost = `perplexity ${formatFixed(exported, 4)} instead of ${formatFixed(float32, 4)} on ${formatCount(outputs.tokens)} tokens`;
+  const cost = `perplexity ${formatFixed(exported, 4)} instead of ${formatFixed(float32, 4)} on ${formatCount(outputs.tokens)} tokens of ${outputs.text}`;
   return [...facts, ['cost', cost]];
 }
 
