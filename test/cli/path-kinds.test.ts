@@ -178,7 +178,7 @@ describe('an exported folder', () => {
     await exportFolder(base, out, { dtype: 'f32' });
     const refused = await linnet('linearize', out, '--mixer', 'augmented', '--out', join(place, 'never'), '--json');
     expect(errorOf(refused).message).toMatch(/is an exported folder .* generate, chat, serve/);
-    const data = join(out, 'step.onnx.data');
+    const data = join(out, 'model.onnx.data');
     await rename(data, join(place, 'outside'));
     await symlink(join(place, 'outside'), data);
     const links = await linnet('generate', out, '--prompt', 'a', '--json');
