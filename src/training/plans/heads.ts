@@ -11,7 +11,7 @@ import type { CausalModel } from '../../models/model.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { hiddenStatePlaces } from '../objectives/hidden-states.ts';
 import { medusaObjective, type MedusaTraining, medusaTrainingDefaults, trainMedusa } from '../objectives/medusa.ts';
-import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import { parseOptions, refuseEvaluation, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
@@ -128,6 +128,7 @@ export async function trainHeads(
   const medusa = medusaOf(parsed);
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
+  refuseEvaluation(parsed);
   return await runPlan<HeadsDetails>(parsed, hooks, checked, async (settings) => {
     const { model, parameters, fingerprint, path: from } = await loadCausalModel(folder);
     const tokenizer = await loadTokenizer(from);
