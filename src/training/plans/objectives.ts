@@ -6,15 +6,11 @@ import type { Document } from '../../data/documents.ts';
 import type { RowDataset } from '../../data/row-dataset.ts';
 import { LabelledDataset, labelledFields, labelShape, labelsOf, readLabelledTexts } from '../../data/labelled.ts';
 import { MaskedDataset } from '../../data/masked.ts';
-import { readRecords } from '../../data/records.ts';
-import { type PairDataset, SpanCorruptionDataset, TextPairDataset } from '../../data/sequence-pairs.ts';
-import { sentinelIds } from '../../data/span-corruption.ts';
 import { LinnetError } from '../../errors.ts';
 import { isClassifierConfig } from '../../models/classifier.ts';
 import { describeModel, type Model } from '../../models/families.ts';
-import type { EncoderDecoderModel } from '../../models/model.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective } from '../objectives/classification.ts';
 import { maskedObjective } from '../objectives/masked.ts';
 import { causalObjective, type Objective } from '../objectives/next-token.ts';
@@ -23,6 +19,7 @@ import type { TrainingSettings } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
 import type { TrainingOptions } from './options.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
+import { loadPairs, pairShape } from './pairs.ts';
 import { loadPackedText, loadTrainingDocuments, withoutHeldOut } from './text.ts';
 
 const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify'] as const;
@@ -41,15 +38,7 @@ export const objectiveShape = {
         'labels of texts (default: by the kind of model, classify for a classifier)',
     }),
   ...labelShape,
-  sourceField: z.string().min(1).optional().meta({
-    placeholder: 'name',
-    description: 'of seq2seq: field or column of the text to read; without it, spans are cut out of plain text',
-  }),
-  targetField: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ placeholder: 'name', description: 'of seq2seq: field or column of the text to generate' }),
+  ...pairShape,
 };
 
 type ObjectiveOptions = TrainingOptions & z.output<z.ZodObject<typeof objectiveShape>>;
@@ -142,57 +131,26 @@ async function prepareSequence(
 ): Promise<PlannedObjective> {
   const { model, ...loaded } = await loadModel(folder);
   if (model.kind !== 'encoder-decoder') throw unsuited('seq2seq', model);
-  const { field, sourceField, targetField } = options;
-  const { dataset, heldOutRows, summary } = await loadPairs(options, settings, model, await loadTokenizer(loaded.path));
-  const configuration = {
-    objective: 'seq2seq',
-    ...(sourceField ? { sourceField, targetField: targetField ?? '' } : { field }),
-  };
+  const { dataset, heldOut, summary, configuration } = await loadPairs(
+    options,
+    settings,
+    model,
+    await loadTokenizer(loaded.path),
+  );
   const objective = sequenceObjective(model, dataset.lengths, settings);
   return {
     plan: {
       ...modelPlan({ ...loaded, model }, options),
       dataset,
-      heldOutRows: async () => {
-        const rows = await heldOutRows();
-        return { dataset: rows, objective: sequenceObjective(model, rows.lengths, settings) };
-      },
+      heldOutRows:
+        heldOut &&
+        (() => Promise.resolve({ dataset: heldOut, objective: sequenceObjective(model, heldOut.lengths, settings) })),
       summary,
-      configuration,
+      configuration: { objective: 'seq2seq', ...configuration },
       objective,
     },
     base: { ...loaded, model, task: 'SEQ_2_SEQ_LM' },
   };
-}
-
-async function loadPairs(
-  options: ObjectiveOptions,
-  { length, seed }: TrainingSettings,
-  { startId, sizes }: EncoderDecoderModel,
-  tokenizer: Tokenizer,
-): Promise<{ dataset: PairDataset; heldOutRows: () => Promise<PairDataset>; summary: string }> {
-  const { sourceField, targetField } = options;
-  if (sourceField === undefined || targetField === undefined) {
-    const { documents, heldOut } = await loadTrainingDocuments(options);
-    const sentinels = sentinelIds(tokenizer, sizes.vocabulary);
-    const rowsOf = (texts: readonly Document[]): PairDataset =>
-      new SpanCorruptionDataset(texts, tokenizer, { length, startId, seed, sentinels });
-    const dataset = rowsOf(documents);
-    const heldOutRows = (): Promise<PairDataset> => Promise.resolve(rowsOf(heldOut));
-    return {
-      dataset,
-      heldOutRows,
-      summary: `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`,
-    };
-  }
-  const all = (await readRecords(options.data, [sourceField, targetField])).map(({ fields }) => ({
-    source: fields.get(sourceField) ?? '',
-    target: fields.get(targetField) ?? '',
-  }));
-  const pairs = withoutHeldOut(all, options);
-  const rowsOf = (some: typeof pairs): PairDataset => new TextPairDataset(some, tokenizer, { length, startId });
-  const heldOutRows = (): Promise<PairDataset> => Promise.resolve(rowsOf(all.slice(pairs.length)));
-  return { dataset: rowsOf(pairs), heldOutRows, summary: `${formatCount(pairs.length)} pairs of texts` };
 }
 
 async function prepareClassification(
