@@ -2,12 +2,12 @@
  * Writing so that a reader, or the next run after a power cut, sees either the old content or the new one, never a part:
  * write under a temporary name, fsync, rename, fsync the folder that holds the name.
  */
-import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
+import { temporarySibling } from './temporary-files.ts';
 import { listWrittenFiles, requireReplaceable } from './written-folder.ts';
 
 /**
@@ -144,10 +144,6 @@ async function exists(path: string): Promise<boolean> {
     if (systemErrorCode(error) === 'ENOENT') return false;
     throw fileError('examine', path, error);
   }
-}
-
-function temporarySibling(target: string): string {
-  return resolve(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`);
 }
 
 function alreadyExists(target: string): LinnetError {

@@ -8,7 +8,9 @@ import { z } from 'zod';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext } from './context.ts';
 import { UsageError } from './exit-codes.ts';
+import { removeAbandoned } from '../../files/temporary-files.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
+import { formatBytes } from '../../report/quantities.ts';
 import { flagName, inFlags } from './option-names.ts';
 import type { ValueKind } from './option-values.ts';
 import { choice, integer } from './option-values.ts';
@@ -177,6 +179,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       // Writing checks it again; a result of hours must not be refused at its end.
       const { out, replace } = replacement.parse(named);
       if (replace === true && out !== undefined) await requireReplaceable(out);
+      if (out !== undefined) await tidyUp(context, out);
       try {
         return await definition.run(context, values);
       } catch (error) {
@@ -184,6 +187,13 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       }
     },
   };
+}
+
+/** Removes and names what earlier runs that were killed left half written at `out`. */
+async function tidyUp(context: CommandContext, out: string): Promise<void> {
+  for (const { path, bytes, pid } of await removeAbandoned(out)) {
+    context.note(`removed ${path} (${formatBytes(bytes)}), which process ${pid} left half written when it was killed`);
+  }
 }
 
 /** What a command replaces, of those that write a folder. */
