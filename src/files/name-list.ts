@@ -12,3 +12,9 @@ export function listNames(names: readonly string[], limit = 5): string {
   const shown = names.slice(0, limit).map(quoteName).join(', ');
   return names.length > limit ? `${shown} and ${names.length - limit} more` : shown;
 }
+
+/** Whatever a file has in place of what it should have, as JSON, cut as names are. */
+export function shownValue(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > LONGEST_NAME ? `${text.slice(0, LONGEST_NAME)}…` : text;
+}

@@ -4,6 +4,7 @@ import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
+import { timeLimit } from './time-limit.ts';
 import { isBertFolder, wordPieceJson } from './word-piece.ts';
 
 /** Options of `Tokenizer.encode`. */
@@ -68,7 +69,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const tokenizerJson = await readOptionalJson(folder, 'tokenizer.json', maximumBytes.tokenizer);
   const tokenizerConfigJson = await readOptionalJson(folder, 'tokenizer_config.json', maximumBytes.config);
   const modelConfigJson = await readOptionalJson(folder, 'config.json', maximumBytes.config);
-  const others = { tokenizerConfigJson, modelConfigJson };
+  const others = { tokenizerConfigJson, modelConfigJson, timeLimit: timeLimit() };
   if (tokenizerJson !== undefined) {
     return huggingFaceTokenizer({ tokenizerJson, ...others, origin: join(folder, 'tokenizer.json') });
   }
