@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
 import { LogitAdjustments, type SamplingContext } from './logit-adjustments.ts';
@@ -56,7 +57,7 @@ export type SamplerInput = z.input<typeof samplerSchema>;
 export function parseSampler(value: unknown): SamplerConfig {
   const result = samplerSchema.safeParse(value);
   if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `invalid sampling configuration:\n${z.prettifyError(result.error)}`, {
+  throw new LinnetError('CONFIG', `invalid sampling configuration:\n${schemaProblems(result.error)}`, {
     cause: result.error,
   });
 }

@@ -70,7 +70,7 @@ function checkSection(section: unknown, label: string): boolean {
     if (part.type === 'FixedLength' && !(typeof part.length === 'number' && part.length >= 1)) {
       throw refused(label, 'splits texts into pieces of no length');
     }
-    unfamiliar ||= checkPattern(part.pattern, label);
+    if (part.type === 'Split' || part.type === 'Replace') unfamiliar = checkPattern(part.pattern, label) || unfamiliar;
     growth *= growthOf(part, label);
     if (growth > mostGrowth) throw refused(label, `makes texts more than ${mostGrowth} times as long`);
   }
@@ -87,11 +87,10 @@ function* partsOf(section: unknown): Generator<JsonObject> {
 
 /** Whether a pattern is one that nobody knows. */
 function checkPattern(pattern: unknown, label: string): boolean {
-  if (!isJsonObject(pattern)) return false;
-  const { Regex: expression, String: text } = pattern;
-  for (const value of [expression, text]) {
-    if (typeof value === 'string' && value.length > longestPattern) throw refused(label, 'has a pattern without end');
-  }
+  const { Regex: expression, String: text } = isJsonObject(pattern) ? pattern : {};
+  const given = expression ?? text;
+  if (typeof given !== 'string') throw refused(label, 'has a pattern that is neither a text nor an expression');
+  if (given.length > longestPattern) throw refused(label, 'has a pattern without end');
   return typeof expression === 'string' && !familiarPatterns.has(expression);
 }
 

@@ -20,6 +20,7 @@ import { z } from 'zod';
 import { openSafetensors, type SafetensorsFile } from '../../checkpoint/safetensors/reader.ts';
 import { type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
 import { internalError, LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import { dataOf, type DTypeArrays, float32, int32, type Tensor, zeros } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import { type ModelLayout, positionInSlot } from '../../models/model-layout.ts';
@@ -221,7 +222,7 @@ function checkHeader(
     ...Object.fromEntries(metadata),
     sampler: parseWords(metadata.get('sampler'), source),
   });
-  if (!result.success) throw malformed(source, z.prettifyError(result.error), result.error);
+  if (!result.success) throw malformed(source, schemaProblems(result.error), result.error);
   const header = result.data;
   if (header.fingerprint !== fingerprint) {
     throw new LinnetError(
