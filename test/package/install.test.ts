@@ -13,7 +13,7 @@ const read = (path: string): unknown =>
   JSON.parse(readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8'));
 
 const lock = z
-  .object({ packages: z.record(z.string(), z.object({ hasInstallScript: z.boolean().optional() })) })
+  .object({ packages: z.record(z.string(), z.object({ hasInstallScript: z.boolean().optional(), dev: z.boolean().optional() })) })
   .parse(read('package-lock.json'));
 const versions = z.record(z.string(), z.string());
 const manifest = z
@@ -50,6 +50,12 @@ describe('dependencies', () => {
     expect(packages).toContain('onnxruntime-node');
     const undecided = packages.filter((name) => !(name in manifest.allowScripts));
     expect(undecided, 'review their scripts, then add them to "allowScripts" in package.json').toEqual([]);
+  });
+
+  it('of users are few: books for the demo are there for those who work on Linnet', () => {
+    const production = Object.entries(lock.packages).filter(([path, { dev }]) => path !== '' && dev !== true);
+    expect(production.map(([path]) => path).filter((path) => path.includes('@stdlib/'))).toEqual([]);
+    expect(production.length).toBeLessThan(100);
   });
 
   it('are denied only as long as they are there', () => {
