@@ -73,7 +73,9 @@ for (let number = 0; models < Number(values.models) && performance.now() < deadl
     continue;
   }
   const parameters = initializeParameters(model, random, 0.5);
-  const helper = requireCausal(describeModel({ ...tinyConfig('llama'), vocab_size: vocabulary, bos_token_id: 0, eos_token_id: 1 }));
+  const helper = requireCausal(
+    describeModel({ ...tinyConfig('llama'), vocab_size: vocabulary, bos_token_id: 0, eos_token_id: 1 }),
+  );
   await using engine = await DecodingEngine.create(model, parameters, compile);
   await using small = await DecodingEngine.create(helper, initializeParameters(helper, random, 0.5), compile);
   const config = { heads: 3, layers: 1 };
@@ -110,7 +112,9 @@ for (let number = 0; models < Number(values.models) && performance.now() < deadl
 }
 const sum = { texts: 0, tokens: 0, steps: 0, differing: 0 };
 for (const [name, row] of totals) {
-  console.log(`${name.padEnd(18)} ${row.texts} texts, ${row.tokens} tokens in ${row.steps} steps, ${row.differing} differ`);
+  console.log(
+    `${name.padEnd(18)} ${row.texts} texts, ${row.tokens} tokens in ${row.steps} steps, ${row.differing} differ`,
+  );
   for (const key of ['texts', 'tokens', 'steps', 'differing'] as const) sum[key] += row[key];
 }
 console.log(

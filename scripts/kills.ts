@@ -19,6 +19,7 @@ const { values } = parseArgs({
   options: {
     kills: { type: 'string', default: '100' },
     seed: { type: 'string', default: '1' },
+    only: { type: 'string' },
     cli: { type: 'string', default: fileURLToPath(new URL('../dist/cli/main.js', import.meta.url)) },
   },
 });
@@ -57,7 +58,7 @@ const subjects: readonly Subject[] = [
   },
   {
     name: 'export',
-    words: (out) => ['export', at('model'), '--dtype', 'int8', '--out', out, ...small],
+    words: (out) => ['export', at('model'), '--dtype', 'w8a8', '--out', out, ...small],
     result: 'model.onnx',
   },
   {
@@ -107,7 +108,12 @@ function run(words: readonly string[], killAfter?: number): Promise<Ended> {
 /** Identifies what a command made. Trials of a sweep hold seconds, which differ. */
 function resultOf(out: string, result: string): string {
   const hash = createHash('sha256');
-  const files = result === 'trials' ? readdirSync(join(out, result)).sort().map((name) => join(result, name)) : [result];
+  const files =
+    result === 'trials'
+      ? readdirSync(join(out, result))
+          .sort()
+          .map((name) => join(result, name))
+      : [result];
   for (const file of files) {
     const text = readFileSync(join(out, file));
     const content = file.endsWith('.json') ? text.toString().replace(/"\w*[sS]econds\w*": [^,\n]*/g, '') : text;
@@ -142,8 +148,9 @@ writeFileSync(
 
 const problems: string[] = [];
 let kills = 0;
-const perSubject = Math.ceil(wanted / subjects.length);
-for (const { name, words, resume, resumable, result } of subjects) {
+const chosen = subjects.filter(({ name }) => values.only === undefined || values.only.split(',').includes(name));
+const perSubject = Math.ceil(wanted / chosen.length);
+for (const { name, words, resume, resumable, result } of chosen) {
   const reference = at(`${name.replace(' ', '-')}-whole`);
   const whole = await run(words(reference));
   if (whole.code !== 0) throw new Error(`${name} fails undisturbed: ${whole.stderr}`);

@@ -14,6 +14,7 @@ import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts'
 import type { Float32Rows, SafetensorsFile, TensorInfo } from './safetensors/reader.ts';
 import { readSafetensors } from './safetensors/reader.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
+import { requirePath } from '../files/arguments.ts';
 
 /** Largest config.json that is read. */
 const MAX_CONFIG_BYTES = 16_000_000;
@@ -53,6 +54,7 @@ export interface Checkpoint {
  * ```
  */
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
+  requirePath(dir, 'the folder');
   const path = resolve(dir);
   await checkFolder(path);
   const configBytes = await readInFolder(path, CONFIG_FILE, MAX_CONFIG_BYTES);

@@ -15,6 +15,7 @@ import { checkComponents, type UnfamiliarPatterns } from './components.ts';
 import { checkTokenId } from './token-id.ts';
 import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
 import { tokenName, wordPieceSpecialTokens } from './word-piece.ts';
+import { requireIterable, requireOptions, requireText } from '../files/arguments.ts';
 
 /** The parsed files a Hugging Face tokenizer consists of. */
 export interface HuggingFaceTokenizerFiles {
@@ -241,6 +242,8 @@ class HuggingFaceTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: EncodeOptions = {}): Int32Array {
+    requireText(text, 'the text');
+    requireOptions(options, 'the options of encode');
     const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
     const { ids } = this.#watch.run('encoding', text.length, () =>
       this.#library.encode(wellFormed, { add_special_tokens: false }),
@@ -259,6 +262,7 @@ class HuggingFaceTokenizer implements Tokenizer {
   }
 
   decode(ids: Iterable<number>): string {
+    requireIterable(ids, 'the token ids');
     const visible: number[] = [];
     for (const id of ids) {
       checkTokenId(id);

@@ -6,6 +6,7 @@ import { LinnetError } from '../errors.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
 import { timeLimit } from './time-limit.ts';
 import { isBertFolder, wordPieceJson } from './word-piece.ts';
+import { requirePath } from '../files/arguments.ts';
 
 /** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
@@ -66,6 +67,7 @@ const maximumBytes = { tokenizer: 128 << 20, config: 16 << 20 } as const;
  * ```
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  requirePath(folder, 'the folder');
   const tokenizerJson = await readOptionalJson(folder, 'tokenizer.json', maximumBytes.tokenizer);
   const tokenizerConfigJson = await readOptionalJson(folder, 'tokenizer_config.json', maximumBytes.config);
   const modelConfigJson = await readOptionalJson(folder, 'config.json', maximumBytes.config);

@@ -5,6 +5,7 @@ import { adaptationShape, chosenAdaptation, planLora, planMixerRate } from './ad
 import { objectiveShape, prepareObjective } from './objectives.ts';
 import { parseOptions, settingsOf, trainingShape } from './options.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
+import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 const finetuneSchema = z.strictObject({ ...trainingShape, ...objectiveShape, ...adaptationShape });
 /** The options of `finetune`; all but `data` and `out` may be left out. */
@@ -33,6 +34,8 @@ export async function finetune(
   options: FinetuneOptions,
   hooks: TrainingHooks = {},
 ): Promise<TrainingResult<FinetuneDetails>> {
+  requirePath(model, 'the model');
+  requireOptions(hooks, 'the hooks');
   const parsed = parseOptions(finetuneSchema, options);
   if ((parsed.sourceField === undefined) !== (parsed.targetField === undefined)) {
     throw new OptionsError('`sourceField` and `targetField` go together; give both, or none for plain text');

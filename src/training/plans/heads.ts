@@ -15,6 +15,7 @@ import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from '.
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
+import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 /** Share of the rows that is set aside where no documents are held out. */
 const heldOutShare = 1 / 20;
@@ -123,6 +124,8 @@ export async function trainHeads(
   options: HeadsOptions,
   hooks: HeadsHooks = {},
 ): Promise<TrainingResult<HeadsDetails>> {
+  requirePath(folder, 'the model');
+  requireOptions(hooks, 'the hooks');
   const parsed = parseOptions(headsSchema, options);
   const { heads, headLayers, headDecay, hiddenStates, dtype, replace } = parsed;
   const medusa = medusaOf(parsed);
