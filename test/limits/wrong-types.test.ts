@@ -191,8 +191,10 @@ function* variants(right: readonly unknown[]): Generator<{ place: string; values
         argument !== null &&
         Object.getPrototypeOf(argument) === Object.prototype &&
         !('toJson' in argument);
-      for (const key of isOptions ? Object.keys(argument) : []) {
-        const values = right.map((other, at) => (at === index ? { ...argument, [key]: value } : other));
+      const entries = isOptions ? Object.entries(argument) : [];
+      for (const [key] of entries) {
+        const changed = Object.fromEntries([...entries, [key, value]]);
+        const values = right.map((other, at) => (at === index ? changed : other));
         yield { place: `option ${key} of argument ${index}`, values };
       }
     }

@@ -18,21 +18,22 @@ const float = 4;
 /** Tensors of a layer's width that its backward pass needs at the very least: its input, and those of its four matrices. */
 const keptPerLayer = 4;
 
+/** What is trained; without sizes, such as heads, only its weights count. */
+type TrainedModel = Pick<ModelDescription, 'parameters'> & Partial<Pick<ModelDescription, 'sizes' | 'mixers'>>;
+
 /**
  * Bytes that an optimizer step takes at the very least: weights, gradients and two moments, and what the layers of one
  * micro-batch keep for the backward pass. Softmax attention keeps a score for every pair of positions.
  */
-export function leastStepBytes(
-  { sizes, mixers, parameters }: Pick<ModelDescription, 'sizes' | 'mixers' | 'parameters'>,
-  settings: TrainingSettings,
-): number {
+export function leastStepBytes({ sizes, mixers = [], parameters }: TrainedModel, settings: TrainingSettings): number {
   let weights = 0;
   for (const { shape } of parameters.values()) weights += shape.reduce((product, size) => product * size, 1);
   const rows = microBatchRows(settings);
   const { length } = settings;
   const quadratic = mixers.filter(({ kind }) => kind === 'softmax').length;
-  const activations = rows * length * sizes.layers * sizes.width * keptPerLayer;
-  return float * (4 * weights + activations + rows * length * length * sizes.heads * quadratic);
+  const { layers, width, heads } = sizes ?? { layers: 0, width: 0, heads: 0 };
+  const activations = rows * length * layers * width * keptPerLayer;
+  return float * (4 * weights + activations + rows * length * length * heads * quadratic);
 }
 
 /**
@@ -42,7 +43,7 @@ export function leastStepBytes(
  * @throws LinnetError `CONFIG` for more than ten million steps, and for a step that takes twice the memory there is
  */
 export function requireFeasible(
-  model: Pick<ModelDescription, 'sizes' | 'mixers' | 'parameters'>,
+  model: TrainedModel,
   settings: TrainingSettings,
   steps: number,
   machineBytes = memoryOfMachine(),
