@@ -39,6 +39,23 @@ export async function writeFileAtomic(
 }
 
 /**
+ * Finds out whether a file can be written, before the work that makes its content.
+ * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, `PATH` if a folder has the name
+ */
+export async function requireWritable(path: string): Promise<void> {
+  const target = resolve(path);
+  const temporary = temporarySibling(target);
+  try {
+    const stats = await lstat(target).catch(() => undefined);
+    if (stats?.isDirectory() === true) throw new LinnetError('PATH', `cannot write ${target}: it is a folder`);
+    await (await open(temporary, 'wx')).close();
+    await rm(temporary, { force: true });
+  } catch (error) {
+    throw asCallersError('write', target, error);
+  }
+}
+
+/**
  * Builds a folder under a temporary name and moves it into place when complete. Parent folders are created.
  * @param build fills the temporary folder it is given
  * @param options.replace allow `dir` to be a folder that this function wrote, and replace it. The old folder is moved aside

@@ -99,6 +99,7 @@ export const generateCommand = defineCommand({
     ...engineOptions,
   },
   moved: movedSpeculationOptions,
+  writes: ['session'],
   async run(context, options) {
     const prompt = promptSource(options);
     const compile = { device: options.device, threads: options.threads };

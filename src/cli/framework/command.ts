@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext } from './context.ts';
 import { UsageError } from './exit-codes.ts';
+import { requireWritable } from '../../files/atomic.ts';
 import { removeAbandoned } from '../../files/temporary-files.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { formatBytes } from '../../report/quantities.ts';
@@ -124,6 +125,8 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly arguments: A;
   /** Options by key: `maxTokens` is `--max-tokens`. */
   readonly options: O;
+  /** Keys of options that name files which are written at the end: whether they can be is found out first. */
+  readonly writes?: readonly (keyof O & string)[];
   /** Options of the version before that are no more, by key: where what they did has gone. Help does not show them. */
   readonly moved?: Readonly<Record<string, string>>;
   /** Prints for people through the context and returns what machines are reported. */
@@ -180,6 +183,12 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       const { out, replace } = replacement.parse(named);
       if (replace === true && out !== undefined) await requireReplaceable(out);
       if (out !== undefined) await tidyUp(context, out);
+      for (const key of definition.writes ?? []) {
+        const file = named[key];
+        if (typeof file !== 'string') continue;
+        await requireWritable(file);
+        await tidyUp(context, file);
+      }
       try {
         return await definition.run(context, values);
       } catch (error) {

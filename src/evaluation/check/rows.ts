@@ -74,7 +74,7 @@ export const limits = { movement: 1e-5, mixer: 5e-5, model: 2e-4 } as const;
 
 /** Largest `error` of a model of these mixers. */
 export function modelLimit(mixers: readonly MixerConfig[]): number {
-  return mixers.reduce((largest, mixer) => Math.max(largest, float32Error(mixer)), limits.model);
+  return mixers.reduce<number>((largest, mixer) => Math.max(largest, float32Error(mixer)), limits.model);
 }
 
 /** Collects the largest difference and the largest expected magnitude. NaN anywhere makes the error NaN. */
