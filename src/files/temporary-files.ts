@@ -78,8 +78,9 @@ export async function removeAbandoned(target: string): Promise<TemporaryFile[]> 
   for (const entry of beside) {
     const temporary = await temporaryOf(parent, entry);
     if (temporary !== undefined && own(basename(temporary.target))) found.push(temporary);
-    else if (entry.isDirectory() && own(entry.name))
-      found.push(...(await findTemporaryFiles(join(parent, entry.name))));
+    else if (entry.isDirectory() && own(entry.name)) {
+      for (const inside of await findTemporaryFiles(join(parent, entry.name))) found.push(inside);
+    }
   }
   return removeThose(found);
 }

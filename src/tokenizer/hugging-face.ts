@@ -11,7 +11,9 @@ import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
 import { quoteName, shownValue } from '../files/name-list.ts';
-import { checkComponents, type UnfamiliarPatterns } from './components.ts';
+import { checkComponents } from './components.ts';
+import { type TokenSpelling, tokenSpelling } from './token-bytes.ts';
+import { Watch, type WorkLimit } from './watch.ts';
 import { checkTokenId } from './token-id.ts';
 import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
 import { tokenName, wordPieceSpecialTokens } from './word-piece.ts';
@@ -31,7 +33,7 @@ export interface HuggingFaceTokenizerFiles {
    * Ends the work of patterns that nobody knows to end by themselves. Default: none, as in browsers, where a page that hangs
    * can be closed.
    */
-  readonly timeLimit?: <T>(work: () => T, milliseconds: number) => T;
+  readonly timeLimit?: WorkLimit;
 }
 
 /** Ids beyond this would make a sparse table of the vocabulary; no tokenizer has 16 million tokens. */
@@ -125,7 +127,9 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     specialNames,
     roles.bosId,
   );
-  const identity = { vocabularySize, roles, addsBos, specialIds, specialNames, origin };
+  const written = new Set(added.map(({ id }) => id));
+  const spelling = tokenSpelling(tokenizerJson.decoder);
+  const identity = { vocabularySize, roles, addsBos, specialIds, specialNames, origin, written, spelling };
   return new HuggingFaceTokenizer(library, identity, new Watch(files.timeLimit, unfamiliar, origin));
 }
 
@@ -149,34 +153,6 @@ function requireRoom(
   }
 }
 
-/** What a text of no length may take, and what a character or token adds: a hundred times what either takes. */
-const patience = { start: 10_000, each: 1 };
-
-/** Runs what a tokenizer.json brings, with a limit where its patterns need one; failures are the file's. */
-class Watch {
-  readonly #limit: HuggingFaceTokenizerFiles['timeLimit'];
-  readonly #unfamiliar: UnfamiliarPatterns;
-  readonly #origin: string;
-
-  constructor(limit: HuggingFaceTokenizerFiles['timeLimit'], unfamiliar: UnfamiliarPatterns, origin: string) {
-    this.#limit = limit;
-    this.#unfamiliar = unfamiliar;
-    this.#origin = origin;
-  }
-
-  /** @param size characters or tokens that are worked on */
-  run<T>(what: keyof UnfamiliarPatterns, size: number, work: () => T): T {
-    try {
-      if (this.#limit === undefined || !this.#unfamiliar[what]) return work();
-      return this.#limit(work, patience.start + size * patience.each);
-    } catch (cause) {
-      const reason =
-        cause instanceof Error && cause.name === 'TimeLimitError' ? 'a pattern of it takes without end' : String(cause);
-      throw new LinnetError('FORMAT', `${this.#origin} cannot be run: ${reason}`, { cause });
-    }
-  }
-}
-
 type SpecialTokens = Pick<Tokenizer, 'bosId' | 'eosId' | 'padId' | 'clsId' | 'sepId' | 'maskId'>;
 
 interface Identity {
@@ -186,6 +162,9 @@ interface Identity {
   readonly specialIds: ReadonlySet<number>;
   readonly specialNames: ReadonlyMap<string, number>;
   readonly origin: string;
+  /** Added tokens, whose names are the texts they stand for. */
+  readonly written: ReadonlySet<number>;
+  readonly spelling: TokenSpelling | undefined;
 }
 
 /**
@@ -224,11 +203,15 @@ class HuggingFaceTokenizer implements Tokenizer {
   readonly #library: LibraryTokenizer;
   readonly #origin: string;
   readonly #watch: Watch;
+  readonly #written: ReadonlySet<number>;
+  readonly #spelling: TokenSpelling | undefined;
 
   constructor(library: LibraryTokenizer, identity: Identity, watch: Watch) {
     this.#library = library;
     this.#watch = watch;
     this.#origin = identity.origin;
+    this.#written = identity.written;
+    this.#spelling = identity.spelling;
     this.vocabularySize = identity.vocabularySize;
     this.addsBos = identity.addsBos;
     this.bosId = identity.roles.bosId;
@@ -272,6 +255,12 @@ class HuggingFaceTokenizer implements Tokenizer {
     return this.#watch.run('decoding', visible.length, () =>
       this.#library.decode(visible, { skip_special_tokens: false, clean_up_tokenization_spaces: false }),
     );
+  }
+
+  bytesOf(id: number): Uint8Array | undefined {
+    if (this.specialIds.has(id) || this.#written.has(id)) return undefined;
+    const token = this.#library.id_to_token(id);
+    return token === undefined ? undefined : this.#spelling?.(token);
   }
 }
 

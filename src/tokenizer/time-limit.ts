@@ -3,9 +3,7 @@
  * JavaScript looks for such an end while it matches, when the work runs as a script with a time limit. In Node only.
  */
 import { Script, createContext } from 'node:vm';
-
-/** Runs work, for at most so many milliseconds. @throws TimeLimitError when they are over, and what the work throws */
-export type TimeLimit = <T>(work: () => T, milliseconds: number) => T;
+import type { WorkLimit } from './watch.ts';
 
 /** The work did not end in its time. */
 export class TimeLimitError extends Error {
@@ -13,7 +11,7 @@ export class TimeLimitError extends Error {
 }
 
 /** A limit that can be used again and again; one use costs about a quarter of a millisecond. */
-export function timeLimit(): TimeLimit {
+export function timeLimit(): WorkLimit {
   const scope: { work?: () => void } = {};
   const context = createContext(scope);
   const script = new Script('work()');
