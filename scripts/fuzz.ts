@@ -17,6 +17,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     first: { type: 'string', default: '0' },
     reader: { type: 'string' },
+    skip: { type: 'string', default: '0' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -50,8 +51,14 @@ await using open = await openReaders(folder);
 const chosen = open.readers.filter(({ name }) => values.reader === undefined || name === values.reader);
 const shares = chosen.reduce((sum, { cost }) => sum + 1 / cost, 0);
 console.log(`seed ${seed}, ${total} inputs for ${chosen.length} readers`);
+/** Failures that nobody waits for: of work that a reader left behind. */
+const unheard: string[] = [];
+process.on('unhandledRejection', (error) => {
+  unheard.push(`reader ${underWay[0]}, input ${underWay[1]}: unhandled ${String(error)}`);
+});
 const rows: (FuzzCounts & { reader: string; seconds: number })[] = [];
 for (const [index, reader] of chosen.entries()) {
+  if (index < Number(values.skip)) continue; // to go on with a run that was stopped
   const count = Math.max(1, Math.ceil(total / reader.cost / shares));
   const started = performance.now();
   const counts = await fuzz(reader, {
@@ -73,10 +80,10 @@ for (const [index, reader] of chosen.entries()) {
     `${seconds.toFixed(1)} s`,
   ];
   console.log(line.join('  '));
-  for (const failure of failures) console.log(`  ${failure}`);
+  for (const failure of [...failures, ...unheard]) console.log(`  ${failure}`);
 }
 const sum = (of: (row: FuzzCounts) => number): number => rows.reduce((all, row) => all + of(row), 0);
-const failed = sum(({ failures }) => failures.length);
+const failed = sum(({ failures }) => failures.length) + unheard.length;
 const peak = Math.round(process.resourceUsage().maxRSS / 1024);
 console.log(
   `${sum(({ inputs }) => inputs)} inputs: ${sum(({ accepted }) => accepted)} accepted, ` +

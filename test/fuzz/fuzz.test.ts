@@ -40,6 +40,19 @@ describe('readers', () => {
   }, 120_000);
 });
 
+/** Inputs that long runs found, as reader, seed and number. */
+const found: readonly (readonly [string, number, number])[] = [
+  ['record of a run, run.json', 1, 306], // a schema that calls itself, for lists 5000 deep
+  ['rows of tasks, .parquet', 2, 550], // a failure that nobody waited for ended the process
+];
+
+it.each(found)('what was found stays mended: %s, seed %i, input %i', async (name, seed, number) => {
+  const reader = open.readers.find((one) => one.name === name);
+  const counts = reader === undefined ? undefined : await fuzz(reader, { seed, count: 1, first: number });
+  await new Promise((later) => setImmediate(later)); // a rejection without a listener fails the run
+  expect(counts?.failures ?? []).toEqual([]); // Parquet needs the third-party fixtures
+});
+
 describe('the fuzzer', () => {
   const reader = (read: (bytes: Buffer) => unknown) => ({
     ...{ name: 'x', kind: 'json' as const, samples: [Buffer.from('{"a":[1,2]}')], cost: 1 },

@@ -4,8 +4,6 @@ import { makeTable, textTable } from '../../src/report/table.ts';
 import { evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
 import { pearson } from '../../src/evaluation/tasks/metrics/statistics.ts';
-import { corruptSpans } from '../../src/data/span-corruption.ts';
-import { Random } from '../../src/random.ts';
 import { LabelledDataset } from '../../src/data/labelled.ts';
 import { longestLength } from '../../src/data/longest.ts';
 import { TextPairDataset } from '../../src/data/sequence-pairs.ts';
@@ -45,11 +43,5 @@ describe('many rows', () => {
   it('of correlated values', () => {
     const values = Array.from({ length: rows }, (_, i) => i);
     expect(pearson(values, values)).toBeCloseTo(1, 12);
-  });
-
-  it('of tokens from which spans are cut', () => {
-    const tokens = new Int32Array(2 * rows).fill(7);
-    const { source, target } = corruptSpans(tokens, [...tokens.keys()], new Random(1));
-    expect(source.length + target.length).toBeGreaterThan(2 * rows);
   });
 });
