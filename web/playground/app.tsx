@@ -40,7 +40,7 @@ export function App() {
       setProblem(undefined);
       setOpening({ done: 0, total: 0, compiling: false });
       client
-        .open(source, (progress) => {
+        .open(source, wantedThreads(), (progress) => {
           if (progress.type !== 'opening') return;
           const { done, total, file } = progress;
           setOpening({ done, total, compiling: file === undefined });
@@ -93,13 +93,22 @@ export function App() {
           ))}
         </nav>
         <div class="buttons">
-          <Button name="Open a model" icon="open" disabled={opening !== undefined || busy} onClick={() => setAsking(true)} />
+          <Button
+            name="Open a model"
+            icon="open"
+            disabled={opening !== undefined || busy}
+            onClick={() => setAsking(true)}
+          />
           <SchemeButton />
         </div>
       </header>
-      <div class="model numbers" data-ready={ready}>
-        {opening === undefined ? <span>{facts === undefined ? 'No model is open.' : described(facts)}</span> : <OpeningBar {...opening} />}
-      </div>
+      <section class="model numbers" aria-label="Model" data-ready={ready}>
+        {opening === undefined ? (
+          <span>{facts === undefined ? 'No model is open.' : described(facts)}</span>
+        ) : (
+          <OpeningBar {...opening} />
+        )}
+      </section>
       {problem !== undefined && (
         <div class="notice" role="alert">
           <span>{problem}</span>
@@ -133,4 +142,10 @@ function described({ name, family, layers, mixers, threads, isolated }: ModelFac
     ? `${formatCount(threads)} ${threads === 1 ? 'thread' : 'threads'}`
     : 'one thread, since the page is not cross-origin isolated: large models are slower';
   return `${name}: ${family}, ${formatCount(layers)} layers, ${mixers.join(' and ')}; WebAssembly in this tab, ${how}.`;
+}
+
+/** `?threads=N` in the address of the page: for comparisons. */
+function wantedThreads(): number | undefined {
+  const given = new URLSearchParams(location.search).get('threads');
+  return given === null ? undefined : Number(given);
 }

@@ -12,7 +12,9 @@ export async function droppedFolder(items: DataTransferItemList): Promise<Folder
   const entries = [...items].flatMap((item) => item.webkitGetAsEntry() ?? []);
   const directory = entries.find((entry) => entry instanceof FileSystemDirectoryEntry);
   const found = directory instanceof FileSystemDirectoryEntry ? await entriesOf(directory) : entries;
-  const files = await Promise.all(found.flatMap((entry) => (entry instanceof FileSystemFileEntry ? [fileOf(entry)] : [])));
+  const files = await Promise.all(
+    found.flatMap((entry) => (entry instanceof FileSystemFileEntry ? [fileOf(entry)] : [])),
+  );
   if (files.length === 0) return undefined;
   return { kind: 'files', name: directory?.name ?? 'dropped files', files: byName(files) };
 }
@@ -24,7 +26,9 @@ export function chooseFolder(): Promise<Folder | undefined> {
   input.webkitdirectory = true;
   return new Promise((resolve) => {
     input.addEventListener('change', () => {
-      const files = [...(input.files ?? [])].filter(({ webkitRelativePath }) => webkitRelativePath.split('/').length === 2);
+      const files = [...(input.files ?? [])].filter(
+        ({ webkitRelativePath }) => webkitRelativePath.split('/').length === 2,
+      );
       const name = files[0]?.webkitRelativePath.split('/')[0];
       resolve(name === undefined ? undefined : { kind: 'files', name, files: byName(files) });
     });

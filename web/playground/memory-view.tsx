@@ -1,10 +1,10 @@
 /** *Memory*: what a text of growing length takes, here and with softmax attention; texts are forked, saved and opened. */
 import { useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
-import { NumberField, TextField } from '../components/fields.tsx';
+import { NumberField, Slider, TextField } from '../components/fields.tsx';
 import { chooseFile, saveFile } from '../components/files.ts';
 import { LineChart } from '../components/line-chart.tsx';
-import { formatBytes, formatCount, formatNumber } from '../../src/report/quantities.ts';
+import { formatBytes, formatCount, formatFixed, formatNumber } from '../../src/report/quantities.ts';
 import { FramePacer } from './frames.ts';
 import type { ModelClient } from './model-client.ts';
 import type { ModelFacts, TextFacts } from './protocol.ts';
@@ -35,7 +35,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: MemoryVi
   const [chosen, setChosen] = useState<number | undefined>(undefined);
   const [added, setAdded] = useState('Once more we meet to speak of the state of the union.');
   const [count, setCount] = useState(200);
-  const [temperature] = useState(0.8);
+  const [temperature, setTemperature] = useState(0.8);
   const [writing, setWriting] = useState(false);
   const current = texts.find(({ id }) => id === chosen);
   const cacheOf = (length: number): number => length * (facts?.cacheBytesPerToken ?? 0);
@@ -111,8 +111,24 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: MemoryVi
       >
         <TextField label={current === undefined ? 'Text' : 'Text to add'} rows={4} value={added} onValue={setAdded} />
         <NumberField label="Tokens" value={count} min={1} max={65536} onValue={(value = 200) => setCount(value)} />
+        <Slider
+          label="Temperature"
+          note="0 always takes the likeliest token"
+          value={temperature}
+          min={0}
+          max={2}
+          step={0.05}
+          format={(value) => formatFixed(value, 2)}
+          onValue={setTemperature}
+        />
         <div class="row">
-          <Button name={current === undefined ? 'Write' : 'Go on'} type="submit" kind="primary" icon="send" disabled={!idle} />
+          <Button
+            name={current === undefined ? 'Write' : 'Go on'}
+            type="submit"
+            kind="primary"
+            icon="send"
+            disabled={!idle}
+          />
           <Button name="Stop" icon="stop" disabled={!writing} onClick={() => void client.stop().catch(onProblem)} />
         </div>
         <div class="row">

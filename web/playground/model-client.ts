@@ -11,9 +11,12 @@ export class ModelClient {
   #texts = 0;
 
   constructor() {
-    this.#worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => this.#waiting.get(data.call)?.(data));
+    this.#worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) =>
+      this.#waiting.get(data.call)?.(data),
+    );
     this.#worker.addEventListener('error', ({ message }) => {
-      for (const [call, take] of this.#waiting) take({ call, type: 'failed', message: `the worker failed: ${message}` });
+      for (const [call, take] of this.#waiting)
+        take({ call, type: 'failed', message: `the worker failed: ${message}` });
     });
   }
 
@@ -23,8 +26,8 @@ export class ModelClient {
   }
 
   /** Opens a model in place of the one before; all texts are forgotten. */
-  open(source: ModelSource, onProgress: OnProgress): Promise<ModelFacts> {
-    return this.#ask('open', { name: 'open', source }, onProgress);
+  open(source: ModelSource, threads: number | undefined, onProgress: OnProgress): Promise<ModelFacts> {
+    return this.#ask('open', { name: 'open', source, threads }, onProgress);
   }
 
   write(id: number, added: string, options: WriteOptions, onProgress: OnProgress): Promise<Written> {

@@ -29,10 +29,15 @@ export class ModelHost {
   #writing: AbortController | undefined;
 
   /** @throws LinnetError as `open` of `linnet/web`, and `CONFIG` for a model that does not continue texts */
-  async open(source: ModelSource, onProgress: (progress: Progress) => void): Promise<ModelFacts> {
+  async open(
+    source: ModelSource,
+    wanted: number | undefined,
+    onProgress: (progress: Progress) => void,
+  ): Promise<ModelFacts> {
     this.stop();
     const before = this.#model;
-    const threads = crossOriginIsolated ? Math.min(4, Math.max(1, Math.floor(navigator.hardwareConcurrency / 2))) : 1;
+    const usual = Math.min(4, Math.max(1, Math.floor(navigator.hardwareConcurrency / 2)));
+    const threads = crossOriginIsolated ? (wanted ?? usual) : 1;
     const opened = await open(source.kind === 'url' ? source.url : droppedFolder, {
       threads,
       onProgress: ({ file, done, total }) => onProgress({ type: 'opening', file, done, total }),
@@ -71,7 +76,10 @@ export class ModelHost {
     const held = this.#texts.get(id);
     const isNew = held === undefined;
     const state = held?.state ?? engine.newState();
-    const given = [...(held?.tokens ?? []), ...tokenizer.encode(added, { bos: isNew && tokenizer.bosId !== undefined })];
+    const given = [
+      ...(held?.tokens ?? []),
+      ...tokenizer.encode(added, { bos: isNew && tokenizer.bosId !== undefined }),
+    ];
     const sampler = new Sampler(settings, held?.random);
     let tree: ShownTree | undefined;
     const textOf = (token: number): string => tokenizer.decode([token]);

@@ -70,7 +70,8 @@ export type Progress =
 
 /** What is asked of the worker. Texts are numbered by the page. */
 export type Request =
-  | { readonly name: 'open'; readonly source: ModelSource }
+  /** Default of `threads`: half the cores, four at most; one where the page is not isolated, whatever is asked for. */
+  | { readonly name: 'open'; readonly source: ModelSource; readonly threads: number | undefined }
   /** Adds `added` to text `id`, which is new where the worker does not know it, and goes on from there. */
   | { readonly name: 'write'; readonly id: number; readonly added: string; readonly options: WriteOptions }
   /** Makes text `id` a copy of `from`. */

@@ -8,7 +8,7 @@ const host = new ModelHost();
 async function answer(request: Request, onProgress: (progress: Progress) => void): Promise<Partial<Answers>> {
   switch (request.name) {
     case 'open':
-      return { open: await host.open(request.source, onProgress) };
+      return { open: await host.open(request.source, request.threads, onProgress) };
     case 'write':
       return { write: await host.write(request.id, request.added, request.options, onProgress) };
     case 'fork':
