@@ -72,8 +72,12 @@ describe.skipIf(noChromium !== undefined)(
 
     async function expectAccessible(page: Page): Promise<void> {
       await page.evaluate(axeCore.source);
-      const { violations } = await page.evaluate(() => globalThis.axe.run());
-      expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)).toEqual([]);
+      for (const colorScheme of ['dark', 'light'] as const) {
+        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+        const { violations } = await page.evaluate(() => globalThis.axe.run());
+        const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+        expect(found, colorScheme).toEqual([]);
+      }
     }
 
     it('writes what Node writes, with speculation too, in threads of an isolated page', async () => {

@@ -10,11 +10,9 @@ type Folder = Extract<ModelSource, { kind: 'files' }>;
 export async function droppedFolder(items: DataTransferItemList): Promise<Folder | undefined> {
   // To be asked for at once: after the event the list is empty.
   const entries = [...items].flatMap((item) => item.webkitGetAsEntry() ?? []);
-  const directory = entries.find((entry) => entry instanceof FileSystemDirectoryEntry);
-  const found = directory instanceof FileSystemDirectoryEntry ? await entriesOf(directory) : entries;
-  const files = await Promise.all(
-    found.flatMap((entry) => (entry instanceof FileSystemFileEntry ? [fileOf(entry)] : [])),
-  );
+  const directory = entries.find(isDirectory);
+  const found = directory === undefined ? entries : await entriesOf(directory);
+  const files = await Promise.all(found.filter(isFile).map(fileOf));
   if (files.length === 0) return undefined;
   return { kind: 'files', name: directory?.name ?? 'dropped files', files: byName(files) };
 }
@@ -35,6 +33,14 @@ export function chooseFolder(): Promise<Folder | undefined> {
     input.addEventListener('cancel', () => resolve(undefined));
     input.click();
   });
+}
+
+function isDirectory(entry: FileSystemEntry): entry is FileSystemDirectoryEntry {
+  return entry.isDirectory;
+}
+
+function isFile(entry: FileSystemEntry): entry is FileSystemFileEntry {
+  return entry.isFile;
 }
 
 function byName(files: readonly File[]): ReadonlyMap<string, File> {

@@ -16,7 +16,11 @@ const fileSchema = z.strictObject({
     .array(z.int().min(0).max(0x7fffffff))
     .min(1)
     .max(1 << 20),
-  random: z.tuple([word, word, word, word]).optional(),
+  // From four zeros the generator would give nothing but zeros.
+  random: z
+    .tuple([word, word, word, word])
+    .refine((words) => words.some((value) => value !== 0))
+    .optional(),
 });
 
 export interface SessionText {

@@ -1,5 +1,5 @@
 /** *Write*: one text twice, token by token and with speculation, and the tree of every round. */
-import { useRef, useState } from 'preact/hooks';
+import { useMemo, useRef, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { TextField } from '../components/fields.tsx';
 import { TokenTree } from '../components/token-tree.tsx';
@@ -20,11 +20,16 @@ export interface WriteViewProps {
 /** One way of writing the text, as far as it has come. */
 interface Side {
   readonly text: string;
-  /** The newest first. */
-  readonly trees: readonly ShownTree[];
+  /** The newest first, with the numbers of their rounds. */
+  readonly trees: readonly NumberedTree[];
   readonly guessed: number;
   readonly accepted: number;
   readonly written: Written | undefined;
+}
+
+interface NumberedTree {
+  readonly round: number;
+  readonly tree: ShownTree;
 }
 
 const emptySide: Side = { text: '', trees: [], guessed: 0, accepted: 0, written: undefined };
@@ -69,7 +74,10 @@ export function WriteView({ client, ready, onBusy, onProblem }: WriteViewProps) 
           now[side] = {
             ...before,
             text: before.text + text,
-            trees: tree === undefined ? before.trees : [tree, ...before.trees].slice(0, shownTrees),
+            trees:
+              tree === undefined
+                ? before.trees
+                : [{ round: (before.trees[0]?.round ?? 0) + 1, tree }, ...before.trees].slice(0, shownTrees),
             guessed: before.guessed + (tree === undefined ? 0 : tree.tokens.length - 1),
             accepted: before.accepted + (tree === undefined ? 0 : tree.accepted.length - 1),
           };
@@ -150,16 +158,26 @@ function TreeList({ side: { trees, guessed, accepted } }: { readonly side: Side 
         <span class="legend next">added by the model</span>
       </p>
       <div class="trees" tabIndex={0} role="region" aria-label="Trees of the last rounds, the newest first">
-        {trees.map((tree, at) => (
-          <figure key={trees.length - at}>
-            <TokenTree {...tree} />
-            <figcaption class="muted numbers">
-              {formatCount(tree.tokens.length)} read, {formatCount(tree.accepted.length)} gained
-            </figcaption>
-          </figure>
+        {trees.map(({ round, tree }) => (
+          <RoundTree key={round} tree={tree} />
         ))}
       </div>
     </>
+  );
+}
+
+function RoundTree({ tree }: { readonly tree: ShownTree }) {
+  // Drawn once: text comes many times a second.
+  return useMemo(
+    () => (
+      <figure>
+        <TokenTree {...tree} />
+        <figcaption class="muted numbers">
+          {formatCount(tree.tokens.length)} read, {formatCount(tree.accepted.length)} gained
+        </figcaption>
+      </figure>
+    ),
+    [tree],
   );
 }
 
