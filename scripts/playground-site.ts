@@ -28,7 +28,7 @@ export async function buildPlayground(folder: string): Promise<void> {
   if (status !== 0) throw new Error(`the page was not built: the builder ended with ${String(status)}`);
   const source = join(projectRoot, 'assets/tiny-llama');
   const loaded = await loadCausalModel(source);
-  const { model, parameters } = await linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
+  const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
   await exportModel(join(folder, 'model'), {
     model,
     weights: readerOf(parameters),
