@@ -27,6 +27,19 @@ describe('eval recall', () => {
     const reported = await runJson('eval', 'recall', plan, '--chart', join(folder, 'mqar.svg'));
     // Keys and values of 16 numbers for each of 16 tokens.
     expect(reported).toMatchObject({ trials: [{ method: 'softmax', tests: [{ questions: 10, stateBytes: 2048 }] }] });
+    const sized = { ...content, deviation: 0.1, sizes: { narrow: { hidden_size: 8 }, wide: {} } };
+    await writeFile(plan, JSON.stringify(sized));
+    const results = join(folder, 'mqar.jsonl');
+    const first = (await runJson('eval', 'recall', plan, '--results', results)) as { trials: unknown[] };
+    expect(first).toMatchObject({ trials: [{ size: 'narrow', tests: [{ stateBytes: 1024 }] }, { size: 'wide' }] });
+    const lines = await readFile(results, 'utf8');
+    // What has been measured is not measured again; another seed is.
+    await writeFile(plan, JSON.stringify({ ...sized, seeds: [1, 2] }));
+    const second = await runJson('eval', 'recall', plan, '--results', results);
+    expect(second).toMatchObject({ trials: [...first.trials, { seed: 2 }, { seed: 2, size: 'wide' }] });
+    expect((await readFile(results, 'utf8')).startsWith(lines)).toBe(true);
+    await writeFile(results, '{}\n');
+    expect(errorOf(await linnet('eval', 'recall', plan, '--results', results, '--json')).code).toBe('FORMAT');
     await writeFile(plan, JSON.stringify({ ...content, methods: { odd: { preset: 'nothing' } } }));
     expect(errorOf(await linnet('eval', 'recall', plan, '--json')).code).toBe('CONFIG');
   });

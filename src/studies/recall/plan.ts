@@ -22,6 +22,10 @@ const planSchema = z.strictObject({
   title: z.string().min(1).max(200),
   /** config.json of the model; its vocabulary is that of the task. */
   config: z.record(z.string(), z.json()),
+  /** Fields of the configuration by the name of a size: a model of every size is trained. Default: one size. */
+  sizes: z.record(z.string().min(1).max(63), z.record(z.string(), z.json())).optional(),
+  /** Standard deviation of random weights. Default: that of the family, which is small for narrow models. */
+  deviation: z.number().positive().max(10).optional(),
   methods: z.record(z.string().min(1).max(63), methodSchema).refine((all) => Object.keys(all).length > 0, 'name one'),
   seeds: z.array(z.int().min(0)).min(1),
   /** One after the other, each with an optimizer of its own: short rows first let recall be learned at all. */
@@ -43,6 +47,12 @@ export function parseRecallPlan(json: unknown, source: string): RecallPlan {
   throw new LinnetError('CONFIG', `${source} is no plan of a study of recall:\n${z.prettifyError(result.error)}`, {
     cause: result.error,
   });
+}
+
+/** The configurations of a plan by size, each with the fields of that size; one without a name where there are none. */
+export function recallConfigs({ config, sizes }: RecallPlan): Map<string, RecallPlan['config']> {
+  if (sizes === undefined) return new Map([['', config]]);
+  return new Map(Object.entries(sizes).map(([size, fields]) => [size, { ...config, ...fields }]));
 }
 
 /** The mixers of a plan by name. @throws LinnetError `CONFIG` for an unknown preset or option, naming the method */
