@@ -2,6 +2,8 @@
 import { join } from 'node:path';
 import { mkdir } from 'node:fs/promises';
 import { z } from 'zod';
+import { LookupDrafter } from '../../../decoding/speculation/lookup-drafter.ts';
+import { speculative } from '../../../decoding/speculation/speculative.ts';
 import { LinnetError } from '../../../errors.ts';
 import { EngineScorer } from '../../../evaluation/scoring/engine-scorer.ts';
 import { Journal } from '../../../evaluation/tasks/journal.ts';
@@ -120,6 +122,10 @@ export const evalTasks = defineCommand({
       placeholder: 'file',
       description: 'writes what would be asked, a JSON line a request, and runs no model',
     }),
+    speculate: withDefault(choice(['off', 'lookup']), 'off', {
+      placeholder: 'drafter',
+      description: 'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
+    }),
     alone: flag('reads every request whole, to measure what sharing beginnings saves'),
     ...engineOptions,
   },
@@ -143,6 +149,7 @@ export const evalTasks = defineCommand({
       rollingContext: options.context,
       sharing: !options.alone,
       bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
+      newMethod: options.speculate === 'off' ? undefined : () => speculative(new LookupDrafter()),
     });
     const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(options.model));
     const settings = JSON.stringify([loaded.fingerprint, scorer.maxLength, scorer.bos, options.context]);
@@ -198,7 +205,7 @@ export const evalTasks = defineCommand({
     }
     context.print(
       `\n${formatCount(tokensRead)} prompt tokens read, ${formatCount(tokensReused)} not read again, ` +
-        `${formatCount(tokensGenerated)} generated`,
+        `${formatCount(tokensGenerated)} generated in ${formatCount(scorer.generationSteps)} steps`,
     );
     return {
       json: {
@@ -207,6 +214,7 @@ export const evalTasks = defineCommand({
         'n-shot': object['n-shot'],
         'n-samples': object['n-samples'],
         ...{ tokensRead, tokensReused, tokensGenerated },
+        generationSteps: scorer.generationSteps,
         files,
       },
     };
