@@ -40,6 +40,9 @@ describe('eval recall', () => {
     expect((await readFile(results, 'utf8')).startsWith(lines)).toBe(true);
     await writeFile(results, '{}\n');
     expect(errorOf(await linnet('eval', 'recall', plan, '--results', results, '--json')).code).toBe('FORMAT');
+    const lost = { preset: 'window', memory: 'none', initial: { memory_score: 0 } };
+    await writeFile(plan, JSON.stringify({ ...content, methods: { lost } }));
+    expect(errorOf(await linnet('eval', 'recall', plan, '--json')).code).toBe('CONFIG');
     await writeFile(plan, JSON.stringify({ ...content, methods: { odd: { preset: 'nothing' } } }));
     expect(errorOf(await linnet('eval', 'recall', plan, '--json')).code).toBe('CONFIG');
   });

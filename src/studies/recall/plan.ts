@@ -10,10 +10,13 @@ const count = z.int().min(1);
 /** Rows of one shape: T tokens with n pairs. */
 const shape = { length: count.max(1 << 17), pairs: count };
 
+/** Where parameters of the mixer start, by their names: those that move slowly would spend the lessons on their way. */
+const initial = z.record(z.string().min(1), z.number()).optional();
+
 const methodSchema = z.union([
-  z.strictObject({ mixer: mixerSchema }),
+  z.strictObject({ mixer: mixerSchema, initial }),
   /** A preset by name with its options next to it, which the preset checks. */
-  z.looseObject({ preset: z.string().min(1) }),
+  z.looseObject({ preset: z.string().min(1), initial }),
 ]);
 
 const planSchema = z.strictObject({
@@ -55,15 +58,22 @@ export function recallConfigs({ config, sizes }: RecallPlan): Map<string, Recall
   return new Map(Object.entries(sizes).map(([size, fields]) => [size, { ...config, ...fields }]));
 }
 
-/** The mixers of a plan by name. @throws LinnetError `CONFIG` for an unknown preset or option, naming the method */
-export function recallMethods(plan: RecallPlan): Map<string, MixerConfig> {
+/** A method of a plan. */
+export interface RecallMethod {
+  readonly mixer: MixerConfig;
+  /** Constants that parameters of the mixer start at, by name. */
+  readonly initial?: Readonly<Record<string, number>>;
+}
+
+/** The methods of a plan by name. @throws LinnetError `CONFIG` for an unknown preset or option, naming the method */
+export function recallMethods(plan: RecallPlan): Map<string, RecallMethod> {
   return new Map(
-    Object.entries(plan.methods).map(([name, method]) => {
+    Object.entries(plan.methods).map(([name, { initial: start, ...method }]) => {
       const parsed = z.strictObject({ mixer: mixerSchema }).safeParse(method);
-      if (parsed.success) return [name, parsed.data.mixer];
+      if (parsed.success) return [name, { mixer: parsed.data.mixer, initial: start }];
       const { preset, ...options } = z.looseObject({ preset: z.string() }).parse(method);
       try {
-        return [name, mixerPreset(preset, options)];
+        return [name, { mixer: mixerPreset(preset, options), initial: start }];
       } catch (error) {
         if (!(error instanceof LinnetError)) throw error;
         throw new LinnetError(error.code, `method "${name}": ${error.message}`, { cause: error });

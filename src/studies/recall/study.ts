@@ -1,10 +1,9 @@
 /** Models that learn associative recall from random weights, one per mixer and seed, and what each recalls in the end. */
 import { createHash } from 'node:crypto';
-import type { MixerConfig } from '../../attention/mixer.ts';
 import { AssociativeRecall } from '../../data/associative-recall.ts';
 import { LinnetError } from '../../errors.ts';
 import { associativeRecall, type AssociativeRecallResult } from '../../evaluation/recall/associative-recall.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import { elementCount, type Tensor, tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
@@ -12,7 +11,7 @@ import type { CompileOptions } from '../../runtime/compile.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { parseTrainingSettings } from '../../training/settings.ts';
 import { train } from '../../training/trainer.ts';
-import { recallConfigs, recallMethods, type RecallPlan } from './plan.ts';
+import { recallConfigs, type RecallMethod, recallMethods, type RecallPlan } from './plan.ts';
 
 /** What one model learned. */
 export interface RecallTrial {
@@ -54,9 +53,9 @@ export async function runRecallStudy(plan: RecallPlan, options: RecallStudyOptio
   const total = plan.seeds.length * configs.size * methods.size;
   for (const seed of plan.seeds) {
     for (const [size, config] of configs) {
-      for (const [method, mixer] of methods) {
+      for (const [method, choice] of methods) {
         const sized = { ...plan, config };
-        const identity = trialIdentity(sized, mixer, seed);
+        const identity = trialIdentity(sized, choice, seed);
         const known = options.known?.find((trial) => trial.identity === identity);
         if (known !== undefined) {
           trials.push({ ...known, method, size });
@@ -64,7 +63,7 @@ export async function runRecallStudy(plan: RecallPlan, options: RecallStudyOptio
         }
         const onStep = (loss: number, share: number): void =>
           options.onUpdate?.(named(method, size), seed, loss, (trials.length + share) / total);
-        const trial = { method, size, seed, identity, ...(await runTrial(sized, mixer, seed, options, onStep)) };
+        const trial = { method, size, seed, identity, ...(await runTrial(sized, choice, seed, options, onStep)) };
         trials.push(trial);
         await options.onTrial?.(trial);
       }
@@ -79,14 +78,44 @@ export function named(method: string, size: string): string {
 }
 
 /** Of all that a trial depends on. */
-function trialIdentity({ config, deviation, lessons, tests }: RecallPlan, mixer: MixerConfig, seed: number): string {
-  const parts = [1, config, deviation ?? null, lessons, tests, mixer, seed];
+function trialIdentity(
+  { config, deviation, lessons, tests }: RecallPlan,
+  { mixer, initial }: RecallMethod,
+  seed: number,
+): string {
+  const parts = [
+    1,
+    config,
+    deviation ?? null,
+    lessons,
+    tests,
+    mixer,
+    seed,
+    ...(initial === undefined ? [] : [initial]),
+  ];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}
+
+/** @throws LinnetError `CONFIG` for a name that no parameter has */
+function startingAt(
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  initial: Readonly<Record<string, number>> = {},
+): Map<string, Tensor<'float32'>> {
+  const started = new Map(parameters);
+  for (const [end, constant] of Object.entries(initial)) {
+    const names = [...parameters.keys()].filter((name) => name.endsWith(`.${end}`));
+    if (names.length === 0) throw new LinnetError('CONFIG', `"initial" names ${end}, which no parameter ends with`);
+    for (const name of names) {
+      const { shape } = parameters.get(name) ?? { shape: [] };
+      started.set(name, tensor('float32', shape, new Float32Array(elementCount(shape)).fill(constant)));
+    }
+  }
+  return started;
 }
 
 async function runTrial(
   { config, deviation, lessons, tests }: RecallPlan,
-  mixer: MixerConfig,
+  { mixer, initial }: RecallMethod,
   seed: number,
   { compile, signal }: RecallStudyOptions,
   onStep: (loss: number, share: number) => void,
@@ -95,7 +124,10 @@ async function runTrial(
   const plain = describeCausalModel(config);
   const model = plain.withMixers(plain.mixers.map(() => mixer));
   const { vocabulary } = model.sizes;
-  let parameters: ReadonlyMap<string, Tensor<'float32'>> = initializeParameters(model, new Random(seed), deviation);
+  let parameters: ReadonlyMap<string, Tensor<'float32'>> = startingAt(
+    initializeParameters(model, new Random(seed), deviation),
+    initial,
+  );
   let loss = Number.NaN;
   const steps = lessons.reduce((sum, lesson) => sum + lesson.steps, 0);
   let done = 0;
