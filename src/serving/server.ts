@@ -8,12 +8,13 @@ import { ApiKeys, isLoopback, RequestRate } from './http/access.ts';
 import { createApi } from './http/app.ts';
 import { defaultLimits, type ServerLimits } from './http/limits.ts';
 import { ServerMetrics } from './http/metrics.ts';
+import type { PageFiles } from './http/page.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler/scheduler.ts';
 import type { ServedModel } from './served-model.ts';
 import { MemorySessions, type SessionStore } from './sessions/session-store.ts';
 import { Sessions } from './sessions/sessions.ts';
 import { TextService } from './text/text-service.ts';
-import type { DecodingMethod } from '../decoding/method.ts';
+import type { MethodMaker } from './text/decoding-choice.ts';
 
 /** How a model is served. */
 export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
@@ -33,7 +34,9 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
   readonly sessions?: SessionStore;
   readonly limits?: Partial<ServerLimits>;
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
-  readonly method?: () => DecodingMethod;
+  readonly method?: MethodMaker;
+  /** The web page at `/`, as `readPage` gives it. Default: none. */
+  readonly page?: PageFiles;
   readonly log: Logger;
 }
 
@@ -79,6 +82,7 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
     log,
     localOnly: keys.length === 0,
     origins,
+    page: options.page,
   });
   const listener = getRequestListener((request) => api.fetch(request), { overrideGlobalObjects: false });
   const server = createServer(

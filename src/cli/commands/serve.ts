@@ -2,12 +2,12 @@
 import { basename, resolve } from 'node:path';
 import { pino } from 'pino';
 import { readTextFile } from '../../data/text-file.ts';
-import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
-import { speculative } from '../../decoding/speculation/speculative.ts';
 import { formatBytes } from '../../report/quantities.ts';
+import { readPage } from '../../serving/http/page.ts';
 import { openServedModel } from '../../serving/served-model.ts';
 import { FolderSessions } from '../../serving/sessions/session-store.ts';
 import { startServer } from '../../serving/server.ts';
+import { drafters, methodsByName } from '../../serving/text/decoding-choice.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { choice, integer, path, text } from '../framework/option-values.ts';
@@ -66,10 +66,11 @@ export const serveCommand = defineCommand({
       description: 'folder for sessions, one file each (default: in memory, until the server ends)',
     }),
     chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
-    speculate: withDefault(choice(['off', 'lookup']), 'off', {
+    speculate: withDefault(choice(drafters), 'off', {
       placeholder: 'drafter',
       description: 'decode several tokens a step where the text repeats: lookup or off',
     }),
+    noUi: flag('serve no web page at /'),
     inline: flag('run the engine on the thread that answers: less time a token for small models'),
     ...engineOptions,
   },
@@ -83,6 +84,7 @@ export const serveCommand = defineCommand({
       threads: options.threads,
       worker: !options.inline,
     });
+    const page = options.noUi ? undefined : await readPage();
     const signal = context.signal;
     const log = pino(
       { base: null },
@@ -104,13 +106,17 @@ export const serveCommand = defineCommand({
       cacheBytes: options.stateCache * 2 ** 20,
       sessions: options.sessions === undefined ? undefined : await FolderSessions.open(options.sessions, model),
       limits: { timeout: options.timeout },
-      method: options.speculate === 'lookup' ? () => speculative(new LookupDrafter()) : undefined,
+      method: methodsByName(options.speculate),
+      page,
       log,
     });
     const stateBytes = model.engine.newState().bytes;
     context.print(
       `${model.name} at ${server.url}/v1: ${options.parallel} texts at a time, ${formatBytes(stateBytes)} of state each`,
     );
+    if (page !== undefined) context.print(`web page at ${server.url}/`);
+    else if (!options.noUi)
+      context.note('no web page: it has not been built (npm run build, with development dependencies)');
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       signal.addEventListener('abort', () => {

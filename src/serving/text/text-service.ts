@@ -1,18 +1,23 @@
 /** From prompts to text events: prefix cache, scheduler, scores. It knows nothing of HTTP. */
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import type { RandomState } from '../../random.ts';
-import { sequential } from '../../decoding/method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { Generation } from '../../decoding/text-generation.ts';
-import type { DecodingMethod } from '../../decoding/method.ts';
+import type { VerifiedTree } from '../../decoding/speculation/speculative.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { ServedModel } from '../served-model.ts';
+import { type DrafterName, type MethodMaker, methodsByName } from './decoding-choice.ts';
+import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
+import type { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { type PlacedScore, ScoreStream } from './score-stream.ts';
 import { scoredMethod, scoreToken, type TokenScore } from './scores.ts';
 
 /** Tokens between two states of a prompt that are kept. */
 const boundaryEvery = 512;
+
+/** Verified trees of a choice that wait for its reader. */
+const mostTrees = 16;
 
 /** What is to be written. */
 export interface TextJob {
@@ -29,6 +34,8 @@ export interface TextJob {
   readonly stop: readonly string[];
   readonly stopIds: readonly number[];
   readonly ignoreEos: boolean;
+  /** JSON that the text is to be. */
+  readonly json?: JsonConstraint;
   /** How many of the most probable tokens to report with each token; undefined reports no scores. */
   readonly logprobs?: number;
   /** Whether tokens of the prompt are scored too. */
@@ -37,6 +44,10 @@ export interface TextJob {
   readonly boundaries?: readonly number[];
   /** Has read a beginning of the prompt; else the prefix cache is asked. */
   readonly state?: SequenceState;
+  /** How the text is decoded. Default: as the server does. */
+  readonly drafter?: DrafterName;
+  /** Whether text events tell the trees that were verified. */
+  readonly trees?: boolean;
   /** Random numbers to go on with, instead of those of the seed; for one choice. */
   readonly random?: RandomState;
   readonly signal: AbortSignal;
@@ -50,7 +61,14 @@ export type TextEvent =
       readonly cached: number;
       readonly state: SequenceState;
     }
-  | { readonly type: 'text'; readonly choice: number; readonly text: string; readonly scores: readonly PlacedScore[] }
+  | {
+      readonly type: 'text';
+      readonly choice: number;
+      readonly text: string;
+      readonly scores: readonly PlacedScore[];
+      /** Trees verified since the last event of the choice; none unless the job asks for them. */
+      readonly trees: readonly VerifiedTree[];
+    }
   | {
       readonly type: 'end';
       readonly choice: number;
@@ -64,17 +82,19 @@ export class TextService {
   readonly model: ServedModel;
   readonly scheduler: Scheduler;
   readonly cache: PrefixCache;
+  readonly schemas: JsonSchemas;
   /** Makes the method of texts that report no scores. */
-  readonly #method: () => DecodingMethod;
+  readonly #method: MethodMaker;
 
   constructor(
     model: ServedModel,
     scheduler: Scheduler,
-    { cacheBytes = 0, method = () => sequential }: { cacheBytes?: number; method?: () => DecodingMethod } = {},
+    { cacheBytes = 0, method = methodsByName('off') }: { cacheBytes?: number; method?: MethodMaker } = {},
   ) {
     this.model = model;
     this.scheduler = scheduler;
     this.cache = new PrefixCache(cacheBytes);
+    this.schemas = new JsonSchemas(model.tokenizer, model.engine.model.sizes.vocabulary);
     this.#method = method;
   }
 
@@ -89,10 +109,20 @@ export class TextService {
     const cached = state?.length ?? 0;
     const promptScores: TokenScore[] = [];
     const streams = Array.from({ length: n }, () => new ScoreStream(tokenizer, prompt));
+    const trees = streams.map((): VerifiedTree[] => []);
+    const methodOf = (choice: number) => {
+      if (logprobs !== undefined) return scoredMethod(logprobs, (s) => streams[choice].push(s));
+      const onTree = (tree: VerifiedTree) => {
+        // A reader that is behind gets the last ones.
+        if (trees[choice].push(tree) > mostTrees) trees[choice].shift();
+      };
+      return this.#method({ drafter: job.drafter, onTree: job.trees === true ? onTree : undefined });
+    };
     const samplers = streams.map(
       (_, choice) =>
         new Sampler({ ...sampling, seed: (sampling.seed + choice) >>> 0 }, job.random, {
           // The penalties of this API are about what is written; the repetition penalty is about the prompt too.
+          constraint: job.json?.after(prompt.length),
           penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? prompt.length : 0,
         }),
     );
@@ -106,7 +136,7 @@ export class TextService {
         tokenizer,
         choices: (maxTokens === 0 ? [] : samplers).map((sampler, choice) => ({
           sampler,
-          method: logprobs === undefined ? this.#method() : scoredMethod(logprobs, (s) => streams[choice].push(s)),
+          method: methodOf(choice),
         })),
         state,
         ...(job.scorePrompt && {
@@ -122,7 +152,7 @@ export class TextService {
       },
       signal,
     );
-    return this.#follow(job, { events, cached, promptScores, streams, samplers });
+    return this.#follow(job, { events, cached, promptScores, streams, samplers, trees });
   }
 
   get #caches(): boolean {
@@ -141,15 +171,18 @@ export class TextService {
 
   async *#follow(
     job: TextJob,
-    { events, cached, promptScores, streams, samplers }: Following,
+    { events, cached, promptScores, streams, samplers, trees }: Following,
   ): AsyncGenerator<TextEvent, void, undefined> {
     for await (const event of events) {
       if (event.type === 'prompt') {
         if (event.done === event.total) yield { type: 'prompt', scores: promptScores, cached, state: event.state };
       } else if (event.type === 'tokens') {
-        const scores = streams[event.choice].take(event.text.length);
-        if (event.text !== '' || scores.length > 0)
-          yield { type: 'text', choice: event.choice, text: event.text, scores };
+        const { choice, text } = event;
+        const scores = streams[choice].take(text.length);
+        const verified = trees[choice].splice(0);
+        if (text !== '' || scores.length > 0 || verified.length > 0) {
+          yield { type: 'text', choice, text, scores, trees: verified };
+        }
       } else {
         const { choice, generation } = event;
         const stopped = generation.finish === 'stop';
@@ -170,4 +203,5 @@ interface Following {
   readonly promptScores: readonly TokenScore[];
   readonly streams: readonly ScoreStream[];
   readonly samplers: readonly Sampler[];
+  readonly trees: readonly VerifiedTree[][];
 }
