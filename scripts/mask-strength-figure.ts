@@ -11,9 +11,11 @@ import { maskStrengthRuns, type MaskStrengthRun } from '../src/studies/leak-demo
 
 const file = 'docs/figures/mask-strength.svg';
 const strengths = [0, 0.5, 0.9, 0.99, 1];
+const steps = 120;
 
 const runs = await maskStrengthRuns({
   strengths,
+  steps,
   seeds: [1, 2],
   compile: { threads: 1 },
   onRun: (run) =>
