@@ -11,7 +11,7 @@ import { maskStrengthRuns, type MaskStrengthRun } from '../src/studies/leak-demo
 
 const file = 'docs/figures/mask-strength.svg';
 const strengths = [0, 0.5, 0.9, 0.99, 1];
-const steps = 120;
+const steps = 80;
 
 const runs = await maskStrengthRuns({
   strengths,
