@@ -109,7 +109,13 @@ describe('a layer', () => {
     const place = await cached('done');
     await learn(place, 0);
     let updates = 0;
-    expect(await learn(place, 0, { onUpdate: () => void updates++ })).toEqual(unbroken);
+    expect(
+      await learn(place, 0, {
+        onUpdate: () => {
+          updates++;
+        },
+      }),
+    ).toEqual(unbroken);
     expect(updates).toBe(0);
   });
 
@@ -143,7 +149,11 @@ describe('a layer', () => {
     expect(times).toHaveLength(12);
     expect(seconds).toBeGreaterThan(times.reduce((a, b) => a + b, 0));
     let updates = 0;
-    await learn(place, 0, { onUpdate: () => void updates++ });
+    await learn(place, 0, {
+      onUpdate: () => {
+        updates++;
+      },
+    });
     expect(updates).toBe(12);
   });
 
