@@ -88,7 +88,7 @@ export const trainingStages: readonly TrainingStage[] = [
 ];
 
 /** Names of the parameters that the mixers of converted layers add. */
-export function mixersOwn(teacher: Weighted, student: Weighted): Set<string> {
+function mixersOwn(teacher: Weighted, student: Weighted): Set<string> {
   const layers = transferredLayers(teacher.model, student.model);
   return new Set(freshMixerParameters(student.model, (layer) => layers.includes(layer)).keys());
 }
