@@ -74,7 +74,7 @@ export function activationRowBytes({ sizes }: CausalModel, length: number): numb
  * teacher, rows and layers that is there already is kept.
  * @throws LinnetError `ABORTED` when the signal fires between two runs; nothing is left then but what was there
  * @example
- * await cacheActivations(teacher, dataset, 'runs/activations', { origin: teacher.fingerprint, rows: 64 });
+ * await cacheActivations(teacher, dataset, 'runs/activations', { origin: 'models/llama', rows: 64 });
  */
 export async function cacheActivations(
   teacher: Weighted,
