@@ -15,6 +15,7 @@ import { fingerprint } from '../data/fingerprint.ts';
 import type { PackedDataset } from '../data/packing.ts';
 import type { RowDataset } from '../data/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { concat, reshape, split } from '../graph/ops/layout.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
@@ -327,5 +328,5 @@ function describedBy(text: string | undefined, path: string): Description {
   }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new LinnetError('FORMAT', `${path} is damaged; write it anew:\n${z.prettifyError(result.error)}`);
+  throw new LinnetError('FORMAT', `${path} is damaged; write it anew:\n${schemaProblems(result.error)}`);
 }

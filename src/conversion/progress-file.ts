@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { readInFolder } from '../files/regular-file.ts';
 
@@ -67,11 +68,11 @@ export async function readProgress(folder: string): Promise<ConversionProgress> 
   }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
+  const where = join(folder, fileName);
   throw new LinnetError(
     'FORMAT',
-    `${join(folder, fileName)} is damaged; start anew in another folder:\n${z.prettifyError(result.error)}`,
-    {
-      cause: result.error,
-    },
+    `${where} is damaged; start anew in another folder:
+${schemaProblems(result.error)}`,
+    { cause: result.error },
   );
 }
