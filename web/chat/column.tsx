@@ -63,7 +63,10 @@ export function Column({ model, server, title, onClose, onBeside, onProblem }: C
       }}
     >
       <header class="bar">
-        <h2>{title}</h2>
+        <h2>
+          <span class="kind">Session </span>
+          {model.id}
+        </h2>
         <dl class="facts numbers">
           <Fact name="state" value={facts.stateBytes === undefined ? '–' : formatBytes(facts.stateBytes)} />
           <Fact name="tokens" value={facts.position === undefined ? '–' : formatCount(facts.position)} />
