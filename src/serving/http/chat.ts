@@ -7,6 +7,7 @@ import type { TextEvent, TextJob } from '../text/text-service.ts';
 import type { TokenPieces } from '../text/token-pieces.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
+import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
 import { ProgressFields } from './progress-fields.ts';
@@ -28,6 +29,7 @@ const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.
 function chatSchema(limits: ServerLimits) {
   return z.object({
     ...samplingFields(limits),
+    ...formatFields,
     messages: z.array(messageSchema).min(1).max(limits.messages),
     max_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
     max_completion_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
@@ -96,6 +98,7 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
   }
   const vocabulary = model.engine.model.sizes.vocabulary;
   for (const id of fields.stop_token_ids ?? []) checkToken(id, vocabulary, 'stop_token_ids');
+  const json = jsonOf(serving, fields);
   const template = templateOf(serving);
   const messages = chatMessages(fields.messages);
   const options = { addGenerationPrompt: fields.add_generation_prompt, variables: fields.chat_template_kwargs };
@@ -112,6 +115,7 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
     stop: stopsOf(fields),
     stopIds: fields.stop_token_ids ?? [],
     ignoreEos: fields.ignore_eos ?? false,
+    json,
     logprobs: logprobs ? top : undefined,
     scorePrompt: false,
     drafter: fields.speculate,

@@ -6,6 +6,7 @@ import type { TokenScore } from '../text/scores.ts';
 import type { TextEvent, TextJob } from '../text/text-service.ts';
 import type { TokenPieces } from '../text/token-pieces.ts';
 import { ApiError, asApiError } from './api-error.ts';
+import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
 import { ProgressFields } from './progress-fields.ts';
@@ -17,6 +18,7 @@ function completionSchema(limits: ServerLimits) {
   const ids = z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens);
   return z.object({
     ...samplingFields(limits),
+    ...formatFields,
     prompt: maybe(
       z.union([z.string(), ids, z.array(z.string()).max(limits.prompts), z.array(ids).max(limits.prompts)], {
         error: `expected a text, token ids, or up to ${limits.prompts} of either`,
@@ -111,6 +113,7 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
   }
   const vocabulary = model.engine.model.sizes.vocabulary;
   for (const id of fields.stop_token_ids ?? []) checkToken(id, vocabulary, 'stop_token_ids');
+  const json = jsonOf(serving, fields);
   const prompts = promptsOf(fields, serving);
   const jobs = prompts.map((prompt) => ({
     key: request.key,
@@ -122,6 +125,7 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     stop: stopsOf(fields),
     stopIds: fields.stop_token_ids ?? [],
     ignoreEos: fields.ignore_eos ?? false,
+    json,
     logprobs,
     scorePrompt: echo && logprobs !== undefined,
     drafter: fields.speculate,

@@ -92,12 +92,9 @@ export const commonRefusals: Refusals = {
   guided_choice: given,
   guided_grammar: given,
   grammar: some,
-  json_schema: given,
   prompt_logprobs: given,
   use_beam_search: (value) => value === true,
   min_tokens: (value) => given(value) && value !== 0,
-  response_format: (value) =>
-    given(value) && !(typeof value === 'object' && value !== null && 'type' in value && value.type === 'text'),
 };
 
 /**

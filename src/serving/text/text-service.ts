@@ -7,6 +7,8 @@ import type { VerifiedTree } from '../../decoding/speculation/speculative.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { ServedModel } from '../served-model.ts';
 import { type DrafterName, type MethodMaker, methodsByName } from './decoding-choice.ts';
+import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
+import type { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { type PlacedScore, ScoreStream } from './score-stream.ts';
 import { scoredMethod, scoreToken, type TokenScore } from './scores.ts';
@@ -32,6 +34,8 @@ export interface TextJob {
   readonly stop: readonly string[];
   readonly stopIds: readonly number[];
   readonly ignoreEos: boolean;
+  /** JSON that the text is to be. */
+  readonly json?: JsonConstraint;
   /** How many of the most probable tokens to report with each token; undefined reports no scores. */
   readonly logprobs?: number;
   /** Whether tokens of the prompt are scored too. */
@@ -78,6 +82,7 @@ export class TextService {
   readonly model: ServedModel;
   readonly scheduler: Scheduler;
   readonly cache: PrefixCache;
+  readonly schemas: JsonSchemas;
   /** Makes the method of texts that report no scores. */
   readonly #method: MethodMaker;
 
@@ -89,6 +94,7 @@ export class TextService {
     this.model = model;
     this.scheduler = scheduler;
     this.cache = new PrefixCache(cacheBytes);
+    this.schemas = new JsonSchemas(model.tokenizer, model.engine.model.sizes.vocabulary);
     this.#method = method;
   }
 
@@ -116,6 +122,7 @@ export class TextService {
       (_, choice) =>
         new Sampler({ ...sampling, seed: (sampling.seed + choice) >>> 0 }, job.random, {
           // The penalties of this API are about what is written; the repetition penalty is about the prompt too.
+          constraint: job.json?.after(prompt.length),
           penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? prompt.length : 0,
         }),
     );
