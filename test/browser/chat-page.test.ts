@@ -83,11 +83,12 @@ describe.skipIf(noChromium !== undefined)(
 
     /** Sets a column's settings by its dialog. */
     async function set(tab: Page, { maxTokens, temperature = 0 }: { maxTokens: number; temperature?: number }) {
-      await tab.getByRole('button', { name: 'Settings' }).first().click();
+      await tab.getByRole('button', { name: 'Settings', exact: true }).first().click();
       await tab.getByLabel('Temperature').fill(String(temperature));
       await tab.getByLabel('Most tokens').fill(String(maxTokens));
+      await tab.getByLabel('Seed').fill('7');
       await tab.getByLabel('Speculation').selectOption('lookup');
-      await tab.getByRole('button', { name: 'Done' }).click();
+      await tab.getByRole('button', { name: 'Done', exact: true }).click();
       await tab.getByRole('dialog').waitFor({ state: 'detached' });
     }
 
@@ -102,7 +103,7 @@ describe.skipIf(noChromium !== undefined)(
     /** Waits until nothing is being written; gives the last text of the model. */
     async function answered(tab: Page): Promise<string> {
       const answer = tab.getByRole('article', { name: /^Model/ }).last();
-      await answer.getByRole('button', { name: 'Again' }).waitFor();
+      await answer.getByRole('button', { name: 'Again', exact: true }).waitFor();
       await tab
         .getByRole('button', { name: /^(Continue|Send)$/ })
         .last()
@@ -158,7 +159,7 @@ describe.skipIf(noChromium !== undefined)(
         expect(await trees.first().getAttribute('aria-label')).toMatch(/guessed after .* accepted/);
 
         await set(tab, { maxTokens: 48, temperature: 1 });
-        await tab.getByRole('button', { name: 'Again' }).last().click();
+        await tab.getByRole('button', { name: 'Again', exact: true }).last().click();
         const second = await answered(tab);
         expect(second).not.toBe(first);
         const map = tab.getByRole('group', { name: /^Branches/ });
@@ -169,24 +170,24 @@ describe.skipIf(noChromium !== undefined)(
         await tab.keyboard.press('ArrowUp');
         await tab.keyboard.press('Enter');
         await expect.poll(() => answered(tab)).toBe(first);
-        await tab.getByRole('button', { name: 'Alternative after' }).click();
+        await tab.getByRole('button', { name: 'Alternative after', exact: true }).click();
         await expect.poll(() => answered(tab)).toBe(second);
 
-        await tab.getByRole('button', { name: 'Edit' }).click();
+        await tab.getByRole('button', { name: 'Edit', exact: true }).click();
         await tab.getByLabel('Changed text').fill('My friends');
-        await tab.getByRole('button', { name: 'Send as a branch' }).click();
+        await tab.getByRole('button', { name: 'Send as a branch', exact: true }).click();
         await answered(tab);
         expect(await turns.count()).toBe(5);
         await shot(tab, 'branches');
 
         await set(tab, { maxTokens: 20_000 });
-        await tab.getByRole('button', { name: 'Continue' }).click();
-        await tab.getByRole('button', { name: 'Stop' }).click();
+        await tab.getByRole('button', { name: 'Continue', exact: true }).click();
+        await tab.getByRole('button', { name: 'Stop', exact: true }).click();
         await answered(tab);
         expect(await tab.getByRole('article').last().innerText()).toContain('stopped');
         await expect.poll(() => server.texts.scheduler.active).toBe(0);
 
-        await tab.getByRole('button', { name: 'Fork beside' }).first().click();
+        await tab.getByRole('button', { name: 'Fork beside', exact: true }).first().click();
         expect(await tab.getByRole('region', { name: /^Session/ }).count()).toBe(2);
         await say(tab, ' and then');
         await shot(tab, 'beside');
@@ -216,7 +217,7 @@ describe.skipIf(noChromium !== undefined)(
         }
         const open = async (file: string): Promise<void> => {
           const chosen = tab.waitForEvent('filechooser');
-          await tab.getByRole('button', { name: 'Open' }).click();
+          await tab.getByRole('button', { name: 'Open', exact: true }).click();
           await (await chosen).setFiles(file);
         };
         await open(files.session);
@@ -234,7 +235,7 @@ describe.skipIf(noChromium !== undefined)(
         ).toBe(written);
         await open(join(root, 'package.json'));
         expect(await tab.getByRole('alert').innerText()).toContain('no conversation');
-        await tab.getByRole('button', { name: 'Dismiss' }).click();
+        await tab.getByRole('button', { name: 'Dismiss', exact: true }).click();
       });
     }, 60_000);
 
@@ -251,7 +252,7 @@ describe.skipIf(noChromium !== undefined)(
       const file = { format: 'linnet-conversation', version: 1, system: 'Be brief.', leaf: 1, turns };
       await visit(chatServer.url, async (tab) => {
         const chosen = tab.waitForEvent('filechooser');
-        await tab.getByRole('button', { name: 'Open' }).click();
+        await tab.getByRole('button', { name: 'Open', exact: true }).click();
         const buffer = Buffer.from(JSON.stringify(file));
         await (await chosen).setFiles({ name: 'c.json', mimeType: 'application/json', buffer });
         const shown = tab.locator('.markdown').last();
@@ -270,7 +271,7 @@ describe.skipIf(noChromium !== undefined)(
       await visit(chatServer.url, async (tab) => {
         await set(tab, { maxTokens: 60 });
         await say(tab, 'Tell me of the sea.');
-        await tab.getByRole('button', { name: 'Again' }).click();
+        await tab.getByRole('button', { name: 'Again', exact: true }).click();
         await answered(tab);
         for (const [width, height] of [
           [1280, 800],
@@ -284,11 +285,11 @@ describe.skipIf(noChromium !== undefined)(
           }
           expect(await tab.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
         }
-        await tab.getByRole('button', { name: 'Settings' }).click();
+        await tab.getByRole('button', { name: 'Settings', exact: true }).click();
         await shot(tab, 'settings-390');
         await expectNoViolations(tab, 'settings');
         await tab.keyboard.press('Escape');
-        await tab.getByRole('button', { name: 'Branches, trees and charts' }).click();
+        await tab.getByRole('button', { name: 'Branches, trees and charts', exact: true }).click();
         await shot(tab, 'without-insight-390');
         await tab.getByRole('button', { name: /^Colours: system/ }).click();
         expect(await tab.evaluate('document.documentElement.dataset.scheme')).toBe('light');
@@ -302,7 +303,7 @@ describe.skipIf(noChromium !== undefined)(
         const tab = await context.newPage();
         await tab.goto(guarded.url);
         await tab.getByRole('textbox', { name: 'Key' }).fill('sesame');
-        await tab.getByRole('button', { name: 'Use' }).click();
+        await tab.getByRole('button', { name: 'Use', exact: true }).click();
         await set(tab, { maxTokens: 4 });
         expect(await say(tab, 'Once')).not.toBe('');
         await context.close();

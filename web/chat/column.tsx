@@ -226,9 +226,11 @@ function Composer({ chat, busy, canContinue, onSend, onStop }: ComposerProps) {
         }}
       />
       {busy ? (
-        <Button name="Stop" icon="stop" kind="danger" onClick={onStop} />
+        <Button key="stop" name="Stop" icon="stop" kind="danger" onClick={onStop} />
       ) : (
+        // An element of its own: a click on Stop must not end as one on a button that has meanwhile become this one.
         <Button
+          key="send"
           name={chat ? 'Send' : 'Continue'}
           icon="send"
           kind="primary"
