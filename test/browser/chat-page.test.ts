@@ -187,6 +187,7 @@ describe.skipIf(noChromium !== undefined)(
         expect(await tab.getByRole('article').last().innerText()).toContain('stopped');
         await expect.poll(() => server.texts.scheduler.active).toBe(0);
 
+        await set(tab, { maxTokens: 16 });
         await tab.getByRole('button', { name: 'Fork beside', exact: true }).first().click();
         expect(await tab.getByRole('region', { name: /^Session/ }).count()).toBe(2);
         await say(tab, ' and then');
