@@ -1,8 +1,8 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { describeModel, type Model, requireCausal } from '../models/families.ts';
-import type { CausalModel, ModelDescription } from '../models/model.ts';
+import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families.ts';
+import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { finiteRows, requireFinite } from './finite.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
@@ -131,6 +131,19 @@ async function openDescribed<Described extends Loadable>(
 export async function loadCausalModel(dir: string): Promise<LoadedModel> {
   const loaded = await loadModel(dir);
   return { ...loaded, model: requireCausal(loaded.model) };
+}
+
+/**
+ * Loads the folder of a model that generates text: a causal language model, or an encoder and decoder.
+ * @throws LinnetError `CONFIG` for a model of another kind, and what `loadModel` throws
+ * @example
+ * ```ts
+ * const { model, parameters } = await loadGeneratingModel('models/t5');
+ * ```
+ */
+export async function loadGeneratingModel(dir: string): Promise<LoadedModel<GeneratingModel>> {
+  const loaded = await loadModel(dir);
+  return { ...loaded, model: requireGenerating(loaded.model) };
 }
 
 /** All parameters of a model, and those of the optional ones that are there. */

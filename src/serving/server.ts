@@ -9,6 +9,7 @@ import { ApiKeys, isLoopback, RequestRate } from './http/access.ts';
 import { createApi } from './http/app.ts';
 import { defaultLimits, type ServerLimits } from './http/limits.ts';
 import { ServerMetrics } from './http/metrics.ts';
+import type { PageFiles } from './http/page.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler/scheduler.ts';
 import type { ServedModel } from './served-model.ts';
 import { MemorySessions } from './sessions/memory-sessions.ts';
@@ -17,7 +18,7 @@ import { Sessions } from './sessions/sessions.ts';
 import { TieredSessions } from './sessions/tiered-sessions.ts';
 import type { SharedState } from './shared-state.ts';
 import { TextService } from './text/text-service.ts';
-import type { DecodingMethod } from '../decoding/method.ts';
+import type { MethodMaker } from './text/decoding-choice.ts';
 
 /** How a model is served. */
 export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
@@ -43,7 +44,9 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
   readonly drainDelay?: number;
   readonly limits?: Partial<ServerLimits>;
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
-  readonly method?: () => DecodingMethod;
+  readonly method?: MethodMaker;
+  /** The web page at `/`, as `readPage` gives it. Default: none. */
+  readonly page?: PageFiles;
   readonly log: Logger;
 }
 
@@ -94,6 +97,7 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
     log,
     localOnly: keys.length === 0,
     origins,
+    page: options.page,
   });
   const listener = getRequestListener((request) => api.fetch(request), { overrideGlobalObjects: false });
   const server = createServer(

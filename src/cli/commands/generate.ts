@@ -1,11 +1,14 @@
 /** `linnet generate`: continues a text, with a session file that a later run takes up again. */
 import { existsSync } from 'node:fs';
 import { readTextFile } from '../../data/text-file.ts';
+import { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
+import { TokenTrie } from '../../decoding/constraints/token-trie.ts';
 import { type GenerateOptions, type Generation, generate } from '../../decoding/generate.ts';
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
+import { parseJsonObject } from '../../files/json-object.ts';
 import type { GeneratingModel } from '../../models/model.ts';
 import { type DecodingModel, openGeneratingModel } from '../../export/open-model.ts';
 import { silentProgress } from '../../report/progress.ts';
@@ -33,7 +36,7 @@ export const generateCommand = defineCommand({
     'they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
     'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
     'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise. ' +
-    'With --beams the text is the best that beam search finds. T5 reads the prompt and generates another text.',
+    'With --json-schema it is JSON that a schema accepts. With --beams the text is the best that beam search finds. T5 reads the prompt and generates another text.',
   examples: [
     'linnet generate assets/tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',
@@ -41,6 +44,7 @@ export const generateCommand = defineCommand({
     'linnet generate runs/augmented --prompt-tokens 1,403,407 --max-tokens 20 --json',
     'linnet generate runs/augmented --prompt "Once upon a time" --speculate lookup',
     'linnet generate assets/tiny-llama --prompt "Once upon a time" --beams 4 --length-penalty 0.6',
+    'linnet generate runs/augmented --prompt "A whale as JSON: " --json-schema whale.schema.json',
     'linnet generate models/t5-small --prompt "summarize: It was a dark night." --beams 4',
   ],
   arguments: { model: folderOf('the model, exported or not') },
@@ -86,6 +90,10 @@ export const generateCommand = defineCommand({
     }),
     stop: repeated(text, { placeholder: 'text', description: 'end before this text; may be repeated' }),
     ignoreEos: flag('do not end at the EOS token of the model'),
+    jsonSchema: optional(path, {
+      placeholder: 'file',
+      description: 'JSON schema that the text is to follow; it ends when the JSON is complete',
+    }),
     beams: withDefault(integer({ min: 1, max: 256 }), 1, {
       placeholder: 'count',
       description: 'hypotheses of a beam search, whose best text is given when it is found; 1 is none',
@@ -105,7 +113,8 @@ export const generateCommand = defineCommand({
     if (options.beams > 1) refuseForBeams(options);
     await using loaded = await openGeneratingModel(options.model, compile);
     const { engine } = loaded;
-    const tokenizer = await tokenizerFor(loaded, prompt.kind !== 'tokens' || options.stop.length > 0);
+    const needsTokenizer = prompt.kind !== 'tokens' || options.stop.length > 0 || options.jsonSchema !== undefined;
+    const tokenizer = await tokenizerFor(loaded, needsTokenizer);
     const given = await readPrompt(prompt, tokenizer);
     const source = loaded.model.kind === 'causal' ? undefined : sourceText(given, loaded.model);
     const continued = source === undefined ? { ids: given, kind: prompt.kind } : { ids: [], kind: 'none' as const };
@@ -121,7 +130,8 @@ export const generateCommand = defineCommand({
       throw new UsageError('the session has its text already; leave out the prompt to go on with what is generated');
     }
     const tokens = joinPrompt(restored, continued, engine.model.bosId);
-    const sampler = new Sampler(samplerOptions(options), restored?.sampler);
+    const json = await jsonConstraint(options, engine, tokenizer);
+    const sampler = new Sampler(samplerOptions(options), restored?.sampler, { constraint: json?.after(tokens.length) });
     const reported = { context, speculation };
     const generation = await streamGeneration(engine, reported, {
       promptTokens: tokens,
@@ -174,9 +184,22 @@ function samplerOptions(options: SamplerInput): SamplerInput {
   return { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed };
 }
 
+/** What holds the text to a schema. */
+async function jsonConstraint(
+  { jsonSchema, ignoreEos }: { readonly jsonSchema?: string; readonly ignoreEos: boolean },
+  { model }: StepEngine,
+  tokenizer: Tokenizer | undefined,
+): Promise<JsonConstraint | undefined> {
+  if (jsonSchema === undefined || tokenizer === undefined) return undefined;
+  if (ignoreEos) throw new UsageError('JSON ends with EOS; leave out --ignore-eos or --json-schema');
+  const schema = parseJsonObject(Buffer.from(await readTextFile(jsonSchema)), jsonSchema);
+  return new JsonConstraint(schema, new TokenTrie(tokenizer, model.sizes.vocabulary), model.eosIds);
+}
+
 /** What says how a text comes about. */
 interface DecodingValues {
   readonly session?: string;
+  readonly jsonSchema?: string;
   readonly speculate: string;
   readonly stop: readonly string[];
   readonly beams: number;
@@ -191,8 +214,9 @@ function refuseForBeams(options: DecodingValues): void {
 }
 
 /** The option, if one is given, that needs a single text. */
-function ofOneText({ session, speculate, stop }: DecodingValues): string | undefined {
+function ofOneText({ session, jsonSchema, speculate, stop }: DecodingValues): string | undefined {
   if (session !== undefined) return '--session';
+  if (jsonSchema !== undefined) return '--json-schema';
   if (speculate !== 'off') return '--speculate';
   return stop.length > 0 ? '--stop' : undefined;
 }

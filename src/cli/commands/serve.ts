@@ -2,17 +2,16 @@
 import { basename, resolve } from 'node:path';
 import { type Logger, pino } from 'pino';
 import { readTextFile } from '../../data/text-file.ts';
-import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
-import { speculative } from '../../decoding/speculation/speculative.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { isRedisUrl } from '../../redis/client.ts';
-import { openServedModel } from '../../serving/served-model.ts';
-import type { ServedModel } from '../../serving/served-model.ts';
+import { defaultLimits } from '../../serving/http/limits.ts';
+import { readPage } from '../../serving/http/page.ts';
+import { openServedModel, type ServedModel } from '../../serving/served-model.ts';
 import { FolderSessions } from '../../serving/sessions/folder-sessions.ts';
 import { TieredSessions } from '../../serving/sessions/tiered-sessions.ts';
 import { openSharedState } from '../../serving/shared-state.ts';
-import { defaultLimits } from '../../serving/http/limits.ts';
 import { type ServerOptions, startServer } from '../../serving/server.ts';
+import { drafters, methodsByName } from '../../serving/text/decoding-choice.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { byteCount, choice, integer, path, text } from '../framework/option-values.ts';
@@ -96,10 +95,11 @@ export const serveCommand = defineCommand({
       description: 'time without a turn after which a session is gone (default: it stays)',
     }),
     chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
-    speculate: withDefault(choice(['off', 'lookup']), 'off', {
+    speculate: withDefault(choice(drafters), 'off', {
       placeholder: 'drafter',
       description: 'decode several tokens a step where the text repeats: lookup or off',
     }),
+    noUi: flag('serve no web page at /'),
     inline: flag('run the engine on the thread that answers: less time a token for small models'),
     ...engineOptions,
   },
@@ -113,6 +113,7 @@ export const serveCommand = defineCommand({
       threads: options.threads,
       worker: !options.inline,
     });
+    const page = options.noUi ? undefined : await readPage();
     const signal = context.signal;
     const log = pino(
       { base: null },
@@ -138,13 +139,17 @@ export const serveCommand = defineCommand({
       shared: kept.shared,
       drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
       limits: { timeout: options.timeout },
-      method: options.speculate === 'lookup' ? () => speculative(new LookupDrafter()) : undefined,
+      method: methodsByName(options.speculate),
+      page,
       log,
     });
     const stateBytes = model.engine.newState().bytes;
     context.print(
       `${model.name} at ${server.url}/v1: ${options.parallel} texts at a time, ${formatBytes(stateBytes)} of state each`,
     );
+    if (page !== undefined) context.print(`web page at ${server.url}/`);
+    else if (!options.noUi)
+      context.note('no web page: it has not been built (npm run build, with development dependencies)');
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       signal.addEventListener('abort', () => {

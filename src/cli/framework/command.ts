@@ -215,6 +215,8 @@ function parserOption(key: string, schema: z.ZodType): Option {
   };
   const suffix = defaultText === undefined ? '' : ` (default: ${defaultText})`;
   const option = new Option(`${flagName(key)}${forms[values]}`, `${description}${suffix}`);
+  // The parser takes --no-x for the opposite of --x; here a switch is known by its own key, as every option.
+  option.negate = false;
   if (values === 'each') {
     option.argParser((value: string, previous: readonly string[] | undefined) => [...(previous ?? []), value]);
   }

@@ -10,7 +10,8 @@ import { runJobs } from '../../jobs/queue.ts';
 import { Journal, journalLineSchema } from './journal.ts';
 import type { QuestionOptions } from './requests.ts';
 import { evaluateTasks, type RunOptions } from './run.ts';
-import type { EngineScorer, ScorerUsage } from '../scoring/engine-scorer.ts';
+import type { EngineScorer } from '../scoring/engine-scorer.ts';
+import type { ScorerUsage } from '../scoring/scorer.ts';
 import { parseTask, type Task } from './schema.ts';
 
 /** Names the jobs. */
@@ -109,7 +110,10 @@ export function evalTaskHandler(open: (described: ScorerDescription) => Promise<
     const { scorer: described, identity, task, data, questions } = parsed.data;
     const opened = await open(described);
     if (opened.identity !== identity) {
-      throw new LinnetError('MISMATCH', `${described.model} is another model on this worker: give all machines the same files`);
+      throw new LinnetError(
+        'MISMATCH',
+        `${described.model} is another model on this worker: give all machines the same files`,
+      );
     }
     const file = await Journal.open(join(folder, 'answers.jsonl'));
     const before = { ...opened.scorer.usage };

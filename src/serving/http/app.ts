@@ -9,6 +9,7 @@ import { ApiError, asApiError } from './api-error.ts';
 import { chatCompletions } from './chat.ts';
 import { completions } from './completions.ts';
 import type { ServerMetrics } from './metrics.ts';
+import { addPage, type PageFiles } from './page.ts';
 import type { ApiRequest, Serving } from './request-context.ts';
 import { createSession, exportSession, forkSession, importSession } from './session-routes.ts';
 import { applyTemplate, detokenize, tokenize, tokenizerInfo } from './token-routes.ts';
@@ -27,6 +28,8 @@ export interface ApiOptions extends Serving {
   readonly ready?: () => boolean;
   /** Origins whose pages may call the API; '*' allows all. Default none. */
   readonly origins: readonly string[];
+  /** The web page at `/`; undefined for none. */
+  readonly page?: PageFiles;
 }
 
 export interface ApiEnvironment {
@@ -91,7 +94,7 @@ export function createApi(options: ApiOptions): Api {
 
   app.use(async (c, next) => {
     if (options.localOnly) checkHost(c.req.header('host') ?? null);
-    if (!open.has(c.req.path)) {
+    if (!open.has(c.req.path) && options.page?.has(c.req.path) !== true) {
       c.set('key', keys.identify(c.req.raw.headers));
       await rate.take(c.get('key'));
     }
@@ -110,6 +113,7 @@ export function createApi(options: ApiOptions): Api {
     c.json(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path.slice(0, 100)} here`).body, 404),
   );
 
+  if (options.page !== undefined) addPage(app, options.page);
   for (const path of ['/health', '/v1/health']) {
     app.get(path, () => {
       if (options.ready?.() === false) throw new ApiError('unavailable_error', 'the server is shutting down');
@@ -177,6 +181,11 @@ function addSessionFiles(app: Api, serving: Serving): void {
   app.get('/v1/sessions/:id', async (c) =>
     Response.json(await sessions.describe({ owner: c.get('key'), id: c.req.param('id') })),
   );
+  app.get('/v1/sessions/:id/text', async (c) => {
+    const id = c.req.param('id');
+    const tokens = await sessions.tokens({ owner: c.get('key'), id });
+    return Response.json({ id, object: 'session.text', text: serving.model.tokenizer.decode(Array.from(tokens)) });
+  });
   app.delete('/v1/sessions/:id', async (c) => {
     const id = c.req.param('id');
     await sessions.remove({ owner: c.get('key'), id });

@@ -103,6 +103,11 @@ export class Sessions {
     return summary(name.id, await this.#load(name));
   }
 
+  /** The token ids of a session's text. */
+  async tokens(name: SessionName): Promise<ArrayLike<number>> {
+    return (await this.#load(name)).session.tokens;
+  }
+
   list(owner: string): Promise<string[]> {
     return this.#store.list(owner);
   }

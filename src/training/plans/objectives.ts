@@ -4,15 +4,11 @@ import { startClassifier } from '../../checkpoint/load-classifier.ts';
 import { loadCausalModel, loadModel, readModelConfig } from '../../checkpoint/load-model.ts';
 import { LabelledDataset, labelledFields, labelShape, labelsOf, readLabelledTexts } from '../../data/labelled.ts';
 import { MaskedDataset } from '../../data/masked.ts';
-import { readRecords } from '../../data/records.ts';
-import { type PairDataset, SpanCorruptionDataset, TextPairDataset } from '../../data/sequence-pairs.ts';
-import { sentinelIds } from '../../data/span-corruption.ts';
 import { LinnetError } from '../../errors.ts';
 import { isClassifierConfig } from '../../models/classifier.ts';
 import { describeModel, type Model } from '../../models/families.ts';
-import type { EncoderDecoderModel } from '../../models/model.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective } from '../objectives/classification.ts';
 import { maskedObjective } from '../objectives/masked.ts';
 import { causalObjective } from '../objectives/next-token.ts';
@@ -21,6 +17,7 @@ import type { TrainingSettings } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
 import type { TrainingOptions } from './options.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
+import { loadPairs, pairShape } from './pairs.ts';
 import { loadPackedText, loadTrainingDocuments, withoutHeldOut } from './text.ts';
 
 const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify'] as const;
@@ -39,15 +36,7 @@ export const objectiveShape = {
         'labels of texts (default: by the kind of model, classify for a classifier)',
     }),
   ...labelShape,
-  sourceField: z.string().min(1).optional().meta({
-    placeholder: 'name',
-    description: 'of seq2seq: field or column of the text to read; without it, spans are cut out of plain text',
-  }),
-  targetField: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ placeholder: 'name', description: 'of seq2seq: field or column of the text to generate' }),
+  ...pairShape,
 };
 
 type ObjectiveOptions = TrainingOptions & z.output<z.ZodObject<typeof objectiveShape>>;
@@ -125,39 +114,23 @@ async function prepareSequence(
 ): Promise<PlannedObjective> {
   const { model, ...loaded } = await loadModel(folder);
   if (model.kind !== 'encoder-decoder') throw unsuited('seq2seq', model);
-  const { field, sourceField, targetField } = options;
-  const { dataset, summary } = await loadPairs(options, settings, model, await loadTokenizer(loaded.path));
-  const configuration = {
-    objective: 'seq2seq',
-    ...(sourceField ? { sourceField, targetField: targetField ?? '' } : { field }),
-  };
+  const { dataset, summary, configuration } = await loadPairs(
+    options,
+    settings,
+    model,
+    await loadTokenizer(loaded.path),
+  );
   const objective = sequenceObjective(model, dataset.lengths, settings);
   return {
-    plan: { ...modelPlan({ ...loaded, model }, options), dataset, summary, configuration, objective },
+    plan: {
+      ...modelPlan({ ...loaded, model }, options),
+      dataset,
+      summary,
+      configuration: { objective: 'seq2seq', ...configuration },
+      objective,
+    },
     base: { ...loaded, model, task: 'SEQ_2_SEQ_LM' },
   };
-}
-
-async function loadPairs(
-  options: ObjectiveOptions,
-  { length, seed }: TrainingSettings,
-  { startId, sizes }: EncoderDecoderModel,
-  tokenizer: Tokenizer,
-): Promise<{ dataset: PairDataset; summary: string }> {
-  const { sourceField, targetField } = options;
-  if (sourceField === undefined || targetField === undefined) {
-    const { documents } = await loadTrainingDocuments(options);
-    const sentinels = sentinelIds(tokenizer, sizes.vocabulary);
-    const dataset = new SpanCorruptionDataset(documents, tokenizer, { length, startId, seed, sentinels });
-    return { dataset, summary: `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows` };
-  }
-  const records = withoutHeldOut(await readRecords(options.data, [sourceField, targetField]), options);
-  const pairs = records.map(({ fields }) => ({
-    source: fields.get(sourceField) ?? '',
-    target: fields.get(targetField) ?? '',
-  }));
-  const dataset = new TextPairDataset(pairs, tokenizer, { length, startId });
-  return { dataset, summary: `${formatCount(pairs.length)} pairs of texts` };
 }
 
 async function prepareClassification(
