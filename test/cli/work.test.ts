@@ -99,7 +99,7 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
     const queued = await runJson(...words, '--queue', redis.url);
     expect(queued).toEqual(alone);
     const missing = await linnet(...words, '--queue', redis.url, '--data', join(folder, 'nowhere'));
-    expect([missing.exitCode, missing.stderr]).toEqual([1, expect.stringMatching(/nowhere/)]);
+    expect([missing.exitCode, missing.stderr]).toEqual([3, expect.stringMatching(/nowhere/)]);
     worker.child.kill('SIGTERM');
     const { run } = await worker.ended;
     expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining('1 jobs done')]);

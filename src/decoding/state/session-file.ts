@@ -140,7 +140,7 @@ export async function restoreSession(path: string, engine: StepEngine, fingerpri
  */
 export async function decodeSession(
   bytes: Uint8Array,
-  engine: StepEngine,
+  engine: Pick<StepEngine, 'model' | 'layout'>,
   fingerprint: string,
   source = 'the session',
 ): Promise<RestoredSession> {
@@ -154,7 +154,7 @@ interface SessionSource extends SafetensorsDirectory {
 
 async function readSession(
   file: SessionSource,
-  { model, layout }: StepEngine,
+  { model, layout }: Pick<StepEngine, 'model' | 'layout'>,
   fingerprint: string,
 ): Promise<RestoredSession> {
   const { source } = file;
