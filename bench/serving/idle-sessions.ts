@@ -45,8 +45,8 @@ await turn(first.id);
 const before = await memory();
 const ids: string[] = [];
 const started = performance.now();
-while (ids.length < count) {
-  const made = await post(`/v1/sessions/${first.id}/fork`, { count: Math.min(64, count - ids.length) });
+while (ids.length < count - 1) {
+  const made = await post(`/v1/sessions/${first.id}/fork`, { count: Math.min(64, count - 1 - ids.length) });
   ids.push(
     ...z
       .object({ data: z.array(idSchema) })
@@ -62,7 +62,7 @@ report(`${count} forks, ms each`, ((performance.now() - started) / count).toFixe
 report('memory over one session, MiB', (((await memory()) - before) / 2 ** 20).toFixed(0));
 const times: number[] = [];
 const step = Math.max(1, Math.floor(count / 500));
-for (let index = 0; index < count; index += step) {
+for (let index = 0; index < ids.length; index += step) {
   const began = performance.now();
   await turn(ids[index]);
   times.push(performance.now() - began);
