@@ -10,7 +10,9 @@ const [stateKiB = 4229, perCore = 5.7, wanted = 5, active = 0.01, cores = 16, gi
 /** Share of a machine's memory that may hold warm sessions: the rest is weights, activations and the system. */
 const warmShare = 0.5;
 
-process.stdout.write('| machines | warm sessions | streams at once | users, so many of them writing | Redis for the users, GiB |\n');
+process.stdout.write(
+  '| machines | warm sessions | streams at once | users, so many of them writing | Redis for the users, GiB |\n',
+);
 process.stdout.write('|---|---|---|---|---|\n');
 for (const machines of [1, 2, 4, 10, 30, 100]) {
   const warm = Math.floor((machines * gib * warmShare * 2 ** 20) / stateKiB);
