@@ -155,6 +155,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/sweep.ts')).sweep,
   },
   {
+    words: ['work'],
+    summary: 'take trials and tasks from a queue, on as many machines as there are',
+    load: async () => (await import('./commands/work.ts')).work,
+  },
+  {
     words: ['bench', 'gemm'],
     summary: 'matrix products through the runtime',
     load: async () => (await import('./commands/bench/gemm.ts')).benchGemm,

@@ -164,7 +164,13 @@ export const evalTasks = defineCommand({
         ? undefined
         : await context.withProgress('tasks', 'tasks', (progress) =>
             answerTasksInQueue(selection.tasks, {
-              ...{ queue: options.queue ?? '', scorer: described, identity, data: options.data, questions: questionOptions },
+              ...{
+                queue: options.queue ?? '',
+                scorer: described,
+                identity,
+                data: options.data,
+                questions: questionOptions,
+              },
               ...{ journal: journal.file, signal: context.signal },
               onTask: (done, total, task) => progress.update(done, total, task),
             }),
