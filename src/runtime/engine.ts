@@ -10,6 +10,7 @@ import {
   type EngineSettings,
   openSessionOf,
 } from './session.ts';
+import { explainCuda, requireCudaLibraries } from './cuda.ts';
 import { disableTelemetry } from './telemetry.ts';
 
 interface Engine {
@@ -24,6 +25,13 @@ const loadNative = (): Promise<EngineApi> => {
 
 const engines: Readonly<Record<Device, Engine>> = {
   cpu: { provider: 'cpu', load: loadNative },
+  cuda: {
+    provider: 'cuda',
+    async load() {
+      await requireCudaLibraries();
+      return loadNative();
+    },
+  },
   webgpu: { provider: 'webgpu', load: loadNative },
   wasm: {
     provider: 'wasm',
@@ -48,5 +56,6 @@ export function isDevice(name: string): name is Device {
  */
 export function openSession(model: EngineModel, settings: EngineSettings): Promise<DescribedSession> {
   const { load, provider } = engines[settings.device];
-  return openSessionOf(load, provider, model, settings);
+  const session = openSessionOf(load, provider, model, settings);
+  return settings.device === 'cuda' ? session.catch(explainCuda) : session;
 }
