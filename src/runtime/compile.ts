@@ -6,11 +6,11 @@ import type { Device, OnnxValue } from '../graph/onnx/model.ts';
 import { encodeModel, loadDeferred, separateParts } from '../graph/onnx/writer.ts';
 import { isDevice, openSession } from './engine.ts';
 import { type Program, type ProfileSource, SessionProgram } from './program.ts';
-import type { EngineModel, EngineSession, EngineSettings } from './session.ts';
+import type { EngineModel, EngineSession, EngineSettings } from './session-types.ts';
 
 export type { Device } from '../graph/onnx/model.ts';
 export type { Program, ProgramStatistics } from './program.ts';
-export type { NamedTensors } from './session.ts';
+export type { NamedTensors } from './session-types.ts';
 
 export interface CompileOptions {
   /** Default: `cpu`. With `cuda` and `webgpu`, ops that the device lacks run on the CPU. `wasm` is for browsers. */

@@ -3,13 +3,8 @@
  * Browsers have `web-engine.ts` instead.
  */
 import type { Device } from '../graph/onnx/model.ts';
-import {
-  type DescribedSession,
-  type EngineApi,
-  type EngineModel,
-  type EngineSettings,
-  openSessionOf,
-} from './session.ts';
+import { type EngineApi, openSessionOf } from './session.ts';
+import type { DescribedSession, EngineModel, EngineSettings } from './session-types.ts';
 import { explainCuda, requireCudaLibraries } from './cuda.ts';
 import { disableTelemetry } from './telemetry.ts';
 

@@ -23,7 +23,8 @@ export async function reportTraining<Details extends object>(
   const hooks: TrainingHooks = {
     command: context.command,
     signal: context.signal,
-    onPlan({ summary, folder, microBatch, ...planned }) {
+    onPlan({ summary, folder, microBatch, warnings, ...planned }) {
+      for (const warning of warnings) context.note(`warning: ${warning}`);
       ({ steps, stepTokens } = planned);
       context.note(
         `${summary}; ${formatCount(steps)} optimizer steps of ${formatCount(stepTokens)} tokens ` +

@@ -26,6 +26,8 @@ export interface PlannedRun {
   readonly stepTokens: number;
   /** Rows per run of the engine. */
   readonly microBatch: number;
+  /** What may not be meant, a sentence each. */
+  readonly warnings: readonly string[];
 }
 
 /** Watching and stopping a plan; nothing here changes what is trained. */
@@ -115,11 +117,17 @@ async function recordedTraining<Details extends object>(
   hooks: TrainingHooks,
   { folder, settings, plan }: Prepared<Details>,
 ): Promise<TrainingResult<Details>> {
-  const { summary, configuration, train: trainPlan, save, heldOutRows, ...trained } = plan;
+  const { summary, configuration, train: trainPlan, save, heldOutRows, trainedLength, ...trained } = plan;
   const { out, data, heldOut, snapshotEvery, device, threads } = options;
   const stepTokens = settings.batch * trained.dataset.length;
   const steps = totalUpdates(trained.dataset, settings);
-  hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings) });
+  const warnings =
+    trainedLength !== undefined && settings.length > trainedLength
+      ? [
+          `rows have ${settings.length} tokens, the model was trained for ${trainedLength}: positions beyond are new to it`,
+        ]
+      : [];
+  hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings), warnings });
   const { rows, length } = trained.dataset;
   const read = { summary, rows, length, fingerprint: trained.dataset.fingerprint() };
   const described = plainJson({ model: trained.model.toJson(), settings, data, heldOut, read, ...configuration });
