@@ -51,7 +51,11 @@ export async function readRecords(paths: readonly string[], fields: readonly str
       for (const field of fields) {
         if (record.fields.has(field)) continue;
         const has = plainNames([...record.fields.keys()]);
-        throw new LinnetError('FORMAT', `${record.source} has no field "${field}"; its fields are: ${has}`);
+        const isTable = extension !== '.jsonl';
+        const advice = isTable
+          ? `. The first line names the columns; if it is data already, name columns by their numbers, such as 1`
+          : '';
+        throw new LinnetError('FORMAT', `${record.source} has no field "${field}"; its fields are: ${has}${advice}`);
       }
       records.push(record);
     }

@@ -3,7 +3,7 @@ import type { BarSeriesOption, CustomSeriesOption, LineSeriesOption } from 'echa
 import { LinnetError } from '../errors.ts';
 import { barLayout, barSpread, barWidth } from './bar-spread.ts';
 import { Chart } from './chart-renderer.ts';
-import type { ChartOption } from './chart-renderer.ts';
+import type { ChartOption } from './chart-option.ts';
 import { CHART_FONT, CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
 import { formatNumber, formatTokens } from './quantities.ts';
 

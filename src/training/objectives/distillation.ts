@@ -9,6 +9,7 @@
  * projection (which both share).
  */
 import { packedInputs } from '../../data/packing.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
@@ -39,6 +40,15 @@ export function transferredLayers(teacher: CausalModel, student: CausalModel): n
   const layers = student.mixers.flatMap((mixer, layer) =>
     JSON.stringify(mixer) === JSON.stringify(teacher.mixers[layer]) ? [] : [layer],
   );
+  const softmax = JSON.stringify(mixerPreset('softmax'));
+  const isSoftmax = ({ mixers }: CausalModel): boolean => mixers.every((mixer) => JSON.stringify(mixer) === softmax);
+  if (isSoftmax(student) && !isSoftmax(teacher)) {
+    throw new LinnetError(
+      'MISMATCH',
+      'the student has softmax attention in every layer and the teacher has not: they are swapped; name the original first, ' +
+        'then what linearize made of it',
+    );
+  }
   if (layers.length === 0) throw new LinnetError('MISMATCH', 'teacher and student have the same mixers');
   return layers;
 }

@@ -88,6 +88,7 @@ async function prepareCausal(
   return {
     plan: {
       ...modelPlan(loaded, options),
+      trainedLength: loaded.model.sizes.trainedLength,
       dataset,
       heldOutRows: heldOutOf(heldOutRows, objective),
       summary,
