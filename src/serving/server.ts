@@ -11,6 +11,9 @@ import { ServerMetrics } from './http/metrics.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler/scheduler.ts';
 import type { ServedModel } from './served-model.ts';
 import { MemorySessions, type SessionStore } from './sessions/session-store.ts';
+import { ResponseStore } from './sessions/response-store.ts';
+import { Embeddings } from './text/embeddings.ts';
+import { Slots } from './sessions/slots.ts';
 import { Sessions } from './sessions/sessions.ts';
 import { TextService } from './text/text-service.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
@@ -31,6 +34,8 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
   readonly cacheBytes?: number;
   /** Where sessions are kept. Default: in memory, until the process ends. */
   readonly sessions?: SessionStore;
+  /** Folder for saved slots. Default: they cannot be saved. */
+  readonly slotFolder?: string;
   readonly limits?: Partial<ServerLimits>;
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
   readonly method?: () => DecodingMethod;
@@ -71,6 +76,9 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
   const api = createApi({
     model,
     texts,
+    responses: new ResponseStore(cacheBytes),
+    embeddings: new Embeddings(model.engine, scheduler.parallel),
+    slots: new Slots(model, scheduler.parallel, options.slotFolder),
     sessions: new Sessions(model, options.sessions ?? new MemorySessions()),
     limits: { ...limits, n: Math.min(limits.n, scheduler.parallel) },
     keys: new ApiKeys(keys),

@@ -65,6 +65,10 @@ export const serveCommand = defineCommand({
       placeholder: 'folder',
       description: 'folder for sessions, one file each (default: in memory, until the server ends)',
     }),
+    slotSavePath: optional(path, {
+      placeholder: 'folder',
+      description: 'folder for /slots?action=save (default: slots cannot be saved)',
+    }),
     chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
     speculate: withDefault(choice(['off', 'lookup']), 'off', {
       placeholder: 'drafter',
@@ -103,6 +107,7 @@ export const serveCommand = defineCommand({
       rate: options.rate,
       cacheBytes: options.stateCache * 2 ** 20,
       sessions: options.sessions === undefined ? undefined : await FolderSessions.open(options.sessions, model),
+      slotFolder: options.slotSavePath,
       limits: { timeout: options.timeout },
       method: options.speculate === 'lookup' ? () => speculative(new LookupDrafter()) : undefined,
       log,

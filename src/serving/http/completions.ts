@@ -9,11 +9,11 @@ import { ApiError, asApiError } from './api-error.ts';
 import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
-import { type ApiRequest, checkModel, type Serving, tokensLeft, usageOf } from './request-context.ts';
+import { type ApiRequest, checkModel, identityOf, type Serving, tokensLeft, usageOf } from './request-context.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
 import { checkBody, checkToken, commonRefusals, maybe, samplingFields, samplingOf, stopsOf } from './request-fields.ts';
 
-function completionSchema(limits: ServerLimits) {
+export function completionSchema(limits: ServerLimits) {
   const ids = z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens);
   return z.object({
     ...samplingFields(limits),
@@ -57,6 +57,7 @@ interface Completion {
     readonly object: 'text_completion';
     readonly created: number;
     readonly model: string;
+    readonly system_fingerprint: string;
   };
 }
 
@@ -133,7 +134,7 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     id: `cmpl-${randomUUID()}`,
     object: 'text_completion' as const,
     created: Math.floor(Date.now() / 1000),
-    model: model.name,
+    ...identityOf(serving),
   };
   return { fields, prompts, jobs, head };
 }
@@ -182,6 +183,7 @@ class CompletionWriter {
 
   take(source: number, event: TextEvent): CompletionChoice[] {
     const { fields, jobs } = this.#completion;
+    if (event.type === 'progress') return [];
     const index = (choice: number): number => source * jobs[source].n + choice;
     if (event.type === 'prompt') {
       this.#cached += event.cached;

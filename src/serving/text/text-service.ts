@@ -11,7 +11,7 @@ import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
 import type { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { type PlacedScore, ScoreStream } from './score-stream.ts';
-import { scoredMethod, scoreToken, type TokenScore } from './scores.ts';
+import { type ScoredDistribution, scoredMethod, scoreToken, type TokenScore } from './scores.ts';
 
 /** Tokens between two states of a prompt that are kept. */
 const boundaryEvery = 512;
@@ -35,8 +35,12 @@ export interface TextJob {
   readonly json?: JsonConstraint;
   /** How many of the most probable tokens to report with each token; undefined reports no scores. */
   readonly logprobs?: number;
+  /** Of which distribution the scores of the answer are. Default: the model's. */
+  readonly scored?: ScoredDistribution;
   /** Whether tokens of the prompt are scored too. */
   readonly scorePrompt: boolean;
+  /** Whether to tell how far the prompt is. */
+  readonly progress?: boolean;
   /** Lengths of the prompt after which its state is worth keeping. */
   readonly boundaries?: readonly number[];
   /** Has read a beginning of the prompt; else the prefix cache is asked. */
@@ -48,13 +52,29 @@ export interface TextJob {
 
 /** What a job gives. */
 export type TextEvent =
+  /** So many of so many tokens of the prompt have been read, in so much time; only where the job asks for it. */
+  | {
+      readonly type: 'progress';
+      readonly done: number;
+      readonly total: number;
+      readonly seconds: number;
+      readonly cached: number;
+    }
   | {
       readonly type: 'prompt';
+      /** Time spent reading the prompt. */
+      readonly seconds: number;
       readonly scores: readonly TokenScore[];
       readonly cached: number;
       readonly state: SequenceState;
     }
-  | { readonly type: 'text'; readonly choice: number; readonly text: string; readonly scores: readonly PlacedScore[] }
+  | {
+      readonly type: 'text';
+      readonly choice: number;
+      readonly text: string;
+      readonly tokens: readonly number[];
+      readonly scores: readonly PlacedScore[];
+    }
   | {
       readonly type: 'end';
       readonly choice: number;
@@ -113,7 +133,10 @@ export class TextService {
         tokenizer,
         choices: (maxTokens === 0 ? [] : samplers).map((sampler, choice) => ({
           sampler,
-          method: logprobs === undefined ? this.#method() : scoredMethod(logprobs, (s) => streams[choice].push(s)),
+          method:
+            logprobs === undefined
+              ? this.#method()
+              : scoredMethod(logprobs, (s) => streams[choice].push(s), job.scored),
         })),
         state,
         ...(job.scorePrompt && {
@@ -150,13 +173,19 @@ export class TextService {
     job: TextJob,
     { events, cached, promptScores, streams, samplers }: Following,
   ): AsyncGenerator<TextEvent, void, undefined> {
+    const waiting = streams.map((): number[] => []);
     for await (const event of events) {
       if (event.type === 'prompt') {
-        if (event.done === event.total) yield { type: 'prompt', scores: promptScores, cached, state: event.state };
+        const { done, total, seconds, state } = event;
+        if (job.progress === true) yield { type: 'progress', done, total, seconds, cached };
+        if (done === total) yield { type: 'prompt', scores: promptScores, cached, state, seconds };
       } else if (event.type === 'tokens') {
-        const scores = streams[event.choice].take(event.text.length);
-        if (event.text !== '' || scores.length > 0)
-          yield { type: 'text', choice: event.choice, text: event.text, scores };
+        const { choice, text, tokens } = event;
+        const scores = streams[choice].take(text.length);
+        // Tokens whose text is not certain yet come with it.
+        waiting[choice].push(...tokens);
+        if (text !== '' || scores.length > 0)
+          yield { type: 'text', choice, text, tokens: waiting[choice].splice(0), scores };
       } else {
         const { choice, generation } = event;
         const stopped = generation.finish === 'stop';
