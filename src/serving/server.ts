@@ -46,6 +46,8 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
 export interface RunningServer {
   readonly url: string;
   readonly texts: TextService;
+  /** Answers a request that did not come by the socket. */
+  readonly fetch: (request: Request) => Response | Promise<Response>;
   /** Accepts no more, lets what runs come to its end, then closes. */
   drain(): Promise<void>;
 }
@@ -110,6 +112,7 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
   return {
     url: `http://${shownHost}:${address.port}`,
     texts,
+    fetch: (request) => api.fetch(request),
     async drain() {
       const closed = new Promise<void>((resolve) => {
         server.close(() => {

@@ -69,7 +69,9 @@ describe('responses', () => {
       max_completion_tokens: 12,
     });
     expect(second.output_text).toBe(chat.choices[0].message.content);
-    expect(second.usage?.input_tokens_details.cached_tokens).toBeGreaterThanOrEqual((first.usage?.input_tokens ?? 0) - 1);
+    expect(second.usage?.input_tokens_details.cached_tokens).toBeGreaterThanOrEqual(
+      (first.usage?.input_tokens ?? 0) - 1,
+    );
     expect(await client.responses.retrieve(first.id)).toMatchObject({ id: first.id, output: first.output });
     await client.responses.delete(first.id);
     await expect(client.responses.retrieve(first.id)).rejects.toMatchObject({ status: 404 });

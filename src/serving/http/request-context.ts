@@ -58,7 +58,7 @@ export function tokensLeft({ model, limits }: Serving, promptLength: number, ask
       { param: 'prompt', details: { n_prompt_tokens: promptLength, n_ctx: most } },
     );
   }
-  return Math.min(asked, positions - promptLength);
+  return Math.min(asked, limits.maxTokens, positions - promptLength);
 }
 
 /** Tokens of a request, as the APIs count them. */
