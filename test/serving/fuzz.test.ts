@@ -3,11 +3,11 @@ import { expect, it } from 'vitest';
 import { hostileRequest, meantFaults, sendHostile } from './hostile-requests.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
-it('answers 2000 hostile requests without a fault that is not meant', async () => {
+it('answers 1000 hostile requests without a fault that is not meant', async () => {
   await using model = await openTiny(chatTemplate);
   const { server, logged } = await serve(model, { limits: { maxTokens: 4, promptTokens: 512 } });
   const statuses = new Set<number>();
-  for (let from = 1; from <= 2000; from += 8) {
+  for (let from = 1; from <= 1000; from += 8) {
     const seeds = Array.from({ length: 8 }, (_, i) => from + i);
     await Promise.all(
       seeds.map(async (seed) => {

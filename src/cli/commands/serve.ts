@@ -83,6 +83,7 @@ export const serveCommand = defineCommand({
     await using model = await openServedModel(options.model, {
       name: options.alias ?? basename(resolve(options.model)),
       chatTemplate: template,
+      readsTexts: true,
       device: options.device,
       threads: options.threads,
       worker: !options.inline,
@@ -112,10 +113,9 @@ export const serveCommand = defineCommand({
       method: options.speculate === 'lookup' ? () => speculative(new LookupDrafter()) : undefined,
       log,
     });
-    const stateBytes = model.engine.newState().bytes;
-    context.print(
-      `${model.name} at ${server.url}/v1: ${options.parallel} texts at a time, ${formatBytes(stateBytes)} of state each`,
-    );
+    const { engine } = model;
+    const state = engine.readsText ? '' : `, ${formatBytes(engine.newState().bytes)} of state each`;
+    context.print(`${model.name} at ${server.url}/v1: ${options.parallel} texts at a time${state}`);
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       signal.addEventListener('abort', () => {

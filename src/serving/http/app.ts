@@ -109,6 +109,7 @@ export function createApi(options: ApiOptions): Api {
     return c.body(await metrics.registry.metrics());
   });
 
+  if (model.engine.readsText) refuseContinuing(app);
   addSessionFiles(app, options);
   app.use(
     bodyLimit({
@@ -155,6 +156,16 @@ export function createApi(options: ApiOptions): Api {
     });
   }
   return app;
+}
+
+/** Endpoints for models that continue their prompt, of a model that writes about it. */
+function refuseContinuing(app: Api): void {
+  const paths = ['/v1/chat/*', '/v1/responses/*', '/v1/sessions/*', '/slots/*', '/completion', '/apply-template'];
+  for (const path of [...paths, '/completions', '/v1/embeddings', '/embeddings', '/embedding']) {
+    app.use(path, () => {
+      throw new ApiError('not_supported_error', 'this model reads a text and writes another: use /v1/completions');
+    });
+  }
 }
 
 /** A value that is made when it is first asked for. */
@@ -213,7 +224,8 @@ function modelEntry({ model }: Serving) {
       n_vocab: sizes.vocabulary,
       n_ctx_train: sizes.trainedLength,
       n_embd: sizes.width,
-      state_bytes: model.engine.newState().bytes,
+      // A model that reads a text has no state before that.
+      state_bytes: model.engine.readsText ? null : model.engine.newState().bytes,
     },
   };
 }

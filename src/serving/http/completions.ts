@@ -1,6 +1,7 @@
 /** POST /v1/completions: texts that continue prompts. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
+import { promptOf } from '../../decoding/text-generation.ts';
 import type { PlacedScore } from '../text/score-stream.ts';
 import type { TokenScore } from '../text/scores.ts';
 import type { TextEvent, TextJob } from '../text/text-service.ts';
@@ -82,6 +83,7 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
 async function start(serving: Serving, completion: Completion) {
   const { fields, jobs } = completion;
   const { session_id: id, seed } = fields;
+  if (serving.model.engine.readsText) return startReading(serving, completion);
   if (id === undefined) return { completion, sources: jobs.map((job) => serving.texts.start(job)) };
   if (jobs.length !== 1) {
     throw new ApiError('invalid_request_error', 'a session takes one prompt', { param: 'session_id' });
@@ -98,6 +100,27 @@ async function start(serving: Serving, completion: Completion) {
     turn.release();
     throw error;
   }
+}
+
+/** Models that read a text and write another: prompts are what is read, with EOS. */
+async function startReading({ model, texts }: Serving, completion: Completion) {
+  const { fields, jobs } = completion;
+  const { engine } = model;
+  const refused = (['echo', 'session_id'] as const).find(
+    (name) => fields[name] !== undefined && fields[name] !== false,
+  );
+  if (refused !== undefined) {
+    throw new ApiError('invalid_request_error', `this model writes about its prompt: it has no "${refused}"`, {
+      param: refused,
+    });
+  }
+  const [eos] = engine.model.eosIds;
+  const ready: TextJob[] = [];
+  for (const job of jobs) {
+    const source = eos === undefined || job.prompt.at(-1) === eos ? job.prompt : [...job.prompt, eos];
+    ready.push({ ...job, prompt: promptOf(engine.model, []), state: engine.newState(await engine.encode(source)) });
+  }
+  return { completion: { ...completion, jobs: ready }, sources: ready.map((job) => texts.start(job)) };
 }
 
 function prepare(serving: Serving, request: ApiRequest): Completion {
@@ -145,7 +168,7 @@ function promptsOf(
   { model }: Serving,
 ): number[][] {
   const { tokenizer, engine } = model;
-  const bos = special && session === undefined && tokenizer.bosId !== undefined;
+  const bos = special && session === undefined && tokenizer.bosId !== undefined && !engine.readsText;
   const encode = (text: string): number[] => [...tokenizer.encode(text, { bos })];
   const list = typeof prompt === 'string' || isNumbers(prompt) ? [prompt] : prompt;
   if (list.length === 0) throw new ApiError('invalid_request_error', 'there is no prompt', { param: 'prompt' });

@@ -111,7 +111,8 @@ export class TextService {
   start(job: TextJob): AsyncGenerator<TextEvent, void, undefined> {
     const { prompt, maxTokens, n, sampling, stop, stopIds, ignoreEos, logprobs, signal } = job;
     const { tokenizer } = this.model;
-    const state = job.state ?? (job.scorePrompt ? undefined : this.cache.find(job.salt, prompt, prompt.length));
+    const state =
+      job.state ?? (job.scorePrompt || !this.#caches ? undefined : this.cache.find(job.salt, prompt, prompt.length));
     const cached = state?.length ?? 0;
     const promptScores: TokenScore[] = [];
     const streams = Array.from({ length: n }, () => new ScoreStream(tokenizer, prompt));
@@ -156,7 +157,8 @@ export class TextService {
   }
 
   get #caches(): boolean {
-    return this.cache.maxBytes > 0;
+    // What an encoder has read is not in the tokens of the prompt.
+    return this.cache.maxBytes > 0 && !this.model.engine.readsText;
   }
 
   /** Every so many tokens, where the caller knows of one, and before the last token, for whoever asks again. */
