@@ -37,6 +37,10 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
   /** Folder for saved slots. Default: they cannot be saved. */
   readonly slotFolder?: string;
   readonly limits?: Partial<ServerLimits>;
+  /** Milliseconds within which the headers of a request must have come. Default 10 s. */
+  readonly headersTimeout?: number;
+  /** Milliseconds within which all of a request must have come. Default 60 s. */
+  readonly requestTimeout?: number;
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
   readonly method?: () => DecodingMethod;
   readonly log: Logger;
@@ -92,7 +96,14 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
   });
   const listener = getRequestListener((request) => api.fetch(request), { overrideGlobalObjects: false });
   const server = createServer(
-    { headersTimeout: 10_000, requestTimeout: 60_000, keepAliveTimeout: 5_000, maxHeaderSize: 16 << 10 },
+    {
+      headersTimeout: options.headersTimeout ?? 10_000,
+      requestTimeout: options.requestTimeout ?? 60_000,
+      // How often sockets beyond those times are looked for.
+      connectionsCheckingInterval: Math.min(5_000, options.headersTimeout ?? 10_000),
+      keepAliveTimeout: 5_000,
+      maxHeaderSize: 16 << 10,
+    },
     (incoming, outgoing) => {
       void listener(incoming, outgoing);
     },
