@@ -43,7 +43,7 @@ async function send(): Promise<void> {
     const { status, text } = await sendHostile(server.fetch, request);
     if (status === 201) await forget(text);
     statuses.set(status, (statuses.get(status) ?? 0) + 1);
-    const inStream = /"code":500/.test(text);
+    const inStream = text.includes('"code":500');
     if ((status >= 500 && !meantFaults.has(status)) || inStream) {
       unmeant++;
       process.stdout.write(

@@ -1,15 +1,17 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { describeModel, type Model, requireCausal } from '../models/families.ts';
-import type { CausalModel, ModelDescription } from '../models/model.ts';
+import { describeClassifier, isClassifierConfig } from '../models/classifier.ts';
+import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families.ts';
+import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { finiteRows, requireFinite } from './finite.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import type { JsonObject } from '../files/json-object.ts';
-import { quoteName } from '../files/name-list.ts';
+import { listNames, quoteName } from '../files/name-list.ts';
 import type { Float32Rows, TensorInfo } from './safetensors/reader.ts';
 import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
+import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
 
 /** A model in memory. */
 export interface LoadedModel<Described extends ModelDescription = CausalModel> {
@@ -32,11 +34,25 @@ export interface LoadedModel<Described extends ModelDescription = CausalModel> {
  * ```
  */
 export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
-  return await loadDescribed(dir, describeModel);
+  return await loadDescribed(dir, describeOf(dir));
+}
+
+/** What a config.json describes. The head of a classifier is not a surplus tensor of a model: it is another task. */
+function describeOf(dir: string): (config: JsonObject) => Model {
+  return (config) => {
+    if (!isClassifierConfig(config)) return describeModel(config);
+    const { labels } = describeClassifier(config);
+    throw new LinnetError(
+      'CONFIG',
+      `${dir} is a classifier of ${labels.length} labels (${listNames(labels)}) and predicts no tokens; "linnet eval accuracy" ` +
+        'measures it, "linnet finetune --objective classify" trains it further, open() of the library classifies with it',
+    );
+  };
 }
 
 /** The config.json of a model folder, unchecked. @throws LinnetError as `openCheckpoint` */
 export async function readModelConfig(dir: string): Promise<JsonObject> {
+  requirePath(dir, 'the folder');
   const checkpoint = await openCheckpoint(dir);
   await checkpoint.close();
   return checkpoint.config;
@@ -85,7 +101,7 @@ export interface ModelWeights<Described = Model> {
  * @throws LinnetError as `loadModel`
  */
 export async function openModelWeights(dir: string): Promise<ModelWeights> {
-  return await openDescribed(dir, describeModel);
+  return await openDescribed(dir, describeOf(dir));
 }
 
 async function openDescribed<Described extends Loadable>(
@@ -133,6 +149,19 @@ export async function loadCausalModel(dir: string): Promise<LoadedModel> {
   return { ...loaded, model: requireCausal(loaded.model) };
 }
 
+/**
+ * Loads the folder of a model that generates text: a causal language model, or an encoder and decoder.
+ * @throws LinnetError `CONFIG` for a model of another kind, and what `loadModel` throws
+ * @example
+ * ```ts
+ * const { model, parameters } = await loadGeneratingModel('models/t5');
+ * ```
+ */
+export async function loadGeneratingModel(dir: string): Promise<LoadedModel<GeneratingModel>> {
+  const loaded = await loadModel(dir);
+  return { ...loaded, model: requireGenerating(loaded.model) };
+}
+
 /** All parameters of a model, and those of the optional ones that are there. */
 function heldParameters(
   model: Pick<ModelDescription, 'parameters' | 'optionalParameters'>,
@@ -175,9 +204,16 @@ type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJ
  */
 export async function saveModel(
   dir: string,
-  { model, parameters }: { readonly model: Savable; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
-  options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'>,
+  content: { readonly model: Savable; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
+  options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'> = {},
 ): Promise<void> {
+  requireKind(content, 'what is saved', ['model', 'parameters'], 'a model with its parameters');
+  const { model, parameters } = content;
+  requirePath(dir, 'the folder');
+  requireOptions(options, 'the options of saveModel');
+  requireOneOf(options.dtype, 'dtype', ['F32', 'F16', 'BF16']);
+  requireKind(model, 'the model', ['parameters', 'toJson'], 'a model');
+  requireKind(parameters, 'the parameters', ['get', 'keys'], 'a map of tensors');
   const held = heldParameters(model, parameters);
   const tensors = [...held.keys()].flatMap((name) => {
     const tensor = parameters.get(name);

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
 import { medusaLimits } from '../models/medusa.ts';
 import { storageTypeNames, storageTypes } from './storage-types.ts';
@@ -106,6 +107,9 @@ const medusaSchema = z.strictObject({
 
 export type ErrorReport = z.infer<typeof errorReportSchema>;
 
+/** The outputs next to those of float32. */
+export type OutputError = z.infer<typeof outputErrorSchema>;
+
 /** The part of a report that takes running the model. */
 export type MeasuredErrors = Omit<ErrorReport, 'weights'>;
 
@@ -157,7 +161,7 @@ export type ExportManifest = z.infer<typeof manifestSchema>;
 export function parseManifest(value: unknown, source: string): ExportManifest {
   const result = manifestSchema.safeParse(value);
   if (!result.success) {
-    throw new LinnetError('FORMAT', `${source} does not describe an export:\n${z.prettifyError(result.error)}`, {
+    throw new LinnetError('FORMAT', `${source} does not describe an export:\n${schemaProblems(result.error)}`, {
       cause: result.error,
     });
   }

@@ -12,8 +12,10 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../files/atomic.ts';
+import { checkJsonLimits } from '../files/json-limits.ts';
 import { fileError, readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { describeCommit, describeHardware, describeSoftware, hardwareSchema, softwareSchema } from './provenance.ts';
 
 const RECORD_FILE = 'run.json';
@@ -41,6 +43,8 @@ const recordSchema = z.object({
   status: statusSchema,
   /** Why it failed. */
   error: z.string().nullable(),
+  /** What came of it: losses, speed, memory. Absent in records of runs that are not finished. */
+  results: z.record(z.string(), z.json()).optional(),
 });
 
 const metricValueSchema = z.union([z.number(), z.string(), z.boolean(), z.null()]);
@@ -82,6 +86,8 @@ export interface Run {
   readonly record: RunRecord;
   /** Appends a line. Numbers that JSON does not know (NaN, ±Infinity) survive. */
   log(metric: Metric): void;
+  /** Says what came of the run, for the record; replaces what was said before. */
+  report(results: Readonly<Record<string, JsonValue>>): void;
   /**
    * Closes the record; calls after the first do nothing.
    * @param error what went wrong, for status `failed`
@@ -151,6 +157,10 @@ class RecordedRun implements Run {
   log(metric: Metric): void {
     if (!this.#isOpen) throw new LinnetError('INPUT', `the run in ${this.folder} is finished; no metric can be added`);
     writeSync(this.#metrics, formatMetric(metric));
+  }
+
+  report(results: Readonly<Record<string, JsonValue>>): void {
+    this.#record = { ...this.#record, results: { ...results } };
   }
 
   async finish(status: Exclude<RunStatus, 'running'>, error?: unknown): Promise<void> {
@@ -229,6 +239,7 @@ function parseMetrics(text: string, path: string): Metric[] {
 }
 
 function parseAs<T>(schema: z.ZodType<T>, text: string, source: string): T {
+  checkJsonLimits(Buffer.from(text), source); // the schema calls itself for every level
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -237,7 +248,7 @@ function parseAs<T>(schema: z.ZodType<T>, text: string, source: string): T {
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new LinnetError('FORMAT', `${source} is not a valid record of a run: ${z.prettifyError(parsed.error)}`);
+  throw new LinnetError('FORMAT', `${source} is not a valid record of a run: ${schemaProblems(parsed.error)}`);
 }
 
 function messageOf(error: unknown): string {

@@ -1,6 +1,7 @@
 /** Training low-rank updates instead of matrices, and with them what is cheap to train whole: norms, embeddings, mixers. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import type { Model } from '../models/families.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { weightMatrices } from '../models/weight-matrices.ts';
@@ -16,6 +17,7 @@ import {
 } from '../nn/lora.ts';
 import { consequencesOf, type DeclaredParameter, type ParameterGroup, parameterGroups } from '../nn/parameter-roles.ts';
 import { Random } from '../random.ts';
+import type { Objective } from './objectives/next-token.ts';
 import type { TrainingJob } from './trainer.ts';
 
 const loraDefaults = { rank: 8, alpha: 16 } as const;
@@ -98,13 +100,18 @@ export function trainLora<Job extends Subject>(job: Job, lora: Lora, whole: Read
       toJson: () => model.toJson(),
     },
     parameters: new Map([...initializeLora(lora, new Random(seed)), ...parameters]),
-    objective: { ...objective, loss: (source, batch) => objective.loss(withLora(source, lora), batch) },
+    objective: loraObjective(objective, lora),
     trainable: (name) => isLoraParameter(name) || whole.has(name),
     variant: {
       ...variant,
       lora: { rank: lora.rank, alpha: lora.alpha, matrices: [...lora.matrices.keys()], whole: [...whole] },
     },
   };
+}
+
+/** An objective of the matrices with their updates. */
+export function loraObjective(objective: Objective, lora: Lora): Objective {
+  return { ...objective, loss: (source, batch) => objective.loss(withLora(source, lora), batch) };
 }
 
 const choiceSchema = z.strictObject({
@@ -141,7 +148,7 @@ export function parseLoraChoice(text: string): LoraChoice {
   const given = { ...Object.fromEntries(Object.entries(single).map(([key, parts]) => [key, parts.join(',')])) };
   const result = choiceSchema.safeParse({ ...given, ...(targets && { targets }) });
   if (!result.success) {
-    throw new LinnetError('CONFIG', `"${text}" is no low-rank adaptation:\n${z.prettifyError(result.error)}`);
+    throw new LinnetError('CONFIG', `"${text}" is no low-rank adaptation:\n${schemaProblems(result.error)}`);
   }
   const { r, alpha = 2 * r } = result.data;
   return { rank: r, alpha, targets: result.data.targets };

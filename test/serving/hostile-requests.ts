@@ -180,7 +180,7 @@ export function hostileRequest(seed: number): HostileRequest {
   });
   /** A value with a part of it changed. */
   function changed(value: unknown): unknown {
-    if (Array.isArray(value))
+    if (isList(value))
       return chance(0.3) ? [...value, ...value] : value.map((part: unknown) => (chance(0.5) ? changed(part) : part));
     if (typeof value === 'object' && value !== null) {
       return Object.fromEntries(
@@ -207,6 +207,10 @@ export function hostileRequest(seed: number): HostileRequest {
     body: takesBody ? text : undefined,
     leaves: chance(0.05),
   };
+}
+
+function isList(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
 }
 
 function bytesChanged(text: string, below: (bound: number) => number, pick: <T>(list: readonly T[]) => T): string {

@@ -68,7 +68,9 @@ describe('test_basic', () => {
     expect(await get('/props')).toMatchObject({ total_slots: 3, default_generation_settings: { n_ctx: 1_000_000 } });
     const slots = z.array(z.looseObject({ id: z.number(), is_processing: z.boolean() })).parse(await get('/slots'));
     expect(slots.map(({ id, is_processing: works }) => [id, works])).toEqual([0, 1, 2].map((id) => [id, false]));
-    expect(await get('/v1/models')).toMatchObject({ data: [{ id: 'tiny', meta: { n_vocab: expect.any(Number) } }] });
+    expect(await get('/v1/models')).toMatchObject({
+      data: [{ id: 'tiny', meta: { n_vocab: model.engine.model.sizes.vocabulary } }],
+    });
   });
 
   it('says 501 for what is not there', async () => {
@@ -152,7 +154,7 @@ describe('test_completion', () => {
     const { server } = await serve(model, { limits: { promptTokens: 10 } });
     expect(await post(server, '/completion', { ...greedy, prompt: prompt.repeat(9) })).toMatchObject({
       status: 400,
-      json: { error: { type: 'exceed_context_size_error', n_ctx: 10, n_prompt_tokens: expect.any(Number) } },
+      json: { error: { type: 'exceed_context_size_error', n_ctx: 10 } },
     });
   });
 

@@ -14,6 +14,7 @@ import { type PrunedDraft, pruneDraft, rootDraft } from './draft-trie.ts';
 import type { Draft, Drafter } from './drafter.ts';
 import type { AdaptiveSpeculation } from './adaptive-speculation.ts';
 import { SpeculationStatistics } from './statistics.ts';
+import { requireKind, requireOptions } from '../../files/arguments.ts';
 
 /** How to speculate. */
 export interface SpeculationOptions {
@@ -23,6 +24,20 @@ export interface SpeculationOptions {
   readonly adaptive?: AdaptiveSpeculation;
   /** Where rounds are added up. */
   readonly statistics?: SpeculationStatistics;
+  /** Is shown every verified tree, when its round ends. */
+  readonly onTree?: (verified: VerifiedTree) => void;
+}
+
+/** A drafted tree, and what the model said to it. */
+export interface VerifiedTree {
+  /** Token of every node [T]; node 0 is the root, the last token of the text. */
+  readonly tokens: Int32Array;
+  /** Parent of every node [T], -1 for the root. */
+  readonly parents: Int32Array;
+  /** Nodes of the accepted path, from the root. */
+  readonly accepted: readonly number[];
+  /** The token that follows the path. */
+  readonly next: number;
 }
 
 /**
@@ -35,6 +50,8 @@ export interface SpeculationOptions {
  * ```
  */
 export function speculative(drafter: Drafter, options: SpeculationOptions = {}): DecodingMethod {
+  requireKind(drafter, 'the drafter', ['propose', 'name'], 'a drafter');
+  requireOptions(options, 'the options of speculative');
   return (prompt) => new SpeculativeDecoder(prompt, drafter, options);
 }
 
@@ -62,6 +79,7 @@ class SpeculativeDecoder implements Continuation {
   readonly #acceptance: AcceptanceRule;
   readonly #adaptive: AdaptiveSpeculation | undefined;
   readonly #statistics: SpeculationStatistics;
+  readonly #onTree: SpeculationOptions['onTree'];
   /** What the last token of the text was predicted from. */
   #hidden: Float32Array;
   #round: PlannedRound | undefined;
@@ -74,6 +92,7 @@ class SpeculativeDecoder implements Continuation {
     this.#acceptance = options.acceptance ?? exact;
     this.#adaptive = options.adaptive;
     this.#statistics = options.statistics ?? new SpeculationStatistics();
+    this.#onTree = options.onTree;
     this.#hidden = prompt.hidden;
   }
 
@@ -122,6 +141,7 @@ class SpeculativeDecoder implements Continuation {
     await this.#drafter.accepted?.(tokens);
     this.#adaptive?.record(speculated ? 'speculative' : 'sequential', (ended - started) / 1000, tokens.length);
     const { origin, tree } = draft;
+    this.#onTree?.({ tokens: draft.tokens, parents: tree.parents, accepted: path, next });
     this.#statistics.record({
       nodes: tree.size,
       path: origin === undefined ? path : path.map((node) => origin[node]),

@@ -10,6 +10,7 @@ import { progressOf, timingsOf } from './timings.ts';
 import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
+import { ProgressFields } from './progress-fields.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
 import { type ApiRequest, checkModel, type Serving, identityOf, tokensLeft, usageOf } from './request-context.ts';
 import {
@@ -70,12 +71,12 @@ interface Chat {
 /** Answers the request. @throws ApiError, and as `TextService.start` */
 export async function chatCompletions(serving: Serving, request: ApiRequest): Promise<Response> {
   const prepared = prepare(serving, request);
-  const { session_id: id, seed } = prepared.fields;
+  const { session_id: id, session_version: version, seed } = prepared.fields;
   // A client sends all messages, as ever; the session holds the state of those that it has seen.
   const session =
     id === undefined
       ? undefined
-      : await onSession(serving, prepared.job, id, seed !== undefined, () => prepared.job.prompt);
+      : await onSession(serving, prepared.job, { id, version, seeded: seed !== undefined }, () => prepared.job.prompt);
   const chat = { ...prepared, job: session?.job ?? prepared.job };
   const started = startJob(serving, chat.job, session?.turn);
   const events = session === undefined ? started : withTurn(started, session.turn, chat.job.prompt);
@@ -119,6 +120,8 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
     logprobs: logprobs ? top : undefined,
     scorePrompt: false,
     progress: fields.return_progress,
+    drafter: fields.speculate,
+    trees: fields.stream_options?.include_tree === true,
     boundaries: systemBoundary(template, messages, prompt),
     signal: request.abort.signal,
   };
@@ -193,12 +196,14 @@ async function* streamed(
   events: AsyncIterable<TextEvent>,
 ): AsyncGenerator<string, void, undefined> {
   const withUsage = fields.stream_options?.include_usage === true;
-  const chunk = (index: number, delta: object, rest: object): string =>
+  const progress = new ProgressFields(fields, model.pieces);
+  const chunk = (index: number, delta: object, rest: object, linnet: object): string =>
     dataEvent({
       ...head,
       object: 'chat.completion.chunk',
       choices: [{ index, delta, logprobs: null, finish_reason: null, ...rest }],
       ...(withUsage && { usage: null }),
+      ...linnet,
     });
   const logprobs = (scores: readonly PlacedScore[]) =>
     fields.logprobs === true ? { logprobs: logprobsOf(scores, model.pieces) } : {};
@@ -210,18 +215,22 @@ async function* streamed(
     for await (const event of events) {
       if (event.type === 'progress') {
         yield dataEvent({ ...head, object: 'chat.completion.chunk', choices: [], prompt_progress: progressOf(event) });
-      } else if (event.type === 'prompt') {
+        continue;
+      }
+      const linnet = progress.of(event);
+      if (event.type === 'prompt') {
         read = event;
-        for (let index = 0; index < job.n; index++) yield chunk(index, { role: 'assistant', content: null }, {});
+        for (let index = 0; index < job.n; index++)
+          yield chunk(index, { role: 'assistant', content: null }, {}, linnet);
       } else if (event.type === 'text') {
         emitted[event.choice] += event.scores.length;
-        yield chunk(event.choice, { content: event.text }, logprobs(event.scores));
+        yield chunk(event.choice, { content: event.text }, logprobs(event.scores), linnet);
       } else {
         const rest = visible(event, emitted[event.choice]);
-        if (rest.length > 0 && fields.logprobs === true) yield chunk(event.choice, { content: '' }, logprobs(rest));
+        if (rest.length > 0 && fields.logprobs === true) yield chunk(event.choice, { content: '' }, logprobs(rest), {});
         written += event.generation.tokens.length;
         timings = timingsOf(read, event);
-        yield chunk(event.choice, {}, { finish_reason: event.finish });
+        yield chunk(event.choice, {}, { finish_reason: event.finish }, linnet);
       }
     }
     if (withUsage) {

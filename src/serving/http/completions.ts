@@ -11,6 +11,7 @@ import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
 import { type ApiRequest, checkModel, identityOf, type Serving, tokensLeft, usageOf } from './request-context.ts';
+import { ProgressFields } from './progress-fields.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
 import { checkBody, checkToken, commonRefusals, maybe, samplingFields, samplingOf, stopsOf } from './request-fields.ts';
 
@@ -70,7 +71,7 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
   const events = interleave(sources);
   const writer = new CompletionWriter(serving, completion);
   if (completion.fields.stream === true) {
-    return eventStream(streamed(completion, writer, events), () => {
+    return eventStream(streamed(serving, completion, writer, events), () => {
       request.abort.abort();
     });
   }
@@ -82,13 +83,13 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
 /** Starts the jobs, on a session where the request names one: its text goes on with the prompt. */
 async function start(serving: Serving, completion: Completion) {
   const { fields, jobs } = completion;
-  const { session_id: id, seed } = fields;
+  const { session_id: id, session_version: version, seed } = fields;
   if (serving.model.engine.readsText) return startReading(serving, completion);
   if (id === undefined) return { completion, sources: jobs.map((job) => serving.texts.start(job)) };
   if (jobs.length !== 1) {
     throw new ApiError('invalid_request_error', 'a session takes one prompt', { param: 'session_id' });
   }
-  const { job, turn } = await onSession(serving, jobs[0], id, seed !== undefined, (text) => [
+  const { job, turn } = await onSession(serving, jobs[0], { id, version, seeded: seed !== undefined }, (text) => [
     ...text,
     ...jobs[0].prompt,
   ]);
@@ -151,6 +152,8 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     json,
     logprobs,
     scorePrompt: echo && logprobs !== undefined,
+    drafter: fields.speculate,
+    trees: fields.stream_options?.include_tree === true,
     signal: request.abort.signal,
   }));
   const head = {
@@ -308,15 +311,18 @@ function joinedLogprobs(parts: readonly CompletionLogprobs[]): CompletionLogprob
 }
 
 async function* streamed(
+  { model }: Serving,
   { head, fields }: Completion,
   writer: CompletionWriter,
   events: AsyncGenerator<readonly [number, TextEvent], void, undefined>,
 ): AsyncGenerator<string, void, undefined> {
   const withUsage = fields.stream_options?.include_usage === true;
+  const progress = new ProgressFields(fields, model.pieces);
   try {
     for await (const [source, event] of events) {
+      const linnet = progress.of(event);
       for (const choice of writer.take(source, event)) {
-        yield dataEvent({ ...head, choices: [choice], ...(withUsage && { usage: null }) });
+        yield dataEvent({ ...head, choices: [choice], ...(withUsage && { usage: null }), ...linnet });
       }
     }
     if (withUsage) yield dataEvent({ ...head, choices: [], usage: writer.usage });

@@ -163,6 +163,8 @@ const noSampling = {
   logit_bias: undefined,
   cache_salt: undefined,
   session_id: undefined,
+  session_version: undefined,
+  speculate: undefined,
 };
 
 function textOf(content: string | readonly { readonly text: string }[]): string {

@@ -20,7 +20,8 @@ export class RunningRequest {
   /** Continuations whose prompt has been read and that have not ended. */
   readonly texts: RunningText[] = [];
   readonly #engine: StepEngine;
-  readonly #state: SequenceState;
+  #state: SequenceState;
+  #ready: boolean;
   /** How many continuations have been made of the prompt. */
   #made = 0;
   /** Time spent reading the prompt. */
@@ -32,12 +33,27 @@ export class RunningRequest {
     request: TextRequest,
     events: EventQueue<RequestEvent>,
     signal: AbortSignal | undefined,
+    onReady: () => void,
   ) {
     this.#engine = engine;
     this.request = request;
     this.events = events;
     this.signal = signal;
     this.#state = request.state ?? engine.newState();
+    this.#ready = request.fetched === undefined;
+    const ready = (state: SequenceState | undefined): void => {
+      if (state !== undefined) this.#state = state;
+      this.#ready = true;
+      onReady();
+    };
+    request.fetched?.then(ready, () => {
+      ready(undefined);
+    });
+  }
+
+  /** Whether it is known from where the prompt is read. */
+  get ready(): boolean {
+    return this.#ready;
   }
 
   /** Rows that the request may have in a round. */
@@ -52,7 +68,7 @@ export class RunningRequest {
 
   /** Whether the prompt has been read as far as its continuations share it. */
   get canStart(): boolean {
-    return this.request.maxTokens > 0 && this.reading && this.#state.length >= this.#total - 1;
+    return this.#ready && this.request.maxTokens > 0 && this.reading && this.#state.length >= this.#total - 1;
   }
 
   /** Whether everything has been read and written. */

@@ -10,10 +10,11 @@ import {
   transferredParameters,
 } from '../objectives/distillation.ts';
 import { logitsObjective } from '../objectives/logits.ts';
-import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import { parseOptions, refuseEvaluation, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import { modelPlan } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
+import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 /** The options of attention transfer alone. */
 export const transferShape = {
@@ -57,9 +58,13 @@ export async function distill(
   options: DistillOptions,
   hooks: TrainingHooks = {},
 ): Promise<TrainingResult<DistillDetails>> {
+  requirePath(teacher, 'the teacher');
+  requirePath(student, 'the student');
+  requireOptions(hooks, 'the hooks');
   const parsed = parseOptions(distillSchema, options);
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
+  refuseEvaluation(parsed);
   return await runPlan<DistillDetails>(parsed, hooks, checked, async (settings) => {
     const { stage, trainQk } = parsed;
     const original = await loadCausalModel(teacher);

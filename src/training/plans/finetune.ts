@@ -1,10 +1,11 @@
 /** Fine-tuning: a model is trained further, by the objective that suits it or the one that is asked for. */
 import { z } from 'zod';
-import { OptionsError } from '../../errors.ts';
 import { adaptationShape, chosenAdaptation, planLora, planMixerRate } from './adaptation.ts';
 import { objectiveShape, prepareObjective } from './objectives.ts';
 import { parseOptions, settingsOf, trainingShape } from './options.ts';
+import { checkPairFields } from './pairs.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
+import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 const finetuneSchema = z.strictObject({ ...trainingShape, ...objectiveShape, ...adaptationShape });
 /** The options of `finetune`; all but `data` and `out` may be left out. */
@@ -33,10 +34,10 @@ export async function finetune(
   options: FinetuneOptions,
   hooks: TrainingHooks = {},
 ): Promise<TrainingResult<FinetuneDetails>> {
+  requirePath(model, 'the model');
+  requireOptions(hooks, 'the hooks');
   const parsed = parseOptions(finetuneSchema, options);
-  if ((parsed.sourceField === undefined) !== (parsed.targetField === undefined)) {
-    throw new OptionsError('`sourceField` and `targetField` go together; give both, or none for plain text');
-  }
+  checkPairFields(parsed);
   const adaptation = chosenAdaptation(parsed);
   return await runPlan<FinetuneDetails>(parsed, hooks, settingsOf(parsed), async (settings) => {
     const { plan, base } = await prepareObjective(model, parsed, settings);
