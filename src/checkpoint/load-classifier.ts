@@ -26,7 +26,8 @@ export async function loadClassifier(dir: string): Promise<LoadedClassifier> {
 }
 
 /**
- * A classifier with these labels: that of the folder, or its model with a fresh head, drawn with the seed.
+ * A classifier with these labels: that of the folder, or its model with a fresh head, drawn with the seed. One label is
+ * that of a regression head, whatever its name.
  * @throws LinnetError `MISMATCH` for a classifier with other labels
  * @example
  * ```ts
@@ -43,10 +44,14 @@ export async function startClassifier(dir: string, labels: readonly string[], se
     return { ...classifier(model, labels), parameters, optionalParameters, parameterName };
   });
   if (!isFresh) {
-    if (String(loaded.model.labels) === String(labels)) return loaded;
+    const isSame = labels.length === 1 ? loaded.model.isRegression : String(loaded.model.labels) === String(labels);
+    if (isSame) return loaded;
     throw new LinnetError(
       'MISMATCH',
-      `${dir} tells ${loaded.model.labels.join(', ')} apart, the data has the labels ${labels.join(', ')}`,
+      loaded.model.isRegression || labels.length === 1
+        ? `${dir} ${loaded.model.isRegression ? 'says a number' : `tells ${loaded.model.labels.join(', ')} apart`}, ` +
+            `and cannot learn ${labels.length === 1 ? 'numbers' : `the classes ${labels.join(', ')}`}; start from its base model`
+        : `${dir} tells ${loaded.model.labels.join(', ')} apart, the data has the labels ${labels.join(', ')}`,
     );
   }
   const model = classifier(loaded.model.model, labels);

@@ -60,6 +60,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/generate.ts')).generateCommand,
   },
   {
+    words: ['classify'],
+    summary: 'the class of a text, of two, or of all texts of a file',
+    load: async () => (await import('./commands/classify.ts')).classify,
+  },
+  {
     words: ['chat'],
     summary: 'a conversation in the terminal',
     load: async () => (await import('./commands/chat.ts')).chatCommand,

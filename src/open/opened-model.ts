@@ -30,12 +30,14 @@ export interface SaveModelOptions {
 
 /** What a classifier says of a text. */
 export interface Classification {
-  /** The most probable class. */
+  /** The most probable class; the name of the number, of a regression head. */
   readonly label: string;
-  /** Its probability. */
+  /** Its probability; 1 for a regression head, which has one label only. */
   readonly probability: number;
   /** All classes in the order of the model's labels; the probabilities add up to 1. */
   readonly classes: readonly { readonly label: string; readonly probability: number }[];
+  /** What a regression head says; undefined for classes. */
+  readonly value?: number;
 }
 
 /** What can be asked of an opened model. What its kind or its folder has no answer to is refused with a LinnetError. */
@@ -63,7 +65,7 @@ export interface ModelActions extends AsyncDisposable {
    *   `decoding.generate`
    */
   chat(messages: readonly ChatMessage[], options?: TextOptions): TextPieces;
-  /** The class of a text, or of two. @throws LinnetError `CONFIG` for a model that is not a classifier */
+  /** The class of a text, or of two; the number that a regression head says of them. @throws LinnetError `CONFIG` for a model that is not a classifier */
   classify(text: string, pair?: string): Promise<Classification>;
   /**
    * Log-likelihoods of continuations given a context, in the order of the continuations. Spaces at the end of the context

@@ -90,7 +90,7 @@ export function pearson(x: readonly number[], y: readonly number[]): number {
   if (x.length < 2) return Number.NaN;
   const dx = centred(x);
   const dy = centred(y);
-  const norm = Math.hypot(...dx) * Math.hypot(...dy);
+  const norm = Math.sqrt(squareSum(dx)) * Math.sqrt(squareSum(dy));
   if (norm === 0) return Number.NaN;
   let sum = 0;
   for (let i = 0; i < dx.length; i++) sum += dx[i] * dy[i];
@@ -100,6 +100,10 @@ export function pearson(x: readonly number[], y: readonly number[]): number {
 /** Spearman's correlation: that of the ranks, the average rank for equal values. */
 export function spearman(x: readonly number[], y: readonly number[]): number {
   return pearson(ranks(x), ranks(y));
+}
+
+function squareSum(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value * value, 0);
 }
 
 function centred(values: readonly number[]): number[] {
