@@ -152,7 +152,7 @@ export const commandTable: readonly CommandEntry[] = [
   {
     words: ['sweep'],
     summary: 'a study of methods with several seeds, from a plan',
-    load: async () => (await import('./commands/sweep.ts')).sweep,
+    load: async () => (await import('./commands/sweep/sweep.ts')).sweep,
   },
   {
     words: ['bench', 'gemm'],

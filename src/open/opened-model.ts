@@ -1,24 +1,15 @@
 /** What `open` gives: a model of some kind, and everything that can be asked of it. The same in Node and in browsers. */
-import type { PresetOptions } from '../attention/presets.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { ContinuationScore } from '../decoding/log-likelihood.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import type { Classifier } from '../models/classifier.ts';
-import type { AttentionPart } from '../models/linnet-section.ts';
+import type { LinearizeOptions } from '../models/linearize-by-name.ts';
 import type { CausalModel, EncoderDecoderModel, EncoderModel } from '../models/model.ts';
 import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { TextSession } from './session.ts';
 import type { TextOptions, TextPieces } from './text-pieces.ts';
-
-/** Which mixer replaces attention, and where. */
-export interface LinearizeOptions extends PresetOptions {
-  /** Indices of the layers that change. Default all. */
-  readonly layers?: readonly number[];
-  /** Of encoder-decoder models, which attentions change. Default encoder and decoder. */
-  readonly attention?: readonly AttentionPart[];
-}
 
 /** How a model is saved. */
 export interface SaveModelOptions {

@@ -12,7 +12,7 @@ import { parseTrainingSettings } from '../../training/settings.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
 import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
 import { type SweepModel, type SweepPlan, sweepVariants } from './plan.ts';
-import type { StoredTrial, SweepFolder } from './results.ts';
+import { type StoredTrial, type SweepFolder, trialName } from './results.ts';
 import { runTrial, type SweepBase, type Trial, trialIdentity } from './trial.ts';
 
 /** A plan with everything it names. */
@@ -110,7 +110,7 @@ export async function runStudy(study: Study, folder: SweepFolder, options: Study
   const total = study.trials.length;
   const results: StoredTrial[] = [];
   const identities = study.trials.map(trialIdentity);
-  const known = await Promise.all(study.trials.map((trial, index) => folder.find(trial, identities[index])));
+  const known = await Promise.all(study.trials.map((trial, index) => folder.find(trialName(trial), identities[index])));
   for (const [index, trial] of study.trials.entries()) {
     const earlier = known[index];
     if (earlier !== undefined) {
@@ -121,12 +121,14 @@ export async function runStudy(study: Study, folder: SweepFolder, options: Study
     if (signal?.aborted === true)
       throw new LinnetError('ABORTED', `stopped after ${results.length} of ${total} trials`);
     const measured = await runTrial(trial, {
-      snapshots: { folder: folder.snapshotFolder(trial), every: snapshotEvery },
+      snapshots: { folder: folder.snapshotFolder(trialName(trial)), every: snapshotEvery },
       compile,
       signal,
       onUpdate: (event) => options.onUpdate?.(trial, event, { done: results.length, total }),
     });
-    const stored = await folder.store(trial, identities[index], measured);
+    const { model, method, augmented, seed } = trial;
+    const result = { model, method, augmented, seed, ...measured };
+    const stored = await folder.store(trialName(trial), identities[index], result);
     results.push(stored);
     options.onResult?.(stored, false, { done: results.length, total });
   }
