@@ -130,6 +130,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/tasks.ts')).evalTasks,
   },
   {
+    words: ['eval', 'compare'],
+    summary: 'results of tasks side by side, and the questions that changed',
+    load: async () => (await import('./commands/eval/compare.ts')).evalCompare,
+  },
+  {
     words: ['eval', 'recall'],
     summary: 'what a model still knows of what it read, against the bytes of its state',
     load: async () => (await import('./commands/eval/recall.ts')).evalRecall,
