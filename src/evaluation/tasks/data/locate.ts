@@ -27,6 +27,8 @@ function patterns(task: DataSource, split: string): Pattern[] {
           ...rowExtensions.map((extension) => `${folder}/${config}/${split}${extension}`),
         ]),
     `${folder}/data/${split}-*.parquet`,
+    // LAMBADA has a file a language.
+    `${folder}/data/*_${split}_en.jsonl`,
     `${folder}/default/${split}/*.parquet`,
     `${folder}/plain_text/${split}/*.parquet`,
     `${folder}/plain_text/${name}-${split}.parquet`,
@@ -71,7 +73,7 @@ export async function findRows(dir: string, task: DataSource, split: string): Pr
   throw new LinnetError(
     'NOT_FOUND',
     `there are no ${split} rows of task ${task.task} below ${dir}; looked for:\n  ${shown.join('\n  ')}\n` +
-      `Download ${task.dataset_path} from the Hugging Face hub into one of these places.`,
+      `Download it: linnet download --dataset ${task.dataset_path} --out ${join(dir, task.dataset_path.replace('/', '__'))}`,
   );
 }
 
