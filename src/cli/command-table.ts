@@ -145,6 +145,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/rouge.ts')).evalRouge,
   },
   {
+    words: ['eval', 'mt-bench'],
+    summary: 'how fast questions of several turns are answered, with drafts and without',
+    load: async () => (await import('./commands/eval/mt-bench.ts')).evalMtBench,
+  },
+  {
     words: ['eval', 'speculation'],
     summary: 'token trees against sequential decoding, by exact and inexact rules',
     load: async () => (await import('./commands/eval/speculation.ts')).evalSpeculation,
