@@ -23,6 +23,7 @@ export default mergeConfig(
         'test/attention/completeness.test.ts',
         'test/package/{imports,install,markdown-commands}.test.ts',
         'test/parity/llama.test.ts',
+        'web/**/*.test.ts',
       ],
       exclude: ['src/data/corpora.test.ts', 'src/runtime/worker.test.ts'],
     },

@@ -61,7 +61,7 @@ export abstract class PairDataset implements RowDataset<PairBatch> {
   abstract readonly rows: number;
   abstract fingerprint(): string;
   /** Source and target of a row, EOS included. */
-  protected abstract pair(visit: RowVisit): TokenPair;
+  abstract pair(visit: RowVisit): TokenPair;
 
   get length(): number {
     return this.lengths.source + this.lengths.target;
@@ -69,6 +69,17 @@ export abstract class PairDataset implements RowDataset<PairBatch> {
 
   get inputs(): RowInputs {
     return pairInputs(this.lengths);
+  }
+
+  /** The texts of a row: what is read, and the start token with what is to be generated. */
+  texts(visit: RowVisit): { source: Int32Array; tokens: Int32Array } {
+    const { source, target } = this.pair(visit);
+    return { source, tokens: Int32Array.from([this.#startId, ...target]) };
+  }
+
+  /** The same data without the rows from `rows` on. */
+  first(rows: number): PairDataset {
+    return new FirstPairs(this, rows, { startId: this.#startId, padId: this.#padId });
   }
 
   batch(visits: readonly RowVisit[]): PairBatch {
@@ -93,6 +104,26 @@ export abstract class PairDataset implements RowDataset<PairBatch> {
       batch.inputs.data.set(target.subarray(0, -1), place * m + 1);
     });
     return batch;
+  }
+}
+
+/** The first rows of other pairs. */
+class FirstPairs extends PairDataset {
+  readonly rows: number;
+  readonly #whole: PairDataset;
+
+  constructor(whole: PairDataset, rows: number, ids: { readonly startId: number; readonly padId: number }) {
+    super(whole.lengths, ids);
+    this.rows = rows;
+    this.#whole = whole;
+  }
+
+  pair(visit: RowVisit): TokenPair {
+    return this.#whole.pair(visit);
+  }
+
+  fingerprint(): string {
+    return fingerprint({ kind: 'first pairs', version: 1, rows: this.rows, whole: this.#whole.fingerprint() }, []);
   }
 }
 
@@ -132,7 +163,7 @@ export class TextPairDataset extends PairDataset {
     return this.#pairs.length;
   }
 
-  protected pair({ row }: RowVisit): TokenPair {
+  pair({ row }: RowVisit): TokenPair {
     return this.#pairs[row];
   }
 
@@ -192,7 +223,7 @@ export class SpanCorruptionDataset extends PairDataset {
     this.#eosId = tokenizer.eosId;
   }
 
-  protected pair(visit: RowVisit): TokenPair {
+  pair(visit: RowVisit): TokenPair {
     const start = visit.row * this.#rowTokens;
     const { source, target } = corruptSpans(
       this.#tokens.subarray(start, start + this.#rowTokens),

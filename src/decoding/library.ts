@@ -8,6 +8,8 @@ export { type Continuation, type DecodingMethod, type ReadPrompt, sequential, ty
 export { decodeRound } from './round.ts';
 export { Sampler, type SamplerConfig, type SamplerInput, type SamplingContext } from './sampler.ts';
 export type { TokenConstraint } from './logit-adjustments.ts';
+export { JsonConstraint } from './constraints/json-constraint.ts';
+export { TokenTrie } from './constraints/token-trie.ts';
 export {
   type AcceptanceRule,
   acceptanceRules,

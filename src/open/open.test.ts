@@ -54,6 +54,18 @@ describe('open', () => {
     expect(await errorCode(() => generated.text())).toBe('INPUT');
   });
 
+  it.each(['llama', 't5'])('writes JSON of a schema: %s', async (name) => {
+    await using model = await open(at(name));
+    const jsonSchema = { type: 'array', items: { enum: ['a', 1] }, minItems: 2, maxItems: 3 };
+    const text = await model.generate('ab', { maxTokens: 60, jsonSchema, temperature: 1, seed: 2 }).text();
+    const items: unknown = JSON.parse(text);
+    expect(items).toSatisfy(
+      (list: unknown) => Array.isArray(list) && list.every((item: unknown) => item === 'a' || item === 1),
+    );
+    const endless = model.generate('ab', { jsonSchema, ignoreEos: true });
+    expect(await errorCode(() => endless.text())).toBe('INPUT');
+  });
+
   it('samples by its options, and stops', async () => {
     await using model = await open(at('llama'));
     const options = { maxTokens: 20, temperature: 1, seed: 5, ignoreEos: true };

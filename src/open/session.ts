@@ -1,6 +1,7 @@
 /** A text that goes on from call to call, with its state: what a conversation or a long document is kept in. */
 import { type GenerateOptions, type GenerationEvent, generate } from '../decoding/generate.ts';
-import { Sampler } from '../decoding/sampler.ts';
+import type { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
+import { Sampler, type SamplingContext } from '../decoding/sampler.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
@@ -33,6 +34,8 @@ export interface SessionParts {
   /** Tokens that a new text begins with, at least one, and the state to read them with. */
   readonly begin: (text: string) => Promise<Pick<SessionContent, 'tokens' | 'state'>>;
   readonly files: SessionFiles | undefined;
+  /** Schemas that texts may be held to. */
+  readonly schemas: JsonSchemas;
 }
 
 /** A text to continue piece by piece. One call at a time: the next one begins when the one before has ended. */
@@ -133,6 +136,12 @@ export class TextSession {
     return { state: content.state, tokens: [...content.tokens, ...this.#parts.tokenizer.encode(text)] };
   }
 
+  #constraint({ jsonSchema, ignoreEos, stopIds = [] }: TextOptions, { model }: StepEngine, from: number) {
+    if (jsonSchema === undefined) return undefined;
+    if (ignoreEos === true) throw new LinnetError('INPUT', 'JSON ends with EOS; leave out ignoreEos or jsonSchema');
+    return this.#parts.schemas.constraint(jsonSchema, [...model.eosIds, ...stopIds]).after(from);
+  }
+
   async *#run(
     options: TextOptions,
     prepare: () => Promise<Pick<SessionContent, 'tokens' | 'state'>>,
@@ -142,11 +151,13 @@ export class TextSession {
     let after: (() => SessionContent) | undefined;
     try {
       const { tokens, state } = await prepare();
-      const sampler = samplerOf(options, this.#content?.sampler);
+      const engine = await this.#parts.engine();
+      const constraint = this.#constraint(options, engine, tokens.length);
+      const sampler = samplerOf(options, this.#content?.sampler, { constraint });
       const { tokenizer } = this.#parts;
       const shared = { promptTokens: tokens, state, tokenizer, sampler };
       const written: number[] = [];
-      for await (const event of generate(await this.#parts.engine(), { ...generateOptions(options), ...shared })) {
+      for await (const event of generate(engine, { ...generateOptions(options), ...shared })) {
         after ??= () => ({ state, tokens: [...tokens, ...written], sampler: sampler.random.state });
         if (event.type === 'tokens') written.push(...event.tokens);
         options.onEvent?.(event);
@@ -160,9 +171,9 @@ export class TextSession {
   }
 }
 
-function samplerOf(options: TextOptions, state: RandomState | undefined): Sampler {
+function samplerOf(options: TextOptions, state: RandomState | undefined, context: SamplingContext): Sampler {
   const { temperature, topK, topP, minP, repetitionPenalty, repetitionWindow, seed } = options;
-  return new Sampler({ temperature, topK, topP, minP, repetitionPenalty, repetitionWindow, seed }, state);
+  return new Sampler({ temperature, topK, topP, minP, repetitionPenalty, repetitionWindow, seed }, state, context);
 }
 
 function generateOptions(options: TextOptions): Omit<GenerateOptions, 'promptTokens'> {

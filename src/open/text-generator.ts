@@ -3,6 +3,7 @@ import { promptOf } from '../decoding/text-generation.ts';
 import { type ContinuationScore, scoreContinuation } from '../decoding/log-likelihood.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
+import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
 import { LinnetError } from '../errors.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import { type ChatMessage, chatTokens } from '../tokenizer/chat-template.ts';
@@ -27,6 +28,7 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
   readonly #parts: GeneratingParts<Described>;
   #engine: Promise<StepEngine> | undefined;
   #isDisposed = false;
+  #schemas: JsonSchemas | undefined;
 
   constructor(parts: GeneratingParts<Described>) {
     super(parts);
@@ -69,7 +71,8 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
       load: async (path: string) => sessionFiles(await engine()).load(path),
     };
     const begin = async (text: string) => beginText(await engine(), tokenizer, text);
-    return new TextSession({ engine, tokenizer, begin, files });
+    this.#schemas ??= new JsonSchemas(tokenizer, this.description.sizes.vocabulary);
+    return new TextSession({ engine, tokenizer, begin, files, schemas: this.#schemas });
   }
 
   override async score(context: string, continuations: readonly string[]): Promise<ContinuationScore[]> {

@@ -15,6 +15,11 @@ export interface TextOptions extends SamplerInput {
   readonly stopIds?: readonly number[];
   /** Takes the model's EOS tokens for any other. Default false. */
   readonly ignoreEos?: boolean;
+  /**
+   * A JSON schema, parsed: the text is JSON that it accepts, unless `maxTokens` cuts it short. `{ type: 'object' }` accepts
+   * any object. Not with `ignoreEos`.
+   */
+  readonly jsonSchema?: unknown;
   /** Ends the text between two steps; what there is by then is the text. */
   readonly signal?: AbortSignal;
   /** How tokens are decoded, `speculative(new LookupDrafter())` for example. Default: one a step. */

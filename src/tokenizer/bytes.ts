@@ -29,6 +29,10 @@ class ByteTokenizer implements Tokenizer {
     }
     return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes));
   }
+
+  bytesOf(id: number): Uint8Array | undefined {
+    return id < 256 ? Uint8Array.of(id) : undefined;
+  }
 }
 
 /**

@@ -10,6 +10,7 @@
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
+import { type TokenSpelling, tokenSpelling } from './token-bytes.ts';
 import { checkTokenId } from './token-id.ts';
 import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
 import { tokenName, wordPieceSpecialTokens } from './word-piece.ts';
@@ -115,7 +116,10 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     specialNames,
     roles.bosId,
   );
-  return new HuggingFaceTokenizer(library, { vocabularySize, roles, addsBos, specialIds, specialNames, origin });
+  const written = new Set(added.map(({ id }) => id));
+  const spelling = tokenSpelling(tokenizerJson.decoder);
+  const identity = { vocabularySize, roles, addsBos, specialIds, specialNames, origin, written, spelling };
+  return new HuggingFaceTokenizer(library, identity);
 }
 
 type SpecialTokens = Pick<Tokenizer, 'bosId' | 'eosId' | 'padId' | 'clsId' | 'sepId' | 'maskId'>;
@@ -127,6 +131,9 @@ interface Identity {
   readonly specialIds: ReadonlySet<number>;
   readonly specialNames: ReadonlyMap<string, number>;
   readonly origin: string;
+  /** Added tokens, whose names are the texts they stand for. */
+  readonly written: ReadonlySet<number>;
+  readonly spelling: TokenSpelling | undefined;
 }
 
 /**
@@ -164,10 +171,14 @@ class HuggingFaceTokenizer implements Tokenizer {
   readonly specialNames: ReadonlyMap<string, number>;
   readonly #library: LibraryTokenizer;
   readonly #origin: string;
+  readonly #written: ReadonlySet<number>;
+  readonly #spelling: TokenSpelling | undefined;
 
   constructor(library: LibraryTokenizer, identity: Identity) {
     this.#library = library;
     this.#origin = identity.origin;
+    this.#written = identity.written;
+    this.#spelling = identity.spelling;
     this.vocabularySize = identity.vocabularySize;
     this.addsBos = identity.addsBos;
     this.bosId = identity.roles.bosId;
@@ -204,6 +215,12 @@ class HuggingFaceTokenizer implements Tokenizer {
     }
     if (visible.length === 0) return ''; // the library refuses an empty list
     return this.#library.decode(visible, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  }
+
+  bytesOf(id: number): Uint8Array | undefined {
+    if (this.specialIds.has(id) || this.#written.has(id)) return undefined;
+    const token = this.#library.id_to_token(id);
+    return token === undefined ? undefined : this.#spelling?.(token);
   }
 }
 

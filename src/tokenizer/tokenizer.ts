@@ -47,6 +47,11 @@ export interface Tokenizer {
    * @throws LinnetError `INPUT` if an id is not a non-negative integer.
    */
   decode(ids: Iterable<number>): string;
+  /**
+   * The bytes that the vocabulary spells a token with, also where they are only part of a character; undefined for
+   * control tokens and where it does not say. `tokenBytes` asks for them.
+   */
+  bytesOf?(id: number): Uint8Array | undefined;
 }
 
 /** Upper bounds of the files read, in bytes. The largest tokenizers in use (256K tokens) take about 35 MB. */

@@ -33,6 +33,19 @@ describe('generate', () => {
     expect(pieces.length).toBeGreaterThan(3);
   });
 
+  it('writes JSON of a schema, and refuses what cannot be one', async () => {
+    const file = join(folder, 'thing.schema.json');
+    await writeFile(file, JSON.stringify({ properties: { a: { enum: [1, 2] } }, required: ['a'] }));
+    const words = ['generate', augmented, '--prompt', 'Hi', '--json-schema', file];
+    const { text, finish } = await runJson(...words);
+    expect(finish).toBe('eos');
+    expect([{ a: 1 }, { a: 2 }]).toContainEqual(JSON.parse(String(text)));
+    const endless = await runCaptured([...words, '--ignore-eos']);
+    expect(endless.stderr).toContain('--json-schema');
+    await writeFile(file, '{"not": {}}');
+    expect((await runCaptured(words)).stderr).toContain('"not" is not supported');
+  });
+
   it('repeats with the seed and differs with another', async () => {
     const words = ['generate', augmented, '--prompt', 'Hi', '--max-tokens', '20', ...sampled];
     const first = await runJson(...words, '--seed', '3');

@@ -1,9 +1,12 @@
 /** Trained heads of a T5 draft for its decoder, in its folder and in exports of it. */
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { medusa, type Parameters, pairMedusaJob } from '../models/t5-heads.ts';
 import { runCaptured, runJson } from './captured-cli.ts';
+import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
+import { song } from './text-data.ts';
 import { openCheckpoint } from '../../src/checkpoint/huggingface.ts';
 import { saveModel } from '../../src/checkpoint/load-model.ts';
 import { saveMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
@@ -78,5 +81,39 @@ describe('trained heads of a T5', () => {
       expect(drafted).toMatchObject({ tokens: own.tokens, speculation: { drafter: 'medusa+lookup' } });
     }
     expect((await runCaptured(['inspect', folder])).stdout).toMatch(/Medusa +3 heads/);
+  });
+
+  it('are trained by the command, on pairs and on plain text, and get a tree', async () => {
+    const base = join(place, 'base');
+    await saveTinyModel(base, 1, 't5');
+    const pairs = join(place, 'pairs.jsonl');
+    const words = song.split(' ');
+    const rows = words.slice(4).map((_, i) => words.slice(i, i + 4).join(' '));
+    const lines = rows.map((target) => JSON.stringify({ loud: target.toUpperCase(), target, text: target }));
+    await writeFile(pairs, lines.join('\n'));
+    const fields = ['--source-field', 'loud', '--target-field', 'target'];
+    const settings = ['--steps', '8', '--lr', '1e-2', '--batch', '4', '--length', '32', '--heads', '2'];
+    const out = join(place, 'paired');
+    const train = ['medusa', 'train', base, '--data', pairs];
+    const reported = await runJson(...train, ...fields, ...settings, '--out', out);
+    expect(reported).toMatchObject({ heads: 2, steps: 8 });
+    expect(reported.heldOutTokens).toBeGreaterThan(10);
+    const half = await runCaptured([...train, '--source-field', 'loud', ...settings, '--out', join(place, 'half')]);
+    expect(half.stderr).toMatch(/go together/);
+    const spans = await runJson(...train, '--held-out', '6', ...settings, '--out', join(place, 'spans'));
+    expect(spans.heldOutTokens).toBeGreaterThan(10);
+
+    const small = ['--prompts', '4', '--prompt-length', '20', '--tokens', '12', '--rounds', '1', '--max-nodes', '5'];
+    const tree = ['medusa', 'tree', out, '--data', pairs, ...small];
+    const found = await runJson(...tree, '--source-field', 'loud', '--target-field', 'target', '--calibrate', 'text');
+    expect(found.times).toEqual([1, 2, 3, 4, 5].map((nodes): unknown => expect.objectContaining({ nodes })));
+    const own = await runJson(...tree, '--dry-run');
+    expect(own.positions).toBeGreaterThan(10);
+    const needed = await runCaptured([...tree, '--calibrate', 'text']);
+    expect(needed.stderr).toMatch(/--source-field/);
+    const prompt = ['--prompt', 'THE LINNET', '--max-tokens', '16', '--ignore-eos'];
+    const plain = await runJson('generate', out, ...prompt);
+    const drafted = await runJson('generate', out, ...prompt, '--speculate', 'medusa');
+    expect(drafted.tokens).toEqual(plain.tokens);
   });
 });

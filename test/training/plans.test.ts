@@ -212,7 +212,7 @@ describe('trainHeads', () => {
     const result = await trainHeads(at('llama'), options, {
       async measure({ heldOut, medusa, parameters }) {
         expect(medusa.heads).toBe(2);
-        expect(heldOut.every((tokens) => tokens.length <= settings.length + 1)).toBe(true);
+        expect(heldOut.every(({ tokens }) => tokens.length <= settings.length + 1)).toBe(true);
         expect([...parameters.keys()].some((name) => name.startsWith('medusa'))).toBe(true);
         return measured;
       },

@@ -23,6 +23,20 @@ export interface SpeculationOptions {
   readonly adaptive?: AdaptiveSpeculation;
   /** Where rounds are added up. */
   readonly statistics?: SpeculationStatistics;
+  /** Is shown every verified tree, when its round ends. */
+  readonly onTree?: (verified: VerifiedTree) => void;
+}
+
+/** A drafted tree, and what the model said to it. */
+export interface VerifiedTree {
+  /** Token of every node [T]; node 0 is the root, the last token of the text. */
+  readonly tokens: Int32Array;
+  /** Parent of every node [T], -1 for the root. */
+  readonly parents: Int32Array;
+  /** Nodes of the accepted path, from the root. */
+  readonly accepted: readonly number[];
+  /** The token that follows the path. */
+  readonly next: number;
 }
 
 /**
@@ -62,6 +76,7 @@ class SpeculativeDecoder implements Continuation {
   readonly #acceptance: AcceptanceRule;
   readonly #adaptive: AdaptiveSpeculation | undefined;
   readonly #statistics: SpeculationStatistics;
+  readonly #onTree: SpeculationOptions['onTree'];
   /** What the last token of the text was predicted from. */
   #hidden: Float32Array;
   #round: PlannedRound | undefined;
@@ -74,6 +89,7 @@ class SpeculativeDecoder implements Continuation {
     this.#acceptance = options.acceptance ?? exact;
     this.#adaptive = options.adaptive;
     this.#statistics = options.statistics ?? new SpeculationStatistics();
+    this.#onTree = options.onTree;
     this.#hidden = prompt.hidden;
   }
 
@@ -122,6 +138,7 @@ class SpeculativeDecoder implements Continuation {
     await this.#drafter.accepted?.(tokens);
     this.#adaptive?.record(speculated ? 'speculative' : 'sequential', (ended - started) / 1000, tokens.length);
     const { origin, tree } = draft;
+    this.#onTree?.({ tokens: draft.tokens, parents: tree.parents, accepted: path, next });
     this.#statistics.record({
       nodes: tree.size,
       path: origin === undefined ? path : path.map((node) => origin[node]),

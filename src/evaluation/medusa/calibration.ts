@@ -25,7 +25,7 @@ export interface ContinuationOptions {
 }
 
 /**
- * Continuations of random places of tokenized documents, written in one batch.
+ * Continuations of random places of tokenized documents, generated in one batch.
  * @returns prompt and continuation, of which the continuation is scored
  * @throws LinnetError `INPUT` if no document is as long as a prompt, `ABORTED` when the signal fires
  */
@@ -34,11 +34,55 @@ export async function continuations(
   documents: readonly Int32Array[],
   options: ContinuationOptions,
 ): Promise<ScoredWindow[]> {
-  const { count, promptLength, length, temperature = 0, seed = 0, signal, onProgress } = options;
-  const prompts = randomPrompts(documents, count, promptLength, new Random(seed));
+  const prompts = randomPrompts(documents, options.count, options.promptLength, new Random(options.seed ?? 0));
+  const texts = await generateAll(
+    engine,
+    prompts.map((prompt) => ({ prompt, state: engine.newState() })),
+    options,
+  );
+  return texts.map((tokens) => ({ tokens, scoredFrom: options.promptLength }));
+}
+
+/**
+ * What an encoder-decoder model generates for texts chosen at random, in one batch.
+ * @param sources tokens of texts to read; each is cut to a prompt's length
+ * @param startId what the decoder reads first
+ * @returns the texts read, with EOS, and those generated, of which all but the start token is scored
+ * @throws LinnetError `INPUT` if there is no text, `ABORTED` when the signal fires
+ */
+export async function answers(
+  engine: StepEngine,
+  sources: readonly Int32Array[],
+  { startId, count, promptLength, ...options }: ContinuationOptions & { readonly startId: number },
+): Promise<ScoredWindow[]> {
+  if (sources.length === 0) throw new LinnetError('INPUT', 'there is no text to read; give at least one');
+  const random = new Random(options.seed ?? 0);
+  const end = engine.model.eosIds.slice(0, 1);
+  const read = Array.from({ length: count }, () => {
+    const tokens = sources[random.integer(sources.length)];
+    return Int32Array.from([...tokens.subarray(0, promptLength), ...end]);
+  });
+  const starts: GenerationStart[] = [];
+  for (const source of read) {
+    starts.push({ prompt: Int32Array.of(startId), state: engine.newState(await engine.encode(source)) });
+  }
+  const texts = await generateAll(engine, starts, options);
+  return texts.map((tokens, i) => ({ tokens, scoredFrom: 1, source: read[i] }));
+}
+
+interface GenerationStart {
+  readonly prompt: Int32Array;
+  readonly state: SequenceState;
+}
+
+/** Prompts with what is generated after them. */
+async function generateAll(
+  engine: StepEngine,
+  starts: readonly GenerationStart[],
+  { length, temperature = 0, seed = 0, signal, onProgress }: Omit<ContinuationOptions, 'count' | 'promptLength'>,
+): Promise<Int32Array[]> {
   const writers: Writer[] = [];
-  for (const [index, prompt] of prompts.entries()) {
-    const state = engine.newState();
+  for (const [index, { prompt, state }] of starts.entries()) {
     const { logits } = await engine.prefill(state, prompt, { signal });
     const sampler = new Sampler({ temperature, seed: seed + index });
     writers.push({ state, sampler, tokens: [...prompt, sampler.next(logits, [])] });
@@ -46,7 +90,7 @@ export async function continuations(
   const ends = new Set(engine.model.eosIds);
   const one = chain(1);
   for (let written = 1; written < length; written++) {
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while writing calibration text');
+    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while generating calibration text');
     const going = writers.filter(({ tokens }) => !ends.has(tokens[tokens.length - 1]));
     if (going.length === 0) break;
     const requests = going.map(
@@ -59,7 +103,7 @@ export async function continuations(
     }
     onProgress?.(written, length);
   }
-  return writers.map(({ tokens }) => ({ tokens: Int32Array.from(tokens), scoredFrom: promptLength }));
+  return writers.map(({ tokens }) => Int32Array.from(tokens));
 }
 
 interface Writer {

@@ -3,19 +3,25 @@
  * text. Accuracy, acceptance by rank and the frequency of whole paths all follow from these ranks.
  */
 import { LinnetError } from '../../errors.ts';
-import { Graph } from '../../graph/graph.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
 import { cast, greater } from '../../graph/ops/compare.ts';
 import { gatherElements } from '../../graph/ops/indexing.ts';
 import { pad, reshape, slice } from '../../graph/ops/layout.ts';
 import { sum } from '../../graph/ops/reduce.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import { headLogits, type MedusaConfig } from '../../models/medusa.ts';
-import type { CausalModel } from '../../models/model.ts';
+import type { GeneratingModel } from '../../models/model.ts';
 import { parallelHidden } from '../../models/parallel-graph.ts';
-import { WeightParameters } from '../../nn/parameters.ts';
+import { type ParameterSource, WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import { batchTensors, type WindowBatch, windowBatches } from '../perplexity/window-batches.ts';
+import {
+  batchTensors,
+  paddedSourceLength,
+  sourceTensors,
+  type WindowBatch,
+  windowBatches,
+} from '../perplexity/window-batches.ts';
 
 /** Ranks at positions t whose token t + 1 is scored, in the order of the windows. */
 export interface HeadRanks {
@@ -38,15 +44,22 @@ const mostBatchTokens = 1024;
 /**
  * Runs model and heads over windows of a text.
  * @param parameters of the model and of the heads
+ * @param windows of an encoder-decoder model: with the text that is read before each
  * @throws LinnetError `INPUT` if no window reaches beyond the first head, `ABORTED` when the signal fires
  */
 export async function headRanks(
-  model: CausalModel,
+  model: GeneratingModel,
   medusa: MedusaConfig,
   parameters: ReadonlyMap<string, Tensor>,
   windows: readonly ScoredWindow[],
   { signal, onProgress, ...compileOptions }: HeadRankOptions = {},
 ): Promise<HeadRanks> {
+  if (model.kind !== 'causal' && windows.some(({ source }) => source === undefined)) {
+    throw new LinnetError(
+      'INPUT',
+      `heads of a ${model.family} model are measured on texts with what it reads before them`,
+    );
+  }
   const usable = windows.filter(({ tokens, scoredFrom }) => tokens.length > scoredFrom + 1);
   if (usable.length === 0) throw new LinnetError('INPUT', 'the text is too short to measure Medusa heads on');
   const batchTokens = Math.min(mostBatchTokens, Math.floor(mostLogits / model.sizes.vocabulary));
@@ -56,12 +69,13 @@ export async function headRanks(
   try {
     for (const batch of windowBatches(usable, batchTokens)) {
       if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while measuring Medusa heads');
-      const shape = `${batch.rows}x${batch.length}`;
+      const shape = `${batch.rows}x${batch.length}x${paddedSourceLength(batch)}`;
       const program =
         programs.get(shape) ?? (await compile(rankGraph(model, medusa, parameters, batch), compileOptions));
       programs.set(shape, program);
       const names = Array.from({ length: medusa.heads }, (_, head) => `ranks.${head}`);
-      const results = await program.run(batchTensors(batch), names);
+      const sources = model.kind === 'causal' ? {} : sourceTensors(batch);
+      const results = await program.run({ ...batchTensors(batch), ...sources }, names);
       collectRanks(
         batch,
         names.map((name) => dataOf(results[name], 'float32')),
@@ -78,16 +92,17 @@ export async function headRanks(
 
 /** `inputs` and `labels` int32 [B,n] → `ranks.i` [B,n] of every head: how many tokens it held more likely. */
 function rankGraph(
-  model: CausalModel,
+  model: GeneratingModel,
   medusa: MedusaConfig,
   parameters: ReadonlyMap<string, Tensor>,
-  { rows, length }: WindowBatch,
+  batch: WindowBatch,
 ): Graph {
+  const { rows, length } = batch;
   const graph = new Graph(`medusa ranks ${rows}x${length}`);
   const inputs = graph.input('inputs', 'int32', [rows, length]);
   const labels = graph.input('labels', 'int32', [rows, length]);
   const source = new WeightParameters(graph, parameters);
-  const hidden = parallelHidden(model, source, inputs); // [B,n,width]
+  const hidden = hiddenStates(model, source, inputs, paddedSourceLength(batch)); // [B,n,width]
   for (let head = 0; head < medusa.heads; head++) {
     const offset = head + 1;
     const count = rows * (length - offset);
@@ -98,6 +113,16 @@ function rankGraph(
     graph.output(`ranks.${head}`, pad(reshape(ranks, [rows, length - offset]), 1, 0, offset)); // [B,n]
   }
   return graph;
+}
+
+/** Hidden states [B,n,width] of the tokens; an encoder-decoder model reads its inputs `source` and `sourceMask` besides. */
+function hiddenStates(model: GeneratingModel, parameters: ParameterSource, tokens: Value, sourceLength: number): Value {
+  if (model.kind === 'causal') return parallelHidden(model, parameters, tokens);
+  const B = Number(tokens.shape[0]);
+  const source = parameters.graph.input('source', 'int32', [B, sourceLength]);
+  const encodedMask = parameters.graph.input('sourceMask', 'float32', [B, sourceLength]);
+  const encoded = model.encode(parameters, { tokens: source, mask: encodedMask }); // [B,m,width]
+  return model.decode(parameters, { tokens, encoded, encodedMask });
 }
 
 /** Appends the ranks of a batch's scored positions, [positions,H]. */

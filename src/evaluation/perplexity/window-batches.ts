@@ -55,6 +55,27 @@ export function batchTensors({ rows, length, windows }: WindowBatch): { inputs: 
   return { inputs: tensor('int32', [rows, length], inputs), labels: tensor('int32', [rows, length], labels) };
 }
 
+/** Tokens that the sources of a batch are padded to; 0 where its windows have none. */
+export function paddedSourceLength({ windows }: WindowBatch): number {
+  const longest = windows.reduce((most, { source }) => Math.max(most, source?.length ?? 0), 0);
+  return longest === 0 ? 0 : paddedLength(longest);
+}
+
+/** The texts that are read before, int32 [B,m], and which of their places hold a token, float32 [B,m]; padding is token 0. */
+export function sourceTensors(batch: WindowBatch): { source: Tensor; sourceMask: Tensor } {
+  const { rows, windows } = batch;
+  const length = paddedSourceLength(batch);
+  const source = new Int32Array(rows * length);
+  const mask = new Float32Array(rows * length);
+  for (let row = 0; row < rows; row++) {
+    // Rows beyond the windows read a text too, or their attention would have nothing to look at.
+    const tokens = (windows[row] ?? windows[0]).source ?? new Int32Array(0);
+    source.set(tokens, row * length);
+    mask.fill(1, row * length, row * length + tokens.length);
+  }
+  return { source: tensor('int32', [rows, length], source), sourceMask: tensor('float32', [rows, length], mask) };
+}
+
 /** Σ of a batch's losses float32 [B·n] over the scored tokens, in float64. */
 export function scoredSum({ length, windows }: WindowBatch, losses: Float32Array): number {
   let total = 0;

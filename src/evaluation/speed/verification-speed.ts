@@ -1,6 +1,7 @@
 /** Time of verifying token trees of many sizes on this machine: what the choice of a candidate tree is made by. */
 import { TokenTree } from '../../attention/tree.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
+import type { EncodedText } from '../../decoding/state/encoded-text.ts';
 import type { StepTime } from '../../decoding/speculation/tree-search.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
@@ -14,6 +15,8 @@ export interface VerificationSpeedOptions {
   readonly context: number;
   /** Deepest node of the random trees. */
   readonly depth: number;
+  /** The text that is read before, in encoder-decoder models. */
+  readonly encoded?: EncodedText;
   /** Steps of each size; sizes take turns. Default 9. */
   readonly rounds?: number;
   readonly signal?: AbortSignal;
@@ -45,9 +48,9 @@ export function positionsBeyondContext({
  * size: where noise says so, neighbours share their mean, or the choice of a tree would be one of lucky sizes.
  */
 export async function verificationSpeed(engine: StepEngine, options: VerificationSpeedOptions): Promise<StepTime[]> {
-  const { nodes, context, depth, rounds = 9, signal, onProgress } = options;
+  const { nodes, context, depth, encoded, rounds = 9, signal, onProgress } = options;
   const random = new Random(4);
-  const state = engine.newState();
+  const state = engine.newState(encoded);
   fillState(state, context, random);
   const samples = nodes.map((): number[] => []);
   for (let round = 0; round < rounds; round++) {

@@ -9,6 +9,7 @@ import { ApiError, asApiError } from './api-error.ts';
 import { chatCompletions } from './chat.ts';
 import { completions } from './completions.ts';
 import type { ServerMetrics } from './metrics.ts';
+import { addPage, type PageFiles } from './page.ts';
 import type { ApiRequest, Serving } from './request-context.ts';
 import { createSession, exportSession, forkSession, importSession } from './session-routes.ts';
 import { applyTemplate, detokenize, tokenize, tokenizerInfo } from './token-routes.ts';
@@ -21,8 +22,14 @@ export interface ApiOptions extends Serving {
   readonly log: Logger;
   /** Whether the server listens on a loopback address without a key: then only requests to localhost are answered. */
   readonly localOnly: boolean;
+  /** Salts the keys of the prefix cache. Default: a random one; servers that share beginnings share it. */
+  readonly secret?: string;
+  /** Whether more requests are wanted: what load balancers look for. Default: always. */
+  readonly ready?: () => boolean;
   /** Origins whose pages may call the API; '*' allows all. Default none. */
   readonly origins: readonly string[];
+  /** The web page at `/`; undefined for none. */
+  readonly page?: PageFiles;
 }
 
 export interface ApiEnvironment {
@@ -59,8 +66,7 @@ export type Api = Hono<ApiEnvironment>;
 
 /** Makes the API. Routes may be added to it. */
 export function createApi(options: ApiOptions): Api {
-  const { keys, rate, metrics, log, limits, model } = options;
-  const secret = randomBytes(16).toString('hex');
+  const { keys, rate, metrics, log, limits, model, secret = randomBytes(16).toString('hex') } = options;
   const app = new Hono<ApiEnvironment>();
 
   app.use(async (c, next) => {
@@ -88,7 +94,7 @@ export function createApi(options: ApiOptions): Api {
 
   app.use(async (c, next) => {
     if (options.localOnly) checkHost(c.req.header('host') ?? null);
-    if (!open.has(c.req.path)) {
+    if (!open.has(c.req.path) && options.page?.has(c.req.path) !== true) {
       c.set('key', keys.identify(c.req.raw.headers));
       await rate.take(c.get('key'));
     }
@@ -107,8 +113,13 @@ export function createApi(options: ApiOptions): Api {
     c.json(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path.slice(0, 100)} here`).body, 404),
   );
 
-  const health = Response.json({ status: 'ok' });
-  for (const path of ['/health', '/v1/health']) app.get(path, () => health.clone());
+  if (options.page !== undefined) addPage(app, options.page);
+  for (const path of ['/health', '/v1/health']) {
+    app.get(path, () => {
+      if (options.ready?.() === false) throw new ApiError('unavailable_error', 'the server is shutting down');
+      return Response.json({ status: 'ok' });
+    });
+  }
   for (const path of ['/v1/models', '/models']) app.get(path, () => Response.json(modelList(options)));
   app.get('/v1/models/:id', (c) => {
     if (c.req.param('id') !== model.name) throw new ApiError('not_found_error', 'there is no such model here');
@@ -170,6 +181,11 @@ function addSessionFiles(app: Api, serving: Serving): void {
   app.get('/v1/sessions/:id', async (c) =>
     Response.json(await sessions.describe({ owner: c.get('key'), id: c.req.param('id') })),
   );
+  app.get('/v1/sessions/:id/text', async (c) => {
+    const id = c.req.param('id');
+    const tokens = await sessions.tokens({ owner: c.get('key'), id });
+    return Response.json({ id, object: 'session.text', text: serving.model.tokenizer.decode(Array.from(tokens)) });
+  });
   app.delete('/v1/sessions/:id', async (c) => {
     const id = c.req.param('id');
     await sessions.remove({ owner: c.get('key'), id });

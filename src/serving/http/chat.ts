@@ -7,8 +7,10 @@ import type { TextEvent, TextJob } from '../text/text-service.ts';
 import type { TokenPieces } from '../text/token-pieces.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
+import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
+import { ProgressFields } from './progress-fields.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
 import { type ApiRequest, checkModel, type Serving, tokensLeft, usageOf } from './request-context.ts';
 import {
@@ -27,6 +29,7 @@ const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.
 function chatSchema(limits: ServerLimits) {
   return z.object({
     ...samplingFields(limits),
+    ...formatFields,
     messages: z.array(messageSchema).min(1).max(limits.messages),
     max_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
     max_completion_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
@@ -67,12 +70,12 @@ interface Chat {
 /** Answers the request. @throws ApiError, and as `TextService.start` */
 export async function chatCompletions(serving: Serving, request: ApiRequest): Promise<Response> {
   const prepared = prepare(serving, request);
-  const { session_id: id, seed } = prepared.fields;
+  const { session_id: id, session_version: version, seed } = prepared.fields;
   // A client sends all messages, as ever; the session holds the state of those that it has seen.
   const session =
     id === undefined
       ? undefined
-      : await onSession(serving, prepared.job, id, seed !== undefined, () => prepared.job.prompt);
+      : await onSession(serving, prepared.job, { id, version, seeded: seed !== undefined }, () => prepared.job.prompt);
   const chat = { ...prepared, job: session?.job ?? prepared.job };
   const started = startJob(serving, chat.job, session?.turn);
   const events = session === undefined ? started : withTurn(started, session.turn, chat.job.prompt);
@@ -95,6 +98,7 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
   }
   const vocabulary = model.engine.model.sizes.vocabulary;
   for (const id of fields.stop_token_ids ?? []) checkToken(id, vocabulary, 'stop_token_ids');
+  const json = jsonOf(serving, fields);
   const template = templateOf(serving);
   const messages = chatMessages(fields.messages);
   const options = { addGenerationPrompt: fields.add_generation_prompt, variables: fields.chat_template_kwargs };
@@ -111,8 +115,11 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
     stop: stopsOf(fields),
     stopIds: fields.stop_token_ids ?? [],
     ignoreEos: fields.ignore_eos ?? false,
+    json,
     logprobs: logprobs ? top : undefined,
     scorePrompt: false,
+    drafter: fields.speculate,
+    trees: fields.stream_options?.include_tree === true,
     boundaries: systemBoundary(template, messages, prompt),
     signal: request.abort.signal,
   };
@@ -205,12 +212,14 @@ async function* streamed(
   events: AsyncIterable<TextEvent>,
 ): AsyncGenerator<string, void, undefined> {
   const withUsage = fields.stream_options?.include_usage === true;
-  const chunk = (index: number, delta: object, rest: object): string =>
+  const progress = new ProgressFields(fields, model.pieces);
+  const chunk = (index: number, delta: object, rest: object, linnet: object): string =>
     dataEvent({
       ...head,
       object: 'chat.completion.chunk',
       choices: [{ index, delta, logprobs: null, finish_reason: null, ...rest }],
       ...(withUsage && { usage: null }),
+      ...linnet,
     });
   const logprobs = (scores: readonly PlacedScore[]) =>
     fields.logprobs === true ? { logprobs: logprobsOf(scores, model.pieces) } : {};
@@ -219,17 +228,19 @@ async function* streamed(
   let written = 0;
   try {
     for await (const event of events) {
+      const linnet = progress.of(event);
       if (event.type === 'prompt') {
         cached = event.cached;
-        for (let index = 0; index < job.n; index++) yield chunk(index, { role: 'assistant', content: null }, {});
+        for (let index = 0; index < job.n; index++)
+          yield chunk(index, { role: 'assistant', content: null }, {}, linnet);
       } else if (event.type === 'text') {
         emitted[event.choice] += event.scores.length;
-        yield chunk(event.choice, { content: event.text }, logprobs(event.scores));
+        yield chunk(event.choice, { content: event.text }, logprobs(event.scores), linnet);
       } else {
         const rest = visible(event, emitted[event.choice]);
-        if (rest.length > 0 && fields.logprobs === true) yield chunk(event.choice, { content: '' }, logprobs(rest));
+        if (rest.length > 0 && fields.logprobs === true) yield chunk(event.choice, { content: '' }, logprobs(rest), {});
         written += event.generation.tokens.length;
-        yield chunk(event.choice, {}, { finish_reason: event.finish });
+        yield chunk(event.choice, {}, { finish_reason: event.finish }, linnet);
       }
     }
     if (withUsage) {

@@ -6,8 +6,10 @@ import type { TokenScore } from '../text/scores.ts';
 import type { TextEvent, TextJob } from '../text/text-service.ts';
 import type { TokenPieces } from '../text/token-pieces.ts';
 import { ApiError, asApiError } from './api-error.ts';
+import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
+import { ProgressFields } from './progress-fields.ts';
 import { type ApiRequest, checkModel, type Serving, tokensLeft, usageOf } from './request-context.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
 import { checkBody, checkToken, commonRefusals, maybe, samplingFields, samplingOf, stopsOf } from './request-fields.ts';
@@ -16,6 +18,7 @@ function completionSchema(limits: ServerLimits) {
   const ids = z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens);
   return z.object({
     ...samplingFields(limits),
+    ...formatFields,
     prompt: maybe(
       z.union([z.string(), ids, z.array(z.string()).max(limits.prompts), z.array(ids).max(limits.prompts)], {
         error: `expected a text, token ids, or up to ${limits.prompts} of either`,
@@ -66,7 +69,7 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
   const events = interleave(sources);
   const writer = new CompletionWriter(serving, completion);
   if (completion.fields.stream === true) {
-    return eventStream(streamed(completion, writer, events), () => {
+    return eventStream(streamed(serving, completion, writer, events), () => {
       request.abort.abort();
     });
   }
@@ -78,12 +81,12 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
 /** Starts the jobs, on a session where the request names one: its text goes on with the prompt. */
 async function start(serving: Serving, completion: Completion) {
   const { fields, jobs } = completion;
-  const { session_id: id, seed } = fields;
+  const { session_id: id, session_version: version, seed } = fields;
   if (id === undefined) return { completion, sources: jobs.map((job) => serving.texts.start(job)) };
   if (jobs.length !== 1) {
     throw new ApiError('invalid_request_error', 'a session takes one prompt', { param: 'session_id' });
   }
-  const { job, turn } = await onSession(serving, jobs[0], id, seed !== undefined, (text) => [
+  const { job, turn } = await onSession(serving, jobs[0], { id, version, seeded: seed !== undefined }, (text) => [
     ...text,
     ...jobs[0].prompt,
   ]);
@@ -110,6 +113,7 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
   }
   const vocabulary = model.engine.model.sizes.vocabulary;
   for (const id of fields.stop_token_ids ?? []) checkToken(id, vocabulary, 'stop_token_ids');
+  const json = jsonOf(serving, fields);
   const prompts = promptsOf(fields, serving);
   const jobs = prompts.map((prompt) => ({
     key: request.key,
@@ -121,8 +125,11 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     stop: stopsOf(fields),
     stopIds: fields.stop_token_ids ?? [],
     ignoreEos: fields.ignore_eos ?? false,
+    json,
     logprobs,
     scorePrompt: echo && logprobs !== undefined,
+    drafter: fields.speculate,
+    trees: fields.stream_options?.include_tree === true,
     signal: request.abort.signal,
   }));
   const head = {
@@ -279,15 +286,18 @@ function joinedLogprobs(parts: readonly CompletionLogprobs[]): CompletionLogprob
 }
 
 async function* streamed(
+  { model }: Serving,
   { head, fields }: Completion,
   writer: CompletionWriter,
   events: AsyncGenerator<readonly [number, TextEvent], void, undefined>,
 ): AsyncGenerator<string, void, undefined> {
   const withUsage = fields.stream_options?.include_usage === true;
+  const progress = new ProgressFields(fields, model.pieces);
   try {
     for await (const [source, event] of events) {
+      const linnet = progress.of(event);
       for (const choice of writer.take(source, event)) {
-        yield dataEvent({ ...head, choices: [choice], ...(withUsage && { usage: null }) });
+        yield dataEvent({ ...head, choices: [choice], ...(withUsage && { usage: null }), ...linnet });
       }
     }
     if (withUsage) yield dataEvent({ ...head, choices: [], usage: writer.usage });

@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import type { SamplerInput } from '../../decoding/sampler.ts';
+import { drafters } from '../text/decoding-choice.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
 
@@ -29,7 +30,8 @@ export function samplingFields(limits: ServerLimits) {
     n: maybe(z.int().min(1).max(limits.n)),
     best_of: maybe(z.int().min(1).max(limits.n)),
     stream: maybe(z.boolean()),
-    stream_options: maybe(z.object({ include_usage: maybe(z.boolean()) })),
+    stream_options: maybe(z.object({ include_usage: maybe(z.boolean()), include_tree: maybe(z.boolean()) })),
+    speculate: maybe(z.enum(drafters)),
     stop: maybe(z.union([stop, z.array(stop).max(limits.stops)])),
     stop_token_ids: maybe(z.array(tokenId).max(limits.stops)),
     ignore_eos: maybe(z.boolean()),
@@ -40,6 +42,7 @@ export function samplingFields(limits: ServerLimits) {
     logit_bias: maybe(z.record(z.string().regex(/^\d{1,8}$/), z.number().min(-100).max(100))),
     cache_salt: maybe(z.string().max(256)),
     session_id: maybe(z.string().max(64)),
+    session_version: maybe(z.int().min(1).max(Number.MAX_SAFE_INTEGER)),
   };
 }
 
@@ -90,12 +93,9 @@ export const commonRefusals: Refusals = {
   guided_choice: given,
   guided_grammar: given,
   grammar: some,
-  json_schema: given,
   prompt_logprobs: given,
   use_beam_search: (value) => value === true,
   min_tokens: (value) => given(value) && value !== 0,
-  response_format: (value) =>
-    given(value) && !(typeof value === 'object' && value !== null && 'type' in value && value.type === 'text'),
 };
 
 /**

@@ -1,18 +1,25 @@
 /** From prompts to text events: prefix cache, scheduler, scores. It knows nothing of HTTP. */
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import type { RandomState } from '../../random.ts';
-import { sequential } from '../../decoding/method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { Generation } from '../../decoding/text-generation.ts';
-import type { DecodingMethod } from '../../decoding/method.ts';
+import type { VerifiedTree } from '../../decoding/speculation/speculative.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { ServedModel } from '../served-model.ts';
-import { PrefixCache } from './prefix-cache.ts';
+import { type DrafterName, type MethodMaker, methodsByName } from './decoding-choice.ts';
+import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
+import type { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
+import { PrefixCache, type SharedPrefixes } from './prefix-cache.ts';
 import { type PlacedScore, ScoreStream } from './score-stream.ts';
 import { scoredMethod, scoreToken, type TokenScore } from './scores.ts';
 
 /** Tokens between two states of a prompt that are kept. */
 const boundaryEvery = 512;
+
+/** Verified trees of a choice that wait for its reader. */
+const mostTrees = 16;
+/** A prompt of which less is left to read is read sooner than other servers are asked about it. */
+const worthAsking = 8;
 
 /** What is to be written. */
 export interface TextJob {
@@ -29,6 +36,8 @@ export interface TextJob {
   readonly stop: readonly string[];
   readonly stopIds: readonly number[];
   readonly ignoreEos: boolean;
+  /** JSON that the text is to be. */
+  readonly json?: JsonConstraint;
   /** How many of the most probable tokens to report with each token; undefined reports no scores. */
   readonly logprobs?: number;
   /** Whether tokens of the prompt are scored too. */
@@ -37,6 +46,10 @@ export interface TextJob {
   readonly boundaries?: readonly number[];
   /** Has read a beginning of the prompt; else the prefix cache is asked. */
   readonly state?: SequenceState;
+  /** How the text is decoded. Default: as the server does. */
+  readonly drafter?: DrafterName;
+  /** Whether text events tell the trees that were verified. */
+  readonly trees?: boolean;
   /** Random numbers to go on with, instead of those of the seed; for one choice. */
   readonly random?: RandomState;
   readonly signal: AbortSignal;
@@ -50,7 +63,14 @@ export type TextEvent =
       readonly cached: number;
       readonly state: SequenceState;
     }
-  | { readonly type: 'text'; readonly choice: number; readonly text: string; readonly scores: readonly PlacedScore[] }
+  | {
+      readonly type: 'text';
+      readonly choice: number;
+      readonly text: string;
+      readonly scores: readonly PlacedScore[];
+      /** Trees verified since the last event of the choice; none unless the job asks for them. */
+      readonly trees: readonly VerifiedTree[];
+    }
   | {
       readonly type: 'end';
       readonly choice: number;
@@ -60,22 +80,35 @@ export type TextEvent =
       readonly sampler: Sampler;
     };
 
+export interface TextServiceOptions {
+  /** Bytes of the prefix cache. Default 0, which keeps nothing. */
+  readonly cacheBytes?: number;
+  /** Makes the method of texts that report no scores. Default: one token a round. */
+  readonly method?: MethodMaker;
+  /** Where beginnings are shared with other servers. */
+  readonly shared?: SharedPrefixes;
+}
+
 export class TextService {
   readonly model: ServedModel;
   readonly scheduler: Scheduler;
   readonly cache: PrefixCache;
+  readonly schemas: JsonSchemas;
+  readonly #shared: SharedPrefixes | undefined;
   /** Makes the method of texts that report no scores. */
-  readonly #method: () => DecodingMethod;
+  readonly #method: MethodMaker;
 
   constructor(
     model: ServedModel,
     scheduler: Scheduler,
-    { cacheBytes = 0, method = () => sequential }: { cacheBytes?: number; method?: () => DecodingMethod } = {},
+    { cacheBytes = 0, method = methodsByName('off'), shared }: TextServiceOptions = {},
   ) {
     this.model = model;
     this.scheduler = scheduler;
     this.cache = new PrefixCache(cacheBytes);
+    this.schemas = new JsonSchemas(model.tokenizer, model.engine.model.sizes.vocabulary);
     this.#method = method;
+    this.#shared = shared;
   }
 
   /**
@@ -86,13 +119,24 @@ export class TextService {
     const { prompt, maxTokens, n, sampling, stop, stopIds, ignoreEos, logprobs, signal } = job;
     const { tokenizer } = this.model;
     const state = job.state ?? (job.scorePrompt ? undefined : this.cache.find(job.salt, prompt, prompt.length));
-    const cached = state?.length ?? 0;
+    const start: Start = { cached: state?.length ?? 0 };
+    const fetched = job.state !== undefined || job.scorePrompt ? undefined : this.#fetch(job, start);
     const promptScores: TokenScore[] = [];
     const streams = Array.from({ length: n }, () => new ScoreStream(tokenizer, prompt));
+    const trees = streams.map((): VerifiedTree[] => []);
+    const methodOf = (choice: number) => {
+      if (logprobs !== undefined) return scoredMethod(logprobs, (s) => streams[choice].push(s));
+      const onTree = (tree: VerifiedTree) => {
+        // A reader that is behind gets the last ones.
+        if (trees[choice].push(tree) > mostTrees) trees[choice].shift();
+      };
+      return this.#method({ drafter: job.drafter, onTree: job.trees === true ? onTree : undefined });
+    };
     const samplers = streams.map(
       (_, choice) =>
         new Sampler({ ...sampling, seed: (sampling.seed + choice) >>> 0 }, job.random, {
           // The penalties of this API are about what is written; the repetition penalty is about the prompt too.
+          constraint: job.json?.after(prompt.length),
           penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? prompt.length : 0,
         }),
     );
@@ -106,9 +150,10 @@ export class TextService {
         tokenizer,
         choices: (maxTokens === 0 ? [] : samplers).map((sampler, choice) => ({
           sampler,
-          method: logprobs === undefined ? this.#method() : scoredMethod(logprobs, (s) => streams[choice].push(s)),
+          method: methodOf(choice),
         })),
         state,
+        fetched,
         ...(job.scorePrompt && {
           onPromptLogits: (position: number, logits: Float32Array) => {
             if (position + 1 >= prompt.length) return;
@@ -117,12 +162,30 @@ export class TextService {
         }),
         ...(this.#caches && {
           boundaries: this.#boundaries(job),
-          onBoundary: (read: SequenceState) => this.cache.add(job.salt, prompt, read.fork()),
+          onBoundary: (read: SequenceState) => {
+            this.#keep(job.salt, prompt, read);
+          },
         }),
       },
       signal,
     );
-    return this.#follow(job, { events, cached, promptScores, streams, samplers });
+    return this.#follow(job, { events, start, promptScores, streams, samplers, trees });
+  }
+
+  /** Asks other servers for more of the prompt than is known here. */
+  #fetch({ salt, prompt }: TextJob, start: Start): Promise<SequenceState | undefined> | undefined {
+    if (!this.#caches || prompt.length - start.cached < worthAsking) return undefined;
+    return this.#shared?.find(salt, prompt, start.cached, prompt.length).then((state) => {
+      if (state === undefined) return undefined;
+      start.cached = state.length;
+      this.cache.add(salt, prompt, state);
+      return state.fork();
+    });
+  }
+
+  #keep(salt: string, tokens: readonly number[], state: SequenceState): void {
+    const copy = state.fork();
+    if (this.cache.add(salt, tokens, copy)) this.#shared?.add(salt, tokens, copy);
   }
 
   get #caches(): boolean {
@@ -141,20 +204,24 @@ export class TextService {
 
   async *#follow(
     job: TextJob,
-    { events, cached, promptScores, streams, samplers }: Following,
+    { events, start, promptScores, streams, samplers, trees }: Following,
   ): AsyncGenerator<TextEvent, void, undefined> {
     for await (const event of events) {
       if (event.type === 'prompt') {
-        if (event.done === event.total) yield { type: 'prompt', scores: promptScores, cached, state: event.state };
+        if (event.done === event.total)
+          yield { type: 'prompt', scores: promptScores, cached: start.cached, state: event.state };
       } else if (event.type === 'tokens') {
-        const scores = streams[event.choice].take(event.text.length);
-        if (event.text !== '' || scores.length > 0)
-          yield { type: 'text', choice: event.choice, text: event.text, scores };
+        const { choice, text } = event;
+        const scores = streams[choice].take(text.length);
+        const verified = trees[choice].splice(0);
+        if (text !== '' || scores.length > 0 || verified.length > 0) {
+          yield { type: 'text', choice, text, scores, trees: verified };
+        }
       } else {
         const { choice, generation } = event;
         const stopped = generation.finish === 'stop';
         if (this.#caches && choice === 0) {
-          this.cache.add(job.salt, [...job.prompt, ...generation.tokens], generation.state.fork());
+          this.#keep(job.salt, [...job.prompt, ...generation.tokens], generation.state);
         }
         const finish = generation.finish === 'length' ? 'length' : 'stop';
         const scores = streams[choice].finish(stopped && job.stop.length > 0);
@@ -164,10 +231,17 @@ export class TextService {
   }
 }
 
+/** How a text began: set before its first event. */
+interface Start {
+  /** Tokens of the prompt that had been read. */
+  cached: number;
+}
+
 interface Following {
   readonly events: ReturnType<Scheduler['submit']>;
-  readonly cached: number;
+  readonly start: Start;
   readonly promptScores: readonly TokenScore[];
   readonly streams: readonly ScoreStream[];
   readonly samplers: readonly Sampler[];
+  readonly trees: readonly VerifiedTree[][];
 }

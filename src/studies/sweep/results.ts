@@ -9,17 +9,22 @@ const number = z
   .nullable()
   .transform((value) => value ?? Number.NaN);
 
-const resultSchema = z.strictObject({
-  model: z.string(),
-  method: z.string(),
-  augmented: z.boolean(),
-  seed: z.int(),
+/** What a trial measured, as JSON. */
+export const measuredSchema = z.strictObject({
   perplexity: number,
   loss: number,
   parameters: z.int(),
   tokensPerSecond: number,
   seconds: number,
   description: z.string(),
+});
+
+const resultSchema = z.strictObject({
+  model: z.string(),
+  method: z.string(),
+  augmented: z.boolean(),
+  seed: z.int(),
+  ...measuredSchema.shape,
 });
 
 /** A result with the place of its trial in the study. */

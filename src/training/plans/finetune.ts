@@ -1,9 +1,9 @@
 /** Fine-tuning: a model is trained further, by the objective that suits it or the one that is asked for. */
 import { z } from 'zod';
-import { OptionsError } from '../../errors.ts';
 import { adaptationShape, chosenAdaptation, planLora, planMixerRate } from './adaptation.ts';
 import { objectiveShape, prepareObjective } from './objectives.ts';
 import { parseOptions, settingsOf, trainingShape } from './options.ts';
+import { checkPairFields } from './pairs.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 
 const finetuneSchema = z.strictObject({ ...trainingShape, ...objectiveShape, ...adaptationShape });
@@ -34,9 +34,7 @@ export async function finetune(
   hooks: TrainingHooks = {},
 ): Promise<TrainingResult<FinetuneDetails>> {
   const parsed = parseOptions(finetuneSchema, options);
-  if ((parsed.sourceField === undefined) !== (parsed.targetField === undefined)) {
-    throw new OptionsError('`sourceField` and `targetField` go together; give both, or none for plain text');
-  }
+  checkPairFields(parsed);
   const adaptation = chosenAdaptation(parsed);
   return await runPlan<FinetuneDetails>(parsed, hooks, settingsOf(parsed), async (settings) => {
     const { plan, base } = await prepareObjective(model, parsed, settings);

@@ -1,23 +1,19 @@
 /** Training Medusa heads for a model; both are saved in one folder. */
 import { z } from 'zod';
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
-import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
+import { loadGeneratingModel, saveModel } from '../../checkpoint/load-model.ts';
 import { saveMedusaHeads } from '../../checkpoint/medusa-files.ts';
-import type { Document } from '../../data/documents.ts';
-import { PackedDataset } from '../../data/packing.ts';
-import { LinnetError, OptionsError } from '../../errors.ts';
+import { OptionsError } from '../../errors.ts';
 import { isMedusaParameter, medusaLimits } from '../../models/medusa.ts';
-import type { CausalModel } from '../../models/model.ts';
-import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { GeneratingModel } from '../../models/model.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { hiddenStatePlaces } from '../objectives/hidden-states.ts';
-import { medusaObjective, type MedusaTraining, medusaTrainingDefaults, trainMedusa } from '../objectives/medusa.ts';
-import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import { type MedusaTraining, medusaTrainingDefaults } from '../objectives/medusa.ts';
+import { type HeldOutText, loadHeadsText } from './heads-text.ts';
+import { parseOptions, refuseEvaluation, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import { checkPairFields, pairShape } from './pairs.ts';
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
-import { loadPackedText } from './text.ts';
-
-/** Share of the rows that is set aside where no documents are held out. */
-const heldOutShare = 1 / 20;
 
 /** The options of Medusa heads alone. */
 export const headsShape = {
@@ -69,19 +65,18 @@ export const headsShape = {
       description: `where hidden states of a frozen model are kept: auto, ${hiddenStatePlaces.join(', ')}`,
     }),
 };
-const headsSchema = z.strictObject({ ...headsShape, ...trainingShape });
+const headsSchema = z.strictObject({ ...headsShape, ...pairShape, ...trainingShape });
 type ParsedOptions = z.output<typeof headsSchema>;
 /** The options of `trainHeads`; all but `data` and `out` may be left out. */
 export type HeadsOptions = z.input<typeof headsSchema>;
 
 /** Heads that were trained, and text that they were not trained on. */
 export interface TrainedHeads {
-  readonly model: CausalModel;
+  readonly model: GeneratingModel;
   readonly medusa: MedusaTraining;
   /** Of model and heads. */
   readonly parameters: ParameterMap;
-  /** Token ids of texts that were held out, each at most `length` + 1 of them. */
-  readonly heldOut: readonly Int32Array[];
+  readonly heldOut: readonly HeldOutText[];
 }
 
 /** What was measured of heads on held-out text. */
@@ -110,11 +105,11 @@ export interface HeadsDetails {
 
 /**
  * Trains heads that guess several tokens ahead from the hidden state of a model (Medusa, arXiv 2401.10774), and saves
- * model and heads as a new folder. The documents that `heldOut` names or, without it, the last twentieth of the rows are
- * not trained on.
+ * model and heads as a new folder. Heads of an encoder-decoder model are trained on its decoder, on pairs of texts or on
+ * plain text with spans cut out. What `heldOut` names or, without it, the last twentieth is not trained on.
  *
  * @param folder of the model, which is left as it is unless `joint` is set
- * @throws OptionsError and LinnetError as `finetune`
+ * @throws OptionsError and LinnetError as `finetune`; `CONFIG` for a model that generates no text
  * @example
  * await trainHeads('runs/augmented', { data: ['stories.jsonl'], heads: 4, steps: 500, out: 'runs/medusa' });
  */
@@ -125,34 +120,30 @@ export async function trainHeads(
 ): Promise<TrainingResult<HeadsDetails>> {
   const parsed = parseOptions(headsSchema, options);
   const { heads, headLayers, headDecay, hiddenStates, dtype, replace } = parsed;
+  checkPairFields(parsed);
   const medusa = medusaOf(parsed);
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
+  refuseEvaluation(parsed);
   return await runPlan<HeadsDetails>(parsed, hooks, checked, async (settings) => {
-    const { model, parameters, fingerprint, path: from } = await loadCausalModel(folder);
+    const { model, parameters, fingerprint, path: from } = await loadGeneratingModel(folder);
     const tokenizer = await loadTokenizer(from);
-    const text = await loadPackedText(parsed, settings, tokenizer);
-    const { training: dataset, heldOut } =
-      text.heldOut.length > 0
-        ? { training: text.dataset, heldOut: piecesOf(text.heldOut, tokenizer, settings.length) }
-        : splitRows(text.dataset);
+    const { heldOut, summary, configuration, ...text } = await loadHeadsText(model, parsed, settings, tokenizer);
     return {
       model,
       parameters,
       origin: fingerprint,
-      dataset,
-      objective: medusaObjective(medusa, model, settings.length),
-      summary: text.summary,
+      summary,
+      dataset: text.dataset,
+      objective: text.objective(medusa),
       configuration: {
-        ...text.configuration,
+        ...configuration,
         ...{ heads, headLayers, headDecay },
         ...(medusa.joint && { joint: { ...medusa.joint } }),
       },
       async train(job, runFolder) {
-        const outcome = await trainMedusa({
+        const outcome = await text.train({
           ...job,
-          model,
-          dataset,
           origin: fingerprint,
           medusa,
           hiddenStates: hiddenStates === 'auto' ? undefined : hiddenStates,
@@ -189,39 +180,6 @@ function medusaOf({ heads, headLayers, headDecay, joint, headWeight, baseRate }:
     decay: headDecay,
     joint: joint ? { weight: headWeight ?? weight, rateFactor: baseRate ?? rateFactor } : undefined,
   };
-}
-
-/** Rows trained on, and the tokens of the last twentieth. @throws LinnetError `INPUT` if there is only one row */
-function splitRows(dataset: PackedDataset): { training: PackedDataset; heldOut: Int32Array[] } {
-  const kept = dataset.rows - Math.max(1, Math.round(dataset.rows * heldOutShare));
-  if (kept < 1) {
-    throw new LinnetError(
-      'INPUT',
-      'one row of text cannot be both trained on and measured on; give more text, or a smaller `length`',
-    );
-  }
-  const { length, documents, padId, starts, counts, tokens } = dataset;
-  const training = new PackedDataset({
-    ...{ length, documents, padId, tokens },
-    starts: starts.subarray(0, kept),
-    counts: counts.subarray(0, kept),
-  });
-  const heldOut = Array.from({ length: dataset.rows - kept }, (_, i) =>
-    tokens.subarray(starts[kept + i], starts[kept + i] + counts[kept + i]),
-  );
-  return { training, heldOut };
-}
-
-/** Documents with BOS, cut into pieces as long as the rows that were trained on. */
-function piecesOf(documents: readonly Document[], tokenizer: Tokenizer, length: number): Int32Array[] {
-  const pieces: Int32Array[] = [];
-  for (const { text } of documents) {
-    const tokens = tokenizer.encode(text, { bos: tokenizer.bosId !== undefined });
-    for (let start = 0; start + 2 < tokens.length; start += length) {
-      pieces.push(tokens.subarray(start, start + length + 1));
-    }
-  }
-  return pieces;
 }
 
 async function fingerprintOf(folder: string): Promise<string> {

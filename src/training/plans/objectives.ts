@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { startClassifier } from '../../checkpoint/load-classifier.ts';
 import { loadCausalModel, loadModel, readModelConfig } from '../../checkpoint/load-model.ts';
+import type { Document } from '../../data/documents.ts';
 import {
   LabelledDataset,
   labelledFields,
@@ -10,24 +11,22 @@ import {
   labelsOf,
   readLabelledTexts,
 } from '../../data/labelled.ts';
+import type { RowDataset } from '../../data/row-dataset.ts';
 import { MaskedDataset } from '../../data/masked.ts';
-import { readRecords } from '../../data/records.ts';
-import { type PairDataset, SpanCorruptionDataset, TextPairDataset } from '../../data/sequence-pairs.ts';
-import { sentinelIds } from '../../data/span-corruption.ts';
 import { LinnetError } from '../../errors.ts';
 import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifier.ts';
 import { describeModel, type Model } from '../../models/families.ts';
-import type { EncoderDecoderModel } from '../../models/model.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective } from '../objectives/classification.ts';
 import { maskedObjective } from '../objectives/masked.ts';
-import { causalObjective } from '../objectives/next-token.ts';
+import { causalObjective, type Objective } from '../objectives/next-token.ts';
 import { sequenceObjective } from '../objectives/sequence-to-sequence.ts';
 import type { TrainingSettings } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
 import { refuseLabelSmoothing, type TrainingOptions } from './options.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
+import { loadPairs, pairShape } from './pairs.ts';
 import { loadPackedText, loadTrainingDocuments, withoutHeldOut } from './text.ts';
 
 const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify', 'regress'] as const;
@@ -46,15 +45,7 @@ export const objectiveShape = {
         'labels of texts; regress: numbers of texts (default: by the kind of model, for a classifier by its head)',
     }),
   ...labelShape,
-  sourceField: z.string().min(1).optional().meta({
-    placeholder: 'name',
-    description: 'of seq2seq: field or column of the text to read; without it, spans are cut out of plain text',
-  }),
-  targetField: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ placeholder: 'name', description: 'of seq2seq: field or column of the text to generate' }),
+  ...pairShape,
 };
 
 type ObjectiveOptions = TrainingOptions & z.output<z.ZodObject<typeof objectiveShape>>;
@@ -103,10 +94,18 @@ async function prepareCausal(
   settings: TrainingSettings,
 ): Promise<PlannedObjective> {
   const loaded = await loadCausalModel(folder);
-  const { dataset, summary, configuration } = await loadPackedText(options, settings, await loadTokenizer(loaded.path));
+  const text = await loadPackedText(options, settings, await loadTokenizer(loaded.path));
+  const { dataset, heldOutRows, summary, configuration } = text;
   const objective = causalObjective(loaded.model, settings.length, settings);
   return {
-    plan: { ...modelPlan(loaded, options), dataset, summary, configuration, objective },
+    plan: {
+      ...modelPlan(loaded, options),
+      dataset,
+      heldOutRows: heldOutOf(heldOutRows, objective),
+      summary,
+      configuration,
+      objective,
+    },
     base: { ...loaded, task: 'CAUSAL_LM' },
   };
 }
@@ -119,13 +118,20 @@ async function prepareMasked(
   const { length, seed } = settings;
   const { model, ...loaded } = await loadModel(folder);
   if (model.kind !== 'encoder') throw unsuited('masked', model);
-  const { documents } = await loadTrainingDocuments(options);
-  const dataset = new MaskedDataset(documents, await loadTokenizer(loaded.path), { length, seed });
+  const { documents, heldOut } = await loadTrainingDocuments(options);
+  const tokenizer = await loadTokenizer(loaded.path);
+  const rowsOf = (texts: readonly Document[]): MaskedDataset => new MaskedDataset(texts, tokenizer, { length, seed });
+  const dataset = rowsOf(documents);
   const summary = `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`;
   const plan = { dataset, summary, configuration: { objective: 'masked', field: options.field } };
   const objective = maskedObjective(model, length, settings);
   return {
-    plan: { ...modelPlan({ ...loaded, model }, options), ...plan, objective },
+    plan: {
+      ...modelPlan({ ...loaded, model }, options),
+      ...plan,
+      objective,
+      heldOutRows: heldOutOf(() => Promise.resolve(rowsOf(heldOut)), objective),
+    },
     base: { ...loaded, model, task: 'FEATURE_EXTRACTION' },
   };
 }
@@ -137,39 +143,26 @@ async function prepareSequence(
 ): Promise<PlannedObjective> {
   const { model, ...loaded } = await loadModel(folder);
   if (model.kind !== 'encoder-decoder') throw unsuited('seq2seq', model);
-  const { field, sourceField, targetField } = options;
-  const { dataset, summary } = await loadPairs(options, settings, model, await loadTokenizer(loaded.path));
-  const configuration = {
-    objective: 'seq2seq',
-    ...(sourceField ? { sourceField, targetField: targetField ?? '' } : { field }),
-  };
+  const { dataset, heldOut, summary, configuration } = await loadPairs(
+    options,
+    settings,
+    model,
+    await loadTokenizer(loaded.path),
+  );
   const objective = sequenceObjective(model, dataset.lengths, settings);
   return {
-    plan: { ...modelPlan({ ...loaded, model }, options), dataset, summary, configuration, objective },
+    plan: {
+      ...modelPlan({ ...loaded, model }, options),
+      dataset,
+      heldOutRows:
+        heldOut &&
+        (() => Promise.resolve({ dataset: heldOut, objective: sequenceObjective(model, heldOut.lengths, settings) })),
+      summary,
+      configuration: { objective: 'seq2seq', ...configuration },
+      objective,
+    },
     base: { ...loaded, model, task: 'SEQ_2_SEQ_LM' },
   };
-}
-
-async function loadPairs(
-  options: ObjectiveOptions,
-  { length, seed }: TrainingSettings,
-  { startId, sizes }: EncoderDecoderModel,
-  tokenizer: Tokenizer,
-): Promise<{ dataset: PairDataset; summary: string }> {
-  const { sourceField, targetField } = options;
-  if (sourceField === undefined || targetField === undefined) {
-    const { documents } = await loadTrainingDocuments(options);
-    const sentinels = sentinelIds(tokenizer, sizes.vocabulary);
-    const dataset = new SpanCorruptionDataset(documents, tokenizer, { length, startId, seed, sentinels });
-    return { dataset, summary: `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows` };
-  }
-  const records = withoutHeldOut(await readRecords(options.data, [sourceField, targetField]), options);
-  const pairs = records.map(({ fields }) => ({
-    source: fields.get(sourceField) ?? '',
-    target: fields.get(targetField) ?? '',
-  }));
-  const dataset = new TextPairDataset(pairs, tokenizer, { length, startId });
-  return { dataset, summary: `${formatCount(pairs.length)} pairs of texts` };
 }
 
 async function prepareClassification(
@@ -186,13 +179,7 @@ async function prepareClassification(
     );
   }
   const summary = `texts of ${formatCount(labels.length)} classes`;
-  return await planHead(
-    folder,
-    withoutHeldOut(all, options),
-    { objective: 'classify', labels, summary },
-    options,
-    settings,
-  );
+  return await planHead(folder, all, { objective: 'classify', labels, summary }, options, settings);
 }
 
 async function prepareRegression(
@@ -201,9 +188,9 @@ async function prepareRegression(
   settings: TrainingSettings,
 ): Promise<PlannedObjective> {
   refuseLabelSmoothing(settings);
-  const texts = withoutHeldOut(await readLabelledTexts(options.data, labelledFields(options)), options);
+  const all = await readLabelledTexts(options.data, labelledFields(options));
   const head = { objective: 'regress', labels: undefined, summary: 'texts with numbers' } as const;
-  return await planHead(folder, texts, head, options, settings);
+  return await planHead(folder, all, head, options, settings);
 }
 
 interface PlannedHead {
@@ -214,9 +201,10 @@ interface PlannedHead {
   readonly summary: string;
 }
 
+/** @param all texts of training, and after them those that are held out */
 async function planHead(
   folder: string,
-  texts: readonly LabelledText[],
+  all: readonly LabelledText[],
   { objective, labels, summary }: PlannedHead,
   options: ObjectiveOptions,
   settings: TrainingSettings,
@@ -224,18 +212,31 @@ async function planHead(
   const { length, seed } = settings;
   const loaded = await startClassifier(folder, labels ?? [regressionLabel], seed);
   const { model, path, fingerprint } = loaded;
-  const dataset = new LabelledDataset(texts, await loadTokenizer(path), { layout: model.model.kind, labels, length });
+  const texts = withoutHeldOut(all, options);
+  const tokenizer = await loadTokenizer(path);
+  const rowsOf = (some: readonly LabelledText[]): LabelledDataset =>
+    new LabelledDataset(some, tokenizer, { layout: model.model.kind, labels, length });
+  const dataset = rowsOf(texts);
   const { textField, pairField, labelField } = options;
   return {
     plan: {
       ...modelPlan(loaded, options),
       dataset,
+      heldOutRows: () => {
+        const rows = rowsOf(all.slice(texts.length));
+        return Promise.resolve({ dataset: rows, objective: classificationObjective(model, rows.length, settings) });
+      },
       summary: `${formatCount(texts.length)} ${summary}`,
       configuration: { objective, textField, labelField, ...(pairField !== undefined && { pairField }) },
       objective: classificationObjective(model, dataset.length, settings),
     },
     base: { model: model.model, path, fingerprint, task: 'SEQ_CLS', fresh: new Set(model.headParameters.keys()) },
   };
+}
+
+/** Held-out rows that are as long as those of training. */
+function heldOutOf(rows: () => Promise<RowDataset>, objective: Objective): TrainingPlan['heldOutRows'] {
+  return async () => ({ dataset: await rows(), objective });
 }
 
 function unsuited(objective: ObjectiveName, { family, kind }: Model): LinnetError {

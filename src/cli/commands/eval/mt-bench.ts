@@ -45,6 +45,7 @@ export const evalMtBench = defineCommand({
     ...{ speculate, draft, tree },
     ...engineOptions,
   },
+  writesResults: true,
   async run(context, options) {
     const questions = (await readConversationQuestions(options.questions)).slice(0, options.limit);
     const compile = { device: options.device, threads: options.threads };

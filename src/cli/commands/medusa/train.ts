@@ -2,6 +2,7 @@
 import { headRanks, topAccuracy } from '../../../evaluation/medusa/ranks.ts';
 import { formatPercent } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
+import { pairShape } from '../../../training/plans/pairs.ts';
 import { type HeadAccuracy, headsShape, type TrainedHeads, trainHeads } from '../../../training/plans/heads.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { defineCommand } from '../../framework/command.ts';
@@ -17,16 +18,18 @@ const reportedRanks = 10;
 export const medusaTrain = defineCommand({
   description:
     'Trains Medusa heads, which guess several tokens ahead from the hidden state of a model, and saves model and heads ' +
-    'as a new folder. The model is left as it is, unless --joint. Accuracy is reported on text that was not trained on: ' +
-    'the documents that --held-out leaves out or, without it, the last twentieth of the rows. Hidden states of a frozen ' +
+    'as a new folder. The model is left as it is, unless --joint. Heads of an encoder-decoder model are trained on pairs ' +
+    '(--source-field, --target-field) or, without, on plain text with spans cut out. Accuracy is reported on text that was not trained on: ' +
+    'what --held-out leaves out or, without it, the last twentieth of the rows. Hidden states of a frozen ' +
     'model are computed once where rows are seen several times. Runs are recorded and resumed as by finetune.',
   examples: [
     'linnet medusa train runs/augmented --data stories.jsonl --heads 4 --steps 500 --lr 1e-3 --out runs/medusa',
     'linnet medusa train runs/augmented --data stories.jsonl --held-out 50 --heads 4 --steps 500 --out runs/medusa --json',
+    'linnet medusa train models/t5 --data pairs.csv --source-field en --target-field de --steps 500 --out runs/t5-medusa',
     'linnet medusa train runs/augmented --data stories.jsonl --joint --base-rate 0.25 --steps 500 --out runs/medusa',
   ],
   arguments: { model: folderOf('the model') },
-  options: { ...optionsOf(headsShape), ...trainingOptions },
+  options: { ...optionsOf(headsShape), ...optionsOf(pairShape), ...trainingOptions },
   async run(context, { model, lr: learningRate, ...values }) {
     const { device, threads } = values;
     return await context.withProgress('hidden states', 'rows', (progress) =>
@@ -59,7 +62,7 @@ async function measureHeads(
   { model, medusa, parameters, heldOut }: TrainedHeads,
   compile: CompileOptions,
 ): Promise<HeadAccuracy> {
-  const windows = heldOut.map((tokens) => ({ tokens, scoredFrom: 1 }));
+  const windows = heldOut.map((text) => ({ ...text, scoredFrom: 1 }));
   const ranks = await headRanks(model, medusa, parameters, windows, { ...compile, signal: context.signal });
   const accuracy = topAccuracy(ranks, Math.min(reportedRanks, model.sizes.vocabulary));
   printAccuracy(context, accuracy, ranks.positions);

@@ -1,10 +1,8 @@
 /** `linnet medusa tree`: finds the candidate tree that suits a model's heads, a text and this machine. */
-import { type LoadedModel, loadCausalModel } from '../../../checkpoint/load-model.ts';
-import { loadMedusaHeads, type StoredMedusa, updateMedusaNotes } from '../../../checkpoint/medusa-files.ts';
+import { loadGeneratingModel } from '../../../checkpoint/load-model.ts';
+import { loadMedusaHeads, updateMedusaNotes } from '../../../checkpoint/medusa-files.ts';
 import { type MedusaTree, parseTreeFile } from '../../../checkpoint/medusa-trees.ts';
-import { loadDocuments } from '../../../data/documents.ts';
 import { readTextFile } from '../../../data/text-file.ts';
-import { DecodingEngine } from '../../../decoding/engine.ts';
 import { defaultTreePaths } from '../../../decoding/speculation/medusa-drafter.ts';
 import {
   interpolateStepTime,
@@ -13,22 +11,19 @@ import {
   searchTrees,
   treeMethods,
 } from '../../../decoding/speculation/tree-search.ts';
-import { continuations, halves } from '../../../evaluation/medusa/calibration.ts';
+import { halves } from '../../../evaluation/medusa/calibration.ts';
 import { acceptanceByRank, headRanks } from '../../../evaluation/medusa/ranks.ts';
 import type { ScoredWindow } from '../../../evaluation/perplexity/scored-windows.ts';
-import { slidingWindows } from '../../../evaluation/perplexity/scored-windows.ts';
-import { time } from '../../../evaluation/speed/timing.ts';
-import { measuredSizes, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
-import { MedusaHeads } from '../../../models/medusa-heads.ts';
 import { formatFixed, formatRatio } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
-import type { CompileOptions } from '../../../runtime/compile.ts';
-import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
+import { pairShape } from '../../../training/plans/pairs.ts';
 import { defineCommand, engineOptions, flag, optional, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
+import { optionsOf } from '../../framework/schema-options.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { choice, decimal, integer, path } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
+import { measureForTree } from './tree-measurements.ts';
 
 export const medusaTree = defineCommand({
   description:
@@ -45,9 +40,12 @@ export const medusaTree = defineCommand({
   options: {
     data: documentSources,
     field: fieldOption,
+    ...optionsOf(pairShape),
     calibrate: withDefault(choice(['generated', 'text']), 'generated', {
       placeholder: 'kind',
-      description: "generated: the model's continuations of prompts from the data; text: the data itself",
+      description:
+        'generated: what the model generates after prompts from the data, or for its texts; text: the data itself, pairs ' +
+        'for an encoder-decoder model',
     }),
     prompts: withDefault(integer({ min: 2, max: 4096 }), 32, {
       placeholder: 'count',
@@ -55,7 +53,7 @@ export const medusaTree = defineCommand({
     }),
     promptLength: withDefault(integer({ min: 1, max: 65536 }), 48, {
       placeholder: 'tokens',
-      description: 'prompt of a continuation',
+      description: 'prompt of a continuation; of encoder-decoder models, the most that is read of a text',
     }),
     tokens: withDefault(integer({ min: 8, max: 65536 }), 160, {
       placeholder: 'count',
@@ -94,14 +92,14 @@ export const medusaTree = defineCommand({
     ...engineOptions,
   },
   async run(context, options) {
-    const loaded = await loadCausalModel(options.model);
+    const loaded = await loadGeneratingModel(options.model);
     const medusa = await loadMedusaHeads(options.model, loaded);
     const given =
       options.tree === undefined ? undefined : parseTreeFile(await readTextFile(options.tree), options.tree);
     const { vocabulary } = loaded.model.sizes;
     const ranks = Math.min(options.ranks, vocabulary);
     const compile = { device: options.device, threads: options.threads };
-    const { windows, times, draftMs } = await measure(context, loaded, medusa, compile, options);
+    const { windows, times, draftMs } = await measureForTree(context, loaded, medusa, compile, options);
     const parameters = new Map([...loaded.parameters, ...medusa.parameters]);
     const [found, compared] = halves(windows);
     const observe = (part: readonly ScoredWindow[]): ReturnType<typeof headRanks> =>
@@ -150,69 +148,6 @@ export const medusaTree = defineCommand({
     };
   },
 });
-
-/** Calibration text, and the times of steps and drafting. */
-async function measure(
-  context: CommandContext,
-  loaded: LoadedModel,
-  medusa: StoredMedusa,
-  compile: CompileOptions,
-  options: MeasureOptions,
-): Promise<{ windows: ScoredWindow[]; times: StepTime[]; draftMs: number }> {
-  const { signal } = context;
-  const { width } = loaded.model.sizes;
-  const documents = await tokenized(loaded, options);
-  await using engine = await DecodingEngine.create(loaded.model, loaded.parameters, compile);
-  const windows =
-    options.calibrate === 'text'
-      ? documents.flatMap((tokens) => slidingWindows(tokens, options.tokens, options.tokens)).slice(0, options.prompts)
-      : await context.withProgress('calibration', 'tokens', (writing) =>
-          continuations(engine, documents, {
-            count: options.prompts,
-            promptLength: options.promptLength,
-            length: options.tokens,
-            temperature: options.temperature,
-            seed: options.seed,
-            signal,
-            onProgress: (done, total) => writing.update(done, total),
-          }),
-        );
-  await using heads = await MedusaHeads.create(medusa.config, loaded.model.sizes, medusa.parameters, compile);
-  const times = await context.withProgress('step times', 'rounds', (timing) =>
-    verificationSpeed(engine, {
-      nodes: measuredSizes(options.maxNodes),
-      context: options.context,
-      depth: medusa.config.heads,
-      rounds: options.rounds,
-      signal,
-      onProgress: (done, total) => timing.update(done, total),
-    }),
-  );
-  const hidden = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
-  const draft = await time(() => heads.topK(hidden, options.ranks), { runs: 2 * options.rounds + 1 });
-  return { windows, times, draftMs: draft.medianMs };
-}
-
-interface MeasureOptions {
-  readonly data: readonly string[];
-  readonly field: string;
-  readonly calibrate: 'generated' | 'text';
-  readonly prompts: number;
-  readonly promptLength: number;
-  readonly tokens: number;
-  readonly temperature: number;
-  readonly context: number;
-  readonly rounds: number;
-  readonly maxNodes: number;
-  readonly ranks: number;
-  readonly seed: number;
-}
-
-async function tokenized({ path: from }: LoadedModel, { data, field }: MeasureOptions): Promise<Int32Array[]> {
-  const tokenizer = await loadTokenizer(from);
-  const documents = await loadDocuments(data, { field });
-  return documents.map(({ text: content }) => tokenizer.encode(content, { bos: tokenizer.bosId !== undefined }));
-}
 
 /** A tree with what it promises. */
 interface RatedTree {

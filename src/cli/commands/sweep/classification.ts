@@ -12,7 +12,8 @@ import type { CommandResult } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { classificationReport, classificationTable, modelsOf } from '../../output/classification-report.ts';
 
-interface StudyPlace {
+/** Where a study is, and how it is run. */
+export interface ClassificationPlace {
   /** The plan, and its file. */
   readonly json: unknown;
   readonly planFile: string;
@@ -23,7 +24,7 @@ interface StudyPlace {
 }
 
 /** Runs a study of classifiers, prints its table and writes its page. */
-export async function sweepClassification(context: CommandContext, place: StudyPlace): Promise<CommandResult> {
+export async function sweepClassification(context: CommandContext, place: ClassificationPlace): Promise<CommandResult> {
   const { json, planFile, out, compile, snapshotEvery } = place;
   const plan = parseClassificationPlan(json, planFile);
   const study = await prepareClassification(plan, planFile);

@@ -8,6 +8,7 @@ import { LinnetError } from '../../../errors.ts';
 import { isClassificationPlan } from '../../../studies/classification/plan.ts';
 import { parseSweepPlan } from '../../../studies/sweep/plan.ts';
 import { openSweepFolder, type StoredTrial, summarize, type SweepRow } from '../../../studies/sweep/results.ts';
+import { runStudyInQueue } from '../../../studies/sweep/queued.ts';
 import { prepareStudy, runStudy } from '../../../studies/sweep/study.ts';
 import { writeReport } from '../../../report/html.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
@@ -20,9 +21,10 @@ import {
   required,
   withDefault,
 } from '../../framework/command.ts';
+import { UsageError } from '../../framework/exit-codes.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { integer, path } from '../../framework/option-values.ts';
-import { sweepClassification } from './classification.ts';
+import { integer, path, redisUrl } from '../../framework/option-values.ts';
+import { type ClassificationPlace, sweepClassification } from './classification.ts';
 import { modelsOf, sweepChart, sweepReport, sweepTable } from '../../output/sweep-report.ts';
 
 export const sweep = defineCommand({
@@ -49,26 +51,36 @@ export const sweep = defineCommand({
       placeholder: 'steps',
       description: 'optimizer steps of a trial from one snapshot to the next',
     }),
+    queue: optional(redisUrl, {
+      placeholder: 'redis://…',
+      description: 'lets machines with `linnet work` run the trials, one each at a time',
+    }),
     ...engineOptions,
   },
-  async run(context, { plan: planFile, out, snapshotEvery, device, threads }) {
+  async run(context, { plan: planFile, out, snapshotEvery, queue, device, threads }) {
     const json = await readPlan(planFile);
     const place = out ?? join('runs', planName(planFile));
     const options = { out: place, compile: { device, threads }, snapshotEvery };
+    if (isClassificationPlan(json) && queue !== undefined) {
+      throw new UsageError('--queue is of plans of text; the trials of a study of classifiers run here');
+    }
     await using _lock = await lockFolder(place);
     return await continued(
       isClassificationPlan(json)
         ? sweepClassification(context, { ...options, json, planFile })
-        : sweepPerplexity(context, { ...options, json, planFile }),
+        : sweepPerplexity(context, { ...options, json, planFile, queue }),
     );
   },
 });
 
-type SweepPlace = Parameters<typeof sweepClassification>[1];
+interface SweepPlace extends ClassificationPlace {
+  /** Redis of the machines that run the trials. */
+  readonly queue: string | undefined;
+}
 
 async function sweepPerplexity(
   context: CommandContext,
-  { json: given, planFile, out: place, compile, snapshotEvery }: SweepPlace,
+  { json: given, planFile, out: place, compile, snapshotEvery, queue }: SweepPlace,
 ): Promise<CommandResult> {
   const plan = parseSweepPlan(given, planFile);
   const study = await prepareStudy(plan, planFile);
@@ -79,7 +91,12 @@ async function sweepPerplexity(
       `${formatCount(first.dataset.predictedTokens)} tokens to train on, ${formatCount(study.heldOutTokens)} scored`,
   );
   const results = await runWithProgress(context, study.trials.length, (callbacks) =>
-    runStudy(study, folder, { compile, signal: context.signal, snapshotEvery, ...callbacks }),
+    queue === undefined
+      ? runStudy(study, folder, { compile, signal: context.signal, snapshotEvery, ...callbacks })
+      : runStudyInQueue(study, folder, {
+          ...{ queue, plan: given, planFile, signal: context.signal, snapshotEvery },
+          onResult: callbacks.onResult,
+        }),
   );
   const rows = summarize(results);
   const charts: string[] = [];

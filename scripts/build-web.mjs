@@ -1,0 +1,50 @@
+// Builds the web pages of web/ to static files in dist/web/. `npm run build` does it after the library.
+//
+//   node scripts/build-web.mjs [PAGE [FOLDER]]
+//
+// Vite is a development dependency: an installation without those (`npm ci --omit=dev`) has no pages, and says so.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const [, , only, folder] = process.argv;
+
+/** Folders of web/ with an index.html. */
+const pages = readdirSync(join(root, 'web'), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && readdirSync(join(root, 'web', entry.name)).includes('index.html'))
+  .map(({ name }) => name);
+
+const vite = await import('vite').catch((error) => {
+  if (error.code === 'ERR_MODULE_NOT_FOUND') return undefined;
+  throw error;
+});
+
+if (vite === undefined) {
+  console.log(
+    `web pages not built (${pages.join(', ')}): vite is absent, as development dependencies are not installed`,
+  );
+} else {
+  for (const page of only === undefined ? pages : [only]) {
+    const outDir = folder === undefined ? join(root, 'dist/web', page) : resolve(folder);
+    await vite.build({
+      root: join(root, 'web', page),
+      // Any path of any host will do.
+      base: './',
+      configFile: false,
+      logLevel: 'warn',
+      build: {
+        outDir,
+        emptyOutDir: true,
+        target: 'es2022',
+        // Nothing inline: the pages come with a strict Content-Security-Policy.
+        assetsInlineLimit: 0,
+        modulePreload: { polyfill: false },
+      },
+    });
+    const scripts = readdirSync(outDir, { recursive: true }).filter((name) => name.endsWith('.js'));
+    const bytes = scripts.reduce((sum, name) => sum + gzipSync(readFileSync(join(outDir, name))).length, 0);
+    console.log(`web page ${page}: ${(bytes / 1024).toFixed(1)} KiB of scripts, compressed`);
+  }
+}

@@ -1,0 +1,150 @@
+/** What the choice of a candidate tree is made by: calibration text, and the times of steps and drafting on this machine. */
+import type { LoadedModel } from '../../../checkpoint/load-model.ts';
+import type { StoredMedusa } from '../../../checkpoint/medusa-files.ts';
+import { loadDocuments } from '../../../data/documents.ts';
+import { readRecords } from '../../../data/records.ts';
+import { DecodingEngine } from '../../../decoding/engine.ts';
+import type { StepEngine } from '../../../decoding/step-engine.ts';
+import type { StepTime } from '../../../decoding/speculation/tree-search.ts';
+import { answers, type ContinuationOptions, continuations } from '../../../evaluation/medusa/calibration.ts';
+import { type ScoredWindow, slidingWindows } from '../../../evaluation/perplexity/scored-windows.ts';
+import { time } from '../../../evaluation/speed/timing.ts';
+import { measuredSizes, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
+import { MedusaHeads } from '../../../models/medusa-heads.ts';
+import { decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../../../models/model.ts';
+import type { CompileOptions } from '../../../runtime/compile.ts';
+import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
+import { checkPairFields } from '../../../training/plans/pairs.ts';
+import { UsageError } from '../../framework/exit-codes.ts';
+import type { CommandContext } from '../../framework/context.ts';
+
+/** The options that measurements need. */
+export interface TreeMeasurementOptions {
+  readonly data: readonly string[];
+  readonly field: string;
+  readonly sourceField?: string;
+  readonly targetField?: string;
+  readonly calibrate: 'generated' | 'text';
+  readonly prompts: number;
+  readonly promptLength: number;
+  readonly tokens: number;
+  readonly temperature: number;
+  readonly context: number;
+  readonly rounds: number;
+  readonly maxNodes: number;
+  readonly ranks: number;
+  readonly seed: number;
+}
+
+/** What was measured. */
+export interface TreeMeasurements {
+  readonly windows: readonly ScoredWindow[];
+  readonly times: readonly StepTime[];
+  /** Median time in which the heads guess. */
+  readonly draftMs: number;
+}
+
+/**
+ * Generates or reads calibration text, and times steps of every size and drafting.
+ * @throws LinnetError as `continuations` and the readers of texts; UsageError for pairs that only one field is given of
+ */
+export async function measureForTree(
+  context: CommandContext,
+  loaded: LoadedModel<GeneratingModel>,
+  medusa: StoredMedusa,
+  compile: CompileOptions,
+  options: TreeMeasurementOptions,
+): Promise<TreeMeasurements> {
+  const { signal } = context;
+  const { model } = loaded;
+  const { width } = decoderOf(model).sizes;
+  const tokenizer = await loadTokenizer(loaded.path);
+  await using engine = await DecodingEngine.create(model, loaded.parameters, compile);
+  const windows =
+    model.kind === 'causal'
+      ? await plainWindows(context, engine, tokenizer, options)
+      : await pairWindows(context, engine, model, tokenizer, options);
+  await using heads = await MedusaHeads.create(medusa.config, model.sizes, medusa.parameters, compile);
+  const source = windows.find((window) => window.source !== undefined)?.source;
+  const encoded = source && (await engine.encode(source));
+  const times = await context.withProgress('step times', 'rounds', (timing) =>
+    verificationSpeed(engine, {
+      nodes: measuredSizes(options.maxNodes),
+      context: options.context,
+      depth: medusa.config.heads,
+      rounds: options.rounds,
+      encoded,
+      signal,
+      onProgress: (done, total) => timing.update(done, total),
+    }),
+  );
+  const hidden = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
+  const draft = await time(() => heads.topK(hidden, options.ranks), { runs: 2 * options.rounds + 1 });
+  return { windows, times, draftMs: draft.medianMs };
+}
+
+async function plainWindows(
+  context: CommandContext,
+  engine: StepEngine,
+  tokenizer: Tokenizer,
+  options: TreeMeasurementOptions,
+): Promise<ScoredWindow[]> {
+  const { tokens: length, prompts } = options;
+  const documents = await loadDocuments(options.data, { field: options.field });
+  const tokens = documents.map(({ text }) => tokenizer.encode(text, { bos: tokenizer.bosId !== undefined }));
+  if (options.calibrate === 'text') {
+    return tokens.flatMap((document) => slidingWindows(document, length, length)).slice(0, prompts);
+  }
+  return await generated(context, options, (generation) => continuations(engine, tokens, generation));
+}
+
+async function pairWindows(
+  context: CommandContext,
+  engine: StepEngine,
+  { startId, eosIds }: EncoderDecoderModel,
+  tokenizer: Tokenizer,
+  options: TreeMeasurementOptions,
+): Promise<ScoredWindow[]> {
+  const { sourceField, targetField, field, data, prompts, promptLength, tokens } = options;
+  checkPairFields(options);
+  const end = eosIds.slice(0, 1);
+  if (options.calibrate === 'text') {
+    if (sourceField === undefined || targetField === undefined) {
+      throw new UsageError(
+        '--calibrate text of an encoder-decoder model needs pairs; name their columns with --source-field and --target-field',
+      );
+    }
+    const records = await readRecords(data, [sourceField, targetField]);
+    const encode = (text = '', most = tokens): Int32Array => tokenizer.encode(text).subarray(0, most);
+    return records.slice(0, prompts).map(({ fields }) => ({
+      source: Int32Array.from([...encode(fields.get(sourceField), promptLength), ...end]),
+      tokens: Int32Array.from([startId, ...encode(fields.get(targetField)), ...end]),
+      scoredFrom: 1,
+    }));
+  }
+  const texts =
+    sourceField === undefined
+      ? (await loadDocuments(data, { field })).map(({ text }) => text)
+      : (await readRecords(data, [sourceField])).map(({ fields }) => fields.get(sourceField) ?? '');
+  const sources = texts.map((text) => tokenizer.encode(text));
+  return await generated(context, options, (generation) => answers(engine, sources, { ...generation, startId }));
+}
+
+/** Calibration text of the model itself, with progress. */
+async function generated(
+  context: CommandContext,
+  { prompts, promptLength, tokens, temperature, seed }: TreeMeasurementOptions,
+  generate: (options: ContinuationOptions) => Promise<ScoredWindow[]>,
+): Promise<ScoredWindow[]> {
+  return await context.withProgress('calibration', 'tokens', (progress) =>
+    generate({
+      count: prompts,
+      promptLength,
+      length: tokens,
+      temperature,
+      seed,
+      signal: context.signal,
+      onProgress: (done, total) => progress.update(done, total),
+    }),
+  );
+}

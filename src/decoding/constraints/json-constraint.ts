@@ -1,0 +1,69 @@
+/** Texts that are JSON of a schema: which tokens may come next. */
+import { LinnetError } from '../../errors.ts';
+import type { TokenConstraint } from '../logit-adjustments.ts';
+import { ByteMachine, type MachineState } from './byte-machine.ts';
+import { schemaGrammar } from './json-schema.ts';
+import { MaskCache, type TokenTrie } from './token-trie.ts';
+
+/**
+ * A schema made ready for a vocabulary, for any number of texts.
+ * @example
+ * ```ts
+ * const trie = new TokenTrie(tokenizer, engine.model.sizes.vocabulary);
+ * const json = new JsonConstraint({ type: 'object' }, trie, engine.model.eosIds);
+ * const sampler = new Sampler({}, undefined, { constraint: json.after(promptTokens.length) });
+ * ```
+ */
+export class JsonConstraint {
+  readonly #trie: TokenTrie;
+  readonly #machine: ByteMachine;
+  readonly #masks: MaskCache;
+  readonly #ends: readonly number[];
+
+  /**
+   * @param schema a JSON schema, parsed; `{ type: 'object' }` accepts any object
+   * @param trie the vocabulary of the model
+   * @param ends tokens that end a text, and may come only when it is complete
+   * @throws LinnetError `INPUT` for a schema that is malformed, too large, or asks for what a grammar cannot say; `CONFIG`
+   *   for a model without a token that ends texts
+   */
+  constructor(schema: unknown, trie: TokenTrie, ends: readonly number[]) {
+    if (ends.length === 0) throw new LinnetError('CONFIG', 'the model has no EOS token, by which JSON could end');
+    this.#trie = trie;
+    this.#machine = new ByteMachine(schemaGrammar(schema));
+    this.#masks = new MaskCache(trie, this.#machine);
+    this.#ends = ends;
+  }
+
+  /**
+   * The constraint of one text.
+   * @param position where in the text the JSON begins: the length of the prompt
+   */
+  after(position: number): TokenConstraint {
+    /** States after each token of the text, from the prompt's end on. */
+    const states: (MachineState | null)[] = [this.#machine.start];
+    const read: number[] = [];
+    return (text) => {
+      let same = 0;
+      while (same < read.length && position + same < text.length && read[same] === text[position + same]) same++;
+      read.length = same;
+      states.length = same + 1;
+      for (let place = position + same; place < text.length; place++) {
+        const state: MachineState | null = states[place - position];
+        read.push(text[place]);
+        states.push(state === null ? null : this.#trie.step(this.#machine, state, text[place]));
+      }
+      return this.#allowed(states[states.length - 1]);
+    };
+  }
+
+  #allowed(state: MachineState | null): Uint8Array {
+    if (state === null)
+      throw new LinnetError('INPUT', 'the text is not what the schema accepts; begin with less of it');
+    const mask = this.#masks.of(state);
+    const allowed = state.accepts ? mask.slice() : mask;
+    if (state.accepts) for (const id of this.#ends) allowed[id] = 1;
+    if (allowed.includes(1)) return allowed;
+    throw new LinnetError('INPUT', 'no token of the model goes on with what the schema asks for');
+  }
+}

@@ -1,0 +1,233 @@
+/** The parts of JSON texts as patterns: strings, numbers within bounds, white space. */
+import {
+  allBut,
+  type CodePoints,
+  character,
+  choice,
+  common,
+  nothing,
+  optional,
+  type Pattern,
+  repeat,
+  rule,
+  sequence,
+  text,
+} from './pattern.ts';
+
+/** Between the parts of a text: nothing, a space, or a new line with its indent. Bounded, so that no text is all space. */
+const blanks = rule('blanks');
+/** A character of a string, as it is or escaped. */
+const stringCharacter = rule('character');
+/** Any JSON. */
+const anyValue = rule('any');
+
+const control: CodePoints = [0, 0x1f];
+const quote: CodePoints = [0x22, 0x22];
+const backslash: CodePoints = [0x5c, 0x5c];
+const digit = character([0x30, 0x39]);
+const digitButZero = character([0x31, 0x39]);
+const hex = character([0x30, 0x39], [0x41, 0x46], [0x61, 0x66]);
+
+export const jsonString = stringOf(0, Infinity);
+
+/** A string of so many characters. */
+export function stringOf(least: number, most: number): Pattern {
+  return sequence(text('"'), repeat(stringCharacter, least, most), text('"'));
+}
+
+/** Digits that a double holds exactly, so that what is written is what is read. */
+export const jsonInteger = sequence(
+  optional(text('-')),
+  choice(text('0'), sequence(digitButZero, repeat(digit, 0, 14))),
+);
+
+export const jsonNumber = sequence(
+  jsonInteger,
+  optional(sequence(text('.'), repeat(digit, 1, 16))),
+  optional(
+    sequence(
+      character([0x45, 0x45], [0x65, 0x65]),
+      optional(character([0x2b, 0x2b], [0x2d, 0x2d])),
+      repeat(digit, 1, 2),
+    ),
+  ),
+);
+
+/** The rules that patterns of this file name. */
+export function jsonRules(): Map<string, Pattern> {
+  const escaped = choice(
+    character(...Array.from('"\\/bfnrt', (letter): CodePoints => [letter.charCodeAt(0), letter.charCodeAt(0)])),
+    // Halves of surrogate pairs are left out.
+    sequence(
+      text('u'),
+      choice(
+        sequence(character([0x30, 0x39], [0x41, 0x43], [0x45, 0x46], [0x61, 0x63], [0x65, 0x66]), repeat(hex, 3, 3)),
+        sequence(character([0x44, 0x44], [0x64, 0x64]), character([0x30, 0x37]), repeat(hex, 2, 2)),
+      ),
+    ),
+  );
+  const indent = repeat(character([0x20, 0x20]), 0, 20);
+  return new Map([
+    ['blanks', choice(nothing, text(' '), sequence(text('\n'), indent))],
+    ['character', choice(character(...allBut([control, quote, backslash])), sequence(text('\\'), escaped))],
+    [
+      'any',
+      choice(
+        text('null'),
+        text('true'),
+        text('false'),
+        jsonNumber,
+        jsonString,
+        jsonArray([], anyValue, 0, Infinity),
+        jsonObject([], anyValue),
+      ),
+    ],
+  ]);
+}
+
+export { anyValue, blanks };
+
+/** An array: the first places as they are given, then items. */
+export function jsonArray(first: readonly Pattern[], item: Pattern | undefined, least: number, most: number): Pattern {
+  const comma = sequence(blanks, text(','), blanks);
+  const from = (place: number): Pattern => {
+    if (place >= most) return nothing;
+    const part = first.at(place) ?? item;
+    if (part === undefined) return nothing;
+    const here = place === 0 ? part : sequence(comma, part);
+    if (place < first.length) {
+      const rest = sequence(here, from(place + 1));
+      return place < least ? rest : optional(rest);
+    }
+    if (place > 0) return repeat(here, Math.max(0, least - place), most - place);
+    const others = repeat(sequence(comma, part), Math.max(0, least - 1), most - 1);
+    return least > 0 ? sequence(part, others) : optional(sequence(part, others));
+  };
+  return sequence(text('['), blanks, from(0), blanks, text(']'));
+}
+
+/** A property of an object. */
+export interface Member {
+  readonly name: string;
+  readonly value: Pattern;
+  readonly required: boolean;
+}
+
+/**
+ * An object: its properties in their order, those that are not required or not there.
+ * @param others values of properties of other names, which come last; undefined for none
+ */
+export function jsonObject(members: readonly Member[], others: Pattern | undefined): Pattern {
+  const comma = sequence(blanks, text(','), blanks);
+  const after = (key: Pattern, value: Pattern): Pattern => sequence(key, text(':'), blanks, value);
+  const other = others && after(otherName(members.map(({ name }) => name)), others);
+  const more = other === undefined ? nothing : repeat(sequence(comma, other), 0, Infinity);
+  // What may follow when something has been written, and when nothing has.
+  let later = more;
+  let first = other === undefined ? nothing : optional(sequence(other, more));
+  for (const { name, value, required } of [...members].reverse()) {
+    const member = after(text(JSON.stringify(name)), value);
+    const next = sequence(comma, member, later);
+    const begun = sequence(member, later);
+    first = required ? begun : choice(begun, first);
+    later = required ? next : choice(next, later);
+  }
+  return sequence(text('{'), blanks, first, blanks, text('}'));
+}
+
+/** A name that is none of some; it has no escapes until it differs from all of them. */
+function otherName(names: readonly string[]): Pattern {
+  if (names.length === 0) return jsonString;
+  const rest = sequence(repeat(stringCharacter, 0, Infinity), text('"'));
+  const plain = allBut([control, quote, backslash]);
+  const from = (endings: readonly (readonly number[])[]): Pattern => {
+    const byFirst = new Map<number, number[][]>();
+    for (const [head, ...rest] of endings)
+      if (head !== undefined) byFirst.set(head, [...(byFirst.get(head) ?? []), rest]);
+    const heads = [...byFirst.keys()].map((head): CodePoints => [head, head]);
+    const options: Pattern[] = [sequence(character(...common(plain, allBut(heads))), rest)];
+    for (const [head, own] of byFirst) {
+      if (common(plain, [[head, head]]).length === 0) continue;
+      options.push(sequence(character([head, head]), from(own)));
+    }
+    if (!endings.some((ending) => ending.length === 0)) options.push(text('"'));
+    return choice(...options);
+  };
+  return sequence(text('"'), from(names.map((name) => Array.from(name, (letter) => letter.codePointAt(0) ?? 0))));
+}
+
+/** Bounds of a number; a bound that is left out is infinite. */
+export interface NumberBounds {
+  readonly least: number;
+  readonly most: number;
+  /** Whether the bounds themselves are left out. */
+  readonly aboveLeast: boolean;
+  readonly belowMost: boolean;
+}
+
+/** Whole numbers from `least` to `most`, which may be infinite. */
+export function integerBetween(least: number, most: number): Pattern | undefined {
+  const options: Pattern[] = [];
+  const negative = digitsBetween(Math.max(1, -most), -least);
+  if (negative !== undefined) options.push(sequence(text('-'), negative));
+  const positive = digitsBetween(Math.max(0, least), most);
+  if (positive !== undefined) options.push(positive);
+  return options.length === 0 ? undefined : choice(...options);
+}
+
+/** Numbers between whole bounds, with a fraction of up to six digits that does not end in zero. */
+export function numberBetween({ least, most, aboveLeast, belowMost }: NumberBounds): Pattern | undefined {
+  const options: Pattern[] = [];
+  const fraction = sequence(text('.'), repeat(digit, 0, 5), digitButZero);
+  const side = (sign: Pattern, low: number, high: number, open: { low: boolean; high: boolean }): void => {
+    const put = (whole: Pattern | undefined, end: Pattern): void => {
+      if (whole !== undefined) options.push(sequence(sign, whole, end));
+    };
+    if (high < 0 || high < low) return;
+    const from = Math.max(0, low);
+    if (low >= 0 && open.low) {
+      if (low < high) put(digitsBetween(low, low), fraction);
+      put(digitsBetween(low + 1, high - 1), optional(fraction));
+    } else {
+      put(digitsBetween(from, high - 1), optional(fraction));
+    }
+    const isAlsoLow = high === low && open.low;
+    if (high !== Infinity && !open.high && !isAlsoLow) put(digitsBetween(high, high), nothing);
+  };
+  side(nothing, least, most, { low: aboveLeast, high: belowMost });
+  // Without -0, which is 0.
+  side(text('-'), Math.max(0, -most), -least, { low: most < 0 ? belowMost : true, high: aboveLeast });
+  return options.length === 0 ? undefined : choice(...options);
+}
+
+/** Digits of whole numbers from `least` ≥ 0 to `most`, at most 15 of them. */
+function digitsBetween(least: number, most: number): Pattern | undefined {
+  if (least > most || most < 0) return undefined;
+  const options: Pattern[] = [];
+  for (let length = 1; length <= 15; length++) {
+    const low = Math.max(least, length === 1 ? 0 : 10 ** (length - 1));
+    const high = Math.min(most, 10 ** length - 1);
+    if (low <= high) options.push(sameLength(String(low), String(high)));
+  }
+  return options.length === 0 ? undefined : choice(...options);
+}
+
+function sameLength(low: string, high: string): Pattern {
+  if (low === '') return nothing;
+  const [first, last] = [low.charCodeAt(0), high.charCodeAt(0)];
+  const [lowRest, highRest] = [low.slice(1), high.slice(1)];
+  const nines = '9'.repeat(lowRest.length);
+  const zeros = '0'.repeat(lowRest.length);
+  if (lowRest === zeros && highRest === nines) {
+    return sequence(character([first, last]), repeat(digit, lowRest.length, lowRest.length));
+  }
+  if (first === last) return sequence(character([first, first]), sameLength(lowRest, highRest));
+  const options = [
+    sequence(character([first, first]), sameLength(lowRest, nines)),
+    sequence(character([last, last]), sameLength(zeros, highRest)),
+  ];
+  if (last - first > 1) {
+    options.push(sequence(character([first + 1, last - 1]), repeat(digit, lowRest.length, lowRest.length)));
+  }
+  return choice(...options);
+}

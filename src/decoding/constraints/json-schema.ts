@@ -1,0 +1,345 @@
+/**
+ * JSON schemas as grammars. Every text of the grammar is JSON that the schema accepts; of what the schema accepts, the
+ * grammar has what a reader needs: properties come in the order of the schema, and objects whose properties are named have
+ * no others unless `additionalProperties` says so. What a grammar cannot say is refused, never ignored.
+ */
+import { LinnetError } from '../../errors.ts';
+import { checkJsonLimits } from '../../files/json-limits.ts';
+import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import {
+  anyValue,
+  blanks,
+  integerBetween,
+  jsonArray,
+  jsonInteger,
+  jsonNumber,
+  jsonObject,
+  jsonRules,
+  jsonString,
+  type Member,
+  type NumberBounds,
+  numberBetween,
+  stringOf,
+} from './json-patterns.ts';
+import { choice, type Grammar, type Pattern, rule, sequence, text } from './pattern.ts';
+import { matchingString } from './regular-expression.ts';
+
+/** Bounds of a schema. */
+const most = { bytes: 128 << 10, depth: 48, schemas: 2_000, length: 10_000, items: 1_000 };
+
+/** Keywords that narrow what is accepted and that a grammar has no room for. */
+const unsupported = [
+  'not',
+  'if',
+  'then',
+  'else',
+  'dependentRequired',
+  'dependentSchemas',
+  'dependencies',
+  'patternProperties',
+  'propertyNames',
+  'minProperties',
+  'maxProperties',
+  'unevaluatedProperties',
+  'unevaluatedItems',
+  'contains',
+  'minContains',
+  'maxContains',
+  'uniqueItems',
+  'multipleOf',
+  'additionalItems',
+  '$dynamicRef',
+  '$recursiveRef',
+];
+
+/** Keywords that say what a value is, of which a combination allows none next to it. */
+const assertions = [
+  'type',
+  'enum',
+  'const',
+  'anyOf',
+  'oneOf',
+  'allOf',
+  '$ref',
+  'properties',
+  'required',
+  'additionalProperties',
+  'items',
+  'prefixItems',
+  'minItems',
+  'maxItems',
+  'minLength',
+  'maxLength',
+  'pattern',
+  'minimum',
+  'maximum',
+  'exclusiveMinimum',
+  'exclusiveMaximum',
+];
+
+/** Formats that are held to; others say what a string is for, and accept any. */
+const formats: Readonly<Record<string, string>> = {
+  date: '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])$',
+  time: '^([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)$',
+  'date-time':
+    '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)$',
+  uuid: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$',
+};
+
+/**
+ * The grammar of a schema.
+ * @throws LinnetError `INPUT` for a schema that is malformed, too large, or asks for what a grammar cannot say
+ */
+export function schemaGrammar(schema: unknown): Grammar {
+  const written = JSON.stringify(schema) ?? '';
+  if (written.length > most.bytes) throw wrong('', `it has ${written.length} characters, more than ${most.bytes}`);
+  try {
+    checkJsonLimits(new TextEncoder().encode(written), 'the schema', { depth: most.depth });
+  } catch (cause) {
+    throw new LinnetError('INPUT', cause instanceof Error ? cause.message : 'the schema is too deep', { cause });
+  }
+  return new SchemaReader(schema).grammar();
+}
+
+/** Where a schema stands: for messages, and which rule begins with it. */
+interface Place {
+  readonly path: string;
+  /** The rule that this would be the beginning of; undefined inside of an object or array. */
+  readonly headOf: string | undefined;
+}
+
+class SchemaReader {
+  readonly #schema: unknown;
+  readonly #rules = jsonRules();
+  /** Which rules each rule may begin with. */
+  readonly #heads = new Map<string, Set<string>>();
+  #count = 0;
+
+  constructor(schema: unknown) {
+    this.#schema = schema;
+  }
+
+  grammar(): Grammar {
+    const root = this.#read(this.#schema, { path: '', headOf: undefined });
+    this.#refuseEndless();
+    return { root: sequence(blanks, root), rules: this.#rules };
+  }
+
+  #read(schema: unknown, place: Place): Pattern {
+    if (++this.#count > most.schemas) throw wrong(place.path, `there are more than ${most.schemas} schemas in it`);
+    if (schema === true) return anyValue;
+    if (schema === false) throw wrong(place.path, 'it accepts nothing');
+    if (!isJsonObject(schema)) throw wrong(place.path, 'a schema is an object, or true');
+    const refused = unsupported.find((keyword) => Object.hasOwn(schema, keyword) && schema[keyword] !== false);
+    if (refused !== undefined) throw wrong(place.path, `"${refused}" is not supported`);
+    return this.#combination(schema, place) ?? this.#ofTypes(schema, place);
+  }
+
+  /** What stands for other schemas, or lists its values. */
+  #combination(schema: JsonObject, place: Place): Pattern | undefined {
+    const given = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'].find((keyword) =>
+      Object.hasOwn(schema, keyword),
+    );
+    if (given === undefined) return undefined;
+    const listed = given === 'enum' || given === 'const';
+    const beside = assertions.find((keyword) => {
+      if (keyword === given || !Object.hasOwn(schema, keyword)) return false;
+      return !(listed && keyword === 'type');
+    });
+    if (beside !== undefined) throw wrong(place.path, `"${beside}" next to "${given}" is not supported`);
+    const value = schema[given];
+    if (given === '$ref') return this.#reference(value, place);
+    if (given === 'const') return text(JSON.stringify(value));
+    if (!Array.isArray(value) || value.length === 0) throw wrong(place.path, `"${given}" is a list that is not empty`);
+    const options: readonly unknown[] = value;
+    if (given === 'enum') return choice(...options.map((option) => text(JSON.stringify(option))));
+    if (given === 'allOf' && options.length > 1) throw wrong(place.path, '"allOf" of several schemas is not supported');
+    return choice(
+      ...options.map((option, index) => this.#read(option, { ...place, path: `${place.path}/${given}/${index}` })),
+    );
+  }
+
+  #reference(target: unknown, place: Place): Pattern {
+    if (typeof target !== 'string' || !(target === '#' || target.startsWith('#/'))) {
+      throw wrong(place.path, '"$ref" begins with #, as a place in the same schema');
+    }
+    const name = `ref ${target}`;
+    if (place.headOf !== undefined) this.#heads.get(place.headOf)?.add(name);
+    if (!this.#heads.has(name)) {
+      this.#heads.set(name, new Set());
+      this.#rules.set(name, this.#read(this.#find(target, place), { path: target.slice(1), headOf: name }));
+    }
+    return rule(name);
+  }
+
+  #find(target: string, place: Place): unknown {
+    let found: unknown = this.#schema;
+    for (const key of target.split('/').slice(1)) {
+      const name = decodeURIComponent(key.replaceAll('%', '%25')).replaceAll('~1', '/').replaceAll('~0', '~');
+      const inside = new Map<string, unknown>(isJsonObject(found) ? Object.entries(found) : []);
+      if (Array.isArray(found)) found.forEach((value: unknown, index) => inside.set(String(index), value));
+      if (!inside.has(name)) throw wrong(place.path, `there is no ${target.slice(0, 100)} in the schema`);
+      found = inside.get(name);
+    }
+    return found;
+  }
+
+  #ofTypes(schema: JsonObject, place: Place): Pattern {
+    const given = schema.type ?? impliedType(schema);
+    if (given === undefined) return anyValue;
+    const types: readonly unknown[] = Array.isArray(given) ? given : [given];
+    if (types.length === 0) throw wrong(place.path, '"type" is empty');
+    const options = types.map((type) => {
+      const reader = typeof type === 'string' && Object.hasOwn(this.#types, type) ? this.#types[type] : undefined;
+      if (reader === undefined) throw wrong(place.path, `there is no type ${JSON.stringify(type).slice(0, 100)}`);
+      return reader(schema, place.path);
+    });
+    return choice(...options);
+  }
+
+  readonly #types: Readonly<Record<string, (schema: JsonObject, path: string) => Pattern>> = {
+    null: () => text('null'),
+    boolean: () => choice(text('true'), text('false')),
+    string: readString,
+    number: (schema, path) => readNumber(schema, path),
+    integer: (schema, path) => readInteger(schema, path),
+    object: (schema, path) => this.#object(schema, path),
+    array: (schema, path) => this.#array(schema, path),
+  };
+
+  #object(schema: JsonObject, path: string): Pattern {
+    const { properties = {}, required = [], additionalProperties } = schema;
+    if (!isJsonObject(properties)) throw wrong(path, '"properties" is an object');
+    if (!Array.isArray(required) || !required.every((name) => typeof name === 'string')) {
+      throw wrong(path, '"required" is a list of names');
+    }
+    const names = new Set<string>(required);
+    const members = Object.entries(properties).map(
+      ([name, value]): Member => ({
+        name,
+        required: names.has(name),
+        value: this.#read(value, { path: `${path}/properties/${name}`, headOf: undefined }),
+      }),
+    );
+    const unnamed = [...names].find((name) => !Object.hasOwn(properties, name));
+    if (unnamed !== undefined) throw wrong(path, `"${unnamed.slice(0, 100)}" is required and not among "properties"`);
+    if (additionalProperties === false) return jsonObject(members, undefined);
+    if (additionalProperties === undefined) return jsonObject(members, members.length === 0 ? anyValue : undefined);
+    const others = this.#read(additionalProperties, { path: `${path}/additionalProperties`, headOf: undefined });
+    return jsonObject(members, others);
+  }
+
+  #array(schema: JsonObject, path: string): Pattern {
+    // Before the draft of 2020 a list of items meant what "prefixItems" means now.
+    const earlier = Array.isArray(schema.items) ? schema.items : undefined;
+    const { prefixItems = earlier ?? [] } = schema;
+    const items = earlier === undefined ? schema.items : undefined;
+    if (!Array.isArray(prefixItems)) throw wrong(path, '"prefixItems" is a list of schemas');
+    const first = prefixItems.map((item, index) =>
+      this.#read(item, { path: `${path}/prefixItems/${index}`, headOf: undefined }),
+    );
+    const least = wholeNumber(schema, 'minItems', path) ?? earlier?.length ?? 0;
+    const longest = wholeNumber(schema, 'maxItems', path) ?? Infinity;
+    if (least > longest) throw wrong(path, '"minItems" is more than "maxItems"');
+    if (least > most.items || (longest !== Infinity && longest > most.items)) {
+      throw wrong(path, `arrays have bounds up to ${most.items}`);
+    }
+    const closed = items === false || (items === undefined && first.length > 0);
+    if (closed && least > first.length) throw wrong(path, '"minItems" asks for more than there are schemas');
+    const item = closed ? undefined : this.#read(items ?? true, { path: `${path}/items`, headOf: undefined });
+    return jsonArray(first, item, least, longest);
+  }
+
+  /** @throws LinnetError for a rule that begins with itself, as the schema of no finite text does */
+  #refuseEndless(): void {
+    const done = new Set<string>();
+    const visit = (name: string, above: readonly string[]): void => {
+      if (above.includes(name)) throw wrong(name.slice('ref #'.length), 'it refers to itself and to nothing else');
+      if (done.has(name)) return;
+      for (const head of this.#heads.get(name) ?? []) visit(head, [...above, name]);
+      done.add(name);
+    };
+    for (const name of this.#heads.keys()) visit(name, []);
+  }
+}
+
+/** Schemas without a type mean the one that their keywords are for. */
+function impliedType(schema: JsonObject): string | undefined {
+  const has = (...keywords: readonly string[]): boolean => keywords.some((keyword) => Object.hasOwn(schema, keyword));
+  if (has('properties', 'required', 'additionalProperties')) return 'object';
+  if (has('items', 'prefixItems', 'minItems', 'maxItems')) return 'array';
+  if (has('pattern', 'minLength', 'maxLength', 'format')) return 'string';
+  return has('minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum') ? 'number' : undefined;
+}
+
+function readString(schema: JsonObject, path: string): Pattern {
+  const { pattern, format } = schema;
+  const least = wholeNumber(schema, 'minLength', path);
+  const longest = wholeNumber(schema, 'maxLength', path);
+  const bounded = least !== undefined || longest !== undefined;
+  const known = typeof format === 'string' && Object.hasOwn(formats, format) ? formats[format] : undefined;
+  const expression = pattern ?? known;
+  if (expression !== undefined) {
+    if (typeof expression !== 'string' || expression.length > 4096)
+      throw wrong(path, '"pattern" is a text of 4096 characters');
+    if (bounded) throw wrong(path, 'a length next to a pattern is not supported; say it in the pattern');
+    return matchingString(expression);
+  }
+  if (!bounded) return jsonString;
+  if ((least ?? 0) > (longest ?? Infinity)) throw wrong(path, '"minLength" is more than "maxLength"');
+  if (Math.max(least ?? 0, longest ?? 0) > most.length) throw wrong(path, `strings have bounds up to ${most.length}`);
+  return stringOf(least ?? 0, longest ?? Infinity);
+}
+
+function readInteger(schema: JsonObject, path: string): Pattern {
+  const { least, most: highest, aboveLeast, belowMost } = boundsOf(schema, path);
+  if (least === -Infinity && highest === Infinity) return jsonInteger;
+  const from = Math.ceil(least) + (aboveLeast && Number.isInteger(least) ? 1 : 0);
+  const to = Math.floor(highest) - (belowMost && Number.isInteger(highest) ? 1 : 0);
+  const pattern = integerBetween(from, to);
+  if (pattern === undefined) throw wrong(path, 'there is no whole number of up to 15 digits within the bounds');
+  return pattern;
+}
+
+function readNumber(schema: JsonObject, path: string): Pattern {
+  const bounds = boundsOf(schema, path);
+  const finite = [bounds.least, bounds.most].filter(Number.isFinite);
+  if (finite.length === 0) return jsonNumber;
+  if (!finite.every((bound) => Number.isInteger(bound) && Math.abs(bound) <= 1e9)) {
+    throw wrong(path, 'bounds of numbers are whole and within ±1000000000');
+  }
+  const pattern = numberBetween(bounds);
+  if (pattern === undefined) throw wrong(path, 'there is no number within the bounds');
+  return pattern;
+}
+
+function boundsOf(schema: JsonObject, path: string): NumberBounds {
+  const read = (keyword: string): number | undefined => {
+    const value = schema[keyword];
+    if (value === undefined) return undefined;
+    if (typeof value === 'number' && Number.isFinite(value)) return value;
+    throw wrong(path, `"${keyword}" is a number`);
+  };
+  const [minimum = -Infinity, above = -Infinity] = [read('minimum'), read('exclusiveMinimum')];
+  const [maximum = Infinity, below = Infinity] = [read('maximum'), read('exclusiveMaximum')];
+  return {
+    least: Math.max(minimum, above),
+    most: Math.min(maximum, below),
+    aboveLeast: above >= minimum && above !== -Infinity,
+    belowMost: below <= maximum && below !== Infinity,
+  };
+}
+
+function wholeNumber(schema: JsonObject, keyword: string, path: string): number | undefined {
+  const value = schema[keyword];
+  if (value === undefined) return undefined;
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+  throw wrong(path, `"${keyword}" is a whole number from 0`);
+}
+
+function wrong(path: string, reason: string): LinnetError {
+  return new LinnetError(
+    'INPUT',
+    `the schema${path === '' ? '' : ` at ${path.slice(0, 200)}`} cannot be used: ${reason}`,
+  );
+}

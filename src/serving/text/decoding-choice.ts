@@ -1,0 +1,32 @@
+/** How texts of a server are decoded: what the server does, unless a request says otherwise. */
+import { type DecodingMethod, sequential } from '../../decoding/method.ts';
+import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
+import { speculative, type VerifiedTree } from '../../decoding/speculation/speculative.ts';
+
+/** Drafters that a request may ask for. The text is the same with each of them. */
+export const drafters = ['off', 'lookup'] as const;
+export type DrafterName = (typeof drafters)[number];
+
+/** What a text asks of its method. */
+export interface MethodRequest {
+  /** Default: the server's. */
+  readonly drafter?: DrafterName;
+  /** Is shown every verified tree. */
+  readonly onTree?: (verified: VerifiedTree) => void;
+}
+
+/** Makes the method of one text. */
+export type MethodMaker = (request: MethodRequest) => DecodingMethod;
+
+const makers: Readonly<Record<DrafterName, MethodMaker>> = {
+  off: () => sequential,
+  lookup: ({ onTree }) => speculative(new LookupDrafter(), { onTree }),
+};
+
+/**
+ * Makes methods by the names of drafters.
+ * @param usual drafter of requests that name none
+ */
+export function methodsByName(usual: DrafterName): MethodMaker {
+  return (request) => makers[request.drafter ?? usual](request);
+}

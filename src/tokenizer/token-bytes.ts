@@ -1,0 +1,67 @@
+/** The UTF-8 bytes that tokens stand for, those included that are only part of a character. */
+import { isJsonObject, type JsonObject } from '../files/json-object.ts';
+import { byteCharacters } from './byte-level.ts';
+import type { Tokenizer } from './tokenizer.ts';
+
+/** How a vocabulary spells the bytes of a token; undefined where it does not say. */
+export type TokenSpelling = (token: string) => Uint8Array | undefined;
+
+/**
+ * The spelling that a `tokenizer.json` uses: the byte-level alphabet, or SentencePiece's with `▁` for the space and
+ * `<0x0A>` for bytes; undefined for another.
+ */
+export function tokenSpelling(decoder: unknown): TokenSpelling | undefined {
+  const parts = decoderParts(decoder);
+  const types = parts.map(({ type }) => type);
+  if (types.includes('ByteLevel')) return byteLevelSpelling();
+  const spaced = types.includes('Metaspace') || parts.some((part) => part.type === 'Replace' && part.content === ' ');
+  return spaced ? sentencePieceSpelling(types.includes('ByteFallback')) : undefined;
+}
+
+function decoderParts(decoder: unknown): JsonObject[] {
+  if (!isJsonObject(decoder)) return [];
+  const parts: unknown[] = Array.isArray(decoder.decoders) ? decoder.decoders : [decoder];
+  return parts.filter(isJsonObject);
+}
+
+function byteLevelSpelling(): TokenSpelling {
+  const bytes = new Map(byteCharacters().map((character, byte) => [character, byte]));
+  return (token) => {
+    const spelled = [...token].map((character) => bytes.get(character));
+    return spelled.includes(undefined) ? undefined : Uint8Array.from(spelled, (byte) => byte ?? 0);
+  };
+}
+
+function sentencePieceSpelling(byteFallback: boolean): TokenSpelling {
+  return (token) => {
+    const byte = byteFallback ? /^<0x([0-9A-Fa-f]{2})>$/.exec(token)?.[1] : undefined;
+    return byte === undefined
+      ? new TextEncoder().encode(token.replaceAll('▁', ' '))
+      : Uint8Array.of(parseInt(byte, 16));
+  };
+}
+
+/**
+ * Bytes of tokens as they stand inside a text: none for control tokens; undefined for a token that is part of a
+ * character where the tokenizer does not say which.
+ */
+export function tokenBytes(tokenizer: Tokenizer): (id: number) => Uint8Array | undefined {
+  // A token to decode the others after, since a decoder may strip the space in front of a text.
+  const anchor = anchorOf(tokenizer);
+  const anchorLength = tokenizer.decode(anchor).length;
+  return (id) => {
+    if (tokenizer.specialIds.has(id)) return new Uint8Array(0);
+    const own = tokenizer.bytesOf?.(id);
+    if (own !== undefined) return own;
+    const text = tokenizer.decode([...anchor, id]).slice(anchorLength);
+    return text.includes('\ufffd') ? undefined : new TextEncoder().encode(text);
+  };
+}
+
+function anchorOf(tokenizer: Tokenizer): number[] {
+  try {
+    return [...tokenizer.encode('a')].slice(-1);
+  } catch {
+    return []; // a vocabulary without the letter
+  }
+}

@@ -1,0 +1,148 @@
+/** What Medusa heads are trained and measured on: plain text, or pairs for models that read one text and generate another. */
+import type { Document } from '../../data/documents.ts';
+import { PackedDataset } from '../../data/packing.ts';
+import type { PairDataset } from '../../data/sequence-pairs.ts';
+import { LinnetError } from '../../errors.ts';
+import type { CausalModel, EncoderDecoderModel, GeneratingModel } from '../../models/model.ts';
+import type { JsonValue } from '../../report/record.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import {
+  type MedusaJob,
+  medusaObjective,
+  type MedusaOutcome,
+  type MedusaTraining,
+  trainMedusa,
+} from '../objectives/medusa.ts';
+import { pairMedusaObjective, trainPairMedusa } from '../objectives/medusa-pairs.ts';
+import type { TrainingSettings } from '../settings.ts';
+import type { TrainingOptions } from './options.ts';
+import { loadPairs, type PairOptions } from './pairs.ts';
+import type { TrainingPlan } from './plan.ts';
+import { loadPackedText } from './text.ts';
+
+/** Share of the rows or pairs that is set aside where nothing else is held out. */
+const heldOutShare = 1 / 20;
+
+/** Token ids of a text that heads are not trained on. */
+export interface HeldOutText {
+  /** At most `length` + 1; in encoder-decoder models the start token and what is to be generated. */
+  readonly tokens: Int32Array;
+  /** What an encoder-decoder model reads before, EOS included. */
+  readonly source?: Int32Array;
+}
+
+/** What training of heads needs to know besides model and text. */
+export type HeadsJob = Omit<MedusaJob, 'model' | 'dataset'>;
+
+/** Text to train heads on, and how they are trained on it. */
+export interface HeadsText extends Pick<TrainingPlan, 'dataset' | 'summary'> {
+  readonly configuration: Readonly<Record<string, JsonValue>>;
+  readonly heldOut: readonly HeldOutText[];
+  readonly objective: (medusa: MedusaTraining) => TrainingPlan['objective'];
+  readonly train: (job: HeadsJob) => Promise<Omit<MedusaOutcome, 'hiddenStates'>>;
+}
+
+/** The options that texts are read by. */
+export type HeadsTextOptions = PairOptions & Pick<TrainingOptions, 'packing'>;
+
+/**
+ * Reads what suits the model.
+ * @throws LinnetError `INPUT` if nothing is left to train on, and what `loadPackedText` and `loadPairs` throw
+ */
+export async function loadHeadsText(
+  model: GeneratingModel,
+  options: HeadsTextOptions,
+  settings: TrainingSettings,
+  tokenizer: Tokenizer,
+): Promise<HeadsText> {
+  return model.kind === 'causal'
+    ? await plainText(model, options, settings, tokenizer)
+    : await pairsOfTexts(model, options, settings, tokenizer);
+}
+
+async function plainText(
+  model: CausalModel,
+  options: HeadsTextOptions,
+  settings: TrainingSettings,
+  tokenizer: Tokenizer,
+): Promise<HeadsText> {
+  const text = await loadPackedText(options, settings, tokenizer);
+  const { training: dataset, heldOut } =
+    text.heldOut.length > 0
+      ? { training: text.dataset, heldOut: piecesOf(text.heldOut, tokenizer, settings.length) }
+      : splitRows(text.dataset);
+  return {
+    dataset,
+    heldOut: heldOut.map((tokens) => ({ tokens })),
+    summary: text.summary,
+    configuration: text.configuration,
+    objective: (medusa) => medusaObjective(medusa, model, settings.length),
+    train: (job) => trainMedusa({ ...job, model, dataset }),
+  };
+}
+
+async function pairsOfTexts(
+  model: EncoderDecoderModel,
+  options: HeadsTextOptions,
+  settings: TrainingSettings,
+  tokenizer: Tokenizer,
+): Promise<HeadsText> {
+  const { dataset, heldOut, summary, configuration } = await loadPairs(options, settings, model, tokenizer);
+  if (heldOut === undefined && dataset.rows < 2) {
+    throw new LinnetError('INPUT', 'one pair cannot be both trained on and measured on; give more pairs');
+  }
+  const kept = heldOut === undefined ? dataset.rows - setAside(dataset.rows) : dataset.rows;
+  const training = heldOut === undefined ? dataset.first(kept) : dataset;
+  return {
+    dataset: training,
+    heldOut: heldOut === undefined ? rowsOf(dataset, kept) : rowsOf(heldOut, 0),
+    summary,
+    configuration,
+    objective: (medusa) => pairMedusaObjective(medusa, model, training.lengths),
+    train: ({ hiddenStates: _, hiddenStateFolder: __, onHiddenStates: ___, ...job }) =>
+      trainPairMedusa({ ...job, model, dataset: training }),
+  };
+}
+
+/** Rows that are set aside of so many. */
+function setAside(rows: number): number {
+  return Math.max(1, Math.round(rows * heldOutShare));
+}
+
+/** The pairs of rows from one on, as the first pass has them. */
+function rowsOf(dataset: PairDataset, from: number): HeldOutText[] {
+  return Array.from({ length: dataset.rows - from }, (_, i) => dataset.texts({ row: from + i, epoch: 0 }));
+}
+
+/** Rows trained on, and the tokens of the last twentieth. @throws LinnetError `INPUT` if there is only one row */
+function splitRows(dataset: PackedDataset): { training: PackedDataset; heldOut: Int32Array[] } {
+  const kept = dataset.rows - setAside(dataset.rows);
+  if (kept < 1) {
+    throw new LinnetError(
+      'INPUT',
+      'one row of text cannot be both trained on and measured on; give more text, or a smaller `length`',
+    );
+  }
+  const { length, documents, padId, starts, counts, tokens } = dataset;
+  const training = new PackedDataset({
+    ...{ length, documents, padId, tokens },
+    starts: starts.subarray(0, kept),
+    counts: counts.subarray(0, kept),
+  });
+  const heldOut = Array.from({ length: dataset.rows - kept }, (_, i) =>
+    tokens.subarray(starts[kept + i], starts[kept + i] + counts[kept + i]),
+  );
+  return { training, heldOut };
+}
+
+/** Documents with BOS, cut into pieces as long as the rows that were trained on. */
+function piecesOf(documents: readonly Document[], tokenizer: Tokenizer, length: number): Int32Array[] {
+  const pieces: Int32Array[] = [];
+  for (const { text } of documents) {
+    const tokens = tokenizer.encode(text, { bos: tokenizer.bosId !== undefined });
+    for (let start = 0; start + 2 < tokens.length; start += length) {
+      pieces.push(tokens.subarray(start, start + length + 1));
+    }
+  }
+  return pieces;
+}

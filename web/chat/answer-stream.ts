@@ -1,0 +1,102 @@
+/** Answers as they stream in: server-sent events of chats and completions, and what Linnet tells about itself in them. */
+import { EventSourceParserStream } from 'eventsource-parser/stream';
+
+/** A drafted tree with the path that the model accepted. */
+export interface DraftedTree {
+  readonly tokens: readonly string[];
+  readonly parents: readonly number[];
+  readonly accepted: readonly number[];
+  readonly next: string;
+}
+
+/** What a chunk brings; all of it may be absent. */
+export interface AnswerPiece {
+  readonly text: string;
+  readonly finish?: 'stop' | 'length';
+  readonly trees: readonly DraftedTree[];
+  /** Tokens in the state. */
+  readonly position?: number;
+  readonly stateBytes?: number;
+  /** Tokens of the prompt that had been read before. */
+  readonly cached?: number;
+  /** Of the last piece. */
+  readonly tokensPerSecond?: number;
+  readonly written?: number;
+  readonly rounds?: number;
+}
+
+/**
+ * Pieces of a response.
+ * @throws Error with the server's message where the stream reports one, or ends before it is done
+ */
+export async function* readAnswer(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+): AsyncGenerator<AnswerPiece, void, undefined> {
+  const events = body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
+  const reader = events.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error('The connection ended before the answer did.');
+      if (value.data === '[DONE]') return;
+      yield pieceOf(JSON.parse(value.data));
+    }
+  } finally {
+    // Lets the server know that nobody reads on.
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+/** @throws Error with the message of a chunk that reports one */
+export function pieceOf(chunk: unknown): AnswerPiece {
+  const { error, choices, linnet } = recordOf(chunk);
+  if (error !== undefined) throw new Error(messageOf(error));
+  const [choice] = arrayOf(choices).map(recordOf);
+  const content = choice === undefined ? '' : (recordOf(choice.delta).content ?? choice.text);
+  const finish = choice?.finish_reason;
+  const told = recordOf(linnet);
+  return {
+    text: typeof content === 'string' ? content : '',
+    finish: finish === 'stop' || finish === 'length' ? finish : undefined,
+    trees: arrayOf(told.trees).map(treeOf),
+    position: numberOf(told.position),
+    stateBytes: numberOf(told.state_bytes),
+    cached: numberOf(told.cached),
+    tokensPerSecond: numberOf(told.tokens_per_second),
+    written: numberOf(told.written),
+    rounds: numberOf(told.rounds),
+  };
+}
+
+function treeOf(tree: unknown): DraftedTree {
+  const { tokens, parents, accepted, next } = recordOf(tree);
+  const texts = arrayOf(tokens).map(String);
+  const isNode = (value: unknown): value is number => typeof value === 'number' && Object.hasOwn(texts, value);
+  return {
+    tokens: texts,
+    parents: texts.map((_, node) => {
+      const parent = arrayOf(parents)[node];
+      return isNode(parent) ? parent : -1;
+    }),
+    accepted: arrayOf(accepted).filter(isNode),
+    next: typeof next === 'string' ? next : '',
+  };
+}
+
+/** The message of an error as the API writes it. */
+export function messageOf(error: unknown): string {
+  const { message } = recordOf(error);
+  return typeof message === 'string' ? message : 'The server reported an error.';
+}
+
+export function recordOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
+}
+
+function arrayOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function numberOf(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+}

@@ -1,0 +1,153 @@
+/** One column: a conversation, its settings, and the answer under way. Views subscribe and are given snapshots. */
+import { FactsOfAnswer, type LiveFacts, noFacts } from './live-facts.ts';
+import { addTurn, changeTurn, type Conversation, emptyConversation, pathTo, showTurn } from './conversation.ts';
+import type { Question, Server } from './server.ts';
+import { defaultSettings, type Settings } from './settings.ts';
+
+/** A session of the server that the text goes on from. */
+export interface OpenedSession {
+  readonly id: string;
+  readonly text: string;
+}
+
+export interface ColumnSnapshot {
+  readonly conversation: Conversation;
+  readonly settings: Settings;
+  readonly session: OpenedSession | undefined;
+  /** The turn that is being written. */
+  readonly writing: number | undefined;
+  readonly facts: LiveFacts;
+}
+
+export interface ColumnStart {
+  readonly conversation?: Conversation;
+  readonly settings?: Partial<Settings>;
+  readonly session?: OpenedSession;
+}
+
+/** Milliseconds between two snapshots while an answer streams in: screens show no more. */
+const flushEvery = 50;
+
+export class ColumnModel {
+  readonly id: number;
+  readonly chat: boolean;
+  #snapshot: ColumnSnapshot;
+  #abort: AbortController | undefined;
+  readonly #watchers = new Set<() => void>();
+
+  /** @param chat whether the model has a chat template; a session is continued as text all the same */
+  constructor(id: number, chat: boolean, { conversation = emptyConversation, settings, session }: ColumnStart = {}) {
+    this.id = id;
+    this.chat = chat && session === undefined;
+    this.#snapshot = {
+      conversation,
+      settings: { ...defaultSettings, markdown: this.chat, ...settings },
+      session,
+      writing: undefined,
+      facts: noFacts,
+    };
+  }
+
+  get snapshot(): ColumnSnapshot {
+    return this.#snapshot;
+  }
+
+  /** Calls `changed` after every change; returns how to stop. */
+  watch(changed: () => void): () => void {
+    this.#watchers.add(changed);
+    return () => this.#watchers.delete(changed);
+  }
+
+  setSettings(settings: Settings): void {
+    this.#change({ settings });
+  }
+
+  /** Shows another branch. What is being written goes on. */
+  show(turn: number): void {
+    this.#change({ conversation: showTurn(this.#snapshot.conversation, turn) });
+  }
+
+  /** Adds what the reader wrote, and has it answered; without a text, what is there is continued. */
+  async send(server: Server, text: string): Promise<void> {
+    const { conversation, writing } = this.#snapshot;
+    if (writing !== undefined) return;
+    if (text === '') await this.#answer(server, conversation, conversation.leaf);
+    else await this.#ask(server, text, conversation.leaf);
+  }
+
+  /** Has another text answered in place of a turn of the reader, next to it. */
+  async edit(server: Server, turn: number, text: string): Promise<void> {
+    const { conversation, writing } = this.#snapshot;
+    if (writing === undefined) await this.#ask(server, text, conversation.turns[turn].parent);
+  }
+
+  /** Writes a turn of the model once more, next to the one there is. */
+  async again(server: Server, turn: number): Promise<void> {
+    const { conversation, writing } = this.#snapshot;
+    if (writing !== undefined) return;
+    await this.#answer(server, conversation, conversation.turns[turn].parent);
+  }
+
+  stop(): void {
+    this.#abort?.abort();
+  }
+
+  /** What the server is asked for the shown path. */
+  question(leaf = this.#snapshot.conversation.leaf, conversation = this.#snapshot.conversation): Question {
+    const { settings, session } = this.#snapshot;
+    return { path: pathTo(conversation, leaf), settings, chat: this.chat, session: session?.id };
+  }
+
+  async #ask(server: Server, text: string, parent: number | undefined): Promise<void> {
+    const asked = addTurn(this.#snapshot.conversation, parent, { author: 'user', text });
+    await this.#answer(server, asked, asked.leaf);
+  }
+
+  async #answer(server: Server, before: Conversation, parent: number | undefined): Promise<void> {
+    const question = this.question(parent, before);
+    const started = addTurn(before, parent, { author: 'model', text: '' });
+    const turn = started.turns.length - 1;
+    const facts = new FactsOfAnswer(this.#snapshot.facts);
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.#change({ conversation: started, writing: turn, facts: facts.facts });
+    let text = '';
+    let flushed = 0;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const flush = (): void => {
+      timer = undefined;
+      flushed = performance.now();
+      this.#change({ conversation: changeTurn(this.#snapshot.conversation, turn, { text }), facts: facts.facts });
+    };
+    let outcome: Parameters<typeof changeTurn>[2] = {};
+    try {
+      for await (const piece of server.answer(question, abort.signal)) {
+        text += piece.text;
+        facts.take(piece, performance.now());
+        if (piece.finish !== undefined) {
+          const { finish, tokensPerSecond, written, rounds } = piece;
+          outcome = { finish, tokensPerSecond, tokens: written, rounds };
+        }
+        timer ??= setTimeout(flush, Math.max(0, flushed + flushEvery - performance.now()));
+      }
+    } catch (error) {
+      outcome = abort.signal.aborted
+        ? { finish: 'stopped' }
+        : { finish: 'failed', problem: error instanceof Error ? error.message : String(error) };
+    } finally {
+      clearTimeout(timer);
+      this.#abort = undefined;
+      const { conversation } = this.#snapshot;
+      this.#change({
+        conversation: changeTurn(conversation, turn, { text, ...outcome }),
+        writing: undefined,
+        facts: facts.facts,
+      });
+    }
+  }
+
+  #change(change: Partial<ColumnSnapshot>): void {
+    this.#snapshot = { ...this.#snapshot, ...change };
+    for (const changed of this.#watchers) changed();
+  }
+}

@@ -1,0 +1,263 @@
+/** One session: its facts, its text, what is seen beside it, and where one writes. */
+import type { ComponentChildren } from 'preact';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { formatBytes, formatCount, formatNumber } from '../../src/report/quantities.ts';
+import { Button } from '../components/button.tsx';
+import { Dialog } from '../components/dialog.tsx';
+import type { ColumnModel, ColumnSnapshot } from './column-model.ts';
+import { writeConversation } from './conversation-file.ts';
+import { shownPath, siblingsOf } from './conversation.ts';
+import { saveFile } from './files.ts';
+import { Insight } from './insight.tsx';
+import type { Server } from './server.ts';
+import { SettingsDialog } from './settings-dialog.tsx';
+import { type TurnActions, TurnView } from './turn-view.tsx';
+
+export interface ColumnProps {
+  readonly model: ColumnModel;
+  readonly server: Server;
+  readonly title: string;
+  /** Undefined for the only column. */
+  readonly onClose?: () => void;
+  /** Opens the conversation up to a turn in a column of its own. */
+  readonly onBeside: (model: ColumnModel, turn: number) => void;
+  /** Says what went wrong, other than an answer. */
+  readonly onProblem: (error: unknown) => void;
+}
+
+/** The model's snapshot, again whenever it changes. */
+function useSnapshot(model: ColumnModel): ColumnSnapshot {
+  const [snapshot, setSnapshot] = useState(model.snapshot);
+  useEffect(() => {
+    setSnapshot(model.snapshot);
+    return model.watch(() => setSnapshot(model.snapshot));
+  }, [model]);
+  return snapshot;
+}
+
+/** A column that is narrower has no room for what is beside the text; in pixels. */
+const roomForInsight = 900;
+
+export function Column({ model, server, title, onClose, onBeside, onProblem }: ColumnProps) {
+  const snapshot = useSnapshot(model);
+  const { conversation, settings, session, writing, facts } = snapshot;
+  const [asking, setAsking] = useState<'settings' | 'save' | undefined>(undefined);
+  const [insight, setInsight] = useState(() => innerWidth >= roomForInsight);
+  const busy = writing !== undefined;
+  const path = shownPath(conversation);
+  const actions = useMemo(
+    (): TurnActions => ({
+      show: (turn) => model.show(turn),
+      again: (turn) => void model.again(server, turn),
+      edit: (turn, text) => void model.edit(server, turn, text),
+      beside: (turn) => onBeside(model, turn),
+    }),
+    [model, server, onBeside],
+  );
+  return (
+    <section
+      class="column"
+      aria-label={title}
+      onKeyDown={({ key }) => {
+        if (key === 'Escape' && busy) model.stop();
+      }}
+    >
+      <header class="bar">
+        <h2>{title}</h2>
+        <dl class="facts numbers">
+          <Fact name="state" value={facts.stateBytes === undefined ? '–' : formatBytes(facts.stateBytes)} />
+          <Fact name="tokens" value={facts.position === undefined ? '–' : formatCount(facts.position)} />
+          <Fact
+            name="tokens/s"
+            value={facts.tokensPerSecond === undefined ? '–' : formatNumber(facts.tokensPerSecond, 3)}
+          />
+        </dl>
+        <div class="buttons">
+          <Button
+            name="Branches, trees and charts"
+            icon="chart"
+            kind="quiet"
+            bare
+            pressed={insight}
+            onClick={() => setInsight(!insight)}
+          />
+          <Button name="Save" icon="save" kind="quiet" bare onClick={() => setAsking('save')} />
+          <Button name="Settings" icon="settings" kind="quiet" bare onClick={() => setAsking('settings')} />
+          {onClose !== undefined && <Button name={`Close ${title}`} icon="close" kind="quiet" bare onClick={onClose} />}
+        </div>
+      </header>
+      <div class={insight ? 'content with-insight' : 'content'}>
+        <Log watched={snapshot}>
+          {session !== undefined && <div class="turn plain opened">{session.text}</div>}
+          {path.length === 0 && session === undefined && <Welcome chat={model.chat} />}
+          {path.map((turn) => (
+            <TurnView
+              key={turn.id}
+              turn={turn}
+              siblings={siblingsOf(conversation, turn.id).map(({ id }) => id)}
+              writing={writing === turn.id}
+              busy={busy}
+              markdown={settings.markdown}
+              actions={actions}
+            />
+          ))}
+        </Log>
+        {insight && <Insight snapshot={snapshot} onShow={actions.show} />}
+      </div>
+      <Composer
+        chat={model.chat}
+        busy={busy}
+        canContinue={!model.chat && (path.length > 0 || session !== undefined)}
+        onSend={(text) => void model.send(server, text)}
+        onStop={() => model.stop()}
+      />
+      {asking === 'settings' && (
+        <SettingsDialog
+          settings={settings}
+          chat={model.chat}
+          onSettings={(changed) => model.setSettings(changed)}
+          onClose={() => setAsking(undefined)}
+        />
+      )}
+      {asking === 'save' && (
+        <SaveDialog
+          empty={path.length === 0 && session === undefined}
+          onClose={() => setAsking(undefined)}
+          onConversation={() => {
+            const text = writeConversation({ conversation, system: settings.system });
+            saveFile(new Blob([text], { type: 'application/json' }), 'conversation.json');
+          }}
+          onSession={() => {
+            server.saveSession(model.question()).then((file) => saveFile(file, 'session.linnet'), onProblem);
+          }}
+        />
+      )}
+    </section>
+  );
+}
+
+function Fact({ name, value }: { readonly name: string; readonly value: string }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}
+
+function Welcome({ chat }: { readonly chat: boolean }) {
+  return (
+    <div class="welcome">
+      <p>
+        <strong>{chat ? 'Write a message.' : 'Write the beginning of a text.'}</strong>
+      </p>
+      <p class="muted">
+        {chat
+          ? 'The model answers by its chat template.'
+          : 'This model has no chat template: it goes on with what you write, word for word.'}{' '}
+        However long the conversation, what is kept of it is one state of the model.
+      </p>
+    </div>
+  );
+}
+
+/** Stays at its end while that grows, unless the reader has scrolled up. */
+function Log({ watched, children }: { readonly watched: unknown; readonly children: ComponentChildren }) {
+  const log = useRef<HTMLDivElement>(null);
+  const atEnd = useRef(true);
+  useEffect(() => {
+    const { current } = log;
+    if (current !== null && atEnd.current) current.scrollTop = current.scrollHeight;
+  }, [watched]);
+  return (
+    <div
+      ref={log}
+      class="log"
+      role="log"
+      aria-label="Text"
+      tabIndex={0}
+      onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
+        atEnd.current = scrollHeight - scrollTop - clientHeight < 60;
+      }}
+    >
+      {children}
+    </div>
+  );
+}
+
+interface ComposerProps {
+  readonly chat: boolean;
+  readonly busy: boolean;
+  /** Whether there is a text to go on with, so that nothing need be written. */
+  readonly canContinue: boolean;
+  readonly onSend: (text: string) => void;
+  readonly onStop: () => void;
+}
+
+function Composer({ chat, busy, canContinue, onSend, onStop }: ComposerProps) {
+  const [text, setText] = useState('');
+  const send = (): void => {
+    if (busy || (text === '' && !canContinue)) return;
+    onSend(text);
+    setText('');
+  };
+  return (
+    <form
+      class="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <textarea
+        aria-label={chat ? 'Message' : 'Text to continue'}
+        placeholder={chat ? 'Message' : canContinue ? 'More text, or nothing' : 'Once upon a time'}
+        rows={2}
+        value={text}
+        onInput={({ currentTarget }) => setText(currentTarget.value)}
+        onKeyDown={(event) => {
+          // While a word is being composed, Enter ends the word.
+          if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+          event.preventDefault();
+          send();
+        }}
+      />
+      {busy ? (
+        <Button name="Stop" icon="stop" kind="danger" onClick={onStop} />
+      ) : (
+        <Button
+          name={chat ? 'Send' : 'Continue'}
+          icon="send"
+          kind="primary"
+          type="submit"
+          disabled={text === '' && !canContinue}
+        />
+      )}
+    </form>
+  );
+}
+
+interface SaveDialogProps {
+  readonly empty: boolean;
+  readonly onClose: () => void;
+  readonly onConversation: () => void;
+  readonly onSession: () => void;
+}
+
+function SaveDialog({ empty, onClose, onConversation, onSession }: SaveDialogProps) {
+  return (
+    <Dialog title="Save" onClose={onClose}>
+      <div class="choice">
+        <Button name="Save the session" icon="save" disabled={empty} onClick={onSession} />
+        <p class="muted">
+          The state of the model after the text shown, as a session file: any server, the library and the command line
+          go on from it without reading the text.
+        </p>
+      </div>
+      <div class="choice">
+        <Button name="Save the conversation" icon="save" disabled={empty} onClick={onConversation} />
+        <p class="muted">The texts of all branches, as JSON.</p>
+      </div>
+    </Dialog>
+  );
+}

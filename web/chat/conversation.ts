@@ -1,0 +1,96 @@
+/**
+ * A conversation with branches: turns in a tree, of which one path is shown. Asking again, or changing what was asked,
+ * makes a branch; nothing is lost. Values are never changed, only made anew.
+ */
+
+/** Who wrote a turn. */
+export type Author = 'user' | 'model';
+
+/** What is known of a turn besides its text. */
+export interface TurnFacts {
+  /** Why the text ended: `stopped` by the reader, `failed` on the way. */
+  readonly finish?: 'stop' | 'length' | 'stopped' | 'failed';
+  readonly tokensPerSecond?: number;
+  /** Tokens written, and rounds of the model that they took. */
+  readonly tokens?: number;
+  readonly rounds?: number;
+  /** What went wrong. */
+  readonly problem?: string;
+}
+
+export interface Turn extends TurnFacts {
+  /** Its place in the list of turns. */
+  readonly id: number;
+  /** The turn before; undefined for a first one. */
+  readonly parent: number | undefined;
+  readonly author: Author;
+  readonly text: string;
+}
+
+export interface Conversation {
+  /** Parents before children. */
+  readonly turns: readonly Turn[];
+  /** The last turn of the path that is shown; undefined while there is none. */
+  readonly leaf: number | undefined;
+  /** The child that was shown last, by turn; -1 stands for what comes before all turns. */
+  readonly visited: Readonly<Record<number, number>>;
+}
+
+export const emptyConversation: Conversation = { turns: [], leaf: undefined, visited: {} };
+
+/** Adds a turn after `parent` and shows it. @param parent undefined for a first turn */
+export function addTurn(
+  conversation: Conversation,
+  parent: number | undefined,
+  turn: { readonly author: Author; readonly text: string },
+): Conversation {
+  const id = conversation.turns.length;
+  const turns = [...conversation.turns, { ...turn, id, parent }];
+  return showTurn({ ...conversation, turns }, id);
+}
+
+/** Changes the text or the facts of a turn. */
+export function changeTurn(
+  conversation: Conversation,
+  id: number,
+  change: TurnFacts & { readonly text?: string },
+): Conversation {
+  const turns = conversation.turns.map((turn) => (turn.id === id ? { ...turn, ...change } : turn));
+  return { ...conversation, turns };
+}
+
+/** Shows the path to a turn, and from it on the way that was shown last. */
+export function showTurn(conversation: Conversation, id: number): Conversation {
+  const visited: Record<number, number> = { ...conversation.visited };
+  for (const turn of pathTo(conversation, id)) visited[turn.parent ?? -1] = turn.id;
+  let leaf = id;
+  for (;;) {
+    const children = childrenOf(conversation, leaf);
+    if (children.length === 0) break;
+    const last = children.find((child) => child.id === visited[leaf]) ?? children[children.length - 1];
+    leaf = last.id;
+  }
+  return { ...conversation, visited, leaf };
+}
+
+/** Turns from the first to `id`. */
+export function pathTo({ turns }: Conversation, id: number | undefined): Turn[] {
+  const path: Turn[] = [];
+  for (let at = id; at !== undefined; at = turns[at].parent) path.push(turns[at]);
+  return path.reverse();
+}
+
+/** The turns that are shown. */
+export function shownPath(conversation: Conversation): Turn[] {
+  return pathTo(conversation, conversation.leaf);
+}
+
+/** A turn and its alternatives, in the order in which they were made. */
+export function siblingsOf({ turns }: Conversation, id: number): Turn[] {
+  const { parent } = turns[id];
+  return turns.filter((turn) => turn.parent === parent);
+}
+
+function childrenOf({ turns }: Conversation, id: number): Turn[] {
+  return turns.filter(({ parent }) => parent === id);
+}

@@ -1,0 +1,70 @@
+/** What one column shows beside its text: branches, token trees of the last rounds, speed and state. */
+import { LineChart } from '../components/line-chart.tsx';
+import { TokenTree } from '../components/token-tree.tsx';
+import { formatBytes, formatCount, formatNumber, formatPercent } from '../../src/report/quantities.ts';
+import type { ColumnSnapshot } from './column-model.ts';
+import { ForkMap } from './fork-map.tsx';
+
+export interface InsightProps {
+  readonly snapshot: ColumnSnapshot;
+  readonly onShow: (turn: number) => void;
+}
+
+const perSecond = (value: number): string => formatNumber(value, 3);
+
+export function Insight({ snapshot, onShow }: InsightProps) {
+  const { conversation, facts } = snapshot;
+  const { trees, guessed, accepted, history } = facts;
+  return (
+    <div class="insight">
+      <section aria-label="Branches">
+        <h3>Branches</h3>
+        {conversation.turns.length === 0 ? (
+          <p class="muted">Ask again, or edit what you asked: each makes a branch.</p>
+        ) : (
+          <div class="drawing">
+            <ForkMap conversation={conversation} onShow={onShow} />
+          </div>
+        )}
+      </section>
+      <section aria-label="Token trees">
+        <h3>
+          Token trees
+          {guessed > 0 && (
+            <span class="muted numbers">
+              {` ${formatCount(accepted)} of ${formatCount(guessed)} guesses accepted, ${formatPercent(accepted / guessed, 0)}`}
+            </span>
+          )}
+        </h3>
+        {trees.length === 0 ? (
+          <p class="muted">With speculation, rounds show here what was guessed and what the model accepted.</p>
+        ) : (
+          <div class="drawing trees" tabIndex={0} role="region" aria-label="Trees of the last rounds, the newest first">
+            {trees.map((tree, at) => (
+              <TokenTree key={at} {...tree} />
+            ))}
+          </div>
+        )}
+      </section>
+      <section aria-label="Speed and state">
+        <h3>Speed and state</h3>
+        <LineChart
+          title="Tokens per second as the text grows"
+          x={history.positions}
+          xName="tokens in the state"
+          lines={[{ name: 'tokens/s', values: history.rates }]}
+          format={perSecond}
+          height={110}
+        />
+        <LineChart
+          title="Bytes of the state as the text grows"
+          x={history.positions}
+          xName="tokens in the state"
+          lines={[{ name: 'state', values: history.bytes }]}
+          format={formatBytes}
+          height={110}
+        />
+      </section>
+    </div>
+  );
+}

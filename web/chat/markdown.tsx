@@ -1,0 +1,57 @@
+/**
+ * Texts of a model as Markdown. They are hostile: what Marked makes of them is reduced by DOMPurify to text, lists, tables
+ * and links, without images, styles or anything that loads.
+ */
+import DOMPurify from 'dompurify';
+import { marked } from 'marked';
+import { useEffect, useRef } from 'preact/hooks';
+
+const tags =
+  'a,b,blockquote,br,code,del,em,h1,h2,h3,h4,h5,h6,hr,i,li,ol,p,pre,s,strong,sub,sup,table,tbody,td,th,thead,tr,ul'.split(
+    ',',
+  );
+
+/** Milliseconds between two renderings of a text that grows, at least; ten times as long as one takes. */
+const renderEvery = 100;
+
+/** @param text Markdown @returns nodes that load and run nothing */
+function renderMarkdown(text: string): DocumentFragment {
+  const html = marked.parse(text, { async: false, gfm: true, breaks: true });
+  const fragment = DOMPurify.sanitize(html, {
+    ALLOWED_TAGS: tags,
+    ALLOWED_ATTR: ['href', 'title', 'start'],
+    ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
+    RETURN_DOM_FRAGMENT: true,
+  });
+  for (const link of fragment.querySelectorAll('a')) {
+    link.target = '_blank';
+    link.rel = 'noopener noreferrer';
+  }
+  // What is wider than the page scrolls, also by keyboard.
+  for (const wide of fragment.querySelectorAll('pre')) wide.tabIndex = 0;
+  for (const box of fragment.querySelectorAll('table')) {
+    const frame = document.createElement('div');
+    frame.className = 'wide';
+    frame.tabIndex = 0;
+    box.replaceWith(frame);
+    frame.append(box);
+  }
+  return fragment;
+}
+
+export function Markdown({ text }: { readonly text: string }) {
+  const place = useRef<HTMLDivElement>(null);
+  const rendering = useRef({ ended: 0, took: 0 });
+  useEffect(() => {
+    const { ended, took } = rendering.current;
+    const wait = Math.max(0, ended + Math.max(renderEvery, 10 * took) - performance.now());
+    const timer = setTimeout(() => {
+      const started = performance.now();
+      place.current?.replaceChildren(renderMarkdown(text));
+      const now = performance.now();
+      rendering.current = { ended: now, took: now - started };
+    }, wait);
+    return () => clearTimeout(timer);
+  }, [text]);
+  return <div class="markdown" ref={place} />;
+}

@@ -1,0 +1,149 @@
+/** What the page asks of the server it came from. */
+import { type AnswerPiece, messageOf, readAnswer, recordOf } from './answer-stream.ts';
+import type { Turn } from './conversation.ts';
+import type { Settings } from './settings.ts';
+
+/** What the server serves. */
+export interface ServerFacts {
+  readonly model: string;
+  /** Whether the model has a chat template; without one texts are continued as they are. */
+  readonly chat: boolean;
+}
+
+/** The server wants an API key, or another one. */
+export class KeyNeeded extends Error {
+  constructor() {
+    super('The server asks for an API key.');
+    this.name = 'KeyNeeded';
+  }
+}
+
+/** Texts to continue, and from where. */
+export interface Question {
+  /** Turns so far; the last is to be answered, or continued. */
+  readonly path: readonly Turn[];
+  readonly settings: Settings;
+  readonly chat: boolean;
+  /** A session of the server whose text comes before all turns. */
+  readonly session: string | undefined;
+}
+
+export class Server {
+  readonly #key: string;
+
+  /** @param key API key; empty for none */
+  constructor(key: string) {
+    this.#key = key;
+  }
+
+  /** @throws KeyNeeded */
+  async facts(): Promise<ServerFacts> {
+    const { model_alias: model, chat_template: template } = recordOf(await (await this.#ask('/props')).json());
+    return { model: String(model), chat: typeof template === 'string' && template !== '' };
+  }
+
+  /** The answer, piece by piece. @throws Error with the server's message */
+  async *answer(question: Question, signal: AbortSignal): AsyncGenerator<AnswerPiece, void, undefined> {
+    const { path, settings, chat, session } = question;
+    // Turns go on from a copy of the session, so that they can be branched; the copy is not needed afterwards.
+    const copy = session === undefined ? undefined : await this.#fork(session);
+    try {
+      const { body } = await this.#ask(chat ? '/v1/chat/completions' : '/v1/completions', {
+        json: {
+          ...(chat ? { messages: messagesOf(path, settings.system) } : { prompt: textOf(path) }),
+          session_id: copy,
+          stream: true,
+          stream_options: { include_tree: true },
+          temperature: settings.temperature,
+          top_p: settings.topP,
+          top_k: settings.topK,
+          max_tokens: settings.maxTokens,
+          seed: settings.seed,
+          speculate: settings.speculation === 'server' ? undefined : settings.speculation,
+        },
+        signal,
+      });
+      if (body === null) throw new Error('The answer of the server is empty.');
+      yield* readAnswer(body);
+    } finally {
+      if (copy !== undefined) void this.forget(copy);
+    }
+  }
+
+  /** The state after these turns, as a session file. */
+  async saveSession({ path, settings, chat, session }: Question): Promise<Blob> {
+    const made =
+      session !== undefined && path.length === 0
+        ? session
+        : await this.#create(
+            chat
+              ? { messages: messagesOf(path, settings.system) }
+              : { prompt: (session === undefined ? '' : await this.sessionText(session)) + textOf(path) },
+          );
+    try {
+      return await (await this.#ask(`/v1/sessions/${made}/state`)).blob();
+    } finally {
+      if (made !== session) void this.forget(made);
+    }
+  }
+
+  /** Takes a session file in. @returns its id */
+  async openSession(file: Blob): Promise<string> {
+    return idOf(await (await this.#ask('/v1/sessions/import', { file })).json());
+  }
+
+  async sessionText(id: string): Promise<string> {
+    const { text } = recordOf(await (await this.#ask(`/v1/sessions/${id}/text`)).json());
+    return String(text);
+  }
+
+  /** Deletes a session; one that is gone, or that the server forgets by itself, is no loss. */
+  async forget(id: string): Promise<void> {
+    await this.#ask(`/v1/sessions/${id}`, { method: 'DELETE' }).catch(() => undefined);
+  }
+
+  async #create(body: object): Promise<string> {
+    return idOf(await (await this.#ask('/v1/sessions', { json: body })).json());
+  }
+
+  async #fork(id: string): Promise<string> {
+    const { data } = recordOf(await (await this.#ask(`/v1/sessions/${id}/fork`, { json: {} })).json());
+    return idOf(Array.isArray(data) ? data[0] : undefined);
+  }
+
+  async #ask(
+    path: string,
+    { json, file, method, signal }: { json?: object; file?: Blob; method?: string; signal?: AbortSignal } = {},
+  ): Promise<Response> {
+    const headers = new Headers();
+    if (this.#key !== '') headers.set('authorization', `Bearer ${this.#key}`);
+    if (json !== undefined) headers.set('content-type', 'application/json');
+    if (file !== undefined) headers.set('content-type', 'application/octet-stream');
+    const body = json === undefined ? file : JSON.stringify(json);
+    const response = await fetch(`.${path}`, {
+      method: method ?? (body === undefined ? 'GET' : 'POST'),
+      headers,
+      body,
+      signal,
+    });
+    if (response.ok) return response;
+    if (response.status === 401) throw new KeyNeeded();
+    const answer: unknown = await response.json().catch(() => undefined);
+    throw new Error(messageOf(recordOf(answer).error));
+  }
+}
+
+function messagesOf(path: readonly Turn[], system: string) {
+  const turns = path.map(({ author, text }) => ({ role: author === 'user' ? 'user' : 'assistant', content: text }));
+  return system.trim() === '' ? turns : [{ role: 'system', content: system }, ...turns];
+}
+
+function textOf(path: readonly Turn[]): string {
+  return path.map(({ text }) => text).join('');
+}
+
+function idOf(summary: unknown): string {
+  const { id } = recordOf(summary);
+  if (typeof id !== 'string') throw new Error('The server named no session.');
+  return id;
+}

@@ -1,0 +1,166 @@
+/** One turn of a conversation, with what can be done to it. */
+import { useMemo, useState } from 'preact/hooks';
+import { Button } from '../components/button.tsx';
+import { formatCount, formatNumber } from '../../src/report/quantities.ts';
+import type { Turn } from './conversation.ts';
+import { Markdown } from './markdown.tsx';
+
+export interface TurnActions {
+  readonly show: (turn: number) => void;
+  readonly again: (turn: number) => void;
+  readonly edit: (turn: number, text: string) => void;
+  /** Opens the conversation up to a turn in a column of its own. */
+  readonly beside: (turn: number) => void;
+}
+
+export interface TurnViewProps {
+  readonly turn: Turn;
+  /** Ids of the turn and its alternatives. */
+  readonly siblings: readonly number[];
+  /** Whether it is being written. */
+  readonly writing: boolean;
+  /** Whether something is being written, so that nothing else can be. */
+  readonly busy: boolean;
+  readonly markdown: boolean;
+  readonly actions: TurnActions;
+}
+
+const authors = { user: 'You', model: 'Model' } as const;
+
+const finishes: Readonly<Record<NonNullable<Turn['finish']>, string>> = {
+  stop: 'ended',
+  length: 'cut at the length set',
+  stopped: 'stopped',
+  failed: 'failed',
+};
+
+function factsOf({ tokens, rounds, tokensPerSecond, finish }: Turn): string {
+  const facts = [
+    tokens === undefined ? undefined : `${formatCount(tokens)} tokens`,
+    tokens === undefined || rounds === undefined || rounds >= tokens ? undefined : `${formatCount(rounds)} rounds`,
+    tokensPerSecond === undefined ? undefined : `${formatNumber(tokensPerSecond, 3)}/s`,
+    finish === undefined ? undefined : finishes[finish],
+  ];
+  return facts.filter((fact) => fact !== undefined).join(' · ');
+}
+
+function TurnArticle({ turn, siblings, writing, busy, markdown, actions }: TurnViewProps) {
+  const [draft, setDraft] = useState<string | undefined>(undefined);
+  const { id, author, text, problem } = turn;
+  const facts = factsOf(turn);
+  return (
+    <article class={`turn ${author}`} aria-label={`${authors[author]}, turn ${id + 1}`} aria-busy={writing}>
+      <header>
+        <span class="author">{authors[author]}</span>
+        <Alternatives siblings={siblings} id={id} show={actions.show} />
+        {facts !== '' && <span class="facts numbers">{facts}</span>}
+      </header>
+      {draft !== undefined ? (
+        <EditForm
+          text={draft}
+          onCancel={() => setDraft(undefined)}
+          onSave={(changed) => {
+            setDraft(undefined);
+            actions.edit(id, changed);
+          }}
+        />
+      ) : markdown && author === 'model' ? (
+        <Markdown text={text} />
+      ) : (
+        <div class="plain">{text}</div>
+      )}
+      {writing && <span class="cursor" aria-hidden="true" />}
+      {problem !== undefined && (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      {!writing && draft === undefined && (
+        <footer>
+          {author === 'model' ? (
+            <Button name="Again" icon="again" kind="quiet" disabled={busy} onClick={() => actions.again(id)} />
+          ) : (
+            <Button name="Edit" icon="edit" kind="quiet" disabled={busy} onClick={() => setDraft(text)} />
+          )}
+          <Button name="Fork beside" icon="beside" kind="quiet" onClick={() => actions.beside(id)} />
+        </footer>
+      )}
+    </article>
+  );
+}
+
+/** While the last turn grows, the others stay as they are: the same element is not looked at again. */
+export function TurnView(props: TurnViewProps) {
+  const { turn, siblings, writing, busy, markdown, actions } = props;
+  return useMemo(() => <TurnArticle {...props} />, [turn, siblings.join(), writing, busy, markdown, actions]);
+}
+
+function Alternatives({
+  siblings,
+  id,
+  show,
+}: {
+  readonly siblings: readonly number[];
+  readonly id: number;
+  readonly show: (turn: number) => void;
+}) {
+  if (siblings.length < 2) return null;
+  const at = siblings.indexOf(id);
+  return (
+    <span class="alternatives numbers" role="group" aria-label="Alternatives">
+      <Button
+        name="Alternative before"
+        icon="previous"
+        kind="quiet"
+        bare
+        disabled={at === 0}
+        onClick={() => show(siblings[at - 1])}
+      />
+      <span>
+        {at + 1}/{siblings.length}
+      </span>
+      <Button
+        name="Alternative after"
+        icon="next"
+        kind="quiet"
+        bare
+        disabled={at === siblings.length - 1}
+        onClick={() => show(siblings[at + 1])}
+      />
+    </span>
+  );
+}
+
+function EditForm({
+  text,
+  onSave,
+  onCancel,
+}: {
+  readonly text: string;
+  readonly onSave: (text: string) => void;
+  readonly onCancel: () => void;
+}) {
+  const [changed, setChanged] = useState(text);
+  return (
+    <form
+      class="edit"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (changed !== '') onSave(changed);
+      }}
+      onKeyDown={({ key }) => {
+        if (key === 'Escape') onCancel();
+      }}
+    >
+      <textarea
+        aria-label="Changed text"
+        rows={3}
+        value={changed}
+        ref={(field) => field?.focus()}
+        onInput={({ currentTarget }) => setChanged(currentTarget.value)}
+      />
+      <Button name="Send as a branch" kind="primary" type="submit" disabled={changed === ''} />
+      <Button name="Cancel" onClick={onCancel} />
+    </form>
+  );
+}

@@ -1,0 +1,49 @@
+/** Buttons, with or without words; one without has its name for assistive technology and as a tip. */
+import type { ComponentChildren } from 'preact';
+import { Icon, type IconName } from './icon.tsx';
+
+export interface ButtonProps {
+  /** What it does; shown, unless there are children or the button is an icon alone. */
+  readonly name: string;
+  readonly onClick?: () => void;
+  readonly icon?: IconName;
+  /** Shows the icon alone. */
+  readonly bare?: boolean;
+  readonly kind?: 'plain' | 'primary' | 'danger' | 'quiet';
+  readonly type?: 'button' | 'submit';
+  readonly disabled?: boolean;
+  /** Of a button that switches something on and off. */
+  readonly pressed?: boolean;
+  /** Of a button that shows and hides something. */
+  readonly expanded?: boolean;
+  readonly children?: ComponentChildren;
+}
+
+export function Button({
+  name,
+  onClick,
+  icon,
+  bare = false,
+  kind = 'plain',
+  type = 'button',
+  disabled = false,
+  pressed,
+  expanded,
+  children,
+}: ButtonProps) {
+  return (
+    <button
+      class={`button ${kind}${bare ? ' icon' : ''}`}
+      type={type}
+      disabled={disabled}
+      title={bare ? name : undefined}
+      aria-label={bare ? name : undefined}
+      aria-pressed={pressed}
+      aria-expanded={expanded}
+      onClick={onClick}
+    >
+      {icon !== undefined && <Icon name={icon} />}
+      {bare ? null : (children ?? name)}
+    </button>
+  );
+}

@@ -1,0 +1,45 @@
+/** A window over the page. The browser's own `dialog` keeps the focus inside, closes on Escape, and gives the focus back. */
+import type { ComponentChildren } from 'preact';
+import { useEffect, useId, useRef } from 'preact/hooks';
+import { Button } from './button.tsx';
+
+export interface DialogProps {
+  readonly title: string;
+  readonly onClose: () => void;
+  readonly children: ComponentChildren;
+  /** Buttons below. */
+  readonly footer?: ComponentChildren;
+}
+
+/** Is open while it is rendered. */
+export function Dialog({ title, onClose, children, footer }: DialogProps) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const heading = useId();
+  useEffect(() => {
+    const shown = dialog.current;
+    const before = document.activeElement;
+    shown?.showModal();
+    return () => {
+      shown?.close();
+      if (before instanceof HTMLElement) before.focus();
+    };
+  }, []);
+  return (
+    <dialog
+      ref={dialog}
+      aria-labelledby={heading}
+      onClose={onClose}
+      onClick={({ target }) => {
+        // The backdrop is the dialog itself; what is inside lies on children of it.
+        if (target === dialog.current) onClose();
+      }}
+    >
+      <header>
+        <h2 id={heading}>{title}</h2>
+        <Button name="Close" icon="close" kind="quiet" bare onClick={onClose} />
+      </header>
+      <div class="body">{children}</div>
+      {footer !== undefined && <footer>{footer}</footer>}
+    </dialog>
+  );
+}
