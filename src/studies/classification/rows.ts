@@ -3,6 +3,7 @@ import { labelsOf, type LabelledText, readLabelledTexts } from '../../data/label
 import { LinnetError } from '../../errors.ts';
 import { findRows } from '../../evaluation/tasks/data/locate.ts';
 import { checkColumns } from '../../evaluation/tasks/data/rows.ts';
+import type { JsonValue } from '../../evaluation/tasks/text/python-json.ts';
 import type { ClassificationTask, GlueTask } from './glue.ts';
 import { glueTasks } from './glue.ts';
 import type { ClassificationPlan, OwnTask } from './plan.ts';
@@ -64,21 +65,23 @@ async function glueRows(dir: string, task: GlueTask, split: string, most: number
     if (texts.length >= most) break;
     checkColumns(sourced, kinds);
     const { row, source } = sourced;
-    const value = row[label];
+    const value = textOf(row[label]);
     if (words !== undefined && Number(value) >= words.length) {
-      throw new LinnetError(
-        'FORMAT',
-        `${source}: column "${label}" is ${String(value)}; expected 0 to ${words.length - 1}`,
-      );
+      throw new LinnetError('FORMAT', `${source}: column "${label}" is ${value}; expected 0 to ${words.length - 1}`);
     }
     texts.push({
-      text: String(row[first]),
-      ...(second !== undefined && { pair: String(row[second]) }),
-      label: String(value),
+      text: textOf(row[first]),
+      ...(second !== undefined && { pair: textOf(row[second]) }),
+      label: value,
       source,
     });
   }
   return texts;
+}
+
+/** What `checkColumns` has let through: a text or a number. */
+function textOf(value: JsonValue | undefined): string {
+  return typeof value === 'string' ? value : JSON.stringify(value ?? '');
 }
 
 function ownRows(task: OwnTask, files: readonly string[], place: (path: string) => string): Promise<LabelledText[]> {

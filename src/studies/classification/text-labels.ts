@@ -28,7 +28,7 @@ export interface TextLabels {
   /** What may be written. */
   readonly targets: readonly string[];
   /** Index of the target of a label. */
-  targetOf(label: string): number;
+  readonly targetOf: (label: string) => number;
 }
 
 /** The targets of a task. @param labels names of its classes; undefined for numbers */

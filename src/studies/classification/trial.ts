@@ -67,7 +67,10 @@ type Job = Pick<TrainingJob, 'model' | 'parameters' | 'origin' | 'objective'> & 
 /** A trial ready to train, and what measures its result. */
 interface PreparedTrial {
   readonly job: Job;
-  measure(trained: Job['parameters'], options: ClassificationTrialOptions): Promise<Partial<Record<Measure, number>>>;
+  readonly measure: (
+    trained: Job['parameters'],
+    options: ClassificationTrialOptions,
+  ) => Promise<Partial<Record<Measure, number>>>;
 }
 
 /** The model before it is fine-tuned. */

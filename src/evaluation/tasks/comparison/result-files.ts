@@ -153,7 +153,7 @@ function sampleOf(line: z.output<typeof sampleSchema>, source: string): Sample {
     docId: line.doc_id,
     docHash: line.doc_hash,
     promptHash: line.prompt_hash,
-    context: String(asked[0]?.arg_0 ?? ''),
+    context: textOf(asked[0]?.arg_0),
     target: line.target,
     answer: answerOf(line.filtered_resps, asked),
     values: new Map(values),
@@ -164,10 +164,15 @@ function sampleOf(line: z.output<typeof sampleSchema>, source: string): Sample {
 function answerOf(responses: readonly unknown[], asked: readonly Readonly<Record<string, unknown>>[]): string {
   const likelihoods = responses.map((response) => (Array.isArray(response) ? Number(response[0]) : Number.NaN));
   if (responses.length > 1 && likelihoods.every((likelihood) => !Number.isNaN(likelihood))) {
-    return String(asked[likelihoods.indexOf(Math.max(...likelihoods))]?.arg_1 ?? '').trim();
+    return textOf(asked[likelihoods.indexOf(Math.max(...likelihoods))]?.arg_1).trim();
   }
   const [response] = responses;
-  return typeof response === 'string' ? response : JSON.stringify(response ?? '');
+  return textOf(response);
+}
+
+/** A text as it is, anything else as JSON. */
+function textOf(given: unknown): string {
+  return typeof given === 'string' ? given : (JSON.stringify(given) ?? '');
 }
 
 function jsonOf(text: string, source: string): unknown {
