@@ -140,6 +140,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/recall.ts')).evalRecall,
   },
   {
+    words: ['eval', 'needle'],
+    summary: 'what a model finds in a long text, by length and depth',
+    load: async () => (await import('./commands/eval/needle.ts')).evalNeedle,
+  },
+  {
     words: ['eval', 'rouge'],
     summary: 'predicted summaries against references',
     load: async () => (await import('./commands/eval/rouge.ts')).evalRouge,
@@ -193,6 +198,11 @@ export const commandTable: readonly CommandEntry[] = [
     words: ['bench', 'speculate'],
     summary: 'speculative decoding against sequential decoding',
     load: async () => (await import('./commands/bench/speculate.ts')).benchSpeculate,
+  },
+  {
+    words: ['clean'],
+    summary: 'list and remove what killed commands left half written',
+    load: async () => (await import('./commands/clean.ts')).clean,
   },
   {
     words: ['tokenizer', 'train'],

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { plainNames, quoteName } from '../files/name-list.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { longestLength } from './longest.ts';
@@ -205,6 +206,6 @@ function idsOf(labels: readonly string[] | undefined): (text: LabelledText) => n
   return ({ label, source }) => {
     const id = ids.get(label);
     if (id !== undefined) return id;
-    throw new LinnetError('INPUT', `${source} has the label "${label}"; the labels are ${labels.join(', ')}`);
+    throw new LinnetError('INPUT', `${source} has the label ${quoteName(label)}; the labels are ${plainNames(labels)}`);
   };
 }

@@ -1,8 +1,8 @@
 /** Rows of Parquet files, as the Hugging Face hub keeps data sets: texts, numbers, and lists and groups of them. */
-import { type AsyncBuffer, parquetReadObjects } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
+import type { AsyncBuffer } from 'hyparquet';
 import { LinnetError } from '../errors.ts';
 import { openRegularFile } from '../files/regular-file.ts';
+import { parquetRows } from './parquet.ts';
 
 const maximumBytes = 1 << 30;
 
@@ -32,22 +32,19 @@ export async function* readParquetRows(path: string): AsyncGenerator<ParquetRow>
     if (size > maximumBytes) {
       throw new LinnetError('FORMAT', `${path} has ${size} bytes, at most ${maximumBytes} are read`);
     }
-    let failed = false;
     const file: AsyncBuffer = {
       byteLength: size,
       async slice(start, end = size) {
         const first = start < 0 ? size + start : start;
         const bytes = new ArrayBuffer(Math.max(0, Math.min(end, size) - first));
         await handle.read(new Uint8Array(bytes), 0, bytes.byteLength, first);
-        // A file that is refused as a whole has columns under way that nobody waits for: they must not fail on their own.
-        return failed ? new Promise<ArrayBuffer>(() => undefined) : bytes;
+        return bytes;
       },
     };
     let rows: Record<string, unknown>[];
     try {
-      rows = await parquetReadObjects({ file, compressors });
+      rows = await parquetRows(file);
     } catch (cause) {
-      failed = true;
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new LinnetError('FORMAT', `${path} is not a whole Parquet file: ${reason}; download it again`, { cause });
     }

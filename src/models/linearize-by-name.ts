@@ -3,6 +3,7 @@ import type { MixerConfig } from '../attention/mixer.ts';
 import { parseMixer } from '../attention/mixers.ts';
 import { localKernelFor, mixerPreset, type PresetOptions, wholeTextPreset } from '../attention/presets.ts';
 import { LinnetError } from '../errors.ts';
+import { requireOptions, requireTexts, requireTokens } from '../files/arguments.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { Model } from './families.ts';
 import { linearizeParts } from './linearize-parts.ts';
@@ -36,8 +37,12 @@ export function linearizeByName(
   model: Model,
   parameters: Weights,
   mixer: string | MixerConfig,
-  { layers, attention, ...preset }: LinearizeOptions,
+  options: LinearizeOptions,
 ): { readonly model: Model; readonly parameters: Weights } {
+  requireOptions(options, 'the options of linearize');
+  const { layers, attention, ...preset } = options;
+  if (layers !== undefined) requireTokens(layers, 'layers');
+  if (attention !== undefined) requireTexts(attention, 'attention');
   const configured = (reads: 'past' | 'whole', options: PresetOptions): MixerConfig => {
     if (typeof mixer !== 'string') return parseMixer(mixer);
     const name = reads === 'past' ? mixer : wholeTextPreset(mixer);

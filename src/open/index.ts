@@ -22,6 +22,7 @@ import type { ModelChanges, OpenedModel } from './opened-model.ts';
 import type { SessionFiles } from './session.ts';
 import { type DownloadOptions, folderOfModel } from './source.ts';
 import { textGenerator } from './text-generator.ts';
+import { requireCount, requireOneOf, requireOptions } from '../files/arguments.ts';
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
 export interface OpenOptions extends DownloadOptions, Pick<CompileOptions, 'device' | 'threads' | 'worker'> {}
@@ -43,6 +44,9 @@ export interface OpenOptions extends DownloadOptions, Pick<CompileOptions, 'devi
  * ```
  */
 export async function open(source: string | URL, options: OpenOptions = {}): Promise<OpenedModel> {
+  requireOptions(options, 'the options of open');
+  requireOneOf(options.device, 'device', ['cpu', 'webgpu']);
+  if (options.threads !== undefined) requireCount(options.threads, 'threads');
   const { device, threads, worker } = options;
   const compile = { device, threads, worker };
   return byFolderFormat(await folderOfModel(source, options), {

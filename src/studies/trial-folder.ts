@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { readInFolder } from '../files/regular-file.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 
 const mostBytes = 1 << 16;
 
@@ -66,7 +67,7 @@ export class TrialFolder<Result extends object> {
     const parsed = this.#kind.schema.safeParse(rest);
     const problem = known.error ?? parsed.error;
     if (problem !== undefined || !parsed.success) {
-      const reason = problem === undefined ? '' : z.prettifyError(problem);
+      const reason = problem === undefined ? '' : schemaProblems(problem);
       throw new LinnetError('FORMAT', `${join(this.#trials, file)} is no result of a trial: ${reason}`);
     }
     if (given !== identity || this.#kind.nameOf(parsed.data) !== name) {

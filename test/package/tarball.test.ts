@@ -4,7 +4,7 @@
  * registry, or its cache, as `npm ci` does.
  */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -40,6 +40,7 @@ beforeAll(async () => {
   const copy = join(place, 'package');
   await mkdir(copy, { recursive: true });
   await run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', join(copy, 'dist')], { cwd: projectRoot });
+  await run(process.execPath, ['scripts/build-web.mjs', 'chat', join(copy, 'dist/web/chat')], { cwd: projectRoot });
   for (const name of ['package.json', 'README.md', 'LICENSE', 'assets', 'docs']) {
     await cp(join(projectRoot, name), join(copy, name), { recursive: true });
   }
@@ -53,6 +54,18 @@ beforeAll(async () => {
 }, 400_000);
 
 describe('the packed package, installed into an empty project', () => {
+  it('names no source that it does not have: no maps', async () => {
+    const files = await readdir(join(project, 'node_modules/linnet/dist'), { recursive: true });
+    expect(files.length).toBeGreaterThan(100);
+    expect(files.filter((name) => name.endsWith('.map'))).toEqual([]);
+    const main = await readFile(join(project, 'node_modules/linnet/dist/index.js'), 'utf8');
+    expect(main).not.toContain('sourceMappingURL');
+  });
+
+  it('comes without packages of books', async () => {
+    expect(await readdir(join(project, 'node_modules'))).not.toContain('@stdlib');
+  });
+
   const pages = ['README.md', 'docs/library.md', 'docs/browser.md', 'docs/three-forms.md', 'docs/graph.md'];
 
   beforeAll(async () => {

@@ -19,6 +19,7 @@ import { type FileSelection, sameSelection } from './selection.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { systemErrorCode } from '../../files/regular-file.ts';
 import { asHubError, isTransient, kindNames, type RepositoryKind, type Wanted } from './wanted.ts';
+import { requireOptions, requireText } from '../../files/arguments.ts';
 
 /** More files than any model has in its top folder, or data set in all of them. */
 const MAX_LISTED_FILES = 20_000;
@@ -123,7 +124,10 @@ export function defaultDatasetFolder(id: string): string {
  * ```
  */
 export function hubSource(options: HubOptions = {}): ModelSource & DatasetSource {
+  requireOptions(options, 'the options of hubSource');
   const { endpoint = 'https://huggingface.co', token, retries = 4, retryDelay = 500 } = options;
+  requireText(endpoint, 'the endpoint');
+  if (token !== undefined) requireText(token, 'the token');
   if (!/^https?:\/\/[^/]/.test(endpoint))
     throw new LinnetError('INPUT', `the endpoint ${quoteName(endpoint)} is not an http(s) URL`);
   if (token !== undefined && !token.startsWith('hf_')) {
