@@ -5,17 +5,20 @@
  */
 import { TokenTree } from '../../attention/tree.ts';
 import { eventLoopTurn } from '../../decoding/event-loop.ts';
-import { generateToEnd } from '../../decoding/generate.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
+import type { TextGenerationOptions } from '../../decoding/text-generation.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { generateTogether } from './generate-together.ts';
 import { PrefixStates } from './prefix-states.ts';
 import type { GenerateRequest, Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from './scorer.ts';
 import { cutAtStops, prefixToken, rollingWindows, scoredSequence, type TokenSequence } from './token-sequences.ts';
 import { childrenOf, commonPrefix, type TokenTrie, tokenTrie } from './token-trie.ts';
 
+/** Answers that are generated in the same steps. */
+const answeredTogether = 8;
 /** Tokens of one step: enough rows for fast products, few enough for masks of their square. */
 const stepNodes = 256;
 /** Logits of a step, in numbers: 128 MiB. */
@@ -77,12 +80,14 @@ export class EngineScorer implements Scorer {
   }
 
   async score(requests: readonly ScoreRequest[], options: ScorerOptions = {}): Promise<Score[]> {
+    this.#requireContinuing();
     const { bos, maxLength } = this;
     const sequences = requests.map((request) => scoredSequence(this.#tokenizer, request, { bos, maxLength }));
     return this.#scoreSequences(sequences, options);
   }
 
   async rolling(texts: readonly string[], { signal, onProgress }: ScorerOptions = {}): Promise<number[]> {
+    this.#requireContinuing();
     const sums: number[] = [];
     for (const text of texts) {
       const tokens = Array.from(this.#tokenizer.encode(text));
@@ -97,45 +102,68 @@ export class EngineScorer implements Scorer {
   }
 
   async generate(requests: readonly GenerateRequest[], { signal, onProgress }: ScorerOptions = {}): Promise<string[]> {
+    const { readsText, model } = this.#engine;
     const prompts = requests.map(({ context, maxTokens }) => {
+      if (readsText) {
+        // A text that is read ends with EOS, and leaves no room for the answer, which is another text.
+        const end = model.eosIds.slice(0, 1);
+        return [...this.#tokenizer.encode(context).slice(-Math.max(1, this.maxLength - end.length)), ...end];
+      }
       const tokens = Array.from(this.#tokenizer.encode(context, { bos: this.bos }));
       const prompt = tokens.length === 0 ? [prefixToken(this.#tokenizer)] : tokens;
       return prompt.slice(-Math.max(1, this.maxLength - maxTokens));
     });
-    const shared = this.#engine.readsText ? 0 : this.#sharedLength(prompts, (prompt) => prompt.length - 1);
+    const shared = readsText ? 0 : this.#sharedLength(prompts, (prompt) => prompt.length - 1);
     const answers: string[] = [];
-    for (const [index, request] of requests.entries()) {
-      answers.push(await this.#answer(request, prompts[index], shared, signal));
-      onProgress?.(answers.length, requests.length);
+    const together = this.#sharing ? answeredTogether : 1;
+    for (let first = 0; first < requests.length; first += together) {
+      const texts: TextGenerationOptions[] = [];
+      const own = requests.slice(first, first + together);
+      for (const [index, request] of own.entries()) {
+        texts.push(await this.#beginning(request, prompts[first + index], shared, signal));
+      }
+      const onEnd = (ended: number): void => onProgress?.(first + ended, requests.length);
+      const generations = await generateTogether(this.#engine, texts, { signal, onEnd });
+      generations.forEach(({ tokens, steps }, index) => {
+        this.#steps += steps;
+        this.#generated += tokens.length;
+        // The new tokens alone: what a tokenizer drops at the beginning of a text is dropped here too.
+        answers.push(cutAtStops(this.#tokenizer.decode(tokens), own[index].until));
+      });
     }
     return answers;
   }
 
-  async #answer(
+  async #beginning(
     { until, maxTokens }: GenerateRequest,
     prompt: readonly number[],
     shared: number,
     signal: AbortSignal | undefined,
-  ): Promise<string> {
+  ): Promise<TextGenerationOptions> {
     this.#asked += prompt.length;
     this.#read += prompt.length - shared;
     const state = this.#engine.readsText
       ? this.#engine.newState(await this.#engine.encode(prompt))
       : (await this.#prefixes.after(prompt.slice(0, shared), 'prompt', signal)).fork();
-    const generation = await generateToEnd(this.#engine, {
+    return {
       promptTokens: this.#engine.readsText ? [] : prompt,
       maxTokens,
       state,
       method: this.#newMethod?.(),
       tokenizer: this.#tokenizer,
       stop: { strings: until.filter((stop) => stop !== '') },
-      signal,
-    });
-    if (generation.finish === 'abort') throw new LinnetError('ABORTED', 'stopped while generating an answer');
-    this.#generated += generation.tokens.length;
-    this.#steps += generation.steps;
-    // The new tokens alone: what a tokenizer drops at the beginning of a text is dropped here too.
-    return cutAtStops(this.#tokenizer.decode(generation.tokens), until);
+    };
+  }
+
+  /** @throws LinnetError `CONFIG` for a model that reads a text to write another: nothing continues what it has read */
+  #requireContinuing(): void {
+    const { readsText, model } = this.#engine;
+    if (!readsText) return;
+    throw new LinnetError(
+      'CONFIG',
+      `log-likelihoods of continuations are asked of causal models; a ${model.family} model reads a text and writes ` +
+        'another: give it tasks whose answers are generated, such as cnn_dailymail, or fine-tune it as a classifier',
+    );
   }
 
   /** Tokens that all lists begin with, at most as many as each allows; 0 where sharing does not pay. */

@@ -6,7 +6,7 @@ import type { JobHandler } from '../../jobs/job.ts';
 import { runJobs } from '../../jobs/queue.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { parseSweepPlan } from './plan.ts';
-import { measuredSchema, type StoredTrial, type SweepFolder } from './results.ts';
+import { measuredSchema, type StoredTrial, type SweepFolder, trialName } from './results.ts';
 import { openStudy, prepareStudy, type Study, type StudyOptions } from './study.ts';
 import { runTrial, trialIdentity } from './trial.ts';
 
@@ -56,7 +56,14 @@ export async function runStudyInQueue(
       const measured = measuredSchema.safeParse(result);
       if (!measured.success)
         throw new LinnetError('FORMAT', 'the queue holds something else than the result of a trial');
-      const stored = await folder.store(trial, identity, measured.data);
+      const { model, method, augmented, seed } = trial;
+      const stored = await folder.store(trialName(trial), identity, {
+        model,
+        method,
+        augmented,
+        seed,
+        ...measured.data,
+      });
       results[index] = stored;
       onResult?.(stored, false, { done: ++done, total });
     },
