@@ -37,6 +37,7 @@ export const evalPositions = defineCommand({
     ...engineOptions,
   },
   writes: ['chart'],
+  writesResults: true,
   async run(context, { models, data, field, length, chart, ...compile }) {
     const results: ModelPositions[] = [];
     for (const folder of models) {

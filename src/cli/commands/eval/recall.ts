@@ -44,6 +44,7 @@ export const evalRecall = defineCommand({
     ...engineOptions,
   },
   writes: ['chart'],
+  writesResults: true,
   async run(context, { model, task, lengths, pairs, rows, seed, chart, ...compile }) {
     const isPlan = model.toLowerCase().endsWith('.json');
     if (isPlan && (lengths ?? pairs ?? rows) !== undefined) {
