@@ -21,7 +21,7 @@ import { createApi } from '../../src/serving/http/app.ts';
 import { defaultLimits } from '../../src/serving/http/limits.ts';
 import { ServerMetrics } from '../../src/serving/http/metrics.ts';
 import { Scheduler } from '../../src/serving/scheduler/scheduler.ts';
-import { MemorySessions } from '../../src/serving/sessions/session-store.ts';
+import { MemorySessions } from '../../src/serving/sessions/memory-sessions.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
 import { TextService } from '../../src/serving/text/text-service.ts';
 import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
