@@ -39,23 +39,6 @@ export async function writeFileAtomic(
 }
 
 /**
- * Finds out whether a file can be written, before the work that makes its content.
- * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, `PATH` if a folder has the name
- */
-export async function requireWritable(path: string): Promise<void> {
-  const target = resolve(path);
-  const temporary = temporarySibling(target);
-  try {
-    const stats = await lstat(target).catch(() => undefined);
-    if (stats?.isDirectory() === true) throw new LinnetError('PATH', `cannot write ${target}: it is a folder`);
-    await (await open(temporary, 'wx')).close();
-    await rm(temporary, { force: true });
-  } catch (error) {
-    throw asCallersError('write', target, error);
-  }
-}
-
-/**
  * Creates a file, complete at once, where there is none: of several who create the same file, in any process, one does.
  * @param durable whether it must outlive a power cut. Default true
  * @returns false where there is one already; it stays as it is
@@ -85,6 +68,23 @@ export async function createFileAtomic(
     await rm(temporary, { force: true });
     if (systemErrorCode(error) === 'EEXIST') return false;
     throw asCallersError('create', target, error);
+  }
+}
+
+/**
+ * Finds out whether a file can be written, before the work that makes its content.
+ * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, `PATH` if a folder has the name
+ */
+export async function requireWritable(path: string): Promise<void> {
+  const target = resolve(path);
+  const temporary = temporarySibling(target);
+  try {
+    const stats = await lstat(target).catch(() => undefined);
+    if (stats?.isDirectory() === true) throw new LinnetError('PATH', `cannot write ${target}: it is a folder`);
+    await (await open(temporary, 'wx')).close();
+    await rm(temporary, { force: true });
+  } catch (error) {
+    throw asCallersError('write', target, error);
   }
 }
 

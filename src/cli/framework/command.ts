@@ -127,10 +127,10 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly arguments: A;
   /** Options by key: `maxTokens` is `--max-tokens`. */
   readonly options: O;
-  /** Keys of options that name files which are written at the end: whether they can be is found out first. */
-  readonly writes?: readonly (keyof O & string)[];
   /** The command measures: `--out FILE` writes what it returns for machines. */
   readonly writesResults?: boolean;
+  /** Keys of options that name files which are written at the end: whether they can be is found out first. */
+  readonly writes?: readonly (keyof O & string)[];
   /** Options of the version before that are no more, by key: where what they did has gone. Help does not show them. */
   readonly moved?: Readonly<Record<string, string>>;
   /** Prints for people through the context and returns what machines are reported. */
@@ -194,6 +194,10 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       // Writing checks it again; a result of hours must not be refused at its end.
       const { out, replace } = replacement.parse(named);
       if (replace === true && out !== undefined) await requireReplaceable(out);
+      const file = writesResults
+        ? checked(z.object({ out: resultFile }), { out: options.out }, flagName).out
+        : undefined;
+      if (file !== undefined) await checkResultFile(file);
       if (out !== undefined) await tidyUp(context, out);
       for (const key of definition.writes ?? []) {
         const file = named[key];
@@ -201,10 +205,6 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         await requireWritable(file);
         await tidyUp(context, file);
       }
-      const file = writesResults
-        ? checked(z.object({ out: resultFile }), { out: options.out }, flagName).out
-        : undefined;
-      if (file !== undefined) await checkResultFile(file);
       try {
         const result = await definition.run(context, values);
         if (file !== undefined) await writeResultFile(file, context.command, result.json);
@@ -216,18 +216,17 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
   };
 }
 
+/** `--out` of commands that measure. */
+const resultFile = optional(path, {
+  placeholder: 'file',
+  description: 'write the results there, as JSON with command, versions and machine',
+});
 /** Removes and names what earlier runs that were killed left half written at `out`. */
 async function tidyUp(context: CommandContext, out: string): Promise<void> {
   for (const { path, bytes, pid } of await removeAbandoned(out)) {
     context.note(`removed ${path} (${formatBytes(bytes)}), which process ${pid} left half written when it was killed`);
   }
 }
-
-/** `--out` of commands that measure. */
-const resultFile = optional(path, {
-  placeholder: 'file',
-  description: 'write the results there, as JSON with command, versions and machine',
-});
 
 /** What a command replaces, of those that write a folder. */
 const replacement = z.object({ out: z.string().optional(), replace: z.boolean().optional() });

@@ -44,10 +44,10 @@ export interface TrainingHooks {
   readonly onStart?: (done: number) => void;
   /** Called after every optimizer step. */
   readonly onUpdate?: (event: UpdateEvent) => void;
-  /** Told what the caller should know before waiting: a step that hardly fits in memory, a training of many days. */
-  readonly onWarning?: (message: string) => void;
   /** Called after every measurement on held-out data. */
   readonly onEvaluation?: (evaluation: Evaluation & { readonly isBest: boolean }) => void;
+  /** Told what the caller should know before waiting: a step that hardly fits in memory, a training of many days. */
+  readonly onWarning?: (message: string) => void;
   /** Called when `out` is complete. */
   readonly onSaved?: (out: string) => void;
 }

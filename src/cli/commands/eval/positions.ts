@@ -36,8 +36,8 @@ export const evalPositions = defineCommand({
     chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
     ...engineOptions,
   },
-  writes: ['chart'],
   writesResults: true,
+  writes: ['chart'],
   async run(context, { models, data, field, length, chart, ...compile }) {
     const results: ModelPositions[] = [];
     for (const folder of models) {

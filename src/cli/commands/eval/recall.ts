@@ -43,8 +43,8 @@ export const evalRecall = defineCommand({
     chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
     ...engineOptions,
   },
-  writes: ['chart'],
   writesResults: true,
+  writes: ['chart'],
   async run(context, { model, task, lengths, pairs, rows, seed, chart, ...compile }) {
     const isPlan = model.toLowerCase().endsWith('.json');
     if (isPlan && (lengths ?? pairs ?? rows) !== undefined) {
