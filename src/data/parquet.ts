@@ -30,7 +30,8 @@ export async function parquetRows(file: AsyncBuffer): Promise<Record<string, unk
       const part = await parquetReadObjects({ file, metadata, compressors, columns: [column], ...range });
       for (const [row, values] of part.entries()) {
         // Not by assignment: a column may be called __proto__.
-        const described = { value: values[column], enumerable: true, writable: true, configurable: true };
+        const value: unknown = values[column];
+        const described = { value, enumerable: true, writable: true, configurable: true };
         if (row < count) Object.defineProperty(rows[rowStart + row], column, described);
       }
     }

@@ -2,6 +2,7 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import type { JobHandler } from '../../jobs/job.ts';
 import { runJobs } from '../../jobs/queue.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
@@ -76,7 +77,7 @@ export function sweepTrialHandler(compile: CompileOptions): JobHandler {
   let last: { readonly key: string; readonly study: Promise<Study> } | undefined;
   return async (data, { signal, folder }) => {
     const parsed = dataSchema.safeParse(data);
-    if (!parsed.success) throw new LinnetError('INPUT', `the job is no trial: ${z.prettifyError(parsed.error)}`);
+    if (!parsed.success) throw new LinnetError('INPUT', `the job is no trial: ${schemaProblems(parsed.error)}`);
     const { plan, planFile, identity, snapshotEvery } = parsed.data;
     const key = JSON.stringify([plan, planFile]);
     if (last?.key !== key) last = { key, study: prepareStudy(parseSweepPlan(plan, planFile), planFile) };
