@@ -6,11 +6,12 @@ import { LinnetError } from '../errors.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import type { AnyTensor, Tensor } from '../graph/tensor.ts';
 import { previousFolder } from '../files/atomic.ts';
-import { CONFIG_FILE, EXPORT_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE } from './folder-files.ts';
+import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from './folder-files.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
 import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
+import { recognizePath } from './path-kind.ts';
 import type { Float32Rows, SafetensorsFile, TensorInfo } from './safetensors/reader.ts';
 import { readSafetensors } from './safetensors/reader.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
@@ -43,8 +44,9 @@ export interface Checkpoint {
 
 /**
  * Opens a model folder.
- * @throws LinnetError `NOT_FOUND` if there is no folder, config or safetensors weights; `PATH` for files that are links out of
- *   the folder, hard links or no regular files; `FORMAT` for malformed files; `TENSOR` if index and files disagree
+ * @throws LinnetError `NOT_FOUND` if there is no folder, config or safetensors weights; `PATH` for what is not a regular file;
+ *   `FORMAT` for malformed files; `TENSOR` if index and files disagree; for what is recognized as something else (an
+ *   adapter, a session, GGUF, quantized weights …) what it is and which command takes it
  * @example
  * ```ts
  * const checkpoint = await openCheckpoint('assets/tiny-llama');
@@ -54,6 +56,7 @@ export interface Checkpoint {
  */
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const path = resolve(dir);
+  await refuseOtherKinds(path);
   await checkFolder(path);
   const configBytes = await readInFolder(path, CONFIG_FILE, MAX_CONFIG_BYTES);
   const config = parseJsonObject(configBytes, resolve(path, CONFIG_FILE));
@@ -95,7 +98,9 @@ interface Weights {
 async function openWeights(path: string): Promise<Weights> {
   const present = new Set(await readdir(path));
   if (present.has(WEIGHTS_FILE)) return openFiles(path, [WEIGHTS_FILE]);
-  if (!present.has(INDEX_FILE)) throw noWeights(path, [...present]);
+  if (!present.has(INDEX_FILE)) {
+    throw new LinnetError('NOT_FOUND', `${path} has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}`);
+  }
   const source = resolve(path, INDEX_FILE);
   const index = parseShardIndex(await readInFolder(path, INDEX_FILE, MAX_INDEX_BYTES), source);
   return openFiles(path, shardNames(index), (contents) => checkShards(index, contents, source));
@@ -201,15 +206,8 @@ async function checkFolder(path: string): Promise<void> {
   }
 }
 
-function noWeights(path: string, present: readonly string[]): LinnetError {
-  if (present.includes(EXPORT_FILE)) {
-    const advice = 'decodes and has no weights that can be read; give the model that it was made from';
-    return new LinnetError('NOT_FOUND', `${path} is an exported folder (${EXPORT_FILE}), which ${advice}`);
-  }
-  const pickles = present.filter(isPickleFile);
-  const advice =
-    pickles.length > 0
-      ? `; ${listNames(pickles)} may run code when loaded and are never read, save the model as safetensors instead`
-      : '';
-  return new LinnetError('NOT_FOUND', `${path} has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}${advice}`);
+/** Says of an adapter, a session, GGUF and the like what it is, and which command takes it. */
+async function refuseOtherKinds(path: string): Promise<void> {
+  const kind = await recognizePath(path);
+  if (kind !== undefined) throw new LinnetError(kind.code, `${path} is ${kind.is}; ${kind.advice}`);
 }

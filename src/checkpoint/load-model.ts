@@ -1,13 +1,14 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { describeClassifier, isClassifierConfig } from '../models/classifier.ts';
 import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families.ts';
 import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { finiteRows, requireFinite } from './finite.ts';
 import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts';
 import type { JsonObject } from '../files/json-object.ts';
-import { quoteName } from '../files/name-list.ts';
+import { listNames, quoteName } from '../files/name-list.ts';
 import type { Float32Rows, TensorInfo } from './safetensors/reader.ts';
 import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
 
@@ -32,7 +33,20 @@ export interface LoadedModel<Described extends ModelDescription = CausalModel> {
  * ```
  */
 export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
-  return await loadDescribed(dir, describeModel);
+  return await loadDescribed(dir, describeOf(dir));
+}
+
+/** What a config.json describes. The head of a classifier is not a surplus tensor of a model: it is another task. */
+function describeOf(dir: string): (config: JsonObject) => Model {
+  return (config) => {
+    if (!isClassifierConfig(config)) return describeModel(config);
+    const { labels } = describeClassifier(config);
+    throw new LinnetError(
+      'CONFIG',
+      `${dir} is a classifier of ${labels.length} labels (${listNames(labels)}) and predicts no tokens; "linnet eval accuracy" ` +
+        'measures it, "linnet finetune --objective classify" trains it further, open() of the library classifies with it',
+    );
+  };
 }
 
 /** The config.json of a model folder, unchecked. @throws LinnetError as `openCheckpoint` */
@@ -85,7 +99,7 @@ export interface ModelWeights<Described = Model> {
  * @throws LinnetError as `loadModel`
  */
 export async function openModelWeights(dir: string): Promise<ModelWeights> {
-  return await openDescribed(dir, describeModel);
+  return await openDescribed(dir, describeOf(dir));
 }
 
 async function openDescribed<Described extends Loadable>(

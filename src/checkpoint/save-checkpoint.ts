@@ -131,7 +131,7 @@ export async function writeTokenizerFiles(folder: string, files: SaveOptions['to
     throw fileError('list', source, error);
   });
   for (const name of COMPANION_FILES.filter((companion) => present.includes(companion))) {
-    const { handle } = await openInFolder(source, name);
+    const { handle } = await openInFolder(source, name, 'same-name');
     try {
       await writeFileAtomic(resolve(folder, name), await handle.readFile());
     } finally {

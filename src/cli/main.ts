@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The executable `linnet`: connects the command line to the process. */
+import { isInputPiped, standardInput } from '../data/standard-input.ts';
 import { exitCodes } from './framework/exit-codes.ts';
 import type { CliIo } from './framework/io.ts';
 import { runCli } from './framework/program.ts';
@@ -44,6 +45,7 @@ const io: CliIo = {
   stderr: process.stderr,
   environment: process.env,
   interruption,
+  input: { isPiped: isInputPiped, read: standardInput },
   // Not before it is asked for: looking at the standard input can keep the process alive.
   async ask(prompt) {
     const { lineReader } = await import('./framework/terminal-input.ts');

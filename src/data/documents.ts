@@ -2,6 +2,7 @@
 import { extname } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { corpusPrefix, readCorpus } from './corpora.ts';
+import { standardInput, standardInputName } from './standard-input.ts';
 import { openTextFile, readLines, readTextFile } from './text-file.ts';
 
 /** A text that stands for itself. */
@@ -42,8 +43,8 @@ const readers: Readonly<Record<string, Reader>> = { '.txt': readPlainText, '.jso
 
 /**
  * The documents of several sources, one after the other. A source is a `.txt` file (one document, line ends
- * normalised), a `.jsonl` file (a JSON object a line, of which one field is the text; blank lines are skipped), or
- * `npm:PACKAGE` for one of the known corpus packages.
+ * normalised), a `.jsonl` file (a JSON object a line, of which one field is the text; blank lines are skipped),
+ * `npm:PACKAGE` for one of the known corpus packages, or `-` for the standard input (one document).
  * @throws LinnetError `INPUT` for a source of unknown kind, `NOT_FOUND`, `PATH` for a folder, `FORMAT` (naming file and
  * line) for malformed contents.
  * @example
@@ -82,6 +83,7 @@ export async function loadDocuments(sources: readonly string[], options?: ReadDo
 }
 
 function openSource(source: string, reading: Reading): AsyncGenerator<Document> {
+  if (source === standardInputName) return readStandardInput();
   if (source.startsWith(corpusPrefix)) return readCorpus(source.slice(corpusPrefix.length));
   const extension = extname(source).toLowerCase();
   if (Object.hasOwn(readers, extension)) return readers[extension](source, reading);
@@ -94,8 +96,12 @@ async function* readUnknown(source: string): AsyncGenerator<Document> {
   await handle.close();
   throw new LinnetError(
     'INPUT',
-    `${source} is of unknown kind; expected ${Object.keys(readers).join(', ')} or ${corpusPrefix}PACKAGE`,
+    `${source} is of unknown kind; expected ${Object.keys(readers).join(', ')}, ${corpusPrefix}PACKAGE, or - for the standard input`,
   );
+}
+
+async function* readStandardInput(): AsyncGenerator<Document> {
+  yield { text: await standardInput(), source: 'standard input' };
 }
 
 async function* readPlainText(path: string): AsyncGenerator<Document> {

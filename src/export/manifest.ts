@@ -106,6 +106,9 @@ const medusaSchema = z.strictObject({
 
 export type ErrorReport = z.infer<typeof errorReportSchema>;
 
+/** The outputs next to those of float32. */
+export type OutputError = z.infer<typeof outputErrorSchema>;
+
 /** The part of a report that takes running the model. */
 export type MeasuredErrors = Omit<ErrorReport, 'weights'>;
 

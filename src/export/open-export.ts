@@ -69,10 +69,10 @@ const maximumReadBytes = 128 << 20;
 export async function readExportedFolder(dir: string, options: ReadExportOptions = {}): Promise<ExportedFolder> {
   const path = resolve(dir);
   const source = join(path, EXPORT_FILE);
-  const bytes = await readInFolder(path, EXPORT_FILE, maximumManifestBytes);
+  const bytes = await readInFolder(path, EXPORT_FILE, maximumManifestBytes, 'own');
   const manifest = readManifest(bytes, source);
   await checkFiles(path, manifest, options);
-  const config = await readInFolder(path, exportedFiles.config, maximumReadBytes);
+  const config = await readInFolder(path, exportedFiles.config, maximumReadBytes, 'own');
   const model = exportedModel(parseJsonObject(config, join(path, exportedFiles.config)), manifest, source);
   return { path, manifest, model, fingerprint: createHash('sha256').update(exportIdentity(manifest)).digest('hex') };
 }
@@ -139,7 +139,7 @@ function diskReader(
   };
   const checked = async (file: string, check: SignatureCheck): Promise<Parameters<typeof openProgram>[0]> => {
     const source = join(path, file);
-    const bytes = await readInFolder(path, file, maximumReadBytes);
+    const bytes = await readInFolder(path, file, maximumReadBytes, 'own');
     const { name, inputs, outputs, nodes, external } = readOnnxSummary(bytes, source);
     const dataFile = dataFileOf(file);
     const dataBytes = Object.hasOwn(manifest.files, dataFile) ? manifest.files[dataFile].bytes : 0;
@@ -171,7 +171,7 @@ async function checkFiles(
   const total = hashed.reduce((sum, { bytes }) => sum + bytes, 0);
   let done = 0;
   for (const [name, { bytes, sha256 }] of Object.entries(files)) {
-    const { handle, size } = await openInFolder(path, name);
+    const { handle, size } = await openInFolder(path, name, 'own');
     try {
       if (size !== bytes) {
         throw new LinnetError(

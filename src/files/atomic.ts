@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
@@ -35,6 +35,39 @@ export async function writeFileAtomic(
     await handle?.close();
     await rm(temporary, { force: true });
     throw asCallersError('write', target, error);
+  }
+}
+
+/**
+ * Creates a file, complete at once, where there is none: of several who create the same file, in any process, one does.
+ * @param durable whether it must outlive a power cut. Default true
+ * @returns false where there is one already; it stays as it is
+ * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, also where that has no hard links
+ */
+export async function createFileAtomic(
+  path: string,
+  data: Uint8Array,
+  { durable = true }: { durable?: boolean } = {},
+): Promise<boolean> {
+  const target = resolve(path);
+  const temporary = temporarySibling(target);
+  try {
+    const handle = await open(temporary, 'wx');
+    try {
+      await handle.writeFile(data);
+      if (durable) await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    // Unlike a rename, a link replaces nothing.
+    await link(temporary, target);
+    await rm(temporary, { force: true });
+    if (durable) await syncFolder(dirname(target));
+    return true;
+  } catch (error) {
+    await rm(temporary, { force: true });
+    if (systemErrorCode(error) === 'EEXIST') return false;
+    throw asCallersError('create', target, error);
   }
 }
 

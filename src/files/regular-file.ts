@@ -37,16 +37,25 @@ export function fileError(action: string, path: string, error: unknown): LinnetE
  * @throws LinnetError `NOT_FOUND`, or `PATH` if it is a folder, pipe or device
  */
 export function openRegularFile(path: string): Promise<OpenFile> {
-  return openChecked(path, false);
+  return openChecked(path, { resolved: false, single: false });
 }
 
 /**
- * Opens a file that belongs to a folder. It must be a regular file with a single name (hard links can smuggle
- * in a file of another folder), and may be a symbolic link only if it leads to a place inside the folder, or, in the cache
- * layout of the Hugging Face hub, from `snapshots/<commit>/` to `blobs/`.
- * @throws LinnetError `NOT_FOUND`, or `PATH` saying what is wrong with the file
+ * What a file of a folder may be besides a regular file of its own.
+ * - `followed`: a link to anywhere, or one of several hard links. For what is parsed before it is used: models lie in
+ *   caches, on other disks, in deduplicated stores.
+ * - `same-name`: as `followed`, but a symbolic link out of the folder must lead to a file of the same name, or into the
+ *   cache of the Hugging Face hub. For what is copied as it is: a link called merges.txt must not publish a private key.
+ * - `own`: the folder's own file, with one name. For exported folders, whose files are handed to the engine by path.
  */
-export async function openInFolder(folder: string, name: string): Promise<OpenFile> {
+export type LinkRule = 'followed' | 'same-name' | 'own';
+
+/**
+ * Opens a file that belongs to a folder.
+ * @param links default `followed`
+ * @throws LinnetError `NOT_FOUND`, or `PATH` saying which rule refuses the file
+ */
+export async function openInFolder(folder: string, name: string, links: LinkRule = 'followed'): Promise<OpenFile> {
   checkPlainFileName(name, folder);
   const path = resolve(folder, name);
   let root: string;
@@ -57,18 +66,37 @@ export async function openInFolder(folder: string, name: string): Promise<OpenFi
   } catch (error) {
     throw fileError('open', path, error);
   }
-  if (!isInside(root, target) && dirname(target) !== hubBlobFolder(root)) {
-    throw new LinnetError('PATH', `${path} is a link that leaves its folder; replace it by a copy of the file`);
-  }
-  return openChecked(target, true);
+  if (!isInside(root, target) && dirname(target) !== hubBlobFolder(root)) refuseOutside[links](path, target);
+  return openChecked(target, { resolved: true, single: links === 'own' });
 }
+
+/** Per rule, what happens to a link that leads out of its folder. */
+const refuseOutside: Readonly<Record<LinkRule, (path: string, target: string) => void>> = {
+  followed: () => undefined,
+  'same-name': (path, target) => {
+    if (basename(path) === basename(target)) return;
+    throw new LinnetError(
+      'PATH',
+      `${path} is a link that leaves its folder, to a file of another name (${target}); files that are copied with a model ` +
+        'may be links to files of the same name only; replace it by a copy of the file',
+    );
+  },
+  own: (path, target) => {
+    throw new LinnetError(
+      'PATH',
+      `${path} is a link that leaves its folder (to ${target}); ${ownRule}; replace it by a copy of the file`,
+    );
+  },
+};
+
+const ownRule = 'an exported folder, which can come from anybody, has to hold its files itself';
 
 /**
  * Reads a whole file of a folder that must not be larger than `limit` bytes; same checks as `openInFolder`.
  * @throws LinnetError `FORMAT` if it is larger
  */
-export async function readInFolder(folder: string, name: string, limit: number): Promise<Buffer> {
-  return readBounded(await openInFolder(folder, name), resolve(folder, name), limit);
+export async function readInFolder(folder: string, name: string, limit: number, links?: LinkRule): Promise<Buffer> {
+  return readBounded(await openInFolder(folder, name, links), resolve(folder, name), limit);
 }
 
 async function readBounded({ handle, size }: OpenFile, path: string, limit: number): Promise<Buffer> {
@@ -126,7 +154,10 @@ export async function writeFully(handle: FileHandle, bytes: Uint8Array, position
   }
 }
 
-async function openChecked(path: string, resolved: boolean): Promise<OpenFile> {
+async function openChecked(
+  path: string,
+  { resolved, single }: { readonly resolved: boolean; readonly single: boolean },
+): Promise<OpenFile> {
   let handle: FileHandle;
   try {
     // O_NONBLOCK: opening a pipe must not wait for a writer. O_NOFOLLOW: the link was already resolved and checked, a
@@ -139,10 +170,10 @@ async function openChecked(path: string, resolved: boolean): Promise<OpenFile> {
   try {
     const stats = await handle.stat();
     if (!stats.isFile()) throw new LinnetError('PATH', `${path} is not a regular file`);
-    if (resolved && stats.nlink > 1) {
+    if (single && stats.nlink > 1) {
       throw new LinnetError(
         'PATH',
-        `${path} has ${stats.nlink} hard links; a model file must have one, replace it by a copy`,
+        `${path} has ${stats.nlink} hard links; ${ownRule}; replace it by a copy of the file`,
       );
     }
     return { handle, size: stats.size };

@@ -106,7 +106,20 @@ describe('openProgress', () => {
     expect(written.at(-1)).toBe('\rsaved\x1b[K\n');
   });
 
-  it('prints nothing where there is no terminal', () => {
+  it('prints a line now and then where there is no terminal', () => {
+    const { progress, written, time } = terminal({ isTTY: false });
+    for (let second = 0; second <= 65; second++) {
+      time.now = 1000 + second;
+      progress.update(second, 100, 'loss 2.31');
+    }
+    progress.finish('saved');
+    expect(written).toEqual([
+      'train 30/100 30 % · 1 steps/s · 1m 10s left · loss 2.31\n',
+      'train 60/100 60 % · 1 steps/s · 40 s left · loss 2.31\n',
+    ]);
+  });
+
+  it('prints nothing of short tasks where there is no terminal', () => {
     const { progress, written } = terminal({ isTTY: false });
     progress.update(1, 2);
     progress.finish('saved');

@@ -1,6 +1,6 @@
 /**
- * Progress of long tasks: one line on stderr that redraws itself, with rate and remaining time. Where stderr is no
- * terminal nothing is printed, so that logs and pipes stay clean.
+ * Progress of long tasks: one line on stderr that redraws itself, with rate and remaining time. Where stderr is not a
+ * terminal, a log file say, a new line now and then; short tasks leave logs and pipes clean.
  */
 import stringWidth from 'string-width';
 import { formatBytes, formatCount, formatDuration, formatNumber } from './quantities.ts';
@@ -38,12 +38,16 @@ export interface ProgressOptions {
   readonly unit?: string;
   /** Default `process.stderr`. */
   readonly stream?: ProgressStream;
+  /** Where the stream is not a terminal: seconds from one line to the next. Default 30. */
+  readonly logInterval?: number;
   /** Seconds from any fixed moment; default the monotonic clock of the process. */
   readonly clock?: () => number;
 }
 
 /** Seconds between two redraws. */
 const REDRAW_INTERVAL = 0.1;
+/** Seconds between two lines in a log. */
+const LOG_INTERVAL = 30;
 /** Seconds after which the weight of an observed pace has fallen to 1/e. */
 const MEMORY = 15;
 const BAR_WIDTH = 20;
@@ -70,15 +74,15 @@ export class Pace {
   }
 }
 
-/** A progress line on a terminal, or silence where the stream is none. */
+/** A progress line on a terminal that redraws itself; elsewhere a line every `logInterval`, the first after as long. */
 export function openProgress(options: ProgressOptions): Progress {
   const { label, unit = 'it', stream = process.stderr, clock = () => performance.now() / 1000 } = options;
-  if (stream.isTTY !== true) return silentProgress;
-
+  const isTerminal = stream.isTTY === true;
+  const interval = isTerminal ? REDRAW_INTERVAL : (options.logInterval ?? LOG_INTERVAL);
   let pace = new Pace();
   let lastDone: number | undefined;
   let lastTime = 0;
-  let lastDrawn = -Infinity;
+  let lastDrawn = isTerminal ? -Infinity : clock();
   return {
     update(done, total, info) {
       const now = clock();
@@ -93,12 +97,17 @@ export function openProgress(options: ProgressOptions): Progress {
         lastTime = now;
       }
       const isLast = total > 0 && done >= total;
-      if (now - lastDrawn < REDRAW_INTERVAL && !isLast) return;
+      if (now - lastDrawn < interval && !(isLast && isTerminal)) return;
       lastDrawn = now;
-      const line = progressLine({ label, unit, done, total, info, rate: pace.rate });
+      const line = progressLine({ label, unit, done, total, info, rate: pace.rate, bar: isTerminal });
+      if (!isTerminal) {
+        stream.write(`${line}\n`);
+        return;
+      }
       stream.write(`\r${cutToWidth(line, (stream.columns ?? 80) - 1)}\x1b[K`);
     },
     finish(message) {
+      if (!isTerminal) return;
       stream.write(message === undefined ? '\r\x1b[K' : `\r${message}\x1b[K\n`);
     },
   };
@@ -112,6 +121,7 @@ function progressLine(state: {
   total: number;
   info: string | undefined;
   rate: number | undefined;
+  bar: boolean;
 }): string {
   const { label, unit, done, total, info, rate } = state;
   const amount = unit === 'bytes' ? formatBytes : formatCount;
@@ -120,8 +130,8 @@ function progressLine(state: {
   if (total > 0) {
     const share = Math.min(1, Math.max(0, done / total));
     const filled = Math.floor(share * BAR_WIDTH);
-    const bar = '━'.repeat(filled) + '─'.repeat(BAR_WIDTH - filled);
-    parts.push(`${label} ${bar} ${amount(done)}/${amount(total)} ${Math.floor(share * 100)} %`);
+    const bar = state.bar ? `${'━'.repeat(filled)}${'─'.repeat(BAR_WIDTH - filled)} ` : '';
+    parts.push(`${label} ${bar}${amount(done)}/${amount(total)} ${Math.floor(share * 100)} %`);
   } else {
     parts.push(`${label} ${amount(done)}`);
   }

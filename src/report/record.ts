@@ -41,6 +41,8 @@ const recordSchema = z.object({
   status: statusSchema,
   /** Why it failed. */
   error: z.string().nullable(),
+  /** What came of it: losses, speed, memory. Absent in records of runs that are not finished. */
+  results: z.record(z.string(), z.json()).optional(),
 });
 
 const metricValueSchema = z.union([z.number(), z.string(), z.boolean(), z.null()]);
@@ -82,6 +84,8 @@ export interface Run {
   readonly record: RunRecord;
   /** Appends a line. Numbers that JSON does not know (NaN, ±Infinity) survive. */
   log(metric: Metric): void;
+  /** Says what came of the run, for the record; replaces what was said before. */
+  report(results: Readonly<Record<string, JsonValue>>): void;
   /**
    * Closes the record; calls after the first do nothing.
    * @param error what went wrong, for status `failed`
@@ -151,6 +155,10 @@ class RecordedRun implements Run {
   log(metric: Metric): void {
     if (!this.#isOpen) throw new LinnetError('INPUT', `the run in ${this.folder} is finished; no metric can be added`);
     writeSync(this.#metrics, formatMetric(metric));
+  }
+
+  report(results: Readonly<Record<string, JsonValue>>): void {
+    this.#record = { ...this.#record, results: { ...results } };
   }
 
   async finish(status: Exclude<RunStatus, 'running'>, error?: unknown): Promise<void> {

@@ -87,6 +87,18 @@ export async function chatTokens(
   return encoded(splitAtNames(wanted, names), tokenizer, (part) => part);
 }
 
+/**
+ * Tokens of a text in which the names of control tokens are control tokens: for prompts in the notation of a model, such
+ * as `<|im_start|>user`. Never for text of people who are not asked, which could then end a turn or speak as the system.
+ * @example
+ * ```ts
+ * const tokens = encodeSpecial(tokenizer, '<s>Once upon a time');
+ * ```
+ */
+export function encodeSpecial(tokenizer: Tokenizer, text: string): Int32Array {
+  return encoded(splitAtNames(text, tokenizer.specialNames ?? new Map<string, number>()), tokenizer, (part) => part);
+}
+
 /** Private-use characters, which tokenizers' names do not have. */
 function standIn(index: number): string {
   return `\uE0F0${index}\uE0F1`;

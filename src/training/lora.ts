@@ -16,6 +16,7 @@ import {
 } from '../nn/lora.ts';
 import { consequencesOf, type DeclaredParameter, type ParameterGroup, parameterGroups } from '../nn/parameter-roles.ts';
 import { Random } from '../random.ts';
+import type { Objective } from './objectives/next-token.ts';
 import type { TrainingJob } from './trainer.ts';
 
 const loraDefaults = { rank: 8, alpha: 16 } as const;
@@ -98,13 +99,18 @@ export function trainLora<Job extends Subject>(job: Job, lora: Lora, whole: Read
       toJson: () => model.toJson(),
     },
     parameters: new Map([...initializeLora(lora, new Random(seed)), ...parameters]),
-    objective: { ...objective, loss: (source, batch) => objective.loss(withLora(source, lora), batch) },
+    objective: loraObjective(objective, lora),
     trainable: (name) => isLoraParameter(name) || whole.has(name),
     variant: {
       ...variant,
       lora: { rank: lora.rank, alpha: lora.alpha, matrices: [...lora.matrices.keys()], whole: [...whole] },
     },
   };
+}
+
+/** An objective of the matrices with their updates. */
+export function loraObjective(objective: Objective, lora: Lora): Objective {
+  return { ...objective, loss: (source, batch) => objective.loss(withLora(source, lora), batch) };
 }
 
 const choiceSchema = z.strictObject({

@@ -12,6 +12,7 @@ import { type TensorEntry, writeSafetensors } from '../checkpoint/safetensors/wr
 import type { BatchCursor } from '../data/batches.ts';
 import { LinnetError } from '../errors.ts';
 import { type AnyTensor, type Tensor, tensor } from '../graph/tensor.ts';
+import type { Evaluation } from './held-out.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import type { TrainingState } from './step-program.ts';
 
@@ -25,6 +26,8 @@ export interface SnapshotPosition {
   readonly tokens: number;
   /** The loss of every update so far. */
   readonly losses: readonly number[];
+  /** What was measured on held-out data so far. */
+  readonly evaluations?: readonly Evaluation[];
 }
 
 const formatName = 'linnet-snapshot';
@@ -46,6 +49,8 @@ const positionSchema = z.strictObject({
 type Described = z.output<typeof positionSchema>;
 
 const lossesName = 'losses';
+/** Update and loss of every measurement [n,2]; absent where there was none. */
+const evaluationsName = 'evaluations';
 const parts = ['parameters', 'first', 'second'] as const;
 
 /**
@@ -59,19 +64,26 @@ export async function writeSnapshot(
   state: TrainingState,
   identity: string,
 ): Promise<void> {
-  const { losses, ...counts } = position;
+  const { losses, evaluations = [], ...counts } = position;
   const tensors = new Map<string, AnyTensor>([
     [lossesName, tensor('float64', [losses.length], Float64Array.from(losses))],
+    ...evaluationEntries(evaluations),
     ...parts.flatMap((part) => [...state[part]].map(([name, value]) => [`${part} ${name}`, value] as const)),
   ]);
   const entries = [...tensors].map(([name, { shape, data }]): TensorEntry => {
-    return { name, dtype: name === lossesName ? 'F64' : 'F32', shape, data };
+    return { name, dtype: [lossesName, evaluationsName].includes(name) ? 'F64' : 'F32', shape, data };
   });
   const content = { format: formatName, version: formatVersion, ...counts, identity } as const;
   const described: Described = { ...content, sha256: contentHash(content, tensors) };
   const name = `update-${String(position.update).padStart(9, '0')}.safetensors`;
   await writeSafetensors(join(folder, name), entries, { snapshot: JSON.stringify(described) });
   for (const old of (await snapshotFiles(folder)).slice(keptSnapshots)) await rm(join(folder, old), { force: true });
+}
+
+function evaluationEntries(evaluations: readonly Evaluation[]): [string, AnyTensor][] {
+  if (evaluations.length === 0) return [];
+  const numbers = Float64Array.from(evaluations.flatMap(({ update, loss }) => [update, loss]));
+  return [[evaluationsName, tensor('float64', [evaluations.length, 2], numbers)]];
 }
 
 /** Snapshot files, newest first. */
@@ -141,7 +153,12 @@ async function readOne(
     if (losses?.dtype !== 'float64' || losses.data.length !== update) {
       throw new LinnetError('FORMAT', `${path} does not hold the losses of ${update} updates`);
     }
-    return { position: { update, cursor, tokens, losses: [...losses.data] }, state };
+    const measured = tensors.get(evaluationsName)?.data ?? [];
+    const evaluations = Array.from({ length: measured.length / 2 }, (_, i) => ({
+      update: Number(measured[2 * i]),
+      loss: Number(measured[2 * i + 1]),
+    }));
+    return { position: { update, cursor, tokens, losses: [...losses.data], evaluations }, state };
   } finally {
     await file.close();
   }

@@ -263,6 +263,13 @@ export function fusedGraph(options: TrainingOptions, blocks: readonly ParameterB
   return graph;
 }
 
+/** The loss alone, for data that is not trained on; divided by `total_weight` as in training. */
+export function lossGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
+  const graph = new Graph('held-out loss');
+  graph.output('loss', batchLoss(options, graph, trainedSource(options, graph, blocks)));
+  return graph;
+}
+
 function accumulationGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('gradient accumulation');
   const source = trainedSource(options, graph, blocks);

@@ -8,12 +8,14 @@ import { LinnetError } from '../errors.ts';
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
+import { BestParameters } from './best-parameters.ts';
+import { type Evaluation, type EvaluationPlan, HeldOutLoss, isExhausted } from './held-out.ts';
 import { blockTensor, joinBlocks } from './parameter-blocks.ts';
 import { learningRate } from './schedule.ts';
 import { microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
 import type { Objective } from './objectives/next-token.ts';
-import { initialState, TrainingProgram, type TrainingState } from './step-program.ts';
+import { initialState, type TrainingOptions, TrainingProgram, type TrainingState } from './step-program.ts';
 
 /** What happened in one update. */
 export interface UpdateEvent {
@@ -61,6 +63,8 @@ export interface TrainingJob {
   /** Where snapshots go and how often they are written; without it the run cannot be resumed. */
   readonly snapshots?: { readonly folder: string; readonly every: number };
   readonly compile?: CompileOptions;
+  /** What is measured on held-out data on the way. */
+  readonly evaluation?: EvaluationPlan;
   /** Stops after the update at hand, with a snapshot. */
   readonly signal?: AbortSignal;
   /** Called once before the first update, with the updates already done: 0, or those of the snapshot. */
@@ -85,6 +89,10 @@ export interface TrainingOutcome {
   readonly tokensPerSecond?: number;
   /** Tokens seen since the beginning of the run. */
   readonly tokens: number;
+  /** What was measured on held-out data, in order. */
+  readonly evaluations: readonly Evaluation[];
+  /** The update whose parameters these are, where they are not those of the last one. */
+  readonly best?: Evaluation;
 }
 
 /** How many updates a job makes. @throws LinnetError `INPUT` if the data is too small for one batch */
@@ -106,7 +114,9 @@ function runIdentity({
   settings,
   variant,
 }: Pick<TrainingJob, 'model' | 'origin' | 'dataset' | 'settings' | 'variant'>): string {
-  const described = { model: model.toJson(), origin, data: dataset.fingerprint(), settings, variant };
+  // A run may be given more steps: how many there are says only where it ends, and how the rate falls from here on.
+  const fixed = { ...settings, steps: undefined, epochs: undefined };
+  const described = { model: model.toJson(), origin, data: dataset.fingerprint(), settings: fixed, variant };
   return createHash('sha256').update(JSON.stringify(described)).digest('hex');
 }
 
@@ -127,7 +137,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   const accumulate = settings.batch / rows;
   const updateTokens = settings.batch * dataset.length;
   assertInputs(job);
-  const program = await TrainingProgram.create({
+  const options: TrainingOptions = {
     parameters: model.parameters,
     objective: job.objective,
     rows,
@@ -138,26 +148,42 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
     frozen: job.trainable === undefined ? undefined : job.parameters,
     rateFactor: job.rateFactor,
     compile: job.compile,
-  });
+  };
+  const program = await TrainingProgram.create(options);
+  let heldOut: HeldOutLoss | undefined;
   try {
     const identity = runIdentity(job);
     if (snapshots !== undefined) await mkdir(snapshots.folder, { recursive: true });
     const resumed =
       snapshots === undefined ? undefined : await readSnapshot(snapshots.folder, program.blocks, identity);
     const state = resumed?.state ?? startingState(job, program);
-    const options = { batchSize: rows, seed: settings.seed };
+    const order = { batchSize: rows, seed: settings.seed };
     const stream =
       resumed === undefined
-        ? new BatchStream(dataset, options)
-        : BatchStream.fromState(dataset, options, resumed.position.cursor);
+        ? new BatchStream(dataset, order)
+        : BatchStream.fromState(dataset, order, resumed.position.cursor);
     let position: SnapshotPosition = resumed?.position ?? { update: 0, cursor: stream.state, tokens: 0, losses: [] };
+    if (position.update > total) {
+      throw new LinnetError(
+        'MISMATCH',
+        `the newest snapshot has done ${position.update} optimizer steps, and the run is to have ${total}; ask for as many or more`,
+      );
+    }
     await job.onStart?.(position.update);
     const losses = [...position.losses];
+    const evaluations = [...(position.evaluations ?? [])];
+    if (job.evaluation !== undefined) {
+      const { dataset: rowsHeldOut, objective } = job.evaluation;
+      heldOut = await HeldOutLoss.create({ ...options, objective }, program.blocks, rowsHeldOut);
+    }
+    const best = new BestParameters(job, program.blocks);
+    await best.restore(evaluations);
     let seconds = 0;
     let tokens = 0;
     const warmup = warmupSteps(settings, total);
     const schedule = { name: settings.schedule, peak: settings.learningRate, warmup, total };
-    while (position.update < total && signal?.aborted !== true) {
+    const isDone = (): boolean => position.update >= total || isExhausted(evaluations, job.evaluation?.patience);
+    while (!isDone() && signal?.aborted !== true) {
       const started = performance.now();
       const rate = learningRate(schedule, position.update);
       const batches: BatchTensors[] = [];
@@ -178,6 +204,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
         cursor: stream.state,
         tokens: position.tokens + updateTokens,
         losses,
+        evaluations,
       };
       const event = {
         update: position.update,
@@ -188,28 +215,40 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
         seconds: elapsed,
       };
       await job.onUpdate?.(event, () => allParameters(job, program, state));
-      const due = snapshots !== undefined && (position.update % snapshots.every === 0 || position.update === total);
-      if (due) await writeSnapshot(snapshots.folder, position, state, identity);
+      if (heldOut !== undefined && isMeasured(job.evaluation, position.update, total)) {
+        const measured = { update: position.update, loss: await heldOut.measure(state.parameters) };
+        evaluations.push(measured);
+        await best.take(measured, state.parameters, evaluations);
+      }
+      const due = snapshots !== undefined && (position.update % snapshots.every === 0 || isDone());
+      if (due) await best.snapshot(() => writeSnapshot(snapshots.folder, position, state, identity));
       // Runs block this thread: give signals and timers a turn.
       await setImmediate();
     }
-    const finished = position.update >= total;
+    const finished = isDone();
     if (!finished && snapshots !== undefined && position.update > 0) {
-      await writeSnapshot(snapshots.folder, position, state, identity);
+      await best.snapshot(() => writeSnapshot(snapshots.folder, position, state, identity));
     }
     const recent = losses.slice(-Math.max(1, Math.ceil(losses.length / 10)));
     return {
-      parameters: allParameters(job, program, state),
+      parameters: allParameters(job, program, { parameters: best.kept?.parameters ?? state.parameters }),
       updates: position.update,
       total,
+      evaluations,
+      best: best.kept?.measured,
       finished,
       loss: recent.length === 0 ? undefined : recent.reduce((a, b) => a + b, 0) / recent.length,
       tokensPerSecond: seconds === 0 ? undefined : tokens / seconds,
       tokens: position.tokens,
     };
   } finally {
+    await heldOut?.dispose();
     await program.dispose();
   }
+}
+
+function isMeasured(plan: EvaluationPlan | undefined, update: number, total: number): boolean {
+  return plan !== undefined && (update % plan.every === 0 || update === total);
 }
 
 function startingState(job: TrainingJob, program: TrainingProgram): TrainingState {
@@ -225,7 +264,7 @@ function startingState(job: TrainingJob, program: TrainingProgram): TrainingStat
 function allParameters(
   job: TrainingJob,
   program: TrainingProgram,
-  state: TrainingState,
+  state: { readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
 ): Map<string, Tensor<'float32'>> {
   const trained = joinBlocks(program.blocks, state.parameters, job.model.parameters);
   const all = new Map<string, Tensor<'float32'>>();

@@ -16,13 +16,15 @@ export interface CaptureOptions {
   readonly signal?: AbortSignal;
   /** Lines of the input. */
   readonly lines?: readonly string[];
+  /** What is piped into the command. */
+  readonly input?: string;
   /** Called with what is printed on stdout. */
   readonly onOutput?: (text: string) => void;
 }
 
 /** Runs a command line. */
 export async function runCaptured(words: readonly string[], options: CaptureOptions = {}): Promise<CapturedRun> {
-  const { table, environment = {}, signal = new AbortController().signal, onOutput, lines = [] } = options;
+  const { table, environment = {}, signal = new AbortController().signal, onOutput, lines = [], input } = options;
   const waiting = [...lines];
   let stdout = '';
   let stderr = '';
@@ -43,6 +45,7 @@ export async function runCaptured(words: readonly string[], options: CaptureOpti
       environment,
       interruption: () => signal,
       ask: () => Promise.resolve(waiting.shift()),
+      input: { isPiped: () => input !== undefined, read: () => Promise.resolve(input ?? '') },
     },
     table,
   );

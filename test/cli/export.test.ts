@@ -44,7 +44,7 @@ describe('linnet export', () => {
   });
 
   it('prints tables of the matrices and of the layers for people', async () => {
-    const { result } = await exported('int4', '--tokens', '40');
+    const { result } = await exported('int4', '--tokens', '40', '--verbose');
     expect(result.stdout).toMatch(/matrix +largest error \(% of peak\) +rms error/);
     expect(result.stdout).toMatch(/model\.layers\.1\.mlp\.down_proj\.weight +\d/);
     expect(result.stdout).toMatch(/hidden states after every layer, over the first 40 tokens:/);
@@ -52,6 +52,31 @@ describe('linnet export', () => {
       /layer +mean difference \(% of rms\) +largest[^\n]*\n[─ ]+\n +0 +[\d.]+ +[\d.]+[^\n]*\n +1 /,
     );
     expect(result.stdout).toMatch(/perplexity [\d.,]+, in float32 [\d.,]+/);
+  });
+
+  it('says one line of the cost without --verbose', async () => {
+    const { result } = await exported('int4', '--tokens', '40');
+    expect(result.stdout.trim().split('\n')).toHaveLength(2);
+    expect(result.stdout).toMatch(
+      /\nperplexity [\d.,]+, in float32 [\d.,]+ \([−\d.]+ %\), on 39 tokens of .*text\.txt;/,
+    );
+  });
+
+  it('compares on text of the model itself where none is given, and says so', async () => {
+    const out = join(place, 'own');
+    const words = ['--dtype', 'int4', '--out', out, '--tokens', '60', '--replace'];
+    const people = await linnet('export', base, ...words);
+    expect(people.stdout).toMatch(/on \d+ tokens of text that the model generated itself;/);
+    const first = exportJson.parse(await runJson('export', base, ...words)).report;
+    expect(first.outputs?.text).toBe('text that the model generated itself');
+    expect(first.outputs?.tokens).toBeGreaterThan(20);
+    // What a model samples at temperature 1 it cannot predict better in fewer bits, but for noise.
+    const { exported: stored = 0, float32 = 1 } = first.outputs?.perplexity ?? {};
+    expect(stored / float32).toBeGreaterThan(0.95);
+    expect(exportJson.parse(await runJson('export', base, ...words)).report).toEqual(first);
+    expect((await linnet('inspect', out)).stdout).toMatch(
+      /cost +perplexity .* tokens of text that the model generated itself/,
+    );
   });
 
   it('can leave the comparison out', async () => {

@@ -1,6 +1,8 @@
 /** `linnet eval perplexity`: which tokens it predicts, of documents and of plain text. */
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { errorOf, linnet, runJson } from './captured-cli.ts';
 import { thirdParty } from '../fixtures.ts';
 import { linearizedModels } from '../models/linearized-models.ts';
@@ -31,6 +33,25 @@ describe('eval perplexity', () => {
       tokens: 14 + 29 + 9 + 14,
       documents: 4,
     });
+  });
+
+  it('compares models, and writes what it found', async () => {
+    const file = join(folder, 'results.json');
+    const words = ['--data', book, '--length', '32', '--out', file];
+    const compared = await runJson('eval', 'perplexity', base, augmented, ...words);
+    const alone = await runJson('eval', 'perplexity', augmented, '--data', book, '--length', '32');
+    const { length, ...measured } = alone;
+    const models = z.object({ models: z.array(z.looseObject({ model: z.string() })) }).parse(compared).models;
+    expect(models.map(({ model }) => model)).toEqual([base, augmented]);
+    expect([compared.length, models[1]]).toEqual([length, { model: augmented, ...measured }]);
+    const written: unknown = JSON.parse(await readFile(file, 'utf8'));
+    expect(written).toMatchObject({ format: 'linnet-results', results: compared });
+    const people = await linnet('eval', 'perplexity', base, augmented, ...words); // replaces results
+    expect(people.stdout).toMatch(/model +perplexity +change \(%\)/);
+    const refused = await linnet('eval', 'perplexity', base, ...words.slice(0, -1), book);
+    expect(refused.stderr).toMatch(/book.txt exists and holds no results/);
+    const nowhere = await linnet('eval', 'perplexity', base, ...words.slice(0, -1), join(folder, 'absent/file'));
+    expect(nowhere.stderr).toMatch(/there is no folder/);
   });
 
   it('slides over plain text', async () => {

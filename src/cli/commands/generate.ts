@@ -19,7 +19,8 @@ import { printBestBeam } from '../output/beams.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { folderOf } from '../options/folder-parameters.ts';
-import { anyText, decimal, integer, path, seed32, text, tokenIds } from '../framework/option-values.ts';
+import { decimal, integer, path, seed32, text } from '../framework/option-values.ts';
+import { endOfTurn, joinPrompt, promptOptions, promptSource, readPrompt } from '../options/prompt-options.ts';
 import {
   describeSpeculation,
   movedSpeculationOptions,
@@ -36,11 +37,16 @@ export const generateCommand = defineCommand({
     'they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
     'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
     'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise. ' +
-    'With --json-schema it is JSON that a schema accepts. With --beams the text is the best that beam search finds. T5 reads the prompt and generates another text.',
+    'With --json-schema it is JSON that a schema accepts. ' +
+    'With --beams the text is the best that beam search finds. T5 reads the prompt and generates another text. A prompt ' +
+    'may come from a pipe, without its last line break. With --chat it is a message, which the chat template of the model ' +
+    'surrounds.',
   examples: [
     'linnet generate assets/tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',
     'linnet generate runs/augmented --session talk.session --prompt " And then" --json',
+    'echo "Once upon a time" | linnet generate runs/augmented',
+    'linnet generate models/chat --chat --prompt "Why is the sky blue?" --system "Be brief."',
     'linnet generate runs/augmented --prompt-tokens 1,403,407 --max-tokens 20 --json',
     'linnet generate runs/augmented --prompt "Once upon a time" --speculate lookup',
     'linnet generate assets/tiny-llama --prompt "Once upon a time" --beams 4 --length-penalty 0.6',
@@ -49,12 +55,10 @@ export const generateCommand = defineCommand({
   ],
   arguments: { model: folderOf('the model, exported or not') },
   options: {
-    prompt: optional(anyText, { placeholder: 'text', description: 'text to continue' }),
-    promptTokens: optional(tokenIds, { placeholder: 'ids', description: 'token ids to continue, such as 1,2,3' }),
-    promptFile: optional(path, { placeholder: 'file', description: 'file with the text to continue' }),
+    ...promptOptions,
     maxTokens: withDefault(integer({ min: 1, max: 1 << 30 }), 128, {
       placeholder: 'count',
-      description: 'most tokens to produce',
+      description: 'maximum number of tokens to produce',
     }),
     temperature: withDefault(decimal({ min: 0, max: 100 }), 0, {
       placeholder: 'number',
@@ -108,16 +112,17 @@ export const generateCommand = defineCommand({
   },
   moved: movedSpeculationOptions,
   async run(context, options) {
-    const prompt = promptSource(options);
+    const prompt = promptSource(options, context);
     const compile = { device: options.device, threads: options.threads };
     if (options.beams > 1) refuseForBeams(options);
     await using loaded = await openGeneratingModel(options.model, compile);
     const { engine } = loaded;
-    const needsTokenizer = prompt.kind !== 'tokens' || options.stop.length > 0 || options.jsonSchema !== undefined;
+    const needsTokenizer =
+      !['tokens', 'none'].includes(prompt.kind) || options.stop.length > 0 || options.jsonSchema !== undefined;
     const tokenizer = await tokenizerFor(loaded, needsTokenizer);
-    const given = await readPrompt(prompt, tokenizer);
-    const source = loaded.model.kind === 'causal' ? undefined : sourceText(given, loaded.model);
-    const continued = source === undefined ? { ids: given, kind: prompt.kind } : { ids: [], kind: 'none' as const };
+    const given = await readPrompt(prompt, { ...options, tokenizer, folder: loaded.path });
+    const source = loaded.model.kind === 'causal' ? undefined : sourceText(given.ids, loaded.model);
+    const continued = source === undefined ? given : { ids: [], complete: false };
     if (options.beams > 1) {
       const { maxTokens, ignoreEos, beams, lengthPenalty } = options;
       const whole = joinPrompt(undefined, continued, engine.model.bosId);
@@ -126,8 +131,11 @@ export const generateCommand = defineCommand({
     }
     await using speculation = await openSpeculation(options, loaded, compile);
     const restored = await sessionIfAny(engine, loaded, options.session);
-    if (source !== undefined && restored !== undefined && given.length > 0) {
+    if (source !== undefined && restored !== undefined && given.ids.length > 0) {
       throw new UsageError('the session has its text already; leave out the prompt to go on with what is generated');
+    }
+    if (options.chat && restored !== undefined) {
+      throw new UsageError('--chat begins a conversation; "linnet chat --session" takes one up again');
     }
     const tokens = joinPrompt(restored, continued, engine.model.bosId);
     const json = await jsonConstraint(options, engine, tokenizer);
@@ -138,7 +146,7 @@ export const generateCommand = defineCommand({
       maxTokens: options.maxTokens,
       sampler,
       method: speculation?.method,
-      stop: { strings: options.stop },
+      stop: { strings: options.stop, tokenIds: options.chat ? endOfTurn(tokenizer) : [] },
       ignoreEos: options.ignoreEos,
       tokenizer,
       state: restored?.state ?? (source && engine.newState(await engine.encode(source))),
@@ -223,48 +231,6 @@ function ofOneText({ session, jsonSchema, speculate, stop }: DecodingValues): st
 
 function refuseSampling({ temperature }: DecodingValues): void {
   if (temperature > 0) throw new UsageError('--beams searches and --temperature samples; give one of them');
-}
-
-/** Where the prompt comes from. */
-type PromptSource =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'file'; readonly path: string }
-  | { readonly kind: 'tokens'; readonly ids: readonly number[] };
-
-function promptSource(options: { prompt?: string; promptTokens?: number[]; promptFile?: string }): PromptSource {
-  const given: PromptSource[] = [];
-  if (options.prompt !== undefined) given.push({ kind: 'text', text: options.prompt });
-  if (options.promptTokens !== undefined) given.push({ kind: 'tokens', ids: options.promptTokens });
-  if (options.promptFile !== undefined) given.push({ kind: 'file', path: options.promptFile });
-  if (given.length > 1) throw new UsageError('give one of --prompt, --prompt-tokens and --prompt-file, not several');
-  return given[0] ?? { kind: 'none' };
-}
-
-/** Token ids of the prompt, without BOS. */
-async function readPrompt(prompt: PromptSource, tokenizer: Tokenizer | undefined): Promise<readonly number[]> {
-  if (prompt.kind === 'none') return [];
-  if (prompt.kind === 'tokens') return prompt.ids;
-  const content = prompt.kind === 'text' ? prompt.text : await readTextFile(prompt.path);
-  return Array.from(tokenizer?.encode(content) ?? []);
-}
-
-/**
- * The whole text to continue: a restored text goes on, a new one begins with BOS unless it was given as ids.
- * @throws LinnetError `INPUT` for a restored text that ended with EOS, if nothing is added to it
- */
-function joinPrompt(
-  restored: RestoredSession | undefined,
-  { ids: prompt, kind }: { readonly ids: readonly number[]; readonly kind: PromptSource['kind'] },
-  bosId: number | undefined,
-): readonly number[] {
-  if (restored !== undefined) {
-    if (prompt.length === 0 && restored.state.length >= restored.tokens.length) {
-      throw new LinnetError('INPUT', 'the text of the session has come to its end; give a prompt to go on from there');
-    }
-    return [...restored.tokens, ...prompt];
-  }
-  return kind === 'tokens' || bosId === undefined ? prompt : [bosId, ...prompt];
 }
 
 /** The prompt as a text to read: with EOS, which is added where it is missing. */

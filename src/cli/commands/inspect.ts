@@ -1,16 +1,19 @@
 /** `linnet inspect`: what a model is and what a session of it costs, without reading its weights. */
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
+import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
 import { LinnetError } from '../../errors.ts';
 import type { ExportManifest } from '../../export/manifest.ts';
 import { byFolderFormat } from '../../export/folder-format.ts';
 import { readExportedFolder } from '../../export/open-export.ts';
 import { storageTypes } from '../../export/storage-types.ts';
+import { listNames } from '../../files/name-list.ts';
+import { describeClassifier, isClassifierConfig } from '../../models/classifier.ts';
 import { describeModel, type Model } from '../../models/families.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatFixed, formatShortCount, formatTokens } from '../../report/quantities.ts';
 import { makeTable, textTable } from '../../report/table.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { defineCommand, flag } from '../framework/command.ts';
+import { type CommandResult, defineCommand, flag } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { folderOf } from '../options/folder-parameters.ts';
@@ -29,36 +32,46 @@ export const inspect = defineCommand({
   description:
     'Shows the family, sizes, mixers, Medusa heads and tokenizer of a model, and what a session of it costs in memory ' +
     'next to the key-value cache of a softmax model of the same sizes. Reads no weights, only their headers. Of an exported ' +
-    'folder also what its storage type costs.',
+    'folder also what its storage type costs. What is not a model (an adapter, a session, heads, a tokenizer, a run, GGUF, ' +
+    'weights quantized by others, a checkout without its large files) is named, with the command that takes it.',
   examples: [
     'linnet inspect assets/tiny-llama',
     'linnet inspect runs/augmented --json',
     'linnet inspect runs/augmented-int4 --verify',
+    'linnet inspect talk.session',
   ],
   arguments: { model: folderOf('the model') },
   options: { verify: flag('compare the checksums of all files of an exported folder, weights included') },
   async run(context, { model: folder, verify }) {
-    const { model, storedBytes, storedTypes, exported } = await describeFolder(context, folder, verify);
+    const other = await recognizePath(folder);
+    if (other !== undefined && other.name !== 'export') {
+      if (verify) throw new UsageError('--verify is for exported folders, which have checksums');
+      return describeOther(context, folder, other);
+    }
+    const { model, parameters, storedBytes, storedTypes, exported, labels } = await describeFolder(
+      context,
+      folder,
+      verify,
+    );
     const tokenizer = await tokenizerIfAny(folder);
     const heads = await headsBeside(folder, exported);
-    const counts = countParameters(model);
-    const memory = sessionMemory(model);
-    const facts: [string, string][] = [
+    const counts = countParameters(model, parameters);
+    const memory = labels === undefined ? sessionMemory(model) : undefined;
+    const facts: Fact[] = [
       ['family', model.family],
-      ['kind', kindNames[model.kind]],
+      ['kind', labels === undefined ? kindNames[model.kind] : describeLabels(labels)],
       [
         'parameters',
         `${formatCount(counts.total)} (${formatShortCount(counts.total)}), of them ${formatCount(counts.mixers)} of the mixers`,
       ],
       ['weights', `${formatBytes(storedBytes)} as ${storedTypes.join(', ')}`],
       ...(exported === undefined ? [] : describeExport(exported)),
-      ...(heads === undefined ? [] : [['Medusa', describeHeads(heads)] satisfies [string, string]]),
+      ...(heads === undefined ? [] : [['Medusa', describeHeads(heads)] satisfies Fact]),
       ['sizes', describeSizes(model)],
       ['trained length', `${formatTokens(model.sizes.trainedLength)} tokens`],
       ['tokenizer', tokenizer === undefined ? 'none in the folder' : describeTokenizer(tokenizer)],
     ];
-    const width = Math.max(...facts.map(([name]) => name.length));
-    for (const [name, value] of facts) context.print(`${name.padEnd(width)}  ${value}`);
+    printFacts(context, facts);
     const runs = mixerRuns(model.mixers);
     const mixerTable = makeTable(
       [
@@ -68,12 +81,14 @@ export const inspect = defineCommand({
       runs,
     );
     context.print(`\n${textTable(mixerTable)}\n`);
-    printMemory(context, model, memory);
+    if (labels === undefined) printMemory(context, model, memory);
+    else context.print(classifierUse);
     if (verify) context.print('\nevery file has the size and the checksum that linnet.json says');
     return {
       json: {
         family: model.family,
-        kind: model.kind,
+        kind: labels === undefined ? model.kind : 'classifier',
+        ...(labels && { labels }),
         parameters: counts.total,
         mixerParameters: counts.mixers,
         sizes: model.sizes,
@@ -102,15 +117,41 @@ export const inspect = defineCommand({
   },
 });
 
+/** A name and what is said of it. */
+type Fact = [name: string, value: string];
+
+function printFacts(context: CommandContext, facts: readonly Fact[]): void {
+  const width = Math.max(...facts.map(([name]) => name.length));
+  for (const [name, value] of facts) context.print(`${name.padEnd(width)}  ${value}`);
+}
+
+/** What is no model: what it is, and which command takes it. */
+function describeOther(context: CommandContext, path: string, { name, is, advice, facts }: PathKind): CommandResult {
+  printFacts(context, [['kind', is], ...Object.entries(facts), ['use', advice]]);
+  return { json: { kind: name, path, is, advice, facts } };
+}
+
+function describeLabels(labels: readonly string[]): string {
+  return `classifier: tells ${labels.length} labels apart, ${listNames(labels)}`;
+}
+
+const classifierUse =
+  'It classifies whole texts and has no state. "linnet eval accuracy" measures it, "linnet finetune --objective classify" ' +
+  'trains it further.';
+
 /** What a model does, by its kind. */
 const kindNames: Readonly<Record<Model['kind'], string>> = {
   causal: 'causal: predicts the next token',
   encoder: 'encoder: reads a whole text at once',
-  'encoder-decoder': 'encoder-decoder: reads a text, then writes another',
+  'encoder-decoder': 'encoder-decoder: reads a text, then generates another',
 };
 
 interface DescribedFolder {
   readonly model: Model;
+  /** All that are stored. */
+  readonly parameters: ModelDescription['parameters'];
+  /** Of a classifier: its classes. */
+  readonly labels?: readonly string[];
   readonly storedBytes: number;
   readonly storedTypes: readonly string[];
   /** Of an exported folder. */
@@ -143,6 +184,7 @@ async function describeExportedFolder(
   const { step, prompt: promptType } = storageTypes[manifest.dtype];
   return {
     model,
+    parameters: model.parameters,
     storedBytes: weightBytes + (prompt?.weightBytes ?? 0) + (encoder?.weightBytes ?? 0),
     storedTypes: promptType === undefined ? [step] : [step, promptType],
     exported: manifest,
@@ -152,10 +194,14 @@ async function describeExportedFolder(
 async function describeCheckpoint(folder: string): Promise<DescribedFolder> {
   const checkpoint = await openCheckpoint(folder);
   try {
-    const model = describeModel(checkpoint.config);
+    const { config } = checkpoint;
+    const classifier = isClassifierConfig(config) ? describeClassifier(config) : undefined;
+    const model = classifier?.model ?? describeModel(config);
     const tensors = [...checkpoint.tensors.values()];
     return {
       model,
+      labels: classifier?.labels,
+      parameters: (classifier ?? model).parameters,
       storedBytes: tensors.reduce((total, { byteLength }) => total + byteLength, 0),
       storedTypes: [...new Set(tensors.map(({ dtype }) => dtype))].sort(),
     };
@@ -164,9 +210,9 @@ async function describeCheckpoint(folder: string): Promise<DescribedFolder> {
   }
 }
 
-function describeExport({ dtype, device, producer, prompt, encoder, report }: ExportManifest): [string, string][] {
+function describeExport({ dtype, device, producer, prompt, encoder, report }: ExportManifest): Fact[] {
   const { outputs, note } = report;
-  const facts: [string, string][] = [['exported', `for ${device}, by version ${producer}`]];
+  const facts: Fact[] = [['exported', `for ${device}, by version ${producer}`]];
   if (prompt !== undefined) {
     const { step, prompt: type } = storageTypes[dtype];
     facts.push(['prompts', `read with ${type}, ${formatBytes(prompt.weightBytes)}; all else with ${step}`]);
@@ -177,7 +223,7 @@ function describeExport({ dtype, device, producer, prompt, encoder, report }: Ex
   }
   if (outputs === undefined) return note === undefined ? facts : [...facts, ['cost', note]];
   const { float32, exported } = outputs.perplexity;
-  const cost = `perplexity ${formatFixed(exported, 4)} instead of ${formatFixed(float32, 4)} on ${formatCount(outputs.tokens)} tokens`;
+  const cost = `perplexity ${formatFixed(exported, 4)} instead of ${formatFixed(float32, 4)} on ${formatCount(outputs.tokens)} tokens of ${outputs.text}`;
   return [...facts, ['cost', cost]];
 }
 

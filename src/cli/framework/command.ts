@@ -11,7 +11,8 @@ import { UsageError } from './exit-codes.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { flagName, inFlags } from './option-names.ts';
 import type { ValueKind } from './option-values.ts';
-import { choice, integer } from './option-values.ts';
+import { choice, integer, path } from './option-values.ts';
+import { checkResultFile, writeResultFile } from './result-file.ts';
 
 /** What a command has to say to machines. */
 export interface CommandResult {
@@ -57,11 +58,12 @@ export function optional<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T | u
   return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: false, values: 'once' });
 }
 
-/** A value with a default, which help shows. */
+/** A value with a default, which help shows. @param text the default as one would give it, where that is not its text */
 export function withDefault<T extends string | number>(
   kind: ValueKind<T>,
   value: T,
   labels: Labels,
+  text = String(value),
 ): z.ZodType<T, string | undefined> {
   const schema: z.ZodType<T, string | undefined> = kind.schema.optional().transform((given) => given ?? value);
   return schema.register(parameterHelp, {
@@ -69,7 +71,7 @@ export function withDefault<T extends string | number>(
     expects: kind.expects,
     required: false,
     values: 'once',
-    defaultText: String(value),
+    defaultText: text,
   });
 }
 
@@ -122,6 +124,8 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly arguments: A;
   /** Options by key: `maxTokens` is `--max-tokens`. */
   readonly options: O;
+  /** The command measures: `--out FILE` writes what it returns for machines. */
+  readonly writesResults?: boolean;
   /** Options of the version before that are no more, by key: where what they did has gone. Help does not show them. */
   readonly moved?: Readonly<Record<string, string>>;
   /** Prints for people through the context and returns what machines are reported. */
@@ -150,15 +154,18 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
 ): CliCommand {
   const argumentNames = Object.keys(definition.arguments);
   const argumentSchema = z.object(definition.arguments);
+  const { writesResults = false } = definition;
   const optionSchema = z.object(definition.options);
   return {
     examples: definition.examples,
     declare(target) {
       target.description(definition.description);
       for (const [name, schema] of Object.entries(definition.arguments)) {
-        target.argument(`<${name}>`, helpOf(schema).description);
+        const { description, values } = helpOf(schema);
+        target.argument(values === 'list' ? `<${name}...>` : `<${name}>`, description);
       }
       for (const [key, schema] of Object.entries(definition.options)) target.addOption(parserOption(key, schema));
+      if (writesResults) target.addOption(parserOption('out', resultFile));
       for (const key of Object.keys(definition.moved ?? {})) {
         target.addOption(new Option(`${flagName(key)} [value]`).hideHelp());
       }
@@ -168,7 +175,12 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       for (const [key, where] of Object.entries(definition.moved ?? {})) {
         if (options[key] !== undefined) throw new UsageError(`${flagName(key)} is not an option any more: ${where}`);
       }
-      const positional = Object.fromEntries(argumentNames.map((name, index) => [name, given[index]]));
+      const positional = Object.fromEntries(
+        argumentNames.map((name, index) => {
+          const isList = helpOf(definition.arguments[name]).values === 'list';
+          return [name, isList ? given.slice(index) : given[index]];
+        }),
+      );
       const named = Object.fromEntries(Object.keys(definition.options).map((key) => [key, options[key]]));
       const values = {
         ...checked(argumentSchema, positional, (name) => `<${name}>`),
@@ -177,14 +189,26 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       // Writing checks it again; a result of hours must not be refused at its end.
       const { out, replace } = replacement.parse(named);
       if (replace === true && out !== undefined) await requireReplaceable(out);
+      const file = writesResults
+        ? checked(z.object({ out: resultFile }), { out: options.out }, flagName).out
+        : undefined;
+      if (file !== undefined) await checkResultFile(file);
       try {
-        return await definition.run(context, values);
+        const result = await definition.run(context, values);
+        if (file !== undefined) await writeResultFile(file, context.command, result.json);
+        return result;
       } catch (error) {
         throw asFlags(error, new Set(Object.keys(definition.options)));
       }
     },
   };
 }
+
+/** `--out` of commands that measure. */
+const resultFile = optional(path, {
+  placeholder: 'file',
+  description: 'write the results there, as JSON with command, versions and machine',
+});
 
 /** What a command replaces, of those that write a folder. */
 const replacement = z.object({ out: z.string().optional(), replace: z.boolean().optional() });
@@ -230,8 +254,8 @@ function checked<S extends ParameterShape>(
   const result = schema.safeParse(given);
   if (result.success) return result.data;
   const complaints = new Map<string, string>();
-  for (const { path } of result.error.issues) {
-    const [key, index] = path.map(String);
+  for (const issue of result.error.issues) {
+    const [key, index] = issue.path.map(String);
     const value = given[key];
     const shown: unknown = Array.isArray(value) && index !== undefined ? value[Number(index)] : value;
     complaints.set(

@@ -1,7 +1,7 @@
 /** What a running command is given: where to print, how to show progress, when to stop. */
 import { LinnetError } from '../../errors.ts';
 import { openProgress, type Progress, silentProgress } from '../../report/progress.ts';
-import type { CliIo } from './io.ts';
+import type { CliIo, StandardInput } from './io.ts';
 
 /** Characters by which a model's text could move the cursor, or worse; a file or pipe gets them as they are. */
 const terminalControls = /(?![\n\t])\p{Cc}/gu;
@@ -30,6 +30,8 @@ export interface CommandContext {
   stream(text: string): void;
   /** The next line of the input, after a prompt where a person reads it; undefined after the last. */
   ask(prompt: string): Promise<string | undefined>;
+  /** The standard input, as one text. */
+  readonly input: StandardInput;
   /** Says something about the work on stderr; nothing with `--quiet`. */
   note(line: string): void;
   /** A progress line on stderr, where that is a terminal. */
@@ -63,6 +65,7 @@ export function makeContext(
     stream(text) {
       if (!json) io.stdout.write(io.stdout.isTTY === true ? text.replace(terminalControls, '\ufffd') : text);
     },
+    input: io.input ?? { isPiped: () => false, read: () => Promise.resolve('') },
     ask: (prompt) => io.ask?.(prompt) ?? Promise.resolve(undefined),
     note(line) {
       if (!quiet) io.stderr.write(`${line}\n`);

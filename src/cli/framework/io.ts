@@ -19,4 +19,14 @@ export interface CliIo {
   interruption(): AbortSignal;
   /** Shows a prompt and resolves with the next line of the input; undefined after the last. Default: there are none. */
   ask?(prompt: string): Promise<string | undefined>;
+  /** The whole standard input as text. Default: it is empty. */
+  readonly input?: StandardInput;
+}
+
+/** What is piped into the command. */
+export interface StandardInput {
+  /** Whether a shell connected a pipe or a file, so that somebody means it to be read. */
+  isPiped(): boolean;
+  /** @throws LinnetError `INPUT` for a terminal, `FORMAT` for what is too large or not UTF-8 */
+  read(): Promise<string>;
 }

@@ -5,7 +5,7 @@ import { text } from '../framework/option-values.ts';
 /** The option `--data` of commands that read documents. */
 export const documentSources = requiredList(text, {
   placeholder: 'sources',
-  description: '.txt and .jsonl files, or npm:PACKAGE for a corpus package',
+  description: '.txt and .jsonl files, npm:PACKAGE for a corpus package, or - for the standard input',
 });
 
 /** The option `--field` that goes with `--data`. */

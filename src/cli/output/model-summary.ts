@@ -43,15 +43,15 @@ export interface ParameterCounts {
   readonly mixers: number;
 }
 
-/** How many parameters a model has. */
-export function countParameters(model: ModelDescription): ParameterCounts {
+/** How many parameters a model has. @param parameters those that are counted, of a classifier with its head */
+export function countParameters(model: ModelDescription, parameters = model.parameters): ParameterCounts {
   const sum = (counted: Iterable<{ readonly shape: readonly number[] }>): number => {
     let total = 0;
     for (const { shape } of counted) total += elementCount(shape);
     return total;
   };
   return {
-    total: sum(model.parameters.values()),
+    total: sum(parameters.values()),
     mixers: sum(model.mixers.flatMap((mixer) => mixerParameters(mixer, model.sizes))),
   };
 }

@@ -18,6 +18,7 @@ export async function reportTraining<Details extends object>(
 ): Promise<CommandResult> {
   let progress: Progress | undefined;
   let steps = 0;
+  let heldOut = '';
   let stepTokens = 0;
   const hooks: TrainingHooks = {
     command: context.command,
@@ -34,8 +35,12 @@ export async function reportTraining<Details extends object>(
       if (done > 0) context.note(`continuing after update ${done}`);
       progress?.update(done * stepTokens, steps * stepTokens);
     },
+    onEvaluation({ update, loss, isBest }) {
+      heldOut = `, held-out ${formatFixed(loss, 4)}`;
+      context.note(`step ${update}: held-out loss ${formatFixed(loss, 4)}${isBest ? ', the lowest so far' : ''}`);
+    },
     onUpdate({ update, loss }) {
-      const info = `step ${update}/${steps}, loss ${formatFixed(loss, 4)}`;
+      const info = `step ${update}/${steps}, loss ${formatFixed(loss, 4)}${heldOut}`;
       progress?.update(update * stepTokens, steps * stepTokens, info);
       if (update === steps) progress?.finish();
     },
@@ -44,16 +49,21 @@ export async function reportTraining<Details extends object>(
     },
   };
   try {
-    const { out, run: folder, loss, tokensPerSecond, details, ...counts } = await run(hooks);
+    const { out, run: folder, loss, heldOutLoss, best, tokensPerSecond, details, ...counts } = await run(hooks);
     if (loss !== undefined && tokensPerSecond !== undefined) {
       context.print(
         `${formatCount(counts.steps)} optimizer steps, loss ${formatFixed(loss, 4)} (mean of the last tenth), ` +
           `${formatShortCount(tokensPerSecond)} tokens/s`,
       );
     }
+    if (heldOutLoss !== undefined) {
+      const of = best === undefined ? 'the last step' : `step ${formatCount(best)}`;
+      context.print(`held-out loss ${formatFixed(heldOutLoss, 4)}, with the parameters of ${of}`);
+    }
     return {
       json: {
         ...{ out, run: folder, ...reported(details), loss: loss ?? null },
+        ...(heldOutLoss === undefined ? {} : { heldOutLoss, best: best ?? null }),
         ...{ steps: counts.steps, tokens: counts.tokens },
         ...{ tokensPerSecond: tokensPerSecond ?? null, seconds: counts.seconds },
       },

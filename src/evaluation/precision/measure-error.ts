@@ -5,6 +5,7 @@
 import { freemem } from 'node:os';
 import { loadModel, type ModelWeights } from '../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import { compareLayers, layerBytes } from './layer-error.ts';
 import { compareOutputs } from './output-error.ts';
 import type { EvaluateOptions } from '../perplexity/perplexity.ts';
@@ -22,7 +23,8 @@ import { storedSource } from '../../export/stored-source.ts';
 export interface ReportText {
   /** What the text is, for the report. */
   readonly name: string;
-  readonly data: EvaluationData;
+  /** The text, or what makes it by the float32 model. */
+  readonly data: EvaluationData | ((engine: StepEngine) => Promise<EvaluationData>);
 }
 
 export interface MeasureOptions extends EvaluateOptions {
@@ -67,8 +69,9 @@ export async function measureError(
     return notCompared(`the device ${manifest.device} is not available here`);
   }
   // One after the other: what either holds is gone before the next begins.
-  const outputs = await measureOutputs(folder, source, text, options);
-  const layers = await measureLayers(manifest, weights, text, options);
+  const { data, ...outputs } = await measureOutputs(folder, source, text, options);
+  if (data.windows.length === 0) return notCompared(`${text.name} has no token to predict`);
+  const layers = await measureLayers(manifest, weights, data, options);
   const notes = [outputs.note, layers.note].filter((note) => note !== undefined);
   return { ...outputs, ...layers, note: notes.length === 0 ? undefined : notes.join('; ') };
 }
@@ -83,18 +86,21 @@ async function measureOutputs(
   source: string,
   text: ReportText,
   { threads, onProgress, signal }: MeasureOptions,
-): Promise<Pick<MeasuredErrors, 'outputs' | 'note'>> {
+): Promise<Pick<MeasuredErrors, 'outputs' | 'note'> & { readonly data: EvaluationData }> {
   await using exported = await openExportedModel(folder, { threads });
   const { model, parameters } = await loadModel(source);
   await using engine = await DecodingEngine.create(requireGenerating(model), parameters, { threads });
   if (model.kind === 'causal') parameters.clear(); // encoders are compiled when a text is read
-  const compared = await compareOutputs(engine, exported.engine, text.data, { onProgress, signal });
+  const data = typeof text.data === 'function' ? await text.data(engine) : text.data;
+  if (data.windows.length === 0) return { data };
+  const compared = await compareOutputs(engine, exported.engine, data, { onProgress, signal });
   const { perplexity, ...found } = compared;
   // JSON has no spelling for them.
   if (![found.maxLogit, perplexity.reference, perplexity.other].every(Number.isFinite)) {
-    return { note: 'outputs were not compared: they are not finite' };
+    return { data, note: 'outputs were not compared: they are not finite' };
   }
   return {
+    data,
     outputs: {
       text: text.name,
       ...found,
@@ -107,7 +113,7 @@ async function measureOutputs(
 async function measureLayers(
   manifest: ExportManifest,
   weights: Pick<ModelWeights, 'model' | 'read'>,
-  text: ReportText,
+  data: EvaluationData,
   { threads, signal }: MeasureOptions,
 ): Promise<Pick<MeasuredErrors, 'layers' | 'layerTokens' | 'note'>> {
   const model = requireGenerating(weights.model);
@@ -116,7 +122,7 @@ async function measureLayers(
   const { device, block } = manifest;
   const { step } = storageTypes[manifest.dtype]; // what decoding uses
   const stored = { makeSource: storedSource(decoder, weights, { dtype: step, block, device }), device, threads };
-  const { layers, tokens } = await compareLayers(model, exact, stored, text.data, { signal });
+  const { layers, tokens } = await compareLayers(model, exact, stored, data, { signal });
   const wrong = layers.findIndex(({ max, activationRms }) => !Number.isFinite(max) || !Number.isFinite(activationRms));
   if (wrong >= 0) return { note: `layers were not compared: they are not finite from layer ${wrong} on` };
   return { layers: [...layers], layerTokens: tokens };

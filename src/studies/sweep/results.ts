@@ -13,6 +13,16 @@ const number = z
   .nullable()
   .transform((value) => value ?? Number.NaN);
 
+/** What a trial measured, as JSON. */
+export const measuredSchema = z.strictObject({
+  perplexity: number,
+  loss: number,
+  parameters: z.int(),
+  tokensPerSecond: number,
+  seconds: number,
+  description: z.string(),
+});
+
 const resultSchema = z.strictObject({
   format: z.literal('linnet-trial'),
   version: z.literal(1),
@@ -22,12 +32,7 @@ const resultSchema = z.strictObject({
   method: z.string(),
   augmented: z.boolean(),
   seed: z.int(),
-  perplexity: number,
-  loss: number,
-  parameters: z.int(),
-  tokensPerSecond: number,
-  seconds: number,
-  description: z.string(),
+  ...measuredSchema.shape,
 });
 
 /** A result with the place of its trial in the study. */

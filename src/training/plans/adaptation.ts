@@ -10,6 +10,7 @@ import { formatCount } from '../../report/quantities.ts';
 import {
   type LoraChoice,
   loraChoiceSchema,
+  loraObjective,
   loraOf,
   parseLoraChoice,
   trainLora,
@@ -103,6 +104,12 @@ export function planLora(
   const adapted = trainLora(plan, lora, whole, seed);
   return {
     ...adapted,
+    heldOutRows:
+      plan.heldOutRows &&
+      (async () => {
+        const { dataset, objective } = (await plan.heldOutRows?.()) ?? adapted;
+        return { dataset, objective: loraObjective(objective, lora) };
+      }),
     summary: `${plan.summary}; updates of rank ${lora.rank} for ${formatCount(lora.matrices.size)} matrices`,
     configuration: {
       ...plan.configuration,

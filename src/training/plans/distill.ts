@@ -10,7 +10,7 @@ import {
   transferredParameters,
 } from '../objectives/distillation.ts';
 import { logitsObjective } from '../objectives/logits.ts';
-import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import { parseOptions, refuseEvaluation, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import { modelPlan } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
@@ -60,6 +60,7 @@ export async function distill(
   const parsed = parseOptions(distillSchema, options);
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
+  refuseEvaluation(parsed);
   return await runPlan<DistillDetails>(parsed, hooks, checked, async (settings) => {
     const { stage, trainQk } = parsed;
     const original = await loadCausalModel(teacher);

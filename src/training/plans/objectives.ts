@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import { startClassifier } from '../../checkpoint/load-classifier.ts';
 import { loadCausalModel, loadModel, readModelConfig } from '../../checkpoint/load-model.ts';
+import type { Document } from '../../data/documents.ts';
+import type { RowDataset } from '../../data/row-dataset.ts';
 import { LabelledDataset, labelledFields, labelShape, labelsOf, readLabelledTexts } from '../../data/labelled.ts';
 import { MaskedDataset } from '../../data/masked.ts';
 import { LinnetError } from '../../errors.ts';
@@ -11,7 +13,7 @@ import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective } from '../objectives/classification.ts';
 import { maskedObjective } from '../objectives/masked.ts';
-import { causalObjective } from '../objectives/next-token.ts';
+import { causalObjective, type Objective } from '../objectives/next-token.ts';
 import { sequenceObjective } from '../objectives/sequence-to-sequence.ts';
 import type { TrainingSettings } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
@@ -80,10 +82,18 @@ async function prepareCausal(
   settings: TrainingSettings,
 ): Promise<PlannedObjective> {
   const loaded = await loadCausalModel(folder);
-  const { dataset, summary, configuration } = await loadPackedText(options, settings, await loadTokenizer(loaded.path));
+  const text = await loadPackedText(options, settings, await loadTokenizer(loaded.path));
+  const { dataset, heldOutRows, summary, configuration } = text;
   const objective = causalObjective(loaded.model, settings.length, settings);
   return {
-    plan: { ...modelPlan(loaded, options), dataset, summary, configuration, objective },
+    plan: {
+      ...modelPlan(loaded, options),
+      dataset,
+      heldOutRows: heldOutOf(heldOutRows, objective),
+      summary,
+      configuration,
+      objective,
+    },
     base: { ...loaded, task: 'CAUSAL_LM' },
   };
 }
@@ -96,13 +106,20 @@ async function prepareMasked(
   const { length, seed } = settings;
   const { model, ...loaded } = await loadModel(folder);
   if (model.kind !== 'encoder') throw unsuited('masked', model);
-  const { documents } = await loadTrainingDocuments(options);
-  const dataset = new MaskedDataset(documents, await loadTokenizer(loaded.path), { length, seed });
+  const { documents, heldOut } = await loadTrainingDocuments(options);
+  const tokenizer = await loadTokenizer(loaded.path);
+  const rowsOf = (texts: readonly Document[]): MaskedDataset => new MaskedDataset(texts, tokenizer, { length, seed });
+  const dataset = rowsOf(documents);
   const summary = `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`;
   const plan = { dataset, summary, configuration: { objective: 'masked', field: options.field } };
   const objective = maskedObjective(model, length, settings);
   return {
-    plan: { ...modelPlan({ ...loaded, model }, options), ...plan, objective },
+    plan: {
+      ...modelPlan({ ...loaded, model }, options),
+      ...plan,
+      objective,
+      heldOutRows: heldOutOf(() => Promise.resolve(rowsOf(heldOut)), objective),
+    },
     base: { ...loaded, model, task: 'FEATURE_EXTRACTION' },
   };
 }
@@ -114,7 +131,7 @@ async function prepareSequence(
 ): Promise<PlannedObjective> {
   const { model, ...loaded } = await loadModel(folder);
   if (model.kind !== 'encoder-decoder') throw unsuited('seq2seq', model);
-  const { dataset, summary, configuration } = await loadPairs(
+  const { dataset, heldOut, summary, configuration } = await loadPairs(
     options,
     settings,
     model,
@@ -125,6 +142,9 @@ async function prepareSequence(
     plan: {
       ...modelPlan({ ...loaded, model }, options),
       dataset,
+      heldOutRows:
+        heldOut &&
+        (() => Promise.resolve({ dataset: heldOut, objective: sequenceObjective(model, heldOut.lengths, settings) })),
       summary,
       configuration: { objective: 'seq2seq', ...configuration },
       objective,
@@ -144,18 +164,29 @@ async function prepareClassification(
   const texts = withoutHeldOut(all, options);
   const { model, parameters, fingerprint, path } = await startClassifier(folder, labels, seed);
   const tokenizer = await loadTokenizer(path);
-  const dataset = new LabelledDataset(texts, tokenizer, { layout: model.model.kind, labels, length });
+  const rowsOf = (some: typeof texts): LabelledDataset =>
+    new LabelledDataset(some, tokenizer, { layout: model.model.kind, labels, length });
+  const dataset = rowsOf(texts);
   const { textField, pairField, labelField } = options;
   return {
     plan: {
       ...modelPlan({ model, parameters, fingerprint, path }, options),
       dataset,
+      heldOutRows: () => {
+        const rows = rowsOf(all.slice(texts.length));
+        return Promise.resolve({ dataset: rows, objective: classificationObjective(model, rows.length, settings) });
+      },
       summary: `${formatCount(texts.length)} texts of ${formatCount(labels.length)} classes`,
       configuration: { objective: 'classify', textField, labelField, ...(pairField !== undefined && { pairField }) },
       objective: classificationObjective(model, dataset.length, settings),
     },
     base: { model: model.model, path, fingerprint, task: 'SEQ_CLS', fresh: new Set(model.headParameters.keys()) },
   };
+}
+
+/** Held-out rows that are as long as those of training. */
+function heldOutOf(rows: () => Promise<RowDataset>, objective: Objective): TrainingPlan['heldOutRows'] {
+  return async () => ({ dataset: await rows(), objective });
 }
 
 function unsuited(objective: ObjectiveName, { family, kind }: Model): LinnetError {

@@ -41,7 +41,20 @@ export const runShape = {
     .default(100)
     .meta({ placeholder: 'steps', description: 'optimizer steps from one snapshot to the next' }),
   resume: z.boolean().default(false).meta({
-    description: 'continue the run in the run folder from its newest snapshot; give the same options as before',
+    description:
+      'continue the run in the run folder from its newest snapshot; give the same options as before, or more `steps`',
+  }),
+  evaluateEvery: z.int().min(1).optional().meta({
+    placeholder: 'steps',
+    description: 'measure the loss on the held-out documents every so many optimizer steps, and after the last one',
+  }),
+  patience: z.int().min(1).optional().meta({
+    placeholder: 'count',
+    description: 'stop after this many measurements without a new lowest held-out loss',
+  }),
+  keep: z.enum(['best', 'last']).default('best').meta({
+    placeholder: 'name',
+    description: 'what is saved with `evaluateEvery`: best, the parameters of the lowest held-out loss, or last',
   }),
 };
 
@@ -106,6 +119,19 @@ export function settingsOf(options: Pick<TrainingOptions, keyof typeof settingsS
   const extent = { steps, epochs, batch, microBatch, length };
   const optimizer = { learningRate, schedule, warmup, warmupShare, weightDecay, beta1, beta2, clip };
   return parseTrainingSettings(withRecipe(recipe, { ...extent, ...optimizer, labelSmoothing, seed }));
+}
+
+/**
+ * For plans that measure nothing on held-out data while they train.
+ * @throws OptionsError if that is asked for
+ */
+export function refuseEvaluation({
+  evaluateEvery,
+  patience,
+}: Pick<TrainingOptions, 'evaluateEvery' | 'patience'>): void {
+  if ((evaluateEvery ?? patience) !== undefined) {
+    throw new OptionsError('`evaluateEvery` and `patience` are of pretraining and fine-tuning; leave them out');
+  }
 }
 
 /** For plans whose loss is no cross-entropy of labels. @throws OptionsError if labels are to be smoothed */

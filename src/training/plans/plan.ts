@@ -1,5 +1,7 @@
 /** What a training plan is: what is trained, on what, by which loss, and what becomes of it. */
 import { type LoadedModel, saveModel } from '../../checkpoint/load-model.ts';
+import type { RowDataset } from '../../data/row-dataset.ts';
+import type { Objective } from '../objectives/next-token.ts';
 import type { JsonValue } from '../../report/record.ts';
 import type { TrainingJob, TrainingOutcome } from '../trainer.ts';
 import type { TrainingOptions } from './options.ts';
@@ -7,11 +9,19 @@ import type { TrainingOptions } from './options.ts';
 /** All parameters of a model, by name. */
 export type ParameterMap = LoadedModel['parameters'];
 
+/** Held-out data of a plan, and the objective for rows of its length. */
+export interface HeldOutRows {
+  readonly dataset: RowDataset;
+  readonly objective: Objective;
+}
+
 /** A model, its data and its loss, ready to be trained, recorded and saved. `Details` is what saving tells of the result. */
 export interface TrainingPlan<Details extends object = object>
   extends Pick<TrainingJob, 'model' | 'parameters' | 'dataset' | 'objective' | 'trainable' | 'rateFactor' | 'variant'> {
   /** Of the weights that training starts from; undefined where they follow from the seed. */
   readonly origin?: string;
+  /** What `heldOut` leaves out, as rows of the same kind; absent where nothing can be measured on them. */
+  readonly heldOutRows?: () => Promise<HeldOutRows>;
   /** What the data is, for people: "12 documents, 3,456 tokens in 7 rows". */
   readonly summary: string;
   /** What the record says next to model, settings and data. */

@@ -63,11 +63,13 @@ export async function pretrain(
     }
     const tokenizerFiles = folder === undefined ? tokenizerFileContents(byteTokenizerFiles()) : { from: folder };
     const text = await loadPackedText(parsed, settings, tokenizer);
+    const objective = causalObjective(model, settings.length, settings);
     return {
       ...text,
+      heldOutRows: async () => ({ dataset: await text.heldOutRows(), objective }),
       model,
       parameters: initializeParameters(model, new Random(settings.seed)),
-      objective: causalObjective(model, settings.length, settings),
+      objective,
       async save(out, trained) {
         await saveModel(out, { model, parameters: trained }, { tokenizerFiles, dtype, replace });
         return {};

@@ -3,11 +3,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { requireReplaceable } from '../../files/written-folder.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, OptionsError } from '../../errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { openRun, type Run } from '../../report/record.ts';
+import type { Evaluation, EvaluationPlan } from '../held-out.ts';
 import { microBatchRows, type TrainingSettings } from '../settings.ts';
 import { train, type TrainingJob, type TrainingOutcome, totalUpdates, type UpdateEvent } from '../trainer.ts';
+import { writeCurves } from './curves.ts';
 import type { TrainingOptions } from './options.ts';
 import type { TrainingPlan } from './plan.ts';
 import { describeDifferences } from './recorded-settings.ts';
@@ -38,6 +40,8 @@ export interface TrainingHooks {
   readonly onStart?: (done: number) => void;
   /** Called after every optimizer step. */
   readonly onUpdate?: (event: UpdateEvent) => void;
+  /** Called after every measurement on held-out data. */
+  readonly onEvaluation?: (evaluation: Evaluation & { readonly isBest: boolean }) => void;
   /** Called when `out` is complete. */
   readonly onSaved?: (out: string) => void;
 }
@@ -50,6 +54,10 @@ export interface TrainingResult<Details extends object = object> {
   readonly run: string;
   /** Mean loss of the last tenth of all optimizer steps (at least one), those before a resume included. */
   readonly loss?: number;
+  /** Loss on held-out data of the parameters that were saved, where it was measured. */
+  readonly heldOutLoss?: number;
+  /** The optimizer step whose parameters were saved, where these are the best and not the last. */
+  readonly best?: number;
   /** Optimizer steps done. */
   readonly steps: number;
   /** Tokens seen. */
@@ -107,18 +115,25 @@ async function recordedTraining<Details extends object>(
   hooks: TrainingHooks,
   { folder, settings, plan }: Prepared<Details>,
 ): Promise<TrainingResult<Details>> {
-  const { summary, configuration, train: trainPlan, save, ...trained } = plan;
+  const { summary, configuration, train: trainPlan, save, heldOutRows, ...trained } = plan;
   const { out, data, heldOut, snapshotEvery, device, threads } = options;
   const stepTokens = settings.batch * trained.dataset.length;
   const steps = totalUpdates(trained.dataset, settings);
   hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings) });
-  const described = plainJson({ model: trained.model.toJson(), settings, data, heldOut, ...configuration });
+  const { rows, length } = trained.dataset;
+  const read = { summary, rows, length, fingerprint: trained.dataset.fingerprint() };
+  const described = plainJson({ model: trained.model.toJson(), settings, data, heldOut, read, ...configuration });
   const description = { command: hooks.command ?? [], configuration: described, seed: settings.seed };
   const started = performance.now();
   let run: Run | undefined;
+  const evaluation = await evaluationOf(options, heldOutRows, (measured) => {
+    run?.log({ update: measured.update, heldOutLoss: measured.loss });
+    hooks.onEvaluation?.(measured);
+  });
   const job: TrainingJob = {
     ...trained,
     settings,
+    evaluation,
     snapshots: { folder: join(folder, 'snapshots'), every: snapshotEvery },
     compile: { device, threads },
     signal: hooks.signal,
@@ -142,16 +157,46 @@ async function recordedTraining<Details extends object>(
       throw new LinnetError('ABORTED', `stopped; ${state}. To continue, do the same again with \`resume\``);
     }
     const details = await save(out, outcome.parameters);
-    await run?.finish('finished');
-    hooks.onSaved?.(out);
-    const { loss, updates, tokens, tokensPerSecond } = outcome;
+    const { loss, updates, tokens, tokensPerSecond, best } = outcome;
     const seconds = (performance.now() - started) / 1000;
-    return { out, run: folder, loss, steps: updates, tokens, tokensPerSecond, seconds, details };
+    const heldOutLoss = (best ?? outcome.evaluations.at(-1))?.loss;
+    const result = { loss, heldOutLoss, best: best?.update, steps: updates, tokens, tokensPerSecond, seconds };
+    run?.report({ ...plainJson(result), peakMemoryBytes: peakMemoryBytes() });
+    await run?.finish('finished');
+    await writeCurves(folder);
+    hooks.onSaved?.(out);
+    return { ...result, out, run: folder, details };
   } catch (error) {
     const stopped = error instanceof LinnetError && error.code === 'ABORTED';
     await run?.finish(stopped ? 'interrupted' : 'failed', error);
     throw error;
   }
+}
+
+/**
+ * What is measured on held-out data; nothing where that is not asked for.
+ * @throws OptionsError where there is no such data
+ */
+async function evaluationOf(
+  { evaluateEvery: every, patience, keep, heldOut }: TrainingOptions,
+  rows: TrainingPlan['heldOutRows'],
+  onEvaluation: EvaluationPlan['onEvaluation'],
+): Promise<EvaluationPlan | undefined> {
+  if (every === undefined) {
+    if (patience === undefined) return undefined;
+    throw new OptionsError(
+      '`patience` counts measurements on held-out data; say by `evaluateEvery` how often to measure',
+    );
+  }
+  if (heldOut === 0 || rows === undefined) {
+    throw new OptionsError('`evaluateEvery` measures on data that is held out; say by `heldOut` how much');
+  }
+  return { ...(await rows()), every, patience, keep, onEvaluation };
+}
+
+/** The most memory that this process has held at once. */
+function peakMemoryBytes(): number {
+  return process.resourceUsage().maxRSS * 1024;
 }
 
 /** Trains; a refusal to resume says besides which settings the record has otherwise. */

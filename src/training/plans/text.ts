@@ -13,6 +13,8 @@ export interface PackedText {
   readonly dataset: PackedDataset;
   /** What `heldOut` leaves out. */
   readonly heldOut: readonly Document[];
+  /** The same, packed like the rest. */
+  readonly heldOutRows: () => Promise<PackedDataset>;
   readonly summary: string;
   /** How it was read, for the record. */
   readonly configuration: Readonly<Record<string, JsonValue>>;
@@ -29,11 +31,13 @@ export async function loadPackedText(
 ): Promise<PackedText> {
   const { field, packing } = options;
   const { documents, heldOut } = await loadTrainingDocuments(options);
-  const dataset = await packDocuments(documents, tokenizer, { length, mode: packing });
+  const pack = (texts: readonly Document[]): Promise<PackedDataset> =>
+    packDocuments(texts, tokenizer, { length, mode: packing });
+  const dataset = await pack(documents);
   const summary =
     `${formatCount(documents.length)} documents, ${formatCount(dataset.predictedTokens)} tokens ` +
     `in ${formatCount(dataset.rows)} rows`;
-  return { dataset, heldOut, summary, configuration: { field, packing } };
+  return { dataset, heldOut, heldOutRows: () => pack(heldOut), summary, configuration: { field, packing } };
 }
 
 /** The documents of `data`, those at the end set aside. @throws LinnetError `INPUT` if nothing is left */

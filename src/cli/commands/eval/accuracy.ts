@@ -32,6 +32,7 @@ export const evalAccuracy = defineCommand({
     }),
     ...engineOptions,
   },
+  writesResults: true,
   async run(context, { model: folder, data, length, device, threads, ...fields }) {
     const { model, parameters, path: from } = await loadClassifier(folder);
     const texts = await readLabelledTexts(data, labelledFields(fields));

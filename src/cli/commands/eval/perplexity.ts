@@ -1,4 +1,5 @@
 /** `linnet eval perplexity`: how well a model predicts a text. */
+import { basename, resolve } from 'node:path';
 import { type Branch, branches } from '../../../attention/mixer.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { type Document, readDocuments } from '../../../data/documents.ts';
@@ -10,26 +11,31 @@ import { byFolderFormat } from '../../../export/folder-format.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { modelWithout } from '../../../models/without-branch.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
+import { makeTable, textTable } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
-import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
+import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
+import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
-import { folderOf } from '../../options/folder-parameters.ts';
-import { choice, type IndexRange, indexRange, integer } from '../../framework/option-values.ts';
+import { choice, type IndexRange, indexRange, integer, path } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 
 export const evalPerplexity = defineCommand({
   description:
     'Measures the perplexity of a model: exp of the mean −log p of all predicted tokens. A .jsonl file is a collection ' +
     'of documents, each of which is BOS + text cut to --length tokens. Other text is read to its end through a window ' +
-    'of --length tokens that moves on by --stride; a token counts once, in the window that sees it first.',
+    'of --length tokens that moves on by --stride; a token counts once, in the window that sees it first. Several models ' +
+    'are measured on the same text one after the other, and compared.',
   examples: [
     'linnet eval perplexity assets/tiny-llama --data stories.jsonl --length 512',
     'linnet eval perplexity runs/augmented --data stories.jsonl --documents 110-129 --json',
     'linnet eval perplexity assets/tiny-llama --data book.txt --length 1024 --stride 512',
     'linnet eval perplexity runs/window --data book.txt --without memory',
+    'linnet eval perplexity runs/base runs/augmented runs/augmented-int4 --data book.txt --out perplexity.json',
   ],
-  arguments: { model: folderOf('the model, exported or not') },
+  arguments: {
+    models: requiredList(path, { placeholder: 'folders', description: 'folders of the models, exported or not' }),
+  },
   options: {
     data: documentSources,
     length: withDefault(integer({ min: 2, max: 1 << 20 }), 512, {
@@ -56,51 +62,80 @@ export const evalPerplexity = defineCommand({
     field: fieldOption,
     ...engineOptions,
   },
+  writesResults: true,
   async run(context, options) {
-    const {
-      model: folder,
-      data,
-      length,
-      stride,
-      mode,
-      documents,
-      limitDocuments,
-      without,
-      field,
-      ...compile
-    } = options;
+    const { models, data, length, stride, mode, documents, limitDocuments, without, field, ...compile } = options;
     const range = selectedRange(documents, limitDocuments);
     if (stride !== undefined && stride > length) {
       throw new UsageError(`--stride is ${stride}; expected at most --length, ${length}, or tokens would be skipped`);
     }
-    const measure = await byFolderFormat<Measure>(folder, {
-      exported: () => {
-        if (without === undefined) return exportedMeasure(folder, compile);
-        throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
-      },
-      checkpoint: () => parallelMeasure(folder, compile, without),
-    });
-    const tokenizer = await loadTokenizer(folder);
-    const windows = await evaluationData(selectDocuments(readDocuments(data, { field }), range), tokenizer, {
-      mode: mode ?? windowModeOf(data),
-      length,
-      stride,
-    });
-    const result = await context.withProgress('perplexity', 'windows', (progress) =>
-      measure(windows, {
-        signal: context.signal,
-        onProgress: ({ windows: done, totalWindows, nll }) => {
-          progress.update(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`);
-        },
-      }),
-    );
+    const rows: MeasuredModel[] = [];
+    for (const folder of models) {
+      const measure = await measureOf(folder, compile, without);
+      const windows = await evaluationData(
+        selectDocuments(readDocuments(data, { field }), range),
+        await loadTokenizer(folder),
+        { mode: mode ?? windowModeOf(data), length, stride },
+      );
+      const label = models.length === 1 ? 'perplexity' : basename(resolve(folder));
+      const result = await context.withProgress(label, 'windows', (progress) =>
+        measure(windows, {
+          signal: context.signal,
+          onProgress: ({ windows: done, totalWindows, nll }) => {
+            progress.update(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`);
+          },
+        }),
+      );
+      rows.push({ model: folder, ...result });
+    }
+    const asked = { length, ...(without === undefined ? {} : { without }) };
+    if (rows.length > 1) {
+      printComparison(context, rows);
+      return { json: { models: rows, ...asked } };
+    }
+    const [{ model: _, ...result }] = rows;
     context.print(
       `perplexity ${formatFixed(result.perplexity, 4)} (${formatFixed(result.nll, 5)} nats per token, ` +
         `${formatCount(result.tokens)} tokens, ${formatCount(result.documents)} documents)`,
     );
-    return { json: { ...result, length, ...(without === undefined ? {} : { without }) } };
+    return { json: { ...result, ...asked } };
   },
 });
+
+interface MeasuredModel extends PerplexityResult {
+  readonly model: string;
+}
+
+function printComparison(context: CommandContext, rows: readonly MeasuredModel[]): void {
+  const [first] = rows;
+  const change = ({ perplexity: value }: MeasuredModel): number => 100 * (value / first.perplexity - 1);
+  const table = makeTable(
+    [
+      { header: 'model', value: ({ model }) => model },
+      { header: 'perplexity', value: (row) => row.perplexity, format: (value) => formatFixed(value, 4) },
+      { header: 'change', unit: '%', value: change, format: (value) => formatFixed(value, 2) },
+      { header: 'nats per token', value: ({ nll }) => nll, format: (value) => formatFixed(value, 5) },
+      { header: 'tokens', value: ({ tokens }) => tokens, format: formatCount },
+    ],
+    rows,
+  );
+  context.print(textTable(table));
+  if (rows.some(({ tokens }) => tokens !== first.tokens)) {
+    context.note(
+      'the models split the text into different numbers of tokens: perplexities per token cannot be compared',
+    );
+  }
+}
+
+function measureOf(folder: string, compile: CompileOptions, without: Branch | undefined): Promise<Measure> {
+  return byFolderFormat<Measure>(folder, {
+    exported: () => {
+      if (without === undefined) return exportedMeasure(folder, compile);
+      throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
+    },
+    checkpoint: () => parallelMeasure(folder, compile, without),
+  });
+}
 
 type Measure = (data: EvaluationData, options: EvaluateOptions) => Promise<PerplexityResult>;
 

@@ -36,6 +36,7 @@ export const evalPositions = defineCommand({
     chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
     ...engineOptions,
   },
+  writesResults: true,
   async run(context, { models, data, field, length, chart, ...compile }) {
     const results: ModelPositions[] = [];
     for (const folder of models) {

@@ -48,6 +48,7 @@ export const evalRecall = defineCommand({
     chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
     ...engineOptions,
   },
+  writesResults: true,
   async run(context, { model, task, lengths, pairs, rows, seed, results, chart, ...compile }) {
     const isPlan = model.toLowerCase().endsWith('.json');
     if (isPlan && (lengths ?? pairs ?? rows) !== undefined) {

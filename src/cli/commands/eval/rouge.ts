@@ -49,6 +49,7 @@ export const evalRouge = defineCommand({
     }),
     seed: withDefault(seed32, 1234, { placeholder: 'number', description: 'seed of the resamples' }),
   },
+  writesResults: true,
   async run(context, { predictions, references, field, stemmer, resamples, seed }) {
     const given = await readTexts(predictions, field);
     const wanted = await readTexts(references, field);

@@ -80,6 +80,7 @@ export const evalSpeculation = defineCommand({
     }),
     ...engineOptions,
   },
+  writesResults: true,
   async run(context, options) {
     const compile = { device: options.device, threads: options.threads };
     await using loaded = await openDecodingModel(options.model, compile);

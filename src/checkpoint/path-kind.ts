@@ -1,0 +1,353 @@
+/**
+ * What a path holds that is not a model to be read: an adapter, a session, a download that was left half done, weights in
+ * a format of others. Whoever is given one of them in place of a model says what it is and which command takes it.
+ */
+import { open, readdir, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { z } from 'zod';
+import type { ErrorCode } from '../errors.ts';
+import { parseJsonObject, type JsonObject } from '../files/json-object.ts';
+import { listNames, quoteName } from '../files/name-list.ts';
+import { readInFolder } from '../files/regular-file.ts';
+import { CONFIG_FILE, EXPORT_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE, WEIGHTS_SUFFIX } from './folder-files.ts';
+import { openSafetensors } from './safetensors/reader.ts';
+
+/** The names of what is told apart, for machines. */
+export type PathKindName =
+  | 'adapter'
+  | 'export'
+  | 'gguf'
+  | 'heads'
+  | 'lfs-pointer'
+  | 'models'
+  | 'pickle'
+  | 'quantized'
+  | 'run'
+  | 'session'
+  | 'tokenizer'
+  | 'weights';
+
+/** What a path turned out to be. */
+export interface PathKind {
+  readonly name: PathKindName;
+  /** Completes "PATH is …". */
+  readonly is: string;
+  /** What to do with it, with the command that takes it. */
+  readonly advice: string;
+  /** What else is known: name → value, for people. */
+  readonly facts: Readonly<Record<string, string>>;
+  /** Of an error that refuses it as a model. */
+  readonly code: ErrorCode;
+}
+
+/** A folder as far as names and small files tell. */
+interface FolderFacts {
+  readonly path: string;
+  readonly names: readonly string[];
+  /** A small JSON file of the folder; undefined where it is absent or is no JSON object. */
+  json(name: string): Promise<JsonObject | undefined>;
+  /** The first bytes of a file, as Latin-1; empty where there is none. */
+  head(name: string): Promise<string>;
+}
+
+type Recognizer = (folder: FolderFacts) => PathKind | undefined | Promise<PathKind | undefined>;
+
+const mostJsonBytes = 1 << 20;
+const headBytes = 64;
+const lfsHead = 'version https://git-lfs.github.com/spec/';
+const ggufHead = 'GGUF';
+
+/** In the order in which they are asked; the first that recognizes a folder names it. */
+const recognizers: readonly Recognizer[] = [
+  exportedFolder,
+  pointerFolder,
+  quantizedFolder,
+  adapterFolder,
+  runFolder,
+  weightless,
+  folderOfModels,
+];
+
+/**
+ * What a file or folder is, where it is not a model that can be read.
+ * @returns undefined for folders with configuration and safetensors weights, for what is not there, and for what is
+ *   nothing of which we know
+ * @example
+ * ```ts
+ * const kind = await recognizePath('runs/adapter');
+ * if (kind !== undefined) console.log(`it is ${kind.is}: ${kind.advice}`);
+ * ```
+ */
+export async function recognizePath(given: string): Promise<PathKind | undefined> {
+  const path = resolve(given);
+  const stats = await stat(path).catch(() => undefined);
+  if (stats === undefined) return undefined;
+  if (stats.isFile()) return recognizeFile(path);
+  if (!stats.isDirectory()) return undefined;
+  const names = await readdir(path).catch((): string[] => []);
+  const folder: FolderFacts = {
+    path,
+    names,
+    async json(name) {
+      if (!names.includes(name)) return undefined;
+      return readInFolder(path, name, mostJsonBytes)
+        .then((bytes) => parseJsonObject(bytes, name))
+        .catch(() => undefined);
+    },
+    head: (name) => (names.includes(name) ? headOf(join(path, name)) : Promise.resolve('')),
+  };
+  for (const recognize of recognizers) {
+    const kind = await recognize(folder);
+    if (kind !== undefined) return kind;
+  }
+  return undefined;
+}
+
+const hubAdvice = 'or fetch the model again with "linnet download OWNER/NAME --out FOLDER"';
+
+const lfsPointer = (files: string): PathKind => ({
+  name: 'lfs-pointer',
+  is: `a checkout without its large files: ${files} are pointers of Git LFS, not weights`,
+  advice: `run "git lfs pull" in the checkout, ${hubAdvice}`,
+  facts: {},
+  code: 'FORMAT',
+});
+
+const gguf = (files: string): PathKind => ({
+  name: 'gguf',
+  is: `a model of llama.cpp in GGUF (${files}), which Linnet does not read`,
+  advice:
+    'get the same model as safetensors (config.json, *.safetensors, tokenizer.json), ' +
+    'for instance with "linnet download OWNER/NAME"; "linnet export MODEL --dtype int4" makes it as small',
+  facts: {},
+  code: 'FORMAT',
+});
+
+const pickle = (files: string): PathKind => ({
+  name: 'pickle',
+  is: `weights in Python's pickle format: ${files} may run code when loaded and are never read`,
+  advice:
+    'save the model as safetensors instead, in Python: ' +
+    'AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW, safe_serialization=True)',
+  facts: {},
+  code: 'NOT_FOUND',
+});
+
+/** Strings of a session's header that say something to people, and how they are called. */
+const sessionFacts: Readonly<Record<string, string>> = { length: 'tokens read', fingerprint: 'of the model' };
+
+async function recognizeFile(path: string): Promise<PathKind | undefined> {
+  const name = quoteName(basename(path));
+  const head = await headOf(path);
+  if (head.startsWith(lfsHead)) return lfsPointer(name);
+  if (head.startsWith(ggufHead)) return gguf(name);
+  const metadata = await metadataOf(path);
+  if (metadata?.get('format') === 'linnet-session') {
+    return {
+      name: 'session',
+      is: 'a session: the state of a text under generation',
+      advice: `go on with "linnet generate MODEL --session ${path}", MODEL being the one that it was saved from`,
+      facts: Object.fromEntries(
+        Object.entries(sessionFacts).flatMap(([key, shown]) => {
+          const value = metadata.get(key);
+          return value === undefined ? [] : [[shown, value.slice(0, 100)]];
+        }),
+      ),
+      code: 'PATH',
+    };
+  }
+  if (metadata !== undefined) {
+    return {
+      name: 'weights',
+      is: 'a file of safetensors, not a folder',
+      advice: `a model is the folder around it, with ${CONFIG_FILE} and tokenizer`,
+      facts: {},
+      code: 'PATH',
+    };
+  }
+  return isPickleFile(basename(path)) ? { ...pickle(name), code: 'PATH' } : undefined;
+}
+
+function exportedFolder({ names }: FolderFacts): PathKind | undefined {
+  if (!names.includes(EXPORT_FILE)) return undefined;
+  return {
+    name: 'export',
+    is: `an exported folder (${EXPORT_FILE})`,
+    advice:
+      'which decodes and has no weights that can be read; give the model that it was made from. generate, chat, serve, ' +
+      'eval perplexity, eval speculation, inspect and bench take it as it is',
+    facts: {},
+    code: 'NOT_FOUND',
+  };
+}
+
+async function pointerFolder(folder: FolderFacts): Promise<PathKind | undefined> {
+  const weights = folder.names.filter((name) => name.endsWith(WEIGHTS_SUFFIX) || isPickleFile(name));
+  const pointers: string[] = [];
+  // A checkout has all its large files or none; a handful says which.
+  for (const name of weights.slice(0, 4)) if ((await folder.head(name)).startsWith(lfsHead)) pointers.push(name);
+  return pointers.length === 0 ? undefined : lfsPointer(listNames(pointers));
+}
+
+const quantizationSchema = z.looseObject({ quant_method: z.string().max(40).optional(), bits: z.number().optional() });
+
+async function quantizedFolder(folder: FolderFacts): Promise<PathKind | undefined> {
+  const config = await folder.json(CONFIG_FILE);
+  const own = quantizationSchema.safeParse(config?.quantization_config);
+  const beside = quantizationSchema.safeParse(await folder.json('quantize_config.json'));
+  const found = own.success ? own.data : beside.success && config !== undefined ? beside.data : undefined;
+  if (found === undefined) return undefined;
+  const method = found.quant_method ?? (own.success ? 'a method that it does not name' : 'gptq');
+  return {
+    name: 'quantized',
+    is: `a model quantized by ${method}, whose packed weights Linnet does not read`,
+    advice:
+      'give the model that it was made from, with weights in F32, F16 or BF16; "linnet export MODEL --dtype int4" then ' +
+      'quantizes it',
+    facts: { method, ...(found.bits === undefined ? {} : { bits: String(found.bits) }) },
+    code: 'CONFIG',
+  };
+}
+
+const adapterSchema = z.looseObject({
+  peft_type: z.string().max(40).optional(),
+  base_model_name_or_path: z.string().max(1000).nullish(),
+  r: z.number().optional(),
+  lora_alpha: z.number().optional(),
+});
+
+async function adapterFolder(folder: FolderFacts): Promise<PathKind | undefined> {
+  if (hasWeights(folder) || !folder.names.includes('adapter_config.json')) return undefined;
+  const config = adapterSchema.safeParse(await folder.json('adapter_config.json')).data ?? {};
+  const { peft_type: type = 'unknown', r, lora_alpha: alpha } = config;
+  const base = config.base_model_name_or_path ?? undefined;
+  return {
+    name: 'adapter',
+    is: 'an adapter, which changes a model and is none itself',
+    advice: `add it to its model with "linnet merge ${base === undefined ? 'MODEL' : quoteName(base)} ${folder.path} --out FOLDER"`,
+    facts: {
+      type,
+      ...(base === undefined ? {} : { base }),
+      ...(r === undefined ? {} : { rank: String(r) }),
+      ...(alpha === undefined ? {} : { alpha: String(alpha) }),
+    },
+    code: 'NOT_FOUND',
+  };
+}
+
+const runSchema = z.looseObject({
+  format: z.literal('linnet-run'),
+  status: z.string().max(40),
+  command: z.array(z.string()).max(10_000),
+});
+
+async function runFolder(folder: FolderFacts): Promise<PathKind | undefined> {
+  if (hasWeights(folder)) return undefined;
+  const run = runSchema.safeParse(await folder.json('run.json'));
+  if (!run.success) return undefined;
+  const { status, command } = run.data;
+  const words = command.join(' ');
+  return {
+    name: 'run',
+    is: 'the record of a run (run.json), not the model that the run made',
+    advice:
+      status === 'finished'
+        ? 'the model is in the folder that --out named'
+        : 'do the same again with --resume; the model will be in the folder that --out names',
+    facts: { status, ...(words === '' ? {} : { command: words.slice(0, 300) }) },
+    code: 'NOT_FOUND',
+  };
+}
+
+const tokenizerFiles = ['tokenizer.json', 'tokenizer.model', 'spiece.model', 'vocab.json', 'vocab.txt'];
+
+/** A folder without safetensors weights: what it has instead. */
+function weightless(folder: FolderFacts): PathKind | undefined {
+  const { names } = folder;
+  const hasConfig = names.includes(CONFIG_FILE);
+  if (hasWeights(folder) && hasConfig) return undefined;
+  const ggufs = names.filter((name) => name.toLowerCase().endsWith('.gguf'));
+  if (ggufs.length > 0) return gguf(listNames(ggufs));
+  const pickles = names.filter(isPickleFile);
+  if (!hasWeights(folder) && pickles.length > 0) return pickle(listNames(pickles));
+  if (names.includes('medusa.json') || names.some((name) => name.startsWith('medusa_lm_head'))) {
+    return {
+      name: 'heads',
+      is: 'Medusa heads without the model that they draft for',
+      advice:
+        'put medusa.json and medusa.safetensors into the folder of their model; "linnet medusa train MODEL" makes them',
+      facts: {},
+      code: 'NOT_FOUND',
+    };
+  }
+  const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX));
+  if (weights.length > 0) {
+    const missing = hasConfig ? `${WEIGHTS_FILE} or ${INDEX_FILE}` : CONFIG_FILE;
+    return {
+      name: 'weights',
+      is: `safetensors (${listNames(weights)}) without ${missing}`,
+      advice: hasConfig
+        ? `rename a single file to ${WEIGHTS_FILE}; of several, fetch the index that belongs to them`
+        : `put ${CONFIG_FILE} of the model next to them`,
+      facts: {},
+      code: 'NOT_FOUND',
+    };
+  }
+  const tokenizer = names.filter((name) => tokenizerFiles.includes(name));
+  if (tokenizer.length === 0) return undefined;
+  return {
+    name: 'tokenizer',
+    is: hasConfig
+      ? `a configuration and a tokenizer without weights: it has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}`
+      : 'a tokenizer without a model',
+    advice: hasConfig
+      ? `train it from random weights with "linnet pretrain ${join(folder.path, CONFIG_FILE)} --tokenizer ${folder.path}", ${hubAdvice}`
+      : `it goes into "linnet pretrain CONFIG --tokenizer ${folder.path}"`,
+    facts: { files: tokenizer.join(', ') },
+    code: 'NOT_FOUND',
+  };
+}
+
+/** A folder whose folders are models: `runs`, or that of a hub's cache. */
+async function folderOfModels({ path, names }: FolderFacts): Promise<PathKind | undefined> {
+  if (names.includes(CONFIG_FILE)) return undefined;
+  const models: string[] = [];
+  for (const name of names.slice(0, 200)) {
+    const config = await stat(join(path, name, CONFIG_FILE)).catch(() => undefined);
+    if (config?.isFile() === true) models.push(name);
+  }
+  if (models.length === 0) return undefined;
+  return {
+    name: 'models',
+    is: `a folder of models, not a model: ${listNames(models)}`,
+    advice: `give one of them, such as ${join(path, models[0])}`,
+    facts: {},
+    code: 'NOT_FOUND',
+  };
+}
+
+function hasWeights({ names }: FolderFacts): boolean {
+  return names.includes(WEIGHTS_FILE) || names.includes(INDEX_FILE);
+}
+
+async function headOf(path: string): Promise<string> {
+  if ((await stat(path).catch(() => undefined))?.isFile() !== true) return '';
+  const handle = await open(path, 'r').catch(() => undefined);
+  if (handle === undefined) return '';
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(headBytes), 0, headBytes, 0);
+    return buffer.toString('latin1', 0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function metadataOf(path: string): Promise<ReadonlyMap<string, string> | undefined> {
+  try {
+    const file = await openSafetensors(path);
+    await file.close();
+    return file.metadata;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,48 @@
+/** The file that a measuring command writes its results to, with what they were measured by. */
+import { stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { LinnetError } from '../../errors.ts';
+import { writeFileAtomic } from '../../files/atomic.ts';
+import { parseJsonObject } from '../../files/json-object.ts';
+import { readRegularFile } from '../../files/regular-file.ts';
+import { describeCommit, describeHardware, describeSoftware } from '../../report/provenance.ts';
+
+const format = 'linnet-results';
+const mostBytes = 64 << 20;
+
+/**
+ * Before the work: whether the file can be written. Earlier results are replaced, nothing else is.
+ * @throws LinnetError `NOT_FOUND` if its folder is not there, `PATH` for anything that is not a file of results
+ */
+export async function checkResultFile(path: string): Promise<void> {
+  const folder = dirname(resolve(path));
+  const parent = await stat(folder).catch(() => undefined);
+  if (parent?.isDirectory() !== true) {
+    throw new LinnetError('NOT_FOUND', `the results cannot be written: there is no folder ${folder}`);
+  }
+  if ((await stat(path).catch(() => undefined)) === undefined) return;
+  const found = await readRegularFile(path, mostBytes)
+    .then((bytes) => parseJsonObject(bytes, path).format)
+    .catch(() => undefined);
+  if (found === format) return;
+  throw new LinnetError('PATH', `${path} exists and holds no results of Linnet; name another file`);
+}
+
+/** Writes results with the command line, versions and machine that they come from. */
+export async function writeResultFile(
+  path: string,
+  command: readonly string[],
+  results: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const content = {
+    format,
+    version: 1,
+    command,
+    date: new Date().toISOString(),
+    software: describeSoftware(),
+    hardware: describeHardware(),
+    commit: await describeCommit(),
+    results,
+  };
+  await writeFileAtomic(resolve(path), `${JSON.stringify(content, null, 2)}\n`);
+}

@@ -1,0 +1,135 @@
+/** The prompt of `linnet generate`: where its text comes from, and what tokens it is. */
+import { readTextFile } from '../../data/text-file.ts';
+import { standardInputName } from '../../data/standard-input.ts';
+import type { RestoredSession } from '../../decoding/state/session-file.ts';
+import { LinnetError } from '../../errors.ts';
+import { readChatTemplate } from '../../tokenizer/chat-template-files.ts';
+import { type ChatMessage, chatTokens, encodeSpecial } from '../../tokenizer/chat-template.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { flag, optional } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
+import { UsageError } from '../framework/exit-codes.ts';
+import { anyText, path, text, tokenIds } from '../framework/option-values.ts';
+
+export const promptOptions = {
+  prompt: optional(anyText, { placeholder: 'text', description: 'text to continue; - is the standard input' }),
+  promptTokens: optional(tokenIds, { placeholder: 'ids', description: 'token ids to continue, such as 1,2,3' }),
+  promptFile: optional(path, {
+    placeholder: 'file',
+    description: 'file with the text to continue; - is the standard input',
+  }),
+  parseSpecial: flag('read names of control tokens in the prompt, such as <s>, as these tokens; no BOS is added'),
+  chat: flag('the prompt is the message of a user, to be answered by the chat template of the model'),
+  system: optional(text, { placeholder: 'text', description: 'with --chat: a system message before it' }),
+};
+
+/** What the options say of a prompt. */
+export interface PromptValues {
+  readonly prompt?: string;
+  readonly promptTokens?: readonly number[];
+  readonly promptFile?: string;
+  readonly parseSpecial: boolean;
+  readonly chat: boolean;
+  readonly system?: string;
+}
+
+/** Where the prompt comes from. */
+export type PromptSource =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'text'; readonly read: () => Promise<string> }
+  | { readonly kind: 'tokens'; readonly ids: readonly number[] };
+
+/** @throws UsageError for options that exclude each other */
+export function promptSource(options: PromptValues, context: Pick<CommandContext, 'input' | 'note'>): PromptSource {
+  const { prompt, promptTokens, promptFile, parseSpecial, chat, system } = options;
+  const piped: PromptSource = { kind: 'text', read: () => readInput(context) };
+  const given: PromptSource[] = [];
+  if (prompt === standardInputName) given.push(piped);
+  else if (prompt !== undefined) given.push({ kind: 'text', read: () => Promise.resolve(prompt) });
+  if (promptTokens !== undefined) given.push({ kind: 'tokens', ids: promptTokens });
+  if (promptFile === standardInputName) given.push(piped);
+  else if (promptFile !== undefined) given.push({ kind: 'text', read: () => readTextFile(promptFile) });
+  if (given.length > 1) throw new UsageError('give one of --prompt, --prompt-tokens and --prompt-file, not several');
+  const source = given.at(0) ?? (context.input.isPiped() ? piped : { kind: 'none' });
+  if (system !== undefined && !chat) throw new UsageError('--system is the system message of --chat');
+  if (chat && parseSpecial) throw new UsageError('--chat never reads control tokens from a message; leave out one');
+  if ((chat || parseSpecial) && source.kind !== 'text') {
+    throw new UsageError(`${chat ? '--chat' : '--parse-special'} needs a text: --prompt, --prompt-file or a pipe`);
+  }
+  return source;
+}
+
+/** Token ids of a prompt, and whether they are all there is to it, so that no BOS is put before them. */
+export interface PromptIds {
+  readonly ids: readonly number[];
+  readonly complete: boolean;
+}
+
+/** How a text becomes tokens. */
+interface Encoding extends Pick<PromptValues, 'parseSpecial' | 'chat' | 'system'> {
+  readonly tokenizer: Tokenizer | undefined;
+  /** The model's, for its chat template. */
+  readonly folder: string;
+}
+
+/** @throws LinnetError `CONFIG` for `--chat` with a model without chat template, and as what reads the text */
+export async function readPrompt(
+  prompt: PromptSource,
+  { tokenizer, folder, parseSpecial, chat, system }: Encoding,
+): Promise<PromptIds> {
+  if (prompt.kind === 'tokens') return { ids: prompt.ids, complete: true };
+  if (prompt.kind === 'none' || tokenizer === undefined) return { ids: [], complete: false };
+  const content = await prompt.read();
+  if (chat) {
+    const template = await readChatTemplate(folder);
+    if (template === undefined) {
+      throw new LinnetError(
+        'CONFIG',
+        `${folder} has no chat template; leave out --chat, and the model continues the prompt`,
+      );
+    }
+    const messages: ChatMessage[] = [{ role: 'user', content }];
+    if (system !== undefined) messages.unshift({ role: 'system', content: system });
+    return { ids: Array.from(await chatTokens(template, tokenizer, messages)), complete: true };
+  }
+  if (parseSpecial) return { ids: Array.from(encodeSpecial(tokenizer, content)), complete: true };
+  return { ids: Array.from(tokenizer.encode(content)), complete: false };
+}
+
+/** After this long without an answer the command says what it waits for. */
+const patienceMs = 2000;
+
+/** The standard input without the line break that `echo` ends with. */
+async function readInput({ input, note }: Pick<CommandContext, 'input' | 'note'>): Promise<string> {
+  const waiting = setTimeout(() => {
+    note('reading the prompt from the standard input; --prompt "" begins without one');
+  }, patienceMs);
+  try {
+    return (await input.read()).replace(/\n$/, '');
+  } finally {
+    clearTimeout(waiting);
+  }
+}
+
+/**
+ * The whole text to continue: a restored text goes on, a new one begins with BOS unless it is complete.
+ * @throws LinnetError `INPUT` for a restored text that ended with EOS, if nothing is added to it
+ */
+export function joinPrompt(
+  restored: RestoredSession | undefined,
+  { ids: prompt, complete }: PromptIds,
+  bosId: number | undefined,
+): readonly number[] {
+  if (restored !== undefined) {
+    if (prompt.length === 0 && restored.state.length >= restored.tokens.length) {
+      throw new LinnetError('INPUT', 'the text of the session has come to its end; give a prompt to go on from there');
+    }
+    return [...restored.tokens, ...prompt];
+  }
+  return complete || bosId === undefined ? prompt : [bosId, ...prompt];
+}
+
+/** The end of a turn, which is not always what the model's configuration calls the end of a text. */
+export function endOfTurn(tokenizer: Tokenizer | undefined): readonly number[] {
+  return tokenizer?.eosId === undefined ? [] : [tokenizer.eosId];
+}

@@ -1,0 +1,63 @@
+/**
+ * Text that a model generates itself, to compare storage types on where nobody gave a text: it is what the model is
+ * for, whatever it was trained on, while a fixed book says little about a model that never saw one.
+ */
+import { decodeRound } from '../../decoding/round.ts';
+import { Sampler } from '../../decoding/sampler.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import { TextGeneration } from '../../decoding/text-generation.ts';
+import { LinnetError } from '../../errors.ts';
+import type { EvaluationData, ScoredWindow } from '../perplexity/scored-windows.ts';
+
+export interface OwnTextOptions {
+  /** Tokens to generate in all, about. */
+  readonly tokens: number;
+  /** Most tokens of one text, its first included. */
+  readonly length: number;
+  readonly seed?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Texts that are generated in common steps: the weights are read once for all of them. */
+const textsAtOnce = 8;
+
+/** A model that ends its texts at once is asked this often. */
+const mostBatches = 16;
+
+/**
+ * Samples texts at temperature 1, from the BOS token to the end of text or `length`.
+ *
+ * @returns a window per text, all of whose tokens but the first count; none if the model ends every text at once
+ * @throws LinnetError `INPUT` for a model without a BOS token, `ABORTED` when the signal fires
+ * @example
+ * ```ts
+ * const data = await ownText(engine, { tokens: 1024, length: 128 });
+ * ```
+ */
+export async function ownText(engine: StepEngine, options: OwnTextOptions): Promise<EvaluationData> {
+  const { tokens, length, seed = 0, signal, onProgress } = options;
+  const windows: ScoredWindow[] = [];
+  let generated = 0;
+  for (let batch = 0; batch < mostBatches && generated < tokens; batch++) {
+    const texts = Array.from(
+      { length: Math.min(textsAtOnce, Math.ceil((tokens - generated) / length)) },
+      (_, index) => {
+        const sampler = new Sampler({ temperature: 1, seed: seed + batch * textsAtOnce + index });
+        return new TextGeneration(engine, { promptTokens: [], maxTokens: length - 1, sampler });
+      },
+    );
+    for (const text of texts) await text.readPrompt();
+    for (let open = texts; open.length > 0; open = open.filter(({ finish }) => finish === undefined)) {
+      if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while the model generated the text');
+      for (const round of await decodeRound(engine, open)) if (round.status === 'rejected') throw round.reason;
+      const grown = texts.reduce((sum, { text }) => sum + text.tokens.length, 0);
+      onProgress?.(Math.min(tokens, generated + grown), tokens);
+    }
+    for (const { text } of texts) {
+      generated += text.tokens.length;
+      if (text.tokens.length > 1) windows.push({ tokens: Int32Array.from(text.tokens), scoredFrom: 1 });
+    }
+  }
+  return { windows, documents: windows.length };
+}
