@@ -1,6 +1,7 @@
 /** Records of named fields from .jsonl, .csv and .tsv files: what labelled texts and pairs of texts are read from. */
 import { extname } from 'node:path';
 import { LinnetError } from '../errors.ts';
+import { plainNames } from '../files/name-list.ts';
 import { parseDelimited } from './delimited.ts';
 import { readLines, readTextFile } from './text-file.ts';
 
@@ -49,7 +50,7 @@ export async function readRecords(paths: readonly string[], fields: readonly str
     for await (const record of readers[extension](path, numbered.length === 0)) {
       for (const field of fields) {
         if (record.fields.has(field)) continue;
-        const has = [...record.fields.keys()].slice(0, 10).join(', ');
+        const has = plainNames([...record.fields.keys()]);
         throw new LinnetError('FORMAT', `${record.source} has no field "${field}"; its fields are: ${has}`);
       }
       records.push(record);

@@ -2,12 +2,12 @@
  * Writing so that a reader, or the next run after a power cut, sees either the old content or the new one, never a part:
  * write under a temporary name, fsync, rename, fsync the folder that holds the name.
  */
-import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
+import { temporarySibling } from './temporary-files.ts';
 import { listWrittenFiles, requireReplaceable } from './written-folder.ts';
 
 /**
@@ -68,6 +68,23 @@ export async function createFileAtomic(
     await rm(temporary, { force: true });
     if (systemErrorCode(error) === 'EEXIST') return false;
     throw asCallersError('create', target, error);
+  }
+}
+
+/**
+ * Finds out whether a file can be written, before the work that makes its content.
+ * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, `PATH` if a folder has the name
+ */
+export async function requireWritable(path: string): Promise<void> {
+  const target = resolve(path);
+  const temporary = temporarySibling(target);
+  try {
+    const stats = await lstat(target).catch(() => undefined);
+    if (stats?.isDirectory() === true) throw new LinnetError('PATH', `cannot write ${target}: it is a folder`);
+    await (await open(temporary, 'wx')).close();
+    await rm(temporary, { force: true });
+  } catch (error) {
+    throw asCallersError('write', target, error);
   }
 }
 
@@ -177,10 +194,6 @@ async function exists(path: string): Promise<boolean> {
     if (systemErrorCode(error) === 'ENOENT') return false;
     throw fileError('examine', path, error);
   }
-}
-
-function temporarySibling(target: string): string {
-  return resolve(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`);
 }
 
 function alreadyExists(target: string): LinnetError {

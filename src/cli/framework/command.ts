@@ -8,7 +8,10 @@ import { z } from 'zod';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext } from './context.ts';
 import { UsageError } from './exit-codes.ts';
+import { requireWritable } from '../../files/atomic.ts';
+import { removeAbandoned } from '../../files/temporary-files.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
+import { formatBytes } from '../../report/quantities.ts';
 import { flagName, inFlags } from './option-names.ts';
 import type { ValueKind } from './option-values.ts';
 import { choice, integer, path } from './option-values.ts';
@@ -126,6 +129,8 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly options: O;
   /** The command measures: `--out FILE` writes what it returns for machines. */
   readonly writesResults?: boolean;
+  /** Keys of options that name files which are written at the end: whether they can be is found out first. */
+  readonly writes?: readonly (keyof O & string)[];
   /** Options of the version before that are no more, by key: where what they did has gone. Help does not show them. */
   readonly moved?: Readonly<Record<string, string>>;
   /** Prints for people through the context and returns what machines are reported. */
@@ -193,6 +198,13 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         ? checked(z.object({ out: resultFile }), { out: options.out }, flagName).out
         : undefined;
       if (file !== undefined) await checkResultFile(file);
+      if (out !== undefined) await tidyUp(context, out);
+      for (const key of definition.writes ?? []) {
+        const file = named[key];
+        if (typeof file !== 'string') continue;
+        await requireWritable(file);
+        await tidyUp(context, file);
+      }
       try {
         const result = await definition.run(context, values);
         if (file !== undefined) await writeResultFile(file, context.command, result.json);
@@ -209,6 +221,12 @@ const resultFile = optional(path, {
   placeholder: 'file',
   description: 'write the results there, as JSON with command, versions and machine',
 });
+/** Removes and names what earlier runs that were killed left half written at `out`. */
+async function tidyUp(context: CommandContext, out: string): Promise<void> {
+  for (const { path, bytes, pid } of await removeAbandoned(out)) {
+    context.note(`removed ${path} (${formatBytes(bytes)}), which process ${pid} left half written when it was killed`);
+  }
+}
 
 /** What a command replaces, of those that write a folder. */
 const replacement = z.object({ out: z.string().optional(), replace: z.boolean().optional() });

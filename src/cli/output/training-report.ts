@@ -44,6 +44,9 @@ export async function reportTraining<Details extends object>(
       progress?.update(update * stepTokens, steps * stepTokens, info);
       if (update === steps) progress?.finish();
     },
+    onWarning(message) {
+      context.note(`warning: ${message}`);
+    },
     onSaved(out) {
       context.print(`saved ${out}`);
     },

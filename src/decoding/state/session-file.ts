@@ -20,6 +20,7 @@ import { z } from 'zod';
 import { openSafetensors, parseSafetensors, type SafetensorsDirectory } from '../../checkpoint/safetensors/reader.ts';
 import { encodeSafetensors, type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import { type AnyTensor, dataOf, type DTypeArrays, float32, int32, type Tensor, zeros } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { RandomState } from '../../random.ts';
@@ -254,7 +255,7 @@ function checkHeader(
     ...Object.fromEntries(metadata),
     sampler: parseWords(metadata.get('sampler'), source),
   });
-  if (!result.success) throw malformed(source, z.prettifyError(result.error), result.error);
+  if (!result.success) throw malformed(source, schemaProblems(result.error), result.error);
   const header = result.data;
   if (header.fingerprint !== fingerprint) {
     throw new LinnetError(

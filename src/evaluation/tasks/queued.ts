@@ -10,7 +10,8 @@ import { runJobs } from '../../jobs/queue.ts';
 import { Journal, journalLineSchema } from './journal.ts';
 import type { QuestionOptions } from './requests.ts';
 import { evaluateTasks, type RunOptions } from './run.ts';
-import type { EngineScorer, ScorerUsage } from '../scoring/engine-scorer.ts';
+import type { EngineScorer } from '../scoring/engine-scorer.ts';
+import type { ScorerUsage } from '../scoring/scorer.ts';
 import { parseTask, type Task } from './schema.ts';
 
 /** Names the jobs. */

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { readInFolder } from '../../files/regular-file.ts';
 import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import type { Trial, TrialResult } from './trial.ts';
 
 /** JSON has no NaN and no infinities: a diverged trial writes null. */
@@ -90,7 +91,7 @@ export class SweepFolder {
     if (!parsed.success) {
       throw new LinnetError(
         'FORMAT',
-        `${join(this.#trials, file)} is no result of a trial: ${z.prettifyError(parsed.error)}`,
+        `${join(this.#trials, file)} is no result of a trial: ${schemaProblems(parsed.error)}`,
       );
     }
     const { model, method, augmented, seed } = parsed.data;

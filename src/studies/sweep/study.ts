@@ -8,7 +8,9 @@ import { LinnetError } from '../../errors.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { requireFeasible } from '../../training/plans/effort.ts';
 import { parseTrainingSettings } from '../../training/settings.ts';
+import { totalUpdates } from '../../training/trainer.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
 import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
 import { type SweepModel, type SweepPlan, sweepVariants } from './plan.ts';
@@ -34,17 +36,19 @@ export async function prepareStudy(plan: SweepPlan, planFile: string): Promise<S
   const { training, heldOut } = splitDocuments(documents, { heldOut: plan.heldOut });
   const datasets = new Map<number, { dataset: PackedDataset; heldOut: EvaluationData }>();
   const trials: Trial[] = [];
-  for (const [model, described] of Object.entries(plan.models)) {
-    const base = await openBase(described, tokenizer, place);
+  for (const [model, choice] of Object.entries(plan.models)) {
+    const base = await openBase(choice, tokenizer, place);
     requireVocabulary(model, base, tokenizer);
     for (const seed of plan.seeds) {
-      const settings = parseTrainingSettings({ ...plan.training, ...described.training, seed });
+      const settings = parseTrainingSettings({ ...plan.training, ...choice.training, seed });
       const { length } = settings;
       const data = datasets.get(length) ?? {
         dataset: await packDocuments(training, tokenizer, { length }),
         heldOut: await heldOutWindows(plan, heldOut, tokenizer, length),
       };
       datasets.set(length, data);
+      const described = base.kind === 'scratch' ? describeCausalModel(base.config) : base.loaded.model;
+      requireFeasible(described, settings, totalUpdates(data.dataset, settings));
       for (const variant of sweepVariants(plan)) trials.push({ ...variant, model, seed, base, settings, ...data });
     }
   }

@@ -10,9 +10,13 @@ import type { Evaluation, EvaluationPlan } from '../held-out.ts';
 import { microBatchRows, type TrainingSettings } from '../settings.ts';
 import { train, type TrainingJob, type TrainingOutcome, totalUpdates, type UpdateEvent } from '../trainer.ts';
 import { writeCurves } from './curves.ts';
+import { paceWarning, requireFeasible } from './effort.ts';
 import type { TrainingOptions } from './options.ts';
 import type { TrainingPlan } from './plan.ts';
 import { describeDifferences } from './recorded-settings.ts';
+
+/** The first steps are slower than the others. */
+const pacedAfter = 3;
 
 /** What a plan is about to do. */
 export interface PlannedRun {
@@ -42,6 +46,8 @@ export interface TrainingHooks {
   readonly onUpdate?: (event: UpdateEvent) => void;
   /** Called after every measurement on held-out data. */
   readonly onEvaluation?: (evaluation: Evaluation & { readonly isBest: boolean }) => void;
+  /** Told what the caller should know before waiting: a step that hardly fits in memory, a training of many days. */
+  readonly onWarning?: (message: string) => void;
   /** Called when `out` is complete. */
   readonly onSaved?: (out: string) => void;
 }
@@ -119,13 +125,16 @@ async function recordedTraining<Details extends object>(
   const { out, data, heldOut, snapshotEvery, device, threads } = options;
   const stepTokens = settings.batch * trained.dataset.length;
   const steps = totalUpdates(trained.dataset, settings);
+  const warning = requireFeasible(trained.model, settings, steps);
   hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings) });
+  if (warning !== undefined) hooks.onWarning?.(warning);
   const { rows, length } = trained.dataset;
   const read = { summary, rows, length, fingerprint: trained.dataset.fingerprint() };
   const described = plainJson({ model: trained.model.toJson(), settings, data, heldOut, read, ...configuration });
   const description = { command: hooks.command ?? [], configuration: described, seed: settings.seed };
   const started = performance.now();
   let run: Run | undefined;
+  let made = 0; // in this process
   const evaluation = await evaluationOf(options, heldOutRows, (measured) => {
     run?.log({ update: measured.update, heldOutLoss: measured.loss });
     hooks.onEvaluation?.(measured);
@@ -146,6 +155,8 @@ async function recordedTraining<Details extends object>(
     onUpdate(event) {
       const { update, loss, gradientNorm, learningRate, seconds } = event;
       run?.log({ update, loss, gradientNorm, learningRate, tokens: stepTokens * update, seconds });
+      const slow = ++made === pacedAfter ? paceWarning(seconds, steps - update) : undefined;
+      if (slow !== undefined) hooks.onWarning?.(slow);
       hooks.onUpdate?.(event);
     },
   };
