@@ -110,10 +110,7 @@ export function evalTaskHandler(open: (described: ScorerDescription) => Promise<
     const { scorer: described, identity, task, data, questions } = parsed.data;
     const opened = await open(described);
     if (opened.identity !== identity) {
-      throw new LinnetError(
-        'MISMATCH',
-        `${described.model} is another model on this worker: give all machines the same files`,
-      );
+      throw new LinnetError('MISMATCH', `${described.model} is another model on this worker: give all machines the same files`);
     }
     const file = await Journal.open(join(folder, 'answers.jsonl'));
     const before = { ...opened.scorer.usage };

@@ -3,13 +3,7 @@
  * failures of the others go unheard, which ends the process. So they are read one by one, and what they are said to hold is
  * checked first.
  */
-import {
-  type AsyncBuffer,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetReadObjects,
-  parquetSchema,
-} from 'hyparquet';
+import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 
 /** Most rows of a file, whatever its size; a larger file may have eight per byte. */
