@@ -1,5 +1,6 @@
 /** The scorer of `linnet eval tasks`, opened where the questions are asked: here, or by a worker. */
-import type { DecodingMethod } from '../../decoding/method.ts';
+import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
+import { speculative } from '../../decoding/speculation/speculative.ts';
 import { EngineScorer } from '../../evaluation/scoring/engine-scorer.ts';
 import type { ScorerDescription } from '../../evaluation/tasks/queued.ts';
 import { sha256 } from '../../evaluation/tasks/text/python-json.ts';
@@ -7,20 +8,16 @@ import { openGeneratingModel } from '../../export/open-model.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 
-/**
- * Opens a model for questions. Dispose of it.
- * @param newMethod makes the decoding method of each answer; exact ones, since answers are kept by what decides them
- * @throws LinnetError as `openGeneratingModel` and `loadTokenizer`
- */
+/** Opens a model for questions. Dispose of it. @throws LinnetError as `openGeneratingModel` and `loadTokenizer` */
 export async function openTaskScorer(
-  { model, maxLength, context, sharing, bos }: ScorerDescription,
+  { model, maxLength, context, sharing, bos, speculate }: ScorerDescription,
   compile: CompileOptions,
-  newMethod?: () => DecodingMethod,
 ) {
   const loaded = await openGeneratingModel(model, compile);
   try {
     const tokenizer = await loadTokenizer(loaded.path);
     const { engine } = loaded;
+    const newMethod = speculate === 'off' ? undefined : () => speculative(new LookupDrafter());
     const scorer = new EngineScorer({ engine, tokenizer, maxLength, rollingContext: context, sharing, bos, newMethod });
     /** The model and all that decides its answers. */
     const identity = sha256(JSON.stringify([loaded.fingerprint, scorer.maxLength, scorer.bos, context]));

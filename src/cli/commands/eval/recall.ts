@@ -49,7 +49,7 @@ export const evalRecall = defineCommand({
     ...engineOptions,
   },
   writesResults: true,
-  writes: ['chart', 'results'],
+  writes: ['chart'],
   async run(context, { model, task, lengths, pairs, rows, seed, results, chart, ...compile }) {
     const isPlan = model.toLowerCase().endsWith('.json');
     if (isPlan && (lengths ?? pairs ?? rows) !== undefined) {

@@ -3,8 +3,6 @@ import { join } from 'node:path';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { z } from 'zod';
-import { LookupDrafter } from '../../../decoding/speculation/lookup-drafter.ts';
-import { speculative } from '../../../decoding/speculation/speculative.ts';
 import { LinnetError } from '../../../errors.ts';
 import { Journal } from '../../../evaluation/tasks/journal.ts';
 import type { TaskSummary } from '../../../evaluation/tasks/judging.ts';
@@ -27,7 +25,6 @@ import { formatCount, formatFixed } from '../../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../../report/table.ts';
 import { defineCommand, engineOptions, flag, optional, required, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { UsageError } from '../../framework/exit-codes.ts';
 import { choice, integer, path, redisUrl, text, type ValueKind } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { openTaskScorer } from '../../options/task-scorer.ts';
@@ -122,13 +119,13 @@ export const evalTasks = defineCommand({
       placeholder: 'file',
       description: 'writes what would be asked, a JSON line a request, and runs no model',
     }),
-    speculate: withDefault(choice(['off', 'lookup']), 'off', {
-      placeholder: 'drafter',
-      description: 'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
-    }),
     queue: optional(redisUrl, {
       placeholder: 'redis://…',
       description: 'lets machines with `linnet work` answer the tasks, one each at a time',
+    }),
+    speculate: withDefault(choice(['off', 'lookup']), 'off', {
+      placeholder: 'drafter',
+      description: 'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
     }),
     alone: flag('reads every request whole, to measure what sharing beginnings saves'),
     ...engineOptions,
@@ -143,9 +140,6 @@ export const evalTasks = defineCommand({
       context.print(`${formatCount(count)} requests written to ${options.writeRequests}`);
       return { json: { requests: count, path: options.writeRequests } };
     }
-    if (options.queue !== undefined && options.speculate !== 'off') {
-      throw new UsageError('--speculate is for answers of this machine; workers of a --queue generate token by token');
-    }
     const started = performance.now();
     const date = Date.now() / 1000;
     const described: ScorerDescription = {
@@ -154,10 +148,9 @@ export const evalTasks = defineCommand({
       context: options.context,
       sharing: !options.alone,
       bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
+      speculate: options.speculate,
     };
-    const newMethod = options.speculate === 'off' ? undefined : () => speculative(new LookupDrafter());
-    const compile = { device: options.device, threads: options.threads };
-    await using opened = await openTaskScorer(described, compile, newMethod);
+    await using opened = await openTaskScorer(described, { device: options.device, threads: options.threads });
     const { loaded, scorer, identity } = opened;
     const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(options.model));
     await using own = folder === undefined && options.queue !== undefined ? await scratchFolder() : undefined;
@@ -171,13 +164,7 @@ export const evalTasks = defineCommand({
         ? undefined
         : await context.withProgress('tasks', 'tasks', (progress) =>
             answerTasksInQueue(selection.tasks, {
-              ...{
-                queue: options.queue ?? '',
-                scorer: described,
-                identity,
-                data: options.data,
-                questions: questionOptions,
-              },
+              ...{ queue: options.queue ?? '', scorer: described, identity, data: options.data, questions: questionOptions },
               ...{ journal: journal.file, signal: context.signal },
               onTask: (done, total, task) => progress.update(done, total, task),
             }),
