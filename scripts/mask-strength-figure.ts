@@ -10,8 +10,8 @@ import { lineChart } from '../src/report/chart.ts';
 import { maskStrengthRuns, type MaskStrengthRun } from '../src/studies/leak-demonstration.ts';
 
 const file = 'docs/figures/mask-strength.svg';
-const strengths = [0, 0.5, 0.9, 0.99, 1];
-const steps = 80;
+const strengths = [0, 0.5, 0.9, 1];
+const steps = 200;
 
 const runs = await maskStrengthRuns({
   strengths,

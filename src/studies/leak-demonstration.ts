@@ -134,8 +134,7 @@ async function demonstrationText({
 }
 
 /** Options of `maskStrengthRuns`. */
-export interface MaskStrengthOptions
-  extends Pick<LeakDemonstrationOptions, 'steps' | 'sources' | 'compile' | 'signal'> {
+interface MaskStrengthOptions extends Pick<LeakDemonstrationOptions, 'steps' | 'sources' | 'compile' | 'signal'> {
   /** Degrees of masking: 0 applies the filter weights of the future as they are, 1 not at all, s multiplies them by 1 − s. */
   readonly strengths: readonly number[];
   readonly seeds: readonly number[];

@@ -11,7 +11,7 @@ import { choiceCount, needleTasks, type NeedleTaskName } from './task.ts';
  * are taken by log-likelihood, and the share of right ones counts: for models that cannot answer.
  */
 export const needleAnswerKinds = ['generate', 'choose'] as const;
-export type NeedleAnswerKind = (typeof needleAnswerKinds)[number];
+type NeedleAnswerKind = (typeof needleAnswerKinds)[number];
 
 export interface NeedleSettings {
   readonly task: NeedleTaskName;

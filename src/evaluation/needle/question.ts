@@ -16,7 +16,7 @@ export interface NeedleQuestion {
   readonly depth: number;
 }
 
-export interface NeedleOptions {
+interface NeedleOptions {
   readonly task: NeedleTaskName;
   /** Tokens of the context and of an answer together. */
   readonly length: number;

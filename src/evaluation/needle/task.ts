@@ -25,7 +25,7 @@ export interface NeedlePlan {
 }
 
 /** A task: what it hides, and how many tokens an answer may have. */
-export interface NeedleTask {
+interface NeedleTask {
   readonly description: string;
   /** As in RULER. */
   readonly answerTokens: number;

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { systemErrorCode } from '../../files/regular-file.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import type { RecallTrial } from './study.ts';
 
 const share = z.number().min(0).max(1);
@@ -51,7 +52,7 @@ export async function readRecallTrials(file: string): Promise<RecallTrial[]> {
     if (parsed.success) return [parsed.data];
     throw new LinnetError(
       'FORMAT',
-      `${file}:${at + 1} is no trial of a study of recall; name another file for --results:\n${z.prettifyError(parsed.error)}`,
+      `${file}:${at + 1} is no trial of a study of recall; name another file for --results:\n${schemaProblems(parsed.error)}`,
     );
   });
 }
