@@ -130,6 +130,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/recall.ts')).evalRecall,
   },
   {
+    words: ['eval', 'needle'],
+    summary: 'what a model finds in a long text, by length and depth',
+    load: async () => (await import('./commands/eval/needle.ts')).evalNeedle,
+  },
+  {
     words: ['eval', 'rouge'],
     summary: 'predicted summaries against references',
     load: async () => (await import('./commands/eval/rouge.ts')).evalRouge,

@@ -23,6 +23,8 @@ const scorerSchema = z.strictObject({
   context: z.enum(['windows', 'unlimited']),
   bos: z.boolean().optional(),
   sharing: z.boolean(),
+  /** Several tokens a step, where answers are generated. */
+  speculate: z.enum(['off', 'lookup']),
 });
 
 /** What a scorer is made of; the model by its folder. */

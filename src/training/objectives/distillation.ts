@@ -72,7 +72,10 @@ export function transferredParameters(
     }
   }
   if (names.size > 0) return names;
-  throw new LinnetError('CONFIG', 'the mixers of the student have nothing to learn; add --train-qk');
+  throw new LinnetError(
+    'CONFIG',
+    'the mixers of the student have nothing to learn; train the projections to queries and keys too ("trainQk")',
+  );
 }
 
 /**
@@ -105,8 +108,9 @@ export function transferObjective(
       const shift = (_: unknown, features: Value): Value => shiftedByOne(features);
       teacher.backbone(original, inputs, positions, {
         shift,
-        mix(layer, projected) {
-          const values = mixParallel(teacher.mixers[layer], projected, mixerParameterValues(teacher, original, layer));
+        mix(layer, projected, scoring) {
+          const own = mixerParameterValues(teacher, original, layer);
+          const values = mixParallel(teacher.mixers[layer], projected, own, scoring);
           mixed[layer] = values;
           return values;
         },
@@ -114,9 +118,10 @@ export function transferObjective(
       const errors: Value[] = [];
       student.backbone(source, inputs, positions, {
         shift,
-        mix(layer, projected) {
+        mix(layer, projected, scoring) {
           if (layers.has(layer)) {
-            const own = mixParallel(student.mixers[layer], projected, mixerParameterValues(student, source, layer));
+            const learned = mixerParameterValues(student, source, layer);
+            const own = mixParallel(student.mixers[layer], projected, learned, scoring);
             const difference = sub(own, mixed[layer]); // [B,n,H,D]
             const perToken = reshape(mean(mul(difference, difference), [2, 3]), [B, n]);
             errors.push(sum(mul(perToken, weights)));

@@ -123,6 +123,10 @@ export const evalTasks = defineCommand({
       placeholder: 'redis://…',
       description: 'lets machines with `linnet work` answer the tasks, one each at a time',
     }),
+    speculate: withDefault(choice(['off', 'lookup']), 'off', {
+      placeholder: 'drafter',
+      description: 'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
+    }),
     alone: flag('reads every request whole, to measure what sharing beginnings saves'),
     ...engineOptions,
   },
@@ -144,6 +148,7 @@ export const evalTasks = defineCommand({
       context: options.context,
       sharing: !options.alone,
       bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
+      speculate: options.speculate,
     };
     await using opened = await openTaskScorer(described, { device: options.device, threads: options.threads });
     const { loaded, scorer, identity } = opened;
@@ -218,7 +223,7 @@ export const evalTasks = defineCommand({
     }
     context.print(
       `\n${formatCount(tokensRead)} prompt tokens read, ${formatCount(tokensReused)} not read again, ` +
-        `${formatCount(tokensGenerated)} generated`,
+        `${formatCount(tokensGenerated)} generated in ${formatCount(scorer.generationSteps)} steps`,
     );
     return {
       json: {
@@ -227,6 +232,7 @@ export const evalTasks = defineCommand({
         'n-shot': object['n-shot'],
         'n-samples': object['n-samples'],
         ...{ tokensRead, tokensReused, tokensGenerated },
+        generationSteps: scorer.generationSteps,
         files,
       },
     };
