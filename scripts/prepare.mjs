@@ -11,7 +11,15 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const executable = join(root, 'dist', 'cli', 'main.js');
 
-if (process.env.npm_command !== 'exec' || !existsSync(executable)) {
+// After `npm ci --omit=dev` there is no compiler, and a checkout without a build has no command to link.
+const compiler = join(root, 'node_modules', 'typescript');
+const builds = !existsSync(join(root, 'tsconfig.build.json')) || existsSync(compiler);
+
+if (!builds && !existsSync(executable)) {
+  console.log('linnet: not built, since TypeScript is a development dependency; run "npm ci" for the command');
+  process.exit(0);
+}
+if (builds && (process.env.npm_command !== 'exec' || !existsSync(executable))) {
   const { status } = spawnSync('npm', ['run', 'build'], {
     cwd: root,
     stdio: 'inherit',

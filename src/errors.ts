@@ -18,11 +18,14 @@ export type ErrorCode =
   | 'ABORTED' // stopped on request
   | 'INTERNAL'; // ours
 
+/** A longer message is cut: it would quote a file at length, which nobody reads, and which may be private. */
+const longestMessage = 4000;
+
 /** Base of all errors thrown on purpose. */
 export class LinnetError extends Error {
   readonly code: ErrorCode;
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+    super(message.length > longestMessage ? `${message.slice(0, longestMessage)}…` : message, options);
     this.name = 'LinnetError';
     this.code = code;
   }

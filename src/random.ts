@@ -12,8 +12,9 @@ export type RandomState = readonly [number, number, number, number];
 export class Random {
   #state: [number, number, number, number];
 
-  /** @param seed any integer; only its low 32 bits count. */
+  /** @param seed any integer; only its low 32 bits count. @throws RangeError for what is no number */
   constructor(seed: number) {
+    if (typeof seed !== 'number') throw new RangeError('the seed of random numbers is no number');
     let word = seed >>> 0;
     const next = (): number => {
       word = (word + 0x9e3779b9) >>> 0;
@@ -25,8 +26,10 @@ export class Random {
     this.#state = [next(), next(), next(), next()];
   }
 
-  /** Continues from a state taken with `state`. */
+  /** Continues from a state taken with `state`. @throws RangeError for what is none */
   static fromState(state: RandomState): Random {
+    const isState = Array.isArray(state) && state.length === 4 && state.every((word) => typeof word === 'number');
+    if (!isState) throw new RangeError('the state of random numbers is a list of four numbers');
     const random = new Random(0);
     random.#state = [state[0] >>> 0, state[1] >>> 0, state[2] >>> 0, state[3] >>> 0];
     return random;
@@ -63,7 +66,8 @@ export class Random {
   /** Uniform integer in [0, bound), without modulo bias. @throws RangeError unless `bound` is an integer of 1…2³² */
   integer(bound: number): number {
     if (!(Number.isInteger(bound) && bound >= 1 && bound <= 4294967296)) {
-      throw new RangeError(`a random integer below ${bound} was asked for; expected an integer of 1 to 2^32`);
+      const given = typeof bound === 'number' ? bound : typeof bound;
+      throw new RangeError(`a random integer below ${given} was asked for; expected an integer of 1 to 2^32`);
     }
     const limit = 4294967296 - (4294967296 % bound);
     for (;;) {
@@ -80,6 +84,7 @@ export class Random {
 
   /** Shuffles in place (Fisher–Yates). */
   shuffle<T>(items: T[]): T[] {
+    if (!Array.isArray(items)) throw new RangeError('what is to be shuffled at random is no list');
     for (let i = items.length - 1; i > 0; i--) {
       const j = this.integer(i + 1);
       const swapped = items[i];

@@ -195,3 +195,14 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
   const numbers = stateNumbers(shape, dims.keyValueHeads, groupOf(config), checkContext(context ?? 0));
   return numbers * bytesPerNumber;
 }
+
+/**
+ * How far float32 may be from the formula beyond what the order of sums makes: see `MixerKind.float32Error`.
+ * @example
+ * ```ts
+ * const tolerance = Math.max(5e-5, float32Error({ kind: 'yoso', bits: 3, convolution: null }));
+ * ```
+ */
+export function float32Error(config: MixerConfig): number {
+  return kindOf(config).float32Error?.(config) ?? 0;
+}

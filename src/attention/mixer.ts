@@ -304,6 +304,11 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   convolvesPadding?(config: C): boolean;
   /** Whether the gradient of queries and keys is a surrogate of the derivative. Default false. */
   hasSurrogateGradient?(config: C): boolean;
+  /**
+   * How far float32 may be from the formula, relative to the largest output, where that is more than what sums of products
+   * in another order come to. Default 0.
+   */
+  float32Error?(config: C): number;
   /** The formula as loops in float64: [H,n,E]. */
   reference(config: C, positions: ReferencePositions): Float64Array;
   /** Its gradients, derived by hand, where there are such. Default: central differences. */

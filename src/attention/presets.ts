@@ -4,6 +4,7 @@ import { LinnetError } from '../errors.ts';
 import { type BuiltInPresets, mixerKinds } from './kinds/index.ts';
 import type { MixerConfig, MixerPreset } from './mixer.ts';
 import { parseMixer } from './mixers.ts';
+import { requireOptions, requireText } from '../files/arguments.ts';
 
 /** The names of the presets that Linnet has. */
 export type MixerPresetName = keyof BuiltInPresets;
@@ -85,6 +86,7 @@ export function presetShapes(): MixerPreset['shape'] {
 
 /** A preset by name. @throws LinnetError `CONFIG` for an unknown name */
 export function findPreset(name: string): MixerPreset {
+  requireText(name, 'the name of a mixer');
   const preset = allPresets().get(name);
   if (preset !== undefined) return preset;
   throw new LinnetError('CONFIG', `unknown mixer '${name}'; the presets are ${mixerPresetNames().join(', ')}`);
@@ -117,6 +119,7 @@ export function wholeTextPreset(name: string): string {
  * ```
  */
 export function mixerPreset(name: MixerPresetName | (string & {}), options: PresetOptions = {}): MixerConfig {
+  requireOptions(options, 'the options of a mixer');
   const preset = findPreset(name);
   const known = Object.keys(presetShapes());
   const unknown = Object.keys(options).find((option) => !known.includes(option));

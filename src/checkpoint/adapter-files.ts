@@ -7,6 +7,7 @@ import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { Model } from '../models/families.ts';
 import { freshMixerParameters } from '../models/linearize.ts';
@@ -114,7 +115,7 @@ export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapt
   const json = parseJsonObject(await readInFolder(dir, ADAPTER_CONFIG_FILE, maximumConfigBytes), configPath);
   const config = configSchema.safeParse(json);
   if (!config.success) {
-    throw new LinnetError('FORMAT', `${configPath}: not a supported adapter:\n${z.prettifyError(config.error)}`);
+    throw new LinnetError('FORMAT', `${configPath}: not a supported adapter:\n${schemaProblems(config.error)}`);
   }
   const files = [{ name: ADAPTER_WEIGHTS_FILE, before: prefix }];
   if ((await readdir(dir)).includes(BESIDE_FILE)) files.push({ name: BESIDE_FILE, before: '' });

@@ -15,6 +15,7 @@ import { recognizePath } from './path-kind.ts';
 import type { Float32Rows, SafetensorsFile, TensorInfo } from './safetensors/reader.ts';
 import { readSafetensors } from './safetensors/reader.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
+import { requirePath } from '../files/arguments.ts';
 
 /** Largest config.json that is read. */
 const MAX_CONFIG_BYTES = 16_000_000;
@@ -55,6 +56,7 @@ export interface Checkpoint {
  * ```
  */
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
+  requirePath(dir, 'the folder');
   const path = resolve(dir);
   await refuseOtherKinds(path);
   await checkFolder(path);

@@ -11,6 +11,7 @@ import type { JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
 import type { Float32Rows, TensorInfo } from './safetensors/reader.ts';
 import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
+import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
 
 /** A model in memory. */
 export interface LoadedModel<Described extends ModelDescription = CausalModel> {
@@ -51,6 +52,7 @@ function describeOf(dir: string): (config: JsonObject) => Model {
 
 /** The config.json of a model folder, unchecked. @throws LinnetError as `openCheckpoint` */
 export async function readModelConfig(dir: string): Promise<JsonObject> {
+  requirePath(dir, 'the folder');
   const checkpoint = await openCheckpoint(dir);
   await checkpoint.close();
   return checkpoint.config;
@@ -202,9 +204,16 @@ type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJ
  */
 export async function saveModel(
   dir: string,
-  { model, parameters }: { readonly model: Savable; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
-  options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'>,
+  content: { readonly model: Savable; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
+  options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'> = {},
 ): Promise<void> {
+  requireKind(content, 'what is saved', ['model', 'parameters'], 'a model with its parameters');
+  const { model, parameters } = content;
+  requirePath(dir, 'the folder');
+  requireOptions(options, 'the options of saveModel');
+  requireOneOf(options.dtype, 'dtype', ['F32', 'F16', 'BF16']);
+  requireKind(model, 'the model', ['parameters', 'toJson'], 'a model');
+  requireKind(parameters, 'the parameters', ['get', 'keys'], 'a map of tensors');
   const held = heldParameters(model, parameters);
   const tensors = [...held.keys()].flatMap((name) => {
     const tensor = parameters.get(name);

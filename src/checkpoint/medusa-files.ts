@@ -8,6 +8,7 @@ import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa.ts';
 import type { ModelDescription } from '../models/model.ts';
@@ -226,7 +227,7 @@ function checkedDescription(value: unknown, folder: string): Description {
   if (result.success) return result.data;
   throw new LinnetError(
     'FORMAT',
-    `${resolve(folder, MEDUSA_FILE)} does not describe Medusa heads:\n${z.prettifyError(result.error)}`,
+    `${resolve(folder, MEDUSA_FILE)} does not describe Medusa heads:\n${schemaProblems(result.error)}`,
     { cause: result.error },
   );
 }

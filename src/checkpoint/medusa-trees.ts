@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { treeFromPaths } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { medusaLimits } from '../models/medusa.ts';
 
 /** More nodes than a step can verify with profit, on any machine known. */
@@ -68,7 +69,7 @@ export function parseTreeFile(text: string, source: string): number[][] {
   if (!result.success) {
     throw new LinnetError(
       'FORMAT',
-      `${source} is no list of rank paths such as [[0],[1],[0,0]]:\n${z.prettifyError(result.error)}`,
+      `${source} is no list of rank paths such as [[0],[1],[0,0]]:\n${schemaProblems(result.error)}`,
       { cause: result.error },
     );
   }

@@ -180,6 +180,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/bench/speculate.ts')).benchSpeculate,
   },
   {
+    words: ['clean'],
+    summary: 'list and remove what killed commands left half written',
+    load: async () => (await import('./commands/clean.ts')).clean,
+  },
+  {
     words: ['tokenizer', 'train'],
     summary: 'train a byte-level BPE tokenizer on text',
     load: async () => (await import('./commands/tokenizer/train.ts')).tokenizerTrain,

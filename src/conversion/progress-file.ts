@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { readInFolder } from '../files/regular-file.ts';
 
@@ -65,7 +66,7 @@ export async function readProgress(folder: string): Promise<ConversionProgress> 
   }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new LinnetError('FORMAT', `${join(folder, fileName)} is damaged:\n${z.prettifyError(result.error)}`, {
+  throw new LinnetError('FORMAT', `${join(folder, fileName)} is damaged:\n${schemaProblems(result.error)}`, {
     cause: result.error,
   });
 }

@@ -1,6 +1,7 @@
 /** Where text comes from: files and corpus packages, read as a stream of documents. */
 import { extname } from 'node:path';
 import { LinnetError } from '../errors.ts';
+import { plainNames } from '../files/name-list.ts';
 import { corpusPrefix, readCorpus } from './corpora.ts';
 import { standardInput, standardInputName } from './standard-input.ts';
 import { openTextFile, readLines, readTextFile } from './text-file.ts';
@@ -129,7 +130,7 @@ function textField(line: string, field: string, source: string): string {
   }
   const text = new Map<string, unknown>(Object.entries(value)).get(field);
   if (typeof text === 'string') return text;
-  const has = Object.keys(value).slice(0, 10).join(', ');
+  const has = plainNames(Object.keys(value));
   throw new LinnetError(
     'FORMAT',
     `${source} has no string in the field "${field}"; its fields are: ${has}. Name the one that holds the text`,

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { plainNames, quoteName } from '../files/name-list.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { longestLength } from './longest.ts';
@@ -138,7 +139,10 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
     this.#rows = texts.map(({ text, pair, label, source }) => {
       const id = ids.get(label);
       if (id === undefined) {
-        throw new LinnetError('INPUT', `${source} has the label "${label}"; the labels are ${labels.join(', ')}`);
+        throw new LinnetError(
+          'INPUT',
+          `${source} has the label ${quoteName(label)}; the labels are ${plainNames(labels)}`,
+        );
       }
       const row = textLayouts[layout](tokenizer, text, pair, length);
       if (row.tokens.length === 0) throw new LinnetError('INPUT', `${source} has no token to classify`);

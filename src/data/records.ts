@@ -1,6 +1,7 @@
 /** Records of named fields from .jsonl, .csv and .tsv files: what labelled texts and pairs of texts are read from. */
 import { extname } from 'node:path';
 import { LinnetError } from '../errors.ts';
+import { plainNames } from '../files/name-list.ts';
 import { parseDelimited } from './delimited.ts';
 import { readLines, readTextFile } from './text-file.ts';
 
@@ -49,7 +50,7 @@ export async function readRecords(paths: readonly string[], fields: readonly str
     for await (const record of readers[extension](path, numbered.length === 0)) {
       for (const field of fields) {
         if (record.fields.has(field)) continue;
-        const has = [...record.fields.keys()].slice(0, 10).join(', ');
+        const has = plainNames([...record.fields.keys()]);
         const isTable = extension !== '.jsonl';
         const advice = isTable
           ? `. The first line names the columns; if it is data already, name columns by their numbers, such as 1`

@@ -48,9 +48,11 @@ export function corruptSpans(
   const target: number[] = [];
   let place = 0;
   for (let span = 0; span < spans; span++) {
-    source.push(...tokens.subarray(place, place + kept[span]), sentinels[span]);
+    for (const token of tokens.subarray(place, place + kept[span])) source.push(token);
+    source.push(sentinels[span]);
     place += kept[span];
-    target.push(sentinels[span], ...tokens.subarray(place, place + cut[span]));
+    target.push(sentinels[span]);
+    for (const token of tokens.subarray(place, place + cut[span])) target.push(token);
     place += cut[span];
   }
   return { source, target };

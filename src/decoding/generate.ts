@@ -2,7 +2,7 @@
  * Continuing a text: reads the prompt, takes tokens from a decoding method until something ends the text, and turns
  * them into characters as they come.
  */
-import { internalError } from '../errors.ts';
+import { internalError, LinnetError } from '../errors.ts';
 import { eventLoopTurn } from './event-loop.ts';
 import type { StepEngine } from './step-engine.ts';
 import {
@@ -12,6 +12,7 @@ import {
   type TextGenerationOptions,
   type TokensEvent,
 } from './text-generation.ts';
+import { requireFunction, requireKind } from '../files/arguments.ts';
 
 export type { Generation };
 
@@ -31,7 +32,7 @@ export type GenerationEvent = PromptEvent | TokensEvent | { readonly type: 'end'
  * The event loop gets its turn between steps and between chunks of the prompt, so that a signal takes effect within one.
  *
  * @throws LinnetError `INPUT` for an empty prompt of a model without BOS, for tokens outside the vocabulary, for stop
- *   strings without a tokenizer, or for a state that has read the whole prompt; `MISMATCH` for the state of another
+ *   strings without a tokenizer, or for a state that has read the whole prompt or is in use by another text; `MISMATCH` for the state of another
  *   model; `RUNTIME` if the engine fails or gives logits that are no numbers
  * @example
  * ```ts
@@ -42,9 +43,29 @@ export type GenerationEvent = PromptEvent | TokensEvent | { readonly type: 'end'
  */
 export async function* generate(
   engine: StepEngine,
-  { signal, ...options }: GenerateOptions,
+  given: GenerateOptions,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
-  const run = new TextGeneration(engine, options);
+  checkOptions(engine, given);
+  const { signal, ...options } = given;
+  const state = options.state ?? engine.newState();
+  if (state.isInUse) {
+    throw new LinnetError(
+      'INPUT',
+      'the state is in use by another text; wait for its end, or give a fork of the state',
+    );
+  }
+  state.isInUse = true;
+  try {
+    yield* rounds(new TextGeneration(engine, { ...options, state }), signal);
+  } finally {
+    state.isInUse = false;
+  }
+}
+
+async function* rounds(
+  run: TextGeneration,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<GenerationEvent, void, undefined> {
   const aborted = async (): Promise<boolean> => {
     await eventLoopTurn();
     return signal?.aborted === true;
@@ -56,6 +77,17 @@ export async function* generate(
   while (run.finish === undefined) yield (await aborted()) ? run.end('abort') : await run.step();
   await run.settle();
   yield { type: 'end', generation: run.result() };
+}
+
+/** @throws LinnetError `INPUT` for what is not of the type it should be */
+function checkOptions(engine: StepEngine, options: GenerateOptions): void {
+  requireKind(engine, 'the engine', ['step', 'prefill', 'newState'], 'an engine');
+  requireKind(options, 'the options', ['promptTokens'], 'an object with promptTokens');
+  const { sampler, state, signal, method } = options;
+  if (sampler !== undefined) requireKind(sampler, 'sampler', ['next', 'random'], 'a Sampler');
+  if (state !== undefined) requireKind(state, 'state', ['fork', 'layers'], 'a state of the engine');
+  if (signal !== undefined) requireKind(signal, 'signal', ['aborted'], 'an AbortSignal');
+  requireFunction(method, 'method');
 }
 
 /**

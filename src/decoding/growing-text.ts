@@ -7,6 +7,7 @@ import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
 import { TextStream } from '../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { StepBounds } from './method.ts';
+import { requireCount, requireKind, requireOptions, requireTexts, requireTokens } from '../files/arguments.ts';
 
 /** Why a text ended: `maxTokens` reached, a stop token or string, a token the model names as EOS, or the signal. */
 export type FinishReason = 'length' | 'stop' | 'eos' | 'abort';
@@ -54,10 +55,12 @@ export class GrowingText {
    */
   constructor(prompt: readonly number[], eosIds: readonly number[], options: TextOptions) {
     const { maxTokens, tokenizer, stop } = options;
-    if (!(Number.isSafeInteger(maxTokens) && maxTokens >= 1)) {
-      throw new LinnetError('INPUT', `maxTokens is ${maxTokens}, expected a whole number of at least 1`);
-    }
+    requireCount(maxTokens, 'maxTokens');
+    requireOptions(stop, 'stop');
     const strings = stop?.strings ?? [];
+    requireTexts(strings, 'stop strings');
+    requireTokens(stop?.tokenIds ?? [], 'stop tokens');
+    if (tokenizer !== undefined) requireKind(tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
     if (tokenizer === undefined && strings.length > 0) {
       throw new LinnetError('INPUT', 'stop strings need a tokenizer; give one, or stop at token ids');
     }

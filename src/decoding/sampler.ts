@@ -5,9 +5,11 @@
  */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
 import { LogitAdjustments, type SamplingContext } from './logit-adjustments.ts';
+import { requireKind, requireTokens } from '../files/arguments.ts';
 
 export type { SamplingContext };
 
@@ -56,7 +58,7 @@ export type SamplerInput = z.input<typeof samplerSchema>;
 export function parseSampler(value: unknown): SamplerConfig {
   const result = samplerSchema.safeParse(value);
   if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `invalid sampling configuration:\n${z.prettifyError(result.error)}`, {
+  throw new LinnetError('CONFIG', `invalid sampling configuration:\n${schemaProblems(result.error)}`, {
     cause: result.error,
   });
 }
@@ -84,7 +86,7 @@ export class Sampler {
   constructor(config: SamplerInput = {}, state?: RandomState, context: SamplingContext = {}) {
     this.config = parseSampler(config);
     this.#adjustments = new LogitAdjustments(this.config, context);
-    this.random = state === undefined ? new Random(this.config.seed) : Random.fromState(state);
+    this.random = state === undefined ? new Random(this.config.seed) : Random.fromState(checkedState(state));
   }
 
   /**
@@ -146,6 +148,8 @@ export class Sampler {
 
   /** Leaves the remaining tokens in `#tokens`, with their weights in `#weights`. */
   #filter(logits: Float32Array, recent: ArrayLike<number>): void {
+    requireKind(logits, 'logits', ['length', 'buffer'], 'a Float32Array');
+    if (this.lookback > 0) requireKind(recent, 'recent tokens', ['length'], 'a list of tokens');
     const { temperature, topK, topP, minP } = this.config;
     const V = logits.length;
     if (this.#weights.length !== V) {
@@ -231,6 +235,12 @@ export class Sampler {
     this.#kept = kept;
     this.#total = total;
   }
+}
+
+/** @throws LinnetError `INPUT` for what is no state of random numbers */
+function checkedState(state: RandomState): RandomState {
+  if (requireTokens(state, 'the state of the random numbers').length === 4) return state;
+  throw new LinnetError('INPUT', 'the state of random numbers has four numbers');
 }
 
 /** The place of the largest logit, the first of equals; refuses what no distribution can be made of. */

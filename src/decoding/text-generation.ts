@@ -10,6 +10,7 @@ import { type Continuation, type DecodingMethod, nextTokens, sequential } from '
 import { Sampler } from './sampler.ts';
 import type { SequenceState } from './state/sequence-state.ts';
 import { promptChunk, type StepEngine, type StepOutput, type StepRequest } from './step-engine.ts';
+import { requireTokens } from '../files/arguments.ts';
 
 /** What is continued, and how. */
 export interface TextGenerationOptions extends TextOptions {
@@ -189,7 +190,8 @@ export class TextGeneration {
  * @throws LinnetError `INPUT` for an empty prompt of a model without BOS
  */
 export function promptOf({ bosId }: Pick<AutoregressiveModel, 'bosId'>, tokens: ArrayLike<number>): number[] {
-  if (tokens.length > 0) return Array.from(tokens);
+  const prompt = requireTokens(tokens, 'promptTokens');
+  if (prompt.length > 0) return prompt;
   if (bosId !== undefined) return [bosId];
   throw new LinnetError('INPUT', 'the prompt is empty and the model has no BOS token to start from; give some text');
 }

@@ -4,6 +4,7 @@ import { hasMedusaHeads, type MedusaWeights, openMedusaHeads } from '../checkpoi
 import { requireGenerating } from '../models/families.ts';
 import { type ExportOptions, exportModel } from './export-model.ts';
 import type { ExportManifest } from './manifest.ts';
+import { requireKind, requirePath } from '../files/arguments.ts';
 
 /**
  * Exports the model of a folder, with its tokenizer and Medusa heads.
@@ -18,6 +19,9 @@ export async function exportFolder(
   to: string,
   options: Omit<ExportOptions, 'model' | 'weights' | 'medusa' | 'tokenizerFiles'>,
 ): Promise<ExportManifest> {
+  requirePath(from, 'the folder of the model');
+  requirePath(to, 'the folder of the export');
+  requireKind(options, 'the options of exportFolder', ['dtype'], 'an object with dtype');
   const weights = await openModelWeights(from);
   try {
     const model = requireGenerating(weights.model);

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
 import { medusaLimits } from '../models/medusa.ts';
 import { storageTypeNames, storageTypes } from './storage-types.ts';
@@ -160,7 +161,7 @@ export type ExportManifest = z.infer<typeof manifestSchema>;
 export function parseManifest(value: unknown, source: string): ExportManifest {
   const result = manifestSchema.safeParse(value);
   if (!result.success) {
-    throw new LinnetError('FORMAT', `${source} does not describe an export:\n${z.prettifyError(result.error)}`, {
+    throw new LinnetError('FORMAT', `${source} does not describe an export:\n${schemaProblems(result.error)}`, {
       cause: result.error,
     });
   }

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
 import { Random } from '../random.ts';
 import { previousFolder, recoverFolder, writeFileAtomic, writeFolderAtomic } from './atomic.ts';
+import { removeAbandoned } from './temporary-files.ts';
 import { WRITTEN_FILES } from './written-folder.ts';
 
 const fill = (text: string) => async (dir: string) => {
@@ -134,7 +135,9 @@ describe('writeFolderAtomic', () => {
       '../errors.ts',
       'name-list.ts',
       'plain-file-name.ts',
+      'process-identity.ts',
       'regular-file.ts',
+      'temporary-files.ts',
       'written-folder.ts',
       'atomic.ts',
     ];
@@ -154,6 +157,8 @@ describe('writeFolderAtomic', () => {
       child.kill('SIGKILL');
       await new Promise((closed) => child.once('close', closed));
       await recoverFolder(target);
+      await removeAbandoned(target);
+      expect(await readdir(join(folder, 'out'))).toEqual(['model']);
       const versions = await Promise.all(
         ['a.txt', 'b.txt', 'c.txt'].map((name) => readFile(join(target, name), 'utf8')),
       );

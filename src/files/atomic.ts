@@ -2,12 +2,12 @@
  * Writing so that a reader, or the next run after a power cut, sees either the old content or the new one, never a part:
  * write under a temporary name, fsync, rename, fsync the folder that holds the name.
  */
-import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
+import { temporarySibling } from './temporary-files.ts';
 import { listWrittenFiles, requireReplaceable } from './written-folder.ts';
 
 /**
@@ -34,6 +34,56 @@ export async function writeFileAtomic(
   } catch (error) {
     await handle?.close();
     await rm(temporary, { force: true });
+    throw asCallersError('write', target, error);
+  }
+}
+
+/**
+ * Creates a file, complete at once, where there is none: of several who create the same file, in any process, one does.
+ * @param durable whether it must outlive a power cut. Default true
+ * @returns false where there is one already; it stays as it is
+ * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, also where that has no hard links
+ */
+export async function createFileAtomic(
+  path: string,
+  data: Uint8Array,
+  { durable = true }: { durable?: boolean } = {},
+): Promise<boolean> {
+  const target = resolve(path);
+  const temporary = temporarySibling(target);
+  try {
+    const handle = await open(temporary, 'wx');
+    try {
+      await handle.writeFile(data);
+      if (durable) await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    // Unlike a rename, a link replaces nothing.
+    await link(temporary, target);
+    await rm(temporary, { force: true });
+    if (durable) await syncFolder(dirname(target));
+    return true;
+  } catch (error) {
+    await rm(temporary, { force: true });
+    if (systemErrorCode(error) === 'EEXIST') return false;
+    throw asCallersError('create', target, error);
+  }
+}
+
+/**
+ * Finds out whether a file can be written, before the work that makes its content.
+ * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, `PATH` if a folder has the name
+ */
+export async function requireWritable(path: string): Promise<void> {
+  const target = resolve(path);
+  const temporary = temporarySibling(target);
+  try {
+    const stats = await lstat(target).catch(() => undefined);
+    if (stats?.isDirectory() === true) throw new LinnetError('PATH', `cannot write ${target}: it is a folder`);
+    await (await open(temporary, 'wx')).close();
+    await rm(temporary, { force: true });
+  } catch (error) {
     throw asCallersError('write', target, error);
   }
 }
@@ -144,10 +194,6 @@ async function exists(path: string): Promise<boolean> {
     if (systemErrorCode(error) === 'ENOENT') return false;
     throw fileError('examine', path, error);
   }
-}
-
-function temporarySibling(target: string): string {
-  return resolve(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`);
 }
 
 function alreadyExists(target: string): LinnetError {

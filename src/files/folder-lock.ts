@@ -3,13 +3,14 @@
  * machine, is taken over where that can be known: on the same host.
  */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { link, mkdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { beginningOf, isProcessAlive } from './process-identity.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
+import { temporarySibling } from './temporary-files.ts';
 
 const LOCK_FILE = 'lock.json';
 
@@ -60,7 +61,7 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
 
 /** Creates the lock complete, or not at all: a link fails where the name exists. False if there is one. */
 async function create(path: string, own: Holder): Promise<boolean> {
-  const temporary = `${path}.${own.nonce}.tmp`;
+  const temporary = temporarySibling(path);
   try {
     await writeFile(temporary, `${JSON.stringify(own)}\n`, { flag: 'wx' });
     await link(temporary, path);
@@ -85,7 +86,7 @@ async function removeStale(path: string): Promise<void> {
     );
   }
   // Moved aside first: if another process took the lock over since it was read, it gets it back.
-  const aside = `${path}.${randomBytes(8).toString('hex')}.tmp`;
+  const aside = temporarySibling(path);
   try {
     await rename(path, aside);
   } catch (error) {
@@ -116,24 +117,5 @@ async function readHolder(path: string): Promise<Holder | undefined> {
 }
 
 function isAlive({ pid, host, begun }: Holder): boolean {
-  if (host !== hostname()) return true; // cannot be known from here
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if (systemErrorCode(error) === 'ESRCH') return false;
-  }
-  return begun === null || beginningOf(pid) === begun;
-}
-
-/** When a process began: boot and clock ticks since, on Linux; null elsewhere. */
-function beginningOf(pid: number): string | null {
-  try {
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name of the program, in parentheses, may hold spaces; the start is the 22nd field, the 20th after it.
-    const ticks = status.slice(status.lastIndexOf(')') + 2).split(' ')[19];
-    return `${boot.slice(0, 8)}:${ticks}`;
-  } catch {
-    return null;
-  }
+  return host !== hostname() || isProcessAlive(pid, begun); // of another host it cannot be known from here
 }

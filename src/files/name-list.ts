@@ -12,3 +12,15 @@ export function listNames(names: readonly string[], limit = 5): string {
   const shown = names.slice(0, limit).map(quoteName).join(', ');
   return names.length > limit ? `${shown} and ${names.length - limit} more` : shown;
 }
+
+/** The first few names as they are, each cut: `text, label, 3 more`. */
+export function plainNames(names: readonly string[], limit = 10): string {
+  const shown = names.slice(0, limit).map((name) => (name.length > 40 ? `${name.slice(0, 40)}…` : name));
+  return [...shown, ...(names.length > limit ? [`${names.length - limit} more`] : [])].join(', ');
+}
+
+/** Whatever a file has in place of what it should have, as JSON, cut as names are. */
+export function shownValue(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > LONGEST_NAME ? `${text.slice(0, LONGEST_NAME)}…` : text;
+}

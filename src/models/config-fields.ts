@@ -1,6 +1,7 @@
 /** Reading config.json by the schema of a family; fields that say nothing about what a model computes may be there, too. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 
 /** What transformers writes for every family: bookkeeping, defaults of generation and of classification heads. */
 const bookkeeping = [
@@ -67,7 +68,7 @@ export function parseConfigFields<Schema extends z.ZodObject>(
     throw configError(family, [`unknown: ${names}; fields that are used: ${used.join(', ')}`]);
   }
   const result = schema.safeParse(json);
-  if (!result.success) throw configError(family, [z.prettifyError(result.error)], result.error);
+  if (!result.success) throw configError(family, [schemaProblems(result.error)], result.error);
   return result.data;
 }
 

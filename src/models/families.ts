@@ -9,6 +9,7 @@ import { qwen2Model } from './qwen2/model.ts';
 import { qwen3Model } from './qwen3/model.ts';
 import { t5Model } from './t5/model.ts';
 import type { CausalModel, GeneratingModel, Model } from './model.ts';
+import { isJsonObject } from '../files/json-object.ts';
 
 export type { Model } from './model.ts';
 
@@ -36,6 +37,7 @@ export const supportedFamilies: readonly string[] = Object.keys(families);
  * ```
  */
 export function describeModel(json: Readonly<Record<string, unknown>>): Model {
+  if (!isJsonObject(json)) throw new LinnetError('CONFIG', 'config.json is not an object');
   const type = json.model_type;
   if (typeof type !== 'string' || !Object.hasOwn(families, type)) {
     const given = typeof type === 'string' ? `"${type}"` : 'missing';

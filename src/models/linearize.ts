@@ -1,10 +1,12 @@
 /** Swapping the mixers of a model: what turns a softmax checkpoint into a linearized one, before any training. */
+import { parseMixer } from '../attention/mixer-config.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { mixerParameters } from '../attention/mixers.ts';
 import { initialParameter } from '../attention/parameter-init.ts';
 import { LinnetError } from '../errors.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from './model.ts';
+import { requireKind, requireTokens } from '../files/arguments.ts';
 
 /** A model whose mixers can be replaced without its becoming another kind of model. */
 interface Remixable<Described> {
@@ -17,7 +19,7 @@ interface Remixable<Described> {
  * Linformer's projections averages), also where the old mixer had some of the same name. A layer whose mixer does not
  * change keeps its parameters.
  *
- * @param layers indices of the layers to change; default all
+ * @param given indices of the layers to change; default all
  * @throws LinnetError `CONFIG` for a layer the model does not have, `TENSOR` for a parameter that is missing
  * @example
  * ```ts
@@ -28,8 +30,11 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
   model: Described,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   mixer: MixerConfig,
-  layers: readonly number[] = model.mixers.map((_, layer) => layer),
+  given?: readonly number[],
 ): { model: Described; parameters: Map<string, Tensor<'float32'>> } {
+  requireKind(model, 'the model', ['mixers', 'withMixers'], 'a model');
+  requireKind(parameters, 'the parameters', ['get', 'keys'], 'a map of tensors');
+  const layers = given === undefined ? [...model.mixers.keys()] : requireTokens(given, 'layers');
   for (const layer of layers) {
     if (model.mixers[layer] === undefined) {
       throw new LinnetError(
@@ -38,7 +43,9 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
       );
     }
   }
-  const changed = model.withMixers(model.mixers.map((old, layer) => (layers.includes(layer) ? mixer : old)));
+  const changed = model.withMixers(
+    model.mixers.map((old, layer) => (layers.includes(layer) ? parseMixer(mixer) : old)),
+  );
   const fresh = freshMixerParameters(changed, (layer) => !isSame(model.mixers[layer], changed.mixers[layer]));
   const kept = new Map<string, Tensor<'float32'>>();
   for (const [name, { shape }] of changed.parameters) {

@@ -9,6 +9,7 @@ import type { EncoderModel } from '../models/model.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 import { type Classification, type ModelOrigin, Opened } from './opened-model.ts';
+import { requireText } from '../files/arguments.ts';
 
 /** An encoder as it is opened. */
 export class EncodingModel extends Opened {
@@ -42,6 +43,8 @@ export class ClassifyingModel extends Opened {
   }
 
   override async classify(text: string, pair?: string): Promise<Classification> {
+    requireText(text, 'the text');
+    if (pair !== undefined) requireText(pair, 'the second text');
     const { tokenizer } = this;
     const { model, labels } = this.description;
     const longest = Math.min(model.sizes.trainedLength, ...model.mixers.map(longestSequence));

@@ -27,6 +27,7 @@ import type { LinearizeOptions, ModelChanges, OpenedModel } from './opened-model
 import type { SessionFiles } from './session.ts';
 import { type DownloadOptions, folderOfModel } from './source.ts';
 import { textGenerator } from './text-generator.ts';
+import { requireCount, requireOneOf, requireOptions, requireTexts, requireTokens } from '../files/arguments.ts';
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
 export interface OpenOptions extends DownloadOptions, Pick<CompileOptions, 'device' | 'threads' | 'worker'> {}
@@ -48,6 +49,9 @@ export interface OpenOptions extends DownloadOptions, Pick<CompileOptions, 'devi
  * ```
  */
 export async function open(source: string | URL, options: OpenOptions = {}): Promise<OpenedModel> {
+  requireOptions(options, 'the options of open');
+  requireOneOf(options.device, 'device', ['cpu', 'webgpu']);
+  if (options.threads !== undefined) requireCount(options.threads, 'threads');
   const { device, threads, worker } = options;
   const compile = { device, threads, worker };
   return byFolderFormat(await folderOfModel(source, options), {
@@ -130,8 +134,12 @@ function linearized(
   model: Model,
   parameters: Weights,
   mixer: string | MixerConfig,
-  { layers, attention, ...preset }: LinearizeOptions,
+  options: LinearizeOptions,
 ): { readonly model: Model; readonly parameters: Weights } {
+  requireOptions(options, 'the options of linearize');
+  const { layers, attention, ...preset } = options;
+  if (layers !== undefined) requireTokens(layers, 'layers');
+  if (attention !== undefined) requireTexts(attention, 'attention');
   const configured = (reads: 'past' | 'whole', options: PresetOptions): MixerConfig => {
     if (typeof mixer !== 'string') return parseMixer(mixer);
     const name = reads === 'past' ? mixer : wholeTextPreset(mixer);

@@ -8,6 +8,16 @@ import { LinnetError } from '../errors.ts';
 import type { RandomState } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type TextOptions, TextPieces } from './text-pieces.ts';
+import {
+  requireCount,
+  requireFunction,
+  requireKind,
+  requireOptions,
+  requirePath,
+  requireText,
+  requireTexts,
+  requireTokens,
+} from '../files/arguments.ts';
 
 /** How long texts are where nothing else is said. */
 const defaultTokens = 128;
@@ -72,6 +82,8 @@ export class TextSession {
    * @throws LinnetError `INPUT` for a call before the last has ended, or as `decoding.generate`
    */
   continue(text: string, options: TextOptions = {}): TextPieces {
+    requireText(text, 'the text');
+    checkTextOptions(options);
     return new TextPieces(() => this.#run(options, () => this.#extended(text)));
   }
 
@@ -83,11 +95,13 @@ export class TextSession {
     tokens: ArrayLike<number> | (() => Promise<ArrayLike<number>>),
     options: TextOptions = {},
   ): TextPieces {
+    if (typeof tokens !== 'function') requireTokens(tokens, 'the tokens');
+    checkTextOptions(options);
     return new TextPieces(() =>
       this.#run(options, async () => {
-        const added = typeof tokens === 'function' ? await tokens() : tokens;
+        const added = requireTokens(typeof tokens === 'function' ? await tokens() : tokens, 'the tokens');
         const state = this.#content?.state ?? (await this.#parts.engine()).newState();
-        return { state, tokens: [...this.tokens, ...Array.from(added)] };
+        return { state, tokens: [...this.tokens, ...added] };
       }),
     );
   }
@@ -104,6 +118,7 @@ export class TextSession {
    * @throws LinnetError `INPUT` before the first text, `CONFIG` in browsers, and as `saveSession`
    */
   async save(path: string): Promise<void> {
+    requirePath(path, 'the session file');
     this.#requireRest();
     if (this.#content === undefined) throw new LinnetError('INPUT', 'the session is empty; continue a text first');
     await this.#files.save(path, this.#content);
@@ -111,6 +126,7 @@ export class TextSession {
 
   /** Takes up a session that was saved with the same model. @throws LinnetError `CONFIG` in browsers, and as `restoreSession` */
   async load(path: string): Promise<void> {
+    requirePath(path, 'the session file');
     this.#requireRest();
     this.#content = await this.#files.load(path);
   }
@@ -169,6 +185,18 @@ export class TextSession {
       this.#busy = false;
     }
   }
+}
+
+/** @throws LinnetError `INPUT` for options of the wrong type */
+function checkTextOptions(options: TextOptions): void {
+  requireOptions(options, 'the options');
+  const { maxTokens, stop, stopIds, signal, method, onEvent } = options;
+  if (maxTokens !== undefined) requireCount(maxTokens, 'maxTokens');
+  if (stop !== undefined) requireTexts(stop, 'stop');
+  if (stopIds !== undefined) requireTokens(stopIds, 'stopIds');
+  if (signal !== undefined) requireKind(signal, 'signal', ['aborted'], 'an AbortSignal');
+  requireFunction(method, 'method');
+  requireFunction(onEvent, 'onEvent');
 }
 
 function samplerOf(options: TextOptions, state: RandomState | undefined, context: SamplingContext): Sampler {

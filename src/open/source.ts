@@ -6,6 +6,7 @@ import { defaultModelFolder, type FetchProgress, hubSource, type ModelSource } f
 import { LinnetError } from '../errors.ts';
 import { quoteName } from '../files/name-list.ts';
 import { downloadExport } from './export-download.ts';
+import { requireText } from '../files/arguments.ts';
 
 /** How a model that is not on the disk gets there. */
 export interface DownloadOptions {
@@ -33,6 +34,7 @@ const hubPage = /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?
  *   `ModelSource.fetchFolder` and `downloadExport`
  */
 export async function folderOfModel(given: string | URL, options: DownloadOptions = {}): Promise<string> {
+  if (!(given instanceof URL)) requireText(given, 'what to open');
   const text = String(given);
   if (/^file:/i.test(text)) return fileURLToPath(text);
   if (/^https?:/i.test(text)) {

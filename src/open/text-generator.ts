@@ -11,6 +11,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type ModelOrigin, Opened, type OpenedCausal, type OpenedEncoderDecoder } from './opened-model.ts';
 import { type SessionContent, type SessionFiles, TextSession } from './session.ts';
 import type { TextOptions, TextPieces } from './text-pieces.ts';
+import { requireOptions, requireText, requireTexts, requireTokens } from '../files/arguments.ts';
 
 /** What a generating model is made of. */
 interface GeneratingParts<Described extends GeneratingModel> extends ModelOrigin {
@@ -52,6 +53,8 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
   }
 
   override chat(messages: readonly ChatMessage[], options: TextOptions = {}): TextPieces {
+    requireOptions(options, 'the options');
+    if (options.stopIds !== undefined) requireTokens(options.stopIds, 'stopIds');
     const { template } = this.#parts;
     const { tokenizer } = this;
     if (template === undefined || this.kind !== 'causal') {
@@ -76,6 +79,8 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
   }
 
   override async score(context: string, continuations: readonly string[]): Promise<ContinuationScore[]> {
+    requireText(context, 'the context');
+    requireTexts(continuations, 'the continuations');
     const engine = await this.engine();
     const { tokenizer } = this;
     const words = context.trimEnd();

@@ -12,8 +12,10 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../files/atomic.ts';
+import { checkJsonLimits } from '../files/json-limits.ts';
 import { fileError, readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { describeCommit, describeHardware, describeSoftware, hardwareSchema, softwareSchema } from './provenance.ts';
 
 const RECORD_FILE = 'run.json';
@@ -237,6 +239,7 @@ function parseMetrics(text: string, path: string): Metric[] {
 }
 
 function parseAs<T>(schema: z.ZodType<T>, text: string, source: string): T {
+  checkJsonLimits(Buffer.from(text), source); // the schema calls itself for every level
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -245,7 +248,7 @@ function parseAs<T>(schema: z.ZodType<T>, text: string, source: string): T {
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new LinnetError('FORMAT', `${source} is not a valid record of a run: ${z.prettifyError(parsed.error)}`);
+  throw new LinnetError('FORMAT', `${source} is not a valid record of a run: ${schemaProblems(parsed.error)}`);
 }
 
 function messageOf(error: unknown): string {

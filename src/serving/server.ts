@@ -1,6 +1,7 @@
 /** A server on a socket: opened, bound, drained. */
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import type { Logger } from 'pino';
 import { LinnetError } from '../errors.ts';
@@ -11,8 +12,11 @@ import { ServerMetrics } from './http/metrics.ts';
 import type { PageFiles } from './http/page.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler/scheduler.ts';
 import type { ServedModel } from './served-model.ts';
-import { MemorySessions, type SessionStore } from './sessions/session-store.ts';
+import { MemorySessions } from './sessions/memory-sessions.ts';
+import type { SessionStore } from './sessions/session-store.ts';
 import { Sessions } from './sessions/sessions.ts';
+import { TieredSessions } from './sessions/tiered-sessions.ts';
+import type { SharedState } from './shared-state.ts';
 import { TextService } from './text/text-service.ts';
 import type { MethodMaker } from './text/decoding-choice.ts';
 
@@ -30,8 +34,14 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
   readonly rate?: number;
   /** Bytes of states that the prefix cache keeps. Default 256 MiB. */
   readonly cacheBytes?: number;
-  /** Where sessions are kept. Default: in memory, until the process ends. */
+  /** Where sessions are kept; it stays the caller's. Default: in memory, until the process ends. */
   readonly sessions?: SessionStore;
+  /** Seconds without a turn after which a session is gone, unless it asks for others. Default: it stays. */
+  readonly sessionTtl?: number;
+  /** What is shared with other servers of the model; it stays the caller's. `sessions` is to be on top of its store. */
+  readonly shared?: SharedState;
+  /** Seconds that a draining server still takes requests, while `/health` tells load balancers to look elsewhere. Default 0. */
+  readonly drainDelay?: number;
   readonly limits?: Partial<ServerLimits>;
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
   readonly method?: MethodMaker;
@@ -44,7 +54,7 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
 export interface RunningServer {
   readonly url: string;
   readonly texts: TextService;
-  /** Accepts no more, lets what runs come to its end, then closes. */
+  /** Says so to load balancers, accepts no more, lets what runs come to its end, then closes. */
   drain(): Promise<void>;
 }
 
@@ -60,7 +70,7 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
       `${host} is an address that other machines reach: give --api-key or --api-key-file, or stay on 127.0.0.1`,
     );
   }
-  const { method, log, parallel, maxQueue, chunk, readerBytes, readerTimeout } = options;
+  const { shared, method, log, parallel, maxQueue, chunk, readerBytes, readerTimeout } = options;
   const metrics = new ServerMetrics();
   const bounds = Object.fromEntries(
     Object.entries({ parallel, maxQueue, chunk, readerBytes, readerTimeout }).filter(
@@ -68,16 +78,21 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
     ),
   );
   const scheduler = new Scheduler(model.engine, { ...bounds, observer: metrics.observer });
-  const texts = new TextService(model, scheduler, { cacheBytes, method });
+  const texts = new TextService(model, scheduler, { cacheBytes, method, shared: shared?.prefixes });
   metrics.watch(texts);
+  const store = options.sessions ?? new MemorySessions();
+  if (store instanceof TieredSessions) metrics.watchSessions(store);
   const limits = { ...defaultLimits, ...options.limits };
+  let draining = false;
   const api = createApi({
+    ready: () => !draining,
     model,
     texts,
-    sessions: new Sessions(model, options.sessions ?? new MemorySessions()),
+    sessions: new Sessions(model, store, { ttl: options.sessionTtl }),
     limits: { ...limits, n: Math.min(limits.n, scheduler.parallel) },
     keys: new ApiKeys(keys),
-    rate: new RequestRate(rate),
+    rate: new RequestRate(rate, shared?.redis),
+    secret: shared?.secret,
     metrics,
     log,
     localOnly: keys.length === 0,
@@ -107,6 +122,9 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
     url: `http://${shownHost}:${address.port}`,
     texts,
     async drain() {
+      draining = true;
+      // A connection that came as the socket closed would be lost, and with it its request.
+      if (options.drainDelay !== undefined) await sleep(1000 * options.drainDelay);
       const closed = new Promise<void>((resolve) => {
         server.close(() => {
           resolve();

@@ -10,10 +10,14 @@
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
+import { quoteName, shownValue } from '../files/name-list.ts';
+import { checkComponents } from './components.ts';
 import { type TokenSpelling, tokenSpelling } from './token-bytes.ts';
+import { Watch, type WorkLimit } from './watch.ts';
 import { checkTokenId } from './token-id.ts';
 import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
 import { tokenName, wordPieceSpecialTokens } from './word-piece.ts';
+import { requireIterable, requireOptions, requireText } from '../files/arguments.ts';
 
 /** The parsed files a Hugging Face tokenizer consists of. */
 export interface HuggingFaceTokenizerFiles {
@@ -25,6 +29,11 @@ export interface HuggingFaceTokenizerFiles {
   readonly modelConfigJson?: JsonObject;
   /** What error messages call the tokenizer, usually a path. Default `tokenizer.json`. */
   readonly origin?: string;
+  /**
+   * Ends the work of patterns that nobody knows to end by themselves. Default: none, as in browsers, where a page that hangs
+   * can be closed.
+   */
+  readonly timeLimit?: WorkLimit;
 }
 
 /** Ids beyond this would make a sparse table of the vocabulary; no tokenizer has 16 million tokens. */
@@ -57,6 +66,7 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const { tokenizerJson, tokenizerConfigJson = {}, modelConfigJson = {} } = files;
   const model = tokenizerJson.model;
   if (!isJsonObject(model)) throw new LinnetError('FORMAT', `${origin} has no object "model"`);
+  const unfamiliar = checkComponents(tokenizerJson, origin);
   const added = addedTokens(tokenizerJson.added_tokens, origin);
   const ids = tokenIds(model.vocab, origin);
   for (const token of added) ids.set(token.content, token.id);
@@ -88,6 +98,7 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const specialIds = new Set(named.values());
   for (const token of added) if (token.special) specialIds.add(token.id);
   for (const id of Object.values(roles)) if (id !== undefined) specialIds.add(id);
+  requireRoom(ids, specialIds, modelConfigJson.vocab_size, origin);
   const specialNames = new Map([...ids].filter(([, id]) => specialIds.has(id)));
   const masked = new Set(specialNames.keys());
   const mask = (content: string): string => (masked.has(content) ? maskPrefix + content : content);
@@ -119,7 +130,27 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const written = new Set(added.map(({ id }) => id));
   const spelling = tokenSpelling(tokenizerJson.decoder);
   const identity = { vocabularySize, roles, addsBos, specialIds, specialNames, origin, written, spelling };
-  return new HuggingFaceTokenizer(library, identity);
+  return new HuggingFaceTokenizer(library, identity, new Watch(files.timeLimit, unfamiliar, origin));
+}
+
+/**
+ * Tokens that texts give must have a row of the model. Control tokens without one are common, padding above all, and never
+ * come out of texts.
+ */
+function requireRoom(
+  ids: ReadonlyMap<string, number>,
+  specialIds: ReadonlySet<number>,
+  rows: unknown,
+  origin: string,
+): void {
+  if (typeof rows !== 'number') return; // the model says what is wrong with that
+  for (const [token, id] of ids) {
+    if (id < rows || specialIds.has(id)) continue;
+    throw new LinnetError(
+      'FORMAT',
+      `token ${quoteName(token)} of ${origin} has the id ${id}, and the model has ${rows} tokens (vocab_size of config.json)`,
+    );
+  }
 }
 
 type SpecialTokens = Pick<Tokenizer, 'bosId' | 'eosId' | 'padId' | 'clsId' | 'sepId' | 'maskId'>;
@@ -171,11 +202,13 @@ class HuggingFaceTokenizer implements Tokenizer {
   readonly specialNames: ReadonlyMap<string, number>;
   readonly #library: LibraryTokenizer;
   readonly #origin: string;
+  readonly #watch: Watch;
   readonly #written: ReadonlySet<number>;
   readonly #spelling: TokenSpelling | undefined;
 
-  constructor(library: LibraryTokenizer, identity: Identity) {
+  constructor(library: LibraryTokenizer, identity: Identity, watch: Watch) {
     this.#library = library;
+    this.#watch = watch;
     this.#origin = identity.origin;
     this.#written = identity.written;
     this.#spelling = identity.spelling;
@@ -192,8 +225,12 @@ class HuggingFaceTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: EncodeOptions = {}): Int32Array {
+    requireText(text, 'the text');
+    requireOptions(options, 'the options of encode');
     const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
-    const { ids } = this.#library.encode(wellFormed, { add_special_tokens: false });
+    const { ids } = this.#watch.run('encoding', text.length, () =>
+      this.#library.encode(wellFormed, { add_special_tokens: false }),
+    );
     const offset = options.bos === true ? 1 : 0;
     const result = new Int32Array(offset + ids.length);
     if (offset === 1) result[0] = requireBos(this.bosId);
@@ -208,13 +245,16 @@ class HuggingFaceTokenizer implements Tokenizer {
   }
 
   decode(ids: Iterable<number>): string {
+    requireIterable(ids, 'the token ids');
     const visible: number[] = [];
     for (const id of ids) {
       checkTokenId(id);
       if (!this.specialIds.has(id) && this.#library.id_to_token(id) !== undefined) visible.push(id);
     }
     if (visible.length === 0) return ''; // the library refuses an empty list
-    return this.#library.decode(visible, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+    return this.#watch.run('decoding', visible.length, () =>
+      this.#library.decode(visible, { skip_special_tokens: false, clean_up_tokenization_spaces: false }),
+    );
   }
 
   bytesOf(id: number): Uint8Array | undefined {
@@ -272,7 +312,7 @@ function checkedTokenId(id: unknown, token: string, origin: string): number {
   if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= maximumTokenId) return id;
   throw new LinnetError(
     'FORMAT',
-    `token ${JSON.stringify(token)} of ${origin} has the id ${JSON.stringify(id)}; expected an integer from 0 to ${maximumTokenId}`,
+    `token ${quoteName(token)} of ${origin} has the id ${shownValue(id)}; expected an integer from 0 to ${maximumTokenId}`,
   );
 }
 

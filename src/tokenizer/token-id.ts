@@ -7,6 +7,9 @@ import { LinnetError } from '../errors.ts';
  */
 export function checkTokenId(id: number): void {
   if (!Number.isInteger(id) || id < 0) {
-    throw new LinnetError('INPUT', `${id} is not a token id; expected a non-negative integer`);
+    throw new LinnetError(
+      'INPUT',
+      `${typeof id === 'number' ? id : typeof id} is not a token id; expected a non-negative integer`,
+    );
   }
 }

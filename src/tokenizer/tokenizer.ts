@@ -4,7 +4,9 @@ import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
 import { huggingFaceTokenizer } from './hugging-face.ts';
+import { timeLimit } from './time-limit.ts';
 import { isBertFolder, wordPieceJson } from './word-piece.ts';
+import { requirePath } from '../files/arguments.ts';
 
 /** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
@@ -70,10 +72,11 @@ const maximumBytes = { tokenizer: 128 << 20, config: 16 << 20 } as const;
  * ```
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  requirePath(folder, 'the folder');
   const tokenizerJson = await readOptionalJson(folder, 'tokenizer.json', maximumBytes.tokenizer);
   const tokenizerConfigJson = await readOptionalJson(folder, 'tokenizer_config.json', maximumBytes.config);
   const modelConfigJson = await readOptionalJson(folder, 'config.json', maximumBytes.config);
-  const others = { tokenizerConfigJson, modelConfigJson };
+  const others = { tokenizerConfigJson, modelConfigJson, timeLimit: timeLimit() };
   if (tokenizerJson !== undefined) {
     return huggingFaceTokenizer({ tokenizerJson, ...others, origin: join(folder, 'tokenizer.json') });
   }

@@ -1,6 +1,7 @@
 /** Training low-rank updates instead of matrices, and with them what is cheap to train whole: norms, embeddings, mixers. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import type { Model } from '../models/families.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { weightMatrices } from '../models/weight-matrices.ts';
@@ -147,7 +148,7 @@ export function parseLoraChoice(text: string): LoraChoice {
   const given = { ...Object.fromEntries(Object.entries(single).map(([key, parts]) => [key, parts.join(',')])) };
   const result = choiceSchema.safeParse({ ...given, ...(targets && { targets }) });
   if (!result.success) {
-    throw new LinnetError('CONFIG', `"${text}" is not a valid low-rank adaptation:\n${z.prettifyError(result.error)}`);
+    throw new LinnetError('CONFIG', `"${text}" is not a valid low-rank adaptation:\n${schemaProblems(result.error)}`);
   }
   const { r, alpha = 2 * r } = result.data;
   return { rank: r, alpha, targets: result.data.targets };

@@ -1,6 +1,7 @@
 /** The settings of a training run, checked, with the paper's defaults. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
+import { schemaProblems } from '../files/schema-problems.ts';
 import { adamWDefaults } from './adamw.ts';
 import { scheduleNames } from './schedule.ts';
 
@@ -126,7 +127,7 @@ export type TrainingInput = z.input<typeof trainingSchema>;
 export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
   const result = trainingSchema.safeParse(input);
   if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `invalid training settings:\n${z.prettifyError(result.error)}`, {
+  throw new LinnetError('CONFIG', `invalid training settings:\n${schemaProblems(result.error)}`, {
     cause: result.error,
   });
 }

@@ -1,11 +1,13 @@
 /** Output that cannot be written: an exit code of its own, not that of an answer. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, openSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { LinnetError } from '../../src/errors.ts';
 import { reportError } from '../../src/cli/framework/exit-codes.ts';
+import { linnet } from './captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 
@@ -38,5 +40,21 @@ describe('a file that cannot be written', () => {
     const expected = { outcome: 'unwritten', code };
     expect(reportError(cause)).toMatchObject(expected);
     expect(reportError(new LinnetError('PATH', 'cannot write x', { cause }))).toMatchObject(expected);
+  });
+});
+
+describe('a place that cannot be written', () => {
+  it.each([
+    ['session', 'generate', model, '--prompt', 'ab', '--max-tokens', '4'],
+    ['markdown', 'matrix'],
+    ['chart', 'eval', 'positions', '--data', 'none.txt', '--models', model],
+    ['out', 'demo', '--model', model],
+  ])('is found out before the work: --%s of %s', async (option, ...words) => {
+    for (const place of [join(folder, 'no such folder', 'file'), model]) {
+      const run = await linnet(...words, `--${option}`, place);
+      expect({ exitCode: run.exitCode, stdout: run.stdout }).toEqual({ exitCode: 3, stdout: '' });
+      expect(run.stderr).toMatch(/^linnet: cannot write .*(no such file or directory|it is a folder)/m);
+    }
+    expect(await readdir(folder)).toEqual(['model']);
   });
 });

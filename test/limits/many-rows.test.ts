@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { makeTable, textTable } from '../../src/report/table.ts';
 import { evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
+import { pearson } from '../../src/evaluation/tasks/metrics/statistics.ts';
 import { LabelledDataset } from '../../src/data/labelled.ts';
 import { longestLength } from '../../src/data/longest.ts';
 import { TextPairDataset } from '../../src/data/sequence-pairs.ts';
@@ -37,5 +38,10 @@ describe('many rows', () => {
     const text = 'a'.repeat(rows + 2);
     const { windows } = await evaluationData([{ text }], tokenizer, { mode: 'text', length: 2, stride: 1 });
     expect(windows.length).toBeGreaterThan(rows);
+  });
+
+  it('of correlated values', () => {
+    const values = Array.from({ length: rows }, (_, i) => i);
+    expect(pearson(values, values)).toBeCloseTo(1, 12);
   });
 });

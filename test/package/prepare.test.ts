@@ -1,5 +1,6 @@
 /** The command `linnet` in a checkout, after `npm ci`: what scripts/prepare.mjs links, and what npx then runs. */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, readlink, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -53,6 +54,15 @@ describe('npx linnet in a checkout', () => {
     await checkout(first, 'rebuilt');
     run('npm', ['run', 'build'], first, cache);
     expect(run('npx', ['linnet'], first, cache)).toBe('rebuilt');
+  });
+
+  it('is not built without the compiler, which is no failure: npm ci --omit=dev', async () => {
+    const scratch = await scratchFolder();
+    const folder = await checkout(join(scratch, 'production'), 'never');
+    await writeFile(join(folder, 'tsconfig.build.json'), '{}');
+    const printed = run('npm', ['install', '--no-audit', '--no-fund', '--foreground-scripts'], folder, scratch);
+    expect(printed).toContain('linnet: not built, since TypeScript is a development dependency');
+    expect(existsSync(join(folder, 'dist'))).toBe(false);
   });
 
   it.skipIf(process.platform === 'win32')('is linked for scripts, and stays so when the checkout moves', async () => {

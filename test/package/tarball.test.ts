@@ -4,7 +4,7 @@
  * registry, or its cache, as `npm ci` does.
  */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -53,6 +53,18 @@ beforeAll(async () => {
 }, 400_000);
 
 describe('the packed package, installed into an empty project', () => {
+  it('names no source that it does not have: no maps', async () => {
+    const files = await readdir(join(project, 'node_modules/linnet/dist'), { recursive: true });
+    expect(files.length).toBeGreaterThan(100);
+    expect(files.filter((name) => name.endsWith('.map'))).toEqual([]);
+    const main = await readFile(join(project, 'node_modules/linnet/dist/index.js'), 'utf8');
+    expect(main).not.toContain('sourceMappingURL');
+  });
+
+  it('comes without packages of books', async () => {
+    expect(await readdir(join(project, 'node_modules'))).not.toContain('@stdlib');
+  });
+
   const pages = ['README.md', 'docs/library.md', 'docs/browser.md', 'docs/three-forms.md', 'docs/graph.md'];
 
   beforeAll(async () => {

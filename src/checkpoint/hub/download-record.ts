@@ -3,6 +3,7 @@ import { lstat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { parseJsonObject } from '../../files/json-object.ts';
 import { fileError, readInFolder, systemErrorCode } from '../../files/regular-file.ts';
@@ -54,7 +55,7 @@ async function readRecord(folder: string): Promise<DownloadRecord | undefined> {
     parseJsonObject(await readInFolder(folder, RECORD_FILE, MAX_RECORD_BYTES), path),
   );
   if (!parsed.success)
-    throw new LinnetError('FORMAT', `${path} is not a valid record of a download: ${z.prettifyError(parsed.error)}`);
+    throw new LinnetError('FORMAT', `${path} is not a valid record of a download: ${schemaProblems(parsed.error)}`);
   return parsed.data;
 }
 

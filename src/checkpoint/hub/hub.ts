@@ -18,6 +18,7 @@ import { COMPANION_FILES, CONFIG_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE } 
 import { listNames, quoteName } from '../../files/name-list.ts';
 import { fileError, readInFolder, systemErrorCode } from '../../files/regular-file.ts';
 import { MAX_INDEX_BYTES, parseShardIndex, shardNames } from '../shard-index.ts';
+import { requireOptions, requireText } from '../../files/arguments.ts';
 
 /** More files in the top folder of a model than any real one has. */
 const MAX_LISTED_FILES = 20_000;
@@ -89,7 +90,10 @@ export function defaultModelFolder(id: string): string {
  * ```
  */
 export function hubSource(options: HubOptions = {}): ModelSource {
+  requireOptions(options, 'the options of hubSource');
   const { endpoint = 'https://huggingface.co', token, retries = 4, retryDelay = 500 } = options;
+  requireText(endpoint, 'the endpoint');
+  if (token !== undefined) requireText(token, 'the token');
   if (!/^https?:\/\/[^/]/.test(endpoint))
     throw new LinnetError('INPUT', `the endpoint ${quoteName(endpoint)} is not an http(s) URL`);
   if (token !== undefined && !token.startsWith('hf_')) {

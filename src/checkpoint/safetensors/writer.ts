@@ -2,7 +2,6 @@
  * Writing safetensors files tensor by tensor: names, types and shapes are known first, the data of each tensor is asked
  * for when its turn comes, so a model larger than memory can be written.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { quoteName } from '../../files/name-list.ts';
@@ -45,6 +44,41 @@ export async function writeSafetensors(
   entries: Iterable<TensorEntry> | AsyncIterable<TensorEntry>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
+  const { placed, header } = await placeEntries(entries, metadata, path);
+  await writeFileAtomic(path, async (handle) => {
+    await writeFully(handle, header);
+    for (const entry of placed) await writeTensor(entry, path, (bytes) => writeFully(handle, bytes));
+  });
+}
+
+/**
+ * The bytes of such a file, in memory.
+ * @param source how errors name it
+ * @throws LinnetError `FORMAT` and `SHAPE` as `writeSafetensors`
+ */
+export async function encodeSafetensors(
+  entries: Iterable<TensorEntry>,
+  metadata: Readonly<Record<string, string>> = {},
+  source = 'safetensors bytes',
+): Promise<Uint8Array> {
+  const { placed, header } = await placeEntries(entries, metadata, source);
+  const file = new Uint8Array(placed.reduce((sum, { byteLength }) => sum + byteLength, header.length));
+  file.set(header);
+  let end = header.length;
+  for (const entry of placed) {
+    await writeTensor(entry, source, (bytes) => {
+      file.set(bytes, end);
+      end += bytes.length;
+    });
+  }
+  return file;
+}
+
+async function placeEntries(
+  entries: Iterable<TensorEntry> | AsyncIterable<TensorEntry>,
+  metadata: Readonly<Record<string, string>>,
+  path: string,
+): Promise<{ readonly placed: readonly PlacedEntry[]; readonly header: Uint8Array }> {
   const placed: PlacedEntry[] = [];
   const names = new Set<string>();
   for await (const entry of entries) {
@@ -55,11 +89,7 @@ export async function writeSafetensors(
     placed.push({ ...entry, byteLength: tensorBytes(entry.name, entry.dtype, entry.shape, path) });
   }
   placed.sort((a, b) => bitsOf(b.dtype) - bitsOf(a.dtype));
-  const header = encodeHeader(placed, metadata, path);
-  await writeFileAtomic(path, async (handle) => {
-    await writeFully(handle, header);
-    for (const entry of placed) await writeTensor(handle, entry, path);
-  });
+  return { placed, header: encodeHeader(placed, metadata, path) };
 }
 
 /** Length field and JSON, padded with spaces as the format allows. */
@@ -90,7 +120,11 @@ function encodeHeader(
   return header;
 }
 
-async function writeTensor(handle: FileHandle, entry: PlacedEntry, path: string): Promise<void> {
+async function writeTensor(
+  entry: PlacedEntry,
+  path: string,
+  write: (bytes: Uint8Array) => void | Promise<void>,
+): Promise<void> {
   const { name, dtype, shape, byteLength } = entry;
   const data = typeof entry.data === 'function' ? await entry.data() : entry.data;
   const label = `${path}: tensor ${quoteName(name)} (${dtype} [${shape.join(',')}])`;
@@ -104,6 +138,6 @@ async function writeTensor(handle: FileHandle, entry: PlacedEntry, path: string)
     if (bytes === undefined) {
       throw new LinnetError('SHAPE', `${label} cannot be stored from a ${data.constructor.name}`);
     }
-    await writeFully(handle, bytes);
+    await write(bytes);
   }
 }

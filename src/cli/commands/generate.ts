@@ -111,6 +111,7 @@ export const generateCommand = defineCommand({
     ...engineOptions,
   },
   moved: movedSpeculationOptions,
+  writes: ['session'],
   async run(context, options) {
     const prompt = promptSource(options, context);
     const compile = { device: options.device, threads: options.threads };

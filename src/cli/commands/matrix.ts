@@ -33,6 +33,7 @@ export const matrix = defineCommand({
     seed: withDefault(integer({ min: 0 }), 1, { placeholder: 'number', description: 'of weights and texts' }),
     ...engineOptions,
   },
+  writes: ['markdown'],
   async run(context, { family, mixer, markdown, seed, device, threads }) {
     const rows = await context.withProgress('matrix', 'cells', (progress) =>
       supportMatrix({

@@ -1,16 +1,20 @@
 /** `linnet serve`: a server with the API of OpenAI. */
 import { basename, resolve } from 'node:path';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { readTextFile } from '../../data/text-file.ts';
 import { formatBytes } from '../../report/quantities.ts';
+import { isRedisUrl } from '../../redis/client.ts';
+import { defaultLimits } from '../../serving/http/limits.ts';
 import { readPage } from '../../serving/http/page.ts';
-import { openServedModel } from '../../serving/served-model.ts';
-import { FolderSessions } from '../../serving/sessions/session-store.ts';
-import { startServer } from '../../serving/server.ts';
+import { openServedModel, type ServedModel } from '../../serving/served-model.ts';
+import { FolderSessions } from '../../serving/sessions/folder-sessions.ts';
+import { TieredSessions } from '../../serving/sessions/tiered-sessions.ts';
+import { type ServerOptions, startServer } from '../../serving/server.ts';
+import { openSharedState } from '../../serving/shared-state.ts';
 import { drafters, methodsByName } from '../../serving/text/decoding-choice.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { choice, integer, path, text } from '../framework/option-values.ts';
+import { byteCount, choice, integer, path, text } from '../framework/option-values.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 
 export const serveCommand = defineCommand({
@@ -22,6 +26,7 @@ export const serveCommand = defineCommand({
     'linnet serve assets/tiny-llama',
     'linnet serve runs/augmented --port 8000 --parallel 16 --chat-template chat.jinja',
     'linnet serve runs/export --host 0.0.0.0 --api-key-file keys.txt --sessions runs/sessions',
+    'linnet serve runs/export --port 8001 --sessions redis://127.0.0.1:6379',
   ],
   arguments: { model: folderOf('the model, exported or not') },
   options: {
@@ -57,13 +62,37 @@ export const serveCommand = defineCommand({
       placeholder: 'seconds',
       description: 'time that a request may take',
     }),
-    stateCache: withDefault(integer({ min: 0, max: 1 << 20 }), 256, {
-      placeholder: 'MiB',
-      description: 'memory for states of earlier prompts; 0 keeps none',
+    drainDelay: withDefault(integer({ min: 0, max: 3600 }), 0, {
+      placeholder: 'seconds',
+      description: 'time for load balancers to look away, before a server that is told to end takes no more requests',
     }),
-    sessions: optional(path, {
-      placeholder: 'folder',
-      description: 'folder for sessions, one file each (default: in memory, until the server ends)',
+    stateCache: withDefault(
+      byteCount,
+      256 * 2 ** 20,
+      {
+        placeholder: 'bytes',
+        description: 'memory for states of earlier prompts; 0 keeps none',
+      },
+      '256MiB',
+    ),
+    sessions: optional(text, {
+      placeholder: 'place',
+      description:
+        'a folder for sessions, or redis://… for several servers that share sessions, states of prompts and rates ' +
+        '(default: a temporary folder, until the server ends)',
+    }),
+    sessionCache: withDefault(
+      byteCount,
+      256 * 2 ** 20,
+      {
+        placeholder: 'bytes',
+        description: 'memory for the sessions used last; the others are on disk or in Redis',
+      },
+      '256MiB',
+    ),
+    sessionTtl: optional(integer({ min: 1, max: defaultLimits.sessionSeconds }), {
+      placeholder: 'seconds',
+      description: 'time without a turn after which a session is gone (default: it stays)',
     }),
     chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
     speculate: withDefault(choice(drafters), 'off', {
@@ -94,6 +123,7 @@ export const serveCommand = defineCommand({
         },
       },
     );
+    await using kept = await openSessions(options, model, log);
     const server = await startServer(model, {
       host: options.host,
       port: options.port,
@@ -103,8 +133,11 @@ export const serveCommand = defineCommand({
       maxQueue: options.maxQueue,
       chunk: options.promptChunk,
       rate: options.rate,
-      cacheBytes: options.stateCache * 2 ** 20,
-      sessions: options.sessions === undefined ? undefined : await FolderSessions.open(options.sessions, model),
+      cacheBytes: options.stateCache,
+      sessions: kept.sessions,
+      sessionTtl: options.sessionTtl,
+      shared: kept.shared,
+      drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
       limits: { timeout: options.timeout },
       method: methodsByName(options.speculate),
       page,
@@ -128,6 +161,26 @@ export const serveCommand = defineCommand({
     return { json: { url: server.url, model: model.name, drained: true } };
   },
 });
+
+/** Where sessions are kept, and what is shared with other servers. */
+async function openSessions(
+  { sessions: place, sessionCache }: { readonly sessions?: string; readonly sessionCache: number },
+  model: ServedModel,
+  log: Logger,
+): Promise<Pick<ServerOptions, 'sessions' | 'shared'> & AsyncDisposable> {
+  const shared = place !== undefined && isRedisUrl(place) ? await openSharedState(place, model, log) : undefined;
+  const inFolder = (): Promise<FolderSessions> =>
+    place === undefined ? FolderSessions.scratch(model) : FolderSessions.open(place, model);
+  const sessions = new TieredSessions(shared?.sessions ?? (await inFolder()), sessionCache);
+  return {
+    sessions,
+    shared,
+    async [Symbol.asyncDispose]() {
+      await sessions.close();
+      await shared?.close();
+    },
+  };
+}
 
 /** Keys of the command line and of the file. @throws UsageError for a file without keys, or one key twice */
 async function keysOf({ apiKey, apiKeyFile }: { apiKey: readonly string[]; apiKeyFile?: string }): Promise<string[]> {

@@ -7,13 +7,14 @@ import { parseJsonObject } from '../../files/json-object.ts';
 import { LinnetError } from '../../errors.ts';
 import { parseSweepPlan } from '../../studies/sweep/plan.ts';
 import { type StoredTrial, summarize, SweepFolder, type SweepRow } from '../../studies/sweep/results.ts';
+import { runStudyInQueue } from '../../studies/sweep/queued.ts';
 import { prepareStudy, runStudy } from '../../studies/sweep/study.ts';
 import { writeReport } from '../../report/html.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';
 import { textTable } from '../../report/table.ts';
 import { defineCommand, engineOptions, optional, required, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
-import { integer, path } from '../framework/option-values.ts';
+import { integer, path, redisUrl } from '../framework/option-values.ts';
 import { modelsOf, sweepChart, sweepReport, sweepTable } from '../output/sweep-report.ts';
 
 export const sweep = defineCommand({
@@ -38,10 +39,15 @@ export const sweep = defineCommand({
       placeholder: 'steps',
       description: 'optimizer steps of a trial from one snapshot to the next',
     }),
+    queue: optional(redisUrl, {
+      placeholder: 'redis://…',
+      description: 'lets machines with `linnet work` run the trials, one each at a time',
+    }),
     ...engineOptions,
   },
-  async run(context, { plan: planFile, out, snapshotEvery, device, threads }) {
-    const plan = parseSweepPlan(await readPlan(planFile), planFile);
+  async run(context, { plan: planFile, out, snapshotEvery, queue, device, threads }) {
+    const written = await readPlan(planFile);
+    const plan = parseSweepPlan(written, planFile);
     const study = await prepareStudy(plan, planFile);
     const place = out ?? join('runs', planName(planFile));
     await using _lock = await lockFolder(place);
@@ -52,7 +58,12 @@ export const sweep = defineCommand({
         `${formatCount(first.dataset.predictedTokens)} tokens to train on, ${formatCount(study.heldOutTokens)} scored`,
     );
     const results = await runWithProgress(context, study.trials.length, (callbacks) =>
-      runStudy(study, folder, { compile: { device, threads }, signal: context.signal, snapshotEvery, ...callbacks }),
+      queue === undefined
+        ? runStudy(study, folder, { compile: { device, threads }, signal: context.signal, snapshotEvery, ...callbacks })
+        : runStudyInQueue(study, folder, {
+            ...{ queue, plan: written, planFile, signal: context.signal, snapshotEvery },
+            onResult: callbacks.onResult,
+          }),
     ).catch((error: unknown) => {
       if (error instanceof LinnetError && error.code === 'ABORTED') {
         throw new LinnetError('ABORTED', `${error.message}; to continue, give the same command again`, {

@@ -8,7 +8,10 @@ import { z } from 'zod';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext } from './context.ts';
 import { UsageError } from './exit-codes.ts';
+import { requireWritable } from '../../files/atomic.ts';
+import { removeAbandoned } from '../../files/temporary-files.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
+import { formatBytes } from '../../report/quantities.ts';
 import { flagName, inFlags } from './option-names.ts';
 import type { ValueKind } from './option-values.ts';
 import { choice, integer, path } from './option-values.ts';
@@ -58,11 +61,12 @@ export function optional<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T | u
   return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: false, values: 'once' });
 }
 
-/** A value with a default, which help shows. */
+/** A value with a default, which help shows. @param text the default as one would give it, where that is not its text */
 export function withDefault<T extends string | number>(
   kind: ValueKind<T>,
   value: T,
   labels: Labels,
+  text = String(value),
 ): z.ZodType<T, string | undefined> {
   const schema: z.ZodType<T, string | undefined> = kind.schema.optional().transform((given) => given ?? value);
   return schema.register(parameterHelp, {
@@ -70,7 +74,7 @@ export function withDefault<T extends string | number>(
     expects: kind.expects,
     required: false,
     values: 'once',
-    defaultText: String(value),
+    defaultText: text,
   });
 }
 
@@ -130,6 +134,8 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly writesResults?: boolean;
   /** Options by the name that they had in the version before, with the name they have now; help does not show the old one. */
   readonly renamed?: Readonly<Record<string, string>>;
+  /** Keys of options that name files which are written at the end: whether they can be is found out first. */
+  readonly writes?: readonly (keyof O & string)[];
   /** Options of the version before that are no more, by key: where what they did has gone. Help does not show them. */
   readonly moved?: Readonly<Record<string, string>>;
   /** Prints for people through the context and returns what machines are reported. */
@@ -209,6 +215,13 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         ? checked(z.object({ out: resultFile }), { out: options.out }, flagName).out
         : undefined;
       if (file !== undefined) await checkResultFile(file);
+      if (out !== undefined) await tidyUp(context, out);
+      for (const key of definition.writes ?? []) {
+        const file = named[key];
+        if (typeof file !== 'string') continue;
+        await requireWritable(file);
+        await tidyUp(context, file);
+      }
       try {
         const result = await definition.run(context, values);
         if (file !== undefined) await writeResultFile(file, context.command, result.json);
@@ -225,6 +238,12 @@ const resultFile = optional(path, {
   placeholder: 'file',
   description: 'write the results there, as JSON with command, versions and machine',
 });
+/** Removes and names what earlier runs that were killed left half written at `out`. */
+async function tidyUp(context: CommandContext, out: string): Promise<void> {
+  for (const { path, bytes, pid } of await removeAbandoned(out)) {
+    context.note(`removed ${path} (${formatBytes(bytes)}), which process ${pid} left half written when it was killed`);
+  }
+}
 
 /** What a command replaces, of those that write a folder. */
 const replacement = z.object({ out: z.string().optional(), replace: z.boolean().optional() });

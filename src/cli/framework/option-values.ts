@@ -1,6 +1,7 @@
 /** Kinds of values on a command line: how their text is checked and read, and how help and errors describe them. */
 import { z } from 'zod';
 import { type AttentionPart, attentionParts } from '../../models/linnet-section.ts';
+import { isRedisUrl } from '../../redis/client.ts';
 
 /** How one value is read from the text that was given. */
 export interface ValueKind<T> {
@@ -51,6 +52,21 @@ export function decimal(bounds: Bounds = {}): ValueKind<number> {
   };
 }
 
+const byteUnits: Readonly<Record<string, number>> = { '': 2 ** 20, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 };
+
+/** An amount of memory: `256MiB`, or a number of MiB. */
+export const byteCount: ValueKind<number> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,9}(kib|mib|gib)?$/i)
+    .transform((given) => {
+      const [, count = '', unit = ''] = /^(\d+)(.*)$/.exec(given) ?? [];
+      return Number(count) * byteUnits[unit.toLowerCase()];
+    })
+    .refine((bytes) => bytes <= 2 ** 50),
+  expects: 'an amount such as 64KiB, 256MiB or 2GiB; a number alone counts MiB',
+};
+
 /** One of some words. */
 export function choice<const T extends string>(words: readonly T[]): ValueKind<T> {
   const known: readonly string[] = words;
@@ -81,6 +97,12 @@ export const anyText: ValueKind<string> = { schema: z.string(), expects: 'a text
 export const path: ValueKind<string> = {
   schema: z.string().refine((given) => given !== '' && !given.includes('\0')),
   expects: 'a path',
+};
+
+/** The address of a Redis. */
+export const redisUrl: ValueKind<string> = {
+  schema: z.string().refine((given) => isRedisUrl(given) && URL.canParse(given)),
+  expects: 'an address such as redis://127.0.0.1:6379',
 };
 
 /** Positive whole numbers with commas between them, such as contexts or widths. */

@@ -23,8 +23,7 @@ export async function reportTraining<Details extends object>(
   const hooks: TrainingHooks = {
     command: context.command,
     signal: context.signal,
-    onPlan({ summary, folder, microBatch, warnings, ...planned }) {
-      for (const warning of warnings) context.note(`warning: ${warning}`);
+    onPlan({ summary, folder, microBatch, ...planned }) {
       ({ steps, stepTokens } = planned);
       context.note(
         `${summary}; ${formatCount(steps)} optimizer steps of ${formatCount(stepTokens)} tokens ` +
@@ -44,6 +43,9 @@ export async function reportTraining<Details extends object>(
       const info = `step ${update}/${steps}, loss ${formatFixed(loss, 4)}${heldOut}`;
       progress?.update(update * stepTokens, steps * stepTokens, info);
       if (update === steps) progress?.finish();
+    },
+    onWarning(message) {
+      context.note(`warning: ${message}`);
     },
     onSaved(out) {
       context.print(`saved ${out}`);

@@ -3,10 +3,10 @@
  * no second model; strong where a text repeats itself or its prompt, as in summaries, code and edits. Where a model reads one
  * text and generates another, it is looked up in both.
  */
-import { LinnetError } from '../../errors.ts';
 import { DraftTrie, rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 import { NgramIndex } from './ngram-index.ts';
+import { requireCount, requireOptions } from '../../files/arguments.ts';
 
 export interface LookupOptions {
   /** Longest end of the text that is looked up. Default 3. */
@@ -34,11 +34,11 @@ export class LookupDrafter implements Drafter {
   #sourceLength: number | undefined;
 
   /** @throws LinnetError `CONFIG` for options that are no whole numbers of at least 1, or a shortest above the longest */
-  constructor({ longest = 3, shortest = 1, branches = 3, depth = 7, maxNodes = 16 }: LookupOptions = {}) {
+  constructor(options: LookupOptions = {}) {
+    requireOptions(options, 'the options of lookup');
+    const { longest = 3, shortest = 1, branches = 3, depth = 7, maxNodes = 16 } = options;
     for (const [name, value] of Object.entries({ longest, shortest, branches, depth, maxNodes })) {
-      if (!(Number.isSafeInteger(value) && value >= 1)) {
-        throw new LinnetError('CONFIG', `${name} of lookup is ${value}, expected a whole number of at least 1`);
-      }
+      requireCount(value, `${name} of lookup`, 1, 'CONFIG');
     }
     this.#index = new NgramIndex(shortest, longest);
     this.#branches = branches;

@@ -14,6 +14,7 @@ import { type PrunedDraft, pruneDraft, rootDraft } from './draft-trie.ts';
 import type { Draft, Drafter } from './drafter.ts';
 import type { AdaptiveSpeculation } from './adaptive-speculation.ts';
 import { SpeculationStatistics } from './statistics.ts';
+import { requireKind, requireOptions } from '../../files/arguments.ts';
 
 /** How to speculate. */
 export interface SpeculationOptions {
@@ -49,6 +50,8 @@ export interface VerifiedTree {
  * ```
  */
 export function speculative(drafter: Drafter, options: SpeculationOptions = {}): DecodingMethod {
+  requireKind(drafter, 'the drafter', ['propose', 'name'], 'a drafter');
+  requireOptions(options, 'the options of speculative');
   return (prompt) => new SpeculativeDecoder(prompt, drafter, options);
 }
 

@@ -32,6 +32,8 @@ export class SequenceState {
   readonly layout: ModelLayout;
   /** L: committed tokens. */
   length = 0;
+  /** Whether a text is being generated with it: two at once would spoil each other's. */
+  isInUse = false;
   readonly layers: LayerRows[];
   /** Position in each slot by the name of the layout, −1 where it is empty. */
   readonly slotPositions = new Map<string, Int32Array>();

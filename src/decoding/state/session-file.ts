@@ -17,16 +17,16 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { openSafetensors, type SafetensorsFile } from '../../checkpoint/safetensors/reader.ts';
-import { type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
-import { internalError, LinnetError } from '../../errors.ts';
-import { dataOf, type DTypeArrays, float32, int32, type Tensor, zeros } from '../../graph/tensor.ts';
+import { openSafetensors, parseSafetensors, type SafetensorsDirectory } from '../../checkpoint/safetensors/reader.ts';
+import { encodeSafetensors, type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
+import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
+import { type AnyTensor, dataOf, type DTypeArrays, float32, int32, type Tensor, zeros } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
-import { type ModelLayout, positionInSlot } from '../../models/model-layout.ts';
-import { crossShapes } from '../../models/step-graph.ts';
 import type { RandomState } from '../../random.ts';
 import type { StepEngine } from '../step-engine.ts';
 import { SequenceState } from './sequence-state.ts';
+import { copyMatrices, storedMatrices, storedMemories, storedPositions } from './session-tensors.ts';
 
 const formatName = 'linnet-session';
 const formatVersion = '1';
@@ -60,8 +60,22 @@ export interface RestoredSession {
  */
 export async function saveSession(
   path: string,
-  { state, tokens, sampler, fingerprint }: SavedSession & { readonly fingerprint: string },
+  session: SavedSession & { readonly fingerprint: string },
 ): Promise<void> {
+  const { entries, strings } = describeSession(session);
+  await writeSafetensors(path, entries, strings);
+}
+
+/** The bytes of such a file. @throws LinnetError `INPUT` as `saveSession` */
+export function encodeSession(session: SavedSession & { readonly fingerprint: string }): Promise<Uint8Array> {
+  const { entries, strings } = describeSession(session);
+  return encodeSafetensors(entries, strings, 'the session');
+}
+
+function describeSession({ state, tokens, sampler, fingerprint }: SavedSession & { readonly fingerprint: string }): {
+  readonly entries: readonly TensorEntry[];
+  readonly strings: Readonly<Record<string, string>>;
+} {
   const { model, layout, length, encoded } = state;
   if (tokens.length < length) {
     throw new LinnetError('INPUT', `the state has read ${length} tokens, only ${tokens.length} are given to be saved`);
@@ -89,13 +103,14 @@ export async function saveSession(
       for (const [name, value] of Object.entries(tensors)) add(`cross.${layer}.${name}`, value);
     });
   }
-  await writeSafetensors(path, entries, {
+  const strings = {
     format: formatName,
     version: formatVersion,
     ...described,
     ...(sampler !== undefined && { sampler: JSON.stringify(sampler) }),
     sha256: hash.digest(),
-  });
+  };
+  return { entries, strings };
 }
 
 /**
@@ -119,8 +134,27 @@ export async function restoreSession(path: string, engine: StepEngine, fingerpri
   }
 }
 
+/**
+ * Reads the bytes of such a file, which are checked as a file is: whoever wrote them.
+ * @param source how errors name them
+ * @throws LinnetError `MISMATCH` or `FORMAT` as `restoreSession`
+ */
+export async function decodeSession(
+  bytes: Uint8Array,
+  engine: StepEngine,
+  fingerprint: string,
+  source = 'the session',
+): Promise<RestoredSession> {
+  return readSession(parseSafetensors(bytes, source), engine, fingerprint);
+}
+
+/** A file on disk or in memory. */
+interface SessionSource extends SafetensorsDirectory {
+  read(name: string): AnyTensor | Promise<AnyTensor>;
+}
+
 async function readSession(
-  file: SafetensorsFile,
+  file: SessionSource,
   { model, layout }: StepEngine,
   fingerprint: string,
 ): Promise<RestoredSession> {
@@ -202,7 +236,7 @@ type SessionHeader = z.infer<typeof headerSchema>;
 
 /** The strings of the header, once it is clear that the session is of this format, version and model. */
 function checkHeader(
-  { source, metadata }: SafetensorsFile,
+  { source, metadata }: SafetensorsDirectory,
   model: AutoregressiveModel,
   fingerprint: string,
 ): SessionHeader {
@@ -221,7 +255,7 @@ function checkHeader(
     ...Object.fromEntries(metadata),
     sampler: parseWords(metadata.get('sampler'), source),
   });
-  if (!result.success) throw malformed(source, z.prettifyError(result.error), result.error);
+  if (!result.success) throw malformed(source, schemaProblems(result.error), result.error);
   const header = result.data;
   if (header.fingerprint !== fingerprint) {
     throw new LinnetError(
@@ -248,7 +282,7 @@ function parseWords(json: string | undefined, source: string): unknown {
 }
 
 /** The text must hold at least what the state has read. */
-function checkTokens(file: SafetensorsFile, length: number): void {
+function checkTokens(file: SafetensorsDirectory, length: number): void {
   if (!file.names().includes('tokens')) throw malformed(file.source, 'it holds no tokens');
   const tokens = file.info('tokens');
   if (tokens.dtype === 'I32' && tokens.shape.length === 1 && tokens.shape[0] >= length) return;
@@ -257,7 +291,7 @@ function checkTokens(file: SafetensorsFile, length: number): void {
 
 /** Compares names, types and shapes with those that the state needs besides the tokens, before anything is read. */
 function checkTensors(
-  file: SafetensorsFile,
+  file: SafetensorsDirectory,
   expected: readonly { readonly name: string; readonly dtype: string; readonly shape: readonly number[] }[],
 ): void {
   const names = new Set(file.names());
@@ -288,85 +322,13 @@ function strangeToken(tokens: ArrayLike<number>, { sizes }: AutoregressiveModel)
   return undefined;
 }
 
-/** The slots of every layout. What they hold after `length` tokens is known: the last position that falls on each. */
-function storedPositions({ slotLayouts }: ModelLayout, length: number) {
-  return slotLayouts.map(({ name, ring = length, horizon }) => ({
-    name: `positions.${name}`,
-    slots: name,
-    expected: Int32Array.from({ length: ring }, (_, slot) => positionInSlot(slot, ring, length, horizon)),
-  }));
-}
-
-/** Matrices [M,rows,D] of a state, where they are in it. A growing cache has more rows there than are stored. */
-interface StoredMatrices {
-  readonly name: string;
-  readonly shape: readonly [number, number, number];
-  readonly of: (state: SequenceState) => Float32Array;
-}
-
-function storedMatrices(model: AutoregressiveModel, { layers }: ModelLayout, length: number): StoredMatrices[] {
-  const { keyValueHeads: M, shiftWidth = 0 } = model.sizes;
-  const matrices: StoredMatrices[] = [];
-  layers.forEach(({ slots, sums, ...widths }, layer) => {
-    const { ring = length, rowsPerGroup, horizon } = slots;
-    for (const part of ['keys', 'values'] as const) {
-      const shape = [M, ring, widths[part].width] as const;
-      matrices.push({ name: `${part}.${layer}`, shape, of: (state) => state.layers[layer][part] });
-    }
-    if (shiftWidth > 0) {
-      const of = (state: SequenceState): Float32Array => state.layers[layer].previous;
-      matrices.push({ name: `previous.${layer}`, shape: [1, 1, shiftWidth], of });
-    }
-    if (rowsPerGroup !== undefined) {
-      const count = rowsPerGroup * Math.floor(length / horizon.group);
-      for (const part of ['keys', 'values'] as const) {
-        const of = (state: SequenceState): Float32Array => state.groupRows[layer]?.[part] ?? new Float32Array(0);
-        matrices.push({ name: `memory.${part}.${layer}`, shape: [M, count, widths[part].width], of });
-      }
-    }
-    if (sums === undefined) return;
-    matrices.push({
-      name: `sums.${layer}`,
-      shape: [M, ...sums],
-      of: (state) => {
-        const own = state.layerSums(layer);
-        if (own === undefined) throw internalError(`layer ${layer} has no sums`);
-        return own;
-      },
-    });
-  });
-  return matrices;
-}
-
-/** What the layers keep of an encoded text of m tokens. */
-function storedMemories(model: AutoregressiveModel, m: number) {
-  const { cross } = model;
-  if (cross === undefined) return [];
-  return cross.mixers.flatMap((_, layer) =>
-    Object.entries(crossShapes(cross, model, layer)).map(([name, shape]) => ({
-      name: `cross.${layer}.${name}`,
-      layer,
-      tensor: name,
-      shape: shape.map((dim) => (typeof dim === 'number' ? dim : m)),
-    })),
-  );
-}
-
 /** m: tokens of the text that was encoded; 0 in models that read none. */
-function storedSourceLength(file: SafetensorsFile, { cross }: AutoregressiveModel): number {
+function storedSourceLength(file: SafetensorsDirectory, { cross }: AutoregressiveModel): number {
   if (cross === undefined) return 0;
   if (!file.names().includes('source')) throw malformed(file.source, 'it holds no text that was encoded');
   const { dtype, shape } = file.info('source');
   if (dtype === 'I32' && shape.length === 1 && shape[0] > 0) return shape[0];
   throw malformed(file.source, `the encoded text must be I32 and not empty; it is ${describeInfo({ dtype, shape })}`);
-}
-
-/** Copies the rows that both have; either may have more rows per matrix than the [M,rows,D] of `shape`. */
-function copyMatrices(from: Float32Array, to: Float32Array, [M, rows, D]: readonly [number, number, number]): void {
-  for (let head = 0; head < M; head++) {
-    const start = (head * from.length) / M;
-    to.set(from.subarray(start, start + rows * D), (head * to.length) / M);
-  }
 }
 
 /** What the header says that the hash covers. */

@@ -118,6 +118,18 @@ describe('checkModel', () => {
     },
   );
 
+  it('passes exact yoso with heads of two numbers, whose cosines are often 1', async () => {
+    const narrow = describeCausalModel({ ...plain.toJson(), linnet: undefined, head_dim: 2 });
+    const model = narrow.withMixers(all(mixerPreset('yoso', { bits: 16 })));
+    for (const seed of [1, 2]) {
+      const parameters = initializeParameters(model, new Random(seed), 0.2);
+      const report = await checkModel(model, parameters, { seed, maximumLength: 200 });
+      expect(failures(report)).toEqual([]);
+      // It is what float32 does to an arc cosine, far from what a mistake does.
+      expect(report.maxError).toBeLessThan(3e-3);
+    }
+  });
+
   it('reports Linformer as published as leaking, with its initial projections and with random ones', async () => {
     const linformer = mixerPreset('linformer-bidirectional', { rows: 8, length: 128 });
     const { model, parameters } = fresh([mixerPreset('local', sizes), linformer, mixerPreset('local', sizes)]);

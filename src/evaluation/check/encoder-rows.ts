@@ -2,6 +2,7 @@
  * The check of an encoder. It reads the whole text by design, so there is no future to leak; what must not show is
  * padding: a text in a batch of longer ones has the outputs that it has alone. And the mixers are the formula.
  */
+import { float32Error } from '../../attention/mixer-facts.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { mixBidirectional, mixReference } from '../../attention/mixers.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
@@ -13,7 +14,7 @@ import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
 import { layerNames, sharedMixers } from './checked-layers.ts';
 import { checkedGroup, comparedLengths, longestLength } from './checked-lengths.ts';
-import { type CheckRow, checkTests, comparedRow, Discrepancy, limits } from './rows.ts';
+import { type CheckRow, checkTests, comparedRow, Discrepancy, limits, modelLimit } from './rows.ts';
 import { fewerHeads, type ParityOptions } from './mixer-parity.ts';
 import { mixerProbe, hiddenOfReference, referenceInput, randomMixerParameters, randomProbe } from './mixer-probe.ts';
 
@@ -34,7 +35,7 @@ export async function* encoderRows(
     const probe = mixerProbe(mixer, { ...fewerHeads(model.sizes), vocabulary: 2 * length });
     const random = new Random(options.seed);
     const tables = randomProbe(probe, random);
-    const about = { subject: layerNames(layers), limit: limits.mixer, length };
+    const about = { subject: layerNames(layers), limit: Math.max(limits.mixer, float32Error(mixer)), length };
     const expected = await wholeAgainstReference(probe, tables, lengths, random, options);
     yield comparedRow({ ...about, test: checkTests.wholeText }, expected);
     const padded = await paddedAgainstAlone(probeEncoder(probe), 2 * length, tables, mixer, length, random, options);
@@ -42,7 +43,7 @@ export async function* encoderRows(
   }
   const random = new Random(options.seed);
   const length = longestLength(model.mixers, options.maximumLength);
-  const about = { subject: 'model', limit: limits.model, length };
+  const about = { subject: 'model', limit: modelLimit(model.mixers), length };
   const widest = model.mixers.reduce((a, b) => (checkedGroup(a) < checkedGroup(b) ? b : a));
   const encode: Encode = (source, input) => model.encode(source, input);
   const padded = (values: Parameters): Promise<Discrepancy> =>

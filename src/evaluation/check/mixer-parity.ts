@@ -2,6 +2,7 @@
  * The three forms of a mixer against each other: the parallel graph and the decoding engine (steps of one token, chunks
  * and trees, with commit and folding in between) against the float64 loops of the reference, on random rows.
  */
+import { float32Error } from '../../attention/mixer-facts.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { isCausal, mixReference } from '../../attention/mixers.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
@@ -49,7 +50,7 @@ export async function mixerParity(
   const longest = lengths[lengths.length - 1];
   const probe = mixerProbe(mixer, { ...fewerHeads(sizes), vocabulary: longest + treeNodes });
   const subject: Subject = { probe, parameters: randomProbe(probe, new Random(options.seed)), lengths, options };
-  const about = { subject: name, limit: limits.mixer, length: longest };
+  const about = { subject: name, limit: Math.max(limits.mixer, float32Error(mixer)), length: longest };
   const rows = [comparedRow({ ...about, test: checkTests.parallel }, await parallelAgainstReference(subject))];
   if (!isCausal(mixer)) {
     const note = 'it reads the future: it cannot decode';

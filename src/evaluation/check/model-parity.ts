@@ -9,7 +9,7 @@ import { InputParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { checkedGroup, longestLength } from './checked-lengths.ts';
-import { type CheckRow, checkTests, comparedRow, Discrepancy, inapplicableRow, limits } from './rows.ts';
+import { type CheckRow, checkTests, comparedRow, Discrepancy, inapplicableRow, modelLimit } from './rows.ts';
 import type { ParityOptions } from './mixer-parity.ts';
 import { randomPortions, randomTree, readPortions, readTree } from '../perplexity/step-reading.ts';
 
@@ -25,7 +25,7 @@ export async function modelParity(
   options: ParityOptions,
 ): Promise<CheckRow[]> {
   const length = longestLength(model.mixers, options.maximumLength);
-  const about = { subject: 'model', limit: limits.model, length };
+  const about = { subject: 'model', limit: modelLimit(model.mixers), length };
   if (!model.mixers.every((mixer) => isCausal(mixer))) {
     const note = 'a layer reads the future: the model cannot decode';
     return [checkTests.modelSteps, checkTests.modelTree].map((test) => inapplicableRow({ ...about, test }, note));

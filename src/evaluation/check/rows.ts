@@ -1,4 +1,6 @@
 /** What the check of a model reports: one row per comparison, with the error and what was allowed. */
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { float32Error } from '../../attention/mixer-facts.ts';
 
 /**
  * What is compared. Leak tests measure how much an output moves by what it must not see: the past by the future, and of an
@@ -69,6 +71,11 @@ export function isLeakTest(test: CheckTest): boolean {
  * same text next to padding, whose sums are cut differently.
  */
 export const limits = { movement: 1e-5, mixer: 5e-5, model: 2e-4 } as const;
+
+/** Largest `error` of a model of these mixers. */
+export function modelLimit(mixers: readonly MixerConfig[]): number {
+  return mixers.reduce<number>((largest, mixer) => Math.max(largest, float32Error(mixer)), limits.model);
+}
 
 /** Collects the largest difference and the largest expected magnitude. NaN anywhere makes the error NaN. */
 export class Discrepancy {

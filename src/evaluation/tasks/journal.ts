@@ -9,7 +9,8 @@ import type { Response } from './judging.ts';
 import { pythonJson, sha256 } from './text/python-json.ts';
 import type { Question, TaskRequest } from './requests.ts';
 
-const lineSchema = z.object({
+/** An answer as JSON. */
+export const journalLineSchema = z.object({
   key: z.string(),
   responses: z.array(z.union([z.string(), z.object({ logLikelihood: z.number(), isGreedy: z.boolean() })])),
 });
@@ -56,11 +57,17 @@ export class Journal {
 
   /** Adds the answers to some questions. The line break comes first: what was cut off before then spoils nothing. */
   async add(entries: readonly { readonly key: string; readonly responses: readonly Response[] }[]): Promise<void> {
+    for (const { key, responses } of entries) this.#known.set(key, responses);
     try {
       await appendFile(this.path, entries.map((entry) => `\n${JSON.stringify(entry)}`).join(''));
     } catch (error) {
       throw fileError('write', this.path, error);
     }
+  }
+
+  /** All answers there are. */
+  entries(): { readonly key: string; readonly responses: readonly Response[] }[] {
+    return Array.from(this.#known, ([key, responses]) => ({ key, responses }));
   }
 
   /** Deletes the file, when the results are written. */
@@ -69,9 +76,9 @@ export class Journal {
   }
 }
 
-function parsedLine(text: string): z.output<typeof lineSchema> | undefined {
+function parsedLine(text: string): z.output<typeof journalLineSchema> | undefined {
   try {
-    return lineSchema.safeParse(JSON.parse(text)).data;
+    return journalLineSchema.safeParse(JSON.parse(text)).data;
   } catch {
     return undefined;
   }

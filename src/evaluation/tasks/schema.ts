@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import { filterSchema } from './filters/filter.ts';
 import { metricNames } from './metrics/registry.ts';
 import { preparationNames } from './preparations.ts';
@@ -130,7 +131,7 @@ export function shotSplit(task: Task): string {
 export function parseTask(value: unknown, origin: string): Task {
   const result = taskSchema.safeParse(value);
   if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `${origin} is not a task:\n${z.prettifyError(result.error)}`, {
+  throw new LinnetError('CONFIG', `${origin} is not a task:\n${schemaProblems(result.error)}`, {
     cause: result.error,
   });
 }

@@ -1,7 +1,8 @@
 /** Who may ask: keys, the address that a browser asked for, and how often. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIPv4 } from 'node:net';
-import { RateLimiterMemory } from 'rate-limiter-flexible';
+import { RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible';
+import type { Redis } from '../../redis/client.ts';
 import { ApiError } from './api-error.ts';
 
 /** The keys of a server. Only their digests are kept. */
@@ -55,11 +56,25 @@ export function checkHost(header: string | null): void {
 
 /** Most requests a minute and key. */
 export class RequestRate {
-  readonly #limiter: RateLimiterMemory | undefined;
+  readonly #limiter: RateLimiterMemory | RateLimiterRedis | undefined;
 
-  /** @param perMinute undefined for no limit */
-  constructor(perMinute: number | undefined) {
-    this.#limiter = perMinute === undefined ? undefined : new RateLimiterMemory({ points: perMinute, duration: 60 });
+  /**
+   * @param perMinute undefined for no limit
+   * @param redis where servers that share it count together; each counts for itself while it does not answer
+   */
+  constructor(perMinute: number | undefined, redis?: Redis) {
+    if (perMinute === undefined) return;
+    const own = new RateLimiterMemory({ points: perMinute, duration: 60 });
+    this.#limiter =
+      redis === undefined
+        ? own
+        : new RateLimiterRedis({
+            storeClient: redis,
+            keyPrefix: 'linnet:rate',
+            points: perMinute,
+            duration: 60,
+            insuranceLimiter: own,
+          });
   }
 
   /** @throws ApiError when the key has had its share */

@@ -1,5 +1,6 @@
 /** Errors as the API reports them. */
 import { type ErrorCode, LinnetError } from '../../errors.ts';
+import { StoreUnavailableError } from '../sessions/session-store.ts';
 import { SessionError } from '../sessions/sessions.ts';
 import { OverloadError } from '../scheduler/scheduler.ts';
 
@@ -70,6 +71,7 @@ const typeByCode: Partial<Record<ErrorCode, ApiErrorType>> = {
 const typeByReason: Readonly<Record<SessionError['reason'], ApiErrorType>> = {
   missing: 'not_found_error',
   busy: 'conflict_error',
+  stale: 'conflict_error',
   full: 'rate_limit_error',
   large: 'payload_too_large_error',
   name: 'invalid_request_error',
@@ -83,6 +85,8 @@ export function asApiError(error: unknown): ApiError {
       ? new ApiError('rate_limit_error', error.message, { retryAfter: 1 })
       : new ApiError('unavailable_error', error.message, { retryAfter: 5 });
   }
+  if (error instanceof StoreUnavailableError)
+    return new ApiError('unavailable_error', error.message, { retryAfter: 1 });
   if (error instanceof SessionError) return new ApiError(typeByReason[error.reason], error.message);
   const type = error instanceof LinnetError ? typeByCode[error.code] : undefined;
   if (type !== undefined && error instanceof LinnetError) return new ApiError(type, error.message);

@@ -22,6 +22,10 @@ export interface ApiOptions extends Serving {
   readonly log: Logger;
   /** Whether the server listens on a loopback address without a key: then only requests to localhost are answered. */
   readonly localOnly: boolean;
+  /** Salts the keys of the prefix cache. Default: a random one; servers that share beginnings share it. */
+  readonly secret?: string;
+  /** Whether more requests are wanted: what load balancers look for. Default: always. */
+  readonly ready?: () => boolean;
   /** Origins whose pages may call the API; '*' allows all. Default none. */
   readonly origins: readonly string[];
   /** The web page at `/`; undefined for none. */
@@ -62,8 +66,7 @@ export type Api = Hono<ApiEnvironment>;
 
 /** Makes the API. Routes may be added to it. */
 export function createApi(options: ApiOptions): Api {
-  const { keys, rate, metrics, log, limits, model } = options;
-  const secret = randomBytes(16).toString('hex');
+  const { keys, rate, metrics, log, limits, model, secret = randomBytes(16).toString('hex') } = options;
   const app = new Hono<ApiEnvironment>();
 
   app.use(async (c, next) => {
@@ -111,8 +114,12 @@ export function createApi(options: ApiOptions): Api {
   );
 
   if (options.page !== undefined) addPage(app, options.page);
-  const health = Response.json({ status: 'ok' });
-  for (const path of ['/health', '/v1/health']) app.get(path, () => health.clone());
+  for (const path of ['/health', '/v1/health']) {
+    app.get(path, () => {
+      if (options.ready?.() === false) throw new ApiError('unavailable_error', 'the server is shutting down');
+      return Response.json({ status: 'ok' });
+    });
+  }
   for (const path of ['/v1/models', '/models']) app.get(path, () => Response.json(modelList(options)));
   app.get('/v1/models/:id', (c) => {
     if (c.req.param('id') !== model.name) throw new ApiError('not_found_error', 'there is no such model here');

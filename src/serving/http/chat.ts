@@ -70,12 +70,12 @@ interface Chat {
 /** Answers the request. @throws ApiError, and as `TextService.start` */
 export async function chatCompletions(serving: Serving, request: ApiRequest): Promise<Response> {
   const prepared = prepare(serving, request);
-  const { session_id: id, seed } = prepared.fields;
+  const { session_id: id, session_version: version, seed } = prepared.fields;
   // A client sends all messages, as ever; the session holds the state of those that it has seen.
   const session =
     id === undefined
       ? undefined
-      : await onSession(serving, prepared.job, id, seed !== undefined, () => prepared.job.prompt);
+      : await onSession(serving, prepared.job, { id, version, seeded: seed !== undefined }, () => prepared.job.prompt);
   const chat = { ...prepared, job: session?.job ?? prepared.job };
   const started = startJob(serving, chat.job, session?.turn);
   const events = session === undefined ? started : withTurn(started, session.turn, chat.job.prompt);

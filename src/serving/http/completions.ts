@@ -81,12 +81,12 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
 /** Starts the jobs, on a session where the request names one: its text goes on with the prompt. */
 async function start(serving: Serving, completion: Completion) {
   const { fields, jobs } = completion;
-  const { session_id: id, seed } = fields;
+  const { session_id: id, session_version: version, seed } = fields;
   if (id === undefined) return { completion, sources: jobs.map((job) => serving.texts.start(job)) };
   if (jobs.length !== 1) {
     throw new ApiError('invalid_request_error', 'a session takes one prompt', { param: 'session_id' });
   }
-  const { job, turn } = await onSession(serving, jobs[0], id, seed !== undefined, (text) => [
+  const { job, turn } = await onSession(serving, jobs[0], { id, version, seeded: seed !== undefined }, (text) => [
     ...text,
     ...jobs[0].prompt,
   ]);

@@ -4,6 +4,8 @@ export interface ServerLimits {
   readonly bodyBytes: number;
   /** Bytes of a session that is imported. */
   readonly sessionBytes: number;
+  /** Seconds that a session may ask to be kept. */
+  readonly sessionSeconds: number;
   /** Tokens of a prompt. */
   readonly promptTokens: number;
   /** Tokens of a continuation. */
@@ -25,6 +27,7 @@ export interface ServerLimits {
 export const defaultLimits: ServerLimits = {
   bodyBytes: 2 << 20,
   sessionBytes: 512 << 20,
+  sessionSeconds: 100_000_000,
   promptTokens: 1_000_000,
   maxTokens: 1_000_000,
   n: 16,

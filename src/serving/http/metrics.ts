@@ -1,6 +1,7 @@
 /** Measurements for Prometheus. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { SchedulerObserver } from '../scheduler/scheduler.ts';
+import type { TieredSessions } from '../sessions/tiered-sessions.ts';
 import type { TextService } from '../text/text-service.ts';
 
 const latencies = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
@@ -74,21 +75,44 @@ export class ServerMetrics {
 
   /** Adds what is read when it is asked for. */
   watch(texts: TextService): void {
+    this.#gauge('linnet_requests_waiting', 'Requests in the queue', () => texts.scheduler.waiting);
+    this.#gauge('linnet_texts_running', 'Texts being read or decoded', () => texts.scheduler.active);
+    this.#gauge('linnet_prefix_cache_bytes', 'Bytes of states in the prefix cache', () => texts.cache.bytes);
+    this.#gauge('linnet_prefix_cache_entries', 'States in the prefix cache', () => texts.cache.size);
+  }
+
+  /** Adds what is known of sessions in memory and in their store. */
+  watchSessions(sessions: TieredSessions): void {
     const registers = [this.registry];
-    const gauge = (name: string, help: string, value: () => number): void => {
-      new Gauge({
-        name,
-        help,
-        registers,
-        collect() {
-          this.set(value());
-        },
-      });
+    this.#gauge('linnet_sessions_warm', 'Sessions in memory', () => sessions.warmCount);
+    this.#gauge('linnet_sessions_warm_bytes', 'Bytes of the sessions in memory', () => sessions.warmBytes);
+    const seconds = new Histogram({
+      name: 'linnet_state_restore_seconds',
+      help: 'Time to find a session, by whether it was in memory',
+      labelNames: ['tier'],
+      buckets: [0.0005, 0.001, ...latencies.slice(0, 8)],
+      registers,
+    });
+    const moved = new Counter({
+      name: 'linnet_state_bytes_moved_total',
+      help: 'Bytes of sessions read from their store',
+      registers,
+    });
+    sessions.observer = (tier, taken, bytes) => {
+      seconds.observe({ tier }, taken);
+      moved.inc(bytes);
     };
-    gauge('linnet_requests_waiting', 'Requests in the queue', () => texts.scheduler.waiting);
-    gauge('linnet_texts_running', 'Texts being read or decoded', () => texts.scheduler.active);
-    gauge('linnet_prefix_cache_bytes', 'Bytes of states in the prefix cache', () => texts.cache.bytes);
-    gauge('linnet_prefix_cache_entries', 'States in the prefix cache', () => texts.cache.size);
+  }
+
+  #gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(value());
+      },
+    });
   }
 
   /** A response has begun. */

@@ -42,6 +42,7 @@ export function samplingFields(limits: ServerLimits) {
     logit_bias: maybe(z.record(z.string().regex(/^\d{1,8}$/), z.number().min(-100).max(100))),
     cache_salt: maybe(z.string().max(256)),
     session_id: maybe(z.string().max(64)),
+    session_version: maybe(z.int().min(1).max(Number.MAX_SAFE_INTEGER)),
   };
 }
 

@@ -6,22 +6,20 @@ import { ApiError } from './api-error.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import type { ServerLimits } from './limits.ts';
 import { type ApiRequest, type Serving, tokensLeft } from './request-context.ts';
-import { checkBody, checkToken, maybe, type Refusals } from './request-fields.ts';
+import { checkBody, checkToken, maybe } from './request-fields.ts';
 
 function createSchema(limits: ServerLimits) {
   return z.object({
     prompt: maybe(z.union([z.string(), z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens)])),
     messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
+    ttl: maybe(z.int().min(1).max(limits.sessionSeconds)),
   });
 }
-
-/** Sessions stay until they are deleted. */
-const refusals: Refusals = { ttl: (value) => value !== undefined && value !== null };
 
 /** POST /v1/sessions: a text that has been read, but for its last token, which the first turn reads. */
 export async function createSession(serving: Serving, request: ApiRequest): Promise<Response> {
   const { model, limits, texts, sessions } = serving;
-  const fields = checkBody(createSchema(limits), request.body, refusals);
+  const fields = checkBody(createSchema(limits), request.body);
   if ((fields.prompt === undefined) === (fields.messages === undefined)) {
     throw new ApiError('invalid_request_error', 'give one of "prompt" and "messages"', { param: 'prompt' });
   }
@@ -44,7 +42,7 @@ export async function createSession(serving: Serving, request: ApiRequest): Prom
     };
     for await (const event of texts.start(job)) if (event.type === 'prompt') state = event.state;
   }
-  return Response.json(await sessions.create(request.key, { state, tokens }), { status: 201 });
+  return Response.json(await sessions.create(request.key, { state, tokens }, fields.ttl), { status: 201 });
 }
 
 function sessionTokens(serving: Serving, { prompt, messages }: z.output<ReturnType<typeof createSchema>>): number[] {
@@ -68,7 +66,7 @@ export async function forkSession({ sessions }: Serving, id: string, { body, key
 /** GET /v1/sessions/{id}/state. */
 export async function exportSession({ sessions }: Serving, id: string, key: string): Promise<Response> {
   const bytes = await sessions.export({ owner: key, id });
-  return new Response(new Uint8Array(bytes), { headers: { 'content-type': 'application/octet-stream' } });
+  return new Response(Uint8Array.from(bytes), { headers: { 'content-type': 'application/octet-stream' } });
 }
 
 /** PUT /v1/sessions/{id}/state, and POST /v1/sessions/import for a new id. */
@@ -88,13 +86,13 @@ export async function importSession(
 
 /**
  * Puts a job on top of a session.
+ * @param session which one; its version, where the client names it; whether the client gives a seed
  * @param extend makes the prompt of the session's text
  */
 export async function onSession(
   { sessions }: Serving,
   job: TextJob,
-  id: string,
-  seeded: boolean,
+  { id, version, seeded }: { readonly id: string; readonly version?: number; readonly seeded: boolean },
   extend: (text: readonly number[]) => readonly number[],
 ): Promise<{ readonly job: TextJob; readonly turn: SessionTurn }> {
   if (job.n !== 1 || job.scorePrompt) {
@@ -102,7 +100,7 @@ export async function onSession(
       param: 'session_id',
     });
   }
-  const turn = await sessions.begin({ owner: job.key, id });
+  const turn = await sessions.begin({ owner: job.key, id }, version);
   job.signal.addEventListener('abort', () => {
     turn.release();
   });

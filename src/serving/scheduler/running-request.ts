@@ -20,7 +20,8 @@ export class RunningRequest {
   /** Continuations whose prompt has been read and that have not ended. */
   readonly texts: RunningText[] = [];
   readonly #engine: StepEngine;
-  readonly #state: SequenceState;
+  #state: SequenceState;
+  #ready: boolean;
   /** How many continuations have been made of the prompt. */
   #made = 0;
 
@@ -29,12 +30,27 @@ export class RunningRequest {
     request: TextRequest,
     events: EventQueue<RequestEvent>,
     signal: AbortSignal | undefined,
+    onReady: () => void,
   ) {
     this.#engine = engine;
     this.request = request;
     this.events = events;
     this.signal = signal;
     this.#state = request.state ?? engine.newState();
+    this.#ready = request.fetched === undefined;
+    const ready = (state: SequenceState | undefined): void => {
+      if (state !== undefined) this.#state = state;
+      this.#ready = true;
+      onReady();
+    };
+    request.fetched?.then(ready, () => {
+      ready(undefined);
+    });
+  }
+
+  /** Whether it is known from where the prompt is read. */
+  get ready(): boolean {
+    return this.#ready;
   }
 
   /** Rows that the request may have in a round. */

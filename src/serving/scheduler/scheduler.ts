@@ -130,7 +130,7 @@ export class Scheduler {
       this.#wake?.();
     };
     const events = new EventQueue(readerBytes, eventWeight, wake);
-    const running = new RunningRequest(this.#engine, request, events, signal);
+    const running = new RunningRequest(this.#engine, request, events, signal, wake);
     this.#queue.push(request.key, { running, since: performance.now() });
     signal?.addEventListener('abort', wake, { once: true });
     wake();
@@ -211,7 +211,7 @@ export class Scheduler {
   async #readPrompt(): Promise<boolean> {
     const turn = ({ request }: RunningRequest): number => this.#turns.get(request.key) ?? -1;
     const [running] = this.#live
-      .filter(({ reading, events }) => reading && !events.full)
+      .filter(({ reading, ready, events }) => reading && ready && !events.full)
       .sort((a, b) => turn(a) - turn(b));
     if (running === undefined) return false;
     this.#live.splice(this.#live.indexOf(running), 1);

@@ -24,6 +24,8 @@ export interface TextRequest extends Omit<TextOptions, 'maxTokens'> {
   readonly choices: readonly ChoiceRequest[];
   /** Has read a beginning of the prompt, shorter than it; belongs to the scheduler from now on. Default: an empty one. */
   readonly state?: SequenceState;
+  /** A state to be had elsewhere, to begin from instead, if it comes to one; nothing is read before that is known. */
+  readonly fetched?: Promise<SequenceState | undefined>;
   /**
    * Is given the logits [V] after each token of the prompt that is read, in order: `position` counts from 0 and the logits
    * predict the token at `position + 1`. The last token's logits are given only where the prompt is only read.

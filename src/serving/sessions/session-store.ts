@@ -1,9 +1,9 @@
-/** Where sessions are kept: in memory, or as one file each in a folder, from where any server of the model goes on. */
-import { mkdir, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { restoreSession, type SavedSession, saveSession } from '../../decoding/state/session-file.ts';
-import { LinnetError } from '../../errors.ts';
-import type { ServedModel } from '../served-model.ts';
+/**
+ * Where sessions are kept. Every store keeps the same contract, which `session-store.test.ts` holds all of them to: a
+ * session has a version that grows with each save, and a save names the version that it replaces, so that of two writers
+ * one is told.
+ */
+import type { SavedSession } from '../../decoding/state/session-file.ts';
 
 /** Identifies a session: whose it is, and which. */
 export interface SessionName {
@@ -12,91 +12,64 @@ export interface SessionName {
   readonly id: string;
 }
 
-/** Keeps sessions. A saved one replaces the one of its name, all at once. */
+/** A session as a store has it. Never changed: turns work on forks. */
+export interface StoredSession {
+  readonly session: SavedSession;
+  /** From 1. */
+  readonly version: number;
+  /** Seconds that it is kept after its last save; undefined keeps it until it is removed. */
+  readonly ttl?: number;
+}
+
+/** What a save asks for. */
+export interface SaveOptions {
+  /** The version that is replaced; 0 where there is no such session yet. */
+  readonly expected: number;
+  readonly ttl?: number;
+}
+
+/** Keeps sessions. */
 export interface SessionStore {
-  load(name: SessionName): Promise<SavedSession | undefined>;
-  save(name: SessionName, session: SavedSession): Promise<void>;
+  /**
+   * The session; undefined where there is none, or none any more.
+   * @throws LinnetError `FORMAT` or `MISMATCH` for one that is damaged or of another model
+   */
+  load(name: SessionName): Promise<StoredSession | undefined>;
+  /** The version that a load would give, at little cost. */
+  version(name: SessionName): Promise<number | undefined>;
+  /**
+   * Replaces a session, all at once. When it returns, the session outlives the process, in stores that do.
+   * @returns the new version; undefined, and nothing is changed, where the version is not the expected one
+   */
+  save(name: SessionName, session: SavedSession, options: SaveOptions): Promise<number | undefined>;
   /** Whether there was one. */
   remove(name: SessionName): Promise<boolean>;
   /** Ids of an owner's sessions, in order. */
   list(owner: string): Promise<string[]>;
+  /** Gives back what the store holds of the system. Sessions stay, in stores that outlive the process. */
+  close(): Promise<void>;
 }
 
-const nameOf = ({ owner, id }: SessionName): string => `${owner === '' ? 'anyone' : owner}.${id}`;
-
-/** Sessions that are gone with the process. A session in the store is never changed: turns work on forks. */
-export class MemorySessions implements SessionStore {
-  readonly #sessions = new Map<string, SavedSession>();
-
-  load(name: SessionName): Promise<SavedSession | undefined> {
-    return Promise.resolve(this.#sessions.get(nameOf(name)));
-  }
-
-  save(name: SessionName, session: SavedSession): Promise<void> {
-    this.#sessions.set(nameOf(name), session);
-    return Promise.resolve();
-  }
-
-  remove(name: SessionName): Promise<boolean> {
-    return Promise.resolve(this.#sessions.delete(nameOf(name)));
-  }
-
-  list(owner: string): Promise<string[]> {
-    return Promise.resolve(idsOf(owner, [...this.#sessions.keys()]));
+/** The store cannot be reached; it may be again later. */
+export class StoreUnavailableError extends Error {
+  constructor(cause: unknown) {
+    super('the store of sessions does not answer; try again later', { cause });
+    this.name = 'StoreUnavailableError';
   }
 }
 
-const extension = '.session';
-
-/** Sessions as files. Their names hold the owner and the id, both checked before they come here. */
-export class FolderSessions implements SessionStore {
-  readonly #folder: string;
-  readonly #model: ServedModel;
-
-  private constructor(folder: string, model: ServedModel) {
-    this.#folder = folder;
-    this.#model = model;
-  }
-
-  /** Makes the folder if there is none. */
-  static async open(folder: string, model: ServedModel): Promise<FolderSessions> {
-    await mkdir(folder, { recursive: true });
-    return new FolderSessions(folder, model);
-  }
-
-  async load(name: SessionName): Promise<SavedSession | undefined> {
-    try {
-      return await restoreSession(this.#path(name), this.#model.engine, this.#model.fingerprint);
-    } catch (error) {
-      if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-      throw error;
-    }
-  }
-
-  async save(name: SessionName, session: SavedSession): Promise<void> {
-    await saveSession(this.#path(name), { ...session, fingerprint: this.#model.fingerprint });
-  }
-
-  async remove(name: SessionName): Promise<boolean> {
-    const known = (await this.list(name.owner)).includes(name.id);
-    await rm(this.#path(name), { force: true });
-    return known;
-  }
-
-  async list(owner: string): Promise<string[]> {
-    const files = (await readdir(this.#folder)).filter((file) => file.endsWith(extension));
-    return idsOf(
-      owner,
-      files.map((file) => file.slice(0, -extension.length)),
-    );
-  }
-
-  #path(name: SessionName): string {
-    return join(this.#folder, nameOf(name) + extension);
-  }
+/** Bytes of memory that a session takes. */
+export function sessionBytes({ state, tokens }: SavedSession): number {
+  return state.bytes + 4 * tokens.length;
 }
 
-function idsOf(owner: string, names: readonly string[]): string[] {
+/** One name for owner and id, neither of which has a dot. */
+export function nameOf({ owner, id }: SessionName): string {
+  return `${owner === '' ? 'anyone' : owner}.${id}`;
+}
+
+/** Of names as `nameOf` makes them, the ids of an owner, in order. */
+export function idsOf(owner: string, names: readonly string[]): string[] {
   const prefix = nameOf({ owner, id: '' });
   return names
     .filter((name) => name.startsWith(prefix))

@@ -3,19 +3,17 @@
  * copy of the state, and leave and enter the server as session files.
  *
  * One turn at a time works on a session, on a fork of its state: a turn that fails or is cancelled leaves the session as it
- * was, and a second turn next to it is refused.
+ * was, and a second turn next to it is refused: at once by the server that has the first, and by another, which shares the
+ * store, when it would replace a version that is no more.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { restoreSession, type SavedSession, saveSession } from '../../decoding/state/session-file.ts';
+import { decodeSession, encodeSession, type SavedSession } from '../../decoding/state/session-file.ts';
 import type { ServedModel } from '../served-model.ts';
-import type { SessionName, SessionStore } from './session-store.ts';
+import type { SaveOptions, SessionName, SessionStore, StoredSession } from './session-store.ts';
 
 /** Why a session cannot be had. */
 export class SessionError extends Error {
-  readonly reason: 'missing' | 'busy' | 'full' | 'large' | 'name';
+  readonly reason: 'missing' | 'busy' | 'stale' | 'full' | 'large' | 'name';
   constructor(reason: SessionError['reason'], message: string) {
     super(message);
     this.name = 'SessionError';
@@ -37,7 +35,9 @@ export interface SessionSummary {
 /** A session while a request works on it. */
 export interface SessionTurn {
   readonly session: SavedSession;
-  /** Keeps what the turn came to. */
+  /** Of the session before the turn. */
+  readonly version: number;
+  /** Keeps what the turn came to. @throws SessionError `stale` if the session is not what it was when the turn began */
   commit(session: SavedSession): Promise<void>;
   /** Lets others have the session; called once more it does nothing. */
   release(): void;
@@ -45,37 +45,54 @@ export interface SessionTurn {
 
 const idPattern = /^[A-Za-z0-9_-]{1,64}$/;
 
+/** Milliseconds for which a count of an owner's sessions is good enough: the limit is no exact science, counting is work. */
+const countAge = 5_000;
+
+/** How sessions are kept. */
+export interface SessionsOptions {
+  /** Most sessions of one owner. Default 10,000. */
+  readonly most?: number;
+  /** Seconds without a turn after which a session is gone, where it was not made with others. Default: it stays. */
+  readonly ttl?: number;
+}
+
 export class Sessions {
   readonly #model: ServedModel;
   readonly #store: SessionStore;
   readonly #most: number;
+  readonly #ttl: number | undefined;
   readonly #busy = new Set<string>();
+  readonly #counts = new Map<string, { count: number; readonly at: number }>();
 
-  /** @param most sessions of one owner */
-  constructor(model: ServedModel, store: SessionStore, most = 10_000) {
+  constructor(model: ServedModel, store: SessionStore, { most = 10_000, ttl }: SessionsOptions = {}) {
     this.#model = model;
     this.#store = store;
     this.#most = most;
+    this.#ttl = ttl;
   }
 
   /** Keeps a new session. @throws SessionError `full` */
-  async create(owner: string, session: SavedSession): Promise<SessionSummary> {
+  async create(owner: string, session: SavedSession, ttl = this.#ttl): Promise<SessionSummary> {
     await this.#checkRoom(owner);
     const id = `sess_${randomBytes(16).toString('hex')}`;
-    await this.#store.save({ owner, id }, session);
-    return summary(id, session);
+    const version = await this.#save({ owner, id }, session, { expected: 0, ttl });
+    return summary(id, { session, version });
   }
 
-  /** Begins a turn. @throws SessionError `missing` or `busy` */
-  async begin(name: SessionName): Promise<SessionTurn> {
+  /**
+   * Begins a turn.
+   * @param expected the version that the caller believes in
+   * @throws SessionError `missing`, `busy`, or `stale` for another version
+   */
+  async begin(name: SessionName, expected?: number): Promise<SessionTurn> {
     const release = this.#claim(name);
     try {
-      const session = await this.#load(name);
-      return {
-        session,
-        commit: (result) => this.#store.save(name, result),
-        release,
+      const { session, version, ttl } = await this.#load(name);
+      if (expected !== undefined && expected !== version) throw stale(name);
+      const commit = async (result: SavedSession): Promise<void> => {
+        await this.#save(name, result, { expected: version, ttl });
       };
+      return { session, version, commit, release };
     } catch (error) {
       release();
       throw error;
@@ -88,7 +105,7 @@ export class Sessions {
 
   /** The token ids of a session's text. */
   async tokens(name: SessionName): Promise<ArrayLike<number>> {
-    return (await this.#load(name)).tokens;
+    return (await this.#load(name)).session.tokens;
   }
 
   list(owner: string): Promise<string[]> {
@@ -97,11 +114,10 @@ export class Sessions {
 
   /** Copies a session. */
   async fork(name: SessionName, count: number): Promise<SessionSummary[]> {
-    const session = await this.#load(name);
+    const { session, ttl } = await this.#load(name);
     const forks: SessionSummary[] = [];
-    for (let made = 0; made < count; made++) {
-      forks.push(await this.create(name.owner, { ...session, state: session.state.fork() }));
-    }
+    // A stored session is never changed, so that its forks may share the state until they have turns of their own.
+    for (let made = 0; made < count; made++) forks.push(await this.create(name.owner, session, ttl));
     return forks;
   }
 
@@ -116,18 +132,15 @@ export class Sessions {
   }
 
   /** The bytes of a session file. */
-  async export(name: SessionName): Promise<Buffer> {
-    const session = await this.#load(name);
-    return inScratch(async (file) => {
-      await saveSession(file, { ...session, fingerprint: this.#model.fingerprint });
-      return readFile(file);
-    });
+  async export(name: SessionName): Promise<Uint8Array> {
+    const { session } = await this.#load(name);
+    return encodeSession({ ...session, fingerprint: this.#model.fingerprint });
   }
 
   /**
-   * Takes in a session file, which may be anyone's: it is written to a scratch file and checked as a whole first.
+   * Takes in a session file, which may be anyone's: it is checked as a whole first.
    * @param name of the session that it replaces or becomes; a new one if its id is undefined
-   * @throws SessionError `large` beyond so many bytes, `busy`; LinnetError `FORMAT` or `MISMATCH` as `restoreSession`
+   * @throws SessionError `large` beyond so many bytes, `busy`; LinnetError `FORMAT` or `MISMATCH` as `decodeSession`
    */
   async import(
     { owner, id }: { readonly owner: string; readonly id?: string },
@@ -136,31 +149,43 @@ export class Sessions {
   ): Promise<SessionSummary> {
     const release = id === undefined ? undefined : this.#claim({ owner, id });
     try {
-      const session = await inScratch(async (file) => {
-        await writeBounded(file, bytes, mostBytes);
-        return restoreSession(file, this.#model.engine, this.#model.fingerprint);
-      });
+      const { engine, fingerprint } = this.#model;
+      const session = await decodeSession(await readBounded(bytes, mostBytes), engine, fingerprint);
       if (id === undefined) return await this.create(owner, session);
-      await this.#checkRoom(owner, id);
-      await this.#store.save({ owner, id }, session);
-      return summary(id, session);
+      const expected = (await this.#store.version({ owner, id })) ?? 0;
+      if (expected === 0) await this.#checkRoom(owner);
+      const version = await this.#save({ owner, id }, session, { expected, ttl: this.#ttl });
+      return summary(id, { session, version });
     } finally {
       release?.();
     }
   }
 
-  /** @throws SessionError `full` where one more session, other than `id`, would be too many */
-  async #checkRoom(owner: string, id?: string): Promise<void> {
-    const held = await this.#store.list(owner);
-    if (held.length < this.#most || (id !== undefined && held.includes(id))) return;
-    throw new SessionError('full', `there are ${held.length} sessions, the most there may be; delete some`);
+  /** @throws SessionError `stale` */
+  async #save(name: SessionName, session: SavedSession, options: SaveOptions): Promise<number> {
+    const version = await this.#store.save(name, session, options);
+    if (version === undefined) throw stale(name);
+    return version;
   }
 
-  async #load(name: SessionName): Promise<SavedSession> {
+  /** Counts one more session. @throws SessionError `full` where it would be too many */
+  async #checkRoom(owner: string): Promise<void> {
+    let known = this.#counts.get(owner);
+    if (known === undefined || performance.now() - known.at > countAge || known.count >= this.#most) {
+      known = { count: (await this.#store.list(owner)).length, at: performance.now() };
+      this.#counts.set(owner, known);
+    }
+    if (known.count >= this.#most) {
+      throw new SessionError('full', `there are ${known.count} sessions, the most there may be; delete some`);
+    }
+    known.count++;
+  }
+
+  async #load(name: SessionName): Promise<StoredSession> {
     checkId(name);
-    const session = await this.#store.load(name);
-    if (session === undefined) throw missing(name);
-    return session;
+    const stored = await this.#store.load(name);
+    if (stored === undefined) throw missing(name);
+    return stored;
   }
 
   /** @throws SessionError `busy` while a turn is under way */
@@ -185,29 +210,22 @@ function missing({ id }: SessionName): SessionError {
   return new SessionError('missing', `there is no session ${id}`);
 }
 
-function summary(id: string, { state, tokens }: SavedSession): SessionSummary {
-  return { id, object: 'session', position: tokens.length, state_bytes: state.bytes, version: tokens.length };
+function stale({ id }: SessionName): SessionError {
+  return new SessionError('stale', `session ${id} was changed meanwhile; look at it and try again`);
 }
 
-async function inScratch<T>(work: (file: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'linnet-session-'));
-  try {
-    return await work(join(folder, 'state'));
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+function summary(id: string, { session: { state, tokens }, version }: StoredSession): SessionSummary {
+  return { id, object: 'session', position: tokens.length, state_bytes: state.bytes, version };
 }
 
-async function writeBounded(path: string, bytes: AsyncIterable<Uint8Array>, most: number): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
-  try {
-    let written = 0;
-    for await (const piece of bytes) {
-      written += piece.length;
-      if (written > most) throw new SessionError('large', `a session may have ${most} bytes here`);
-      await file.writeFile(piece);
-    }
-  } finally {
-    await file.close();
+/** @throws SessionError `large` */
+async function readBounded(bytes: AsyncIterable<Uint8Array>, most: number): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of bytes) {
+    size += piece.length;
+    if (size > most) throw new SessionError('large', `a session may have ${most} bytes here`);
+    pieces.push(piece);
   }
+  return Buffer.concat(pieces, size);
 }

@@ -5,13 +5,21 @@
  * a chain, so that one pass over a prompt looks up all of its beginnings. The salt keeps the users of a server apart, whose
  * prompts the time of an answer would else give away.
  */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 
 interface Entry {
   readonly state: SequenceState;
   readonly salt: string;
+}
+
+/** Beginnings that other servers have read. */
+export interface SharedPrefixes {
+  /** The state of the longest beginning longer than `above` and shorter than `below` that is known. Never fails. */
+  find(salt: string, tokens: readonly number[], above: number, below: number): Promise<SequenceState | undefined>;
+  /** Passes a state on, which must not change any more; when there is time, and not where that fails. */
+  add(salt: string, tokens: readonly number[], state: SequenceState): void;
 }
 
 export class PrefixCache {
@@ -50,24 +58,14 @@ export class PrefixCache {
     const lengths = [...(this.#lengths.get(salt)?.keys() ?? [])]
       .filter((length) => length < below)
       .sort((a, b) => a - b);
-    const hash = startHash(salt);
-    let read = 0;
-    let best: string | undefined;
-    for (const length of lengths) {
-      addTokens(hash, tokens, read, length);
-      read = length;
-      const key = hash.copy().digest('base64');
-      if (this.#entries.has(key)) best = key;
-    }
+    const best = chainKeys(salt, tokens, lengths).findLast((key) => this.#entries.has(key));
     return best === undefined ? undefined : this.#entries.get(best)?.state.fork();
   }
 
   /** Keeps a state that has read the first `state.length` of the tokens. Whether it was new: it belongs to the cache then. */
   add(salt: string, tokens: readonly number[], state: SequenceState): boolean {
     if (state.length === 0 || state.bytes > this.maxBytes) return false;
-    const hash = startHash(salt);
-    addTokens(hash, tokens, 0, state.length);
-    const key = hash.digest('base64');
+    const [key] = chainKeys(salt, tokens, [state.length]);
     if (this.#entries.get(key) !== undefined) return false;
     this.#count(salt, state.length, 1);
     this.#entries.set(key, { state, salt });
@@ -84,10 +82,13 @@ export class PrefixCache {
   }
 }
 
-function startHash(salt: string): Hash {
-  return createHash('sha256').update(`${Buffer.byteLength(salt)}:${salt}`);
-}
-
-function addTokens(hash: Hash, tokens: readonly number[], from: number, to: number): void {
-  hash.update(Int32Array.from(tokens.slice(from, to)));
+/** Keys of the beginnings of a text. @param lengths ascending, none beyond the text */
+export function chainKeys(salt: string, tokens: readonly number[], lengths: readonly number[]): string[] {
+  const hash = createHash('sha256').update(`${Buffer.byteLength(salt)}:${salt}`);
+  let read = 0;
+  return lengths.map((length) => {
+    hash.update(Int32Array.from(tokens.slice(read, length)));
+    read = length;
+    return hash.copy().digest('base64url');
+  });
 }

@@ -9,7 +9,7 @@ import type { ServedModel } from '../served-model.ts';
 import { type DrafterName, type MethodMaker, methodsByName } from './decoding-choice.ts';
 import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
 import type { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
-import { PrefixCache } from './prefix-cache.ts';
+import { PrefixCache, type SharedPrefixes } from './prefix-cache.ts';
 import { type PlacedScore, ScoreStream } from './score-stream.ts';
 import { scoredMethod, scoreToken, type TokenScore } from './scores.ts';
 
@@ -18,6 +18,8 @@ const boundaryEvery = 512;
 
 /** Verified trees of a choice that wait for its reader. */
 const mostTrees = 16;
+/** A prompt of which less is left to read is read sooner than other servers are asked about it. */
+const worthAsking = 8;
 
 /** What is to be written. */
 export interface TextJob {
@@ -78,24 +80,35 @@ export type TextEvent =
       readonly sampler: Sampler;
     };
 
+export interface TextServiceOptions {
+  /** Bytes of the prefix cache. Default 0, which keeps nothing. */
+  readonly cacheBytes?: number;
+  /** Makes the method of texts that report no scores. Default: one token a round. */
+  readonly method?: MethodMaker;
+  /** Where beginnings are shared with other servers. */
+  readonly shared?: SharedPrefixes;
+}
+
 export class TextService {
   readonly model: ServedModel;
   readonly scheduler: Scheduler;
   readonly cache: PrefixCache;
   readonly schemas: JsonSchemas;
+  readonly #shared: SharedPrefixes | undefined;
   /** Makes the method of texts that report no scores. */
   readonly #method: MethodMaker;
 
   constructor(
     model: ServedModel,
     scheduler: Scheduler,
-    { cacheBytes = 0, method = methodsByName('off') }: { cacheBytes?: number; method?: MethodMaker } = {},
+    { cacheBytes = 0, method = methodsByName('off'), shared }: TextServiceOptions = {},
   ) {
     this.model = model;
     this.scheduler = scheduler;
     this.cache = new PrefixCache(cacheBytes);
     this.schemas = new JsonSchemas(model.tokenizer, model.engine.model.sizes.vocabulary);
     this.#method = method;
+    this.#shared = shared;
   }
 
   /**
@@ -106,7 +119,8 @@ export class TextService {
     const { prompt, maxTokens, n, sampling, stop, stopIds, ignoreEos, logprobs, signal } = job;
     const { tokenizer } = this.model;
     const state = job.state ?? (job.scorePrompt ? undefined : this.cache.find(job.salt, prompt, prompt.length));
-    const cached = state?.length ?? 0;
+    const start: Start = { cached: state?.length ?? 0 };
+    const fetched = job.state !== undefined || job.scorePrompt ? undefined : this.#fetch(job, start);
     const promptScores: TokenScore[] = [];
     const streams = Array.from({ length: n }, () => new ScoreStream(tokenizer, prompt));
     const trees = streams.map((): VerifiedTree[] => []);
@@ -139,6 +153,7 @@ export class TextService {
           method: methodOf(choice),
         })),
         state,
+        fetched,
         ...(job.scorePrompt && {
           onPromptLogits: (position: number, logits: Float32Array) => {
             if (position + 1 >= prompt.length) return;
@@ -147,12 +162,30 @@ export class TextService {
         }),
         ...(this.#caches && {
           boundaries: this.#boundaries(job),
-          onBoundary: (read: SequenceState) => this.cache.add(job.salt, prompt, read.fork()),
+          onBoundary: (read: SequenceState) => {
+            this.#keep(job.salt, prompt, read);
+          },
         }),
       },
       signal,
     );
-    return this.#follow(job, { events, cached, promptScores, streams, samplers, trees });
+    return this.#follow(job, { events, start, promptScores, streams, samplers, trees });
+  }
+
+  /** Asks other servers for more of the prompt than is known here. */
+  #fetch({ salt, prompt }: TextJob, start: Start): Promise<SequenceState | undefined> | undefined {
+    if (!this.#caches || prompt.length - start.cached < worthAsking) return undefined;
+    return this.#shared?.find(salt, prompt, start.cached, prompt.length).then((state) => {
+      if (state === undefined) return undefined;
+      start.cached = state.length;
+      this.cache.add(salt, prompt, state);
+      return state.fork();
+    });
+  }
+
+  #keep(salt: string, tokens: readonly number[], state: SequenceState): void {
+    const copy = state.fork();
+    if (this.cache.add(salt, tokens, copy)) this.#shared?.add(salt, tokens, copy);
   }
 
   get #caches(): boolean {
@@ -171,11 +204,12 @@ export class TextService {
 
   async *#follow(
     job: TextJob,
-    { events, cached, promptScores, streams, samplers, trees }: Following,
+    { events, start, promptScores, streams, samplers, trees }: Following,
   ): AsyncGenerator<TextEvent, void, undefined> {
     for await (const event of events) {
       if (event.type === 'prompt') {
-        if (event.done === event.total) yield { type: 'prompt', scores: promptScores, cached, state: event.state };
+        if (event.done === event.total)
+          yield { type: 'prompt', scores: promptScores, cached: start.cached, state: event.state };
       } else if (event.type === 'tokens') {
         const { choice, text } = event;
         const scores = streams[choice].take(text.length);
@@ -187,7 +221,7 @@ export class TextService {
         const { choice, generation } = event;
         const stopped = generation.finish === 'stop';
         if (this.#caches && choice === 0) {
-          this.cache.add(job.salt, [...job.prompt, ...generation.tokens], generation.state.fork());
+          this.#keep(job.salt, [...job.prompt, ...generation.tokens], generation.state);
         }
         const finish = generation.finish === 'length' ? 'length' : 'stop';
         const scores = streams[choice].finish(stopped && job.stop.length > 0);
@@ -197,9 +231,15 @@ export class TextService {
   }
 }
 
+/** How a text began: set before its first event. */
+interface Start {
+  /** Tokens of the prompt that had been read. */
+  cached: number;
+}
+
 interface Following {
   readonly events: ReturnType<Scheduler['submit']>;
-  readonly cached: number;
+  readonly start: Start;
   readonly promptScores: readonly TokenScore[];
   readonly streams: readonly ScoreStream[];
   readonly samplers: readonly Sampler[];

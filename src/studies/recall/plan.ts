@@ -4,6 +4,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { mixerSchema } from '../../attention/mixers.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 
 const count = z.int().min(1);
 
@@ -40,7 +41,7 @@ export type RecallPlan = z.infer<typeof planSchema>;
 export function parseRecallPlan(json: unknown, source: string): RecallPlan {
   const result = planSchema.safeParse(json);
   if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `${source} is no plan of a study of recall:\n${z.prettifyError(result.error)}`, {
+  throw new LinnetError('CONFIG', `${source} is no plan of a study of recall:\n${schemaProblems(result.error)}`, {
     cause: result.error,
   });
 }

@@ -7,6 +7,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 
 const nameSchema = z
   .string()
@@ -83,7 +84,7 @@ export type SweepModel = z.infer<typeof modelSchema>;
 export function parseSweepPlan(json: unknown, source: string): SweepPlan {
   const result = planSchema.safeParse(json);
   if (!result.success) {
-    throw new LinnetError('CONFIG', `${source} is no plan of a sweep:\n${z.prettifyError(result.error)}`, {
+    throw new LinnetError('CONFIG', `${source} is no plan of a sweep:\n${schemaProblems(result.error)}`, {
       cause: result.error,
     });
   }

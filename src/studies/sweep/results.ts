@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { readInFolder } from '../../files/regular-file.ts';
 import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import type { Trial, TrialResult } from './trial.ts';
 
 /** JSON has no NaN and no infinities: a diverged trial writes null. */
@@ -12,6 +13,16 @@ const number = z
   .number()
   .nullable()
   .transform((value) => value ?? Number.NaN);
+
+/** What a trial measured, as JSON. */
+export const measuredSchema = z.strictObject({
+  perplexity: number,
+  loss: number,
+  parameters: z.int(),
+  tokensPerSecond: number,
+  seconds: number,
+  description: z.string(),
+});
 
 const resultSchema = z.strictObject({
   format: z.literal('linnet-trial'),
@@ -22,12 +33,7 @@ const resultSchema = z.strictObject({
   method: z.string(),
   augmented: z.boolean(),
   seed: z.int(),
-  perplexity: number,
-  loss: number,
-  parameters: z.int(),
-  tokensPerSecond: number,
-  seconds: number,
-  description: z.string(),
+  ...measuredSchema.shape,
 });
 
 /** A result with the place of its trial in the study. */
@@ -85,7 +91,7 @@ export class SweepFolder {
     if (!parsed.success) {
       throw new LinnetError(
         'FORMAT',
-        `${join(this.#trials, file)} is no result of a trial: ${z.prettifyError(parsed.error)}`,
+        `${join(this.#trials, file)} is no result of a trial: ${schemaProblems(parsed.error)}`,
       );
     }
     const { model, method, augmented, seed } = parsed.data;

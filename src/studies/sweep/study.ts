@@ -8,7 +8,9 @@ import { LinnetError } from '../../errors.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { requireFeasible } from '../../training/plans/effort.ts';
 import { parseTrainingSettings } from '../../training/settings.ts';
+import { totalUpdates } from '../../training/trainer.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
 import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
 import { type SweepModel, type SweepPlan, sweepVariants } from './plan.ts';
@@ -34,17 +36,19 @@ export async function prepareStudy(plan: SweepPlan, planFile: string): Promise<S
   const { training, heldOut } = splitDocuments(documents, { heldOut: plan.heldOut });
   const datasets = new Map<number, { dataset: PackedDataset; heldOut: EvaluationData }>();
   const trials: Trial[] = [];
-  for (const [model, described] of Object.entries(plan.models)) {
-    const base = await openBase(described, tokenizer, place);
+  for (const [model, choice] of Object.entries(plan.models)) {
+    const base = await openBase(choice, tokenizer, place);
     requireVocabulary(model, base, tokenizer);
     for (const seed of plan.seeds) {
-      const settings = parseTrainingSettings({ ...plan.training, ...described.training, seed });
+      const settings = parseTrainingSettings({ ...plan.training, ...choice.training, seed });
       const { length } = settings;
       const data = datasets.get(length) ?? {
         dataset: await packDocuments(training, tokenizer, { length }),
         heldOut: await heldOutWindows(plan, heldOut, tokenizer, length),
       };
       datasets.set(length, data);
+      const described = base.kind === 'scratch' ? describeCausalModel(base.config) : base.loaded.model;
+      requireFeasible(described, settings, totalUpdates(data.dataset, settings));
       for (const variant of sweepVariants(plan)) trials.push({ ...variant, model, seed, base, settings, ...data });
     }
   }
@@ -100,6 +104,28 @@ export interface StudyOptions {
   readonly onResult?: (result: StoredTrial, known: boolean, progress: StudyProgress) => void;
 }
 
+/** A trial without a result. */
+export interface OpenTrial {
+  readonly trial: Trial;
+  readonly identity: string;
+}
+
+/** What a study has, and what it is still to run. Results are in the order of the plan. */
+export interface OpenStudy {
+  readonly results: (StoredTrial | undefined)[];
+  readonly open: readonly (OpenTrial & { readonly index: number })[];
+}
+
+/**
+ * Finds the results of earlier runs.
+ * @throws LinnetError `MISMATCH` for results of another plan in the folder
+ */
+export async function openStudy(study: Study, folder: SweepFolder): Promise<OpenStudy> {
+  const all = study.trials.map((trial, index) => ({ trial, index, identity: trialIdentity(trial) }));
+  const results = await Promise.all(all.map(({ trial, identity }) => folder.find(trial, identity)));
+  return { results, open: all.filter(({ index }) => results[index] === undefined) };
+}
+
 /**
  * Runs the trials that have no result yet, in the order of the plan, seeds outermost after the model. Stopped, it goes on
  * where it was when called again: inside a trial from its newest snapshot.
@@ -109,8 +135,7 @@ export async function runStudy(study: Study, folder: SweepFolder, options: Study
   const { compile, signal, snapshotEvery = 200 } = options;
   const total = study.trials.length;
   const results: StoredTrial[] = [];
-  const identities = study.trials.map(trialIdentity);
-  const known = await Promise.all(study.trials.map((trial, index) => folder.find(trial, identities[index])));
+  const { results: known } = await openStudy(study, folder);
   for (const [index, trial] of study.trials.entries()) {
     const earlier = known[index];
     if (earlier !== undefined) {
@@ -126,7 +151,7 @@ export async function runStudy(study: Study, folder: SweepFolder, options: Study
       signal,
       onUpdate: (event) => options.onUpdate?.(trial, event, { done: results.length, total }),
     });
-    const stored = await folder.store(trial, identities[index], measured);
+    const stored = await folder.store(trial, trialIdentity(trial), measured);
     results.push(stored);
     options.onResult?.(stored, false, { done: results.length, total });
   }

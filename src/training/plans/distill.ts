@@ -14,6 +14,7 @@ import { parseOptions, refuseEvaluation, refuseLabelSmoothing, settingsOf, train
 import { modelPlan } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
+import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 /** The options of attention transfer alone. */
 export const transferShape = {
@@ -57,6 +58,9 @@ export async function distill(
   options: DistillOptions,
   hooks: TrainingHooks = {},
 ): Promise<TrainingResult<DistillDetails>> {
+  requirePath(teacher, 'the teacher');
+  requirePath(student, 'the student');
+  requireOptions(hooks, 'the hooks');
   const parsed = parseOptions(distillSchema, options);
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);

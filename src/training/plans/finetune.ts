@@ -5,6 +5,7 @@ import { objectiveShape, prepareObjective } from './objectives.ts';
 import { parseOptions, settingsOf, trainingShape } from './options.ts';
 import { checkPairFields } from './pairs.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
+import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 const finetuneSchema = z.strictObject({ ...trainingShape, ...objectiveShape, ...adaptationShape });
 /** The options of `finetune`; all but `data` and `out` may be left out. */
@@ -33,6 +34,8 @@ export async function finetune(
   options: FinetuneOptions,
   hooks: TrainingHooks = {},
 ): Promise<TrainingResult<FinetuneDetails>> {
+  requirePath(model, 'the model');
+  requireOptions(hooks, 'the hooks');
   const parsed = parseOptions(finetuneSchema, options);
   checkPairFields(parsed);
   const adaptation = chosenAdaptation(parsed);

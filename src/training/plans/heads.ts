@@ -14,6 +14,7 @@ import { parseOptions, refuseEvaluation, refuseLabelSmoothing, settingsOf, train
 import { checkPairFields, pairShape } from './pairs.ts';
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
+import { requireOptions, requirePath } from '../../files/arguments.ts';
 
 /** The options of Medusa heads alone. */
 export const headsShape = {
@@ -118,6 +119,8 @@ export async function trainHeads(
   options: HeadsOptions,
   hooks: HeadsHooks = {},
 ): Promise<TrainingResult<HeadsDetails>> {
+  requirePath(folder, 'the model');
+  requireOptions(hooks, 'the hooks');
   const parsed = parseOptions(headsSchema, options);
   const { heads, headLayers, headDecay, hiddenStates, dtype, replace } = parsed;
   checkPairFields(parsed);

@@ -14,6 +14,7 @@ import { causalObjective } from '../objectives/next-token.ts';
 import { parseOptions, settingsOf, trainingShape } from './options.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
+import { requireKind, requireOptions } from '../../files/arguments.ts';
 
 /** The options of training from random weights alone. */
 export const pretrainShape = {
@@ -44,9 +45,14 @@ type ModelConfig = Readonly<Record<string, unknown>>;
  */
 export async function pretrain(
   config: string | ModelConfig,
-  { mixer, ...options }: PretrainOptions,
+  chosen: PretrainOptions,
   hooks: TrainingHooks = {},
 ): Promise<TrainingResult> {
+  if (typeof config !== 'string')
+    requireKind(config, 'the configuration', ['model_type'], 'a config.json or the name of a preset');
+  requireKind(chosen, 'the options', ['data', 'out'], 'an object with data and out');
+  requireOptions(hooks, 'the hooks');
+  const { mixer, ...options } = chosen;
   const parsed = parseOptions(pretrainSchema, options);
   return await runPlan(parsed, hooks, settingsOf(parsed), async (settings) => {
     const { tokenizer: folder, dtype, replace } = parsed;

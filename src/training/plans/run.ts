@@ -10,9 +10,13 @@ import type { Evaluation, EvaluationPlan } from '../held-out.ts';
 import { microBatchRows, type TrainingSettings } from '../settings.ts';
 import { train, type TrainingJob, type TrainingOutcome, totalUpdates, type UpdateEvent } from '../trainer.ts';
 import { writeCurves } from './curves.ts';
+import { paceWarning, requireFeasible } from './effort.ts';
 import type { TrainingOptions } from './options.ts';
 import type { TrainingPlan } from './plan.ts';
 import { describeDifferences } from './recorded-settings.ts';
+
+/** The first steps are slower than the others. */
+const pacedAfter = 3;
 
 /** What a plan is about to do. */
 export interface PlannedRun {
@@ -26,8 +30,6 @@ export interface PlannedRun {
   readonly stepTokens: number;
   /** Rows per run of the engine. */
   readonly microBatch: number;
-  /** What may not be meant, a sentence each. */
-  readonly warnings: readonly string[];
 }
 
 /** Watching and stopping a plan; nothing here changes what is trained. */
@@ -44,6 +46,8 @@ export interface TrainingHooks {
   readonly onUpdate?: (event: UpdateEvent) => void;
   /** Called after every measurement on held-out data. */
   readonly onEvaluation?: (evaluation: Evaluation & { readonly isBest: boolean }) => void;
+  /** Told what the caller should know before waiting: a step that hardly fits in memory, a training of many days. */
+  readonly onWarning?: (message: string) => void;
   /** Called when `out` is complete. */
   readonly onSaved?: (out: string) => void;
 }
@@ -121,19 +125,20 @@ async function recordedTraining<Details extends object>(
   const { out, data, heldOut, snapshotEvery, device, threads } = options;
   const stepTokens = settings.batch * trained.dataset.length;
   const steps = totalUpdates(trained.dataset, settings);
-  const warnings =
-    trainedLength !== undefined && settings.length > trainedLength
-      ? [
-          `rows have ${settings.length} tokens, the model was trained for ${trainedLength}: positions beyond are new to it`,
-        ]
-      : [];
-  hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings), warnings });
+  const warnings = [requireFeasible(trained.model, settings, steps)];
+  if (trainedLength !== undefined && settings.length > trainedLength) {
+    const lengths = `rows have ${settings.length} tokens, the model was trained for ${trainedLength}`;
+    warnings.push(`${lengths}: positions beyond are new to it`);
+  }
+  hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings) });
+  for (const warning of warnings) if (warning !== undefined) hooks.onWarning?.(warning);
   const { rows, length } = trained.dataset;
   const read = { summary, rows, length, fingerprint: trained.dataset.fingerprint() };
   const described = plainJson({ model: trained.model.toJson(), settings, data, heldOut, read, ...configuration });
   const description = { command: hooks.command ?? [], configuration: described, seed: settings.seed };
   const started = performance.now();
   let run: Run | undefined;
+  let made = 0; // in this process
   const evaluation = await evaluationOf(options, heldOutRows, (measured) => {
     run?.log({ update: measured.update, heldOutLoss: measured.loss });
     hooks.onEvaluation?.(measured);
@@ -154,6 +159,8 @@ async function recordedTraining<Details extends object>(
     onUpdate(event) {
       const { update, loss, gradientNorm, learningRate, seconds } = event;
       run?.log({ update, loss, gradientNorm, learningRate, tokens: stepTokens * update, seconds });
+      const slow = ++made === pacedAfter ? paceWarning(seconds, steps - update) : undefined;
+      if (slow !== undefined) hooks.onWarning?.(slow);
       hooks.onUpdate?.(event);
     },
   };

@@ -80,6 +80,9 @@ export const yosoKind = {
   horizon: ({ convolution }) => ({ group: Number.POSITIVE_INFINITY, reach: reachOf(convolution) }),
   convolution: ({ convolution }) => convolution,
   hasSurrogateGradient: () => true,
+  // At cosine 1 the arc cosine has no slope to lose: half an ulp of the cosine, 6e-8, is √(4·6e-8)/π of a half turn.
+  // Vectors of two numbers often point the same way.
+  float32Error: ({ bits }) => bits * 1.6e-4,
   reference: (config, positions) => linearReference(endless(config), positions),
   referenceGradients: (config, positions, dout) => linearGradients(endless(config), positions, dout),
   parallel(config, input) {

@@ -81,6 +81,7 @@ export const demo = defineCommand({
     figures: optional(path, { placeholder: 'folder', description: 'also write the charts as SVG files' }),
     threads: engineOptions.threads,
   },
+  writes: ['out'],
   async run(context, { model: folder = embeddedModel, lr, contexts = defaultContexts, out, figures, ...options }) {
     if (!existsSync(folder))
       throw new LinnetError('NOT_FOUND', `there is no model in ${folder}; name one with --model`);

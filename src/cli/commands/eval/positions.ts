@@ -37,6 +37,7 @@ export const evalPositions = defineCommand({
     ...engineOptions,
   },
   writesResults: true,
+  writes: ['chart'],
   async run(context, { models, data, field, length, chart, ...compile }) {
     const results: ModelPositions[] = [];
     for (const folder of models) {

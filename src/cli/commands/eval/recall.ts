@@ -44,6 +44,7 @@ export const evalRecall = defineCommand({
     ...engineOptions,
   },
   writesResults: true,
+  writes: ['chart'],
   async run(context, { model, task, lengths, pairs, rows, seed, chart, ...compile }) {
     const isPlan = model.toLowerCase().endsWith('.json');
     if (isPlan && (lengths ?? pairs ?? rows) !== undefined) {

@@ -1,12 +1,13 @@
 /** `linnet eval tasks`: benchmarks, with the prompts and numbers of lm-evaluation-harness. */
 import { join } from 'node:path';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { z } from 'zod';
 import { LinnetError } from '../../../errors.ts';
-import { EngineScorer } from '../../../evaluation/scoring/engine-scorer.ts';
 import { Journal } from '../../../evaluation/tasks/journal.ts';
 import type { TaskSummary } from '../../../evaluation/tasks/judging.ts';
 import { defaultBootstrapIterations } from '../../../evaluation/tasks/metrics/statistics.ts';
+import { answerTasksInQueue, type ScorerDescription } from '../../../evaluation/tasks/queued.ts';
 import { protocols, selectTasks, taskNames, type TaskSelection } from '../../../evaluation/tasks/registry.ts';
 import {
   requestLine,
@@ -18,17 +19,15 @@ import {
 import { evaluateTasks, readTasks } from '../../../evaluation/tasks/run.ts';
 import type { Task } from '../../../evaluation/tasks/schema.ts';
 import { isTaskFile, readTaskFile } from '../../../evaluation/tasks/task-file.ts';
-import { sha256 } from '../../../evaluation/tasks/text/python-json.ts';
-import { openGeneratingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { describeSoftware } from '../../../report/provenance.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../../report/table.ts';
-import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, required, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { choice, integer, path, text, type ValueKind } from '../../framework/option-values.ts';
+import { choice, integer, path, redisUrl, text, type ValueKind } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
+import { openTaskScorer } from '../../options/task-scorer.ts';
 import { countParameters } from '../../output/model-summary.ts';
 
 const defaultLimit = 200;
@@ -120,6 +119,10 @@ export const evalTasks = defineCommand({
       placeholder: 'file',
       description: 'writes what would be asked, a JSON line a request, and runs no model',
     }),
+    queue: optional(redisUrl, {
+      placeholder: 'redis://…',
+      description: 'lets machines with `linnet work` answer the tasks, one each at a time',
+    }),
     alone: flag('reads every request whole, to measure what sharing beginnings saves'),
     ...engineOptions,
   },
@@ -135,21 +138,38 @@ export const evalTasks = defineCommand({
     }
     const started = performance.now();
     const date = Date.now() / 1000;
-    await using loaded = await openGeneratingModel(options.model, { device: options.device, threads: options.threads });
-    const scorer = new EngineScorer({
-      engine: loaded.engine,
-      tokenizer: await loadTokenizer(loaded.path),
+    const described: ScorerDescription = {
+      model: options.model,
       maxLength: options.maxLength,
-      rollingContext: options.context,
+      context: options.context,
       sharing: !options.alone,
       bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
-    });
+    };
+    await using opened = await openTaskScorer(described, { device: options.device, threads: options.threads });
+    const { loaded, scorer, identity } = opened;
     const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(options.model));
-    const settings = JSON.stringify([loaded.fingerprint, scorer.maxLength, scorer.bos, options.context]);
+    await using own = folder === undefined && options.queue !== undefined ? await scratchFolder() : undefined;
+    const place = folder ?? own?.path;
     const journal =
-      folder === undefined
+      place === undefined
         ? undefined
-        : { file: await Journal.open(join(folder, 'answers.partial.jsonl')), model: sha256(settings) };
+        : { file: await Journal.open(join(place, 'answers.partial.jsonl')), model: identity };
+    const elsewhere =
+      journal === undefined || options.queue === undefined
+        ? undefined
+        : await context.withProgress('tasks', 'tasks', (progress) =>
+            answerTasksInQueue(selection.tasks, {
+              ...{
+                queue: options.queue ?? '',
+                scorer: described,
+                identity,
+                data: options.data,
+                questions: questionOptions,
+              },
+              ...{ journal: journal.file, signal: context.signal },
+              onTask: (done, total, task) => progress.update(done, total, task),
+            }),
+          );
     const result = await context.withProgress('tasks', 'questions', (progress) =>
       evaluateTasks(selection, scorer, {
         ...questionOptions,
@@ -160,7 +180,7 @@ export const evalTasks = defineCommand({
         onProgress: (done, total, task) => progress.update(done, total, task),
       }),
     );
-    const { tokensRead, tokensReused, tokensGenerated } = scorer.usage;
+    const { tokensRead, tokensReused, tokensGenerated } = elsewhere ?? scorer.usage;
     const object = resultsObject(result, selection.groups, {
       model: options.model,
       version: describeSoftware().linnet,
@@ -212,6 +232,12 @@ export const evalTasks = defineCommand({
     };
   },
 });
+
+/** A folder for answers that nobody keeps. */
+async function scratchFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
+  const path = await mkdtemp(join(tmpdir(), 'linnet-tasks-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
 
 /** Names, and files of tasks; each task once. */
 async function selectionOf(names: string, protocol: (typeof protocols)[number]): Promise<TaskSelection> {

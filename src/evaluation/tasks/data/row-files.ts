@@ -1,12 +1,12 @@
 /** Reading rows from JSON Lines, CSV, TSV and Parquet files. */
 import { extname } from 'node:path';
-import { type AsyncBuffer, parquetReadObjects } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
+import type { AsyncBuffer } from 'hyparquet';
 import { parseDelimited } from '../../../data/delimited.ts';
 import { readLines, readTextFile } from '../../../data/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
 import { openRegularFile } from '../../../files/regular-file.ts';
 import { isObject, type Row } from '../preparations.ts';
+import { parquetRows } from './parquet.ts';
 import type { JsonValue } from '../text/python-json.ts';
 import type { SourcedRow } from './rows.ts';
 
@@ -83,7 +83,7 @@ async function* readParquet(path: string): AsyncGenerator<SourcedRow> {
     };
     let rows: Record<string, unknown>[];
     try {
-      rows = await parquetReadObjects({ file, compressors });
+      rows = await parquetRows(file);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new LinnetError('FORMAT', `${path} is not a whole Parquet file: ${reason}; download it again`, { cause });

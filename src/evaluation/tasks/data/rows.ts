@@ -1,5 +1,6 @@
 /** Rows of data sets, from files that may be anything. */
 import { LinnetError } from '../../../errors.ts';
+import { plainNames } from '../../../files/name-list.ts';
 import { isObject, type Row } from '../preparations.ts';
 import type { columnKinds, Task } from '../schema.ts';
 import type { JsonValue } from '../text/python-json.ts';
@@ -42,7 +43,7 @@ export function checkColumns({ row, source }: SourcedRow, columns: Task['columns
   for (const [name, kind] of Object.entries(columns)) {
     const value = columnOf(row, name);
     if (value === undefined || value === null) {
-      const has = Object.keys(row).slice(0, 12).join(', ');
+      const has = plainNames(Object.keys(row), 12);
       throw new LinnetError('FORMAT', `${source} has no column "${name}"; its columns are: ${has}`);
     }
     const check = checks[kind];

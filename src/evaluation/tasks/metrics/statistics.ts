@@ -85,12 +85,19 @@ function pooledError(parts: readonly GroupPart[], total: number): number | undef
   return Math.sqrt(squares / (total - parts.length) / total);
 }
 
+/** Not by `Math.hypot(...values)`: there may be more values than a call can have arguments. */
+function lengthOf(values: readonly number[]): number {
+  let squares = 0;
+  for (const value of values) squares += value ** 2;
+  return Math.sqrt(squares);
+}
+
 /** Pearson's correlation. NaN for fewer than two pairs, or where one side is constant. */
 export function pearson(x: readonly number[], y: readonly number[]): number {
   if (x.length < 2) return Number.NaN;
   const dx = centred(x);
   const dy = centred(y);
-  const norm = Math.hypot(...dx) * Math.hypot(...dy);
+  const norm = lengthOf(dx) * lengthOf(dy);
   if (norm === 0) return Number.NaN;
   let sum = 0;
   for (let i = 0; i < dx.length; i++) sum += dx[i] * dy[i];

@@ -1,0 +1,131 @@
+/**
+ * Speculative text against sequential text: random models of every mixer that decodes, random prompts, all drafters, greedy.
+ * `npx tsx scripts/exactness.ts --models 300 --tokens 64 --seed 1`. Counts tokens, and those that differ: there must be none.
+ * Exit code 1 if there is one; it is printed with what repeats it.
+ */
+import { parseArgs } from 'node:util';
+import { DecodingEngine } from '../src/decoding/engine.ts';
+import { generateToEnd } from '../src/decoding/generate.ts';
+import { CombinedDrafter } from '../src/decoding/speculation/combined-drafter.ts';
+import type { Drafter } from '../src/decoding/speculation/drafter.ts';
+import { LookupDrafter } from '../src/decoding/speculation/lookup-drafter.ts';
+import { MedusaDrafter } from '../src/decoding/speculation/medusa-drafter.ts';
+import { ModelDrafter } from '../src/decoding/speculation/model-drafter.ts';
+import { ReferenceDrafter } from '../src/decoding/speculation/reference-drafter.ts';
+import { speculative } from '../src/decoding/speculation/speculative.ts';
+import { LinnetError } from '../src/errors.ts';
+import { describeModel, requireCausal } from '../src/models/families.ts';
+import { initializeParameters } from '../src/models/initialize.ts';
+import { initializeMedusa } from '../src/models/medusa.ts';
+import { MedusaHeads } from '../src/models/medusa-heads.ts';
+import type { CausalModel } from '../src/models/model.ts';
+import { Random } from '../src/random.ts';
+import { examplesWith } from '../test/attention/mixer-examples.ts';
+import { tinyConfig } from '../test/models/tiny-model.ts';
+
+const { values } = parseArgs({
+  options: {
+    models: { type: 'string', default: '300' },
+    tokens: { type: 'string', default: '64' },
+    seed: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '600' },
+  },
+});
+const seed = Number(values.seed);
+const maxTokens = Number(values.tokens);
+const deadline = performance.now() + Number(values.minutes) * 60_000;
+
+const examples = examplesWith('recurrent').filter(({ kind }) => kind.kind !== 'gau');
+const families = ['llama', 'gpt2', 'qwen3', 'mistral'];
+const compile = { threads: 1 };
+
+/** A model of random sizes and weights, with mixers drawn for each layer. */
+function randomModel(random: Random, vocabulary: number): CausalModel {
+  const family = families[random.integer(families.length)];
+  const D = 2 * (1 + random.integer(4));
+  const H = 2 * (1 + random.integer(2));
+  const layers = 1 + random.integer(3);
+  const M = random.integer(2) === 0 ? H : H / 2;
+  const ends = { vocab_size: vocabulary, bos_token_id: 0, eos_token_id: 1 };
+  const sizes =
+    family === 'gpt2'
+      ? { n_embd: D * H, n_layer: layers, n_head: H, n_positions: 512 }
+      : {
+          ...{ hidden_size: D * H, num_hidden_layers: layers, num_attention_heads: H, num_key_value_heads: M },
+          ...{ intermediate_size: 16, max_position_embeddings: 512 },
+          ...(family === 'qwen3' && { head_dim: D }),
+        };
+  const model = requireCausal(describeModel({ ...tinyConfig(family), ...sizes, ...ends }));
+  if (random.integer(8) === 0) return model; // with its own attention
+  return model.withMixers(model.mixers.map(() => examples[random.integer(examples.length)].config));
+}
+
+const totals = new Map<string, { texts: number; tokens: number; steps: number; differing: number }>();
+let models = 0;
+let refused = 0;
+for (let number = 0; models < Number(values.models) && performance.now() < deadline; number++) {
+  const random = new Random(Math.imul(seed, 0x9e3779b1) ^ number);
+  const vocabulary = 8 + random.integer(57);
+  let model: CausalModel;
+  try {
+    model = randomModel(random, vocabulary);
+  } catch (error) {
+    if (!(error instanceof LinnetError)) throw error;
+    if (++refused > 10 * (models + 10)) throw error;
+    continue; // a mixer that this model cannot have
+  }
+  const parameters = initializeParameters(model, random, 0.5);
+  const helper = requireCausal(
+    describeModel({ ...tinyConfig('llama'), vocab_size: vocabulary, bos_token_id: 0, eos_token_id: 1 }),
+  );
+  await using engine = await DecodingEngine.create(model, parameters, compile);
+  await using small = await DecodingEngine.create(helper, initializeParameters(helper, random, 0.5), compile);
+  const config = { heads: 3, layers: 1 };
+  await using heads = await MedusaHeads.create(
+    ...([config, model.sizes, initializeMedusa(config, model, parameters), compile] as const),
+  );
+  models++;
+  if (models % 20 === 0) console.log(`${models} models`);
+  const promptTokens = Array.from({ length: 1 + random.integer(40) }, () => random.integer(vocabulary));
+  const options = { promptTokens, maxTokens, ignoreEos: true };
+  const expected = await generateToEnd(engine, options);
+  const truth = [...promptTokens, ...expected.tokens];
+  const paths = [[0], [1], [2], [0, 0], [0, 1], [1, 0], [0, 0, 0], [0, 0, 0, 0]];
+  const reference = (): Drafter => new ReferenceDrafter(truth, vocabulary, { paths, hitRate: 0.7, seed: number });
+  const drafters: Record<string, () => Drafter> = {
+    lookup: () => new LookupDrafter(),
+    medusa: () =>
+      new MedusaDrafter(
+        heads,
+        paths.filter(({ length }) => length <= config.heads),
+      ),
+    draft: () => new ModelDrafter(small, vocabulary, { depth: 3, width: 2 }),
+    reference,
+    'lookup+reference': () => new CombinedDrafter([new LookupDrafter(), reference()]),
+  };
+  for (const [name, make] of Object.entries(drafters)) {
+    await using drafter = make();
+    const result = await generateToEnd(engine, { ...options, method: speculative(drafter) });
+    const differing = result.tokens.filter((token, at) => token !== expected.tokens[at]).length;
+    const before = totals.get(name) ?? { texts: 0, tokens: 0, steps: 0, differing: 0 };
+    totals.set(name, {
+      texts: before.texts + 1,
+      tokens: before.tokens + result.tokens.length,
+      steps: before.steps + result.steps,
+      differing: before.differing + differing + Math.abs(result.tokens.length - expected.tokens.length),
+    });
+    if (differing > 0) console.log(`seed ${seed}, model ${number}, ${name}: ${differing} tokens differ`);
+  }
+}
+const sum = { texts: 0, tokens: 0, steps: 0, differing: 0 };
+for (const [name, row] of totals) {
+  console.log(
+    `${name.padEnd(18)} ${row.texts} texts, ${row.tokens} tokens in ${row.steps} steps, ${row.differing} differ`,
+  );
+  for (const key of ['texts', 'tokens', 'steps', 'differing'] as const) sum[key] += row[key];
+}
+console.log(
+  `seed ${seed}: ${models} random models (${refused} combinations that no model can have left out), ${sum.tokens} ` +
+    `speculative tokens in ${sum.steps} steps: ${sum.differing} differ from sequential text`,
+);
+process.exitCode = sum.differing > 0 ? 1 : 0;

@@ -1,0 +1,95 @@
+/**
+ * Hostile input for every reader of files and requests: `npx tsx scripts/fuzz.ts --inputs 1000000 --seed 1`. Inputs are shared
+ * out so that every reader takes about as long. A failure names the seed and the number that repeat it (`--reader NAME
+ * --first NUMBER --inputs 1`). Exit code 1 if there is one, or if an input takes longer than two minutes.
+ */
+import { existsSync, mkdtempSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { fuzz, type FuzzCounts } from '../test/fuzz/reader.ts';
+import { openReaders } from '../test/fuzz/readers.ts';
+
+const { values } = parseArgs({
+  options: {
+    inputs: { type: 'string', default: '1000000' },
+    seed: { type: 'string', default: '1' },
+    first: { type: 'string', default: '0' },
+    reader: { type: 'string' },
+    skip: { type: 'string', default: '0' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const total = Number(values.inputs);
+const seed = Number(values.seed);
+const first = Number(values.first);
+
+const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'linnet-fuzz-'));
+process.on('exit', () => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** What is under way, for the thread that watches: reader, number, and how often it has changed. */
+const underWay = new Int32Array(new SharedArrayBuffer(12));
+const watcher = new Worker(
+  `const { workerData: { view, patience, pid } } = require('node:worker_threads');
+   const { writeSync } = require('node:fs');
+   let seen = -1;
+   setInterval(() => {
+     if (view[2] === seen && view[1] >= 0) {
+       writeSync(2, 'reader ' + view[0] + ', input ' + view[1] + ' takes longer than ' + patience + ' s\\n');
+       process.kill(pid, 'SIGKILL');
+     }
+     seen = view[2];
+   }, patience * 1000);`,
+  { eval: true, workerData: { view: underWay, patience: 120, pid: process.pid } },
+);
+watcher.unref();
+
+await using open = await openReaders(folder);
+const chosen = open.readers.filter(({ name }) => values.reader === undefined || name === values.reader);
+const shares = chosen.reduce((sum, { cost }) => sum + 1 / cost, 0);
+console.log(`seed ${seed}, ${total} inputs for ${chosen.length} readers`);
+/** Failures that nobody waits for: of work that a reader left behind. */
+const unheard: string[] = [];
+process.on('unhandledRejection', (error) => {
+  unheard.push(`reader ${underWay[0]}, input ${underWay[1]}: unhandled ${String(error)}`);
+});
+const rows: (FuzzCounts & { reader: string; seconds: number })[] = [];
+for (const [index, reader] of chosen.entries()) {
+  if (index < Number(values.skip)) continue; // to go on with a run that was stopped
+  const count = Math.max(1, Math.ceil(total / reader.cost / shares));
+  const started = performance.now();
+  const counts = await fuzz(reader, {
+    ...{ seed, count, first },
+    onInput(number) {
+      underWay[0] = index;
+      underWay[1] = number;
+      underWay[2]++;
+    },
+  });
+  const seconds = (performance.now() - started) / 1000;
+  rows.push({ reader: reader.name, seconds, ...counts });
+  const { inputs, accepted, refused, failures } = counts;
+  const line = [
+    reader.name.padEnd(32),
+    inputs,
+    `accepted ${accepted}`,
+    `refused ${refused}`,
+    `${seconds.toFixed(1)} s`,
+  ];
+  console.log(line.join('  '));
+  for (const failure of [...failures, ...unheard]) console.log(`  ${failure}`);
+}
+const sum = (of: (row: FuzzCounts) => number): number => rows.reduce((all, row) => all + of(row), 0);
+const failed = sum(({ failures }) => failures.length) + unheard.length;
+const peak = Math.round(process.resourceUsage().maxRSS / 1024);
+console.log(
+  `${sum(({ inputs }) => inputs)} inputs: ${sum(({ accepted }) => accepted)} accepted, ` +
+    `${sum(({ refused }) => refused)} refused, ${failed} failures; at most ${peak} MiB`,
+);
+if (values.json) writeSync(1, `${JSON.stringify({ seed, rows })}\n`);
+underWay[1] = -1;
+await watcher.terminate();
+process.exitCode = failed > 0 ? 1 : 0;

@@ -1,0 +1,199 @@
+/**
+ * Commands killed at random moments: `npm run build && npx tsx scripts/kills.ts --kills 100 --seed 1`. Each command runs once
+ * undisturbed; then runs of it get SIGKILL somewhere in that time, up to three in a row, and the next one has to end as the
+ * undisturbed one did (the same weights to the byte, where no clock decides) and to leave nothing half written. After every
+ * kill what stands at the output is whole or absent. Exit code 1 if any of it fails.
+ */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { findTemporaryFiles } from '../src/files/temporary-files.ts';
+import { Random } from '../src/random.ts';
+import { saveTinyModel } from '../test/models/tiny-model.ts';
+
+const { values } = parseArgs({
+  options: {
+    kills: { type: 'string', default: '100' },
+    seed: { type: 'string', default: '1' },
+    only: { type: 'string' },
+    cli: { type: 'string', default: fileURLToPath(new URL('../dist/cli/main.js', import.meta.url)) },
+  },
+});
+const wanted = Number(values.kills);
+const random = new Random(Number(values.seed));
+const folder = mkdtempSync(join(tmpdir(), 'linnet-kills-'));
+process.on('exit', () => {
+  rmSync(folder, { recursive: true, force: true });
+});
+const at = (name: string): string => join(folder, name);
+
+interface Subject {
+  readonly name: string;
+  /** Words of the command that writes to a folder. */
+  words(out: string): string[];
+  /** Added to go on after a kill, once there is something to go on from. */
+  readonly resume?: string;
+  /** What tells that there is: a file below OUT.run. */
+  readonly resumable?: string;
+  /** What must be the same to the byte; undefined where the clock decides. */
+  readonly result?: string;
+}
+
+const small = ['--threads', '1', '--quiet'];
+const training = ['--data', at('text.txt'), '--steps', '60', '--batch', '2', '--length', '32', '--snapshot-every', '5'];
+const subjects: readonly Subject[] = [
+  {
+    name: 'linearize',
+    words: (out) => ['linearize', at('model'), '--mixer', 'augmented', '--group', '8', '--out', out, '--quiet'],
+    result: 'model.safetensors',
+  },
+  {
+    name: 'finetune',
+    words: (out) => ['finetune', at('model'), ...training, '--out', out, ...small],
+    ...{ resume: '--resume', resumable: 'run.json', result: 'model.safetensors' },
+  },
+  {
+    name: 'export',
+    words: (out) => ['export', at('model'), '--dtype', 'w8a8', '--out', out, ...small],
+    result: 'model.onnx',
+  },
+  {
+    name: 'convert',
+    words: (out) => [
+      ...['convert', at('model'), '--data', at('texts.jsonl'), '--held-out', '2', '--batch', '2', '--budget', '2s'],
+      ...['--contexts', '64,128', '--out', out, ...small],
+    ],
+    ...{ resume: '--resume', resumable: 'conversion.json' },
+  },
+  {
+    name: 'sweep',
+    words: (out) => ['sweep', at('plan.json'), '--out', out, '--snapshot-every', '5', ...small],
+    result: 'trials',
+  },
+  {
+    name: 'medusa train',
+    words: (out) => ['medusa', 'train', at('model'), '--heads', '2', ...training, '--out', out, ...small],
+    ...{ resume: '--resume', resumable: 'run.json', result: 'medusa.safetensors' },
+  },
+];
+
+interface Ended {
+  readonly code: number | null;
+  readonly seconds: number;
+  readonly stderr: string;
+}
+
+/** Runs a command line; `killAfter` in seconds. */
+function run(words: readonly string[], killAfter?: number): Promise<Ended> {
+  const started = performance.now();
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [values.cli, ...words], { stdio: ['ignore', 'ignore', 'pipe'], cwd: folder });
+    let stderr = '';
+    child.stderr.on('data', (piece: Buffer) => {
+      stderr += piece.toString();
+    });
+    const timer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter * 1000);
+    child.on('error', reject);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ code, seconds: (performance.now() - started) / 1000, stderr });
+    });
+  });
+}
+
+/** Identifies what a command made. Trials of a sweep hold seconds, which differ. */
+function resultOf(out: string, result: string): string {
+  const hash = createHash('sha256');
+  const files =
+    result === 'trials'
+      ? readdirSync(join(out, result))
+          .sort()
+          .map((name) => join(result, name))
+      : [result];
+  for (const file of files) {
+    const text = readFileSync(join(out, file));
+    const content = file.endsWith('.json') ? text.toString().replace(/"\w*[sS]econds?\w*": [^,\n]*/g, '') : text;
+    hash.update(content);
+  }
+  return hash.digest('hex');
+}
+
+/** Why what stands at the output is not whole; undefined where it is, or nothing is there. */
+function torn(out: string): string | undefined {
+  const list = join(out, '.linnet-files.json');
+  if (!existsSync(out)) return undefined;
+  if (!existsSync(list)) return `${out} has no list of files`;
+  const { files } = JSON.parse(readFileSync(list, 'utf8')) as { files: string[] };
+  const missing = files.filter((file) => !existsSync(join(out, file)));
+  return missing.length > 0 ? `${out} lacks ${missing.join(', ')}` : undefined;
+}
+
+await saveTinyModel(at('model'));
+const sentence = 'The linnet sings on the wire while the wind goes round the house. ';
+writeFileSync(at('text.txt'), sentence.repeat(100));
+const texts = Array.from({ length: 24 }, (_, i) => JSON.stringify({ text: `${sentence}${i} ${sentence}`.repeat(3) }));
+writeFileSync(at('texts.jsonl'), texts.join('\n'));
+writeFileSync(
+  at('plan.json'),
+  JSON.stringify({
+    ...{ version: 1, title: 'kills', data: [at('texts.jsonl')], heldOut: 4, windows: 4, tokenizer: at('model') },
+    ...{ models: { tiny: { folder: at('model') } }, methods: { local: { preset: 'local', group: 8 } }, seeds: [1, 2] },
+    training: { steps: 20, batch: 2, length: 32, learningRate: 1e-3 },
+  }),
+);
+
+const problems: string[] = [];
+let kills = 0;
+const chosen = subjects.filter(({ name }) => values.only === undefined || values.only.split(',').includes(name));
+const perSubject = Math.ceil(wanted / chosen.length);
+for (const { name, words, resume, resumable, result } of chosen) {
+  const reference = at(`${name.replace(' ', '-')}-whole`);
+  const whole = await run(words(reference));
+  if (whole.code !== 0) throw new Error(`${name} fails undisturbed: ${whole.stderr}`);
+  const expected = result === undefined ? undefined : resultOf(reference, result);
+  const counts = { kills: 0, late: 0, rounds: 0, leftovers: 0, resumed: 0 };
+  const note = (problem: string): void => {
+    problems.push(`${name}: ${problem}`);
+    console.log(`  ${name}: ${problem}`);
+  };
+  while (counts.kills < perSubject) {
+    const out = at(`${name.replace(' ', '-')}-${counts.rounds++}`);
+    const command = (): string[] => {
+      const goesOn = resumable !== undefined && existsSync(join(`${out}.run`, resumable));
+      if (goesOn) counts.resumed++;
+      return goesOn && resume !== undefined ? [...words(out), resume] : words(out);
+    };
+    let done = false;
+    for (let inARow = 1 + random.integer(3); inARow > 0 && !done; inARow--) {
+      const { code, stderr } = await run(command(), whole.seconds * random.uniform() * 1.05);
+      if (code === null) counts.kills++;
+      else if (code !== 0) note(`ended by itself with ${code}: ${stderr.slice(-500)}`);
+      else counts.late++;
+      const tear = name === 'sweep' ? undefined : torn(out);
+      if (tear !== undefined) note(tear);
+      done = name === 'sweep' ? code === 0 : existsSync(out);
+    }
+    counts.leftovers += (await findTemporaryFiles(folder)).length;
+    if (!done) {
+      const last = await run(command());
+      if (last.code !== 0) note(`does not end after a kill: ${last.code} ${last.stderr.slice(-500)}`);
+      else if (result !== undefined && resultOf(out, result) !== expected) note(`another result in ${out}`);
+      const left = (await findTemporaryFiles(folder)).map(({ path }) => path);
+      if (left.length > 0) note(`left ${left.join(', ')}`);
+    }
+    rmSync(out, { recursive: true, force: true });
+    rmSync(`${out}.run`, { recursive: true, force: true });
+    for (const { path } of await findTemporaryFiles(folder)) rmSync(path, { recursive: true, force: true });
+  }
+  kills += counts.kills;
+  console.log(
+    `${name}: ${counts.kills} kills in ${counts.rounds} rounds of ${whole.seconds.toFixed(1)} s, ` +
+      `${counts.resumed} resumed, ${counts.leftovers} temporary files found and removed by the next run`,
+  );
+}
+console.log(`${kills} kills, ${problems.length} problems`);
+process.exitCode = problems.length > 0 ? 1 : 0;

@@ -1,0 +1,61 @@
+/** `linnet work`: takes jobs that other commands put into a queue. */
+import { evalTaskHandler, evalTaskKind, type ScorerDescription } from '../../evaluation/tasks/queued.ts';
+import { work as takeJobs } from '../../jobs/queue.ts';
+import { formatCount } from '../../report/quantities.ts';
+import { sweepTrialHandler, sweepTrialKind } from '../../studies/sweep/queued.ts';
+import { defineCommand, engineOptions, required, withDefault } from '../framework/command.ts';
+import { integer, path, redisUrl } from '../framework/option-values.ts';
+import { openTaskScorer } from '../options/task-scorer.ts';
+
+export const work = defineCommand({
+  description:
+    'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet sweep --queue`, tasks of ' +
+    '`linnet eval tasks --queue`. Run it on as many machines as there are; models, plans and data must be at the same ' +
+    'paths on all. Ctrl-C or SIGTERM gives the job at hand back, and when a machine dies its job goes to another. Who ' +
+    'writes into the queue decides what is read from the disks of the workers: keep that Redis to yourself.',
+  examples: [
+    'linnet work --queue redis://10.0.0.5:6379',
+    'linnet work --queue redis://10.0.0.5:6379 --folder /shared/linnet-work --threads 8',
+  ],
+  arguments: {},
+  options: {
+    queue: required(redisUrl, { placeholder: 'redis://…', description: 'the Redis of the queue' }),
+    folder: withDefault(path, 'runs/work', {
+      placeholder: 'folder',
+      description: 'where jobs keep snapshots; on a shared disk another machine goes on from them',
+    }),
+    lock: withDefault(integer({ min: 1, max: 86_400 }), 30, {
+      placeholder: 'seconds',
+      description: 'time without a sign of life after which a job goes to another worker',
+    }),
+    ...engineOptions,
+  },
+  async run(context, { queue, folder, lock, device, threads }) {
+    const compile = { device, threads };
+    let opened: { readonly key: string; readonly scorer: Awaited<ReturnType<typeof openTaskScorer>> } | undefined;
+    // The model of the tasks before this one stays open.
+    const open = async (described: ScorerDescription) => {
+      const key = JSON.stringify(described);
+      if (opened?.key !== key) {
+        await opened?.scorer[Symbol.asyncDispose]();
+        opened = undefined;
+        opened = { key, scorer: await openTaskScorer(described, compile) };
+      }
+      return opened.scorer;
+    };
+    const handlers = { [sweepTrialKind]: sweepTrialHandler(compile), [evalTaskKind]: evalTaskHandler(open) };
+    try {
+      const done = await takeJobs(queue, handlers, {
+        ...{ signal: context.signal, folder, lock },
+        onReady: () => context.print('waiting for jobs'),
+        onJob: (event, kind, id) => {
+          context.note(`${event}: ${kind} ${id.slice(0, 12)}`);
+        },
+      });
+      context.print(`${formatCount(done)} jobs done`);
+      return { json: { done } };
+    } finally {
+      await opened?.scorer[Symbol.asyncDispose]();
+    }
+  },
+});

@@ -1,0 +1,26 @@
+/** The scorer of `linnet eval tasks`, opened where the questions are asked: here, or by a worker. */
+import { EngineScorer } from '../../evaluation/scoring/engine-scorer.ts';
+import type { ScorerDescription } from '../../evaluation/tasks/queued.ts';
+import { sha256 } from '../../evaluation/tasks/text/python-json.ts';
+import { openGeneratingModel } from '../../export/open-model.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+
+/** Opens a model for questions. Dispose of it. @throws LinnetError as `openGeneratingModel` and `loadTokenizer` */
+export async function openTaskScorer(
+  { model, maxLength, context, sharing, bos }: ScorerDescription,
+  compile: CompileOptions,
+) {
+  const loaded = await openGeneratingModel(model, compile);
+  try {
+    const tokenizer = await loadTokenizer(loaded.path);
+    const { engine } = loaded;
+    const scorer = new EngineScorer({ engine, tokenizer, maxLength, rollingContext: context, sharing, bos });
+    /** The model and all that decides its answers. */
+    const identity = sha256(JSON.stringify([loaded.fingerprint, scorer.maxLength, scorer.bos, context]));
+    return { loaded, scorer, identity, [Symbol.asyncDispose]: () => loaded[Symbol.asyncDispose]() };
+  } catch (error) {
+    await loaded[Symbol.asyncDispose]();
+    throw error;
+  }
+}

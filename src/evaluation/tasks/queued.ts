@@ -1,0 +1,131 @@
+/**
+ * Tasks that are asked on other machines. What comes back are answers: judging them is done where they were asked for, by the
+ * code that judges a run on one machine, so that numbers are the same.
+ */
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { LinnetError } from '../../errors.ts';
+import type { JobHandler } from '../../jobs/job.ts';
+import { runJobs } from '../../jobs/queue.ts';
+import { Journal, journalLineSchema } from './journal.ts';
+import type { QuestionOptions } from './requests.ts';
+import { evaluateTasks, type RunOptions } from './run.ts';
+import type { EngineScorer } from '../scoring/engine-scorer.ts';
+import type { ScorerUsage } from '../scoring/scorer.ts';
+import { parseTask, type Task } from './schema.ts';
+
+/** Names the jobs. */
+export const evalTaskKind = 'eval-task';
+
+const scorerSchema = z.strictObject({
+  model: z.string().max(4096),
+  maxLength: z.int().min(2).optional(),
+  context: z.enum(['windows', 'unlimited']),
+  bos: z.boolean().optional(),
+  sharing: z.boolean(),
+});
+
+/** What a scorer is made of; the model by its folder. */
+export type ScorerDescription = z.infer<typeof scorerSchema>;
+
+const dataSchema = z.strictObject({
+  scorer: scorerSchema,
+  /** Identifies the model with its settings, as in the journal. */
+  identity: z.string().max(128),
+  task: z.json(),
+  data: z.string().max(4096),
+  questions: z.strictObject({
+    shots: z.int().min(0).optional(),
+    limit: z.number().positive().optional(),
+    seed: z.int().optional(),
+  }),
+});
+
+const usageSchema = z.strictObject({ tokensRead: z.int(), tokensReused: z.int(), tokensGenerated: z.int() });
+
+const resultSchema = z.strictObject({ answers: z.array(journalLineSchema), usage: usageSchema });
+
+/** A scorer that a worker has opened, with what identifies it. */
+export interface OpenedScorer {
+  readonly scorer: EngineScorer;
+  readonly identity: string;
+}
+
+export interface QueuedTasksOptions extends Pick<RunOptions, 'signal'> {
+  /** Redis of the queue. */
+  readonly queue: string;
+  readonly scorer: ScorerDescription;
+  readonly identity: string;
+  readonly data: string;
+  readonly questions: QuestionOptions;
+  /** Takes the answers. */
+  readonly journal: Journal;
+  /** Called when a task is done. */
+  readonly onTask?: (done: number, total: number, task: string) => void;
+}
+
+/**
+ * Has workers answer the questions of tasks. Then `evaluateTasks` with the same journal asks nothing more.
+ * @returns what the workers' scorers read, in all
+ * @throws LinnetError as `runJobs`; `MISMATCH` where a worker has another model
+ */
+export async function answerTasksInQueue(
+  tasks: readonly Task[],
+  { queue, scorer, identity, data, questions, journal, signal, onTask }: QueuedTasksOptions,
+): Promise<ScorerUsage> {
+  const { shots, limit, seed } = questions;
+  const jobs = tasks.map((task) => ({
+    kind: evalTaskKind,
+    title: `task ${task.task}`,
+    data: {
+      scorer: { ...scorer, model: resolve(scorer.model) },
+      ...{ identity, task, data: resolve(data), questions: { shots, limit, seed } },
+    },
+  }));
+  const usage = { tokensRead: 0, tokensReused: 0, tokensGenerated: 0 };
+  let done = 0;
+  await runJobs(queue, jobs, {
+    signal,
+    async onResult(index, value) {
+      const result = resultSchema.safeParse(value);
+      if (!result.success) throw new LinnetError('FORMAT', 'the queue holds something else than the answers to a task');
+      await journal.add(result.data.answers);
+      usage.tokensRead += result.data.usage.tokensRead;
+      usage.tokensReused += result.data.usage.tokensReused;
+      usage.tokensGenerated += result.data.usage.tokensGenerated;
+      onTask?.(++done, jobs.length, tasks[index].task);
+    },
+  });
+  return usage;
+}
+
+/**
+ * Answers tasks of the queue, going on where a worker that is no more has left a journal.
+ * @param open opens the scorer that a job describes, or gives out the one that is open
+ */
+export function evalTaskHandler(open: (described: ScorerDescription) => Promise<OpenedScorer>): JobHandler {
+  return async (value, { signal, folder }) => {
+    const parsed = dataSchema.safeParse(value);
+    if (!parsed.success) throw new LinnetError('INPUT', `the job is no task: ${z.prettifyError(parsed.error)}`);
+    const { scorer: described, identity, task, data, questions } = parsed.data;
+    const opened = await open(described);
+    if (opened.identity !== identity) {
+      throw new LinnetError('MISMATCH', `${described.model} is another model on this worker: give all machines the same files`);
+    }
+    const file = await Journal.open(join(folder, 'answers.jsonl'));
+    const before = { ...opened.scorer.usage };
+    const selection = { tasks: [parseTask(task, 'the task of the job')], groups: [] };
+    // Standard errors are for whoever asked.
+    const options = { ...questions, data, bootstrapIterations: 0, journal: { file, model: identity }, signal };
+    await evaluateTasks(selection, opened.scorer, options);
+    const { usage } = opened.scorer;
+    return {
+      answers: file.entries(),
+      usage: {
+        tokensRead: usage.tokensRead - before.tokensRead,
+        tokensReused: usage.tokensReused - before.tokensReused,
+        tokensGenerated: usage.tokensGenerated - before.tokensGenerated,
+      },
+    };
+  };
+}

@@ -1,0 +1,89 @@
+/**
+ * Checks of what callers without TypeScript give. Types promise these things, JavaScript does not: a wrong value would fail far
+ * from its cause, as "x.map is not a function", or not at all.
+ */
+import { type ErrorCode, LinnetError } from '../errors.ts';
+
+/** How a value is called in messages: its type, and little of its content. */
+function described(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === 'string')
+    return value === '' ? 'an empty text' : `the text ${JSON.stringify(value.slice(0, 40))}`;
+  if (['number', 'boolean', 'undefined', 'bigint'].includes(typeof value)) return String(value);
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
+function wrong(name: string, value: unknown, expected: string): LinnetError {
+  return new LinnetError('INPUT', `${name} is ${described(value)}, expected ${expected}`);
+}
+
+/** @throws LinnetError `INPUT` for what is no string */
+export function requireText(value: unknown, name: string): asserts value is string {
+  if (typeof value !== 'string') throw wrong(name, value, 'a text');
+}
+
+/** @throws LinnetError `INPUT` for what is no string, or an empty one */
+export function requirePath(value: unknown, name: string): asserts value is string {
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) throw wrong(name, value, 'a path');
+}
+
+/** @throws LinnetError `INPUT` for what is no list of strings */
+export function requireTexts(value: unknown, name: string): asserts value is readonly string[] {
+  if (!Array.isArray(value)) throw wrong(name, value, 'a list of texts');
+  for (const [index, text] of value.entries()) requireText(text, `${name}[${index}]`);
+}
+
+/** Undefined passes: options may be left out. @throws LinnetError `INPUT` for what is no plain object */
+export function requireOptions(value: unknown, name: string): void {
+  if (value === undefined) return;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(name, value, 'an object');
+}
+
+/** @throws LinnetError `INPUT` for what lacks one of the methods or fields that tell what it is */
+export function requireKind(value: unknown, name: string, fields: readonly string[], expected: string): void {
+  const isOne = typeof value === 'object' && value !== null && fields.every((field) => field in value);
+  if (!isOne) throw wrong(name, value, expected);
+}
+
+/** @throws LinnetError of the code for what is no whole number of at least `least` */
+export function requireCount(
+  value: unknown,
+  name: string,
+  least = 1,
+  code: ErrorCode = 'INPUT',
+): asserts value is number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= least) return;
+  throw new LinnetError(code, `${name} is ${described(value)}, expected a whole number of at least ${least}`);
+}
+
+/** Undefined passes. @throws LinnetError `INPUT` for what is none of the words */
+export function requireOneOf(value: unknown, name: string, words: readonly string[]): void {
+  if (value === undefined || (typeof value === 'string' && words.includes(value))) return;
+  throw wrong(name, value, `one of ${words.join(', ')}`);
+}
+
+/** @throws LinnetError `INPUT` for what is given and is no function */
+export function requireFunction(value: unknown, name: string): void {
+  if (value !== undefined && typeof value !== 'function') throw wrong(name, value, 'a function');
+}
+
+/**
+ * Token ids as numbers. Whether the model has them is for the engine to say.
+ * @throws LinnetError `INPUT` for what is no list or typed array of whole numbers from 0
+ */
+export function requireTokens(value: unknown, name: string): number[] {
+  const isList = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+  if (!isList) throw wrong(name, value, 'a list or typed array of token ids');
+  const tokens: unknown[] = Array.from(value as ArrayLike<unknown>);
+  return tokens.map((token, index) => {
+    if (typeof token === 'number' && Number.isSafeInteger(token) && token >= 0) return token;
+    throw wrong(`${name}[${index}]`, token, 'a token id');
+  });
+}
+
+/** @throws LinnetError `INPUT` for what cannot be iterated over, and for texts, which are not meant where numbers are */
+export function requireIterable(value: unknown, name: string): void {
+  if (typeof value === 'object' && value !== null && Symbol.iterator in value) return;
+  throw wrong(name, value, 'a list');
+}

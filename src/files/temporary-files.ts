@@ -1,0 +1,135 @@
+/**
+ * Names under which files and folders are written before they are complete, and what is left under such names by processes
+ * that were killed. The name says which process writes, so that what a dead one left can be told from work under way.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import type { Dirent } from 'node:fs';
+import { lstat, readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { beginningOf, isProcessAlive, processSpace } from './process-identity.ts';
+import { fileError, systemErrorCode } from './regular-file.ts';
+
+/** `.` name `.` space `-` process id `-` its beginning, or 0 `-` random `.tmp` */
+const pattern = /^\.(.+)\.([0-9a-f]{8})-([1-9]\d{0,9})-(0|[0-9a-f]{8}\.\d{1,20})-[0-9a-f]{12}\.tmp$/s;
+
+/** File names end at 255 bytes, of which the rest of the pattern takes 80 at most. */
+const longestName = 160;
+
+/** So many entries are looked at; a larger tree is looked at in part. */
+const maximumEntries = 1_000_000;
+
+/** Where `target` is written until it is complete: a new name in the same folder. */
+export function temporarySibling(target: string): string {
+  const begun = beginningOf(process.pid)?.replace(':', '.') ?? '0';
+  const random = randomBytes(6).toString('hex');
+  const owner = `${processSpace()}-${process.pid}-${begun}-${random}`;
+  return resolve(dirname(target), `.${shortened(basename(target))}.${owner}.tmp`);
+}
+
+function shortened(name: string): string {
+  if (Buffer.byteLength(name) <= longestName) return name;
+  return createHash('sha256').update(name).digest('hex');
+}
+
+/** Something that was never completed. */
+export interface TemporaryFile {
+  readonly path: string;
+  /** What it would have become. */
+  readonly target: string;
+  /** Of the process that wrote it. */
+  readonly pid: number;
+  /** `gone`: nothing writes it any more. `elsewhere`: written on another host or in a container, which cannot be asked. */
+  readonly writer: 'gone' | 'alive' | 'elsewhere';
+  /** Of all files in it. */
+  readonly bytes: number;
+}
+
+/**
+ * The temporary files and folders in a folder and below; links are not followed. What is inside of them is theirs.
+ * @throws LinnetError `NOT_FOUND` or `PATH` if `folder` cannot be read; folders below that cannot be are passed over
+ */
+export async function findTemporaryFiles(folder: string): Promise<TemporaryFile[]> {
+  const found: TemporaryFile[] = [];
+  const open = [resolve(folder)];
+  let seen = 0;
+  for (let next = open.pop(); next !== undefined && seen < maximumEntries; next = open.pop()) {
+    const entries = await entriesOf(next, next === resolve(folder));
+    seen += entries.length;
+    for (const entry of entries) {
+      const temporary = await temporaryOf(next, entry);
+      if (temporary !== undefined) found.push(temporary);
+      else if (entry.isDirectory()) open.push(join(next, entry.name));
+    }
+  }
+  return found.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/**
+ * Removes what processes that are gone left of `target`: next to it, under temporary names of it and of what begins with
+ * its name (`model.run` of `model`), and in those folders.
+ * @returns what was removed
+ */
+export async function removeAbandoned(target: string): Promise<TemporaryFile[]> {
+  const name = basename(resolve(target));
+  const parent = dirname(resolve(target));
+  const own = (other: string): boolean => other === shortened(name) || other.startsWith(`${name}.`);
+  const found: TemporaryFile[] = [];
+  const beside = await readdir(parent, { withFileTypes: true }).catch((): Dirent[] => []);
+  for (const entry of beside) {
+    const temporary = await temporaryOf(parent, entry);
+    if (temporary !== undefined && own(basename(temporary.target))) found.push(temporary);
+    else if (entry.isDirectory() && own(entry.name)) {
+      for (const inside of await findTemporaryFiles(join(parent, entry.name))) found.push(inside);
+    }
+  }
+  return removeThose(found);
+}
+
+/** Removes those whose writer is gone, and returns them. @throws LinnetError `PATH` if one cannot be removed */
+export async function removeThose(files: readonly TemporaryFile[]): Promise<TemporaryFile[]> {
+  const removable = files.filter(({ writer }) => writer === 'gone');
+  for (const { path } of removable) {
+    try {
+      await rm(path, { recursive: true, force: true });
+    } catch (error) {
+      throw fileError('remove', path, error);
+    }
+  }
+  return removable;
+}
+
+async function temporaryOf(folder: string, entry: Dirent): Promise<TemporaryFile | undefined> {
+  const match = pattern.exec(entry.name);
+  if (match === null || !(entry.isFile() || entry.isDirectory())) return undefined;
+  const [, target, space, process, begun] = match;
+  const pid = Number(process);
+  const here = space === processSpace();
+  const alive = here && isProcessAlive(pid, begun === '0' ? null : begun.replace('.', ':'));
+  const path = join(folder, entry.name);
+  const writer = alive ? 'alive' : here ? 'gone' : 'elsewhere';
+  return { path, target: join(folder, target), pid, writer, bytes: await bytesOf(path) };
+}
+
+/** Of a file, or of all files in a folder. What vanishes meanwhile counts nothing. */
+async function bytesOf(path: string): Promise<number> {
+  let total = 0;
+  const open = [path];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const stats = await lstat(next).catch(() => undefined);
+    if (stats?.isFile() === true) total += stats.size;
+    if (stats?.isDirectory() !== true) continue;
+    for (const name of await readdir(next).catch((): string[] => [])) open.push(join(next, name));
+  }
+  return total;
+}
+
+/** @param isAsked whether the caller named this very folder, so that failing to read it is an error */
+async function entriesOf(folder: string, isAsked: boolean): Promise<Dirent[]> {
+  try {
+    return await readdir(folder, { withFileTypes: true });
+  } catch (error) {
+    if (isAsked) throw fileError('read', folder, error);
+    if (systemErrorCode(error) === undefined) throw error;
+    return [];
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Jobs on many machines: BullMQ on a Redis that all of them reach. A worker holds a lock on its job, which it renews while it
+ * lives; the job of a worker that no longer does goes to another. Results stay in Redis for a day, so that whoever asked may
+ * be stopped and ask again.
+ */
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { z } from 'zod';
+import { LinnetError } from '../errors.ts';
+import { type FolderLock, lockFolder } from '../files/folder-lock.ts';
+import { loadOptional, openRedis } from '../redis/client.ts';
+import { failure, type Job, jobId, type JobHandler, type Outcome, resultOf } from './job.ts';
+
+const queueName = 'linnet-jobs';
+/** Seconds for which results are kept. */
+const keptFor = 86_400;
+
+const load = (): Promise<typeof import('bullmq')> => loadOptional(() => import('bullmq'), 'bullmq', 'a queue of jobs');
+
+/** How a caller follows its jobs. */
+export interface RunJobsOptions {
+  readonly signal?: AbortSignal;
+  /** Called with each result as it comes; what it throws ends the run. */
+  readonly onResult: (index: number, result: unknown) => void | Promise<void>;
+}
+
+/**
+ * Gives jobs to whoever works on the queue, and waits for all of their results. Jobs that were done before have theirs at once.
+ *
+ * @param url of the Redis
+ * @throws LinnetError `ABORTED` when the signal fires: the jobs stay in the queue, and asking again finds their results;
+ *   what a worker threw; `NOT_FOUND` without bullmq and ioredis
+ */
+export async function runJobs(url: string, jobs: readonly Job[], { signal, onResult }: RunJobsOptions): Promise<void> {
+  const { Queue, QueueEvents } = await load();
+  const connection = await openRedis(url, { retries: null });
+  const queue = new Queue<unknown, unknown>(queueName, { connection });
+  const events = new QueueEvents(queueName, { connection: connection.duplicate() });
+  queue.on('error', () => undefined);
+  events.on('error', () => undefined);
+  const stopped = new Promise<never>((_, reject) => {
+    const stop = (): void => {
+      reject(new LinnetError('ABORTED', 'stopped waiting for workers; the jobs are still in the queue'));
+    };
+    if (signal?.aborted === true) stop();
+    signal?.addEventListener('abort', stop, { once: true });
+  });
+  stopped.catch(() => undefined);
+  try {
+    await events.waitUntilReady();
+    const waiting = jobs.map(async (job, index) => {
+      const id = jobId(job);
+      // Neither what broke down nor what was refused is an answer for ever.
+      const earlier = await queue.getJob(id);
+      if (earlier !== undefined && (await earlier.isFailed())) await earlier.remove();
+      const added = await queue.add(job.kind, job.data, {
+        jobId: id,
+        attempts: 3,
+        backoff: { type: 'fixed', delay: 1000 },
+        removeOnComplete: { age: keptFor },
+        removeOnFail: { age: keptFor },
+      });
+      const value: unknown = await Promise.race([added.waitUntilFinished(events), stopped]);
+      try {
+        await onResult(index, resultOf(value, job.title));
+      } catch (error) {
+        await added.remove();
+        throw error;
+      }
+    });
+    await Promise.all(waiting);
+  } finally {
+    await Promise.allSettled([events.close(), queue.close()]);
+    connection.disconnect();
+  }
+}
+
+/** How a worker works. */
+export interface WorkOptions {
+  /** Stops: the job at hand goes back into the queue. */
+  readonly signal: AbortSignal;
+  /** Where jobs keep what lets them go on; several workers of a machine or of a shared disk may have the same. */
+  readonly folder: string;
+  /** Seconds without a sign of life after which a worker's job goes to another. Default 30. */
+  readonly lock?: number;
+  /** Called when the worker waits for its first job. */
+  readonly onReady?: () => void;
+  /** Told of each job: that it began, ended, or goes back. */
+  readonly onJob?: (event: 'began' | 'done' | 'refused' | 'returned', kind: string, id: string) => void;
+}
+
+/**
+ * Takes jobs, one at a time, until the signal fires.
+ *
+ * @param url of the Redis
+ * @returns how many were done
+ * @throws LinnetError as `openRedis`; `NOT_FOUND` without bullmq and ioredis
+ */
+export async function work(
+  url: string,
+  handlers: Readonly<Record<string, JobHandler>>,
+  { signal, folder, lock = 30, onJob, onReady }: WorkOptions,
+): Promise<number> {
+  const { Worker, WaitingError } = await load();
+  const connection = await openRedis(url, { retries: null });
+  let done = 0;
+  const worker = new Worker<unknown, Outcome>(
+    queueName,
+    async (job, token) => {
+      const { id = '', name } = job;
+      if (!/^[0-9a-f]{64}$/.test(id) || !Object.hasOwn(handlers, name)) {
+        return { error: { code: 'INPUT', message: `this worker knows no jobs of kind ${name.slice(0, 100)}` } };
+      }
+      onJob?.('began', name, id);
+      await using own = await claimFolder(folder, id);
+      try {
+        const result = await handlers[name](job.data, { signal, folder: join(own.folder, 'progress') });
+        await rm(join(own.folder, 'progress'), { recursive: true, force: true });
+        done++;
+        onJob?.('done', name, id);
+        return { result: z.json().parse(JSON.parse(JSON.stringify(result))) };
+      } catch (error) {
+        if (signal.aborted) {
+          await job.moveToWait(token);
+          onJob?.('returned', name, id);
+          throw new WaitingError();
+        }
+        const refused = failure(error);
+        if (refused === undefined) throw error;
+        onJob?.('refused', name, id);
+        return refused;
+      }
+    },
+    {
+      connection,
+      autorun: false,
+      concurrency: 1,
+      lockDuration: 1000 * lock,
+      stalledInterval: 500 * lock,
+      // Machines come and go: that a worker died says nothing against its job.
+      maxStalledCount: 100,
+    },
+  );
+  worker.on('error', () => undefined);
+  await worker.waitUntilReady();
+  const running = worker.run();
+  onReady?.();
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => {
+      resolve();
+    });
+  });
+  await worker.close();
+  await running;
+  connection.disconnect();
+  return done;
+}
+
+/** The folder of a job, unless a worker that was given up for dead still has it: then another, to begin from the start. */
+async function claimFolder(folder: string, id: string): Promise<FolderLock> {
+  try {
+    return await lockFolder(join(folder, id));
+  } catch (error) {
+    if (!(error instanceof LinnetError && error.code === 'PATH')) throw error;
+    return lockFolder(join(folder, `${id}-${randomBytes(4).toString('hex')}`));
+  }
+}

@@ -1,0 +1,73 @@
+/** Connections to Redis. The client is a package of its own, loaded where an address of Redis is given and not before. */
+import type { Redis } from 'ioredis';
+import { LinnetError } from '../errors.ts';
+
+export type { Redis } from 'ioredis';
+
+/** Whether a setting that may name a folder or a server names a server. */
+export function isRedisUrl(place: string): boolean {
+  return /^rediss?:\/\//i.test(place);
+}
+
+/** How a connection behaves. */
+export interface RedisOptions {
+  /** Attempts at a command while the server is away; null goes on for ever. Default 2: about a second. */
+  readonly retries?: number | null;
+}
+
+/**
+ * Connects, and makes sure that the server answers. Disconnect when done.
+ *
+ * @param url `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS
+ * @throws LinnetError `NOT_FOUND` without the package ioredis, `INPUT` for a bad address or a server that does not answer
+ */
+export async function openRedis(url: string, { retries = 2 }: RedisOptions = {}): Promise<Redis> {
+  const shown = withoutPassword(url);
+  const { Redis } = await loadOptional(() => import('ioredis'), 'ioredis', shown);
+  const redis = new Redis(url, {
+    lazyConnect: true,
+    connectTimeout: 5_000,
+    maxRetriesPerRequest: retries,
+    retryStrategy: (attempts) => Math.min(50 * attempts, 400),
+  });
+  // Errors of commands reach whoever gave them; without a listener those of the connection would be printed.
+  redis.on('error', () => undefined);
+  try {
+    await redis.connect();
+    await redis.ping();
+    return redis;
+  } catch (cause) {
+    redis.disconnect();
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new LinnetError('INPUT', `there is no Redis to talk to at ${shown}: ${why}`, { cause });
+  }
+}
+
+/**
+ * Loads a package that is installed only by those who need it.
+ * @param need what it is needed for
+ * @throws LinnetError `NOT_FOUND` that says what to install
+ */
+export async function loadOptional<T>(load: () => Promise<T>, name: string, need: string): Promise<T> {
+  try {
+    return await load();
+  } catch (cause) {
+    throw new LinnetError(
+      'NOT_FOUND',
+      `${need} needs the package ${name}, which is not installed: npm install ${name}`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+/** An address as it may be printed. @throws LinnetError `INPUT` if it is none */
+function withoutPassword(url: string): string {
+  try {
+    const { protocol, host, pathname } = new URL(url);
+    return `${protocol}//${host}${pathname}`;
+  } catch {
+    throw new LinnetError('INPUT', 'an address of Redis looks like redis://user:password@host:6379/0');
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Sessions as files, a folder for each. Servers of one model may share the folder: a version is a file of its own,
+ * `VERSION.session`, or `VERSION.SECONDS.session` where it has a time to live, and of two who create the same version the
+ * file system lets one.
+ */
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { encodeSession, restoreSession, type SavedSession } from '../../decoding/state/session-file.ts';
+import { LinnetError } from '../../errors.ts';
+import { createFileAtomic } from '../../files/atomic.ts';
+import { fileError, systemErrorCode } from '../../files/regular-file.ts';
+import type { ServedModel } from '../served-model.ts';
+import {
+  idsOf,
+  nameOf,
+  type SaveOptions,
+  type SessionName,
+  type SessionStore,
+  type StoredSession,
+} from './session-store.ts';
+
+interface VersionFile {
+  readonly file: string;
+  readonly version: number;
+  readonly ttl: number | undefined;
+}
+
+/** Milliseconds between two looks for sessions whose time is over and that nobody has asked for. */
+const sweepEvery = 600_000;
+
+const versionPattern = /^([1-9]\d{0,14})(?:\.([1-9]\d{0,8}))?\.session$/;
+
+export class FolderSessions implements SessionStore {
+  readonly #folder: string;
+  readonly #model: ServedModel;
+  /** Whether the folder is gone with the process. */
+  readonly #scratch: boolean;
+  #swept = performance.now();
+
+  private constructor(folder: string, model: ServedModel, scratch: boolean) {
+    this.#folder = folder;
+    this.#model = model;
+    this.#scratch = scratch;
+  }
+
+  /** Makes the folder if there is none. @throws LinnetError `PATH` from the file system */
+  static async open(folder: string, model: ServedModel): Promise<FolderSessions> {
+    try {
+      await mkdir(folder, { recursive: true });
+    } catch (error) {
+      throw fileError('create', folder, error);
+    }
+    return new FolderSessions(folder, model, false);
+  }
+
+  /** A temporary folder, deleted at the end: sessions on disk that do not outlive the server. */
+  static async scratch(model: ServedModel): Promise<FolderSessions> {
+    return new FolderSessions(await mkdtemp(join(tmpdir(), 'linnet-sessions-')), model, true);
+  }
+
+  async load(name: SessionName): Promise<StoredSession | undefined> {
+    // A version may be replaced between finding its file and opening it; then there is a newer one.
+    for (let attempt = 0; ; attempt++) {
+      const found = await this.#newest(name);
+      if (found === undefined) return undefined;
+      const { engine, fingerprint } = this.#model;
+      try {
+        const session = await restoreSession(join(this.#place(name), found.file), engine, fingerprint);
+        return { session, version: found.version, ttl: found.ttl };
+      } catch (error) {
+        if (!(error instanceof LinnetError && error.code === 'NOT_FOUND') || attempt === 10) throw error;
+      }
+    }
+  }
+
+  async version(name: SessionName): Promise<number | undefined> {
+    return (await this.#newest(name))?.version;
+  }
+
+  async save(name: SessionName, session: SavedSession, { expected, ttl }: SaveOptions): Promise<number | undefined> {
+    if (((await this.version(name)) ?? 0) !== expected) return undefined;
+    const version = expected + 1;
+    const bytes = await encodeSession({ ...session, fingerprint: this.#model.fingerprint });
+    const place = this.#place(name);
+    if (expected === 0) await mkdir(place, { recursive: true });
+    const file = `${version}${ttl === undefined ? '' : `.${ttl}`}.session`;
+    try {
+      if (!(await createFileAtomic(join(place, file), bytes, { durable: !this.#scratch }))) return undefined;
+    } catch (error) {
+      // Without its folder the session was removed meanwhile.
+      if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
+      throw error;
+    }
+    // Whoever was held up so long that others made this version, a newer one, and deleted theirs, comes too late.
+    const versions = await this.#versions(place);
+    const others = versions.filter((other) => other.file !== file);
+    if (others.some((other) => other.version >= version)) {
+      await rm(join(place, file), { force: true });
+      return undefined;
+    }
+    for (const older of others) await rm(join(place, older.file), { force: true });
+    if (performance.now() - this.#swept > sweepEvery) await this.#sweep();
+    return version;
+  }
+
+  async remove(name: SessionName): Promise<boolean> {
+    const known = (await this.#newest(name)) !== undefined;
+    await rm(this.#place(name), { recursive: true, force: true });
+    return known;
+  }
+
+  async list(owner: string): Promise<string[]> {
+    return idsOf(owner, await readdir(this.#folder));
+  }
+
+  async close(): Promise<void> {
+    if (this.#scratch) await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  async #sweep(): Promise<void> {
+    this.#swept = performance.now();
+    for (const name of await readdir(this.#folder)) await this.#newestIn(join(this.#folder, name));
+  }
+
+  #newest(name: SessionName): Promise<VersionFile | undefined> {
+    return this.#newestIn(this.#place(name));
+  }
+
+  /** The newest version; one whose time is over is removed. */
+  async #newestIn(place: string): Promise<VersionFile | undefined> {
+    const [newest] = (await this.#versions(place)).sort((a, b) => b.version - a.version);
+    if (newest?.ttl === undefined) return newest;
+    const saved = await stat(join(place, newest.file)).catch(() => undefined);
+    if (saved !== undefined && Date.now() - saved.mtimeMs < 1000 * newest.ttl) return newest;
+    await rm(place, { recursive: true, force: true });
+    return undefined;
+  }
+
+  async #versions(place: string): Promise<VersionFile[]> {
+    let files: string[];
+    try {
+      files = await readdir(place);
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return [];
+      throw fileError('read', place, error);
+    }
+    return files.flatMap((file) => {
+      const match = versionPattern.exec(file);
+      if (match === null) return [];
+      return [{ file, version: Number(match[1]), ttl: match[2] === undefined ? undefined : Number(match[2]) }];
+    });
+  }
+
+  #place(name: SessionName): string {
+    return join(this.#folder, nameOf(name));
+  }
+}

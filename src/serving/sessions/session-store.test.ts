@@ -1,0 +1,224 @@
+/** The contract of session stores, kept by each of them. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { letters } from '../../../test/models/letters.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { suiteFolder } from '../../../test/scratch-folder.ts';
+import { needsRedis, noRedis, type RunningRedis, startRedis } from '../../../test/serving/local-process.ts';
+import { mixerPreset } from '../../attention/presets.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
+import type { SavedSession } from '../../decoding/state/session-file.ts';
+import { openRedis, type Redis } from '../../redis/client.ts';
+import type { ServedModel } from '../served-model.ts';
+import { TokenPieces } from '../text/token-pieces.ts';
+import { FolderSessions } from './folder-sessions.ts';
+import { MemorySessions } from './memory-sessions.ts';
+import { RedisSessions } from './redis-sessions.ts';
+import { sessionBytes, type SessionStore, StoreUnavailableError } from './session-store.ts';
+import { TieredSessions } from './tiered-sessions.ts';
+
+const described = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 }), { kind: 'softmax' }]);
+const folder = suiteFolder();
+let model: ServedModel;
+let server: RunningRedis | undefined;
+let redis: Redis | undefined;
+beforeAll(async () => {
+  const engine = await DecodingEngine.create(described, randomParameters(described, 1), { threads: 1 });
+  model = {
+    name: 'tiny',
+    created: 0,
+    engine,
+    tokenizer: letters,
+    pieces: new TokenPieces(letters),
+    fingerprint: 'f'.repeat(64),
+    [Symbol.asyncDispose]: () => engine.dispose(),
+  };
+  if (noRedis) return;
+  server = await startRedis();
+  redis = await openRedis(server.url);
+});
+afterAll(async () => {
+  await model[Symbol.asyncDispose]();
+  redis?.disconnect();
+  await server?.stop();
+});
+
+function connected(): Redis {
+  if (redis === undefined) throw new Error('there is no Redis');
+  return redis;
+}
+
+async function text(length: number, seed = 2): Promise<SavedSession> {
+  const state = model.engine.newState();
+  const tokens = randomTokens(described, length, seed);
+  await model.engine.prefill(state, tokens.slice(0, -1));
+  return { state, tokens, sampler: [1, 2, 3, 4] };
+}
+
+let opened = 0;
+const freshFolder = (): Promise<FolderSessions> => FolderSessions.open(join(folder, String(opened++)), model);
+
+interface Kind {
+  readonly title: string;
+  readonly skipped: boolean;
+  /** Two servers' views of one store. */
+  open(): Promise<readonly [SessionStore, SessionStore]>;
+}
+
+async function inRedis(): Promise<readonly [SessionStore, SessionStore]> {
+  await connected().flushall();
+  return [new RedisSessions(connected(), model), new RedisSessions(connected(), model)];
+}
+
+const kinds: readonly Kind[] = [
+  {
+    title: 'memory',
+    skipped: false,
+    open: () => {
+      const store = new MemorySessions();
+      return Promise.resolve([store, store]);
+    },
+  },
+  {
+    title: 'a folder',
+    skipped: false,
+    open: async () => {
+      const place = join(folder, String(opened++));
+      return [await FolderSessions.open(place, model), await FolderSessions.open(place, model)];
+    },
+  },
+  { title: `Redis${needsRedis}`, skipped: noRedis, open: inRedis },
+  {
+    title: `memory in front of Redis${needsRedis}`,
+    skipped: noRedis,
+    open: async () => {
+      const [a, b] = await inRedis();
+      return [new TieredSessions(a, 1 << 20), new TieredSessions(b, 1 << 20)];
+    },
+  },
+];
+
+describe.each(kinds)('sessions in $title', ({ skipped, open }) => {
+  const name = { owner: '', id: 'one' };
+
+  it.skipIf(skipped)('come back as they were saved, by either server', async () => {
+    const [a, b] = await open();
+    expect([await a.load(name), await a.version(name), await a.remove(name)]).toEqual([undefined, undefined, false]);
+    const session = await text(20);
+    expect(await a.save(name, session, { expected: 0 })).toBe(1);
+    for (const store of [a, b]) {
+      const stored = await store.load(name);
+      expect(stored?.version).toBe(1);
+      expect(Array.from(stored?.session.tokens ?? [])).toEqual(Array.from(session.tokens));
+      expect(stored?.session.sampler).toEqual([1, 2, 3, 4]);
+      expect(stored?.session.state.sums).toEqual(session.state.sums);
+      expect(stored?.session.state.layers[0]).toEqual(session.state.layers[0]);
+    }
+    expect(await b.remove(name)).toBe(true);
+    expect([await a.load(name), await b.version(name)]).toEqual([undefined, undefined]);
+  });
+
+  it.skipIf(skipped)('are replaced by who knows the version, and by one of two who do', async () => {
+    const [a, b] = await open();
+    const session = await text(5);
+    expect(await a.save(name, session, { expected: 1 })).toBeUndefined();
+    expect(await a.save(name, session, { expected: 0 })).toBe(1);
+    expect(await b.save(name, session, { expected: 0 })).toBeUndefined();
+    for (let version = 1; version < 6; version++) {
+      const next = await text(5 + version);
+      await b.load(name);
+      const won = await Promise.all([a, b, a, b].map((store) => store.save(name, next, { expected: version })));
+      expect(won.filter((result) => result !== undefined)).toEqual([version + 1]);
+      for (const store of [a, b]) {
+        expect((await store.load(name))?.session.tokens).toHaveLength(5 + version);
+        expect(await store.version(name)).toBe(version + 1);
+      }
+    }
+    await a.remove(name);
+    expect(await b.save(name, session, { expected: 6 })).toBeUndefined();
+    expect(await b.load(name)).toBeUndefined();
+  });
+
+  it.skipIf(skipped)('are listed by owner', async () => {
+    const [a, b] = await open();
+    const session = await text(3);
+    for (const owner of ['', 'ab', 'abc']) {
+      for (const id of ['y', 'x']) await a.save({ owner, id: id + owner }, session, { expected: 0 });
+    }
+    await a.remove({ owner: 'ab', id: 'yab' });
+    expect([await b.list(''), await b.list('ab'), await b.list('abc'), await b.list('c')]).toEqual([
+      ['x', 'y'],
+      ['xab'],
+      ['xabc', 'yabc'],
+      [],
+    ]);
+  });
+
+  it.skipIf(skipped)('with a time to live are gone after it', async () => {
+    const [a, b] = await open();
+    const session = await text(3);
+    expect(await a.save(name, session, { expected: 0, ttl: 1 })).toBe(1);
+    expect((await b.load(name))?.ttl).toBe(1);
+    await a.save({ owner: '', id: 'stays' }, session, { expected: 0, ttl: 1000 });
+    await sleep(1100);
+    expect([await b.load(name), await a.version(name), await b.remove(name)]).toEqual([undefined, undefined, false]);
+    expect(await b.list('')).toEqual(['stays']);
+    expect(await a.save(name, session, { expected: 0 })).toBe(1);
+    expect((await b.load(name))?.ttl).toBeUndefined();
+  });
+});
+
+describe('sessions in memory in front of a folder', () => {
+  it('take no more bytes than they may, and all come back', async () => {
+    const session = await text(10);
+    const store = new TieredSessions(await freshFolder(), 3 * sessionBytes(session));
+    const tiers: string[] = [];
+    store.observer = (tier) => tiers.push(tier);
+    const names = Array.from({ length: 8 }, (_, i) => ({ owner: '', id: `s${i}` }));
+    for (const name of names) await store.save(name, session, { expected: 0 });
+    expect([store.warmCount, store.warmBytes]).toEqual([3, 3 * sessionBytes(session)]);
+    for (const name of names.toReversed()) expect((await store.load(name))?.version).toBe(1);
+    expect(tiers).toEqual(['warm', 'warm', 'warm', 'cold', 'cold', 'cold', 'cold', 'cold']);
+    await store.close();
+    expect(store.warmCount).toBe(0);
+  });
+});
+
+describe('damaged sessions', () => {
+  const name = { owner: '', id: 'one' };
+
+  it('in a folder are refused, byte by byte', async () => {
+    const store = await freshFolder();
+    await store.save(name, await text(5), { expected: 0 });
+    const place = join(folder, String(opened - 1), 'anyone.one');
+    expect(readdirSync(place)).toEqual(['1.session']);
+    const bytes = readFileSync(join(place, '1.session'));
+    for (let at = 0; at < bytes.length; at += 97) {
+      const damaged = Buffer.from(bytes);
+      damaged[at] ^= 1 << (at % 8);
+      writeFileSync(join(place, '1.session'), damaged);
+      await expect(store.load(name)).rejects.toMatchObject({ name: 'LinnetError', code: /FORMAT|MISMATCH/ });
+    }
+  });
+
+  it.skipIf(noRedis)(`in Redis are refused, whatever is wrong with them${needsRedis}`, async () => {
+    const [store] = await inRedis();
+    await store.save(name, await text(5), { expected: 0 });
+    const [key] = await connected().keys('*session:*');
+    const bytes = (await connected().hgetBuffer(key, 'bytes')) ?? Buffer.alloc(0);
+    for (let at = 0; at < bytes.length; at += 97) {
+      const damaged = Buffer.from(bytes);
+      damaged[at] ^= 1 << (at % 8);
+      await connected().hset(key, 'bytes', damaged);
+      await expect(store.load(name)).rejects.toMatchObject({ name: 'LinnetError', code: /FORMAT|MISMATCH/ });
+      await connected().hset(key, 'bytes', bytes.subarray(0, at));
+      await expect(store.load(name)).rejects.toMatchObject({ name: 'LinnetError', code: 'FORMAT' });
+    }
+    await connected().hset(key, 'bytes', bytes, 'version', 'x');
+    await expect(store.load(name)).rejects.toMatchObject({ code: 'FORMAT' });
+    await connected().set(key, 'no hash at all');
+    await expect(store.load(name)).rejects.toThrow(StoreUnavailableError);
+  });
+});

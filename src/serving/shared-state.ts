@@ -1,0 +1,43 @@
+/** What servers of one model share through Redis: sessions, beginnings of texts, rates, and the secret that salts keys. */
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import { openRedis, type Redis } from '../redis/client.ts';
+import type { ServedModel } from './served-model.ts';
+import { RedisSessions } from './sessions/redis-sessions.ts';
+import type { SessionStore } from './sessions/session-store.ts';
+import type { SharedPrefixes } from './text/prefix-cache.ts';
+import { RedisPrefixes } from './text/redis-prefixes.ts';
+
+export interface SharedState {
+  readonly redis: Redis;
+  readonly sessions: SessionStore;
+  readonly prefixes: SharedPrefixes;
+  /** Salts the keys of beginnings; nobody outside knows it. */
+  readonly secret: string;
+  /** Waits for what is on its way, and disconnects. */
+  close(): Promise<void>;
+}
+
+/**
+ * Connects a server to the others.
+ * @throws LinnetError as `openRedis`
+ */
+export async function openSharedState(url: string, model: ServedModel, log: Logger): Promise<SharedState> {
+  const redis = await openRedis(url);
+  const name = `linnet:${model.fingerprint}:secret`;
+  await redis.set(name, randomBytes(16).toString('hex'), 'NX');
+  const secret = (await redis.get(name)) ?? '';
+  const prefixes = new RedisPrefixes(redis, model, (error) => {
+    log.warn({ err: error }, 'shared beginning not usable');
+  });
+  return {
+    redis,
+    sessions: new RedisSessions(redis, model),
+    prefixes,
+    secret,
+    async close() {
+      await prefixes.settle();
+      redis.disconnect();
+    },
+  };
+}

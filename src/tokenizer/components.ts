@@ -1,0 +1,111 @@
+/**
+ * What a tokenizer.json has done to a text before and after its model: patterns and replacements of its own. A file can make
+ * them explode, in time (a pattern that backtracks without end) or in memory (replacements that grow the text and are
+ * chained). What can be seen in the file is refused here; whether patterns have to be watched while they run is told.
+ */
+import { isJsonObject, type JsonObject } from '../files/json-object.ts';
+import { LinnetError } from '../errors.ts';
+import { quoteName } from '../files/name-list.ts';
+
+/** Sections of the file that work on texts. */
+const sections = ['normalizer', 'pre_tokenizer', 'decoder'] as const;
+
+/** Chained parts of one section; tokenizers in use have at most 12. */
+const mostParts = 64;
+/** Of replacements and the like. */
+const longestText = 64;
+const longestPattern = 10_000;
+/** By what factor all replacements of a section together may lengthen a text. */
+const mostGrowth = 128;
+/** Keys whose values are no texts that are put in: data of their own, or names. */
+const otherTexts = new Set(['type', 'precompiled_charsmap', 'behavior', 'prepend_scheme', 'Regex', 'String']);
+/** What `String.replaceAll` puts something else for; tokenizers mean the characters. */
+const substitution = /\$[$&`'<\d]/;
+
+/**
+ * Patterns of well-known tokenizers, in whose texts they backtrack over a run of white space at most: GPT-2, LLaMA 3 and the
+ * models after it, Qwen 2, T5.
+ */
+const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const rest = String.raw` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
+const familiarPatterns: ReadonlySet<string> = new Set([
+  String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
+  String.raw`${contractions}|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|${rest}`,
+  String.raw`${contractions}|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|${rest}`,
+  ' {2,}',
+  String.raw`\s+`,
+  String.raw`\s`,
+]);
+
+/** Whether the parts before the model, and those after it, have patterns that nobody knows to end soon. */
+export interface UnfamiliarPatterns {
+  readonly encoding: boolean;
+  readonly decoding: boolean;
+}
+
+/**
+ * Checks the sections of a tokenizer.json that work on texts.
+ * @param origin for messages
+ * @throws LinnetError `FORMAT` for parts that could make a text endless, and ones no tokenizer has
+ */
+export function checkComponents(tokenizerJson: JsonObject, origin: string): UnfamiliarPatterns {
+  const [normalizer, preTokenizer, decoder] = sections.map((name) =>
+    checkSection(tokenizerJson[name], `the ${name} of ${origin}`),
+  );
+  return { encoding: normalizer || preTokenizer, decoding: decoder };
+}
+
+/** Returns whether there is an unfamiliar pattern. */
+function checkSection(section: unknown, label: string): boolean {
+  const parts = [...partsOf(section)];
+  if (parts.length > mostParts) throw refused(label, `has more than ${mostParts} parts`);
+  let growth = 1;
+  let unfamiliar = false;
+  for (const part of parts) {
+    for (const [key, value] of Object.entries(part)) {
+      if (typeof value === 'string' && value.length > longestText && !otherTexts.has(key)) {
+        throw refused(label, `has a "${key}" of ${value.length} characters`);
+      }
+    }
+    if (part.type === 'FixedLength' && !(typeof part.length === 'number' && part.length >= 1)) {
+      throw refused(label, 'splits texts into pieces of no length');
+    }
+    if (part.type === 'Split' || part.type === 'Replace') unfamiliar = checkPattern(part.pattern, label) || unfamiliar;
+    growth *= growthOf(part, label);
+    if (growth > mostGrowth) throw refused(label, `makes texts more than ${mostGrowth} times as long`);
+  }
+  return unfamiliar;
+}
+
+/** The parts that do something, those of sequences one by one; sequences inside sequences too. */
+function* partsOf(section: unknown): Generator<JsonObject> {
+  if (!isJsonObject(section)) return;
+  const inner = [section.normalizers, section.pretokenizers, section.decoders].find((list) => Array.isArray(list));
+  if (section.type !== 'Sequence' || !Array.isArray(inner)) yield section;
+  else for (const part of inner as readonly unknown[]) yield* partsOf(part);
+}
+
+/** Whether a pattern is one that nobody knows. */
+function checkPattern(pattern: unknown, label: string): boolean {
+  const { Regex: expression, String: text } = isJsonObject(pattern) ? pattern : {};
+  const given = expression ?? text;
+  if (typeof given !== 'string') throw refused(label, 'has a pattern that is neither a text nor an expression');
+  if (given.length > longestPattern) throw refused(label, 'has a pattern without end');
+  return typeof expression === 'string' && !familiarPatterns.has(expression);
+}
+
+/** By what factor a part can lengthen a text. */
+function growthOf({ type, pattern, content, replacement }: JsonObject, label: string): number {
+  if (type === 'Metaspace' && typeof replacement === 'string') return Math.max(1, replacement.length);
+  if (type !== 'Replace' || typeof content !== 'string') return 1;
+  if (substitution.test(content)) {
+    throw refused(label, `replaces by ${quoteName(content)}, which would put in other parts of the text`);
+  }
+  const replaced = isJsonObject(pattern) && typeof pattern.String === 'string' ? pattern.String.length : 0;
+  // An expression may match nothing at all, and so may the empty text: then what is put in comes on top.
+  return replaced === 0 ? content.length + 1 : Math.max(1, content.length / replaced);
+}
+
+function refused(label: string, what: string): LinnetError {
+  return new LinnetError('FORMAT', `${label} ${what}; no tokenizer does, and it is not used`);
+}

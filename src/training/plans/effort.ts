@@ -1,0 +1,77 @@
+/** What a training will take, as far as that is known before it begins: refused where no machine does it, else said. */
+import { totalmem } from 'node:os';
+import { LinnetError } from '../../errors.ts';
+import type { ModelDescription } from '../../models/model.ts';
+import { formatBytes, formatCount, formatDuration } from '../../report/quantities.ts';
+import { microBatchRows, type TrainingSettings } from '../settings.ts';
+
+/** Losses of all steps are kept, and in every snapshot: 80 MB at so many. At ten a second they take two weeks. */
+const mostSteps = 10_000_000;
+
+/** A step that needs so many times the memory of the machine is refused; below it there may be swap space. */
+const hopeless = 2;
+
+/** From here on a training is announced with the time it will take. */
+const longSeconds = 3 * 24 * 3600;
+
+const float = 4;
+/** Tensors of a layer's width that its backward pass needs at the very least: its input, and those of its four matrices. */
+const keptPerLayer = 4;
+
+/** What is trained; without sizes, such as heads, only its weights count. */
+type TrainedModel = Pick<ModelDescription, 'parameters'> & Partial<Pick<ModelDescription, 'sizes' | 'mixers'>>;
+
+/**
+ * Bytes that an optimizer step takes at the very least: weights, gradients and two moments, and what the layers of one
+ * micro-batch keep for the backward pass. Softmax attention keeps a score for every pair of positions.
+ */
+export function leastStepBytes({ sizes, mixers = [], parameters }: TrainedModel, settings: TrainingSettings): number {
+  let weights = 0;
+  for (const { shape } of parameters.values()) weights += shape.reduce((product, size) => product * size, 1);
+  const rows = microBatchRows(settings);
+  const { length } = settings;
+  const quadratic = mixers.filter(({ kind }) => kind === 'softmax').length;
+  const { layers, width, heads } = sizes ?? { layers: 0, width: 0, heads: 0 };
+  const activations = rows * length * layers * width * keptPerLayer;
+  return float * (4 * weights + activations + rows * length * length * heads * quadratic);
+}
+
+/**
+ * Refuses a training that cannot come to an end.
+ * @param machineBytes memory there is; default that of the machine, or of the container
+ * @returns what to warn of; undefined if there is nothing
+ * @throws LinnetError `CONFIG` for more than ten million steps, and for a step that takes twice the memory there is
+ */
+export function requireFeasible(
+  model: TrainedModel,
+  settings: TrainingSettings,
+  steps: number,
+  machineBytes = memoryOfMachine(),
+): string | undefined {
+  if (steps > mostSteps) {
+    throw new LinnetError(
+      'CONFIG',
+      `the training would take ${formatCount(steps)} optimizer steps, and at most ${formatCount(mostSteps)} are made; ` +
+        'give fewer `steps` or `epochs`, or a larger `batch`',
+    );
+  }
+  const bytes = leastStepBytes(model, settings);
+  if (bytes <= machineBytes) return undefined;
+  const need =
+    `an optimizer step takes at least ${formatBytes(bytes)} of memory (micro-batches of ` +
+    `${microBatchRows(settings)} × ${formatCount(settings.length)} tokens), and there are ${formatBytes(machineBytes)}`;
+  if (bytes <= hopeless * machineBytes) return `${need}: it will be slow or fail`;
+  throw new LinnetError('CONFIG', `${need}; give a smaller \`microBatch\` or \`length\``);
+}
+
+/** What to warn of once the pace is known; undefined for a training of some days. */
+export function paceWarning(secondsPerStep: number, stepsLeft: number): string | undefined {
+  const seconds = secondsPerStep * stepsLeft;
+  if (!(seconds > longSeconds)) return undefined;
+  return `at ${formatDuration(secondsPerStep)} a step, the ${formatCount(stepsLeft)} steps that are left take about ${formatCount(Math.round(seconds / 86400))} days`;
+}
+
+function memoryOfMachine(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}

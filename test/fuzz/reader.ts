@@ -1,0 +1,96 @@
+/** What a reader of files is to the fuzzer, and how its answers are judged. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ErrorCode, LinnetError } from '../../src/errors.ts';
+import { Random } from '../../src/random.ts';
+import { type ContentKind, mutated } from './mutations.ts';
+
+/** One reader with whole examples of what it reads. */
+export interface FuzzReader {
+  readonly name: string;
+  readonly kind: ContentKind;
+  readonly samples: readonly Buffer[];
+  /** Reads, and throws for what it refuses. */
+  read(bytes: Buffer): unknown;
+  /** Where the content is hashed, what is accepted must be what was written: tells so of a result. */
+  isOriginal?(result: unknown): boolean;
+  /** What an input costs, in units of about 50 µs, so that runs can be shared out. */
+  readonly cost: number;
+}
+
+/** Codes that tell of a bad file; the others tell of bugs. */
+const refusals: ReadonlySet<ErrorCode> = new Set([
+  ...(['FORMAT', 'CONFIG', 'TENSOR', 'PATH', 'NOT_FOUND', 'MISMATCH', 'INPUT'] as const),
+]);
+
+/** Longest message that is still about something. */
+const longestMessage = 4200;
+
+/** Counts of a run over one reader. */
+export interface FuzzCounts {
+  readonly inputs: number;
+  readonly accepted: number;
+  readonly refused: number;
+  /** What went wrong, with what repeats it. */
+  readonly failures: readonly string[];
+}
+
+/** The input of a number: seed and number repeat it. */
+export function fuzzInput(reader: FuzzReader, seed: number, number: number): Buffer {
+  const random = new Random(Math.imul(seed, 0x9e3779b1) ^ number);
+  return mutated(reader.samples, reader.kind, random);
+}
+
+/** The answer to an input. */
+export interface Judgement {
+  readonly accepted: boolean;
+  /** What is wrong with the answer; undefined if nothing is. */
+  readonly failure?: string;
+  /** The message of a refusal. */
+  readonly refusal?: string;
+}
+
+/** Gives a reader an input. */
+export async function judgeInput(reader: FuzzReader, input: Buffer): Promise<Judgement> {
+  try {
+    const result = await reader.read(input);
+    if (reader.isOriginal?.(result) === false) return { accepted: true, failure: 'accepted with other content' };
+    return { accepted: true };
+  } catch (error) {
+    if (!(error instanceof LinnetError)) return { accepted: false, failure: `not a typed error: ${String(error)}` };
+    if (!refusals.has(error.code)) return { accepted: false, failure: `${error.code}: ${error.message}` };
+    if (error.message.length > longestMessage) {
+      return { accepted: false, failure: `a message of ${error.message.length} characters` };
+    }
+    return { accepted: false, refusal: error.message };
+  }
+}
+
+/** Gives a reader `count` inputs from number `first` on. Stops after ten failures. */
+export async function fuzz(
+  reader: FuzzReader,
+  { seed, count, first = 0, onInput }: { seed: number; count: number; first?: number; onInput?: (n: number) => void },
+): Promise<FuzzCounts> {
+  let accepted = 0;
+  const failures: string[] = [];
+  let inputs = 0;
+  for (let number = first; number < first + count && failures.length < 10; number++) {
+    onInput?.(number);
+    inputs++;
+    const judged = await judgeInput(reader, fuzzInput(reader, seed, number));
+    if (judged.accepted) accepted++;
+    if (judged.failure !== undefined) {
+      failures.push(`${reader.name}, seed ${seed}, input ${number}: ${judged.failure.slice(0, 500)}`);
+    }
+  }
+  return { inputs, accepted, refused: inputs - accepted - failures.length, failures };
+}
+
+/** Writes the bytes to a file, over what was there, and returns its path: most readers read files. */
+export function asFile(folder: string, name: string): (bytes: Buffer) => string {
+  const path = join(folder, name);
+  return (bytes) => {
+    writeFileSync(path, bytes);
+    return path;
+  };
+}

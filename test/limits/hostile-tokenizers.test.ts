@@ -1,0 +1,120 @@
+/** A tokenizer.json is somebody's program: it may not hang, fill memory, or give tokens that the model does not have. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { huggingFaceTokenizer } from '../../src/tokenizer/hugging-face.ts';
+import { TimeLimitError, timeLimit } from '../../src/tokenizer/time-limit.ts';
+import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { saveTinyModel } from '../models/tiny-model.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+
+const vocab = Object.fromEntries(['a', 'b', '!', ' '].map((token, id) => [token, id]));
+const plain = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, added_tokens: [] };
+const model = { type: 'BPE', vocab, merges: [] };
+
+const replace = (pattern: object, content: string): object => ({ type: 'Replace', pattern, content });
+const chain = (parts: readonly object[]): object => ({ type: 'Sequence', normalizers: parts });
+const splitBy = (Regex: string): object => ({ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false });
+
+describe('patterns that backtrack without end', () => {
+  it.each([
+    ['pre_tokenizer', splitBy('^(a+)+$')],
+    ['pre_tokenizer', { type: 'Sequence', pretokenizers: [{ type: 'Sequence', pretokenizers: [splitBy('(a|a)*$')] }] }],
+    ['normalizer', replace({ Regex: '(a*)*!' }, 'b')],
+  ])('end with an error: %s %j', (section, component) => {
+    const limit = timeLimit();
+    const tokenizer = huggingFaceTokenizer({
+      tokenizerJson: { ...plain, [section]: component, model },
+      timeLimit: (work) => limit(work, 200), // what it is given is more, for real texts on busy machines
+    });
+    expect(() => tokenizer.encode(`${'a'.repeat(40)}b`)).toThrow(
+      expect.objectContaining({ code: 'FORMAT', message: expect.stringContaining('without end') }),
+    );
+    expect([...tokenizer.encode('b')]).toEqual([1]);
+  });
+
+  it('are watched in the folder of a model, and familiar ones are not', async () => {
+    const folder = join(await scratchFolder(), 'model');
+    await saveTinyModel(folder);
+    const limits: number[] = [];
+    const watched = (component: object): void => {
+      huggingFaceTokenizer({
+        tokenizerJson: { ...plain, pre_tokenizer: component, model },
+        timeLimit: (work, milliseconds) => {
+          limits.push(milliseconds);
+          return work();
+        },
+      }).encode('a'.repeat(1000));
+    };
+    watched(splitBy('a{3}'));
+    watched(splitBy("'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"));
+    expect(limits).toEqual([11_000]);
+    await writeFile(
+      join(folder, 'tokenizer.json'),
+      JSON.stringify({ ...plain, pre_tokenizer: splitBy('a{3}'), model }),
+    );
+    expect([...(await loadTokenizer(folder)).encode('ab')]).toEqual([0, 1]);
+  });
+});
+
+it('a time limit ends work, and passes on results and errors', () => {
+  const limit = timeLimit();
+  expect(limit(() => 5, 1000)).toBe(5);
+  expect(() =>
+    limit(() => {
+      throw new RangeError('mine');
+    }, 1000),
+  ).toThrow(RangeError);
+  expect(() =>
+    limit(() => {
+      for (;;);
+    }, 20),
+  ).toThrow(TimeLimitError);
+  expect(limit(() => limit(() => 'inside', 1000), 1000)).toBe('inside');
+});
+
+describe('components that make texts endless', () => {
+  it.each([
+    ['a chain of replacements', chain(Array.from({ length: 30 }, () => replace({ String: 'a' }, 'aa')))],
+    ['a replacement of nothing', chain([replace({ String: '' }, 'x'.repeat(60)), replace({ Regex: '' }, 'xxx')])],
+    ['a long replacement', replace({ String: 'a' }, 'x'.repeat(1000))],
+    ['a replacement by what comes before', replace({ Regex: 'a' }, '$`')],
+    ['a long prefix', { type: 'Prepend', prepend: 'x'.repeat(1e6) }],
+    ['too many parts', chain(Array.from({ length: 100 }, () => ({ type: 'NFC' })))],
+    ['a pattern of 20,000 characters', replace({ Regex: 'a'.repeat(20_000) }, '')],
+  ])('are refused: %s', (_, normalizer) => {
+    expect(() => huggingFaceTokenizer({ tokenizerJson: { ...plain, normalizer, model } })).toThrow(
+      expect.objectContaining({ code: 'FORMAT', message: expect.stringContaining('the normalizer of tokenizer.json') }),
+    );
+  });
+
+  it.each([0, -1, Number.NaN, '2'])('are refused: pieces of length %s', (length) => {
+    const tokenizerJson = { ...plain, pre_tokenizer: { type: 'FixedLength', length }, model };
+    expect(() => huggingFaceTokenizer({ tokenizerJson })).toThrow(expect.objectContaining({ code: 'FORMAT' }));
+  });
+
+  it('leave those of published tokenizers alone', () => {
+    const normalizer = chain([
+      { type: 'Prepend', prepend: '▁' },
+      replace({ String: ' ' }, '▁'),
+      replace({ String: '``' }, '"'),
+      replace({ Regex: ' {2,}' }, '▁'),
+    ]);
+    const tokenizer = huggingFaceTokenizer({
+      tokenizerJson: { ...plain, normalizer, model: { ...model, vocab: { ...vocab, '▁': 4 } } },
+    });
+    expect([...tokenizer.encode('a b')]).toEqual([4, 0, 4, 1]);
+  });
+});
+
+it('tokens that the model has no row for are refused, but for control tokens', () => {
+  const added = (special: boolean) => [{ id: 4, content: 'more', special }];
+  const files = (special: boolean) => ({
+    tokenizerJson: { ...plain, added_tokens: added(special), model },
+    modelConfigJson: { vocab_size: 4 },
+  });
+  expect(() => huggingFaceTokenizer(files(false))).toThrow(
+    expect.objectContaining({ code: 'FORMAT', message: expect.stringContaining('"more"') }),
+  );
+  expect(huggingFaceTokenizer(files(true)).vocabularySize).toBe(5);
+});

@@ -1,0 +1,205 @@
+/** The whole: two servers in processes of their own behind haproxy, without sticky sessions, their state in Redis. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { linnet } from '../cli/captured-cli.ts';
+import { startCli, type StartedCli } from '../cli/cli-process.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+import { end, freePort, haproxy, listening, noRedis, type RunningRedis, startRedis } from './local-process.ts';
+import { tinyLlamaFolder } from './served.ts';
+
+const missing = noRedis || haproxy === undefined;
+const reason = missing ? ' (skipped: there is no redis-server or no haproxy)' : '';
+const folder = suiteFolder();
+const model = join(folder, 'linear');
+const names = ['linnet-a', 'linnet-b'] as const;
+type Name = (typeof names)[number];
+const ports = new Map<Name, number>();
+const running = new Map<Name, StartedCli>();
+let redis: RunningRedis;
+let balancer: ChildProcess | undefined;
+let url: string;
+
+async function start(name: Name): Promise<void> {
+  const port = String(ports.get(name));
+  const words = [
+    'serve',
+    model,
+    '--alias',
+    'tiny',
+    '--port',
+    port,
+    '--sessions',
+    redis.url,
+    '--threads',
+    '1',
+    '--inline',
+    '--drain-delay',
+    '2',
+  ];
+  const started = startCli(words);
+  running.set(name, started);
+  await listening(Number(port), started.child);
+}
+
+function processOf(name: Name): StartedCli {
+  const started = running.get(name);
+  if (started === undefined) throw new Error(`${name} does not run`);
+  return started;
+}
+
+beforeAll(async () => {
+  if (missing) return;
+  const { stderr, exitCode } = await linnet('linearize', tinyLlamaFolder, '--mixer', 'augmented', '--out', model);
+  expect(exitCode, stderr).toBe(0);
+  redis = await startRedis();
+  const [front, statistics] = [await freePort(), await freePort()];
+  // The file that is meant for use, with other addresses.
+  let config = readFileSync(new URL('../../deploy/haproxy.cfg', import.meta.url), 'utf8')
+    .replace('bind :8080', `bind 127.0.0.1:${front}`)
+    .replace('check inter 1s', 'check inter 200ms')
+    .replace('bind :8404', `bind 127.0.0.1:${statistics}`);
+  for (const name of names) {
+    ports.set(name, await freePort());
+    config = config.replace(`${name}:8080`, `127.0.0.1:${ports.get(name)}`);
+  }
+  const file = join(folder, 'haproxy.cfg');
+  await writeFile(file, config);
+  await Promise.all(names.map(start));
+  balancer = spawn(haproxy ?? '', ['-db', '-q', '-f', file], { stdio: 'ignore' });
+  await listening(front, balancer);
+  url = `http://127.0.0.1:${front}/v1`;
+}, 180_000);
+afterAll(async () => {
+  if (missing) return;
+  const processes = [
+    ...Array.from(running.values(), ({ child }) => child),
+    ...(balancer === undefined ? [] : [balancer]),
+  ];
+  await Promise.all(processes.map((child) => end(child)));
+  await redis.stop();
+});
+
+const summarySchema = z.object({ id: z.string(), version: z.number() });
+const chunkSchema = z.object({ choices: z.array(z.object({ text: z.string() })) });
+const headers = { 'content-type': 'application/json' };
+const greedy = { model: 'tiny', temperature: 0, ignore_eos: true };
+
+const post = (path: string, body: object): Promise<Response> =>
+  fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+
+/** Asked again where it went to a server as that was killed. */
+async function versionOf(id: string): Promise<number> {
+  for (;;) {
+    const response = await fetch(`${url}/sessions/${id}`);
+    const answer = await response.text();
+    if (response.status === 200) return summarySchema.parse(JSON.parse(answer)).version;
+    expect([502, 503]).toContain(response.status);
+    await sleep(20);
+  }
+}
+
+const serverOf = (response: Response): Name | undefined =>
+  names.find((name) => name === response.headers.get('x-served-by'));
+
+/** A stream's text, complete or as far as it came. */
+async function read(response: Response, onPiece?: () => void): Promise<{ text: string; complete: boolean }> {
+  let received = '';
+  const decoder = new TextDecoder();
+  try {
+    for await (const piece of response.body ?? []) {
+      if (piece instanceof Uint8Array) received += decoder.decode(piece, { stream: true });
+      onPiece?.();
+    }
+  } catch {
+    // The server is gone.
+  }
+  const events = received.split('\n\n').filter((event) => event.startsWith('data: {') && event.endsWith('}'));
+  const text = events.map((event) => chunkSchema.parse(JSON.parse(event.slice(6))).choices[0]?.text ?? '').join('');
+  return { text, complete: received.endsWith('data: [DONE]\n\n') };
+}
+
+interface Turn {
+  readonly id: string;
+  readonly tokens: number;
+  readonly onPiece?: (server: Name | undefined) => void;
+}
+
+/** A turn as a careful client takes it: it names the version, and asks what became of a turn that it did not see to its end. */
+async function turn({ id, tokens, onPiece }: Turn, used: Set<Name>): Promise<string | undefined> {
+  const version = await versionOf(id);
+  for (;;) {
+    const body = { ...greedy, prompt: '', session_id: id, session_version: version, max_tokens: tokens, stream: true };
+    const response = await post('/completions', body).catch(() => undefined);
+    if (response?.status === 200) {
+      const server = serverOf(response);
+      if (server !== undefined) used.add(server);
+      const { text, complete } = await read(response, () => onPiece?.(server));
+      if (complete) return text;
+    } else expect([undefined, 409, 502, 503]).toContain(response?.status);
+    await sleep(50);
+    // The turn was taken, and only its answer was lost.
+    if ((await versionOf(id)) > version) return undefined;
+  }
+}
+
+const prompts = ['Once upon a time', 'There was a fox', 'The sun', 'A little girl'];
+
+describe.skipIf(missing)(`two servers behind haproxy${reason}`, () => {
+  it('take turns, lose nothing when one is killed, and are restarted without a failed request', async () => {
+    const used = new Set<Name>();
+    const ids = await Promise.all(
+      prompts.map(async (prompt) => summarySchema.parse(await (await post('/sessions', { prompt })).json()).id),
+    );
+    const texts = await Promise.all(
+      ids.map(async (id, client) => {
+        const parts: (string | undefined)[] = [];
+        for (let round = 0; round < 6; round++) {
+          let killed = client !== 0 || round !== 3;
+          const onPiece = (server: Name | undefined): void => {
+            if (killed || server === undefined) return;
+            killed = true;
+            processOf(server).child.kill('SIGKILL');
+          };
+          parts.push(await turn({ id, tokens: 40, onPiece }, used));
+        }
+        return parts;
+      }),
+    );
+    expect([...used].sort()).toEqual(names);
+    const dead = names.filter((name) => processOf(name).child.signalCode === 'SIGKILL');
+    expect(dead).toHaveLength(1);
+
+    // Every committed turn is there: the session's next words are those of a text that nothing interrupted.
+    for (const [client, prompt] of prompts.entries()) {
+      const lone = await post('/completions', { ...greedy, prompt, max_tokens: 280 });
+      const whole = chunkSchema.parse(await lone.json()).choices[0].text;
+      expect(await versionOf(ids[client])).toBe(7);
+      const tail = await turn({ id: ids[client], tokens: 40 }, used);
+      expect(whole.endsWith(tail ?? 'lost')).toBe(true);
+      if (!texts[client].includes(undefined)) expect(texts[client].join('') + (tail ?? '')).toBe(whole);
+    }
+
+    // A rolling restart: the killed server comes back, the other one drains, and clients notice neither.
+    await start(dead[0]);
+    const other = names.find((name) => name !== dead[0]) ?? dead[0];
+    let stream: Response;
+    do stream = await post('/completions', { ...greedy, prompt: 'Once', max_tokens: 1500, stream: true });
+    while (serverOf(stream) !== other && (await read(stream)).complete);
+    processOf(other).child.kill('SIGTERM');
+    const statuses: number[] = [];
+    for (let asked = 0; asked < 12; asked++) {
+      const response = await post('/completions', { ...greedy, prompt: '', session_id: ids[0], max_tokens: 4 });
+      await response.text();
+      statuses.push(response.status);
+    }
+    expect(new Set(statuses)).toEqual(new Set([200]));
+    expect((await read(stream)).complete).toBe(true);
+    const { run } = await processOf(other).ended;
+    expect([run.exitCode, run.stderr]).toEqual([0, expect.stringContaining('drained')]);
+  }, 180_000);
+});
