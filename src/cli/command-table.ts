@@ -130,6 +130,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/recall.ts')).evalRecall,
   },
   {
+    words: ['eval', 'needle'],
+    summary: 'what a model finds in a long text, by length and depth',
+    load: async () => (await import('./commands/eval/needle.ts')).evalNeedle,
+  },
+  {
     words: ['eval', 'rouge'],
     summary: 'predicted summaries against references',
     load: async () => (await import('./commands/eval/rouge.ts')).evalRouge,
@@ -148,6 +153,11 @@ export const commandTable: readonly CommandEntry[] = [
     words: ['sweep'],
     summary: 'a study of methods with several seeds, from a plan',
     load: async () => (await import('./commands/sweep.ts')).sweep,
+  },
+  {
+    words: ['work'],
+    summary: 'take trials and tasks from a queue, on as many machines as there are',
+    load: async () => (await import('./commands/work.ts')).work,
   },
   {
     words: ['bench', 'gemm'],

@@ -40,6 +40,7 @@ beforeAll(async () => {
   const copy = join(place, 'package');
   await mkdir(copy, { recursive: true });
   await run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', join(copy, 'dist')], { cwd: projectRoot });
+  await run(process.execPath, ['scripts/build-web.mjs', 'chat', join(copy, 'dist/web/chat')], { cwd: projectRoot });
   for (const name of ['package.json', 'README.md', 'LICENSE', 'assets', 'docs']) {
     await cp(join(projectRoot, name), join(copy, name), { recursive: true });
   }

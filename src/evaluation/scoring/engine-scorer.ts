@@ -6,6 +6,7 @@
 import { TokenTree } from '../../attention/tree.ts';
 import { eventLoopTurn } from '../../decoding/event-loop.ts';
 import { generateToEnd } from '../../decoding/generate.ts';
+import type { DecodingMethod } from '../../decoding/method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
@@ -33,6 +34,8 @@ export interface EngineScorerOptions {
   readonly rollingContext?: 'windows' | 'unlimited';
   /** Whether requests share what they begin with. Default true; false is for measuring what sharing saves. */
   readonly sharing?: boolean;
+  /** Makes the decoding method of each answer, such as speculation. Default: token by token. */
+  readonly newMethod?: () => DecodingMethod;
 }
 
 /** A scorer over an engine, which stays the caller's. */
@@ -45,17 +48,20 @@ export class EngineScorer implements Scorer {
   readonly #sharing: boolean;
   readonly #prefixes: PrefixStates;
   readonly #nodes: number;
+  readonly #newMethod: EngineScorerOptions['newMethod'];
   #read = 0;
   #asked = 0;
   #generated = 0;
+  #steps = 0;
 
-  constructor({ engine, tokenizer, maxLength, bos, rollingContext, sharing = true }: EngineScorerOptions) {
+  constructor({ engine, tokenizer, maxLength, bos, rollingContext, sharing = true, newMethod }: EngineScorerOptions) {
     this.#engine = engine;
     this.#tokenizer = tokenizer;
     this.maxLength = maxLength ?? engine.model.sizes.trainedLength;
     this.bos = (bos ?? tokenizer.addsBos ?? false) && tokenizer.bosId !== undefined;
     this.#unlimited = rollingContext === 'unlimited';
     this.#sharing = sharing;
+    this.#newMethod = newMethod;
     this.#prefixes = new PrefixStates(engine);
     this.#nodes = Math.max(1, Math.min(stepNodes, Math.floor(mostLogits / engine.model.sizes.vocabulary)));
   }
@@ -63,6 +69,11 @@ export class EngineScorer implements Scorer {
   get usage(): ScorerUsage {
     const tokensRead = this.#read + this.#prefixes.tokensRead;
     return { tokensRead, tokensReused: this.#asked - tokensRead, tokensGenerated: this.#generated };
+  }
+
+  /** Steps that the generated tokens took: fewer than tokens where a method verifies several at once. */
+  get generationSteps(): number {
+    return this.#steps;
   }
 
   async score(requests: readonly ScoreRequest[], options: ScorerOptions = {}): Promise<Score[]> {
@@ -115,12 +126,14 @@ export class EngineScorer implements Scorer {
       promptTokens: this.#engine.readsText ? [] : prompt,
       maxTokens,
       state,
+      method: this.#newMethod?.(),
       tokenizer: this.#tokenizer,
       stop: { strings: until.filter((stop) => stop !== '') },
       signal,
     });
     if (generation.finish === 'abort') throw new LinnetError('ABORTED', 'stopped while generating an answer');
     this.#generated += generation.tokens.length;
+    this.#steps += generation.steps;
     // The new tokens alone: what a tokenizer drops at the beginning of a text is dropped here too.
     return cutAtStops(this.#tokenizer.decode(generation.tokens), until);
   }

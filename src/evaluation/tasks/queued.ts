@@ -23,6 +23,8 @@ const scorerSchema = z.strictObject({
   context: z.enum(['windows', 'unlimited']),
   bos: z.boolean().optional(),
   sharing: z.boolean(),
+  /** Several tokens a step, where answers are generated. */
+  speculate: z.enum(['off', 'lookup']),
 });
 
 /** What a scorer is made of; the model by its folder. */
@@ -110,7 +112,10 @@ export function evalTaskHandler(open: (described: ScorerDescription) => Promise<
     const { scorer: described, identity, task, data, questions } = parsed.data;
     const opened = await open(described);
     if (opened.identity !== identity) {
-      throw new LinnetError('MISMATCH', `${described.model} is another model on this worker: give all machines the same files`);
+      throw new LinnetError(
+        'MISMATCH',
+        `${described.model} is another model on this worker: give all machines the same files`,
+      );
     }
     const file = await Journal.open(join(folder, 'answers.jsonl'));
     const before = { ...opened.scorer.usage };

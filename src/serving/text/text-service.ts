@@ -16,10 +16,11 @@ import { scoredMethod, scoreToken, type TokenScore } from './scores.ts';
 /** Tokens between two states of a prompt that are kept. */
 const boundaryEvery = 512;
 
-/** Verified trees of a choice that wait for its reader. */
-const mostTrees = 16;
 /** A prompt of which less is left to read is read sooner than other servers are asked about it. */
 const worthAsking = 8;
+
+/** Verified trees of a choice that wait for its reader. */
+const mostTrees = 16;
 
 /** What is to be written. */
 export interface TextJob {
@@ -93,8 +94,8 @@ export class TextService {
   readonly model: ServedModel;
   readonly scheduler: Scheduler;
   readonly cache: PrefixCache;
-  readonly schemas: JsonSchemas;
   readonly #shared: SharedPrefixes | undefined;
+  readonly schemas: JsonSchemas;
   /** Makes the method of texts that report no scores. */
   readonly #method: MethodMaker;
 

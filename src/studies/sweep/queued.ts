@@ -54,7 +54,8 @@ export async function runStudyInQueue(
     async onResult(place, result) {
       const { trial, identity, index } = open[place];
       const measured = measuredSchema.safeParse(result);
-      if (!measured.success) throw new LinnetError('FORMAT', 'the queue holds something else than the result of a trial');
+      if (!measured.success)
+        throw new LinnetError('FORMAT', 'the queue holds something else than the result of a trial');
       const stored = await folder.store(trial, identity, measured.data);
       results[index] = stored;
       onResult?.(stored, false, { done: ++done, total });
