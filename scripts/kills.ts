@@ -150,7 +150,9 @@ const problems: string[] = [];
 let kills = 0;
 const chosen = subjects.filter(({ name }) => values.only === undefined || values.only.split(',').includes(name));
 const perSubject = Math.ceil(wanted / chosen.length);
-for (const { name, words, resume, resumable, result } of chosen) {
+for (const subject of chosen) {
+  const { name, resume, resumable, result } = subject;
+  const words = (out: string): string[] => subject.words(out);
   const reference = at(`${name.replace(' ', '-')}-whole`);
   const whole = await run(words(reference));
   if (whole.code !== 0) throw new Error(`${name} fails undisturbed: ${whole.stderr}`);

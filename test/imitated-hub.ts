@@ -45,6 +45,8 @@ class ImitatedHub {
   readonly refusals: number[] = [];
   sha: unknown = commit;
   needsToken = false;
+  /** A repository of rows instead of one of weights. */
+  isDataset = false;
   xet = false;
   ignoresRanges = false;
   tokenLeaked = false;
@@ -67,7 +69,15 @@ class ImitatedHub {
   }
 
   #isLarge(name: string): boolean {
-    return name.endsWith('.safetensors');
+    return name.endsWith('.safetensors') || name.endsWith('.parquet');
+  }
+
+  get #place(): string {
+    return `${this.isDataset ? 'datasets' : 'models'}/${id}`;
+  }
+
+  get #content(): string {
+    return `/${this.isDataset ? 'datasets/' : ''}${id}/resolve/${commit}/`;
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
@@ -75,15 +85,15 @@ class ImitatedHub {
     this.log.push(url.pathname);
     if (this.needsToken && request.headers.authorization !== `Bearer ${token}`) {
       response.writeHead(401, { 'content-type': 'application/json' }).end('{"error":"Invalid credentials"}');
-    } else if (url.pathname.startsWith(`/api/models/${id}/revision/`)) {
+    } else if (url.pathname.startsWith(`/api/${this.#place}/revision/`)) {
       const known = ['main', commit].includes(url.pathname.split('/').at(-1) ?? '');
       const body = { _id: '1', id, private: false, lastModified: '2024-01-01T00:00:00Z', sha: this.sha };
       response.writeHead(known ? 200 : 404, { 'content-type': 'application/json' });
       response.end(JSON.stringify(known ? body : { error: 'Revision not found' }));
-    } else if (url.pathname === `/api/models/${id}/tree/${commit}`) {
+    } else if (url.pathname === `/api/${this.#place}/tree/${commit}`) {
       this.#serveTree(url, response);
-    } else if (url.pathname.startsWith(`/${id}/resolve/${commit}/`)) {
-      this.#serveFile(url.pathname.split('/').at(-1) ?? '', request, response);
+    } else if (url.pathname.startsWith(this.#content)) {
+      this.#serveFile(url.pathname.slice(this.#content.length), request, response);
     } else {
       response.writeHead(404, { 'content-type': 'application/json' }).end('{"error":"Repository not found"}');
     }
@@ -99,7 +109,7 @@ class ImitatedHub {
       oid: digest('sha1', `blob ${content.length}\0`, content),
       ...(this.#isLarge(path) && { lfs: { oid: digest('sha256', content), size: content.length, pointerSize: 130 } }),
     }));
-    const next = `<${this.origin}${url.pathname}?recursive=false&cursor=${page + 1}>; rel="next"`;
+    const next = `<${this.origin}${url.pathname}?recursive=${this.isDataset}&cursor=${page + 1}>; rel="next"`;
     const isLast = (page + 1) * 2 >= entries.length;
     response.writeHead(200, { 'content-type': 'application/json', ...(!isLast && { link: next }) });
     response.end(
@@ -175,4 +185,11 @@ export async function hubWithModel(shardBytes = 5e9): Promise<{ hub: ImitatedHub
     new Map([...files, ['README.md', Buffer.from('# hello')], ['pytorch_model.bin', Buffer.from('pickle')]]),
   );
   return { hub, endpoint: await hub.start(), folder };
+}
+
+/** A hub with a data set of these files, by path. */
+export async function hubWithDataset(files: Readonly<Record<string, string | Buffer>>) {
+  const hub = new ImitatedHub(new Map(Object.entries(files).map(([name, content]) => [name, Buffer.from(content)])));
+  hub.isDataset = true;
+  return { hub, endpoint: await hub.start() };
 }

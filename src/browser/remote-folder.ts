@@ -136,7 +136,10 @@ function folderUrl(given: string | URL, base: string | undefined): URL {
     // said below
   }
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new LinnetError('INPUT', `${quoteName(String(given))} is no http(s) URL of an exported model folder`);
+    throw new LinnetError(
+      'INPUT',
+      `${quoteName(String(given))} is not a valid http(s) URL of an exported model folder`,
+    );
   }
   if (!url.pathname.endsWith('/')) url.pathname += '/';
   return url;

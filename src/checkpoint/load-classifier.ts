@@ -2,7 +2,7 @@
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { classifier, type Classifier, describeClassifier, isClassifierConfig } from '../models/classifier.ts';
-import { describeModel } from '../models/families.ts';
+import { describeModel, type Model } from '../models/families.ts';
 import { freshParameter } from '../models/initialize.ts';
 import { Random } from '../random.ts';
 import type { LoadedModel } from './load-model.ts';
@@ -26,7 +26,8 @@ export async function loadClassifier(dir: string): Promise<LoadedClassifier> {
 }
 
 /**
- * A classifier with these labels: that of the folder, or its model with a fresh head, drawn with the seed.
+ * A classifier with these labels: that of the folder, or its model with a fresh head, drawn with the seed. One label is
+ * that of a regression head, whatever its name.
  * @throws LinnetError `MISMATCH` for a classifier with other labels
  * @example
  * ```ts
@@ -43,17 +44,31 @@ export async function startClassifier(dir: string, labels: readonly string[], se
     return { ...classifier(model, labels), parameters, optionalParameters, parameterName };
   });
   if (!isFresh) {
-    if (String(loaded.model.labels) === String(labels)) return loaded;
+    const isSame = labels.length === 1 ? loaded.model.isRegression : String(loaded.model.labels) === String(labels);
+    if (isSame) return loaded;
     throw new LinnetError(
       'MISMATCH',
-      `${dir} tells ${loaded.model.labels.join(', ')} apart, the data has the labels ${labels.join(', ')}`,
+      loaded.model.isRegression || labels.length === 1
+        ? `${dir} ${loaded.model.isRegression ? 'says a number' : `tells ${loaded.model.labels.join(', ')} apart`}, ` +
+            `and cannot learn ${labels.length === 1 ? 'numbers' : `the classes ${labels.join(', ')}`}; start from its base model`
+        : `${dir} tells ${loaded.model.labels.join(', ')} apart, the data has the labels ${labels.join(', ')}`,
     );
   }
-  const model = classifier(loaded.model.model, labels);
-  const options = { random: new Random(seed), layers: loaded.model.model.sizes.layers };
+  return { ...loaded, ...withFreshHead(loaded.model.model, loaded.parameters, labels, seed) };
+}
+
+/** A model as a classifier, with a head that is drawn with the seed. @param given parameters of the model, by name */
+export function withFreshHead(
+  backbone: Model,
+  given: ReadonlyMap<string, Tensor<'float32'>>,
+  labels: readonly string[],
+  seed: number,
+): { readonly model: Classifier; readonly parameters: Map<string, Tensor<'float32'>> } {
+  const model = classifier(backbone, labels);
+  const options = { random: new Random(seed), layers: backbone.sizes.layers };
   const parameters = new Map<string, Tensor<'float32'>>();
   for (const [name, parameter] of model.parameters) {
-    parameters.set(name, loaded.parameters.get(name) ?? freshParameter(parameter, options));
+    parameters.set(name, given.get(name) ?? freshParameter(parameter, options));
   }
-  return { ...loaded, model, parameters };
+  return { model, parameters };
 }

@@ -60,6 +60,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/generate.ts')).generateCommand,
   },
   {
+    words: ['classify'],
+    summary: 'the class of a text, of two, or of all texts of a file',
+    load: async () => (await import('./commands/classify.ts')).classify,
+  },
+  {
     words: ['chat'],
     summary: 'a conversation in the terminal',
     load: async () => (await import('./commands/chat.ts')).chatCommand,
@@ -125,14 +130,29 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/tasks.ts')).evalTasks,
   },
   {
+    words: ['eval', 'compare'],
+    summary: 'results of tasks side by side, and the questions that changed',
+    load: async () => (await import('./commands/eval/compare.ts')).evalCompare,
+  },
+  {
     words: ['eval', 'recall'],
     summary: 'what a model still knows of what it read, against the bytes of its state',
     load: async () => (await import('./commands/eval/recall.ts')).evalRecall,
   },
   {
+    words: ['eval', 'needle'],
+    summary: 'what a model finds in a long text, by length and depth',
+    load: async () => (await import('./commands/eval/needle.ts')).evalNeedle,
+  },
+  {
     words: ['eval', 'rouge'],
     summary: 'predicted summaries against references',
     load: async () => (await import('./commands/eval/rouge.ts')).evalRouge,
+  },
+  {
+    words: ['eval', 'mt-bench'],
+    summary: 'how fast questions of several turns are answered, with drafts and without',
+    load: async () => (await import('./commands/eval/mt-bench.ts')).evalMtBench,
   },
   {
     words: ['eval', 'speculation'],
@@ -147,7 +167,12 @@ export const commandTable: readonly CommandEntry[] = [
   {
     words: ['sweep'],
     summary: 'a study of methods with several seeds, from a plan',
-    load: async () => (await import('./commands/sweep.ts')).sweep,
+    load: async () => (await import('./commands/sweep/sweep.ts')).sweep,
+  },
+  {
+    words: ['work'],
+    summary: 'take trials and tasks from a queue, on as many machines as there are',
+    load: async () => (await import('./commands/work.ts')).work,
   },
   {
     words: ['bench', 'gemm'],

@@ -12,13 +12,11 @@ import type { Document } from '../data/documents.ts';
 import { LinnetError } from '../errors.ts';
 import { recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
-import { freshMixerParameters, linearize } from '../models/linearize.ts';
+import { linearize } from '../models/linearize.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
-import { train } from '../training/trainer.ts';
 import { calibrate } from './calibrate.ts';
-import { chooseMixer } from './plan.ts';
+import { chooseMixer, type ConversionMemory } from './plan.ts';
 import {
   type ConversionProgress,
   newProgress,
@@ -27,8 +25,9 @@ import {
   writeProgress,
 } from './progress-file.ts';
 import { layersToKeep, layerSensitivity } from './sensitivity.ts';
-import { type TrainingStage, trainingStages, type Weighted } from './stages.ts';
-import { calibrationTexts, type ConversionTexts, trainingRows } from './texts.ts';
+import { sequences, stageTrainers } from './stage-training.ts';
+import { type StageSteps, trainingStages, type Weighted } from './stages.ts';
+import { calibrationTexts, type ConversionTexts } from './texts.ts';
 
 /** Which layers keep softmax: none, given ones, or so many that are chosen by measuring. */
 export type KeptLayers = { readonly layers: readonly number[] } | { readonly auto: number };
@@ -37,10 +36,16 @@ export type KeptLayers = { readonly layers: readonly number[] } | { readonly aut
 export interface ConversionOptions {
   /** Seconds for all training together. */
   readonly budget: number;
+  /** Optimizer steps of each stage in place of `budget`: the same result on every machine. */
+  readonly steps?: StageSteps;
   /** Bytes of float32 state of the converted layers; default: G = 64. */
   readonly stateBytes?: number;
+  /** G, in place of `stateBytes`. */
+  readonly group?: number;
+  /** What remembers what has left the window; default `learned`. */
+  readonly memory?: ConversionMemory;
   readonly keep: KeptLayers;
-  /** Instead of a window that is chosen by `stateBytes`. */
+  /** Instead of a window that is chosen by `group`, `stateBytes` and `memory`. */
   readonly mixer?: MixerConfig;
   /** Sequences per optimizer step. Default 8. */
   readonly batch?: number;
@@ -73,11 +78,6 @@ export interface Conversion extends Weighted {
   readonly progress: ConversionProgress;
 }
 
-const sequences = 8;
-/** Optimizer steps that tell how long one takes. */
-const timedSteps = 2;
-const fewestSteps = 4;
-const snapshotEvery = 50;
 const bestFolder = 'best';
 
 /**
@@ -100,7 +100,7 @@ export async function convert(
   const measured = { ...compile, signal };
   const isThere = existsSync(join(folder, 'conversion.json'));
   if (isThere && !resume) {
-    throw new LinnetError('PATH', `${folder} holds a conversion; continue it with --resume, or name another --run`);
+    throw new LinnetError('PATH', `${folder} holds a conversion; continue it ("resume"), or name another folder`);
   }
   await mkdir(folder, { recursive: true });
   const identity = identityOf(original, texts.training, options);
@@ -108,7 +108,7 @@ export async function convert(
   if (progress.identity !== identity) {
     throw new LinnetError(
       'MISMATCH',
-      `${folder} holds a conversion of another model, data or options; name another --run`,
+      `${folder} holds a conversion of another model, data or options; name another folder`,
     );
   }
   if (!isThere) await writeProgress(folder, progress);
@@ -116,28 +116,44 @@ export async function convert(
   const converted = original.model.mixers.flatMap((_, layer) => (progress.keptLayers.includes(layer) ? [] : [layer]));
   const start = linearize(original.model, original.parameters, mixer, converted);
   let best: Weighted = start;
-  if (progress.stages.some(({ kept }) => kept)) {
-    const { parameters } = await loadCausalModel(join(folder, bestFolder));
+  const bestSoFar = bestOf(progress);
+  if (bestSoFar !== undefined) {
+    const { parameters } = await loadCausalModel(weightsOf(folder, bestSoFar.name));
     best = { model: start.model, parameters };
   }
   for (const { name } of progress.stages) announce(options, progress, name);
 
-  const finish = async (name: string, trial: Weighted, steps: number, started: number): Promise<void> => {
+  const finish = async (
+    name: string,
+    trial: Weighted,
+    started: number,
+    { steps, layers }: Pick<StageResult, 'steps' | 'layers'> = { steps: 0 },
+  ): Promise<void> => {
     const { perplexity: value } = await perplexity(trial.model, trial.parameters, texts.judging, measured);
     const before = bestOf(progress)?.perplexity ?? Number.POSITIVE_INFINITY;
     const kept = value < before || progress.stages.length === 0;
+    const replaced = bestOf(progress)?.name;
     if (kept) {
       best = trial;
-      await saveModel(join(folder, bestFolder), trial, { tokenizerFiles: { from: original.path }, replace: true });
+      await saveModel(weightsOf(folder, name), trial, { tokenizerFiles: { from: original.path }, replace: true });
     }
     const seconds = (performance.now() - started) / 1000;
-    progress.stages.push({ name, perplexity: value, seconds, steps, kept });
+    progress.stages.push({ name, perplexity: value, seconds, steps, kept, layers });
     await writeProgress(folder, progress);
+    // Until here the file of progress names the weights before: a process that is killed goes on from them.
+    if (kept && replaced !== undefined) await rm(weightsOf(folder, replaced), { recursive: true, force: true });
     options.onEvent?.({ kind: 'finished', result: progress.stages[progress.stages.length - 1], resumed: false });
+  };
+  /** Steps are planned once: a resumed stage makes as many. */
+  const plannedOnce = async (name: string, measure: () => Promise<number>): Promise<number> => {
+    const steps = progress.planned[name] ?? (await measure());
+    progress.planned[name] = steps;
+    await writeProgress(folder, progress);
+    return steps;
   };
   const isDone = (name: string): boolean => progress.stages.some((stage) => stage.name === name);
 
-  if (!isDone('linearize')) await finish('linearize', start, 0, performance.now());
+  if (!isDone('linearize')) await finish('linearize', start, performance.now());
   if (!isDone('calibrate')) {
     const started = performance.now();
     options.onEvent?.({
@@ -148,17 +164,27 @@ export async function convert(
     });
     const sample = await calibrationTexts(texts.training, tokenizer);
     const { parameters } = await calibrate(original, start, sample, measured);
-    await finish('calibrate', { model: start.model, parameters }, 0, started);
+    await finish('calibrate', { model: start.model, parameters }, started);
   }
   for (const stage of trainingStages) {
     if (isDone(stage.name)) continue;
     const started = performance.now();
-    const trained = await trainStage(stage, original, best, tokenizer, texts, options, progress);
+    const trained = await stageTrainers[stage.by](stage, {
+      ...{ teacher: original, student: best, tokenizer, texts, options },
+      ...{ origin: identity, folder: join(folder, stage.name) },
+      planned: (measure) => plannedOnce(stage.name, measure),
+    });
     if (trained === undefined) continue;
-    await finish(stage.name, { model: start.model, parameters: trained.parameters }, trained.steps, started);
+    const trial = { model: start.model, parameters: trained.parameters };
+    await finish(stage.name, trial, started, trained);
     await rm(join(folder, stage.name), { recursive: true, force: true });
   }
   return { ...best, mixer, progress };
+}
+
+/** Where the weights after a stage are. */
+function weightsOf(folder: string, stage: string): string {
+  return join(folder, bestFolder, stage);
 }
 
 /** The stage whose weights are the best so far. */
@@ -171,8 +197,9 @@ function announce({ onEvent }: ConversionOptions, { stages }: ConversionProgress
   if (result !== undefined) onEvent?.({ kind: 'finished', result, resumed: true });
 }
 
-function mixerFor({ model }: LoadedModel, { mixer, stateBytes }: ConversionOptions, kept: number): MixerConfig {
-  return mixer ?? chooseMixer(model, { bytes: stateBytes, converted: model.mixers.length - kept });
+function mixerFor({ model }: LoadedModel, options: ConversionOptions, kept: number): MixerConfig {
+  const { mixer, group, stateBytes: bytes, memory } = options;
+  return mixer ?? chooseMixer(model, { group, bytes, memory, converted: model.mixers.length - kept });
 }
 
 /** Measures the original, and which layers to keep. */
@@ -209,79 +236,12 @@ async function begin(
   return newProgress({ ...start, keptLayers: layersToKeep(sensitivity, keep.auto), sensitivity });
 }
 
-async function trainStage(
-  stage: TrainingStage,
-  teacher: LoadedModel,
-  student: Weighted,
-  tokenizer: Tokenizer,
-  texts: ConversionTexts,
-  options: ConversionOptions,
-  progress: ConversionProgress,
-): Promise<{ parameters: Weighted['parameters']; steps: number } | undefined> {
-  const length = stage.length(student.model.sizes.trainedLength);
-  const prepared = stage.prepare(teacher, student, length);
-  if (prepared === undefined) return undefined;
-  const dataset = await trainingRows(texts.training, tokenizer, length);
-  const settings = (steps: number): TrainingSettings =>
-    parseTrainingSettings({
-      ...{ steps, length, batch: options.batch ?? sequences, seed: options.seed ?? 0 },
-      ...{ learningRate: Math.max(stage.mixerRate, stage.sharedRate), schedule: 'cosine' },
-      warmup: Math.min(10, Math.floor(steps / 4)),
-    });
-  const job = {
-    model: student.model,
-    ...{ parameters: prepared.parameters, objective: prepared.objective, dataset, compile: options.compile },
-    trainable: (name: string) => prepared.trained.has(name),
-    rateFactor: rateFactors(stage, student),
-    origin: progress.identity,
-    variant: { stage: stage.name },
-  };
-  const steps =
-    progress.planned[stage.name] ?? (await plannedSteps(job, settings(timedSteps), stage.share * options.budget));
-  progress.planned[stage.name] = steps;
-  await writeProgress(options.folder, progress);
-  if (steps === 0) return undefined;
-  options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
-  const outcome = await train({
-    ...job,
-    settings: settings(steps),
-    snapshots: { folder: join(options.folder, stage.name), every: snapshotEvery },
-    signal: options.signal,
-    onUpdate: ({ update, total, loss }) =>
-      options.onEvent?.({ kind: 'step', stage: stage.name, done: update, total, loss }),
-  });
-  if (!outcome.finished) {
-    throw new LinnetError(
-      'ABORTED',
-      `stopped in stage ${stage.name} after ${outcome.updates} of ${steps} steps; ${options.folder} has a snapshot`,
-    );
-  }
-  return { parameters: outcome.parameters, steps };
-}
-
-/** Optimizer steps that fit into so many seconds, by timing two; 0 where they are too few to learn anything. */
-async function plannedSteps(
-  job: Omit<Parameters<typeof train>[0], 'settings'>,
-  settings: TrainingSettings,
-  seconds: number,
-): Promise<number> {
-  const { tokensPerSecond = 0 } = await train({ ...job, settings });
-  const steps = Math.floor((seconds * tokensPerSecond) / (settings.batch * settings.length));
-  return steps < fewestSteps ? 0 : steps;
-}
-
-/** The share of the peak rate of each parameter. */
-function rateFactors({ mixerRate, sharedRate }: TrainingStage, { model }: Weighted): (name: string) => number {
-  const own = new Set(freshMixerParameters(model).keys());
-  const peak = Math.max(mixerRate, sharedRate);
-  return (name) => (own.has(name) ? mixerRate : sharedRate) / peak;
-}
-
 /** What tells one conversion from another. */
 function identityOf({ fingerprint }: LoadedModel, training: readonly Document[], options: ConversionOptions): string {
-  const { budget, stateBytes, keep, mixer, batch = sequences, seed = 0 } = options;
+  const { budget, steps, stateBytes, group, memory, keep, mixer, batch = sequences, seed = 0 } = options;
+  const chosen = { budget: steps === undefined ? budget : undefined, steps, stateBytes, group, memory, keep, mixer };
   const hash = createHash('sha256');
-  hash.update(JSON.stringify({ fingerprint, budget, stateBytes, keep, mixer, batch, seed }));
+  hash.update(JSON.stringify({ fingerprint, ...chosen, batch, seed }));
   for (const { text } of training) hash.update(text);
   return hash.digest('hex');
 }

@@ -1,9 +1,12 @@
 /** `linnet/conversion`: from a softmax checkpoint to a linearized model as good as it was. */
+export { type ActivationCacheOptions, cacheActivations } from './activation-cache.ts';
 export { calibrate, type CalibrationOptions, type LayerFit } from './calibrate.ts';
 export { type Conversion, type ConversionEvent, type ConversionOptions, convert, type KeptLayers } from './convert.ts';
+export { type LayerTrainingOptions, type LayerTransfer, trainLayer } from './layer-transfer.ts';
 export { type ConversionMeasures, measureConversion, type MeasureOptions, type Pair } from './measure.ts';
+export type { ConversionMemory } from './plan.ts';
 export type { ConversionProgress, StageResult } from './progress-file.ts';
 export { type ConversionCharts, conversionCharts, conversionReport } from './report.ts';
 export { layerSensitivity, type LayerSensitivity, layersToKeep } from './sensitivity.ts';
-export type { Weighted } from './stages.ts';
+export type { StageSteps, Weighted } from './stages.ts';
 export { calibrationTexts, type ConversionTexts, conversionTexts } from './texts.ts';

@@ -17,6 +17,15 @@ describe('chooseMixer', () => {
     expect(chooseMixer(model, { bytes, converted: 1 })).toMatchObject({ group: 128 });
   });
 
+  it('takes a group in place of a state, and leaves the memory out if told', () => {
+    expect(chooseMixer(model, { group: 20, converted: 3 })).toMatchObject({ group: 20, memory: { decay: 'learned' } });
+    expect(chooseMixer(model, { memory: 'none', converted: 3 })).toMatchObject({ group: 64, memory: null });
+    const bytes = stateOfLayers(model, chooseMixer(model, { group: 32, converted: 3 }), 3);
+    const plain = chooseMixer(model, { memory: 'none', bytes, converted: 3 });
+    expect(plain).toMatchObject({ group: 32 });
+    expect(stateOfLayers(model, plain, 3)).toBeLessThan(bytes);
+  });
+
   it('refuses a state that holds no window, and says what would do', () => {
     expect(() => chooseMixer(model, { bytes: 100, converted: 3 })).toThrow(
       /a state of 100 B is too small for 3 layers; give at least [\d.]+ KiB/,

@@ -12,9 +12,25 @@ const usualGroup = 64;
 const window = 2;
 const sinks = 4;
 
-/** The window mixer with a learned memory that decays, W = 2 and four sinks: see docs/conversion.md. */
-function windowOf(group: number): MixerConfig {
-  return parseMixer({ kind: 'window', group, window, sinks, memory: { decay: 'learned' } });
+/** What a conversion keeps of what has left the window: sums that decay, or nothing. */
+export const conversionMemories = ['learned', 'none'] as const;
+export type ConversionMemory = (typeof conversionMemories)[number];
+
+const memoryConfigs = { learned: { decay: 'learned' }, none: null } as const;
+
+/** The window mixer with W = 2 and four sinks, as a rule with a learned memory that decays: see docs/conversion.md. */
+function windowOf(group: number, memory: ConversionMemory): MixerConfig {
+  return parseMixer({ kind: 'window', group, window, sinks, memory: memoryConfigs[memory] });
+}
+
+/** How large the window is, and what remembers what has left it. */
+export interface WindowChoice {
+  /** G; in place of `bytes`. */
+  readonly group?: number;
+  /** The largest state of all converted layers together, float32; default: G = 64 whatever it takes. */
+  readonly bytes?: number;
+  /** Default `learned`. */
+  readonly memory?: ConversionMemory;
 }
 
 /** Bytes of float32 state of so many layers with one mixer. */
@@ -24,18 +40,20 @@ export function stateOfLayers(model: CausalModel, mixer: MixerConfig, layers: nu
 
 /**
  * The mixer for the layers that are converted.
- * @param options.bytes the largest state of all converted layers together, float32; default: G = 64 whatever it takes
  * @param options.converted how many layers are converted
  * @throws LinnetError `INPUT` for a state that is too small for the smallest window
  */
 export function chooseMixer(
   model: CausalModel,
-  { bytes, converted }: { readonly bytes?: number; readonly converted: number },
+  { group, bytes, memory = 'learned', converted }: WindowChoice & { readonly converted: number },
 ): MixerConfig {
-  if (bytes === undefined) return windowOf(usualGroup);
-  const fitting = groups.map(windowOf).find((mixer) => stateOfLayers(model, mixer, converted) <= bytes);
+  if (group !== undefined) return windowOf(group, memory);
+  if (bytes === undefined) return windowOf(usualGroup, memory);
+  const fitting = groups
+    .map((size) => windowOf(size, memory))
+    .find((mixer) => stateOfLayers(model, mixer, converted) <= bytes);
   if (fitting !== undefined) return fitting;
-  const least = stateOfLayers(model, windowOf(groups[groups.length - 1]), converted);
+  const least = stateOfLayers(model, windowOf(groups[groups.length - 1], memory), converted);
   throw new LinnetError(
     'INPUT',
     `a state of ${formatBytes(bytes)} is too small for ${converted} layers; give at least ${formatBytes(least)}`,

@@ -1,6 +1,6 @@
 /**
  * What a conversion has done so far, in its run folder: `conversion.json`, replaced as a whole after every stage, and the
- * weights of the best stage in `best/`. A conversion that was stopped goes on behind the last stage that is written there.
+ * weights of the best stage in `best/STAGE/`, which are whole before the file names the stage. A conversion that was stopped goes on behind the last stage that is written there.
  */
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -17,15 +17,17 @@ const stageSchema = z.strictObject({
   /** On the text that judges. */
   perplexity: z.number(),
   seconds: z.number().min(0),
-  /** Optimizer steps; 0 for stages in closed form. */
+  /** Optimizer steps, of every layer where layers are trained by themselves; 0 for stages in closed form. */
   steps: z.int().min(0),
   /** Whether its result was better than what there was, and is what the next stage starts from. */
   kept: z.boolean(),
+  /** What a stage that trains layers by themselves did to each: squared error over the teacher's squares. */
+  layers: z.array(z.strictObject({ layer: z.int().min(0), before: z.number(), after: z.number() })).optional(),
 });
 
 const schema = z.strictObject({
   format: z.literal('linnet-conversion'),
-  version: z.literal(1),
+  version: z.literal(2),
   /** What the conversion is of: a resumed one must agree. */
   identity: z.string(),
   keptLayers: z.array(z.int().min(0)),
@@ -46,7 +48,7 @@ export type ConversionProgress = z.infer<typeof schema>;
 export function newProgress(
   start: Pick<ConversionProgress, 'identity' | 'keptLayers' | 'sensitivity' | 'original'>,
 ): ConversionProgress {
-  return { format: 'linnet-conversion', version: 1, stages: [], planned: {}, ...start };
+  return { format: 'linnet-conversion', version: 2, stages: [], planned: {}, ...start };
 }
 
 export async function writeProgress(folder: string, progress: ConversionProgress): Promise<void> {
@@ -60,13 +62,17 @@ export async function readProgress(folder: string): Promise<ConversionProgress> 
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new LinnetError('FORMAT', `${join(folder, fileName)} is not valid JSON; start anew with another --run`, {
+    throw new LinnetError('FORMAT', `${join(folder, fileName)} is not valid JSON; start anew in another folder`, {
       cause: error,
     });
   }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new LinnetError('FORMAT', `${join(folder, fileName)} is damaged:\n${schemaProblems(result.error)}`, {
-    cause: result.error,
-  });
+  const where = join(folder, fileName);
+  throw new LinnetError(
+    'FORMAT',
+    `${where} is damaged; start anew in another folder:
+${schemaProblems(result.error)}`,
+    { cause: result.error },
+  );
 }

@@ -42,6 +42,8 @@ export async function conversionCharts(
       categories: ['original', ...progress.stages.map(({ name }) => name)],
       value: { label: 'perplexity on judged text' },
       barLabel: (value) => formatFixed(value, 2),
+      // Stages differ by little: bars from zero would all look the same.
+      marks: 'dots',
       bars: [{ name: 'perplexity', values: [progress.original, ...progress.stages.map((stage) => stage.perplexity)] }],
     }),
     memory: await lineChart({
@@ -126,6 +128,7 @@ export function conversionSections(
           ),
           caption: 'On the text that judges. A stage that does not lower perplexity is undone.',
         },
+        ...transferBlocks(conversion),
         { kind: 'chart', chart: charts.memory },
       ],
     },
@@ -186,6 +189,28 @@ export function conversionReport(
     },
   ];
   return { title: `${name}, linearized`, subtitle, sections, footer: 'Made by linnet convert.' };
+}
+
+/** What every layer missed of the original's attention, before and after it learned by itself. */
+function transferBlocks({ progress }: Conversion): Section['blocks'] {
+  const layers = progress.stages.flatMap((stage) => stage.layers ?? []);
+  if (layers.length === 0) return [];
+  const missed = (share: number): string => formatPercent(share, 2);
+  return [
+    {
+      kind: 'table',
+      table: makeTable(
+        [
+          { header: 'layer', value: ({ layer }) => layer },
+          { header: 'missed before', value: ({ before }) => before, format: missed },
+          { header: 'after transfer', value: ({ before, after }) => Math.min(before, after), format: missed },
+        ],
+        layers,
+      ),
+      caption:
+        "Squared error of a layer's mixed values over the squares of the original's, on rows of text that it was not trained on.",
+    },
+  ];
 }
 
 function sensitivityBlocks({ progress }: Conversion): Section['blocks'] {

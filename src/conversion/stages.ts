@@ -2,12 +2,7 @@
 import type { Tensor } from '../graph/tensor.ts';
 import { freshMixerParameters } from '../models/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
-import {
-  attentionParameters,
-  transferObjective,
-  transferParameters,
-  transferredLayers,
-} from '../training/objectives/distillation.ts';
+import { attentionParameters, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';
 import { causalObjective, type Objective } from '../training/objectives/next-token.ts';
 
@@ -17,9 +12,17 @@ export interface Weighted {
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
 }
 
+export const trainingStageNames = ['transfer', 'logits', 'long'] as const;
+export type TrainingStageName = (typeof trainingStageNames)[number];
+
+/** Optimizer steps by stage; 0 leaves a stage out. */
+export type StageSteps = Readonly<Record<TrainingStageName, number>>;
+
 /** One stage of training. */
 export interface TrainingStage {
-  readonly name: 'transfer' | 'logits' | 'long';
+  readonly name: TrainingStageName;
+  /** Whether the whole model is trained, or every layer by itself on cached activations of the teacher. */
+  readonly by: 'model' | 'layers';
   readonly description: string;
   /** Share of the time for training. */
   readonly share: number;
@@ -28,7 +31,7 @@ export interface TrainingStage {
   readonly sharedRate: number;
   /** Tokens of a row, from the length that the model was trained for. */
   readonly length: (trainedLength: number) => number;
-  /** Undefined where there is nothing to train. */
+  /** What is trained where the whole model is; undefined where there is nothing to train. */
   readonly prepare: (teacher: Weighted, student: Weighted, length: number) => PreparedStage | undefined;
 }
 
@@ -43,23 +46,17 @@ export interface PreparedStage {
 export const trainingStages: readonly TrainingStage[] = [
   {
     name: 'transfer',
+    by: 'layers',
     description: 'every layer by itself mixes as the original does; only parameters of mixers change',
     share: 0.15,
     mixerRate: 1e-2,
     sharedRate: 0,
     length: (trainedLength) => trainedLength,
-    prepare(teacher, student, length) {
-      const trained = mixersOwn(teacher, student);
-      if (trained.size === 0) return undefined;
-      return {
-        trained,
-        parameters: transferParameters(student, teacher.parameters, trained),
-        objective: transferObjective(teacher.model, student.model, length, trained),
-      };
-    },
+    prepare: () => undefined,
   },
   {
     name: 'logits',
+    by: 'model',
     description: 'the model predicts what the original predicts; parameters of mixers and attention change',
     share: 0.65,
     mixerRate: 1e-2,
@@ -76,6 +73,7 @@ export const trainingStages: readonly TrainingStage[] = [
   },
   {
     name: 'long',
+    by: 'model',
     description: 'the next token at twice the length that the original was trained for; parameters of mixers change',
     share: 0.2,
     mixerRate: 1e-3,

@@ -1,4 +1,4 @@
-/** Texts with labels, tokenized as a kind of model reads them: rows for training a classifier and for measuring it. */
+/** Texts with labels or numbers, tokenized as a kind of model reads them: rows for training a classifier and for measuring it. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
@@ -10,7 +10,7 @@ import type { RowDataset, RowInputs, RowVisit } from './row-dataset.ts';
 import { readRecords } from './records.ts';
 import { type TextLayout, textLayouts } from './text-layouts.ts';
 
-/** A text, or two, with the name of its class. */
+/** A text, or two, with the name of its class, or the number that regression is to find. */
 export interface LabelledText {
   readonly text: string;
   readonly pair?: string;
@@ -40,7 +40,7 @@ export const labelShape = {
     .string()
     .min(1)
     .default('label')
-    .meta({ placeholder: 'name', description: 'field or column of the label' }),
+    .meta({ placeholder: 'name', description: 'field or column of the label, or of the number of regression' }),
 };
 
 const labelOptions = z.object(labelShape);
@@ -78,10 +78,20 @@ export function labelsOf(texts: readonly Pick<LabelledText, 'label'>[]): string[
   return isNumeric ? labels.sort((a, b) => Number(a) - Number(b)) : labels.sort((a, b) => (a < b ? -1 : 1));
 }
 
+/**
+ * The number that a label spells. @throws LinnetError `INPUT`, naming the row, for one that is none
+ */
+function numberOf({ label, source }: Pick<LabelledText, 'label' | 'source'>): number {
+  const value = label.trim() === '' ? Number.NaN : Number(label);
+  if (Number.isFinite(value)) return value;
+  throw new LinnetError('INPUT', `${source} has the label "${label.slice(0, 80)}"; regression expects a number`);
+}
+
 interface LabelledRow {
   readonly tokens: Int32Array;
   /** Where the second text begins. */
   readonly pairStart: number;
+  /** Id of the class, or the number of regression. */
   readonly label: number;
 }
 
@@ -96,20 +106,20 @@ export interface LabelledBatch {
   readonly segments: Tensor<'int32'>;
   /** [B], the place of the last token. */
   readonly last: Tensor<'int32'>;
-  /** [B], ids of the labels. */
-  readonly label: Tensor<'int32'>;
+  /** [B], ids of the labels; float32, the numbers, of regression. */
+  readonly label: Tensor<'int32'> | Tensor<'float32'>;
   /** [B], ones. */
   readonly weights: Tensor<'float32'>;
 }
 
-/** What a row of labelled text consists of. */
-export function labelledInputs(length: number): RowInputs {
+/** What a row of labelled text consists of. @param label `float32` for regression */
+export function labelledInputs(length: number, label: 'int32' | 'float32' = 'int32'): RowInputs {
   return {
     tokens: { dtype: 'int32', shape: [length] },
     mask: { dtype: 'float32', shape: [length] },
     segments: { dtype: 'int32', shape: [length] },
     last: { dtype: 'int32', shape: [] },
-    label: { dtype: 'int32', shape: [] },
+    label: { dtype: label, shape: [] },
     weights: { dtype: 'float32', shape: [] },
   };
 }
@@ -117,8 +127,8 @@ export function labelledInputs(length: number): RowInputs {
 export interface LabelledOptions {
   /** How the kind of model reads texts. */
   readonly layout: TextLayout;
-  /** Names of the classes, in the order of their ids. */
-  readonly labels: readonly string[];
+  /** Names of the classes, in the order of their ids; undefined for regression, where labels are numbers. */
+  readonly labels: readonly string[] | undefined;
   /** Longest row; longer texts are cut. */
   readonly length: number;
 }
@@ -126,27 +136,22 @@ export interface LabelledOptions {
 /** Labelled texts as rows of one length: that of the longest, or `length`. */
 export class LabelledDataset implements RowDataset<LabelledBatch> {
   readonly length: number;
-  readonly labels: readonly string[];
+  readonly labels: readonly string[] | undefined;
   readonly #rows: readonly LabelledRow[];
   readonly #padId: number;
 
-  /** @throws LinnetError `INPUT` for no texts, an unknown label or a text without a token */
+  /** @throws LinnetError `INPUT` for no texts, an unknown label, one that is no number, or a text without a token */
   constructor(texts: readonly LabelledText[], tokenizer: Tokenizer, { layout, labels, length }: LabelledOptions) {
     if (texts.length === 0) throw new LinnetError('INPUT', 'there are no labelled texts');
-    const ids = new Map(labels.map((label, id) => [label, id]));
+    const idOf = idsOf(labels);
     this.labels = labels;
     this.#padId = tokenizer.padId ?? tokenizer.eosId ?? 0;
-    this.#rows = texts.map(({ text, pair, label, source }) => {
-      const id = ids.get(label);
-      if (id === undefined) {
-        throw new LinnetError(
-          'INPUT',
-          `${source} has the label ${quoteName(label)}; the labels are ${plainNames(labels)}`,
-        );
-      }
+    this.#rows = texts.map((labelled) => {
+      const { text, pair, source } = labelled;
+      const label = idOf(labelled);
       const row = textLayouts[layout](tokenizer, text, pair, length);
       if (row.tokens.length === 0) throw new LinnetError('INPUT', `${source} has no token to classify`);
-      return { ...row, label: id };
+      return { ...row, label };
     });
     this.length = longestLength(this.#rows.map(({ tokens }) => tokens));
   }
@@ -156,7 +161,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
   }
 
   get inputs(): RowInputs {
-    return labelledInputs(this.length);
+    return labelledInputs(this.length, this.labels === undefined ? 'float32' : 'int32');
   }
 
   batch(visits: readonly RowVisit[]): LabelledBatch {
@@ -167,7 +172,10 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
       mask: tensor('float32', [B, length], new Float32Array(B * length)),
       segments: tensor('int32', [B, length], new Int32Array(B * length)),
       last: tensor('int32', [B], new Int32Array(B)),
-      label: tensor('int32', [B], new Int32Array(B)),
+      label:
+        this.labels === undefined
+          ? tensor('float32', [B], new Float32Array(B))
+          : tensor('int32', [B], new Int32Array(B)),
       weights: tensor('float32', [B], new Float32Array(B).fill(1)),
     };
     visits.forEach(({ row }, place) => {
@@ -185,8 +193,19 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
   fingerprint(): string {
     const hash = createHash('sha256');
     hash.update(JSON.stringify({ kind: 'labelled', version: 1, length: this.length, padId: this.#padId }));
-    hash.update(JSON.stringify(this.labels));
+    hash.update(JSON.stringify(this.labels ?? 'numbers'));
     for (const { tokens, pairStart, label } of this.#rows) hash.update(`\n${label} ${pairStart}:${tokens.join(' ')}`);
     return hash.digest('hex');
   }
+}
+
+/** What stands for a label in a batch: the id of a class, or the number itself. */
+function idsOf(labels: readonly string[] | undefined): (text: LabelledText) => number {
+  if (labels === undefined) return numberOf;
+  const ids = new Map(labels.map((label, id) => [label, id]));
+  return ({ label, source }) => {
+    const id = ids.get(label);
+    if (id !== undefined) return id;
+    throw new LinnetError('INPUT', `${source} has the label ${quoteName(label)}; the labels are ${plainNames(labels)}`);
+  };
 }

@@ -1,8 +1,9 @@
-/** Records of named fields from .jsonl, .csv and .tsv files: what labelled texts and pairs of texts are read from. */
+/** Records of named fields from .jsonl, .csv, .tsv and .parquet files: what labelled texts and pairs of texts are read from. */
 import { extname } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { plainNames } from '../files/name-list.ts';
 import { parseDelimited } from './delimited.ts';
+import { readParquetRows } from './parquet-rows.ts';
 import { readLines, readTextFile } from './text-file.ts';
 
 /** Values by the name of their field; numbers and truth values are given as text. */
@@ -21,7 +22,11 @@ const readers: Readonly<Record<string, Reader>> = {
   '.jsonl': readJsonRecords,
   '.csv': (path, hasHeader) => readTable(path, { delimiter: ',', quotes: true }, hasHeader),
   '.tsv': (path, hasHeader) => readTable(path, { delimiter: '\t', quotes: false }, hasHeader),
+  '.parquet': readParquetRecords,
 };
+
+/** Extensions of files that records are read from. */
+export const recordExtensions: readonly string[] = Object.keys(readers);
 
 /** Whether a field is named by the number of a column, counted from 1: the file has no header then. */
 function isColumnNumber(field: string): boolean {
@@ -51,7 +56,11 @@ export async function readRecords(paths: readonly string[], fields: readonly str
       for (const field of fields) {
         if (record.fields.has(field)) continue;
         const has = plainNames([...record.fields.keys()]);
-        throw new LinnetError('FORMAT', `${record.source} has no field "${field}"; its fields are: ${has}`);
+        const isTable = extension !== '.jsonl';
+        const advice = isTable
+          ? `. The first line names the columns; if it is data already, name columns by their numbers, such as 1`
+          : '';
+        throw new LinnetError('FORMAT', `${record.source} has no field "${field}"; its fields are: ${has}${advice}`);
       }
       records.push(record);
     }
@@ -72,9 +81,18 @@ async function* readJsonRecords(path: string): AsyncGenerator<FieldRecord> {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       throw new LinnetError('FORMAT', `${source} is not a JSON object`);
     }
-    const simple = Object.entries(value).filter(([, given]) => ['string', 'number', 'boolean'].includes(typeof given));
-    yield { fields: new Map(simple.map(([name, given]) => [name, String(given)])), source };
+    yield { fields: simpleFields(value), source };
   }
+}
+
+async function* readParquetRecords(path: string): AsyncGenerator<FieldRecord> {
+  for await (const { row, source } of readParquetRows(path)) yield { fields: simpleFields(row), source };
+}
+
+/** The fields that hold one value, as text. */
+function simpleFields(row: object): Map<string, string> {
+  const simple = Object.entries(row).filter(([, given]) => ['string', 'number', 'boolean'].includes(typeof given));
+  return new Map(simple.map(([name, given]) => [name, String(given)]));
 }
 
 async function* readTable(

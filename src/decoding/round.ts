@@ -9,7 +9,7 @@ import type { TextGeneration, TokensEvent } from './text-generation.ts';
  * A fault stays with the text it belongs to. Where the common step fails, each text's part is run by itself, which a step
  * allows, since it changes no state.
  *
- * @param texts with prompts that have been read, not ended
+ * @param texts that have not ended, and with at most a chunk of their prompts to read
  * @returns per text, in order, what the round added to it, or why it cannot go on
  * @example
  * ```ts

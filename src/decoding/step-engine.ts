@@ -114,6 +114,11 @@ export class StepEngine implements AsyncDisposable {
     return new SequenceState(this.model, this.layout, encoded);
   }
 
+  /** Whether prompts are read with weights of their own. */
+  get readsPromptsApart(): boolean {
+    return this.#prompt !== this.#program;
+  }
+
   /** Whether the model reads a text before it generates another. */
   get readsText(): boolean {
     return this.model.cross !== undefined;

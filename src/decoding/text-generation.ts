@@ -6,6 +6,7 @@
 import { internalError, LinnetError } from '../errors.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import { type FinishReason, GrowingText, type TextOptions, type TextPiece } from './growing-text.ts';
+import { chain } from '../attention/tree.ts';
 import { type Continuation, type DecodingMethod, nextTokens, sequential } from './method.ts';
 import { Sampler } from './sampler.ts';
 import type { SequenceState } from './state/sequence-state.ts';
@@ -72,6 +73,10 @@ export class TextGeneration {
   readonly #sampler: Sampler;
   readonly #method: DecodingMethod;
   #continuation: Continuation | undefined;
+  /** The round under way, where it reads the end of the prompt. */
+  #lastChunk: StepRequest | undefined;
+  /** What the method has planned already. */
+  #planned: readonly StepRequest[] | undefined;
   /** When the round under way began. */
   #started = 0;
   #steps = 0;
@@ -128,14 +133,26 @@ export class TextGeneration {
     return { type: 'prompt', done, total };
   }
 
-  /** Begins a round whose requests somebody else runs: see `Continuation.plan`. */
-  plan(): Promise<readonly StepRequest[]> {
+  /**
+   * Begins a round whose requests somebody else runs: see `Continuation.plan`. What is left of the prompt, if anything, is
+   * read in that round: texts that begin share a step with those that go on. It is to be a chunk at most, and is read with
+   * the weights of steps.
+   */
+  async plan(): Promise<readonly StepRequest[]> {
     this.#started = performance.now();
-    return this.#ready().plan(this.text.tokens, this.text.bounds);
+    if (this.#continuation === undefined) {
+      const tokens = this.text.tokens.slice(this.#state.length, this.text.promptLength);
+      this.#lastChunk = { state: this.#state, tree: chain(tokens.length), tokens, wanted: [tokens.length - 1] };
+      return [this.#lastChunk];
+    }
+    const planned = this.#planned ?? (await this.#continuation.plan(this.text.tokens, this.text.bounds));
+    this.#planned = undefined;
+    return planned;
   }
 
   /** Ends a round: see `Continuation.conclude`. */
   async conclude(outputs: readonly StepOutput[]): Promise<TokensEvent> {
+    if (this.#lastChunk !== undefined) return this.#begin(this.#lastChunk, outputs[0]);
     return this.#took(await this.#ready().conclude(this.text.tokens, outputs));
   }
 
@@ -170,6 +187,25 @@ export class TextGeneration {
       tokensPerSecond: this.#decoded > 1 ? (this.#decoded - 1) / this.#decodeSeconds : 0,
       state: this.#state,
     };
+  }
+
+  /** The prompt has been read to its end: what it predicts, where the method needs no run for that. */
+  async #begin(chunk: StepRequest, output: StepOutput | undefined): Promise<TokensEvent> {
+    if (output === undefined) throw internalError('a prompt without the output of its step');
+    this.#lastChunk = undefined;
+    await this.#engine.commit(
+      chunk,
+      output,
+      Array.from(chunk.tokens, (_, node) => node),
+    );
+    const last = { logits: output.logits[0], hidden: output.hidden[0] };
+    this.#continuation = this.#method({ engine: this.#engine, state: this.#state, sampler: this.#sampler, ...last });
+    this.#prefillSeconds += secondsSince(this.#started);
+    this.#started = performance.now();
+    const planned = await this.#continuation.plan(this.text.tokens, this.text.bounds);
+    if (planned.length === 0) return this.#took(await this.#continuation.conclude(this.text.tokens, []));
+    this.#planned = planned;
+    return { type: 'tokens', tokens: [], text: '' };
   }
 
   #took(tokens: readonly number[]): TokensEvent {

@@ -27,4 +27,6 @@ export {
   type LayerDifference,
 } from './precision/layer-error.ts';
 export { compareOutputs, type OutputDifference } from './precision/output-error.ts';
-export { accuracy, type AccuracyOptions, type AccuracyResult, type ClassAccuracy } from './tasks/accuracy.ts';
+export { accuracy, regression } from './tasks/accuracy.ts';
+export type { AccuracyOptions } from './tasks/classifier-outputs.ts';
+export type { AccuracyResult, ClassAccuracy, RegressionResult } from './tasks/metrics/quality.ts';

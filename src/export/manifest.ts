@@ -181,7 +181,10 @@ export function parseManifest(value: unknown, source: string): ExportManifest {
 }
 
 /** Devices that graphs of another run on as they are. */
-const runsAlsoOn: Readonly<Record<ExportManifest['device'], readonly string[]>> = { cpu: ['wasm'], webgpu: [] };
+const runsAlsoOn: Readonly<Record<ExportManifest['device'], readonly string[]>> = {
+  cpu: ['wasm', 'cuda'],
+  webgpu: [],
+};
 
 /**
  * The device to run on: the one asked for, else the one that the export was made for.

@@ -10,7 +10,8 @@ function described(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === 'string')
     return value === '' ? 'an empty text' : `the text ${JSON.stringify(value.slice(0, 40))}`;
-  if (['number', 'boolean', 'undefined', 'bigint'].includes(typeof value)) return String(value);
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
+  if (value === undefined) return 'undefined';
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 

@@ -13,42 +13,54 @@ import type { ModelDescription } from './model.ts';
 
 export type { ClassifiedTexts } from './classifier-parts.ts';
 
-/** A model that tells classes of texts apart. */
+/** A model that tells classes of texts apart, or with a single label, a regression head, says a number of a text. */
 export interface Classifier extends Pick<ModelDescription, 'parameters' | 'toJson' | 'parameterName'> {
   /** The model whose backbone it is. */
   readonly model: Model;
-  /** Names of the classes, in the order of the logits. */
+  /** Names of the classes, in the order of the logits; the name of the number, of a regression head. */
   readonly labels: readonly string[];
   /** The parameters that the backbone does not have. */
   readonly headParameters: DeclaredParameters;
   /** The name that Hugging Face's class stores a parameter under. */
   readonly storedName: (parameter: string) => string;
-  /** Logits [B,classes]. */
+  /** Whether it says a number: `problem_type` "regression", a single label. */
+  readonly isRegression: boolean;
+  /** Logits [B,classes]; the number of a regression head, [B,1]. */
   classLogits(source: ParameterSource, texts: ClassifiedTexts): Value;
 }
 
+/** What the number of a regression head is called where it has no name, as in Python. */
+export const regressionLabel = 'LABEL_0';
+
 /**
- * The model as a classifier. @throws LinnetError `CONFIG` for fewer than two labels or equal ones
+ * The model as a classifier; with one label as a regression head, as transformers takes it.
+ * @throws LinnetError `CONFIG` for no labels or equal ones
  * @example
  * ```ts
  * const reported = classifier(describeModel(modelPreset('llama-2-7b')), ['good', 'bad']);
  * ```
  */
 export function classifier(given: Model, labels: readonly string[]): Classifier {
-  if (labels.length < 2 || new Set(labels).size !== labels.length) {
-    throw new LinnetError('CONFIG', `a classifier needs two different labels or more, got ${JSON.stringify(labels)}`);
+  if (labels.length === 0 || new Set(labels).size !== labels.length) {
+    throw new LinnetError(
+      'CONFIG',
+      `a classifier needs two different labels or more, or one for regression; got ${JSON.stringify(labels)}`,
+    );
   }
+  const isRegression = labels.length === 1;
   const { model, className, head, storedPrefix = '', logits } = given.asClassifier(labels);
   const backbone = [...model.parameters].filter(([, { role }]) => consequencesOf(role).predictsTokens !== true);
   return {
     model,
     labels,
+    isRegression,
     headParameters: head,
     parameters: new Map([...backbone, ...head]),
     toJson: () => ({
       ...model.toJson(),
       architectures: [`${className}ForSequenceClassification`],
       num_labels: labels.length,
+      problem_type: isRegression ? 'regression' : 'single_label_classification',
       id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
       label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
     }),
@@ -83,7 +95,16 @@ export function describeClassifier(json: Readonly<Record<string, unknown>>): Cla
       'config.json names no architecture …ForSequenceClassification; train one with finetune --objective classify',
     );
   }
-  return classifier(describeModel(json), labelsOf(json));
+  const labels = labelsOf(json);
+  const { problem_type: problem } = json;
+  if (problem === 'multi_label_classification' || (problem === 'regression' && labels.length > 1)) {
+    const numbers = problem === 'regression' ? ` of ${labels.length} numbers` : '';
+    throw new LinnetError(
+      'CONFIG',
+      `config.json: problem_type is "${problem}"${numbers}; classifiers tell one class of several, or one number`,
+    );
+  }
+  return classifier(describeModel(json), labels);
 }
 
 /** Labels by id; LABEL_0, LABEL_1, … as in Python where they have no names. */

@@ -1,5 +1,5 @@
 /** Reading config.json by the schema of a family; fields that say nothing about what a model computes may be there, too. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { schemaProblems } from '../files/schema-problems.ts';
 

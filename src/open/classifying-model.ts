@@ -46,7 +46,7 @@ export class ClassifyingModel extends Opened {
     requireText(text, 'the text');
     if (pair !== undefined) requireText(pair, 'the second text');
     const { tokenizer } = this;
-    const { model, labels } = this.description;
+    const { model, labels, isRegression } = this.description;
     const longest = Math.min(model.sizes.trainedLength, ...model.mixers.map(longestSequence));
     const laidOut = textLayouts[model.kind](tokenizer, text, pair, longest);
     const count = laidOut.tokens.length;
@@ -63,7 +63,8 @@ export class ClassifyingModel extends Opened {
     };
     const feeds = Object.fromEntries(Object.entries(all).filter(([name]) => program.inputs.has(name)));
     const { logits } = await program.run(feeds, ['logits']);
-    return classification(labels, dataOf(logits, 'float32'));
+    const data = dataOf(logits, 'float32');
+    return { ...classification(labels, data), ...(isRegression && { value: data[0] }) };
   }
 
   override async dispose(): Promise<void> {

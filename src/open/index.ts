@@ -1,8 +1,5 @@
 /** `open` for Node: a model from a folder, the hub or a URL, ready to be asked. */
 import { createHash } from 'node:crypto';
-import { parseMixer } from '../attention/mixers.ts';
-import { localKernelFor, mixerPreset, type PresetOptions, wholeTextPreset } from '../attention/presets.ts';
-import type { MixerConfig } from '../attention/mixer.ts';
 import { loadClassifier } from '../checkpoint/load-classifier.ts';
 import { loadModel, readModelConfig, saveModel } from '../checkpoint/load-model.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
@@ -15,19 +12,17 @@ import { exportOptions } from '../export/open-model.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { isClassifierConfig } from '../models/classifier.ts';
 import type { Model } from '../models/families.ts';
-import { linearize } from '../models/linearize.ts';
-import type { AttentionPart } from '../models/linnet-section.ts';
-import { linearizeParts } from '../models/linearize-parts.ts';
+import { linearizeByName } from '../models/linearize-by-name.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { readChatTemplate } from '../tokenizer/chat-template-files.ts';
 import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { ClassifyingModel, EncodingModel } from './classifying-model.ts';
-import type { LinearizeOptions, ModelChanges, OpenedModel } from './opened-model.ts';
+import type { ModelChanges, OpenedModel } from './opened-model.ts';
 import type { SessionFiles } from './session.ts';
 import { type DownloadOptions, folderOfModel } from './source.ts';
 import { textGenerator } from './text-generator.ts';
-import { requireCount, requireOneOf, requireOptions, requireTexts, requireTokens } from '../files/arguments.ts';
+import { requireCount, requireOneOf, requireOptions } from '../files/arguments.ts';
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
 export interface OpenOptions extends DownloadOptions, Pick<CompileOptions, 'device' | 'threads' | 'worker'> {}
@@ -113,7 +108,7 @@ function openWeights(model: Model, parameters: Weights, surroundings: Surroundin
   const { folder, fingerprint, compile, tokenizer, template } = surroundings;
   const changes: ModelChanges = {
     linearize: async (mixer, options) => {
-      const changed = linearized(model, parameters, mixer, options);
+      const changed = linearizeByName(model, parameters, mixer, options);
       const mixers = JSON.stringify(changed.model.mixers);
       const own = createHash('sha256').update(`${fingerprint} ${mixers}`).digest('hex');
       return openWeights(changed.model, changed.parameters, { ...surroundings, fingerprint: own });
@@ -125,37 +120,6 @@ function openWeights(model: Model, parameters: Weights, surroundings: Surroundin
   const engine = (): Promise<StepEngine> => DecodingEngine.create(model, parameters, compile);
   const generating = { ...common, template, engine, sessionFiles: sessionFiles(fingerprint) };
   return textGenerator(model, generating);
-}
-
-/** K of the paper's T5. */
-const t5Kernel = 9;
-
-function linearized(
-  model: Model,
-  parameters: Weights,
-  mixer: string | MixerConfig,
-  options: LinearizeOptions,
-): { readonly model: Model; readonly parameters: Weights } {
-  requireOptions(options, 'the options of linearize');
-  const { layers, attention, ...preset } = options;
-  if (layers !== undefined) requireTokens(layers, 'layers');
-  if (attention !== undefined) requireTexts(attention, 'attention');
-  const configured = (reads: 'past' | 'whole', options: PresetOptions): MixerConfig => {
-    if (typeof mixer !== 'string') return parseMixer(mixer);
-    const name = reads === 'past' ? mixer : wholeTextPreset(mixer);
-    return mixerPreset(name, { ...options, localKernel: options.localKernel ?? localKernelFor(model.mixers, name) });
-  };
-  if (model.kind === 'encoder-decoder') {
-    const options = { ...preset, kernel: preset.kernel ?? t5Kernel };
-    const mixerOf = (part: AttentionPart): MixerConfig => configured(part === 'decoder' ? 'past' : 'whole', options);
-    return linearizeParts(model, parameters, mixerOf, { parts: attention, layers });
-  }
-  if (attention !== undefined) {
-    throw new LinnetError('CONFIG', `a ${model.family} model has one attention per layer; leave out "attention"`);
-  }
-  return model.kind === 'encoder'
-    ? linearize(model, parameters, configured('whole', preset), layers)
-    : linearize(model, parameters, configured('past', preset), layers);
 }
 
 /** Session files of a model that `fingerprint` identifies. */

@@ -1,24 +1,15 @@
 /** What `open` gives: a model of some kind, and everything that can be asked of it. The same in Node and in browsers. */
-import type { PresetOptions } from '../attention/presets.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { ContinuationScore } from '../decoding/log-likelihood.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import type { Classifier } from '../models/classifier.ts';
-import type { AttentionPart } from '../models/linnet-section.ts';
+import type { LinearizeOptions } from '../models/linearize-by-name.ts';
 import type { CausalModel, EncoderDecoderModel, EncoderModel } from '../models/model.ts';
 import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { TextSession } from './session.ts';
 import type { TextOptions, TextPieces } from './text-pieces.ts';
-
-/** Which mixer replaces attention, and where. */
-export interface LinearizeOptions extends PresetOptions {
-  /** Indices of the layers that change. Default all. */
-  readonly layers?: readonly number[];
-  /** Of encoder-decoder models, which attentions change. Default encoder and decoder. */
-  readonly attention?: readonly AttentionPart[];
-}
 
 /** How a model is saved. */
 export interface SaveModelOptions {
@@ -30,12 +21,14 @@ export interface SaveModelOptions {
 
 /** What a classifier says of a text. */
 export interface Classification {
-  /** The most probable class. */
+  /** The most probable class; the name of the number, of a regression head. */
   readonly label: string;
-  /** Its probability. */
+  /** Its probability; 1 for a regression head, which has one label only. */
   readonly probability: number;
   /** All classes in the order of the model's labels; the probabilities add up to 1. */
   readonly classes: readonly { readonly label: string; readonly probability: number }[];
+  /** What a regression head says; undefined for classes. */
+  readonly value?: number;
 }
 
 /** What can be asked of an opened model. What its kind or its folder has no answer to is refused with a LinnetError. */
@@ -63,7 +56,7 @@ export interface ModelActions extends AsyncDisposable {
    *   `decoding.generate`
    */
   chat(messages: readonly ChatMessage[], options?: TextOptions): TextPieces;
-  /** The class of a text, or of two. @throws LinnetError `CONFIG` for a model that is not a classifier */
+  /** The class of a text, or of two; the number that a regression head says of them. @throws LinnetError `CONFIG` for a model that is not a classifier */
   classify(text: string, pair?: string): Promise<Classification>;
   /**
    * Log-likelihoods of continuations given a context, in the order of the continuations. Spaces at the end of the context

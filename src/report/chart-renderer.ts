@@ -3,22 +3,10 @@
  * loaded with the first chart, and only the parts used here.
  */
 import { createHash } from 'node:crypto';
-import type { BarSeriesOption, CustomSeriesOption, LineSeriesOption } from 'echarts/charts';
-import type { GridComponentOption, LegendComponentOption, TitleComponentOption } from 'echarts/components';
 import type * as EChartsCore from 'echarts/core';
 import { estimateTextWidth } from './chart-style.ts';
 import { escapeMarkup, replaceForbidden } from './markup.ts';
 import { type SvgElement, svgMarkup } from './svg-element.ts';
-
-/** What the charts of chart.ts consist of. */
-export type ChartOption = EChartsCore.ComposeOption<
-  | LineSeriesOption
-  | BarSeriesOption
-  | CustomSeriesOption
-  | GridComponentOption
-  | LegendComponentOption
-  | TitleComponentOption
->;
 
 const SVG_NAMESPACE = 'http://www.w3.org/2000/svg';
 
@@ -43,8 +31,8 @@ export class Chart {
     this.frame = frame;
   }
 
-  /** Draws an option of ECharts. */
-  static async render(option: ChartOption, frame: ChartFrame): Promise<Chart> {
+  /** Draws an option of ECharts, a `ChartOption`; its types need those of browsers, so that they are not in this signature. */
+  static async render(option: object, frame: ChartFrame): Promise<Chart> {
     const { init } = await loadECharts();
     const chart = init(null, null, { renderer: 'svg', ssr: true, width: frame.width, height: frame.height });
     try {

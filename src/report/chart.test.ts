@@ -121,6 +121,17 @@ describe('lineChart', () => {
 });
 
 describe('barChart', () => {
+  it('draws values that differ by little as dots, on an axis that says that it is cut', async () => {
+    const chart = { categories: ['before', 'after'], value: { label: 'perplexity' } };
+    const bars = [{ name: 'a', values: [79.3, 79.1] }];
+    const dots = await barChart({ ...chart, bars, marks: 'dots' });
+    expect(texts(dots)).toEqual(expect.arrayContaining(['perplexity, not from zero', '79.3', '79.1']));
+    expect(texts(dots)).not.toContain('0');
+    expect(texts(await barChart({ ...chart, bars }))).toEqual(expect.arrayContaining(['perplexity', '0']));
+    const missing = await barChart({ ...chart, bars: [{ name: 'a', values: [79.3, undefined] }], marks: 'dots' });
+    expect(missing.svg).not.toMatch(/NaN|undefined/);
+  });
+
   it.each([false, true])('labels every bar with its value (horizontal: %s)', async (horizontal) => {
     const chart = await barChart({
       categories: ['softmax', 'augmented'],

@@ -3,7 +3,7 @@ import type { BarSeriesOption, CustomSeriesOption, LineSeriesOption } from 'echa
 import { LinnetError } from '../errors.ts';
 import { barLayout, barSpread, barWidth } from './bar-spread.ts';
 import { Chart } from './chart-renderer.ts';
-import type { ChartOption } from './chart-renderer.ts';
+import type { ChartOption } from './chart-option.ts';
 import { CHART_FONT, CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
 import { formatNumber, formatTokens } from './quantities.ts';
 
@@ -65,13 +65,15 @@ export interface ChartBars {
 
 export interface BarChartDescription extends ChartBase {
   readonly categories: readonly string[];
-  /** The axis of values, which starts at zero. */
+  /** The axis of values, which starts at zero under bars. */
   readonly value: Pick<ChartAxis, 'label' | 'unit' | 'max' | 'format'>;
   /** Spelling of the value at each bar. Default: that of the axis. */
   readonly barLabel?: (value: number) => string;
   readonly bars: readonly ChartBars[];
   /** Bars grow to the right, categories are rows: for long names. Default false. */
   readonly horizontal?: boolean;
+  /** `dots` for values that differ by little: their axis shows their range alone, and says so. Default `bars`. */
+  readonly marks?: 'bars' | 'dots';
 }
 
 const DEFAULT_WIDTH = 720;
@@ -102,7 +104,7 @@ export async function lineChart(chart: LineChartDescription): Promise<Chart> {
 }
 
 /**
- * Draws bars from zero, each labelled with its value.
+ * Draws bars from zero, or dots on an axis that does not begin at zero, each labelled with its value.
  * @throws LinnetError INPUT without bars, or where values and categories differ in number
  * @example
  * ```ts
@@ -110,7 +112,9 @@ export async function lineChart(chart: LineChartDescription): Promise<Chart> {
  * ```
  */
 export async function barChart(chart: BarChartDescription): Promise<Chart> {
-  const { categories, value, bars, horizontal = false, barLabel = value.format ?? formatNumber } = chart;
+  const { categories, bars, horizontal = false, marks = 'bars', barLabel = chart.value.format ?? formatNumber } = chart;
+  const isDots = marks === 'dots';
+  const value = isDots ? { ...chart.value, label: `${chart.value.label}, not from zero` } : chart.value;
   if (bars.length === 0 || categories.length === 0) {
     throw new LinnetError('INPUT', 'a bar chart was given no bars; give at least one category and one group of bars');
   }
@@ -121,7 +125,7 @@ export async function barChart(chart: BarChartDescription): Promise<Chart> {
       `the bars '${name}' have ${values.length} values for ${categories.length} categories; give one per category`,
     );
   }
-  const valueAxis = { ...numericAxis({ ...value, fromZero: true }), ...(horizontal ? axisName(value) : {}) };
+  const valueAxis = { ...numericAxis({ ...value, fromZero: !isDots }), ...(horizontal ? axisName(value) : {}) };
   const categoryAxis = {
     type: 'category',
     data: categories.map(onOneLine),
@@ -143,7 +147,7 @@ export async function barChart(chart: BarChartDescription): Promise<Chart> {
       ? { xAxis: valueAxis, yAxis: { ...categoryAxis, inverse: true } }
       : { xAxis: categoryAxis, yAxis: valueAxis }),
     series: bars.flatMap((group, at) => [
-      barSeries(group, at, horizontal, barLabel),
+      isDots ? dotSeries(group, at, horizontal, barLabel) : barSeries(group, at, horizontal, barLabel),
       ...barSpread(group, at, bars.length, horizontal),
     ]),
   });
@@ -168,6 +172,25 @@ function barSeries(
       position: deviations === undefined ? (horizontal ? 'right' : 'top') : horizontal ? 'insideLeft' : 'insideBottom',
       ...bodyText(deviations === undefined ? CHART_INK.text : '#ffffff'),
       formatter: ({ value: shown }) => (typeof shown === 'number' ? barLabel(shown) : ''),
+    },
+  };
+}
+
+/** The values as dots, without a line between them. */
+function dotSeries(
+  { name, values }: ChartBars,
+  at: number,
+  horizontal: boolean,
+  label: (value: number) => string,
+): LineSeriesOption {
+  const { colour, symbol } = seriesStyle(at);
+  const points = values.map((number, place) => (horizontal ? [number ?? NaN, place] : [place, number ?? NaN]));
+  return {
+    ...{ type: 'line', name: onOneLine(name), data: points, symbol, symbolSize: 9, lineStyle: { width: 0 } },
+    itemStyle: { color: colour },
+    label: {
+      ...{ show: true, position: horizontal ? 'right' : 'top', ...bodyText(CHART_INK.text) },
+      formatter: ({ dataIndex }) => label(values[dataIndex] ?? NaN),
     },
   };
 }

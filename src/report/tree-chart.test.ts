@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { chain, TokenTree, treeFromPaths } from '../attention/tree.ts';
 import type { Chart } from './chart-renderer.ts';
-import { acceptanceStyle, mostDrawnNodes, treeChart } from './tree-chart.ts';
+import { shareStyle } from './share-colour.ts';
+import { mostDrawnNodes, treeChart } from './tree-chart.ts';
 import { layoutTree } from './tree-layout.ts';
 
 /** Random forests of up to 40 nodes. */
@@ -66,7 +67,7 @@ describe('treeChart', () => {
     const circles = elements(chart, 'circle');
     expect(circles).toHaveLength(small.size);
     for (const [node, share] of acceptance.entries()) {
-      expect(circles[node]).toContain(`fill="${acceptanceStyle(share).fill}"`);
+      expect(circles[node]).toContain(`fill="${shareStyle(share).fill}"`);
       expect(circles[node].includes('dasharray')).toBe(Number.isNaN(share));
     }
     expect(elements(chart, 'path')).toHaveLength(small.size - 1);
@@ -120,11 +121,11 @@ describe('treeChart', () => {
   });
 });
 
-describe('acceptanceStyle', () => {
+describe('shareStyle', () => {
   it('darkens all the way, and its ink is readable on every colour', () => {
     let last = Number.POSITIVE_INFINITY;
     for (let percent = 0; percent <= 100; percent++) {
-      const { fill, ink } = acceptanceStyle(percent / 100);
+      const { fill, ink } = shareStyle(percent / 100);
       const own = luminance(fill);
       expect(own).toBeLessThan(last);
       last = own;

@@ -4,6 +4,7 @@ import { LinnetError } from '../errors.ts';
 import { Chart } from './chart-renderer.ts';
 import { CHART_FONT, CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
 import { formatFixed } from './quantities.ts';
+import { shareStyle } from './share-colour.ts';
 import { roundedText, type SvgElement } from './svg-element.ts';
 import { layoutTree } from './tree-layout.ts';
 
@@ -33,18 +34,6 @@ const SMALLEST_LABELLED_RADIUS = 7;
 const LARGEST_SPACING = 46;
 const LEGEND_STEPS = 11;
 const LEGEND_STEP_WIDTH = 14;
-
-/**
- * Light to dark blue, red and green falling all the way, so that lightness alone tells the order: in print without
- * colour, and to every kind of colour vision.
- */
-const RAMP = [
-  [236, 243, 251],
-  [107, 174, 214],
-  [8, 48, 107],
-] as const;
-/** Fill of nodes whose acceptance is not known. */
-const UNKNOWN_FILL = '#ffffff';
 
 /**
  * Draws a tree, the root on top.
@@ -106,30 +95,6 @@ function checkPicture({ tree, acceptance, labels }: TreeChartDescription): void 
   }
 }
 
-/** A colour of the ramp. */
-function acceptanceColour(share: number): readonly [red: number, green: number, blue: number] {
-  const scaled = share * (RAMP.length - 1);
-  const at = Math.min(RAMP.length - 2, Math.floor(scaled));
-  const mix = (channel: 0 | 1 | 2): number =>
-    Math.round(RAMP[at][channel] + (scaled - at) * (RAMP[at + 1][channel] - RAMP[at][channel]));
-  return [mix(0), mix(1), mix(2)];
-}
-
-/** Fill of a node, and the ink, black or white, that is read best on it (WCAG 2.2, relative luminance). */
-export function acceptanceStyle(share: number): { fill: string; ink: string } {
-  if (!Number.isFinite(share)) return { fill: UNKNOWN_FILL, ink: '#000000' };
-  const colour = acceptanceColour(share);
-  const [red, green, blue] = colour.map((channel) => {
-    const value = channel / 255;
-    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-  });
-  const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-  const blackContrast = (luminance + 0.05) / 0.05;
-  const whiteContrast = 1.05 / (luminance + 0.05);
-  const fill = `#${colour.map((channel) => channel.toString(16).padStart(2, '0')).join('')}`;
-  return { fill, ink: blackContrast >= whiteContrast ? '#000000' : '#ffffff' };
-}
-
 function edgePath(from: { x: number; y: number }, to: { x: number; y: number }): SvgElement {
   const [x1, y1, x2, y2, middle] = [from.x, from.y, to.x, to.y, (from.y + to.y) / 2].map(roundedText);
   return { tag: 'path', attributes: { d: `M${x1} ${y1}C${x1} ${middle} ${x2} ${middle} ${x2} ${y2}` } };
@@ -143,7 +108,7 @@ function nodeElement(
 ): SvgElement {
   const share = acceptance[node];
   const known = Number.isFinite(share);
-  const { fill, ink } = acceptanceStyle(share);
+  const { fill, ink } = shareStyle(share);
   const label = labels?.[node] ?? (known ? formatFixed(100 * share, 0) : '–');
   const measured = known ? `${legend} ${formatFixed(100 * share, 1)} %` : 'never offered';
   const named = labels === undefined ? '' : ` (${label})`;
@@ -174,7 +139,7 @@ function legendElements(legend: string, width: number, y: number): SvgElement[] 
   const end = width - MARGIN - estimateTextWidth('100 %', CHART_TEXT.body) - 6;
   const start = end - LEGEND_STEPS * LEGEND_STEP_WIDTH;
   const swatches = Array.from({ length: LEGEND_STEPS }, (_, step): SvgElement => {
-    const { fill } = acceptanceStyle(step / (LEGEND_STEPS - 1));
+    const { fill } = shareStyle(step / (LEGEND_STEPS - 1));
     const x = start + step * LEGEND_STEP_WIDTH;
     return { tag: 'rect', attributes: { x, y: y + 2, width: LEGEND_STEP_WIDTH, height: 12, fill } };
   });

@@ -6,14 +6,14 @@ import type { Device, OnnxValue } from '../graph/onnx/model.ts';
 import { encodeModel, loadDeferred, separateParts } from '../graph/onnx/writer.ts';
 import { isDevice, openSession } from './engine.ts';
 import { type Program, type ProfileSource, SessionProgram } from './program.ts';
-import type { EngineModel, EngineSession, EngineSettings } from './session.ts';
+import type { EngineModel, EngineSession, EngineSettings } from './session-types.ts';
 
 export type { Device } from '../graph/onnx/model.ts';
 export type { Program, ProgramStatistics } from './program.ts';
-export type { NamedTensors } from './session.ts';
+export type { NamedTensors } from './session-types.ts';
 
 export interface CompileOptions {
-  /** Default: `cpu`. With `webgpu`, ops that the device lacks run on the CPU. `wasm` is for browsers. */
+  /** Default: `cpu`. With `cuda` and `webgpu`, ops that the device lacks run on the CPU. `wasm` is for browsers. */
   readonly device?: Device;
   /** Threads of one op. Default: one per physical core. */
   readonly threads?: number;
@@ -104,7 +104,7 @@ export async function openProgram(
 function checkOptions(options: CompileOptions): CompileOptions {
   const { device, threads } = options;
   if (device !== undefined && !isDevice(device)) {
-    throw new LinnetError('CONFIG', `unknown device "${String(device)}"; known are cpu, webgpu and wasm`);
+    throw new LinnetError('CONFIG', `unknown device "${String(device)}"; known are cpu, cuda, webgpu and wasm`);
   }
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw new LinnetError('CONFIG', `threads is ${threads}, expected a whole number of at least 1`);

@@ -3,13 +3,9 @@
  * Browsers have `web-engine.ts` instead.
  */
 import type { Device } from '../graph/onnx/model.ts';
-import {
-  type DescribedSession,
-  type EngineApi,
-  type EngineModel,
-  type EngineSettings,
-  openSessionOf,
-} from './session.ts';
+import { type EngineApi, openSessionOf } from './session.ts';
+import type { DescribedSession, EngineModel, EngineSettings } from './session-types.ts';
+import { explainCuda, requireCudaLibraries } from './cuda.ts';
 import { disableTelemetry } from './telemetry.ts';
 
 interface Engine {
@@ -24,6 +20,13 @@ const loadNative = (): Promise<EngineApi> => {
 
 const engines: Readonly<Record<Device, Engine>> = {
   cpu: { provider: 'cpu', load: loadNative },
+  cuda: {
+    provider: 'cuda',
+    async load() {
+      await requireCudaLibraries();
+      return loadNative();
+    },
+  },
   webgpu: { provider: 'webgpu', load: loadNative },
   wasm: {
     provider: 'wasm',
@@ -48,5 +51,6 @@ export function isDevice(name: string): name is Device {
  */
 export function openSession(model: EngineModel, settings: EngineSettings): Promise<DescribedSession> {
   const { load, provider } = engines[settings.device];
-  return openSessionOf(load, provider, model, settings);
+  const session = openSessionOf(load, provider, model, settings);
+  return settings.device === 'cuda' ? session.catch(explainCuda) : session;
 }

@@ -3,7 +3,7 @@ import { LinnetError } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
 import { formatShape } from '../graph/shape.ts';
 import { elementCount, type Tensor } from '../graph/tensor.ts';
-import type { NamedTensors } from './session.ts';
+import type { NamedTensors } from './session-types.ts';
 import { evaluateDim } from './named-dimensions.ts';
 
 /** The inputs of a program. */

@@ -5,7 +5,7 @@
 import { type ErrorCode, LinnetError } from '../errors.ts';
 import type { DType, Tensor } from '../graph/tensor.ts';
 import { tensorBytes, tensorFromBytes } from '../graph/tensor-bytes.ts';
-import type { EngineModel, EngineSettings, NamedTensors } from './session.ts';
+import type { EngineModel, EngineSettings, NamedTensors } from './session-types.ts';
 
 /** A tensor in a message. */
 export interface TensorMessage {

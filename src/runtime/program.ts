@@ -2,7 +2,7 @@
 import { LinnetError } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { DescribedSession, EngineSession, NamedTensors } from './session.ts';
+import type { DescribedSession, EngineSession, NamedTensors } from './session-types.ts';
 import { checkFeeds, type InputSignature, listNames } from './feeds.ts';
 
 /** What compiling cost and made. */

@@ -3,7 +3,8 @@
  * when its first session opens: a page that uses one does not download the other.
  */
 import { LinnetError } from '../errors.ts';
-import { type DescribedSession, type EngineApi, type EngineModel, openSessionOf } from './session.ts';
+import { type EngineApi, openSessionOf } from './session.ts';
+import type { DescribedSession, EngineModel } from './session-types.ts';
 
 /** Where a browser can compute. */
 export type WebDevice = 'wasm' | 'webgpu';

@@ -5,7 +5,7 @@
 import { parentPort } from 'node:worker_threads';
 import { internalError } from '../errors.ts';
 import { openSession } from './engine.ts';
-import type { EngineSession } from './session.ts';
+import type { EngineSession } from './session-types.ts';
 import {
   describeError,
   handOverTensors,

@@ -12,7 +12,7 @@ import {
   type WorkerRequest,
   type WorkerTask,
 } from './messages.ts';
-import type { EngineModel, EngineSession, EngineSettings, NamedTensors } from './session.ts';
+import type { EngineModel, EngineSession, EngineSettings, NamedTensors } from './session-types.ts';
 import { disableTelemetry } from './telemetry.ts';
 
 /** The host runs from where this file runs: from the built package, or from source where Node reads TypeScript. */

@@ -1,7 +1,7 @@
 /** A model as a server knows it: engine, tokenizer, chat template, names. */
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { LinnetError } from '../errors.ts';
-import { openDecodingModel } from '../export/open-model.ts';
+import { openDecodingModel, openGeneratingModel } from '../export/open-model.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { ChatTemplate, readChatTemplate } from './text/chat-template.ts';
@@ -25,6 +25,8 @@ export interface ServedModel extends AsyncDisposable {
 /** How a model is served. */
 export interface ServedModelOptions extends CompileOptions {
   readonly name: string;
+  /** Whether it may be a model that reads a text and writes another. Default false. */
+  readonly readsTexts?: boolean;
   /** A template instead of that of the model folder. */
   readonly chatTemplate?: string;
 }
@@ -35,9 +37,9 @@ export interface ServedModelOptions extends CompileOptions {
  */
 export async function openServedModel(
   folder: string,
-  { name, chatTemplate, ...compile }: ServedModelOptions,
+  { name, chatTemplate, readsTexts = false, ...compile }: ServedModelOptions,
 ): Promise<ServedModel> {
-  const opened = await openDecodingModel(folder, compile);
+  const opened = readsTexts ? await openGeneratingModel(folder, compile) : await openDecodingModel(folder, compile);
   try {
     const tokenizer = await loadTokenizer(opened.path);
     const { vocabulary } = opened.model.sizes;

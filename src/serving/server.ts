@@ -12,6 +12,9 @@ import { ServerMetrics } from './http/metrics.ts';
 import type { PageFiles } from './http/page.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler/scheduler.ts';
 import type { ServedModel } from './served-model.ts';
+import { ResponseStore } from './sessions/response-store.ts';
+import { Embeddings } from './text/embeddings.ts';
+import { Slots } from './sessions/slots.ts';
 import { MemorySessions } from './sessions/memory-sessions.ts';
 import type { SessionStore } from './sessions/session-store.ts';
 import { Sessions } from './sessions/sessions.ts';
@@ -36,6 +39,8 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
   readonly cacheBytes?: number;
   /** Where sessions are kept; it stays the caller's. Default: in memory, until the process ends. */
   readonly sessions?: SessionStore;
+  /** Folder for saved slots. Default: they cannot be saved. */
+  readonly slotFolder?: string;
   /** Seconds without a turn after which a session is gone, unless it asks for others. Default: it stays. */
   readonly sessionTtl?: number;
   /** What is shared with other servers of the model; it stays the caller's. `sessions` is to be on top of its store. */
@@ -43,6 +48,10 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
   /** Seconds that a draining server still takes requests, while `/health` tells load balancers to look elsewhere. Default 0. */
   readonly drainDelay?: number;
   readonly limits?: Partial<ServerLimits>;
+  /** Milliseconds within which the headers of a request must have come. Default 10 s. */
+  readonly headersTimeout?: number;
+  /** Milliseconds within which all of a request must have come. Default 60 s. */
+  readonly requestTimeout?: number;
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
   readonly method?: MethodMaker;
   /** The web page at `/`, as `readPage` gives it. Default: none. */
@@ -54,6 +63,8 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'> {
 export interface RunningServer {
   readonly url: string;
   readonly texts: TextService;
+  /** Answers a request that did not come by the socket. */
+  readonly fetch: (request: Request) => Response | Promise<Response>;
   /** Says so to load balancers, accepts no more, lets what runs come to its end, then closes. */
   drain(): Promise<void>;
 }
@@ -88,6 +99,9 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
     ready: () => !draining,
     model,
     texts,
+    responses: new ResponseStore(cacheBytes),
+    embeddings: new Embeddings(model.engine, scheduler.parallel),
+    slots: new Slots(model, scheduler.parallel, options.slotFolder),
     sessions: new Sessions(model, store, { ttl: options.sessionTtl }),
     limits: { ...limits, n: Math.min(limits.n, scheduler.parallel) },
     keys: new ApiKeys(keys),
@@ -101,7 +115,14 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
   });
   const listener = getRequestListener((request) => api.fetch(request), { overrideGlobalObjects: false });
   const server = createServer(
-    { headersTimeout: 10_000, requestTimeout: 60_000, keepAliveTimeout: 5_000, maxHeaderSize: 16 << 10 },
+    {
+      headersTimeout: options.headersTimeout ?? 10_000,
+      requestTimeout: options.requestTimeout ?? 60_000,
+      // How often sockets beyond those times are looked for.
+      connectionsCheckingInterval: Math.min(5_000, options.headersTimeout ?? 10_000),
+      keepAliveTimeout: 5_000,
+      maxHeaderSize: 16 << 10,
+    },
     (incoming, outgoing) => {
       void listener(incoming, outgoing);
     },
@@ -121,6 +142,7 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
   return {
     url: `http://${shownHost}:${address.port}`,
     texts,
+    fetch: (request) => api.fetch(request),
     async drain() {
       draining = true;
       // A connection that came as the socket closed would be lost, and with it its request.

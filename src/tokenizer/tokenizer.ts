@@ -86,7 +86,8 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   if (vocabulary === undefined) {
     throw new LinnetError(
       'NOT_FOUND',
-      `${folder} has no tokenizer.json; expected a Hugging Face model folder with a tokenizer in it`,
+      `${folder} has no tokenizer.json; copy tokenizer.json and tokenizer_config.json of its model there, or give token ids where a ` +
+        'command takes them (--prompt-tokens)',
     );
   }
   const origin = join(folder, 'vocab.txt');

@@ -148,7 +148,7 @@ export function parseLoraChoice(text: string): LoraChoice {
   const given = { ...Object.fromEntries(Object.entries(single).map(([key, parts]) => [key, parts.join(',')])) };
   const result = choiceSchema.safeParse({ ...given, ...(targets && { targets }) });
   if (!result.success) {
-    throw new LinnetError('CONFIG', `"${text}" is no low-rank adaptation:\n${schemaProblems(result.error)}`);
+    throw new LinnetError('CONFIG', `"${text}" is not a valid low-rank adaptation:\n${schemaProblems(result.error)}`);
   }
   const { r, alpha = 2 * r } = result.data;
   return { rank: r, alpha, targets: result.data.targets };

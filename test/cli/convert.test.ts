@@ -43,6 +43,20 @@ describe('a conversion', () => {
     expect(model.mixers.map(({ kind }) => kind).sort()).toEqual(['softmax', 'window']);
   });
 
+  it('makes the optimizer steps that it is told, the same every time, and leaves the memory out', async () => {
+    const options = ['--steps', '0,4,0', '--group', '4', '--memory', 'none'];
+    const json = await runJson(...command(...options, '--out', at('steps')));
+    const stages = json.stages as { name: string; steps: number }[];
+    expect(stages.map(({ name, steps }) => [name, steps])).toEqual([
+      ['linearize', 0],
+      ['calibrate', 0],
+      ['logits', 4],
+    ]);
+    expect(json.mixer).toMatchObject({ kind: 'window', group: 4, memory: null });
+    await runJson(...command(...options, '--out', at('same-steps')));
+    await expectSameWeights(at('steps'), at('same-steps'));
+  });
+
   it('takes the state it is given', async () => {
     const json = await runJson(...command('--budget', '0s', '--state', '8KiB', '--out', at('small')));
     expect(Number(json.stateBytes)).toBeLessThanOrEqual(8192);
@@ -64,7 +78,7 @@ describe('a conversion', () => {
     expect(stopped.exitCode).toBe(130);
     expect(existsSync(at('resumed'))).toBe(false);
     const again = await runCaptured([...command(...options, '--out', at('resumed')), '--json']);
-    expect(errorOf(again).message).toMatch(/holds a conversion; continue it with --resume/);
+    expect(errorOf(again).message).toMatch(/holds a conversion; continue it/);
     await runJson(...command(...options, '--out', at('resumed'), '--resume'));
     // What was done is not done again: resumed once more, the same weights come out at once.
     await runJson(...command(...options, '--out', at('once-more'), '--run', at('resumed.run'), '--resume'));
@@ -79,6 +93,10 @@ describe('a conversion', () => {
 describe('is refused', () => {
   it.each([
     [['--budget', 'soon'], /expected a time such as/],
+    [['--steps', '4'], /expected optimizer steps of transfer, logits, long/],
+    [['--steps', '4,4,4', '--budget', '4s'], /--steps and --budget are two ways to say the same/],
+    [['--group', '4', '--state', '8KiB'], /--group and --state are two ways to say the same/],
+    [['--memory', 'some'], /expected one of learned, none/],
     [['--state', 'little'], /expected a size such as/],
     [['--keep', 'auto:2'], /keeping 2 of 2 layers leaves none/],
     [['--held-out', '12'], /leave none to train on/],

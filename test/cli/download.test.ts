@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { commit, hubWithModel, id, token } from '../imitated-hub.ts';
+import { commit, hubWithDataset, hubWithModel, id, token } from '../imitated-hub.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 import { errorOf, jsonOf, runCaptured } from './captured-cli.ts';
 
@@ -71,5 +71,45 @@ describe('download', () => {
     const run = await runCaptured(['download', name, '--endpoint', endpoint, '--out', out, ...options, '--json']);
     expect(run.exitCode).toBe(3);
     expect(errorOf(run)).toMatchObject({ code });
+  });
+});
+
+describe('download --dataset', () => {
+  it('puts rows where eval tasks finds them', async () => {
+    const row = { goal: 'How do you carry apples?', sol1: 'In a basket.', sol2: 'With a spoon.', label: 0 };
+    const rows = `${JSON.stringify(row)}\n`.repeat(3);
+    const { endpoint } = await hubWithDataset({ 'validation.jsonl': rows, 'train.jsonl': rows });
+    const data = await scratchFolder();
+    const place = ['--endpoint', endpoint, '--out', join(data, 'baber__piqa')];
+    const fetched = jsonOf(
+      await runCaptured(['download', '--dataset', id, '--split', 'validation', ...place, '--json']),
+    );
+    expect(Object.keys(fetched.files ?? {})).toEqual(['validation.jsonl']);
+    const requests = join(data, 'requests.jsonl');
+    const words = [
+      'eval',
+      'tasks',
+      'assets/tiny-llama',
+      '--tasks',
+      'piqa',
+      '--data',
+      data,
+      '--write-requests',
+      requests,
+    ];
+    expect(jsonOf(await runCaptured([...words, '--json']))).toMatchObject({ requests: 6 });
+    const wrong = await runCaptured(['download', id, '--config', 'sst2', ...place]);
+    expect(wrong).toMatchObject({ exitCode: 2, stdout: '' });
+    const missing = await runCaptured([
+      'eval',
+      'tasks',
+      'assets/tiny-llama',
+      '--tasks',
+      'copa',
+      '--data',
+      data,
+      '--json',
+    ]);
+    expect(errorOf(missing).message).toContain('linnet download --dataset aps/super_glue --out');
   });
 });

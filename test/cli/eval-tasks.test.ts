@@ -67,6 +67,29 @@ describe('linnet eval tasks', () => {
     });
   });
 
+  it('speculates about answers, which stay the same', async () => {
+    const task = join(folder, 'long.yaml');
+    const mine = await readFile(join(folder, 'mine.yaml'), 'utf8');
+    await writeFile(
+      task,
+      mine.replace('task: mine', 'task: long').replace(/until: .*gen_toks: 8/, 'until: ["@@"], max_gen_toks: 60'),
+    );
+    const answers = async (speculate: string) => {
+      const out = join(folder, `speculate-${speculate}`);
+      const names = ['--tasks', task, '--out', out, '--speculate', speculate];
+      const json = await runJson('eval', 'tasks', model, '--data', data, ...names);
+      const [place] = await readdir(out);
+      const [samples] = (await readdir(join(out, place))).filter((name) => name.startsWith('samples_'));
+      return { json, samples: await readFile(join(out, place, samples), 'utf8') };
+    };
+    const alone = await answers('off');
+    const speculated = await answers('lookup');
+    expect(alone.json.tokensGenerated).toBe(120);
+    expect(alone.json.generationSteps).toBe(120);
+    expect(speculated.samples).toBe(alone.samples);
+    expect(speculated.json.generationSteps).toBeLessThan(100);
+  });
+
   it('goes on where it was stopped, and then has the same numbers', async () => {
     const options = ['--tasks', 'piqa', '--shots', '0'];
     const whole = await runJson('eval', 'tasks', model, '--data', data, ...options);

@@ -18,7 +18,7 @@ beforeAll(async () => {
 
 async function exported(dtype: string, ...options: string[]): Promise<{ out: string; result: CapturedRun }> {
   const out = join(place, dtype);
-  const result = await linnet('export', base, '--dtype', dtype, '--out', out, '--text', text, '--replace', ...options);
+  const result = await linnet('export', base, '--dtype', dtype, '--out', out, '--data', text, '--replace', ...options);
   return { out, result };
 }
 
@@ -77,6 +77,15 @@ describe('linnet export', () => {
     expect((await linnet('inspect', out)).stdout).toMatch(
       /cost +perplexity .* tokens of text that the model generated itself/,
     );
+  });
+
+  it('takes the old name of --data, and says so', async () => {
+    const words = ['--dtype', 'f32', '--out', join(place, 'named'), '--tokens', '20', '--replace'];
+    const { stderr, stdout } = await linnet('export', base, ...words, '--text', text);
+    expect(stderr).toContain('--text is called --data now');
+    expect(stdout).toMatch(/tokens of .*text\.txt;/);
+    expect((await linnet('export', base, ...words, '--text', text, '--data', text)).exitCode).toBe(2);
+    expect((await linnet('export', '-h')).stdout).not.toContain('--text');
   });
 
   it('can leave the comparison out', async () => {

@@ -217,6 +217,18 @@ describe('a classifier', () => {
   });
 });
 
+describe('other mistakes', () => {
+  it('a table without header, and a model without tokenizer, are answered with what to do', async () => {
+    const data = join(place, 'headerless.csv');
+    await writeFile(data, 'a good one,good\na bad one,bad\n');
+    const words = ['finetune', base, '--objective', 'classify', '--data', data, '--out', join(place, 'never')];
+    expect(errorOf(await linnet(...words, '--json')).message).toMatch(/name columns by their numbers/);
+    const silent = await changed('silent', (folder) => rm(join(folder, 'tokenizer.json')));
+    const { message } = errorOf(await linnet('generate', silent, '--prompt', 'a', '--json'));
+    expect(message).toMatch(/copy tokenizer.json .* there/);
+  });
+});
+
 describe('links', () => {
   it('of model files are followed, and copied where the name stays', async () => {
     const linked = join(place, 'linked');

@@ -54,6 +54,16 @@ describe('eval perplexity', () => {
     expect(nowhere.stderr).toMatch(/there is no folder/);
   });
 
+  it('warns of a range that is cut, and of windows beyond the trained length', async () => {
+    const words = ['eval', 'perplexity', base, '--data', stories];
+    const cut = await linnet(...words, '--documents', '1-9', '--length', '16');
+    expect(cut.stderr).toMatch(/warning: there are \d documents; of 1-9 only 1-\d are read/);
+    const { trainedLength } = z.looseObject({ trainedLength: z.int() }).parse(await runJson('inspect', base));
+    const long = await linnet(...words, '--length', String(trainedLength + 1));
+    expect(long.stderr).toMatch(/warning: windows have \d+ tokens, .* was trained for/);
+    expect((await linnet(...words, '--length', '16')).stderr).not.toMatch(/warning/);
+  });
+
   it('slides over plain text', async () => {
     const reported = await runJson('eval', 'perplexity', augmented, '--data', book, '--length', '32', '--stride', '8');
     expect(reported).toMatchObject({ tokens: 320, documents: 1 });

@@ -1,5 +1,5 @@
-/** `linnet eval recall` and `linnet eval positions`. */
-import { writeFile } from 'node:fs/promises';
+/** `linnet eval recall`, `linnet eval needle` and `linnet eval positions`. */
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { errorOf, linnet, runJson } from './captured-cli.ts';
@@ -27,6 +27,22 @@ describe('eval recall', () => {
     const reported = await runJson('eval', 'recall', plan, '--chart', join(folder, 'mqar.svg'));
     // Keys and values of 16 numbers for each of 16 tokens.
     expect(reported).toMatchObject({ trials: [{ method: 'softmax', tests: [{ questions: 10, stateBytes: 2048 }] }] });
+    const sized = { ...content, deviation: 0.1, sizes: { narrow: { hidden_size: 8 }, wide: {} } };
+    await writeFile(plan, JSON.stringify(sized));
+    const results = join(folder, 'mqar.jsonl');
+    const first = (await runJson('eval', 'recall', plan, '--results', results)) as { trials: unknown[] };
+    expect(first).toMatchObject({ trials: [{ size: 'narrow', tests: [{ stateBytes: 1024 }] }, { size: 'wide' }] });
+    const lines = await readFile(results, 'utf8');
+    // What has been measured is not measured again; another seed is.
+    await writeFile(plan, JSON.stringify({ ...sized, seeds: [1, 2] }));
+    const second = await runJson('eval', 'recall', plan, '--results', results);
+    expect(second).toMatchObject({ trials: [...first.trials, { seed: 2 }, { seed: 2, size: 'wide' }] });
+    expect((await readFile(results, 'utf8')).startsWith(lines)).toBe(true);
+    await writeFile(results, '{}\n');
+    expect(errorOf(await linnet('eval', 'recall', plan, '--results', results, '--json')).code).toBe('FORMAT');
+    const lost = { preset: 'window', memory: 'none', initial: { memory_score: 0 } };
+    await writeFile(plan, JSON.stringify({ ...content, methods: { lost } }));
+    expect(errorOf(await linnet('eval', 'recall', plan, '--json')).code).toBe('CONFIG');
     await writeFile(plan, JSON.stringify({ ...content, methods: { odd: { preset: 'nothing' } } }));
     expect(errorOf(await linnet('eval', 'recall', plan, '--json')).code).toBe('CONFIG');
   });
@@ -34,6 +50,27 @@ describe('eval recall', () => {
   it('measures a model as it is', async () => {
     const reported = await runJson('eval', 'recall', base, '--lengths', '32', '--pairs', '4', '--rows', '3');
     expect(reported).toMatchObject({ trials: [{ loss: null, tests: [{ length: 32, questions: 12 }] }] });
+  });
+});
+
+describe('eval needle', () => {
+  it('asks models at every length and depth, and draws what they found', async () => {
+    const chart = join(folder, 'needle.svg');
+    const words = ['--task', 'single', '--lengths', '700,900', '--depths', '0,1', '--questions', '2', '--data', book];
+    const how = ['--answer', 'choose', '--answer-tokens', '16', '--chart', chart];
+    const reported = await runJson('eval', 'needle', base, '--beside', augmented, ...words, ...how);
+    const cells = [700, 900].flatMap((length) => [0, 1].map((depth) => ({ length, depth, questions: 2 })));
+    expect(reported).toMatchObject({ task: 'single', chance: 0.125, models: [{ cells }, { model: augmented, cells }] });
+    expect(await readFile(chart, 'utf8')).toContain('Needle in a haystack: single');
+  });
+
+  it('lets a model answer, and says which lengths are too short', async () => {
+    const words = ['--lengths', '700', '--depths', '0.5', '--questions', '1', '--data', book, '--answer-tokens', '4'];
+    const reported = await runJson('eval', 'needle', base, '--task', 'multi-key', ...words);
+    expect(reported).toMatchObject({ chance: 0, models: [{ cells: [{ length: 700, depth: 0.5 }] }] });
+    expect(errorOf(await linnet('eval', 'needle', base, '--lengths', '64', '--data', book, '--json')).code).toBe(
+      'INPUT',
+    );
   });
 });
 

@@ -17,6 +17,7 @@ import { examplesWith } from '../attention/mixer-examples.ts';
 import { errorCode } from '../error-code.ts';
 import { thirdParty } from '../fixtures.ts';
 import { type ModelWithWeights, augmentedTinyLlama } from '../export/exported-model.ts';
+import { randomT5Weights, tinyT5 } from '../models/tiny-t5.ts';
 import { tinyLlama, randomParameters } from '../models/tiny-llama.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 
@@ -118,6 +119,50 @@ describe('scores of the small LLaMA', () => {
     const alone = await new EngineScorer({ engine, tokenizer, maxLength: 2048, sharing: false }).generate(prompts);
     expect(shared).toEqual(alone);
     expect(shared.join('')).not.toContain('\n');
+  });
+
+  it('generates several answers in the same steps, and counts what it read', async () => {
+    const { model, parameters } = await augmentedTinyLlama();
+    await using engine = await DecodingEngine.create(model, parameters);
+    const prompts = Array.from({ length: 11 }, (_, i) => ({
+      context: `${examples}${'Once upon a time '.repeat(i)}`,
+      until: i % 2 === 0 ? ['\n', 'the'] : [],
+      maxTokens: 4 + 3 * i,
+    }));
+    const steps: number[] = [];
+    const step = engine.step.bind(engine);
+    engine.step = (nodes, weights) => {
+      steps.push(nodes.length);
+      return step(nodes, weights);
+    };
+    const together = new EngineScorer({ engine, tokenizer, maxLength: 2048 });
+    const done: number[] = [];
+    const answers = await together.generate(prompts, { onProgress: (count) => done.push(count) });
+    expect(Math.max(...steps)).toBeGreaterThan(4);
+    expect(done.at(-1)).toBe(prompts.length);
+    const alone = new EngineScorer({ engine, tokenizer, maxLength: 2048, sharing: false });
+    expect(await alone.generate(prompts)).toEqual(answers);
+    expect(alone.usage.tokensGenerated).toBe(together.usage.tokensGenerated);
+    expect(together.usage.tokensRead + together.usage.tokensReused).toBe(alone.usage.tokensRead);
+    const stopped = AbortSignal.abort();
+    expect(await errorCode(() => together.generate(prompts, { signal: stopped }))).toBe('ABORTED');
+  });
+
+  it('asks T5 for answers, and refuses to ask it for continuations', async () => {
+    const model = tinyT5('local+global');
+    await using engine = await DecodingEngine.create(model, randomT5Weights(model));
+    const reader: Tokenizer = {
+      vocabularySize: 20,
+      specialIds: new Set(),
+      encode: (text) => Int32Array.from(text, (letter) => 3 + (letter.charCodeAt(0) % 16)),
+      decode: (tokens) => Array.from(tokens, String).join(' '),
+    };
+    const scorer = new EngineScorer({ engine, tokenizer: reader, maxLength: 64 });
+    const prompts = ['one', 'two three'].map((context) => ({ context, until: [], maxTokens: 5 }));
+    const alone = new EngineScorer({ engine, tokenizer: reader, maxLength: 64, sharing: false });
+    expect(await scorer.generate(prompts)).toEqual(await alone.generate(prompts));
+    expect(await errorCode(() => scorer.score(requests))).toBe('CONFIG');
+    await expect(scorer.rolling(['a text'])).rejects.toThrow(/asked of causal models; a t5 model reads/);
   });
 
   it('stops when it is told to', async () => {

@@ -128,7 +128,9 @@ export async function dataReaders(folder: string): Promise<FuzzReader[]> {
       samples: [json(plan)],
       cost: 6,
       read: (bytes) =>
-        sweepVariants(parseSweepPlan(parseJsonObject(bytes, 'plan.json'), 'plan.json')).map(({ mixers }) => mixers(4)),
+        sweepVariants(parseSweepPlan(parseJsonObject(bytes, 'plan.json'), 'plan.json')).map((variant) =>
+          variant.mixers(4),
+        ),
     },
     {
       name: 'plan of a study of recall',

@@ -113,7 +113,7 @@ const deepLists = `${'['.repeat(5000)}${']'.repeat(5000)}`;
 
 const hostileValues: readonly (() => Json)[] = [
   ...[null, true, false, 0, -1, 1, 0.5, 3, 1e9, 2 ** 31, 2 ** 53, -1e300, '', 'x', '__proto__', '../x', [], {}].map(
-    (value) => () => value as Json,
+    (value) => (): Json => value,
   ),
   () => 'y'.repeat(5000),
   () => Array<Json>(2000).fill(0),
@@ -130,7 +130,7 @@ function mutateValue(bytes: Buffer, random: Random): Buffer {
   } catch {
     return bytes;
   }
-  const holders: (Json[] | { [key: string]: Json })[] = [];
+  const holders: (Json[] | Record<string, Json>)[] = [];
   const open = [root];
   for (let value = open.pop(); value !== undefined; value = open.pop()) {
     if (typeof value !== 'object' || value === null) continue;
@@ -146,7 +146,7 @@ function mutateValue(bytes: Buffer, random: Random): Buffer {
     [
       () => (entries[key] = pick(hostileValues, random)()),
       () => (entries[key] = pick(hostileValues, random)()),
-      () => delete entries[key],
+      () => Reflect.deleteProperty(entries, key),
       () => (entries[pick(['more', '0', 'size', 'type', 'constructor'], random)] = pick(hostileValues, random)()),
       () => (entries[key] = entries[keys.length === 0 ? 'a' : pick(keys, random)]),
       () => (entries[key] = { ...entries }),

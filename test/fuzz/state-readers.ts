@@ -23,6 +23,9 @@ import { ServerMetrics } from '../../src/serving/http/metrics.ts';
 import { Scheduler } from '../../src/serving/scheduler/scheduler.ts';
 import { MemorySessions } from '../../src/serving/sessions/memory-sessions.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
+import { ResponseStore } from '../../src/serving/sessions/response-store.ts';
+import { Slots } from '../../src/serving/sessions/slots.ts';
+import { Embeddings } from '../../src/serving/text/embeddings.ts';
 import { TextService } from '../../src/serving/text/text-service.ts';
 import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
 import { readSnapshot, writeSnapshot } from '../../src/training/snapshot.ts';
@@ -97,6 +100,7 @@ async function snapshotReader(folder: string): Promise<FuzzReader> {
   await writeSnapshot(folder, position, state, 'run');
   const name = 'update-000000003.safetensors';
   const samples = [await readFile(join(folder, name))];
+  const original = await readSnapshot(folder, blocks, 'run');
   const write = asFile(folder, name);
   return {
     name: 'snapshot of a training',
@@ -107,7 +111,7 @@ async function snapshotReader(folder: string): Promise<FuzzReader> {
       write(bytes);
       return readSnapshot(folder, blocks, 'run');
     },
-    isOriginal: (result) => isDeepStrictEqual(result, { position, state }),
+    isOriginal: (result) => isDeepStrictEqual(result, original),
   };
 }
 
@@ -226,6 +230,9 @@ async function requestReaders(): Promise<StateReaders> {
   const sessions = new Sessions(served, new MemorySessions());
   const api = createApi({
     ...{ model: served, texts: new TextService(served, scheduler), sessions, metrics: new ServerMetrics() },
+    slots: new Slots(served, scheduler.parallel),
+    responses: new ResponseStore(1 << 20),
+    embeddings: new Embeddings(served.engine, scheduler.parallel),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 200, timeout: 20 },
     ...{ keys: new ApiKeys([]), rate: new RequestRate(undefined), log: pino({ enabled: false }) },
     ...{ localOnly: false, origins: [] },

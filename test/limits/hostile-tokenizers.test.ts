@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { huggingFaceTokenizer } from '../../src/tokenizer/hugging-face.ts';
 import { TimeLimitError, timeLimit } from '../../src/tokenizer/time-limit.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { refusal } from '../error-code.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 
@@ -27,9 +28,7 @@ describe('patterns that backtrack without end', () => {
       tokenizerJson: { ...plain, [section]: component, model },
       timeLimit: (work) => limit(work, 200), // what it is given is more, for real texts on busy machines
     });
-    expect(() => tokenizer.encode(`${'a'.repeat(40)}b`)).toThrow(
-      expect.objectContaining({ code: 'FORMAT', message: expect.stringContaining('without end') }),
-    );
+    expect(() => tokenizer.encode(`${'a'.repeat(40)}b`)).toThrow(refusal('FORMAT', 'without end'));
     expect([...tokenizer.encode('b')]).toEqual([1]);
   });
 
@@ -84,7 +83,7 @@ describe('components that make texts endless', () => {
     ['a pattern of 20,000 characters', replace({ Regex: 'a'.repeat(20_000) }, '')],
   ])('are refused: %s', (_, normalizer) => {
     expect(() => huggingFaceTokenizer({ tokenizerJson: { ...plain, normalizer, model } })).toThrow(
-      expect.objectContaining({ code: 'FORMAT', message: expect.stringContaining('the normalizer of tokenizer.json') }),
+      refusal('FORMAT', 'the normalizer of tokenizer.json'),
     );
   });
 
@@ -113,8 +112,6 @@ it('tokens that the model has no row for are refused, but for control tokens', (
     tokenizerJson: { ...plain, added_tokens: added(special), model },
     modelConfigJson: { vocab_size: 4 },
   });
-  expect(() => huggingFaceTokenizer(files(false))).toThrow(
-    expect.objectContaining({ code: 'FORMAT', message: expect.stringContaining('"more"') }),
-  );
+  expect(() => huggingFaceTokenizer(files(false))).toThrow(refusal('FORMAT', '"more"'));
   expect(huggingFaceTokenizer(files(true)).vocabularySize).toBe(5);
 });

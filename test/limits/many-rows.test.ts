@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { makeTable, textTable } from '../../src/report/table.ts';
 import { evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
+import { parseDelimited } from '../../src/data/delimited.ts';
 import { pearson } from '../../src/evaluation/tasks/metrics/statistics.ts';
 import { LabelledDataset } from '../../src/data/labelled.ts';
 import { longestLength } from '../../src/data/longest.ts';
@@ -38,6 +39,11 @@ describe('many rows', () => {
     const text = 'a'.repeat(rows + 2);
     const { windows } = await evaluationData([{ text }], tokenizer, { mode: 'text', length: 2, stride: 1 });
     expect(windows.length).toBeGreaterThan(rows);
+  });
+
+  it('or columns, in time that grows with them', () => {
+    const [row] = parseDelimited(`${','.repeat(1e6)}\n`, { delimiter: ',', quotes: true }, 'wide.csv');
+    expect(row.values).toHaveLength(1e6 + 1);
   });
 
   it('of correlated values', () => {

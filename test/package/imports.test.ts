@@ -11,6 +11,8 @@ import { describe, expect, it } from 'vitest';
 /** Each folder may import from itself and from folders before it. */
 const FOLDER_ORDER = [
   'files',
+  'redis',
+  'jobs',
   'graph',
   'runtime',
   'nn',

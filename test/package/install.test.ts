@@ -13,7 +13,9 @@ const read = (path: string): unknown =>
   JSON.parse(readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8'));
 
 const lock = z
-  .object({ packages: z.record(z.string(), z.object({ hasInstallScript: z.boolean().optional(), dev: z.boolean().optional() })) })
+  .object({
+    packages: z.record(z.string(), z.object({ hasInstallScript: z.boolean().optional(), dev: z.boolean().optional() })),
+  })
   .parse(read('package-lock.json'));
 const versions = z.record(z.string(), z.string());
 const manifest = z

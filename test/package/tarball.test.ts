@@ -40,6 +40,7 @@ beforeAll(async () => {
   const copy = join(place, 'package');
   await mkdir(copy, { recursive: true });
   await run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', join(copy, 'dist')], { cwd: projectRoot });
+  await run(process.execPath, ['scripts/build-web.mjs', 'chat', join(copy, 'dist/web/chat')], { cwd: projectRoot });
   for (const name of ['package.json', 'README.md', 'LICENSE', 'assets', 'docs']) {
     await cp(join(projectRoot, name), join(copy, name), { recursive: true });
   }
@@ -88,6 +89,33 @@ describe('the packed package, installed into an empty project', () => {
       z.object({ stdout: z.string() }).parse(error),
     );
     expect(stdout).toBe('');
+  });
+
+  it('type-checks for Node alone, without the types of browsers and without skipLibCheck', {
+    timeout: 240_000,
+  }, async () => {
+    const paths = ['', '/attention', '/checkpoint', '/decoding', '/evaluation', '/report', '/training'];
+    const program = paths.map((path, index) => `export * as part${index} from 'linnet${path}';\n`).join('');
+    await mkdir(join(project, 'node-alone'));
+    await writeFile(join(project, 'node-alone/program.ts'), program);
+    const options = { ...compilerOptions('NodeNext', 'NodeNext'), lib: ['ES2023', 'ESNext.Disposable'], noEmit: true };
+    const config = join(project, 'node-alone/tsconfig.json');
+    await writeFile(config, JSON.stringify({ compilerOptions: options, include: ['program.ts'] }));
+    const { stdout } = await run(process.execPath, [tsc, '-p', config], { cwd: project }).catch((error: unknown) =>
+      z.object({ stdout: z.string() }).parse(error),
+    );
+    expect(stdout).toBe('');
+  });
+
+  it('loads no charts with its root', async () => {
+    const program = "await import('linnet'); process.stdout.write(String(process.moduleLoadList?.length));";
+    const trace =
+      "import { register } from 'node:module'; register('data:text/javascript,' + encodeURIComponent(`export async function load(url, context, next) { if (/echarts|zrender/.test(url)) throw new Error('charts: ' + url); return next(url, context); }`));";
+    const hook = join(project, 'no-charts.mjs');
+    await writeFile(hook, trace);
+    const words = ['--import', hook, '--input-type=module', '-e', program];
+    const { stderr } = await run(process.execPath, words, { cwd: project });
+    expect(stderr).not.toContain('charts');
   });
 
   it('runs the programs of README.md, and its commands', async () => {

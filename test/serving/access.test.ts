@@ -128,6 +128,53 @@ describe('hostile requests', () => {
     expect(await raw(server, `GET /health HTTP/1.1\r\nHost: localhost\r\n${flood}\r\n\r\n`)).toMatch(/^HTTP\/1.1 431/);
   });
 
+  it('that come byte by byte, stop half way, or never begin hold up nobody, and are gone in the end', async () => {
+    const { server } = await serve(model, { headersTimeout: 300, requestTimeout: 600 });
+    const head = 'POST /v1/completions HTTP/1.1\r\nHost: localhost\r\ncontent-type: application/json\r\n';
+    const started = performance.now();
+    const slow = [
+      raw(server, ''),
+      raw(server, 'GET /health HTTP/1.1\r\nHost: loc'),
+      raw(server, head),
+      raw(server, `${head}content-length: 1000\r\n\r\n{"prompt":`),
+      raw(server, `${head}transfer-encoding: chunked\r\n\r\n5\r\n{"pro`),
+    ];
+    expect((await post(server)).status).toBe(200);
+    const answers = await Promise.all(slow);
+    // Closed by the server, at the latest when it next looks for such sockets.
+    expect(performance.now() - started).toBeGreaterThan(250);
+    for (const answer of answers) expect(answer).toMatch(/^$|^HTTP\/1.1 4\d\d/);
+  });
+
+  it('whose sender half-closes its socket get their answer all the same', async () => {
+    const { server } = await serve(model);
+    const { port } = new URL(server.url);
+    const answer = await new Promise<string>((resolve, reject) => {
+      let text = '';
+      const socket = connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true });
+      socket.on('data', (piece: Buffer) => {
+        text += piece.toString();
+      });
+      socket.on('error', reject);
+      socket.on('end', () => {
+        resolve(text);
+      });
+      socket.end('GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
+    });
+    expect(answer).toMatch(/^HTTP\/1.1 200/);
+  });
+
+  it('that break the rules of the protocol are refused', async () => {
+    const { server } = await serve(model);
+    const both =
+      'POST /tokenize HTTP/1.1\r\nHost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n';
+    const spaced = 'GET /health HTTP/1.1\r\nHost : localhost\r\n\r\n';
+    for (const text of [both, spaced, '\u0016\u0003\u0001\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n']) {
+      expect(await raw(server, text)).toMatch(/^HTTP\/1.1 4\d\d/);
+    }
+    expect((await post(server)).status).toBe(200);
+  });
+
   const bodies: readonly (readonly [string, string, number])[] = [
     ['nothing', '', 400],
     ['half an object', '{"prompt": "x', 400],

@@ -27,13 +27,18 @@ export interface AnswerPiece {
 
 /**
  * Pieces of a response.
+ * @param signal ends the reading at once, whatever the connection does
  * @throws Error with the server's message where the stream reports one, or ends before it is done
  */
 export async function* readAnswer(
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  signal?: AbortSignal,
 ): AsyncGenerator<AnswerPiece, void, undefined> {
   const events = body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
   const reader = events.getReader();
+  // Lets the server know that nobody reads on. Not waited for: a connection may take its time.
+  const cancel = (): void => void reader.cancel().catch(() => undefined);
+  signal?.addEventListener('abort', cancel);
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -42,8 +47,8 @@ export async function* readAnswer(
       yield pieceOf(JSON.parse(value.data));
     }
   } finally {
-    // Lets the server know that nobody reads on.
-    await reader.cancel().catch(() => undefined);
+    signal?.removeEventListener('abort', cancel);
+    cancel();
   }
 }
 

@@ -63,7 +63,10 @@ export function Column({ model, server, title, onClose, onBeside, onProblem }: C
       }}
     >
       <header class="bar">
-        <h2>{title}</h2>
+        <h2>
+          <span class="kind">Session </span>
+          {model.id}
+        </h2>
         <dl class="facts numbers">
           <Fact name="state" value={facts.stateBytes === undefined ? '–' : formatBytes(facts.stateBytes)} />
           <Fact name="tokens" value={facts.position === undefined ? '–' : formatCount(facts.position)} />
@@ -223,9 +226,11 @@ function Composer({ chat, busy, canContinue, onSend, onStop }: ComposerProps) {
         }}
       />
       {busy ? (
-        <Button name="Stop" icon="stop" kind="danger" onClick={onStop} />
+        <Button key="stop" name="Stop" icon="stop" kind="danger" onClick={onStop} />
       ) : (
+        // An element of its own: a click on Stop must not end as one on a button that has meanwhile become this one.
         <Button
+          key="send"
           name={chat ? 'Send' : 'Continue'}
           icon="send"
           kind="primary"

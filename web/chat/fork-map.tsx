@@ -82,7 +82,7 @@ export function ForkMap({ conversation, onShow }: ForkMapProps) {
             data-turn={id}
             class={`turn ${author}${shown.has(id) ? ' shown' : ''}`}
             role="button"
-            tabIndex={id === leaf ? 0 : -1}
+            tabindex={id === leaf ? 0 : -1}
             aria-label={nameOf(turn)}
             aria-current={id === leaf ? 'true' : undefined}
             onClick={() => onShow(id)}

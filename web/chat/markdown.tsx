@@ -1,9 +1,9 @@
 /**
- * Texts of a model as Markdown. They are hostile: what Marked makes of them is reduced by DOMPurify to text, lists, tables
- * and links, without images, styles or anything that loads.
+ * Texts of a model as Markdown. They are hostile: HTML in them stays the characters that it is, and what Marked makes of the
+ * rest is reduced by DOMPurify to text, lists, tables and links, without anything that loads.
  */
 import DOMPurify from 'dompurify';
-import { marked } from 'marked';
+import { Marked } from 'marked';
 import { useEffect, useRef } from 'preact/hooks';
 
 const tags =
@@ -14,10 +14,24 @@ const tags =
 /** Milliseconds between two renderings of a text that grows, at least; ten times as long as one takes. */
 const renderEvery = 100;
 
+const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"]/g, (character) => entities[character]);
+}
+
+function markdownToHtml(text: string): string {
+  const marked = new Marked({
+    gfm: true,
+    breaks: true,
+    renderer: { html: ({ text }) => escapeHtml(text), image: ({ text }) => escapeHtml(text) },
+  });
+  return marked.parse(text, { async: false });
+}
+
 /** @param text Markdown @returns nodes that load and run nothing */
 function renderMarkdown(text: string): DocumentFragment {
-  const html = marked.parse(text, { async: false, gfm: true, breaks: true });
-  const fragment = DOMPurify.sanitize(html, {
+  const fragment = DOMPurify.sanitize(markdownToHtml(text), {
     ALLOWED_TAGS: tags,
     ALLOWED_ATTR: ['href', 'title', 'start'],
     ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,

@@ -64,7 +64,7 @@ export class Server {
         signal,
       });
       if (body === null) throw new Error('The answer of the server is empty.');
-      yield* readAnswer(body);
+      yield* readAnswer(body, signal);
     } finally {
       if (copy !== undefined) void this.forget(copy);
     }

@@ -43,7 +43,7 @@ export function Button({
       onClick={onClick}
     >
       {icon !== undefined && <Icon name={icon} />}
-      {bare ? null : (children ?? name)}
+      {bare ? null : <span class="words">{children ?? name}</span>}
     </button>
   );
 }

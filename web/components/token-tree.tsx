@@ -21,7 +21,7 @@ const characterWidth = 7.3;
 const boxWidth = (label: string): number => Math.max(18, [...label].length * characterWidth + 10);
 
 /** One sentence that says what the drawing shows. */
-export function describeTokenTree({ tokens, accepted, next }: TokenTreeProps): string {
+function describeTokenTree({ tokens, accepted, next }: TokenTreeProps): string {
   const path = accepted.slice(1).map((node) => tokens[node]);
   const drafted = tokens.length - 1;
   return (

@@ -1,26 +1,27 @@
 /**
- * Fetching models from the Hugging Face hub: config, tokenizer and safetensors weights of one commit, into a folder that
- * appears only when everything has arrived and was verified. An interrupted download goes on where it stopped.
+ * Fetching models and data sets from the Hugging Face hub: files of one commit, into a folder that appears only when
+ * everything has arrived and was verified. An interrupted download goes on where it stopped.
  */
 import { constants } from 'node:fs';
 import { copyFile, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, resolve } from 'node:path';
-import { downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
+import { datasetInfo, downloadFile, listFiles, modelInfo } from '@huggingface/hub';
 import { LinnetError } from '../../errors.ts';
 import { moveFolder, recoverFolder, syncTree } from '../../files/atomic.ts';
 import type { DownloadRecord } from './download-record.ts';
 import { examineDownload, writeDownloadRecord } from './download-record.ts';
 import type { ExpectedDigest, RemoteFile } from './download.ts';
 import { receiveFile } from './download.ts';
-import { type FileSelection, sameSelection, type SelectionRules, selectionRules } from './selection.ts';
-import { COMPANION_FILES, CONFIG_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE } from '../folder-files.ts';
-import { listNames, quoteName } from '../../files/name-list.ts';
-import { fileError, readInFolder, systemErrorCode } from '../../files/regular-file.ts';
-import { MAX_INDEX_BYTES, parseShardIndex, shardNames } from '../shard-index.ts';
+import { type DatasetParts, partsSelection, planDataset } from './dataset-files.ts';
+import { planModel, type RemoteRepository } from './model-files.ts';
+import { type FileSelection, sameSelection } from './selection.ts';
+import { quoteName } from '../../files/name-list.ts';
+import { systemErrorCode } from '../../files/regular-file.ts';
+import { asHubError, isTransient, kindNames, type RepositoryKind, type Wanted } from './wanted.ts';
 import { requireOptions, requireText } from '../../files/arguments.ts';
 
-/** More files in the top folder of a model than any real one has. */
+/** More files than any model has in its top folder, or data set in all of them. */
 const MAX_LISTED_FILES = 20_000;
 
 /** How far a download is; bytes. */
@@ -33,16 +34,23 @@ export interface FetchProgress {
   readonly size: number;
 }
 
-/** Options of one download. */
-export interface FetchOptions {
-  /** Patterns of files to fetch in addition, such as `*.md`; see `FileSelection`. */
-  readonly include?: readonly string[];
-  /** Patterns of files to leave out. */
-  readonly exclude?: readonly string[];
+/** Watching and stopping a download. */
+export interface TransferOptions {
   /** Called after every piece that arrives; throttle it where drawing is slow. */
   readonly onProgress?: (progress: FetchProgress) => void;
   readonly signal?: AbortSignal;
 }
+
+/** Options of the download of a model. */
+export interface FetchOptions extends TransferOptions {
+  /** Patterns of files to fetch in addition, such as `*.md`; see `FileSelection`. */
+  readonly include?: readonly string[];
+  /** Patterns of files to leave out. */
+  readonly exclude?: readonly string[];
+}
+
+/** Options of the download of a data set. */
+export interface FetchDatasetOptions extends TransferOptions, Partial<DatasetParts> {}
 
 /** A place that models come from. */
 export interface ModelSource {
@@ -54,6 +62,21 @@ export interface ModelSource {
    * @returns what the folder holds
    */
   fetchFolder(id: string, revision?: string, targetDir?: string, options?: FetchOptions): Promise<DownloadRecord>;
+}
+
+/** A place that data sets come from. */
+export interface DatasetSource {
+  /**
+   * Makes sure that `targetDir` holds the rows of a data set, with what earlier downloads of it have put there.
+   * @param id, revision as for models
+   * @param targetDir default `defaultDatasetFolder(id)`
+   */
+  fetchDataset(
+    id: string,
+    revision?: string,
+    targetDir?: string,
+    options?: FetchDatasetOptions,
+  ): Promise<DownloadRecord>;
 }
 
 /** How to reach a hub. */
@@ -76,7 +99,18 @@ export interface HubOptions {
  * ```
  */
 export function defaultModelFolder(id: string): string {
-  return resolve(homedir(), '.cache/linnet', checkModelId(id).replace('/', '--'));
+  return resolve(homedir(), '.cache/linnet', checkId(id, 'model').replace('/', '--'));
+}
+
+/**
+ * Where a data set is kept unless told otherwise: `data/<owner>__<name>`, where `eval tasks --data data` finds it.
+ * @example
+ * ```ts
+ * const folder = defaultDatasetFolder('owner/name');
+ * ```
+ */
+export function defaultDatasetFolder(id: string): string {
+  return resolve('data', checkId(id, 'dataset').replace('/', '__'));
 }
 
 /**
@@ -89,7 +123,7 @@ export function defaultModelFolder(id: string): string {
  * await hubSource({ token: process.env.HF_TOKEN }).fetchFolder('owner/name', 'main', 'models/name');
  * ```
  */
-export function hubSource(options: HubOptions = {}): ModelSource {
+export function hubSource(options: HubOptions = {}): ModelSource & DatasetSource {
   requireOptions(options, 'the options of hubSource');
   const { endpoint = 'https://huggingface.co', token, retries = 4, retryDelay = 500 } = options;
   requireText(endpoint, 'the endpoint');
@@ -101,9 +135,38 @@ export function hubSource(options: HubOptions = {}): ModelSource {
   }
   const hub: Hub = { endpoint: endpoint.replace(/\/+$/, ''), token, retries, retryDelay };
   return {
-    fetchFolder: (id, revision = 'main', targetDir = defaultModelFolder(id), fetchOptions = {}) =>
-      fetchFolder(hub, { id: checkModelId(id), revision: checkRevision(revision) }, resolve(targetDir), fetchOptions),
+    fetchFolder: (id, revision = 'main', targetDir = defaultModelFolder(id), fetchOptions = {}) => {
+      const { include = [], exclude = [] } = fetchOptions;
+      const selection: FileSelection = { include: [...include], exclude: [...exclude] };
+      const plan: Plan = (connection, commit, staging) => planModel(connection, commit, staging, selection);
+      const wanted: Wanted = { kind: 'model', id: checkId(id, 'model'), revision: checkRevision(revision) };
+      return fetchFolder(hub, wanted, resolve(targetDir), { selection, plan, options: fetchOptions });
+    },
+    fetchDataset: (id, revision = 'main', targetDir = defaultDatasetFolder(id), fetchOptions = {}) => {
+      const parts: DatasetParts = { configs: fetchOptions.configs ?? [], splits: fetchOptions.splits ?? [] };
+      const plan: Plan = (connection, commit, _, earlier) => planDataset(connection, commit, parts, earlier);
+      const wanted: Wanted = { kind: 'dataset', id: checkId(id, 'dataset'), revision: checkRevision(revision) };
+      return fetchFolder(hub, wanted, resolve(targetDir), {
+        selection: partsSelection(parts),
+        plan,
+        options: fetchOptions,
+      });
+    },
   };
+}
+
+/** Chooses the files to fetch. @param earlier names of the files of an earlier download */
+type Plan = (
+  connection: Connection,
+  commit: string,
+  staging: string,
+  earlier: readonly string[],
+) => Promise<RemoteFile[]>;
+
+interface Planned {
+  readonly selection: FileSelection;
+  readonly plan: Plan;
+  readonly options: TransferOptions;
 }
 
 interface Hub {
@@ -113,27 +176,27 @@ interface Hub {
   readonly retryDelay: number;
 }
 
-interface Wanted {
-  readonly id: string;
-  readonly revision: string;
-}
-
-async function fetchFolder(hub: Hub, wanted: Wanted, target: string, options: FetchOptions): Promise<DownloadRecord> {
+async function fetchFolder(
+  hub: Hub,
+  wanted: Wanted,
+  target: string,
+  { selection, plan, options }: Planned,
+): Promise<DownloadRecord> {
   try {
-    const selection: FileSelection = { include: [...(options.include ?? [])], exclude: [...(options.exclude ?? [])] };
-    const rules = selectionRules(selection);
     await recoverFolder(target);
     const present = await examineDownload(target, wanted.id);
     const complete = present?.intact === true && sameSelection(present.record.selection, selection);
     if (complete && present.record.commit === wanted.revision) return present.record;
-    const connection = new Connection(hub, wanted.id, options.signal);
+    const connection = new Connection(hub, wanted, options.signal);
     const commit = await connection.resolveCommit(wanted.revision);
     if (complete && present.record.commit === commit) return present.record;
 
     // The name depends on the commit alone, so that the next run finds what this one leaves when interrupted.
     const staging = resolve(dirname(target), `.${basename(target)}.${commit}.partial`);
     await mkdir(staging, { recursive: true });
-    const files = await planFiles(connection, commit, staging, rules);
+    const files = await plan(connection, commit, staging, Object.keys(present?.record.files ?? {}));
+    // Names are checked by the plan: they lead into the folder.
+    for (const { name } of files) await mkdir(dirname(resolve(staging, name)), { recursive: true });
     if (present?.record.commit === commit) await takeOver(files, present.record, target, staging);
     const record: DownloadRecord = {
       id: wanted.id,
@@ -146,48 +209,8 @@ async function fetchFolder(hub: Hub, wanted: Wanted, target: string, options: Fe
     await moveFolder(staging, target, present !== undefined);
     return record;
   } catch (error) {
-    throw asHubError(error, hub, wanted, options.signal);
+    throw asHubError(error, hub.endpoint, wanted, options.signal);
   }
-}
-
-/**
- * Chooses the files to fetch from the listing of the model. A sharded model's index is fetched at once, to know them.
- * Weights are required unless a pattern leaves them out.
- */
-async function planFiles(
-  connection: Connection,
-  commit: string,
-  staging: string,
-  { isIncluded, isExcluded }: SelectionRules,
-): Promise<RemoteFile[]> {
-  const listing = await connection.listFiles(commit);
-  const names = [...listing.keys()];
-  const asked = new Set([
-    CONFIG_FILE,
-    ...COMPANION_FILES.filter((name) => listing.has(name)),
-    ...names.filter(isIncluded),
-  ]);
-  const index = listing.get(INDEX_FILE);
-  if (listing.has(WEIGHTS_FILE)) {
-    asked.add(WEIGHTS_FILE);
-  } else if (index !== undefined) {
-    if (index.size > MAX_INDEX_BYTES) throw new LinnetError('FORMAT', `${INDEX_FILE} claims ${index.size} bytes`);
-    await connection.receive(index, commit, staging);
-    const shards = parseShardIndex(await readInFolder(staging, INDEX_FILE, MAX_INDEX_BYTES), INDEX_FILE);
-    for (const name of [INDEX_FILE, ...shardNames(shards)]) asked.add(name);
-  } else if (!isExcluded(WEIGHTS_FILE)) {
-    const pickles = names.filter(isPickleFile);
-    const found =
-      pickles.length > 0 ? `only ${listNames(pickles)}, which may run code when loaded and are never fetched` : 'none';
-    throw new LinnetError('NOT_FOUND', `the model has no safetensors weights (${found}); choose one that has`);
-  }
-  const wanted = [...asked].filter((name) => !isExcluded(name));
-  if (wanted.length === 0) throw new LinnetError('INPUT', 'the patterns to exclude leave no file to fetch');
-  return wanted.map((name) => {
-    const file = listing.get(name);
-    if (file === undefined) throw new LinnetError('NOT_FOUND', `the model has no file ${quoteName(name)}`);
-    return file;
-  });
 }
 
 /** Copies what an earlier download of the same commit has, so that it need not be fetched again; it is verified as if it had. */
@@ -217,7 +240,7 @@ async function receiveAll(
   commit: string,
   files: readonly RemoteFile[],
   staging: string,
-  { onProgress }: FetchOptions,
+  { onProgress }: TransferOptions,
 ): Promise<DownloadRecord['files']> {
   const size = files.reduce((sum, file) => sum + file.size, 0);
   let finished = 0;
@@ -238,31 +261,37 @@ async function receiveAll(
   return Object.fromEntries(digests);
 }
 
-/** Requests about one model. */
-class Connection {
+/** Requests about one repository. */
+class Connection implements RemoteRepository {
   readonly #hub: Hub;
   readonly #id: string;
+  readonly #kind: RepositoryKind;
   readonly #signal: AbortSignal | undefined;
 
-  constructor(hub: Hub, id: string, signal: AbortSignal | undefined) {
+  constructor(hub: Hub, { id, kind }: Wanted, signal: AbortSignal | undefined) {
     this.#hub = hub;
     this.#id = id;
+    this.#kind = kind;
     this.#signal = signal;
   }
 
   /** The commit a branch or tag points to now: every later request names it, so all files belong together. */
   async resolveCommit(revision: string): Promise<string> {
-    const { sha } = await modelInfo({ name: this.#id, revision, additionalFields: ['sha'], ...this.#access() });
+    const request = { name: this.#id, revision, ...this.#access() };
+    const { sha } =
+      this.#kind === 'model'
+        ? await modelInfo({ ...request, additionalFields: ['sha'] })
+        : await datasetInfo({ ...request, additionalFields: ['sha'] });
     if (!isCommit(sha))
       throw new LinnetError('FORMAT', `the server named ${quoteName(String(sha))} as commit of ${this.#id}`);
     return sha;
   }
 
-  /** The files of the top folder by name. */
+  /** The files by name: of a model those of the top folder, of a data set all. */
   async listFiles(commit: string): Promise<ReadonlyMap<string, RemoteFile>> {
     const files = new Map<string, RemoteFile>();
-    const repo = { type: 'model', name: this.#id } as const;
-    for await (const { type, path, size, oid, lfs } of listFiles({ repo, revision: commit, ...this.#access() })) {
+    const request = { repo: this.#repo, revision: commit, recursive: this.#kind === 'dataset', ...this.#access() };
+    for await (const { type, path, size, oid, lfs } of listFiles(request)) {
       if (type !== 'file') continue;
       const bytes = lfs?.size ?? size;
       if (!Number.isSafeInteger(bytes) || bytes < 0) {
@@ -270,7 +299,7 @@ class Connection {
       }
       files.set(path, { name: path, size: bytes, digest: expectedDigest(oid, lfs?.oid) });
       if (files.size > MAX_LISTED_FILES) {
-        throw new LinnetError('FORMAT', `the server lists more than ${MAX_LISTED_FILES} files in one folder`);
+        throw new LinnetError('FORMAT', `the server lists more than ${MAX_LISTED_FILES} files`);
       }
     }
     return files;
@@ -284,14 +313,17 @@ class Connection {
   }
 
   async #open({ name, size }: RemoteFile, commit: string, start: number): Promise<AsyncIterable<Uint8Array>> {
-    const repo = { type: 'model', name: this.#id } as const;
     // xet: false — plain HTTP ranges, which every mirror serves. The digest covers the content whichever way it came.
-    const blob = await downloadFile({ repo, path: name, revision: commit, xet: false, ...this.#access() });
+    const blob = await downloadFile({ repo: this.#repo, path: name, revision: commit, xet: false, ...this.#access() });
     if (blob === null) throw new LinnetError('NOT_FOUND', `the server lists ${quoteName(name)} but does not have it`);
     if (blob.size !== size) {
       throw new LinnetError('FORMAT', `${quoteName(name)} has ${blob.size} bytes, the server's listing says ${size}`);
     }
     return (start === 0 ? blob : blob.slice(start)).stream();
+  }
+
+  get #repo(): { readonly type: RepositoryKind; readonly name: string } {
+    return { type: this.#kind, name: this.#id };
   }
 
   #access(): { hubUrl: string; accessToken: string | undefined; fetch: typeof fetch } & Partial<{
@@ -330,46 +362,13 @@ function isCommit(hash: unknown): hash is string {
   return typeof hash === 'string' && /^[0-9a-f]{40}$/.test(hash);
 }
 
-function checkModelId(id: string): string {
+function checkId(id: string, kind: RepositoryKind): string {
   const part = '[A-Za-z0-9_][A-Za-z0-9._-]{0,95}';
   if (new RegExp(`^(${part}/)?${part}$`).test(id) && !id.includes('..')) return id;
-  throw new LinnetError('INPUT', `${quoteName(id)} is not a model name; expected "owner/name"`);
+  throw new LinnetError('INPUT', `${quoteName(id)} is not a ${kindNames[kind]} name; expected "owner/name"`);
 }
 
 function checkRevision(revision: string): string {
   if (/^[\w.-][\w./-]{0,254}$/.test(revision) && !revision.includes('..')) return revision;
   throw new LinnetError('INPUT', `${quoteName(revision)} is not a branch, tag or commit`);
-}
-
-/** Refusals stay refusals; broken connections and overloaded servers may recover. */
-function isTransient(error: unknown): boolean {
-  if (error instanceof LinnetError || systemErrorCode(error) !== undefined) return false;
-  return !(error instanceof HubApiError) || error.statusCode >= 500 || [408, 429].includes(error.statusCode);
-}
-
-function asHubError(
-  error: unknown,
-  { endpoint }: Hub,
-  { id, revision }: Wanted,
-  signal: AbortSignal | undefined,
-): LinnetError {
-  if (signal?.aborted)
-    return new LinnetError('ABORTED', `the download of ${id} was stopped; the next one goes on from there`, {
-      cause: error,
-    });
-  if (error instanceof LinnetError)
-    return new LinnetError(error.code, `${id} (${revision}): ${error.message}`, { cause: error });
-  if (systemErrorCode(error) !== undefined) return fileError('store', id, error);
-  if (error instanceof HubApiError && [401, 403].includes(error.statusCode)) {
-    const advice =
-      'it is private, gated or does not exist; check the name, accept its terms on the hub, and give a token with access';
-    return new LinnetError('INPUT', `${endpoint} refuses access to ${id}: ${advice}`, { cause: error });
-  }
-  if (error instanceof HubApiError && error.statusCode === 404) {
-    return new LinnetError('NOT_FOUND', `${endpoint} has no model ${id} at revision ${quoteName(revision)}`, {
-      cause: error,
-    });
-  }
-  const reason = error instanceof Error ? error.message : String(error);
-  return new LinnetError('NOT_FOUND', `cannot fetch ${id} from ${endpoint}: ${reason}`, { cause: error });
 }

@@ -92,7 +92,7 @@ export const chatCommand = defineCommand({
     chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
     maxTokens: withDefault(integer({ min: 1, max: 1 << 30 }), 512, {
       placeholder: 'count',
-      description: 'most tokens of an answer',
+      description: 'maximum number of tokens of an answer',
     }),
     temperature: withDefault(decimal({ min: 0, max: 100 }), 0, {
       placeholder: 'number',

@@ -5,6 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport } from '../../conversion/report.ts';
 import { convert } from '../../conversion/convert.ts';
+import { conversionMemories } from '../../conversion/plan.ts';
 import { measureConversion } from '../../conversion/measure.ts';
 import { modelStateBytes } from '../../models/state-bytes.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
@@ -17,8 +18,9 @@ import { formatBytes, formatFixed, formatPercent } from '../../report/quantities
 import { textTable, makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, requiredList, withDefault } from '../framework/command.ts';
-import { countList, integer, path, text } from '../framework/option-values.ts';
-import { byteSize, duration, keptLayers } from '../options/conversion-values.ts';
+import { choice, countList, integer, path, text } from '../framework/option-values.ts';
+import { byteSize, duration, keptLayers, stageSteps } from '../options/conversion-values.ts';
+import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { conversionPrinter } from '../output/conversion-events.ts';
@@ -52,9 +54,22 @@ export const convertCommand = defineCommand({
       placeholder: 'time',
       description: 'seconds, minutes or hours of training: 90s, 10m, 2h (default: 10m)',
     }),
+    steps: optional(stageSteps, {
+      placeholder: 'counts',
+      description:
+        'optimizer steps of transfer, logits and long in place of --budget, such as 200,600,100: the same on every machine',
+    }),
     state: optional(byteSize, {
       placeholder: 'bytes',
       description: 'largest state of the converted layers in float32: 64KiB, 2MiB (default: what groups of 64 take)',
+    }),
+    group: optional(integer({ min: 1, max: 65536 }), {
+      placeholder: 'number',
+      description: 'G, positions per group, in place of --state',
+    }),
+    memory: withDefault(choice(conversionMemories), 'learned', {
+      placeholder: 'name',
+      description: 'what remembers what has left the window: learned (sums that decay), or none',
     }),
     keep: optional(keptLayers, {
       placeholder: 'layers',
@@ -89,9 +104,14 @@ export const convertCommand = defineCommand({
     else if (existsSync(out)) {
       throw new LinnetError('PATH', `${out} exists; name another --out, or give --replace`);
     }
+    refuseTogether(options, 'steps', 'budget');
+    refuseTogether(options, 'group', 'state');
     const settings = {
       budget: options.budget ?? defaultBudget,
+      steps: options.steps,
       stateBytes: options.state,
+      group: options.group,
+      memory: options.memory,
       keep: options.keep ?? { layers: [] },
     };
     const compile = { threads, device };
@@ -163,3 +183,9 @@ export const convertCommand = defineCommand({
     };
   },
 });
+
+/** @throws UsageError if both of two options are given */
+function refuseTogether(options: Readonly<Record<string, unknown>>, first: string, second: string): void {
+  if (options[first] === undefined || options[second] === undefined) return;
+  throw new UsageError(`--${first} and --${second} are two ways to say the same; give one of them`);
+}

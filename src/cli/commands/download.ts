@@ -1,7 +1,8 @@
-/** `linnet download`: fetches a model from the Hugging Face hub, or goes on with a fetch that was interrupted. */
-import { defaultModelFolder, hubSource } from '../../checkpoint/hub/hub.ts';
+/** `linnet download`: fetches a model or data set from the Hugging Face hub, or goes on with an interrupted fetch. */
+import { defaultDatasetFolder, defaultModelFolder, hubSource, type TransferOptions } from '../../checkpoint/hub/hub.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
-import { defineCommand, optional, repeated, required, withDefault } from '../framework/command.ts';
+import { defineCommand, flag, optional, repeated, required, withDefault } from '../framework/command.ts';
+import { UsageError } from '../framework/exit-codes.ts';
 import { path, text } from '../framework/option-values.ts';
 
 /** Where models come from if neither an option nor the environment says otherwise. */
@@ -12,20 +13,29 @@ export const download = defineCommand({
     'Fetches configuration, tokenizer and safetensors weights of one commit of a model from the Hugging Face hub, and ' +
     'verifies every digest that the hub publishes. The folder appears when all of it is there. Ctrl-C keeps what has ' +
     'arrived, and the same command goes on from there. Asks nothing of the network where the commit is there already. ' +
+    'With --dataset, the rows of a data set (.parquet, .jsonl, .csv, .tsv), all or those of some configurations and ' +
+    'splits, into the folder where eval tasks --data data finds them; what earlier downloads put there stays. ' +
     'For private and gated models set HF_TOKEN to an access token; HF_ENDPOINT names another hub.',
   examples: [
     'linnet download HuggingFaceTB/SmolLM2-135M --out runs/smollm',
     'linnet download HuggingFaceTB/SmolLM2-135M --revision main --include "*.md" --json',
     'linnet download google-t5/t5-small --exclude "*.safetensors" --out runs/t5-tokenizer',
+    'linnet download --dataset nyu-mll/glue --config sst2 --config mrpc --split train --split validation',
   ],
-  arguments: { id: required(text, { placeholder: 'id', description: 'name of the model on the hub: owner/name' }) },
+  arguments: {
+    id: required(text, { placeholder: 'id', description: 'name of the model or data set on the hub: owner/name' }),
+  },
   options: {
     revision: withDefault(text, 'main', { placeholder: 'name', description: 'branch, tag or commit' }),
     out: optional(path, {
       placeholder: 'folder',
       description:
-        'where the model goes; another revision of the same model is replaced (default: ~/.cache/linnet/OWNER--NAME)',
+        'where it goes; another revision of the same model is replaced (default: ~/.cache/linnet/OWNER--NAME, of data ' +
+        'sets data/OWNER__NAME)',
     }),
+    dataset: flag('fetch a data set'),
+    config: repeated(text, { placeholder: 'name', description: 'of a data set: this configuration; may be repeated' }),
+    split: repeated(text, { placeholder: 'name', description: 'of a data set: this split; may be repeated' }),
     include: repeated(text, {
       placeholder: 'pattern',
       description: 'fetch these files of the top folder, too, such as "*.md"; may be repeated',
@@ -39,24 +49,30 @@ export const download = defineCommand({
       description: `address of the hub (default: HF_ENDPOINT or ${HUB})`,
     }),
   },
-  async run(context, { id, revision, out = defaultModelFolder(id), include, exclude, endpoint }) {
+  async run(context, { id, revision, out: place, dataset, config, split, include, exclude, endpoint }) {
+    if (!dataset && config.length + split.length > 0) throw new UsageError('--config and --split are of --dataset');
+    if (dataset && include.length + exclude.length > 0) {
+      throw new UsageError('--include and --exclude are of models; of a data set give --config and --split');
+    }
+    const out = place ?? (dataset ? defaultDatasetFolder(id) : defaultModelFolder(id));
     const { HF_ENDPOINT: configured = '', HF_TOKEN: token = '' } = context.environment;
     const source = hubSource({
       endpoint: endpoint ?? (configured === '' ? HUB : configured),
       ...(token !== '' && { token }),
     });
     let asked = false;
-    const { commit, files } = await context.withProgress('download', 'bytes', (progress) =>
-      source.fetchFolder(id, revision, out, {
-        include,
-        exclude,
+    const { commit, files } = await context.withProgress('download', 'bytes', (progress) => {
+      const watching: TransferOptions = {
         signal: context.signal,
-        onProgress: ({ file, received, size }) => {
+        onProgress({ file, received, size }) {
           asked = true;
           progress.update(received, size, file);
         },
-      }),
-    );
+      };
+      return dataset
+        ? source.fetchDataset(id, revision, out, { configs: config, splits: split, ...watching })
+        : source.fetchFolder(id, revision, out, { include, exclude, ...watching });
+    });
     const bytes = Object.values(files).reduce((total, { size }) => total + size, 0);
     const amount = `${formatCount(Object.keys(files).length)} files, ${formatBytes(bytes)}`;
     context.print(`${asked ? 'saved' : 'already there:'} ${out}: ${id} at ${commit}, ${amount}`);

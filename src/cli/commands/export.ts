@@ -26,11 +26,11 @@ export const exportCommand = defineCommand({
     'Writes a model that generates text as a folder of ONNX files that decodes by itself: the step graph with its weights ' +
     'next to it, of T5 also the encoder for texts of several lengths, Medusa heads where the model has them, configuration and tokenizer, and linnet.json, which says what they are. ' +
     'Weights go from file to file one by one. What the storage type costs, by matrix, by layer and in all, is measured ' +
-    'against float32 and noted in linnet.json: on --text, or on text that the model generates itself, which shows how far ' +
+    'against float32 and noted in linnet.json: on --data, or on text that the model generates itself, which shows how far ' +
     'the outputs move and not how well the model predicts. Commands that decode take the folder wherever they take a model.',
   examples: [
     'linnet export assets/tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
-    'linnet export runs/augmented --dtype int4 --block 128 --text book.txt --out runs/augmented-int4 --replace',
+    'linnet export runs/augmented --dtype int4 --block 128 --data book.txt --out runs/augmented-int4 --replace',
     'linnet export runs/augmented --dtype f16 --device webgpu --out runs/augmented-webgpu --json',
     'linnet export models/t5-small --dtype w8a8 --source-lengths 64,512 --out runs/t5-small-w8a8',
   ],
@@ -55,7 +55,7 @@ export const exportCommand = defineCommand({
     }),
     out: folderFor('the export'),
     replace: replaceOption,
-    text: optionalList(text, {
+    data: optionalList(text, {
       placeholder: 'sources',
       description:
         '.txt, .jsonl or npm:PACKAGE to compare outputs on (default: text that the model generates itself; of T5 none)',
@@ -71,6 +71,7 @@ export const exportCommand = defineCommand({
       description: 'threads of the comparison (default: one per core)',
     }),
   },
+  renamed: { text: 'data' },
   async run(context, options) {
     const { model: folder, out, dtype, block, device, sourceLengths, replace, threads } = options;
     requireBlocks(dtype, block);
@@ -136,11 +137,11 @@ async function textOfReport(
   context: CommandContext,
   model: GeneratingModel,
   folder: string,
-  { text: sources, tokens }: { readonly text?: readonly string[]; readonly tokens: number },
+  { data: sources, tokens }: { readonly data?: readonly string[]; readonly tokens: number },
 ): Promise<ReportText | string> {
   if (sources !== undefined) return givenText(model, folder, sources, tokens);
-  if (model.kind !== 'causal') return 'the model generates no text by itself; give --text';
-  if (model.bosId === undefined) return 'the model has no BOS token to begin a text of its own with; give --text';
+  if (model.kind !== 'causal') return 'the model generates no text by itself; give --data';
+  if (model.bosId === undefined) return 'the model has no BOS token to begin a text of its own with; give --data';
   return {
     name: ownTextName,
     data: (engine) =>

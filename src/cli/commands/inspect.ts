@@ -245,7 +245,7 @@ function describeSizes({ sizes }: ModelDescription): string {
   return `${sizes.layers} layers of width ${sizes.width}, ${heads} of width ${sizes.headWidth}${values}, vocabulary ${formatCount(sizes.vocabulary)}`;
 }
 
-/** BOS and EOS are told even where there is none, the tokens of encoders only where they are. */
+/** BOS and EOS are reported even where there is none, the tokens of encoders only where they are. */
 function describeTokenizer({ vocabularySize, bosId, eosId, clsId, sepId, padId, maskId }: Tokenizer): string {
   const encoderTokens = Object.entries({ CLS: clsId, SEP: sepId, PAD: padId, MASK: maskId });
   const named = maskId === undefined ? [] : encoderTokens.filter(([, id]) => id !== undefined);

@@ -9,8 +9,8 @@ import { readPage } from '../../serving/http/page.ts';
 import { openServedModel, type ServedModel } from '../../serving/served-model.ts';
 import { FolderSessions } from '../../serving/sessions/folder-sessions.ts';
 import { TieredSessions } from '../../serving/sessions/tiered-sessions.ts';
-import { type ServerOptions, startServer } from '../../serving/server.ts';
 import { openSharedState } from '../../serving/shared-state.ts';
+import { type ServerOptions, startServer } from '../../serving/server.ts';
 import { drafters, methodsByName } from '../../serving/text/decoding-choice.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -94,6 +94,10 @@ export const serveCommand = defineCommand({
       placeholder: 'seconds',
       description: 'time without a turn after which a session is gone (default: it stays)',
     }),
+    slotSavePath: optional(path, {
+      placeholder: 'folder',
+      description: 'folder for /slots?action=save (default: slots cannot be saved)',
+    }),
     chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
     speculate: withDefault(choice(drafters), 'off', {
       placeholder: 'drafter',
@@ -109,6 +113,7 @@ export const serveCommand = defineCommand({
     await using model = await openServedModel(options.model, {
       name: options.alias ?? basename(resolve(options.model)),
       chatTemplate: template,
+      readsTexts: true,
       device: options.device,
       threads: options.threads,
       worker: !options.inline,
@@ -133,6 +138,7 @@ export const serveCommand = defineCommand({
       maxQueue: options.maxQueue,
       chunk: options.promptChunk,
       rate: options.rate,
+      slotFolder: options.slotSavePath,
       cacheBytes: options.stateCache,
       sessions: kept.sessions,
       sessionTtl: options.sessionTtl,
@@ -143,10 +149,9 @@ export const serveCommand = defineCommand({
       page,
       log,
     });
-    const stateBytes = model.engine.newState().bytes;
-    context.print(
-      `${model.name} at ${server.url}/v1: ${options.parallel} texts at a time, ${formatBytes(stateBytes)} of state each`,
-    );
+    const { engine } = model;
+    const state = engine.readsText ? '' : `, ${formatBytes(engine.newState().bytes)} of state each`;
+    context.print(`${model.name} at ${server.url}/v1: ${options.parallel} texts at a time${state}`);
     if (page !== undefined) context.print(`web page at ${server.url}/`);
     else if (!options.noUi)
       context.note('no web page: it has not been built (npm run build, with development dependencies)');

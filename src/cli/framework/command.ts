@@ -110,7 +110,10 @@ export function flag(description: string): z.ZodType<boolean, boolean | undefine
 
 /** Options of every command that runs a model; their values are `CompileOptions`. */
 export const engineOptions = {
-  device: withDefault(choice(['cpu', 'webgpu']), 'cpu', { placeholder: 'name', description: 'cpu or webgpu' }),
+  device: withDefault(choice(['cpu', 'cuda', 'webgpu']), 'cpu', {
+    placeholder: 'name',
+    description: 'cpu, cuda (docs/dependencies.md says what that needs) or webgpu',
+  }),
   threads: optional(integer({ min: 1, max: 1024 }), {
     placeholder: 'count',
     description: 'threads of the engine (default: one per core)',
@@ -131,6 +134,8 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly writesResults?: boolean;
   /** Keys of options that name files which are written at the end: whether they can be is found out first. */
   readonly writes?: readonly (keyof O & string)[];
+  /** Options by the name that they had in the version before, with the name they have now; help does not show the old one. */
+  readonly renamed?: Readonly<Record<string, string>>;
   /** Options of the version before that are no more, by key: where what they did has gone. Help does not show them. */
   readonly moved?: Readonly<Record<string, string>>;
   /** Prints for people through the context and returns what machines are reported. */
@@ -171,12 +176,24 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       }
       for (const [key, schema] of Object.entries(definition.options)) target.addOption(parserOption(key, schema));
       if (writesResults) target.addOption(parserOption('out', resultFile));
+      for (const [old, key] of Object.entries(definition.renamed ?? {})) {
+        target.addOption(parserOption(old, definition.options[key], { hidden: true }));
+      }
       for (const key of Object.keys(definition.moved ?? {})) {
         target.addOption(new Option(`${flagName(key)} [value]`).hideHelp());
       }
       target.addHelpText('after', `\nExamples:\n${definition.examples.map((line) => `  ${line}`).join('\n')}`);
     },
-    async run(context, given, options) {
+    async run(context, given, parsed) {
+      const options = { ...parsed };
+      for (const [old, key] of Object.entries(definition.renamed ?? {})) {
+        if (options[old] === undefined) continue;
+        if (options[key] !== undefined) {
+          throw new UsageError(`${flagName(old)} is an old name of ${flagName(key)}; give one of them`);
+        }
+        context.note(`${flagName(old)} is called ${flagName(key)} now; the old name goes with the next version`);
+        options[key] = options[old];
+      }
       for (const [key, where] of Object.entries(definition.moved ?? {})) {
         if (options[key] !== undefined) throw new UsageError(`${flagName(key)} is not an option any more: ${where}`);
       }
@@ -246,7 +263,7 @@ function helpOf(schema: z.ZodType): ParameterHelp {
 }
 
 /** Values stay text here: they are checked all together, by `checked`. */
-function parserOption(key: string, schema: z.ZodType): Option {
+function parserOption(key: string, schema: z.ZodType, { hidden = false } = {}): Option {
   const { placeholder = 'value', description, required: mandatory, values, defaultText } = helpOf(schema);
   const forms: Record<ParameterHelp['values'], string> = {
     none: '',
@@ -261,7 +278,7 @@ function parserOption(key: string, schema: z.ZodType): Option {
   if (values === 'each') {
     option.argParser((value: string, previous: readonly string[] | undefined) => [...(previous ?? []), value]);
   }
-  return option.makeOptionMandatory(mandatory);
+  return hidden ? option.hideHelp() : option.makeOptionMandatory(mandatory);
 }
 
 function checked<S extends ParameterShape>(

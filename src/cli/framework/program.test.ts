@@ -205,6 +205,8 @@ describe('help', () => {
 
   it('tells the version', async () => {
     expect((await run('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect((await run('-V')).stdout).toBe((await run('--version')).stdout);
+    expect((await run('echo', '-h')).stdout).toBe((await run('echo', '--help')).stdout);
   });
 });
 

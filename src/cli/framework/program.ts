@@ -86,8 +86,8 @@ async function buildProgram(
     .description(
       'Linearizes autoregressive language models, fine-tunes and measures them, and runs them with a constant-size state.',
     )
-    .version(packageVersion(), '--version', 'show the version')
-    .helpOption('--help', 'show this help')
+    .version(packageVersion(), '-V, --version', 'show the version')
+    .helpOption('-h, --help', 'show this help')
     .helpCommand('help [command...]', 'show help for a command')
     .exitOverride()
     .configureOutput({

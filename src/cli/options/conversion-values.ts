@@ -1,6 +1,7 @@
 /** Values of options of `convert`: times, sizes, and which layers stay as they are. */
 import { z } from 'zod';
 import type { KeptLayers } from '../../conversion/convert.ts';
+import { type StageSteps, trainingStageNames } from '../../conversion/stages.ts';
 import { indexList, type ValueKind } from '../framework/option-values.ts';
 
 const timeUnits: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
@@ -37,4 +38,16 @@ export const keptLayers: ValueKind<KeptLayers> = {
     indexList.schema.transform((layers) => ({ layers })),
   ]),
   expects: 'indices of layers such as 0,5, or auto:N',
+};
+
+/** Optimizer steps of the stages, in their order. */
+export const stageSteps: ValueKind<StageSteps> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,7},\d{1,7},\d{1,7}$/)
+    .transform((given) => {
+      const [transfer, logits, long] = given.split(',').map(Number);
+      return { transfer, logits, long };
+    }),
+  expects: `optimizer steps of ${trainingStageNames.join(', ')}, such as 200,600,100`,
 };

@@ -71,8 +71,13 @@ export interface Speculation extends AsyncDisposable {
   summary(): SpeculationSummary & { readonly paused: boolean };
 }
 
+/** What makes drafters, anew for every text. Dispose of it after them. */
+export interface Drafting extends AsyncDisposable {
+  start(): Omit<Speculation, typeof Symbol.asyncDispose>;
+}
+
 /**
- * Opens what was asked for; undefined for `off`.
+ * Opens what was asked for, for one text; undefined for `off`.
  *
  * @throws UsageError for options that do not belong together; LinnetError `NOT_FOUND` for a model without heads,
  *   `MISMATCH` for heads or a draft model that do not fit the model, and as the loaders
@@ -82,6 +87,16 @@ export async function openSpeculation(
   loaded: SpeculatedModel,
   compile: CompileOptions,
 ): Promise<Speculation | undefined> {
+  const drafting = await openDrafting(request, loaded, compile);
+  return drafting && { ...drafting.start(), [Symbol.asyncDispose]: () => drafting[Symbol.asyncDispose]() };
+}
+
+/** As `openSpeculation`, for many texts one after the other: models are loaded once. */
+export async function openDrafting(
+  request: SpeculationRequest,
+  loaded: SpeculatedModel,
+  compile: CompileOptions,
+): Promise<Drafting | undefined> {
   checkOptions(request);
   if (request.speculate === 'off') return undefined;
   const owned: AsyncDisposable[] = [];
@@ -89,15 +104,20 @@ export async function openSpeculation(
     for (const each of owned) await each[Symbol.asyncDispose]();
   };
   try {
-    const drafters = await openDrafters(request, loaded, compile, owned);
-    const drafter = drafters.length === 1 ? drafters[0] : new CombinedDrafter(drafters);
-    const acceptance = acceptanceRules[request.acceptance]();
-    const statistics = new SpeculationStatistics();
-    const adaptive = request.speculate === 'auto' ? new AdaptiveSpeculation() : undefined;
+    const makers = await openDrafters(request, loaded, compile, owned);
     return {
-      method: speculative(drafter, { acceptance, adaptive, statistics }),
-      drafter: drafter.name,
-      summary: () => ({ ...statistics.summary, paused: adaptive?.decision === 'sequential' }),
+      start() {
+        const drafters = makers.map((make) => make());
+        const drafter = drafters.length === 1 ? drafters[0] : new CombinedDrafter(drafters);
+        const acceptance = acceptanceRules[request.acceptance]();
+        const statistics = new SpeculationStatistics();
+        const adaptive = request.speculate === 'auto' ? new AdaptiveSpeculation() : undefined;
+        return {
+          method: speculative(drafter, { acceptance, adaptive, statistics }),
+          drafter: drafter.name,
+          summary: () => ({ ...statistics.summary, paused: adaptive?.decision === 'sequential' }),
+        };
+      },
       [Symbol.asyncDispose]: dispose,
     };
   } catch (error) {
@@ -106,27 +126,27 @@ export async function openSpeculation(
   }
 }
 
-/** @param owned receives what is opened for the drafters */
+/** What makes each drafter. @param owned receives what is opened for the drafters */
 async function openDrafters(
   { speculate, draft, tree }: SpeculationRequest,
   loaded: SpeculatedModel,
   compile: CompileOptions,
   owned: AsyncDisposable[],
-): Promise<Drafter[]> {
-  const drafters: Drafter[] = [];
+): Promise<(() => Drafter)[]> {
+  const makers: (() => Drafter)[] = [];
   if (speculate === 'medusa' || (speculate === 'auto' && (await hasDraftHeads(loaded)))) {
     const stored = await openDraftHeads(loaded, compile);
     owned.push(stored);
     const paths = tree === undefined ? stored.tree?.paths : parseTreeFile(await readTextFile(tree), tree);
-    drafters.push(new MedusaDrafter(stored.heads, paths));
+    makers.push(() => new MedusaDrafter(stored.heads, paths));
   }
   if (draft !== undefined) {
     const smaller = await openDecodingModel(draft, compile);
     owned.push(smaller);
-    drafters.push(new ModelDrafter(smaller.engine, loaded.model.sizes.vocabulary));
+    makers.push(() => new ModelDrafter(smaller.engine, loaded.model.sizes.vocabulary));
   }
-  if (speculate === 'lookup' || speculate === 'auto') drafters.push(new LookupDrafter());
-  return drafters;
+  if (speculate === 'lookup' || speculate === 'auto') makers.push(() => new LookupDrafter());
+  return makers;
 }
 
 function checkOptions({ speculate, draft, tree }: SpeculationRequest): void {

@@ -1,4 +1,6 @@
 /** The scorer of `linnet eval tasks`, opened where the questions are asked: here, or by a worker. */
+import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
+import { speculative } from '../../decoding/speculation/speculative.ts';
 import { EngineScorer } from '../../evaluation/scoring/engine-scorer.ts';
 import type { ScorerDescription } from '../../evaluation/tasks/queued.ts';
 import { sha256 } from '../../evaluation/tasks/text/python-json.ts';
@@ -8,14 +10,15 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 
 /** Opens a model for questions. Dispose of it. @throws LinnetError as `openGeneratingModel` and `loadTokenizer` */
 export async function openTaskScorer(
-  { model, maxLength, context, sharing, bos }: ScorerDescription,
+  { model, maxLength, context, sharing, bos, speculate }: ScorerDescription,
   compile: CompileOptions,
 ) {
   const loaded = await openGeneratingModel(model, compile);
   try {
     const tokenizer = await loadTokenizer(loaded.path);
     const { engine } = loaded;
-    const scorer = new EngineScorer({ engine, tokenizer, maxLength, rollingContext: context, sharing, bos });
+    const newMethod = speculate === 'off' ? undefined : () => speculative(new LookupDrafter());
+    const scorer = new EngineScorer({ engine, tokenizer, maxLength, rollingContext: context, sharing, bos, newMethod });
     /** The model and all that decides its answers. */
     const identity = sha256(JSON.stringify([loaded.fingerprint, scorer.maxLength, scorer.bos, context]));
     return { loaded, scorer, identity, [Symbol.asyncDispose]: () => loaded[Symbol.asyncDispose]() };

@@ -1,32 +1,37 @@
 /** The picture of a study of recall: accuracy against the bytes that a model remembers by. */
 import { lineChart } from '../../report/chart.ts';
 import type { Chart } from '../../report/chart-renderer.ts';
-import { formatBytes, formatFixed } from '../../report/quantities.ts';
+import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
 import type { RecallTrial } from '../../studies/recall/study.ts';
 
-/** One line a method over its tests and seeds, by size of the state; seeds are averaged, their range is drawn. */
+/**
+ * One line a method over the sizes of the plan, by bytes of the state on the longest rows; seeds are averaged, their range is
+ * drawn.
+ */
 export function recallChart(trials: readonly RecallTrial[]): Promise<Chart> {
   const methods = [...new Set(trials.map(({ method }) => method))];
+  const longest = (tests: RecallTrial['tests']) =>
+    tests.toSorted((a, b) => b.length - a.length || b.pairs - a.pairs)[0];
+  const { length, pairs } = longest(trials[0].tests);
   return lineChart({
-    title: 'Associative recall against memory',
+    title: `Associative recall, ${pairs} pairs in ${formatCount(length)} tokens, against memory`,
     description: 'Share of right answers on the longest rows, against the bytes of the state of all layers.',
     x: { label: 'state', scale: 'log2', format: formatBytes },
     y: { label: 'accuracy', min: 0, max: 1, format: (value) => formatFixed(value, 1) },
     lines: methods.map((name) => {
-      const longest = trials
-        .filter(({ method }) => method === name)
-        .flatMap(({ tests }) =>
-          tests
-            .slice()
-            .sort((a, b) => b.length - a.length)
-            .slice(0, 1),
-        );
-      const accuracies = longest.map(({ accuracy }) => accuracy);
-      const y = accuracies.reduce((sum, value) => sum + value, 0) / accuracies.length;
-      return {
-        name,
-        points: [{ x: longest[0].stateBytes, y, low: Math.min(...accuracies), high: Math.max(...accuracies) }],
-      };
+      const own = trials.filter(({ method }) => method === name);
+      const sizes = [...new Set(own.map(({ size }) => size))];
+      const points = sizes.map((wanted) => {
+        const tests = own.filter(({ size }) => size === wanted).map((trial) => longest(trial.tests));
+        const accuracies = tests.map(({ accuracy }) => accuracy);
+        return {
+          x: tests[0].stateBytes,
+          y: accuracies.reduce((sum, value) => sum + value, 0) / accuracies.length,
+          low: Math.min(...accuracies),
+          high: Math.max(...accuracies),
+        };
+      });
+      return { name, points: points.toSorted((a, b) => a.x - b.x) };
     }),
   });
 }

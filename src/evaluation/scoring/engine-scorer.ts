@@ -5,16 +5,20 @@
  */
 import { TokenTree } from '../../attention/tree.ts';
 import { eventLoopTurn } from '../../decoding/event-loop.ts';
-import { generateToEnd } from '../../decoding/generate.ts';
+import type { DecodingMethod } from '../../decoding/method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
+import type { TextGenerationOptions } from '../../decoding/text-generation.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { generateTogether } from './generate-together.ts';
 import { PrefixStates } from './prefix-states.ts';
 import type { GenerateRequest, Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from './scorer.ts';
 import { cutAtStops, prefixToken, rollingWindows, scoredSequence, type TokenSequence } from './token-sequences.ts';
 import { childrenOf, commonPrefix, type TokenTrie, tokenTrie } from './token-trie.ts';
 
+/** Answers that are generated in the same steps. */
+const answeredTogether = 8;
 /** Tokens of one step: enough rows for fast products, few enough for masks of their square. */
 const stepNodes = 256;
 /** Logits of a step, in numbers: 128 MiB. */
@@ -33,6 +37,8 @@ export interface EngineScorerOptions {
   readonly rollingContext?: 'windows' | 'unlimited';
   /** Whether requests share what they begin with. Default true; false is for measuring what sharing saves. */
   readonly sharing?: boolean;
+  /** Makes the decoding method of each answer, such as speculation. Default: token by token. */
+  readonly newMethod?: () => DecodingMethod;
 }
 
 /** A scorer over an engine, which stays the caller's. */
@@ -45,17 +51,20 @@ export class EngineScorer implements Scorer {
   readonly #sharing: boolean;
   readonly #prefixes: PrefixStates;
   readonly #nodes: number;
+  readonly #newMethod: EngineScorerOptions['newMethod'];
   #read = 0;
   #asked = 0;
   #generated = 0;
+  #steps = 0;
 
-  constructor({ engine, tokenizer, maxLength, bos, rollingContext, sharing = true }: EngineScorerOptions) {
+  constructor({ engine, tokenizer, maxLength, bos, rollingContext, sharing = true, newMethod }: EngineScorerOptions) {
     this.#engine = engine;
     this.#tokenizer = tokenizer;
     this.maxLength = maxLength ?? engine.model.sizes.trainedLength;
     this.bos = (bos ?? tokenizer.addsBos ?? false) && tokenizer.bosId !== undefined;
     this.#unlimited = rollingContext === 'unlimited';
     this.#sharing = sharing;
+    this.#newMethod = newMethod;
     this.#prefixes = new PrefixStates(engine);
     this.#nodes = Math.max(1, Math.min(stepNodes, Math.floor(mostLogits / engine.model.sizes.vocabulary)));
   }
@@ -65,13 +74,20 @@ export class EngineScorer implements Scorer {
     return { tokensRead, tokensReused: this.#asked - tokensRead, tokensGenerated: this.#generated };
   }
 
+  /** Steps that the generated tokens took: fewer than tokens where a method verifies several at once. */
+  get generationSteps(): number {
+    return this.#steps;
+  }
+
   async score(requests: readonly ScoreRequest[], options: ScorerOptions = {}): Promise<Score[]> {
+    this.#requireContinuing();
     const { bos, maxLength } = this;
     const sequences = requests.map((request) => scoredSequence(this.#tokenizer, request, { bos, maxLength }));
     return this.#scoreSequences(sequences, options);
   }
 
   async rolling(texts: readonly string[], { signal, onProgress }: ScorerOptions = {}): Promise<number[]> {
+    this.#requireContinuing();
     const sums: number[] = [];
     for (const text of texts) {
       const tokens = Array.from(this.#tokenizer.encode(text));
@@ -86,43 +102,68 @@ export class EngineScorer implements Scorer {
   }
 
   async generate(requests: readonly GenerateRequest[], { signal, onProgress }: ScorerOptions = {}): Promise<string[]> {
+    const { readsText, model } = this.#engine;
     const prompts = requests.map(({ context, maxTokens }) => {
+      if (readsText) {
+        // A text that is read ends with EOS, and leaves no room for the answer, which is another text.
+        const end = model.eosIds.slice(0, 1);
+        return [...this.#tokenizer.encode(context).slice(-Math.max(1, this.maxLength - end.length)), ...end];
+      }
       const tokens = Array.from(this.#tokenizer.encode(context, { bos: this.bos }));
       const prompt = tokens.length === 0 ? [prefixToken(this.#tokenizer)] : tokens;
       return prompt.slice(-Math.max(1, this.maxLength - maxTokens));
     });
-    const shared = this.#engine.readsText ? 0 : this.#sharedLength(prompts, (prompt) => prompt.length - 1);
+    const shared = readsText ? 0 : this.#sharedLength(prompts, (prompt) => prompt.length - 1);
     const answers: string[] = [];
-    for (const [index, request] of requests.entries()) {
-      answers.push(await this.#answer(request, prompts[index], shared, signal));
-      onProgress?.(answers.length, requests.length);
+    const together = this.#sharing ? answeredTogether : 1;
+    for (let first = 0; first < requests.length; first += together) {
+      const texts: TextGenerationOptions[] = [];
+      const own = requests.slice(first, first + together);
+      for (const [index, request] of own.entries()) {
+        texts.push(await this.#beginning(request, prompts[first + index], shared, signal));
+      }
+      const onEnd = (ended: number): void => onProgress?.(first + ended, requests.length);
+      const generations = await generateTogether(this.#engine, texts, { signal, onEnd });
+      generations.forEach(({ tokens, steps }, index) => {
+        this.#steps += steps;
+        this.#generated += tokens.length;
+        // The new tokens alone: what a tokenizer drops at the beginning of a text is dropped here too.
+        answers.push(cutAtStops(this.#tokenizer.decode(tokens), own[index].until));
+      });
     }
     return answers;
   }
 
-  async #answer(
+  async #beginning(
     { until, maxTokens }: GenerateRequest,
     prompt: readonly number[],
     shared: number,
     signal: AbortSignal | undefined,
-  ): Promise<string> {
+  ): Promise<TextGenerationOptions> {
     this.#asked += prompt.length;
     this.#read += prompt.length - shared;
     const state = this.#engine.readsText
       ? this.#engine.newState(await this.#engine.encode(prompt))
       : (await this.#prefixes.after(prompt.slice(0, shared), 'prompt', signal)).fork();
-    const generation = await generateToEnd(this.#engine, {
+    return {
       promptTokens: this.#engine.readsText ? [] : prompt,
       maxTokens,
       state,
+      method: this.#newMethod?.(),
       tokenizer: this.#tokenizer,
       stop: { strings: until.filter((stop) => stop !== '') },
-      signal,
-    });
-    if (generation.finish === 'abort') throw new LinnetError('ABORTED', 'stopped while generating an answer');
-    this.#generated += generation.tokens.length;
-    // The new tokens alone: what a tokenizer drops at the beginning of a text is dropped here too.
-    return cutAtStops(this.#tokenizer.decode(generation.tokens), until);
+    };
+  }
+
+  /** @throws LinnetError `CONFIG` for a model that reads a text to write another: nothing continues what it has read */
+  #requireContinuing(): void {
+    const { readsText, model } = this.#engine;
+    if (!readsText) return;
+    throw new LinnetError(
+      'CONFIG',
+      `log-likelihoods of continuations are asked of causal models; a ${model.family} model reads a text and writes ` +
+        'another: give it tasks whose answers are generated, such as cnn_dailymail, or fine-tune it as a classifier',
+    );
   }
 
   /** Tokens that all lists begin with, at most as many as each allows; 0 where sharing does not pay. */

@@ -5,6 +5,7 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import type { JobHandler } from '../../jobs/job.ts';
 import { runJobs } from '../../jobs/queue.ts';
 import { Journal, journalLineSchema } from './journal.ts';
@@ -23,6 +24,8 @@ const scorerSchema = z.strictObject({
   context: z.enum(['windows', 'unlimited']),
   bos: z.boolean().optional(),
   sharing: z.boolean(),
+  /** Several tokens a step, where answers are generated. */
+  speculate: z.enum(['off', 'lookup']),
 });
 
 /** What a scorer is made of; the model by its folder. */
@@ -106,11 +109,14 @@ export async function answerTasksInQueue(
 export function evalTaskHandler(open: (described: ScorerDescription) => Promise<OpenedScorer>): JobHandler {
   return async (value, { signal, folder }) => {
     const parsed = dataSchema.safeParse(value);
-    if (!parsed.success) throw new LinnetError('INPUT', `the job is no task: ${z.prettifyError(parsed.error)}`);
+    if (!parsed.success) throw new LinnetError('INPUT', `the job is no task: ${schemaProblems(parsed.error)}`);
     const { scorer: described, identity, task, data, questions } = parsed.data;
     const opened = await open(described);
     if (opened.identity !== identity) {
-      throw new LinnetError('MISMATCH', `${described.model} is another model on this worker: give all machines the same files`);
+      throw new LinnetError(
+        'MISMATCH',
+        `${described.model} is another model on this worker: give all machines the same files`,
+      );
     }
     const file = await Journal.open(join(folder, 'answers.jsonl'));
     const before = { ...opened.scorer.usage };

@@ -39,7 +39,7 @@ export interface OnnxGraph {
 }
 
 /** Where a graph will run. */
-export type Device = 'cpu' | 'webgpu' | 'wasm';
+export type Device = 'cpu' | 'cuda' | 'webgpu' | 'wasm';
 
 /** What an op's lowering writes to. */
 export interface Emitter {

@@ -7,6 +7,7 @@ import { OverloadError } from '../scheduler/scheduler.ts';
 /** Kinds of errors, with the status that goes with each. */
 const statusByType = {
   invalid_request_error: 400,
+  exceed_context_size_error: 400,
   authentication_error: 401,
   permission_error: 403,
   not_found_error: 404,
@@ -27,6 +28,7 @@ export interface ApiErrorBody {
     readonly type: string;
     readonly code: number;
     readonly param: string | null;
+    readonly [detail: string]: string | number | null;
   };
 }
 
@@ -37,17 +39,24 @@ export class ApiError extends Error {
   readonly param: string | undefined;
   /** Seconds after which to try again. */
   readonly retryAfter: number | undefined;
+  /** Further fields of what is reported. */
+  readonly details: Readonly<Record<string, number>>;
 
   constructor(
     type: ApiErrorType,
     message: string,
-    { param, retryAfter }: { param?: string; retryAfter?: number } = {},
+    {
+      param,
+      retryAfter,
+      details = {},
+    }: { param?: string; retryAfter?: number; details?: Readonly<Record<string, number>> } = {},
   ) {
     super(message);
     this.name = 'ApiError';
     this.type = type;
     this.param = param;
     this.retryAfter = retryAfter;
+    this.details = details;
   }
 
   get status(): (typeof statusByType)[ApiErrorType] {
@@ -55,7 +64,9 @@ export class ApiError extends Error {
   }
 
   get body(): ApiErrorBody {
-    return { error: { message: this.message, type: this.type, code: this.status, param: this.param ?? null } };
+    return {
+      error: { ...this.details, message: this.message, type: this.type, code: this.status, param: this.param ?? null },
+    };
   }
 }
 

@@ -6,13 +6,15 @@ import { cors } from 'hono/cors';
 import type { Logger } from 'pino';
 import { type ApiKeys, checkHost, type RequestRate } from './access.ts';
 import { ApiError, asApiError } from './api-error.ts';
-import { chatCompletions } from './chat.ts';
-import { completions } from './completions.ts';
 import type { ServerMetrics } from './metrics.ts';
+import type { Serving } from './request-context.ts';
+import { exportSession, forkSession, importSession } from './session-routes.ts';
+import { absentEndpoints, jsonEndpoints } from './endpoints.ts';
+import { apiDocument, documentPage } from './api-document.ts';
+import { deleteResponse, getResponse } from './responses.ts';
+import { actOnSlot, listSlots } from './llama/slot-routes.ts';
+import { tokenizerInfo } from './token-routes.ts';
 import { addPage, type PageFiles } from './page.ts';
-import type { ApiRequest, Serving } from './request-context.ts';
-import { createSession, exportSession, forkSession, importSession } from './session-routes.ts';
-import { applyTemplate, detokenize, tokenize, tokenizerInfo } from './token-routes.ts';
 
 /** What an API is made of. */
 export interface ApiOptions extends Serving {
@@ -36,28 +38,8 @@ export interface ApiEnvironment {
   Variables: { key: string; requestId: string; controller: AbortController };
 }
 
-type Handler = (serving: Serving, request: ApiRequest) => Response | Promise<Response>;
-
-/** Endpoints that take JSON. */
-const posts: Readonly<Record<string, Handler>> = {
-  '/v1/completions': completions,
-  '/v1/sessions': createSession,
-  '/v1/chat/completions': chatCompletions,
-  '/tokenize': tokenize,
-  '/detokenize': detokenize,
-  '/apply-template': applyTemplate,
-};
-
-/** Endpoints of other servers that this one does not have. */
-const absent = [
-  '/v1/embeddings',
-  '/v1/responses',
-  '/v1/messages',
-  '/infill',
-  '/rerank',
-  '/v1/rerank',
-  '/lora-adapters',
-];
+/** Others that take nothing. */
+const described = ['/metrics', '/props', '/tokenizer_info', '/openapi.json', '/docs'];
 
 /** What anyone may ask. */
 const open = new Set(['/health', '/v1/health', '/v1/models', '/models']);
@@ -126,12 +108,19 @@ export function createApi(options: ApiOptions): Api {
     return Response.json(modelEntry(options));
   });
   app.get('/props', () => Response.json(properties(options)));
+  app.get('/v1/responses/:id', (c) => getResponse(options, c.get('key'), c.req.param('id')));
+  app.delete('/v1/responses/:id', (c) => deleteResponse(options, c.get('key'), c.req.param('id')));
+  const document = lazily(() => apiDocument(limits));
+  app.get('/openapi.json', () => Response.json(document()));
+  app.get('/docs', () => documentPage(limits));
+  app.get('/slots', (c) => listSlots(options, c.req.query('fail_on_no_slot') !== undefined));
   app.get('/tokenizer_info', () => tokenizerInfo(options));
   app.get('/metrics', async (c) => {
     c.header('content-type', metrics.registry.contentType);
     return c.body(await metrics.registry.metrics());
   });
 
+  if (model.engine.readsText) refuseContinuing(app);
   addSessionFiles(app, options);
   app.use(
     bodyLimit({
@@ -146,7 +135,13 @@ export function createApi(options: ApiOptions): Api {
     const request = { body, key: c.get('key'), salt: '', abort: c.get('controller') };
     return forkSession(options, c.req.param('id'), request);
   });
-  for (const [path, handler] of Object.entries(posts)) {
+  app.post('/slots/:id', async (c) => {
+    const erases = c.req.query('action') === 'erase';
+    const body = erases ? {} : await jsonBody(c.req.raw);
+    const request = { body, key: c.get('key'), salt: '', abort: c.get('controller') };
+    return actOnSlot(options, { id: c.req.param('id'), action: c.req.query('action') }, request);
+  });
+  for (const [path, { answer }] of Object.entries(jsonEndpoints)) {
     app.post(path, async (c) => {
       const controller = c.get('controller');
       const body = await jsonBody(c.req.raw);
@@ -163,15 +158,31 @@ export function createApi(options: ApiOptions): Api {
         clearTimeout(timer);
       });
       const key = c.get('key');
-      return handler(options, { body, key, salt: `${secret} ${key} `, abort: controller });
+      return answer(options, { body, key, salt: `${secret} ${key} `, abort: controller });
     });
   }
-  for (const path of absent) {
+  for (const path of absentEndpoints) {
     app.all(path, () => {
       throw new ApiError('not_supported_error', `this server has no ${path}`);
     });
   }
   return app;
+}
+
+/** Endpoints for models that continue their prompt, of a model that writes about it. */
+function refuseContinuing(app: Api): void {
+  const paths = ['/v1/chat/*', '/v1/responses/*', '/v1/sessions/*', '/slots/*', '/completion', '/apply-template'];
+  for (const path of [...paths, '/completions', '/v1/embeddings', '/embeddings', '/embedding']) {
+    app.use(path, () => {
+      throw new ApiError('not_supported_error', 'this model reads a text and writes another: use /v1/completions');
+    });
+  }
+}
+
+/** A value that is made when it is first asked for. */
+function lazily<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
 }
 
 /** Sessions as they are, and as files, whose size has a limit of its own. */
@@ -213,9 +224,9 @@ async function jsonBody(request: Request): Promise<unknown> {
 
 /** A path as it may be told and counted: without control characters, and not without end. */
 function knownPath(path: string): string {
-  const known = [...Object.keys(posts), ...open, ...absent, '/metrics', '/props', '/tokenizer_info'];
+  const known = [...Object.keys(jsonEndpoints), ...open, ...absentEndpoints, ...described];
   if (known.includes(path)) return path;
-  return path.startsWith('/v1/sessions') ? '/v1/sessions' : 'other';
+  return ['/v1/sessions', '/v1/responses', '/slots'].find((known) => path.startsWith(known)) ?? 'other';
 }
 
 function modelEntry({ model }: Serving) {
@@ -229,7 +240,8 @@ function modelEntry({ model }: Serving) {
       n_vocab: sizes.vocabulary,
       n_ctx_train: sizes.trainedLength,
       n_embd: sizes.width,
-      state_bytes: model.engine.newState().bytes,
+      // A model that reads a text has no state before that.
+      state_bytes: model.engine.readsText ? null : model.engine.newState().bytes,
     },
   };
 }

@@ -35,3 +35,19 @@ export function chatMessages(messages: readonly z.output<typeof messageSchema>[]
     ...(name !== undefined && { name }),
   }));
 }
+
+/** The end of the system prompt, which other chats share. */
+export function systemBoundary(
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  prompt: readonly number[],
+): number[] {
+  if (messages[0].role !== 'system' || messages.length === 1) return [];
+  try {
+    const system = template.encode(messages.slice(0, 1), { addGenerationPrompt: false });
+    const differs = system.findIndex((id, index) => prompt[index] !== id);
+    return [differs < 0 ? system.length : differs];
+  } catch {
+    return []; // a template that refuses a system message alone
+  }
+}

@@ -1,18 +1,18 @@
 /** POST /v1/chat/completions: answers to messages, by the model's chat template. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { ChatMessage, ChatTemplate } from '../text/chat-template.ts';
 import type { PlacedScore } from '../text/score-stream.ts';
 import type { TextEvent, TextJob } from '../text/text-service.ts';
 import type { TokenPieces } from '../text/token-pieces.ts';
 import { ApiError, asApiError } from './api-error.ts';
-import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
+import { chatMessages, messageSchema, systemBoundary, templateOf } from './chat-messages.ts';
+import { progressOf, timingsOf } from './timings.ts';
 import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
 import { ProgressFields } from './progress-fields.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
-import { type ApiRequest, checkModel, type Serving, tokensLeft, usageOf } from './request-context.ts';
+import { type ApiRequest, checkModel, type Serving, identityOf, tokensLeft, usageOf } from './request-context.ts';
 import {
   checkBody,
   checkToken,
@@ -26,7 +26,7 @@ import {
 
 const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
 
-function chatSchema(limits: ServerLimits) {
+export function chatSchema(limits: ServerLimits) {
   return z.object({
     ...samplingFields(limits),
     ...formatFields,
@@ -36,6 +36,7 @@ function chatSchema(limits: ServerLimits) {
     logprobs: maybe(z.boolean()),
     top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
     add_generation_prompt: maybe(z.boolean()),
+    return_progress: maybe(z.boolean()),
     chat_template_kwargs: maybe(z.record(z.string().max(64), variableValue)),
   });
 }
@@ -64,7 +65,7 @@ const defaultMaxTokens = 4096;
 interface Chat {
   readonly fields: ChatFields;
   readonly job: TextJob;
-  readonly head: { readonly id: string; readonly created: number; readonly model: string };
+  readonly head: Readonly<Record<'id' | 'model' | 'system_fingerprint', string>> & { readonly created: number };
 }
 
 /** Answers the request. @throws ApiError, and as `TextService.start` */
@@ -118,25 +119,14 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
     json,
     logprobs: logprobs ? top : undefined,
     scorePrompt: false,
+    progress: fields.return_progress,
     drafter: fields.speculate,
     trees: fields.stream_options?.include_tree === true,
     boundaries: systemBoundary(template, messages, prompt),
     signal: request.abort.signal,
   };
-  const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: model.name };
+  const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), ...identityOf(serving) };
   return { fields, job, head };
-}
-
-/** The end of the system prompt, which other chats share. */
-function systemBoundary(template: ChatTemplate, messages: readonly ChatMessage[], prompt: readonly number[]): number[] {
-  if (messages[0].role !== 'system' || messages.length === 1) return [];
-  try {
-    const system = template.encode(messages.slice(0, 1), { addGenerationPrompt: false });
-    const differs = system.findIndex((id, index) => prompt[index] !== id);
-    return [differs < 0 ? system.length : differs];
-  } catch {
-    return []; // a template that refuses a system message alone
-  }
 }
 
 function logprobsOf(scores: readonly PlacedScore[], pieces: TokenPieces) {
@@ -159,16 +149,20 @@ function visible(event: Extract<TextEvent, { type: 'end' }>, emitted: number): r
   return event.scores.slice(0, Math.max(0, event.generation.tokens.length - emitted));
 }
 
+/** What is known of the prompt when it has been read. */
+type ReadPrompt = Pick<Extract<TextEvent, { type: 'prompt' }>, 'cached' | 'seconds'>;
+
 async function collected({ model }: Serving, { fields, job, head }: Chat, events: AsyncIterable<TextEvent>) {
   const texts = Array.from({ length: job.n }, () => '');
   const scores = texts.map((): PlacedScore[] => []);
   const finishes = texts.map((): 'stop' | 'length' => 'stop');
-  let cached = 0;
+  let read: ReadPrompt = { cached: 0, seconds: 0 };
   let written = 0;
   let timings = {};
   for await (const event of events) {
+    if (event.type === 'progress') continue;
     if (event.type === 'prompt') {
-      cached = event.cached;
+      read = event;
       continue;
     }
     const { choice } = event;
@@ -180,7 +174,7 @@ async function collected({ model }: Serving, { fields, job, head }: Chat, events
     scores[choice].push(...visible(event, scores[choice].length));
     finishes[choice] = event.finish;
     written += event.generation.tokens.length;
-    timings = timingsOf(event);
+    timings = timingsOf(read, event);
   }
   return {
     ...head,
@@ -191,18 +185,8 @@ async function collected({ model }: Serving, { fields, job, head }: Chat, events
       logprobs: fields.logprobs === true ? logprobsOf(scores[index], model.pieces) : null,
       finish_reason: finishes[index],
     })),
-    usage: usageOf(job.prompt.length, written, cached),
-    timings: { cache_n: cached, ...timings },
-  };
-}
-
-function timingsOf({ generation }: Extract<TextEvent, { type: 'end' }>) {
-  return {
-    prompt_n: generation.promptTokens,
-    prompt_ms: 1000 * generation.prefillSeconds,
-    predicted_n: generation.tokens.length,
-    predicted_ms: 1000 * generation.decodeSeconds,
-    predicted_per_second: generation.tokensPerSecond,
+    usage: usageOf(job.prompt.length, written, read.cached),
+    timings,
   };
 }
 
@@ -224,13 +208,18 @@ async function* streamed(
   const logprobs = (scores: readonly PlacedScore[]) =>
     fields.logprobs === true ? { logprobs: logprobsOf(scores, model.pieces) } : {};
   const emitted = Array.from({ length: job.n }, () => 0);
-  let cached = 0;
+  let read: ReadPrompt = { cached: 0, seconds: 0 };
+  let timings = {};
   let written = 0;
   try {
     for await (const event of events) {
+      if (event.type === 'progress') {
+        yield dataEvent({ ...head, object: 'chat.completion.chunk', choices: [], prompt_progress: progressOf(event) });
+        continue;
+      }
       const linnet = progress.of(event);
       if (event.type === 'prompt') {
-        cached = event.cached;
+        read = event;
         for (let index = 0; index < job.n; index++)
           yield chunk(index, { role: 'assistant', content: null }, {}, linnet);
       } else if (event.type === 'text') {
@@ -240,12 +229,13 @@ async function* streamed(
         const rest = visible(event, emitted[event.choice]);
         if (rest.length > 0 && fields.logprobs === true) yield chunk(event.choice, { content: '' }, logprobs(rest), {});
         written += event.generation.tokens.length;
+        timings = timingsOf(read, event);
         yield chunk(event.choice, {}, { finish_reason: event.finish }, linnet);
       }
     }
     if (withUsage) {
-      const usage = usageOf(job.prompt.length, written, cached);
-      yield dataEvent({ ...head, object: 'chat.completion.chunk', choices: [], usage });
+      const usage = usageOf(job.prompt.length, written, read.cached);
+      yield dataEvent({ ...head, object: 'chat.completion.chunk', choices: [], usage, timings });
     }
     yield doneEvent;
   } catch (error) {

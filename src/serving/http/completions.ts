@@ -1,6 +1,7 @@
 /** POST /v1/completions: texts that continue prompts. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
+import { promptOf } from '../../decoding/text-generation.ts';
 import type { PlacedScore } from '../text/score-stream.ts';
 import type { TokenScore } from '../text/scores.ts';
 import type { TextEvent, TextJob } from '../text/text-service.ts';
@@ -9,12 +10,12 @@ import { ApiError, asApiError } from './api-error.ts';
 import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
+import { type ApiRequest, checkModel, identityOf, type Serving, tokensLeft, usageOf } from './request-context.ts';
 import { ProgressFields } from './progress-fields.ts';
-import { type ApiRequest, checkModel, type Serving, tokensLeft, usageOf } from './request-context.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
 import { checkBody, checkToken, commonRefusals, maybe, samplingFields, samplingOf, stopsOf } from './request-fields.ts';
 
-function completionSchema(limits: ServerLimits) {
+export function completionSchema(limits: ServerLimits) {
   const ids = z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens);
   return z.object({
     ...samplingFields(limits),
@@ -58,6 +59,7 @@ interface Completion {
     readonly object: 'text_completion';
     readonly created: number;
     readonly model: string;
+    readonly system_fingerprint: string;
   };
 }
 
@@ -82,6 +84,7 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
 async function start(serving: Serving, completion: Completion) {
   const { fields, jobs } = completion;
   const { session_id: id, session_version: version, seed } = fields;
+  if (serving.model.engine.readsText) return startReading(serving, completion);
   if (id === undefined) return { completion, sources: jobs.map((job) => serving.texts.start(job)) };
   if (jobs.length !== 1) {
     throw new ApiError('invalid_request_error', 'a session takes one prompt', { param: 'session_id' });
@@ -98,6 +101,27 @@ async function start(serving: Serving, completion: Completion) {
     turn.release();
     throw error;
   }
+}
+
+/** Models that read a text and write another: prompts are what is read, with EOS. */
+async function startReading({ model, texts }: Serving, completion: Completion) {
+  const { fields, jobs } = completion;
+  const { engine } = model;
+  const refused = (['echo', 'session_id'] as const).find(
+    (name) => fields[name] !== undefined && fields[name] !== false,
+  );
+  if (refused !== undefined) {
+    throw new ApiError('invalid_request_error', `this model writes about its prompt: it has no "${refused}"`, {
+      param: refused,
+    });
+  }
+  const [eos] = engine.model.eosIds;
+  const ready: TextJob[] = [];
+  for (const job of jobs) {
+    const source = eos === undefined || job.prompt.at(-1) === eos ? job.prompt : [...job.prompt, eos];
+    ready.push({ ...job, prompt: promptOf(engine.model, []), state: engine.newState(await engine.encode(source)) });
+  }
+  return { completion: { ...completion, jobs: ready }, sources: ready.map((job) => texts.start(job)) };
 }
 
 function prepare(serving: Serving, request: ApiRequest): Completion {
@@ -136,7 +160,7 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     id: `cmpl-${randomUUID()}`,
     object: 'text_completion' as const,
     created: Math.floor(Date.now() / 1000),
-    model: model.name,
+    ...identityOf(serving),
   };
   return { fields, prompts, jobs, head };
 }
@@ -147,7 +171,7 @@ function promptsOf(
   { model }: Serving,
 ): number[][] {
   const { tokenizer, engine } = model;
-  const bos = special && session === undefined && tokenizer.bosId !== undefined;
+  const bos = special && session === undefined && tokenizer.bosId !== undefined && !engine.readsText;
   const encode = (text: string): number[] => [...tokenizer.encode(text, { bos })];
   const list = typeof prompt === 'string' || isNumbers(prompt) ? [prompt] : prompt;
   if (list.length === 0) throw new ApiError('invalid_request_error', 'there is no prompt', { param: 'prompt' });
@@ -185,6 +209,7 @@ class CompletionWriter {
 
   take(source: number, event: TextEvent): CompletionChoice[] {
     const { fields, jobs } = this.#completion;
+    if (event.type === 'progress') return [];
     const index = (choice: number): number => source * jobs[source].n + choice;
     if (event.type === 'prompt') {
       this.#cached += event.cached;

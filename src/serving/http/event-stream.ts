@@ -8,6 +8,11 @@ export function dataEvent(value: unknown): string {
   return `data: ${JSON.stringify(value)}\n\n`;
 }
 
+/** One event with a name. */
+export function namedEvent(name: string, value: unknown): string {
+  return `event: ${name}\ndata: ${JSON.stringify(value)}\n\n`;
+}
+
 export const doneEvent = 'data: [DONE]\n\n';
 
 /**

@@ -20,7 +20,7 @@ export class ProgressFields {
 
   /** What to spread into the chunk of an event. */
   of(event: TextEvent): { readonly linnet?: object } {
-    if (!this.#asked) return {};
+    if (!this.#asked || event.type === 'progress') return {};
     if (event.type === 'prompt') {
       this.#state = event.state;
       return { linnet: { ...this.#place, cached: event.cached } };

@@ -1,4 +1,7 @@
 /** What handlers have at hand. */
+import type { ResponseStore } from '../sessions/response-store.ts';
+import type { Embeddings } from '../text/embeddings.ts';
+import type { Slots } from '../sessions/slots.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import type { TextService } from '../text/text-service.ts';
 import type { ServedModel } from '../served-model.ts';
@@ -10,6 +13,9 @@ export interface Serving {
   readonly model: ServedModel;
   readonly texts: TextService;
   readonly sessions: Sessions;
+  readonly slots: Slots;
+  readonly responses: ResponseStore;
+  readonly embeddings: Embeddings;
   readonly limits: ServerLimits;
 }
 
@@ -33,6 +39,11 @@ export function checkModel({ model }: Serving, asked: string | undefined): void 
   });
 }
 
+/** The model in answers, and what of it and of us answers depend on. */
+export function identityOf({ model }: Serving) {
+  return { model: model.name, system_fingerprint: `b${model.fingerprint.slice(0, 12)}` };
+}
+
 /**
  * How many tokens may be written after a prompt.
  * @throws ApiError for a prompt that is too long
@@ -42,12 +53,12 @@ export function tokensLeft({ model, limits }: Serving, promptLength: number, ask
   const most = Math.min(limits.promptTokens, positions - 1);
   if (promptLength > most) {
     throw new ApiError(
-      'invalid_request_error',
-      `the prompt has ${promptLength} tokens, which exceeds the ${most} that this server accepts`,
-      { param: 'prompt' },
+      'exceed_context_size_error',
+      `the prompt has ${promptLength} tokens, which exceeds the available context size of ${most}; ask with less`,
+      { param: 'prompt', details: { n_prompt_tokens: promptLength, n_ctx: most } },
     );
   }
-  return Math.min(asked, positions - promptLength);
+  return Math.min(asked, limits.maxTokens, positions - promptLength);
 }
 
 /** Tokens of a request, as the APIs count them. */

@@ -67,7 +67,7 @@ export function samplingOf(fields: SamplingFields, vocabulary: number): SamplerI
   };
 }
 
-export function stopsOf({ stop = [] }: SamplingFields): readonly string[] {
+export function stopsOf({ stop = [] }: Pick<SamplingFields, 'stop'>): readonly string[] {
   return typeof stop === 'string' ? [stop] : stop;
 }
 

@@ -8,7 +8,7 @@ import type { ServerLimits } from './limits.ts';
 import { type ApiRequest, type Serving, tokensLeft } from './request-context.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
-function createSchema(limits: ServerLimits) {
+export function createSessionSchema(limits: ServerLimits) {
   return z.object({
     prompt: maybe(z.union([z.string(), z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens)])),
     messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
@@ -19,7 +19,7 @@ function createSchema(limits: ServerLimits) {
 /** POST /v1/sessions: a text that has been read, but for its last token, which the first turn reads. */
 export async function createSession(serving: Serving, request: ApiRequest): Promise<Response> {
   const { model, limits, texts, sessions } = serving;
-  const fields = checkBody(createSchema(limits), request.body);
+  const fields = checkBody(createSessionSchema(limits), request.body);
   if ((fields.prompt === undefined) === (fields.messages === undefined)) {
     throw new ApiError('invalid_request_error', 'give one of "prompt" and "messages"', { param: 'prompt' });
   }
@@ -45,7 +45,10 @@ export async function createSession(serving: Serving, request: ApiRequest): Prom
   return Response.json(await sessions.create(request.key, { state, tokens }, fields.ttl), { status: 201 });
 }
 
-function sessionTokens(serving: Serving, { prompt, messages }: z.output<ReturnType<typeof createSchema>>): number[] {
+function sessionTokens(
+  serving: Serving,
+  { prompt, messages }: z.output<ReturnType<typeof createSessionSchema>>,
+): number[] {
   const { tokenizer, engine } = serving.model;
   if (messages !== undefined) {
     return templateOf(serving).encode(chatMessages(messages), { addGenerationPrompt: false });
@@ -57,9 +60,11 @@ function sessionTokens(serving: Serving, { prompt, messages }: z.output<ReturnTy
   throw new ApiError('invalid_request_error', 'a session needs a prompt', { param: 'prompt' });
 }
 
+export const forkSchema = z.object({ count: maybe(z.int().min(1).max(64)) });
+
 /** POST /v1/sessions/{id}/fork. */
 export async function forkSession({ sessions }: Serving, id: string, { body, key }: ApiRequest): Promise<Response> {
-  const { count = 1 } = checkBody(z.object({ count: maybe(z.int().min(1).max(64)) }), body);
+  const { count = 1 } = checkBody(forkSchema, body);
   return Response.json({ object: 'list', data: await sessions.fork({ owner: key, id }, count) }, { status: 201 });
 }
 

@@ -2,11 +2,12 @@
 import { z } from 'zod';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { ApiError } from './api-error.ts';
+import type { ServedModel } from '../served-model.ts';
 import type { ServerLimits } from './limits.ts';
 import type { ApiRequest, Serving } from './request-context.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
-function tokenizeSchema(limits: ServerLimits) {
+export function tokenizeSchema(limits: ServerLimits) {
   return z.object({
     content: maybe(z.string()),
     prompt: maybe(z.string()),
@@ -33,28 +34,40 @@ export function tokenize(serving: Serving, { body }: ApiRequest): Response {
       ? [...model.tokenizer.encode(content ?? prompt ?? '', { bos: special && model.tokenizer.bosId !== undefined })]
       : templateOf(serving).encode(chatMessages(messages));
   return Response.json({
-    tokens: fields.with_pieces === true ? ids.map((id) => ({ id, piece: model.pieces.of(id) })) : ids,
+    tokens: fields.with_pieces === true ? ids.map((id) => ({ id, piece: pieceOf(model, id) })) : ids,
     count: ids.length,
     max_model_len: limits.promptTokens,
     ...(fields.return_token_strs === true && { token_strs: ids.map((id) => model.pieces.of(id)) }),
   });
 }
 
+/** The text of a token, or its bytes where they are only part of a character. */
+function pieceOf({ pieces }: ServedModel, id: number): string | number[] {
+  const text = pieces.of(id);
+  return text === `token_id:${id}` ? (pieces.bytesOf(id) ?? text) : text;
+}
+
+export function detokenizeSchema(limits: ServerLimits) {
+  return z.object({ tokens: z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens) });
+}
+
 export function detokenize({ model, limits }: Serving, { body }: ApiRequest): Response {
-  const schema = z.object({ tokens: z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens) });
-  const { tokens } = checkBody(schema, body);
+  const { tokens } = checkBody(detokenizeSchema(limits), body);
   for (const id of tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'tokens');
   const text = model.tokenizer.decode(tokens);
   return Response.json({ content: text, prompt: text });
 }
 
-/** What a template makes of messages. */
-export function applyTemplate(serving: Serving, { body }: ApiRequest): Response {
-  const schema = z.object({
-    messages: z.array(messageSchema).min(1).max(serving.limits.messages),
+export function applyTemplateSchema(limits: ServerLimits) {
+  return z.object({
+    messages: z.array(messageSchema).min(1).max(limits.messages),
     add_generation_prompt: maybe(z.boolean()),
   });
-  const { messages, add_generation_prompt: addGenerationPrompt } = checkBody(schema, body);
+}
+
+/** What a template makes of messages. */
+export function applyTemplate(serving: Serving, { body }: ApiRequest): Response {
+  const { messages, add_generation_prompt: addGenerationPrompt } = checkBody(applyTemplateSchema(serving.limits), body);
   return Response.json({ prompt: templateOf(serving).render(chatMessages(messages), { addGenerationPrompt }) });
 }
 

@@ -24,6 +24,9 @@ export class RunningRequest {
   #ready: boolean;
   /** How many continuations have been made of the prompt. */
   #made = 0;
+  /** Time spent reading the prompt. */
+  #seconds = 0;
+  #announced = false;
 
   constructor(
     engine: StepEngine,
@@ -63,6 +66,11 @@ export class RunningRequest {
     return this.request.maxTokens === 0 ? this.#state.length < this.#total : this.#made < this.request.choices.length;
   }
 
+  /** Whether the prompt has been read as far as its continuations share it. */
+  get canStart(): boolean {
+    return this.#ready && this.request.maxTokens > 0 && this.reading && this.#state.length >= this.#total - 1;
+  }
+
   /** Whether everything has been read and written. */
   get done(): boolean {
     return !this.reading && this.texts.length === 0;
@@ -77,38 +85,43 @@ export class RunningRequest {
     const { prompt, maxTokens, boundaries = [], onBoundary } = this.request;
     // The last token is read by each continuation for itself, so that all have logits and a state of their own.
     const shared = maxTokens === 0 ? this.#total : this.#total - 1;
-    if (this.#state.length < shared) {
-      const from = this.#state.length;
-      const next = boundaries.find((length) => length > from) ?? shared;
-      const to = Math.min(shared, from + most, next);
-      await this.#read(prompt.slice(from, to));
-      if (boundaries.includes(to)) onBoundary?.(this.#state, to);
-      this.events.push({ type: 'prompt', done: to, total: this.#total, state: this.#state });
-      return to - from;
-    }
-    await this.#startText();
-    return 1;
+    const from = this.#state.length;
+    const next = boundaries.find((length) => length > from) ?? shared;
+    const to = Math.min(shared, from + most, next);
+    const started = performance.now();
+    await this.#read(prompt.slice(from, to));
+    this.#seconds += (performance.now() - started) / 1000;
+    if (boundaries.includes(to)) onBoundary?.(this.#state, to);
+    this.#announce(to);
+    return to - from;
   }
 
-  /** Lets a continuation begin. */
-  async #startText(): Promise<void> {
+  /** Lets the continuations begin: they take part in the next round, which reads the last token for each. */
+  async start(): Promise<void> {
     const { prompt, choices, maxTokens, stop, ignoreEos, tokenizer } = this.request;
-    const choice = this.#made++;
-    const last = this.#made === choices.length;
-    const { sampler, method } = choices[choice];
-    const generation = new TextGeneration(this.#engine, {
-      promptTokens: prompt,
-      maxTokens,
-      sampler,
-      method,
-      stop,
-      ignoreEos,
-      tokenizer,
-      state: last ? this.#state : this.#state.fork(),
-    });
-    await generation.readPrompt();
-    if (choice === 0) this.events.push({ type: 'prompt', done: this.#total, total: this.#total, state: this.#state });
-    this.texts.push({ choice, generation });
+    while (this.#made < choices.length) {
+      const choice = this.#made++;
+      const last = this.#made === choices.length;
+      const { sampler, method } = choices[choice];
+      const generation = new TextGeneration(this.#engine, {
+        promptTokens: prompt,
+        maxTokens,
+        sampler,
+        method,
+        stop,
+        ignoreEos,
+        tokenizer,
+        state: last ? this.#state : this.#state.fork(),
+      });
+      // Weights of prompts are not those of rounds.
+      if (this.#engine.readsPromptsApart) await generation.readPrompt();
+      this.texts.push({ choice, generation });
+    }
+  }
+
+  #announce(done: number): void {
+    const total = this.#total;
+    this.events.push({ type: 'prompt', done, total, state: this.#state, seconds: this.#seconds });
   }
 
   async #read(tokens: readonly number[]): Promise<void> {
@@ -129,6 +142,10 @@ export class RunningRequest {
 
   /** Takes in what a round gave a text; settles and reports it where that ended it. */
   async took(text: RunningText, event: TokensEvent): Promise<void> {
+    if (!this.#announced) {
+      this.#announced = true;
+      this.#announce(this.#total);
+    }
     if (event.tokens.length > 0 || event.text !== '') {
       this.events.push({ type: 'tokens', choice: text.choice, tokens: event.tokens, text: event.text });
     }

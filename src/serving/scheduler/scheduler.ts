@@ -153,6 +153,7 @@ export class Scheduler {
         this.#dropCancelled();
         this.#admit();
         if (this.#live.length === 0) break;
+        await this.#start();
         const worked = [await this.#readPrompt(), await this.#decode()];
         if (worked.includes(true)) await eventLoopTurn();
         else if (!this.#woken) await this.#idle();
@@ -207,11 +208,22 @@ export class Scheduler {
     return this.#live.reduce((sum, { request, width }) => sum + (request.key === key ? width : 0), 0);
   }
 
+  /** Lets all whose prompts have been read begin together. */
+  async #start(): Promise<void> {
+    for (const running of this.#live.filter(({ canStart }) => canStart)) {
+      try {
+        await running.start();
+      } catch (error) {
+        this.#leave(running, error);
+      }
+    }
+  }
+
   /** Reads one chunk of one prompt; keys take turns, and so do the prompts of a key. */
   async #readPrompt(): Promise<boolean> {
     const turn = ({ request }: RunningRequest): number => this.#turns.get(request.key) ?? -1;
     const [running] = this.#live
-      .filter(({ reading, ready, events }) => reading && ready && !events.full)
+      .filter(({ reading, ready, canStart, events }) => reading && ready && !canStart && !events.full)
       .sort((a, b) => turn(a) - turn(b));
     if (running === undefined) return false;
     this.#live.splice(this.#live.indexOf(running), 1);

@@ -40,7 +40,14 @@ export interface TextRequest extends Omit<TextOptions, 'maxTokens'> {
 /** What happens to a request, in the order in which it happens. */
 export type RequestEvent =
   /** A part of the prompt has been read. */
-  | { readonly type: 'prompt'; readonly done: number; readonly total: number; readonly state: SequenceState }
+  | {
+      readonly type: 'prompt';
+      readonly done: number;
+      readonly total: number;
+      readonly state: SequenceState;
+      /** Time spent reading what the state had not read, but for the last token. */
+      readonly seconds: number;
+    }
   /** A continuation grew. Either may be empty. */
   | { readonly type: 'tokens'; readonly choice: number; readonly tokens: readonly number[]; readonly text: string }
   /** A continuation ended; its state has settled. */

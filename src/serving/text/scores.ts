@@ -30,7 +30,7 @@ export function scoreToken(logits: Float32Array, token: number, count: number): 
   };
 }
 
-function largestTokens(logits: Float32Array, count: number): number[] {
+function largestTokens(logits: ArrayLike<number>, count: number): number[] {
   const best: number[] = [];
   if (count === 0) return best;
   for (let token = 0; token < logits.length; token++) {
@@ -43,22 +43,37 @@ function largestTokens(logits: Float32Array, count: number): number[] {
   return best;
 }
 
+/** Of which distribution scores are: the model's own, or what is left of it when the sampler has had its way. */
+export type ScoredDistribution = 'model' | 'sampler';
+
 /**
  * One token a round, each with its score.
  * @param record called for every token when it is chosen, one that ends the text included
  */
-export function scoredMethod(count: number, record: (score: TokenScore) => void): DecodingMethod {
+export function scoredMethod(
+  count: number,
+  record: (score: TokenScore) => void,
+  distribution: ScoredDistribution = 'model',
+): DecodingMethod {
   return (prompt) => {
     const inner = sequential(prompt);
     return {
       ...inner,
       async conclude(text, outputs) {
         const logits = outputs.length === 0 ? prompt.logits : outputs[0].logits[0];
+        // Before the token is drawn; looking at probabilities draws nothing.
+        const probabilities = distribution === 'sampler' ? prompt.sampler.probabilities(logits, text) : undefined;
         const [token] = await inner.conclude(text, outputs);
         if (token === undefined) throw internalError('a round without a token');
-        record(scoreToken(logits, token, count));
+        record(probabilities === undefined ? scoreToken(logits, token, count) : scoreOf(probabilities, token, count));
         return [token];
       },
     };
   };
+}
+
+/** A score of probabilities [V], where a token that cannot be has a logarithm of −∞. */
+function scoreOf(probabilities: Float64Array, token: number, count: number): TokenScore {
+  const top = largestTokens(probabilities, count).map((id) => ({ token: id, logprob: Math.log(probabilities[id]) }));
+  return { token, logprob: Math.log(probabilities[token]), top };
 }

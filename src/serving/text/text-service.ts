@@ -11,15 +11,16 @@ import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
 import type { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
 import { PrefixCache, type SharedPrefixes } from './prefix-cache.ts';
 import { type PlacedScore, ScoreStream } from './score-stream.ts';
-import { scoredMethod, scoreToken, type TokenScore } from './scores.ts';
+import { type ScoredDistribution, scoredMethod, scoreToken, type TokenScore } from './scores.ts';
 
 /** Tokens between two states of a prompt that are kept. */
 const boundaryEvery = 512;
 
-/** Verified trees of a choice that wait for its reader. */
-const mostTrees = 16;
 /** A prompt of which less is left to read is read sooner than other servers are asked about it. */
 const worthAsking = 8;
+
+/** Verified trees of a choice that wait for its reader. */
+const mostTrees = 16;
 
 /** What is to be written. */
 export interface TextJob {
@@ -40,8 +41,12 @@ export interface TextJob {
   readonly json?: JsonConstraint;
   /** How many of the most probable tokens to report with each token; undefined reports no scores. */
   readonly logprobs?: number;
+  /** Of which distribution the scores of the answer are. Default: the model's. */
+  readonly scored?: ScoredDistribution;
   /** Whether tokens of the prompt are scored too. */
   readonly scorePrompt: boolean;
+  /** Whether to tell how far the prompt is. */
+  readonly progress?: boolean;
   /** Lengths of the prompt after which its state is worth keeping. */
   readonly boundaries?: readonly number[];
   /** Has read a beginning of the prompt; else the prefix cache is asked. */
@@ -57,8 +62,18 @@ export interface TextJob {
 
 /** What a job gives. */
 export type TextEvent =
+  /** So many of so many tokens of the prompt have been read, in so much time; only where the job asks for it. */
+  | {
+      readonly type: 'progress';
+      readonly done: number;
+      readonly total: number;
+      readonly seconds: number;
+      readonly cached: number;
+    }
   | {
       readonly type: 'prompt';
+      /** Time spent reading the prompt. */
+      readonly seconds: number;
       readonly scores: readonly TokenScore[];
       readonly cached: number;
       readonly state: SequenceState;
@@ -67,6 +82,7 @@ export type TextEvent =
       readonly type: 'text';
       readonly choice: number;
       readonly text: string;
+      readonly tokens: readonly number[];
       readonly scores: readonly PlacedScore[];
       /** Trees verified since the last event of the choice; none unless the job asks for them. */
       readonly trees: readonly VerifiedTree[];
@@ -93,8 +109,8 @@ export class TextService {
   readonly model: ServedModel;
   readonly scheduler: Scheduler;
   readonly cache: PrefixCache;
-  readonly schemas: JsonSchemas;
   readonly #shared: SharedPrefixes | undefined;
+  readonly schemas: JsonSchemas;
   /** Makes the method of texts that report no scores. */
   readonly #method: MethodMaker;
 
@@ -118,14 +134,15 @@ export class TextService {
   start(job: TextJob): AsyncGenerator<TextEvent, void, undefined> {
     const { prompt, maxTokens, n, sampling, stop, stopIds, ignoreEos, logprobs, signal } = job;
     const { tokenizer } = this.model;
-    const state = job.state ?? (job.scorePrompt ? undefined : this.cache.find(job.salt, prompt, prompt.length));
+    const looks = job.state === undefined && !job.scorePrompt && this.#caches;
+    const state = looks ? this.cache.find(job.salt, prompt, prompt.length) : job.state;
     const start: Start = { cached: state?.length ?? 0 };
-    const fetched = job.state !== undefined || job.scorePrompt ? undefined : this.#fetch(job, start);
+    const fetched = looks ? this.#fetch(job, start) : undefined;
     const promptScores: TokenScore[] = [];
     const streams = Array.from({ length: n }, () => new ScoreStream(tokenizer, prompt));
     const trees = streams.map((): VerifiedTree[] => []);
     const methodOf = (choice: number) => {
-      if (logprobs !== undefined) return scoredMethod(logprobs, (s) => streams[choice].push(s));
+      if (logprobs !== undefined) return scoredMethod(logprobs, (s) => streams[choice].push(s), job.scored);
       const onTree = (tree: VerifiedTree) => {
         // A reader that is behind gets the last ones.
         if (trees[choice].push(tree) > mostTrees) trees[choice].shift();
@@ -189,7 +206,8 @@ export class TextService {
   }
 
   get #caches(): boolean {
-    return this.cache.maxBytes > 0;
+    // What an encoder has read is not in the tokens of the prompt.
+    return this.cache.maxBytes > 0 && !this.model.engine.readsText;
   }
 
   /** Every so many tokens, where the caller knows of one, and before the last token, for whoever asks again. */
@@ -206,16 +224,21 @@ export class TextService {
     job: TextJob,
     { events, start, promptScores, streams, samplers, trees }: Following,
   ): AsyncGenerator<TextEvent, void, undefined> {
+    const waiting = streams.map((): number[] => []);
     for await (const event of events) {
       if (event.type === 'prompt') {
-        if (event.done === event.total)
-          yield { type: 'prompt', scores: promptScores, cached: start.cached, state: event.state };
+        const { done, total, seconds, state } = event;
+        const { cached } = start;
+        if (job.progress === true) yield { type: 'progress', done, total, seconds, cached };
+        if (done === total) yield { type: 'prompt', scores: promptScores, cached, state, seconds };
       } else if (event.type === 'tokens') {
-        const { choice, text } = event;
+        const { choice, text, tokens } = event;
         const scores = streams[choice].take(text.length);
         const verified = trees[choice].splice(0);
+        // Tokens whose text is not certain yet come with it.
+        waiting[choice].push(...tokens);
         if (text !== '' || scores.length > 0 || verified.length > 0) {
-          yield { type: 'text', choice, text, scores, trees: verified };
+          yield { type: 'text', choice, text, tokens: waiting[choice].splice(0), scores, trees: verified };
         }
       } else {
         const { choice, generation } = event;

@@ -26,10 +26,12 @@ export class TokenPieces {
     return made;
   }
 
-  /** UTF-8 bytes of a token; null for part of a character. */
+  /** UTF-8 bytes of a token, also where they are only part of a character; null where the tokenizer does not say. */
   bytesOf(id: number): number[] | null {
     const text = this.of(id);
-    return text === idName(id) ? null : [...new TextEncoder().encode(text)];
+    if (text !== idName(id)) return [...new TextEncoder().encode(text)];
+    const own = this.#tokenizer.bytesOf?.(id);
+    return own === undefined ? null : [...own];
   }
 
   #make(id: number): string {

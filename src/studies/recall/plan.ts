@@ -11,10 +11,13 @@ const count = z.int().min(1);
 /** Rows of one shape: T tokens with n pairs. */
 const shape = { length: count.max(1 << 17), pairs: count };
 
+/** Where parameters of the mixer start, by their names: those that move slowly would spend the lessons on their way. */
+const initial = z.record(z.string().min(1), z.number()).optional();
+
 const methodSchema = z.union([
-  z.strictObject({ mixer: mixerSchema }),
+  z.strictObject({ mixer: mixerSchema, initial }),
   /** A preset by name with its options next to it, which the preset checks. */
-  z.looseObject({ preset: z.string().min(1) }),
+  z.looseObject({ preset: z.string().min(1), initial }),
 ]);
 
 const planSchema = z.strictObject({
@@ -23,6 +26,10 @@ const planSchema = z.strictObject({
   title: z.string().min(1).max(200),
   /** config.json of the model; its vocabulary is that of the task. */
   config: z.record(z.string(), z.json()),
+  /** Fields of the configuration by the name of a size: a model of every size is trained. Default: one size. */
+  sizes: z.record(z.string().min(1).max(63), z.record(z.string(), z.json())).optional(),
+  /** Standard deviation of random weights. Default: that of the family, which is small for narrow models. */
+  deviation: z.number().positive().max(10).optional(),
   methods: z.record(z.string().min(1).max(63), methodSchema).refine((all) => Object.keys(all).length > 0, 'name one'),
   seeds: z.array(z.int().min(0)).min(1),
   /** One after the other, each with an optimizer of its own: short rows first let recall be learned at all. */
@@ -46,15 +53,28 @@ export function parseRecallPlan(json: unknown, source: string): RecallPlan {
   });
 }
 
-/** The mixers of a plan by name. @throws LinnetError `CONFIG` for an unknown preset or option, naming the method */
-export function recallMethods(plan: RecallPlan): Map<string, MixerConfig> {
+/** The configurations of a plan by size, each with the fields of that size; one without a name where there are none. */
+export function recallConfigs({ config, sizes }: RecallPlan): Map<string, RecallPlan['config']> {
+  if (sizes === undefined) return new Map([['', config]]);
+  return new Map(Object.entries(sizes).map(([size, fields]) => [size, { ...config, ...fields }]));
+}
+
+/** A method of a plan. */
+export interface RecallMethod {
+  readonly mixer: MixerConfig;
+  /** Constants that parameters of the mixer start at, by name. */
+  readonly initial?: Readonly<Record<string, number>>;
+}
+
+/** The methods of a plan by name. @throws LinnetError `CONFIG` for an unknown preset or option, naming the method */
+export function recallMethods(plan: RecallPlan): Map<string, RecallMethod> {
   return new Map(
-    Object.entries(plan.methods).map(([name, method]) => {
+    Object.entries(plan.methods).map(([name, { initial: start, ...method }]) => {
       const parsed = z.strictObject({ mixer: mixerSchema }).safeParse(method);
-      if (parsed.success) return [name, parsed.data.mixer];
+      if (parsed.success) return [name, { mixer: parsed.data.mixer, initial: start }];
       const { preset, ...options } = z.looseObject({ preset: z.string() }).parse(method);
       try {
-        return [name, mixerPreset(preset, options)];
+        return [name, { mixer: mixerPreset(preset, options), initial: start }];
       } catch (error) {
         if (!(error instanceof LinnetError)) throw error;
         throw new LinnetError(error.code, `method "${name}": ${error.message}`, { cause: error });

@@ -1,9 +1,9 @@
 /** Models that learn associative recall from random weights, one per mixer and seed, and what each recalls in the end. */
-import type { MixerConfig } from '../../attention/mixer.ts';
+import { createHash } from 'node:crypto';
 import { AssociativeRecall } from '../../data/associative-recall.ts';
 import { LinnetError } from '../../errors.ts';
 import { associativeRecall, type AssociativeRecallResult } from '../../evaluation/recall/associative-recall.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import { elementCount, type Tensor, tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
@@ -11,12 +11,16 @@ import type { CompileOptions } from '../../runtime/compile.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { parseTrainingSettings } from '../../training/settings.ts';
 import { train } from '../../training/trainer.ts';
-import { type RecallPlan, recallMethods } from './plan.ts';
+import { recallConfigs, type RecallMethod, recallMethods, type RecallPlan } from './plan.ts';
 
 /** What one model learned. */
 export interface RecallTrial {
   readonly method: string;
+  /** Of the plan's sizes; empty where it has none. */
+  readonly size: string;
   readonly seed: number;
+  /** What it was trained from and how, hashed: a trial of the same identity need not be run again. */
+  readonly identity: string;
   /** Mean loss of the last tenth of the last lesson, in nats per answer. */
   readonly loss: number;
   readonly seconds: number;
@@ -26,47 +30,104 @@ export interface RecallTrial {
 export interface RecallStudyOptions {
   readonly compile?: CompileOptions;
   readonly signal?: AbortSignal;
+  /** Trials of before, which are taken as they are where their identity is the same. */
+  readonly known?: readonly RecallTrial[];
   /** Told of every optimizer step: share of the study done. */
   readonly onUpdate?: (method: string, seed: number, loss: number, share: number) => void;
-  readonly onTrial?: (trial: RecallTrial) => void;
+  /** Told of every trial that was run, before the next begins. */
+  readonly onTrial?: (trial: RecallTrial) => void | Promise<void>;
 }
 
 /** Seeds of test rows: far from those of lessons. */
 const testSeed = 0x7e57;
 
 /**
- * Runs a plan, seed by seed.
+ * Runs a plan, seed by seed, size by size.
  * @throws LinnetError `CONFIG` for impossible models, `INPUT` for rows that do not fit the vocabulary, `ABORTED` when the
  *   signal fires
  */
 export async function runRecallStudy(plan: RecallPlan, options: RecallStudyOptions = {}): Promise<RecallTrial[]> {
   const methods = recallMethods(plan);
+  const configs = recallConfigs(plan);
   const trials: RecallTrial[] = [];
-  const total = plan.seeds.length * methods.size;
+  const total = plan.seeds.length * configs.size * methods.size;
   for (const seed of plan.seeds) {
-    for (const [method, mixer] of methods) {
-      const onStep = (loss: number, share: number): void =>
-        options.onUpdate?.(method, seed, loss, (trials.length + share) / total);
-      const trial = { method, seed, ...(await runTrial(plan, mixer, seed, options, onStep)) };
-      trials.push(trial);
-      options.onTrial?.(trial);
+    for (const [size, config] of configs) {
+      for (const [method, choice] of methods) {
+        const sized = { ...plan, config };
+        const identity = trialIdentity(sized, choice, seed);
+        const known = options.known?.find((trial) => trial.identity === identity);
+        if (known !== undefined) {
+          trials.push({ ...known, method, size });
+          continue;
+        }
+        const onStep = (loss: number, share: number): void =>
+          options.onUpdate?.(named(method, size), seed, loss, (trials.length + share) / total);
+        const trial = { method, size, seed, identity, ...(await runTrial(sized, choice, seed, options, onStep)) };
+        trials.push(trial);
+        await options.onTrial?.(trial);
+      }
     }
   }
   return trials;
 }
 
+/** "softmax", or "softmax, width 32" in a plan with sizes. */
+export function named(method: string, size: string): string {
+  return size === '' ? method : `${method}, ${size}`;
+}
+
+/** Of all that a trial depends on. */
+function trialIdentity(
+  { config, deviation, lessons, tests }: RecallPlan,
+  { mixer, initial }: RecallMethod,
+  seed: number,
+): string {
+  const parts = [
+    1,
+    config,
+    deviation ?? null,
+    lessons,
+    tests,
+    mixer,
+    seed,
+    ...(initial === undefined ? [] : [initial]),
+  ];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}
+
+/** @throws LinnetError `CONFIG` for a name that no parameter has */
+function startingAt(
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  initial: Readonly<Record<string, number>> = {},
+): Map<string, Tensor<'float32'>> {
+  const started = new Map(parameters);
+  for (const [end, constant] of Object.entries(initial)) {
+    const names = [...parameters.keys()].filter((name) => name.endsWith(`.${end}`));
+    if (names.length === 0) throw new LinnetError('CONFIG', `"initial" names ${end}, which no parameter ends with`);
+    for (const name of names) {
+      const { shape } = parameters.get(name) ?? { shape: [] };
+      started.set(name, tensor('float32', shape, new Float32Array(elementCount(shape)).fill(constant)));
+    }
+  }
+  return started;
+}
+
 async function runTrial(
-  { config, lessons, tests }: RecallPlan,
-  mixer: MixerConfig,
+  { config, deviation, lessons, tests }: RecallPlan,
+  { mixer, initial }: RecallMethod,
   seed: number,
   { compile, signal }: RecallStudyOptions,
   onStep: (loss: number, share: number) => void,
-): Promise<Omit<RecallTrial, 'method' | 'seed'>> {
+): Promise<Pick<RecallTrial, 'loss' | 'seconds' | 'tests'>> {
   const started = performance.now();
   const plain = describeCausalModel(config);
   const model = plain.withMixers(plain.mixers.map(() => mixer));
   const { vocabulary } = model.sizes;
-  let parameters: ReadonlyMap<string, Tensor<'float32'>> = initializeParameters(model, new Random(seed));
+  let parameters: ReadonlyMap<string, Tensor<'float32'>> = startingAt(
+    initializeParameters(model, new Random(seed), deviation),
+    initial,
+  );
   let loss = Number.NaN;
   const steps = lessons.reduce((sum, lesson) => sum + lesson.steps, 0);
   let done = 0;
@@ -78,7 +139,7 @@ async function runTrial(
       dataset: new AssociativeRecall({ vocabulary, length, pairs, rows: 1024 * batch, seed: 1000 * seed + index }),
       settings: parseTrainingSettings({
         ...{ length, batch, learningRate, seed, steps: lessonSteps },
-        ...{ schedule: 'cosine', warmupShare: 0.1 },
+        ...{ schedule: 'cosine', warmupShare: 0.1, beta2: 0.95 },
       }),
       compile,
       signal,

@@ -9,11 +9,13 @@ import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { schemaProblems } from '../../files/schema-problems.ts';
 
-const nameSchema = z
+/** Names of models, methods and tasks in plans. */
+export const nameSchema = z
   .string()
   .regex(/^[\p{L}\d][\p{L}\d+·. -]{0,62}$/u, 'a name of letters, digits, spaces and + - . ·, at most 63 of them');
 
-const presetFields = {
+/** Options of a preset, next to its name. */
+export const presetFields = {
   group: z.int().min(1).optional(),
   kernel: z.int().min(1).optional(),
   features: z.int().min(1).optional(),

@@ -2,11 +2,12 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
+import { schemaProblems } from '../../files/schema-problems.ts';
 import type { JobHandler } from '../../jobs/job.ts';
 import { runJobs } from '../../jobs/queue.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { parseSweepPlan } from './plan.ts';
-import { measuredSchema, type StoredTrial, type SweepFolder } from './results.ts';
+import { measuredSchema, type StoredTrial, type SweepFolder, trialName } from './results.ts';
 import { openStudy, prepareStudy, type Study, type StudyOptions } from './study.ts';
 import { runTrial, trialIdentity } from './trial.ts';
 
@@ -54,8 +55,16 @@ export async function runStudyInQueue(
     async onResult(place, result) {
       const { trial, identity, index } = open[place];
       const measured = measuredSchema.safeParse(result);
-      if (!measured.success) throw new LinnetError('FORMAT', 'the queue holds something else than the result of a trial');
-      const stored = await folder.store(trial, identity, measured.data);
+      if (!measured.success)
+        throw new LinnetError('FORMAT', 'the queue holds something else than the result of a trial');
+      const { model, method, augmented, seed } = trial;
+      const stored = await folder.store(trialName(trial), identity, {
+        model,
+        method,
+        augmented,
+        seed,
+        ...measured.data,
+      });
       results[index] = stored;
       onResult?.(stored, false, { done: ++done, total });
     },
@@ -68,7 +77,7 @@ export function sweepTrialHandler(compile: CompileOptions): JobHandler {
   let last: { readonly key: string; readonly study: Promise<Study> } | undefined;
   return async (data, { signal, folder }) => {
     const parsed = dataSchema.safeParse(data);
-    if (!parsed.success) throw new LinnetError('INPUT', `the job is no trial: ${z.prettifyError(parsed.error)}`);
+    if (!parsed.success) throw new LinnetError('INPUT', `the job is no trial: ${schemaProblems(parsed.error)}`);
     const { plan, planFile, identity, snapshotEvery } = parsed.data;
     const key = JSON.stringify([plan, planFile]);
     if (last?.key !== key) last = { key, study: prepareStudy(parseSweepPlan(plan, planFile), planFile) };

@@ -5,7 +5,7 @@ import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { parseSweepPlan } from './plan.ts';
-import { summarize, SweepFolder, trialName } from './results.ts';
+import { openSweepFolder, summarize, trialName } from './results.ts';
 import { prepareStudy, runStudy, type Study } from './study.ts';
 
 const folder = suiteFolder();
@@ -62,7 +62,7 @@ describe('a study', () => {
       'small--local--plain--seed_2',
       'small--local--augmented--seed_2',
     ]);
-    const out = await SweepFolder.open(join(folder, 'whole'));
+    const out = await openSweepFolder(join(folder, 'whole'));
     const first = await runStudy(await study(), out);
     const known: boolean[] = [];
     const second = await runStudy(await study(), out, { onResult: (_, wasKnown) => known.push(wasKnown) });
@@ -73,8 +73,8 @@ describe('a study', () => {
   });
 
   it('goes on inside a trial after a stop, to the same numbers', async () => {
-    const unbroken = await runStudy(await study(), await SweepFolder.open(join(folder, 'unbroken')));
-    const out = await SweepFolder.open(join(folder, 'broken'));
+    const unbroken = await runStudy(await study(), await openSweepFolder(join(folder, 'unbroken')));
+    const out = await openSweepFolder(join(folder, 'broken'));
     const stop = new AbortController();
     const stopped = runStudy(await study(), out, {
       signal: stop.signal,
@@ -92,7 +92,7 @@ describe('a study', () => {
   });
 
   it('does not mix results of different budgets', async () => {
-    const out = await SweepFolder.open(join(folder, 'budgets'));
+    const out = await openSweepFolder(join(folder, 'budgets'));
     const methods = { softmax: { preset: 'softmax' } };
     await runStudy(await study({ methods, seeds: [1] }), out);
     const longer = await study({ methods, seeds: [1], training: { steps: 5, batch: 2, length: 16 } });
@@ -100,7 +100,7 @@ describe('a study', () => {
   });
 
   it('keeps trials apart whose names are nearly the same, and takes no result for that of another', async () => {
-    const out = await SweepFolder.open(join(folder, 'names'));
+    const out = await openSweepFolder(join(folder, 'names'));
     const softmax = { preset: 'softmax' };
     const both = await study({ methods: { 'aug 8': softmax, 'aug.8': softmax }, seeds: [1] });
     expect(new Set(both.trials.map(trialName)).size).toBe(2);

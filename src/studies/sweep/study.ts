@@ -14,7 +14,7 @@ import { totalUpdates } from '../../training/trainer.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
 import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
 import { type SweepModel, type SweepPlan, sweepVariants } from './plan.ts';
-import type { StoredTrial, SweepFolder } from './results.ts';
+import { type StoredTrial, type SweepFolder, trialName } from './results.ts';
 import { runTrial, type SweepBase, type Trial, trialIdentity } from './trial.ts';
 
 /** A plan with everything it names. */
@@ -122,7 +122,7 @@ export interface OpenStudy {
  */
 export async function openStudy(study: Study, folder: SweepFolder): Promise<OpenStudy> {
   const all = study.trials.map((trial, index) => ({ trial, index, identity: trialIdentity(trial) }));
-  const results = await Promise.all(all.map(({ trial, identity }) => folder.find(trial, identity)));
+  const results = await Promise.all(all.map(({ trial, identity }) => folder.find(trialName(trial), identity)));
   return { results, open: all.filter(({ index }) => results[index] === undefined) };
 }
 
@@ -146,12 +146,14 @@ export async function runStudy(study: Study, folder: SweepFolder, options: Study
     if (signal?.aborted === true)
       throw new LinnetError('ABORTED', `stopped after ${results.length} of ${total} trials`);
     const measured = await runTrial(trial, {
-      snapshots: { folder: folder.snapshotFolder(trial), every: snapshotEvery },
+      snapshots: { folder: folder.snapshotFolder(trialName(trial)), every: snapshotEvery },
       compile,
       signal,
       onUpdate: (event) => options.onUpdate?.(trial, event, { done: results.length, total }),
     });
-    const stored = await folder.store(trial, trialIdentity(trial), measured);
+    const { model, method, augmented, seed } = trial;
+    const result = { model, method, augmented, seed, ...measured };
+    const stored = await folder.store(trialName(trial), trialIdentity(trial), result);
     results.push(stored);
     options.onResult?.(stored, false, { done: results.length, total });
   }

@@ -9,6 +9,7 @@
  * projection (which both share).
  */
 import { packedInputs } from '../../data/packing.ts';
+import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
@@ -39,6 +40,15 @@ export function transferredLayers(teacher: CausalModel, student: CausalModel): n
   const layers = student.mixers.flatMap((mixer, layer) =>
     JSON.stringify(mixer) === JSON.stringify(teacher.mixers[layer]) ? [] : [layer],
   );
+  const softmax = JSON.stringify(mixerPreset('softmax'));
+  const isSoftmax = ({ mixers }: CausalModel): boolean => mixers.every((mixer) => JSON.stringify(mixer) === softmax);
+  if (isSoftmax(student) && !isSoftmax(teacher)) {
+    throw new LinnetError(
+      'MISMATCH',
+      'the student has softmax attention in every layer and the teacher has not: they are swapped; name the original first, ' +
+        'then what linearize made of it',
+    );
+  }
   if (layers.length === 0) throw new LinnetError('MISMATCH', 'teacher and student have the same mixers');
   return layers;
 }
@@ -72,7 +82,10 @@ export function transferredParameters(
     }
   }
   if (names.size > 0) return names;
-  throw new LinnetError('CONFIG', 'the mixers of the student have nothing to learn; add --train-qk');
+  throw new LinnetError(
+    'CONFIG',
+    'the mixers of the student have nothing to learn; train the projections to queries and keys too ("trainQk")',
+  );
 }
 
 /**
@@ -105,8 +118,9 @@ export function transferObjective(
       const shift = (_: unknown, features: Value): Value => shiftedByOne(features);
       teacher.backbone(original, inputs, positions, {
         shift,
-        mix(layer, projected) {
-          const values = mixParallel(teacher.mixers[layer], projected, mixerParameterValues(teacher, original, layer));
+        mix(layer, projected, scoring) {
+          const own = mixerParameterValues(teacher, original, layer);
+          const values = mixParallel(teacher.mixers[layer], projected, own, scoring);
           mixed[layer] = values;
           return values;
         },
@@ -114,9 +128,10 @@ export function transferObjective(
       const errors: Value[] = [];
       student.backbone(source, inputs, positions, {
         shift,
-        mix(layer, projected) {
+        mix(layer, projected, scoring) {
           if (layers.has(layer)) {
-            const own = mixParallel(student.mixers[layer], projected, mixerParameterValues(student, source, layer));
+            const learned = mixerParameterValues(student, source, layer);
+            const own = mixParallel(student.mixers[layer], projected, learned, scoring);
             const difference = sub(own, mixed[layer]); // [B,n,H,D]
             const perToken = reshape(mean(mul(difference, difference), [2, 3]), [B, n]);
             errors.push(sum(mul(perToken, weights)));

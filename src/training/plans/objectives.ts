@@ -3,11 +3,18 @@ import { z } from 'zod';
 import { startClassifier } from '../../checkpoint/load-classifier.ts';
 import { loadCausalModel, loadModel, readModelConfig } from '../../checkpoint/load-model.ts';
 import type { Document } from '../../data/documents.ts';
+import {
+  LabelledDataset,
+  labelledFields,
+  type LabelledText,
+  labelShape,
+  labelsOf,
+  readLabelledTexts,
+} from '../../data/labelled.ts';
 import type { RowDataset } from '../../data/row-dataset.ts';
-import { LabelledDataset, labelledFields, labelShape, labelsOf, readLabelledTexts } from '../../data/labelled.ts';
 import { MaskedDataset } from '../../data/masked.ts';
 import { LinnetError } from '../../errors.ts';
-import { isClassifierConfig } from '../../models/classifier.ts';
+import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifier.ts';
 import { describeModel, type Model } from '../../models/families.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
@@ -17,12 +24,12 @@ import { causalObjective, type Objective } from '../objectives/next-token.ts';
 import { sequenceObjective } from '../objectives/sequence-to-sequence.ts';
 import type { TrainingSettings } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
-import type { TrainingOptions } from './options.ts';
+import { refuseLabelSmoothing, type TrainingOptions } from './options.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
 import { loadPairs, pairShape } from './pairs.ts';
 import { loadPackedText, loadTrainingDocuments, withoutHeldOut } from './text.ts';
 
-const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify'] as const;
+const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify', 'regress'] as const;
 /** What fine-tuning learns. */
 export type ObjectiveName = (typeof objectiveNames)[number];
 
@@ -35,7 +42,7 @@ export const objectiveShape = {
       placeholder: 'name',
       description:
         'causal: the next token; masked: masked tokens; seq2seq: a target text, or spans cut out of plain text; classify: ' +
-        'labels of texts (default: by the kind of model, classify for a classifier)',
+        'labels of texts; regress: numbers of texts (default: by the kind of model, for a classifier by its head)',
     }),
   ...labelShape,
   ...pairShape,
@@ -56,6 +63,7 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
   masked: prepareMasked,
   seq2seq: prepareSequence,
   classify: prepareClassification,
+  regress: prepareRegression,
 };
 
 /** What models of a kind learn where nothing else is asked for. */
@@ -72,8 +80,12 @@ export async function prepareObjective(
   settings: TrainingSettings,
 ): Promise<PlannedObjective> {
   const config = await readModelConfig(folder);
-  const usual = isClassifierConfig(config) ? 'classify' : defaultObjectives[describeModel(config).kind];
+  const usual = isClassifierConfig(config) ? headObjective(config) : defaultObjectives[describeModel(config).kind];
   return await preparations[options.objective ?? usual](folder, options, settings);
+}
+
+function headObjective(config: Readonly<Record<string, unknown>>): ObjectiveName {
+  return describeClassifier(config).isRegression ? 'regress' : 'classify';
 }
 
 async function prepareCausal(
@@ -88,6 +100,7 @@ async function prepareCausal(
   return {
     plan: {
       ...modelPlan(loaded, options),
+      trainedLength: loaded.model.sizes.trainedLength,
       dataset,
       heldOutRows: heldOutOf(heldOutRows, objective),
       summary,
@@ -158,26 +171,64 @@ async function prepareClassification(
   options: ObjectiveOptions,
   settings: TrainingSettings,
 ): Promise<PlannedObjective> {
-  const { length, seed } = settings;
   const all = await readLabelledTexts(options.data, labelledFields(options));
   const labels = labelsOf(all);
+  if (labels.length < 2) {
+    throw new LinnetError(
+      'CONFIG',
+      `all texts have the label ${JSON.stringify(labels[0])}; a classifier needs two different labels or more`,
+    );
+  }
+  const summary = `texts of ${formatCount(labels.length)} classes`;
+  return await planHead(folder, all, { objective: 'classify', labels, summary }, options, settings);
+}
+
+async function prepareRegression(
+  folder: string,
+  options: ObjectiveOptions,
+  settings: TrainingSettings,
+): Promise<PlannedObjective> {
+  refuseLabelSmoothing(settings);
+  const all = await readLabelledTexts(options.data, labelledFields(options));
+  const head = { objective: 'regress', labels: undefined, summary: 'texts with numbers' } as const;
+  return await planHead(folder, all, head, options, settings);
+}
+
+interface PlannedHead {
+  readonly objective: 'classify' | 'regress';
+  /** Of the classes; undefined for regression. */
+  readonly labels: readonly string[] | undefined;
+  /** What the texts are, after their number. */
+  readonly summary: string;
+}
+
+/** @param all texts of training, and after them those that are held out */
+async function planHead(
+  folder: string,
+  all: readonly LabelledText[],
+  { objective, labels, summary }: PlannedHead,
+  options: ObjectiveOptions,
+  settings: TrainingSettings,
+): Promise<PlannedObjective> {
+  const { length, seed } = settings;
+  const loaded = await startClassifier(folder, labels ?? [regressionLabel], seed);
+  const { model, path, fingerprint } = loaded;
   const texts = withoutHeldOut(all, options);
-  const { model, parameters, fingerprint, path } = await startClassifier(folder, labels, seed);
   const tokenizer = await loadTokenizer(path);
-  const rowsOf = (some: typeof texts): LabelledDataset =>
+  const rowsOf = (some: readonly LabelledText[]): LabelledDataset =>
     new LabelledDataset(some, tokenizer, { layout: model.model.kind, labels, length });
   const dataset = rowsOf(texts);
   const { textField, pairField, labelField } = options;
   return {
     plan: {
-      ...modelPlan({ model, parameters, fingerprint, path }, options),
+      ...modelPlan(loaded, options),
       dataset,
       heldOutRows: () => {
         const rows = rowsOf(all.slice(texts.length));
         return Promise.resolve({ dataset: rows, objective: classificationObjective(model, rows.length, settings) });
       },
-      summary: `${formatCount(texts.length)} texts of ${formatCount(labels.length)} classes`,
-      configuration: { objective: 'classify', textField, labelField, ...(pairField !== undefined && { pairField }) },
+      summary: `${formatCount(texts.length)} ${summary}`,
+      configuration: { objective, textField, labelField, ...(pairField !== undefined && { pairField }) },
       objective: classificationObjective(model, dataset.length, settings),
     },
     base: { model: model.model, path, fingerprint, task: 'SEQ_CLS', fresh: new Set(model.headParameters.keys()) },

@@ -72,7 +72,10 @@ export const settingsShape = {
 
 /** Where it runs. */
 const engineShape = {
-  device: z.enum(['cpu', 'webgpu']).default('cpu').meta({ placeholder: 'name', description: 'cpu or webgpu' }),
+  device: z
+    .enum(['cpu', 'cuda', 'webgpu'])
+    .default('cpu')
+    .meta({ placeholder: 'name', description: 'cpu, cuda or webgpu' }),
   threads: z
     .int()
     .min(1)

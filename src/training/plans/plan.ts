@@ -22,6 +22,8 @@ export interface TrainingPlan<Details extends object = object>
   readonly origin?: string;
   /** What `heldOut` leaves out, as rows of the same kind; absent where nothing can be measured on them. */
   readonly heldOutRows?: () => Promise<HeldOutRows>;
+  /** Tokens of the longest text that the model was trained for; longer rows are trained, with a warning. */
+  readonly trainedLength?: number;
   /** What the data is, for people: "12 documents, 3,456 tokens in 7 rows". */
   readonly summary: string;
   /** What the record says next to model, settings and data. */

@@ -121,13 +121,14 @@ async function recordedTraining<Details extends object>(
   hooks: TrainingHooks,
   { folder, settings, plan }: Prepared<Details>,
 ): Promise<TrainingResult<Details>> {
-  const { summary, configuration, train: trainPlan, save, heldOutRows, ...trained } = plan;
+  const { summary, configuration, train: trainPlan, save, heldOutRows, trainedLength, ...trained } = plan;
   const { out, data, heldOut, snapshotEvery, device, threads } = options;
   const stepTokens = settings.batch * trained.dataset.length;
   const steps = totalUpdates(trained.dataset, settings);
-  const warning = requireFeasible(trained.model, settings, steps);
   hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings) });
-  if (warning !== undefined) hooks.onWarning?.(warning);
+  for (const warning of [requireFeasible(trained.model, settings, steps), lengthWarning(settings, trainedLength)]) {
+    if (warning !== undefined) hooks.onWarning?.(warning);
+  }
   const { rows, length } = trained.dataset;
   const read = { summary, rows, length, fingerprint: trained.dataset.fingerprint() };
   const described = plainJson({ model: trained.model.toJson(), settings, data, heldOut, read, ...configuration });
@@ -182,6 +183,12 @@ async function recordedTraining<Details extends object>(
     await run?.finish(stopped ? 'interrupted' : 'failed', error);
     throw error;
   }
+}
+
+/** Of rows that are longer than what the model was trained on. */
+function lengthWarning({ length }: TrainingSettings, trainedLength: number | undefined): string | undefined {
+  if (trainedLength === undefined || length <= trainedLength) return undefined;
+  return `rows have ${length} tokens, the model was trained for ${trainedLength}: positions beyond are new to it`;
 }
 
 /**

@@ -34,6 +34,7 @@ export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
       categories: names,
       value: { label: 'perplexity' },
       barLabel: (value) => formatFixed(value, 2),
+      marks: 'dots',
       bars: [{ name: 'after fine-tuning', values: rows.map(({ after }) => after) }],
     }),
     losses: await lineChart({
@@ -198,7 +199,7 @@ export function demoReport(
   ];
   return {
     title: 'Linnet: a linearized language model on this machine',
-    subtitle: `${modelName}, five ways to mix positions, one report`,
+    subtitle: `${modelName}: softmax, a window with a memory, and the paper's four ways`,
     sections,
     footer: `Made by linnet demo.`,
   };

@@ -1,14 +1,14 @@
-/** `linnet eval accuracy`: how often a classifier is right on labelled texts. */
+/** `linnet eval accuracy`: how often a classifier is right on labelled texts, and how close a regression head comes. */
 import { loadClassifier } from '../../../checkpoint/load-classifier.ts';
 import { LabelledDataset, labelledFields, readLabelledTexts } from '../../../data/labelled.ts';
-import { accuracy, type ClassAccuracy } from '../../../evaluation/tasks/accuracy.ts';
-import { formatCount, formatPercent } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { accuracy, regression } from '../../../evaluation/tasks/accuracy.ts';
+import type { AccuracyOptions } from '../../../evaluation/tasks/classifier-outputs.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList } from '../../framework/command.ts';
+import { integer, path } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { labelOptions } from '../../options/label-options.ts';
-import { integer, path } from '../../framework/option-values.ts';
+import { printQuality, printRegression } from '../../output/quality.ts';
 
 /** As in the paper's classification of texts. */
 const defaultLength = 256;
@@ -16,15 +16,17 @@ const defaultLength = 256;
 export const evalAccuracy = defineCommand({
   description:
     'Measures a classifier, as finetune --objective classify makes it, on labelled texts it was not trained on: the ' +
-    'share of texts that it gets right, and for every class how many there are, how many are taken for it and how many ' +
-    'of those are right.',
+    "share of texts that it gets right with its standard error, F1, Matthews's correlation, and which class is taken for " +
+    'which. A regression head, as finetune --objective regress makes it, is measured by the correlations of Pearson and ' +
+    'Spearman.',
   examples: [
     'linnet eval accuracy runs/sentiment --data dev.tsv --text-field sentence',
     'linnet eval accuracy runs/news --data test.csv --text-field 3 --label-field 1 --json',
+    'linnet eval accuracy runs/stsb --data validation.parquet --text-field sentence1 --pair-field sentence2',
   ],
   arguments: { model: folderOf('the classifier') },
   options: {
-    data: requiredList(path, { placeholder: 'files', description: '.jsonl, .csv or .tsv files' }),
+    data: requiredList(path, { placeholder: 'files', description: '.jsonl, .csv, .tsv or .parquet files' }),
     ...labelOptions,
     length: optional(integer({ min: 1, max: 1 << 20 }), {
       placeholder: 'tokens',
@@ -37,27 +39,25 @@ export const evalAccuracy = defineCommand({
     const { model, parameters, path: from } = await loadClassifier(folder);
     const texts = await readLabelledTexts(data, labelledFields(fields));
     const { kind: layout, sizes } = model.model;
-    const options = { layout, labels: model.labels, length: length ?? Math.min(defaultLength, sizes.trainedLength) };
+    const labels = model.isRegression ? undefined : model.labels;
+    const options = { layout, labels, length: length ?? Math.min(defaultLength, sizes.trainedLength) };
     const dataset = new LabelledDataset(texts, await loadTokenizer(from), options);
-    const result = await context.withProgress('accuracy', 'texts', (progress) =>
-      accuracy(model, parameters, dataset, {
+    return await context.withProgress('accuracy', 'texts', async (progress) => {
+      const measuring: AccuracyOptions = {
         compile: { device, threads },
         signal: context.signal,
         onProgress: (done, total) => progress.update(done, total),
-      }),
-    );
-    context.print(
-      `accuracy ${formatPercent(result.accuracy)}: ${formatCount(result.correct)} of ${formatCount(result.texts)} texts`,
-    );
-    const columns = (['texts', 'predicted', 'correct'] as const).map((key) => ({
-      header: key,
-      value: (row: ClassAccuracy) => row[key],
-    }));
-    context.print(
-      textTable(
-        makeTable([{ header: 'class', value: ({ label }: ClassAccuracy) => label }, ...columns], result.classes),
-      ),
-    );
-    return { json: { ...result } };
+      };
+      if (model.isRegression) {
+        const measured = await regression(model, parameters, dataset, measuring);
+        progress.finish();
+        printRegression(context, measured);
+        return { json: { ...measured } };
+      }
+      const measured = await accuracy(model, parameters, dataset, measuring);
+      progress.finish();
+      printQuality(context, measured);
+      return { json: { ...measured } };
+    });
   },
 });

@@ -71,9 +71,14 @@ export const evalPerplexity = defineCommand({
     }
     const rows: MeasuredModel[] = [];
     for (const folder of models) {
-      const measure = await measureOf(folder, compile, without);
+      const { measure, trainedLength } = await measureOf(folder, compile, without);
+      if (length > trainedLength) {
+        context.note(
+          `warning: windows have ${length} tokens, ${folder} was trained for ${trainedLength}: it predicts worse beyond`,
+        );
+      }
       const windows = await evaluationData(
-        selectDocuments(readDocuments(data, { field }), range),
+        selectDocuments(context, readDocuments(data, { field }), range),
         await loadTokenizer(folder),
         { mode: mode ?? windowModeOf(data), length, stride },
       );
@@ -127,8 +132,8 @@ function printComparison(context: CommandContext, rows: readonly MeasuredModel[]
   }
 }
 
-function measureOf(folder: string, compile: CompileOptions, without: Branch | undefined): Promise<Measure> {
-  return byFolderFormat<Measure>(folder, {
+function measureOf(folder: string, compile: CompileOptions, without: Branch | undefined): Promise<MeasuredFolder> {
+  return byFolderFormat<MeasuredFolder>(folder, {
     exported: () => {
       if (without === undefined) return exportedMeasure(folder, compile);
       throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
@@ -137,25 +142,36 @@ function measureOf(folder: string, compile: CompileOptions, without: Branch | un
   });
 }
 
+/** How a folder is measured. */
+interface MeasuredFolder {
+  readonly measure: Measure;
+  /** Tokens that the model was trained for. */
+  readonly trainedLength: number;
+}
+
 type Measure = (data: EvaluationData, options: EvaluateOptions) => Promise<PerplexityResult>;
 
 /** Whole windows at once. */
-async function parallelMeasure(folder: string, compile: CompileOptions, without?: Branch): Promise<Measure> {
+async function parallelMeasure(folder: string, compile: CompileOptions, without?: Branch): Promise<MeasuredFolder> {
   const { model: whole, parameters } = await loadCausalModel(folder);
   const model = without === undefined ? whole : modelWithout(whole, without);
-  return (data, options) => perplexity(model, parameters, data, { ...compile, ...options });
+  return {
+    trainedLength: whole.sizes.trainedLength,
+    measure: (data, options) => perplexity(model, parameters, data, { ...compile, ...options }),
+  };
 }
 
 /** An exported model has the step form alone: windows are read in chunks. */
-async function exportedMeasure(folder: string, compile: CompileOptions): Promise<Measure> {
+async function exportedMeasure(folder: string, compile: CompileOptions): Promise<MeasuredFolder> {
   const opened = await openDecodingModel(folder, compile);
-  return async (data, options) => {
+  const measure: Measure = async (data, options) => {
     try {
       return await stepPerplexity(opened.engine, data, options);
     } finally {
       await opened.engine.dispose();
     }
   };
+  return { measure, trainedLength: opened.model.sizes.trainedLength };
 }
 
 function selectedRange(range: IndexRange | undefined, limit: number | undefined): IndexRange | undefined {
@@ -167,6 +183,7 @@ function selectedRange(range: IndexRange | undefined, limit: number | undefined)
 
 /** The documents of a range; reading ends with the last of them. */
 async function* selectDocuments(
+  { note }: Pick<CommandContext, 'note'>,
   documents: AsyncIterable<Document>,
   range: IndexRange | undefined,
 ): AsyncGenerator<Document> {
@@ -175,6 +192,11 @@ async function* selectDocuments(
     if (range === undefined || index >= range.first) yield document;
     index++;
     if (range !== undefined && index > range.last) return;
+  }
+  if (range !== undefined && index <= range.last && index > range.first && Number.isFinite(range.last)) {
+    note(
+      `warning: there are ${index} documents; of ${range.first}-${range.last} only ${range.first}-${index - 1} are read`,
+    );
   }
   if (range !== undefined && index <= range.first) {
     throw new LinnetError('INPUT', `there are ${index} documents; --documents asks for ${range.first}-${range.last}`);

@@ -10,7 +10,8 @@ import { formatBytes, formatCount, formatFixed } from '../../../report/quantitie
 import { type Column, makeTable, textTable } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { parseRecallPlan } from '../../../studies/recall/plan.ts';
-import { type RecallTrial, runRecallStudy } from '../../../studies/recall/study.ts';
+import { readRecallTrials, recallTrialLines } from '../../../studies/recall/results.ts';
+import { named, type RecallTrial, runRecallStudy } from '../../../studies/recall/study.ts';
 import { defineCommand, engineOptions, optional, required, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
@@ -40,23 +41,27 @@ export const evalRecall = defineCommand({
       description: 'rows per length, of a model (default: 64)',
     }),
     seed: withDefault(seed32, 0, { placeholder: 'number', description: 'seed of the rows, of a model' }),
+    results: optional(path, {
+      placeholder: 'file',
+      description: 'JSON lines of the trials of a plan; those that it holds already are not run again',
+    }),
     chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
     ...engineOptions,
   },
   writesResults: true,
   writes: ['chart'],
-  async run(context, { model, task, lengths, pairs, rows, seed, chart, ...compile }) {
+  async run(context, { model, task, lengths, pairs, rows, seed, results, chart, ...compile }) {
     const isPlan = model.toLowerCase().endsWith('.json');
     if (isPlan && (lengths ?? pairs ?? rows) !== undefined) {
       throw new UsageError('--lengths, --pairs and --rows are for model folders; a plan has "tests"');
     }
     const shape = { lengths: lengths ?? [64, 256], pairs: pairs ?? 8, rows: rows ?? 64, seed };
     const trials = isPlan
-      ? await planTrials(context, model, compile)
+      ? await planTrials(context, model, results, compile)
       : [await modelTrial(context, model, shape, compile)];
     context.print(textTable(makeTable(columns, trials.flatMap(tableRows))));
     if (chart !== undefined) {
-      await writeFileAtomic(chart, (await recallChart(trials)).svg);
+      await writeFileAtomic(chart, (await recallChart(trials)).svgFile());
       context.print(`\nwrote ${chart}`);
     }
     return { json: { task, trials: trials.map(reportedTrial), ...(chart === undefined ? {} : { chart }) } };
@@ -65,6 +70,7 @@ export const evalRecall = defineCommand({
 
 interface Row {
   readonly method: string;
+  readonly size: string;
   readonly seed: number | undefined;
   readonly loss: number | undefined;
   readonly test: RecallTrial['tests'][number];
@@ -72,6 +78,7 @@ interface Row {
 
 const columns: readonly Column<Row>[] = [
   { header: 'model', value: ({ method }) => method },
+  { header: 'size', value: ({ size }) => size },
   { header: 'seed', value: ({ seed }) => seed },
   { header: 'tokens', value: ({ test }) => test.length, format: formatCount },
   { header: 'pairs', value: ({ test }) => test.pairs },
@@ -81,34 +88,44 @@ const columns: readonly Column<Row>[] = [
   { header: 'last loss', value: ({ loss }) => loss, format: (value) => formatFixed(value, 3) },
 ];
 
-function tableRows({ method, seed, loss, tests }: RecallTrial): Row[] {
+function tableRows({ method, size, seed, loss, tests }: RecallTrial): Row[] {
   const isTrained = Number.isFinite(loss);
   return tests.map((test) => ({
-    ...{ method, test },
+    ...{ method, size, test },
     ...{ seed: isTrained ? seed : undefined, loss: isTrained ? loss : undefined },
   }));
 }
 
 /** Not-a-number, the loss of what was not trained, is null. */
-function reportedTrial({ loss, ...trial }: RecallTrial): Record<string, unknown> {
+function reportedTrial({ loss, identity: _, ...trial }: RecallTrial): Record<string, unknown> {
   return { ...trial, loss: Number.isFinite(loss) ? loss : null };
 }
 
-async function planTrials(context: CommandContext, file: string, compile: CompileOptions): Promise<RecallTrial[]> {
+async function planTrials(
+  context: CommandContext,
+  file: string,
+  results: string | undefined,
+  compile: CompileOptions,
+): Promise<RecallTrial[]> {
   const bytes = await readFile(file).catch((cause: unknown) => {
     throw new LinnetError('NOT_FOUND', `cannot read ${file}; give the path of a plan, or a model folder`, { cause });
   });
   const plan = parseRecallPlan(parseJsonObject(bytes, file), file);
+  const done = results === undefined ? [] : await readRecallTrials(results);
   return await context.withProgress('recall', 'percent', (progress) =>
     runRecallStudy(plan, {
       compile,
+      known: [...done],
       signal: context.signal,
       onUpdate: (method, seed, loss, share) => {
         progress.update(Math.floor(100 * share), 100, `${method}, seed ${seed}, loss ${formatFixed(loss, 3)}`);
       },
-      onTrial: ({ method, seed, tests, seconds }) => {
+      onTrial: async (trial) => {
+        const { method, size, seed, tests, seconds } = trial;
+        done.push(trial);
+        if (results !== undefined) await writeFileAtomic(results, recallTrialLines(done));
         const found = tests.map(({ length, accuracy }) => `${formatFixed(accuracy, 3)} at ${length}`).join(', ');
-        context.note(`${method}, seed ${seed}: ${found} tokens (${formatFixed(seconds, 0)} s)`);
+        context.note(`${named(method, size)}, seed ${seed}: ${found} tokens (${formatFixed(seconds, 0)} s)`);
       },
     }),
   );
@@ -139,5 +156,13 @@ async function modelTrial(
     }
     return found;
   });
-  return { method: folder, seed, loss: Number.NaN, seconds: (performance.now() - started) / 1000, tests };
+  return {
+    method: folder,
+    size: '',
+    identity: '',
+    seed,
+    loss: Number.NaN,
+    seconds: (performance.now() - started) / 1000,
+    tests,
+  };
 }

@@ -123,6 +123,10 @@ export const evalTasks = defineCommand({
       placeholder: 'redis://…',
       description: 'lets machines with `linnet work` answer the tasks, one each at a time',
     }),
+    speculate: withDefault(choice(['off', 'lookup']), 'off', {
+      placeholder: 'drafter',
+      description: 'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
+    }),
     alone: flag('reads every request whole, to measure what sharing beginnings saves'),
     ...engineOptions,
   },
@@ -144,6 +148,7 @@ export const evalTasks = defineCommand({
       context: options.context,
       sharing: !options.alone,
       bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
+      speculate: options.speculate,
     };
     await using opened = await openTaskScorer(described, { device: options.device, threads: options.threads });
     const { loaded, scorer, identity } = opened;
@@ -159,7 +164,13 @@ export const evalTasks = defineCommand({
         ? undefined
         : await context.withProgress('tasks', 'tasks', (progress) =>
             answerTasksInQueue(selection.tasks, {
-              ...{ queue: options.queue ?? '', scorer: described, identity, data: options.data, questions: questionOptions },
+              ...{
+                queue: options.queue ?? '',
+                scorer: described,
+                identity,
+                data: options.data,
+                questions: questionOptions,
+              },
               ...{ journal: journal.file, signal: context.signal },
               onTask: (done, total, task) => progress.update(done, total, task),
             }),
@@ -212,7 +223,7 @@ export const evalTasks = defineCommand({
     }
     context.print(
       `\n${formatCount(tokensRead)} prompt tokens read, ${formatCount(tokensReused)} not read again, ` +
-        `${formatCount(tokensGenerated)} generated`,
+        `${formatCount(tokensGenerated)} generated in ${formatCount(scorer.generationSteps)} steps`,
     );
     return {
       json: {
@@ -221,6 +232,7 @@ export const evalTasks = defineCommand({
         'n-shot': object['n-shot'],
         'n-samples': object['n-samples'],
         ...{ tokensRead, tokensReused, tokensGenerated },
+        generationSteps: scorer.generationSteps,
         files,
       },
     };

@@ -10,8 +10,11 @@ import type { SourcedRow } from './rows.ts';
 /** A pattern of files relative to the folder of all data; `*` stands for any characters of a name. */
 type Pattern = string;
 
+/** Where the rows of a task are: what of it matters for finding them. */
+export type DataSource = Pick<Task, 'task' | 'dataset_path' | 'dataset_name' | 'folder'>;
+
 /** Where a split may be, most specific first. */
-function patterns(task: Task, split: string): Pattern[] {
+function patterns(task: DataSource, split: string): Pattern[] {
   const [owner, name = owner] = task.dataset_path.split('/');
   const config = task.dataset_name;
   const hub = [`${owner}__${name}`, name].flatMap((folder) => [
@@ -24,6 +27,8 @@ function patterns(task: Task, split: string): Pattern[] {
           ...rowExtensions.map((extension) => `${folder}/${config}/${split}${extension}`),
         ]),
     `${folder}/data/${split}-*.parquet`,
+    // LAMBADA has a file a language.
+    `${folder}/data/*_${split}_en.jsonl`,
     `${folder}/default/${split}/*.parquet`,
     `${folder}/plain_text/${split}/*.parquet`,
     `${folder}/plain_text/${name}-${split}.parquet`,
@@ -40,7 +45,7 @@ function patterns(task: Task, split: string): Pattern[] {
 }
 
 /** The folder of a task's data in plain layouts. */
-export function folderOf(task: Task): string {
+export function folderOf(task: Pick<Task, 'task' | 'folder'>): string {
   return task.folder ?? task.task;
 }
 
@@ -49,7 +54,7 @@ export function folderOf(task: Task): string {
  * @param dir the folder of all data
  * @throws LinnetError `NOT_FOUND`, saying where files were looked for; as `readRows`
  */
-export async function findRows(dir: string, task: Task, split: string): Promise<AsyncGenerator<SourcedRow>> {
+export async function findRows(dir: string, task: DataSource, split: string): Promise<AsyncGenerator<SourcedRow>> {
   await requireFolder(dir);
   const looked = patterns(task, split);
   for (const pattern of looked) {
@@ -68,7 +73,7 @@ export async function findRows(dir: string, task: Task, split: string): Promise<
   throw new LinnetError(
     'NOT_FOUND',
     `there are no ${split} rows of task ${task.task} below ${dir}; looked for:\n  ${shown.join('\n  ')}\n` +
-      `Download ${task.dataset_path} from the Hugging Face hub into one of these places.`,
+      `Download it: linnet download --dataset ${task.dataset_path} --out ${join(dir, task.dataset_path.replace('/', '__'))}`,
   );
 }
 

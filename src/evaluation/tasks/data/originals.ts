@@ -12,8 +12,8 @@ import { readRows } from './row-files.ts';
 /** The files of a split, the first of which must exist, and how they become rows. */
 export interface OriginalLayout {
   /** Relative to the folder of the data set. @returns undefined for a split that the layout does not have */
-  files(split: string, task: Task): readonly string[] | undefined;
-  rows(paths: readonly string[], task: Task): AsyncGenerator<SourcedRow>;
+  files(split: string, task: Pick<Task, 'dataset_name'>): readonly string[] | undefined;
+  rows(paths: readonly string[], task: Pick<Task, 'dataset_name'>): AsyncGenerator<SourcedRow>;
 }
 
 /** Names of files by the hub's names of splits. */

@@ -129,6 +129,12 @@ export const metricNames = [
 ] as const;
 export type MetricName = (typeof metricNames)[number];
 
+/** Whether there is a metric of a name, as files of results have them. */
+export function isMetricName(name: string): name is MetricName {
+  const known: readonly string[] = metricNames;
+  return known.includes(name);
+}
+
 export const metrics: Readonly<Record<MetricName, Metric>> = {
   acc: meanMetric({
     multiple_choice: (answer) => Number(best(answer) === answer.gold),

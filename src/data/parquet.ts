@@ -3,7 +3,13 @@
  * failures of the others go unheard, which ends the process. So they are read one by one, and what they are said to hold is
  * checked first.
  */
-import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet';
+import {
+  type AsyncBuffer,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetSchema,
+} from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 
 /** Most rows of a file, whatever its size; a larger file may have eight per byte. */
@@ -24,7 +30,8 @@ export async function parquetRows(file: AsyncBuffer): Promise<Record<string, unk
       const part = await parquetReadObjects({ file, metadata, compressors, columns: [column], ...range });
       for (const [row, values] of part.entries()) {
         // Not by assignment: a column may be called __proto__.
-        const described = { value: values[column], enumerable: true, writable: true, configurable: true };
+        const value: unknown = values[column];
+        const described = { value, enumerable: true, writable: true, configurable: true };
         if (row < count) Object.defineProperty(rows[rowStart + row], column, described);
       }
     }

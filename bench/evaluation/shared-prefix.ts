@@ -1,0 +1,116 @@
+/**
+ * What reading shared beginnings once saves: MMLU-shaped work (one subject, five examples, four choices) by the scorer of
+ * `eval tasks`, with sharing and with every request read whole; tokens and seconds of both, and the tokens that other ways
+ * of caching would read. Texts are made up: what is measured does not depend on what they say.
+ *
+ *   npx tsx bench/evaluation/shared-prefix.ts MODEL [questions, default 200] [of them read whole, default all] [words, default 24]
+ *
+ * Where only some questions are read whole, the time of all is that of those by their tokens.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { EngineScorer } from '../../src/evaluation/scoring/engine-scorer.ts';
+import { scoredSequence } from '../../src/evaluation/scoring/token-sequences.ts';
+import { selectTasks } from '../../src/evaluation/tasks/registry.ts';
+import { evaluateTasks, readTasks } from '../../src/evaluation/tasks/run.ts';
+import { openDecodingModel } from '../../src/export/open-model.ts';
+import { Random } from '../../src/random.ts';
+import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
+
+const [folder = 'assets/tiny-llama', questionsText = '200', wholeText = questionsText, wordsText = '24'] =
+  process.argv.slice(2);
+const questions = Number(questionsText);
+const readWhole = Number(wholeText);
+const words = Number(wordsText);
+const subject = 'abstract_algebra';
+/** Tokens of a block of paged caches: what ends inside one is read again. */
+const block = 16;
+
+const random = new Random(1);
+const vocabulary =
+  'a of the girl boy dog sun tree red big happy ran saw day went to play with mom and was had new'.split(' ');
+const phrase = (count: number): string =>
+  Array.from({ length: count }, () => vocabulary[random.integer(vocabulary.length)]).join(' ');
+
+async function writeRows(data: string, split: string, count: number): Promise<void> {
+  const rows = Array.from({ length: count }, (_, row) => ({
+    question: `${row} ${phrase(words)}?`,
+    subject,
+    choices: Array.from({ length: 4 }, () => phrase(Math.ceil(words / 6))),
+    answer: random.integer(4),
+  }));
+  await writeFile(join(data, `${split}.jsonl`), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+}
+
+const data = await mkdtemp(join(tmpdir(), 'linnet-shared-prefix-'));
+try {
+  const place = join(data, 'mmlu', subject);
+  await mkdir(place, { recursive: true });
+  await writeRows(place, 'dev', 5);
+  await writeRows(place, 'test', questions);
+  const selection = selectTasks([`mmlu_${subject}`], 'harness');
+  const asked = { shots: 5, seed: 1234, limit: questions };
+  await using loaded = await openDecodingModel(folder);
+  const { engine } = loaded;
+  const tokenizer = await loadTokenizer(loaded.path);
+  const maxLength = 1 << 14;
+
+  const [{ questions: read }] = await readTasks(selection, data, asked);
+  const bos = new EngineScorer({ engine, tokenizer, maxLength }).bos;
+  const sequences = read.map(({ requests }) =>
+    requests.flatMap((request) =>
+      request.type === 'loglikelihood'
+        ? [Array.from(scoredSequence(tokenizer, request, { bos, maxLength }).tokens).slice(0, -1)]
+        : [],
+    ),
+  );
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  const whole = sum(sequences.flat().map((tokens) => tokens.length));
+  const cached = (unit: number): number => {
+    let previous: readonly number[] = [];
+    let total = 0;
+    for (const tokens of sequences.flat()) {
+      let shared = 0;
+      while (shared < tokens.length - 1 && tokens[shared] === previous[shared]) shared++;
+      total += tokens.length - Math.floor(shared / unit) * unit;
+      previous = tokens;
+    }
+    return total;
+  };
+
+  const run = async (sharing: boolean, limit: number) => {
+    const scorer = new EngineScorer({ engine, tokenizer, maxLength, sharing });
+    const started = performance.now();
+    const result = await evaluateTasks(selection, scorer, { ...asked, limit, data, bootstrapIterations: 0 });
+    const seconds = (performance.now() - started) / 1000;
+    return { seconds, tokens: scorer.usage.tokensRead, accuracy: result.tasks[0].summary.values['acc,none'] };
+  };
+  await run(true, 2);
+  const shared = await run(true, questions);
+  const alone = await run(false, readWhole);
+  const sharedOfSame = readWhole === questions ? shared : await run(true, readWhole);
+  const secondsOfAll = (alone.seconds * whole) / alone.tokens;
+  console.log(
+    JSON.stringify(
+      {
+        model: folder,
+        questions,
+        requestTokens: whole,
+        shared: { ...shared },
+        whole: { questions: readWhole, ...alone, secondsOfAll },
+        sameAccuracy: alone.accuracy === sharedOfSame.accuracy,
+        ratio: { tokens: whole / shared.tokens, seconds: secondsOfAll / shared.seconds },
+        others: {
+          'harness, choices of one token share logits': sum(sequences.map(([first]) => first.length)),
+          'prefix of the request before (llama.cpp)': cached(1),
+          [`blocks of ${block} tokens`]: cached(block),
+        },
+      },
+      null,
+      2,
+    ),
+  );
+} finally {
+  await rm(data, { recursive: true, force: true });
+}

@@ -1,0 +1,70 @@
+/**
+ * Sends many hostile requests to a server, without a socket, and tells what they came to: statuses, memory, and every
+ * request that was answered as a fault of the server. `npx tsx bench/serving/fuzz.ts 100000 1` sends 100,000 from seed 1.
+ */
+import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
+import { openServedModel } from '../../src/serving/served-model.ts';
+import { startServer } from '../../src/serving/server.ts';
+import { hostileRequest, meantFaults, sendHostile } from '../../test/serving/hostile-requests.ts';
+import { chatTemplate } from '../../test/serving/served.ts';
+
+const [countText = '10000', seedText = '1'] = process.argv.slice(2);
+const count = Number(countText);
+const first = Number(seedText);
+const together = 8;
+
+const folder = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
+await using model = await openServedModel(folder, { name: 'tiny', chatTemplate, threads: 1 });
+const failures: string[] = [];
+const log = pino({ level: 'error' }, { write: (line: string) => failures.push(line) });
+const server = await startServer(model, {
+  port: 0,
+  log,
+  cacheBytes: 32 << 20,
+  limits: { maxTokens: 4, promptTokens: 512 },
+});
+
+const statuses = new Map<number, number>();
+/** Deletes the session that was made, so that what grows is not what was asked to stay. */
+async function forget(text: string): Promise<void> {
+  const id = /sess_[0-9a-f]{32}/.exec(text)?.[0];
+  const headers = { host: 'localhost' };
+  if (id !== undefined)
+    await server.fetch(new Request(`http://localhost/v1/sessions/${id}`, { method: 'DELETE', headers }));
+}
+
+let next = first;
+let unmeant = 0;
+async function send(): Promise<void> {
+  while (next < first + count) {
+    const seed = next++;
+    const request = hostileRequest(seed);
+    const { status, text } = await sendHostile(server.fetch, request);
+    if (status === 201) await forget(text);
+    statuses.set(status, (statuses.get(status) ?? 0) + 1);
+    const inStream = text.includes('"code":500');
+    if ((status >= 500 && !meantFaults.has(status)) || inStream) {
+      unmeant++;
+      process.stdout.write(
+        `seed ${seed}: ${status} ${JSON.stringify(request).slice(0, 1000)}\n${text.slice(0, 500)}\n`,
+      );
+    }
+    const done = next - first;
+    if (done % 2000 === 0) {
+      const { rss, heapUsed } = process.memoryUsage();
+      process.stdout.write(
+        `${done}: rss ${(rss / 2 ** 20).toFixed(0)} MiB, heap ${(heapUsed / 2 ** 20).toFixed(0)} MiB\n`,
+      );
+    }
+  }
+}
+const started = performance.now();
+await Promise.all(Array.from({ length: together }, send));
+await server.drain();
+const seconds = (performance.now() - started) / 1000;
+process.stdout.write(`${count} requests from seed ${first} in ${seconds.toFixed(0)} s\n`);
+for (const [status, times] of [...statuses].sort(([a], [b]) => a - b)) process.stdout.write(`${status}: ${times}\n`);
+process.stdout.write(`faults that are not meant: ${unmeant}; errors logged: ${failures.length}\n`);
+for (const line of failures.slice(0, 5)) process.stdout.write(line);
+process.exitCode = unmeant > 0 ? 1 : 0;

@@ -1,0 +1,130 @@
+/** `linnet classify`: the class of a text, of two, or of all texts of a file. */
+import { readRecords } from '../../data/records.ts';
+import { LinnetError } from '../../errors.ts';
+import { writeFileAtomic } from '../../files/atomic.ts';
+import { open } from '../../open/index.ts';
+import type { Classification, OpenedModel } from '../../open/opened-model.ts';
+import { formatCount, formatFixed, formatPercent } from '../../report/quantities.ts';
+import { makeTable, textTable } from '../../report/table.ts';
+import { defineCommand, engineOptions, optional, optionalList } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
+import { UsageError } from '../framework/exit-codes.ts';
+import { anyText, path } from '../framework/option-values.ts';
+import { folderOf } from '../options/folder-parameters.ts';
+import { labelOptions } from '../options/label-options.ts';
+
+const { textField, pairField } = labelOptions;
+
+export const classify = defineCommand({
+  description:
+    'Says the class of a text with the probabilities of all classes, of a classifier as finetune --objective classify ' +
+    'makes it or as Hugging Face keeps it; with a regression head the number. --pair gives a second text, for models of ' +
+    'pairs of sentences. --data classifies all texts of files, a result a row.',
+  examples: [
+    'linnet classify runs/sentiment --text "A joy from start to end."',
+    'linnet classify runs/paraphrase --text "Birds sing." --pair "There is birdsong." --json',
+    'linnet classify runs/sentiment --text - < review.txt',
+    'linnet classify runs/sentiment --data reviews.csv --text-field review --out classes.jsonl',
+  ],
+  arguments: { model: folderOf('the classifier') },
+  options: {
+    text: optional(anyText, { placeholder: 'text', description: 'the text, or - for what is read from the input' }),
+    pair: optional(anyText, { placeholder: 'text', description: 'a second text that belongs to it' }),
+    data: optionalList(path, { placeholder: 'files', description: '.jsonl, .csv, .tsv or .parquet files of texts' }),
+    ...{ textField, pairField },
+    out: optional(path, { placeholder: 'file', description: 'of --data: where results go, a JSON line a text' }),
+    ...engineOptions,
+  },
+  async run(context, { model: folder, text, pair, data, out, device, threads, ...fields }) {
+    if ((text === undefined) === (data === undefined)) throw new UsageError('give either --text or --data');
+    if (data !== undefined && pair !== undefined)
+      throw new UsageError('--pair is of --text; of --data, give --pair-field');
+    if (data === undefined && out !== undefined) throw new UsageError('--out is of --data');
+    await using model = await open(folder, { device, threads });
+    if (text !== undefined) {
+      const answer = await model.classify(text === '-' ? await readInput(context) : text, pair);
+      printClasses(context, answer);
+      return { json: reported(answer) };
+    }
+    const answers = await classifyAll(context, model, data ?? [], fields);
+    const results = answers.map(reported);
+    if (out !== undefined) {
+      await writeFileAtomic(out, results.map((result) => `${JSON.stringify(result)}\n`).join(''));
+      context.print(`${formatCount(answers.length)} texts classified; results are in ${out}`);
+      return { json: { texts: answers.length, out } };
+    }
+    for (const { label, probability, value } of answers) {
+      context.print(value === undefined ? `${label}\t${formatFixed(probability, 4)}` : formatFixed(value, 4));
+    }
+    return { json: { texts: answers.length, results } };
+  },
+});
+
+async function classifyAll(
+  context: CommandContext,
+  model: OpenedModel,
+  files: readonly string[],
+  { textField: field, pairField: second }: { readonly textField?: string; readonly pairField?: string },
+): Promise<Classification[]> {
+  const name = field ?? 'text';
+  const records = await readRecords(files, [name, ...(second === undefined ? [] : [second])]);
+  return await context.withProgress('classify', 'texts', async (progress) => {
+    const answers: Classification[] = [];
+    for (const { fields, source } of records) {
+      context.throwIfStopped(`after ${answers.length} of ${records.length} texts`);
+      const pair = second === undefined ? undefined : fields.get(second);
+      answers.push(await named(source, () => model.classify(fields.get(name) ?? '', pair)));
+      progress.update(answers.length, records.length);
+    }
+    return answers;
+  });
+}
+
+/** An error about a text says which row it is. */
+async function named<T>(source: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof LinnetError) || error.code !== 'INPUT') throw error;
+    throw new LinnetError('INPUT', `${source}: ${error.message}`, { cause: error });
+  }
+}
+
+async function readInput(context: CommandContext): Promise<string> {
+  const lines: string[] = [];
+  for (;;) {
+    const line = await context.ask('');
+    if (line === undefined) return lines.join('\n');
+    lines.push(line);
+  }
+}
+
+function printClasses(context: CommandContext, { value, classes, label, probability }: Classification): void {
+  if (value !== undefined) {
+    context.print(formatFixed(value, 4));
+    return;
+  }
+  context.print(`${label} (${formatPercent(probability)})\n`);
+  const columns = [
+    { header: 'class', value: (row: Classification['classes'][number]) => row.label },
+    {
+      header: 'probability',
+      value: (row: Classification['classes'][number]) => row.probability,
+      format: (share: number) => formatFixed(share, 4),
+    },
+  ];
+  context.print(
+    textTable(
+      makeTable(
+        columns,
+        [...classes].sort((a, b) => b.probability - a.probability),
+      ),
+    ),
+  );
+}
+
+/** For machines: the number of a regression head, or the class with the probabilities of all by name. */
+function reported({ label, classes, value }: Classification): Record<string, unknown> {
+  if (value !== undefined) return { value };
+  return { label, scores: Object.fromEntries(classes.map((entry) => [entry.label, entry.probability])) };
+}

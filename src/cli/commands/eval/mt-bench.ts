@@ -1,0 +1,125 @@
+/** `linnet eval mt-bench`: how fast questions of several turns are answered, with drafts and without. */
+import { createHash } from 'node:crypto';
+import { readConversationQuestions } from '../../../evaluation/speed/conversation-questions.ts';
+import {
+  type AnsweredQuestion,
+  type CategorySpeed,
+  conversationSpeed,
+  speedByCategory,
+} from '../../../evaluation/speed/conversation-speed.ts';
+import { openDecodingModel } from '../../../export/open-model.ts';
+import { writeFileAtomic } from '../../../files/atomic.ts';
+import { formatCount, formatFixed, formatRatio } from '../../../report/quantities.ts';
+import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { checkedTemplate } from '../../../tokenizer/chat-template.ts';
+import { readChatTemplate } from '../../../tokenizer/chat-template-files.ts';
+import { readTextFile } from '../../../data/text-file.ts';
+import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
+import { defineCommand, engineOptions, optional, required, withDefault } from '../../framework/command.ts';
+import { integer, path } from '../../framework/option-values.ts';
+import { folderOf } from '../../options/folder-parameters.ts';
+import { openDrafting, speculationOptions } from '../../options/speculation-options.ts';
+
+const { speculate, draft, tree } = speculationOptions;
+
+export const evalMtBench = defineCommand({
+  description:
+    'Answers questions of several turns greedily, one token a step and with the drafts of --speculate, by the chat ' +
+    "template of the model or as a text that goes on. Questions are a file in FastChat's layout, such as MT-Bench's " +
+    'question.jsonl. Reported by category: tokens per second, prompts included, and tokens per run of the model (accept ' +
+    'length). Both ways must write the same text: the answer is no (exit code 1) if any differs.',
+  examples: [
+    'linnet eval mt-bench runs/medusa --questions question.jsonl --speculate medusa',
+    'linnet eval mt-bench runs/augmented --questions question.jsonl --speculate lookup --answers answers.jsonl --json',
+  ],
+  arguments: { model: folderOf('the model, exported or not') },
+  options: {
+    questions: required(path, { placeholder: 'file', description: 'questions, a JSON line each' }),
+    limit: optional(integer({ min: 1 }), { placeholder: 'count', description: 'the first so many questions' }),
+    maxTokens: withDefault(integer({ min: 1, max: 1 << 20 }), 512, {
+      placeholder: 'count',
+      description: 'most tokens of an answer',
+    }),
+    chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
+    answers: optional(path, { placeholder: 'file', description: "where answers go, in FastChat's layout" }),
+    ...{ speculate, draft, tree },
+    ...engineOptions,
+  },
+  writesResults: true,
+  async run(context, options) {
+    const questions = (await readConversationQuestions(options.questions)).slice(0, options.limit);
+    const compile = { device: options.device, threads: options.threads };
+    await using loaded = await openDecodingModel(options.model, compile);
+    await using drafting = await openDrafting({ ...options, acceptance: 'exact' }, loaded, compile);
+    const { chatTemplate: file } = options;
+    const template =
+      file === undefined ? await readChatTemplate(loaded.path) : checkedTemplate(await readTextFile(file), file);
+    const answered = await context.withProgress(
+      'mt-bench',
+      'questions',
+      async (progress) =>
+        await conversationSpeed(questions, {
+          engine: loaded.engine,
+          tokenizer: await loadTokenizer(loaded.path),
+          template,
+          maxTokens: options.maxTokens,
+          speculation: drafting && (() => drafting.start().method),
+          signal: context.signal,
+          onProgress: (done, total) => progress.update(done, total),
+        }),
+    );
+    const categories = speedByCategory(answered);
+    context.print(speedTable(categories));
+    const different = answered.filter(({ identical }) => identical === false).map(({ question }) => question.id);
+    if (different.length > 0) context.print(`\nanswers differ from sequential decoding: ${different.join(', ')}`);
+    if (options.answers !== undefined) {
+      const lines = answered.map((answer) => `${JSON.stringify(answerLine(answer, options.model))}\n`);
+      await writeFileAtomic(options.answers, lines.join(''));
+      context.print(`\nwrote ${options.answers}`);
+    }
+    const identical = drafting === undefined ? undefined : different.length === 0;
+    return {
+      json: { questions: questions.length, template: template !== undefined, identical, different, categories },
+      negative: different.length > 0,
+    };
+  },
+});
+
+function speedTable(rows: readonly CategorySpeed[]): string {
+  const tenths = (value: number): string => formatFixed(value, 1);
+  const columns: Column<CategorySpeed>[] = [
+    { header: 'category', value: ({ category }) => category },
+    { header: 'questions', value: ({ questions }) => questions, format: formatCount },
+    { header: 'tokens', value: ({ sequential }) => sequential.tokens, format: formatCount },
+    { header: 'tokens/s', value: ({ sequential }) => sequential.tokensPerSecond, format: tenths },
+    { header: 'with drafts', value: ({ speculative }) => speculative?.tokensPerSecond, format: tenths },
+    { header: 'ratio', value: ({ speedup }) => speedup, format: formatRatio },
+    {
+      header: 'accept length',
+      value: ({ sequential, speculative }) => (speculative ?? sequential).acceptLength,
+      format: (value) => formatFixed(value, 2),
+    },
+  ];
+  return textTable(makeTable(columns, rows));
+}
+
+/** An answer as FastChat keeps it, with tokens, seconds and steps of each turn next to the texts. */
+function answerLine({ question, sequential, speculative }: AnsweredQuestion, model: string): Record<string, unknown> {
+  const turns = speculative ?? sequential;
+  return {
+    question_id: question.id,
+    category: question.category,
+    answer_id: createHash('sha256').update(`${model}\0${question.id}`).digest('hex').slice(0, 22),
+    model_id: model,
+    choices: [
+      {
+        index: 0,
+        turns: turns.map(({ text }) => text),
+        new_tokens: turns.map(({ tokens }) => tokens.length),
+        wall_time: turns.map(({ prefillSeconds, decodeSeconds }) => prefillSeconds + decodeSeconds),
+        decoding_steps: turns.map(({ steps }) => steps),
+      },
+    ],
+    tstamp: Date.now() / 1000,
+  };
+}

@@ -1,0 +1,96 @@
+/** The tables and the page of a study of classifiers. */
+import type { Report } from '../../report/html.ts';
+import { describeHardware, describeSoftware } from '../../report/provenance.ts';
+import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
+import { type Column, makeTable, type Table } from '../../report/table.ts';
+import type { ClassificationCell, ClassificationRow } from '../../studies/classification/results.ts';
+import type { ClassificationStudy } from '../../studies/classification/study.ts';
+
+/** The models of a study, in the order of its plan. */
+export function modelsOf(rows: readonly ClassificationRow[]): string[] {
+  return [...new Set(rows.map(({ model }) => model))];
+}
+
+/** Measures × 100, as GLUE is published: mean ± deviation over the seeds, two measures of a task with a slash. */
+function spelled(cell: ClassificationCell | undefined): string | undefined {
+  if (cell === undefined) return undefined;
+  return Object.values(cell.measures)
+    .map(({ mean, deviation }) => {
+      const spread = Number.isFinite(deviation) ? ` ± ${formatFixed(100 * deviation, 2)}` : '';
+      return `${formatFixed(100 * mean, 2)}${spread}`;
+    })
+    .join(' / ');
+}
+
+/** One model: a method a row, a task a column. */
+export function classificationTable(rows: readonly ClassificationRow[], model: string): Table {
+  const own = rows.filter((row) => row.model === model);
+  const tasks = [...new Set(own.flatMap(({ cells }) => cells.map(({ task }) => task)))];
+  const columns: Column<ClassificationRow>[] = [
+    { header: 'method', value: ({ method }) => method },
+    ...tasks.map((task): Column<ClassificationRow> => {
+      const [first] = own.flatMap(({ cells }) => cells.filter((cell) => cell.task === task));
+      return {
+        header: `${task} (${Object.keys(first.measures).join(' / ')})`,
+        value: ({ cells }) => spelled(cells.find((cell) => cell.task === task)),
+        align: 'right',
+      };
+    }),
+    { header: 'average', value: ({ average }) => 100 * average, format: (value) => formatFixed(value, 2) },
+  ];
+  return makeTable(columns, own);
+}
+
+/** The page. */
+export function classificationReport(
+  { plan, tasks, trials }: ClassificationStudy,
+  rows: readonly ClassificationRow[],
+): Report {
+  const hardware = describeHardware();
+  const software = describeSoftware();
+  const caption =
+    'Percent: mean ± standard deviation over the seeds, of validation rows. A task with two measures counts with their ' +
+    'mean in the average.';
+  const budgets = new Map(
+    trials.map(({ model, settings }) => {
+      const { batch, length, learningRate, schedule, steps, epochs } = settings;
+      const extent = steps === undefined ? `${epochs} epochs` : `${steps} steps`;
+      return [model, `${extent} of ${batch} rows of at most ${length} tokens, rate ${learningRate}, ${schedule}`];
+    }),
+  );
+  return {
+    title: plan.title,
+    subtitle: 'The same budget for every method of a model',
+    sections: [
+      ...modelsOf(rows).map((model) => ({
+        title: model,
+        blocks: [{ kind: 'table' as const, table: classificationTable(rows, model), caption }],
+      })),
+      {
+        title: 'How it was measured',
+        blocks: [
+          {
+            kind: 'facts' as const,
+            facts: [
+              ...tasks.map(
+                ({ task, train, validation }) =>
+                  [
+                    task.name,
+                    `${formatCount(train.length)} rows to train on, ${formatCount(validation.length)} measured`,
+                  ] as const,
+              ),
+              ...[...budgets].map(([model, budget]) => [model, budget] as const),
+              ['seeds', `${plan.seeds.join(', ')}: they draw heads, fresh weights and the order of the rows`] as const,
+              ['machine', `${hardware.cpu}, ${hardware.cores} cores, ${formatBytes(hardware.memoryBytes)}`] as const,
+              [
+                'software',
+                `linnet ${software.linnet}, Node ${software.node}, ONNX Runtime ${software.onnxruntime}`,
+              ] as const,
+            ],
+          },
+        ],
+      },
+    ],
+    footer: 'Made by linnet sweep.',
+  };
+}

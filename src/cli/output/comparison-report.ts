@@ -1,0 +1,165 @@
+/** Models side by side: the table of a terminal, and the page with the questions that changed. */
+import type {
+  ComparedMetric,
+  ComparedTask,
+  Difference,
+  MeasuredValue,
+} from '../../evaluation/tasks/comparison/compare.ts';
+import { barChart } from '../../report/chart.ts';
+import type { Block, Report, Section } from '../../report/html.ts';
+import { describeSoftware } from '../../report/provenance.ts';
+import { formatCount, formatFixed } from '../../report/quantities.ts';
+import { type Column, makeTable, type Table } from '../../report/table.ts';
+
+/** Questions of a task that are shown; a page of all would be too long to read. */
+const shownQuestions = 40;
+/** Characters of a prompt that are shown: its end, which is the question. */
+const shownCharacters = 280;
+/** Tasks of one chart. */
+const chartedTasks = 24;
+
+const withError = ({ value, error }: MeasuredValue): string =>
+  `${formatFixed(value, 4)}${error === undefined ? '' : ` ± ${formatFixed(error, 4)}`}`;
+
+const signed = (difference: Difference): string => `${difference.value > 0 ? '+' : ''}${withError(difference)}`;
+
+/** The names that tell models apart: their folders, without what all of them begin with. */
+export function shortNames(models: readonly string[]): string[] {
+  const parts = models.map((model) => model.split(/[\\/]/).filter((part) => part !== ''));
+  let shared = 0;
+  const [first] = parts;
+  while (parts.every((own) => own.length > shared + 1 && own[shared] === first[shared])) shared++;
+  const names = parts.map((own) => own.slice(shared).join('/'));
+  return names.map((name, index) => (names.indexOf(name) === index ? name : `${name} (${index + 1})`));
+}
+
+/** A row a metric: the value of each model, and its difference from the first. */
+export function comparisonTable(tasks: readonly ComparedTask[], names: readonly string[]): Table {
+  const columns: Column<ComparedMetric>[] = [
+    { header: 'task', value: ({ task }) => task },
+    { header: 'metric', value: ({ key }) => key.replace(/,none$/, '') },
+    { header: '', value: ({ higherIsBetter }) => (higherIsBetter ? '↑' : '↓') },
+    ...names.map((name, index): Column<ComparedMetric> => {
+      const of = ({ values }: ComparedMetric): string | undefined => {
+        const value = values[index];
+        return value === undefined ? undefined : withError(value);
+      };
+      return { header: name, value: of, align: 'right' };
+    }),
+    ...names.slice(1).map((name, index): Column<ComparedMetric> => {
+      const of = ({ differences }: ComparedMetric): string | undefined => {
+        const difference = differences[index];
+        return difference === undefined ? undefined : signed(difference);
+      };
+      return { header: `${name} − ${names[0]}`, value: of, align: 'right' };
+    }),
+  ];
+  return makeTable(
+    columns,
+    tasks.flatMap(({ metrics }) => metrics),
+  );
+}
+
+/** Accuracies of all models, task by task. */
+async function accuracyChart(tasks: readonly ComparedTask[], names: readonly string[]): Promise<Block[]> {
+  const rows = tasks
+    .flatMap(({ metrics }) => metrics.filter(({ key }) => key === 'acc,none'))
+    .filter(({ values }) => values.every((value) => value !== undefined))
+    .slice(0, chartedTasks);
+  if (rows.length === 0) return [];
+  const chart = await barChart({
+    title: 'Accuracy',
+    description: 'Accuracy of each model in each task; lines show the standard error.',
+    height: 110 + rows.length * (18 + 22 * names.length),
+    horizontal: true,
+    categories: rows.map(({ task }) => task),
+    value: { label: 'share of right answers' },
+    barLabel: (value) => formatFixed(value, 3),
+    bars: names.map((name, index) => ({
+      name,
+      values: rows.map(({ values }) => values[index]?.value),
+      deviations: rows.map(({ values }) => values[index]?.error),
+    })),
+  });
+  return [{ kind: 'chart', chart }];
+}
+
+function changedSection({ task, metrics, changed }: ComparedTask, names: readonly string[]): Section[] {
+  if (changed === undefined) return [];
+  const { key, questions } = changed;
+  const metric = metrics.find((own) => own.key === key);
+  const counts = names.slice(1).flatMap((name, index) => {
+    const difference = metric?.differences[index];
+    if (difference === undefined) return [];
+    const { questions: asked, better, worse } = difference;
+    return [
+      `${name} answers ${formatCount(better)} of ${formatCount(asked)} questions better than ${names[0]}, and ${formatCount(worse)} worse.`,
+    ];
+  });
+  const columns: Column<(typeof questions)[number]>[] = [
+    { header: 'row', value: ({ docId }) => docId, format: formatCount },
+    { header: 'question (its end)', value: ({ context }) => ending(context) },
+    { header: 'right', value: ({ target }) => ending(target) },
+    ...names.map(
+      (name, index): Column<(typeof questions)[number]> => ({
+        header: name,
+        value: ({ answers, values }) => `${spelledWorth(values[index])} ${ending(answers[index])}`.trim(),
+        align: 'left',
+      }),
+    ),
+  ];
+  const caption = `The first ${shownQuestions} of ${formatCount(questions.length)} questions that ${key} tells apart.`;
+  const table: Block[] =
+    questions.length === 0
+      ? []
+      : [{ kind: 'table', table: makeTable(columns, questions.slice(0, shownQuestions)), caption }];
+  return [
+    {
+      title: `${task}: ${formatCount(questions.length)} questions changed`,
+      blocks: [{ kind: 'text', text: counts.join(' ') }, ...table],
+    },
+  ];
+}
+
+function ending(text: string): string {
+  const characters = [...text.trim()];
+  return characters.length <= shownCharacters
+    ? characters.join('')
+    : `… ${characters.slice(-shownCharacters).join('')}`;
+}
+
+/** Right or wrong as a sign; anything between as a number. */
+function spelledWorth(value: number): string {
+  if (value === 1) return '✓';
+  return value === 0 ? '✗' : formatFixed(value, 3);
+}
+
+/** The page. */
+export async function comparisonReport(
+  tasks: readonly ComparedTask[],
+  models: readonly { readonly model: string; readonly file: string }[],
+): Promise<Report> {
+  const names = shortNames(models.map(({ model }) => model));
+  const caption =
+    '↑ more is better, ↓ less is better. ± is the standard error; that of a difference is of the differences question by ' +
+    'question, which both were asked.';
+  return {
+    title: names.join(' and '),
+    subtitle: 'The same questions, side by side',
+    sections: [
+      {
+        title: 'Tasks',
+        blocks: [
+          ...(await accuracyChart(tasks, names)),
+          { kind: 'table', table: comparisonTable(tasks, names), caption },
+        ],
+      },
+      ...tasks.flatMap((task) => changedSection(task, names)),
+      {
+        title: 'Where it comes from',
+        blocks: [{ kind: 'facts', facts: models.map(({ file }, index) => [names[index], file] as const) }],
+      },
+    ],
+    footer: `Made by linnet eval compare ${describeSoftware().linnet}.`,
+  };
+}

@@ -1,0 +1,53 @@
+/** The quality of predicted classes and numbers, printed for people. */
+import type { AccuracyResult, ClassAccuracy, RegressionResult } from '../../evaluation/tasks/metrics/quality.ts';
+import { formatCount, formatFixed, formatPercent } from '../../report/quantities.ts';
+import { makeTable, textTable } from '../../report/table.ts';
+import type { CommandContext } from '../framework/context.ts';
+
+/** More classes than this make a table that nobody reads. */
+const mostConfusedClasses = 12;
+
+/** Accuracy, what GLUE measures besides, each class, and which class is taken for which. */
+export function printQuality(context: CommandContext, result: AccuracyResult): void {
+  const { accuracy, standardError, correct, texts, f1, f1Macro, matthews, classes, confusion } = result;
+  const error = Number.isFinite(standardError) ? ` ± ${formatPercent(standardError)}` : '';
+  context.print(`accuracy ${formatPercent(accuracy)}${error}: ${formatCount(correct)} of ${formatCount(texts)} texts`);
+  const binary = f1 === undefined ? '' : `F1 of "${classes[1].label}" ${formatFixed(f1, 4)}, `;
+  context.print(`${binary}F1 over classes ${formatFixed(f1Macro, 4)}, Matthews ${formatFixed(matthews, 4)}\n`);
+  const counts = (['texts', 'predicted', 'correct'] as const).map((key) => ({
+    header: key,
+    value: (row: ClassAccuracy) => row[key],
+  }));
+  const columns = [
+    { header: 'class', value: ({ label }: ClassAccuracy) => label },
+    ...counts,
+    { header: 'F1', value: (row: ClassAccuracy) => row.f1, format: (value: number) => formatFixed(value, 4) },
+  ];
+  context.print(textTable(makeTable(columns, classes)));
+  if (classes.length > mostConfusedClasses) return;
+  const rows = confusion.map((taken, id) => ({ label: classes[id].label, taken }));
+  context.print('\ntaken for (rows: the true classes)');
+  context.print(
+    textTable(
+      makeTable(
+        [
+          { header: '', value: ({ label }: (typeof rows)[number]) => label },
+          ...classes.map(({ label }, id) => ({
+            header: label,
+            value: ({ taken }: (typeof rows)[number]) => taken[id],
+          })),
+        ],
+        rows,
+      ),
+    ),
+  );
+}
+
+/** The correlations of a regression head. */
+export function printRegression(context: CommandContext, result: RegressionResult): void {
+  const { pearson, spearman, meanSquaredError, texts } = result;
+  context.print(
+    `Pearson ${formatFixed(pearson, 4)}, Spearman ${formatFixed(spearman, 4)}, ` +
+      `mean squared error ${formatFixed(meanSquaredError, 4)}; ${formatCount(texts)} texts`,
+  );
+}

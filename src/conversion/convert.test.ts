@@ -1,0 +1,65 @@
+/** A conversion whose process dies while a stage is being written down goes on to what an unbroken one ends with. */
+import { mkdirSync, renameSync, rmdirSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, expect, it } from 'vitest';
+import { song } from '../../test/cli/text-data.ts';
+import { saveTinyModel } from '../../test/models/tiny-model.ts';
+import { suiteFolder } from '../../test/scratch-folder.ts';
+import { loadCausalModel } from '../checkpoint/load-model.ts';
+import { loadTokenizer } from '../tokenizer/tokenizer.ts';
+import { convert, type Conversion, type ConversionOptions } from './convert.ts';
+import { conversionTexts } from './texts.ts';
+
+const folder = suiteFolder();
+const at = (name: string): string => join(folder, name);
+const steps = { transfer: 4, logits: 4, long: 4 };
+let unbroken: Conversion;
+
+async function run(name: string, more: Partial<ConversionOptions> = {}): Promise<Conversion> {
+  const original = await loadCausalModel(at('base'));
+  const tokenizer = await loadTokenizer(original.path);
+  const documents = Array.from({ length: 12 }, (_, i) => ({ text: `${song} ${i} ${song}`, source: `${i}` }));
+  const texts = await conversionTexts(documents, tokenizer, { heldOut: 2, length: 64 });
+  return await convert(original, tokenizer, texts, {
+    ...{ budget: 0, steps, keep: { layers: [] }, group: 4, batch: 2, folder: at(name), compile: { threads: 1 } },
+    ...more,
+  });
+}
+
+beforeAll(async () => {
+  await saveTinyModel(at('base'), 1, 'llama');
+  unbroken = await run('unbroken');
+});
+
+it('keeps the weights of its best stage, and no others', async () => {
+  const best = unbroken.progress.stages.filter(({ kept }) => kept).at(-1)?.name ?? '';
+  expect(await readdir(join(at('unbroken'), 'best'))).toEqual([best]);
+  const { parameters } = await loadCausalModel(join(at('unbroken'), 'best', best));
+  for (const [name, { data }] of unbroken.parameters) expect(parameters.get(name)?.data, name).toEqual(data);
+});
+
+it('says what the transfer of every layer was worth', () => {
+  const transfer = unbroken.progress.stages.find(({ name }) => name === 'transfer');
+  expect(transfer?.layers?.map(({ layer }) => layer)).toEqual([0, 1]);
+});
+
+it.each(['transfer', 'logits', 'long'])('killed between the weights of %s and the record of them', async (killed) => {
+  const file = join(at(killed), 'conversion.json');
+  const aside = `${file}.aside`;
+  const died = run(killed, {
+    onEvent(event) {
+      if (event.kind !== 'step' || event.stage !== killed || event.done !== event.total) return;
+      // The stage has been trained. Its record cannot replace a folder: the weights are written, the record is not.
+      renameSync(file, aside);
+      mkdirSync(file);
+    },
+  });
+  await expect(died).rejects.toThrow();
+  rmdirSync(file);
+  renameSync(aside, file);
+  const resumed = await run(killed, { resume: true });
+  const plain = ({ progress }: Conversion) => progress.stages.map(({ seconds: _, ...stage }) => stage);
+  expect(plain(resumed)).toEqual(plain(unbroken));
+  for (const [name, { data }] of unbroken.parameters) expect(resumed.parameters.get(name)?.data, name).toEqual(data);
+});

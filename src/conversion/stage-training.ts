@@ -1,0 +1,162 @@
+/** Training a stage of a conversion: the whole model, or every layer by itself on cached activations of the teacher. */
+import { LinnetError } from '../errors.ts';
+import type { LoadedModel } from '../checkpoint/load-model.ts';
+import { freshMixerParameters } from '../models/linearize.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { transferredLayers } from '../training/objectives/distillation.ts';
+import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
+import { train } from '../training/trainer.ts';
+import { activationRowBytes, cacheActivations } from './activation-cache.ts';
+import type { ConversionOptions } from './convert.ts';
+import { layerMixerNames, layerStepTimes, trainLayer } from './layer-transfer.ts';
+import type { StageResult } from './progress-file.ts';
+import type { TrainingStage, Weighted } from './stages.ts';
+import { fewestSteps, stepsWithin, timedSteps } from './step-planning.ts';
+import { type ConversionTexts, trainingRows } from './texts.ts';
+
+/** Sequences per optimizer step, where nothing else is said. */
+export const sequences = 8;
+const snapshotEvery = 50;
+/** Rows of cached activations: enough for the few parameters of a mixer, as long as they fit into so many bytes. */
+const mostCachedRows = 64;
+const fewestCachedRows = 8;
+const mostCachedBytes = 2 ** 31;
+
+/** What a stage trains with. */
+export interface StageContext {
+  readonly teacher: LoadedModel;
+  readonly student: Weighted;
+  readonly tokenizer: Tokenizer;
+  readonly texts: ConversionTexts;
+  readonly options: ConversionOptions;
+  /** What tells this conversion from others. */
+  readonly origin: string;
+  /** Of the stage: snapshots and what else a resumed stage needs. */
+  readonly folder: string;
+  /** The optimizer steps that were planned before, or those of `measure`, which are written down. */
+  readonly planned: (measure: () => Promise<number>) => Promise<number>;
+}
+
+/** A trained stage. */
+export interface TrainedStage extends Pick<StageResult, 'steps' | 'layers'> {
+  readonly parameters: Weighted['parameters'];
+}
+
+type StageTrainer = (stage: TrainingStage, context: StageContext) => Promise<TrainedStage | undefined>;
+
+/**
+ * Trains a stage; undefined where there is nothing to train, or no time.
+ * @throws LinnetError as `train`; `ABORTED` by the signal, when the folder has what a resumed stage needs
+ */
+export const stageTrainers: Readonly<Record<TrainingStage['by'], StageTrainer>> = {
+  model: trainModel,
+  layers: trainLayers,
+};
+
+async function trainModel(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
+  const { teacher, student, tokenizer, texts, options, origin, folder, planned } = context;
+  const length = stage.length(student.model.sizes.trainedLength);
+  const prepared = stage.prepare(teacher, student, length);
+  if (prepared === undefined) return undefined;
+  const dataset = await trainingRows(texts.training, tokenizer, length);
+  const job = {
+    model: student.model,
+    ...{ parameters: prepared.parameters, objective: prepared.objective, dataset, compile: options.compile },
+    trainable: (name: string) => prepared.trained.has(name),
+    rateFactor: rateFactors(stage, student),
+    origin,
+    variant: { stage: stage.name },
+  };
+  const settings = (steps: number): TrainingSettings =>
+    stageSettings(stage, { steps, length, batch: options.batch ?? sequences, seed: options.seed ?? 0 });
+  const steps = await planned(async () => {
+    const given = options.steps?.[stage.name];
+    const seconds = stage.share * options.budget;
+    if (given !== undefined || seconds <= 0) return given ?? 0;
+    const started = performance.now();
+    const times: number[] = [];
+    await train({ ...job, settings: settings(timedSteps), onUpdate: (event) => void times.push(event.seconds) });
+    return stepsWithin(seconds, (performance.now() - started) / 1000, times);
+  });
+  if (steps === 0) return undefined;
+  options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
+  const outcome = await train({
+    ...job,
+    settings: settings(steps),
+    snapshots: { folder, every: snapshotEvery },
+    signal: options.signal,
+    onUpdate: ({ update, total, loss }) =>
+      options.onEvent?.({ kind: 'step', stage: stage.name, done: update, total, loss }),
+  });
+  if (!outcome.finished) {
+    throw new LinnetError(
+      'ABORTED',
+      `stopped in stage ${stage.name} after ${outcome.updates} of ${steps} steps; ${folder} has a snapshot`,
+    );
+  }
+  return { parameters: outcome.parameters, steps };
+}
+
+async function trainLayers(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
+  const { teacher, student, tokenizer, texts, options, origin, folder, planned } = context;
+  const given = options.steps?.[stage.name];
+  if (given === 0 || (given === undefined && options.budget <= 0)) return undefined;
+  const layers = transferredLayers(teacher.model, student.model).filter(
+    (layer) => layerMixerNames(student, layer).length > 0,
+  );
+  if (layers.length === 0) return undefined;
+  const started = performance.now();
+  const length = stage.length(student.model.sizes.trainedLength);
+  const dataset = await trainingRows(texts.training, tokenizer, length);
+  const fitting = Math.floor(mostCachedBytes / (layers.length * activationRowBytes(teacher.model, length)));
+  const rows = Math.min(dataset.rows, mostCachedRows, Math.max(fewestCachedRows, fitting));
+  if (rows < 2) return undefined;
+  const { compile, signal } = options;
+  await cacheActivations(teacher, dataset, folder, { layers, rows, origin, compile, signal });
+  const settings = (steps: number): TrainingSettings =>
+    stageSettings(stage, {
+      ...{ steps, length, seed: options.seed ?? 0 },
+      batch: Math.max(1, Math.min(options.batch ?? sequences, Math.floor(rows / 2))),
+    });
+  const steps = await planned(async () => {
+    if (given !== undefined) return given;
+    const before = (performance.now() - started) / 1000;
+    const timed = await layerStepTimes(student, layers[0], folder, { settings: settings(timedSteps), compile, signal });
+    const each = (stage.share * options.budget - before - timed.seconds) / layers.length;
+    return stepsWithin(each + timed.seconds, timed.seconds, timed.times);
+  });
+  if (steps < Math.min(fewestSteps, given ?? fewestSteps)) return undefined;
+  options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
+  const parameters = new Map(student.parameters);
+  const results = [];
+  for (const [index, layer] of layers.entries()) {
+    const result = await trainLayer(student, layer, folder, {
+      ...{ settings: settings(steps), compile, signal },
+      onUpdate: ({ update, total, loss }) =>
+        options.onEvent?.({
+          ...{ kind: 'step', stage: stage.name, done: index * total + update, total: layers.length * total, loss },
+        }),
+    });
+    for (const [name, value] of result.parameters) parameters.set(name, value);
+    results.push({ layer, before: result.before, after: result.after });
+  }
+  return { parameters, steps, layers: results };
+}
+
+function stageSettings(
+  stage: TrainingStage,
+  given: { readonly steps: number; readonly length: number; readonly batch: number; readonly seed: number },
+): TrainingSettings {
+  return parseTrainingSettings({
+    ...given,
+    ...{ learningRate: Math.max(stage.mixerRate, stage.sharedRate), schedule: 'cosine' },
+    warmup: Math.min(10, Math.floor(given.steps / 4)),
+  });
+}
+
+/** The share of the peak rate of each parameter. */
+function rateFactors({ mixerRate, sharedRate }: TrainingStage, { model }: Weighted): (name: string) => number {
+  const own = new Set(freshMixerParameters(model).keys());
+  const peak = Math.max(mixerRate, sharedRate);
+  return (name) => (own.has(name) ? mixerRate : sharedRate) / peak;
+}

@@ -1,0 +1,107 @@
+/** A question about a needle: a haystack as long as a length allows, the needles in it, what is asked and what is right. */
+import { LinnetError } from '../../errors.ts';
+import { Random } from '../../random.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { type NeedlePlan, needleTasks, type NeedleTaskName } from './task.ts';
+
+/** One question. */
+export interface NeedleQuestion {
+  /** What the model reads; it ends with the beginning of the answer. */
+  readonly context: string;
+  readonly answers: readonly string[];
+  readonly wrong: readonly string[];
+  /** Tokens of the context, at most what was asked for less the tokens of an answer. */
+  readonly tokens: number;
+  /** Sentences of the haystack before the first needle, as a share of all of them. */
+  readonly depth: number;
+}
+
+interface NeedleOptions {
+  readonly task: NeedleTaskName;
+  /** Tokens of the context and of an answer together. */
+  readonly length: number;
+  /** Where the first needle goes: 0, before the haystack, to 1, after it. */
+  readonly depth: number;
+  /** Tokens left for an answer. Default: those of the task. */
+  readonly answerTokens?: number;
+  /** Of the needles, of where the haystack begins and of where the other needles go. */
+  readonly seed: number;
+}
+
+/**
+ * Makes a question. Equal arguments give equal questions; another depth moves the needles in the same haystack, another
+ * length makes it longer.
+ * @param sentences of the haystack, of which as many are taken as fit, again from the first after the last
+ * @throws LinnetError `INPUT` where not even one sentence fits, or for a depth outside 0…1
+ */
+export function needleQuestion(
+  tokenizer: Pick<Tokenizer, 'encode'>,
+  sentences: readonly string[],
+  { task, length, depth, answerTokens = needleTasks[task].answerTokens, seed }: NeedleOptions,
+): NeedleQuestion {
+  if (!(depth >= 0 && depth <= 1)) throw new LinnetError('INPUT', `a depth of ${depth}: expected a share from 0 to 1`);
+  const random = new Random(seed);
+  const plan = needleTasks[task].draw(random);
+  const first = random.integer(sentences.length);
+  const later = plan.needles.slice(1).map(() => random.uniform());
+  const places = {
+    needles: [depth, ...later.map((share) => depth + share * (1 - depth)).sort((a, b) => a - b)],
+    others: plan.others.map(() => random.uniform()),
+  };
+  const made = (count: number): { context: string; tokens: number } => {
+    const hay = Array.from({ length: count }, (_, i) => sentences[(first + i) % sentences.length]);
+    const context = plan.opening + hide(hay, plan, places).join(' ') + plan.question;
+    return { context, tokens: tokenizer.encode(context, { bos: true }).length };
+  };
+  const room = length - answerTokens;
+  const count = mostThatFit(room, (sentenceCount) => made(sentenceCount).tokens);
+  if (count === 0) {
+    throw new LinnetError(
+      'INPUT',
+      `${task} needs ${made(1).tokens} tokens with one sentence and ${answerTokens} for the answer, the length is ${length}; ` +
+        'ask for longer texts or leave fewer tokens for the answer',
+    );
+  }
+  const { context, tokens } = made(count);
+  return {
+    ...{ context, tokens },
+    answers: plan.answers,
+    wrong: plan.wrong,
+    depth: Math.round(depth * count) / count,
+  };
+}
+
+/** Sentences with the needles between them. */
+function hide(
+  hay: readonly string[],
+  { needles, others }: NeedlePlan,
+  places: { readonly needles: readonly number[]; readonly others: readonly number[] },
+): string[] {
+  const hidden = [
+    ...others.map((sentence, at) => ({ sentence, before: Math.round(places.others[at] * hay.length) })),
+    ...needles.map((sentence, at) => ({ sentence, before: Math.round(places.needles[at] * hay.length) })),
+  ].sort((a, b) => a.before - b.before);
+  const lines: string[] = [];
+  let next = 0;
+  for (let at = 0; at <= hay.length; at++) {
+    for (; next < hidden.length && hidden[next].before === at; next++) lines.push(hidden[next].sentence);
+    if (at < hay.length) lines.push(hay[at]);
+  }
+  return lines;
+}
+
+/** The largest count whose tokens fit, 0 if none does: doubled until it does not, then by halves. */
+function mostThatFit(room: number, tokensOf: (count: number) => number): number {
+  let fits = 0;
+  let tooMany = 1;
+  while (tokensOf(tooMany) <= room) {
+    fits = tooMany;
+    tooMany *= 2;
+  }
+  while (tooMany - fits > 1) {
+    const middle = Math.floor((fits + tooMany) / 2);
+    if (tokensOf(middle) <= room) fits = middle;
+    else tooMany = middle;
+  }
+  return fits;
+}

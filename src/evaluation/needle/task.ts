@@ -1,0 +1,119 @@
+/**
+ * What is hidden and how it is asked for: four of the tasks of RULER (Hsieh et al., "RULER: What's the Real Context Size of
+ * Your Long-Context Language Models?", arXiv 2404.06654), with its wording, so that scores can be laid next to others.
+ */
+import type { Random } from '../../random.ts';
+import { drawDistinct, drawName, drawNumber, drawShortNumber, drawVariable } from './words.ts';
+
+/** What one question hides. */
+export interface NeedlePlan {
+  /**
+   * Sentences to hide whose answer is asked for. The first goes to the depth that is measured, the others to random
+   * depths after it, in this order.
+   */
+  readonly needles: readonly string[];
+  /** Sentences of the same form whose answer is not asked for; they go to random depths. */
+  readonly others: readonly string[];
+  /** All that is to be in the answer. */
+  readonly answers: readonly string[];
+  /** What else might be answered: first what the others hide, then what nothing hides. */
+  readonly wrong: readonly string[];
+  /** Text before the haystack. */
+  readonly opening: string;
+  /** Text after it, the beginning of the answer included, without white space at its end. */
+  readonly question: string;
+}
+
+/** A task: what it hides, and how many tokens an answer may have. */
+interface NeedleTask {
+  readonly description: string;
+  /** As in RULER. */
+  readonly answerTokens: number;
+  /** Right answers of a question. */
+  readonly answers: number;
+  draw(random: Random): NeedlePlan;
+}
+
+/** Choices that an answer is picked from by log-likelihood. */
+export const choiceCount = 8;
+
+function magicTask(description: string, { keys, values }: { keys: number; values: number }): NeedleTask {
+  return {
+    description,
+    answerTokens: 128,
+    answers: values,
+    draw(random) {
+      const [name, ...otherNames] = drawDistinct(keys, new Set(), () => drawName(random));
+      const taken = new Set<string>();
+      const answers = drawDistinct(values, taken, () => drawNumber(random));
+      const hidden = otherNames.map((key) => ({ key, value: drawDistinct(1, taken, () => drawNumber(random))[0] }));
+      const count = choiceCount - values - hidden.length;
+      const one = values === 1;
+      return {
+        needles: answers.map((value) => magicSentence(name, value)),
+        others: hidden.map(({ key, value }) => magicSentence(key, value)),
+        answers,
+        wrong: [...hidden.map(({ value }) => value), ...drawDistinct(count, taken, () => drawNumber(random))],
+        opening:
+          `${one ? 'A special magic number is' : 'Some special magic numbers are'} hidden within the following text. ` +
+          `Make sure to memorize it. I will quiz you about the ${one ? 'number' : 'numbers'} afterwards.\n`,
+        question:
+          `\nWhat ${one ? 'is the special magic number' : 'are all the special magic numbers'} for ${name} mentioned in ` +
+          `the provided text? The special magic ${one ? 'number' : 'numbers'} for ${name} mentioned in the provided text ` +
+          (one ? 'is' : 'are'),
+      };
+    },
+  };
+}
+
+function magicSentence(key: string, value: string): string {
+  return `One of the special magic numbers for ${key} is: ${value}.`;
+}
+
+/** Variables of a chain: the first is given a number, each other the one before it. */
+const chainLength = 5;
+
+const variableTracking: NeedleTask = {
+  description:
+    'a chain of five variables, each given the value of the one before; all that have the value are asked for',
+  answerTokens: 30,
+  answers: chainLength,
+  draw(random) {
+    const taken = new Set<string>();
+    const example = chain(random, taken);
+    const asked = chain(random, taken);
+    const question = (value: string): string =>
+      `\nQuestion: Find all variables that are assigned the value ${value} in the text above. Answer: According to the ` +
+      `chain(s) of variable assignment in the text above, ${chainLength} variables are assigned the value ${value}, they are:`;
+    const opening = 'Memorize and track the chain(s) of variable assignment hidden in the following text.\n\n';
+    return {
+      needles: asked.sentences,
+      others: [],
+      answers: asked.variables,
+      wrong: drawDistinct(choiceCount - chainLength, taken, () => drawVariable(random)),
+      opening:
+        `${opening}${example.sentences.join(' ')}${question(example.value)} ${example.variables.join(' ')}\n\n` +
+        opening,
+      question: question(asked.value),
+    };
+  },
+};
+
+function chain(random: Random, taken: Set<string>): { variables: string[]; value: string; sentences: string[] } {
+  const variables = drawDistinct(chainLength, taken, () => drawVariable(random));
+  const [value] = drawDistinct(1, taken, () => drawShortNumber(random));
+  const sentences = variables.map((name, at) => `VAR ${name} = ${at === 0 ? value : `VAR ${variables[at - 1]}`}.`);
+  return { variables, value, sentences };
+}
+
+/** The tasks by name. */
+export const needleTasks = {
+  single: magicTask('one number of one name', { keys: 1, values: 1 }),
+  'multi-key': magicTask('numbers of four names, of which one is asked for', { keys: 4, values: 1 }),
+  'multi-value': magicTask('four numbers of one name, all asked for', { keys: 1, values: 4 }),
+  'variable-tracking': variableTracking,
+} as const satisfies Readonly<Record<string, NeedleTask>>;
+
+export type NeedleTaskName = keyof typeof needleTasks;
+
+export const needleTaskNames: readonly NeedleTaskName[] = ['single', 'multi-key', 'multi-value', 'variable-tracking'];

@@ -1,0 +1,198 @@
+/**
+ * Models side by side: what each scores in each task, and how far it is from the first one. Both answered the same
+ * questions, so that the error of their difference comes from the differences question by question: it is smaller than
+ * that of two independent numbers wherever models agree on what is easy.
+ */
+import { LinnetError } from '../../../errors.ts';
+import { isMetricName, metrics, type MetricName, type MetricValue } from '../metrics/registry.ts';
+import { bootstrapError, meanError } from '../metrics/statistics.ts';
+import { type ModelResults, readSamples, type Sample } from './result-files.ts';
+
+/** Resamples for the error of the difference of quantities of a set. */
+const resamples = 1000;
+
+/** A number of a model. */
+export interface MeasuredValue {
+  readonly value: number;
+  /** Standard error; undefined where results have none. */
+  readonly error: number | undefined;
+}
+
+/** A model against the first one. */
+export interface Difference extends MeasuredValue {
+  /** Questions that both answered. */
+  readonly questions: number;
+  /** Questions that the model answers better than the first one, and worse. */
+  readonly better: number;
+  readonly worse: number;
+}
+
+/** A metric of a task, of all models. */
+export interface ComparedMetric {
+  readonly task: string;
+  /** `acc,none`. */
+  readonly key: string;
+  readonly higherIsBetter: boolean;
+  /** In the order of the models; undefined where a model was not asked. */
+  readonly values: readonly (MeasuredValue | undefined)[];
+  /** Of every model but the first; undefined without samples of both. */
+  readonly differences: readonly (Difference | undefined)[];
+}
+
+/** A question that models answer differently well. */
+export interface ChangedQuestion {
+  readonly docId: number;
+  readonly context: string;
+  readonly target: string;
+  /** In the order of the models. */
+  readonly answers: readonly string[];
+  /** What the metric takes of each answer. */
+  readonly values: readonly number[];
+}
+
+/** A task with the questions that changed. */
+export interface ComparedTask {
+  readonly task: string;
+  readonly metrics: readonly ComparedMetric[];
+  /** By the first metric that judges questions one by one; undefined without samples of all models. */
+  readonly changed: { readonly key: string; readonly questions: readonly ChangedQuestion[] } | undefined;
+}
+
+type Samples = ReadonlyMap<string, ReadonlyMap<number, Sample>>;
+
+/**
+ * Compares models in all tasks that the first one has results of.
+ * @throws LinnetError `INPUT` for fewer than two models; `MISMATCH` for samples of other rows or prompts; as `readSamples`
+ */
+export async function compareResults(models: readonly ModelResults[]): Promise<ComparedTask[]> {
+  if (models.length < 2) {
+    const found = models.map(({ file }) => file).join(', ');
+    throw new LinnetError('INPUT', `a comparison needs the results of two models or more, got ${found}`);
+  }
+  const [first] = models;
+  const tasks: ComparedTask[] = [];
+  for (const [task, numbers] of Object.entries(first.results)) {
+    const keys = Object.keys(numbers).filter(isMetricKey);
+    const samples: (Samples | undefined)[] = [];
+    for (const model of models) {
+      const file = model.samples.get(task);
+      samples.push(file === undefined ? undefined : await readSamples(file));
+    }
+    samples.slice(1).forEach((other, index) => {
+      const [reference] = samples;
+      if (reference !== undefined && other !== undefined) {
+        requireSameQuestions(reference, other, models[0].samples.get(task), models[index + 1].samples.get(task));
+      }
+    });
+    const compared = keys.map((key) => comparedMetric(task, key, models, samples));
+    tasks.push({ task, metrics: compared, changed: changedQuestions(compared, samples) });
+  }
+  return tasks;
+}
+
+/** `acc,none`, and not `acc_stderr,none`, `alias` or `sample_len`. */
+function isMetricKey(key: string): boolean {
+  const [name, filter] = key.split(',');
+  return filter !== undefined && !name.endsWith('_stderr');
+}
+
+function comparedMetric(
+  task: string,
+  key: string,
+  models: readonly ModelResults[],
+  samples: readonly (Samples | undefined)[],
+): ComparedMetric {
+  const [name, filter] = key.split(',');
+  const higherIsBetter =
+    models[0].higherIsBetter[task]?.[name] ?? (isMetricName(name) ? metrics[name].higherIsBetter : true);
+  const values = models.map(({ results }): MeasuredValue | undefined => {
+    const value = results[task]?.[key];
+    if (typeof value !== 'number') return undefined;
+    const error = results[task]?.[`${name}_stderr,${filter}`];
+    return { value, error: typeof error === 'number' ? error : undefined };
+  });
+  const [reference] = samples;
+  const differences = samples.slice(1).map((other) => {
+    const own = pairsOf(reference?.get(filter), other?.get(filter), name);
+    return own === undefined || !isMetricName(name) ? undefined : differenceOf(own, name, higherIsBetter);
+  });
+  return { task, key, higherIsBetter, values, differences };
+}
+
+type Pair = readonly [reference: MetricValue, other: MetricValue];
+
+function pairsOf(
+  reference: ReadonlyMap<number, Sample> | undefined,
+  other: ReadonlyMap<number, Sample> | undefined,
+  metric: string,
+): Pair[] | undefined {
+  if (reference === undefined || other === undefined) return undefined;
+  const pairs = [...reference].flatMap(([docId, sample]): Pair[] => {
+    const mine = sample.values.get(metric);
+    const theirs = other.get(docId)?.values.get(metric);
+    return mine === undefined || theirs === undefined ? [] : [[mine, theirs]];
+  });
+  return pairs.length === 0 ? undefined : pairs;
+}
+
+function differenceOf(pairs: readonly Pair[], name: MetricName, higherIsBetter: boolean): Difference {
+  const metric = metrics[name];
+  const quantity = (chosen: readonly Pair[]): number =>
+    metric.aggregate(chosen.map(([, other]) => other)) - metric.aggregate(chosen.map(([reference]) => reference));
+  const error =
+    metric.error === 'mean'
+      ? meanError(pairs.map(([reference, other]) => numberOf(other) - numberOf(reference)))
+      : bootstrapError(pairs.length, (indices) => quantity(Array.from(indices, (index) => pairs[index])), resamples);
+  const gains = pairs.map(([reference, other]) => (higherIsBetter ? 1 : -1) * (worthOf(other) - worthOf(reference)));
+  return {
+    value: quantity(pairs),
+    error: Number.isFinite(error) ? error : undefined,
+    questions: pairs.length,
+    better: gains.filter((gain) => gain > 0).length,
+    worse: gains.filter((gain) => gain < 0).length,
+  };
+}
+
+function numberOf(value: MetricValue): number {
+  return typeof value === 'number' ? value : value[0];
+}
+
+/** How good one answer is: of a pair of true and predicted class, whether they are the same. */
+function worthOf(value: MetricValue): number {
+  return typeof value === 'number' ? value : Number(value[0] === value[1]);
+}
+
+/** @throws LinnetError `MISMATCH` where the same number is another row, or was asked with another prompt */
+function requireSameQuestions(reference: Samples, other: Samples, file = '', otherFile = ''): void {
+  for (const [filter, questions] of reference) {
+    for (const [docId, sample] of questions) {
+      const twin = other.get(filter)?.get(docId);
+      if (twin === undefined || (twin.docHash === sample.docHash && twin.promptHash === sample.promptHash)) continue;
+      const what = twin.docHash === sample.docHash ? 'was asked with another prompt' : 'is another row';
+      throw new LinnetError(
+        'MISMATCH',
+        `question ${docId} ${what} in ${otherFile} than in ${file}; ask both with the same data, shots and seed`,
+      );
+    }
+  }
+}
+
+function changedQuestions(
+  compared: readonly ComparedMetric[],
+  samples: readonly (Samples | undefined)[],
+): ComparedTask['changed'] {
+  const [metric] = compared;
+  if (metric === undefined) return undefined;
+  const [name, filter] = metric.key.split(',');
+  const all = samples.map((own) => own?.get(filter));
+  const [reference] = all;
+  if (reference === undefined) return undefined;
+  const questions = [...reference.values()].flatMap((sample): ChangedQuestion[] => {
+    const asked = all.map((own) => own?.get(sample.docId));
+    const values = asked.map((own) => worthOf(own?.values.get(name) ?? Number.NaN));
+    if (values.some(Number.isNaN) || values.every((value) => value === values[0])) return [];
+    const { docId, context, target } = sample;
+    return [{ docId, context, target, answers: asked.map((own) => own?.answer ?? ''), values }];
+  });
+  return { key: metric.key, questions };
+}

@@ -1,0 +1,184 @@
+/** Results and samples of `eval tasks`, or of lm-evaluation-harness itself, read back from files that may be anything. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { readLines } from '../../../data/text-file.ts';
+import { LinnetError } from '../../../errors.ts';
+import { fileError, readInFolder } from '../../../files/regular-file.ts';
+import type { MetricValue } from '../metrics/registry.ts';
+
+const maximumResultsBytes = 64 << 20;
+/** Longest line of a samples file: a question with its document and its examples. */
+const maximumLineBytes = 8 << 20;
+/** More questions than any benchmark has. */
+const mostSamples = 1_000_000;
+
+const numbers = z.record(z.string(), z.union([z.number(), z.string(), z.null()]));
+
+const resultsSchema = z.looseObject({
+  results: z.record(z.string(), numbers),
+  model_name: z.string().optional(),
+  higher_is_better: z.record(z.string(), z.record(z.string(), z.boolean())).default({}),
+  'n-shot': z.record(z.string(), z.number()).default({}),
+});
+
+const value = z.union([z.number(), z.tuple([z.number(), z.number()]), z.boolean().transform(Number)]);
+
+const sampleSchema = z.looseObject({
+  doc_id: z.int().min(0),
+  target: z.union([z.string(), z.number()]).transform(String),
+  arguments: z.record(z.string(), z.record(z.string(), z.unknown())),
+  filtered_resps: z.array(z.unknown()),
+  filter: z.string(),
+  metrics: z.array(z.string()),
+  doc_hash: z.string(),
+  prompt_hash: z.string(),
+});
+
+/** A question as it was asked and answered. */
+export interface Sample {
+  readonly docId: number;
+  readonly docHash: string;
+  readonly promptHash: string;
+  /** The end of the prompt is what the question is. */
+  readonly context: string;
+  readonly target: string;
+  /** The chosen continuation, or what was generated. */
+  readonly answer: string;
+  /** What each metric takes from the answer. */
+  readonly values: ReadonlyMap<string, MetricValue>;
+}
+
+/** Results of one model. */
+export interface ModelResults {
+  readonly model: string;
+  /** The file they come from. */
+  readonly file: string;
+  /** By task or group: numbers by `metric,filter`, standard errors by `metric_stderr,filter`. */
+  readonly results: z.output<typeof resultsSchema>['results'];
+  readonly higherIsBetter: z.output<typeof resultsSchema>['higher_is_better'];
+  readonly shots: z.output<typeof resultsSchema>['n-shot'];
+  /** Files of samples by task. */
+  readonly samples: ReadonlyMap<string, string>;
+}
+
+/**
+ * The newest results of each model below a folder: of the folder itself, or of the folders of models in it, as
+ * `eval tasks --out` makes them.
+ * @throws LinnetError `NOT_FOUND` where there are none; `FORMAT` naming the file
+ */
+export async function readResults(folder: string): Promise<ModelResults[]> {
+  const own = await resultsIn(folder);
+  if (own !== undefined) return [own];
+  const found: ModelResults[] = [];
+  for (const entry of await entriesOf(folder)) {
+    const inner = entry.isDirectory() ? await resultsIn(join(folder, entry.name)) : undefined;
+    if (inner !== undefined) found.push(inner);
+  }
+  if (found.length > 0) return found;
+  throw new LinnetError(
+    'NOT_FOUND',
+    `there is no results_*.json in ${folder} or the folders in it; make one with eval tasks --out`,
+  );
+}
+
+async function entriesOf(folder: string) {
+  try {
+    const entries = await readdir(folder, { withFileTypes: true });
+    return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+  } catch (cause) {
+    throw fileError('read', folder, cause);
+  }
+}
+
+async function resultsIn(folder: string): Promise<ModelResults | undefined> {
+  const names = (await entriesOf(folder)).filter((entry) => entry.isFile()).map(({ name }) => name);
+  // Their names hold the time, so that the last one is the newest.
+  const name = names.filter((entry) => /^results_.*\.json$/.test(entry)).at(-1);
+  if (name === undefined) return undefined;
+  const file = join(folder, name);
+  const parsed = resultsSchema.safeParse(
+    jsonOf((await readInFolder(folder, name, maximumResultsBytes)).toString(), file),
+  );
+  if (!parsed.success) {
+    throw new LinnetError('FORMAT', `${file} holds no results of tasks:\n${z.prettifyError(parsed.error)}`);
+  }
+  const { results, model_name: model = folder, higher_is_better: higherIsBetter, 'n-shot': shots } = parsed.data;
+  const stamp = /^results_(.*)\.json$/.exec(name)?.[1] ?? '';
+  const samples = new Map(
+    Object.keys(results)
+      .filter((task) => names.includes(`samples_${task}_${stamp}.jsonl`))
+      .map((task) => [task, join(folder, `samples_${task}_${stamp}.jsonl`)]),
+  );
+  return { model, file, results, higherIsBetter, shots, samples };
+}
+
+/**
+ * The samples of a task by filter and number of the row.
+ * @throws LinnetError `FORMAT` naming file and line
+ */
+export async function readSamples(file: string): Promise<Map<string, Map<number, Sample>>> {
+  const filters = new Map<string, Map<number, Sample>>();
+  let count = 0;
+  for await (const { text, number } of readLines(file, maximumLineBytes)) {
+    const source = `${file}:${number}`;
+    if (++count > mostSamples) throw new LinnetError('FORMAT', `${source}: more than ${mostSamples} samples`);
+    const parsed = sampleSchema.safeParse(jsonOf(text, source));
+    if (!parsed.success) {
+      throw new LinnetError('FORMAT', `${source} is no sample of a task:\n${z.prettifyError(parsed.error)}`);
+    }
+    const sample = sampleOf(parsed.data, source);
+    const own = filters.get(parsed.data.filter) ?? new Map<number, Sample>();
+    filters.set(parsed.data.filter, own);
+    if (own.has(sample.docId)) {
+      throw new LinnetError('FORMAT', `${source}: question ${sample.docId} is there twice`);
+    }
+    own.set(sample.docId, sample);
+  }
+  return filters;
+}
+
+function sampleOf(line: z.output<typeof sampleSchema>, source: string): Sample {
+  const fields = new Map(Object.entries(line));
+  const values = line.metrics.map((metric): [string, MetricValue] => {
+    const parsed = value.safeParse(fields.get(metric));
+    if (parsed.success) return [metric, parsed.data];
+    throw new LinnetError(
+      'FORMAT',
+      `${source}: metric "${metric}" is ${JSON.stringify(fields.get(metric)) ?? 'missing'}`,
+    );
+  });
+  const asked = Object.values(line.arguments);
+  return {
+    docId: line.doc_id,
+    docHash: line.doc_hash,
+    promptHash: line.prompt_hash,
+    context: textOf(asked[0]?.arg_0),
+    target: line.target,
+    answer: answerOf(line.filtered_resps, asked),
+    values: new Map(values),
+  };
+}
+
+/** The most probable continuation of several; a generated text; a likelihood. */
+function answerOf(responses: readonly unknown[], asked: readonly Readonly<Record<string, unknown>>[]): string {
+  const likelihoods = responses.map((response) => (Array.isArray(response) ? Number(response[0]) : Number.NaN));
+  if (responses.length > 1 && likelihoods.every((likelihood) => !Number.isNaN(likelihood))) {
+    return textOf(asked[likelihoods.indexOf(Math.max(...likelihoods))]?.arg_1).trim();
+  }
+  const [response] = responses;
+  return textOf(response);
+}
+
+/** A text as it is, anything else as JSON. */
+function textOf(given: unknown): string {
+  return typeof given === 'string' ? given : (JSON.stringify(given) ?? '');
+}
+
+function jsonOf(text: string, source: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
+  }
+}

@@ -1,0 +1,92 @@
+/** Everything that is reported about predicted classes or numbers: what GLUE measures, and the confusion of classes. */
+import { accuracyOf, f1Averages, f1Of, matthews } from './classification.ts';
+import { meanError, pearson, spearman } from './statistics.ts';
+
+/** How one class fared. */
+export interface ClassAccuracy {
+  readonly label: string;
+  /** Texts of the class. */
+  readonly texts: number;
+  /** Texts taken for it. */
+  readonly predicted: number;
+  /** Texts of it taken for it. */
+  readonly correct: number;
+  /** 2·correct / (texts + predicted); 0 where neither occurs. */
+  readonly f1: number;
+}
+
+/** How good predicted classes are. */
+export interface AccuracyResult {
+  /** correct / texts. */
+  readonly accuracy: number;
+  /** Standard error of the accuracy: sample deviation / √texts; NaN for one text. */
+  readonly standardError: number;
+  readonly texts: number;
+  readonly correct: number;
+  /** F1 of the second of two classes, which GLUE calls positive; undefined for any other number of classes. */
+  readonly f1?: number;
+  /** Mean F1 of the classes that occur. */
+  readonly f1Macro: number;
+  /** Matthews's correlation, of any number of classes; 0 where it is undefined. */
+  readonly matthews: number;
+  /** In the order of the labels. */
+  readonly classes: readonly ClassAccuracy[];
+  /** Texts of each class (rows) taken for each class (columns). */
+  readonly confusion: readonly (readonly number[])[];
+}
+
+/** How good predicted numbers are. */
+export interface RegressionResult {
+  readonly texts: number;
+  /** Pearson's correlation of predicted and true numbers; NaN where one side is constant. */
+  readonly pearson: number;
+  /** That of their ranks. */
+  readonly spearman: number;
+  readonly meanSquaredError: number;
+}
+
+/**
+ * The quality of predicted classes.
+ * @param gold ids of the true classes; at least one
+ * @param predicted ids of the predicted ones
+ * @example
+ * ```ts
+ * const { matthews } = classQuality(['no', 'yes'], [0, 1, 1], [0, 1, 0]);
+ * ```
+ */
+export function classQuality(
+  labels: readonly string[],
+  gold: readonly number[],
+  predicted: readonly number[],
+): AccuracyResult {
+  const confusion = labels.map(() => labels.map(() => 0));
+  gold.forEach((truth, i) => confusion[truth][predicted[i]]++);
+  const classes = labels.map((label, id) => ({
+    label,
+    texts: confusion[id].reduce((sum, count) => sum + count, 0),
+    predicted: confusion.reduce((sum, row) => sum + row[id], 0),
+    correct: confusion[id][id],
+    f1: f1Of(gold, predicted, id),
+  }));
+  return {
+    accuracy: accuracyOf(gold, predicted),
+    standardError: meanError(gold.map((truth, i) => Number(truth === predicted[i]))),
+    texts: gold.length,
+    correct: classes.reduce((sum, { correct }) => sum + correct, 0),
+    ...(labels.length === 2 && { f1: f1Of(gold, predicted) }),
+    f1Macro: f1Averages(gold, predicted).macro,
+    matthews: matthews(gold, predicted),
+    classes,
+    confusion,
+  };
+}
+
+/** The quality of predicted numbers, as STS-B is measured. */
+export function numberQuality(gold: readonly number[], predicted: readonly number[]): RegressionResult {
+  return {
+    texts: gold.length,
+    pearson: pearson(gold, predicted),
+    spearman: spearman(gold, predicted),
+    meanSquaredError: gold.reduce((sum, truth, i) => sum + (predicted[i] - truth) ** 2, 0) / gold.length,
+  };
+}

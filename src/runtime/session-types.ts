@@ -1,0 +1,57 @@
+/**
+ * What a session of the engine is, without the engine's own types: those name types of browsers, and whoever compiles
+ * against Linnet for Node has none.
+ */
+import type { ValueType } from '../graph/graph.ts';
+import type { Device } from '../graph/onnx/model.ts';
+import type { EncodedModel } from '../graph/onnx/writer.ts';
+import type { Tensor } from '../graph/tensor.ts';
+
+/** A model as the engine takes it. Plain data, so that it can be sent to a worker. */
+export type EngineModel = ModelInMemory | ModelFile;
+
+export interface ModelInMemory extends Pick<EncodedModel, 'bytes' | 'external'> {
+  /** The graph's name, for error messages. */
+  readonly name: string;
+}
+
+/** A model in a file. Weights that lie in files next to it are mapped into memory, not read. */
+export interface ModelFile {
+  readonly name: string;
+  /** Path of the file. */
+  readonly file: string;
+}
+
+/** How a session runs. Plain data. */
+export interface EngineSettings {
+  readonly device: Device;
+  /** Threads of one op. Undefined leaves it to the engine: one per physical core. */
+  readonly threads?: number;
+  /**
+   * Whether threads wait for the next op of a run in a loop instead of asleep, which saves waking them for every op.
+   * Between runs they sleep either way, so that sessions used in turn do not fight. Default: false.
+   */
+  readonly spin?: boolean;
+  /** Where the profile goes: a path that the engine extends by a time stamp. Undefined does not profile. */
+  readonly profilePrefix?: string;
+  /** Where the engine writes the model as it optimised it. Undefined does not write it. */
+  readonly optimizedModelPath?: string;
+}
+
+/** Tensors by the names of inputs or outputs. */
+export type NamedTensors = Readonly<Record<string, Tensor>>;
+
+/** An open model, in this thread or in a worker. Feeds must have been checked. */
+export interface EngineSession {
+  /** @throws LinnetError `RUNTIME` if the engine fails. */
+  run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>>;
+  /** Writes the profile; later runs are not profiled. */
+  endProfiling(): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** A session that says what its model reads and computes, as the model file declares it. */
+export interface DescribedSession extends EngineSession {
+  readonly inputs: ReadonlyMap<string, ValueType>;
+  readonly outputs: ReadonlyMap<string, ValueType>;
+}

@@ -1,0 +1,212 @@
+/**
+ * What the API is, for programs (/openapi.json) and people (/docs). Bodies are described by the schemas that check them, so
+ * that there is nothing else to keep true. The page holds no script and fetches nothing.
+ */
+import { z } from 'zod';
+import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import { renderReport, type Section } from '../../report/html.ts';
+import { makeTable } from '../../report/table.ts';
+import { absentEndpoints, jsonEndpoints } from './endpoints.ts';
+import type { ServerLimits } from './limits.ts';
+import { forkSchema } from './session-routes.ts';
+
+/** What an endpoint is for and takes. */
+interface Operation {
+  readonly method: 'get' | 'post' | 'put' | 'delete';
+  readonly path: string;
+  readonly summary: string;
+  /** Schema of a JSON body. */
+  readonly body?: JsonObject;
+  /** Content type of a body, or an answer, that is not JSON. */
+  readonly takes?: string;
+  readonly gives?: string;
+}
+
+const bytes = 'application/octet-stream';
+
+/** Endpoints that take no JSON. */
+const others: readonly Operation[] = [
+  { method: 'get', path: '/health', summary: 'Whether the server lives' },
+  { method: 'get', path: '/v1/models', summary: 'The model' },
+  { method: 'get', path: '/v1/models/{id}', summary: 'The model, by its name' },
+  { method: 'get', path: '/v1/responses/{id}', summary: 'An earlier answer of /v1/responses' },
+  { method: 'delete', path: '/v1/responses/{id}', summary: 'Forgets an answer' },
+  { method: 'get', path: '/v1/sessions', summary: 'Ids of the sessions' },
+  { method: 'get', path: '/v1/sessions/{id}', summary: 'A session' },
+  { method: 'delete', path: '/v1/sessions/{id}', summary: 'Deletes a session' },
+  { method: 'get', path: '/v1/sessions/{id}/state', summary: 'A session as a file', gives: bytes },
+  { method: 'put', path: '/v1/sessions/{id}/state', summary: 'Takes a session file in, under this id', takes: bytes },
+  { method: 'post', path: '/v1/sessions/import', summary: 'Takes a session file in, under a new id', takes: bytes },
+  {
+    method: 'get',
+    path: '/slots',
+    summary: 'Which texts are at work; ?fail_on_no_slot=1 answers 503 where none is free',
+  },
+  { method: 'post', path: '/slots/{id}', summary: 'Saves, restores or erases a slot: ?action=save|restore|erase' },
+  { method: 'get', path: '/props', summary: 'Settings, limits, chat template' },
+  { method: 'get', path: '/tokenizer_info', summary: 'What a client needs that tokenizes by itself' },
+  { method: 'get', path: '/metrics', summary: 'Measurements for Prometheus', gives: 'text/plain' },
+];
+
+/** The schema of what is sent, as JSON Schema. */
+function described(schema: z.ZodType): JsonObject {
+  const made: unknown = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  if (!isJsonObject(made)) return {};
+  const { $schema: _, ...own } = made;
+  return own;
+}
+
+function operations(limits: ServerLimits): Operation[] {
+  const posts = Object.entries(jsonEndpoints).map(
+    ([path, { summary, body }]): Operation => ({ method: 'post', path, summary, body: described(body(limits)) }),
+  );
+  const fork = { path: '/v1/sessions/{id}/fork', summary: 'Copies of a session', body: described(forkSchema) };
+  return [...posts, { method: 'post', ...fork }, ...others];
+}
+
+const errorSchema = {
+  type: 'object',
+  required: ['error'],
+  properties: {
+    error: {
+      type: 'object',
+      required: ['message', 'type', 'code', 'param'],
+      properties: {
+        message: { type: 'string' },
+        type: { type: 'string' },
+        code: { type: 'integer', description: 'The status' },
+        param: { type: ['string', 'null'], description: 'The field of the request that is wrong' },
+      },
+    },
+  },
+};
+
+/** The OpenAPI document, version 3.1. */
+export function apiDocument(limits: ServerLimits) {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const operation of operations(limits)) {
+    const { method, path, summary, body, takes, gives = 'application/json' } = operation;
+    const content = takes === undefined ? body && { 'application/json': { schema: body } } : { [takes]: {} };
+    paths[path] = {
+      ...paths[path],
+      [method]: {
+        summary,
+        operationId: `${method}${path.replace(/\W+/g, '_')}`,
+        parameters: [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+          name,
+          in: 'path',
+          required: true,
+          schema: { type: 'string' },
+        })),
+        ...(content !== undefined && { requestBody: { required: true, content } }),
+        responses: {
+          200: { description: 'The answer; with "stream": true server-sent events', content: { [gives]: {} } },
+          default: {
+            description: 'What is wrong',
+            content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+          },
+        },
+      },
+    };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'linnet serve',
+      version: '1',
+      description: `The API of OpenAI, with endpoints of llama.cpp's server and sessions. Not here: ${absentEndpoints.join(', ')}.`,
+    },
+    security: [{}, { bearer: [] }],
+    paths,
+    components: {
+      schemas: { Error: errorSchema },
+      securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
+    },
+  };
+}
+
+/** The same for people: one page without scripts. */
+export function documentPage(limits: ServerLimits): Response {
+  const all = operations(limits);
+  const sections: Section[] = all.map(({ method, path, summary, body, takes, gives }) => {
+    const fields = fieldsOf(body);
+    return {
+      title: `${method.toUpperCase()} ${path}`,
+      blocks: [
+        { kind: 'text', text: summary },
+        ...(fields.length === 0 ? [] : [{ kind: 'table' as const, table: fieldTable(fields) }]),
+        ...(takes === undefined ? [] : [{ kind: 'text' as const, text: `Takes ${takes}.` }]),
+        ...(gives === undefined ? [] : [{ kind: 'text' as const, text: `Gives ${gives}.` }]),
+      ],
+    };
+  });
+  const html = renderReport({
+    title: 'linnet serve',
+    subtitle: 'Endpoints and the fields that they take; /openapi.json says the same to programs',
+    sections,
+  });
+  return new Response(html, {
+    headers: {
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy':
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    },
+  });
+}
+
+interface Field {
+  readonly name: string;
+  readonly required: boolean;
+  readonly schema: JsonObject;
+}
+
+function fieldsOf(body: JsonObject | undefined): Field[] {
+  const properties = isJsonObject(body?.properties) ? body.properties : {};
+  const required: readonly unknown[] = Array.isArray(body?.required) ? body.required : [];
+  return Object.entries(properties).map(([name, schema]) => ({
+    name,
+    required: required.includes(name),
+    schema: isJsonObject(schema) ? schema : {},
+  }));
+}
+
+function fieldTable(fields: readonly Field[]) {
+  return makeTable<Field>(
+    [
+      { header: 'field', value: ({ name }) => name },
+      {
+        header: 'what it is',
+        value: ({ schema, required }) => (required ? `${spoken(schema)}, required` : spoken(schema)),
+      },
+    ],
+    fields,
+  );
+}
+
+/** A schema in a few words. */
+function spoken(schema: JsonObject): string {
+  const options = [schema.anyOf, schema.oneOf].find(Array.isArray);
+  if (options !== undefined) {
+    const words = options.filter(isJsonObject).map(spoken);
+    return [...new Set(words.filter((word) => word !== 'null'))].join(' or ');
+  }
+  if (Array.isArray(schema.enum)) return schema.enum.map((value) => JSON.stringify(value)).join(' or ');
+  if (schema.const !== undefined) return JSON.stringify(schema.const);
+  if (schema.type === 'array') {
+    const items = isJsonObject(schema.items) ? spoken(schema.items) : 'anything';
+    return `list of ${items}${bounds(schema.minItems, schema.maxItems)}`;
+  }
+  if (schema.type === 'string') return `text${bounds(schema.minLength, schema.maxLength)}`;
+  if (schema.type === 'integer' || schema.type === 'number') {
+    return (schema.type === 'integer' ? 'whole number' : 'number') + bounds(schema.minimum, schema.maximum);
+  }
+  return typeof schema.type === 'string' ? schema.type : 'anything';
+}
+
+function bounds(least: unknown, most: unknown): string {
+  const shown = (value: unknown): value is number =>
+    typeof value === 'number' && Math.abs(value) < Number.MAX_SAFE_INTEGER;
+  if (shown(least) && shown(most)) return `, ${least} to ${most}`;
+  if (shown(most)) return `, up to ${most}`;
+  return shown(least) ? `, from ${least}` : '';
+}

@@ -1,0 +1,50 @@
+/** Embeddings of texts: the mean of the last hidden states, of length 1. */
+import { chain } from '../../attention/tree.ts';
+import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
+import { LinnetError } from '../../errors.ts';
+import { OverloadError } from '../scheduler/scheduler.ts';
+
+/** Embeds texts beside those that are written: steps of the engine take turns, chunk by chunk. */
+export class Embeddings {
+  readonly #engine: StepEngine;
+  readonly #most: number;
+  #running = 0;
+
+  /** @param most texts at a time, those that wait for their turn included */
+  constructor(engine: StepEngine, most: number) {
+    this.#engine = engine;
+    this.#most = most;
+  }
+
+  /**
+   * The embedding of a text: [width].
+   * @param tokens not empty
+   * @throws OverloadError when too many are at it; LinnetError `ABORTED` by the signal, between two chunks
+   */
+  async embed(tokens: readonly number[], signal: AbortSignal): Promise<Float32Array> {
+    if (this.#running >= this.#most) throw new OverloadError('full');
+    this.#running++;
+    try {
+      return await this.#mean(tokens, signal);
+    } finally {
+      this.#running--;
+    }
+  }
+
+  async #mean(tokens: readonly number[], signal: AbortSignal): Promise<Float32Array> {
+    const { width } = this.#engine.model.sizes;
+    const sum = new Float64Array(width);
+    const state = this.#engine.newState();
+    for (let from = 0; from < tokens.length; from += promptChunk) {
+      if (signal.aborted) throw new LinnetError('ABORTED', 'the request was cancelled');
+      const part = tokens.slice(from, from + promptChunk);
+      const nodes = Array.from(part, (_, node) => node);
+      const request = { state, tree: chain(part.length), tokens: part, wanted: nodes };
+      const [output] = await this.#engine.step([request], 'prompt');
+      for (const hidden of output.hidden) hidden.forEach((value, i) => (sum[i] += value));
+      await this.#engine.commit(request, output, nodes);
+    }
+    const length = Math.hypot(...sum);
+    return Float32Array.from(sum, (value) => (length === 0 ? 0 : value / length));
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The tasks of GLUE (Wang et al., 2018, arXiv 1804.07461) as they are fine-tuned: which columns are read, what their labels
+ * are called, and which numbers are reported of them.
+ */
+import type { DataSource } from '../../evaluation/tasks/data/locate.ts';
+
+/** A number that GLUE reports, by its name in results. */
+export type Measure = 'accuracy' | 'f1' | 'matthews' | 'pearson' | 'spearman';
+
+/** A task of texts with labels or numbers. */
+export interface ClassificationTask {
+  readonly name: string;
+  /** Columns of the text and of a second one. */
+  readonly columns: readonly [string] | readonly [string, string];
+  /** Column of the label. */
+  readonly label: string;
+  /** Words of the labels in the order of their ids, for models that write them; undefined where labels are numbers. */
+  readonly words?: readonly string[];
+  /** What is reported; a task with two numbers counts with their mean. */
+  readonly measures: readonly Measure[];
+}
+
+/** A task of GLUE, and where its rows are. */
+export interface GlueTask extends ClassificationTask {
+  readonly source: DataSource;
+  /** The split that is measured on: the labels of test splits are not public. */
+  readonly validation: string;
+}
+
+function glue(task: ClassificationTask, validation = 'validation'): GlueTask {
+  const [config] = task.name.split('_');
+  const source = { task: task.name, dataset_path: 'nyu-mll/glue', dataset_name: config, folder: `glue_${config}` };
+  return { ...task, source, validation };
+}
+
+const entailment = ['entailment', 'not_entailment'];
+const sentences = ['sentence1', 'sentence2'] as const;
+const mnli = {
+  columns: ['premise', 'hypothesis'],
+  label: 'label',
+  words: ['entailment', 'neutral', 'contradiction'],
+  measures: ['accuracy'],
+} as const;
+
+/** All tasks, in the order of the paper's tables and then the rest. */
+export const glueTasks: readonly GlueTask[] = [
+  glue({
+    name: 'sst2',
+    columns: ['sentence'],
+    label: 'label',
+    words: ['negative', 'positive'],
+    measures: ['accuracy'],
+  }),
+  glue({
+    name: 'wnli',
+    columns: sentences,
+    label: 'label',
+    words: ['not_entailment', 'entailment'],
+    measures: ['accuracy'],
+  }),
+  glue({ name: 'qnli', columns: ['question', 'sentence'], label: 'label', words: entailment, measures: ['accuracy'] }),
+  glue({ name: 'mnli', ...mnli }, 'validation_matched'),
+  glue({ name: 'rte', columns: sentences, label: 'label', words: entailment, measures: ['accuracy'] }),
+  glue({
+    name: 'mrpc',
+    columns: sentences,
+    label: 'label',
+    words: ['not_equivalent', 'equivalent'],
+    measures: ['accuracy', 'f1'],
+  }),
+  glue({
+    name: 'qqp',
+    columns: ['question1', 'question2'],
+    label: 'label',
+    words: ['not_duplicate', 'duplicate'],
+    measures: ['accuracy', 'f1'],
+  }),
+  glue({
+    name: 'cola',
+    columns: ['sentence'],
+    label: 'label',
+    words: ['unacceptable', 'acceptable'],
+    measures: ['matthews'],
+  }),
+  glue({ name: 'stsb', columns: sentences, label: 'label', measures: ['pearson', 'spearman'] }),
+  glue({ name: 'mnli_mismatched', ...mnli }, 'validation_mismatched'),
+];

@@ -1,0 +1,108 @@
+/**
+ * The plan of a study of classifiers: which models get which mixers, fine-tuned for which tasks, with which budget and
+ * seeds. It is a plan of `linnet sweep` whose `kind` is "classification".
+ */
+import { z } from 'zod';
+import { LinnetError } from '../../errors.ts';
+import { recipeNames } from '../../training/recipes.ts';
+import { nameSchema, presetFields } from '../sweep/plan.ts';
+import { glueTasks } from './glue.ts';
+
+const glueNames = glueTasks.map(({ name }) => name);
+
+const ownTaskSchema = z.strictObject({
+  name: nameSchema,
+  /** Files of rows: .jsonl, .csv, .tsv or .parquet. */
+  train: z.array(z.string().min(1)).min(1),
+  validation: z.array(z.string().min(1)).min(1),
+  text: z.string().min(1).default('text'),
+  pair: z.string().min(1).optional(),
+  label: z.string().min(1).default('label'),
+  /** Labels are numbers: regression. */
+  numbers: z.boolean().default(false),
+});
+
+const taskSchema = z.union([z.enum(glueNames), ownTaskSchema], {
+  error: `expected a task of GLUE (${glueNames.join(', ')}) or an object with "name", "train" and "validation"`,
+});
+
+const trainingSchema = z.looseObject({ recipe: z.enum(recipeNames).optional() });
+
+const modelSchema = z
+  .strictObject({
+    /** A model folder, with its tokenizer. */
+    folder: z.string().min(1).optional(),
+    /** Or a config.json, whose weights are drawn from the seed of the trial, and the folder of a tokenizer. */
+    config: z.record(z.string(), z.json()).optional(),
+    tokenizer: z.string().min(1).optional(),
+    /** `head`: a classifier. `text`: a model that writes the label as T5 was trained to; encoder-decoder models only. */
+    form: z.enum(['head', 'text']).default('head'),
+    /** What differs from the plan's training settings, such as the recipe of its family. */
+    training: trainingSchema.optional(),
+  })
+  .refine(({ config, folder }) => (config === undefined) !== (folder === undefined), {
+    message: 'give either "config" or "folder"',
+  })
+  .refine(({ config, tokenizer }) => config === undefined || tokenizer !== undefined, {
+    message: 'a "config" needs a "tokenizer"',
+  });
+
+const methodSchema = z.strictObject({
+  /** The mixer that replaces attention; `unchanged` leaves the model's own. */
+  preset: z.string().min(1),
+  ...presetFields,
+});
+
+const planSchema = z.strictObject({
+  version: z.literal(1),
+  kind: z.literal('classification'),
+  title: z.string().min(1).max(200),
+  /** Folder of GLUE in a layout that `eval tasks` reads; of no use where all tasks are the plan's own. */
+  data: z.string().min(1).optional(),
+  /** Tasks of GLUE by name, or tasks with files. */
+  tasks: z.array(taskSchema).min(1),
+  /** Most rows that are trained on and measured on; default all. */
+  limit: z.strictObject({ train: z.int().min(1).optional(), validation: z.int().min(1).optional() }).default({}),
+  models: z.record(nameSchema, modelSchema).refine((models) => Object.keys(models).length > 0, 'name at least one'),
+  methods: z.record(nameSchema, methodSchema).refine((methods) => Object.keys(methods).length > 0, 'name at least one'),
+  seeds: z.array(z.int().min(0)).min(1),
+  training: trainingSchema.default({}),
+});
+
+export type ClassificationPlan = z.infer<typeof planSchema>;
+export type ClassificationModel = z.infer<typeof modelSchema>;
+export type ClassificationMethod = z.infer<typeof methodSchema>;
+export type OwnTask = z.infer<typeof ownTaskSchema>;
+
+/** Whether a plan of `linnet sweep` is one of classifiers. */
+export function isClassificationPlan(json: unknown): boolean {
+  return typeof json === 'object' && json !== null && 'kind' in json && json.kind === 'classification';
+}
+
+/**
+ * Checks a plan and fills in the defaults.
+ * @throws LinnetError `CONFIG` naming every field that is wrong
+ */
+export function parseClassificationPlan(json: unknown, source: string): ClassificationPlan {
+  const result = planSchema.safeParse(json);
+  if (!result.success) {
+    throw new LinnetError(
+      'CONFIG',
+      `${source} is no plan of a study of classifiers:\n${z.prettifyError(result.error)}`,
+      {
+        cause: result.error,
+      },
+    );
+  }
+  const plan = result.data;
+  const names = plan.tasks.map((task) => (typeof task === 'string' ? task : task.name));
+  for (const [what, list] of [['seed', plan.seeds.map(String)] as const, ['task', names] as const]) {
+    if (new Set(list).size !== list.length) {
+      throw new LinnetError('CONFIG', `${source}: a ${what} is listed twice; ${list.join(', ')}`);
+    }
+  }
+  if (plan.data === undefined && plan.tasks.some((task) => typeof task === 'string')) {
+    throw new LinnetError('CONFIG', `${source}: tasks of GLUE need "data", the folder that holds it`);
+  }
+  return plan;
+}

@@ -1,0 +1,316 @@
+/**
+ * The chat page in a real browser, before a real server: it chats, forks, stops, saves and opens, asks nobody else for
+ * anything, and has no fault that axe finds. Screenshots are left in LINNET_SCREENSHOTS, where that is set.
+ */
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { pino } from 'pino';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { type PageFiles, readPage } from '../../src/serving/http/page.ts';
+import type { ServedModel } from '../../src/serving/served-model.ts';
+import { type RunningServer, startServer } from '../../src/serving/server.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+import { chatTemplate, openTiny } from '../serving/served.ts';
+import { launchChromium, noChromium } from './chromium.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const axeFile = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+const screenshots = process.env.LINNET_SCREENSHOTS;
+const log = pino({ level: 'silent' });
+
+describe.skipIf(noChromium !== undefined)(
+  `the chat page${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
+  () => {
+    const folder = suiteFolder();
+    let browser: Browser;
+    let page: PageFiles | undefined;
+    let plain: ServedModel;
+    let chatting: ServedModel;
+    let server: RunningServer;
+    let chatServer: RunningServer;
+
+    beforeAll(async () => {
+      const out = join(folder, 'page');
+      await promisify(execFile)(process.execPath, ['scripts/build-web.mjs', 'chat', out], { cwd: root });
+      page = await readPage([out]);
+      plain = await openTiny();
+      chatting = await openTiny(chatTemplate);
+      server = await startServer(plain, { port: 0, log, page });
+      chatServer = await startServer(chatting, { port: 0, log, page });
+      browser = await launchChromium();
+    }, 120_000);
+
+    afterAll(async () => {
+      await browser.close();
+      await Promise.all([server, chatServer].map((running) => running.drain()));
+      await plain[Symbol.asyncDispose]();
+      await chatting[Symbol.asyncDispose]();
+    });
+
+    /** Opens the page; afterwards nothing may have gone wrong in it, nor have been asked of anybody else. */
+    async function visit(
+      url: string,
+      use: (page: Page) => Promise<void>,
+      options: BrowserContextOptions = {},
+    ): Promise<void> {
+      const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+      const complaints: string[] = [];
+      const foreign: string[] = [];
+      const tab = await context.newPage();
+      tab.setDefaultTimeout(30_000);
+      tab.on('console', (message) => {
+        if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+      });
+      tab.on('pageerror', (error) => complaints.push(error.message));
+      tab.on('request', (request) => {
+        if (!/^(blob|data):/.test(request.url()) && new URL(request.url()).origin !== url) foreign.push(request.url());
+      });
+      try {
+        await tab.goto(url);
+        await use(tab);
+        expect(complaints).toEqual([]);
+        expect(foreign).toEqual([]);
+      } finally {
+        await context.close();
+      }
+    }
+
+    /** Sets a column's settings by its dialog. */
+    async function set(tab: Page, { maxTokens, temperature = 0 }: { maxTokens: number; temperature?: number }) {
+      await tab.getByRole('button', { name: 'Settings', exact: true }).first().click();
+      await tab.getByLabel('Temperature').fill(String(temperature));
+      await tab.getByLabel('Most tokens').fill(String(maxTokens));
+      await tab.getByLabel('Seed').fill('7');
+      await tab.getByLabel('Speculation').selectOption('lookup');
+      await tab.getByRole('button', { name: 'Done', exact: true }).click();
+      await tab.getByRole('dialog').waitFor({ state: 'detached' });
+    }
+
+    /** Writes a text and waits until the answer has come to its end. */
+    async function say(tab: Page, text: string): Promise<string> {
+      const field = tab.getByRole('textbox').last();
+      await field.fill(text);
+      await field.press('Enter');
+      return answered(tab);
+    }
+
+    /** Waits until nothing is being written; gives the last text of the model. */
+    async function answered(tab: Page): Promise<string> {
+      const answer = tab.getByRole('article', { name: /^Model/ }).last();
+      await answer.getByRole('button', { name: 'Again', exact: true }).waitFor();
+      await tab
+        .getByRole('button', { name: /^(Continue|Send)$/ })
+        .last()
+        .waitFor();
+      return answer.locator('.plain, .markdown').innerText();
+    }
+
+    async function shot(tab: Page, name: string): Promise<void> {
+      if (screenshots !== undefined) await tab.screenshot({ path: join(screenshots, `${name}.png`) });
+    }
+
+    const axeResult = z.object({
+      violations: z.array(z.object({ id: z.string(), nodes: z.array(z.object({ html: z.string() })) })),
+    });
+
+    async function expectNoViolations(tab: Page, state: string): Promise<void> {
+      await tab.evaluate(await readFile(axeFile, 'utf8'));
+      const { violations } = axeResult.parse(await tab.evaluate('axe.run()'));
+      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+      expect(found, state).toEqual([]);
+    }
+
+    it('comes with headers that let it load nothing else, and is cached by what is in it', async () => {
+      const answer = await fetch(`${server.url}/`);
+      expect(answer.headers.get('content-security-policy')).toMatch(/^default-src 'self'; script-src 'self'; /);
+      expect(answer.headers.get('content-security-policy')).not.toMatch(/unsafe|\*/);
+      expect(answer.headers.get('x-content-type-options')).toBe('nosniff');
+      expect(answer.headers.get('cache-control')).toBe('no-cache');
+      expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8');
+      const html = await answer.text();
+      expect(html).not.toMatch(/<style|style=|<script(?![^>]*src=)/);
+      const etag = answer.headers.get('etag') ?? '';
+      const again = await fetch(`${server.url}/`, { headers: { 'if-none-match': etag } });
+      expect([again.status, await again.text()]).toEqual([304, '']);
+      const script = /src="\.(\/assets\/[^"]+\.js)"/.exec(html)?.[1] ?? '';
+      const answered = await fetch(server.url + script, { headers: { 'accept-encoding': 'gzip' } });
+      expect(answered.headers.get('content-type')).toBe('text/javascript; charset=utf-8');
+      expect(answered.headers.get('cache-control')).toContain('immutable');
+      expect(answered.headers.get('content-encoding')).toBe('gzip');
+      const source = await (await fetch(server.url + script, { headers: { 'accept-encoding': 'identity' } })).text();
+      expect(await answered.text()).toBe(source);
+      expect(page?.get(script)?.compressed?.length).toBeLessThan(100 * 1024);
+    });
+
+    it('writes, forks, walks the branches, edits, stops', async () => {
+      await visit(server.url, async (tab) => {
+        await set(tab, { maxTokens: 48 });
+        const first = await say(tab, 'Once upon a time');
+        expect(first).not.toBe('');
+        await expectText(tab, '.bar .facts', /\d.* KiB/);
+        const trees = tab.locator('.token-tree');
+        expect(await trees.count()).toBeGreaterThan(0);
+        expect(await trees.first().getAttribute('aria-label')).toMatch(/guessed after .* accepted/);
+
+        await set(tab, { maxTokens: 48, temperature: 1 });
+        await tab.getByRole('button', { name: 'Again', exact: true }).last().click();
+        const second = await answered(tab);
+        expect(second).not.toBe(first);
+        const map = tab.getByRole('group', { name: /^Branches/ });
+        const turns = map.getByRole('button');
+        expect(await turns.count()).toBe(3);
+        // By keyboard: up to the first answer, then shown.
+        await turns.nth(2).focus();
+        await tab.keyboard.press('ArrowUp');
+        await tab.keyboard.press('Enter');
+        await expect.poll(() => answered(tab)).toBe(first);
+        await tab.getByRole('button', { name: 'Alternative after', exact: true }).click();
+        await expect.poll(() => answered(tab)).toBe(second);
+
+        await tab.getByRole('button', { name: 'Edit', exact: true }).click();
+        await tab.getByLabel('Changed text').fill('My friends');
+        await tab.getByRole('button', { name: 'Send as a branch', exact: true }).click();
+        await answered(tab);
+        expect(await turns.count()).toBe(5);
+        await shot(tab, 'branches');
+
+        await set(tab, { maxTokens: 20_000 });
+        await tab.getByRole('button', { name: 'Continue', exact: true }).click();
+        await tab.getByRole('button', { name: 'Stop', exact: true }).click();
+        await answered(tab);
+        expect(await tab.getByRole('article').last().innerText()).toContain('stopped');
+        await expect.poll(() => server.texts.scheduler.active).toBe(0);
+
+        await set(tab, { maxTokens: 16 });
+        await tab.getByRole('button', { name: 'Fork beside', exact: true }).first().click();
+        expect(await tab.getByRole('region', { name: /^Session/ }).count()).toBe(2);
+        await say(tab, ' and then');
+        await shot(tab, 'beside');
+        await tab.getByRole('button', { name: 'Close Session 2' }).click();
+        expect(await tab.getByRole('region', { name: /^Session/ }).count()).toBe(1);
+      });
+    }, 120_000);
+
+    async function expectText(tab: Page, selector: string, pattern: RegExp): Promise<void> {
+      await expect.poll(() => tab.locator(selector).first().innerText()).toMatch(pattern);
+    }
+
+    it('saves a session and a conversation, and goes on from them', async () => {
+      await visit(server.url, async (tab) => {
+        await set(tab, { maxTokens: 12 });
+        const written = await say(tab, 'Once upon a time');
+        const files: Record<string, string> = {};
+        for (const what of ['session', 'conversation']) {
+          await tab.getByRole('button', { name: 'Save', exact: true }).click();
+          const [download] = await Promise.all([
+            tab.waitForEvent('download'),
+            tab.getByRole('button', { name: `Save the ${what}` }).click(),
+          ]);
+          files[what] = join(folder, download.suggestedFilename());
+          await download.saveAs(files[what]);
+          await tab.getByRole('button', { name: 'Close', exact: true }).click();
+        }
+        const open = async (file: string): Promise<void> => {
+          const chosen = tab.waitForEvent('filechooser');
+          await tab.getByRole('button', { name: 'Open', exact: true }).click();
+          await (await chosen).setFiles(file);
+        };
+        await open(files.session);
+        await expectText(tab, '.opened', /^Once upon a time/);
+        expect(await tab.locator('.opened').innerText()).toBe(`Once upon a time${written}`);
+        await say(tab, ' and');
+        await open(files.conversation);
+        await expect.poll(() => tab.getByRole('article', { name: /^Model/ }).count()).toBe(3);
+        expect(
+          await tab
+            .getByRole('article', { name: /^Model/ })
+            .last()
+            .locator('.plain')
+            .innerText(),
+        ).toBe(written);
+        await open(join(root, 'package.json'));
+        expect(await tab.getByRole('alert').innerText()).toContain('no conversation');
+        await tab.getByRole('button', { name: 'Dismiss', exact: true }).click();
+      });
+    }, 60_000);
+
+    it('shows hostile Markdown without loading or running any of it', async () => {
+      const text =
+        '# Title\n\n**bold** [there](https://example.org/) [bad](javascript:alert(1))\n\n' +
+        '![i](https://example.org/i.png)<img src="https://example.org/j.png" onerror="alert(1)">' +
+        '<script>alert(1)</script><style>body{display:none}</style><form action="https://example.org"></form>' +
+        '<p style="position:fixed">x</p>\n\n|a|b|\n|-|-|\n|1|2|\n\n```\ncode\n```\n';
+      const turns = [
+        { author: 'user', text: 'Hello' },
+        { parent: 0, author: 'model', text },
+      ];
+      const file = { format: 'linnet-conversation', version: 1, system: 'Be brief.', leaf: 1, turns };
+      await visit(chatServer.url, async (tab) => {
+        const chosen = tab.waitForEvent('filechooser');
+        await tab.getByRole('button', { name: 'Open', exact: true }).click();
+        const buffer = Buffer.from(JSON.stringify(file));
+        await (await chosen).setFiles({ name: 'c.json', mimeType: 'application/json', buffer });
+        const shown = tab.locator('.markdown').last();
+        await shown.locator('table').waitFor();
+        expect(await shown.locator('strong').innerText()).toBe('bold');
+        expect(await shown.locator('img, script, style, form, [style], [onerror]').count()).toBe(0);
+        const link = shown.locator('a[href]');
+        expect(await link.count()).toBe(1);
+        const attributes = ['href', 'target', 'rel'].map((name) => link.getAttribute(name));
+        expect(await Promise.all(attributes)).toEqual(['https://example.org/', '_blank', 'noopener noreferrer']);
+        await shot(tab, 'markdown');
+      });
+    }, 60_000);
+
+    it('has no fault that axe finds: wide and narrow, light and dark', async () => {
+      await visit(chatServer.url, async (tab) => {
+        await set(tab, { maxTokens: 60 });
+        await say(tab, 'Tell me of the sea.');
+        await tab.getByRole('button', { name: 'Again', exact: true }).click();
+        await answered(tab);
+        for (const [width, height] of [
+          [1280, 800],
+          [390, 780],
+        ] as const) {
+          await tab.setViewportSize({ width, height });
+          for (const colorScheme of ['light', 'dark'] as const) {
+            await tab.emulateMedia({ colorScheme });
+            await shot(tab, `${colorScheme}-${width}`);
+            await expectNoViolations(tab, `${colorScheme}, ${width}`);
+          }
+          expect(await tab.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
+        }
+        await tab.getByRole('button', { name: 'Settings', exact: true }).click();
+        await shot(tab, 'settings-390');
+        await expectNoViolations(tab, 'settings');
+        await tab.keyboard.press('Escape');
+        await tab.getByRole('button', { name: 'Branches, trees and charts', exact: true }).click();
+        await shot(tab, 'without-insight-390');
+        await tab.getByRole('button', { name: /^Colours: system/ }).click();
+        expect(await tab.evaluate('document.documentElement.dataset.scheme')).toBe('light');
+      });
+    }, 120_000);
+
+    it('asks for the API key where the server does', async () => {
+      const guarded = await startServer(plain, { port: 0, log, page, keys: ['sesame'] });
+      try {
+        const context = await browser.newContext();
+        const tab = await context.newPage();
+        await tab.goto(guarded.url);
+        await tab.getByRole('textbox', { name: 'Key' }).fill('sesame');
+        await tab.getByRole('button', { name: 'Use', exact: true }).click();
+        await set(tab, { maxTokens: 4 });
+        expect(await say(tab, 'Once')).not.toBe('');
+        await context.close();
+      } finally {
+        await guarded.drain();
+      }
+    }, 60_000);
+  },
+);

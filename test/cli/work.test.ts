@@ -1,0 +1,113 @@
+/** Studies and tasks on workers in processes of their own, one of which is killed: the results of one machine. */
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
+import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
+import { suiteFolder } from '../scratch-folder.ts';
+import { end, needsRedis, noRedis, type RunningRedis, startRedis } from '../serving/local-process.ts';
+import { linnet, runJson } from './captured-cli.ts';
+import { startCli, type StartedCli } from './cli-process.ts';
+
+const folder = suiteFolder();
+const planFile = join(folder, 'plan.json');
+const data = join(folder, 'data');
+let redis: RunningRedis;
+const workers: StartedCli[] = [];
+
+beforeAll(async () => {
+  for (const [name, content] of tokenizerFileContents(byteTokenizerFiles()))
+    await writeFile(join(folder, name), content);
+  const line = 'the quick brown fox jumps over the lazy dog and runs away\n';
+  const documents = Array.from({ length: 12 }, (_, i) => JSON.stringify({ text: `${i} ${line.repeat(6)}` }));
+  await writeFile(join(folder, 'text.jsonl'), `${documents.join('\n')}\n`);
+  const config = {
+    ...{ model_type: 'llama', vocab_size: 260, hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1 },
+    ...{ num_attention_heads: 2, max_position_embeddings: 64 },
+  };
+  const plan = {
+    ...{ version: 1, title: 'a study', data: [join(folder, 'text.jsonl')], heldOut: 2, windows: 3, tokenizer: '.' },
+    ...{ models: { small: { config } }, methods: { softmax: { preset: 'softmax' } }, seeds: [1, 2, 3] },
+    training: { steps: 40, batch: 2, length: 16, learningRate: 0.01 },
+  };
+  await writeFile(planFile, JSON.stringify(plan));
+  const rows = Array.from({ length: 12 }, (_, i) => ({
+    ...{ goal: `How do you carry ${i + 1} apples?`, sol1: 'In a basket.', sol2: `With ${i} spoons.`, label: i % 2 },
+  }));
+  await mkdir(join(data, 'piqa'), { recursive: true });
+  await writeFile(join(data, 'piqa', 'validation.jsonl'), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  if (!noRedis) redis = await startRedis();
+});
+afterEach(() => Promise.all(workers.splice(0).map(({ child }) => end(child))));
+afterAll(async () => {
+  if (!noRedis) await redis.stop();
+});
+
+/** A worker; resolves when it waits for jobs. */
+function startWorker(name: string): Promise<StartedCli> {
+  return new Promise((resolve) => {
+    const words = ['--queue', redis.url, '--folder', join(folder, name), '--lock', '2', '--threads', '1'];
+    const worker = startCli(['work', ...words], () => {
+      resolve(worker);
+    });
+    workers.push(worker);
+  });
+}
+
+/** Resolves when a worker has begun a job. */
+function begun({ child }: StartedCli): Promise<void> {
+  return new Promise((resolve) => {
+    child.stderr?.on('data', (piece: Buffer) => {
+      if (piece.toString().includes('began')) resolve();
+    });
+  });
+}
+
+/** Files of results by name, without what depends on the clock. */
+async function trials(out: string): Promise<Record<string, string>> {
+  const place = join(out, 'trials');
+  const names = (await readdir(place)).filter((name) => name.endsWith('.json')).sort();
+  const contents = await Promise.all(names.map((name) => readFile(join(place, name), 'utf8')));
+  const timeless = contents.map((text) => text.replace(/"(seconds|tokensPerSecond)": [\d.e+-]+/g, '"$1": 0'));
+  return Object.fromEntries(names.map((name, i) => [name, timeless[i]]));
+}
+
+describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
+  it('runs the trials of a study as one machine does, also when a worker is killed', async () => {
+    const [alone, many] = [join(folder, 'alone'), join(folder, 'many')];
+    const local = await linnet('sweep', planFile, '--out', alone, '--threads', '1');
+    expect(local.exitCode, local.stderr).toBe(0);
+    const [first] = await Promise.all([startWorker('one'), startWorker('two')]);
+    const killing = begun(first).then(() => end(first.child));
+    const queued = await linnet('sweep', planFile, '--out', many, '--threads', '1', '--queue', redis.url);
+    expect(queued.exitCode, queued.stderr).toBe(0);
+    await killing;
+    const expected = await trials(alone);
+    expect(Object.keys(expected)).toHaveLength(3);
+    expect(await trials(many)).toEqual(expected);
+    // All of it is in Redis: another folder has it without any work.
+    for (const { child } of workers) await end(child);
+    const again = await linnet('sweep', planFile, '--out', join(folder, 'again'), '--queue', redis.url);
+    expect(again.exitCode, again.stderr).toBe(0);
+    expect(await trials(join(folder, 'again'))).toEqual(expected);
+  }, 180_000);
+
+  it('answers tasks with the numbers of one machine, and gives its job back when it is told to stop', async () => {
+    const words = ['eval', 'tasks', 'assets/tiny-llama', '--data', data, '--tasks', 'piqa', '--threads', '1'];
+    const alone = await runJson(...words);
+    const worker = await startWorker('three');
+    const queued = await runJson(...words, '--queue', redis.url);
+    expect(queued).toEqual(alone);
+    const missing = await linnet(...words, '--queue', redis.url, '--data', join(folder, 'nowhere'));
+    expect([missing.exitCode, missing.stderr]).toEqual([3, expect.stringMatching(/nowhere/)]);
+    worker.child.kill('SIGTERM');
+    const { run } = await worker.ended;
+    expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining('1 jobs done')]);
+  }, 180_000);
+
+  it('needs an address of Redis', async () => {
+    const { exitCode, stderr } = await linnet('work', '--queue', '127.0.0.1');
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('redis://')]);
+    expect((await linnet('work', '--queue', 'redis://127.0.0.1:1')).stderr).toMatch(/no Redis to talk to/);
+  });
+});

@@ -1,0 +1,249 @@
+/** Requests of any kind, made from good ones by a seed: what a server must answer without failing. */
+import { Random } from '../../src/random.ts';
+
+const schema = {
+  type: 'object',
+  properties: { a: { enum: [1, 'x'] }, b: { type: 'string', maxLength: 3 } },
+  required: ['a'],
+};
+const messages = [
+  { role: 'system', content: 'Be brief.' },
+  { role: 'user', content: [{ type: 'text', text: 'Tell.' }] },
+];
+
+/** Good bodies, with every field that means something somewhere. */
+const bodies: Readonly<Record<string, object>> = {
+  '/v1/completions': {
+    model: 'tiny',
+    prompt: ['Once', [1, 5, 6]],
+    max_tokens: 2,
+    temperature: 0.5,
+    top_p: 0.9,
+    top_k: 5,
+    min_p: 0.1,
+    n: 2,
+    stop: ['x', 'yz'],
+    seed: 1,
+    echo: true,
+    logprobs: 1,
+    logit_bias: { 5: 3 },
+    presence_penalty: 1,
+    frequency_penalty: 1,
+    repetition_penalty: 1.1,
+    stop_token_ids: [7],
+    stream: true,
+    stream_options: { include_usage: true },
+    cache_salt: 's',
+    session_id: 'none',
+  },
+  '/v1/chat/completions': {
+    messages,
+    max_tokens: 2,
+    logprobs: true,
+    top_logprobs: 2,
+    response_format: { type: 'json_schema', json_schema: { name: 'a', schema } },
+    chat_template_kwargs: { a: 1 },
+    return_progress: true,
+    stream: true,
+    tools: [],
+    user: 'u',
+  },
+  '/v1/responses': {
+    input: messages.slice(1),
+    instructions: 'Brief.',
+    max_output_tokens: 2,
+    text: { format: { type: 'json_schema', name: 'a', schema } },
+    previous_response_id: 'resp_x',
+    metadata: { a: 'b' },
+    stream: true,
+    store: false,
+  },
+  '/v1/embeddings': { input: ['a', [1, 2]], encoding_format: 'base64', dimensions: 64 },
+  '/completion': {
+    prompt: [1, 'Once', 5],
+    n_predict: 2,
+    n_probs: 2,
+    post_sampling_probs: true,
+    logit_bias: [
+      [5, false],
+      ['a', 1],
+    ],
+    stop: ['q'],
+    id_slot: 1,
+    n_cmpl: 2,
+    json_schema: schema,
+    response_fields: ['content', 'generation_settings/seed'],
+    return_progress: true,
+    return_tokens: true,
+    repeat_penalty: 1.2,
+    repeat_last_n: -1,
+    samplers: [],
+    stream: true,
+  },
+  '/tokenize': { content: 'a b', add_special: true, with_pieces: true, messages },
+  '/detokenize': { tokens: [1, 2, 3] },
+  '/apply-template': { messages, add_generation_prompt: false },
+  '/v1/sessions': { prompt: 'Once', messages },
+  '/v1/sessions/none/fork': { count: 2 },
+  '/slots/0?action=save': { filename: 'x' },
+  '/slots/1?action=erase': {},
+};
+
+const paths = [
+  ...Object.keys(bodies),
+  '/health',
+  '/v1/models',
+  '/v1/models/x',
+  '/props',
+  '/slots',
+  '/metrics',
+  '/openapi.json',
+  '/docs',
+  '/infill',
+  '/v1/sessions/none',
+  '/v1/sessions/none/state',
+  '/v1/sessions/import',
+  '/v1/responses/none',
+  '/%00',
+  '/..%2f..%2fetc/passwd',
+];
+
+const values: readonly unknown[] = [
+  null,
+  true,
+  false,
+  0,
+  -0,
+  1,
+  -1,
+  0.5,
+  2 ** 31,
+  2 ** 32,
+  2 ** 53,
+  -(2 ** 53),
+  1e308,
+  5e-324,
+  '',
+  'a',
+  '\u0000',
+  '\ud800',
+  '</s>',
+  '<s>{{ 7*7 }}{% raw %}',
+  'é😀'.repeat(50),
+  [],
+  {},
+  [[]],
+  [null],
+  [[[[[[[[]]]]]]]],
+  { a: { a: { a: {} } } },
+  { type: 'json_object' },
+  { type: 'text' },
+  { $ref: '#' },
+  { type: 'string', pattern: '(a*)*b' },
+  { type: 'array', items: { type: 'integer', minimum: -5, maximum: 7 }, maxItems: 3 },
+  { anyOf: [{ type: 'null' }, { type: 'number', exclusiveMinimum: 0 }] },
+  ['__proto__', 'constructor'],
+  'x'.repeat(5000),
+  Array.from({ length: 300 }, (_, i) => i % 40),
+];
+
+/** What is sent. */
+export interface HostileRequest {
+  readonly path: string;
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | undefined;
+  /** Whether whoever asks goes away while the answer comes. */
+  readonly leaves: boolean;
+}
+
+/** The request of a seed. */
+export function hostileRequest(seed: number): HostileRequest {
+  const random = new Random(seed);
+  const below = (bound: number): number => Math.floor(random.uniform() * bound);
+  const pick = <T>(list: readonly T[]): T => list[below(list.length)];
+  const chance = (share: number): boolean => random.uniform() < share;
+  const path = chance(0.8) ? pick(Object.keys(bodies)) : pick(paths);
+  const method = chance(0.9)
+    ? path in bodies
+      ? 'POST'
+      : 'GET'
+    : pick(['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']);
+  const good = bodies[path] ?? pick(Object.values(bodies));
+  const fields = Object.entries(good).filter(() => chance(0.75));
+  const mutated = fields.map(([name, value]) => {
+    if (chance(0.7)) return [name, value] as const;
+    return [
+      chance(0.9) ? name : pick(['__proto__', 'toString', '', 'n', 'prompt']),
+      chance(0.7) ? pick(values) : changed(value),
+    ] as const;
+  });
+  /** A value with a part of it changed. */
+  function changed(value: unknown): unknown {
+    if (isList(value))
+      return chance(0.3) ? [...value, ...value] : value.map((part: unknown) => (chance(0.5) ? changed(part) : part));
+    if (typeof value === 'object' && value !== null) {
+      return Object.fromEntries(
+        Object.entries(value).map(([key, part]: [string, unknown]) => [key, chance(0.4) ? changed(part) : part]),
+      );
+    }
+    if (typeof value === 'number' && chance(0.5)) return value * pick([-1, 0, 2, 1.5, 1e9]);
+    return pick(values);
+  }
+  let text = JSON.stringify(Object.fromEntries(mutated));
+  if (chance(0.08)) text = bytesChanged(text, below, pick);
+  const takesBody = method !== 'GET' && method !== 'OPTIONS';
+  const type = chance(0.97)
+    ? 'application/json'
+    : pick(['text/plain', 'application/octet-stream', 'application/json; charset=x', '']);
+  return {
+    path,
+    method,
+    headers: {
+      host: chance(0.99) ? 'localhost' : 'example.org',
+      'content-type': type,
+      ...(chance(0.05) && { 'x-request-id': 'a b' }),
+    },
+    body: takesBody ? text : undefined,
+    leaves: chance(0.05),
+  };
+}
+
+function isList(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
+}
+
+function bytesChanged(text: string, below: (bound: number) => number, pick: <T>(list: readonly T[]) => T): string {
+  const at = below(text.length + 1);
+  const pieces = ['NaN', '1e309', '-', '"', '{', ']', '\\u', '\u0000', ',', text];
+  return pick([
+    text.slice(0, at),
+    text.slice(0, at) + pick(pieces) + text.slice(at),
+    text.slice(0, at) + text.slice(at + 1),
+  ]);
+}
+
+/** Statuses that say that the server is at fault, and that it means so: not here, or too much to do. */
+export const meantFaults: ReadonlySet<number> = new Set([501, 503]);
+
+/** What a request came to. */
+export interface HostileResult {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Asks, and reads the answer, or goes away. */
+export async function sendHostile(
+  answer: (request: Request) => Response | Promise<Response>,
+  { path, method, headers, body, leaves }: HostileRequest,
+): Promise<HostileResult> {
+  const controller = new AbortController();
+  const init = { method, headers, body, signal: controller.signal };
+  const response = await answer(new Request(`http://localhost${path}`, init));
+  if (!leaves) return { status: response.status, text: await response.text() };
+  const reader = response.body?.getReader();
+  await reader?.read();
+  controller.abort();
+  await reader?.cancel();
+  return { status: response.status, text: '' };
+}

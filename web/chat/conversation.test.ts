@@ -1,0 +1,101 @@
+/** Branches of conversations, and their files. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { readConversation, writeConversation } from './conversation-file.ts';
+import {
+  addTurn,
+  changeTurn,
+  type Conversation,
+  emptyConversation,
+  shownPath,
+  showTurn,
+  siblingsOf,
+} from './conversation.ts';
+
+const user = (text: string) => ({ author: 'user' as const, text });
+const model = (text: string) => ({ author: 'model' as const, text });
+const texts = (conversation: Conversation) => shownPath(conversation).map(({ text }) => text);
+
+/** A question with two answers, the first of which was gone on from. */
+function branched(): Conversation {
+  const asked = addTurn(emptyConversation, undefined, user('a'));
+  const first = addTurn(addTurn(asked, 0, model('b')), 1, user('c'));
+  return addTurn(first, 0, model('d'));
+}
+
+describe('a conversation', () => {
+  it('shows the branch that was made last, and the others on demand', () => {
+    const conversation = branched();
+    expect(texts(conversation)).toEqual(['a', 'd']);
+    expect(siblingsOf(conversation, 3).map(({ id }) => id)).toEqual([1, 3]);
+    expect(texts(showTurn(conversation, 1))).toEqual(['a', 'b', 'c']);
+  });
+
+  it('goes back to where the reader was in a branch', () => {
+    const forked = addTurn(branched(), 1, user('e'));
+    const earlier = showTurn(forked, 2);
+    expect(texts(earlier)).toEqual(['a', 'b', 'c']);
+    const elsewhere = showTurn(earlier, 3);
+    expect(texts(showTurn(elsewhere, 1))).toEqual(['a', 'b', 'c']);
+  });
+
+  it('has alternatives of its first turn, too', () => {
+    const conversation = addTurn(branched(), undefined, user('f'));
+    expect(texts(conversation)).toEqual(['f']);
+    expect(siblingsOf(conversation, 4).map(({ id }) => id)).toEqual([0, 4]);
+    expect(texts(showTurn(conversation, 0))).toEqual(['a', 'd']);
+  });
+
+  it('changes one turn and leaves the others as they are', () => {
+    const before = branched();
+    const after = changeTurn(before, 3, { text: 'g', finish: 'stop' });
+    expect(texts(after)).toEqual(['a', 'g']);
+    expect(texts(before)).toEqual(['a', 'd']);
+    expect(after.turns[0]).toBe(before.turns[0]);
+  });
+
+  it('shows a path from a first turn to a last one, whatever is added and shown', () => {
+    const steps = fc.array(fc.record({ at: fc.nat(), show: fc.boolean() }), { maxLength: 30 });
+    fc.assert(
+      fc.property(steps, (list) => {
+        let conversation = addTurn(emptyConversation, undefined, user('0'));
+        for (const { at, show } of list) {
+          const turn = at % conversation.turns.length;
+          conversation = show ? showTurn(conversation, turn) : addTurn(conversation, turn, model(String(at)));
+          const path = shownPath(conversation);
+          expect(path.map(({ id }) => id)).toContain(show ? turn : conversation.turns.length - 1);
+          expect(path[0].parent).toBeUndefined();
+          expect(conversation.turns.some(({ parent }) => parent === conversation.leaf)).toBe(false);
+        }
+      }),
+      { seed: 1 },
+    );
+  });
+});
+
+describe('a file of a conversation', () => {
+  it('brings back the turns, the branch shown, and the system prompt', () => {
+    const conversation = showTurn(branched(), 1);
+    const { conversation: read, system } = readConversation(writeConversation({ conversation, system: 'Be brief.' }));
+    expect(system).toBe('Be brief.');
+    expect(texts(read)).toEqual(['a', 'b', 'c']);
+    expect(read.turns.map(({ parent, author, text }) => ({ parent, author, text }))).toEqual(
+      conversation.turns.map(({ parent, author, text }) => ({ parent, author, text })),
+    );
+  });
+
+  it.each([
+    ['{', 'no JSON'],
+    ['{"turns": []}', 'no conversation'],
+    ['{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":"a","parent":0}]}', 'Turn 1'],
+    ['{"format":"linnet-conversation","version":1,"turns":[{"author":"dog","text":"a"}]}', 'Turn 1'],
+    ['{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":1}]}', 'Turn 1'],
+  ])('is refused as %s', (text, message) => {
+    expect(() => readConversation(text)).toThrow(message);
+  });
+
+  it('with a branch that is not there shows none', () => {
+    const text = '{"format":"linnet-conversation","version":1,"leaf":7,"turns":[{"author":"user","text":"a"}]}';
+    expect(readConversation(text).conversation.leaf).toBeUndefined();
+  });
+});
