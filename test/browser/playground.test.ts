@@ -135,6 +135,15 @@ describe.skipIf(noChromium !== undefined)(
       expect(tails[0]).toContain(written);
       expect(new Set(tails).size).toBe(1);
       await expectAccessible(page);
+      // The chart has been drawn anew in other colours: grid and axes are grey, lines are not.
+      const coloured = await page.evaluate(`{
+        const canvas = document.querySelector('.line-chart canvas');
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        let count = 0;
+        for (let at = 0; at < data.length; at += 4) if (Math.abs(data[at] - data[at + 2]) > 60) count++;
+        count;
+      }`);
+      expect(coloured).toBeGreaterThan(500);
       if (pictures !== undefined) await page.screenshot({ path: join(pictures, 'memory.png'), fullPage: true });
       expect(faults).toEqual([]);
       await page.close();

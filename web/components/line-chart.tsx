@@ -33,8 +33,9 @@ const seriesColours = ['--series-0', '--series-1', '--series-2', '--series-3'];
 export function LineChart({ title, x, xName, lines, format, formatX = String, height = 140 }: LineChartProps) {
   const place = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | undefined>(undefined);
-  const latest = useRef({ format, formatX });
-  latest.current = { format, formatX };
+  // The chart is built again when the colours change, with what is shown by then.
+  const latest = useRef({ format, formatX, x, lines });
+  latest.current = { format, formatX, x, lines };
   const names = lines.map(({ name }) => name).join('\n');
   const dashes = lines.map(({ dashed = false }) => dashed);
 
@@ -68,7 +69,7 @@ export function LineChart({ title, x, xName, lines, format, formatX = String, he
             })),
           ],
         },
-        tableOf(x, lines),
+        tableOf(latest.current.x, latest.current.lines),
         target,
       );
     };
