@@ -11,10 +11,14 @@ import { gzipSync } from 'node:zlib';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const [, , only, folder] = process.argv;
 
+/** The playground comes with ONNX Runtime and a model, which the package is not to carry; `npm run playground` builds it. */
+const apart = ['playground'];
+
 /** Folders of web/ with an index.html. */
 const pages = readdirSync(join(root, 'web'), { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && readdirSync(join(root, 'web', entry.name)).includes('index.html'))
-  .map(({ name }) => name);
+  .map(({ name }) => name)
+  .filter((name) => !apart.includes(name));
 
 const vite = await import('vite').catch((error) => {
   if (error.code === 'ERR_MODULE_NOT_FOUND') return undefined;
@@ -34,6 +38,8 @@ if (vite === undefined) {
       base: './',
       configFile: false,
       logLevel: 'warn',
+      // Workers of pages import their engine when it is needed, which only modules can.
+      worker: { format: 'es' },
       build: {
         outDir,
         emptyOutDir: true,

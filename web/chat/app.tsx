@@ -8,7 +8,7 @@ import { ColumnModel, type ColumnStart } from './column-model.ts';
 import { Column } from './column.tsx';
 import { readConversation } from './conversation-file.ts';
 import { showTurn } from './conversation.ts';
-import { chooseFile } from './files.ts';
+import { chooseFile } from '../components/files.ts';
 import { KeyNeeded, Server, type ServerFacts } from './server.ts';
 
 const keyStorage = 'linnet-api-key';

@@ -7,7 +7,7 @@ import { Dialog } from '../components/dialog.tsx';
 import type { ColumnModel, ColumnSnapshot } from './column-model.ts';
 import { writeConversation } from './conversation-file.ts';
 import { shownPath, siblingsOf } from './conversation.ts';
-import { saveFile } from './files.ts';
+import { saveFile } from '../components/files.ts';
 import { Insight } from './insight.tsx';
 import type { Server } from './server.ts';
 import { SettingsDialog } from './settings-dialog.tsx';

@@ -1,0 +1,126 @@
+/** The playground as a folder of static files, and a server for it on this machine. */
+import { spawn } from 'node:child_process';
+import { createReadStream } from 'node:fs';
+import { realpath, stat } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { extname, join, sep } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { mixerPreset } from '../src/attention/presets.ts';
+import { loadCausalModel } from '../src/checkpoint/load-model.ts';
+import { exportModel } from '../src/export/export-model.ts';
+import { linearize } from '../src/models/linearize.ts';
+import { readerOf } from '../src/quantization/weight-reader.ts';
+import { projectRoot } from './entries.ts';
+
+/**
+ * Builds the page, with the small model of assets/ in its folder `model`: augmented mixer, float32.
+ * @param folder is replaced
+ * @throws Error if the page cannot be built
+ */
+export async function buildPlayground(folder: string): Promise<void> {
+  const builder = spawn(process.execPath, [join(projectRoot, 'scripts/build-web.mjs'), 'playground', folder], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const status = await new Promise((resolve, reject) => {
+    builder.once('error', reject);
+    builder.once('exit', resolve);
+  });
+  if (status !== 0) throw new Error(`the page was not built: the builder ended with ${String(status)}`);
+  const source = join(projectRoot, 'assets/tiny-llama');
+  const loaded = await loadCausalModel(source);
+  const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
+  await exportModel(join(folder, 'model'), {
+    model,
+    weights: readerOf(parameters),
+    tokenizerFiles: { from: source },
+    dtype: 'f32',
+  });
+}
+
+const types: Readonly<Record<string, string>> = {
+  '.css': 'text/css; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.json': 'application/json',
+  '.mjs': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.wasm': 'application/wasm',
+};
+
+/** As in the page itself, for its workers too, and against pages of others around it. */
+const contentSecurityPolicy = [
+  "default-src 'none'",
+  "script-src 'self' 'wasm-unsafe-eval'",
+  "worker-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self' https:",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+const headers = {
+  'content-security-policy': contentSecurityPolicy,
+  'cross-origin-resource-policy': 'same-origin',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cache-control': 'no-cache',
+};
+
+/** Without these, browsers share no memory between threads. */
+const isolation = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
+
+export interface PlaygroundSite extends AsyncDisposable {
+  readonly url: string;
+}
+
+/**
+ * Serves a built playground to this machine.
+ * @param options.port default 0: any that is free
+ * @param options.isolated default true: with the headers that threads need
+ */
+export async function servePlayground(
+  folder: string,
+  { port = 0, isolated = true }: { readonly port?: number; readonly isolated?: boolean } = {},
+): Promise<PlaygroundSite> {
+  const root = await realpath(folder);
+  const all = { ...headers, ...(isolated && isolation) };
+  /** The file behind a path; undefined where there is none in the folder. */
+  const find = async (path: string) => {
+    try {
+      const file = await realpath(join(root, decodeURIComponent(path.endsWith('/') ? `${path}index.html` : path)));
+      const found = await stat(file);
+      return found.isFile() && file.startsWith(root + sep) ? { file, bytes: found.size } : undefined;
+    } catch {
+      return undefined;
+    }
+  };
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+    void find(pathname).then(async (found) => {
+      if (found === undefined || (request.method !== 'GET' && request.method !== 'HEAD')) {
+        response.writeHead(found === undefined ? 404 : 405, all).end();
+        return;
+      }
+      const type = types[extname(found.file)] ?? 'application/octet-stream';
+      response.writeHead(200, { ...all, 'content-type': type, 'content-length': found.bytes });
+      if (request.method === 'HEAD') response.end();
+      // A reader that leaves is no error of the server.
+      else await pipeline(createReadStream(found.file), response).catch(() => response.destroy());
+    });
+  });
+  await new Promise<void>((listening, failed) => {
+    server.once('error', failed);
+    server.listen(port, '127.0.0.1', listening);
+  });
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the server has no port');
+  return {
+    url: `http://localhost:${address.port}/`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((closed) => server.close(closed));
+    },
+  };
+}

@@ -1,0 +1,151 @@
+/** The page: the model that is open, and the views of it. */
+import type { ComponentType } from 'preact';
+import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
+import { Button } from '../components/button.tsx';
+import { SchemeButton } from '../components/scheme.tsx';
+import { formatBytes, formatCount } from '../../src/report/quantities.ts';
+import { droppedFolder } from './folder-files.ts';
+import { MemoryView, type MemoryViewProps } from './memory-view.tsx';
+import { ModelClient } from './model-client.ts';
+import { OpenDialog } from './open-dialog.tsx';
+import type { ModelFacts, ModelSource } from './protocol.ts';
+import { WriteView } from './write-view.tsx';
+
+const views: Readonly<Record<string, ComponentType<MemoryViewProps>>> = { Write: WriteView, Memory: MemoryView };
+
+/** How far opening has come. */
+interface Opening {
+  readonly done: number;
+  readonly total: number;
+  readonly compiling: boolean;
+}
+
+export function App() {
+  const client = useMemo(() => new ModelClient(), []);
+  const [facts, setFacts] = useState<ModelFacts | undefined>(undefined);
+  const [models, setModels] = useState(0);
+  const [opening, setOpening] = useState<Opening | undefined>(undefined);
+  const [view, setView] = useState('Write');
+  const [busy, setBusy] = useState(false);
+  const [asking, setAsking] = useState(false);
+  const [dragging, setDragging] = useState(false);
+  const [problem, setProblem] = useState<string | undefined>(undefined);
+
+  const onProblem = useCallback((error: unknown) => {
+    setProblem(error instanceof Error ? error.message : String(error));
+  }, []);
+  const open = useCallback(
+    (source: ModelSource): void => {
+      setAsking(false);
+      setProblem(undefined);
+      setOpening({ done: 0, total: 0, compiling: false });
+      client
+        .open(source, wantedThreads(), (progress) => {
+          if (progress.type !== 'opening') return;
+          const { done, total, file } = progress;
+          setOpening({ done, total, compiling: file === undefined });
+        })
+        .then((opened) => {
+          setFacts(opened);
+          setModels((count) => count + 1);
+        })
+        .catch(onProblem)
+        .finally(() => setOpening(undefined));
+    },
+    [client, onProblem],
+  );
+
+  useEffect(() => open({ kind: 'url', url: new URL('model/', location.href).href }), [open]);
+  useEffect(() => {
+    const over = (event: DragEvent): void => {
+      event.preventDefault();
+      setDragging(true);
+    };
+    const leave = ({ relatedTarget }: DragEvent): void => {
+      if (relatedTarget === null) setDragging(false);
+    };
+    const drop = (event: DragEvent): void => {
+      event.preventDefault();
+      setDragging(false);
+      if (event.dataTransfer === null || busy || opening !== undefined) return;
+      droppedFolder(event.dataTransfer.items).then((folder) => {
+        if (folder !== undefined) open(folder);
+      }, onProblem);
+    };
+    addEventListener('dragover', over);
+    addEventListener('dragleave', leave);
+    addEventListener('drop', drop);
+    return () => {
+      removeEventListener('dragover', over);
+      removeEventListener('dragleave', leave);
+      removeEventListener('drop', drop);
+    };
+  }, [open, onProblem, busy, opening]);
+
+  const ready = facts !== undefined && opening === undefined && !busy;
+  return (
+    <>
+      <header class="top">
+        <h1>Linnet playground</h1>
+        <nav class="tabs" aria-label="Views">
+          {Object.keys(views).map((name) => (
+            <Button key={name} name={name} kind="quiet" pressed={view === name} onClick={() => setView(name)} />
+          ))}
+        </nav>
+        <div class="buttons">
+          <Button
+            name="Open a model"
+            icon="open"
+            disabled={opening !== undefined || busy}
+            onClick={() => setAsking(true)}
+          />
+          <SchemeButton />
+        </div>
+      </header>
+      <section class="model numbers" aria-label="Model" data-ready={ready}>
+        {opening === undefined ? (
+          <span>{facts === undefined ? 'No model is open.' : described(facts)}</span>
+        ) : (
+          <OpeningBar {...opening} />
+        )}
+      </section>
+      {problem !== undefined && (
+        <div class="notice" role="alert">
+          <span>{problem}</span>
+          <Button name="Dismiss" icon="close" kind="quiet" bare onClick={() => setProblem(undefined)} />
+        </div>
+      )}
+      <main key={models}>
+        {Object.entries(views).map(([name, View]) => (
+          <div key={name} hidden={view !== name}>
+            <View client={client} facts={facts} ready={ready} onBusy={setBusy} onProblem={onProblem} />
+          </div>
+        ))}
+      </main>
+      {dragging && <div class="dropping">Drop an exported folder to open it</div>}
+      {asking && <OpenDialog onClose={() => setAsking(false)} onSource={open} />}
+    </>
+  );
+}
+
+function OpeningBar({ done, total, compiling }: Opening) {
+  return (
+    <>
+      <progress aria-label="Opening the model" max={Math.max(1, total)} value={done} />
+      <span>{compiling ? 'compiling' : `${formatBytes(done)} of ${formatBytes(total)}`}</span>
+    </>
+  );
+}
+
+function described({ name, family, layers, mixers, threads, isolated }: ModelFacts): string {
+  const how = isolated
+    ? `${formatCount(threads)} ${threads === 1 ? 'thread' : 'threads'}`
+    : 'one thread, since the page is not cross-origin isolated: large models are slower';
+  return `${name}: ${family}, ${formatCount(layers)} layers, ${mixers.join(' and ')}; WebAssembly in this tab, ${how}.`;
+}
+
+/** `?threads=N` in the address of the page: for comparisons. */
+function wantedThreads(): number | undefined {
+  const given = new URLSearchParams(location.search).get('threads');
+  return given === null ? undefined : Number(given);
+}

@@ -1,0 +1,63 @@
+/** Folders that the reader drops on the page or chooses: their files by name, without those in folders of the folder. */
+import type { ModelSource } from './protocol.ts';
+
+type Folder = Extract<ModelSource, { kind: 'files' }>;
+
+/**
+ * The folder among what was dropped, or the files that were.
+ * @returns undefined where nothing was dropped that is a file, such as text
+ */
+export async function droppedFolder(items: DataTransferItemList): Promise<Folder | undefined> {
+  // To be asked for at once: after the event the list is empty.
+  const entries = [...items].flatMap((item) => item.webkitGetAsEntry() ?? []);
+  const directory = entries.find(isDirectory);
+  const found = directory === undefined ? entries : await entriesOf(directory);
+  const files = await Promise.all(found.filter(isFile).map(fileOf));
+  if (files.length === 0) return undefined;
+  return { kind: 'files', name: directory?.name ?? 'dropped files', files: byName(files) };
+}
+
+/** Asks for a folder; undefined where the reader names none. */
+export function chooseFolder(): Promise<Folder | undefined> {
+  const input = document.createElement('input');
+  input.type = 'file';
+  input.webkitdirectory = true;
+  return new Promise((resolve) => {
+    input.addEventListener('change', () => {
+      const files = [...(input.files ?? [])].filter(
+        ({ webkitRelativePath }) => webkitRelativePath.split('/').length === 2,
+      );
+      const name = files[0]?.webkitRelativePath.split('/')[0];
+      resolve(name === undefined ? undefined : { kind: 'files', name, files: byName(files) });
+    });
+    input.addEventListener('cancel', () => resolve(undefined));
+    input.click();
+  });
+}
+
+function isDirectory(entry: FileSystemEntry): entry is FileSystemDirectoryEntry {
+  return entry.isDirectory;
+}
+
+function isFile(entry: FileSystemEntry): entry is FileSystemFileEntry {
+  return entry.isFile;
+}
+
+function byName(files: readonly File[]): ReadonlyMap<string, File> {
+  return new Map(files.map((file) => [file.name, file]));
+}
+
+function fileOf(entry: FileSystemFileEntry): Promise<File> {
+  return new Promise((resolve, reject) => entry.file(resolve, reject));
+}
+
+/** All entries; the browser gives them in parts, the last of which is empty. */
+async function entriesOf(directory: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
+  const reader = directory.createReader();
+  const found: FileSystemEntry[] = [];
+  for (;;) {
+    const part = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    if (part.length === 0) return found;
+    found.push(...part);
+  }
+}

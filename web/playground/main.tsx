@@ -1,0 +1,12 @@
+/** Starts the page. */
+import '../components/theme.css';
+import '../components/controls.css';
+import '../components/drawings.css';
+import './playground.css';
+import { render } from 'preact';
+import { restoreScheme } from '../components/scheme.tsx';
+import { App } from './app.tsx';
+
+restoreScheme();
+const place = document.querySelector('#page');
+if (place !== null) render(<App />, place);

@@ -1,0 +1,217 @@
+/** *Memory*: what a text of growing length takes, here and with softmax attention; texts are forked, saved and opened. */
+import { useState } from 'preact/hooks';
+import { Button } from '../components/button.tsx';
+import { NumberField, Slider, TextField } from '../components/fields.tsx';
+import { chooseFile, saveFile } from '../components/files.ts';
+import { LineChart } from '../components/line-chart.tsx';
+import { formatBytes, formatCount, formatFixed, formatNumber } from '../../src/report/quantities.ts';
+import { FramePacer } from './frames.ts';
+import type { ModelClient } from './model-client.ts';
+import type { ModelFacts, TextFacts } from './protocol.ts';
+
+export interface MemoryViewProps {
+  readonly client: ModelClient;
+  readonly facts: ModelFacts | undefined;
+  readonly ready: boolean;
+  readonly onBusy: (busy: boolean) => void;
+  readonly onProblem: (error: unknown) => void;
+}
+
+/** A text and its history. */
+interface ShownText extends TextFacts {
+  readonly id: number;
+  readonly origin: string;
+  /** Lengths at which the state was looked at, ascending, and its bytes there. */
+  readonly lengths: readonly number[];
+  readonly bytes: readonly number[];
+}
+
+const mostTexts = 8;
+/** Points of the chart; beyond that every other one goes. */
+const mostPoints = 400;
+
+export function MemoryView({ client, facts, ready, onBusy, onProblem }: MemoryViewProps) {
+  const [texts, setTexts] = useState<readonly ShownText[]>([]);
+  const [chosen, setChosen] = useState<number | undefined>(undefined);
+  const [added, setAdded] = useState('Once more we meet to speak of the state of the union.');
+  const [count, setCount] = useState(200);
+  const [temperature, setTemperature] = useState(0.8);
+  const [writing, setWriting] = useState(false);
+  const current = texts.find(({ id }) => id === chosen);
+  const cacheOf = (length: number): number => length * (facts?.cacheBytesPerToken ?? 0);
+
+  const put = (text: ShownText): void => {
+    setTexts((known) =>
+      known.some(({ id }) => id === text.id)
+        ? known.map((other) => (other.id === text.id ? text : other))
+        : [...known, text],
+    );
+    setChosen(text.id);
+  };
+  /** Runs what may fail, one thing at a time. */
+  const run = (work: () => Promise<void>): void => {
+    setWriting(true);
+    onBusy(true);
+    work()
+      .catch(onProblem)
+      .finally(() => {
+        setWriting(false);
+        onBusy(false);
+      });
+  };
+  const write = async (): Promise<void> => {
+    const id = current?.id ?? client.newText();
+    let now: ShownText = current ?? { id, origin: 'new', text: '', length: 0, stateBytes: 0, lengths: [], bytes: [] };
+    now = { ...now, text: now.text + added };
+    const pacer = new FramePacer(() => put(now));
+    const options = { maxTokens: count, sampler: { temperature, topP: 0.95, seed: id }, speculate: false };
+    const written = await client.write(id, added, options, (progress) => {
+      if (progress.type !== 'written') return;
+      const { text, length, stateBytes } = progress;
+      now = grown({ ...now, text: now.text + text, length, stateBytes });
+      pacer.ask();
+    });
+    now = grown({ ...now, text: written.text, length: written.length, stateBytes: written.stateBytes });
+    put(now);
+    setAdded('');
+  };
+  const fork = async (from: ShownText): Promise<void> => {
+    const id = client.newText();
+    const forked = await client.fork(id, from.id);
+    put({ ...from, ...forked, id, origin: `fork of text ${from.id}` });
+  };
+  const open = async (): Promise<void> => {
+    const file = await chooseFile();
+    if (file === undefined) return;
+    const id = client.newText();
+    const restored = await client.restore(id, await file.text());
+    put(grown({ ...restored, id, origin: file.name, lengths: [], bytes: [] }));
+  };
+  const save = async ({ id }: ShownText): Promise<void> => {
+    const file = await client.save(id);
+    saveFile(new Blob([file], { type: 'application/json' }), `text-${id}.session.json`);
+  };
+  const close = async ({ id }: ShownText): Promise<void> => {
+    await client.forget(id);
+    setTexts((known) => known.filter((text) => text.id !== id));
+    if (chosen === id) setChosen(texts.find((text) => text.id !== id)?.id);
+  };
+
+  const idle = ready && !writing;
+  const lengths = current?.lengths ?? [];
+  return (
+    <div class="view">
+      <form
+        class="panel"
+        aria-label="How the text grows"
+        onSubmit={(event) => {
+          event.preventDefault();
+          run(write);
+        }}
+      >
+        <TextField label={current === undefined ? 'Text' : 'Text to add'} rows={4} value={added} onValue={setAdded} />
+        <NumberField label="Tokens" value={count} min={1} max={65536} onValue={(value = 200) => setCount(value)} />
+        <Slider
+          label="Temperature"
+          note="0 always takes the likeliest token"
+          value={temperature}
+          min={0}
+          max={2}
+          step={0.05}
+          format={(value) => formatFixed(value, 2)}
+          onValue={setTemperature}
+        />
+        <div class="row">
+          <Button
+            name={current === undefined ? 'Write' : 'Go on'}
+            type="submit"
+            kind="primary"
+            icon="send"
+            disabled={!idle}
+          />
+          <Button name="Stop" icon="stop" disabled={!writing} onClick={() => void client.stop().catch(onProblem)} />
+        </div>
+        <div class="row">
+          <Button
+            name="New text"
+            icon="plus"
+            disabled={!idle || current === undefined || texts.length >= mostTexts}
+            onClick={() => setChosen(undefined)}
+          />
+          <Button name="Open" icon="open" disabled={!idle || texts.length >= mostTexts} onClick={() => run(open)} />
+        </div>
+        <p class="muted">
+          Saved files hold the tokens of a text. Open one in another tab, or fork a text, and it goes on from there.
+        </p>
+      </form>
+      <div class="results">
+        <section class="card" aria-label="Memory">
+          <h2>Memory of the text</h2>
+          <p class="verdict" role="status">
+            {current === undefined
+              ? 'Write a text: the chart shows what the model keeps of it.'
+              : comparison(current.length, current.stateBytes, cacheOf(current.length))}
+          </p>
+          <LineChart
+            title="Bytes that are kept as the text grows"
+            x={lengths}
+            xName="tokens"
+            lines={[
+              { name: 'state of this model', values: current?.bytes ?? [] },
+              { name: 'key-value cache of softmax attention', values: lengths.map(cacheOf), dashed: true },
+            ]}
+            format={formatBytes}
+            height={220}
+          />
+          <p class="muted">
+            The cache is computed: {formatBytes(cacheOf(1))} per token in all layers, in float32 as the state is.
+          </p>
+        </section>
+        <div class="sides">
+          {texts.map((text) => (
+            <section key={text.id} class={`card${text.id === chosen ? ' chosen' : ''}`} aria-label={`Text ${text.id}`}>
+              <h2>
+                Text {text.id} <span class="muted origin">{text.origin}</span>
+              </h2>
+              <p class="muted numbers">
+                {formatCount(text.length)} tokens, state {formatBytes(text.stateBytes)}
+              </p>
+              <div class="row">
+                <Button name="Show" pressed={text.id === chosen} disabled={!idle} onClick={() => setChosen(text.id)} />
+                <Button
+                  name="Fork"
+                  icon="fork"
+                  disabled={!idle || texts.length >= mostTexts}
+                  onClick={() => run(() => fork(text))}
+                />
+                <Button name="Save" icon="save" disabled={!idle} onClick={() => run(() => save(text))} />
+                <Button name="Close" icon="close" disabled={!idle} onClick={() => run(() => close(text))} />
+              </div>
+              <p class="text tail" tabIndex={0} role="region" aria-label={`What text ${text.id} says`}>
+                {text.text}
+              </p>
+            </section>
+          ))}
+        </div>
+      </div>
+    </div>
+  );
+}
+
+/** With a point for its length, if that is a new one. */
+function grown(text: ShownText): ShownText {
+  const { length, stateBytes, lengths, bytes } = text;
+  if (length <= (lengths.at(-1) ?? 0)) return text;
+  const thin = <T,>(list: readonly T[]): readonly T[] =>
+    lengths.length >= mostPoints ? list.filter((_, at) => at % 2 === 0) : list;
+  return { ...text, lengths: [...thin(lengths), length], bytes: [...thin(bytes), stateBytes] };
+}
+
+function comparison(length: number, state: number, cache: number): string {
+  const smaller = cache >= state ? 'smaller' : 'larger';
+  const ratio = cache >= state ? cache / state : state / cache;
+  return (
+    `After ${formatCount(length)} tokens the state has ${formatBytes(state)}, ${formatNumber(ratio, 2)} times ${smaller} ` +
+    `than the ${formatBytes(cache)} of a key-value cache.`
+  );
+}

@@ -1,0 +1,74 @@
+/** The page's end of the worker: calls that are answered with promises. */
+import type { Answers, FromWorker, ModelFacts, ModelSource, Progress, Request, TextFacts } from './protocol.ts';
+import type { ToWorker, WriteOptions, Written } from './protocol.ts';
+
+type OnProgress = (progress: Progress) => void;
+
+export class ModelClient {
+  readonly #worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linnet' });
+  readonly #waiting = new Map<number, (message: FromWorker) => void>();
+  #calls = 0;
+  #texts = 0;
+
+  constructor() {
+    this.#worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) =>
+      this.#waiting.get(data.call)?.(data),
+    );
+    this.#worker.addEventListener('error', ({ message }) => {
+      for (const [call, take] of this.#waiting)
+        take({ call, type: 'failed', message: `the worker failed: ${message}` });
+    });
+  }
+
+  /** A number for a new text. */
+  newText(): number {
+    return ++this.#texts;
+  }
+
+  /** Opens a model in place of the one before; all texts are forgotten. */
+  open(source: ModelSource, threads: number | undefined, onProgress: OnProgress): Promise<ModelFacts> {
+    return this.#ask('open', { name: 'open', source, threads }, onProgress);
+  }
+
+  write(id: number, added: string, options: WriteOptions, onProgress: OnProgress): Promise<Written> {
+    return this.#ask('write', { name: 'write', id, added, options }, onProgress);
+  }
+
+  fork(id: number, from: number): Promise<TextFacts> {
+    return this.#ask('fork', { name: 'fork', id, from });
+  }
+
+  save(id: number): Promise<string> {
+    return this.#ask('save', { name: 'save', id });
+  }
+
+  restore(id: number, file: string): Promise<TextFacts> {
+    return this.#ask('restore', { name: 'restore', id, file });
+  }
+
+  async forget(id: number): Promise<void> {
+    await this.#ask('forget', { name: 'forget', id });
+  }
+
+  async stop(): Promise<void> {
+    await this.#ask('stop', { name: 'stop' });
+  }
+
+  #ask<Name extends keyof Answers>(name: Name, request: Request, onProgress?: OnProgress): Promise<Answers[Name]> {
+    const call = ++this.#calls;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(call, (message) => {
+        if (message.type === 'progress') {
+          onProgress?.(message.progress);
+          return;
+        }
+        this.#waiting.delete(call);
+        const answer: Answers[Name] | undefined = message.type === 'answer' ? message.answers[name] : undefined;
+        if (answer !== undefined) resolve(answer);
+        else reject(new Error(message.type === 'failed' ? message.message : `the worker gave no answer to "${name}"`));
+      });
+      const asked: ToWorker = { call, request };
+      this.#worker.postMessage(asked);
+    });
+  }
+}

@@ -1,0 +1,47 @@
+/** Asks which model to open: by URL, or a folder of this machine. */
+import { useState } from 'preact/hooks';
+import { Button } from '../components/button.tsx';
+import { Dialog } from '../components/dialog.tsx';
+import { TextField } from '../components/fields.tsx';
+import { chooseFolder } from './folder-files.ts';
+import type { ModelSource } from './protocol.ts';
+
+export interface OpenDialogProps {
+  readonly onClose: () => void;
+  readonly onSource: (source: ModelSource) => void;
+}
+
+export function OpenDialog({ onClose, onSource }: OpenDialogProps) {
+  const [url, setUrl] = useState('model/');
+  return (
+    <Dialog
+      title="Open a model"
+      onClose={onClose}
+      footer={
+        <>
+          <Button
+            name="Choose a folder"
+            icon="open"
+            onClick={() => {
+              void chooseFolder().then((folder) => folder && onSource(folder));
+            }}
+          />
+          <Button
+            name="Open the URL"
+            kind="primary"
+            disabled={!URL.canParse(url, location.href)}
+            onClick={() => onSource({ kind: 'url', url: new URL(url, location.href).href })}
+          />
+        </>
+      }
+    >
+      <TextField
+        label="URL of an exported folder"
+        note="another site has to allow it with CORS headers"
+        value={url}
+        onValue={setUrl}
+      />
+      <p class="muted">Or drop a folder that linnet export wrote on the page: it is read here and sent nowhere.</p>
+    </Dialog>
+  );
+}

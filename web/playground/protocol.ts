@@ -1,0 +1,108 @@
+/** What the page and the worker that computes say to each other. */
+import type { SamplerInput } from '../../src/web.ts';
+
+/** Where a model comes from. */
+export type ModelSource =
+  | { readonly kind: 'url'; readonly url: string }
+  /** Files of an exported folder, by their names in it. */
+  | { readonly kind: 'files'; readonly name: string; readonly files: ReadonlyMap<string, File> };
+
+/** What the page shows of an opened model. */
+export interface ModelFacts {
+  readonly name: string;
+  readonly family: string;
+  readonly layers: number;
+  /** Names of the mixers in use. */
+  readonly mixers: readonly string[];
+  /** Whether ONNX Runtime may share memory between threads. */
+  readonly isolated: boolean;
+  readonly threads: number;
+  /** Bytes that a softmax model of these sizes keeps per token, in float32: 2·G·D in every layer. */
+  readonly cacheBytesPerToken: number;
+}
+
+/** How a text goes on. */
+export interface WriteOptions {
+  readonly maxTokens: number;
+  readonly sampler: SamplerInput;
+  /** Guesses by looking up what the text has said before. */
+  readonly speculate: boolean;
+}
+
+/** A text that the worker holds. */
+export interface TextFacts {
+  readonly text: string;
+  /** Tokens of the text, BOS included. */
+  readonly length: number;
+  readonly stateBytes: number;
+}
+
+/** How a generation went. */
+export interface Written extends TextFacts {
+  /** Tokens that were written, in order. */
+  readonly tokens: readonly number[];
+  readonly rounds: number;
+  readonly tokensPerSecond: number;
+  readonly finish: string;
+}
+
+/** A drafted tree with texts for tokens. */
+export interface ShownTree {
+  readonly tokens: readonly string[];
+  readonly parents: readonly number[];
+  readonly accepted: readonly number[];
+  readonly next: string;
+}
+
+/** What comes before an answer. */
+export type Progress =
+  | { readonly type: 'opening'; readonly file: string | undefined; readonly done: number; readonly total: number }
+  | {
+      readonly type: 'written';
+      /** Text that has become certain. */
+      readonly text: string;
+      /** Tokens of the text so far, those of the prompt included. */
+      readonly length: number;
+      readonly stateBytes: number;
+      /** What was guessed in the round, with speculation. */
+      readonly tree: ShownTree | undefined;
+    };
+
+/** What is asked of the worker. Texts are numbered by the page. */
+export type Request =
+  /** Default of `threads`: half the cores, four at most; one where the page is not isolated, whatever is asked for. */
+  | { readonly name: 'open'; readonly source: ModelSource; readonly threads: number | undefined }
+  /** Adds `added` to text `id`, which is new where the worker does not know it, and goes on from there. */
+  | { readonly name: 'write'; readonly id: number; readonly added: string; readonly options: WriteOptions }
+  /** Makes text `id` a copy of `from`. */
+  | { readonly name: 'fork'; readonly id: number; readonly from: number }
+  /** Asks for the session file of a text. */
+  | { readonly name: 'save'; readonly id: number }
+  /** Makes text `id` out of a session file. */
+  | { readonly name: 'restore'; readonly id: number; readonly file: string }
+  | { readonly name: 'forget'; readonly id: number }
+  /** Ends the writing that is under way. */
+  | { readonly name: 'stop' };
+
+/** Answers by the name of the request. */
+export interface Answers {
+  readonly open: ModelFacts;
+  readonly write: Written;
+  readonly fork: TextFacts;
+  readonly save: string;
+  readonly restore: TextFacts;
+  readonly forget: true;
+  readonly stop: true;
+}
+
+export interface ToWorker {
+  readonly call: number;
+  readonly request: Request;
+}
+
+export type FromWorker = { readonly call: number } & (
+  | { readonly type: 'progress'; readonly progress: Progress }
+  /** Holds the answer under the name of the request. */
+  | { readonly type: 'answer'; readonly answers: Partial<Answers> }
+  | { readonly type: 'failed'; readonly message: string }
+);

@@ -1,0 +1,36 @@
+/** The worker: the model computes here, so that the page stays alive. */
+import './no-eval.ts';
+import { ModelHost } from './model-host.ts';
+import type { Answers, FromWorker, Progress, Request, ToWorker } from './protocol.ts';
+
+const host = new ModelHost();
+
+async function answer(request: Request, onProgress: (progress: Progress) => void): Promise<Partial<Answers>> {
+  switch (request.name) {
+    case 'open':
+      return { open: await host.open(request.source, request.threads, onProgress) };
+    case 'write':
+      return { write: await host.write(request.id, request.added, request.options, onProgress) };
+    case 'fork':
+      return { fork: host.fork(request.id, request.from) };
+    case 'save':
+      return { save: host.save(request.id) };
+    case 'restore':
+      return { restore: await host.restore(request.id, request.file) };
+    case 'forget':
+      host.forget(request.id);
+      return { forget: true };
+    case 'stop':
+      host.stop();
+      return { stop: true };
+  }
+}
+
+const tell = (message: FromWorker): void => postMessage(message);
+
+addEventListener('message', ({ data: { call, request } }: MessageEvent<ToWorker>) => {
+  answer(request, (progress) => tell({ call, type: 'progress', progress })).then(
+    (answers) => tell({ call, type: 'answer', answers }),
+    (error: unknown) => tell({ call, type: 'failed', message: error instanceof Error ? error.message : String(error) }),
+  );
+});

@@ -1,0 +1,205 @@
+/** *Write*: one text twice, token by token and with speculation, and the tree of every round. */
+import { useMemo, useRef, useState } from 'preact/hooks';
+import { Button } from '../components/button.tsx';
+import { TextField } from '../components/fields.tsx';
+import { TokenTree } from '../components/token-tree.tsx';
+import { formatCount, formatFixed, formatNumber } from '../../src/report/quantities.ts';
+import { FramePacer } from './frames.ts';
+import type { ModelClient } from './model-client.ts';
+import type { ShownTree, Written } from './protocol.ts';
+import { defaultSampling, samplerOf, SamplingFields } from './sampling-fields.tsx';
+
+export interface WriteViewProps {
+  readonly client: ModelClient;
+  /** Whether a model is open and no other view writes. */
+  readonly ready: boolean;
+  readonly onBusy: (busy: boolean) => void;
+  readonly onProblem: (error: unknown) => void;
+}
+
+/** One way of writing the text, as far as it has come. */
+interface Side {
+  readonly text: string;
+  /** The newest first, with the numbers of their rounds. */
+  readonly trees: readonly NumberedTree[];
+  readonly guessed: number;
+  readonly accepted: number;
+  readonly written: Written | undefined;
+}
+
+interface NumberedTree {
+  readonly round: number;
+  readonly tree: ShownTree;
+}
+
+const emptySide: Side = { text: '', trees: [], guessed: 0, accepted: 0, written: undefined };
+const sides = ['plain', 'speculative'] as const;
+type SideName = (typeof sides)[number];
+const titles: Readonly<Record<SideName, string>> = {
+  plain: 'One token a round',
+  speculative: 'With speculation',
+};
+const shownTrees = 24;
+
+export function WriteView({ client, ready, onBusy, onProblem }: WriteViewProps) {
+  const [prompt, setPrompt] = useState('The state of the union');
+  const [sampling, setSampling] = useState(defaultSampling);
+  const [shown, setShown] = useState<Readonly<Record<SideName, Side>>>({ plain: emptySide, speculative: emptySide });
+  const [given, setGiven] = useState('');
+  const [writing, setWriting] = useState<SideName | undefined>(undefined);
+  const stopped = useRef(false);
+
+  const write = async (): Promise<void> => {
+    stopped.current = false;
+    setGiven(prompt);
+    const now: Record<SideName, Side> = { plain: emptySide, speculative: emptySide };
+    const draw = (): void => setShown({ ...now });
+    const pacer = new FramePacer(draw);
+    draw();
+    onBusy(true);
+    try {
+      for (const side of sides) {
+        if (stopped.current) break;
+        setWriting(side);
+        const id = client.newText();
+        const options = {
+          maxTokens: sampling.maxTokens,
+          sampler: samplerOf(sampling),
+          speculate: side === 'speculative',
+        };
+        const written = await client.write(id, prompt, options, (progress) => {
+          if (progress.type !== 'written') return;
+          const { text, tree } = progress;
+          const before = now[side];
+          now[side] = {
+            ...before,
+            text: before.text + text,
+            trees:
+              tree === undefined
+                ? before.trees
+                : [{ round: (before.trees[0]?.round ?? 0) + 1, tree }, ...before.trees].slice(0, shownTrees),
+            guessed: before.guessed + (tree === undefined ? 0 : tree.tokens.length - 1),
+            accepted: before.accepted + (tree === undefined ? 0 : tree.accepted.length - 1),
+          };
+          pacer.ask();
+        });
+        now[side] = { ...now[side], written };
+        draw();
+        await client.forget(id);
+      }
+    } catch (error) {
+      onProblem(error);
+    } finally {
+      setWriting(undefined);
+      onBusy(false);
+    }
+  };
+  const stop = (): void => {
+    stopped.current = true;
+    client.stop().catch(onProblem);
+  };
+
+  return (
+    <div class="view">
+      <form
+        class="panel"
+        aria-label="What is written"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void write();
+        }}
+      >
+        <TextField label="Prompt" rows={4} value={prompt} onValue={setPrompt} />
+        <div class="row">
+          <Button name="Write" type="submit" kind="primary" icon="send" disabled={!ready || writing !== undefined} />
+          <Button name="Stop" icon="stop" disabled={writing === undefined} onClick={stop} />
+        </div>
+        <SamplingFields sampling={sampling} onSampling={setSampling} />
+      </form>
+      <div class="results">
+        <p class="verdict" role="status">
+          {verdict(shown)}
+        </p>
+        <div class="sides">
+          {sides.map((side) => (
+            <section key={side} class="card" aria-label={titles[side]} data-side={side}>
+              <h2>{titles[side]}</h2>
+              <p class="muted numbers">{numbersOf(shown[side], writing === side)}</p>
+              <p class="text">
+                <span class="muted">{given}</span>
+                <span data-written>{shown[side].text}</span>
+              </p>
+            </section>
+          ))}
+        </div>
+        <section class="card" aria-label="Token trees">
+          <h2>Token trees</h2>
+          <TreeList side={shown.speculative} />
+        </section>
+      </div>
+    </div>
+  );
+}
+
+function TreeList({ side: { trees, guessed, accepted } }: { readonly side: Side }) {
+  if (trees.length === 0) {
+    return (
+      <p class="muted">
+        Each round shows here what was guessed by looking up the end of the text in the text so far, the path that the
+        model accepted, and the token that it added.
+      </p>
+    );
+  }
+  return (
+    <>
+      <p class="muted numbers">
+        {formatCount(accepted)} of {formatCount(guessed)} guesses accepted; the newest round first.{' '}
+        <span class="legend accepted">accepted</span> <span class="legend rejected">rejected</span>{' '}
+        <span class="legend next">added by the model</span>
+      </p>
+      <div class="trees" tabIndex={0} role="region" aria-label="Trees of the last rounds, the newest first">
+        {trees.map(({ round, tree }) => (
+          <RoundTree key={round} tree={tree} />
+        ))}
+      </div>
+    </>
+  );
+}
+
+function RoundTree({ tree }: { readonly tree: ShownTree }) {
+  // Drawn once: text comes many times a second.
+  return useMemo(
+    () => (
+      <figure>
+        <TokenTree {...tree} />
+        <figcaption class="muted numbers">
+          {formatCount(tree.tokens.length)} read, {formatCount(tree.accepted.length)} gained
+        </figcaption>
+      </figure>
+    ),
+    [tree],
+  );
+}
+
+function numbersOf({ written, text }: Side, writing: boolean): string {
+  if (written === undefined) {
+    if (writing) return 'writing …';
+    return text === '' ? 'nothing yet' : 'stopped';
+  }
+  const { tokens, rounds, tokensPerSecond } = written;
+  return (
+    `${formatCount(tokens.length)} tokens in ${formatCount(rounds)} rounds, ` +
+    `${formatFixed(tokens.length / rounds, 2)} a round, ${formatNumber(tokensPerSecond, 3)} per second`
+  );
+}
+
+/** What the two sides say about each other. */
+function verdict({ plain, speculative }: Readonly<Record<SideName, Side>>): string {
+  if (plain.written === undefined || speculative.written === undefined) {
+    return 'The same text is written twice, one after the other: a token a round, then with guesses that the model checks.';
+  }
+  const ours = speculative.written.tokens;
+  const common = plain.written.tokens.every((token, at) => at >= ours.length || token === ours[at]);
+  const rounds = `${formatCount(plain.written.rounds)} rounds and ${formatCount(speculative.written.rounds)}`;
+  return common ? `The same text, token for token, in ${rounds}.` : `The texts differ, after ${rounds}.`;
+}
