@@ -4,10 +4,10 @@ import { existsSync, readFileSync } from 'node:fs';
 const cpuInfo = '/proc/cpuinfo';
 
 /**
- * Why products of 8-bit numbers are not the same in Node and in a browser here: ONNX Runtime adds pairs of them in 16 bits on
- * x86 processors without VNNI, where large ones saturate, and WebAssembly does not. Undefined where they are the same.
+ * Why a row by itself is not rounded as a row among others here: without AVX-512 ONNX Runtime's product with 4-bit weights adds
+ * up a single row in another order. Undefined where both are the same.
  */
-export const saturatingProducts =
-  process.arch === 'x64' && existsSync(cpuInfo) && !readFileSync(cpuInfo, 'utf8').includes('vnni')
-    ? 'this processor has no VNNI: 8-bit products saturate'
+export const roundsRowsApart =
+  process.arch === 'x64' && existsSync(cpuInfo) && !readFileSync(cpuInfo, 'utf8').includes('avx512f')
+    ? 'this processor has no AVX-512: single rows of 4-bit products add up in another order'
     : undefined;

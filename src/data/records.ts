@@ -25,9 +25,6 @@ const readers: Readonly<Record<string, Reader>> = {
   '.parquet': readParquetRecords,
 };
 
-/** Extensions of files that records are read from. */
-export const recordExtensions: readonly string[] = Object.keys(readers);
-
 /** Whether a field is named by the number of a column, counted from 1: the file has no header then. */
 function isColumnNumber(field: string): boolean {
   return /^[1-9]\d{0,5}$/.test(field);

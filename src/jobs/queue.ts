@@ -3,6 +3,7 @@
  * lives; the job of a worker that no longer does goes to another. Results stay in Redis for a day, so that whoever asked may
  * be stopped and ask again.
  */
+import type * as Bullmq from 'bullmq';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
@@ -16,7 +17,7 @@ const queueName = 'linnet-jobs';
 /** Seconds for which results are kept. */
 const keptFor = 86_400;
 
-const load = (): Promise<typeof import('bullmq')> => loadOptional(() => import('bullmq'), 'bullmq', 'a queue of jobs');
+const load = (): Promise<typeof Bullmq> => loadOptional(() => import('bullmq'), 'bullmq', 'a queue of jobs');
 
 /** How a caller follows its jobs. */
 export interface RunJobsOptions {

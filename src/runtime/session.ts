@@ -53,7 +53,13 @@ function sessionOptions(settings: EngineSettings): InferenceSession.SessionOptio
     logSeverityLevel: 3,
     // Threads that spin after a run would take the cores from other sessions of the process.
     extra: {
-      session: { intra_op: { allow_spinning: settings.spin === true ? '1' : '0' }, force_spinning_stop: '1' },
+      session: {
+        intra_op: { allow_spinning: settings.spin === true ? '1' : '0' },
+        force_spinning_stop: '1',
+        // Without VNNI, x86 processors add pairs of 8-bit products in 16 bits, where they saturate; with unsigned weights
+        // ONNX Runtime adds them in 32. Other processors ignore this.
+        x64quantprecision: '1',
+      },
     },
     ...(settings.profilePrefix !== undefined && { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),
     ...(settings.optimizedModelPath !== undefined && { optimizedModelFilePath: settings.optimizedModelPath }),

@@ -8,15 +8,10 @@ import { exportFolder } from '../../src/export/export-folder.ts';
 import { openExportedModel } from '../../src/export/open-export.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';
-import { saturatingProducts } from '../processor.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { type BrowserSuite, openBrowserSuite, prompt, runIn } from './browser-suite.ts';
 import { noChromium } from './chromium.ts';
-
-const eightBit = new Set<string>(['w8a8', 'mixed']);
-/** Why a type cannot be compared with Node on this machine; undefined where it can. */
-const incomparable = (type: string): string | undefined => (eightBit.has(type) ? saturatingProducts : undefined);
 
 describe.skipIf(noChromium !== undefined)(
   `exports in Chromium${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
@@ -58,24 +53,19 @@ describe.skipIf(noChromium !== undefined)(
       expect(outcome).toEqual({ kind: 'encoder-decoder', fingerprint: exported.fingerprint, tokens });
     });
 
-    it.for(['w8a8', 'int4', 'mixed'] as const)(
-      'writes with %s weights what Node writes with them',
-      async (dtype, { skip }) => {
-        skip(incomparable(dtype) !== undefined, incomparable(dtype));
-        const count = 12;
-        const tokenizer = await loadTokenizer(join(folder, dtype));
-        await using exported = await openExportedModel(join(folder, dtype));
-        const promptTokens = tokenizer.encode(prompt, { bos: true });
-        const expected = await generateToEnd(exported.engine, { promptTokens, maxTokens: count, ignoreEos: true });
-        const { tokens } = await suite.inPage((page) => runIn(page, {}, count, `exports/${dtype}`));
-        expect(tokens).toEqual(expected.tokens);
-      },
-    );
+    it.each(['w8a8', 'int4', 'mixed'] as const)('writes with %s weights what Node writes with them', async (dtype) => {
+      const count = 12;
+      const tokenizer = await loadTokenizer(join(folder, dtype));
+      await using exported = await openExportedModel(join(folder, dtype));
+      const promptTokens = tokenizer.encode(prompt, { bos: true });
+      const expected = await generateToEnd(exported.engine, { promptTokens, maxTokens: count, ignoreEos: true });
+      const { tokens } = await suite.inPage((page) => runIn(page, {}, count, `exports/${dtype}`));
+      expect(tokens).toEqual(expected.tokens);
+    });
 
-    it.for(['f32', 'w8a8', 'int4', 'mixed'] as const)(
+    it.each(['f32', 'w8a8', 'int4', 'mixed'] as const)(
       'reads a text and generates another: T5 as %s',
-      async (dtype, { skip }) => {
-        skip(incomparable(dtype) !== undefined, incomparable(dtype));
+      async (dtype) => {
         const out = join(folder, `t5-${dtype}`);
         await using exported = await openExportedModel(out, { threads: 1 });
         const tokenizer = await loadTokenizer(out);

@@ -28,6 +28,7 @@ import { readerOf, type WeightReader } from '../../src/quantization/weight-reade
 import type { Program } from '../../src/runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { augmentedTinyLlama, type ModelWithWeights, writeExportedModel } from './exported-model.ts';
+import { roundsRowsApart } from '../processor.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { tinyLlama } from '../models/tiny-llama.ts';
 
@@ -118,14 +119,15 @@ describe('a mixed export', () => {
   });
 
   it('speculates exactly, greedily and sampled, also with itself as the draft model', async () => {
-    // In blocks of 64 a row by itself adds up in another order, which draws at random can tell, as with int4 alone.
+    // In blocks of 64 a row by itself adds up in another order, which draws at random can tell, as with int4 alone; without
+    // AVX-512 it does in every block.
     const folder = join(place, 'speculating');
     await writeExportedModel(folder, subject, { dtype: 'mixed', block: 32 });
     await using mixed = await openExportedModel(folder);
     const { engine } = mixed;
     const statistics = new SpeculationStatistics();
     for (const promptTokens of prompts()) {
-      for (const temperature of [0, 0.7]) {
+      for (const temperature of roundsRowsApart === undefined ? [0, 0.7] : [0]) {
         const options = { promptTokens, maxTokens: 45, ignoreEos: true };
         const sampler = (): Sampler => new Sampler({ temperature, seed: 3 });
         const { tokens } = await generateToEnd(engine, { ...options, sampler: sampler() });

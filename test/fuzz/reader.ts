@@ -36,7 +36,7 @@ export interface FuzzCounts {
 }
 
 /** The input of a number: seed and number repeat it. */
-export function fuzzInput(reader: FuzzReader, seed: number, number: number): Buffer {
+function fuzzInput(reader: FuzzReader, seed: number, number: number): Buffer {
   const random = new Random(Math.imul(seed, 0x9e3779b1) ^ number);
   return mutated(reader.samples, reader.kind, random);
 }
