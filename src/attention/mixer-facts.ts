@@ -200,7 +200,7 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
  * How far float32 may be from the formula beyond what the order of sums makes: see `MixerKind.float32Error`.
  * @example
  * ```ts
- * const tolerance = Math.max(5e-5, float32Error({ kind: 'yoso', bits: 3, convolution: null }));
+ * const tolerance = Math.max(5e-5, float32Error(mixerPreset('yoso')));
  * ```
  */
 export function float32Error(config: MixerConfig): number {

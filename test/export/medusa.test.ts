@@ -189,11 +189,6 @@ describe('exporting heads', () => {
     const config = z.looseObject({}).parse(JSON.parse(await readFile(join(mixed, 'config.json'), 'utf8')));
     await writeFile(join(mixed, 'config.json'), JSON.stringify({ ...config, rms_norm_eps: 1e-4 }));
     await expect(exportFolder(mixed, out, { dtype: 'f32' })).rejects.toMatchObject({ code: 'MISMATCH' });
-      exportFolder(mixed, out, { dtype: 'f32' }).catch((e) => {
-        console.log('MSG', e.message);
-        throw e;
-      }),
-    ).rejects.toMatchObject({ code: 'MISMATCH' });
 
     // Room for the model alone: the heads are counted too.
     const { files } = (await readExportedFolder(await exported('f32', 'sizes'))).manifest;

@@ -50,7 +50,7 @@ export interface RestoredSession {
 /**
  * Writes a session, in place of the file if it exists, all at once.
  *
- * @param fingerprint identifies the model and its weights: `checkpoint.fingerprint()`
+ * @param session with the fingerprint of the model and its weights: `checkpoint.fingerprint()`
  * @throws LinnetError `INPUT` if the tokens are not the text of the state; `PATH` or `NOT_FOUND` from the file system
  * @example
  * ```ts
