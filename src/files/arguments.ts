@@ -83,6 +83,15 @@ export function requireTokens(value: unknown, name: string): number[] {
   });
 }
 
+/** Numbers of any kind: which ones there are is for the caller to say. @throws LinnetError `INPUT` for what is no list of numbers */
+export function requireNumbers(value: unknown, name: string): number[] {
+  if (!Array.isArray(value)) throw wrong(name, value, 'a list of numbers');
+  return value.map((item: unknown, index) => {
+    if (typeof item === 'number') return item;
+    throw wrong(`${name}[${index}]`, item, 'a number');
+  });
+}
+
 /** @throws LinnetError `INPUT` for what cannot be iterated over, and for texts, which are not meant where numbers are */
 export function requireIterable(value: unknown, name: string): void {
   if (typeof value === 'object' && value !== null && Symbol.iterator in value) return;

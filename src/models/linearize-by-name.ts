@@ -3,7 +3,7 @@ import type { MixerConfig } from '../attention/mixer.ts';
 import { parseMixer } from '../attention/mixers.ts';
 import { localKernelFor, mixerPreset, type PresetOptions, wholeTextPreset } from '../attention/presets.ts';
 import { LinnetError } from '../errors.ts';
-import { requireOptions, requireTexts, requireTokens } from '../files/arguments.ts';
+import { requireNumbers, requireOptions, requireTexts } from '../files/arguments.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { Model } from './families.ts';
 import { linearizeParts } from './linearize-parts.ts';
@@ -41,7 +41,7 @@ export function linearizeByName(
 ): { readonly model: Model; readonly parameters: Weights } {
   requireOptions(options, 'the options of linearize');
   const { layers, attention, ...preset } = options;
-  if (layers !== undefined) requireTokens(layers, 'layers');
+  if (layers !== undefined) requireNumbers(layers, 'layers');
   if (attention !== undefined) requireTexts(attention, 'attention');
   const configured = (reads: 'past' | 'whole', options: PresetOptions): MixerConfig => {
     if (typeof mixer !== 'string') return parseMixer(mixer);

@@ -6,7 +6,7 @@ import { initialParameter } from '../attention/parameter-init.ts';
 import { LinnetError } from '../errors.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from './model.ts';
-import { requireKind, requireTokens } from '../files/arguments.ts';
+import { requireKind, requireNumbers } from '../files/arguments.ts';
 
 /** A model whose mixers can be replaced without its becoming another kind of model. */
 interface Remixable<Described> {
@@ -34,7 +34,7 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
 ): { model: Described; parameters: Map<string, Tensor<'float32'>> } {
   requireKind(model, 'the model', ['mixers', 'withMixers'], 'a model');
   requireKind(parameters, 'the parameters', ['get', 'keys'], 'a map of tensors');
-  const layers = given === undefined ? [...model.mixers.keys()] : requireTokens(given, 'layers');
+  const layers = given === undefined ? [...model.mixers.keys()] : requireNumbers(given, 'layers');
   for (const layer of layers) {
     if (model.mixers[layer] === undefined) {
       throw new LinnetError(

@@ -1,4 +1,5 @@
 /** T5 through the commands: reported, linearized, and written with. */
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
@@ -13,6 +14,7 @@ const place = (name: string): string => join(folder, name);
 
 beforeAll(async () => {
   await saveTinyModel(place('base'), 1, 't5');
+  await writeFile(place('words.txt'), 'It was the best of times, it was the worst of times. '.repeat(5));
 });
 
 describe('t5', () => {
@@ -110,6 +112,8 @@ describe('t5', () => {
       place('two'),
       '--dtype',
       dtype,
+      '--data',
+      place('words.txt'),
       '--tokens',
       '90',
       '--out',
