@@ -11,7 +11,13 @@ import { readSnapshot, writeSnapshot } from './snapshot.ts';
 const blocks = parameterBlocks(new Map([['weight', { shape: [2, 3] }]]));
 const values = (first: number) => new Map([['weight', float32([2, 3], [first, 1, 2, 3, 4, 5])]]);
 const state = { parameters: values(0.5), first: values(-1), second: values(2) };
-const position = { update: 3, cursor: { epoch: 1, index: 2, seed: 7 }, tokens: 96, losses: [4.5, 1 / 3, 2] };
+const position = {
+  update: 3,
+  cursor: { epoch: 1, index: 2, seed: 7 },
+  tokens: 96,
+  losses: [4.5, 1 / 3, 2],
+  evaluations: [{ update: 2, loss: 0.25 }],
+};
 
 describe('a snapshot', () => {
   it('comes back as it was written', async () => {

@@ -34,6 +34,6 @@ describe('scores', () => {
   it('name tokens by their text, and parts of characters by their ids', () => {
     const pieces = new TokenPieces(byteTokenizer());
     expect([pieces.of(98), pieces.of(0xe2)]).toEqual(['b', 'token_id:226']);
-    expect([pieces.bytesOf(98), pieces.bytesOf(0xe2)]).toEqual([[98], null]);
+    expect([pieces.bytesOf(98), pieces.bytesOf(0xe2)]).toEqual([[98], [226]]);
   });
 });
