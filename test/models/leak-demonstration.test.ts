@@ -34,7 +34,8 @@ describe('maskStrengthRuns', () => {
 
 describe('leakDemonstration', () => {
   it('shows the collapse of an unmasked convolution, and that it is worthless', async () => {
-    const steps = 120;
+    // By 120 the collapse is still under way, how far depends on how the processor rounds.
+    const steps = 160;
     const result = await leakDemonstration({ steps, seed: 2 });
     const { masked, unmasked } = result;
     // Both start from the same weights with taps of zero, on the same batch: at log 258 = 5.55.
@@ -44,7 +45,7 @@ describe('leakDemonstration', () => {
     // What a masked model learns in so few steps lies between single letters (3.1) and words (2.0).
     expect(endLoss(masked)).toBeGreaterThan(2);
     expect(endLoss(masked)).toBeLessThan(3);
-    expect(endLoss(unmasked)).toBeLessThan(0.6 * endLoss(masked));
+    expect(endLoss(unmasked)).toBeLessThan(0.5 * endLoss(masked));
     expect(masked.nextByteLoss).toBeLessThan(unmasked.nextByteLoss);
 
     const { svg } = await leakFigure(result);
