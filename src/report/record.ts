@@ -21,10 +21,11 @@ import { describeCommit, describeHardware, describeSoftware, hardwareSchema, sof
 import { MetricEvents } from './tensorboard/metric-events.ts';
 
 const RECORD_FILE = 'run.json';
-const METRICS_FILE = 'metrics.jsonl';
+/** The file of metrics in a run's folder. */
+export const METRICS_FILE = 'metrics.jsonl';
 /** Far above what any run writes; a larger file is not one of ours. */
 const MOST_RECORD_BYTES = 16 * 1024 * 1024;
-const MOST_METRICS_BYTES = 512 * 1024 * 1024;
+export const MOST_METRICS_BYTES = 512 * 1024 * 1024;
 
 const statusSchema = z.enum(['running', 'finished', 'interrupted', 'failed']);
 
@@ -183,6 +184,16 @@ class RecordedRun implements Run {
 }
 
 /**
+ * Reads what a run is, without its metrics.
+ * @throws LinnetError as `readRun`
+ */
+export async function readRunRecord(dir: string): Promise<RunRecord> {
+  const folder = resolve(dir);
+  const text = (await readInFolder(folder, RECORD_FILE, MOST_RECORD_BYTES)).toString('utf8');
+  return parseAs(recordSchema, text, join(folder, RECORD_FILE));
+}
+
+/**
  * Reads a run back.
  * @throws LinnetError `NOT_FOUND` where there is no run, `FORMAT` naming file, line and what is wrong with it
  * @example
@@ -192,10 +203,9 @@ class RecordedRun implements Run {
  */
 export async function readRun(dir: string): Promise<{ record: RunRecord; metrics: Metric[] }> {
   const folder = resolve(dir);
-  const recordText = (await readInFolder(folder, RECORD_FILE, MOST_RECORD_BYTES)).toString('utf8');
   const metricsText = (await readInFolder(folder, METRICS_FILE, MOST_METRICS_BYTES)).toString('utf8');
   return {
-    record: parseAs(recordSchema, recordText, join(folder, RECORD_FILE)),
+    record: await readRunRecord(folder),
     metrics: parseMetrics(metricsText, join(folder, METRICS_FILE)),
   };
 }
@@ -218,6 +228,12 @@ async function writeRecord(folder: string, record: RunRecord): Promise<void> {
   await writeFileAtomic(join(folder, RECORD_FILE), `${JSON.stringify(record, null, 2)}\n`);
 }
 
+/** A value as records hold it: what JSON does not know is left out. */
+export function plainJson(value: object): Record<string, JsonValue> {
+  const parsed: unknown = JSON.parse(JSON.stringify(value));
+  return z.record(z.string(), z.json()).parse(parsed);
+}
+
 /** Numbers without a spelling in JSON, and the texts that stand for them. */
 const SPECIAL_NUMBERS: ReadonlyMap<string, number> = new Map([
   ['NaN', NaN],
@@ -232,7 +248,12 @@ function formatMetric(metric: Metric): string {
   return `${line}\n`;
 }
 
-function parseMetrics(text: string, path: string): Metric[] {
+/**
+ * The metrics of whole lines.
+ * @param path names the file in errors
+ * @throws LinnetError `FORMAT` for a line that is no metric
+ */
+export function parseMetrics(text: string, path: string): Metric[] {
   const lines = text.split('\n');
   // What follows the last line break is nothing, or a line torn by a power cut.
   return lines.slice(0, -1).map((line, at) => {

@@ -34,7 +34,7 @@ export class MetricEvents {
     if (step === undefined) return;
     const group = metric.stage ?? metric.trial;
     const prefix = typeof group === 'string' ? `${group}/` : '';
-    const named = Object.entries(this.#scalarsOf(metric)).map(([tag, value]) => [`${prefix}${tag}`, value]);
+    const named = Object.entries(this.#scalarsOf(metric)).map(([tag, value]) => [`${prefix}${tag}`, value] as const);
     this.#file.write(step, Object.fromEntries(named));
   }
 

@@ -1,11 +1,10 @@
 /** Carrying out a plan: a run that is recorded, can be resumed, and ends with a saved folder. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
-import { openRun, type Run } from '../../report/record.ts';
+import { type JsonValue, openRun, plainJson, type Run } from '../../report/record.ts';
 import type { Evaluation, EvaluationPlan } from '../held-out.ts';
 import { microBatchRows, type TrainingSettings } from '../settings.ts';
 import { train, type TrainingJob, type TrainingOutcome, totalUpdates, type UpdateEvent } from '../trainer.ts';
@@ -220,7 +219,7 @@ function peakMemoryBytes(): number {
 /** Trains; a refusal to resume says besides which settings the record has otherwise. */
 async function sameRun(
   folder: string,
-  described: Readonly<Record<string, z.core.util.JSONType>>,
+  described: Readonly<Record<string, JsonValue>>,
   work: () => Promise<TrainingOutcome>,
 ): Promise<TrainingOutcome> {
   try {
@@ -231,10 +230,4 @@ async function sameRun(
     if (differences === '') throw error;
     throw new LinnetError('MISMATCH', `${error.message}\n${differences}`, { cause: error });
   }
-}
-
-/** A value as records hold it. */
-function plainJson(value: object): Record<string, z.core.util.JSONType> {
-  const parsed: unknown = JSON.parse(JSON.stringify(value));
-  return z.record(z.string(), z.json()).parse(parsed);
 }
