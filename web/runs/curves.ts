@@ -54,12 +54,7 @@ function tokensPerSecond({ tokens, seconds }: Readonly<Record<string, Curve>>): 
 }
 
 /** The curves of a kind in all chosen runs; of a study or conversion the last stages or trials. */
-export function curvesOf(
-  { of }: ChartKind,
-  runs: readonly Run[],
-  all: readonly RunCurves[],
-  axis: Axis,
-): NamedCurve[] {
+export function curvesOf({ of }: ChartKind, runs: readonly Run[], all: readonly RunCurves[], axis: Axis): NamedCurve[] {
   const named = runs.flatMap(({ id, name }) => {
     const groups = all.find((curves) => curves.id === id)?.groups ?? [];
     return groups.flatMap((group): NamedCurve[] => {
@@ -76,7 +71,9 @@ function along(curve: Curve, { tokens, seconds }: Readonly<Record<string, Curve>
   if (axis === 'tokens' && tokens !== undefined) return { x: curve.x.map((x) => interpolated(tokens, x)), y: curve.y };
   if (axis === 'minutes' && seconds !== undefined) {
     let sum = 0;
-    const times = seconds.y.map((time, at) => (sum += time * (seconds.x[at] - (at === 0 ? 0 : seconds.x[at - 1]))) / 60);
+    const times = seconds.y.map(
+      (time, at) => (sum += time * (seconds.x[at] - (at === 0 ? 0 : seconds.x[at - 1]))) / 60,
+    );
     const elapsed = { x: seconds.x, y: times };
     return { x: curve.x.map((x) => interpolated(elapsed, x)), y: curve.y };
   }
