@@ -8,6 +8,8 @@ export interface ChartLine {
   readonly name: string;
   /** As long as the chart's `x`; null where there is no value. */
   readonly values: readonly (number | null)[];
+  /** Which of the six styles it has, the same in every chart that shows it. Default: its place in the list. */
+  readonly style?: number;
   /** Draws dashes, so that lines differ without colour. */
   readonly dashed?: boolean;
 }
@@ -67,6 +69,7 @@ export function LineChart(props: LineChartProps) {
   latest.current = { format, formatX, x, lines };
   const names = lines.map(({ name }) => name).join('\n');
   const dashes = lines.map(({ dashed = false }) => dashed);
+  const styles = lines.map(({ style }, at) => (style ?? at) % seriesColours.length);
 
   useEffect(() => {
     const target = place.current;
@@ -92,9 +95,9 @@ export function LineChart(props: LineChartProps) {
             {},
             ...names.split('\n').map((label, at) => ({
               label,
-              stroke: colour(seriesColours[at % seriesColours.length]),
+              stroke: colour(seriesColours[styles[at]]),
               width: 2,
-              dash: dashes[at] ? seriesDashes[1] : joinsGaps ? seriesDashes[at % seriesDashes.length] : undefined,
+              dash: dashes[at] ? seriesDashes[1] : joinsGaps ? seriesDashes[styles[at]] : undefined,
               spanGaps: joinsGaps,
               points: { show: false },
             })),
@@ -117,7 +120,7 @@ export function LineChart(props: LineChartProps) {
       chart.current = undefined;
     };
     // Values come by the effect below; the chart is made anew only for other lines.
-  }, [names, dashes.join(), height, range, joinsGaps, follows]);
+  }, [names, dashes.join(), styles.join(), height, range, joinsGaps, follows]);
 
   useEffect(() => {
     chart.current?.setData(tableOf(x, lines));
@@ -136,7 +139,7 @@ export function LineChart(props: LineChartProps) {
         {follows && <span class="at">{at === undefined ? 'last' : `at ${formatX(x[at])}`}</span>}
         {ends.map(({ name, end }, index) => (
           <span key={name}>
-            <span class={`key series-${index}`} aria-hidden="true" />
+            <span class={`key series-${styles[index]}`} aria-hidden="true" />
             {name}: {end}
           </span>
         ))}

@@ -163,7 +163,7 @@ function Charts({ runs, curves }: { readonly runs: readonly Run[]; readonly curv
                 title={kind.title}
                 x={x}
                 xName={axes[axis]}
-                lines={named.map(({ name }, at) => ({ name, values: values[at] }))}
+                lines={named.map(({ name, style }, at) => ({ name, style, values: values[at] }))}
                 format={numberWords}
                 formatX={formatShortCount}
                 range={isLog && kind.mayBeLog === true ? 'log' : kind.fromZero === true ? 'zero' : 'data'}

@@ -111,7 +111,7 @@ function StageRow({ group, low, high, original }: StageRowProps) {
       </td>
       {original !== null && (
         <td class="number">
-          {value === null
+          {value === null || group.name === 'original'
             ? ''
             : `${value >= original ? '+' : '−'}${(100 * Math.abs(value / original - 1)).toFixed(2)} %`}
         </td>
