@@ -36,6 +36,7 @@ export interface OpeningProgress {
 export interface OpenModelOptions extends Partial<WebEngineSettings> {
   /** Default: the one that the model was exported for; `wasm` for those made for `cpu`. */
   readonly device?: WebDevice;
+  /** Called as files arrive and graphs are compiled. */
   readonly onProgress?: (progress: OpeningProgress) => void;
   /** Stops opening, with an error `ABORTED`: while files are fetched at once, else when the graph at hand is compiled. */
   readonly signal?: AbortSignal;

@@ -124,6 +124,7 @@ export function labelledInputs(length: number, label: 'int32' | 'float32' = 'int
   };
 }
 
+/** How labelled texts become rows. */
 export interface LabelledOptions {
   /** How the kind of model reads texts. */
   readonly layout: TextLayout;
@@ -160,6 +161,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
     return this.#rows.length;
   }
 
+  /** Names and types of what a row gives the objective. */
   get inputs(): RowInputs {
     return labelledInputs(this.length, this.labels === undefined ? 'float32' : 'int32');
   }
@@ -190,6 +192,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
     return batch;
   }
 
+  /** SHA-256 of the rows and of how they were made. */
   fingerprint(): string {
     const hash = createHash('sha256');
     hash.update(JSON.stringify({ kind: 'labelled', version: 1, length: this.length, padId: this.#padId }));

@@ -104,6 +104,7 @@ export class PackedDataset implements PackedParts, RowDataset<PackedBatch> {
     return this.starts.length;
   }
 
+  /** Names and types of what a row gives the objective. */
   get inputs(): RowInputs {
     return packedInputs(this.length);
   }
@@ -122,6 +123,7 @@ export class PackedDataset implements PackedParts, RowDataset<PackedBatch> {
     return batch;
   }
 
+  /** SHA-256 of the tokens and of how they are cut. */
   fingerprint(): string {
     const { length, padId, tokens, starts, counts } = this;
     const described = { version: 1, length, padId, tokens: tokens.length, rows: starts.length };

@@ -8,6 +8,7 @@ import { shareStyle } from './share-colour.ts';
 import { roundedText, type SvgElement } from './svg-element.ts';
 import { layoutTree } from './tree-layout.ts';
 
+/** A token tree as a chart. */
 export interface TreeChartDescription {
   readonly title?: string;
   /** For those who cannot see the picture. Default: the title and the number of nodes. */

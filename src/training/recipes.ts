@@ -7,6 +7,7 @@ import type { TrainingInput } from './settings.ts';
 
 /** All recipes, in the order of help. */
 export const recipeNames = ['gpt2-glue', 't5-glue', 'bert-glue', 'llama-lora', 'flash-wiki40b'] as const;
+/** The name of one of the paper's recipes. */
 export type RecipeName = (typeof recipeNames)[number];
 
 /** What a recipe decides. Weight decay never applies to norms, biases, α and filter weights (the code leaves out biases alone). */

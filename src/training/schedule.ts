@@ -2,9 +2,12 @@
 import { LinnetError } from '../errors.ts';
 
 export const scheduleNames = ['constant', 'linear', 'cosine'] as const;
+/** The shape of the learning rate after the warm-up. */
 export type ScheduleName = (typeof scheduleNames)[number];
 
+/** A learning rate over the optimizer steps of a run. */
 export interface ScheduleConfig {
+  /** Its shape after the warm-up. */
   readonly name: ScheduleName;
   /** The learning rate after warm-up. */
   readonly peak: number;

@@ -21,6 +21,7 @@ import { initialState, type TrainingOptions, TrainingProgram, type TrainingState
 export interface UpdateEvent {
   /** Counted from 1. */
   readonly update: number;
+  /** Optimizer steps that were asked for. */
   readonly total: number;
   /** Mean of the objective over the predictions of the batch, before the update. */
   readonly loss: number;
@@ -42,15 +43,19 @@ export interface RowFeature {
   copyRow(row: number, target: Float32Array): Promise<void>;
 }
 
+/** A training run: model, data, objective, settings, and where it keeps its snapshots. */
 export interface TrainingJob {
   /** Names and shapes of all parameters, and the configuration that a resumed run must agree with. */
   readonly model: Pick<ModelDescription, 'parameters' | 'toJson'>;
+  /** The loss. */
   readonly objective: Objective;
   /** Where training starts. Not written to. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
   /** What tells `parameters` from others, such as the fingerprint of their checkpoint; a resumed run must have the same. */
   readonly origin?: string;
+  /** The rows that batches are made of. */
   readonly dataset: RowDataset;
+  /** Steps, rates, batch, length and the rest, with defaults filled in. */
   readonly settings: TrainingSettings;
   /** Which parameters are trained; default all. */
   readonly trainable?: (name: string) => boolean;
@@ -62,6 +67,7 @@ export interface TrainingJob {
   readonly rateFactor?: (parameter: string) => number;
   /** Where snapshots go and how often they are written; without it the run cannot be resumed. */
   readonly snapshots?: { readonly folder: string; readonly every: number };
+  /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
   /** What is measured on held-out data on the way. */
   readonly evaluation?: EvaluationPlan;
@@ -69,12 +75,14 @@ export interface TrainingJob {
   readonly signal?: AbortSignal;
   /** Called once before the first update, with the updates already done: 0, or those of the snapshot. */
   readonly onStart?: (update: number) => void | Promise<void>;
+  /** Called after every optimizer step, and awaited; `current` gives the parameters as they are then. */
   readonly onUpdate?: (
     event: UpdateEvent,
     current: () => ReadonlyMap<string, Tensor<'float32'>>,
   ) => void | Promise<void>;
 }
 
+/** What a run came to. */
 export interface TrainingOutcome {
   /** All parameters, trained and frozen. */
   readonly parameters: Map<string, Tensor<'float32'>>;

@@ -3,6 +3,7 @@ import { LinnetError } from '../../errors.ts';
 import { mergeDrafts } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 
+/** How the trees of two drafters become one. */
 export interface CombinedOptions {
   /** Most nodes of the union, the root included. Default 64. */
   readonly maxNodes?: number;
@@ -35,6 +36,7 @@ export class CombinedDrafter implements Drafter {
     for (const drafter of this.#drafters) await drafter.accepted?.(tokens);
   }
 
+  /** For `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const drafter of this.#drafters) await drafter[Symbol.asyncDispose]();
   }

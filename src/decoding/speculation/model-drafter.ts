@@ -10,6 +10,7 @@ import type { SequenceState } from '../state/sequence-state.ts';
 import { rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 
+/** How far the smaller model drafts. */
 export interface ModelDrafterOptions {
   /** Tokens guessed ahead; the draft model runs this many times a round. Default 4. */
   readonly depth?: number;
@@ -93,6 +94,7 @@ export class ModelDrafter implements Drafter {
     };
   }
 
+  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }
