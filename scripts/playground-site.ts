@@ -106,7 +106,7 @@ export async function servePlayground(
       const type = types[extname(found.file)] ?? 'application/octet-stream';
       response.writeHead(200, { ...all, 'content-type': type, 'content-length': found.bytes });
       if (request.method === 'HEAD') response.end();
-      // A reader that leaves is no error of the server.
+      // A reader that leaves is not an error of the server.
       else await pipeline(createReadStream(found.file), response).catch(() => response.destroy());
     });
   });

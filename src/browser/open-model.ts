@@ -78,7 +78,7 @@ const templateFile = 'chat_template.jinja';
  * Opens an exported model folder.
  *
  * @param url of the folder, absolute or relative to the page
- * @throws LinnetError `INPUT` if it is no http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
+ * @throws LinnetError `INPUT` if it is not an http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
  *   malformed, has not the size and SHA-256 that linnet.json says, or is not the graph that the configuration asks for,
  *   `CONFIG` if the model or an option is not supported, `MISMATCH` for a device that the export was not made for,
  *   `RUNTIME` if the engine fails, `ABORTED`

@@ -51,7 +51,7 @@ export interface MeasureOptions {
   readonly onProgress?: (what: string) => void;
 }
 
-/** Tokens of a window in which perplexity is told by position, over the length of training. */
+/** Tokens of a window in which perplexity is reported by position, over the length of training. */
 const positionFactor = 4;
 const sampleTokens = 80;
 

@@ -141,7 +141,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
   readonly #rows: readonly LabelledRow[];
   readonly #padId: number;
 
-  /** @throws LinnetError `INPUT` for no texts, an unknown label, one that is no number, or a text without a token */
+  /** @throws LinnetError `INPUT` for no texts, an unknown label, one that is not a number, or a text without a token */
   constructor(texts: readonly LabelledText[], tokenizer: Tokenizer, { layout, labels, length }: LabelledOptions) {
     if (texts.length === 0) throw new LinnetError('INPUT', 'there are no labelled texts');
     const idOf = idsOf(labels);

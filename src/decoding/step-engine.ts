@@ -20,7 +20,7 @@ import type { SourceEncoder } from './source-encoder.ts';
 export interface StepRequest {
   /** The text so far. Only read; `commit` changes it. */
   readonly state: SequenceState;
-  /** The nodes; node a stands at position `state.length` + its depth. */
+  /** The nodes; node a is at position `state.length` + its depth. */
   readonly tree: TokenTree;
   /** Token of every node. */
   readonly tokens: ArrayLike<number>;

@@ -20,7 +20,7 @@ import type { TrainingState } from './step-program.ts';
 export interface SnapshotPosition {
   /** Updates done. */
   readonly update: number;
-  /** Where the data stands. */
+  /** Where the data is. */
   readonly cursor: BatchCursor;
   /** Tokens seen so far. */
   readonly tokens: number;

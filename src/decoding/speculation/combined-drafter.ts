@@ -15,7 +15,7 @@ export class CombinedDrafter implements Drafter {
   readonly #drafters: readonly Drafter[];
   readonly #maxNodes: number;
 
-  /** @throws LinnetError `CONFIG` for no drafters, or a bound that is no whole number of at least 1 */
+  /** @throws LinnetError `CONFIG` for no drafters, or a bound that is not a whole number of at least 1 */
   constructor(drafters: readonly Drafter[], { maxNodes = 64 }: CombinedOptions = {}) {
     if (drafters.length === 0) throw new LinnetError('CONFIG', 'a combination needs at least one drafter');
     if (!(Number.isSafeInteger(maxNodes) && maxNodes >= 1)) {

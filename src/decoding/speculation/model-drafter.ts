@@ -41,7 +41,7 @@ export class ModelDrafter implements Drafter {
   /**
    * @param engine of the draft model
    * @param vocabulary of the model that verifies
-   * @throws LinnetError `MISMATCH` for another vocabulary; `CONFIG` for a depth or width that is no whole number ≥ 1
+   * @throws LinnetError `MISMATCH` for another vocabulary; `CONFIG` for a depth or width that is not a whole number ≥ 1
    */
   constructor(engine: StepEngine, vocabulary: number, { depth = 4, width = 1 }: ModelDrafterOptions = {}) {
     const known = engine.model.sizes.vocabulary;
