@@ -1,4 +1,4 @@
-/** Learning rates over the updates of a run. */
+/** Learning rates over the optimizer steps of a run. */
 import { LinnetError } from '../errors.ts';
 
 export const scheduleNames = ['constant', 'linear', 'cosine'] as const;
@@ -11,9 +11,9 @@ export interface ScheduleConfig {
   readonly name: ScheduleName;
   /** The learning rate after warm-up. */
   readonly peak: number;
-  /** Updates over which the rate rises linearly from 0; update 0 then has rate 0. */
+  /** Optimizer steps over which the rate rises linearly from 0; optimizer step 0 then has rate 0. */
   readonly warmup: number;
-  /** Updates in all: where `linear` and `cosine` reach 0. */
+  /** Optimizer steps in all: where `linear` and `cosine` reach 0. */
   readonly total: number;
 }
 
@@ -25,7 +25,7 @@ const decays: Readonly<Record<ScheduleName, (progress: number) => number>> = {
 };
 
 /**
- * The learning rate of an update.
+ * The learning rate of an optimizer step.
  *
  * @param update counted from 0
  * @throws LinnetError `CONFIG` if the warm-up is longer than the run

@@ -1,4 +1,4 @@
-/** The training loop: batches in, updates out, snapshots on the way, and a clean stop on request. */
+/** The training loop: batches in, optimizer steps out, snapshots on the way, and a clean stop on request. */
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
@@ -17,19 +17,19 @@ import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.t
 import type { Objective } from './objectives/next-token.ts';
 import { initialState, type TrainingOptions, TrainingProgram, type TrainingState } from './step-program.ts';
 
-/** What happened in one update. */
+/** What happened in one optimizer step. */
 export interface UpdateEvent {
   /** Counted from 1. */
   readonly update: number;
   /** Optimizer steps that were asked for. */
   readonly total: number;
-  /** Mean of the objective over the predictions of the batch, before the update. */
+  /** Mean of the objective over the predictions of the batch, before the optimizer step. */
   readonly loss: number;
   readonly gradientNorm: number;
   readonly learningRate: number;
-  /** Tokens in this update. */
+  /** Tokens in this optimizer step. */
   readonly tokens: number;
-  /** Wall time of this update. */
+  /** Wall time of this optimizer step. */
   readonly seconds: number;
 }
 
@@ -71,9 +71,9 @@ export interface TrainingJob {
   readonly compile?: CompileOptions;
   /** What is measured on held-out data on the way. */
   readonly evaluation?: EvaluationPlan;
-  /** Stops after the update at hand, with a snapshot. */
+  /** Stops after the optimizer step at hand, with a snapshot. */
   readonly signal?: AbortSignal;
-  /** Called once before the first update, with the updates already done: 0, or those of the snapshot. */
+  /** called once before the first optimizer step, with the optimizer steps already done: 0, or those of the snapshot. */
   readonly onStart?: (update: number) => void | Promise<void>;
   /** Called after every optimizer step, and awaited; `current` gives the parameters as they are then. */
   readonly onUpdate?: (
@@ -86,12 +86,12 @@ export interface TrainingJob {
 export interface TrainingOutcome {
   /** All parameters, trained and frozen. */
   readonly parameters: Map<string, Tensor<'float32'>>;
-  /** Updates done, those before a resume included. */
+  /** Optimizer steps done, those before a resume included. */
   readonly updates: number;
   readonly total: number;
   /** False if the signal stopped the run. */
   readonly finished: boolean;
-  /** Mean loss of the last tenth of the updates (at least one), those before a resume included; undefined if there was none. */
+  /** Mean loss of the last tenth of the optimizer steps (at least one), those before a resume included; undefined if there was none. */
   readonly loss?: number;
   /** Tokens per second of this process, the compilation left out. */
   readonly tokensPerSecond?: number;
@@ -99,11 +99,11 @@ export interface TrainingOutcome {
   readonly tokens: number;
   /** What was measured on held-out data, in order. */
   readonly evaluations: readonly Evaluation[];
-  /** The update whose parameters these are, where they are not those of the last one. */
+  /** The optimizer step whose parameters these are, where they are not those of the last one. */
   readonly best?: Evaluation;
 }
 
-/** How many updates a job makes. @throws LinnetError `INPUT` if the data is too small for one batch */
+/** How many optimizer steps a job makes. @throws LinnetError `INPUT` if the data is too small for one batch */
 export function totalUpdates(dataset: Pick<RowDataset, 'rows' | 'length'>, settings: TrainingSettings): number {
   if (settings.steps !== undefined) return settings.steps;
   const total = Math.floor((dataset.rows * settings.epochs) / settings.batch);

@@ -41,7 +41,7 @@ export interface Trial {
 export interface TrialResult {
   /** Of the held-out text. */
   readonly perplexity: number;
-  /** Mean training loss of the last tenth of the updates. */
+  /** Mean training loss of the last tenth of the optimizer steps. */
   readonly loss: number;
   readonly parameters: number;
   readonly tokensPerSecond: number;
