@@ -96,12 +96,7 @@ export class TrainingProgram {
     if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
     const blocks = parameterBlocks(trained, blockBytes);
     if (options.accumulate === 1) {
-      return new TrainingProgram(
-        options,
-        blocks,
-        await options.compile(fusedGraph(options, blocks)),
-        undefined,
-      );
+      return new TrainingProgram(options, blocks, await options.compile(fusedGraph(options, blocks)), undefined);
     }
     const add = await options.compile(accumulationGraph(options, blocks));
     try {

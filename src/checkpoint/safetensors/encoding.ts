@@ -40,7 +40,7 @@ export async function encodeSafetensors(
   entries: Iterable<TensorEntry>,
   metadata: Readonly<Record<string, string>> = {},
   source = 'safetensors bytes',
-): Promise<Uint8Array> {
+): Promise<Uint8Array<ArrayBuffer>> {
   const { placed, header } = await placeEntries(entries, metadata, source);
   const file = new Uint8Array(placed.reduce((sum, { byteLength }) => sum + byteLength, header.length));
   file.set(header);
