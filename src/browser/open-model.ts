@@ -210,7 +210,8 @@ async function openProgram(
   return programOf(file, session, { nodes: undefined, modelBytes, creationMs: performance.now() - started });
 }
 
-function openTokenizer(
+/** The tokenizer of a folder by its files; undefined where it has none. */
+export function openTokenizer(
   tokenizerJson: JsonObject | undefined,
   tokenizerConfigJson: JsonObject | undefined,
   modelConfigJson: JsonObject,
@@ -224,7 +225,7 @@ function openTokenizer(
 declare const location: { readonly href: string } | undefined;
 
 /** What relative URLs are relative to: the page, or the script of a worker. */
-function pageUrl(): string | undefined {
+export function pageUrl(): string | undefined {
   return typeof location === 'undefined' ? undefined : location.href;
 }
 

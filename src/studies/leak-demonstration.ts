@@ -14,7 +14,7 @@ import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
-import type { CompileOptions } from '../runtime/compile.ts';
+import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { adamWDefaults } from '../training/adamw.ts';
 import { learningRate } from '../training/schedule.ts';
@@ -176,7 +176,7 @@ interface TrainAndAskOptions extends Pick<LeakDemonstrationOptions, 'seed' | 'co
 async function trainAndAsk(
   strength: number,
   { dataset, asked, steps }: { dataset: PackedDataset; asked: EvaluationData; steps: number },
-  { seed = 1, compile, onPoint, signal }: TrainAndAskOptions,
+  { seed = 1, compile: compileOptions, onPoint, signal }: TrainAndAskOptions,
 ): Promise<LeakRun> {
   const model = demonstrationModel(strength === 1);
   const objective = causalObjective(model, length);
@@ -191,7 +191,7 @@ async function trainAndAsk(
     accumulate: 1,
     optimizer: adamWDefaults,
     clip: 1,
-    compile,
+    compile: (graph) => compile(graph, compileOptions),
   });
   try {
     const state = initialState(program.blocks, initializeParameters(model, new Random(seed)));
@@ -210,7 +210,7 @@ async function trainAndAsk(
       onPoint?.(point);
     }
     const parameters = maskedTensors(state.parameters, strength);
-    return { points, nextByteLoss: await nextByteLoss(model, parameters, asked, compile) };
+    return { points, nextByteLoss: await nextByteLoss(model, parameters, asked, compileOptions) };
   } finally {
     await program.dispose();
   }

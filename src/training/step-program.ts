@@ -11,7 +11,7 @@ import { add, div, mul } from '../graph/ops/elementwise.ts';
 import { dataOf, float32, type Tensor, zeros } from '../graph/tensor.ts';
 import { consequencesOf, type DeclaredParameters } from '../nn/parameter-roles.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
-import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
+import type { GraphCompiler, Program } from '../runtime/program.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
@@ -30,7 +30,8 @@ export interface StepResult {
   readonly gradientNorm: number;
 }
 
-export interface TrainingOptions {
+/** What a step computes. */
+export interface StepDescription {
   /** All parameters that the objective asks for, trained or not. */
   readonly parameters: DeclaredParameters;
   readonly objective: Objective;
@@ -47,9 +48,13 @@ export interface TrainingOptions {
   readonly frozen?: ReadonlyMap<string, Tensor>;
   /** What the learning rate of a parameter is multiplied by; default 1. */
   readonly rateFactor?: (parameter: string) => number;
-  readonly compile?: CompileOptions;
   /** Largest block in bytes; see parameter-blocks.ts. */
   readonly blockBytes?: number;
+}
+
+export interface TrainingOptions extends StepDescription {
+  /** What makes the programs, in Node or in a page. */
+  readonly compile: GraphCompiler;
 }
 
 /** Names of outputs: inputs and outputs of a graph must differ. */
@@ -91,16 +96,11 @@ export class TrainingProgram {
     if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
     const blocks = parameterBlocks(trained, blockBytes);
     if (options.accumulate === 1) {
-      return new TrainingProgram(
-        options,
-        blocks,
-        await compile(fusedGraph(options, blocks), options.compile),
-        undefined,
-      );
+      return new TrainingProgram(options, blocks, await options.compile(fusedGraph(options, blocks)), undefined);
     }
-    const add = await compile(accumulationGraph(options, blocks), options.compile);
+    const add = await options.compile(accumulationGraph(options, blocks));
     try {
-      const update = await compile(updateGraph(options, blocks), options.compile);
+      const update = await options.compile(updateGraph(options, blocks));
       return new TrainingProgram(options, blocks, undefined, { add, update });
     } catch (error) {
       await add.dispose();
@@ -237,7 +237,7 @@ function scalar(value: Tensor): number {
 }
 
 /** The mean loss of a micro-batch: its sum over the weight of the whole update, so that micro-batch losses add up. */
-function batchLoss(options: TrainingOptions, graph: Graph, source: ParameterSource): Value {
+function batchLoss(options: StepDescription, graph: Graph, source: ParameterSource): Value {
   const { objective, rows } = options;
   const batch = Object.fromEntries(
     Object.entries(objective.inputs).map(([name, { dtype, shape }]) => [
@@ -248,13 +248,13 @@ function batchLoss(options: TrainingOptions, graph: Graph, source: ParameterSour
   return div(objective.loss(source, batch), graph.input('total_weight', 'float32', []));
 }
 
-function trainedSource(options: TrainingOptions, graph: Graph, blocks: readonly ParameterBlock[]): BlockParameters {
+function trainedSource(options: StepDescription, graph: Graph, blocks: readonly ParameterBlock[]): BlockParameters {
   const frozen = options.frozen === undefined ? undefined : new WeightParameters(graph, options.frozen);
   return new BlockParameters(graph, blocks, frozen);
 }
 
 /** The whole step as one graph: loss, gradients, clipping, optimizer step. */
-export function fusedGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
+export function fusedGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('training step');
   const source = trainedSource(options, graph, blocks);
   const loss = batchLoss(options, graph, source);
@@ -264,13 +264,13 @@ export function fusedGraph(options: TrainingOptions, blocks: readonly ParameterB
 }
 
 /** The loss alone, for data that is not trained on; divided by `total_weight` as in training. */
-export function lossGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
+export function lossGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('held-out loss');
   graph.output('loss', batchLoss(options, graph, trainedSource(options, graph, blocks)));
   return graph;
 }
 
-function accumulationGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
+function accumulationGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('gradient accumulation');
   const source = trainedSource(options, graph, blocks);
   const loss = batchLoss(options, graph, source);
@@ -283,7 +283,7 @@ function accumulationGraph(options: TrainingOptions, blocks: readonly ParameterB
   return graph;
 }
 
-function updateGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
+function updateGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('parameter update');
   const parameters = new Map(blocks.map(({ name, shape }) => [name, graph.input(name, 'float32', shape)]));
   const sums = blocks.map(({ name, shape }) => graph.input(inputNames.sum(name), 'float32', shape));
@@ -292,7 +292,7 @@ function updateGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]
 }
 
 function applyUpdate(
-  options: TrainingOptions,
+  options: StepDescription,
   graph: Graph,
   blocks: readonly ParameterBlock[],
   parameters: ReadonlyMap<string, Value>,

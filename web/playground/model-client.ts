@@ -1,6 +1,7 @@
 /** The page's end of the worker: calls that are answered with promises. */
 import type { Answers, FromWorker, ModelFacts, ModelSource, Progress, Request, TextFacts } from './protocol.ts';
 import type { ToWorker, WriteOptions, Written } from './protocol.ts';
+import type { TrainAnswers, TrainRequest } from './train-protocol.ts';
 
 type OnProgress = (progress: Progress) => void;
 
@@ -44,6 +45,14 @@ export class ModelClient {
 
   restore(id: number, file: string): Promise<TextFacts> {
     return this.#ask('restore', { name: 'restore', id, file });
+  }
+
+  /** Asks for something that has to do with training. */
+  train<Name extends TrainRequest['name']>(
+    request: Extract<TrainRequest, { readonly name: Name }>,
+    onProgress?: OnProgress,
+  ): Promise<TrainAnswers[Name]> {
+    return this.#ask(request.name, request, onProgress);
   }
 
   async forget(id: number): Promise<void> {

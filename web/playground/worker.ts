@@ -1,14 +1,22 @@
 /** The worker: the model computes here, so that the page stays alive. */
 import './no-eval.ts';
 import { ModelHost } from './model-host.ts';
+import { TrainHost } from './train-host.ts';
 import type { Answers, FromWorker, Progress, Request, ToWorker } from './protocol.ts';
 
 const host = new ModelHost();
+const training = new TrainHost(() => host.source());
 
 async function answer(request: Request, onProgress: (progress: Progress) => void): Promise<Partial<Answers>> {
   switch (request.name) {
     case 'open':
+      training.stop();
+      await training.forget();
       return { open: await host.open(request.source, request.threads, onProgress) };
+    case 'train':
+    case 'try':
+    case 'weights':
+      return training.answer(request, onProgress);
     case 'write':
       return { write: await host.write(request.id, request.added, request.options, onProgress) };
     case 'fork':
@@ -22,6 +30,7 @@ async function answer(request: Request, onProgress: (progress: Progress) => void
       return { forget: true };
     case 'stop':
       host.stop();
+      training.stop();
       return { stop: true };
   }
 }

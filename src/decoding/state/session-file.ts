@@ -18,7 +18,8 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { openSafetensors, parseSafetensors, type SafetensorsDirectory } from '../../checkpoint/safetensors/reader.ts';
-import { encodeSafetensors, type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
+import { encodeSafetensors, type TensorEntry } from '../../checkpoint/safetensors/encoding.ts';
+import { writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../../errors.ts';
 import { schemaProblems } from '../../files/schema-problems.ts';
 import { type AnyTensor, dataOf, type DTypeArrays, float32, int32, type Tensor, zeros } from '../../graph/tensor.ts';
