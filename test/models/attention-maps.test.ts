@@ -1,15 +1,15 @@
 /** Attention maps against the formula: what the float64 reference of a mixer makes of unit vectors for values. */
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { mixerPreset } from '../attention/presets.ts';
-import { mixReference, parseMixer, withoutBranch } from '../attention/mixers.ts';
-import type { MixerConfig } from '../attention/mixer.ts';
-import { loadCausalModel } from '../checkpoint/load-model.ts';
-import { randomMixerParameters } from '../evaluation/check/mixer-probe.ts';
-import { Random } from '../random.ts';
-import { compile } from '../runtime/compile.ts';
-import { attentionMaps, type LayerMaps } from './attention-maps.ts';
-import { linearize } from './linearize.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
+import { mixReference, parseMixer, withoutBranch } from '../../src/attention/mixers.ts';
+import type { MixerConfig } from '../../src/attention/mixer.ts';
+import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
+import { randomMixerParameters } from '../../src/evaluation/check/mixer-probe.ts';
+import { Random } from '../../src/random.ts';
+import { compile } from '../../src/runtime/compile.ts';
+import { attentionMaps, type LayerMaps } from '../../src/models/attention-maps.ts';
+import { linearize } from '../../src/models/linearize.ts';
 
 const source = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
 const length = 29;
