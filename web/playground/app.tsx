@@ -4,7 +4,9 @@ import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
 import { formatBytes, formatCount } from '../../src/report/quantities.ts';
+import { AttentionView } from './attention-view.tsx';
 import { droppedFolder } from './folder-files.ts';
+import { MaskView } from './mask-view.tsx';
 import { MemoryView, type MemoryViewProps } from './memory-view.tsx';
 import { ModelClient } from './model-client.ts';
 import { OpenDialog } from './open-dialog.tsx';
@@ -15,6 +17,8 @@ import { WriteView } from './write-view.tsx';
 const views: Readonly<Record<string, ComponentType<MemoryViewProps>>> = {
   Write: WriteView,
   Memory: MemoryView,
+  Attention: AttentionView,
+  Mask: MaskView,
   Train: TrainView,
 };
 
