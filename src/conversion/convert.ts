@@ -62,6 +62,11 @@ export interface ConversionOptions {
   readonly signal?: AbortSignal;
   /** Called as stages start, step and finish. */
   readonly onEvent?: (event: ConversionEvent) => void;
+  /**
+   * Waited for before the first stage, when it is certain that the folder holds nothing else; told the perplexity of the
+   * original on the text that judges.
+   */
+  readonly onStart?: (original: number) => Promise<void>;
 }
 
 /** What happens in a conversion. */
@@ -128,6 +133,7 @@ export async function convert(
     const { parameters } = await loadCausalModel(weightsOf(folder, bestSoFar.name));
     best = { model: start.model, parameters };
   }
+  await options.onStart?.(progress.original);
   for (const { name } of progress.stages) announce(options, progress, name);
 
   const finish = async (
