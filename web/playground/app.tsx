@@ -4,14 +4,23 @@ import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
 import { formatBytes, formatCount } from '../../src/report/quantities.ts';
+import { AttentionView } from './attention-view.tsx';
 import { droppedFolder } from './folder-files.ts';
+import { MaskView } from './mask-view.tsx';
 import { MemoryView, type MemoryViewProps } from './memory-view.tsx';
 import { ModelClient } from './model-client.ts';
 import { OpenDialog } from './open-dialog.tsx';
 import type { ModelFacts, ModelSource } from './protocol.ts';
+import { TrainView } from './train-view.tsx';
 import { WriteView } from './write-view.tsx';
 
-const views: Readonly<Record<string, ComponentType<MemoryViewProps>>> = { Write: WriteView, Memory: MemoryView };
+const views: Readonly<Record<string, ComponentType<MemoryViewProps>>> = {
+  Write: WriteView,
+  Memory: MemoryView,
+  Attention: AttentionView,
+  Mask: MaskView,
+  Train: TrainView,
+};
 
 /** How far opening has come. */
 interface Opening {
