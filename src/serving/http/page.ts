@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
 import { LinnetError } from '../../errors.ts';
-import type { Api } from './app.ts';
+import type { Api } from './app-frame.ts';
 
 /** A file of the page. */
 interface PageFile {
