@@ -36,6 +36,7 @@ export interface OpeningProgress {
 export interface OpenModelOptions extends Partial<WebEngineSettings> {
   /** Default: the one that the model was exported for; `wasm` for those made for `cpu`. */
   readonly device?: WebDevice;
+  /** Called as files arrive and graphs are compiled. */
   readonly onProgress?: (progress: OpeningProgress) => void;
   /** Told what linnet.json says, before anything else is fetched. */
   readonly onManifest?: (manifest: ExportManifest) => void;
@@ -79,7 +80,7 @@ const templateFile = 'chat_template.jinja';
  * Opens an exported model folder.
  *
  * @param url of the folder, absolute or relative to the page
- * @throws LinnetError `INPUT` if it is no http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
+ * @throws LinnetError `INPUT` if it is not an http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
  *   malformed, has not the size and SHA-256 that linnet.json says, or is not the graph that the configuration asks for,
  *   `CONFIG` if the model or an option is not supported, `MISMATCH` for a device that the export was not made for,
  *   `RUNTIME` if the engine fails, `ABORTED`

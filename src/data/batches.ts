@@ -28,7 +28,7 @@ export interface BatchOptions {
   readonly partial?: 'carry' | 'drop';
 }
 
-/** Where a stream stands. Plain JSON. */
+/** Where a stream is. Plain JSON. */
 export interface BatchCursor {
   /** Counted from 0. */
   readonly epoch: number;
@@ -96,7 +96,7 @@ export class BatchStream<B extends BatchTensors = BatchTensors> implements Itera
     return stream;
   }
 
-  /** Where the stream stands, after the batches given so far. */
+  /** Where the stream is, after the batches given so far. */
   get state(): BatchCursor {
     return { epoch: this.#epoch, index: this.#index, seed: this.#options.seed };
   }

@@ -6,6 +6,7 @@ import type { RowDataset } from './row-dataset.ts';
 
 /** Training rows over one array of tokens. */
 export class PackedDataset extends PackedRows implements RowDataset<PackedBatch> {
+  /** SHA-256 of the tokens and of how they are cut. */
   fingerprint(): string {
     const { length, padId, tokens, starts, counts } = this;
     const described = { version: 1, length, padId, tokens: tokens.length, rows: starts.length };

@@ -11,6 +11,7 @@ export type { Device } from '../graph/onnx/model.ts';
 export type { Program, ProgramStatistics } from './program.ts';
 export type { NamedTensors } from './session-types.ts';
 
+/** Where and with how many threads a graph runs. */
 export interface CompileOptions {
   /** Default: `cpu`. With `cuda` and `webgpu`, ops that the device lacks run on the CPU. `wasm` is for browsers. */
   readonly device?: Device;

@@ -25,7 +25,7 @@ import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
 
 export interface LeakPoint {
-  /** Updates made, counted from 1. */
+  /** Optimizer steps made, counted from 1. */
   readonly step: number;
   /** Mean −log p per byte of the batch, before the update, in nats. */
   readonly loss: number;
@@ -47,7 +47,7 @@ export interface LeakDemonstration {
 }
 
 export interface LeakDemonstrationOptions {
-  /** Updates of each training. Default 300. */
+  /** Optimizer steps of each training. Default 300. */
   readonly steps?: number;
   /** Of initial weights and batches, the same for both. Default 1. */
   readonly seed?: number;

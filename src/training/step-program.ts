@@ -1,5 +1,5 @@
 /**
- * The compiled training step: loss, gradients, clipping and the AdamW update in one graph, so that only new parameters
+ * The compiled training step: loss, gradients, clipping and the AdamW optimizer step in one graph, so that only new parameters
  * and moments leave the engine. With accumulation there are two graphs: one adds a micro-batch's gradients to the sum
  * so far, one applies the sum.
  */
@@ -16,7 +16,7 @@ import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, gl
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
 
-/** Everything an update changes, by block name. */
+/** Everything an optimizer step changes, by block name. */
 export interface TrainingState {
   parameters: Map<string, Tensor<'float32'>>;
   first: Map<string, Tensor<'float32'>>;
@@ -24,7 +24,7 @@ export interface TrainingState {
 }
 
 export interface StepResult {
-  /** Mean of the objective per weighted prediction, before the update; nats where it is −log p. */
+  /** Mean of the objective per weighted prediction, before the optimizer step; nats where it is −log p. */
   readonly loss: number;
   /** Norm of all gradients together, before clipping. */
   readonly gradientNorm: number;
@@ -37,7 +37,7 @@ export interface StepDescription {
   readonly objective: Objective;
   /** Rows of a micro-batch. */
   readonly rows: number;
-  /** Micro-batches per update; 1 fuses everything into one graph. */
+  /** Micro-batches per optimizer step; 1 fuses everything into one graph. */
   readonly accumulate: number;
   readonly optimizer: AdamWConfig;
   /** Largest norm of all gradients together; undefined does not clip. */
@@ -70,7 +70,7 @@ const inputNames = {
   sum: (name: string) => `sum ${name}`,
 };
 
-/** Runs updates. Make it with `TrainingProgram.create`, and `dispose` of it. */
+/** Runs optimizer steps. Make it with `TrainingProgram.create`, and `dispose` of it. */
 export class TrainingProgram {
   readonly blocks: readonly ParameterBlock[];
   readonly #options: TrainingOptions;
@@ -109,7 +109,7 @@ export class TrainingProgram {
   }
 
   /**
-   * One update. The state's maps are replaced, their tensors are not written to.
+   * One optimizer step. The state's maps are replaced, their tensors are not written to.
    *
    * @param batches `accumulate` micro-batches, by input name; the loss is the mean over all their weighted predictions
    * @param update counted from 0, for the bias correction
@@ -253,7 +253,7 @@ function trainedSource(options: StepDescription, graph: Graph, blocks: readonly 
   return new BlockParameters(graph, blocks, frozen);
 }
 
-/** The whole step as one graph: loss, gradients, clipping, update. */
+/** The whole step as one graph: loss, gradients, clipping, optimizer step. */
 export function fusedGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('training step');
   const source = trainedSource(options, graph, blocks);

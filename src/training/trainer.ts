@@ -1,4 +1,4 @@
-/** The training loop: batches in, updates out, snapshots on the way, and a clean stop on request. */
+/** The training loop: batches in, optimizer steps out, snapshots on the way, and a clean stop on request. */
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
@@ -23,38 +23,44 @@ import {
 
 export { type RowFeature, totalUpdates, type UpdateEvent } from './updates.ts';
 
+/** A training run: model, data, objective, settings, and where it keeps its snapshots. */
 export interface TrainingJob extends LoopJob {
   /** Names and shapes of all parameters, and the configuration that a resumed run must agree with. */
   readonly model: Pick<ModelDescription, 'parameters' | 'toJson'>;
   /** What tells `parameters` from others, such as the fingerprint of their checkpoint; a resumed run must have the same. */
   readonly origin?: string;
+  /** The rows that batches are made of. */
   readonly dataset: RowDataset;
   /** What else a resumed run must agree on, as plain JSON. */
   readonly variant?: Readonly<Record<string, unknown>>;
   /** Where snapshots go and how often they are written; without it the run cannot be resumed. */
   readonly snapshots?: { readonly folder: string; readonly every: number };
+  /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
   /** What is measured on held-out data on the way. */
   readonly evaluation?: EvaluationPlan;
-  /** Stops after the update at hand, with a snapshot. */
+  /** Stops after the optimizer step at hand, with a snapshot. */
   readonly signal?: AbortSignal;
-  /** Called once before the first update, with the updates already done: 0, or those of the snapshot. */
+  /** Called once before the first update, with the optimizer steps already done: 0, or those of the snapshot. */
   readonly onStart?: (update: number) => void | Promise<void>;
+  /** Called after every optimizer step, and awaited; `current` gives the parameters as they are then. */
   readonly onUpdate?: (
     event: UpdateEvent,
     current: () => ReadonlyMap<string, Tensor<'float32'>>,
   ) => void | Promise<void>;
 }
 
+/** What a run came to. */
 export interface TrainingOutcome {
   /** All parameters, trained and frozen. */
   readonly parameters: Map<string, Tensor<'float32'>>;
-  /** Updates done, those before a resume included. */
+  /** Optimizer steps done, those before a resume included. */
   readonly updates: number;
+  /** Optimizer steps that were asked for. */
   readonly total: number;
   /** False if the signal stopped the run. */
   readonly finished: boolean;
-  /** Mean loss of the last tenth of the updates (at least one), those before a resume included; undefined if there was none. */
+  /** Mean loss of the last tenth of the optimizer steps (at least one), those before a resume included; undefined if there was none. */
   readonly loss?: number;
   /** Tokens per second of this process, the compilation left out. */
   readonly tokensPerSecond?: number;
@@ -62,7 +68,7 @@ export interface TrainingOutcome {
   readonly tokens: number;
   /** What was measured on held-out data, in order. */
   readonly evaluations: readonly Evaluation[];
-  /** The update whose parameters these are, where they are not those of the last one. */
+  /** The optimizer step whose parameters these are, where they are not those of the last one. */
   readonly best?: Evaluation;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The part of training that needs no files: batches in, updates out. `train` of Node writes snapshots and measures
+ * The part of training that needs no files: batches in, optimizer steps out. `train` of Node writes snapshots and measures
  * around it; a page runs it as it is.
  */
 import { type Batch, type BatchCursor, BatchStream } from '../data/batches.ts';
@@ -14,18 +14,19 @@ import { learningRate } from './schedule.ts';
 import { microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
 import { initialState, type TrainingOptions, type TrainingProgram, type TrainingState } from './step-program.ts';
 
-/** What happened in one update. */
+/** What happened in one optimizer step. */
 export interface UpdateEvent {
   /** Counted from 1. */
   readonly update: number;
+  /** Optimizer steps that were asked for. */
   readonly total: number;
-  /** Mean of the objective over the predictions of the batch, before the update. */
+  /** Mean of the objective over the predictions of the batch, before the optimizer step. */
   readonly loss: number;
   readonly gradientNorm: number;
   readonly learningRate: number;
-  /** Tokens in this update. */
+  /** Tokens in this optimizer step. */
   readonly tokens: number;
-  /** Wall time of this update. */
+  /** Wall time of this optimizer step. */
   readonly seconds: number;
 }
 
@@ -43,10 +44,13 @@ export interface RowFeature {
 export interface LoopJob {
   /** Names and shapes of all parameters. */
   readonly model: Pick<ModelDescription, 'parameters'>;
+  /** The loss. */
   readonly objective: Objective;
   /** Where training starts. Not written to. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  /** The rows that batches are made of. */
   readonly dataset: RowSource;
+  /** Steps, rates, batch, length and the rest, with defaults filled in. */
   readonly settings: TrainingSettings;
   /** Which parameters are trained; default all. */
   readonly trainable?: (name: string) => boolean;
@@ -56,7 +60,7 @@ export interface LoopJob {
   readonly rateFactor?: (parameter: string) => number;
 }
 
-/** How many updates a job makes. @throws LinnetError `INPUT` if the data is too small for one batch */
+/** How many optimizer steps a job makes. @throws LinnetError `INPUT` if the data is too small for one batch */
 export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settings: TrainingSettings): number {
   if (settings.steps !== undefined) return settings.steps;
   const total = Math.floor((dataset.rows * settings.epochs) / settings.batch);
@@ -92,17 +96,17 @@ export function programOptions(job: LoopJob, compile: GraphCompiler): TrainingOp
 /** Where a run stands. */
 export interface LoopStart {
   readonly state: TrainingState;
-  /** Updates done. */
+  /** Optimizer steps done. */
   readonly update: number;
   /** Default: the first batch. */
   readonly cursor?: BatchCursor;
 }
 
-/** The updates of a job, one after the other. */
+/** The optimizer steps of a job, one after the other. */
 export class Updates {
-  /** Updates of the whole run. */
+  /** Optimizer steps of the whole run. */
   readonly total: number;
-  /** Parameters and moments; every update replaces them. */
+  /** Parameters and moments; every optimizer step replaces them. */
   readonly state: TrainingState;
   readonly #job: LoopJob;
   readonly #program: TrainingProgram;
@@ -129,7 +133,7 @@ export class Updates {
     this.#rate = (update) => learningRate(schedule, update);
   }
 
-  /** Updates done so far. */
+  /** Optimizer steps done so far. */
   get done(): number {
     return this.#done;
   }
@@ -140,7 +144,7 @@ export class Updates {
   }
 
   /**
-   * Makes the next update.
+   * Makes the next optimizer step.
    * @throws LinnetError `RUNTIME` if the loss or the gradient is not finite, and what the engine throws
    */
   async next(): Promise<UpdateEvent> {

@@ -5,8 +5,10 @@ import { Button } from '../components/button.tsx';
 import { ChoiceField } from '../components/fields.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
 import { formatBytes, formatCount } from '../../src/report/quantities.ts';
+import { AttentionView } from './attention-view.tsx';
 import { droppedFolder } from './folder-files.ts';
 import { askedInAddress, deviceNames, hasWebGpu, shippedModel } from './devices.ts';
+import { MaskView } from './mask-view.tsx';
 import { MemoryView, type MemoryViewProps } from './memory-view.tsx';
 import { ModelClient } from './model-client.ts';
 import { OpenDialog } from './open-dialog.tsx';
@@ -17,6 +19,8 @@ import { WriteView } from './write-view.tsx';
 const views: Readonly<Record<string, ComponentType<MemoryViewProps>>> = {
   Write: WriteView,
   Memory: MemoryView,
+  Attention: AttentionView,
+  Mask: MaskView,
   Train: TrainView,
 };
 

@@ -1,5 +1,6 @@
 /** The page's end of the worker: calls that are answered with promises. */
 import type { Answers, FromWorker, ModelFacts, ModelSource, Progress, Request, TextFacts } from './protocol.ts';
+import type { Looked, Moved, ViewMixer } from './views-protocol.ts';
 import type { ToWorker, WriteOptions, Written } from './protocol.ts';
 import type { TrainAnswers, TrainRequest } from './train-protocol.ts';
 
@@ -53,6 +54,16 @@ export class ModelClient {
     onProgress?: OnProgress,
   ): Promise<TrainAnswers[Name]> {
     return this.#ask(request.name, request, onProgress);
+  }
+
+  /** Attention maps of a text, with a mixer that the checkpoint next to the page is given. */
+  look(text: string, mixer: ViewMixer): Promise<Looked> {
+    return this.#ask('look', { name: 'look', text, mixer });
+  }
+
+  /** What moves when tokens of a text are replaced, likewise. */
+  move(text: string, mixer: ViewMixer): Promise<Moved> {
+    return this.#ask('move', { name: 'move', text, mixer });
   }
 
   async forget(id: number): Promise<void> {

@@ -1,6 +1,7 @@
 /** What the page and the worker that computes say to each other. */
 import type { ExportManifest, OpeningProgress, SamplerInput, WebDevice } from '../../src/web.ts';
 import type { TrainAnswers, TrainProgress, TrainRequest } from './train-protocol.ts';
+import type { ViewAnswers, ViewRequest } from './views-protocol.ts';
 
 /** Where a model comes from. */
 export type ModelSource =
@@ -88,10 +89,11 @@ export type Request =
   | { readonly name: 'restore'; readonly id: number; readonly file: string }
   | { readonly name: 'forget'; readonly id: number }
   /** Ends the writing or training that is under way. */
-  | { readonly name: 'stop' };
+  | { readonly name: 'stop' }
+  | ViewRequest;
 
 /** Answers by the name of the request. */
-export interface Answers extends TrainAnswers {
+export interface Answers extends TrainAnswers, ViewAnswers {
   readonly open: ModelFacts;
   readonly write: Written;
   readonly fork: TextFacts;

@@ -150,7 +150,7 @@ class TimedStep {
     return new TimedStep(program, model, options, { flops, compileMs: performance.now() - started });
   }
 
-  /** Milliseconds of one update. */
+  /** Milliseconds of one optimizer step. */
   async run(update: number): Promise<number> {
     const started = performance.now();
     await this.#program.step(this.#state, [this.#batch], 1e-4, update);
