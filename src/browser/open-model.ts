@@ -38,6 +38,8 @@ export interface OpenModelOptions extends Partial<WebEngineSettings> {
   readonly device?: WebDevice;
   /** Called as files arrive and graphs are compiled. */
   readonly onProgress?: (progress: OpeningProgress) => void;
+  /** Told what linnet.json says, before anything else is fetched. */
+  readonly onManifest?: (manifest: ExportManifest) => void;
   /** Stops opening, with an error `ABORTED`: while files are fetched at once, else when the graph at hand is compiled. */
   readonly signal?: AbortSignal;
   /** Where downloaded files are kept. Default: nowhere, though the browser's HTTP cache may still know them. */
@@ -109,6 +111,7 @@ export async function openRemoteModel(url: string | URL, options: OpenModelOptio
   const manifest = readManifest(await folder.smallFile(EXPORT_FILE, maximumManifestBytes), label);
   const chosen = chosenDevice(manifest, options.device, folder.url.href);
   const device: WebDevice = chosen === 'cpu' ? 'wasm' : chosen;
+  options.onManifest?.(manifest);
   if (device === 'webgpu' && manifest.dtype === 'f16') await requireHalfPrecision();
 
   const fetched = new Map<string, Uint8Array<ArrayBuffer>>();

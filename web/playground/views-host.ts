@@ -10,8 +10,9 @@ import { tokenInfluence } from '../../src/evaluation/check/token-influence.ts';
 import { attentionMaps, type LayerMaps } from '../../src/models/attention-maps.ts';
 import { linearize } from '../../src/models/linearize.ts';
 import { Random } from '../../src/random.ts';
+import type { GraphCompiler } from '../../src/runtime/program.ts';
+import { compileForWeb } from '../../src/runtime/web-compile.ts';
 import { fetchCheckpoint, type TabCheckpoint } from './checkpoint.ts';
-import { compileInTab } from './tab-compiler.ts';
 import type { Looked, Moved, ShownLayer, ViewMixer } from './views-protocol.ts';
 
 /** Of drawn parameters: the same for everybody. */
@@ -20,7 +21,7 @@ const seed = 1;
 /** Longer texts are cut: a map has a place for every pair of tokens. */
 const mostTokens = 64;
 
-const compile = compileInTab;
+const compile: GraphCompiler = (graph) => compileForWeb(graph, { device: 'wasm' });
 
 export class ViewsHost {
   readonly #folder: string;
