@@ -1,7 +1,7 @@
 /** The playground as a folder of static files, and a server for it on this machine. */
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
-import { cp, realpath, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -13,8 +13,7 @@ import { readerOf } from '../src/quantization/weight-reader.ts';
 import { projectRoot } from './entries.ts';
 
 /**
- * Builds the page, with the small model of assets/ in its folder `model`, augmented mixer, float32, and as it
- * is in `checkpoint`.
+ * Builds the page, with the small model of assets/ in its folder `model`: augmented mixer, float32.
  * @param folder is replaced
  * @throws Error if the page cannot be built
  */
@@ -36,8 +35,6 @@ export async function buildPlayground(folder: string): Promise<void> {
     tokenizerFiles: { from: source },
     dtype: 'f32',
   });
-  // Views that build graphs of their own start from the checkpoint.
-  await cp(source, join(folder, 'checkpoint'), { recursive: true });
 }
 
 const types: Readonly<Record<string, string>> = {
@@ -109,7 +106,7 @@ export async function servePlayground(
       const type = types[extname(found.file)] ?? 'application/octet-stream';
       response.writeHead(200, { ...all, 'content-type': type, 'content-length': found.bytes });
       if (request.method === 'HEAD') response.end();
-      // A reader that leaves is no error of the server.
+      // A reader that leaves is not an error of the server.
       else await pipeline(createReadStream(found.file), response).catch(() => response.destroy());
     });
   });

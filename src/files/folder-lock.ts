@@ -98,7 +98,7 @@ async function removeStale(path: string): Promise<void> {
   await rm(aside, { force: true });
 }
 
-/** Undefined where there is no lock. @throws LinnetError `PATH` for a file that is no lock of ours */
+/** Undefined where there is no lock. @throws LinnetError `PATH` for a file that is not a lock of ours */
 async function readHolder(path: string): Promise<Holder | undefined> {
   let text: string;
   try {

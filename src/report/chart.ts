@@ -168,7 +168,7 @@ function barSeries(
     ...barLayout,
     label: {
       show: true,
-      // A spread is drawn around the end of the bar: the label stands at the other one.
+      // A spread is drawn around the end of the bar: the label is at the other one.
       position: deviations === undefined ? (horizontal ? 'right' : 'top') : horizontal ? 'insideLeft' : 'insideBottom',
       ...bodyText(deviations === undefined ? CHART_INK.text : '#ffffff'),
       formatter: ({ value: shown }) => (typeof shown === 'number' ? barLabel(shown) : ''),
@@ -197,7 +197,7 @@ function dotSeries(
 
 type AxisLabel = Pick<ChartAxis, 'label' | 'unit'>;
 
-/** What stands around the plot. */
+/** What is around the plot. */
 interface Frame {
   /** Names for the legend, which a single one does not need. */
   readonly names: readonly string[];

@@ -51,6 +51,7 @@ const metricValueSchema = z.union([z.number(), z.string(), z.boolean(), z.null()
 const metricSchema = z.record(z.string(), metricValueSchema);
 
 export type RunStatus = z.infer<typeof statusSchema>;
+/** What `run.json` says of a run. */
 export type RunRecord = z.infer<typeof recordSchema>;
 export type JsonValue = z.infer<ReturnType<typeof z.json>>;
 export type MetricValue = z.infer<typeof metricValueSchema>;
@@ -65,6 +66,7 @@ export interface RunDescription {
   readonly seed?: number;
 }
 
+/** How the folder of a run is opened. */
 export interface OpenRunOptions {
   /**
    * Takes up the run in the folder: its first start and its metrics are kept, command and configuration are those of the

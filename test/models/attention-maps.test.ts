@@ -121,7 +121,7 @@ describe('what has no map', () => {
   ])('is said: %s', async (_, config) => {
     const { model, parameters } = subjectOf(parseMixer(config));
     const given = attentionMaps(model, parameters, tokens, { compile });
-    await expect(given).rejects.toThrow('no weighted sum of values');
+    await expect(given).rejects.toThrow('not a weighted sum of values');
     await expect(given).rejects.toThrow(expect.objectContaining({ code: 'CONFIG' }));
   });
 

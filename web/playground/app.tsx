@@ -11,11 +11,13 @@ import { MemoryView, type MemoryViewProps } from './memory-view.tsx';
 import { ModelClient } from './model-client.ts';
 import { OpenDialog } from './open-dialog.tsx';
 import type { ModelFacts, ModelSource } from './protocol.ts';
+import { TrainView } from './train-view.tsx';
 import { WriteView } from './write-view.tsx';
 
 const views: Readonly<Record<string, ComponentType<MemoryViewProps>>> = {
   Write: WriteView,
   Memory: MemoryView,
+  Train: TrainView,
   Attention: AttentionView,
   Mask: MaskView,
 };

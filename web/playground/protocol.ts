@@ -1,5 +1,6 @@
 /** What the page and the worker that computes say to each other. */
 import type { SamplerInput } from '../../src/web.ts';
+import type { TrainAnswers, TrainProgress, TrainRequest } from './train-protocol.ts';
 import type { ViewAnswers, ViewRequest } from './views-protocol.ts';
 
 /** Where a model comes from. */
@@ -57,6 +58,7 @@ export interface ShownTree {
 
 /** What comes before an answer. */
 export type Progress =
+  | TrainProgress
   | { readonly type: 'opening'; readonly file: string | undefined; readonly done: number; readonly total: number }
   | {
       readonly type: 'written';
@@ -71,6 +73,7 @@ export type Progress =
 
 /** What is asked of the worker. Texts are numbered by the page. */
 export type Request =
+  | TrainRequest
   /** Default of `threads`: half the cores, four at most; one where the page is not isolated, whatever is asked for. */
   | { readonly name: 'open'; readonly source: ModelSource; readonly threads: number | undefined }
   /** Adds `added` to text `id`, which is new where the worker does not know it, and goes on from there. */
@@ -82,12 +85,12 @@ export type Request =
   /** Makes text `id` out of a session file. */
   | { readonly name: 'restore'; readonly id: number; readonly file: string }
   | { readonly name: 'forget'; readonly id: number }
-  /** Ends the writing that is under way. */
+  /** Ends the writing or training that is under way. */
   | { readonly name: 'stop' }
   | ViewRequest;
 
 /** Answers by the name of the request. */
-export interface Answers extends ViewAnswers {
+export interface Answers extends TrainAnswers, ViewAnswers {
   readonly open: ModelFacts;
   readonly write: Written;
   readonly fork: TextFacts;

@@ -222,7 +222,7 @@ async function jsonBody(request: Request): Promise<unknown> {
   }
 }
 
-/** A path as it may be told and counted: without control characters, and not without end. */
+/** A path as it may be reported and counted: without control characters, and not without end. */
 function knownPath(path: string): string {
   const known = [...Object.keys(jsonEndpoints), ...open, ...absentEndpoints, ...described];
   if (known.includes(path)) return path;

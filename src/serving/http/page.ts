@@ -68,7 +68,7 @@ function pageFolders(): string[] {
  * Reads the page.
  * @param folders where it may be. Default: the build's
  * @returns undefined where it has not been built
- * @throws LinnetError `FORMAT` for a file that is no part of a page
+ * @throws LinnetError `FORMAT` for a file that is not a part of a page
  */
 export async function readPage(folders: readonly string[] = pageFolders()): Promise<PageFiles | undefined> {
   for (const folder of folders) {
@@ -88,7 +88,7 @@ export async function readPage(folders: readonly string[] = pageFolders()): Prom
 
 async function readPageFile(path: string): Promise<PageFile> {
   const type = types[extname(path)];
-  if (type === undefined) throw new LinnetError('FORMAT', `${path} is no file of a web page; build it again`);
+  if (type === undefined) throw new LinnetError('FORMAT', `${path} is not a file of a web page; build it again`);
   const bytes = new Uint8Array(await readFile(path));
   const compressed = new Uint8Array(await compress(bytes, { level: constants.Z_BEST_COMPRESSION }));
   return {

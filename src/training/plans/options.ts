@@ -137,7 +137,7 @@ export function refuseEvaluation({
   }
 }
 
-/** For plans whose loss is no cross-entropy of labels. @throws OptionsError if labels are to be smoothed */
+/** For plans whose loss is not a cross-entropy of labels. @throws OptionsError if labels are to be smoothed */
 export function refuseLabelSmoothing({ labelSmoothing }: Pick<TrainingSettings, 'labelSmoothing'>): void {
   if (labelSmoothing > 0) throw new OptionsError('`labelSmoothing` is of training on labels, tokens and target texts');
 }

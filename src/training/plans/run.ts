@@ -165,7 +165,9 @@ async function recordedTraining<Details extends object>(
     const outcome = await sameRun(folder, described, () => trainPlan?.(job, folder) ?? train(job));
     if (!outcome.finished) {
       const state =
-        outcome.updates > 0 ? `a snapshot of update ${outcome.updates} is in ${folder}` : 'nothing was trained yet';
+        outcome.updates > 0
+          ? `a snapshot of optimizer step ${outcome.updates} is in ${folder}`
+          : 'nothing was trained yet';
       throw new LinnetError('ABORTED', `stopped; ${state}. To continue, do the same again with \`resume\``);
     }
     const details = await save(out, outcome.parameters);

@@ -88,7 +88,7 @@ async function sweepPerplexity(
   const [first] = study.trials;
   context.note(
     `${formatCount(study.trials.length)} trials of ${formatCount(first.settings.steps ?? 0)} optimizer steps; ` +
-      `${formatCount(first.dataset.predictedTokens)} tokens to train on, ${formatCount(study.heldOutTokens)} scored`,
+      `${formatCount(first.text.dataset.rows * first.text.dataset.length)} tokens to train on, ${formatCount(study.heldOutTokens)} scored`,
   );
   const results = await runWithProgress(context, study.trials.length, (callbacks) =>
     queue === undefined
