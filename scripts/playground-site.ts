@@ -1,7 +1,7 @@
 /** The playground as a folder of static files, and a server for it on this machine. */
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
-import { cp, realpath, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -16,8 +16,7 @@ import { projectRoot } from './entries.ts';
 const modelFolders = { model: 'cpu', 'model-webgpu': 'webgpu' } as const;
 
 /**
- * Builds the page, with the small model of assets/ for either device, augmented mixer, float32, and as it is in
- * `checkpoint`.
+ * Builds the page, with the small model of assets/ for either device: augmented mixer, float32.
  * @param folder is replaced
  * @throws Error if the page cannot be built
  */
@@ -42,8 +41,6 @@ export async function buildPlayground(folder: string): Promise<void> {
       device,
     });
   }
-  // Views that build graphs of their own start from the checkpoint.
-  await cp(source, join(folder, 'checkpoint'), { recursive: true });
 }
 
 const types: Readonly<Record<string, string>> = {
