@@ -1,7 +1,7 @@
 /** Line and bar charts as static SVG in one style; see chart-style.ts for the look and chart-renderer.ts for the drawing. */
 import type { BarSeriesOption, CustomSeriesOption, LineSeriesOption } from 'echarts/charts';
 import { LinnetError } from '../errors.ts';
-import { barLayout, barSpread, barWidth } from './bar-spread.ts';
+import { barLayout, barSpread, barWidth, hasSpread } from './bar-spread.ts';
 import { Chart } from './chart-renderer.ts';
 import type { ChartOption } from './chart-option.ts';
 import { CHART_FONT, CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
@@ -148,29 +148,31 @@ export async function barChart(chart: BarChartDescription): Promise<Chart> {
       : { xAxis: categoryAxis, yAxis: valueAxis }),
     series: bars.flatMap((group, at) => [
       isDots ? dotSeries(group, at, horizontal, barLabel) : barSeries(group, at, horizontal, barLabel),
-      ...barSpread(group, at, bars.length, horizontal),
+      ...barSpread(group, at, bars.length, horizontal, barLabel),
     ]),
   });
 }
 
 function barSeries(
-  { name, values, deviations }: ChartBars,
+  group: ChartBars,
   at: number,
   horizontal: boolean,
   barLabel: (value: number) => string,
 ): BarSeriesOption {
   return {
     type: 'bar',
-    name: onOneLine(name),
-    data: values.map((number) => (number !== undefined && Number.isFinite(number) ? number : '-')),
+    name: onOneLine(group.name),
+    data: group.values.map((number, category) => ({
+      value: number !== undefined && Number.isFinite(number) ? number : '-',
+      label: { show: !hasSpread(group, category) },
+    })),
     itemStyle: { color: seriesStyle(at).colour, borderRadius: horizontal ? [0, 2, 2, 0] : [2, 2, 0, 0] },
     barMaxWidth: horizontal ? barWidth.horizontal : barWidth.vertical,
     ...barLayout,
     label: {
       show: true,
-      // A spread is drawn around the end of the bar: the label stands at the other one.
-      position: deviations === undefined ? (horizontal ? 'right' : 'top') : horizontal ? 'insideLeft' : 'insideBottom',
-      ...bodyText(deviations === undefined ? CHART_INK.text : '#ffffff'),
+      position: horizontal ? 'right' : 'top',
+      ...bodyText(CHART_INK.text),
       formatter: ({ value: shown }) => (typeof shown === 'number' ? barLabel(shown) : ''),
     },
   };
@@ -197,7 +199,7 @@ function dotSeries(
 
 type AxisLabel = Pick<ChartAxis, 'label' | 'unit'>;
 
-/** What stands around the plot. */
+/** What is around the plot. */
 interface Frame {
   /** Names for the legend, which a single one does not need. */
   readonly names: readonly string[];

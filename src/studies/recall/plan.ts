@@ -61,7 +61,7 @@ export type RecallPlan = z.infer<typeof planSchema>;
 export function parseRecallPlan(json: unknown, source: string): RecallPlan {
   const result = planSchema.safeParse(json);
   if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `${source} is no plan of a study of recall:\n${schemaProblems(result.error)}`, {
+  throw new LinnetError('CONFIG', `${source} is not a plan of a study of recall:\n${schemaProblems(result.error)}`, {
     cause: result.error,
   });
 }
