@@ -1,4 +1,5 @@
 /** Where the model that comes with the page can compute in this browser. */
+import { webGpuSupport } from '../../src/browser/web-gpu.ts';
 import type { WebDevice } from '../../src/web.ts';
 
 /** Folders of that model next to the page. */
@@ -13,8 +14,8 @@ export function shippedModel(device: WebDevice): string {
 
 /** Whether the browser has WebGPU, and a GPU that it lets pages use. */
 export async function hasWebGpu(): Promise<boolean> {
-  if (!('gpu' in navigator)) return false;
-  return (await navigator.gpu.requestAdapter().catch(() => null)) !== null;
+  const { available } = await webGpuSupport().catch(() => ({ available: false }));
+  return available;
 }
 
 /** What the address of the page asks for: `?model=URL`, `?device=webgpu`, `?threads=N`. */
