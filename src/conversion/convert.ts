@@ -44,9 +44,11 @@ export interface ConversionOptions {
   readonly group?: number;
   /** What remembers what has left the window; default `learned`. */
   readonly memory?: ConversionMemory;
+  /** First positions that are always read; default 4. */
+  readonly sinks?: number;
   /** Layers that keep softmax: named, or chosen by measurement. */
   readonly keep: KeptLayers;
-  /** Instead of a window that is chosen by `group`, `stateBytes` and `memory`. */
+  /** Instead of a window that is chosen by `group`, `stateBytes`, `memory` and `sinks`. */
   readonly mixer?: MixerConfig;
   /** Sequences per optimizer step. Default 8. */
   readonly batch?: number;
@@ -211,8 +213,8 @@ function announce({ onEvent }: ConversionOptions, { stages }: ConversionProgress
 }
 
 function mixerFor({ model }: LoadedModel, options: ConversionOptions, kept: number): MixerConfig {
-  const { mixer, group, stateBytes: bytes, memory } = options;
-  return mixer ?? chooseMixer(model, { group, bytes, memory, converted: model.mixers.length - kept });
+  const { mixer, group, stateBytes: bytes, memory, sinks } = options;
+  return mixer ?? chooseMixer(model, { group, bytes, memory, sinks, converted: model.mixers.length - kept });
 }
 
 /** Measures the original, and which layers to keep. */
@@ -251,8 +253,17 @@ async function begin(
 
 /** What tells one conversion from another. */
 function identityOf({ fingerprint }: LoadedModel, training: readonly Document[], options: ConversionOptions): string {
-  const { budget, steps, stateBytes, group, memory, keep, mixer, batch = sequences, seed = 0 } = options;
-  const chosen = { budget: steps === undefined ? budget : undefined, steps, stateBytes, group, memory, keep, mixer };
+  const { budget, steps, stateBytes, group, memory, sinks, keep, mixer, batch = sequences, seed = 0 } = options;
+  const chosen = {
+    budget: steps === undefined ? budget : undefined,
+    steps,
+    stateBytes,
+    group,
+    memory,
+    sinks,
+    keep,
+    mixer,
+  };
   const hash = createHash('sha256');
   hash.update(JSON.stringify({ fingerprint, ...chosen, batch, seed }));
   for (const { text } of training) hash.update(text);

@@ -73,6 +73,10 @@ export const convertCommand = defineCommand({
       placeholder: 'name',
       description: 'what remembers what has left the window: learned (sums that decay), or none',
     }),
+    sinks: optional(integer({ min: 0, max: 1024 }), {
+      placeholder: 'number',
+      description: 's, the first positions, which are always read; 0 where the model has not learned any (default: 4)',
+    }),
     keep: optional(keptLayers, {
       placeholder: 'layers',
       description: 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)',
@@ -115,6 +119,7 @@ export const convertCommand = defineCommand({
       stateBytes: options.state,
       group: options.group,
       memory: options.memory,
+      sinks: options.sinks,
       keep: options.keep ?? { layers: [] },
     };
     const compile = { threads, device };
