@@ -54,6 +54,8 @@ export interface ConversionOptions {
   readonly folder: string;
   /** Goes on with the conversion in the folder. */
   readonly resume?: boolean;
+  /** Redis of a queue whose workers train the layers of stages that train each by itself; they must have `folder` too. */
+  readonly queue?: string;
   readonly compile?: CompileOptions;
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: ConversionEvent) => void;
@@ -172,6 +174,7 @@ export async function convert(
     const trained = await stageTrainers[stage.by](stage, {
       ...{ teacher: original, student: best, tokenizer, texts, options },
       ...{ origin: identity, folder: join(folder, stage.name) },
+      weights: weightsOf(folder, bestOf(progress)?.name ?? 'linearize'),
       planned: (measure) => plannedOnce(stage.name, measure),
     });
     if (trained === undefined) continue;

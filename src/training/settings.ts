@@ -84,7 +84,8 @@ export const settingFields = {
   seed: z.int().meta(labels('number', `of the shuffle, and of fresh weights (default: ${defaults.seed})`)),
 };
 
-const trainingSchema = z
+/** Settings as they are given. */
+export const trainingSchema = z
   .strictObject({
     learningRate: settingFields.learningRate.default(defaults.learningRate),
     schedule: settingFields.schedule.default(defaults.schedule),

