@@ -15,6 +15,7 @@ import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
+import { commandLine } from '../../report/command-line.ts';
 import { plainJson } from '../../report/record.ts';
 import { formatBytes, formatFixed, formatPercent } from '../../report/quantities.ts';
 import { textTable, makeTable } from '../../report/table.ts';
@@ -162,7 +163,10 @@ export const convertCommand = defineCommand({
     });
     const report = join(folder, 'report.html');
     const charts = await conversionCharts(conversion, measures);
-    await writeReport(report, conversionReport(basename(resolve(options.model)), conversion, measures, charts));
+    await writeReport(
+      report,
+      conversionReport(basename(resolve(options.model)), conversion, measures, charts, commandLine(context.command)),
+    );
     await mkdir(join(folder, 'figures'), { recursive: true });
     for (const [name, chart] of Object.entries(charts)) {
       await writeFileAtomic(join(folder, 'figures', `convert-${name}.svg`), chart.svgFile());
