@@ -44,19 +44,29 @@ export interface ConversionOptions {
   readonly group?: number;
   /** What remembers what has left the window; default `learned`. */
   readonly memory?: ConversionMemory;
+  /** Layers that keep softmax: named, or chosen by measurement. */
   readonly keep: KeptLayers;
   /** Instead of a window that is chosen by `group`, `stateBytes` and `memory`. */
   readonly mixer?: MixerConfig;
   /** Sequences per optimizer step. Default 8. */
   readonly batch?: number;
+  /** Of the shuffle. Default 0. */
   readonly seed?: number;
   /** Progress, snapshots and weights go here. */
   readonly folder: string;
   /** Goes on with the conversion in the folder. */
   readonly resume?: boolean;
+  /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
+  /** Stops the work, with an error `ABORTED`; the folder has what `resume` needs. */
   readonly signal?: AbortSignal;
+  /** Called as stages start, step and finish. */
   readonly onEvent?: (event: ConversionEvent) => void;
+  /**
+   * Waited for before the first stage, when it is certain that the folder holds nothing else; told the perplexity of the
+   * original on the text that judges.
+   */
+  readonly onStart?: (original: number) => Promise<void>;
 }
 
 /** What happens in a conversion. */
@@ -74,7 +84,9 @@ export type ConversionEvent =
 
 /** A finished conversion. */
 export interface Conversion extends Weighted {
+  /** The mixer of the converted layers. */
   readonly mixer: MixerConfig;
+  /** What every stage came to. */
   readonly progress: ConversionProgress;
 }
 
@@ -121,6 +133,7 @@ export async function convert(
     const { parameters } = await loadCausalModel(weightsOf(folder, bestSoFar.name));
     best = { model: start.model, parameters };
   }
+  await options.onStart?.(progress.original);
   for (const { name } of progress.stages) announce(options, progress, name);
 
   const finish = async (

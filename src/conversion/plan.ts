@@ -14,6 +14,7 @@ const sinks = 4;
 
 /** What a conversion keeps of what has left the window: sums that decay, or nothing. */
 export const conversionMemories = ['learned', 'none'] as const;
+/** The feature map of the memory, `none` for a window alone. */
 export type ConversionMemory = (typeof conversionMemories)[number];
 
 const memoryConfigs = { learned: { decay: 'learned' }, none: null } as const;

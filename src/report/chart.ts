@@ -199,7 +199,7 @@ function dotSeries(
 
 type AxisLabel = Pick<ChartAxis, 'label' | 'unit'>;
 
-/** What stands around the plot. */
+/** What is around the plot. */
 interface Frame {
   /** Names for the legend, which a single one does not need. */
   readonly names: readonly string[];

@@ -20,11 +20,13 @@ export type Block =
   /** Names and their values, in order. */
   | { readonly kind: 'facts'; readonly facts: readonly (readonly [name: string, value: string])[] };
 
+/** A part of a report under a heading of its own. */
 export interface Section {
   readonly title: string;
   readonly blocks: readonly Block[];
 }
 
+/** A report: a title, what is said first, and its sections. */
 export interface Report {
   readonly title: string;
   /** One line under the title. */

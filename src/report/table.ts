@@ -11,6 +11,7 @@ export interface Column<Row> {
   readonly header: string;
   /** Unit of the whole column, put into the heading: `time (ms)`. */
   readonly unit?: string;
+  /** The value of a row in this column. */
   readonly value: (row: Row) => CellValue;
   /** Spelling of numbers. Default: four significant digits. */
   readonly format?: (value: number) => string;

@@ -12,8 +12,10 @@ import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
+import { lockFolder } from '../../files/folder-lock.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
+import { plainJson } from '../../report/record.ts';
 import { formatBytes, formatFixed, formatPercent } from '../../report/quantities.ts';
 import { textTable, makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
@@ -23,7 +25,7 @@ import { byteSize, duration, keptLayers, stageSteps } from '../options/conversio
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { fieldOption } from '../options/text-options.ts';
-import { conversionPrinter } from '../output/conversion-events.ts';
+import { recordedConversion } from '../output/conversion-events.ts';
 
 /** Seconds of training. */
 const defaultBudget = 600;
@@ -92,6 +94,7 @@ export const convertCommand = defineCommand({
       placeholder: 'folder',
       description: 'where progress is kept (default: OUT.run)',
     }),
+    tensorboard: flag('also write event files for TensorBoard into the run folder'),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
     out: folderFor('the converted model'),
     dtype: checkpointTypeOption,
@@ -99,7 +102,7 @@ export const convertCommand = defineCommand({
     ...engineOptions,
   },
   async run(context, options) {
-    const { out, data, field, heldOut, seed, batch, resume, threads, device } = options;
+    const { out, data, field, heldOut, seed, batch, resume, tensorboard, threads, device } = options;
     if (options.replace) await requireReplaceable(out);
     else if (existsSync(out)) {
       throw new LinnetError('PATH', `${out} exists; name another --out, or give --replace`);
@@ -123,10 +126,15 @@ export const convertCommand = defineCommand({
       length: trainedLength,
     });
     const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
-    const conversion = await convert(original, tokenizer, texts, {
-      ...{ ...settings, batch, seed, folder, resume, compile, signal: context.signal },
-      onEvent: conversionPrinter(context),
-    });
+    await using _lock = await lockFolder(folder);
+    const configuration = { model: original.model.toJson(), data, ...settings, batch };
+    const description = { command: context.command, configuration: plainJson(configuration), seed };
+    const conversion = await recordedConversion(context, { folder, tensorboard, ...description }, (watching) =>
+      convert(original, tokenizer, texts, {
+        ...{ ...settings, batch, seed, folder, resume, compile, signal: context.signal },
+        ...watching,
+      }),
+    );
     const measures = await context.withProgress('measure', 'parts', (progress) => {
       let done = 0;
       return measureConversion(original, conversion, tokenizer, texts, {

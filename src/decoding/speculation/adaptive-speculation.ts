@@ -9,6 +9,7 @@ export type Pace = 'sequential' | 'speculative';
 
 const paces = ['speculative', 'sequential'] as const;
 
+/** How often both ways are tried. */
 export interface PacingOptions {
   /** Rounds of each pace before the first decision, and whenever the slower one gets another chance. Default 6. */
   readonly trial?: number;

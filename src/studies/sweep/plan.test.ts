@@ -21,7 +21,7 @@ describe('parseSweepPlan', () => {
   });
 
   it.each<[string, Record<string, unknown>, RegExp]>([
-    ['unknown fields', { window: 3 }, /plan\.json is no plan of a sweep:[^]*Unrecognized key: "window"/],
+    ['unknown fields', { window: 3 }, /plan\.json is not a plan of a sweep:[^]*Unrecognized key: "window"/],
     ['no method', { methods: {} }, /name at least one/],
     ['a method that is neither preset nor mixer', { methods: { a: { group: 4 } } }, /either "preset" or "mixer"/],
     ['a method that is both', { methods: { a: { preset: 'relu', mixer: { kind: 'softmax' } } } }, /either "preset"/],

@@ -86,7 +86,7 @@ export type SweepModel = z.infer<typeof modelSchema>;
 export function parseSweepPlan(json: unknown, source: string): SweepPlan {
   const result = planSchema.safeParse(json);
   if (!result.success) {
-    throw new LinnetError('CONFIG', `${source} is no plan of a sweep:\n${schemaProblems(result.error)}`, {
+    throw new LinnetError('CONFIG', `${source} is not a plan of a sweep:\n${schemaProblems(result.error)}`, {
       cause: result.error,
     });
   }

@@ -82,7 +82,7 @@ export interface StudyProgress {
 export interface StudyOptions {
   readonly compile?: CompileOptions;
   readonly signal?: AbortSignal;
-  /** Updates between two snapshots of a trial. Default 200. */
+  /** Optimizer steps between two snapshots of a trial. Default 200. */
   readonly snapshotEvery?: number;
   readonly onUpdate?: (trial: Trial, event: UpdateEvent, progress: StudyProgress) => void;
   /** Called for every result; `known` if it was measured before. */

@@ -15,7 +15,7 @@ import type { DemoOptions, DemoResults } from './study.ts';
 /** The charts, also drawn into docs. */
 export type DemoCharts = Readonly<Record<'perplexity' | 'losses' | 'depths' | 'tree' | 'time' | 'memory', Chart>>;
 
-/** Updates averaged into one point of the loss curves: a batch is noisy. */
+/** Optimizer steps averaged into one point of the loss curves: a batch is noisy. */
 const smoothing = 10;
 
 export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
