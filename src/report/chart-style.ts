@@ -41,3 +41,13 @@ export function estimateTextWidth(text: string, fontSize: number): number {
   }
   return ems * fontSize;
 }
+
+/** The style of text in a chart, of a colour. */
+export function bodyText(color: string): { color: string; fontFamily: string; fontSize: number } {
+  return { color, fontFamily: CHART_FONT, fontSize: CHART_TEXT.body };
+}
+
+/** A name as charts write it: without line breaks and other control characters. */
+export function onOneLine(text: string): string {
+  return text.replace(/\p{Cc}+/gu, ' ');
+}

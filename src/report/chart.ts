@@ -1,10 +1,19 @@
 /** Line and bar charts as static SVG in one style; see chart-style.ts for the look and chart-renderer.ts for the drawing. */
-import type { BarSeriesOption, CustomSeriesOption, LineSeriesOption } from 'echarts/charts';
+import type { CustomSeriesOption, LineSeriesOption } from 'echarts/charts';
 import { LinnetError } from '../errors.ts';
-import { barLayout, barSpread, barWidth, hasSpread } from './bar-spread.ts';
+import { barSeries, dotSeries } from './bar-series.ts';
+import { barSpread } from './bar-spread.ts';
 import { Chart } from './chart-renderer.ts';
 import type { ChartOption } from './chart-option.ts';
-import { CHART_FONT, CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
+import {
+  bodyText,
+  CHART_FONT,
+  CHART_INK,
+  CHART_TEXT,
+  estimateTextWidth,
+  onOneLine,
+  seriesStyle,
+} from './chart-style.ts';
 import { formatNumber, formatTokens } from './quantities.ts';
 
 /** What both kinds of chart have. */
@@ -153,50 +162,6 @@ export async function barChart(chart: BarChartDescription): Promise<Chart> {
   });
 }
 
-function barSeries(
-  group: ChartBars,
-  at: number,
-  horizontal: boolean,
-  barLabel: (value: number) => string,
-): BarSeriesOption {
-  return {
-    type: 'bar',
-    name: onOneLine(group.name),
-    data: group.values.map((number, category) => ({
-      value: number !== undefined && Number.isFinite(number) ? number : '-',
-      label: { show: !hasSpread(group, category) },
-    })),
-    itemStyle: { color: seriesStyle(at).colour, borderRadius: horizontal ? [0, 2, 2, 0] : [2, 2, 0, 0] },
-    barMaxWidth: horizontal ? barWidth.horizontal : barWidth.vertical,
-    ...barLayout,
-    label: {
-      show: true,
-      position: horizontal ? 'right' : 'top',
-      ...bodyText(CHART_INK.text),
-      formatter: ({ value: shown }) => (typeof shown === 'number' ? barLabel(shown) : ''),
-    },
-  };
-}
-
-/** The values as dots, without a line between them. */
-function dotSeries(
-  { name, values }: ChartBars,
-  at: number,
-  horizontal: boolean,
-  label: (value: number) => string,
-): LineSeriesOption {
-  const { colour, symbol } = seriesStyle(at);
-  const points = values.map((number, place) => (horizontal ? [number ?? NaN, place] : [place, number ?? NaN]));
-  return {
-    ...{ type: 'line', name: onOneLine(name), data: points, symbol, symbolSize: 9, lineStyle: { width: 0 } },
-    itemStyle: { color: colour },
-    label: {
-      ...{ show: true, position: horizontal ? 'right' : 'top', ...bodyText(CHART_INK.text) },
-      formatter: ({ dataIndex }) => label(values[dataIndex] ?? NaN),
-    },
-  };
-}
-
 type AxisLabel = Pick<ChartAxis, 'label' | 'unit'>;
 
 /** What is around the plot. */
@@ -278,16 +243,8 @@ function legendHeight(names: readonly string[], width: number): number {
   return rows * LEGEND.rowHeight + (rows - 1) * LEGEND.gap;
 }
 
-function bodyText(color: string): { color: string; fontFamily: string; fontSize: number } {
-  return { color, fontFamily: CHART_FONT, fontSize: CHART_TEXT.body };
-}
-
 function axisText({ label, unit }: AxisLabel): string {
   return onOneLine(unit === undefined ? label : `${label} (${unit})`);
-}
-
-function onOneLine(text: string): string {
-  return text.replace(/\p{Cc}+/gu, ' ');
 }
 
 /** The label of a horizontal axis, centred under it. */
