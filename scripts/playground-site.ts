@@ -12,8 +12,12 @@ import { linearize } from '../src/models/linearize.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { projectRoot } from './entries.ts';
 
+/** What the page opens, for WebAssembly and for WebGPU: graphs differ, weights do not. */
+const modelFolders = { model: 'cpu', 'model-webgpu': 'webgpu' } as const;
+
 /**
- * Builds the page, the explained pages in its folder `explained`, and the small model of assets/ in its folder `model`: augmented mixer, float32.
+ * Builds the page, the explained pages in its folder `explained`, and the small model of assets/ for either device:
+ * augmented mixer, float32.
  * @param folder is replaced
  * @throws Error if the page cannot be built
  */
@@ -23,12 +27,15 @@ export async function buildPlayground(folder: string): Promise<void> {
   const source = join(projectRoot, 'assets/tiny-llama');
   const loaded = await loadCausalModel(source);
   const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
-  await exportModel(join(folder, 'model'), {
-    model,
-    weights: readerOf(parameters),
-    tokenizerFiles: { from: source },
-    dtype: 'f32',
-  });
+  for (const [name, device] of Object.entries(modelFolders)) {
+    await exportModel(join(folder, name), {
+      model,
+      weights: readerOf(parameters),
+      tokenizerFiles: { from: source },
+      dtype: 'f32',
+      device,
+    });
+  }
 }
 
 /** Builds a folder of web/. @throws Error if it cannot be built */

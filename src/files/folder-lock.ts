@@ -9,10 +9,11 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { beginningOf, isProcessAlive } from './process-identity.ts';
-import { fileError, systemErrorCode } from './regular-file.ts';
+import { fileError, readInFolder, systemErrorCode } from './regular-file.ts';
 import { temporarySibling } from './temporary-files.ts';
 
 const LOCK_FILE = 'lock.json';
+const mostLockBytes = 4096;
 
 const holderSchema = z.object({
   pid: z.int().min(1),
@@ -57,6 +58,18 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
       if (created) await rmdir(folder).catch(() => undefined); // not empty, as a rule
     },
   };
+}
+
+/**
+ * Whether a process has a folder; of one on another host that is taken for granted. A lock that cannot be read is none.
+ */
+export async function isFolderHeld(dir: string): Promise<boolean> {
+  try {
+    const bytes = await readInFolder(resolve(dir), LOCK_FILE, mostLockBytes);
+    return isAlive(holderSchema.parse(JSON.parse(bytes.toString('utf8'))));
+  } catch {
+    return false;
+  }
 }
 
 /** Creates the lock complete, or not at all: a link fails where the name exists. False if there is one. */

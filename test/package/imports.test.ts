@@ -32,6 +32,7 @@ const FOLDER_ORDER = [
   'browser',
   'open',
   'serving',
+  'runs',
   'cli',
 ];
 /** Files directly under src/ that every folder may import, and that themselves import nothing of ours. */

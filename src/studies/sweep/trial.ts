@@ -50,6 +50,27 @@ export interface TrialResult {
   readonly seconds: number;
   /** The mixer of the last layer in words. */
   readonly description: string;
+  /** Training loss, means over neighbouring optimizer steps; those before a resume are missing. */
+  readonly curve?: readonly CurvePoint[];
+}
+
+/** A mean of losses, at the last of their steps. */
+export interface CurvePoint {
+  readonly update: number;
+  readonly loss: number;
+}
+
+/** Points of a trial's curve. */
+const curvePoints = 60;
+
+/** Means of neighbours, so that a curve has at most so many points. */
+function thinned(points: readonly CurvePoint[]): CurvePoint[] {
+  const each = Math.max(1, Math.ceil(points.length / curvePoints));
+  return Array.from({ length: Math.ceil(points.length / each) }, (_, at) => {
+    const part = points.slice(at * each, (at + 1) * each);
+    const loss = part.reduce((sum, point) => sum + point.loss, 0) / part.length;
+    return { update: part[part.length - 1].update, loss };
+  });
 }
 
 /** The mixers of a model's attentions. What a decoder reads of an encoder stays as it is. */
@@ -118,6 +139,7 @@ export async function runTrial(trial: Trial, options: TrialOptions = {}): Promis
   const started = performance.now();
   const start = startingPoint(trial);
   const objective = studyObjective(start.model, dataset);
+  const losses: CurvePoint[] = [];
   const outcome = await train({
     ...start,
     objective,
@@ -129,7 +151,10 @@ export async function runTrial(trial: Trial, options: TrialOptions = {}): Promis
     ...(heldOut.kind === 'rows' && {
       evaluation: { dataset: heldOut.rows, objective, every: totalUpdates(dataset, settings), keep: 'last' },
     }),
-    onUpdate: (event) => onUpdate?.(event),
+    onUpdate(event) {
+      losses.push({ update: event.update, loss: event.loss });
+      onUpdate?.(event);
+    },
   });
   if (!outcome.finished) {
     throw new LinnetError('ABORTED', `stopped after ${outcome.updates} of ${outcome.total} optimizer steps`);
@@ -144,6 +169,7 @@ export async function runTrial(trial: Trial, options: TrialOptions = {}): Promis
     tokensPerSecond: outcome.tokensPerSecond ?? Number.NaN,
     seconds: (performance.now() - started) / 1000,
     description: describeMixer(model.mixers[model.mixers.length - 1]),
+    curve: thinned(losses),
   };
 }
 
