@@ -16,19 +16,14 @@ import { projectRoot } from './entries.ts';
 const modelFolders = { model: 'cpu', 'model-webgpu': 'webgpu' } as const;
 
 /**
- * Builds the page, with the small model of assets/ for either device: augmented mixer, float32.
+ * Builds the page, the explained pages in its folder `explained`, and the small model of assets/ for either device:
+ * augmented mixer, float32.
  * @param folder is replaced
  * @throws Error if the page cannot be built
  */
 export async function buildPlayground(folder: string): Promise<void> {
-  const builder = spawn(process.execPath, [join(projectRoot, 'scripts/build-web.mjs'), 'playground', folder], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  const status = await new Promise((resolve, reject) => {
-    builder.once('error', reject);
-    builder.once('exit', resolve);
-  });
-  if (status !== 0) throw new Error(`the page was not built: the builder ended with ${String(status)}`);
+  await buildPages('playground', folder);
+  await buildPages('explained', join(folder, 'explained'));
   const source = join(projectRoot, 'assets/tiny-llama');
   const loaded = await loadCausalModel(source);
   const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
@@ -41,6 +36,18 @@ export async function buildPlayground(folder: string): Promise<void> {
       device,
     });
   }
+}
+
+/** Builds a folder of web/. @throws Error if it cannot be built */
+async function buildPages(name: string, folder: string): Promise<void> {
+  const builder = spawn(process.execPath, [join(projectRoot, 'scripts/build-web.mjs'), name, folder], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const status = await new Promise((resolve, reject) => {
+    builder.once('error', reject);
+    builder.once('exit', resolve);
+  });
+  if (status !== 0) throw new Error(`${name} was not built: the builder ended with ${String(status)}`);
 }
 
 const types: Readonly<Record<string, string>> = {

@@ -58,6 +58,8 @@ export interface ConversionOptions {
   readonly folder: string;
   /** Goes on with the conversion in the folder. */
   readonly resume?: boolean;
+  /** Redis of a queue whose workers train the layers of stages that train each by itself; they must have `folder` too. */
+  readonly queue?: string;
   /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
   /** Stops the work, with an error `ABORTED`; the folder has what `resume` needs. */
@@ -187,6 +189,7 @@ export async function convert(
     const trained = await stageTrainers[stage.by](stage, {
       ...{ teacher: original, student: best, tokenizer, texts, options },
       ...{ origin: identity, folder: join(folder, stage.name) },
+      weights: weightsOf(folder, bestOf(progress)?.name ?? 'linearize'),
       planned: (measure) => plannedOnce(stage.name, measure),
     });
     if (trained === undefined) continue;
