@@ -12,8 +12,11 @@ import { linearize } from '../src/models/linearize.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { projectRoot } from './entries.ts';
 
+/** What the page opens, for WebAssembly and for WebGPU: graphs differ, weights do not. */
+const modelFolders = { model: 'cpu', 'model-webgpu': 'webgpu' } as const;
+
 /**
- * Builds the page, with the small model of assets/ in its folder `model`: augmented mixer, float32.
+ * Builds the page, with the small model of assets/ for either device: augmented mixer, float32.
  * @param folder is replaced
  * @throws Error if the page cannot be built
  */
@@ -29,12 +32,15 @@ export async function buildPlayground(folder: string): Promise<void> {
   const source = join(projectRoot, 'assets/tiny-llama');
   const loaded = await loadCausalModel(source);
   const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
-  await exportModel(join(folder, 'model'), {
-    model,
-    weights: readerOf(parameters),
-    tokenizerFiles: { from: source },
-    dtype: 'f32',
-  });
+  for (const [name, device] of Object.entries(modelFolders)) {
+    await exportModel(join(folder, name), {
+      model,
+      weights: readerOf(parameters),
+      tokenizerFiles: { from: source },
+      dtype: 'f32',
+      device,
+    });
+  }
 }
 
 const types: Readonly<Record<string, string>> = {
@@ -106,7 +112,7 @@ export async function servePlayground(
       const type = types[extname(found.file)] ?? 'application/octet-stream';
       response.writeHead(200, { ...all, 'content-type': type, 'content-length': found.bytes });
       if (request.method === 'HEAD') response.end();
-      // A reader that leaves is no error of the server.
+      // A reader that leaves is not an error of the server.
       else await pipeline(createReadStream(found.file), response).catch(() => response.destroy());
     });
   });

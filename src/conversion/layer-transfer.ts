@@ -33,13 +33,17 @@ const mostJudged = 8;
 const snapshotEvery = 100;
 const metadataKey = 'layer';
 
+/** How `trainLayer` learns. */
 export interface LayerTrainingOptions {
   /** Steps, rate, batch; `length` is that of the activations. */
   readonly settings: TrainingSettings;
+  /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
+  /** Stops after the optimizer step at hand, with a snapshot. */
   readonly signal?: AbortSignal;
   /** Where snapshots go. Default: next to the activations. */
   readonly snapshots?: string;
+  /** Called after every optimizer step. */
   readonly onUpdate?: (event: UpdateEvent) => void;
 }
 

@@ -7,6 +7,7 @@ import { LinnetError } from '../errors.ts';
 
 /** A dimension: a size, or the name of one. */
 export type Dim = number | string;
+/** The dimensions of a tensor in a graph: numbers, and names where they are open. */
 export type Shape = readonly Dim[];
 
 /** "[2,T,64]". */
@@ -31,6 +32,14 @@ export function staticShape(shape: Shape): number[] | undefined {
 /** The sum of dimensions; a name such as "R+T" where one of them is named. */
 export function addDims(...dims: Dim[]): Dim {
   return combineDims(dims, '+', 0, (a, b) => a + b);
+}
+
+/** What is left of a dimension without `count`; undefined where that may be less than nothing. */
+export function dimWithout(dim: Dim, count: number): Dim | undefined {
+  const terms = typeof dim === 'number' ? [String(dim)] : splitTerms(dim, '+');
+  const names = terms.filter((term) => !/^\d+$/.test(term));
+  const size = addDims(...terms.filter((term) => /^\d+$/.test(term)).map(Number));
+  return typeof size === 'number' && size >= count ? addDims(...names, size - count) : undefined;
 }
 
 /** The product of dimensions; a name such as "B*T" where one of them is named. */

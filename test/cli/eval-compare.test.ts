@@ -100,7 +100,7 @@ describe('eval compare', () => {
       [await results('prompts', [true, false], { prompt_hash: 'x' }), 'MISMATCH', /asked with another prompt/],
       [await results('twice', [true, false], { doc_id: 0 }), 'FORMAT', /jsonl:2: question 0 is there twice/],
       [await results('metric', [true, false], { acc: 'yes' }), 'FORMAT', /jsonl:1: metric "acc" is "yes"/],
-      [await results('id', [true, false], { doc_id: -1 }), 'FORMAT', /jsonl:1 is no sample/],
+      [await results('id', [true, false], { doc_id: -1 }), 'FORMAT', /jsonl:1 is not a sample/],
     ];
     for (const [other, code, message] of cases) {
       const error = errorOf(await runCaptured(['eval', 'compare', '--results', good, other, '--json']));

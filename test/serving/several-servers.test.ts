@@ -29,7 +29,7 @@ afterAll(async () => {
   await redis?.stop();
 });
 
-/** One of several servers. They share the engine, which is no state of theirs. */
+/** One of several servers. They share the engine, which is not a state of theirs. */
 async function oneOf(options: Partial<ServerOptions> = {}, served = model) {
   const warnings: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line: string) => warnings.push(line) });

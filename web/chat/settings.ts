@@ -5,7 +5,7 @@ export type Speculation = 'server' | 'off' | 'lookup';
 export interface Settings {
   readonly temperature: number;
   readonly topP: number;
-  /** 0 is no bound. */
+  /** 0 is not a bound. */
   readonly topK: number;
   readonly maxTokens: number;
   /** Undefined takes another one each time. */

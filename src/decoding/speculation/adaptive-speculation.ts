@@ -17,6 +17,7 @@ export interface Pacing {
   record(pace: Pace, seconds: number, tokens: number, nodes: number): void;
 }
 
+/** How often both ways are tried. */
 export interface PacingOptions {
   /** Rounds of each pace before the first decision, and whenever the slower one gets another chance. Default 6. */
   readonly trial?: number;

@@ -207,7 +207,7 @@ export async function jsonBody(request: Request): Promise<unknown> {
   }
 }
 
-/** A path as it may be told and counted: without control characters, and not without end. */
+/** A path as it may be reported and counted: without control characters, and not without end. */
 function knownPath(path: string, known: readonly string[]): string {
   if (known.includes(path)) return path;
   return ['/v1/sessions', '/v1/responses', '/slots'].find((start) => path.startsWith(start)) ?? 'other';

@@ -11,7 +11,7 @@ export function listSlots({ slots, texts, limits }: Serving, failOnNone: boolean
   if (failOnNone && active >= slots.count)
     throw new ApiError('unavailable_error', 'no slot is free', { retryAfter: 1 });
   const named = Array.from({ length: slots.count }, (_, id) => slots.isBusy(id));
-  // Texts of other endpoints stand in the slots that are left.
+  // Texts of other endpoints are in the slots that are left.
   let others = Math.max(0, active - named.filter(Boolean).length);
   return Response.json(
     named.map((busy, id) => ({
