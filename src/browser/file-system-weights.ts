@@ -64,7 +64,10 @@ export class FileSystemWeights implements WeightCache {
     try {
       const handle = await this.#folder.getFileHandle(sha256, { create: true });
       const writable = await handle.createWritable?.();
-      if (writable === undefined) return await this.delete(sha256);
+      if (writable === undefined) {
+        await this.delete(sha256);
+        return;
+      }
       try {
         await writable.write(bytes);
         await writable.close();

@@ -216,6 +216,30 @@ describe('Chart', () => {
     }
   });
 
+  it('names lines at their ends, apart from one another, and widens one that another runs on', async () => {
+    const shifted = square.map(({ x, y }) => ({ x, y: y + 0.2 }));
+    const lines = ['first', 'second'].map((name, at) => ({ name, points: at === 0 ? square : shifted }));
+    const chart = await lineChart({ ...axes, lines });
+    const rows = [...chart.svg.matchAll(/<text[^>]* y="([-\d.]+)"[^>]*>(first|second)</g)];
+    const transformed = [...chart.svg.matchAll(/translate\([-\d.]+ ([-\d.]+)\)[^>]*>(first|second)</g)];
+    const heights = [...rows, ...transformed].map(([, y]) => Number(y));
+    expect(heights).toHaveLength(2);
+    expect(Math.abs(heights[0] - heights[1])).toBeGreaterThanOrEqual(14);
+    const [under] = coloured(chart, 'stroke', seriesStyle(0).colour);
+    const [over] = coloured(chart, 'stroke', seriesStyle(1).colour);
+    expect([under, over].map((tag) => / stroke-width="(\d+)"/.exec(tag)?.[1])).toEqual(['5', '2']);
+    // Narrow pages have no room at the right: there is a legend.
+    expect(chart.narrow?.frame.width).toBe(350);
+    expect(texts(chart.narrow ?? chart)).toEqual(expect.arrayContaining(['first', 'second']));
+  });
+
+  it('is recoloured where the system is dark, on a ground of its own, as a file alone', async () => {
+    const file = (await lineChart({ ...axes, lines: [{ name: 'a', points: square }] })).svgFile();
+    expect(file).toContain('@media (prefers-color-scheme: dark)');
+    expect(file).toContain('rect[fill="#fff"] { fill: #181c23; }');
+    expect(file).toContain('[stroke="#0072b2"] { stroke: #5db3e8; }');
+  });
+
   it('has a white ground as a file alone', async () => {
     const chart = await lineChart({ ...axes, lines: [{ name: 'a', points: square }] });
     expect(chart.svg).toMatch(/<rect width="720" height="360"[^>]* fill="none"/);

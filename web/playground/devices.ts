@@ -11,12 +11,6 @@ export function shippedModel(device: WebDevice): string {
   return new URL(shippedFolders[device], location.href.replace(/[?#].*$/, '')).href;
 }
 
-/** Whether the browser has WebGPU, and a GPU that it lets pages use. */
-export async function hasWebGpu(): Promise<boolean> {
-  if (!('gpu' in navigator)) return false;
-  return (await navigator.gpu.requestAdapter().catch(() => null)) !== null;
-}
-
 /** What the address of the page asks for: `?model=URL`, `?device=webgpu`, `?threads=N`. */
 export function askedInAddress(): {
   readonly model: string | undefined;
