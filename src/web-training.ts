@@ -10,3 +10,5 @@ export {
   trainOnTexts,
 } from './browser/train-on-texts.ts';
 export { openTrainable, type TrainableModel, trainedEngine, weightsFile } from './browser/trainable-model.ts';
+export type { TrainingInput } from './training/settings.ts';
+export type { UpdateEvent } from './training/updates.ts';
