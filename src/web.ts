@@ -19,11 +19,5 @@ export { open } from './open/web.ts';
 export * from './decoding/library.ts';
 export type { StepEngine } from './decoding/step-engine.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';
-export {
-  type AttentionMaps,
-  attentionMaps,
-  type AttentionMapsOptions,
-  type LayerMaps,
-} from './models/attention-maps.ts';
 export type { CausalModel, EncoderDecoderModel, GeneratingModel, ModelSizes } from './models/model.ts';
 export type { WebDevice } from './runtime/web-engine.ts';

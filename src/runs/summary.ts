@@ -1,6 +1,7 @@
 /** A run in one line: what it is of, how far it has come, and what came of it. */
 import { z } from 'zod';
 import { isFolderHeld } from '../files/folder-lock.ts';
+import { commandLine } from '../report/command-line.ts';
 import type { RunRecord } from '../report/record.ts';
 import type { FoundRun } from './find-runs.ts';
 import { modelWords } from './model-words.ts';
@@ -95,7 +96,7 @@ export async function summarizeRun(
     seconds: Math.max(0, (ended - begun) / 1000),
     started: record.started,
     machine: `${hardware.cpu}, ${hardware.cores} cores`,
-    command: clipped(record.command.map(quoted).join(' ')) ?? '',
+    command: clipped(commandLine(record.command)) ?? '',
     data: clipped(readSchema.safeParse(configuration.read).data?.summary) ?? dataWords(configuration.data),
     ...{ seed: record.seed, commit: record.commit },
     versions: `linnet ${software.linnet}, Node ${software.node}, ONNX Runtime ${software.onnxruntime}`,
@@ -105,11 +106,6 @@ export async function summarizeRun(
 function kindOf([, first, second]: readonly string[]): string {
   if (first === undefined) return 'library';
   return groups.has(first) && second !== undefined ? `${first} ${second}` : first;
-}
-
-/** As one would type it. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function clipped(text: string | undefined): string | null {

@@ -20,9 +20,9 @@ import { WriteView } from './write-view.tsx';
 const views: Readonly<Record<string, ComponentType<MemoryViewProps>>> = {
   Write: WriteView,
   Memory: MemoryView,
+  Train: TrainView,
   Attention: AttentionView,
   Mask: MaskView,
-  Train: TrainView,
 };
 
 /** How far opening has come. */

@@ -33,7 +33,9 @@ export function App() {
         const read = await client.ask(ids);
         if (!current) return;
         setList(found);
-        setCurves((before) => (before.length === read.length && before.every((own, at) => own === read[at]) ? before : read));
+        setCurves((before) =>
+          before.length === read.length && before.every((own, at) => own === read[at]) ? before : read,
+        );
         setProblem(undefined);
         if (found.runs.some(({ state }) => state === 'running')) next = pace.running;
       } catch (error) {
@@ -116,7 +118,9 @@ function firstChoice(runs: readonly Run[]): ReadonlySet<string> {
 function Unreadable({ list }: { readonly list: RunList }) {
   return (
     <details class="run">
-      <summary>{list.unreadable.length} folders cannot be read</summary>
+      <summary>
+        {list.unreadable.length === 1 ? '1 folder' : `${list.unreadable.length} folders`} cannot be read
+      </summary>
       <ul>
         {list.unreadable.map(({ name, reason }) => (
           <li key={name}>
@@ -136,7 +140,15 @@ function Charts({ runs, curves }: { readonly runs: readonly Run[]; readonly curv
     <section class="card" aria-label="Curves">
       <div class="settings">
         <ChoiceField label="Along" value={axis} choices={axes} onValue={setAxis} />
-        <Slider label="Smoothing" value={weight} min={0} max={0.99} step={0.01} format={(value) => value.toFixed(2)} onValue={setWeight} />
+        <Slider
+          label="Smoothing"
+          value={weight}
+          min={0}
+          max={0.99}
+          step={0.01}
+          format={(value) => value.toFixed(2)}
+          onValue={setWeight}
+        />
         <CheckField label="Logarithmic" checked={isLog} onValue={setIsLog} />
       </div>
       <div class="charts">
@@ -151,7 +163,7 @@ function Charts({ runs, curves }: { readonly runs: readonly Run[]; readonly curv
                 title={kind.title}
                 x={x}
                 xName={axes[axis]}
-                lines={named.map(({ name }, at) => ({ name, values: values[at] }))}
+                lines={named.map(({ name, style }, at) => ({ name, style, values: values[at] }))}
                 format={numberWords}
                 formatX={formatShortCount}
                 range={isLog && kind.mayBeLog === true ? 'log' : kind.fromZero === true ? 'zero' : 'data'}

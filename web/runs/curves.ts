@@ -12,6 +12,8 @@ export const mostLines = 6;
 export interface NamedCurve {
   readonly name: string;
   readonly curve: Curve;
+  /** The same for a run, stage or trial in every chart. */
+  readonly style: number;
 }
 
 /** The charts of the page, in this order. */
@@ -54,18 +56,17 @@ function tokensPerSecond({ tokens, seconds }: Readonly<Record<string, Curve>>): 
 }
 
 /** The curves of a kind in all chosen runs; of a study or conversion the last stages or trials. */
-export function curvesOf(
-  { of }: ChartKind,
-  runs: readonly Run[],
-  all: readonly RunCurves[],
-  axis: Axis,
-): NamedCurve[] {
+export function curvesOf({ of }: ChartKind, runs: readonly Run[], all: readonly RunCurves[], axis: Axis): NamedCurve[] {
+  let style = -1;
   const named = runs.flatMap(({ id, name }) => {
     const groups = all.find((curves) => curves.id === id)?.groups ?? [];
     return groups.flatMap((group): NamedCurve[] => {
+      if (Object.keys(group.curves).length > 0) style++;
       const curve = of(group.curves);
       if (curve === undefined || curve.x.length === 0) return [];
-      return [{ name: group.name === '' ? name : `${name} ${group.name}`, curve: along(curve, group.curves, axis) }];
+      return [
+        { name: group.name === '' ? name : `${name} ${group.name}`, curve: along(curve, group.curves, axis), style },
+      ];
     });
   });
   return named.slice(-mostLines);
@@ -76,7 +77,9 @@ function along(curve: Curve, { tokens, seconds }: Readonly<Record<string, Curve>
   if (axis === 'tokens' && tokens !== undefined) return { x: curve.x.map((x) => interpolated(tokens, x)), y: curve.y };
   if (axis === 'minutes' && seconds !== undefined) {
     let sum = 0;
-    const times = seconds.y.map((time, at) => (sum += time * (seconds.x[at] - (at === 0 ? 0 : seconds.x[at - 1]))) / 60);
+    const times = seconds.y.map(
+      (time, at) => (sum += time * (seconds.x[at] - (at === 0 ? 0 : seconds.x[at - 1]))) / 60,
+    );
     const elapsed = { x: seconds.x, y: times };
     return { x: curve.x.map((x) => interpolated(elapsed, x)), y: curve.y };
   }

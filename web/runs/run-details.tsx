@@ -53,7 +53,10 @@ export function Stages({ run, curves }: { readonly run: Run; readonly curves: Ru
               <th scope="col" class="number">
                 Perplexity
               </th>
-              <th scope="col">from {perplexityWords(Number.isFinite(low) ? low : null)} to {perplexityWords(Number.isFinite(high) ? high : null)}</th>
+              <th scope="col">
+                from {perplexityWords(Number.isFinite(low) ? low : null)} to{' '}
+                {perplexityWords(Number.isFinite(high) ? high : null)}
+              </th>
               {original !== null && (
                 <th scope="col" class="number">
                   against the original
@@ -91,7 +94,13 @@ function StageRow({ group, low, high, original }: StageRowProps) {
   return (
     <tr>
       <th scope="row">{name}</th>
-      <td class="number">{value === null ? (typeof last.loss === 'number' ? `loss ${numberWords(last.loss)}` : '…') : perplexityWords(value)}</td>
+      <td class="number">
+        {value === null
+          ? typeof last.loss === 'number'
+            ? `loss ${numberWords(last.loss)}`
+            : '…'
+          : perplexityWords(value)}
+      </td>
       <td>
         {value !== null && (
           <svg class="dot" viewBox="0 0 120 12" width="120" height="12" aria-hidden="true">
@@ -101,7 +110,11 @@ function StageRow({ group, low, high, original }: StageRowProps) {
         )}
       </td>
       {original !== null && (
-        <td class="number">{value === null ? '' : `${value >= original ? '+' : '−'}${(100 * Math.abs(value / original - 1)).toFixed(2)} %`}</td>
+        <td class="number">
+          {value === null || group.name === 'original'
+            ? ''
+            : `${value >= original ? '+' : '−'}${(100 * Math.abs(value / original - 1)).toFixed(2)} %`}
+        </td>
       )}
       <td class="number">{numberWords(steps)}</td>
       <td>{last.kept === false ? 'undone' : last.kept === true ? 'kept' : ''}</td>

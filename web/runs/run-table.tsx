@@ -22,11 +22,21 @@ interface Column {
 /** What decides between runs comes first. */
 const columns: readonly Column[] = [
   { header: 'State', show: ({ state }) => <State state={state} />, key: ({ state }) => state },
-  { header: 'Perplexity', show: ({ perplexity }) => perplexityWords(perplexity), key: ({ perplexity }) => perplexity, isNumber: true },
+  {
+    header: 'Perplexity',
+    show: ({ perplexity }) => perplexityWords(perplexity),
+    key: ({ perplexity }) => perplexity,
+    isNumber: true,
+  },
   { header: 'Loss', show: ({ loss }) => lossWords(loss), key: ({ loss }) => loss, isNumber: true },
   { header: 'Steps', show: (run) => <Steps run={run} />, key: ({ steps }) => steps, isNumber: true },
   { header: 'Time', show: ({ seconds }) => timeWords(seconds), key: ({ seconds }) => seconds, isNumber: true },
-  { header: 'Tokens', show: ({ tokensPerSecond }) => rateWords(tokensPerSecond), key: ({ tokensPerSecond }) => tokensPerSecond, isNumber: true },
+  {
+    header: 'Tokens',
+    show: ({ tokensPerSecond }) => rateWords(tokensPerSecond),
+    key: ({ tokensPerSecond }) => tokensPerSecond,
+    isNumber: true,
+  },
   { header: 'Command', show: ({ kind }) => kind, key: ({ kind }) => kind },
   { header: 'Model', show: ({ model }) => model ?? '–', key: ({ model }) => model },
   { header: 'Mixer', show: ({ mixer }) => mixer ?? '–', key: ({ mixer }) => mixer },
@@ -38,7 +48,8 @@ function State({ state }: { readonly state: Run['state'] }) {
 }
 
 function Steps({ run }: { readonly run: Run }) {
-  const share = run.state !== 'running' || run.steps === null || run.totalSteps === null ? undefined : run.steps / run.totalSteps;
+  const share =
+    run.state !== 'running' || run.steps === null || run.totalSteps === null ? undefined : run.steps / run.totalSteps;
   return (
     <>
       {stepsWords(run)}
@@ -57,7 +68,10 @@ export interface RunTableProps {
 
 export function RunTable({ runs, chosen, onChoose, most }: RunTableProps) {
   const [order, setOrder] = useState<{ readonly by: number; readonly up: boolean } | undefined>(undefined);
-  const sorted = order === undefined ? runs : runs.toSorted((a, b) => compare(columns[order.by].key(a), columns[order.by].key(b), order.up));
+  const sorted =
+    order === undefined
+      ? runs
+      : runs.toSorted((a, b) => compare(columns[order.by].key(a), columns[order.by].key(b), order.up));
   return (
     <div class="table" role="region" aria-label="Runs" tabIndex={0}>
       <table>

@@ -1,5 +1,11 @@
 /** Numbers as the page writes them; those of src/report/quantities.ts where a report has them too. */
-import { formatCount, formatDuration, formatFixed, formatNumber, formatShortCount } from '../../src/report/quantities.ts';
+import {
+  formatCount,
+  formatDuration,
+  formatFixed,
+  formatNumber,
+  formatShortCount,
+} from '../../src/report/quantities.ts';
 import type { Run } from './server.ts';
 
 const absent = '–';
@@ -16,7 +22,10 @@ export const numberWords = orAbsent((value) => formatNumber(value));
 
 export function stepsWords({ steps, totalSteps, unit }: Run): string {
   if (steps === null) return absent;
-  const done = totalSteps === null || totalSteps === steps ? formatCount(steps) : `${formatCount(steps)}/${formatCount(totalSteps)}`;
+  const done =
+    totalSteps === null || totalSteps === steps
+      ? formatCount(steps)
+      : `${formatCount(steps)}/${formatCount(totalSteps)}`;
   return unit === 'trials' ? `${done} trials` : done;
 }
 

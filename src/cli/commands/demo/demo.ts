@@ -95,7 +95,10 @@ export const demo = defineCommand({
     const results = await runDemoStudy(context, loaded, tokenizer, demoOptions);
     const modelName = basename(resolve(folder));
     const charts = await demoCharts(results);
-    await writeReport(out, demoReport(modelName, demoOptions, converted, results, charts));
+    await writeReport(
+      out,
+      demoReport(modelName, { ...demoOptions, command: context.command }, converted, results, charts),
+    );
     if (figures !== undefined) {
       await mkdir(figures, { recursive: true });
       for (const [name, chart] of Object.entries({ ...conversionFigures(converted.charts), ...charts }))

@@ -3,6 +3,7 @@ import { describeMixer } from '../../../attention/mixers.ts';
 import { conversionSections } from '../../../conversion/report.ts';
 import type { DecodingSpeed } from '../../../evaluation/speed/decoding-speed.ts';
 import { barChart, lineChart } from '../../../report/chart.ts';
+import { commandLine } from '../../../report/command-line.ts';
 import type { Chart } from '../../../report/chart-renderer.ts';
 import type { Report, Section } from '../../../report/html.ts';
 import { describeHardware, describeSoftware } from '../../../report/provenance.ts';
@@ -35,6 +36,8 @@ export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
       value: { label: 'perplexity' },
       barLabel: (value) => formatFixed(value, 2),
       marks: 'dots',
+      horizontal: true,
+      height: 90 + 34 * rows.length,
       bars: [{ name: 'after fine-tuning', values: rows.map(({ after }) => after) }],
     }),
     losses: await lineChart({
@@ -76,9 +79,9 @@ export function perplexityTable({ rows }: DemoResults): Table {
   return makeTable(
     [
       { header: 'mixer', value: ({ name }) => name },
-      { header: 'branches', value: ({ mixer }) => describeMixer(mixer) },
-      { header: 'after conversion', value: ({ before }) => before, format: (value) => formatFixed(value, 1) },
       { header: 'fine-tuned', value: ({ after }) => after, format: (value) => formatFixed(value, 2) },
+      { header: 'after conversion', value: ({ before }) => before, format: (value) => formatFixed(value, 1) },
+      { header: 'branches', value: ({ mixer }) => describeMixer(mixer) },
     ],
     rows,
   );
@@ -112,7 +115,7 @@ function speedTable(results: DemoResults): Table {
 /** Puts the page together. */
 export function demoReport(
   modelName: string,
-  options: DemoOptions,
+  options: DemoOptions & { readonly command: readonly string[] },
   { conversion, measures, charts: conversionCharts }: DemoConversion,
   results: DemoResults,
   charts: DemoCharts,
@@ -201,7 +204,8 @@ export function demoReport(
     title: 'Linnet: a linearized language model on this machine',
     subtitle: `${modelName}: softmax, a window with a memory, and the paper's four ways`,
     sections,
-    footer: `Made by linnet demo.`,
+    footer: 'Made by linnet demo.',
+    command: commandLine(options.command),
   };
 }
 

@@ -72,7 +72,7 @@ export const evalPositions = defineCommand({
     );
     for (const { model, stateBytes } of results) context.print(`state of ${model}: ${formatBytes(stateBytes)}`);
     if (chart !== undefined) {
-      await writeFileAtomic(chart, (await positionsChart(results)).svg);
+      await writeFileAtomic(chart, (await positionsChart(results)).svgFile());
       context.print(`wrote ${chart}`);
     }
     return { json: { length, models: results, ...(chart === undefined ? {} : { chart }) } };

@@ -1,6 +1,7 @@
 /** The part of `linnet sweep` that runs studies of classifiers: families × tasks × methods × seeds. */
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../../files/atomic.ts';
+import { commandLine } from '../../../report/command-line.ts';
 import { writeReport } from '../../../report/html.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
 import { plainJson, type Run } from '../../../report/record.ts';
@@ -72,7 +73,7 @@ export async function sweepClassification(context: CommandContext, place: Classi
   const rows = summarizeClassification(results);
   for (const model of modelsOf(rows)) context.print(`\n${model}\n${textTable(classificationTable(rows, model))}`);
   const report = join(folder.path, 'report.html');
-  await writeReport(report, classificationReport(study, rows));
+  await writeReport(report, { ...classificationReport(study, rows), command: commandLine(context.command) });
   const reported = { out: folder.path, report, rows, trials: results };
   await writeFileAtomic(join(folder.path, 'results.json'), `${JSON.stringify(reported, null, 2)}\n`);
   context.print(`\nwrote ${report}`);

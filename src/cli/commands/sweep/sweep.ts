@@ -18,6 +18,7 @@ import { runStudyInQueue } from '../../../studies/sweep/queued.ts';
 import { prepareStudy, runStudy } from '../../../studies/sweep/study.ts';
 import { writeReport } from '../../../report/html.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
+import { commandLine } from '../../../report/command-line.ts';
 import { plainJson, type Run } from '../../../report/record.ts';
 import { recordedWork } from '../../../report/recorded-work.ts';
 import { textTable } from '../../../report/table.ts';
@@ -34,7 +35,7 @@ import type { CommandContext } from '../../framework/context.ts';
 import { integer, path, redisUrl } from '../../framework/option-values.ts';
 import { type ClassificationPlace, sweepClassification } from './classification.ts';
 import { recordUpdate } from '../../output/trial-record.ts';
-import { modelsOf, sweepChart, sweepReport, sweepTable } from '../../output/sweep-report.ts';
+import { modelsOf, sweepChart, sweepCsv, sweepReport, sweepTable } from '../../output/sweep-report.ts';
 
 export const sweep = defineCommand({
   description:
@@ -126,12 +127,24 @@ async function sweepPerplexity(
   for (const model of modelsOf(rows)) {
     context.print(`\n${model}\n${textTable(sweepTable(rows, model))}`);
     const file = join(folder.path, `${planName(model)}.svg`);
-    await writeFileAtomic(file, (await sweepChart(rows, model)).svg);
+    await writeFileAtomic(file, (await sweepChart(rows, model)).svgFile());
     charts.push(file);
   }
   const report = join(folder.path, 'report.html');
-  await writeReport(report, await sweepReport(plan, rows, study.heldOutTokens));
-  const json = { out: folder.path, report, charts, heldOutTokens: study.heldOutTokens, rows: rows.map(reportedRow) };
+  await writeReport(
+    report,
+    await sweepReport(plan, rows, { heldOutTokens: study.heldOutTokens, command: commandLine(context.command) }),
+  );
+  const csv = join(folder.path, 'results.csv');
+  await writeFileAtomic(csv, sweepCsv(rows));
+  const json = {
+    out: folder.path,
+    report,
+    csv,
+    charts,
+    heldOutTokens: study.heldOutTokens,
+    rows: rows.map(reportedRow),
+  };
   await writeFileAtomic(join(folder.path, 'results.json'), `${JSON.stringify(json, null, 2)}\n`);
   context.print(`\nwrote ${report}`);
   return { json };
