@@ -16,7 +16,7 @@ interface Picture {
   readonly path: string;
   /** Pixels from the top; default: all. */
   readonly height?: number;
-  prepare(page: Page): Promise<Locator>;
+  readonly prepare: (page: Page) => Promise<Locator>;
 }
 
 const explained = (name: string): Picture => ({
