@@ -63,7 +63,8 @@ th button { padding: 0; border: 0; background: none; color: inherit; font: inher
 th button:hover { text-decoration: underline; }
 th[aria-sort="ascending"] button::after { content: " ▲" / ""; }
 th[aria-sort="descending"] button::after { content: " ▼" / ""; }
-.right { text-align: right; white-space: nowrap; }
+.right { text-align: right; }
+td.right { white-space: nowrap; }
 pre {
   margin: 0; padding: .9rem 1.1rem; background: var(--page); border: 1px solid var(--grid); border-radius: 6px;
   font: .86rem/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;

@@ -48,7 +48,7 @@ export interface Report {
 }
 
 /** Nothing may load, no script but ours may run; the style sheet and style attributes inside the page may apply. */
-const SECURITY_POLICY = `default-src 'none'; script-src ${TABLE_SCRIPT_SOURCE}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'`;
+export const SECURITY_POLICY = `default-src 'none'; script-src ${TABLE_SCRIPT_SOURCE}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'`;
 
 /**
  * The whole page.
