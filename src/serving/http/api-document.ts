@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
-import { renderReport, SECURITY_POLICY, type Section } from '../../report/html.ts';
+import { renderReport, type Section } from '../../report/html.ts';
 import { makeTable } from '../../report/table.ts';
 import { absentEndpoints, jsonEndpoints } from './endpoints.ts';
 import type { ServerLimits } from './limits.ts';
@@ -144,11 +144,13 @@ export function documentPage(limits: ServerLimits): Response {
     title: 'linnet serve',
     subtitle: 'Endpoints and the fields that they take; /openapi.json says the same to programs',
     sections,
+    sortable: false,
   });
   return new Response(html, {
     headers: {
       'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': `${SECURITY_POLICY}; frame-ancestors 'none'`,
+      'content-security-policy':
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     },
   });
 }
