@@ -11,7 +11,7 @@ import type {
 } from './chart-description.ts';
 import { axisName, bodyText, drawChart, type Drawing, numericAxis, onOneLine } from './chart-frame.ts';
 import type { Chart } from './chart-renderer.ts';
-import { CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
+import { CHART_INK, CHART_TEXT, estimateTextWidth, ON_SERIES, seriesStyle } from './chart-style.ts';
 import { dotPitch, dotSeries } from './dot-series.ts';
 import { endNames, endNamesWidth, lineSeries, lineWidths, spreadSeries } from './line-series.ts';
 import { formatNumber } from './quantities.ts';
@@ -165,7 +165,7 @@ function barSeries(
       show: true,
       // A spread is drawn around the end of the bar: the label is at the other one.
       position: deviations === undefined ? (horizontal ? 'right' : 'top') : horizontal ? 'insideLeft' : 'insideBottom',
-      ...bodyText(deviations === undefined ? CHART_INK.text : '#ffffff'),
+      ...bodyText(deviations === undefined ? CHART_INK.text : ON_SERIES),
       formatter: ({ value: shown }) => (typeof shown === 'number' ? barLabel(shown) : ''),
     },
   };
