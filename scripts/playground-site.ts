@@ -1,7 +1,7 @@
 /** The playground as a folder of static files, and a server for it on this machine. */
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
-import { cp, realpath, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -12,32 +12,42 @@ import { linearize } from '../src/models/linearize.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { projectRoot } from './entries.ts';
 
+/** What the page opens, for WebAssembly and for WebGPU: graphs differ, weights do not. */
+const modelFolders = { model: 'cpu', 'model-webgpu': 'webgpu' } as const;
+
 /**
- * Builds the page, with the small model of assets/ in its folder `model`, augmented mixer, float32, and as it
- * is in `checkpoint`.
+ * Builds the page, the explained pages in its folder `explained`, and the small model of assets/ for either device:
+ * augmented mixer, float32.
  * @param folder is replaced
  * @throws Error if the page cannot be built
  */
 export async function buildPlayground(folder: string): Promise<void> {
-  const builder = spawn(process.execPath, [join(projectRoot, 'scripts/build-web.mjs'), 'playground', folder], {
+  await buildPages('playground', folder);
+  await buildPages('explained', join(folder, 'explained'));
+  const source = join(projectRoot, 'assets/tiny-llama');
+  const loaded = await loadCausalModel(source);
+  const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
+  for (const [name, device] of Object.entries(modelFolders)) {
+    await exportModel(join(folder, name), {
+      model,
+      weights: readerOf(parameters),
+      tokenizerFiles: { from: source },
+      dtype: 'f32',
+      device,
+    });
+  }
+}
+
+/** Builds a folder of web/. @throws Error if it cannot be built */
+async function buildPages(name: string, folder: string): Promise<void> {
+  const builder = spawn(process.execPath, [join(projectRoot, 'scripts/build-web.mjs'), name, folder], {
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   const status = await new Promise((resolve, reject) => {
     builder.once('error', reject);
     builder.once('exit', resolve);
   });
-  if (status !== 0) throw new Error(`the page was not built: the builder ended with ${String(status)}`);
-  const source = join(projectRoot, 'assets/tiny-llama');
-  const loaded = await loadCausalModel(source);
-  const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
-  await exportModel(join(folder, 'model'), {
-    model,
-    weights: readerOf(parameters),
-    tokenizerFiles: { from: source },
-    dtype: 'f32',
-  });
-  // Views that build graphs of their own start from the checkpoint.
-  await cp(source, join(folder, 'checkpoint'), { recursive: true });
+  if (status !== 0) throw new Error(`${name} was not built: the builder ended with ${String(status)}`);
 }
 
 const types: Readonly<Record<string, string>> = {

@@ -1,6 +1,6 @@
 /**
- * Training in browsers: fine-tunes the model of an exported folder in the page, and decodes with what came out. Apart from
- * `linnet/web`, since it brings the graph compiler along, which pages that only decode do without. Nothing that this file
+ * Training in browsers: fine-tunes the model of an exported folder in the page, decodes with what came out, and looks at its
+ * attention. Apart from `linnet/web`, since it brings the graph compiler along, which pages that only decode do without. Nothing that this file
  * reaches may need Node; a test enforces it.
  */
 export {
@@ -9,4 +9,11 @@ export {
   type TrainedParameters,
   trainOnTexts,
 } from './browser/train-on-texts.ts';
+export {
+  type AttentionMaps,
+  attentionMaps,
+  type AttentionMapsOptions,
+  type LayerMaps,
+} from './models/attention-maps.ts';
+export { compileForWeb } from './runtime/web-compile.ts';
 export { openTrainable, type TrainableModel, trainedEngine, weightsFile } from './browser/trainable-model.ts';

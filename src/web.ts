@@ -9,8 +9,9 @@ export {
   type OpenModelOptions,
   openModel,
   type WebModel,
-  webGpuSupport,
 } from './browser/open-model.ts';
+export { browserWeights, FileSystemWeights } from './browser/file-system-weights.ts';
+export { webGpuSupport } from './browser/webgpu-support.ts';
 export { CacheStorageWeights, type WeightCache } from './browser/weight-cache.ts';
 export type { ExportManifest } from './export/manifest.ts';
 export * from './open/library.ts';
@@ -18,11 +19,5 @@ export { open } from './open/web.ts';
 export * from './decoding/library.ts';
 export type { StepEngine } from './decoding/step-engine.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';
-export {
-  type AttentionMaps,
-  attentionMaps,
-  type AttentionMapsOptions,
-  type LayerMaps,
-} from './models/attention-maps.ts';
 export type { CausalModel, EncoderDecoderModel, GeneratingModel, ModelSizes } from './models/model.ts';
 export type { WebDevice } from './runtime/web-engine.ts';

@@ -20,6 +20,7 @@ import { type ChatTemplate, checkedTemplate, configuredTemplate } from '../token
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { RemoteFolder, sha256Of } from './remote-folder.ts';
 import type { WeightCache } from './weight-cache.ts';
+import { webGpuSupport } from './webgpu-support.ts';
 
 /** How far opening a model has come. */
 export interface OpeningProgress {
@@ -38,6 +39,8 @@ export interface OpenModelOptions extends Partial<WebEngineSettings> {
   readonly device?: WebDevice;
   /** Called as files arrive and graphs are compiled. */
   readonly onProgress?: (progress: OpeningProgress) => void;
+  /** Told what linnet.json says, before anything else is fetched. */
+  readonly onManifest?: (manifest: ExportManifest) => void;
   /** Stops opening, with an error `ABORTED`: while files are fetched at once, else when the graph at hand is compiled. */
   readonly signal?: AbortSignal;
   /** Where downloaded files are kept. Default: nowhere, though the browser's HTTP cache may still know them. */
@@ -109,6 +112,7 @@ export async function openRemoteModel(url: string | URL, options: OpenModelOptio
   const manifest = readManifest(await folder.smallFile(EXPORT_FILE, maximumManifestBytes), label);
   const chosen = chosenDevice(manifest, options.device, folder.url.href);
   const device: WebDevice = chosen === 'cpu' ? 'wasm' : chosen;
+  options.onManifest?.(manifest);
   if (device === 'webgpu' && manifest.dtype === 'f16') await requireHalfPrecision();
 
   const fetched = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -227,25 +231,6 @@ declare const location: { readonly href: string } | undefined;
 /** What relative URLs are relative to: the page, or the script of a worker. */
 export function pageUrl(): string | undefined {
   return typeof location === 'undefined' ? undefined : location.href;
-}
-
-/** What is used of WebGPU itself. */
-interface GpuApi {
-  requestAdapter(): Promise<{ readonly features: { has(name: string): boolean } } | null>;
-}
-declare const navigator: { readonly gpu?: GpuApi } | undefined;
-
-/**
- * Whether this browser, on this machine, computes on a GPU; `float16` models also need its feature "shader-f16".
- * @example
- * ```ts
- * const { available, float16 } = await webGpuSupport();
- * ```
- */
-export async function webGpuSupport(): Promise<{ readonly available: boolean; readonly float16: boolean }> {
-  const gpu = typeof navigator === 'undefined' ? undefined : navigator.gpu;
-  const adapter = (await gpu?.requestAdapter()) ?? null;
-  return { available: adapter !== null, float16: adapter?.features.has('shader-f16') ?? false };
 }
 
 async function requireHalfPrecision(): Promise<void> {

@@ -34,6 +34,14 @@ export function addDims(...dims: Dim[]): Dim {
   return combineDims(dims, '+', 0, (a, b) => a + b);
 }
 
+/** What is left of a dimension without `count`; undefined where that may be less than nothing. */
+export function dimWithout(dim: Dim, count: number): Dim | undefined {
+  const terms = typeof dim === 'number' ? [String(dim)] : splitTerms(dim, '+');
+  const names = terms.filter((term) => !/^\d+$/.test(term));
+  const size = addDims(...terms.filter((term) => /^\d+$/.test(term)).map(Number));
+  return typeof size === 'number' && size >= count ? addDims(...names, size - count) : undefined;
+}
+
 /** The product of dimensions; a name such as "B*T" where one of them is named. */
 export function multiplyDims(...dims: Dim[]): Dim {
   return combineDims(dims, '*', 1, (a, b) => a * b);

@@ -54,7 +54,7 @@ export interface AttentionMaps {
 }
 
 export interface AttentionMapsOptions {
-  /** How the graph is made to run: `compile` of `linnet/graph`; in a browser, a compiler of the page's. */
+  /** How the graph is made to run: `compile` of `linnet/graph`; in a browser `compileForWeb` of `linnet/web/training`. */
   readonly compile: (graph: Graph) => Promise<Program>;
 }
 
@@ -68,7 +68,7 @@ const outputs = ['queries', 'keys', 'values', 'mixed', 'weights'] as const;
  * The attention maps of a text.
  * @param tokens 1 to 1024 of them, with the start token where the model wants one
  * @throws LinnetError `INPUT` for no tokens, too many, or one outside the vocabulary; `CONFIG` for a mixer whose output is
- *   no weighted sum of values, because it is normalized or because values gate it; what `compile` throws
+ *   not a weighted sum of values, because it is normalized or because values gate it; what `compile` throws
  * @example
  * ```ts
  * const maps = await attentionMaps(model, parameters, tokenizer.encode('The state of the union'), { compile });
@@ -159,7 +159,7 @@ function requireLinear({ sizes }: CausalModel, mixer: MixerConfig, length: numbe
 function notLinear(mixer: MixerConfig, why: string): LinnetError {
   return new LinnetError(
     'CONFIG',
-    `the output of '${describeMixer(mixer)}' is no weighted sum of values, so that it has no attention map: ${why}`,
+    `the output of '${describeMixer(mixer)}' is not a weighted sum of values, so that it has no attention map: ${why}`,
   );
 }
 

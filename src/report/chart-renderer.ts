@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type * as EChartsCore from 'echarts/core';
-import { chartRules, darkInk, darkOnSeries, darkSeries, estimateTextWidth } from './chart-style.ts';
+import { chartRules, darkInk, darkSeries, estimateTextWidth } from './chart-style.ts';
 import { escapeMarkup, replaceForbidden } from './markup.ts';
 import { type SvgElement, svgMarkup } from './svg-element.ts';
 
@@ -72,7 +72,6 @@ export class Chart {
 const GROUND = { light: '#fff', dark: '#181c23' } as const;
 const DARK_COLOURS: Readonly<Record<string, string>> = {
   ...darkInk,
-  'on-series': darkOnSeries,
   ...Object.fromEntries(darkSeries.map((colour, at) => [`series-${at}`, colour])),
 };
 const DARK_RULES = [

@@ -151,6 +151,25 @@ describe('barChart', () => {
     expect(coloured(chart, 'fill', seriesStyle(1).colour)).toHaveLength(2);
   });
 
+  it.each([false, true])('writes a value beyond its spread, once, in ink (horizontal: %s)', async (horizontal) => {
+    const bars = [{ name: 'a', values: [1.25, 80.5, 40.75], deviations: [0.25, 5, NaN] }];
+    const chart = await barChart({ categories: ['x', 'y', 'z'], value: { label: 'v' }, bars, horizontal });
+    const dots = await barChart({
+      categories: ['x', 'y', 'z'],
+      value: { label: 'v' },
+      bars,
+      horizontal,
+      marks: 'dots',
+    });
+    for (const { svg } of [chart, dots]) {
+      for (const label of ['1.25', '80.5', '40.75']) {
+        const found = svg.match(RegExp(`<text[^>]*>${label}<`, 'g'));
+        expect(found).toHaveLength(1);
+        expect(found?.[0]).not.toMatch(/fill="#fff/);
+      }
+    }
+  });
+
   it('refuses values that do not fit the categories', async () => {
     const bars = [{ name: 'a', values: [1] }];
     await expect(barChart({ categories: ['x', 'y'], value: { label: 'v' }, bars })).rejects.toThrow(

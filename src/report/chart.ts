@@ -1,7 +1,7 @@
 /** Line and bar charts as static SVG in one style; see chart-style.ts for the look and chart-renderer.ts for the drawing. */
 import type { BarSeriesOption } from 'echarts/charts';
 import { LinnetError } from '../errors.ts';
-import { barLayout, barSpread, barWidth } from './bar-spread.ts';
+import { barLayout, barSpread, barWidth, hasSpread } from './bar-spread.ts';
 import type {
   BarChartDescription,
   ChartAxis,
@@ -11,7 +11,7 @@ import type {
 } from './chart-description.ts';
 import { axisName, bodyText, drawChart, type Drawing, numericAxis, onOneLine } from './chart-frame.ts';
 import type { Chart } from './chart-renderer.ts';
-import { CHART_INK, CHART_TEXT, estimateTextWidth, ON_SERIES, seriesStyle } from './chart-style.ts';
+import { CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
 import { dotPitch, dotSeries } from './dot-series.ts';
 import { endNames, endNamesWidth, lineSeries, lineWidths, spreadSeries } from './line-series.ts';
 import { formatNumber } from './quantities.ts';
@@ -142,30 +142,33 @@ function barDrawing(chart: BarChartDescription, horizontal: boolean, labelWidth?
       series: bars.flatMap((group, at) =>
         isDots
           ? dotSeries(group, at, bars.length, horizontal, barLabel)
-          : [barSeries(group, at, horizontal, barLabel), ...barSpread(group, at, bars.length, horizontal)],
+          : [barSeries(group, at, horizontal, barLabel), ...barSpread(group, at, bars.length, horizontal, barLabel)],
       ),
     },
   };
 }
 
+/** Bars of one group, each labelled with its value; where a bar has a spread, that carries the value. */
 function barSeries(
-  { name, values, deviations }: ChartBars,
+  group: ChartBars,
   at: number,
   horizontal: boolean,
   barLabel: (value: number) => string,
 ): BarSeriesOption {
   return {
     type: 'bar',
-    name: onOneLine(name),
-    data: values.map((number) => (number !== undefined && Number.isFinite(number) ? number : '-')),
+    name: onOneLine(group.name),
+    data: group.values.map((number, category) => ({
+      value: number !== undefined && Number.isFinite(number) ? number : '-',
+      label: { show: !hasSpread(group, category) },
+    })),
     itemStyle: { color: seriesStyle(at).colour, borderRadius: horizontal ? [0, 2, 2, 0] : [2, 2, 0, 0] },
     barMaxWidth: horizontal ? barWidth.horizontal : barWidth.vertical,
     ...barLayout,
     label: {
       show: true,
-      // A spread is drawn around the end of the bar: the label is at the other one.
-      position: deviations === undefined ? (horizontal ? 'right' : 'top') : horizontal ? 'insideLeft' : 'insideBottom',
-      ...bodyText(deviations === undefined ? CHART_INK.text : ON_SERIES),
+      position: horizontal ? 'right' : 'top',
+      ...bodyText(CHART_INK.text),
       formatter: ({ value: shown }) => (typeof shown === 'number' ? barLabel(shown) : ''),
     },
   };

@@ -1,5 +1,5 @@
 /** The style sheet of HTML reports: light and dark, narrow screens, paper. No fonts or images are fetched. */
-import { CHART_INK, chartRules, darkInk, darkOnSeries, darkSeries, lightSeries, ON_SERIES } from './chart-style.ts';
+import { CHART_INK, chartRules, darkInk, darkSeries, lightSeries } from './chart-style.ts';
 
 /** Neutral colours of a theme. `text`, `muted`, `line` and `grid` also recolour the charts, which are drawn for white. */
 interface Theme {
@@ -10,11 +10,10 @@ interface Theme {
   readonly line: string;
   readonly grid: string;
   readonly accent: string;
-  readonly 'on-series': string;
 }
 
-const LIGHT: Theme = { ...CHART_INK, 'on-series': ON_SERIES, page: '#f6f7f9', sheet: '#ffffff', accent: '#0072b2' };
-const DARK: Theme = { ...darkInk, 'on-series': darkOnSeries, page: '#101318', sheet: '#181c23', accent: '#5db3e8' };
+const LIGHT: Theme = { ...CHART_INK, page: '#f6f7f9', sheet: '#ffffff', accent: '#0072b2' };
+const DARK: Theme = { ...darkInk, page: '#101318', sheet: '#181c23', accent: '#5db3e8' };
 
 function variables(theme: Theme, series: readonly string[]): string {
   return [...Object.entries(theme), ...series.map((colour, at) => [`series-${at}`, colour])]

@@ -8,6 +8,10 @@ import { openWebSession, type WebEngineSettings } from './web-engine.ts';
  * Compiles the live part of a graph.
  * @throws LinnetError `GRAPH` if the graph cannot be lowered, `CONFIG` if a setting is invalid, `RUNTIME` if the engine
  *   cannot be loaded, the browser lacks the device, or the engine refuses the model
+ * @example
+ * ```ts
+ * await using program = await compileForWeb(graph, { device: 'wasm' });
+ * ```
  */
 export async function compileForWeb(graph: Graph, settings: WebEngineSettings): Promise<Program> {
   const started = performance.now();

@@ -84,7 +84,8 @@ export const settingFields = {
   seed: z.int().meta(labels('number', `of the shuffle, and of fresh weights (default: ${defaults.seed})`)),
 };
 
-const trainingSchema = z
+/** Settings as they are given. */
+export const trainingSchema = z
   .strictObject({
     /** Peak learning rate. Default 2e-5. */
     learningRate: settingFields.learningRate.default(defaults.learningRate),

@@ -232,7 +232,7 @@ async function requestReaders(): Promise<StateReaders> {
     ...{ model: served, texts: new TextService(served, scheduler), sessions, metrics: new ServerMetrics() },
     slots: new Slots(served, scheduler.parallel),
     responses: new ResponseStore(1 << 20),
-    embeddings: new Embeddings(served.engine, scheduler.parallel),
+    embeddings: new Embeddings(served, scheduler.parallel, 200),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 200, timeout: 20 },
     ...{ keys: new ApiKeys([]), rate: new RequestRate(undefined), log: pino({ enabled: false }) },
     ...{ localOnly: false, origins: [] },

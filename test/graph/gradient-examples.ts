@@ -164,7 +164,10 @@ export const gradientExamples: Readonly<Record<string, readonly GradientExample[
       },
     },
   ],
-  slice: [{ shapes: [[2, 5]], build: ([x]) => slice(x, 1, 1, 4) }],
+  slice: [
+    { shapes: [[2, 5]], build: ([x]) => slice(x, 1, 1, 4) },
+    { shapes: [[2, 5]], build: ([x]) => slice(x, 1, 2) },
+  ],
   pad: [{ shapes: [[2, 3]], build: ([x]) => pad(x, 1, 2, 1) }],
   gather: [{ shapes: [[5, 3]], build: ([x], graph) => gather(x, repeatedIndices(graph)) }],
   gatherElements: [{ shapes: [[2, 5]], build: ([x], graph) => gatherElements(x, repeatedIndices(graph), 1) }],

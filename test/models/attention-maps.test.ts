@@ -120,9 +120,9 @@ describe('what has no map', () => {
     ['gated by its values', { kind: 'gated-delta' }],
   ])('is said: %s', async (_, config) => {
     const { model, parameters } = subjectOf(parseMixer(config));
-    await expect(attentionMaps(model, parameters, tokens, { compile })).rejects.toThrow(
-      expect.objectContaining({ code: 'CONFIG', message: expect.stringContaining('no weighted sum of values') }),
-    );
+    const given = attentionMaps(model, parameters, tokens, { compile });
+    await expect(given).rejects.toThrow('not a weighted sum of values');
+    await expect(given).rejects.toThrow(expect.objectContaining({ code: 'CONFIG' }));
   });
 
   it.each([

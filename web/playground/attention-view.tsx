@@ -16,6 +16,7 @@ const presets = {
   window: 'window, with a memory and sinks',
   augmented: 'augmented: local + α·global + convolution',
   'local+global': 'local + α·global',
+  own: 'those of the open model',
 } as const;
 type Preset = keyof typeof presets;
 
@@ -78,7 +79,8 @@ export function AttentionView({ client, ready, onBusy, onProblem }: ViewProps) {
           <Button name="Look" type="submit" kind="primary" disabled={!ready || looking} />
         </div>
         <p class="muted">
-          The small LLaMA of this page in float32, linearized in this tab, beside the softmax model that it was.
+          The weights of the open model, which has to be in float32, with this mixer and with softmax attention: the
+          graphs are built in this tab.
         </p>
       </form>
       <div class="results">
@@ -151,7 +153,7 @@ function Maps({ looked, token, onToken, place: { layer, head }, onPlace }: MapsP
             />
           </figure>
           <figure>
-            <figcaption>softmax attention, before</figcaption>
+            <figcaption>softmax attention, same weights</figcaption>
             <BigMap
               layer={softmax[layer]}
               head={head}

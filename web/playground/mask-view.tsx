@@ -69,9 +69,9 @@ export function MaskView({ client, ready, onBusy, onProblem }: ViewProps) {
           <Button name="Replace every token" type="submit" kind="primary" disabled={!ready || running} />
         </div>
         <p class="muted">
-          The small LLaMA of this page with the augmented mixer. Its filters, which start at zero, are drawn at random
-          as <code>linnet check</code> does, since a leak could hide behind zeros. Each token is replaced by its
-          neighbour in the vocabulary, one at a time, and the predictions at all positions are compared.
+          The open model, in float32, with the augmented mixer. Its filters, which start at zero, are drawn at random as{' '}
+          <code>linnet check</code> does, since a leak could hide behind zeros. Each token is replaced by its neighbour
+          in the vocabulary, one at a time, and the predictions at all positions are compared.
         </p>
       </form>
       <div class="results">

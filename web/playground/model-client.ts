@@ -48,15 +48,7 @@ export class ModelClient {
     return this.#ask('restore', { name: 'restore', id, file });
   }
 
-  /** Asks for something that has to do with training. */
-  train<Name extends TrainRequest['name']>(
-    request: Extract<TrainRequest, { readonly name: Name }>,
-    onProgress?: OnProgress,
-  ): Promise<TrainAnswers[Name]> {
-    return this.#ask(request.name, request, onProgress);
-  }
-
-  /** Attention maps of a text, with a mixer that the checkpoint next to the page is given. */
+  /** Attention maps of a text, with a mixer that the open model is given. */
   look(text: string, mixer: ViewMixer): Promise<Looked> {
     return this.#ask('look', { name: 'look', text, mixer });
   }
@@ -64,6 +56,14 @@ export class ModelClient {
   /** What moves when tokens of a text are replaced, likewise. */
   move(text: string, mixer: ViewMixer): Promise<Moved> {
     return this.#ask('move', { name: 'move', text, mixer });
+  }
+
+  /** Asks for something that has to do with training. */
+  train<Name extends TrainRequest['name']>(
+    request: Extract<TrainRequest, { readonly name: Name }>,
+    onProgress?: OnProgress,
+  ): Promise<TrainAnswers[Name]> {
+    return this.#ask(request.name, request, onProgress);
   }
 
   async forget(id: number): Promise<void> {

@@ -1,6 +1,7 @@
 /** The worker's model and the texts that it writes. */
 import {
-  CacheStorageWeights,
+  browserWeights,
+  type ExportManifest,
   generate,
   LinnetError,
   LookupDrafter,
@@ -41,11 +42,15 @@ export class ModelHost {
     const url = source.kind === 'url' ? source.url : droppedFolder;
     const options = {
       threads,
-      ...(source.kind === 'url' ? { cache: new CacheStorageWeights() } : { fetch: fetchFrom(source.files) }),
+      ...(source.kind === 'url' ? { cache: await browserWeights() } : { fetch: fetchFrom(source.files) }),
     };
+    let exported: Pick<ExportManifest, 'device' | 'dtype'> | undefined;
     const opened = await open(url, {
       ...options,
-      onProgress: ({ file, done, total }) => onProgress({ type: 'opening', file, done, total }),
+      onProgress: (progress) => onProgress({ type: 'opening', ...progress }),
+      onManifest: (manifest) => {
+        exported = manifest;
+      },
     });
     if (opened.kind !== 'causal') {
       await opened.dispose();
@@ -61,6 +66,8 @@ export class ModelHost {
       family: opened.family,
       layers,
       mixers: [...new Set(mixers.map(({ kind }) => kind))],
+      device: exported?.device === 'webgpu' ? 'webgpu' : 'wasm',
+      dtype: exported?.dtype ?? 'f32',
       threads,
       isolated: crossOriginIsolated,
       cacheBytesPerToken: layers * keyValueHeads * (headWidth + valueWidth) * Float32Array.BYTES_PER_ELEMENT,

@@ -1,5 +1,5 @@
 /** What the page and the worker that computes say to each other. */
-import type { SamplerInput } from '../../src/web.ts';
+import type { ExportManifest, OpeningProgress, SamplerInput, WebDevice } from '../../src/web.ts';
 import type { TrainAnswers, TrainProgress, TrainRequest } from './train-protocol.ts';
 import type { ViewAnswers, ViewRequest } from './views-protocol.ts';
 
@@ -16,6 +16,9 @@ export interface ModelFacts {
   readonly layers: number;
   /** Names of the mixers in use. */
   readonly mixers: readonly string[];
+  /** Where it computes: what it was exported for. */
+  readonly device: WebDevice;
+  readonly dtype: ExportManifest['dtype'];
   /** Whether ONNX Runtime may share memory between threads. */
   readonly isolated: boolean;
   readonly threads: number;
@@ -59,7 +62,7 @@ export interface ShownTree {
 /** What comes before an answer. */
 export type Progress =
   | TrainProgress
-  | { readonly type: 'opening'; readonly file: string | undefined; readonly done: number; readonly total: number }
+  | ({ readonly type: 'opening' } & OpeningProgress)
   | {
       readonly type: 'written';
       /** Text that has become certain. */

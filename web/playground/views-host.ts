@@ -1,5 +1,5 @@
 /**
- * The worker's side of the views of attention and of the mask: the checkpoint next to the page, linearized here, in graphs
+ * The worker's side of the views of attention and of the mask: the parameters of the open model, with other mixers, in graphs
  * built here. Loaded when one of the views is first used.
  */
 import { groupOf, horizonOf, stateBytes } from '../../src/attention/mixers.ts';
@@ -10,8 +10,11 @@ import { tokenInfluence } from '../../src/evaluation/check/token-influence.ts';
 import { attentionMaps, type LayerMaps } from '../../src/models/attention-maps.ts';
 import { linearize } from '../../src/models/linearize.ts';
 import { Random } from '../../src/random.ts';
-import { fetchCheckpoint, type TabCheckpoint } from './checkpoint.ts';
-import { compileInTab } from './tab-compiler.ts';
+import { openTrainable, type TrainableModel } from '../../src/browser/trainable-model.ts';
+import type { Graph } from '../../src/graph/graph.ts';
+import { compileForWeb } from '../../src/runtime/web-compile.ts';
+import type { Program } from '../../src/runtime/program.ts';
+import type { OpenedSource } from './train-host.ts';
 import type { Looked, Moved, ShownLayer, ViewMixer } from './views-protocol.ts';
 
 /** Of drawn parameters: the same for everybody. */
@@ -20,64 +23,72 @@ const seed = 1;
 /** Longer texts are cut: a map has a place for every pair of tokens. */
 const mostTokens = 64;
 
-const compile = compileInTab;
-
 export class ViewsHost {
-  readonly #folder: string;
-  #checkpoint: Promise<TabCheckpoint> | undefined;
+  readonly #opened: () => OpenedSource;
+  #held: { readonly source: OpenedSource; readonly trainable: Promise<TrainableModel> } | undefined;
 
-  /** @param folder URL of the checkpoint */
-  constructor(folder: string) {
-    this.#folder = folder;
+  /** @param opened gives the open model; throws where there is none */
+  constructor(opened: () => OpenedSource) {
+    this.#opened = opened;
   }
 
-  /** @throws LinnetError as `attentionMaps` and `fetchCheckpoint` */
+  /** @throws LinnetError as `attentionMaps` and `openTrainable` */
   async look(text: string, mixer: ViewMixer): Promise<Looked> {
-    const checkpoint = await this.#opened();
-    const { tokens, texts } = readText(checkpoint, text);
-    const { model, parameters } = linearized(checkpoint, mixer);
+    const trainable = await this.#trainable();
+    const { tokens, texts } = readText(trainable, text);
+    const { model, parameters } = withMixer(trainable, mixer);
+    const softmax = linearize(trainable.model, trainable.parameters, mixerPreset('softmax'));
+    const compile = (graph: Graph): Promise<Program> => this.#compile(graph);
     const linear = await attentionMaps(model, parameters, tokens, { compile });
-    const softmax = await attentionMaps(checkpoint.model, checkpoint.parameters, tokens, { compile });
+    const before = await attentionMaps(softmax.model, softmax.parameters, tokens, { compile });
     const shown = (layer: LayerMaps): ShownLayer => shownLayer(layer, tokens.length, model.sizes);
-    return { tokens: texts, linear: linear.layers.map(shown), softmax: softmax.layers.map(shown) };
+    return { tokens: texts, linear: linear.layers.map(shown), softmax: before.layers.map(shown) };
   }
 
-  /** @throws LinnetError as `tokenInfluence` and `fetchCheckpoint` */
+  /** @throws LinnetError as `tokenInfluence` and `openTrainable` */
   async move(text: string, mixer: ViewMixer): Promise<Moved> {
-    const checkpoint = await this.#opened();
-    const { tokens, texts } = readText(checkpoint, text);
-    const { model, parameters } = linearized(checkpoint, mixer);
-    const { moved, replacements } = await tokenInfluence(model, parameters, tokens, { compile });
-    return { tokens: texts, replacements: replacements.map((token) => checkpoint.tokenizer.decode([token])), moved };
+    const trainable = await this.#trainable();
+    const { tokens, texts } = readText(trainable, text);
+    const { model, parameters } = withMixer(trainable, mixer);
+    const { moved, replacements } = await tokenInfluence(model, parameters, tokens, {
+      compile: (graph) => this.#compile(graph),
+    });
+    return { tokens: texts, replacements: replacements.map((token) => trainable.tokenizer.decode([token])), moved };
   }
 
-  /** A failed download is tried again by the next request. */
-  #opened(): Promise<TabCheckpoint> {
-    this.#checkpoint ??= fetchCheckpoint(this.#folder).catch((error: unknown) => {
-      this.#checkpoint = undefined;
-      throw error;
-    });
-    return this.#checkpoint;
+  #compile(graph: Graph): Promise<Program> {
+    return compileForWeb(graph, { device: 'wasm', threads: this.#opened().options.threads });
+  }
+
+  /** Fetched once per open model, out of the cache where it is there; tried again after a failure. */
+  #trainable(): Promise<TrainableModel> {
+    const source = this.#opened();
+    if (this.#held?.source !== source) this.#held = { source, trainable: openTrainable(source.url, source.options) };
+    const { trainable } = this.#held;
+    trainable.catch(() => (this.#held = undefined));
+    return trainable;
   }
 }
 
-function readText({ tokenizer }: TabCheckpoint, text: string) {
+function readText({ tokenizer }: TrainableModel, text: string) {
   const tokens = tokenizer.encode(text, { bos: tokenizer.bosId !== undefined }).slice(0, mostTokens);
   const texts = Array.from(tokens, (token) => (token === tokenizer.bosId ? '⟨s⟩' : tokenizer.decode([token])));
   return { tokens, texts };
 }
 
-function linearized(
-  { model, parameters }: TabCheckpoint,
+function withMixer(
+  { model, parameters }: TrainableModel,
   { preset, group, kernel, masked, parameters: own }: ViewMixer,
 ) {
-  const options = { group, kernel, unmasked: !masked, localKernel: 'softmax' } as const;
+  if (preset === 'own') return { model, parameters };
+  const options =
+    preset === 'window' ? { group } : { group, kernel, unmasked: !masked, localKernel: 'softmax' as const };
   const changed = linearize(model, parameters, mixerPreset(preset, options));
-  if (own === 'drawn') {
-    for (const [name, value] of randomMixerParameters(changed.model, new Random(seed)))
-      changed.parameters.set(name, value);
-  }
-  return changed;
+  if (own === 'start') return changed;
+  return {
+    ...changed,
+    parameters: new Map([...changed.parameters, ...randomMixerParameters(changed.model, new Random(seed))]),
+  };
 }
 
 function shownLayer(

@@ -1,9 +1,10 @@
 /** What the views of attention and of the mask ask of the worker. */
 import type { Branch } from '../../src/attention/mixer.ts';
 
-/** A mixer that the model of the views is given in the tab. */
+/** A mixer that the open model is given in the tab. */
 export interface ViewMixer {
-  readonly preset: 'window' | 'augmented' | 'local+global' | 'local+conv';
+  /** `own`: the mixers of the model with their parameters; nothing else counts then. */
+  readonly preset: 'own' | 'window' | 'augmented' | 'local+global';
   /** G. */
   readonly group: number;
   /** K; of presets with a convolution. */
@@ -33,7 +34,7 @@ export interface ShownLayer {
   readonly stateBytes: number;
 }
 
-/** A text as two models read it: the linearized one, and the softmax model that it was. */
+/** A text as two models read it: one with the mixer, and one of the same weights with softmax attention. */
 export interface Looked {
   readonly tokens: readonly string[];
   readonly linear: readonly ShownLayer[];

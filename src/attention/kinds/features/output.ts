@@ -1,7 +1,7 @@
 /** What becomes of the weighted sum of a mixer of features: division by its weights, or a norm. */
 import type { Value } from '../../../graph/graph.ts';
 import { cast, greater } from '../../../graph/ops/compare.ts';
-import { add, div, maximum, mul } from '../../../graph/ops/elementwise.ts';
+import { div, maximum, mul } from '../../../graph/ops/elementwise.ts';
 import { pad, split } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { sum } from '../../../graph/ops/reduce.ts';
@@ -21,13 +21,7 @@ export const outputEpsilon = 1e-6;
  */
 export function summedValues({ output }: Pick<FeaturesMixer, 'output'>, values: Value): Value {
   if (output !== 'ratio') return values;
-  const E = Number(values.shape[values.rank - 1]);
-  const one = values.graph.sharedConstant(`one after ${E}`, () => {
-    const row = new Float32Array(E + 1);
-    row[E] = 1;
-    return tensor('float32', [E + 1], row);
-  });
-  return add(pad(values, -1, 0, 1), one);
+  return pad(values, -1, 0, 1, 1);
 }
 
 const norms: Readonly<Record<FeaturesMixer['output'], (weighted: Value, floor: number) => Value>> = {

@@ -14,7 +14,7 @@ import {
   groupOption,
   groupSchema,
 } from '../../preset.ts';
-import { ageInputs } from './ages.ts';
+import { windowInputs } from './step-inputs.ts';
 import {
   defaultSinks,
   defaultWindow,
@@ -77,7 +77,7 @@ export const windowKind = {
   convolution: (config) => config.convolution,
   reference: windowReference,
   parallel: windowParallel,
-  recurrent: { state: windowState, step: windowStep, fold: windowFold, inputs: ageInputs },
+  recurrent: { state: windowState, step: windowStep, fold: windowFold, inputs: windowInputs },
   bidirectional: windowOfWhole,
   // The positions of two texts have no distance: between them attention stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),

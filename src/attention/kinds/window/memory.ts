@@ -28,7 +28,7 @@ export interface RememberedRow {
 }
 
 /** Least Σ w_j that has a logarithm. */
-const leastWeight = 1e-30;
+export const leastWeight = 1e-30;
 
 /**
  * The row that sums stand for.
@@ -49,8 +49,8 @@ export function countedValues(values: Value): Value {
 
 /** β φ of queries [B,H,rows,D]. */
 export function queryFeatures({ map }: WindowMemory, q: Value, scale: number, parameters: MixerParameterValues): Value {
-  const features = mapFeatures(map, q, { side: 'query', scale, weight: parameters[queryMapName] });
-  return mul(features, exp(reshape(learned(parameters, memoryScoreName), [1, Number(q.shape[1]), 1, 1])));
+  const factor = exp(reshape(learned(parameters, memoryScoreName), [1, Number(q.shape[1]), 1, 1]));
+  return mapFeatures(map, q, { side: 'query', scale, weight: parameters[queryMapName], factor });
 }
 
 /** φ of keys [B,M,rows,D]. */

@@ -2,23 +2,29 @@
  * Window attention over token trees. Rows of the window and the sinks, in the ring and the tree, are scored one by one; what
  * is older is in S, or, where the tree has moved the window past rows that are not folded yet, weighed row by row as the
  * memory would. A group is folded into S when it has left the window of all that may still be read.
+ *
+ * One softmax is over the columns [ring | memory | tree], without the memory [ring | tree]. Rows of the ring are read where
+ * they are: a copy of them next to the tree's costs more than a second product.
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul } from '../../../graph/ops/elementwise.ts';
-import { concat, reshape, slice } from '../../../graph/ops/layout.ts';
+import { add, addAll, div, maximum, mul } from '../../../graph/ops/elementwise.ts';
+import { gather } from '../../../graph/ops/indexing.ts';
+import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
-import { exp } from '../../../graph/ops/unary.ts';
+import { exp, log } from '../../../graph/ops/unary.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
+import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { AttentionDims, Fold, FoldInput, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
 import { biasOfRows } from '../../scoring.ts';
 import { ringState } from '../../state.ts';
-import { addStepConvolution, blocksOf, joinBlocks, maskScores, nodeRows, softmaxOfBlocks } from '../../step-blocks.ts';
+import { blocksOf, convolutionWeights, nodeRows } from '../../step-blocks.ts';
 import { featuresOf, isLearnedMap } from '../features/maps.ts';
 import type { WindowMemory, WindowMixer } from './config.ts';
-import { countedValues, keyFeatures, logDecay, queryFeatures, rowOfSums } from './memory.ts';
+import { countedValues, keyFeatures, leastWeight, logDecay, queryFeatures } from './memory.ts';
+import { olderName } from './step-inputs.ts';
 
 /** The ring of the window, the sinks, and S = Σ φ(k)ᵀ[v,1] of what is older: [M,F,E+1]. */
 export function windowState({ memory, ...config }: WindowMixer, dims: AttentionDims): StateShape {
@@ -29,53 +35,76 @@ export function windowState({ memory, ...config }: WindowMixer, dims: AttentionD
 }
 
 export function windowStep(config: WindowMixer, input: StepInput): StepOutput {
-  const { heads, scoring, horizon } = input;
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D], [B,M,T,E]
   const blocks = blocksOf(input, keys, values);
-  const joined = joinBlocks(blocks);
-  const products = rowProducts(config, input, joined.keys, keys);
-  const { bias } = scoring;
-  const biased =
-    bias === undefined ? products : add(products, biasOfRows(bias, joined.masks.offsets, horizon.reach, heads));
-  const scores = maskScores(biased, joined.masks, heads); // [B,M,R*T,rows]
-  const { memory } = config;
+  const [ring, tree] = blocks;
+  const { heads, scoring, ring: held } = input;
+  const { memory, sinks } = config;
+  const ringScores = scoresOfRing(sinks, input);
+  const treeScores = mul(matmul(heads.join(heads.queries), keys, { transposeB: true }), scoring.scale);
+  const biases = blocks.map((block) => biasOf(block, input)); // [B,1 or M,R*T,rows]
+  const slots = held.keys.shape[2];
+  const mixed: Value[] = [];
+  let weights: [ring: Value, tree: Value];
   if (memory === null) {
-    return { mixed: addStepConvolution(matmul(softmax(scores), joined.values), input, blocks), keys, values };
+    const all = softmax(add(concat([...ringScores, treeScores], 3), concat(biases, 3)));
+    const C = Number(slots);
+    weights = [slice(all, 3, 0, C), slice(all, 3, C)];
+  } else {
+    const C = Number(slots);
+    const [weighted, total] = split(olderSums(memory, input, blocks), -1, [Number(values.shape[3]), 1]);
+    // Where nothing is older, the logarithm of 0 becomes the score of a masked row.
+    const score = maximum(log(total), maskedScore);
+    const unbiased = mul(slice(biases[0], 3, 0, 1), 0);
+    const all = softmax(
+      add(concat([...ringScores, score, treeScores], 3), concat([biases[0], unbiased, biases[1]], 3)),
+    );
+    weights = [slice(all, 3, 0, C), slice(all, 3, C + 1)];
+    mixed.push(mul(weighted, div(slice(all, 3, C, C + 1), maximum(total, leastWeight))));
   }
-  const remembered = rowOfSums(olderSums(memory, input, joined));
-  const [near, weight] = softmaxOfBlocks([scores, remembered.score]);
-  const mixed = add(matmul(near, joined.values), mul(weight, remembered.value));
-  return { mixed: addStepConvolution(mixed, input, blocks), keys, values };
+  const convolved = convolutionWeights(input, blocks);
+  const [ofRing, ofTree] = weights.map((weight, i) => (convolved === undefined ? weight : add(weight, convolved[i])));
+  mixed.push(matmul(ofRing, ring.values), matmul(ofTree, tree.values));
+  return { mixed: addAll(mixed), keys, values };
 }
 
-/** Products of queries with the rows of ring and tree, those of the sinks with queries of their own: [B,M,R·T,rows]. */
-function rowProducts({ sinks }: WindowMixer, { heads, far, ring, scoring }: StepInput, all: Value, own: Value): Value {
+/** Scores of the rows of the ring, those of the sinks with queries of their own: parts whose columns add up to C. */
+function scoresOfRing(sinks: number, { heads, far, ring, scoring }: StepInput): Value[] {
   const product = (layout: HeadLayout, rows: Value): Value =>
-    matmul(layout.join(mul(layout.queries, scoring.scale)), rows, { transposeB: true });
-  if (far === undefined || sinks === 0) return product(heads, all);
-  const slots = Number(ring.keys.shape[2]);
-  const others = concat([slice(ring.keys, 2, sinks, slots), own], 2);
+    mul(matmul(layout.join(layout.queries), rows, { transposeB: true }), scoring.scale);
+  const all = product(heads, ring.keys);
+  if (far === undefined || sinks === 0) return [all];
   const ofSinks = product(new HeadLayout(far, Number(heads.queries.shape[1])), slice(ring.keys, 2, 0, sinks));
-  return concat([ofSinks, product(heads, others)], 3);
+  return [ofSinks, slice(all, 3, sinks)];
+}
+
+/** What is added to scores of rows: `maskedScore` for what a node does not read, and the model's bias by distance. */
+function biasOf({ masks }: StepBlock, { heads, scoring: { bias }, horizon }: StepInput): Value {
+  const masked = heads.tile(scoreBias(masks.same));
+  return bias === undefined ? masked : add(masked, biasOfRows(bias, masks.offsets, horizon.reach, heads));
 }
 
 /** Σ w_j [v_j, 1] over what is older than the window of each node: [B,M,R·T,E+1]. */
-function olderSums(memory: WindowMemory, input: StepInput, { keys, values, masks }: StepBlock): Value {
+function olderSums(memory: WindowMemory, input: StepInput, [ring, tree]: readonly [StepBlock, StepBlock]): Value {
   const { heads, sums, parameters, inputs, scoring } = input;
   if (sums === undefined) throw internalError('a state without the sums of the memory');
   const [B, M, R, T, D] = heads.queries.shape;
   const perHead = reshape(heads.queries, [B, multiplyDims(M, R), T, D]); // head h = m*R + r
   const phiQ = queryFeatures(memory, perHead, scoring.scale, parameters); // [B,H,T,F]
   const queries = heads.join(reshape(phiQ, [B, M, R, T, phiQ.shape[3]]));
-  const features = keyFeatures(memory, keys, scoring.scale, parameters); // [B,M,rows,F]
-  const products = matmul(queries, features, { transposeB: true });
-  const unfolded = mul(products, heads.tile(masks.earlier));
   const read = matmul(queries, sums); // [B,M,R*T,E+1]
-  const decay = logDecay(memory, keys, Number(M), parameters);
-  if (decay === undefined) return add(matmul(unfolded, countedValues(values)), read);
+
+  const older = (ofRing: Value, ofTree: Value, axis: number): Value =>
+    concat([gather(ofRing, inputs[olderName], axis), ofTree], axis); // U + T rows
+  const features = keyFeatures(memory, older(ring.keys, tree.keys, 2), scoring.scale, parameters); // [B,M,U+T,F]
+  const products = matmul(queries, features, { transposeB: true });
+  const unfolded = mul(products, heads.tile(older(ring.masks.earlier, tree.masks.earlier, 3)));
+  const counted = countedValues(older(ring.values, tree.values, 2));
+  const decay = logDecay(memory, ring.keys, Number(M), parameters);
+  if (decay === undefined) return add(read, matmul(unfolded, counted));
   const factor = (age: Value): Value => exp(mul(reshape(decay, [M, 1, 1]), heads.tile(age))); // [B,M,R*T,rows]
-  const rows = factor(concat([inputs['age.ring'], inputs['age.tree']], 3));
-  return add(matmul(mul(unfolded, rows), countedValues(values)), mul(read, factor(inputs['age.sums'])));
+  const ages = older(inputs['age.ring'], inputs['age.tree'], 3);
+  return add(mul(read, factor(inputs['age.sums'])), matmul(mul(unfolded, factor(ages)), counted));
 }
 
 /** S ← γ^groups S + Σ γ^age φ(k)ᵀ[v,1] over the rows of groups that leave the window. */
