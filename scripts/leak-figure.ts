@@ -15,7 +15,7 @@ const result = await leakDemonstration({
   },
 });
 mkdirSync('docs/figures', { recursive: true });
-await writeFileAtomic(file, (await leakFigure(result)).svg);
+await writeFileAtomic(file, (await leakFigure(result)).svgFile());
 for (const run of ['masked', 'unmasked'] as const) {
   console.log(`${run}: loss of a byte with nothing behind it: ${result[run].nextByteLoss.toFixed(3)}`);
 }

@@ -40,7 +40,7 @@ function line(name: string, measure: (run: MaskStrengthRun) => number) {
   return { name, points };
 }
 
-const { svg } = await lineChart({
+const chart = await lineChart({
   title: 'Masking strength of the convolution',
   description: 'Loss in training and on bytes with nothing behind them, by how much of the future is masked.',
   x: { label: 'masking strength', min: 0, max: 1 },
@@ -48,5 +48,5 @@ const { svg } = await lineChart({
   lines: [line('in training', trainingLoss), line('where there is no future', ({ nextByteLoss }) => nextByteLoss)],
 });
 mkdirSync('docs/figures', { recursive: true });
-await writeFileAtomic(file, svg);
+await writeFileAtomic(file, chart.svgFile());
 console.log(`wrote ${file}`);

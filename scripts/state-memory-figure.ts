@@ -63,5 +63,5 @@ const chart = await lineChart({
   y: { label: 'state', unit: 'MiB', scale: 'log2', format: (value) => String(value) },
   lines,
 });
-await writeFileAtomic(file, chart.svg);
+await writeFileAtomic(file, chart.svgFile());
 console.log(`wrote ${file}`);

@@ -12,9 +12,9 @@ export type RandomState = readonly [number, number, number, number];
 export class Random {
   #state: [number, number, number, number];
 
-  /** @param seed any integer; only its low 32 bits count. @throws RangeError for what is no number */
+  /** @param seed any integer; only its low 32 bits count. @throws RangeError for what is not a number */
   constructor(seed: number) {
-    if (typeof seed !== 'number') throw new RangeError('the seed of random numbers is no number');
+    if (typeof seed !== 'number') throw new RangeError('the seed of random numbers is not a number');
     let word = seed >>> 0;
     const next = (): number => {
       word = (word + 0x9e3779b9) >>> 0;
@@ -84,7 +84,7 @@ export class Random {
 
   /** Shuffles in place (Fisher–Yates). */
   shuffle<T>(items: T[]): T[] {
-    if (!Array.isArray(items)) throw new RangeError('what is to be shuffled at random is no list');
+    if (!Array.isArray(items)) throw new RangeError('what is to be shuffled at random is not a list');
     for (let i = items.length - 1; i > 0; i--) {
       const j = this.integer(i + 1);
       const swapped = items[i];

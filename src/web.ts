@@ -9,8 +9,9 @@ export {
   type OpenModelOptions,
   openModel,
   type WebModel,
-  webGpuSupport,
 } from './browser/open-model.ts';
+export { browserWeights, FileSystemWeights } from './browser/file-system-weights.ts';
+export { webGpuSupport } from './browser/webgpu-support.ts';
 export { CacheStorageWeights, type WeightCache } from './browser/weight-cache.ts';
 export type { ExportManifest } from './export/manifest.ts';
 export * from './open/library.ts';

@@ -136,7 +136,7 @@ function shiftBlocks(blocks: Value, shift: number): Value {
   return pad(slice(blocks, 2, shift, count), 2, 0, shift);
 }
 
-/** 0/1 matrix [K, C·width]: which filter weight stands where in the Toeplitz matrix. */
+/** 0/1 matrix [K, C·width]: which filter weight is where in the Toeplitz matrix. */
 function selection(filter: Value, K: number, C: number, before: number, width: number, masked: boolean): Value {
   const key = `convolution filter K=${K} C=${C} before=${before} width=${width} masked=${masked}`;
   return filter.graph.sharedConstant(key, () => {

@@ -191,6 +191,7 @@ export interface Fold<C extends MixerConfig> {
   readsAges?(config: C): boolean;
 }
 
+/** What a state update reads: the rows of closed groups, and what the state held before. */
 export interface FoldInput {
   readonly keys: Value;
   readonly values: Value;
@@ -213,10 +214,13 @@ export interface LayoutInputs<C extends MixerConfig> {
 
 /** The recurrent form of a mixer: over token trees, on top of a state. */
 export interface RecurrentForm<C extends MixerConfig> {
+  /** What the layer remembers of a text. */
   state(config: C, dims: AttentionDims): StateShape;
+  /** The nodes of a token tree over the state: what they mix, and the rows they leave. */
   step(config: C, input: StepInput): StepOutput;
   /** Needed where the state has something folded. */
   readonly fold?: Fold<C>;
+  /** What its step graph reads beyond masks and state. Default: nothing. */
   readonly inputs?: LayoutInputs<C>;
 }
 
@@ -234,6 +238,7 @@ export type CrossMemory = Readonly<Record<string, Value>>;
 export interface CrossForm<C extends MixerConfig> {
   /** Tensors of the memory, without the batch: shapes in which `m` stands for the length of the text. */
   tensors(config: C, dims: AttentionDims): Readonly<Record<string, Dim[]>>;
+  /** What the text amounts to, for `read`. */
   memory(config: C, text: CrossText, parameters: MixerParameterValues, scoring: Scoring): CrossMemory;
   /** Queries [B,n,H,D] → [B,n,H,E], without a convolution. */
   read(config: C, q: Value, memory: CrossMemory, parameters: MixerParameterValues, scoring: Scoring): Value;
@@ -259,6 +264,7 @@ export interface MixerPreset<Shape extends PresetShape = PresetShape> {
 
 /** Parts of a mixer that an ablation switches off. */
 export const branches = ['memory', 'window', 'sinks', 'convolution'] as const;
+/** One of `branches`. */
 export type Branch = (typeof branches)[number];
 
 /** From a configuration to what remains of it without a branch. */
@@ -279,6 +285,7 @@ export interface Calibration {
 
 /** One kind of mixer: everything that it is. */
 export interface MixerKind<C extends MixerConfig = MixerConfig> {
+  /** Its name in the table of kinds. */
   readonly kind: C['kind'];
   /** The family whose models alone can have it. Default: any can. */
   readonly family?: string;
@@ -291,8 +298,11 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   readonly examples: Readonly<Record<string, object>>;
   /** One line for people. */
   describe(config: C): string;
+  /** The parameters that a layer has next to its projections. */
   parameters(config: C, dims: AttentionDims): MixerParameter[];
+  /** How far it sees. */
   horizon(config: C): Horizon;
+  /** Its convolution over values; null where it has none. */
   convolution(config: C): ConvolutionConfig | null;
   /** Whether a position reads later ones whatever the convolution does. Default false. */
   readonly readsFuture?: boolean;
@@ -332,5 +342,6 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   readonly without?: Ablations<C>;
   /** What a start in closed form needs to know. Default: that the output is affine in the filter of a convolution. */
   calibration?(config: C, trainedLength: number): Calibration;
+  /** Its settings that have a name, as `--mixer` takes them. */
   readonly presets: Readonly<Record<string, MixerPreset>>;
 }

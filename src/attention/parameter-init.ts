@@ -25,6 +25,7 @@ const inits = {
   },
 } as const satisfies Readonly<Record<string, (shape: readonly number[]) => Float32Array>>;
 
+/** The name of what a new parameter starts from. */
 export type ParameterInit = keyof typeof inits;
 
 /** The initial values of a parameter of the given shape. */

@@ -219,14 +219,17 @@ export class ReferencePositions {
     return Math.floor(head / (this.heads / this.input.dims.keyValueHeads));
   }
 
+  /** Row [D] of a query head. */
   query(head: number, position: number): Float64Array {
     return rowOf(this.input.q, head, position, this.length, this.headWidth);
   }
 
+  /** Row [D] of a key-value head. */
   key(keyValueHead: number, position: number): Float64Array {
     return rowOf(this.input.k, keyValueHead, position, this.keyLength, this.headWidth);
   }
 
+  /** Row [E] of a key-value head. */
   value(keyValueHead: number, position: number): Float64Array {
     return rowOf(this.input.v, keyValueHead, position, this.keyLength, this.valueWidth);
   }

@@ -18,6 +18,7 @@ export interface RelativeBias {
   readonly scheme: BucketScheme;
 }
 
+/** How a query and a key become a score: (q·k)·scale, plus a bias of their distance where there is one. */
 export interface Scoring {
   /** What q·k is multiplied by. */
   readonly scale: number;

@@ -20,6 +20,7 @@ import { type ChatTemplate, checkedTemplate, configuredTemplate } from '../token
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { RemoteFolder, sha256Of } from './remote-folder.ts';
 import type { WeightCache } from './weight-cache.ts';
+import { webGpuSupport } from './webgpu-support.ts';
 
 /** How far opening a model has come. */
 export interface OpeningProgress {
@@ -36,7 +37,10 @@ export interface OpeningProgress {
 export interface OpenModelOptions extends Partial<WebEngineSettings> {
   /** Default: the one that the model was exported for; `wasm` for those made for `cpu`. */
   readonly device?: WebDevice;
+  /** Called as files arrive and graphs are compiled. */
   readonly onProgress?: (progress: OpeningProgress) => void;
+  /** Told what linnet.json says, before anything else is fetched. */
+  readonly onManifest?: (manifest: ExportManifest) => void;
   /** Stops opening, with an error `ABORTED`: while files are fetched at once, else when the graph at hand is compiled. */
   readonly signal?: AbortSignal;
   /** Where downloaded files are kept. Default: nowhere, though the browser's HTTP cache may still know them. */
@@ -77,7 +81,7 @@ const templateFile = 'chat_template.jinja';
  * Opens an exported model folder.
  *
  * @param url of the folder, absolute or relative to the page
- * @throws LinnetError `INPUT` if it is no http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
+ * @throws LinnetError `INPUT` if it is not an http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
  *   malformed, has not the size and SHA-256 that linnet.json says, or is not the graph that the configuration asks for,
  *   `CONFIG` if the model or an option is not supported, `MISMATCH` for a device that the export was not made for,
  *   `RUNTIME` if the engine fails, `ABORTED`
@@ -108,6 +112,7 @@ export async function openRemoteModel(url: string | URL, options: OpenModelOptio
   const manifest = readManifest(await folder.smallFile(EXPORT_FILE, maximumManifestBytes), label);
   const chosen = chosenDevice(manifest, options.device, folder.url.href);
   const device: WebDevice = chosen === 'cpu' ? 'wasm' : chosen;
+  options.onManifest?.(manifest);
   if (device === 'webgpu' && manifest.dtype === 'f16') await requireHalfPrecision();
 
   const fetched = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -209,7 +214,8 @@ async function openProgram(
   return programOf(file, session, { nodes: undefined, modelBytes, creationMs: performance.now() - started });
 }
 
-function openTokenizer(
+/** The tokenizer of a folder by its files; undefined where it has none. */
+export function openTokenizer(
   tokenizerJson: JsonObject | undefined,
   tokenizerConfigJson: JsonObject | undefined,
   modelConfigJson: JsonObject,
@@ -223,27 +229,8 @@ function openTokenizer(
 declare const location: { readonly href: string } | undefined;
 
 /** What relative URLs are relative to: the page, or the script of a worker. */
-function pageUrl(): string | undefined {
+export function pageUrl(): string | undefined {
   return typeof location === 'undefined' ? undefined : location.href;
-}
-
-/** What is used of WebGPU itself. */
-interface GpuApi {
-  requestAdapter(): Promise<{ readonly features: { has(name: string): boolean } } | null>;
-}
-declare const navigator: { readonly gpu?: GpuApi } | undefined;
-
-/**
- * Whether this browser, on this machine, computes on a GPU; `float16` models also need its feature "shader-f16".
- * @example
- * ```ts
- * const { available, float16 } = await webGpuSupport();
- * ```
- */
-export async function webGpuSupport(): Promise<{ readonly available: boolean; readonly float16: boolean }> {
-  const gpu = typeof navigator === 'undefined' ? undefined : navigator.gpu;
-  const adapter = (await gpu?.requestAdapter()) ?? null;
-  return { available: adapter !== null, float16: adapter?.features.has('shader-f16') ?? false };
 }
 
 async function requireHalfPrecision(): Promise<void> {

@@ -27,7 +27,7 @@ export class RemoteFolder {
   readonly url: URL;
   readonly #options: RemoteFolderOptions;
 
-  /** @throws LinnetError `INPUT` if it is no http(s) URL; relative ones are resolved against `base` */
+  /** @throws LinnetError `INPUT` if it is not an http(s) URL; relative ones are resolved against `base` */
   constructor(url: string | URL, base: string | undefined, options: RemoteFolderOptions) {
     this.url = folderUrl(url, base);
     this.#options = options;

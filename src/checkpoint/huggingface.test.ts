@@ -189,9 +189,9 @@ describe('openCheckpoint refuses', () => {
   });
 
   it.each<[string, (map: Record<string, unknown>) => unknown, string, RegExp]>([
-    ['a weight map that is no object', () => ['x'], 'FORMAT', /weight_map must be/],
+    ['a weight map that is not an object', () => ['x'], 'FORMAT', /weight_map must be/],
     [
-      'a shard that is no string',
+      'a shard that is not a string',
       (map) => ({ ...map, 'layer.0.weight': 3 }),
       'FORMAT',
       /"layer.0.weight" must be a string/,

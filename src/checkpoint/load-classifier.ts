@@ -8,6 +8,7 @@ import { Random } from '../random.ts';
 import type { LoadedModel } from './load-model.ts';
 import { loadDescribed } from './load-model.ts';
 
+/** A classifier as read from a folder: model, weights and tokenizer. */
 export interface LoadedClassifier extends Omit<LoadedModel, 'model'> {
   readonly model: Classifier;
 }

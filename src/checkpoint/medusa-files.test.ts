@@ -83,7 +83,7 @@ describe('Medusa heads in a model folder', () => {
     ['a tree with a missing prefix', { tree: { paths: [[1, 0]], method: 'given' } }],
     ['a path twice', { tree: { paths: [[0], [0]], method: 'given' } }],
     ['a negative rank', { tree: { paths: [[-1]], method: 'given' } }],
-    ['a rank that is no integer', { tree: { paths: [[0.5]], method: 'given' } }],
+    ['a rank that is not an integer', { tree: { paths: [[0.5]], method: 'given' } }],
     ['no paths', { tree: { paths: [], method: 'given' } }],
     ['thousands of paths', { tree: { paths: Array.from({ length: 2000 }, () => [0]), method: 'given' } }],
     ['too many heads', { heads: 1e9 }],

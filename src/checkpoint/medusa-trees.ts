@@ -69,7 +69,7 @@ export function parseTreeFile(text: string, source: string): number[][] {
   if (!result.success) {
     throw new LinnetError(
       'FORMAT',
-      `${source} is no list of rank paths such as [[0],[1],[0,0]]:\n${schemaProblems(result.error)}`,
+      `${source} is not a list of rank paths such as [[0],[1],[0,0]]:\n${schemaProblems(result.error)}`,
       { cause: result.error },
     );
   }

@@ -44,7 +44,7 @@ export interface PathKind {
 interface FolderFacts {
   readonly path: string;
   readonly names: readonly string[];
-  /** A small JSON file of the folder; undefined where it is absent or is no JSON object. */
+  /** A small JSON file of the folder; undefined where it is absent or is not JSON object. */
   json(name: string): Promise<JsonObject | undefined>;
   /** The first bytes of a file, as Latin-1; empty where there is none. */
   head(name: string): Promise<string>;

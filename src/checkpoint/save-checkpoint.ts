@@ -17,7 +17,7 @@ import { quoteName } from '../files/name-list.ts';
 import { checkPlainFileName } from '../files/plain-file-name.ts';
 import { fileError, openInFolder } from '../files/regular-file.ts';
 import { tensorBytes } from './safetensors/header.ts';
-import type { TensorEntry } from './safetensors/writer.ts';
+import type { TensorEntry } from './safetensors/encoding.ts';
 import { writeSafetensors } from './safetensors/writer.ts';
 
 /** PyTorch's names of the types a model can be saved in. */

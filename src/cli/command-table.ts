@@ -175,6 +175,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/work.ts')).work,
   },
   {
+    words: ['runs'],
+    summary: 'list what was trained, or follow it on a page',
+    load: async () => (await import('./commands/runs.ts')).runsCommand,
+  },
+  {
     words: ['bench', 'gemm'],
     summary: 'matrix products through the runtime',
     load: async () => (await import('./commands/bench/gemm.ts')).benchGemm,

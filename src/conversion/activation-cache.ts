@@ -59,8 +59,11 @@ export interface ActivationCacheOptions {
   readonly rows?: number;
   /** What tells the teacher from others, such as the fingerprint of its checkpoint. */
   readonly origin: string;
+  /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
+  /** Stops the work, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
+  /** Called after every batch of rows. */
   readonly onProgress?: (rows: number, total: number) => void;
 }
 

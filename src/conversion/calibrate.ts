@@ -24,7 +24,9 @@ import { NormalEquations } from './least-squares.ts';
 /** λ, α and filter weights are kept within: larger ones are fits to noise. */
 const largestFactor = 4;
 
+/** How `calibrate` runs. */
 export interface CalibrationOptions extends CompileOptions {
+  /** Stops between layers. */
   readonly signal?: AbortSignal;
   /** Called after every layer. */
   readonly onLayer?: (done: number, total: number) => void;

@@ -44,19 +44,33 @@ export interface ConversionOptions {
   readonly group?: number;
   /** What remembers what has left the window; default `learned`. */
   readonly memory?: ConversionMemory;
+  /** First positions that are always read; default 4. */
+  readonly sinks?: number;
+  /** Layers that keep softmax: named, or chosen by measurement. */
   readonly keep: KeptLayers;
-  /** Instead of a window that is chosen by `group`, `stateBytes` and `memory`. */
+  /** Instead of a window that is chosen by `group`, `stateBytes`, `memory` and `sinks`. */
   readonly mixer?: MixerConfig;
   /** Sequences per optimizer step. Default 8. */
   readonly batch?: number;
+  /** Of the shuffle. Default 0. */
   readonly seed?: number;
   /** Progress, snapshots and weights go here. */
   readonly folder: string;
   /** Goes on with the conversion in the folder. */
   readonly resume?: boolean;
+  /** Redis of a queue whose workers train the layers of stages that train each by itself; they must have `folder` too. */
+  readonly queue?: string;
+  /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
+  /** Stops the work, with an error `ABORTED`; the folder has what `resume` needs. */
   readonly signal?: AbortSignal;
+  /** Called as stages start, step and finish. */
   readonly onEvent?: (event: ConversionEvent) => void;
+  /**
+   * Waited for before the first stage, when it is certain that the folder holds nothing else; told the perplexity of the
+   * original on the text that judges.
+   */
+  readonly onStart?: (original: number) => Promise<void>;
 }
 
 /** What happens in a conversion. */
@@ -74,7 +88,9 @@ export type ConversionEvent =
 
 /** A finished conversion. */
 export interface Conversion extends Weighted {
+  /** The mixer of the converted layers. */
   readonly mixer: MixerConfig;
+  /** What every stage came to. */
   readonly progress: ConversionProgress;
 }
 
@@ -121,6 +137,7 @@ export async function convert(
     const { parameters } = await loadCausalModel(weightsOf(folder, bestSoFar.name));
     best = { model: start.model, parameters };
   }
+  await options.onStart?.(progress.original);
   for (const { name } of progress.stages) announce(options, progress, name);
 
   const finish = async (
@@ -172,6 +189,7 @@ export async function convert(
     const trained = await stageTrainers[stage.by](stage, {
       ...{ teacher: original, student: best, tokenizer, texts, options },
       ...{ origin: identity, folder: join(folder, stage.name) },
+      weights: weightsOf(folder, bestOf(progress)?.name ?? 'linearize'),
       planned: (measure) => plannedOnce(stage.name, measure),
     });
     if (trained === undefined) continue;
@@ -198,8 +216,8 @@ function announce({ onEvent }: ConversionOptions, { stages }: ConversionProgress
 }
 
 function mixerFor({ model }: LoadedModel, options: ConversionOptions, kept: number): MixerConfig {
-  const { mixer, group, stateBytes: bytes, memory } = options;
-  return mixer ?? chooseMixer(model, { group, bytes, memory, converted: model.mixers.length - kept });
+  const { mixer, group, stateBytes: bytes, memory, sinks } = options;
+  return mixer ?? chooseMixer(model, { group, bytes, memory, sinks, converted: model.mixers.length - kept });
 }
 
 /** Measures the original, and which layers to keep. */
@@ -238,8 +256,17 @@ async function begin(
 
 /** What tells one conversion from another. */
 function identityOf({ fingerprint }: LoadedModel, training: readonly Document[], options: ConversionOptions): string {
-  const { budget, steps, stateBytes, group, memory, keep, mixer, batch = sequences, seed = 0 } = options;
-  const chosen = { budget: steps === undefined ? budget : undefined, steps, stateBytes, group, memory, keep, mixer };
+  const { budget, steps, stateBytes, group, memory, sinks, keep, mixer, batch = sequences, seed = 0 } = options;
+  const chosen = {
+    budget: steps === undefined ? budget : undefined,
+    steps,
+    stateBytes,
+    group,
+    memory,
+    sinks,
+    keep,
+    mixer,
+  };
   const hash = createHash('sha256');
   hash.update(JSON.stringify({ fingerprint, ...chosen, batch, seed }));
   for (const { text } of training) hash.update(text);

@@ -5,7 +5,7 @@
  *     loss = mean over heads and their width of (student's mixed values − teacher's)²,  summed over tokens
  */
 import { createHash } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { mixParallel } from '../attention/mixers.ts';
@@ -33,11 +33,17 @@ const mostJudged = 8;
 const snapshotEvery = 100;
 const metadataKey = 'layer';
 
+/** How `trainLayer` learns. */
 export interface LayerTrainingOptions {
   /** Steps, rate, batch; `length` is that of the activations. */
   readonly settings: TrainingSettings;
+  /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
+  /** Stops after the optimizer step at hand, with a snapshot. */
   readonly signal?: AbortSignal;
+  /** Where snapshots go. Default: next to the activations. */
+  readonly snapshots?: string;
+  /** Called after every optimizer step. */
   readonly onUpdate?: (event: UpdateEvent) => void;
 }
 
@@ -78,34 +84,65 @@ export async function trainLayer(
   student: Weighted,
   layer: number,
   folder: string,
-  { settings, compile: compileOptions, signal, onUpdate }: LayerTrainingOptions,
+  options: LayerTrainingOptions,
+): Promise<LayerTransfer> {
+  const identity = await layerIdentity(student, layer, folder, options.settings);
+  const done = await storedLayer(folder, layer, identity);
+  if (done !== undefined) return done;
+  const result = await learnLayer(student, layer, folder, options);
+  await storeLayer(folder, identity, result);
+  await rm(snapshotsOf(folder, layer), { recursive: true, force: true });
+  return result;
+}
+
+/**
+ * What decides the result of a layer's training, as a SHA-256: its start, the activations, the settings.
+ * @throws LinnetError as `trainLayer`
+ */
+export async function layerIdentity(
+  student: Weighted,
+  layer: number,
+  folder: string,
+  settings: TrainingSettings,
+): Promise<string> {
+  await using activations = await LayerActivations.open(folder);
+  return identityOf(student, requireTrainable(student, layer, activations), activations, settings, layer);
+}
+
+/**
+ * Trains a layer as `trainLayer` does; writes nothing but snapshots.
+ * @param student of whose parameters those of the layer's mixer are read
+ */
+export async function learnLayer(
+  student: Weighted,
+  layer: number,
+  folder: string,
+  { settings, compile: compileOptions, signal, onUpdate, snapshots }: LayerTrainingOptions,
 ): Promise<LayerTransfer> {
   await using activations = await LayerActivations.open(folder);
   const start = requireTrainable(student, layer, activations);
   const identity = identityOf(student, start, activations, settings, layer);
-  const path = join(folder, `layer-${layer}.safetensors`);
-  const done = await readResult(path, identity);
-  if (done !== undefined) return done;
-
   const judgedFrom = trainedRows(activations);
   const before = await layerError(student, start, layer, activations, judgedFrom, compileOptions);
-  const snapshots = join(folder, `layer-${layer}`);
   const outcome = await train({
     ...layerJob(student, layer, activations, judgedFrom),
     ...{ parameters: start, settings, compile: compileOptions, signal, onUpdate },
     variant: { identity },
-    snapshots: { folder: snapshots, every: snapshotEvery },
+    snapshots: { folder: snapshots ?? snapshotsOf(folder, layer), every: snapshotEvery },
   });
   if (!outcome.finished) {
     throw new LinnetError('ABORTED', `stopped in layer ${layer} after ${outcome.updates} of ${outcome.total} steps`);
   }
   const after = await layerError(student, outcome.parameters, layer, activations, judgedFrom, compileOptions);
-  const parameters = after < before ? outcome.parameters : start;
-  const result = { layer, steps: outcome.updates, before, after, parameters };
-  await mkdir(folder, { recursive: true });
-  await writeResult(path, identity, result);
-  await rm(snapshots, { recursive: true, force: true });
-  return result;
+  return { layer, steps: outcome.updates, before, after, parameters: after < before ? outcome.parameters : start };
+}
+
+function snapshotsOf(folder: string, layer: number): string {
+  return join(folder, `layer-${layer}`);
+}
+
+function resultOf(folder: string, layer: number): string {
+  return join(folder, `layer-${layer}.safetensors`);
 }
 
 /**
@@ -243,7 +280,10 @@ function identityOf(
   layer: number,
 ): string {
   const hash = createHash('sha256');
-  hash.update(JSON.stringify({ model: model.toJson(), layer, settings, activations: activations.identity }));
+  // What config.json says besides does not reach a mixer that is trained by itself.
+  const { sizes, mixers, scoreScale, biasReach } = model;
+  hash.update(JSON.stringify({ sizes, mixers, scoreScale, biasReach, layer, settings }));
+  hash.update(activations.identity);
   for (const [name, { data }] of start) {
     hash.update(name);
     hash.update(Buffer.from(data.buffer, data.byteOffset, data.byteLength));
@@ -251,17 +291,20 @@ function identityOf(
   return hash.digest('hex');
 }
 
-async function writeResult(path: string, identity: string, result: LayerTransfer): Promise<void> {
+/** Writes what was learned next to the activations. */
+export async function storeLayer(folder: string, identity: string, result: LayerTransfer): Promise<void> {
   const { parameters, ...numbers } = result;
   const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
-  await writeSafetensors(path, entries, { [metadataKey]: JSON.stringify({ version: 1, identity, ...numbers }) });
+  await writeSafetensors(resultOf(folder, result.layer), entries, {
+    [metadataKey]: JSON.stringify({ version: 1, identity, ...numbers }),
+  });
 }
 
 /** A result that is there already; undefined without one, and for one of something else. */
-async function readResult(path: string, identity: string): Promise<LayerTransfer | undefined> {
+export async function storedLayer(folder: string, layer: number, identity: string): Promise<LayerTransfer | undefined> {
   let file;
   try {
-    file = await openSafetensors(path);
+    file = await openSafetensors(resultOf(folder, layer));
   } catch (error) {
     if (error instanceof LinnetError) return undefined;
     throw error;

@@ -35,16 +35,23 @@ export interface ConversionMeasures {
   readonly samples: readonly ({ readonly prompt: string } & Pair<string>)[];
 }
 
+/** What `measureConversion` measures, and how. */
 export interface MeasureOptions {
+  /** Tokens of context at which memory and speed are measured. */
   readonly contexts: readonly number[];
+  /** Both models continue each of them. */
   readonly prompts: readonly string[];
+  /** Of the sampled texts. Default 0. */
   readonly seed?: number;
+  /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
+  /** Stops between measurements. */
   readonly signal?: AbortSignal;
+  /** Called before each measurement with its name. */
   readonly onProgress?: (what: string) => void;
 }
 
-/** Tokens of a window in which perplexity is told by position, over the length of training. */
+/** Tokens of a window in which perplexity is reported by position, over the length of training. */
 const positionFactor = 4;
 const sampleTokens = 80;
 

@@ -17,10 +17,11 @@ describe('chooseMixer', () => {
     expect(chooseMixer(model, { bytes, converted: 1 })).toMatchObject({ group: 128 });
   });
 
-  it('takes a group in place of a state, and leaves the memory out if told', () => {
+  it('takes a group in place of a state, and leaves memory and sinks out if told', () => {
     expect(chooseMixer(model, { group: 20, converted: 3 })).toMatchObject({ group: 20, memory: { decay: 'learned' } });
     expect(chooseMixer(model, { memory: 'none', converted: 3 })).toMatchObject({ group: 64, memory: null });
     const bytes = stateOfLayers(model, chooseMixer(model, { group: 32, converted: 3 }), 3);
+    expect(chooseMixer(model, { sinks: 0, converted: 3 })).toMatchObject({ group: 64, sinks: 0 });
     const plain = chooseMixer(model, { memory: 'none', bytes, converted: 3 });
     expect(plain).toMatchObject({ group: 32 });
     expect(stateOfLayers(model, plain, 3)).toBeLessThan(bytes);

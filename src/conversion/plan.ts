@@ -10,16 +10,17 @@ const groups = [512, 256, 128, 64, 32, 16, 8] as const;
 /** G where nothing is said about the state. */
 const usualGroup = 64;
 const window = 2;
-const sinks = 4;
+const usualSinks = 4;
 
 /** What a conversion keeps of what has left the window: sums that decay, or nothing. */
 export const conversionMemories = ['learned', 'none'] as const;
+/** The feature map of the memory, `none` for a window alone. */
 export type ConversionMemory = (typeof conversionMemories)[number];
 
 const memoryConfigs = { learned: { decay: 'learned' }, none: null } as const;
 
-/** The window mixer with W = 2 and four sinks, as a rule with a learned memory that decays: see docs/conversion.md. */
-function windowOf(group: number, memory: ConversionMemory): MixerConfig {
+/** The window mixer with W = 2, as a rule with a learned memory that decays: see docs/conversion.md. */
+function windowOf(group: number, memory: ConversionMemory, sinks: number): MixerConfig {
   return parseMixer({ kind: 'window', group, window, sinks, memory: memoryConfigs[memory] });
 }
 
@@ -31,6 +32,8 @@ export interface WindowChoice {
   readonly bytes?: number;
   /** Default `learned`. */
   readonly memory?: ConversionMemory;
+  /** First positions that are always read; default 4. */
+  readonly sinks?: number;
 }
 
 /** Bytes of float32 state of so many layers with one mixer. */
@@ -45,15 +48,15 @@ export function stateOfLayers(model: CausalModel, mixer: MixerConfig, layers: nu
  */
 export function chooseMixer(
   model: CausalModel,
-  { group, bytes, memory = 'learned', converted }: WindowChoice & { readonly converted: number },
+  { group, bytes, memory = 'learned', sinks = usualSinks, converted }: WindowChoice & { readonly converted: number },
 ): MixerConfig {
-  if (group !== undefined) return windowOf(group, memory);
-  if (bytes === undefined) return windowOf(usualGroup, memory);
+  if (group !== undefined) return windowOf(group, memory, sinks);
+  if (bytes === undefined) return windowOf(usualGroup, memory, sinks);
   const fitting = groups
-    .map((size) => windowOf(size, memory))
+    .map((size) => windowOf(size, memory, sinks))
     .find((mixer) => stateOfLayers(model, mixer, converted) <= bytes);
   if (fitting !== undefined) return fitting;
-  const least = stateOfLayers(model, windowOf(groups[groups.length - 1], memory), converted);
+  const least = stateOfLayers(model, windowOf(groups[groups.length - 1], memory, sinks), converted);
   throw new LinnetError(
     'INPUT',
     `a state of ${formatBytes(bytes)} is too small for ${converted} layers; give at least ${formatBytes(least)}`,

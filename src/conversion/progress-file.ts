@@ -41,6 +41,7 @@ const schema = z.strictObject({
   planned: z.record(z.string(), z.int().min(0)),
 });
 
+/** What one stage of a conversion came to. */
 export type StageResult = z.infer<typeof stageSchema>;
 /** The file's contents. */
 export type ConversionProgress = z.infer<typeof schema>;

@@ -75,7 +75,11 @@ export async function conversionCharts(
       description: 'Perplexity of the converted model with one branch switched off.',
       categories: ['whole', ...measures.ablation.map(({ without }) => `without ${without}`)],
       value: { label: 'perplexity' },
-      barLabel: (value) => formatFixed(value, 2),
+      barLabel: (value) => formatFixed(value, 3),
+      // Branches differ by little, too.
+      marks: 'dots',
+      horizontal: true,
+      height: 90 + 34 * (1 + measures.ablation.length),
       bars: [
         {
           name: 'perplexity',
@@ -120,6 +124,11 @@ export function conversionSections(
             [
               { header: 'stage', value: (stage) => stage.name },
               { header: 'perplexity', value: (stage) => stage.perplexity, format: (value) => formatFixed(value, 3) },
+              {
+                header: 'against the original',
+                value: (stage) => stage.perplexity / progress.original - 1,
+                format: (value) => `${value > 0 ? '+' : ''}${formatPercent(value, 2)}`,
+              },
               { header: 'steps', value: (stage) => stage.steps },
               { header: 'time', value: (stage) => stage.seconds, format: (value) => formatDuration(value) },
               { header: 'kept', value: (stage) => (stage.kept ? 'yes' : 'no') },
@@ -148,6 +157,7 @@ export function conversionSections(
 
 /**
  * Puts the page together.
+ * @param command the command line that made it, for its tables and charts
  * @example
  * const charts = await conversionCharts(conversion, measures);
  * await writeReport('report.html', conversionReport('tiny-llama', conversion, measures, charts));
@@ -157,6 +167,7 @@ export function conversionReport(
   conversion: Conversion,
   measures: ConversionMeasures,
   charts: ConversionCharts,
+  command?: string,
 ): Report {
   const hardware = describeHardware();
   const software = describeSoftware();
@@ -188,7 +199,7 @@ export function conversionReport(
       ],
     },
   ];
-  return { title: `${name}, linearized`, subtitle, sections, footer: 'Made by linnet convert.' };
+  return { title: `${name}, linearized`, subtitle, sections, footer: 'Made by linnet convert.', command };
 }
 
 /** What every layer missed of the original's attention, before and after it learned by itself. */

@@ -10,6 +10,7 @@ import { activationRowBytes, cacheActivations } from './activation-cache.ts';
 import type { ConversionOptions } from './convert.ts';
 import { layerMixerNames, layerStepTimes, trainLayer } from './layer-transfer.ts';
 import type { StageResult } from './progress-file.ts';
+import { trainLayersInQueue } from './queued-layers.ts';
 import type { TrainingStage, Weighted } from './stages.ts';
 import { fewestSteps, stepsWithin, timedSteps } from './step-planning.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
@@ -31,6 +32,8 @@ export interface StageContext {
   readonly options: ConversionOptions;
   /** What tells this conversion from others. */
   readonly origin: string;
+  /** Folder with the weights of the student. */
+  readonly weights: string;
   /** Of the stage: snapshots and what else a resumed stage needs. */
   readonly folder: string;
   /** The optimizer steps that were planned before, or those of `measure`, which are written down. */
@@ -98,7 +101,7 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
 }
 
 async function trainLayers(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
-  const { teacher, student, tokenizer, texts, options, origin, folder, planned } = context;
+  const { teacher, student, tokenizer, texts, options, origin, folder, planned, weights } = context;
   const given = options.steps?.[stage.name];
   if (given === 0 || (given === undefined && options.budget <= 0)) return undefined;
   const layers = transferredLayers(teacher.model, student.model).filter(
@@ -127,6 +130,15 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   });
   if (steps < Math.min(fewestSteps, given ?? fewestSteps)) return undefined;
   options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
+  const total = layers.length * steps;
+  const { queue, onEvent } = options;
+  if (queue !== undefined) {
+    await trainLayersInQueue(student, layers, folder, {
+      ...{ queue, weights, settings: settings(steps), signal },
+      onLayer: (done, _, { after: loss }) =>
+        onEvent?.({ kind: 'step', stage: stage.name, done: done * steps, total, loss }),
+    });
+  }
   const parameters = new Map(student.parameters);
   const results = [];
   for (const [index, layer] of layers.entries()) {

@@ -8,7 +8,7 @@ import { LinnetError } from '../errors.ts';
 import { tensor } from '../graph/tensor.ts';
 import { Random } from '../random.ts';
 import { fingerprint } from './fingerprint.ts';
-import { type PackedBatch, packedInputs, type TrainingRow } from './packing.ts';
+import { type PackedBatch, packedInputs, type TrainingRow } from './packed-rows.ts';
 import type { RowDataset, RowInputs, RowVisit } from './row-dataset.ts';
 
 export interface AssociativeRecallOptions {

@@ -1,7 +1,7 @@
 /** The order in which training sees its rows: shuffled anew every epoch, in batches, resumable at any batch. */
 import { LinnetError } from '../errors.ts';
 import { Random } from '../random.ts';
-import type { BatchTensors, RowDataset, RowVisit } from './row-dataset.ts';
+import type { BatchTensors, RowSource, RowVisit } from './row-dataset.ts';
 
 /** Rows of a data set. */
 export interface Batch<B extends BatchTensors = BatchTensors> {
@@ -28,7 +28,7 @@ export interface BatchOptions {
   readonly partial?: 'carry' | 'drop';
 }
 
-/** Where a stream stands. Plain JSON. */
+/** Where a stream is. Plain JSON. */
 export interface BatchCursor {
   /** Counted from 0. */
   readonly epoch: number;
@@ -39,7 +39,7 @@ export interface BatchCursor {
 
 /** An endless or finite iterator of batches. */
 export class BatchStream<B extends BatchTensors = BatchTensors> implements IterableIterator<Batch<B>, undefined> {
-  readonly #dataset: RowDataset<B>;
+  readonly #dataset: RowSource<B>;
   readonly #options: Required<BatchOptions>;
   #epoch = 0;
   #index = 0;
@@ -49,7 +49,7 @@ export class BatchStream<B extends BatchTensors = BatchTensors> implements Itera
    * Begins with the first batch.
    * @throws LinnetError `INPUT` if an option is out of range, or there are too few rows for a batch.
    */
-  constructor(dataset: RowDataset<B>, options: BatchOptions) {
+  constructor(dataset: RowSource<B>, options: BatchOptions) {
     const { batchSize, seed, epochs = Number.POSITIVE_INFINITY, shuffle = true, partial = 'carry' } = options;
     this.#dataset = dataset;
     this.#options = { batchSize, seed, epochs, shuffle, partial };
@@ -73,7 +73,7 @@ export class BatchStream<B extends BatchTensors = BatchTensors> implements Itera
    * @throws LinnetError `MISMATCH` if the cursor is of another seed or does not fit the data set.
    */
   static fromState<B extends BatchTensors>(
-    dataset: RowDataset<B>,
+    dataset: RowSource<B>,
     options: BatchOptions,
     state: BatchCursor,
   ): BatchStream<B> {
@@ -96,7 +96,7 @@ export class BatchStream<B extends BatchTensors = BatchTensors> implements Itera
     return stream;
   }
 
-  /** Where the stream stands, after the batches given so far. */
+  /** Where the stream is, after the batches given so far. */
   get state(): BatchCursor {
     return { epoch: this.#epoch, index: this.#index, seed: this.#options.seed };
   }

@@ -79,7 +79,7 @@ function joinWords(words: readonly Word[]): string {
   return text;
 }
 
-/** Quotation marks as typed; the curly ones only told opening from closing. */
+/** Quotation marks as typed; the curly ones only distinguish opening from closing. */
 function plain(mark: string): string {
   if (mark === '“' || mark === '”') return '"';
   return mark === '‘' || mark === '’' ? "'" : mark;

@@ -5,7 +5,7 @@ import { LinnetError } from '../errors.ts';
 export interface DelimitedSyntax {
   /** One character. */
   readonly delimiter: string;
-  /** Whether a value may stand in quotation marks, and then hold delimiters, line breaks and doubled quotation marks. */
+  /** Whether a value may be in quotation marks, and then hold delimiters, line breaks and doubled quotation marks. */
   readonly quotes: boolean;
 }
 

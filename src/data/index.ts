@@ -8,7 +8,8 @@ export { type EncodeOptions, loadTokenizer, type Tokenizer } from '../tokenizer/
 export { type TrainBpeOptions, type TrainBpeProgress, trainBpe } from '../tokenizer/train-bpe.ts';
 export { type Document, loadDocuments, type ReadDocumentsOptions, readDocuments } from './documents.ts';
 export { LabelledDataset, type LabelledOptions, type LabelledText, readLabelledTexts } from './labelled.ts';
-export { PackedDataset, type PackingMode, type PackingOptions, packDocuments } from './packing.ts';
+export type { PackingMode, PackingOptions } from './packed-rows.ts';
+export { PackedDataset, packDocuments } from './packing.ts';
 export type { BatchTensors, RowDataset, RowInput, RowInputs, RowVisit } from './row-dataset.ts';
 export { type PairOptions, TextPairDataset } from './sequence-pairs.ts';
 export { type DocumentSplit, splitDocuments } from './split.ts';

@@ -124,6 +124,7 @@ export function labelledInputs(length: number, label: 'int32' | 'float32' = 'int
   };
 }
 
+/** How labelled texts become rows. */
 export interface LabelledOptions {
   /** How the kind of model reads texts. */
   readonly layout: TextLayout;
@@ -140,7 +141,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
   readonly #rows: readonly LabelledRow[];
   readonly #padId: number;
 
-  /** @throws LinnetError `INPUT` for no texts, an unknown label, one that is no number, or a text without a token */
+  /** @throws LinnetError `INPUT` for no texts, an unknown label, one that is not a number, or a text without a token */
   constructor(texts: readonly LabelledText[], tokenizer: Tokenizer, { layout, labels, length }: LabelledOptions) {
     if (texts.length === 0) throw new LinnetError('INPUT', 'there are no labelled texts');
     const idOf = idsOf(labels);
@@ -160,6 +161,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
     return this.#rows.length;
   }
 
+  /** Names and types of what a row gives the objective. */
   get inputs(): RowInputs {
     return labelledInputs(this.length, this.labels === undefined ? 'float32' : 'int32');
   }
@@ -190,6 +192,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
     return batch;
   }
 
+  /** SHA-256 of the rows and of how they were made. */
   fingerprint(): string {
     const hash = createHash('sha256');
     hash.update(JSON.stringify({ kind: 'labelled', version: 1, length: this.length, padId: this.#padId }));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { byteTokenizer } from '../tokenizer/bytes.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { MaskedDataset } from './masked.ts';
+import { MaskedDataset, maskingIds } from './masked.ts';
 
 const bytes = byteTokenizer();
 /** Bytes with the special tokens of an encoder. */
@@ -64,7 +64,13 @@ describe('MaskedDataset', () => {
     }
   });
 
-  it('needs the special tokens of an encoder', () => {
+  it('needs the special tokens of an encoder, or ids that stand for them at the end of the vocabulary', () => {
     expect(() => new MaskedDataset([{ text }], bytes, { length: 8, seed: 1 })).toThrow(/CLS, SEP and mask/);
+    expect(maskingIds(tokenizer, 1000)).toEqual({ cls: 258, sep: 259, mask: 260 });
+    expect(maskingIds(bytes, bytes.vocabularySize + 2)).toBeUndefined();
+    const ids = maskingIds(bytes, 300);
+    expect(ids).toEqual({ cls: 297, sep: 298, mask: 299 });
+    const { labels } = new MaskedDataset([{ text: 'ab' }], bytes, { length: 4, seed: 1, ids }).batch([visits[0]]);
+    expect([...labels.data]).toEqual([297, 97, 98, 298]);
   });
 });

@@ -37,11 +37,33 @@ export function maskedInputs(length: number): RowInputs {
   };
 }
 
+/** The tokens that masked text has besides its own. */
+export interface MaskingIds {
+  readonly cls: number;
+  readonly sep: number;
+  readonly mask: number;
+}
+
 export interface MaskedOptions {
   /** Tokens of a row, CLS and SEP included. */
   readonly length: number;
   /** Draws which tokens are chosen and what replaces them. */
   readonly seed: number;
+  /** Default: those of the tokenizer. */
+  readonly ids?: MaskingIds;
+}
+
+/**
+ * CLS, SEP and the mask token of a tokenizer; where it has none, the last three ids of the model's vocabulary, if no token of
+ * the text can be one of them. Undefined where there is no room.
+ */
+export function maskingIds(
+  { clsId: cls, sepId: sep, maskId: mask, vocabularySize }: Tokenizer,
+  vocabulary: number,
+): MaskingIds | undefined {
+  if (cls !== undefined && sep !== undefined && mask !== undefined) return { cls, sep, mask };
+  if (vocabulary < vocabularySize + 3) return undefined;
+  return { cls: vocabulary - 3, sep: vocabulary - 2, mask: vocabulary - 1 };
 }
 
 /** Documents cut into rows of CLS, tokens, SEP; the last row of a document is padded. */
@@ -57,9 +79,13 @@ export class MaskedDataset implements RowDataset<MaskedBatch> {
   readonly #ordinary: Int32Array;
 
   /** @throws LinnetError `INPUT` for a tokenizer without CLS, SEP or mask token, rows too short, or no text */
-  constructor(documents: readonly { readonly text: string }[], tokenizer: Tokenizer, { length, seed }: MaskedOptions) {
-    const { clsId: cls, sepId: sep, maskId: mask, padId: pad = 0, specialIds, vocabularySize } = tokenizer;
-    if (cls === undefined || sep === undefined || mask === undefined) {
+  constructor(
+    documents: readonly { readonly text: string }[],
+    tokenizer: Tokenizer,
+    { length, seed, ids: given = maskingIds(tokenizer, 0) }: MaskedOptions,
+  ) {
+    const { padId: pad = 0, specialIds, vocabularySize } = tokenizer;
+    if (given === undefined) {
       throw new LinnetError('INPUT', 'masked language modelling needs a tokenizer with CLS, SEP and mask tokens');
     }
     if (!Number.isInteger(length) || length < 3) {
@@ -80,7 +106,7 @@ export class MaskedDataset implements RowDataset<MaskedBatch> {
     if (starts.length === 0) throw new LinnetError('INPUT', 'there is no token to train on');
     this.length = length;
     this.#seed = seed;
-    this.#ids = { cls, sep, mask, pad };
+    this.#ids = { ...given, pad };
     this.#tokens = tokens.toArray();
     this.#starts = Int32Array.from(starts);
     this.#counts = Int32Array.from(counts);

@@ -4,7 +4,8 @@ import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
 import { trainBpe } from '../tokenizer/train-bpe.ts';
 import { Int32Buffer } from './int32-buffer.ts';
-import { type PackedDataset, type PackingOptions, packDocuments } from './packing.ts';
+import type { PackingOptions } from './packed-rows.ts';
+import { type PackedDataset, packDocuments } from './packing.ts';
 
 const bytes = byteTokenizer();
 const bos = 256;

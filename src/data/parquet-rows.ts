@@ -15,7 +15,7 @@ export type PlainValue =
   | readonly PlainValue[]
   | { readonly [key: string]: PlainValue };
 
-/** A row and where it stands, for messages: `validation.parquet row 12`. */
+/** A row and where it is, for messages: `validation.parquet row 12`. */
 export interface ParquetRow {
   readonly row: Readonly<Record<string, PlainValue>>;
   readonly source: string;

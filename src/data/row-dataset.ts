@@ -24,8 +24,8 @@ export interface RowVisit {
 /** A batch by input name. */
 export type BatchTensors = Readonly<Record<string, Tensor>>;
 
-/** Rows of one length. */
-export interface RowDataset<B extends BatchTensors = BatchTensors> {
+/** Rows of one length: all that a training loop reads. */
+export interface RowSource<B extends BatchTensors = BatchTensors> {
   /** Number of rows. */
   readonly rows: number;
   /** Tokens a row is counted as, padding included. */
@@ -33,6 +33,10 @@ export interface RowDataset<B extends BatchTensors = BatchTensors> {
   readonly inputs: RowInputs;
   /** The arrays of some rows. A function of the visits alone, so that a resumed run sees what an unbroken one saw. */
   batch(visits: readonly RowVisit[]): B;
+}
+
+/** Rows that a resumed run can recognise. */
+export interface RowDataset<B extends BatchTensors = BatchTensors> extends RowSource<B> {
   /** SHA-256, in hexadecimal, of everything that training reads of the data set. */
   fingerprint(): string;
 }

@@ -67,6 +67,7 @@ export abstract class PairDataset implements RowDataset<PairBatch> {
     return this.lengths.source + this.lengths.target;
   }
 
+  /** Names and types of what a row gives the objective. */
   get inputs(): RowInputs {
     return pairInputs(this.lengths);
   }
@@ -122,11 +123,13 @@ class FirstPairs extends PairDataset {
     return this.#whole.pair(visit);
   }
 
+  /** SHA-256 of the pairs and of how they become rows. */
   fingerprint(): string {
     return fingerprint({ kind: 'first pairs', version: 1, rows: this.rows, whole: this.#whole.fingerprint() }, []);
   }
 }
 
+/** How pairs of texts become rows. */
 export interface PairOptions {
   /** Most tokens of a source and of a target, EOS included; longer ones are cut. */
   readonly length: number;
@@ -159,6 +162,7 @@ export class TextPairDataset extends PairDataset {
     this.#pairs = encoded;
   }
 
+  /** Number of pairs. */
   get rows(): number {
     return this.#pairs.length;
   }
@@ -167,6 +171,7 @@ export class TextPairDataset extends PairDataset {
     return this.#pairs[row];
   }
 
+  /** SHA-256 of the pairs and of how they become rows. */
   fingerprint(): string {
     const counts = this.#pairs.flatMap(({ source, target }) => [source.length, target.length]);
     const described = { kind: 'pairs', version: 1, ...this.lengths, counts };
@@ -234,6 +239,7 @@ export class SpanCorruptionDataset extends PairDataset {
     return { source: Int32Array.from([...source, ...end]), target: Int32Array.from([...target, ...end]) };
   }
 
+  /** SHA-256 of the pairs and of how they become rows. */
   fingerprint(): string {
     const { seed, sentinels } = this.#options;
     return fingerprint({ kind: 'spans', version: 1, ...this.lengths, seed, sentinels }, [this.#tokens]);

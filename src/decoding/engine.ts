@@ -1,16 +1,11 @@
 /** Decoding with a model whose graphs are built and compiled here, in Node. */
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { encoderGraph } from '../models/encoder-graph.ts';
-import { foldGraph } from '../models/fold-graph.ts';
-import { decoderOf, type GeneratingModel } from '../models/model.ts';
-import { foldGraphs, modelLayout } from '../models/model-layout.ts';
-import { stepGraph } from '../models/step-graph.ts';
+import type { GeneratingModel } from '../models/model.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
-import type { FoldPrograms } from './state/commit.ts';
+import { compileDecoding } from './compile-decoding.ts';
 import { StepEngine } from './step-engine.ts';
-import { doublingLengths, SourceEncoder } from './source-encoder.ts';
 
 /** A step engine that compiles its own graphs. Make it with `create`; `dispose` of it. */
 export class DecodingEngine extends StepEngine {
@@ -32,20 +27,6 @@ export class DecodingEngine extends StepEngine {
     makeSource: (graph: Graph) => ParameterSource,
     options?: CompileOptions,
   ): Promise<DecodingEngine> {
-    const decoder = decoderOf(model);
-    const layout = modelLayout(decoder);
-    const program = await compile(stepGraph(decoder, makeSource, layout), options);
-    const folds: FoldPrograms = new Map();
-    for (const { name, layer } of foldGraphs(layout)) {
-      folds.set(name, await compile(foldGraph(decoder, layer, makeSource, layout), options));
-    }
-    const encoder =
-      model.kind === 'causal'
-        ? undefined
-        : new SourceEncoder(model, {
-            ...doublingLengths(model),
-            compile: (length) => compile(encoderGraph(model, length, makeSource), options),
-          });
-    return new DecodingEngine(decoder, program, folds, { encoder }, layout);
+    return new DecodingEngine(...(await compileDecoding(model, makeSource, (graph) => compile(graph, options))));
   }
 }

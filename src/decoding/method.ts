@@ -52,6 +52,7 @@ export interface Continuation {
   settle(length: number): Promise<void>;
 }
 
+/** A way to continue a prompt: sequential, or with drafts that a step verifies. */
 export type DecodingMethod = (prompt: ReadPrompt) => Continuation;
 
 /** One round of one text by itself. */

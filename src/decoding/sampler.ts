@@ -237,7 +237,7 @@ export class Sampler {
   }
 }
 
-/** @throws LinnetError `INPUT` for what is no state of random numbers */
+/** @throws LinnetError `INPUT` for what is not a state of random numbers */
 function checkedState(state: RandomState): RandomState {
   if (requireTokens(state, 'the state of the random numbers').length === 4) return state;
   throw new LinnetError('INPUT', 'the state of random numbers has four numbers');

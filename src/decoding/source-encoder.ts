@@ -137,12 +137,14 @@ export class SourceEncoder implements AsyncDisposable {
     return program;
   }
 
+  /** Frees the compiled graphs. Not while a step is under way. */
   async dispose(): Promise<void> {
     await this.#turn;
     for (const program of this.#compiled.values()) await program.dispose();
     this.#compiled.clear();
   }
 
+  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

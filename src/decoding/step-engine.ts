@@ -18,8 +18,9 @@ import type { SourceEncoder } from './source-encoder.ts';
 
 /** One sequence's part in a step. */
 export interface StepRequest {
+  /** The text so far. Only read; `commit` changes it. */
   readonly state: SequenceState;
-  /** The nodes; node a stands at position `state.length` + its depth. */
+  /** The nodes; node a is at position `state.length` + its depth. */
   readonly tree: TokenTree;
   /** Token of every node. */
   readonly tokens: ArrayLike<number>;
@@ -61,7 +62,9 @@ export interface EnginePrograms {
  * model brings them along. `dispose` of it.
  */
 export class StepEngine implements AsyncDisposable {
+  /** The model whose graphs these are. */
   readonly model: AutoregressiveModel;
+  /** Where the state of each layer is. */
   readonly layout: ModelLayout;
   readonly #program: Program;
   readonly #prompt: Program;
@@ -246,12 +249,14 @@ export class StepEngine implements AsyncDisposable {
     return { logits: output.logits[0], hidden: output.hidden[0] };
   }
 
+  /** Frees the compiled graphs. Not while a step is under way. */
   async dispose(): Promise<void> {
     for (const program of new Set([this.#program, this.#prompt])) await program.dispose();
     for (const program of this.#folds.values()) await program.dispose();
     await this.#encoder?.dispose();
   }
 
+  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

@@ -3,6 +3,7 @@
  * leaks, errors of stored types (docs/verification.md).
  */
 export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './check/check.ts';
+export { type TokenInfluence, tokenInfluence } from './check/token-influence.ts';
 export {
   type EvaluateOptions,
   type EvaluatorOptions,

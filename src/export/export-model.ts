@@ -31,7 +31,9 @@ import { exportedFiles, type ExportManifest, manifestVersion, type MeasuredError
 import { writeModelData } from './onnx-model.ts';
 import { hasBlocks, type StorageType, storageTypes } from './storage-types.ts';
 
+/** What `exportModel` writes, and how. */
 export interface ExportOptions {
+  /** The model whose graphs are written. */
   readonly model: GeneratingModel;
   /** Where its parameters come from: a checkpoint, memory, a generator. Each is read once or twice per set of weights. */
   readonly weights: WeightReader;
@@ -58,6 +60,7 @@ export interface ExportOptions {
   readonly measure?: (folder: string) => Promise<MeasuredErrors>;
   /** Bytes of weights written, of all. */
   readonly onProgress?: (written: number, total: number) => void;
+  /** Stops the work, with an error `ABORTED`. Nothing is left of the folder. */
   readonly signal?: AbortSignal;
   /** Free bytes where a folder lies. Default: what the file system says. */
   readonly freeBytes?: (folder: string) => Promise<number>;

@@ -105,6 +105,7 @@ const medusaSchema = z.strictObject({
   tree: medusaTreeSchema.optional(),
 });
 
+/** What storing the weights in fewer bits costs, as an export reports it. */
 export type ErrorReport = z.infer<typeof errorReportSchema>;
 
 /** The outputs next to those of float32. */

@@ -42,7 +42,7 @@ export interface StoredModel {
 
 /**
  * Encodes a model whose larger weights go to a file next to it. Deferred weights are not made until they are written,
- * but for those that are too small to stand outside of the model.
+ * but for those that are too small to be outside of the model.
  *
  * @param options.load make all deferred weights now and keep them in the model; for small models
  */
@@ -117,7 +117,7 @@ export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: Onn
 /**
  * Writes the file next to a model from its start to its end, zeros between the parts. One part at a time is held.
  *
- * @param onChunk told every piece that has been written, in order, and the bytes so far
+ * @param onChunk called with every piece that has been written, in order, and the bytes so far
  */
 export async function writeModelData(
   handle: FileHandle,

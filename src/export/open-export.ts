@@ -39,6 +39,7 @@ export interface ExportedModel extends ExportedFolder, AsyncDisposable {
   readonly engine: StepEngine;
 }
 
+/** How an exported folder is opened. */
 export interface ReadExportOptions {
   /**
    * Compare the checksum of every file. Default: only of files up to 64 MB, which are all but the weights; of those

@@ -3,6 +3,7 @@ import { type WeightType, weightTypes } from '../quantization/weight-types.ts';
 
 /** By what each is called with `--dtype` and in linnet.json. */
 export const storageTypeNames = [...weightTypes, 'mixed'] as const;
+/** How an export stores matrices. */
 export type StorageType = (typeof storageTypeNames)[number];
 
 /** What the graphs of a folder are stored as. */

@@ -19,23 +19,23 @@ function wrong(name: string, value: unknown, expected: string): LinnetError {
   return new LinnetError('INPUT', `${name} is ${described(value)}, expected ${expected}`);
 }
 
-/** @throws LinnetError `INPUT` for what is no string */
+/** @throws LinnetError `INPUT` for what is not a string */
 export function requireText(value: unknown, name: string): asserts value is string {
   if (typeof value !== 'string') throw wrong(name, value, 'a text');
 }
 
-/** @throws LinnetError `INPUT` for what is no string, or an empty one */
+/** @throws LinnetError `INPUT` for what is not a string, or an empty one */
 export function requirePath(value: unknown, name: string): asserts value is string {
   if (typeof value !== 'string' || value === '' || value.includes('\0')) throw wrong(name, value, 'a path');
 }
 
-/** @throws LinnetError `INPUT` for what is no list of strings */
+/** @throws LinnetError `INPUT` for what is not a list of strings */
 export function requireTexts(value: unknown, name: string): asserts value is readonly string[] {
   if (!Array.isArray(value)) throw wrong(name, value, 'a list of texts');
   for (const [index, text] of value.entries()) requireText(text, `${name}[${index}]`);
 }
 
-/** Undefined passes: options may be left out. @throws LinnetError `INPUT` for what is no plain object */
+/** Undefined passes: options may be left out. @throws LinnetError `INPUT` for what is not a plain object */
 export function requireOptions(value: unknown, name: string): void {
   if (value === undefined) return;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(name, value, 'an object');
@@ -47,7 +47,7 @@ export function requireKind(value: unknown, name: string, fields: readonly strin
   if (!isOne) throw wrong(name, value, expected);
 }
 
-/** @throws LinnetError of the code for what is no whole number of at least `least` */
+/** @throws LinnetError of the code for what is not a whole number of at least `least` */
 export function requireCount(
   value: unknown,
   name: string,
@@ -64,14 +64,14 @@ export function requireOneOf(value: unknown, name: string, words: readonly strin
   throw wrong(name, value, `one of ${words.join(', ')}`);
 }
 
-/** @throws LinnetError `INPUT` for what is given and is no function */
+/** @throws LinnetError `INPUT` for what is given and is not a function */
 export function requireFunction(value: unknown, name: string): void {
   if (value !== undefined && typeof value !== 'function') throw wrong(name, value, 'a function');
 }
 
 /**
  * Token ids as numbers. Whether the model has them is for the engine to say.
- * @throws LinnetError `INPUT` for what is no list or typed array of whole numbers from 0
+ * @throws LinnetError `INPUT` for what is not a list or typed array of whole numbers from 0
  */
 export function requireTokens(value: unknown, name: string): number[] {
   const isList = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
@@ -83,7 +83,7 @@ export function requireTokens(value: unknown, name: string): number[] {
   });
 }
 
-/** Numbers of any kind: which ones there are is for the caller to say. @throws LinnetError `INPUT` for what is no list of numbers */
+/** Numbers of any kind: which ones there are is for the caller to say. @throws LinnetError `INPUT` for what is not a list of numbers */
 export function requireNumbers(value: unknown, name: string): number[] {
   if (!Array.isArray(value)) throw wrong(name, value, 'a list of numbers');
   return value.map((item: unknown, index) => {

@@ -9,10 +9,11 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { beginningOf, isProcessAlive } from './process-identity.ts';
-import { fileError, systemErrorCode } from './regular-file.ts';
+import { fileError, readInFolder, systemErrorCode } from './regular-file.ts';
 import { temporarySibling } from './temporary-files.ts';
 
 const LOCK_FILE = 'lock.json';
+const mostLockBytes = 4096;
 
 const holderSchema = z.object({
   pid: z.int().min(1),
@@ -59,6 +60,18 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
   };
 }
 
+/**
+ * Whether a process has a folder; of one on another host that is taken for granted. A lock that cannot be read is none.
+ */
+export async function isFolderHeld(dir: string): Promise<boolean> {
+  try {
+    const bytes = await readInFolder(resolve(dir), LOCK_FILE, mostLockBytes);
+    return isAlive(holderSchema.parse(JSON.parse(bytes.toString('utf8'))));
+  } catch {
+    return false;
+  }
+}
+
 /** Creates the lock complete, or not at all: a link fails where the name exists. False if there is one. */
 async function create(path: string, own: Holder): Promise<boolean> {
   const temporary = temporarySibling(path);
@@ -98,7 +111,7 @@ async function removeStale(path: string): Promise<void> {
   await rm(aside, { force: true });
 }
 
-/** Undefined where there is no lock. @throws LinnetError `PATH` for a file that is no lock of ours */
+/** Undefined where there is no lock. @throws LinnetError `PATH` for a file that is not a lock of ours */
 async function readHolder(path: string): Promise<Holder | undefined> {
   let text: string;
   try {

@@ -90,7 +90,7 @@ async function writtenFiles(folder: string): Promise<ReadonlySet<string> | undef
   }
 }
 
-/** Whatever is no folder, at any depth, and folders without content (with a slash at the end); links are not followed. */
+/** Whatever is not a folder, at any depth, and folders without content (with a slash at the end); links are not followed. */
 async function filesBelow(folder: string): Promise<string[]> {
   const found: string[] = [];
   const open = [folder];

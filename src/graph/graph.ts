@@ -39,6 +39,7 @@ export class Value implements ValueType {
     this.origin = origin;
   }
 
+  /** Number of dimensions. */
   get rank(): number {
     return this.shape.length;
   }
@@ -119,14 +120,17 @@ export class Graph {
     this.name = name;
   }
 
+  /** By name, in the order of their declaration. */
   get inputs(): ReadonlyMap<string, Value> {
     return this.#inputs;
   }
 
+  /** By name, in the order of their declaration. */
   get weights(): ReadonlyMap<string, Value> {
     return this.#weights;
   }
 
+  /** By name, in the order of their declaration. */
   get outputs(): ReadonlyMap<string, Value> {
     return this.#outputs;
   }

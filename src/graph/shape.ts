@@ -7,6 +7,7 @@ import { LinnetError } from '../errors.ts';
 
 /** A dimension: a size, or the name of one. */
 export type Dim = number | string;
+/** The dimensions of a tensor in a graph: numbers, and names where they are open. */
 export type Shape = readonly Dim[];
 
 /** "[2,T,64]". */

@@ -1,4 +1,5 @@
 /** `linnet/models`: descriptions of models, their families, sizes and graphs (docs/families.md). */
+export { type AttentionMaps, attentionMaps, type AttentionMapsOptions, type LayerMaps } from './attention-maps.ts';
 export { bertClasses, bertClassifier, bertClassifierParameters, bertClassLogits } from './bert/classifier.ts';
 export { bertShape, bertShapeNames } from './bert/shapes.ts';
 export { classLogits, lastTokenRows, scoreParameters } from './classification.ts';

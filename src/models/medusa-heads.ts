@@ -75,10 +75,12 @@ export class MedusaHeads implements AsyncDisposable {
     );
   }
 
+  /** Frees the compiled heads. */
   async dispose(): Promise<void> {
     await this.#program.dispose();
   }
 
+  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

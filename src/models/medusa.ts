@@ -111,7 +111,7 @@ function headWeight(model: GeneratingModel): string {
   if (matrices.length === 1) return matrices[0][0];
   throw new LinnetError(
     'CONFIG',
-    `the head of a ${model.family} model is no single matrix; Medusa heads cannot start from it`,
+    `the head of a ${model.family} model is not a single matrix; Medusa heads cannot start from it`,
   );
 }
 

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type * as EChartsCore from 'echarts/core';
-import { estimateTextWidth } from './chart-style.ts';
+import { chartRules, darkInk, darkSeries, estimateTextWidth } from './chart-style.ts';
 import { escapeMarkup, replaceForbidden } from './markup.ts';
 import { type SvgElement, svgMarkup } from './svg-element.ts';
 
@@ -25,10 +25,18 @@ export class Chart {
   /** An `<svg>` element on transparent ground. */
   readonly svg: string;
   readonly frame: ChartFrame;
+  /** The same for narrow pages, where that is another drawing: text keeps its size. */
+  readonly narrow: Chart | undefined;
 
-  private constructor(svg: string, frame: ChartFrame) {
+  private constructor(svg: string, frame: ChartFrame, narrow?: Chart) {
     this.svg = svg;
     this.frame = frame;
+    this.narrow = narrow;
+  }
+
+  /** The chart with a drawing for narrow pages. */
+  withNarrow(narrow: Chart): Chart {
+    return new Chart(this.svg, this.frame, narrow);
   }
 
   /** Draws an option of ECharts, a `ChartOption`; its types need those of browsers, so that they are not in this signature. */
@@ -53,11 +61,23 @@ export class Chart {
     return new Chart(svg, frame);
   }
 
-  /** The picture as a file of its own, on white ground: pages that show it may be dark. */
+  /** The picture as a file of its own, on a ground of its own: light, or dark where the reader's system is. */
   svgFile(): string {
-    return this.svg.replace(/(<rect [^>]*)fill="none"/, '$1fill="#fff"');
+    const style = `<style>@media (prefers-color-scheme: dark) {\n${DARK_RULES}\n}</style>`;
+    return this.svg.replace(/(<rect [^>]*)fill="none"/, `${style}$1fill="${GROUND.light}"`);
   }
 }
+
+/** Behind a picture that is a file. */
+const GROUND = { light: '#fff', dark: '#181c23' } as const;
+const DARK_COLOURS: Readonly<Record<string, string>> = {
+  ...darkInk,
+  ...Object.fromEntries(darkSeries.map((colour, at) => [`series-${at}`, colour])),
+};
+const DARK_RULES = [
+  `rect[fill="${GROUND.light}"] { fill: ${GROUND.dark}; }`,
+  chartRules('', (name) => DARK_COLOURS[name]),
+].join('\n');
 
 async function loadECharts(): Promise<typeof EChartsCore> {
   const [core, charts, components, renderers] = await Promise.all([

@@ -5,10 +5,34 @@
  */
 import stringWidth from 'string-width';
 
-/** Colours of what is not data. html.ts recolours exactly these on a dark ground. */
+/** Colours of what is not data. Exactly these, and those of the series, are other ones on a dark ground. */
 export const CHART_INK = { text: '#1d2129', muted: '#5a6270', line: '#98a1ae', grid: '#e4e7ec' } as const;
 
+/** The same on a dark ground. */
+export const darkInk = { text: '#e6e9ee', muted: '#a2abb8', line: '#69727f', grid: '#2c323c' } as const;
+
 const SERIES_COLOURS = ['#0072b2', '#d55e00', '#008563', '#a9548a', '#a67300', '#2d7fb8', '#6b6f76'] as const;
+/** Colours of the series on a light ground, and on a dark one, each of 4.5:1 on it at least. */
+export const lightSeries: readonly string[] = SERIES_COLOURS;
+export const darkSeries = ['#5db3e8', '#f0893c', '#3cc79d', '#e08fc4', '#d9b045', '#8fc4ea', '#a7adb7'] as const;
+
+/**
+ * Rules that recolour a chart, whose colours are attributes.
+ * @param scope what the rules begin with, such as `figure svg `
+ * @param colour the new colour of `text`, `muted`, `line`, `grid` and `series-0`…
+ */
+export function chartRules(scope: string, colour: (name: string) => string): string {
+  const named = [
+    ...Object.entries(CHART_INK),
+
+    ...lightSeries.map((ink, at) => [`series-${at}`, ink]),
+  ];
+  return named
+    .flatMap(([name, ink]) =>
+      ['fill', 'stroke'].map((attribute) => `${scope}[${attribute}="${ink}"] { ${attribute}: ${colour(name)}; }`),
+    )
+    .join('\n');
+}
 const SERIES_SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'emptyCircle', 'emptyRect', 'emptyTriangle'] as const;
 const SERIES_DASHES = ['solid', 'solid', 'solid', 'solid', 'dashed', 'dashed', 'dashed'] as const;
 

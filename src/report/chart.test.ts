@@ -151,6 +151,25 @@ describe('barChart', () => {
     expect(coloured(chart, 'fill', seriesStyle(1).colour)).toHaveLength(2);
   });
 
+  it.each([false, true])('writes a value beyond its spread, once, in ink (horizontal: %s)', async (horizontal) => {
+    const bars = [{ name: 'a', values: [1.25, 80.5, 40.75], deviations: [0.25, 5, NaN] }];
+    const chart = await barChart({ categories: ['x', 'y', 'z'], value: { label: 'v' }, bars, horizontal });
+    const dots = await barChart({
+      categories: ['x', 'y', 'z'],
+      value: { label: 'v' },
+      bars,
+      horizontal,
+      marks: 'dots',
+    });
+    for (const { svg } of [chart, dots]) {
+      for (const label of ['1.25', '80.5', '40.75']) {
+        const found = svg.match(RegExp(`<text[^>]*>${label}<`, 'g'));
+        expect(found).toHaveLength(1);
+        expect(found?.[0]).not.toMatch(/fill="#fff/);
+      }
+    }
+  });
+
   it('refuses values that do not fit the categories', async () => {
     const bars = [{ name: 'a', values: [1] }];
     await expect(barChart({ categories: ['x', 'y'], value: { label: 'v' }, bars })).rejects.toThrow(
@@ -195,6 +214,30 @@ describe('Chart', () => {
       expect(first.svg).toContain(`url(#${id})`);
       expect(ids(other)).not.toContain(id);
     }
+  });
+
+  it('names lines at their ends, apart from one another, and widens one that another runs on', async () => {
+    const shifted = square.map(({ x, y }) => ({ x, y: y + 0.2 }));
+    const lines = ['first', 'second'].map((name, at) => ({ name, points: at === 0 ? square : shifted }));
+    const chart = await lineChart({ ...axes, lines });
+    const rows = [...chart.svg.matchAll(/<text[^>]* y="([-\d.]+)"[^>]*>(first|second)</g)];
+    const transformed = [...chart.svg.matchAll(/translate\([-\d.]+ ([-\d.]+)\)[^>]*>(first|second)</g)];
+    const heights = [...rows, ...transformed].map(([, y]) => Number(y));
+    expect(heights).toHaveLength(2);
+    expect(Math.abs(heights[0] - heights[1])).toBeGreaterThanOrEqual(14);
+    const [under] = coloured(chart, 'stroke', seriesStyle(0).colour);
+    const [over] = coloured(chart, 'stroke', seriesStyle(1).colour);
+    expect([under, over].map((tag) => / stroke-width="(\d+)"/.exec(tag)?.[1])).toEqual(['5', '2']);
+    // Narrow pages have no room at the right: there is a legend.
+    expect(chart.narrow?.frame.width).toBe(350);
+    expect(texts(chart.narrow ?? chart)).toEqual(expect.arrayContaining(['first', 'second']));
+  });
+
+  it('is recoloured where the system is dark, on a ground of its own, as a file alone', async () => {
+    const file = (await lineChart({ ...axes, lines: [{ name: 'a', points: square }] })).svgFile();
+    expect(file).toContain('@media (prefers-color-scheme: dark)');
+    expect(file).toContain('rect[fill="#fff"] { fill: #181c23; }');
+    expect(file).toContain('[stroke="#0072b2"] { stroke: #5db3e8; }');
   });
 
   it('has a white ground as a file alone', async () => {

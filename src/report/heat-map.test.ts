@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { CHART_TEXT, estimateTextWidth } from './chart-style.ts';
 import { heatMap, type HeatMapDescription } from './heat-map.ts';
 import { shareStyle } from './share-colour.ts';
 
@@ -33,6 +34,20 @@ describe('heatMap', () => {
     );
     expect(svg).toContain('a&lt;b');
     expect(frame.description).toBe('Found & lost');
+  });
+
+  it('keeps names that are wider than their maps apart, and inside the picture', () => {
+    const names = ['a model of a long name', 'another of a longer name', 'third'];
+    const { svg, frame } = heatMap({ ...picture, panels: names.map((name) => ({ ...picture.panels[0], name })) });
+    const spans = names.map((name) => {
+      const middle = Number(RegExp(`<text x="([\\d.]+)"[^>]*>${name}<`).exec(svg)?.[1]);
+      const half = estimateTextWidth(name, CHART_TEXT.body) / 2;
+      return { from: middle - half, to: middle + half };
+    });
+    expect(spans[0].from).toBeGreaterThanOrEqual(0);
+    expect(spans[1].from).toBeGreaterThan(spans[0].to);
+    expect(spans[2].from).toBeGreaterThan(spans[1].to);
+    expect(spans[2].to).toBeLessThanOrEqual(frame.width);
   });
 
   it('refuses shares that do not fit', () => {

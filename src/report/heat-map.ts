@@ -43,13 +43,17 @@ export function heatMap({ title, description, columns, rows, across, down, panel
     }
   }
   const labels = Math.max(...rows.map((row) => estimateTextWidth(row, CHART_TEXT.body)));
-  const left = MARGIN + 22 + labels + 8;
-  const top = MARGIN + 62;
   const panelWidth = columns.length * CELL.width;
+  // Names are centred over their maps, and may be wider: then maps stand farther apart.
+  const names = Math.max(...panels.map(({ name }) => estimateTextWidth(name, CHART_TEXT.body)));
+  const overhang = Math.max(0, names - panelWidth) / 2;
+  const pitch = panelWidth + 2 * overhang + PANEL_GAP;
+  const left = Math.max(MARGIN + 22 + labels + 8, MARGIN + overhang);
+  const top = MARGIN + 62;
   const bottom = top + rows.length * CELL.height;
   const width = Math.ceil(
     Math.max(
-      left + panels.length * (panelWidth + PANEL_GAP) - PANEL_GAP + MARGIN,
+      left + panels.length * pitch - PANEL_GAP - overhang + MARGIN,
       estimateTextWidth(title, CHART_TEXT.title) + 2 * MARGIN,
     ),
   );
@@ -66,7 +70,7 @@ export function heatMap({ title, description, columns, rows, across, down, panel
     },
     ...rows.map((row, at) => writing(row, left - 8, top + (at + 0.5) * CELL.height, { ...body, anchor: 'end' })),
     ...panels.flatMap(({ name, shares }, panel): SvgElement[] => {
-      const start = left + panel * (panelWidth + PANEL_GAP);
+      const start = left + panel * pitch;
       return [
         writing(name, start + panelWidth / 2, MARGIN + 44, { fontSize: CHART_TEXT.body, ink: CHART_INK.text }),
         ...shares.flatMap((row, y) =>

@@ -1,5 +1,5 @@
 /** The style sheet of HTML reports: light and dark, narrow screens, paper. No fonts or images are fetched. */
-import { CHART_INK } from './chart-style.ts';
+import { CHART_INK, chartRules, darkInk, darkSeries, lightSeries } from './chart-style.ts';
 
 /** Neutral colours of a theme. `text`, `muted`, `line` and `grid` also recolour the charts, which are drawn for white. */
 interface Theme {
@@ -13,33 +13,20 @@ interface Theme {
 }
 
 const LIGHT: Theme = { ...CHART_INK, page: '#f6f7f9', sheet: '#ffffff', accent: '#0072b2' };
-const DARK: Theme = {
-  page: '#101318',
-  sheet: '#181c23',
-  text: '#e6e9ee',
-  muted: '#a2abb8',
-  line: '#69727f',
-  grid: '#2c323c',
-  accent: '#5db3e8',
-};
+const DARK: Theme = { ...darkInk, page: '#101318', sheet: '#181c23', accent: '#5db3e8' };
 
-function variables(theme: Theme): string {
-  return Object.entries(theme)
+function variables(theme: Theme, series: readonly string[]): string {
+  return [...Object.entries(theme), ...series.map((colour, at) => [`series-${at}`, colour])]
     .map(([name, colour]) => `--${name}: ${colour};`)
     .join(' ');
 }
 
-/** Charts carry their neutral colours as attributes, which any rule of a style sheet overrules. */
-const CHART_RULES = Object.entries(CHART_INK)
-  .map(
-    ([name, colour]) =>
-      `figure svg [fill="${colour}"] { fill: var(--${name}); } figure svg [stroke="${colour}"] { stroke: var(--${name}); }`,
-  )
-  .join('\n');
+/** Charts carry their colours as attributes, which any rule of a style sheet overrules. */
+const CHART_RULES = chartRules('figure svg ', (name) => `var(--${name})`);
 
 export const REPORT_STYLE = `
-:root { color-scheme: light dark; ${variables(LIGHT)} }
-@media (prefers-color-scheme: dark) { :root { ${variables(DARK)} } }
+:root { color-scheme: light dark; ${variables(LIGHT, lightSeries)} }
+@media screen and (prefers-color-scheme: dark) { :root { ${variables(DARK, darkSeries)} } }
 * { box-sizing: border-box; }
 body {
   margin: 0; padding: 2.5rem 1rem; background: var(--page); color: var(--text);
@@ -60,14 +47,24 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 0; padding
 a { color: var(--accent); text-decoration-thickness: 1px; text-underline-offset: 3px; }
 figure { margin: 1.5rem 0; }
 figcaption { margin-top: .5rem; font-size: .9rem; line-height: 1.5; }
+figcaption .made { display: block; margin-top: .2rem; font: .78rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; overflow-wrap: anywhere; }
+figcaption .made::before { content: "$ "; }
 figure svg { display: block; width: 100%; height: auto; }
+figure svg.fixed { width: auto; max-width: none; margin: 0 auto; }
+.narrow { display: none; }
 .scroll { overflow-x: auto; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 table { width: 100%; border-collapse: collapse; font-size: .94rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
 th, td { padding: .45rem .75rem; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top; }
 th { border-bottom-color: var(--line); font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child { padding-left: 0; }
 th:last-child, td:last-child { padding-right: 0; }
-.right { text-align: right; white-space: nowrap; }
+th button { padding: 0; border: 0; background: none; color: inherit; font: inherit; text-align: inherit; cursor: pointer; }
+th button:hover { text-decoration: underline; }
+th[aria-sort="ascending"] button::after { content: " ▲" / ""; }
+th[aria-sort="descending"] button::after { content: " ▼" / ""; }
+.right { text-align: right; }
+td.right { white-space: nowrap; }
 pre {
   margin: 0; padding: .9rem 1.1rem; background: var(--page); border: 1px solid var(--grid); border-radius: 6px;
   font: .86rem/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
@@ -82,12 +79,19 @@ ${CHART_RULES}
   main { padding: 1.5rem 1.1rem; border: 0; border-radius: 0; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .5rem; }
+  th, td { padding: .4rem .5rem; }
+  .wide { display: none; }
+  .narrow { display: block; }
 }
 @media print {
-  :root { color-scheme: light; ${variables(LIGHT)} }
+  :root { color-scheme: light; }
   body { padding: 0; background: none; font-size: 10.5pt; }
   main { max-width: none; padding: 0; border: 0; }
   nav { display: none; }
+  .wide { display: block; }
+  .narrow { display: none; }
+  .scroll { overflow: visible; }
+  th button::after { content: none; }
   h2 { break-after: avoid; }
   figure, tr, dl { break-inside: avoid; }
 }

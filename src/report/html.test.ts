@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -140,8 +141,33 @@ describe('renderReport', () => {
     expect(addresses.every((address) => address.startsWith('http://www.w3.org/'))).toBe(true);
   });
 
-  it('recolours the neutral colours of charts, which do occur in them', () => {
+  it('lets its own script run where a table is worth sorting, and no other', () => {
+    const rows = makeTable([{ header: 'n', value: (n: number) => n }], [3, 1, 2]);
+    const page = renderReport({ title: 'x', sections: [{ title: 'x', blocks: [{ kind: 'table', table: rows }] }] });
+    const [script, ...others] = [...page.matchAll(/<script>([^]*?)<\/script>/g)].map(([, text]) => text);
+    expect(others).toEqual([]);
+    const hash = createHash('sha256').update(script).digest('base64');
+    expect(page).toContain(`script-src 'sha256-${hash}';`);
+    expect(page).toContain('<td class="right" data-key="3">3</td>');
+    expect(page).not.toMatch(/unsafe-eval|script-src[^;]*unsafe/);
+  });
+
+  it('says under every table and chart by which command it was made', () => {
+    const { sections } = reportOf('x');
+    const page = renderReport({ title: 'x', sections, command: "linnet demo --prompt 'a <b>'" });
+    expect(page.match(/<code class="made">linnet demo --prompt &#39;a &lt;b&gt;&#39;<\/code>/g)).toHaveLength(6);
+  });
+
+  it('has charts for wide and for narrow pages, and each is said once', () => {
     const page = renderReport(reportOf('x'));
+    expect(page.match(/<div class="wide"><svg /g)).toHaveLength(3);
+    expect(page.match(/<div class="narrow"><svg /g)).toHaveLength(3);
+    expect(page).toMatch(/\.wide \{ display: none; \}/);
+  });
+
+  it('recolours the colours of charts, which do occur in them', () => {
+    const page = renderReport(reportOf('x'));
+    expect(page).toContain('figure svg [stroke="#0072b2"] { stroke: var(--series-0); }');
     for (const [name, colour] of Object.entries(CHART_INK)) {
       expect(page).toContain(`figure svg [stroke="${colour}"] { stroke: var(--${name}); }`);
       if (name !== 'text') expect(chart.svg).toContain(`="${colour}"`);

@@ -1,30 +1,40 @@
 /**
- * Reports as one HTML file that needs nothing else: style, tables and charts are inside, there is no script, and a
- * content security policy forbids the browser to fetch anything. All text is escaped; charts are `Chart` objects, whose
- * markup is ours (chart-renderer.ts).
+ * Reports as one HTML file that needs nothing else: style, tables and charts are inside, the only script sorts tables
+ * (table-script.ts), and a content security policy forbids the browser to run another or to fetch anything. All text is
+ * escaped; charts are `Chart` objects, whose markup is ours (chart-renderer.ts).
  */
 import { writeFileAtomic } from '../files/atomic.ts';
 import type { Chart } from './chart-renderer.ts';
 import { REPORT_STYLE } from './html-style.ts';
 import { escapeMarkup } from './markup.ts';
+import { sortableFrom, TABLE_SCRIPT, TABLE_SCRIPT_SOURCE } from './table-script.ts';
 import type { Table } from './table.ts';
 
 /** One piece of a section. */
 export type Block =
   /** Paragraphs, separated by blank lines. */
   | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'table'; readonly table: Table; readonly caption?: string }
-  | { readonly kind: 'chart'; readonly chart: Chart; readonly caption?: string }
+  | ({ readonly kind: 'table'; readonly table: Table } & Captioned)
+  | ({ readonly kind: 'chart'; readonly chart: Chart } & Captioned)
   /** Text as it is, line by line: generated text, commands, logs. */
   | { readonly kind: 'preformatted'; readonly text: string; readonly caption?: string }
   /** Names and their values, in order. */
   | { readonly kind: 'facts'; readonly facts: readonly (readonly [name: string, value: string])[] };
+
+/** A part of a report under a heading of its own. */
+/** What stands under a table or chart. */
+export interface Captioned {
+  readonly caption?: string;
+  /** The command line that made it. Default: that of the report. */
+  readonly command?: string;
+}
 
 export interface Section {
   readonly title: string;
   readonly blocks: readonly Block[];
 }
 
+/** A report: a title, what is said first, and its sections. */
 export interface Report {
   readonly title: string;
   /** One line under the title. */
@@ -33,10 +43,14 @@ export interface Report {
   readonly sections: readonly Section[];
   /** One line at the end, such as version and date. */
   readonly footer?: string;
+  /** The command line that made the report: under every table and chart that names no other. */
+  readonly command?: string;
+  /** Lets readers sort tables, which takes a script. Default true. */
+  readonly sortable?: boolean;
 }
 
-/** Nothing may load and no script may run; the style sheet and style attributes inside the page may apply. */
-const SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+/** Nothing may load, no script but ours may run; the style sheet and style attributes inside the page may apply. */
+const SECURITY_POLICY = `default-src 'none'; script-src ${TABLE_SCRIPT_SOURCE}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'`;
 
 /**
  * The whole page.
@@ -46,15 +60,17 @@ const SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri
  * ```
  */
 export function renderReport(report: Report): string {
-  const { title, subtitle, introduction = [], sections, footer } = report;
+  const { title, subtitle, introduction = [], sections, footer, command, sortable = true } = report;
+  const render = (block: Block): string => renderBlock(block, command);
   const body = [
     `<h1>${escapeMarkup(title)}</h1>`,
     subtitle === undefined ? '' : `<p class="subtitle">${escapeMarkup(subtitle)}</p>`,
-    ...introduction.map(renderBlock),
+    ...introduction.map(render),
     sections.length > 2 ? renderContents(sections) : '',
-    ...sections.map(renderSection),
+    ...sections.map((section, at) => renderSection(section, at, render)),
     footer === undefined ? '' : `<footer>${escapeMarkup(footer)}</footer>`,
   ];
+  const isSortable = sortable && body.some((part) => part.includes(SORTABLE_TABLE));
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -70,7 +86,7 @@ ${REPORT_STYLE}
 <main>
 ${body.filter((part) => part !== '').join('\n')}
 </main>
-</body>
+${isSortable ? `<script>${TABLE_SCRIPT}</script>\n` : ''}</body>
 </html>
 `;
 }
@@ -87,6 +103,9 @@ export async function writeReport(path: string, report: Report): Promise<void> {
   await writeFileAtomic(path, renderReport(report));
 }
 
+/** The tag of tables that the script finds. */
+const SORTABLE_TABLE = '<table class="sortable">';
+
 const anchor = (at: number): string => `section-${at + 1}`;
 
 function renderContents(sections: readonly Section[]): string {
@@ -94,18 +113,22 @@ function renderContents(sections: readonly Section[]): string {
   return `<nav aria-label="Contents"><ul>${items.join('')}</ul></nav>`;
 }
 
-function renderSection({ title, blocks }: Section, at: number): string {
-  return `<section id="${anchor(at)}">\n<h2>${escapeMarkup(title)}</h2>\n${blocks.map(renderBlock).join('\n')}\n</section>`;
+function renderSection({ title, blocks }: Section, at: number, render: (block: Block) => string): string {
+  return `<section id="${anchor(at)}">\n<h2>${escapeMarkup(title)}</h2>\n${blocks.map(render).join('\n')}\n</section>`;
 }
 
-function renderBlock(block: Block): string {
+function renderBlock(block: Block, madeBy: string | undefined): string {
   switch (block.kind) {
     case 'text':
       return renderParagraphs(block.text);
     case 'table':
-      return figure(`<div class="scroll">${renderTable(block.table)}</div>`, block.caption);
+      return figure(
+        scrolling(renderTable(block.table), block.caption ?? 'Table'),
+        block.caption,
+        block.command ?? madeBy,
+      );
     case 'chart':
-      return figure(block.chart.svg, block.caption);
+      return figure(renderChart(block.chart), block.caption, block.command ?? madeBy);
     case 'preformatted':
       // A browser drops a line break right after <pre>: give it one to drop.
       return figure(`<pre>\n${escapeMarkup(block.text)}</pre>`, block.caption);
@@ -125,17 +148,35 @@ function renderParagraphs(text: string): string {
     .join('\n');
 }
 
-function figure(content: string, caption: string | undefined): string {
-  const line = caption === undefined ? '' : `\n<figcaption>${escapeMarkup(caption)}</figcaption>`;
+function figure(content: string, caption: string | undefined, command?: string): string {
+  const made = command === undefined ? '' : `<code class="made">${escapeMarkup(command)}</code>`;
+  const said = caption === undefined ? '' : escapeMarkup(caption);
+  const line = said === '' && made === '' ? '' : `\n<figcaption>${said}${made}</figcaption>`;
   return `<figure>\n${content}${line}\n</figure>`;
 }
 
-function renderTable({ headers, alignments, rows }: Table): string {
-  const cell = (tag: string, text: string, at: number): string => {
+/** What may be wider than the page: scrolled on its own, by keyboard too. */
+function scrolling(content: string, name: string): string {
+  return `<div class="scroll" role="region" tabindex="0" aria-label="${escapeMarkup(name)}">${content}</div>`;
+}
+
+/** A chart as it is drawn for the width of the page; one that cannot be drawn narrow keeps its size, and is scrolled. */
+function renderChart({ svg, narrow, frame }: Chart): string {
+  if (narrow === undefined) return scrolling(svg.replace('<svg ', '<svg class="fixed" '), frame.description);
+  return `<div class="wide">${svg}</div><div class="narrow">${narrow.svg}</div>`;
+}
+
+function renderTable({ headers, alignments, rows, numbers }: Table): string {
+  const cell = (tag: string, text: string, at: number, key?: number): string => {
     const alignment = alignments[at] === 'right' ? ' class="right"' : '';
-    return `<${tag}${alignment}>${escapeMarkup(text)}</${tag.split(' ')[0]}>`;
+    const sorted = key === undefined ? '' : ` data-key="${key}"`;
+    return `<${tag}${alignment}${sorted}>${escapeMarkup(text)}</${tag.split(' ')[0]}>`;
   };
   const head = headers.map((text, at) => cell('th scope="col"', text, at)).join('');
-  const body = rows.map((cells) => `<tr>${cells.map((text, at) => cell('td', text, at)).join('')}</tr>`);
-  return `<table>\n<thead><tr>${head}</tr></thead>\n<tbody>\n${body.join('\n')}\n</tbody>\n</table>`;
+  const isSortable = rows.length >= sortableFrom;
+  const body = rows.map((cells, row) => {
+    const key = (at: number): number | undefined => (isSortable ? numbers?.[row]?.[at] : undefined);
+    return `<tr>${cells.map((text, at) => cell('td', text, at, key(at))).join('')}</tr>`;
+  });
+  return `${isSortable ? SORTABLE_TABLE : '<table>'}\n<thead><tr>${head}</tr></thead>\n<tbody>\n${body.join('\n')}\n</tbody>\n</table>`;
 }

@@ -3,7 +3,7 @@
  * reports. Values that are not finite print as `NaN`, `∞` or `−∞`; they are results too (a diverged loss).
  */
 
-/** A number that is no ordinary number has a spelling of its own; undefined for finite ones. */
+/** A number that is not an ordinary number has a spelling of its own; undefined for finite ones. */
 function spellNonFinite(value: number): string | undefined {
   if (Number.isFinite(value)) return undefined;
   if (Number.isNaN(value)) return 'NaN';

@@ -166,15 +166,15 @@ describe('readRun', () => {
   }
 
   it.each([
-    ['a record that is no JSON', 'run.json', '{', /run\.json is not JSON/],
+    ['a record that is not a JSON', 'run.json', '{', /run\.json is not JSON/],
     [
       'a record of something else',
       'run.json',
       '{"format":"other"}',
       /run\.json is not a valid record of a run.*linnet-run/s,
     ],
-    ['a metric that is no JSON', 'metrics.jsonl', '{"step":1}\nhello\n', /metrics\.jsonl, line 2 is not JSON/],
-    ['a metric that is no object', 'metrics.jsonl', '[1]\n', /metrics\.jsonl, line 1 is not a valid record/],
+    ['a metric that is not a JSON', 'metrics.jsonl', '{"step":1}\nhello\n', /metrics\.jsonl, line 2 is not JSON/],
+    ['a metric that is not an object', 'metrics.jsonl', '[1]\n', /metrics\.jsonl, line 1 is not a valid record/],
     ['a nested metric', 'metrics.jsonl', '{"a":{"b":1}}\n', /metrics\.jsonl, line 1 is not a valid record/],
   ])('refuses %s', async (_, file, content, message) => {
     const failure = readRun(await damaged(file, content));

@@ -3,6 +3,7 @@
  *
  *     RUN/run.json        one object: command, configuration, seed, versions, machine, commit, times, status
  *     RUN/metrics.jsonl   one JSON object per line, appended as measured
+ *     RUN/events.out.…    the same for TensorBoard, where that is asked for
  *
  * `run.json` is replaced atomically. A line of `metrics.jsonl` is handed to the operating system before `log` returns, so
  * a killed process loses no line; a machine that loses power may leave the last line torn, which reading forgives.
@@ -17,12 +18,14 @@ import { fileError, readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
 import { schemaProblems } from '../files/schema-problems.ts';
 import { describeCommit, describeHardware, describeSoftware, hardwareSchema, softwareSchema } from './provenance.ts';
+import { MetricEvents } from './tensorboard/metric-events.ts';
 
 const RECORD_FILE = 'run.json';
-const METRICS_FILE = 'metrics.jsonl';
+/** The file of metrics in a run's folder. */
+export const METRICS_FILE = 'metrics.jsonl';
 /** Far above what any run writes; a larger file is not one of ours. */
 const MOST_RECORD_BYTES = 16 * 1024 * 1024;
-const MOST_METRICS_BYTES = 512 * 1024 * 1024;
+export const MOST_METRICS_BYTES = 512 * 1024 * 1024;
 
 const statusSchema = z.enum(['running', 'finished', 'interrupted', 'failed']);
 
@@ -51,6 +54,7 @@ const metricValueSchema = z.union([z.number(), z.string(), z.boolean(), z.null()
 const metricSchema = z.record(z.string(), metricValueSchema);
 
 export type RunStatus = z.infer<typeof statusSchema>;
+/** What `run.json` says of a run. */
 export type RunRecord = z.infer<typeof recordSchema>;
 export type JsonValue = z.infer<ReturnType<typeof z.json>>;
 export type MetricValue = z.infer<typeof metricValueSchema>;
@@ -65,6 +69,7 @@ export interface RunDescription {
   readonly seed?: number;
 }
 
+/** How the folder of a run is opened. */
 export interface OpenRunOptions {
   /**
    * Takes up the run in the folder: its first start and its metrics are kept, command and configuration are those of the
@@ -76,6 +81,8 @@ export interface OpenRunOptions {
    * measures the others again. Default: all.
    */
   readonly keep?: (metric: Metric) => boolean;
+  /** Writes event files for TensorBoard, too. Default false. */
+  readonly tensorboard?: boolean;
   /** Default: the system's clock. */
   readonly now?: () => Date;
 }
@@ -105,7 +112,7 @@ export interface Run {
  * ```
  */
 export async function openRun(dir: string, description: RunDescription, options: OpenRunOptions = {}): Promise<Run> {
-  const { resume = false, keep = () => true, now = () => new Date() } = options;
+  const { resume = false, keep = () => true, tensorboard = false, now = () => new Date() } = options;
   const folder = resolve(dir);
   try {
     await mkdir(folder, { recursive: true });
@@ -133,20 +140,22 @@ export async function openRun(dir: string, description: RunDescription, options:
   const kept = earlier?.metrics.filter(keep) ?? [];
   await writeFileAtomic(join(folder, METRICS_FILE), kept.map(formatMetric).join(''));
   await writeRecord(folder, record);
-  return new RecordedRun(folder, record, now);
+  return new RecordedRun(folder, record, now, tensorboard ? MetricEvents.open(folder, kept, now) : undefined);
 }
 
 class RecordedRun implements Run {
   readonly folder: string;
   readonly #now: () => Date;
   readonly #metrics: number;
+  readonly #events: MetricEvents | undefined;
   #record: RunRecord;
   #isOpen = true;
 
-  constructor(folder: string, record: RunRecord, now: () => Date) {
+  constructor(folder: string, record: RunRecord, now: () => Date, events: MetricEvents | undefined) {
     this.folder = folder;
     this.#record = record;
     this.#now = now;
+    this.#events = events;
     this.#metrics = openSync(join(folder, METRICS_FILE), 'a');
   }
 
@@ -157,6 +166,7 @@ class RecordedRun implements Run {
   log(metric: Metric): void {
     if (!this.#isOpen) throw new LinnetError('INPUT', `the run in ${this.folder} is finished; no metric can be added`);
     writeSync(this.#metrics, formatMetric(metric));
+    this.#events?.write(metric);
   }
 
   report(results: Readonly<Record<string, JsonValue>>): void {
@@ -168,10 +178,21 @@ class RecordedRun implements Run {
     this.#isOpen = false;
     fsyncSync(this.#metrics);
     closeSync(this.#metrics);
+    this.#events?.close();
     const reason = error === undefined ? null : messageOf(error);
     this.#record = { ...this.#record, status, error: reason, finished: this.#now().toISOString() };
     await writeRecord(this.folder, this.#record);
   }
+}
+
+/**
+ * Reads what a run is, without its metrics.
+ * @throws LinnetError as `readRun`
+ */
+export async function readRunRecord(dir: string): Promise<RunRecord> {
+  const folder = resolve(dir);
+  const text = (await readInFolder(folder, RECORD_FILE, MOST_RECORD_BYTES)).toString('utf8');
+  return parseAs(recordSchema, text, join(folder, RECORD_FILE));
 }
 
 /**
@@ -184,10 +205,9 @@ class RecordedRun implements Run {
  */
 export async function readRun(dir: string): Promise<{ record: RunRecord; metrics: Metric[] }> {
   const folder = resolve(dir);
-  const recordText = (await readInFolder(folder, RECORD_FILE, MOST_RECORD_BYTES)).toString('utf8');
   const metricsText = (await readInFolder(folder, METRICS_FILE, MOST_METRICS_BYTES)).toString('utf8');
   return {
-    record: parseAs(recordSchema, recordText, join(folder, RECORD_FILE)),
+    record: await readRunRecord(folder),
     metrics: parseMetrics(metricsText, join(folder, METRICS_FILE)),
   };
 }
@@ -210,6 +230,12 @@ async function writeRecord(folder: string, record: RunRecord): Promise<void> {
   await writeFileAtomic(join(folder, RECORD_FILE), `${JSON.stringify(record, null, 2)}\n`);
 }
 
+/** A value as records hold it: what JSON does not know is left out. */
+export function plainJson(value: object): Record<string, JsonValue> {
+  const parsed: unknown = JSON.parse(JSON.stringify(value));
+  return z.record(z.string(), z.json()).parse(parsed);
+}
+
 /** Numbers without a spelling in JSON, and the texts that stand for them. */
 const SPECIAL_NUMBERS: ReadonlyMap<string, number> = new Map([
   ['NaN', NaN],
@@ -224,7 +250,12 @@ function formatMetric(metric: Metric): string {
   return `${line}\n`;
 }
 
-function parseMetrics(text: string, path: string): Metric[] {
+/**
+ * The metrics of whole lines.
+ * @param path names the file in errors
+ * @throws LinnetError `FORMAT` for a line that is no metric
+ */
+export function parseMetrics(text: string, path: string): Metric[] {
   const lines = text.split('\n');
   // What follows the last line break is nothing, or a line torn by a power cut.
   return lines.slice(0, -1).map((line, at) => {

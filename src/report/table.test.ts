@@ -29,7 +29,16 @@ describe('makeTable', () => {
         ['augmented', '7.50', '2 KiB'],
         ['local', '–', '10 B'],
       ],
+      numbers: [
+        [undefined, 7.5, 2048],
+        [undefined, undefined, 10],
+      ],
     });
+  });
+
+  it('has what a reader sorts by where a cell is no number', () => {
+    const column = { header: 'ppl', value: (value: number) => `${value} ± 1`, sortBy: (value: number) => value };
+    expect(makeTable([column], [5, 7]).numbers).toEqual([[5], [7]]);
   });
 
   it('prints booleans and unformatted numbers', () => {

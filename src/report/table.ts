@@ -11,11 +11,14 @@ export interface Column<Row> {
   readonly header: string;
   /** Unit of the whole column, put into the heading: `time (ms)`. */
   readonly unit?: string;
+  /** The value of a row in this column. */
   readonly value: (row: Row) => CellValue;
   /** Spelling of numbers. Default: four significant digits. */
   readonly format?: (value: number) => string;
   /** Default: numbers to the right, anything else to the left, judged by the first cell that holds something. */
   readonly align?: Alignment;
+  /** What a reader sorts by where the cell is no number, such as "5.3 ± 0.2". Default: the number in the cell. */
+  readonly sortBy?: (row: Row) => number | undefined;
 }
 
 export type Alignment = 'left' | 'right';
@@ -25,6 +28,8 @@ export interface Table {
   readonly headers: readonly string[];
   readonly alignments: readonly Alignment[];
   readonly rows: readonly (readonly string[])[];
+  /** The numbers in the cells, by which a reader may sort; undefined where a cell holds none. As many as there are cells. */
+  readonly numbers?: readonly (readonly (number | undefined)[])[];
 }
 
 const ABSENT = '–';
@@ -44,7 +49,12 @@ export function makeTable<Row>(columns: readonly Column<Row>[], rows: readonly R
     headers: columns.map(({ header, unit }) => (unit === undefined ? header : `${header} (${unit})`)),
     alignments: columns.map(({ align }, at) => align ?? alignmentOf(values.map((cells) => cells[at]))),
     rows: values.map((cells) => cells.map((value, at) => printCell(value, columns[at].format ?? formatNumber))),
+    numbers: values.map((cells, row) => cells.map((value, at) => columns[at].sortBy?.(rows[row]) ?? numberIn(value))),
   };
+}
+
+function numberIn(value: CellValue): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
 }
 
 function alignmentOf(cells: readonly CellValue[]): Alignment {

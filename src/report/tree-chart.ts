@@ -8,6 +8,7 @@ import { shareStyle } from './share-colour.ts';
 import { roundedText, type SvgElement } from './svg-element.ts';
 import { layoutTree } from './tree-layout.ts';
 
+/** A token tree as a chart. */
 export interface TreeChartDescription {
   readonly title?: string;
   /** For those who cannot see the picture. Default: the title and the number of nodes. */
@@ -15,7 +16,7 @@ export interface TreeChartDescription {
   readonly tree: TokenTree;
   /** Share of times that each node was accepted [T], 0…1; not finite where it is not known. */
   readonly acceptance: ArrayLike<number>;
-  /** What stands in each node [T], such as its rank. Default: the acceptance in percent. */
+  /** What is in each node [T], such as its rank. Default: the acceptance in percent. */
   readonly labels?: readonly string[];
   /** What the colours mean. Default `accepted`. */
   readonly legend?: string;

@@ -1,9 +1,8 @@
 /** Compiles a graph: lowers it, encodes it, and opens a session of the engine here or in a worker. */
 import { LinnetError } from '../errors.ts';
-import type { Graph, ValueType } from '../graph/graph.ts';
-import { lowerGraph } from '../graph/onnx/lowering.ts';
-import type { Device, OnnxValue } from '../graph/onnx/model.ts';
-import { encodeModel, loadDeferred, separateParts } from '../graph/onnx/writer.ts';
+import type { Graph } from '../graph/graph.ts';
+import type { Device } from '../graph/onnx/model.ts';
+import { encodeGraph, type StoredGraph } from './encoded-graph.ts';
 import { isDevice, openSession } from './engine.ts';
 import { type Program, type ProfileSource, SessionProgram } from './program.ts';
 import type { EngineModel, EngineSession, EngineSettings } from './session-types.ts';
@@ -12,6 +11,7 @@ export type { Device } from '../graph/onnx/model.ts';
 export type { Program, ProgramStatistics } from './program.ts';
 export type { NamedTensors } from './session-types.ts';
 
+/** Where and with how many threads a graph runs. */
 export interface CompileOptions {
   /** Default: `cpu`. With `cuda` and `webgpu`, ops that the device lacks run on the CPU. `wasm` is for browsers. */
   readonly device?: Device;
@@ -45,29 +45,8 @@ export interface CompileOptions {
 export async function compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
   const { device = 'cpu' } = checkOptions(options);
   const started = performance.now();
-  const lowered = await loadDeferred(lowerGraph(graph, device));
-  const { bytes, external } = encodeModel(lowered, { placement: separateParts });
-  const live = typesByName(lowered.inputs);
-  const stored: StoredGraph = {
-    model: { name: graph.name, bytes, external },
-    inputs: live,
-    outputs: typesByName(lowered.outputs),
-    nodes: lowered.nodes.length,
-    modelBytes: external.reduce((sum, part) => sum + part.data.byteLength, bytes.byteLength),
-  };
-  const unused = new Set([...graph.inputs.keys()].filter((name) => !live.has(name)));
+  const { stored, unused } = await encodeGraph(graph, device);
   return openProgram(stored, options, { started, unused });
-}
-
-/** A graph that was lowered and encoded before. */
-export interface StoredGraph {
-  readonly model: EngineModel;
-  readonly inputs: ReadonlyMap<string, ValueType>;
-  readonly outputs: ReadonlyMap<string, ValueType>;
-  /** ONNX nodes. */
-  readonly nodes: number;
-  /** Bytes of the model with its weights. */
-  readonly modelBytes: number;
 }
 
 /**
@@ -79,7 +58,10 @@ export interface StoredGraph {
 export async function openProgram(
   stored: StoredGraph,
   options: CompileOptions = {},
-  { started = performance.now(), unused = new Set<string>() } = {},
+  {
+    started = performance.now(),
+    unused = new Set<string>(),
+  }: { readonly started?: number; readonly unused?: ReadonlySet<string> } = {},
 ): Promise<Program> {
   const { device = 'cpu', threads, worker = false, spin = false, profile = false } = checkOptions(options);
   const recording = profile ? await startProfile(device) : undefined;
@@ -123,8 +105,4 @@ async function startProfile(device: Device): Promise<{ prefix: string; source: P
   if (device === 'wasm') throw new LinnetError('CONFIG', 'device "wasm" cannot profile; use cpu or webgpu');
   const { createProfileFolder } = await import('./profile.ts');
   return createProfileFolder();
-}
-
-function typesByName(values: readonly OnnxValue[]): ReadonlyMap<string, ValueType> {
-  return new Map(values.map(({ name, dtype, shape }) => [name, { dtype, shape }]));
 }

@@ -30,7 +30,7 @@ function combine(
   return result;
 }
 
-/** Splits at a sign that stands outside of parentheses. */
+/** Splits at a sign that is outside of parentheses. */
 function splitOutside(text: string, sign: string): string[] {
   const parts: string[] = [];
   let depth = 0;

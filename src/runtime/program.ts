@@ -1,6 +1,6 @@
 /** A compiled graph: what callers hold, whatever thread and device it runs on. */
 import { LinnetError } from '../errors.ts';
-import type { ValueType } from '../graph/graph.ts';
+import type { Graph, ValueType } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { DescribedSession, EngineSession, NamedTensors } from './session-types.ts';
 import { checkFeeds, type InputSignature, listNames } from './feeds.ts';
@@ -49,6 +49,9 @@ export interface Program extends AsyncDisposable {
   /** Waits for pending runs and frees the engine's memory. May be called again. */
   dispose(): Promise<void>;
 }
+
+/** Makes a program of a graph, on some engine. */
+export type GraphCompiler = (graph: Graph) => Promise<Program>;
 
 /** Where the profile of a session comes from. */
 export interface ProfileSource {

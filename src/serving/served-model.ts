@@ -7,19 +7,25 @@ import type { CompileOptions } from '../runtime/compile.ts';
 import { ChatTemplate, readChatTemplate } from './text/chat-template.ts';
 import { TokenPieces } from './text/token-pieces.ts';
 
-/** Dispose of it. */
-export interface ServedModel extends AsyncDisposable {
+/** What every served model has, whatever it does with texts. */
+export interface NamedModel {
   /** What clients call it. */
   readonly name: string;
   /** Unix time at which it was opened, in seconds. */
   readonly created: number;
-  readonly engine: StepEngine;
+  /** V. */
+  readonly vocabulary: number;
   readonly tokenizer: Tokenizer;
   readonly pieces: TokenPieces;
   /** Undefined where the model folder has none and none was given. */
   readonly template?: ChatTemplate;
   /** Ties session files to the model. */
   readonly fingerprint: string;
+}
+
+/** A model that writes texts. Dispose of it. */
+export interface ServedModel extends NamedModel, AsyncDisposable {
+  readonly engine: StepEngine;
 }
 
 /** How a model is served. */
@@ -41,20 +47,10 @@ export async function openServedModel(
 ): Promise<ServedModel> {
   const opened = readsTexts ? await openGeneratingModel(folder, compile) : await openDecodingModel(folder, compile);
   try {
-    const tokenizer = await loadTokenizer(opened.path);
-    const { vocabulary } = opened.model.sizes;
-    if (tokenizer.vocabularySize > vocabulary) {
-      throw new LinnetError(
-        'MISMATCH',
-        `the tokenizer of ${folder} has ${tokenizer.vocabularySize} tokens, the model ${vocabulary}`,
-      );
-    }
+    const { tokenizer, ...named } = await describeServed(name, opened.path, opened.model.sizes.vocabulary);
     return {
-      name,
-      created: Math.floor(Date.now() / 1000),
+      ...{ ...named, tokenizer },
       engine: opened.engine,
-      tokenizer,
-      pieces: new TokenPieces(tokenizer),
       template:
         chatTemplate === undefined
           ? await readChatTemplate(opened.path, tokenizer)
@@ -66,4 +62,24 @@ export async function openServedModel(
     await opened.engine.dispose();
     throw error;
   }
+}
+
+/**
+ * What is known of a model whatever it does.
+ * @throws LinnetError as `loadTokenizer`, `MISMATCH` for a tokenizer with more tokens than the model has
+ */
+export async function describeServed(
+  name: string,
+  folder: string,
+  vocabulary: number,
+): Promise<Omit<NamedModel, 'fingerprint' | 'template'>> {
+  const tokenizer = await loadTokenizer(folder);
+  if (tokenizer.vocabularySize > vocabulary) {
+    throw new LinnetError(
+      'MISMATCH',
+      `the tokenizer of ${folder} has ${tokenizer.vocabularySize} tokens, the model ${vocabulary}`,
+    );
+  }
+  const created = Math.floor(Date.now() / 1000);
+  return { name, created, vocabulary, tokenizer, pieces: new TokenPieces(tokenizer) };
 }

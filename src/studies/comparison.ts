@@ -1,5 +1,5 @@
 /**
- * What each mixer is worth: the same model with its attention replaced, the same few updates on the same text, and the
+ * What each mixer is worth: the same model with its attention replaced, the same few optimizer steps on the same text, and the
  * perplexity of text that none has seen. Softmax is fine-tuned next to the others, so that the difference is the mixer's.
  */
 import type { MixerConfig } from '../attention/mixer.ts';
@@ -33,7 +33,7 @@ export interface ComparisonRow {
   readonly mixer: MixerConfig;
   /** Held-out perplexity after conversion, before training. */
   readonly before: number;
-  /** Held-out perplexity after the updates. */
+  /** Held-out perplexity after the optimizer steps. */
   readonly after: number;
   readonly losses: readonly { readonly update: number; readonly loss: number }[];
   readonly tokensPerSecond: number;

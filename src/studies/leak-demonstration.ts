@@ -14,7 +14,7 @@ import { describeCausalModel } from '../models/families.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
-import type { CompileOptions } from '../runtime/compile.ts';
+import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { adamWDefaults } from '../training/adamw.ts';
 import { learningRate } from '../training/schedule.ts';
@@ -25,7 +25,7 @@ import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
 
 export interface LeakPoint {
-  /** Updates made, counted from 1. */
+  /** Optimizer steps made, counted from 1. */
   readonly step: number;
   /** Mean −log p per byte of the batch, before the update, in nats. */
   readonly loss: number;
@@ -47,7 +47,7 @@ export interface LeakDemonstration {
 }
 
 export interface LeakDemonstrationOptions {
-  /** Updates of each training. Default 300. */
+  /** Optimizer steps of each training. Default 300. */
   readonly steps?: number;
   /** Of initial weights and batches, the same for both. Default 1. */
   readonly seed?: number;
@@ -176,7 +176,7 @@ interface TrainAndAskOptions extends Pick<LeakDemonstrationOptions, 'seed' | 'co
 async function trainAndAsk(
   strength: number,
   { dataset, asked, steps }: { dataset: PackedDataset; asked: EvaluationData; steps: number },
-  { seed = 1, compile, onPoint, signal }: TrainAndAskOptions,
+  { seed = 1, compile: compileOptions, onPoint, signal }: TrainAndAskOptions,
 ): Promise<LeakRun> {
   const model = demonstrationModel(strength === 1);
   const objective = causalObjective(model, length);
@@ -191,7 +191,7 @@ async function trainAndAsk(
     accumulate: 1,
     optimizer: adamWDefaults,
     clip: 1,
-    compile,
+    compile: (graph) => compile(graph, compileOptions),
   });
   try {
     const state = initialState(program.blocks, initializeParameters(model, new Random(seed)));
@@ -210,7 +210,7 @@ async function trainAndAsk(
       onPoint?.(point);
     }
     const parameters = maskedTensors(state.parameters, strength);
-    return { points, nextByteLoss: await nextByteLoss(model, parameters, asked, compile) };
+    return { points, nextByteLoss: await nextByteLoss(model, parameters, asked, compileOptions) };
   } finally {
     await program.dispose();
   }

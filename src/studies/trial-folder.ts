@@ -68,7 +68,7 @@ export class TrialFolder<Result extends object> {
     const problem = known.error ?? parsed.error;
     if (problem !== undefined || !parsed.success) {
       const reason = problem === undefined ? '' : schemaProblems(problem);
-      throw new LinnetError('FORMAT', `${join(this.#trials, file)} is no result of a trial: ${reason}`);
+      throw new LinnetError('FORMAT', `${join(this.#trials, file)} is not a result of a trial: ${reason}`);
     }
     if (given !== identity || this.#kind.nameOf(parsed.data) !== name) {
       throw new LinnetError(

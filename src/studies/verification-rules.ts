@@ -64,6 +64,7 @@ export interface CompareRulesOptions extends ReferenceOptions {
    * that differs, others go on from the hidden state of what it accepted, and guess the worse.
    */
   readonly makeDrafter?: () => Drafter;
+  /** Stops the work, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
   /** Told after every prompt, once for the sequential text and once per rule. */
   readonly onProgress?: (done: number, total: number) => void;

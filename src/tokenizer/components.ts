@@ -1,7 +1,7 @@
 /**
  * What a tokenizer.json has done to a text before and after its model: patterns and replacements of its own. A file can make
  * them explode, in time (a pattern that backtracks without end) or in memory (replacements that grow the text and are
- * chained). What can be seen in the file is refused here; whether patterns have to be watched while they run is told.
+ * chained). What can be seen in the file is refused here; whether patterns have to be watched while they run is reported.
  */
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';

@@ -42,7 +42,7 @@ function sentencePieceSpelling(byteFallback: boolean): TokenSpelling {
 }
 
 /**
- * Bytes of tokens as they stand inside a text: none for control tokens; undefined for a token that is part of a
+ * Bytes of tokens as they are inside a text: none for control tokens; undefined for a token that is part of a
  * character where the tokenizer does not say which.
  */
 export function tokenBytes(tokenizer: Tokenizer): (id: number) => Uint8Array | undefined {

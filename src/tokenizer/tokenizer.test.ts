@@ -182,7 +182,7 @@ describe('loadTokenizer', () => {
     ['no model', {}],
     ['no vocabulary', { model: { type: 'BPE' } }],
     ['an empty vocabulary', { model: { type: 'BPE', vocab: {}, merges: [] } }],
-    ['an id that is no integer', { model: { type: 'BPE', vocab: { a: 0.5 }, merges: [] } }],
+    ['an id that is not an integer', { model: { type: 'BPE', vocab: { a: 0.5 }, merges: [] } }],
     ['an enormous id', { model: { type: 'BPE', vocab: { a: 4_000_000_000 }, merges: [] } }],
     ['no merges', { model: { type: 'BPE', vocab: { a: 0 } } }],
     ['an unknown decoder', { decoder: { type: 'Nonsense' }, model: { type: 'BPE', vocab: { a: 0 }, merges: [] } }],

@@ -1,4 +1,4 @@
-/** Running what a tokenizer.json brings: with a limit where its patterns need one, and with its failures told as its own. */
+/** Running what a tokenizer.json brings: with a limit where its patterns need one, and with its failures reported as its own. */
 import { LinnetError } from '../errors.ts';
 import type { UnfamiliarPatterns } from './components.ts';
 

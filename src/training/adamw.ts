@@ -21,7 +21,7 @@ export interface AdamWConfig {
 
 export const adamWDefaults: AdamWConfig = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
 
-/** The numbers of an update that change from step to step, as scalar inputs of the graph. */
+/** The numbers of an optimizer step that change from step to step, as scalar inputs of the graph. */
 export interface AdamWInputs {
   readonly learningRate: Value;
   /** 1 − β₁^t. */
@@ -55,7 +55,7 @@ export interface Moments {
   readonly second: Value;
 }
 
-/** One update of one parameter. All values have the parameter's shape. */
+/** One optimizer step of one parameter. All values have the parameter's shape. */
 export function adamW(
   config: AdamWConfig,
   inputs: AdamWInputs,

@@ -2,7 +2,7 @@
 import type { BatchTensors, RowDataset, RowVisit } from '../data/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
-import { compile, type Program } from '../runtime/compile.ts';
+import type { Program } from '../runtime/program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import { lossGraph, type TrainingOptions } from './step-program.ts';
@@ -65,7 +65,7 @@ export class HeldOutLoss {
     dataset: RowDataset,
   ): Promise<HeldOutLoss> {
     if (dataset.rows === 0) throw new LinnetError('INPUT', 'the held-out data has no rows to measure on');
-    return new HeldOutLoss(options, dataset, await compile(lossGraph(options, blocks), options.compile));
+    return new HeldOutLoss(options, dataset, await options.compile(lossGraph(options, blocks)));
   }
 
   /** @param parameters by block name */

@@ -7,6 +7,7 @@ import type { TrainingInput } from './settings.ts';
 
 /** All recipes, in the order of help. */
 export const recipeNames = ['gpt2-glue', 't5-glue', 'bert-glue', 'llama-lora', 'flash-wiki40b'] as const;
+/** The name of one of the paper's recipes. */
 export type RecipeName = (typeof recipeNames)[number];
 
 /** What a recipe decides. Weight decay never applies to norms, biases, α and filter weights (the code leaves out biases alone). */
@@ -37,7 +38,7 @@ const recipes: Readonly<Record<RecipeName, Recipe>> = {
   'bert-glue': { of: 'BERT on GLUE', settings: glue },
   'llama-lora': {
     of: 'LLaMA-2 by low-rank adaptation',
-    // P: 1,000 updates of 64 sequences, 2e-5 constant after 20 of warm-up. C: length 4096, no weight decay.
+    // P: 1,000 optimizer steps of 64 sequences, 2e-5 constant after 20 of warm-up. C: length 4096, no weight decay.
     settings: {
       learningRate: 2e-5,
       schedule: 'constant',
@@ -52,7 +53,7 @@ const recipes: Readonly<Record<RecipeName, Recipe>> = {
   },
   'flash-wiki40b': {
     of: 'FLASH on Wiki40B, from random weights',
-    // P: 7e-4 falling linearly, 256 sequences of 1,024. C: 10,000 updates of warm-up, 15 epochs, decay 0.01, clip 0.1.
+    // P: 7e-4 falling linearly, 256 sequences of 1,024. C: 10,000 optimizer steps of warm-up, 15 epochs, decay 0.01, clip 0.1.
     settings: {
       learningRate: 7e-4,
       schedule: 'linear',
@@ -78,7 +79,7 @@ export function recipe(name: RecipeName): Recipe {
 }
 
 /**
- * The settings of a recipe with what is given in place of its own. A number of updates replaces a number of epochs, and
+ * The settings of a recipe with what is given in place of its own. A number of optimizer steps replaces a number of epochs, and
  * the other way round.
  * @example
  * ```ts

@@ -1,16 +1,19 @@
-/** Learning rates over the updates of a run. */
+/** Learning rates over the optimizer steps of a run. */
 import { LinnetError } from '../errors.ts';
 
 export const scheduleNames = ['constant', 'linear', 'cosine'] as const;
+/** The shape of the learning rate after the warm-up. */
 export type ScheduleName = (typeof scheduleNames)[number];
 
+/** A learning rate over the optimizer steps of a run. */
 export interface ScheduleConfig {
+  /** Its shape after the warm-up. */
   readonly name: ScheduleName;
   /** The learning rate after warm-up. */
   readonly peak: number;
-  /** Updates over which the rate rises linearly from 0; update 0 then has rate 0. */
+  /** Optimizer steps over which the rate rises linearly from 0; optimizer step 0 then has rate 0. */
   readonly warmup: number;
-  /** Updates in all: where `linear` and `cosine` reach 0. */
+  /** Optimizer steps in all: where `linear` and `cosine` reach 0. */
   readonly total: number;
 }
 
@@ -22,7 +25,7 @@ const decays: Readonly<Record<ScheduleName, (progress: number) => number>> = {
 };
 
 /**
- * The learning rate of an update.
+ * The learning rate of an optimizer step.
  *
  * @param update counted from 0
  * @throws LinnetError `CONFIG` if the warm-up is longer than the run

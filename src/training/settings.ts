@@ -84,26 +84,40 @@ export const settingFields = {
   seed: z.int().meta(labels('number', `of the shuffle, and of fresh weights (default: ${defaults.seed})`)),
 };
 
-const trainingSchema = z
+/** Settings as they are given. */
+export const trainingSchema = z
   .strictObject({
+    /** Peak learning rate. Default 2e-5. */
     learningRate: settingFields.learningRate.default(defaults.learningRate),
+    /** Shape of the learning rate after the warm-up. Default `linear`. */
     schedule: settingFields.schedule.default(defaults.schedule),
+    /** Optimizer steps of linear warm-up. Default 0. */
     warmup: settingFields.warmup.default(defaults.warmup),
+    /** Linear warm-up as a share of all optimizer steps, in place of `warmup`. */
     warmupShare: settingFields.warmupShare.optional(),
+    /** Sequences per optimizer step. Default 32. */
     batch: settingFields.batch.default(defaults.batch),
-    /** Default: as many rows as make `microBatchTokens`. */
+    /** Sequences per run of the graph, a divisor of `batch`. Default: as many as make `microBatchTokens`. */
     microBatch: settingFields.microBatch.optional(),
+    /** Tokens per sequence. Default 512. */
     length: settingFields.length.default(defaults.length),
-    /** Passes over the data, where `steps` does not say otherwise. */
+    /** Passes over the data, where `steps` is not given. Default 3. */
     epochs: settingFields.epochs.default(defaults.epochs),
-    /** Default: what `epochs` amount to. */
+    /** Optimizer steps in all. Default: as many as `epochs` need. */
     steps: settingFields.steps.optional(),
+    /** Decoupled weight decay of matrices. */
     weightDecay: settingFields.weightDecay.default(adamWDefaults.weightDecay),
+    /** Decay of the first moment. */
     beta1: settingFields.beta1.default(adamWDefaults.beta1),
+    /** Decay of the second moment. */
     beta2: settingFields.beta2.default(adamWDefaults.beta2),
+    /** Added to the root of the second moment. */
     epsilon: z.number().positive().default(adamWDefaults.epsilon),
+    /** Largest norm of all gradients together, 0 for none. Default 1. */
     clip: settingFields.clip.default(defaults.clip),
+    /** Share of each label that is spread evenly over all classes or tokens. Default 0. */
     labelSmoothing: settingFields.labelSmoothing.default(defaults.labelSmoothing),
+    /** Of the shuffle, and of fresh weights. Default 0. */
     seed: settingFields.seed.default(defaults.seed),
   })
   .refine(({ batch, microBatch }) => microBatch === undefined || batch % microBatch === 0, {

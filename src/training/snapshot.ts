@@ -1,5 +1,5 @@
 /**
- * Snapshots of a run: everything that the next update depends on, in one safetensors file, written under a temporary
+ * Snapshots of a run: everything that the next optimizer step depends on, in one safetensors file, written under a temporary
  * name and renamed, with the SHA-256 of all that it holds. A run that was killed at any moment continues from its newest
  * whole snapshot, and ends with the weights of an unbroken run, bit for bit.
  */
@@ -8,7 +8,8 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors/reader.ts';
-import { type TensorEntry, writeSafetensors } from '../checkpoint/safetensors/writer.ts';
+import type { TensorEntry } from '../checkpoint/safetensors/encoding.ts';
+import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import type { BatchCursor } from '../data/batches.ts';
 import { LinnetError } from '../errors.ts';
 import { type AnyTensor, type Tensor, tensor } from '../graph/tensor.ts';
@@ -18,13 +19,13 @@ import type { TrainingState } from './step-program.ts';
 
 /** What a snapshot says next to the tensors. */
 export interface SnapshotPosition {
-  /** Updates done. */
+  /** Optimizer steps done. */
   readonly update: number;
-  /** Where the data stands. */
+  /** Where the data is. */
   readonly cursor: BatchCursor;
   /** Tokens seen so far. */
   readonly tokens: number;
-  /** The loss of every update so far. */
+  /** The loss of every optimizer step so far. */
   readonly losses: readonly number[];
   /** What was measured on held-out data so far. */
   readonly evaluations?: readonly Evaluation[];

@@ -1,5 +1,5 @@
 /**
- * The compiled training step: loss, gradients, clipping and the AdamW update in one graph, so that only new parameters
+ * The compiled training step: loss, gradients, clipping and the AdamW optimizer step in one graph, so that only new parameters
  * and moments leave the engine. With accumulation there are two graphs: one adds a micro-batch's gradients to the sum
  * so far, one applies the sum.
  */
@@ -11,12 +11,12 @@ import { add, div, mul } from '../graph/ops/elementwise.ts';
 import { dataOf, float32, type Tensor, zeros } from '../graph/tensor.ts';
 import { consequencesOf, type DeclaredParameters } from '../nn/parameter-roles.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
-import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
+import type { GraphCompiler, Program } from '../runtime/program.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
 
-/** Everything an update changes, by block name. */
+/** Everything an optimizer step changes, by block name. */
 export interface TrainingState {
   parameters: Map<string, Tensor<'float32'>>;
   first: Map<string, Tensor<'float32'>>;
@@ -24,19 +24,20 @@ export interface TrainingState {
 }
 
 export interface StepResult {
-  /** Mean of the objective per weighted prediction, before the update; nats where it is −log p. */
+  /** Mean of the objective per weighted prediction, before the optimizer step; nats where it is −log p. */
   readonly loss: number;
   /** Norm of all gradients together, before clipping. */
   readonly gradientNorm: number;
 }
 
-export interface TrainingOptions {
+/** What a step computes. */
+export interface StepDescription {
   /** All parameters that the objective asks for, trained or not. */
   readonly parameters: DeclaredParameters;
   readonly objective: Objective;
   /** Rows of a micro-batch. */
   readonly rows: number;
-  /** Micro-batches per update; 1 fuses everything into one graph. */
+  /** Micro-batches per optimizer step; 1 fuses everything into one graph. */
   readonly accumulate: number;
   readonly optimizer: AdamWConfig;
   /** Largest norm of all gradients together; undefined does not clip. */
@@ -47,9 +48,13 @@ export interface TrainingOptions {
   readonly frozen?: ReadonlyMap<string, Tensor>;
   /** What the learning rate of a parameter is multiplied by; default 1. */
   readonly rateFactor?: (parameter: string) => number;
-  readonly compile?: CompileOptions;
   /** Largest block in bytes; see parameter-blocks.ts. */
   readonly blockBytes?: number;
+}
+
+export interface TrainingOptions extends StepDescription {
+  /** What makes the programs, in Node or in a page. */
+  readonly compile: GraphCompiler;
 }
 
 /** Names of outputs: inputs and outputs of a graph must differ. */
@@ -65,7 +70,7 @@ const inputNames = {
   sum: (name: string) => `sum ${name}`,
 };
 
-/** Runs updates. Make it with `TrainingProgram.create`, and `dispose` of it. */
+/** Runs optimizer steps. Make it with `TrainingProgram.create`, and `dispose` of it. */
 export class TrainingProgram {
   readonly blocks: readonly ParameterBlock[];
   readonly #options: TrainingOptions;
@@ -91,16 +96,11 @@ export class TrainingProgram {
     if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
     const blocks = parameterBlocks(trained, blockBytes);
     if (options.accumulate === 1) {
-      return new TrainingProgram(
-        options,
-        blocks,
-        await compile(fusedGraph(options, blocks), options.compile),
-        undefined,
-      );
+      return new TrainingProgram(options, blocks, await options.compile(fusedGraph(options, blocks)), undefined);
     }
-    const add = await compile(accumulationGraph(options, blocks), options.compile);
+    const add = await options.compile(accumulationGraph(options, blocks));
     try {
-      const update = await compile(updateGraph(options, blocks), options.compile);
+      const update = await options.compile(updateGraph(options, blocks));
       return new TrainingProgram(options, blocks, undefined, { add, update });
     } catch (error) {
       await add.dispose();
@@ -109,7 +109,7 @@ export class TrainingProgram {
   }
 
   /**
-   * One update. The state's maps are replaced, their tensors are not written to.
+   * One optimizer step. The state's maps are replaced, their tensors are not written to.
    *
    * @param batches `accumulate` micro-batches, by input name; the loss is the mean over all their weighted predictions
    * @param update counted from 0, for the bias correction
@@ -237,7 +237,7 @@ function scalar(value: Tensor): number {
 }
 
 /** The mean loss of a micro-batch: its sum over the weight of the whole update, so that micro-batch losses add up. */
-function batchLoss(options: TrainingOptions, graph: Graph, source: ParameterSource): Value {
+function batchLoss(options: StepDescription, graph: Graph, source: ParameterSource): Value {
   const { objective, rows } = options;
   const batch = Object.fromEntries(
     Object.entries(objective.inputs).map(([name, { dtype, shape }]) => [
@@ -248,13 +248,13 @@ function batchLoss(options: TrainingOptions, graph: Graph, source: ParameterSour
   return div(objective.loss(source, batch), graph.input('total_weight', 'float32', []));
 }
 
-function trainedSource(options: TrainingOptions, graph: Graph, blocks: readonly ParameterBlock[]): BlockParameters {
+function trainedSource(options: StepDescription, graph: Graph, blocks: readonly ParameterBlock[]): BlockParameters {
   const frozen = options.frozen === undefined ? undefined : new WeightParameters(graph, options.frozen);
   return new BlockParameters(graph, blocks, frozen);
 }
 
-/** The whole step as one graph: loss, gradients, clipping, update. */
-export function fusedGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
+/** The whole step as one graph: loss, gradients, clipping, optimizer step. */
+export function fusedGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('training step');
   const source = trainedSource(options, graph, blocks);
   const loss = batchLoss(options, graph, source);
@@ -264,13 +264,13 @@ export function fusedGraph(options: TrainingOptions, blocks: readonly ParameterB
 }
 
 /** The loss alone, for data that is not trained on; divided by `total_weight` as in training. */
-export function lossGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
+export function lossGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('held-out loss');
   graph.output('loss', batchLoss(options, graph, trainedSource(options, graph, blocks)));
   return graph;
 }
 
-function accumulationGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
+function accumulationGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('gradient accumulation');
   const source = trainedSource(options, graph, blocks);
   const loss = batchLoss(options, graph, source);
@@ -283,7 +283,7 @@ function accumulationGraph(options: TrainingOptions, blocks: readonly ParameterB
   return graph;
 }
 
-function updateGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]): Graph {
+function updateGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
   const graph = new Graph('parameter update');
   const parameters = new Map(blocks.map(({ name, shape }) => [name, graph.input(name, 'float32', shape)]));
   const sums = blocks.map(({ name, shape }) => graph.input(inputNames.sum(name), 'float32', shape));
@@ -292,7 +292,7 @@ function updateGraph(options: TrainingOptions, blocks: readonly ParameterBlock[]
 }
 
 function applyUpdate(
-  options: TrainingOptions,
+  options: StepDescription,
   graph: Graph,
   blocks: readonly ParameterBlock[],
   parameters: ReadonlyMap<string, Value>,

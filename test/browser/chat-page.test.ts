@@ -38,7 +38,7 @@ describe.skipIf(noChromium !== undefined)(
     beforeAll(async () => {
       const out = join(folder, 'page');
       await promisify(execFile)(process.execPath, ['scripts/build-web.mjs', 'chat', out], { cwd: root });
-      page = await readPage([out]);
+      page = await readPage({ folders: [out] });
       plain = await openTiny();
       chatting = await openTiny(chatTemplate);
       server = await startServer(plain, { port: 0, log, page });

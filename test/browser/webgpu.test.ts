@@ -96,7 +96,6 @@ describe.skipIf(absent)(`webgpu equals cpu${skipped}`, () => {
         weights: tensor('float32', [rows, length], new Float32Array(rows * length).fill(1)),
       };
       const step = async (device: Device): Promise<{ loss: number; norm: number; moments: Map<string, Tensor> }> => {
-        const compiled = { device };
         const program = await TrainingProgram.create({
           parameters: model.parameters,
           objective: causalObjective(model, length),
@@ -104,7 +103,7 @@ describe.skipIf(absent)(`webgpu equals cpu${skipped}`, () => {
           accumulate: 1,
           optimizer: adamWDefaults,
           clip: 1,
-          compile: compiled,
+          compile: (graph) => compile(graph, { device }),
         });
         const start = new Map(
           [...parameters].map(([name, value]) => [name, tensor('float32', value.shape, dataOf(value, 'float32'))]),

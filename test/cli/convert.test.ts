@@ -44,7 +44,7 @@ describe('a conversion', () => {
   });
 
   it('makes the optimizer steps that it is told, the same every time, and leaves the memory out', async () => {
-    const options = ['--steps', '0,4,0', '--group', '4', '--memory', 'none'];
+    const options = ['--steps', '0,4,0', '--group', '4', '--memory', 'none', '--sinks', '0'];
     const json = await runJson(...command(...options, '--out', at('steps')));
     const stages = json.stages as { name: string; steps: number }[];
     expect(stages.map(({ name, steps }) => [name, steps])).toEqual([
@@ -52,7 +52,7 @@ describe('a conversion', () => {
       ['calibrate', 0],
       ['logits', 4],
     ]);
-    expect(json.mixer).toMatchObject({ kind: 'window', group: 4, memory: null });
+    expect(json.mixer).toMatchObject({ kind: 'window', group: 4, memory: null, sinks: 0 });
     await runJson(...command(...options, '--out', at('same-steps')));
     await expectSameWeights(at('steps'), at('same-steps'));
   });

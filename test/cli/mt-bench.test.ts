@@ -77,8 +77,8 @@ describe('eval mt-bench', () => {
   });
 
   it.each([
-    ['no turns', '{"question_id":1,"category":"a"}', 'FORMAT', /:1 is no question/],
-    ['an empty turn', '{"question_id":1,"category":"a","turns":[""]}', 'FORMAT', /:1 is no question/],
+    ['no turns', '{"question_id":1,"category":"a"}', 'FORMAT', /:1 is not a question/],
+    ['an empty turn', '{"question_id":1,"category":"a","turns":[""]}', 'FORMAT', /:1 is not a question/],
     ['no JSON', '{"question_id":1', 'FORMAT', /:1 is not valid JSON/],
     [
       'a question twice',

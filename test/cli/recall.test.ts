@@ -87,4 +87,22 @@ describe('eval positions', () => {
     const words = ['--models', base, '--data', book, '--length', '9999'];
     expect(errorOf(await linnet('eval', 'positions', ...words, '--json')).code).toBe('INPUT');
   });
+
+  it('scores the same tokens after less and more of the text', async () => {
+    const words = ['--models', base, augmented, '--data', book, '--after', '40,8', '--scored', '20'];
+    const reported = await runJson('eval', 'positions', ...words);
+    const depths = [{ after: 8, ratio: 1, ratioError: 0 }, { after: 40 }];
+    expect(reported).toMatchObject({ length: 60, scored: 20, models: [{ depths }, { model: augmented, depths }] });
+    // After all that precedes them, the tokens are the last of the whole text.
+    const perplexityOf = async (length: string): Promise<number> => {
+      const { models } = await runJson('eval', 'positions', '--models', base, '--data', book, '--length', length);
+      return (models as { positions: { perplexity: number }[] }[])[0].positions[0].perplexity;
+    };
+    const rest = (59 * Math.log(await perplexityOf('60')) - 39 * Math.log(await perplexityOf('40'))) / 20;
+    const { models } = reported as { models: { depths: { perplexity: number; ratio: number }[] }[] };
+    expect(Math.log(models[0].depths[1].perplexity)).toBeCloseTo(rest, 4);
+    expect(models[0].depths[1].ratio).toBeCloseTo(models[0].depths[1].perplexity / models[0].depths[0].perplexity, 4);
+    const short = ['--models', base, '--data', book, '--length', '50', '--after', '40', '--scored', '20'];
+    expect(errorOf(await linnet('eval', 'positions', ...short, '--json')).code).toBe('INPUT');
+  });
 });

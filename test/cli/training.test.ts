@@ -142,7 +142,7 @@ describe('finetune', () => {
     started.child.kill('SIGINT');
     const { run } = await started.ended;
     expect(run.exitCode, run.stderr).toBe(130);
-    expect(run.stderr).toMatch(/a snapshot of update \d+ is in .*stopped\.run.*--resume/);
+    expect(run.stderr).toMatch(/a snapshot of optimizer step \d+ is in .*stopped\.run.*--resume/);
     expect(lastJson(run)).toMatchObject({ error: { code: 'ABORTED' } });
     expect(existsSync(out)).toBe(false);
     expect((await readRun(`${out}.run`)).record.status).toBe('interrupted');

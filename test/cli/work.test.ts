@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
+import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { end, needsRedis, noRedis, type RunningRedis, startRedis } from '../serving/local-process.ts';
 import { linnet, runJson } from './captured-cli.ts';
@@ -103,6 +104,25 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
     worker.child.kill('SIGTERM');
     const { run } = await worker.ended;
     expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining('1 jobs done')]);
+  }, 180_000);
+
+  it('trains the layers of a conversion as one machine does, also when a worker is killed', async () => {
+    await saveTinyModel(join(folder, 'base'), 1, 'llama');
+    const words = [
+      ...['convert', join(folder, 'base'), '--data', join(folder, 'text.jsonl'), '--held-out', '2', '--batch', '2'],
+      ...['--steps', '30,0,0', '--group', '4', '--contexts', '64', '--threads', '1'],
+    ];
+    const alone = await runJson(...words, '--out', join(folder, 'converted'));
+    const [first] = await Promise.all([startWorker('four'), startWorker('five')]);
+    const killing = begun(first).then(() => end(first.child));
+    const queued = await runJson(...words, '--out', join(folder, 'converted-by-many'), '--queue', redis.url);
+    await killing;
+    const stages = (json: Record<string, unknown>): unknown =>
+      (json.stages as Record<string, unknown>[]).map(({ seconds: _, ...stage }) => stage);
+    expect(stages(queued)).toEqual(stages(alone));
+    expect(stages(alone)).toContainEqual(expect.objectContaining({ name: 'transfer', steps: 30 }));
+    const weights = (name: string): Promise<Buffer> => readFile(join(folder, name, 'model.safetensors'));
+    expect((await weights('converted-by-many')).equals(await weights('converted'))).toBe(true);
   }, 180_000);
 
   it('needs an address of Redis', async () => {

@@ -96,7 +96,7 @@ describe('an exported folder', () => {
     await using second = await openExportedModel(again, { spin: false });
     const other = await second.engine.prefill(second.engine.newState(), prompt);
     expect([...other.logits]).toEqual([...logits]);
-    // The tokenizer is no part of what ties sessions to a model.
+    // The tokenizer is not a part of what ties sessions to a model.
     expect(second.fingerprint).toBe(opened.fingerprint);
   });
 
@@ -253,7 +253,7 @@ describe('opening refuses', () => {
     await expect(openExportedModel(dir, { device: 'webgpu' })).rejects.toMatchObject({ code: 'MISMATCH' });
   });
 
-  it('a folder that is no export', async () => {
+  it('a folder that is not an export', async () => {
     await expect(openExportedModel(base)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 });

@@ -129,7 +129,7 @@ export async function dataReaders(folder: string): Promise<FuzzReader[]> {
       cost: 6,
       read: (bytes) =>
         sweepVariants(parseSweepPlan(parseJsonObject(bytes, 'plan.json'), 'plan.json')).map((variant) =>
-          variant.mixers(4),
+          variant.mixers(4, 'past'),
         ),
     },
     {

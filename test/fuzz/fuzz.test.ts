@@ -59,7 +59,7 @@ describe('the fuzzer', () => {
     read,
   });
 
-  it('finds what is no typed error, and what repeats it', async () => {
+  it('finds what is not a typed error, and what repeats it', async () => {
     const { failures } = await fuzz(
       reader((bytes) => JSON.parse(bytes.toString())),
       { seed: 1, count: 50 },

@@ -40,7 +40,7 @@ interface Call {
 
 /** Calls without the types: `Reflect.apply` takes any arguments. */
 const plain = (name: string, call: unknown, right: () => readonly unknown[], self?: () => unknown): Call => {
-  if (typeof call !== 'function') throw new Error(`${name} is no function`);
+  if (typeof call !== 'function') throw new Error(`${name} is not a function`);
   return { name, call: (...values) => Reflect.apply(call, self?.(), values) as unknown, right, self };
 };
 const method = (name: string, self: () => object, right: () => readonly unknown[]): Call => ({

@@ -127,7 +127,7 @@ describe('gradients refuse', () => {
   const count = graph.input('count', 'int32', []);
 
   it.each<[string, () => unknown, string, string]>([
-    ['a loss that is no scalar', () => gradients(x, [x]), 'GRAPH', 'got float32[2,3]'],
+    ['a loss that is not a scalar', () => gradients(x, [x]), 'GRAPH', 'got float32[2,3]'],
     ['a loss of unknown size', () => gradients(named, [named]), 'GRAPH', 'got float32[T]'],
     ['a loss of integers', () => gradients(count, [x]), 'GRAPH', 'got int32[]'],
     [

@@ -56,7 +56,7 @@ describe('npx linnet in a checkout', () => {
     expect(run('npx', ['linnet'], first, cache)).toBe('rebuilt');
   });
 
-  it('is not built without the compiler, which is no failure: npm ci --omit=dev', async () => {
+  it('is not built without the compiler, which is not a failure: npm ci --omit=dev', async () => {
     const scratch = await scratchFolder();
     const folder = await checkout(join(scratch, 'production'), 'never');
     await writeFile(join(folder, 'tsconfig.build.json'), '{}');

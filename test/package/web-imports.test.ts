@@ -12,6 +12,8 @@ const browserPackages = [
   'zod',
   '@huggingface/jinja',
   '@huggingface/tokenizers',
+  '@bufbuild/protobuf',
+  '@bufbuild/protobuf/codegenv2',
   'onnxruntime-web/wasm',
   'onnxruntime-web/webgpu',
 ];
@@ -89,6 +91,21 @@ describe('the entry for browsers', () => {
     expect(reached('runtime/web-engine.ts')).toBe(true);
     expect(reached('tokenizer/hugging-face.ts')).toBe(true);
     expect(reached('graph/onnx/writer.ts')).toBe(false);
+  });
+});
+
+describe('the entry for training in browsers', () => {
+  const { files, violations } = walk(new URL('../../src/web-training.ts', import.meta.url));
+
+  it('reaches nothing that needs Node', () => {
+    expect(violations).toEqual([]);
+  });
+
+  it('reaches the graph compiler and the loop of training', () => {
+    const reached = (path: string): boolean => [...files.keys()].some((href) => href.endsWith(`/src/${path}`));
+    expect(reached('graph/onnx/writer.ts')).toBe(true);
+    expect(reached('training/updates.ts')).toBe(true);
+    expect(reached('training/trainer.ts')).toBe(false);
   });
 });
 

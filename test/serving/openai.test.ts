@@ -179,7 +179,7 @@ describe('chat completions', () => {
 describe('errors', () => {
   const refused: readonly (readonly [string, object, number, string | null])[] = [
     ['a temperature below 0', { temperature: -1 }, 400, 'temperature'],
-    ['a seed that is no whole number', { seed: 1.5 }, 400, 'seed'],
+    ['a seed that is not a whole number', { seed: 1.5 }, 400, 'seed'],
     ['n of 0', { n: 0 }, 400, 'n'],
     ['n beyond what runs', { n: 9 }, 400, 'n'],
     ['best_of', { best_of: 4 }, 400, 'best_of'],

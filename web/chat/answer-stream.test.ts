@@ -44,7 +44,7 @@ describe('a streamed answer', () => {
     await expect(collect(text, 9)).rejects.toThrow('too slow');
   });
 
-  it('is no answer where it ends early', async () => {
+  it('is not an answer where it ends early', async () => {
     await expect(collect('data: {"choices":[{"text":"a"}]}\n\n', 9)).rejects.toThrow('connection ended');
   });
 

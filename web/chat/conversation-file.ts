@@ -22,7 +22,7 @@ export function readConversation(text: string): SavedConversation {
   try {
     file = JSON.parse(text);
   } catch {
-    throw new Error('The file is no JSON.');
+    throw new Error('The file is not JSON.');
   }
   if (!isRecord(file) || file.format !== format || file.version !== 1 || !Array.isArray(file.turns)) {
     throw new Error('The file holds no conversation of this page.');

@@ -97,7 +97,7 @@ export class Server {
     return String(text);
   }
 
-  /** Deletes a session; one that is gone, or that the server forgets by itself, is no loss. */
+  /** Deletes a session; one that is gone, or that the server forgets by itself, is not a loss. */
   async forget(id: string): Promise<void> {
     await this.#ask(`/v1/sessions/${id}`, { method: 'DELETE' }).catch(() => undefined);
   }

@@ -1,4 +1,4 @@
-/** Labelled fields: sliders, numbers, texts, choices, checks. Values are told on every change. */
+/** Labelled fields: sliders, numbers, texts, choices, checks. Values are reported on every change. */
 import type { ComponentChildren } from 'preact';
 import { useId } from 'preact/hooks';
 

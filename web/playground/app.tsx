@@ -2,21 +2,35 @@
 import type { ComponentType } from 'preact';
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
+import { ChoiceField } from '../components/fields.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
+import { webGpuSupport } from '../../src/browser/webgpu-support.ts';
 import { formatBytes, formatCount } from '../../src/report/quantities.ts';
+import { AttentionView } from './attention-view.tsx';
 import { droppedFolder } from './folder-files.ts';
+import { askedInAddress, deviceNames, shippedModel } from './devices.ts';
+import { MaskView } from './mask-view.tsx';
 import { MemoryView, type MemoryViewProps } from './memory-view.tsx';
 import { ModelClient } from './model-client.ts';
 import { OpenDialog } from './open-dialog.tsx';
 import type { ModelFacts, ModelSource } from './protocol.ts';
+import { TrainView } from './train-view.tsx';
 import { WriteView } from './write-view.tsx';
 
-const views: Readonly<Record<string, ComponentType<MemoryViewProps>>> = { Write: WriteView, Memory: MemoryView };
+const views: Readonly<Record<string, ComponentType<MemoryViewProps>>> = {
+  Write: WriteView,
+  Memory: MemoryView,
+  Train: TrainView,
+  Attention: AttentionView,
+  Mask: MaskView,
+};
 
 /** How far opening has come. */
 interface Opening {
   readonly done: number;
   readonly total: number;
+  /** How much of `done` was kept from an earlier visit. */
+  readonly cached: number;
   readonly compiling: boolean;
 }
 
@@ -24,6 +38,8 @@ export function App() {
   const client = useMemo(() => new ModelClient(), []);
   const [facts, setFacts] = useState<ModelFacts | undefined>(undefined);
   const [models, setModels] = useState(0);
+  const [shipped, setShipped] = useState(false);
+  const [gpu, setGpu] = useState(false);
   const [opening, setOpening] = useState<Opening | undefined>(undefined);
   const [view, setView] = useState('Write');
   const [busy, setBusy] = useState(false);
@@ -38,15 +54,16 @@ export function App() {
     (source: ModelSource): void => {
       setAsking(false);
       setProblem(undefined);
-      setOpening({ done: 0, total: 0, compiling: false });
+      setOpening({ done: 0, total: 0, cached: 0, compiling: false });
       client
-        .open(source, wantedThreads(), (progress) => {
+        .open(source, askedInAddress().threads, (progress) => {
           if (progress.type !== 'opening') return;
-          const { done, total, file } = progress;
-          setOpening({ done, total, compiling: file === undefined });
+          const { done, total, cached, file } = progress;
+          setOpening({ done, total, cached, compiling: file === undefined });
         })
         .then((opened) => {
           setFacts(opened);
+          setShipped(source.kind === 'url' && source.url === shippedModel(opened.device));
           setModels((count) => count + 1);
         })
         .catch(onProblem)
@@ -55,7 +72,14 @@ export function App() {
     [client, onProblem],
   );
 
-  useEffect(() => open({ kind: 'url', url: new URL('model/', location.href).href }), [open]);
+  useEffect(() => {
+    const { model, device } = askedInAddress();
+    open({ kind: 'url', url: model ?? shippedModel(device) });
+    webGpuSupport().then(
+      ({ available }) => setGpu(available),
+      () => setGpu(false),
+    );
+  }, [open]);
   useEffect(() => {
     const over = (event: DragEvent): void => {
       event.preventDefault();
@@ -108,6 +132,14 @@ export function App() {
         ) : (
           <OpeningBar {...opening} />
         )}
+        {gpu && shipped && ready && facts !== undefined && (
+          <ChoiceField
+            label="Computes with"
+            value={facts.device}
+            choices={deviceNames}
+            onValue={(device) => open({ kind: 'url', url: shippedModel(device) })}
+          />
+        )}
       </section>
       {problem !== undefined && (
         <div class="notice" role="alert">
@@ -128,24 +160,25 @@ export function App() {
   );
 }
 
-function OpeningBar({ done, total, compiling }: Opening) {
+function OpeningBar({ done, total, cached, compiling }: Opening) {
+  const kept = cached === 0 ? '' : `, ${formatBytes(cached)} kept from an earlier visit`;
   return (
     <>
       <progress aria-label="Opening the model" max={Math.max(1, total)} value={done} />
-      <span>{compiling ? 'compiling' : `${formatBytes(done)} of ${formatBytes(total)}`}</span>
+      <span>{compiling ? 'compiling' : `${formatBytes(done)} of ${formatBytes(total)}${kept}`}</span>
     </>
   );
 }
 
-function described({ name, family, layers, mixers, threads, isolated }: ModelFacts): string {
+function described(facts: ModelFacts): string {
+  const { name, family, layers, mixers, dtype } = facts;
+  return `${name}: ${family}, ${formatCount(layers)} layers, ${mixers.join(' and ')}, ${dtype}; ${deviceOf(facts)}.`;
+}
+
+function deviceOf({ device, threads, isolated }: ModelFacts): string {
+  if (device === 'webgpu') return 'WebGPU in this tab';
   const how = isolated
     ? `${formatCount(threads)} ${threads === 1 ? 'thread' : 'threads'}`
     : 'one thread, since the page is not cross-origin isolated: large models are slower';
-  return `${name}: ${family}, ${formatCount(layers)} layers, ${mixers.join(' and ')}; WebAssembly in this tab, ${how}.`;
-}
-
-/** `?threads=N` in the address of the page: for comparisons. */
-function wantedThreads(): number | undefined {
-  const given = new URLSearchParams(location.search).get('threads');
-  return given === null ? undefined : Number(given);
+  return `WebAssembly in this tab, ${how}`;
 }

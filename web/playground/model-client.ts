@@ -1,6 +1,8 @@
 /** The page's end of the worker: calls that are answered with promises. */
 import type { Answers, FromWorker, ModelFacts, ModelSource, Progress, Request, TextFacts } from './protocol.ts';
+import type { Looked, Moved, ViewMixer } from './views-protocol.ts';
 import type { ToWorker, WriteOptions, Written } from './protocol.ts';
+import type { TrainAnswers, TrainRequest } from './train-protocol.ts';
 
 type OnProgress = (progress: Progress) => void;
 
@@ -44,6 +46,24 @@ export class ModelClient {
 
   restore(id: number, file: string): Promise<TextFacts> {
     return this.#ask('restore', { name: 'restore', id, file });
+  }
+
+  /** Attention maps of a text, with a mixer that the open model is given. */
+  look(text: string, mixer: ViewMixer): Promise<Looked> {
+    return this.#ask('look', { name: 'look', text, mixer });
+  }
+
+  /** What moves when tokens of a text are replaced, likewise. */
+  move(text: string, mixer: ViewMixer): Promise<Moved> {
+    return this.#ask('move', { name: 'move', text, mixer });
+  }
+
+  /** Asks for something that has to do with training. */
+  train<Name extends TrainRequest['name']>(
+    request: Extract<TrainRequest, { readonly name: Name }>,
+    onProgress?: OnProgress,
+  ): Promise<TrainAnswers[Name]> {
+    return this.#ask(request.name, request, onProgress);
   }
 
   async forget(id: number): Promise<void> {

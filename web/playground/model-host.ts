@@ -1,16 +1,17 @@
 /** The worker's model and the texts that it writes. */
 import {
-  CacheStorageWeights,
+  browserWeights,
+  type ExportManifest,
   generate,
   LinnetError,
   LookupDrafter,
   open,
-  type OpenedCausal,
   Sampler,
   type SequenceState,
   speculative,
 } from '../../src/web.ts';
 import type { ModelFacts, ModelSource, Progress, ShownTree, TextFacts, WriteOptions, Written } from './protocol.ts';
+import type { OpenedSource } from './train-host.ts';
 import { readSessionText, writeSessionText } from './session-text.ts';
 
 /** A text, and what the model remembers of it: all of the text but the last token, or less. */
@@ -24,7 +25,7 @@ interface HeldText {
 const droppedFolder = 'https://folder.invalid/';
 
 export class ModelHost {
-  #model: OpenedCausal | undefined;
+  #opened: OpenedSource | undefined;
   readonly #texts = new Map<number, HeldText>();
   #writing: AbortController | undefined;
 
@@ -35,21 +36,29 @@ export class ModelHost {
     onProgress: (progress: Progress) => void,
   ): Promise<ModelFacts> {
     this.stop();
-    const before = this.#model;
+    const before = this.#opened;
     const usual = Math.min(4, Math.max(1, Math.floor(navigator.hardwareConcurrency / 2)));
     const threads = crossOriginIsolated ? (wanted ?? usual) : 1;
-    const opened = await open(source.kind === 'url' ? source.url : droppedFolder, {
+    const url = source.kind === 'url' ? source.url : droppedFolder;
+    const options = {
       threads,
-      onProgress: ({ file, done, total }) => onProgress({ type: 'opening', file, done, total }),
-      ...(source.kind === 'url' ? { cache: new CacheStorageWeights() } : { fetch: fetchFrom(source.files) }),
+      ...(source.kind === 'url' ? { cache: await browserWeights() } : { fetch: fetchFrom(source.files) }),
+    };
+    let exported: Pick<ExportManifest, 'device' | 'dtype'> | undefined;
+    const opened = await open(url, {
+      ...options,
+      onProgress: (progress) => onProgress({ type: 'opening', ...progress }),
+      onManifest: (manifest) => {
+        exported = manifest;
+      },
     });
     if (opened.kind !== 'causal') {
       await opened.dispose();
       throw new LinnetError('CONFIG', `${opened.family} reads a text before it writes; the playground continues texts`);
     }
-    this.#model = opened;
+    this.#opened = { model: opened, url, options };
     this.#texts.clear();
-    await before?.dispose();
+    await before?.model.dispose();
     const { sizes, mixers } = opened.description;
     const { layers, keyValueHeads, headWidth, valueWidth = headWidth } = sizes;
     return {
@@ -57,6 +66,8 @@ export class ModelHost {
       family: opened.family,
       layers,
       mixers: [...new Set(mixers.map(({ kind }) => kind))],
+      device: exported?.device === 'webgpu' ? 'webgpu' : 'wasm',
+      dtype: exported?.dtype ?? 'f32',
       threads,
       isolated: crossOriginIsolated,
       cacheBytesPerToken: layers * keyValueHeads * (headWidth + valueWidth) * Float32Array.BYTES_PER_ELEMENT,
@@ -70,7 +81,7 @@ export class ModelHost {
     { maxTokens, sampler: settings, speculate }: WriteOptions,
     onProgress: (progress: Progress) => void,
   ): Promise<Written> {
-    const model = this.#opened();
+    const model = this.source().model;
     const { tokenizer } = model;
     const engine = await model.engine();
     const held = this.#texts.get(id);
@@ -123,12 +134,12 @@ export class ModelHost {
 
   save(id: number): string {
     const { tokens, random } = this.#held(id);
-    return writeSessionText({ tokens, random }, this.#opened().fingerprint);
+    return writeSessionText({ tokens, random }, this.source().model.fingerprint);
   }
 
   /** @throws LinnetError as `readSessionText` */
   async restore(id: number, file: string): Promise<TextFacts> {
-    const model = this.#opened();
+    const model = this.source().model;
     const { tokens, random } = readSessionText(file, model.fingerprint, model.description.sizes.vocabulary);
     const engine = await model.engine();
     const state = engine.newState();
@@ -147,8 +158,9 @@ export class ModelHost {
     this.#writing?.abort();
   }
 
-  #opened(): OpenedCausal {
-    if (this.#model !== undefined) return this.#model;
+  /** The open model, and where it came from. @throws LinnetError `INPUT` where there is none */
+  source(): OpenedSource {
+    if (this.#opened !== undefined) return this.#opened;
     throw new LinnetError('INPUT', 'no model is open; open one first');
   }
 
@@ -160,7 +172,7 @@ export class ModelHost {
 
   #factsOf(id: number): TextFacts {
     const { tokens, state } = this.#held(id);
-    return { text: this.#opened().tokenizer.decode(tokens), length: tokens.length, stateBytes: state.bytes };
+    return { text: this.source().model.tokenizer.decode(tokens), length: tokens.length, stateBytes: state.bytes };
   }
 }
 

@@ -4,6 +4,7 @@ import { Button } from '../components/button.tsx';
 import { Dialog } from '../components/dialog.tsx';
 import { TextField } from '../components/fields.tsx';
 import { chooseFolder } from './folder-files.ts';
+import { KeptDownloads } from './kept-downloads.tsx';
 import type { ModelSource } from './protocol.ts';
 
 export interface OpenDialogProps {
@@ -42,6 +43,7 @@ export function OpenDialog({ onClose, onSource }: OpenDialogProps) {
         onValue={setUrl}
       />
       <p class="muted">Or drop a folder that linnet export wrote on the page: it is read here and sent nowhere.</p>
+      <KeptDownloads />
     </Dialog>
   );
 }

@@ -1,5 +1,7 @@
 /** What the page and the worker that computes say to each other. */
-import type { SamplerInput } from '../../src/web.ts';
+import type { ExportManifest, OpeningProgress, SamplerInput, WebDevice } from '../../src/web.ts';
+import type { TrainAnswers, TrainProgress, TrainRequest } from './train-protocol.ts';
+import type { ViewAnswers, ViewRequest } from './views-protocol.ts';
 
 /** Where a model comes from. */
 export type ModelSource =
@@ -14,6 +16,9 @@ export interface ModelFacts {
   readonly layers: number;
   /** Names of the mixers in use. */
   readonly mixers: readonly string[];
+  /** Where it computes: what it was exported for. */
+  readonly device: WebDevice;
+  readonly dtype: ExportManifest['dtype'];
   /** Whether ONNX Runtime may share memory between threads. */
   readonly isolated: boolean;
   readonly threads: number;
@@ -56,7 +61,8 @@ export interface ShownTree {
 
 /** What comes before an answer. */
 export type Progress =
-  | { readonly type: 'opening'; readonly file: string | undefined; readonly done: number; readonly total: number }
+  | TrainProgress
+  | ({ readonly type: 'opening' } & OpeningProgress)
   | {
       readonly type: 'written';
       /** Text that has become certain. */
@@ -70,6 +76,7 @@ export type Progress =
 
 /** What is asked of the worker. Texts are numbered by the page. */
 export type Request =
+  | TrainRequest
   /** Default of `threads`: half the cores, four at most; one where the page is not isolated, whatever is asked for. */
   | { readonly name: 'open'; readonly source: ModelSource; readonly threads: number | undefined }
   /** Adds `added` to text `id`, which is new where the worker does not know it, and goes on from there. */
@@ -81,11 +88,12 @@ export type Request =
   /** Makes text `id` out of a session file. */
   | { readonly name: 'restore'; readonly id: number; readonly file: string }
   | { readonly name: 'forget'; readonly id: number }
-  /** Ends the writing that is under way. */
-  | { readonly name: 'stop' };
+  /** Ends the writing or training that is under way. */
+  | { readonly name: 'stop' }
+  | ViewRequest;
 
 /** Answers by the name of the request. */
-export interface Answers {
+export interface Answers extends TrainAnswers, ViewAnswers {
   readonly open: ModelFacts;
   readonly write: Written;
   readonly fork: TextFacts;

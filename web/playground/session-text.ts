@@ -36,19 +36,19 @@ export function writeSessionText({ tokens, random }: SessionText, fingerprint: s
 /**
  * Reads a file, whoever wrote it.
  * @param vocabulary V; tokens are below it
- * @throws LinnetError `FORMAT` for what is no such file, `MISMATCH` for the session of another model
+ * @throws LinnetError `FORMAT` for what is not such a file, `MISMATCH` for the session of another model
  */
 export function readSessionText(file: string, fingerprint: string, vocabulary: number): SessionText {
   let json: unknown;
   try {
     json = JSON.parse(file);
   } catch (cause) {
-    throw new LinnetError('FORMAT', 'the file is no session of the playground: it is not JSON', { cause });
+    throw new LinnetError('FORMAT', 'the file is not a session of the playground: it is not JSON', { cause });
   }
   const read = fileSchema.safeParse(json);
   if (!read.success) {
     const [{ path, message }] = read.error.issues;
-    throw new LinnetError('FORMAT', `the file is no session of the playground: ${path.join('.')} ${message}`);
+    throw new LinnetError('FORMAT', `the file is not a session of the playground: ${path.join('.')} ${message}`);
   }
   const { tokens, random } = read.data;
   if (read.data.fingerprint !== fingerprint) {

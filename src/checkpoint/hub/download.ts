@@ -40,7 +40,7 @@ export interface ReceiveOptions {
 /**
  * Completes `folder/file.name`, keeping bytes that an earlier run left there.
  * @returns the SHA-256 of the content, in hex
- * @throws LinnetError `FORMAT` if two complete downloads in a row have the wrong digest, `PATH` if something that is no plain file
+ * @throws LinnetError `FORMAT` if two complete downloads in a row have the wrong digest, `PATH` if something that is not a plain file
  *   is in the way, or the last failure of the connection
  */
 export async function receiveFile(folder: string, file: RemoteFile, options: ReceiveOptions): Promise<string> {
@@ -177,5 +177,5 @@ async function openOwn(path: string): Promise<FileHandle> {
   const stats = await handle.stat();
   if (stats.isFile() && stats.nlink === 1) return handle;
   await handle.close();
-  throw new LinnetError('PATH', `${path} is no plain file with a single name; remove it`);
+  throw new LinnetError('PATH', `${path} is not a plain file with a single name; remove it`);
 }

@@ -38,6 +38,7 @@ export interface FetchProgress {
 export interface TransferOptions {
   /** Called after every piece that arrives; throttle it where drawing is slow. */
   readonly onProgress?: (progress: FetchProgress) => void;
+  /** Stops the work, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
 }
 
@@ -117,7 +118,7 @@ export function defaultDatasetFolder(id: string): string {
  * The Hugging Face hub, or a server that speaks its protocol. `fetchFolder` throws LinnetError `NOT_FOUND` if the model, the
  * revision or safetensors weights do not exist or the server cannot be reached, `INPUT` for unusable arguments or a refused token,
  * `PATH` if the target is not one of our downloads, `FORMAT` if what arrives is malformed or damaged, `ABORTED`.
- * @throws LinnetError `INPUT` if the endpoint is no http(s) address or the token is none
+ * @throws LinnetError `INPUT` if the endpoint is not an http(s) address or the token is none
  * @example
  * ```ts
  * await hubSource({ token: process.env.HF_TOKEN }).fetchFolder('owner/name', 'main', 'models/name');

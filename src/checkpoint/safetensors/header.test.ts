@@ -45,7 +45,7 @@ describe('parseHeader refuses, naming file and numbers', () => {
     ['text after the JSON', `${entry({})}x`, /JSON/],
     ['a duplicate tensor', `{"w":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},${entry({}).slice(1)}`, /"w" twice/],
     ['a duplicate field', '{"w":{"dtype":"U8","shape":[8],"shape":[8],"data_offsets":[0,8]}}', /"shape" twice/],
-    ['a tensor that is no object', '{"w":[1]}', /tensor "w" must be/],
+    ['a tensor that is not an object', '{"w":[1]}', /tensor "w" must be/],
     ['a missing field', '{"w":{"dtype":"F32","shape":[2]}}', /tensor "w" must be/],
     ['fields from the prototype', '{"w":{"__proto__":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}}', /must be/],
     ['an unknown dtype', entry({ dtype: 'F31' }), /unknown dtype "F31"/],
@@ -75,8 +75,8 @@ describe('parseHeader refuses, naming file and numbers', () => {
     ['an uncovered start', entry({ shape: [1], data_offsets: [4, 8] }), /bytes 0 to 4/],
     ['an uncovered end', entry({ shape: [1], data_offsets: [0, 4] }), /tensors cover 4; 4 bytes follow/],
     ['an empty tensor inside another', pair([0, 8], [4, 4]), /inside/],
-    ['metadata that is no object', '{"__metadata__":"x"}', /__metadata__/],
-    ['metadata that is no string', '{"__metadata__":{"a":1}}', /"a" must be a string/],
+    ['metadata that is not an object', '{"__metadata__":"x"}', /__metadata__/],
+    ['metadata that is not a string', '{"__metadata__":{"a":1}}', /"a" must be a string/],
   ])('%s', (_, text, message) => {
     expect(() => parse(text)).toThrow(message);
     expect(() => parse(text)).toThrow(/^x\.safetensors: /);

@@ -105,7 +105,7 @@ export function checkTensorName(name: string, source: string): string {
 
 /**
  * Number of bytes of a tensor, with every intermediate product checked.
- * @throws LinnetError `FORMAT` if the shape is no list of sizes, the product leaves the exact integers, or the elements
+ * @throws LinnetError `FORMAT` if the shape is not a list of sizes, the product leaves the exact integers, or the elements
  *   do not fill whole bytes
  */
 export function tensorBytes(name: string, dtype: StoredDType, shape: readonly number[], source: string): number {

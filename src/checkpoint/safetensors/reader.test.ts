@@ -9,7 +9,7 @@ import { LinnetError } from '../../errors.ts';
 import { bytesPerElement, elementCount } from '../../graph/tensor.ts';
 import { openSafetensors, parseSafetensors } from './reader.ts';
 import { parseHeader } from './header.ts';
-import type { TensorEntry } from './writer.ts';
+import type { TensorEntry } from './encoding.ts';
 import { writeSafetensors } from './writer.ts';
 
 /** A file from a header object and data bytes, without any of the code under test. */

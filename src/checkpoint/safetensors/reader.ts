@@ -65,7 +65,7 @@ export interface SafetensorsBytes extends SafetensorsDirectory {
 
 /**
  * Opens a file and checks its header.
- * @throws LinnetError `NOT_FOUND`, `PATH` if it is no regular file, `FORMAT` if it is malformed
+ * @throws LinnetError `NOT_FOUND`, `PATH` if it is not a regular file, `FORMAT` if it is malformed
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   return readSafetensors(await openRegularFile(path), resolve(path));

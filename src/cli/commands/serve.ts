@@ -6,6 +6,9 @@ import { formatBytes } from '../../report/quantities.ts';
 import { isRedisUrl } from '../../redis/client.ts';
 import { defaultLimits } from '../../serving/http/limits.ts';
 import { readPage } from '../../serving/http/page.ts';
+import type { Listening } from '../../serving/listen.ts';
+import { openReadingModel, readsWholeTexts } from '../../serving/reading/reading-model.ts';
+import { startReadingServer } from '../../serving/reading/reading-server.ts';
 import { openServedModel, type ServedModel } from '../../serving/served-model.ts';
 import { FolderSessions } from '../../serving/sessions/folder-sessions.ts';
 import { TieredSessions } from '../../serving/sessions/tiered-sessions.ts';
@@ -13,15 +16,17 @@ import { openSharedState } from '../../serving/shared-state.ts';
 import { type ServerOptions, startServer } from '../../serving/server.ts';
 import { drafters, methodsByName } from '../../serving/text/decoding-choice.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
+import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { byteCount, choice, integer, path, text } from '../framework/option-values.ts';
+import { flagName } from '../framework/option-names.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 
 export const serveCommand = defineCommand({
   description:
     'Serves a model to clients of the OpenAI API: completions, chats, sessions. Many texts are written at a time, each ' +
     'as it would be alone. The server answers this machine only, unless --host and --api-key say otherwise. Ctrl-C or ' +
-    'SIGTERM lets what runs come to its end. Requests are logged on stderr as JSON, without what users write.',
+    'SIGTERM lets what runs come to its end. Of a classifier it serves classes, of an encoder vectors. Requests are logged on stderr as JSON, without what users write.',
   examples: [
     'linnet serve assets/tiny-llama',
     'linnet serve runs/augmented --port 8000 --parallel 16 --chat-template chat.jinja',
@@ -110,16 +115,6 @@ export const serveCommand = defineCommand({
   async run(context, options) {
     const keys = await keysOf(options);
     const template = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
-    await using model = await openServedModel(options.model, {
-      name: options.alias ?? basename(resolve(options.model)),
-      chatTemplate: template,
-      readsTexts: true,
-      device: options.device,
-      threads: options.threads,
-      worker: !options.inline,
-    });
-    const page = options.noUi ? undefined : await readPage();
-    const signal = context.signal;
     const log = pino(
       { base: null },
       {
@@ -128,23 +123,43 @@ export const serveCommand = defineCommand({
         },
       },
     );
+    const named = { name: options.alias ?? basename(resolve(options.model)), worker: !options.inline };
+    const compile = { device: options.device, threads: options.threads };
+    const listening = {
+      ...{ host: options.host, port: options.port, keys, origins: options.cors, rate: options.rate, log },
+      drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
+      limits: { timeout: options.timeout },
+    };
+    if (await readsWholeTexts(options.model)) {
+      const { sessions, slotSavePath, chatTemplate, speculate } = options;
+      const given = Object.entries({ sessions, slotSavePath, chatTemplate, speculate }).find(
+        ([, value]) => value !== undefined && value !== 'off',
+      );
+      if (given !== undefined) throw new UsageError(`${flagName(given[0])} is of models that write texts`);
+      await using model = await openReadingModel(options.model, { ...named, ...compile });
+      const maxRequests = options.parallel + options.maxQueue;
+      const server = await startReadingServer(model, { ...listening, maxRequests });
+      context.print(`${model.name} (${model.kind}) at ${server.url}`);
+      return await untilStopped(context, server, model.name);
+    }
+    await using model = await openServedModel(options.model, {
+      ...named,
+      ...compile,
+      chatTemplate: template,
+      readsTexts: true,
+    });
+    const page = options.noUi ? undefined : await readPage();
     await using kept = await openSessions(options, model, log);
     const server = await startServer(model, {
-      host: options.host,
-      port: options.port,
-      keys,
-      origins: options.cors,
+      ...listening,
       parallel: options.parallel,
       maxQueue: options.maxQueue,
       chunk: options.promptChunk,
-      rate: options.rate,
       slotFolder: options.slotSavePath,
       cacheBytes: options.stateCache,
       sessions: kept.sessions,
       sessionTtl: options.sessionTtl,
       shared: kept.shared,
-      drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
-      limits: { timeout: options.timeout },
       method: methodsByName(options.speculate),
       page,
       log,
@@ -155,17 +170,23 @@ export const serveCommand = defineCommand({
     if (page !== undefined) context.print(`web page at ${server.url}/`);
     else if (!options.noUi)
       context.note('no web page: it has not been built (npm run build, with development dependencies)');
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      signal.addEventListener('abort', () => {
-        resolve();
-      });
-    });
-    await server.drain();
-    context.note('drained');
-    return { json: { url: server.url, model: model.name, drained: true } };
+    return await untilStopped(context, server, model.name);
   },
 });
+
+/** Serves until the command is told to end, and lets what runs come to its end. */
+async function untilStopped(context: CommandContext, server: Listening, model: string) {
+  const { signal } = context;
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => {
+      resolve();
+    });
+  });
+  await server.drain();
+  context.note('drained');
+  return { json: { url: server.url, model, drained: true } };
+}
 
 /** Where sessions are kept, and what is shared with other servers. */
 async function openSessions(

@@ -1,4 +1,5 @@
 /** `linnet work`: takes jobs that other commands put into a queue. */
+import { layerJobHandler, layerJobKind } from '../../conversion/queued-layers.ts';
 import { evalTaskHandler, evalTaskKind, type ScorerDescription } from '../../evaluation/tasks/queued.ts';
 import { work as takeJobs } from '../../jobs/queue.ts';
 import { formatCount } from '../../report/quantities.ts';
@@ -10,7 +11,7 @@ import { openTaskScorer } from '../options/task-scorer.ts';
 export const work = defineCommand({
   description:
     'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet sweep --queue`, tasks of ' +
-    '`linnet eval tasks --queue`. Run it on as many machines as there are; models, plans and data must be at the same ' +
+    '`linnet eval tasks --queue`, layers of `linnet convert --queue`. Run it on as many machines as there are; models, plans and data must be at the same ' +
     'paths on all. Ctrl-C or SIGTERM gives the job at hand back, and when a machine dies its job goes to another. Who ' +
     'writes into the queue decides what is read from the disks of the workers: keep that Redis to yourself.',
   examples: [
@@ -43,7 +44,11 @@ export const work = defineCommand({
       }
       return opened.scorer;
     };
-    const handlers = { [sweepTrialKind]: sweepTrialHandler(compile), [evalTaskKind]: evalTaskHandler(open) };
+    const handlers = {
+      [sweepTrialKind]: sweepTrialHandler(compile),
+      [evalTaskKind]: evalTaskHandler(open),
+      [layerJobKind]: layerJobHandler(compile),
+    };
     try {
       const done = await takeJobs(queue, handlers, {
         ...{ signal: context.signal, folder, lock },

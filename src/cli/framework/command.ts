@@ -171,8 +171,10 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
     declare(target) {
       target.description(definition.description);
       for (const [name, schema] of Object.entries(definition.arguments)) {
-        const { description, values } = helpOf(schema);
-        target.argument(values === 'list' ? `<${name}...>` : `<${name}>`, description);
+        const { description, values, required: mandatory, defaultText } = helpOf(schema);
+        const shown = values === 'list' ? `${name}...` : name;
+        const suffix = defaultText === undefined ? '' : ` (default: ${defaultText})`;
+        target.argument(mandatory ? `<${shown}>` : `[${shown}]`, `${description}${suffix}`);
       }
       for (const [key, schema] of Object.entries(definition.options)) target.addOption(parserOption(key, schema));
       if (writesResults) target.addOption(parserOption('out', resultFile));

@@ -56,7 +56,7 @@ export function reportError(error: unknown): ErrorReport {
     return { outcome: outcomes[error.code], code: error.code, message: error.message };
   }
   if (!(error instanceof Error))
-    return { outcome: 'internal', code: 'INTERNAL', message: 'internal: something was thrown that is no error' };
+    return { outcome: 'internal', code: 'INTERNAL', message: 'internal: something was thrown that is not an error' };
   if (error.name === 'AbortError') return { outcome: 'interrupted', code: 'ABORTED', message: error.message };
   // A full disk or a folder without permission is not our bug, wherever it shows.
   if ('syscall' in error && 'code' in error && typeof error.code === 'string') {

@@ -72,6 +72,7 @@ async function accuracyChart(tasks: readonly ComparedTask[], names: readonly str
     description: 'Accuracy of each model in each task; lines show the standard error.',
     height: 110 + rows.length * (18 + 22 * names.length),
     horizontal: true,
+    marks: 'dots',
     categories: rows.map(({ task }) => task),
     value: { label: 'share of right answers' },
     barLabel: (value) => formatFixed(value, 3),
@@ -138,6 +139,7 @@ function spelledWorth(value: number): string {
 export async function comparisonReport(
   tasks: readonly ComparedTask[],
   models: readonly { readonly model: string; readonly file: string }[],
+  command: string,
 ): Promise<Report> {
   const names = shortNames(models.map(({ model }) => model));
   const caption =
@@ -161,5 +163,6 @@ export async function comparisonReport(
       },
     ],
     footer: `Made by linnet eval compare ${describeSoftware().linnet}.`,
+    command,
   };
 }

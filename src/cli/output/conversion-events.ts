@@ -1,6 +1,8 @@
-/** What people see of a conversion while it goes on. */
-import type { ConversionEvent } from '../../conversion/convert.ts';
+/** What people see of a conversion while it goes on, and what its record keeps. */
+import type { Conversion, ConversionEvent, ConversionOptions } from '../../conversion/convert.ts';
 import { formatDuration, formatFixed } from '../../report/quantities.ts';
+import type { Run, RunDescription } from '../../report/record.ts';
+import { recordedWork } from '../../report/recorded-work.ts';
 import type { CommandContext } from '../framework/context.ts';
 
 /** Tells people what happens, and shows a line of progress for every stage. */
@@ -31,4 +33,43 @@ export function conversionPrinter(context: CommandContext): (event: ConversionEv
       );
     }
   };
+}
+
+interface RecordedConversion extends RunDescription {
+  /** The run folder. */
+  readonly folder: string;
+  readonly tensorboard: boolean;
+}
+
+/**
+ * Converts with a printer of what happens, and a record of it: losses of every step, perplexities of every stage.
+ * @param work converts with the callbacks that it is given
+ */
+export function recordedConversion(
+  context: CommandContext,
+  { folder, ...description }: RecordedConversion,
+  work: (watching: Pick<ConversionOptions, 'onStart' | 'onEvent'>) => Promise<Conversion>,
+): Promise<Conversion> {
+  const print = conversionPrinter(context);
+  return recordedWork(folder, description, async (start) => {
+    let run: Run | undefined;
+    const conversion = await work({
+      async onStart(original) {
+        run = await start();
+        run.log({ stage: 'original', perplexity: original });
+      },
+      onEvent(event) {
+        print(event);
+        if (event.kind === 'step') run?.log({ stage: event.stage, update: event.done, loss: event.loss });
+        else if (event.kind === 'finished') {
+          const { name, perplexity, seconds, steps, kept } = event.result;
+          run?.log({ stage: name, perplexity, kept, stageSeconds: seconds, stageSteps: steps });
+        }
+      },
+    });
+    const { stages } = conversion.progress;
+    const best = stages.findLast(({ kept }) => kept);
+    run?.report({ perplexity: best?.perplexity ?? null, steps: stages.reduce((sum, { steps }) => sum + steps, 0) });
+    return conversion;
+  });
 }

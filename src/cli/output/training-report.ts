@@ -32,7 +32,7 @@ export async function reportTraining<Details extends object>(
       progress = context.progress(basename(folder), 'tokens');
     },
     onStart(done) {
-      if (done > 0) context.note(`continuing after update ${done}`);
+      if (done > 0) context.note(`continuing after optimizer step ${done}`);
       progress?.update(done * stepTokens, steps * stepTokens);
     },
     onEvaluation({ update, loss, isBest }) {

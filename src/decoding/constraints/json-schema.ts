@@ -101,7 +101,7 @@ export function schemaGrammar(schema: unknown): Grammar {
   return new SchemaReader(schema).grammar();
 }
 
-/** Where a schema stands: for messages, and which rule begins with it. */
+/** Where a schema is: for messages, and which rule begins with it. */
 interface Place {
   readonly path: string;
   /** The rule that this would be the beginning of; undefined inside of an object or array. */

@@ -30,6 +30,7 @@ export interface BeamScorer {
   ): Promise<readonly Float32Array[]>;
 }
 
+/** The width and the end of a beam search. */
 export interface BeamOptions {
   /** Most tokens of a continuation, EOS counted. */
   readonly maxTokens: number;
@@ -44,6 +45,7 @@ export interface BeamOptions {
   readonly earlyStopping?: boolean | 'never';
   /** How many continuations of each text to give, at most W. Default 1. */
   readonly best?: number;
+  /** Stops the work, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
 }
 

@@ -9,6 +9,7 @@ import { promptOf } from '../text-generation.ts';
 import type { SequenceState } from '../state/sequence-state.ts';
 import type { StepEngine } from '../step-engine.ts';
 
+/** As `BeamOptions`; the end tokens are those of the model. */
 export interface ContinueOptions extends Omit<BeamOptions, 'eosIds'> {
   /** Takes EOS for any other token. Default false. */
   readonly ignoreEos?: boolean;

@@ -3,6 +3,7 @@ import { LinnetError } from '../../errors.ts';
 import { mergeDrafts } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 
+/** How the trees of two drafters become one. */
 export interface CombinedOptions {
   /** Most nodes of the union, the root included. Default 64. */
   readonly maxNodes?: number;
@@ -14,7 +15,7 @@ export class CombinedDrafter implements Drafter {
   readonly #drafters: readonly Drafter[];
   readonly #maxNodes: number;
 
-  /** @throws LinnetError `CONFIG` for no drafters, or a bound that is no whole number of at least 1 */
+  /** @throws LinnetError `CONFIG` for no drafters, or a bound that is not a whole number of at least 1 */
   constructor(drafters: readonly Drafter[], { maxNodes = 64 }: CombinedOptions = {}) {
     if (drafters.length === 0) throw new LinnetError('CONFIG', 'a combination needs at least one drafter');
     if (!(Number.isSafeInteger(maxNodes) && maxNodes >= 1)) {
@@ -35,6 +36,7 @@ export class CombinedDrafter implements Drafter {
     for (const drafter of this.#drafters) await drafter.accepted?.(tokens);
   }
 
+  /** For `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const drafter of this.#drafters) await drafter[Symbol.asyncDispose]();
   }

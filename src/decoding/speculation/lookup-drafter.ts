@@ -8,6 +8,7 @@ import type { Draft, DraftContext, Drafter } from './drafter.ts';
 import { NgramIndex } from './ngram-index.ts';
 import { requireCount, requireOptions } from '../../files/arguments.ts';
 
+/** What prompt lookup looks for, and how much it proposes. */
 export interface LookupOptions {
   /** Longest end of the text that is looked up. Default 3. */
   readonly longest?: number;
@@ -70,6 +71,7 @@ export class LookupDrafter implements Drafter {
     return this.#sourceLength;
   }
 
+  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }

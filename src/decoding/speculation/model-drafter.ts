@@ -10,6 +10,7 @@ import type { SequenceState } from '../state/sequence-state.ts';
 import { rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 
+/** How far the smaller model drafts. */
 export interface ModelDrafterOptions {
   /** Tokens guessed ahead; the draft model runs this many times a round. Default 4. */
   readonly depth?: number;
@@ -40,7 +41,7 @@ export class ModelDrafter implements Drafter {
   /**
    * @param engine of the draft model
    * @param vocabulary of the model that verifies
-   * @throws LinnetError `MISMATCH` for another vocabulary; `CONFIG` for a depth or width that is no whole number ≥ 1
+   * @throws LinnetError `MISMATCH` for another vocabulary; `CONFIG` for a depth or width that is not a whole number ≥ 1
    */
   constructor(engine: StepEngine, vocabulary: number, { depth = 4, width = 1 }: ModelDrafterOptions = {}) {
     const known = engine.model.sizes.vocabulary;
@@ -93,6 +94,7 @@ export class ModelDrafter implements Drafter {
     };
   }
 
+  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }

@@ -59,6 +59,7 @@ export class ObservedDrafter implements Drafter {
     return sumAcceptance([[...this.#counts.values()]]);
   }
 
+  /** For `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#drafter[Symbol.asyncDispose]();
   }

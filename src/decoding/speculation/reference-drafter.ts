@@ -8,6 +8,7 @@ import { Random } from '../../random.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 import { defaultTreePaths } from './medusa-drafter.ts';
 
+/** How much of the reference is proposed at once. */
 export interface ReferenceOptions {
   /** Rank paths of the tree. Default: Medusa's default tree. */
   readonly paths?: readonly (readonly number[])[];
@@ -73,6 +74,7 @@ export class ReferenceDrafter implements Drafter {
     return Promise.resolve({ tree, tokens });
   }
 
+  /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }

@@ -51,6 +51,7 @@ export class SpeculationStatistics {
   readonly #accepted: number[] = [];
   readonly #seconds = { draft: 0, verify: 0, accept: 0, commit: 0 };
 
+  /** Counts one round. */
   record({ nodes, path, offered, speculated, seconds }: Round): void {
     this.#steps++;
     this.#tokens += path.length;
@@ -68,6 +69,7 @@ export class SpeculationStatistics {
     this.#seconds[part] += seconds;
   }
 
+  /** The means over all rounds so far. */
   get summary(): SpeculationSummary {
     const steps = Math.max(1, this.#steps);
     return {

@@ -23,7 +23,7 @@ export interface NewRows {
 export type FoldPrograms = Map<string, Program>;
 
 /**
- * Commits nodes, which stand at positions `state.length`, `state.length` + 1, …
+ * Commits nodes, which are at positions `state.length`, `state.length` + 1, …
  *
  * A group closes with its last position; its rows, from the ring and from the new ones, are added to S, or projected, before
  * the ring is overwritten.

@@ -76,6 +76,7 @@ export class SequenceState {
     return this.slotPositions.get(name) ?? new Int32Array(0);
   }
 
+  /** C of a layout now: constant, or the length of the text where a layer keeps every row. */
   slotCount(slots: SlotLayout): number {
     return this.positions(slots).length;
   }

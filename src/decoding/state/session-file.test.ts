@@ -8,7 +8,8 @@ import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/
 import { randomT5Weights, tinyT5 } from '../../../test/models/tiny-t5.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { parseSafetensors, type SafetensorsBytes } from '../../checkpoint/safetensors/reader.ts';
-import { type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
+import type { TensorEntry } from '../../checkpoint/safetensors/encoding.ts';
+import { writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../../errors.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';

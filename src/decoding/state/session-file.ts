@@ -13,12 +13,13 @@
  * | `cross.i.NAME` | F32 | what layer i keeps of it, see `CrossForm` |
  *
  * The header's strings name the format and its version, the model (fingerprint and mixers), the length, and a SHA-256 of
- * everything, so that a damaged file is noticed. It is no signature: a file is checked as if anyone had written it.
+ * everything, so that a damaged file is noticed. It is not a signature: a file is checked as if anyone had written it.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { openSafetensors, parseSafetensors, type SafetensorsDirectory } from '../../checkpoint/safetensors/reader.ts';
-import { encodeSafetensors, type TensorEntry, writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
+import { encodeSafetensors, type TensorEntry } from '../../checkpoint/safetensors/encoding.ts';
+import { writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../../errors.ts';
 import { schemaProblems } from '../../files/schema-problems.ts';
 import { type AnyTensor, dataOf, type DTypeArrays, float32, int32, type Tensor, zeros } from '../../graph/tensor.ts';
@@ -118,7 +119,7 @@ function describeSession({ state, tokens, sampler, fingerprint }: SavedSession &
  * returned.
  *
  * @param fingerprint of the engine's model, as given to `saveSession`
- * @throws LinnetError `MISMATCH` if the session is of another model; `FORMAT` if the file is no session, of another
+ * @throws LinnetError `MISMATCH` if the session is of another model; `FORMAT` if the file is not a session, of another
  *   version, malformed or damaged; `NOT_FOUND` or `PATH` from the file system
  * @example
  * ```ts
@@ -281,7 +282,7 @@ function parseWords(json: string | undefined, source: string): unknown {
   }
 }
 
-/** The difference of a number with itself is 0, and not for what is no finite number: a million of them take a millisecond. */
+/** The difference of a number with itself is 0, and not for what is not a finite number: a million of them take a millisecond. */
 function allFinite(values: Float32Array): boolean {
   let differences = 0;
   for (const value of values) differences += value - value;

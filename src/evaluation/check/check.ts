@@ -27,9 +27,11 @@ export interface CheckOptions {
    * sequences cover three groups and twice the reach of the convolution. Never more than the positions a model has.
    */
   readonly maximumLength?: number;
+  /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
   /** Called with every row as it is finished. */
   readonly onRow?: (row: CheckRow) => void;
+  /** Stops the work, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
 }
 

@@ -11,8 +11,11 @@ const settings = { lengths: [2000, 3000], depths: [0, 0.5], questions: 3, seed: 
 function found(context: string): string[] {
   const variables = /are assigned the value (\d+), they are:$/.exec(context);
   if (variables === null) {
-    const [, name] = /numbers? for ([a-z-]+) mentioned in the provided text (?:is|are)$/.exec(context) ?? [];
-    return [...context.matchAll(new RegExp(`for ${name} is: (\\d+)\\.`, 'g'))].map(([, value]) => value);
+    const [, listed = ''] = /numbers? for ([a-z, -]+) mentioned in the provided text (?:is|are)$/.exec(context) ?? [];
+    const names = listed.split(/, (?:and )?/);
+    return [...context.matchAll(/for ([a-z-]+) is: (\d+)\./g)]
+      .filter(([, name]) => names.includes(name))
+      .map(([, , value]) => value);
   }
   const names = [RegExp(`VAR ([A-Z]{5}) = ${variables[1]}\\.`).exec(context)?.[1] ?? ''];
   for (let next: string | undefined = names[0]; next !== undefined; ) {

@@ -1,5 +1,5 @@
 /**
- * What is hidden and how it is asked for: four of the tasks of RULER (Hsieh et al., "RULER: What's the Real Context Size of
+ * What is hidden and how it is asked for: five of the tasks of RULER (Hsieh et al., "RULER: What's the Real Context Size of
  * Your Long-Context Language Models?", arXiv 2404.06654), with its wording, so that scores can be laid next to others.
  */
 import type { Random } from '../../random.ts';
@@ -37,37 +37,53 @@ interface NeedleTask {
 /** Choices that an answer is picked from by log-likelihood. */
 export const choiceCount = 8;
 
-function magicTask(description: string, { keys, values }: { keys: number; values: number }): NeedleTask {
+/** Numbers of names: how many names have how many each, and of how many names (default one) they are asked for. */
+interface MagicCounts {
+  readonly names: number;
+  readonly values: number;
+  readonly asked?: number;
+}
+
+function magicTask(description: string, { names, values, asked = 1 }: MagicCounts): NeedleTask {
   return {
     description,
     answerTokens: 128,
-    answers: values,
+    answers: asked * values,
     draw(random) {
-      const [name, ...otherNames] = drawDistinct(keys, new Set(), () => drawName(random));
+      const drawn = drawDistinct(names, new Set(), () => drawName(random));
       const taken = new Set<string>();
-      const answers = drawDistinct(values, taken, () => drawNumber(random));
-      const hidden = otherNames.map((key) => ({ key, value: drawDistinct(1, taken, () => drawNumber(random))[0] }));
-      const count = choiceCount - values - hidden.length;
-      const one = values === 1;
+      const hiddenOf = (name: string): { name: string; value: string }[] =>
+        drawDistinct(values, taken, () => drawNumber(random)).map((value) => ({ name, value }));
+      const right = drawn.slice(0, asked).flatMap(hiddenOf);
+      const others = drawn.slice(asked).flatMap(hiddenOf);
+      const count = choiceCount - right.length - others.length;
+      const one = right.length === 1;
+      const named = listed(drawn.slice(0, asked));
       return {
-        needles: answers.map((value) => magicSentence(name, value)),
-        others: hidden.map(({ key, value }) => magicSentence(key, value)),
-        answers,
-        wrong: [...hidden.map(({ value }) => value), ...drawDistinct(count, taken, () => drawNumber(random))],
+        needles: right.map(magicSentence),
+        others: others.map(magicSentence),
+        answers: right.map(({ value }) => value),
+        wrong: [...others.map(({ value }) => value), ...drawDistinct(count, taken, () => drawNumber(random))],
         opening:
           `${one ? 'A special magic number is' : 'Some special magic numbers are'} hidden within the following text. ` +
           `Make sure to memorize it. I will quiz you about the ${one ? 'number' : 'numbers'} afterwards.\n`,
         question:
-          `\nWhat ${one ? 'is the special magic number' : 'are all the special magic numbers'} for ${name} mentioned in ` +
-          `the provided text? The special magic ${one ? 'number' : 'numbers'} for ${name} mentioned in the provided text ` +
+          `\nWhat ${one ? 'is the special magic number' : 'are all the special magic numbers'} for ${named} mentioned in ` +
+          `the provided text? The special magic ${one ? 'number' : 'numbers'} for ${named} mentioned in the provided text ` +
           (one ? 'is' : 'are'),
       };
     },
   };
 }
 
-function magicSentence(key: string, value: string): string {
-  return `One of the special magic numbers for ${key} is: ${value}.`;
+/** "a", or "a, b, and c". */
+function listed(names: readonly string[]): string {
+  if (names.length === 1) return names[0];
+  return `${names.slice(0, -1).join(', ')}, and ${names[names.length - 1]}`;
+}
+
+function magicSentence({ name, value }: { readonly name: string; readonly value: string }): string {
+  return `One of the special magic numbers for ${name} is: ${value}.`;
 }
 
 /** Variables of a chain: the first is given a number, each other the one before it. */
@@ -108,12 +124,19 @@ function chain(random: Random, taken: Set<string>): { variables: string[]; value
 
 /** The tasks by name. */
 export const needleTasks = {
-  single: magicTask('one number of one name', { keys: 1, values: 1 }),
-  'multi-key': magicTask('numbers of four names, of which one is asked for', { keys: 4, values: 1 }),
-  'multi-value': magicTask('four numbers of one name, all asked for', { keys: 1, values: 4 }),
+  single: magicTask('one number of one name', { names: 1, values: 1 }),
+  'multi-key': magicTask('numbers of four names, of which one is asked for', { names: 4, values: 1 }),
+  'multi-value': magicTask('four numbers of one name, all asked for', { names: 1, values: 4 }),
+  'multi-query': magicTask('numbers of four names, all asked for', { names: 4, values: 1, asked: 4 }),
   'variable-tracking': variableTracking,
 } as const satisfies Readonly<Record<string, NeedleTask>>;
 
 export type NeedleTaskName = keyof typeof needleTasks;
 
-export const needleTaskNames: readonly NeedleTaskName[] = ['single', 'multi-key', 'multi-value', 'variable-tracking'];
+export const needleTaskNames: readonly NeedleTaskName[] = [
+  'single',
+  'multi-key',
+  'multi-value',
+  'multi-query',
+  'variable-tracking',
+];

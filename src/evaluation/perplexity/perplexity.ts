@@ -11,6 +11,7 @@ import { compile, type CompileOptions, type Program } from '../../runtime/compil
 import { checkTokens, type EvaluationData, scoredTokens } from './scored-windows.ts';
 import { batchTensors, scoredSum, type WindowBatch, windowBatches } from './window-batches.ts';
 
+/** Perplexity, and what it was measured on. */
 export interface PerplexityResult {
   /** exp(`nll`). */
   readonly perplexity: number;
@@ -18,9 +19,11 @@ export interface PerplexityResult {
   readonly nll: number;
   /** Tokens that were scored. */
   readonly tokens: number;
+  /** Documents with at least one scored token. */
   readonly documents: number;
 }
 
+/** How the evaluator is compiled. */
 export interface EvaluatorOptions extends CompileOptions {
   /** Padded tokens that run at once, at least one window. Default: 1024, fewer with a large vocabulary. */
   readonly batchTokens?: number;
@@ -34,8 +37,11 @@ export interface EvaluationProgress {
   readonly nll: number;
 }
 
+/** How one text is evaluated. */
 export interface EvaluateOptions {
+  /** Called after every batch of windows. */
   readonly onProgress?: (progress: EvaluationProgress) => void;
+  /** Stops the work, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
 }
 
@@ -114,6 +120,7 @@ export class PerplexityEvaluator {
     return { perplexity: Math.exp(nll), nll, tokens, documents: this.#data.documents };
   }
 
+  /** Frees the compiled graph. */
   async dispose(): Promise<void> {
     for (const program of new Set(this.#batches.map((entry) => entry.program))) await program.dispose();
   }

@@ -26,7 +26,9 @@ export interface EvaluationData {
  */
 export type WindowMode = 'documents' | 'text';
 
+/** How a long text is cut into windows. */
 export interface WindowOptions {
+  /** Whether windows cross from one document to the next. */
   readonly mode: WindowMode;
   /** Tokens the model reads at once, BOS included; n tokens give n − 1 predictions. */
   readonly length: number;

@@ -80,7 +80,7 @@ export function sourceTensors(batch: WindowBatch): { source: Tensor; sourceMask:
 export function scoredSum({ length, windows }: WindowBatch, losses: Float32Array): number {
   let total = 0;
   windows.forEach(({ tokens, scoredFrom }, row) => {
-    // The loss of predicting token i stands at position i − 1.
+    // The loss of predicting token i is at position i − 1.
     for (let token = scoredFrom; token < tokens.length; token++) total += losses[row * length + token - 1];
   });
   return total;

@@ -18,6 +18,7 @@ export interface LayerDifference {
   readonly activationRms: number;
 }
 
+/** The error of every layer of a model against another. */
 export interface LayerComparison {
   /** Positions compared. */
   readonly tokens: number;
@@ -27,12 +28,15 @@ export interface LayerComparison {
 
 /** Parameters to compute with, and how. */
 export interface ComparedParameters extends CompileOptions {
+  /** Makes the source of the parameters for a graph. */
   readonly makeSource: (graph: Graph) => ParameterSource;
 }
 
+/** What two models are compared on. */
 export interface CompareLayersOptions {
   /** Tokens read, from the start of the first window on. Default: 512. */
   readonly tokens?: number;
+  /** Stops the work, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
 }
 

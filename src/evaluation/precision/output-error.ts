@@ -6,6 +6,7 @@ import type { EvaluateOptions } from '../perplexity/perplexity.ts';
 import { type EvaluationData, scoredTokens } from '../perplexity/scored-windows.ts';
 import { readWindow } from '../perplexity/step-perplexity.ts';
 
+/** How far the predictions of two models are apart. */
 export interface OutputDifference {
   /** Positions compared. */
   readonly tokens: number;

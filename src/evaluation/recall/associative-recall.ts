@@ -1,4 +1,4 @@
-/** How much of what it was told in pairs a model recalls: the accuracy of its best guesses on rows of MQAR. */
+/** How many of the pairs that it has read a model recalls: the accuracy of its best guesses on rows of MQAR. */
 import { modelStateBytes } from '../../models/state-bytes.ts';
 import type { AssociativeRecall } from '../../data/associative-recall.ts';
 import { LinnetError } from '../../errors.ts';

@@ -24,7 +24,7 @@ describe('tokenLosses', () => {
     expect(mean).toBeCloseTo(nll, 5);
   });
 
-  it('is told by position in ranges that double', async () => {
+  it('is reported by position in ranges that double', async () => {
     const [row] = await tokenLosses(model, parameters, [{ tokens: text, scoredFrom: 1 }], { threads: 1 });
     const ranges = perplexityByPosition([row]);
     expect(ranges.map(({ from, to, tokens }) => [from, to, tokens])).toEqual([

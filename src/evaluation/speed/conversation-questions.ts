@@ -32,7 +32,7 @@ export async function readConversationQuestions(file: string): Promise<Conversat
     if (!parsed.success) {
       throw new LinnetError(
         'FORMAT',
-        `${source} is no question with "question_id", "category" and "turns":\n${z.prettifyError(parsed.error)}`,
+        `${source} is not a question with "question_id", "category" and "turns":\n${z.prettifyError(parsed.error)}`,
       );
     }
     const { question_id: id, category, turns } = parsed.data;

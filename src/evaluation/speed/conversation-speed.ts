@@ -107,7 +107,7 @@ async function answer(
   return answers;
 }
 
-/** A text that goes on; turns stand on lines of their own. */
+/** A text that goes on; turns are on lines of their own. */
 function plainPrompt(tokenizer: Tokenizer, before: readonly number[], turn: string): number[] {
   if (before.length > 0) return [...before, ...tokenizer.encode(`\n${turn}\n`)];
   return Array.from(tokenizer.encode(`${turn}\n`, { bos: tokenizer.bosId !== undefined }));

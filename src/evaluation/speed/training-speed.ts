@@ -5,7 +5,7 @@ import { type Tensor, tensor } from '../../graph/tensor.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
-import type { CompileOptions } from '../../runtime/compile.ts';
+import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { adamWDefaults } from '../../training/adamw.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { parameterBlocks } from '../../training/parameter-blocks.ts';
@@ -140,17 +140,17 @@ class TimedStep {
   }
 
   static async create(model: CausalModel, options: TrainingSpeedOptions): Promise<TimedStep> {
-    const { rows, length, compile } = options;
+    const { rows, length } = options;
     const { parameters } = model;
     const objective = causalObjective(model, length);
-    const training = { parameters, objective, rows, accumulate: 1, optimizer: adamWDefaults, clip: 1, compile };
+    const training = { parameters, objective, rows, accumulate: 1, optimizer: adamWDefaults, clip: 1 };
     const flops = productFlops(fusedGraph(training, parameterBlocks(parameters)));
     const started = performance.now();
-    const program = await TrainingProgram.create(training);
+    const program = await TrainingProgram.create({ ...training, compile: (graph) => compile(graph, options.compile) });
     return new TimedStep(program, model, options, { flops, compileMs: performance.now() - started });
   }
 
-  /** Milliseconds of one update. */
+  /** Milliseconds of one optimizer step. */
   async run(update: number): Promise<number> {
     const started = performance.now();
     await this.#program.step(this.#state, [this.#batch], 1e-4, update);

@@ -12,8 +12,11 @@ const runTokens = 4096;
 
 /** How a data set is run through a classifier. */
 export interface AccuracyOptions {
+  /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
+  /** Stops the work, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
+  /** Called after every batch. */
   readonly onProgress?: (texts: number, total: number) => void;
 }
 

@@ -109,7 +109,7 @@ export async function answerTasksInQueue(
 export function evalTaskHandler(open: (described: ScorerDescription) => Promise<OpenedScorer>): JobHandler {
   return async (value, { signal, folder }) => {
     const parsed = dataSchema.safeParse(value);
-    if (!parsed.success) throw new LinnetError('INPUT', `the job is no task: ${schemaProblems(parsed.error)}`);
+    if (!parsed.success) throw new LinnetError('INPUT', `the job is not a task: ${schemaProblems(parsed.error)}`);
     const { scorer: described, identity, task, data, questions } = parsed.data;
     const opened = await open(described);
     if (opened.identity !== identity) {

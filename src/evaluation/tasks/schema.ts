@@ -49,7 +49,7 @@ export const taskSchema = z
     columns: z.record(z.string(), z.enum(columnKinds)),
     /** Adds columns to a row that templates alone cannot express. */
     process_docs: z.enum(preparationNames).optional(),
-    /** Description and shots that stand in a file of the data instead of in the task. */
+    /** Description and shots that are in a file of the data instead of in the task. */
     prompt_file: z
       .strictObject({
         /** Of BIG-Bench Hard: `cot-prompts/SUBSET.txt`, or `fewshot/VARIANT/SUBSET.jsonl` next to it. */

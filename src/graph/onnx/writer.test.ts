@@ -38,7 +38,7 @@ describe('encoding', () => {
     ]);
     expect([model.producerName, model.producerVersion]).toEqual(['linnet', '1.2.3']);
     const type = graph.input[0].type?.value;
-    if (type?.case !== 'tensorType') throw new Error('the input is no tensor');
+    if (type?.case !== 'tensorType') throw new Error('the input is not a tensor');
     expect(type.value.shape?.dim.map(({ value }) => value)).toEqual([
       { case: 'dimParam', value: 'T' },
       { case: 'dimValue', value: 4n },

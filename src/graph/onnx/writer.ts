@@ -76,7 +76,7 @@ export interface EncodedModel {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** What belongs next to it; in one file by rising offsets, without overlaps. */
   readonly external: readonly ExternalPart[];
-  /** As `external`, for deferred initializers; in one file they stand behind the others. */
+  /** As `external`, for deferred initializers; in one file they are behind the others. */
   readonly deferred: readonly DeferredPart[];
 }
 

@@ -72,7 +72,7 @@ const smallestPeak = 1e-30;
 const onnxUint8 = 2;
 
 /**
- * Rows quantized to eight bits, each by its own largest magnitude: a row gives the same whatever stands next to it, so
+ * Rows quantized to eight bits, each by its own largest magnitude: a row gives the same whatever is next to it, so
  * that the nodes of a token tree give what they give in sequential decoding.
  *
  * @param x float32 [..., K]

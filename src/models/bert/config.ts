@@ -26,7 +26,7 @@ export function bertActivation(name: BertActivation): (x: Value) => Value {
 }
 
 /**
- * What stands on the encoder: `masked-lm` predicts masked tokens, `classifier` a class of the whole text from its first
+ * What is on the encoder: `masked-lm` predicts masked tokens, `classifier` a class of the whole text from its first
  * token; `none` is the encoder alone.
  */
 export type BertHead = 'masked-lm' | 'classifier' | 'none';

@@ -1,6 +1,6 @@
 /**
  * Names of BERT's tensors. Parameters are named as in checkpoints of the models with a head ("bert.encoder.layer.0.…");
- * the mixers' own stand in `attention.self`, under the names they have in every family.
+ * the mixers' own are in `attention.self`, under the names they have in every family.
  */
 import type { BertHead } from './config.ts';
 

@@ -63,6 +63,7 @@ const flashSchema = z.object({
 
 /** A checked configuration. */
 export type FlashConfig = z.infer<typeof flashSchema>;
+/** A FLASH configuration as it may be written, with fields left out. */
 export type FlashConfigInput = z.input<typeof flashSchema>;
 
 /**

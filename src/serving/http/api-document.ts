@@ -6,12 +6,11 @@ import { z } from 'zod';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import { renderReport, type Section } from '../../report/html.ts';
 import { makeTable } from '../../report/table.ts';
-import { absentEndpoints, jsonEndpoints } from './endpoints.ts';
+import type { JsonEndpoint } from './json-endpoint.ts';
 import type { ServerLimits } from './limits.ts';
-import { forkSchema } from './session-routes.ts';
 
 /** What an endpoint is for and takes. */
-interface Operation {
+export interface Operation {
   readonly method: 'get' | 'post' | 'put' | 'delete';
   readonly path: string;
   readonly summary: string;
@@ -22,46 +21,39 @@ interface Operation {
   readonly gives?: string;
 }
 
-const bytes = 'application/octet-stream';
+/** What an API is: what its pages say of it. */
+export interface DocumentedApi {
+  readonly summary: string;
+  readonly endpoints: Readonly<Record<string, Pick<JsonEndpoint<never>, 'summary' | 'body'>>>;
+  /** Endpoints that take no JSON, besides those of every server, and some that do, below a path. */
+  readonly others: readonly Operation[];
+  /** Endpoints of other servers that it does not have. */
+  readonly absent: readonly string[];
+}
 
-/** Endpoints that take no JSON. */
-const others: readonly Operation[] = [
+/** Those of every server that take nothing. */
+const commonOperations: readonly Operation[] = [
   { method: 'get', path: '/health', summary: 'Whether the server lives' },
   { method: 'get', path: '/v1/models', summary: 'The model' },
   { method: 'get', path: '/v1/models/{id}', summary: 'The model, by its name' },
-  { method: 'get', path: '/v1/responses/{id}', summary: 'An earlier answer of /v1/responses' },
-  { method: 'delete', path: '/v1/responses/{id}', summary: 'Forgets an answer' },
-  { method: 'get', path: '/v1/sessions', summary: 'Ids of the sessions' },
-  { method: 'get', path: '/v1/sessions/{id}', summary: 'A session' },
-  { method: 'delete', path: '/v1/sessions/{id}', summary: 'Deletes a session' },
-  { method: 'get', path: '/v1/sessions/{id}/state', summary: 'A session as a file', gives: bytes },
-  { method: 'put', path: '/v1/sessions/{id}/state', summary: 'Takes a session file in, under this id', takes: bytes },
-  { method: 'post', path: '/v1/sessions/import', summary: 'Takes a session file in, under a new id', takes: bytes },
-  {
-    method: 'get',
-    path: '/slots',
-    summary: 'Which texts are at work; ?fail_on_no_slot=1 answers 503 where none is free',
-  },
-  { method: 'post', path: '/slots/{id}', summary: 'Saves, restores or erases a slot: ?action=save|restore|erase' },
   { method: 'get', path: '/props', summary: 'Settings, limits, chat template' },
   { method: 'get', path: '/tokenizer_info', summary: 'What a client needs that tokenizes by itself' },
   { method: 'get', path: '/metrics', summary: 'Measurements for Prometheus', gives: 'text/plain' },
 ];
 
 /** The schema of what is sent, as JSON Schema. */
-function described(schema: z.ZodType): JsonObject {
+export function describedBody(schema: z.ZodType): JsonObject {
   const made: unknown = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
   if (!isJsonObject(made)) return {};
   const { $schema: _, ...own } = made;
   return own;
 }
 
-function operations(limits: ServerLimits): Operation[] {
-  const posts = Object.entries(jsonEndpoints).map(
-    ([path, { summary, body }]): Operation => ({ method: 'post', path, summary, body: described(body(limits)) }),
+function operations(limits: ServerLimits, { endpoints, others }: DocumentedApi): Operation[] {
+  const posts = Object.entries(endpoints).map(
+    ([path, { summary, body }]): Operation => ({ method: 'post', path, summary, body: describedBody(body(limits)) }),
   );
-  const fork = { path: '/v1/sessions/{id}/fork', summary: 'Copies of a session', body: described(forkSchema) };
-  return [...posts, { method: 'post', ...fork }, ...others];
+  return [...posts, ...others, ...commonOperations];
 }
 
 const errorSchema = {
@@ -82,9 +74,9 @@ const errorSchema = {
 };
 
 /** The OpenAPI document, version 3.1. */
-export function apiDocument(limits: ServerLimits) {
+export function apiDocument(limits: ServerLimits, api: DocumentedApi) {
   const paths: Record<string, Record<string, object>> = {};
-  for (const operation of operations(limits)) {
+  for (const operation of operations(limits, api)) {
     const { method, path, summary, body, takes, gives = 'application/json' } = operation;
     const content = takes === undefined ? body && { 'application/json': { schema: body } } : { [takes]: {} };
     paths[path] = {
@@ -114,7 +106,7 @@ export function apiDocument(limits: ServerLimits) {
     info: {
       title: 'linnet serve',
       version: '1',
-      description: `The API of OpenAI, with endpoints of llama.cpp's server and sessions. Not here: ${absentEndpoints.join(', ')}.`,
+      description: `${api.summary} Not here: ${api.absent.join(', ')}.`,
     },
     security: [{}, { bearer: [] }],
     paths,
@@ -126,8 +118,8 @@ export function apiDocument(limits: ServerLimits) {
 }
 
 /** The same for people: one page without scripts. */
-export function documentPage(limits: ServerLimits): Response {
-  const all = operations(limits);
+export function documentPage(limits: ServerLimits, api: DocumentedApi): Response {
+  const all = operations(limits, api);
   const sections: Section[] = all.map(({ method, path, summary, body, takes, gives }) => {
     const fields = fieldsOf(body);
     return {
@@ -144,6 +136,7 @@ export function documentPage(limits: ServerLimits): Response {
     title: 'linnet serve',
     subtitle: 'Endpoints and the fields that they take; /openapi.json says the same to programs',
     sections,
+    sortable: false,
   });
   return new Response(html, {
     headers: {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { ChatMessage, ChatTemplate } from '../text/chat-template.ts';
 import { ApiError } from './api-error.ts';
-import type { Serving } from './request-context.ts';
+import type { TokenServing } from './request-context.ts';
 import { maybe } from './request-fields.ts';
 
 const textPart = z.object({
@@ -17,7 +17,7 @@ export const messageSchema = z.object({
 });
 
 /** The template. @throws ApiError for a model without one */
-export function templateOf({ model }: Serving): ChatTemplate {
+export function templateOf({ model }: TokenServing): ChatTemplate {
   if (model.template !== undefined) return model.template;
   throw new ApiError(
     'invalid_request_error',

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
-import { type ApiRequest, checkModel, type Serving, tokensLeft } from './request-context.ts';
+import { type ApiRequest, checkLength, checkModel, type EmbeddingServing } from './request-context.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
 export function embeddingsSchema(limits: ServerLimits) {
@@ -28,11 +28,11 @@ export function embeddingsSchema(limits: ServerLimits) {
 }
 
 /** Answers the request. @throws ApiError */
-export async function embeddings(serving: Serving, request: ApiRequest): Promise<Response> {
-  const { model, limits } = serving;
+export async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promise<Response> {
+  const { model, limits, embeddings: embedder } = serving;
   const fields = checkBody(embeddingsSchema(limits), request.body);
   checkModel(serving, fields.model);
-  const { width } = model.engine.model.sizes;
+  const { width } = embedder;
   if (fields.dimensions !== undefined && fields.dimensions !== width) {
     throw new ApiError('invalid_request_error', `embeddings of this model have ${width} numbers`, {
       param: 'dimensions',
@@ -43,7 +43,7 @@ export async function embeddings(serving: Serving, request: ApiRequest): Promise
   const data: object[] = [];
   for (const [index, input] of inputs.entries()) {
     tokens += input.length;
-    const vector = await serving.embeddings.embed(input, request.abort.signal);
+    const vector = await embedder.embed(input, request.abort.signal);
     const embedding =
       fields.encoding_format === 'base64' ? Buffer.from(vector.buffer).toString('base64') : Array.from(vector);
     data.push({ object: 'embedding', index, embedding });
@@ -52,16 +52,18 @@ export async function embeddings(serving: Serving, request: ApiRequest): Promise
   return Response.json({ object: 'list', data, model: model.name, usage });
 }
 
-function inputsOf(input: z.output<ReturnType<typeof embeddingsSchema>>['input'], serving: Serving): number[][] {
-  const { tokenizer, engine } = serving.model;
+function inputsOf(
+  input: z.output<ReturnType<typeof embeddingsSchema>>['input'],
+  { model, embeddings: embedder }: EmbeddingServing,
+): number[][] {
   const list = typeof input === 'string' ? [input] : input;
   const flat = list.filter((part) => typeof part === 'number');
   const texts = flat.length > 0 ? [flat] : list.filter((part) => typeof part !== 'number');
   return texts.map((part) => {
-    const ids = typeof part === 'string' ? [...tokenizer.encode(part, { bos: tokenizer.bosId !== undefined })] : part;
-    for (const id of ids) checkToken(id, engine.model.sizes.vocabulary, 'input');
+    const ids = typeof part === 'string' ? embedder.layOut(part) : part;
+    for (const id of ids) checkToken(id, model.vocabulary, 'input');
     if (ids.length === 0) throw new ApiError('invalid_request_error', 'an input is empty', { param: 'input' });
-    tokensLeft(serving, ids.length, 1);
+    checkLength('input', ids.length, embedder.longest);
     return ids;
   });
 }

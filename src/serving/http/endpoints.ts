@@ -1,14 +1,14 @@
-/** The endpoints that take JSON: what each is for, what it takes, and what answers it. Routes and documentation follow from it. */
-import type { z } from 'zod';
+/** The endpoints of a model that writes. Routes and documentation follow from them. */
 import { chatCompletions, chatSchema } from './chat.ts';
 import { completionSchema, completions } from './completions.ts';
 import { embeddings, embeddingsSchema } from './embeddings.ts';
-import type { ServerLimits } from './limits.ts';
+import { type DocumentedApi, type Operation, describedBody } from './api-document.ts';
+import type { JsonEndpoint } from './json-endpoint.ts';
 import { nativeCompletion } from './llama/completion.ts';
 import { nativeSchema } from './llama/completion-fields.ts';
-import type { ApiRequest, Serving } from './request-context.ts';
+import type { EmbeddingServing, Serving } from './request-context.ts';
 import { responses, responsesSchema } from './responses.ts';
-import { createSession, createSessionSchema } from './session-routes.ts';
+import { createSession, createSessionSchema, forkSchema } from './session-routes.ts';
 import {
   applyTemplate,
   applyTemplateSchema,
@@ -18,20 +18,18 @@ import {
   tokenizeSchema,
 } from './token-routes.ts';
 
-export interface JsonEndpoint {
-  readonly summary: string;
-  readonly body: (limits: ServerLimits) => z.ZodType;
-  readonly answer: (serving: Serving, request: ApiRequest) => Response | Promise<Response>;
-}
-
-const native: JsonEndpoint = {
+const native: JsonEndpoint<Serving> = {
   summary: "Continues prompts, in the shapes of llama.cpp's server",
   body: nativeSchema,
   answer: nativeCompletion,
 };
-const embedding: JsonEndpoint = { summary: 'Texts as vectors of length 1', body: embeddingsSchema, answer: embeddings };
+const embedding: JsonEndpoint<EmbeddingServing> = {
+  summary: 'Texts as vectors of length 1',
+  body: embeddingsSchema,
+  answer: embeddings,
+};
 
-export const jsonEndpoints: Readonly<Record<string, JsonEndpoint>> = {
+export const jsonEndpoints: Readonly<Record<string, JsonEndpoint<Serving>>> = {
   '/v1/completions': { summary: 'Continues prompts', body: completionSchema, answer: completions },
   '/v1/chat/completions': { summary: 'Answers messages', body: chatSchema, answer: chatCompletions },
   '/v1/responses': {
@@ -71,3 +69,31 @@ export const absentEndpoints: readonly string[] = [
   '/models/load',
   '/models/unload',
 ];
+
+const bytes = 'application/octet-stream';
+
+/** Endpoints that take no JSON, and those below a session. */
+const others: readonly Operation[] = [
+  { method: 'post', path: '/v1/sessions/{id}/fork', summary: 'Copies of a session', body: describedBody(forkSchema) },
+  { method: 'get', path: '/v1/responses/{id}', summary: 'An earlier answer of /v1/responses' },
+  { method: 'delete', path: '/v1/responses/{id}', summary: 'Forgets an answer' },
+  { method: 'get', path: '/v1/sessions', summary: 'Ids of the sessions' },
+  { method: 'get', path: '/v1/sessions/{id}', summary: 'A session' },
+  { method: 'delete', path: '/v1/sessions/{id}', summary: 'Deletes a session' },
+  { method: 'get', path: '/v1/sessions/{id}/state', summary: 'A session as a file', gives: bytes },
+  { method: 'put', path: '/v1/sessions/{id}/state', summary: 'Takes a session file in, under this id', takes: bytes },
+  { method: 'post', path: '/v1/sessions/import', summary: 'Takes a session file in, under a new id', takes: bytes },
+  {
+    method: 'get',
+    path: '/slots',
+    summary: 'Which texts are at work; ?fail_on_no_slot=1 answers 503 where none is free',
+  },
+  { method: 'post', path: '/slots/{id}', summary: 'Saves, restores or erases a slot: ?action=save|restore|erase' },
+];
+
+export const writingApi: DocumentedApi = {
+  summary: "The API of OpenAI, with endpoints of llama.cpp's server and sessions.",
+  endpoints: jsonEndpoints,
+  others,
+  absent: absentEndpoints,
+};

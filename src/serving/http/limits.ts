@@ -8,6 +8,8 @@ export interface ServerLimits {
   readonly sessionSeconds: number;
   /** Tokens of a prompt. */
   readonly promptTokens: number;
+  /** Tokens of a text that is read whole, by a classifier or an encoder: its memory grows with their square. */
+  readonly textTokens: number;
   /** Tokens of a continuation. */
   readonly maxTokens: number;
   /** Continuations of a prompt. */
@@ -29,6 +31,7 @@ export const defaultLimits: ServerLimits = {
   sessionBytes: 512 << 20,
   sessionSeconds: 100_000_000,
   promptTokens: 1_000_000,
+  textTokens: 4096,
   maxTokens: 1_000_000,
   n: 16,
   prompts: 256,

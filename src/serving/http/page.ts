@@ -1,5 +1,5 @@
 /**
- * The web page at `/`: files of the build, held in memory, with headers that let the page load and call nothing but this
+ * A web page at `/`: files of the build, held in memory, with headers that let the page load and call nothing but this
  * server. Whoever may reach the server may read them; what the page asks the API for needs the key as ever.
  */
 import { createHash } from 'node:crypto';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
 import { LinnetError } from '../../errors.ts';
-import type { Api } from './app.ts';
+import type { Env, Hono } from 'hono';
 
 /** A file of the page. */
 interface PageFile {
@@ -44,7 +44,8 @@ const contentSecurityPolicy = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-const headers = {
+/** Headers of all files of a page. */
+export const pageHeaders = {
   'content-security-policy': contentSecurityPolicy,
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
@@ -57,23 +58,33 @@ const headers = {
 const compress = promisify(gzip);
 
 /**
- * Where the build puts the page: next to the built library, also for one that runs from its sources.
+ * Where the build puts a page: next to the built library, also for one that runs from its sources.
  * @returns folders to look in, in this order
  */
-function pageFolders(): string[] {
-  return ['../../web/chat/', '../../../dist/web/chat/'].map((path) => fileURLToPath(new URL(path, import.meta.url)));
+function pageFolders(name: string): string[] {
+  return ['../../web', '../../../dist/web'].map((path) => fileURLToPath(new URL(`${path}/${name}/`, import.meta.url)));
+}
+
+/** Which page is read. */
+export interface PageChoice {
+  /** Folder of web/. Default `chat`. */
+  readonly name?: string;
+  /** Where it may be. Default: where the build puts it. */
+  readonly folders?: readonly string[];
 }
 
 /**
- * Reads the page.
- * @param folders where it may be. Default: the build's
+ * Reads a page.
  * @returns undefined where it has not been built
- * @throws LinnetError `FORMAT` for a file that is no part of a page
+ * @throws LinnetError `FORMAT` for a file that is not a part of a page
  */
-export async function readPage(folders: readonly string[] = pageFolders()): Promise<PageFiles | undefined> {
+export async function readPage({
+  name = 'chat',
+  folders = pageFolders(name),
+}: PageChoice = {}): Promise<PageFiles | undefined> {
   for (const folder of folders) {
     const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-    const paths = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+    const paths = entries.filter((entry) => entry.isFile()).map(({ parentPath, name: file }) => join(parentPath, file));
     const files = await Promise.all(
       paths.map(async (path) => {
         const address = `/${path.slice(join(folder, sep).length).split(sep).join('/')}`;
@@ -88,7 +99,7 @@ export async function readPage(folders: readonly string[] = pageFolders()): Prom
 
 async function readPageFile(path: string): Promise<PageFile> {
   const type = types[extname(path)];
-  if (type === undefined) throw new LinnetError('FORMAT', `${path} is no file of a web page; build it again`);
+  if (type === undefined) throw new LinnetError('FORMAT', `${path} is not a file of a web page; build it again`);
   const bytes = new Uint8Array(await readFile(path));
   const compressed = new Uint8Array(await compress(bytes, { level: constants.Z_BEST_COMPRESSION }));
   return {
@@ -101,11 +112,11 @@ async function readPageFile(path: string): Promise<PageFile> {
   };
 }
 
-/** Adds the page's addresses to an API. */
-export function addPage(app: Api, page: PageFiles): void {
+/** Adds the page's addresses to a server. */
+export function addPage<E extends Env>(app: Hono<E>, page: PageFiles): void {
   for (const [path, { type, bytes, compressed, etag, caching }] of page) {
     app.get(path, (c) => {
-      const common = { ...headers, etag, 'cache-control': caching, vary: 'accept-encoding' };
+      const common = { ...pageHeaders, etag, 'cache-control': caching, vary: 'accept-encoding' };
       if (c.req.header('if-none-match') === etag) return new Response(null, { status: 304, headers: common });
       const accepted = /\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i.test(c.req.header('accept-encoding') ?? '');
       const zipped = accepted ? compressed : undefined;

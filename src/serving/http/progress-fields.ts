@@ -46,7 +46,7 @@ export class ProgressFields {
     return { linnet: { ...this.#place, trees } };
   }
 
-  /** Several choices have states of their own, of which the first is told. */
+  /** Several choices have states of their own, of which the first is reported. */
   get #place() {
     return { position: this.#state?.length ?? 0, state_bytes: this.#state?.bytes ?? 0 };
   }

@@ -1,22 +1,45 @@
 /** What handlers have at hand. */
 import type { ResponseStore } from '../sessions/response-store.ts';
-import type { Embeddings } from '../text/embeddings.ts';
 import type { Slots } from '../sessions/slots.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import type { TextService } from '../text/text-service.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { NamedModel, ServedModel } from '../served-model.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
 
-/** What a server serves, and within which limits. */
-export interface Serving {
+/** What endpoints need that do not run the model. */
+export interface TokenServing {
+  readonly model: NamedModel;
+  readonly limits: ServerLimits;
+}
+
+/** Turns texts into vectors. */
+export interface TextEmbedder {
+  /** Numbers of a vector. */
+  readonly width: number;
+  /** Most tokens of a text. */
+  readonly longest: number;
+  /** Tokens of a text, with those that the model wants around it. */
+  layOut(text: string): number[];
+  /**
+   * The vector of a text, of length 1.
+   * @param tokens one or more, and no more than `longest`
+   */
+  embed(tokens: readonly number[], signal: AbortSignal): Promise<Float32Array>;
+}
+
+/** What the endpoint of embeddings needs. */
+export interface EmbeddingServing extends TokenServing {
+  readonly embeddings: TextEmbedder;
+}
+
+/** What a server of a model that writes serves, and within which limits. */
+export interface Serving extends EmbeddingServing {
   readonly model: ServedModel;
   readonly texts: TextService;
   readonly sessions: Sessions;
   readonly slots: Slots;
   readonly responses: ResponseStore;
-  readonly embeddings: Embeddings;
-  readonly limits: ServerLimits;
 }
 
 /** One request, checked as far as it does not depend on the endpoint. */
@@ -32,7 +55,7 @@ export interface ApiRequest {
 }
 
 /** @throws ApiError where a request names another model */
-export function checkModel({ model }: Serving, asked: string | undefined): void {
+export function checkModel({ model }: TokenServing, asked: string | undefined): void {
   if (asked === undefined || asked === '' || asked === model.name) return;
   throw new ApiError('not_found_error', `there is no model "${asked.slice(0, 100)}" here; this is "${model.name}"`, {
     param: 'model',
@@ -50,15 +73,18 @@ export function identityOf({ model }: Serving) {
  */
 export function tokensLeft({ model, limits }: Serving, promptLength: number, asked: number): number {
   const positions = model.engine.model.positions.limit;
-  const most = Math.min(limits.promptTokens, positions - 1);
-  if (promptLength > most) {
-    throw new ApiError(
-      'exceed_context_size_error',
-      `the prompt has ${promptLength} tokens, which exceeds the available context size of ${most}; ask with less`,
-      { param: 'prompt', details: { n_prompt_tokens: promptLength, n_ctx: most } },
-    );
-  }
+  checkLength('prompt', promptLength, Math.min(limits.promptTokens, positions - 1));
   return Math.min(asked, limits.maxTokens, positions - promptLength);
+}
+
+/** @throws ApiError for a text, in a field of the request, that is too long */
+export function checkLength(field: string, tokens: number, most: number): void {
+  if (tokens <= most) return;
+  throw new ApiError(
+    'exceed_context_size_error',
+    `the ${field} has ${tokens} tokens, which exceeds the available context size of ${most}; ask with less`,
+    { param: field, details: { n_prompt_tokens: tokens, n_ctx: most } },
+  );
 }
 
 /** Tokens of a request, as the APIs count them. */

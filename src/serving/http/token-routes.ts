@@ -2,9 +2,9 @@
 import { z } from 'zod';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { ApiError } from './api-error.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { NamedModel } from '../served-model.ts';
 import type { ServerLimits } from './limits.ts';
-import type { ApiRequest, Serving } from './request-context.ts';
+import type { ApiRequest, TokenServing } from './request-context.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
 export function tokenizeSchema(limits: ServerLimits) {
@@ -20,7 +20,7 @@ export function tokenizeSchema(limits: ServerLimits) {
 }
 
 /** Both the shape of llama.cpp (`content`, `with_pieces`) and that of vLLM (`prompt` or `messages`, `count`). */
-export function tokenize(serving: Serving, { body }: ApiRequest): Response {
+export function tokenize(serving: TokenServing, { body }: ApiRequest): Response {
   const { model, limits } = serving;
   const fields = checkBody(tokenizeSchema(limits), body);
   const { content, prompt, messages } = fields;
@@ -42,7 +42,7 @@ export function tokenize(serving: Serving, { body }: ApiRequest): Response {
 }
 
 /** The text of a token, or its bytes where they are only part of a character. */
-function pieceOf({ pieces }: ServedModel, id: number): string | number[] {
+function pieceOf({ pieces }: NamedModel, id: number): string | number[] {
   const text = pieces.of(id);
   return text === `token_id:${id}` ? (pieces.bytesOf(id) ?? text) : text;
 }
@@ -51,9 +51,9 @@ export function detokenizeSchema(limits: ServerLimits) {
   return z.object({ tokens: z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens) });
 }
 
-export function detokenize({ model, limits }: Serving, { body }: ApiRequest): Response {
+export function detokenize({ model, limits }: TokenServing, { body }: ApiRequest): Response {
   const { tokens } = checkBody(detokenizeSchema(limits), body);
-  for (const id of tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'tokens');
+  for (const id of tokens) checkToken(id, model.vocabulary, 'tokens');
   const text = model.tokenizer.decode(tokens);
   return Response.json({ content: text, prompt: text });
 }
@@ -66,13 +66,13 @@ export function applyTemplateSchema(limits: ServerLimits) {
 }
 
 /** What a template makes of messages. */
-export function applyTemplate(serving: Serving, { body }: ApiRequest): Response {
+export function applyTemplate(serving: TokenServing, { body }: ApiRequest): Response {
   const { messages, add_generation_prompt: addGenerationPrompt } = checkBody(applyTemplateSchema(serving.limits), body);
   return Response.json({ prompt: templateOf(serving).render(chatMessages(messages), { addGenerationPrompt }) });
 }
 
 /** What a client needs that tokenizes by itself. */
-export function tokenizerInfo({ model }: Serving): Response {
+export function tokenizerInfo({ model }: TokenServing): Response {
   const { tokenizer, pieces, template } = model;
   const name = (id: number | undefined): string | null => (id === undefined ? null : pieces.of(id));
   return Response.json({

@@ -29,7 +29,7 @@ export class FairQueue<T> {
     return best?.items[0];
   }
 
-  /** Takes a request out, wherever it stands. Its key goes behind the others. */
+  /** Takes a request out, wherever it is. Its key goes behind the others. */
   remove(key: string, item: T): boolean {
     const line = this.#lines.get(key);
     const index = line?.indexOf(item) ?? -1;

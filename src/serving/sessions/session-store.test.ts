@@ -29,6 +29,7 @@ beforeAll(async () => {
   model = {
     name: 'tiny',
     created: 0,
+    vocabulary: described.sizes.vocabulary,
     engine,
     tokenizer: letters,
     pieces: new TokenPieces(letters),

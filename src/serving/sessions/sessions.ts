@@ -45,7 +45,7 @@ export interface SessionTurn {
 
 const idPattern = /^[A-Za-z0-9_-]{1,64}$/;
 
-/** Milliseconds for which a count of an owner's sessions is good enough: the limit is no exact science, counting is work. */
+/** Milliseconds for which a count of an owner's sessions is good enough: the limit is not an exact science, counting is work. */
 const countAge = 5_000;
 
 /** How sessions are kept. */

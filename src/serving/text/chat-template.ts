@@ -19,7 +19,7 @@ export interface ChatMessage {
   readonly name?: string;
 }
 
-/** What a template is told besides the messages. */
+/** What a template is given besides the messages. */
 export interface TemplateOptions {
   /** Whether the text ends where the assistant's answer begins. Default true. */
   readonly addGenerationPrompt?: boolean;

@@ -2,18 +2,34 @@
 import { chain } from '../../attention/tree.ts';
 import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { OverloadError } from '../scheduler/scheduler.ts';
+import type { ServedModel } from '../served-model.ts';
 
 /** Embeds texts beside those that are written: steps of the engine take turns, chunk by chunk. */
 export class Embeddings {
+  readonly width: number;
+  readonly longest: number;
   readonly #engine: StepEngine;
+  readonly #tokenizer: Tokenizer;
   readonly #most: number;
   #running = 0;
 
-  /** @param most texts at a time, those that wait for their turn included */
-  constructor(engine: StepEngine, most: number) {
+  /**
+   * @param most texts at a time, those that wait for their turn included
+   * @param promptTokens most tokens of a text
+   */
+  constructor({ engine, tokenizer }: Pick<ServedModel, 'engine' | 'tokenizer'>, most: number, promptTokens: number) {
+    const { sizes, positions } = engine.model;
+    this.width = sizes.width;
+    this.longest = Math.min(promptTokens, positions.limit - 1);
     this.#engine = engine;
+    this.#tokenizer = tokenizer;
     this.#most = most;
+  }
+
+  layOut(text: string): number[] {
+    return [...this.#tokenizer.encode(text, { bos: this.#tokenizer.bosId !== undefined })];
   }
 
   /**

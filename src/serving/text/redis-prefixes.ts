@@ -25,7 +25,7 @@ export class RedisPrefixes implements SharedPrefixes {
   readonly #onProblem: (error: unknown) => void;
   readonly #pending = new Set<Promise<void>>();
 
-  /** @param onProblem told of entries that are unusable and of a Redis that does not answer. The connection is the caller's. */
+  /** @param onProblem called for entries that are unusable and of a Redis that does not answer. The connection is the caller's. */
   constructor(redis: Redis, model: ServedModel, onProblem: (error: unknown) => void) {
     this.#redis = redis;
     this.#model = model;

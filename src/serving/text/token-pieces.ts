@@ -1,7 +1,7 @@
 /** The text of single tokens, for log-probabilities. */
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
-/** Texts of tokens as they stand inside a text; made when they are asked for, then kept. */
+/** Texts of tokens as they are inside a text; made when they are asked for, then kept. */
 export class TokenPieces {
   readonly #tokenizer: Tokenizer;
   readonly #names: ReadonlyMap<number, string>;

@@ -88,7 +88,7 @@ export function parseClassificationPlan(json: unknown, source: string): Classifi
   if (!result.success) {
     throw new LinnetError(
       'CONFIG',
-      `${source} is no plan of a study of classifiers:\n${z.prettifyError(result.error)}`,
+      `${source} is not a plan of a study of classifiers:\n${z.prettifyError(result.error)}`,
       {
         cause: result.error,
       },

@@ -72,7 +72,7 @@ async function openBase(
 export interface ClassificationStudyOptions {
   readonly compile?: CompileOptions;
   readonly signal?: AbortSignal;
-  /** Updates between two snapshots of a trial. Default 200. */
+  /** Optimizer steps between two snapshots of a trial. Default 200. */
   readonly snapshotEvery?: number;
   readonly onUpdate?: (trial: ClassificationTrial, event: UpdateEvent, done: number) => void;
   /** Called for every result; `known` if it was measured before. */

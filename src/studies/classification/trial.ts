@@ -49,7 +49,7 @@ export interface ClassificationMeasured {
   readonly measures: Readonly<Partial<Record<Measure, number>>>;
   /** Rows measured on. */
   readonly texts: number;
-  /** Mean training loss of the last tenth of the updates. */
+  /** Mean training loss of the last tenth of the optimizer steps. */
   readonly loss: number;
   readonly parameters: number;
   readonly seconds: number;

@@ -35,7 +35,7 @@ export function recallTrialLines(trials: readonly RecallTrial[]): string {
 
 /**
  * The trials of a file, none where there is no file.
- * @throws LinnetError `FORMAT` naming the line that is no trial
+ * @throws LinnetError `FORMAT` naming the line that is not a trial
  */
 export async function readRecallTrials(file: string): Promise<RecallTrial[]> {
   let contents: string;
@@ -52,7 +52,7 @@ export async function readRecallTrials(file: string): Promise<RecallTrial[]> {
     if (parsed.success) return [parsed.data];
     throw new LinnetError(
       'FORMAT',
-      `${file}:${at + 1} is no trial of a study of recall; name another file for --results:\n${schemaProblems(parsed.error)}`,
+      `${file}:${at + 1} is not a trial of a study of recall; name another file for --results:\n${schemaProblems(parsed.error)}`,
     );
   });
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { AssociativeRecall } from '../../data/associative-recall.ts';
 import { LinnetError } from '../../errors.ts';
 import { associativeRecall, type AssociativeRecallResult } from '../../evaluation/recall/associative-recall.ts';
-import { elementCount, type Tensor, tensor } from '../../graph/tensor.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
@@ -11,6 +11,7 @@ import type { CompileOptions } from '../../runtime/compile.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { parseTrainingSettings } from '../../training/settings.ts';
 import { train } from '../../training/trainer.ts';
+import { startingAt } from './initial-values.ts';
 import { recallConfigs, type RecallMethod, recallMethods, type RecallPlan } from './plan.ts';
 
 /** What one model learned. */
@@ -80,7 +81,7 @@ export function named(method: string, size: string): string {
 /** Of all that a trial depends on. */
 function trialIdentity(
   { config, deviation, lessons, tests }: RecallPlan,
-  { mixer, initial }: RecallMethod,
+  { mixer, first, initial }: RecallMethod,
   seed: number,
 ): string {
   const parts = [
@@ -92,37 +93,21 @@ function trialIdentity(
     mixer,
     seed,
     ...(initial === undefined ? [] : [initial]),
+    ...(first === undefined ? [] : [first]),
   ];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }
 
-/** @throws LinnetError `CONFIG` for a name that no parameter has */
-function startingAt(
-  parameters: ReadonlyMap<string, Tensor<'float32'>>,
-  initial: Readonly<Record<string, number>> = {},
-): Map<string, Tensor<'float32'>> {
-  const started = new Map(parameters);
-  for (const [end, constant] of Object.entries(initial)) {
-    const names = [...parameters.keys()].filter((name) => name.endsWith(`.${end}`));
-    if (names.length === 0) throw new LinnetError('CONFIG', `"initial" names ${end}, which no parameter ends with`);
-    for (const name of names) {
-      const { shape } = parameters.get(name) ?? { shape: [] };
-      started.set(name, tensor('float32', shape, new Float32Array(elementCount(shape)).fill(constant)));
-    }
-  }
-  return started;
-}
-
 async function runTrial(
   { config, deviation, lessons, tests }: RecallPlan,
-  { mixer, initial }: RecallMethod,
+  { mixer, first, initial }: RecallMethod,
   seed: number,
   { compile, signal }: RecallStudyOptions,
   onStep: (loss: number, share: number) => void,
 ): Promise<Pick<RecallTrial, 'loss' | 'seconds' | 'tests'>> {
   const started = performance.now();
   const plain = describeCausalModel(config);
-  const model = plain.withMixers(plain.mixers.map(() => mixer));
+  const model = plain.withMixers(plain.mixers.map((_, layer) => (layer === 0 ? (first ?? mixer) : mixer)));
   const { vocabulary } = model.sizes;
   let parameters: ReadonlyMap<string, Tensor<'float32'>> = startingAt(
     initializeParameters(model, new Random(seed), deviation),

@@ -182,7 +182,7 @@ async function runOnce<K extends string>(
   }
 }
 
-/** What a short batch does not reach, such as α with a single group, is no input of its program. */
+/** What a short batch does not reach, such as α with a single group, is not an input of its program. */
 function onlyInputs(
   inputs: ReadonlyMap<string, unknown>,
   feeds: Readonly<Record<string, Tensor>>,

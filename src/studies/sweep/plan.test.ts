@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { mixerPreset } from '../../attention/presets.ts';
 import { describeMixer } from '../../attention/mixers.ts';
 import { parseSweepPlan, sweepVariants } from './plan.ts';
 
@@ -20,7 +21,7 @@ describe('parseSweepPlan', () => {
   });
 
   it.each<[string, Record<string, unknown>, RegExp]>([
-    ['unknown fields', { window: 3 }, /plan\.json is no plan of a sweep:[^]*Unrecognized key: "window"/],
+    ['unknown fields', { window: 3 }, /plan\.json is not a plan of a sweep:[^]*Unrecognized key: "window"/],
     ['no method', { methods: {} }, /name at least one/],
     ['a method that is neither preset nor mixer', { methods: { a: { group: 4 } } }, /either "preset" or "mixer"/],
     ['a method that is both', { methods: { a: { preset: 'relu', mixer: { kind: 'softmax' } } } }, /either "preset"/],
@@ -40,8 +41,14 @@ describe('sweepVariants', () => {
     sweepVariants(parseSweepPlan({ ...plan, methods }, 'plan.json')).map(({ method, augmented, mixers }) => [
       method,
       augmented,
-      mixers(3).map(describeMixer).join(' | '),
+      mixers(3, 'past').map(describeMixer).join(' | '),
     ]);
+
+  it('has the form of a preset that reads whole texts for encoders', () => {
+    const [plain] = sweepVariants(parseSweepPlan({ ...plan, methods: { l: { preset: 'linformer' } } }, 'plan.json'));
+    expect(plain.mixers(1, 'past')).toEqual([mixerPreset('linformer')]);
+    expect(plain.mixers(1, 'whole')).toEqual([mixerPreset('linformer-bidirectional')]);
+  });
 
   it('runs a method plain and augmented where it can gain the convolution', () => {
     const methods = {

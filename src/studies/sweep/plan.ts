@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
-import { mixerPreset } from '../../attention/presets.ts';
+import { mixerPreset, wholeTextPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { schemaProblems } from '../../files/schema-problems.ts';
 
@@ -86,7 +86,7 @@ export type SweepModel = z.infer<typeof modelSchema>;
 export function parseSweepPlan(json: unknown, source: string): SweepPlan {
   const result = planSchema.safeParse(json);
   if (!result.success) {
-    throw new LinnetError('CONFIG', `${source} is no plan of a sweep:\n${schemaProblems(result.error)}`, {
+    throw new LinnetError('CONFIG', `${source} is not a plan of a sweep:\n${schemaProblems(result.error)}`, {
       cause: result.error,
     });
   }
@@ -103,9 +103,12 @@ export interface SweepVariant {
   readonly method: string;
   /** Whether the masked convolution was added to it. */
   readonly augmented: boolean;
-  /** The mixers of a model of so many layers. */
-  mixers(layers: number): MixerConfig[];
+  /** The mixers of so many layers that read the past, or a whole text as encoders do. */
+  mixers(layers: number, reads: Reading): MixerConfig[];
 }
+
+/** What attention reads with a mixer: presets may have another form for whole texts. */
+export type Reading = 'past' | 'whole';
 
 /**
  * The methods of a plan, each plain and, where it can be, augmented by the masked convolution (paper, section 4.2).
@@ -113,25 +116,34 @@ export interface SweepVariant {
  */
 export function sweepVariants(plan: SweepPlan): SweepVariant[] {
   return Object.entries(plan.methods).flatMap(([method, choice]) => {
-    const plain = named(method, () => choice.mixer ?? presetOf(choice));
-    const makeVariant = (isAugmented: boolean, mixer: MixerConfig, first = choice.first?.mixer): SweepVariant => ({
-      method,
-      augmented: isAugmented,
-      mixers: (layers) =>
-        Array.from({ length: layers }, (_, layer) => (layer < (choice.first?.layers ?? 0) ? (first ?? mixer) : mixer)),
-    });
-    const variants = [makeVariant(false, plain)];
-    if (!(choice.augmented ?? canGain(plain))) return variants;
+    const plain = (reads: Reading): MixerConfig => named(method, () => choice.mixer ?? presetOf(choice, reads));
     const augment = (mixer: MixerConfig): MixerConfig => named(method, () => augmented(mixer, choice.kernel));
     const first = choice.first?.mixer;
+    const makeVariant = (
+      isAugmented: boolean,
+      mixerOf: (reads: Reading) => MixerConfig,
+      firstMixer = first,
+    ): SweepVariant => ({
+      method,
+      augmented: isAugmented,
+      mixers(layers, reads) {
+        const mixer = mixerOf(reads);
+        const few = choice.first?.layers ?? 0;
+        return Array.from({ length: layers }, (_, layer) => (layer < few ? (firstMixer ?? mixer) : mixer));
+      },
+    });
+    const variants = [makeVariant(false, plain)];
+    const past = plain('past');
+    if (!(choice.augmented ?? canGain(past))) return variants;
+    augment(past);
     const firstAugmented = first !== undefined && canGain(first) ? augment(first) : first;
-    return [...variants, makeVariant(true, augment(plain), firstAugmented)];
+    return [...variants, makeVariant(true, (reads) => augment(plain(reads)), firstAugmented)];
   });
 }
 
-function presetOf({ preset = '', ...rest }: SweepMethod): MixerConfig {
+function presetOf({ preset = '', ...rest }: SweepMethod, reads: Reading): MixerConfig {
   const { mixer: _, first: __, augmented: ___, ...options } = rest;
-  return mixerPreset(preset, options);
+  return mixerPreset(reads === 'past' ? preset : wholeTextPreset(preset), options);
 }
 
 /** Whether a mixer can have the convolution and does not. */

@@ -77,7 +77,7 @@ export function sweepTrialHandler(compile: CompileOptions): JobHandler {
   let last: { readonly key: string; readonly study: Promise<Study> } | undefined;
   return async (data, { signal, folder }) => {
     const parsed = dataSchema.safeParse(data);
-    if (!parsed.success) throw new LinnetError('INPUT', `the job is no trial: ${schemaProblems(parsed.error)}`);
+    if (!parsed.success) throw new LinnetError('INPUT', `the job is not a trial: ${schemaProblems(parsed.error)}`);
     const { plan, planFile, identity, snapshotEvery } = parsed.data;
     const key = JSON.stringify([plan, planFile]);
     if (last?.key !== key) last = { key, study: prepareStudy(parseSweepPlan(plan, planFile), planFile) };

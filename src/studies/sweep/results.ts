@@ -17,6 +17,11 @@ export const measuredSchema = z.strictObject({
   tokensPerSecond: number,
   seconds: number,
   description: z.string(),
+  /** Absent in results of earlier versions. */
+  curve: z
+    .array(z.strictObject({ update: z.int(), loss: number }))
+    .readonly()
+    .optional(),
 });
 
 const resultSchema = z.strictObject({

@@ -7,6 +7,7 @@ import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { parseSweepPlan } from './plan.ts';
 import { openSweepFolder, summarize, trialName } from './results.ts';
 import { prepareStudy, runStudy, type Study } from './study.ts';
+import { trialIdentity } from './trial.ts';
 
 const folder = suiteFolder();
 const planFile = join(folder, 'plan.json');
@@ -114,6 +115,64 @@ describe('a study', () => {
     const config = { model_type: 'llama', vocab_size: 100, hidden_size: 8, intermediate_size: 8 };
     const tiny = { ...config, num_hidden_layers: 1, num_attention_heads: 1, max_position_embeddings: 64 };
     await expect(study({ models: { tiny: { config: tiny } } })).rejects.toMatchObject({ code: 'MISMATCH' });
+  });
+});
+
+describe('a study of models that are not causal', () => {
+  // Three ids beyond the 258 of the tokenizer stand for CLS, SEP and mask, and for sentinels.
+  const bert = {
+    ...{ model_type: 'bert', vocab_size: 264, max_position_embeddings: 32, hidden_size: 8, intermediate_size: 16 },
+    ...{ num_hidden_layers: 2, num_attention_heads: 2 },
+  };
+  const t5 = {
+    ...{ model_type: 't5', vocab_size: 264, d_model: 8, d_kv: 4, d_ff: 16, num_layers: 1, num_heads: 2 },
+    ...{ n_positions: 32, pad_token_id: 256, decoder_start_token_id: 256 },
+  };
+  const methods = { softmax: { preset: 'softmax' }, augmented: { preset: 'augmented', group: 4, kernel: 3 } };
+  const fields = { models: { BERT: { config: bert }, T5: { config: t5 } }, methods, seeds: [1] };
+
+  it('trains encoders on masked tokens and encoder-decoder models on spans, and scores the same of held-out text', async () => {
+    const prepared = await study(fields);
+    const [first, , third] = prepared.trials;
+    expect(Object.keys(first.text.dataset.inputs)).toContain('mask');
+    expect(Object.keys(third.text.dataset.inputs)).toContain('sourceMask');
+    const out = await openSweepFolder(join(folder, 'kinds'));
+    const results = await runStudy(prepared, out);
+    expect(results.map(({ model, method }) => `${model} ${method}`)).toEqual([
+      'BERT softmax',
+      'BERT augmented',
+      'T5 softmax',
+      'T5 augmented',
+    ]);
+    // Random weights know nothing, and four updates are few: near one in 264.
+    for (const { perplexity } of results) expect(Math.abs(Math.log(perplexity / 264))).toBeLessThan(0.7);
+    expect(new Set(perplexities(results)).size).toBe(4);
+    // Two attentions are replaced in either: what the decoder reads of the encoder stays.
+    const [bertPlain, bertAugmented, t5Plain, t5Augmented] = results.map(({ parameters }) => parameters);
+    expect(t5Augmented - t5Plain).toBe(bertAugmented - bertPlain);
+    expect(bertAugmented).toBeGreaterThan(bertPlain);
+    expect(await runStudy(await study(fields), out)).toEqual(results);
+  });
+
+  it('learns: the perplexity of what is masked falls with the updates', async () => {
+    const longer = { ...fields, methods: { softmax: { preset: 'softmax' } } };
+    const training = { steps: 60, batch: 4, length: 16, learningRate: 0.02 };
+    const results = await runStudy(await study({ ...longer, training }), await openSweepFolder(join(folder, 'longer')));
+    for (const { perplexity } of results) expect(perplexity).toBeLessThan(60);
+  });
+
+  it('tells trials of other sentinels apart', async () => {
+    const { trials } = await study(fields);
+    const identities = trials.map(trialIdentity);
+    expect(new Set(identities).size).toBe(4);
+    const wide = { ...t5, vocab_size: 266 };
+    const others = await study({ ...fields, models: { T5: { config: wide } } });
+    expect(others.trials.map(trialIdentity)).not.toContain(identities[2]);
+  });
+
+  it('refuses an encoder without room for CLS, SEP and mask', async () => {
+    const small = { ...bert, vocab_size: 259 };
+    await expect(study({ ...fields, models: { BERT: { config: small } } })).rejects.toThrow(/vocab_size of at least/);
   });
 });
 

@@ -1,27 +1,26 @@
 /** A whole study: the plan's text and models are loaded once, and its trials run one after the other. */
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { loadCausalModel } from '../../checkpoint/load-model.ts';
+import { loadModel } from '../../checkpoint/load-model.ts';
 import { loadDocuments } from '../../data/documents.ts';
-import { packDocuments, type PackedDataset } from '../../data/packing.ts';
 import { splitDocuments } from '../../data/split.ts';
 import { LinnetError } from '../../errors.ts';
-import { describeCausalModel } from '../../models/families.ts';
+import { describeModel, type Model } from '../../models/families.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { requireFeasible } from '../../training/plans/effort.ts';
 import { parseTrainingSettings } from '../../training/settings.ts';
 import { totalUpdates } from '../../training/trainer.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
-import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
 import { type SweepModel, type SweepPlan, sweepVariants } from './plan.ts';
 import { type StoredTrial, type SweepFolder, trialName } from './results.ts';
+import { studyText, type StudyText, textKey } from './text.ts';
 import { runTrial, type SweepBase, type Trial, trialIdentity } from './trial.ts';
 
 /** A plan with everything it names. */
 export interface Study {
   readonly plan: SweepPlan;
   readonly trials: readonly Trial[];
-  /** Tokens of held-out text that are scored. */
+  /** Tokens of held-out text that are scored, of the first model. */
   readonly heldOutTokens: number;
 }
 
@@ -33,27 +32,24 @@ export async function prepareStudy(plan: SweepPlan, planFile: string): Promise<S
   const place = (path: string): string => (isAbsolute(path) ? path : resolve(dirname(planFile), path));
   const tokenizer = await loadTokenizer(place(plan.tokenizer));
   const documents = await loadDocuments(plan.data, { field: plan.field });
-  const { training, heldOut } = splitDocuments(documents, { heldOut: plan.heldOut });
-  const datasets = new Map<number, { dataset: PackedDataset; heldOut: EvaluationData }>();
+  const split = splitDocuments(documents, { heldOut: plan.heldOut });
+  const texts = new Map<string, StudyText>();
   const trials: Trial[] = [];
   for (const [model, choice] of Object.entries(plan.models)) {
     const base = await openBase(choice, tokenizer, place);
-    requireVocabulary(model, base, tokenizer);
+    const described = base.kind === 'scratch' ? describeModel(base.config) : base.loaded.model;
+    requireVocabulary(model, described, tokenizer);
     for (const seed of plan.seeds) {
       const settings = parseTrainingSettings({ ...plan.training, ...choice.training, seed });
       const { length } = settings;
-      const data = datasets.get(length) ?? {
-        dataset: await packDocuments(training, tokenizer, { length }),
-        heldOut: await heldOutWindows(plan, heldOut, tokenizer, length),
-      };
-      datasets.set(length, data);
-      const described = base.kind === 'scratch' ? describeCausalModel(base.config) : base.loaded.model;
-      requireFeasible(described, settings, totalUpdates(data.dataset, settings));
-      for (const variant of sweepVariants(plan)) trials.push({ ...variant, model, seed, base, settings, ...data });
+      const key = textKey(described, length);
+      const text = texts.get(key) ?? (await studyText(described, tokenizer, split, { length, windows: plan.windows }));
+      texts.set(key, text);
+      requireFeasible(described, settings, totalUpdates(text.dataset, settings));
+      for (const variant of sweepVariants(plan)) trials.push({ ...variant, model, seed, base, settings, text });
     }
   }
-  const [first] = trials;
-  return { plan, trials, heldOutTokens: scoredTokens(first.heldOut.windows) };
+  return { plan, trials, heldOutTokens: trials[0].text.scored };
 }
 
 async function openBase(
@@ -61,7 +57,7 @@ async function openBase(
   { bosId, eosId }: Tokenizer,
   place: (path: string) => string,
 ): Promise<SweepBase> {
-  if (folder !== undefined) return { kind: 'converted', loaded: await loadCausalModel(place(folder)) };
+  if (folder !== undefined) return { kind: 'converted', loaded: await loadModel(place(folder)) };
   const special = {
     ...(bosId !== undefined && { bos_token_id: bosId }),
     ...(eosId !== undefined && { eos_token_id: eosId }),
@@ -69,23 +65,12 @@ async function openBase(
   return { kind: 'scratch', config: config?.model_type === 'flash' ? { ...config } : { ...special, ...config } };
 }
 
-function requireVocabulary(name: string, base: SweepBase, tokenizer: Tokenizer): void {
-  const { sizes } = base.kind === 'scratch' ? describeCausalModel(base.config) : base.loaded.model;
+function requireVocabulary(name: string, { sizes }: Model, tokenizer: Tokenizer): void {
   if (tokenizer.vocabularySize <= sizes.vocabulary) return;
   throw new LinnetError(
     'MISMATCH',
     `the tokenizer has ${tokenizer.vocabularySize} tokens, the vocabulary of model "${name}" is ${sizes.vocabulary}`,
   );
-}
-
-async function heldOutWindows(
-  { windows: most }: SweepPlan,
-  documents: readonly { readonly text: string }[],
-  tokenizer: Tokenizer,
-  length: number,
-): Promise<EvaluationData> {
-  const all = await evaluationData(documents, tokenizer, { mode: 'text', length, stride: length });
-  return { ...all, windows: all.windows.slice(0, most) };
 }
 
 export interface StudyProgress {
@@ -97,7 +82,7 @@ export interface StudyProgress {
 export interface StudyOptions {
   readonly compile?: CompileOptions;
   readonly signal?: AbortSignal;
-  /** Updates between two snapshots of a trial. Default 200. */
+  /** Optimizer steps between two snapshots of a trial. Default 200. */
   readonly snapshotEvery?: number;
   readonly onUpdate?: (trial: Trial, event: UpdateEvent, progress: StudyProgress) => void;
   /** Called for every result; `known` if it was measured before. */

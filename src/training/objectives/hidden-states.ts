@@ -20,7 +20,7 @@ import type { RowFeature } from '../trainer.ts';
 
 export const hiddenStatePlaces = ['memory', 'disk', 'recompute'] as const;
 
-/** Where hidden states wait: `recompute` keeps none and runs the model in every update. */
+/** Where hidden states wait: `recompute` keeps none and runs the model in every optimizer step. */
 export type HiddenStatePlace = (typeof hiddenStatePlaces)[number];
 
 /**

@@ -14,7 +14,9 @@ import { type Objective, tokenLoss } from './next-token.ts';
 /** As of `trainMedusa`; hidden states are not kept, since pairs may differ from pass to pass. */
 export interface PairMedusaJob
   extends Omit<MedusaJob, 'model' | 'dataset' | 'hiddenStates' | 'hiddenStateFolder' | 'onHiddenStates'> {
+  /** The backbone. */
   readonly model: EncoderDecoderModel;
+  /** Pairs that the heads learn from. */
   readonly dataset: PairDataset;
 }
 

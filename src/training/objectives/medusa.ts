@@ -24,7 +24,8 @@ import type { CausalModel, GeneratingModel, ModelSizes } from '../../models/mode
 import { parallelHidden } from '../../models/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace, type HiddenStates } from './hidden-states.ts';
-import { packedInputs, type PackedDataset } from '../../data/packing.ts';
+import { packedInputs } from '../../data/packed-rows.ts';
+import type { PackedDataset } from '../../data/packing.ts';
 import { type NextTokenValues, nextTokenLoss, type Objective } from './next-token.ts';
 import { type RowFeature, totalUpdates, train, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
 
@@ -40,27 +41,34 @@ export interface MedusaTraining extends MedusaConfig {
   };
 }
 
+/** The weights of the heads' losses where nothing else is said: `decay` per head; `joint` for training with the backbone (Medusa-2). */
 export const medusaTrainingDefaults = { decay: 0.8, joint: { weight: 0.2, rateFactor: 0.25 } } as const;
 
+/** Medusa heads to be trained. */
 export interface MedusaJob
   extends Omit<
     TrainingJob,
     'model' | 'dataset' | 'trainable' | 'objective' | 'feature' | 'rateFactor' | 'variant' | 'parameters' | 'origin'
   > {
+  /** The backbone. */
   readonly model: CausalModel;
+  /** Texts that the heads learn from. */
   readonly dataset: PackedDataset;
   /** Parameters of the model, and of heads to begin with; without heads, fresh ones. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
   /** Fingerprint of the model: neither snapshots nor hidden states of another one are used. */
   readonly origin: string;
+  /** Number and depth of heads, and how they are trained. */
   readonly medusa: MedusaTraining;
   /** Where hidden states of a frozen model are kept; default `hiddenStatePlace`. */
   readonly hiddenStates?: HiddenStatePlace;
   /** Where they go if on disk. */
   readonly hiddenStateFolder?: string;
+  /** Called as hidden states of the backbone are computed, before training. */
   readonly onHiddenStates?: (rows: number, total: number) => void;
 }
 
+/** What training of Medusa heads came to. */
 export interface MedusaOutcome extends Omit<TrainingOutcome, 'parameters'> {
   readonly heads: Map<string, Tensor<'float32'>>;
   /** Parameters of the model: those given, or changed ones after joint training. */

@@ -1,5 +1,5 @@
 /** What training minimises. */
-import { packedInputs } from '../../data/packing.ts';
+import { packedInputs } from '../../data/packed-rows.ts';
 import type { RowInputs } from '../../data/row-dataset.ts';
 import type { Value } from '../../graph/graph.ts';
 import { mul } from '../../graph/ops/elementwise.ts';

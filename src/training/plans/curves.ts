@@ -2,6 +2,7 @@
 import { basename, join } from 'node:path';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { type ChartLine, lineChart } from '../../report/chart.ts';
+import { commandLine } from '../../report/command-line.ts';
 import { writeReport } from '../../report/html.ts';
 import { type Metric, readRun } from '../../report/record.ts';
 
@@ -16,7 +17,7 @@ const mostPoints = 400;
  * @throws LinnetError as `readRun`
  */
 export async function writeCurves(folder: string): Promise<void> {
-  const { metrics } = await readRun(folder);
+  const { metrics, record } = await readRun(folder);
   await writeFileAtomic(join(folder, 'metrics.csv'), csvOf(metrics));
   const loss = pointsOf(metrics, 'loss');
   if (loss.length < 2) return;
@@ -27,9 +28,10 @@ export async function writeCurves(folder: string): Promise<void> {
   const losses = await lineChart({ title: 'Loss', x, y: { label: 'loss', unit: 'nats' }, lines });
   const rate = [{ name: 'learning rate', points: averaged(pointsOf(metrics, 'learningRate')) }];
   const rates = await lineChart({ title: 'Learning rate', x, y: { label: 'rate', fromZero: true }, lines: rate });
-  await writeFileAtomic(join(folder, 'curves.svg'), losses.svg);
+  await writeFileAtomic(join(folder, 'curves.svg'), losses.svgFile());
   await writeReport(join(folder, 'curves.html'), {
     title: basename(folder),
+    command: record.command.length === 0 ? undefined : commandLine(record.command),
     sections: [{ title: 'Curves', blocks: [losses, rates].map((chart) => ({ kind: 'chart' as const, chart })) }],
   });
 }

@@ -56,6 +56,9 @@ export const runShape = {
     placeholder: 'name',
     description: 'what is saved with `evaluateEvery`: best, the parameters of the lowest held-out loss, or last',
   }),
+  tensorboard: z.boolean().default(false).meta({
+    description: 'also write event files for TensorBoard into the run folder',
+  }),
 };
 
 /** How much is learned, and how fast; all may be left out. */
@@ -137,7 +140,7 @@ export function refuseEvaluation({
   }
 }
 
-/** For plans whose loss is no cross-entropy of labels. @throws OptionsError if labels are to be smoothed */
+/** For plans whose loss is not a cross-entropy of labels. @throws OptionsError if labels are to be smoothed */
 export function refuseLabelSmoothing({ labelSmoothing }: Pick<TrainingSettings, 'labelSmoothing'>): void {
   if (labelSmoothing > 0) throw new OptionsError('`labelSmoothing` is of training on labels, tokens and target texts');
 }

@@ -31,7 +31,7 @@ function shown(value: string | undefined): string {
   return value.length <= mostShown ? value : `${value.slice(0, mostShown)}…`;
 }
 
-/** What is no object, by its path; lists count as one value. */
+/** What is not an object, by its path; lists count as one value. */
 function leaves(value: object, prefix = ''): Map<string, string> {
   return new Map(
     Object.entries(value).flatMap(([key, field]: [string, unknown]): [string, string][] => {

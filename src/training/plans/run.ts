@@ -1,11 +1,10 @@
 /** Carrying out a plan: a run that is recorded, can be resumed, and ends with a saved folder. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { requireReplaceable } from '../../files/written-folder.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
-import { openRun, type Run } from '../../report/record.ts';
+import { type JsonValue, openRun, plainJson, type Run } from '../../report/record.ts';
 import type { Evaluation, EvaluationPlan } from '../held-out.ts';
 import { microBatchRows, type TrainingSettings } from '../settings.ts';
 import { train, type TrainingJob, type TrainingOutcome, totalUpdates, type UpdateEvent } from '../trainer.ts';
@@ -122,7 +121,7 @@ async function recordedTraining<Details extends object>(
   { folder, settings, plan }: Prepared<Details>,
 ): Promise<TrainingResult<Details>> {
   const { summary, configuration, train: trainPlan, save, heldOutRows, trainedLength, ...trained } = plan;
-  const { out, data, heldOut, snapshotEvery, device, threads } = options;
+  const { out, data, heldOut, snapshotEvery, tensorboard, device, threads } = options;
   const stepTokens = settings.batch * trained.dataset.length;
   const steps = totalUpdates(trained.dataset, settings);
   hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings) });
@@ -150,7 +149,7 @@ async function recordedTraining<Details extends object>(
     async onStart(done) {
       // A run that falls back to a snapshot measures what came after it again.
       const keep = ({ update }: { readonly update?: unknown }): boolean => Number(update) <= done;
-      run = await openRun(folder, description, { resume: isRecorded(folder), keep });
+      run = await openRun(folder, description, { resume: isRecorded(folder), keep, tensorboard });
       hooks.onStart?.(done);
     },
     onUpdate(event) {
@@ -165,7 +164,9 @@ async function recordedTraining<Details extends object>(
     const outcome = await sameRun(folder, described, () => trainPlan?.(job, folder) ?? train(job));
     if (!outcome.finished) {
       const state =
-        outcome.updates > 0 ? `a snapshot of update ${outcome.updates} is in ${folder}` : 'nothing was trained yet';
+        outcome.updates > 0
+          ? `a snapshot of optimizer step ${outcome.updates} is in ${folder}`
+          : 'nothing was trained yet';
       throw new LinnetError('ABORTED', `stopped; ${state}. To continue, do the same again with \`resume\``);
     }
     const details = await save(out, outcome.parameters);
@@ -220,7 +221,7 @@ function peakMemoryBytes(): number {
 /** Trains; a refusal to resume says besides which settings the record has otherwise. */
 async function sameRun(
   folder: string,
-  described: Readonly<Record<string, z.core.util.JSONType>>,
+  described: Readonly<Record<string, JsonValue>>,
   work: () => Promise<TrainingOutcome>,
 ): Promise<TrainingOutcome> {
   try {
@@ -231,10 +232,4 @@ async function sameRun(
     if (differences === '') throw error;
     throw new LinnetError('MISMATCH', `${error.message}\n${differences}`, { cause: error });
   }
-}
-
-/** A value as records hold it. */
-function plainJson(value: object): Record<string, z.core.util.JSONType> {
-  const parsed: unknown = JSON.parse(JSON.stringify(value));
-  return z.record(z.string(), z.json()).parse(parsed);
 }

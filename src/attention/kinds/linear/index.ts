@@ -40,7 +40,7 @@ export const linearKind = {
     window: (config) => remaining({ ...config, local: null }, config.local),
     convolution: (config) => remaining({ ...config, convolution: null, castling: false }, config.convolution),
   },
-  // Where branches are normalized together, or turned by castling, the output is no affine function of their factors.
+  // Where branches are normalized together, or turned by castling, the output is not an affine function of their factors.
   calibration: ({ normalize, castling, local, global, convolution }) => ({
     affine: [
       ...(local?.scale === 'learned' && normalize !== 'together' && !castling ? ['local_factor'] : []),

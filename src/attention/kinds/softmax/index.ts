@@ -18,6 +18,7 @@ import { linearReference } from '../linear/reference.ts';
 
 const softmaxSchema = z.strictObject({ kind: z.literal('softmax') });
 
+/** The configuration of softmax attention. */
 export type SoftmaxMixer = z.infer<typeof softmaxSchema>;
 
 /** One local group that never ends. */

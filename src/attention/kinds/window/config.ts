@@ -43,6 +43,7 @@ export const windowSchema = z.strictObject({
   convolution: convolutionField,
 });
 
+/** The configuration of the window kind. */
 export type WindowMixer = z.infer<typeof windowSchema>;
 
 /** Added to the score of the memory, per query head [H]: ln β. */

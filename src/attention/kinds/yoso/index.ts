@@ -30,6 +30,7 @@ const yosoSchema = z.strictObject({
   convolution: convolutionField,
 });
 
+/** The configuration of YOSO attention. */
 export type YosoMixer = z.infer<typeof yosoSchema>;
 
 /** One local group that never ends. */

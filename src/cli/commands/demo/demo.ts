@@ -55,7 +55,10 @@ export const demo = defineCommand({
       description: 'optimizer steps per mixer',
     }),
     lr: withDefault(decimal({ min: 1e-9, max: 1 }), 0.002, { placeholder: 'rate', description: 'peak learning rate' }),
-    batch: withDefault(integer({ min: 1, max: 4096 }), 8, { placeholder: 'rows', description: 'sequences per update' }),
+    batch: withDefault(integer({ min: 1, max: 4096 }), 8, {
+      placeholder: 'rows',
+      description: 'sequences per optimizer step',
+    }),
     length: withDefault(integer({ min: 8, max: 1 << 16 }), 256, {
       placeholder: 'tokens',
       description: 'tokens per sequence',
@@ -92,7 +95,10 @@ export const demo = defineCommand({
     const results = await runDemoStudy(context, loaded, tokenizer, demoOptions);
     const modelName = basename(resolve(folder));
     const charts = await demoCharts(results);
-    await writeReport(out, demoReport(modelName, demoOptions, converted, results, charts));
+    await writeReport(
+      out,
+      demoReport(modelName, { ...demoOptions, command: context.command }, converted, results, charts),
+    );
     if (figures !== undefined) {
       await mkdir(figures, { recursive: true });
       for (const [name, chart] of Object.entries({ ...conversionFigures(converted.charts), ...charts }))

@@ -3,6 +3,8 @@ import { describeMixer } from '../../../attention/mixers.ts';
 import { conversionSections } from '../../../conversion/report.ts';
 import type { DecodingSpeed } from '../../../evaluation/speed/decoding-speed.ts';
 import { barChart, lineChart } from '../../../report/chart.ts';
+import { commandLine } from '../../../report/command-line.ts';
+import { differencesFrom } from '../../../report/line-series.ts';
 import type { Chart } from '../../../report/chart-renderer.ts';
 import type { Report, Section } from '../../../report/html.ts';
 import { describeHardware, describeSoftware } from '../../../report/provenance.ts';
@@ -13,9 +15,11 @@ import type { DemoConversion } from './conversion.ts';
 import type { DemoOptions, DemoResults } from './study.ts';
 
 /** The charts, also drawn into docs. */
-export type DemoCharts = Readonly<Record<'perplexity' | 'losses' | 'depths' | 'tree' | 'time' | 'memory', Chart>>;
+export type DemoCharts = Readonly<
+  Record<'perplexity' | 'losses' | 'differences' | 'depths' | 'tree' | 'time' | 'memory', Chart>
+>;
 
-/** Updates averaged into one point of the loss curves: a batch is noisy. */
+/** Optimizer steps averaged into one point of the loss curves: a batch is noisy. */
 const smoothing = 10;
 
 export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
@@ -27,6 +31,7 @@ export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
       name,
       points: measured.map((speed) => ({ x: speed.context, y: pick(speed) })),
     }));
+  const losses = rows.map(({ name, losses: own }) => ({ name, points: smoothed(own) }));
   return {
     perplexity: await barChart({
       title: 'Held-out perplexity after the same fine-tuning',
@@ -35,6 +40,8 @@ export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
       value: { label: 'perplexity' },
       barLabel: (value) => formatFixed(value, 2),
       marks: 'dots',
+      horizontal: true,
+      height: 90 + 34 * rows.length,
       bars: [{ name: 'after fine-tuning', values: rows.map(({ after }) => after) }],
     }),
     losses: await lineChart({
@@ -42,7 +49,14 @@ export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
       description: 'Mean loss per token over the optimizer steps, for each mixer.',
       x: { label: 'optimizer step' },
       y: { label: 'loss', unit: 'nats per token' },
-      lines: rows.map(({ name, losses }) => ({ name, points: smoothed(losses) })),
+      lines: losses,
+    }),
+    differences: await lineChart({
+      title: `Training loss minus that of ${losses[0].name}`,
+      description: `Difference of the mean loss per token from that of ${losses[0].name}, for the other mixers.`,
+      x: { label: 'optimizer step' },
+      y: { label: 'difference', unit: 'nats per token' },
+      lines: differencesFrom(losses),
     }),
     depths: await acceptanceByDepthChart(results.speculation),
     tree: acceptanceTreeChart(results.speculation),
@@ -76,9 +90,9 @@ export function perplexityTable({ rows }: DemoResults): Table {
   return makeTable(
     [
       { header: 'mixer', value: ({ name }) => name },
-      { header: 'branches', value: ({ mixer }) => describeMixer(mixer) },
-      { header: 'after conversion', value: ({ before }) => before, format: (value) => formatFixed(value, 1) },
       { header: 'fine-tuned', value: ({ after }) => after, format: (value) => formatFixed(value, 2) },
+      { header: 'after conversion', value: ({ before }) => before, format: (value) => formatFixed(value, 1) },
+      { header: 'branches', value: ({ mixer }) => describeMixer(mixer) },
     ],
     rows,
   );
@@ -112,7 +126,7 @@ function speedTable(results: DemoResults): Table {
 /** Puts the page together. */
 export function demoReport(
   modelName: string,
-  options: DemoOptions,
+  options: DemoOptions & { readonly command: readonly string[] },
   { conversion, measures, charts: conversionCharts }: DemoConversion,
   results: DemoResults,
   charts: DemoCharts,
@@ -141,6 +155,11 @@ export function demoReport(
           caption: `The original model had perplexity ${formatFixed(results.base, 2)}.`,
         },
         { kind: 'chart', chart: charts.losses, caption: `Each point is the mean of ${smoothing} optimizer steps.` },
+        {
+          kind: 'chart',
+          chart: charts.differences,
+          caption: 'The same as differences, since the lines above differ by less than they fall; above zero is worse.',
+        },
       ],
     },
     {
@@ -201,7 +220,8 @@ export function demoReport(
     title: 'Linnet: a linearized language model on this machine',
     subtitle: `${modelName}: softmax, a window with a memory, and the paper's four ways`,
     sections,
-    footer: `Made by linnet demo.`,
+    footer: 'Made by linnet demo.',
+    command: commandLine(options.command),
   };
 }
 

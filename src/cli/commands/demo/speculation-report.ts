@@ -13,14 +13,15 @@ import { describeSpeculationStudy, type SpeculationStudy } from './speculation.t
 const mostPlaces = 40;
 
 /** Share of steps that accepted a guess of each depth. */
-export async function acceptanceByDepthChart({ acceptedByDepth }: SpeculationStudy): Promise<Chart> {
+export async function acceptanceByDepthChart({ acceptedByDepth, steps }: SpeculationStudy): Promise<Chart> {
   const shares = acceptedByDepth.length === 0 ? [0] : acceptedByDepth;
   return barChart({
     title: 'Accepted guesses by depth',
     description: 'Share of steps that accepted at least one, two, three … guessed tokens.',
     categories: shares.map((_, at) => `${at + 1}`),
     value: { label: 'share of steps', unit: '%' },
-    barLabel: (value) => formatFixed(value, 0),
+    // A percentage says nothing without what it is of.
+    barLabel: (value) => `${formatFixed(value, 0)} % (${formatCount(Math.round((value * steps) / 100))})`,
     bars: [{ name: 'accepted', values: shares.map((share) => 100 * share) }],
   });
 }
@@ -97,7 +98,11 @@ export function speculationSection(study: SpeculationStudy, charts: { depths: Ch
           '(linnet bench speculate measures it). Greedy texts of a small model repeat themselves, which makes them easy to look up: the ' +
           'figures are those of this model and these texts, not a promise.',
       },
-      { kind: 'chart', chart: charts.depths, caption: 'Share of the steps that accepted so many guesses or more.' },
+      {
+        kind: 'chart',
+        chart: charts.depths,
+        caption: `Share of the ${formatCount(study.steps)} steps that accepted so many guesses or more, with their number.`,
+      },
       {
         kind: 'chart',
         chart: charts.tree,

@@ -1,6 +1,7 @@
 /** `linnet eval compare`: results of `eval tasks` side by side, with errors of the differences and the questions that changed. */
 import { compareResults } from '../../../evaluation/tasks/comparison/compare.ts';
 import { readResults } from '../../../evaluation/tasks/comparison/result-files.ts';
+import { commandLine } from '../../../report/command-line.ts';
 import { writeReport } from '../../../report/html.ts';
 import { formatCount } from '../../../report/quantities.ts';
 import { textTable } from '../../../report/table.ts';
@@ -34,7 +35,7 @@ export const evalCompare = defineCommand({
     const changed = tasks.reduce((sum, task) => sum + (task.changed?.questions.length ?? 0), 0);
     context.print(`\n${formatCount(changed)} questions changed`);
     if (out !== undefined) {
-      await writeReport(out, await comparisonReport(tasks, models));
+      await writeReport(out, await comparisonReport(tasks, models, commandLine(context.command)));
       context.print(`wrote ${out}`);
     }
     const reported = tasks.map(({ task, metrics, changed: questions }) => ({

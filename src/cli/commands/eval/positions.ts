@@ -1,5 +1,5 @@
 /** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
-import { type Document, readDocuments } from '../../../data/documents.ts';
+import { readDocuments } from '../../../data/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import { stepLosses } from '../../../evaluation/perplexity/step-perplexity.ts';
 import { perplexityByPosition, type PositionLoss } from '../../../evaluation/perplexity/token-losses.ts';
@@ -9,36 +9,54 @@ import { lineChart } from '../../../report/chart.ts';
 import { formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
-import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
+import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { integer, path } from '../../framework/option-values.ts';
+import { countList, integer, path } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
+import { joinedTokens } from './joined-text.ts';
+import { printSameTokens, type SameTokensText } from './same-tokens.ts';
 
 export const evalPositions = defineCommand({
   description:
     'Measures perplexity by position: documents are joined to one text of --length tokens, which is read from its ' +
-    'beginning in chunks, as decoding reads a prompt; positions are taken together in ranges that double. Several models ' +
+    'beginning in chunks, as decoding reads a prompt; positions are taken together in ranges that double. With --after, the ' +
+    'same tokens are scored after less and after more of what precedes them, so that only their position differs. Several models ' +
     'are laid side by side, exported ones among them; they must share their tokenizer for the numbers to be comparable.',
   examples: [
     'linnet eval positions --models assets/tiny-llama runs/window --data book.txt --length 32768 --chart positions.svg',
-    'linnet eval positions --models runs/window --data stories.jsonl --length 131072 --json',
+    'linnet eval positions --models runs/window --data book.txt --after 512,4096,32768,131072 --json',
   ],
   arguments: {},
   options: {
     models: requiredList(path, { placeholder: 'folders', description: 'folders of the models, exported or not' }),
     data: documentSources,
     field: fieldOption,
-    length: withDefault(integer({ min: 2, max: 1 << 24 }), 8192, {
+    length: optional(integer({ min: 2, max: 1 << 24 }), {
       placeholder: 'tokens',
-      description: 'tokens that are read, BOS included',
+      description: 'tokens of the text, BOS included (default: 8192, or as many as --after and --scored need)',
+    }),
+    after: optional(countList, {
+      placeholder: 'counts',
+      description: 'tokens read before the last --scored ones of the text, such as 512,4096,32768',
+    }),
+    scored: withDefault(integer({ min: 2, max: 1 << 20 }), 2048, {
+      placeholder: 'tokens',
+      description: 'tokens that are scored after each of --after',
     }),
     chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
     ...engineOptions,
   },
   writesResults: true,
   writes: ['chart'],
-  async run(context, { models, data, field, length, chart, ...compile }) {
+  async run(context, { models, data, field, length: asked, after, scored, chart, ...compile }) {
+    const length = asked ?? (after === undefined ? 8192 : Math.max(...after) + scored);
+    if (after !== undefined) {
+      if (chart !== undefined)
+        throw new LinnetError('INPUT', 'a chart is of ranges of positions; leave out --chart or --after');
+      const text: SameTokensText = { data, field, length, after, scored };
+      return { json: { length, scored, models: await printSameTokens(context, models, text, compile) } };
+    }
     const results: ModelPositions[] = [];
     for (const folder of models) {
       const tokens = await joinedTokens(readDocuments(data, { field }), await loadTokenizer(folder), length);
@@ -54,7 +72,7 @@ export const evalPositions = defineCommand({
     );
     for (const { model, stateBytes } of results) context.print(`state of ${model}: ${formatBytes(stateBytes)}`);
     if (chart !== undefined) {
-      await writeFileAtomic(chart, (await positionsChart(results)).svg);
+      await writeFileAtomic(chart, (await positionsChart(results)).svgFile());
       context.print(`wrote ${chart}`);
     }
     return { json: { length, models: results, ...(chart === undefined ? {} : { chart }) } };
@@ -66,19 +84,6 @@ interface ModelPositions {
   readonly positions: readonly PositionLoss[];
   /** What the session holds in the end. */
   readonly stateBytes: number;
-}
-
-/** BOS, where there is one, and the documents one after the other. @throws LinnetError `INPUT` if they are too short */
-async function joinedTokens(documents: AsyncIterable<Document>, tokenizer: Tokenizer, length: number) {
-  const tokens = new Int32Array(length);
-  let filled = 0;
-  for await (const { text } of documents) {
-    const part = tokenizer.encode(text, { bos: filled === 0 && tokenizer.bosId !== undefined });
-    tokens.set(part.subarray(0, length - filled), filled);
-    filled = Math.min(length, filled + part.length);
-    if (filled === length) return tokens;
-  }
-  throw new LinnetError('INPUT', `the text has ${filled} tokens, --length is ${length}; give more text or read less`);
 }
 
 async function measure(

@@ -7,11 +7,20 @@ import { parseJsonObject } from '../../../files/json-object.ts';
 import { LinnetError } from '../../../errors.ts';
 import { isClassificationPlan } from '../../../studies/classification/plan.ts';
 import { parseSweepPlan } from '../../../studies/sweep/plan.ts';
-import { openSweepFolder, type StoredTrial, summarize, type SweepRow } from '../../../studies/sweep/results.ts';
+import {
+  openSweepFolder,
+  type StoredTrial,
+  summarize,
+  type SweepRow,
+  trialName,
+} from '../../../studies/sweep/results.ts';
 import { runStudyInQueue } from '../../../studies/sweep/queued.ts';
 import { prepareStudy, runStudy } from '../../../studies/sweep/study.ts';
 import { writeReport } from '../../../report/html.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
+import { commandLine } from '../../../report/command-line.ts';
+import { plainJson, type Run } from '../../../report/record.ts';
+import { recordedWork } from '../../../report/recorded-work.ts';
 import { textTable } from '../../../report/table.ts';
 import {
   type CommandResult,
@@ -25,7 +34,8 @@ import { UsageError } from '../../framework/exit-codes.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { integer, path, redisUrl } from '../../framework/option-values.ts';
 import { type ClassificationPlace, sweepClassification } from './classification.ts';
-import { modelsOf, sweepChart, sweepReport, sweepTable } from '../../output/sweep-report.ts';
+import { recordUpdate } from '../../output/trial-record.ts';
+import { modelsOf, sweepChart, sweepCsv, sweepReport, sweepTable } from '../../output/sweep-report.ts';
 
 export const sweep = defineCommand({
   description:
@@ -88,27 +98,53 @@ async function sweepPerplexity(
   const [first] = study.trials;
   context.note(
     `${formatCount(study.trials.length)} trials of ${formatCount(first.settings.steps ?? 0)} optimizer steps; ` +
-      `${formatCount(first.dataset.predictedTokens)} tokens to train on, ${formatCount(study.heldOutTokens)} scored`,
+      `${formatCount(first.text.dataset.rows * first.text.dataset.length)} tokens to train on, ${formatCount(study.heldOutTokens)} scored`,
   );
-  const results = await runWithProgress(context, study.trials.length, (callbacks) =>
-    queue === undefined
-      ? runStudy(study, folder, { compile, signal: context.signal, snapshotEvery, ...callbacks })
-      : runStudyInQueue(study, folder, {
-          ...{ queue, plan: given, planFile, signal: context.signal, snapshotEvery },
-          onResult: callbacks.onResult,
-        }),
-  );
+  const description = {
+    command: context.command,
+    configuration: plainJson({
+      data: plan.data,
+      settings: plan.training,
+      trials: study.trials.length,
+      seeds: plan.seeds,
+    }),
+  };
+  const results = await recordedWork(place, description, async (start) => {
+    const run = await start();
+    const trials = await runWithProgress(context, { total: study.trials.length, run }, (callbacks) =>
+      queue === undefined
+        ? runStudy(study, folder, { compile, signal: context.signal, snapshotEvery, ...callbacks })
+        : runStudyInQueue(study, folder, {
+            ...{ queue, plan: given, planFile, signal: context.signal, snapshotEvery },
+            onResult: callbacks.onResult,
+          }),
+    );
+    run.report({ perplexity: lowest(trials), trials: trials.length });
+    return trials;
+  });
   const rows = summarize(results);
   const charts: string[] = [];
   for (const model of modelsOf(rows)) {
     context.print(`\n${model}\n${textTable(sweepTable(rows, model))}`);
     const file = join(folder.path, `${planName(model)}.svg`);
-    await writeFileAtomic(file, (await sweepChart(rows, model)).svg);
+    await writeFileAtomic(file, (await sweepChart(rows, model)).svgFile());
     charts.push(file);
   }
   const report = join(folder.path, 'report.html');
-  await writeReport(report, await sweepReport(plan, rows, study.heldOutTokens));
-  const json = { out: folder.path, report, charts, heldOutTokens: study.heldOutTokens, rows: rows.map(reportedRow) };
+  await writeReport(
+    report,
+    await sweepReport(plan, rows, { heldOutTokens: study.heldOutTokens, command: commandLine(context.command) }),
+  );
+  const csv = join(folder.path, 'results.csv');
+  await writeFileAtomic(csv, sweepCsv(rows));
+  const json = {
+    out: folder.path,
+    report,
+    csv,
+    charts,
+    heldOutTokens: study.heldOutTokens,
+    rows: rows.map(reportedRow),
+  };
   await writeFileAtomic(join(folder.path, 'results.json'), `${JSON.stringify(json, null, 2)}\n`);
   context.print(`\nwrote ${report}`);
   return { json };
@@ -131,20 +167,30 @@ function reportedRow({ trials, ...row }: SweepRow): Record<string, unknown> {
 
 type Callbacks = Pick<NonNullable<Parameters<typeof runStudy>[2]>, 'onUpdate' | 'onResult'>;
 
+/** The lowest perplexity of a study; null where all have diverged. */
+function lowest(trials: readonly StoredTrial[]): number | null {
+  const values = trials.map(({ perplexity }) => perplexity).filter(Number.isFinite);
+  return values.length === 0 ? null : Math.min(...values);
+}
+
 async function runWithProgress(
   context: CommandContext,
-  total: number,
-  run: (callbacks: Callbacks) => Promise<StoredTrial[]>,
+  { total, run }: { readonly total: number; readonly run: Run },
+  work: (callbacks: Callbacks) => Promise<StoredTrial[]>,
 ): Promise<StoredTrial[]> {
   return context.withProgress('sweep', 'trials', (progress) =>
-    run({
-      onUpdate: ({ model, method, augmented, seed }, event, { done }) => {
+    work({
+      onUpdate: (trial, event, { done }) => {
+        const { model, method, augmented, seed } = trial;
+        recordUpdate(run, trialName(trial), event);
         const name = `${model}, ${method}${augmented ? ' + convolution' : ''}, seed ${seed}`;
         progress.update(done + event.update / event.total, total, `${name}, loss ${formatFixed(event.loss, 3)}`);
       },
-      onResult: ({ model, method, augmented, seed, perplexity }, known, { done }) => {
+      onResult: (result, known, { done }) => {
+        const { model, method, augmented, seed, perplexity } = result;
         progress.update(done, total);
         if (known) return;
+        run.log({ trial: trialName(result), perplexity, trialSeconds: result.seconds });
         const variant = augmented ? ' + convolution' : '';
         context.note(`${done}/${total}  ${model}, ${method}${variant}, seed ${seed}: ${formatFixed(perplexity, 2)}`);
       },

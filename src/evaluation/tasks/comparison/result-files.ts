@@ -125,7 +125,7 @@ export async function readSamples(file: string): Promise<Map<string, Map<number,
     if (++count > mostSamples) throw new LinnetError('FORMAT', `${source}: more than ${mostSamples} samples`);
     const parsed = sampleSchema.safeParse(jsonOf(text, source));
     if (!parsed.success) {
-      throw new LinnetError('FORMAT', `${source} is no sample of a task:\n${z.prettifyError(parsed.error)}`);
+      throw new LinnetError('FORMAT', `${source} is not a sample of a task:\n${z.prettifyError(parsed.error)}`);
     }
     const sample = sampleOf(parsed.data, source);
     const own = filters.get(parsed.data.filter) ?? new Map<number, Sample>();

@@ -5,7 +5,7 @@ import { isObject, type Row } from '../preparations.ts';
 import type { columnKinds, Task } from '../schema.ts';
 import type { JsonValue } from '../text/python-json.ts';
 
-/** A row and where it stands, for messages: `validation.jsonl:12`. */
+/** A row and where it is, for messages: `validation.jsonl:12`. */
 export interface SourcedRow {
   readonly row: Row;
   readonly source: string;

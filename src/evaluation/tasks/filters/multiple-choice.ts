@@ -1,4 +1,4 @@
-/** Answers to questions whose options stand in the question: a letter in parentheses, an option's text, or a bare letter. */
+/** Answers to questions whose options are in the question: a letter in parentheses, an option's text, or a bare letter. */
 import { findAll, pythonRegex } from '../text/python-regex.ts';
 import { strip } from '../text/python-text.ts';
 

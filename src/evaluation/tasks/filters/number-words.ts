@@ -20,7 +20,7 @@ const values: ReadonlyMap<string, number> = new Map<string, number>([
 /** Powers that split a number into parts of up to three digits, largest first. */
 const scales = ['billion', 'million', 'thousand'] as const;
 
-/** Longer words first, so that "sixteen" is not taken for "six". Words may stand anywhere, also inside others. */
+/** Longer words first, so that "sixteen" is not taken for "six". Words may be anywhere, also inside others. */
 const anyWord = [...values.keys(), 'trillion'].sort((a, b) => b.length - a.length).join('|');
 const phrase = new RegExp(`(?:(?:${anyWord})(?:${anyWord}|[^\\S\\r\\n]|,|and|&)*)?(?:${anyWord})`, 'g');
 

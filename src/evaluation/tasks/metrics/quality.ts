@@ -21,7 +21,9 @@ export interface AccuracyResult {
   readonly accuracy: number;
   /** Standard error of the accuracy: sample deviation / √texts; NaN for one text. */
   readonly standardError: number;
+  /** Texts that were classified. */
   readonly texts: number;
+  /** Those that got their label. */
   readonly correct: number;
   /** F1 of the second of two classes, which GLUE calls positive; undefined for any other number of classes. */
   readonly f1?: number;
@@ -37,11 +39,13 @@ export interface AccuracyResult {
 
 /** How good predicted numbers are. */
 export interface RegressionResult {
+  /** Texts that were classified. */
   readonly texts: number;
   /** Pearson's correlation of predicted and true numbers; NaN where one side is constant. */
   readonly pearson: number;
   /** That of their ranks. */
   readonly spearman: number;
+  /** Mean of (prediction − label)². */
   readonly meanSquaredError: number;
 }
 

@@ -11,7 +11,7 @@ export function listSlots({ slots, texts, limits }: Serving, failOnNone: boolean
   if (failOnNone && active >= slots.count)
     throw new ApiError('unavailable_error', 'no slot is free', { retryAfter: 1 });
   const named = Array.from({ length: slots.count }, (_, id) => slots.isBusy(id));
-  // Texts of other endpoints stand in the slots that are left.
+  // Texts of other endpoints are in the slots that are left.
   let others = Math.max(0, active - named.filter(Boolean).length);
   return Response.json(
     named.map((busy, id) => ({
@@ -39,7 +39,10 @@ export async function actOnSlot(
   const asked = checkBody(action, given);
   if (asked === 'erase') return Response.json({ id_slot: slot, n_erased: slots.erase(key, slot) });
   if (!slots.saves) {
-    throw new ApiError('not_supported_error', 'slots are saved by a server that was started with --slot-save-path');
+    throw new ApiError(
+      'not_supported_error',
+      'slots are saved by a server that was started with --slot-save-path, or with --sessions redis://…',
+    );
   }
   const { filename } = checkBody(fileFields, body);
   try {

@@ -1,0 +1,98 @@
+/** Fine-tuning in a page: what `train` of Node does, without files. */
+import { PackedRows, packRows } from '../data/packed-rows.ts';
+import { eventLoopTurn } from '../decoding/event-loop.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { compileForWeb } from '../runtime/web-compile.ts';
+import type { WebEngineSettings } from '../runtime/web-engine.ts';
+import { causalObjective } from '../training/objectives/next-token.ts';
+import { parseTrainingSettings, type TrainingInput } from '../training/settings.ts';
+import { TrainingProgram } from '../training/step-program.ts';
+import {
+  allParameters,
+  type LoopJob,
+  programOptions,
+  startingState,
+  totalUpdates,
+  type UpdateEvent,
+  Updates,
+} from '../training/updates.ts';
+import type { TrainableModel } from './trainable-model.ts';
+
+/** What is about to be trained. */
+export interface PlannedTraining {
+  /** Tokens that one pass over the texts predicts. */
+  readonly tokens: number;
+  readonly rows: number;
+  /** Updates in all. */
+  readonly updates: number;
+}
+
+export interface TextTrainingOptions {
+  /** As of `linnet finetune`: learning rate, batch, length, steps, seed … Settings that are left out are the same, too. */
+  readonly settings: TrainingInput;
+  /** Where it runs; default: on WebAssembly. */
+  readonly engine?: Partial<WebEngineSettings>;
+  /** Ends the training after the update at hand; its parameters are kept. */
+  readonly signal?: AbortSignal;
+  /** Called when the texts are packed, before the graph is compiled. */
+  readonly onPlan?: (plan: PlannedTraining) => void;
+  readonly onUpdate?: (event: UpdateEvent) => void;
+}
+
+/** What training ended with. */
+export interface TrainedParameters {
+  /** All parameters of the model. */
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  /** Updates done. */
+  readonly updates: number;
+  readonly total: number;
+  /** False if the signal ended it. */
+  readonly finished: boolean;
+}
+
+/**
+ * Trains a model further on texts, by next-token prediction, all parameters. Does what `linnet finetune` does with the
+ * same texts as documents: the same rows in the same order, the same updates.
+ *
+ * @param texts documents; line ends are read as in files
+ * @returns parameters as new tensors; those of `trainable` stay as they are
+ * @throws LinnetError `CONFIG` for wrong settings, `INPUT` for too little text, `RUNTIME` if the engine fails or the loss
+ *   is not finite
+ * @example
+ * ```ts
+ * const settings = { learningRate: 3e-4, batch: 4, length: 64, steps: 40 };
+ * const { parameters } = await trainOnTexts(trainable, texts, { settings });
+ * ```
+ */
+export async function trainOnTexts(
+  trainable: TrainableModel,
+  texts: readonly string[],
+  { settings: input, engine, signal, onPlan, onUpdate }: TextTrainingOptions,
+): Promise<TrainedParameters> {
+  const { model, parameters, tokenizer } = trainable;
+  const settings = parseTrainingSettings(input);
+  const { length, labelSmoothing } = settings;
+  const documents = texts.map((text) => ({ text: text.replaceAll(/\r\n?/g, '\n') }));
+  const dataset = new PackedRows(await packRows(documents, tokenizer, { length }));
+  const objective = causalObjective(model, length, { labelSmoothing });
+  const job: LoopJob = { model, objective, parameters, dataset, settings };
+  onPlan?.({ tokens: dataset.predictedTokens, rows: dataset.rows, updates: totalUpdates(dataset, settings) });
+  const compile = (graph: Parameters<typeof compileForWeb>[0]) => compileForWeb(graph, { device: 'wasm', ...engine });
+  const program = await TrainingProgram.create(programOptions(job, compile));
+  try {
+    const updates = new Updates(job, program, { state: startingState(job, program), update: 0 });
+    while (updates.done < updates.total && signal?.aborted !== true) {
+      onUpdate?.(await updates.next());
+      await eventLoopTurn();
+    }
+    const { done, total } = updates;
+    return {
+      parameters: allParameters(job, program, updates.state),
+      updates: done,
+      total,
+      finished: done === total,
+    };
+  } finally {
+    await program.dispose();
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * The bytes of safetensors files: header and data of tensors whose names, types and shapes are known first. Runs in
+ * browsers too; `writer.ts` puts the same into files.
+ */
+import { LinnetError } from '../../errors.ts';
+import { quoteName } from '../../files/name-list.ts';
+import { checkTensorName, LENGTH_FIELD_BYTES, MAX_HEADER_BYTES, METADATA_KEY, tensorBytes } from './header.ts';
+import type { StoredDType, TensorData } from './stored-dtypes.ts';
+import { bitsOf, storedDType } from './stored-dtypes.ts';
+
+/** The data of a tensor, or a function that produces it when its turn comes. */
+export type TensorSource = TensorData | (() => TensorData | Promise<TensorData>);
+
+/** A tensor to be written. float32 data may be stored as F32, F16 or BF16; other data only as its own type. */
+export interface TensorEntry {
+  readonly name: string;
+  readonly dtype: StoredDType;
+  readonly shape: readonly number[];
+  /** Product-of-`shape` elements. F16 and BF16 take rounded Float32Array values or Uint16Array bit patterns. */
+  readonly data: TensorSource;
+}
+
+/** An entry with the bytes that it takes. */
+export interface PlacedEntry extends TensorEntry {
+  readonly byteLength: number;
+}
+
+/** The header is padded to this, so that data starts aligned for every element type. */
+const ALIGNMENT = 8;
+const SPACE = 0x20;
+/** Elements converted at a time: bounds the memory of a narrowing conversion. */
+const CONVERSION_ELEMENTS = 1 << 21;
+
+/**
+ * The bytes of a safetensors file, in memory.
+ * @param source how errors name it
+ * @throws LinnetError `FORMAT` and `SHAPE` for unusable entries, or data that does not fit them
+ */
+export async function encodeSafetensors(
+  entries: Iterable<TensorEntry>,
+  metadata: Readonly<Record<string, string>> = {},
+  source = 'safetensors bytes',
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { placed, header } = await placeEntries(entries, metadata, source);
+  const file = new Uint8Array(placed.reduce((sum, { byteLength }) => sum + byteLength, header.length));
+  file.set(header);
+  let end = header.length;
+  for (const entry of placed) {
+    await writeTensor(entry, source, (bytes) => {
+      file.set(bytes, end);
+      end += bytes.length;
+    });
+  }
+  return file;
+}
+
+/**
+ * Checks entries and lays them out.
+ * @param path how errors name the file
+ * @throws LinnetError `FORMAT` for unusable names, shapes or types
+ */
+export async function placeEntries(
+  entries: Iterable<TensorEntry> | AsyncIterable<TensorEntry>,
+  metadata: Readonly<Record<string, string>>,
+  path: string,
+): Promise<{ readonly placed: readonly PlacedEntry[]; readonly header: Uint8Array }> {
+  const placed: PlacedEntry[] = [];
+  const names = new Set<string>();
+  for await (const entry of entries) {
+    checkTensorName(entry.name, path);
+    if (names.has(entry.name))
+      throw new LinnetError('FORMAT', `${path}: two tensors are named ${quoteName(entry.name)}`);
+    names.add(entry.name);
+    placed.push({ ...entry, byteLength: tensorBytes(entry.name, entry.dtype, entry.shape, path) });
+  }
+  placed.sort((a, b) => bitsOf(b.dtype) - bitsOf(a.dtype));
+  return { placed, header: encodeHeader(placed, metadata, path) };
+}
+
+/** Length field and JSON, padded with spaces as the format allows. */
+function encodeHeader(
+  placed: readonly PlacedEntry[],
+  metadata: Readonly<Record<string, string>>,
+  path: string,
+): Uint8Array {
+  const members: string[] = [];
+  if (Object.keys(metadata).length > 0) members.push(`"${METADATA_KEY}":${JSON.stringify(metadata)}`);
+  let begin = 0;
+  for (const { name, dtype, shape, byteLength } of placed) {
+    const end = begin + byteLength;
+    members.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
+    begin = end;
+  }
+  const json = new TextEncoder().encode(`{${members.join(',')}}`);
+  const length = Math.ceil(json.length / ALIGNMENT) * ALIGNMENT;
+  if (length > MAX_HEADER_BYTES) {
+    throw new LinnetError(
+      'FORMAT',
+      `${path}: the header would take ${length} bytes, at most ${MAX_HEADER_BYTES} are allowed`,
+    );
+  }
+  const header = new Uint8Array(LENGTH_FIELD_BYTES + length).fill(SPACE);
+  new DataView(header.buffer).setBigUint64(0, BigInt(length), true);
+  header.set(json, LENGTH_FIELD_BYTES);
+  return header;
+}
+
+/**
+ * Gives the bytes of a tensor to `write`, piece by piece.
+ * @throws LinnetError `SHAPE` if the data does not fit the entry, `FORMAT` for a type that cannot be written
+ */
+export async function writeTensor(
+  entry: PlacedEntry,
+  path: string,
+  write: (bytes: Uint8Array) => void | Promise<void>,
+): Promise<void> {
+  const { name, dtype, shape, byteLength } = entry;
+  const data = typeof entry.data === 'function' ? await entry.data() : entry.data;
+  const label = `${path}: tensor ${quoteName(name)} (${dtype} [${shape.join(',')}])`;
+  const count = (byteLength * 8) / bitsOf(dtype);
+  if (data.length !== count)
+    throw new LinnetError('SHAPE', `${label} takes ${count} elements, ${data.length} were given`);
+  const { encode } = storedDType(dtype);
+  if (encode === undefined) throw new LinnetError('FORMAT', `${label}: writing this type is not supported`);
+  for (let start = 0; start < count; start += CONVERSION_ELEMENTS) {
+    const bytes = encode(data.subarray(start, start + CONVERSION_ELEMENTS));
+    if (bytes === undefined) {
+      throw new LinnetError('SHAPE', `${label} cannot be stored from a ${data.constructor.name}`);
+    }
+    await write(bytes);
+  }
+}

@@ -1,0 +1,17 @@
+/** Documents as one text of so many tokens. */
+import type { Document } from '../../../data/documents.ts';
+import { LinnetError } from '../../../errors.ts';
+import type { Tokenizer } from '../../../tokenizer/tokenizer.ts';
+
+/** BOS, where there is one, and the documents one after the other. @throws LinnetError `INPUT` if they are too short */
+export async function joinedTokens(documents: AsyncIterable<Document>, tokenizer: Tokenizer, length: number) {
+  const tokens = new Int32Array(length);
+  let filled = 0;
+  for await (const { text } of documents) {
+    const part = tokenizer.encode(text, { bos: filled === 0 && tokenizer.bosId !== undefined });
+    tokens.set(part.subarray(0, length - filled), filled);
+    filled = Math.min(length, filled + part.length);
+    if (filled === length) return tokens;
+  }
+  throw new LinnetError('INPUT', `the text has ${filled} tokens, ${length} are needed; give more text or read less`);
+}

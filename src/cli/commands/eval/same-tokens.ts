@@ -1,0 +1,73 @@
+/** `linnet eval positions --after`: the same tokens at different positions, model by model. */
+import { readDocuments } from '../../../data/documents.ts';
+import { type DepthLoss, sameTokenLosses } from '../../../evaluation/perplexity/same-tokens.ts';
+import { openDecodingModel } from '../../../export/open-model.ts';
+import { formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
+import { makeTable, textTable } from '../../../report/table.ts';
+import type { CompileOptions } from '../../../runtime/compile.ts';
+import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
+import type { CommandContext } from '../../framework/context.ts';
+import { joinedTokens } from './joined-text.ts';
+
+/** Which tokens are read and scored. */
+export interface SameTokensText {
+  readonly data: readonly string[];
+  readonly field: string | undefined;
+  /** Tokens of the text, BOS included. */
+  readonly length: number;
+  readonly after: readonly number[];
+  readonly scored: number;
+}
+
+export interface ModelDepths {
+  readonly model: string;
+  readonly depths: readonly DepthLoss[];
+}
+
+/** Measures every model, prints a table and gives out what it holds. @throws what `sameTokenLosses` throws */
+export async function printSameTokens(
+  context: CommandContext,
+  models: readonly string[],
+  { data, field, length, after, scored }: SameTokensText,
+  compile: CompileOptions,
+): Promise<ModelDepths[]> {
+  const results: ModelDepths[] = [];
+  for (const folder of models) {
+    const { bosId, tokens } = await textOf(folder, data, field, length);
+    await using opened = await openDecodingModel(folder, compile);
+    const depths = await context.withProgress(folder, 'tokens', (progress) =>
+      sameTokenLosses(opened.engine, tokens, {
+        ...{ after, scored, bosId, signal: context.signal },
+        onProgress: (done, total) => {
+          if (done % 128 === 0 || done === total) progress.update(done, total);
+        },
+      }),
+    );
+    results.push({ model: folder, depths });
+  }
+  const rows = results.flatMap(({ model, depths }) => depths.map((depth) => ({ model, ...depth })));
+  context.print(
+    textTable(
+      makeTable(
+        [
+          { header: 'model', value: ({ model }) => model },
+          { header: 'after', value: (row) => row.after, format: formatCount, align: 'right' },
+          { header: 'perplexity', value: (row) => row.perplexity, format: (value) => formatFixed(value, 3) },
+          { header: 'of the first', value: (row) => row.ratio, format: (value) => formatFixed(value, 4) },
+          { header: '±', value: (row) => row.ratioError, format: (value) => formatFixed(value, 4) },
+          { header: 'state', value: (row) => row.stateBytes, format: formatBytes },
+        ],
+        rows,
+      ),
+    ),
+  );
+  return results;
+}
+
+/** The text without the BOS in front of it, and that BOS. */
+async function textOf(folder: string, data: readonly string[], field: string | undefined, length: number) {
+  const tokenizer = await loadTokenizer(folder);
+  const tokens = await joinedTokens(readDocuments(data, { field }), tokenizer, length);
+  const { bosId } = tokenizer;
+  return { bosId, tokens: bosId === undefined ? tokens : tokens.subarray(1) };
+}

@@ -1,0 +1,85 @@
+/** `linnet runs`: what was trained, converted and studied, as a table or as a page that follows what is under way. */
+import { writeFileAtomic } from '../../files/atomic.ts';
+import { formatCount, formatDuration, formatFixed } from '../../report/quantities.ts';
+import { type Column, makeTable, textTable } from '../../report/table.ts';
+import { runsCsv } from '../../runs/csv.ts';
+import { startDashboard } from '../../runs/server.ts';
+import type { RunSummary } from '../../runs/summary.ts';
+import { WatchedRuns } from '../../runs/watched-runs.ts';
+import { readPage } from '../../serving/http/page.ts';
+import { defineCommand, flag, optional, withDefault } from '../framework/command.ts';
+import { UsageError } from '../framework/exit-codes.ts';
+import { integer, path } from '../framework/option-values.ts';
+
+/** Steps done, of so many where the run has not come to its end. */
+function stepsWords({ steps, totalSteps, unit }: RunSummary): string | undefined {
+  if (steps === null) return undefined;
+  if (unit === 'trials') return `${formatCount(steps)}/${formatCount(totalSteps ?? steps)} trials`;
+  return totalSteps === null || steps === totalSteps
+    ? formatCount(steps)
+    : `${formatCount(steps)}/${formatCount(totalSteps)}`;
+}
+
+/** What decides between runs comes first. */
+const columns: readonly Column<RunSummary>[] = [
+  { header: 'run', value: ({ name }) => name },
+  { header: 'state', value: ({ state }) => state },
+  { header: 'perplexity', value: ({ perplexity }) => perplexity, format: (value) => formatFixed(value, 2) },
+  { header: 'loss', value: ({ loss }) => loss, format: (value) => formatFixed(value, 4) },
+  { header: 'steps', value: stepsWords, align: 'right' },
+  { header: 'time', value: ({ seconds }) => seconds, format: formatDuration },
+  { header: 'command', value: ({ kind }) => kind },
+  { header: 'model', value: ({ model }) => model },
+  { header: 'mixer', value: ({ mixer }) => mixer },
+  { header: 'machine', value: ({ machine }) => machine },
+];
+
+export const runsCommand = defineCommand({
+  description:
+    'Lists the runs whose records are in a folder and below, the newest first: pretrain, finetune, distill, medusa train, ' +
+    'convert, sweep. With --serve a page on this machine follows those under way and compares curves; it reads records ' +
+    'and changes nothing. Ctrl-C ends it.',
+  examples: [
+    'linnet runs',
+    'linnet runs runs/study --json',
+    'linnet runs runs --csv runs.csv',
+    'linnet runs --serve --port 8081',
+  ],
+  arguments: { folder: withDefault(path, 'runs', { placeholder: 'folder', description: 'folder to look in' }) },
+  options: {
+    csv: optional(path, { placeholder: 'file', description: 'write the list there, as comma-separated values' }),
+    serve: flag('serve a page that follows the runs'),
+    port: optional(integer({ min: 0, max: 65535 }), {
+      placeholder: 'number',
+      description: 'port of the page (default: 8081); 0 takes a free one',
+    }),
+  },
+  writes: ['csv'],
+  async run(context, { folder, csv, serve, port }) {
+    if (port !== undefined && !serve) throw new UsageError('--port is of the page; give --serve too');
+    const { runs, unreadable, isComplete } = await new WatchedRuns(folder).list();
+    for (const { name, reason } of unreadable) context.note(`warning: ${name} cannot be read: ${reason}`);
+    if (!isComplete) context.note(`warning: ${folder} holds more than is looked at; name a folder below it`);
+    if (csv !== undefined) await writeFileAtomic(csv, runsCsv(runs));
+    const json = { folder, runs: runs.map(({ id: _, ...run }) => run), unreadable };
+    if (!serve) {
+      context.print(runs.length === 0 ? `There are no runs in ${folder}.` : textTable(makeTable(columns, runs)));
+      if (csv !== undefined) context.note(`wrote ${csv}`);
+      return { json };
+    }
+    const page = await readPage({ name: 'runs' });
+    if (page === undefined) {
+      context.note('no web page: it has not been built (npm run build, with development dependencies)');
+    }
+    await using dashboard = await startDashboard(folder, { port, page });
+    context.print(`${formatCount(runs.length)} runs at ${dashboard.url}/`);
+    const { signal } = context;
+    await new Promise<void>((ended) => {
+      if (signal.aborted) ended();
+      signal.addEventListener('abort', () => {
+        ended();
+      });
+    });
+    return { json: { ...json, url: dashboard.url } };
+  },
+});

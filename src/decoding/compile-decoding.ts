@@ -1,0 +1,40 @@
+/** Building the graphs of decoding and compiling them, on whatever engine. Runs in browsers too. */
+import type { Graph } from '../graph/graph.ts';
+import { encoderGraph } from '../models/encoder-graph.ts';
+import { foldGraph } from '../models/fold-graph.ts';
+import { decoderOf, type GeneratingModel } from '../models/model.ts';
+import { foldGraphs, modelLayout } from '../models/model-layout.ts';
+import { stepGraph } from '../models/step-graph.ts';
+import type { ParameterSource } from '../nn/parameters.ts';
+import type { GraphCompiler } from '../runtime/program.ts';
+import { doublingLengths, SourceEncoder } from './source-encoder.ts';
+import type { FoldPrograms } from './state/commit.ts';
+import type { StepEngine } from './step-engine.ts';
+
+/**
+ * What a `StepEngine` is made of: the step graph and the fold graphs, compiled. The encoder of an encoder-decoder model is
+ * compiled when a text is read.
+ *
+ * @param makeSource the parameters, for any graph of the model
+ */
+export async function compileDecoding(
+  model: GeneratingModel,
+  makeSource: (graph: Graph) => ParameterSource,
+  compile: GraphCompiler,
+): Promise<ConstructorParameters<typeof StepEngine>> {
+  const decoder = decoderOf(model);
+  const layout = modelLayout(decoder);
+  const program = await compile(stepGraph(decoder, makeSource, layout));
+  const folds: FoldPrograms = new Map();
+  for (const { name, layer } of foldGraphs(layout)) {
+    folds.set(name, await compile(foldGraph(decoder, layer, makeSource, layout)));
+  }
+  const encoder =
+    model.kind === 'causal'
+      ? undefined
+      : new SourceEncoder(model, {
+          ...doublingLengths(model),
+          compile: (length) => compile(encoderGraph(model, length, makeSource)),
+        });
+  return [decoder, program, folds, { encoder }, layout];
+}

@@ -1,0 +1,82 @@
+/**
+ * What the distance from the beginning of a text costs: the same tokens, scored after less and after more of what precedes
+ * them. Ranges of one text differ by their content as well as by their position; here only the position differs.
+ */
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import { LinnetError } from '../../errors.ts';
+import { stepLosses } from './step-perplexity.ts';
+
+/** The scored tokens, read after so many others. */
+export interface DepthLoss {
+  /** Tokens read before the first scored one, BOS included. */
+  readonly after: number;
+  readonly perplexity: number;
+  /** Perplexity divided by that after the fewest tokens. */
+  readonly ratio: number;
+  /** Standard error of `ratio`, from the differences token by token; neighbours are taken as independent. */
+  readonly ratioError: number;
+  /** What the session holds in the end. */
+  readonly stateBytes: number;
+}
+
+export interface SameTokensOptions {
+  /** Tokens read before the scored ones, each at least 1. */
+  readonly after: readonly number[];
+  /** Tokens at the end of the text that are scored, at least 2. */
+  readonly scored: number;
+  /** Stands in front of every part of the text, as in front of the whole; undefined where the tokenizer has none. */
+  readonly bosId?: number;
+  readonly signal?: AbortSignal;
+  /** Told of tokens read, of all depths together. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * Losses of the last `scored` tokens of a text after different numbers of the tokens before them, in rising order.
+ * @param tokens the text without BOS
+ * @throws LinnetError `INPUT` for a text that is too short, `MISMATCH` for a token outside the vocabulary, `ABORTED` when the
+ *   signal fires
+ */
+export async function sameTokenLosses(
+  engine: StepEngine,
+  tokens: Int32Array,
+  { after, scored, bosId, signal, onProgress }: SameTokensOptions,
+): Promise<DepthLoss[]> {
+  const begin = bosId === undefined ? [] : [bosId];
+  const depths = [...new Set(after)].sort((a, b) => a - b);
+  const needed = Math.max(0, ...depths) - begin.length + scored;
+  if (depths.length === 0 || scored < 2 || tokens.length < needed) {
+    throw new LinnetError(
+      'INPUT',
+      `${tokens.length} tokens of text, ${scored} of them scored after ${after.join(', ') || 'no number of'} tokens: ` +
+        `expected depths, at least 2 scored tokens and a text of ${needed}; give more text or ask for less`,
+    );
+  }
+  const total = depths.reduce((sum, depth) => sum + depth + scored - 1, 0);
+  const results: DepthLoss[] = [];
+  let first: Float32Array | undefined;
+  let read = 0;
+  for (const depth of depths) {
+    const before = tokens.subarray(tokens.length - scored - (depth - begin.length), tokens.length);
+    const { losses, stateBytes } = await stepLosses(engine, Int32Array.from([...begin, ...before]), {
+      signal,
+      onProgress: (done) => onProgress?.(read + done, total),
+    });
+    read += losses.length;
+    const last = losses.slice(losses.length - scored);
+    first ??= last;
+    const { mean, error } = meanDifference(last, first);
+    const ratio = Math.exp(mean);
+    const nll = last.reduce((sum, loss) => sum + loss, 0) / scored;
+    results.push({ after: depth, perplexity: Math.exp(nll), ratio, ratioError: ratio * error, stateBytes });
+  }
+  return results;
+}
+
+/** Mean of a − b and its standard error. */
+function meanDifference(a: Float32Array, b: Float32Array): { mean: number; error: number } {
+  const differences = Float64Array.from(a, (value, i) => value - b[i]);
+  const mean = differences.reduce((sum, value) => sum + value, 0) / differences.length;
+  const squares = differences.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return { mean, error: Math.sqrt(squares / (differences.length - 1) / differences.length) };
+}

@@ -1,0 +1,70 @@
+/** What is asked for when a chart is drawn. */
+
+/** What both kinds of chart have. */
+export interface ChartBase {
+  readonly title?: string;
+  /** For those who cannot see the picture. Default: the title, else the labels of the axes. */
+  readonly description?: string;
+  /** CSS pixels; default 720. */
+  readonly width?: number;
+  /** CSS pixels; default 360. */
+  readonly height?: number;
+}
+
+/** An axis of numbers. */
+export interface ChartAxis {
+  readonly label: string;
+  /** Appended to the label in parentheses. */
+  readonly unit?: string;
+  /** Default `linear`. Logarithmic axes have ticks at the powers of their base and take positive values only. */
+  readonly scale?: 'linear' | 'log2' | 'log10';
+  /** Whether a linear axis starts at zero whatever the data. Default false. */
+  readonly fromZero?: boolean;
+  readonly min?: number;
+  readonly max?: number;
+  /** Spelling of the ticks. Default: `formatTokens` on log2 axes, `formatNumber` on the others. */
+  readonly format?: (value: number) => string;
+}
+
+/** A measurement, with its spread where it is known. A `y` that is not finite leaves a gap in the line. */
+export interface ChartPoint {
+  readonly x: number;
+  readonly y: number;
+  /** Ends of the spread; drawn where both are given and finite. */
+  readonly low?: number;
+  readonly high?: number;
+}
+
+export interface ChartLine {
+  readonly name: string;
+  readonly points: readonly ChartPoint[];
+  /** How the spread is drawn. Default `bars`. */
+  readonly spread?: 'bars' | 'band';
+}
+
+export interface LineChartDescription extends ChartBase {
+  readonly x: ChartAxis;
+  readonly y: ChartAxis;
+  readonly lines: readonly ChartLine[];
+}
+
+/** A group of bars of one colour: one value per category, undefined where there is none. */
+export interface ChartBars {
+  readonly name: string;
+  readonly values: readonly (number | undefined)[];
+  /** The spread of each value, drawn to both sides of the bar's end. */
+  readonly deviations?: readonly (number | undefined)[];
+}
+
+export interface BarChartDescription extends ChartBase {
+  readonly categories: readonly string[];
+  /** The axis of values, which starts at zero under bars. */
+  readonly value: Pick<ChartAxis, 'label' | 'unit' | 'max' | 'format'>;
+  /** Spelling of the value at each bar. Default: that of the axis. */
+  readonly barLabel?: (value: number) => string;
+  readonly bars: readonly ChartBars[];
+  /** Bars grow to the right, categories are rows: for long names. Default false. */
+  readonly horizontal?: boolean;
+  /** `dots` for values that differ by little: their axis shows their range alone, and says so. Default `bars`. */
+  readonly marks?: 'bars' | 'dots';
+}

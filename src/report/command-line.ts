@@ -1,0 +1,6 @@
+/** The words of a command line as one would type them, for people who want to do the same again. */
+
+/** One line for a POSIX shell; empty for no words. */
+export function commandLine(words: readonly string[]): string {
+  return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
+}

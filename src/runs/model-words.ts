@@ -1,0 +1,54 @@
+/** What a record says of its model, in a few words. The record may come from anybody: whatever cannot be read is left out. */
+import { z } from 'zod';
+import { describeMixer, parseMixer } from '../attention/mixer-config.ts';
+import { LinnetError } from '../errors.ts';
+import { attentionParts } from '../models/linnet-section.ts';
+
+/** Layers whose mixers are looked at. */
+const mostLayers = 256;
+
+const layersSchema = z.array(z.record(z.string(), z.unknown())).max(mostLayers);
+const configSchema = z.looseObject({
+  model_type: z.string().max(64),
+  num_hidden_layers: z.number().optional(),
+  hidden_size: z.number().optional(),
+  n_layer: z.number().optional(),
+  n_embd: z.number().optional(),
+  num_layers: z.number().optional(),
+  d_model: z.number().optional(),
+  linnet: z
+    .looseObject({ mixers: layersSchema.optional() })
+    .extend(Object.fromEntries(attentionParts.map((part) => [part, layersSchema.optional()])))
+    .optional(),
+});
+
+/** Family with layers and width; the mixers. */
+export interface ModelWords {
+  readonly model?: string;
+  readonly mixer?: string;
+}
+
+/** @param config the model's configuration, as the record holds it */
+export function modelWords(config: unknown): ModelWords {
+  const parsed = configSchema.safeParse(config);
+  if (!parsed.success) return {};
+  const { model_type: family, linnet, ...sizes } = parsed.data;
+  const layers = sizes.num_hidden_layers ?? sizes.n_layer ?? sizes.num_layers;
+  const width = sizes.hidden_size ?? sizes.n_embd ?? sizes.d_model;
+  const model = layers === undefined || width === undefined ? family : `${family}, ${layers} × ${width}`;
+  const lists = [linnet?.mixers, ...attentionParts.map((part) => linnet?.[part])];
+  const named = lists.flatMap((list) => (Array.isArray(list) ? list : []));
+  const described = new Set(named.flatMap((mixer: unknown) => mixerWords(mixer)));
+  if (described.size > 0) return { model, mixer: [...described].join('; ') };
+  // Without a section, a family has the mixers it was made with.
+  return { model, mixer: family === 'flash' ? 'gau' : 'softmax' };
+}
+
+function mixerWords(mixer: unknown): string[] {
+  try {
+    return [describeMixer(parseMixer(mixer))];
+  } catch (error) {
+    if (error instanceof LinnetError) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,101 @@
+/** The dashboard of runs: a page, and what it asks for. It reads records and answers this machine only. */
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { Hono } from 'hono';
+import { LinnetError } from '../errors.ts';
+import { isLoopback } from '../serving/http/access.ts';
+import { addPage, pageHeaders, type PageFiles } from '../serving/http/page.ts';
+import { WatchedRuns } from './watched-runs.ts';
+
+export interface DashboardOptions {
+  /** 0 takes a free one. Default 8081. */
+  readonly port?: number;
+  /** The page at `/`, as `readPage` gives it; without, there are only the numbers. */
+  readonly page?: PageFiles;
+}
+
+/** A dashboard that listens. */
+export interface RunningDashboard extends AsyncDisposable {
+  readonly url: string;
+}
+
+/** Only this machine may ask. */
+const host = '127.0.0.1';
+const idPattern = /^[0-9a-f]{16}$/;
+
+/**
+ * Serves the runs of a folder.
+ *
+ *     GET /api/runs        a `RunList`
+ *     GET /api/runs/ID     `RunCurves`; 304 where nothing has come since the ETag that is named
+ * @throws LinnetError `NOT_FOUND` or `PATH` for a folder that cannot be read, `INPUT` for a port that is taken
+ */
+export async function startDashboard(folder: string, options: DashboardOptions = {}): Promise<RunningDashboard> {
+  const { port = 8081, page } = options;
+  const runs = new WatchedRuns(folder);
+  await runs.list();
+  const app = makeApp(runs, page);
+  const listener = getRequestListener((request) => app.fetch(request), { overrideGlobalObjects: false });
+  const server = createServer(
+    { headersTimeout: 10_000, requestTimeout: 10_000, keepAliveTimeout: 5_000, maxHeaderSize: 16 << 10 },
+    (incoming, outgoing) => {
+      void listener(incoming, outgoing);
+    },
+  );
+  server.maxConnections = 64;
+  const address = await new Promise<AddressInfo>((bound, reject) => {
+    server.once('error', (cause) => {
+      reject(new LinnetError('INPUT', `cannot listen on ${host}:${port}: ${cause.message}`, { cause }));
+    });
+    server.listen(port, host, () => {
+      const found = server.address();
+      if (found !== null && typeof found === 'object') bound(found);
+    });
+  });
+  return {
+    url: `http://${host}:${address.port}`,
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise<void>((done) => {
+        server.close(() => {
+          done();
+        });
+      });
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+function makeApp(runs: WatchedRuns, page: PageFiles | undefined): Hono {
+  const app = new Hono();
+  app.use(async (c, next) => {
+    // A page of another site may reach this port by a name of its own that points here.
+    if (!isLoopback((c.req.header('host') ?? '').replace(/:\d+$/, ''))) {
+      return c.json({ error: { message: 'this server answers requests to localhost only' } }, 403);
+    }
+    await next();
+    for (const [name, value] of Object.entries(pageHeaders)) c.header(name, value);
+    return undefined;
+  });
+  app.onError((error, c) => {
+    const message = error instanceof LinnetError ? error.message : 'the runs cannot be read';
+    return c.json({ error: { message } }, 500);
+  });
+  app.notFound((c) => c.json({ error: { message: 'there is nothing here' } }, 404));
+  if (page !== undefined) addPage(app, page);
+  app.get('/api/runs', async (c) => {
+    c.header('cache-control', 'no-store');
+    return c.json(await runs.list());
+  });
+  app.get('/api/runs/:id', async (c) => {
+    const id = c.req.param('id');
+    const curves = idPattern.test(id) ? await runs.curves(id) : undefined;
+    if (curves === undefined) return c.json({ error: { message: 'there is no such run' } }, 404);
+    const etag = `"${curves.version}"`;
+    c.header('etag', etag);
+    c.header('cache-control', 'no-cache');
+    return c.req.header('if-none-match') === etag ? c.body(null, 304) : c.json(curves);
+  });
+  return app;
+}

@@ -1,0 +1,112 @@
+/** The runs of a folder, looked at again and again: what has not changed is not read anew. */
+import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { LRUCache } from 'lru-cache';
+import { LinnetError } from '../errors.ts';
+import { readRunRecord, type RunRecord } from '../report/record.ts';
+import { findRuns, type FoundRun } from './find-runs.ts';
+import { type CurveGroup, RunSeries } from './series.ts';
+import { type RunSummary, summarizeRun } from './summary.ts';
+
+/** A run with the name by which it is asked for. */
+export interface ListedRun extends RunSummary {
+  readonly id: string;
+}
+
+/** A folder whose record or metrics cannot be read. */
+export interface UnreadableRun {
+  readonly name: string;
+  readonly reason: string;
+}
+
+export interface RunList {
+  readonly folder: string;
+  readonly runs: readonly ListedRun[];
+  readonly unreadable: readonly UnreadableRun[];
+  /** False where the folder holds more than is looked at. */
+  readonly isComplete: boolean;
+}
+
+/** The curves of a run. */
+export interface RunCurves {
+  readonly id: string;
+  readonly name: string;
+  readonly version: string;
+  readonly groups: readonly CurveGroup[];
+}
+
+interface KnownRun {
+  readonly found: FoundRun;
+  readonly series: RunSeries;
+  /** Of the record's file: when it was written, and its size. */
+  stamp: string;
+  record: RunRecord;
+}
+
+/** Runs whose curves are kept in memory. */
+const mostKept = 200;
+
+/** Follows the runs of a folder. */
+export class WatchedRuns {
+  readonly folder: string;
+  readonly #known = new LRUCache<string, KnownRun>({ max: mostKept });
+  #found = new Map<string, FoundRun>();
+
+  /** @param folder where runs are looked for */
+  constructor(folder: string) {
+    this.folder = resolve(folder);
+  }
+
+  /**
+   * All runs as they are now, the newest first.
+   * @throws LinnetError `NOT_FOUND` or `PATH` if the folder cannot be read
+   */
+  async list(now = Date.now()): Promise<RunList> {
+    const { runs: found, isComplete } = await findRuns(this.folder);
+    this.#found = new Map(found.map((run) => [idOf(run), run]));
+    const runs: ListedRun[] = [];
+    const unreadable: UnreadableRun[] = [];
+    for (const [id, run] of this.#found) {
+      try {
+        const { record, series } = await this.#open(id, run);
+        runs.push({ id, ...(await summarizeRun(run, record, series.groups, now)) });
+      } catch (error) {
+        if (!(error instanceof LinnetError)) throw error;
+        unreadable.push({ name: run.name, reason: error.message });
+      }
+    }
+    return { folder: this.folder, runs: runs.sort(newestFirst), unreadable, isComplete };
+  }
+
+  /**
+   * The curves of a run that was listed; undefined for any other.
+   * @throws LinnetError as `readRun`
+   */
+  async curves(id: string): Promise<RunCurves | undefined> {
+    const run = this.#found.get(id);
+    if (run === undefined) return undefined;
+    const { series, stamp } = await this.#open(id, run);
+    return { id, name: run.name, version: `${series.version}-${stamp}`, groups: series.groups };
+  }
+
+  async #open(id: string, found: FoundRun): Promise<KnownRun> {
+    const status = await stat(join(found.folder, 'run.json')).catch(() => undefined);
+    const stamp = `${status?.mtimeMs}-${status?.size}`;
+    const before = this.#known.get(id);
+    const record = before?.stamp === stamp ? before.record : await readRunRecord(found.folder);
+    const run = { found, series: before?.series ?? new RunSeries(found.folder), stamp, record };
+    await run.series.update();
+    this.#known.set(id, run);
+    return run;
+  }
+}
+
+function newestFirst(a: ListedRun, b: ListedRun): number {
+  return a.started === b.started ? (a.name < b.name ? -1 : 1) : a.started < b.started ? 1 : -1;
+}
+
+/** Says nothing of the path, and is no path. */
+function idOf({ folder }: FoundRun): string {
+  return createHash('sha256').update(folder).digest('hex').slice(0, 16);
+}

@@ -1,0 +1,46 @@
+/** A graph as the engine takes it: lowered for a device and encoded as ONNX. Runs in browsers too. */
+import type { Graph, ValueType } from '../graph/graph.ts';
+import { lowerGraph } from '../graph/onnx/lowering.ts';
+import type { Device, OnnxValue } from '../graph/onnx/model.ts';
+import { encodeModel, loadDeferred, separateParts } from '../graph/onnx/writer.ts';
+import type { EngineModel, ModelInMemory } from './session-types.ts';
+
+/** A graph that was lowered and encoded before. */
+export interface StoredGraph {
+  readonly model: EngineModel;
+  readonly inputs: ReadonlyMap<string, ValueType>;
+  readonly outputs: ReadonlyMap<string, ValueType>;
+  /** ONNX nodes. */
+  readonly nodes: number;
+  /** Bytes of the model with its weights. */
+  readonly modelBytes: number;
+}
+
+/** A graph that was encoded here, in memory. */
+export interface EncodedGraph {
+  readonly stored: StoredGraph & { readonly model: ModelInMemory };
+  /** Inputs that the graph declares but no output depends on. */
+  readonly unused: ReadonlySet<string>;
+}
+
+/**
+ * Lowers the live part of a graph and encodes it, with its weights.
+ * @throws LinnetError `GRAPH` if the graph cannot be lowered
+ */
+export async function encodeGraph(graph: Graph, device: Device): Promise<EncodedGraph> {
+  const lowered = await loadDeferred(lowerGraph(graph, device));
+  const { bytes, external } = encodeModel(lowered, { placement: separateParts });
+  const live = typesByName(lowered.inputs);
+  const stored = {
+    model: { name: graph.name, bytes, external },
+    inputs: live,
+    outputs: typesByName(lowered.outputs),
+    nodes: lowered.nodes.length,
+    modelBytes: external.reduce((sum, part) => sum + part.data.byteLength, bytes.byteLength),
+  };
+  return { stored, unused: new Set([...graph.inputs.keys()].filter((name) => !live.has(name))) };
+}
+
+function typesByName(values: readonly OnnxValue[]): ReadonlyMap<string, ValueType> {
+  return new Map(values.map(({ name, dtype, shape }) => [name, { dtype, shape }]));
+}

@@ -1,0 +1,23 @@
+/** Compiles graphs in a page or worker: what `compile.ts` does in Node, with the engines of browsers. */
+import type { Graph } from '../graph/graph.ts';
+import { encodeGraph } from './encoded-graph.ts';
+import { type Program, SessionProgram } from './program.ts';
+import { openWebSession, type WebEngineSettings } from './web-engine.ts';
+
+/**
+ * Compiles the live part of a graph.
+ * @throws LinnetError `GRAPH` if the graph cannot be lowered, `CONFIG` if a setting is invalid, `RUNTIME` if the engine
+ *   cannot be loaded, the browser lacks the device, or the engine refuses the model
+ * @example
+ * ```ts
+ * await using program = await compileForWeb(graph, { device: 'wasm' });
+ * ```
+ */
+export async function compileForWeb(graph: Graph, settings: WebEngineSettings): Promise<Program> {
+  const started = performance.now();
+  const { stored, unused } = await encodeGraph(graph, settings.device);
+  const { model, inputs, outputs, nodes, modelBytes } = stored;
+  const session = await openWebSession(model, settings);
+  const statistics = { nodes, modelBytes, creationMs: performance.now() - started };
+  return new SessionProgram(session, { graph: model.name, live: inputs, unused }, outputs, statistics, undefined);
+}

@@ -1,0 +1,105 @@
+/** An API on a socket: bound, with the limits that keep slow clients from holding it, and drained. */
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { getRequestListener } from '@hono/node-server';
+import { LinnetError } from '../errors.ts';
+import { isLoopback } from './http/access.ts';
+import type { Api } from './http/app-frame.ts';
+
+/** Where a server listens, and for how long it is patient. */
+export interface ListenOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** 0 takes a free one. Default 8080. */
+  readonly port?: number;
+  /** Keys of which every request must bring one; none lets everyone on this machine ask. */
+  readonly keys?: readonly string[];
+  /** Seconds that a draining server still takes requests, while `/health` tells load balancers to look elsewhere. Default 0. */
+  readonly drainDelay?: number;
+  /** Milliseconds within which the headers of a request must have come. Default 10 s. */
+  readonly headersTimeout?: number;
+  /** Milliseconds within which all of a request must have come. Default 60 s. */
+  readonly requestTimeout?: number;
+}
+
+/** What draining means to what is behind the API. */
+export interface Drained {
+  /** Called first: requests are still taken. */
+  begin(): void;
+  /** Takes no more requests, and resolves when those there are have ended. */
+  settle(): Promise<void>;
+}
+
+/** A bound server. */
+export interface Listening {
+  readonly url: string;
+  /** Answers a request that did not come by the socket. */
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+  /** Says so to load balancers, accepts no more, lets what runs come to its end, then closes. */
+  drain(): Promise<void>;
+}
+
+/** @throws LinnetError `CONFIG` for an address that others reach without a key */
+export function checkAddress({ host = '127.0.0.1', keys = [] }: ListenOptions): void {
+  if (keys.length > 0 || isLoopback(host)) return;
+  throw new LinnetError(
+    'CONFIG',
+    `${host} is an address that other machines reach: give --api-key or --api-key-file, or stay on 127.0.0.1`,
+  );
+}
+
+/**
+ * Binds an API.
+ * @throws LinnetError `INPUT` for an address that cannot be bound
+ */
+export async function listen(api: Api, options: ListenOptions, drained: Drained): Promise<Listening> {
+  const { host = '127.0.0.1', port = 8080 } = options;
+  const listener = getRequestListener((request) => api.fetch(request), { overrideGlobalObjects: false });
+  const server = createServer(
+    {
+      headersTimeout: options.headersTimeout ?? 10_000,
+      requestTimeout: options.requestTimeout ?? 60_000,
+      // How often sockets beyond those times are looked for.
+      connectionsCheckingInterval: Math.min(5_000, options.headersTimeout ?? 10_000),
+      keepAliveTimeout: 5_000,
+      maxHeaderSize: 16 << 10,
+    },
+    (incoming, outgoing) => {
+      void listener(incoming, outgoing);
+    },
+  );
+  server.maxHeadersCount = 100;
+  server.maxConnections = 1024;
+  const address = await new Promise<AddressInfo>((resolve, reject) => {
+    server.once('error', (cause) => {
+      reject(new LinnetError('INPUT', `cannot listen on ${host}:${port}: ${cause.message}`, { cause }));
+    });
+    server.listen(port, host, () => {
+      const bound = server.address();
+      if (bound !== null && typeof bound === 'object') resolve(bound);
+    });
+  });
+  const shownHost = host.includes(':') ? `[${host}]` : host;
+  return {
+    url: `http://${shownHost}:${address.port}`,
+    fetch: (request) => api.fetch(request),
+    async drain() {
+      drained.begin();
+      // A connection that came as the socket closed would be lost, and with it its request.
+      if (options.drainDelay !== undefined) await sleep(1000 * options.drainDelay);
+      const closed = new Promise<void>((resolve) => {
+        server.close(() => {
+          resolve();
+        });
+      });
+      await drained.settle();
+      server.closeIdleConnections();
+      const patience = setTimeout(() => {
+        server.closeAllConnections();
+      }, 2_000);
+      await closed;
+      clearTimeout(patience);
+    },
+  };
+}

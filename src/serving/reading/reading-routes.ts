@@ -1,0 +1,187 @@
+/** What a server of a classifier or an encoder answers: classes in the shapes of two well-known servers, vectors, tokens. */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { LaidOutText } from '../../data/text-layouts.ts';
+import { classification } from '../../open/classifying-model.ts';
+import type { Classification } from '../../open/opened-model.ts';
+import { ApiError } from '../http/api-error.ts';
+import { embeddings, embeddingsSchema } from '../http/embeddings.ts';
+import type { JsonEndpoint } from '../http/json-endpoint.ts';
+import type { ServerLimits } from '../http/limits.ts';
+import {
+  type ApiRequest,
+  checkLength,
+  checkModel,
+  type EmbeddingServing,
+  type TextEmbedder,
+} from '../http/request-context.ts';
+import { checkBody, maybe } from '../http/request-fields.ts';
+import { detokenize, detokenizeSchema, tokenize, tokenizeSchema } from '../http/token-routes.ts';
+import type { ServerMetrics } from '../http/metrics.ts';
+import type { ReadingModel } from './reading-model.ts';
+import type { TextLine } from './text-line.ts';
+
+/** What a server of such a model serves. */
+export interface ReadingServing extends EmbeddingServing {
+  readonly model: ReadingModel;
+  readonly line: TextLine;
+  readonly metrics: ServerMetrics;
+}
+
+/** A text, or two that belong together. */
+interface Asked {
+  readonly text: string;
+  readonly pair?: string;
+}
+
+function classifySchema(limits: ServerLimits) {
+  const error = `expected a text, or 1 to ${limits.prompts} texts`;
+  return z.object({
+    model: maybe(z.string().max(512)),
+    input: z.union([z.string(), z.array(z.string()).min(1).max(limits.prompts)], { error }),
+    truncate: maybe(z.boolean()),
+  });
+}
+
+/** Classes of texts, in the shape of vLLM's server. */
+async function classify(serving: ReadingServing, { body, abort }: ApiRequest): Promise<Response> {
+  const { model, limits } = serving;
+  const fields = checkBody(classifySchema(limits), body);
+  checkModel(serving, fields.model);
+  const asked = (typeof fields.input === 'string' ? [fields.input] : fields.input).map((text) => ({ text }));
+  const { answers, tokens } = await classesOf(serving, asked, { ...fields, field: 'input', signal: abort.signal });
+  return Response.json({
+    id: `classify-${randomUUID().replaceAll('-', '')}`,
+    object: 'list',
+    created: Math.floor(Date.now() / 1000),
+    model: model.name,
+    data: answers.map(({ label, classes, value }, index) => ({
+      index,
+      label,
+      // The number of a regression head is no probability.
+      ...(value === undefined ? { probs: classes.map(({ probability }) => probability) } : { value }),
+      num_classes: classes.length,
+    })),
+    usage: { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0, prompt_tokens_details: null },
+  });
+}
+
+function predictSchema(limits: ServerLimits) {
+  const sequence = z.array(z.string()).min(1).max(2);
+  const error = `expected a text, a list of two that belong together, or up to ${limits.prompts} lists of one text or two`;
+  return z.object({
+    inputs: z.union([z.string(), sequence, z.array(sequence).min(1).max(limits.prompts)], { error }),
+    raw_scores: maybe(z.boolean()),
+    truncate: maybe(z.boolean()),
+  });
+}
+
+/** Classes of texts, the likeliest first, in the shape of text-embeddings-inference. */
+async function predict(serving: ReadingServing, { body, abort }: ApiRequest): Promise<Response> {
+  const { inputs, raw_scores: raw = false, truncate } = checkBody(predictSchema(serving.limits), body);
+  const one = typeof inputs === 'string' || inputs.every((part) => typeof part === 'string');
+  const lists = typeof inputs === 'string' ? [[inputs]] : inputs.some(isText) ? [inputs.filter(isText)] : inputs;
+  const asked = lists.filter((list) => !isText(list)).map(([text, pair]): Asked => ({ text, pair }));
+  const options = { truncate, field: 'inputs', signal: abort.signal };
+  const { answers } = await classesOf(serving, asked, options);
+  const results = answers.map(({ classes, logits, value }) =>
+    classes
+      .map(({ label, probability }, index) => ({ label, score: value ?? (raw ? logits[index] : probability) }))
+      .sort((a, b) => b.score - a.score),
+  );
+  return Response.json(one ? results[0] : results);
+}
+
+function isText(part: string | readonly string[]): part is string {
+  return typeof part === 'string';
+}
+
+interface Answer extends Classification {
+  readonly logits: Float32Array;
+}
+
+/** @throws ApiError where the model has no classes, and for a text that is empty or too long */
+async function classesOf(
+  { model, line, limits, metrics }: ReadingServing,
+  asked: readonly Asked[],
+  { truncate = false, field, signal }: { readonly truncate?: boolean; readonly field: string; signal: AbortSignal },
+): Promise<{ readonly answers: Answer[]; readonly tokens: number }> {
+  const { classifier } = model;
+  if (classifier === undefined) {
+    throw new ApiError('not_supported_error', `${model.name} is an encoder without classes: ask for /v1/embeddings`);
+  }
+  return line.enter(async () => {
+    const answers: Answer[] = [];
+    let tokens = 0;
+    // One after the other: what waits is cancelled as it is, and takes no memory.
+    for (const { text, pair } of asked) {
+      const laidOut = readable(
+        model,
+        { text, pair },
+        field,
+        truncate ? Math.min(model.longest, limits.textTokens) : undefined,
+      );
+      checkLength(field, laidOut.tokens.length, Math.min(model.longest, limits.textTokens));
+      tokens += laidOut.tokens.length;
+      const logits = await measured(metrics, laidOut, () => line.turn(() => model.logits(laidOut), signal));
+      answers.push({ ...classification(classifier, logits), logits });
+    }
+    return { answers, tokens };
+  });
+}
+
+/** @throws ApiError for a text without a token */
+function readable(
+  model: ReadingModel,
+  { text, pair }: Asked,
+  field: string,
+  cut = Number.POSITIVE_INFINITY,
+): LaidOutText {
+  const laidOut = model.layOut(text, pair, cut);
+  if (laidOut.tokens.length > 0) return laidOut;
+  throw new ApiError('invalid_request_error', 'a text is empty', { param: field });
+}
+
+async function measured<T>(metrics: ServerMetrics, { tokens }: LaidOutText, run: () => Promise<T>): Promise<T> {
+  const started = performance.now();
+  const result = await run();
+  metrics.observer.chunk?.(tokens.length, (performance.now() - started) / 1000);
+  return result;
+}
+
+/** The vectors of such a model. */
+export function readingEmbedder({ model, line, limits, metrics }: Omit<ReadingServing, 'embeddings'>): TextEmbedder {
+  return {
+    width: model.description.sizes.width,
+    longest: Math.min(model.longest, limits.textTokens),
+    layOut: (text) => [...model.layOut(text, undefined, Number.POSITIVE_INFINITY).tokens],
+    embed: (ids, signal) =>
+      line.enter(() => {
+        const tokens = Int32Array.from(ids);
+        const text = { tokens, pairStart: tokens.length };
+        return measured(metrics, text, () => line.turn(() => model.embedding(text), signal));
+      }),
+  };
+}
+
+const embedding: JsonEndpoint<EmbeddingServing> = {
+  summary: 'Texts as vectors of length 1',
+  body: embeddingsSchema,
+  answer: embeddings,
+};
+
+/** Endpoints by path. */
+export const readingEndpoints: Readonly<Record<string, JsonEndpoint<ReadingServing>>> = {
+  '/classify': { summary: 'Classes of texts, in the shape of vLLM', body: classifySchema, answer: classify },
+  '/v1/classify': { summary: 'The same', body: classifySchema, answer: classify },
+  '/predict': {
+    summary: 'Classes of texts, and of pairs of texts, in the shape of text-embeddings-inference',
+    body: predictSchema,
+    answer: predict,
+  },
+  '/v1/embeddings': embedding,
+  '/embeddings': embedding,
+  '/embedding': embedding,
+  '/tokenize': { summary: 'Tokens of a text', body: tokenizeSchema, answer: tokenize },
+  '/detokenize': { summary: 'Text of tokens', body: detokenizeSchema, answer: detokenize },
+};

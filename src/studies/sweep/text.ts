@@ -1,0 +1,131 @@
+/**
+ * What the models of a study read, in the form of their kind: a causal model predicts the next token, an encoder masked ones
+ * (BERT, arXiv 1810.04805), an encoder-decoder model the spans that were cut out (T5, arXiv 1910.10683).
+ */
+import { createHash } from 'node:crypto';
+import { maskingIds, MaskedDataset } from '../../data/masked.ts';
+import { packDocuments } from '../../data/packing.ts';
+import type { RowDataset } from '../../data/row-dataset.ts';
+import { SpanCorruptionDataset } from '../../data/sequence-pairs.ts';
+import { sentinelIds } from '../../data/span-corruption.ts';
+import { LinnetError } from '../../errors.ts';
+import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
+import { dataOf } from '../../graph/tensor.ts';
+import type { Model } from '../../models/families.ts';
+import type { EncoderDecoderModel, EncoderModel } from '../../models/model.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { maskedObjective } from '../../training/objectives/masked.ts';
+import { causalObjective, type Objective, weightsInput } from '../../training/objectives/next-token.ts';
+import { sequenceObjective } from '../../training/objectives/sequence-to-sequence.ts';
+
+/** Text to measure on: windows of a causal model, or rows of the objective of the others. */
+export type HeldOutText =
+  | { readonly kind: 'windows'; readonly data: EvaluationData }
+  | { readonly kind: 'rows'; readonly rows: RowDataset };
+
+export interface StudyText {
+  readonly dataset: RowDataset;
+  readonly heldOut: HeldOutText;
+  /** Predictions of held-out text that are scored. */
+  readonly scored: number;
+}
+
+interface Documents {
+  readonly training: readonly { readonly text: string }[];
+  readonly heldOut: readonly { readonly text: string }[];
+}
+
+interface TextOptions {
+  /** Tokens of a row. */
+  readonly length: number;
+  /** Most windows, or rows, of held-out text. */
+  readonly windows: number;
+}
+
+/** What is masked or cut out is drawn alike for all seeds of a study; they draw weights and order. */
+const maskSeed = 0;
+
+/**
+ * Makes the text of a model.
+ * @throws LinnetError `CONFIG` for an encoder whose vocabulary has no room for CLS, SEP and mask, `INPUT` for too little text
+ */
+export async function studyText(
+  model: Model,
+  tokenizer: Tokenizer,
+  documents: Documents,
+  options: TextOptions,
+): Promise<StudyText> {
+  if (model.kind === 'causal') return await windowText(tokenizer, documents, options);
+  const rowsOf = model.kind === 'encoder' ? maskedRows(model, tokenizer, options) : spanRows(model, tokenizer, options);
+  const rows = firstRows(rowsOf(documents.heldOut), options.windows);
+  return { dataset: rowsOf(documents.training), heldOut: { kind: 'rows', rows }, scored: weightOf(rows) };
+}
+
+/** Models whose text is the same have the same key. */
+export function textKey({ kind, sizes }: Model, length: number): string {
+  // Ids that the tokenizer lacks are at the end of the vocabulary.
+  return kind === 'causal' ? `${kind} ${length}` : `${kind} ${length} ${sizes.vocabulary}`;
+}
+
+async function windowText(
+  tokenizer: Tokenizer,
+  { training, heldOut }: Documents,
+  { length, windows: most }: TextOptions,
+): Promise<StudyText> {
+  const all = await evaluationData(heldOut, tokenizer, { mode: 'text', length, stride: length });
+  const data = { ...all, windows: all.windows.slice(0, most) };
+  return {
+    dataset: await packDocuments(training, tokenizer, { length }),
+    heldOut: { kind: 'windows', data },
+    scored: scoredTokens(data.windows),
+  };
+}
+
+type RowsOf = (texts: readonly { readonly text: string }[]) => RowDataset;
+
+function maskedRows({ family, sizes }: EncoderModel, tokenizer: Tokenizer, { length }: TextOptions): RowsOf {
+  const ids = maskingIds(tokenizer, sizes.vocabulary);
+  if (ids === undefined) {
+    throw new LinnetError(
+      'CONFIG',
+      `a ${family} model learns by masked tokens, and the tokenizer has no CLS, SEP and mask token; give the configuration a ` +
+        `vocab_size of at least ${tokenizer.vocabularySize + 3}, whose last three ids stand for them, not ${sizes.vocabulary}`,
+    );
+  }
+  return (texts) => new MaskedDataset(texts, tokenizer, { length, seed: maskSeed, ids });
+}
+
+function spanRows({ startId, sizes }: EncoderDecoderModel, tokenizer: Tokenizer, { length }: TextOptions): RowsOf {
+  const sentinels = sentinelIds(tokenizer, sizes.vocabulary);
+  return (texts) => new SpanCorruptionDataset(texts, tokenizer, { length, startId, seed: maskSeed, sentinels });
+}
+
+/** What a model learns of its text. */
+export function studyObjective(model: Model, { length, inputs }: RowDataset): Objective {
+  if (model.kind === 'causal') return causalObjective(model, length);
+  if (model.kind === 'encoder') return maskedObjective(model, length);
+  const [source] = inputs.source.shape;
+  const [target] = inputs.labels.shape;
+  return sequenceObjective(model, { source, target });
+}
+
+/** The same data without the rows from `rows` on. */
+function firstRows(dataset: RowDataset, rows: number): RowDataset {
+  const kept = Math.min(rows, dataset.rows);
+  return {
+    rows: kept,
+    length: dataset.length,
+    inputs: dataset.inputs,
+    batch: (visits) => dataset.batch(visits),
+    fingerprint: () => createHash('sha256').update(`${kept} ${dataset.fingerprint()}`).digest('hex'),
+  };
+}
+
+/** Predictions that count, when all rows are seen in their first pass. */
+function weightOf(dataset: RowDataset): number {
+  let weight = 0;
+  for (let row = 0; row < dataset.rows; row++) {
+    for (const value of dataOf(dataset.batch([{ row, epoch: 0 }])[weightsInput], 'float32')) weight += value;
+  }
+  return weight;
+}

@@ -1,0 +1,226 @@
+/**
+ * The part of training that needs no files: batches in, optimizer steps out. `train` of Node writes snapshots and measures
+ * around it; a page runs it as it is.
+ */
+import { type Batch, type BatchCursor, BatchStream } from '../data/batches.ts';
+import type { BatchTensors, RowSource } from '../data/row-dataset.ts';
+import { LinnetError } from '../errors.ts';
+import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import type { ModelDescription } from '../models/model.ts';
+import type { GraphCompiler } from '../runtime/program.ts';
+import type { Objective } from './objectives/next-token.ts';
+import { blockTensor, joinBlocks } from './parameter-blocks.ts';
+import { learningRate } from './schedule.ts';
+import { microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
+import { initialState, type TrainingOptions, type TrainingProgram, type TrainingState } from './step-program.ts';
+
+/** What happened in one optimizer step. */
+export interface UpdateEvent {
+  /** Counted from 1. */
+  readonly update: number;
+  /** Optimizer steps that were asked for. */
+  readonly total: number;
+  /** Mean of the objective over the predictions of the batch, before the optimizer step. */
+  readonly loss: number;
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  /** Tokens in this optimizer step. */
+  readonly tokens: number;
+  /** Wall time of this optimizer step. */
+  readonly seconds: number;
+}
+
+/** Numbers per row of a data set that an objective reads next to the tokens: hidden states computed before, say. */
+export interface RowFeature {
+  /** The name of the graph input. */
+  readonly name: string;
+  /** Shape of one row's numbers. */
+  readonly shape: readonly number[];
+  /** Copies the numbers of a row into `target`. */
+  copyRow(row: number, target: Float32Array): Promise<void>;
+}
+
+/** What is trained, and on what. */
+export interface LoopJob {
+  /** Names and shapes of all parameters. */
+  readonly model: Pick<ModelDescription, 'parameters'>;
+  /** The loss. */
+  readonly objective: Objective;
+  /** Where training starts. Not written to. */
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  /** The rows that batches are made of. */
+  readonly dataset: RowSource;
+  /** Steps, rates, batch, length and the rest, with defaults filled in. */
+  readonly settings: TrainingSettings;
+  /** Which parameters are trained; default all. */
+  readonly trainable?: (name: string) => boolean;
+  /** What the objective reads next to what the data set gives. */
+  readonly feature?: RowFeature;
+  /** What the learning rate of a parameter is multiplied by; default 1. */
+  readonly rateFactor?: (parameter: string) => number;
+}
+
+/** How many optimizer steps a job makes. @throws LinnetError `INPUT` if the data is too small for one batch */
+export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settings: TrainingSettings): number {
+  if (settings.steps !== undefined) return settings.steps;
+  const total = Math.floor((dataset.rows * settings.epochs) / settings.batch);
+  if (total > 0) return total;
+  throw new LinnetError(
+    'INPUT',
+    `${dataset.rows} rows of ${dataset.length} tokens are less than one batch of ${settings.batch}; use a smaller batch or length, or name steps`,
+  );
+}
+
+/**
+ * How the programs of a job are built.
+ * @throws LinnetError `CONFIG` if the objective reads what the data set does not give
+ */
+export function programOptions(job: LoopJob, compile: GraphCompiler): TrainingOptions {
+  assertInputs(job);
+  const { model, settings, trainable } = job;
+  const rows = microBatchRows(settings);
+  return {
+    parameters: model.parameters,
+    objective: job.objective,
+    rows,
+    accumulate: settings.batch / rows,
+    optimizer: settings,
+    clip: settings.clip === 0 ? undefined : settings.clip,
+    trainable,
+    frozen: trainable === undefined ? undefined : job.parameters,
+    rateFactor: job.rateFactor,
+    compile,
+  };
+}
+
+/** Where a run stands. */
+export interface LoopStart {
+  readonly state: TrainingState;
+  /** Optimizer steps done. */
+  readonly update: number;
+  /** Default: the first batch. */
+  readonly cursor?: BatchCursor;
+}
+
+/** The optimizer steps of a job, one after the other. */
+export class Updates {
+  /** Optimizer steps of the whole run. */
+  readonly total: number;
+  /** Parameters and moments; every optimizer step replaces them. */
+  readonly state: TrainingState;
+  readonly #job: LoopJob;
+  readonly #program: TrainingProgram;
+  readonly #stream: BatchStream;
+  readonly #rate: (update: number) => number;
+  #done: number;
+
+  /** @param program made with `programOptions` of the job */
+  constructor(job: LoopJob, program: TrainingProgram, start: LoopStart) {
+    const { dataset, settings } = job;
+    const total = totalUpdates(dataset, settings);
+    const order = { batchSize: microBatchRows(settings), seed: settings.seed };
+    this.#job = job;
+    this.#program = program;
+    this.#stream =
+      start.cursor === undefined
+        ? new BatchStream(dataset, order)
+        : BatchStream.fromState(dataset, order, start.cursor);
+    this.#done = start.update;
+    this.state = start.state;
+    this.total = total;
+    const warmup = warmupSteps(settings, total);
+    const schedule = { name: settings.schedule, peak: settings.learningRate, warmup, total };
+    this.#rate = (update) => learningRate(schedule, update);
+  }
+
+  /** Optimizer steps done so far. */
+  get done(): number {
+    return this.#done;
+  }
+
+  /** Where the stream of batches stands. */
+  get cursor(): BatchCursor {
+    return this.#stream.state;
+  }
+
+  /**
+   * Makes the next optimizer step.
+   * @throws LinnetError `RUNTIME` if the loss or the gradient is not finite, and what the engine throws
+   */
+  async next(): Promise<UpdateEvent> {
+    const { settings, dataset, feature } = this.#job;
+    const started = performance.now();
+    const rate = this.#rate(this.#done);
+    const batches: BatchTensors[] = [];
+    const count = settings.batch / microBatchRows(settings);
+    for (let i = 0; i < count; i++) batches.push(await withFeature(nextBatch(this.#stream), feature));
+    const result = await this.#program.step(this.state, batches, rate, this.#done);
+    const seconds = (performance.now() - started) / 1000;
+    if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) {
+      throw new LinnetError(
+        'RUNTIME',
+        `the loss is ${result.loss} at update ${this.#done + 1}; lower the learning rate, or clip`,
+      );
+    }
+    this.#done++;
+    const tokens = settings.batch * dataset.length;
+    return { update: this.#done, total: this.total, ...result, learningRate: rate, tokens, seconds };
+  }
+}
+
+/** Where a run begins: the parameters of the job, and no moments. */
+export function startingState(job: LoopJob, program: TrainingProgram): TrainingState {
+  const blocks = new Map<string, Tensor<'float32'>>();
+  for (const block of program.blocks) {
+    const parameter = job.parameters.get(block.parameter);
+    if (parameter === undefined) throw new LinnetError('TENSOR', `parameter "${block.parameter}" is missing`);
+    blocks.set(block.name, blockTensor(block, parameter));
+  }
+  return initialState(program.blocks, blocks);
+}
+
+/** All parameters of the model: the trained ones of a state, and those that stay. */
+export function allParameters(
+  job: LoopJob,
+  program: TrainingProgram,
+  state: { readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
+): Map<string, Tensor<'float32'>> {
+  const trained = joinBlocks(program.blocks, state.parameters, job.model.parameters);
+  const all = new Map<string, Tensor<'float32'>>();
+  for (const name of job.model.parameters.keys()) {
+    const value = trained.get(name) ?? job.parameters.get(name);
+    if (value !== undefined) all.set(name, value);
+  }
+  return all;
+}
+
+/** The arrays of a batch, with the feature's numbers of its rows. */
+async function withFeature({ values, visits }: Batch, feature: RowFeature | undefined): Promise<BatchTensors> {
+  if (feature === undefined) return values;
+  const size = elementCount(feature.shape);
+  const data = new Float32Array(visits.length * size);
+  for (const [place, { row }] of visits.entries()) {
+    await feature.copyRow(row, data.subarray(place * size, (place + 1) * size));
+  }
+  return { ...values, [feature.name]: tensor('float32', [visits.length, ...feature.shape], data) };
+}
+
+/** @throws LinnetError `CONFIG` if the objective reads what the data set does not give */
+function assertInputs({ objective, dataset, feature }: LoopJob): void {
+  for (const [name, { dtype, shape }] of Object.entries(objective.inputs)) {
+    if (name === feature?.name) continue;
+    const given = Object.hasOwn(dataset.inputs, name) ? dataset.inputs[name] : undefined;
+    if (given?.dtype === dtype && String(given.shape) === String(shape)) continue;
+    const found = given === undefined ? 'nothing of that name' : `${given.dtype} [${given.shape.join(',')}]`;
+    throw new LinnetError(
+      'CONFIG',
+      `the objective reads "${name}", ${dtype} [${shape.join(',')}] a row; the data set gives ${found}`,
+    );
+  }
+}
+
+function nextBatch(stream: BatchStream): Batch {
+  const { value } = stream.next();
+  if (value === undefined) throw new LinnetError('INTERNAL', 'internal: the endless batch stream ended');
+  return value;
+}

@@ -1,0 +1,119 @@
+/** Training in the worker. The compiler of graphs is loaded when the first training begins. */
+import {
+  generateToEnd,
+  LinnetError,
+  type OpenModelOptions,
+  type OpenedCausal,
+  Sampler,
+  type StepEngine,
+} from '../../src/web.ts';
+import type { TrainedParameters } from '../../src/web-training.ts';
+import type { Answers, Progress } from './protocol.ts';
+import type { TrainRequest } from './train-protocol.ts';
+
+/** The open model, and where it came from. */
+export interface OpenedSource {
+  readonly model: OpenedCausal;
+  readonly url: string;
+  readonly options: Pick<OpenModelOptions, 'cache' | 'fetch' | 'threads'>;
+}
+
+type OnProgress = (progress: Progress) => void;
+type RequestOf<Name extends TrainRequest['name']> = Extract<TrainRequest, { readonly name: Name }>;
+
+/** What training has come to. */
+interface Trained {
+  readonly parameters: TrainedParameters['parameters'];
+  readonly engine: StepEngine;
+}
+
+export class TrainHost {
+  readonly #opened: () => OpenedSource;
+  #trained: Trained | undefined;
+  #running: AbortController | undefined;
+
+  /** @param opened gives the open model; throws where there is none */
+  constructor(opened: () => OpenedSource) {
+    this.#opened = opened;
+  }
+
+  /** @throws LinnetError as `openTrainable` and `trainOnTexts` */
+  async answer(request: TrainRequest, onProgress: OnProgress): Promise<Partial<Answers>> {
+    switch (request.name) {
+      case 'train':
+        return { train: await this.#train(request, onProgress) };
+      case 'try':
+        return { try: await this.#try(request) };
+      case 'weights':
+        return { weights: await this.#weights() };
+    }
+  }
+
+  /** Ends the training under way after the update at hand. */
+  stop(): void {
+    this.#running?.abort();
+  }
+
+  /** Lets go of what was trained. */
+  async forget(): Promise<void> {
+    const before = this.#trained;
+    this.#trained = undefined;
+    await before?.engine.dispose();
+  }
+
+  async #train({ text, settings }: RequestOf<'train'>, onProgress: OnProgress): Promise<Answers['train']> {
+    const { url, options } = this.#opened();
+    const { threads } = options;
+    await this.forget();
+    const { signal } = (this.#running = new AbortController());
+    try {
+      const { openTrainable, trainedEngine, trainOnTexts } = await import('../../src/web-training.ts');
+      const trainable = await openTrainable(url, { ...options, signal });
+      const { parameters, updates, total, finished } = await trainOnTexts(trainable, [text], {
+        settings,
+        signal,
+        engine: { threads },
+        onPlan: ({ tokens, rows }) => onProgress({ type: 'planned', tokens, rows }),
+        onUpdate: ({ update, total, loss, seconds }) => onProgress({ type: 'updated', update, total, loss, seconds }),
+      });
+      if (updates > 0) {
+        const engine = await trainedEngine(trainable.model, parameters, { threads });
+        this.#trained = { parameters, engine };
+      }
+      return { updates, total, finished };
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  async #try({ prompt, maxTokens, sampler, trained }: RequestOf<'try'>): Promise<string> {
+    const { model } = this.#opened();
+    const { tokenizer } = model;
+    const engine = trained ? this.#found().engine : await model.engine();
+    const { signal } = (this.#running = new AbortController());
+    try {
+      const { text } = await generateToEnd(engine, {
+        promptTokens: tokenizer.encode(prompt, { bos: tokenizer.bosId !== undefined }),
+        tokenizer,
+        sampler: new Sampler(sampler),
+        maxTokens,
+        ignoreEos: true,
+        signal,
+      });
+      return text;
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  async #weights(): Promise<Blob> {
+    const { parameters } = this.#found();
+    const { weightsFile } = await import('../../src/web-training.ts');
+    return new Blob([await weightsFile(parameters)]);
+  }
+
+  #found(): Trained {
+    if (this.#trained !== undefined) return this.#trained;
+    throw new LinnetError('INPUT', 'nothing is trained yet; train the model first');
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * The worker's side of the views of attention and of the mask: the parameters of the open model, with other mixers, in graphs
+ * built here. Loaded when one of the views is first used.
+ */
+import { groupOf, horizonOf, stateBytes } from '../../src/attention/mixers.ts';
+import { describeMixer } from '../../src/attention/mixer-config.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
+import { randomMixerParameters } from '../../src/evaluation/check/mixer-probe.ts';
+import { tokenInfluence } from '../../src/evaluation/check/token-influence.ts';
+import { type AttentionMaps, attentionMaps, type LayerMaps } from '../../src/models/attention-maps.ts';
+import { linearize } from '../../src/models/linearize.ts';
+import { Random } from '../../src/random.ts';
+import { openTrainable, type TrainableModel } from '../../src/browser/trainable-model.ts';
+import type { Graph } from '../../src/graph/graph.ts';
+import { compileForWeb } from '../../src/runtime/web-compile.ts';
+import type { Program } from '../../src/runtime/program.ts';
+import type { OpenedSource } from './train-host.ts';
+import type { Looked, Moved, ShownLayer, ViewMixer } from './views-protocol.ts';
+
+/** Of drawn parameters: the same for everybody. */
+const seed = 1;
+
+/** Longer texts are cut: a map has a place for every pair of tokens. */
+const mostTokens = 64;
+
+export class ViewsHost {
+  readonly #opened: () => OpenedSource;
+  /** Of the last text: other mixers are compared with the same maps. */
+  #softmax: { readonly trainable: TrainableModel; readonly text: string; readonly maps: AttentionMaps } | undefined;
+  #held: { readonly source: OpenedSource; readonly trainable: Promise<TrainableModel> } | undefined;
+
+  /** @param opened gives the open model; throws where there is none */
+  constructor(opened: () => OpenedSource) {
+    this.#opened = opened;
+  }
+
+  /** @throws LinnetError as `attentionMaps` and `openTrainable` */
+  async look(text: string, mixer: ViewMixer): Promise<Looked> {
+    const trainable = await this.#trainable();
+    const { tokens, texts } = readText(trainable, text);
+    const { model, parameters } = withMixer(trainable, mixer);
+    const compile = (graph: Graph): Promise<Program> => this.#compile(graph);
+    const linear = await attentionMaps(model, parameters, tokens, { compile });
+    if (this.#softmax?.trainable !== trainable || this.#softmax.text !== text) {
+      const softmax = linearize(trainable.model, trainable.parameters, mixerPreset('softmax'));
+      const maps = await attentionMaps(softmax.model, softmax.parameters, tokens, { compile });
+      this.#softmax = { trainable, text, maps };
+    }
+    const before = this.#softmax.maps;
+    const shown = (layer: LayerMaps): ShownLayer => shownLayer(layer, tokens.length, model.sizes);
+    return { tokens: texts, linear: linear.layers.map(shown), softmax: before.layers.map(shown) };
+  }
+
+  /** @throws LinnetError as `tokenInfluence` and `openTrainable` */
+  async move(text: string, mixer: ViewMixer): Promise<Moved> {
+    const trainable = await this.#trainable();
+    const { tokens, texts } = readText(trainable, text);
+    const { model, parameters } = withMixer(trainable, mixer);
+    const { moved, replacements } = await tokenInfluence(model, parameters, tokens, {
+      compile: (graph) => this.#compile(graph),
+    });
+    return { tokens: texts, replacements: replacements.map((token) => trainable.tokenizer.decode([token])), moved };
+  }
+
+  #compile(graph: Graph): Promise<Program> {
+    return compileForWeb(graph, { device: 'wasm', threads: this.#opened().options.threads });
+  }
+
+  /** Fetched once per open model, out of the cache where it is there; tried again after a failure. */
+  #trainable(): Promise<TrainableModel> {
+    const source = this.#opened();
+    if (this.#held?.source !== source) this.#held = { source, trainable: openTrainable(source.url, source.options) };
+    const { trainable } = this.#held;
+    trainable.catch(() => (this.#held = undefined));
+    return trainable;
+  }
+}
+
+function readText({ tokenizer }: TrainableModel, text: string) {
+  const tokens = tokenizer.encode(text, { bos: tokenizer.bosId !== undefined }).slice(0, mostTokens);
+  const texts = Array.from(tokens, (token) => (token === tokenizer.bosId ? '⟨s⟩' : tokenizer.decode([token])));
+  return { tokens, texts };
+}
+
+function withMixer(
+  { model, parameters }: TrainableModel,
+  { preset, group, kernel, masked, parameters: own }: ViewMixer,
+) {
+  if (preset === 'own') return { model, parameters };
+  const options =
+    preset === 'window' ? { group } : { group, kernel, unmasked: !masked, localKernel: 'softmax' as const };
+  const changed = linearize(model, parameters, mixerPreset(preset, options));
+  if (own === 'start') return changed;
+  return {
+    ...changed,
+    parameters: new Map([...changed.parameters, ...randomMixerParameters(changed.model, new Random(seed))]),
+  };
+}
+
+function shownLayer(
+  { mixer, heads, keyValueHeads, branches }: LayerMaps,
+  length: number,
+  { headWidth }: { readonly headWidth: number },
+): ShownLayer {
+  const { window = 1, sinks = 0 } = horizonOf(mixer);
+  const group = groupOf(mixer);
+  return {
+    ...{ mixer: describeMixer(mixer), heads, branches, window, sinks },
+    group: Number.isFinite(group) ? group : 0,
+    stateBytes: stateBytes(mixer, { heads, keyValueHeads, headWidth }, Float32Array.BYTES_PER_ELEMENT, length),
+  };
+}

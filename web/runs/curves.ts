@@ -1,0 +1,121 @@
+/** From what the server knows of runs to what charts show: smoothed, over steps, tokens or time, on one common axis. */
+import type { Curve, Run, RunCurves } from './server.ts';
+
+/** What may run along a chart. */
+export const axes = { steps: 'optimizer steps', tokens: 'tokens', minutes: 'minutes of training' } as const;
+export type Axis = keyof typeof axes;
+
+/** Lines that a chart shows at most; beyond that no eye tells them apart. */
+export const mostLines = 6;
+
+/** A curve with the name of its run, and of its stage or trial. */
+export interface NamedCurve {
+  readonly name: string;
+  readonly curve: Curve;
+  /** The same for a run, stage or trial in every chart. */
+  readonly style: number;
+}
+
+/** The charts of the page, in this order. */
+export interface ChartKind {
+  readonly title: string;
+  /** The curve of a group; undefined where it has none. */
+  readonly of: (curves: Readonly<Record<string, Curve>>) => Curve | undefined;
+  /** Whether smoothing helps. */
+  readonly isNoisy: boolean;
+  /** Whether the axis begins at zero. */
+  readonly fromZero?: boolean;
+  /** Whether the logarithm may be shown. */
+  readonly mayBeLog?: boolean;
+}
+
+export const chartKinds: readonly ChartKind[] = [
+  { title: 'Loss, nats per token', of: ({ loss }) => loss, isNoisy: true, mayBeLog: true },
+  {
+    title: 'Held-out perplexity',
+    of: ({ heldOutLoss }) =>
+      heldOutLoss === undefined ? undefined : { x: heldOutLoss.x, y: heldOutLoss.y.map((loss) => Math.exp(loss)) },
+    isNoisy: false,
+    mayBeLog: true,
+  },
+  { title: 'Learning rate', of: ({ learningRate }) => learningRate, isNoisy: false, fromZero: true },
+  { title: 'Gradient norm', of: ({ gradientNorm }) => gradientNorm, isNoisy: true, mayBeLog: true },
+  { title: 'Tokens per second', of: tokensPerSecond, isNoisy: true, fromZero: true },
+];
+
+/** Seconds are those of a step, tokens are counted from the beginning. */
+function tokensPerSecond({ tokens, seconds }: Readonly<Record<string, Curve>>): Curve | undefined {
+  if (tokens === undefined || seconds === undefined || tokens.x.length < 2) return undefined;
+  const count = Math.min(tokens.x.length, seconds.x.length);
+  const each = (at: number): number =>
+    (tokens.y[at] - (at === 0 ? 0 : tokens.y[at - 1])) / (tokens.x[at] - (at === 0 ? 0 : tokens.x[at - 1]));
+  return {
+    x: tokens.x.slice(0, count),
+    y: seconds.y.slice(0, count).map((time, at) => (time > 0 ? each(at) / time : 0)),
+  };
+}
+
+/** The curves of a kind in all chosen runs; of a study or conversion the last stages or trials. */
+export function curvesOf({ of }: ChartKind, runs: readonly Run[], all: readonly RunCurves[], axis: Axis): NamedCurve[] {
+  let style = -1;
+  const named = runs.flatMap(({ id, name }) => {
+    const groups = all.find((curves) => curves.id === id)?.groups ?? [];
+    return groups.flatMap((group): NamedCurve[] => {
+      if (Object.keys(group.curves).length > 0) style++;
+      const curve = of(group.curves);
+      if (curve === undefined || curve.x.length === 0) return [];
+      return [
+        { name: group.name === '' ? name : `${name} ${group.name}`, curve: along(curve, group.curves, axis), style },
+      ];
+    });
+  });
+  return named.slice(-mostLines);
+}
+
+/** The curve over another axis; over steps where that is not known. */
+function along(curve: Curve, { tokens, seconds }: Readonly<Record<string, Curve>>, axis: Axis): Curve {
+  if (axis === 'tokens' && tokens !== undefined) return { x: curve.x.map((x) => interpolated(tokens, x)), y: curve.y };
+  if (axis === 'minutes' && seconds !== undefined) {
+    let sum = 0;
+    const times = seconds.y.map(
+      (time, at) => (sum += time * (seconds.x[at] - (at === 0 ? 0 : seconds.x[at - 1]))) / 60,
+    );
+    const elapsed = { x: seconds.x, y: times };
+    return { x: curve.x.map((x) => interpolated(elapsed, x)), y: curve.y };
+  }
+  return curve;
+}
+
+/** y at x, on straight lines between the points. */
+export function interpolated({ x: xs, y: ys }: Curve, x: number): number {
+  const next = xs.findIndex((known) => known >= x);
+  if (next === -1) return ys[ys.length - 1];
+  if (next === 0) return xs[0] === 0 ? ys[0] : (ys[0] * x) / xs[0];
+  const share = (x - xs[next - 1]) / (xs[next] - xs[next - 1]);
+  return ys[next - 1] + share * (ys[next] - ys[next - 1]);
+}
+
+/** An exponential mean, corrected for its beginning; `weight` of what came before, 0 leaves the curve as it is. */
+export function smoothed({ x, y }: Curve, weight: number): Curve {
+  if (weight === 0) return { x, y };
+  let mean = 0;
+  let sum = 0;
+  return {
+    x,
+    y: y.map((value) => {
+      mean = weight * mean + (1 - weight) * value;
+      sum = weight * sum + (1 - weight);
+      return mean / sum;
+    }),
+  };
+}
+
+/** All curves over the values of x that any of them has. */
+export function aligned(curves: readonly Curve[]): { x: number[]; values: (number | null)[][] } {
+  const x = [...new Set(curves.flatMap((curve) => curve.x))].sort((a, b) => a - b);
+  const values = curves.map((curve) => {
+    const known = new Map(curve.x.map((at, index) => [at, curve.y[index]]));
+    return x.map((at) => known.get(at) ?? null);
+  });
+  return { x, values };
+}

@@ -1,0 +1,37 @@
+/** Numbers as the page writes them; those of src/report/quantities.ts where a report has them too. */
+import {
+  formatCount,
+  formatDuration,
+  formatFixed,
+  formatNumber,
+  formatShortCount,
+} from '../../src/report/quantities.ts';
+import type { Run } from './server.ts';
+
+const absent = '–';
+
+const orAbsent =
+  (format: (value: number) => string) =>
+  (value: number | null): string =>
+    value === null ? absent : format(value);
+
+export const perplexityWords = orAbsent((value) => (value >= 1000 ? formatNumber(value) : formatFixed(value, 2)));
+export const lossWords = orAbsent((value) => formatFixed(value, 4));
+export const rateWords = orAbsent((value) => `${formatShortCount(Math.round(value))}/s`);
+export const numberWords = orAbsent((value) => formatNumber(value));
+
+export function stepsWords({ steps, totalSteps, unit }: Run): string {
+  if (steps === null) return absent;
+  const done =
+    totalSteps === null || totalSteps === steps
+      ? formatCount(steps)
+      : `${formatCount(steps)}/${formatCount(totalSteps)}`;
+  return unit === 'trials' ? `${done} trials` : done;
+}
+
+export const timeWords = (seconds: number): string => formatDuration(Math.round(seconds));
+
+/** Day and minute, in the time of the reader. */
+export function dateWords(iso: string): string {
+  return new Date(iso).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
+}
