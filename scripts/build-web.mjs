@@ -11,8 +11,11 @@ import { gzipSync } from 'node:zlib';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const [, , only, folder] = process.argv;
 
-/** The playground comes with ONNX Runtime and a model, which the package is not to carry; `npm run playground` builds it. */
-const apart = ['playground'];
+/**
+ * The playground comes with ONNX Runtime and a model, which the package is not to carry; `npm run playground` builds it, and
+ * the explained pages into it.
+ */
+const apart = ['playground', 'explained'];
 
 /** Folders of web/ with an index.html. */
 const pages = readdirSync(join(root, 'web'), { withFileTypes: true })
@@ -47,6 +50,12 @@ if (vite === undefined) {
         // Nothing inline: the pages come with a strict Content-Security-Policy.
         assetsInlineLimit: 0,
         modulePreload: { polyfill: false },
+        rolldownOptions: {
+          // All pages of the folder.
+          input: readdirSync(join(root, 'web', page))
+            .filter((name) => name.endsWith('.html'))
+            .map((name) => join(root, 'web', page, name)),
+        },
       },
     });
     const scripts = readdirSync(outDir, { recursive: true }).filter((name) => name.endsWith('.js'));

@@ -16,19 +16,14 @@ import { projectRoot } from './entries.ts';
 const modelFolders = { model: 'cpu', 'model-webgpu': 'webgpu' } as const;
 
 /**
- * Builds the page, with the small model of assets/ for either device: augmented mixer, float32.
+ * Builds the page, the explained pages in its folder `explained`, and the small model of assets/ for either device:
+ * augmented mixer, float32.
  * @param folder is replaced
  * @throws Error if the page cannot be built
  */
 export async function buildPlayground(folder: string): Promise<void> {
-  const builder = spawn(process.execPath, [join(projectRoot, 'scripts/build-web.mjs'), 'playground', folder], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  const status = await new Promise((resolve, reject) => {
-    builder.once('error', reject);
-    builder.once('exit', resolve);
-  });
-  if (status !== 0) throw new Error(`the page was not built: the builder ended with ${String(status)}`);
+  await buildPages('playground', folder);
+  await buildPages('explained', join(folder, 'explained'));
   const source = join(projectRoot, 'assets/tiny-llama');
   const loaded = await loadCausalModel(source);
   const { model, parameters } = linearize(loaded.model, loaded.parameters, mixerPreset('augmented'));
@@ -41,6 +36,18 @@ export async function buildPlayground(folder: string): Promise<void> {
       device,
     });
   }
+}
+
+/** Builds a folder of web/. @throws Error if it cannot be built */
+async function buildPages(name: string, folder: string): Promise<void> {
+  const builder = spawn(process.execPath, [join(projectRoot, 'scripts/build-web.mjs'), name, folder], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const status = await new Promise((resolve, reject) => {
+    builder.once('error', reject);
+    builder.once('exit', resolve);
+  });
+  if (status !== 0) throw new Error(`${name} was not built: the builder ended with ${String(status)}`);
 }
 
 const types: Readonly<Record<string, string>> = {
@@ -71,7 +78,6 @@ const headers = {
   'cross-origin-resource-policy': 'same-origin',
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
-  'cache-control': 'no-cache',
 };
 
 /** Without these, browsers share no memory between threads. */
@@ -91,6 +97,7 @@ export async function servePlayground(
   { port = 0, isolated = true }: { readonly port?: number; readonly isolated?: boolean } = {},
 ): Promise<PlaygroundSite> {
   const root = await realpath(folder);
+  const assets = join(root, 'assets') + sep;
   const all = { ...headers, ...(isolated && isolation) };
   /** The file behind a path; undefined where there is none in the folder. */
   const find = async (path: string) => {
@@ -110,7 +117,10 @@ export async function servePlayground(
         return;
       }
       const type = types[extname(found.file)] ?? 'application/octet-stream';
-      response.writeHead(200, { ...all, 'content-type': type, 'content-length': found.bytes });
+      // Names of assets change with what they hold. Kept, the engine is not even compiled again.
+      const caching = found.file.startsWith(assets) ? 'public, max-age=31536000, immutable' : 'no-cache';
+      const { bytes } = found;
+      response.writeHead(200, { ...all, 'cache-control': caching, 'content-type': type, 'content-length': bytes });
       if (request.method === 'HEAD') response.end();
       // A reader that leaves is not an error of the server.
       else await pipeline(createReadStream(found.file), response).catch(() => response.destroy());

@@ -10,8 +10,8 @@ export {
   openModel,
   type WebModel,
 } from './browser/open-model.ts';
-export { webGpuSupport } from './browser/web-gpu.ts';
 export { browserWeights, FileSystemWeights } from './browser/file-system-weights.ts';
+export { webGpuSupport } from './browser/webgpu-support.ts';
 export { CacheStorageWeights, type WeightCache } from './browser/weight-cache.ts';
 export type { ExportManifest } from './export/manifest.ts';
 export * from './open/library.ts';

@@ -20,7 +20,7 @@ import { type ChatTemplate, checkedTemplate, configuredTemplate } from '../token
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { RemoteFolder, sha256Of } from './remote-folder.ts';
 import type { WeightCache } from './weight-cache.ts';
-import { webGpuSupport } from './web-gpu.ts';
+import { webGpuSupport } from './webgpu-support.ts';
 
 /** How far opening a model has come. */
 export interface OpeningProgress {

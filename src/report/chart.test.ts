@@ -154,10 +154,19 @@ describe('barChart', () => {
   it.each([false, true])('writes a value beyond its spread, once, in ink (horizontal: %s)', async (horizontal) => {
     const bars = [{ name: 'a', values: [1.25, 80.5, 40.75], deviations: [0.25, 5, NaN] }];
     const chart = await barChart({ categories: ['x', 'y', 'z'], value: { label: 'v' }, bars, horizontal });
-    const labels = ['1.25', '80.5', '40.75'].map((label) => chart.svg.match(RegExp(`<text[^>]*>${label}<`, 'g')));
-    for (const found of labels) {
-      expect(found).toHaveLength(1);
-      expect(found?.[0]).not.toMatch(/fill="#fff/);
+    const dots = await barChart({
+      categories: ['x', 'y', 'z'],
+      value: { label: 'v' },
+      bars,
+      horizontal,
+      marks: 'dots',
+    });
+    for (const { svg } of [chart, dots]) {
+      for (const label of ['1.25', '80.5', '40.75']) {
+        const found = svg.match(RegExp(`<text[^>]*>${label}<`, 'g'));
+        expect(found).toHaveLength(1);
+        expect(found?.[0]).not.toMatch(/fill="#fff/);
+      }
     }
   });
 

@@ -17,12 +17,19 @@ export interface OpenedPlayground {
   readonly faults: string[];
 }
 
-/** Opens the page and waits for its model. */
-export async function openPlayground(browser: Browser, url: string, query = ''): Promise<OpenedPlayground> {
+/** Opens the page, and waits for its model unless `waits` says otherwise. */
+export async function openPlayground(
+  browser: Browser,
+  url: string,
+  query = '',
+  waits = true,
+): Promise<OpenedPlayground> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
   page.setDefaultTimeout(100_000);
   const faults: string[] = [];
   page.on('console', (message) => {
+    // What the browser says itself when a page asks whether there is a GPU.
+    if (message.text() === 'No available adapters.') return;
     if (message.type() === 'error' || message.type() === 'warning') faults.push(message.text());
   });
   page.on('pageerror', (error) => faults.push(error.message));
@@ -36,7 +43,7 @@ export async function openPlayground(browser: Browser, url: string, query = ''):
     }).observe({ type: 'longtask' });
   `);
   await page.goto(url + query);
-  await page.waitForSelector('[data-ready=true]');
+  if (waits) await page.waitForSelector('[data-ready=true]');
   return { page, faults };
 }
 

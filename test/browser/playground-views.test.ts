@@ -37,7 +37,7 @@ describe.skipIf(noChromium !== undefined)(
 
     /** Opens the page at a view of it. */
     async function openView(name: string) {
-      const opened = await openQuietPage(browser, site.url);
+      const opened = await openQuietPage(browser, site.url, { first: recordMaps });
       await opened.page.waitForSelector('[data-ready=true]');
       await opened.page.getByRole('button', { name, exact: true }).click();
       return opened;
@@ -72,8 +72,7 @@ describe.skipIf(noChromium !== undefined)(
       expect(await status()).toBe(readBy(expected.layers[3], 2, last - 3, tokens.length, 'layer 4, head 3'));
 
       const softmax = await attentionMaps(before.model, before.parameters, tokens, { compile });
-      const request = { preset: 'window', group: 4, kernel: 9, masked: true, parameters: 'start' };
-      const drawn = await mapsOfTab(page, { name: 'look', text, mixer: request });
+      const drawn = await mapsOfTab(page);
       for (const [side, maps] of Object.entries({ linear: expected, softmax })) {
         maps.layers.forEach(({ branches }, layer) => {
           for (const [branch, weights] of Object.entries(branches)) {
@@ -81,6 +80,10 @@ describe.skipIf(noChromium !== undefined)(
           }
         });
       }
+      // The model's own mixers, whose memory and filter weigh nothing before training.
+      await page.getByLabel('Mixer', { exact: true }).selectOption('own');
+      await form.getByRole('button', { name: 'Look' }).click();
+      await page.getByText(/window 100.0 %, memory 0.0 %, convolution 0.0 % of what it reads/).waitFor();
       await expectAccessible(page);
       await expectFitsPhone(page, 'attention');
       expect(faults).toEqual([]);
@@ -106,6 +109,73 @@ describe.skipIf(noChromium !== undefined)(
       await page.getByText(/is exactly 0\.$/).waitFor();
       expect(faults).toEqual([]);
     });
+
+    describe('explains', () => {
+      const open = (name: string) =>
+        openQuietPage(browser, `${site.url}explained/${name}.html`, { host: `${site.url}explained/` });
+      const numberOf = async (page: Page, name: string): Promise<number> =>
+        Number(await page.locator(`[data-${name}]`).getAttribute(`data-${name}`));
+
+      it('how a group works: sums and rows give the same for any G', async () => {
+        await using opened = await open('group');
+        const { page, faults } = opened;
+        await page.getByText('Position 15 is in group 2: it reads 4 of 6 positions').waitFor();
+        expect(await numberOf(page, 'difference')).toBeLessThan(1e-13);
+        await page.getByRole('listbox').press('Home');
+        await page.getByLabel('Positions per group, G').fill('1');
+        await page.getByText('Position 0 is in group 0: it reads 1 of 1 positions').waitFor();
+        expect(await numberOf(page, 'difference')).toBeLessThan(1e-13);
+        await page.getByLabel('Positions per group, G').fill('6');
+        await page.getByRole('listbox').press('End');
+        await expectAccessible(page);
+        await expectFitsPhone(page, 'explained-group');
+        expect(faults).toEqual([]);
+      });
+
+      it("why a tree over a group's edge is exact, and that other rules are not", async () => {
+        await using opened = await open('tree');
+        const { page, faults } = opened;
+        await page.getByText('Node c is at position 8, in group 2, beyond the edge').waitFor();
+        const seen = page.getByRole('region', { name: 'What node c sees' }).getByRole('row');
+        const rows = (await seen.allTextContents()).slice(1);
+        // As in the table of docs/three-forms.md: name, position, group, how, lag.
+        expect(rows).toEqual([
+          ...['000global, in S–', '110global, in S–', '220global, in S–', '330global, in S–'],
+          ...[
+            '441global, as a row–',
+            '551global, as a row–',
+            'a61global, as a row2',
+            'b71global, as a row1',
+            'c82local0',
+          ],
+          ...['d71––', 'e82––'],
+        ]);
+        expect(await numberOf(page, 'difference')).toBeLessThan(1e-13);
+        for (const rule of ['forgetful', 'flat']) {
+          await page.getByLabel('Rule').selectOption(rule);
+          await expect.poll(() => numberOf(page, 'difference')).toBeGreaterThan(0.01);
+        }
+        await page.getByLabel('Rule').selectOption('exact');
+        await expectAccessible(page);
+        await expectFitsPhone(page, 'explained-tree');
+        expect(faults).toEqual([]);
+      });
+
+      it('what the convolution adds, and what it hands over without its mask', async () => {
+        await using opened = await open('convolution');
+        const { page, faults } = opened;
+        await page.getByText('reads positions 8 to 12, 4 of them beyond the edge of its group.').waitFor();
+        expect(await numberOf(page, 'leak')).toBe(0);
+        await page.getByLabel('Mask the future').uncheck();
+        await page.getByText('and 4 of the future.').waitFor();
+        expect(await numberOf(page, 'leak')).toBeGreaterThan(0.1);
+        await expectAccessible(page);
+        await expectFitsPhone(page, 'explained-convolution');
+        await page.getByRole('link', { name: 'How a group works' }).click();
+        await page.getByText('Position 15 is in group 2').waitFor();
+        expect(faults).toEqual([]);
+      });
+    });
   },
 );
 
@@ -121,21 +191,21 @@ function readBy({ branches }: LayerMaps, head: number, t: number, length: number
   return `Position ${t} in ${where}: ${shares.join(', ')} of what it reads.`;
 }
 
-/** Asks a worker of the page's own for what the view draws: arrays by side, layer and branch. */
-function mapsOfTab(page: Page, request: object): Promise<Record<string, Record<string, number[]>[]>> {
-  const [worker] = page.workers();
-  const script = `new Promise((resolve, reject) => {
-    const worker = new Worker(${JSON.stringify(worker.url())}, { type: 'module' });
-    worker.onmessage = ({ data }) => {
-      worker.terminate();
-      if (data.type !== 'answer') return reject(new Error(data.message));
-      const plain = (layers) => layers.map(({ branches }) =>
-        Object.fromEntries(Object.entries(branches).map(([name, weights]) => [name, [...weights]])));
-      resolve({ linear: plain(data.answers.look.linear), softmax: plain(data.answers.look.softmax) });
-    };
-    worker.postMessage({ call: 1, request: ${JSON.stringify(request)} });
-  })`;
-  return page.evaluate(script);
+/** Run in the page before its scripts: keeps the last maps that a worker answered with. */
+const recordMaps = `globalThis.Worker = class extends Worker {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener('message', ({ data }) => (globalThis.looked = data.answers?.look ?? globalThis.looked));
+  }
+}`;
+
+/** What the view draws: arrays by side, layer and branch. */
+function mapsOfTab(page: Page): Promise<Record<string, Record<string, number[]>[]>> {
+  return page.evaluate(`{
+    const plain = (layers) => layers.map(({ branches }) =>
+      Object.fromEntries(Object.entries(branches).map(([name, weights]) => [name, [...weights]])));
+    ({ linear: plain(looked.linear), softmax: plain(looked.softmax) });
+  }`);
 }
 
 /** The largest difference. */

@@ -42,8 +42,8 @@ describe.skipIf(noChromium !== undefined)(
 
     afterAll(() => browser.close());
 
-    async function writeTwice(page: Page): Promise<void> {
-      await page.getByLabel('Tokens', { exact: true }).first().fill(String(count));
+    async function writeTwice(page: Page, tokens = count): Promise<void> {
+      await page.getByLabel('Most tokens').fill(String(tokens));
       await page.getByRole('button', { name: 'Write', exact: true }).last().click();
       await page.getByText(/^The same text, token for token/).waitFor();
     }
@@ -65,8 +65,46 @@ describe.skipIf(noChromium !== undefined)(
       expect(await page.locator('.token-tree').count()).toBeGreaterThan(0);
       await expectAccessible(page);
       if (pictures !== undefined) await page.screenshot({ path: join(pictures, 'write.png'), fullPage: true });
+
+      // A second visit: the weights have been kept, for the GPU's model too, and the first token comes soon.
+      const requests: string[] = [];
+      page.on('request', (request) => requests.push(new URL(request.url()).pathname));
+      const started = performance.now();
+      await page.reload();
+      await page.getByRole('form', { name: 'What is written' }).getByRole('button', { name: 'Write' }).click();
+      await page.locator('[data-side=plain] [data-written]').filter({ hasText: /./ }).waitFor();
+      console.info(`first token ${((performance.now() - started) / 1000).toFixed(2)} s after a warm start`);
+      expect(requests).toContain('/model/linnet.json');
+      expect(requests).not.toContain('/model/model.onnx.data');
+      await page.getByRole('button', { name: 'Stop' }).first().click();
+      await page.getByRole('button', { name: 'Open a model' }).and(page.locator(':enabled')).click();
+      await page.getByText(/^Downloads kept in this browser: 4\.\d+ MiB\.$/).waitFor();
+      await page.getByRole('button', { name: 'Forget them' }).click();
+      await page.getByText('Downloads kept in this browser: 0 B.').waitFor();
       expect(faults).toEqual([]);
       await page.close();
+    });
+
+    it('writes the same on WebGPU, which the reader can choose where there is one', async ({ skip }) => {
+      await using site = await servePlayground(folder);
+      const gpu = await launchChromium({ gpu: true });
+      try {
+        const { page, faults } = await openPlayground(gpu, site.url, '?device=webgpu', false);
+        if ((await page.evaluate('navigator.gpu?.requestAdapter().then((found) => found !== null)')) !== true) {
+          skip('this Chromium has no WebGPU adapter');
+        }
+        await page.getByText(/^model-webgpu: llama.*WebGPU in this tab\.$/).waitFor();
+        expect(await page.getByLabel('Computes with').inputValue()).toBe('webgpu');
+        await writeTwice(page, 4);
+        for (const side of ['plain', 'speculative']) {
+          const text = await textOf(page, side);
+          expect(text?.length).toBeGreaterThan(4);
+          expect(written.slice(0, text?.length)).toBe(text);
+        }
+        expect(faults).toEqual([]);
+      } finally {
+        await gpu.close();
+      }
     });
 
     it('shows what a text takes, forks and saves it, and opens it again', async () => {

@@ -13,7 +13,15 @@ export interface QuietPage extends AsyncDisposable {
   readonly faults: readonly string[];
 }
 
-export async function openQuietPage(browser: Browser, url: string, host = url): Promise<QuietPage> {
+/**
+ * @param options.host what requests begin with. Default: the page's own address
+ * @param options.first a script that runs before those of the page
+ */
+export async function openQuietPage(
+  browser: Browser,
+  url: string,
+  { host = url, first }: { readonly host?: string; readonly first?: string } = {},
+): Promise<QuietPage> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
   page.setDefaultTimeout(100_000);
   const faults: string[] = [];
@@ -24,6 +32,7 @@ export async function openQuietPage(browser: Browser, url: string, host = url): 
   page.on('request', (request) => {
     if (!request.url().startsWith(host) && !/^(data|blob):/.test(request.url())) faults.push(request.url());
   });
+  if (first !== undefined) await page.addInitScript(first);
   await page.goto(url);
   return { page, faults, [Symbol.asyncDispose]: () => page.close() };
 }

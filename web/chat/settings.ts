@@ -1,15 +1,9 @@
 /** Settings of a column. */
+import type { Sampling } from '../components/sampling-fields.tsx';
 
 export type Speculation = 'server' | 'off' | 'lookup';
 
-export interface Settings {
-  readonly temperature: number;
-  readonly topP: number;
-  /** 0 is not a bound. */
-  readonly topK: number;
-  readonly maxTokens: number;
-  /** Undefined takes another one each time. */
-  readonly seed: number | undefined;
+export interface Settings extends Omit<Sampling, 'repetitionPenalty'> {
   readonly system: string;
   readonly speculation: Speculation;
   /** Whether texts of the model are shown as Markdown. */

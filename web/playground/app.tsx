@@ -4,10 +4,11 @@ import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { ChoiceField } from '../components/fields.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
+import { webGpuSupport } from '../../src/browser/webgpu-support.ts';
 import { formatBytes, formatCount } from '../../src/report/quantities.ts';
 import { AttentionView } from './attention-view.tsx';
 import { droppedFolder } from './folder-files.ts';
-import { askedInAddress, deviceNames, hasWebGpu, shippedModel } from './devices.ts';
+import { askedInAddress, deviceNames, shippedModel } from './devices.ts';
 import { MaskView } from './mask-view.tsx';
 import { MemoryView, type MemoryViewProps } from './memory-view.tsx';
 import { ModelClient } from './model-client.ts';
@@ -74,7 +75,10 @@ export function App() {
   useEffect(() => {
     const { model, device } = askedInAddress();
     open({ kind: 'url', url: model ?? shippedModel(device) });
-    hasWebGpu().then(setGpu, () => setGpu(false));
+    webGpuSupport().then(
+      ({ available }) => setGpu(available),
+      () => setGpu(false),
+    );
   }, [open]);
   useEffect(() => {
     const over = (event: DragEvent): void => {

@@ -2,12 +2,12 @@
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { TextField } from '../components/fields.tsx';
+import { type Sampling, SamplingFields } from '../components/sampling-fields.tsx';
 import { TokenTree } from '../components/token-tree.tsx';
 import { formatCount, formatFixed, formatNumber } from '../../src/report/quantities.ts';
 import { FramePacer } from './frames.ts';
 import type { ModelClient } from './model-client.ts';
 import type { ShownTree, Written } from './protocol.ts';
-import { defaultSampling, samplerOf, SamplingFields } from './sampling-fields.tsx';
 
 export interface WriteViewProps {
   readonly client: ModelClient;
@@ -41,9 +41,18 @@ const titles: Readonly<Record<SideName, string>> = {
 };
 const shownTrees = 24;
 
+const defaultSampling: Sampling = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  repetitionPenalty: 1,
+  seed: 1,
+  maxTokens: 120,
+};
+
 export function WriteView({ client, ready, onBusy, onProblem }: WriteViewProps) {
   const [prompt, setPrompt] = useState('The state of the union');
-  const [sampling, setSampling] = useState(defaultSampling);
+  const [sampling, setSampling] = useState<Sampling>(defaultSampling);
   const [shown, setShown] = useState<Readonly<Record<SideName, Side>>>({ plain: emptySide, speculative: emptySide });
   const [given, setGiven] = useState('');
   const [writing, setWriting] = useState<SideName | undefined>(undefined);
@@ -62,9 +71,10 @@ export function WriteView({ client, ready, onBusy, onProblem }: WriteViewProps) 
         if (stopped.current) break;
         setWriting(side);
         const id = client.newText();
+        const { maxTokens, ...sampler } = sampling;
         const options = {
-          maxTokens: sampling.maxTokens,
-          sampler: samplerOf(sampling),
+          maxTokens,
+          sampler,
           speculate: side === 'speculative',
         };
         const written = await client.write(id, prompt, options, (progress) => {
@@ -114,7 +124,12 @@ export function WriteView({ client, ready, onBusy, onProblem }: WriteViewProps) 
           <Button name="Write" type="submit" kind="primary" icon="send" disabled={!ready || writing !== undefined} />
           <Button name="Stop" icon="stop" disabled={writing === undefined} onClick={stop} />
         </div>
-        <SamplingFields sampling={sampling} onSampling={setSampling} />
+        <SamplingFields
+          sampling={sampling}
+          defaults={defaultSampling}
+          mostTokens={4096}
+          onSampling={(change) => setSampling({ ...sampling, ...change })}
+        />
       </form>
       <div class="results">
         <p class="verdict" role="status">

@@ -1,4 +1,4 @@
-/** What this browser can do on a GPU. */
+/** What a browser can compute with on a GPU. */
 
 /** What is used of WebGPU itself. */
 interface GpuApi {

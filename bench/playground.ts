@@ -1,0 +1,109 @@
+/**
+ * The playground in headless Chromium: how soon the first token comes on a first and on a second visit, how long the page's
+ * own thread is ever busy while the model writes and trains, and how much script the page loads. Needs Chromium.
+ *
+ *     node --import tsx bench/playground.ts
+ */
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import type { Browser, Page } from 'playwright-core';
+import { z } from 'zod';
+import { buildPlayground, servePlayground } from '../scripts/playground-site.ts';
+import { launchChromium, noChromium } from '../test/browser/chromium.ts';
+import { longestTask, openPlayground } from '../test/browser/playground-page.ts';
+
+if (noChromium !== undefined) throw new Error(noChromium);
+
+/** Seconds from `start` to the first text of the model. */
+async function firstToken(page: Page, start: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await start();
+  await page.getByRole('form', { name: 'What is written' }).getByRole('button', { name: 'Write' }).click();
+  await page.locator('[data-side=plain] [data-written]').filter({ hasText: /./ }).waitFor();
+  return (performance.now() - started) / 1000;
+}
+
+/** What a trace of Chromium holds, as far as it is read. */
+const traceSchema = z.object({
+  traceEvents: z.array(
+    z.object({
+      name: z.string(),
+      pid: z.number(),
+      tid: z.number(),
+      tdur: z.number().optional(),
+      args: z.object({ name: z.string().optional() }).optional(),
+    }),
+  ),
+});
+
+/**
+ * The longest task of the page's own thread while something was done, in milliseconds of processor time: what a long-task
+ * entry would say on a machine that has nothing else to do.
+ */
+async function longestByProcessor(browser: Browser, page: Page, work: () => Promise<void>): Promise<number> {
+  await browser.startTracing(page, { categories: ['toplevel', '__metadata'] });
+  await work();
+  const { traceEvents } = traceSchema.parse(JSON.parse((await browser.stopTracing()).toString('utf8')));
+  const threads = traceEvents.filter(({ name, args }) => name === 'thread_name' && args?.name === 'CrRendererMain');
+  const tasks = traceEvents.filter(
+    ({ name, pid, tid }) =>
+      name.endsWith('RunTask') && threads.some((thread) => thread.pid === pid && thread.tid === tid),
+  );
+  if (tasks.length === 0) throw new Error('the trace holds no tasks of the page');
+  return Math.max(...tasks.map(({ tdur = 0 }) => tdur)) / 1000;
+}
+
+async function untilIdle(page: Page): Promise<void> {
+  await page.waitForSelector('[data-ready=true]');
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'linnet-playground-'));
+try {
+  const built = join(folder, 'site');
+  await buildPlayground(built);
+  const assets = join(built, 'assets');
+  for (const name of (await readdir(assets)).filter((file) => /\.m?js$/.test(file)).sort()) {
+    console.log(`${name}: ${(gzipSync(await readFile(join(assets, name))).length / 1024).toFixed(1)} KiB compressed`);
+  }
+  await using site = await servePlayground(built);
+  const browser = await launchChromium();
+  try {
+    const { page } = await openPlayground(browser, 'about:blank', '', false);
+    console.log(`first visit: first token after ${(await firstToken(page, () => page.goto(site.url))).toFixed(2)} s`);
+    await untilIdle(page);
+    for (let visit = 0; visit < 3; visit++) {
+      console.log(`warm start: first token after ${(await firstToken(page, () => page.reload())).toFixed(2)} s`);
+      await untilIdle(page);
+    }
+    const seen: number[] = [];
+    const watched = async (work: () => Promise<void>): Promise<number> =>
+      longestByProcessor(browser, page, async () => {
+        seen.push(await longestTask(page, work));
+      });
+    const writing = await watched(async () => {
+      await page.getByRole('button', { name: 'Write', exact: true }).last().click();
+      await page.getByText(/^The same text, token for token/).waitFor();
+    });
+    await untilIdle(page);
+    await page.getByRole('button', { name: 'Train', exact: true }).click();
+    const training = await watched(async () => {
+      await page.getByRole('form', { name: 'What is trained on' }).getByRole('button', { name: 'Train' }).click();
+      await page.locator('[data-side=after] [data-written]').waitFor();
+    });
+    console.log(
+      `longest task of the page's thread, processor time: ${writing.toFixed(1)} ms while it writes, ` +
+        `${training.toFixed(1)} ms while it trains; by the clock ${seen.join(' and ')} ms`,
+    );
+    console.log(await page.locator('.verdict').last().textContent());
+    for (const side of ['before', 'after']) {
+      console.log(`${side}: ${await page.locator(`[data-side=${side}] .text`).textContent()}`);
+    }
+  } finally {
+    await browser.close();
+  }
+  console.log(`load of the machine: ${loadavg()[0].toFixed(1)}`);
+} finally {
+  await rm(folder, { recursive: true });
+}

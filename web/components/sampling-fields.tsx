@@ -1,0 +1,93 @@
+/** Fields for how tokens are chosen. Values are told on every change. */
+import { NumberField, Slider } from './fields.tsx';
+import { formatFixed } from '../../src/report/quantities.ts';
+
+/** What the fields are of. */
+export interface Sampling {
+  readonly temperature: number;
+  readonly topP: number;
+  /** 0 is not a bound. */
+  readonly topK: number;
+  /** Absent where it is not offered. */
+  readonly repetitionPenalty?: number;
+  readonly maxTokens: number;
+  /** Undefined where another one is taken each time. */
+  readonly seed: number | undefined;
+}
+
+export interface SamplingFieldsProps {
+  readonly sampling: Sampling;
+  /** What emptied fields go back to; without a seed, an empty field stands for another one each time. */
+  readonly defaults: Pick<Sampling, 'maxTokens' | 'seed'>;
+  /** Most that the number of tokens can be. */
+  readonly mostTokens: number;
+  readonly onSampling: (change: Partial<Sampling>) => void;
+}
+
+const twoDecimals = (value: number): string => formatFixed(value, 2);
+
+export function SamplingFields({ sampling, defaults, mostTokens, onSampling }: SamplingFieldsProps) {
+  const { temperature, topP, topK, repetitionPenalty, maxTokens, seed } = sampling;
+  return (
+    <>
+      <NumberField
+        label="Most tokens"
+        value={maxTokens}
+        min={1}
+        max={mostTokens}
+        onValue={(value = defaults.maxTokens) => onSampling({ maxTokens: value })}
+      />
+      <Slider
+        label="Temperature"
+        note="0 always takes the likeliest token"
+        value={temperature}
+        min={0}
+        max={2}
+        step={0.05}
+        format={twoDecimals}
+        onValue={(value) => onSampling({ temperature: value })}
+      />
+      <Slider
+        label="Top-p"
+        note="share of probability that is drawn from"
+        value={topP}
+        min={0.05}
+        max={1}
+        step={0.05}
+        format={twoDecimals}
+        onValue={(value) => onSampling({ topP: value })}
+      />
+      <Slider
+        label="Top-k"
+        note="tokens that are drawn from"
+        value={topK}
+        min={0}
+        max={200}
+        step={1}
+        format={(value) => (value === 0 ? 'all' : String(value))}
+        onValue={(value) => onSampling({ topK: value })}
+      />
+      {repetitionPenalty !== undefined && (
+        <Slider
+          label="Repetition penalty"
+          note="1 is none"
+          value={repetitionPenalty}
+          min={1}
+          max={2}
+          step={0.05}
+          format={twoDecimals}
+          onValue={(value) => onSampling({ repetitionPenalty: value })}
+        />
+      )}
+      <NumberField
+        label="Seed"
+        note="the same seed writes the same text"
+        value={seed}
+        min={0}
+        max={4294967295}
+        placeholder={defaults.seed === undefined ? 'another one each time' : undefined}
+        onValue={(value = defaults.seed) => onSampling({ seed: value })}
+      />
+    </>
+  );
+}
