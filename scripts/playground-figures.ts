@@ -20,7 +20,7 @@ interface Picture {
   readonly width?: number;
   /** Default: light. */
   readonly scheme?: 'light' | 'dark';
-  prepare(page: Page): Promise<Locator>;
+  readonly prepare: (page: Page) => Promise<Locator>;
 }
 
 const explained = (name: string): Picture => ({

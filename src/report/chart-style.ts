@@ -22,7 +22,11 @@ export const darkSeries = ['#5db3e8', '#f0893c', '#3cc79d', '#e08fc4', '#d9b045'
  * @param colour the new colour of `text`, `muted`, `line`, `grid` and `series-0`…
  */
 export function chartRules(scope: string, colour: (name: string) => string): string {
-  const named = [...Object.entries(CHART_INK), ...lightSeries.map((ink, at) => [`series-${at}`, ink])];
+  const named = [
+    ...Object.entries(CHART_INK),
+
+    ...lightSeries.map((ink, at) => [`series-${at}`, ink]),
+  ];
   return named
     .flatMap(([name, ink]) =>
       ['fill', 'stroke'].map((attribute) => `${scope}[${attribute}="${ink}"] { ${attribute}: ${colour(name)}; }`),

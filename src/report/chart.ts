@@ -99,6 +99,8 @@ export async function barChart(chart: BarChartDescription): Promise<Chart> {
 
 /** Pixels of the names of rows on narrow pages. */
 const NARROW_LABEL = 110;
+/** What the axis of dots is longer than their range, on both sides. */
+const DOT_MARGINS: [string, string] = ['8%', '8%'];
 
 function barDrawing(chart: BarChartDescription, horizontal: boolean, labelWidth?: number): Drawing {
   const { categories, bars, marks = 'bars', barLabel = chart.value.format ?? formatNumber } = chart;
@@ -108,6 +110,8 @@ function barDrawing(chart: BarChartDescription, horizontal: boolean, labelWidth?
   const valueAxis = {
     ...numericAxis({ ...value, fromZero: !isDots }),
     ...(horizontal ? axisName(value) : {}),
+    // A dot at the end of the axis would lie on the names.
+    ...(isDots && { boundaryGap: DOT_MARGINS }),
     ...splitNumber,
   };
   const categoryAxis = {

@@ -1,5 +1,5 @@
 /** The style sheet of HTML reports: light and dark, narrow screens, paper. No fonts or images are fetched. */
-import { chartRules, darkInk, darkSeries, CHART_INK, lightSeries } from './chart-style.ts';
+import { CHART_INK, chartRules, darkInk, darkSeries, lightSeries } from './chart-style.ts';
 
 /** Neutral colours of a theme. `text`, `muted`, `line` and `grid` also recolour the charts, which are drawn for white. */
 interface Theme {
@@ -63,7 +63,8 @@ th button { padding: 0; border: 0; background: none; color: inherit; font: inher
 th button:hover { text-decoration: underline; }
 th[aria-sort="ascending"] button::after { content: " ▲" / ""; }
 th[aria-sort="descending"] button::after { content: " ▼" / ""; }
-.right { text-align: right; white-space: nowrap; }
+.right { text-align: right; }
+td.right { white-space: nowrap; }
 pre {
   margin: 0; padding: .9rem 1.1rem; background: var(--page); border: 1px solid var(--grid); border-radius: 6px;
   font: .86rem/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;

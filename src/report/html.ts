@@ -45,6 +45,8 @@ export interface Report {
   readonly footer?: string;
   /** The command line that made the report: under every table and chart that names no other. */
   readonly command?: string;
+  /** Lets readers sort tables, which takes a script. Default true. */
+  readonly sortable?: boolean;
 }
 
 /** Nothing may load, no script but ours may run; the style sheet and style attributes inside the page may apply. */
@@ -58,7 +60,7 @@ const SECURITY_POLICY = `default-src 'none'; script-src ${TABLE_SCRIPT_SOURCE}; 
  * ```
  */
 export function renderReport(report: Report): string {
-  const { title, subtitle, introduction = [], sections, footer, command } = report;
+  const { title, subtitle, introduction = [], sections, footer, command, sortable = true } = report;
   const render = (block: Block): string => renderBlock(block, command);
   const body = [
     `<h1>${escapeMarkup(title)}</h1>`,
@@ -68,7 +70,7 @@ export function renderReport(report: Report): string {
     ...sections.map((section, at) => renderSection(section, at, render)),
     footer === undefined ? '' : `<footer>${escapeMarkup(footer)}</footer>`,
   ];
-  const isSortable = body.some((part) => part.includes(SORTABLE_TABLE));
+  const isSortable = sortable && body.some((part) => part.includes(SORTABLE_TABLE));
   return `<!doctype html>
 <html lang="en">
 <head>

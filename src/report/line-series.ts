@@ -24,11 +24,12 @@ export function lineSeries(line: ChartLine, at: number, width: number): LineSeri
     type: 'line',
     name: onOneLine(line.name),
     data: line.points.map(({ x, y }) => [x, Number.isFinite(y) ? y : NaN]),
-    showSymbol: line.points.length <= MOST_MARKERS,
+    // Markers of a line that others run on would stand on theirs.
+    showSymbol: line.points.length <= MOST_MARKERS && width === LINE_WIDTH,
     symbol,
     symbolSize: symbol.toLowerCase().includes('triangle') || symbol === 'diamond' ? 9 : 7,
     sampling: 'lttb',
-    lineStyle: { width, type: dash, opacity: width > LINE_WIDTH ? 0.55 : 1 },
+    lineStyle: { width, type: width > LINE_WIDTH ? 'solid' : dash },
     itemStyle: { color: colour },
     z: 3,
   };
@@ -106,6 +107,27 @@ export function lineWidths(lines: readonly ChartLine[]): number[] {
     const above = lines.slice(at + 1).filter((other) => runsOn(line, other, NEAR * range));
     return LINE_WIDTH + WIDENING * above.length;
   });
+}
+
+/**
+ * The other lines minus the first, at the places of both: for lines that differ by less than they fall. Undefined where no two
+ * lines run on one another.
+ */
+export function differencesFromFirst(lines: readonly ChartLine[]): ChartLine[] | undefined {
+  const isClear = lineWidths(lines).every((width) => width === LINE_WIDTH);
+  return lines.length < 2 || isClear ? undefined : differencesFrom(lines);
+}
+
+/** The other lines minus the first, at the places of both. */
+export function differencesFrom([first, ...others]: readonly ChartLine[]): ChartLine[] {
+  const known = new Map(first.points.map(({ x, y }) => [x, y]));
+  return others.map(({ name, points }) => ({
+    name,
+    points: points.flatMap(({ x, y }) => {
+      const base = known.get(x);
+      return base === undefined ? [] : [{ x, y: y - base }];
+    }),
+  }));
 }
 
 /** Whether half of the places that two lines share have values nearer than `near`. */

@@ -80,6 +80,10 @@ describe.skipIf(noChromium !== undefined)(
           }
         });
       }
+      // The model's own mixers, whose memory and filter weigh nothing before training.
+      await page.getByLabel('Mixer', { exact: true }).selectOption('own');
+      await form.getByRole('button', { name: 'Look' }).click();
+      await page.getByText(/window 100.0 %, memory 0.0 %, convolution 0.0 % of what it reads/).waitFor();
       await expectAccessible(page);
       await expectFitsPhone(page, 'attention');
       expect(faults).toEqual([]);

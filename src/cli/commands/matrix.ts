@@ -2,10 +2,12 @@
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { supportProbes } from '../../studies/support/probes.ts';
 import { supportMatrix, supportMixers } from '../../studies/support/matrix.ts';
+import { commandLine } from '../../report/command-line.ts';
+import { writeReport } from '../../report/html.ts';
 import { textTable } from '../../report/table.ts';
 import { defineCommand, engineOptions, optional, repeated, withDefault } from '../framework/command.ts';
 import { choice, integer, path } from '../framework/option-values.ts';
-import { supportPage, supportTable } from '../output/support-page.ts';
+import { supportPage, supportReport, supportTable } from '../output/support-page.ts';
 
 const families = [...new Set(supportProbes.map(({ family }) => family))];
 
@@ -18,6 +20,7 @@ export const matrix = defineCommand({
     'linnet matrix',
     'linnet matrix --family llama --mixer augmented --json',
     'linnet matrix --markdown docs/support.md',
+    'linnet matrix --report matrix.html',
   ],
   arguments: {},
   options: {
@@ -30,11 +33,15 @@ export const matrix = defineCommand({
       description: `one of ${supportMixers().join(', ')} (default: all)`,
     }),
     markdown: optional(path, { placeholder: 'file', description: 'writes a page of Markdown too' }),
+    report: optional(path, {
+      placeholder: 'file',
+      description: 'writes a page of HTML too, whose tables can be sorted',
+    }),
     seed: withDefault(integer({ min: 0 }), 1, { placeholder: 'number', description: 'of weights and texts' }),
     ...engineOptions,
   },
-  writes: ['markdown'],
-  async run(context, { family, mixer, markdown, seed, device, threads }) {
+  writes: ['markdown', 'report'],
+  async run(context, { family, mixer, markdown, report, seed, device, threads }) {
     const rows = await context.withProgress('matrix', 'cells', (progress) =>
       supportMatrix({
         families: family.length === 0 ? undefined : family,
@@ -47,6 +54,7 @@ export const matrix = defineCommand({
     );
     context.print(textTable(supportTable(rows)));
     if (markdown !== undefined) await writeFileAtomic(markdown, supportPage(rows));
+    if (report !== undefined) await writeReport(report, supportReport(rows, commandLine(context.command)));
     const failed = rows.filter((row) => [row.forward, row.backward, row.decode].includes(false));
     for (const { family: name, mixer: of, note } of failed) context.print(`${name}, ${of}: ${note ?? 'failed'}`);
     return { json: { rows }, negative: failed.length > 0 };

@@ -1,5 +1,7 @@
 /** The support matrix for people: a line per cell, and a page of Markdown with a line per mixer. */
 import type { SupportRow } from '../../studies/support/matrix.ts';
+import type { Report } from '../../report/html.ts';
+import { describeSoftware } from '../../report/provenance.ts';
 import { type Column, makeTable, markdownTable, type Table } from '../../report/table.ts';
 
 /** Every cell on a line of its own. */
@@ -60,6 +62,62 @@ branch on. Made by \`linnet matrix --markdown docs/support.md\`.
 
 ${markdownTable(table)}
 `;
+}
+
+/** The page of HTML: what works of what can exist, then every cell. */
+export function supportReport(rows: readonly SupportRow[], command: string): Report {
+  const forms = ['forward', 'backward', 'decode'] as const;
+  const counts = [...new Set(rows.map(attentionOf))].map((attention) => {
+    const own = rows.filter((row) => attentionOf(row) === attention);
+    const cells = forms.map((form) => own.flatMap((row) => row[form] ?? []));
+    return {
+      attention,
+      worked: cells.map((known) => known.filter(Boolean).length),
+      of: cells.map(({ length }) => length),
+    };
+  });
+  const summary = makeTable(
+    [
+      { header: 'attention', value: (count: (typeof counts)[number]) => count.attention },
+      ...forms.map((form, at) => ({
+        header: form,
+        value: ({ worked, of }: (typeof counts)[number]) => (of[at] === 0 ? undefined : `${worked[at]} of ${of[at]}`),
+        sortBy: ({ worked }: (typeof counts)[number]) => worked[at],
+        align: 'right' as const,
+      })),
+    ],
+    counts,
+  );
+  const text =
+    'Every mixer in every attention that can have it, in tiny models with random weights that switch every branch on. Forward: ' +
+    'finite logits, and a padded row of a batch has those of the row alone. Backward: gradients of all parameters against finite ' +
+    'differences along a random direction. Decode: steps and token trees have the logits of the parallel form.';
+  const { linnet, node, onnxruntime } = describeSoftware();
+  return {
+    title: 'Which mixer works where',
+    subtitle: 'Found by running all of them',
+    command,
+    sections: [
+      {
+        title: 'How many work',
+        blocks: [
+          { kind: 'text', text },
+          { kind: 'table', table: summary, caption: 'Mixers that work, of those that can exist there.' },
+        ],
+      },
+      {
+        title: 'Every cell',
+        blocks: [
+          {
+            kind: 'table',
+            table: supportTable(rows),
+            caption: 'A dash is what cannot exist. Error: the largest of forward and decode over the largest logit.',
+          },
+        ],
+      },
+    ],
+    footer: `Made by linnet matrix ${linnet}, Node ${node}, ONNX Runtime ${onnxruntime}.`,
+  };
 }
 
 function attentionOf({ family, direction }: SupportRow): string {

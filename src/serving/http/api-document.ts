@@ -136,6 +136,7 @@ export function documentPage(limits: ServerLimits, api: DocumentedApi): Response
     title: 'linnet serve',
     subtitle: 'Endpoints and the fields that they take; /openapi.json says the same to programs',
     sections,
+    sortable: false,
   });
   return new Response(html, {
     headers: {

@@ -39,7 +39,10 @@ export async function actOnSlot(
   const asked = checkBody(action, given);
   if (asked === 'erase') return Response.json({ id_slot: slot, n_erased: slots.erase(key, slot) });
   if (!slots.saves) {
-    throw new ApiError('not_supported_error', 'slots are saved by a server that was started with --slot-save-path');
+    throw new ApiError(
+      'not_supported_error',
+      'slots are saved by a server that was started with --slot-save-path, or with --sessions redis://…',
+    );
   }
   const { filename } = checkBody(fileFields, body);
   try {
