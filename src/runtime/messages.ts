@@ -35,9 +35,9 @@ export interface ErrorMessage {
   readonly cause?: string;
 }
 
-/** `results` are there after a run only. */
+/** `results` are there after a run only, as is the memory that its feeds came in, which is given back. */
 export type WorkerReply =
-  | { readonly id: number; readonly results?: TensorMessages }
+  | { readonly id: number; readonly results?: TensorMessages; readonly spent?: readonly ArrayBuffer[] }
   | { readonly id: number; readonly error: ErrorMessage };
 
 /** Collects the buffers that a message hands over. */
@@ -51,9 +51,25 @@ export function handOverTensors(tensors: NamedTensors, handover: Handover): Tens
   });
 }
 
-/** Tensors that the sender keeps: copied once, without the rest of the buffers that they are views of. */
-export function copyTensors(tensors: NamedTensors, handover: Handover): TensorMessages {
-  return mapValues(tensors, ({ dtype, shape, data }) => ({ dtype, shape, bytes: handOver(copyBytes(data), handover) }));
+/**
+ * Tensors that the sender keeps: copied once, without the rest of the buffers that they are views of.
+ * @param spare memory that may be written over, taken from the list: new memory for every step costs more than the copy
+ */
+export function copyTensors(tensors: NamedTensors, handover: Handover, spare: ArrayBuffer[] = []): TensorMessages {
+  return mapValues(tensors, ({ dtype, shape, data }) => {
+    const index = spare.findIndex(({ byteLength }) => byteLength === data.byteLength);
+    const bytes = index < 0 ? copyBytes(data) : new Uint8Array(spare.splice(index, 1)[0]);
+    if (index >= 0) bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    return { dtype, shape, bytes: handOver(bytes, handover) };
+  });
+}
+
+/** The memory of tensors that came in a message. */
+export function memoryOf(messages: TensorMessages): ArrayBuffer[] {
+  const buffers = Object.values(messages).flatMap(({ bytes: { buffer } }) =>
+    buffer instanceof ArrayBuffer ? buffer : [],
+  );
+  return [...new Set(buffers)];
 }
 
 /** A model for a worker: its weights are copied, unless their memory can be shared. */

@@ -9,6 +9,7 @@ import type { EngineSession } from './session-types.ts';
 import {
   describeError,
   handOverTensors,
+  memoryOf,
   receivedTensors,
   type TensorMessages,
   type WorkerReply,
@@ -36,7 +37,11 @@ class Host {
   async answer({ id, task }: WorkerRequest): Promise<{ reply: WorkerReply; handover: Set<ArrayBuffer> }> {
     const handover = new Set<ArrayBuffer>();
     try {
-      return { reply: { id, results: await this.perform(task, handover) }, handover };
+      const results = await this.perform(task, handover);
+      // Nothing reads the feeds any more.
+      const spent = task.kind === 'run' ? memoryOf(task.feeds).filter((buffer) => !handover.has(buffer)) : [];
+      for (const buffer of spent) handover.add(buffer);
+      return { reply: { id, results, spent }, handover };
     } catch (error) {
       return { reply: { id, error: describeError(error) }, handover: new Set() };
     }

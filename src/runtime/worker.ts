@@ -50,6 +50,8 @@ class WorkerSession implements EngineSession {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #nextId = 0;
+  /** Memory of the feeds of the last run, for those of the next. */
+  #spare: ArrayBuffer[] = [];
   /** Why the worker cannot answer any more. */
   #failure: LinnetError | undefined;
 
@@ -71,7 +73,7 @@ class WorkerSession implements EngineSession {
 
   async run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>> {
     const handover = new Set<ArrayBuffer>();
-    const results = await this.#ask({ kind: 'run', feeds: copyTensors(feeds, handover), fetch }, handover);
+    const results = await this.#ask({ kind: 'run', feeds: copyTensors(feeds, handover, this.#spare), fetch }, handover);
     if (results === undefined) throw internalError('the worker answered a run without results');
     return receivedTensors(results);
   }
@@ -105,7 +107,10 @@ class WorkerSession implements EngineSession {
     this.#pending.delete(reply.id);
     if (this.#pending.size === 0) this.#worker.unref();
     if ('error' in reply) pending?.reject(restoreError(reply.error));
-    else pending?.resolve(reply.results);
+    else {
+      if (reply.spent !== undefined) this.#spare = [...reply.spent];
+      pending?.resolve(reply.results);
+    }
   }
 
   #fail(what: string, cause?: Error): void {
