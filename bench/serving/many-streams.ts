@@ -49,6 +49,7 @@ async function stream(index: number): Promise<{ ended: boolean; status: number }
     if (piece instanceof Uint8Array) last = new TextDecoder().decode(piece);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+  if (!last.includes('[DONE]')) process.stderr.write(`${response.status} ${JSON.stringify(last.slice(-300))}\n`);
   return { ended: last.includes('[DONE]'), status: response.status };
 }
 
