@@ -99,10 +99,7 @@ function bandItem(spreads: readonly Spread[], colour: string): RenderItem {
  * Widths of lines: one that others run on is wider than they are, so that its edges are seen on both sides of them.
  */
 export function lineWidths(lines: readonly ChartLine[]): number[] {
-  const values = lines.flatMap(({ points }) => points.map(({ y }) => y)).filter(Number.isFinite);
-  const range =
-    values.reduce((most, y) => Math.max(most, y), -Infinity) -
-    values.reduce((least, y) => Math.min(least, y), Infinity);
+  const range = rangeOf(lines);
   return lines.map((line, at) => {
     const above = lines.slice(at + 1).filter((other) => runsOn(line, other, NEAR * range));
     return LINE_WIDTH + WIDENING * above.length;
@@ -110,16 +107,23 @@ export function lineWidths(lines: readonly ChartLine[]): number[] {
 }
 
 /**
- * The other lines minus the first, at the places of both: for lines that differ by less than they fall. Undefined where no two
- * lines run on one another.
+ * The lines that run on one of the others, minus that one: what cannot be seen beside what they share. Undefined where none
+ * does.
  */
-export function differencesFromFirst(lines: readonly ChartLine[]): ChartLine[] | undefined {
-  const isClear = lineWidths(lines).every((width) => width === LINE_WIDTH);
-  return lines.length < 2 || isClear ? undefined : differencesFrom(lines);
+export function hiddenDifferences(
+  lines: readonly ChartLine[],
+): { readonly from: string; readonly lines: readonly ChartLine[] } | undefined {
+  const widths = lineWidths(lines);
+  const at = widths.findIndex((width) => width > LINE_WIDTH);
+  if (at === -1) return undefined;
+  const near = NEAR * rangeOf(lines);
+  const base = lines[at];
+  const others = lines.slice(at + 1).filter((line) => runsOn(base, line, near));
+  return { from: base.name, lines: differencesFrom([base, ...others]) };
 }
 
 /** The other lines minus the first, at the places of both. */
-export function differencesFrom([first, ...others]: readonly ChartLine[]): ChartLine[] {
+function differencesFrom([first, ...others]: readonly ChartLine[]): ChartLine[] {
   const known = new Map(first.points.map(({ x, y }) => [x, y]));
   return others.map(({ name, points }) => ({
     name,
@@ -128,6 +132,12 @@ export function differencesFrom([first, ...others]: readonly ChartLine[]): Chart
       return base === undefined ? [] : [{ x, y: y - base }];
     }),
   }));
+}
+
+function rangeOf(lines: readonly ChartLine[]): number {
+  const values = lines.flatMap(({ points }) => points.map(({ y }) => y)).filter(Number.isFinite);
+  const least = values.reduce((low, y) => Math.min(low, y), Infinity);
+  return values.reduce((high, y) => Math.max(high, y), -Infinity) - least;
 }
 
 /** Whether half of the places that two lines share have values nearer than `near`. */

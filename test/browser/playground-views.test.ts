@@ -12,7 +12,8 @@ import { compile } from '../../src/runtime/compile.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { launchChromium, noChromium } from './chromium.ts';
-import { expectAccessible, expectFitsPhone, openQuietPage } from './quiet-page.ts';
+import { expectAccessible } from './playground-page.ts';
+import { expectFitsPhone, openQuietPage } from './quiet-page.ts';
 
 const source = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
 const text = 'The state of the union is strong, because the people of this union are strong.';

@@ -2,7 +2,7 @@
 import type { SweepPlan } from '../../studies/sweep/plan.ts';
 import type { SweepRow } from '../../studies/sweep/results.ts';
 import { barChart, lineChart } from '../../report/chart.ts';
-import { differencesFromFirst } from '../../report/line-series.ts';
+import { hiddenDifferences } from '../../report/line-series.ts';
 import type { Chart } from '../../report/chart-renderer.ts';
 import { csvText } from '../../report/csv.ts';
 import type { Block, Report, Section } from '../../report/html.ts';
@@ -145,15 +145,15 @@ async function curveBlocks(rows: readonly SweepRow[], model: string): Promise<Bl
     });
     blocks.push({ kind: 'chart', chart, caption: 'Means over the seeds, and over neighbouring steps.' });
   }
-  const differences = differencesFromFirst(lines.slice(0, mostCurves));
+  const differences = hiddenDifferences(lines.slice(0, mostCurves));
   if (differences !== undefined) {
     const chart = await lineChart({
-      title: `Training loss minus that of ${lines[0].name}: ${model}`,
+      title: `Training loss minus that of ${differences.from}: ${model}`,
       description:
-        'Difference of the mean training loss from that of the first method, a line a method; below zero is better.',
+        'Difference of the mean training loss from that of a method that others run on, a line a method; below zero is better.',
       x: { label: 'optimizer steps' },
       y: { label: 'difference of the loss', unit: 'nats per token' },
-      lines: differences,
+      lines: differences.lines,
     });
     blocks.push({
       kind: 'chart',

@@ -75,9 +75,7 @@ export class Slots {
 
   /** @throws LinnetError `INPUT` for an empty slot, `PATH` for a name that is a path */
   async save(owner: string, id: number, filename: string): Promise<SlotFile> {
-    const content = this.#contents.get(`${owner} ${id}`);
-    if (content === undefined)
-      throw new LinnetError('INPUT', `slot ${id} is empty; send a prompt with "id_slot": ${id}`);
+    const content = this.#content(owner, id);
     const started = performance.now();
     const bytes = await this.#saved.write(nameOf(owner, filename), content);
     return { tokens: content.tokens.length, bytes, milliseconds: performance.now() - started };
@@ -92,12 +90,26 @@ export class Slots {
     return { tokens: tokens.length, bytes, milliseconds: performance.now() - started };
   }
 
+  /** Copies the text of a slot, with its state, to another. @throws LinnetError `INPUT` for an empty slot */
+  clone(owner: string, from: number, to: number): Omit<SlotFile, 'bytes'> {
+    const started = performance.now();
+    const content = this.#content(owner, from);
+    if (from !== to) this.#contents.set(`${owner} ${to}`, { ...content, state: content.state.fork() });
+    return { tokens: content.tokens.length, milliseconds: performance.now() - started };
+  }
+
   /** How many tokens are forgotten. */
   erase(owner: string, id: number): number {
     const name = `${owner} ${id}`;
     const tokens = this.#contents.get(name)?.tokens.length ?? 0;
     this.#contents.delete(name);
     return tokens;
+  }
+
+  #content(owner: string, id: number): SlotContent {
+    const content = this.#contents.get(`${owner} ${id}`);
+    if (content !== undefined) return content;
+    throw new LinnetError('INPUT', `slot ${id} is empty; send a prompt with "id_slot": ${id}`);
   }
 
   get #saved(): SlotFiles {

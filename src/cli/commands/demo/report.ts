@@ -4,7 +4,7 @@ import { conversionSections } from '../../../conversion/report.ts';
 import type { DecodingSpeed } from '../../../evaluation/speed/decoding-speed.ts';
 import { barChart, lineChart } from '../../../report/chart.ts';
 import { commandLine } from '../../../report/command-line.ts';
-import { differencesFrom } from '../../../report/line-series.ts';
+import { hiddenDifferences } from '../../../report/line-series.ts';
 import type { Chart } from '../../../report/chart-renderer.ts';
 import type { Report, Section } from '../../../report/html.ts';
 import { describeHardware, describeSoftware } from '../../../report/provenance.ts';
@@ -15,9 +15,10 @@ import type { DemoConversion } from './conversion.ts';
 import type { DemoOptions, DemoResults } from './study.ts';
 
 /** The charts, also drawn into docs. */
-export type DemoCharts = Readonly<
-  Record<'perplexity' | 'losses' | 'differences' | 'depths' | 'tree' | 'time' | 'memory', Chart>
->;
+export type DemoCharts = Readonly<Record<'perplexity' | 'losses' | 'depths' | 'tree' | 'time' | 'memory', Chart>> & {
+  /** Of lines that run on one another in `losses`. */
+  readonly differences?: Chart;
+};
 
 /** Optimizer steps averaged into one point of the loss curves: a batch is noisy. */
 const smoothing = 10;
@@ -32,7 +33,17 @@ export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
       points: measured.map((speed) => ({ x: speed.context, y: pick(speed) })),
     }));
   const losses = rows.map(({ name, losses: own }) => ({ name, points: smoothed(own) }));
+  const hidden = hiddenDifferences(losses);
   return {
+    ...(hidden !== undefined && {
+      differences: await lineChart({
+        title: `Training loss minus that of ${hidden.from}`,
+        description: `Difference of the mean loss per token from that of ${hidden.from}, for the mixers that run on it.`,
+        x: { label: 'optimizer step' },
+        y: { label: 'difference', unit: 'nats per token' },
+        lines: hidden.lines,
+      }),
+    }),
     perplexity: await barChart({
       title: 'Held-out perplexity after the same fine-tuning',
       description: 'Perplexity of each mixer on the end of the book; lower is better.',
@@ -50,13 +61,6 @@ export async function demoCharts(results: DemoResults): Promise<DemoCharts> {
       x: { label: 'optimizer step' },
       y: { label: 'loss', unit: 'nats per token' },
       lines: losses,
-    }),
-    differences: await lineChart({
-      title: `Training loss minus that of ${losses[0].name}`,
-      description: `Difference of the mean loss per token from that of ${losses[0].name}, for the other mixers.`,
-      x: { label: 'optimizer step' },
-      y: { label: 'difference', unit: 'nats per token' },
-      lines: differencesFrom(losses),
     }),
     depths: await acceptanceByDepthChart(results.speculation),
     tree: acceptanceTreeChart(results.speculation),
@@ -155,11 +159,15 @@ export function demoReport(
           caption: `The original model had perplexity ${formatFixed(results.base, 2)}.`,
         },
         { kind: 'chart', chart: charts.losses, caption: `Each point is the mean of ${smoothing} optimizer steps.` },
-        {
-          kind: 'chart',
-          chart: charts.differences,
-          caption: 'The same as differences, since the lines above differ by less than they fall; above zero is worse.',
-        },
+        ...(charts.differences === undefined
+          ? []
+          : [
+              {
+                kind: 'chart' as const,
+                chart: charts.differences,
+                caption: 'The same as differences, of the lines above that run on one another; above zero is worse.',
+              },
+            ]),
       ],
     },
     {
