@@ -1,7 +1,7 @@
 /**
  * Takes the pictures of the playground's views and of the explained pages that docs/ shows.
  *
- *     npx tsx scripts/playground-figures.ts
+ *     npx tsx scripts/playground-figures.ts [BEGINNING OF NAMES]
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,11 @@ interface Picture {
   readonly path: string;
   /** Pixels from the top; default: all. */
   readonly height?: number;
-  prepare(page: Page): Promise<Locator>;
+  /** Pixels of the window; default 1000. */
+  readonly width?: number;
+  /** Default: light. */
+  readonly scheme?: 'light' | 'dark';
+  readonly prepare: (page: Page) => Promise<Locator>;
 }
 
 const explained = (name: string): Picture => ({
@@ -31,7 +35,24 @@ async function openView(page: Page, view: string, button: string): Promise<void>
   await page.locator('.heat-map').locator('visible=true').first().waitFor();
 }
 
+/** The whole page after its model has written twice. */
+async function write(page: Page): Promise<Locator> {
+  await page.getByRole('form', { name: 'What is written' }).getByRole('button', { name: 'Write' }).click();
+  await page.getByText(/^The same text, token for token/).waitFor();
+  return page.locator('body');
+}
+
+async function train(page: Page): Promise<Locator> {
+  await page.getByRole('button', { name: 'Train', exact: true }).click();
+  await page.getByRole('form', { name: 'What is trained on' }).getByRole('button', { name: 'Train' }).click();
+  await page.locator('[data-side=after] [data-written]').waitFor();
+  return page.locator('body');
+}
+
 const pictures: Readonly<Record<string, Picture>> = {
+  'playground-write': { path: '', height: 900, width: 1280, prepare: write },
+  'playground-train': { path: '', height: 900, width: 1280, scheme: 'dark', prepare: train },
+  'playground-phone': { path: '', height: 1300, width: 390, scheme: 'dark', prepare: write },
   'attention-maps': {
     path: '',
     height: 800,
@@ -57,14 +78,18 @@ const pictures: Readonly<Record<string, Picture>> = {
   'explained-convolution': explained('convolution'),
 };
 
+/** Beginning of the names of those to take; default: all. */
+const only = process.argv[2] ?? '';
+
 const folder = await mkdtemp(join(tmpdir(), 'linnet-figures-'));
 try {
   await buildPlayground(folder);
   await using site = await servePlayground(folder);
   const executablePath = process.env.LINNET_CHROMIUM ?? '/usr/bin/chromium';
   const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
-  for (const [name, { path, height, prepare }] of Object.entries(pictures)) {
-    const page = await browser.newPage({ viewport: { width: 1000, height: 900 }, colorScheme: 'light' });
+  for (const [name, picture] of Object.entries(pictures).filter(([name]) => name.startsWith(only))) {
+    const { path, height, width = 1000, scheme: colorScheme = 'light', prepare } = picture;
+    const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
     page.setDefaultTimeout(120_000);
     await page.goto(site.url + path);
     const shown = await prepare(page);

@@ -17,3 +17,5 @@ export {
 } from './models/attention-maps.ts';
 export { compileForWeb } from './runtime/web-compile.ts';
 export { openTrainable, type TrainableModel, trainedEngine, weightsFile } from './browser/trainable-model.ts';
+export type { TrainingInput } from './training/settings.ts';
+export type { UpdateEvent } from './training/updates.ts';

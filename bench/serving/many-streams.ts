@@ -22,6 +22,8 @@ const words = [
   '--quiet',
   '--state-cache',
   '0',
+  '--timeout',
+  '3600',
 ];
 const server = spawn(process.execPath, [main, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
 const [hello] = z.tuple([z.instanceof(Buffer)]).parse(await once(server.stdout, 'data'));

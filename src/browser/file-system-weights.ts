@@ -106,7 +106,7 @@ export class FileSystemWeights implements WeightCache {
  * Where this browser keeps downloads best: its private file system, or Cache Storage where it has none.
  * @example
  * ```ts
- * await using model = await open('/model/', { cache: await browserWeights() });
+ * const cache = await browserWeights();
  * ```
  */
 export async function browserWeights(): Promise<WeightCache> {

@@ -61,14 +61,15 @@ export interface TrainedParameters {
  * @example
  * ```ts
  * const settings = { learningRate: 3e-4, batch: 4, length: 64, steps: 40 };
- * const { parameters } = await trainOnTexts(trainable, [text], { settings });
+ * const { parameters } = await trainOnTexts(trainable, texts, { settings });
  * ```
  */
 export async function trainOnTexts(
-  { model, parameters, tokenizer }: TrainableModel,
+  trainable: TrainableModel,
   texts: readonly string[],
   { settings: input, engine, signal, onPlan, onUpdate }: TextTrainingOptions,
 ): Promise<TrainedParameters> {
+  const { model, parameters, tokenizer } = trainable;
   const settings = parseTrainingSettings(input);
   const { length, labelSmoothing } = settings;
   const documents = texts.map((text) => ({ text: text.replaceAll(/\r\n?/g, '\n') }));

@@ -100,7 +100,7 @@ export async function openTrainable(
  * @throws LinnetError `RUNTIME` if the engine fails
  * @example
  * ```ts
- * const engine = await trainedEngine(trainable.model, parameters);
+ * const engine = await trainedEngine(model, parameters);
  * ```
  */
 export async function trainedEngine(

@@ -165,7 +165,10 @@ export function signatureCheck(expected: Signature, source: string): SignatureCh
 function requireSame(source: string, what: string, found: NamedTypes, expected: Signature['inputs']): void {
   const surplus = [...found.keys()].find((name) => !expected.some((value) => value.name === name));
   if (surplus !== undefined) {
-    throw new LinnetError('FORMAT', `${source} has the ${what} "${surplus}", which its configuration does not ask for`);
+    throw new LinnetError(
+      'FORMAT',
+      `${source} has the ${what} "${surplus}", which its configuration does not ask for; ${exportAgain}`,
+    );
   }
   for (const { name, dtype, shape } of expected) {
     const type = found.get(name);
@@ -173,10 +176,12 @@ function requireSame(source: string, what: string, found: NamedTypes, expected: 
     if (described === `${dtype}${formatShape(shape)}`) continue;
     throw new LinnetError(
       'FORMAT',
-      `${source}: ${what} "${name}" is ${described}, its configuration asks for ${dtype}${formatShape(shape)}`,
+      `${source}: ${what} "${name}" is ${described}, its configuration asks for ${dtype}${formatShape(shape)}; ${exportAgain}`,
     );
   }
 }
+
+const exportAgain = 'if another version of Linnet wrote it, export the model again';
 
 /**
  * What the fingerprint of an export is the SHA-256 of. Tokenizer files do not count, nor do heads: they change no number

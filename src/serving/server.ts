@@ -8,8 +8,9 @@ import type { PageFiles } from './http/page.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler/scheduler.ts';
 import type { ServedModel } from './served-model.ts';
-import { ResponseStore } from './sessions/response-store.ts';
+import { MemoryResponses } from './sessions/response-store.ts';
 import { Embeddings } from './text/embeddings.ts';
+import { folderSlotFiles } from './sessions/slot-files.ts';
 import { Slots } from './sessions/slots.ts';
 import { MemorySessions } from './sessions/memory-sessions.ts';
 import type { SessionStore } from './sessions/session-store.ts';
@@ -29,7 +30,7 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'>, Liste
   readonly cacheBytes?: number;
   /** Where sessions are kept; it stays the caller's. Default: in memory, until the process ends. */
   readonly sessions?: SessionStore;
-  /** Folder for saved slots. Default: they cannot be saved. */
+  /** Folder for saved slots. Default: with the shared state; without one they cannot be saved. */
   readonly slotFolder?: string;
   /** Seconds without a turn after which a session is gone, unless it asks for others. Default: it stays. */
   readonly sessionTtl?: number;
@@ -68,14 +69,17 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
   const store = options.sessions ?? new MemorySessions();
   if (store instanceof TieredSessions) metrics.watchSessions(store);
   const limits = { ...defaultLimits, ...options.limits };
+  const held = new MemoryResponses(cacheBytes);
+  const { slotFolder } = options;
+  const slotFiles = slotFolder === undefined ? shared?.slotFiles : folderSlotFiles(slotFolder, model);
   let draining = false;
   const api = createApi({
     ready: () => !draining,
     model,
     texts,
-    responses: new ResponseStore(cacheBytes),
+    responses: shared?.responses(held) ?? held,
     embeddings: new Embeddings(model, scheduler.parallel, limits.promptTokens),
-    slots: new Slots(model, scheduler.parallel, options.slotFolder),
+    slots: new Slots(scheduler.parallel, slotFiles),
     sessions: new Sessions(model, store, { ttl: options.sessionTtl }),
     limits: { ...limits, n: Math.min(limits.n, scheduler.parallel) },
     keys: new ApiKeys(keys),

@@ -17,6 +17,21 @@ export interface OpenedPlayground {
   readonly faults: string[];
 }
 
+/** Errors and warnings of the console from now on, and requests that do not begin with `host`. */
+export function watchFaults(page: Page, host: string): string[] {
+  const faults: string[] = [];
+  page.on('console', (message) => {
+    // What the browser says itself when a page asks whether there is a GPU.
+    if (message.text() === 'No available adapters.') return;
+    if (message.type() === 'error' || message.type() === 'warning') faults.push(message.text());
+  });
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('request', (request) => {
+    if (!request.url().startsWith(host) && !/^(data|blob):/.test(request.url())) faults.push(request.url());
+  });
+  return faults;
+}
+
 /** Opens the page, and waits for its model unless `waits` says otherwise. */
 export async function openPlayground(
   browser: Browser,
@@ -26,16 +41,7 @@ export async function openPlayground(
 ): Promise<OpenedPlayground> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
   page.setDefaultTimeout(100_000);
-  const faults: string[] = [];
-  page.on('console', (message) => {
-    // What the browser says itself when a page asks whether there is a GPU.
-    if (message.text() === 'No available adapters.') return;
-    if (message.type() === 'error' || message.type() === 'warning') faults.push(message.text());
-  });
-  page.on('pageerror', (error) => faults.push(error.message));
-  page.on('request', (request) => {
-    if (!request.url().startsWith(url) && !/^(data|blob):/.test(request.url())) faults.push(request.url());
-  });
+  const faults = watchFaults(page, url);
   await page.addInitScript(`
     globalThis.longTasks = [];
     new PerformanceObserver((list) => {

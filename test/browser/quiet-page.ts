@@ -1,11 +1,7 @@
-/** Pages that are watched: what their console says, what they ask of other hosts, and whether they are readable for everybody. */
-import axeCore from 'axe-core';
+/** Pages that are watched, and pictures of them. */
 import type { Browser, Page } from 'playwright-core';
 import { expect } from 'vitest';
-
-declare global {
-  var axe: typeof axeCore;
-}
+import { pictures, watchFaults } from './playground-page.ts';
 
 /** A page, and what has gone wrong in it so far: messages, and addresses of other hosts. */
 export interface QuietPage extends AsyncDisposable {
@@ -24,35 +20,16 @@ export async function openQuietPage(
 ): Promise<QuietPage> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
   page.setDefaultTimeout(100_000);
-  const faults: string[] = [];
-  page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') faults.push(message.text());
-  });
-  page.on('pageerror', (error) => faults.push(error.message));
-  page.on('request', (request) => {
-    if (!request.url().startsWith(host) && !/^(data|blob):/.test(request.url())) faults.push(request.url());
-  });
+  const faults = watchFaults(page, host);
   if (first !== undefined) await page.addInitScript(first);
   await page.goto(url);
   return { page, faults, [Symbol.asyncDispose]: () => page.close() };
 }
 
-/** Nothing that axe finds, in the dark scheme and in the light one. */
-export async function expectAccessible(page: Page): Promise<void> {
-  await page.evaluate(axeCore.source);
-  for (const colorScheme of ['dark', 'light'] as const) {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    const { violations } = await page.evaluate(() => globalThis.axe.run());
-    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-    expect(found, colorScheme).toEqual([]);
-  }
-}
-
 /** Screenshots go to the folder of LINNET_SCREENSHOTS: dark, light, and as wide as a phone, where nothing may be cut off. */
 export async function expectFitsPhone(page: Page, name: string): Promise<void> {
-  const folder = process.env.LINNET_SCREENSHOTS;
   const picture = async (variant: string): Promise<void> => {
-    if (folder !== undefined) await page.screenshot({ path: `${folder}/${name}-${variant}.png`, fullPage: true });
+    if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${name}-${variant}.png`, fullPage: true });
   };
   await page.emulateMedia({ colorScheme: 'dark' });
   await picture('dark');

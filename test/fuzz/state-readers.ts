@@ -23,7 +23,7 @@ import { ServerMetrics } from '../../src/serving/http/metrics.ts';
 import { Scheduler } from '../../src/serving/scheduler/scheduler.ts';
 import { MemorySessions } from '../../src/serving/sessions/memory-sessions.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
-import { ResponseStore } from '../../src/serving/sessions/response-store.ts';
+import { MemoryResponses } from '../../src/serving/sessions/response-store.ts';
 import { Slots } from '../../src/serving/sessions/slots.ts';
 import { Embeddings } from '../../src/serving/text/embeddings.ts';
 import { TextService } from '../../src/serving/text/text-service.ts';
@@ -230,8 +230,8 @@ async function requestReaders(): Promise<StateReaders> {
   const sessions = new Sessions(served, new MemorySessions());
   const api = createApi({
     ...{ model: served, texts: new TextService(served, scheduler), sessions, metrics: new ServerMetrics() },
-    slots: new Slots(served, scheduler.parallel),
-    responses: new ResponseStore(1 << 20),
+    slots: new Slots(scheduler.parallel),
+    responses: new MemoryResponses(1 << 20),
     embeddings: new Embeddings(served, scheduler.parallel, 200),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 200, timeout: 20 },
     ...{ keys: new ApiKeys([]), rate: new RequestRate(undefined), log: pino({ enabled: false }) },

@@ -266,13 +266,13 @@ function safeJson(value: unknown): string {
 }
 
 describe('linnet serve', () => {
-  it('answers until SIGTERM, lets a stream come to its end, and exits with 0', async () => {
+  it('serves no page where it is told so, answers until SIGTERM, lets a stream come to its end, and exits with 0', async () => {
     let url: (found: string) => void = () => undefined;
     const listening = new Promise<string>((resolve) => {
       url = resolve;
     });
     let printed = '';
-    const words = ['serve', tinyLlamaFolder, '--port', '0', '--inline', '--threads', '1', '--alias', 'tiny'];
+    const words = ['serve', tinyLlamaFolder, '--port', '0', '--inline', '--threads', '1', '--alias', 'tiny', '--no-ui'];
     const { child, ended } = startCli(words);
     child.stdout?.on('data', (piece: Buffer) => {
       printed += piece.toString();
@@ -280,6 +280,7 @@ describe('linnet serve', () => {
       if (found !== null) url(found[0]);
     });
     const base = await listening;
+    expect((await fetch(`${base}/`)).status).toBe(404);
     const body = JSON.stringify({ model: 'tiny', prompt: 'Once', max_tokens: 400, ignore_eos: true, stream: true });
     const stream = await fetch(`${base}/v1/completions`, { method: 'POST', headers: json, body });
     child.kill('SIGTERM');

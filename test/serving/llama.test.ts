@@ -296,11 +296,19 @@ describe('test_slot_save', () => {
     expect(on.timings.prompt_n).toBe(4);
     const restored = await post(server, '/slots/0?action=restore', { filename: 'slot.bin' });
     expect(restored).toMatchObject({ status: 200, json: { id_slot: 0, n_restored: length } });
-    const other = await complete(server, { ...longer, id_slot: 0 });
+    const other = await complete(server, { ...longer, id_slot: 0, return_tokens: true });
     expect([other.timings.prompt_n, other.content]).toEqual([4, on.content]);
+    const clone = '/slots/0?action=clone_to&target=';
+    expect(await post(server, `${clone}1`, {})).toMatchObject({ status: 200, json: { id_slot: 0, id_slot_target: 1 } });
+    for (const target of ['', '2', 'x']) expect((await post(server, clone + target, {})).status).toBe(400);
+    const after = { ...greedy, prompt: [...longer.prompt, ...other.tokens, 8] };
+    const here = await complete(server, { ...after, id_slot: 0 });
+    const there = await complete(server, { ...after, id_slot: 1 });
+    // One new token, and the last before it.
+    expect([there.content, there.timings.prompt_n, here.timings.prompt_n]).toEqual([here.content, 2, 2]);
     expect(await post(server, '/slots/0?action=erase', {})).toMatchObject({
       status: 200,
-      json: { n_erased: length + 3 + 12 },
+      json: { n_erased: after.prompt.length + 12 },
     });
     expect((await complete(server, { ...longer, id_slot: 0 })).timings.prompt_n).toBe(longer.prompt.length);
   });

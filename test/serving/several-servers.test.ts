@@ -7,11 +7,12 @@ import type { ServedModel } from '../../src/serving/served-model.ts';
 import type { RunningServer, ServerOptions } from '../../src/serving/server.ts';
 import { TieredSessions } from '../../src/serving/sessions/tiered-sessions.ts';
 import { openSharedState } from '../../src/serving/shared-state.ts';
+import { ChatTemplate } from '../../src/serving/text/chat-template.ts';
 import { openRedis } from '../../src/redis/client.ts';
 import { linnet } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { needsRedis, noRedis, type RunningRedis, startRedis } from './local-process.ts';
-import { openTiny, serve, tinyLlamaFolder } from './served.ts';
+import { chatTemplate, openTiny, serve, tinyLlamaFolder } from './served.ts';
 
 const folder = suiteFolder();
 let model: ServedModel;
@@ -29,14 +30,14 @@ afterAll(async () => {
 });
 
 /** One of several servers. They share the engine, which is not a state of theirs. */
-async function oneOf(options: Partial<ServerOptions> = {}) {
+async function oneOf(options: Partial<ServerOptions> = {}, served = model) {
   const warnings: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line: string) => warnings.push(line) });
-  const shared = await openSharedState(redis?.url ?? '', model, log);
+  const shared = await openSharedState(redis?.url ?? '', served, log);
   onTestFinished(() => shared.close());
   const sessions = new TieredSessions(shared.sessions, 1 << 20);
-  const { server } = await serve(model, { shared, sessions, ...options });
-  return { server, warnings };
+  const { server, client } = await serve(served, { shared, sessions, ...options });
+  return { server, client, warnings };
 }
 
 async function call({ url }: RunningServer, method: string, path: string, body?: object, key = 'none') {
@@ -44,6 +45,12 @@ async function call({ url }: RunningServer, method: string, path: string, body?:
   const response = await fetch(`${url}/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
   const text = await response.text();
   return { status: response.status, text };
+}
+
+async function post({ url }: RunningServer, path: string, body: object): Promise<Record<string, unknown>> {
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+  return z.record(z.string(), z.unknown()).parse(await response.json());
 }
 
 const answerSchema = z.object({
@@ -75,6 +82,35 @@ describe.skipIf(noRedis)(`servers that share a Redis${needsRedis}`, () => {
     expect(summarySchema.parse(JSON.parse(described))).toMatchObject({ version: 5 });
     expect((await call(b, 'DELETE', `/sessions/${id}`)).status).toBe(200);
     expect((await call(a, 'POST', '/completions', { ...greedy, prompt: '', session_id: id })).status).toBe(404);
+  });
+
+  it('go on from the answers and the slots of each other', async () => {
+    const template = new ChatTemplate(chatTemplate, model.tokenizer);
+    const [{ server: a, client }, { server: b, client: other }] = [
+      await oneOf({}, { ...model, template }),
+      await oneOf({}, { ...model, template }),
+    ];
+    const asked = { model: 'tiny', temperature: 0, max_output_tokens: 8 };
+    const first = await client.responses.create({ ...asked, input: 'Tell a story.' });
+    const next = { ...asked, input: 'And then?', previous_response_id: first.id };
+    const there = await other.responses.create(next);
+    const here = await client.responses.create(next);
+    expect(there.output_text).toBe(here.output_text);
+    expect(there.usage?.input_tokens).toBe(here.usage?.input_tokens);
+    expect(there.usage?.input_tokens).toBeGreaterThan(first.usage?.input_tokens ?? Infinity);
+    expect(await other.responses.retrieve(first.id)).toMatchObject({ output: first.output });
+    // One that was made elsewhere, and deleted elsewhere, is none for the server that still has it in memory.
+    await client.responses.delete(there.id);
+    await expect(other.responses.retrieve(there.id)).rejects.toMatchObject({ status: 404 });
+    const body = { prompt: 'Once upon a time', n_predict: 6, temperature: 0, id_slot: 0, ignore_eos: true };
+    await post(a, '/completion', body);
+    const saved = await post(a, '/slots/0?action=save', { filename: 'story' });
+    expect(await post(b, '/slots/1?action=restore', { filename: 'story' })).toMatchObject({
+      n_restored: saved.n_saved,
+    });
+    expect(await post(b, '/slots/1?action=restore', { filename: 'none' })).toMatchObject({
+      error: { param: 'filename' },
+    });
   });
 
   it('let one of two writers have a turn, and tell the other', async () => {

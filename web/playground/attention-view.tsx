@@ -9,7 +9,7 @@ import { branchesOf, rowsAt, shownBranches, sizes, total } from '../components/w
 import { visibleToken } from '../components/tokens.ts';
 import { formatCount, formatPercent } from '../../src/report/quantities.ts';
 import { GroupTable } from './group-table.tsx';
-import type { ViewProps } from './view-props.ts';
+import { missingParameters, type ViewProps } from './view-props.ts';
 import type { Looked, ShownLayer, ViewMixer } from './views-protocol.ts';
 
 const presets = {
@@ -31,7 +31,8 @@ interface Place {
   readonly head: number;
 }
 
-export function AttentionView({ client, ready, onBusy, onProblem }: ViewProps) {
+export function AttentionView({ client, facts, ready, onBusy, onProblem }: ViewProps) {
+  const missing = missingParameters(facts);
   const [text, setText] = useState('The state of the union is strong, because the people of this union are strong.');
   const [preset, setPreset] = useState<Preset>('window');
   const [group, setGroup] = useState(4);
@@ -76,8 +77,9 @@ export function AttentionView({ client, ready, onBusy, onProblem }: ViewProps) {
           onValue={setParameters}
         />
         <div class="row">
-          <Button name="Look" type="submit" kind="primary" disabled={!ready || looking} />
+          <Button name="Look" type="submit" kind="primary" disabled={!ready || looking || missing !== undefined} />
         </div>
+        {missing !== undefined && <p>{missing}</p>}
         <p class="muted">
           The weights of the open model, which has to be in float32, with this mixer and with softmax attention: the
           graphs are built in this tab.

@@ -2,7 +2,7 @@
 import type { WebDevice } from '../../src/web.ts';
 
 /** Folders of that model next to the page. */
-export const shippedFolders: Readonly<Record<WebDevice, string>> = { wasm: 'model/', webgpu: 'model-webgpu/' };
+const shippedFolders: Readonly<Record<WebDevice, string>> = { wasm: 'model/', webgpu: 'model-webgpu/' };
 
 export const deviceNames: Readonly<Record<WebDevice, string>> = { wasm: 'WebAssembly', webgpu: 'WebGPU' };
 

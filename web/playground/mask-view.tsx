@@ -10,7 +10,7 @@ import { Swatches } from '../components/swatches.tsx';
 import { type BarPart, TokenStrip } from '../components/token-strip.tsx';
 import { visibleToken } from '../components/tokens.ts';
 import { formatCount, formatNumber } from '../../src/report/quantities.ts';
-import type { ViewProps } from './view-props.ts';
+import { missingParameters, type ViewProps } from './view-props.ts';
 import type { Moved } from './views-protocol.ts';
 
 const past = { title: 'before the replaced token', series: 1 } as const;
@@ -22,7 +22,8 @@ interface Shown extends Moved {
   readonly kernel: number;
 }
 
-export function MaskView({ client, ready, onBusy, onProblem }: ViewProps) {
+export function MaskView({ client, facts, ready, onBusy, onProblem }: ViewProps) {
+  const missing = missingParameters(facts);
   const [text, setText] = useState('The state of the union is strong, because the people are strong.');
   const [kernel, setKernel] = useState(5);
   const [masked, setMasked] = useState(true);
@@ -66,8 +67,14 @@ export function MaskView({ client, ready, onBusy, onProblem }: ViewProps) {
           }}
         />
         <div class="row">
-          <Button name="Replace every token" type="submit" kind="primary" disabled={!ready || running} />
+          <Button
+            name="Replace every token"
+            type="submit"
+            kind="primary"
+            disabled={!ready || running || missing !== undefined}
+          />
         </div>
+        {missing !== undefined && <p>{missing}</p>}
         <p class="muted">
           The open model, in float32, with the augmented mixer. Its filters, which start at zero, are drawn at random as{' '}
           <code>linnet check</code> does, since a leak could hide behind zeros. Each token is replaced by its neighbour

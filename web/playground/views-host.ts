@@ -7,7 +7,7 @@ import { describeMixer } from '../../src/attention/mixer-config.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { randomMixerParameters } from '../../src/evaluation/check/mixer-probe.ts';
 import { tokenInfluence } from '../../src/evaluation/check/token-influence.ts';
-import { attentionMaps, type LayerMaps } from '../../src/models/attention-maps.ts';
+import { type AttentionMaps, attentionMaps, type LayerMaps } from '../../src/models/attention-maps.ts';
 import { linearize } from '../../src/models/linearize.ts';
 import { Random } from '../../src/random.ts';
 import { openTrainable, type TrainableModel } from '../../src/browser/trainable-model.ts';
@@ -25,6 +25,8 @@ const mostTokens = 64;
 
 export class ViewsHost {
   readonly #opened: () => OpenedSource;
+  /** Of the last text: other mixers are compared with the same maps. */
+  #softmax: { readonly trainable: TrainableModel; readonly text: string; readonly maps: AttentionMaps } | undefined;
   #held: { readonly source: OpenedSource; readonly trainable: Promise<TrainableModel> } | undefined;
 
   /** @param opened gives the open model; throws where there is none */
@@ -37,10 +39,14 @@ export class ViewsHost {
     const trainable = await this.#trainable();
     const { tokens, texts } = readText(trainable, text);
     const { model, parameters } = withMixer(trainable, mixer);
-    const softmax = linearize(trainable.model, trainable.parameters, mixerPreset('softmax'));
     const compile = (graph: Graph): Promise<Program> => this.#compile(graph);
     const linear = await attentionMaps(model, parameters, tokens, { compile });
-    const before = await attentionMaps(softmax.model, softmax.parameters, tokens, { compile });
+    if (this.#softmax?.trainable !== trainable || this.#softmax.text !== text) {
+      const softmax = linearize(trainable.model, trainable.parameters, mixerPreset('softmax'));
+      const maps = await attentionMaps(softmax.model, softmax.parameters, tokens, { compile });
+      this.#softmax = { trainable, text, maps };
+    }
+    const before = this.#softmax.maps;
     const shown = (layer: LayerMaps): ShownLayer => shownLayer(layer, tokens.length, model.sizes);
     return { tokens: texts, linear: linear.layers.map(shown), softmax: before.layers.map(shown) };
   }

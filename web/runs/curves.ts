@@ -87,7 +87,7 @@ function along(curve: Curve, { tokens, seconds }: Readonly<Record<string, Curve>
 }
 
 /** y at x, on straight lines between the points. */
-export function interpolated({ x: xs, y: ys }: Curve, x: number): number {
+function interpolated({ x: xs, y: ys }: Curve, x: number): number {
   const next = xs.findIndex((known) => known >= x);
   if (next === -1) return ys[ys.length - 1];
   if (next === 0) return xs[0] === 0 ? ys[0] : (ys[0] * x) / xs[0];

@@ -22,23 +22,38 @@ function spelled(cell: ClassificationCell | undefined): string | undefined {
     .join(' / ');
 }
 
-/** One model: a method a row, a task a column. */
+/** A line of a table: a task and what its numbers are, or the average. */
+interface TaskLine {
+  readonly task: string;
+  readonly measures: string;
+  readonly value: (row: ClassificationRow) => string | undefined;
+}
+
+/** One model: a task a row, a method a column; studies have more tasks than methods, and pages are narrow. */
 export function classificationTable(rows: readonly ClassificationRow[], model: string): Table {
   const own = rows.filter((row) => row.model === model);
   const tasks = [...new Set(own.flatMap(({ cells }) => cells.map(({ task }) => task)))];
-  const columns: Column<ClassificationRow>[] = [
-    { header: 'method', value: ({ method }) => method },
-    ...tasks.map((task): Column<ClassificationRow> => {
-      const [first] = own.flatMap(({ cells }) => cells.filter((cell) => cell.task === task));
-      return {
-        header: `${task} (${Object.keys(first.measures).join(' / ')})`,
-        value: ({ cells }) => spelled(cells.find((cell) => cell.task === task)),
-        align: 'right',
-      };
-    }),
-    { header: 'average', value: ({ average }) => 100 * average, format: (value) => formatFixed(value, 2) },
-  ];
-  return makeTable(columns, own);
+  const lines = tasks.map((task): TaskLine => {
+    const [first] = own.flatMap(({ cells }) => cells.filter((cell) => cell.task === task));
+    return {
+      task,
+      measures: Object.keys(first.measures).join(' / '),
+      value: ({ cells }) => spelled(cells.find((cell) => cell.task === task)),
+    };
+  });
+  const average: TaskLine = {
+    task: 'average',
+    measures: '',
+    value: (row) => formatFixed(100 * row.average, 2),
+  };
+  return makeTable(
+    [
+      { header: 'task', value: ({ task }) => task },
+      { header: 'measure', value: ({ measures }) => measures },
+      ...own.map((row): Column<TaskLine> => ({ header: row.method, value: (line) => line.value(row), align: 'right' })),
+    ],
+    [...lines, average],
+  );
 }
 
 /** The page. */

@@ -9,6 +9,14 @@ export type Pace = 'sequential' | 'speculative';
 
 const paces = ['speculative', 'sequential'] as const;
 
+/** Decides which rounds of a text are drafted. */
+export interface Pacing {
+  /** The pace of the next round. */
+  readonly next: Pace;
+  /** Tells what a round took and brought, and how many nodes were run for it. */
+  record(pace: Pace, seconds: number, tokens: number, nodes: number): void;
+}
+
 /** How often both ways are tried. */
 export interface PacingOptions {
   /** Rounds of each pace before the first decision, and whenever the slower one gets another chance. Default 6. */
@@ -35,7 +43,7 @@ interface Measured {
 }
 
 /** Decides from round to round. Texts do not depend on it where the acceptance rule is exact. */
-export class AdaptiveSpeculation {
+export class AdaptiveSpeculation implements Pacing {
   readonly #trial: number;
   readonly #longestInterval: number;
   readonly #measured: Record<Pace, Measured> = {

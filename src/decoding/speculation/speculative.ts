@@ -12,7 +12,7 @@ import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../me
 import { type AcceptanceRule, exact } from './acceptance.ts';
 import { type PrunedDraft, pruneDraft, rootDraft } from './draft-trie.ts';
 import type { Draft, Drafter } from './drafter.ts';
-import type { AdaptiveSpeculation } from './adaptive-speculation.ts';
+import type { Pacing } from './adaptive-speculation.ts';
 import { SpeculationStatistics } from './statistics.ts';
 import { requireKind, requireOptions } from '../../files/arguments.ts';
 
@@ -21,7 +21,7 @@ export interface SpeculationOptions {
   /** Default: `exact`. */
   readonly acceptance?: AcceptanceRule;
   /** Turns drafting off where it does not pay. Default: every round is drafted. One text's own. */
-  readonly adaptive?: AdaptiveSpeculation;
+  readonly adaptive?: Pacing;
   /** Where rounds are added up. */
   readonly statistics?: SpeculationStatistics;
   /** Is shown every verified tree, when its round ends. */
@@ -77,7 +77,7 @@ class SpeculativeDecoder implements Continuation {
   readonly #prompt: ReadPrompt;
   readonly #drafter: Drafter;
   readonly #acceptance: AcceptanceRule;
-  readonly #adaptive: AdaptiveSpeculation | undefined;
+  readonly #adaptive: Pacing | undefined;
   readonly #statistics: SpeculationStatistics;
   readonly #onTree: SpeculationOptions['onTree'];
   /** What the last token of the text was predicted from. */
@@ -139,8 +139,13 @@ class SpeculativeDecoder implements Continuation {
     const tokens = [...path.slice(1).map((node) => draft.tokens[node]), next];
     const ended = performance.now();
     await this.#drafter.accepted?.(tokens);
-    this.#adaptive?.record(speculated ? 'speculative' : 'sequential', (ended - started) / 1000, tokens.length);
     const { origin, tree } = draft;
+    this.#adaptive?.record(
+      speculated ? 'speculative' : 'sequential',
+      (ended - started) / 1000,
+      tokens.length,
+      tree.size,
+    );
     this.#onTree?.({ tokens: draft.tokens, parents: tree.parents, accepted: path, next });
     this.#statistics.record({
       nodes: tree.size,

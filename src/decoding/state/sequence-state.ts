@@ -32,6 +32,8 @@ export class SequenceState {
   readonly layout: ModelLayout;
   /** L: committed tokens. */
   length = 0;
+  /** How often groups have been folded: by it, who holds a copy of S knows whether it is the present one. */
+  folds = 0;
   /** Whether a text is being generated with it: two at once would spoil each other's. */
   isInUse = false;
   readonly layers: LayerRows[];
@@ -92,6 +94,7 @@ export class SequenceState {
   /** Takes in what the fold graph of a class has made of its closed groups. */
   takeFolded(index: number, folded: Float32Array): void {
     const { layers, sums } = this.layout.folds[index];
+    this.folds++;
     if (sums !== null) this.sums[index].set(folded);
     else this.groupRows[layers[0]]?.append(folded);
   }

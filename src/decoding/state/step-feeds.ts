@@ -6,6 +6,7 @@ import { type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { ModelLayout, SlotLayout } from '../../models/model-layout.ts';
 import { slotInputName } from '../../models/step-graph.ts';
+import { BatchRows } from './batch-rows.ts';
 import { EncodedFeeds } from './encoded-text.ts';
 import type { SequenceState } from './sequence-state.ts';
 
@@ -27,6 +28,7 @@ export class StepFeeds {
   /** Whether the graph reads an input: a local mixer has no offsets, a softmax one no earlier groups. */
   readonly #reads: (name: string) => boolean;
   readonly #encoded: EncodedFeeds;
+  readonly #rows = new BatchRows();
   #buffers = new Map<string, MaskBuffers>();
 
   constructor(model: AutoregressiveModel, layout: ModelLayout, reads: (name: string) => boolean) {
@@ -92,25 +94,25 @@ export class StepFeeds {
   #layerFeeds(sequences: readonly StepSequence[], layer: number): Record<string, Tensor> {
     const { keyValueHeads: M } = this.#model.sizes;
     const { slots, sums, ...widths } = this.#layout.layers[layer];
+    const states = sequences.map(({ state }) => state);
     const B = sequences.length;
     const C = mostSlots(sequences, slots);
     const feeds: Record<string, Tensor> = {};
     for (const part of ['keys', 'values'] as const) {
       const { width } = widths[part];
-      const held = sequences.map(({ state }) =>
-        widened(state.layers[layer][part], M, state.slotCount(slots), C, width),
-      );
-      feeds[`${part}.${layer}`] = tensor('float32', [B, M, C, width], joined(held));
+      const name = `${part}.${layer}`;
+      const rows = { heads: M, slots: C, width, horizon: slots.horizon };
+      const held = this.#rows.rows(name, states, { ...rows, of: (state) => state.layers[layer][part] });
+      feeds[name] = tensor('float32', [B, M, C, width], held);
       if (slots.rowsPerGroup === undefined) continue;
       const S = memorySize(sequences, layer);
-      const rows = sequences.map(
-        ({ state }) => state.groupRows[layer]?.padded(part, S) ?? new Float32Array(M * S * width),
-      );
-      feeds[`memory.${part}.${layer}`] = tensor('float32', [B, M, S, width], joined(rows));
+      const closed = states.map((state) => state.groupRows[layer]?.padded(part, S) ?? new Float32Array(M * S * width));
+      feeds[`memory.${part}.${layer}`] = tensor('float32', [B, M, S, width], joined(closed));
     }
     if (sums !== undefined) {
-      const all = sequences.flatMap(({ state }) => state.layerSums(layer) ?? []);
-      feeds[`sums.${layer}`] = tensor('float32', [B, M, ...sums], joined(all));
+      const name = `sums.${layer}`;
+      const all = this.#rows.sums(name, states, (state) => state.layerSums(layer) ?? new Float32Array(0));
+      feeds[name] = tensor('float32', [B, M, ...sums], all);
     }
     return feeds;
   }
@@ -162,16 +164,6 @@ function padded(positions: Int32Array, count: number): Int32Array {
   if (positions.length === count) return positions;
   const result = new Int32Array(count).fill(-1);
   result.set(positions);
-  return result;
-}
-
-/** Rows [M,held,D] as [M,slots,D]; the same array where nothing is added. */
-function widened(rows: Float32Array, M: number, held: number, slots: number, D: number): Float32Array {
-  if (held === slots) return rows;
-  const result = new Float32Array(M * slots * D);
-  for (let head = 0; head < M; head++) {
-    result.set(rows.subarray(head * held * D, (head + 1) * held * D), head * slots * D);
-  }
   return result;
 }
 

@@ -32,10 +32,10 @@ export function createApi(options: ApiOptions): Api {
     return forkSession(options, c.req.param('id'), request);
   });
   app.post('/slots/:id', async (c) => {
-    const erases = c.req.query('action') === 'erase';
-    const body = erases ? {} : await jsonBody(c.req.raw);
+    const { action, target } = c.req.query();
+    const body = action === 'erase' || action === 'clone_to' ? {} : await jsonBody(c.req.raw);
     const request = { body, key: c.get('key'), salt: '', abort: c.get('controller') };
-    return actOnSlot(options, { id: c.req.param('id'), action: c.req.query('action') }, request);
+    return actOnSlot(options, { id: c.req.param('id'), action, target }, request);
   });
   addEndpoints<Serving>(app, options, jsonEndpoints, absentEndpoints);
   return app;

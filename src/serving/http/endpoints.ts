@@ -88,7 +88,11 @@ const others: readonly Operation[] = [
     path: '/slots',
     summary: 'Which texts are at work; ?fail_on_no_slot=1 answers 503 where none is free',
   },
-  { method: 'post', path: '/slots/{id}', summary: 'Saves, restores or erases a slot: ?action=save|restore|erase' },
+  {
+    method: 'post',
+    path: '/slots/{id}',
+    summary: 'Saves, restores, erases or copies a slot: ?action=save|restore|erase|clone_to, with &target= for a copy',
+  },
 ];
 
 export const writingApi: DocumentedApi = {

@@ -81,7 +81,7 @@ interface Asked {
 
 /** Answers the request. @throws ApiError, and as `TextService.start` */
 export async function responses(serving: Serving, request: ApiRequest): Promise<Response> {
-  const asked = prepare(serving, request);
+  const asked = await prepare(serving, request);
   const events = serving.texts.start(asked.job);
   if (asked.fields.stream === true) {
     return eventStream(streamed(serving, asked, events), () => {
@@ -89,18 +89,18 @@ export async function responses(serving: Serving, request: ApiRequest): Promise<
     });
   }
   let answer = begun(serving, asked);
-  for await (const event of events) answer = taken(serving, asked, answer, event);
+  for await (const event of events) answer = await taken(serving, asked, answer, event);
   return Response.json(answer.body);
 }
 
 /** GET /v1/responses/{id}. @throws ApiError */
-export function getResponse({ responses: store }: Serving, key: string, id: string): Response {
-  return Response.json(stored(store.get(key, id), id).body);
+export async function getResponse({ responses: store }: Serving, key: string, id: string): Promise<Response> {
+  return Response.json(stored(await store.get(key, id), id).body);
 }
 
 /** DELETE /v1/responses/{id}. @throws ApiError */
-export function deleteResponse({ responses: store }: Serving, key: string, id: string): Response {
-  if (!store.remove(key, id)) stored(undefined, id);
+export async function deleteResponse({ responses: store }: Serving, key: string, id: string): Promise<Response> {
+  if (!(await store.remove(key, id))) stored(undefined, id);
   return Response.json({ id, object: 'response', deleted: true });
 }
 
@@ -111,13 +111,13 @@ function stored(found: StoredResponse | undefined, id: string): StoredResponse {
   });
 }
 
-function prepare(serving: Serving, request: ApiRequest): Asked {
+async function prepare(serving: Serving, request: ApiRequest): Promise<Asked> {
   const { model, limits, responses: store } = serving;
   const fields = checkBody(responsesSchema(limits), request.body, refusals);
   checkModel(serving, fields.model);
   const template = templateOf(serving);
   const { previous_response_id: previous, input, instructions } = fields;
-  const before = previous === undefined ? undefined : stored(store.get(request.key, previous), previous);
+  const before = previous === undefined ? undefined : stored(await store.get(request.key, previous), previous);
   const items = typeof input === 'string' ? [{ role: 'user' as const, content: input }] : input;
   const added = chatMessages(items.map(({ role, content }) => ({ role, content: textOf(content), name: undefined })));
   const messages = [...(before?.messages ?? []), ...added];
@@ -191,7 +191,7 @@ function begun(serving: Serving, asked: Asked): Answer {
 }
 
 /** The answer after an event; when the text ends, it is kept for later requests. */
-function taken(serving: Serving, asked: Asked, answer: Answer, event: TextEvent): Answer {
+async function taken(serving: Serving, asked: Asked, answer: Answer, event: TextEvent): Promise<Answer> {
   if (event.type === 'prompt') return { ...answer, cached: event.cached };
   if (event.type === 'progress') return answer;
   if (event.type === 'text') return { ...answer, text: answer.text + event.text };
@@ -208,7 +208,7 @@ function taken(serving: Serving, asked: Asked, answer: Answer, event: TextEvent)
   const status = finish === 'length' ? ('incomplete' as const) : ('completed' as const);
   const body = bodyOf(serving, asked, { status, usage, output: [messageItem(asked, answer.text, status)] });
   if (asked.fields.store !== false) {
-    serving.responses.add(asked.id, {
+    await serving.responses.add(asked.id, {
       owner: asked.job.key,
       messages: [...asked.messages, { role: 'assistant', content: answer.text }],
       session: {
@@ -279,7 +279,7 @@ async function* streamed(
     yield send('response.output_item.added', { output_index: 0, item: messageItem(asked, '', 'in_progress') });
     yield send('response.content_part.added', { ...place, part: contentPart('') });
     for await (const event of events) {
-      answer = taken(serving, asked, answer, event);
+      answer = await taken(serving, asked, answer, event);
       if (event.type === 'text' && event.text !== '') {
         yield send('response.output_text.delta', { ...place, delta: event.text, logprobs: [] });
       }

@@ -5,12 +5,14 @@ import type { StepEngine } from '../../decoding/step-engine.ts';
 import { TextGeneration, type TokensEvent } from '../../decoding/text-generation.ts';
 import { internalError } from '../../errors.ts';
 import type { EventQueue } from './event-queue.ts';
+import type { TextPace } from './round-pacing.ts';
 import type { RequestEvent, TextRequest } from './text-request.ts';
 
 /** A continuation that takes part in rounds. */
 export interface RunningText {
   readonly choice: number;
   readonly generation: TextGeneration;
+  readonly pace: TextPace | undefined;
 }
 
 export class RunningRequest {
@@ -102,7 +104,7 @@ export class RunningRequest {
     while (this.#made < choices.length) {
       const choice = this.#made++;
       const last = this.#made === choices.length;
-      const { sampler, method } = choices[choice];
+      const { sampler, method, pace } = choices[choice];
       const generation = new TextGeneration(this.#engine, {
         promptTokens: prompt,
         maxTokens,
@@ -115,7 +117,7 @@ export class RunningRequest {
       });
       // Weights of prompts are not those of rounds.
       if (this.#engine.readsPromptsApart) await generation.readPrompt();
-      this.texts.push({ choice, generation });
+      this.texts.push({ choice, generation, pace });
     }
   }
 

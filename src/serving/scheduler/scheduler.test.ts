@@ -28,22 +28,25 @@ interface Spec {
   readonly key: string;
   readonly temperature: number;
   readonly drafts: boolean;
+  /** Whether the scheduler says when to draft. */
+  readonly paced?: boolean;
 }
 
 const promptOf = ({ length }: Spec): number[] => [...randomTokens(model, length, length)];
 const samplerOf = ({ temperature }: Spec, choice: number): Sampler => new Sampler({ temperature, seed: choice });
 
-function requestOf(spec: Spec): TextRequest {
+function requestOf(spec: Spec, scheduler?: Scheduler): TextRequest {
   return {
     key: spec.key,
     prompt: promptOf(spec),
     maxTokens: spec.maxTokens,
     ignoreEos: true,
     tokenizer: letters,
-    choices: Array.from({ length: spec.n }, (_, choice) => ({
-      sampler: samplerOf(spec, choice),
-      method: spec.drafts ? speculative(new LookupDrafter()) : undefined,
-    })),
+    choices: Array.from({ length: spec.n }, (_, choice) => {
+      const pace = spec.drafts && spec.paced === true ? scheduler?.pacing.newText() : undefined;
+      const method = spec.drafts ? speculative(new LookupDrafter(), { adaptive: pace }) : undefined;
+      return { sampler: samplerOf(spec, choice), method, pace };
+    }),
   };
 }
 
@@ -91,6 +94,7 @@ const spec = fc.record({
   key: fc.constantFrom('a', 'b', 'c'),
   temperature: fc.constantFrom(0, 0, 0.8),
   drafts: fc.boolean(),
+  paced: fc.boolean(),
 });
 const arrival = fc.record({
   spec,
@@ -115,7 +119,7 @@ describe('the scheduler', () => {
               let seen = 0;
               if (cancelAfter === 0) controller.abort();
               const { texts, ended } = await collect(
-                scheduler.submit(requestOf(spec), controller.signal),
+                scheduler.submit(requestOf(spec, scheduler), controller.signal),
                 spec.n,
                 () => {
                   if (++seen === cancelAfter) controller.abort();

@@ -12,6 +12,7 @@ import type { TokensEvent } from '../../decoding/text-generation.ts';
 import { LinnetError } from '../../errors.ts';
 import { EventQueue } from './event-queue.ts';
 import { FairQueue } from './fair-queue.ts';
+import { RoundPacing } from './round-pacing.ts';
 import { RunningRequest } from './running-request.ts';
 import { eventWeight, type RequestEvent, type TextRequest } from './text-request.ts';
 
@@ -59,6 +60,8 @@ interface Waiting {
 }
 
 export class Scheduler {
+  /** Whether texts draft, round by round. */
+  readonly pacing = new RoundPacing();
   readonly #engine: StepEngine;
   readonly #options: Required<Omit<SchedulerOptions, 'observer'>>;
   readonly #observer: SchedulerObserver;
@@ -246,11 +249,14 @@ export class Scheduler {
       .filter(({ events }) => !events.full)
       .flatMap((running) => running.texts.map((text) => ({ running, text })));
     if (rows.length === 0) return false;
+    const drafts = rows.flatMap(({ text }) => text.pace ?? []);
+    this.pacing.begin(rows.length, drafts);
     const started = performance.now();
     const results = await decodeRound(
       this.#engine,
       rows.map(({ text }) => text.generation),
     );
+    this.pacing.end((performance.now() - started) / 1000);
     let tokens = 0;
     for (const [index, result] of results.entries()) {
       const { running, text } = rows[index];

@@ -3,6 +3,7 @@ import type { TextOptions } from '../../decoding/growing-text.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
 import type { Sampler } from '../../decoding/sampler.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+import type { TextPace } from './round-pacing.ts';
 import type { Generation } from '../../decoding/text-generation.ts';
 
 /** One of the continuations of a prompt. */
@@ -10,6 +11,8 @@ export interface ChoiceRequest {
   readonly sampler: Sampler;
   /** Default: one token a round. */
   readonly method?: DecodingMethod;
+  /** Of a method that drafts when it may: by the scheduler's `pacing`. */
+  readonly pace?: TextPace;
 }
 
 /** A prompt and its continuations. */

@@ -14,7 +14,18 @@ export interface StoredResponse {
   readonly body: object;
 }
 
-export class ResponseStore {
+/** Keeps answers for a while. */
+export interface ResponseStore {
+  /** The answer; undefined where there is none of this owner, or none any more. */
+  get(owner: string, id: string): Promise<StoredResponse | undefined>;
+  /** Keeps an answer, which is not to change. */
+  add(id: string, response: StoredResponse): Promise<void>;
+  /** Whether there was one. */
+  remove(owner: string, id: string): Promise<boolean>;
+}
+
+/** In memory, as many as there is room for. */
+export class MemoryResponses implements ResponseStore {
   readonly #entries: LRUCache<string, StoredResponse>;
 
   /** @param maxBytes of states and messages; the least recently used ones go first */
@@ -26,18 +37,18 @@ export class ResponseStore {
     });
   }
 
-  get(owner: string, id: string): StoredResponse | undefined {
+  get(owner: string, id: string): Promise<StoredResponse | undefined> {
     const found = this.#entries.get(id);
-    return found?.owner === owner ? found : undefined;
+    return Promise.resolve(found?.owner === owner ? found : undefined);
   }
 
-  add(id: string, response: StoredResponse): void {
+  add(id: string, response: StoredResponse): Promise<void> {
     this.#entries.set(id, response);
+    return Promise.resolve();
   }
 
-  /** Whether there was one. */
-  remove(owner: string, id: string): boolean {
-    return this.get(owner, id) !== undefined && this.#entries.delete(id);
+  remove(owner: string, id: string): Promise<boolean> {
+    return Promise.resolve(this.#entries.peek(id)?.owner === owner && this.#entries.delete(id));
   }
 }
 

@@ -2,12 +2,10 @@
  * Slots as llama.cpp's server has them: numbered places for texts. A request that names its slot goes on from the text of
  * that slot, which can be saved, restored and erased. The texts of each API key are its own.
  */
-import { mkdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { restoreSession, type SavedSession, saveSession } from '../../decoding/state/session-file.ts';
+import type { SavedSession } from '../../decoding/state/session-file.ts';
 import { LinnetError } from '../../errors.ts';
 import { checkPlainFileName } from '../../files/plain-file-name.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { SlotFiles } from './slot-files.ts';
 
 /** What a slot holds. */
 export interface SlotContent extends SavedSession {
@@ -34,17 +32,15 @@ interface SlotFile {
 
 export class Slots {
   readonly count: number;
-  readonly #model: ServedModel;
-  readonly #folder: string | undefined;
+  readonly #files: SlotFiles | undefined;
   readonly #contents = new Map<string, SlotContent>();
   /** How many requests work on each. */
   readonly #busy: number[];
 
-  /** @param folder for saved slots; without one they cannot be saved */
-  constructor(model: ServedModel, count: number, folder?: string) {
-    this.#model = model;
+  /** @param files where slots are saved; without them they cannot be */
+  constructor(count: number, files?: SlotFiles) {
     this.count = count;
-    this.#folder = folder;
+    this.#files = files;
     this.#busy = Array.from({ length: count }, () => 0);
   }
 
@@ -55,7 +51,7 @@ export class Slots {
 
   /** Whether slots can be saved. */
   get saves(): boolean {
-    return this.#folder !== undefined;
+    return this.#files !== undefined;
   }
 
   /** @param asked −1 takes the first slot that is idle */
@@ -79,24 +75,27 @@ export class Slots {
 
   /** @throws LinnetError `INPUT` for an empty slot, `PATH` for a name that is a path */
   async save(owner: string, id: number, filename: string): Promise<SlotFile> {
-    const content = this.#contents.get(`${owner} ${id}`);
-    if (content === undefined)
-      throw new LinnetError('INPUT', `slot ${id} is empty; send a prompt with "id_slot": ${id}`);
+    const content = this.#content(owner, id);
     const started = performance.now();
-    const path = this.#path(owner, filename);
-    await mkdir(this.#folder ?? '', { recursive: true });
-    await saveSession(path, { ...content, fingerprint: this.#model.fingerprint });
-    return slotFile(content, (await stat(path)).size, started);
+    const bytes = await this.#saved.write(nameOf(owner, filename), content);
+    return { tokens: content.tokens.length, bytes, milliseconds: performance.now() - started };
   }
 
-  /** @throws LinnetError as `restoreSession`, `PATH` for a name that is a path; the slot is as it was then */
+  /** @throws LinnetError as `SlotFiles.read`, `PATH` for a name that is a path; the slot is as it was then */
   async restore(owner: string, id: number, filename: string): Promise<SlotFile> {
     const started = performance.now();
-    const path = this.#path(owner, filename);
-    const restored = await restoreSession(path, this.#model.engine, this.#model.fingerprint);
-    const content = { ...restored, tokens: [...restored.tokens] };
-    this.#contents.set(`${owner} ${id}`, content);
-    return slotFile(content, (await stat(path)).size, started);
+    const { session, bytes } = await this.#saved.read(nameOf(owner, filename));
+    const tokens = Array.from(session.tokens);
+    this.#contents.set(`${owner} ${id}`, { ...session, tokens });
+    return { tokens: tokens.length, bytes, milliseconds: performance.now() - started };
+  }
+
+  /** Copies the text of a slot, with its state, to another. @throws LinnetError `INPUT` for an empty slot */
+  clone(owner: string, from: number, to: number): Omit<SlotFile, 'bytes'> {
+    const started = performance.now();
+    const content = this.#content(owner, from);
+    if (from !== to) this.#contents.set(`${owner} ${to}`, { ...content, state: content.state.fork() });
+    return { tokens: content.tokens.length, milliseconds: performance.now() - started };
   }
 
   /** How many tokens are forgotten. */
@@ -107,12 +106,19 @@ export class Slots {
     return tokens;
   }
 
-  #path(owner: string, filename: string): string {
-    const name = checkPlainFileName(filename, 'filename');
-    return join(this.#folder ?? '', `${owner === '' ? 'anyone' : owner}.${name}`);
+  #content(owner: string, id: number): SlotContent {
+    const content = this.#contents.get(`${owner} ${id}`);
+    if (content !== undefined) return content;
+    throw new LinnetError('INPUT', `slot ${id} is empty; send a prompt with "id_slot": ${id}`);
+  }
+
+  get #saved(): SlotFiles {
+    if (this.#files !== undefined) return this.#files;
+    throw new LinnetError('INPUT', 'slots cannot be saved here');
   }
 }
 
-function slotFile({ tokens }: SlotContent, bytes: number, started: number): SlotFile {
-  return { tokens: tokens.length, bytes, milliseconds: performance.now() - started };
+/** @throws LinnetError `PATH` for a name that is a path */
+function nameOf(owner: string, filename: string): string {
+  return `${owner === '' ? 'anyone' : owner}.${checkPlainFileName(filename, 'filename')}`;
 }

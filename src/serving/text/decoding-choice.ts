@@ -1,5 +1,6 @@
 /** How texts of a server are decoded: what the server does, unless a request says otherwise. */
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
+import type { Pacing } from '../../decoding/speculation/adaptive-speculation.ts';
 import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
 import { speculative, type VerifiedTree } from '../../decoding/speculation/speculative.ts';
 
@@ -13,6 +14,8 @@ export interface MethodRequest {
   readonly drafter?: DrafterName;
   /** Is shown every verified tree. */
   readonly onTree?: (verified: VerifiedTree) => void;
+  /** Gives a text that drafts its pace. Default: every round is drafted. */
+  readonly pacing?: () => Pacing;
 }
 
 /** Makes the method of one text. */
@@ -20,7 +23,7 @@ export type MethodMaker = (request: MethodRequest) => DecodingMethod;
 
 const makers: Readonly<Record<DrafterName, MethodMaker>> = {
   off: () => sequential,
-  lookup: ({ onTree }) => speculative(new LookupDrafter(), { onTree }),
+  lookup: ({ onTree, pacing }) => speculative(new LookupDrafter(), { onTree, adaptive: pacing?.() }),
 };
 
 /**

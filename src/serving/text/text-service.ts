@@ -4,7 +4,9 @@ import type { RandomState } from '../../random.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { Generation } from '../../decoding/text-generation.ts';
 import type { VerifiedTree } from '../../decoding/speculation/speculative.ts';
+import type { TextPace } from '../scheduler/round-pacing.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { ChoiceRequest } from '../scheduler/text-request.ts';
 import type { ServedModel } from '../served-model.ts';
 import { type DrafterName, type MethodMaker, methodsByName } from './decoding-choice.ts';
 import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
@@ -141,13 +143,18 @@ export class TextService {
     const promptScores: TokenScore[] = [];
     const streams = Array.from({ length: n }, () => new ScoreStream(tokenizer, prompt));
     const trees = streams.map((): VerifiedTree[] => []);
-    const methodOf = (choice: number) => {
-      if (logprobs !== undefined) return scoredMethod(logprobs, (s) => streams[choice].push(s), job.scored);
+    const methodOf = (choice: number): Pick<ChoiceRequest, 'method' | 'pace'> => {
+      if (logprobs !== undefined) {
+        return { method: scoredMethod(logprobs, (s) => streams[choice].push(s), job.scored) };
+      }
       const onTree = (tree: VerifiedTree) => {
         // A reader that is behind gets the last ones.
         if (trees[choice].push(tree) > mostTrees) trees[choice].shift();
       };
-      return this.#method({ drafter: job.drafter, onTree: job.trees === true ? onTree : undefined });
+      let pace: TextPace | undefined;
+      const pacing = (): TextPace => (pace = this.scheduler.pacing.newText());
+      const method = this.#method({ drafter: job.drafter, onTree: job.trees === true ? onTree : undefined, pacing });
+      return { method, pace };
     };
     const samplers = streams.map(
       (_, choice) =>
@@ -167,7 +174,7 @@ export class TextService {
         tokenizer,
         choices: (maxTokens === 0 ? [] : samplers).map((sampler, choice) => ({
           sampler,
-          method: methodOf(choice),
+          ...methodOf(choice),
         })),
         state,
         fetched,

@@ -34,7 +34,7 @@ export const leastWeight = 1e-30;
  * The row that sums stand for.
  * @param sums [...,E+1]: Σ w_j v_j and Σ w_j
  */
-export function rowOfSums(sums: Value): RememberedRow {
+function rowOfSums(sums: Value): RememberedRow {
   const E = Number(sums.shape[sums.rank - 1]) - 1;
   const [weighted, total] = split(sums, -1, [E, 1]);
   const kept = maximum(total, leastWeight);

@@ -23,23 +23,31 @@ export function listSlots({ slots, texts, limits }: Serving, failOnNone: boolean
   );
 }
 
-const action = z.enum(['save', 'restore', 'erase'], { error: 'expected ?action=save, restore or erase' });
+const action = z.enum(['save', 'restore', 'erase', 'clone_to'], {
+  error: 'expected ?action=save, restore, erase or clone_to',
+});
 const fileFields = z.object({ filename: z.string().min(1).max(200) });
 
-/** One slot. @param given the query's action */
+/** One slot. @param given the query's action, and the slot that a clone goes to */
 export async function actOnSlot(
   { slots }: Serving,
-  { id, action: given }: { readonly id: string; readonly action: string | undefined },
+  { id, action: given, target }: { readonly id: string; readonly action?: string; readonly target?: string },
   { body, key }: ApiRequest,
 ): Promise<Response> {
-  const slot = /^\d{1,4}$/.test(id) ? Number(id) : -1;
-  if (slot < 0 || slot >= slots.count) {
-    throw new ApiError('invalid_request_error', `there are slots 0 to ${slots.count - 1}`, { param: 'id_slot' });
-  }
+  const slot = slotOf(slots, id, 'id_slot');
   const asked = checkBody(action, given);
   if (asked === 'erase') return Response.json({ id_slot: slot, n_erased: slots.erase(key, slot) });
+  if (asked === 'clone_to') {
+    const to = slotOf(slots, target ?? '', 'target');
+    const { tokens, milliseconds } = slots.clone(key, slot, to);
+    const timings = { clone_ms: milliseconds };
+    return Response.json({ id_slot: slot, id_slot_target: to, n_cloned: tokens, timings });
+  }
   if (!slots.saves) {
-    throw new ApiError('not_supported_error', 'slots are saved by a server that was started with --slot-save-path');
+    throw new ApiError(
+      'not_supported_error',
+      'slots are saved by a server that was started with --slot-save-path, or with --sessions redis://…',
+    );
   }
   const { filename } = checkBody(fileFields, body);
   try {
@@ -53,4 +61,11 @@ export async function actOnSlot(
     if (!(error instanceof LinnetError) || !['PATH', 'NOT_FOUND'].includes(error.code)) throw error;
     throw new ApiError('invalid_request_error', 'there is no such file of a slot here', { param: 'filename' });
   }
+}
+
+/** @throws ApiError for what is not the number of a slot */
+function slotOf({ count }: Serving['slots'], id: string, param: string): number {
+  const slot = /^\d{1,4}$/.test(id) ? Number(id) : -1;
+  if (slot >= 0 && slot < count) return slot;
+  throw new ApiError('invalid_request_error', `there are slots 0 to ${count - 1}`, { param });
 }

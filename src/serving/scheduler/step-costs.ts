@@ -1,0 +1,64 @@
+/** What a step costs, measured while serving: by rows, and by nodes of its largest tree, to which all rows are padded. */
+
+/** Weight of the past in running means. */
+const memory = 0.9;
+/** Samples from which a mean counts. */
+const enough = 3;
+/** How far above its mean a step may be before it is taken for the machine's doing: a compilation, a collection of garbage. */
+const outlier = 8;
+
+interface Cell {
+  readonly rows: number;
+  readonly nodes: number;
+  seconds: number;
+  weight: number;
+  count: number;
+}
+
+/** Nodes of trees are counted in powers of two. */
+export function nodeBucket(nodes: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(1, nodes)));
+}
+
+export class StepCosts {
+  readonly #cells = new Map<string, Cell>();
+
+  /** A step of so many rows, the largest of which had so many nodes, took so long. */
+  record(rows: number, nodes: number, seconds: number): void {
+    const bucket = nodeBucket(nodes);
+    const name = `${rows} ${bucket}`;
+    const cell = this.#cells.get(name) ?? { rows, nodes: bucket, seconds: 0, weight: 0, count: 0 };
+    this.#cells.set(name, cell);
+    if (cell.count >= enough && seconds > outlier * (cell.seconds / cell.weight)) return;
+    cell.seconds = memory * cell.seconds + seconds;
+    cell.weight = memory * cell.weight + 1;
+    cell.count++;
+  }
+
+  /** Whether such a step was measured often enough. */
+  knows(rows: number, nodes: number): boolean {
+    return (this.#cells.get(`${rows} ${nodeBucket(nodes)}`)?.count ?? 0) >= enough;
+  }
+
+  /** Seconds of such a step: measured, or on the line through what was; undefined where that says nothing. */
+  seconds(rows: number, nodes: number): number | undefined {
+    const bucket = nodeBucket(nodes);
+    const cell = this.#cells.get(`${rows} ${bucket}`);
+    if (cell !== undefined && cell.count >= enough) return cell.seconds / cell.weight;
+    return this.#line(rows * bucket);
+  }
+
+  /** Least squares over rows × nodes, neither falling nor negative. */
+  #line(x: number): number | undefined {
+    const known = [...this.#cells.values()].filter(({ count }) => count >= enough);
+    if (new Set(known.map(({ rows, nodes }) => rows * nodes)).size < 2) return undefined;
+    const points = known.map(({ rows, nodes, seconds, weight }) => ({ x: rows * nodes, y: seconds / weight }));
+    const meanX = points.reduce((sum, point) => sum + point.x, 0) / points.length;
+    const meanY = points.reduce((sum, point) => sum + point.y, 0) / points.length;
+    const covariance = points.reduce((sum, point) => sum + (point.x - meanX) * (point.y - meanY), 0);
+    const variance = points.reduce((sum, point) => sum + (point.x - meanX) ** 2, 0);
+    const slope = Math.max(0, covariance / variance);
+    const least = Math.min(...points.map(({ y }) => y));
+    return Math.max(least, meanY + slope * (x - meanX));
+  }
+}
