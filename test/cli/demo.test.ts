@@ -54,7 +54,9 @@ describe('demo', () => {
     // Softmax in the place of softmax is the original model.
     expect(reported.rows).toMatchObject([{ name: 'softmax', before: reported.base }, {}, {}, {}, {}]);
     for (const name of comparedMixers) expect(page).toContain(name);
-    expect(page.match(/<svg/g)?.length).toBe(6 + 5);
+    // Six charts of the conversion, four of the demo, each for wide and narrow pages; the tree keeps its size.
+    expect(page.match(/<div class="wide"><svg/g)).toHaveLength(6 + 4);
+    expect(page.match(/<svg/g)).toHaveLength(2 * (6 + 4) + 1);
     expect(page).toContain('As good as before, at constant memory');
     expect(reported).toHaveProperty('conversion.original.perplexity');
     // Names of XML dialects are not fetched; anything else with an address would be.
