@@ -39,7 +39,7 @@ function report({ entry, names }: PublicEntry, homes: Map<ts.Symbol, string>): s
 const homes = new Map<ts.Symbol, string>();
 const reports = new Map<string, string>();
 for (const entry of publicEntries('declarations').entries) {
-  reports.set(`${entry.entry.specifier.replace('/', '-')}.txt`, report(entry, homes));
+  reports.set(`${entry.entry.specifier.replaceAll('/', '-')}.txt`, report(entry, homes));
 }
 if (process.argv.includes('--check')) {
   const known = existsSync(folder) ? readdirSync(folder) : [];
