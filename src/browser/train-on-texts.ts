@@ -36,6 +36,7 @@ export interface TextTrainingOptions {
   readonly signal?: AbortSignal;
   /** Called when the texts are packed, before the graph is compiled. */
   readonly onPlan?: (plan: PlannedTraining) => void;
+  /** Called after every optimizer step. */
   readonly onUpdate?: (event: UpdateEvent) => void;
 }
 

@@ -103,6 +103,7 @@ export class PackedRows implements PackedParts, RowSource<PackedBatch> {
     return this.starts.length;
   }
 
+  /** Names and types of what a row gives the objective. */
   get inputs(): RowInputs {
     return packedInputs(this.length);
   }

@@ -47,12 +47,14 @@ export interface LayerMaps {
   readonly mixed: Float32Array;
 }
 
+/** What a text's positions give each other in every layer of a model. */
 export interface AttentionMaps {
   /** T. */
   readonly length: number;
   readonly layers: readonly LayerMaps[];
 }
 
+/** How maps are computed. */
 export interface AttentionMapsOptions {
   /** How the graph is made to run: `compile` of `linnet/graph`; in a browser `compileForWeb` of `linnet/web/training`. */
   readonly compile: (graph: Graph) => Promise<Program>;
@@ -71,7 +73,7 @@ const outputs = ['queries', 'keys', 'values', 'mixed', 'weights'] as const;
  *   not a weighted sum of values, because it is normalized or because values gate it; what `compile` throws
  * @example
  * ```ts
- * const maps = await attentionMaps(model, parameters, tokenizer.encode('The state of the union'), { compile });
+ * const maps = await attentionMaps(model, parameters, tokens, { compile });
  * const { window, memory } = maps.layers[0].branches;
  * ```
  */

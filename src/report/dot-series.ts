@@ -48,7 +48,7 @@ export function dotSeries(
     {
       type: 'custom',
       name: onOneLine(name),
-      itemStyle: { color: colour },
+      color: colour,
       data: dots.map(({ category, low, high }) => (horizontal ? [low, category, high] : [category, low, high])),
       encode: horizontal ? { x: [0, 2], y: 1 } : { x: 0, y: [1, 2] },
       clip: false,

@@ -29,6 +29,7 @@ export interface Captioned {
   readonly command?: string;
 }
 
+/** A part of a report under a heading of its own. */
 export interface Section {
   readonly title: string;
   readonly blocks: readonly Block[];

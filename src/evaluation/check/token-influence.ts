@@ -15,12 +15,13 @@ import { parallelLogits } from '../../models/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import type { Program } from '../../runtime/program.ts';
 
+/** How far every token of a text moves the predictions of all positions. */
 export interface TokenInfluence {
   /** T. */
   readonly length: number;
   /** What stood for each token when it was replaced [T]. */
   readonly replacements: readonly number[];
-  /** [T,T]: place (p,t) is the largest movement of a logit at position t when the token at p was replaced. */
+  /** The largest movement [T,T] of a logit at position t, when the token at p was replaced, at (p, t). */
   readonly moved: Float32Array;
 }
 
@@ -30,7 +31,6 @@ const mostTokens = 96;
 /**
  * Replaces every token of a text by the one after it in the vocabulary, one at a time.
  * @param tokens 2 to 96 of them
- * @param options.compile as of `attentionMaps`
  * @throws LinnetError `INPUT` for another number of tokens, and what `compile` throws
  * @example
  * ```ts
@@ -41,6 +41,7 @@ export async function tokenInfluence(
   model: CausalModel,
   parameters: ReadonlyMap<string, Tensor>,
   tokens: ArrayLike<number>,
+  /** `compile` as of `attentionMaps`. */
   { compile }: { readonly compile: (graph: Graph) => Promise<Program> },
 ): Promise<TokenInfluence> {
   const length = tokens.length;
