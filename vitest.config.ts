@@ -10,7 +10,10 @@ export default defineConfig({
     expect: { requireAssertions: true },
     // Each file gets a process of its own: ONNX Runtime's native library does not share one well between worker threads.
     pool: 'forks',
-    maxWorkers: 2,
+    // One more than cores: some wait for a browser, a server or a pause.
+    maxWorkers: 3,
+    // These take all cores: models with threads of their own would wait for one another's.
+    env: { LINNET_THREADS: '1' },
     // Workers that the code under test starts load TypeScript sources without vitest.
     execArgv: ['--import', fileURLToPath(new URL('./test/typescript-in-workers.mjs', import.meta.url))],
   },

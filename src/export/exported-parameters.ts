@@ -55,7 +55,7 @@ function initializersOf({ name, bytes }: GraphFile): readonly TensorProto[] {
   try {
     return fromBinary(ModelProtoSchema, bytes).graph?.initializer ?? [];
   } catch (cause) {
-    throw new LinnetError('FORMAT', `${name} is no ONNX model`, { cause });
+    throw new LinnetError('FORMAT', `${name} is not an ONNX model`, { cause });
   }
 }
 
@@ -84,5 +84,5 @@ function numbersOf(
   if (bytes.byteLength !== byteLength) {
     throw new LinnetError('FORMAT', `${label} has ${bytes.byteLength} bytes, expected ${byteLength}`);
   }
-  return tensorFromBytes('float32', shape, bytes.slice());
+  return tensorFromBytes('float32', shape, new Uint8Array(bytes));
 }

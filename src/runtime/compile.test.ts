@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { countOptimizedNodes } from '../../test/graph/optimized-nodes.ts';
 import { onnxOp, product, sum } from '../../test/graph/onnx-op.ts';
 import { defineOp, Graph, type ValueType } from '../graph/graph.ts';
@@ -340,4 +340,15 @@ describe('devices', () => {
   it.skipIf(!webgpu)('webgpu, where there is a driver, runs in a worker', () =>
     compareWithCpu({ device: 'webgpu', worker: true }),
   );
+});
+
+it('threads of the environment that are no number are refused', async () => {
+  vi.stubEnv('LINNET_THREADS', 'two');
+  try {
+    const graph = new Graph('identity');
+    graph.output('y', sum(graph.input('x', 'float32', [1]), graph.input('z', 'float32', [1])));
+    await expect(compile(graph)).rejects.toThrow(/LINNET_THREADS is "two"/);
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });

@@ -3,6 +3,7 @@
  * Browsers have `web-engine.ts` instead.
  */
 import type { Device } from '../graph/onnx/model.ts';
+import { LinnetError } from '../errors.ts';
 import { type EngineApi, openSessionOf } from './session.ts';
 import type { DescribedSession, EngineModel, EngineSettings } from './session-types.ts';
 import { explainCuda, requireCudaLibraries } from './cuda.ts';
@@ -45,12 +46,25 @@ export function isDevice(name: string): name is Device {
 }
 
 /**
+ * Threads of one op in native sessions that ask for no number: `LINNET_THREADS`, for processes that share cores.
+ * @throws LinnetError `CONFIG` for something else than a whole number of at least 1
+ */
+function threadsOfEnvironment(): number | undefined {
+  const given = process.env.LINNET_THREADS;
+  if (given === undefined || given === '') return undefined;
+  const threads = Number(given);
+  if (Number.isInteger(threads) && threads >= 1) return threads;
+  throw new LinnetError('CONFIG', `LINNET_THREADS is "${given.slice(0, 40)}", expected a whole number of at least 1`);
+}
+
+/**
  * Opens a session in this thread.
  *
- * @throws LinnetError `RUNTIME` if the engine cannot be loaded or refuses the model.
+ * @throws LinnetError `RUNTIME` if the engine cannot be loaded or refuses the model, `CONFIG` for a bad `LINNET_THREADS`
  */
-export function openSession(model: EngineModel, settings: EngineSettings): Promise<DescribedSession> {
+export async function openSession(model: EngineModel, settings: EngineSettings): Promise<DescribedSession> {
   const { load, provider } = engines[settings.device];
-  const session = openSessionOf(load, provider, model, settings);
+  const threads = settings.threads ?? (settings.device === 'wasm' ? undefined : threadsOfEnvironment());
+  const session = openSessionOf(load, provider, model, { ...settings, threads });
   return settings.device === 'cuda' ? session.catch(explainCuda) : session;
 }

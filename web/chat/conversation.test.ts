@@ -85,7 +85,7 @@ describe('a file of a conversation', () => {
   });
 
   it.each([
-    ['{', 'no JSON'],
+    ['{', 'not JSON'],
     ['{"turns": []}', 'no conversation'],
     ['{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":"a","parent":0}]}', 'Turn 1'],
     ['{"format":"linnet-conversation","version":1,"turns":[{"author":"dog","text":"a"}]}', 'Turn 1'],
