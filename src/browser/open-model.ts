@@ -3,22 +3,16 @@ import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import { assembleEngine, exportIdentity, type ExportReader, exportedModel, readManifest } from '../export/assemble.ts';
-import {
-  chosenDevice,
-  dataFileOf,
-  encoderFileOf,
-  type ExportManifest,
-  exportedFiles,
-  maximumManifestBytes,
-} from '../export/manifest.ts';
+import { assembleEngine, exportIdentity, type ExportReader, exportedModel } from '../export/assemble.ts';
+import { chosenDevice, dataFileOf, encoderFileOf, type ExportManifest, exportedFiles } from '../export/manifest.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import { type Program, programOf } from '../runtime/program.ts';
 import { openWebSession, type WebDevice, type WebEngineSettings } from '../runtime/web-engine.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
 import { type ChatTemplate, checkedTemplate, configuredTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { RemoteFolder, sha256Of } from './remote-folder.ts';
+import { fetchFiles, openRemoteExport } from './remote-export.ts';
+import { sha256Of } from './remote-folder.ts';
 import type { WeightCache } from './weight-cache.ts';
 import { webGpuSupport } from './webgpu-support.ts';
 
@@ -97,28 +91,13 @@ export async function openModel(url: string | URL, options: OpenModelOptions = {
 /** `openModel`, with all that the folder holds. @throws LinnetError as `openModel` */
 export async function openRemoteModel(url: string | URL, options: OpenModelOptions = {}): Promise<RemoteModel> {
   const { threads, engineFiles, onProgress, signal, cache, fetch } = options;
-  const counted = { total: 0, done: 0, cached: 0 };
-  const folder = new RemoteFolder(url, pageUrl(), {
-    signal,
-    cache,
-    fetch,
-    onBytes(file, bytes, cached) {
-      counted.done += bytes;
-      if (cached) counted.cached += bytes;
-      onProgress?.({ file, ...counted });
-    },
-  });
-  const label = new URL(EXPORT_FILE, folder.url).href;
-  const manifest = readManifest(await folder.smallFile(EXPORT_FILE, maximumManifestBytes), label);
+  const { folder, manifest, label, counted } = await openRemoteExport(url, { signal, cache, fetch, onProgress });
   const chosen = chosenDevice(manifest, options.device, folder.url.href);
   const device: WebDevice = chosen === 'cpu' ? 'wasm' : chosen;
   options.onManifest?.(manifest);
   if (device === 'webgpu' && manifest.dtype === 'f16') await requireHalfPrecision();
 
-  const fetched = new Map<string, Uint8Array<ArrayBuffer>>();
-  const wanted = wantedFiles(manifest);
-  counted.total = wanted.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
-  for (const name of wanted) fetched.set(name, await folder.file(name, manifest.files[name]));
+  const fetched = await fetchFiles({ folder, manifest, label, counted }, wantedFiles(manifest));
 
   const nameOf = (name: string): string => new URL(name, folder.url).href;
   const taken = (name: string): JsonObject | undefined => {
@@ -224,13 +203,6 @@ export function openTokenizer(
   if (tokenizerJson === undefined) return undefined;
   const origin = new URL(tokenizerFile, url).href;
   return huggingFaceTokenizer({ tokenizerJson, tokenizerConfigJson, modelConfigJson, origin });
-}
-
-declare const location: { readonly href: string } | undefined;
-
-/** What relative URLs are relative to: the page, or the script of a worker. */
-export function pageUrl(): string | undefined {
-  return typeof location === 'undefined' ? undefined : location.href;
 }
 
 async function requireHalfPrecision(): Promise<void> {

@@ -1,12 +1,11 @@
 /** An exported folder with its parameters in reach: what a page trains further. */
-import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { encodeSafetensors } from '../checkpoint/safetensors/encoding.ts';
 import { compileDecoding } from '../decoding/compile-decoding.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import { exportedModel, readManifest } from '../export/assemble.ts';
+import { exportedModel } from '../export/assemble.ts';
 import { exportedParameters, type GraphFile } from '../export/exported-parameters.ts';
-import { dataFileOf, exportedFiles, maximumManifestBytes } from '../export/manifest.ts';
+import { dataFileOf, exportedFiles } from '../export/manifest.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -14,8 +13,8 @@ import { WeightParameters } from '../nn/parameters.ts';
 import { compileForWeb } from '../runtime/web-compile.ts';
 import type { WebEngineSettings } from '../runtime/web-engine.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { openTokenizer, type OpenModelOptions, pageUrl } from './open-model.ts';
-import { RemoteFolder } from './remote-folder.ts';
+import { openTokenizer, type OpenModelOptions } from './open-model.ts';
+import { fetchFiles, openRemoteExport } from './remote-export.ts';
 
 /** A model that predicts the next token, with its parameters in memory. */
 export interface TrainableModel {
@@ -40,19 +39,8 @@ export async function openTrainable(
   url: string | URL,
   { cache, fetch, signal, onProgress }: Pick<OpenModelOptions, 'cache' | 'fetch' | 'signal' | 'onProgress'> = {},
 ): Promise<TrainableModel> {
-  const counted = { total: 0, done: 0, cached: 0 };
-  const folder = new RemoteFolder(url, pageUrl(), {
-    signal,
-    cache,
-    fetch,
-    onBytes(file, bytes, cached) {
-      counted.done += bytes;
-      if (cached) counted.cached += bytes;
-      onProgress?.({ file, ...counted });
-    },
-  });
-  const label = new URL(EXPORT_FILE, folder.url).href;
-  const manifest = readManifest(await folder.smallFile(EXPORT_FILE, maximumManifestBytes), label);
+  const remote = await openRemoteExport(url, { cache, fetch, signal, onProgress });
+  const { folder, manifest, label } = remote;
   if (manifest.dtype !== 'f32') {
     throw new LinnetError(
       'CONFIG',
@@ -64,9 +52,7 @@ export async function openTrainable(
   const present = (name: string): boolean => Object.hasOwn(files, name);
   const companions = [exportedFiles.config, 'tokenizer.json', 'tokenizer_config.json'].filter(present);
   const wanted = new Set([...companions, ...graphFiles.flatMap((name) => [name, dataFileOf(name)]).filter(present)]);
-  counted.total = [...wanted].reduce((sum, name) => sum + files[name].bytes, 0);
-  const fetched = new Map<string, Uint8Array>();
-  for (const name of wanted) fetched.set(name, await folder.file(name, files[name]));
+  const fetched = await fetchFiles(remote, [...wanted]);
 
   const nameOf = (name: string): string => new URL(name, folder.url).href;
   const json = (name: string): JsonObject | undefined => {
