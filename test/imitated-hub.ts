@@ -39,6 +39,8 @@ class ImitatedHub {
   readonly log: string[] = [];
   /** How many bytes each of the next content answers sends before the connection breaks. */
   readonly cuts: number[] = [];
+  /** Milliseconds between the last byte of a cut answer and the break of its connection. */
+  cutAfter = 20;
   /** Called before content is sent, may replace it. */
   tamper: (name: string, content: Buffer) => Buffer = (_, content) => content;
   /** Statuses of the next content answers instead of content. */
@@ -163,7 +165,7 @@ class ImitatedHub {
     const cut = isProbe ? undefined : this.cuts.shift();
     // A complete answer keeps its connection: the client may already be using it for the next request.
     if (cut === undefined || cut >= body.length) response.end(body);
-    else response.write(body.subarray(0, cut), () => setTimeout(() => response.destroy(), 20));
+    else response.write(body.subarray(0, cut), () => setTimeout(() => response.destroy(), this.cutAfter).unref());
   }
 }
 

@@ -1,6 +1,7 @@
 /** `linnet download`, from a local server that speaks the protocol of the hub. */
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { commit, hubWithDataset, hubWithModel, id, token } from '../imitated-hub.ts';
 import { scratchFolder } from '../scratch-folder.ts';
@@ -11,6 +12,15 @@ async function prepared() {
   const { hub, endpoint } = await hubWithModel();
   const out = join(await scratchFolder(), 'model');
   return { hub, endpoint, out, words: ['download', id, '--endpoint', endpoint, '--out', out] };
+}
+
+/** Bytes of the files in `folder` whose name starts with `name`; 0 when there are none. */
+async function bytesOf(folder: string, name: string): Promise<number> {
+  const names = await readdir(folder).catch(() => []);
+  const sizes = names
+    .filter((file) => file.startsWith(name))
+    .map(async (file) => (await stat(join(folder, file))).size);
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
 describe('download', () => {
@@ -36,11 +46,14 @@ describe('download', () => {
     const { hub, words, out } = await prepared();
     const stop = new AbortController();
     hub.cuts.push(100_000, 100_000, 1500);
-    hub.tamper = (name, content) => {
-      if (name === 'model.safetensors') setTimeout(() => stop.abort(), 10);
-      return content;
-    };
+    hub.cutAfter = 60_000;
+    const partial = join(out, '..', `.model.${commit}.partial`);
+    const stopping = (async () => {
+      while ((await bytesOf(partial, 'model.safetensors')) < 1500) await setTimeout(5);
+      stop.abort();
+    })();
     const stopped = await runCaptured([...words, '--json'], { signal: stop.signal });
+    await stopping;
     expect(stopped.exitCode).toBe(130);
     expect(errorOf(stopped)).toMatchObject({ code: 'ABORTED' });
     expect(await readdir(join(out, '..'))).toEqual([`.model.${commit}.partial`]);
