@@ -47,7 +47,10 @@ export {
   type MixerPresetName,
   mixerPreset,
   mixerPresetNames,
+  mixerPresetReading,
   type PresetOptions,
+  type PresetOptionsOf,
+  takenOptions,
   wholeTextPreset,
 } from './presets.ts';
 export {

@@ -1,7 +1,7 @@
 /** Linearizing a model of any kind by the name of a preset: which mixer that is depends on what reads with it. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import { parseMixer } from '../attention/mixers.ts';
-import { localKernelFor, mixerPreset, type PresetOptions, wholeTextPreset } from '../attention/presets.ts';
+import { localKernelFor, mixerPresetReading, type PresetOptions, takenOptions } from '../attention/presets.ts';
 import { LinnetError } from '../errors.ts';
 import { requireNumbers, requireOptions, requireTexts } from '../files/arguments.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -45,11 +45,13 @@ export function linearizeByName(
   if (attention !== undefined) requireTexts(attention, 'attention');
   const configured = (reads: 'past' | 'whole', options: PresetOptions): MixerConfig => {
     if (typeof mixer !== 'string') return parseMixer(mixer);
-    const name = reads === 'past' ? mixer : wholeTextPreset(mixer);
-    return mixerPreset(name, { ...options, localKernel: options.localKernel ?? localKernelFor(model.mixers, name) });
+    const localKernel = options.localKernel ?? localKernelFor(model.mixers, mixer);
+    return mixerPresetReading(reads, mixer, { ...options, localKernel });
   };
   if (model.kind === 'encoder-decoder') {
-    const options = { ...preset, kernel: preset.kernel ?? t5Kernel };
+    const usual =
+      typeof mixer === 'string' && preset.kernel === undefined ? takenOptions(mixer, { kernel: t5Kernel }) : {};
+    const options = { ...preset, ...usual };
     const mixerOf = (part: AttentionPart): MixerConfig => configured(part === 'decoder' ? 'past' : 'whole', options);
     return linearizeParts(model, parameters, mixerOf, { parts: attention, layers });
   }

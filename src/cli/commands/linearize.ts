@@ -3,7 +3,7 @@ import { defaultKernel } from '../../attention/convolution-config.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { defaultGroup } from '../../attention/preset.ts';
 import { convolutionOf, parseMixer } from '../../attention/mixers.ts';
-import { localKernelFor, mixerPresetNames, wholeTextPreset } from '../../attention/presets.ts';
+import { localKernelFor, mixerPresetNames, takenOptions } from '../../attention/presets.ts';
 import { type LoadedModel, loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { calibrate } from '../../conversion/calibrate.ts';
 import { calibrationTexts } from '../../conversion/texts.ts';
@@ -195,8 +195,11 @@ function inParts(
 
 /** The mixer that the options name, of an attention that reads the past or a whole text. */
 function configured(options: LinearizeOptions, reads: 'past' | 'whole', kernel: number): MixerConfig {
-  const mixer = reads === 'past' ? options.mixer : wholeTextPreset(options.mixer);
-  return configureMixer({ ...options, kernel: options.kernel ?? kernel, mixer });
+  const { mixer, softmaxLayers } = options;
+  const usual = options.kernel === undefined ? takenOptions(mixer, { kernel }) : {};
+  // The group is also that of the layers that keep softmax.
+  const { group } = softmaxLayers > 0 ? takenOptions(mixer, options) : options;
+  return configureMixer({ ...options, group, ...usual }, reads);
 }
 
 /** Softmax inside groups alone, with the convolution of the mixer whose place it takes. */

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
-import { mixerPreset, wholeTextPreset } from '../../attention/presets.ts';
+import { mixerPresetReading } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { schemaProblems } from '../../files/schema-problems.ts';
 
@@ -143,7 +143,7 @@ export function sweepVariants(plan: SweepPlan): SweepVariant[] {
 
 function presetOf({ preset = '', ...rest }: SweepMethod, reads: Reading): MixerConfig {
   const { mixer: _, first: __, augmented: ___, ...options } = rest;
-  return mixerPreset(reads === 'past' ? preset : wholeTextPreset(preset), options);
+  return mixerPresetReading(reads, preset, options);
 }
 
 /** Whether a mixer can have the convolution and does not. */
