@@ -43,6 +43,7 @@ export {
   seedOption,
 } from './preset.ts';
 export {
+  allReadings,
   localKernelFor,
   type MixerPresetName,
   mixerPreset,
@@ -50,6 +51,7 @@ export {
   mixerPresetReading,
   type PresetOptions,
   type PresetOptionsOf,
+  type Reading,
   takenOptions,
   wholeTextPreset,
 } from './presets.ts';

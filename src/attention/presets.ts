@@ -125,7 +125,7 @@ function takes({ shape }: MixerPreset, option: string): boolean {
 
 /** @throws OptionsError for an option that none of these presets takes, naming those that they take */
 function requireTaken(names: readonly string[], options: PresetOptions): void {
-  const presets = names.map((name) => findPreset(name));
+  const presets = names.map(findPreset);
   const known = presetShapes();
   for (const [option, value] of Object.entries(options)) {
     if (!Object.hasOwn(known, option)) {
@@ -180,20 +180,31 @@ export function mixerPreset(name: string, options: PresetOptions = {}): MixerCon
 }
 
 /**
- * A preset in the form that it has where attention reads the past, or a whole text (`wholeTextPreset`). Options of either
- * form may be given, so that both sides of a model can be told the same.
+ * A preset in the form that it has where attention reads the past, or a whole text (`wholeTextPreset`).
+ * @param others further readings that the same options are for: what either form takes may then be given
  * @throws LinnetError `CONFIG` and OptionsError as `mixerPreset`
  * @example
  * ```ts
- * const encoder = mixerPresetReading('whole', 'linformer', { rows: 16, block: 32 });
+ * const encoder = mixerPresetReading('whole', 'linformer', { rows: 16, length: 512 });
  * ```
  */
-export function mixerPresetReading(reads: 'past' | 'whole', name: string, options: PresetOptions): MixerConfig {
-  const whole = wholeTextPreset(name);
-  requireTaken([name, whole], options);
-  const form = reads === 'past' ? name : whole;
+export function mixerPresetReading(
+  reads: Reading,
+  name: string,
+  options: PresetOptions,
+  others: readonly Reading[] = [],
+): MixerConfig {
+  const formOf = (reading: Reading): string => (reading === 'past' ? name : wholeTextPreset(name));
+  requireTaken([reads, ...others].map(formOf), options);
+  const form = formOf(reads);
   return mixerPreset(form, takenOptions(form, options));
 }
+
+/** What an attention reads: earlier positions, or all of a text. */
+export type Reading = 'past' | 'whole';
+
+/** Both, as in models with an encoder and a decoder. */
+export const allReadings = ['past', 'whole'] as const satisfies readonly Reading[];
 
 /**
  * The kernel of the local branch of a preset in a model that is linearized: softmax inside groups where every layer has

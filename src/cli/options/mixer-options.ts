@@ -1,7 +1,13 @@
 /** Options that configure a mixer, of the commands that take one: those that the presets declare. */
 import type { z } from 'zod';
 import type { MixerConfig } from '../../attention/mixer.ts';
-import { mixerPresetNames, mixerPresetReading, type PresetOptions, presetShapes } from '../../attention/presets.ts';
+import {
+  mixerPresetNames,
+  mixerPresetReading,
+  type PresetOptions,
+  presetShapes,
+  type Reading,
+} from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -27,14 +33,16 @@ export type MixerOptionValues = { readonly mixer: string } & Partial<z.output<z.
 
 /**
  * The mixer that the options name, of an attention that reads the past or a whole text.
+ * @param others further readings that the same options are for
  * @throws UsageError for options that it does not take, are out of range or exclude each other
  */
 export function configureMixer(
   { mixer, conv, ...values }: MixerOptionValues,
-  reads: 'past' | 'whole' = 'past',
+  reads: Reading = 'past',
+  others: readonly Reading[] = [],
 ): MixerConfig {
   try {
-    return mixerPresetReading(reads, mixer, { ...pick(values), convolution: conv });
+    return mixerPresetReading(reads, mixer, { ...pick(values), convolution: conv }, others);
   } catch (error) {
     if (!(error instanceof LinnetError) || error.code !== 'CONFIG') throw error;
     throw new UsageError(`--mixer ${mixer}: ${inFlags(error.message.replaceAll('`convolution`', '`conv`'), keys)}`, {
