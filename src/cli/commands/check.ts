@@ -36,14 +36,12 @@ export const check = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    maxLength: withDefault(integer({ min: 8, max: 65536 }), 1024, {
-      placeholder: 'tokens',
-      description: 'longest sequence; edges of groups beyond it go unchecked',
-    }),
-    seed: withDefault(seed32, 1, {
-      placeholder: 'number',
-      description: 'seed of the random tokens and parameters',
-    }),
+    maxLength: withDefault(
+      integer(8, 65536, 'tokens'),
+      1024,
+      'longest sequence; edges of groups beyond it go unchecked',
+    ),
+    seed: withDefault(seed32, 1, 'seed of the random tokens and parameters'),
     ...engineOptions,
   },
   async run(context, { model: folder, maxLength, seed, device, threads }) {

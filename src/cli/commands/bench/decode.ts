@@ -36,14 +36,11 @@ export const benchDecode = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    context: optional(countList, {
-      placeholder: 'list',
-      description: `tokens read before (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
-    }),
-    steps: withDefault(integer({ min: 4, max: 100_000 }), 128, {
-      placeholder: 'count',
-      description: 'timed steps per context',
-    }),
+    context: optional(
+      countList,
+      `tokens read before (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
+    ),
+    steps: withDefault(integer(4, 100_000), 128, 'timed steps per context'),
     profile: flag('tell where the time of a step goes, at the longest context, in a run of its own'),
     ...engineOptions,
   },

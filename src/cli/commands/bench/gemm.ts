@@ -15,10 +15,7 @@ export const benchGemm = defineCommand({
   examples: ['linnet bench gemm', 'linnet bench gemm --runs 21 --threads 1 --json'],
   arguments: {},
   options: {
-    runs: withDefault(integer({ min: 1, max: 10_000 }), 11, {
-      placeholder: 'count',
-      description: 'timed runs per size',
-    }),
+    runs: withDefault(integer(1, 10_000), 11, 'timed runs per size'),
     ...engineOptions,
   },
   async run(context, { runs, device, threads }) {

@@ -21,18 +21,12 @@ export const benchPrefill = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    context: optional(countList, {
-      placeholder: 'list',
-      description: `lengths of prompts (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
-    }),
-    runs: withDefault(integer({ min: 1, max: 1000 }), 3, {
-      placeholder: 'count',
-      description: 'timed readings of each',
-    }),
-    chunk: withDefault(integer({ min: 1, max: 1024 }), promptChunk, {
-      placeholder: 'tokens',
-      description: 'tokens per step',
-    }),
+    context: optional(
+      countList,
+      `lengths of prompts (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
+    ),
+    runs: withDefault(integer(1, 1000), 3, 'timed readings of each'),
+    chunk: withDefault(integer(1, 1024, 'tokens'), promptChunk, 'tokens per step'),
     ...engineOptions,
   },
   async run(context, { model: folder, context: asked, runs, chunk, device, threads }) {

@@ -16,7 +16,7 @@ import { formatFixed, formatPercent, formatRatio, formatTokens } from '../../../
 import { makeTable, textTable } from '../../../report/table.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, repeated, required, withDefault } from '../../framework/command.ts';
-import { countList, decimal, integer, path, text } from '../../framework/option-values.ts';
+import { called, countList, decimal, folderPath, integer, text } from '../../framework/option-values.ts';
 import { fieldOption } from '../../options/text-options.ts';
 
 const defaultContexts = [64, 1024, 8192];
@@ -36,37 +36,16 @@ export const benchSpeculate = defineCommand({
     'linnet bench speculate runs/medusa-int4 --data stories.jsonl',
   ],
   arguments: {
-    model: required(path, {
-      placeholder: 'folder',
-      description: 'folder of a model with Medusa heads, exported or not',
-    }),
+    model: required(folderPath, 'folder of a model with Medusa heads, exported or not'),
   },
   options: {
-    data: repeated(text, {
-      placeholder: 'source',
-      description: '.txt or .jsonl file, or npm:PACKAGE; may be repeated',
-    }),
+    data: repeated(called('source', text), '.txt or .jsonl file, or npm:PACKAGE; may be repeated'),
     field: fieldOption,
-    contexts: optional(countList, {
-      placeholder: 'list',
-      description: `lengths of prompts in tokens (default: ${defaultContexts.join(',')})`,
-    }),
-    temperature: repeated(decimal({ min: 0, max: 100 }), {
-      placeholder: 'number',
-      description: `may be repeated (default: ${defaultTemperatures.join(' and ')})`,
-    }),
-    prompts: withDefault(integer({ min: 1, max: 1024 }), 3, {
-      placeholder: 'count',
-      description: 'prompts of each length',
-    }),
-    tokens: withDefault(integer({ min: 8, max: 1 << 20 }), 128, {
-      placeholder: 'count',
-      description: 'tokens of a continuation',
-    }),
-    rounds: withDefault(integer({ min: 1, max: 1000 }), 3, {
-      placeholder: 'count',
-      description: 'how often each prompt is continued in each way',
-    }),
+    contexts: optional(countList, `lengths of prompts in tokens (default: ${defaultContexts.join(',')})`),
+    temperature: repeated(decimal(0, 100), `may be repeated (default: ${defaultTemperatures.join(' and ')})`),
+    prompts: withDefault(integer(1, 1024), 3, 'prompts of each length'),
+    tokens: withDefault(integer(8, 1 << 20), 128, 'tokens of a continuation'),
+    rounds: withDefault(integer(1, 1000), 3, 'how often each prompt is continued in each way'),
     ...engineOptions,
   },
   async run(

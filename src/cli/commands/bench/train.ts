@@ -63,26 +63,14 @@ export const benchTrain = defineCommand({
   ],
   arguments: {},
   options: {
-    family: withDefault(choice(Object.keys(families)), 'llama', {
-      placeholder: 'name',
-      description: `of the model: ${Object.keys(families).join(', ')}`,
-    }),
-    widths: optional(countList, {
-      placeholder: 'list',
-      description: 'model widths, multiples of 64 (default: 256,512)',
-    }),
-    layers: withDefault(integer({ min: 1, max: 128 }), 2, { placeholder: 'count', description: 'layers' }),
+    family: withDefault(choice(Object.keys(families)), 'llama', `of the model: ${Object.keys(families).join(', ')}`),
+    widths: optional(countList, 'model widths, multiples of 64 (default: 256,512)'),
+    layers: withDefault(integer(1, 128), 2, 'layers'),
     mixer: mixerNameOption,
-    vocabulary: withDefault(integer({ min: 2, max: 1 << 20 }), 512, {
-      placeholder: 'tokens',
-      description: 'vocabulary',
-    }),
-    rows: withDefault(integer({ min: 1, max: 4096 }), 4, { placeholder: 'count', description: 'sequences per step' }),
-    length: withDefault(integer({ min: 1, max: 1 << 20 }), 1024, {
-      placeholder: 'tokens',
-      description: 'tokens per sequence',
-    }),
-    runs: withDefault(integer({ min: 1, max: 1000 }), 7, { placeholder: 'count', description: 'timed steps' }),
+    vocabulary: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'vocabulary'),
+    rows: withDefault(integer(1, 4096), 4, 'sequences per step'),
+    length: withDefault(integer(1, 1 << 20, 'tokens'), 1024, 'tokens per sequence'),
+    runs: withDefault(integer(1, 1000), 7, 'timed steps'),
     ...engineOptions,
   },
   async run(context, { family, widths = [256, 512], layers, mixer, vocabulary, rows, length, runs, device, threads }) {

@@ -22,19 +22,13 @@ export const benchVerify = defineCommand({
   examples: ['linnet bench verify runs/1.1b-w8a8', 'linnet bench verify runs/1.1b-w8a8 --nodes 1,8,16 --json'],
   arguments: { model: folderOf('the model') },
   options: {
-    nodes: optional(countList, {
-      placeholder: 'list',
-      description: `nodes of a tree (default: ${defaultNodes.join(',')})`,
-    }),
-    context: optional(integer({ min: 1, max: 1 << 24 }), {
-      placeholder: 'tokens',
-      description: 'tokens read before (default: 1024, or what the positions of the model leave)',
-    }),
-    depth: withDefault(integer({ min: 1, max: 64 }), 4, {
-      placeholder: 'nodes',
-      description: 'deepest node of a tree',
-    }),
-    rounds: withDefault(integer({ min: 1, max: 1000 }), 5, { placeholder: 'count', description: 'turns of each size' }),
+    nodes: optional(countList, `nodes of a tree (default: ${defaultNodes.join(',')})`),
+    context: optional(
+      integer(1, 1 << 24, 'tokens'),
+      'tokens read before (default: 1024, or what the positions of the model leave)',
+    ),
+    depth: withDefault(integer(1, 64, 'nodes'), 4, 'deepest node of a tree'),
+    rounds: withDefault(integer(1, 1000), 5, 'turns of each size'),
     ...engineOptions,
   },
   async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {

@@ -17,7 +17,7 @@ import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
-import { choice, type IndexRange, indexRange, integer, path } from '../../framework/option-values.ts';
+import { called, choice, indexRange, type IndexRange, integer, path } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 
 export const evalPerplexity = defineCommand({
@@ -34,31 +34,22 @@ export const evalPerplexity = defineCommand({
     'linnet eval perplexity runs/base runs/augmented runs/augmented-int4 --data book.txt --out perplexity.json',
   ],
   arguments: {
-    models: requiredList(path, { placeholder: 'folders', description: 'folders of the models, exported or not' }),
+    models: requiredList(called('folders', path), 'folders of the models, exported or not'),
   },
   options: {
     data: documentSources,
-    length: withDefault(integer({ min: 2, max: 1 << 20 }), 512, {
-      placeholder: 'tokens',
-      description: 'tokens the model reads at once, BOS included',
-    }),
-    stride: optional(integer({ min: 1, max: 1 << 20 }), {
-      placeholder: 'tokens',
-      description: 'step of the window over plain text (default: half of --length)',
-    }),
-    mode: optional(choice(['documents', 'text']), {
-      placeholder: 'name',
-      description: 'documents or text, as described above (default: by the names of the files)',
-    }),
-    documents: optional(indexRange, {
-      placeholder: 'first-last',
-      description: 'only these documents, counted from 0 over all sources (default: all)',
-    }),
-    limitDocuments: optional(integer({ min: 1 }), { placeholder: 'count', description: 'only the first documents' }),
-    without: optional(choice(branches), {
-      placeholder: 'branch',
-      description: `switch a branch of every mixer off, to see what it is worth: ${branches.join(', ')}`,
-    }),
+    length: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'tokens the model reads at once, BOS included'),
+    stride: optional(integer(1, 1 << 20, 'tokens'), 'step of the window over plain text (default: half of --length)'),
+    mode: optional(
+      choice(['documents', 'text']),
+      'documents or text, as described above (default: by the names of the files)',
+    ),
+    documents: optional(indexRange, 'only these documents, counted from 0 over all sources (default: all)'),
+    limitDocuments: optional(integer(1), 'only the first documents'),
+    without: optional(
+      choice(branches, 'branch'),
+      `switch a branch of every mixer off, to see what it is worth: ${branches.join(', ')}`,
+    ),
     field: fieldOption,
     ...engineOptions,
   },

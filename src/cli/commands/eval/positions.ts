@@ -12,7 +12,7 @@ import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { countList, integer, path } from '../../framework/option-values.ts';
+import { called, countList, filePath, integer, path } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { joinedTokens } from './joined-text.ts';
 import { printSameTokens, type SameTokensText } from './same-tokens.ts';
@@ -29,22 +29,19 @@ export const evalPositions = defineCommand({
   ],
   arguments: {},
   options: {
-    models: requiredList(path, { placeholder: 'folders', description: 'folders of the models, exported or not' }),
+    models: requiredList(called('folders', path), 'folders of the models, exported or not'),
     data: documentSources,
     field: fieldOption,
-    length: optional(integer({ min: 2, max: 1 << 24 }), {
-      placeholder: 'tokens',
-      description: 'tokens of the text, BOS included (default: 8192, or as many as --after and --scored need)',
-    }),
-    after: optional(countList, {
-      placeholder: 'counts',
-      description: 'tokens read before the last --scored ones of the text, such as 512,4096,32768',
-    }),
-    scored: withDefault(integer({ min: 2, max: 1 << 20 }), 2048, {
-      placeholder: 'tokens',
-      description: 'tokens that are scored after each of --after',
-    }),
-    chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
+    length: optional(
+      integer(2, 1 << 24, 'tokens'),
+      'tokens of the text, BOS included (default: 8192, or as many as --after and --scored need)',
+    ),
+    after: optional(
+      called('counts', countList),
+      'tokens read before the last --scored ones of the text, such as 512,4096,32768',
+    ),
+    scored: withDefault(integer(2, 1 << 20, 'tokens'), 2048, 'tokens that are scored after each of --after'),
+    chart: optional(filePath, 'where a chart goes, as SVG'),
     ...engineOptions,
   },
   writesResults: true,

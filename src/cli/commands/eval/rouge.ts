@@ -7,7 +7,7 @@ import { rouge, type RougeKind, rougeKinds, type RougeScore } from '../../../eva
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../../report/table.ts';
 import { defineCommand, flag, required, withDefault } from '../../framework/command.ts';
-import { integer, path, seed32, text } from '../../framework/option-values.ts';
+import { called, filePath, integer, seed32, text } from '../../framework/option-values.ts';
 
 interface Row {
   readonly kind: RougeKind;
@@ -39,15 +39,12 @@ export const evalRouge = defineCommand({
   ],
   arguments: {},
   options: {
-    predictions: required(path, { placeholder: 'file', description: 'predicted summaries' }),
-    references: required(path, { placeholder: 'file', description: 'reference summaries, in the same order' }),
-    field: withDefault(text, 'text', { placeholder: 'name', description: 'field of .jsonl objects' }),
+    predictions: required(filePath, 'predicted summaries'),
+    references: required(filePath, 'reference summaries, in the same order'),
+    field: withDefault(called('name', text), 'text', 'field of .jsonl objects'),
     stemmer: flag('compare the stems of words'),
-    resamples: withDefault(integer({ min: 1, max: 100_000 }), 1000, {
-      placeholder: 'count',
-      description: 'resamples for the interval',
-    }),
-    seed: withDefault(seed32, 1234, { placeholder: 'number', description: 'seed of the resamples' }),
+    resamples: withDefault(integer(1, 100_000), 1000, 'resamples for the interval'),
+    seed: withDefault(seed32, 1234, 'seed of the resamples'),
   },
   writesResults: true,
   async run(context, { predictions, references, field, stemmer, resamples, seed }) {
