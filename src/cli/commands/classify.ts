@@ -4,8 +4,7 @@ import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { open } from '../../open/index.ts';
 import type { Classification, OpenedModel } from '../../open/opened-model.ts';
-import { formatCount, formatFixed, formatPercent } from '../../report/quantities.ts';
-import { makeTable, textTable } from '../../report/table.ts';
+import { fixed, formatCount, formatFixed, formatPercent } from '../../report/quantities.ts';
 import { defineCommand, engineOptions, optional, optionalList } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -105,21 +104,12 @@ function printClasses(context: CommandContext, { value, classes, label, probabil
     return;
   }
   context.print(`${label} (${formatPercent(probability)})\n`);
-  const columns = [
-    { header: 'class', value: (row: Classification['classes'][number]) => row.label },
-    {
-      header: 'probability',
-      value: (row: Classification['classes'][number]) => row.probability,
-      format: (share: number) => formatFixed(share, 4),
-    },
-  ];
-  context.print(
-    textTable(
-      makeTable(
-        columns,
-        [...classes].sort((a, b) => b.probability - a.probability),
-      ),
-    ),
+  context.table(
+    [...classes].sort((a, b) => b.probability - a.probability),
+    [
+      { header: 'class', value: (row) => row.label },
+      { header: 'probability', value: (row) => row.probability, format: fixed(4) },
+    ],
   );
 }
 

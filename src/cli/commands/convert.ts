@@ -17,8 +17,7 @@ import { requireReplaceable } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { plainJson } from '../../report/record.ts';
-import { formatBytes, formatFixed, formatPercent } from '../../report/quantities.ts';
-import { textTable, makeTable } from '../../report/table.ts';
+import { fixed, formatBytes, formatFixed, formatPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, requiredList, withDefault } from '../framework/command.ts';
 import { called, choice, countList, folderPath, integer, redisUrl, text } from '../framework/option-values.ts';
@@ -159,17 +158,10 @@ export const convertCommand = defineCommand({
         `(${formatPercent(perplexity.converted / perplexity.original - 1, 2)}) on text that nothing was chosen by; ` +
         `state ${formatBytes(state)}, the original's cache at ${trainedLength} tokens ${formatBytes(modelStateBytes(original.model, trainedLength))}`,
     );
-    context.print(
-      textTable(
-        makeTable(
-          [
-            { header: 'switched off', value: ({ without }) => without },
-            { header: 'perplexity', value: ({ perplexity: value }) => value, format: (value) => formatFixed(value, 4) },
-          ],
-          ablation,
-        ),
-      ),
-    );
+    context.table(ablation, [
+      { header: 'switched off', value: ({ without }) => without },
+      { header: 'perplexity', value: ({ perplexity: value }) => value, format: fixed(4) },
+    ]);
     context.print(`saved ${out}; the report is ${report}`);
     const { progress } = conversion;
     return {

@@ -1,6 +1,6 @@
 /** `linnet runs`: what was trained, converted and studied, as a table or as a page that follows what is under way. */
 import { writeFileAtomic } from '../../files/atomic.ts';
-import { formatCount, formatDuration, formatFixed } from '../../report/quantities.ts';
+import { fixed, formatCount, formatDuration } from '../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
 import { runsCsv } from '../../runs/csv.ts';
 import { startDashboard } from '../../runs/server.ts';
@@ -24,8 +24,8 @@ function stepsWords({ steps, totalSteps, unit }: RunSummary): string | undefined
 const columns: readonly Column<RunSummary>[] = [
   { header: 'run', value: ({ name }) => name },
   { header: 'state', value: ({ state }) => state },
-  { header: 'perplexity', value: ({ perplexity }) => perplexity, format: (value) => formatFixed(value, 2) },
-  { header: 'loss', value: ({ loss }) => loss, format: (value) => formatFixed(value, 4) },
+  { header: 'perplexity', value: ({ perplexity }) => perplexity, format: fixed(2) },
+  { header: 'loss', value: ({ loss }) => loss, format: fixed(4) },
   { header: 'steps', value: stepsWords, align: 'right' },
   { header: 'time', value: ({ seconds }) => seconds, format: formatDuration },
   { header: 'command', value: ({ kind }) => kind },

@@ -12,7 +12,7 @@ import {
 } from '../../../evaluation/speed/speculation-speed.ts';
 import { openDraftHeads } from '../../../export/open-heads.ts';
 import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
-import { formatFixed, formatPercent, formatRatio, formatTokens } from '../../../report/quantities.ts';
+import { fixed, formatPercent, formatRatio, formatTokens, percent } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, repeated, required, withDefault } from '../../framework/command.ts';
@@ -120,31 +120,18 @@ function speedTable(rows: readonly SpeculationSpeed[]): string {
   return textTable(
     makeTable(
       [
-        { header: 'context', value: (row) => row.context, format: (value) => formatTokens(value) },
+        { header: 'context', value: (row) => row.context, format: formatTokens },
         { header: 'temperature', value: (row) => row.temperature },
-        {
-          header: 'sequential',
-          unit: 'tokens/s',
-          value: (row) => row.sequential,
-          format: (value) => formatFixed(value, 0),
-        },
-        { header: 'speculative', value: (row) => row.speculative, format: (value) => formatFixed(value, 0) },
+        { header: 'sequential', unit: 'tokens/s', value: (row) => row.sequential, format: fixed(0) },
+        { header: 'speculative', value: (row) => row.speculative, format: fixed(0) },
         { header: 'ratio', value: ({ ratio }) => ratio, format: formatRatio },
         { header: 'auto', value: ({ autoRatio }) => autoRatio, format: formatRatio },
-        {
-          header: 'drafted by auto',
-          value: ({ autoSpeculated }) => autoSpeculated,
-          format: (value) => formatPercent(value, 0),
-        },
-        {
-          header: 'tokens/step',
-          value: ({ tokensPerStep }) => tokensPerStep,
-          format: (value) => formatFixed(value, 2),
-        },
-        { header: 'draft', value: ({ timeShares }) => timeShares.draft, format: (value) => formatPercent(value) },
-        { header: 'verify', value: ({ timeShares }) => timeShares.verify, format: (value) => formatPercent(value) },
-        { header: 'accept', value: ({ timeShares }) => timeShares.accept, format: (value) => formatPercent(value) },
-        { header: 'commit', value: ({ timeShares }) => timeShares.commit, format: (value) => formatPercent(value) },
+        { header: 'drafted by auto', value: ({ autoSpeculated }) => autoSpeculated, format: percent(0) },
+        { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: fixed(2) },
+        { header: 'draft', value: ({ timeShares }) => timeShares.draft, format: formatPercent },
+        { header: 'verify', value: ({ timeShares }) => timeShares.verify, format: formatPercent },
+        { header: 'accept', value: ({ timeShares }) => timeShares.accept, format: formatPercent },
+        { header: 'commit', value: ({ timeShares }) => timeShares.commit, format: formatPercent },
         { header: 'same text', value: ({ identical }) => identical },
       ],
       rows,

@@ -5,8 +5,7 @@ import { mixerPreset } from '../../../attention/presets.ts';
 import { trainingSpeed } from '../../../evaluation/speed/training-speed.ts';
 import { describeCausalModel } from '../../../models/families.ts';
 import type { CausalModel } from '../../../models/model.ts';
-import { formatFixed, formatShortCount } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatShortCount } from '../../../report/quantities.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
 import { mixerNameOption } from '../../options/mixer-options.ts';
 import { choice, countList, integer } from '../../framework/option-values.ts';
@@ -81,29 +80,17 @@ export const benchTrain = defineCommand({
       const options = { rows, length, runs, without, compile: { device, threads }, signal: context.signal };
       measured.push({ width, ...(await trainingSpeed(model, options)) });
     }
-    const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
-    context.print(
-      textTable(
-        makeTable(
-          [
-            { header: 'width', value: ({ width }) => width },
-            { header: 'step', unit: 'ms', value: ({ timing }) => timing.medianMs, format: fixed(0) },
-            {
-              header: 'tokens/s',
-              value: ({ tokensPerSecond }) => tokensPerSecond,
-              format: (value) => formatShortCount(value),
-            },
-            { header: 'products', unit: 'GFLOP', value: ({ productFlops }) => productFlops / 1e9, format: fixed(1) },
-            { header: 'speed', unit: 'GFLOP/s', value: ({ gigaflops }) => gigaflops, format: fixed(1) },
-            { header: 'ceiling', unit: 'GFLOP/s', value: ({ ceilingGigaflops }) => ceilingGigaflops, format: fixed(1) },
-            { header: 'share', value: ({ shareOfCeiling }) => shareOfCeiling, format: fixed(2) },
-            { header: 'convolution', value: ({ partShare }) => partShare, format: fixed(2) },
-            { header: 'compile', unit: 'ms', value: ({ compileMs }) => compileMs, format: fixed(0) },
-          ],
-          measured,
-        ),
-      ),
-    );
+    context.table(measured, [
+      { header: 'width', value: ({ width }) => width },
+      { header: 'step', unit: 'ms', value: ({ timing }) => timing.medianMs, format: fixed(0) },
+      { header: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, format: formatShortCount },
+      { header: 'products', unit: 'GFLOP', value: ({ productFlops }) => productFlops / 1e9, format: fixed(1) },
+      { header: 'speed', unit: 'GFLOP/s', value: ({ gigaflops }) => gigaflops, format: fixed(1) },
+      { header: 'ceiling', unit: 'GFLOP/s', value: ({ ceilingGigaflops }) => ceilingGigaflops, format: fixed(1) },
+      { header: 'share', value: ({ shareOfCeiling }) => shareOfCeiling, format: fixed(2) },
+      { header: 'convolution', value: ({ partShare }) => partShare, format: fixed(2) },
+      { header: 'compile', unit: 'ms', value: ({ compileMs }) => compileMs, format: fixed(0) },
+    ]);
     return {
       json: {
         family,

@@ -5,8 +5,7 @@ import { time } from '../../../evaluation/speed/timing.ts';
 import { hasDraftHeads, openDraftHeads } from '../../../export/open-heads.ts';
 import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
-import { formatFixed } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatFixed } from '../../../report/quantities.ts';
 import { peakMemoryBytes, storedBytesPerToken } from '../../output/bandwidth.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
@@ -64,16 +63,13 @@ export const benchVerify = defineCommand({
         peakMemoryBytes: peak,
         bandwidthShare: 1000 / ms / limit,
       }));
-    type Row = (typeof rows)[number];
-    const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
-    const columns = [
-      { header: 'nodes', value: (row: Row) => row.nodes },
-      { header: 'step', unit: 'ms', value: (row: Row) => row.stepMs, format: fixed(2) },
-      { header: 'of one node', value: (row: Row) => row.ratio, format: fixed(2) },
-      { header: 'nodes/s', value: (row: Row) => row.tokensPerSecond, format: fixed(1) },
-      { header: 'of bandwidth', value: (row: Row) => row.bandwidthShare, format: fixed(2) },
-    ];
-    context.print(textTable(makeTable(columns, rows)));
+    context.table(rows, [
+      { header: 'nodes', value: (row) => row.nodes },
+      { header: 'step', unit: 'ms', value: (row) => row.stepMs, format: fixed(2) },
+      { header: 'of one node', value: (row) => row.ratio, format: fixed(2) },
+      { header: 'nodes/s', value: (row) => row.tokensPerSecond, format: fixed(1) },
+      { header: 'of bandwidth', value: (row) => row.bandwidthShare, format: fixed(2) },
+    ]);
     const draftMs = await draftTime(opened, rounds, { device, threads });
     if (draftMs !== undefined) context.print(`a draft of the Medusa heads: ${formatFixed(draftMs, 2)} ms`);
     return { json: { context: committed, rows, draftMs: draftMs ?? null } };

@@ -9,7 +9,7 @@ import {
 } from '../../../evaluation/speed/conversation-speed.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
-import { formatCount, formatFixed, formatRatio } from '../../../report/quantities.ts';
+import { fixed, formatCount, formatFixed, formatRatio } from '../../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../../report/table.ts';
 import { checkedTemplate } from '../../../tokenizer/chat-template.ts';
 import { readChatTemplate } from '../../../tokenizer/chat-template-files.ts';
@@ -94,7 +94,7 @@ function speedTable(rows: readonly CategorySpeed[]): string {
     {
       header: 'accept length',
       value: ({ sequential, speculative }) => (speculative ?? sequential).acceptLength,
-      format: (value) => formatFixed(value, 2),
+      format: fixed(2),
     },
   ];
   return textTable(makeTable(columns, rows));

@@ -13,8 +13,8 @@ import { EngineScorer } from '../../../evaluation/scoring/engine-scorer.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { heatMap } from '../../../report/heat-map.ts';
-import { formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, optionalList, withDefault } from '../../framework/command.ts';
@@ -88,13 +88,9 @@ export const evalNeedle = defineCommand({
     for (const folder of [model, ...(beside ?? [])]) {
       results.push(await measure(context, folder, sentences, settings, compile));
     }
-    context.print(
-      textTable(
-        makeTable(
-          columnsOf(results),
-          results[0].cells.map((_, index) => index),
-        ),
-      ),
+    context.table(
+      results[0].cells.map((_, index) => index),
+      columnsOf(results),
     );
     const chance = answer === 'choose' ? needleChance(task) : 0;
     context.print(`${task}, ${questions} questions a row, ${answer}; chance is ${formatFixed(chance, 3)}`);
@@ -142,7 +138,7 @@ function columnsOf(results: readonly ModelNeedles[]): Column<number>[] {
   const [{ cells }] = results;
   return [
     { header: 'length', value: (index) => cells[index].length, format: formatCount },
-    { header: 'depth', value: (index) => cells[index].depth, format: (value) => formatFixed(value, 2) },
+    { header: 'depth', value: (index) => cells[index].depth, format: fixed(2) },
     ...results.map(
       (result): Column<number> => ({
         header: result.model,

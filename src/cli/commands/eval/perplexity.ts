@@ -10,7 +10,7 @@ import { stepPerplexity } from '../../../evaluation/perplexity/step-perplexity.t
 import { byFolderFormat } from '../../../export/folder-format.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { modelWithout } from '../../../models/without-branch.ts';
-import { formatCount, formatFixed } from '../../../report/quantities.ts';
+import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
@@ -108,9 +108,9 @@ function printComparison(context: CommandContext, rows: readonly MeasuredModel[]
   const table = makeTable(
     [
       { header: 'model', value: ({ model }) => model },
-      { header: 'perplexity', value: (row) => row.perplexity, format: (value) => formatFixed(value, 4) },
-      { header: 'change', unit: '%', value: change, format: (value) => formatFixed(value, 2) },
-      { header: 'nats per token', value: ({ nll }) => nll, format: (value) => formatFixed(value, 5) },
+      { header: 'perplexity', value: (row) => row.perplexity, format: fixed(4) },
+      { header: 'change', unit: '%', value: change, format: fixed(2) },
+      { header: 'nats per token', value: ({ nll }) => nll, format: fixed(5) },
       { header: 'tokens', value: ({ tokens }) => tokens, format: formatCount },
     ],
     rows,

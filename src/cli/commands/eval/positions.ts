@@ -6,8 +6,8 @@ import { perplexityByPosition, type PositionLoss } from '../../../evaluation/per
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { lineChart } from '../../../report/chart.ts';
-import { formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
@@ -59,13 +59,9 @@ export const evalPositions = defineCommand({
       const tokens = await joinedTokens(readDocuments(data, { field }), await loadTokenizer(folder), length);
       results.push(await measure(context, folder, tokens, compile));
     }
-    context.print(
-      textTable(
-        makeTable(
-          columnsOf(results),
-          results[0].positions.map((_, index) => index),
-        ),
-      ),
+    context.table(
+      results[0].positions.map((_, index) => index),
+      columnsOf(results),
     );
     for (const { model, stateBytes } of results) context.print(`state of ${model}: ${formatBytes(stateBytes)}`);
     if (chart !== undefined) {
@@ -113,7 +109,7 @@ function columnsOf(results: readonly ModelPositions[]): Column<number>[] {
       (result): Column<number> => ({
         header: result.model,
         value: (index) => result.positions[index]?.perplexity,
-        format: (value) => formatFixed(value, 3),
+        format: fixed(3),
       }),
     ),
   ];
@@ -124,7 +120,7 @@ function positionsChart(results: readonly ModelPositions[]) {
     title: 'Perplexity by position',
     description: 'Perplexity of the tokens of each range of positions of one long text.',
     x: { label: 'position', unit: 'tokens', scale: 'log2' },
-    y: { label: 'perplexity', scale: 'log2', format: (value) => formatFixed(value, 1) },
+    y: { label: 'perplexity', scale: 'log2', format: fixed(1) },
     lines: results.map(({ model, positions }) => ({
       name: model,
       points: positions.map(({ to, perplexity }) => ({ x: to + 1, y: perplexity })),

@@ -6,8 +6,8 @@ import { LinnetError } from '../../../errors.ts';
 import { associativeRecall } from '../../../evaluation/recall/associative-recall.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { parseJsonObject } from '../../../files/json-object.ts';
-import { formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { parseRecallPlan } from '../../../studies/recall/plan.ts';
 import { readRecallTrials, recallTrialLines } from '../../../studies/recall/results.ts';
@@ -50,7 +50,7 @@ export const evalRecall = defineCommand({
     const trials = isPlan
       ? await planTrials(context, model, results, compile)
       : [await modelTrial(context, model, shape, compile)];
-    context.print(textTable(makeTable(columns, trials.flatMap(tableRows))));
+    context.table(trials.flatMap(tableRows), columns);
     if (chart !== undefined) {
       await writeFileAtomic(chart, (await recallChart(trials)).svgFile());
       context.print(`\nwrote ${chart}`);
@@ -74,9 +74,9 @@ const columns: readonly Column<Row>[] = [
   { header: 'tokens', value: ({ test }) => test.length, format: formatCount },
   { header: 'pairs', value: ({ test }) => test.pairs },
   { header: 'state', value: ({ test }) => formatBytes(test.stateBytes), align: 'right' },
-  { header: 'accuracy', value: ({ test }) => test.accuracy, format: (value) => formatFixed(value, 3) },
+  { header: 'accuracy', value: ({ test }) => test.accuracy, format: fixed(3) },
   { header: 'questions', value: ({ test }) => test.questions, format: formatCount },
-  { header: 'last loss', value: ({ loss }) => loss, format: (value) => formatFixed(value, 3) },
+  { header: 'last loss', value: ({ loss }) => loss, format: fixed(3) },
 ];
 
 function tableRows({ method, size, seed, loss, tests }: RecallTrial): Row[] {

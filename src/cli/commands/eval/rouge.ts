@@ -5,7 +5,7 @@ import { mean } from '../../../evaluation/tasks/metrics/statistics.ts';
 import { confidenceInterval } from '../../../evaluation/tasks/rouge/interval.ts';
 import { rouge, type RougeKind, rougeKinds, type RougeScore } from '../../../evaluation/tasks/rouge/rouge.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import type { Column } from '../../../report/table.ts';
 import { defineCommand, flag, required, withDefault } from '../../framework/command.ts';
 import { called, filePath, integer, seed32, text } from '../../framework/option-values.ts';
 
@@ -67,7 +67,7 @@ export const evalRouge = defineCommand({
         ...confidenceInterval(of('fmeasure'), { resamples, seed }),
       };
     });
-    context.print(textTable(makeTable(columns, rows)));
+    context.table(rows, columns);
     context.print(`\n${formatCount(given.length)} texts`);
     const byKind: Record<string, unknown> = Object.fromEntries(rows.map(({ kind, ...values }) => [kind, values]));
     return { json: { ...byKind, texts: given.length } };

@@ -9,8 +9,8 @@ import { openDraftHeads } from '../../../export/open-heads.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import type { CausalModel } from '../../../models/model.ts';
 import { Random } from '../../../random.ts';
-import { formatCount, formatFixed } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatCount } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, repeated, withDefault } from '../../framework/command.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
@@ -19,12 +19,8 @@ import { called, choice, decimal, filePath, integer, seed32, text } from '../../
 const columns: readonly Column<RuleAgreement>[] = [
   { header: 'verification', value: ({ name }) => name },
   { header: 'mismatches', value: ({ mismatches }) => mismatches, format: formatCount },
-  {
-    header: 'per 1,000 tokens',
-    value: ({ mismatchesPer1000 }) => mismatchesPer1000,
-    format: (value) => formatFixed(value, 1),
-  },
-  { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: (value) => formatFixed(value, 2) },
+  { header: 'per 1,000 tokens', value: ({ mismatchesPer1000 }) => mismatchesPer1000, format: fixed(1) },
+  { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: fixed(2) },
   {
     header: 'largest logit error',
     value: ({ maxLogitError }) => maxLogitError,
@@ -94,7 +90,7 @@ export const evalSpeculation = defineCommand({
       }),
     );
     const [exact] = rows;
-    context.print(textTable(makeTable(columns, rows)));
+    context.table(rows, columns);
     context.print(
       `\n${formatCount(prompts.length)} prompts, ${formatCount(exact.tokens)} tokens. ` +
         (exact.mismatches === 0

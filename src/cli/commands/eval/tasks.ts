@@ -21,8 +21,8 @@ import type { Task } from '../../../evaluation/tasks/schema.ts';
 import { isTaskFile, readTaskFile } from '../../../evaluation/tasks/task-file.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { describeSoftware } from '../../../report/provenance.ts';
-import { formatCount, formatFixed } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatCount } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import { defineCommand, engineOptions, flag, optional, required, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import {
@@ -298,8 +298,8 @@ const columns: readonly Column<SummaryRow>[] = [
   { header: 'task', value: ({ task }) => task },
   { header: 'n', value: ({ size }) => size, format: formatCount },
   { header: 'metric', value: ({ metric }) => metric },
-  { header: 'value', value: ({ value }) => value, format: (value) => formatFixed(value, 4) },
-  { header: '± error', value: ({ error }) => error, format: (value) => formatFixed(value, 4) },
+  { header: 'value', value: ({ value }) => value, format: fixed(4) },
+  { header: '± error', value: ({ error }) => error, format: fixed(4) },
 ];
 
 function printSummaries(context: CommandContext, summaries: readonly TaskSummary[]): void {
@@ -312,5 +312,5 @@ function printSummaries(context: CommandContext, summaries: readonly TaskSummary
       return [{ task, size, metric: name, value, error: typeof error === 'number' ? error : undefined }];
     }),
   );
-  context.print(textTable(makeTable(columns, rows)));
+  context.table(rows, columns);
 }

@@ -14,8 +14,7 @@ import {
 import { halves } from '../../../evaluation/medusa/calibration.ts';
 import { acceptanceByRank, headRanks } from '../../../evaluation/medusa/ranks.ts';
 import type { ScoredWindow } from '../../../evaluation/perplexity/scored-windows.ts';
-import { formatFixed, formatRatio } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatFixed, formatRatio } from '../../../report/quantities.ts';
 import { pairShape } from '../../../training/plans/pairs.ts';
 import { defineCommand, engineOptions, flag, optional, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
@@ -179,25 +178,14 @@ function print(
   context.print(
     `step of one token ${formatFixed(interpolateStepTime(times, 1), 2)} ms, drafting ${formatFixed(draftMs, 2)} ms`,
   );
-  context.print(
-    textTable(
-      makeTable(
-        [
-          { header: 'tree', value: ({ method }) => (method === chosen.method ? `${method} *` : method) },
-          { header: 'nodes', value: ({ nodes }) => nodes },
-          { header: 'depth', value: ({ depth }) => depth },
-          { header: 'tokens/step', value: ({ length }) => length, format: (value) => formatFixed(value, 2) },
-          { header: 'step', unit: 'ms', value: ({ ms }) => ms, format: (value) => formatFixed(value, 2) },
-          {
-            header: 'tokens/s',
-            value: ({ tokensPerSecond }) => tokensPerSecond,
-            format: (value) => formatFixed(value, 0),
-          },
-          { header: 'speed-up', value: ({ speedup }) => speedup, format: formatRatio },
-        ],
-        trees,
-      ),
-    ),
-  );
+  context.table(trees, [
+    { header: 'tree', value: ({ method }) => (method === chosen.method ? `${method} *` : method) },
+    { header: 'nodes', value: ({ nodes }) => nodes },
+    { header: 'depth', value: ({ depth }) => depth },
+    { header: 'tokens/step', value: ({ length }) => length, format: fixed(2) },
+    { header: 'step', unit: 'ms', value: ({ ms }) => ms, format: fixed(2) },
+    { header: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, format: fixed(0) },
+    { header: 'speed-up', value: ({ speedup }) => speedup, format: formatRatio },
+  ]);
   if (chosen.speedup < 1) context.print('speculation does not pay for this model on this machine');
 }
