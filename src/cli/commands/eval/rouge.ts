@@ -1,5 +1,6 @@
 /** `linnet eval rouge`: how much of reference summaries predicted ones have. */
 import { LinnetError } from '../../../errors.ts';
+import { isJsonObject, parseJson } from '../../../files/json-object.ts';
 import { readLines } from '../../../data/text-file.ts';
 import { mean } from '../../../evaluation/tasks/metrics/statistics.ts';
 import { confidenceInterval } from '../../../evaluation/tasks/rouge/interval.ts';
@@ -84,15 +85,9 @@ async function readTexts(file: string, field: string): Promise<string[]> {
 }
 
 function fieldOf(line: string, field: string, source: string): string {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch (cause) {
-    throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
-  }
+  const value = parseJson(line, source);
   if (typeof value === 'string') return value;
-  const fields: [string, unknown][] = typeof value === 'object' && value !== null ? Object.entries(value) : [];
-  const found = fields.find(([key]) => key === field)?.[1];
+  const found = isJsonObject(value) && Object.hasOwn(value, field) ? value[field] : undefined;
   if (typeof found === 'string') return found;
   throw new LinnetError('FORMAT', `${source} has no text "${field}"; name its field with --field`);
 }
