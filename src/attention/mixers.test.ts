@@ -36,6 +36,8 @@ describe('parseMixer', () => {
     ['a fractional group', { local: {}, group: 1.5 }, /group/],
     ['castling alone', { local: {}, castling: true }, /add convolution/],
     ['normalizing a branch that is not there', { local: {}, normalize: 'global' }, /needs a global branch/],
+    ['normalizing a local branch that is not there', { global: {}, normalize: 'local' }, /needs a local branch/],
+    ['normalizing softmax', { local: { kernel: 'softmax' }, normalize: 'local' }, /sum to one already/],
     ['normalizing nothing', { convolution: {}, normalize: 'together' }, /needs a local or a global branch/],
     ['an unknown kernel', { local: { kernel: 'laplace' } }, /local\.kernel/],
     ['an unknown field', { local: {}, groups: 4 }, /groups/],
@@ -155,6 +157,10 @@ describe('the table of mixers', () => {
     [
       linear({ local: { kernel: 'softmax', scale: 'learned' }, global: {}, normalize: 'global' }),
       'λ·local softmax + α·normalized global, G = 64',
+    ],
+    [
+      linear({ local: { scale: 'learned' }, global: {}, normalize: 'local' }),
+      'λ·normalized local relu² + α·global, G = 64',
     ],
     [
       linear({ local: {}, global: {}, convolution: {}, normalize: 'together', castling: true }),
