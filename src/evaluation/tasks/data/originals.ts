@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseDelimited } from '../../../data/delimited.ts';
 import { readLines, readTextFile } from '../../../data/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
+import { isJsonObject, parseJson } from '../../../files/json-object.ts';
 import { columnOf, type SourcedRow } from './rows.ts';
 import { isObject, type Row, textOf } from '../preparations.ts';
 import type { Task } from '../schema.ts';
@@ -112,15 +113,8 @@ async function* mmlu([path]: readonly string[]): AsyncGenerator<SourcedRow> {
 }
 
 async function* bbh([path]: readonly string[]): AsyncGenerator<SourcedRow> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(await readTextFile(path));
-  } catch (cause) {
-    if (cause instanceof LinnetError) throw cause;
-    throw new LinnetError('FORMAT', `${path} is not valid JSON`, { cause });
-  }
-  const examples: unknown =
-    typeof parsed === 'object' && parsed !== null && 'examples' in parsed ? parsed.examples : null;
+  const parsed = parseJson(await readTextFile(path), path);
+  const examples = isJsonObject(parsed) ? parsed.examples : null;
   if (!Array.isArray(examples)) throw new LinnetError('FORMAT', `${path} has no list "examples"`);
   for (const [index, example] of examples.entries()) {
     if (!isObject(example)) throw new LinnetError('FORMAT', `${path}: example ${index} is not an object`);

@@ -4,6 +4,7 @@ import { parseDelimited } from '../../../data/delimited.ts';
 import { readParquetRows } from '../../../data/parquet-rows.ts';
 import { readLines, readTextFile } from '../../../data/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
+import { parseJson } from '../../../files/json-object.ts';
 import { isObject } from '../preparations.ts';
 import type { SourcedRow } from './rows.ts';
 
@@ -39,12 +40,7 @@ async function* readJsonLines(path: string): AsyncGenerator<SourcedRow> {
   for await (const { text, number } of readLines(path, maximumLineBytes)) {
     const source = `${path}:${number}`;
     if (text.trim() === '') throw new LinnetError('FORMAT', `${source} is an empty line; expected a JSON object`);
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (cause) {
-      throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
-    }
+    const value = parseJson(text, source);
     if (!isObject(value)) throw new LinnetError('FORMAT', `${source} is not a JSON object`);
     yield { row: value, source };
   }
