@@ -159,6 +159,8 @@ const variants: Readonly<Record<string, MixerConfig>> = {
     convolution: { kernel: 5 },
   }),
   'λ·local relu² + α·normalized global': linear({ local: { scale: 'learned' }, global: {}, normalize: 'global' }),
+  'λ·normalized local relu² + α·global': linear({ local: { scale: 'learned' }, global: {}, normalize: 'local' }),
+  'normalized local yoso': linear({ local: { kernel: 'yoso', bits: 2 }, normalize: 'local' }),
   'normalized together': linear({ local: { scale: 'learned' }, global: {}, normalize: 'together' }),
   castling: linear({ local: {}, global: {}, convolution: { kernel: 3 }, castling: true }),
   'normalized castling': linear({

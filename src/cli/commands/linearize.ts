@@ -3,7 +3,7 @@ import { defaultKernel } from '../../attention/convolution-config.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { defaultGroup } from '../../attention/preset.ts';
 import { convolutionOf, parseMixer } from '../../attention/mixers.ts';
-import { localKernelFor, mixerPresetNames, wholeTextPreset } from '../../attention/presets.ts';
+import { allReadings, localKernelFor, mixerPresetNames, type Reading, takenOptions } from '../../attention/presets.ts';
 import { type LoadedModel, loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { calibrate } from '../../conversion/calibrate.ts';
 import { calibrationTexts } from '../../conversion/texts.ts';
@@ -186,7 +186,7 @@ function inParts(
   if (options.softmaxLayers > 0) throw new UsageError('--softmax-layers is for models that have one mixer per layer');
   const { attention: parts = defaultParts, layers } = options;
   const mixerOf = (part: AttentionPart): MixerConfig =>
-    configured(options, part === 'decoder' ? 'past' : 'whole', t5Kernel);
+    configured(options, part === 'decoder' ? 'past' : 'whole', t5Kernel, allReadings);
   return {
     ...linearizeParts(given, values, mixerOf, { parts, layers }),
     reported: { attention: parts, changedLayers: layers ?? 'all' },
@@ -194,9 +194,17 @@ function inParts(
 }
 
 /** The mixer that the options name, of an attention that reads the past or a whole text. */
-function configured(options: LinearizeOptions, reads: 'past' | 'whole', kernel: number): MixerConfig {
-  const mixer = reads === 'past' ? options.mixer : wholeTextPreset(options.mixer);
-  return configureMixer({ ...options, kernel: options.kernel ?? kernel, mixer });
+function configured(
+  options: LinearizeOptions,
+  reads: Reading,
+  kernel: number,
+  others: readonly Reading[] = [],
+): MixerConfig {
+  const { mixer, softmaxLayers } = options;
+  const usual = options.kernel === undefined ? takenOptions(mixer, { kernel }) : {};
+  // The group is also that of the layers that keep softmax.
+  const { group } = softmaxLayers > 0 ? takenOptions(mixer, options) : options;
+  return configureMixer({ ...options, group, ...usual }, reads, others);
 }
 
 /** Softmax inside groups alone, with the convolution of the mixer whose place it takes. */

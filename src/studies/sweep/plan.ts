@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
-import { mixerPreset, wholeTextPreset } from '../../attention/presets.ts';
+import { allReadings, mixerPresetReading, type Reading } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { validated } from '../../files/schema-problems.ts';
 
@@ -101,9 +101,6 @@ export interface SweepVariant {
   mixers(layers: number, reads: Reading): MixerConfig[];
 }
 
-/** What attention reads with a mixer: presets may have another form for whole texts. */
-export type Reading = 'past' | 'whole';
-
 /**
  * The methods of a plan, each plain and, where it can be, augmented by the masked convolution (paper, section 4.2).
  * @throws LinnetError `CONFIG` for an unknown preset or impossible options, naming the method
@@ -137,7 +134,7 @@ export function sweepVariants(plan: SweepPlan): SweepVariant[] {
 
 function presetOf({ preset = '', ...rest }: SweepMethod, reads: Reading): MixerConfig {
   const { mixer: _, first: __, augmented: ___, ...options } = rest;
-  return mixerPreset(reads === 'past' ? preset : wholeTextPreset(preset), options);
+  return mixerPresetReading(reads, preset, options, allReadings); // a plan may have models of both kinds
 }
 
 /** Whether a mixer can have the convolution and does not. */

@@ -10,7 +10,7 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { hiddenStatePlaces } from '../objectives/hidden-states.ts';
 import { type MedusaTraining, medusaTrainingDefaults } from '../objectives/medusa.ts';
 import { type HeldOutText, loadHeadsText } from './heads-text.ts';
-import { parseOptions, refuseEvaluation, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import { checkPairFields, pairShape } from './pairs.ts';
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
@@ -112,11 +112,15 @@ export async function trainHeads(
   const medusa = medusaOf(parsed);
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
-  refuseEvaluation(parsed);
   return await runPlan<HeadsDetails>(parsed, hooks, checked, async (settings) => {
     const { model, parameters, fingerprint, path: from } = await loadGeneratingModel(folder);
     const tokenizer = await loadTokenizer(from);
-    const { heldOut, summary, configuration, ...text } = await loadHeadsText(model, parsed, settings, tokenizer);
+    const { heldOut, heldOutRows, summary, configuration, ...text } = await loadHeadsText(
+      model,
+      parsed,
+      settings,
+      tokenizer,
+    );
     return {
       model,
       parameters,
@@ -124,6 +128,7 @@ export async function trainHeads(
       summary,
       dataset: text.dataset,
       objective: text.objective(medusa),
+      heldOutRows: heldOutRows && (() => heldOutRows(medusa)),
       configuration: {
         ...configuration,
         ...{ heads, headLayers, headDecay },

@@ -107,19 +107,6 @@ export function settingsOf(options: Pick<TrainingOptions, keyof typeof settingsS
   return parseTrainingSettings(withRecipe(recipe, { ...extent, ...optimizer, labelSmoothing, seed }));
 }
 
-/**
- * For plans that measure nothing on held-out data while they train.
- * @throws OptionsError if that is asked for
- */
-export function refuseEvaluation({
-  evaluateEvery,
-  patience,
-}: Pick<TrainingOptions, 'evaluateEvery' | 'patience'>): void {
-  if ((evaluateEvery ?? patience) !== undefined) {
-    throw new OptionsError('`evaluateEvery` and `patience` are of pretraining and fine-tuning; leave them out');
-  }
-}
-
 /** For plans whose loss is not a cross-entropy of labels. @throws OptionsError if labels are to be smoothed */
 export function refuseLabelSmoothing({ labelSmoothing }: Pick<TrainingSettings, 'labelSmoothing'>): void {
   if (labelSmoothing > 0) throw new OptionsError('`labelSmoothing` is of training on labels, tokens and target texts');

@@ -1,7 +1,7 @@
 /** `linnet bench train`: a whole training step against the machine's peak matrix-multiplication throughput. */
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { convolutionOf, parseMixer } from '../../../attention/mixers.ts';
-import { mixerPreset } from '../../../attention/presets.ts';
+import { mixerPreset, takenOptions } from '../../../attention/presets.ts';
 import { trainingSpeed } from '../../../evaluation/speed/training-speed.ts';
 import { describeCausalModel } from '../../../models/families.ts';
 import type { CausalModel } from '../../../models/model.ts';
@@ -118,7 +118,7 @@ function benchModels(
 ): { model: CausalModel; without?: CausalModel } {
   const { group, config } = families[family];
   const plain = describeCausalModel(config(width, layers, vocabulary, length));
-  const mixer = mixerPreset(preset, { group });
+  const mixer = mixerPreset(preset, takenOptions(preset, { group }));
   const throughout = (one: MixerConfig): CausalModel => plain.withMixers(plain.mixers.map(() => one));
   const model = throughout(mixer);
   if (convolutionOf(mixer) === null) return { model };

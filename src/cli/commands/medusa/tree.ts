@@ -32,7 +32,7 @@ export const medusaTree = defineCommand({
     'the half of the calibration text that they were not found on, and the best goes into the model folder.',
   examples: [
     'linnet medusa tree runs/medusa --data stories.jsonl',
-    'linnet medusa tree runs/medusa --data stories.jsonl --calibrate text --max-nodes 128 --json',
+    'linnet medusa tree runs/medusa --data stories.jsonl --held-out 50 --calibrate text --max-nodes 128 --json',
     'linnet medusa tree runs/medusa --data stories.jsonl --tree paths.json',
   ],
   arguments: { model: folderOf('a model with Medusa heads') },
@@ -40,6 +40,11 @@ export const medusaTree = defineCommand({
     data: documentSources,
     field: fieldOption,
     ...optionsOf(pairShape),
+    heldOut: withDefault(
+      integer(0),
+      0,
+      'read only the last documents, those that training with the same option leaves out (0: all)',
+    ),
     calibrate: withDefault(
       choice(['generated', 'text'], 'kind'),
       'generated',

@@ -8,7 +8,7 @@ import { columnOf, type SourcedRow } from './rows.ts';
 import { isObject, type Row, textOf } from '../preparations.ts';
 import type { Task } from '../schema.ts';
 import { wikitextPages } from '../text/wikitext.ts';
-import { readRows } from './row-files.ts';
+import { maximumLineBytes, readRows } from './row-files.ts';
 
 /** The files of a split, the first of which must exist, and how they become rows. */
 export interface OriginalLayout {
@@ -35,7 +35,8 @@ async function* columnsOf(
   delimiter: string,
   columns: Readonly<Record<string, number>>,
 ): AsyncGenerator<SourcedRow> {
-  const rows = parseDelimited(await readTextFile(path), { delimiter, quotes: delimiter === ',' }, path);
+  const syntax = { delimiter, quotes: delimiter === ',', maximumRowLength: maximumLineBytes };
+  const rows = parseDelimited(await readTextFile(path), syntax, path);
   const count = Math.max(...Object.values(columns)) + 1;
   for (const { values, line } of rows) {
     const source = `${path}:${line}`;

@@ -8,8 +8,8 @@ import { parseJson } from '../../../files/json-object.ts';
 import { isObject } from '../preparations.ts';
 import type { SourcedRow } from './rows.ts';
 
-/** Longest line of a .jsonl file, in bytes; the longest articles have some ten thousand. */
-const maximumLineBytes = 4 << 20;
+/** Longest line of a .jsonl file in bytes, and row of a table in characters; the longest articles have some ten thousand. */
+export const maximumLineBytes = 4 << 20;
 
 type Reader = (path: string) => AsyncGenerator<SourcedRow>;
 
@@ -47,7 +47,8 @@ async function* readJsonLines(path: string): AsyncGenerator<SourcedRow> {
 }
 
 async function* readTable(path: string, delimiter: string, quotes: boolean): AsyncGenerator<SourcedRow> {
-  const [first, ...rows] = parseDelimited(await readTextFile(path), { delimiter, quotes }, path);
+  const syntax = { delimiter, quotes, maximumRowLength: maximumLineBytes };
+  const [first, ...rows] = parseDelimited(await readTextFile(path), syntax, path);
   if (first === undefined) throw new LinnetError('FORMAT', `${path} is empty; expected a line of column names`);
   for (const { values, line } of rows) {
     const source = `${path}:${line}`;
