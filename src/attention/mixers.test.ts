@@ -4,9 +4,10 @@ import { convolutionReach } from './convolution-config.ts';
 import { featuresSchema } from './kinds/features/config.ts';
 import { linearSchema } from './kinds/linear/config.ts';
 import { windowSchema } from './kinds/window/config.ts';
+import { OptionsError } from '../errors.ts';
 import type { MixerConfig } from './mixer.ts';
-import { describeMixer, isCausal, mixerParameters, parseMixer } from './mixers.ts';
-import { mixerPreset, mixerPresetNames } from './presets.ts';
+import { describeMixer, isCausal, mixerParameters, parseMixer, withoutBranch } from './mixers.ts';
+import { mixerPreset, mixerPresetNames, mixerPresetReading, type PresetOptions, takenOptions } from './presets.ts';
 
 const linear = (fields: object): MixerConfig => parseMixer({ kind: 'linear', ...fields });
 
@@ -35,6 +36,8 @@ describe('parseMixer', () => {
     ['a fractional group', { local: {}, group: 1.5 }, /group/],
     ['castling alone', { local: {}, castling: true }, /add convolution/],
     ['normalizing a branch that is not there', { local: {}, normalize: 'global' }, /needs a global branch/],
+    ['normalizing a local branch that is not there', { global: {}, normalize: 'local' }, /needs a local branch/],
+    ['normalizing softmax', { local: { kernel: 'softmax' }, normalize: 'local' }, /sum to one already/],
     ['normalizing nothing', { convolution: {}, normalize: 'together' }, /needs a local or a global branch/],
     ['an unknown kernel', { local: { kernel: 'laplace' } }, /local\.kernel/],
     ['an unknown field', { local: {}, groups: 4 }, /groups/],
@@ -54,7 +57,7 @@ describe('parseMixer', () => {
 describe('presets', () => {
   it('have the branches their names say', () => {
     const branches = mixerPresetNames().map((name) => {
-      const config = mixerPreset(name, { group: 16, kernel: 9 });
+      const config = mixerPreset(name, takenOptions(name, { group: 16, kernel: 9 }));
       const features = featuresSchema.safeParse(config);
       if (features.success) return [name, features.data.map.name, features.data.output, features.data.group];
       const window = windowSchema.safeParse(config);
@@ -107,9 +110,35 @@ describe('presets', () => {
   it('checks its options', () => {
     expect(() => mixerPreset('augmented', { kernel: 8 })).toThrow(/odd/);
     expect(() => mixerPreset('yoso-hashed', { hashes: 1024, bits: 16 })).toThrow(/at most 65536 features/);
-    expect(() => mixerPreset('softmax', { convolution: true })).toThrow(/no convolution/);
     expect(() => mixerPreset('linformer-bidirectional', { length: 5 })).toThrow(/length/);
     expect(() => mixerPreset('linformer', { rows: 9, block: 8 })).toThrow(/more rows than it has positions/);
+  });
+
+  it.each<[string, PresetOptions, string]>([
+    ['softmax', { convolution: true }, 'the mixer softmax does not take `convolution`; it takes no options'],
+    ['relu', { castling: true }, 'does not take `castling`; it takes `group`, `convolution`, `kernel`, `unmasked`'],
+    ['yoso', { group: 8 }, 'does not take `group`'],
+    ['augmented', { features: 8 }, 'does not take `features`'],
+    ['local', { memory: 'none' }, 'does not take `memory`'],
+  ])('refuses options of other presets: %s, %j', (name, options, message) => {
+    const refused = () => mixerPreset(name, options);
+    expect(refused).toThrow(message);
+    expect(refused).toThrow(OptionsError);
+    expect(mixerPreset(name, takenOptions(name, options))).toEqual(mixerPreset(name));
+  });
+
+  it('takes what switches off a thing that the preset does not have, and a convolution that it has anyway', () => {
+    expect(mixerPreset('relu', { castling: undefined, unmasked: false })).toEqual(mixerPreset('relu'));
+    expect(mixerPreset('augmented', { convolution: true })).toEqual(mixerPreset('augmented'));
+  });
+
+  it('takes options of either form where a model reads the past and whole texts', () => {
+    const sizes = { rows: 4, block: 8, length: 128 };
+    const either = (reads: 'past' | 'whole') => mixerPresetReading(reads, 'linformer', sizes, ['past', 'whole']);
+    expect(either('past')).toEqual(mixerPreset('linformer', { rows: 4, block: 8 }));
+    expect(either('whole')).toEqual(mixerPreset('linformer-bidirectional', { rows: 4, length: 128 }));
+    expect(() => mixerPresetReading('past', 'linformer', sizes)).toThrow('linformer does not take `length`');
+    expect(() => mixerPresetReading('whole', 'linformer', sizes)).toThrow('does not take `block`');
   });
 });
 
@@ -128,6 +157,10 @@ describe('the table of mixers', () => {
     [
       linear({ local: { kernel: 'softmax', scale: 'learned' }, global: {}, normalize: 'global' }),
       'λ·local softmax + α·normalized global, G = 64',
+    ],
+    [
+      linear({ local: { scale: 'learned' }, global: {}, normalize: 'local' }),
+      'λ·normalized local relu² + α·global, G = 64',
     ],
     [
       linear({ local: {}, global: {}, convolution: {}, normalize: 'together', castling: true }),
@@ -160,6 +193,15 @@ describe('the table of mixers', () => {
       { name: 'linformer_v.weight', shape: [8, 256], init: 'averages' },
     ]);
     expect(mixerParameters(mixerPreset('performer'), counts)).toEqual([]);
+  });
+
+  it('normalizes what is left without a branch as before, where that is still there', () => {
+    const left = (normalize: string, branch: 'memory' | 'window') =>
+      withoutBranch(linear({ local: {}, global: {}, convolution: {}, normalize }), branch);
+    expect(left('local', 'memory')).toMatchObject({ global: null, normalize: 'local' });
+    expect(left('local', 'window')).toMatchObject({ local: null, normalize: null });
+    expect(left('global', 'memory')).toMatchObject({ global: null, normalize: null });
+    expect(left('global', 'window')).toMatchObject({ local: null, normalize: 'global' });
   });
 
   it('knows which mixers read the future', () => {
