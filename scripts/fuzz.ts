@@ -1,6 +1,6 @@
 /**
- * Hostile input for every reader of files and requests: `npx tsx scripts/fuzz.ts --inputs 1000000 --seed 1`. Inputs are shared
- * out so that every reader takes about as long. A failure names the seed and the number that repeat it (`--reader NAME
+ * Hostile input for every reader of files and requests: `npx tsx scripts/fuzz.ts --inputs 1000000 --seed 1`, or `--seconds 45`
+ * for what fits in that time, preparations included. Inputs are shared out so that every reader takes about as long. A failure names the seed and the number that repeat it (`--reader NAME
  * --first NUMBER --inputs 1`). Exit code 1 if there is one, or if an input takes longer than two minutes.
  */
 import { existsSync, mkdtempSync, rmSync, writeSync } from 'node:fs';
@@ -13,7 +13,8 @@ import { openReaders } from '../test/fuzz/readers.ts';
 
 const { values } = parseArgs({
   options: {
-    inputs: { type: 'string', default: '1000000' },
+    inputs: { type: 'string' },
+    seconds: { type: 'string' },
     seed: { type: 'string', default: '1' },
     first: { type: 'string', default: '0' },
     reader: { type: 'string' },
@@ -21,7 +22,10 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 });
-const total = Number(values.inputs);
+const total = Number(values.inputs ?? (values.seconds === undefined ? 1_000_000 : Infinity));
+/** When to end, by `performance.now()`, which counts from the start of the process. */
+const end = values.seconds === undefined ? Infinity : 1000 * Number(values.seconds);
+if (Number.isNaN(total) || Number.isNaN(end)) throw new Error('--inputs and --seconds are numbers');
 const seed = Number(values.seed);
 const first = Number(values.first);
 
@@ -50,7 +54,8 @@ watcher.unref();
 await using open = await openReaders(folder);
 const chosen = open.readers.filter(({ name }) => values.reader === undefined || name === values.reader);
 const shares = chosen.reduce((sum, { cost }) => sum + 1 / cost, 0);
-console.log(`seed ${seed}, ${total} inputs for ${chosen.length} readers`);
+const extent = values.seconds === undefined ? `${total} inputs` : `${values.seconds} s`;
+console.log(`seed ${seed}, ${extent} for ${chosen.length} readers`);
 /** Failures that nobody waits for: of work that a reader left behind. */
 const unheard: string[] = [];
 process.on('unhandledRejection', (error) => {
@@ -62,7 +67,7 @@ for (const [index, reader] of chosen.entries()) {
   const count = Math.max(1, Math.ceil(total / reader.cost / shares));
   const started = performance.now();
   const counts = await fuzz(reader, {
-    ...{ seed, count, first },
+    ...{ seed, count, first, until: started + (end - started) / (chosen.length - index) },
     onInput(number) {
       underWay[0] = index;
       underWay[1] = number;

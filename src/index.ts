@@ -4,7 +4,13 @@
  * `linnet/export`, `linnet/graph`, `linnet/models`, `linnet/report`, `linnet/studies`, `linnet/training`.
  */
 export type { MixerConfig } from './attention/mixer.ts';
-export { type MixerPresetName, mixerPreset, mixerPresetNames, type PresetOptions } from './attention/presets.ts';
+export {
+  type MixerPresetName,
+  mixerPreset,
+  mixerPresetNames,
+  type PresetOptions,
+  type PresetOptionsOf,
+} from './attention/presets.ts';
 export { type FetchProgress, type HubOptions, hubSource, type ModelSource } from './checkpoint/hub/hub.ts';
 export { type LoadedModel, loadCausalModel, loadModel, saveModel } from './checkpoint/load-model.ts';
 export { DecodingEngine } from './decoding/engine.ts';

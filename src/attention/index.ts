@@ -43,11 +43,16 @@ export {
   seedOption,
 } from './preset.ts';
 export {
+  allReadings,
   localKernelFor,
   type MixerPresetName,
   mixerPreset,
   mixerPresetNames,
+  mixerPresetReading,
   type PresetOptions,
+  type PresetOptionsOf,
+  type Reading,
+  takenOptions,
   wholeTextPreset,
 } from './presets.ts';
 export {

@@ -4,9 +4,10 @@ import { convolutionReach } from './convolution-config.ts';
 import { featuresSchema } from './kinds/features/config.ts';
 import { linearSchema } from './kinds/linear/config.ts';
 import { windowSchema } from './kinds/window/config.ts';
+import { OptionsError } from '../errors.ts';
 import type { MixerConfig } from './mixer.ts';
 import { describeMixer, isCausal, mixerParameters, parseMixer, withoutBranch } from './mixers.ts';
-import { mixerPreset, mixerPresetNames } from './presets.ts';
+import { mixerPreset, mixerPresetNames, mixerPresetReading, type PresetOptions, takenOptions } from './presets.ts';
 
 const linear = (fields: object): MixerConfig => parseMixer({ kind: 'linear', ...fields });
 
@@ -56,7 +57,7 @@ describe('parseMixer', () => {
 describe('presets', () => {
   it('have the branches their names say', () => {
     const branches = mixerPresetNames().map((name) => {
-      const config = mixerPreset(name, { group: 16, kernel: 9 });
+      const config = mixerPreset(name, takenOptions(name, { group: 16, kernel: 9 }));
       const features = featuresSchema.safeParse(config);
       if (features.success) return [name, features.data.map.name, features.data.output, features.data.group];
       const window = windowSchema.safeParse(config);
@@ -109,9 +110,35 @@ describe('presets', () => {
   it('checks its options', () => {
     expect(() => mixerPreset('augmented', { kernel: 8 })).toThrow(/odd/);
     expect(() => mixerPreset('yoso-hashed', { hashes: 1024, bits: 16 })).toThrow(/at most 65536 features/);
-    expect(() => mixerPreset('softmax', { convolution: true })).toThrow(/no convolution/);
     expect(() => mixerPreset('linformer-bidirectional', { length: 5 })).toThrow(/length/);
     expect(() => mixerPreset('linformer', { rows: 9, block: 8 })).toThrow(/more rows than it has positions/);
+  });
+
+  it.each<[string, PresetOptions, string]>([
+    ['softmax', { convolution: true }, 'the mixer softmax does not take `convolution`; it takes no options'],
+    ['relu', { castling: true }, 'does not take `castling`; it takes `group`, `convolution`, `kernel`, `unmasked`'],
+    ['yoso', { group: 8 }, 'does not take `group`'],
+    ['augmented', { features: 8 }, 'does not take `features`'],
+    ['local', { memory: 'none' }, 'does not take `memory`'],
+  ])('refuses options of other presets: %s, %j', (name, options, message) => {
+    const refused = () => mixerPreset(name, options);
+    expect(refused).toThrow(message);
+    expect(refused).toThrow(OptionsError);
+    expect(mixerPreset(name, takenOptions(name, options))).toEqual(mixerPreset(name));
+  });
+
+  it('takes what switches off a thing that the preset does not have, and a convolution that it has anyway', () => {
+    expect(mixerPreset('relu', { castling: undefined, unmasked: false })).toEqual(mixerPreset('relu'));
+    expect(mixerPreset('augmented', { convolution: true })).toEqual(mixerPreset('augmented'));
+  });
+
+  it('takes options of either form where a model reads the past and whole texts', () => {
+    const sizes = { rows: 4, block: 8, length: 128 };
+    const either = (reads: 'past' | 'whole') => mixerPresetReading(reads, 'linformer', sizes, ['past', 'whole']);
+    expect(either('past')).toEqual(mixerPreset('linformer', { rows: 4, block: 8 }));
+    expect(either('whole')).toEqual(mixerPreset('linformer-bidirectional', { rows: 4, length: 128 }));
+    expect(() => mixerPresetReading('past', 'linformer', sizes)).toThrow('linformer does not take `length`');
+    expect(() => mixerPresetReading('whole', 'linformer', sizes)).toThrow('does not take `block`');
   });
 });
 

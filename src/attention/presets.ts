@@ -1,6 +1,6 @@
 /** Mixers by name: those that the paper compares, the linear attentions that it augments, and those of the field. */
 import type { z } from 'zod';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, OptionsError } from '../errors.ts';
 import { type BuiltInPresets, mixerKinds } from './kinds/index.ts';
 import type { MixerConfig, MixerPreset } from './mixer.ts';
 import { parseMixer } from './mixers.ts';
@@ -9,7 +9,9 @@ import { requireOptions, requireText } from '../files/arguments.ts';
 /** The names of the presets that Linnet has. */
 export type MixerPresetName = keyof BuiltInPresets;
 
-/** What a preset can be adjusted by. Presets ignore what they do not use; the defaults are those of the kind's schema. */
+/**
+ * What presets can be adjusted by, each by some of these (`PresetOptionsOf`); the defaults are those of the kind's schema.
+ */
 export interface PresetOptions {
   /** G, positions per group. Default 64. */
   readonly group?: number;
@@ -52,6 +54,18 @@ export interface PresetOptions {
   /** Of random features and hashes. Default 0. */
   readonly seed?: number;
 }
+
+/** The options that a preset takes. One that has its convolution anyway may be asked for it. */
+type TakenBy<Shape> = keyof Shape | ('kernel' extends keyof Shape ? 'convolution' : never);
+
+/** The options of a preset of Linnet's own; of a name that is not known before, all there are. */
+export type PresetOptionsOf<Name extends string> = Name extends MixerPresetName
+  ? {
+      readonly [Option in keyof PresetOptions]: Option extends TakenBy<BuiltInPresets[Name]['shape']>
+        ? PresetOptions[Option]
+        : undefined;
+    }
+  : PresetOptions;
 
 function allPresets(): ReadonlyMap<string, MixerPreset> {
   return new Map(mixerKinds().flatMap(({ presets }) => Object.entries(presets)));
@@ -104,13 +118,50 @@ export function wholeTextPreset(name: string): string {
   return allPresets().get(name)?.wholeText ?? name;
 }
 
+/** Whether a preset takes an option. */
+function takes({ shape }: MixerPreset, option: string): boolean {
+  return Object.hasOwn(shape, option) || (option === 'convolution' && Object.hasOwn(shape, 'kernel'));
+}
+
+/** @throws OptionsError for an option that none of these presets takes, naming those that they take */
+function requireTaken(names: readonly string[], options: PresetOptions): void {
+  const presets = names.map(findPreset);
+  const known = presetShapes();
+  for (const [option, value] of Object.entries(options)) {
+    if (!Object.hasOwn(known, option)) {
+      const all = Object.keys(known).join(', ');
+      throw new LinnetError('CONFIG', `mixers have no option '${option}'; the options are ${all}`);
+    }
+    const isAsked = value !== undefined && value !== false;
+    if (!isAsked || presets.some((preset) => takes(preset, option))) continue;
+    const taken = Object.keys(known).filter((one) => presets.some((preset) => takes(preset, one)));
+    const list = taken.length === 0 ? 'no options' : taken.map((one) => `\`${one}\``).join(', ');
+    throw new OptionsError(`the mixer ${names[0]} does not take \`${option}\`; it takes ${list}`);
+  }
+}
+
+/**
+ * Of options that are meant for several presets, those that one of them takes.
+ * @throws LinnetError `CONFIG` for an unknown preset
+ * @example
+ * ```ts
+ * const sizes = { group: 16, features: 32 };
+ * const mixers = ['local', 'performer'].map((name) => mixerPreset(name, takenOptions(name, sizes)));
+ * ```
+ */
+export function takenOptions(name: string, options: PresetOptions): PresetOptions {
+  const preset = findPreset(name);
+  return Object.fromEntries(Object.entries(options).filter(([option]) => takes(preset, option)));
+}
+
 /**
  * A preset by name. Those of the paper are `softmax`, `local`, `global`, `local+global`, `local+conv` and `augmented`
  * (all three branches); where one has a global branch next to a local one, it is scaled by the learned α. `flash-local`,
  * `flash-global` and `flash` are other names of `local`, `global` and `local+global`. The others are the linear
  * attentions that the paper augments, each with a convolution if asked for. All but `linformer-bidirectional` are causal.
  *
- * @throws LinnetError `CONFIG` for an unknown name or option, an option out of range, or a convolution for softmax attention.
+ * @throws LinnetError `CONFIG` for an unknown name or option and for an option out of range; OptionsError for one that the
+ *   preset does not take, naming those that it takes
  * @example
  * ```ts
  * import { mixerPreset } from 'linnet';
@@ -118,19 +169,42 @@ export function wholeTextPreset(name: string): string {
  * const mixer = mixerPreset('augmented', { group: 64, kernel: 63 });
  * ```
  */
-export function mixerPreset(name: MixerPresetName | (string & {}), options: PresetOptions = {}): MixerConfig {
+export function mixerPreset<Name extends MixerPresetName | (string & {})>(
+  name: Name,
+  options?: PresetOptionsOf<Name>,
+): MixerConfig;
+export function mixerPreset(name: string, options: PresetOptions = {}): MixerConfig {
   requireOptions(options, 'the options of a mixer');
-  const preset = findPreset(name);
-  const known = Object.keys(presetShapes());
-  const unknown = Object.keys(options).find((option) => !known.includes(option));
-  if (unknown !== undefined) {
-    throw new LinnetError('CONFIG', `mixers have no option '${unknown}'; the options are ${known.join(', ')}`);
-  }
-  if (options.convolution === true && !('kernel' in preset.shape)) {
-    throw new LinnetError('CONFIG', `${name} attention has no convolution; choose one of the linear mixers`);
-  }
-  return parseMixer(preset.make({ ...options }));
+  requireTaken([name], options);
+  return parseMixer(findPreset(name).make({ ...options }));
 }
+
+/**
+ * A preset in the form that it has where attention reads the past, or a whole text (`wholeTextPreset`).
+ * @param others further readings that the same options are for: what either form takes may then be given
+ * @throws LinnetError `CONFIG` and OptionsError as `mixerPreset`
+ * @example
+ * ```ts
+ * const encoder = mixerPresetReading('whole', 'linformer', { rows: 16, length: 512 });
+ * ```
+ */
+export function mixerPresetReading(
+  reads: Reading,
+  name: string,
+  options: PresetOptions,
+  others: readonly Reading[] = [],
+): MixerConfig {
+  const formOf = (reading: Reading): string => (reading === 'past' ? name : wholeTextPreset(name));
+  requireTaken([reads, ...others].map(formOf), options);
+  const form = formOf(reads);
+  return mixerPreset(form, takenOptions(form, options));
+}
+
+/** What an attention reads: earlier positions, or all of a text. */
+export type Reading = 'past' | 'whole';
+
+/** Both, as in models with an encoder and a decoder. */
+export const allReadings = ['past', 'whole'] as const satisfies readonly Reading[];
 
 /**
  * The kernel of the local branch of a preset in a model that is linearized: softmax inside groups where every layer has

@@ -1,7 +1,7 @@
 /** What layers remember: shapes and bytes of the states of all kinds of mixers. */
 import { describe, expect, it } from 'vitest';
 import { parseMixer, stateBytes, stateShape } from './mixers.ts';
-import { mixerPreset } from './presets.ts';
+import { mixerPreset, takenOptions } from './presets.ts';
 import { keyValueCacheBytes } from './state.ts';
 
 /** One layer of LLaMA-2-7B. */
@@ -44,7 +44,7 @@ describe('stateShape', () => {
     ['transnormer', { conv: true }, [16, 16], 64],
     ['yoso-hashed', { conv: false }, [32, 16], 64],
   ])('%s: sums of features, and of weights where they are a ratio', (name, { conv }, [rows, columns], slots) => {
-    const mixer = mixerPreset(name, { features: 40, hashes: 4, bits: 3, convolution: conv });
+    const mixer = mixerPreset(name, { ...takenOptions(name, { features: 40, hashes: 4, bits: 3 }), convolution: conv });
     const dims = { heads: 8, keyValueHeads: 2, headWidth: 16 };
     expect(stateShape(mixer, dims)).toMatchObject({ slots, folded: { kind: 'sums', rows, columns } });
     expect(stateBytes(mixer, dims, 4)).toBe(4 * (2 * 2 * slots * 16 + 2 * rows * columns));

@@ -7,7 +7,7 @@ import { blockLinformerSchema } from '../attention/kinds/block-linformer/config.
 import type { MixerInput } from '../attention/kinds/index.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { growsWithText, parseMixer, stateBytes } from '../attention/mixers.ts';
-import { mixerPreset } from '../attention/presets.ts';
+import { mixerPreset, type PresetOptions, takenOptions } from '../attention/presets.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, tensor } from '../graph/tensor.ts';
@@ -25,25 +25,27 @@ const G = 8;
 const both = (mixer: MixerInput): readonly MixerInput[] => [mixer, mixer];
 const softmax: MixerInput = { kind: 'softmax' };
 const small = { group: G, kernel: 9, features: 16, hashes: 4, bits: 3, rows: 3, block: G };
+const sized = (name: string, options: PresetOptions): MixerConfig =>
+  mixerPreset(name, { ...takenOptions(name, small), ...options });
 const augmented: MixerInput = mixerPreset('augmented', { group: G, kernel: 9 });
 const local = { kernel: 'softmax' } as const;
 
 /** Two layers each, of a LLaMA. */
 const combinations: Readonly<Record<string, readonly MixerInput[]>> = {
   'hedgehog next to relu, with convolutions': [
-    mixerPreset('hedgehog', { ...small, convolution: true }),
-    mixerPreset('relu', { ...small, convolution: true }),
+    sized('hedgehog', { convolution: true }),
+    sized('relu', { convolution: true }),
   ],
   'two redraws, reach beyond the group': [
-    mixerPreset('performer', { ...small, kernel: 63, convolution: true, seed: 1 }),
-    mixerPreset('performer', { ...small, kernel: 63, convolution: true, seed: 2 }),
+    sized('performer', { kernel: 63, convolution: true, seed: 1 }),
+    sized('performer', { kernel: 63, convolution: true, seed: 2 }),
   ],
   'linformer with a reach beyond its block, next to other blocks': [
-    mixerPreset('linformer', { ...small, kernel: 31, convolution: true }),
+    sized('linformer', { kernel: 31, convolution: true }),
     mixerPreset('linformer', { rows: 5, block: 5 }),
   ],
-  'linformer next to augmented': [mixerPreset('linformer', { ...small, convolution: true }), augmented],
-  'yoso with a convolution, softmax': [mixerPreset('yoso', { ...small, convolution: true }), softmax],
+  'linformer next to augmented': [sized('linformer', { convolution: true }), augmented],
+  'yoso with a convolution, softmax': [sized('yoso', { convolution: true }), softmax],
   'yoso as a local kernel, without a convolution': both({
     ...{ kind: 'linear', group: G, local: { kernel: 'yoso', bits: 3 }, global: {} },
   }),

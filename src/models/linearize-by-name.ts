@@ -1,7 +1,14 @@
 /** Linearizing a model of any kind by the name of a preset: which mixer that is depends on what reads with it. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import { parseMixer } from '../attention/mixers.ts';
-import { localKernelFor, mixerPreset, type PresetOptions, wholeTextPreset } from '../attention/presets.ts';
+import {
+  allReadings,
+  localKernelFor,
+  mixerPresetReading,
+  type PresetOptions,
+  type Reading,
+  takenOptions,
+} from '../attention/presets.ts';
 import { LinnetError } from '../errors.ts';
 import { requireNumbers, requireOptions, requireTexts } from '../files/arguments.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -43,13 +50,16 @@ export function linearizeByName(
   const { layers, attention, ...preset } = options;
   if (layers !== undefined) requireNumbers(layers, 'layers');
   if (attention !== undefined) requireTexts(attention, 'attention');
-  const configured = (reads: 'past' | 'whole', options: PresetOptions): MixerConfig => {
+  const configured = (reads: Reading, options: PresetOptions): MixerConfig => {
     if (typeof mixer !== 'string') return parseMixer(mixer);
-    const name = reads === 'past' ? mixer : wholeTextPreset(mixer);
-    return mixerPreset(name, { ...options, localKernel: options.localKernel ?? localKernelFor(model.mixers, name) });
+    const localKernel = options.localKernel ?? localKernelFor(model.mixers, mixer);
+    const others = model.kind === 'encoder-decoder' ? allReadings : [];
+    return mixerPresetReading(reads, mixer, { ...options, localKernel }, others);
   };
   if (model.kind === 'encoder-decoder') {
-    const options = { ...preset, kernel: preset.kernel ?? t5Kernel };
+    const usual =
+      typeof mixer === 'string' && preset.kernel === undefined ? takenOptions(mixer, { kernel: t5Kernel }) : {};
+    const options = { ...preset, ...usual };
     const mixerOf = (part: AttentionPart): MixerConfig => configured(part === 'decoder' ? 'past' : 'whole', options);
     return linearizeParts(model, parameters, mixerOf, { parts: attention, layers });
   }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { byteTokenizer } from './bytes.ts';
 import { type ChatMessage, type ChatTemplate, chatTokens, configuredTemplate } from './chat-template.ts';
+import { JinjaTemplate } from './jinja-template.ts';
 
 const bytes = byteTokenizer();
 const [bos, eos] = [256, 257];
@@ -56,6 +57,44 @@ describe('chatTokens', () => {
     ['messages that the template refuses', `{{ raise_exception('roles') }}`, user('a'), 'INPUT'],
   ])('refuses %s', async (_, source, messages, code) => {
     expect(await errorCode(() => chatTokens(template(source), tokenizer, messages))).toBe(code);
+  });
+});
+
+describe('templates within limits', () => {
+  const limits = { entries: 1000, characters: 10_000, milliseconds: 200 };
+  const render = (source: string): string => new JinjaTemplate(source, limits).render({ items: [1, 2] });
+  const loops = (depth: number): string =>
+    depth === 0 ? 'x' : `{% for i in range(900) %}${loops(depth - 1)}{% endfor %}`;
+
+  it.each([
+    ['{% for i in range(10 ** 9) %}x{% endfor %}', /gives a function the number 1000000000; at most 1000/],
+    ['{% for i in range(0, 900, 0.01) %}x{% endfor %}', /range\(\) of 90000 numbers; at most 1000 are made/],
+    ['{{ range(-(10 ** 9), 1) }}', /range\(\) of 1000000001 numbers/],
+    ['{% set n = namespace(s="x") %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}{% endfor %}', /a text of more/],
+    ['{% set n = namespace(s=[1]) %}{% for i in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}', /a list of more/],
+    [loops(4).replace('x', ''), /not done after 0\.2 s/],
+    ['{% for i in range(900) %}{{ "x" | indent(90, true) }}{% endfor %}', /a text of more than 10000 characters/],
+    ['{{ "x" | indent(10 ** 8, true) }}', /gives a function the number 100000000/],
+    ['{{ items | tojson(indent=10 ** 8) }}', /gives a function the number 100000000/],
+    ['{{ range(1, 2, 0) }}', /a step other than 0/],
+  ])('end: %s', (source, message) => {
+    expect(() => render(source)).toThrow(message);
+  });
+
+  it('do what they do without', () => {
+    expect(render('{% for i in range(5, 0, -2) %}{{ i }}{% endfor %}{{ range(3) | join(",") }}{{ range(2, 4) }}')).toBe(
+      '5310,1,2[2, 3]',
+    );
+    expect(render('{{ none is none }}{{ True }}{{ strftime_now("%Y%%") }}')).toBe(
+      `truetrue${new Date().getFullYear()}%`,
+    );
+  });
+
+  it('and messages that they refuse are told so', async () => {
+    const endless = template('{% for i in range(10 ** 9) %}x{% endfor %}');
+    await expect(chatTokens(endless, tokenizer, user('a'))).rejects.toThrow(
+      /refuses the messages: it gives a function the number/,
+    );
   });
 });
 

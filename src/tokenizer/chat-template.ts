@@ -116,13 +116,13 @@ async function rendererOf(
   { specialNames, bosId, eosId }: Tokenizer,
   { answer = true }: ChatOptions,
 ): Promise<Renderer> {
-  const { Template } = await import('@huggingface/jinja');
+  const { JinjaTemplate } = await import('./jinja-template.ts');
   const nameOf = (id: number | undefined): string =>
     [...(specialNames ?? [])].find(([, other]) => other === id)?.[0] ?? '';
   const common = { bos_token: nameOf(bosId), eos_token: nameOf(eosId), add_generation_prompt: answer };
-  let template: InstanceType<typeof Template>;
+  let template: InstanceType<typeof JinjaTemplate>;
   try {
-    template = new Template(source);
+    template = new JinjaTemplate(source);
   } catch (cause) {
     throw new LinnetError('FORMAT', `the chat template of ${origin} is not valid: ${reasonOf(cause)}`, { cause });
   }

@@ -1,6 +1,6 @@
 /**
- * The part of `@huggingface/tokenizers` that is used here. The package's own declarations import each other without
- * file extensions, which TypeScript does not resolve for ES modules in Node, so that all of it would be untyped.
+ * The parts of `@huggingface/tokenizers` and `@huggingface/jinja` that are used here. The packages' own declarations import each
+ * other without file extensions, which TypeScript does not resolve for ES modules in Node, so that all of it would be untyped.
  */
 declare module '@huggingface/tokenizers' {
   export class Tokenizer {
@@ -11,5 +11,28 @@ declare module '@huggingface/tokenizers' {
     /** @throws Error if `ids` is empty. */
     decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
     id_to_token(id: number): string | undefined;
+  }
+}
+
+declare module '@huggingface/jinja' {
+  export class Template {
+    /** @throws Error if the template cannot be parsed */
+    constructor(source: string);
+    readonly parsed: object;
+  }
+  /** Names and values that a template finds. */
+  export class Environment {
+    /** @throws Error if the name has a value already */
+    set(name: string, value: unknown): unknown;
+  }
+  /** A value of a template: a text, a number, a list of such values, … */
+  export interface RuntimeValue {
+    readonly value: unknown;
+  }
+  export class Interpreter {
+    constructor(environment: Environment);
+    run(program: object): RuntimeValue;
+    /** Called for every part of a program, by the interpreter itself too. */
+    evaluate(part: object | undefined, environment: Environment): RuntimeValue;
   }
 }

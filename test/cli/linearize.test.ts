@@ -140,23 +140,20 @@ describe('linearize', () => {
     [['--mixer', 'augmented', '--group', '0'], 2, '--group is "0"; expected a whole number from 1'],
     [['--mixer', 'augmented', '--layers', '0-9'], 3, 'there is no layer 2'],
     [['--mixer', 'augmented', '--layers', 'all'], 2, 'such as 0-3,5'],
-    [
-      ['--mixer', 'softmax', '--conv'],
-      2,
-      '--conv is for mixers with a convolution, which --mixer softmax does not have',
-    ],
+    [['--mixer', 'softmax', '--conv'], 2, 'the mixer softmax does not take --conv; it takes no options'],
     [
       ['--mixer', 'relu', '--conv', '--castling'],
       2,
-      '--castling is for local and global branches, which --mixer relu does not have',
+      'the mixer relu does not take --castling; it takes --group, --conv, --kernel, --unmasked',
     ],
+    [['--mixer', 'linformer', '--group', '8'], 2, 'the mixer linformer does not take --group; it takes '],
     [['--mixer', 'local', '--castling'], 2, 'castling is defined together with a convolution'],
-    [['--mixer', 'global', '--lambda'], 2, '--lambda is for the local branch, which --mixer global does not have'],
+    [['--mixer', 'global', '--lambda'], 2, 'the mixer global does not take --lambda; it takes '],
     [['--mixer', 'local', '--normalize', 'global'], 2, "normalize 'global' needs a global branch"],
     [
       ['--mixer', 'softmax', '--normalize', 'together'],
       2,
-      '--normalize is for local and global branches, which --mixer softmax does not have',
+      'the mixer softmax does not take --normalize; it takes no options',
     ],
   ])('refuses %j', async (words, exitCode, message) => {
     const result = await linnet('linearize', base, ...words, '--out', join(folder, 'refused'), '--json');

@@ -87,7 +87,9 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
 
     const file = join(folder, 'paths.json');
     await writeFile(file, '[[0],[1],[0,0],[0,0,0]]');
-    await runJson('medusa', 'tree', out, '--data', data, ...small, '--calibrate', 'text', '--tree', file);
+    const text = ['--calibrate', 'text', '--held-out', '1', '--prompts', '64'];
+    const given = await runJson('medusa', 'tree', out, '--data', data, ...small, ...text, '--tree', file);
+    expect(given.positions).toBeLessThan(`${song}. `.length * 6); // of the last document alone
     const { tree, acceptance } = await loadMedusaHeads(out, await loadCausalModel(out));
     expect(tree).toMatchObject({ method: 'given', paths: [[0], [1], [0, 0], [0, 0, 0]] });
     expect(acceptance).toHaveLength(3);
@@ -130,6 +132,8 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     const run = await runCaptured(['medusa', 'tree', changed, '--data', data]);
     expect(run.exitCode).not.toBe(0);
     expect(run.stderr).toContain('linnet medusa train');
+    const few = await runCaptured(['medusa', 'tree', out, '--data', data, '--held-out', '13']);
+    expect(few.stderr).toContain('there are 12 documents, fewer than the 13 of --held-out');
   });
 });
 

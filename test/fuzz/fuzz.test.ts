@@ -67,6 +67,13 @@ describe('the fuzzer', () => {
     expect(failures[0]).toMatch(/^x, seed 1, input \d+: not a typed error: SyntaxError/);
   });
 
+  it('ends when its time is over, after one input at least', async () => {
+    const slow = reader(() => new Promise((later) => setTimeout(later, 5)));
+    const counts = await fuzz(slow, { seed: 1, count: Infinity, until: performance.now() + 50 });
+    expect(counts.inputs).toBeLessThan(20);
+    expect(await fuzz(slow, { seed: 1, count: Infinity, until: 0 })).toMatchObject({ inputs: 1, accepted: 1 });
+  });
+
   it('finds what is accepted and should not be', async () => {
     const { failures } = await fuzz({ ...reader(() => 0), isOriginal: () => false }, { seed: 1, count: 1 });
     expect(failures).toEqual([expect.stringContaining('accepted with other content')]);

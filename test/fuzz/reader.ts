@@ -66,15 +66,27 @@ export async function judgeInput(reader: FuzzReader, input: Buffer): Promise<Jud
   }
 }
 
-/** Gives a reader `count` inputs from number `first` on. Stops after ten failures. */
+/** Which inputs a reader is given. */
+export interface FuzzRun {
+  readonly seed: number;
+  readonly count: number;
+  /** Number of the first input. Default 0. */
+  readonly first?: number;
+  /** No input is begun after this moment, by `performance.now()`, but the first is. Default: never over. */
+  readonly until?: number;
+  readonly onInput?: (number: number) => void;
+}
+
+/** Gives a reader `count` inputs from number `first` on, as long as there is time. Stops after ten failures. */
 export async function fuzz(
   reader: FuzzReader,
-  { seed, count, first = 0, onInput }: { seed: number; count: number; first?: number; onInput?: (n: number) => void },
+  { seed, count, first = 0, until = Infinity, onInput }: FuzzRun,
 ): Promise<FuzzCounts> {
   let accepted = 0;
   const failures: string[] = [];
   let inputs = 0;
   for (let number = first; number < first + count && failures.length < 10; number++) {
+    if (inputs > 0 && performance.now() >= until) break;
     onInput?.(number);
     inputs++;
     const judged = await judgeInput(reader, fuzzInput(reader, seed, number));

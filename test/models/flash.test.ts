@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { MixerInput } from '../../src/attention/kinds/index.ts';
 import { parseMixer } from '../../src/attention/mixers.ts';
-import { mixerPreset } from '../../src/attention/presets.ts';
+import { mixerPreset, takenOptions } from '../../src/attention/presets.ts';
 import { TokenTree } from '../../src/attention/tree.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
@@ -174,7 +174,9 @@ describe('linnet check', () => {
     ['yoso', 'hedgehog'],
   ])('passes for other mixers in units: %s, %s', async (first, second) => {
     const sizes = { group: 4, kernel: 5, bits: 3, features: 8 };
-    const mixers = [first, second].map((name) => mixerPreset(name, { ...sizes, convolution: name !== 'softmax' }));
+    const mixers = [first, second].map((name) =>
+      mixerPreset(name, { ...takenOptions(name, sizes), convolution: name !== 'softmax' }),
+    );
     const mixed = flashModel(json).withMixers(mixers);
     const report = await checkModel(mixed, initializeParameters(mixed, new Random(2), 0.5), { maximumLength: 40 });
     expect(report.rows.filter(({ ok }) => !ok)).toEqual([]);

@@ -1,7 +1,7 @@
 /** Every mixer can be trained: in a whole model, one step against the gradient lowers the loss. */
 import { expect, it } from 'vitest';
 import { mixerParameters } from '../../src/attention/mixers.ts';
-import { mixerPreset, mixerPresetNames } from '../../src/attention/presets.ts';
+import { mixerPreset, mixerPresetNames, takenOptions } from '../../src/attention/presets.ts';
 import { gradients } from '../../src/graph/gradients.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { crossEntropy } from '../../src/graph/ops/softmax.ts';
@@ -17,7 +17,7 @@ const sizes = { group: 8, kernel: 5, features: 16, hashes: 8, bits: 3, rows: 4, 
 const names = mixerPresetNames().filter((name) => name !== 'softmax');
 
 it.each(names)('%s with a convolution', async (name) => {
-  const mixer = mixerPreset(name, { ...sizes, convolution: true });
+  const mixer = mixerPreset(name, { ...takenOptions(name, sizes), convolution: true });
   const model = tinyLlama([mixer, mixer]);
   const graph = new Graph('training');
   const source = new InputParameters(graph);

@@ -5,8 +5,17 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { mixerPreset } from '../../src/attention/index.ts';
+import { linearize, loadCausalModel, saveModel } from '../../src/index.ts';
 import { readRun } from '../../src/report/index.ts';
-import { finetune, type FinetuneOptions, pretrain, type TrainingResult } from '../../src/training/index.ts';
+import {
+  distill,
+  finetune,
+  type FinetuneOptions,
+  pretrain,
+  trainHeads,
+  type TrainingResult,
+} from '../../src/training/index.ts';
 import { runJson } from '../cli/captured-cli.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -100,6 +109,28 @@ describe('held-out loss', () => {
     const sizes = { num_hidden_layers: 1, num_attention_heads: 2, max_position_embeddings: 64, vocab_size: 258 };
     const trained = await pretrain({ ...config, ...sizes }, { ...training, steps: 2, out: at('fresh') });
     expect(trained.heldOutLoss).toBeGreaterThan(0);
+  });
+
+  it.each(['llama', 't5'])('is measured of draft heads of %s', async (model) => {
+    // Rows are seen several times: hidden states of the frozen model are kept, of held-out rows they are not.
+    const options = { ...training, heads: 2, steps: 6, hiddenStates: 'memory', out: at(`${model}-heads`) } as const;
+    const result = await trainHeads(at(model), options);
+    const found = await measurements(result);
+    expect(found.map(({ update }) => update)).toEqual([2, 4, 6].slice(0, found.length));
+    expect(result.heldOutLoss).toBe(Math.min(...found.map(({ loss }) => loss)));
+    expect(found[1].loss).not.toBe(found[0].loss);
+  });
+
+  it.each(['attention', 'logits'] as const)('is measured of a student of %s', async (stage) => {
+    const { model, parameters, path } = await loadCausalModel(at('llama'));
+    const student = linearize(model, parameters, mixerPreset('hedgehog'), [1]);
+    await saveModel(at(`student-${stage}`), student, { tokenizerFiles: { from: path } });
+    const options = { ...training, steps: 4, learningRate: 2e-3, stage, out: at(`taught-${stage}`) } as const;
+    const result = await distill(at('llama'), at(`student-${stage}`), options);
+    const found = await measurements(result);
+    const lowest = found[0].loss <= found[1].loss ? found[0] : found[1];
+    expect(found.map(({ update }) => update)).toEqual([2, 4]);
+    expect(result).toMatchObject({ best: lowest.update, heldOutLoss: lowest.loss });
   });
 
   it('is refused where nothing is held out', async () => {

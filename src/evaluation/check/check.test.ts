@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { present, thirdParty } from '../../../test/fixtures.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { isCausal, parseMixer } from '../../attention/mixers.ts';
-import { mixerPreset, mixerPresetNames } from '../../attention/presets.ts';
+import { mixerPreset, mixerPresetNames, takenOptions } from '../../attention/presets.ts';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families.ts';
@@ -24,7 +24,8 @@ const plain = describeCausalModel({
   num_attention_heads: 4,
   num_key_value_heads: 2,
 });
-const sizes = { block: 6, rows: 3, group: 8, kernel: 9, hashes: 4, bits: 3 };
+const groups = { group: 8, kernel: 9 };
+const sizes = { ...groups, block: 6, rows: 3, hashes: 4, bits: 3 };
 const unmasked = parseMixer({
   kind: 'linear',
   group: 8,
@@ -56,7 +57,7 @@ describe('checkModel', () => {
   it.each(mixerPresetNames().filter((name) => isCausal(mixerPreset(name))))(
     'passes a model with %s mixers',
     async (name) => {
-      const { model, parameters } = fresh(all(mixerPreset(name, sizes)));
+      const { model, parameters } = fresh(all(mixerPreset(name, takenOptions(name, sizes))));
       const report = await checkModel(model, parameters);
       expect(failures(report)).toEqual([]);
       expect(report).toMatchObject({ leak: false, ok: true });
@@ -78,7 +79,7 @@ describe('checkModel', () => {
   });
 
   it('passes hybrids and names the layers that share a mixer', async () => {
-    const augmented = mixerPreset('augmented', sizes);
+    const augmented = mixerPreset('augmented', groups);
     const { model, parameters } = fresh([augmented, { kind: 'softmax' }, augmented]);
     const report = await checkModel(model, parameters);
     expect(failures(report)).toEqual([]);
@@ -87,7 +88,7 @@ describe('checkModel', () => {
   });
 
   it('reports an unmasked convolution although its filter weights are still zero', async () => {
-    const { model, parameters } = fresh([mixerPreset('local+conv', sizes), unmasked, { kind: 'softmax' }]);
+    const { model, parameters } = fresh([mixerPreset('local+conv', groups), unmasked, { kind: 'softmax' }]);
     const report = await checkModel(model, parameters);
     expect(report).toMatchObject({ leak: true, ok: false });
     expect(leaks(report).map(({ subject, test }) => [subject, test])).toEqual([
@@ -111,7 +112,7 @@ describe('checkModel', () => {
   it.each(['relu', 'performer', 'transnormer', 'rfa', 'hedgehog', 'yoso', 'yoso-hashed'])(
     'passes %s with a convolution',
     async (name) => {
-      const { model, parameters } = fresh(all(mixerPreset(name, { ...sizes, convolution: true })));
+      const { model, parameters } = fresh(all(mixerPreset(name, { ...takenOptions(name, sizes), convolution: true })));
       const report = await checkModel(model, parameters);
       expect(failures(report)).toEqual([]);
       expect(report.maxError).toBeLessThan(5e-5);
@@ -132,7 +133,7 @@ describe('checkModel', () => {
 
   it('reports Linformer as published as leaking, with its initial projections and with random ones', async () => {
     const linformer = mixerPreset('linformer-bidirectional', { rows: 8, length: 128 });
-    const { model, parameters } = fresh([mixerPreset('local', sizes), linformer, mixerPreset('local', sizes)]);
+    const { model, parameters } = fresh([mixerPreset('local', groups), linformer, mixerPreset('local', groups)]);
     const report = await checkModel(model, parameters);
     expect(report).toMatchObject({ leak: true, ok: false });
     expect(leaks(report).map(({ subject, test }) => [subject, test])).toEqual([
@@ -149,7 +150,7 @@ describe('checkModel', () => {
   });
 
   it('finds the layer whose own filter weights leak, and the layers that it infects', async () => {
-    const { model, parameters } = fresh([mixerPreset('local+conv', sizes), unmasked, mixerPreset('local', sizes)]);
+    const { model, parameters } = fresh([mixerPreset('local+conv', groups), unmasked, mixerPreset('local', groups)]);
     const name = 'model.layers.1.self_attn.dwconv.weight';
     const taps = parameters.get(name);
     if (taps === undefined) throw new Error(`no ${name}`);
@@ -169,7 +170,7 @@ describe('checkModel', () => {
   });
 
   it('does not pass a model whose output is not finite', async () => {
-    const { model, parameters } = fresh(all(mixerPreset('augmented', sizes)));
+    const { model, parameters } = fresh(all(mixerPreset('augmented', groups)));
     const norm = parameters.get('model.norm.weight');
     if (norm === undefined) throw new Error('no norm');
     parameters.set('model.norm.weight', { ...norm, data: norm.data.map(() => Number.NaN) });
@@ -179,7 +180,7 @@ describe('checkModel', () => {
   });
 
   it('stops on request and refuses sequences without room for an edge', async () => {
-    const { model, parameters } = fresh(all(mixerPreset('local', sizes)));
+    const { model, parameters } = fresh(all(mixerPreset('local', groups)));
     const controller = new AbortController();
     const running = checkModel(model, parameters, { signal: controller.signal, onRow: () => controller.abort() });
     await expect(running).rejects.toMatchObject({ code: 'ABORTED' });

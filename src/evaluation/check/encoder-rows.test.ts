@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readsWholeTexts } from '../../attention/mixers.ts';
-import { mixerPreset, mixerPresetNames } from '../../attention/presets.ts';
+import { mixerPreset, mixerPresetNames, takenOptions } from '../../attention/presets.ts';
 import { float32 } from '../../graph/tensor.ts';
 import { bertModel } from '../../models/bert/model.ts';
 import { initializeParameters } from '../../models/initialize.ts';
@@ -20,7 +20,9 @@ function encoder(...names: string[]): EncoderModel {
     num_hidden_layers: names.length,
     num_attention_heads: 4,
     max_position_embeddings: 64,
-  }).withMixers(names.map((name) => mixerPreset(name, { ...sizes, convolution: name !== 'softmax' })));
+  }).withMixers(
+    names.map((name) => mixerPreset(name, { ...takenOptions(name, sizes), convolution: name !== 'softmax' })),
+  );
 }
 
 const random = (model: EncoderModel) => initializeParameters(model, new Random(3), 0.2);

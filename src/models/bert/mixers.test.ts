@@ -5,7 +5,7 @@ import { runGraph } from '../../../test/parity/golden-model.ts';
 import { randomParameters } from '../../../test/models/tiny-llama.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, readsWholeTexts } from '../../attention/mixers.ts';
-import { mixerPreset, mixerPresetNames } from '../../attention/presets.ts';
+import { mixerPreset, mixerPresetNames, takenOptions } from '../../attention/presets.ts';
 import { gradients } from '../../graph/gradients.ts';
 import { Graph } from '../../graph/graph.ts';
 import { sumSquare } from '../../graph/ops/reduce.ts';
@@ -25,12 +25,12 @@ const mixers = new Map(
   mixerPresetNames()
     .filter((name) => !name.startsWith('flash') && readsWholeTexts(mixerPreset(name)))
     .flatMap((name): [string, MixerConfig][] => {
-      const mixer = mixerPreset(name, sizes);
+      const mixer = mixerPreset(name, takenOptions(name, sizes));
       const takesConvolution = name !== 'softmax' && convolutionOf(mixer) === null;
       if (!takesConvolution) return [[name, mixer]];
       return [
         [name, mixer],
-        [`${name} with convolution`, mixerPreset(name, { ...sizes, convolution: true })],
+        [`${name} with convolution`, mixerPreset(name, { ...takenOptions(name, sizes), convolution: true })],
       ];
     }),
 );

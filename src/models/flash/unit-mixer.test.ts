@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseMixer } from '../../attention/mixers.ts';
-import { mixerPreset } from '../../attention/presets.ts';
+import { mixerPreset, takenOptions } from '../../attention/presets.ts';
 import { Random } from '../../random.ts';
 import { initializeParameters } from '../initialize.ts';
 import { linearize } from '../linearize.ts';
@@ -25,7 +25,7 @@ describe('the mixer of a unit', () => {
     ['local+conv', { local: { kernel: 'laplace' }, global: false, convolution: { kernel: 9, masked: true } }],
     ['augmented', { local: { kernel: 'laplace' }, global: true, convolution: { kernel: 9, masked: true } }],
   ])("is FLASH's own for %s", (name, fields) => {
-    const mixer = unitMixer(config, mixerPreset(name, { group: 8, kernel: 9 }));
+    const mixer = unitMixer(config, mixerPreset(name, takenOptions(name, { group: 8, kernel: 9 })));
     expect(mixer).toMatchObject({ kind: 'gau', group: 8, ...fields });
   });
 

@@ -3,14 +3,13 @@
  * that it writes become control tokens, while their names inside a message stay the characters they are, so that no user
  * can end a turn or speak as the system.
  */
-import { Template } from '@huggingface/jinja';
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { readInFolder } from '../../files/regular-file.ts';
+import { JinjaTemplate } from '../../tokenizer/jinja-template.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
 const maximumTemplateBytes = 1 << 20;
-const maximumRenderedCharacters = 16 << 20;
 
 /** One message, its content joined to one text. */
 export interface ChatMessage {
@@ -29,7 +28,7 @@ export interface TemplateOptions {
 
 export class ChatTemplate {
   readonly source: string;
-  readonly #template: Template;
+  readonly #template: JinjaTemplate;
   readonly #tokenizer: Tokenizer;
   /** Control tokens by name, the longest names first. */
   readonly #names: readonly (readonly [name: string, id: number])[];
@@ -42,7 +41,7 @@ export class ChatTemplate {
       .filter(([name]) => name !== '')
       .sort(([a], [b]) => b.length - a.length);
     try {
-      this.#template = new Template(source);
+      this.#template = new JinjaTemplate(source);
     } catch (cause) {
       throw new LinnetError('FORMAT', `the chat template cannot be parsed: ${messageOf(cause)}`, { cause });
     }
@@ -85,9 +84,8 @@ export class ChatTemplate {
 
   #render(messages: readonly ChatMessage[], { addGenerationPrompt = true, variables = {} }: TemplateOptions): string {
     const nameOf = (id: number | undefined): string => this.#names.find(([, own]) => own === id)?.[0] ?? '';
-    let text: string;
     try {
-      text = this.#template.render({
+      return this.#template.render({
         ...variables,
         messages: messages.map((message) => ({ ...message })),
         add_generation_prompt: addGenerationPrompt,
@@ -97,11 +95,6 @@ export class ChatTemplate {
     } catch (cause) {
       throw new LinnetError('INPUT', `the chat template refuses the messages: ${messageOf(cause)}`, { cause });
     }
-    if (text.length <= maximumRenderedCharacters) return text;
-    throw new LinnetError(
-      'INPUT',
-      `the chat template makes ${text.length} characters of the messages; that is too much`,
-    );
   }
 }
 

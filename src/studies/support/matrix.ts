@@ -4,7 +4,7 @@
  */
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { isCausal, hasSurrogateGradient } from '../../attention/mixers.ts';
-import { findPreset, mixerPreset, mixerPresetNames, wholeTextPreset } from '../../attention/presets.ts';
+import { findPreset, mixerPreset, mixerPresetNames, takenOptions, wholeTextPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { tensor } from '../../graph/tensor.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
@@ -44,7 +44,9 @@ const sizes = { group: 4, kernel: 5, features: 8, rows: 2, block: 4, hashes: 3, 
 
 /** The mixers of the matrix: all presets, those of two names by the later one. */
 export function supportMixers(): string[] {
-  const byMixer = new Map(mixerPresetNames().map((name) => [JSON.stringify(mixerPreset(name, sizes)), name]));
+  const byMixer = new Map(
+    mixerPresetNames().map((name) => [JSON.stringify(mixerPreset(name, takenOptions(name, sizes))), name]),
+  );
   return mixerPresetNames().filter((name) => [...byMixer.values()].includes(name));
 }
 
@@ -125,7 +127,8 @@ function configure(name: string, convolution: boolean, direction: Direction): Mi
   if (!convolution && 'kernel' in shape && !('convolution' in shape)) {
     throw new LinnetError('CONFIG', `${name} always has its convolution`);
   }
-  const mixer = mixerPreset(direction === 'causal' ? name : wholeTextPreset(name), { ...sizes, convolution });
+  const form = direction === 'causal' ? name : wholeTextPreset(name);
+  const mixer = mixerPreset(form, { ...takenOptions(form, sizes), convolution });
   if (direction === 'causal' && !isCausal(mixer)) {
     throw new LinnetError('CONFIG', 'it reads the future, which `linnet check` reports in a causal model');
   }

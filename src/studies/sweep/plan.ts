@@ -5,9 +5,9 @@
 import { z } from 'zod';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
-import { mixerPreset, wholeTextPreset } from '../../attention/presets.ts';
+import { allReadings, mixerPresetReading, type Reading } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
-import { schemaProblems } from '../../files/schema-problems.ts';
+import { validated } from '../../files/schema-problems.ts';
 
 /** Names of models, methods and tasks in plans. */
 export const nameSchema = z
@@ -84,13 +84,7 @@ export type SweepModel = z.infer<typeof modelSchema>;
  * @throws LinnetError `CONFIG` naming every field that is wrong
  */
 export function parseSweepPlan(json: unknown, source: string): SweepPlan {
-  const result = planSchema.safeParse(json);
-  if (!result.success) {
-    throw new LinnetError('CONFIG', `${source} is not a plan of a sweep:\n${schemaProblems(result.error)}`, {
-      cause: result.error,
-    });
-  }
-  const plan = result.data;
+  const plan = validated(planSchema, json, 'CONFIG', `${source} is not a plan of a sweep`);
   if (new Set(plan.seeds).size !== plan.seeds.length) {
     throw new LinnetError('CONFIG', `${source}: a seed is listed twice; ${plan.seeds.join(', ')}`);
   }
@@ -106,9 +100,6 @@ export interface SweepVariant {
   /** The mixers of so many layers that read the past, or a whole text as encoders do. */
   mixers(layers: number, reads: Reading): MixerConfig[];
 }
-
-/** What attention reads with a mixer: presets may have another form for whole texts. */
-export type Reading = 'past' | 'whole';
 
 /**
  * The methods of a plan, each plain and, where it can be, augmented by the masked convolution (paper, section 4.2).
@@ -143,7 +134,7 @@ export function sweepVariants(plan: SweepPlan): SweepVariant[] {
 
 function presetOf({ preset = '', ...rest }: SweepMethod, reads: Reading): MixerConfig {
   const { mixer: _, first: __, augmented: ___, ...options } = rest;
-  return mixerPreset(reads === 'past' ? preset : wholeTextPreset(preset), options);
+  return mixerPresetReading(reads, preset, options, allReadings); // a plan may have models of both kinds
 }
 
 /** Whether a mixer can have the convolution and does not. */

@@ -10,7 +10,7 @@ import {
   transferredParameters,
 } from '../objectives/distillation.ts';
 import { logitsObjective } from '../objectives/logits.ts';
-import { parseOptions, refuseEvaluation, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import { modelPlan } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
@@ -64,7 +64,6 @@ export async function distill(
   const parsed = parseOptions(distillSchema, options);
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
-  refuseEvaluation(parsed);
   return await runPlan<DistillDetails>(parsed, hooks, checked, async (settings) => {
     const { stage, trainQk } = parsed;
     const original = await loadCausalModel(teacher);
@@ -78,12 +77,14 @@ export async function distill(
     const parameters = transferParameters(converted, original.parameters, trained);
     const layers = transferredLayers(original.model, model);
     const tokenizer = await loadTokenizer(converted.path);
-    const { dataset, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
+    const { dataset, heldOutRows, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
+    const objective = objectiveOf(original.model, model, settings.length, trained);
     const { save, ...plan } = modelPlan({ ...converted, parameters }, parsed);
     return {
       ...plan,
       dataset,
-      objective: objectiveOf(original.model, model, settings.length, trained),
+      objective,
+      heldOutRows: async () => ({ dataset: await heldOutRows(), objective }),
       trainable: (name) => trained.has(name),
       variant: { teacher: original.fingerprint, stage, trained: [...trained] },
       summary: `${summary}; layers ${layers.join(', ')} learn from ${original.path}`,

@@ -17,7 +17,7 @@ import { pairMedusaObjective, trainPairMedusa } from '../objectives/medusa-pairs
 import type { TrainingSettings } from '../settings.ts';
 import type { TrainingOptions } from './options.ts';
 import { loadPairs, type PairOptions } from './pairs.ts';
-import type { TrainingPlan } from './plan.ts';
+import type { HeldOutRows, TrainingPlan } from './plan.ts';
 import { loadPackedText } from './text.ts';
 
 /** Share of the rows or pairs that is set aside where nothing else is held out. */
@@ -39,6 +39,8 @@ export interface HeadsText extends Pick<TrainingPlan, 'dataset' | 'summary'> {
   readonly configuration: Readonly<Record<string, JsonValue>>;
   readonly heldOut: readonly HeldOutText[];
   readonly objective: (medusa: MedusaTraining) => TrainingPlan['objective'];
+  /** What `heldOut` names, as rows to measure the loss on while training goes on; absent where it names nothing. */
+  readonly heldOutRows?: (medusa: MedusaTraining) => Promise<HeldOutRows>;
   readonly train: (job: HeadsJob) => Promise<Omit<MedusaOutcome, 'hiddenStates'>>;
 }
 
@@ -77,6 +79,11 @@ async function plainText(
     summary: text.summary,
     configuration: text.configuration,
     objective: (medusa) => medusaObjective(medusa, model, settings.length),
+    // Without kept hidden states: the model runs over these rows whenever they are measured.
+    heldOutRows: async (medusa) => ({
+      dataset: await text.heldOutRows(),
+      objective: medusaObjective(medusa, model, settings.length),
+    }),
     train: (job) => trainMedusa({ ...job, model, dataset }),
   };
 }
@@ -99,6 +106,10 @@ async function pairsOfTexts(
     summary,
     configuration,
     objective: (medusa) => pairMedusaObjective(medusa, model, training.lengths),
+    heldOutRows:
+      heldOut &&
+      ((medusa) =>
+        Promise.resolve({ dataset: heldOut, objective: pairMedusaObjective(medusa, model, heldOut.lengths) })),
     train: ({ hiddenStates: _, hiddenStateFolder: __, onHiddenStates: ___, ...job }) =>
       trainPairMedusa({ ...job, model, dataset: training }),
   };

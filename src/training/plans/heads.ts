@@ -10,61 +10,46 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { hiddenStatePlaces } from '../objectives/hidden-states.ts';
 import { type MedusaTraining, medusaTrainingDefaults } from '../objectives/medusa.ts';
 import { type HeldOutText, loadHeadsText } from './heads-text.ts';
-import { parseOptions, refuseEvaluation, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
+import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import { checkPairFields, pairShape } from './pairs.ts';
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
+import { described } from '../settings.ts';
 
 /** The options of Medusa heads alone. */
 export const headsShape = {
-  heads: z.int().min(1).max(medusaLimits.heads).default(4).meta({
-    placeholder: 'count',
-    description: 'heads; head i guesses the token i positions after the next one',
-  }),
-  headLayers: z
-    .int()
-    .min(1)
-    .max(medusaLimits.layers)
-    .default(1)
-    .meta({ placeholder: 'count', description: 'residual blocks of a head' }),
-  headDecay: z
-    .number()
-    .min(0.01)
-    .max(1)
-    .default(medusaTrainingDefaults.decay)
-    .meta({ placeholder: 'factor', description: 'the loss of head i weighs this to the power i' }),
+  heads: described(
+    z.int().min(1).max(medusaLimits.heads).default(4),
+    'count',
+    'heads; head i guesses the token i positions after the next one',
+  ),
+  headLayers: described(z.int().min(1).max(medusaLimits.layers).default(1), 'count', 'residual blocks of a head'),
+  headDecay: described(
+    z.number().min(0.01).max(1).default(medusaTrainingDefaults.decay),
+    'factor',
+    'the loss of head i weighs this to the power i',
+  ),
   joint: z
     .boolean()
     .default(false)
     .meta({ description: 'train the model too (Medusa-2): its own loss plus that of the heads' }),
-  headWeight: z
-    .number()
-    .min(0)
-    .max(100)
-    .optional()
-    .meta({
-      placeholder: 'factor',
-      description: `weight of the heads' loss with \`joint\` (default: ${medusaTrainingDefaults.joint.weight})`,
-    }),
-  baseRate: z
-    .number()
-    .min(0)
-    .max(1)
-    .optional()
-    .meta({
-      placeholder: 'factor',
-      description:
-        'learning rate of the model over that of the heads with `joint` ' +
-        `(default: ${medusaTrainingDefaults.joint.rateFactor})`,
-    }),
-  hiddenStates: z
-    .enum(['auto', ...hiddenStatePlaces])
-    .default('auto')
-    .meta({
-      placeholder: 'place',
-      description: `where hidden states of a frozen model are kept: auto, ${hiddenStatePlaces.join(', ')}`,
-    }),
+  headWeight: described(
+    z.number().min(0).max(100).optional(),
+    'factor',
+    `weight of the heads' loss with \`joint\` (default: ${medusaTrainingDefaults.joint.weight})`,
+  ),
+  baseRate: described(
+    z.number().min(0).max(1).optional(),
+    'factor',
+    'learning rate of the model over that of the heads with `joint` ' +
+      `(default: ${medusaTrainingDefaults.joint.rateFactor})`,
+  ),
+  hiddenStates: described(
+    z.enum(['auto', ...hiddenStatePlaces]).default('auto'),
+    'place',
+    `where hidden states of a frozen model are kept: auto, ${hiddenStatePlaces.join(', ')}`,
+  ),
 };
 const headsSchema = z.strictObject({ ...headsShape, ...pairShape, ...trainingShape });
 type ParsedOptions = z.output<typeof headsSchema>;
@@ -127,11 +112,15 @@ export async function trainHeads(
   const medusa = medusaOf(parsed);
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
-  refuseEvaluation(parsed);
   return await runPlan<HeadsDetails>(parsed, hooks, checked, async (settings) => {
     const { model, parameters, fingerprint, path: from } = await loadGeneratingModel(folder);
     const tokenizer = await loadTokenizer(from);
-    const { heldOut, summary, configuration, ...text } = await loadHeadsText(model, parsed, settings, tokenizer);
+    const { heldOut, heldOutRows, summary, configuration, ...text } = await loadHeadsText(
+      model,
+      parsed,
+      settings,
+      tokenizer,
+    );
     return {
       model,
       parameters,
@@ -139,6 +128,7 @@ export async function trainHeads(
       summary,
       dataset: text.dataset,
       objective: text.objective(medusa),
+      heldOutRows: heldOutRows && (() => heldOutRows(medusa)),
       configuration: {
         ...configuration,
         ...{ heads, headLayers, headDecay },

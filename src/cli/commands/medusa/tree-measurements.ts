@@ -1,7 +1,7 @@
 /** What the choice of a candidate tree is made by: calibration text, and the times of steps and drafting on this machine. */
 import type { LoadedModel } from '../../../checkpoint/load-model.ts';
 import type { StoredMedusa } from '../../../checkpoint/medusa-files.ts';
-import { loadDocuments } from '../../../data/documents.ts';
+import { type Document, loadDocuments } from '../../../data/documents.ts';
 import { readRecords } from '../../../data/records.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
 import type { StepEngine } from '../../../decoding/step-engine.ts';
@@ -15,6 +15,7 @@ import { decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../..
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
 import { checkPairFields } from '../../../training/plans/pairs.ts';
+import { onlyHeldOut } from '../../../training/plans/text.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import type { CommandContext } from '../../framework/context.ts';
 
@@ -22,6 +23,8 @@ import type { CommandContext } from '../../framework/context.ts';
 export interface TreeMeasurementOptions {
   readonly data: readonly string[];
   readonly field: string;
+  /** Only the last so many documents or pairs are read; 0 for all. */
+  readonly heldOut: number;
   readonly sourceField?: string;
   readonly targetField?: string;
   readonly calibrate: 'generated' | 'text';
@@ -90,12 +93,17 @@ async function plainWindows(
   options: TreeMeasurementOptions,
 ): Promise<ScoredWindow[]> {
   const { tokens: length, prompts } = options;
-  const documents = await loadDocuments(options.data, { field: options.field });
+  const documents = await documentsOf(options);
   const tokens = documents.map(({ text }) => tokenizer.encode(text, { bos: tokenizer.bosId !== undefined }));
   if (options.calibrate === 'text') {
     return tokens.flatMap((document) => slidingWindows(document, length, length)).slice(0, prompts);
   }
   return await generated(context, options, (generation) => continuations(engine, tokens, generation));
+}
+
+/** The documents of the data: all, or those that training leaves out. */
+async function documentsOf(options: TreeMeasurementOptions): Promise<readonly Document[]> {
+  return onlyHeldOut(await loadDocuments(options.data, { field: options.field }), options, 'documents');
 }
 
 async function pairWindows(
@@ -105,7 +113,7 @@ async function pairWindows(
   tokenizer: Tokenizer,
   options: TreeMeasurementOptions,
 ): Promise<ScoredWindow[]> {
-  const { sourceField, targetField, field, data, prompts, promptLength, tokens } = options;
+  const { sourceField, targetField, data, prompts, promptLength, tokens } = options;
   checkPairFields(options);
   const end = eosIds.slice(0, 1);
   if (options.calibrate === 'text') {
@@ -114,7 +122,7 @@ async function pairWindows(
         '--calibrate text of an encoder-decoder model needs pairs; name their columns with --source-field and --target-field',
       );
     }
-    const records = await readRecords(data, [sourceField, targetField]);
+    const records = onlyHeldOut(await readRecords(data, [sourceField, targetField]), options, 'pairs');
     const encode = (text = '', most = tokens): Int32Array => tokenizer.encode(text).subarray(0, most);
     return records.slice(0, prompts).map(({ fields }) => ({
       source: Int32Array.from([...encode(fields.get(sourceField), promptLength), ...end]),
@@ -124,8 +132,10 @@ async function pairWindows(
   }
   const texts =
     sourceField === undefined
-      ? (await loadDocuments(data, { field })).map(({ text }) => text)
-      : (await readRecords(data, [sourceField])).map(({ fields }) => fields.get(sourceField) ?? '');
+      ? (await documentsOf(options)).map(({ text }) => text)
+      : onlyHeldOut(await readRecords(data, [sourceField]), options, 'pairs').map(
+          ({ fields }) => fields.get(sourceField) ?? '',
+        );
   const sources = texts.map((text) => tokenizer.encode(text));
   return await generated(context, options, (generation) => answers(engine, sources, { ...generation, startId }));
 }

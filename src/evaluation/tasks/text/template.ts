@@ -1,6 +1,6 @@
 /** Jinja templates of tasks. A name that a row does not have is an error, not an empty text. */
-import { Template } from '@huggingface/jinja';
 import { LinnetError } from '../../../errors.ts';
+import { JinjaTemplate } from '../../../tokenizer/jinja-template.ts';
 import type { Row } from '../preparations.ts';
 
 /** Fills in a row. @throws LinnetError `CONFIG` for a name that the row does not have */
@@ -13,10 +13,10 @@ export type FilledTemplate = (row: Row) => string;
  */
 export function makeTemplate(source: string, origin: string): FilledTemplate {
   if (!source.includes('{{') && !source.includes('{%')) return () => source;
-  let template: Template;
+  let template: JinjaTemplate;
   try {
     // Jinja drops one line break at the end; prompts keep theirs.
-    template = new Template(source.endsWith('\n') ? `${source}\n` : source);
+    template = new JinjaTemplate(source.endsWith('\n') ? `${source}\n` : source);
   } catch (cause) {
     throw malformed(origin, cause);
   }
