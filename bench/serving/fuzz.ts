@@ -1,16 +1,17 @@
 /**
  * Sends many hostile requests to a server, without a socket, and tells what they came to: statuses, memory, and every
  * request that was answered as a fault of the server. `node --expose-gc --import tsx bench/serving/fuzz.ts 100000 1` sends
- * 100,000 from seed 1.
+ * 100,000 from seed 1; a third number is the MiB of the prefix cache, and of the answers kept, 32 unless given.
  */
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
+import { z } from 'zod';
 import { openServedModel } from '../../src/serving/served-model.ts';
 import { startServer } from '../../src/serving/server.ts';
 import { hostileRequest, meantFaults, sendHostile } from '../../test/serving/hostile-requests.ts';
 import { chatTemplate } from '../../test/serving/served.ts';
 
-const [countText = '10000', seedText = '1'] = process.argv.slice(2);
+const [countText = '10000', seedText = '1', cacheText = '32'] = process.argv.slice(2);
 const count = Number(countText);
 const first = Number(seedText);
 const together = 8;
@@ -22,15 +23,25 @@ const log = pino({ level: 'error' }, { write: (line: string) => failures.push(li
 const server = await startServer(model, {
   port: 0,
   log,
-  cacheBytes: 32 << 20,
+  cacheBytes: Number(cacheText) << 20,
   limits: { maxTokens: 4, promptTokens: 512 },
 });
 
 const statuses = new Map<number, number>();
+const headers = { host: 'localhost' };
+const listSchema = z.object({ data: z.array(z.union([z.string(), z.object({ id: z.string() })])) });
+/** Sessions whose makers went away before they saw an id. They stay, as they were asked to: here they are deleted. */
+async function forgetAbandoned(): Promise<number> {
+  const answer = await server.fetch(new Request('http://localhost/v1/sessions', { headers }));
+  const { data } = listSchema.parse(await answer.json());
+  const ids = data.map((entry) => (typeof entry === 'string' ? entry : entry.id));
+  for (const id of ids) await forget(id);
+  return ids.length;
+}
+
 /** Deletes the session that was made, so that what grows is not what was asked to stay. */
 async function forget(text: string): Promise<void> {
   const id = /sess_[0-9a-f]{32}/.exec(text)?.[0];
-  const headers = { host: 'localhost' };
   if (id !== undefined)
     await server.fetch(new Request(`http://localhost/v1/sessions/${id}`, { method: 'DELETE', headers }));
 }
@@ -53,12 +64,17 @@ async function send(): Promise<void> {
     }
     const done = next - first;
     if (done % 2000 === 0) {
+      const abandoned = await forgetAbandoned();
       // What is garbage is not what leaks: with --expose-gc it is gone before the look.
       globalThis.gc?.();
       const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
       const [all, heap, buffers] = [rss, heapUsed, arrayBuffers].map((bytes) => (bytes / 2 ** 20).toFixed(0));
       const elapsed = ((performance.now() - started) / 1000).toFixed(0);
-      process.stdout.write(`${done} in ${elapsed} s: rss ${all} MiB, heap ${heap} MiB, buffers ${buffers} MiB\n`);
+      const prefixes = (server.texts.cache.bytes / 2 ** 20).toFixed(0);
+      process.stdout.write(
+        `${done} in ${elapsed} s: rss ${all} MiB, heap ${heap} MiB, buffers ${buffers} MiB, ` +
+          `of those prefixes ${prefixes} MiB; ${abandoned} sessions were left behind\n`,
+      );
     }
   }
 }

@@ -6,7 +6,7 @@ import { linearSchema } from './kinds/linear/config.ts';
 import { windowSchema } from './kinds/window/config.ts';
 import { OptionsError } from '../errors.ts';
 import type { MixerConfig } from './mixer.ts';
-import { describeMixer, isCausal, mixerParameters, parseMixer } from './mixers.ts';
+import { describeMixer, isCausal, mixerParameters, parseMixer, withoutBranch } from './mixers.ts';
 import { mixerPreset, mixerPresetNames, mixerPresetReading, type PresetOptions, takenOptions } from './presets.ts';
 
 const linear = (fields: object): MixerConfig => parseMixer({ kind: 'linear', ...fields });
@@ -193,6 +193,15 @@ describe('the table of mixers', () => {
       { name: 'linformer_v.weight', shape: [8, 256], init: 'averages' },
     ]);
     expect(mixerParameters(mixerPreset('performer'), counts)).toEqual([]);
+  });
+
+  it('normalizes what is left without a branch as before, where that is still there', () => {
+    const left = (normalize: string, branch: 'memory' | 'window') =>
+      withoutBranch(linear({ local: {}, global: {}, convolution: {}, normalize }), branch);
+    expect(left('local', 'memory')).toMatchObject({ global: null, normalize: 'local' });
+    expect(left('local', 'window')).toMatchObject({ local: null, normalize: null });
+    expect(left('global', 'memory')).toMatchObject({ global: null, normalize: null });
+    expect(left('global', 'window')).toMatchObject({ local: null, normalize: 'global' });
   });
 
   it('knows which mixers read the future', () => {

@@ -37,7 +37,8 @@ export const linearKind = {
   canCross: ({ local, castling }) => local === null && !castling,
   without: {
     memory: (config) => remaining({ ...config, global: null, normalize: kept(config, 'local') }, config.global),
-    window: (config) => remaining({ ...config, local: null, normalize: kept(config, 'global', 'together') }, config.local),
+    window: (config) =>
+      remaining({ ...config, local: null, normalize: kept(config, 'global', 'together') }, config.local),
     convolution: (config) => remaining({ ...config, convolution: null, castling: false }, config.convolution),
   },
   // Where branches are normalized together, or turned by castling, the output is not an affine function of their factors.
