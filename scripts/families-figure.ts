@@ -37,7 +37,7 @@ const ratios = rows
   // By family, then width.
   .sort((a, b) => a.model.localeCompare(b.model, 'en', { numeric: true }));
 
-const { svg } = await barChart({
+const chart = await barChart({
   title: 'Augmented against softmax, by family and width',
   description:
     'Ratio of held-out perplexities with the same seed, below 1 where augmented is better; lines are deviations.',
@@ -51,5 +51,5 @@ const { svg } = await barChart({
   marks: 'dots',
   height: 130 + 26 * ratios.length,
 });
-await writeFileAtomic(file, svg);
+await writeFileAtomic(file, chart.svgFile());
 console.log(`wrote ${file}`);

@@ -1,7 +1,7 @@
 /**
  * What reading shared beginnings once saves: MMLU-shaped work (one subject, five examples, four choices) by the scorer of
- * `eval tasks`, with sharing and with every request read whole; tokens and seconds of both, and the tokens that other ways
- * of caching would read. Texts are made up: what is measured does not depend on what they say.
+ * `eval tasks`, with sharing and with every request read whole; tokens, seconds and processor seconds of both, and the tokens
+ * that other ways of caching would read. Texts are made up: what is measured does not depend on what they say.
  *
  *   npx tsx bench/evaluation/shared-prefix.ts MODEL [questions, default 200] [of them read whole, default all] [words, default 24]
  *
@@ -82,15 +82,24 @@ try {
   const run = async (sharing: boolean, limit: number) => {
     const scorer = new EngineScorer({ engine, tokenizer, maxLength, sharing });
     const started = performance.now();
+    const usedBefore = process.cpuUsage();
     const result = await evaluateTasks(selection, scorer, { ...asked, limit, data, bootstrapIterations: 0 });
     const seconds = (performance.now() - started) / 1000;
-    return { seconds, tokens: scorer.usage.tokensRead, accuracy: result.tasks[0].summary.values['acc,none'] };
+    const used = process.cpuUsage(usedBefore);
+    const processorSeconds = (used.user + used.system) / 1e6;
+    return {
+      seconds,
+      processorSeconds,
+      tokens: scorer.usage.tokensRead,
+      accuracy: result.tasks[0].summary.values['acc,none'],
+    };
   };
   await run(true, 2);
   const shared = await run(true, questions);
   const alone = await run(false, readWhole);
   const sharedOfSame = readWhole === questions ? shared : await run(true, readWhole);
-  const secondsOfAll = (alone.seconds * whole) / alone.tokens;
+  const scale = whole / alone.tokens;
+  const ofAll = { seconds: alone.seconds * scale, processorSeconds: alone.processorSeconds * scale };
   console.log(
     JSON.stringify(
       {
@@ -98,9 +107,13 @@ try {
         questions,
         requestTokens: whole,
         shared: { ...shared },
-        whole: { questions: readWhole, ...alone, secondsOfAll },
+        whole: { questions: readWhole, ...alone, ofAll },
         sameAccuracy: alone.accuracy === sharedOfSame.accuracy,
-        ratio: { tokens: whole / shared.tokens, seconds: secondsOfAll / shared.seconds },
+        ratio: {
+          tokens: whole / shared.tokens,
+          seconds: ofAll.seconds / shared.seconds,
+          processorSeconds: ofAll.processorSeconds / shared.processorSeconds,
+        },
         others: {
           'harness, choices of one token share logits': sum(sequences.map(([first]) => first.length)),
           'prefix of the request before (llama.cpp)': cached(1),

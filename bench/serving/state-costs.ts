@@ -48,14 +48,14 @@ const folder = await mkdtemp(join(tmpdir(), 'linnet-state-'));
 process.stdout.write('| tokens | state MiB | file MiB | encode ms | save, flushed ms | fork ms | restore ms |\n');
 for (const length of lengths.split(',').map(Number)) {
   const session = sessionOf(length);
-  const bytes = await encodeSession({ ...session, fingerprint });
+  const bytes = encodeSession({ ...session, fingerprint });
   const file = (round: number): string => join(folder, `${length}-${round}`);
   const row = [
     length,
     (session.state.bytes / 2 ** 20).toFixed(2),
     (bytes.length / 2 ** 20).toFixed(2),
     await time(() => encodeSession({ ...session, fingerprint })),
-    await time(async (round) => createFileAtomic(file(round), await encodeSession({ ...session, fingerprint }))),
+    await time(async (round) => createFileAtomic(file(round), encodeSession({ ...session, fingerprint }))),
     await time(() => session.state.fork()),
     await time(async (round) => decodeSession(await readFile(file(round)), { model, layout }, fingerprint)),
   ];

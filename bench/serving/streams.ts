@@ -3,7 +3,7 @@
  * for the first token of a session after many others were active, and how soon a row is free when its client is gone.
  *
  *   npm run build
- *   npx tsx bench/serving/streams.ts MODEL [tokens per stream, default 128] [other sessions, default 1000]
+ *   npx tsx bench/serving/streams.ts MODEL [tokens per stream, default 128] [other sessions, default 1000] [rounds, default 3]
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,9 +11,10 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
-const [folder = 'assets/tiny-llama', tokensText = '128', othersText = '1000'] = process.argv.slice(2);
+const [folder = 'assets/tiny-llama', tokensText = '128', othersText = '1000', roundsText = '3'] = process.argv.slice(2);
 const tokens = Number(tokensText);
 const others = Number(othersText);
+const rounds = Number(roundsText);
 const prompt = 'Once upon a time there was a whale that';
 const headers = { 'content-type': 'application/json' };
 
@@ -40,16 +41,22 @@ async function stream(body: object): Promise<{ first: number; last: number }> {
   return { first, last: (performance.now() - started) / 1000 };
 }
 
-/** Tokens a second of all streams, the best of three. */
-async function throughput(streams: number): Promise<number> {
-  const rates: number[] = [];
-  for (let round = 0; round < 3; round++) {
-    const started = performance.now();
-    await Promise.all(Array.from({ length: streams }, () => stream(completion)));
-    rates.push((1000 * streams * tokens) / (performance.now() - started));
-  }
-  return Math.max(...rates);
+/** Wall and processor seconds of a token, of so many streams at a time. */
+interface Cost {
+  readonly wall: number;
+  readonly processor: number;
 }
+
+async function cost(streams: number): Promise<Cost> {
+  const before = await metric('process_cpu_seconds_total');
+  const started = performance.now();
+  await Promise.all(Array.from({ length: streams }, () => stream(completion)));
+  const wall = (performance.now() - started) / 1000;
+  const count = streams * tokens;
+  return { wall: wall / count, processor: ((await metric('process_cpu_seconds_total')) - before) / count };
+}
+
+const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 const idSchema = z.object({ id: z.string() });
 async function session(): Promise<string> {
@@ -69,20 +76,31 @@ const report = (what: string, value: string): void => {
 
 const words = ['--prompt', prompt, '--max-tokens', String(tokens), '--ignore-eos', '--json', '--quiet'];
 const bareSchema = z.object({ tokensPerSecond: z.number() });
-const bareRates = [1, 2, 3].map(() => {
+const bareRates = Array.from({ length: rounds }, () => {
   const json: unknown = JSON.parse(
     execFileSync(process.execPath, [main, 'generate', folder, ...words], { encoding: 'utf8' }),
   );
   return bareSchema.parse(json).tokensPerSecond;
 });
-const bare = Math.max(...bareRates);
+const bare = median(bareRates);
 report('engine alone, tokens/s', bare.toFixed(1));
 await stream(completion);
-const one = await throughput(1);
-for (const streams of [1, 4, 16]) {
-  const rate = streams === 1 ? one : await throughput(streams);
-  report(`${streams} streams, tokens/s (over 1)`, `${rate.toFixed(1)} (${(rate / one).toFixed(2)}×)`);
+// Numbers of streams take turns, so that what else the machine does meets all of them.
+const counts = [1, 4, 16];
+const costs = counts.map((): Cost[] => []);
+for (let round = 0; round < rounds; round++) {
+  for (const [index, streams] of counts.entries()) costs[index].push(await cost(streams));
 }
+const [alone] = costs;
+for (const [index, streams] of counts.entries()) {
+  const over = (kind: keyof Cost): string =>
+    median(costs[index].map((found, round) => alone[round][kind] / found[kind])).toFixed(2);
+  const rate = (1 / median(costs[index].map(({ wall }) => wall))).toFixed(1);
+  const processor = (1000 * median(costs[index].map((found) => found.processor))).toFixed(1);
+  report(`${streams} streams, tokens/s (over 1)`, `${rate} (${over('wall')}×)`);
+  report(`${streams} streams, processor ms a token (over 1)`, `${processor} (${over('processor')}×)`);
+}
+const one = 1 / median(alone.map(({ wall }) => wall));
 report('server over engine, 1 stream, time per token', `${((bare / one - 1) * 100).toFixed(1)} %`);
 
 const rssBefore = await metric('process_resident_memory_bytes');

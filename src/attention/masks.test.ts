@@ -89,7 +89,7 @@ function stepByMasks(config: MixerConfig, at: StepCase, rule?: TreeRule): Float6
       const local = linear === null ? softmax : linear.local;
       if (local !== null) {
         const group = seen.filter((row) => row.same === 1);
-        const weights = localRowKernel(local, 1 / Math.sqrt(d)).weights(
+        const weights = localRowKernel(local, null, 1 / Math.sqrt(d)).weights(
           query,
           group.map((row) => row.key),
         );

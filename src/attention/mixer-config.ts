@@ -1,7 +1,7 @@
 /** Configurations of mixers: which kind one is of, how it is checked and described. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import { findMixerKind, mixerKinds } from './kinds/index.ts';
 import type { AttentionDims, MixerConfig, MixerKind, MixerParameter } from './mixer.ts';
 
@@ -61,11 +61,7 @@ export const mixerSchema: z.ZodType<MixerConfig> = mixerSchemaOf();
  * ```
  */
 export function parseMixer(value: unknown): MixerConfig {
-  const result = mixerSchema.safeParse(value);
-  if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `invalid mixer configuration:\n${schemaProblems(result.error)}`, {
-    cause: result.error,
-  });
+  return validated(mixerSchema, value, 'CONFIG', 'invalid mixer configuration');
 }
 
 /**

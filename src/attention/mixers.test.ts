@@ -6,7 +6,7 @@ import { linearSchema } from './kinds/linear/config.ts';
 import { windowSchema } from './kinds/window/config.ts';
 import { OptionsError } from '../errors.ts';
 import type { MixerConfig } from './mixer.ts';
-import { describeMixer, isCausal, mixerParameters, parseMixer } from './mixers.ts';
+import { describeMixer, isCausal, mixerParameters, parseMixer, withoutBranch } from './mixers.ts';
 import { mixerPreset, mixerPresetNames, mixerPresetReading, type PresetOptions, takenOptions } from './presets.ts';
 
 const linear = (fields: object): MixerConfig => parseMixer({ kind: 'linear', ...fields });
@@ -36,6 +36,8 @@ describe('parseMixer', () => {
     ['a fractional group', { local: {}, group: 1.5 }, /group/],
     ['castling alone', { local: {}, castling: true }, /add convolution/],
     ['normalizing a branch that is not there', { local: {}, normalize: 'global' }, /needs a global branch/],
+    ['normalizing a local branch that is not there', { global: {}, normalize: 'local' }, /needs a local branch/],
+    ['normalizing softmax', { local: { kernel: 'softmax' }, normalize: 'local' }, /sum to one already/],
     ['normalizing nothing', { convolution: {}, normalize: 'together' }, /needs a local or a global branch/],
     ['an unknown kernel', { local: { kernel: 'laplace' } }, /local\.kernel/],
     ['an unknown field', { local: {}, groups: 4 }, /groups/],
@@ -157,6 +159,10 @@ describe('the table of mixers', () => {
       'λ·local softmax + α·normalized global, G = 64',
     ],
     [
+      linear({ local: { scale: 'learned' }, global: {}, normalize: 'local' }),
+      'λ·normalized local relu² + α·global, G = 64',
+    ],
+    [
       linear({ local: {}, global: {}, convolution: {}, normalize: 'together', castling: true }),
       'castling (normalized (local relu² + α·global)) + convolution 63, G = 64',
     ],
@@ -187,6 +193,15 @@ describe('the table of mixers', () => {
       { name: 'linformer_v.weight', shape: [8, 256], init: 'averages' },
     ]);
     expect(mixerParameters(mixerPreset('performer'), counts)).toEqual([]);
+  });
+
+  it('normalizes what is left without a branch as before, where that is still there', () => {
+    const left = (normalize: string, branch: 'memory' | 'window') =>
+      withoutBranch(linear({ local: {}, global: {}, convolution: {}, normalize }), branch);
+    expect(left('local', 'memory')).toMatchObject({ global: null, normalize: 'local' });
+    expect(left('local', 'window')).toMatchObject({ local: null, normalize: null });
+    expect(left('global', 'memory')).toMatchObject({ global: null, normalize: null });
+    expect(left('global', 'window')).toMatchObject({ local: null, normalize: 'global' });
   });
 
   it('knows which mixers read the future', () => {

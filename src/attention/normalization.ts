@@ -1,12 +1,23 @@
 /** What is done to the outputs of branches: factors, and vectors of at most unit length. */
 import type { Value } from '../graph/graph.ts';
-import { add, div, mul } from '../graph/ops/elementwise.ts';
+import { add, addAll, div, mul } from '../graph/ops/elementwise.ts';
 import { unitLength } from '../graph/ops/normalization.ts';
 import { sum } from '../graph/ops/reduce.ts';
 import { sqrt } from '../graph/ops/unary.ts';
 
 /** ε of the NORM variants: x / (ε + ‖x‖). */
 const normEpsilon = 1e-5;
+
+/** What is added to the sum of weights by which they are divided: where all are near 0, so is their mean of values. */
+export const weightFloor = 0.02;
+
+/**
+ * Weights over lists of keys, each [..., any], divided by their sum over all lists and `weightFloor`. None is negative.
+ */
+export function dividedBySum(weights: readonly Value[]): Value[] {
+  const total = add(addAll(weights.map((weight) => sum(weight, [-1], true))), weightFloor);
+  return weights.map((weight) => div(weight, total));
+}
 
 /** x / (ε + ‖x‖) per vector, ε being 1e-5. The tiny constant under the root keeps the gradient at zero vectors zero. */
 export function boundedLength(x: Value, epsilon = normEpsilon): Value {

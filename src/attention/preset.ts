@@ -1,7 +1,7 @@
 /** What presets are made of: their options, and those that several kinds have in common. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import { defaultKernel } from './convolution-config.ts';
 import type { MixerPreset } from './mixer.ts';
 
@@ -21,11 +21,7 @@ export function definePreset<Shape extends Readonly<Record<string, z.ZodType>>>(
   return {
     shape,
     make(options) {
-      const result = z.object(shape).safeParse(options);
-      if (result.success) return make(result.data);
-      throw new LinnetError('CONFIG', `invalid options of a mixer:\n${schemaProblems(result.error)}`, {
-        cause: result.error,
-      });
+      return make(validated(z.object(shape), options, 'CONFIG', 'invalid options of a mixer'));
     },
   };
 }

@@ -37,8 +37,8 @@ export interface PresetOptions {
   readonly lambda?: boolean;
   /** Rescales the attention part to unit length around ½v, before the convolution. Default false. */
   readonly castling?: boolean;
-  /** Normalizes the global branch, or local and global together. Default: neither. */
-  readonly normalize?: 'global' | 'together';
+  /** Divides the weights of the local branch by their sum, or normalizes the global branch, or both together. Default: none. */
+  readonly normalize?: 'local' | 'global' | 'together';
   /** Random features (performer) or frequencies (rfa). Default 64. */
   readonly features?: number;
   /** Hashes of `yoso-hashed`. Default 32. */

@@ -141,6 +141,30 @@ export const reluSquaredKernel: RowKernel = ofCosine(
   (cosine) => 2 * Math.max(cosine, 0),
 );
 
+/** p = w/(floor + Σ w), w being the weights of another kernel. With Z = floor + Σ w: dw_j = (dp_j − Σ_i p_i·dp_i)/Z. */
+export function normalizedKernel(kernel: RowKernel, floor: number): RowKernel {
+  const total = (weights: Float64Array): number => weights.reduce((sum, weight) => sum + weight, floor);
+  return {
+    weights(q, keys) {
+      const own = kernel.weights(q, keys);
+      const size = total(own);
+      return own.map((weight) => weight / size);
+    },
+    addGradient(q, keys, dWeights, dq, dKeys) {
+      const own = kernel.weights(q, keys);
+      const size = total(own);
+      const mean = dot(own, dWeights) / size;
+      kernel.addGradient(
+        q,
+        keys,
+        dWeights.map((dWeight) => (dWeight - mean) / size),
+        dq,
+        dKeys,
+      );
+    },
+  };
+}
+
 /** ⟨q̂, k̂⟩ itself: what a sum over k̂ᵀv can hold. */
 export const cosineKernel: RowKernel = ofCosine(
   (cosine) => cosine,

@@ -159,6 +159,7 @@ const variants: Readonly<Record<string, MixerConfig>> = {
     convolution: { kernel: 5 },
   }),
   'λ·local relu² + α·normalized global': linear({ local: { scale: 'learned' }, global: {}, normalize: 'global' }),
+  'λ·normalized local relu² + α·global': linear({ local: { scale: 'learned' }, global: {}, normalize: 'local' }),
   'normalized together': linear({ local: { scale: 'learned' }, global: {}, normalize: 'together' }),
   castling: linear({ local: {}, global: {}, convolution: { kernel: 3 }, castling: true }),
   'normalized castling': linear({
@@ -307,6 +308,18 @@ describe('known values', () => {
     });
     // local + α·global + w[1]·v_t + w[0]·v_{t−1}; the weight 1000 would read the future.
     expect([...out]).toEqual([1 + 3, 11 + 30 + 2, 100 + 0.5 * 11 + 300 + 20]);
+  });
+
+  it('divides the weights of the local branch by 0.02 + their sum', () => {
+    const out = mixReference(linear({ group: 2, local: { scale: 'learned' }, global: {}, normalize: 'local' }), {
+      dims,
+      q: Float64Array.of(2, 3, -4),
+      k: Float64Array.of(5, 6, 7),
+      v: Float64Array.of(1, 10, 100),
+      parameters: { local_factor: Float64Array.of(3), global_factor: Float64Array.of(0.5) },
+    });
+    // Two keys of weight 1 are as much as one; the last position likes no key of its own group, and has the global branch.
+    expect(relativeToPeak(out, [3 / 1.02, 33 / 2.02, -0.5 * 11])).toBeLessThan(1e-15);
   });
 
   it('a zero row normalizes to zero, without NaN in outputs or gradients', () => {

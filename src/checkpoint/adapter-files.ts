@@ -7,7 +7,7 @@ import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { Model } from '../models/families.ts';
 import { freshMixerParameters } from '../models/linearize.ts';
@@ -113,10 +113,7 @@ export async function saveAdapter(
 export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapter> {
   const configPath = resolve(dir, ADAPTER_CONFIG_FILE);
   const json = parseJsonObject(await readInFolder(dir, ADAPTER_CONFIG_FILE, maximumConfigBytes), configPath);
-  const config = configSchema.safeParse(json);
-  if (!config.success) {
-    throw new LinnetError('FORMAT', `${configPath}: not a supported adapter:\n${schemaProblems(config.error)}`);
-  }
+  const config = validated(configSchema, json, 'FORMAT', `${configPath}: not a supported adapter`);
   const files = [{ name: ADAPTER_WEIGHTS_FILE, before: prefix }];
   if ((await readdir(dir)).includes(BESIDE_FILE)) files.push({ name: BESIDE_FILE, before: '' });
   const parameters = new Map<string, Tensor<'float32'>>();
@@ -128,7 +125,7 @@ export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapt
       await file.close();
     }
   }
-  const { r: rank, lora_alpha: alpha } = config.data;
+  const { r: rank, lora_alpha: alpha } = config;
   const adapted = new Set([...parameters.keys()].filter(isLoraParameter).map(matrixOf));
   const lora = { rank, alpha, matrices: new Map([...weightMatrices(base.model)].filter(([key]) => adapted.has(key))) };
   const whole = new Map([...base.parameters].filter(([key]) => parameters.has(key)));

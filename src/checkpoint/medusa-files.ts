@@ -8,7 +8,7 @@ import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa.ts';
 import type { ModelDescription } from '../models/model.ts';
@@ -223,12 +223,11 @@ async function readDescription(folder: string): Promise<Description> {
 }
 
 function checkedDescription(value: unknown, folder: string): Description {
-  const result = descriptionSchema.safeParse(value);
-  if (result.success) return result.data;
-  throw new LinnetError(
+  return validated(
+    descriptionSchema,
+    value,
     'FORMAT',
-    `${resolve(folder, MEDUSA_FILE)} does not describe Medusa heads:\n${schemaProblems(result.error)}`,
-    { cause: result.error },
+    `${resolve(folder, MEDUSA_FILE)} does not describe Medusa heads`,
   );
 }
 

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { treeFromPaths } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { parseJson } from '../files/json-object.ts';
+import { validated } from '../files/schema-problems.ts';
 import { medusaLimits } from '../models/medusa.ts';
 
 /** More nodes than a step can verify with profit, on any machine known. */
@@ -58,21 +59,10 @@ export function checkMedusaTree(
  * @throws LinnetError `FORMAT` for anything else, and for paths that make no tree
  */
 export function parseTreeFile(text: string, source: string): number[][] {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
-  }
+  const value = parseJson(text, source);
   const { paths } = medusaTreeSchema.shape;
-  const result = z.union([paths, z.object({ paths }).transform((tree) => tree.paths)]).safeParse(value);
-  if (!result.success) {
-    throw new LinnetError(
-      'FORMAT',
-      `${source} is not a list of rank paths such as [[0],[1],[0,0]]:\n${schemaProblems(result.error)}`,
-      { cause: result.error },
-    );
-  }
-  checkMedusaTree(result.data, medusaLimits.heads, maximumRank + 1, source);
-  return result.data;
+  const schema = z.union([paths, z.object({ paths }).transform((tree) => tree.paths)]);
+  const tree = validated(schema, value, 'FORMAT', `${source} is not a list of rank paths such as [[0],[1],[0,0]]`);
+  checkMedusaTree(tree, medusaLimits.heads, maximumRank + 1, source);
+  return tree;
 }

@@ -15,7 +15,7 @@ import { fingerprint } from '../data/fingerprint.ts';
 import type { PackedDataset } from '../data/packing.ts';
 import type { RowDataset } from '../data/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { concat, reshape, split } from '../graph/ops/layout.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
@@ -329,7 +329,5 @@ function describedBy(text: string | undefined, path: string): Description {
   } catch {
     throw new LinnetError('FORMAT', `${path} does not say what activations it holds; write it anew`);
   }
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw new LinnetError('FORMAT', `${path} is damaged; write it anew:\n${schemaProblems(result.error)}`);
+  return validated(schema, value, 'FORMAT', `${path} is damaged; write it anew`);
 }

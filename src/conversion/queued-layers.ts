@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { openModelWeights } from '../checkpoint/load-model.ts';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import { elementCount, float32, type Tensor } from '../graph/tensor.ts';
 import type { JobHandler } from '../jobs/job.ts';
 import { runJobs } from '../jobs/queue.ts';
@@ -117,14 +117,13 @@ function strange(layer: number): LinnetError {
 /** Trains layers of the queue; of the student's weights only those of the layer's mixer are read. */
 export function layerJobHandler(compile: CompileOptions): JobHandler {
   return async (given, { signal, folder }) => {
-    const parsed = dataSchema.safeParse(given);
-    if (!parsed.success) throw new LinnetError('INPUT', `the job is no layer: ${schemaProblems(parsed.error)}`);
-    const { layer, activations, identity, settings } = parsed.data;
-    const student = await readMixer(parsed.data.student, layer);
+    const data = validated(dataSchema, given, 'INPUT', 'the job is no layer');
+    const { layer, activations, identity, settings } = data;
+    const student = await readMixer(data.student, layer);
     if ((await layerIdentity(student, layer, activations, settings)) !== identity) {
       throw new LinnetError(
         'MISMATCH',
-        `${parsed.data.student} and ${activations} hold other weights or activations here: share the run folder among all machines`,
+        `${data.student} and ${activations} hold other weights or activations here: share the run folder among all machines`,
       );
     }
     const snapshots = join(folder, 'snapshots');

@@ -4,7 +4,7 @@ import { barChart, lineChart } from '../report/chart.ts';
 import type { Chart } from '../report/chart-renderer.ts';
 import type { Report, Section } from '../report/html.ts';
 import { describeHardware, describeSoftware } from '../report/provenance.ts';
-import { formatBytes, formatDuration, formatFixed, formatPercent, formatTokens } from '../report/quantities.ts';
+import { fixed, formatBytes, formatDuration, formatFixed, formatPercent, formatTokens } from '../report/quantities.ts';
 import { makeTable } from '../report/table.ts';
 import type { Conversion } from './convert.ts';
 import type { ConversionMeasures } from './measure.ts';
@@ -60,7 +60,7 @@ export async function conversionCharts(
       title: 'Perplexity by position',
       description: 'Perplexity of the tokens at each range of positions of a long text.',
       x: { ...context, label: 'position' },
-      y: { label: 'perplexity', scale: 'log2', format: (value) => formatFixed(value, 1) },
+      y: { label: 'perplexity', scale: 'log2', format: fixed(1) },
       lines: lines(measures.positions, ({ to, perplexity }) => ({ x: to + 1, y: perplexity })),
     }),
     recall: await lineChart({
@@ -123,14 +123,14 @@ export function conversionSections(
           table: makeTable(
             [
               { header: 'stage', value: (stage) => stage.name },
-              { header: 'perplexity', value: (stage) => stage.perplexity, format: (value) => formatFixed(value, 3) },
+              { header: 'perplexity', value: (stage) => stage.perplexity, format: fixed(3) },
               {
                 header: 'against the original',
                 value: (stage) => stage.perplexity / progress.original - 1,
                 format: (value) => `${value > 0 ? '+' : ''}${formatPercent(value, 2)}`,
               },
               { header: 'steps', value: (stage) => stage.steps },
-              { header: 'time', value: (stage) => stage.seconds, format: (value) => formatDuration(value) },
+              { header: 'time', value: (stage) => stage.seconds, format: formatDuration },
               { header: 'kept', value: (stage) => (stage.kept ? 'yes' : 'no') },
             ],
             progress.stages,

@@ -7,6 +7,8 @@ export interface DelimitedSyntax {
   readonly delimiter: string;
   /** Whether a value may be in quotation marks, and then hold delimiters, line breaks and doubled quotation marks. */
   readonly quotes: boolean;
+  /** Longer rows are refused. Default 16 Mi characters. */
+  readonly maximumRowLength?: number;
 }
 
 export interface DelimitedRow {
@@ -28,9 +30,11 @@ const complaints: Readonly<Record<string, string>> = {
  *
  * @param text with line ends normalised to `\n`
  * @param source for messages
- * @throws LinnetError `FORMAT` for a quotation mark that is not closed, is followed by more of the value, or is preceded by some
+ * @throws LinnetError `FORMAT` for a quotation mark that is not closed, is followed by more of the value, or is preceded by some,
+ *   and for a row that is too long
  */
-export function parseDelimited(text: string, { delimiter, quotes }: DelimitedSyntax, source: string): DelimitedRow[] {
+export function parseDelimited(text: string, syntax: DelimitedSyntax, source: string): DelimitedRow[] {
+  const { delimiter, quotes, maximumRowLength = 16 << 20 } = syntax;
   const rows: DelimitedRow[] = [];
   let ended = 0; // the last line of the row before
   try {
@@ -40,6 +44,7 @@ export function parseDelimited(text: string, { delimiter, quotes }: DelimitedSyn
       record_delimiter: '\n',
       relax_column_count: true,
       skip_empty_lines: true,
+      max_record_size: maximumRowLength,
       on_record(values: string[], { lines }) {
         ended = lines;
         rows.push({ values, line: lines - values.reduce((breaks, value) => breaks + value.split('\n').length - 1, 0) });
@@ -50,7 +55,11 @@ export function parseDelimited(text: string, { delimiter, quotes }: DelimitedSyn
     if (!(cause instanceof CsvError)) throw cause;
     // Where a quotation mark is never closed the parser has read to the end: the row that opened it comes after the last whole one.
     const line = cause.code === 'CSV_QUOTE_NOT_CLOSED' ? ended + 1 : cause.lines;
-    throw new LinnetError('FORMAT', `${source}:${String(line)}: ${complaints[cause.code] ?? cause.message}`, { cause });
+    const complaint =
+      cause.code === 'CSV_MAX_RECORD_SIZE'
+        ? `the row is longer than ${maximumRowLength} characters`
+        : (complaints[cause.code] ?? cause.message);
+    throw new LinnetError('FORMAT', `${source}:${String(line)}: ${complaint}`, { cause });
   }
   return rows;
 }

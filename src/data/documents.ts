@@ -1,6 +1,7 @@
 /** Where text comes from: files and corpus packages, read as a stream of documents. */
 import { extname } from 'node:path';
 import { LinnetError } from '../errors.ts';
+import { isJsonObject } from '../files/json-object.ts';
 import { plainNames } from '../files/name-list.ts';
 import { corpusPrefix, readCorpus } from './corpora.ts';
 import { standardInput, standardInputName } from './standard-input.ts';
@@ -125,7 +126,7 @@ function textField(line: string, field: string, source: string): string {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new LinnetError('FORMAT', `${source} is not valid JSON: ${reason}`, { cause });
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (!isJsonObject(value)) {
     throw new LinnetError('FORMAT', `${source} is not a JSON object; expected {"${field}": "…"}`);
   }
   const text = new Map<string, unknown>(Object.entries(value)).get(field);

@@ -1,6 +1,7 @@
 /** Records of named fields from .jsonl, .csv, .tsv and .parquet files: what labelled texts and pairs of texts are read from. */
 import { extname } from 'node:path';
 import { LinnetError } from '../errors.ts';
+import { isJsonObject, parseJson } from '../files/json-object.ts';
 import { plainNames } from '../files/name-list.ts';
 import { parseDelimited } from './delimited.ts';
 import { readParquetRows } from './parquet-rows.ts';
@@ -69,15 +70,8 @@ async function* readJsonRecords(path: string): AsyncGenerator<FieldRecord> {
   for await (const { text, number } of readLines(path, maximumLineBytes)) {
     if (text.trim() === '') continue;
     const source = `${path}:${number}`;
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (cause) {
-      throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
-    }
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new LinnetError('FORMAT', `${source} is not a JSON object`);
-    }
+    const value = parseJson(text, source);
+    if (!isJsonObject(value)) throw new LinnetError('FORMAT', `${source} is not a JSON object`);
     yield { fields: simpleFields(value), source };
   }
 }

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
 import { LogitAdjustments, type SamplingContext } from './logit-adjustments.ts';
@@ -56,11 +56,7 @@ export type SamplerInput = z.input<typeof samplerSchema>;
  * @throws LinnetError `CONFIG` naming every field that is wrong
  */
 export function parseSampler(value: unknown): SamplerConfig {
-  const result = samplerSchema.safeParse(value);
-  if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `invalid sampling configuration:\n${schemaProblems(result.error)}`, {
-    cause: result.error,
-  });
+  return validated(samplerSchema, value, 'CONFIG', 'invalid sampling configuration');
 }
 
 /** Chooses tokens. Its buffers are made for the first logits and used again, so one sampler serves one text at a time. */

@@ -146,34 +146,39 @@ export class StepEngine implements AsyncDisposable {
    */
   step(requests: readonly StepRequest[], weights: StepWeights = 'step'): Promise<StepOutput[]> {
     const program = weights === 'prompt' ? this.#prompt : this.#program;
-    const step = this.#turn.then(() => this.#run(program, requests));
+    const step = this.#turn.then(() => this.#run(program, requests, weights));
     this.#turn = step.catch(() => undefined);
     return step;
   }
 
-  async #run(program: Program, requests: readonly StepRequest[]): Promise<StepOutput[]> {
-    if (requests.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
-    for (const { state } of requests) this.#checkState(state);
+  async #run(program: Program, asked: readonly StepRequest[], lane: StepWeights): Promise<StepOutput[]> {
+    if (asked.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
+    for (const { state } of asked) this.#checkState(state);
+    const order = this.#feeds.arrange(asked, lane);
+    const requests = order.map((index) => asked[index]);
     const { width, vocabulary } = this.model.sizes;
     const B = requests.length;
     const T = Math.max(...requests.map(({ tree }) => tree.size));
-    const feeds = { ...this.#nodeFeeds(requests, B, T), ...this.#feeds.feeds(requests, T) };
+    const nodes = this.#nodeFeeds(requests, B, T);
+    const { feeds, kept } = this.#feeds.feeds(requests, T, { lane, copiesFeeds: program.copiesFeeds });
     const outputs = ['logits', 'hidden', 'rows', ...(this.#shifts ? ['shifts'] : [])];
-    const results = await program.run(feeds, outputs);
+    const results = await program.run({ ...nodes, ...feeds }, outputs, kept);
     const logits = dataOf(results.logits, 'float32');
     const hidden = dataOf(results.hidden, 'float32');
     const rows = dataOf(results.rows, 'float32');
     const shifts = this.#shifts ? dataOf(results.shifts, 'float32') : new Float32Array(0);
+    const answers: StepOutput[] = [];
     let taken = 0;
-    return requests.map(({ state, wanted }, sequence) => {
+    requests.forEach(({ state, wanted }, sequence) => {
       const first = taken;
       taken += wanted.length;
-      return {
+      answers[order[sequence]] = {
         logits: wanted.map((_, i) => logits.subarray((first + i) * vocabulary, (first + i + 1) * vocabulary)),
         hidden: wanted.map((_, i) => hidden.subarray((first + i) * width, (first + i + 1) * width)),
         rows: { data: rows, shifts, nodes: T, sequence, committed: state.length },
       };
     });
+    return answers;
   }
 
   /**

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
 import { medusaLimits } from '../models/medusa.ts';
 import { storageTypeNames, storageTypes } from './storage-types.ts';
@@ -160,13 +160,8 @@ export type ExportManifest = z.infer<typeof manifestSchema>;
  * ```
  */
 export function parseManifest(value: unknown, source: string): ExportManifest {
-  const result = manifestSchema.safeParse(value);
-  if (!result.success) {
-    throw new LinnetError('FORMAT', `${source} does not describe an export:\n${schemaProblems(result.error)}`, {
-      cause: result.error,
-    });
-  }
-  const { dtype, encoder, files, folds, medusa, prompt } = result.data;
+  const result = validated(manifestSchema, value, 'FORMAT', `${source} does not describe an export`);
+  const { dtype, encoder, files, folds, medusa, prompt } = result;
   if ((prompt === undefined) !== (encoder !== undefined || storageTypes[dtype].prompt === undefined)) {
     const found = prompt === undefined ? 'no prompt graph, which it has' : 'a prompt graph, which it does not have';
     throw new LinnetError('FORMAT', `${source} describes an export as ${dtype} with ${found}`);
@@ -178,7 +173,7 @@ export function parseManifest(value: unknown, source: string): ExportManifest {
   for (const name of needed) {
     if (!Object.hasOwn(files, name)) throw new LinnetError('FORMAT', `${source} does not list the file ${name}`);
   }
-  return result.data;
+  return result;
 }
 
 /** Devices that graphs of another run on as they are. */

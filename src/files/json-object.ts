@@ -12,6 +12,11 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** A text as JSON. @param label what is parsed, the subject of the error message @throws LinnetError `FORMAT` */
+export function parseJson(text: string, label: string): unknown {
+  return attempt((): unknown => JSON.parse(text), `${label} is not valid JSON`);
+}
+
 /**
  * Parses bytes that must hold one JSON object.
  * @param label what is parsed, the subject of error messages
@@ -29,7 +34,7 @@ export function parseJsonObject(
     () => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
     `${label} is not valid UTF-8`,
   );
-  const value = attempt((): unknown => JSON.parse(text), `${label} is not valid JSON`);
+  const value = parseJson(text, label);
   if (!isJsonObject(value)) throw new LinnetError('FORMAT', `${label} is not a JSON object`);
   const duplicate = uniqueKeys ? findDuplicateKey(text) : undefined;
   if (duplicate !== undefined) {

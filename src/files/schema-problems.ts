@@ -1,9 +1,26 @@
-/** What is wrong with a value that a schema refused, for people: a line a problem, never endless. */
+/** Values checked by a schema, and what is wrong with one that is refused: a line a problem, never endless. */
 import { z } from 'zod';
+import { type ErrorCode, LinnetError } from '../errors.ts';
 
 const mostLines = 20;
 /** Of a line; names of fields come from the file that is refused. */
 const longestLine = 240;
+
+/**
+ * A value as a schema has it.
+ * @param refusal what an error says; the problems follow on lines of their own
+ * @throws LinnetError of `code`
+ */
+export function validated<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  code: ErrorCode,
+  refusal: string,
+): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new LinnetError(code, `${refusal}:\n${schemaProblems(result.error)}`, { cause: result.error });
+}
 
 /** The problems, each with the place it is at, as `z.prettifyError` words them. */
 export function schemaProblems(error: z.ZodError): string {

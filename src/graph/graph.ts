@@ -72,6 +72,9 @@ export interface Node {
 /** Attributes are plain data: equal attributes must have equal JSON. */
 export type Attributes = Readonly<Record<string, unknown>>;
 
+/** Undefined marks an input that gets none. */
+type InputGradients = readonly (Value | undefined)[];
+
 /** What defines an op: its shape rule, its ONNX lowering, its gradient. One per op, in `graph/ops/`. */
 export interface OpDefinition<A extends Attributes> {
   readonly name: string;
@@ -79,9 +82,13 @@ export interface OpDefinition<A extends Attributes> {
   infer(inputs: readonly Value[], attributes: A): ValueType[];
   /** Emits ONNX nodes that write the names of `node.outputs`. */
   lower(emitter: Emitter, node: Node, attributes: A): void;
-  /** The gradient rule, or the reason why there is none. */
+  /**
+   * The gradients of the inputs from that of the first output, other outputs being by-products; of an op with several
+   * results from those of all, undefined where one does not influence the loss; or the reason why there are none.
+   */
   readonly gradient:
-    | ((node: Node, outputGradients: readonly (Value | undefined)[], attributes: A) => readonly (Value | undefined)[])
+    | ((node: Node, outputGradient: Value, attributes: A) => InputGradients)
+    | { ofEach(node: Node, outputGradients: readonly (Value | undefined)[], attributes: A): InputGradients }
     | { readonly notDifferentiable: string };
   /** Computes the result on the host where all inputs are constants; undefined leaves it to the runtime. */
   fold?(inputs: readonly AnyTensor[], attributes: A): Tensor[] | undefined;
@@ -199,7 +206,9 @@ export class Graph {
         lower: (emitter) => definition.lower(emitter, node, attributes),
         gradient: (outputGradients) => {
           const rule = definition.gradient;
-          if (typeof rule === 'function') return rule(node, outputGradients, attributes);
+          const [first] = outputGradients;
+          if (typeof rule === 'function') return first === undefined ? [] : rule(node, first, attributes);
+          if ('ofEach' in rule) return rule.ofEach(node, outputGradients, attributes);
           throw new LinnetError('GRAPH', `${definition.name} has no gradient: ${rule.notDifferentiable}`);
         },
       };

@@ -65,6 +65,6 @@ export interface BarChartDescription extends ChartBase {
   readonly bars: readonly ChartBars[];
   /** Bars grow to the right, categories are rows: for long names. Default false. */
   readonly horizontal?: boolean;
-  /** `dots` for values that differ by little: their axis shows their range alone, and says so. Default `bars`. */
+  /** `dots` for values that differ by little: where all are far from zero, the axis leaves it out and says so. Default `bars`. */
   readonly marks?: 'bars' | 'dots';
 }

@@ -132,6 +132,49 @@ describe('barChart', () => {
     expect(missing.svg).not.toMatch(/NaN|undefined/);
   });
 
+  it.each([
+    ['far from zero', [79.3, 79.1], undefined, false],
+    ['near it next to the greatest', [3.69, 80.85], [0.03, 5.47], true],
+    ['of both signs', [-1.5, 0.25], undefined, true],
+    ['far below zero', [-79.3, -79.1], undefined, false],
+    // On narrow pages the first tick is zero, on wide ones it is not.
+    ['a little farther from zero', [44, 101], undefined, false],
+  ])(
+    'has zero on the axis of dots that are %s, or says that it is not there',
+    async (_, values, deviations, hasZero) => {
+      const chart = await barChart({
+        ...{
+          categories: ['a', 'b'],
+          value: { label: 'perplexity' },
+          barLabel: () => 'dot',
+          marks: 'dots',
+          horizontal: true,
+        },
+        bars: [{ name: 'x', values, deviations }],
+      });
+      for (const drawn of [chart.svg, chart.narrow?.svg ?? '']) {
+        const shown = [...drawn.matchAll(/<text[^>]*>([^<]*)</g)].map(([, text]) => text);
+        expect(shown).toContain(shown.includes('0') ? 'perplexity' : 'perplexity, not from zero');
+      }
+      expect(texts(chart).includes('0')).toBe(hasZero);
+      // No side of the axis is more than an interval beyond what it shows.
+      const ticks = texts(chart)
+        .map((text) => Number(text.replace('−', '-')))
+        .filter(Number.isFinite);
+      const interval = Math.abs(ticks[1] - ticks[0]);
+      const ends = values.flatMap((value, at) => [value - (deviations?.[at] ?? 0), value + (deviations?.[at] ?? 0)]);
+      expect(Math.max(...ticks)).toBeLessThan(Math.max(0, ...ends) + 2 * interval);
+      expect(Math.min(...ticks)).toBeGreaterThan(Math.min(0, ...ends) - 2 * interval);
+    },
+  );
+
+  it('has an axis for dots that are all zero', async () => {
+    const bars = [{ name: 'x', values: [0, 0] }];
+    const chart = await barChart({ categories: ['a', 'b'], value: { label: 'change' }, bars, marks: 'dots' });
+    expect(texts(chart)).toEqual(expect.arrayContaining(['change', '0']));
+    expect(chart.svg).not.toMatch(/NaN|Infinity/);
+  });
+
   it.each([false, true])('labels every bar with its value (horizontal: %s)', async (horizontal) => {
     const chart = await barChart({
       categories: ['softmax', 'augmented'],

@@ -12,6 +12,7 @@ import type {
 import { axisName, bodyText, drawChart, type Drawing, numericAxis, onOneLine } from './chart-frame.ts';
 import type { Chart } from './chart-renderer.ts';
 import { CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
+import { dotAxis } from './dot-axis.ts';
 import { dotPitch, dotSeries } from './dot-series.ts';
 import { endNames, endNamesWidth, lineSeries, lineWidths, spreadSeries } from './line-series.ts';
 import { formatNumber } from './quantities.ts';
@@ -69,8 +70,8 @@ export async function lineChart(chart: LineChartDescription): Promise<Chart> {
 }
 
 /**
- * Draws bars from zero, or dots on an axis that does not begin at zero, each labelled with its value. On narrow pages
- * categories are rows.
+ * Draws bars from zero, or dots on an axis of their range, which says so where zero is not on it; each labelled with its
+ * value. On narrow pages categories are rows.
  * @throws LinnetError INPUT without bars, or where values and categories differ in number
  * @example
  * ```ts
@@ -99,20 +100,21 @@ export async function barChart(chart: BarChartDescription): Promise<Chart> {
 
 /** Pixels of the names of rows on narrow pages. */
 const NARROW_LABEL = 110;
-/** What the axis of dots is longer than their range, on both sides. */
-const DOT_MARGINS: [string, string] = ['8%', '8%'];
+/** Into how many parts ticks part the axis of values, about. */
+const PARTS = { wide: 5, narrow: 2 } as const;
 
 function barDrawing(chart: BarChartDescription, horizontal: boolean, labelWidth?: number): Drawing {
   const { categories, bars, marks = 'bars', barLabel = chart.value.format ?? formatNumber } = chart;
   const isDots = marks === 'dots';
-  const value = isDots ? { ...chart.value, label: `${chart.value.label}, not from zero` } : chart.value;
-  const splitNumber = labelWidth === undefined ? {} : { splitNumber: 2 };
+  const parts = labelWidth === undefined ? PARTS.wide : PARTS.narrow;
+  const dots = isDots ? dotAxis(bars, parts, chart.value.max) : undefined;
+  const value =
+    dots?.hasZero === false ? { ...chart.value, label: `${chart.value.label}, not from zero` } : chart.value;
   const valueAxis = {
-    ...numericAxis({ ...value, fromZero: !isDots }),
+    ...numericAxis({ ...value, fromZero: !isDots, ...(dots && { min: dots.min, max: dots.max }) }),
     ...(horizontal ? axisName(value) : {}),
-    // A dot at the end of the axis would lie on the names.
-    ...(isDots && { boundaryGap: DOT_MARGINS }),
-    ...splitNumber,
+    splitNumber: parts,
+    ...(dots && { interval: dots.interval }),
   };
   const categoryAxis = {
     type: 'category',

@@ -31,6 +31,12 @@ export function formatFixed(value: number, decimals: number): string {
   return withSign(value, (magnitude) => groupThousands(magnitude.toFixed(decimals)));
 }
 
+/** That format with so many decimals, for columns of tables and axes of charts. */
+export const fixed =
+  (decimals: number) =>
+  (value: number): string =>
+    formatFixed(value, decimals);
+
 /**
  * A number with about `digits` significant digits (default 4), never fewer than its whole part: `0.0123457` →
  * `0.01235`, `12345.6` → `12,346`. Very small magnitudes turn to `1.2e-7`.
@@ -137,3 +143,9 @@ export function formatRatio(ratio: number): string {
 export function formatPercent(share: number, decimals = 1): string {
   return `${formatFixed(share * 100, decimals)} %`;
 }
+
+/** That format with so many decimals, for columns of tables and axes of charts. */
+export const percent =
+  (decimals: number) =>
+  (share: number): string =>
+    formatPercent(share, decimals);

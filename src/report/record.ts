@@ -16,7 +16,7 @@ import { writeFileAtomic } from '../files/atomic.ts';
 import { checkJsonLimits } from '../files/json-limits.ts';
 import { fileError, readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import { describeCommit, describeHardware, describeSoftware, hardwareSchema, softwareSchema } from './provenance.ts';
 import { MetricEvents } from './tensorboard/metric-events.ts';
 
@@ -277,9 +277,7 @@ function parseAs<T>(schema: z.ZodType<T>, text: string, source: string): T {
   } catch (error) {
     throw new LinnetError('FORMAT', `${source} is not JSON: ${messageOf(error)}`);
   }
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw new LinnetError('FORMAT', `${source} is not a valid record of a run: ${schemaProblems(parsed.error)}`);
+  return validated(schema, value, 'FORMAT', `${source} is not a valid record of a run`);
 }
 
 function messageOf(error: unknown): string {

@@ -3,8 +3,9 @@
  * its reply repeats.
  */
 import { type ErrorCode, LinnetError } from '../errors.ts';
-import type { DType, Tensor } from '../graph/tensor.ts';
+import { type DType, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import { tensorBytes, tensorFromBytes } from '../graph/tensor-bytes.ts';
+import type { KeptCopies, KeptFeeds, KeptSender, KeptUpdate } from './kept-memory.ts';
 import type { EngineModel, EngineSettings, NamedTensors } from './session-types.ts';
 
 /** A tensor in a message. */
@@ -16,10 +17,24 @@ export interface TensorMessage {
 
 export type TensorMessages = Readonly<Record<string, TensorMessage>>;
 
+/** A tensor that is the beginning of memory which the receiver keeps. */
+export interface KeptTensorMessage {
+  readonly shape: readonly number[];
+  readonly update: KeptUpdate;
+}
+
+export type KeptTensorMessages = Readonly<Record<string, KeptTensorMessage>>;
+
+/** Feeds of a run: those that are sent, and those of which only what has changed is. */
+export interface FeedMessages {
+  readonly sent: TensorMessages;
+  readonly kept: KeptTensorMessages;
+}
+
 /** What a worker is asked. */
 export type WorkerTask =
   | { readonly kind: 'open'; readonly model: EngineModel; readonly settings: EngineSettings }
-  | { readonly kind: 'run'; readonly feeds: TensorMessages; readonly fetch: readonly string[] }
+  | { readonly kind: 'run'; readonly feeds: FeedMessages; readonly fetch: readonly string[] }
   | { readonly kind: 'endProfiling' }
   | { readonly kind: 'dispose' };
 
@@ -62,6 +77,39 @@ export function copyTensors(tensors: NamedTensors, handover: Handover, spare: Ar
     if (index >= 0) bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     return { dtype, shape, bytes: handOver(bytes, handover) };
   });
+}
+
+/** Feeds for a worker: of memory that it keeps only what it lacks. @param spare as of `copyTensors` */
+export function copyFeeds(
+  feeds: NamedTensors,
+  handover: Handover,
+  spare: ArrayBuffer[],
+  sender: KeptSender,
+  memories: KeptFeeds = new Map(),
+): FeedMessages {
+  const kept: Record<string, KeptTensorMessage> = {};
+  const others: Record<string, Tensor> = {};
+  for (const [name, feed] of Object.entries(feeds)) {
+    const memory = memories.get(name);
+    if (memory === undefined) {
+      others[name] = feed;
+      continue;
+    }
+    const update = sender.update(memory);
+    for (const { buffer } of [update.pieces, update.numbers]) {
+      if (buffer instanceof ArrayBuffer) handover.add(buffer);
+    }
+    kept[name] = { shape: feed.shape, update };
+  }
+  return { sent: copyTensors(others, handover, spare), kept };
+}
+
+/** The feeds of a message, over its memory and that of the copies. */
+export function receivedFeeds({ sent, kept }: FeedMessages, copies: KeptCopies): Record<string, Tensor> {
+  const others = mapValues(kept, ({ shape, update }) =>
+    tensor('float32', shape, copies.take(update).subarray(0, elementCount(shape))),
+  );
+  return { ...receivedTensors(sent), ...others };
 }
 
 /** The memory of tensors that came in a message. */

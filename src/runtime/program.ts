@@ -2,6 +2,7 @@
 import { LinnetError } from '../errors.ts';
 import type { Graph, ValueType } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import type { KeptFeeds } from './kept-memory.ts';
 import type { DescribedSession, EngineSession, NamedTensors } from './session-types.ts';
 import { checkFeeds, type InputSignature, listNames } from './feeds.ts';
 
@@ -32,14 +33,17 @@ export interface Program extends AsyncDisposable {
   readonly inputs: ReadonlyMap<string, ValueType>;
   readonly outputs: ReadonlyMap<string, ValueType>;
   readonly statistics: ProgramStatistics;
+  /** Whether feeds are copied for every run, as in a worker, but for those that are kept. */
+  readonly copiesFeeds: boolean;
   /**
    * Computes outputs. Every requested output is copied out of the engine; request what is needed. Feeds are not copied
    * (in a worker they are) and must not change until the promise settles.
    *
+   * @param kept feeds whose memory stays from run to run: where feeds are copied, only what was written since is
    * @throws LinnetError `RUNTIME` if a feed is missing, unknown, or of the wrong dtype or shape, if an output is
    *   unknown, if the engine fails, or after `dispose`.
    */
-  run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>>;
+  run<K extends string>(feeds: NamedTensors, fetch: readonly K[], kept?: KeptFeeds): Promise<Record<K, Tensor>>;
   /**
    * Where time went in the runs so far, longest first; ends profiling. For programs compiled with `profile: true`.
    *
@@ -87,7 +91,15 @@ export class SessionProgram implements Program {
     this.#profileSource = profileSource;
   }
 
-  async run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>> {
+  get copiesFeeds(): boolean {
+    return this.#session.copiesFeeds;
+  }
+
+  async run<K extends string>(
+    feeds: NamedTensors,
+    fetch: readonly K[],
+    kept?: KeptFeeds,
+  ): Promise<Record<K, Tensor>> {
     this.#assertOpen();
     if (fetch.length === 0)
       throw new LinnetError('RUNTIME', `graph "${this.#signature.graph}": no output is requested`);
@@ -99,7 +111,7 @@ export class SessionProgram implements Program {
         );
       }
     }
-    const running = this.#session.run(checkFeeds(this.#signature, feeds), fetch);
+    const running = this.#session.run(checkFeeds(this.#signature, feeds), fetch, kept);
     this.#running.add(running);
     try {
       return await running;

@@ -6,6 +6,7 @@ import type { ValueType } from '../graph/graph.ts';
 import type { Device } from '../graph/onnx/model.ts';
 import type { EncodedModel } from '../graph/onnx/writer.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import type { KeptFeeds } from './kept-memory.ts';
 
 /** A model as the engine takes it. Plain data, so that it can be sent to a worker. */
 export type EngineModel = ModelInMemory | ModelFile;
@@ -43,8 +44,13 @@ export type NamedTensors = Readonly<Record<string, Tensor>>;
 
 /** An open model, in this thread or in a worker. Feeds must have been checked. */
 export interface EngineSession {
-  /** @throws LinnetError `RUNTIME` if the engine fails. */
-  run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>>;
+  /** Whether feeds are copied for every run, but for those that are kept. */
+  readonly copiesFeeds: boolean;
+  /**
+   * @param kept feeds whose memory stays from run to run
+   * @throws LinnetError `RUNTIME` if the engine fails.
+   */
+  run<K extends string>(feeds: NamedTensors, fetch: readonly K[], kept?: KeptFeeds): Promise<Record<K, Tensor>>;
   /** Writes the profile; later runs are not profiled. */
   endProfiling(): Promise<void>;
   dispose(): Promise<void>;

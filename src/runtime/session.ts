@@ -67,6 +67,7 @@ function sessionOptions(settings: EngineSettings): InferenceSession.SessionOptio
 }
 
 class DirectSession implements DescribedSession {
+  readonly copiesFeeds = false;
   readonly #name: string;
   readonly #session: InferenceSession;
   readonly #EngineTensor: EngineApi['Tensor'];

@@ -5,12 +5,13 @@
 import { parentPort } from 'node:worker_threads';
 import { internalError } from '../errors.ts';
 import { openSession } from './engine.ts';
+import { KeptCopies } from './kept-memory.ts';
 import type { EngineSession } from './session-types.ts';
 import {
   describeError,
   handOverTensors,
   memoryOf,
-  receivedTensors,
+  receivedFeeds,
   type TensorMessages,
   type WorkerReply,
   type WorkerRequest,
@@ -19,6 +20,7 @@ import {
 
 class Host {
   #session: EngineSession | undefined;
+  readonly #copies = new KeptCopies();
 
   async perform(task: WorkerTask, handover: Set<ArrayBuffer>): Promise<TensorMessages | undefined> {
     if (task.kind === 'open') {
@@ -28,7 +30,7 @@ class Host {
     const session = this.#session;
     if (session === undefined) throw internalError(`${task.kind} before a session is open`);
     if (task.kind === 'run') {
-      return handOverTensors(await session.run(receivedTensors(task.feeds), task.fetch), handover);
+      return handOverTensors(await session.run(receivedFeeds(task.feeds, this.#copies), task.fetch), handover);
     }
     await session[task.kind]();
     return undefined;
@@ -39,7 +41,7 @@ class Host {
     try {
       const results = await this.perform(task, handover);
       // Nothing reads the feeds any more.
-      const spent = task.kind === 'run' ? memoryOf(task.feeds).filter((buffer) => !handover.has(buffer)) : [];
+      const spent = task.kind === 'run' ? memoryOf(task.feeds.sent).filter((buffer) => !handover.has(buffer)) : [];
       for (const buffer of spent) handover.add(buffer);
       return { reply: { id, results, spent }, handover };
     } catch (error) {

@@ -2,9 +2,10 @@
 import { Worker } from 'node:worker_threads';
 import { internalError, LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { type KeptFeeds, KeptSender } from './kept-memory.ts';
 import {
+  copyFeeds,
   copyModel,
-  copyTensors,
   receivedTensors,
   restoreError,
   type TensorMessages,
@@ -46,12 +47,14 @@ interface Pending {
 }
 
 class WorkerSession implements EngineSession {
+  readonly copiesFeeds = true;
   readonly #name: string;
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #nextId = 0;
   /** Memory of the feeds of the last run, for those of the next. */
   #spare: ArrayBuffer[] = [];
+  readonly #sender = new KeptSender();
   /** Why the worker cannot answer any more. */
   #failure: LinnetError | undefined;
 
@@ -71,9 +74,15 @@ class WorkerSession implements EngineSession {
     await this.#ask({ kind: 'open', model: copyModel(model, handover), settings }, handover);
   }
 
-  async run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>> {
+  async run<K extends string>(
+    feeds: NamedTensors,
+    fetch: readonly K[],
+    kept?: KeptFeeds,
+  ): Promise<Record<K, Tensor>> {
+    if (this.#failure !== undefined) throw this.#failure;
     const handover = new Set<ArrayBuffer>();
-    const results = await this.#ask({ kind: 'run', feeds: copyTensors(feeds, handover, this.#spare), fetch }, handover);
+    const messages = copyFeeds(feeds, handover, this.#spare, this.#sender, kept);
+    const results = await this.#ask({ kind: 'run', feeds: messages, fetch }, handover);
     if (results === undefined) throw internalError('the worker answered a run without results');
     return receivedTensors(results);
   }

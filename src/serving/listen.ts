@@ -6,6 +6,7 @@ import { getRequestListener } from '@hono/node-server';
 import { LinnetError } from '../errors.ts';
 import { isLoopback } from './http/access.ts';
 import type { Api } from './http/app-frame.ts';
+import { refuseLateRequests } from './late-requests.ts';
 
 /** Where a server listens, and for how long it is patient. */
 export interface ListenOptions {
@@ -66,9 +67,11 @@ export async function listen(api: Api, options: ListenOptions, drained: Drained)
       maxHeaderSize: 16 << 10,
     },
     (incoming, outgoing) => {
+      came(incoming, outgoing);
       void listener(incoming, outgoing);
     },
   );
+  const came = refuseLateRequests(server);
   server.maxHeadersCount = 100;
   server.maxConnections = 1024;
   const address = await new Promise<AddressInfo>((resolve, reject) => {

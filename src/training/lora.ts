@@ -1,7 +1,7 @@
 /** Training low-rank updates instead of matrices, and with them what is cheap to train whole: norms, embeddings, mixers. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import type { Model } from '../models/families.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { weightMatrices } from '../models/weight-matrices.ts';
@@ -146,10 +146,8 @@ export function parseLoraChoice(text: string): LoraChoice {
   }
   const { targets, ...single } = Object.fromEntries(fields);
   const given = { ...Object.fromEntries(Object.entries(single).map(([key, parts]) => [key, parts.join(',')])) };
-  const result = choiceSchema.safeParse({ ...given, ...(targets && { targets }) });
-  if (!result.success) {
-    throw new LinnetError('CONFIG', `"${text}" is not a valid low-rank adaptation:\n${schemaProblems(result.error)}`);
-  }
-  const { r, alpha = 2 * r } = result.data;
-  return { rank: r, alpha, targets: result.data.targets };
+  const choice = { ...given, ...(targets && { targets }) };
+  const parsed = validated(choiceSchema, choice, 'CONFIG', `"${text}" is not a valid low-rank adaptation`);
+  const { r, alpha = 2 * r } = parsed;
+  return { rank: r, alpha, targets: parsed.targets };
 }

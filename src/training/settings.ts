@@ -1,15 +1,12 @@
 /** The settings of a training run, checked, with the paper's defaults. */
 import { z } from 'zod';
-import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 import { adamWDefaults } from './adamw.ts';
 import { scheduleNames } from './schedule.ts';
 
-/** What a field is called on a command line or form: a word for its value, and a sentence without an end. */
-const labels = (placeholder: string, description: string): { placeholder: string; description: string } => ({
-  placeholder,
-  description,
-});
+/** A field with what it is called on a command line or form: a word for its value, and a sentence without an end. */
+export const described = <Schema extends z.ZodType>(schema: Schema, placeholder: string, description: string): Schema =>
+  schema.meta({ placeholder, description });
 
 const share = z.number().min(0).max(0.999999);
 
@@ -27,61 +24,52 @@ const defaults = {
 
 /** Every setting with its bounds and its description, none with a default: a form of them tells what was left out. */
 export const settingFields = {
-  steps: z.int().min(1).meta(labels('count', 'optimizer steps in all (default: from `epochs`)')),
-  epochs: z
-    .int()
-    .min(1)
-    .meta(labels('count', `passes over the data (default: ${defaults.epochs})`)),
-  learningRate: z.number().min(1e-12).max(10).meta(labels('rate', 'peak learning rate (default: 2e-5)')),
-  schedule: z
-    .enum(scheduleNames)
-    .meta(labels('name', `after the warm-up: ${scheduleNames.join(', ')} (default: ${defaults.schedule})`)),
-  warmup: z
-    .int()
-    .min(0)
-    .meta(labels('steps', `optimizer steps of linear warm-up (default: ${defaults.warmup})`)),
-  warmupShare: z
-    .number()
-    .min(0)
-    .max(1)
-    .meta(labels('share', 'linear warm-up as a share of all optimizer steps, in place of `warmup`')),
-  batch: z
-    .int()
-    .min(1)
-    .max(65536)
-    .meta(labels('rows', `sequences per optimizer step (default: ${defaults.batch})`)),
-  microBatch: z
-    .int()
-    .min(1)
-    .max(65536)
-    .meta(labels('rows', 'sequences per run of the engine, a divisor of `batch` (default: about 4096 tokens)')),
-  length: z
-    .int()
-    .min(1)
-    .max(1 << 20)
-    .meta(labels('tokens', `tokens per sequence (default: ${defaults.length})`)),
-  weightDecay: z
-    .number()
-    .min(0)
-    .max(1)
-    .meta(labels('rate', `decoupled weight decay of matrices (default: ${adamWDefaults.weightDecay})`)),
-  beta1: share.meta(labels('share', `decay of the first moment (default: ${adamWDefaults.beta1})`)),
-  beta2: share.meta(labels('share', `decay of the second moment (default: ${adamWDefaults.beta2})`)),
-  clip: z
-    .number()
-    .min(0)
-    .meta(labels('norm', `largest norm of all gradients together, 0 for none (default: ${defaults.clip})`)),
-  labelSmoothing: z
-    .number()
-    .min(0)
-    .max(0.999)
-    .meta(
-      labels(
-        'share',
-        `share of each label that is spread evenly over all classes or tokens (default: ${defaults.labelSmoothing})`,
-      ),
-    ),
-  seed: z.int().meta(labels('number', `of the shuffle, and of fresh weights (default: ${defaults.seed})`)),
+  steps: described(z.int().min(1), 'count', 'optimizer steps in all (default: from `epochs`)'),
+  epochs: described(z.int().min(1), 'count', `passes over the data (default: ${defaults.epochs})`),
+  learningRate: described(z.number().min(1e-12).max(10), 'rate', 'peak learning rate (default: 2e-5)'),
+  schedule: described(
+    z.enum(scheduleNames),
+    'name',
+    `after the warm-up: ${scheduleNames.join(', ')} (default: ${defaults.schedule})`,
+  ),
+  warmup: described(z.int().min(0), 'steps', `optimizer steps of linear warm-up (default: ${defaults.warmup})`),
+  warmupShare: described(
+    z.number().min(0).max(1),
+    'share',
+    'linear warm-up as a share of all optimizer steps, in place of `warmup`',
+  ),
+  batch: described(z.int().min(1).max(65536), 'rows', `sequences per optimizer step (default: ${defaults.batch})`),
+  microBatch: described(
+    z.int().min(1).max(65536),
+    'rows',
+    'sequences per run of the engine, a divisor of `batch` (default: about 4096 tokens)',
+  ),
+  length: described(
+    z
+      .int()
+      .min(1)
+      .max(1 << 20),
+    'tokens',
+    `tokens per sequence (default: ${defaults.length})`,
+  ),
+  weightDecay: described(
+    z.number().min(0).max(1),
+    'rate',
+    `decoupled weight decay of matrices (default: ${adamWDefaults.weightDecay})`,
+  ),
+  beta1: described(share, 'share', `decay of the first moment (default: ${adamWDefaults.beta1})`),
+  beta2: described(share, 'share', `decay of the second moment (default: ${adamWDefaults.beta2})`),
+  clip: described(
+    z.number().min(0),
+    'norm',
+    `largest norm of all gradients together, 0 for none (default: ${defaults.clip})`,
+  ),
+  labelSmoothing: described(
+    z.number().min(0).max(0.999),
+    'share',
+    `share of each label that is spread evenly over all classes or tokens (default: ${defaults.labelSmoothing})`,
+  ),
+  seed: described(z.int(), 'number', `of the shuffle, and of fresh weights (default: ${defaults.seed})`),
 };
 
 /** Settings as they are given. */
@@ -139,11 +127,7 @@ export type TrainingInput = z.input<typeof trainingSchema>;
  * ```
  */
 export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
-  const result = trainingSchema.safeParse(input);
-  if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `invalid training settings:\n${schemaProblems(result.error)}`, {
-    cause: result.error,
-  });
+  return validated(trainingSchema, input, 'CONFIG', 'invalid training settings');
 }
 
 /** Optimizer steps of warm-up in a run of `total`: `warmupShare` of them, rounded, or `warmup`. */

@@ -245,9 +245,12 @@ describe('an engine with weights for prompts', () => {
     get statistics() {
       return this.#program.statistics;
     }
-    run: Program['run'] = (feeds, fetch) => {
+    get copiesFeeds() {
+      return this.#program.copiesFeeds;
+    }
+    run: Program['run'] = (feeds, fetch, kept) => {
       this.runs++;
-      return this.#program.run(feeds, fetch);
+      return this.#program.run(feeds, fetch, kept);
     };
     profile: Program['profile'] = () => this.#program.profile();
     dispose(): Promise<void> {

@@ -1,10 +1,10 @@
 /**
- * What is published: the package is built, packed and installed into an empty project, where the programs of the
- * documentation must type-check as its users have it, and those of README.md run. Takes a minute or two; needs the npm
- * registry, or its cache, as `npm ci` does.
+ * What is published: the package (built first, if dist/ is older than its sources) is packed and installed into an empty
+ * project, where the programs of the documentation must type-check as its users have it, and those of README.md run. Takes
+ * a minute or two; needs the npm registry, or its cache, as `npm ci` does.
  */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -36,11 +36,24 @@ function compilerOptions(module: string, moduleResolution: string) {
   };
 }
 
+/** Whether dist/ was built after the last change of what it is built from, as it was by `npm ci` in a fresh clone. */
+async function isBuilt(): Promise<boolean> {
+  const time = async (path: string) => (await stat(join(projectRoot, path)).catch(() => undefined))?.mtimeMs;
+  const built = await Promise.all(['dist/index.js', 'dist/web/chat/index.html'].map(time));
+  const names = ['src', 'web'].map(async (folder) => {
+    const found = await readdir(join(projectRoot, folder), { recursive: true });
+    return [folder, ...found.map((name) => join(folder, name))];
+  });
+  const sources = ['package.json', 'tsconfig.json', 'tsconfig.build.json', ...(await Promise.all(names)).flat()];
+  const changed = Math.max(...(await Promise.all(sources.map(time))).map((found) => found ?? Infinity));
+  return built.every((found) => found !== undefined && found > changed);
+}
+
 beforeAll(async () => {
   const copy = join(place, 'package');
   await mkdir(copy, { recursive: true });
-  await run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', join(copy, 'dist')], { cwd: projectRoot });
-  await run(process.execPath, ['scripts/build-web.mjs', 'chat', join(copy, 'dist/web/chat')], { cwd: projectRoot });
+  if (!(await isBuilt())) await run('npm', ['run', 'build'], { cwd: projectRoot });
+  await cp(join(projectRoot, 'dist'), join(copy, 'dist'), { recursive: true });
   for (const name of ['package.json', 'README.md', 'LICENSE', 'assets', 'docs']) {
     await cp(join(projectRoot, name), join(copy, name), { recursive: true });
   }

@@ -3,7 +3,7 @@ import { lstat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { schemaProblems } from '../../files/schema-problems.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { parseJsonObject } from '../../files/json-object.ts';
 import { fileError, readInFolder, systemErrorCode } from '../../files/regular-file.ts';
@@ -51,12 +51,8 @@ export async function examineDownload(
 async function readRecord(folder: string): Promise<DownloadRecord | undefined> {
   if ((await sizeOf(resolve(folder, RECORD_FILE))) === undefined) return undefined;
   const path = resolve(folder, RECORD_FILE);
-  const parsed = recordSchema.safeParse(
-    parseJsonObject(await readInFolder(folder, RECORD_FILE, MAX_RECORD_BYTES), path),
-  );
-  if (!parsed.success)
-    throw new LinnetError('FORMAT', `${path} is not a valid record of a download: ${schemaProblems(parsed.error)}`);
-  return parsed.data;
+  const json = parseJsonObject(await readInFolder(folder, RECORD_FILE, MAX_RECORD_BYTES), path);
+  return validated(recordSchema, json, 'FORMAT', `${path} is not a valid record of a download`);
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

@@ -55,6 +55,31 @@ export async function encodeSafetensors(
 }
 
 /**
+ * The same at once, of data that is there and may change afterwards.
+ * @param allocate makes the memory, all of which is written
+ * @throws LinnetError as `encodeSafetensors`
+ */
+export function encodeSafetensorsNow(
+  entries: readonly (TensorEntry & { readonly data: TensorData })[],
+  metadata: Readonly<Record<string, string>>,
+  source: string,
+  allocate: (length: number) => Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  const place = placing(source);
+  const { placed, header } = laidOut(entries.map(place), metadata, source);
+  const file = allocate(placed.reduce((sum, { byteLength }) => sum + byteLength, header.length));
+  file.set(header);
+  let end = header.length;
+  for (const entry of placed) {
+    for (const bytes of encodedPieces(entry, entry.data, source)) {
+      file.set(bytes, end);
+      end += bytes.length;
+    }
+  }
+  return file;
+}
+
+/**
  * Checks entries and lays them out.
  * @param path how errors name the file
  * @throws LinnetError `FORMAT` for unusable names, shapes or types
@@ -64,16 +89,30 @@ export async function placeEntries(
   metadata: Readonly<Record<string, string>>,
   path: string,
 ): Promise<{ readonly placed: readonly PlacedEntry[]; readonly header: Uint8Array }> {
+  const place = placing(path);
   const placed: PlacedEntry[] = [];
+  for await (const entry of entries) placed.push(place(entry));
+  return laidOut(placed, metadata, path);
+}
+
+/** Checks entries one after the other. */
+function placing(path: string): <E extends TensorEntry>(entry: E) => E & PlacedEntry {
   const names = new Set<string>();
-  for await (const entry of entries) {
-    checkTensorName(entry.name, path);
-    if (names.has(entry.name))
-      throw new LinnetError('FORMAT', `${path}: two tensors are named ${quoteName(entry.name)}`);
-    names.add(entry.name);
-    placed.push({ ...entry, byteLength: tensorBytes(entry.name, entry.dtype, entry.shape, path) });
-  }
-  placed.sort((a, b) => bitsOf(b.dtype) - bitsOf(a.dtype));
+  return (entry) => {
+    const { name, dtype, shape } = entry;
+    checkTensorName(name, path);
+    if (names.has(name)) throw new LinnetError('FORMAT', `${path}: two tensors are named ${quoteName(name)}`);
+    names.add(name);
+    return { ...entry, byteLength: tensorBytes(name, dtype, shape, path) };
+  };
+}
+
+function laidOut<E extends PlacedEntry>(
+  entries: readonly E[],
+  metadata: Readonly<Record<string, string>>,
+  path: string,
+): { readonly placed: readonly E[]; readonly header: Uint8Array } {
+  const placed = entries.toSorted((a, b) => bitsOf(b.dtype) - bitsOf(a.dtype));
   return { placed, header: encodeHeader(placed, metadata, path) };
 }
 
@@ -114,8 +153,15 @@ export async function writeTensor(
   path: string,
   write: (bytes: Uint8Array) => void | Promise<void>,
 ): Promise<void> {
-  const { name, dtype, shape, byteLength } = entry;
   const data = typeof entry.data === 'function' ? await entry.data() : entry.data;
+  for (const bytes of encodedPieces(entry, data, path)) await write(bytes);
+}
+
+function* encodedPieces(
+  { name, dtype, shape, byteLength }: PlacedEntry,
+  data: TensorData,
+  path: string,
+): Generator<Uint8Array> {
   const label = `${path}: tensor ${quoteName(name)} (${dtype} [${shape.join(',')}])`;
   const count = (byteLength * 8) / bitsOf(dtype);
   if (data.length !== count)
@@ -127,6 +173,6 @@ export async function writeTensor(
     if (bytes === undefined) {
       throw new LinnetError('SHAPE', `${label} cannot be stored from a ${data.constructor.name}`);
     }
-    await write(bytes);
+    yield bytes;
   }
 }

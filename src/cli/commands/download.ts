@@ -3,7 +3,7 @@ import { defaultDatasetFolder, defaultModelFolder, hubSource, type TransferOptio
 import { formatBytes, formatCount } from '../../report/quantities.ts';
 import { defineCommand, flag, optional, repeated, required, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { path, text } from '../framework/option-values.ts';
+import { called, folderPath, text } from '../framework/option-values.ts';
 
 /** Where models come from if neither an option nor the environment says otherwise. */
 const HUB = 'https://huggingface.co';
@@ -23,31 +23,24 @@ export const download = defineCommand({
     'linnet download --dataset nyu-mll/glue --config sst2 --config mrpc --split train --split validation',
   ],
   arguments: {
-    id: required(text, { placeholder: 'id', description: 'name of the model or data set on the hub: owner/name' }),
+    id: required(called('id', text), 'name of the model or data set on the hub: owner/name'),
   },
   options: {
-    revision: withDefault(text, 'main', { placeholder: 'name', description: 'branch, tag or commit' }),
-    out: optional(path, {
-      placeholder: 'folder',
-      description:
-        'where it goes; another revision of the same model is replaced (default: ~/.cache/linnet/OWNER--NAME, of data ' +
+    revision: withDefault(called('name', text), 'main', 'branch, tag or commit'),
+    out: optional(
+      folderPath,
+      'where it goes; another revision of the same model is replaced (default: ~/.cache/linnet/OWNER--NAME, of data ' +
         'sets data/OWNER__NAME)',
-    }),
+    ),
     dataset: flag('fetch a data set'),
-    config: repeated(text, { placeholder: 'name', description: 'of a data set: this configuration; may be repeated' }),
-    split: repeated(text, { placeholder: 'name', description: 'of a data set: this split; may be repeated' }),
-    include: repeated(text, {
-      placeholder: 'pattern',
-      description: 'fetch these files of the top folder, too, such as "*.md"; may be repeated',
-    }),
-    exclude: repeated(text, {
-      placeholder: 'pattern',
-      description: 'leave these files out, such as "*.safetensors"; may be repeated',
-    }),
-    endpoint: optional(text, {
-      placeholder: 'url',
-      description: `address of the hub (default: HF_ENDPOINT or ${HUB})`,
-    }),
+    config: repeated(called('name', text), 'of a data set: this configuration; may be repeated'),
+    split: repeated(called('name', text), 'of a data set: this split; may be repeated'),
+    include: repeated(
+      called('pattern', text),
+      'fetch these files of the top folder, too, such as "*.md"; may be repeated',
+    ),
+    exclude: repeated(called('pattern', text), 'leave these files out, such as "*.safetensors"; may be repeated'),
+    endpoint: optional(called('url', text), `address of the hub (default: HF_ENDPOINT or ${HUB})`),
   },
   async run(context, { id, revision, out: place, dataset, config, split, include, exclude, endpoint }) {
     if (!dataset && config.length + split.length > 0) throw new UsageError('--config and --split are of --dataset');

@@ -19,7 +19,7 @@ import { defineCommand, flag, optional, optionalList, required, withDefault } fr
 import type { CommandContext } from '../framework/context.ts';
 import { folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { describeHeads, headsJson } from '../output/heads-summary.ts';
-import { choice, counts, integer, text } from '../framework/option-values.ts';
+import { called, choice, countList, integer, text } from '../framework/option-values.ts';
 
 export const exportCommand = defineCommand({
   description:
@@ -36,40 +36,32 @@ export const exportCommand = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    dtype: required(choice(storageTypeNames), {
-      placeholder: 'type',
-      description:
-        'how matrices are stored: f32; f16; w8a8, eight bits with activations in eight bits; int4, four bits in blocks; ' +
+    dtype: required(
+      choice(storageTypeNames, 'type'),
+      'how matrices are stored: f32; f16; w8a8, eight bits with activations in eight bits; int4, four bits in blocks; ' +
         'mixed, both of them: prompts are read with w8a8, all else with int4',
-    }),
+    ),
     block: blockOption,
-    device: withDefault(choice(['cpu', 'webgpu']), 'cpu', {
-      placeholder: 'name',
-      description: 'what the graphs are made for: cpu (WebAssembly too) or webgpu',
-    }),
-    sourceLengths: optional(counts, {
-      placeholder: 'counts',
-      description:
-        'of T5: lengths that texts to read are padded to, such as 64,512; longer texts are refused (default: by doubling ' +
+    device: withDefault(
+      choice(['cpu', 'webgpu']),
+      'cpu',
+      'what the graphs are made for: cpu (WebAssembly too) or webgpu',
+    ),
+    sourceLengths: optional(
+      called('counts', countList),
+      'of T5: lengths that texts to read are padded to, such as 64,512; longer texts are refused (default: by doubling ' +
         'from 32 up to the trained length)',
-    }),
+    ),
     out: folderFor('the export'),
     replace: replaceOption,
-    data: optionalList(text, {
-      placeholder: 'sources',
-      description:
-        '.txt, .jsonl or npm:PACKAGE to compare outputs on (default: text that the model generates itself; of T5 none)',
-    }),
-    tokens: withDefault(integer({ min: 2, max: 1 << 20 }), 1024, {
-      placeholder: 'count',
-      description: 'tokens of the text to compare',
-    }),
+    data: optionalList(
+      called('sources', text),
+      '.txt, .jsonl or npm:PACKAGE to compare outputs on (default: text that the model generates itself; of T5 none)',
+    ),
+    tokens: withDefault(integer(2, 1 << 20), 1024, 'tokens of the text to compare'),
     verbose: flag('print the errors of every matrix and layer too'),
     skipReport: flag('do not compare outputs and layers with float32, which loads the model'),
-    threads: optional(integer({ min: 1, max: 1024 }), {
-      placeholder: 'count',
-      description: 'threads of the comparison (default: one per core)',
-    }),
+    threads: optional(integer(1, 1024), 'threads of the comparison (default: one per core)'),
   },
   renamed: { text: 'data' },
   async run(context, options) {

@@ -19,7 +19,7 @@ import { printBestBeam } from '../output/beams.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { folderOf } from '../options/folder-parameters.ts';
-import { decimal, integer, path, seed32, text } from '../framework/option-values.ts';
+import { decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { endOfTurn, joinPrompt, promptOptions, promptSource, readPrompt } from '../options/prompt-options.ts';
 import {
   describeSpeculation,
@@ -56,57 +56,45 @@ export const generateCommand = defineCommand({
   arguments: { model: folderOf('the model, exported or not') },
   options: {
     ...promptOptions,
-    maxTokens: withDefault(integer({ min: 1, max: 1 << 30 }), 128, {
-      placeholder: 'count',
-      description: 'maximum number of tokens to produce',
-    }),
-    temperature: withDefault(decimal({ min: 0, max: 100 }), 0, {
-      placeholder: 'number',
-      description: '0 takes the most probable token; higher is more random',
-    }),
-    topK: withDefault(integer({ min: 0, max: 1 << 24 }), 0, {
-      placeholder: 'count',
-      description: 'choose among this many most probable tokens; 0 is all',
-    }),
-    topP: withDefault(decimal({ min: 1e-9, max: 1 }), 1, {
-      placeholder: 'share',
-      description: 'choose among the most probable tokens that make up this share of probability',
-    }),
-    minP: withDefault(decimal({ min: 0, max: 1 }), 0, {
-      placeholder: 'share',
-      description: 'choose among tokens at least this share as probable as the most probable one',
-    }),
-    repetitionPenalty: withDefault(decimal({ min: 0.01, max: 100 }), 1, {
-      placeholder: 'factor',
-      description: 'above 1 makes tokens of the last 64 less probable',
-    }),
-    presencePenalty: withDefault(decimal({ min: -100, max: 100 }), 0, {
-      placeholder: 'number',
-      description: 'taken off the logits of tokens that are among the last 64',
-    }),
-    frequencyPenalty: withDefault(decimal({ min: -100, max: 100 }), 0, {
-      placeholder: 'number',
-      description: 'taken off them for every time that a token is among the last 64',
-    }),
-    seed: withDefault(seed32, 0, {
-      placeholder: 'number',
-      description: 'seed of the random choices; a restored session goes on with its own',
-    }),
-    stop: repeated(text, { placeholder: 'text', description: 'end before this text; may be repeated' }),
+    maxTokens: withDefault(integer(1, 1 << 30), 128, 'maximum number of tokens to produce'),
+    temperature: withDefault(decimal(0, 100), 0, '0 takes the most probable token; higher is more random'),
+    topK: withDefault(integer(0, 1 << 24), 0, 'choose among this many most probable tokens; 0 is all'),
+    topP: withDefault(
+      decimal(1e-9, 1, 'share'),
+      1,
+      'choose among the most probable tokens that make up this share of probability',
+    ),
+    minP: withDefault(
+      decimal(0, 1, 'share'),
+      0,
+      'choose among tokens at least this share as probable as the most probable one',
+    ),
+    repetitionPenalty: withDefault(
+      decimal(0.01, 100, 'factor'),
+      1,
+      'above 1 makes tokens of the last 64 less probable',
+    ),
+    presencePenalty: withDefault(decimal(-100, 100), 0, 'taken off the logits of tokens that are among the last 64'),
+    frequencyPenalty: withDefault(
+      decimal(-100, 100),
+      0,
+      'taken off them for every time that a token is among the last 64',
+    ),
+    seed: withDefault(seed32, 0, 'seed of the random choices; a restored session goes on with its own'),
+    stop: repeated(text, 'end before this text; may be repeated'),
     ignoreEos: flag('do not end at the EOS token of the model'),
-    jsonSchema: optional(path, {
-      placeholder: 'file',
-      description: 'JSON schema that the text is to follow; it ends when the JSON is complete',
-    }),
-    beams: withDefault(integer({ min: 1, max: 256 }), 1, {
-      placeholder: 'count',
-      description: 'hypotheses of a beam search, whose best text is given when it is found; 1 is none',
-    }),
-    lengthPenalty: withDefault(decimal({ min: -10, max: 10 }), 1, {
-      placeholder: 'number',
-      description: 'exponent of the length that scores of beams are divided by; higher favours longer texts',
-    }),
-    session: optional(path, { placeholder: 'file', description: 'session to continue and to save' }),
+    jsonSchema: optional(filePath, 'JSON schema that the text is to follow; it ends when the JSON is complete'),
+    beams: withDefault(
+      integer(1, 256),
+      1,
+      'hypotheses of a beam search, whose best text is given when it is found; 1 is none',
+    ),
+    lengthPenalty: withDefault(
+      decimal(-10, 10),
+      1,
+      'exponent of the length that scores of beams are divided by; higher favours longer texts',
+    ),
+    session: optional(filePath, 'session to continue and to save'),
     ...speculationOptions,
     ...engineOptions,
   },

@@ -23,7 +23,7 @@ import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../opt
 import { configureMixer, mixerOptions, type MixerOptionValues } from '../options/mixer-options.ts';
 import { fieldOption } from '../options/text-options.ts';
 import { countParameters, layerSpan, mixerRuns } from '../output/model-summary.ts';
-import { choice, indexList, integer, partList, text } from '../framework/option-values.ts';
+import { called, choice, indexList, integer, partList, text } from '../framework/option-values.ts';
 
 /** K of the paper's T5. */
 const t5Kernel = 9;
@@ -47,37 +47,37 @@ export const linearizeCommand = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    mixer: required(choice(mixerPresetNames()), {
-      placeholder: 'name',
-      description: `${mixerPresetNames().join(', ')}; linformer-bidirectional reads the future and cannot decode`,
-    }),
+    mixer: required(
+      choice(mixerPresetNames()),
+      `${mixerPresetNames().join(', ')}; linformer-bidirectional reads the future and cannot decode`,
+    ),
     ...mixerOptions,
-    layers: optional(indexList, { placeholder: 'list', description: 'layers to change, such as 0-3,5 (default: all)' }),
-    kernel: optional(integer({ min: 1, max: 65535 }), {
-      placeholder: 'count',
-      description: `K, length of the convolution, odd; (K−1)/2 positions back are read (default: ${defaultKernel}, T5: 9)`,
-    }),
-    init: withDefault(choice(['neutral', 'calibrate']), 'neutral', {
-      placeholder: 'name',
-      description:
-        'calibrate: parameters of the mixers start where they come closest to the attention of the original on the ' +
+    layers: optional(indexList, 'layers to change, such as 0-3,5 (default: all)'),
+    kernel: optional(
+      integer(1, 65535),
+      `K, length of the convolution, odd; (K−1)/2 positions back are read (default: ${defaultKernel}, T5: 9)`,
+    ),
+    init: withDefault(
+      choice(['neutral', 'calibrate']),
+      'neutral',
+      'calibrate: parameters of the mixers start where they come closest to the attention of the original on the ' +
         'beginning of --data, in closed form',
-    }),
-    data: optionalList(text, {
-      placeholder: 'sources',
-      description: 'for --init calibrate: .txt and .jsonl files, or npm:PACKAGE; a thousand tokens are enough',
-    }),
+    ),
+    data: optionalList(
+      called('sources', text),
+      'for --init calibrate: .txt and .jsonl files, or npm:PACKAGE; a thousand tokens are enough',
+    ),
     field: fieldOption,
-    attention: optional(partList, {
-      placeholder: 'parts',
-      description: 'which attentions of T5 to change: encoder, decoder, cross (default: encoder,decoder)',
-    }),
-    softmaxLayers: withDefault(integer({ min: 0, max: 65536 }), 0, {
-      placeholder: 'number',
-      description:
-        'first layers, of those that change, that get softmax inside blocks of G positions instead of the mixer, ' +
+    attention: optional(
+      partList,
+      'which attentions of T5 to change: encoder, decoder, cross (default: encoder,decoder)',
+    ),
+    softmaxLayers: withDefault(
+      integer(0, 65536, 'number'),
+      0,
+      'first layers, of those that change, that get softmax inside blocks of G positions instead of the mixer, ' +
         'as TransNormer has it',
-    }),
+    ),
     out: folderFor('the new model'),
     dtype: checkpointTypeOption,
     replace: replaceOption,

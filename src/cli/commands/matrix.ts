@@ -6,7 +6,7 @@ import { commandLine } from '../../report/command-line.ts';
 import { writeReport } from '../../report/html.ts';
 import { textTable } from '../../report/table.ts';
 import { defineCommand, engineOptions, optional, repeated, withDefault } from '../framework/command.ts';
-import { choice, integer, path } from '../framework/option-values.ts';
+import { called, choice, filePath, integer } from '../framework/option-values.ts';
 import { supportPage, supportReport, supportTable } from '../output/support-page.ts';
 
 const families = [...new Set(supportProbes.map(({ family }) => family))];
@@ -24,20 +24,11 @@ export const matrix = defineCommand({
   ],
   arguments: {},
   options: {
-    family: repeated(choice(families), {
-      placeholder: 'name',
-      description: `one of ${families.join(', ')} (default: all)`,
-    }),
-    mixer: repeated(choice(supportMixers()), {
-      placeholder: 'name',
-      description: `one of ${supportMixers().join(', ')} (default: all)`,
-    }),
-    markdown: optional(path, { placeholder: 'file', description: 'writes a page of Markdown too' }),
-    report: optional(path, {
-      placeholder: 'file',
-      description: 'writes a page of HTML too, whose tables can be sorted',
-    }),
-    seed: withDefault(integer({ min: 0 }), 1, { placeholder: 'number', description: 'of weights and texts' }),
+    family: repeated(choice(families), `one of ${families.join(', ')} (default: all)`),
+    mixer: repeated(choice(supportMixers()), `one of ${supportMixers().join(', ')} (default: all)`),
+    markdown: optional(filePath, 'writes a page of Markdown too'),
+    report: optional(filePath, 'writes a page of HTML too, whose tables can be sorted'),
+    seed: withDefault(called('number', integer(0)), 1, 'of weights and texts'),
     ...engineOptions,
   },
   writes: ['markdown', 'report'],

@@ -7,7 +7,7 @@ import { modelPresetNames } from '../../models/presets.ts';
 import { pretrain as train, pretrainShape } from '../../training/plans/pretrain.ts';
 import { defineCommand, optional, required } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
-import { choice, text } from '../framework/option-values.ts';
+import { called, choice, text } from '../framework/option-values.ts';
 import { configureMixer, mixerOptions } from '../options/mixer-options.ts';
 import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
@@ -24,14 +24,14 @@ export const pretrain = defineCommand({
     'linnet pretrain flash-small --mixer performer --conv --data book.txt --steps 500 --lr 1e-3 --out runs/performer',
   ],
   arguments: {
-    config: required(text, { placeholder: 'file', description: 'config.json of the model, or the name of a preset' }),
+    config: required(called('file', text), 'config.json of the model, or the name of a preset'),
   },
   options: {
     ...trainingOptions,
-    mixer: optional(choice(mixerPresetNames()), {
-      placeholder: 'name',
-      description: `${mixerPresetNames().join(', ')} (default: as the configuration says)`,
-    }),
+    mixer: optional(
+      choice(mixerPresetNames()),
+      `${mixerPresetNames().join(', ')} (default: as the configuration says)`,
+    ),
     group: mixerOptions.group,
     kernel: mixerOptions.kernel,
     conv: mixerOptions.conv,

@@ -1,6 +1,6 @@
 /** `linnet runs`: what was trained, converted and studied, as a table or as a page that follows what is under way. */
 import { writeFileAtomic } from '../../files/atomic.ts';
-import { formatCount, formatDuration, formatFixed } from '../../report/quantities.ts';
+import { fixed, formatCount, formatDuration } from '../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
 import { runsCsv } from '../../runs/csv.ts';
 import { startDashboard } from '../../runs/server.ts';
@@ -9,7 +9,7 @@ import { WatchedRuns } from '../../runs/watched-runs.ts';
 import { readPage } from '../../serving/http/page.ts';
 import { defineCommand, flag, optional, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { integer, path } from '../framework/option-values.ts';
+import { filePath, folderPath, integer } from '../framework/option-values.ts';
 
 /** Steps done, of so many where the run has not come to its end. */
 function stepsWords({ steps, totalSteps, unit }: RunSummary): string | undefined {
@@ -24,8 +24,8 @@ function stepsWords({ steps, totalSteps, unit }: RunSummary): string | undefined
 const columns: readonly Column<RunSummary>[] = [
   { header: 'run', value: ({ name }) => name },
   { header: 'state', value: ({ state }) => state },
-  { header: 'perplexity', value: ({ perplexity }) => perplexity, format: (value) => formatFixed(value, 2) },
-  { header: 'loss', value: ({ loss }) => loss, format: (value) => formatFixed(value, 4) },
+  { header: 'perplexity', value: ({ perplexity }) => perplexity, format: fixed(2) },
+  { header: 'loss', value: ({ loss }) => loss, format: fixed(4) },
   { header: 'steps', value: stepsWords, align: 'right' },
   { header: 'time', value: ({ seconds }) => seconds, format: formatDuration },
   { header: 'command', value: ({ kind }) => kind },
@@ -45,14 +45,11 @@ export const runsCommand = defineCommand({
     'linnet runs runs --csv runs.csv',
     'linnet runs --serve --port 8081',
   ],
-  arguments: { folder: withDefault(path, 'runs', { placeholder: 'folder', description: 'folder to look in' }) },
+  arguments: { folder: withDefault(folderPath, 'runs', 'folder to look in') },
   options: {
-    csv: optional(path, { placeholder: 'file', description: 'write the list there, as comma-separated values' }),
+    csv: optional(filePath, 'write the list there, as comma-separated values'),
     serve: flag('serve a page that follows the runs'),
-    port: optional(integer({ min: 0, max: 65535 }), {
-      placeholder: 'number',
-      description: 'port of the page (default: 8081); 0 takes a free one',
-    }),
+    port: optional(integer(0, 65535, 'number'), 'port of the page (default: 8081); 0 takes a free one'),
   },
   writes: ['csv'],
   async run(context, { folder, csv, serve, port }) {

@@ -19,7 +19,16 @@ import { drafters, methodsByName } from '../../serving/text/decoding-choice.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { byteCount, choice, integer, path, text, wordList } from '../framework/option-values.ts';
+import {
+  byteCount,
+  called,
+  choice,
+  filePath,
+  folderPath,
+  integer,
+  text,
+  wordList,
+} from '../framework/option-values.ts';
 import { flagName } from '../framework/option-names.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 
@@ -36,83 +45,53 @@ export const serveCommand = defineCommand({
   ],
   arguments: { model: folderOf('the model, exported or not') },
   options: {
-    host: withDefault(text, '127.0.0.1', { placeholder: 'address', description: 'address to listen on' }),
-    port: withDefault(integer({ min: 0, max: 65535 }), 8080, {
-      placeholder: 'number',
-      description: 'port to listen on; 0 takes a free one',
-    }),
-    alias: optional(text, { placeholder: 'name', description: 'what clients call the model (default: its folder)' }),
-    apiKey: repeated(text, {
-      placeholder: 'key',
-      description: 'key of which a request must bring one; may be repeated',
-    }),
-    apiKeyFile: optional(path, { placeholder: 'file', description: 'file with such keys, one a line' }),
-    cors: repeated(text, { placeholder: 'origin', description: 'origin whose pages may call the API; * is all' }),
-    parallel: withDefault(integer({ min: 1, max: 1024 }), 8, {
-      placeholder: 'count',
-      description: 'texts written at a time',
-    }),
-    maxQueue: withDefault(integer({ min: 0, max: 1 << 20 }), 64, {
-      placeholder: 'count',
-      description: 'requests that may wait; more are refused with 429',
-    }),
-    promptChunk: withDefault(integer({ min: 1, max: 1024 }), 128, {
-      placeholder: 'tokens',
-      description: 'tokens of a prompt read between two tokens of the other texts',
-    }),
-    rate: optional(integer({ min: 1, max: 1 << 20 }), {
-      placeholder: 'count',
-      description: 'requests a minute and key (default: no limit)',
-    }),
-    timeout: withDefault(integer({ min: 1, max: 86400 }), 600, {
-      placeholder: 'seconds',
-      description: 'time that a request may take',
-    }),
-    drainDelay: withDefault(integer({ min: 0, max: 3600 }), 0, {
-      placeholder: 'seconds',
-      description: 'time for load balancers to look away, before a server that is told to end takes no more requests',
-    }),
-    stateCache: withDefault(
-      byteCount,
-      256 * 2 ** 20,
-      {
-        placeholder: 'bytes',
-        description: 'memory for states of earlier prompts; 0 keeps none',
-      },
-      '256MiB',
+    host: withDefault(called('address', text), '127.0.0.1', 'address to listen on'),
+    port: withDefault(integer(0, 65535, 'number'), 8080, 'port to listen on; 0 takes a free one'),
+    alias: optional(called('name', text), 'what clients call the model (default: its folder)'),
+    apiKey: repeated(called('key', text), 'key of which a request must bring one; may be repeated'),
+    apiKeyFile: optional(filePath, 'file with such keys, one a line'),
+    cors: repeated(called('origin', text), 'origin whose pages may call the API; * is all'),
+    parallel: withDefault(integer(1, 1024), 8, 'texts written at a time'),
+    maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; more are refused with 429'),
+    promptChunk: withDefault(
+      integer(1, 1024, 'tokens'),
+      128,
+      'tokens of a prompt read between two tokens of the other texts',
     ),
-    sessions: optional(text, {
-      placeholder: 'place',
-      description:
-        'a folder for sessions, or redis://… for several servers that share sessions, states of prompts and rates ' +
+    rate: optional(integer(1, 1 << 20), 'requests a minute and key (default: no limit)'),
+    timeout: withDefault(integer(1, 86400, 'seconds'), 600, 'time that a request may take'),
+    drainDelay: withDefault(
+      integer(0, 3600, 'seconds'),
+      0,
+      'time for load balancers to look away, before a server that is told to end takes no more requests',
+    ),
+    stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),
+    sessions: optional(
+      called('place', text),
+      'a folder for sessions, or redis://… for several servers that share sessions, states of prompts and rates ' +
         '(default: a temporary folder, until the server ends)',
-    }),
+    ),
     sessionCache: withDefault(
       byteCount,
       256 * 2 ** 20,
-      {
-        placeholder: 'bytes',
-        description: 'memory for the sessions used last; the others are on disk or in Redis',
-      },
+      'memory for the sessions used last; the others are on disk or in Redis',
       '256MiB',
     ),
-    sessionTtl: optional(integer({ min: 1, max: defaultLimits.sessionSeconds }), {
-      placeholder: 'seconds',
-      description: 'time without a turn after which a session is gone (default: it stays)',
-    }),
-    slotSavePath: optional(path, {
-      placeholder: 'folder',
-      description: 'folder for /slots?action=save (default: slots cannot be saved)',
-    }),
-    chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
-    speculate: withDefault(choice(drafters), 'off', {
-      placeholder: 'drafter',
-      description: 'decode several tokens a step where the text repeats: lookup or off',
-    }),
-    metricsNames: optional(wordList(metricDialects), {
-      placeholder: 'names',
-      description: `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
-    }),
+    sessionTtl: optional(
+      integer(1, defaultLimits.sessionSeconds, 'seconds'),
+      'time without a turn after which a session is gone (default: it stays)',
+    ),
+    slotSavePath: optional(folderPath, 'folder for /slots?action=save (default: slots cannot be saved)'),
+    chatTemplate: optional(filePath, 'chat template instead of that of the model'),
+    speculate: withDefault(
+      choice(drafters, 'drafter'),
+      'off',
+      'decode several tokens a step where the text repeats: lookup or off',
+    ),
+    metricsNames: optional(
+      wordList(metricDialects),
+      `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
+    ),
     noUi: flag('serve no web page at /'),
     inline: flag('run the engine on the thread that answers: less time a token for small models'),
     ...engineOptions,

@@ -36,21 +36,20 @@ export const synth = defineCommand({
   ],
   arguments: {},
   options: {
-    like: required(choice(publishedShapeNames), { placeholder: 'name', description: publishedShapeNames.join(', ') }),
+    like: required(choice(publishedShapeNames), publishedShapeNames.join(', ')),
     mixer: mixerNameOption,
-    dtype: withDefault(choice(storageTypeNames), 'int4', {
-      placeholder: 'type',
-      description: `how matrices are stored: ${storageTypeNames.join(', ')}; checkpoints are f32 or f16`,
-    }),
+    dtype: withDefault(
+      choice(storageTypeNames, 'type'),
+      'int4',
+      `how matrices are stored: ${storageTypeNames.join(', ')}; checkpoints are f32 or f16`,
+    ),
     block: blockOption,
-    format: withDefault(choice(['exported', 'checkpoint']), 'exported', {
-      placeholder: 'kind',
-      description: 'exported, as of linnet export, or checkpoint, a Hugging Face folder',
-    }),
-    seed: withDefault(seed32, 1, {
-      placeholder: 'number',
-      description: 'of the weights',
-    }),
+    format: withDefault(
+      choice(['exported', 'checkpoint'], 'kind'),
+      'exported',
+      'exported, as of linnet export, or checkpoint, a Hugging Face folder',
+    ),
+    seed: withDefault(seed32, 1, 'of the weights'),
     out: folderFor('the model'),
     replace: replaceOption,
   },

@@ -5,7 +5,7 @@ import { work as takeJobs } from '../../jobs/queue.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { sweepTrialHandler, sweepTrialKind } from '../../studies/sweep/queued.ts';
 import { defineCommand, engineOptions, required, withDefault } from '../framework/command.ts';
-import { integer, path, redisUrl } from '../framework/option-values.ts';
+import { folderPath, integer, redisUrl } from '../framework/option-values.ts';
 import { openTaskScorer } from '../options/task-scorer.ts';
 
 export const work = defineCommand({
@@ -20,15 +20,17 @@ export const work = defineCommand({
   ],
   arguments: {},
   options: {
-    queue: required(redisUrl, { placeholder: 'redis://…', description: 'the Redis of the queue' }),
-    folder: withDefault(path, 'runs/work', {
-      placeholder: 'folder',
-      description: 'where jobs keep snapshots; on a shared disk another machine goes on from them',
-    }),
-    lock: withDefault(integer({ min: 1, max: 86_400 }), 30, {
-      placeholder: 'seconds',
-      description: 'time without a sign of life after which a job goes to another worker',
-    }),
+    queue: required(redisUrl, 'the Redis of the queue'),
+    folder: withDefault(
+      folderPath,
+      'runs/work',
+      'where jobs keep snapshots; on a shared disk another machine goes on from them',
+    ),
+    lock: withDefault(
+      integer(1, 86_400, 'seconds'),
+      30,
+      'time without a sign of life after which a job goes to another worker',
+    ),
     ...engineOptions,
   },
   async run(context, { queue, folder, lock, device, threads }) {

@@ -14,7 +14,7 @@ import { requireReplaceable } from '../../files/written-folder.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { flagName, inFlags } from './option-names.ts';
 import type { ValueKind } from './option-values.ts';
-import { choice, integer, path } from './option-values.ts';
+import { choice, filePath, integer } from './option-values.ts';
 import { checkResultFile, writeResultFile } from './result-file.ts';
 
 /** What a command has to say to machines. */
@@ -43,60 +43,56 @@ const parameterHelp = z.registry<ParameterHelp>();
 
 type ParameterShape = Readonly<Record<string, z.ZodType>>;
 
-interface Labels {
-  readonly placeholder: string;
-  readonly description: string;
+/** Says in help what a value is for, and what it is called there. */
+function registered<T, In>(
+  schema: z.ZodType<T, In>,
+  { expects, placeholder }: ValueKind<unknown>,
+  help: Omit<ParameterHelp, 'expects' | 'placeholder'>,
+): z.ZodType<T, In> {
+  return schema.register(parameterHelp, { expects, placeholder, ...help });
 }
 
 /** A value that must be given: every positional argument, and options without which nothing can be done. */
-export function required<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T, string> {
-  return kind.schema
-    .clone()
-    .register(parameterHelp, { ...labels, expects: kind.expects, required: true, values: 'once' });
+export function required<T>(kind: ValueKind<T>, description: string): z.ZodType<T, string> {
+  return registered(kind.schema.clone(), kind, { description, required: true, values: 'once' });
 }
 
 /** A value that may be left out. */
-export function optional<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T | undefined, string | undefined> {
-  const schema: z.ZodType<T | undefined, string | undefined> = kind.schema.optional();
-  return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: false, values: 'once' });
+export function optional<T>(kind: ValueKind<T>, description: string): z.ZodType<T | undefined, string | undefined> {
+  return registered(kind.schema.optional(), kind, { description, required: false, values: 'once' });
 }
 
 /** A value with a default, which help shows. @param text the default as one would give it, where that is not its text */
 export function withDefault<T extends string | number>(
   kind: ValueKind<T>,
   value: T,
-  labels: Labels,
+  description: string,
   text = String(value),
 ): z.ZodType<T, string | undefined> {
-  const schema: z.ZodType<T, string | undefined> = kind.schema.optional().transform((given) => given ?? value);
-  return schema.register(parameterHelp, {
-    ...labels,
-    expects: kind.expects,
-    required: false,
-    values: 'once',
-    defaultText: text,
-  });
+  const schema = kind.schema.optional().transform((given) => given ?? value);
+  return registered(schema, kind, { description, required: false, values: 'once', defaultText: text });
 }
 
 /** An option that may be given several times; all its values, in order. */
-export function repeated<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T[], string[] | undefined> {
-  const schema: z.ZodType<T[], string[] | undefined> = z
+export function repeated<T>(kind: ValueKind<T>, description: string): z.ZodType<T[], string[] | undefined> {
+  const schema = z
     .array(kind.schema)
     .optional()
     .transform((given) => given ?? []);
-  return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: false, values: 'each' });
+  return registered(schema, kind, { description, required: false, values: 'each' });
 }
 
 /** An option that takes one value or more, as a shell pattern gives them; it must be given. */
-export function requiredList<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T[], string[]> {
-  const schema: z.ZodType<T[], string[]> = z.array(kind.schema).min(1);
-  return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: true, values: 'list' });
+export function requiredList<T>(kind: ValueKind<T>, description: string): z.ZodType<T[], string[]> {
+  return registered(z.array(kind.schema).min(1), kind, { description, required: true, values: 'list' });
 }
 
 /** As `requiredList`, but it may be left out; then undefined. */
-export function optionalList<T>(kind: ValueKind<T>, labels: Labels): z.ZodType<T[] | undefined, string[] | undefined> {
-  const schema: z.ZodType<T[] | undefined, string[] | undefined> = z.array(kind.schema).min(1).optional();
-  return schema.register(parameterHelp, { ...labels, expects: kind.expects, required: false, values: 'list' });
+export function optionalList<T>(
+  kind: ValueKind<T>,
+  description: string,
+): z.ZodType<T[] | undefined, string[] | undefined> {
+  return registered(z.array(kind.schema).min(1).optional(), kind, { description, required: false, values: 'list' });
 }
 
 /** A switch. */
@@ -110,14 +106,12 @@ export function flag(description: string): z.ZodType<boolean, boolean | undefine
 
 /** Options of every command that runs a model; their values are `CompileOptions`. */
 export const engineOptions = {
-  device: withDefault(choice(['cpu', 'cuda', 'webgpu']), 'cpu', {
-    placeholder: 'name',
-    description: 'cpu, cuda (docs/dependencies.md says what that needs) or webgpu',
-  }),
-  threads: optional(integer({ min: 1, max: 1024 }), {
-    placeholder: 'count',
-    description: 'threads of the engine (default: one per core)',
-  }),
+  device: withDefault(
+    choice(['cpu', 'cuda', 'webgpu']),
+    'cpu',
+    'cpu, cuda (docs/dependencies.md says what that needs) or webgpu',
+  ),
+  threads: optional(integer(1, 1024), 'threads of the engine (default: one per core)'),
 };
 
 /** What `defineCommand` is given. */
@@ -236,10 +230,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
 }
 
 /** `--out` of commands that measure. */
-const resultFile = optional(path, {
-  placeholder: 'file',
-  description: 'write the results there, as JSON with command, versions and machine',
-});
+const resultFile = optional(filePath, 'write the results there, as JSON with command, versions and machine');
 /** Removes and names what earlier runs that were killed left half written at `out`. */
 async function tidyUp(context: CommandContext, out: string): Promise<void> {
   for (const { path, bytes, pid } of await removeAbandoned(out)) {

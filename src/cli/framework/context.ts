@@ -1,6 +1,7 @@
 /** What a running command is given: where to print, how to show progress, when to stop. */
 import { LinnetError } from '../../errors.ts';
 import { openProgress, type Progress, silentProgress } from '../../report/progress.ts';
+import { type Column, makeTable, textTable } from '../../report/table.ts';
 import type { CliIo, StandardInput } from './io.ts';
 
 /** Characters by which a model's text could move the cursor, or worse; a file or pipe gets them as they are. */
@@ -26,6 +27,8 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** Prints a line of the result for people: on stdout, or on stderr next to `--json`. Nothing with `--quiet --json`. */
   print(line: string): void;
+  /** Prints rows as a table. */
+  table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): void;
   /** Streams a part of the result for people, without a line break. Nothing with `--json`. */
   stream(text: string): void;
   /** The next line of the input, after a prompt where a person reads it; undefined after the last. */
@@ -50,6 +53,10 @@ export function makeContext(
 ): CommandContext {
   const progress = (label: string, unit: string): Progress =>
     quiet ? silentProgress : openProgress({ label, unit, stream: io.stderr });
+  const print = (line: string): void => {
+    if (!json) io.stdout.write(`${line}\n`);
+    else if (!quiet) io.stderr.write(`${line}\n`);
+  };
   return {
     command,
     json,
@@ -58,9 +65,9 @@ export function makeContext(
     get signal() {
       return io.interruption();
     },
-    print(line) {
-      if (!json) io.stdout.write(`${line}\n`);
-      else if (!quiet) io.stderr.write(`${line}\n`);
+    print,
+    table: (rows, columns) => {
+      print(textTable(makeTable(columns, rows)));
     },
     stream(text) {
       if (!json) io.stdout.write(io.stdout.isTTY === true ? text.replace(terminalControls, '\ufffd') : text);

@@ -8,47 +8,47 @@ export interface ValueKind<T> {
   readonly schema: z.ZodType<T, string>;
   /** Completes "expected …". */
   readonly expects: string;
+  /** What a value is called in help: `--seed <number>`. */
+  readonly placeholder: string;
 }
 
-interface Bounds {
-  readonly min?: number;
-  readonly max?: number;
+/** A kind whose values have another name in help. */
+export function called<T>(placeholder: string, kind: ValueKind<T>): ValueKind<T> {
+  return { ...kind, placeholder };
 }
 
-function describeBounds({ min, max }: Bounds): string {
-  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
-  if (min !== undefined) return ` of at least ${min}`;
-  return max === undefined ? '' : ` of at most ${max}`;
-}
-
-function inBounds(value: number, { min = -Infinity, max = Infinity }: Bounds): boolean {
-  return value >= min && value <= max;
+function describeBounds(min: number, max: number): string {
+  if (Number.isFinite(min) && Number.isFinite(max)) return ` from ${min} to ${max}`;
+  if (Number.isFinite(min)) return ` of at least ${min}`;
+  return Number.isFinite(max) ? ` of at most ${max}` : '';
 }
 
 /** A whole number in decimal digits. */
-export function integer(bounds: Bounds = {}): ValueKind<number> {
+export function integer(min = -Infinity, max = Infinity, placeholder = 'count'): ValueKind<number> {
   return {
     schema: z
       .string()
       .regex(/^[+-]?\d+$/)
       .transform(Number)
-      .refine((value) => Number.isSafeInteger(value) && inBounds(value, bounds)),
-    expects: `a whole number${describeBounds(bounds)}`,
+      .refine((value) => Number.isSafeInteger(value) && value >= min && value <= max),
+    expects: `a whole number${describeBounds(min, max)}`,
+    placeholder,
   };
 }
 
 /** A seed of 32 bits. */
-export const seed32 = integer({ min: 0, max: 0xffffffff });
+export const seed32 = integer(0, 0xffffffff, 'number');
 
 /** A finite decimal number, `1e-5` included. */
-export function decimal(bounds: Bounds = {}): ValueKind<number> {
+export function decimal(min = -Infinity, max = Infinity, placeholder = 'number'): ValueKind<number> {
   return {
     schema: z
       .string()
       .regex(/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i)
       .transform(Number)
-      .refine((value) => Number.isFinite(value) && inBounds(value, bounds)),
-    expects: `a number${describeBounds(bounds)}`,
+      .refine((value) => Number.isFinite(value) && value >= min && value <= max),
+    expects: `a number${describeBounds(min, max)}`,
+    placeholder,
   };
 }
 
@@ -65,13 +65,14 @@ export const byteCount: ValueKind<number> = {
     })
     .refine((bytes) => bytes <= 2 ** 50),
   expects: 'an amount such as 64KiB, 256MiB or 2GiB; a number alone counts MiB',
+  placeholder: 'bytes',
 };
 
 /** One of some words. */
-export function choice<const T extends string>(words: readonly T[]): ValueKind<T> {
+export function choice<const T extends string>(words: readonly T[], placeholder = 'name'): ValueKind<T> {
   const known: readonly string[] = words;
   const isKnown = (word: string): word is T => known.includes(word);
-  return { schema: z.string().refine(isKnown), expects: `one of ${words.join(', ')}` };
+  return { schema: z.string().refine(isKnown), expects: `one of ${words.join(', ')}`, placeholder };
 }
 
 /** One of some whole numbers. */
@@ -84,34 +85,48 @@ export function numberChoice<const T extends number>(numbers: readonly T[]): Val
       return z.NEVER;
     }),
     expects: `one of ${numbers.join(', ')}`,
+    placeholder: 'size',
   };
 }
 
 /** Any text but the empty one. */
-export const text: ValueKind<string> = { schema: z.string().min(1), expects: 'a text that is not empty' };
+export const text: ValueKind<string> = {
+  schema: z.string().min(1),
+  expects: 'a text that is not empty',
+  placeholder: 'text',
+};
 
 /** Any text, the empty one included. */
-export const anyText: ValueKind<string> = { schema: z.string(), expects: 'a text' };
+export const anyText: ValueKind<string> = { schema: z.string(), expects: 'a text', placeholder: 'text' };
 
 /** The path of a file or folder. */
 export const path: ValueKind<string> = {
   schema: z.string().refine((given) => given !== '' && !given.includes('\0')),
   expects: 'a path',
+  placeholder: 'path',
 };
+
+/** The path of a file. */
+export const filePath = called('file', path);
+
+/** The path of a folder. */
+export const folderPath = called('folder', path);
 
 /** The address of a Redis. */
 export const redisUrl: ValueKind<string> = {
   schema: z.string().refine((given) => isRedisUrl(given) && URL.canParse(given)),
   expects: 'an address such as redis://127.0.0.1:6379',
+  placeholder: 'redis://…',
 };
 
 /** Positive whole numbers with commas between them, such as contexts or widths. */
 export const countList: ValueKind<number[]> = {
   schema: z
     .string()
-    .regex(/^[1-9]\d{0,8}(,[1-9]\d{0,8})*$/)
+    .regex(/^\s*[1-9]\d{0,8}(\s*,\s*[1-9]\d{0,8})*\s*$/)
     .transform((given) => given.split(',').map(Number)),
   expects: 'positive whole numbers with commas between them, such as 64,1024',
+  placeholder: 'list',
 };
 
 /** Token ids with commas between them. */
@@ -121,15 +136,7 @@ export const tokenIds: ValueKind<number[]> = {
     .regex(/^\s*\d{1,9}(\s*,\s*\d{1,9})*\s*$/)
     .transform((given) => given.split(',').map(Number)),
   expects: 'token ids with commas between them, such as 1,2,3',
-};
-
-/** Counts with commas between them, each at least 1. */
-export const counts: ValueKind<number[]> = {
-  schema: z
-    .string()
-    .regex(/^\s*[1-9]\d{0,8}(\s*,\s*[1-9]\d{0,8})*\s*$/)
-    .transform((given) => given.split(',').map(Number)),
-  expects: 'counts from 1 with commas between them, such as 64,512',
+  placeholder: 'ids',
 };
 
 /** Shares with commas between them, from 0 to 1. */
@@ -139,6 +146,7 @@ export const shares: ValueKind<number[]> = {
     .regex(/^\s*(0(\.\d{1,9})?|1(\.0{1,9})?)(\s*,\s*(0(\.\d{1,9})?|1(\.0{1,9})?))*\s*$/)
     .transform((given) => given.split(',').map(Number)),
   expects: 'shares from 0 to 1 with commas between them, such as 0,0.5,1',
+  placeholder: 'shares',
 };
 
 /** More layers than any model has; keeps a typing error from filling memory. */
@@ -158,6 +166,7 @@ export const indexList: ValueKind<number[]> = {
       return [...new Set(indices)].sort((a, b) => a - b);
     }),
   expects: 'indices and ascending ranges with commas between them, such as 0-3,5',
+  placeholder: 'list',
 };
 
 /** Attentions of an encoder-decoder model. Without repetitions. */
@@ -168,6 +177,7 @@ export const partList: ValueKind<AttentionPart[]> = {
     .pipe(z.array(z.enum(attentionParts)))
     .transform((parts) => attentionParts.filter((part) => parts.includes(part))),
   expects: `${attentionParts.join(', ')}, with commas between them`,
+  placeholder: 'parts',
 };
 
 /** A first and a last index, both counted from 0 and included. */
@@ -187,6 +197,7 @@ export const indexRange: ValueKind<IndexRange> = {
     })
     .refine(({ first, last }) => first <= last),
   expects: 'a range of indices counted from 0, such as 110-129',
+  placeholder: 'first-last',
 };
 
 /** Some of some words, with commas between them. */
@@ -198,5 +209,6 @@ export function wordList<const T extends string>(words: readonly T[]): ValueKind
       .transform((given) => given.split(',').map((word) => word.trim()))
       .pipe(z.array(schema)),
     expects: `${expects}, several with commas between them`,
+    placeholder: 'names',
   };
 }

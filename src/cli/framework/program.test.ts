@@ -3,19 +3,19 @@ import { lastJson, runCaptured } from '../../../test/cli/captured-cli.ts';
 import { LinnetError } from '../../errors.ts';
 import { defineCommand, flag, optional, repeated, required, requiredList, withDefault } from './command.ts';
 import { type CommandEntry, commandTable } from '../command-table.ts';
-import { integer, path, text } from './option-values.ts';
+import { called, folderPath, integer, text } from './option-values.ts';
 
 /** Returns its parameters as JSON, or fails in the way that it is reported. */
 const echo = defineCommand({
   description: 'Says what it was given.',
   examples: ['linnet echo here --out there'],
-  arguments: { place: required(path, { placeholder: 'folder', description: 'a place' }) },
+  arguments: { place: required(folderPath, 'a place') },
   options: {
-    out: required(path, { placeholder: 'folder', description: 'another place' }),
-    maxTokens: withDefault(integer({ min: 1, max: 10 }), 4, { placeholder: 'count', description: 'how many' }),
-    stop: repeated(text, { placeholder: 'text', description: 'where to stop' }),
-    data: requiredList(text, { placeholder: 'files', description: 'what to read' }),
-    fail: optional(text, { placeholder: 'how', description: 'how to fail' }),
+    out: required(folderPath, 'another place'),
+    maxTokens: withDefault(integer(1, 10), 4, 'how many'),
+    stop: repeated(text, 'where to stop'),
+    data: requiredList(called('files', text), 'what to read'),
+    fail: optional(called('how', text), 'how to fail'),
     loud: flag('shout'),
   },
   async run(context, values) {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { flag, optional, optionalList, required, requiredList } from './command.ts';
 import { inFlags } from './option-names.ts';
-import { choice, decimal, integer, path, text, type ValueKind, wordList } from './option-values.ts';
+import { called, choice, decimal, integer, path, text, type ValueKind, wordList } from './option-values.ts';
 
 /** What a schema of options becomes: values arrive checked, and the library fills in what was left out. */
 export type OptionsOf<Shape extends Readonly<Record<string, z.ZodType>>> = {
@@ -40,13 +40,11 @@ function optionOf(name: string, schema: z.ZodType, keys: ReadonlySet<string>): z
   if (inner instanceof z.ZodBoolean) return flag(description);
   const given = typeof meta.placeholder === 'string' ? meta.placeholder : undefined;
   if (inner instanceof z.ZodArray && inner.element instanceof z.ZodString) {
-    return (isOptional ? optionalList : requiredList)(text, { placeholder: given ?? 'texts', description });
+    return (isOptional ? optionalList : requiredList)(called(given ?? 'texts', text), description);
   }
-  const named = valueKind(inner, given);
-  if (named === undefined)
-    throw new LinnetError('INTERNAL', `internal: option ${name} is of no type that options have`);
-  const labels = { placeholder: given ?? named.placeholder, description };
-  return isOptional ? optional(named.kind, labels) : required(named.kind, labels);
+  const kind = valueKind(inner, given);
+  if (kind === undefined) throw new LinnetError('INTERNAL', `internal: option ${name} is of no type that options have`);
+  return (isOptional ? optional : required)(given === undefined ? kind : called(given, kind), description);
 }
 
 /** A schema without what makes it optional or read-only, and what was said of it at any level, the outermost first. */
@@ -71,21 +69,15 @@ function unwrapped(schema: unknown): {
 
 type OptionValue = string | number | string[];
 
-function valueKind(
-  schema: unknown,
-  given: string | undefined,
-): { kind: ValueKind<OptionValue>; placeholder: string } | undefined {
-  if (schema instanceof z.ZodEnum) return { kind: choice(schema.options.map(String)), placeholder: 'name' };
-  if (schema instanceof z.ZodString) {
-    return { kind: given === 'folder' || given === 'file' ? path : text, placeholder: 'text' };
-  }
+function valueKind(schema: unknown, given: string | undefined): ValueKind<OptionValue> | undefined {
+  if (schema instanceof z.ZodEnum) return choice(schema.options.map(String));
+  if (schema instanceof z.ZodString) return given === 'folder' || given === 'file' ? path : text;
   if (schema instanceof z.ZodArray && schema.element instanceof z.ZodEnum) {
-    return { kind: wordList(schema.element.options.map(String)), placeholder: 'names' };
+    return wordList(schema.element.options.map(String));
   }
   if (!(schema instanceof z.ZodNumber)) return undefined;
-  const bounds = { min: finite(schema.minValue), max: finite(schema.maxValue) };
-  const whole = schema.format === 'safeint';
-  return { kind: whole ? integer(bounds) : decimal(bounds), placeholder: 'number' };
+  const kind = schema.format === 'safeint' ? integer : decimal;
+  return kind(finite(schema.minValue), finite(schema.maxValue), 'number');
 }
 
 /** A bound that says something: integers have those of exact numbers besides. */

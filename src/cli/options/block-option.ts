@@ -6,12 +6,11 @@ import { optional } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { numberChoice } from '../framework/option-values.ts';
 
-export const blockOption = optional(numberChoice(blockSizes), {
-  placeholder: 'size',
-  description:
-    `weights per scale of int4, also in mixed: ${blockSizes.join(', ')}; in larger blocks a model is smaller and ` +
+export const blockOption = optional(
+  numberChoice(blockSizes),
+  `weights per scale of int4, also in mixed: ${blockSizes.join(', ')}; in larger blocks a model is smaller and ` +
     `decodes faster, and its weights are rounded more (default: ${defaultBlock})`,
-});
+);
 
 /** @throws UsageError for a block size of a type without blocks */
 export function requireBlocks(dtype: StorageType, block: BlockSize | undefined): void {

@@ -20,12 +20,17 @@ function withUnit(units: Readonly<Record<string, number>>): z.ZodType<number, st
 }
 
 /** Seconds. */
-export const duration: ValueKind<number> = { schema: withUnit(timeUnits), expects: 'a time such as 90s, 10m or 2h' };
+export const duration: ValueKind<number> = {
+  schema: withUnit(timeUnits),
+  expects: 'a time such as 90s, 10m or 2h',
+  placeholder: 'time',
+};
 
 /** Bytes. */
 export const byteSize: ValueKind<number> = {
   schema: withUnit(byteUnits),
   expects: 'a size such as 64KiB or 2MiB',
+  placeholder: 'bytes',
 };
 
 /** Layers that keep softmax. */
@@ -38,6 +43,7 @@ export const keptLayers: ValueKind<KeptLayers> = {
     indexList.schema.transform((layers) => ({ layers })),
   ]),
   expects: 'indices of layers such as 0,5, or auto:N',
+  placeholder: 'layers',
 };
 
 /** Optimizer steps of the stages, in their order. */
@@ -50,4 +56,5 @@ export const stageSteps: ValueKind<StageSteps> = {
       return { transfer, logits, long };
     }),
   expects: `optimizer steps of ${trainingStageNames.join(', ')}, such as 200,600,100`,
+  placeholder: 'counts',
 };

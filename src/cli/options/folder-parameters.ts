@@ -1,21 +1,20 @@
 /** Arguments and options about the folders that commands read and write. */
 import type { z } from 'zod';
 import { flag, required, withDefault } from '../framework/command.ts';
-import { choice, path } from '../framework/option-values.ts';
+import { choice, folderPath } from '../framework/option-values.ts';
 
 /** An argument: the folder of `what`, such as "the model". */
-export const folderOf = (what: string): z.ZodType<string, string> =>
-  required(path, { placeholder: 'folder', description: `folder of ${what}` });
+export const folderOf = (what: string): z.ZodType<string, string> => required(folderPath, `folder of ${what}`);
 
 /** The option `--out`, where `what` goes. */
-export const folderFor = (what: string): z.ZodType<string, string> =>
-  required(path, { placeholder: 'folder', description: `where ${what} goes` });
+export const folderFor = (what: string): z.ZodType<string, string> => required(folderPath, `where ${what} goes`);
 
 /** The option `--replace` that goes with `--out`. */
 export const replaceOption = flag('replace the folder if it exists and Linnet wrote it');
 
 /** The option `--dtype` of commands that save a Hugging Face folder. */
-export const checkpointTypeOption = withDefault(choice(['F32', 'F16', 'BF16']), 'F32', {
-  placeholder: 'type',
-  description: 'element type of the saved weights: F32, F16 or BF16',
-});
+export const checkpointTypeOption = withDefault(
+  choice(['F32', 'F16', 'BF16'], 'type'),
+  'F32',
+  'element type of the saved weights: F32, F16 or BF16',
+);

@@ -19,14 +19,12 @@ const loraChoice: ValueKind<LoraChoice> = {
     }
   }),
   expects: 'r, alpha and targets, such as r=8,alpha=16,targets=q,k,v,o',
+  placeholder: 'settings',
 };
 
 const { lora: adaptation, ...others } = adaptationShape;
 
 export const loraOptions = {
-  lora: optional(loraChoice, {
-    placeholder: 'settings',
-    description: adaptation.meta()?.description ?? '',
-  }),
+  lora: optional(loraChoice, adaptation.meta()?.description ?? ''),
   ...optionsOf(others, Object.keys(adaptationShape)),
 };

@@ -16,10 +16,7 @@ import { choice } from '../framework/option-values.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 
 /** The option `--mixer` of commands that make a model of their own. */
-export const mixerNameOption = withDefault(choice(mixerPresetNames()), 'augmented', {
-  placeholder: 'name',
-  description: mixerPresetNames().join(', '),
-});
+export const mixerNameOption = withDefault(choice(mixerPresetNames()), 'augmented', mixerPresetNames().join(', '));
 
 const { convolution, ...shapes } = presetShapes();
 

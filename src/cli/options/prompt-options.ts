@@ -9,18 +9,15 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { flag, optional } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { anyText, path, text, tokenIds } from '../framework/option-values.ts';
+import { anyText, filePath, text, tokenIds } from '../framework/option-values.ts';
 
 export const promptOptions = {
-  prompt: optional(anyText, { placeholder: 'text', description: 'text to continue; - is the standard input' }),
-  promptTokens: optional(tokenIds, { placeholder: 'ids', description: 'token ids to continue, such as 1,2,3' }),
-  promptFile: optional(path, {
-    placeholder: 'file',
-    description: 'file with the text to continue; - is the standard input',
-  }),
+  prompt: optional(anyText, 'text to continue; - is the standard input'),
+  promptTokens: optional(tokenIds, 'token ids to continue, such as 1,2,3'),
+  promptFile: optional(filePath, 'file with the text to continue; - is the standard input'),
   parseSpecial: flag('read names of control tokens in the prompt, such as <s>, as these tokens; no BOS is added'),
   chat: flag('the prompt is the message of a user, to be answered by the chat template of the model'),
-  system: optional(text, { placeholder: 'text', description: 'with --chat: a system message before it' }),
+  system: optional(text, 'with --chat: a system message before it'),
 };
 
 /** What the options say of a prompt. */

@@ -18,31 +18,27 @@ import { formatFixed } from '../../report/quantities.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { optional, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { choice, path } from '../framework/option-values.ts';
+import { choice, filePath, folderPath } from '../framework/option-values.ts';
 
 /** Options of commands that can speculate. */
 export const speculationOptions = {
-  speculate: withDefault(choice(['off', 'medusa', 'lookup', 'draft', 'auto']), 'off', {
-    placeholder: 'drafter',
-    description:
-      'decode several tokens a step: medusa (heads in the model folder), lookup (repetitions in the text), draft ' +
+  speculate: withDefault(
+    choice(['off', 'medusa', 'lookup', 'draft', 'auto'], 'drafter'),
+    'off',
+    'decode several tokens a step: medusa (heads in the model folder), lookup (repetitions in the text), draft ' +
       '(a smaller model), auto (all there are, while it pays) or off',
-  }),
-  draft: optional(path, {
-    placeholder: 'folder',
-    description: 'smaller model of the same vocabulary, for draft and auto',
-  }),
-  tree: optional(path, {
-    placeholder: 'file',
-    description:
-      'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else the default tree)',
-  }),
-  acceptance: withDefault(choice(['exact', 'rejection', 'typical']), 'exact', {
-    placeholder: 'rule',
-    description:
-      'exact: the text of sequential decoding; rejection: its distribution, other draws; typical: likely enough ' +
+  ),
+  draft: optional(folderPath, 'smaller model of the same vocabulary, for draft and auto'),
+  tree: optional(
+    filePath,
+    'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else the default tree)',
+  ),
+  acceptance: withDefault(
+    choice(['exact', 'rejection', 'typical'], 'rule'),
+    'exact',
+    'exact: the text of sequential decoding; rejection: its distribution, other draws; typical: likely enough ' +
       'tokens, more per step, another distribution',
-  }),
+  ),
 };
 
 /** Inexact rules are no way to generate; what measures them is a study. */

@@ -1,7 +1,6 @@
 /** The quality of predicted classes and numbers, printed for people. */
 import type { AccuracyResult, ClassAccuracy, RegressionResult } from '../../evaluation/tasks/metrics/quality.ts';
-import { formatCount, formatFixed, formatPercent } from '../../report/quantities.ts';
-import { makeTable, textTable } from '../../report/table.ts';
+import { fixed, formatCount, formatFixed, formatPercent } from '../../report/quantities.ts';
 import type { CommandContext } from '../framework/context.ts';
 
 /** More classes than this make a table that nobody reads. */
@@ -18,29 +17,21 @@ export function printQuality(context: CommandContext, result: AccuracyResult): v
     header: key,
     value: (row: ClassAccuracy) => row[key],
   }));
-  const columns = [
-    { header: 'class', value: ({ label }: ClassAccuracy) => label },
+  context.table(classes, [
+    { header: 'class', value: ({ label }) => label },
     ...counts,
-    { header: 'F1', value: (row: ClassAccuracy) => row.f1, format: (value: number) => formatFixed(value, 4) },
-  ];
-  context.print(textTable(makeTable(columns, classes)));
+    { header: 'F1', value: (row) => row.f1, format: fixed(4) },
+  ]);
   if (classes.length > mostConfusedClasses) return;
   const rows = confusion.map((taken, id) => ({ label: classes[id].label, taken }));
   context.print('\ntaken for (rows: the true classes)');
-  context.print(
-    textTable(
-      makeTable(
-        [
-          { header: '', value: ({ label }: (typeof rows)[number]) => label },
-          ...classes.map(({ label }, id) => ({
-            header: label,
-            value: ({ taken }: (typeof rows)[number]) => taken[id],
-          })),
-        ],
-        rows,
-      ),
-    ),
-  );
+  context.table(rows, [
+    { header: '', value: ({ label }) => label },
+    ...classes.map(({ label }, id) => ({
+      header: label,
+      value: ({ taken }: (typeof rows)[number]) => taken[id],
+    })),
+  ]);
 }
 
 /** The correlations of a regression head. */

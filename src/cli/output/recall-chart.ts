@@ -1,7 +1,7 @@
 /** The picture of a study of recall: accuracy against the bytes that a model remembers by. */
 import { lineChart } from '../../report/chart.ts';
 import type { Chart } from '../../report/chart-renderer.ts';
-import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
+import { fixed, formatBytes, formatCount } from '../../report/quantities.ts';
 import type { RecallTrial } from '../../studies/recall/study.ts';
 
 /**
@@ -17,7 +17,7 @@ export function recallChart(trials: readonly RecallTrial[]): Promise<Chart> {
     title: `Associative recall, ${pairs} pairs in ${formatCount(length)} tokens, against memory`,
     description: 'Share of right answers on the longest rows, against the bytes of the state of all layers.',
     x: { label: 'state', scale: 'log2', format: formatBytes },
-    y: { label: 'accuracy', min: 0, max: 1, format: (value) => formatFixed(value, 1) },
+    y: { label: 'accuracy', min: 0, max: 1, format: fixed(1) },
     lines: methods.map((name) => {
       const own = trials.filter(({ method }) => method === name);
       const sizes = [...new Set(own.map(({ size }) => size))];

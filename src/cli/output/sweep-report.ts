@@ -91,7 +91,7 @@ export function sweepTable(rows: readonly SweepRow[], model: string): Table {
       {
         header: 'parameters',
         value: ({ plain, augmented }) => (augmented ?? plain)?.parameters,
-        format: (value) => formatShortCount(value),
+        format: formatShortCount,
       },
       { header: 'mixer', value: ({ plain, augmented }) => (plain ?? augmented)?.description },
     ],

@@ -12,7 +12,7 @@ function modelWith(mixer: string): CausalModel {
   return describeCausalModel({
     ...{ model_type: 'llama', vocab_size: 8, hidden_size: 16, intermediate_size: 8, num_hidden_layers: 1 },
     ...{ num_attention_heads: 4, num_key_value_heads: M, max_position_embeddings: 4096 },
-    linnet: { version: 1, mixers: [mixerPreset(mixer, { group: 4 })] },
+    linnet: { version: 1, mixers: [mixerPreset(mixer, mixer === 'softmax' ? {} : { group: 4 })] },
   });
 }
 
@@ -62,10 +62,10 @@ describe.each(['window', 'augmented', 'softmax'])('states side by side: %s', (mi
     const check = (batch: readonly SequenceState[]): void => {
       const most = Math.max(...batch.map((state) => state.slotCount(slots)));
       const shape = { heads: M, slots: most, width, horizon: slots.horizon };
-      const keys = rows.rows('keys.0', batch, { ...shape, of: (state) => state.layers[0].keys });
+      const { data: keys } = rows.rows('keys.0', batch, { ...shape, of: (state) => state.layers[0].keys });
       expect([...keys]).toEqual(expected(batch, most));
       if (layout.folds.length === 0) return;
-      const sums = rows.sums('sums.0', batch, ({ sums: [first] }) => first);
+      const { data: sums } = rows.sums('sums.0', batch, ({ sums: [first] }) => first);
       expect([...sums]).toEqual(batch.flatMap(({ sums: [first] }) => [...first]));
     };
     const [a, b, c, d] = states;

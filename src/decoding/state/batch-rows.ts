@@ -7,6 +7,7 @@
  * folded; nothing else is ever written to a state that a step has seen.
  */
 import type { Horizon } from '../../attention/mixer.ts';
+import { KeptMemory } from '../../runtime/kept-memory.ts';
 import { slotOf } from '../../models/model-layout.ts';
 import type { SequenceState } from './sequence-state.ts';
 
@@ -18,7 +19,7 @@ interface Held {
 }
 
 interface Stack {
-  readonly data: Float32Array;
+  readonly memory: KeptMemory;
   /** Numbers per sequence. */
   readonly size: number;
   readonly held: (Held | undefined)[];
@@ -36,54 +37,101 @@ export interface RowsOfSlots {
   readonly of: (state: SequenceState) => Float32Array;
 }
 
-/** Buffers of an engine, by the name of the input. What they return is valid until the next step is prepared. */
+/** Numbers of all states of a step. */
+export interface BatchNumbers {
+  /** Valid until the next step is prepared. */
+  readonly data: Float32Array;
+  /** Where they are kept from step to step; undefined for a state's own. */
+  readonly memory?: KeptMemory;
+}
+
+/** Buffers of an engine, by the name of the input. */
 export class BatchRows {
   readonly #stacks = new Map<string, Stack>();
+  readonly #places = new Map<string, readonly WeakRef<SequenceState>[]>();
 
-  /** Rows [B,M,C,width]; of a single sequence its own array, where it has C slots. */
+  /**
+   * The order in which a step best takes states: each where it was in the step before, so that little is copied. Of a
+   * text that has left, the last takes the place.
+   *
+   * @param lane steps that take turns with others have an order of their own
+   * @returns for each place the index of its state
+   */
+  arrange(lane: string, states: readonly SequenceState[]): number[] {
+    const before = (this.#places.get(lane) ?? []).map((held) => held.deref());
+    const order: (number | undefined)[] = states.map(() => undefined);
+    const left: number[] = [];
+    states.forEach((state, index) => {
+      const place = before.indexOf(state);
+      if (place >= 0 && place < order.length && order[place] === undefined) order[place] = index;
+      else left.push(index);
+    });
+    const arranged = order.map((index) => index ?? left.shift() ?? 0);
+    this.#places.set(
+      lane,
+      arranged.map((index) => new WeakRef(states[index])),
+    );
+    return arranged;
+  }
+
+  /**
+   * Rows [B,M,C,width].
+   * @param ownToo whether those of a single state are kept too, and not read where they are
+   */
   rows(
     name: string,
     states: readonly SequenceState[],
     { heads, slots, width, horizon, of }: RowsOfSlots,
-  ): Float32Array {
+    ownToo = false,
+  ): BatchNumbers {
     const size = heads * slots * width;
     const [first] = states;
-    if (states.length === 1 && of(first).length === size) return of(first);
+    if (!ownToo && states.length === 1 && of(first).length === size) return { data: of(first) };
     return this.#filled(
       name,
       states,
       size,
       ({ length }) => length,
-      (state, target, before) => {
+      (state, memory, offset, before) => {
         const own = of(state);
         const ownSlots = own.length / (heads * width);
         const after = state.length;
         if (before === undefined || after - before > ownSlots - (horizon.sinks ?? 0)) {
-          copyHeads(own, target, heads, ownSlots * width, slots * width);
+          copyHeads(own, memory.data.subarray(offset, offset + size), heads, ownSlots * width, slots * width);
+          memory.wrote(offset, offset + size);
           return;
         }
-        for (let position = before; position < after; position++) {
-          const slot = slotOf(position, ownSlots, horizon);
-          for (let head = 0; head < heads; head++) {
+        for (let head = 0; head < heads; head++) {
+          for (let position = before; position < after; position++) {
+            const slot = slotOf(position, ownSlots, horizon);
             const source = (head * ownSlots + slot) * width;
-            target.set(own.subarray(source, source + width), (head * slots + slot) * width);
+            const target = offset + (head * slots + slot) * width;
+            memory.data.set(own.subarray(source, source + width), target);
+            memory.wrote(target, target + width);
           }
         }
       },
     );
   }
 
-  /** S of the sequences [B,…]; of a single one its own. */
-  sums(name: string, states: readonly SequenceState[], of: (state: SequenceState) => Float32Array): Float32Array {
+  /** S of the sequences [B,…]. @param ownToo as of `rows` */
+  sums(
+    name: string,
+    states: readonly SequenceState[],
+    of: (state: SequenceState) => Float32Array,
+    ownToo = false,
+  ): BatchNumbers {
     const [first] = states.map(of);
-    if (states.length === 1) return first;
+    if (!ownToo && states.length === 1) return { data: first };
     return this.#filled(
       name,
       states,
       first.length,
       ({ folds }) => folds,
-      (state, target, before) => {
-        if (before !== state.folds) target.set(of(state));
+      (state, memory, offset, before) => {
+        if (before === state.folds) return;
+        memory.data.set(of(state), offset);
+        memory.wrote(offset, offset + first.length);
       },
     );
   }
@@ -94,26 +142,26 @@ export class BatchRows {
     states: readonly SequenceState[],
     size: number,
     version: (state: SequenceState) => number,
-    fill: (state: SequenceState, target: Float32Array, before: number | undefined) => void,
-  ): Float32Array {
-    const { data, held } = this.#stack(name, states.length, size);
+    fill: (state: SequenceState, memory: KeptMemory, offset: number, before: number | undefined) => void,
+  ): BatchNumbers {
+    const { memory, held } = this.#stack(name, states.length, size);
     states.forEach((state, b) => {
       const known = held[b];
       const before = known?.state.deref() === state ? known.version : undefined;
-      fill(state, data.subarray(b * size, (b + 1) * size), before);
+      fill(state, memory, b * size, before);
       held[b] = {
         state: known !== undefined && before !== undefined ? known.state : new WeakRef(state),
         version: version(state),
       };
     });
-    return data.subarray(0, states.length * size);
+    return { data: memory.data.subarray(0, states.length * size), memory };
   }
 
   #stack(name: string, count: number, size: number): Stack {
     const known = this.#stacks.get(name);
-    if (known?.size === size && known.data.length >= count * size) return known;
+    if (known?.size === size && known.memory.data.length >= count * size) return known;
     // Room for a power of two, since sequences come one after the other.
-    const made: Stack = { data: new Float32Array(2 ** Math.ceil(Math.log2(count)) * size), size, held: [] };
+    const made: Stack = { memory: new KeptMemory(name, 2 ** Math.ceil(Math.log2(count)) * size), size, held: [] };
     this.#stacks.set(name, made);
     return made;
   }

@@ -1,5 +1,6 @@
 /** Which tensors a saved session has, of which shapes, and where their numbers are in a state. */
 import { internalError } from '../../errors.ts';
+import { elementCount } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import { type ModelLayout, positionInSlot } from '../../models/model-layout.ts';
 import { crossShapes } from '../../models/step-graph.ts';
@@ -79,4 +80,13 @@ export function copyMatrices(
     const start = (head * from.length) / M;
     to.set(from.subarray(start, start + rows * D), (head * to.length) / M);
   }
+}
+
+/** The [M,rows,D] of a state, as stored: its own memory where there are no more rows in it. */
+export function storedRows(from: Float32Array, shape: readonly [number, number, number]): Float32Array {
+  const length = elementCount(shape);
+  if (from.length === length) return from;
+  const rows = new Float32Array(length);
+  copyMatrices(from, rows, shape);
+  return rows;
 }

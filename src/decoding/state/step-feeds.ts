@@ -6,6 +6,7 @@ import { type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { ModelLayout, SlotLayout } from '../../models/model-layout.ts';
 import { slotInputName } from '../../models/step-graph.ts';
+import type { KeptMemory } from '../../runtime/kept-memory.ts';
 import { BatchRows } from './batch-rows.ts';
 import { EncodedFeeds } from './encoded-text.ts';
 import type { SequenceState } from './sequence-state.ts';
@@ -16,6 +17,20 @@ export interface StepSequence {
   readonly tree: TokenTree;
   /** By which rule the nodes see the text and each other. Default: exactly. */
   readonly rule?: TreeRule;
+}
+
+/** What a step is fed, and where those of it are kept that stay from step to step. */
+export interface StepInputs {
+  readonly feeds: Record<string, Tensor>;
+  readonly kept: ReadonlyMap<string, KeptMemory>;
+}
+
+/** For which program feeds are made. */
+export interface FeedsReader {
+  /** Steps that take turns with others have buffers of their own: prompts that are read between rounds, for example. */
+  readonly lane: string;
+  /** Whether it copies what it is fed, but for what is kept. */
+  readonly copiesFeeds: boolean;
 }
 
 /** Mask buffers of so many shapes are kept. */
@@ -38,17 +53,26 @@ export class StepFeeds {
     this.#encoded = new EncodedFeeds(model);
   }
 
+  /** The order in which a step best takes sequences: for each place the index of one. */
+  arrange(sequences: readonly StepSequence[], lane: string): number[] {
+    return this.#rows.arrange(
+      lane,
+      sequences.map(({ state }) => state),
+    );
+  }
+
   /**
    * @param T nodes of the largest tree
    * @throws LinnetError `INPUT` for a state without a text, where the model reads one
    */
-  feeds(sequences: readonly StepSequence[], T: number): Record<string, Tensor> {
+  feeds(sequences: readonly StepSequence[], T: number, reader: FeedsReader): StepInputs {
     const feeds: Record<string, Tensor> = {};
+    const kept = new Map<string, KeptMemory>();
     for (const slots of this.#layout.slotLayouts) Object.assign(feeds, this.#slotFeeds(sequences, T, slots));
-    this.#layout.layers.forEach((_, layer) => Object.assign(feeds, this.#layerFeeds(sequences, layer)));
+    this.#layout.layers.forEach((_, layer) => Object.assign(feeds, this.#layerFeeds(sequences, layer, reader, kept)));
     Object.assign(feeds, this.#encoded.feeds(sequences.map(({ state }) => state.encoded)));
     if ((this.#model.sizes.shiftWidth ?? 0) > 0) Object.assign(feeds, this.#shiftFeeds(sequences, T));
-    return Object.fromEntries(Object.entries(feeds).filter(([name]) => this.#reads(name)));
+    return { feeds: Object.fromEntries(Object.entries(feeds).filter(([name]) => this.#reads(name))), kept };
   }
 
   /** Masks and offsets of a layout, and what its kind of mixer needs beyond them. */
@@ -91,7 +115,12 @@ export class StepFeeds {
   }
 
   /** Rows, sums and rows of closed groups of one layer. */
-  #layerFeeds(sequences: readonly StepSequence[], layer: number): Record<string, Tensor> {
+  #layerFeeds(
+    sequences: readonly StepSequence[],
+    layer: number,
+    { lane, copiesFeeds }: FeedsReader,
+    kept: Map<string, KeptMemory>,
+  ): Record<string, Tensor> {
     const { keyValueHeads: M } = this.#model.sizes;
     const { slots, sums, ...widths } = this.#layout.layers[layer];
     const states = sequences.map(({ state }) => state);
@@ -102,8 +131,10 @@ export class StepFeeds {
       const { width } = widths[part];
       const name = `${part}.${layer}`;
       const rows = { heads: M, slots: C, width, horizon: slots.horizon };
-      const held = this.#rows.rows(name, states, { ...rows, of: (state) => state.layers[layer][part] });
-      feeds[name] = tensor('float32', [B, M, C, width], held);
+      const of = (state: SequenceState): Float32Array => state.layers[layer][part];
+      const { data, memory } = this.#rows.rows(`${name} ${lane}`, states, { ...rows, of }, copiesFeeds);
+      feeds[name] = tensor('float32', [B, M, C, width], data);
+      if (memory !== undefined) kept.set(name, memory);
       if (slots.rowsPerGroup === undefined) continue;
       const S = memorySize(sequences, layer);
       const closed = states.map((state) => state.groupRows[layer]?.padded(part, S) ?? new Float32Array(M * S * width));
@@ -111,8 +142,10 @@ export class StepFeeds {
     }
     if (sums !== undefined) {
       const name = `sums.${layer}`;
-      const all = this.#rows.sums(name, states, (state) => state.layerSums(layer) ?? new Float32Array(0));
-      feeds[name] = tensor('float32', [B, M, ...sums], all);
+      const of = (state: SequenceState): Float32Array => state.layerSums(layer) ?? new Float32Array(0);
+      const { data, memory } = this.#rows.sums(`${name} ${lane}`, states, of, copiesFeeds);
+      feeds[name] = tensor('float32', [B, M, ...sums], data);
+      if (memory !== undefined) kept.set(name, memory);
     }
     return feeds;
   }

@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import { readLines } from '../../data/text-file.ts';
 import { LinnetError } from '../../errors.ts';
+import { parseJson } from '../../files/json-object.ts';
+import { validated } from '../../files/schema-problems.ts';
 
 /** Longest line, in bytes: turns and reference answers of a question. */
 const maximumLineBytes = 1 << 20;
@@ -28,25 +30,12 @@ export async function readConversationQuestions(file: string): Promise<Conversat
   for await (const { text, number } of readLines(file, maximumLineBytes)) {
     if (text.trim() === '') continue;
     const source = `${file}:${number}`;
-    const parsed = questionSchema.safeParse(parseLine(text, source));
-    if (!parsed.success) {
-      throw new LinnetError(
-        'FORMAT',
-        `${source} is not a question with "question_id", "category" and "turns":\n${z.prettifyError(parsed.error)}`,
-      );
-    }
-    const { question_id: id, category, turns } = parsed.data;
+    const refusal = `${source} is not a question with "question_id", "category" and "turns"`;
+    const question = validated(questionSchema, parseJson(text, source), 'FORMAT', refusal);
+    const { question_id: id, category, turns } = question;
     if (questions.has(id)) throw new LinnetError('FORMAT', `${source}: question ${id} is there twice`);
     questions.set(id, { id, category, turns });
   }
   if (questions.size === 0) throw new LinnetError('INPUT', `${file} has no questions`);
   return [...questions.values()];
-}
-
-function parseLine(text: string, source: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
-  }
 }

@@ -7,7 +7,16 @@ import { detokenize } from './text/wikitext.ts';
 /** A row of a data set: values by column. */
 export type Row = Readonly<Record<string, JsonValue>>;
 
-export const preparationNames = ['arc', 'copa', 'hellaswag', 'lambada', 'mmlu', 'mnli', 'wikitext'] as const;
+export const preparationNames = [
+  'arc',
+  'copa',
+  'hellaswag',
+  'lambada',
+  'mmlu',
+  'mmlu_as_it_is',
+  'mnli',
+  'wikitext',
+] as const;
 export type PreparationName = (typeof preparationNames)[number];
 
 /** What each adds. */
@@ -39,6 +48,8 @@ const preparations: Readonly<Record<PreparationName, (row: Row) => Row>> = {
     return { context: pieces.slice(0, -1).join(' '), last: ` ${pieces[pieces.length - 1]}` };
   },
   mmlu: (row) => ({ question: strip(textOf(row.question)) }),
+  /** Nothing: questions keep their white space. */
+  mmlu_as_it_is: () => ({}),
   /** `statement`: the hypothesis, which ends in a full stop. */
   mnli(row) {
     const text = strip(textOf(row.hypothesis));
@@ -46,6 +57,32 @@ const preparations: Readonly<Record<PreparationName, (row: Row) => Row>> = {
   },
   wikitext: (row) => ({ text: detokenize(textOf(row.page)) }),
 };
+
+/** What keeps a row, whose columns are of the right kinds, from being asked. */
+const problems: Partial<Record<PreparationName, (row: Row) => string | undefined>> = {
+  arc(row) {
+    const [texts, labels] = [listOf(nested(row, 'choices', 'text')), listOf(nested(row, 'choices', 'label'))];
+    if (texts.length !== labels.length) return `there are ${texts.length} choices with ${labels.length} labels`;
+    if (labels.includes(textOf(row.answerKey))) return undefined;
+    return `answerKey is ${JSON.stringify(row.answerKey)}, which is none of the labels ${labels.join(', ')}`;
+  },
+  copa: ({ question }) =>
+    question === 'cause' || question === 'effect'
+      ? undefined
+      : `question is ${JSON.stringify(question)}; expected "cause" or "effect"`,
+  mmlu: fourChoices,
+  mmlu_as_it_is: fourChoices,
+};
+
+function fourChoices({ choices }: Row): string | undefined {
+  const { length } = listOf(choices);
+  return length === 4 ? undefined : `there are ${length} choices; expected 4`;
+}
+
+/** What keeps a row, whose columns have been checked, from being asked; undefined where nothing does. */
+export function rowProblem(name: PreparationName | undefined, row: Row): string | undefined {
+  return name === undefined ? undefined : problems[name]?.(row);
+}
 
 /** The row with the columns that a preparation adds. */
 export function prepare(name: PreparationName | undefined, row: Row): Row {

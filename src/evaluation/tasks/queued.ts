@@ -5,7 +5,7 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { schemaProblems } from '../../files/schema-problems.ts';
+import { validated } from '../../files/schema-problems.ts';
 import type { JobHandler } from '../../jobs/job.ts';
 import { runJobs } from '../../jobs/queue.ts';
 import { Journal, journalLineSchema } from './journal.ts';
@@ -108,9 +108,8 @@ export async function answerTasksInQueue(
  */
 export function evalTaskHandler(open: (described: ScorerDescription) => Promise<OpenedScorer>): JobHandler {
   return async (value, { signal, folder }) => {
-    const parsed = dataSchema.safeParse(value);
-    if (!parsed.success) throw new LinnetError('INPUT', `the job is not a task: ${schemaProblems(parsed.error)}`);
-    const { scorer: described, identity, task, data, questions } = parsed.data;
+    const job = validated(dataSchema, value, 'INPUT', 'the job is not a task');
+    const { scorer: described, identity, task, data, questions } = job;
     const opened = await open(described);
     if (opened.identity !== identity) {
       throw new LinnetError(

@@ -1,6 +1,6 @@
 /** From rows to what a model is asked: prompts with their examples, and the answers to score or to generate. */
 import { LinnetError } from '../../errors.ts';
-import { checkColumns, columnOf, type SourcedRow } from './data/rows.ts';
+import { checkRow, columnOf, type SourcedRow } from './data/rows.ts';
 import { findRows } from './data/locate.ts';
 import { readPromptFile } from './data/prompt-file.ts';
 import { defaultFewShotSeed, ShotSampler } from './few-shot.ts';
@@ -80,7 +80,12 @@ export async function readQuestions(dir: string, task: Task, options: QuestionOp
   const shots = effectiveShots(task, options.shots);
   const split = evaluatedSplit(task);
   const rows = (await readSplit(dir, task, split)).slice(task.skip_rows);
-  if (rows.length === 0) throw new LinnetError('FORMAT', `the ${split} split of task ${task.task} has no rows`);
+  if (rows.length === 0) {
+    throw new LinnetError(
+      'FORMAT',
+      `the ${split} split of task ${task.task} has no more rows than its ${task.skip_rows} examples`,
+    );
+  }
   const file = await readPromptFile(dir, task);
   const pool =
     shots === 0 ? [] : (file?.samples ?? (await readSplit(dir, task, shotSplit(task))).map(({ row }) => row));
@@ -99,11 +104,16 @@ function limitOf(limit: number | undefined, total: number): number {
 
 async function readSplit(dir: string, task: Task, split: string): Promise<SourcedRow[]> {
   const rows: SourcedRow[] = [];
-  for await (const row of await findRows(dir, task, split)) {
-    checkColumns(row, task.columns);
+  const found = await findRows(dir, task, split);
+  for await (const row of found.rows) {
+    checkRow(row, task);
     rows.push(row);
   }
-  return rows;
+  if (rows.length > 0) return rows;
+  throw new LinnetError(
+    'FORMAT',
+    `${found.files.join(', ')} has no rows; task ${task.task} has its ${split} split there`,
+  );
 }
 
 /** Fills in the templates of a task. */

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { schemaProblems } from '../../files/schema-problems.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { filterSchema } from './filters/filter.ts';
 import { metricNames } from './metrics/registry.ts';
 import { preparationNames } from './preparations.ts';
@@ -129,9 +129,5 @@ export function shotSplit(task: Task): string {
  * @throws LinnetError `CONFIG` naming every field that is wrong
  */
 export function parseTask(value: unknown, origin: string): Task {
-  const result = taskSchema.safeParse(value);
-  if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `${origin} is not a task:\n${schemaProblems(result.error)}`, {
-    cause: result.error,
-  });
+  return validated(taskSchema, value, 'CONFIG', `${origin} is not a task`);
 }

@@ -2,12 +2,17 @@
 import type { Node } from '../graph.ts';
 import type { Emitter, OnnxAttributes } from './model.ts';
 
-/** Emits one ONNX node that reads the inputs of `node` in their order and writes its outputs. */
-export function emitDirectly(emitter: Emitter, node: Node, opType: string, attributes: OnnxAttributes = {}): void {
-  emitter.emit(
-    opType,
-    node.inputs.map((input) => emitter.name(input)),
-    node.outputs.map((output) => emitter.name(output)),
-    attributes,
-  );
+/** Emits one ONNX node that reads the inputs of the op's node in their order and writes its outputs. */
+export function directly<A>(
+  opType: string,
+  attributesOf: (attributes: A) => OnnxAttributes = () => ({}),
+): (emitter: Emitter, node: Node, attributes: A) => void {
+  return (emitter, node, attributes) => {
+    emitter.emit(
+      opType,
+      node.inputs.map((input) => emitter.name(input)),
+      node.outputs.map((output) => emitter.name(output)),
+      attributesOf(attributes),
+    );
+  };
 }

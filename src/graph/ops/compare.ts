@@ -1,6 +1,6 @@
 /** Comparisons, casts and selection. */
 import { defineOp, only, type Op, type Value } from '../graph.ts';
-import { emitDirectly } from '../onnx/direct-node.ts';
+import { directly } from '../onnx/direct-node.ts';
 import { broadcastShapes, formatShape, shapeError } from '../shape.ts';
 import { type DType, tensor } from '../tensor.ts';
 import { mul, type Operand, sub } from './elementwise.ts';
@@ -17,9 +17,7 @@ function defineComparison(name: keyof typeof comparisons): Op<NoAttributes> {
       if (a.dtype !== b.dtype) throw shapeError(name, `operands are ${a} and ${b}; their dtypes must be equal`);
       return [{ dtype: 'bool', shape: broadcastShapes(name, a.shape, b.shape) }];
     },
-    lower(emitter, node) {
-      emitDirectly(emitter, node, comparisons[name]);
-    },
+    lower: directly(comparisons[name]),
     gradient: { notDifferentiable: 'its result is a truth value' },
   });
 }
@@ -69,13 +67,11 @@ export const castOp = defineOp<{ readonly to: DType }>({
     if (to !== 'float32' || x.dtype === 'float16' || x.dtype === 'int64') return undefined;
     return [tensor('float32', x.shape, Float32Array.from(x.data))];
   },
-  lower(emitter, node, { to }) {
-    emitDirectly(emitter, node, 'Cast', { to: { int: onnxTypes[to] } });
-  },
+  lower: directly('Cast', ({ to }) => ({ to: { int: onnxTypes[to] } })),
   // Between floating-point types the gradient is cast back; integers and truth values get none.
-  gradient(node, [dy]) {
+  gradient(node, dy) {
     const [x] = node.inputs;
-    if (dy === undefined || !floating.includes(x.dtype) || !floating.includes(node.outputs[0].dtype)) return [];
+    if (!floating.includes(x.dtype) || !floating.includes(node.outputs[0].dtype)) return [];
     return [cast(dy, x.dtype)];
   },
 });
@@ -93,12 +89,10 @@ export const whereOp = defineOp<NoAttributes>({
     const shape = broadcastShapes('where', condition.shape, broadcastShapes('where', a.shape, b.shape));
     return [{ dtype: a.dtype, shape }];
   },
-  lower(emitter, node) {
-    emitDirectly(emitter, node, 'Where');
-  },
-  gradient(node, [dy]) {
+  lower: directly('Where'),
+  gradient(node, dy) {
     const [condition, a, b] = node.inputs;
-    if (dy === undefined || a.dtype !== 'float32') return [];
+    if (a.dtype !== 'float32') return [];
     const chosen = cast(condition, 'float32');
     return [undefined, sumTo(mul(dy, chosen), a.shape), sumTo(mul(dy, sub(1, chosen)), b.shape)];
   },

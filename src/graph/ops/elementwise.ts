@@ -1,6 +1,6 @@
 /** Element-wise arithmetic of two operands with broadcasting: add, sub, mul, div, minimum, maximum. */
 import { defineOp, type Node, only, type Op, type Value } from '../graph.ts';
-import { emitDirectly } from '../onnx/direct-node.ts';
+import { directly } from '../onnx/direct-node.ts';
 import { broadcastShapes, sameShape, shapeError } from '../shape.ts';
 import { type AnyTensor, elementCount, type Tensor, tensor } from '../tensor.ts';
 import { cast, greater, less } from './compare.ts';
@@ -63,11 +63,8 @@ function defineBinary(name: keyof typeof rules): Op<NoAttributes> {
       return undefined;
     },
     fold: ([a, b]) => foldBinary(name, a, b),
-    lower(emitter, node) {
-      emitDirectly(emitter, node, rule.onnx);
-    },
-    gradient(node: Node, [dy]) {
-      if (dy === undefined) return [];
+    lower: directly(rule.onnx),
+    gradient(node: Node, dy) {
       const [a, b] = node.inputs;
       const [da, db] = rule.gradient(a, b, node.outputs[0], dy);
       return [sumTo(da, a.shape), sumTo(db, b.shape)];

@@ -1,6 +1,6 @@
 /** Reading and adding by index: gather (embedding), gatherElements, scatterAdd. */
 import { defineOp, only, type Value } from '../graph.ts';
-import { emitDirectly } from '../onnx/direct-node.ts';
+import { directly } from '../onnx/direct-node.ts';
 import { type Dim, formatShape, multiplyDims, normalizeAxis, sameShape, shapeError, staticShape } from '../shape.ts';
 
 import { broadcastTo } from './reduce.ts';
@@ -18,11 +18,8 @@ export const gatherOp = defineOp<{ readonly axis: number }>({
     requireIndices('gather', indices);
     return [{ dtype: x.dtype, shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)] }];
   },
-  lower(emitter, node, { axis }) {
-    emitDirectly(emitter, node, 'Gather', { axis: { int: axis } });
-  },
-  gradient(node, [dy], { axis }) {
-    if (dy === undefined) return [];
+  lower: directly('Gather', ({ axis }) => ({ axis: { int: axis } })),
+  gradient(node, dy, { axis }) {
     const [x, indices] = node.inputs;
     const sizes = staticShape(x.shape);
     if (axis !== 0 || sizes === undefined) {
@@ -52,11 +49,8 @@ export const gatherElementsOp = defineOp<{ readonly axis: number }>({
     if (!fits) throw shapeError('gatherElements', `indices ${indices} do not fit ${x} along axis ${axis}`);
     return [{ dtype: x.dtype, shape: indices.shape }];
   },
-  lower(emitter, node, { axis }) {
-    emitDirectly(emitter, node, 'GatherElements', { axis: { int: axis } });
-  },
-  gradient(node, [dy], { axis }) {
-    if (dy === undefined) return [];
+  lower: directly('GatherElements', ({ axis }) => ({ axis: { int: axis } })),
+  gradient(node, dy, { axis }) {
     const [x, indices] = node.inputs;
     return [scatterAdd(zerosLike(x), indices, dy, axis)];
   },
@@ -80,14 +74,11 @@ export const scatterAddOp = defineOp<{ readonly axis: number }>({
     return [{ dtype: x.dtype, shape: x.shape }];
   },
   // ScatterElements, never ScatterND: with repeated indices and two threads ScatterND loses updates.
-  lower(emitter, node, { axis }) {
-    emitDirectly(emitter, node, 'ScatterElements', {
-      axis: { int: axis },
-      reduction: { string: 'add' },
-    });
-  },
-  gradient(node, [dy], { axis }) {
-    if (dy === undefined) return [];
+  lower: directly('ScatterElements', ({ axis }) => ({
+    axis: { int: axis },
+    reduction: { string: 'add' },
+  })),
+  gradient(node, dy, { axis }) {
     return [dy, undefined, gatherElements(dy, node.inputs[1], axis)];
   },
 });

@@ -1,6 +1,6 @@
 /** Ops that move numbers without changing them: reshape, transpose, concat, split, slice, pad. */
 import { defineOp, only, type Value } from '../graph.ts';
-import { emitDirectly } from '../onnx/direct-node.ts';
+import { directly } from '../onnx/direct-node.ts';
 import type { Emitter } from '../onnx/model.ts';
 import {
   addDims,
@@ -48,7 +48,7 @@ export const reshapeOp = defineOp<{ readonly shape: Shape }>({
     if (sizes !== undefined) emitter.emit('Reshape', [emitter.name(x), emitter.constant(int64(sizes))], [output]);
     else emitUnitAxes(emitter, x, shape, output);
   },
-  gradient: (node, [dy]) => (dy === undefined ? [] : [reshape(dy, node.inputs[0].shape)]),
+  gradient: (node, dy) => [reshape(dy, node.inputs[0].shape)],
 });
 
 /** ONNX sizes: 0 copies the input's dimension, one −1 is inferred. Undefined if more than one would have to be. */
@@ -101,11 +101,8 @@ export const transposeOp = defineOp<{ readonly permutation: readonly number[] }>
     return inOrder ? reshape(x, shape) : undefined;
   },
   fold: ([x], { permutation }) => [transposeTensor(x, permutation)],
-  lower(emitter, node, { permutation }) {
-    emitDirectly(emitter, node, 'Transpose', { perm: { ints: permutation } });
-  },
-  gradient(_node, [dy], { permutation }) {
-    if (dy === undefined) return [];
+  lower: directly('Transpose', ({ permutation }) => ({ perm: { ints: permutation } })),
+  gradient(_node, dy, { permutation }) {
     const inverse = permutation.map((_, axis) => permutation.indexOf(axis));
     return [transpose(dy, inverse)];
   },
@@ -150,11 +147,8 @@ export const concatOp = defineOp<{ readonly axis: number }>({
     return [{ dtype: first.dtype, shape: first.shape.map((dim, i) => (i === axis ? total : dim)) }];
   },
   simplify: (inputs) => (inputs.length === 1 ? inputs[0] : undefined),
-  lower(emitter, node, { axis }) {
-    emitDirectly(emitter, node, 'Concat', { axis: { int: axis } });
-  },
-  gradient(node, [dy], { axis }) {
-    if (dy === undefined) return [];
+  lower: directly('Concat', ({ axis }) => ({ axis: { int: axis } })),
+  gradient(node, dy, { axis }) {
     return split(
       dy,
       axis,
@@ -195,9 +189,11 @@ export const splitOp = defineOp<{ readonly axis: number; readonly sizes: readonl
       { axis: { int: axis } },
     );
   },
-  gradient(node, outputGradients, { axis }) {
-    const parts = node.outputs.map((output, index) => outputGradients[index] ?? zerosLike(output));
-    return [concat(parts, axis)];
+  gradient: {
+    ofEach(node, outputGradients, { axis }) {
+      const parts = node.outputs.map((output, index) => outputGradients[index] ?? zerosLike(output));
+      return [concat(parts, axis)];
+    },
   },
 });
 
@@ -238,8 +234,7 @@ export const sliceOp = defineOp<SliceAttributes>({
     const bounds = [int64([start]), int64([end]), int64([axis])].map((bound) => emitter.constant(bound));
     emitter.emit('Slice', [emitter.name(node.inputs[0]), ...bounds], [emitter.name(node.outputs[0])]);
   },
-  gradient(node, [dy], { axis, start, end }) {
-    if (dy === undefined) return [];
+  gradient(node, dy, { axis, start, end }) {
     const size = staticSize('slice', node.inputs[0], axis);
     return [pad(dy, axis, start, size - (end ?? size))];
   },
@@ -269,8 +264,7 @@ export const padOp = defineOp<PadAttributes>({
     if (value !== 0) inputs.push(emitter.constant(tensor('float32', [], Float32Array.of(value))));
     emitter.emit('Pad', inputs, [emitter.name(node.outputs[0])]);
   },
-  gradient(node, [dy], { axis, before }) {
-    if (dy === undefined) return [];
+  gradient(node, dy, { axis, before }) {
     return [slice(dy, axis, before, before + staticSize('pad', node.inputs[0], axis))];
   },
 });

@@ -40,8 +40,7 @@ export const matmulOp = defineOp<MatMulAttributes>({
       emitter.emit('FusedMatMul', [emitter.name(a), emitter.name(b)], output, attributes, 'com.microsoft');
     }
   },
-  gradient(node, [dy], { transposeA, transposeB }) {
-    if (dy === undefined) return [];
+  gradient(node, dy, { transposeA, transposeB }) {
     const [a, b] = node.inputs;
     const da = transposeA
       ? matmul(b, dy, { transposeA: transposeB, transposeB: true })

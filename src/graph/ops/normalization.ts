@@ -1,6 +1,6 @@
 /** RMS norm, layer norm and unit length. */
 import { defineOp, type Node, type Value } from '../graph.ts';
-import { emitDirectly } from '../onnx/direct-node.ts';
+import { directly } from '../onnx/direct-node.ts';
 import type { Emitter } from '../onnx/model.ts';
 import { type Dim, sameShape, shapeError } from '../shape.ts';
 import { tensor } from '../tensor.ts';
@@ -53,8 +53,7 @@ export const rmsNormOp = defineOp<NormAttributes>({
   lower: (emitter, node, { epsilon }) => {
     emitRmsNorm(emitter, node, emitter.name(node.inputs[1]), epsilon);
   },
-  gradient(node, [dy]) {
-    if (dy === undefined) return [];
+  gradient(node, dy) {
     const [x, gain] = node.inputs;
     const inverse = node.outputs[1];
     const unit = mul(x, inverse);
@@ -89,8 +88,7 @@ export const unitLengthOp = defineOp<Readonly<Record<string, never>>>({
     const gain = emitter.constant(tensor('float32', [width], new Float32Array(width).fill(1 / Math.sqrt(width))));
     emitRmsNorm(emitter, node, gain, unitEpsilon);
   },
-  gradient(node, [dy]) {
-    if (dy === undefined) return [];
+  gradient(node, dy) {
     const [y, inverse] = node.outputs;
     const width = Number(y.shape[y.rank - 1]);
     const along = sum(mul(dy, y), [-1], true);
@@ -117,14 +115,11 @@ export const layerNormOp = defineOp<NormAttributes>({
       { dtype: 'float32', shape: rowStatistics(x) },
     ];
   },
-  lower(emitter, node, { epsilon }) {
-    emitDirectly(emitter, node, 'LayerNormalization', {
-      axis: { int: -1 },
-      epsilon: { float: epsilon },
-    });
-  },
-  gradient(node, [dy]) {
-    if (dy === undefined) return [];
+  lower: directly('LayerNormalization', ({ epsilon }) => ({
+    axis: { int: -1 },
+    epsilon: { float: epsilon },
+  })),
+  gradient(node, dy) {
     const [x, gain, bias] = node.inputs;
     const [, average, inverse] = node.outputs;
     const unit = mul(sub(x, average), inverse);

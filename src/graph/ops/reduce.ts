@@ -41,8 +41,7 @@ function defineReduction(
         keepdims: { int: keepDims ? 1 : 0 },
       });
     },
-    gradient(node, [dy], { axes }) {
-      if (dy === undefined) return [];
+    gradient(node, dy, { axes }) {
       const [x] = node.inputs;
       const kept = keptShape(x.shape, axes);
       return [gradient(x, reshape(node.outputs[0], kept), reshape(dy, kept))];
@@ -112,7 +111,7 @@ export const broadcastToOp = defineOp<{ readonly shape: Shape }>({
     const target = emitter.constant(tensor('int64', [sizes.length], BigInt64Array.from(sizes)));
     emitter.emit('Expand', [emitter.name(x), target], [emitter.name(node.outputs[0])]);
   },
-  gradient: (node, [dy]) => (dy === undefined ? [] : [sumTo(dy, node.inputs[0].shape)]),
+  gradient: (node, dy) => [sumTo(dy, node.inputs[0].shape)],
 });
 
 /** x repeated along axes of size 1 (and new leading axes) to fill `shape`. */

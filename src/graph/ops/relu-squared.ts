@@ -23,7 +23,7 @@ export const maskedReluSquaredOp = defineOp<Readonly<Record<string, never>>>({
     emitter.emit('Mul', [positive, positive], [squared]);
   },
   // The second output, max(mask·x, 0), is zero wherever the mask is: 2·that·dy needs neither mask nor comparison.
-  gradient: (node, [dy]) => (dy === undefined ? [] : [mul(mul(node.outputs[1], 2), dy)]),
+  gradient: (node, dy) => [mul(mul(node.outputs[1], 2), dy)],
 });
 
 /**

@@ -1,6 +1,6 @@
 /** Rotary position embedding: pairs of features turned by an angle that grows with the position. */
 import { defineOp, only, type Value } from '../graph.ts';
-import { emitDirectly } from '../onnx/direct-node.ts';
+import { directly } from '../onnx/direct-node.ts';
 import { formatShape, sameShape, shapeError } from '../shape.ts';
 import { reshape } from './layout.ts';
 import { neg } from './unary.ts';
@@ -12,15 +12,12 @@ export const rotaryOp = defineOp<RotaryAttributes>({
   // `rotary` has checked the shapes.
   infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
   // One fused op: 3 to 10 times faster than products, slices and concatenations.
-  lower(emitter, node, { heads, interleaved }) {
-    emitDirectly(emitter, node, 'RotaryEmbedding', {
-      interleaved: { int: interleaved ? 1 : 0 },
-      num_heads: { int: heads },
-    });
-  },
+  lower: directly('RotaryEmbedding', ({ heads, interleaved }) => ({
+    interleaved: { int: interleaved ? 1 : 0 },
+    num_heads: { int: heads },
+  })),
   // The inverse of a rotation is the rotation by the negative angle. The angles are data: no gradient.
-  gradient(node, [dy], attributes) {
-    if (dy === undefined) return [];
+  gradient(node, dy, attributes) {
     const [, cos, sin] = node.inputs;
     return [turn(dy, cos, neg(sin), attributes)];
   },

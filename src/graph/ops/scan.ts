@@ -15,8 +15,7 @@ export const cumulativeSumOp = defineOp<CumulativeAttributes>({
       reverse: { int: reverse ? 1 : 0 },
     });
   },
-  gradient: (_node, [dy], { axis, exclusive, reverse }) =>
-    dy === undefined ? [] : [cumulativeSum(dy, axis, { exclusive, reverse: !reverse })],
+  gradient: (_node, dy, { axis, exclusive, reverse }) => [cumulativeSum(dy, axis, { exclusive, reverse: !reverse })],
 });
 
 /**

@@ -1,6 +1,6 @@
 /** Softmax and the cross-entropy of logits against labels. */
 import { defineOp, only, type Value } from '../graph.ts';
-import { emitDirectly } from '../onnx/direct-node.ts';
+import { directly } from '../onnx/direct-node.ts';
 import { multiplyDims, sameShape, shapeError } from '../shape.ts';
 import { tensor } from '../tensor.ts';
 import { mul, sub } from './elementwise.ts';
@@ -14,11 +14,8 @@ type NoAttributes = Readonly<Record<string, never>>;
 export const softmaxOp = defineOp<NoAttributes>({
   name: 'softmax',
   infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
-  lower(emitter, node) {
-    emitDirectly(emitter, node, 'Softmax', { axis: { int: -1 } });
-  },
-  gradient(node, [dy]) {
-    if (dy === undefined) return [];
+  lower: directly('Softmax', () => ({ axis: { int: -1 } })),
+  gradient(node, dy) {
     const [y] = node.outputs;
     return [mul(y, sub(dy, sum(mul(dy, y), [-1], true)))];
   },
@@ -62,8 +59,7 @@ export const crossEntropyOp = defineOp<NoAttributes>({
     emitter.emit('Neg', [logarithm], [loss]);
   },
   // d(−log p_label)/d logits = p − onehot(label), written into p by ScatterElements: OneHot alone takes twice as long.
-  gradient(node, [dLoss]) {
-    if (dLoss === undefined) return [];
+  gradient(node, dLoss) {
     const [logits, labels] = node.inputs;
     const probabilities = node.outputs[1];
     const vocabulary = logits.shape[logits.rank - 1];

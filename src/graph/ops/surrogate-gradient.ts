@@ -1,6 +1,6 @@
 /** Where the gradient is not that of the function: constants to differentiation, and estimates. */
 import { defineOp, only, type Value } from '../graph.ts';
-import { emitDirectly } from '../onnx/direct-node.ts';
+import { directly } from '../onnx/direct-node.ts';
 import { sameShape, shapeError } from '../shape.ts';
 
 type NoAttributes = Readonly<Record<string, never>>;
@@ -8,9 +8,7 @@ type NoAttributes = Readonly<Record<string, never>>;
 export const stopGradientOp = defineOp<NoAttributes>({
   name: 'stopGradient',
   infer: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
-  lower(emitter, node) {
-    emitDirectly(emitter, node, 'Identity');
-  },
+  lower: directly('Identity'),
   gradient: () => [],
 });
 
@@ -31,7 +29,7 @@ export const surrogateGradientOp = defineOp<NoAttributes>({
   lower(emitter, node) {
     emitter.emit('Identity', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])]);
   },
-  gradient: (_node, [dy]) => (dy === undefined ? [] : [dy, dy]),
+  gradient: (_node, dy) => [dy, dy],
 });
 
 /** `value`, with the gradient of `value + surrogate`. */

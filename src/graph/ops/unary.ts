@@ -1,6 +1,6 @@
 /** Functions of one value, element by element. Each entry of the table is an op: ONNX name, host function, derivative. */
 import { defineOp, only, type Op, type Value } from '../graph.ts';
-import { emitDirectly } from '../onnx/direct-node.ts';
+import { directly } from '../onnx/direct-node.ts';
 import { shapeError } from '../shape.ts';
 import { tensor } from '../tensor.ts';
 import { cast, greater } from './compare.ts';
@@ -68,10 +68,8 @@ function defineUnary(name: keyof typeof rules): Op<NoAttributes> {
         ),
       ];
     },
-    lower(emitter, node) {
-      emitDirectly(emitter, node, rule.onnx);
-    },
-    gradient: (node, [dy]) => (dy === undefined ? [] : [rule.gradient(node.inputs[0], node.outputs[0], dy)]),
+    lower: directly(rule.onnx),
+    gradient: (node, dy) => [rule.gradient(node.inputs[0], node.outputs[0], dy)],
   });
 }
 

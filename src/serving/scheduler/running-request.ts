@@ -1,7 +1,7 @@
 /** One request on its way: its prompt is read chunk by chunk, then its continuations take part in the rounds. */
 import { chain } from '../../attention/tree.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import type { StepEngine } from '../../decoding/step-engine.ts';
+import type { StepEngine, StepRequest } from '../../decoding/step-engine.ts';
 import { TextGeneration, type TokensEvent } from '../../decoding/text-generation.ts';
 import { internalError } from '../../errors.ts';
 import type { EventQueue } from './event-queue.ts';
@@ -84,18 +84,36 @@ export class RunningRequest {
 
   /** Reads the next chunk of the prompt: at most `most` tokens, never across a boundary. Returns how many were read. */
   async readChunk(most: number): Promise<number> {
-    const { prompt, maxTokens, boundaries = [], onBoundary } = this.request;
+    const tokens = this.#nextChunk(most);
+    const started = performance.now();
+    await this.#read(tokens);
+    this.tookChunk((performance.now() - started) / 1000);
+    return tokens.length;
+  }
+
+  /** The same chunk as a part of a step; undefined where the logits of all its tokens are wanted. `tookChunk` follows. */
+  planChunk(most: number): StepRequest | undefined {
+    if (this.request.onPromptLogits !== undefined) return undefined;
+    const tokens = this.#nextChunk(most);
+    return { state: this.#state, tree: chain(tokens.length), tokens, wanted: [tokens.length - 1] };
+  }
+
+  /** The state has read the chunk, in so many seconds. */
+  tookChunk(seconds: number): void {
+    const { boundaries = [], onBoundary } = this.request;
+    const to = this.#state.length;
+    this.#seconds += seconds;
+    if (boundaries.includes(to)) onBoundary?.(this.#state, to);
+    this.#announce(to);
+  }
+
+  #nextChunk(most: number): readonly number[] {
+    const { prompt, maxTokens, boundaries = [] } = this.request;
     // The last token is read by each continuation for itself, so that all have logits and a state of their own.
     const shared = maxTokens === 0 ? this.#total : this.#total - 1;
     const from = this.#state.length;
     const next = boundaries.find((length) => length > from) ?? shared;
-    const to = Math.min(shared, from + most, next);
-    const started = performance.now();
-    await this.#read(prompt.slice(from, to));
-    this.#seconds += (performance.now() - started) / 1000;
-    if (boundaries.includes(to)) onBoundary?.(this.#state, to);
-    this.#announce(to);
-    return to - from;
+    return prompt.slice(from, Math.min(shared, from + most, next));
   }
 
   /** Lets the continuations begin: they take part in the next round, which reads the last token for each. */

@@ -131,7 +131,7 @@ describe('the scheduler', () => {
       fc.asyncProperty(
         schedule,
         fc.integer({ min: 3, max: 6 }),
-        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 1, max: 30 }),
         async (all, parallel, chunk) => {
           const scheduler = new Scheduler(engine, { parallel, chunk });
           await Promise.all(
@@ -211,6 +211,21 @@ describe('the scheduler', () => {
     const long = collect(scheduler.submit(requestOf({ ...plain, length: 40, maxTokens: 1 })), 1, () => undefined);
     await Promise.all([short, long]);
     expect(order.slice(3, 17).join(' ')).not.toMatch(/chunk chunk/);
+  });
+
+  it('reads short prompts that come together in one step, as far as they fit', async () => {
+    const chunks: number[] = [];
+    const scheduler = new Scheduler(engine, { chunk: 32, observer: { chunk: (tokens) => chunks.push(tokens) } });
+    const lengths = [9, 7, 8, 9, 40];
+    await Promise.all(
+      lengths.map(async (length) => {
+        const spec = { ...plain, length, maxTokens: 3 };
+        const { texts } = await collect(scheduler.submit(requestOf(spec)), 1, () => undefined);
+        expect(texts).toEqual([(await lone(spec, 0)).text.slice(0, 3)]);
+      }),
+    );
+    // 8 + 6 + 7 + 8 take 4 · 8 places, which is one chunk; the last token of each is read in a round.
+    expect(chunks).toEqual([29, 32, 7]);
   });
 
   it('refuses more requests than may wait, more choices than run, and all once it closes', async () => {

@@ -1,5 +1,6 @@
 /**
- * Continuous batching: one loop in which every iteration reads one chunk of one prompt and runs one round of all texts.
+ * Continuous batching: one loop in which every iteration reads one chunk of a prompt, or of several short ones, and runs one
+ * round of all texts.
  *
  * With a state of constant size all rows cost the same, so that admission goes by count: no paging, no padding, no
  * pre-emption. A request that is cancelled, by its signal, is gone when the iteration under way ends; one whose reader is
@@ -12,6 +13,7 @@ import type { TokensEvent } from '../../decoding/text-generation.ts';
 import { LinnetError } from '../../errors.ts';
 import { EventQueue } from './event-queue.ts';
 import { FairQueue } from './fair-queue.ts';
+import { readChunks, sharingRequests } from './prompt-chunks.ts';
 import { RoundPacing } from './round-pacing.ts';
 import { RunningRequest } from './running-request.ts';
 import { eventWeight, type RequestEvent, type TextRequest } from './text-request.ts';
@@ -222,24 +224,29 @@ export class Scheduler {
     }
   }
 
-  /** Reads one chunk of one prompt; keys take turns, and so do the prompts of a key. */
+  /** Reads one chunk: of one prompt, or of several short ones. Keys take turns, and so do the prompts of a key. */
   async #readPrompt(): Promise<boolean> {
     const turn = ({ request }: RunningRequest): number => this.#turns.get(request.key) ?? -1;
-    const [running] = this.#live
+    const unread = this.#live
       .filter(({ reading, ready, canStart, events }) => reading && ready && !canStart && !events.full)
       .sort((a, b) => turn(a) - turn(b));
-    if (running === undefined) return false;
-    this.#live.splice(this.#live.indexOf(running), 1);
-    this.#live.push(running);
-    this.#turns.set(running.request.key, this.#chunks++);
-    const started = performance.now();
-    try {
-      const tokens = await running.readChunk(this.#options.chunk);
-      this.#observer.chunk?.(tokens, (performance.now() - started) / 1000);
-      if (running.done) this.#leave(running);
-    } catch (error) {
-      this.#leave(running, error);
+    if (unread.length === 0) return false;
+    const sharing = sharingRequests(unread, this.#options.chunk);
+    for (const running of sharing) {
+      this.#live.splice(this.#live.indexOf(running), 1);
+      this.#live.push(running);
+      this.#turns.set(running.request.key, this.#chunks++);
     }
+    const started = performance.now();
+    const results = await readChunks(this.#engine, sharing, this.#options.chunk);
+    let tokens = 0;
+    for (const [index, result] of results.entries()) {
+      const running = sharing[index];
+      if (result.status === 'fulfilled') tokens += result.value;
+      if (result.status === 'rejected') this.#leave(running, result.reason);
+      else if (running.done) this.#leave(running);
+    }
+    this.#observer.chunk?.(tokens, (performance.now() - started) / 1000);
     return true;
   }
 

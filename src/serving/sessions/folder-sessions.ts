@@ -81,7 +81,7 @@ export class FolderSessions implements SessionStore {
   async save(name: SessionName, session: SavedSession, { expected, ttl }: SaveOptions): Promise<number | undefined> {
     if (((await this.version(name)) ?? 0) !== expected) return undefined;
     const version = expected + 1;
-    const bytes = await encodeSession({ ...session, fingerprint: this.#model.fingerprint });
+    const bytes = encodeSession({ ...session, fingerprint: this.#model.fingerprint });
     const place = this.#place(name);
     if (expected === 0) await mkdir(place, { recursive: true });
     const file = `${version}${ttl === undefined ? '' : `.${ttl}`}.session`;

@@ -66,7 +66,7 @@ export class RedisResponses implements ResponseStore {
     const { owner, messages, body, session } = response;
     const key = this.#key(owner, id);
     try {
-      const bytes = await encodeSession({ ...session, fingerprint: this.#model.fingerprint });
+      const bytes = encodeSession({ ...session, fingerprint: this.#model.fingerprint });
       const said = JSON.stringify({ messages, body });
       const pipeline = this.#redis.multi().hset(key, 'said', said, 'session', Buffer.from(bytes));
       await pipeline.expire(key, timeToLive).exec();

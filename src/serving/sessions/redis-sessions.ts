@@ -73,7 +73,8 @@ export class RedisSessions implements SessionStore {
     session: SavedSession,
     { expected, ttl = 0 }: SaveOptions,
   ): Promise<number | undefined> {
-    const bytes = Buffer.from(await encodeSession({ ...session, fingerprint: this.#model.fingerprint }));
+    const { buffer, byteOffset, byteLength } = encodeSession({ ...session, fingerprint: this.#model.fingerprint });
+    const bytes = Buffer.from(buffer, byteOffset, byteLength);
     if (bytes.length > mostBytes) {
       throw new LinnetError('INPUT', `the session has ${bytes.length} bytes, and Redis keeps ${mostBytes} in a value`);
     }

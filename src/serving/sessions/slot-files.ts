@@ -45,7 +45,8 @@ export function redisSlotFiles(redis: Redis, { engine, fingerprint }: ServedMode
   const keyOf = (name: string): string => `linnet:${fingerprint}:slot:${name}`;
   return {
     async write(name, session) {
-      const bytes = Buffer.from(await encodeSession({ ...session, fingerprint }));
+      const { buffer, byteOffset, byteLength } = encodeSession({ ...session, fingerprint });
+      const bytes = Buffer.from(buffer, byteOffset, byteLength);
       await answered(redis.set(keyOf(name), bytes, 'EX', timeToLive));
       return bytes.length;
     },

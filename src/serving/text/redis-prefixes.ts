@@ -101,7 +101,7 @@ export class RedisPrefixes implements SharedPrefixes {
     const entry = this.#entry(chainKeys(salt, tokens, [length])[0]);
     if ((await this.#redis.exists(entry)) === 1) return;
     const { fingerprint } = this.#model;
-    const bytes = await encodeSession({ state, tokens: tokens.slice(0, length), fingerprint });
+    const bytes = encodeSession({ state, tokens: tokens.slice(0, length), fingerprint });
     await this.#redis.set(entry, Buffer.from(bytes), 'EX', timeToLive);
     const lengths = this.#lengths(salt);
     await this.#redis.zadd(lengths, length, String(length));

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
+import { validated } from '../../files/schema-problems.ts';
 import { recipeNames } from '../../training/recipes.ts';
 import { nameSchema, presetFields } from '../sweep/plan.ts';
 import { glueTasks } from './glue.ts';
@@ -84,17 +85,7 @@ export function isClassificationPlan(json: unknown): boolean {
  * @throws LinnetError `CONFIG` naming every field that is wrong
  */
 export function parseClassificationPlan(json: unknown, source: string): ClassificationPlan {
-  const result = planSchema.safeParse(json);
-  if (!result.success) {
-    throw new LinnetError(
-      'CONFIG',
-      `${source} is not a plan of a study of classifiers:\n${z.prettifyError(result.error)}`,
-      {
-        cause: result.error,
-      },
-    );
-  }
-  const plan = result.data;
+  const plan = validated(planSchema, json, 'CONFIG', `${source} is not a plan of a study of classifiers`);
   const names = plan.tasks.map((task) => (typeof task === 'string' ? task : task.name));
   for (const [what, list] of [['seed', plan.seeds.map(String)] as const, ['task', names] as const]) {
     if (new Set(list).size !== list.length) {

@@ -61,7 +61,7 @@ async function glueRows(dir: string, task: GlueTask, split: string, most: number
     [label]: words === undefined ? ('float' as const) : ('label' as const),
   };
   const texts: LabelledText[] = [];
-  for await (const sourced of await findRows(dir, task.source, split)) {
+  for await (const sourced of (await findRows(dir, task.source, split)).rows) {
     if (texts.length >= most) break;
     checkColumns(sourced, kinds);
     const { row, source } = sourced;

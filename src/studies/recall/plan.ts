@@ -4,7 +4,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { mixerSchema } from '../../attention/mixers.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
-import { schemaProblems } from '../../files/schema-problems.ts';
+import { validated } from '../../files/schema-problems.ts';
 
 const count = z.int().min(1);
 
@@ -59,11 +59,7 @@ export type RecallPlan = z.infer<typeof planSchema>;
  * @throws LinnetError `CONFIG` naming every field that is wrong
  */
 export function parseRecallPlan(json: unknown, source: string): RecallPlan {
-  const result = planSchema.safeParse(json);
-  if (result.success) return result.data;
-  throw new LinnetError('CONFIG', `${source} is not a plan of a study of recall:\n${schemaProblems(result.error)}`, {
-    cause: result.error,
-  });
+  return validated(planSchema, json, 'CONFIG', `${source} is not a plan of a study of recall`);
 }
 
 /** The configurations of a plan by size, each with the fields of that size; one without a name where there are none. */

@@ -1,9 +1,8 @@
 /** Trials of a study of recall as JSON lines, so that a study which was stopped goes on where it was. */
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { LinnetError } from '../../errors.ts';
 import { systemErrorCode } from '../../files/regular-file.ts';
-import { schemaProblems } from '../../files/schema-problems.ts';
+import { validated } from '../../files/schema-problems.ts';
 import type { RecallTrial } from './study.ts';
 
 const share = z.number().min(0).max(1);
@@ -48,12 +47,8 @@ export async function readRecallTrials(file: string): Promise<RecallTrial[]> {
   const lines = contents.split('\n');
   return lines.flatMap((line, at) => {
     if (line.trim() === '') return [];
-    const parsed = trialSchema.safeParse(jsonOf(line));
-    if (parsed.success) return [parsed.data];
-    throw new LinnetError(
-      'FORMAT',
-      `${file}:${at + 1} is not a trial of a study of recall; name another file for --results:\n${schemaProblems(parsed.error)}`,
-    );
+    const refusal = `${file}:${at + 1} is not a trial of a study of recall; name another file for --results`;
+    return [validated(trialSchema, jsonOf(line), 'FORMAT', refusal)];
   });
 }
 

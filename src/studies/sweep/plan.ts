@@ -7,7 +7,7 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
 import { allReadings, mixerPresetReading, type Reading } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
-import { schemaProblems } from '../../files/schema-problems.ts';
+import { validated } from '../../files/schema-problems.ts';
 
 /** Names of models, methods and tasks in plans. */
 export const nameSchema = z
@@ -84,13 +84,7 @@ export type SweepModel = z.infer<typeof modelSchema>;
  * @throws LinnetError `CONFIG` naming every field that is wrong
  */
 export function parseSweepPlan(json: unknown, source: string): SweepPlan {
-  const result = planSchema.safeParse(json);
-  if (!result.success) {
-    throw new LinnetError('CONFIG', `${source} is not a plan of a sweep:\n${schemaProblems(result.error)}`, {
-      cause: result.error,
-    });
-  }
-  const plan = result.data;
+  const plan = validated(planSchema, json, 'CONFIG', `${source} is not a plan of a sweep`);
   if (new Set(plan.seeds).size !== plan.seeds.length) {
     throw new LinnetError('CONFIG', `${source}: a seed is listed twice; ${plan.seeds.join(', ')}`);
   }

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { schemaProblems } from '../../files/schema-problems.ts';
+import { validated } from '../../files/schema-problems.ts';
 import type { JobHandler } from '../../jobs/job.ts';
 import { runJobs } from '../../jobs/queue.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
@@ -76,9 +76,8 @@ export async function runStudyInQueue(
 export function sweepTrialHandler(compile: CompileOptions): JobHandler {
   let last: { readonly key: string; readonly study: Promise<Study> } | undefined;
   return async (data, { signal, folder }) => {
-    const parsed = dataSchema.safeParse(data);
-    if (!parsed.success) throw new LinnetError('INPUT', `the job is not a trial: ${schemaProblems(parsed.error)}`);
-    const { plan, planFile, identity, snapshotEvery } = parsed.data;
+    const job = validated(dataSchema, data, 'INPUT', 'the job is not a trial');
+    const { plan, planFile, identity, snapshotEvery } = job;
     const key = JSON.stringify([plan, planFile]);
     if (last?.key !== key) last = { key, study: prepareStudy(parseSweepPlan(plan, planFile), planFile) };
     const { trials } = await last.study.catch((error: unknown) => {

@@ -19,32 +19,32 @@ import {
   wholeParameters,
 } from '../lora.ts';
 import { recipe } from '../recipes.ts';
+import { described } from '../settings.ts';
 import type { TrainingOptions } from './options.ts';
 import type { TrainingPlan } from './plan.ts';
 
 /** The options of low-rank adaptation and of the mixers' rate. */
 export const adaptationShape = {
-  lora: loraChoiceSchema.optional().meta({
-    placeholder: 'settings',
-    description:
-      'train low-rank updates instead of matrices: r=8,alpha=16,targets=q,k,v,o (default targets: attention)',
-  }),
-  loraTrain: z
-    .array(z.enum(wholeGroupNames))
-    .readonly()
-    .optional()
-    .meta({
-      placeholder: 'groups',
-      description: `what \`lora\` trains whole besides, with commas: ${wholeGroupNames.join(', ')}`,
-    }),
-  mixerLrFactor: z.number().min(0).max(1e4).default(1).meta({
-    placeholder: 'factor',
-    description: 'what the learning rate is multiplied by for parameters of mixers: α, λ, filter weights, feature maps',
-  }),
-  loraSave: z.enum(['merged', 'adapter']).default('merged').meta({
-    placeholder: 'form',
-    description: 'what `lora` saves: merged (a model) or adapter (a PEFT folder, for linnet merge)',
-  }),
+  lora: described(
+    loraChoiceSchema.optional(),
+    'settings',
+    'train low-rank updates instead of matrices: r=8,alpha=16,targets=q,k,v,o (default targets: attention)',
+  ),
+  loraTrain: described(
+    z.array(z.enum(wholeGroupNames)).readonly().optional(),
+    'groups',
+    `what \`lora\` trains whole besides, with commas: ${wholeGroupNames.join(', ')}`,
+  ),
+  mixerLrFactor: described(
+    z.number().min(0).max(1e4).default(1),
+    'factor',
+    'what the learning rate is multiplied by for parameters of mixers: α, λ, filter weights, feature maps',
+  ),
+  loraSave: described(
+    z.enum(['merged', 'adapter']).default('merged'),
+    'form',
+    'what `lora` saves: merged (a model) or adapter (a PEFT folder, for linnet merge)',
+  ),
 };
 
 type AdaptationOptions = TrainingOptions & z.output<z.ZodObject<typeof adaptationShape>>;

@@ -15,56 +15,41 @@ import { checkPairFields, pairShape } from './pairs.ts';
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
+import { described } from '../settings.ts';
 
 /** The options of Medusa heads alone. */
 export const headsShape = {
-  heads: z.int().min(1).max(medusaLimits.heads).default(4).meta({
-    placeholder: 'count',
-    description: 'heads; head i guesses the token i positions after the next one',
-  }),
-  headLayers: z
-    .int()
-    .min(1)
-    .max(medusaLimits.layers)
-    .default(1)
-    .meta({ placeholder: 'count', description: 'residual blocks of a head' }),
-  headDecay: z
-    .number()
-    .min(0.01)
-    .max(1)
-    .default(medusaTrainingDefaults.decay)
-    .meta({ placeholder: 'factor', description: 'the loss of head i weighs this to the power i' }),
+  heads: described(
+    z.int().min(1).max(medusaLimits.heads).default(4),
+    'count',
+    'heads; head i guesses the token i positions after the next one',
+  ),
+  headLayers: described(z.int().min(1).max(medusaLimits.layers).default(1), 'count', 'residual blocks of a head'),
+  headDecay: described(
+    z.number().min(0.01).max(1).default(medusaTrainingDefaults.decay),
+    'factor',
+    'the loss of head i weighs this to the power i',
+  ),
   joint: z
     .boolean()
     .default(false)
     .meta({ description: 'train the model too (Medusa-2): its own loss plus that of the heads' }),
-  headWeight: z
-    .number()
-    .min(0)
-    .max(100)
-    .optional()
-    .meta({
-      placeholder: 'factor',
-      description: `weight of the heads' loss with \`joint\` (default: ${medusaTrainingDefaults.joint.weight})`,
-    }),
-  baseRate: z
-    .number()
-    .min(0)
-    .max(1)
-    .optional()
-    .meta({
-      placeholder: 'factor',
-      description:
-        'learning rate of the model over that of the heads with `joint` ' +
-        `(default: ${medusaTrainingDefaults.joint.rateFactor})`,
-    }),
-  hiddenStates: z
-    .enum(['auto', ...hiddenStatePlaces])
-    .default('auto')
-    .meta({
-      placeholder: 'place',
-      description: `where hidden states of a frozen model are kept: auto, ${hiddenStatePlaces.join(', ')}`,
-    }),
+  headWeight: described(
+    z.number().min(0).max(100).optional(),
+    'factor',
+    `weight of the heads' loss with \`joint\` (default: ${medusaTrainingDefaults.joint.weight})`,
+  ),
+  baseRate: described(
+    z.number().min(0).max(1).optional(),
+    'factor',
+    'learning rate of the model over that of the heads with `joint` ' +
+      `(default: ${medusaTrainingDefaults.joint.rateFactor})`,
+  ),
+  hiddenStates: described(
+    z.enum(['auto', ...hiddenStatePlaces]).default('auto'),
+    'place',
+    `where hidden states of a frozen model are kept: auto, ${hiddenStatePlaces.join(', ')}`,
+  ),
 };
 const headsSchema = z.strictObject({ ...headsShape, ...pairShape, ...trainingShape });
 type ParsedOptions = z.output<typeof headsSchema>;

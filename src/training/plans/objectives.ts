@@ -22,7 +22,7 @@ import { classificationObjective } from '../objectives/classification.ts';
 import { maskedObjective } from '../objectives/masked.ts';
 import { causalObjective, type Objective } from '../objectives/next-token.ts';
 import { sequenceObjective } from '../objectives/sequence-to-sequence.ts';
-import type { TrainingSettings } from '../settings.ts';
+import { described, type TrainingSettings } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
 import { refuseLabelSmoothing, type TrainingOptions } from './options.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
@@ -35,15 +35,12 @@ export type ObjectiveName = (typeof objectiveNames)[number];
 
 /** The options of an objective. */
 export const objectiveShape = {
-  objective: z
-    .enum(objectiveNames)
-    .optional()
-    .meta({
-      placeholder: 'name',
-      description:
-        'causal: the next token; masked: masked tokens; seq2seq: a target text, or spans cut out of plain text; classify: ' +
-        'labels of texts; regress: numbers of texts (default: by the kind of model, for a classifier by its head)',
-    }),
+  objective: described(
+    z.enum(objectiveNames).optional(),
+    'name',
+    'causal: the next token; masked: masked tokens; seq2seq: a target text, or spans cut out of plain text; classify: ' +
+      'labels of texts; regress: numbers of texts (default: by the kind of model, for a classifier by its head)',
+  ),
   ...labelShape,
   ...pairShape,
 };

@@ -2,60 +2,50 @@
 import { z } from 'zod';
 import { OptionsError } from '../../errors.ts';
 import { recipeNames, withRecipe } from '../recipes.ts';
-import { parseTrainingSettings, settingFields, type TrainingSettings } from '../settings.ts';
+import { described, parseTrainingSettings, settingFields, type TrainingSettings } from '../settings.ts';
 
 /** What is read, what is saved, and how often. */
 export const runShape = {
-  data: z.array(z.string().min(1)).min(1).readonly().meta({
-    placeholder: 'sources',
-    description: '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
-  }),
-  field: z
-    .string()
-    .min(1)
-    .default('text')
-    .meta({ placeholder: 'name', description: 'field of a .jsonl line that holds the text' }),
-  heldOut: z
-    .int()
-    .min(0)
-    .default(0)
-    .meta({ placeholder: 'count', description: 'leave out the last documents, to evaluate on' }),
-  packing: z.enum(['stream', 'document']).default('stream').meta({
-    placeholder: 'name',
-    description: 'stream: documents one after the other; document: one per sequence, cut or padded',
-  }),
-  out: z.string().min(1).meta({ placeholder: 'folder', description: 'where the trained model goes' }),
+  data: described(
+    z.array(z.string().min(1)).min(1).readonly(),
+    'sources',
+    '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
+  ),
+  field: described(z.string().min(1).default('text'), 'name', 'field of a .jsonl line that holds the text'),
+  heldOut: described(z.int().min(0).default(0), 'count', 'leave out the last documents, to evaluate on'),
+  packing: described(
+    z.enum(['stream', 'document']).default('stream'),
+    'name',
+    'stream: documents one after the other; document: one per sequence, cut or padded',
+  ),
+  out: described(z.string().min(1), 'folder', 'where the trained model goes'),
   replace: z.boolean().default(false).meta({ description: 'replace the folder if it exists' }),
-  dtype: z
-    .enum(['F32', 'F16', 'BF16'])
-    .default('F32')
-    .meta({ placeholder: 'type', description: 'element type of the saved weights: F32, F16 or BF16' }),
-  run: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ placeholder: 'folder', description: 'run folder: record, metrics, snapshots (default: OUT.run)' }),
-  snapshotEvery: z
-    .int()
-    .min(1)
-    .default(100)
-    .meta({ placeholder: 'steps', description: 'optimizer steps from one snapshot to the next' }),
+  dtype: described(
+    z.enum(['F32', 'F16', 'BF16']).default('F32'),
+    'type',
+    'element type of the saved weights: F32, F16 or BF16',
+  ),
+  run: described(z.string().min(1).optional(), 'folder', 'run folder: record, metrics, snapshots (default: OUT.run)'),
+  snapshotEvery: described(z.int().min(1).default(100), 'steps', 'optimizer steps from one snapshot to the next'),
   resume: z.boolean().default(false).meta({
     description:
       'continue the run in the run folder from its newest snapshot; give the same options as before, or more `steps`',
   }),
-  evaluateEvery: z.int().min(1).optional().meta({
-    placeholder: 'steps',
-    description: 'measure the loss on the held-out documents every so many optimizer steps, and after the last one',
-  }),
-  patience: z.int().min(1).optional().meta({
-    placeholder: 'count',
-    description: 'stop after this many measurements without a new lowest held-out loss',
-  }),
-  keep: z.enum(['best', 'last']).default('best').meta({
-    placeholder: 'name',
-    description: 'what is saved with `evaluateEvery`: best, the parameters of the lowest held-out loss, or last',
-  }),
+  evaluateEvery: described(
+    z.int().min(1).optional(),
+    'steps',
+    'measure the loss on the held-out documents every so many optimizer steps, and after the last one',
+  ),
+  patience: described(
+    z.int().min(1).optional(),
+    'count',
+    'stop after this many measurements without a new lowest held-out loss',
+  ),
+  keep: described(
+    z.enum(['best', 'last']).default('best'),
+    'name',
+    'what is saved with `evaluateEvery`: best, the parameters of the lowest held-out loss, or last',
+  ),
   tensorboard: z.boolean().default(false).meta({
     description: 'also write event files for TensorBoard into the run folder',
   }),
@@ -63,28 +53,18 @@ export const runShape = {
 
 /** How much is learned, and how fast; all may be left out. */
 export const settingsShape = {
-  recipe: z
-    .enum(recipeNames)
-    .optional()
-    .meta({
-      placeholder: 'name',
-      description: `settings of a run of the paper, in place of the defaults below: ${recipeNames.join(', ')}`,
-    }),
+  recipe: described(
+    z.enum(recipeNames).optional(),
+    'name',
+    `settings of a run of the paper, in place of the defaults below: ${recipeNames.join(', ')}`,
+  ),
   ...z.object(settingFields).partial().shape,
 };
 
 /** Where it runs. */
 const engineShape = {
-  device: z
-    .enum(['cpu', 'cuda', 'webgpu'])
-    .default('cpu')
-    .meta({ placeholder: 'name', description: 'cpu, cuda or webgpu' }),
-  threads: z
-    .int()
-    .min(1)
-    .max(1024)
-    .optional()
-    .meta({ placeholder: 'count', description: 'threads of the engine (default: one per core)' }),
+  device: described(z.enum(['cpu', 'cuda', 'webgpu']).default('cpu'), 'name', 'cpu, cuda or webgpu'),
+  threads: described(z.int().min(1).max(1024).optional(), 'count', 'threads of the engine (default: one per core)'),
 };
 
 /** The options of every training plan. */

@@ -8,21 +8,22 @@ import type { EncoderDecoderModel } from '../../models/model.ts';
 import { formatCount } from '../../report/quantities.ts';
 import type { JsonValue } from '../../report/record.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import type { TrainingSettings } from '../settings.ts';
+import { described, type TrainingSettings } from '../settings.ts';
 import type { TrainingOptions } from './options.ts';
 import { loadTrainingDocuments, withoutHeldOut } from './text.ts';
 
 /** The options that say where pairs are. */
 export const pairShape = {
-  sourceField: z.string().min(1).optional().meta({
-    placeholder: 'name',
-    description:
-      'of encoder-decoder models: field or column of the text to read; without it, spans are cut out of plain text',
-  }),
-  targetField: z.string().min(1).optional().meta({
-    placeholder: 'name',
-    description: 'of encoder-decoder models: field or column of the text to generate',
-  }),
+  sourceField: described(
+    z.string().min(1).optional(),
+    'name',
+    'of encoder-decoder models: field or column of the text to read; without it, spans are cut out of plain text',
+  ),
+  targetField: described(
+    z.string().min(1).optional(),
+    'name',
+    'of encoder-decoder models: field or column of the text to generate',
+  ),
 };
 
 /** Options that pairs are read by. */

@@ -15,14 +15,11 @@ import { parseOptions, settingsOf, trainingShape } from './options.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
 import { requireKind, requireOptions } from '../../files/arguments.ts';
+import { described } from '../settings.ts';
 
 /** The options of training from random weights alone. */
 export const pretrainShape = {
-  tokenizer: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ placeholder: 'folder', description: 'folder of the tokenizer (default: bytes)' }),
+  tokenizer: described(z.string().min(1).optional(), 'folder', 'folder of the tokenizer (default: bytes)'),
 };
 const pretrainSchema = z.strictObject({ ...trainingShape, ...pretrainShape });
 /** The options of `pretrain`; all but `data` and `out` may be left out. */

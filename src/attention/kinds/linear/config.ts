@@ -13,6 +13,9 @@ export const collisionBitsSchema = z.int().min(1).max(16);
 /** τ as the authors of YOSO choose it. */
 export const defaultCollisionBits = 8;
 
+/** What can be normalized. */
+export const normalizations = ['local', 'global', 'together'] as const;
+
 const localSchema = z.strictObject({
   /**
    * `relu2`: max(q̂·k̂, 0)². `softmax`: softmax of q·k/√D, raw q and k, over the own group up to the position. `yoso`:
@@ -45,10 +48,11 @@ export const linearSchema = z
     global: globalField,
     convolution: convolutionField,
     /**
-     * x/(1e-5 + ‖x‖) per head vector. `global`: of the global branch before α. `together`: of λ·local + α·global.
-     * The reference code calls these NORM_GLOBAL and NORM_TOGETHER.
+     * `global`, `together`: x/(1e-5 + ‖x‖) per head vector, of the global branch before α or of λ·local + α·global. The
+     * reference code calls these NORM_GLOBAL and NORM_TOGETHER. `local`: the weights of the local branch are divided by
+     * 0.02 + their sum, so that it is a mean of values, as softmax attention is, however many keys the group has so far.
      */
-    normalize: z.enum(['global', 'together']).nullable().default(null),
+    normalize: z.enum(normalizations).nullable().default(null),
     /** The attention part o becomes x/‖x‖ with x = ½v + o/π, before the convolution is added. */
     castling: z.boolean().default(false),
   })
@@ -61,6 +65,10 @@ export const linearSchema = z
   })
   .refine((config) => config.normalize !== 'global' || config.global !== null, {
     message: "normalize 'global' needs a global branch",
+    path: ['normalize'],
+  })
+  .refine((config) => config.normalize !== 'local' || (config.local !== null && config.local.kernel !== 'softmax'), {
+    message: "normalize 'local' needs a local branch whose weights do not sum to one already, as those of softmax do",
     path: ['normalize'],
   })
   .refine((config) => config.normalize !== 'together' || config.local !== null || config.global !== null, {
@@ -89,7 +97,8 @@ const kernelNames: Readonly<Record<LocalKernel, string>> = { relu2: 'relu²', so
 export function describeBranches(config: LinearBranches): string {
   const terms: string[] = [];
   if (config.local !== null) {
-    terms.push(`${config.local.scale === 'learned' ? 'λ·' : ''}local ${kernelNames[config.local.kernel]}`);
+    const branch = `${config.normalize === 'local' ? 'normalized ' : ''}local ${kernelNames[config.local.kernel]}`;
+    terms.push(`${config.local.scale === 'learned' ? 'λ·' : ''}${branch}`);
   }
   if (config.global !== null) {
     const branch = config.normalize === 'global' ? 'normalized global' : 'global';

@@ -21,6 +21,8 @@ export const linearExamples: Readonly<Record<string, z.input<typeof linearSchema
   'augmented with λ': { kind: 'linear', group: G, local: { scale: 'learned' }, global, convolution },
   'augmented, NORM_GLOBAL': { kind: 'linear', group: G, local, global, convolution, normalize: 'global' },
   'augmented, NORM_TOGETHER': { kind: 'linear', group: G, local, global, convolution, normalize: 'together' },
+  'augmented, local branch normalized': { kind: 'linear', group: G, local, global, convolution, normalize: 'local' },
+  'local yoso kernel, normalized': { kind: 'linear', group: 3, local: { kernel: 'yoso', bits: 4 }, normalize: 'local' },
   castling: { kind: 'linear', group: G, local, global, convolution, castling: true },
   'castling, normalized': {
     ...{ kind: 'linear', group: 3, local: { scale: 'learned' }, global, convolution: { kernel: 3 } },

@@ -36,8 +36,9 @@ export const linearKind = {
   betweenTexts: ({ group }) => ({ kind: 'linear', group, global: { scale: 'one' } }),
   canCross: ({ local, castling }) => local === null && !castling,
   without: {
-    memory: (config) => remaining({ ...config, global: null, normalize: null }, config.global),
-    window: (config) => remaining({ ...config, local: null }, config.local),
+    memory: (config) => remaining({ ...config, global: null, normalize: kept(config, 'local') }, config.global),
+    window: (config) =>
+      remaining({ ...config, local: null, normalize: kept(config, 'global', 'together') }, config.local),
     convolution: (config) => remaining({ ...config, convolution: null, castling: false }, config.convolution),
   },
   // Where branches are normalized together, or turned by castling, the output is not an affine function of their factors.
@@ -51,6 +52,11 @@ export const linearKind = {
   }),
   presets: linearPresets,
 } satisfies MixerKind<LinearMixer>;
+
+/** How a mixer is normalized, where that is one of these ways. */
+function kept({ normalize }: LinearMixer, ...ways: readonly LinearMixer['normalize'][]): LinearMixer['normalize'] {
+  return ways.includes(normalize) ? normalize : null;
+}
 
 /** What is left without a branch; undefined without that branch, and where nothing would be left. */
 function remaining(config: LinearMixer, branch: object | null): LinearMixer | undefined {

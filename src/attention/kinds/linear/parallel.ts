@@ -21,7 +21,7 @@ import {
   ungroupQueries,
 } from '../../grouping.ts';
 import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
-import { boundedLength, castle, scaled } from '../../normalization.ts';
+import { boundedLength, castle, dividedBySum, scaled } from '../../normalization.ts';
 import { softmaxInGroups } from '../../softmax.ts';
 import { collisionBits, type LinearBranches, type LocalKernel } from './config.ts';
 
@@ -67,10 +67,12 @@ function attendGroups(config: LinearBranches, mask: AttentionMask, input: Sequen
     const branch = config.local;
     const cosines = (): Value => matmul(unitQueries, unitKeys, { transposeB: true }); // [M,B*N,R*G,G]
     const visible = (): Value => mask.visible(unitQueries);
+    const weighted = (weights: Value): Value =>
+      matmul(config.normalize === 'local' ? dividedBySum([weights])[0] : weights, values);
     const kernels: Readonly<Record<LocalKernel, () => Value>> = {
-      relu2: () => matmul(maskedReluSquared(cosines(), visible()), values),
+      relu2: () => weighted(maskedReluSquared(cosines(), visible())),
       softmax: () => softmaxInGroups(mask, input),
-      yoso: () => matmul(mul(collision(cosines(), collisionBits(branch)), visible()), values),
+      yoso: () => weighted(mul(collision(cosines(), collisionBits(branch)), visible())),
     };
     branches.push(scaled(kernels[branch.kernel](), parameters.local_factor));
   }

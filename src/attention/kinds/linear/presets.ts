@@ -1,7 +1,7 @@
 /** The mixers that the paper compares. */
 import { z } from 'zod';
 import { convolutionFrom, convolutionOptions, definePreset, groupOption, ownConvolutionOptions } from '../../preset.ts';
-import { localKernels } from './config.ts';
+import { localKernels, normalizations } from './config.ts';
 
 const localOptions = {
   localKernel: z
@@ -12,9 +12,9 @@ const localOptions = {
 };
 
 const normalize = z
-  .enum(['global', 'together'])
+  .enum(normalizations)
   .optional()
-  .describe('normalize the global branch, or local and global together');
+  .describe('weights of the local branch by their sum, the global branch, or local and global together');
 
 const castling = z
   .boolean()

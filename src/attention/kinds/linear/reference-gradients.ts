@@ -71,7 +71,7 @@ function addRowGradient(
   if (config.global?.scale === 'learned') dAlpha[0] += dot(dSum, row.scaledGlobal);
   if (config.local !== null) {
     const dLocal = dSum.map((x) => lambda * x);
-    const kernel = localRowKernel(config.local, positions.scale);
+    const kernel = localRowKernel(config.local, config.normalize, positions.scale);
     addBranchGradient(positions, head, position, kernel, reads.same, row.localWeights, dLocal, gradients);
   }
   if (config.global !== null) {

@@ -3,6 +3,7 @@ import type { ReferencePositions } from '../../reference.ts';
 import {
   collisionKernel,
   cosineKernel,
+  normalizedKernel,
   reluSquaredKernel,
   type RowKernel,
   softmaxKernel,
@@ -10,6 +11,7 @@ import {
   unit,
   weightedSum,
 } from '../../reference-rows.ts';
+import { weightFloor } from '../../normalization.ts';
 import { collisionBits, type LinearBranches, type LocalKernel } from './config.ts';
 
 /** The branches over checked positions, with the values of their factors. */
@@ -29,14 +31,19 @@ export function linearProblem(config: LinearBranches, positions: ReferencePositi
   };
 }
 
-/** The kernel of a local branch. @param scale of the scores of softmax */
-export function localRowKernel({ kernel, bits }: NonNullable<LinearBranches['local']>, scale: number): RowKernel {
+/** The kernel of the local branch. @param scale of the scores of softmax */
+export function localRowKernel(
+  { kernel, bits }: NonNullable<LinearBranches['local']>,
+  normalize: LinearBranches['normalize'],
+  scale: number,
+): RowKernel {
   const kernels: Readonly<Record<LocalKernel, () => RowKernel>> = {
     relu2: () => reluSquaredKernel,
     softmax: () => softmaxKernel(scale),
     yoso: () => collisionKernel(collisionBits({ bits })),
   };
-  return kernels[kernel]();
+  const own = kernels[kernel]();
+  return normalize === 'local' ? normalizedKernel(own, weightFloor) : own;
 }
 
 /** The positions that one position reads. */
@@ -82,7 +89,9 @@ export function linearRow(problem: LinearProblem, head: number, position: number
   const nothing = new Float64Array(0);
 
   const localWeights =
-    config.local === null ? nothing : localRowKernel(config.local, positions.scale).weights(query, same.map(key));
+    config.local === null
+      ? nothing
+      : localRowKernel(config.local, config.normalize, positions.scale).weights(query, same.map(key));
   const local = weightedSum(localWeights, config.local === null ? [] : same.map(value), valueWidth);
   const globalWeights = config.global === null ? nothing : cosineKernel.weights(query, outside.map(key));
   const global = weightedSum(globalWeights, config.global === null ? [] : outside.map(value), valueWidth);

@@ -16,7 +16,7 @@ import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
 import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
-import { boundedLength, castle, scaled } from '../../normalization.ts';
+import { boundedLength, castle, dividedBySum, scaled } from '../../normalization.ts';
 import { softmaxOfRows } from '../../softmax.ts';
 import {
   addStepConvolution,
@@ -62,11 +62,13 @@ function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly [St
   const scores = blocks.map((block) => matmul(unitQueries, unitKeys(block), { transposeB: true })); // [B,M,R*T,rows]
 
   // Weights of each branch per block. Without norms between branches they are added before the product with the values.
-  const local = config.local === null ? undefined : localWeights(config.local, input, blocks, scores);
+  const given = config.local === null ? undefined : localWeights(config.local, input, blocks, scores);
+  const local = given !== undefined && config.normalize === 'local' ? dividedBySum(given) : given;
   const global =
     config.global === null ? undefined : blocks.map((block, i) => mul(scores[i], heads.tile(block.masks.earlier)));
 
-  if (config.normalize === null && !config.castling) {
+  const areVectorsKept = config.normalize === null || config.normalize === 'local';
+  if (areVectorsKept && !config.castling) {
     const scaleAll = (weights: readonly Value[] | undefined, factor: Value | undefined) =>
       weights?.map((weight) => scaled(weight, factor));
     const branches = [scaleAll(local, lambda), scaleAll(global, alpha), convolutionWeights(input, blocks)];

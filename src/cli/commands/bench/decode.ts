@@ -9,8 +9,7 @@ import { byFolderFormat } from '../../../export/folder-format.ts';
 import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
 import { linearize } from '../../../models/linearize.ts';
 import { Random } from '../../../random.ts';
-import { formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
 import type { CompileOptions, ProgramStatistics } from '../../../runtime/compile.ts';
 import { peakMemoryBytes, storedBytesPerToken } from '../../output/bandwidth.ts';
 import type { CommandContext } from '../../framework/context.ts';
@@ -36,14 +35,11 @@ export const benchDecode = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    context: optional(countList, {
-      placeholder: 'list',
-      description: `tokens read before (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
-    }),
-    steps: withDefault(integer({ min: 4, max: 100_000 }), 128, {
-      placeholder: 'count',
-      description: 'timed steps per context',
-    }),
+    context: optional(
+      countList,
+      `tokens read before (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
+    ),
+    steps: withDefault(integer(4, 100_000), 128, 'timed steps per context'),
     profile: flag('tell where the time of a step goes, at the longest context, in a run of its own'),
     ...engineOptions,
   },
@@ -171,17 +167,15 @@ async function profiled({ engine }: Pick<DecodingModel, 'engine'>, tokens: numbe
 }
 
 function printRows(context: CommandContext, rows: readonly Row[]): void {
-  const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
-  const columns = [
-    { header: 'mixers', value: ({ subject }: Row) => subject },
-    { header: 'context', unit: 'tokens', value: (row: Row) => row.context, format: formatTokens },
-    { header: 'step', unit: 'ms', value: ({ stepMs }: Row) => stepMs, format: fixed(3) },
-    { header: 'tokens/s', value: ({ tokensPerSecond }: Row) => tokensPerSecond, format: fixed(1) },
-    { header: 'state', value: ({ stateBytes }: Row) => stateBytes, format: formatBytes },
-    { header: 'peak memory', value: (row: Row) => row.peakMemoryBytes, format: formatBytes },
-    { header: 'of bandwidth', value: ({ bandwidthShare }: Row) => bandwidthShare, format: fixed(2) },
-  ];
-  context.print(textTable(makeTable(columns, rows)));
+  context.table(rows, [
+    { header: 'mixers', value: ({ subject }) => subject },
+    { header: 'context', unit: 'tokens', value: (row) => row.context, format: formatTokens },
+    { header: 'step', unit: 'ms', value: ({ stepMs }) => stepMs, format: fixed(3) },
+    { header: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, format: fixed(1) },
+    { header: 'state', value: ({ stateBytes }) => stateBytes, format: formatBytes },
+    { header: 'peak memory', value: (row) => row.peakMemoryBytes, format: formatBytes },
+    { header: 'of bandwidth', value: ({ bandwidthShare }) => bandwidthShare, format: fixed(2) },
+  ]);
 }
 
 function printProfile(
@@ -189,19 +183,10 @@ function printProfile(
   { subject, context: tokens, kernelMs, ops }: { subject: string; context: number } & StepProfile,
 ): void {
   context.print(`profile, ${subject}, context ${formatTokens(tokens)}: ${formatFixed(kernelMs, 2)} ms in kernels`);
-  const columns = [
-    { header: 'op', value: ({ opType }: (typeof ops)[number]) => opType },
-    {
-      header: 'times',
-      value: ({ count }: (typeof ops)[number]) => count,
-      format: (value: number) => formatFixed(value, 0),
-    },
-    { header: 'ms', value: ({ ms }: (typeof ops)[number]) => ms, format: (value: number) => formatFixed(value, 3) },
-    {
-      header: 'share',
-      value: ({ ms }: (typeof ops)[number]) => ms / kernelMs,
-      format: (value: number) => formatFixed(value, 3),
-    },
-  ];
-  context.print(textTable(makeTable(columns, ops)));
+  context.table(ops, [
+    { header: 'op', value: ({ opType }) => opType },
+    { header: 'times', value: ({ count }) => count, format: fixed(0) },
+    { header: 'ms', value: ({ ms }) => ms, format: fixed(3) },
+    { header: 'share', value: ({ ms }) => ms / kernelMs, format: fixed(3) },
+  ]);
 }

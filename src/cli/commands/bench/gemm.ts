@@ -1,7 +1,6 @@
 /** `linnet bench gemm`: how fast this machine multiplies matrices through the runtime. */
 import { ceilingSize, type ProductSpeed, productSpeed } from '../../../evaluation/speed/peak-throughput.ts';
-import { formatFixed } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { fixed } from '../../../report/quantities.ts';
 import { defineCommand, engineOptions, withDefault } from '../../framework/command.ts';
 import { integer } from '../../framework/option-values.ts';
 
@@ -15,10 +14,7 @@ export const benchGemm = defineCommand({
   examples: ['linnet bench gemm', 'linnet bench gemm --runs 21 --threads 1 --json'],
   arguments: {},
   options: {
-    runs: withDefault(integer({ min: 1, max: 10_000 }), 11, {
-      placeholder: 'count',
-      description: 'timed runs per size',
-    }),
+    runs: withDefault(integer(1, 10_000), 11, 'timed runs per size'),
     ...engineOptions,
   },
   async run(context, { runs, device, threads }) {
@@ -27,20 +23,12 @@ export const benchGemm = defineCommand({
       context.throwIfStopped('between two sizes');
       rows.push(await productSpeed(size, { runs, device, threads }));
     }
-    const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
-    context.print(
-      textTable(
-        makeTable(
-          [
-            { header: 'rows × inner × columns', value: ({ size }) => size.join(' × ') },
-            { header: 'median', unit: 'ms', value: ({ timing }) => timing.medianMs, format: fixed(3) },
-            { header: 'speed', unit: 'GFLOP/s', value: ({ gigaflops }) => gigaflops, format: fixed(1) },
-            { header: 'of ceiling', value: ({ gigaflops }) => gigaflops / rows[0].gigaflops, format: fixed(2) },
-          ],
-          rows,
-        ),
-      ),
-    );
+    context.table(rows, [
+      { header: 'rows × inner × columns', value: ({ size }) => size.join(' × ') },
+      { header: 'median', unit: 'ms', value: ({ timing }) => timing.medianMs, format: fixed(3) },
+      { header: 'speed', unit: 'GFLOP/s', value: ({ gigaflops }) => gigaflops, format: fixed(1) },
+      { header: 'of ceiling', value: ({ gigaflops }) => gigaflops / rows[0].gigaflops, format: fixed(2) },
+    ]);
     return {
       json: {
         ceilingGigaflops: rows[0].gigaflops,

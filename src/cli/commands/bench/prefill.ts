@@ -2,8 +2,7 @@
 import { promptChunk } from '../../../decoding/step-engine.ts';
 import { prefillSpeed } from '../../../evaluation/speed/prefill-speed.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
-import { formatBytes, formatFixed, formatTokens } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatBytes, formatTokens } from '../../../report/quantities.ts';
 import { peakMemoryBytes } from '../../output/bandwidth.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
 import { contextsWithin } from '../../options/default-contexts.ts';
@@ -21,18 +20,12 @@ export const benchPrefill = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    context: optional(countList, {
-      placeholder: 'list',
-      description: `lengths of prompts (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
-    }),
-    runs: withDefault(integer({ min: 1, max: 1000 }), 3, {
-      placeholder: 'count',
-      description: 'timed readings of each',
-    }),
-    chunk: withDefault(integer({ min: 1, max: 1024 }), promptChunk, {
-      placeholder: 'tokens',
-      description: 'tokens per step',
-    }),
+    context: optional(
+      countList,
+      `lengths of prompts (default: ${defaultContexts.join(',')}, or as far as learned positions reach)`,
+    ),
+    runs: withDefault(integer(1, 1000), 3, 'timed readings of each'),
+    chunk: withDefault(integer(1, 1024, 'tokens'), promptChunk, 'tokens per step'),
     ...engineOptions,
   },
   async run(context, { model: folder, context: asked, runs, chunk, device, threads }) {
@@ -55,24 +48,13 @@ export const benchPrefill = defineCommand({
       stateBytes,
       peakMemoryBytes: peakMemoryBytes(),
     }));
-    type Row = (typeof rows)[number];
-    const columns = [
-      { header: 'prompt', unit: 'tokens', value: (row: Row) => row.context, format: formatTokens },
-      {
-        header: 'time',
-        unit: 'ms',
-        value: (row: Row) => row.promptMs,
-        format: (value: number) => formatFixed(value, 0),
-      },
-      {
-        header: 'tokens/s',
-        value: (row: Row) => row.tokensPerSecond,
-        format: (value: number) => formatFixed(value, 1),
-      },
-      { header: 'state', value: (row: Row) => row.stateBytes, format: formatBytes },
-      { header: 'peak memory', value: (row: Row) => row.peakMemoryBytes, format: formatBytes },
-    ];
-    context.print(textTable(makeTable(columns, rows)));
+    context.table(rows, [
+      { header: 'prompt', unit: 'tokens', value: (row) => row.context, format: formatTokens },
+      { header: 'time', unit: 'ms', value: (row) => row.promptMs, format: fixed(0) },
+      { header: 'tokens/s', value: (row) => row.tokensPerSecond, format: fixed(1) },
+      { header: 'state', value: (row) => row.stateBytes, format: formatBytes },
+      { header: 'peak memory', value: (row) => row.peakMemoryBytes, format: formatBytes },
+    ]);
     return { json: { rows, chunk } };
   },
 });

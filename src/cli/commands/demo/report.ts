@@ -8,7 +8,14 @@ import { hiddenDifferences } from '../../../report/line-series.ts';
 import type { Chart } from '../../../report/chart-renderer.ts';
 import type { Report, Section } from '../../../report/html.ts';
 import { describeHardware, describeSoftware } from '../../../report/provenance.ts';
-import { formatBytes, formatCount, formatDuration, formatFixed, formatTokens } from '../../../report/quantities.ts';
+import {
+  fixed,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatFixed,
+  formatTokens,
+} from '../../../report/quantities.ts';
 import { makeTable, type Table } from '../../../report/table.ts';
 import { acceptanceByDepthChart, acceptanceTreeChart, speculationSection } from './speculation-report.ts';
 import type { DemoConversion } from './conversion.ts';
@@ -94,8 +101,8 @@ export function perplexityTable({ rows }: DemoResults): Table {
   return makeTable(
     [
       { header: 'mixer', value: ({ name }) => name },
-      { header: 'fine-tuned', value: ({ after }) => after, format: (value) => formatFixed(value, 2) },
-      { header: 'after conversion', value: ({ before }) => before, format: (value) => formatFixed(value, 1) },
+      { header: 'fine-tuned', value: ({ after }) => after, format: fixed(2) },
+      { header: 'after conversion', value: ({ before }) => before, format: fixed(1) },
       { header: 'branches', value: ({ mixer }) => describeMixer(mixer) },
     ],
     rows,
@@ -108,20 +115,11 @@ function speedTable(results: DemoResults): Table {
   const milliseconds = (value: number): string => formatFixed(value, 2);
   return makeTable(
     [
-      {
-        header: 'context',
-        unit: 'tokens',
-        value: ({ soft }) => soft.context,
-        format: (value) => formatTokens(value),
-      },
+      { header: 'context', unit: 'tokens', value: ({ soft }) => soft.context, format: formatTokens },
       { header: 'softmax', unit: 'ms', value: ({ soft }) => soft.timing.medianMs, format: milliseconds },
       { header: 'augmented', unit: 'ms', value: ({ linear }) => linear.timing.medianMs, format: milliseconds },
-      { header: 'cache', value: ({ soft }) => soft.stateBytes, format: (value) => formatBytes(value) },
-      {
-        header: 'state',
-        value: ({ linear }) => linear.stateBytes,
-        format: (value) => formatBytes(value),
-      },
+      { header: 'cache', value: ({ soft }) => soft.stateBytes, format: formatBytes },
+      { header: 'state', value: ({ linear }) => linear.stateBytes, format: formatBytes },
     ],
     pairs,
   );

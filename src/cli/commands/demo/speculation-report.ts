@@ -4,7 +4,7 @@ import type { PathAcceptance } from '../../../decoding/speculation/observed-draf
 import { barChart } from '../../../report/chart.ts';
 import type { Chart } from '../../../report/chart-renderer.ts';
 import type { Section } from '../../../report/html.ts';
-import { formatCount, formatFixed } from '../../../report/quantities.ts';
+import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { makeTable, type Table } from '../../../report/table.ts';
 import { treeChart } from '../../../report/tree-chart.ts';
 import { describeSpeculationStudy, type SpeculationStudy } from './speculation.ts';
@@ -65,10 +65,10 @@ function comparisonTable({
   return makeTable(
     [
       { header: 'decoding', value: ({ method }) => method },
-      { header: 'runs of the model', value: ({ runs }) => runs, format: (value) => formatCount(value) },
-      { header: 'tokens per step', value: ({ perStep }) => perStep, format: (value) => formatFixed(value, 2) },
-      { header: 'tokens/s', value: ({ rate }) => rate, format: (value) => formatFixed(value, 0) },
-      { header: 'other tokens', value: ({ differing }) => differing, format: (value) => formatCount(value) },
+      { header: 'runs of the model', value: ({ runs }) => runs, format: formatCount },
+      { header: 'tokens per step', value: ({ perStep }) => perStep, format: fixed(2) },
+      { header: 'tokens/s', value: ({ rate }) => rate, format: fixed(0) },
+      { header: 'other tokens', value: ({ differing }) => differing, format: formatCount },
     ],
     rows,
   );

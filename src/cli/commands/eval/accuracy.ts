@@ -5,7 +5,7 @@ import { accuracy, regression } from '../../../evaluation/tasks/accuracy.ts';
 import type { AccuracyOptions } from '../../../evaluation/tasks/classifier-outputs.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList } from '../../framework/command.ts';
-import { integer, path } from '../../framework/option-values.ts';
+import { called, integer, path } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { labelOptions } from '../../options/label-options.ts';
 import { printQuality, printRegression } from '../../output/quality.ts';
@@ -26,12 +26,12 @@ export const evalAccuracy = defineCommand({
   ],
   arguments: { model: folderOf('the classifier') },
   options: {
-    data: requiredList(path, { placeholder: 'files', description: '.jsonl, .csv, .tsv or .parquet files' }),
+    data: requiredList(called('files', path), '.jsonl, .csv, .tsv or .parquet files'),
     ...labelOptions,
-    length: optional(integer({ min: 1, max: 1 << 20 }), {
-      placeholder: 'tokens',
-      description: `longer texts are cut to this (default: ${defaultLength}, or the model's length if that is less)`,
-    }),
+    length: optional(
+      integer(1, 1 << 20, 'tokens'),
+      `longer texts are cut to this (default: ${defaultLength}, or the model's length if that is less)`,
+    ),
     ...engineOptions,
   },
   writesResults: true,

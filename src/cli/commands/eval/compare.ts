@@ -6,7 +6,7 @@ import { writeReport } from '../../../report/html.ts';
 import { formatCount } from '../../../report/quantities.ts';
 import { textTable } from '../../../report/table.ts';
 import { defineCommand, optional, requiredList } from '../../framework/command.ts';
-import { path } from '../../framework/option-values.ts';
+import { called, filePath, path } from '../../framework/option-values.ts';
 import { comparisonReport, comparisonTable, shortNames } from '../../output/comparison-report.ts';
 
 export const evalCompare = defineCommand({
@@ -20,11 +20,11 @@ export const evalCompare = defineCommand({
   ],
   arguments: {},
   options: {
-    results: requiredList(path, {
-      placeholder: 'folders',
-      description: 'folders with results_*.json, or with a folder of them for each model; the first is compared with',
-    }),
-    out: optional(path, { placeholder: 'file', description: 'the page, an .html file' }),
+    results: requiredList(
+      called('folders', path),
+      'folders with results_*.json, or with a folder of them for each model; the first is compared with',
+    ),
+    out: optional(filePath, 'the page, an .html file'),
   },
   async run(context, { results: folders, out }) {
     const models = [];

@@ -9,14 +9,14 @@ import {
 } from '../../../evaluation/speed/conversation-speed.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
-import { formatCount, formatFixed, formatRatio } from '../../../report/quantities.ts';
+import { fixed, formatCount, formatFixed, formatRatio } from '../../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../../report/table.ts';
 import { checkedTemplate } from '../../../tokenizer/chat-template.ts';
 import { readChatTemplate } from '../../../tokenizer/chat-template-files.ts';
 import { readTextFile } from '../../../data/text-file.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, required, withDefault } from '../../framework/command.ts';
-import { integer, path } from '../../framework/option-values.ts';
+import { filePath, integer } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { openDrafting, speculationOptions } from '../../options/speculation-options.ts';
 
@@ -34,14 +34,11 @@ export const evalMtBench = defineCommand({
   ],
   arguments: { model: folderOf('the model, exported or not') },
   options: {
-    questions: required(path, { placeholder: 'file', description: 'questions, a JSON line each' }),
-    limit: optional(integer({ min: 1 }), { placeholder: 'count', description: 'the first so many questions' }),
-    maxTokens: withDefault(integer({ min: 1, max: 1 << 20 }), 512, {
-      placeholder: 'count',
-      description: 'most tokens of an answer',
-    }),
-    chatTemplate: optional(path, { placeholder: 'file', description: 'chat template instead of that of the model' }),
-    answers: optional(path, { placeholder: 'file', description: "where answers go, in FastChat's layout" }),
+    questions: required(filePath, 'questions, a JSON line each'),
+    limit: optional(integer(1), 'the first so many questions'),
+    maxTokens: withDefault(integer(1, 1 << 20), 512, 'most tokens of an answer'),
+    chatTemplate: optional(filePath, 'chat template instead of that of the model'),
+    answers: optional(filePath, "where answers go, in FastChat's layout"),
     ...{ speculate, draft, tree },
     ...engineOptions,
   },
@@ -97,7 +94,7 @@ function speedTable(rows: readonly CategorySpeed[]): string {
     {
       header: 'accept length',
       value: ({ sequential, speculative }) => (speculative ?? sequential).acceptLength,
-      format: (value) => formatFixed(value, 2),
+      format: fixed(2),
     },
   ];
   return textTable(makeTable(columns, rows));

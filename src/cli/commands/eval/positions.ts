@@ -6,13 +6,13 @@ import { perplexityByPosition, type PositionLoss } from '../../../evaluation/per
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { lineChart } from '../../../report/chart.ts';
-import { formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { countList, integer, path } from '../../framework/option-values.ts';
+import { called, countList, filePath, integer, path } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { joinedTokens } from './joined-text.ts';
 import { printSameTokens, type SameTokensText } from './same-tokens.ts';
@@ -29,22 +29,19 @@ export const evalPositions = defineCommand({
   ],
   arguments: {},
   options: {
-    models: requiredList(path, { placeholder: 'folders', description: 'folders of the models, exported or not' }),
+    models: requiredList(called('folders', path), 'folders of the models, exported or not'),
     data: documentSources,
     field: fieldOption,
-    length: optional(integer({ min: 2, max: 1 << 24 }), {
-      placeholder: 'tokens',
-      description: 'tokens of the text, BOS included (default: 8192, or as many as --after and --scored need)',
-    }),
-    after: optional(countList, {
-      placeholder: 'counts',
-      description: 'tokens read before the last --scored ones of the text, such as 512,4096,32768',
-    }),
-    scored: withDefault(integer({ min: 2, max: 1 << 20 }), 2048, {
-      placeholder: 'tokens',
-      description: 'tokens that are scored after each of --after',
-    }),
-    chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
+    length: optional(
+      integer(2, 1 << 24, 'tokens'),
+      'tokens of the text, BOS included (default: 8192, or as many as --after and --scored need)',
+    ),
+    after: optional(
+      called('counts', countList),
+      'tokens read before the last --scored ones of the text, such as 512,4096,32768',
+    ),
+    scored: withDefault(integer(2, 1 << 20, 'tokens'), 2048, 'tokens that are scored after each of --after'),
+    chart: optional(filePath, 'where a chart goes, as SVG'),
     ...engineOptions,
   },
   writesResults: true,
@@ -62,13 +59,9 @@ export const evalPositions = defineCommand({
       const tokens = await joinedTokens(readDocuments(data, { field }), await loadTokenizer(folder), length);
       results.push(await measure(context, folder, tokens, compile));
     }
-    context.print(
-      textTable(
-        makeTable(
-          columnsOf(results),
-          results[0].positions.map((_, index) => index),
-        ),
-      ),
+    context.table(
+      results[0].positions.map((_, index) => index),
+      columnsOf(results),
     );
     for (const { model, stateBytes } of results) context.print(`state of ${model}: ${formatBytes(stateBytes)}`);
     if (chart !== undefined) {
@@ -116,7 +109,7 @@ function columnsOf(results: readonly ModelPositions[]): Column<number>[] {
       (result): Column<number> => ({
         header: result.model,
         value: (index) => result.positions[index]?.perplexity,
-        format: (value) => formatFixed(value, 3),
+        format: fixed(3),
       }),
     ),
   ];
@@ -127,7 +120,7 @@ function positionsChart(results: readonly ModelPositions[]) {
     title: 'Perplexity by position',
     description: 'Perplexity of the tokens of each range of positions of one long text.',
     x: { label: 'position', unit: 'tokens', scale: 'log2' },
-    y: { label: 'perplexity', scale: 'log2', format: (value) => formatFixed(value, 1) },
+    y: { label: 'perplexity', scale: 'log2', format: fixed(1) },
     lines: results.map(({ model, positions }) => ({
       name: model,
       points: positions.map(({ to, perplexity }) => ({ x: to + 1, y: perplexity })),

@@ -6,8 +6,8 @@ import { LinnetError } from '../../../errors.ts';
 import { associativeRecall } from '../../../evaluation/recall/associative-recall.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { parseJsonObject } from '../../../files/json-object.ts';
-import { formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { parseRecallPlan } from '../../../studies/recall/plan.ts';
 import { readRecallTrials, recallTrialLines } from '../../../studies/recall/results.ts';
@@ -15,7 +15,7 @@ import { named, type RecallTrial, runRecallStudy } from '../../../studies/recall
 import { defineCommand, engineOptions, optional, required, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
-import { choice, counts, integer, path, seed32 } from '../../framework/option-values.ts';
+import { called, choice, countList, filePath, integer, path, seed32 } from '../../framework/option-values.ts';
 import { recallChart } from '../../output/recall-chart.ts';
 
 export const evalRecall = defineCommand({
@@ -28,24 +28,15 @@ export const evalRecall = defineCommand({
     'linnet eval recall assets/sweeps/mqar.json --chart mqar.svg',
     'linnet eval recall assets/tiny-llama --lengths 64,256 --pairs 8 --json',
   ],
-  arguments: { model: required(path, { placeholder: 'path', description: 'folder of the model, or a plan' }) },
+  arguments: { model: required(path, 'folder of the model, or a plan') },
   options: {
-    task: withDefault(choice(['mqar']), 'mqar', { placeholder: 'name', description: 'what is asked' }),
-    lengths: optional(counts, { placeholder: 'counts', description: 'tokens of a row, of a model (default: 64,256)' }),
-    pairs: optional(integer({ min: 1, max: 1 << 15 }), {
-      placeholder: 'count',
-      description: 'pairs in a row, of a model (default: 8)',
-    }),
-    rows: optional(integer({ min: 1, max: 1 << 20 }), {
-      placeholder: 'count',
-      description: 'rows per length, of a model (default: 64)',
-    }),
-    seed: withDefault(seed32, 0, { placeholder: 'number', description: 'seed of the rows, of a model' }),
-    results: optional(path, {
-      placeholder: 'file',
-      description: 'JSON lines of the trials of a plan; those that it holds already are not run again',
-    }),
-    chart: optional(path, { placeholder: 'file', description: 'where a chart goes, as SVG' }),
+    task: withDefault(choice(['mqar']), 'mqar', 'what is asked'),
+    lengths: optional(called('counts', countList), 'tokens of a row, of a model (default: 64,256)'),
+    pairs: optional(integer(1, 1 << 15), 'pairs in a row, of a model (default: 8)'),
+    rows: optional(integer(1, 1 << 20), 'rows per length, of a model (default: 64)'),
+    seed: withDefault(seed32, 0, 'seed of the rows, of a model'),
+    results: optional(filePath, 'JSON lines of the trials of a plan; those that it holds already are not run again'),
+    chart: optional(filePath, 'where a chart goes, as SVG'),
     ...engineOptions,
   },
   writesResults: true,
@@ -59,7 +50,7 @@ export const evalRecall = defineCommand({
     const trials = isPlan
       ? await planTrials(context, model, results, compile)
       : [await modelTrial(context, model, shape, compile)];
-    context.print(textTable(makeTable(columns, trials.flatMap(tableRows))));
+    context.table(trials.flatMap(tableRows), columns);
     if (chart !== undefined) {
       await writeFileAtomic(chart, (await recallChart(trials)).svgFile());
       context.print(`\nwrote ${chart}`);
@@ -83,9 +74,9 @@ const columns: readonly Column<Row>[] = [
   { header: 'tokens', value: ({ test }) => test.length, format: formatCount },
   { header: 'pairs', value: ({ test }) => test.pairs },
   { header: 'state', value: ({ test }) => formatBytes(test.stateBytes), align: 'right' },
-  { header: 'accuracy', value: ({ test }) => test.accuracy, format: (value) => formatFixed(value, 3) },
+  { header: 'accuracy', value: ({ test }) => test.accuracy, format: fixed(3) },
   { header: 'questions', value: ({ test }) => test.questions, format: formatCount },
-  { header: 'last loss', value: ({ loss }) => loss, format: (value) => formatFixed(value, 3) },
+  { header: 'last loss', value: ({ loss }) => loss, format: fixed(3) },
 ];
 
 function tableRows({ method, size, seed, loss, tests }: RecallTrial): Row[] {

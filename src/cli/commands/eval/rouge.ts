@@ -1,13 +1,14 @@
 /** `linnet eval rouge`: how much of reference summaries predicted ones have. */
 import { LinnetError } from '../../../errors.ts';
+import { isJsonObject, parseJson } from '../../../files/json-object.ts';
 import { readLines } from '../../../data/text-file.ts';
 import { mean } from '../../../evaluation/tasks/metrics/statistics.ts';
 import { confidenceInterval } from '../../../evaluation/tasks/rouge/interval.ts';
 import { rouge, type RougeKind, rougeKinds, type RougeScore } from '../../../evaluation/tasks/rouge/rouge.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import type { Column } from '../../../report/table.ts';
 import { defineCommand, flag, required, withDefault } from '../../framework/command.ts';
-import { integer, path, seed32, text } from '../../framework/option-values.ts';
+import { called, filePath, integer, seed32, text } from '../../framework/option-values.ts';
 
 interface Row {
   readonly kind: RougeKind;
@@ -39,15 +40,12 @@ export const evalRouge = defineCommand({
   ],
   arguments: {},
   options: {
-    predictions: required(path, { placeholder: 'file', description: 'predicted summaries' }),
-    references: required(path, { placeholder: 'file', description: 'reference summaries, in the same order' }),
-    field: withDefault(text, 'text', { placeholder: 'name', description: 'field of .jsonl objects' }),
+    predictions: required(filePath, 'predicted summaries'),
+    references: required(filePath, 'reference summaries, in the same order'),
+    field: withDefault(called('name', text), 'text', 'field of .jsonl objects'),
     stemmer: flag('compare the stems of words'),
-    resamples: withDefault(integer({ min: 1, max: 100_000 }), 1000, {
-      placeholder: 'count',
-      description: 'resamples for the interval',
-    }),
-    seed: withDefault(seed32, 1234, { placeholder: 'number', description: 'seed of the resamples' }),
+    resamples: withDefault(integer(1, 100_000), 1000, 'resamples for the interval'),
+    seed: withDefault(seed32, 1234, 'seed of the resamples'),
   },
   writesResults: true,
   async run(context, { predictions, references, field, stemmer, resamples, seed }) {
@@ -70,7 +68,7 @@ export const evalRouge = defineCommand({
         ...confidenceInterval(of('fmeasure'), { resamples, seed }),
       };
     });
-    context.print(textTable(makeTable(columns, rows)));
+    context.table(rows, columns);
     context.print(`\n${formatCount(given.length)} texts`);
     const byKind: Record<string, unknown> = Object.fromEntries(rows.map(({ kind, ...values }) => [kind, values]));
     return { json: { ...byKind, texts: given.length } };
@@ -87,15 +85,9 @@ async function readTexts(file: string, field: string): Promise<string[]> {
 }
 
 function fieldOf(line: string, field: string, source: string): string {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch (cause) {
-    throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
-  }
+  const value = parseJson(line, source);
   if (typeof value === 'string') return value;
-  const fields: [string, unknown][] = typeof value === 'object' && value !== null ? Object.entries(value) : [];
-  const found = fields.find(([key]) => key === field)?.[1];
+  const found = isJsonObject(value) && Object.hasOwn(value, field) ? value[field] : undefined;
   if (typeof found === 'string') return found;
   throw new LinnetError('FORMAT', `${source} has no text "${field}"; name its field with --field`);
 }

@@ -2,8 +2,7 @@
 import { readDocuments } from '../../../data/documents.ts';
 import { type DepthLoss, sameTokenLosses } from '../../../evaluation/perplexity/same-tokens.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
-import { formatBytes, formatCount, formatFixed } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import type { CommandContext } from '../../framework/context.ts';
@@ -46,21 +45,14 @@ export async function printSameTokens(
     results.push({ model: folder, depths });
   }
   const rows = results.flatMap(({ model, depths }) => depths.map((depth) => ({ model, ...depth })));
-  context.print(
-    textTable(
-      makeTable(
-        [
-          { header: 'model', value: ({ model }) => model },
-          { header: 'after', value: (row) => row.after, format: formatCount, align: 'right' },
-          { header: 'perplexity', value: (row) => row.perplexity, format: (value) => formatFixed(value, 3) },
-          { header: 'of the first', value: (row) => row.ratio, format: (value) => formatFixed(value, 4) },
-          { header: '±', value: (row) => row.ratioError, format: (value) => formatFixed(value, 4) },
-          { header: 'state', value: (row) => row.stateBytes, format: formatBytes },
-        ],
-        rows,
-      ),
-    ),
-  );
+  context.table(rows, [
+    { header: 'model', value: ({ model }) => model },
+    { header: 'after', value: (row) => row.after, format: formatCount, align: 'right' },
+    { header: 'perplexity', value: (row) => row.perplexity, format: fixed(3) },
+    { header: 'of the first', value: (row) => row.ratio, format: fixed(4) },
+    { header: '±', value: (row) => row.ratioError, format: fixed(4) },
+    { header: 'state', value: (row) => row.stateBytes, format: formatBytes },
+  ]);
   return results;
 }
 

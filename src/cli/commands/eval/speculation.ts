@@ -9,22 +9,18 @@ import { openDraftHeads } from '../../../export/open-heads.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import type { CausalModel } from '../../../models/model.ts';
 import { Random } from '../../../random.ts';
-import { formatCount, formatFixed } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatCount } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, repeated, withDefault } from '../../framework/command.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
-import { choice, decimal, integer, path, seed32, text } from '../../framework/option-values.ts';
+import { called, choice, decimal, filePath, integer, seed32, text } from '../../framework/option-values.ts';
 
 const columns: readonly Column<RuleAgreement>[] = [
   { header: 'verification', value: ({ name }) => name },
   { header: 'mismatches', value: ({ mismatches }) => mismatches, format: formatCount },
-  {
-    header: 'per 1,000 tokens',
-    value: ({ mismatchesPer1000 }) => mismatchesPer1000,
-    format: (value) => formatFixed(value, 1),
-  },
-  { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: (value) => formatFixed(value, 2) },
+  { header: 'per 1,000 tokens', value: ({ mismatchesPer1000 }) => mismatchesPer1000, format: fixed(1) },
+  { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: fixed(2) },
   {
     header: 'largest logit error',
     value: ({ maxLogitError }) => maxLogitError,
@@ -46,38 +42,29 @@ export const evalSpeculation = defineCommand({
   ],
   arguments: { model: folderOf('the model, exported or not') },
   options: {
-    data: repeated(text, {
-      placeholder: 'source',
-      description: '.txt or .jsonl file whose documents begin the prompts (default: random tokens); may be repeated',
-    }),
-    prompts: withDefault(integer({ min: 1, max: 10_000 }), 8, {
-      placeholder: 'count',
-      description: 'number of prompts',
-    }),
-    promptLength: withDefault(integer({ min: 1, max: 1 << 16 }), 16, {
-      placeholder: 'tokens',
-      description: 'longest prompt, BOS included; lengths vary below it, so that all places in a group are met',
-    }),
-    maxTokens: withDefault(integer({ min: 1, max: 1 << 16 }), 256, {
-      placeholder: 'count',
-      description: 'tokens decoded after each prompt',
-    }),
-    drafts: withDefault(choice(['reference', 'medusa']), 'reference', {
-      placeholder: 'kind',
-      description: 'reference: from the sequential text, by --hit-rate; medusa: from the heads in the folder',
-    }),
-    hitRate: withDefault(decimal({ min: 0, max: 1 }), 0.6, {
-      placeholder: 'share',
-      description: 'chance that a rank holds the right token if no better rank does',
-    }),
-    tree: optional(path, {
-      placeholder: 'file',
-      description: 'JSON of rank paths (default: the tree of the heads, or the default tree, 64 nodes)',
-    }),
-    seed: withDefault(seed32, 1, {
-      placeholder: 'number',
-      description: 'seed of drafts and random prompts',
-    }),
+    data: repeated(
+      called('source', text),
+      '.txt or .jsonl file whose documents begin the prompts (default: random tokens); may be repeated',
+    ),
+    prompts: withDefault(integer(1, 10_000), 8, 'number of prompts'),
+    promptLength: withDefault(
+      integer(1, 1 << 16, 'tokens'),
+      16,
+      'longest prompt, BOS included; lengths vary below it, so that all places in a group are met',
+    ),
+    maxTokens: withDefault(integer(1, 1 << 16), 256, 'tokens decoded after each prompt'),
+    drafts: withDefault(
+      choice(['reference', 'medusa'], 'kind'),
+      'reference',
+      'reference: from the sequential text, by --hit-rate; medusa: from the heads in the folder',
+    ),
+    hitRate: withDefault(
+      decimal(0, 1, 'share'),
+      0.6,
+      'chance that a rank holds the right token if no better rank does',
+    ),
+    tree: optional(filePath, 'JSON of rank paths (default: the tree of the heads, or the default tree, 64 nodes)'),
+    seed: withDefault(seed32, 1, 'seed of drafts and random prompts'),
     ...engineOptions,
   },
   writesResults: true,
@@ -103,7 +90,7 @@ export const evalSpeculation = defineCommand({
       }),
     );
     const [exact] = rows;
-    context.print(textTable(makeTable(columns, rows)));
+    context.table(rows, columns);
     context.print(
       `\n${formatCount(prompts.length)} prompts, ${formatCount(exact.tokens)} tokens. ` +
         (exact.mismatches === 0

@@ -21,11 +21,20 @@ import type { Task } from '../../../evaluation/tasks/schema.ts';
 import { isTaskFile, readTaskFile } from '../../../evaluation/tasks/task-file.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { describeSoftware } from '../../../report/provenance.ts';
-import { formatCount, formatFixed } from '../../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatCount } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import { defineCommand, engineOptions, flag, optional, required, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { choice, integer, path, redisUrl, text, type ValueKind } from '../../framework/option-values.ts';
+import {
+  called,
+  choice,
+  filePath,
+  folderPath,
+  integer,
+  redisUrl,
+  text,
+  type ValueKind,
+} from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { openTaskScorer } from '../../options/task-scorer.ts';
 import { countParameters } from '../../output/model-summary.ts';
@@ -43,6 +52,7 @@ const limitKind: ValueKind<number | 'all'> = {
     return z.NEVER;
   }),
   expects: 'a number of questions from 1, a share of them below 1, or all',
+  placeholder: 'count',
 };
 
 type Seeds = RunDescription['seeds'];
@@ -57,6 +67,7 @@ const seedsKind: ValueKind<Seeds> = {
       return [first, second, third, fourth];
     }),
   expects: 'a whole number, or four with commas between them (python, numpy, torch, few-shot)',
+  placeholder: 'numbers',
 };
 
 const defaultSeeds: Seeds = [0, 1234, 1234, 1234];
@@ -77,56 +88,49 @@ export const evalTasks = defineCommand({
   ],
   arguments: { model: folderOf('the model, exported or not') },
   options: {
-    tasks: required(text, {
-      placeholder: 'names',
-      description: 'tasks and groups, and .json or .yaml files of tasks, with commas between them',
-    }),
-    data: required(path, { placeholder: 'folder', description: 'the folder that holds the data of all tasks' }),
-    shots: optional(integer({ min: 0, max: 1000 }), {
-      placeholder: 'count',
-      description: 'examples in front of each question (default: what the task says, else 0)',
-    }),
-    limit: optional(limitKind, {
-      placeholder: 'count',
-      description: `questions per task: the first so many, a share below 1, or all (default: ${defaultLimit})`,
-    }),
-    seed: optional(seedsKind, {
-      placeholder: 'numbers',
-      description: `seeds of python, numpy, torch and few-shot (default: ${defaultSeeds.join(',')})`,
-    }),
-    protocol: withDefault(choice(protocols), 'harness', {
-      placeholder: 'name',
-      description: "harness, or instruct-eval for the paper's 5-shot MMLU and 3-shot BBH",
-    }),
-    maxLength: optional(integer({ min: 2, max: 1 << 24 }), {
-      placeholder: 'tokens',
-      description: 'longer prompts lose their beginning (default: the length the model was trained for)',
-    }),
-    context: withDefault(choice(['windows', 'unlimited']), 'windows', {
-      placeholder: 'kind',
-      description: 'how whole texts are read: windows of --max-length, or unlimited, which is another measurement',
-    }),
-    addBos: withDefault(choice(['auto', 'yes', 'no']), 'auto', {
-      placeholder: 'choice',
-      description: "whether texts begin with BOS; auto: as the tokenizer's files say",
-    }),
-    bootstrap: withDefault(integer({ min: 0, max: 1_000_000 }), defaultBootstrapIterations, {
-      placeholder: 'count',
-      description: 'resamples for standard errors that have no formula; 0 leaves them out',
-    }),
-    out: optional(path, { placeholder: 'folder', description: 'where results and samples are written' }),
-    writeRequests: optional(path, {
-      placeholder: 'file',
-      description: 'writes what would be asked, a JSON line a request, and runs no model',
-    }),
-    queue: optional(redisUrl, {
-      placeholder: 'redis://…',
-      description: 'lets machines with `linnet work` answer the tasks, one each at a time',
-    }),
-    speculate: withDefault(choice(['off', 'lookup']), 'off', {
-      placeholder: 'drafter',
-      description: 'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
-    }),
+    tasks: required(
+      called('names', text),
+      'tasks and groups, and .json or .yaml files of tasks, with commas between them',
+    ),
+    data: required(folderPath, 'the folder that holds the data of all tasks'),
+    shots: optional(integer(0, 1000), 'examples in front of each question (default: what the task says, else 0)'),
+    limit: optional(
+      limitKind,
+      `questions per task: the first so many, a share below 1, or all (default: ${defaultLimit})`,
+    ),
+    seed: optional(seedsKind, `seeds of python, numpy, torch and few-shot (default: ${defaultSeeds.join(',')})`),
+    protocol: withDefault(
+      choice(protocols),
+      'harness',
+      "harness, or instruct-eval for the paper's 5-shot MMLU and 3-shot BBH",
+    ),
+    maxLength: optional(
+      integer(2, 1 << 24, 'tokens'),
+      'longer prompts lose their beginning (default: the length the model was trained for)',
+    ),
+    context: withDefault(
+      choice(['windows', 'unlimited'], 'kind'),
+      'windows',
+      'how whole texts are read: windows of --max-length, or unlimited, which is another measurement',
+    ),
+    addBos: withDefault(
+      choice(['auto', 'yes', 'no'], 'choice'),
+      'auto',
+      "whether texts begin with BOS; auto: as the tokenizer's files say",
+    ),
+    bootstrap: withDefault(
+      integer(0, 1_000_000),
+      defaultBootstrapIterations,
+      'resamples for standard errors that have no formula; 0 leaves them out',
+    ),
+    out: optional(folderPath, 'where results and samples are written'),
+    writeRequests: optional(filePath, 'writes what would be asked, a JSON line a request, and runs no model'),
+    queue: optional(redisUrl, 'lets machines with `linnet work` answer the tasks, one each at a time'),
+    speculate: withDefault(
+      choice(['off', 'lookup'], 'drafter'),
+      'off',
+      'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
+    ),
     alone: flag('reads every request whole, to measure what sharing beginnings saves'),
     ...engineOptions,
   },
@@ -294,8 +298,8 @@ const columns: readonly Column<SummaryRow>[] = [
   { header: 'task', value: ({ task }) => task },
   { header: 'n', value: ({ size }) => size, format: formatCount },
   { header: 'metric', value: ({ metric }) => metric },
-  { header: 'value', value: ({ value }) => value, format: (value) => formatFixed(value, 4) },
-  { header: '± error', value: ({ error }) => error, format: (value) => formatFixed(value, 4) },
+  { header: 'value', value: ({ value }) => value, format: fixed(4) },
+  { header: '± error', value: ({ error }) => error, format: fixed(4) },
 ];
 
 function printSummaries(context: CommandContext, summaries: readonly TaskSummary[]): void {
@@ -308,5 +312,5 @@ function printSummaries(context: CommandContext, summaries: readonly TaskSummary
       return [{ task, size, metric: name, value, error: typeof error === 'number' ? error : undefined }];
     }),
   );
-  context.print(textTable(makeTable(columns, rows)));
+  context.table(rows, columns);
 }

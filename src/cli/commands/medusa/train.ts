@@ -1,7 +1,6 @@
 /** `linnet medusa train`: trains draft heads for a model and saves both in one folder. */
 import { headRanks, topAccuracy } from '../../../evaluation/medusa/ranks.ts';
 import { formatPercent } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
 import { pairShape } from '../../../training/plans/pairs.ts';
 import { type HeadAccuracy, headsShape, type TrainedHeads, trainHeads } from '../../../training/plans/heads.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
@@ -73,19 +72,12 @@ function printAccuracy(context: CommandContext, accuracy: readonly (readonly num
   const shown = [1, 2, 3, 5, 10].filter((k) => k <= reportedRanks);
   const rows = accuracy.map((within, head) => ({ head: head + 1, within }));
   context.print(`share of tokens among the most likely k of each head, over ${positions} held-out positions:`);
-  context.print(
-    textTable(
-      makeTable(
-        [
-          { header: 'head', value: ({ head }) => head },
-          ...shown.map((k) => ({
-            header: `top ${k}`,
-            value: ({ within }: (typeof rows)[number]) => within[Math.min(k, within.length) - 1] ?? 0,
-            format: (share: number) => formatPercent(share),
-          })),
-        ],
-        rows,
-      ),
-    ),
-  );
+  context.table(rows, [
+    { header: 'head', value: ({ head }) => head },
+    ...shown.map((k) => ({
+      header: `top ${k}`,
+      value: ({ within }: (typeof rows)[number]) => within[Math.min(k, within.length) - 1] ?? 0,
+      format: formatPercent,
+    })),
+  ]);
 }

@@ -14,14 +14,13 @@ import {
 import { halves } from '../../../evaluation/medusa/calibration.ts';
 import { acceptanceByRank, headRanks } from '../../../evaluation/medusa/ranks.ts';
 import type { ScoredWindow } from '../../../evaluation/perplexity/scored-windows.ts';
-import { formatFixed, formatRatio } from '../../../report/quantities.ts';
-import { makeTable, textTable } from '../../../report/table.ts';
+import { fixed, formatFixed, formatRatio } from '../../../report/quantities.ts';
 import { pairShape } from '../../../training/plans/pairs.ts';
 import { defineCommand, engineOptions, flag, optional, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
-import { choice, decimal, integer, path } from '../../framework/option-values.ts';
+import { choice, decimal, filePath, integer } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { measureForTree } from './tree-measurements.ts';
 
@@ -41,58 +40,41 @@ export const medusaTree = defineCommand({
     data: documentSources,
     field: fieldOption,
     ...optionsOf(pairShape),
-    heldOut: withDefault(integer({ min: 0 }), 0, {
-      placeholder: 'count',
-      description: 'read only the last documents, those that training with the same option leaves out (0: all)',
-    }),
-    calibrate: withDefault(choice(['generated', 'text']), 'generated', {
-      placeholder: 'kind',
-      description:
-        'generated: what the model generates after prompts from the data, or for its texts; text: the data itself, pairs ' +
+    heldOut: withDefault(
+      integer(0),
+      0,
+      'read only the last documents, those that training with the same option leaves out (0: all)',
+    ),
+    calibrate: withDefault(
+      choice(['generated', 'text'], 'kind'),
+      'generated',
+      'generated: what the model generates after prompts from the data, or for its texts; text: the data itself, pairs ' +
         'for an encoder-decoder model',
-    }),
-    prompts: withDefault(integer({ min: 2, max: 4096 }), 32, {
-      placeholder: 'count',
-      description: 'calibration texts: continuations, or windows of the data',
-    }),
-    promptLength: withDefault(integer({ min: 1, max: 65536 }), 48, {
-      placeholder: 'tokens',
-      description: 'prompt of a continuation; of encoder-decoder models, the most that is read of a text',
-    }),
-    tokens: withDefault(integer({ min: 8, max: 65536 }), 160, {
-      placeholder: 'count',
-      description: 'length of a calibration text',
-    }),
-    temperature: withDefault(decimal({ min: 0, max: 100 }), 0, {
-      placeholder: 'number',
-      description: 'of the continuations',
-    }),
-    context: withDefault(integer({ min: 1, max: 1 << 24 }), 256, {
-      placeholder: 'tokens',
-      description: 'tokens read before the timed steps; matters for softmax layers',
-    }),
-    rounds: withDefault(integer({ min: 1, max: 10_000 }), 9, {
-      placeholder: 'count',
-      description: 'timed steps of each size',
-    }),
-    maxNodes: withDefault(integer({ min: 2, max: 512 }), 64, {
-      placeholder: 'count',
-      description: 'largest tree, its root included',
-    }),
-    ranks: withDefault(integer({ min: 1, max: 64 }), 10, {
-      placeholder: 'count',
-      description: 'guesses of a head that a tree may use',
-    }),
-    method: withDefault(choice(['best', ...treeMethods]), 'best', {
-      placeholder: 'name',
-      description: `which search to take the tree of: best, ${treeMethods.join(', ')}`,
-    }),
-    tree: optional(path, { placeholder: 'file', description: 'JSON of rank paths to measure and write instead' }),
+    ),
+    prompts: withDefault(integer(2, 4096), 32, 'calibration texts: continuations, or windows of the data'),
+    promptLength: withDefault(
+      integer(1, 65536, 'tokens'),
+      48,
+      'prompt of a continuation; of encoder-decoder models, the most that is read of a text',
+    ),
+    tokens: withDefault(integer(8, 65536), 160, 'length of a calibration text'),
+    temperature: withDefault(decimal(0, 100), 0, 'of the continuations'),
+    context: withDefault(
+      integer(1, 1 << 24, 'tokens'),
+      256,
+      'tokens read before the timed steps; matters for softmax layers',
+    ),
+    rounds: withDefault(integer(1, 10_000), 9, 'timed steps of each size'),
+    maxNodes: withDefault(integer(2, 512), 64, 'largest tree, its root included'),
+    ranks: withDefault(integer(1, 64), 10, 'guesses of a head that a tree may use'),
+    method: withDefault(
+      choice(['best', ...treeMethods]),
+      'best',
+      `which search to take the tree of: best, ${treeMethods.join(', ')}`,
+    ),
+    tree: optional(filePath, 'JSON of rank paths to measure and write instead'),
     dryRun: flag('leave the model folder as it is'),
-    seed: withDefault(integer({ min: 0, max: 0x7fffffff }), 0, {
-      placeholder: 'number',
-      description: 'of prompts and continuations',
-    }),
+    seed: withDefault(integer(0, 0x7fffffff, 'number'), 0, 'of prompts and continuations'),
     ...engineOptions,
   },
   async run(context, options) {
@@ -201,25 +183,14 @@ function print(
   context.print(
     `step of one token ${formatFixed(interpolateStepTime(times, 1), 2)} ms, drafting ${formatFixed(draftMs, 2)} ms`,
   );
-  context.print(
-    textTable(
-      makeTable(
-        [
-          { header: 'tree', value: ({ method }) => (method === chosen.method ? `${method} *` : method) },
-          { header: 'nodes', value: ({ nodes }) => nodes },
-          { header: 'depth', value: ({ depth }) => depth },
-          { header: 'tokens/step', value: ({ length }) => length, format: (value) => formatFixed(value, 2) },
-          { header: 'step', unit: 'ms', value: ({ ms }) => ms, format: (value) => formatFixed(value, 2) },
-          {
-            header: 'tokens/s',
-            value: ({ tokensPerSecond }) => tokensPerSecond,
-            format: (value) => formatFixed(value, 0),
-          },
-          { header: 'speed-up', value: ({ speedup }) => speedup, format: formatRatio },
-        ],
-        trees,
-      ),
-    ),
-  );
+  context.table(trees, [
+    { header: 'tree', value: ({ method }) => (method === chosen.method ? `${method} *` : method) },
+    { header: 'nodes', value: ({ nodes }) => nodes },
+    { header: 'depth', value: ({ depth }) => depth },
+    { header: 'tokens/step', value: ({ length }) => length, format: fixed(2) },
+    { header: 'step', unit: 'ms', value: ({ ms }) => ms, format: fixed(2) },
+    { header: 'tokens/s', value: ({ tokensPerSecond }) => tokensPerSecond, format: fixed(0) },
+    { header: 'speed-up', value: ({ speedup }) => speedup, format: formatRatio },
+  ]);
   if (chosen.speedup < 1) context.print('speculation does not pay for this model on this machine');
 }

@@ -32,7 +32,7 @@ import {
 } from '../../framework/command.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { integer, path, redisUrl } from '../../framework/option-values.ts';
+import { called, filePath, folderPath, integer, redisUrl } from '../../framework/option-values.ts';
 import { type ClassificationPlace, sweepClassification } from './classification.ts';
 import { recordUpdate } from '../../output/trial-record.ts';
 import { modelsOf, sweepChart, sweepCsv, sweepReport, sweepTable } from '../../output/sweep-report.ts';
@@ -50,21 +50,16 @@ export const sweep = defineCommand({
     'linnet sweep assets/sweeps/classification.json --out runs/reviews',
   ],
   arguments: {
-    plan: required(path, { placeholder: 'file', description: 'the plan, a .json file; see docs/sweep.md' }),
+    plan: required(filePath, 'the plan, a .json file; see docs/sweep.md'),
   },
   options: {
-    out: optional(path, {
-      placeholder: 'folder',
-      description: 'where results go (default: runs/ and the name of the plan)',
-    }),
-    snapshotEvery: withDefault(integer({ min: 1 }), 200, {
-      placeholder: 'steps',
-      description: 'optimizer steps of a trial from one snapshot to the next',
-    }),
-    queue: optional(redisUrl, {
-      placeholder: 'redis://…',
-      description: 'lets machines with `linnet work` run the trials, one each at a time',
-    }),
+    out: optional(folderPath, 'where results go (default: runs/ and the name of the plan)'),
+    snapshotEvery: withDefault(
+      called('steps', integer(1)),
+      200,
+      'optimizer steps of a trial from one snapshot to the next',
+    ),
+    queue: optional(redisUrl, 'lets machines with `linnet work` run the trials, one each at a time'),
     ...engineOptions,
   },
   async run(context, { plan: planFile, out, snapshotEvery, queue, device, threads }) {

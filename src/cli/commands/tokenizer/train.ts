@@ -27,14 +27,12 @@ export const tokenizerTrain = defineCommand({
   arguments: {},
   options: {
     data: documentSources,
-    vocabulary: withDefault(integer({ min: smallestVocabulary, max: 1 << 20 }), 1024, {
-      placeholder: 'tokens',
-      description: 'tokens in all: 2 special tokens, 256 bytes, and merges',
-    }),
-    minFrequency: withDefault(integer({ min: 1 }), 2, {
-      placeholder: 'count',
-      description: 'how often a pair must be seen to become a token',
-    }),
+    vocabulary: withDefault(
+      integer(smallestVocabulary, 1 << 20, 'tokens'),
+      1024,
+      'tokens in all: 2 special tokens, 256 bytes, and merges',
+    ),
+    minFrequency: withDefault(integer(1), 2, 'how often a pair must be seen to become a token'),
     field: fieldOption,
     out: folderFor('the tokenizer'),
     replace: replaceOption,

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { readLines } from '../../../data/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
+import { parseJson } from '../../../files/json-object.ts';
+import { validated } from '../../../files/schema-problems.ts';
 import { fileError, readInFolder } from '../../../files/regular-file.ts';
 import type { MetricValue } from '../metrics/registry.ts';
 
@@ -97,13 +99,9 @@ async function resultsIn(folder: string): Promise<ModelResults | undefined> {
   const name = names.filter((entry) => /^results_.*\.json$/.test(entry)).at(-1);
   if (name === undefined) return undefined;
   const file = join(folder, name);
-  const parsed = resultsSchema.safeParse(
-    jsonOf((await readInFolder(folder, name, maximumResultsBytes)).toString(), file),
-  );
-  if (!parsed.success) {
-    throw new LinnetError('FORMAT', `${file} holds no results of tasks:\n${z.prettifyError(parsed.error)}`);
-  }
-  const { results, model_name: model = folder, higher_is_better: higherIsBetter, 'n-shot': shots } = parsed.data;
+  const json = parseJson((await readInFolder(folder, name, maximumResultsBytes)).toString(), file);
+  const parsed = validated(resultsSchema, json, 'FORMAT', `${file} holds no results of tasks`);
+  const { results, model_name: model = folder, higher_is_better: higherIsBetter, 'n-shot': shots } = parsed;
   const stamp = /^results_(.*)\.json$/.exec(name)?.[1] ?? '';
   const samples = new Map(
     Object.keys(results)
@@ -123,13 +121,10 @@ export async function readSamples(file: string): Promise<Map<string, Map<number,
   for await (const { text, number } of readLines(file, maximumLineBytes)) {
     const source = `${file}:${number}`;
     if (++count > mostSamples) throw new LinnetError('FORMAT', `${source}: more than ${mostSamples} samples`);
-    const parsed = sampleSchema.safeParse(jsonOf(text, source));
-    if (!parsed.success) {
-      throw new LinnetError('FORMAT', `${source} is not a sample of a task:\n${z.prettifyError(parsed.error)}`);
-    }
-    const sample = sampleOf(parsed.data, source);
-    const own = filters.get(parsed.data.filter) ?? new Map<number, Sample>();
-    filters.set(parsed.data.filter, own);
+    const parsed = validated(sampleSchema, parseJson(text, source), 'FORMAT', `${source} is not a sample of a task`);
+    const sample = sampleOf(parsed, source);
+    const own = filters.get(parsed.filter) ?? new Map<number, Sample>();
+    filters.set(parsed.filter, own);
     if (own.has(sample.docId)) {
       throw new LinnetError('FORMAT', `${source}: question ${sample.docId} is there twice`);
     }
@@ -173,12 +168,4 @@ function answerOf(responses: readonly unknown[], asked: readonly Readonly<Record
 /** A text as it is, anything else as JSON. */
 function textOf(given: unknown): string {
   return typeof given === 'string' ? given : (JSON.stringify(given) ?? '');
-}
-
-function jsonOf(text: string, source: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
-  }
 }

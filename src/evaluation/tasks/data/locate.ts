@@ -49,17 +49,23 @@ export function folderOf(task: Pick<Task, 'task' | 'folder'>): string {
   return task.folder ?? task.task;
 }
 
+/** The rows of a split and the files that they are read from. */
+export interface FoundRows {
+  readonly files: readonly string[];
+  readonly rows: AsyncGenerator<SourcedRow>;
+}
+
 /**
  * The rows of a split.
  * @param dir the folder of all data
  * @throws LinnetError `NOT_FOUND`, saying where files were looked for; as `readRows`
  */
-export async function findRows(dir: string, task: DataSource, split: string): Promise<AsyncGenerator<SourcedRow>> {
+export async function findRows(dir: string, task: DataSource, split: string): Promise<FoundRows> {
   await requireFolder(dir);
   const looked = patterns(task, split);
   for (const pattern of looked) {
     const files = await matches(dir, pattern);
-    if (files.length > 0) return joined(files);
+    if (files.length > 0) return { files, rows: joined(files) };
   }
   const folder = folderOf(task);
   const original = Object.hasOwn(originalLayouts, folder) ? originalLayouts[folder] : undefined;
@@ -67,7 +73,7 @@ export async function findRows(dir: string, task: DataSource, split: string): Pr
   for (const parent of [join(dir, folder, 'orig'), join(dir, folder), dir]) {
     const found: string[] = [];
     for (const name of names) if (await isFile(join(parent, name))) found.push(join(parent, name));
-    if (original !== undefined && found.length > 0) return original.rows(found, task);
+    if (original !== undefined && found.length > 0) return { files: found, rows: original.rows(found, task) };
   }
   const shown = [...looked, ...names.map((name) => `${folder}/orig/${name}`)];
   throw new LinnetError(

@@ -3,11 +3,12 @@ import { join } from 'node:path';
 import { parseDelimited } from '../../../data/delimited.ts';
 import { readLines, readTextFile } from '../../../data/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
+import { isJsonObject, parseJson } from '../../../files/json-object.ts';
 import { columnOf, type SourcedRow } from './rows.ts';
 import { isObject, type Row, textOf } from '../preparations.ts';
 import type { Task } from '../schema.ts';
 import { wikitextPages } from '../text/wikitext.ts';
-import { readRows } from './row-files.ts';
+import { maximumLineBytes, readRows } from './row-files.ts';
 
 /** The files of a split, the first of which must exist, and how they become rows. */
 export interface OriginalLayout {
@@ -34,7 +35,8 @@ async function* columnsOf(
   delimiter: string,
   columns: Readonly<Record<string, number>>,
 ): AsyncGenerator<SourcedRow> {
-  const rows = parseDelimited(await readTextFile(path), { delimiter, quotes: delimiter === ',' }, path);
+  const syntax = { delimiter, quotes: delimiter === ',', maximumRowLength: maximumLineBytes };
+  const rows = parseDelimited(await readTextFile(path), syntax, path);
   const count = Math.max(...Object.values(columns)) + 1;
   for (const { values, line } of rows) {
     const source = `${path}:${line}`;
@@ -111,15 +113,8 @@ async function* mmlu([path]: readonly string[]): AsyncGenerator<SourcedRow> {
 }
 
 async function* bbh([path]: readonly string[]): AsyncGenerator<SourcedRow> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(await readTextFile(path));
-  } catch (cause) {
-    if (cause instanceof LinnetError) throw cause;
-    throw new LinnetError('FORMAT', `${path} is not valid JSON`, { cause });
-  }
-  const examples: unknown =
-    typeof parsed === 'object' && parsed !== null && 'examples' in parsed ? parsed.examples : null;
+  const parsed = parseJson(await readTextFile(path), path);
+  const examples = isJsonObject(parsed) ? parsed.examples : null;
   if (!Array.isArray(examples)) throw new LinnetError('FORMAT', `${path} has no list "examples"`);
   for (const [index, example] of examples.entries()) {
     if (!isObject(example)) throw new LinnetError('FORMAT', `${path}: example ${index} is not an object`);

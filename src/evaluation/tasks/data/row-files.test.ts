@@ -9,7 +9,7 @@ import { readRecords } from '../../../data/records.ts';
 import { LinnetError } from '../../../errors.ts';
 import { Random } from '../../../random.ts';
 import { readRows } from './row-files.ts';
-import { checkColumns, type SourcedRow } from './rows.ts';
+import { checkColumns, checkRow, type SourcedRow } from './rows.ts';
 
 const folder = suiteFolder();
 
@@ -43,6 +43,7 @@ describe('rows of text files', () => {
     ['open.csv', 'a,b\n1,"2\n', /open\.csv:2/],
     ['quote.csv', 'a,b\n1,2"3\n', /quote\.csv:2/],
     ['wide.tsv', 'a\tb\n1\t2\t3\n', /wide\.tsv:2 has 3 values/],
+    ['long.csv', `a,b\n1,2\n${'x'.repeat(5 << 20)},3\n`, /long\.csv:3: the row is longer than 4194304 characters/],
     ['page.html', '<html>', /rows are read from/],
   ];
   it.each(cases)('%s', async (name, content, message) => {
@@ -60,6 +61,26 @@ describe('rows of text files', () => {
     expect(check({ ...good, gold: -1 })).toThrow(/test splits without labels/);
     expect(check({ ...good, o: [] })).toThrow(/column "o" is \[\]; expected a list of texts/);
     expect(check({ ...good, o: ['x', 2] })).toThrow(/column "o"/);
+  });
+
+  it('checks that a row can be asked', () => {
+    const columns = { question: 'text', choices: 'texts', answer: 'label' } as const;
+    const check =
+      (row: SourcedRow['row'], task: Parameters<typeof checkRow>[1] = { columns }) =>
+      () =>
+        checkRow({ row, source: 'x.jsonl:3' }, task);
+    expect(check({ question: ' ', choices: ['a', ''], answer: 0 })).not.toThrow();
+    expect(check({ question: ' ', choices: ['', '\n'], answer: 0 })).toThrow(/x\.jsonl:3 is an empty row/);
+    const mmlu = { columns, process_docs: 'mmlu' } as const;
+    expect(check({ question: 'q', choices: ['a', 'b', 'c'], answer: 0 }, mmlu)).toThrow(
+      /x\.jsonl:3: there are 3 choices/,
+    );
+    const arc = { columns: {}, process_docs: 'arc' } as const;
+    const choices = { text: ['a', 'b'], label: ['A', 'B'] };
+    expect(check({ choices, answerKey: 'B' }, arc)).not.toThrow();
+    expect(check({ choices, answerKey: 'E' }, arc)).toThrow(/answerKey is "E", which is none of the labels A, B/);
+    expect(check({ choices: { ...choices, label: ['A'] }, answerKey: 'A' }, arc)).toThrow(/2 choices with 1 labels/);
+    expect(check({ question: 'why' }, { columns: {}, process_docs: 'copa' })).toThrow(/expected "cause" or "effect"/);
   });
 
   it('records of labelled texts name file and line', async () => {

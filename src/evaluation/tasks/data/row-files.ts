@@ -4,11 +4,12 @@ import { parseDelimited } from '../../../data/delimited.ts';
 import { readParquetRows } from '../../../data/parquet-rows.ts';
 import { readLines, readTextFile } from '../../../data/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
+import { parseJson } from '../../../files/json-object.ts';
 import { isObject } from '../preparations.ts';
 import type { SourcedRow } from './rows.ts';
 
-/** Longest line of a .jsonl file, in bytes; the longest articles have some ten thousand. */
-const maximumLineBytes = 4 << 20;
+/** Longest line of a .jsonl file in bytes, and row of a table in characters; the longest articles have some ten thousand. */
+export const maximumLineBytes = 4 << 20;
 
 type Reader = (path: string) => AsyncGenerator<SourcedRow>;
 
@@ -39,19 +40,15 @@ async function* readJsonLines(path: string): AsyncGenerator<SourcedRow> {
   for await (const { text, number } of readLines(path, maximumLineBytes)) {
     const source = `${path}:${number}`;
     if (text.trim() === '') throw new LinnetError('FORMAT', `${source} is an empty line; expected a JSON object`);
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (cause) {
-      throw new LinnetError('FORMAT', `${source} is not valid JSON`, { cause });
-    }
+    const value = parseJson(text, source);
     if (!isObject(value)) throw new LinnetError('FORMAT', `${source} is not a JSON object`);
     yield { row: value, source };
   }
 }
 
 async function* readTable(path: string, delimiter: string, quotes: boolean): AsyncGenerator<SourcedRow> {
-  const [first, ...rows] = parseDelimited(await readTextFile(path), { delimiter, quotes }, path);
+  const syntax = { delimiter, quotes, maximumRowLength: maximumLineBytes };
+  const [first, ...rows] = parseDelimited(await readTextFile(path), syntax, path);
   if (first === undefined) throw new LinnetError('FORMAT', `${path} is empty; expected a line of column names`);
   for (const { values, line } of rows) {
     const source = `${path}:${line}`;

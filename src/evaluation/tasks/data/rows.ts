@@ -1,7 +1,7 @@
 /** Rows of data sets, from files that may be anything. */
 import { LinnetError } from '../../../errors.ts';
 import { plainNames } from '../../../files/name-list.ts';
-import { isObject, type Row } from '../preparations.ts';
+import { isObject, type Row, rowProblem } from '../preparations.ts';
 import type { columnKinds, Task } from '../schema.ts';
 import type { JsonValue } from '../text/python-json.ts';
 
@@ -34,6 +34,23 @@ const checks: Readonly<Record<ColumnKind, KindCheck>> = {
     accepts: (value) => Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'string'),
   },
 };
+
+/**
+ * Checks that a row has the columns of a task, and that they say something that it can ask.
+ * @throws LinnetError `FORMAT` naming file and row
+ */
+export function checkRow(sourced: SourcedRow, { columns, process_docs }: Pick<Task, 'columns' | 'process_docs'>): void {
+  checkColumns(sourced, columns);
+  const { row, source } = sourced;
+  const texts = Object.keys(columns).filter((name) => columns[name].startsWith('text'));
+  const isBlank = (name: string): boolean =>
+    [columnOf(row, name)].flat().every((text) => typeof text !== 'string' || text.trim() === '');
+  if (texts.length > 0 && texts.every(isBlank)) {
+    throw new LinnetError('FORMAT', `${source} is an empty row: there is no text in ${texts.join(', ')}`);
+  }
+  const problem = rowProblem(process_docs, row);
+  if (problem !== undefined) throw new LinnetError('FORMAT', `${source}: ${problem}`);
+}
 
 /**
  * Checks that a row has the columns of a task.

@@ -18,6 +18,7 @@ function subjectTask(subject: string): TaskInput {
     test_split: 'test',
     fewshot_split: 'dev',
     columns: { question: 'text', choices: 'texts', answer: 'label' },
+    process_docs: 'mmlu_as_it_is',
     // Two spaces, as in the original.
     description:
       'The following are multiple choice questions (with answers) about  ' + `${subject.replaceAll('_', ' ')}.\n\n`,

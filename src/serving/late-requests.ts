@@ -1,0 +1,71 @@
+/**
+ * Requests that do not come in time, and other failures on the way to a request.
+ *
+ * Node looks at the clock before it looks at what the network has brought: a server that was busy for longer than clients
+ * have finds connections out of time whose requests it has only not read. They are read first here.
+ */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+/** Status lines by the code of what went wrong; anything else is 400. */
+const answers: ReadonlyMap<unknown, string> = new Map([
+  ['ERR_HTTP_REQUEST_TIMEOUT', '408 Request Timeout'],
+  ['HPE_HEADER_OVERFLOW', '431 Request Header Fields Too Large'],
+  ['HPE_CHUNK_EXTENSIONS_OVERFLOW', '413 Payload Too Large'],
+]);
+
+/** What came last on a connection. */
+interface Exchange {
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
+}
+
+/**
+ * Answers what is no request, and requests that are late through a fault of the client.
+ * @returns is to be told of every request
+ */
+export function refuseLateRequests(server: Server): (incoming: IncomingMessage, outgoing: ServerResponse) => void {
+  const exchanges = new WeakMap<Duplex, Exchange>();
+
+  const refuse = (socket: Duplex, code: unknown): void => {
+    const begun = exchanges.get(socket)?.outgoing;
+    const amidAnswer = begun !== undefined && begun.headersSent && !begun.writableEnded;
+    if (socket.writable && !amidAnswer) {
+      socket.end(`HTTP/1.1 ${answers.get(code) ?? '400 Bad Request'}\r\nconnection: close\r\n\r\n`);
+    }
+    socket.destroy();
+  };
+
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    const { code } = error;
+    if (code !== 'ERR_HTTP_REQUEST_TIMEOUT') {
+      refuse(socket, code);
+      return;
+    }
+    const before = exchanges.get(socket);
+    const beforeHeaders = before?.incoming.complete ?? true;
+    afterReading(() => {
+      const last = exchanges.get(socket);
+      if (last === undefined || (beforeHeaders ? last === before : !last.incoming.complete)) {
+        refuse(socket, code);
+      } else if (!last.incoming.complete) {
+        // Node looks at this connection again with its next request only: the body of this one gets as long again.
+        const patience = setTimeout(() => {
+          if (!last.incoming.complete) refuse(socket, code);
+        }, server.requestTimeout);
+        patience.unref();
+      }
+    });
+  });
+
+  return (incoming, outgoing) => {
+    exchanges.set(incoming.socket, { incoming, outgoing });
+  };
+}
+
+/** Immediates follow the reading of whatever has come; of two, the second does so from wherever this is called. */
+function afterReading(work: () => void): void {
+  setImmediate(() => {
+    setImmediate(work);
+  });
+}
