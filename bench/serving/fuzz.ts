@@ -1,7 +1,7 @@
 /**
  * Sends many hostile requests to a server, without a socket, and tells what they came to: statuses, memory, and every
  * request that was answered as a fault of the server. `node --expose-gc --import tsx bench/serving/fuzz.ts 100000 1` sends
- * 100,000 from seed 1.
+ * 100,000 from seed 1; a third number is the MiB of the prefix cache, and of the answers kept, 32 unless given.
  */
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
@@ -11,7 +11,7 @@ import { startServer } from '../../src/serving/server.ts';
 import { hostileRequest, meantFaults, sendHostile } from '../../test/serving/hostile-requests.ts';
 import { chatTemplate } from '../../test/serving/served.ts';
 
-const [countText = '10000', seedText = '1'] = process.argv.slice(2);
+const [countText = '10000', seedText = '1', cacheText = '32'] = process.argv.slice(2);
 const count = Number(countText);
 const first = Number(seedText);
 const together = 8;
@@ -23,7 +23,7 @@ const log = pino({ level: 'error' }, { write: (line: string) => failures.push(li
 const server = await startServer(model, {
   port: 0,
   log,
-  cacheBytes: 32 << 20,
+  cacheBytes: Number(cacheText) << 20,
   limits: { maxTokens: 4, promptTokens: 512 },
 });
 

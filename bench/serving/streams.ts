@@ -109,7 +109,7 @@ for (let turn = 0; turn < 19; turn++)
   await ask('/v1/completions', { ...completion, prompt: ' And', max_tokens: 16, session_id: own });
 const created = performance.now();
 for (let made = 0; made < others; made += 8) await Promise.all(Array.from({ length: 8 }, session));
-report(`${others} other sessions, ms each`, ((performance.now() - created) / others).toFixed(2));
+if (others > 0) report(`${others} other sessions, ms each`, ((performance.now() - created) / others).toFixed(2));
 const rss = (await metric('process_resident_memory_bytes')) - rssBefore;
 report('memory they took, MiB', (rss / 2 ** 20).toFixed(0));
 const { first } = await stream({ ...completion, prompt: ' And', max_tokens: 4, session_id: own });

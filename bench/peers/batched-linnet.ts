@@ -1,0 +1,90 @@
+/** Linnet with many texts in one step, as its server has them, and a session that goes on from its bytes. */
+import { chain } from '../../src/attention/tree.ts';
+import { Sampler } from '../../src/decoding/sampler.ts';
+import { decodeSession, encodeSession } from '../../src/decoding/state/session-file.ts';
+import type { SequenceState } from '../../src/decoding/state/sequence-state.ts';
+import { fillState } from '../../src/evaluation/speed/decoding-speed.ts';
+import { type ExportedModel, openExportedModel } from '../../src/export/open-export.ts';
+import { Random } from '../../src/random.ts';
+import { type Cost, costOf } from './cost.ts';
+import { someTokens } from './measurement.ts';
+
+const tokens = someTokens(1 << 17, 32_000);
+const oneNode = chain(1);
+
+/** Texts of one model. Dispose of them. */
+export class BatchedLinnet implements AsyncDisposable {
+  readonly #exported: ExportedModel;
+  readonly #streams: number;
+  readonly #states = new Map<number, readonly SequenceState[]>();
+  readonly #random = new Random(5);
+
+  private constructor(exported: ExportedModel, streams: number) {
+    this.#exported = exported;
+    this.#streams = streams;
+  }
+
+  static async open(folder: string, options: { streams: number; threads: number }): Promise<BatchedLinnet> {
+    return new BatchedLinnet(await openExportedModel(folder, { threads: options.threads }), options.streams);
+  }
+
+  /** Tokens of all texts after so many of each: the cost of one step of all. What a state holds does not matter to it. */
+  async decode(length: number, steps: number): Promise<Cost> {
+    const states = this.#states.get(length) ?? Array.from({ length: this.#streams }, () => this.#filledState(length));
+    this.#states.set(length, states);
+    const { engine } = this.#exported;
+    const sampler = new Sampler({ temperature: 0 });
+    let next = states.map((_, index) => tokens[length + index]);
+    const step = async (): Promise<void> => {
+      const requests = states.map((state, index) => ({ state, tree: oneNode, tokens: [next[index]], wanted: [0] }));
+      const outputs = await engine.step(requests);
+      for (const [index, request] of requests.entries()) await engine.commit(request, outputs[index], [0]);
+      next = outputs.map(({ logits }) => sampler.next(logits[0], []));
+    };
+    await step();
+    const all = await costOf(async () => {
+      for (let done = 0; done < steps; done++) await step();
+    });
+    return { wall: all.wall / steps, processor: all.processor / steps };
+  }
+
+  /** Bytes of a session after a text. */
+  bytes(length: number): number {
+    return this.#session(length).length;
+  }
+
+  /** The first token of a turn of a session of which there is nothing but the bytes of its file. */
+  async turn(length: number, added: number): Promise<Cost> {
+    const { engine, fingerprint } = this.#exported;
+    const bytes = this.#session(length);
+    return costOf(async () => {
+      const { state } = await decodeSession(bytes, engine, fingerprint);
+      await this.#firstToken(state, tokens.slice(length, length + added));
+    });
+  }
+
+  /** The same with the text read from its beginning. */
+  async reread(length: number, added: number): Promise<Cost> {
+    return costOf(() => this.#firstToken(this.#exported.engine.newState(), tokens.slice(0, length + added)));
+  }
+
+  async #firstToken(state: SequenceState, text: readonly number[]): Promise<number> {
+    const { logits } = await this.#exported.engine.prefill(state, text);
+    return new Sampler({ temperature: 0 }).next(logits, []);
+  }
+
+  #session(length: number): Uint8Array {
+    const { fingerprint } = this.#exported;
+    return encodeSession({ state: this.#filledState(length), tokens: tokens.slice(0, length + 1), fingerprint });
+  }
+
+  #filledState(length: number): SequenceState {
+    const state = this.#exported.engine.newState();
+    fillState(state, length, this.#random);
+    return state;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#exported[Symbol.asyncDispose]();
+  }
+}
