@@ -6,25 +6,16 @@
  *
  * Usage: node scripts/generate-event-schema.mjs
  */
-import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { protoCamelCase } from '@bufbuild/protobuf/reflect';
 import {
-  CodeGeneratorRequestSchema,
-  CodeGeneratorResponseSchema,
   FieldDescriptorProto_Label as Label,
   FieldDescriptorProto_Type as Type,
   FileDescriptorProtoSchema,
 } from '@bufbuild/protobuf/wkt';
+import { writeProtobufModule } from './protobuf-module.mjs';
 
-const target = fileURLToPath(new URL('../src/report/tensorboard/event_pb.ts', import.meta.url));
-const generator = fileURLToPath(new URL('../node_modules/@bufbuild/protoc-gen-es/bin/protoc-gen-es', import.meta.url));
 const packageName = 'tensorboard';
-
-const notice = `// The part of TensorBoard's event messages that is written here; made by scripts/generate-event-schema.mjs.
-`;
 
 const field = (name, number, type, more = {}) => ({
   name,
@@ -69,14 +60,8 @@ const file = create(FileDescriptorProtoSchema, {
   ],
 });
 
-const request = create(CodeGeneratorRequestSchema, {
-  fileToGenerate: [file.name],
-  parameter: 'target=ts,erasable_syntax=true',
-  protoFile: [file],
-});
-const output = execFileSync('node', [generator], { input: toBinary(CodeGeneratorRequestSchema, request) });
-const response = fromBinary(CodeGeneratorResponseSchema, output);
-if (response.error) throw new Error(response.error);
-if (response.file.length !== 1) throw new Error(`expected one generated file, got ${response.file.length}`);
-writeFileSync(target, `${notice}${response.file[0].content}`);
-console.log(`${target} written`);
+writeProtobufModule(
+  file,
+  'src/report/tensorboard/event_pb.ts',
+  "// The part of TensorBoard's event messages that is written here; made by scripts/generate-event-schema.mjs.",
+);

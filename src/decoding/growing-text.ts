@@ -17,7 +17,12 @@ export interface TextOptions {
   /** Most tokens to produce. */
   readonly maxTokens: number;
   /** What ends the text besides the model's EOS tokens. Strings need a tokenizer. */
-  readonly stop?: { readonly tokenIds?: readonly number[]; readonly strings?: readonly string[] };
+  readonly stop?: {
+    readonly tokenIds?: readonly number[];
+    readonly strings?: readonly string[];
+    /** Whether the stop string that ends a text is part of it. Default false. */
+    readonly kept?: boolean;
+  };
   /** Takes EOS tokens for any other, for measurements over a given number of tokens. Default false. */
   readonly ignoreEos?: boolean;
   /** Makes characters of tokens. Without one, texts are empty. */
@@ -42,6 +47,7 @@ export class GrowingText {
   readonly #ends: ReadonlyMap<number, FinishReason>;
   readonly #stream: TextStream | undefined;
   readonly #matcher: StopStringMatcher;
+  readonly #keepsStop: boolean;
   #stopped = false;
   #text = '';
   /** Whether a token that is not in the text ended it. */
@@ -70,6 +76,7 @@ export class GrowingText {
     this.#ends = endTokens(eosIds, options);
     this.#stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, prompt);
     this.#matcher = new StopStringMatcher(strings);
+    this.#keepsStop = stop?.kept === true;
   }
 
   /** Why the text ended; undefined while it grows. */
@@ -87,7 +94,7 @@ export class GrowingText {
     return this.#tokens.slice(this.promptLength);
   }
 
-  /** Characters of the continuation that are certain, without the stop string. */
+  /** Characters of the continuation that are certain, without the stop string unless it is kept. */
   get text(): string {
     return this.#text;
   }
@@ -147,8 +154,9 @@ export class GrowingText {
 
   #match(piece: string): string {
     const { text, match } = this.#matcher.push(piece);
-    if (match !== undefined) this.#stopped = true;
-    return text;
+    if (match === undefined || this.#stopped) return text;
+    this.#stopped = true;
+    return this.#keepsStop ? text + match : text;
   }
 }
 

@@ -47,7 +47,10 @@ describe('writeFileAtomic', () => {
   it('says which place cannot be written', async () => {
     const folder = await scratchFolder();
     await expect(writeFileAtomic(join(folder, 'no/file'), 'x')).rejects.toThrow(
-      expect.objectContaining({ code: 'NOT_FOUND' }),
+      expect.objectContaining({
+        code: 'NOT_FOUND',
+        message: expect.stringMatching(/no folder .*no; make it first$/) as unknown,
+      }),
     );
     await mkdir(join(folder, 'taken/inner'), { recursive: true });
     await expect(writeFileAtomic(join(folder, 'taken'), 'x')).rejects.toThrow(

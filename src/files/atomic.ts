@@ -3,6 +3,7 @@
  * write under a temporary name, fsync, rename, fsync the folder that holds the name.
  */
 import type { FileHandle } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
@@ -202,5 +203,12 @@ function alreadyExists(target: string): LinnetError {
 
 /** System errors are wrapped; whatever else a callback threw is the caller's own and passes unchanged. */
 function asCallersError(action: string, path: string, error: unknown): unknown {
-  return systemErrorCode(error) === undefined ? error : fileError(action, path, error);
+  const code = systemErrorCode(error);
+  if (code === undefined) return error;
+  // What a system says of it names the temporary file, which nobody asked for.
+  return code === 'ENOENT' && !existsSync(dirname(path))
+    ? new LinnetError('NOT_FOUND', `cannot ${action} ${path}: there is no folder ${dirname(path)}; make it first`, {
+        cause: error,
+      })
+    : fileError(action, path, error);
 }

@@ -95,11 +95,7 @@ export class SessionProgram implements Program {
     return this.#session.copiesFeeds;
   }
 
-  async run<K extends string>(
-    feeds: NamedTensors,
-    fetch: readonly K[],
-    kept?: KeptFeeds,
-  ): Promise<Record<K, Tensor>> {
+  async run<K extends string>(feeds: NamedTensors, fetch: readonly K[], kept?: KeptFeeds): Promise<Record<K, Tensor>> {
     this.#assertOpen();
     if (fetch.length === 0)
       throw new LinnetError('RUNTIME', `graph "${this.#signature.graph}": no output is requested`);

@@ -74,11 +74,7 @@ class WorkerSession implements EngineSession {
     await this.#ask({ kind: 'open', model: copyModel(model, handover), settings }, handover);
   }
 
-  async run<K extends string>(
-    feeds: NamedTensors,
-    fetch: readonly K[],
-    kept?: KeptFeeds,
-  ): Promise<Record<K, Tensor>> {
+  async run<K extends string>(feeds: NamedTensors, fetch: readonly K[], kept?: KeptFeeds): Promise<Record<K, Tensor>> {
     if (this.#failure !== undefined) throw this.#failure;
     const handover = new Set<ArrayBuffer>();
     const messages = copyFeeds(feeds, handover, this.#spare, this.#sender, kept);

@@ -3,6 +3,8 @@ import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { LinnetError } from '../errors.ts';
 import { openDecodingModel, openGeneratingModel } from '../export/open-model.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
+import { elementCount } from '../graph/tensor.ts';
+import type { ModelDescription } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { ChatTemplate, readChatTemplate } from './text/chat-template.ts';
 import { TokenPieces } from './text/token-pieces.ts';
@@ -15,6 +17,8 @@ export interface NamedModel {
   readonly created: number;
   /** V. */
   readonly vocabulary: number;
+  /** Numbers that it has learned. */
+  readonly parameterCount: number;
   readonly tokenizer: Tokenizer;
   readonly pieces: TokenPieces;
   /** Undefined where the model folder has none and none was given. */
@@ -47,7 +51,7 @@ export async function openServedModel(
 ): Promise<ServedModel> {
   const opened = readsTexts ? await openGeneratingModel(folder, compile) : await openDecodingModel(folder, compile);
   try {
-    const { tokenizer, ...named } = await describeServed(name, opened.path, opened.model.sizes.vocabulary);
+    const { tokenizer, ...named } = await describeServed(name, opened.path, opened.model);
     return {
       ...{ ...named, tokenizer },
       engine: opened.engine,
@@ -71,7 +75,7 @@ export async function openServedModel(
 export async function describeServed(
   name: string,
   folder: string,
-  vocabulary: number,
+  { sizes: { vocabulary }, parameters }: Pick<ModelDescription, 'sizes' | 'parameters'>,
 ): Promise<Omit<NamedModel, 'fingerprint' | 'template'>> {
   const tokenizer = await loadTokenizer(folder);
   if (tokenizer.vocabularySize > vocabulary) {
@@ -81,5 +85,6 @@ export async function describeServed(
     );
   }
   const created = Math.floor(Date.now() / 1000);
-  return { name, created, vocabulary, tokenizer, pieces: new TokenPieces(tokenizer) };
+  const parameterCount = [...parameters.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  return { name, created, vocabulary, parameterCount, tokenizer, pieces: new TokenPieces(tokenizer) };
 }

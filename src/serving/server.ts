@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { ApiKeys, RequestRate } from './http/access.ts';
 import { createApi } from './http/app.ts';
 import { defaultLimits, type ServerLimits } from './http/limits.ts';
+import type { MetricDialect } from './http/metric-names.ts';
 import { ServerMetrics } from './http/metrics.ts';
 import type { PageFiles } from './http/page.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
@@ -39,6 +40,8 @@ export interface ServerOptions extends Omit<SchedulerOptions, 'observer'>, Liste
   readonly limits?: Partial<ServerLimits>;
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
   readonly method?: MethodMaker;
+  /** Servers under whose names measurements appear too. Default none. */
+  readonly metricDialects?: readonly MetricDialect[];
   /** The web page at `/`, as `readPage` gives it. Default: none. */
   readonly page?: PageFiles;
   readonly log: Logger;
@@ -64,7 +67,9 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
     ),
   );
   const scheduler = new Scheduler(model.engine, { ...bounds, observer: metrics.observer });
-  const texts = new TextService(model, scheduler, { cacheBytes, method, shared: shared?.prefixes });
+  const texts = new TextService(model, scheduler, {
+    ...{ cacheBytes, method, shared: shared?.prefixes, observer: metrics.textObserver },
+  });
   metrics.watch(texts);
   const store = options.sessions ?? new MemorySessions();
   if (store instanceof TieredSessions) metrics.watchSessions(store);
@@ -90,6 +95,7 @@ export async function startServer(model: ServedModel, options: ServerOptions): P
     localOnly: keys.length === 0,
     origins,
     page: options.page,
+    metricDialects: options.metricDialects,
   });
   const listening = await listen(api, options, {
     begin: () => (draining = true),

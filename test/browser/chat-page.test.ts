@@ -280,7 +280,7 @@ describe.skipIf(noChromium !== undefined)(
         ] as const) {
           await tab.setViewportSize({ width, height });
           for (const colorScheme of ['light', 'dark'] as const) {
-            await tab.emulateMedia({ colorScheme });
+            await tab.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
             await shot(tab, `${colorScheme}-${width}`);
             await expectNoViolations(tab, `${colorScheme}, ${width}`);
           }

@@ -121,7 +121,7 @@ describe.skipIf(noChromium !== undefined)(
       for (const width of [1000, 390]) {
         await tab.setViewportSize({ width, height: 900 });
         for (const colorScheme of ['light', 'dark'] as const) {
-          await tab.emulateMedia({ colorScheme });
+          await tab.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
           if (screenshots !== undefined) {
             await tab.screenshot({ path: join(screenshots, `report-${colorScheme}-${width}.png`), fullPage: true });
           }

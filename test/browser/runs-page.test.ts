@@ -152,7 +152,7 @@ describe.skipIf(noChromium !== undefined)(
       for (const width of [1280, 390]) {
         await tab.setViewportSize({ width, height: 900 });
         for (const colorScheme of ['light', 'dark'] as const) {
-          await tab.emulateMedia({ colorScheme });
+          await tab.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
           await shot(tab, `runs-${colorScheme}-${width}`);
           await tab.evaluate(await readFile(axeFile, 'utf8'));
           const { violations } = axeResult.parse(await tab.evaluate('axe.run()'));

@@ -273,6 +273,7 @@ describe('linnet serve', () => {
     });
     let printed = '';
     const words = ['serve', tinyLlamaFolder, '--port', '0', '--inline', '--threads', '1', '--alias', 'tiny', '--no-ui'];
+    words.push('--metrics-names', 'vllm,llamacpp');
     const { child, ended } = startCli(words);
     child.stdout?.on('data', (piece: Buffer) => {
       printed += piece.toString();
@@ -281,6 +282,9 @@ describe('linnet serve', () => {
     });
     const base = await listening;
     expect((await fetch(`${base}/`)).status).toBe(404);
+    const metrics = await (await fetch(`${base}/metrics`)).text();
+    expect(metrics).toContain('vllm:num_requests_running{model_name="tiny"} 0');
+    expect(metrics).toContain('llamacpp:requests_deferred 0');
     const body = JSON.stringify({ model: 'tiny', prompt: 'Once', max_tokens: 400, ignore_eos: true, stream: true });
     const stream = await fetch(`${base}/v1/completions`, { method: 'POST', headers: json, body });
     child.kill('SIGTERM');

@@ -65,11 +65,15 @@ describe('test_basic', () => {
     const { server } = await serve(model, { parallel: 3 });
     const get = async (path: string): Promise<unknown> => (await fetch(server.url + path)).json();
     expect(await get('/health')).toEqual({ status: 'ok' });
-    expect(await get('/props')).toMatchObject({ total_slots: 3, default_generation_settings: { n_ctx: 1_000_000 } });
+    expect(await get('/props')).toMatchObject({
+      build_info: expect.stringMatching(/^linnet \d/) as unknown,
+      total_slots: 3,
+      default_generation_settings: { n_ctx: 1_000_000 },
+    });
     const slots = z.array(z.looseObject({ id: z.number(), is_processing: z.boolean() })).parse(await get('/slots'));
     expect(slots.map(({ id, is_processing: works }) => [id, works])).toEqual([0, 1, 2].map((id) => [id, false]));
     expect(await get('/v1/models')).toMatchObject({
-      data: [{ id: 'tiny', meta: { n_vocab: model.engine.model.sizes.vocabulary } }],
+      data: [{ id: 'tiny', meta: { n_vocab: model.engine.model.sizes.vocabulary, n_params: 1_054_080 } }],
     });
   });
 
@@ -349,5 +353,16 @@ describe('test_tokenize', () => {
     expect(new TextDecoder().decode(Uint8Array.from(bytes))).toBe('What 媽');
     const back = await post(server, '/detokenize', { tokens: tokens.map(({ id }) => id) });
     expect(back.json).toMatchObject({ content: 'What 媽' });
+  });
+
+  it('makes control tokens of their names only where it is asked to', async () => {
+    const { server } = await serve(model);
+    const tokens = async (fields: object): Promise<unknown> =>
+      (await post(server, '/tokenize', { content: 'a</s>', ...fields })).json;
+    const { bosId, eosId } = model.tokenizer;
+    const [a] = model.tokenizer.encode('a');
+    expect(await tokens({ parse_special: true })).toMatchObject({ tokens: [a, eosId] });
+    expect(await tokens({ parse_special: true, add_special: true })).toMatchObject({ tokens: [bosId, a, eosId] });
+    expect(await tokens({})).toMatchObject({ tokens: [...model.tokenizer.encode('a</s>')] });
   });
 });

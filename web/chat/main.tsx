@@ -2,6 +2,7 @@
 import '../components/theme.css';
 import '../components/controls.css';
 import '../components/drawings.css';
+import '../components/header.css';
 import './chat.css';
 import { render } from 'preact';
 import { restoreScheme } from '../components/scheme.tsx';

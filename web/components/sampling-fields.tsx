@@ -25,9 +25,22 @@ export interface SamplingFieldsProps {
 }
 
 const twoDecimals = (value: number): string => formatFixed(value, 2);
+const countOrAll = (value: number): string => (value === 0 ? 'all' : String(value));
+
+const sliders = [
+  [
+    'temperature',
+    'Temperature',
+    '0 always takes the likeliest token',
+    { min: 0, max: 2, step: 0.05, format: twoDecimals },
+  ],
+  ['topP', 'Top-p', 'share of probability that is drawn from', { min: 0.05, max: 1, step: 0.05, format: twoDecimals }],
+  ['topK', 'Top-k', 'tokens that are drawn from', { min: 0, max: 200, step: 1, format: countOrAll }],
+  ['repetitionPenalty', 'Repetition penalty', '1 is none', { min: 1, max: 2, step: 0.05, format: twoDecimals }],
+] as const;
 
 export function SamplingFields({ sampling, defaults, mostTokens, onSampling }: SamplingFieldsProps) {
-  const { temperature, topP, topK, repetitionPenalty, maxTokens, seed } = sampling;
+  const { maxTokens, seed } = sampling;
   return (
     <>
       <NumberField
@@ -37,48 +50,11 @@ export function SamplingFields({ sampling, defaults, mostTokens, onSampling }: S
         max={mostTokens}
         onValue={(value = defaults.maxTokens) => onSampling({ maxTokens: value })}
       />
-      <Slider
-        label="Temperature"
-        note="0 always takes the likeliest token"
-        value={temperature}
-        min={0}
-        max={2}
-        step={0.05}
-        format={twoDecimals}
-        onValue={(value) => onSampling({ temperature: value })}
-      />
-      <Slider
-        label="Top-p"
-        note="share of probability that is drawn from"
-        value={topP}
-        min={0.05}
-        max={1}
-        step={0.05}
-        format={twoDecimals}
-        onValue={(value) => onSampling({ topP: value })}
-      />
-      <Slider
-        label="Top-k"
-        note="tokens that are drawn from"
-        value={topK}
-        min={0}
-        max={200}
-        step={1}
-        format={(value) => (value === 0 ? 'all' : String(value))}
-        onValue={(value) => onSampling({ topK: value })}
-      />
-      {repetitionPenalty !== undefined && (
-        <Slider
-          label="Repetition penalty"
-          note="1 is none"
-          value={repetitionPenalty}
-          min={1}
-          max={2}
-          step={0.05}
-          format={twoDecimals}
-          onValue={(value) => onSampling({ repetitionPenalty: value })}
-        />
-      )}
+      {sliders.map(([key, label, note, range]) => {
+        const value = sampling[key];
+        const set = (changed: number): void => onSampling({ [key]: changed });
+        return value !== undefined && <Slider key={key} {...{ label, note, value, ...range }} onValue={set} />;
+      })}
       <NumberField
         label="Seed"
         note="the same seed writes the same text"

@@ -2,6 +2,7 @@
 import '../components/theme.css';
 import '../components/controls.css';
 import '../components/drawings.css';
+import '../components/header.css';
 import '../components/maps.css';
 import './playground.css';
 import { render } from 'preact';

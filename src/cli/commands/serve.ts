@@ -5,6 +5,7 @@ import { readTextFile } from '../../data/text-file.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { isRedisUrl } from '../../redis/client.ts';
 import { defaultLimits } from '../../serving/http/limits.ts';
+import { metricDialects } from '../../serving/http/metric-names.ts';
 import { readPage } from '../../serving/http/page.ts';
 import type { Listening } from '../../serving/listen.ts';
 import { openReadingModel, readsWholeTexts } from '../../serving/reading/reading-model.ts';
@@ -18,7 +19,16 @@ import { drafters, methodsByName } from '../../serving/text/decoding-choice.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { byteCount, called, choice, filePath, folderPath, integer, text } from '../framework/option-values.ts';
+import {
+  byteCount,
+  called,
+  choice,
+  filePath,
+  folderPath,
+  integer,
+  text,
+  wordList,
+} from '../framework/option-values.ts';
 import { flagName } from '../framework/option-names.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 
@@ -78,6 +88,10 @@ export const serveCommand = defineCommand({
       'off',
       'decode several tokens a step where the text repeats: lookup or off',
     ),
+    metricsNames: optional(
+      wordList(metricDialects),
+      `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
+    ),
     noUi: flag('serve no web page at /'),
     inline: flag('run the engine on the thread that answers: less time a token for small models'),
     ...engineOptions,
@@ -132,6 +146,7 @@ export const serveCommand = defineCommand({
       shared: kept.shared,
       method: methodsByName(options.speculate),
       page,
+      metricDialects: options.metricsNames,
       log,
     });
     const { engine } = model;

@@ -23,7 +23,15 @@ import type { TensorData } from '../../checkpoint/safetensors/stored-dtypes.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { schemaProblems } from '../../files/schema-problems.ts';
-import { type AnyTensor, dataOf, discriminated, type DTypeArrays, float32, int32, type Tensor } from '../../graph/tensor.ts';
+import {
+  type AnyTensor,
+  dataOf,
+  discriminated,
+  type DTypeArrays,
+  float32,
+  int32,
+  type Tensor,
+} from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { RandomState } from '../../random.ts';
 import type { StepEngine } from '../step-engine.ts';

@@ -7,10 +7,12 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
 import type { Logger } from 'pino';
+import { describeSoftware } from '../../report/provenance.ts';
 import { type ApiKeys, checkHost, type RequestRate } from './access.ts';
 import { apiDocument, documentPage, type DocumentedApi } from './api-document.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import type { JsonEndpoint } from './json-endpoint.ts';
+import { type MetricDialect, withDialects } from './metric-names.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { addPage, type PageFiles } from './page.ts';
 import type { TokenServing } from './request-context.ts';
@@ -30,6 +32,8 @@ export interface FrameOptions extends TokenServing {
   readonly ready?: () => boolean;
   /** Origins whose pages may call the API; '*' allows all. Default none. */
   readonly origins: readonly string[];
+  /** Servers under whose names measurements appear too. Default none. */
+  readonly metricDialects?: readonly MetricDialect[];
   /** The web page at `/`; undefined for none. */
   readonly page?: PageFiles;
 }
@@ -102,6 +106,7 @@ export function createFrame(options: FrameOptions, { meta, properties, document 
 
   app.onError((error, c) => {
     const known = asApiError(error);
+    metrics.rejected(known.type);
     // A variable that a failed middleware had no time to set is undefined, whatever its type says.
     c.var.controller?.abort();
     if (known.type === 'server_error') log.error({ requestId: c.var.requestId, err: error }, 'request failed');
@@ -127,14 +132,20 @@ export function createFrame(options: FrameOptions, { meta, properties, document 
     if (c.req.param('id') !== model.name) throw new ApiError('not_found_error', 'there is no such model here');
     return Response.json(entry());
   });
-  app.get('/props', () => Response.json({ model_alias: model.name, limits, is_sleeping: false, ...properties() }));
+  const build = lazily(() => `linnet ${describeSoftware().linnet}`);
+  app.get('/props', () =>
+    Response.json({
+      ...{ model_alias: model.name, build_info: build(), limits, is_sleeping: false },
+      ...properties(),
+    }),
+  );
   const documented = lazily(() => apiDocument(limits, document));
   app.get('/openapi.json', () => Response.json(documented()));
   app.get('/docs', () => documentPage(limits, document));
   app.get('/tokenizer_info', () => tokenizerInfo(options));
   app.get('/metrics', async (c) => {
     c.header('content-type', metrics.registry.contentType);
-    return c.body(await metrics.registry.metrics());
+    return c.body(withDialects(await metrics.registry.metrics(), options.metricDialects ?? [], model.name));
   });
   return app;
 }

@@ -79,6 +79,7 @@ function modelFacts({ model }: Serving) {
     n_vocab: sizes.vocabulary,
     n_ctx_train: sizes.trainedLength,
     n_embd: sizes.width,
+    n_params: model.parameterCount,
     // A model that reads a text has no state before that.
     state_bytes: model.engine.readsText ? null : model.engine.newState().bytes,
   };

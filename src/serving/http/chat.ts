@@ -3,14 +3,15 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { PlacedScore } from '../text/score-stream.ts';
 import type { TextEvent, TextJob } from '../text/text-service.ts';
-import type { TokenPieces } from '../text/token-pieces.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { chatMessages, messageSchema, systemBoundary, templateOf } from './chat-messages.ts';
 import { progressOf, timingsOf } from './timings.ts';
 import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
+import { withWarning } from './length-warning.ts';
 import { ProgressFields } from './progress-fields.ts';
+import { type TokenNames, tokenNames } from './token-names.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
 import { type ApiRequest, checkModel, type Serving, identityOf, tokensLeft, usageOf } from './request-context.ts';
 import {
@@ -81,11 +82,12 @@ export async function chatCompletions(serving: Serving, request: ApiRequest): Pr
   const started = startJob(serving, chat.job, session?.turn);
   const events = session === undefined ? started : withTurn(started, session.turn, chat.job.prompt);
   if (chat.fields.stream === true) {
-    return eventStream(streamed(serving, chat, events), () => {
+    const stream = eventStream(streamed(serving, chat, events), () => {
       request.abort.abort();
     });
+    return withWarning(serving, [chat.job.prompt], stream);
   }
-  return Response.json(await collected(serving, chat, events));
+  return withWarning(serving, [chat.job.prompt], Response.json(await collected(serving, chat, events)));
 }
 
 function prepare(serving: Serving, request: ApiRequest): Chat {
@@ -115,6 +117,8 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
     sampling: samplingOf(fields, vocabulary),
     stop: stopsOf(fields),
     stopIds: fields.stop_token_ids ?? [],
+    keepStop: fields.include_stop_str_in_output,
+    priority: fields.priority,
     ignoreEos: fields.ignore_eos ?? false,
     json,
     logprobs: logprobs ? top : undefined,
@@ -129,9 +133,10 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
   return { fields, job, head };
 }
 
-function logprobsOf(scores: readonly PlacedScore[], pieces: TokenPieces) {
+function logprobsOf(scores: readonly PlacedScore[], fields: ChatFields, { pieces }: Serving['model']) {
+  const names: TokenNames = tokenNames(fields, pieces);
   const entry = (token: number, logprob: number) => ({
-    token: pieces.of(token),
+    token: names(token),
     logprob,
     bytes: pieces.bytesOf(token),
   });
@@ -157,6 +162,7 @@ async function collected({ model }: Serving, { fields, job, head }: Chat, events
   const scores = texts.map((): PlacedScore[] => []);
   const finishes = texts.map((): 'stop' | 'length' => 'stop');
   let read: ReadPrompt = { cached: 0, seconds: 0 };
+  const ids = texts.map((): readonly number[] => []);
   let written = 0;
   let timings = {};
   for await (const event of events) {
@@ -173,17 +179,20 @@ async function collected({ model }: Serving, { fields, job, head }: Chat, events
     }
     scores[choice].push(...visible(event, scores[choice].length));
     finishes[choice] = event.finish;
+    ids[choice] = event.generation.tokens;
     written += event.generation.tokens.length;
     timings = timingsOf(read, event);
   }
   return {
     ...head,
+    ...(fields.return_token_ids === true && { prompt_token_ids: job.prompt }),
     object: 'chat.completion',
     choices: texts.map((content, index) => ({
       index,
       message: { role: 'assistant', content, refusal: null },
-      logprobs: fields.logprobs === true ? logprobsOf(scores[index], model.pieces) : null,
+      logprobs: fields.logprobs === true ? logprobsOf(scores[index], fields, model) : null,
       finish_reason: finishes[index],
+      ...(fields.return_token_ids === true && { token_ids: ids[index] }),
     })),
     usage: usageOf(job.prompt.length, written, read.cached),
     timings,
@@ -197,20 +206,28 @@ async function* streamed(
 ): AsyncGenerator<string, void, undefined> {
   const withUsage = fields.stream_options?.include_usage === true;
   const progress = new ProgressFields(fields, model.pieces);
+  const usageSoFar = () =>
+    usageOf(
+      job.prompt.length,
+      counts.reduce((sum, count) => sum + count, 0),
+      read.cached,
+    );
   const chunk = (index: number, delta: object, rest: object, linnet: object): string =>
     dataEvent({
       ...head,
       object: 'chat.completion.chunk',
       choices: [{ index, delta, logprobs: null, finish_reason: null, ...rest }],
-      ...(withUsage && { usage: null }),
+      ...(withUsage && { usage: always ? usageSoFar() : null }),
       ...linnet,
     });
   const logprobs = (scores: readonly PlacedScore[]) =>
-    fields.logprobs === true ? { logprobs: logprobsOf(scores, model.pieces) } : {};
+    fields.logprobs === true ? { logprobs: logprobsOf(scores, fields, model) } : {};
+  const counts = Array.from({ length: job.n }, () => 0);
+  const always = fields.stream_options?.continuous_usage_stats === true;
+  const withIds = (ids: readonly number[]) => (fields.return_token_ids === true ? { token_ids: ids } : {});
   const emitted = Array.from({ length: job.n }, () => 0);
   let read: ReadPrompt = { cached: 0, seconds: 0 };
   let timings = {};
-  let written = 0;
   try {
     for await (const event of events) {
       if (event.type === 'progress') {
@@ -220,22 +237,30 @@ async function* streamed(
       const linnet = progress.of(event);
       if (event.type === 'prompt') {
         read = event;
-        for (let index = 0; index < job.n; index++)
-          yield chunk(index, { role: 'assistant', content: null }, {}, linnet);
+        const prompt = fields.return_token_ids === true ? { prompt_token_ids: job.prompt } : {};
+        for (let index = 0; index < job.n; index++) {
+          yield chunk(index, { role: 'assistant', content: null }, {}, { ...linnet, ...prompt });
+        }
       } else if (event.type === 'text') {
         emitted[event.choice] += event.scores.length;
-        yield chunk(event.choice, { content: event.text }, logprobs(event.scores), linnet);
+        counts[event.choice] += event.tokens.length;
+        yield chunk(
+          event.choice,
+          { content: event.text },
+          { ...logprobs(event.scores), ...withIds(event.tokens) },
+          linnet,
+        );
       } else {
         const rest = visible(event, emitted[event.choice]);
         if (rest.length > 0 && fields.logprobs === true) yield chunk(event.choice, { content: '' }, logprobs(rest), {});
-        written += event.generation.tokens.length;
+        const last = event.generation.tokens.slice(counts[event.choice]);
+        counts[event.choice] += last.length;
         timings = timingsOf(read, event);
-        yield chunk(event.choice, {}, { finish_reason: event.finish }, linnet);
+        yield chunk(event.choice, {}, { finish_reason: event.finish, ...withIds(last) }, linnet);
       }
     }
     if (withUsage) {
-      const usage = usageOf(job.prompt.length, written, read.cached);
-      yield dataEvent({ ...head, object: 'chat.completion.chunk', choices: [], usage, timings });
+      yield dataEvent({ ...head, object: 'chat.completion.chunk', choices: [], usage: usageSoFar(), timings });
     }
     yield doneEvent;
   } catch (error) {

@@ -5,13 +5,14 @@ import { promptOf } from '../../decoding/text-generation.ts';
 import type { PlacedScore } from '../text/score-stream.ts';
 import type { TokenScore } from '../text/scores.ts';
 import type { TextEvent, TextJob } from '../text/text-service.ts';
-import type { TokenPieces } from '../text/token-pieces.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
 import { type ApiRequest, checkModel, identityOf, type Serving, tokensLeft, usageOf } from './request-context.ts';
+import { withWarning } from './length-warning.ts';
 import { ProgressFields } from './progress-fields.ts';
+import { type TokenNames, tokenNames } from './token-names.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
 import { checkBody, checkToken, commonRefusals, maybe, samplingFields, samplingOf, stopsOf } from './request-fields.ts';
 
@@ -47,6 +48,9 @@ interface CompletionChoice {
   readonly text: string;
   readonly logprobs: CompletionLogprobs | null;
   readonly finish_reason: 'stop' | 'length' | null;
+  /** Where the request asks for them; of a part, those of the part. */
+  readonly prompt_token_ids?: readonly number[];
+  readonly token_ids?: readonly number[];
 }
 
 /** A request that has been checked. */
@@ -71,13 +75,15 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
   const events = interleave(sources);
   const writer = new CompletionWriter(serving, completion);
   if (completion.fields.stream === true) {
-    return eventStream(streamed(serving, completion, writer, events), () => {
+    const stream = eventStream(streamed(serving, completion, writer, events), () => {
       request.abort.abort();
     });
+    return withWarning(serving, completion.prompts, stream);
   }
   const parts: CompletionChoice[] = [];
   for await (const [source, event] of events) parts.push(...writer.take(source, event));
-  return Response.json({ ...completion.head, choices: joined(parts), usage: writer.usage });
+  const answer = Response.json({ ...completion.head, choices: joined(parts), usage: writer.usage });
+  return withWarning(serving, completion.prompts, answer);
 }
 
 /** Starts the jobs, on a session where the request names one: its text goes on with the prompt. */
@@ -148,6 +154,8 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     sampling: samplingOf(fields, vocabulary),
     stop: stopsOf(fields),
     stopIds: fields.stop_token_ids ?? [],
+    keepStop: fields.include_stop_str_in_output,
+    priority: fields.priority,
     ignoreEos: fields.ignore_eos ?? false,
     json,
     logprobs,
@@ -194,17 +202,21 @@ function isNumbers(prompt: readonly unknown[]): prompt is readonly number[] {
 class CompletionWriter {
   readonly #serving: Serving;
   readonly #completion: Completion;
-  #completionTokens = 0;
+  readonly #names: TokenNames;
+  /** Tokens of each choice that have been given out. */
+  readonly #given: number[] = [];
   #cached = 0;
 
   constructor(serving: Serving, completion: Completion) {
     this.#serving = serving;
     this.#completion = completion;
+    this.#names = tokenNames(completion.fields, serving.model.pieces);
   }
 
   get usage() {
     const prompt = this.#completion.prompts.reduce((sum, { length }) => sum + length, 0);
-    return usageOf(prompt, this.#completionTokens, this.#cached);
+    const written = this.#given.reduce((sum, count) => sum + count, 0);
+    return usageOf(prompt, written, this.#cached);
   }
 
   take(source: number, event: TextEvent): CompletionChoice[] {
@@ -213,30 +225,42 @@ class CompletionWriter {
     const index = (choice: number): number => source * jobs[source].n + choice;
     if (event.type === 'prompt') {
       this.#cached += event.cached;
-      return fields.echo === true
-        ? this.#echoed(source, event.scores).map((part) => ({ ...part, index: index(part.index) }))
-        : [];
+      if (fields.echo !== true && fields.return_token_ids !== true) return [];
+      return this.#beforeText(source, event.scores).map((part) => ({ ...part, index: index(part.index) }));
     }
-    const scores = this.#logprobs(source, event.scores);
-    if (event.type === 'text') {
-      return [{ index: index(event.choice), text: event.text, logprobs: scores, finish_reason: null }];
-    }
-    this.#completionTokens += event.generation.tokens.length;
-    return [{ index: index(event.choice), text: '', logprobs: scores, finish_reason: event.finish }];
+    const place = index(event.choice);
+    const logprobs = this.#logprobs(source, event.scores);
+    const before = (this.#given[place] ??= 0);
+    const tokens = event.type === 'text' ? event.tokens : event.generation.tokens.slice(before);
+    this.#given[place] = before + tokens.length;
+    const ids = fields.return_token_ids === true ? { token_ids: tokens } : {};
+    const [text, finish] = event.type === 'text' ? [event.text, null] : ['', event.finish];
+    return [{ index: place, text, logprobs, finish_reason: finish, ...ids }];
   }
 
-  /** The prompt in front of each of its choices. */
+  /** What of the prompt is in front of each of its choices: its text, its ids. */
+  #beforeText(source: number, scores: readonly TokenScore[]): CompletionChoice[] {
+    const { prompts, fields, jobs } = this.#completion;
+    const ids = fields.return_token_ids === true ? { prompt_token_ids: prompts[source], token_ids: [] } : {};
+    const nothing = { text: '', logprobs: null, finish_reason: null };
+    const parts =
+      fields.echo === true
+        ? this.#echoed(source, scores)
+        : Array.from({ length: jobs[source].n }, (_, index) => ({ index, ...nothing }));
+    return parts.map((part) => ({ ...part, ...ids }));
+  }
+
   #echoed(source: number, scores: readonly TokenScore[]): CompletionChoice[] {
     const { prompts, fields, jobs } = this.#completion;
-    const { tokenizer, pieces } = this.#serving.model;
+    const { tokenizer } = this.#serving.model;
     const prompt = prompts[source];
     const text = tokenizer.decode(prompt);
     let logprobs: CompletionLogprobs | null = null;
     if (fields.logprobs !== undefined) {
-      logprobs = { tokens: [pieces.of(prompt[0])], token_logprobs: [null], top_logprobs: [null], text_offset: [0] };
+      logprobs = { tokens: [this.#names(prompt[0])], token_logprobs: [null], top_logprobs: [null], text_offset: [0] };
       const offsets = textOffsets(prompt, tokenizer.decode.bind(tokenizer));
       scores.forEach((score, i) => {
-        addScore(logprobs, pieces, score, offsets[i + 1]);
+        addScore(logprobs, this.#names, score, offsets[i + 1]);
       });
     }
     const finish = jobs[source].maxTokens === 0 ? ('length' as const) : null;
@@ -246,10 +270,10 @@ class CompletionWriter {
   #logprobs(source: number, scores: readonly PlacedScore[]): CompletionLogprobs | null {
     const { fields, prompts } = this.#completion;
     if (fields.logprobs === undefined) return null;
-    const { tokenizer, pieces } = this.#serving.model;
+    const { tokenizer } = this.#serving.model;
     const before = fields.echo === true ? tokenizer.decode(prompts[source]).length : 0;
     const logprobs: CompletionLogprobs = { tokens: [], token_logprobs: [], top_logprobs: [], text_offset: [] };
-    for (const score of scores) addScore(logprobs, pieces, score, before + score.offset);
+    for (const score of scores) addScore(logprobs, this.#names, score, before + score.offset);
     return logprobs;
   }
 }
@@ -268,15 +292,15 @@ function textOffsets(tokens: readonly number[], decode: (ids: Iterable<number>) 
   });
 }
 
-function addScore(target: CompletionLogprobs | null, pieces: TokenPieces, score: TokenScore, offset: number): void {
+function addScore(target: CompletionLogprobs | null, names: TokenNames, score: TokenScore, offset: number): void {
   if (target === null) return;
   const top: Record<string, number> = {};
   // Tokens that look alike share an entry: that of the more probable one, which comes first.
   for (const { token, logprob } of [...score.top, score]) {
-    const piece = pieces.of(token);
+    const piece = names(token);
     if (!Object.hasOwn(top, piece)) Object.defineProperty(top, piece, { value: logprob, enumerable: true });
   }
-  target.tokens.push(pieces.of(score.token));
+  target.tokens.push(names(score.token));
   target.token_logprobs.push(score.logprob);
   target.top_logprobs.push(top);
   target.text_offset.push(offset);
@@ -297,7 +321,18 @@ function joined(parts: readonly CompletionChoice[]): CompletionChoice[] {
       text: own.map(({ text }) => text).join(''),
       logprobs: joinedLogprobs(own.flatMap(({ logprobs }) => logprobs ?? [])),
       finish_reason: own.at(-1)?.finish_reason ?? null,
+      ...joinedIds(own),
     }));
+}
+
+/** Ids of the prompt and of the text, where parts have them. */
+function joinedIds(parts: readonly CompletionChoice[]): Pick<CompletionChoice, 'prompt_token_ids' | 'token_ids'> {
+  const first = parts.find(({ prompt_token_ids: ids }) => ids !== undefined);
+  if (first === undefined) return {};
+  return {
+    prompt_token_ids: first.prompt_token_ids,
+    token_ids: parts.flatMap(({ token_ids: own = [] }) => own),
+  };
 }
 
 function joinedLogprobs(parts: readonly CompletionLogprobs[]): CompletionLogprobs | null {
@@ -318,11 +353,17 @@ async function* streamed(
 ): AsyncGenerator<string, void, undefined> {
   const withUsage = fields.stream_options?.include_usage === true;
   const progress = new ProgressFields(fields, model.pieces);
+  const always = fields.stream_options?.continuous_usage_stats === true;
   try {
     for await (const [source, event] of events) {
       const linnet = progress.of(event);
       for (const choice of writer.take(source, event)) {
-        yield dataEvent({ ...head, choices: [choice], ...(withUsage && { usage: null }), ...linnet });
+        yield dataEvent({
+          ...head,
+          choices: [choice],
+          ...(withUsage && { usage: always ? writer.usage : null }),
+          ...linnet,
+        });
       }
     }
     if (withUsage) yield dataEvent({ ...head, choices: [], usage: writer.usage });

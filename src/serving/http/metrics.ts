@@ -2,16 +2,18 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { SchedulerObserver } from '../scheduler/scheduler.ts';
 import type { TieredSessions } from '../sessions/tiered-sessions.ts';
-import type { TextService } from '../text/text-service.ts';
+import type { TextObserver, TextService } from '../text/text-service.ts';
 
-const latencies = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
+const latencies = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 
 /** The measurements of one server. */
 export class ServerMetrics {
   readonly registry = new Registry();
   readonly observer: SchedulerObserver;
+  readonly textObserver: TextObserver;
   readonly #requests: Counter<'endpoint' | 'status'>;
   readonly #seconds: Histogram<'endpoint'>;
+  readonly #rejected: Counter<'reason'>;
 
   constructor() {
     const registers = [this.registry];
@@ -29,6 +31,13 @@ export class ServerMetrics {
       buckets: latencies,
       registers,
     });
+    this.#rejected = new Counter({
+      name: 'linnet_rejected_total',
+      help: 'Requests that were not answered, by the type of their error',
+      labelNames: ['reason'],
+      registers,
+    });
+    this.textObserver = textMetrics(registers);
     const counter = (name: string, help: string) => new Counter({ name, help, registers });
     const promptTokens = counter('linnet_prompt_tokens_total', 'Prompt tokens read by the model');
     const promptSeconds = counter('linnet_prompt_seconds_total', 'Time spent reading prompts');
@@ -115,9 +124,57 @@ export class ServerMetrics {
     });
   }
 
+  /** A request is answered with an error. */
+  rejected(reason: string): void {
+    this.#rejected.inc({ reason });
+  }
+
   /** A response has begun. */
   answered(endpoint: string, status: number, seconds: number): void {
     this.#requests.inc({ endpoint, status: String(status) });
     this.#seconds.observe({ endpoint }, seconds);
   }
+}
+
+/** Measurements of texts from when they are asked for to their end. */
+function textMetrics(registers: Registry[]): TextObserver {
+  const times = (name: string, help: string) => new Histogram({ name, help, buckets: latencies, registers });
+  const counter = (name: string, help: string) => new Counter({ name, help, registers });
+  const first = times('linnet_time_to_first_token_seconds', 'Time from a request to the first token of a text');
+  const next = times('linnet_inter_token_seconds', 'Time from one token of a text to the next');
+  const whole = times('linnet_text_seconds', 'Time from a request to the end of a text');
+  const texts = new Counter({
+    name: 'linnet_texts_total',
+    help: 'Texts written, by why they ended',
+    labelNames: ['finished_reason'],
+    registers,
+  });
+  const drafts = counter('linnet_drafts_total', 'Rounds of a text that verified drafts');
+  const drafted = counter('linnet_draft_tokens_total', 'Tokens drafted');
+  const right = counter('linnet_draft_tokens_accepted_total', 'Tokens drafted that were right');
+  const prompts = counter('linnet_prefix_tokens_total', 'Tokens of prompts');
+  const reused = counter('linnet_prefix_tokens_reused_total', 'Tokens of prompts that a kept state had read');
+  return {
+    firstTokens(seconds) {
+      first.observe(seconds);
+    },
+    nextTokens(tokens, seconds) {
+      // Tokens of a round come together: each is taken to have an equal part of the time.
+      for (let i = 0; i < tokens; i++) next.observe(seconds / tokens);
+    },
+    ended(finish, seconds) {
+      texts.inc({ finished_reason: finish });
+      whole.observe(seconds);
+    },
+    drafted(tokens, accepted) {
+      if (tokens === 0) return;
+      drafts.inc();
+      drafted.inc(tokens);
+      right.inc(accepted);
+    },
+    reused(tokens, cached) {
+      prompts.inc(tokens);
+      reused.inc(cached);
+    },
+  };
 }

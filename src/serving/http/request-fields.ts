@@ -30,11 +30,21 @@ export function samplingFields(limits: ServerLimits) {
     n: maybe(z.int().min(1).max(limits.n)),
     best_of: maybe(z.int().min(1).max(limits.n)),
     stream: maybe(z.boolean()),
-    stream_options: maybe(z.object({ include_usage: maybe(z.boolean()), include_tree: maybe(z.boolean()) })),
+    stream_options: maybe(
+      z.object({
+        include_usage: maybe(z.boolean()),
+        continuous_usage_stats: maybe(z.boolean()),
+        include_tree: maybe(z.boolean()),
+      }),
+    ),
     speculate: maybe(z.enum(drafters)),
     stop: maybe(z.union([stop, z.array(stop).max(limits.stops)])),
     stop_token_ids: maybe(z.array(tokenId).max(limits.stops)),
+    include_stop_str_in_output: maybe(z.boolean()),
     ignore_eos: maybe(z.boolean()),
+    return_token_ids: maybe(z.boolean()),
+    return_tokens_as_token_ids: maybe(z.boolean()),
+    priority: maybe(z.int().min(-0x7fffffff).max(0x7fffffff)),
     seed: maybe(z.int()),
     presence_penalty: maybe(z.number().min(-100).max(100)),
     frequency_penalty: maybe(z.number().min(-100).max(100)),
@@ -48,8 +58,17 @@ export function samplingFields(limits: ServerLimits) {
 
 export type SamplingFields = z.output<z.ZodObject<ReturnType<typeof samplingFields>>>;
 
+/** Fields that say how tokens are chosen; an endpoint may lack some. */
+type SamplingChoice = Partial<
+  Pick<
+    SamplingFields,
+    | ('temperature' | 'top_p' | 'top_k' | 'min_p' | 'logit_bias' | 'seed')
+    | `${'presence' | 'frequency' | 'repetition'}_penalty`
+  >
+>;
+
 /** The sampler's settings; the APIs sample at temperature 1 unless told otherwise. */
-export function samplingOf(fields: SamplingFields, vocabulary: number): SamplerInput & { readonly seed: number } {
+export function samplingOf(fields: SamplingChoice, vocabulary: number): SamplerInput & { readonly seed: number } {
   for (const id of Object.keys(fields.logit_bias ?? {})) checkToken(Number(id), vocabulary, 'logit_bias');
   const { top_p: topP = 1, top_k: topK = 0 } = fields;
   return {
@@ -95,6 +114,7 @@ export const commonRefusals: Refusals = {
   grammar: some,
   prompt_logprobs: given,
   use_beam_search: (value) => value === true,
+  skip_special_tokens: (value) => value === false,
   min_tokens: (value) => given(value) && value !== 0,
 };
 

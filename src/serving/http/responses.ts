@@ -128,7 +128,7 @@ async function prepare(serving: Serving, request: ApiRequest): Promise<Asked> {
   // The state of the answer before is of use where all that it has read comes again.
   const read = session === undefined ? [] : Array.from(session.tokens).slice(0, session.state.length);
   const fits = read.length > 0 && read.length < prompt.length && read.every((token, i) => prompt[i] === token);
-  const sampling = samplingOf({ ...noSampling, ...fields }, model.engine.model.sizes.vocabulary);
+  const sampling = samplingOf(fields, model.engine.model.sizes.vocabulary);
   const job = {
     key: request.key,
     salt: request.salt,
@@ -149,23 +149,6 @@ async function prepare(serving: Serving, request: ApiRequest): Promise<Asked> {
   const itemId = `msg_${randomUUID().replaceAll('-', '')}`;
   return { fields, job, messages, id, itemId, created: Math.floor(Date.now() / 1000) };
 }
-
-/** What this endpoint has no fields for. */
-const noSampling = {
-  n: undefined,
-  best_of: undefined,
-  stream_options: undefined,
-  stop_token_ids: undefined,
-  ignore_eos: undefined,
-  presence_penalty: undefined,
-  frequency_penalty: undefined,
-  repetition_penalty: undefined,
-  logit_bias: undefined,
-  cache_salt: undefined,
-  session_id: undefined,
-  session_version: undefined,
-  speculate: undefined,
-};
 
 function textOf(content: string | readonly { readonly text: string }[]): string {
   return typeof content === 'string' ? content : content.map(({ text }) => text).join('');

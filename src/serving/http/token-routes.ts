@@ -1,5 +1,6 @@
 /** Tokens and texts without a run of the model: /tokenize, /detokenize, /apply-template, /tokenizer_info. */
 import { z } from 'zod';
+import { encodeSpecial } from '../../tokenizer/chat-template.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { ApiError } from './api-error.ts';
 import type { NamedModel } from '../served-model.ts';
@@ -14,6 +15,7 @@ export function tokenizeSchema(limits: ServerLimits) {
     messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
     add_special: maybe(z.boolean()),
     add_special_tokens: maybe(z.boolean()),
+    parse_special: maybe(z.boolean()),
     with_pieces: maybe(z.boolean()),
     return_token_strs: maybe(z.boolean()),
   });
@@ -31,7 +33,7 @@ export function tokenize(serving: TokenServing, { body }: ApiRequest): Response 
   const special = fields.add_special ?? fields.add_special_tokens ?? prompt !== undefined;
   const ids =
     messages === undefined
-      ? [...model.tokenizer.encode(content ?? prompt ?? '', { bos: special && model.tokenizer.bosId !== undefined })]
+      ? encoded(model, content ?? prompt ?? '', { special, named: fields.parse_special === true })
       : templateOf(serving).encode(chatMessages(messages));
   return Response.json({
     tokens: fields.with_pieces === true ? ids.map((id) => ({ id, piece: pieceOf(model, id) })) : ids,
@@ -39,6 +41,17 @@ export function tokenize(serving: TokenServing, { body }: ApiRequest): Response 
     max_model_len: limits.promptTokens,
     ...(fields.return_token_strs === true && { token_strs: ids.map((id) => model.pieces.of(id)) }),
   });
+}
+
+/** @param named whether the names of control tokens in the text are control tokens */
+function encoded(
+  { tokenizer }: NamedModel,
+  text: string,
+  { special, named }: { readonly special: boolean; readonly named: boolean },
+): number[] {
+  const bos = special && tokenizer.bosId !== undefined;
+  if (!named) return [...tokenizer.encode(text, { bos })];
+  return [...(bos && tokenizer.bosId !== undefined ? [tokenizer.bosId] : []), ...encodeSpecial(tokenizer, text)];
 }
 
 /** The text of a token, or its bytes where they are only part of a character. */

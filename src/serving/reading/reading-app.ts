@@ -36,6 +36,7 @@ export function createReadingApi(options: ReadingApiOptions): Api {
       n_vocab: sizes.vocabulary,
       n_ctx_train: sizes.trainedLength,
       n_embd: sizes.width,
+      n_params: model.parameterCount,
       ...(labels !== undefined && { labels, regression: model.classifier?.isRegression }),
     }),
     properties: () => ({

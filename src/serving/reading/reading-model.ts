@@ -62,7 +62,7 @@ export async function openReadingModel(
 ): Promise<ReadingModel> {
   const loaded = await loadReading(folder);
   const { description, classifier, parameters, fingerprint } = loaded;
-  const named = await describeServed(name, loaded.path, description.sizes.vocabulary);
+  const named = await describeServed(name, loaded.path, description);
   const { tokenizer } = named;
   const longest = longestText(description);
   const padding = tokenizer.padId ?? tokenizer.eosId ?? 0;

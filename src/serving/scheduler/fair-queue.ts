@@ -1,38 +1,46 @@
 /** Requests that wait: each key has a line of its own, so that a key with many requests holds up nobody else. */
 
+interface Entry<T> {
+  readonly item: T;
+  readonly priority: number;
+}
+
 export class FairQueue<T> {
-  /** Lines by key, in the order in which the keys came. */
-  readonly #lines = new Map<string, T[]>();
+  /** Lines by key, in the order in which the keys came; in a line lower priorities first, older ones among equals. */
+  readonly #lines = new Map<string, Entry<T>[]>();
   #size = 0;
 
   get size(): number {
     return this.#size;
   }
 
-  push(key: string, item: T): void {
+  /** @param priority within the line of the key: what one key calls urgent takes nothing from others */
+  push(key: string, item: T, priority = 0): void {
     const line = this.#lines.get(key);
-    if (line === undefined) this.#lines.set(key, [item]);
-    else line.push(item);
+    const entry = { item, priority };
+    if (line === undefined) this.#lines.set(key, [entry]);
+    else line.splice(line.findLastIndex((other) => other.priority <= priority) + 1, 0, entry);
     this.#size++;
   }
 
   /**
-   * The request that comes next: the oldest of the key that has the least, the key that has waited longest among equals.
+   * The request that comes next: the first in the line of the key that has the least, the key that has waited longest among
+   * equals.
    * @param held what a key has already
    */
   peek(held: (key: string) => number): T | undefined {
-    let best: { items: readonly T[]; held: number } | undefined;
-    for (const [key, items] of this.#lines) {
+    let best: { line: readonly Entry<T>[]; held: number } | undefined;
+    for (const [key, line] of this.#lines) {
       const own = held(key);
-      if (best === undefined || own < best.held) best = { items, held: own };
+      if (best === undefined || own < best.held) best = { line, held: own };
     }
-    return best?.items[0];
+    return best?.line[0]?.item;
   }
 
   /** Takes a request out, wherever it is. Its key goes behind the others. */
   remove(key: string, item: T): boolean {
     const line = this.#lines.get(key);
-    const index = line?.indexOf(item) ?? -1;
+    const index = line?.findIndex((entry) => entry.item === item) ?? -1;
     if (line === undefined || index < 0) return false;
     line.splice(index, 1);
     this.#size--;
@@ -42,6 +50,6 @@ export class FairQueue<T> {
   }
 
   *[Symbol.iterator](): IterableIterator<T> {
-    for (const line of this.#lines.values()) yield* line;
+    for (const line of this.#lines.values()) for (const { item } of line) yield item;
   }
 }

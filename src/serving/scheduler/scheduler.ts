@@ -136,7 +136,7 @@ export class Scheduler {
     };
     const events = new EventQueue(readerBytes, eventWeight, wake);
     const running = new RunningRequest(this.#engine, request, events, signal, wake);
-    this.#queue.push(request.key, { running, since: performance.now() });
+    this.#queue.push(request.key, { running, since: performance.now() }, request.priority);
     signal?.addEventListener('abort', wake, { once: true });
     wake();
     this.#loop ??= this.#run();

@@ -19,6 +19,8 @@ export interface ChoiceRequest {
 export interface TextRequest extends Omit<TextOptions, 'maxTokens'> {
   /** Whose request it is: rows and prompt chunks are shared out evenly among keys. */
   readonly key: string;
+  /** Among the waiting requests of the key, those of lower numbers begin first. Default 0. */
+  readonly priority?: number;
   /** Not empty. */
   readonly prompt: readonly number[];
   /** Most tokens of each continuation; 0 only reads the prompt. */

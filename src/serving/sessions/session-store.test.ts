@@ -29,6 +29,7 @@ beforeAll(async () => {
   model = {
     name: 'tiny',
     created: 0,
+    parameterCount: 0,
     vocabulary: described.sizes.vocabulary,
     engine,
     tokenizer: letters,

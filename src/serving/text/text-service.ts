@@ -28,6 +28,8 @@ const mostTrees = 16;
 export interface TextJob {
   /** Whose job it is. */
   readonly key: string;
+  /** Among the waiting requests of the key, those of lower numbers begin first. Default 0. */
+  readonly priority?: number;
   /** Separates cached beginnings. */
   readonly salt: string;
   /** Not empty, every token of the vocabulary. */
@@ -38,6 +40,8 @@ export interface TextJob {
   readonly sampling: SamplerInput & { readonly seed: number };
   readonly stop: readonly string[];
   readonly stopIds: readonly number[];
+  /** Whether the stop string that ends a text is part of it. Default false. */
+  readonly keepStop?: boolean;
   readonly ignoreEos: boolean;
   /** JSON that the text is to be. */
   readonly json?: JsonConstraint;
@@ -98,7 +102,22 @@ export type TextEvent =
       readonly sampler: Sampler;
     };
 
+/** What can be observed of texts, for metrics. Times are those of whoever reads the events. */
+export interface TextObserver {
+  /** The first tokens of a text came so many seconds after it was asked for. */
+  firstTokens?(seconds: number): void;
+  /** So many more tokens came, so many seconds after those before. */
+  nextTokens?(tokens: number, seconds: number): void;
+  /** A text ended, so many seconds after it was asked for. */
+  ended?(finish: Generation['finish'], seconds: number): void;
+  /** So many tokens were drafted for a text in a round, and so many of them were right. */
+  drafted?(tokens: number, accepted: number): void;
+  /** A prompt of so many tokens began from a state that had read so many of them. */
+  reused?(tokens: number, cached: number): void;
+}
+
 export interface TextServiceOptions {
+  readonly observer?: TextObserver;
   /** Bytes of the prefix cache. Default 0, which keeps nothing. */
   readonly cacheBytes?: number;
   /** Makes the method of texts that report no scores. Default: one token a round. */
@@ -115,17 +134,19 @@ export class TextService {
   readonly schemas: JsonSchemas;
   /** Makes the method of texts that report no scores. */
   readonly #method: MethodMaker;
+  readonly #observer: TextObserver;
 
   constructor(
     model: ServedModel,
     scheduler: Scheduler,
-    { cacheBytes = 0, method = methodsByName('off'), shared }: TextServiceOptions = {},
+    { cacheBytes = 0, method = methodsByName('off'), shared, observer = {} }: TextServiceOptions = {},
   ) {
     this.model = model;
     this.scheduler = scheduler;
     this.cache = new PrefixCache(cacheBytes);
     this.schemas = new JsonSchemas(model.tokenizer, model.engine.model.sizes.vocabulary);
     this.#method = method;
+    this.#observer = observer;
     this.#shared = shared;
   }
 
@@ -148,12 +169,15 @@ export class TextService {
         return { method: scoredMethod(logprobs, (s) => streams[choice].push(s), job.scored) };
       }
       const onTree = (tree: VerifiedTree) => {
+        // Neither counts the root, which the text has already.
+        this.#observer.drafted?.(tree.tokens.length - 1, tree.accepted.length - 1);
+        if (job.trees !== true) return;
         // A reader that is behind gets the last ones.
         if (trees[choice].push(tree) > mostTrees) trees[choice].shift();
       };
       let pace: TextPace | undefined;
       const pacing = (): TextPace => (pace = this.scheduler.pacing.newText());
-      const method = this.#method({ drafter: job.drafter, onTree: job.trees === true ? onTree : undefined, pacing });
+      const method = this.#method({ drafter: job.drafter, onTree, pacing });
       return { method, pace };
     };
     const samplers = streams.map(
@@ -169,7 +193,8 @@ export class TextService {
         key: job.key,
         prompt,
         maxTokens,
-        stop: { strings: stop, tokenIds: stopIds },
+        priority: job.priority,
+        stop: { strings: stop, tokenIds: stopIds, kept: job.keepStop },
         ignoreEos,
         tokenizer,
         choices: (maxTokens === 0 ? [] : samplers).map((sampler, choice) => ({
@@ -232,14 +257,24 @@ export class TextService {
     { events, start, promptScores, streams, samplers, trees }: Following,
   ): AsyncGenerator<TextEvent, void, undefined> {
     const waiting = streams.map((): number[] => []);
+    const began = performance.now();
+    const latest = streams.map((): number | undefined => undefined);
+    const since = (moment: number): number => (performance.now() - moment) / 1000;
     for await (const event of events) {
       if (event.type === 'prompt') {
         const { done, total, seconds, state } = event;
         const { cached } = start;
         if (job.progress === true) yield { type: 'progress', done, total, seconds, cached };
-        if (done === total) yield { type: 'prompt', scores: promptScores, cached, state, seconds };
+        if (done === total) {
+          this.#observer.reused?.(total, cached);
+          yield { type: 'prompt', scores: promptScores, cached, state, seconds };
+        }
       } else if (event.type === 'tokens') {
         const { choice, text, tokens } = event;
+        const before = latest[choice];
+        latest[choice] = performance.now();
+        if (before === undefined) this.#observer.firstTokens?.(since(began));
+        else this.#observer.nextTokens?.(tokens.length, since(before));
         const scores = streams[choice].take(text.length);
         const verified = trees[choice].splice(0);
         // Tokens whose text is not certain yet come with it.
@@ -250,6 +285,7 @@ export class TextService {
       } else {
         const { choice, generation } = event;
         const stopped = generation.finish === 'stop';
+        this.#observer.ended?.(generation.finish, since(began));
         if (this.#caches && choice === 0) {
           this.#keep(job.salt, [...job.prompt, ...generation.tokens], generation.state);
         }

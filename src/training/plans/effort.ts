@@ -1,5 +1,7 @@
 /** What a training will take, as far as that is known before it begins: refused where no machine does it, else said. */
 import { totalmem } from 'node:os';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { groupOf, growsWithText, isCausal } from '../../attention/mixers.ts';
 import { LinnetError } from '../../errors.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatDuration } from '../../report/quantities.ts';
@@ -23,17 +25,22 @@ type TrainedModel = Pick<ModelDescription, 'parameters'> & Partial<Pick<ModelDes
 
 /**
  * Bytes that an optimizer step takes at the very least: weights, gradients and two moments, and what the layers of one
- * micro-batch keep for the backward pass. Softmax attention keeps a score for every pair of positions.
+ * micro-batch keep for the backward pass.
  */
 export function leastStepBytes({ sizes, mixers = [], parameters }: TrainedModel, settings: TrainingSettings): number {
   let weights = 0;
   for (const { shape } of parameters.values()) weights += shape.reduce((product, size) => product * size, 1);
   const rows = microBatchRows(settings);
   const { length } = settings;
-  const quadratic = mixers.filter(({ kind }) => kind === 'softmax').length;
+  const quadratic = mixers.filter(scoresEveryPair).length;
   const { layers, width, heads } = sizes ?? { layers: 0, width: 0, heads: 0 };
   const activations = rows * length * layers * width * keptPerLayer;
   return float * (4 * weights + activations + rows * length * length * heads * quadratic);
+}
+
+/** Softmax attention and its like keep a score for every pair of positions: single positions are read from any distance. */
+function scoresEveryPair(mixer: MixerConfig): boolean {
+  return isCausal(mixer) && growsWithText(mixer) && groupOf(mixer) === Number.POSITIVE_INFINITY;
 }
 
 /**

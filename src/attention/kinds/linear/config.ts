@@ -68,7 +68,7 @@ export const linearSchema = z
     path: ['normalize'],
   })
   .refine((config) => config.normalize !== 'local' || (config.local !== null && config.local.kernel !== 'softmax'), {
-    message: "normalize 'local' needs a local branch whose weights do not sum to one already, as those of softmax do",
+    message: "normalize 'local' needs a local branch with the kernel relu2 or yoso; weights of softmax sum to one already",
     path: ['normalize'],
   })
   .refine((config) => config.normalize !== 'together' || config.local !== null || config.global !== null, {

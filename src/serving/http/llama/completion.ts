@@ -4,6 +4,7 @@ import type { PlacedScore } from '../../text/score-stream.ts';
 import type { TextEvent, TextJob } from '../../text/text-service.ts';
 import { asApiError } from '../api-error.ts';
 import { dataEvent, eventStream, interleave } from '../event-stream.ts';
+import { withWarning } from '../length-warning.ts';
 import type { ApiRequest, Serving } from '../request-context.ts';
 import { progressOf, timings, timingsOf } from '../timings.ts';
 import { type NativeRequest, readNative } from './completion-fields.ts';
@@ -15,6 +16,7 @@ type Tagged = readonly [source: number, event: TextEvent];
 export async function nativeCompletion(serving: Serving, request: ApiRequest): Promise<Response> {
   const native = readNative(serving, request);
   const { fields, jobs } = native;
+  const prompts = jobs.map(({ prompt }) => prompt);
   serving.texts.scheduler.checkRoom(jobs.length);
   const turn = serving.slots.take(request.key, fields.id_slot ?? -1);
   request.abort.signal.addEventListener('abort', () => {
@@ -25,11 +27,12 @@ export async function nativeCompletion(serving: Serving, request: ApiRequest): P
     const events = withSlotTurn(interleave(prepared.map((job) => serving.texts.start(job))), jobs, turn);
     const writer = new NativeWriter(serving, native, turn);
     if (fields.stream === true) {
-      return eventStream(streamed(writer, events), () => {
+      const stream = eventStream(streamed(writer, events), () => {
         request.abort.abort();
       });
+      return withWarning(serving, prompts, stream);
     }
-    return Response.json(await collected(writer, events));
+    return withWarning(serving, prompts, Response.json(await collected(writer, events)));
   } catch (error) {
     turn.release();
     throw error;
