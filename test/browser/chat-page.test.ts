@@ -3,25 +3,21 @@
  * anything, and has no fault that axe finds. Screenshots are left in LINNET_SCREENSHOTS, where that is set.
  */
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
 import { type PageFiles, readPage } from '../../src/serving/http/page.ts';
 import type { ServedModel } from '../../src/serving/served-model.ts';
 import { type RunningServer, startServer } from '../../src/serving/server.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { chatTemplate, openTiny } from '../serving/served.ts';
 import { launchChromium, noChromium } from './chromium.ts';
+import { expectAccessible, openQuietPage, takePicture } from './quiet-page.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const axeFile = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
-const screenshots = process.env.LINNET_SCREENSHOTS;
 const log = pino({ level: 'silent' });
 
 describe.skipIf(noChromium !== undefined)(
@@ -59,26 +55,10 @@ describe.skipIf(noChromium !== undefined)(
       use: (page: Page) => Promise<void>,
       options: BrowserContextOptions = {},
     ): Promise<void> {
-      const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-      const complaints: string[] = [];
-      const foreign: string[] = [];
-      const tab = await context.newPage();
-      tab.setDefaultTimeout(30_000);
-      tab.on('console', (message) => {
-        if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
-      });
-      tab.on('pageerror', (error) => complaints.push(error.message));
-      tab.on('request', (request) => {
-        if (!/^(blob|data):/.test(request.url()) && new URL(request.url()).origin !== url) foreign.push(request.url());
-      });
-      try {
-        await tab.goto(url);
-        await use(tab);
-        expect(complaints).toEqual([]);
-        expect(foreign).toEqual([]);
-      } finally {
-        await context.close();
-      }
+      const sized = { viewport: { width: 1280, height: 800 }, patience: 30_000, ...options };
+      await using opened = await openQuietPage(browser, url, sized);
+      await use(opened.page);
+      expect(opened.faults).toEqual([]);
     }
 
     /** Sets a column's settings by its dialog. */
@@ -111,20 +91,7 @@ describe.skipIf(noChromium !== undefined)(
       return answer.locator('.plain, .markdown').innerText();
     }
 
-    async function shot(tab: Page, name: string): Promise<void> {
-      if (screenshots !== undefined) await tab.screenshot({ path: join(screenshots, `${name}.png`) });
-    }
-
-    const axeResult = z.object({
-      violations: z.array(z.object({ id: z.string(), nodes: z.array(z.object({ html: z.string() })) })),
-    });
-
-    async function expectNoViolations(tab: Page, state: string): Promise<void> {
-      await tab.evaluate(await readFile(axeFile, 'utf8'));
-      const { violations } = axeResult.parse(await tab.evaluate('axe.run()'));
-      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-      expect(found, state).toEqual([]);
-    }
+    const shot = (tab: Page, name: string): Promise<void> => takePicture(tab, name, { fullPage: false });
 
     it('comes with headers that let it load nothing else, and is cached by what is in it', async () => {
       const answer = await fetch(`${server.url}/`);
@@ -282,13 +249,13 @@ describe.skipIf(noChromium !== undefined)(
           for (const colorScheme of ['light', 'dark'] as const) {
             await tab.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
             await shot(tab, `${colorScheme}-${width}`);
-            await expectNoViolations(tab, `${colorScheme}, ${width}`);
+            await expectAccessible(tab, `${colorScheme}, ${width}`);
           }
           expect(await tab.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
         }
         await tab.getByRole('button', { name: 'Settings', exact: true }).click();
         await shot(tab, 'settings-390');
-        await expectNoViolations(tab, 'settings');
+        await expectAccessible(tab, 'settings');
         await tab.keyboard.press('Escape');
         await tab.getByRole('button', { name: 'Branches, trees and charts', exact: true }).click();
         await shot(tab, 'without-insight-390');

@@ -12,8 +12,7 @@ import { compile } from '../../src/runtime/compile.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { launchChromium, noChromium } from './chromium.ts';
-import { expectAccessible } from './playground-page.ts';
-import { expectFitsPhone, openQuietPage } from './quiet-page.ts';
+import { expectAccessibleInBothSchemes, expectFitsPhone, openQuietPage } from './quiet-page.ts';
 
 const source = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
 const text = 'The state of the union is strong, because the people of this union are strong.';
@@ -85,7 +84,7 @@ describe.skipIf(noChromium !== undefined)(
       await page.getByLabel('Mixer', { exact: true }).selectOption('own');
       await form.getByRole('button', { name: 'Look' }).click();
       await page.getByText(`Position ${last} reads nothing in layer 4, head 3.`).waitFor();
-      await expectAccessible(page);
+      await expectAccessibleInBothSchemes(page);
       await expectFitsPhone(page, 'attention');
       expect(faults).toEqual([]);
     }, 240_000);
@@ -103,7 +102,7 @@ describe.skipIf(noChromium !== undefined)(
       await mask.uncheck();
       expect(await movement(/^Unmasked/)).toBeGreaterThan(0.1);
       await page.getByText(/positions before it move, by up to/).waitFor();
-      await expectAccessible(page);
+      await expectAccessibleInBothSchemes(page);
       await expectFitsPhone(page, 'mask');
       await mask.check();
       expect(await movement(/^Masked/)).toBe(0);
@@ -128,7 +127,7 @@ describe.skipIf(noChromium !== undefined)(
         expect(await numberOf(page, 'difference')).toBeLessThan(1e-13);
         await page.getByLabel('Positions per group, G').fill('6');
         await page.getByRole('listbox').press('End');
-        await expectAccessible(page);
+        await expectAccessibleInBothSchemes(page);
         await expectFitsPhone(page, 'explained-group');
         expect(faults).toEqual([]);
       });
@@ -157,7 +156,7 @@ describe.skipIf(noChromium !== undefined)(
           await expect.poll(() => numberOf(page, 'difference')).toBeGreaterThan(0.01);
         }
         await page.getByLabel('Rule').selectOption('exact');
-        await expectAccessible(page);
+        await expectAccessibleInBothSchemes(page);
         await expectFitsPhone(page, 'explained-tree');
         expect(faults).toEqual([]);
       });
@@ -170,7 +169,7 @@ describe.skipIf(noChromium !== undefined)(
         await page.getByLabel('Mask the future').uncheck();
         await page.getByText('and 4 of the future.').waitFor();
         expect(await numberOf(page, 'leak')).toBeGreaterThan(0.1);
-        await expectAccessible(page);
+        await expectAccessibleInBothSchemes(page);
         await expectFitsPhone(page, 'explained-convolution');
         await page.getByRole('link', { name: 'How a group works' }).click();
         await page.getByText('Position 15 is in group 2').waitFor();

@@ -14,7 +14,8 @@ import { finetune } from '../../src/training/plans/finetune.ts';
 import { augmentedTinyLlama } from '../export/exported-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { launchChromium, noChromium } from './chromium.ts';
-import { expectAccessible, longestTask, openPlayground, pictures } from './playground-page.ts';
+import { longestTask, openPlayground } from './playground-page.ts';
+import { expectAccessibleInBothSchemes, takePicture } from './quiet-page.ts';
 
 const prompt = 'The state of the union';
 const count = 48;
@@ -63,8 +64,8 @@ describe.skipIf(noChromium !== undefined)(
       expect(await textOf(page, 'plain')).toBe(written);
       expect(await textOf(page, 'speculative')).toBe(written);
       expect(await page.locator('.token-tree').count()).toBeGreaterThan(0);
-      await expectAccessible(page);
-      if (pictures !== undefined) await page.screenshot({ path: join(pictures, 'write.png'), fullPage: true });
+      await expectAccessibleInBothSchemes(page);
+      await takePicture(page, 'write');
 
       // A second visit: the weights have been kept, for the GPU's model too, and the first token comes soon.
       const requests: string[] = [];
@@ -146,7 +147,7 @@ describe.skipIf(noChromium !== undefined)(
       }
       expect(tails[0]).toContain(written);
       expect(new Set(tails).size).toBe(1);
-      await expectAccessible(page);
+      await expectAccessibleInBothSchemes(page);
       // The chart has been drawn anew in other colours: grid and axes are grey, lines are not.
       const coloured = await page.evaluate(`{
         const canvas = document.querySelector('.line-chart canvas');
@@ -156,7 +157,7 @@ describe.skipIf(noChromium !== undefined)(
         count;
       }`);
       expect(coloured).toBeGreaterThan(500);
-      if (pictures !== undefined) await page.screenshot({ path: join(pictures, 'memory.png'), fullPage: true });
+      await takePicture(page, 'memory');
       expect(faults).toEqual([]);
       await page.close();
     });
@@ -219,8 +220,8 @@ describe.skipIf(noChromium !== undefined)(
       const promptTokens = tokenizer.encode(prompt, { bos: true });
       const generated = await generateToEnd(engine, { promptTokens, tokenizer, maxTokens: 12, ignoreEos: true });
       expect(await textOf(page, 'after')).toBe(generated.text);
-      await expectAccessible(page);
-      if (pictures !== undefined) await page.screenshot({ path: join(pictures, 'train.png'), fullPage: true });
+      await expectAccessibleInBothSchemes(page);
+      await takePicture(page, 'train');
 
       // A long training ends when it is told to, with what it has learnt by then.
       await panel.getByLabel('Steps').fill('1000');

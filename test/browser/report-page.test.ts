@@ -2,25 +2,18 @@
  * A report in a real browser, opened as a file: its script may run and sorts, nothing is asked for, axe finds no fault, and no
  * text is smaller than 10 pixels on a phone.
  */
-import { readFile, stat } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
 import { barChart, lineChart } from '../../src/report/chart.ts';
 import { heatMap } from '../../src/report/heat-map.ts';
 import { writeReport } from '../../src/report/html.ts';
 import { makeTable } from '../../src/report/table.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { launchChromium, noChromium } from './chromium.ts';
-
-const axeFile = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
-const screenshots = process.env.LINNET_SCREENSHOTS;
-const axeResult = z.object({
-  violations: z.array(z.object({ id: z.string(), nodes: z.array(z.object({ html: z.string() })) })),
-});
+import { expectAccessible, takePicture } from './quiet-page.ts';
 
 /** Heights in pixels of the letters of all texts that are seen, in charts as they are scaled. */
 const smallestText = `Math.min(...[...document.querySelectorAll('main *')]
@@ -122,14 +115,8 @@ describe.skipIf(noChromium !== undefined)(
         await tab.setViewportSize({ width, height: 900 });
         for (const colorScheme of ['light', 'dark'] as const) {
           await tab.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-          if (screenshots !== undefined) {
-            await tab.screenshot({ path: join(screenshots, `report-${colorScheme}-${width}.png`), fullPage: true });
-          }
-          // The policy of the page lets nothing be added to it: axe comes by the debugger.
-          await tab.evaluate(await readFile(axeFile, 'utf8'));
-          const { violations } = axeResult.parse(await tab.evaluate('axe.run()'));
-          const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-          expect(found, `${colorScheme}, ${width}`).toEqual([]);
+          await takePicture(tab, `report-${colorScheme}-${width}`);
+          await expectAccessible(tab, `${colorScheme}, ${width}`);
         }
         expect(await tab.evaluate(smallestText)).toBeGreaterThanOrEqual(10);
         expect(await tab.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);

@@ -3,12 +3,11 @@
  * and has no fault that axe finds. Screenshots are left in LINNET_SCREENSHOTS, where that is set.
  */
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { type FolderLock, lockFolder } from '../../src/files/folder-lock.ts';
@@ -17,14 +16,10 @@ import { type RunningDashboard, startDashboard } from '../../src/runs/server.ts'
 import { readPage } from '../../src/serving/http/page.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { launchChromium, noChromium } from './chromium.ts';
+import { expectAccessible, openQuietPage, takePicture } from './quiet-page.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const axeFile = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
-const screenshots = process.env.LINNET_SCREENSHOTS;
 const model = { model_type: 'llama', num_hidden_layers: 5, hidden_size: 128 };
-const axeResult = z.object({
-  violations: z.array(z.object({ id: z.string(), nodes: z.array(z.object({ html: z.string() })) })),
-});
 
 /** Steps of a training, from one to another. */
 function logSteps(run: Run, from: number, to: number, { offset = 0 } = {}): void {
@@ -81,10 +76,6 @@ describe.skipIf(noChromium !== undefined)(
       await lock[Symbol.asyncDispose]();
     });
 
-    async function shot(tab: Page, name: string): Promise<void> {
-      if (screenshots !== undefined) await tab.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
-    }
-
     it('answers this machine only, with headers that let the page load nothing else', async () => {
       const answer = await fetch(`${dashboard.url}/`);
       expect(answer.headers.get('content-security-policy')).toMatch(/^default-src 'self'; script-src 'self'; /);
@@ -102,19 +93,8 @@ describe.skipIf(noChromium !== undefined)(
     });
 
     it('follows a run, compares, shows stages, is whole by keyboard and to axe, in both schemes and narrow', async () => {
-      const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-      const complaints: string[] = [];
-      const foreign: string[] = [];
-      const tab = await context.newPage();
-      tab.setDefaultTimeout(30_000);
-      tab.on('console', (message) => {
-        if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
-      });
-      tab.on('pageerror', (error) => complaints.push(error.message));
-      tab.on('request', (request) => {
-        if (new URL(request.url()).origin !== dashboard.url) foreign.push(request.url());
-      });
-      await tab.goto(dashboard.url);
+      await using opened = await openQuietPage(browser, dashboard.url, { patience: 30_000 });
+      const { page: tab, faults } = opened;
       const row = (name: string) => tab.getByRole('row').filter({ hasText: name });
       const loss = tab.getByRole('region', { name: 'Loss, nats per token' });
       // The one that runs is chosen by itself.
@@ -153,17 +133,12 @@ describe.skipIf(noChromium !== undefined)(
         await tab.setViewportSize({ width, height: 900 });
         for (const colorScheme of ['light', 'dark'] as const) {
           await tab.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-          await shot(tab, `runs-${colorScheme}-${width}`);
-          await tab.evaluate(await readFile(axeFile, 'utf8'));
-          const { violations } = axeResult.parse(await tab.evaluate('axe.run()'));
-          const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-          expect(found, `${colorScheme}, ${width}`).toEqual([]);
+          await takePicture(tab, `runs-${colorScheme}-${width}`);
+          await expectAccessible(tab, `${colorScheme}, ${width}`);
         }
         expect(await tab.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
       }
-      expect(complaints).toEqual([]);
-      expect(foreign).toEqual([]);
-      await context.close();
+      expect(faults).toEqual([]);
     }, 120_000);
   },
 );

@@ -8,8 +8,9 @@ import { openServedModel } from '../../serving/served-model.ts';
 import { Conversation } from '../../serving/text/conversation.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
-import { decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
+import { filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { folderOf } from '../options/folder-parameters.ts';
+import { samplingOptions } from '../options/sampling-options.ts';
 
 /** What a line that begins with a slash does. Returns whether the conversation goes on. */
 interface ChatCommand {
@@ -91,12 +92,8 @@ export const chatCommand = defineCommand({
     session: optional(filePath, 'session to take up'),
     chatTemplate: optional(filePath, 'chat template instead of that of the model'),
     maxTokens: withDefault(integer(1, 1 << 30), 512, 'maximum number of tokens of an answer'),
-    temperature: withDefault(decimal(0, 100), 0, '0 takes the most probable token; higher is more random'),
-    topP: withDefault(
-      decimal(1e-9, 1, 'share'),
-      1,
-      'choose among the most probable tokens that make up this share of probability',
-    ),
+    temperature: samplingOptions.temperature,
+    topP: samplingOptions.topP,
     seed: withDefault(seed32, 0, 'seed of the random choices'),
     ...engineOptions,
   },

@@ -4,7 +4,7 @@ import { readTextFile } from '../../data/text-file.ts';
 import { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
 import { TokenTrie } from '../../decoding/constraints/token-trie.ts';
 import { type GenerateOptions, type Generation, generate } from '../../decoding/generate.ts';
-import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
+import { Sampler } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
@@ -21,6 +21,7 @@ import { UsageError } from '../framework/exit-codes.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { endOfTurn, joinPrompt, promptOptions, promptSource, readPrompt } from '../options/prompt-options.ts';
+import { samplerOf, samplingOptions } from '../options/sampling-options.ts';
 import {
   describeSpeculation,
   movedSpeculationOptions,
@@ -57,29 +58,7 @@ export const generateCommand = defineCommand({
   options: {
     ...promptOptions,
     maxTokens: withDefault(integer(1, 1 << 30), 128, 'maximum number of tokens to produce'),
-    temperature: withDefault(decimal(0, 100), 0, '0 takes the most probable token; higher is more random'),
-    topK: withDefault(integer(0, 1 << 24), 0, 'choose among this many most probable tokens; 0 is all'),
-    topP: withDefault(
-      decimal(1e-9, 1, 'share'),
-      1,
-      'choose among the most probable tokens that make up this share of probability',
-    ),
-    minP: withDefault(
-      decimal(0, 1, 'share'),
-      0,
-      'choose among tokens at least this share as probable as the most probable one',
-    ),
-    repetitionPenalty: withDefault(
-      decimal(0.01, 100, 'factor'),
-      1,
-      'above 1 makes tokens of the last 64 less probable',
-    ),
-    presencePenalty: withDefault(decimal(-100, 100), 0, 'taken off the logits of tokens that are among the last 64'),
-    frequencyPenalty: withDefault(
-      decimal(-100, 100),
-      0,
-      'taken off them for every time that a token is among the last 64',
-    ),
+    ...samplingOptions,
     seed: withDefault(seed32, 0, 'seed of the random choices; a restored session goes on with its own'),
     stop: repeated(text, 'end before this text; may be repeated'),
     ignoreEos: flag('do not end at the EOS token of the model'),
@@ -128,7 +107,7 @@ export const generateCommand = defineCommand({
     }
     const tokens = joinPrompt(restored, continued, engine.model.bosId);
     const json = await jsonConstraint(options, engine, tokenizer);
-    const sampler = new Sampler(samplerOptions(options), restored?.sampler, { constraint: json?.after(tokens.length) });
+    const sampler = new Sampler(samplerOf(options), restored?.sampler, { constraint: json?.after(tokens.length) });
     const reported = { context, speculation };
     const generation = await streamGeneration(engine, reported, {
       promptTokens: tokens,
@@ -174,12 +153,6 @@ export const generateCommand = defineCommand({
     };
   },
 });
-
-/** What the sampler is reported. */
-function samplerOptions(options: SamplerInput): SamplerInput {
-  const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed } = options;
-  return { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed };
-}
 
 /** What holds the text to a schema. */
 async function jsonConstraint(

@@ -122,6 +122,11 @@ export async function openDrafting(
   }
 }
 
+/** The candidate tree of a file; undefined without one. @throws LinnetError as `readTextFile` and `parseTreeFile` */
+export async function readTree(file: string | undefined): Promise<number[][] | undefined> {
+  return file === undefined ? undefined : parseTreeFile(await readTextFile(file), file);
+}
+
 /** What makes each drafter. @param owned receives what is opened for the drafters */
 async function openDrafters(
   { speculate, draft, tree }: SpeculationRequest,
@@ -133,7 +138,7 @@ async function openDrafters(
   if (speculate === 'medusa' || (speculate === 'auto' && (await hasDraftHeads(loaded)))) {
     const stored = await openDraftHeads(loaded, compile);
     owned.push(stored);
-    const paths = tree === undefined ? stored.tree?.paths : parseTreeFile(await readTextFile(tree), tree);
+    const paths = (await readTree(tree)) ?? stored.tree?.paths;
     makers.push(() => new MedusaDrafter(stored.heads, paths));
   }
   if (draft !== undefined) {

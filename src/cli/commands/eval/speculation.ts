@@ -1,7 +1,5 @@
 /** `linnet eval speculation`: whether verified trees give the sequential text, and what inexact rules would give. */
-import { parseTreeFile } from '../../../checkpoint/medusa-trees.ts';
 import { readDocuments } from '../../../data/documents.ts';
-import { readTextFile } from '../../../data/text-file.ts';
 import { MedusaDrafter } from '../../../decoding/speculation/medusa-drafter.ts';
 import { LinnetError } from '../../../errors.ts';
 import { compareRules, type RuleAgreement } from '../../../studies/verification-rules.ts';
@@ -14,6 +12,7 @@ import type { Column } from '../../../report/table.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, repeated, withDefault } from '../../framework/command.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
+import { readTree } from '../../options/speculation-options.ts';
 import { called, choice, decimal, filePath, integer, seed32, text } from '../../framework/option-values.ts';
 
 const columns: readonly Column<RuleAgreement>[] = [
@@ -72,8 +71,7 @@ export const evalSpeculation = defineCommand({
     const compile = { device: options.device, threads: options.threads };
     await using loaded = await openDecodingModel(options.model, compile);
     await using medusa = options.drafts === 'medusa' ? await openDraftHeads(loaded, compile) : undefined;
-    const paths =
-      options.tree === undefined ? undefined : parseTreeFile(await readTextFile(options.tree), options.tree);
+    const paths = await readTree(options.tree);
     const prompts =
       options.data.length === 0
         ? randomPrompts(loaded.model, options)

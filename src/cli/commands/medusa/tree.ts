@@ -1,8 +1,7 @@
 /** `linnet medusa tree`: finds the candidate tree that suits a model's heads, a text and this machine. */
 import { loadGeneratingModel } from '../../../checkpoint/load-model.ts';
 import { loadMedusaHeads, updateMedusaNotes } from '../../../checkpoint/medusa-files.ts';
-import { type MedusaTree, parseTreeFile } from '../../../checkpoint/medusa-trees.ts';
-import { readTextFile } from '../../../data/text-file.ts';
+import type { MedusaTree } from '../../../checkpoint/medusa-trees.ts';
 import { defaultTreePaths } from '../../../decoding/speculation/medusa-drafter.ts';
 import {
   interpolateStepTime,
@@ -20,6 +19,7 @@ import { defineCommand, engineOptions, flag, optional, withDefault } from '../..
 import type { CommandContext } from '../../framework/context.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
+import { readTree } from '../../options/speculation-options.ts';
 import { choice, decimal, filePath, integer } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { measureForTree } from './tree-measurements.ts';
@@ -80,8 +80,7 @@ export const medusaTree = defineCommand({
   async run(context, options) {
     const loaded = await loadGeneratingModel(options.model);
     const medusa = await loadMedusaHeads(options.model, loaded);
-    const given =
-      options.tree === undefined ? undefined : parseTreeFile(await readTextFile(options.tree), options.tree);
+    const given = await readTree(options.tree);
     const { vocabulary } = loaded.model.sizes;
     const ranks = Math.min(options.ranks, vocabulary);
     const compile = { device: options.device, threads: options.threads };
