@@ -68,7 +68,8 @@ export const linearSchema = z
     path: ['normalize'],
   })
   .refine((config) => config.normalize !== 'local' || (config.local !== null && config.local.kernel !== 'softmax'), {
-    message: "normalize 'local' needs a local branch with the kernel relu2 or yoso; weights of softmax sum to one already",
+    message:
+      "normalize 'local' needs a local branch with the kernel relu2 or yoso; weights of softmax sum to one already",
     path: ['normalize'],
   })
   .refine((config) => config.normalize !== 'together' || config.local !== null || config.global !== null, {
