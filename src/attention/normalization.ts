@@ -9,7 +9,7 @@ import { sqrt } from '../graph/ops/unary.ts';
 const normEpsilon = 1e-5;
 
 /** What is added to the sum of weights by which they are divided: where all are near 0, so is their mean of values. */
-export const weightFloor = 0.02;
+export const weightFloor = 1e-3;
 
 /**
  * Weights over lists of keys, each [..., any], divided by their sum over all lists and `weightFloor`. None is negative.

@@ -50,7 +50,7 @@ export const linearSchema = z
     /**
      * `global`, `together`: x/(1e-5 + ‖x‖) per head vector, of the global branch before α or of λ·local + α·global. The
      * reference code calls these NORM_GLOBAL and NORM_TOGETHER. `local`: the weights of the local branch are divided by
-     * 0.02 + their sum, so that it is a mean of values, as softmax attention is, however many keys the group has so far.
+     * 0.001 + their sum, so that it is a mean of values, as softmax attention is, however many keys the group has so far.
      */
     normalize: z.enum(normalizations).nullable().default(null),
     /** The attention part o becomes x/‖x‖ with x = ½v + o/π, before the convolution is added. */
