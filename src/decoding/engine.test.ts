@@ -129,6 +129,25 @@ async function read(engine: DecodingEngine, tokens: readonly number[]): Promise<
   return state;
 }
 
+/** Reads a token more in each of the sequences, in one step or one by one; gives the logits after them. */
+async function next(
+  engine: DecodingEngine,
+  tokens: readonly (readonly [SequenceState, number])[],
+  alone = false,
+): Promise<Float32Array[]> {
+  const found: Float32Array[] = [];
+  if (alone) {
+    for (const [state, token] of tokens) found.push((await engine.advance(state, token)).logits);
+    return found;
+  }
+  const requests = tokens.map(([state, token]) => ({ state, tree: chain(1), tokens: [token], wanted: [0] }));
+  for (const [index, output] of (await engine.step(requests)).entries()) {
+    await engine.commit(requests[index], output, [0]);
+    found.push(output.logits[0]);
+  }
+  return found;
+}
+
 /** Two roots, branches of different depths, and a path longer than a group. */
 const parents = [-1, 0, 0, 1, 1, 2, -1, 6, 3, 8, 9, 10, 11, 12, 13, 14];
 
@@ -140,13 +159,24 @@ describe.each(variants)('$name', ({ model }) => {
     const [expected] = await parallel([text]);
     const promptLengths = [1, G - 1, G, G + 1, 2 * G, 29];
     for (const chunk of [1, 3, 7, 128]) {
+      const states = new Map<SequenceState, number>();
       for (const length of promptLengths) {
         const state = engine.newState();
         const { logits } = await engine.prefill(state, text.slice(0, length), { chunk });
         expectClose(logits, expected[length - 1], `prompt of ${length} in chunks of ${chunk}`);
-        for (let at = length; at < Math.min(text.length, length + G + 3); at++) {
-          const next = await engine.advance(state, text[at]);
-          expectClose(next.logits, expected[at], `position ${at} after ${length} in chunks of ${chunk}`);
+        states.set(state, length);
+      }
+      for (let after = 0; after < G + 3; after++) {
+        const going = [...states].filter(([state]) => state.length < text.length);
+        const lengths = going.map(([state]) => state.length);
+        const found = await next(
+          engine,
+          going.map(([state]) => [state, text[state.length]]),
+          chunk === 1,
+        );
+        for (const [index, [, length]] of going.entries()) {
+          const what = `position ${lengths[index]} after ${length} in chunks of ${chunk}`;
+          expectClose(found[index], expected[lengths[index]], what);
         }
       }
     }
@@ -158,27 +188,33 @@ describe.each(variants)('$name', ({ model }) => {
     const tree = new TokenTree(parents);
     const nodeTokens = [...randomTokens(model, tree.size, 5)];
     const paths = parents.map((_, node) => tree.pathTo(node));
-    for (let committed = 2 * G; committed < 3 * G; committed++) {
-      const prefix = text.slice(0, committed);
-      // All root paths as texts of one length: what follows a path does not disturb it.
-      const longest = committed + tree.height + 1 + 2;
-      const texts = paths.map((path) => {
-        const whole = [...prefix, ...path.map((node) => nodeTokens[node])];
+    const places = Array.from({ length: G }, (_, place) => 2 * G + place);
+    // All root paths after all beginnings as texts of one length: what follows a path does not disturb it.
+    const longest = 3 * G + tree.height + 2;
+    const texts = places.map((committed) =>
+      paths.map((path) => {
+        const whole = [...text.slice(0, committed), ...path.map((node) => nodeTokens[node])];
         return [...whole, ...text.slice(0, longest - whole.length)];
-      });
-      const expected = await parallel(texts);
-      const state = await read(engine, prefix);
+      }),
+    );
+    const all = await parallel(texts.flat());
+    for (const [place, committed] of places.entries()) {
+      const expected = all.slice(place * tree.size, (place + 1) * tree.size);
+      const state = await read(engine, text.slice(0, committed));
       const request = { state, tree, tokens: nodeTokens, wanted: paths.map((_, node) => node) };
       const [output] = await engine.step([request]);
       output.logits.forEach((logits, node) => {
         expectClose(logits, expected[node][committed + tree.depths[node]], `node ${node} after ${committed}`);
       });
-      for (const last of [0, 5, 7, 11, 15]) {
-        const accepted = { ...request, state: state.fork() };
-        await engine.commit(accepted, output, paths[last]);
-        for (let at = committed + paths[last].length; at < committed + paths[last].length + 2; at++) {
-          const { logits } = await engine.advance(accepted.state, texts[last][at]);
-          expectClose(logits, expected[last][at], `position ${at} after the path to ${last} after ${committed}`);
+      const ends = [0, 5, 7, 11, 15];
+      const accepted = ends.map((last) => ({ ...request, state: state.fork(), last }));
+      for (const { last, ...fork } of accepted) await engine.commit(fork, output, paths[last]);
+      for (let after = 0; after < 2; after++) {
+        const at = accepted.map((fork) => fork.state.length);
+        const tokens = accepted.map(({ state: fork, last }, i) => [fork, texts[place][last][at[i]]] as const);
+        for (const [i, logits] of (await next(engine, tokens)).entries()) {
+          const { last } = accepted[i];
+          expectClose(logits, expected[last][at[i]], `position ${at[i]} after the path to ${last} after ${committed}`);
         }
       }
     }

@@ -31,7 +31,7 @@ describe('readers', () => {
   it('answer hostile input with typed errors or right results', async () => {
     let inputs = 0;
     for (const reader of open.readers) {
-      const count = Math.max(10, Math.round(1500 / reader.cost));
+      const count = Math.max(10, Math.round(500 / reader.cost));
       const counts = await fuzz(reader, { seed: 1, count });
       expect(counts.failures).toEqual([]);
       inputs += counts.inputs;

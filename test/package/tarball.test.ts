@@ -95,7 +95,8 @@ describe('the packed package, installed into an empty project', () => {
     ['NodeNext', 'NodeNext'],
     ['ESNext', 'bundler'],
   ])('type-checks with module %s and resolution %s', { timeout: 240_000 }, async (module, resolution) => {
-    const options = compilerOptions(module, resolution);
+    // Declarations of packages are checked once, where they are resolved most strictly.
+    const options = { ...compilerOptions(module, resolution), skipLibCheck: resolution === 'bundler' };
     const config = join(project, `tsconfig.${resolution}.json`);
     await writeFile(config, JSON.stringify({ compilerOptions: options, include: ['*.ts'] }));
     const { stdout } = await run(process.execPath, [tsc, '-p', config], { cwd: project }).catch((error: unknown) =>
