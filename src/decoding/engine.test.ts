@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { examplesWith } from '../../test/attention/mixer-examples.ts';
 import { tinyFlash } from '../../test/models/tiny-flash.ts';
+import { nextLogits } from '../../test/models/next-logits.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
 import { blockLinformerSchema } from '../attention/kinds/block-linformer/config.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
@@ -129,25 +130,6 @@ async function read(engine: DecodingEngine, tokens: readonly number[]): Promise<
   return state;
 }
 
-/** Reads a token more in each of the sequences, in one step or one by one; gives the logits after them. */
-async function next(
-  engine: DecodingEngine,
-  tokens: readonly (readonly [SequenceState, number])[],
-  alone = false,
-): Promise<Float32Array[]> {
-  const found: Float32Array[] = [];
-  if (alone) {
-    for (const [state, token] of tokens) found.push((await engine.advance(state, token)).logits);
-    return found;
-  }
-  const requests = tokens.map(([state, token]) => ({ state, tree: chain(1), tokens: [token], wanted: [0] }));
-  for (const [index, output] of (await engine.step(requests)).entries()) {
-    await engine.commit(requests[index], output, [0]);
-    found.push(output.logits[0]);
-  }
-  return found;
-}
-
 /** Two roots, branches of different depths, and a path longer than a group. */
 const parents = [-1, 0, 0, 1, 1, 2, -1, 6, 3, 8, 9, 10, 11, 12, 13, 14];
 
@@ -169,7 +151,7 @@ describe.each(variants)('$name', ({ model }) => {
       for (let after = 0; after < G + 3; after++) {
         const going = [...states].filter(([state]) => state.length < text.length);
         const lengths = going.map(([state]) => state.length);
-        const found = await next(
+        const found = await nextLogits(
           engine,
           going.map(([state]) => [state, text[state.length]]),
           chunk === 1,
@@ -212,7 +194,7 @@ describe.each(variants)('$name', ({ model }) => {
       for (let after = 0; after < 2; after++) {
         const at = accepted.map((fork) => fork.state.length);
         const tokens = accepted.map(({ state: fork, last }, i) => [fork, texts[place][last][at[i]]] as const);
-        for (const [i, logits] of (await next(engine, tokens)).entries()) {
+        for (const [i, logits] of (await nextLogits(engine, tokens)).entries()) {
           const { last } = accepted[i];
           expectClose(logits, expected[last][at[i]], `position ${at[i]} after the path to ${last} after ${committed}`);
         }

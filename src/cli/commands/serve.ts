@@ -10,6 +10,7 @@ import { readPage } from '../../serving/http/page.ts';
 import type { Listening } from '../../serving/listen.ts';
 import { openReadingModel, readsWholeTexts } from '../../serving/reading/reading-model.ts';
 import { startReadingServer } from '../../serving/reading/reading-server.ts';
+import { enginePlacements, placeEngine } from '../../serving/engine-placement.ts';
 import { openServedModel, type ServedModel } from '../../serving/served-model.ts';
 import { FolderSessions } from '../../serving/sessions/folder-sessions.ts';
 import { TieredSessions } from '../../serving/sessions/tiered-sessions.ts';
@@ -93,7 +94,13 @@ export const serveCommand = defineCommand({
       `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
     ),
     noUi: flag('serve no web page at /'),
-    inline: flag('run the engine on the thread that answers: less time a token for small models'),
+    engine: withDefault(
+      choice(enginePlacements, 'place'),
+      'auto',
+      'where the engine runs: in a thread of its own, inline on the thread that answers, or auto: inline with one thread ' +
+        'up to 16 MiB of weights',
+    ),
+    inline: flag('the same as --engine inline'),
     ...engineOptions,
   },
   async run(context, options) {
@@ -107,8 +114,9 @@ export const serveCommand = defineCommand({
         },
       },
     );
-    const named = { name: options.alias ?? basename(resolve(options.model)), worker: !options.inline };
-    const compile = { device: options.device, threads: options.threads };
+    const place = await placeEngine(options.model, options.inline ? 'inline' : options.engine, options.threads);
+    const named = { name: options.alias ?? basename(resolve(options.model)), worker: place.worker };
+    const compile = { device: options.device, threads: place.threads };
     const listening = {
       ...{ host: options.host, port: options.port, keys, origins: options.cors, rate: options.rate, log },
       drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
