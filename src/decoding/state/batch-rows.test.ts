@@ -62,10 +62,19 @@ describe.each(['window', 'augmented', 'softmax'])('states side by side: %s', (mi
     const check = (batch: readonly SequenceState[]): void => {
       const most = Math.max(...batch.map((state) => state.slotCount(slots)));
       const shape = { heads: M, slots: most, width, horizon: slots.horizon };
-      const { data: keys } = rows.rows('keys.0', batch, { ...shape, of: (state) => state.layers[0].keys });
+      const { data: keys } = rows.rows(
+        'keys.0',
+        batch,
+        batch.map(({ layers }) => layers[0].keys),
+        shape,
+      );
       expect([...keys]).toEqual(expected(batch, most));
       if (layout.folds.length === 0) return;
-      const { data: sums } = rows.sums('sums.0', batch, ({ sums: [first] }) => first);
+      const { data: sums } = rows.sums(
+        'sums.0',
+        batch,
+        batch.map(({ sums }) => sums[0]),
+      );
       expect([...sums]).toEqual(batch.flatMap(({ sums: [first] }) => [...first]));
     };
     const [a, b, c, d] = states;

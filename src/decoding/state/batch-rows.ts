@@ -33,8 +33,6 @@ export interface RowsOfSlots {
   readonly slots: number;
   readonly width: number;
   readonly horizon: Horizon;
-  /** [M,own slots,width] */
-  readonly of: (state: SequenceState) => Float32Array;
 }
 
 /** Numbers of all states of a step. */
@@ -44,6 +42,9 @@ export interface BatchNumbers {
   /** Where they are kept from step to step; undefined for a state's own. */
   readonly memory?: KeptMemory;
 }
+
+/** A single state has no choice of places. */
+const onlyPlace: readonly number[] = [0];
 
 /** Buffers of an engine, by the name of the input. */
 export class BatchRows {
@@ -57,7 +58,8 @@ export class BatchRows {
    * @param lane steps that take turns with others have an order of their own
    * @returns for each place the index of its state
    */
-  arrange(lane: string, states: readonly SequenceState[]): number[] {
+  arrange(lane: string, states: readonly SequenceState[]): readonly number[] {
+    if (states.length === 1) return onlyPlace;
     const before = (this.#places.get(lane) ?? []).map((held) => held.deref());
     const order: (number | undefined)[] = states.map(() => undefined);
     const left: number[] = [];
@@ -76,24 +78,26 @@ export class BatchRows {
 
   /**
    * Rows [B,M,C,width].
+   * @param owns of each state its rows [M,own slots,width]
    * @param ownToo whether those of a single state are kept too, and not read where they are
    */
   rows(
     name: string,
     states: readonly SequenceState[],
-    { heads, slots, width, horizon, of }: RowsOfSlots,
+    owns: readonly Float32Array[],
+    { heads, slots, width, horizon }: RowsOfSlots,
     ownToo = false,
   ): BatchNumbers {
     const size = heads * slots * width;
-    const [first] = states;
-    if (!ownToo && states.length === 1 && of(first).length === size) return { data: of(first) };
+    const [first] = owns;
+    if (!ownToo && owns.length === 1 && first.length === size) return { data: first };
     return this.#filled(
       name,
       states,
       size,
       ({ length }) => length,
-      (state, memory, offset, before) => {
-        const own = of(state);
+      (b, memory, offset, before) => {
+        const [state, own] = [states[b], owns[b]];
         const ownSlots = own.length / (heads * width);
         const after = state.length;
         if (before === undefined || after - before > ownSlots - (horizon.sinks ?? 0)) {
@@ -114,41 +118,36 @@ export class BatchRows {
     );
   }
 
-  /** S of the sequences [B,…]. @param ownToo as of `rows` */
-  sums(
-    name: string,
-    states: readonly SequenceState[],
-    of: (state: SequenceState) => Float32Array,
-    ownToo = false,
-  ): BatchNumbers {
-    const [first] = states.map(of);
-    if (!ownToo && states.length === 1) return { data: first };
+  /** S of the sequences [B,…]. @param owns that of each state @param ownToo as of `rows` */
+  sums(name: string, states: readonly SequenceState[], owns: readonly Float32Array[], ownToo = false): BatchNumbers {
+    const [first] = owns;
+    if (!ownToo && owns.length === 1) return { data: first };
     return this.#filled(
       name,
       states,
       first.length,
       ({ folds }) => folds,
-      (state, memory, offset, before) => {
-        if (before === state.folds) return;
-        memory.data.set(of(state), offset);
+      (b, memory, offset, before) => {
+        if (before === states[b].folds) return;
+        memory.data.set(owns[b], offset);
         memory.wrote(offset, offset + first.length);
       },
     );
   }
 
-  /** @param fill brings a part up to date; `before` is the version that it has of the same state, if it has one */
+  /** @param fill brings the part of the b-th state up to date; `before` is the version that it has of the same state, if it has one */
   #filled(
     name: string,
     states: readonly SequenceState[],
     size: number,
     version: (state: SequenceState) => number,
-    fill: (state: SequenceState, memory: KeptMemory, offset: number, before: number | undefined) => void,
+    fill: (b: number, memory: KeptMemory, offset: number, before: number | undefined) => void,
   ): BatchNumbers {
     const { memory, held } = this.#stack(name, states.length, size);
     states.forEach((state, b) => {
       const known = held[b];
       const before = known?.state.deref() === state ? known.version : undefined;
-      fill(state, memory, b * size, before);
+      fill(b, memory, b * size, before);
       held[b] = {
         state: known !== undefined && before !== undefined ? known.state : new WeakRef(state),
         version: version(state),

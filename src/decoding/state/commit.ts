@@ -137,30 +137,29 @@ function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]
   const { keyValueHeads: M } = state.model.sizes;
   for (const slots of state.layout.slotLayouts) {
     const positions = state.positions(slots);
-    for (const i of keptNodes(state.length, nodes.length, positions.length, slots.horizon)) {
-      const position = state.length + i;
-      positions[slotOf(position, positions.length, slots.horizon)] = position;
-    }
-  }
-  state.layout.layers.forEach((layer, index) => {
-    const { horizon } = layer.slots;
-    const count = state.slotCount(layer.slots);
-    const kept = keptNodes(state.length, nodes.length, count, horizon);
-    for (const part of ['keys', 'values'] as const) {
-      const { width } = layer[part];
-      const target = state.layers[index][part];
-      for (let head = 0; head < M; head++) {
-        for (const i of kept) {
-          const slot = head * count + slotOf(state.length + i, count, horizon);
-          target.set(newRow(state, rows, index, part, head, nodes[i]), slot * width);
+    const count = positions.length;
+    const kept = keptNodes(state.length, nodes.length, count, slots.horizon);
+    for (const i of kept) positions[slotOf(state.length + i, count, slots.horizon)] = state.length + i;
+    for (const [index, layer] of state.layout.layers.entries()) {
+      if (layer.slots !== slots) continue;
+      for (const part of ['keys', 'values'] as const) {
+        const { width } = layer[part];
+        const target = state.layers[index][part];
+        for (let head = 0; head < M; head++) {
+          for (const i of kept) {
+            const slot = head * count + slotOf(state.length + i, count, slots.horizon);
+            target.set(newRow(state, rows, index, part, head, nodes[i]), slot * width);
+          }
         }
       }
     }
-  });
+  }
 }
 
 /** Of `count` nodes that follow a text of `length` tokens, those whose rows no later one of them would overwrite. */
 function keptNodes(length: number, count: number, slots: number, { sinks = 0 }: Horizon): number[] {
   const overwritten = Math.max(0, count - (slots - sinks));
-  return Array.from({ length: count }, (_, i) => i).filter((i) => i >= overwritten || length + i < sinks);
+  const kept: number[] = [];
+  for (let i = 0; i < count; i++) if (i >= overwritten || length + i < sinks) kept.push(i);
+  return kept;
 }

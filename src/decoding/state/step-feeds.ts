@@ -33,6 +33,9 @@ export interface FeedsReader {
   readonly copiesFeeds: boolean;
 }
 
+/** Takes what the graph reads. */
+type Feed = (name: string, value: Tensor) => void;
+
 /** Mask buffers of so many shapes are kept. */
 const keptBuffers = 16;
 
@@ -54,7 +57,7 @@ export class StepFeeds {
   }
 
   /** The order in which a step best takes sequences: for each place the index of one. */
-  arrange(sequences: readonly StepSequence[], lane: string): number[] {
+  arrange(sequences: readonly StepSequence[], lane: string): readonly number[] {
     return this.#rows.arrange(
       lane,
       sequences.map(({ state }) => state),
@@ -67,16 +70,21 @@ export class StepFeeds {
    */
   feeds(sequences: readonly StepSequence[], T: number, reader: FeedsReader): StepInputs {
     const feeds: Record<string, Tensor> = {};
+    const feed: Feed = (name, value) => {
+      if (this.#reads(name)) feeds[name] = value;
+    };
     const kept = new Map<string, KeptMemory>();
-    for (const slots of this.#layout.slotLayouts) Object.assign(feeds, this.#slotFeeds(sequences, T, slots));
-    this.#layout.layers.forEach((_, layer) => Object.assign(feeds, this.#layerFeeds(sequences, layer, reader, kept)));
+    for (const slots of this.#layout.slotLayouts) this.#feedSlots(feed, sequences, T, slots);
+    for (let layer = 0; layer < this.#layout.layers.length; layer++) {
+      this.#feedLayer(feed, sequences, layer, reader, kept);
+    }
     Object.assign(feeds, this.#encoded.feeds(sequences.map(({ state }) => state.encoded)));
-    if ((this.#model.sizes.shiftWidth ?? 0) > 0) Object.assign(feeds, this.#shiftFeeds(sequences, T));
-    return { feeds: Object.fromEntries(Object.entries(feeds).filter(([name]) => this.#reads(name))), kept };
+    if ((this.#model.sizes.shiftWidth ?? 0) > 0) this.#feedShifts(feed, sequences, T);
+    return { feeds, kept };
   }
 
   /** Masks and offsets of a layout, and what its kind of mixer needs beyond them. */
-  #slotFeeds(sequences: readonly StepSequence[], T: number, slots: SlotLayout): Record<string, Tensor> {
+  #feedSlots(feed: Feed, sequences: readonly StepSequence[], T: number, slots: SlotLayout): void {
     const { name, horizon, mixer, rowsPerGroup, firstLayer } = slots;
     const B = sequences.length;
     const C = mostSlots(sequences, slots);
@@ -90,18 +98,16 @@ export class StepFeeds {
     steps.forEach((step, b) => {
       fillMasks(buffers, b, step, horizon);
     });
-    const feeds: Record<string, Tensor> = {};
     for (const block of ['ring', 'tree'] as const) {
       const { rows, same, earlier, offsets } = buffers[block];
-      feeds[`same.${name}.${block}`] = tensor('float32', [B, 1, T, rows], same);
-      feeds[`earlier.${name}.${block}`] = tensor('float32', [B, 1, T, rows], earlier);
-      feeds[`lags.${name}.${block}`] = tensor('int32', [B, T, rows], offsets);
+      feed(`same.${name}.${block}`, tensor('float32', [B, 1, T, rows], same));
+      feed(`earlier.${name}.${block}`, tensor('float32', [B, 1, T, rows], earlier));
+      feed(`lags.${name}.${block}`, tensor('int32', [B, T, rows], offsets));
     }
     for (const [input, value] of Object.entries(recurrentForm(mixer).inputs?.feeds(mixer, steps, T, C) ?? {})) {
-      feeds[slotInputName(input, name)] = value;
+      feed(slotInputName(input, name), value);
     }
-    if (rowsPerGroup !== undefined) feeds[`held.${name}`] = heldRows(sequences, firstLayer);
-    return feeds;
+    if (rowsPerGroup !== undefined) feed(`held.${name}`, heldRows(sequences, firstLayer));
   }
 
   #masks(name: string, B: number, T: number, C: number): MaskBuffers {
@@ -115,43 +121,42 @@ export class StepFeeds {
   }
 
   /** Rows, sums and rows of closed groups of one layer. */
-  #layerFeeds(
+  #feedLayer(
+    feed: Feed,
     sequences: readonly StepSequence[],
     layer: number,
     { lane, copiesFeeds }: FeedsReader,
     kept: Map<string, KeptMemory>,
-  ): Record<string, Tensor> {
+  ): void {
     const { keyValueHeads: M } = this.#model.sizes;
     const { slots, sums, ...widths } = this.#layout.layers[layer];
     const states = sequences.map(({ state }) => state);
     const B = sequences.length;
     const C = mostSlots(sequences, slots);
-    const feeds: Record<string, Tensor> = {};
     for (const part of ['keys', 'values'] as const) {
       const { width } = widths[part];
       const name = `${part}.${layer}`;
       const rows = { heads: M, slots: C, width, horizon: slots.horizon };
-      const of = (state: SequenceState): Float32Array => state.layers[layer][part];
-      const { data, memory } = this.#rows.rows(`${name} ${lane}`, states, { ...rows, of }, copiesFeeds);
-      feeds[name] = tensor('float32', [B, M, C, width], data);
+      const own = states.map(({ layers }) => layers[layer][part]);
+      const { data, memory } = this.#rows.rows(`${name} ${lane}`, states, own, rows, copiesFeeds);
+      feed(name, tensor('float32', [B, M, C, width], data));
       if (memory !== undefined) kept.set(name, memory);
       if (slots.rowsPerGroup === undefined) continue;
       const S = memorySize(sequences, layer);
       const closed = states.map((state) => state.groupRows[layer]?.padded(part, S) ?? new Float32Array(M * S * width));
-      feeds[`memory.${part}.${layer}`] = tensor('float32', [B, M, S, width], joined(closed));
+      feed(`memory.${part}.${layer}`, tensor('float32', [B, M, S, width], joined(closed)));
     }
     if (sums !== undefined) {
       const name = `sums.${layer}`;
-      const of = (state: SequenceState): Float32Array => state.layerSums(layer) ?? new Float32Array(0);
-      const { data, memory } = this.#rows.sums(`${name} ${lane}`, states, of, copiesFeeds);
-      feeds[name] = tensor('float32', [B, M, ...sums], data);
+      const own = states.map((state) => state.layerSums(layer) ?? new Float32Array(0));
+      const { data, memory } = this.#rows.sums(`${name} ${lane}`, states, own, copiesFeeds);
+      feed(name, tensor('float32', [B, M, ...sums], data));
       if (memory !== undefined) kept.set(name, memory);
     }
-    return feeds;
   }
 
   /** The parents of all nodes, and what the layers are given from the last committed token. */
-  #shiftFeeds(sequences: readonly StepSequence[], T: number): Record<string, Tensor> {
+  #feedShifts(feed: Feed, sequences: readonly StepSequence[], T: number): void {
     const { shiftWidth: X = 0 } = this.#model.sizes;
     const B = sequences.length;
     const parents = Int32Array.from({ length: B * T }, (_, i) => i);
@@ -163,15 +168,12 @@ export class StepFeeds {
         roots[b * T + node] = 0;
       }
     });
-    const feeds: Record<string, Tensor> = {
-      parents: tensor('int32', [B, T], parents),
-      roots: tensor('float32', [B, T, 1], roots),
-    };
+    feed('parents', tensor('int32', [B, T], parents));
+    feed('roots', tensor('float32', [B, T, 1], roots));
     this.#layout.layers.forEach((_, layer) => {
       const previous = joined(sequences.map(({ state }) => state.layers[layer].previous));
-      feeds[`previous.${layer}`] = tensor('float32', [B, 1, X], previous);
+      feed(`previous.${layer}`, tensor('float32', [B, 1, X], previous));
     });
-    return feeds;
   }
 }
 
