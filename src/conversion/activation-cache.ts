@@ -20,7 +20,7 @@ import { Graph, type Value } from '../graph/graph.ts';
 import { concat, reshape, split } from '../graph/ops/layout.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
-import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/parallel-graph.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 import type { RowFeature } from '../training/trainer.ts';

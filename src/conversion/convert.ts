@@ -12,7 +12,7 @@ import type { Document } from '../data/documents.ts';
 import { LinnetError } from '../errors.ts';
 import { recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
-import { linearize } from '../models/linearize.ts';
+import { linearize } from '../models/linearization/linearize.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { calibrate } from './calibrate.ts';

@@ -8,7 +8,7 @@ import type { MixerInput } from '../attention/kinds/index.ts';
 import { parseMixer } from '../attention/mixers.ts';
 import { PackedDataset } from '../data/packing.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
-import { linearize } from '../models/linearize.ts';
+import { linearize } from '../models/linearization/linearize.ts';
 import { parseTrainingSettings } from '../training/settings.ts';
 import { cacheActivations, LayerActivations } from './activation-cache.ts';
 import { layerSamples } from './layer-samples.ts';

@@ -10,7 +10,7 @@ import { type Document, readDocuments } from '../data/documents.ts';
 import { type PackedDataset, packDocuments } from '../data/packing.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { describeCausalModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';

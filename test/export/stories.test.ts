@@ -13,7 +13,7 @@ import { type EvaluationData, evaluationData } from '../../src/evaluation/perple
 import { stepPerplexity } from '../../src/evaluation/perplexity/step-perplexity.ts';
 import { exportModel } from '../../src/export/export-model.ts';
 import { openExportedModel } from '../../src/export/open-export.ts';
-import { linearize } from '../../src/models/linearize.ts';
+import { linearize } from '../../src/models/linearization/linearize.ts';
 import { type WeightType, weightTypes } from '../../src/quantization/sources.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';

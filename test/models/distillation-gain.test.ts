@@ -7,7 +7,7 @@ import { loadDocuments } from '../../src/data/documents.ts';
 import { packDocuments } from '../../src/data/packing.ts';
 import { evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { perplexity } from '../../src/evaluation/perplexity/perplexity.ts';
-import { linearize } from '../../src/models/linearize.ts';
+import { linearize } from '../../src/models/linearization/linearize.ts';
 import { mergeLora } from '../../src/nn/lora.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import {

@@ -8,7 +8,7 @@ import { type PerplexityResult, perplexity } from '../../src/evaluation/perplexi
 import { evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { dataOf, int32 } from '../../src/graph/tensor.ts';
-import { parallelLogits } from '../../src/models/parallel-graph.ts';
+import { parallelLogits } from '../../src/models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../src/nn/parameters.ts';
 import { compile } from '../../src/runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';

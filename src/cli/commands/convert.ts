@@ -7,7 +7,7 @@ import { conversionCharts, conversionReport } from '../../conversion/report.ts';
 import { convert } from '../../conversion/convert.ts';
 import { conversionMemories } from '../../conversion/plan.ts';
 import { measureConversion } from '../../conversion/measure.ts';
-import { modelStateBytes } from '../../models/state-bytes.ts';
+import { modelStateBytes } from '../../models/graphs/state-bytes.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents.ts';
 import { LinnetError } from '../../errors.ts';

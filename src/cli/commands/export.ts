@@ -8,7 +8,7 @@ import type { ErrorReport, ExportManifest, MeasuredErrors, OutputError } from '.
 import { measureError, notCompared, type ReportText } from '../../evaluation/precision/measure-error.ts';
 import { ownText } from '../../evaluation/precision/own-text.ts';
 import { storageTypeNames, storageTypes } from '../../export/storage-types.ts';
-import { requireGenerating } from '../../models/families.ts';
+import { requireGenerating } from '../../models/families/index.ts';
 import type { GeneratingModel } from '../../models/model.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatBytes, formatCount, formatFixed, formatNumber } from '../../report/quantities.ts';

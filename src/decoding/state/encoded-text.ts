@@ -2,7 +2,7 @@
 import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
-import { crossShapes } from '../../models/step-graph.ts';
+import { crossShapes } from '../../models/graphs/step-graph.ts';
 
 /** Made by an engine's `encode`; states of the text and all their forks share it, and nothing changes it. */
 export interface EncodedText {

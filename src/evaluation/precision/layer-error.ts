@@ -4,7 +4,7 @@ import { longestLength } from '../../data/longest.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import { decoderOf, type GeneratingModel, type LayerObserver } from '../../models/model.ts';
-import { parallelHidden } from '../../models/parallel-graph.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { checkTokens, type EvaluationData, type ScoredWindow } from '../perplexity/scored-windows.ts';

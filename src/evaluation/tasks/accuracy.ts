@@ -2,7 +2,7 @@
 import type { LabelledDataset } from '../../data/labelled.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import type { Classifier } from '../../models/classifier.ts';
+import type { Classifier } from '../../models/classifiers/classifier.ts';
 import { type AccuracyOptions, argmax, classifierOutputs } from './classifier-outputs.ts';
 import { type AccuracyResult, classQuality, numberQuality, type RegressionResult } from './metrics/quality.ts';
 

@@ -3,7 +3,7 @@ import type { LabelledDataset } from '../../data/labelled.ts';
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
-import type { Classifier } from '../../models/classifier.ts';
+import type { Classifier } from '../../models/classifiers/classifier.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 

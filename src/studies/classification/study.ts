@@ -2,7 +2,7 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { loadModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
-import { describeModel } from '../../models/families.ts';
+import { describeModel } from '../../models/families/index.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { withRecipe } from '../../training/recipes.ts';

@@ -4,7 +4,7 @@ import { loadModel } from '../../checkpoint/load-model.ts';
 import { loadDocuments } from '../../data/documents.ts';
 import { splitDocuments } from '../../data/split.ts';
 import { LinnetError } from '../../errors.ts';
-import { describeModel, type Model } from '../../models/families.ts';
+import { describeModel, type Model } from '../../models/families/index.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { requireFeasible } from '../../training/plans/effort.ts';

@@ -11,7 +11,7 @@ import { sentinelIds } from '../../data/span-corruption.ts';
 import { LinnetError } from '../../errors.ts';
 import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
 import { dataOf } from '../../graph/tensor.ts';
-import type { Model } from '../../models/families.ts';
+import type { Model } from '../../models/families/index.ts';
 import type { EncoderDecoderModel, EncoderModel } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { maskedObjective } from '../../training/objectives/masked.ts';

@@ -4,7 +4,7 @@ import type { Value } from '../../graph/graph.ts';
 import { mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { sum } from '../../graph/ops/reduce.ts';
-import type { Classifier } from '../../models/classifier.ts';
+import type { Classifier } from '../../models/classifiers/classifier.ts';
 import { labelLoss, type LabelOptions } from './label-loss.ts';
 import type { Objective } from './next-token.ts';
 

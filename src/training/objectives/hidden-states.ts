@@ -13,7 +13,7 @@ import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { parallelHidden } from '../../models/parallel-graph.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
 import type { RowFeature } from '../trainer.ts';

@@ -14,7 +14,7 @@ import { sum } from '../../graph/ops/reduce.ts';
 import { softmax } from '../../graph/ops/softmax.ts';
 import { log } from '../../graph/ops/unary.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { parallelLogits } from '../../models/parallel-graph.ts';
+import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { teacherSource } from './distillation.ts';
 import type { Objective } from './next-token.ts';
 

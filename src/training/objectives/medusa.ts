@@ -19,9 +19,9 @@ import {
   isMedusaParameter,
   type MedusaConfig,
   medusaParameters,
-} from '../../models/medusa.ts';
+} from '../../models/medusa/medusa.ts';
 import type { CausalModel, GeneratingModel, ModelSizes } from '../../models/model.ts';
-import { parallelHidden } from '../../models/parallel-graph.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace, type HiddenStates } from './hidden-states.ts';
 import { packedInputs } from '../../data/packed-rows.ts';

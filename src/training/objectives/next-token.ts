@@ -6,7 +6,7 @@ import { mul } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { sum } from '../../graph/ops/reduce.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { parallelHidden } from '../../models/parallel-graph.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { labelLoss, type LabelOptions } from './label-loss.ts';
 

@@ -14,8 +14,8 @@ import {
 import type { RowDataset } from '../../data/row-dataset.ts';
 import { MaskedDataset } from '../../data/masked.ts';
 import { LinnetError } from '../../errors.ts';
-import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifier.ts';
-import { describeModel, type Model } from '../../models/families.ts';
+import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifiers/classifier.ts';
+import { describeModel, type Model } from '../../models/families/index.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective } from '../objectives/classification.ts';

@@ -9,7 +9,7 @@ import { type EvaluationData, evaluationData, windowModeOf } from '../../../eval
 import { stepPerplexity } from '../../../evaluation/perplexity/step-perplexity.ts';
 import { byFolderFormat } from '../../../export/folder-format.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
-import { modelWithout } from '../../../models/without-branch.ts';
+import { modelWithout } from '../../../models/linearization/without-branch.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';

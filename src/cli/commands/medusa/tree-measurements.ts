@@ -10,7 +10,7 @@ import { answers, type ContinuationOptions, continuations } from '../../../evalu
 import { type ScoredWindow, slidingWindows } from '../../../evaluation/perplexity/scored-windows.ts';
 import { time } from '../../../evaluation/speed/timing.ts';
 import { measuredSizes, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
-import { MedusaHeads } from '../../../models/medusa-heads.ts';
+import { MedusaHeads } from '../../../models/medusa/medusa-heads.ts';
 import { decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../../../models/model.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
