@@ -8,7 +8,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { loadCausalModel, type LoadedModel, saveModel } from '../checkpoint/load-model.ts';
-import type { Document } from '../data/documents.ts';
+import type { Document } from '../data/documents/documents.ts';
 import { LinnetError } from '../errors.ts';
 import { recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';

@@ -6,7 +6,7 @@ import { errorCode } from '../../test/error-code.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
 import { parseMixer } from '../attention/mixers.ts';
-import { PackedDataset } from '../data/packing.ts';
+import { PackedDataset } from '../data/datasets/packing.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
 import { linearize } from '../models/linearization/linearize.ts';
 import { parseTrainingSettings } from '../training/settings.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { mixerPreset } from '../attention/presets.ts';
-import { packDocuments } from '../data/packing.ts';
+import { packDocuments } from '../data/datasets/packing.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import { linearize } from '../models/linearization/linearize.ts';

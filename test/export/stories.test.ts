@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { parseMixer } from '../../src/attention/mixers.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { type LoadedModel, loadCausalModel } from '../../src/checkpoint/load-model.ts';
-import { readDocuments } from '../../src/data/documents.ts';
+import { readDocuments } from '../../src/data/documents/documents.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
 import { perplexity } from '../../src/evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';

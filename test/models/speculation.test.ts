@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { type LoadedModel, loadCausalModel } from '../../src/checkpoint/load-model.ts';
-import { readDocuments } from '../../src/data/documents.ts';
+import { readDocuments } from '../../src/data/documents/documents.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
 import type { Drafter } from '../../src/decoding/speculation/drafter.ts';

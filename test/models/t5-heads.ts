@@ -2,7 +2,7 @@
 import { song } from '../cli/text-data.ts';
 import { tinyConfig } from './tiny-model.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
-import { TextPairDataset } from '../../src/data/sequence-pairs.ts';
+import { TextPairDataset } from '../../src/data/datasets/sequence-pairs.ts';
 import type { Tensor } from '../../src/graph/tensor.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
 import { linearizeParts } from '../../src/models/linearization/linearize-parts.ts';

@@ -9,7 +9,7 @@ import { conversionMemories } from '../../conversion/plan.ts';
 import { measureConversion } from '../../conversion/measure.ts';
 import { modelStateBytes } from '../../models/graphs/state-bytes.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
-import { loadDocuments } from '../../data/documents.ts';
+import { loadDocuments } from '../../data/documents/documents.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';

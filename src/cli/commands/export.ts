@@ -1,6 +1,6 @@
 /** `linnet export`: a model as ONNX that decodes by itself, and what its storage type costs. */
 import { openModelWeights } from '../../checkpoint/load-model.ts';
-import { readDocuments } from '../../data/documents.ts';
+import { readDocuments } from '../../data/documents/documents.ts';
 import { evaluationData, halvedWindows, windowModeOf } from '../../evaluation/perplexity/scored-windows.ts';
 import { headsOfFolder } from '../../export/export-folder.ts';
 import { exportModel } from '../../export/export-model.ts';

@@ -7,7 +7,7 @@ import { allReadings, localKernelFor, mixerPresetNames, type Reading, takenOptio
 import { type LoadedModel, loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { calibrate } from '../../conversion/calibrate.ts';
 import { calibrationTexts } from '../../conversion/texts.ts';
-import { loadDocuments } from '../../data/documents.ts';
+import { loadDocuments } from '../../data/documents/documents.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { requireCausal } from '../../models/families/index.ts';
 import { linearize } from '../../models/linearization/linearize.ts';

@@ -1,6 +1,6 @@
 /** How far the outputs of every layer move when parameters are stored in fewer bits: where the cost arises. */
 import { LinnetError } from '../../errors.ts';
-import { longestLength } from '../../data/longest.ts';
+import { longestLength } from '../../data/rows/longest.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import { decoderOf, type GeneratingModel, type LayerObserver } from '../../models/model.ts';

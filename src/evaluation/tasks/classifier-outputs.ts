@@ -1,5 +1,5 @@
 /** What a classifier says of every row of a data set: the logits of its classes, or the number of a regression head. */
-import type { LabelledDataset } from '../../data/labelled.ts';
+import type { LabelledDataset } from '../../data/datasets/labelled.ts';
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';

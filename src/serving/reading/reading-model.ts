@@ -13,7 +13,7 @@ import type { Model } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { layOutText, longestText, WholeTexts } from '../../open/whole-texts.ts';
-import type { LaidOutText } from '../../data/text-layouts.ts';
+import type { LaidOutText } from '../../data/datasets/text-layouts.ts';
 import { LinnetError } from '../../errors.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { describeServed, type NamedModel } from '../served-model.ts';

@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import type { LoadedModel } from '../../checkpoint/load-model.ts';
 import { withFreshHead } from '../../checkpoint/load-classifier.ts';
-import { LabelledDataset } from '../../data/labelled.ts';
-import type { RowDataset } from '../../data/row-dataset.ts';
-import { TextPairDataset } from '../../data/sequence-pairs.ts';
+import { LabelledDataset } from '../../data/datasets/labelled.ts';
+import type { RowDataset } from '../../data/rows/row-dataset.ts';
+import { TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { LinnetError } from '../../errors.ts';
 import { accuracy, regression } from '../../evaluation/tasks/accuracy.ts';
 import { classQuality, numberQuality } from '../../evaluation/tasks/metrics/quality.ts';

@@ -1,8 +1,8 @@
 /** A whole study: the plan's text and models are loaded once, and its trials run one after the other. */
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { loadModel } from '../../checkpoint/load-model.ts';
-import { loadDocuments } from '../../data/documents.ts';
-import { splitDocuments } from '../../data/split.ts';
+import { loadDocuments } from '../../data/documents/documents.ts';
+import { splitDocuments } from '../../data/documents/split.ts';
 import { LinnetError } from '../../errors.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';

@@ -1,5 +1,5 @@
 /** Training a classifier: the cross-entropy of the label of each text, or the squared error of its number. */
-import { labelledInputs } from '../../data/labelled.ts';
+import { labelledInputs } from '../../data/datasets/labelled.ts';
 import type { Value } from '../../graph/graph.ts';
 import { mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';

@@ -8,7 +8,7 @@
  * layer suffers from what another has not learned yet. Mixed values are compared head by head, before the output
  * projection (which both share).
  */
-import { packedInputs } from '../../data/packed-rows.ts';
+import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';

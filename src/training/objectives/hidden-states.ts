@@ -8,7 +8,7 @@ import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { openSafetensors, type SafetensorsFile } from '../../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../../checkpoint/safetensors/writer.ts';
-import type { PackedDataset } from '../../data/packing.ts';
+import type { PackedDataset } from '../../data/datasets/packing.ts';
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { augmentedT5, medusa, pairMedusaJob, songPairs } from '../../../test/models/t5-heads.ts';
 import { largestChange } from '../../../test/models/parameter-change.ts';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
-import { TextPairDataset } from '../../data/sequence-pairs.ts';
+import { TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { Graph } from '../../graph/graph.ts';
 import { tensor } from '../../graph/tensor.ts';
 import { initializeMedusa } from '../../models/medusa/medusa.ts';

@@ -1,6 +1,6 @@
 /** What training minimises. */
-import { packedInputs } from '../../data/packed-rows.ts';
-import type { RowInputs } from '../../data/row-dataset.ts';
+import { packedInputs } from '../../data/datasets/packed-rows.ts';
+import type { RowInputs } from '../../data/rows/row-dataset.ts';
 import type { Value } from '../../graph/graph.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';

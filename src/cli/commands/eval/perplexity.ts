@@ -2,7 +2,7 @@
 import { basename, resolve } from 'node:path';
 import { type Branch, branches } from '../../../attention/mixer.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
-import { type Document, readDocuments } from '../../../data/documents.ts';
+import { type Document, readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import { type EvaluateOptions, perplexity, type PerplexityResult } from '../../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';

@@ -1,5 +1,5 @@
 /** Holding documents back from training, to measure on text that was not trained on. */
-import { LinnetError } from '../errors.ts';
+import { LinnetError } from '../../errors.ts';
 
 /** Documents for training and for measuring. */
 export interface DocumentSplit<T> {

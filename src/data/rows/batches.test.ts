@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type BatchOptions, BatchStream } from './batches.ts';
-import type { PackedBatch } from './packed-rows.ts';
-import { PackedDataset } from './packing.ts';
+import type { PackedBatch } from '../datasets/packed-rows.ts';
+import { PackedDataset } from '../datasets/packing.ts';
 
 /** Rows of two predictions; row r is the tokens 3r, 3r+1, 3r+2, so that a batch shows which rows it has. */
 function dataset(rows: number): PackedDataset {

@@ -2,13 +2,13 @@
  * Masked language modelling (BERT, arXiv 1810.04805, section 3.1): of 15 % of the tokens, drawn anew in every pass, the
  * model must say what they were; 80 % of them are replaced by the mask token, 10 % by a random one, 10 % are left.
  */
-import { LinnetError } from '../errors.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { fingerprint } from './fingerprint.ts';
-import { Int32Buffer } from './int32-buffer.ts';
-import type { RowDataset, RowInputs, RowVisit } from './row-dataset.ts';
-import { visitRandom } from './visit-random.ts';
+import { LinnetError } from '../../errors.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { fingerprint } from '../rows/fingerprint.ts';
+import { Int32Buffer } from '../rows/int32-buffer.ts';
+import type { RowDataset, RowInputs, RowVisit } from '../rows/row-dataset.ts';
+import { visitRandom } from '../rows/visit-random.ts';
 
 const chosenShare = 0.15;
 const maskedShare = 0.8;

@@ -1,11 +1,11 @@
 /** Where text comes from: files and corpus packages, read as a stream of documents. */
 import { extname } from 'node:path';
-import { LinnetError } from '../errors.ts';
-import { isJsonObject } from '../files/json-object.ts';
-import { plainNames } from '../files/name-list.ts';
+import { LinnetError } from '../../errors.ts';
+import { isJsonObject } from '../../files/json-object.ts';
+import { plainNames } from '../../files/name-list.ts';
 import { corpusPrefix, readCorpus } from './corpora.ts';
-import { standardInput, standardInputName } from './standard-input.ts';
-import { openTextFile, readLines, readTextFile } from './text-file.ts';
+import { standardInput, standardInputName } from '../files/standard-input.ts';
+import { openTextFile, readLines, readTextFile } from '../files/text-file.ts';
 
 /** A text that stands for itself. */
 export interface Document {

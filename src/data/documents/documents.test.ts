@@ -2,9 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { suiteFolder } from '../../test/scratch-folder.ts';
+import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { loadDocuments } from './documents.ts';
-import { type Line, readLines } from './text-file.ts';
+import { type Line, readLines } from '../files/text-file.ts';
 
 const folder = suiteFolder();
 

@@ -1,8 +1,8 @@
 /** Records of named fields from .jsonl, .csv, .tsv and .parquet files: what labelled texts and pairs of texts are read from. */
 import { extname } from 'node:path';
-import { LinnetError } from '../errors.ts';
-import { isJsonObject, parseJson } from '../files/json-object.ts';
-import { plainNames } from '../files/name-list.ts';
+import { LinnetError } from '../../errors.ts';
+import { isJsonObject, parseJson } from '../../files/json-object.ts';
+import { plainNames } from '../../files/name-list.ts';
 import { parseDelimited } from './delimited.ts';
 import { readParquetRows } from './parquet-rows.ts';
 import { readLines, readTextFile } from './text-file.ts';

@@ -1,6 +1,6 @@
 /** Tables as text: comma-separated values with quotes (RFC 4180), or tab-separated values without. */
 import { CsvError, parse } from 'csv-parse/sync';
-import { LinnetError } from '../errors.ts';
+import { LinnetError } from '../../errors.ts';
 
 export interface DelimitedSyntax {
   /** One character. */

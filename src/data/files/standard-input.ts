@@ -1,6 +1,6 @@
 /** The standard input as one text: what `-` stands for in place of a file. */
 import { fstatSync } from 'node:fs';
-import { LinnetError } from '../errors.ts';
+import { LinnetError } from '../../errors.ts';
 
 /** As much as a text file may have. */
 const maximumBytes = 256 << 20;

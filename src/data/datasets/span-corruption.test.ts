@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Random } from '../random.ts';
-import { byteTokenizer } from '../tokenizer/bytes.ts';
+import { Random } from '../../random.ts';
+import { byteTokenizer } from '../../tokenizer/bytes.ts';
 import { SpanCorruptionDataset } from './sequence-pairs.ts';
 import { corruptedLength, corruptSpans, sentinelIds } from './span-corruption.ts';
 

@@ -4,11 +4,11 @@
  * A row of `length` predictions needs length + 1 tokens: the inputs are all but the last, the labels all but the first.
  * All tokens of a data set lie in one array, in the order of the documents; a row is a place and a count in it.
  */
-import { LinnetError } from '../errors.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { Int32Buffer } from './int32-buffer.ts';
-import type { RowInputs, RowSource, RowVisit } from './row-dataset.ts';
+import { LinnetError } from '../../errors.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { Int32Buffer } from '../rows/int32-buffer.ts';
+import type { RowInputs, RowSource, RowVisit } from '../rows/row-dataset.ts';
 
 /**
  * How documents become rows.

@@ -4,12 +4,12 @@
  * second part, two tokens wide, asks with a probability ∝ (g + 1)^(a − 1), a = 0.01: most questions come soon, few late.
  * Rows are drawn when they are read, each from the seed, its epoch and its number: no row is seen twice.
  */
-import { LinnetError } from '../errors.ts';
-import { tensor } from '../graph/tensor.ts';
-import { Random } from '../random.ts';
-import { fingerprint } from './fingerprint.ts';
+import { LinnetError } from '../../errors.ts';
+import { tensor } from '../../graph/tensor.ts';
+import { Random } from '../../random.ts';
+import { fingerprint } from '../rows/fingerprint.ts';
 import { type PackedBatch, packedInputs, type TrainingRow } from './packed-rows.ts';
-import type { RowDataset, RowInputs, RowVisit } from './row-dataset.ts';
+import type { RowDataset, RowInputs, RowVisit } from '../rows/row-dataset.ts';
 
 export interface AssociativeRecallOptions {
   /** V: keys are 1 … V/2 − 1, values V/2 … V − 1, 0 fills what asks nothing. Even. */

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { byteTokenizer } from '../tokenizer/bytes.ts';
-import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
-import { trainBpe } from '../tokenizer/train-bpe.ts';
-import { Int32Buffer } from './int32-buffer.ts';
+import { byteTokenizer } from '../../tokenizer/bytes.ts';
+import { huggingFaceTokenizer } from '../../tokenizer/hugging-face.ts';
+import { trainBpe } from '../../tokenizer/train-bpe.ts';
+import { Int32Buffer } from '../rows/int32-buffer.ts';
 import type { PackingOptions } from './packed-rows.ts';
 import { type PackedDataset, packDocuments } from './packing.ts';
 

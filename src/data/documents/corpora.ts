@@ -9,10 +9,10 @@
 import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { LinnetError } from '../errors.ts';
+import { LinnetError } from '../../errors.ts';
 import { brownText } from './brown.ts';
 import type { Document } from './documents.ts';
-import { readTextFile } from './text-file.ts';
+import { readTextFile } from '../files/text-file.ts';
 
 /** What the name of a corpus package is preceded by when it is given as a source. */
 export const corpusPrefix = 'npm:';

@@ -1,8 +1,8 @@
 /** Packed text as a data set of Node, which is recognised when a run is resumed. */
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { fingerprint } from './fingerprint.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { fingerprint } from '../rows/fingerprint.ts';
 import { PackedRows, type PackingOptions, packRows, type PackedBatch } from './packed-rows.ts';
-import type { RowDataset } from './row-dataset.ts';
+import type { RowDataset } from '../rows/row-dataset.ts';
 
 /** Training rows over one array of tokens. */
 export class PackedDataset extends PackedRows implements RowDataset<PackedBatch> {

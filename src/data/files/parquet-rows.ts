@@ -1,7 +1,7 @@
 /** Rows of Parquet files, as the Hugging Face hub keeps data sets: texts, numbers, and lists and groups of them. */
 import type { AsyncBuffer } from 'hyparquet';
-import { LinnetError } from '../errors.ts';
-import { openRegularFile } from '../files/regular-file.ts';
+import { LinnetError } from '../../errors.ts';
+import { openRegularFile } from '../../files/regular-file.ts';
 import { parquetRows } from './parquet.ts';
 
 const maximumBytes = 1 << 30;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { byteTokenizer } from '../tokenizer/bytes.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { byteTokenizer } from '../../tokenizer/bytes.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { MaskedDataset, maskingIds } from './masked.ts';
 
 const bytes = byteTokenizer();

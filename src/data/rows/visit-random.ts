@@ -1,5 +1,5 @@
 /** Random numbers of one visit to one row: a function of seed, pass and row, so that a resumed run draws the same. */
-import { Random } from '../random.ts';
+import { Random } from '../../random.ts';
 import type { RowVisit } from './row-dataset.ts';
 
 /** A generator for a visit. Each part is drawn into a word of its own, or neighbouring seeds would share draws. */

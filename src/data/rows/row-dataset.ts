@@ -2,7 +2,7 @@
  * What training needs of a data set, whatever the objective: rows, and the arrays that a batch of them makes. Which
  * arrays there are, the data set says; an objective says which of them it reads.
  */
-import type { Tensor } from '../graph/tensor.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 
 /** An array that a batch holds for every row. */
 export interface RowInput {

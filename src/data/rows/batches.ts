@@ -1,6 +1,6 @@
 /** The order in which training sees its rows: shuffled anew every epoch, in batches, resumable at any batch. */
-import { LinnetError } from '../errors.ts';
-import { Random } from '../random.ts';
+import { LinnetError } from '../../errors.ts';
+import { Random } from '../../random.ts';
 import type { BatchTensors, RowSource, RowVisit } from './row-dataset.ts';
 
 /** Rows of a data set. */

@@ -1,7 +1,7 @@
 /** Reading text files that may be anything: sizes bounded, regular files only, UTF-8 checked. */
 import { stat } from 'node:fs/promises';
-import { fileError, type OpenFile, openRegularFile } from '../files/regular-file.ts';
-import { LinnetError } from '../errors.ts';
+import { fileError, type OpenFile, openRegularFile } from '../../files/regular-file.ts';
+import { LinnetError } from '../../errors.ts';
 
 /** Half of what a JavaScript string can hold, in bytes. Larger texts belong into JSON Lines, which is streamed. */
 const maximumFileBytes = 256 << 20;

@@ -1,13 +1,13 @@
 /** Rows for models that read one text and write another: the pairs of a file, or plain text with spans cut out. */
-import { LinnetError } from '../errors.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { fingerprint } from './fingerprint.ts';
-import { Int32Buffer } from './int32-buffer.ts';
-import { longestLength } from './longest.ts';
-import type { RowDataset, RowInputs, RowVisit } from './row-dataset.ts';
+import { LinnetError } from '../../errors.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { fingerprint } from '../rows/fingerprint.ts';
+import { Int32Buffer } from '../rows/int32-buffer.ts';
+import { longestLength } from '../rows/longest.ts';
+import type { RowDataset, RowInputs, RowVisit } from '../rows/row-dataset.ts';
 import { corruptedLength, corruptSpans } from './span-corruption.ts';
-import { visitRandom } from './visit-random.ts';
+import { visitRandom } from '../rows/visit-random.ts';
 
 /** A batch of pairs, B rows of n source and m target tokens. */
 export interface PairBatch {

@@ -1,13 +1,13 @@
 /** Texts with labels or numbers, tokenized as a kind of model reads them: rows for training a classifier and for measuring it. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { LinnetError } from '../errors.ts';
-import { plainNames, quoteName } from '../files/name-list.ts';
-import { type Tensor, tensor } from '../graph/tensor.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { longestLength } from './longest.ts';
-import type { RowDataset, RowInputs, RowVisit } from './row-dataset.ts';
-import { readRecords } from './records.ts';
+import { LinnetError } from '../../errors.ts';
+import { plainNames, quoteName } from '../../files/name-list.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { longestLength } from '../rows/longest.ts';
+import type { RowDataset, RowInputs, RowVisit } from '../rows/row-dataset.ts';
+import { readRecords } from '../files/records.ts';
 import { type TextLayout, textLayouts } from './text-layouts.ts';
 
 /** A text, or two, with the name of its class, or the number that regression is to find. */

@@ -1,5 +1,5 @@
 /** How the kinds of models read a text, or two, that are not to be continued: with which tokens around them. */
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
 /** The kind of model that reads. */
 export type TextLayout = 'causal' | 'encoder' | 'encoder-decoder';
