@@ -12,11 +12,6 @@ export interface EncodedText {
   readonly layers: readonly Readonly<Record<string, Tensor<'float32'>>>[];
 }
 
-/** Bytes of the numbers held. */
-export function encodedBytes({ layers }: EncodedText): number {
-  return layers.flatMap((tensors) => Object.values(tensors)).reduce((total, { data }) => total + data.byteLength, 0);
-}
-
 /**
  * `cross.i.NAME` of a step over several texts, those of shorter texts padded with zeros, which mean "not visible". One text
  * is read in place; the feeds of several are kept as long as the texts are the same, since making them copies.

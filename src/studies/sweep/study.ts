@@ -65,7 +65,8 @@ async function openBase(
   return { kind: 'scratch', config: config?.model_type === 'flash' ? { ...config } : { ...special, ...config } };
 }
 
-function requireVocabulary(name: string, { sizes }: Model, tokenizer: Tokenizer): void {
+/** @throws LinnetError `MISMATCH` for a model whose vocabulary is smaller than that of its tokenizer */
+export function requireVocabulary(name: string, { sizes }: Pick<Model, 'sizes'>, tokenizer: Tokenizer): void {
   if (tokenizer.vocabularySize <= sizes.vocabulary) return;
   throw new LinnetError(
     'MISMATCH',
