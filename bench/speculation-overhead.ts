@@ -11,7 +11,7 @@ import { Sampler } from '../src/decoding/sampler.ts';
 import { ReferenceDrafter } from '../src/decoding/speculation/reference-drafter.ts';
 import { speculative } from '../src/decoding/speculation/speculative.ts';
 import { fillState } from '../src/evaluation/speed/decoding-speed.ts';
-import { describeCausalModel } from '../src/models/families.ts';
+import { describeCausalModel } from '../src/models/families/index.ts';
 import { initializeParameters } from '../src/models/initialize.ts';
 import { Random } from '../src/random.ts';
 

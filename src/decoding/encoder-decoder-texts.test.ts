@@ -5,7 +5,7 @@ import { errorCode } from '../../test/error-code.ts';
 import { letters } from '../../test/models/letters.ts';
 import { randomT5Weights, t5MixerNames, tinyT5 } from '../../test/models/tiny-t5.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
-import { t5Model } from '../models/t5/model.ts';
+import { t5Model } from '../models/families/t5/model.ts';
 import { DecodingEngine } from './engine.ts';
 import { type GenerateOptions, type Generation, type GenerationEvent, generate, generateToEnd } from './generate.ts';
 import { Sampler, type SamplerInput } from './sampler.ts';

@@ -1,10 +1,11 @@
 /** A picture of shares over two axes: a cell for each pair, coloured and with its number, such as recall by length and depth. */
 import { LinnetError } from '../errors.ts';
 import { Chart } from './chart-renderer.ts';
-import { CHART_FONT, CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
+import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
 import { formatFixed } from './quantities.ts';
 import { shareStyle } from './share-colour.ts';
 import type { SvgElement } from './svg-element.ts';
+import { writing } from './svg-text.ts';
 
 export interface HeatMapDescription {
   readonly title: string;
@@ -96,25 +97,5 @@ function cell(share: number, x: number, y: number, place: string): SvgElement {
       { tag: 'rect', attributes: { x, y, width: CELL.width - 1, height: CELL.height - 1, fill } },
       writing(label, x + (CELL.width - 1) / 2, y + (CELL.height - 1) / 2, { fontSize: 11, ink }),
     ],
-  };
-}
-
-interface WritingStyle {
-  readonly fontSize: number;
-  readonly ink: string;
-  readonly anchor?: 'middle' | 'end';
-  readonly weight?: number;
-}
-
-/** Text around a height. */
-function writing(text: string, x: number, y: number, style: WritingStyle): SvgElement {
-  const { fontSize, ink, anchor = 'middle', weight = 400 } = style;
-  return {
-    tag: 'text',
-    attributes: {
-      ...{ x, y: y + 0.35 * fontSize, fill: ink, 'text-anchor': anchor },
-      ...{ 'font-family': CHART_FONT, 'font-size': fontSize, 'font-weight': weight },
-    },
-    content: text,
   };
 }

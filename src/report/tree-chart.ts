@@ -2,10 +2,11 @@
 import type { TokenTree } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { Chart } from './chart-renderer.ts';
-import { CHART_FONT, CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
+import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
 import { formatFixed } from './quantities.ts';
 import { shareStyle } from './share-colour.ts';
 import { roundedText, type SvgElement } from './svg-element.ts';
+import { writing } from './svg-text.ts';
 import { layoutTree } from './tree-layout.ts';
 
 /** A token tree as a chart. */
@@ -126,11 +127,11 @@ function nodeElement(
   };
   if (radius < SMALLEST_LABELLED_RADIUS) return { tag: 'g', content: [tooltip, circle] };
   const fontSize = Math.min(11, radius, (1.75 * radius) / Math.max(0.1, estimateTextWidth(label, 1)));
-  return { tag: 'g', content: [tooltip, circle, writing(label, x, y, { fontSize, ink, anchor: 'middle' })] };
+  return { tag: 'g', content: [tooltip, circle, writing(label, x, y, { fontSize, ink })] };
 }
 
 function titleText(title: string, width: number): SvgElement {
-  const style = { fontSize: CHART_TEXT.title, ink: CHART_INK.text, anchor: 'middle', weight: 600 } as const;
+  const style = { fontSize: CHART_TEXT.title, ink: CHART_INK.text, weight: 600 };
   return writing(title, width / 2, MARGIN + 8, style);
 }
 
@@ -149,28 +150,4 @@ function legendElements(legend: string, width: number, y: number): SvgElement[] 
     ...swatches,
     writing('100 %', width - MARGIN, y + 8, style),
   ];
-}
-
-interface WritingStyle {
-  readonly fontSize: number;
-  readonly ink: string;
-  readonly anchor: 'middle' | 'end';
-  readonly weight?: number;
-}
-
-/** Text around a height. The shift is spelled out: not every viewer knows `dominant-baseline`. */
-function writing(
-  text: string,
-  x: number,
-  y: number,
-  { fontSize, ink, anchor, weight = 400 }: WritingStyle,
-): SvgElement {
-  return {
-    tag: 'text',
-    attributes: {
-      ...{ x, y: y + 0.35 * fontSize, fill: ink, 'text-anchor': anchor },
-      ...{ 'font-family': CHART_FONT, 'font-size': fontSize, 'font-weight': weight },
-    },
-    content: text,
-  };
 }

@@ -16,7 +16,7 @@ import { Sampler } from '../../src/decoding/sampler.ts';
 import { MedusaDrafter } from '../../src/decoding/speculation/medusa-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { SpeculationStatistics } from '../../src/decoding/speculation/statistics.ts';
-import { MedusaHeads } from '../../src/models/medusa-heads.ts';
+import { MedusaHeads } from '../../src/models/medusa/medusa-heads.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';

@@ -21,7 +21,7 @@ import { openExportedHeads, openExportedModel, readExportedFolder } from '../../
 import { openDraftHeads } from '../../src/export/open-heads.ts';
 import { storageTypeNames } from '../../src/export/storage-types.ts';
 import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
-import { MedusaHeads } from '../../src/models/medusa-heads.ts';
+import { MedusaHeads } from '../../src/models/medusa/medusa-heads.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { errorOf, linnet, runJson } from '../cli/captured-cli.ts';

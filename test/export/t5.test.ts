@@ -18,7 +18,7 @@ import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
 import { float32, type Tensor } from '../../src/graph/tensor.ts';
 import { readOnnxSummary } from '../../src/graph/onnx/reader.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
-import { t5Model } from '../../src/models/t5/model.ts';
+import { t5Model } from '../../src/models/families/t5/model.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { errorCode } from '../error-code.ts';
 import { randomParameters, tinyLlama } from '../models/tiny-llama.ts';

@@ -1,7 +1,7 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
 import type { GeneratingModel } from '../../models/model.ts';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
-import { readTextFile } from '../../data/text-file.ts';
+import { readTextFile } from '../../data/files/text-file.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
 import { acceptanceRules } from '../../decoding/speculation/acceptance.ts';
 import { CombinedDrafter } from '../../decoding/speculation/combined-drafter.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { modelLayout } from '../../models/model-layout.ts';
+import { modelLayout } from '../../models/graphs/model-layout.ts';
 import { SequenceState } from '../state/sequence-state.ts';
 import { ReferenceDrafter } from './reference-drafter.ts';
 

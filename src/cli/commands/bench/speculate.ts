@@ -1,5 +1,5 @@
 /** `linnet bench speculate`: sequential against speculative decoding with the tree of the model folder. */
-import { loadDocuments } from '../../../data/documents.ts';
+import { loadDocuments } from '../../../data/documents/documents.ts';
 import { generateToEnd } from '../../../decoding/generate.ts';
 import { Sampler } from '../../../decoding/sampler.ts';
 import { MedusaDrafter } from '../../../decoding/speculation/medusa-drafter.ts';

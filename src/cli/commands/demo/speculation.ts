@@ -1,5 +1,5 @@
 /** The speculative chapter of `linnet demo`: the same greedy texts token by token, and by drafts from the text itself. */
-import type { Document } from '../../../data/documents.ts';
+import type { Document } from '../../../data/documents/documents.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
 import { type Generation, generateToEnd } from '../../../decoding/generate.ts';
 import { type DecodingMethod, sequential } from '../../../decoding/method.ts';

@@ -1,5 +1,5 @@
 /** `linnet eval needle`: what a model finds of what is hidden in a long text. */
-import { readDocuments } from '../../../data/documents.ts';
+import { readDocuments } from '../../../data/documents/documents.ts';
 import { readHaystack } from '../../../evaluation/needle/haystack.ts';
 import {
   measureNeedles,

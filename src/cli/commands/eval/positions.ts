@@ -1,5 +1,5 @@
 /** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
-import { readDocuments } from '../../../data/documents.ts';
+import { readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import { stepLosses } from '../../../evaluation/perplexity/step-perplexity.ts';
 import { perplexityByPosition, type PositionLoss } from '../../../evaluation/perplexity/token-losses.ts';

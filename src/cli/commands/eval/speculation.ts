@@ -1,5 +1,5 @@
 /** `linnet eval speculation`: whether verified trees give the sequential text, and what inexact rules would give. */
-import { readDocuments } from '../../../data/documents.ts';
+import { readDocuments } from '../../../data/documents/documents.ts';
 import { MedusaDrafter } from '../../../decoding/speculation/medusa-drafter.ts';
 import { LinnetError } from '../../../errors.ts';
 import { compareRules, type RuleAgreement } from '../../../studies/verification-rules.ts';
