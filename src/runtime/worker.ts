@@ -120,9 +120,13 @@ class WorkerSession implements EngineSession {
 
   /** @param cause whatever the worker threw, which need not be an error */
   #fail(what: string, cause?: unknown): void {
-    const reason = cause === undefined ? '' : `: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const reason = cause === undefined ? '' : `: ${messageOf(cause)}`;
     this.#failure ??= new LinnetError('RUNTIME', `the worker of graph "${this.#name}" ${what}${reason}`, { cause });
     for (const pending of this.#pending.values()) pending.reject(this.#failure);
     this.#pending.clear();
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
