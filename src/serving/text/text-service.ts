@@ -1,4 +1,5 @@
 /** From prompts to text events: prefix cache, scheduler, scores. It knows nothing of HTTP. */
+import type { TokenConstraint } from '../../decoding/logit-adjustments.ts';
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import type { RandomState } from '../../random.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
@@ -11,6 +12,7 @@ import type { ServedModel } from '../served-model.ts';
 import { type DrafterName, type MethodMaker, methodsByName } from './decoding-choice.ts';
 import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
 import type { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
+import { leastTokens } from './least-tokens.ts';
 import { PrefixCache, type SharedPrefixes } from './prefix-cache.ts';
 import { type PlacedScore, ScoreStream } from './score-stream.ts';
 import { type ScoredDistribution, scoredMethod, scoreToken, type TokenScore } from './scores.ts';
@@ -43,6 +45,8 @@ export interface TextJob {
   /** Whether the stop string that ends a text is part of it. Default false. */
   readonly keepStop?: boolean;
   readonly ignoreEos: boolean;
+  /** Tokens before which nothing ends the text. Default 0; not together with `json`. */
+  readonly leastTokens?: number;
   /** JSON that the text is to be. */
   readonly json?: JsonConstraint;
   /** How many of the most probable tokens to report with each token; undefined reports no scores. */
@@ -184,7 +188,7 @@ export class TextService {
       (_, choice) =>
         new Sampler({ ...sampling, seed: (sampling.seed + choice) >>> 0 }, job.random, {
           // The penalties of this API are about what is written; the repetition penalty is about the prompt too.
-          constraint: job.json?.after(prompt.length),
+          constraint: job.json?.after(prompt.length) ?? this.#lasting(job),
           penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? prompt.length : 0,
         }),
     );
@@ -194,7 +198,7 @@ export class TextService {
         prompt,
         maxTokens,
         priority: job.priority,
-        stop: { strings: stop, tokenIds: stopIds, kept: job.keepStop },
+        stop: { strings: stop, tokenIds: stopIds, kept: job.keepStop, after: job.leastTokens },
         ignoreEos,
         tokenizer,
         choices: (maxTokens === 0 ? [] : samplers).map((sampler, choice) => ({
@@ -219,6 +223,13 @@ export class TextService {
       signal,
     );
     return this.#follow(job, { events, start, promptScores, streams, samplers, trees });
+  }
+
+  #lasting({ leastTokens: count = 0, prompt, stopIds, ignoreEos }: TextJob): TokenConstraint | undefined {
+    const { eosIds, sizes } = this.model.engine.model;
+    const ends = [...stopIds, ...(ignoreEos ? [] : eosIds)];
+    if (count === 0 || ends.length === 0) return undefined;
+    return leastTokens({ count, from: prompt.length, ends, vocabulary: sizes.vocabulary });
   }
 
   /** Asks other servers for more of the prompt than is known here. */
