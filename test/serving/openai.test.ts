@@ -202,6 +202,26 @@ describe('fields of vLLM', () => {
   });
 });
 
+describe('a server that is to be deterministic', () => {
+  it('gives every number bit for bit, whoever else is there and whatever is cached', async () => {
+    const { server } = await serve(model, { deterministic: true });
+    const long = Array.from({ length: 540 }, (_, i) => 10 + ((i * i) % 400));
+    const asked = { prompt: long, max_tokens: 6, logprobs: 2, seed: 3, temperature: 0.7, speculate: 'lookup' };
+    const answer = async (fields: object): Promise<unknown> => (await send(server.url, fields)).json();
+    const alone = await answer({ ...asked, cache_salt: 'alone' });
+    const others = Promise.all([1, 2].map((n) => answer({ prompt: 'A dog', n, max_tokens: 20 })));
+    const among = await answer(asked);
+    const again = await answer(asked);
+    await others;
+    const choices = (value: unknown): unknown => answerSchema.parse(value).choices;
+    expect(choices(among)).toEqual(choices(alone));
+    expect(choices(again)).toEqual(choices(alone));
+    // From the grid of regular lengths, not from the end of what was read before.
+    expect(among).toMatchObject({ usage: { prompt_tokens_details: { cached_tokens: 0 } } });
+    expect(again).toMatchObject({ usage: { prompt_tokens_details: { cached_tokens: 512 } } });
+  });
+});
+
 describe('measurements', () => {
   it('count drafts of rounds that had any', async () => {
     const { registry, textObserver } = new ServerMetrics();

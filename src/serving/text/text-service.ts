@@ -164,6 +164,7 @@ export class TextService {
     const looks = job.state === undefined && !job.scorePrompt && this.#caches;
     const state = looks ? this.cache.find(job.salt, prompt, prompt.length) : job.state;
     const start: Start = { cached: state?.length ?? 0 };
+    const keeps = this.#caches && (looks || !this.scheduler.deterministic);
     const fetched = looks ? this.#fetch(job, start) : undefined;
     const promptScores: TokenScore[] = [];
     const streams = Array.from({ length: n }, () => new ScoreStream(tokenizer, prompt));
@@ -181,7 +182,9 @@ export class TextService {
       };
       let pace: TextPace | undefined;
       const pacing = (): TextPace => (pace = this.scheduler.pacing.newText());
-      const method = this.#method({ drafter: job.drafter, onTree, pacing });
+      // Trees are as large as the clock says.
+      const drafter = this.scheduler.deterministic ? 'off' : job.drafter;
+      const method = this.#method({ drafter, onTree, pacing });
       return { method, pace };
     };
     const samplers = streams.map(
@@ -213,7 +216,7 @@ export class TextService {
             promptScores.push(scoreToken(logits, prompt[position + 1], logprobs ?? 0));
           },
         }),
-        ...(this.#caches && {
+        ...(keeps && {
           boundaries: this.#boundaries(job),
           onBoundary: (read: SequenceState) => {
             this.#keep(job.salt, prompt, read);
@@ -235,6 +238,7 @@ export class TextService {
   /** Asks other servers for more of the prompt than is known here. */
   #fetch({ salt, prompt }: TextJob, start: Start): Promise<SequenceState | undefined> | undefined {
     if (!this.#caches || prompt.length - start.cached < worthAsking) return undefined;
+    if (this.scheduler.deterministic) return undefined;
     return this.#shared?.find(salt, prompt, start.cached, prompt.length).then((state) => {
       if (state === undefined) return undefined;
       start.cached = state.length;
@@ -245,7 +249,7 @@ export class TextService {
 
   #keep(salt: string, tokens: readonly number[], state: SequenceState): void {
     const copy = state.fork();
-    if (this.cache.add(salt, tokens, copy)) this.#shared?.add(salt, tokens, copy);
+    if (this.cache.add(salt, tokens, copy) && !this.scheduler.deterministic) this.#shared?.add(salt, tokens, copy);
   }
 
   get #caches(): boolean {
@@ -253,13 +257,17 @@ export class TextService {
     return this.cache.maxBytes > 0 && !this.model.engine.readsText;
   }
 
-  /** Every so many tokens, where the caller knows of one, and before the last token, for whoever asks again. */
+  /**
+   * Every so many tokens, where the caller knows of one, and before the last token, for whoever asks again. Where texts are
+   * to be the same in every bit, only those of the regular grid: a prompt is read in the same chunks from any of them.
+   */
   #boundaries({ prompt, boundaries = [] }: TextJob): number[] {
     const regular = Array.from(
       { length: Math.floor(prompt.length / boundaryEvery) },
       (_, i) => (i + 1) * boundaryEvery,
     );
-    const all = [...regular, ...boundaries, prompt.length - 1].filter((at) => at > 0 && at < prompt.length);
+    const others = this.scheduler.deterministic ? [] : [...boundaries, prompt.length - 1];
+    const all = [...regular, ...others].filter((at) => at > 0 && at < prompt.length);
     return [...new Set(all)].sort((a, b) => a - b);
   }
 
@@ -297,7 +305,7 @@ export class TextService {
         const { choice, generation } = event;
         const stopped = generation.finish === 'stop';
         this.#observer.ended?.(generation.finish, since(began));
-        if (this.#caches && choice === 0) {
+        if (this.#caches && choice === 0 && !this.scheduler.deterministic) {
           this.#keep(job.salt, [...job.prompt, ...generation.tokens], generation.state);
         }
         const finish = generation.finish === 'length' ? 'length' : 'stop';
