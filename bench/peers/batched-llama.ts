@@ -3,9 +3,10 @@
  * batch. What has been read once is kept in a file, from which every sequence is filled.
  */
 import { rm, stat } from 'node:fs/promises';
-import { getLlama, type Llama, type LlamaContextSequence, LlamaLogLevel, type Token } from 'node-llama-cpp';
+import type { Llama, LlamaContextSequence, Token } from 'node-llama-cpp';
 import { type Cost, costOf } from './cost.ts';
 import { someTokens } from './measurement.ts';
+import { openLlama } from './open-llama.ts';
 
 const tokens = someTokens(1 << 17, 32_000) as Token[];
 
@@ -30,14 +31,7 @@ export class BatchedLlama implements AsyncDisposable {
     modelPath: string,
     { streams, longest, threads, folder }: { streams: number; longest: number; threads: number; folder: string },
   ): Promise<BatchedLlama> {
-    const llama = await getLlama({
-      gpu: false,
-      build: 'never',
-      skipDownload: true,
-      usePrebuiltBinaries: true,
-      maxThreads: threads,
-      logLevel: LlamaLogLevel.error,
-    });
+    const llama = await openLlama(threads);
     const model = await llama.loadModel({ modelPath, ignoreMemorySafetyChecks: true });
     const context = await model.createContext({
       contextSize: longest,

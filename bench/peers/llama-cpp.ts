@@ -2,18 +2,12 @@
  * llama.cpp, through node-llama-cpp and the binary that comes with its npm package: nothing is downloaded or compiled.
  * Decode steps are greedy tokens of its own generator.
  */
-import { getLlama, LlamaLogLevel, type Token } from 'node-llama-cpp';
+import type { Token } from 'node-llama-cpp';
 import { median, readOptions, report, someTokens } from './measurement.ts';
+import { openLlama } from './open-llama.ts';
 
 const { model: modelPath, contexts, prompts, threads, steps } = readOptions();
-const llama = await getLlama({
-  gpu: false,
-  build: 'never',
-  skipDownload: true,
-  usePrebuiltBinaries: true,
-  maxThreads: threads,
-  logLevel: LlamaLogLevel.error,
-});
+const llama = await openLlama(threads);
 const model = await llama.loadModel({ modelPath, ignoreMemorySafetyChecks: true });
 const longest = Math.max(...prompts, ...contexts.map((context) => context + steps));
 const context = await model.createContext({ contextSize: longest + 8, batchSize: 512, threads });

@@ -22,6 +22,8 @@ export interface TextOptions {
     readonly strings?: readonly string[];
     /** Whether the stop string that ends a text is part of it. Default false. */
     readonly kept?: boolean;
+    /** In the text of so many first tokens no stop string is looked for. Default 0. */
+    readonly after?: number;
   };
   /** Takes EOS tokens for any other, for measurements over a given number of tokens. Default false. */
   readonly ignoreEos?: boolean;
@@ -48,6 +50,7 @@ export class GrowingText {
   readonly #stream: TextStream | undefined;
   readonly #matcher: StopStringMatcher;
   readonly #keepsStop: boolean;
+  readonly #stopsAfter: number;
   #stopped = false;
   #text = '';
   /** Whether a token that is not in the text ended it. */
@@ -77,6 +80,7 @@ export class GrowingText {
     this.#stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, prompt);
     this.#matcher = new StopStringMatcher(strings);
     this.#keepsStop = stop?.kept === true;
+    this.#stopsAfter = stop?.after ?? 0;
   }
 
   /** Why the text ended; undefined while it grows. */
@@ -141,7 +145,8 @@ export class GrowingText {
       return '';
     }
     this.#tokens.push(token);
-    const text = this.#match(this.#stream?.push(token) ?? '');
+    const piece = this.#stream?.push(token) ?? '';
+    const text = this.#tokens.length - this.promptLength <= this.#stopsAfter ? piece : this.#match(piece);
     if (this.#stopped) this.#finish = 'stop';
     else if (this.#tokens.length - this.promptLength >= this.#maxTokens) this.#finish = 'length';
     return text;

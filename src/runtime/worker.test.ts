@@ -100,6 +100,7 @@ describe('a worker that dies', () => {
   it.each([
     ['process.exit(3)', 'the worker of graph "doomed" ended with exit code 3'],
     ['throw new Error("out of luck")', 'the worker of graph "doomed" failed: out of luck'],
+    ['throw "no error, a text"', 'the worker of graph "doomed" failed: no error, a text'],
   ])('by %s rejects all pending and later runs', async (onRun, message) => {
     const session = await openWorkerSession(model, { device: 'cpu' }, host(onRun));
     const runs = await Promise.allSettled([session.run({}, ['y']), session.run({}, ['y'])]);

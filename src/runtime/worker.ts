@@ -64,8 +64,8 @@ class WorkerSession implements EngineSession {
     // An idle worker must not keep the process alive; `#ask` holds it while something is pending.
     worker.unref();
     worker.on('message', (reply: WorkerReply) => this.#settle(reply));
-    worker.on('error', (error) => this.#fail('failed', error));
-    worker.on('messageerror', (error) => this.#fail('sent an unreadable message', error));
+    worker.on('error', (error: unknown) => this.#fail('failed', error));
+    worker.on('messageerror', (error: unknown) => this.#fail('sent an unreadable message', error));
     worker.on('exit', (code) => this.#fail(`ended with exit code ${code}`));
   }
 
@@ -118,10 +118,15 @@ class WorkerSession implements EngineSession {
     }
   }
 
-  #fail(what: string, cause?: Error): void {
-    const reason = cause === undefined ? '' : `: ${cause.message}`;
+  /** @param cause whatever the worker threw, which need not be an error */
+  #fail(what: string, cause?: unknown): void {
+    const reason = cause === undefined ? '' : `: ${messageOf(cause)}`;
     this.#failure ??= new LinnetError('RUNTIME', `the worker of graph "${this.#name}" ${what}${reason}`, { cause });
     for (const pending of this.#pending.values()) pending.reject(this.#failure);
     this.#pending.clear();
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

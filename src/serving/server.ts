@@ -59,10 +59,10 @@ export interface RunningServer extends Listening {
 export async function startServer(model: ServedModel, options: ServerOptions): Promise<RunningServer> {
   const { keys = [], origins = [], rate, cacheBytes = 256 << 20 } = options;
   checkAddress(options);
-  const { shared, method, log, parallel, maxQueue, chunk, readerBytes, readerTimeout } = options;
+  const { shared, method, log, parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout } = options;
   const metrics = new ServerMetrics();
   const bounds = Object.fromEntries(
-    Object.entries({ parallel, maxQueue, chunk, readerBytes, readerTimeout }).filter(
+    Object.entries({ parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout }).filter(
       ([, value]) => value !== undefined,
     ),
   );

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ServedModel } from '../../src/serving/served-model.ts';
 import { type RunningServer, startServer } from '../../src/serving/server.ts';
+import { runCaptured } from '../cli/captured-cli.ts';
 import { startCli } from '../cli/cli-process.ts';
 import { openTiny, serve, tinyLlamaFolder } from './served.ts';
 
@@ -273,7 +274,7 @@ describe('linnet serve', () => {
     });
     let printed = '';
     const words = ['serve', tinyLlamaFolder, '--port', '0', '--inline', '--threads', '1', '--alias', 'tiny', '--no-ui'];
-    words.push('--metrics-names', 'vllm,llamacpp');
+    words.push('--metrics-names', 'vllm,llamacpp', '--deterministic');
     const { child, ended } = startCli(words);
     child.stdout?.on('data', (piece: Buffer) => {
       printed += piece.toString();
@@ -282,6 +283,7 @@ describe('linnet serve', () => {
     });
     const base = await listening;
     expect((await fetch(`${base}/`)).status).toBe(404);
+    expect(await (await fetch(`${base}/props`)).json()).toMatchObject({ deterministic: true });
     const metrics = await (await fetch(`${base}/metrics`)).text();
     expect(metrics).toContain('vllm:num_requests_running{model_name="tiny"} 0');
     expect(metrics).toContain('llamacpp:requests_deferred 0');
@@ -291,5 +293,16 @@ describe('linnet serve', () => {
     expect(await stream.text()).toMatch(/"finish_reason":"length".*\n\ndata: \[DONE\]\n\n$/);
     const { run } = await ended;
     expect([run.exitCode, run.stderr]).toEqual([0, expect.stringContaining('drained')]);
+  });
+
+  it('refuses to draft where texts are to depend in no bit on the clock', async () => {
+    const { exitCode, stderr } = await runCaptured([
+      'serve',
+      tinyLlamaFolder,
+      '--deterministic',
+      '--speculate',
+      'lookup',
+    ]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('--speculate')]);
   });
 });

@@ -176,6 +176,21 @@ describe('fields of vLLM', () => {
     expect(choice.logprobs?.tokens.join('').startsWith(choice.text)).toBe(true);
   });
 
+  it('go on to min_tokens past what would end a text, with drafts too', async () => {
+    const { server } = await serve(model);
+    const texts = async (fields: object) => answerSchema.parse(await (await send(server.url, fields)).json()).choices;
+    const [{ token_ids: all = [], text: whole }] = await texts({ return_token_ids: true });
+    const ends = { stop_token_ids: [all[2]], stop: whole.slice(1, 3), return_token_ids: true };
+    expect((await texts(ends))[0].token_ids?.length).toBeLessThan(3);
+    const [longer] = await texts({ ...ends, min_tokens: 8 });
+    expect(longer.token_ids?.length).toBeGreaterThanOrEqual(8);
+    expect(longer.token_ids?.slice(0, 8)).not.toContain(all[2]);
+    expect(await texts({ ...ends, min_tokens: 8, speculate: 'lookup' })).toEqual([longer]);
+    // What is found in the first tokens alone ends nothing.
+    const [past] = await texts({ stop: whole.slice(1, 3), min_tokens: 24 });
+    expect(past.text).toBe(whole);
+  });
+
   it('warn of prompts that are longer than what the model was trained for', async () => {
     const { server } = await serve(model);
     const warning = async (length: number): Promise<string | null> => {
@@ -184,6 +199,26 @@ describe('fields of vLLM', () => {
     };
     expect(await warning(512)).toBeNull();
     expect(await warning(513)).toBe('a prompt has 513 tokens; the model was trained for 512');
+  });
+});
+
+describe('a server that is to be deterministic', () => {
+  it('gives every number bit for bit, whoever else is there and whatever is cached', async () => {
+    const { server } = await serve(model, { deterministic: true });
+    const long = Array.from({ length: 540 }, (_, i) => 10 + ((i * i) % 400));
+    const asked = { prompt: long, max_tokens: 6, logprobs: 2, seed: 3, temperature: 0.7, speculate: 'lookup' };
+    const answer = async (fields: object): Promise<unknown> => (await send(server.url, fields)).json();
+    const alone = await answer({ ...asked, cache_salt: 'alone' });
+    const others = Promise.all([1, 2].map((n) => answer({ prompt: 'A dog', n, max_tokens: 20 })));
+    const among = await answer(asked);
+    const again = await answer(asked);
+    await others;
+    const choices = (value: unknown): unknown => answerSchema.parse(value).choices;
+    expect(choices(among)).toEqual(choices(alone));
+    expect(choices(again)).toEqual(choices(alone));
+    // From the grid of regular lengths, not from the end of what was read before.
+    expect(among).toMatchObject({ usage: { prompt_tokens_details: { cached_tokens: 0 } } });
+    expect(again).toMatchObject({ usage: { prompt_tokens_details: { cached_tokens: 512 } } });
   });
 });
 
@@ -300,6 +335,8 @@ describe('errors', () => {
     ['a format that nobody knows', { response_format: { type: 'sound' } }, 400, 'response_format.type'],
     ['a schema of no type', { json_schema: { type: 'other' } }, 400, 'json_schema'],
     ['JSON without an end', { json_schema: {}, ignore_eos: true }, 400, 'ignore_eos'],
+    ['JSON of more tokens than it has', { json_schema: {}, min_tokens: 4 }, 400, 'min_tokens'],
+    ['min_tokens above max_tokens', { min_tokens: 25 }, 400, 'min_tokens'],
     ['too many logprobs', { logprobs: 21 }, 400, 'logprobs'],
     ['too many stops', { stop: Array.from({ length: 17 }, (_, i) => `s${i}`) }, 400, 'stop'],
     ['an empty stop', { stop: '' }, 400, 'stop'],

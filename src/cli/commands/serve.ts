@@ -59,6 +59,9 @@ export const serveCommand = defineCommand({
       128,
       'tokens of a prompt read between two tokens of the other texts',
     ),
+    deterministic: flag(
+      'compute every text by steps of its own, so that it depends in no bit on the others; gives up what rows share',
+    ),
     rate: optional(integer(1, 1 << 20), 'requests a minute and key (default: no limit)'),
     timeout: withDefault(integer(1, 86400, 'seconds'), 600, 'time that a request may take'),
     drainDelay: withDefault(
@@ -104,6 +107,11 @@ export const serveCommand = defineCommand({
     ...engineOptions,
   },
   async run(context, options) {
+    if (options.deterministic && options.speculate !== 'off') {
+      throw new UsageError(
+        '--deterministic drafts nothing: how much is drafted depends on the clock; leave out --speculate',
+      );
+    }
     const keys = await keysOf(options);
     const template = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
     const log = pino(
@@ -147,6 +155,7 @@ export const serveCommand = defineCommand({
       parallel: options.parallel,
       maxQueue: options.maxQueue,
       chunk: options.promptChunk,
+      deterministic: options.deterministic,
       slotFolder: options.slotSavePath,
       cacheBytes: options.stateCache,
       sessions: kept.sessions,

@@ -88,6 +88,7 @@ function modelFacts({ model }: Serving) {
 function properties({ model, texts, limits }: Serving) {
   return {
     total_slots: texts.scheduler.parallel,
+    deterministic: texts.scheduler.deterministic,
     default_generation_settings: { n_ctx: limits.promptTokens, params: { temperature: 1, top_p: 1 } },
     chat_template: model.template?.source ?? '',
     trained_length: model.engine.model.sizes.trainedLength,

@@ -14,7 +14,16 @@ import { withWarning } from './length-warning.ts';
 import { ProgressFields } from './progress-fields.ts';
 import { type TokenNames, tokenNames } from './token-names.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
-import { checkBody, checkToken, commonRefusals, maybe, samplingFields, samplingOf, stopsOf } from './request-fields.ts';
+import {
+  checkBody,
+  checkToken,
+  commonRefusals,
+  leastTokensOf,
+  maybe,
+  samplingFields,
+  samplingOf,
+  stopsOf,
+} from './request-fields.ts';
 
 export function completionSchema(limits: ServerLimits) {
   const ids = z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens);
@@ -157,6 +166,7 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     keepStop: fields.include_stop_str_in_output,
     priority: fields.priority,
     ignoreEos: fields.ignore_eos ?? false,
+    leastTokens: leastTokensOf(fields, asked, json),
     json,
     logprobs,
     scorePrompt: echo && logprobs !== undefined,

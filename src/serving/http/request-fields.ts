@@ -42,6 +42,7 @@ export function samplingFields(limits: ServerLimits) {
     stop_token_ids: maybe(z.array(tokenId).max(limits.stops)),
     include_stop_str_in_output: maybe(z.boolean()),
     ignore_eos: maybe(z.boolean()),
+    min_tokens: maybe(z.int().min(0).max(limits.maxTokens)),
     return_token_ids: maybe(z.boolean()),
     return_tokens_as_token_ids: maybe(z.boolean()),
     priority: maybe(z.int().min(-0x7fffffff).max(0x7fffffff)),
@@ -90,6 +91,25 @@ export function stopsOf({ stop = [] }: Pick<SamplingFields, 'stop'>): readonly s
   return typeof stop === 'string' ? [stop] : stop;
 }
 
+/**
+ * Tokens before which nothing ends a text.
+ * @param asked most tokens of the text
+ * @param json what it is held to
+ * @throws ApiError for more than may be written, and with JSON, which ends when it is complete
+ */
+export function leastTokensOf(
+  { min_tokens: least = 0 }: Pick<SamplingFields, 'min_tokens'>,
+  asked: number,
+  json: object | undefined,
+): number {
+  const refuse = (message: string): never => {
+    throw new ApiError('invalid_request_error', message, { param: 'min_tokens' });
+  };
+  if (least > asked) refuse(`"min_tokens" is ${least} and the text may have ${asked} tokens; ask for fewer`);
+  if (least > 0 && json !== undefined) refuse('JSON ends when it is complete; leave out "min_tokens"');
+  return least;
+}
+
 /** @throws ApiError for a token outside the vocabulary */
 export function checkToken(token: number, vocabulary: number, param: string): void {
   if (token < vocabulary) return;
@@ -115,7 +135,6 @@ export const commonRefusals: Refusals = {
   prompt_logprobs: given,
   use_beam_search: (value) => value === true,
   skip_special_tokens: (value) => value === false,
-  min_tokens: (value) => given(value) && value !== 0,
 };
 
 /**

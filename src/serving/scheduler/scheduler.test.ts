@@ -1,7 +1,7 @@
 /** Whatever comes and goes next to it, a text is what it is alone. */
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { letters } from '../../../test/models/letters.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../../attention/presets.ts';
@@ -226,6 +226,20 @@ describe('the scheduler', () => {
     );
     // 8 + 6 + 7 + 8 take 4 · 8 places, which is one chunk; the last token of each is read in a round.
     expect(chunks).toEqual([29, 32, 7]);
+  });
+
+  it('shares no step where texts are to depend in no bit on each other', async () => {
+    const scheduler = new Scheduler(engine, { chunk: 16, deterministic: true });
+    const step = vi.spyOn(engine, 'step');
+    onTestFinished(() => step.mockRestore());
+    await Promise.all(
+      [9, 7, 8, 30].map(async (length) => {
+        const spec = { ...plain, length, maxTokens: 5, n: 2, temperature: 0.8 };
+        const { texts } = await collect(scheduler.submit(requestOf(spec)), 2, () => undefined);
+        for (const [choice, text] of texts.entries()) expect(text).toBe((await lone(spec, choice)).text.slice(0, 5));
+      }),
+    );
+    expect(new Set(step.mock.calls.map(([requests]) => requests.length))).toEqual(new Set([1]));
   });
 
   it('refuses more requests than may wait, more choices than run, and all once it closes', async () => {

@@ -26,6 +26,11 @@ export interface SchedulerOptions {
   readonly maxQueue?: number;
   /** Tokens of a prompt that are read between two rounds. Default `promptChunk`. */
   readonly chunk?: number;
+  /**
+   * Whether every prompt and every text is computed by steps of its own. Kernels round differently for different numbers of
+   * rows: so what a text is depends in no bit on those that are at work with it. Default false.
+   */
+  readonly deterministic?: boolean;
   /** Bytes of events that a reader may leave waiting before its texts pause. Default 64 KiB. */
   readonly readerBytes?: number;
   /** Milliseconds after which a reader that takes nothing is given up. Default 30 s. */
@@ -87,6 +92,7 @@ export class Scheduler {
       parallel: 8,
       maxQueue: 64,
       chunk: promptChunk,
+      deterministic: false,
       readerBytes: 64 << 10,
       readerTimeout: 30_000,
       ...bounds,
@@ -106,6 +112,11 @@ export class Scheduler {
   /** Most texts at a time. */
   get parallel(): number {
     return this.#options.parallel;
+  }
+
+  /** Whether prompts and texts share no steps. */
+  get deterministic(): boolean {
+    return this.#options.deterministic;
   }
 
   /** Refuses requests that would wait in vain. @throws OverloadError */
@@ -231,7 +242,7 @@ export class Scheduler {
       .filter(({ reading, ready, canStart, events }) => reading && ready && !canStart && !events.full)
       .sort((a, b) => turn(a) - turn(b));
     if (unread.length === 0) return false;
-    const sharing = sharingRequests(unread, this.#options.chunk);
+    const sharing = this.deterministic ? unread.slice(0, 1) : sharingRequests(unread, this.#options.chunk);
     for (const running of sharing) {
       this.#live.splice(this.#live.indexOf(running), 1);
       this.#live.push(running);
@@ -259,10 +270,11 @@ export class Scheduler {
     const drafts = rows.flatMap(({ text }) => text.pace ?? []);
     this.pacing.begin(rows.length, drafts);
     const started = performance.now();
-    const results = await decodeRound(
-      this.#engine,
-      rows.map(({ text }) => text.generation),
-    );
+    const generations = rows.map(({ text }) => text.generation);
+    const results: Awaited<ReturnType<typeof decodeRound>> = [];
+    for (const together of this.deterministic ? generations.map((one) => [one]) : [generations]) {
+      results.push(...(await decodeRound(this.#engine, together)));
+    }
     this.pacing.end((performance.now() - started) / 1000);
     let tokens = 0;
     for (const [index, result] of results.entries()) {

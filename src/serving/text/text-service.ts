@@ -1,4 +1,5 @@
 /** From prompts to text events: prefix cache, scheduler, scores. It knows nothing of HTTP. */
+import type { TokenConstraint } from '../../decoding/logit-adjustments.ts';
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import type { RandomState } from '../../random.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
@@ -11,6 +12,7 @@ import type { ServedModel } from '../served-model.ts';
 import { type DrafterName, type MethodMaker, methodsByName } from './decoding-choice.ts';
 import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
 import type { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
+import { leastTokens } from './least-tokens.ts';
 import { PrefixCache, type SharedPrefixes } from './prefix-cache.ts';
 import { type PlacedScore, ScoreStream } from './score-stream.ts';
 import { type ScoredDistribution, scoredMethod, scoreToken, type TokenScore } from './scores.ts';
@@ -43,6 +45,8 @@ export interface TextJob {
   /** Whether the stop string that ends a text is part of it. Default false. */
   readonly keepStop?: boolean;
   readonly ignoreEos: boolean;
+  /** Tokens before which nothing ends the text. Default 0; not together with `json`. */
+  readonly leastTokens?: number;
   /** JSON that the text is to be. */
   readonly json?: JsonConstraint;
   /** How many of the most probable tokens to report with each token; undefined reports no scores. */
@@ -160,6 +164,7 @@ export class TextService {
     const looks = job.state === undefined && !job.scorePrompt && this.#caches;
     const state = looks ? this.cache.find(job.salt, prompt, prompt.length) : job.state;
     const start: Start = { cached: state?.length ?? 0 };
+    const keeps = this.#caches && (looks || !this.scheduler.deterministic);
     const fetched = looks ? this.#fetch(job, start) : undefined;
     const promptScores: TokenScore[] = [];
     const streams = Array.from({ length: n }, () => new ScoreStream(tokenizer, prompt));
@@ -177,14 +182,16 @@ export class TextService {
       };
       let pace: TextPace | undefined;
       const pacing = (): TextPace => (pace = this.scheduler.pacing.newText());
-      const method = this.#method({ drafter: job.drafter, onTree, pacing });
+      // Trees are as large as the clock says.
+      const drafter = this.scheduler.deterministic ? 'off' : job.drafter;
+      const method = this.#method({ drafter, onTree, pacing });
       return { method, pace };
     };
     const samplers = streams.map(
       (_, choice) =>
         new Sampler({ ...sampling, seed: (sampling.seed + choice) >>> 0 }, job.random, {
           // The penalties of this API are about what is written; the repetition penalty is about the prompt too.
-          constraint: job.json?.after(prompt.length),
+          constraint: job.json?.after(prompt.length) ?? this.#lasting(job),
           penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? prompt.length : 0,
         }),
     );
@@ -194,7 +201,7 @@ export class TextService {
         prompt,
         maxTokens,
         priority: job.priority,
-        stop: { strings: stop, tokenIds: stopIds, kept: job.keepStop },
+        stop: { strings: stop, tokenIds: stopIds, kept: job.keepStop, after: job.leastTokens },
         ignoreEos,
         tokenizer,
         choices: (maxTokens === 0 ? [] : samplers).map((sampler, choice) => ({
@@ -209,7 +216,7 @@ export class TextService {
             promptScores.push(scoreToken(logits, prompt[position + 1], logprobs ?? 0));
           },
         }),
-        ...(this.#caches && {
+        ...(keeps && {
           boundaries: this.#boundaries(job),
           onBoundary: (read: SequenceState) => {
             this.#keep(job.salt, prompt, read);
@@ -221,9 +228,17 @@ export class TextService {
     return this.#follow(job, { events, start, promptScores, streams, samplers, trees });
   }
 
+  #lasting({ leastTokens: count = 0, prompt, stopIds, ignoreEos }: TextJob): TokenConstraint | undefined {
+    const { eosIds, sizes } = this.model.engine.model;
+    const ends = [...stopIds, ...(ignoreEos ? [] : eosIds)];
+    if (count === 0 || ends.length === 0) return undefined;
+    return leastTokens({ count, from: prompt.length, ends, vocabulary: sizes.vocabulary });
+  }
+
   /** Asks other servers for more of the prompt than is known here. */
   #fetch({ salt, prompt }: TextJob, start: Start): Promise<SequenceState | undefined> | undefined {
     if (!this.#caches || prompt.length - start.cached < worthAsking) return undefined;
+    if (this.scheduler.deterministic) return undefined;
     return this.#shared?.find(salt, prompt, start.cached, prompt.length).then((state) => {
       if (state === undefined) return undefined;
       start.cached = state.length;
@@ -234,7 +249,7 @@ export class TextService {
 
   #keep(salt: string, tokens: readonly number[], state: SequenceState): void {
     const copy = state.fork();
-    if (this.cache.add(salt, tokens, copy)) this.#shared?.add(salt, tokens, copy);
+    if (this.cache.add(salt, tokens, copy) && !this.scheduler.deterministic) this.#shared?.add(salt, tokens, copy);
   }
 
   get #caches(): boolean {
@@ -242,13 +257,17 @@ export class TextService {
     return this.cache.maxBytes > 0 && !this.model.engine.readsText;
   }
 
-  /** Every so many tokens, where the caller knows of one, and before the last token, for whoever asks again. */
+  /**
+   * Every so many tokens, where the caller knows of one, and before the last token, for whoever asks again. Where texts are
+   * to be the same in every bit, only those of the regular grid: a prompt is read in the same chunks from any of them.
+   */
   #boundaries({ prompt, boundaries = [] }: TextJob): number[] {
     const regular = Array.from(
       { length: Math.floor(prompt.length / boundaryEvery) },
       (_, i) => (i + 1) * boundaryEvery,
     );
-    const all = [...regular, ...boundaries, prompt.length - 1].filter((at) => at > 0 && at < prompt.length);
+    const others = this.scheduler.deterministic ? [] : [...boundaries, prompt.length - 1];
+    const all = [...regular, ...others].filter((at) => at > 0 && at < prompt.length);
     return [...new Set(all)].sort((a, b) => a - b);
   }
 
@@ -286,7 +305,7 @@ export class TextService {
         const { choice, generation } = event;
         const stopped = generation.finish === 'stop';
         this.#observer.ended?.(generation.finish, since(began));
-        if (this.#caches && choice === 0) {
+        if (this.#caches && choice === 0 && !this.scheduler.deterministic) {
           this.#keep(job.salt, [...job.prompt, ...generation.tokens], generation.state);
         }
         const finish = generation.finish === 'length' ? 'length' : 'stop';

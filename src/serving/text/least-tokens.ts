@@ -1,0 +1,21 @@
+/** Texts of at least so many tokens: none that would end one may come before. */
+import type { TokenConstraint } from '../../decoding/logit-adjustments.ts';
+
+/** Where a text begins, and what may not end it too soon. */
+export interface LeastTokens {
+  /** Tokens of the continuation before which nothing ends it. */
+  readonly count: number;
+  /** Length of the prompt. */
+  readonly from: number;
+  /** Tokens that end a text. */
+  readonly ends: readonly number[];
+  /** V. */
+  readonly vocabulary: number;
+}
+
+/** Forbids the ends until the text has so many tokens. */
+export function leastTokens({ count, from, ends, vocabulary }: LeastTokens): TokenConstraint {
+  const allowed = new Uint8Array(vocabulary).fill(1);
+  for (const id of ends) allowed[id] = 0;
+  return (text) => (text.length - from < count ? allowed : undefined);
+}
