@@ -13,7 +13,7 @@ import { SequenceState } from '../src/decoding/state/sequence-state.ts';
 import { describeCausalModel } from '../src/models/families/index.ts';
 import { llamaShape } from '../src/models/families/llama/shapes.ts';
 import type { CausalModel } from '../src/models/model.ts';
-import { lineChart } from '../src/report/chart.ts';
+import { lineChart } from '../src/report/charts/chart.ts';
 import { formatBytes, formatTokens } from '../src/report/quantities.ts';
 
 const file = 'docs/figures/state-memory.svg';

@@ -1,6 +1,6 @@
 /** Line and bar charts as static SVG in one style; see chart-style.ts for the look and chart-renderer.ts for the drawing. */
 import type { BarSeriesOption } from 'echarts/charts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError } from '../../errors.ts';
 import { barLayout, barSpread, barWidth, hasSpread } from './bar-spread.ts';
 import type {
   BarChartDescription,
@@ -15,7 +15,7 @@ import { CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-s
 import { dotAxis } from './dot-axis.ts';
 import { dotPitch, dotSeries } from './dot-series.ts';
 import { endNames, endNamesWidth, lineSeries, lineWidths, spreadSeries } from './line-series.ts';
-import { formatNumber } from './quantities.ts';
+import { formatNumber } from '../quantities.ts';
 
 export type {
   BarChartDescription,

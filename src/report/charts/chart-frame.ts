@@ -3,7 +3,7 @@ import type { ChartAxis, ChartBase } from './chart-description.ts';
 import type { ChartOption } from './chart-option.ts';
 import { Chart } from './chart-renderer.ts';
 import { CHART_FONT, CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
-import { formatNumber, formatTokens } from './quantities.ts';
+import { formatNumber, formatTokens } from '../quantities.ts';
 
 const DEFAULT_WIDTH = 720;
 const DEFAULT_HEIGHT = 360;

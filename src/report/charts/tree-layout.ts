@@ -1,6 +1,6 @@
 /** Where the nodes of a tree go on paper: a row per depth, every parent over the middle of its children. */
 import { hierarchy, tree as tidyTree } from 'd3-hierarchy';
-import type { TokenTree } from '../attention/tree.ts';
+import type { TokenTree } from '../../attention/tree.ts';
 
 /** Where nodes are, in units of the distance between neighbours. */
 export interface TreeLayout {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { chain, TokenTree, treeFromPaths } from '../attention/tree.ts';
+import { chain, TokenTree, treeFromPaths } from '../../attention/tree.ts';
 import type { Chart } from './chart-renderer.ts';
 import { shareStyle } from './share-colour.ts';
 import { mostDrawnNodes, treeChart } from './tree-chart.ts';

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type * as EChartsCore from 'echarts/core';
 import { chartRules, darkInk, darkSeries, estimateTextWidth } from './chart-style.ts';
-import { escapeMarkup, replaceForbidden } from './markup.ts';
+import { escapeMarkup, replaceForbidden } from '../markup.ts';
 import { type SvgElement, svgMarkup } from './svg-element.ts';
 
 const SVG_NAMESPACE = 'http://www.w3.org/2000/svg';

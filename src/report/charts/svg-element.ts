@@ -1,5 +1,5 @@
 /** Pictures drawn by hand: a tree of SVG elements, and their markup with all text escaped. */
-import { escapeMarkup } from './markup.ts';
+import { escapeMarkup } from '../markup.ts';
 
 /** An element that a picture may hold. Nothing here can run, load or link to anything. */
 export interface SvgElement {

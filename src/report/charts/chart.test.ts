@@ -3,7 +3,7 @@ import type { Chart } from './chart-renderer.ts';
 import { estimateTextWidth, seriesStyle } from './chart-style.ts';
 import { barChart, lineChart } from './chart.ts';
 import type { ChartPoint } from './chart.ts';
-import { formatBytes } from './quantities.ts';
+import { formatBytes } from '../quantities.ts';
 
 const HOSTILE = `</text></svg><script>alert("1")</script>&'{a|b}\u0000\ud800`;
 

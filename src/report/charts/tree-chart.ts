@@ -1,9 +1,9 @@
 /** A picture of a candidate tree: its nodes coloured by how often they were accepted. */
-import type { TokenTree } from '../attention/tree.ts';
-import { LinnetError } from '../errors.ts';
+import type { TokenTree } from '../../attention/tree.ts';
+import { LinnetError } from '../../errors.ts';
 import { Chart } from './chart-renderer.ts';
 import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
-import { formatFixed } from './quantities.ts';
+import { formatFixed } from '../quantities.ts';
 import { shareStyle } from './share-colour.ts';
 import { roundedText, type SvgElement } from './svg-element.ts';
 import { writing } from './svg-text.ts';

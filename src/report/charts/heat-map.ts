@@ -1,8 +1,8 @@
 /** A picture of shares over two axes: a cell for each pair, coloured and with its number, such as recall by length and depth. */
-import { LinnetError } from '../errors.ts';
+import { LinnetError } from '../../errors.ts';
 import { Chart } from './chart-renderer.ts';
 import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
-import { formatFixed } from './quantities.ts';
+import { formatFixed } from '../quantities.ts';
 import { shareStyle } from './share-colour.ts';
 import type { SvgElement } from './svg-element.ts';
 import { writing } from './svg-text.ts';
