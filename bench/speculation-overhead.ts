@@ -8,7 +8,7 @@ import { mixerPreset } from '../src/attention/presets.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { nextTokens } from '../src/decoding/method.ts';
 import { Sampler } from '../src/decoding/sampler.ts';
-import { ReferenceDrafter } from '../src/decoding/speculation/reference-drafter.ts';
+import { ReferenceDrafter } from '../src/decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../src/decoding/speculation/speculative.ts';
 import { fillState } from '../src/evaluation/speed/decoding-speed.ts';
 import { describeCausalModel } from '../src/models/families/index.ts';

@@ -6,12 +6,12 @@
 import { parseArgs } from 'node:util';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { generateToEnd } from '../src/decoding/generate.ts';
-import { CombinedDrafter } from '../src/decoding/speculation/combined-drafter.ts';
-import type { Drafter } from '../src/decoding/speculation/drafter.ts';
-import { LookupDrafter } from '../src/decoding/speculation/lookup-drafter.ts';
-import { MedusaDrafter } from '../src/decoding/speculation/medusa-drafter.ts';
-import { ModelDrafter } from '../src/decoding/speculation/model-drafter.ts';
-import { ReferenceDrafter } from '../src/decoding/speculation/reference-drafter.ts';
+import { CombinedDrafter } from '../src/decoding/speculation/drafters/combined-drafter.ts';
+import type { Drafter } from '../src/decoding/speculation/drafters/drafter.ts';
+import { LookupDrafter } from '../src/decoding/speculation/drafters/lookup-drafter.ts';
+import { MedusaDrafter } from '../src/decoding/speculation/drafters/medusa-drafter.ts';
+import { ModelDrafter } from '../src/decoding/speculation/drafters/model-drafter.ts';
+import { ReferenceDrafter } from '../src/decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../src/decoding/speculation/speculative.ts';
 import { LinnetError } from '../src/errors.ts';
 import { describeModel, requireCausal } from '../src/models/families/index.ts';

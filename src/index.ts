@@ -17,7 +17,7 @@ export { DecodingEngine } from './decoding/engine.ts';
 export { type GenerateOptions, type GenerationEvent, generate, generateToEnd } from './decoding/generate.ts';
 export type { FinishReason } from './decoding/growing-text.ts';
 export { Sampler, type SamplerInput } from './decoding/sampler.ts';
-export { LookupDrafter } from './decoding/speculation/lookup-drafter.ts';
+export { LookupDrafter } from './decoding/speculation/drafters/lookup-drafter.ts';
 export { speculative } from './decoding/speculation/speculative.ts';
 export type { SequenceState } from './decoding/state/sequence-state.ts';
 export { StepEngine } from './decoding/step-engine.ts';

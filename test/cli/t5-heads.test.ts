@@ -13,7 +13,7 @@ import { saveMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { type GenerateOptions, generateToEnd } from '../../src/decoding/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
-import { MedusaDrafter } from '../../src/decoding/speculation/medusa-drafter.ts';
+import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { SpeculationStatistics } from '../../src/decoding/speculation/statistics.ts';
 import { MedusaHeads } from '../../src/models/medusa/medusa-heads.ts';

@@ -12,7 +12,7 @@ import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { loadMedusaHeads, type StoredMedusa, updateMedusaNotes } from '../../src/checkpoint/medusa-files.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
-import { MedusaDrafter } from '../../src/decoding/speculation/medusa-drafter.ts';
+import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { SpeculationStatistics } from '../../src/decoding/speculation/statistics.ts';
 import { exportFolder } from '../../src/export/export-folder.ts';

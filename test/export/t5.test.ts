@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
 import { continueByBeams } from '../../src/decoding/search/causal-beams.ts';
-import { LookupDrafter } from '../../src/decoding/speculation/lookup-drafter.ts';
+import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
 import type { StepEngine } from '../../src/decoding/step-engine.ts';

@@ -5,9 +5,9 @@ import { type LoadedModel, loadCausalModel } from '../../src/checkpoint/load-mod
 import { readDocuments } from '../../src/data/documents/documents.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
-import type { Drafter } from '../../src/decoding/speculation/drafter.ts';
-import { LookupDrafter } from '../../src/decoding/speculation/lookup-drafter.ts';
-import { MedusaDrafter } from '../../src/decoding/speculation/medusa-drafter.ts';
+import type { Drafter } from '../../src/decoding/speculation/drafters/drafter.ts';
+import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
+import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { SpeculationStatistics } from '../../src/decoding/speculation/statistics.ts';
 import { compareRules } from '../../src/studies/verification-rules.ts';

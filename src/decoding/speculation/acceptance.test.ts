@@ -11,8 +11,8 @@ import { DecodingEngine } from '../engine.ts';
 import { Sampler, type SamplerInput } from '../sampler.ts';
 import { SequenceState } from '../state/sequence-state.ts';
 import { type AcceptanceRule, acceptanceRules, exact, rejection, typical, type Verdict } from './acceptance.ts';
-import type { Draft } from './drafter.ts';
-import { MedusaDrafter } from './medusa-drafter.ts';
+import type { Draft } from './drafters/drafter.ts';
+import { MedusaDrafter } from './drafters/medusa-drafter.ts';
 
 const golden = goldenConfig(
   'medusa_acceptance',

@@ -1,6 +1,6 @@
 /** The speculative chapter in the report of `linnet demo`. */
 import { treeFromPaths } from '../../../attention/tree.ts';
-import type { PathAcceptance } from '../../../decoding/speculation/observed-drafter.ts';
+import type { PathAcceptance } from '../../../decoding/speculation/drafters/observed-drafter.ts';
 import { barChart } from '../../../report/charts/chart.ts';
 import type { Chart } from '../../../report/charts/chart-renderer.ts';
 import type { Section } from '../../../report/html.ts';

@@ -3,8 +3,12 @@ import type { Document } from '../../../data/documents/documents.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
 import { type Generation, generateToEnd } from '../../../decoding/generate.ts';
 import { type DecodingMethod, sequential } from '../../../decoding/method.ts';
-import { LookupDrafter } from '../../../decoding/speculation/lookup-drafter.ts';
-import { ObservedDrafter, type PathAcceptance, sumAcceptance } from '../../../decoding/speculation/observed-drafter.ts';
+import { LookupDrafter } from '../../../decoding/speculation/drafters/lookup-drafter.ts';
+import {
+  ObservedDrafter,
+  type PathAcceptance,
+  sumAcceptance,
+} from '../../../decoding/speculation/drafters/observed-drafter.ts';
 import { speculative } from '../../../decoding/speculation/speculative.ts';
 import { SpeculationStatistics, type SpeculationSummary } from '../../../decoding/speculation/statistics.ts';
 import { LinnetError } from '../../../errors.ts';

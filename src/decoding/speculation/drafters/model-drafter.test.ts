@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../../attention/presets.ts';
-import { DecodingEngine } from '../engine.ts';
-import type { SequenceState } from '../state/sequence-state.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../../../test/models/tiny-llama.ts';
+import { mixerPreset } from '../../../attention/presets.ts';
+import { DecodingEngine } from '../../engine.ts';
+import type { SequenceState } from '../../state/sequence-state.ts';
 import type { Draft } from './drafter.ts';
 import { ModelDrafter, type ModelDrafterOptions } from './model-drafter.ts';
 

@@ -2,8 +2,8 @@
  * Drafters guess how a text goes on, as a tree of tokens. The model then reads the whole tree in one step and keeps the
  * path that agrees with what it would have written itself, so a bad guess costs time and never changes the text.
  */
-import type { TokenTree } from '../../attention/tree.ts';
-import type { SequenceState } from '../state/sequence-state.ts';
+import type { TokenTree } from '../../../attention/tree.ts';
+import type { SequenceState } from '../../state/sequence-state.ts';
 
 /** What a drafter may look at. */
 export interface DraftContext {

@@ -6,7 +6,7 @@
 import { DraftTrie, rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 import { NgramIndex } from './ngram-index.ts';
-import { requireCount, requireOptions } from '../../files/arguments.ts';
+import { requireCount, requireOptions } from '../../../files/arguments.ts';
 
 /** What prompt lookup looks for, and how much it proposes. */
 export interface LookupOptions {

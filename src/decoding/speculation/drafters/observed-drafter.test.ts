@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { TokenTree } from '../../attention/tree.ts';
-import { modelLayout } from '../../models/graphs/model-layout.ts';
-import { SequenceState } from '../state/sequence-state.ts';
+import { tinyLlama } from '../../../../test/models/tiny-llama.ts';
+import { TokenTree } from '../../../attention/tree.ts';
+import { modelLayout } from '../../../models/graphs/model-layout.ts';
+import { SequenceState } from '../../state/sequence-state.ts';
 import type { DraftContext, Drafter } from './drafter.ts';
 import { ObservedDrafter, type PathAcceptance, sumAcceptance } from './observed-drafter.ts';
 

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { tinyT5 } from '../../../test/models/tiny-t5.ts';
-import { modelLayout } from '../../models/graphs/model-layout.ts';
-import { SequenceState } from '../state/sequence-state.ts';
+import { tinyLlama } from '../../../../test/models/tiny-llama.ts';
+import { tinyT5 } from '../../../../test/models/tiny-t5.ts';
+import { modelLayout } from '../../../models/graphs/model-layout.ts';
+import { SequenceState } from '../../state/sequence-state.ts';
 import type { Draft } from './drafter.ts';
 import { LookupDrafter, type LookupOptions } from './lookup-drafter.ts';
 import { NgramIndex } from './ngram-index.ts';

@@ -2,9 +2,9 @@
  * Drafts from a text that is known beforehand, right as often as asked for: what verification does and costs can be
  * measured apart from how good any drafter is.
  */
-import { type RankTree, treeFromPaths } from '../../attention/tree.ts';
-import { LinnetError } from '../../errors.ts';
-import { Random } from '../../random.ts';
+import { type RankTree, treeFromPaths } from '../../../attention/tree.ts';
+import { LinnetError } from '../../../errors.ts';
+import { Random } from '../../../random.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 import { defaultTreePaths } from './medusa-drafter.ts';
 

@@ -1,6 +1,6 @@
 /** Drafts as they are made: token paths that share their beginnings are stored once. */
-import { chain, TokenTree } from '../../attention/tree.ts';
-import { LinnetError } from '../../errors.ts';
+import { chain, TokenTree } from '../../../attention/tree.ts';
+import { LinnetError } from '../../../errors.ts';
 import type { Draft } from './drafter.ts';
 
 /** Above every token id, so that node and token make one key without collisions. */

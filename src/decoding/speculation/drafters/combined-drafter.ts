@@ -1,5 +1,5 @@
 /** Several drafters at once: the union of their trees, verified in one step. */
-import { LinnetError } from '../../errors.ts';
+import { LinnetError } from '../../../errors.ts';
 import { mergeDrafts } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 

@@ -1,5 +1,5 @@
 /** Where sequences of n tokens occurred in a growing text: found by hash, confirmed by comparing. */
-import { LinnetError } from '../../errors.ts';
+import { LinnetError } from '../../../errors.ts';
 
 /** Occurrences looked at per length: most were found by their hash rightly, so few are needed. */
 const visitsPerLength = 16;

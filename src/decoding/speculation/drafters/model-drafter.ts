@@ -2,11 +2,11 @@
  * A smaller model as the drafter. It reads the text as it grows, each token once, and guesses level by level: its own
  * nodes are read as a tree on top of its state, so that no guess ever has to be taken back.
  */
-import { TokenTree } from '../../attention/tree.ts';
-import { LinnetError } from '../../errors.ts';
-import { DescendingQueue } from '../descending-queue.ts';
-import type { StepEngine, StepOutput, StepRequest } from '../step-engine.ts';
-import type { SequenceState } from '../state/sequence-state.ts';
+import { TokenTree } from '../../../attention/tree.ts';
+import { LinnetError } from '../../../errors.ts';
+import { DescendingQueue } from '../../descending-queue.ts';
+import type { StepEngine, StepOutput, StepRequest } from '../../step-engine.ts';
+import type { SequenceState } from '../../state/sequence-state.ts';
 import { rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 

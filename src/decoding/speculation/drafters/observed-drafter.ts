@@ -3,7 +3,7 @@
  * round, as those of prompt lookup, numbers of nodes mean nothing, but ranks do: a node is the r-th guess under its
  * parent in every tree.
  */
-import type { TokenTree } from '../../attention/tree.ts';
+import type { TokenTree } from '../../../attention/tree.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 
 /** What became of the nodes at one place. */

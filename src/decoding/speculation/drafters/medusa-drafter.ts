@@ -2,8 +2,8 @@
  * Medusa: head ℓ guesses the ℓ-th token after the next one from the hidden state that predicted the next one (arXiv
  * 2401.10774). Its guesses fill a tree of fixed shape, whose paths say which rank of which head is worth a node.
  */
-import { type RankTree, treeFromPaths } from '../../attention/tree.ts';
-import { LinnetError } from '../../errors.ts';
+import { type RankTree, treeFromPaths } from '../../../attention/tree.ts';
+import { LinnetError } from '../../../errors.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 
 /** Trained heads, or anything that guesses from a hidden state. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { TokenTree } from '../../attention/tree.ts';
+import { TokenTree } from '../../../attention/tree.ts';
 import { DraftTrie, mergeDrafts, pruneDraft, rootDraft } from './draft-trie.ts';
 import type { Draft } from './drafter.ts';
 

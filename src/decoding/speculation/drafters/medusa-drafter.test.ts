@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { goldenConfig, goldenNumbers, readGolden } from '../../../test/parity/golden.ts';
-import { tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { modelLayout } from '../../models/graphs/model-layout.ts';
-import { SequenceState } from '../state/sequence-state.ts';
+import { goldenConfig, goldenNumbers, readGolden } from '../../../../test/parity/golden.ts';
+import { tinyLlama } from '../../../../test/models/tiny-llama.ts';
+import { modelLayout } from '../../../models/graphs/model-layout.ts';
+import { SequenceState } from '../../state/sequence-state.ts';
 import type { DraftContext } from './drafter.ts';
 import { type HeadPredictions, MedusaDrafter, defaultTreePaths } from './medusa-drafter.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { modelLayout } from '../../models/graphs/model-layout.ts';
-import { SequenceState } from '../state/sequence-state.ts';
+import { tinyLlama } from '../../../../test/models/tiny-llama.ts';
+import { modelLayout } from '../../../models/graphs/model-layout.ts';
+import { SequenceState } from '../../state/sequence-state.ts';
 import { ReferenceDrafter } from './reference-drafter.ts';
 
 const model = tinyLlama([{ kind: 'softmax' }]);
