@@ -338,6 +338,7 @@ describe('errors', () => {
     ['JSON of more tokens than it has', { json_schema: {}, min_tokens: 4 }, 400, 'min_tokens'],
     ['min_tokens above max_tokens', { min_tokens: 25 }, 400, 'min_tokens'],
     ['too many logprobs', { logprobs: 21 }, 400, 'logprobs'],
+    ['scores of prompts in a stream', { prompt_logprobs: 1, stream: true }, 400, 'prompt_logprobs'],
     ['too many stops', { stop: Array.from({ length: 17 }, (_, i) => `s${i}`) }, 400, 'stop'],
     ['an empty stop', { stop: '' }, 400, 'stop'],
     ['a bias for no token', { logit_bias: { 5000: 1 } }, 400, 'logit_bias'],

@@ -55,6 +55,8 @@ export interface TextJob {
   readonly scored?: ScoredDistribution;
   /** Whether tokens of the prompt are scored too. */
   readonly scorePrompt: boolean;
+  /** How many of the most probable tokens to report with each of those. Default 0. */
+  readonly promptTop?: number;
   /** Whether to tell how far the prompt is. */
   readonly progress?: boolean;
   /** Lengths of the prompt after which its state is worth keeping. */
@@ -213,7 +215,7 @@ export class TextService {
         ...(job.scorePrompt && {
           onPromptLogits: (position: number, logits: Float32Array) => {
             if (position + 1 >= prompt.length) return;
-            promptScores.push(scoreToken(logits, prompt[position + 1], logprobs ?? 0));
+            promptScores.push(scoreToken(logits, prompt[position + 1], job.promptTop ?? 0));
           },
         }),
         ...(keeps && {
