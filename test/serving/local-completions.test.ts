@@ -1,10 +1,13 @@
-/** The route of lm_eval's `local-completions`: recorded requests, answered by our server, read as that client reads them. */
+/**
+ * Scores of prompts: the route of lm_eval's `local-completions`, by recorded requests that are answered by our server and read
+ * as that client reads them, and `prompt_logprobs`.
+ */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { ServedModel } from '../../src/serving/served-model.ts';
 import { present, thirdParty } from '../fixtures.ts';
-import { openTiny, serve } from './served.ts';
+import { chatTemplate, openTiny, serve } from './served.ts';
 
 const file = thirdParty('evaluation/golden/api_local_completions.json');
 const ids = z.array(z.number());
@@ -29,12 +32,19 @@ const logprobs = z.strictObject({
   text_offset: ids,
 });
 const answerSchema = z.object({
-  choices: z.array(z.object({ index: z.number(), text: z.string(), logprobs: logprobs.nullable() })),
+  choices: z.array(
+    z.object({
+      index: z.number(),
+      text: z.string(),
+      logprobs: logprobs.nullable(),
+      prompt_logprobs: z.unknown(),
+    }),
+  ),
 });
 
 let model: ServedModel;
 beforeAll(async () => {
-  const opened = await openTiny();
+  const opened = await openTiny(chatTemplate);
   model = { ...opened, name: 'toy-model' };
 });
 afterAll(() => model[Symbol.asyncDispose]());
@@ -105,5 +115,34 @@ describe.skipIf(file === undefined)('recorded requests of lm_eval (skipped witho
         else expect(own?.token_logprobs.length).toBeGreaterThan(1);
       }
     }
+  });
+});
+
+describe('prompt_logprobs', () => {
+  const posted = (fields: object): RequestInit => ({
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(fields),
+  });
+
+  it('gives the same numbers, with ranks, of completions and of chats', async () => {
+    const { server, client } = await serve(model);
+    const prompt = 'Once upon a time';
+    const place = z.record(z.string(), z.object({ logprob: z.number(), rank: z.int(), decoded_token: z.string() }));
+    const places = z.tuple([z.null()], place);
+    const asked = { prompt, echo: true, logprobs: 1, prompt_logprobs: 3, max_tokens: 1, n: 2, temperature: 1 };
+    const { choices } = answerSchema.parse(await (await fetch(`${server.url}/v1/completions`, posted(asked))).json());
+    const [first, ...scored] = places.parse(choices[1].prompt_logprobs);
+    expect([first, choices[0].prompt_logprobs]).toEqual([null, choices[1].prompt_logprobs]);
+    const ids = [...model.tokenizer.encode(prompt, { bos: true })];
+    const { token_logprobs: echoed = [], top_logprobs: top = [] } = choices[1].logprobs ?? {};
+    expect(scored.map((own, i) => own[ids[i + 1]].logprob)).toEqual(echoed.slice(1, ids.length));
+    for (const own of scored) expect(Object.values(own).filter(({ rank }) => rank <= 3)).toHaveLength(3);
+    // With the echo as many as `logprobs` says, and the token itself.
+    for (const own of top.slice(1)) expect(Object.keys(own ?? {}).length).toBeLessThanOrEqual(2);
+    const messages = [{ role: 'user' as const, content: 'Tell.' }];
+    const chat = { model: model.name, messages, max_completion_tokens: 1, prompt_logprobs: 0 };
+    const answer = z.looseObject({ prompt_logprobs: places }).parse(await client.chat.completions.create(chat));
+    expect(answer.prompt_logprobs).toHaveLength(model.template?.encode(messages).length ?? -1);
   });
 });

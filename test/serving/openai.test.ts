@@ -253,6 +253,14 @@ describe('measurements', () => {
     expect(value('linnet_texts_total{finished_reason="length"}')).toBe(2);
     expect(value('linnet_time_to_first_token_seconds_count')).toBe(2);
     expect(value('linnet_text_seconds_count')).toBe(2);
+    for (const part of ['prompt', 'decode']) expect(value(`linnet_text_${part}_seconds_count`)).toBe(2);
+    const ids = model.tokenizer.encode(repeating.prompt, { bos: true });
+    expect(value('llamacpp:n_tokens_max')).toBe(ids.length + 24);
+    expect(value('llamacpp:n_busy_slots_per_decode')).toBe(1);
+    const perSecond = value('linnet_generation_tokens_total') / value('linnet_decode_seconds_total');
+    expect(value('llamacpp:predicted_tokens_seconds')).toBeCloseTo(perSecond, 6);
+    expect(value('llamacpp:prompt_tokens_seconds')).toBeGreaterThan(0);
+    expect(value('linnet_state_bytes')).toBe(model.engine.newState().bytes);
     expect(value('linnet_inter_token_seconds_count')).toBeGreaterThan(0);
     expect(value('linnet_draft_tokens_total')).toBeGreaterThanOrEqual(value('linnet_draft_tokens_accepted_total'));
     expect(value('linnet_prefix_tokens_reused_total')).toBeGreaterThan(0);
@@ -338,6 +346,7 @@ describe('errors', () => {
     ['JSON of more tokens than it has', { json_schema: {}, min_tokens: 4 }, 400, 'min_tokens'],
     ['min_tokens above max_tokens', { min_tokens: 25 }, 400, 'min_tokens'],
     ['too many logprobs', { logprobs: 21 }, 400, 'logprobs'],
+    ['scores of prompts in a stream', { prompt_logprobs: 1, stream: true }, 400, 'prompt_logprobs'],
     ['too many stops', { stop: Array.from({ length: 17 }, (_, i) => `s${i}`) }, 400, 'stop'],
     ['an empty stop', { stop: '' }, 400, 'stop'],
     ['a bias for no token', { logit_bias: { 5000: 1 } }, 400, 'logit_bias'],

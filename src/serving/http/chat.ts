@@ -10,6 +10,7 @@ import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
 import { withWarning } from './length-warning.ts';
+import { promptLogprobs, promptScoring } from './prompt-logprobs.ts';
 import { ProgressFields } from './progress-fields.ts';
 import { type TokenNames, tokenNames } from './token-names.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
@@ -124,7 +125,7 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
     leastTokens: leastTokensOf(fields, asked, json),
     json,
     logprobs: logprobs ? top : undefined,
-    scorePrompt: false,
+    ...promptScoring(fields),
     progress: fields.return_progress,
     drafter: fields.speculate,
     trees: fields.stream_options?.include_tree === true,
@@ -157,13 +158,13 @@ function visible(event: Extract<TextEvent, { type: 'end' }>, emitted: number): r
 }
 
 /** What is known of the prompt when it has been read. */
-type ReadPrompt = Pick<Extract<TextEvent, { type: 'prompt' }>, 'cached' | 'seconds'>;
+type ReadPrompt = Pick<Extract<TextEvent, { type: 'prompt' }>, 'cached' | 'seconds' | 'scores'>;
 
 async function collected({ model }: Serving, { fields, job, head }: Chat, events: AsyncIterable<TextEvent>) {
   const texts = Array.from({ length: job.n }, () => '');
   const scores = texts.map((): PlacedScore[] => []);
   const finishes = texts.map((): 'stop' | 'length' => 'stop');
-  let read: ReadPrompt = { cached: 0, seconds: 0 };
+  let read: ReadPrompt = { cached: 0, seconds: 0, scores: [] };
   const ids = texts.map((): readonly number[] => []);
   let written = 0;
   let timings = {};
@@ -198,6 +199,9 @@ async function collected({ model }: Serving, { fields, job, head }: Chat, events
     })),
     usage: usageOf(job.prompt.length, written, read.cached),
     timings,
+    ...(fields.prompt_logprobs !== undefined && {
+      prompt_logprobs: promptLogprobs(read.scores, fields.prompt_logprobs, tokenNames(fields, model.pieces)),
+    }),
   };
 }
 
@@ -228,7 +232,7 @@ async function* streamed(
   const always = fields.stream_options?.continuous_usage_stats === true;
   const withIds = (ids: readonly number[]) => (fields.return_token_ids === true ? { token_ids: ids } : {});
   const emitted = Array.from({ length: job.n }, () => 0);
-  let read: ReadPrompt = { cached: 0, seconds: 0 };
+  let read: ReadPrompt = { cached: 0, seconds: 0, scores: [] };
   let timings = {};
   try {
     for await (const event of events) {

@@ -11,6 +11,7 @@ import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts
 import type { ServerLimits } from './limits.ts';
 import { type ApiRequest, checkModel, identityOf, type Serving, tokensLeft, usageOf } from './request-context.ts';
 import { withWarning } from './length-warning.ts';
+import { promptLogprobs, type PromptLogprobs, promptScoring } from './prompt-logprobs.ts';
 import { ProgressFields } from './progress-fields.ts';
 import { type TokenNames, tokenNames } from './token-names.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
@@ -60,6 +61,7 @@ interface CompletionChoice {
   /** Where the request asks for them; of a part, those of the part. */
   readonly prompt_token_ids?: readonly number[];
   readonly token_ids?: readonly number[];
+  readonly prompt_logprobs?: PromptLogprobs;
 }
 
 /** A request that has been checked. */
@@ -91,7 +93,8 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
   }
   const parts: CompletionChoice[] = [];
   for await (const [source, event] of events) parts.push(...writer.take(source, event));
-  const answer = Response.json({ ...completion.head, choices: joined(parts), usage: writer.usage });
+  const choices = joined(parts).map((choice) => writer.withPromptLogprobs(choice));
+  const answer = Response.json({ ...completion.head, choices, usage: writer.usage });
   return withWarning(serving, completion.prompts, answer);
 }
 
@@ -122,7 +125,7 @@ async function start(serving: Serving, completion: Completion) {
 async function startReading({ model, texts }: Serving, completion: Completion) {
   const { fields, jobs } = completion;
   const { engine } = model;
-  const refused = (['echo', 'session_id'] as const).find(
+  const refused = (['echo', 'session_id', 'prompt_logprobs'] as const).find(
     (name) => fields[name] !== undefined && fields[name] !== false,
   );
   if (refused !== undefined) {
@@ -169,7 +172,7 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     leastTokens: leastTokensOf(fields, asked, json),
     json,
     logprobs,
-    scorePrompt: echo && logprobs !== undefined,
+    ...promptScoring(fields, echo ? logprobs : undefined),
     drafter: fields.speculate,
     trees: fields.stream_options?.include_tree === true,
     signal: request.abort.signal,
@@ -216,6 +219,8 @@ class CompletionWriter {
   /** Tokens of each choice that have been given out. */
   readonly #given: number[] = [];
   #cached = 0;
+  /** Scores of each prompt. */
+  readonly #promptScores: (readonly TokenScore[])[] = [];
 
   constructor(serving: Serving, completion: Completion) {
     this.#serving = serving;
@@ -235,6 +240,7 @@ class CompletionWriter {
     const index = (choice: number): number => source * jobs[source].n + choice;
     if (event.type === 'prompt') {
       this.#cached += event.cached;
+      this.#promptScores[source] = event.scores;
       if (fields.echo !== true && fields.return_token_ids !== true) return [];
       return this.#beforeText(source, event.scores).map((part) => ({ ...part, index: index(part.index) }));
     }
@@ -246,6 +252,14 @@ class CompletionWriter {
     const ids = fields.return_token_ids === true ? { token_ids: tokens } : {};
     const [text, finish] = event.type === 'text' ? [event.text, null] : ['', event.finish];
     return [{ index: place, text, logprobs, finish_reason: finish, ...ids }];
+  }
+
+  /** A whole choice, with the scores of its prompt where they are asked for. */
+  withPromptLogprobs(choice: CompletionChoice): CompletionChoice {
+    const { fields, jobs } = this.#completion;
+    if (fields.prompt_logprobs === undefined) return choice;
+    const scores = this.#promptScores[Math.floor(choice.index / jobs[0].n)];
+    return { ...choice, prompt_logprobs: promptLogprobs(scores, fields.prompt_logprobs, this.#names) };
   }
 
   /** What of the prompt is in front of each of its choices: its text, its ids. */
@@ -270,7 +284,8 @@ class CompletionWriter {
       logprobs = { tokens: [this.#names(prompt[0])], token_logprobs: [null], top_logprobs: [null], text_offset: [0] };
       const offsets = textOffsets(prompt, tokenizer.decode.bind(tokenizer));
       scores.forEach((score, i) => {
-        addScore(logprobs, this.#names, score, offsets[i + 1]);
+        const top = score.top.slice(0, fields.logprobs);
+        addScore(logprobs, this.#names, { ...score, top }, offsets[i + 1]);
       });
     }
     const finish = jobs[source].maxTokens === 0 ? ('length' as const) : null;

@@ -62,14 +62,23 @@ export class ServerMetrics {
       labelNames: ['stage'],
       registers,
     });
+    const prompts = new Average();
+    const generation = new Average();
+    const busy = new Average();
+    this.#gauge('linnet_prompt_tokens_per_second', 'Prompt tokens per second of reading', () => prompts.value);
+    this.#gauge('linnet_generation_tokens_per_second', 'Tokens per second of decode rounds', () => generation.value);
+    this.#gauge('linnet_rows_per_round', 'Mean number of texts in a decode round', () => busy.value);
     this.observer = {
       round(texts, seconds, given) {
+        generation.add(given, seconds);
+        busy.add(texts, 1);
         rows.observe(texts);
         rounds.inc();
         decodeSeconds.inc(seconds);
         tokens.inc(given);
       },
       chunk(read, seconds) {
+        prompts.add(read, seconds);
         promptTokens.inc(read);
         promptSeconds.inc(seconds);
       },
@@ -84,6 +93,10 @@ export class ServerMetrics {
 
   /** Adds what is read when it is asked for. */
   watch(texts: TextService): void {
+    const { engine } = texts.model;
+    // What a model that reads a text keeps depends on that.
+    const bytes = engine.readsText ? undefined : engine.newState().bytes;
+    if (bytes !== undefined) this.#gauge('linnet_state_bytes', 'Bytes of the state of a new text', () => bytes);
     this.#gauge('linnet_requests_waiting', 'Requests in the queue', () => texts.scheduler.waiting);
     this.#gauge('linnet_texts_running', 'Texts being read or decoded', () => texts.scheduler.active);
     this.#gauge('linnet_prefix_cache_bytes', 'Bytes of states in the prefix cache', () => texts.cache.bytes);
@@ -136,6 +149,21 @@ export class ServerMetrics {
   }
 }
 
+/** So much for so much, since the server began. */
+class Average {
+  #sum = 0;
+  #weight = 0;
+
+  add(amount: number, weight: number): void {
+    this.#sum += amount;
+    this.#weight += weight;
+  }
+
+  get value(): number {
+    return this.#weight === 0 ? 0 : this.#sum / this.#weight;
+  }
+}
+
 /** Measurements of texts from when they are asked for to their end. */
 function textMetrics(registers: Registry[]): TextObserver {
   const times = (name: string, help: string) => new Histogram({ name, help, buckets: latencies, registers });
@@ -143,6 +171,14 @@ function textMetrics(registers: Registry[]): TextObserver {
   const first = times('linnet_time_to_first_token_seconds', 'Time from a request to the first token of a text');
   const next = times('linnet_inter_token_seconds', 'Time from one token of a text to the next');
   const whole = times('linnet_text_seconds', 'Time from a request to the end of a text');
+  const reading = times('linnet_text_prompt_seconds', 'Time spent reading the prompt of a text');
+  const writing = times('linnet_text_decode_seconds', 'Time of the decode rounds of a text');
+  const longest = new Gauge({
+    name: 'linnet_text_tokens_max',
+    help: 'Tokens of the longest text, with its prompt',
+    registers,
+  });
+  let most = 0;
   const texts = new Counter({
     name: 'linnet_texts_total',
     help: 'Texts written, by why they ended',
@@ -162,9 +198,13 @@ function textMetrics(registers: Registry[]): TextObserver {
       // Tokens of a round come together: each is taken to have an equal part of the time.
       for (let i = 0; i < tokens; i++) next.observe(seconds / tokens);
     },
-    ended(finish, seconds) {
+    ended({ finish, seconds, promptSeconds, decodeSeconds, tokens }) {
       texts.inc({ finished_reason: finish });
       whole.observe(seconds);
+      reading.observe(promptSeconds);
+      writing.observe(decodeSeconds);
+      most = Math.max(most, tokens);
+      longest.set(most);
     },
     drafted(tokens, accepted) {
       if (tokens === 0) return;

@@ -43,6 +43,7 @@ export function samplingFields(limits: ServerLimits) {
     include_stop_str_in_output: maybe(z.boolean()),
     ignore_eos: maybe(z.boolean()),
     min_tokens: maybe(z.int().min(0).max(limits.maxTokens)),
+    prompt_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
     return_token_ids: maybe(z.boolean()),
     return_tokens_as_token_ids: maybe(z.boolean()),
     priority: maybe(z.int().min(-0x7fffffff).max(0x7fffffff)),
@@ -132,7 +133,6 @@ export const commonRefusals: Refusals = {
   guided_choice: given,
   guided_grammar: given,
   grammar: some,
-  prompt_logprobs: given,
   use_beam_search: (value) => value === true,
   skip_special_tokens: (value) => value === false,
 };

@@ -101,9 +101,13 @@ export async function onSession(
   extend: (text: readonly number[]) => readonly number[],
 ): Promise<{ readonly job: TextJob; readonly turn: SessionTurn }> {
   if (job.n !== 1 || job.scorePrompt) {
-    throw new ApiError('invalid_request_error', 'a turn on a session has one choice, and no echo with logprobs', {
-      param: 'session_id',
-    });
+    throw new ApiError(
+      'invalid_request_error',
+      'a turn on a session has one choice, and no log-probabilities of its prompt',
+      {
+        param: 'session_id',
+      },
+    );
   }
   const turn = await sessions.begin({ owner: job.key, id }, version);
   job.signal.addEventListener('abort', () => {

@@ -10,6 +10,7 @@ describe('scores', () => {
   it('are logarithms of probabilities, the most probable first, lower ids first among equals', () => {
     const logits = Float32Array.from([0, Math.log(4), 0, Math.log(2)]);
     const { logprob, top } = scoreToken(logits, 2, 3);
+    expect([0, 1, 2, 3].map((token) => scoreToken(logits, token, 0).rank)).toEqual([3, 1, 4, 2]);
     expect(top.map(({ token }) => token)).toEqual([1, 3, 0]);
     expect(top[0].logprob).toBeCloseTo(Math.log(0.5), 6);
     expect(logprob).toBe(top[2].logprob);
@@ -18,7 +19,7 @@ describe('scores', () => {
 
   it('wait for the text of their tokens, and end before a stop string', () => {
     const stream = new ScoreStream(letters, []);
-    const score = (token: number) => ({ token, logprob: -1, top: [] });
+    const score = (token: number) => ({ token, logprob: -1, rank: 1, top: [] });
     for (const token of [1, 2, 3, 4]) stream.push(score(token));
     expect(stream.take(2).map(({ token, offset }) => [token, offset])).toEqual([
       [1, 0],

@@ -7,6 +7,8 @@ export interface TokenScore {
   readonly token: number;
   /** Natural logarithm of the probability. */
   readonly logprob: number;
+  /** 1 for the most probable token; of equals those of lower ids come first. */
+  readonly rank: number;
   /** The most probable tokens, in descending order, lower ids first among equals. */
   readonly top: readonly { readonly token: number; readonly logprob: number }[];
 }
@@ -26,8 +28,18 @@ export function scoreToken(logits: Float32Array, token: number, count: number): 
   return {
     token,
     logprob: logprob(token),
+    rank: rankOf(logits, token),
     top: largestTokens(logits, count).map((id) => ({ token: id, logprob: logprob(id) })),
   };
+}
+
+function rankOf(values: ArrayLike<number>, token: number): number {
+  const own = values[token];
+  let rank = 1;
+  for (let other = 0; other < values.length; other++) {
+    if (values[other] > own || (values[other] === own && other < token)) rank++;
+  }
+  return rank;
 }
 
 function largestTokens(logits: ArrayLike<number>, count: number): number[] {
@@ -75,5 +87,5 @@ export function scoredMethod(
 /** A score of probabilities [V], where a token that cannot be has a logarithm of −∞. */
 function scoreOf(probabilities: Float64Array, token: number, count: number): TokenScore {
   const top = largestTokens(probabilities, count).map((id) => ({ token: id, logprob: Math.log(probabilities[id]) }));
-  return { token, logprob: Math.log(probabilities[token]), top };
+  return { token, logprob: Math.log(probabilities[token]), rank: rankOf(probabilities, token), top };
 }

@@ -55,6 +55,8 @@ export interface TextJob {
   readonly scored?: ScoredDistribution;
   /** Whether tokens of the prompt are scored too. */
   readonly scorePrompt: boolean;
+  /** How many of the most probable tokens to report with each of those. Default 0. */
+  readonly promptTop?: number;
   /** Whether to tell how far the prompt is. */
   readonly progress?: boolean;
   /** Lengths of the prompt after which its state is worth keeping. */
@@ -106,14 +108,27 @@ export type TextEvent =
       readonly sampler: Sampler;
     };
 
+/** A text that has ended. */
+export interface EndedText {
+  readonly finish: Generation['finish'];
+  /** From when it was asked for. */
+  readonly seconds: number;
+  /** Spent reading the part of its prompt that no state had read. */
+  readonly promptSeconds: number;
+  /** Spent in rounds. */
+  readonly decodeSeconds: number;
+  /** Of prompt and continuation. */
+  readonly tokens: number;
+}
+
 /** What can be observed of texts, for metrics. Times are those of whoever reads the events. */
 export interface TextObserver {
   /** The first tokens of a text came so many seconds after it was asked for. */
   firstTokens?(seconds: number): void;
   /** So many more tokens came, so many seconds after those before. */
   nextTokens?(tokens: number, seconds: number): void;
-  /** A text ended, so many seconds after it was asked for. */
-  ended?(finish: Generation['finish'], seconds: number): void;
+  /** A text ended. */
+  ended?(text: EndedText): void;
   /** So many tokens were drafted for a text in a round, and so many of them were right. */
   drafted?(tokens: number, accepted: number): void;
   /** A prompt of so many tokens began from a state that had read so many of them. */
@@ -213,7 +228,7 @@ export class TextService {
         ...(job.scorePrompt && {
           onPromptLogits: (position: number, logits: Float32Array) => {
             if (position + 1 >= prompt.length) return;
-            promptScores.push(scoreToken(logits, prompt[position + 1], logprobs ?? 0));
+            promptScores.push(scoreToken(logits, prompt[position + 1], job.promptTop ?? 0));
           },
         }),
         ...(keeps && {
@@ -278,6 +293,7 @@ export class TextService {
     const waiting = streams.map((): number[] => []);
     const began = performance.now();
     const latest = streams.map((): number | undefined => undefined);
+    let promptSeconds = 0;
     const since = (moment: number): number => (performance.now() - moment) / 1000;
     for await (const event of events) {
       if (event.type === 'prompt') {
@@ -285,6 +301,7 @@ export class TextService {
         const { cached } = start;
         if (job.progress === true) yield { type: 'progress', done, total, seconds, cached };
         if (done === total) {
+          promptSeconds = seconds;
           this.#observer.reused?.(total, cached);
           yield { type: 'prompt', scores: promptScores, cached, state, seconds };
         }
@@ -304,7 +321,13 @@ export class TextService {
       } else {
         const { choice, generation } = event;
         const stopped = generation.finish === 'stop';
-        this.#observer.ended?.(generation.finish, since(began));
+        this.#observer.ended?.({
+          finish: generation.finish,
+          seconds: since(began),
+          promptSeconds: promptSeconds + generation.prefillSeconds,
+          decodeSeconds: generation.decodeSeconds,
+          tokens: generation.promptTokens + generation.tokens.length,
+        });
         if (this.#caches && choice === 0 && !this.scheduler.deterministic) {
           this.#keep(job.salt, [...job.prompt, ...generation.tokens], generation.state);
         }
