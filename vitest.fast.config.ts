@@ -24,6 +24,6 @@ export default defineConfig({
       'test/parity/llama.test.ts',
       'web/**/*.test.ts',
     ],
-    exclude: ['src/data/corpora.test.ts', 'src/runtime/worker.test.ts'],
+    exclude: ['src/data/documents/corpora.test.ts', 'src/runtime/worker.test.ts'],
   },
 });

@@ -13,7 +13,7 @@ import { gzipSync } from 'node:zlib';
 import type { Page } from 'playwright-core';
 import { mixerPreset } from '../src/attention/presets.ts';
 import { exportModel } from '../src/export/export-model.ts';
-import { describeCausalModel } from '../src/models/families.ts';
+import { describeCausalModel } from '../src/models/families/index.ts';
 import { initializeParameters } from '../src/models/initialize.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { Random } from '../src/random.ts';

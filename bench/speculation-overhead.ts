@@ -8,10 +8,10 @@ import { mixerPreset } from '../src/attention/presets.ts';
 import { DecodingEngine } from '../src/decoding/engine.ts';
 import { nextTokens } from '../src/decoding/method.ts';
 import { Sampler } from '../src/decoding/sampler.ts';
-import { ReferenceDrafter } from '../src/decoding/speculation/reference-drafter.ts';
+import { ReferenceDrafter } from '../src/decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../src/decoding/speculation/speculative.ts';
 import { fillState } from '../src/evaluation/speed/decoding-speed.ts';
-import { describeCausalModel } from '../src/models/families.ts';
+import { describeCausalModel } from '../src/models/families/index.ts';
 import { initializeParameters } from '../src/models/initialize.ts';
 import { Random } from '../src/random.ts';
 

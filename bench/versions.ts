@@ -15,7 +15,7 @@ import type * as LoadModel from '../src/checkpoint/load-model.ts';
 import type * as Engine from '../src/decoding/engine.ts';
 import type * as DecodingSpeed from '../src/evaluation/speed/decoding-speed.ts';
 import type * as TrainingSpeed from '../src/evaluation/speed/training-speed.ts';
-import type * as Families from '../src/models/families.ts';
+import type * as Families from '../src/models/index.ts';
 import { mixerPreset } from '../src/attention/presets.ts';
 import { median } from '../src/evaluation/speed/timing.ts';
 import { Random } from '../src/random.ts';
@@ -51,7 +51,7 @@ async function version(folder: string): Promise<Version> {
     engine: await part('decoding/engine.ts'),
     decodingSpeed: await part('evaluation/speed/decoding-speed.ts'),
     trainingSpeed: await part('evaluation/speed/training-speed.ts'),
-    families: await part('models/families.ts'),
+    families: await part('models/index.ts'),
   };
 }
 

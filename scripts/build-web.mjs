@@ -3,8 +3,8 @@
 //   node scripts/build-web.mjs [PAGE [FOLDER]]
 //
 // Vite is a development dependency: an installation without those (`npm ci --omit=dev`) has no pages, and says so.
-import { readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 
@@ -22,6 +22,24 @@ const pages = readdirSync(join(root, 'web'), { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && readdirSync(join(root, 'web', entry.name)).includes('index.html'))
   .map(({ name }) => name)
   .filter((name) => !apart.includes(name));
+
+/** Pages in a folder with a frame.html are a title and a text, which replace those of the frame. */
+const frameFile = 'frame.html';
+const framed = {
+  name: 'framed pages',
+  transformIndexHtml: {
+    order: 'pre',
+    handler(html, { filename }) {
+      const file = join(filename, '..', frameFile);
+      if (!existsSync(file)) return html;
+      const [title] = /<title>.*<\/title>/.exec(html);
+      return readFileSync(file, 'utf8')
+        .replace(/<title>.*<\/title>/, () => title)
+        .replace('<main></main>', () => `<main>${html.replace(title, '')}</main>`)
+        .replace(`href="${basename(filename)}"`, (link) => `${link} aria-current="page"`);
+    },
+  },
+};
 
 const vite = await import('vite').catch((error) => {
   if (error.code === 'ERR_MODULE_NOT_FOUND') return undefined;
@@ -43,6 +61,7 @@ if (vite === undefined) {
       logLevel: 'warn',
       // Workers of pages import their engine when it is needed, which only modules can.
       worker: { format: 'es' },
+      plugins: [framed],
       build: {
         outDir,
         emptyOutDir: true,
@@ -53,7 +72,7 @@ if (vite === undefined) {
         rolldownOptions: {
           // All pages of the folder.
           input: readdirSync(join(root, 'web', page))
-            .filter((name) => name.endsWith('.html'))
+            .filter((name) => name.endsWith('.html') && name !== frameFile)
             .map((name) => join(root, 'web', page, name)),
         },
       },

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { writeFileAtomic } from '../src/files/atomic.ts';
-import { barChart } from '../src/report/chart.ts';
+import { barChart } from '../src/report/charts/chart.ts';
 import { formatFixed } from '../src/report/quantities.ts';
 
 const file = 'docs/figures/families.svg';

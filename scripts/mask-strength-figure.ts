@@ -6,7 +6,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { writeFileAtomic } from '../src/files/atomic.ts';
-import { lineChart } from '../src/report/chart.ts';
+import { lineChart } from '../src/report/charts/chart.ts';
 import { maskStrengthRuns, type MaskStrengthRun } from '../src/studies/leak-demonstration.ts';
 
 const file = 'docs/figures/mask-strength.svg';

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { LinnetError } from '../src/errors.ts';
 import { writeFileAtomic } from '../src/files/atomic.ts';
-import { heatMap } from '../src/report/heat-map.ts';
+import { heatMap } from '../src/report/charts/heat-map.ts';
 import { formatFixed } from '../src/report/quantities.ts';
 
 const file = 'docs/figures/needle-tasks.svg';

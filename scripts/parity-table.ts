@@ -50,7 +50,7 @@ try {
   const log = join(folder, 'comparisons.jsonl');
   const { status } = spawnSync(
     'npx',
-    ['vitest', 'run', 'test/parity', 'src/attention', 'src/models/t5', 'src/training/adamw', 'lora'],
+    ['vitest', 'run', 'test/parity', 'src/attention', 'src/models/families/t5', 'src/training/adamw', 'lora'],
     {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, LINNET_PARITY_LOG: log },

@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { mixerPreset } from '../src/attention/presets.ts';
 import { loadCausalModel } from '../src/checkpoint/load-model.ts';
 import { exportModel } from '../src/export/export-model.ts';
-import { linearize } from '../src/models/linearize.ts';
+import { linearize } from '../src/models/linearization/linearize.ts';
 import { readerOf } from '../src/quantization/weight-reader.ts';
 import { projectRoot } from './entries.ts';
 

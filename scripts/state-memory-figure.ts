@@ -8,12 +8,12 @@ import { mkdirSync } from 'node:fs';
 import { stateBytes } from '../src/attention/mixers.ts';
 import { mixerPreset } from '../src/attention/presets.ts';
 import { writeFileAtomic } from '../src/files/atomic.ts';
-import { modelLayout } from '../src/models/model-layout.ts';
+import { modelLayout } from '../src/models/graphs/model-layout.ts';
 import { SequenceState } from '../src/decoding/state/sequence-state.ts';
-import { describeCausalModel } from '../src/models/families.ts';
-import { llamaShape } from '../src/models/llama/shapes.ts';
+import { describeCausalModel } from '../src/models/families/index.ts';
+import { llamaShape } from '../src/models/families/llama/shapes.ts';
 import type { CausalModel } from '../src/models/model.ts';
-import { lineChart } from '../src/report/chart.ts';
+import { lineChart } from '../src/report/charts/chart.ts';
 import { formatBytes, formatTokens } from '../src/report/quantities.ts';
 
 const file = 'docs/figures/state-memory.svg';

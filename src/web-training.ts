@@ -14,7 +14,7 @@ export {
   attentionMaps,
   type AttentionMapsOptions,
   type LayerMaps,
-} from './models/attention-maps.ts';
+} from './models/graphs/attention-maps.ts';
 export { compileForWeb } from './runtime/web-compile.ts';
 export { openTrainable, type TrainableModel, trainedEngine, weightsFile } from './browser/trainable-model.ts';
 export type { TrainingInput } from './training/settings.ts';

@@ -32,7 +32,7 @@ export interface PresetOptions {
   /** Lets the convolution read the future, to demonstrate the leak. Default false. */
   readonly unmasked?: boolean;
   /** Kernel of the local branch. Default relu2. */
-  readonly localKernel?: 'relu2' | 'softmax' | 'yoso';
+  readonly localKernel?: 'relu2' | 'relu2-raw' | 'softmax' | 'yoso';
   /** Multiplies the local branch by a learned λ. Default false. */
   readonly lambda?: boolean;
   /** Rescales the attention part to unit length around ½v, before the convolution. Default false. */

@@ -141,6 +141,21 @@ export const reluSquaredKernel: RowKernel = ofCosine(
   (cosine) => 2 * Math.max(cosine, 0),
 );
 
+/** max(scale·⟨q, k⟩, 0)². */
+export function reluSquaredScoreKernel(scale: number): RowKernel {
+  const positive = (q: Float64Array, key: Float64Array): number => Math.max(scale * dot(q, key), 0);
+  return {
+    weights: (q, keys) => Float64Array.from(keys, (key) => positive(q, key) ** 2),
+    addGradient(q, keys, dWeights, dq, dKeys) {
+      for (const [j, key] of keys.entries()) {
+        const dProduct = 2 * scale * positive(q, key) * dWeights[j];
+        addScaled(dq, dProduct, key);
+        addScaled(dKeys[j], dProduct, q);
+      }
+    },
+  };
+}
+
 /** p = w/(floor + Σ w), w being the weights of another kernel. With Z = floor + Σ w: dw_j = (dp_j − Σ_i p_i·dp_i)/Z. */
 export function normalizedKernel(kernel: RowKernel, floor: number): RowKernel {
   const total = (weights: Float64Array): number => weights.reduce((sum, weight) => sum + weight, floor);

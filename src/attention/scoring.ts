@@ -6,10 +6,13 @@ import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
 import { gather } from '../graph/ops/indexing.ts';
 import { reshape } from '../graph/ops/layout.ts';
+import { matmul } from '../graph/ops/matmul.ts';
 import { int32 } from '../graph/tensor.ts';
 import { type BucketScheme, relativeBias, relativeBucket } from '../nn/relative-positions.ts';
-import type { Grouping } from './grouping.ts';
+import type { AttentionMask } from './attention-mask.ts';
+import { type Grouping, groupKeys, groupQueries } from './grouping.ts';
 import type { HeadLayout } from './head-layout.ts';
+import type { SequenceInput, StepBlock, StepInput } from './mixer.ts';
 
 /** A learned bias by bucket of distance. */
 export interface RelativeBias {
@@ -44,11 +47,6 @@ export function biasInGroups(
   return reshape(relativeBias(table, G, scheme), [M, 1, R * G, G]);
 }
 
-/** Scores [M,B·N,R·G,G] with the bias, where there is one. */
-export function biasedInGroups(scores: Value, { bias }: Scoring, grouping: Grouping): Value {
-  return bias === undefined ? scores : add(scores, biasInGroups(bias, grouping));
-}
-
 /**
  * The bias by causal offset: row τ for τ = 0…reach, and in row reach + 1 that of everything farther. [reach+2,H]
  *
@@ -68,4 +66,26 @@ export function biasByOffset({ table, scheme }: RelativeBias, reach: number, fac
 /** The bias of every node and row of a step: [B,M,R·T,rows]. @param offsets int32 [B,T,rows] */
 export function biasOfRows(bias: RelativeBias, offsets: Value, reach: number, heads: HeadLayout): Value {
   return heads.perHead(gather(biasByOffset(bias, reach), offsets, 0));
+}
+
+/** Scores of raw queries and keys inside groups: [M,B·N,R·G,G]. */
+export function scoresInGroups(
+  { queries, keys }: Pick<AttentionMask, 'queries' | 'keys'>,
+  { q, k, scoring }: Pick<SequenceInput, 'q' | 'k' | 'scoring'>,
+): Value {
+  const products = matmul(mul(groupQueries(queries, q), scoring.scale), groupKeys(keys, k), { transposeB: true });
+  return scoring.bias === undefined ? products : add(products, biasInGroups(scoring.bias, keys));
+}
+
+/** Scores of raw queries and the raw keys of all blocks: [B,M,R·T,rows] each. */
+export function scoresOfRows(
+  { heads, scoring, horizon }: Pick<StepInput, 'heads' | 'scoring' | 'horizon'>,
+  blocks: readonly StepBlock[],
+): Value[] {
+  const queries = heads.join(mul(heads.queries, scoring.scale));
+  const { bias } = scoring;
+  return blocks.map(({ keys, masks }) => {
+    const products = matmul(queries, keys, { transposeB: true });
+    return bias === undefined ? products : add(products, biasOfRows(bias, masks.offsets, horizon.reach, heads));
+  });
 }

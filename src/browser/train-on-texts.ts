@@ -1,5 +1,5 @@
 /** Fine-tuning in a page: what `train` of Node does, without files. */
-import { PackedRows, packRows } from '../data/packed-rows.ts';
+import { PackedRows, packRows } from '../data/datasets/packed-rows.ts';
 import { eventLoopTurn } from '../decoding/event-loop.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { compileForWeb } from '../runtime/web-compile.ts';

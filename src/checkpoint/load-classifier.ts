@@ -1,8 +1,13 @@
 /** A classifier from a folder: its own, or that of a model which is to become one. */
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { classifier, type Classifier, describeClassifier, isClassifierConfig } from '../models/classifier.ts';
-import { describeModel, type Model } from '../models/families.ts';
+import {
+  classifier,
+  type Classifier,
+  describeClassifier,
+  isClassifierConfig,
+} from '../models/classifiers/classifier.ts';
+import { describeModel, type Model } from '../models/families/index.ts';
 import { freshParameter } from '../models/initialize.ts';
 import { Random } from '../random.ts';
 import type { LoadedModel } from './load-model.ts';

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { mixerPreset } from '../attention/presets.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
-import { describeCausalModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';

@@ -1,8 +1,8 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { describeClassifier, isClassifierConfig } from '../models/classifier.ts';
-import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families.ts';
+import { describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
+import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families/index.ts';
 import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { finiteRows, requireFinite } from './finite.ts';

@@ -4,8 +4,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
 import { saveTinyModel } from '../../test/models/tiny-model.ts';
 import { mixerPreset } from '../attention/presets.ts';
-import { linearize } from '../models/linearize.ts';
-import { initializeMedusa, medusaParameters } from '../models/medusa.ts';
+import { linearize } from '../models/linearization/linearize.ts';
+import { initializeMedusa, medusaParameters } from '../models/medusa/medusa.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { type LoadedModel, loadCausalModel, saveModel } from './load-model.ts';
 import {

@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa.ts';
+import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa/medusa.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { requireFinite } from './finite.ts';
 import { writeFileAtomic } from '../files/atomic.ts';

@@ -4,7 +4,7 @@ import { treeFromPaths } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { parseJson } from '../files/json-object.ts';
 import { validated } from '../files/schema-problems.ts';
-import { medusaLimits } from '../models/medusa.ts';
+import { medusaLimits } from '../models/medusa/medusa.ts';
 
 /** More nodes than a step can verify with profit, on any machine known. */
 const maximumNodes = 1023;

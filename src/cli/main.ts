@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The executable `linnet`: connects the command line to the process. */
-import { isInputPiped, standardInput } from '../data/standard-input.ts';
+import { isInputPiped, standardInput } from '../data/files/standard-input.ts';
 import { exitCodes } from './framework/exit-codes.ts';
 import type { CliIo } from './framework/io.ts';
 import { runCli } from './framework/program.ts';

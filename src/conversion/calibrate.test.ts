@@ -5,7 +5,7 @@ import { mixerExamples } from '../../test/attention/mixer-examples.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
 import { isCausal, parseMixer } from '../attention/mixers.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
-import { linearize } from '../models/linearize.ts';
+import { linearize } from '../models/linearization/linearize.ts';
 import { calibrate } from './calibrate.ts';
 
 const softmax: MixerInput = { kind: 'softmax' };

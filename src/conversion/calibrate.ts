@@ -16,7 +16,7 @@ import { LinnetError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, elementCount, float32, type Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
-import { scoringOf } from '../models/parallel-graph.ts';
+import { scoringOf } from '../models/graphs/parallel-graph.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 import { type LayerSample, layerSamples } from './layer-samples.ts';
 import { NormalEquations } from './least-squares.ts';

@@ -7,7 +7,7 @@ import { Graph } from '../graph/graph.ts';
 import { dataOf, int32, type Tensor } from '../graph/tensor.ts';
 import { mixParallel } from '../attention/mixers.ts';
 import type { CausalModel } from '../models/model.ts';
-import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/parallel-graph.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 

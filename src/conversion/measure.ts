@@ -9,8 +9,8 @@ import { perplexityByPosition, type PositionLoss, tokenLosses } from '../evaluat
 import { copyRecall, recallProbes, type RecallResult } from '../evaluation/recall/copy-recall.ts';
 import { type DecodingSpeed, decodingSpeed } from '../evaluation/speed/decoding-speed.ts';
 import type { CausalModel } from '../models/model.ts';
-import { modelStateBytes } from '../models/state-bytes.ts';
-import { modelWithout } from '../models/without-branch.ts';
+import { modelStateBytes } from '../models/graphs/state-bytes.ts';
+import { modelWithout } from '../models/linearization/without-branch.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Weighted } from './stages.ts';

@@ -10,7 +10,7 @@ import { validated } from '../files/schema-problems.ts';
 import { elementCount, float32, type Tensor } from '../graph/tensor.ts';
 import type { JobHandler } from '../jobs/job.ts';
 import { runJobs } from '../jobs/queue.ts';
-import { requireCausal } from '../models/families.ts';
+import { requireCausal } from '../models/families/index.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { type TrainingSettings, trainingSchema } from '../training/settings.ts';
 import {

@@ -1,7 +1,7 @@
 /** The report of a conversion: one page that opens with what was kept and what it takes. */
 import { describeMixer } from '../attention/mixers.ts';
-import { barChart, lineChart } from '../report/chart.ts';
-import type { Chart } from '../report/chart-renderer.ts';
+import { barChart, lineChart } from '../report/charts/chart.ts';
+import type { Chart } from '../report/charts/chart-renderer.ts';
 import type { Report, Section } from '../report/html.ts';
 import { describeHardware, describeSoftware } from '../report/provenance.ts';
 import { fixed, formatBytes, formatDuration, formatFixed, formatPercent, formatTokens } from '../report/quantities.ts';

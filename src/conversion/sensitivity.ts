@@ -8,7 +8,7 @@ import { copyRecall, type RecallProbe } from '../evaluation/recall/copy-recall.t
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import type { EvaluationData } from '../evaluation/perplexity/scored-windows.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { linearize } from '../models/linearize.ts';
+import { linearize } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { calibrate } from './calibrate.ts';

@@ -1,7 +1,7 @@
 /** Training a stage of a conversion: the whole model, or every layer by itself on cached activations of the teacher. */
 import { LinnetError } from '../errors.ts';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
-import { freshMixerParameters } from '../models/linearize.ts';
+import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';

@@ -1,6 +1,6 @@
 /** The stages of a conversion that train: what each minimises, on what, and which parameters it changes. */
 import type { Tensor } from '../graph/tensor.ts';
-import { freshMixerParameters } from '../models/linearize.ts';
+import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { attentionParameters, transferParameters, transferredLayers } from '../training/objectives/distillation.ts';
 import { logitsObjective } from '../training/objectives/logits.ts';

@@ -1,6 +1,6 @@
 /** The texts of a conversion: to train on, to judge stages by, and to report on, which nothing was chosen by. */
-import type { Document } from '../data/documents.ts';
-import { packDocuments, type PackedDataset } from '../data/packing.ts';
+import type { Document } from '../data/documents/documents.ts';
+import { packDocuments, type PackedDataset } from '../data/datasets/packing.ts';
 import { LinnetError } from '../errors.ts';
 import { type EvaluationData, evaluationData } from '../evaluation/perplexity/scored-windows.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';

@@ -1,10 +1,10 @@
 /** Building the graphs of decoding and compiling them, on whatever engine. Runs in browsers too. */
 import type { Graph } from '../graph/graph.ts';
-import { encoderGraph } from '../models/encoder-graph.ts';
-import { foldGraph } from '../models/fold-graph.ts';
+import { encoderGraph } from '../models/graphs/encoder-graph.ts';
+import { foldGraph } from '../models/graphs/fold-graph.ts';
 import { decoderOf, type GeneratingModel } from '../models/model.ts';
-import { foldGraphs, modelLayout } from '../models/model-layout.ts';
-import { stepGraph } from '../models/step-graph.ts';
+import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
+import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
 import { doublingLengths, SourceEncoder } from './source-encoder.ts';

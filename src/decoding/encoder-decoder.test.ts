@@ -15,7 +15,6 @@ import { Random } from '../random.ts';
 import { DecodingEngine } from './engine.ts';
 import { generateToEnd } from './generate.ts';
 import { continueByBeams } from './search/causal-beams.ts';
-import { encodedBytes } from './state/encoded-text.ts';
 import type { SequenceState } from './state/sequence-state.ts';
 
 /** Lets every state read a token, in one step. @returns logits [V] of what follows, per state */
@@ -287,7 +286,10 @@ describe('a state', () => {
     await using engine = await DecodingEngine.create(model, randomT5Weights(model));
     const short = engine.newState(await engine.encode([2, 1]));
     const long = engine.newState(await engine.encode(Array.from({ length: 90 }, () => 2)));
-    const bytes = ({ bytes: own, encoded }: SequenceState): number => own + (encoded ? encodedBytes(encoded) : 0);
+    const bytes = ({ bytes: own, encoded }: SequenceState): number =>
+      (encoded?.layers ?? [])
+        .flatMap((tensors) => Object.values(tensors))
+        .reduce((total, { data }) => total + data.byteLength, own);
     const first = bytes(long);
     expect(bytes(short)).toBe(first);
     for (let t = 0; t < 40; t++) await engine.advance(short, 3);

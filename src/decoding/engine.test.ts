@@ -13,7 +13,7 @@ import { chain, TokenTree } from '../attention/tree.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, tensor } from '../graph/tensor.ts';
 import { type CausalModel, valueWidth } from '../models/model.ts';
-import { parallelLogits } from '../models/parallel-graph.ts';
+import { parallelLogits } from '../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';

@@ -3,7 +3,7 @@ import { errorCode } from '../../test/error-code.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../attention/presets.ts';
 import { chain } from '../attention/tree.ts';
-import { describeCausalModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families/index.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { DecodingEngine } from './engine.ts';
 import { type GenerateOptions, type Generation, type GenerationEvent, generate, generateToEnd } from './generate.ts';

@@ -19,8 +19,8 @@ export {
   typical,
 } from './speculation/acceptance.ts';
 // Speculation: drafters guess, one step verifies, a rule accepts.
-export type { Draft, DraftContext, Drafter } from './speculation/drafter.ts';
-export { LookupDrafter, type LookupOptions } from './speculation/lookup-drafter.ts';
+export type { Draft, DraftContext, Drafter } from './speculation/drafters/drafter.ts';
+export { LookupDrafter, type LookupOptions } from './speculation/drafters/lookup-drafter.ts';
 export { AdaptiveSpeculation, type PacingOptions } from './speculation/adaptive-speculation.ts';
 export { type SpeculationOptions, speculative } from './speculation/speculative.ts';
 export { SpeculationStatistics, type SpeculationSummary } from './speculation/statistics.ts';

@@ -13,11 +13,11 @@ import { Sampler, type SamplerInput } from './sampler.ts';
 import { beamMethod } from './search/beam-method.ts';
 import { continueByBeams } from './search/causal-beams.ts';
 import { rejection } from './speculation/acceptance.ts';
-import { CombinedDrafter } from './speculation/combined-drafter.ts';
-import { LookupDrafter } from './speculation/lookup-drafter.ts';
-import { type HeadPredictions, MedusaDrafter } from './speculation/medusa-drafter.ts';
-import { ModelDrafter } from './speculation/model-drafter.ts';
-import { ReferenceDrafter } from './speculation/reference-drafter.ts';
+import { CombinedDrafter } from './speculation/drafters/combined-drafter.ts';
+import { LookupDrafter } from './speculation/drafters/lookup-drafter.ts';
+import { type HeadPredictions, MedusaDrafter } from './speculation/drafters/medusa-drafter.ts';
+import { ModelDrafter } from './speculation/drafters/model-drafter.ts';
+import { ReferenceDrafter } from './speculation/drafters/reference-drafter.ts';
 import { speculative } from './speculation/speculative.ts';
 import { TextGeneration, type TextGenerationOptions } from './text-generation.ts';
 

@@ -6,7 +6,7 @@ import { longestSequence } from '../attention/mixers.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, elementCount, float32, int32, type Tensor } from '../graph/tensor.ts';
 import type { EncoderDecoderModel } from '../models/model.ts';
-import { crossShapes } from '../models/step-graph.ts';
+import { crossShapes } from '../models/graphs/step-graph.ts';
 import type { Program } from '../runtime/program.ts';
 import type { EncodedText } from './state/encoded-text.ts';
 

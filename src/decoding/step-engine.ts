@@ -7,7 +7,7 @@ import { chain, maxTreeNodes, type TokenTree } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
-import { type ModelLayout, modelLayout } from '../models/model-layout.ts';
+import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts';
 import type { Program } from '../runtime/program.ts';
 import { eventLoopTurn } from './event-loop.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';

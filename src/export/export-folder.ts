@@ -1,7 +1,7 @@
 /** Exports a Hugging Face folder without loading it: weights go from file to file, one by one. */
 import { type ModelWeights, openModelWeights } from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, type MedusaWeights, openMedusaHeads } from '../checkpoint/medusa-files.ts';
-import { requireGenerating } from '../models/families.ts';
+import { requireGenerating } from '../models/families/index.ts';
 import { type ExportOptions, exportModel } from './export-model.ts';
 import type { ExportManifest } from './manifest.ts';
 import { requireKind, requirePath } from '../files/arguments.ts';

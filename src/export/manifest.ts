@@ -4,7 +4,7 @@ import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import { blockSizes } from '../graph/ops/quantized.ts';
-import { medusaLimits } from '../models/medusa.ts';
+import { medusaLimits } from '../models/medusa/medusa.ts';
 import { storageTypeNames, storageTypes } from './storage-types.ts';
 
 export const manifestVersion = 1;

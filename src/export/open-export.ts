@@ -8,7 +8,7 @@ import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import { readOnnxSummary } from '../graph/onnx/reader.ts';
-import { medusaGraph, MedusaHeads } from '../models/medusa-heads.ts';
+import { medusaGraph, MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import type { GeneratingModel, ModelDescription } from '../models/model.ts';
 import { type CompileOptions, openProgram } from '../runtime/compile.ts';
 import {

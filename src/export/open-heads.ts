@@ -2,7 +2,7 @@
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
 import type { GeneratingModel } from '../models/model.ts';
-import { MedusaHeads } from '../models/medusa-heads.ts';
+import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { openExportedHeads } from './open-export.ts';
 import { type DecodingModel, exportOptions } from './open-model.ts';

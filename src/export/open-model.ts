@@ -2,7 +2,7 @@
 import { loadModel } from '../checkpoint/load-model.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
-import { requireCausal, requireGenerating } from '../models/families.ts';
+import { requireCausal, requireGenerating } from '../models/families/index.ts';
 import type { CausalModel, GeneratingModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { ExportManifest } from './manifest.ts';

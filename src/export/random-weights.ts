@@ -4,7 +4,7 @@
  */
 import { LinnetError } from '../errors.ts';
 import { elementCount, type DType, type Tensor, tensor } from '../graph/tensor.ts';
-import { freshMixerParameters } from '../models/linearize.ts';
+import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { consequencesOf, type DeclaredParameter } from '../nn/parameter-roles.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';

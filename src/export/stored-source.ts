@@ -1,7 +1,7 @@
 /** Where the graphs of an export get their parameters from: a type and a device, as a parameter source. */
 import type { Graph } from '../graph/graph.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
-import { stepGraph } from '../models/step-graph.ts';
+import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import { sharedTables, storedParameters, type StoredSourceOptions } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';

@@ -1,19 +1,29 @@
 /** `linnet/models`: descriptions of models, their families, sizes and graphs (docs/families.md). */
-export { type AttentionMaps, attentionMaps, type AttentionMapsOptions, type LayerMaps } from './attention-maps.ts';
-export { bertClasses, bertClassifier, bertClassifierParameters, bertClassLogits } from './bert/classifier.ts';
-export { bertShape, bertShapeNames } from './bert/shapes.ts';
-export { classLogits, lastTokenRows, scoreParameters } from './classification.ts';
-export { type ClassifiedTexts, type Classifier, classifier, describeClassifier } from './classifier.ts';
-export { describeCausalModel, describeModel, type Model, requireCausal, supportedFamilies } from './families.ts';
-export { type FlashConfig, type FlashConfigInput, paperFlashConfig, parseFlashConfig } from './flash/config.ts';
-export { flashLogits, flashModel, flashParameters, initializeFlash } from './flash/model.ts';
-export { gpt2Shape, gpt2ShapeNames } from './gpt2/shapes.ts';
+export {
+  type AttentionMaps,
+  attentionMaps,
+  type AttentionMapsOptions,
+  type LayerMaps,
+} from './graphs/attention-maps.ts';
+export { bertClasses, bertClassifier, bertClassifierParameters, bertClassLogits } from './families/bert/classifier.ts';
+export { bertShape, bertShapeNames } from './families/bert/shapes.ts';
+export { classLogits, lastTokenRows, scoreParameters } from './classifiers/causal-classifier.ts';
+export { type ClassifiedTexts, type Classifier, classifier, describeClassifier } from './classifiers/classifier.ts';
+export { describeCausalModel, describeModel, type Model, requireCausal, supportedFamilies } from './families/index.ts';
+export {
+  type FlashConfig,
+  type FlashConfigInput,
+  paperFlashConfig,
+  parseFlashConfig,
+} from './families/flash/config.ts';
+export { flashLogits, flashModel, flashParameters, initializeFlash } from './families/flash/model.ts';
+export { gpt2Shape, gpt2ShapeNames } from './families/gpt2/shapes.ts';
 export { initializeParameters } from './initialize.ts';
-export { linearize } from './linearize.ts';
-export { defaultParts, linearizeParts } from './linearize-parts.ts';
+export { linearize } from './linearization/linearize.ts';
+export { defaultParts, linearizeParts } from './linearization/linearize-parts.ts';
 export type { AttentionPart } from './linnet-section.ts';
-export { initializeMedusa, type MedusaConfig } from './medusa.ts';
-export { MedusaHeads } from './medusa-heads.ts';
+export { initializeMedusa, type MedusaConfig } from './medusa/medusa.ts';
+export { MedusaHeads } from './medusa/medusa-heads.ts';
 export type {
   AutoregressiveModel,
   CausalModel,
@@ -23,8 +33,8 @@ export type {
   ModelDescription,
   ModelSizes,
 } from './model.ts';
-export { parallelLogits } from './parallel-graph.ts';
-export { modelPreset, modelPresetNames } from './presets.ts';
-export { t5ClassLogits, t5ClassParameters } from './t5/classifier.ts';
-export { t5Model } from './t5/model.ts';
-export { t5Shape, t5ShapeNames } from './t5/shapes.ts';
+export { parallelLogits } from './graphs/parallel-graph.ts';
+export { modelPreset, modelPresetNames } from './presets/presets.ts';
+export { t5ClassLogits, t5ClassParameters } from './families/t5/classifier.ts';
+export { t5Model } from './families/t5/model.ts';
+export { t5Shape, t5ShapeNames } from './families/t5/shapes.ts';

@@ -2,7 +2,7 @@
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import { consequencesOf, type DeclaredParameter, drawValues, type InitialValues } from '../nn/parameter-roles.ts';
 import type { Random } from '../random.ts';
-import { freshMixerParameters } from './linearize.ts';
+import { freshMixerParameters } from './linearization/linearize.ts';
 import type { ModelDescription } from './model.ts';
 
 /** The `initializer_range` of Hugging Face configurations. */

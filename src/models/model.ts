@@ -8,7 +8,7 @@ import type { CrossText, MixerConfig, ProjectedPositions } from '../attention/mi
 import type { Scoring } from '../attention/scoring.ts';
 import type { Value } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { ClassifierParts } from './classifier-parts.ts';
+import type { ClassifierParts } from './classifiers/classifier-parts.ts';
 import type { AttentionPart } from './linnet-section.ts';
 import type { DeclaredParameters } from '../nn/parameter-roles.ts';
 import type { ParameterSource } from '../nn/parameters.ts';

@@ -2,7 +2,7 @@
 import { LinnetError } from '../errors.ts';
 import { requireText } from '../files/arguments.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { Classifier } from '../models/classifier.ts';
+import type { Classifier } from '../models/classifiers/classifier.ts';
 import type { EncoderModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { type Classification, type ModelOrigin, Opened } from './opened-model.ts';

@@ -1,7 +1,7 @@
 /** What both libraries, for Node and for browsers, export of opened models: the same names for the same things. */
 export type { ContinuationScore } from '../decoding/log-likelihood.ts';
 export type { ChatMessage } from '../tokenizer/chat-template.ts';
-export type { LinearizeOptions } from '../models/linearize-by-name.ts';
+export type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
 export type { EncodeOptions, Tokenizer } from '../tokenizer/tokenizer.ts';
 export type {
   Classification,

@@ -1,9 +1,9 @@
 /** A model that reads texts whole, one at a time: how they are laid out, and a graph per length of text, doubling from 32. */
 import { longestSequence } from '../attention/mixers.ts';
-import { type LaidOutText, textLayouts } from '../data/text-layouts.ts';
+import { type LaidOutText, textLayouts } from '../data/datasets/text-layouts.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
-import type { ClassifiedTexts } from '../models/classifier-parts.ts';
+import type { ClassifiedTexts } from '../models/classifiers/classifier-parts.ts';
 import type { Model } from '../models/model.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';

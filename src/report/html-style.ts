@@ -1,5 +1,5 @@
 /** The style sheet of HTML reports: light and dark, narrow screens, paper. No fonts or images are fetched. */
-import { CHART_INK, chartRules, darkInk, darkSeries, lightSeries } from './chart-style.ts';
+import { CHART_INK, chartRules, darkInk, darkSeries, lightSeries } from './charts/chart-style.ts';
 
 /** Neutral colours of a theme. `text`, `muted`, `line` and `grid` also recolour the charts, which are drawn for white. */
 interface Theme {

@@ -4,7 +4,7 @@
  * escaped; charts are `Chart` objects, whose markup is ours (chart-renderer.ts).
  */
 import { writeFileAtomic } from '../files/atomic.ts';
-import type { Chart } from './chart-renderer.ts';
+import type { Chart } from './charts/chart-renderer.ts';
 import { REPORT_STYLE } from './html-style.ts';
 import { escapeMarkup } from './markup.ts';
 import { sortableFrom, TABLE_SCRIPT, TABLE_SCRIPT_SOURCE } from './table-script.ts';

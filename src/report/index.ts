@@ -8,8 +8,8 @@ export {
   type ChartPoint,
   type LineChartDescription,
   lineChart,
-} from './chart.ts';
-export { Chart } from './chart-renderer.ts';
+} from './charts/chart.ts';
+export { Chart } from './charts/chart-renderer.ts';
 export { type Block, type Report, renderReport, type Section, writeReport } from './html.ts';
 export {
   type Metric,
@@ -21,4 +21,4 @@ export {
   readRun,
 } from './record.ts';
 export { type Column, makeTable, markdownTable, type Table, textTable } from './table.ts';
-export { type TreeChartDescription, treeChart } from './tree-chart.ts';
+export { type TreeChartDescription, treeChart } from './charts/tree-chart.ts';

@@ -38,8 +38,6 @@ export interface ProgressOptions {
   readonly unit?: string;
   /** Default `process.stderr`. */
   readonly stream?: ProgressStream;
-  /** Where the stream is not a terminal: seconds from one line to the next. Default 30. */
-  readonly logInterval?: number;
   /** Seconds from any fixed moment; default the monotonic clock of the process. */
   readonly clock?: () => number;
 }
@@ -74,11 +72,11 @@ export class Pace {
   }
 }
 
-/** A progress line on a terminal that redraws itself; elsewhere a line every `logInterval`, the first after as long. */
+/** A progress line on a terminal that redraws itself; elsewhere a line every half a minute, the first after as long. */
 export function openProgress(options: ProgressOptions): Progress {
   const { label, unit = 'it', stream = process.stderr, clock = () => performance.now() / 1000 } = options;
   const isTerminal = stream.isTTY === true;
-  const interval = isTerminal ? REDRAW_INTERVAL : (options.logInterval ?? LOG_INTERVAL);
+  const interval = isTerminal ? REDRAW_INTERVAL : LOG_INTERVAL;
   let pace = new Pace();
   let lastDone: number | undefined;
   let lastTime = 0;

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { mixerPreset } from '../attention/presets.ts';
-import { packDocuments } from '../data/packing.ts';
-import { describeCausalModel } from '../models/families.ts';
+import { packDocuments } from '../data/datasets/packing.ts';
+import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
-import { linearize } from '../models/linearize.ts';
+import { linearize } from '../models/linearization/linearize.ts';
 import { Random } from '../random.ts';
 import { byteTokenizer } from '../tokenizer/bytes.ts';
 import { parseTrainingSettings } from '../training/settings.ts';

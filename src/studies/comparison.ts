@@ -3,10 +3,10 @@
  * perplexity of text that none has seen. Softmax is fine-tuned next to the others, so that the difference is the mixer's.
  */
 import type { MixerConfig } from '../attention/mixer.ts';
-import type { PackedDataset } from '../data/packing.ts';
+import type { PackedDataset } from '../data/datasets/packing.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { linearize } from '../models/linearize.ts';
+import { linearize } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { causalObjective } from '../training/objectives/next-token.ts';

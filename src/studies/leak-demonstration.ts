@@ -5,12 +5,12 @@
  */
 import type { MixerConfig } from '../attention/mixer.ts';
 import { parseMixer } from '../attention/mixers.ts';
-import { BatchStream } from '../data/batches.ts';
-import { type Document, readDocuments } from '../data/documents.ts';
-import { type PackedDataset, packDocuments } from '../data/packing.ts';
+import { BatchStream } from '../data/rows/batches.ts';
+import { type Document, readDocuments } from '../data/documents/documents.ts';
+import { type PackedDataset, packDocuments } from '../data/datasets/packing.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { describeCausalModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';

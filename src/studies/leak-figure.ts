@@ -1,7 +1,7 @@
 /** The picture of the leak: training loss with the convolution masked and unmasked (paper, Figure 4). */
 import type { LeakDemonstration, LeakRun } from './leak-demonstration.ts';
-import { type ChartLine, lineChart } from '../report/chart.ts';
-import type { Chart } from '../report/chart-renderer.ts';
+import { type ChartLine, lineChart } from '../report/charts/chart.ts';
+import type { Chart } from '../report/charts/chart-renderer.ts';
 
 /** Draws both training losses over the optimizer steps. */
 export async function leakFigure({ masked, unmasked }: LeakDemonstration): Promise<Chart> {

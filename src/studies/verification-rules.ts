@@ -7,8 +7,8 @@ import { exactRule, type TreeRule } from '../attention/masks.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { nextTokens, type StepBounds } from '../decoding/method.ts';
 import { Sampler } from '../decoding/sampler.ts';
-import type { Drafter } from '../decoding/speculation/drafter.ts';
-import { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/reference-drafter.ts';
+import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
+import { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../decoding/speculation/speculative.ts';
 import { LinnetError } from '../errors.ts';
 

@@ -1,5 +1,5 @@
 /** Loss on text that is not trained on, measured while training goes on. */
-import type { BatchTensors, RowDataset, RowVisit } from '../data/row-dataset.ts';
+import type { BatchTensors, RowDataset, RowVisit } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Program } from '../runtime/program.ts';

@@ -2,9 +2,9 @@
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
-import type { Model } from '../models/families.ts';
+import type { Model } from '../models/families/index.ts';
 import type { ModelDescription } from '../models/model.ts';
-import { weightMatrices } from '../models/weight-matrices.ts';
+import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import {
   initializeLora,
   isLoraParameter,

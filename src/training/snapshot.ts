@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors/reader.ts';
 import type { TensorEntry } from '../checkpoint/safetensors/encoding.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
-import type { BatchCursor } from '../data/batches.ts';
+import type { BatchCursor } from '../data/rows/batches.ts';
 import { LinnetError } from '../errors.ts';
 import { type AnyTensor, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Evaluation } from './held-out.ts';

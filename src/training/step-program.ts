@@ -4,7 +4,7 @@
  * so far, one applies the sum.
  */
 import { LinnetError } from '../errors.ts';
-import type { BatchTensors } from '../data/row-dataset.ts';
+import type { BatchTensors } from '../data/rows/row-dataset.ts';
 import { gradients } from '../graph/gradients.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { add, div, mul } from '../graph/ops/elementwise.ts';

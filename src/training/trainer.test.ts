@@ -6,7 +6,7 @@ import { scratchFolder } from '../../test/scratch-folder.ts';
 import { songRows } from '../../test/cli/text-data.ts';
 import { tinyConfig } from '../../test/models/tiny-model.ts';
 import { mixerPreset } from '../attention/presets.ts';
-import { describeCausalModel } from '../models/families.ts';
+import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
-import type { RowDataset } from '../data/row-dataset.ts';
+import type { RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';

@@ -2,8 +2,8 @@
  * The part of training that needs no files: batches in, optimizer steps out. `train` of Node writes snapshots and measures
  * around it; a page runs it as it is.
  */
-import { type Batch, type BatchCursor, BatchStream } from '../data/batches.ts';
-import type { BatchTensors, RowSource } from '../data/row-dataset.ts';
+import { type Batch, type BatchCursor, BatchStream } from '../data/rows/batches.ts';
+import type { BatchTensors, RowSource } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';

@@ -8,7 +8,7 @@ import { mixerPreset } from '../../src/attention/presets.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
 import { checkModel } from '../../src/evaluation/check/check.ts';
-import { describeCausalModel } from '../../src/models/families.ts';
+import { describeCausalModel } from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
 import { Random } from '../../src/random.ts';
 import { supportMatrix } from '../../src/studies/support/matrix.ts';

@@ -109,7 +109,7 @@ describe.skipIf(noChromium !== undefined)(
       await row('softmax.run').getByRole('checkbox').focus();
       await tab.keyboard.press('Space');
       await expect
-        .poll(() => loss.innerText())
+        .poll(() => loss.innerText(), { timeout: 20_000 })
         .toMatch(/augmented\.run: [^]*softmax\.run: |softmax\.run: [^]*augmented\.run: /);
       await tab.getByRole('region', { name: 'Held-out perplexity' }).waitFor();
       await tab.getByRole('region', { name: 'Tokens per second' }).waitFor();

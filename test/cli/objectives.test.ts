@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { loadClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { saveModel } from '../../src/checkpoint/load-model.ts';
 import { openSafetensors } from '../../src/checkpoint/safetensors/reader.ts';
-import { describeModel } from '../../src/models/families.ts';
+import { describeModel } from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
 import { Random } from '../../src/random.ts';
 import { runCaptured, runJson } from './captured-cli.ts';

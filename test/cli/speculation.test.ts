@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { loadCausalModel, saveModel } from '../../src/checkpoint/load-model.ts';
 import { saveMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
 import { float32 } from '../../src/graph/tensor.ts';
-import { initializeMedusa } from '../../src/models/medusa.ts';
+import { initializeMedusa } from '../../src/models/medusa/medusa.ts';
 import { Random } from '../../src/random.ts';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';

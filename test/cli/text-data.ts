@@ -1,6 +1,6 @@
 /** Texts, as data sets and in the files that commands take as data. */
 import { writeFile } from 'node:fs/promises';
-import { type PackedDataset, packDocuments } from '../../src/data/packing.ts';
+import { type PackedDataset, packDocuments } from '../../src/data/datasets/packing.ts';
 import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
 
 /** A text that a tiny model learns in a few updates. */

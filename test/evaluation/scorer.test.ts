@@ -10,7 +10,7 @@ import type { ScoreRequest } from '../../src/evaluation/scoring/scorer.ts';
 import { scoredSequence } from '../../src/evaluation/scoring/token-sequences.ts';
 import { exportModel } from '../../src/export/export-model.ts';
 import { openDecodingModel } from '../../src/export/open-model.ts';
-import { linearize } from '../../src/models/linearize.ts';
+import { linearize } from '../../src/models/linearization/linearize.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { examplesWith } from '../attention/mixer-examples.ts';

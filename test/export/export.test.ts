@@ -14,7 +14,7 @@ import { openExportedModel, readExportedFolder } from '../../src/export/open-exp
 import { exportFolder } from '../../src/export/export-folder.ts';
 import { storageTypeNames } from '../../src/export/storage-types.ts';
 import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
-import { linearize } from '../../src/models/linearize.ts';
+import { linearize } from '../../src/models/linearization/linearize.ts';
 import { parseMixer } from '../../src/attention/mixers.ts';
 import { weightTypes } from '../../src/quantization/sources.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';

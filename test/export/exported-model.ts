@@ -4,7 +4,7 @@ import { mixerPreset } from '../../src/attention/presets.ts';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { type ExportOptions, exportModel } from '../../src/export/export-model.ts';
 import type { Tensor } from '../../src/graph/tensor.ts';
-import { linearize } from '../../src/models/linearize.ts';
+import { linearize } from '../../src/models/linearization/linearize.ts';
 import type { CausalModel } from '../../src/models/model.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 

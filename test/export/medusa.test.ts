@@ -12,7 +12,7 @@ import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { loadMedusaHeads, type StoredMedusa, updateMedusaNotes } from '../../src/checkpoint/medusa-files.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
-import { MedusaDrafter } from '../../src/decoding/speculation/medusa-drafter.ts';
+import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { SpeculationStatistics } from '../../src/decoding/speculation/statistics.ts';
 import { exportFolder } from '../../src/export/export-folder.ts';
@@ -21,7 +21,7 @@ import { openExportedHeads, openExportedModel, readExportedFolder } from '../../
 import { openDraftHeads } from '../../src/export/open-heads.ts';
 import { storageTypeNames } from '../../src/export/storage-types.ts';
 import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
-import { MedusaHeads } from '../../src/models/medusa-heads.ts';
+import { MedusaHeads } from '../../src/models/medusa/medusa-heads.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { errorOf, linnet, runJson } from '../cli/captured-cli.ts';

@@ -26,7 +26,7 @@ const config = {
 const script = `
 import { exportModel } from './src/export/export-model.ts';
 import { elementCount, tensor } from './src/graph/tensor.ts';
-import { describeCausalModel } from './src/models/families.ts';
+import { describeCausalModel } from './src/models/families/index.ts';
 const [dir, dtype] = process.argv.slice(-2);
 const model = describeCausalModel(${JSON.stringify(config)});
 let bytes = 0;

@@ -7,7 +7,7 @@ import type { ExportManifest } from '../../src/export/manifest.ts';
 import { openExportedHeads, openExportedModel, readExportedFolder } from '../../src/export/open-export.ts';
 import { float32 } from '../../src/graph/tensor.ts';
 import type { WeightType } from '../../src/quantization/sources.ts';
-import { initializeMedusa } from '../../src/models/medusa.ts';
+import { initializeMedusa } from '../../src/models/medusa/medusa.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { isDeviceAvailable } from '../../src/runtime/availability.ts';
 import { relativeToPeak } from '../parity/golden.ts';

@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loadDocuments } from '../../src/data/documents.ts';
-import { readLabelledTexts } from '../../src/data/labelled.ts';
+import { loadDocuments } from '../../src/data/documents/documents.ts';
+import { readLabelledTexts } from '../../src/data/datasets/labelled.ts';
 import { readRows } from '../../src/evaluation/tasks/data/row-files.ts';
 import { readTaskFile } from '../../src/evaluation/tasks/task-file.ts';
 import { parseJsonObject } from '../../src/files/json-object.ts';

@@ -3,11 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { makeTable, textTable } from '../../src/report/table.ts';
 import { evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
-import { parseDelimited } from '../../src/data/delimited.ts';
+import { parseDelimited } from '../../src/data/files/delimited.ts';
 import { pearson } from '../../src/evaluation/tasks/metrics/statistics.ts';
-import { LabelledDataset } from '../../src/data/labelled.ts';
-import { longestLength } from '../../src/data/longest.ts';
-import { TextPairDataset } from '../../src/data/sequence-pairs.ts';
+import { LabelledDataset } from '../../src/data/datasets/labelled.ts';
+import { longestLength } from '../../src/data/rows/longest.ts';
+import { TextPairDataset } from '../../src/data/datasets/sequence-pairs.ts';
 
 const rows = 200_000;
 const repeated = <T>(item: T): T[] => new Array<T>(rows).fill(item);

@@ -8,8 +8,8 @@ import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { randomMixerParameters } from '../../src/evaluation/check/mixer-probe.ts';
 import { Random } from '../../src/random.ts';
 import { compile } from '../../src/runtime/compile.ts';
-import { attentionMaps, type LayerMaps } from '../../src/models/attention-maps.ts';
-import { linearize } from '../../src/models/linearize.ts';
+import { attentionMaps, type LayerMaps } from '../../src/models/graphs/attention-maps.ts';
+import { linearize } from '../../src/models/linearization/linearize.ts';
 
 const source = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
 const length = 29;

@@ -3,11 +3,11 @@ import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
-import { loadDocuments } from '../../src/data/documents.ts';
-import { packDocuments } from '../../src/data/packing.ts';
+import { loadDocuments } from '../../src/data/documents/documents.ts';
+import { packDocuments } from '../../src/data/datasets/packing.ts';
 import { evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { perplexity } from '../../src/evaluation/perplexity/perplexity.ts';
-import { linearize } from '../../src/models/linearize.ts';
+import { linearize } from '../../src/models/linearization/linearize.ts';
 import { mergeLora } from '../../src/nn/lora.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import {

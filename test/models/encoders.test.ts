@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
-import { describeModel, supportedFamilies } from '../../src/models/families.ts';
+import { describeModel, supportedFamilies } from '../../src/models/families/index.ts';
 import { runCaptured, runJson } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { writeBook } from '../cli/text-data.ts';

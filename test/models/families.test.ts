@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { describeCausalModel, describeModel, supportedFamilies } from '../../src/models/families.ts';
+import { describeCausalModel, describeModel, supportedFamilies } from '../../src/models/families/index.ts';
 import { consequencesOf } from '../../src/nn/parameter-roles.ts';
 import { runCaptured, runJson } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';

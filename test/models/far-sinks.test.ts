@@ -7,7 +7,7 @@ import { Graph } from '../../src/graph/graph.ts';
 import { dataOf, int32 } from '../../src/graph/tensor.ts';
 import { WeightParameters } from '../../src/nn/parameters.ts';
 import { compile } from '../../src/runtime/compile.ts';
-import { parallelLogits } from '../../src/models/parallel-graph.ts';
+import { parallelLogits } from '../../src/models/graphs/parallel-graph.ts';
 
 const base: MixerInput = { kind: 'window', group: 8, window: 2, sinks: 3 };
 

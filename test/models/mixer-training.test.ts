@@ -7,7 +7,7 @@ import { Graph } from '../../src/graph/graph.ts';
 import { crossEntropy } from '../../src/graph/ops/softmax.ts';
 import { mean } from '../../src/graph/ops/reduce.ts';
 import { dataOf, float32, int32, type Tensor } from '../../src/graph/tensor.ts';
-import { parallelLogits } from '../../src/models/parallel-graph.ts';
+import { parallelLogits } from '../../src/models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../src/nn/parameters.ts';
 import { compile } from '../../src/runtime/compile.ts';
 import { randomParameters, randomTokens, tinyLlama } from './tiny-llama.ts';

@@ -6,9 +6,14 @@ import { wholeParameters } from '../../src/training/lora.ts';
 import { transferredParameters } from '../../src/training/objectives/distillation.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { Random } from '../../src/random.ts';
-import { describeCausalModel, describeModel, requireCausal, supportedFamilies } from '../../src/models/families.ts';
+import {
+  describeCausalModel,
+  describeModel,
+  requireCausal,
+  supportedFamilies,
+} from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
-import { freshMixerParameters } from '../../src/models/linearize.ts';
+import { freshMixerParameters } from '../../src/models/linearization/linearize.ts';
 
 function augmented(family: string) {
   const plain = describeModel(tinyConfig(family));

@@ -2,12 +2,12 @@
 import { song } from '../cli/text-data.ts';
 import { tinyConfig } from './tiny-model.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
-import { TextPairDataset } from '../../src/data/sequence-pairs.ts';
+import { TextPairDataset } from '../../src/data/datasets/sequence-pairs.ts';
 import type { Tensor } from '../../src/graph/tensor.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
-import { linearizeParts } from '../../src/models/linearize-parts.ts';
+import { linearizeParts } from '../../src/models/linearization/linearize-parts.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
-import { t5Model } from '../../src/models/t5/model.ts';
+import { t5Model } from '../../src/models/families/t5/model.ts';
 import { Random } from '../../src/random.ts';
 import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
 import type { MedusaTraining } from '../../src/training/objectives/medusa.ts';

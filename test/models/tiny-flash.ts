@@ -1,6 +1,6 @@
 /** A FLASH small enough to be run by the hundred: token shift, values wider than keys, any mixer in its units. */
 import type { MixerConfig } from '../../src/attention/mixer.ts';
-import { flashModel } from '../../src/models/flash/model.ts';
+import { flashModel } from '../../src/models/families/flash/model.ts';
 import type { CausalModel } from '../../src/models/model.ts';
 
 /** Width 8, queries and keys of width 6, vocabulary 50, one unit per mixer. */

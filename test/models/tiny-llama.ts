@@ -2,7 +2,7 @@
 import type { MixerInput } from '../../src/attention/kinds/index.ts';
 import { parseMixer } from '../../src/attention/mixers.ts';
 import { float32, type Tensor } from '../../src/graph/tensor.ts';
-import { describeCausalModel } from '../../src/models/families.ts';
+import { describeCausalModel } from '../../src/models/families/index.ts';
 import type { CausalModel } from '../../src/models/model.ts';
 import { Random } from '../../src/random.ts';
 

@@ -1,6 +1,6 @@
 /** A model small enough for end-to-end tests: random weights, byte tokenizer. */
 import { saveModel } from '../../src/checkpoint/load-model.ts';
-import { describeModel } from '../../src/models/families.ts';
+import { describeModel } from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
 import { Random } from '../../src/random.ts';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';

@@ -5,7 +5,7 @@ import { parseMixer } from '../../src/attention/mixers.ts';
 import { float32, type Tensor } from '../../src/graph/tensor.ts';
 import type { AttentionPart } from '../../src/models/linnet-section.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
-import { t5Model } from '../../src/models/t5/model.ts';
+import { t5Model } from '../../src/models/families/t5/model.ts';
 import { Random } from '../../src/random.ts';
 
 const tiny = t5Model({

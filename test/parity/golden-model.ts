@@ -7,7 +7,7 @@ import { Graph } from '../../src/graph/graph.ts';
 import { mul } from '../../src/graph/ops/elementwise.ts';
 import { float32, int32, type Tensor } from '../../src/graph/tensor.ts';
 import type { CausalModel } from '../../src/models/model.ts';
-import { parallelHidden } from '../../src/models/parallel-graph.ts';
+import { parallelHidden } from '../../src/models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../src/nn/parameters.ts';
 import { compile } from '../../src/runtime/compile.ts';
 import { nextTokenLoss } from '../../src/training/objectives/next-token.ts';

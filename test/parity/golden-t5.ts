@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Tensor } from '../../src/graph/tensor.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
-import { t5Model } from '../../src/models/t5/model.ts';
+import { t5Model } from '../../src/models/families/t5/model.ts';
 import { goldenConfig, goldenTensor, readGolden } from './golden.ts';
 import { goldenWeights } from './golden-model.ts';
 

@@ -6,7 +6,7 @@ import { DecodingEngine } from '../../src/decoding/engine.ts';
 import type { StepRequest } from '../../src/decoding/step-engine.ts';
 import { generateToEnd } from '../../src/decoding/generate.ts';
 import { float32 } from '../../src/graph/tensor.ts';
-import { describeCausalModel } from '../../src/models/families.ts';
+import { describeCausalModel } from '../../src/models/families/index.ts';
 import { goldenConfig, goldenTensor, readGolden } from './golden.ts';
 
 const cases = ['hf_llama_mha_tied', 'hf_llama_mha_untied', 'hf_llama_gqa_tied', 'hf_llama_gqa_untied'];

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { MixerConfig } from '../../src/attention/mixer.ts';
 import { parseMixer } from '../../src/attention/mixers.ts';
-import { describeCausalModel } from '../../src/models/families.ts';
+import { describeCausalModel } from '../../src/models/families/index.ts';
 import type { CausalModel } from '../../src/models/model.ts';
 import { type GoldenTensor, goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from './golden.ts';
 import { expectGolden, expectGoldenGradients, goldenWeights, runGolden } from './golden-model.ts';

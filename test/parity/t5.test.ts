@@ -10,7 +10,7 @@ import { sum } from '../../src/graph/ops/reduce.ts';
 import { crossEntropy } from '../../src/graph/ops/softmax.ts';
 import { float32, int32, type Tensor } from '../../src/graph/tensor.ts';
 import type { EncoderDecoderModel } from '../../src/models/model.ts';
-import { t5Model } from '../../src/models/t5/model.ts';
+import { t5Model } from '../../src/models/families/t5/model.ts';
 import { consequencesOf } from '../../src/nn/parameter-roles.ts';
 import { InputParameters } from '../../src/nn/parameters.ts';
 import { goldenConfig, goldenNumbers, type GoldenTensor, goldenTensor, readGolden, relativeToPeak } from './golden.ts';

@@ -1,7 +1,7 @@
 /** Answers that are JSON of a schema. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { LookupDrafter } from '../../src/decoding/speculation/lookup-drafter.ts';
+import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import type { ServedModel } from '../../src/serving/served-model.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';

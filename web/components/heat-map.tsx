@@ -1,6 +1,6 @@
 /** Square tables of weights on a canvas: who reads whom. Rows read, columns are read. */
 import { useEffect, useRef } from 'preact/hooks';
-import { watchScheme } from './scheme.tsx';
+import { themeColours, watchScheme } from './scheme.tsx';
 
 /** Weights that are drawn in one colour; of a cell with several, the largest counts. */
 export interface HeatLayer {
@@ -58,8 +58,7 @@ function drawMap(
 ): void {
   const context = canvas.getContext('2d');
   if (context === null) return;
-  const style = getComputedStyle(canvas);
-  const colour = (name: string): string => style.getPropertyValue(name).trim();
+  const colour = themeColours(canvas);
   context.globalAlpha = 1;
   context.fillStyle = colour('--sunken');
   context.fillRect(0, 0, canvas.width, canvas.height);

@@ -2,7 +2,7 @@
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { watchScheme } from './scheme.tsx';
+import { themeColours, watchScheme } from './scheme.tsx';
 
 export interface ChartLine {
   readonly name: string;
@@ -76,8 +76,7 @@ export function LineChart(props: LineChartProps) {
     if (target === null) return;
     const build = (): void => {
       chart.current?.destroy();
-      const style = getComputedStyle(target);
-      const colour = (name: string): string => style.getPropertyValue(name).trim();
+      const colour = themeColours(target);
       const axis = { stroke: colour('--muted'), grid: { stroke: colour('--grid'), width: 1 }, font: '11px sans-serif' };
       chart.current = new uPlot(
         {

@@ -63,3 +63,18 @@ export function watchScheme(changed: () => void): () => void {
     observer.disconnect();
   };
 }
+
+/** Colours of the theme by name, as a canvas takes them: what `light-dark()` says now. */
+export function themeColours(element: HTMLElement): (name: string) => string {
+  const known = new Map<string, string>();
+  return (name) => {
+    let colour = known.get(name);
+    if (colour === undefined) {
+      element.style.color = `var(${name})`;
+      colour = getComputedStyle(element).color;
+      element.style.color = '';
+      known.set(name, colour);
+    }
+    return colour;
+  };
+}

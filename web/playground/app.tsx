@@ -10,14 +10,15 @@ import { AttentionView } from './attention-view.tsx';
 import { droppedFolder } from './folder-files.ts';
 import { askedInAddress, deviceNames, shippedModel } from './devices.ts';
 import { MaskView } from './mask-view.tsx';
-import { MemoryView, type MemoryViewProps } from './memory-view.tsx';
+import { MemoryView } from './memory-view.tsx';
 import { ModelClient } from './model-client.ts';
 import { OpenDialog } from './open-dialog.tsx';
 import type { ModelFacts, ModelSource } from './protocol.ts';
 import { TrainView } from './train-view.tsx';
+import type { ViewProps } from './view-props.ts';
 import { WriteView } from './write-view.tsx';
 
-const views: Readonly<Record<string, ComponentType<MemoryViewProps>>> = {
+const views: Readonly<Record<string, ComponentType<ViewProps>>> = {
   Write: WriteView,
   Memory: MemoryView,
   Train: TrainView,

@@ -9,6 +9,7 @@ import { branchesOf, rowsAt, shownBranches, sizes, total } from '../components/w
 import { visibleToken } from '../components/tokens.ts';
 import { formatCount, formatPercent } from '../../src/report/quantities.ts';
 import { GroupTable } from './group-table.tsx';
+import { useTask } from './use-task.ts';
 import { missingParameters, type ViewProps } from './view-props.ts';
 import type { Looked, ShownLayer, ViewMixer } from './views-protocol.ts';
 
@@ -38,23 +39,14 @@ export function AttentionView({ client, facts, ready, onBusy, onProblem }: ViewP
   const [group, setGroup] = useState(4);
   const [parameters, setParameters] = useState<ViewMixer['parameters']>('start');
   const [looked, setLooked] = useState<Looked | undefined>(undefined);
-  const [looking, setLooking] = useState(false);
+  const [looking, run] = useTask({ onBusy, onProblem });
   const [token, setToken] = useState(0);
   const [place, setPlace] = useState<Place>({ layer: 0, head: 0 });
 
   const look = async (): Promise<void> => {
-    setLooking(true);
-    onBusy(true);
-    try {
-      const found = await client.look(text, { preset, group, kernel: 9, masked: true, parameters });
-      setLooked(found);
-      setToken(found.tokens.length - 1);
-    } catch (error) {
-      onProblem(error);
-    } finally {
-      setLooking(false);
-      onBusy(false);
-    }
+    const found = await client.look(text, { preset, group, kernel: 9, masked: true, parameters });
+    setLooked(found);
+    setToken(found.tokens.length - 1);
   };
   return (
     <div class="view">
@@ -63,7 +55,7 @@ export function AttentionView({ client, facts, ready, onBusy, onProblem }: ViewP
         aria-label="What is looked at"
         onSubmit={(event) => {
           event.preventDefault();
-          void look();
+          run(look);
         }}
       >
         <TextField label="Text to look at" note="At most 64 tokens are read" rows={4} value={text} onValue={setText} />

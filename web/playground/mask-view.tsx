@@ -10,6 +10,7 @@ import { Swatches } from '../components/swatches.tsx';
 import { type BarPart, TokenStrip } from '../components/token-strip.tsx';
 import { visibleToken } from '../components/tokens.ts';
 import { formatCount, formatNumber } from '../../src/report/quantities.ts';
+import { useTask } from './use-task.ts';
 import { missingParameters, type ViewProps } from './view-props.ts';
 import type { Moved } from './views-protocol.ts';
 
@@ -28,23 +29,14 @@ export function MaskView({ client, facts, ready, onBusy, onProblem }: ViewProps)
   const [kernel, setKernel] = useState(5);
   const [masked, setMasked] = useState(true);
   const [shown, setShown] = useState<Shown | undefined>(undefined);
-  const [running, setRunning] = useState(false);
+  const [running, run] = useTask({ onBusy, onProblem });
   const [token, setToken] = useState(0);
 
-  const run = async (withMask: boolean): Promise<void> => {
-    setRunning(true);
-    onBusy(true);
-    try {
-      const mixer = { preset: 'augmented', group: 8, kernel, masked: withMask, parameters: 'drawn' } as const;
-      const moved = await client.move(text, mixer);
-      setShown({ ...moved, masked: withMask, kernel });
-      setToken((before) => (before > 0 && before < moved.tokens.length ? before : Math.floor(moved.tokens.length / 2)));
-    } catch (error) {
-      onProblem(error);
-    } finally {
-      setRunning(false);
-      onBusy(false);
-    }
+  const move = async (withMask: boolean): Promise<void> => {
+    const mixer = { preset: 'augmented', group: 8, kernel, masked: withMask, parameters: 'drawn' } as const;
+    const moved = await client.move(text, mixer);
+    setShown({ ...moved, masked: withMask, kernel });
+    setToken((before) => (before > 0 && before < moved.tokens.length ? before : Math.floor(moved.tokens.length / 2)));
   };
   return (
     <div class="view">
@@ -53,7 +45,7 @@ export function MaskView({ client, facts, ready, onBusy, onProblem }: ViewProps)
         aria-label="The experiment"
         onSubmit={(event) => {
           event.preventDefault();
-          void run(masked);
+          run(() => move(masked));
         }}
       >
         <TextField label="Text to change" note="At most 64 tokens are read" rows={4} value={text} onValue={setText} />
@@ -63,7 +55,7 @@ export function MaskView({ client, facts, ready, onBusy, onProblem }: ViewProps)
           checked={masked}
           onValue={(value) => {
             setMasked(value);
-            if (shown !== undefined && ready && !running) void run(value);
+            if (shown !== undefined && ready && !running) run(() => move(value));
           }}
         />
         <div class="row">

@@ -6,16 +6,9 @@ import { chooseFile, saveFile } from '../components/files.ts';
 import { LineChart } from '../components/line-chart.tsx';
 import { formatBytes, formatCount, formatFixed, formatNumber } from '../../src/report/quantities.ts';
 import { FramePacer } from './frames.ts';
-import type { ModelClient } from './model-client.ts';
-import type { ModelFacts, TextFacts } from './protocol.ts';
-
-export interface MemoryViewProps {
-  readonly client: ModelClient;
-  readonly facts: ModelFacts | undefined;
-  readonly ready: boolean;
-  readonly onBusy: (busy: boolean) => void;
-  readonly onProblem: (error: unknown) => void;
-}
+import type { TextFacts } from './protocol.ts';
+import { useTask } from './use-task.ts';
+import type { ViewProps } from './view-props.ts';
 
 /** A text and its history. */
 interface ShownText extends TextFacts {
@@ -30,13 +23,13 @@ const mostTexts = 8;
 /** Points of the chart; beyond that every other one goes. */
 const mostPoints = 400;
 
-export function MemoryView({ client, facts, ready, onBusy, onProblem }: MemoryViewProps) {
+export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProps) {
   const [texts, setTexts] = useState<readonly ShownText[]>([]);
   const [chosen, setChosen] = useState<number | undefined>(undefined);
   const [added, setAdded] = useState('Once more we meet to speak of the state of the union.');
   const [count, setCount] = useState(200);
   const [temperature, setTemperature] = useState(0.8);
-  const [writing, setWriting] = useState(false);
+  const [writing, run] = useTask({ onBusy, onProblem });
   const current = texts.find(({ id }) => id === chosen);
   const cacheOf = (length: number): number => length * (facts?.cacheBytesPerToken ?? 0);
 
@@ -47,17 +40,6 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: MemoryVi
         : [...known, text],
     );
     setChosen(text.id);
-  };
-  /** Runs what may fail, one thing at a time. */
-  const run = (work: () => Promise<void>): void => {
-    setWriting(true);
-    onBusy(true);
-    work()
-      .catch(onProblem)
-      .finally(() => {
-        setWriting(false);
-        onBusy(false);
-      });
   };
   const write = async (): Promise<void> => {
     const id = current?.id ?? client.newText();

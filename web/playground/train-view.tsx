@@ -6,9 +6,10 @@ import { saveFile } from '../components/files.ts';
 import { LineChart } from '../components/line-chart.tsx';
 import { formatCount, formatFixed, formatNumber } from '../../src/report/quantities.ts';
 import { FramePacer } from './frames.ts';
-import type { MemoryViewProps } from './memory-view.tsx';
 import { practiceText } from './practice-text.ts';
 import type { TrainSettings } from './train-protocol.ts';
+import { useTask } from './use-task.ts';
+import type { ViewProps } from './view-props.ts';
 
 /** How far the training has come. */
 interface Run {
@@ -33,27 +34,16 @@ type Rate = keyof typeof rates;
 const usual = { steps: 40, batch: 4, length: 64, maxTokens: 60 } as const;
 type Counts = Readonly<Record<keyof typeof usual, number>>;
 
-export function TrainView({ client, ready, onBusy, onProblem }: MemoryViewProps) {
+export function TrainView({ client, ready, onBusy, onProblem }: ViewProps) {
   const [text, setText] = useState(practiceText);
   const [prompt, setPrompt] = useState('The linnet');
   const [counts, setCounts] = useState<Counts>(usual);
   const [rate, setRate] = useState<Rate>('0.001');
   const [run, setRun] = useState<Run | undefined>(undefined);
   const [written, setWritten] = useState<Readonly<Partial<Record<Side, string>>>>({});
-  const [working, setWorking] = useState(false);
+  const [working, work] = useTask({ onBusy, onProblem });
   const trained = run !== undefined && run.losses.length > 0;
 
-  /** Runs what may fail, one thing at a time. */
-  const work = (task: () => Promise<void>): void => {
-    setWorking(true);
-    onBusy(true);
-    task()
-      .catch(onProblem)
-      .finally(() => {
-        setWorking(false);
-        onBusy(false);
-      });
-  };
   const write = async (side: Side): Promise<void> => {
     const { maxTokens } = counts;
     const sampler = { temperature: 0 };

@@ -1,6 +1,6 @@
 /** `linnet chat`: a conversation in the terminal. */
 import { basename, resolve } from 'node:path';
-import { readTextFile } from '../../data/text-file.ts';
+import { readTextFile } from '../../data/files/text-file.ts';
 import type { Generation } from '../../decoding/text-generation.ts';
 import { LinnetError } from '../../errors.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';

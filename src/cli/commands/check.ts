@@ -1,7 +1,7 @@
 /** `linnet check`: proves that a model does not read the future and decodes what was trained. */
 import { loadModel } from '../../checkpoint/load-model.ts';
 import { type CheckRow, checkModel } from '../../evaluation/check/check.ts';
-import { requireCausal } from '../../models/families.ts';
+import { requireCausal } from '../../models/families/index.ts';
 import { formatTokens } from '../../report/quantities.ts';
 import type { Column } from '../../report/table.ts';
 import { defineCommand, engineOptions, withDefault } from '../framework/command.ts';

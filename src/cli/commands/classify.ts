@@ -1,5 +1,5 @@
 /** `linnet classify`: the class of a text, of two, or of all texts of a file. */
-import { readRecords } from '../../data/records.ts';
+import { readRecords } from '../../data/files/records.ts';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { open } from '../../open/index.ts';

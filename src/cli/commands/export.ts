@@ -1,6 +1,6 @@
 /** `linnet export`: a model as ONNX that decodes by itself, and what its storage type costs. */
 import { openModelWeights } from '../../checkpoint/load-model.ts';
-import { readDocuments } from '../../data/documents.ts';
+import { readDocuments } from '../../data/documents/documents.ts';
 import { evaluationData, halvedWindows, windowModeOf } from '../../evaluation/perplexity/scored-windows.ts';
 import { headsOfFolder } from '../../export/export-folder.ts';
 import { exportModel } from '../../export/export-model.ts';
@@ -8,7 +8,7 @@ import type { ErrorReport, ExportManifest, MeasuredErrors, OutputError } from '.
 import { measureError, notCompared, type ReportText } from '../../evaluation/precision/measure-error.ts';
 import { ownText } from '../../evaluation/precision/own-text.ts';
 import { storageTypeNames, storageTypes } from '../../export/storage-types.ts';
-import { requireGenerating } from '../../models/families.ts';
+import { requireGenerating } from '../../models/families/index.ts';
 import type { GeneratingModel } from '../../models/model.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatBytes, formatCount, formatFixed, formatNumber } from '../../report/quantities.ts';

@@ -1,6 +1,6 @@
 /** `linnet generate`: continues a text, with a session file that a later run takes up again. */
 import { existsSync } from 'node:fs';
-import { readTextFile } from '../../data/text-file.ts';
+import { readTextFile } from '../../data/files/text-file.ts';
 import { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
 import { TokenTrie } from '../../decoding/constraints/token-trie.ts';
 import { type GenerateOptions, type Generation, generate } from '../../decoding/generate.ts';

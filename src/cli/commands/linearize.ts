@@ -7,11 +7,11 @@ import { allReadings, localKernelFor, mixerPresetNames, type Reading, takenOptio
 import { type LoadedModel, loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { calibrate } from '../../conversion/calibrate.ts';
 import { calibrationTexts } from '../../conversion/texts.ts';
-import { loadDocuments } from '../../data/documents.ts';
+import { loadDocuments } from '../../data/documents/documents.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { requireCausal } from '../../models/families.ts';
-import { linearize } from '../../models/linearize.ts';
-import { defaultParts, linearizeParts } from '../../models/linearize-parts.ts';
+import { requireCausal } from '../../models/families/index.ts';
+import { linearize } from '../../models/linearization/linearize.ts';
+import { defaultParts, linearizeParts } from '../../models/linearization/linearize-parts.ts';
 import type { AttentionPart } from '../../models/linnet-section.ts';
 import type { CausalModel, EncoderDecoderModel, EncoderModel, Model } from '../../models/model.ts';
 import { formatCount, formatPercent } from '../../report/quantities.ts';

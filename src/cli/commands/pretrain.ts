@@ -3,7 +3,7 @@ import { mixerPresetNames } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
-import { modelPresetNames } from '../../models/presets.ts';
+import { modelPresetNames } from '../../models/presets/presets.ts';
 import { pretrain as train, pretrainShape } from '../../training/plans/pretrain.ts';
 import { defineCommand, optional, required } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';

@@ -1,7 +1,7 @@
 /** `linnet serve`: a server with the API of OpenAI. */
 import { basename, resolve } from 'node:path';
 import { type Logger, pino } from 'pino';
-import { readTextFile } from '../../data/text-file.ts';
+import { readTextFile } from '../../data/files/text-file.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { isRedisUrl } from '../../redis/client.ts';
 import { defaultLimits } from '../../serving/http/limits.ts';

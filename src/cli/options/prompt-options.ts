@@ -1,6 +1,6 @@
 /** The prompt of `linnet generate`: where its text comes from, and what tokens it is. */
-import { readTextFile } from '../../data/text-file.ts';
-import { standardInputName } from '../../data/standard-input.ts';
+import { readTextFile } from '../../data/files/text-file.ts';
+import { standardInputName } from '../../data/files/standard-input.ts';
 import type { RestoredSession } from '../../decoding/state/session-file.ts';
 import { LinnetError } from '../../errors.ts';
 import { readChatTemplate } from '../../tokenizer/chat-template-files.ts';

@@ -1,14 +1,14 @@
 /** Speculation on the command line: its options, and the drafters that they stand for. */
 import type { GeneratingModel } from '../../models/model.ts';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
-import { readTextFile } from '../../data/text-file.ts';
+import { readTextFile } from '../../data/files/text-file.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
 import { acceptanceRules } from '../../decoding/speculation/acceptance.ts';
-import { CombinedDrafter } from '../../decoding/speculation/combined-drafter.ts';
-import type { Drafter } from '../../decoding/speculation/drafter.ts';
-import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
-import { MedusaDrafter } from '../../decoding/speculation/medusa-drafter.ts';
-import { ModelDrafter } from '../../decoding/speculation/model-drafter.ts';
+import { CombinedDrafter } from '../../decoding/speculation/drafters/combined-drafter.ts';
+import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
+import { LookupDrafter } from '../../decoding/speculation/drafters/lookup-drafter.ts';
+import { MedusaDrafter } from '../../decoding/speculation/drafters/medusa-drafter.ts';
+import { ModelDrafter } from '../../decoding/speculation/drafters/model-drafter.ts';
 import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { SpeculationStatistics, type SpeculationSummary } from '../../decoding/speculation/statistics.ts';

@@ -1,5 +1,5 @@
 /** The scorer of `linnet eval tasks`, opened where the questions are asked: here, or by a worker. */
-import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
+import { LookupDrafter } from '../../decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { EngineScorer } from '../../evaluation/scoring/engine-scorer.ts';
 import type { ScorerDescription } from '../../evaluation/tasks/queued.ts';

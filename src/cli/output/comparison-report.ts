@@ -5,7 +5,7 @@ import type {
   Difference,
   MeasuredValue,
 } from '../../evaluation/tasks/comparison/compare.ts';
-import { barChart } from '../../report/chart.ts';
+import { barChart } from '../../report/charts/chart.ts';
 import type { Block, Report, Section } from '../../report/html.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';

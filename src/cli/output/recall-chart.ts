@@ -1,6 +1,6 @@
 /** The picture of a study of recall: accuracy against the bytes that a model remembers by. */
-import { lineChart } from '../../report/chart.ts';
-import type { Chart } from '../../report/chart-renderer.ts';
+import { lineChart } from '../../report/charts/chart.ts';
+import type { Chart } from '../../report/charts/chart-renderer.ts';
 import { fixed, formatBytes, formatCount } from '../../report/quantities.ts';
 import type { RecallTrial } from '../../studies/recall/study.ts';
 

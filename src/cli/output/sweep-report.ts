@@ -1,9 +1,9 @@
 /** The table, the charts and the page of a study. */
 import type { SweepPlan } from '../../studies/sweep/plan.ts';
 import type { SweepRow } from '../../studies/sweep/results.ts';
-import { barChart, lineChart } from '../../report/chart.ts';
-import { hiddenDifferences } from '../../report/line-series.ts';
-import type { Chart } from '../../report/chart-renderer.ts';
+import { barChart, lineChart } from '../../report/charts/chart.ts';
+import { hiddenDifferences } from '../../report/charts/line-series.ts';
+import type { Chart } from '../../report/charts/chart-renderer.ts';
 import { csvText } from '../../report/csv.ts';
 import type { Block, Report, Section } from '../../report/html.ts';
 import { describeHardware, describeSoftware } from '../../report/provenance.ts';

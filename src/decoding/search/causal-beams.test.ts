@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
 import type { MixerInput } from '../../attention/kinds/index.ts';
 import { mixerPreset } from '../../attention/presets.ts';
-import { describeCausalModel } from '../../models/families.ts';
+import { describeCausalModel } from '../../models/families/index.ts';
 import { continueByBeams } from './causal-beams.ts';
 import { DecodingEngine } from '../engine.ts';
 import { generateToEnd } from '../generate.ts';

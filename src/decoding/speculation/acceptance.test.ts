@@ -4,15 +4,15 @@ import { goldenConfig, goldenNumbers, readGolden } from '../../../test/parity/go
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { TokenTree } from '../../attention/tree.ts';
-import { largest } from '../../models/medusa-heads.ts';
-import { modelLayout } from '../../models/model-layout.ts';
+import { largest } from '../../models/medusa/medusa-heads.ts';
+import { modelLayout } from '../../models/graphs/model-layout.ts';
 import type { Random } from '../../random.ts';
 import { DecodingEngine } from '../engine.ts';
 import { Sampler, type SamplerInput } from '../sampler.ts';
 import { SequenceState } from '../state/sequence-state.ts';
 import { type AcceptanceRule, acceptanceRules, exact, rejection, typical, type Verdict } from './acceptance.ts';
-import type { Draft } from './drafter.ts';
-import { MedusaDrafter } from './medusa-drafter.ts';
+import type { Draft } from './drafters/drafter.ts';
+import { MedusaDrafter } from './drafters/medusa-drafter.ts';
 
 const golden = goldenConfig(
   'medusa_acceptance',

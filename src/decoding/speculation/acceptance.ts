@@ -12,7 +12,7 @@
  */
 import { LinnetError } from '../../errors.ts';
 import type { Sampler } from '../sampler.ts';
-import type { Draft } from './drafter.ts';
+import type { Draft } from './drafters/drafter.ts';
 
 /** A tree that the model has read. */
 export interface VerifiedDraft {

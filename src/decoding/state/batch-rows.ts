@@ -8,7 +8,7 @@
  */
 import type { Horizon } from '../../attention/mixer.ts';
 import { KeptMemory } from '../../runtime/kept-memory.ts';
-import { slotOf } from '../../models/model-layout.ts';
+import { slotOf } from '../../models/graphs/model-layout.ts';
 import type { SequenceState } from './sequence-state.ts';
 
 /** What a buffer holds of a sequence: of which, and how old. */

@@ -3,7 +3,7 @@ import { windowStart } from '../../attention/masks.ts';
 import type { Horizon } from '../../attention/mixer.ts';
 import { LinnetError } from '../../errors.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
-import { type FoldClass, slotOf } from '../../models/model-layout.ts';
+import { type FoldClass, slotOf } from '../../models/graphs/model-layout.ts';
 import type { Program } from '../../runtime/program.ts';
 import type { SequenceState } from './sequence-state.ts';
 

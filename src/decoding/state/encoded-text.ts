@@ -2,7 +2,7 @@
 import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
-import { crossShapes } from '../../models/step-graph.ts';
+import { crossShapes } from '../../models/graphs/step-graph.ts';
 
 /** Made by an engine's `encode`; states of the text and all their forks share it, and nothing changes it. */
 export interface EncodedText {
@@ -10,11 +10,6 @@ export interface EncodedText {
   readonly tokens: Int32Array;
   /** Per layer of the decoder, tensors by name, without the batch: see `CrossForm`. */
   readonly layers: readonly Readonly<Record<string, Tensor<'float32'>>>[];
-}
-
-/** Bytes of the numbers held. */
-export function encodedBytes({ layers }: EncodedText): number {
-  return layers.flatMap((tensors) => Object.values(tensors)).reduce((total, { data }) => total + data.byteLength, 0);
 }
 
 /**

@@ -9,7 +9,7 @@
  */
 import { emptySlot } from '../../attention/masks.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
-import type { ModelLayout, SlotLayout } from '../../models/model-layout.ts';
+import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
 import type { EncodedText } from './encoded-text.ts';
 import { GroupRows } from './group-rows.ts';
 

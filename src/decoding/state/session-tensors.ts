@@ -2,8 +2,8 @@
 import { internalError } from '../../errors.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
-import { type ModelLayout, positionInSlot } from '../../models/model-layout.ts';
-import { crossShapes } from '../../models/step-graph.ts';
+import { type ModelLayout, positionInSlot } from '../../models/graphs/model-layout.ts';
+import { crossShapes } from '../../models/graphs/step-graph.ts';
 import type { SequenceState } from './sequence-state.ts';
 
 /** The slots of every layout. What they hold after `length` tokens is known: the last position that falls on each. */

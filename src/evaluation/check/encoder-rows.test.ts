@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { readsWholeTexts } from '../../attention/mixers.ts';
 import { mixerPreset, mixerPresetNames, takenOptions } from '../../attention/presets.ts';
 import { float32 } from '../../graph/tensor.ts';
-import { bertModel } from '../../models/bert/model.ts';
+import { bertModel } from '../../models/families/bert/model.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import type { EncoderModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';

@@ -8,7 +8,7 @@ import { mixBidirectional, mixReference } from '../../attention/mixers.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel, EncoderInput, EncoderModel } from '../../models/model.ts';
-import { mixerParameterValues, shiftedByOne } from '../../models/parallel-graph.ts';
+import { mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';

@@ -11,7 +11,7 @@ import { abs } from '../../graph/ops/unary.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import { multiplyDims } from '../../graph/shape.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/parallel-graph.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import type { Random } from '../../random.ts';
 import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';

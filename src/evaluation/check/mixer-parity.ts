@@ -9,7 +9,7 @@ import { DecodingEngine } from '../../decoding/engine.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import { type CausalModel, valueWidth } from '../../models/model.ts';
-import { parallelHidden } from '../../models/parallel-graph.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';

@@ -4,7 +4,7 @@ import { DecodingEngine } from '../../decoding/engine.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CausalModel } from '../../models/model.ts';
-import { parallelLogits } from '../../models/parallel-graph.ts';
+import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';

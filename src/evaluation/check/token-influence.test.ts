@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { mixerPreset } from '../../attention/presets.ts';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
-import { linearize } from '../../models/linearize.ts';
+import { linearize } from '../../models/linearization/linearize.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
 import { randomMixerParameters } from './mixer-probe.ts';

@@ -11,7 +11,7 @@ import { max } from '../../graph/ops/reduce.ts';
 import { abs } from '../../graph/ops/unary.ts';
 import { dataOf, int32, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { parallelLogits } from '../../models/parallel-graph.ts';
+import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import type { Program } from '../../runtime/program.ts';
 

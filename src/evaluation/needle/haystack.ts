@@ -1,5 +1,5 @@
 /** The text that needles are hidden in: sentences of documents, from any of them on, over and over. */
-import type { Document } from '../../data/documents.ts';
+import type { Document } from '../../data/documents/documents.ts';
 import { LinnetError } from '../../errors.ts';
 
 /** Longer ones are lists or verses more often than prose, and make depth coarse. */

@@ -5,7 +5,7 @@ import { reshape } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/softmax.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { parallelHidden } from '../../models/parallel-graph.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
 import { checkTokens, type EvaluationData, scoredTokens } from './scored-windows.ts';

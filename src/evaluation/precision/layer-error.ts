@@ -1,10 +1,10 @@
 /** How far the outputs of every layer move when parameters are stored in fewer bits: where the cost arises. */
 import { LinnetError } from '../../errors.ts';
-import { longestLength } from '../../data/longest.ts';
+import { longestLength } from '../../data/rows/longest.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import { decoderOf, type GeneratingModel, type LayerObserver } from '../../models/model.ts';
-import { parallelHidden } from '../../models/parallel-graph.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { checkTokens, type EvaluationData, type ScoredWindow } from '../perplexity/scored-windows.ts';

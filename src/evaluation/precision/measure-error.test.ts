@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { saveTinyModel, tinyConfig } from '../../../test/models/tiny-model.ts';
 import { loadCausalModel, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
-import { describeModel } from '../../models/families.ts';
+import { describeModel } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';

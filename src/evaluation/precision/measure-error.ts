@@ -11,7 +11,7 @@ import { compareOutputs } from './output-error.ts';
 import type { EvaluateOptions } from '../perplexity/perplexity.ts';
 import type { EvaluationData } from '../perplexity/scored-windows.ts';
 import { elementCount } from '../../graph/tensor.ts';
-import { requireGenerating } from '../../models/families.ts';
+import { requireGenerating } from '../../models/families/index.ts';
 import { decoderOf, type ModelDescription } from '../../models/model.ts';
 import { isDeviceAvailable } from '../../runtime/availability.ts';
 import type { ExportManifest, MeasuredErrors } from '../../export/manifest.ts';

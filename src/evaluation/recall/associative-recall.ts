@@ -1,11 +1,11 @@
 /** How many of the pairs that it has read a model recalls: the accuracy of its best guesses on rows of MQAR. */
-import { modelStateBytes } from '../../models/state-bytes.ts';
-import type { AssociativeRecall } from '../../data/associative-recall.ts';
+import { modelStateBytes } from '../../models/graphs/state-bytes.ts';
+import type { AssociativeRecall } from '../../data/datasets/associative-recall.ts';
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { parallelLogits } from '../../models/parallel-graph.ts';
+import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 

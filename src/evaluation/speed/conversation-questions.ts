@@ -1,6 +1,6 @@
 /** Questions of conversations in FastChat's layout, as MT-Bench has them: a JSON line each, with several turns. */
 import { z } from 'zod';
-import { readLines } from '../../data/text-file.ts';
+import { readLines } from '../../data/files/text-file.ts';
 import { LinnetError } from '../../errors.ts';
 import { parseJson } from '../../files/json-object.ts';
 import { validated } from '../../files/schema-problems.ts';

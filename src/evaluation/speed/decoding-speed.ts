@@ -2,7 +2,7 @@
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import { internalError, LinnetError } from '../../errors.ts';
+import { LinnetError } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
@@ -91,25 +91,4 @@ export async function engineDecodingSpeed(engine: StepEngine, options: DecodingS
     const timing = summarize(samples);
     return { context, timing, tokensPerSecond: 1000 / timing.medianMs, stateBytes: bytes };
   });
-}
-
-/** How the step graph of a model looks to the runtime. */
-export interface StepGraphSize {
-  /** ONNX nodes as emitted. */
-  readonly nodes: number;
-  readonly modelBytes: number;
-  /** Lowering, encoding and session creation. */
-  readonly creationMs: number;
-}
-
-/** Compiles the step graph once and says how large it is and how long that took. */
-export async function stepGraphSize(
-  model: CausalModel,
-  parameters: ReadonlyMap<string, Tensor>,
-  compile?: CompileOptions,
-): Promise<StepGraphSize> {
-  await using engine = await DecodingEngine.create(model, parameters, compile);
-  const { nodes, modelBytes, creationMs } = engine.program.statistics;
-  if (nodes === undefined) throw internalError('a graph that was compiled here has no count of nodes');
-  return { nodes, modelBytes, creationMs };
 }

@@ -10,7 +10,7 @@ import { matmul } from '../../graph/ops/matmul.ts';
 import { max, sum } from '../../graph/ops/reduce.ts';
 import { bytesPerElement, elementCount, tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { stepGraph } from '../../models/step-graph.ts';
+import { stepGraph } from '../../models/graphs/step-graph.ts';
 import { sharedTables, storedParameters, unreadable, type WeightType } from '../../quantization/sources.ts';
 import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
 import { time } from './timing.ts';

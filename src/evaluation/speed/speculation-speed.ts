@@ -3,7 +3,7 @@ import type { StepEngine } from '../../decoding/step-engine.ts';
 import { generateToEnd, type Generation } from '../../decoding/generate.ts';
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import { Sampler } from '../../decoding/sampler.ts';
-import type { Drafter } from '../../decoding/speculation/drafter.ts';
+import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
 import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { type RoundSeconds, SpeculationStatistics } from '../../decoding/speculation/statistics.ts';

@@ -14,7 +14,7 @@ import { adamWDefaults } from '../../training/adamw.ts';
 import { parameterBlocks } from '../../training/parameter-blocks.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { fusedGraph } from '../../training/step-program.ts';
-import { decodingSpeed, fillState, stepGraphSize } from './decoding-speed.ts';
+import { decodingSpeed, fillState } from './decoding-speed.ts';
 import { productSpeed } from './peak-throughput.ts';
 import { summarize, time } from './timing.ts';
 import { productFlops } from './training-speed.ts';
@@ -164,7 +164,8 @@ describe('decodingSpeed', () => {
 
   it('tells the size of the step graph', async () => {
     const model = tinyLlama([augmented]);
-    const { nodes, modelBytes, creationMs } = await stepGraphSize(model, randomParameters(model, 1), threads);
+    await using engine = await DecodingEngine.create(model, randomParameters(model, 1), threads);
+    const { nodes, modelBytes, creationMs } = engine.program.statistics;
     const weights = [...model.parameters.values()].reduce(
       (total, { shape }) => total + shape.reduce((a, b) => a * b, 1),
       0,

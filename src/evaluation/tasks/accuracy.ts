@@ -1,8 +1,8 @@
 /** How good a classifier is: its classes against the right ones, or the numbers of a regression head. */
-import type { LabelledDataset } from '../../data/labelled.ts';
+import type { LabelledDataset } from '../../data/datasets/labelled.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import type { Classifier } from '../../models/classifier.ts';
+import type { Classifier } from '../../models/classifiers/classifier.ts';
 import { type AccuracyOptions, argmax, classifierOutputs } from './classifier-outputs.ts';
 import { type AccuracyResult, classQuality, numberQuality, type RegressionResult } from './metrics/quality.ts';
 

@@ -1,9 +1,9 @@
 /** What a classifier says of every row of a data set: the logits of its classes, or the number of a regression head. */
-import type { LabelledDataset } from '../../data/labelled.ts';
+import type { LabelledDataset } from '../../data/datasets/labelled.ts';
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
-import type { Classifier } from '../../models/classifier.ts';
+import type { Classifier } from '../../models/classifiers/classifier.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 

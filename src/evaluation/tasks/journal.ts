@@ -2,7 +2,7 @@
 import { appendFile, mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import { readLines } from '../../data/text-file.ts';
+import { readLines } from '../../data/files/text-file.ts';
 import { LinnetError } from '../../errors.ts';
 import { fileError } from '../../files/regular-file.ts';
 import type { Response } from './judging.ts';

@@ -1,7 +1,7 @@
 /** A user's own task, from a JSON or YAML file of the schema that the built-in tasks have. */
 import { extname } from 'node:path';
 import { parse } from 'yaml';
-import { readTextFile } from '../../data/text-file.ts';
+import { readTextFile } from '../../data/files/text-file.ts';
 import { LinnetError } from '../../errors.ts';
 import { parseTask, type Task } from './schema.ts';
 

@@ -1,7 +1,7 @@
 /** What a server of a classifier or an encoder answers: classes in the shapes of two well-known servers, vectors, tokens. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { LaidOutText } from '../../data/text-layouts.ts';
+import type { LaidOutText } from '../../data/datasets/text-layouts.ts';
 import { classification } from '../../open/classifying-model.ts';
 import type { Classification } from '../../open/opened-model.ts';
 import { ApiError } from '../http/api-error.ts';

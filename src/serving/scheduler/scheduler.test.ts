@@ -8,7 +8,7 @@ import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { type Generation, generateToEnd } from '../../decoding/generate.ts';
 import { Sampler } from '../../decoding/sampler.ts';
-import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
+import { LookupDrafter } from '../../decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import type { EventQueue } from './event-queue.ts';
 import { FairQueue } from './fair-queue.ts';

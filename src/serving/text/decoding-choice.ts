@@ -1,7 +1,7 @@
 /** How texts of a server are decoded: what the server does, unless a request says otherwise. */
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import type { Pacing } from '../../decoding/speculation/adaptive-speculation.ts';
-import { LookupDrafter } from '../../decoding/speculation/lookup-drafter.ts';
+import { LookupDrafter } from '../../decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative, type VerifiedTree } from '../../decoding/speculation/speculative.ts';
 
 /** Drafters that a request may ask for. The text is the same with each of them. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { SequenceState } from '../../decoding/state/sequence-state.ts';
-import { modelLayout } from '../../models/model-layout.ts';
+import { modelLayout } from '../../models/graphs/model-layout.ts';
 import { PrefixCache } from './prefix-cache.ts';
 
 const model = tinyLlama([mixerPreset('augmented', { group: 6 })]);

@@ -1,5 +1,5 @@
 /** The rows of classification tasks: from GLUE in any layout, or from the files of a task of one's own. */
-import { labelsOf, type LabelledText, readLabelledTexts } from '../../data/labelled.ts';
+import { labelsOf, type LabelledText, readLabelledTexts } from '../../data/datasets/labelled.ts';
 import { LinnetError } from '../../errors.ts';
 import { findRows } from '../../evaluation/tasks/data/locate.ts';
 import { checkColumns } from '../../evaluation/tasks/data/rows.ts';

@@ -2,12 +2,13 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { loadModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
-import { describeModel } from '../../models/families.ts';
+import { describeModel } from '../../models/families/index.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { withRecipe } from '../../training/recipes.ts';
 import { parseTrainingSettings } from '../../training/settings.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
+import { requireVocabulary } from '../sweep/study.ts';
 import type { ClassificationModel, ClassificationPlan } from './plan.ts';
 import { type ClassificationFolder, classificationName, type StoredClassification } from './results.ts';
 import { readTaskRows, type TaskRows } from './rows.ts';
@@ -59,13 +60,7 @@ async function openBase(
     return { kind: 'pretrained', loaded, tokenizer: await loadTokenizer(loaded.path), form };
   }
   const tokenizer = await loadTokenizer(place(tokenizerFolder));
-  const { vocabulary } = describeModel(config).sizes;
-  if (tokenizer.vocabularySize > vocabulary) {
-    throw new LinnetError(
-      'MISMATCH',
-      `the tokenizer has ${tokenizer.vocabularySize} tokens, the vocabulary of model "${name}" is ${vocabulary}`,
-    );
-  }
+  requireVocabulary(name, describeModel(config), tokenizer);
   return { kind: 'scratch', config, tokenizer, form };
 }
 

@@ -2,8 +2,8 @@
  * Classification as text to text, as T5 was trained (Raffel et al., arXiv 1910.10683, appendix D): the source names the
  * task and its columns, the target is the word of the label, or the number rounded to 0.2.
  */
-import type { LabelledText } from '../../data/labelled.ts';
-import { TextPairDataset } from '../../data/sequence-pairs.ts';
+import type { LabelledText } from '../../data/datasets/labelled.ts';
+import { TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { LinnetError } from '../../errors.ts';
 import { argmax } from '../../evaluation/tasks/classifier-outputs.ts';
 import { Graph } from '../../graph/graph.ts';

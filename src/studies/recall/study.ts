@@ -1,10 +1,10 @@
 /** Models that learn associative recall from random weights, one per mixer and seed, and what each recalls in the end. */
 import { createHash } from 'node:crypto';
-import { AssociativeRecall } from '../../data/associative-recall.ts';
+import { AssociativeRecall } from '../../data/datasets/associative-recall.ts';
 import { LinnetError } from '../../errors.ts';
 import { associativeRecall, type AssociativeRecallResult } from '../../evaluation/recall/associative-recall.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { describeCausalModel } from '../../models/families.ts';
+import { describeCausalModel } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Random } from '../../random.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { mixerPreset } from '../../attention/presets.ts';
-import { supportedFamilies } from '../../models/families.ts';
+import { supportedFamilies } from '../../models/families/index.ts';
 import { supportProbes } from './probes.ts';
 import { runBackward, runForward } from './forward.ts';
 import { supportMatrix } from './matrix.ts';

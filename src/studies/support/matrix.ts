@@ -8,7 +8,7 @@ import { findPreset, mixerPreset, mixerPresetNames, takenOptions, wholeTextPrese
 import { LinnetError } from '../../errors.ts';
 import { tensor } from '../../graph/tensor.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
-import type { Model } from '../../models/families.ts';
+import type { Model } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 import { consequencesOf, drawValues } from '../../nn/parameter-roles.ts';

@@ -1,8 +1,8 @@
 /** The attentions that the support matrix tries mixers in: every family, in every direction it has. */
 import type { MixerConfig } from '../../attention/mixer.ts';
-import { describeModel, type Model } from '../../models/families.ts';
+import { describeModel, type Model } from '../../models/families/index.ts';
 import type { AttentionPart } from '../../models/linnet-section.ts';
-import { t5Model } from '../../models/t5/model.ts';
+import { t5Model } from '../../models/families/t5/model.ts';
 
 /** How an attention looks at a text: backwards only, both ways, or at another text. */
 export type Direction = 'causal' | 'bidirectional' | 'cross';

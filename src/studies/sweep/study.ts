@@ -1,10 +1,10 @@
 /** A whole study: the plan's text and models are loaded once, and its trials run one after the other. */
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { loadModel } from '../../checkpoint/load-model.ts';
-import { loadDocuments } from '../../data/documents.ts';
-import { splitDocuments } from '../../data/split.ts';
+import { loadDocuments } from '../../data/documents/documents.ts';
+import { splitDocuments } from '../../data/documents/split.ts';
 import { LinnetError } from '../../errors.ts';
-import { describeModel, type Model } from '../../models/families.ts';
+import { describeModel, type Model } from '../../models/families/index.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { requireFeasible } from '../../training/plans/effort.ts';
@@ -65,7 +65,8 @@ async function openBase(
   return { kind: 'scratch', config: config?.model_type === 'flash' ? { ...config } : { ...special, ...config } };
 }
 
-function requireVocabulary(name: string, { sizes }: Model, tokenizer: Tokenizer): void {
+/** @throws LinnetError `MISMATCH` for a model whose vocabulary is smaller than that of its tokenizer */
+export function requireVocabulary(name: string, { sizes }: Pick<Model, 'sizes'>, tokenizer: Tokenizer): void {
   if (tokenizer.vocabularySize <= sizes.vocabulary) return;
   throw new LinnetError(
     'MISMATCH',

@@ -3,15 +3,15 @@
  * (BERT, arXiv 1810.04805), an encoder-decoder model the spans that were cut out (T5, arXiv 1910.10683).
  */
 import { createHash } from 'node:crypto';
-import { maskingIds, MaskedDataset } from '../../data/masked.ts';
-import { packDocuments } from '../../data/packing.ts';
-import type { RowDataset } from '../../data/row-dataset.ts';
-import { SpanCorruptionDataset } from '../../data/sequence-pairs.ts';
-import { sentinelIds } from '../../data/span-corruption.ts';
+import { maskingIds, MaskedDataset } from '../../data/datasets/masked.ts';
+import { packDocuments } from '../../data/datasets/packing.ts';
+import type { RowDataset } from '../../data/rows/row-dataset.ts';
+import { SpanCorruptionDataset } from '../../data/datasets/sequence-pairs.ts';
+import { sentinelIds } from '../../data/datasets/span-corruption.ts';
 import { LinnetError } from '../../errors.ts';
 import { type EvaluationData, evaluationData, scoredTokens } from '../../evaluation/perplexity/scored-windows.ts';
 import { dataOf } from '../../graph/tensor.ts';
-import type { Model } from '../../models/families.ts';
+import type { Model } from '../../models/families/index.ts';
 import type { EncoderDecoderModel, EncoderModel } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { maskedObjective } from '../../training/objectives/masked.ts';

@@ -8,7 +8,7 @@
  * layer suffers from what another has not learned yet. Mixed values are compared head by head, before the output
  * projection (which both share).
  */
-import { packedInputs } from '../../data/packed-rows.ts';
+import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
@@ -16,9 +16,9 @@ import { reshape } from '../../graph/ops/layout.ts';
 import { mean, sum } from '../../graph/ops/reduce.ts';
 import type { Value } from '../../graph/graph.ts';
 import { mixParallel } from '../../attention/mixers.ts';
-import { freshMixerParameters } from '../../models/linearize.ts';
+import { freshMixerParameters } from '../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/parallel-graph.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../../models/graphs/parallel-graph.ts';
 import { consequencesOf } from '../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import type { Tensor } from '../../graph/tensor.ts';

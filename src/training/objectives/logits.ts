@@ -6,7 +6,7 @@
  * with the student running on its own hidden states, so that later layers learn what earlier ones have changed. The text
  * matters little, since the teacher judges it: also text sampled from the teacher serves.
  */
-import { packedInputs } from '../../data/packed-rows.ts';
+import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { Value } from '../../graph/graph.ts';
 import { maximum, mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
@@ -14,7 +14,7 @@ import { sum } from '../../graph/ops/reduce.ts';
 import { softmax } from '../../graph/ops/softmax.ts';
 import { log } from '../../graph/ops/unary.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { parallelLogits } from '../../models/parallel-graph.ts';
+import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { teacherSource } from './distillation.ts';
 import type { Objective } from './next-token.ts';
 

@@ -1,5 +1,5 @@
 /** Training an encoder to say which tokens were masked. */
-import { maskedInputs } from '../../data/masked.ts';
+import { maskedInputs } from '../../data/datasets/masked.ts';
 import type { EncoderModel } from '../../models/model.ts';
 import type { LabelOptions } from './label-loss.ts';
 import { type Objective, tokenLoss } from './next-token.ts';

@@ -2,10 +2,10 @@
  * Training Medusa heads of an encoder-decoder model: as in `medusa.ts`, on the hidden states of the decoder, which reads the
  * target of a pair while it attends to the source.
  */
-import { type PairDataset, pairInputs, type PairLengths } from '../../data/sequence-pairs.ts';
+import { type PairDataset, pairInputs, type PairLengths } from '../../data/datasets/sequence-pairs.ts';
 import { add, mul } from '../../graph/ops/elementwise.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { initializeMedusa, isMedusaParameter } from '../../models/medusa.ts';
+import { initializeMedusa, isMedusaParameter } from '../../models/medusa/medusa.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 import { train } from '../trainer.ts';
 import { headLosses, type MedusaJob, type MedusaOutcome, type MedusaTraining, withMedusaHeads } from './medusa.ts';

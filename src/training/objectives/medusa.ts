@@ -19,13 +19,13 @@ import {
   isMedusaParameter,
   type MedusaConfig,
   medusaParameters,
-} from '../../models/medusa.ts';
+} from '../../models/medusa/medusa.ts';
 import type { CausalModel, GeneratingModel, ModelSizes } from '../../models/model.ts';
-import { parallelHidden } from '../../models/parallel-graph.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { computeHiddenStates, hiddenStatePlace, type HiddenStatePlace, type HiddenStates } from './hidden-states.ts';
-import { packedInputs } from '../../data/packed-rows.ts';
-import type { PackedDataset } from '../../data/packing.ts';
+import { packedInputs } from '../../data/datasets/packed-rows.ts';
+import type { PackedDataset } from '../../data/datasets/packing.ts';
 import { type NextTokenValues, nextTokenLoss, type Objective } from './next-token.ts';
 import { type RowFeature, totalUpdates, train, type TrainingJob, type TrainingOutcome } from '../trainer.ts';
 

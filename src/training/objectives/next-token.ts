@@ -1,12 +1,12 @@
 /** What training minimises. */
-import { packedInputs } from '../../data/packed-rows.ts';
-import type { RowInputs } from '../../data/row-dataset.ts';
+import { packedInputs } from '../../data/datasets/packed-rows.ts';
+import type { RowInputs } from '../../data/rows/row-dataset.ts';
 import type { Value } from '../../graph/graph.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { sum } from '../../graph/ops/reduce.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { parallelHidden } from '../../models/parallel-graph.ts';
+import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { labelLoss, type LabelOptions } from './label-loss.ts';
 

@@ -1,5 +1,5 @@
 /** Training an encoder and decoder to generate a target for a source. */
-import { type PairLengths, pairInputs } from '../../data/sequence-pairs.ts';
+import { type PairLengths, pairInputs } from '../../data/datasets/sequence-pairs.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 import type { LabelOptions } from './label-loss.ts';
 import { type Objective, tokenLoss } from './next-token.ts';

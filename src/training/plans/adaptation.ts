@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { saveAdapter } from '../../checkpoint/adapter-files.ts';
 import { OptionsError } from '../../errors.ts';
-import type { Model } from '../../models/families.ts';
-import { freshMixerParameters } from '../../models/linearize.ts';
+import type { Model } from '../../models/families/index.ts';
+import { freshMixerParameters } from '../../models/linearization/linearize.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { mergeLora } from '../../nn/lora.ts';
 import { formatCount } from '../../report/quantities.ts';

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { refusal } from '../../../test/error-code.ts';
 import { tinyConfig } from '../../../test/models/tiny-model.ts';
-import { describeModel } from '../../models/families.ts';
+import { describeModel } from '../../models/families/index.ts';
 import { parseTrainingSettings } from '../settings.ts';
 import { leastStepBytes, paceWarning, requireFeasible } from './effort.ts';
 

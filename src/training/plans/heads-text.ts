@@ -1,7 +1,7 @@
 /** What Medusa heads are trained and measured on: plain text, or pairs for models that read one text and generate another. */
-import type { Document } from '../../data/documents.ts';
-import { PackedDataset } from '../../data/packing.ts';
-import type { PairDataset } from '../../data/sequence-pairs.ts';
+import type { Document } from '../../data/documents/documents.ts';
+import { PackedDataset } from '../../data/datasets/packing.ts';
+import type { PairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { LinnetError } from '../../errors.ts';
 import type { CausalModel, EncoderDecoderModel, GeneratingModel } from '../../models/model.ts';
 import type { JsonValue } from '../../report/record.ts';

@@ -4,7 +4,7 @@ import { openCheckpoint } from '../../checkpoint/huggingface.ts';
 import { loadGeneratingModel, saveModel } from '../../checkpoint/load-model.ts';
 import { saveMedusaHeads } from '../../checkpoint/medusa-files.ts';
 import { OptionsError } from '../../errors.ts';
-import { isMedusaParameter, medusaLimits } from '../../models/medusa.ts';
+import { isMedusaParameter, medusaLimits } from '../../models/medusa/medusa.ts';
 import type { GeneratingModel } from '../../models/model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { hiddenStatePlaces } from '../objectives/hidden-states.ts';

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { startClassifier } from '../../checkpoint/load-classifier.ts';
 import { loadCausalModel, loadModel, readModelConfig } from '../../checkpoint/load-model.ts';
-import type { Document } from '../../data/documents.ts';
+import type { Document } from '../../data/documents/documents.ts';
 import {
   LabelledDataset,
   labelledFields,
@@ -10,12 +10,12 @@ import {
   labelShape,
   labelsOf,
   readLabelledTexts,
-} from '../../data/labelled.ts';
-import type { RowDataset } from '../../data/row-dataset.ts';
-import { MaskedDataset } from '../../data/masked.ts';
+} from '../../data/datasets/labelled.ts';
+import type { RowDataset } from '../../data/rows/row-dataset.ts';
+import { MaskedDataset } from '../../data/datasets/masked.ts';
 import { LinnetError } from '../../errors.ts';
-import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifier.ts';
-import { describeModel, type Model } from '../../models/families.ts';
+import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifiers/classifier.ts';
+import { describeModel, type Model } from '../../models/families/index.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective } from '../objectives/classification.ts';

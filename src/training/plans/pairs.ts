@@ -1,8 +1,8 @@
 /** The pairs of a training plan: a text to read and one to generate, from a table or by cutting spans out of plain text. */
 import { z } from 'zod';
-import { readRecords } from '../../data/records.ts';
-import { type PairDataset, SpanCorruptionDataset, TextPairDataset } from '../../data/sequence-pairs.ts';
-import { sentinelIds } from '../../data/span-corruption.ts';
+import { readRecords } from '../../data/files/records.ts';
+import { type PairDataset, SpanCorruptionDataset, TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
+import { sentinelIds } from '../../data/datasets/span-corruption.ts';
 import { OptionsError } from '../../errors.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 import { formatCount } from '../../report/quantities.ts';

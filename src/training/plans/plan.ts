@@ -1,6 +1,6 @@
 /** What a training plan is: what is trained, on what, by which loss, and what becomes of it. */
 import { type LoadedModel, saveModel } from '../../checkpoint/load-model.ts';
-import type { RowDataset } from '../../data/row-dataset.ts';
+import type { RowDataset } from '../../data/rows/row-dataset.ts';
 import type { Objective } from '../objectives/next-token.ts';
 import type { JsonValue } from '../../report/record.ts';
 import type { TrainingJob, TrainingOutcome } from '../trainer.ts';

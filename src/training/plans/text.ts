@@ -1,6 +1,6 @@
 /** The text of a training plan, packed into rows of next-token predictions. */
-import { type Document, loadDocuments } from '../../data/documents.ts';
-import { packDocuments, type PackedDataset } from '../../data/packing.ts';
+import { type Document, loadDocuments } from '../../data/documents/documents.ts';
+import { packDocuments, type PackedDataset } from '../../data/datasets/packing.ts';
 import { LinnetError } from '../../errors.ts';
 import { formatCount } from '../../report/quantities.ts';
 import type { JsonValue } from '../../report/record.ts';

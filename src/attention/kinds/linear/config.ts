@@ -5,7 +5,7 @@ import type { HeadCounts, MixerParameter } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 
 /** The kernels of the local branch. */
-export const localKernels = ['relu2', 'softmax', 'yoso'] as const;
+export const localKernels = ['relu2', 'relu2-raw', 'softmax', 'yoso'] as const;
 
 /** Bits per hash: τ of YOSO. */
 export const collisionBitsSchema = z.int().min(1).max(16);
@@ -18,7 +18,8 @@ export const normalizations = ['local', 'global', 'together'] as const;
 
 const localSchema = z.strictObject({
   /**
-   * `relu2`: max(q̂·k̂, 0)². `softmax`: softmax of q·k/√D, raw q and k, over the own group up to the position. `yoso`:
+   * `relu2`: max(q̂·k̂, 0)². `relu2-raw`: max(q·k/√D, 0)², raw q and k, whose lengths make heads attend more or less
+   * sharply; not in the paper. `softmax`: softmax of q·k/√D, raw q and k, over the own group up to the position. `yoso`:
    * (1 − arccos(q̂·k̂)/π)^bits.
    */
   kernel: z.enum(localKernels).default('relu2'),
@@ -69,7 +70,7 @@ export const linearSchema = z
   })
   .refine((config) => config.normalize !== 'local' || (config.local !== null && config.local.kernel !== 'softmax'), {
     message:
-      "normalize 'local' needs a local branch with the kernel relu2 or yoso; weights of softmax sum to one already",
+      "normalize 'local' needs a local branch with the kernel relu2, relu2-raw or yoso; weights of softmax sum to one already",
     path: ['normalize'],
   })
   .refine((config) => config.normalize !== 'together' || config.local !== null || config.global !== null, {
@@ -92,7 +93,9 @@ export function collisionBits({ bits = defaultCollisionBits }: { readonly bits?:
   return bits;
 }
 
-const kernelNames: Readonly<Record<LocalKernel, string>> = { relu2: 'relu²', softmax: 'softmax', yoso: 'yoso' };
+const kernelNames: Readonly<Record<LocalKernel, string>> = {
+  ...{ relu2: 'relu²', 'relu2-raw': 'relu² of raw scores', softmax: 'softmax', yoso: 'yoso' },
+};
 
 /** "local relu² + α·global + convolution 63, G = 64". */
 export function describeBranches(config: LinearBranches): string {

@@ -22,6 +22,9 @@ export const linearExamples: Readonly<Record<string, z.input<typeof linearSchema
   'augmented, NORM_GLOBAL': { kind: 'linear', group: G, local, global, convolution, normalize: 'global' },
   'augmented, NORM_TOGETHER': { kind: 'linear', group: G, local, global, convolution, normalize: 'together' },
   'augmented, local branch normalized': { kind: 'linear', group: G, local, global, convolution, normalize: 'local' },
+  'augmented, relu² of raw scores, normalized': {
+    ...{ kind: 'linear', group: G, local: { kernel: 'relu2-raw' }, global, convolution, normalize: 'local' },
+  },
   'local yoso kernel, normalized': { kind: 'linear', group: 3, local: { kernel: 'yoso', bits: 4 }, normalize: 'local' },
   castling: { kind: 'linear', group: G, local, global, convolution, castling: true },
   'castling, normalized': {

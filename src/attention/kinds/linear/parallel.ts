@@ -22,6 +22,7 @@ import {
 } from '../../grouping.ts';
 import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
 import { boundedLength, castle, dividedBySum, scaled } from '../../normalization.ts';
+import { scoresInGroups } from '../../scoring.ts';
 import { softmaxInGroups } from '../../softmax.ts';
 import { collisionBits, type LinearBranches, type LocalKernel } from './config.ts';
 
@@ -71,6 +72,7 @@ function attendGroups(config: LinearBranches, mask: AttentionMask, input: Sequen
       matmul(config.normalize === 'local' ? dividedBySum([weights])[0] : weights, values);
     const kernels: Readonly<Record<LocalKernel, () => Value>> = {
       relu2: () => weighted(maskedReluSquared(cosines(), visible())),
+      'relu2-raw': () => weighted(maskedReluSquared(scoresInGroups(mask, input), visible())),
       softmax: () => softmaxInGroups(mask, input),
       yoso: () => weighted(mul(collision(cosines(), collisionBits(branch)), visible())),
     };

@@ -5,6 +5,7 @@ import {
   cosineKernel,
   normalizedKernel,
   reluSquaredKernel,
+  reluSquaredScoreKernel,
   type RowKernel,
   softmaxKernel,
   softUnit,
@@ -31,7 +32,7 @@ export function linearProblem(config: LinearBranches, positions: ReferencePositi
   };
 }
 
-/** The kernel of the local branch. @param scale of the scores of softmax */
+/** The kernel of the local branch. @param scale of the scores of kernels that read raw q and k */
 export function localRowKernel(
   { kernel, bits }: NonNullable<LinearBranches['local']>,
   normalize: LinearBranches['normalize'],
@@ -39,6 +40,7 @@ export function localRowKernel(
 ): RowKernel {
   const kernels: Readonly<Record<LocalKernel, () => RowKernel>> = {
     relu2: () => reluSquaredKernel,
+    'relu2-raw': () => reluSquaredScoreKernel(scale),
     softmax: () => softmaxKernel(scale),
     yoso: () => collisionKernel(collisionBits({ bits })),
   };

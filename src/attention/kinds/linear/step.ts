@@ -17,6 +17,7 @@ import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
 import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
 import { boundedLength, castle, dividedBySum, scaled } from '../../normalization.ts';
+import { scoresOfRows } from '../../scoring.ts';
 import { softmaxOfRows } from '../../softmax.ts';
 import {
   addStepConvolution,
@@ -41,9 +42,12 @@ export function linearState(config: LinearBranches, dims: AttentionDims): StateS
   });
 }
 
-/** Keys are stored as the local kernel reads them: raw for softmax, else k̂. */
+/** Kernels that read q and k as they are. */
+const rawKernels: readonly LocalKernel[] = ['softmax', 'relu2-raw'];
+
+/** Keys are stored as the local kernel reads them: raw for some, else k̂. */
 function storesRawKeys({ local }: LinearBranches): boolean {
-  return local?.kernel === 'softmax';
+  return local !== null && rawKernels.includes(local.kernel);
 }
 
 export function linearStep(config: LinearBranches, input: StepInput): StepOutput {
@@ -103,6 +107,7 @@ function localWeights(
   const kernels: Readonly<Record<LocalKernel, () => Value[]>> = {
     softmax: () => softmaxOfRows(input, blocks),
     relu2: () => blocks.map((block, i) => maskedReluSquared(unitScores[i], visible(block))),
+    'relu2-raw': () => scoresOfRows(input, blocks).map((score, i) => maskedReluSquared(score, visible(blocks[i]))),
     yoso: () => blocks.map((block, i) => mul(collision(unitScores[i], collisionBits(branch)), visible(block))),
   };
   return kernels[branch.kernel]();

@@ -18,6 +18,7 @@ export const t5LinearKind = {
     't5: softmax local kernel, λ': {
       ...{ kind: 't5-linear', group: 3, local: { kernel: 'softmax', scale: 'learned' }, global: {} },
     },
+    't5: relu² of raw scores': { kind: 't5-linear', group: 3, local: { kernel: 'relu2-raw' }, global: {} },
     't5: local yoso kernel': { kind: 't5-linear', group: 8, local: { kernel: 'yoso', bits: 3 }, global: {} },
   },
   describe: (config) => describeBranches({ ...config, normalize: null, castling: false }),

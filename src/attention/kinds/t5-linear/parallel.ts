@@ -19,6 +19,7 @@ import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
+import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
 import { relu } from '../../../graph/ops/unary.ts';
 import { groupMask, scoreBias } from '../../attention-mask.ts';
@@ -35,7 +36,7 @@ import {
 import { HeadLayout } from '../../head-layout.ts';
 import type { BidirectionalInput, CrossForm, SequenceInput } from '../../mixer.ts';
 import { boundedLength, scaled } from '../../normalization.ts';
-import { biasInGroups, biasedInGroups } from '../../scoring.ts';
+import { biasInGroups, scoresInGroups } from '../../scoring.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { collisionBits, type LocalBranch, type LocalKernel } from '../linear/config.ts';
 import type { T5LinearMixer } from './config.ts';
@@ -119,6 +120,7 @@ function localBranch(
   const bias = scoring.bias && biasInGroups(scoring.bias, grouping);
   const biased = (x: Value): Value => mul(bias === undefined ? x : add(x, bias), visible);
   const cosines = (): Value => matmul(q, keys, { transposeB: true });
+  const scores = (): Value => scoresInGroups({ queries: grouping, keys: grouping }, input);
   const kernels: Readonly<Record<LocalKernel, () => Value>> = {
     relu2: () => {
       const positive = relu(cosines());
@@ -126,11 +128,8 @@ function localBranch(
     },
     yoso: () => biased(collision(cosines(), collisionBits({ bits }))),
     // As softmax attention: the bias belongs to the scores.
-    softmax: () => {
-      const raw = mul(groupQueries(grouping, input.q), scoring.scale);
-      const scores = matmul(raw, groupKeys(grouping, input.k), { transposeB: true });
-      return softmax(add(biasedInGroups(scores, scoring, grouping), scoreBias(visible)));
-    },
+    'relu2-raw': () => maskedReluSquared(scores(), visible),
+    softmax: () => softmax(add(scores(), scoreBias(visible))),
   };
   return scaled(matmul(kernels[kernel](), values), input.parameters.local_factor);
 }

@@ -70,13 +70,15 @@ function localWeights(
     return bias.table[bucket * positions.heads + head];
   };
   const biases = Float64Array.from(seen, biasOf);
+  const scores = (): Float64Array => Float64Array.from(keys, (key, i) => positions.scale * dot(query, key) + biases[i]);
   const kernels: Readonly<Record<LocalKernel, () => Float64Array>> = {
     relu2: () => reluSquaredKernel.weights(query, keys).map((weight, i) => weight + biases[i]),
     yoso: () =>
       collisionKernel(collisionBits({ bits }))
         .weights(query, keys)
         .map((weight, i) => weight + biases[i]),
-    softmax: () => softmaxOf(Float64Array.from(keys, (key, i) => positions.scale * dot(query, key) + biases[i])),
+    'relu2-raw': () => scores().map((score) => Math.max(score, 0) ** 2),
+    softmax: () => softmaxOf(scores()),
   };
   return kernels[kernel]();
 }

@@ -5,11 +5,12 @@ import { collision } from '../../../graph/ops/collision.ts';
 import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
+import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
 import { relu } from '../../../graph/ops/unary.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
 import { scaled } from '../../normalization.ts';
-import { biasOfRows } from '../../scoring.ts';
+import { biasOfRows, scoresOfRows } from '../../scoring.ts';
 import { softmaxOfRows } from '../../softmax.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
@@ -61,6 +62,8 @@ function localWeights(
     });
   const kernels: Readonly<Record<LocalKernel, () => Value[]>> = {
     softmax: () => softmaxOfRows(input, blocks),
+    'relu2-raw': () =>
+      scoresOfRows(input, blocks).map((score, i) => maskedReluSquared(score, heads.tile(blocks[i].masks.same))),
     relu2: () =>
       biased((cosine) => {
         const positive = relu(cosine);

@@ -7,7 +7,7 @@ import { engineDecodingSpeed, fillState, positionsBeyondContext } from '../../..
 import { readBandwidth, type StepProfile, stepProfile } from '../../../evaluation/speed/memory-traffic.ts';
 import { byFolderFormat } from '../../../export/folder-format.ts';
 import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
-import { linearize } from '../../../models/linearize.ts';
+import { linearize } from '../../../models/linearization/linearize.ts';
 import { Random } from '../../../random.ts';
 import { fixed, formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
 import type { CompileOptions, ProgramStatistics } from '../../../runtime/compile.ts';

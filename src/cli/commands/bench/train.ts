@@ -3,7 +3,7 @@ import type { MixerConfig } from '../../../attention/mixer.ts';
 import { convolutionOf, parseMixer } from '../../../attention/mixers.ts';
 import { mixerPreset, takenOptions } from '../../../attention/presets.ts';
 import { trainingSpeed } from '../../../evaluation/speed/training-speed.ts';
-import { describeCausalModel } from '../../../models/families.ts';
+import { describeCausalModel } from '../../../models/families/index.ts';
 import type { CausalModel } from '../../../models/model.ts';
 import { fixed, formatShortCount } from '../../../report/quantities.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';

@@ -7,7 +7,7 @@ import { type Conversion, convert } from '../../../conversion/convert.ts';
 import { type ConversionMeasures, measureConversion } from '../../../conversion/measure.ts';
 import { type ConversionCharts, conversionCharts } from '../../../conversion/report.ts';
 import { conversionTexts } from '../../../conversion/texts.ts';
-import { loadDocuments } from '../../../data/documents.ts';
+import { loadDocuments } from '../../../data/documents/documents.ts';
 import { formatFixed, formatPercent } from '../../../report/quantities.ts';
 import type { Tokenizer } from '../../../tokenizer/tokenizer.ts';
 import type { CommandContext } from '../../framework/context.ts';

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { LinnetError } from '../../../errors.ts';
-import type { Chart } from '../../../report/chart-renderer.ts';
+import type { Chart } from '../../../report/charts/chart-renderer.ts';
 import { writeReport } from '../../../report/html.ts';
 import { formatDuration } from '../../../report/quantities.ts';
 import { textTable } from '../../../report/table.ts';

@@ -2,10 +2,10 @@
 import { describeMixer } from '../../../attention/mixers.ts';
 import { conversionSections } from '../../../conversion/report.ts';
 import type { DecodingSpeed } from '../../../evaluation/speed/decoding-speed.ts';
-import { barChart, lineChart } from '../../../report/chart.ts';
+import { barChart, lineChart } from '../../../report/charts/chart.ts';
 import { commandLine } from '../../../report/command-line.ts';
-import { hiddenDifferences } from '../../../report/line-series.ts';
-import type { Chart } from '../../../report/chart-renderer.ts';
+import { hiddenDifferences } from '../../../report/charts/line-series.ts';
+import type { Chart } from '../../../report/charts/chart-renderer.ts';
 import type { Report, Section } from '../../../report/html.ts';
 import { describeHardware, describeSoftware } from '../../../report/provenance.ts';
 import {

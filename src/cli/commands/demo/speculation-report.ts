@@ -1,12 +1,12 @@
 /** The speculative chapter in the report of `linnet demo`. */
 import { treeFromPaths } from '../../../attention/tree.ts';
-import type { PathAcceptance } from '../../../decoding/speculation/observed-drafter.ts';
-import { barChart } from '../../../report/chart.ts';
-import type { Chart } from '../../../report/chart-renderer.ts';
+import type { PathAcceptance } from '../../../decoding/speculation/drafters/observed-drafter.ts';
+import { barChart } from '../../../report/charts/chart.ts';
+import type { Chart } from '../../../report/charts/chart-renderer.ts';
 import type { Section } from '../../../report/html.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { makeTable, type Table } from '../../../report/table.ts';
-import { treeChart } from '../../../report/tree-chart.ts';
+import { treeChart } from '../../../report/charts/tree-chart.ts';
 import { describeSpeculationStudy, type SpeculationStudy } from './speculation.ts';
 
 /** Places of the trees that are drawn, those offered most often: the others were seen a few times at most. */

@@ -1,10 +1,14 @@
 /** The speculative chapter of `linnet demo`: the same greedy texts token by token, and by drafts from the text itself. */
-import type { Document } from '../../../data/documents.ts';
+import type { Document } from '../../../data/documents/documents.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
 import { type Generation, generateToEnd } from '../../../decoding/generate.ts';
 import { type DecodingMethod, sequential } from '../../../decoding/method.ts';
-import { LookupDrafter } from '../../../decoding/speculation/lookup-drafter.ts';
-import { ObservedDrafter, type PathAcceptance, sumAcceptance } from '../../../decoding/speculation/observed-drafter.ts';
+import { LookupDrafter } from '../../../decoding/speculation/drafters/lookup-drafter.ts';
+import {
+  ObservedDrafter,
+  type PathAcceptance,
+  sumAcceptance,
+} from '../../../decoding/speculation/drafters/observed-drafter.ts';
 import { speculative } from '../../../decoding/speculation/speculative.ts';
 import { SpeculationStatistics, type SpeculationSummary } from '../../../decoding/speculation/statistics.ts';
 import { LinnetError } from '../../../errors.ts';

@@ -2,9 +2,9 @@
 import { describeMixer } from '../../../attention/mixers.ts';
 import { mixerPreset } from '../../../attention/presets.ts';
 import type { LoadedModel } from '../../../checkpoint/load-model.ts';
-import { type Document, loadDocuments } from '../../../data/documents.ts';
-import { packDocuments } from '../../../data/packing.ts';
-import { splitDocuments } from '../../../data/split.ts';
+import { type Document, loadDocuments } from '../../../data/documents/documents.ts';
+import { packDocuments } from '../../../data/datasets/packing.ts';
+import { splitDocuments } from '../../../data/documents/split.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
 import { type Generation, generateToEnd } from '../../../decoding/generate.ts';
 import { Sampler } from '../../../decoding/sampler.ts';

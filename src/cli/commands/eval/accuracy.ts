@@ -1,6 +1,6 @@
 /** `linnet eval accuracy`: how often a classifier is right on labelled texts, and how close a regression head comes. */
 import { loadClassifier } from '../../../checkpoint/load-classifier.ts';
-import { LabelledDataset, labelledFields, readLabelledTexts } from '../../../data/labelled.ts';
+import { LabelledDataset, labelledFields, readLabelledTexts } from '../../../data/datasets/labelled.ts';
 import { accuracy, regression } from '../../../evaluation/tasks/accuracy.ts';
 import type { AccuracyOptions } from '../../../evaluation/tasks/classifier-outputs.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';

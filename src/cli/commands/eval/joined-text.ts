@@ -1,5 +1,5 @@
 /** Documents as one text of so many tokens. */
-import type { Document } from '../../../data/documents.ts';
+import type { Document } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Tokenizer } from '../../../tokenizer/tokenizer.ts';
 

@@ -13,7 +13,7 @@ import { fixed, formatCount, formatFixed, formatRatio } from '../../../report/qu
 import { type Column, makeTable, textTable } from '../../../report/table.ts';
 import { checkedTemplate } from '../../../tokenizer/chat-template.ts';
 import { readChatTemplate } from '../../../tokenizer/chat-template-files.ts';
-import { readTextFile } from '../../../data/text-file.ts';
+import { readTextFile } from '../../../data/files/text-file.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, required, withDefault } from '../../framework/command.ts';
 import { filePath, integer } from '../../framework/option-values.ts';

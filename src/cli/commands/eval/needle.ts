@@ -1,5 +1,5 @@
 /** `linnet eval needle`: what a model finds of what is hidden in a long text. */
-import { readDocuments } from '../../../data/documents.ts';
+import { readDocuments } from '../../../data/documents/documents.ts';
 import { readHaystack } from '../../../evaluation/needle/haystack.ts';
 import {
   measureNeedles,
@@ -12,7 +12,7 @@ import { needleTaskNames, needleTasks } from '../../../evaluation/needle/task.ts
 import { EngineScorer } from '../../../evaluation/scoring/engine-scorer.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
-import { heatMap } from '../../../report/heat-map.ts';
+import { heatMap } from '../../../report/charts/heat-map.ts';
 import { fixed, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';

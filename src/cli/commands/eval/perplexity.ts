@@ -2,14 +2,14 @@
 import { basename, resolve } from 'node:path';
 import { type Branch, branches } from '../../../attention/mixer.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
-import { type Document, readDocuments } from '../../../data/documents.ts';
+import { type Document, readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import { type EvaluateOptions, perplexity, type PerplexityResult } from '../../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
 import { stepPerplexity } from '../../../evaluation/perplexity/step-perplexity.ts';
 import { byFolderFormat } from '../../../export/folder-format.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
-import { modelWithout } from '../../../models/without-branch.ts';
+import { modelWithout } from '../../../models/linearization/without-branch.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';

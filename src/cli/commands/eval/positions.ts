@@ -1,11 +1,11 @@
 /** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
-import { readDocuments } from '../../../data/documents.ts';
+import { readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import { stepLosses } from '../../../evaluation/perplexity/step-perplexity.ts';
 import { perplexityByPosition, type PositionLoss } from '../../../evaluation/perplexity/token-losses.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
-import { lineChart } from '../../../report/chart.ts';
+import { lineChart } from '../../../report/charts/chart.ts';
 import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';

@@ -1,7 +1,7 @@
 /** `linnet eval recall`: what a model still knows of what it read. */
 import { readFile } from 'node:fs/promises';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
-import { AssociativeRecall } from '../../../data/associative-recall.ts';
+import { AssociativeRecall } from '../../../data/datasets/associative-recall.ts';
 import { LinnetError } from '../../../errors.ts';
 import { associativeRecall } from '../../../evaluation/recall/associative-recall.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';

@@ -1,7 +1,7 @@
 /** `linnet eval rouge`: how much of reference summaries predicted ones have. */
 import { LinnetError } from '../../../errors.ts';
 import { isJsonObject, parseJson } from '../../../files/json-object.ts';
-import { readLines } from '../../../data/text-file.ts';
+import { readLines } from '../../../data/files/text-file.ts';
 import { mean } from '../../../evaluation/tasks/metrics/statistics.ts';
 import { confidenceInterval } from '../../../evaluation/tasks/rouge/interval.ts';
 import { rouge, type RougeKind, rougeKinds, type RougeScore } from '../../../evaluation/tasks/rouge/rouge.ts';

@@ -1,5 +1,5 @@
 /** `linnet eval positions --after`: the same tokens at different positions, model by model. */
-import { readDocuments } from '../../../data/documents.ts';
+import { readDocuments } from '../../../data/documents/documents.ts';
 import { type DepthLoss, sameTokenLosses } from '../../../evaluation/perplexity/same-tokens.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';

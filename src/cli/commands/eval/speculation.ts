@@ -1,6 +1,6 @@
 /** `linnet eval speculation`: whether verified trees give the sequential text, and what inexact rules would give. */
-import { readDocuments } from '../../../data/documents.ts';
-import { MedusaDrafter } from '../../../decoding/speculation/medusa-drafter.ts';
+import { readDocuments } from '../../../data/documents/documents.ts';
+import { MedusaDrafter } from '../../../decoding/speculation/drafters/medusa-drafter.ts';
 import { LinnetError } from '../../../errors.ts';
 import { compareRules, type RuleAgreement } from '../../../studies/verification-rules.ts';
 import { openDraftHeads } from '../../../export/open-heads.ts';

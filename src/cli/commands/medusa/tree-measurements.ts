@@ -1,8 +1,8 @@
 /** What the choice of a candidate tree is made by: calibration text, and the times of steps and drafting on this machine. */
 import type { LoadedModel } from '../../../checkpoint/load-model.ts';
 import type { StoredMedusa } from '../../../checkpoint/medusa-files.ts';
-import { type Document, loadDocuments } from '../../../data/documents.ts';
-import { readRecords } from '../../../data/records.ts';
+import { type Document, loadDocuments } from '../../../data/documents/documents.ts';
+import { readRecords } from '../../../data/files/records.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
 import type { StepEngine } from '../../../decoding/step-engine.ts';
 import type { StepTime } from '../../../decoding/speculation/tree-search.ts';
@@ -10,7 +10,7 @@ import { answers, type ContinuationOptions, continuations } from '../../../evalu
 import { type ScoredWindow, slidingWindows } from '../../../evaluation/perplexity/scored-windows.ts';
 import { time } from '../../../evaluation/speed/timing.ts';
 import { measuredSizes, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
-import { MedusaHeads } from '../../../models/medusa-heads.ts';
+import { MedusaHeads } from '../../../models/medusa/medusa-heads.ts';
 import { decoderOf, type EncoderDecoderModel, type GeneratingModel } from '../../../models/model.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';

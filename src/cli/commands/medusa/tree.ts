@@ -2,7 +2,7 @@
 import { loadGeneratingModel } from '../../../checkpoint/load-model.ts';
 import { loadMedusaHeads, updateMedusaNotes } from '../../../checkpoint/medusa-files.ts';
 import type { MedusaTree } from '../../../checkpoint/medusa-trees.ts';
-import { defaultTreePaths } from '../../../decoding/speculation/medusa-drafter.ts';
+import { defaultTreePaths } from '../../../decoding/speculation/drafters/medusa-drafter.ts';
 import {
   interpolateStepTime,
   observedLength,

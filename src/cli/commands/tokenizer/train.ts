@@ -1,7 +1,7 @@
 /** `linnet tokenizer train`: a byte-level BPE tokenizer from text. */
 import { writeFileAtomic, writeFolderAtomic } from '../../../files/atomic.ts';
 import { join } from 'node:path';
-import { readDocuments } from '../../../data/documents.ts';
+import { readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import { formatCount } from '../../../report/quantities.ts';
 import { tokenizerFileContents } from '../../../tokenizer/byte-level.ts';

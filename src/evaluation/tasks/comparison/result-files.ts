@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { readLines } from '../../../data/text-file.ts';
+import { readLines } from '../../../data/files/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
 import { parseJson } from '../../../files/json-object.ts';
 import { validated } from '../../../files/schema-problems.ts';

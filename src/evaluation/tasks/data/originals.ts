@@ -1,7 +1,7 @@
 /** Data sets in the layouts that their authors published, before the hub gave all of them one. */
 import { join } from 'node:path';
-import { parseDelimited } from '../../../data/delimited.ts';
-import { readLines, readTextFile } from '../../../data/text-file.ts';
+import { parseDelimited } from '../../../data/files/delimited.ts';
+import { readLines, readTextFile } from '../../../data/files/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
 import { isJsonObject, parseJson } from '../../../files/json-object.ts';
 import { columnOf, type SourcedRow } from './rows.ts';

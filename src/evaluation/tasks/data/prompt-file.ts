@@ -1,6 +1,6 @@
 /** Descriptions and worked examples that come with the data: those of BIG-Bench Hard. */
 import { join } from 'node:path';
-import { readTextFile } from '../../../data/text-file.ts';
+import { readTextFile } from '../../../data/files/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Row } from '../preparations.ts';
 import type { Task } from '../schema.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { thirdParty } from '../../../../test/fixtures.ts';
 import { suiteFolder } from '../../../../test/scratch-folder.ts';
-import { readRecords } from '../../../data/records.ts';
+import { readRecords } from '../../../data/files/records.ts';
 import { LinnetError } from '../../../errors.ts';
 import { Random } from '../../../random.ts';
 import { readRows } from './row-files.ts';

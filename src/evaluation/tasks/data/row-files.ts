@@ -1,8 +1,8 @@
 /** Reading rows from JSON Lines, CSV, TSV and Parquet files. */
 import { extname } from 'node:path';
-import { parseDelimited } from '../../../data/delimited.ts';
-import { readParquetRows } from '../../../data/parquet-rows.ts';
-import { readLines, readTextFile } from '../../../data/text-file.ts';
+import { parseDelimited } from '../../../data/files/delimited.ts';
+import { readParquetRows } from '../../../data/files/parquet-rows.ts';
+import { readLines, readTextFile } from '../../../data/files/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
 import { parseJson } from '../../../files/json-object.ts';
 import { isObject } from '../preparations.ts';

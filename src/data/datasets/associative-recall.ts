@@ -1,0 +1,136 @@
+/**
+ * Multi-query associative recall (MQAR; Arora et al., "Zoology", arXiv 2312.04927, section 4): a row begins with n pairs of a
+ * key and its value, k₁ v₁ … k_n v_n; then each key comes once more, and the model is to say its value. Slot g of the
+ * second part, two tokens wide, asks with a probability ∝ (g + 1)^(a − 1), a = 0.01: most questions come soon, few late.
+ * Rows are drawn when they are read, each from the seed, its epoch and its number: no row is seen twice.
+ */
+import { LinnetError } from '../../errors.ts';
+import { tensor } from '../../graph/tensor.ts';
+import { Random } from '../../random.ts';
+import { fingerprint } from '../rows/fingerprint.ts';
+import { type PackedBatch, packedInputs, type TrainingRow } from './packed-rows.ts';
+import type { RowDataset, RowInputs, RowVisit } from '../rows/row-dataset.ts';
+
+export interface AssociativeRecallOptions {
+  /** V: keys are 1 … V/2 − 1, values V/2 … V − 1, 0 fills what asks nothing. Even. */
+  readonly vocabulary: number;
+  /** T: tokens of a row, even. */
+  readonly length: number;
+  /** n: pairs of a row, as many as questions; 4n ≤ T. */
+  readonly pairs: number;
+  /** Rows of an epoch. */
+  readonly rows: number;
+  readonly seed: number;
+  /** a of the distances. Default 0.01. */
+  readonly power?: number;
+}
+
+/** Rows of MQAR for `causalObjective`: a label counts at the second coming of a key and is its value there. */
+export class AssociativeRecall implements RowDataset<PackedBatch> {
+  readonly rows: number;
+  readonly length: number;
+  readonly pairs: number;
+  readonly #options: Required<AssociativeRecallOptions>;
+
+  /** @throws LinnetError `INPUT` for sizes that do not fit each other */
+  constructor(options: AssociativeRecallOptions) {
+    this.#options = { power: 0.01, ...options };
+    const { vocabulary, length, pairs, rows, power } = this.#options;
+    const fits =
+      [vocabulary, length, pairs, rows].every((size) => Number.isInteger(size) && size >= 1) &&
+      length % 2 === 0 &&
+      vocabulary % 2 === 0 &&
+      4 * pairs <= length &&
+      power > 0;
+    if (!fits) {
+      throw new LinnetError(
+        'INPUT',
+        `${pairs} pairs in ${length} tokens of a vocabulary of ${vocabulary}, ${rows} rows, power ${power}: ` +
+          'expected positive sizes, an even length of at least 4 tokens a pair, an even vocabulary and a positive power',
+      );
+    }
+    if (vocabulary / 2 - 1 < pairs) {
+      throw new LinnetError(
+        'INPUT',
+        `a vocabulary of ${vocabulary} has ${vocabulary / 2 - 1} keys, ${pairs} pairs need as many; enlarge it`,
+      );
+    }
+    this.rows = rows;
+    this.length = length;
+    this.pairs = pairs;
+  }
+
+  get inputs(): RowInputs {
+    return packedInputs(this.length);
+  }
+
+  batch(visits: readonly RowVisit[]): PackedBatch {
+    const shape = [visits.length, this.length];
+    const size = visits.length * this.length;
+    const inputs = new Int32Array(size);
+    const labels = new Int32Array(size);
+    const weights = new Float32Array(size);
+    visits.forEach((visit, place) => {
+      const row = this.row(visit);
+      inputs.set(row.inputs, place * this.length);
+      labels.set(row.labels, place * this.length);
+      weights.set(row.weights, place * this.length);
+    });
+    return {
+      inputs: tensor('int32', shape, inputs),
+      labels: tensor('int32', shape, labels),
+      weights: tensor('float32', shape, weights),
+    };
+  }
+
+  /** One row, as arrays of its own. */
+  row({ row, epoch }: RowVisit): TrainingRow {
+    const { vocabulary, length, pairs, seed, power } = this.#options;
+    // Seed, epoch and row are drawn into a word one after the other, or neighbours would share rows.
+    const word = new Random(new Random(seed).nextUint32() + epoch).nextUint32();
+    const random = new Random(word + row);
+    const half = vocabulary / 2;
+    const keys = distinct(half - 1, pairs, random).map((key) => key + 1);
+    const values = distinct(half, pairs, random).map((value) => value + half);
+    const inputs = new Int32Array(length);
+    const labels = new Int32Array(length);
+    const weights = new Float32Array(length);
+    keys.forEach((key, pair) => {
+      inputs[2 * pair] = key;
+      inputs[2 * pair + 1] = values[pair];
+    });
+    const slots = weightedSlots((length - 2 * pairs) / 2, pairs, power, random);
+    slots.forEach((slot, pair) => {
+      const place = 2 * pairs + 2 * slot;
+      inputs[place] = keys[pair];
+      labels[place] = values[pair];
+      weights[place] = 1;
+      // The answer itself follows, as in a text.
+      if (place + 1 < length) inputs[place + 1] = values[pair];
+    });
+    return { inputs, labels, weights };
+  }
+
+  fingerprint(): string {
+    return fingerprint({ version: 1, task: 'mqar', ...this.#options }, []);
+  }
+}
+
+/** Some of 0 … bound − 1, each at most once, in random order. */
+function distinct(bound: number, count: number, random: Random): number[] {
+  return random.shuffle(Array.from({ length: bound }, (_, i) => i)).slice(0, count);
+}
+
+/**
+ * Slots without replacement, slot g with weight (g + 1)^(power − 1): the `count` least of −ln u / weight, which is such a
+ * draw (Efraimidis and Spirakis, 2006).
+ */
+function weightedSlots(slots: number, count: number, power: number, random: Random): number[] {
+  return Array.from({ length: slots }, (_, slot) => ({
+    slot,
+    time: -Math.log(1 - random.uniform()) / (slot + 1) ** (power - 1),
+  }))
+    .sort((a, b) => a.time - b.time)
+    .slice(0, count)
+    .map(({ slot }) => slot);
+}

@@ -1,0 +1,164 @@
+/**
+ * Masked language modelling (BERT, arXiv 1810.04805, section 3.1): of 15 % of the tokens, drawn anew in every pass, the
+ * model must say what they were; 80 % of them are replaced by the mask token, 10 % by a random one, 10 % are left.
+ */
+import { LinnetError } from '../../errors.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { fingerprint } from '../rows/fingerprint.ts';
+import { Int32Buffer } from '../rows/int32-buffer.ts';
+import type { RowDataset, RowInputs, RowVisit } from '../rows/row-dataset.ts';
+import { visitRandom } from '../rows/visit-random.ts';
+
+const chosenShare = 0.15;
+const maskedShare = 0.8;
+const randomShare = 0.1;
+
+/** A batch of masked text, B rows of n tokens. */
+export interface MaskedBatch {
+  readonly [name: string]: Tensor;
+  /** [B,n], some tokens replaced. */
+  readonly tokens: Tensor<'int32'>;
+  /** [B,n], 0 on padding. */
+  readonly mask: Tensor<'float32'>;
+  /** [B,n], the tokens as they were. */
+  readonly labels: Tensor<'int32'>;
+  /** [B,n], 1 where a token was chosen. */
+  readonly weights: Tensor<'float32'>;
+}
+
+/** What a row of masked text consists of. */
+export function maskedInputs(length: number): RowInputs {
+  return {
+    tokens: { dtype: 'int32', shape: [length] },
+    mask: { dtype: 'float32', shape: [length] },
+    labels: { dtype: 'int32', shape: [length] },
+    weights: { dtype: 'float32', shape: [length] },
+  };
+}
+
+/** The tokens that masked text has besides its own. */
+export interface MaskingIds {
+  readonly cls: number;
+  readonly sep: number;
+  readonly mask: number;
+}
+
+export interface MaskedOptions {
+  /** Tokens of a row, CLS and SEP included. */
+  readonly length: number;
+  /** Draws which tokens are chosen and what replaces them. */
+  readonly seed: number;
+  /** Default: those of the tokenizer. */
+  readonly ids?: MaskingIds;
+}
+
+/**
+ * CLS, SEP and the mask token of a tokenizer; where it has none, the last three ids of the model's vocabulary, if no token of
+ * the text can be one of them. Undefined where there is no room.
+ */
+export function maskingIds(
+  { clsId: cls, sepId: sep, maskId: mask, vocabularySize }: Tokenizer,
+  vocabulary: number,
+): MaskingIds | undefined {
+  if (cls !== undefined && sep !== undefined && mask !== undefined) return { cls, sep, mask };
+  if (vocabulary < vocabularySize + 3) return undefined;
+  return { cls: vocabulary - 3, sep: vocabulary - 2, mask: vocabulary - 1 };
+}
+
+/** Documents cut into rows of CLS, tokens, SEP; the last row of a document is padded. */
+export class MaskedDataset implements RowDataset<MaskedBatch> {
+  readonly length: number;
+  /** Tokens of all rows, without what is around them. */
+  readonly #tokens: Int32Array;
+  readonly #starts: Int32Array;
+  readonly #counts: Int32Array;
+  readonly #seed: number;
+  readonly #ids: { readonly cls: number; readonly sep: number; readonly mask: number; readonly pad: number };
+  /** Tokens that may stand in for another. */
+  readonly #ordinary: Int32Array;
+
+  /** @throws LinnetError `INPUT` for a tokenizer without CLS, SEP or mask token, rows too short, or no text */
+  constructor(
+    documents: readonly { readonly text: string }[],
+    tokenizer: Tokenizer,
+    { length, seed, ids: given = maskingIds(tokenizer, 0) }: MaskedOptions,
+  ) {
+    const { padId: pad = 0, specialIds, vocabularySize } = tokenizer;
+    if (given === undefined) {
+      throw new LinnetError('INPUT', 'masked language modelling needs a tokenizer with CLS, SEP and mask tokens');
+    }
+    if (!Number.isInteger(length) || length < 3) {
+      throw new LinnetError('INPUT', `rows of ${length} tokens have no room for CLS, a token and SEP`);
+    }
+    const tokens = new Int32Buffer();
+    const starts: number[] = [];
+    const counts: number[] = [];
+    for (const { text } of documents) {
+      const ids = tokenizer.encode(text);
+      for (let start = 0; start < ids.length; start += length - 2) {
+        const part = ids.subarray(start, start + length - 2);
+        starts.push(tokens.length);
+        counts.push(part.length);
+        tokens.append(part);
+      }
+    }
+    if (starts.length === 0) throw new LinnetError('INPUT', 'there is no token to train on');
+    this.length = length;
+    this.#seed = seed;
+    this.#ids = { ...given, pad };
+    this.#tokens = tokens.toArray();
+    this.#starts = Int32Array.from(starts);
+    this.#counts = Int32Array.from(counts);
+    this.#ordinary = Int32Array.from({ length: vocabularySize }, (_, id) => id).filter((id) => !specialIds.has(id));
+  }
+
+  get rows(): number {
+    return this.#starts.length;
+  }
+
+  get inputs(): RowInputs {
+    return maskedInputs(this.length);
+  }
+
+  batch(visits: readonly RowVisit[]): MaskedBatch {
+    const { length } = this;
+    const shape = [visits.length, length];
+    const size = visits.length * length;
+    const batch = {
+      tokens: tensor('int32', shape, new Int32Array(size).fill(this.#ids.pad)),
+      mask: tensor('float32', shape, new Float32Array(size)),
+      labels: tensor('int32', shape, new Int32Array(size).fill(this.#ids.pad)),
+      weights: tensor('float32', shape, new Float32Array(size)),
+    };
+    visits.forEach((visit, place) => {
+      const start = this.#starts[visit.row];
+      const words = this.#tokens.subarray(start, start + this.#counts[visit.row]);
+      const row = [this.#ids.cls, ...words, this.#ids.sep];
+      const from = place * length;
+      batch.labels.data.set(row, from);
+      batch.tokens.data.set(row, from);
+      batch.mask.data.fill(1, from, from + row.length);
+      this.#hide(visit, words, batch.tokens.data.subarray(from + 1), batch.weights.data.subarray(from + 1));
+    });
+    return batch;
+  }
+
+  /** Chooses tokens and replaces them; at least one, so that every row has something to predict. */
+  #hide(visit: RowVisit, words: Int32Array, tokens: Int32Array, weights: Float32Array): void {
+    const random = visitRandom(this.#seed, visit);
+    const certain = random.integer(words.length);
+    const chosen = [...words.keys()].filter(() => random.uniform() < chosenShare);
+    for (const at of chosen.length > 0 ? chosen : [certain]) {
+      weights[at] = 1;
+      const fate = random.uniform();
+      if (fate < maskedShare) tokens[at] = this.#ids.mask;
+      else if (fate < maskedShare + randomShare) tokens[at] = this.#ordinary[random.integer(this.#ordinary.length)];
+    }
+  }
+
+  fingerprint(): string {
+    const described = { kind: 'masked', version: 1, length: this.length, seed: this.#seed, ids: this.#ids };
+    return fingerprint(described, [this.#tokens, this.#starts, this.#counts]);
+  }
+}

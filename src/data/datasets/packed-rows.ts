@@ -1,0 +1,245 @@
+/**
+ * Cutting tokenized documents into training rows. Runs in browsers too.
+ *
+ * A row of `length` predictions needs length + 1 tokens: the inputs are all but the last, the labels all but the first.
+ * All tokens of a data set lie in one array, in the order of the documents; a row is a place and a count in it.
+ */
+import { LinnetError } from '../../errors.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { Int32Buffer } from '../rows/int32-buffer.ts';
+import type { RowInputs, RowSource, RowVisit } from '../rows/row-dataset.ts';
+
+/**
+ * How documents become rows.
+ * - `stream`: all documents one after the other, cut every `length` tokens, so that a row may hold several documents
+ *   and none is wasted. Neighbouring rows share a token (the last label of one is the first input of the next):
+ *   thus every token but the very first is predicted exactly once.
+ * - `document`: a row a document, cut after length + 1 tokens. What follows a short one is padding of weight 0.
+ */
+export type PackingMode = 'stream' | 'document';
+
+/** Options of `packDocuments`. */
+export interface PackingOptions {
+  /** Predictions in a row, T. */
+  readonly length: number;
+  /** Default `stream`. */
+  readonly mode?: PackingMode;
+  /** What becomes of an incomplete last row in mode `stream`. Default `drop`. */
+  readonly remainder?: 'drop' | 'pad';
+  /** Called after every document. */
+  readonly onProgress?: (progress: PackingProgress) => void;
+}
+
+/** How much has been tokenized. */
+export interface PackingProgress {
+  readonly documents: number;
+  readonly tokens: number;
+}
+
+/** A row as it goes into a batch; all three arrays have the length of the data set's rows. */
+export interface TrainingRow {
+  readonly inputs: Int32Array;
+  /** The token after each input. */
+  readonly labels: Int32Array;
+  /** 1 where the label counts, 0 on padding. */
+  readonly weights: Float32Array;
+}
+
+/** What packed rows are made of. */
+export interface PackedParts {
+  readonly length: number;
+  readonly documents: number;
+  /** Fills inputs and labels where the weight is 0. */
+  readonly padId: number;
+  /** Tokens of all documents. */
+  readonly tokens: Int32Array;
+  /** Where in `tokens` each row starts. */
+  readonly starts: Int32Array;
+  /** Tokens each row has, from 2 to length + 1. */
+  readonly counts: Int32Array;
+}
+
+/** A batch of next-token training, B rows of T predictions. */
+export interface PackedBatch {
+  readonly [name: string]: Tensor;
+  /** [B,T]. */
+  readonly inputs: Tensor<'int32'>;
+  /** [B,T], the token after each input. */
+  readonly labels: Tensor<'int32'>;
+  /** [B,T], 1 where the label counts, else 0. */
+  readonly weights: Tensor<'float32'>;
+}
+
+/** What a row of `length` predictions consists of. */
+export function packedInputs(length: number): RowInputs {
+  return {
+    inputs: { dtype: 'int32', shape: [length] },
+    labels: { dtype: 'int32', shape: [length] },
+    weights: { dtype: 'float32', shape: [length] },
+  };
+}
+
+/** Training rows over one array of tokens. */
+export class PackedRows implements PackedParts, RowSource<PackedBatch> {
+  readonly length: number;
+  readonly documents: number;
+  readonly padId: number;
+  readonly tokens: Int32Array;
+  readonly starts: Int32Array;
+  readonly counts: Int32Array;
+
+  constructor(parts: PackedParts) {
+    this.length = parts.length;
+    this.documents = parts.documents;
+    this.padId = parts.padId;
+    this.tokens = parts.tokens;
+    this.starts = parts.starts;
+    this.counts = parts.counts;
+  }
+
+  /** Number of rows. */
+  get rows(): number {
+    return this.starts.length;
+  }
+
+  /** Names and types of what a row gives the objective. */
+  get inputs(): RowInputs {
+    return packedInputs(this.length);
+  }
+
+  batch(visits: readonly RowVisit[]): PackedBatch {
+    const shape = [visits.length, this.length];
+    const batch = {
+      inputs: tensor('int32', shape, new Int32Array(visits.length * this.length)),
+      labels: tensor('int32', shape, new Int32Array(visits.length * this.length)),
+      weights: tensor('float32', shape, new Float32Array(visits.length * this.length)),
+    };
+    const target = { inputs: batch.inputs.data, labels: batch.labels.data, weights: batch.weights.data };
+    visits.forEach(({ row }, place) => {
+      this.copyRow(row, target, place * this.length);
+    });
+    return batch;
+  }
+
+  /** Labels that count, over all rows: what one epoch predicts. */
+  get predictedTokens(): number {
+    return this.counts.reduce((sum, count) => sum + count - 1, 0);
+  }
+
+  /** Row `index`, as arrays of its own. */
+  row(index: number): TrainingRow {
+    const row = {
+      inputs: new Int32Array(this.length),
+      labels: new Int32Array(this.length),
+      weights: new Float32Array(this.length),
+    };
+    this.copyRow(index, row, 0);
+    return row;
+  }
+
+  /** Writes row `index` into larger arrays, from `offset` on. */
+  copyRow(index: number, target: TrainingRow, offset: number): void {
+    const start = this.starts[index];
+    const predicted = this.counts[index] - 1;
+    const end = offset + this.length;
+    target.inputs.set(this.tokens.subarray(start, start + predicted), offset);
+    target.labels.set(this.tokens.subarray(start + 1, start + 1 + predicted), offset);
+    target.inputs.fill(this.padId, offset + predicted, end);
+    target.labels.fill(this.padId, offset + predicted, end);
+    target.weights.fill(1, offset, offset + predicted);
+    target.weights.fill(0, offset + predicted, end);
+  }
+}
+
+/**
+ * Tokenizes documents and cuts them into rows, as `packDocuments` does.
+ * @throws LinnetError `INPUT` if `length` is not a positive integer, or the text is too short for a single row
+ */
+export async function packRows(
+  documents: Iterable<{ readonly text: string }> | AsyncIterable<{ readonly text: string }>,
+  tokenizer: Tokenizer,
+  options: PackingOptions,
+): Promise<PackedParts> {
+  const { length, mode = 'stream', remainder = 'drop', onProgress } = options;
+  if (!Number.isInteger(length) || length < 1) {
+    throw new LinnetError('INPUT', `rows of ${length} tokens are not possible; expected a positive integer`);
+  }
+  const tokens = new Int32Buffer();
+  const rows = rowLists[mode](length, remainder);
+  let count = 0;
+  for await (const { text } of documents) {
+    const start = tokens.length;
+    tokens.append(documentTokens(text, tokenizer).subarray(0, rows.longestDocument));
+    rows.addDocument(start, tokens.length);
+    count++;
+    onProgress?.({ documents: count, tokens: tokens.length });
+  }
+  const { starts, counts } = rows.finish(tokens.length);
+  if (starts.length === 0) {
+    throw new LinnetError(
+      'INPUT',
+      `${count} documents of ${tokens.length} tokens in all are too short for a row of ${length}; ` +
+        'give more text or a smaller length',
+    );
+  }
+  return {
+    length,
+    documents: count,
+    padId: tokenizer.padId ?? tokenizer.eosId ?? 0,
+    tokens: tokens.toArray(),
+    starts: starts.toArray(),
+    counts: counts.toArray(),
+  };
+}
+
+/** A document with the token that sets it off from its neighbours. */
+function documentTokens(text: string, tokenizer: Tokenizer): Int32Array {
+  if (tokenizer.bosId !== undefined) return tokenizer.encode(text, { bos: true });
+  const ids = tokenizer.encode(text);
+  if (tokenizer.eosId === undefined) return ids;
+  const ended = new Int32Array(ids.length + 1);
+  ended.set(ids);
+  ended[ids.length] = tokenizer.eosId;
+  return ended;
+}
+
+/** Collects rows while documents come in. */
+interface RowList {
+  /** Tokens of a document that are of use. */
+  readonly longestDocument: number;
+  /** A document lies at tokens [start, end). */
+  addDocument(start: number, end: number): void;
+  finish(tokens: number): { starts: Int32Buffer; counts: Int32Buffer };
+}
+
+const rowLists: Readonly<Record<PackingMode, (length: number, remainder: 'drop' | 'pad') => RowList>> = {
+  stream: (length, remainder) => ({
+    longestDocument: Number.POSITIVE_INFINITY,
+    addDocument: () => undefined,
+    finish: (tokens) => {
+      const starts = new Int32Buffer();
+      const counts = new Int32Buffer();
+      for (let start = 0; start + 1 < tokens; start += length) {
+        const count = Math.min(length + 1, tokens - start);
+        if (count <= length && remainder === 'drop') break;
+        starts.append([start]);
+        counts.append([count]);
+      }
+      return { starts, counts };
+    },
+  }),
+  document: (length) => {
+    const starts = new Int32Buffer();
+    const counts = new Int32Buffer();
+    return {
+      longestDocument: length + 1,
+      addDocument: (start, end) => {
+        if (end - start < 2) return; // nothing to predict
+        starts.append([start]);
+        counts.append([Math.min(length + 1, end - start)]);
+      },
+      finish: () => ({ starts, counts }),
+    };
+  },
+};

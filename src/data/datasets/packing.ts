@@ -1,0 +1,32 @@
+/** Packed text as a data set of Node, which is recognised when a run is resumed. */
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { fingerprint } from '../rows/fingerprint.ts';
+import { PackedRows, type PackingOptions, packRows, type PackedBatch } from './packed-rows.ts';
+import type { RowDataset } from '../rows/row-dataset.ts';
+
+/** Training rows over one array of tokens. */
+export class PackedDataset extends PackedRows implements RowDataset<PackedBatch> {
+  /** SHA-256 of the tokens and of how they are cut. */
+  fingerprint(): string {
+    const { length, padId, tokens, starts, counts } = this;
+    const described = { version: 1, length, padId, tokens: tokens.length, rows: starts.length };
+    return fingerprint(described, [tokens, starts, counts]);
+  }
+}
+
+/**
+ * Tokenizes documents and cuts them into rows. Each document starts with BOS; with a tokenizer that has none it ends
+ * with EOS instead, if there is one.
+ * @throws LinnetError `INPUT` if `length` is not a positive integer, or the text is too short for a single row.
+ * @example
+ * ```ts
+ * const dataset = await packDocuments(documents, tokenizer, { length: 256, mode: 'stream' });
+ * ```
+ */
+export async function packDocuments(
+  documents: Iterable<{ readonly text: string }> | AsyncIterable<{ readonly text: string }>,
+  tokenizer: Tokenizer,
+  options: PackingOptions,
+): Promise<PackedDataset> {
+  return new PackedDataset(await packRows(documents, tokenizer, options));
+}

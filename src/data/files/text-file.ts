@@ -1,0 +1,94 @@
+/** Reading text files that may be anything: sizes bounded, regular files only, UTF-8 checked. */
+import { stat } from 'node:fs/promises';
+import { fileError, type OpenFile, openRegularFile } from '../../files/regular-file.ts';
+import { LinnetError } from '../../errors.ts';
+
+/** Half of what a JavaScript string can hold, in bytes. Larger texts belong into JSON Lines, which is streamed. */
+const maximumFileBytes = 256 << 20;
+
+/**
+ * Opens a file that must be a regular one; the caller closes it.
+ * @throws LinnetError `NOT_FOUND` if there is nothing, `PATH` if it is a folder or another special file.
+ */
+export async function openTextFile(path: string): Promise<OpenFile> {
+  const status = await stat(path).catch((cause: unknown) => {
+    throw fileError('open', path, cause);
+  });
+  if (status.isDirectory()) {
+    throw new LinnetError('PATH', `${path} is a folder; name the files in it one by one (a shell pattern will do)`);
+  }
+  return openRegularFile(path);
+}
+
+/**
+ * The text of a whole file, without a byte order mark and with line ends normalised to `\n`.
+ * @throws LinnetError `NOT_FOUND`, `PATH`, or `FORMAT` if the file is too large or not UTF-8.
+ */
+export async function readTextFile(path: string): Promise<string> {
+  const { handle, size } = await openTextFile(path);
+  try {
+    if (size > maximumFileBytes) {
+      throw new LinnetError(
+        'FORMAT',
+        `${path} has ${size} bytes; a text file may have ${maximumFileBytes}. Cut it, or use .jsonl with a document a line`,
+      );
+    }
+    return decodeUtf8(await handle.readFile(), path).replace(/\r\n?/g, '\n');
+  } finally {
+    await handle.close();
+  }
+}
+
+/** A line of a file. */
+export interface Line {
+  readonly text: string;
+  /** Counted from 1. */
+  readonly number: number;
+}
+
+/**
+ * The lines of a file, read piece by piece: no more than a line is in memory. Lines end with `\n` or `\r\n`, and a
+ * last empty line is none.
+ * @param maximumLineBytes longer lines are refused before they are read to their end.
+ * @throws LinnetError `NOT_FOUND`, `PATH`, or `FORMAT` (naming the line) if a line is too long or not UTF-8.
+ */
+export async function* readLines(path: string, maximumLineBytes: number): AsyncGenerator<Line> {
+  const { handle } = await openTextFile(path);
+  let number = 1;
+  let parts: Buffer[] = [];
+  let length = 0;
+  const take = (part: Buffer): void => {
+    length += part.length;
+    if (length > maximumLineBytes) {
+      throw new LinnetError('FORMAT', `${path}:${number}: the line is longer than ${maximumLineBytes} bytes`);
+    }
+    parts.push(part);
+  };
+  const finish = (): Line => {
+    const text = decodeUtf8(Buffer.concat(parts), `${path}:${number}`).replace(/\r$/, '');
+    const line = { text, number };
+    number++;
+    parts = [];
+    length = 0;
+    return line;
+  };
+  const stream: AsyncIterable<Buffer> = handle.createReadStream(); // closes the file at its end, or when left early
+  for await (const chunk of stream) {
+    let start = 0;
+    for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, start)) {
+      take(chunk.subarray(start, end));
+      yield finish();
+      start = end + 1;
+    }
+    if (start < chunk.length) take(chunk.subarray(start));
+  }
+  if (length > 0) yield finish();
+}
+
+function decodeUtf8(bytes: Buffer, place: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new LinnetError('FORMAT', `${place} is not UTF-8 text; convert it first`, { cause });
+  }
+}

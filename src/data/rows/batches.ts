@@ -1,0 +1,161 @@
+/** The order in which training sees its rows: shuffled anew every epoch, in batches, resumable at any batch. */
+import { LinnetError } from '../../errors.ts';
+import { Random } from '../../random.ts';
+import type { BatchTensors, RowSource, RowVisit } from './row-dataset.ts';
+
+/** Rows of a data set. */
+export interface Batch<B extends BatchTensors = BatchTensors> {
+  /** The arrays of the rows, by input name. */
+  readonly values: B;
+  /** Which rows these are. */
+  readonly visits: readonly RowVisit[];
+}
+
+/** Options of `BatchStream`. */
+export interface BatchOptions {
+  /** Rows in a batch, B. Every batch has as many. */
+  readonly batchSize: number;
+  /** Which shuffle. Any integer; equal seeds give equal streams. */
+  readonly seed: number;
+  /** Passes over the data. Default: without end. */
+  readonly epochs?: number;
+  /** Whether to shuffle. Default true. */
+  readonly shuffle?: boolean;
+  /**
+   * What becomes of the rows left over at the end of an epoch: `carry` fills the batch with the first rows of the next
+   * epoch (at the end of the last one they are left out), `drop` leaves them out every time. Default `carry`.
+   */
+  readonly partial?: 'carry' | 'drop';
+}
+
+/** Where a stream is. Plain JSON. */
+export interface BatchCursor {
+  /** Counted from 0. */
+  readonly epoch: number;
+  /** Rows of that epoch already given. */
+  readonly index: number;
+  readonly seed: number;
+}
+
+/** An endless or finite iterator of batches. */
+export class BatchStream<B extends BatchTensors = BatchTensors> implements IterableIterator<Batch<B>, undefined> {
+  readonly #dataset: RowSource<B>;
+  readonly #options: Required<BatchOptions>;
+  #epoch = 0;
+  #index = 0;
+  #order: Int32Array;
+
+  /**
+   * Begins with the first batch.
+   * @throws LinnetError `INPUT` if an option is out of range, or there are too few rows for a batch.
+   */
+  constructor(dataset: RowSource<B>, options: BatchOptions) {
+    const { batchSize, seed, epochs = Number.POSITIVE_INFINITY, shuffle = true, partial = 'carry' } = options;
+    this.#dataset = dataset;
+    this.#options = { batchSize, seed, epochs, shuffle, partial };
+    if (!isPositiveInteger(batchSize)) throw outOfRange('batchSize', batchSize, 'a positive integer');
+    if (!isPositiveInteger(epochs) && epochs !== Number.POSITIVE_INFINITY) {
+      throw outOfRange('epochs', epochs, 'a positive integer');
+    }
+    if (!Number.isInteger(seed)) throw outOfRange('seed', seed, 'an integer');
+    const reachable = partial === 'drop' ? dataset.rows : dataset.rows * epochs;
+    if (reachable < batchSize || dataset.rows === 0) {
+      throw new LinnetError(
+        'INPUT',
+        `${dataset.rows} rows are too few for a batch of ${batchSize}; give more text, or a smaller batch or row length`,
+      );
+    }
+    this.#order = this.#orderOf(0);
+  }
+
+  /**
+   * Continues where `state` was taken: the batches that follow are those the first stream would have given.
+   * @throws LinnetError `MISMATCH` if the cursor is of another seed or does not fit the data set.
+   */
+  static fromState<B extends BatchTensors>(
+    dataset: RowSource<B>,
+    options: BatchOptions,
+    state: BatchCursor,
+  ): BatchStream<B> {
+    const stream = new BatchStream(dataset, options);
+    const { epoch, index, seed } = state;
+    const fits =
+      Number.isInteger(epoch) && epoch >= 0 && Number.isInteger(index) && index >= 0 && index <= dataset.rows;
+    if (!fits) {
+      throw new LinnetError(
+        'MISMATCH',
+        `the cursor (epoch ${epoch}, row ${index}) lies outside the data of ${dataset.rows} rows; it is of other data`,
+      );
+    }
+    if (seed !== options.seed) {
+      throw new LinnetError('MISMATCH', `the cursor is of seed ${seed}, the run of seed ${options.seed}`);
+    }
+    stream.#epoch = epoch;
+    stream.#index = index;
+    stream.#order = stream.#orderOf(epoch);
+    return stream;
+  }
+
+  /** Where the stream is, after the batches given so far. */
+  get state(): BatchCursor {
+    return { epoch: this.#epoch, index: this.#index, seed: this.#options.seed };
+  }
+
+  /** Batches of the whole stream, from its beginning; infinite without a number of epochs. */
+  get totalBatches(): number {
+    const { batchSize, epochs, partial } = this.#options;
+    const { rows } = this.#dataset;
+    return partial === 'drop' ? Math.floor(rows / batchSize) * epochs : Math.floor((rows * epochs) / batchSize);
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  /** The next batch, or `done` after the last full one. */
+  next(): IteratorResult<Batch<B>, undefined> {
+    const visits = this.#takeRows();
+    if (visits === undefined) return { done: true, value: undefined };
+    return { done: false, value: { values: this.#dataset.batch(visits), visits } };
+  }
+
+  /** The rows of the next batch. Leaves the cursor where it is if there is none. */
+  #takeRows(): RowVisit[] | undefined {
+    const { batchSize, epochs, partial } = this.#options;
+    const total = this.#dataset.rows;
+    if (partial === 'drop' && total - this.#index < batchSize) {
+      if (this.#epoch + 1 >= epochs) return undefined;
+      this.#startEpoch(this.#epoch + 1);
+    }
+    if (total * (epochs - this.#epoch) - this.#index < batchSize) return undefined;
+    const visits: RowVisit[] = [];
+    while (visits.length < batchSize) {
+      if (this.#index === total) this.#startEpoch(this.#epoch + 1);
+      visits.push({ row: this.#order[this.#index++], epoch: this.#epoch });
+    }
+    return visits;
+  }
+
+  #startEpoch(epoch: number): void {
+    this.#epoch = epoch;
+    this.#index = 0;
+    this.#order = this.#orderOf(epoch);
+  }
+
+  /** The rows in the order of an epoch: a function of seed and epoch, so that a cursor need not hold it. */
+  #orderOf(epoch: number): Int32Array {
+    const order = Array.from({ length: this.#dataset.rows }, (_, row) => row);
+    if (!this.#options.shuffle) return Int32Array.from(order);
+    // The seed is drawn into a word of its own first, or seeds that differ by one would share shuffles.
+    const word = new Random(this.#options.seed).nextUint32();
+    return Int32Array.from(new Random(word + epoch).shuffle(order));
+  }
+}
+
+function isPositiveInteger(value: number): boolean {
+  return Number.isInteger(value) && value > 0;
+}
+
+function outOfRange(name: string, value: number, expected: string): LinnetError {
+  return new LinnetError('INPUT', `${name} is ${value}; expected ${expected}`);
+}

@@ -1,0 +1,43 @@
+/** Several drafters at once: the union of their trees, verified in one step. */
+import { LinnetError } from '../../../errors.ts';
+import { mergeDrafts } from './draft-trie.ts';
+import type { Draft, DraftContext, Drafter } from './drafter.ts';
+
+/** How the trees of two drafters become one. */
+export interface CombinedOptions {
+  /** Most nodes of the union, the root included. Default 64. */
+  readonly maxNodes?: number;
+}
+
+/** Asks each drafter in turn and merges what they say. Owns the drafters: disposing of it disposes of them. */
+export class CombinedDrafter implements Drafter {
+  readonly name: string;
+  readonly #drafters: readonly Drafter[];
+  readonly #maxNodes: number;
+
+  /** @throws LinnetError `CONFIG` for no drafters, or a bound that is not a whole number of at least 1 */
+  constructor(drafters: readonly Drafter[], { maxNodes = 64 }: CombinedOptions = {}) {
+    if (drafters.length === 0) throw new LinnetError('CONFIG', 'a combination needs at least one drafter');
+    if (!(Number.isSafeInteger(maxNodes) && maxNodes >= 1)) {
+      throw new LinnetError('CONFIG', `maxNodes is ${maxNodes}, expected a whole number of at least 1`);
+    }
+    this.name = drafters.map(({ name }) => name).join('+');
+    this.#drafters = drafters;
+    this.#maxNodes = maxNodes;
+  }
+
+  async propose(context: DraftContext): Promise<Draft> {
+    const drafts: Draft[] = [];
+    for (const drafter of this.#drafters) drafts.push(await drafter.propose(context));
+    return mergeDrafts(drafts, this.#maxNodes);
+  }
+
+  async accepted(tokens: readonly number[]): Promise<void> {
+    for (const drafter of this.#drafters) await drafter.accepted?.(tokens);
+  }
+
+  /** For `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const drafter of this.#drafters) await drafter[Symbol.asyncDispose]();
+  }
+}

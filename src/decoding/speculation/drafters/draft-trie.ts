@@ -1,0 +1,117 @@
+/** Drafts as they are made: token paths that share their beginnings are stored once. */
+import { chain, TokenTree } from '../../../attention/tree.ts';
+import { LinnetError } from '../../../errors.ts';
+import type { Draft } from './drafter.ts';
+
+/** Above every token id, so that node and token make one key without collisions. */
+const tokenRange = 2 ** 31;
+
+const loneRoot = chain(1);
+
+/** Token paths below a root. Nodes are numbered as they are added, parents before children. */
+export class DraftTrie {
+  readonly #parents: number[] = [-1];
+  readonly #tokens: number[];
+  readonly #childOf = new Map<number, number>();
+
+  /** @param root token of node 0 */
+  constructor(root: number) {
+    this.#tokens = [root];
+  }
+
+  /** Number of nodes, the root included. */
+  get size(): number {
+    return this.#tokens.length;
+  }
+
+  /** The child of `node` that holds `token`, if there is one. */
+  find(node: number, token: number): number | undefined {
+    return this.#childOf.get(node * tokenRange + token);
+  }
+
+  /** The child of `node` that holds `token`, added where there is none. */
+  add(node: number, token: number): number {
+    const known = this.find(node, token);
+    if (known !== undefined) return known;
+    const child = this.size;
+    this.#parents.push(node);
+    this.#tokens.push(token);
+    this.#childOf.set(node * tokenRange + token, child);
+    return child;
+  }
+
+  /** Adds a path below the root, as far as `maxNodes` nodes in all allow. */
+  addPath(path: readonly number[], maxNodes: number): void {
+    let node = 0;
+    for (const token of path) {
+      if (this.size >= maxNodes && this.find(node, token) === undefined) return;
+      node = this.add(node, token);
+    }
+  }
+
+  toDraft(): Draft {
+    return { tree: new TokenTree(this.#parents), tokens: Int32Array.from(this.#tokens) };
+  }
+}
+
+/** A draft that guesses nothing. */
+export function rootDraft(root: number): Draft {
+  return { tree: loneRoot, tokens: Int32Array.of(root) };
+}
+
+/**
+ * The union of drafts with one root. The drafts take turns node by node, so that under the bound each keeps its
+ * likeliest nodes.
+ *
+ * @param maxNodes bound of the union, at least 1
+ * @throws LinnetError `INPUT` for no drafts, or drafts of different roots
+ */
+export function mergeDrafts(drafts: readonly Draft[], maxNodes: number): Draft {
+  const roots = new Set(drafts.map(({ tokens }) => tokens[0]));
+  const [root] = roots;
+  if (roots.size !== 1) throw new LinnetError('INPUT', `drafts to be merged have ${roots.size} roots, expected one`);
+  const guessing = drafts.filter(({ tree }) => tree.size > 1);
+  if (guessing.length === 1 && guessing[0].tree.size <= maxNodes) return guessing[0];
+  const trie = new DraftTrie(root);
+  const places = drafts.map(({ tree }) => new Int32Array(tree.size).fill(-1));
+  for (const place of places) place[0] = 0;
+  const longest = Math.max(...drafts.map(({ tree }) => tree.size));
+  for (let node = 1; node < longest; node++) {
+    for (const [index, { tree, tokens }] of drafts.entries()) {
+      if (node >= tree.size) continue;
+      const parent = places[index][tree.parents[node]];
+      if (parent < 0) continue; // its parent was over the bound
+      if (trie.size < maxNodes || trie.find(parent, tokens[node]) !== undefined) {
+        places[index][node] = trie.add(parent, tokens[node]);
+      }
+    }
+  }
+  return trie.toDraft();
+}
+
+/** A draft without what is of no use, and where its nodes were. */
+export interface PrunedDraft extends Draft {
+  /** The node's number in the draft it was made from [T]; absent where nothing was cut off. */
+  readonly origin?: Int32Array;
+}
+
+/**
+ * Cuts off nodes below `maxDepth`, and those that hold one of `ends` with all that follows: a text that ends keeps
+ * nothing after its end, and the end itself comes as the token after the last accepted node.
+ */
+export function pruneDraft(draft: Draft, maxDepth: number, ends: Pick<ReadonlySet<number>, 'has'>): PrunedDraft {
+  const { tree, tokens } = draft;
+  const places = new Int32Array(tree.size).fill(-1);
+  const kept: number[] = [];
+  for (let node = 0; node < tree.size; node++) {
+    const parent = tree.parents[node];
+    const wanted = node === 0 || (places[parent] >= 0 && tree.depths[node] <= maxDepth && !ends.has(tokens[node]));
+    if (wanted) places[node] = kept.push(node) - 1;
+  }
+  if (kept.length === tree.size) return draft;
+  return {
+    tree: new TokenTree(kept.map((node) => (node === 0 ? -1 : places[tree.parents[node]]))),
+    tokens: Int32Array.from(kept, (node) => tokens[node]),
+    origin: Int32Array.from(kept),
+  };
+}

@@ -1,0 +1,41 @@
+/**
+ * Drafters guess how a text goes on, as a tree of tokens. The model then reads the whole tree in one step and keeps the
+ * path that agrees with what it would have written itself, so a bad guess costs time and never changes the text.
+ */
+import type { TokenTree } from '../../../attention/tree.ts';
+import type { SequenceState } from '../../state/sequence-state.ts';
+
+/** What a drafter may look at. */
+export interface DraftContext {
+  /** The whole text, the root included as the last token. It only ever grows between calls; not to be kept. */
+  readonly tokens: readonly number[];
+  /** The token that was chosen last: node 0 of the draft. */
+  readonly root: number;
+  /** Hidden state after the final norm [width], from which the root was predicted. */
+  readonly hidden: Float32Array;
+  /** State of the model that verifies; it has read the text without the root. Only to be read. */
+  readonly state: SequenceState;
+  /** Deepest node that can be of use; deeper ones are cut off. At least 0, for a root alone. */
+  readonly maxDepth: number;
+}
+
+/** A guess. Children of one node hold different tokens, and come with the likeliest first. */
+export interface Draft {
+  /** Node 0 is the root, the only one. */
+  readonly tree: TokenTree;
+  /** Token of every node [T]; `tokens[0]` is the root. */
+  readonly tokens: Int32Array;
+}
+
+/** Makes guesses for one text. What it keeps between calls follows `DraftContext.tokens`. */
+export interface Drafter extends AsyncDisposable {
+  /** `medusa`, `lookup`, `draft`, …: for statistics. */
+  readonly name: string;
+  /** A draft on top of the text; a root alone where there is nothing to guess from. */
+  propose(context: DraftContext): Promise<Draft>;
+  /**
+   * Told after each step which tokens followed the root, the last of them being the next root. For drafters that adapt
+   * to their success: the text itself comes with the next context.
+   */
+  accepted?(tokens: readonly number[]): Promise<void> | void;
+}

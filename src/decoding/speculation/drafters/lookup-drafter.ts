@@ -1,0 +1,87 @@
+/**
+ * Prompt lookup: what followed the last few tokens where they occurred before is a guess of what follows now. No training,
+ * no second model; strong where a text repeats itself or its prompt, as in summaries, code and edits. Where a model reads one
+ * text and generates another, it is looked up in both.
+ */
+import { DraftTrie, rootDraft } from './draft-trie.ts';
+import type { Draft, DraftContext, Drafter } from './drafter.ts';
+import { NgramIndex } from './ngram-index.ts';
+import { requireCount, requireOptions } from '../../../files/arguments.ts';
+
+/** What prompt lookup looks for, and how much it proposes. */
+export interface LookupOptions {
+  /** Longest end of the text that is looked up. Default 3. */
+  readonly longest?: number;
+  /** Shortest end that is looked up where longer ones are not found. Default 1. */
+  readonly shortest?: number;
+  /** Most continuations that are merged into a tree. Default 3. */
+  readonly branches?: number;
+  /** Tokens of a continuation. Default 7. */
+  readonly depth?: number;
+  /** Most nodes of a draft, the root included. Default 16. */
+  readonly maxNodes?: number;
+}
+
+/** Guesses from the text's own past and the text that was read. A step costs the same whatever the length of either. */
+export class LookupDrafter implements Drafter {
+  readonly name = 'lookup';
+  readonly #index: NgramIndex;
+  readonly #branches: number;
+  readonly #depth: number;
+  readonly #maxNodes: number;
+  /** The text that was read, if there is one, then the text that is generated. */
+  readonly #text: number[] = [];
+  /** Tokens of the text that was read; undefined before the first draft. */
+  #sourceLength: number | undefined;
+
+  /** @throws LinnetError `CONFIG` for options that are no whole numbers of at least 1, or a shortest above the longest */
+  constructor(options: LookupOptions = {}) {
+    requireOptions(options, 'the options of lookup');
+    const { longest = 3, shortest = 1, branches = 3, depth = 7, maxNodes = 16 } = options;
+    for (const [name, value] of Object.entries({ longest, shortest, branches, depth, maxNodes })) {
+      requireCount(value, `${name} of lookup`, 1, 'CONFIG');
+    }
+    this.#index = new NgramIndex(shortest, longest);
+    this.#branches = branches;
+    this.#depth = depth;
+    this.#maxNodes = maxNodes;
+  }
+
+  propose({ tokens, root, state, maxDepth }: DraftContext): Promise<Draft> {
+    const sourceLength = this.#extend(tokens, state.encoded?.tokens);
+    const depth = Math.min(this.#depth, maxDepth);
+    const ends = depth === 0 ? [] : this.#index.occurrences(this.#text, this.#branches);
+    const trie = new DraftTrie(root);
+    for (const end of ends) {
+      // The generated text does not follow the text that was read.
+      const length = end < sourceLength ? Math.min(depth, sourceLength - 1 - end) : depth;
+      if (length > 0) trie.addPath(continuation(this.#text, end, length), this.#maxNodes);
+    }
+    return Promise.resolve(trie.size === 1 ? rootDraft(root) : trie.toDraft());
+  }
+
+  /** @returns how many tokens of the text looked up were read rather than generated */
+  #extend(tokens: readonly number[], source: ArrayLike<number> | undefined): number {
+    if (this.#sourceLength === undefined) {
+      for (const token of Array.from(source ?? [])) this.#text.push(token);
+      this.#sourceLength = this.#text.length;
+    }
+    for (let i = this.#text.length - this.#sourceLength; i < tokens.length; i++) this.#text.push(tokens[i]);
+    this.#index.extend(this.#text);
+    return this.#sourceLength;
+  }
+
+  /** For `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** What follows position `end`. Where that runs past the text, it goes on in the continuation itself: a repetition. */
+function continuation(tokens: readonly number[], end: number, length: number): number[] {
+  const path: number[] = [];
+  for (let at = end + 1; path.length < length; at++) {
+    path.push(at < tokens.length ? tokens[at] : path[at - tokens.length]);
+  }
+  return path;
+}

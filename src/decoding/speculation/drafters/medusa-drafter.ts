@@ -1,0 +1,87 @@
+/**
+ * Medusa: head ℓ guesses the ℓ-th token after the next one from the hidden state that predicted the next one (arXiv
+ * 2401.10774). Its guesses fill a tree of fixed shape, whose paths say which rank of which head is worth a node.
+ */
+import { type RankTree, treeFromPaths } from '../../../attention/tree.ts';
+import { LinnetError } from '../../../errors.ts';
+import type { Draft, DraftContext, Drafter } from './drafter.ts';
+
+/** Trained heads, or anything that guesses from a hidden state. */
+export interface HeadPredictions {
+  /** Number of heads: the deepest a tree can be. */
+  readonly count: number;
+  /**
+   * The k likeliest tokens of each head, likeliest first: [heads][k].
+   * @param hidden [width]
+   */
+  topK(hidden: Float32Array, k: number): Promise<Int32Array[]>;
+}
+
+/**
+ * Medusa's default tree of 63 paths ("mc_sim_7b_63"): for every parent listed, how many of the likeliest continuations
+ * have a node.
+ */
+const stockBranches: Readonly<Record<string, number>> = {
+  '': 10,
+  ...{ '0': 10, '1': 7, '2': 3, '3': 2, '4': 1, '5': 1, '6': 1, '7': 1, '8': 1, '9': 1 },
+  ...{ '0,0': 10, '0,1': 3, '0,2': 2, '0,3': 1, '0,4': 1, '0,5': 1, '0,6': 1, '0,7': 1, '1,0': 2, '2,0': 1 },
+  '0,0,0': 2,
+};
+
+/**
+ * The 63 rank paths of the default tree, made for a 7B model with four heads: 64 nodes with the root, 42 leaves.
+ * @example
+ * ```ts
+ * const paths = defaultTreePaths();
+ * ```
+ */
+export function defaultTreePaths(): number[][] {
+  return Object.entries(stockBranches).flatMap(([parent, count]) =>
+    Array.from({ length: count }, (_, rank) => [...(parent === '' ? [] : parent.split(',').map(Number)), rank]),
+  );
+}
+
+/** Fills a tree of rank paths from heads. Keeps nothing between calls, so that it may serve several texts. */
+export class MedusaDrafter implements Drafter {
+  readonly name = 'medusa';
+  readonly #heads: HeadPredictions;
+  readonly #ranked: RankTree;
+  readonly #ranks: number;
+
+  /**
+   * @param paths rank paths; default: those of the default tree that are no deeper than there are heads
+   * @throws LinnetError `CONFIG` for paths deeper than there are heads; `INPUT` as `treeFromPaths`
+   */
+  constructor(heads: HeadPredictions, paths?: readonly (readonly number[])[]) {
+    const chosen = paths ?? defaultTreePaths().filter((path) => path.length <= heads.count);
+    const ranked = treeFromPaths(chosen);
+    if (ranked.tree.height > heads.count) {
+      throw new LinnetError(
+        'CONFIG',
+        `the tree is ${ranked.tree.height} deep, and there are ${heads.count} heads; shorten its paths`,
+      );
+    }
+    this.#heads = heads;
+    this.#ranked = ranked;
+    this.#ranks = 1 + Math.max(0, ...chosen.flat());
+  }
+
+  /** The shape of all drafts, and the rank path of every node. */
+  get ranked(): RankTree {
+    return this.#ranked;
+  }
+
+  async propose({ root, hidden }: DraftContext): Promise<Draft> {
+    const { tree, paths } = this.#ranked;
+    const guesses = await this.#heads.topK(hidden, this.#ranks);
+    const tokens = Int32Array.from(paths, (path) =>
+      path.length === 0 ? root : guesses[path.length - 1][path[path.length - 1]],
+    );
+    return { tree, tokens };
+  }
+
+  /** For `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}

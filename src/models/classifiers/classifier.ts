@@ -1,0 +1,122 @@
+/**
+ * A model as a classifier of texts, of every kind: the backbone with one logit per class in place of the head that predicts
+ * tokens. Folders are those of Hugging Face's `ForSequenceClassification` models; what a family's classifier is, its folder
+ * says (`asClassifier`).
+ */
+import { LinnetError } from '../../errors.ts';
+import type { Value } from '../../graph/graph.ts';
+import { consequencesOf, type DeclaredParameters } from '../../nn/parameter-roles.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
+import type { ClassifiedTexts } from './classifier-parts.ts';
+import { describeModel, type Model } from '../families/index.ts';
+import type { ModelDescription } from '../model.ts';
+
+export type { ClassifiedTexts } from './classifier-parts.ts';
+
+/** A model that tells classes of texts apart, or with a single label, a regression head, says a number of a text. */
+export interface Classifier extends Pick<ModelDescription, 'parameters' | 'toJson' | 'parameterName'> {
+  /** The model whose backbone it is. */
+  readonly model: Model;
+  /** Names of the classes, in the order of the logits; the name of the number, of a regression head. */
+  readonly labels: readonly string[];
+  /** The parameters that the backbone does not have. */
+  readonly headParameters: DeclaredParameters;
+  /** The name that Hugging Face's class stores a parameter under. */
+  readonly storedName: (parameter: string) => string;
+  /** Whether it says a number: `problem_type` "regression", a single label. */
+  readonly isRegression: boolean;
+  /** Logits [B,classes]; the number of a regression head, [B,1]. */
+  classLogits(source: ParameterSource, texts: ClassifiedTexts): Value;
+}
+
+/** What the number of a regression head is called where it has no name, as in Python. */
+export const regressionLabel = 'LABEL_0';
+
+/**
+ * The model as a classifier; with one label as a regression head, as transformers takes it.
+ * @throws LinnetError `CONFIG` for no labels or equal ones
+ * @example
+ * ```ts
+ * const reported = classifier(describeModel(modelPreset('llama-2-7b')), ['good', 'bad']);
+ * ```
+ */
+export function classifier(given: Model, labels: readonly string[]): Classifier {
+  if (labels.length === 0 || new Set(labels).size !== labels.length) {
+    throw new LinnetError(
+      'CONFIG',
+      `a classifier needs two different labels or more, or one for regression; got ${JSON.stringify(labels)}`,
+    );
+  }
+  const isRegression = labels.length === 1;
+  const { model, className, head, storedPrefix = '', logits } = given.asClassifier(labels);
+  const backbone = [...model.parameters].filter(([, { role }]) => consequencesOf(role).predictsTokens !== true);
+  return {
+    model,
+    labels,
+    isRegression,
+    headParameters: head,
+    parameters: new Map([...backbone, ...head]),
+    toJson: () => ({
+      ...model.toJson(),
+      architectures: [`${className}ForSequenceClassification`],
+      num_labels: labels.length,
+      problem_type: isRegression ? 'regression' : 'single_label_classification',
+      id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
+      label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
+    }),
+    parameterName: (stored) => {
+      const name = stored.startsWith(storedPrefix) ? stored.slice(storedPrefix.length) : stored;
+      return head.has(name) ? name : model.parameterName(name);
+    },
+    storedName: (parameter) => (head.has(parameter) ? parameter : storedPrefix + parameter),
+    classLogits: logits,
+  };
+}
+
+/** Whether a config.json is that of a classifier. */
+export function isClassifierConfig({ architectures }: Readonly<Record<string, unknown>>): boolean {
+  return (
+    Array.isArray(architectures) && architectures.some((name) => String(name).endsWith('ForSequenceClassification'))
+  );
+}
+
+/**
+ * The classifier that a config.json describes.
+ * @throws LinnetError `CONFIG` for a model of another task, and what `describeModel` throws
+ * @example
+ * ```ts
+ * const { labels } = describeClassifier(json);
+ * ```
+ */
+export function describeClassifier(json: Readonly<Record<string, unknown>>): Classifier {
+  if (!isClassifierConfig(json)) {
+    throw new LinnetError(
+      'CONFIG',
+      'config.json names no architecture …ForSequenceClassification; train one with finetune --objective classify',
+    );
+  }
+  const labels = labelsOf(json);
+  const { problem_type: problem } = json;
+  if (problem === 'multi_label_classification' || (problem === 'regression' && labels.length > 1)) {
+    const numbers = problem === 'regression' ? ` of ${labels.length} numbers` : '';
+    throw new LinnetError(
+      'CONFIG',
+      `config.json: problem_type is "${problem}"${numbers}; classifiers tell one class of several, or one number`,
+    );
+  }
+  return classifier(describeModel(json), labels);
+}
+
+/** Labels by id; LABEL_0, LABEL_1, … as in Python where they have no names. */
+function labelsOf({ id2label, num_labels: count }: Readonly<Record<string, unknown>>): string[] {
+  if (typeof id2label === 'object' && id2label !== null && !Array.isArray(id2label)) {
+    const names = new Map<string, unknown>(Object.entries(id2label));
+    return Array.from({ length: names.size }, (_, id) => {
+      const name = names.get(String(id));
+      if (typeof name === 'string' || typeof name === 'number') return String(name);
+      throw new LinnetError('CONFIG', `config.json: id2label has ${names.size} entries, but no name for ${id}`);
+    });
+  }
+  const classes = typeof count === 'number' && Number.isInteger(count) && count > 0 && count <= 1e6 ? count : 2;
+  return Array.from({ length: classes }, (_, id) => `LABEL_${id}`);
+}

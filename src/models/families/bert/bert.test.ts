@@ -1,0 +1,174 @@
+import { describe, expect, it } from 'vitest';
+import { parseMixer } from '../../../attention/mixers.ts';
+import { Graph } from '../../../graph/graph.ts';
+import { InputParameters } from '../../../nn/parameters.ts';
+import { describeModel } from '../index.ts';
+import { bertClassifier, bertClassifierParameters, bertClasses } from './classifier.ts';
+import { parseBertConfig } from './config.ts';
+import { bertModel } from './model.ts';
+import { bertShape, bertShapeNames } from './shapes.ts';
+import { bertParameterName } from './tensor-names.ts';
+
+const tiny = {
+  model_type: 'bert',
+  vocab_size: 20,
+  max_position_embeddings: 12,
+  hidden_size: 8,
+  intermediate_size: 16,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+};
+
+describe('published sizes', () => {
+  // The usual figures of 110M and 335M count encoder and pooler.
+  it.each([
+    ['bert-base', 108_891_648, 622_650, 590_592],
+    ['bert-large', 334_092_288, 1_082_170, 1_049_600],
+  ])('%s has the published number of parameters', (name, encoder, predictions, pooler) => {
+    const total = (fields: Record<string, unknown>): number => {
+      let sum = 0;
+      for (const { shape } of bertModel({ ...bertShape(name), ...fields }).parameters.values())
+        sum += shape.reduce((a, b) => a * b, 1);
+      return sum;
+    };
+    const width = Number(bertShape(name).hidden_size);
+    expect(total({})).toBe(encoder + predictions);
+    expect(total({ architectures: ['BertModel'] })).toBe(encoder);
+    expect(total({ architectures: ['BertForSequenceClassification'] })).toBe(encoder + pooler + 2 * width + 2);
+    expect(bertShapeNames).toContain(name);
+  });
+
+  it('names the sizes there are', () => {
+    expect(() => bertShape('bert-huge')).toThrow(/bert-huge.*bert-base, bert-large/);
+  });
+});
+
+describe('config.json', () => {
+  it('has the defaults of BERT', () => {
+    expect(parseBertConfig({ model_type: 'bert' })).toMatchObject({
+      ...{ head: 'masked-lm', vocabulary: 30522, positions: 512, segments: 2, width: 768, feedForwardWidth: 3072 },
+      ...{ layers: 12, heads: 12, activation: 'gelu', normEpsilon: 1e-12, tiedHead: true, classes: 2 },
+    });
+  });
+
+  it('reads what the published checkpoints say', () => {
+    const published = {
+      ...bertShape('bert-base'),
+      attention_probs_dropout_prob: 0.1,
+      gradient_checkpointing: false,
+      hidden_dropout_prob: 0.1,
+      initializer_range: 0.02,
+      classifier_dropout: null,
+      directionality: 'bidi',
+      pooler_fc_size: 768,
+      pooler_num_attention_heads: 12,
+      pooler_num_fc_layers: 3,
+      pooler_size_per_head: 128,
+      pooler_type: 'first_token_transform',
+      position_embedding_type: 'absolute',
+      transformers_version: '4.6.0.dev0',
+      use_cache: true,
+    };
+    const model = describeModel(published);
+    expect(model).toMatchObject({ family: 'bert', kind: 'encoder', eosIds: [] });
+    expect(model.toJson()).toEqual(published);
+  });
+
+  it.each<[string, Record<string, unknown>, RegExp]>([
+    ['unknown fields', { rotary_dim: 4 }, /unknown: "rotary_dim"; fields that are used: .*hidden_size/],
+    ['heads that do not divide the width', { num_attention_heads: 3 }, /3 does not divide hidden_size 8/],
+    ['other activations', { hidden_act: 'swiglu' }, /gelu_new[\s\S]*hidden_act/],
+    ['relative positions', { position_embedding_type: 'relative_key' }, /only "absolute" is supported/],
+    ['decoders', { is_decoder: true }, /only false is supported: every position reads the whole text/],
+    ['cross attention', { add_cross_attention: true }, /only false is supported: there is one text/],
+    ['pruned heads', { pruned_heads: { 0: [1] } }, /pruned heads are not supported/],
+    ['other heads', { architectures: ['BertForQuestionAnswering'] }, /BertForQuestionAnswering.*BertForMaskedLM/],
+    ['two numbers of classes', { num_labels: 3, id2label: { 0: 'no', 1: 'yes' } }, /is 3, id2label names 2/],
+    ['gaps between the classes', { id2label: { 0: 'no', 2: 'yes' } }, /must name the classes 0 to 1, each once/],
+    ['as many mixers as layers', { linnet: { version: 1, mixers: [{ kind: 'softmax' }] } }, /names 1 layers.* is 2/],
+  ])('refuses or names %s', (_, fields, message) => {
+    const parse = (): unknown => parseBertConfig({ ...tiny, ...fields });
+    expect(parse).toThrow(message);
+    expect(parse).toThrow(expect.objectContaining({ code: 'CONFIG' }));
+  });
+
+  it('takes the number of classes from either field', () => {
+    const classes = (fields: Record<string, unknown>): number => parseBertConfig({ ...tiny, ...fields }).classes;
+    expect(classes({ num_labels: 5 })).toBe(5);
+    expect(classes({ id2label: { 0: 'a', 1: 'b', 2: 'c' } })).toBe(3);
+  });
+
+  it('names the mixers only where they are not softmax', () => {
+    const model = bertModel(tiny);
+    const local = parseMixer({ kind: 'linear', group: 4, local: {} });
+    const changed = model.withMixers([local, { kind: 'softmax' }]);
+    expect(describeModel(changed.toJson()).mixers).toEqual(changed.mixers);
+    expect(changed.withMixers(model.mixers).toJson()).toEqual(tiny);
+  });
+
+  it('says of a model for pre-training what is left of it', () => {
+    const model = bertModel({ ...tiny, architectures: ['BertForPreTraining'] });
+    expect(model.toJson()).toEqual({ ...tiny, architectures: ['BertForMaskedLM'] });
+  });
+});
+
+describe('tensor names', () => {
+  it.each([
+    ['bert.encoder.layer.3.attention.self.query.weight', 'bert.encoder.layer.3.attention.self.query.weight'],
+    ['encoder.layer.3.attention.self.global_factor', 'bert.encoder.layer.3.attention.self.global_factor'],
+    ['embeddings.LayerNorm.gamma', 'bert.embeddings.LayerNorm.weight'],
+    ['bert.encoder.layer.0.output.LayerNorm.beta', 'bert.encoder.layer.0.output.LayerNorm.bias'],
+    ['cls.predictions.transform.LayerNorm.gamma', 'cls.predictions.transform.LayerNorm.weight'],
+    ['bert.embeddings.position_ids', undefined],
+    ['embeddings.position_ids', undefined],
+    ['cls.predictions.decoder.weight', undefined],
+    ['cls.predictions.decoder.bias', undefined],
+    ['cls.seq_relationship.weight', undefined],
+    ['score.weight', 'score.weight'],
+    ['model.gamma', 'model.gamma'],
+  ])('%s is %s', (stored, expected) => {
+    expect(bertParameterName(stored, 'masked-lm', true)).toBe(expected);
+  });
+
+  it('keep an untied head', () => {
+    expect(bertParameterName('cls.predictions.decoder.weight', 'masked-lm', false)).toBe(
+      'cls.predictions.decoder.weight',
+    );
+    const untied = bertModel({ ...tiny, tie_word_embeddings: false });
+    expect(untied.parameters.get('cls.predictions.decoder.weight')?.shape).toEqual([20, 8]);
+  });
+});
+
+describe('classifier', () => {
+  it('takes the place of the head, under names that Python reads', () => {
+    const model = bertModel({ ...tiny, architectures: ['BertForMaskedLM'], num_labels: 7 });
+    const classifier = bertClassifier(model, ['no', 'maybe', 'yes']);
+    expect(bertClasses(model)).toBeUndefined();
+    expect(bertClasses(classifier)).toBe(3);
+    for (const [name, shape] of bertClassifierParameters(model, 3))
+      expect(classifier.parameters.get(name)).toEqual(shape);
+    expect([...classifier.parameters.keys()].filter((name) => name.startsWith('cls.'))).toEqual([]);
+    expect(classifier.toJson()).toMatchObject({
+      architectures: ['BertForSequenceClassification'],
+      id2label: { 0: 'no', 1: 'maybe', 2: 'yes' },
+      label2id: { no: 0, maybe: 1, yes: 2 },
+    });
+    expect(bertClasses(bertClassifier(classifier, ['left', 'right']))).toBe(2);
+    expect(() => bertClassifier(model, [])).toThrow(expect.objectContaining({ code: 'CONFIG' }));
+  });
+
+  it('predicts no tokens', () => {
+    const graph = new Graph('head');
+    const hidden = graph.input('hidden', 'float32', [1, 3, 8]);
+    for (const architecture of ['BertModel', 'BertForSequenceClassification']) {
+      const model = bertModel({ ...tiny, architectures: [architecture] });
+      expect(() => model.head(new InputParameters(graph), hidden)).toThrow(/architectures name BertForMaskedLM/);
+    }
+  });
+
+  it('refuses texts longer than the table of positions', () => {
+    const graph = new Graph('long');
+    const input = { tokens: graph.input('tokens', 'int32', [1, 13]), mask: graph.input('mask', 'float32', [1, 13]) };
+    expect(() => bertModel(tiny).encode(new InputParameters(graph), input)).toThrow(/position 12 is beyond/);
+  });
+});

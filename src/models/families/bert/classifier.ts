@@ -1,0 +1,74 @@
+/** Text classification with BERT: tanh pooler and linear classifier on the first token, `BertForSequenceClassification`. */
+import type { Value } from '../../../graph/graph.ts';
+import { reshape, slice } from '../../../graph/ops/layout.ts';
+import { tanh } from '../../../graph/ops/unary.ts';
+import { biasedLinear } from '../../../nn/linear.ts';
+import type { DeclaredParameters } from '../../../nn/parameter-roles.ts';
+import type { ParameterSource } from '../../../nn/parameters.ts';
+import type { EncoderInput, EncoderModel } from '../../model.ts';
+import { bertModel } from './model.ts';
+import { classifierName, classifierParameters, poolerName } from './parameters.ts';
+
+/**
+ * The parameters of pooler and classifier. A model made by `bertClassifier` has them among its parameters.
+ * @example
+ * ```ts
+ * const shapes = bertClassifierParameters(model, 2);
+ * ```
+ */
+export function bertClassifierParameters(model: EncoderModel, classes: number): DeclaredParameters {
+  return classifierParameters(model.sizes.width, classes);
+}
+
+/**
+ * Number of classes of a model that is a classifier; undefined for one with another head.
+ * @example
+ * ```ts
+ * const classes = bertClasses(model);
+ * ```
+ */
+export function bertClasses(model: EncoderModel): number | undefined {
+  return model.parameters.get(`${classifierName}.weight`)?.shape[0];
+}
+
+/**
+ * The same encoder as a classifier: with pooler and classifier in place of whatever head it has.
+ *
+ * @param labels names of the classes, in their order
+ * @throws LinnetError `CONFIG` for an empty list
+ * @example
+ * ```ts
+ * const reported = bertClassifier(model, ['good', 'bad']);
+ * ```
+ */
+export function bertClassifier(model: EncoderModel, labels: readonly string[]): EncoderModel {
+  const { num_labels: _, ...json } = model.toJson();
+  return bertModel({
+    ...json,
+    architectures: ['BertForSequenceClassification'],
+    num_labels: labels.length,
+    id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
+    label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
+  });
+}
+
+/**
+ * Logits of the classes.
+ *
+ * @returns [B,classes]
+ * @example
+ * ```ts
+ * const logits = bertClassLogits(model, source, input, 2);
+ * ```
+ */
+export function bertClassLogits(
+  model: EncoderModel,
+  source: ParameterSource,
+  input: EncoderInput,
+  classes: number,
+): Value {
+  const { width } = model.sizes;
+  const first = slice(model.encode(source, input), 1, 0, 1); // [B,1,width]
+  const pooled = tanh(biasedLinear(source, poolerName, reshape(first, [first.shape[0], width]), width, width));
+  return biasedLinear(source, classifierName, pooled, width, classes);
+}

@@ -1,0 +1,90 @@
+/** BERT's parameters. Linear weights are [outputs, inputs]. */
+import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../../nn/parameter-roles.ts';
+import { declareMixer } from '../../mixer-parameters.ts';
+import type { BertConfig, BertHead } from './config.ts';
+
+/** The prefix of an encoder block. */
+export function blockPrefix(layer: number): string {
+  return `bert.encoder.layer.${layer}`;
+}
+
+/** The prefix of the query, key and value projections and of what the mixer adds. */
+export function attentionPrefix(layer: number): string {
+  return `${blockPrefix(layer)}.attention.self`;
+}
+
+/** Prefixes of the heads. */
+export const predictionName = 'cls.predictions';
+export const poolerName = 'bert.pooler.dense';
+export const classifierName = 'classifier';
+
+/**
+ * Roles of a layer's weight and bias. What is added to the residual stream is normalized at once, so that it need not start
+ * smaller in deep models: those layers are like any other.
+ */
+const plain = ['matrix', 'bias'] as const;
+const queryKey = ['query-key matrix', 'query-key bias'] as const;
+
+function addLinear(
+  list: ParameterList,
+  name: string,
+  inputs: number,
+  outputs: number,
+  [weight, bias]: readonly [ParameterRole, ParameterRole] = plain,
+): void {
+  list.add(weight, `${name}.weight`, [outputs, inputs]);
+  list.add(bias, `${name}.bias`, [outputs]);
+}
+
+const headParameters: Readonly<Record<Exclude<BertHead, 'none'>, (config: BertConfig, list: ParameterList) => void>> = {
+  'masked-lm': ({ width, vocabulary, tiedHead }, list) => {
+    addLinear(list, `${predictionName}.transform.dense`, width, width);
+    list.layerNorm(`${predictionName}.transform.LayerNorm`, width);
+    if (!tiedHead) list.add('head', `${predictionName}.decoder.weight`, [vocabulary, width]);
+    list.add('head bias', `${predictionName}.bias`, [vocabulary]);
+  },
+  classifier: ({ width, classes }, list) => addClassifier(width, classes, list),
+};
+
+/** All parameters of a model, its head included. */
+export function bertParameters(config: BertConfig): DeclaredParameters {
+  const { width, feedForwardWidth, heads, vocabulary, positions, segments } = config;
+  const list = new ParameterList();
+  list.add('embedding', 'bert.embeddings.word_embeddings.weight', [vocabulary, width]);
+  list.add('embedding', 'bert.embeddings.position_embeddings.weight', [positions, width]);
+  list.add('embedding', 'bert.embeddings.token_type_embeddings.weight', [segments, width]);
+  list.layerNorm('bert.embeddings.LayerNorm', width);
+  config.mixers.forEach((mixer, layer) => {
+    const block = blockPrefix(layer);
+    const attention = attentionPrefix(layer);
+    for (const name of ['query', 'key']) addLinear(list, `${attention}.${name}`, width, width, queryKey);
+    addLinear(list, `${attention}.value`, width, width);
+    list.addAll(attention, declareMixer(mixer, { heads, keyValueHeads: heads, headWidth: width / heads }));
+    addLinear(list, `${block}.attention.output.dense`, width, width);
+    list.layerNorm(`${block}.attention.output.LayerNorm`, width);
+    addLinear(list, `${block}.intermediate.dense`, width, feedForwardWidth);
+    addLinear(list, `${block}.output.dense`, feedForwardWidth, width);
+    list.layerNorm(`${block}.output.LayerNorm`, width);
+  });
+  if (config.head !== 'none') headParameters[config.head](config, list);
+  return list.all;
+}
+
+/** The parameters of pooler and classifier for an encoder of some width. */
+export function classifierParameters(width: number, classes: number): DeclaredParameters {
+  const list = new ParameterList();
+  addClassifier(width, classes, list);
+  return list.all;
+}
+
+/** The parameters of the pooler. */
+export function poolerParameters(width: number): DeclaredParameters {
+  const list = new ParameterList();
+  addLinear(list, poolerName, width, width);
+  return list.all;
+}
+
+function addClassifier(width: number, classes: number, list: ParameterList): void {
+  addLinear(list, poolerName, width, width);
+  addLinear(list, classifierName, width, classes);
+}

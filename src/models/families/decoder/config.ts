@@ -1,0 +1,139 @@
+/** What the families of one decoder have in common in config.json: LLaMA and its relatives. */
+import { z } from 'zod';
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import type { RotaryScaling } from '../../../nn/rotary-positions.ts';
+import { configError, parseConfigFields, tokenIds } from '../../config-fields.ts';
+import { linnetSection, mixerCountProblems, originalMixer, sectionMixers } from '../../linnet-section.ts';
+import { ropeFields, ropeOf } from './rope.ts';
+
+export const size = z
+  .int()
+  .min(1)
+  .max(1 << 24);
+
+/** A setting that would change the computation, at the only value that is supported. */
+export function only<Value extends string | number | boolean | null>(value: Value, why: string) {
+  return z.literal(value, `only ${JSON.stringify(value)} is supported: ${why}`).default(value);
+}
+
+/** The fields that all of them read; a family adds its own and those whose defaults differ. */
+export const decoderFields = {
+  vocab_size: size,
+  hidden_size: size,
+  intermediate_size: size,
+  num_hidden_layers: z.int().min(1).max(4096),
+  num_attention_heads: size,
+  num_key_value_heads: size.nullish(),
+  head_dim: size.nullish(),
+  max_position_embeddings: size.default(2048),
+  rms_norm_eps: z.number().positive().default(1e-6),
+  ...ropeFields,
+  hidden_act: z.string().default('silu'),
+  tie_word_embeddings: z.boolean().default(false),
+  bos_token_id: z.int().nullish(),
+  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+  linnet: linnetSection,
+  add_cross_attention: only(false, 'there is no encoder'),
+  is_encoder_decoder: only(false, 'there is no encoder'),
+  pruned_heads: z.record(z.string(), z.never('pruned heads are not supported')).default({}),
+};
+
+/** Fields that say nothing about logits: dropout is for training and off, `pretraining_tp` splits products that are summed. */
+const ignored = ['attention_dropout', 'pretraining_tp'];
+
+/** How a family differs from the others. */
+export interface DecoderVariant {
+  /** The `model_type` of its config.json. */
+  readonly family: string;
+  /** What errors call it. */
+  readonly title: string;
+  /** What Hugging Face's classes are called: "Llama" of LlamaForCausalLM. */
+  readonly className: string;
+  /** Whether the projections to queries, keys and values have biases. */
+  readonly queryKeyValueBias?: boolean;
+  /** Whether queries and keys go through an RMS norm of their own, head by head, before they are turned. */
+  readonly queryKeyNorm?: boolean;
+}
+
+/** A checked configuration. */
+export interface DecoderConfig {
+  readonly variant: DecoderVariant;
+  /** config.json as it was given. */
+  readonly raw: Readonly<Record<string, unknown>>;
+  readonly vocabulary: number;
+  readonly width: number;
+  readonly feedForwardWidth: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headWidth: number;
+  readonly trainedLength: number;
+  readonly normEpsilon: number;
+  readonly ropeBase: number;
+  readonly ropeScaling?: RotaryScaling;
+  readonly tiedHead: boolean;
+  readonly bosId?: number;
+  readonly eosIds: readonly number[];
+  readonly mixers: readonly MixerConfig[];
+  /** What every layer has where the `linnet` section says nothing. */
+  readonly nativeMixer: MixerConfig;
+}
+
+type DecoderFields = z.infer<z.ZodObject<typeof decoderFields>>;
+
+/** A family's schema, made of `decoderFields`. */
+type DecoderSchema = z.ZodObject & z.ZodType<DecoderFields>;
+
+/**
+ * Checks a parsed config.json by the schema of a family.
+ *
+ * @param schema `decoderFields` with what the family adds
+ * @param harmless fields of the family that do not change what is computed, next to those that all have
+ * @param nativeMixer of every layer, from the checked fields. Default: softmax
+ * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
+ */
+export function parseDecoderConfig<Schema extends DecoderSchema>(
+  variant: DecoderVariant,
+  schema: Schema,
+  json: Readonly<Record<string, unknown>>,
+  harmless: readonly string[] = [],
+  nativeMixer: (config: z.infer<Schema>) => MixerConfig = () => originalMixer,
+): DecoderConfig {
+  const { title } = variant;
+  const fields = parseConfigFields(title, schema, json, [...ignored, ...harmless]);
+  const config: DecoderFields = fields;
+  const heads = config.num_attention_heads;
+  const keyValueHeads = config.num_key_value_heads ?? heads;
+  const headWidth = config.head_dim ?? config.hidden_size / heads;
+  const problems: string[] = [];
+  if (config.hidden_act !== 'silu') problems.push(`hidden_act "${config.hidden_act}": only "silu" is supported`);
+  if (heads % keyValueHeads !== 0) {
+    problems.push(`num_key_value_heads ${keyValueHeads} does not divide num_attention_heads ${heads}`);
+  }
+  if (!Number.isInteger(headWidth) || headWidth % 2 !== 0) {
+    problems.push(`head width ${headWidth} (head_dim, or hidden_size / num_attention_heads) must be an even integer`);
+  }
+  const native = nativeMixer(fields);
+  const mixers = sectionMixers(config.linnet, config.num_hidden_layers, native);
+  problems.push(...mixerCountProblems(mixers.length, config.num_hidden_layers, 'num_hidden_layers'));
+  if (problems.length > 0) throw configError(title, problems);
+  return {
+    variant,
+    raw: json,
+    vocabulary: config.vocab_size,
+    width: config.hidden_size,
+    feedForwardWidth: config.intermediate_size,
+    layers: config.num_hidden_layers,
+    heads,
+    keyValueHeads,
+    headWidth,
+    trainedLength: config.max_position_embeddings,
+    normEpsilon: config.rms_norm_eps,
+    ...ropeOf(title, config),
+    tiedHead: config.tie_word_embeddings,
+    bosId: config.bos_token_id ?? undefined,
+    eosIds: tokenIds(config.eos_token_id),
+    mixers,
+    nativeMixer: native,
+  };
+}

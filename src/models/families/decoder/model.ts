@@ -1,0 +1,135 @@
+/**
+ * The decoder of LLaMA (Touvron et al., arXiv 2302.13971) and its relatives: pre-norm blocks of rotary attention and a
+ * SwiGLU feed-forward, RMS norm throughout. A variant may add biases of queries, keys and values, or norms of queries and
+ * keys.
+ */
+import type { ProjectedPositions } from '../../../attention/mixer.ts';
+import { horizonOf } from '../../../attention/mixers.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { rmsNorm } from '../../../graph/ops/normalization.ts';
+import { rotary } from '../../../graph/ops/rotary.ts';
+import { silu } from '../../../graph/ops/unary.ts';
+import { biasedLinear, embedding, linear } from '../../../nn/linear.ts';
+import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import type { PositionValues } from '../../../nn/positions.ts';
+import { RotaryTables } from '../../../nn/rotary-positions.ts';
+import { causalClassifier } from '../../classifiers/causal-classifier.ts';
+import { withSection } from '../../linnet-section.ts';
+import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
+import type { DecoderConfig } from './config.ts';
+import { attentionPrefix, blockPrefix, decoderParameterName, decoderParameters } from './parameters.ts';
+
+/** The model of a checked configuration. @param read reads another one of the same family */
+export function decoderModel(
+  config: DecoderConfig,
+  read: (json: Readonly<Record<string, unknown>>) => CausalModel,
+): CausalModel {
+  const model: CausalModel = {
+    family: config.variant.family,
+    kind: 'causal',
+    sizes: {
+      layers: config.layers,
+      width: config.width,
+      heads: config.heads,
+      keyValueHeads: config.keyValueHeads,
+      headWidth: config.headWidth,
+      vocabulary: config.vocabulary,
+      trainedLength: config.trainedLength,
+    },
+    mixers: config.mixers,
+    positions: rotaryTables(config),
+    parameters: decoderParameters(config),
+    bosId: config.bosId,
+    eosIds: config.eosIds,
+    toJson: () => withSection(config.raw, config.mixers, config.nativeMixer),
+    withMixers: (mixers) => read({ ...config.raw, linnet: { version: 1, mixers } }),
+    backbone: (source, tokens, positions, mixing, afterLayer) =>
+      backbone(config, source, tokens, positions, mixing, afterLayer),
+    head: (source, hidden) => head(config, source, hidden),
+    attentionPrefix,
+    parameterName: (stored) => decoderParameterName(config, stored),
+    asClassifier: (labels) => causalClassifier(model, config.variant.className, labels),
+  };
+  return model;
+}
+
+/** A step over more nodes than this would read sinks among them, which are read as they are. */
+const leastFarthest = 1024;
+
+/** Sinks are read from any distance; no query turns farther than the model was trained for, or than its windows reach. */
+function rotaryTables({ headWidth, ropeBase, ropeScaling, trainedLength, mixers }: DecoderConfig): RotaryTables {
+  const horizons = mixers.map((mixer) => horizonOf(mixer)).filter(({ sinks = 0 }) => sinks > 0);
+  const windows = horizons.map(({ group, window = 1 }) => window * group);
+  return new RotaryTables({
+    ...{ width: headWidth, base: ropeBase, scaling: ropeScaling },
+    farthest: horizons.length === 0 ? undefined : Math.max(trainedLength, leastFarthest, ...windows) - 1,
+  });
+}
+
+function backbone(
+  config: DecoderConfig,
+  source: ParameterSource,
+  tokens: Value,
+  positions: PositionValues,
+  mixing: LayerMixing,
+  afterLayer?: LayerObserver,
+): Value {
+  const { width, normEpsilon } = config;
+  const norm = (name: string, x: Value): Value => rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
+  let x = embedding(source, 'model.embed_tokens', tokens, config.vocabulary, width); // [B,T,width]
+  for (let layer = 0; layer < config.layers; layer++) {
+    const block = blockPrefix(layer);
+    x = add(
+      x,
+      attention(config, scoped(source, attentionPrefix(layer)), norm(`${block}.input_layernorm`, x), positions, (p) =>
+        mixing.mix(layer, p),
+      ),
+    );
+    x = add(x, feedForward(config, scoped(source, `${block}.mlp`), norm(`${block}.post_attention_layernorm`, x)));
+    afterLayer?.(layer, x);
+  }
+  return norm('model.norm', x);
+}
+
+function attention(
+  config: DecoderConfig,
+  source: ParameterSource,
+  x: Value,
+  { cos, sin, ...far }: PositionValues,
+  mix: (positions: ProjectedPositions) => Value,
+): Value {
+  const { width, heads, keyValueHeads, headWidth } = config;
+  const [B, T] = x.shape;
+  const { queryKeyValueBias = false, queryKeyNorm = false } = config.variant;
+  const layer = queryKeyValueBias ? biasedLinear : linear;
+  const project = (name: string, count: number): Value =>
+    reshape(layer(source, name, x, width, count * headWidth), [B, T, count, headWidth]); // [B,T,H,D]
+  const normed = (name: string, x: Value): Value =>
+    queryKeyNorm ? rmsNorm(x, source.parameter(`${name}.weight`, [headWidth]), config.normEpsilon) : x;
+  const q = normed('q_norm', project('q_proj', heads));
+  const mixed = mix({
+    q: rotary(q, cos, sin),
+    far: far.farCos === undefined ? undefined : rotary(q, far.farCos, far.farSin),
+    k: rotary(normed('k_norm', project('k_proj', keyValueHeads)), cos, sin),
+    v: project('v_proj', keyValueHeads),
+  });
+  return linear(source, 'o_proj', reshape(mixed, [B, T, heads * headWidth]), heads * headWidth, width);
+}
+
+/** SwiGLU: down(silu(gate x) · up x). */
+function feedForward({ width, feedForwardWidth }: DecoderConfig, source: ParameterSource, x: Value): Value {
+  const gate = silu(linear(source, 'gate_proj', x, width, feedForwardWidth));
+  return linear(
+    source,
+    'down_proj',
+    mul(gate, linear(source, 'up_proj', x, width, feedForwardWidth)),
+    feedForwardWidth,
+    width,
+  );
+}
+
+function head(config: DecoderConfig, source: ParameterSource, hidden: Value): Value {
+  return linear(source, config.tiedHead ? 'model.embed_tokens' : 'lm_head', hidden, config.width, config.vocabulary);
+}

@@ -1,0 +1,109 @@
+/** Configuration of FLASH (Hua et al., arXiv 2202.10447): gated attention units, which the paper trains from scratch. */
+import { z } from 'zod';
+import { mixerSchemaOf } from '../../../attention/mixers.ts';
+import { configError, parseConfigFields } from '../../config-fields.ts';
+import { mixerCountProblems } from '../../linnet-section.ts';
+import { flashPaperShape } from './presets.ts';
+
+const size = z
+  .int()
+  .min(1)
+  .max(1 << 24);
+
+/** Mixers of the kinds that a gated attention unit can have. */
+const mixer = mixerSchemaOf(({ family }) => family === undefined || family === 'flash');
+
+const flashSchema = z.object({
+  model_type: z.literal('flash'),
+  vocab_size: size,
+  /** D. */
+  dim: size.refine((dim) => dim % 2 === 0, 'must be even: half of the features are shifted by a token'),
+  depth: z.int().min(1).max(4096),
+  /** G. */
+  group_size: z.int().min(1).max(65536).default(256),
+  /** S. */
+  query_key_dim: size.refine((dim) => dim % 2 === 0, 'must be even: rotary embedding turns pairs').default(128),
+  /** E = ⌊expansion_factor · dim⌋. */
+  expansion_factor: z.number().positive().default(2),
+  causal: z.boolean().default(true),
+  /** φ of the local branch and of `square`. */
+  activation: z.enum(['relu2', 'laplace']).default('laplace'),
+  norm: z.enum(['scalenorm', 'layernorm']).default('scalenorm'),
+  shift_tokens: z.boolean().default(true),
+  /**
+   * `mixed`: groups, as the paper trains. Whole-sequence baselines: `softmax`, and `square`, φ(q·k/n + bias).
+   * `square-original` is what the reference code computes, φ((q·k/n + bias)/n): dividing by n twice makes attention
+   * almost constant.
+   */
+  attention: z.enum(['mixed', 'softmax', 'square', 'square-original']).default('mixed'),
+  /** Branches of `mixed`. */
+  local: z.boolean().default(true),
+  global: z.boolean().default(true),
+  /** K, one filter per layer shared by all channels; null for none. Only with `mixed`. */
+  convolution: z
+    .int()
+    .min(1)
+    .max(65535)
+    .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre weight')
+    .nullable()
+    .default(null),
+  castling: z.boolean().default(false),
+  /** Non-causal global branch: one sum over all groups; false reads only the own group's. */
+  reduce_groups: z.boolean().default(true),
+  /**
+   * Tokens per sequence in training. Whole-sequence attention divides scores by it, where the reference code divides by
+   * the length of whatever it is given, so that no position could be computed before the last is there.
+   */
+  trained_length: size.default(1024),
+  bos_token_id: z.int().nullish(),
+  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+  /** Mixers that replace what `attention`, `local`, `global`, `convolution` and `castling` say. */
+  linnet: z.strictObject({ version: z.literal(1), mixers: z.array(mixer) }).optional(),
+});
+
+/** A checked configuration. */
+export type FlashConfig = z.infer<typeof flashSchema>;
+/** A FLASH configuration as it may be written, with fields left out. */
+export type FlashConfigInput = z.input<typeof flashSchema>;
+
+/**
+ * Checks a configuration and fills in the defaults.
+ * @throws LinnetError `CONFIG` naming every field that is wrong or unknown
+ * @example
+ * ```ts
+ * const config = parseFlashConfig(json);
+ * ```
+ */
+export function parseFlashConfig(json: Readonly<Record<string, unknown>>): FlashConfig {
+  const config = parseConfigFields('FLASH', flashSchema, json);
+  const problems: string[] = [];
+  if (config.attention === 'mixed') {
+    if (!config.local && !config.global) problems.push('local and global are both off: one of them must be on');
+    if (config.castling && config.convolution === null) problems.push('castling needs a convolution');
+  } else if (config.convolution !== null || config.castling) {
+    problems.push(`convolution and castling belong to attention "mixed", not to "${config.attention}"`);
+  }
+  if (flashValueWidth(config) < 1)
+    problems.push(`expansion_factor ${config.expansion_factor} leaves no value features`);
+  const listed = config.linnet?.mixers.length ?? config.depth;
+  problems.push(...mixerCountProblems(listed, config.depth, 'depth'));
+  if (config.linnet !== undefined && !config.causal) problems.push('linnet.mixers needs causal true');
+  if (problems.length > 0) throw configError('FLASH', problems);
+  return config;
+}
+
+/** E. */
+export function flashValueWidth({ expansion_factor, dim }: FlashConfig): number {
+  return Math.floor(expansion_factor * dim);
+}
+
+/**
+ * The paper's size, 164.7 million parameters of which 77.2 embed and predict tokens, with all three branches.
+ * @example
+ * ```ts
+ * const config = paperFlashConfig(512);
+ * ```
+ */
+export function paperFlashConfig(vocabulary = 50257): FlashConfig {
+  return parseFlashConfig({ ...flashPaperShape, vocab_size: vocabulary });
+}

@@ -1,0 +1,217 @@
+/**
+ * FLASH (Hua et al., arXiv 2202.10447) as the paper trains it from scratch: token and scaled sinusoidal positions, gated
+ * attention units, LayerNorm and an untied head. Parameters have the names of the reference code.
+ */
+import { unitParallel } from '../../../attention/kinds/gau/parallel.ts';
+import { scaledScoring } from '../../../attention/scoring.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { type Tensor, tensor } from '../../../graph/tensor.ts';
+import { embedding } from '../../../nn/linear.ts';
+import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
+import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import type { PositionEncoding, PositionValues } from '../../../nn/positions.ts';
+import { RotaryTables } from '../../../nn/rotary-positions.ts';
+import type { Random } from '../../../random.ts';
+import { configError, tokenIds } from '../../config-fields.ts';
+import { causalClassifier } from '../../classifiers/causal-classifier.ts';
+import { initializeParameters } from '../../initialize.ts';
+import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
+import { constantPositions, mixerParameterValues, shiftedByOne } from '../../graphs/parallel-graph.ts';
+import { type FlashConfig, flashValueWidth, parseFlashConfig } from './config.ts';
+import { biased, closeUnit, flashLayerNorm, projectUnit, rotaryWidth, unitParameters } from './gated-unit.ts';
+import { nativeMixer, unitMixer, unitMixers } from './unit-mixer.ts';
+
+/** Base of the frequencies of both the sinusoids and rotary embedding. */
+const frequencyBase = 10000;
+
+/**
+ * The model of a config.json.
+ * @throws LinnetError `CONFIG` as `parseFlashConfig`, and for `causal` false, which `flashLogits` computes
+ * @example
+ * ```ts
+ * const model = flashModel({ ...paperFlashConfig(), model_type: 'flash' });
+ * ```
+ */
+export function flashModel(json: Readonly<Record<string, unknown>>): CausalModel {
+  const config = parseFlashConfig(json);
+  if (!config.causal)
+    throw configError('FLASH', ['causal is false: only models that predict the next token are opened']);
+  return describe(config, json);
+}
+
+function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>): CausalModel {
+  const mixers = unitMixers(config);
+  const model: CausalModel = {
+    family: 'flash',
+    kind: 'causal',
+    sizes: {
+      layers: config.depth,
+      width: config.dim,
+      heads: 1,
+      keyValueHeads: 1,
+      headWidth: config.query_key_dim,
+      valueWidth: flashValueWidth(config),
+      shiftWidth: config.shift_tokens ? config.dim / 2 : 0,
+      vocabulary: config.vocab_size,
+      trainedLength: config.trained_length,
+    },
+    mixers,
+    positions: new FlashPositions(config),
+    parameters: flashParameters(config),
+    bosId: config.bos_token_id ?? undefined,
+    eosIds: tokenIds(config.eos_token_id),
+    toJson() {
+      const { linnet: _, ...rest } = json;
+      const native = JSON.stringify(nativeMixer(config));
+      if (mixers.every((mixer) => JSON.stringify(mixer) === native)) return rest;
+      return { ...rest, linnet: { version: 1, mixers } };
+    },
+    withMixers: (others) =>
+      flashModel({ ...json, linnet: { version: 1, mixers: others.map((mixer) => unitMixer(config, mixer)) } }),
+    backbone: (source, tokens, positions, mixing, afterLayer) =>
+      backbone(config, source, tokens, positions, mixing, afterLayer),
+    head: (source, hidden) => biased(source, 'to_logits.1', hidden, config.dim, config.vocab_size),
+    attentionPrefix,
+    parameterName: flashParameterName,
+    asClassifier: (labels) => causalClassifier(model, 'Flash', labels),
+    fitParameter: (name, value) => fitOffsetScale(model.parameters, name, value),
+  };
+  return model;
+}
+
+function attentionPrefix(layer: number): string {
+  return `layers.${layer}`;
+}
+
+/**
+ * All parameters. Linear weights are [outputs, inputs].
+ * @example
+ * ```ts
+ * const shapes = flashParameters(paperFlashConfig());
+ * ```
+ */
+export function flashParameters(config: FlashConfig): DeclaredParameters {
+  const { vocab_size: V, dim: D } = config;
+  const list = new ParameterList();
+  list.add('embedding', 'token_emb.weight', [V, D], { normal: 1 });
+  list.add('scale', 'abs_pos_emb.scale', [1]);
+  unitMixers(config).forEach((mixer, layer) => {
+    list.addAll(attentionPrefix(layer), unitParameters(config, mixer));
+  });
+  list.layerNorm('to_logits.0', D);
+  list.add('head', 'to_logits.1.weight', [V, D], { uniformOfInputs: D });
+  list.add('head bias', 'to_logits.1.bias', [V], { uniformOfInputs: D });
+  return list.all;
+}
+
+/** The parameter that a stored tensor is; undefined for the frequency tables, which follow from the configuration. */
+export function flashParameterName(stored: string): string | undefined {
+  return /(^|\.)(abs_pos_emb\.inv_freq|rotary_pos_emb\.freqs)$/.test(stored) ? undefined : stored;
+}
+
+/** Sinusoids [B,T,D] (all sines, then all cosines) and rotary angles of positions, however far out. */
+export class FlashPositions implements PositionEncoding {
+  readonly values: PositionEncoding['values'];
+  readonly limit = Number.POSITIVE_INFINITY;
+  readonly #rotary: RotaryTables;
+  readonly #sinusoids: RotaryTables;
+  readonly #dim: number;
+
+  constructor(config: FlashConfig) {
+    this.#rotary = new RotaryTables({ width: rotaryWidth(config), base: frequencyBase });
+    this.#sinusoids = new RotaryTables({ width: config.dim, base: frequencyBase });
+    this.#dim = config.dim;
+    this.values = { sinusoids: { dtype: 'float32', shape: [config.dim] }, ...this.#rotary.values };
+  }
+
+  at(positions: ArrayLike<number>, batch: number, length: number): Record<string, Tensor> {
+    const { cos, sin } = this.#sinusoids.at(positions, batch, length);
+    const half = this.#dim / 2;
+    const sinusoids = new Float32Array(batch * length * this.#dim);
+    for (let i = 0; i < batch * length * half; i++) {
+      const place = Math.floor(i / half) * this.#dim + (i % half);
+      sinusoids[place] = Number(sin.data[i]);
+      sinusoids[place + half] = Number(cos.data[i]);
+    }
+    return {
+      sinusoids: tensor('float32', [batch, length, this.#dim], sinusoids),
+      ...this.#rotary.at(positions, batch, length),
+    };
+  }
+}
+
+/** Hidden states [B,T,D] after the final norm. */
+function backbone(
+  config: FlashConfig,
+  source: ParameterSource,
+  tokens: Value,
+  positions: PositionValues,
+  mixing: LayerMixing,
+  afterLayer?: LayerObserver,
+): Value {
+  const { vocab_size: V, dim: D } = config;
+  const scale = source.parameter('abs_pos_emb.scale', [1]);
+  let x = add(embedding(source, 'token_emb', tokens, V, D), mul(positions.sinusoids, scale)); // [B,T,D]
+  unitMixers(config).forEach((mixer, layer) => {
+    const own = scoped(source, attentionPrefix(layer));
+    const { projected, gate } = projectUnit(config, mixer, own, x, positions, (half) => mixing.shift(layer, half));
+    x = closeUnit(config, own, x, gate, mixing.mix(layer, projected));
+    afterLayer?.(layer, x);
+  });
+  return flashLayerNorm(source, 'to_logits.0', x, D);
+}
+
+/**
+ * FLASH's own attention over whole sequences, causal or, for encoders, not.
+ *
+ * @param tokens int32 [B,n] of static shape
+ * @param keyMask float32 [B,n], 0 for padding; causal models need none if padding is at the end
+ * @returns logits [B,n,V]
+ * @example
+ * ```ts
+ * const logits = flashLogits(config, source, tokens);
+ * ```
+ */
+export function flashLogits(config: FlashConfig, source: ParameterSource, tokens: Value, keyMask?: Value): Value {
+  const { causal, reduce_groups: reduceGroups } = config;
+  const model = describe({ ...config, linnet: undefined }, {});
+  const native = nativeMixer(config);
+  const [B, n] = tokens.shape.map(Number);
+  const hidden = model.backbone(source, tokens, constantPositions(model, source.graph, B, n), {
+    mix(layer, projected) {
+      const parameters = mixerParameterValues(model, source, layer);
+      const input = { ...projected, parameters, scoring: scaledScoring(config.query_key_dim) };
+      return unitParallel(native, input, { causal, reduceGroups, keyMask });
+    },
+    shift: (_, features) => shiftedByOne(features),
+  });
+  return model.head(source, hidden);
+}
+
+/**
+ * Random parameters as the reference code draws them: PyTorch's defaults, and γ from N(0, 0.02). What other mixers bring
+ * along starts at its own initial values, convolutions excepted.
+ * @example
+ * ```ts
+ * const parameters = initializeFlash(config, new Random(1));
+ * ```
+ */
+export function initializeFlash(config: FlashConfig, random: Random): Map<string, Tensor<'float32'>> {
+  return initializeParameters(describe(config, {}), random);
+}
+
+/** γ and β have two rows or four, as the mixer needs: both q and both k start equal, and the local ones are kept. */
+function fitOffsetScale(declared: DeclaredParameters, name: string, value: Tensor<'float32'>): Tensor<'float32'> {
+  const parameter = declared.get(name);
+  if (parameter?.role !== 'query-key scale') return value;
+  const { shape } = parameter;
+  const [rows, S] = shape;
+  if (rows === value.shape[0]) return value;
+  const from = rows === 4 ? [0, 0, 1, 1] : [0, 2];
+  const data = new Float32Array(rows * S);
+  from.forEach((row, place) => {
+    data.set(value.data.subarray(row * S, (row + 1) * S), place * S);
+  });
+  return tensor('float32', shape, data);
+}

@@ -1,0 +1,35 @@
+/** What mixes positions in a gated attention unit: FLASH's own attention, or any other mixer in its stead. */
+import { type GauMixer, gauSchema } from '../../../attention/kinds/gau/config.ts';
+import { unitForm } from '../../../attention/kinds/gau/unit-form.ts';
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import type { FlashConfig } from './config.ts';
+
+export { offsetScaleRows, unitRows } from '../../../attention/kinds/gau/unit-form.ts';
+
+/** The mixer that the fields of a configuration describe. */
+export function nativeMixer(config: FlashConfig): GauMixer {
+  const { attention, activation, group_size: group, local, global, castling, trained_length: n } = config;
+  if (attention === 'mixed') {
+    const convolution = config.convolution === null ? null : { kernel: config.convolution };
+    const own = local ? { kernel: activation } : null;
+    return gauSchema.parse({ kind: 'gau', group, local: own, global, convolution, castling });
+  }
+  const whole = { kind: 'gau', group: null, global: false } as const;
+  if (attention === 'softmax') return gauSchema.parse({ ...whole, local: { kernel: 'softmax', divisor: n } });
+  if (attention === 'square') return gauSchema.parse({ ...whole, local: { kernel: activation, divisor: n } });
+  return gauSchema.parse({ ...whole, local: { kernel: activation, divisor: n * n, biasDivisor: n } });
+}
+
+/** The mixer that stands for `mixer` in a unit of this model: see `unitForm`. */
+export function unitMixer({ activation }: FlashConfig, mixer: MixerConfig): MixerConfig {
+  return unitForm(mixer, activation);
+}
+
+/** The mixer of every layer. */
+export function unitMixers(config: FlashConfig): readonly MixerConfig[] {
+  const native = nativeMixer(config);
+  return Array.from({ length: config.depth }, (_, layer) => {
+    const given = config.linnet?.mixers[layer];
+    return given === undefined ? native : unitMixer(config, given);
+  });
+}

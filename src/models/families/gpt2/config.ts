@@ -1,0 +1,109 @@
+/** config.json of GPT-2 checkpoints, and the `linnet` section we add to it. */
+import { z } from 'zod';
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { geluTanh } from '../../../graph/ops/gelu.ts';
+import { relu, silu, tanh } from '../../../graph/ops/unary.ts';
+import { configError, parseConfigFields, tokenIds } from '../../config-fields.ts';
+import { linnetSection, mixerCountProblems, sectionMixers } from '../../linnet-section.ts';
+
+/** Activations of the feed-forward by their names in config.json. */
+const activations = {
+  gelu_new: geluTanh,
+  gelu_pytorch_tanh: geluTanh,
+  relu,
+  silu,
+  tanh,
+} as const satisfies Readonly<Record<string, (x: Value) => Value>>;
+
+export type Gpt2Activation = keyof typeof activations;
+
+/** The activation of a name. */
+export function gpt2Activation(name: Gpt2Activation): (x: Value) => Value {
+  return activations[name];
+}
+
+const size = z
+  .int()
+  .min(1)
+  .max(1 << 24);
+
+/** Settings that would change the computation, at the only value we compute. */
+const fixed = {
+  scale_attn_weights: z.literal(true, 'only true is supported: scores are divided by √D').default(true),
+  scale_attn_by_inverse_layer_idx: z.literal(false, 'only false is supported').default(false),
+  add_cross_attention: z.literal(false, 'only false is supported: there is no encoder').default(false),
+  is_encoder_decoder: z.literal(false, 'only false is supported: there is no encoder').default(false),
+  pruned_heads: z.record(z.string(), z.never('pruned heads are not supported')).default({}),
+};
+
+const gpt2Schema = z.looseObject({
+  model_type: z.literal('gpt2'),
+  vocab_size: size.default(50257),
+  n_positions: size.default(1024),
+  n_embd: size.default(768),
+  n_layer: z.int().min(1).max(4096).default(12),
+  n_head: size.default(12),
+  n_inner: size.nullish(),
+  activation_function: z.enum(['gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu', 'tanh']).default('gelu_new'),
+  layer_norm_epsilon: z.number().positive().default(1e-5),
+  tie_word_embeddings: z.boolean().default(true),
+  bos_token_id: z.int().nullish(),
+  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+  linnet: linnetSection,
+  ...fixed,
+});
+
+/** Dropout is for training and off here; mixed precision and the summary head change no logits. */
+const ignored = [
+  ...['resid_pdrop', 'embd_pdrop', 'attn_pdrop', 'n_ctx', 'reorder_and_upcast_attn'],
+  ...['summary_type', 'summary_use_proj', 'summary_activation', 'summary_proj_to_labels', 'summary_first_dropout'],
+];
+
+/** A checked configuration; fields that we do not use stay in `raw`. */
+export interface Gpt2Config {
+  readonly raw: Readonly<Record<string, unknown>>;
+  readonly vocabulary: number;
+  /** Rows of the table of positions: the longest text the model can read. */
+  readonly positions: number;
+  readonly width: number;
+  readonly feedForwardWidth: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly activation: Gpt2Activation;
+  readonly normEpsilon: number;
+  readonly tiedHead: boolean;
+  readonly bosId?: number;
+  readonly eosIds: readonly number[];
+  readonly mixers: readonly MixerConfig[];
+}
+
+/**
+ * Checks a parsed config.json.
+ * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
+ */
+export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Config {
+  const config = parseConfigFields('GPT-2', gpt2Schema, json, ignored);
+  const mixers = sectionMixers(config.linnet, config.n_layer);
+  const problems: string[] = [];
+  if (config.n_embd % config.n_head !== 0) {
+    problems.push(`n_head ${config.n_head} does not divide n_embd ${config.n_embd}`);
+  }
+  problems.push(...mixerCountProblems(mixers.length, config.n_layer, 'n_layer'));
+  if (problems.length > 0) throw configError('GPT-2', problems);
+  return {
+    raw: json,
+    vocabulary: config.vocab_size,
+    positions: config.n_positions,
+    width: config.n_embd,
+    feedForwardWidth: config.n_inner ?? 4 * config.n_embd,
+    layers: config.n_layer,
+    heads: config.n_head,
+    activation: config.activation_function,
+    normEpsilon: config.layer_norm_epsilon,
+    tiedHead: config.tie_word_embeddings,
+    bosId: config.bos_token_id ?? undefined,
+    eosIds: tokenIds(config.eos_token_id),
+    mixers,
+  };
+}

@@ -1,0 +1,145 @@
+/**
+ * GPT-2 (Radford et al., 2019): learned positions, pre-norm blocks with LayerNorm, a feed-forward with tanh-GELU, biases
+ * throughout and a head tied to the embedding.
+ */
+import type { Value } from '../../../graph/graph.ts';
+import { add } from '../../../graph/ops/elementwise.ts';
+import { reshape, split } from '../../../graph/ops/layout.ts';
+import { layerNorm } from '../../../graph/ops/normalization.ts';
+import { affine, embedding, linear } from '../../../nn/linear.ts';
+import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../../nn/parameter-roles.ts';
+import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import { LearnedPositions, type PositionValues } from '../../../nn/positions.ts';
+import { causalClassifier } from '../../classifiers/causal-classifier.ts';
+import { withSection } from '../../linnet-section.ts';
+import { declareMixer } from '../../mixer-parameters.ts';
+import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
+import { type Gpt2Config, gpt2Activation, parseGpt2Config } from './config.ts';
+import { gpt2ParameterName } from './tensor-names.ts';
+
+/** The model of a config.json. @throws LinnetError `CONFIG` as `parseGpt2Config` does */
+export function gpt2Model(json: Readonly<Record<string, unknown>>): CausalModel {
+  return describe(parseGpt2Config(json));
+}
+
+function describe(config: Gpt2Config): CausalModel {
+  const model: CausalModel = {
+    family: 'gpt2',
+    kind: 'causal',
+    sizes: {
+      layers: config.layers,
+      width: config.width,
+      heads: config.heads,
+      keyValueHeads: config.heads,
+      headWidth: config.width / config.heads,
+      vocabulary: config.vocabulary,
+      trainedLength: config.positions,
+    },
+    mixers: config.mixers,
+    positions: new LearnedPositions(config.positions),
+    parameters: gpt2Parameters(config),
+    bosId: config.bosId,
+    eosIds: config.eosIds,
+    toJson: () => withSection(config.raw, config.mixers),
+    withMixers: (mixers) => gpt2Model({ ...config.raw, linnet: { version: 1, mixers } }),
+    backbone: (source, tokens, positions, mixing, afterLayer) =>
+      backbone(config, source, tokens, positions, mixing, afterLayer),
+    head: (source, hidden) => head(config, source, hidden),
+    attentionPrefix,
+    parameterName: (stored) => gpt2ParameterName(stored, config.tiedHead),
+    asClassifier: (labels) => causalClassifier(model, 'GPT2', labels),
+  };
+  return model;
+}
+
+function blockPrefix(layer: number): string {
+  return `transformer.h.${layer}`;
+}
+
+function attentionPrefix(layer: number): string {
+  return `${blockPrefix(layer)}.attn`;
+}
+
+/** All parameters. Projections are [inputs, outputs], unlike in the other families. */
+function gpt2Parameters(config: Gpt2Config): DeclaredParameters {
+  const { width, feedForwardWidth, heads, vocabulary, positions } = config;
+  const list = new ParameterList();
+  const projection = (
+    [weight, bias]: readonly [ParameterRole, ParameterRole],
+    name: string,
+    inputs: number,
+    outputs: number,
+  ): void => {
+    list.add(weight, `${name}.weight`, [inputs, outputs]);
+    list.add(bias, `${name}.bias`, [outputs]);
+  };
+  list.add('embedding', 'transformer.wte.weight', [vocabulary, width]);
+  list.add('embedding', 'transformer.wpe.weight', [positions, width]);
+  config.mixers.forEach((mixer, layer) => {
+    const block = blockPrefix(layer);
+    const attention = attentionPrefix(layer);
+    list.layerNorm(`${block}.ln_1`, width);
+    projection(['query-key matrix', 'query-key bias'], `${attention}.c_attn`, width, 3 * width);
+    projection(['residual output', 'bias'], `${attention}.c_proj`, width, width);
+    list.addAll(attention, declareMixer(mixer, { heads, keyValueHeads: heads, headWidth: width / heads }));
+    list.layerNorm(`${block}.ln_2`, width);
+    projection(['matrix', 'bias'], `${block}.mlp.c_fc`, width, feedForwardWidth);
+    projection(['residual output', 'bias'], `${block}.mlp.c_proj`, feedForwardWidth, width);
+  });
+  list.layerNorm('transformer.ln_f', width);
+  if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);
+  return list.all;
+}
+
+function backbone(
+  config: Gpt2Config,
+  source: ParameterSource,
+  tokens: Value,
+  { positions }: PositionValues,
+  mixing: LayerMixing,
+  afterLayer?: LayerObserver,
+): Value {
+  const { width, vocabulary, normEpsilon } = config;
+  const norm = (name: string, x: Value): Value => {
+    const gain = source.parameter(`${name}.weight`, [width]);
+    return layerNorm(x, gain, source.parameter(`${name}.bias`, [width]), normEpsilon);
+  };
+  let x = add(
+    embedding(source, 'transformer.wte', tokens, vocabulary, width),
+    embedding(source, 'transformer.wpe', positions, config.positions, width),
+  ); // [B,T,width]
+  for (let layer = 0; layer < config.layers; layer++) {
+    const block = blockPrefix(layer);
+    const attended = scoped(source, attentionPrefix(layer));
+    x = add(
+      x,
+      attention(config, attended, norm(`${block}.ln_1`, x), (projected) => mixing.mix(layer, projected)),
+    );
+    x = add(x, feedForward(config, scoped(source, `${block}.mlp`), norm(`${block}.ln_2`, x)));
+    afterLayer?.(layer, x);
+  }
+  return norm('transformer.ln_f', x);
+}
+
+function attention(
+  { width, heads }: Gpt2Config,
+  source: ParameterSource,
+  x: Value,
+  mix: (projected: { q: Value; k: Value; v: Value }) => Value,
+): Value {
+  const [B, T] = x.shape;
+  const projected = affine(source, 'c_attn', x, width, 3 * width); // [B,T,3*width]
+  const [q, k, v] = split(projected, 2, [width, width, width]).map(
+    (part) => reshape(part, [B, T, heads, width / heads]), // [B,T,H,D]
+  );
+  return affine(source, 'c_proj', reshape(mix({ q, k, v }), [B, T, width]), width, width);
+}
+
+function feedForward({ width, feedForwardWidth, activation }: Gpt2Config, source: ParameterSource, x: Value): Value {
+  const inner = gpt2Activation(activation)(affine(source, 'c_fc', x, width, feedForwardWidth));
+  return affine(source, 'c_proj', inner, feedForwardWidth, width);
+}
+
+function head({ tiedHead, width, vocabulary }: Gpt2Config, source: ParameterSource, hidden: Value): Value {
+  return linear(source, tiedHead ? 'transformer.wte' : 'lm_head', hidden, width, vocabulary);
+}

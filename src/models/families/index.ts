@@ -1,0 +1,84 @@
+/** The table of model families. To add one, write its folder and its line here. */
+import { LinnetError } from '../../errors.ts';
+import { bertModel } from './bert/model.ts';
+import { flashModel } from './flash/model.ts';
+import { gpt2Model } from './gpt2/model.ts';
+import { llamaModel } from './llama/model.ts';
+import { mistralModel } from './mistral/model.ts';
+import { qwen2Model } from './qwen2/model.ts';
+import { qwen3Model } from './qwen3/model.ts';
+import { t5Model } from './t5/model.ts';
+import type { CausalModel, GeneratingModel, Model } from '../model.ts';
+import { isJsonObject } from '../../files/json-object.ts';
+
+export type { Model } from '../model.ts';
+
+/** `model_type` of config.json → the family's description of a model. */
+const families: Readonly<Record<string, (json: Readonly<Record<string, unknown>>) => Model>> = {
+  bert: bertModel,
+  flash: flashModel,
+  gpt2: gpt2Model,
+  llama: llamaModel,
+  mistral: mistralModel,
+  qwen2: qwen2Model,
+  qwen3: qwen3Model,
+  t5: t5Model,
+};
+
+/** The `model_type`s that can be opened. */
+export const supportedFamilies: readonly string[] = Object.keys(families);
+
+/**
+ * The model that a config.json describes.
+ * @throws LinnetError `CONFIG` for an unknown `model_type` or a configuration the family cannot use
+ * @example
+ * ```ts
+ * const { kind, sizes } = describeModel(modelPreset('llama-2-7b'));
+ * ```
+ */
+export function describeModel(json: Readonly<Record<string, unknown>>): Model {
+  if (!isJsonObject(json)) throw new LinnetError('CONFIG', 'config.json is not an object');
+  const type = json.model_type;
+  if (typeof type !== 'string' || !Object.hasOwn(families, type)) {
+    const given = typeof type === 'string' ? `"${type}"` : 'missing';
+    throw new LinnetError('CONFIG', `config.json: model_type is ${given}; supported: ${supportedFamilies.join(', ')}`);
+  }
+  return families[type](json);
+}
+
+/**
+ * The causal language model that a config.json describes.
+ * @throws LinnetError `CONFIG` as `describeModel`, and for a model of another kind
+ * @example
+ * ```ts
+ * const model = describeCausalModel(modelPreset('llama-2-7b'));
+ * ```
+ */
+export function describeCausalModel(json: Readonly<Record<string, unknown>>): CausalModel {
+  return requireCausal(describeModel(json));
+}
+
+/**
+ * @throws LinnetError `CONFIG` for a model that does not predict the next token
+ * @example
+ * ```ts
+ * const { model } = await loadModel('assets/tiny-llama');
+ * const causal = requireCausal(model);
+ * ```
+ */
+export function requireCausal(model: Model): CausalModel {
+  if (model.kind === 'causal') return model;
+  throw new LinnetError(
+    'CONFIG',
+    `this needs a causal language model, such as llama; a ${model.family} model is of kind "${model.kind}"`,
+  );
+}
+
+/** @throws LinnetError `CONFIG` for a model that reads texts and generates none */
+export function requireGenerating(model: Model): GeneratingModel {
+  if (model.kind !== 'encoder') return model;
+  throw new LinnetError(
+    'CONFIG',
+    `a ${model.family} model is an encoder: it reads texts and generates none; give a causal language model, or a T5`,
+  );
+}

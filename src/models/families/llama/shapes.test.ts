@@ -1,0 +1,23 @@
+import { describe, expect, it } from 'vitest';
+import { describeCausalModel } from '../index.ts';
+import { llamaShape, llamaShapeNames } from './shapes.ts';
+
+/** Parameters as counted from the published checkpoints; a tied head counts once. */
+const published: Record<string, number> = {
+  'tinyllama-1.1b': 1_100_048_384,
+  'llama-3.2-1b': 1_235_814_400,
+  'llama-2-7b': 6_738_415_616,
+  'llama-2-13b': 13_015_864_320,
+};
+
+describe('llamaShape', () => {
+  it.each(llamaShapeNames)('%s has as many parameters as the published checkpoint', (name) => {
+    const { parameters } = describeCausalModel(llamaShape(name));
+    const count = [...parameters.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    expect(count).toBe(published[name]);
+  });
+
+  it('refuses other names, listing the known ones', () => {
+    expect(() => llamaShape('constructor')).toThrow(/unknown LLaMA size "constructor".*tinyllama-1\.1b/);
+  });
+});

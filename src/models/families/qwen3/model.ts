@@ -1,0 +1,26 @@
+/**
+ * Qwen3 (arXiv 2505.09388): LLaMA's decoder with an RMS norm over every head of queries and of keys, and heads whose width
+ * does not follow from that of the model.
+ */
+import { z } from 'zod';
+import { type DecoderVariant, decoderFields, only, parseDecoderConfig, size } from '../decoder/config.ts';
+import { decoderModel } from '../decoder/model.ts';
+import { unusedWindowFields, wholeAttentionFields } from '../decoder/whole-attention.ts';
+import type { CausalModel } from '../../model.ts';
+
+const variant: DecoderVariant = { family: 'qwen3', title: 'Qwen3', className: 'Qwen3', queryKeyNorm: true };
+
+const qwen3Schema = z.object({
+  ...decoderFields,
+  ...wholeAttentionFields,
+  model_type: z.literal('qwen3'),
+  attention_bias: only(false, 'projections have no biases'),
+  max_position_embeddings: size.default(32_768),
+  num_key_value_heads: size,
+  head_dim: size.default(128),
+});
+
+/** The model of a config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field */
+export function qwen3Model(json: Readonly<Record<string, unknown>>): CausalModel {
+  return decoderModel(parseDecoderConfig(variant, qwen3Schema, json, unusedWindowFields), qwen3Model);
+}

@@ -1,0 +1,174 @@
+/** config.json of T5 checkpoints, version 1.0 (relu) and 1.1 (gated gelu), and the `linnet` section we add to it. */
+import { z } from 'zod';
+import { plainForm, t5Form, t5Problems } from '../../../attention/kinds/t5-linear/config.ts';
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import { crossForm, isCausal } from '../../../attention/mixers.ts';
+import { LinnetError } from '../../../errors.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { geluTanh } from '../../../graph/ops/gelu.ts';
+import { relu } from '../../../graph/ops/unary.ts';
+import { configError, parseConfigFields, tokenIds } from '../../config-fields.ts';
+import {
+  type AttentionPart,
+  attentionParts,
+  encoderDecoderSection,
+  type PartMixers,
+  partMixers,
+} from '../../linnet-section.ts';
+
+/** Feed-forwards by their names in config.json. A gated one multiplies the activation by a second projection. */
+const feedForwards = {
+  relu: { gated: false, activation: relu },
+  'gated-gelu': { gated: true, activation: geluTanh },
+} as const satisfies Readonly<Record<string, { gated: boolean; activation: (x: Value) => Value }>>;
+
+export type T5FeedForward = keyof typeof feedForwards;
+
+/** Whether a feed-forward is gated, and its activation. */
+export function t5FeedForward(name: T5FeedForward): { gated: boolean; activation: (x: Value) => Value } {
+  return feedForwards[name];
+}
+
+const size = z
+  .int()
+  .min(1)
+  .max(1 << 24);
+const layerCount = z.int().min(1).max(4096);
+
+const t5Schema = z.looseObject({
+  model_type: z.literal('t5'),
+  vocab_size: size.default(32128),
+  d_model: size.default(512),
+  d_kv: size.default(64),
+  d_ff: size.default(2048),
+  num_layers: layerCount.default(6),
+  num_decoder_layers: layerCount.nullish(),
+  num_heads: size.default(8),
+  n_positions: size.default(512),
+  relative_attention_num_buckets: z
+    .int()
+    .min(4)
+    .max(1 << 16)
+    .refine((buckets) => buckets % 2 === 0, 'must be even: half of the buckets are for later positions')
+    .default(32),
+  relative_attention_max_distance: size.default(128),
+  feed_forward_proj: z.enum(['relu', 'gated-gelu']).default('relu'),
+  layer_norm_epsilon: z.number().positive().default(1e-6),
+  tie_word_embeddings: z.boolean().default(true),
+  is_encoder_decoder: z.literal(true, 'only true is supported: there is no encoder without its decoder').default(true),
+  pad_token_id: z.int().min(0).nullish(),
+  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+  decoder_start_token_id: z.int().min(0).nullish(),
+  linnet: encoderDecoderSection,
+});
+
+/** Dropout is for training and off here; the two activation fields repeat `feed_forward_proj`. */
+const ignored = [
+  ...['dropout_rate', 'classifier_dropout', 'initializer_factor', 'dense_act_fn', 'is_gated_act'],
+  ...['output_past', 'use_cache'],
+];
+
+/** A checked configuration; fields that we do not use stay in `raw`. */
+export interface T5Config {
+  readonly raw: Readonly<Record<string, unknown>>;
+  readonly vocabulary: number;
+  /** d_model. */
+  readonly width: number;
+  /** D, d_kv. Heads need not fill the width. */
+  readonly headWidth: number;
+  readonly heads: number;
+  readonly feedForwardWidth: number;
+  readonly feedForward: T5FeedForward;
+  readonly encoderLayers: number;
+  readonly decoderLayers: number;
+  /** The length of the texts it was trained on; relative positions have no end. */
+  readonly trainedLength: number;
+  readonly buckets: number;
+  readonly farthest: number;
+  readonly normEpsilon: number;
+  /** A tied head multiplies by the embedding, after a scaling by 1/√d_model. */
+  readonly tiedHead: boolean;
+  readonly padId: number;
+  readonly startId: number;
+  readonly eosIds: readonly number[];
+  readonly mixers: PartMixers;
+  readonly padding: 'zero' | 'read';
+}
+
+/**
+ * Checks a parsed config.json.
+ * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
+ */
+export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config {
+  const config = parseConfigFields('T5', t5Schema, json, ignored);
+  const decoderLayers = config.num_decoder_layers ?? config.num_layers;
+  const layers = { encoder: config.num_layers, decoder: decoderLayers, cross: decoderLayers };
+  const mixers = partMixers(config.linnet, layers);
+  const padId = config.pad_token_id ?? 0;
+  const startId = config.decoder_start_token_id ?? padId;
+  const eosIds = tokenIds(config.eos_token_id ?? 1);
+  const padding = config.linnet?.padding ?? 'zero';
+  const problems = attentionParts.flatMap((part) => mixerProblems(part, mixers[part], layers[part]));
+  if (config.relative_attention_max_distance <= config.relative_attention_num_buckets / 2) {
+    problems.push(
+      `relative_attention_max_distance ${config.relative_attention_max_distance} must be more than half of ` +
+        `relative_attention_num_buckets ${config.relative_attention_num_buckets}`,
+    );
+  }
+  for (const [name, id] of [
+    ['pad_token_id', padId],
+    ['decoder_start_token_id', startId],
+  ] as const) {
+    if (id >= config.vocab_size) problems.push(`${name} ${id} is outside the vocabulary of ${config.vocab_size}`);
+  }
+  if (problems.length > 0) throw configError('T5', problems);
+  return {
+    raw: json,
+    vocabulary: config.vocab_size,
+    width: config.d_model,
+    headWidth: config.d_kv,
+    heads: config.num_heads,
+    feedForwardWidth: config.d_ff,
+    feedForward: config.feed_forward_proj,
+    encoderLayers: config.num_layers,
+    decoderLayers,
+    trainedLength: config.n_positions,
+    buckets: config.relative_attention_num_buckets,
+    farthest: config.relative_attention_max_distance,
+    normEpsilon: config.layer_norm_epsilon,
+    tiedHead: config.tie_word_embeddings,
+    padId,
+    startId,
+    eosIds,
+    mixers: mapParts(mixers, (mixer) => t5Form(mixer, padding)),
+    padding,
+  };
+}
+
+/** What T5 cannot use among the mixers of a part. */
+function mixerProblems(part: AttentionPart, mixers: readonly MixerConfig[], layers: number): string[] {
+  const problems: string[] = [];
+  if (mixers.length !== layers) problems.push(`linnet.${part} names ${mixers.length} mixers for ${layers} layers`);
+  mixers.forEach((mixer, layer) => {
+    const where = `linnet.${part}[${layer}]`;
+    problems.push(...t5Problems(mixer).map((problem) => `${where}: ${problem}`));
+    if (part === 'decoder' && !isCausal(mixer)) problems.push(`${where} reads later tokens; a decoder cannot`);
+    if (part !== 'cross') return;
+    try {
+      crossForm(t5Form(mixer, 'zero'));
+    } catch (error) {
+      if (!(error instanceof LinnetError)) throw error;
+      problems.push(`${where}: ${error.message}`);
+    }
+  });
+  return problems;
+}
+
+/** Mixers as config.json has them: those of T5's own form are of the linear kind there. */
+export function plainMixers(mixers: PartMixers): PartMixers {
+  return mapParts(mixers, plainForm);
+}
+
+function mapParts({ encoder, decoder, cross }: PartMixers, change: (mixer: MixerConfig) => MixerConfig): PartMixers {
+  return { encoder: encoder.map(change), decoder: decoder.map(change), cross: cross.map(change) };
+}

@@ -1,0 +1,259 @@
+/**
+ * T5 (Raffel et al., arXiv 1910.10683): an encoder and a decoder of pre-norm blocks, with RMS norm throughout, no biases,
+ * attention without scaling, and one table of relative biases per stack that all of its blocks share.
+ */
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import { mixBidirectional } from '../../../attention/mixers.ts';
+import type { Scoring } from '../../../attention/scoring.ts';
+import { internalError } from '../../../errors.ts';
+import type { Value } from '../../../graph/graph.ts';
+import { add, mul } from '../../../graph/ops/elementwise.ts';
+import { reshape } from '../../../graph/ops/layout.ts';
+import { rmsNorm } from '../../../graph/ops/normalization.ts';
+import { embedding, linear } from '../../../nn/linear.ts';
+import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import { noPositions } from '../../../nn/positions.ts';
+import { configError } from '../../config-fields.ts';
+import { rowsInBatch } from '../../classifiers/causal-classifier.ts';
+import { type AttentionPart, type PartMixers, withPartSection } from '../../linnet-section.ts';
+import type {
+  AutoregressiveModel,
+  EncoderDecoderModel,
+  EncoderInput,
+  LayerMixing,
+  LayerObserver,
+} from '../../model.ts';
+import { decoderHidden, mixerParameterValues } from '../../graphs/parallel-graph.ts';
+import { t5ClassLogits, t5ClassParameters } from './classifier.ts';
+import { parseT5Config, plainMixers, type T5Config, t5FeedForward } from './config.ts';
+import {
+  attentionName,
+  attentionsOf,
+  biasTableName,
+  crossAttentionLayer,
+  feedForwardLayer,
+  mixerSizes,
+  selfAttentionLayer,
+  type Stack,
+  stackLayers,
+  t5ParameterName,
+  t5Parameters,
+} from './parameters.ts';
+
+/**
+ * The model of a config.json. @throws LinnetError `CONFIG` as `parseT5Config` does
+ * @example
+ * ```ts
+ * const model = t5Model(t5Shape('t5-small'));
+ * ```
+ */
+export function t5Model(json: Readonly<Record<string, unknown>>): EncoderDecoderModel {
+  return describe(parseT5Config(json));
+}
+
+function describe(config: T5Config): EncoderDecoderModel {
+  const attentions = attentionsOf(config);
+  const decoder = describeDecoder(config);
+  const model: EncoderDecoderModel = {
+    family: 't5',
+    kind: 'encoder-decoder',
+    sizes: { ...decoder.sizes, layers: config.encoderLayers + config.decoderLayers },
+    attentions,
+    mixers: attentions.map(({ mixer }) => mixer),
+    parameters: t5Parameters(config),
+    startId: config.startId,
+    padId: config.padId,
+    eosIds: config.eosIds,
+    toJson: () => withPartSection(config.raw, plainMixers(config.mixers), config.padding),
+    withMixers(mixers) {
+      const parts = plainMixers(inParts(config, mixers));
+      return t5Model(withPartSection(config.raw, parts, config.padding));
+    },
+    attentionPrefix: (index) => attentionName(attentions[index].part, attentions[index].layer),
+    parameterName: (stored) => t5ParameterName(stored, config.tiedHead),
+    decoder,
+    asClassifier: ({ length: classes }) => ({
+      model,
+      className: 'T5',
+      head: t5ClassParameters(model, classes),
+      storedPrefix: 'transformer.',
+      logits: (source, { tokens, mask, last }) =>
+        t5ClassLogits(model, source, { tokens, mask, ends: rowsInBatch(tokens, last) }, classes),
+    }),
+    encode: (source, input, afterLayer) => encode(config, source, input, afterLayer),
+    decode: (source, input, afterLayer) => decoderHidden(decoder, source, input, afterLayer),
+    head: (source, hidden) => head(config, source, hidden),
+  };
+  return model;
+}
+
+/** Mixers in the order of `attentionsOf` as lists of the parts. */
+function inParts({ encoderLayers: E, decoderLayers: D }: T5Config, mixers: readonly MixerConfig[]): PartMixers {
+  if (mixers.length !== E + 2 * D) {
+    throw configError('T5', [
+      `${mixers.length} mixers for ${E + 2 * D} attentions: ${E} in the encoder, twice ${D} in the decoder`,
+    ]);
+  }
+  return { encoder: mixers.slice(0, E), decoder: mixers.slice(E, E + D), cross: mixers.slice(E + D) };
+}
+
+function describeDecoder(config: T5Config): AutoregressiveModel {
+  const prefixOf =
+    (part: AttentionPart) =>
+    (layer: number): string =>
+      attentionName(part, layer);
+  return {
+    family: 't5',
+    sizes: {
+      layers: config.decoderLayers,
+      width: config.width,
+      ...mixerSizes(config),
+      vocabulary: config.vocabulary,
+      trainedLength: config.trainedLength,
+    },
+    mixers: config.mixers.decoder,
+    bosId: config.startId,
+    eosIds: config.eosIds,
+    positions: noPositions,
+    scoreScale: 1,
+    headScale: headScale(config),
+    biasReach: config.farthest,
+    attentionPrefix: prefixOf('decoder'),
+    cross: {
+      mixers: config.mixers.cross,
+      attentionPrefix: prefixOf('cross'),
+      project(source, layer, encoded) {
+        const own = scoped(source, attentionName('cross', layer));
+        return { k: projectHeads(config, own, 'k', encoded), v: projectHeads(config, own, 'v', encoded) };
+      },
+    },
+    backbone: (source, tokens, _positions, mixing, afterLayer) => decode(config, source, tokens, mixing, afterLayer),
+    head: (source, hidden) => head(config, source, hidden),
+  };
+}
+
+/** T5's scores: no scale, and the bias by distance of a stack. */
+function stackScoring(config: T5Config, source: ParameterSource, stack: Stack): Scoring {
+  const { buckets, heads, farthest } = config;
+  const table = source.parameter(`${biasTableName(stack)}.weight`, [buckets, heads]);
+  return { scale: 1, bias: { table, scheme: { buckets, farthest, causal: stack === 'decoder' } } };
+}
+
+function encode(
+  config: T5Config,
+  source: ParameterSource,
+  { tokens, mask }: EncoderInput,
+  afterLayer?: LayerObserver,
+): Value {
+  const scoring = stackScoring(config, source, 'encoder');
+  const attentions = {
+    mixers: config.mixers.encoder,
+    sizes: describeDecoder(config).sizes,
+    attentionPrefix: (layer: number) => attentionName('encoder', layer),
+  };
+  let x = embed(config, source, tokens); // [B,n,width]
+  for (let layer = 0; layer < stackLayers(config, 'encoder'); layer++) {
+    x = add(
+      x,
+      selfAttention(config, source, 'encoder', layer, x, (positions) => {
+        const parameters = mixerParameterValues(attentions, source, layer);
+        return mixBidirectional(config.mixers.encoder[layer], positions, mask, parameters, scoring);
+      }),
+    );
+    x = add(x, feedForward(config, source, 'encoder', layer, x));
+    afterLayer?.(layer, x);
+  }
+  return norm(config, source, 'encoder.final_layer_norm', x);
+}
+
+/** The decoder, whose positions are mixed by `mixing`: tokens int32 [B,T] → [B,T,width]. */
+function decode(
+  config: T5Config,
+  source: ParameterSource,
+  tokens: Value,
+  { mix, cross }: LayerMixing,
+  afterLayer?: LayerObserver,
+): Value {
+  if (cross === undefined) throw internalError('a decoder is given no encoded text');
+  const scoring = stackScoring(config, source, 'decoder');
+  let x = embed(config, source, tokens);
+  for (let layer = 0; layer < stackLayers(config, 'decoder'); layer++) {
+    x = add(
+      x,
+      selfAttention(config, source, 'decoder', layer, x, (positions) => mix(layer, positions, scoring)),
+    );
+    const asked = norm(config, source, `${crossAttentionLayer(layer)}.layer_norm`, x);
+    const between = scoped(source, attentionName('cross', layer));
+    x = add(x, joinHeads(config, between, cross(layer, projectHeads(config, between, 'q', asked))));
+    x = add(x, feedForward(config, source, 'decoder', layer, x));
+    afterLayer?.(layer, x);
+  }
+  return norm(config, source, 'decoder.final_layer_norm', x);
+}
+
+/** Tokens int32 [...] → [..., width]. */
+function embed({ vocabulary, width }: T5Config, source: ParameterSource, tokens: Value): Value {
+  return embedding(source, 'shared', tokens, vocabulary, width);
+}
+
+function norm({ width, normEpsilon }: T5Config, source: ParameterSource, name: string, x: Value): Value {
+  return rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
+}
+
+/** Norm and self-attention of a block, without the residual. */
+function selfAttention(
+  config: T5Config,
+  source: ParameterSource,
+  stack: Stack,
+  layer: number,
+  x: Value,
+  mix: (positions: { q: Value; k: Value; v: Value }) => Value,
+): Value {
+  const normed = norm(config, source, `${selfAttentionLayer(stack, layer)}.layer_norm`, x);
+  const own = scoped(source, attentionName(stack, layer));
+  const project = (name: 'q' | 'k' | 'v'): Value => projectHeads(config, own, name, normed);
+  return joinHeads(config, own, mix({ q: project('q'), k: project('k'), v: project('v') }));
+}
+
+/** A projection in heads: [B,n,width] → [B,n,H,D]. `source` is that of the attention. */
+function projectHeads(
+  { width, heads, headWidth }: T5Config,
+  source: ParameterSource,
+  name: 'q' | 'k' | 'v',
+  x: Value,
+): Value {
+  const [B, n] = x.shape;
+  return reshape(linear(source, name, x, width, heads * headWidth), [B, n, heads, headWidth]);
+}
+
+/** The output projection: [B,n,H,D] → [B,n,width]. */
+function joinHeads({ width, heads, headWidth }: T5Config, source: ParameterSource, mixed: Value): Value {
+  const [B, n] = mixed.shape;
+  const inner = heads * headWidth;
+  return linear(source, 'o', reshape(mixed, [B, n, inner]), inner, width);
+}
+
+/** Norm and feed-forward of a block, without the residual. */
+function feedForward(config: T5Config, source: ParameterSource, stack: Stack, block: number, x: Value): Value {
+  const { width, feedForwardWidth: inner } = config;
+  const { gated, activation } = t5FeedForward(config.feedForward);
+  const layer = feedForwardLayer(stack, block);
+  const normed = norm(config, source, `${layer}.layer_norm`, x);
+  const dense = scoped(source, `${layer}.DenseReluDense`);
+  const activated = gated
+    ? mul(activation(linear(dense, 'wi_0', normed, width, inner)), linear(dense, 'wi_1', normed, width, inner))
+    : activation(linear(dense, 'wi', normed, width, inner));
+  return linear(dense, 'wo', activated, inner, width);
+}
+
+/** Hidden states [..., width] → logits [..., V]. */
+function head(config: T5Config, source: ParameterSource, hidden: Value): Value {
+  const { tiedHead, width, vocabulary } = config;
+  if (!tiedHead) return linear(source, 'lm_head', hidden, width, vocabulary);
+  return linear(source, 'shared', mul(hidden, headScale(config)), width, vocabulary);
+}
+
+/** A tied head is the embedding of tokens, whose rows are about √width longer than those of a head. */
+function headScale({ tiedHead, width }: T5Config): number {
+  return tiedHead ? width ** -0.5 : 1;
+}

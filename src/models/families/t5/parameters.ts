@@ -1,0 +1,120 @@
+/**
+ * T5's parameters, under the names of `T5ForConditionalGeneration` checkpoints. Fresh ones (Raffel et al., arXiv 1910.10683)
+ * have deviations that keep the size of what is multiplied, and queries smaller by √D, in place of the division of scores
+ * that T5 does not have; a head of its own predicts as small logits as a tied one.
+ */
+import type { MixerConfig } from '../../../attention/mixer.ts';
+import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
+import { type AttentionPart, attentionParts } from '../../linnet-section.ts';
+import { declareMixer } from '../../mixer-parameters.ts';
+import { type T5Config, t5FeedForward } from './config.ts';
+
+/** The two stacks of blocks. */
+export type Stack = 'encoder' | 'decoder';
+
+/** Where the layers of a block are: self-attention first, the feed-forward last. */
+export function selfAttentionLayer(stack: Stack, block: number): string {
+  return `${stack}.block.${block}.layer.0`;
+}
+
+export function crossAttentionLayer(block: number): string {
+  return `decoder.block.${block}.layer.1`;
+}
+
+export function feedForwardLayer(stack: Stack, block: number): string {
+  return `${stack}.block.${block}.layer.${stack === 'encoder' ? 1 : 2}`;
+}
+
+const attentionNames: Readonly<Record<AttentionPart, (block: number) => string>> = {
+  encoder: (block) => `${selfAttentionLayer('encoder', block)}.SelfAttention`,
+  decoder: (block) => `${selfAttentionLayer('decoder', block)}.SelfAttention`,
+  cross: (block) => `${crossAttentionLayer(block)}.EncDecAttention`,
+};
+
+/** The prefix of the parameters of an attention: "decoder.block.0.layer.1.EncDecAttention". */
+export function attentionName(part: AttentionPart, block: number): string {
+  return attentionNames[part](block);
+}
+
+/** The table of relative biases that all blocks of a stack share. */
+export function biasTableName(stack: Stack): string {
+  return `${attentionName(stack, 0)}.relative_attention_bias`;
+}
+
+/** All attentions of a model in the order of its mixers: the encoder's, the decoder's, those between them. */
+export function attentionsOf({ mixers }: T5Config): { part: AttentionPart; layer: number; mixer: MixerConfig }[] {
+  return attentionParts.flatMap((part) => mixers[part].map((mixer, layer) => ({ part, layer, mixer })));
+}
+
+/** All parameters. Linear weights are [outputs, inputs]. */
+export function t5Parameters(config: T5Config): DeclaredParameters {
+  const { width, heads, headWidth, feedForwardWidth, vocabulary, buckets } = config;
+  const list = new ParameterList();
+  const inner = heads * headWidth;
+  const ofInputs = (inputs: number) => ({ normal: inputs ** -0.5 });
+  const attention = (part: AttentionPart, block: number): void => {
+    const name = attentionName(part, block);
+    list.add('query-key matrix', `${name}.q.weight`, [inner, width], ofInputs(width * headWidth));
+    list.add('query-key matrix', `${name}.k.weight`, [inner, width], ofInputs(width));
+    list.add('matrix', `${name}.v.weight`, [inner, width], ofInputs(width));
+    list.add('residual output', `${name}.o.weight`, [width, inner], ofInputs(inner));
+    if (part !== 'cross' && block === 0) {
+      list.add('position bias', `${biasTableName(part)}.weight`, [buckets, heads], ofInputs(width));
+    }
+    list.addAll(name, declareMixer(config.mixers[part][block], mixerSizes(config)));
+  };
+  const feedForward = (stack: Stack, block: number): void => {
+    const name = `${feedForwardLayer(stack, block)}.DenseReluDense`;
+    const inputs = t5FeedForward(config.feedForward).gated ? ['wi_0', 'wi_1'] : ['wi'];
+    for (const projection of inputs) {
+      list.add('matrix', `${name}.${projection}.weight`, [feedForwardWidth, width], ofInputs(width));
+    }
+    list.add('residual output', `${name}.wo.weight`, [width, feedForwardWidth], ofInputs(feedForwardWidth));
+    list.add('norm', `${feedForwardLayer(stack, block)}.layer_norm.weight`, [width]);
+  };
+  list.add('embedding', 'shared.weight', [vocabulary, width], { normal: 1 });
+  for (const stack of ['encoder', 'decoder'] as const) {
+    for (let block = 0; block < stackLayers(config, stack); block++) {
+      attention(stack, block);
+      list.add('norm', `${selfAttentionLayer(stack, block)}.layer_norm.weight`, [width]);
+      if (stack === 'decoder') {
+        attention('cross', block);
+        list.add('norm', `${crossAttentionLayer(block)}.layer_norm.weight`, [width]);
+      }
+      feedForward(stack, block);
+    }
+    list.add('norm', `${stack}.final_layer_norm.weight`, [width]);
+  }
+  if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width], ofInputs(width));
+  return list.all;
+}
+
+export function stackLayers({ encoderLayers, decoderLayers }: T5Config, stack: Stack): number {
+  return stack === 'encoder' ? encoderLayers : decoderLayers;
+}
+
+/** What the shapes of mixer parameters depend on. */
+export function mixerSizes({ heads, headWidth }: T5Config): {
+  heads: number;
+  keyValueHeads: number;
+  headWidth: number;
+} {
+  return { heads, keyValueHeads: heads, headWidth };
+}
+
+/** Copies of the embedding, and a table that first checkpoints held for cross attention and never used. */
+const derived = new Set([
+  'encoder.embed_tokens.weight',
+  'decoder.embed_tokens.weight',
+  'decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight',
+]);
+
+/**
+ * The parameter that a stored tensor is; undefined for copies of the embedding and for the filter that the paper's code
+ * creates in cross attention and never uses. That code calls α `alpha`. Names that are not T5's are given back as they are.
+ */
+export function t5ParameterName(stored: string, tiedHead: boolean): string | undefined {
+  if (derived.has(stored) || (tiedHead && stored === 'lm_head.weight')) return undefined;
+  if (stored.endsWith('.EncDecAttention.dwconv.weight')) return undefined;
+  return stored.replace(/\.(SelfAttention|EncDecAttention)\.alpha$/, '.$1.global_factor');
+}

@@ -1,0 +1,150 @@
+/**
+ * What a model remembers of a text while it decodes, and where everything is: built once per model, and carried by the
+ * engine and the states that it makes.
+ */
+import {
+  type Horizon,
+  horizonOf,
+  type MixerConfig,
+  recurrentForm,
+  type StateShape,
+  stateShape,
+} from '../../attention/mixers.ts';
+import { type AutoregressiveModel, valueWidth } from '../model.ts';
+
+/** Layers whose rows are in equal slots share their masks, and the positions of their slots. */
+export interface SlotLayout {
+  /** The ℓ in the names of the mask inputs. It tells apart what masks depend on. */
+  readonly name: string;
+  readonly horizon: Horizon;
+  /** C: slots of the ring; undefined where the cache grows. */
+  readonly ring?: number;
+  /** Rows that a closed group leaves; undefined where groups are summed or forgotten. */
+  readonly rowsPerGroup?: number;
+  /** A mixer of its layers, whose inputs the step graph has once for all of them. */
+  readonly mixer: MixerConfig;
+  /** A layer that has it. */
+  readonly firstLayer: number;
+}
+
+/** A stretch of the numbers that a step returns of a node, per key-value head. */
+export interface RowSlice {
+  readonly start: number;
+  readonly width: number;
+}
+
+/** One layer. */
+export interface LayerLayout {
+  readonly mixer: MixerConfig;
+  readonly state: StateShape;
+  readonly slots: SlotLayout;
+  /** Where a node's key row and value row are in the R numbers that `rows` has of it. */
+  readonly keys: RowSlice;
+  readonly values: RowSlice;
+  /** Rows and columns of S per key-value head; undefined for a layer without sums. */
+  readonly sums?: readonly [rows: number, columns: number];
+}
+
+/** Layers whose closed groups are folded in one run: same slots, same way of folding. */
+export interface FoldClass {
+  readonly slots: SlotLayout;
+  /** Names the fold graph; classes of different slots may share it. */
+  readonly program: string;
+  /** Rows and columns of S per key-value head; null where closed groups leave rows. */
+  readonly sums: readonly [rows: number, columns: number] | null;
+  readonly layers: readonly number[];
+}
+
+export interface ModelLayout {
+  readonly layers: readonly LayerLayout[];
+  /** The distinct layouts of slots, in order of first use. */
+  readonly slotLayouts: readonly SlotLayout[];
+  /** R: numbers that a step returns of a node per key-value head. */
+  readonly rowWidth: number;
+  readonly folds: readonly FoldClass[];
+}
+
+/**
+ * The layout of a model.
+ * @throws LinnetError `CONFIG` for a mixer that cannot decode
+ */
+export function modelLayout(model: AutoregressiveModel): ModelLayout {
+  const { sizes, mixers, biasReach } = model;
+  const dims = { ...sizes, valueWidth: valueWidth(sizes) };
+  const slotLayouts = new Map<string, SlotLayout>();
+  let rowWidth = 0;
+  const slice = (width: number): RowSlice => {
+    const start = rowWidth;
+    rowWidth += width;
+    return { start, width };
+  };
+  const layers = mixers.map((mixer, layer): LayerLayout => {
+    const state = stateShape(mixer, dims);
+    const own = slotLayout(mixer, state, horizonOf(mixer, biasReach), layer);
+    const slots = slotLayouts.get(own.name) ?? own;
+    slotLayouts.set(slots.name, slots);
+    const { folded, keyWidth } = state;
+    return {
+      ...{ mixer, state, slots, keys: slice(keyWidth), values: slice(state.valueWidth) },
+      sums: folded?.kind === 'sums' ? [folded.rows, folded.columns] : undefined,
+    };
+  });
+  return { layers, slotLayouts: [...slotLayouts.values()], rowWidth, folds: foldClasses(layers) };
+}
+
+function slotLayout(
+  mixer: MixerConfig,
+  { slots, folded }: StateShape,
+  horizon: Horizon,
+  firstLayer: number,
+): SlotLayout {
+  const { group, reach, window = 1, sinks = 0 } = horizon;
+  const rowsPerGroup = folded?.kind === 'rows' ? folded.perGroup : undefined;
+  const name = [
+    slots === 'growing' ? 'cache' : Number.isFinite(group) ? `g${group}` : '',
+    window === 1 ? '' : `w${window}`,
+    sinks === 0 ? '' : `s${sinks}`,
+    reach < 0 ? '' : `p${reach}`,
+    slots === 'growing' ? '' : `c${slots}`,
+    rowsPerGroup === undefined ? '' : `r${rowsPerGroup}`,
+    recurrentForm(mixer).inputs?.tag?.(mixer) ?? '',
+  ].join('');
+  return { name, horizon, ring: slots === 'growing' ? undefined : slots, rowsPerGroup, mixer, firstLayer };
+}
+
+function foldClasses(layers: readonly LayerLayout[]): FoldClass[] {
+  const classes = new Map<string, FoldClass & { layers: number[] }>();
+  layers.forEach(({ mixer, state, slots, sums = null }, layer) => {
+    const { fold } = recurrentForm(mixer);
+    if (fold === undefined || state.folded === null) return;
+    const program = fold.shareAs(mixer) ?? `layer ${layer}`;
+    const key = `${slots.name} ${program}`;
+    const known = classes.get(key) ?? { slots, program, sums, layers: [] };
+    known.layers.push(layer);
+    classes.set(key, known);
+  });
+  return [...classes.values()];
+}
+
+/** The fold graphs of a model, each once: its name, and the first of the layers that it can be made of. */
+export function foldGraphs({ folds }: Pick<ModelLayout, 'folds'>): { readonly name: string; readonly layer: number }[] {
+  const firstLayers = new Map<string, number>();
+  for (const { program, layers } of folds) firstLayers.set(program, firstLayers.get(program) ?? layers[0]);
+  return Array.from(firstLayers, ([name, layer]) => ({ name, layer }));
+}
+
+/** The slot of a position: the first s have one for good, the others take turns in the rest. @param slots C */
+export function slotOf(position: number, slots: number, { sinks = 0 }: Pick<Horizon, 'sinks'>): number {
+  return position < sinks ? position : sinks + ((position - sinks) % (slots - sinks));
+}
+
+/** After a text of `length` tokens, the position in a slot: the last that falls on it; −1 for none. @param slots C */
+export function positionInSlot(
+  slot: number,
+  slots: number,
+  length: number,
+  { sinks = 0 }: Pick<Horizon, 'sinks'>,
+): number {
+  if (slot >= length) return -1;
+  return slot < sinks ? slot : slot + (slots - sinks) * Math.floor((length - 1 - slot) / (slots - sinks));
+}

@@ -1,0 +1,111 @@
+/** A model over whole sequences: training, perplexity, prefill measurements. */
+import type { MixerParameterValues } from '../../attention/mixer.ts';
+import { mixCross, mixerParameters, mixParallel } from '../../attention/mixers.ts';
+import { scaledScoring } from '../../attention/scoring.ts';
+import { internalError } from '../../errors.ts';
+import type { Graph, Value } from '../../graph/graph.ts';
+import { pad, slice } from '../../graph/ops/layout.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
+import type { PositionValues } from '../../nn/positions.ts';
+import type { AutoregressiveModel, DecoderInput, LayerMixing, LayerObserver } from '../model.ts';
+
+/**
+ * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every
+ * row; shorter sequences are padded at the end, which does not disturb them.
+ * @param afterLayer as of `CausalModel.backbone`
+ * @throws LinnetError `INPUT` for more positions than the model has
+ */
+export function parallelHidden(
+  model: AutoregressiveModel,
+  source: ParameterSource,
+  tokens: Value,
+  afterLayer?: LayerObserver,
+): Value {
+  const [batch, length] = tokens.shape.map(Number);
+  const positions = constantPositions(model, source.graph, batch, length);
+  const mixing: LayerMixing = {
+    mix: (layer, projected, scoring) =>
+      mixParallel(model.mixers[layer], projected, mixerParameterValues(model, source, layer), scoring),
+    shift: (_, features) => shiftedByOne(features),
+  };
+  return model.backbone(source, tokens, positions, mixing, afterLayer);
+}
+
+/** Features [B,n,X] of the token before, zeros before the first. */
+export function shiftedByOne(features: Value): Value {
+  return slice(pad(features, 1, 1, 0), 1, 0, Number(features.shape[1]));
+}
+
+/**
+ * Tokens int32 [B,n] → logits [B,n,V].
+ * @example
+ * ```ts
+ * const logits = parallelLogits(model, source, tokens);
+ * ```
+ */
+export function parallelLogits(model: AutoregressiveModel, source: ParameterSource, tokens: Value): Value {
+  return model.head(source, parallelHidden(model, source, tokens));
+}
+
+/**
+ * The decoder of an encoder-decoder model over whole texts: hidden states after its final norm [B,m,width].
+ * @param afterLayer as of `AutoregressiveModel.backbone`
+ * @throws LinnetError `INPUT` for more positions than the model has
+ */
+export function decoderHidden(
+  decoder: AutoregressiveModel,
+  source: ParameterSource,
+  { tokens, encoded, encodedMask }: DecoderInput,
+  afterLayer?: LayerObserver,
+): Value {
+  const [batch, length] = tokens.shape.map(Number);
+  const positions = constantPositions(decoder, source.graph, batch, length);
+  const mixing: LayerMixing = {
+    mix: (layer, projected, scoring) =>
+      mixParallel(decoder.mixers[layer], projected, mixerParameterValues(decoder, source, layer), scoring),
+    shift: (_, features) => shiftedByOne(features),
+    cross(layer, q) {
+      const { cross, sizes } = decoder;
+      if (cross === undefined) throw internalError('a decoder that reads no text');
+      const parameters = mixerParameterValues({ ...cross, sizes }, source, layer);
+      const { k, v } = cross.project(source, layer, encoded);
+      return mixCross(cross.mixers[layer], { q, k, v }, encodedMask, parameters, scoringOf(decoder));
+    },
+  };
+  return decoder.backbone(source, tokens, positions, mixing, afterLayer);
+}
+
+/** How a model makes scores, but for the bias. */
+export function scoringOf({ scoreScale, sizes }: AutoregressiveModel): { readonly scale: number } {
+  return scoreScale === undefined ? scaledScoring(sizes.headWidth) : { scale: scoreScale };
+}
+
+/** The learned parameters of a layer's mixer, by name. */
+export function mixerParameterValues(
+  { mixers, sizes, attentionPrefix }: Pick<AutoregressiveModel, 'mixers' | 'sizes' | 'attentionPrefix'>,
+  source: ParameterSource,
+  layer: number,
+): MixerParameterValues {
+  const prefix = attentionPrefix(layer);
+  return Object.fromEntries(
+    mixerParameters(mixers[layer], sizes).map(({ name, shape }) => [
+      name,
+      source.parameter(`${prefix}.${name}`, shape),
+    ]),
+  );
+}
+
+/**
+ * The positional values of positions 0…n−1 in every row, as constants of the graph.
+ * @throws LinnetError `INPUT` for more positions than the model has
+ */
+export function constantPositions(
+  model: AutoregressiveModel,
+  graph: Graph,
+  batch: number,
+  length: number,
+): PositionValues {
+  const positions = Int32Array.from({ length: batch * length }, (_, i) => i % length);
+  const values = model.positions.at(positions, batch, length);
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, graph.constant(value)]));
+}

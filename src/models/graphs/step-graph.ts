@@ -1,0 +1,205 @@
+/**
+ * A model over token trees on top of a state: decoding, prefill and verification are this one graph.
+ *
+ * | input | type | content |
+ * |---|---|---|
+ * | `tokens` | int32 [B,T] | token of every node; row b is the tree of sequence b, padded |
+ * | `cos` and `sin`, or `positions` | [B,T,...] | what the model's `positions` make of the nodes' positions |
+ * | `wanted` | int32 [W] | nodes whose logits are wanted, as b·T + t |
+ * | `same.ℓ.ring` … `lags.ℓ.tree` | see `StepMasks` | masks and offsets, once per distinct layout of slots ℓ |
+ * | `NAME.ℓ…` | see `LayoutInputs` | what kinds of mixers need beyond that, once per layout |
+ * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | the ring (softmax: the cache) of layer i |
+ * | `sums.i` | float32 [B,M,X,Y] | S of layer i, where its mixer has sums; [B,M,D,E] for a global branch |
+ * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, where it has such |
+ * | `held.ℓ` | float32 0/1 [B,1,1,S] | which of them are in use |
+ * | `parents` | int32 [B,T] | b·T + the parent of every node; a root names itself |
+ * | `roots` | float32 [B,T,1] | 1 for nodes without a parent, which follow the committed text |
+ * | `previous.i` | float32 [B,1,X] | features that layer i is given from the last committed token; zeros at the start |
+ * | `cross.i.NAME` | float32 [B,…] | what layer i keeps of the encoded text, see `CrossForm`; m is its length |
+ *
+ * Outputs: `logits` [W,V], `hidden` [W,width], `rows` [B,M,T,R], the new keys and values of every node, layer after layer
+ * (see `ModelLayout`), and `shifts` [B,T,L·X], the features that the tokens after it are given. The state itself is only
+ * read, never returned: on CPU every output is copied.
+ * Inputs that a model does not need (S without a global branch, offsets without a convolution) do not exist in its graph;
+ * `parents`, `roots`, `previous.i` and `shifts` only in models that shift features, `cross.i.NAME` only in decoders of
+ * encoder-decoder models.
+ */
+import { HeadLayout } from '../../attention/head-layout.ts';
+import { crossForm, mixStep, recurrentForm, type StepInput, type StepMasks } from '../../attention/mixers.ts';
+import { internalError } from '../../errors.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
+import { add, mul, sub } from '../../graph/ops/elementwise.ts';
+import { gather } from '../../graph/ops/indexing.ts';
+import { concat, reshape } from '../../graph/ops/layout.ts';
+import { type Dim, multiplyDims } from '../../graph/shape.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
+import { declarePositions } from '../../nn/positions.ts';
+import { type AutoregressiveModel, type CrossAttention, valueWidth } from '../model.ts';
+import { type ModelLayout, modelLayout, type SlotLayout } from './model-layout.ts';
+import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
+
+/**
+ * Builds the step graph of a model. The shapes of its inputs and outputs are in the table above.
+ * @throws LinnetError `CONFIG` for a mixer that cannot decode
+ */
+export function stepGraph(
+  model: AutoregressiveModel,
+  makeSource: (graph: Graph) => ParameterSource,
+  layout: ModelLayout = modelLayout(model),
+): Graph {
+  const graph = new Graph(`${model.family} step`);
+  const source = makeSource(graph);
+  const { width } = model.sizes;
+  const tokens = graph.input('tokens', 'int32', ['B', 'T']);
+  const positions = declarePositions(model.positions, graph);
+  const wanted = graph.input('wanted', 'int32', ['W']);
+  const inputs = new Map(layout.slotLayouts.map((slots) => [slots.name, declareSlots(graph, slots)]));
+  const rows: Value[] = [];
+  const shifting = new ShiftInputs(graph, model);
+
+  const hidden = model.backbone(source, tokens, positions, {
+    mix(layer, projected, scoring = scoringOf(model)) {
+      const { mixer, slots } = layout.layers[layer];
+      const ofSlots = inputs.get(slots.name);
+      if (ofSlots === undefined) throw internalError(`no masks for layout ${slots.name}`);
+      const heads = new HeadLayout(projected.q, Number(projected.k.shape[2]));
+      const result = mixStep(mixer, {
+        ...projected,
+        ...{ parameters: mixerParameterValues(model, source, layer), scoring, heads, horizon: slots.horizon },
+        ...declareState(graph, model, layout, layer, ofSlots),
+      });
+      rows[2 * layer] = result.keys;
+      rows[2 * layer + 1] = result.values;
+      return heads.split(result.mixed);
+    },
+    shift: (layer, features) => shifting.shift(layer, features),
+    cross: (layer, q) => readEncoded(model, source, layer, q),
+  });
+  const picked = gather(reshape(hidden, [multiplyDims('B', 'T'), width]), wanted); // [W,width]
+  graph.output('logits', model.head(source, picked));
+  graph.output('hidden', picked);
+  graph.output('rows', concat(rows, 3)); // [B,M,T,R]
+  shifting.declareOutput();
+  return graph;
+}
+
+/** The inputs that layers of one layout of slots share. */
+interface SlotInputs {
+  readonly ring: StepMasks;
+  readonly tree: StepMasks;
+  /** Where closed groups leave rows. */
+  readonly held?: Value;
+  readonly own: Readonly<Record<string, Value>>;
+}
+
+function declareSlots(graph: Graph, { name, ring, rowsPerGroup, mixer }: SlotLayout): SlotInputs {
+  const slots = ring ?? 'C';
+  const masks = (block: string, rows: Dim): StepMasks => ({
+    same: graph.input(`same.${name}.${block}`, 'float32', ['B', 1, 'T', rows]),
+    earlier: graph.input(`earlier.${name}.${block}`, 'float32', ['B', 1, 'T', rows]),
+    offsets: graph.input(`lags.${name}.${block}`, 'int32', ['B', 'T', rows]),
+  });
+  const declared = recurrentForm(mixer).inputs?.declare(mixer, slots, (dim) => `${dim}${name}`) ?? {};
+  const own = Object.entries(declared).map(([input, { dtype, shape }]): [string, Value] => [
+    input,
+    graph.input(slotInputName(input, name), dtype, shape),
+  ]);
+  return {
+    ring: masks('ring', slots),
+    tree: masks('tree', 'T'),
+    held:
+      rowsPerGroup === undefined ? undefined : graph.input(`held.${name}`, 'float32', ['B', 1, 1, memoryRows(name)]),
+    own: Object.fromEntries(own),
+  };
+}
+
+/** The name in the graph of an input that a kind declares for a layout ℓ: "member.ring" is `member.ℓ.ring`. */
+export function slotInputName(input: string, layout: string): string {
+  const [head, ...rest] = input.split('.');
+  return [head, layout, ...rest].join('.');
+}
+
+/** S of a layout. */
+function memoryRows(layout: string): string {
+  return `S${layout}`;
+}
+
+function declareState(
+  graph: Graph,
+  { sizes: { keyValueHeads: M } }: AutoregressiveModel,
+  { layers }: ModelLayout,
+  layer: number,
+  { ring, tree, held, own }: SlotInputs,
+): Pick<StepInput, 'ring' | 'treeMasks' | 'sums' | 'memory' | 'inputs'> {
+  const { slots, keys, values, sums } = layers[layer];
+  const rows = (name: string, count: Dim, width: number): Value =>
+    graph.input(`${name}.${layer}`, 'float32', ['B', M, count, width]);
+  const C = slots.ring ?? 'C';
+  const S = memoryRows(slots.name);
+  return {
+    ring: { keys: rows('keys', C, keys.width), values: rows('values', C, values.width), masks: ring },
+    treeMasks: tree,
+    sums: sums === undefined ? undefined : graph.input(`sums.${layer}`, 'float32', ['B', M, ...sums]),
+    memory: held && {
+      held,
+      keys: rows('memory.keys', S, keys.width),
+      values: rows('memory.values', S, values.width),
+    },
+    inputs: own,
+  };
+}
+
+/** The shapes of what layer `layer` keeps of an encoded text, without the batch; `m` is the text's length. */
+export function crossShapes(
+  { mixers }: CrossAttention,
+  { sizes }: AutoregressiveModel,
+  layer: number,
+): Readonly<Record<string, Dim[]>> {
+  return crossForm(mixers[layer]).tensors(mixers[layer], { ...sizes, valueWidth: valueWidth(sizes) });
+}
+
+/** Attention to the encoded text: q [B,T,H,D] → [B,T,H,E]. */
+function readEncoded(model: AutoregressiveModel, source: ParameterSource, layer: number, q: Value): Value {
+  const { cross, sizes } = model;
+  if (cross === undefined) throw internalError('a model without an encoder reads no encoded text');
+  const mixer = cross.mixers[layer];
+  const memory = Object.entries(crossShapes(cross, model, layer)).map(([name, shape]): [string, Value] => [
+    name,
+    source.graph.input(`cross.${layer}.${name}`, 'float32', ['B', ...shape]),
+  ]);
+  const parameters = mixerParameterValues({ ...cross, sizes }, source, layer);
+  return crossForm(mixer).read(mixer, q, Object.fromEntries(memory), parameters, scoringOf(model));
+}
+
+/** The features of the token before, among the nodes of trees: the parent's, or what the state remembers. */
+class ShiftInputs {
+  readonly #graph: Graph;
+  readonly #width: number;
+  readonly #parents: Value | undefined;
+  readonly #roots: Value | undefined;
+  readonly #features: Value[] = [];
+
+  constructor(graph: Graph, { sizes }: AutoregressiveModel) {
+    this.#graph = graph;
+    this.#width = sizes.shiftWidth ?? 0;
+    if (this.#width === 0) return;
+    this.#parents = graph.input('parents', 'int32', ['B', 'T']);
+    this.#roots = graph.input('roots', 'float32', ['B', 'T', 1]);
+  }
+
+  /** @param features [B,T,X] */
+  shift(layer: number, features: Value): Value {
+    if (this.#parents === undefined || this.#roots === undefined || this.#features[layer] !== undefined) {
+      throw internalError(`layer ${layer} shifts features unannounced`);
+    }
+    const X = this.#width;
+    this.#features[layer] = features;
+    const previous = this.#graph.input(`previous.${layer}`, 'float32', ['B', 1, X]);
+    const ofParents = gather(reshape(features, [multiplyDims('B', 'T'), X]), this.#parents); // [B,T,X]
+    return add(mul(ofParents, sub(1, this.#roots)), mul(previous, this.#roots));
+  }
+
+  declareOutput(): void {
+    if (this.#width > 0) this.#graph.output('shifts', concat(this.#features, 2)); // [B,T,L*X]
+  }
+}

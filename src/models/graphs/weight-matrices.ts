@@ -1,0 +1,56 @@
+/**
+ * Which matrices a model multiplies activations with, found by describing the model to a source that takes notes: their
+ * layout is the families' own, and so no table has to repeat it.
+ */
+import { Graph, type Value } from '../../graph/graph.ts';
+import { float32, int32, zeros } from '../../graph/tensor.ts';
+import type { ParameterSource, WeightMatrix } from '../../nn/parameters.ts';
+import type { Model } from '../families/index.ts';
+import { parallelHidden } from './parallel-graph.ts';
+
+/** Tokens of the described text: any number does. */
+const length = 2;
+
+/**
+ * The matrices of a model's backbone, heads left out, by name. Tables that tokens are looked up in are not among them, also
+ * where they double as a matrix.
+ */
+export function weightMatrices(model: Model): ReadonlyMap<string, WeightMatrix> {
+  const graph = new Graph('weight matrices');
+  const matrices = new Map<string, WeightMatrix>();
+  const tables = new Set<string>();
+  const inputs = new Map<string, Value>();
+  const source: ParameterSource = {
+    graph,
+    parameter(name, shape) {
+      const value = inputs.get(name) ?? graph.input(name, 'float32', shape);
+      inputs.set(name, value);
+      return value;
+    },
+    multiply(_x, matrix) {
+      matrices.set(matrix.name, matrix);
+      return undefined;
+    },
+    lookUp(_tokens, { name }) {
+      tables.add(name);
+      return undefined;
+    },
+  };
+  describe(model, source);
+  for (const name of tables) matrices.delete(name);
+  return matrices;
+}
+
+function describe(model: Model, source: ParameterSource): void {
+  const { graph } = source;
+  const tokens = graph.constant(zeros('int32', [1, length]));
+  if (model.kind === 'causal') {
+    parallelHidden(model, source, tokens);
+    return;
+  }
+  const mask = graph.constant(float32([1, length], new Float32Array(length).fill(1)));
+  const encoded = model.encode(source, { tokens, mask });
+  if (model.kind !== 'encoder-decoder') return;
+  const start = graph.constant(int32([1, 1], [model.startId]));
+  model.decode(source, { tokens: start, encoded, encodedMask: mask });
+}

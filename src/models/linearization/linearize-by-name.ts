@@ -1,0 +1,72 @@
+/** Linearizing a model of any kind by the name of a preset: which mixer that is depends on what reads with it. */
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { parseMixer } from '../../attention/mixers.ts';
+import {
+  allReadings,
+  localKernelFor,
+  mixerPresetReading,
+  type PresetOptions,
+  type Reading,
+  takenOptions,
+} from '../../attention/presets.ts';
+import { LinnetError } from '../../errors.ts';
+import { requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import type { Model } from '../families/index.ts';
+import { linearizeParts } from './linearize-parts.ts';
+import { linearize } from './linearize.ts';
+import type { AttentionPart } from '../linnet-section.ts';
+
+/** Which mixer replaces attention, and where. */
+export interface LinearizeOptions extends PresetOptions {
+  /** Indices of the layers that change. Default all. */
+  readonly layers?: readonly number[];
+  /** Of encoder-decoder models, which attentions change. Default encoder and decoder. */
+  readonly attention?: readonly AttentionPart[];
+}
+
+type Weights = ReadonlyMap<string, Tensor<'float32'>>;
+
+/** K of the paper's T5. */
+const t5Kernel = 9;
+
+/**
+ * The model with another mixer: in causal models one that reads the past, in encoders the form of it that reads whole texts,
+ * in models with both, each where it belongs.
+ * @param mixer the name of a preset, or a configuration
+ * @throws LinnetError `CONFIG` for a mixer that the model cannot have or parts that it does not have
+ * @example
+ * ```ts
+ * const { model: linear } = linearizeByName(model, parameters, 'augmented');
+ * ```
+ */
+export function linearizeByName(
+  model: Model,
+  parameters: Weights,
+  mixer: string | MixerConfig,
+  options: LinearizeOptions,
+): { readonly model: Model; readonly parameters: Weights } {
+  requireOptions(options, 'the options of linearize');
+  const { layers, attention, ...preset } = options;
+  if (layers !== undefined) requireNumbers(layers, 'layers');
+  if (attention !== undefined) requireTexts(attention, 'attention');
+  const configured = (reads: Reading, options: PresetOptions): MixerConfig => {
+    if (typeof mixer !== 'string') return parseMixer(mixer);
+    const localKernel = options.localKernel ?? localKernelFor(model.mixers, mixer);
+    const others = model.kind === 'encoder-decoder' ? allReadings : [];
+    return mixerPresetReading(reads, mixer, { ...options, localKernel }, others);
+  };
+  if (model.kind === 'encoder-decoder') {
+    const usual =
+      typeof mixer === 'string' && preset.kernel === undefined ? takenOptions(mixer, { kernel: t5Kernel }) : {};
+    const options = { ...preset, ...usual };
+    const mixerOf = (part: AttentionPart): MixerConfig => configured(part === 'decoder' ? 'past' : 'whole', options);
+    return linearizeParts(model, parameters, mixerOf, { parts: attention, layers });
+  }
+  if (attention !== undefined) {
+    throw new LinnetError('CONFIG', `a ${model.family} model has one attention per layer; leave out "attention"`);
+  }
+  return model.kind === 'encoder'
+    ? linearize(model, parameters, configured('whole', preset), layers)
+    : linearize(model, parameters, configured('past', preset), layers);
+}

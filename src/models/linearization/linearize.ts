@@ -1,0 +1,82 @@
+/** Swapping the mixers of a model: what turns a softmax checkpoint into a linearized one, before any training. */
+import { parseMixer } from '../../attention/mixer-config.ts';
+import type { MixerConfig } from '../../attention/mixer.ts';
+import { mixerParameters } from '../../attention/mixers.ts';
+import { initialParameter } from '../../attention/parameter-init.ts';
+import { LinnetError } from '../../errors.ts';
+import { type Tensor, tensor } from '../../graph/tensor.ts';
+import type { ModelDescription } from '../model.ts';
+import { requireKind, requireNumbers } from '../../files/arguments.ts';
+
+/** A model whose mixers can be replaced without its becoming another kind of model. */
+interface Remixable<Described> {
+  withMixers(mixers: readonly MixerConfig[]): Described;
+}
+
+/**
+ * Replaces the mixers of some or all layers. Everything else is kept; parameters of mixers that are gone are dropped,
+ * and those of new mixers start at their initial values (α = 0, λ = 1, filters 0, learned feature maps the identity,
+ * Linformer's projections averages), also where the old mixer had some of the same name. A layer whose mixer does not
+ * change keeps its parameters.
+ *
+ * @param given indices of the layers to change; default all
+ * @throws LinnetError `CONFIG` for a layer the model does not have, `TENSOR` for a parameter that is missing
+ * @example
+ * ```ts
+ * const linear = linearize(model, parameters, mixerPreset('augmented', { group: 64 }));
+ * ```
+ */
+export function linearize<Described extends Remixable<Described> & ModelDescription>(
+  model: Described,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+  mixer: MixerConfig,
+  given?: readonly number[],
+): { model: Described; parameters: Map<string, Tensor<'float32'>> } {
+  requireKind(model, 'the model', ['mixers', 'withMixers'], 'a model');
+  requireKind(parameters, 'the parameters', ['get', 'keys'], 'a map of tensors');
+  const layers = given === undefined ? [...model.mixers.keys()] : requireNumbers(given, 'layers');
+  for (const layer of layers) {
+    if (model.mixers[layer] === undefined) {
+      throw new LinnetError(
+        'CONFIG',
+        `there is no layer ${layer}; the model has layers 0 to ${model.mixers.length - 1}`,
+      );
+    }
+  }
+  const changed = model.withMixers(
+    model.mixers.map((old, layer) => (layers.includes(layer) ? parseMixer(mixer) : old)),
+  );
+  const fresh = freshMixerParameters(changed, (layer) => !isSame(model.mixers[layer], changed.mixers[layer]));
+  const kept = new Map<string, Tensor<'float32'>>();
+  for (const [name, { shape }] of changed.parameters) {
+    const own = fresh.get(name);
+    const value = own ?? parameters.get(name);
+    if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" [${shape.join(',')}] is missing`);
+    kept.set(name, own ?? changed.fitParameter?.(name, value) ?? value);
+  }
+  for (const name of changed.optionalParameters?.keys() ?? []) {
+    const value = parameters.get(name);
+    if (value !== undefined) kept.set(name, value);
+  }
+  return { model: changed, parameters: kept };
+}
+
+/** Configurations are plain data with their defaults filled in. */
+function isSame(a: MixerConfig, b: MixerConfig): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** The own parameters of the mixers of some layers (default all) at their initial values, by full name. */
+export function freshMixerParameters(
+  model: ModelDescription,
+  includes: (layer: number) => boolean = () => true,
+): Map<string, Tensor<'float32'>> {
+  const fresh = new Map<string, Tensor<'float32'>>();
+  model.mixers.forEach((mixer, layer) => {
+    if (!includes(layer)) return;
+    for (const { name, shape, init } of mixerParameters(mixer, model.sizes)) {
+      fresh.set(`${model.attentionPrefix(layer)}.${name}`, tensor('float32', shape, initialParameter(init, shape)));
+    }
+  });
+  return fresh;
+}

@@ -1,0 +1,149 @@
+/**
+ * Medusa heads (Cai et al., arXiv 2401.10774): draft heads on the hidden states of a model. The model's own head
+ * predicts the next token, t + 1; head i, counted from 1, predicts token t + 1 + i from the same hidden state. Each is
+ *
+ *     x ← x + SiLU(W x + b)     `layers` times, every block with weights of its own
+ *     logits = P x              P [V,width], no bias
+ *
+ * P starts as the model's head, with what that multiplies hidden states by. W and b start at zero, so that a fresh head is exactly the model's head. (The reference
+ * code leaves b at PyTorch's random default, so its heads start slightly off, and gives all blocks of a head one
+ * set of weights, since it repeats one module object.) Names are those of the reference's checkpoints.
+ */
+import { LinnetError } from '../../errors.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
+import { add } from '../../graph/ops/elementwise.ts';
+import { silu } from '../../graph/ops/unary.ts';
+import { float32, type Tensor, zeros } from '../../graph/tensor.ts';
+import { linear } from '../../nn/linear.ts';
+import { type DeclaredParameters, ParameterList } from '../../nn/parameter-roles.ts';
+import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
+import { decoderOf, type GeneratingModel, type ModelSizes } from '../model.ts';
+
+/** How many heads, and how deep. */
+export interface MedusaConfig {
+  /** Draft heads; the deepest draft is one token longer. */
+  readonly heads: number;
+  /** Residual blocks of each head, 1 in the reference. */
+  readonly layers: number;
+}
+
+/** Bounds of what is read from files and asked for. */
+export const medusaLimits = { heads: 16, layers: 8 } as const;
+
+/** Whether a parameter is of the heads rather than of the model. */
+export function isMedusaParameter(name: string): boolean {
+  return name.startsWith('medusa_head.');
+}
+
+/** Names of head `head`, counted from 0, and of its block `layer`. */
+const names = {
+  block: (head: number, layer: number) => `medusa_head.${head}.${layer}.linear`,
+  projection: (head: number, { layers }: MedusaConfig) => `medusa_head.${head}.${layers}`,
+};
+
+/**
+ * All parameters of the heads.
+ * @throws LinnetError `CONFIG` for impossible numbers of heads or layers
+ */
+export function medusaParameters(
+  config: MedusaConfig,
+  { width, vocabulary }: Pick<ModelSizes, 'width' | 'vocabulary'>,
+): DeclaredParameters {
+  checkConfig(config);
+  const list = new ParameterList();
+  for (let head = 0; head < config.heads; head++) {
+    for (let layer = 0; layer < config.layers; layer++) {
+      list.add('matrix', `${names.block(head, layer)}.weight`, [width, width]);
+      list.add('bias', `${names.block(head, layer)}.bias`, [width]);
+    }
+    list.add('head', `${names.projection(head, config)}.weight`, [vocabulary, width]);
+  }
+  return list.all;
+}
+
+function checkConfig(config: MedusaConfig): void {
+  for (const key of ['heads', 'layers'] as const) {
+    const value = config[key];
+    if (Number.isInteger(value) && value >= 1 && value <= medusaLimits[key]) continue;
+    throw new LinnetError('CONFIG', `Medusa with ${value} ${key} is not possible; expected 1 to ${medusaLimits[key]}`);
+  }
+}
+
+/**
+ * Fresh heads: blocks at zero, projections copied from the model's head.
+ * @example
+ * ```ts
+ * const heads = initializeMedusa({ heads: 3, layers: 1 }, model, parameters);
+ * ```
+ */
+export function initializeMedusa(
+  config: MedusaConfig,
+  model: GeneratingModel,
+  parameters: ReadonlyMap<string, Tensor<'float32'>>,
+): Map<string, Tensor<'float32'>> {
+  const headName = headWeight(model);
+  const head = parameters.get(headName);
+  if (head === undefined) throw new LinnetError('TENSOR', `parameter "${headName}" is missing`);
+  const projections = new Set(Array.from({ length: config.heads }, (_, i) => `${names.projection(i, config)}.weight`));
+  const fresh = new Map<string, Tensor<'float32'>>();
+  const { headScale = 1 } = decoderOf(model);
+  for (const [name, { shape }] of medusaParameters(config, model.sizes)) {
+    const isProjection = projections.has(name);
+    fresh.set(
+      name,
+      isProjection
+        ? float32(
+            head.shape,
+            head.data.map((x) => x * headScale),
+          )
+        : zeros('float32', shape),
+    );
+  }
+  return fresh;
+}
+
+/** The name of the matrix [V,width] that the model's head multiplies by: the embedding where the two are tied. */
+function headWeight(model: GeneratingModel): string {
+  const { width, vocabulary } = model.sizes;
+  const source = new InputParameters(new Graph('head'));
+  model.head(source, source.graph.input('hidden', 'float32', [1, width]));
+  const matrices = [...source.values].filter(([, { shape }]) => String(shape) === String([vocabulary, width]));
+  if (matrices.length === 1) return matrices[0][0];
+  throw new LinnetError(
+    'CONFIG',
+    `the head of a ${model.family} model is not a single matrix; Medusa heads cannot start from it`,
+  );
+}
+
+/**
+ * Logits of every head.
+ *
+ * @param source gives the parameters of `medusaParameters`
+ * @param hidden hidden states after the final norm [N,width]
+ * @returns per head [N,V]
+ */
+export function medusaLogits(
+  config: MedusaConfig,
+  sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
+  source: ParameterSource,
+  hidden: Value,
+): Value[] {
+  return Array.from({ length: config.heads }, (_, head) => headLogits(config, sizes, source, head, hidden));
+}
+
+/** Logits [N,V] of head `head`, counted from 0. */
+export function headLogits(
+  config: MedusaConfig,
+  { width, vocabulary }: Pick<ModelSizes, 'width' | 'vocabulary'>,
+  source: ParameterSource,
+  head: number,
+  hidden: Value,
+): Value {
+  let x = hidden;
+  for (let layer = 0; layer < config.layers; layer++) {
+    const block = names.block(head, layer);
+    const bias = source.parameter(`${block}.bias`, [width]);
+    x = add(x, silu(add(linear(source, block, x, width, width), bias)));
+  }
+  return linear(source, names.projection(head, config), x, width, vocabulary);
+}
