@@ -42,6 +42,8 @@ const answerSchema = z.object({
   ),
 });
 
+const progressSchema = z.object({ total: z.int(), processed: z.int(), cache: z.int() });
+
 let model: ServedModel;
 beforeAll(async () => {
   const opened = await openTiny(chatTemplate);
@@ -118,14 +120,31 @@ describe.skipIf(file === undefined)('recorded requests of lm_eval (skipped witho
   });
 });
 
-describe('prompt_logprobs', () => {
+describe('prompts', () => {
   const posted = (fields: object): RequestInit => ({
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(fields),
   });
 
-  it('gives the same numbers, with ranks, of completions and of chats', async () => {
+  it('are read anew where cache_prompt is false, and tell how far they are', async () => {
+    const { server } = await serve(model);
+    const asked = { prompt: 'Once upon a time there was', max_tokens: 1, stream: true, return_progress: true };
+    const cached: number[] = [];
+    for (const cache_prompt of [true, false, true]) {
+      const events = await (await fetch(`${server.url}/v1/completions`, posted({ ...asked, cache_prompt }))).text();
+      const progress = [...events.matchAll(/"prompt_progress":(\{.*?\})/g)].map(([, json]) =>
+        progressSchema.parse(JSON.parse(json)),
+      );
+      const { total, processed, cache } = progress[progress.length - 1];
+      expect(processed).toBe(total);
+      cached.push(cache);
+    }
+    expect(cached).toEqual([0, 0, expect.any(Number)]);
+    expect(cached[2]).toBeGreaterThan(0);
+  });
+
+  it('are scored: the same numbers, with ranks, of completions and of chats', async () => {
     const { server, client } = await serve(model);
     const prompt = 'Once upon a time';
     const place = z.record(z.string(), z.object({ logprob: z.number(), rank: z.int(), decoded_token: z.string() }));

@@ -372,6 +372,8 @@ describe('errors', () => {
     await expect(create({ messages: [] })).rejects.toMatchObject({ status: 400, param: 'messages' });
     const image = [{ type: 'image_url', image_url: { url: 'data:,' } }];
     await expect(create({ messages: [{ role: 'user', content: image }] })).rejects.toMatchObject({ status: 400 });
+    const called = [{ role: 'assistant', content: 'x', tool_calls: [{ id: 'a', type: 'function' }] }];
+    await expect(create({ messages: called })).rejects.toMatchObject({ status: 400, param: 'messages.0.tool_calls' });
     await expect(create({ tools: [{ type: 'function' }] })).rejects.toMatchObject({ status: 400, param: 'tools' });
     await expect(create({ top_logprobs: 3 })).rejects.toMatchObject({ status: 400, param: 'top_logprobs' });
     const plain = { ...model, template: undefined };

@@ -14,6 +14,7 @@ export const messageSchema = z.object({
   role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
   content: z.union([z.string(), z.array(textPart).max(1024)], { error: 'expected a text, or parts of type "text"' }),
   name: maybe(z.string().max(64)),
+  tool_calls: maybe(z.array(z.unknown()).max(0, { error: 'calls of tools are not supported' })),
 });
 
 /** The template. @throws ApiError for a model without one */
@@ -27,7 +28,7 @@ export function templateOf({ model }: TokenServing): ChatTemplate {
 }
 
 /** Messages as templates know them. */
-export function chatMessages(messages: readonly z.output<typeof messageSchema>[]): ChatMessage[] {
+export function chatMessages(messages: readonly Omit<z.output<typeof messageSchema>, 'tool_calls'>[]): ChatMessage[] {
   return messages.map(({ role, content, name }) => ({
     // The newer name of the same thing, which templates do not know.
     role: role === 'developer' ? 'system' : role,

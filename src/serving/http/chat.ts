@@ -22,6 +22,7 @@ import {
   leastTokensOf,
   maybe,
   type Refusals,
+  saltOf,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -39,7 +40,6 @@ export function chatSchema(limits: ServerLimits) {
     logprobs: maybe(z.boolean()),
     top_logprobs: maybe(z.int().min(0).max(limits.logprobs)),
     add_generation_prompt: maybe(z.boolean()),
-    return_progress: maybe(z.boolean()),
     chat_template_kwargs: maybe(z.record(z.string().max(64), variableValue)),
   });
 }
@@ -112,7 +112,7 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
   const asked = fields.max_completion_tokens ?? fields.max_tokens ?? defaultMaxTokens;
   const job = {
     key: request.key,
-    salt: request.salt + (fields.cache_salt ?? ''),
+    salt: saltOf(request, fields),
     prompt,
     maxTokens: tokensLeft(serving, prompt.length, asked),
     n,

@@ -6,6 +6,7 @@ import type { PlacedScore } from '../text/score-stream.ts';
 import type { TokenScore } from '../text/scores.ts';
 import type { TextEvent, TextJob } from '../text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
+import { addScore, type CompletionLogprobs, joinedLogprobs, textOffsets } from './completion-logprobs.ts';
 import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
 import type { ServerLimits } from './limits.ts';
@@ -13,6 +14,7 @@ import { type ApiRequest, checkModel, identityOf, type Serving, tokensLeft, usag
 import { withWarning } from './length-warning.ts';
 import { promptLogprobs, type PromptLogprobs, promptScoring } from './prompt-logprobs.ts';
 import { ProgressFields } from './progress-fields.ts';
+import { progressOf } from './timings.ts';
 import { type TokenNames, tokenNames } from './token-names.ts';
 import { onSession, startJob, withTurn } from './session-routes.ts';
 import {
@@ -21,6 +23,7 @@ import {
   commonRefusals,
   leastTokensOf,
   maybe,
+  saltOf,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -44,14 +47,6 @@ export function completionSchema(limits: ServerLimits) {
 }
 
 type CompletionFields = z.output<ReturnType<typeof completionSchema>>;
-
-/** Log-probabilities in the shape of this endpoint. */
-interface CompletionLogprobs {
-  readonly tokens: string[];
-  readonly token_logprobs: (number | null)[];
-  readonly top_logprobs: (Record<string, number> | null)[];
-  readonly text_offset: number[];
-}
 
 interface CompletionChoice {
   readonly index: number;
@@ -159,7 +154,7 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
   const prompts = promptsOf(fields, serving);
   const jobs = prompts.map((prompt) => ({
     key: request.key,
-    salt: request.salt + (fields.cache_salt ?? ''),
+    salt: saltOf(request, fields),
     prompt,
     maxTokens: tokensLeft(serving, prompt.length, asked),
     n: asked === 0 ? 1 : n,
@@ -174,6 +169,7 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     logprobs,
     ...promptScoring(fields, echo ? logprobs : undefined),
     drafter: fields.speculate,
+    progress: fields.return_progress,
     trees: fields.stream_options?.include_tree === true,
     signal: request.abort.signal,
   }));
@@ -303,34 +299,6 @@ class CompletionWriter {
   }
 }
 
-/** Where each token of a text begins in it. Tokens are decoded in growing pieces, short enough to stay linear. */
-function textOffsets(tokens: readonly number[], decode: (ids: Iterable<number>) => string): number[] {
-  const window = 16;
-  let base = 0;
-  let start = 0;
-  return tokens.map((_, index) => {
-    if (index - start >= 2 * window) {
-      base += decode(tokens.slice(start, index)).length - decode(tokens.slice(index - window, index)).length;
-      start = index - window;
-    }
-    return base + decode(tokens.slice(start, index)).replace(/\ufffd+$/, '').length;
-  });
-}
-
-function addScore(target: CompletionLogprobs | null, names: TokenNames, score: TokenScore, offset: number): void {
-  if (target === null) return;
-  const top: Record<string, number> = {};
-  // Tokens that look alike share an entry: that of the more probable one, which comes first.
-  for (const { token, logprob } of [...score.top, score]) {
-    const piece = names(token);
-    if (!Object.hasOwn(top, piece)) Object.defineProperty(top, piece, { value: logprob, enumerable: true });
-  }
-  target.tokens.push(names(score.token));
-  target.token_logprobs.push(score.logprob);
-  target.top_logprobs.push(top);
-  target.text_offset.push(offset);
-}
-
 /** Choices from their parts. */
 function joined(parts: readonly CompletionChoice[]): CompletionChoice[] {
   const byIndex = new Map<number, CompletionChoice[]>();
@@ -360,16 +328,6 @@ function joinedIds(parts: readonly CompletionChoice[]): Pick<CompletionChoice, '
   };
 }
 
-function joinedLogprobs(parts: readonly CompletionLogprobs[]): CompletionLogprobs | null {
-  if (parts.length === 0) return null;
-  return {
-    tokens: parts.flatMap(({ tokens }) => tokens),
-    token_logprobs: parts.flatMap(({ token_logprobs: own }) => own),
-    top_logprobs: parts.flatMap(({ top_logprobs: own }) => own),
-    text_offset: parts.flatMap(({ text_offset: own }) => own),
-  };
-}
-
 async function* streamed(
   { model }: Serving,
   { head, fields }: Completion,
@@ -381,6 +339,7 @@ async function* streamed(
   const always = fields.stream_options?.continuous_usage_stats === true;
   try {
     for await (const [source, event] of events) {
+      if (event.type === 'progress') yield dataEvent({ ...head, choices: [], prompt_progress: progressOf(event) });
       const linnet = progress.of(event);
       for (const choice of writer.take(source, event)) {
         yield dataEvent({

@@ -1,10 +1,11 @@
 /** The fields that requests share, and how a body is checked. */
-import { randomInt } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { SamplerInput } from '../../decoding/sampler.ts';
 import { drafters } from '../text/decoding-choice.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
+import type { ApiRequest } from './request-context.ts';
 
 /** A field that may be left out, or null, as clients send it. */
 export function maybe<T extends z.ZodType>(schema: T) {
@@ -53,6 +54,8 @@ export function samplingFields(limits: ServerLimits) {
     repetition_penalty: maybe(z.number().min(0.01).max(100)),
     logit_bias: maybe(z.record(z.string().regex(/^\d{1,8}$/), z.number().min(-100).max(100))),
     cache_salt: maybe(z.string().max(256)),
+    cache_prompt: maybe(z.boolean()),
+    return_progress: maybe(z.boolean()),
     session_id: maybe(z.string().max(64)),
     session_version: maybe(z.int().min(1).max(Number.MAX_SAFE_INTEGER)),
   };
@@ -109,6 +112,15 @@ export function leastTokensOf(
   if (least > asked) refuse(`"min_tokens" is ${least} and the text may have ${asked} tokens; ask for fewer`);
   if (least > 0 && json !== undefined) refuse('JSON ends when it is complete; leave out "min_tokens"');
   return least;
+}
+
+/** Separates what is kept of a prompt from that of others. */
+export function saltOf(
+  { salt }: ApiRequest,
+  { cache_salt: own = '', cache_prompt: cached = true }: Partial<Pick<SamplingFields, 'cache_salt' | 'cache_prompt'>>,
+): string {
+  // Nothing else has this salt, and nothing is found under it again.
+  return salt + own + (cached ? '' : randomUUID());
 }
 
 /** @throws ApiError for a token outside the vocabulary */

@@ -5,7 +5,7 @@ import type { TextJob } from '../../text/text-service.ts';
 import { ApiError } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
 import { type ApiRequest, type Serving, tokensLeft } from '../request-context.ts';
-import { checkBody, checkToken, maybe, type Refusals, stopsOf } from '../request-fields.ts';
+import { checkBody, checkToken, maybe, type Refusals, saltOf, stopsOf } from '../request-fields.ts';
 import { jsonOf, jsonSchemaField } from '../response-format.ts';
 
 /** What -1 as a number of tokens comes to. */
@@ -119,8 +119,7 @@ export function readNative(serving: Serving, request: ApiRequest): NativeRequest
   const asked = predicted === -1 ? unboundedTokens : predicted;
   const jobs = promptsOf(fields, serving).map((prompt) => ({
     key: request.key,
-    // Nothing else has this salt, and nothing is found under it again.
-    salt: fields.cache_prompt === false ? `${request.salt}${randomInt(2 ** 47)}` : request.salt,
+    salt: saltOf(request, fields),
     prompt,
     maxTokens: tokensLeft(serving, prompt.length, asked),
     n: asked === 0 ? 1 : n,
