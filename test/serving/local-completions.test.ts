@@ -37,7 +37,7 @@ const answerSchema = z.object({
       index: z.number(),
       text: z.string(),
       logprobs: logprobs.nullable(),
-      prompt_logprobs: z.unknown(),
+      prompt_logprobs: z.unknown().optional(),
     }),
   ),
 });
