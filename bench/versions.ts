@@ -8,6 +8,7 @@
  * Both must share `node_modules`: the native runtime can be loaded only once. Files and functions named below are all that the
  * other checkout must have.
  */
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -44,14 +45,17 @@ interface Version {
 }
 
 async function version(folder: string): Promise<Version> {
-  const part = (file: string): Promise<never> =>
-    import(pathToFileURL(resolve(folder, 'src', file)).href) as Promise<never>;
+  // What another checkout exports is known when it is used, not before: the types are those of this one.
+  const part = (...files: string[]): Promise<never> => {
+    const paths = files.map((file) => resolve(folder, 'src', file));
+    return import(pathToFileURL(paths.find((path) => existsSync(path)) ?? paths[0]).href) as Promise<never>;
+  };
   return {
     loadModel: await part('checkpoint/load-model.ts'),
     engine: await part('decoding/engine.ts'),
     decodingSpeed: await part('evaluation/speed/decoding-speed.ts'),
     trainingSpeed: await part('evaluation/speed/training-speed.ts'),
-    families: await part('models/index.ts'),
+    families: await part('models/index.ts', 'models/families.ts'), // the latter in older ones
   };
 }
 
