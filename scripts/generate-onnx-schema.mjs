@@ -7,14 +7,22 @@
  * Usage: node scripts/generate-onnx-schema.mjs
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fromBinary } from '@bufbuild/protobuf';
+import { fileURLToPath } from 'node:url';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { protoCamelCase } from '@bufbuild/protobuf/reflect';
 import { base64Decode } from '@bufbuild/protobuf/wire';
-import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
-import { writeProtobufModule } from './protobuf-module.mjs';
+import {
+  CodeGeneratorRequestSchema,
+  CodeGeneratorResponseSchema,
+  FileDescriptorProtoSchema,
+} from '@bufbuild/protobuf/wkt';
+
+const generator = fileURLToPath(new URL('../node_modules/@bufbuild/protoc-gen-es/bin/protoc-gen-es', import.meta.url));
+const target = fileURLToPath(new URL('../src/graph/onnx/onnx_pb.ts', import.meta.url));
+const notice = '// Derived from onnx.proto of the ONNX project (Apache-2.0); made by scripts/generate-onnx-schema.mjs.';
 
 /** The version of the package follows that of ONNX: its 1.20 schema describes IR versions up to 13. */
 const schemaPackage = 'onnx-buf@1.20.0-1';
@@ -38,11 +46,17 @@ try {
   const file = fromBinary(FileDescriptorProtoSchema, base64Decode(embedded[1]));
   // The embedded form leaves out what follows from the rest; a generator needs it written.
   for (const message of file.messageType) nameJson(message);
-  writeProtobufModule(
-    file,
-    'src/graph/onnx/onnx_pb.ts',
-    '// Derived from onnx.proto of the ONNX project (Apache-2.0); made by scripts/generate-onnx-schema.mjs.',
-  );
+  const request = create(CodeGeneratorRequestSchema, {
+    fileToGenerate: [file.name],
+    parameter: 'target=ts,erasable_syntax=true',
+    protoFile: [file],
+  });
+  const output = execFileSync('node', [generator], { input: toBinary(CodeGeneratorRequestSchema, request) });
+  const response = fromBinary(CodeGeneratorResponseSchema, output);
+  if (response.error) throw new Error(response.error);
+  if (response.file.length !== 1) throw new Error(`expected one generated file, got ${response.file.length}`);
+  writeFileSync(target, `${notice}\n${response.file[0].content}`);
+  console.log(`${target} written`);
 } finally {
   rmSync(folder, { recursive: true });
 }

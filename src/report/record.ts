@@ -3,7 +3,6 @@
  *
  *     RUN/run.json        one object: command, configuration, seed, versions, machine, commit, times, status
  *     RUN/metrics.jsonl   one JSON object per line, appended as measured
- *     RUN/events.out.…    the same for TensorBoard, where that is asked for
  *
  * `run.json` is replaced atomically. A line of `metrics.jsonl` is handed to the operating system before `log` returns, so
  * a killed process loses no line; a machine that loses power may leave the last line torn, which reading forgives.
@@ -18,7 +17,6 @@ import { fileError, readInFolder } from '../files/regular-file.ts';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
 import { describeCommit, describeHardware, describeSoftware, hardwareSchema, softwareSchema } from './provenance.ts';
-import { MetricEvents } from './tensorboard/metric-events.ts';
 
 const RECORD_FILE = 'run.json';
 /** The file of metrics in a run's folder. */
@@ -81,8 +79,6 @@ export interface OpenRunOptions {
    * measures the others again. Default: all.
    */
   readonly keep?: (metric: Metric) => boolean;
-  /** Writes event files for TensorBoard, too. Default false. */
-  readonly tensorboard?: boolean;
   /** Default: the system's clock. */
   readonly now?: () => Date;
 }
@@ -112,7 +108,7 @@ export interface Run {
  * ```
  */
 export async function openRun(dir: string, description: RunDescription, options: OpenRunOptions = {}): Promise<Run> {
-  const { resume = false, keep = () => true, tensorboard = false, now = () => new Date() } = options;
+  const { resume = false, keep = () => true, now = () => new Date() } = options;
   const folder = resolve(dir);
   try {
     await mkdir(folder, { recursive: true });
@@ -140,22 +136,20 @@ export async function openRun(dir: string, description: RunDescription, options:
   const kept = earlier?.metrics.filter(keep) ?? [];
   await writeFileAtomic(join(folder, METRICS_FILE), kept.map(formatMetric).join(''));
   await writeRecord(folder, record);
-  return new RecordedRun(folder, record, now, tensorboard ? MetricEvents.open(folder, kept, now) : undefined);
+  return new RecordedRun(folder, record, now);
 }
 
 class RecordedRun implements Run {
   readonly folder: string;
   readonly #now: () => Date;
   readonly #metrics: number;
-  readonly #events: MetricEvents | undefined;
   #record: RunRecord;
   #isOpen = true;
 
-  constructor(folder: string, record: RunRecord, now: () => Date, events: MetricEvents | undefined) {
+  constructor(folder: string, record: RunRecord, now: () => Date) {
     this.folder = folder;
     this.#record = record;
     this.#now = now;
-    this.#events = events;
     this.#metrics = openSync(join(folder, METRICS_FILE), 'a');
   }
 
@@ -166,7 +160,6 @@ class RecordedRun implements Run {
   log(metric: Metric): void {
     if (!this.#isOpen) throw new LinnetError('INPUT', `the run in ${this.folder} is finished; no metric can be added`);
     writeSync(this.#metrics, formatMetric(metric));
-    this.#events?.write(metric);
   }
 
   report(results: Readonly<Record<string, JsonValue>>): void {
@@ -178,7 +171,6 @@ class RecordedRun implements Run {
     this.#isOpen = false;
     fsyncSync(this.#metrics);
     closeSync(this.#metrics);
-    this.#events?.close();
     const reason = error === undefined ? null : messageOf(error);
     this.#record = { ...this.#record, status, error: reason, finished: this.#now().toISOString() };
     await writeRecord(this.folder, this.#record);

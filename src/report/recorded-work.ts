@@ -12,12 +12,12 @@ import { openRun, type Run, type RunDescription } from './record.ts';
  */
 export async function recordedWork<T>(
   folder: string,
-  { tensorboard, ...description }: RunDescription & { readonly tensorboard?: boolean },
+  description: RunDescription,
   work: (start: () => Promise<Run>) => Promise<T>,
 ): Promise<T> {
   let run: Run | undefined;
   const start = async (): Promise<Run> => {
-    run ??= await openRun(folder, description, { resume: existsSync(join(folder, 'run.json')), tensorboard });
+    run ??= await openRun(folder, description, { resume: existsSync(join(folder, 'run.json')) });
     return run;
   };
   try {

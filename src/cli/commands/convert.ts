@@ -25,6 +25,7 @@ import { byteSize, duration, keptLayers, stageSteps } from '../options/conversio
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { fieldOption } from '../options/text-options.ts';
+import { movedTrainingOptions } from '../options/training-options.ts';
 import { recordedConversion } from '../output/conversion-events.ts';
 
 /** Seconds of training. */
@@ -81,7 +82,6 @@ export const convertCommand = defineCommand({
     prompts: withDefault(text, 'Once upon a time', 'text to continue in the report'),
     seed: withDefault(called('number', integer()), 0, 'of the shuffle and of sampled texts'),
     run: optional(folderPath, 'where progress is kept (default: OUT.run)'),
-    tensorboard: flag('also write event files for TensorBoard into the run folder'),
     resume: flag('go on with the conversion in the run folder; give the same options as before'),
     queue: optional(
       redisUrl,
@@ -92,8 +92,9 @@ export const convertCommand = defineCommand({
     replace: replaceOption,
     ...engineOptions,
   },
+  moved: movedTrainingOptions,
   async run(context, options) {
-    const { out, data, field, heldOut, seed, batch, resume, tensorboard, threads, device } = options;
+    const { out, data, field, heldOut, seed, batch, resume, threads, device } = options;
     if (options.replace) await requireReplaceable(out);
     else if (existsSync(out)) {
       throw new LinnetError('PATH', `${out} exists; name another --out, or give --replace`);
@@ -121,7 +122,7 @@ export const convertCommand = defineCommand({
     await using _lock = await lockFolder(folder);
     const configuration = { model: original.model.toJson(), data, ...settings, batch };
     const description = { command: context.command, configuration: plainJson(configuration), seed };
-    const conversion = await recordedConversion(context, { folder, tensorboard, ...description }, (watching) =>
+    const conversion = await recordedConversion(context, { folder, ...description }, (watching) =>
       convert(original, tokenizer, texts, {
         ...{ ...settings, batch, seed, folder, resume, compile, queue: options.queue, signal: context.signal },
         ...watching,

@@ -38,7 +38,6 @@ export function conversionPrinter(context: CommandContext): (event: ConversionEv
 interface RecordedConversion extends RunDescription {
   /** The run folder. */
   readonly folder: string;
-  readonly tensorboard: boolean;
 }
 
 /**

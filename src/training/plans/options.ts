@@ -46,9 +46,6 @@ export const runShape = {
     'name',
     'what is saved with `evaluateEvery`: best, the parameters of the lowest held-out loss, or last',
   ),
-  tensorboard: z.boolean().default(false).meta({
-    description: 'also write event files for TensorBoard into the run folder',
-  }),
 };
 
 /** How much is learned, and how fast; all may be left out. */

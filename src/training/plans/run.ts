@@ -121,7 +121,7 @@ async function recordedTraining<Details extends object>(
   { folder, settings, plan }: Prepared<Details>,
 ): Promise<TrainingResult<Details>> {
   const { summary, configuration, train: trainPlan, save, heldOutRows, trainedLength, ...trained } = plan;
-  const { out, data, heldOut, snapshotEvery, tensorboard, device, threads } = options;
+  const { out, data, heldOut, snapshotEvery, device, threads } = options;
   const stepTokens = settings.batch * trained.dataset.length;
   const steps = totalUpdates(trained.dataset, settings);
   hooks.onPlan?.({ summary, folder, steps, stepTokens, microBatch: microBatchRows(settings) });
@@ -149,7 +149,7 @@ async function recordedTraining<Details extends object>(
     async onStart(done) {
       // A run that falls back to a snapshot measures what came after it again.
       const keep = ({ update }: { readonly update?: unknown }): boolean => Number(update) <= done;
-      run = await openRun(folder, description, { resume: isRecorded(folder), keep, tensorboard });
+      run = await openRun(folder, description, { resume: isRecorded(folder), keep });
       hooks.onStart?.(done);
     },
     onUpdate(event) {
