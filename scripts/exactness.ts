@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import { DecodingEngine } from '../src/decoding/engine.ts';
-import { generateToEnd } from '../src/decoding/generate.ts';
+import { generateToEnd } from '../src/engine/generate.ts';
 import { CombinedDrafter } from '../src/decoding/speculation/drafters/combined-drafter.ts';
 import type { Drafter } from '../src/decoding/speculation/drafters/drafter.ts';
 import { LookupDrafter } from '../src/decoding/speculation/drafters/lookup-drafter.ts';

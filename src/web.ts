@@ -16,7 +16,7 @@ export { CacheStorageWeights, type WeightCache } from './browser/weight-cache.ts
 export type { ExportManifest } from './export/manifest.ts';
 export * from './open/library.ts';
 export { open } from './open/web.ts';
-export * from './decoding/library.ts';
+export * from './engine/library.ts';
 export type { StepEngine } from './decoding/step-engine.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';
 export type { CausalModel, EncoderDecoderModel, GeneratingModel, ModelSizes } from './models/model.ts';

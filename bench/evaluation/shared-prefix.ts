@@ -10,8 +10,8 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EngineScorer } from '../../src/evaluation/scoring/engine-scorer.ts';
-import { scoredSequence } from '../../src/evaluation/scoring/token-sequences.ts';
+import { EngineScorer } from '../../src/engine/scoring/engine-scorer.ts';
+import { scoredSequence } from '../../src/engine/scoring/token-sequences.ts';
 import { selectTasks } from '../../src/evaluation/tasks/registry.ts';
 import { evaluateTasks, readTasks } from '../../src/evaluation/tasks/run.ts';
 import { openDecodingModel } from '../../src/export/open-model.ts';

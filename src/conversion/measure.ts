@@ -2,7 +2,7 @@
 import { type Branch, branches } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import { generateToEnd } from '../decoding/generate.ts';
+import { generateToEnd } from '../engine/generate.ts';
 import { Sampler } from '../decoding/sampler.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import { perplexityByPosition, type PositionLoss, tokenLosses } from '../evaluation/perplexity/token-losses.ts';

@@ -7,7 +7,13 @@ import { randomT5Weights, t5MixerNames, tinyT5 } from '../../test/models/tiny-t5
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { t5Model } from '../models/families/t5/model.ts';
 import { DecodingEngine } from './engine.ts';
-import { type GenerateOptions, type Generation, type GenerationEvent, generate, generateToEnd } from './generate.ts';
+import {
+  type GenerateOptions,
+  type Generation,
+  type GenerationEvent,
+  generate,
+  generateToEnd,
+} from '../engine/generate.ts';
 import { Sampler, type SamplerInput } from './sampler.ts';
 import type { Drafter } from './speculation/drafters/drafter.ts';
 import { LookupDrafter } from './speculation/drafters/lookup-drafter.ts';

@@ -19,7 +19,7 @@ import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { ClassifyingModel, EncodingModel } from './classifying-model.ts';
 import type { ModelChanges, OpenedModel } from './opened-model.ts';
-import type { SessionFiles } from './session.ts';
+import type { SessionFiles } from '../engine/session.ts';
 import { type DownloadOptions, folderOfModel } from './source.ts';
 import { textGenerator } from './text-generator.ts';
 import { requireCount, requireOneOf, requireOptions } from '../files/arguments.ts';

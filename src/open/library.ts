@@ -1,5 +1,5 @@
 /** What both libraries, for Node and for browsers, export of opened models: the same names for the same things. */
-export type { ContinuationScore } from '../decoding/log-likelihood.ts';
+export type { ContinuationScore } from '../engine/log-likelihood.ts';
 export type { ChatMessage } from '../tokenizer/chat-template.ts';
 export type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
 export type { EncodeOptions, Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -13,5 +13,5 @@ export type {
   OpenedModel,
   SaveModelOptions,
 } from './opened-model.ts';
-export type { TextSession } from './session.ts';
-export type { TextOptions, TextPieces } from './text-pieces.ts';
+export type { TextSession } from '../engine/session.ts';
+export type { TextOptions, TextPieces } from '../engine/text-pieces.ts';

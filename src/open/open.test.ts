@@ -8,7 +8,7 @@ import { saveTinyModel } from '../../test/models/tiny-model.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { startClassifier } from '../checkpoint/load-classifier.ts';
 import { loadCausalModel, saveModel } from '../checkpoint/load-model.ts';
-import { generateToEnd } from '../decoding/generate.ts';
+import { generateToEnd } from '../engine/generate.ts';
 import { exportFolder } from '../export/export-folder.ts';
 import { downloadExport } from './export-download.ts';
 import { open } from './index.ts';

@@ -1,6 +1,6 @@
 /** What `open` gives: a model of some kind, and everything that can be asked of it. The same in Node and in browsers. */
 import type { MixerConfig } from '../attention/mixer.ts';
-import type { ContinuationScore } from '../decoding/log-likelihood.ts';
+import type { ContinuationScore } from '../engine/log-likelihood.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import type { Classifier } from '../models/classifiers/classifier.ts';
@@ -8,8 +8,8 @@ import type { LinearizeOptions } from '../models/linearization/linearize-by-name
 import type { CausalModel, EncoderDecoderModel, EncoderModel } from '../models/model.ts';
 import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { TextSession } from './session.ts';
-import type { TextOptions, TextPieces } from './text-pieces.ts';
+import type { TextSession } from '../engine/session.ts';
+import type { TextOptions, TextPieces } from '../engine/text-pieces.ts';
 
 /** How a model is saved. */
 export interface SaveModelOptions {

@@ -1,6 +1,6 @@
 /** Opened models that generate: causal ones, and those with an encoder and a decoder. Runs in browsers too. */
-import { promptOf } from '../decoding/text-generation.ts';
-import { type ContinuationScore, scoreContinuation } from '../decoding/log-likelihood.ts';
+import { promptOf } from '../engine/text-generation.ts';
+import { type ContinuationScore, scoreContinuation } from '../engine/log-likelihood.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
@@ -9,8 +9,8 @@ import type { GeneratingModel } from '../models/model.ts';
 import { type ChatMessage, chatTokens } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type ModelOrigin, Opened, type OpenedCausal, type OpenedEncoderDecoder } from './opened-model.ts';
-import { type SessionContent, type SessionFiles, TextSession } from './session.ts';
-import type { TextOptions, TextPieces } from './text-pieces.ts';
+import { type SessionContent, type SessionFiles, TextSession } from '../engine/session.ts';
+import type { TextOptions, TextPieces } from '../engine/text-pieces.ts';
 import { requireOptions, requireText, requireTexts, requireTokens } from '../files/arguments.ts';
 
 /** What a generating model is made of. */

@@ -1,36 +1,13 @@
 /** A model as a server knows it: engine, tokenizer, chat template, names. */
-import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { LinnetError } from '../errors.ts';
 import { openDecodingModel, openGeneratingModel } from '../export/open-model.ts';
-import type { StepEngine } from '../decoding/step-engine.ts';
+import type { NamedModel, TextModel } from '../engine/text-model.ts';
 import { elementCount } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
-import { ChatTemplate, readChatTemplate } from './text/chat-template.ts';
-import { TokenPieces } from './text/token-pieces.ts';
-
-/** What every served model has, whatever it does with texts. */
-export interface NamedModel {
-  /** What clients call it. */
-  readonly name: string;
-  /** Unix time at which it was opened, in seconds. */
-  readonly created: number;
-  /** V. */
-  readonly vocabulary: number;
-  /** Numbers that it has learned. */
-  readonly parameterCount: number;
-  readonly tokenizer: Tokenizer;
-  readonly pieces: TokenPieces;
-  /** Undefined where the model folder has none and none was given. */
-  readonly template?: ChatTemplate;
-  /** Ties session files to the model. */
-  readonly fingerprint: string;
-}
-
-/** A model that writes texts. Dispose of it. */
-export interface ServedModel extends NamedModel, AsyncDisposable {
-  readonly engine: StepEngine;
-}
+import { ChatTemplate, readChatTemplate } from '../engine/chat/chat-template.ts';
+import { TokenPieces } from '../engine/text/token-pieces.ts';
 
 /** How a model is served. */
 export interface ServedModelOptions extends CompileOptions {
@@ -48,7 +25,7 @@ export interface ServedModelOptions extends CompileOptions {
 export async function openServedModel(
   folder: string,
   { name, chatTemplate, readsTexts = false, ...compile }: ServedModelOptions,
-): Promise<ServedModel> {
+): Promise<TextModel> {
   const opened = readsTexts ? await openGeneratingModel(folder, compile) : await openDecodingModel(folder, compile);
   try {
     const { tokenizer, ...named } = await describeServed(name, opened.path, opened.model);

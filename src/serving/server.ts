@@ -7,10 +7,10 @@ import type { MetricDialect } from './http/metric-names.ts';
 import { ServerMetrics } from './http/metrics.ts';
 import type { PageFiles } from './http/page.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
-import { Scheduler, type SchedulerOptions } from './scheduler/scheduler.ts';
-import type { ServedModel } from './served-model.ts';
+import { Scheduler, type SchedulerOptions } from '../engine/scheduler/scheduler.ts';
+import type { TextModel } from '../engine/text-model.ts';
 import { MemoryResponses } from './sessions/response-store.ts';
-import { Embeddings } from './text/embeddings.ts';
+import { Embeddings } from '../engine/text/embeddings.ts';
 import { folderSlotFiles } from './sessions/slot-files.ts';
 import { Slots } from './sessions/slots.ts';
 import { MemorySessions } from './sessions/memory-sessions.ts';
@@ -18,8 +18,8 @@ import type { SessionStore } from './sessions/session-store.ts';
 import { Sessions } from './sessions/sessions.ts';
 import { TieredSessions } from './sessions/tiered-sessions.ts';
 import type { SharedState } from './shared-state.ts';
-import { TextService } from './text/text-service.ts';
-import type { MethodMaker } from './text/decoding-choice.ts';
+import { TextService } from '../engine/text/text-service.ts';
+import type { MethodMaker } from '../engine/text/decoding-choice.ts';
 
 /** How a model is served. */
 export interface ServerOptions extends Omit<SchedulerOptions, 'observer'>, ListenOptions {
@@ -56,7 +56,7 @@ export interface RunningServer extends Listening {
  * Serves a model, which stays the caller's.
  * @throws LinnetError `CONFIG` for an address that others reach without a key; `INPUT` for one that cannot be bound
  */
-export async function startServer(model: ServedModel, options: ServerOptions): Promise<RunningServer> {
+export async function startServer(model: TextModel, options: ServerOptions): Promise<RunningServer> {
   const { keys = [], origins = [], rate, cacheBytes = 256 << 20 } = options;
   checkAddress(options);
   const { shared, method, log, parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout } = options;

@@ -2,14 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { openRedis, type Redis } from '../redis/client.ts';
-import type { ServedModel } from './served-model.ts';
+import type { TextModel } from '../engine/text-model.ts';
 import { RedisSessions } from './sessions/redis-sessions.ts';
 import { RedisResponses } from './sessions/redis-responses.ts';
 import type { ResponseStore } from './sessions/response-store.ts';
 import { redisSlotFiles, type SlotFiles } from './sessions/slot-files.ts';
 import type { SessionStore } from './sessions/session-store.ts';
-import type { SharedPrefixes } from './text/prefix-cache.ts';
-import { RedisPrefixes } from './text/redis-prefixes.ts';
+import type { SharedPrefixes } from '../engine/text/prefix-cache.ts';
+import { RedisPrefixes } from './sessions/redis-prefixes.ts';
 
 export interface SharedState {
   readonly redis: Redis;
@@ -28,7 +28,7 @@ export interface SharedState {
  * Connects a server to the others.
  * @throws LinnetError as `openRedis`
  */
-export async function openSharedState(url: string, model: ServedModel, log: Logger): Promise<SharedState> {
+export async function openSharedState(url: string, model: TextModel, log: Logger): Promise<SharedState> {
   const redis = await openRedis(url);
   const name = `linnet:${model.fingerprint}:secret`;
   await redis.set(name, randomBytes(16).toString('hex'), 'NX');

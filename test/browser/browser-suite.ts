@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/decoding/generate.ts';
+import { generateToEnd } from '../../src/engine/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';

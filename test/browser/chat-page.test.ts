@@ -10,7 +10,7 @@ import { pino } from 'pino';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PageFiles, readPage } from '../../src/serving/http/page.ts';
-import type { ServedModel } from '../../src/serving/served-model.ts';
+import type { TextModel } from '../../src/engine/text-model.ts';
 import { type RunningServer, startServer } from '../../src/serving/server.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { chatTemplate, openTiny } from '../serving/served.ts';
@@ -26,8 +26,8 @@ describe.skipIf(noChromium !== undefined)(
     const folder = suiteFolder();
     let browser: Browser;
     let page: PageFiles | undefined;
-    let plain: ServedModel;
-    let chatting: ServedModel;
+    let plain: TextModel;
+    let chatting: TextModel;
     let server: RunningServer;
     let chatServer: RunningServer;
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createServer } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { generateToEnd } from '../../src/decoding/generate.ts';
+import { generateToEnd } from '../../src/engine/generate.ts';
 import { exportFolder } from '../../src/export/export-folder.ts';
 import { openExportedModel } from '../../src/export/open-export.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';

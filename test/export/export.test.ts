@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { loadCausalModel, saveModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import type { StepEngine } from '../../src/decoding/step-engine.ts';
-import { generateToEnd } from '../../src/decoding/generate.ts';
+import { generateToEnd } from '../../src/engine/generate.ts';
 import { type ExportOptions, exportModel } from '../../src/export/export-model.ts';
 import { openExportedModel, readExportedFolder } from '../../src/export/open-export.ts';
 import { exportFolder } from '../../src/export/export-folder.ts';

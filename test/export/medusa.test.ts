@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { loadMedusaHeads, type StoredMedusa, updateMedusaNotes } from '../../src/checkpoint/medusa-files.ts';
-import { generateToEnd } from '../../src/decoding/generate.ts';
+import { generateToEnd } from '../../src/engine/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';

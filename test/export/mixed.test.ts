@@ -9,7 +9,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { generateToEnd } from '../../src/decoding/generate.ts';
+import { generateToEnd } from '../../src/engine/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
 import { ModelDrafter } from '../../src/decoding/speculation/drafters/model-drafter.ts';

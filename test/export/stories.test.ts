@@ -7,7 +7,7 @@ import { parseMixer } from '../../src/attention/mixers.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { type LoadedModel, loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { readDocuments } from '../../src/data/documents/documents.ts';
-import { generateToEnd } from '../../src/decoding/generate.ts';
+import { generateToEnd } from '../../src/engine/generate.ts';
 import { perplexity } from '../../src/evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { stepPerplexity } from '../../src/evaluation/perplexity/step-perplexity.ts';

@@ -23,6 +23,7 @@ const FOLDER_ORDER = [
   'tokenizer',
   'data',
   'decoding',
+  'engine',
   'export',
   'report',
   'training',

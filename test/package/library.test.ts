@@ -1,7 +1,7 @@
 /** The library entry: from random weights to text, through the public API alone. */
 import { describe, expect, it } from 'vitest';
 import * as data from '../../src/data/index.ts';
-import * as decoding from '../../src/decoding/index.ts';
+import * as decoding from '../../src/engine/index.ts';
 import * as evaluation from '../../src/evaluation/index.ts';
 import * as linnet from '../../src/index.ts';
 import * as models from '../../src/models/index.ts';

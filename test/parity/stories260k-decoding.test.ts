@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
-import { type GenerateOptions, generateToEnd } from '../../src/decoding/generate.ts';
+import { type GenerateOptions, generateToEnd } from '../../src/engine/generate.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';

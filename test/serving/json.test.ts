@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
-import type { ServedModel } from '../../src/serving/served-model.ts';
+import type { TextModel } from '../../src/engine/text-model.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
-let model: ServedModel;
+let model: TextModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate);
 });

@@ -4,13 +4,13 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { ServedModel } from '../../src/serving/served-model.ts';
+import type { TextModel } from '../../src/engine/text-model.ts';
 import type { RunningServer } from '../../src/serving/server.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
 const folder = suiteFolder();
-let model: ServedModel;
+let model: TextModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate);
 });

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { ServedModel } from '../../src/serving/served-model.ts';
+import type { TextModel } from '../../src/engine/text-model.ts';
 import { present, thirdParty } from '../fixtures.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
@@ -44,7 +44,7 @@ const answerSchema = z.object({
 
 const progressSchema = z.object({ total: z.int(), processed: z.int(), cache: z.int() });
 
-let model: ServedModel;
+let model: TextModel;
 beforeAll(async () => {
   const opened = await openTiny(chatTemplate);
   model = { ...opened, name: 'toy-model' };

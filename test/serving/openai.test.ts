@@ -2,12 +2,12 @@
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { generateToEnd } from '../../src/decoding/generate.ts';
+import { generateToEnd } from '../../src/engine/generate.ts';
 import { ServerMetrics } from '../../src/serving/http/metrics.ts';
-import type { ServedModel } from '../../src/serving/served-model.ts';
+import type { TextModel } from '../../src/engine/text-model.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
-let model: ServedModel;
+let model: TextModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate);
 });

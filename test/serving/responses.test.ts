@@ -1,10 +1,10 @@
 /** /v1/responses and /v1/embeddings as the OpenAI client sees them, and what the API says of itself. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { ServedModel } from '../../src/serving/served-model.ts';
+import type { TextModel } from '../../src/engine/text-model.ts';
 import { chatTemplate, openTiny, serve } from './served.ts';
 
-let model: ServedModel;
+let model: TextModel;
 beforeAll(async () => {
   model = await openTiny(chatTemplate);
 });

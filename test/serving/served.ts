@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
 import { pino } from 'pino';
 import { onTestFinished } from 'vitest';
-import { openServedModel, type ServedModel } from '../../src/serving/served-model.ts';
+import { openServedModel } from '../../src/serving/served-model.ts';
+import type { TextModel } from '../../src/engine/text-model.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/serving/server.ts';
 
 export const tinyLlamaFolder = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
@@ -13,7 +14,7 @@ export const chatTemplate =
   "{{ bos_token }}{% for message in messages %}{{ message.role + ': ' + message.content + eos_token }}{% endfor %}" +
   "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
 
-export function openTiny(template?: string, folder = tinyLlamaFolder): Promise<ServedModel> {
+export function openTiny(template?: string, folder = tinyLlamaFolder): Promise<TextModel> {
   return openServedModel(folder, { name: 'tiny', chatTemplate: template, threads: 1 });
 }
 
@@ -25,7 +26,7 @@ export interface Served {
 }
 
 /** Starts a server that is drained when the test is over. */
-export async function serve(model: ServedModel, options: Partial<ServerOptions> = {}): Promise<Served> {
+export async function serve(model: TextModel, options: Partial<ServerOptions> = {}): Promise<Served> {
   const logged: string[] = [];
   const log = pino({}, { write: (line: string) => logged.push(line) });
   const server = await startServer(model, { port: 0, log, ...options });

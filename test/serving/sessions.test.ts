@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { ServedModel } from '../../src/serving/served-model.ts';
+import type { TextModel } from '../../src/engine/text-model.ts';
 import type { RunningServer } from '../../src/serving/server.ts';
 import { FolderSessions } from '../../src/serving/sessions/folder-sessions.ts';
 import { linnet } from '../cli/captured-cli.ts';
@@ -11,7 +11,7 @@ import { scratchFolder, suiteFolder } from '../scratch-folder.ts';
 import { chatTemplate, openTiny, serve, tinyLlamaFolder } from './served.ts';
 
 const folder = suiteFolder();
-let model: ServedModel;
+let model: TextModel;
 beforeAll(async () => {
   const linear = join(folder, 'linear');
   const { stderr, exitCode } = await linnet('linearize', tinyLlamaFolder, '--mixer', 'augmented', '--out', linear);

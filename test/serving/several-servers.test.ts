@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
-import type { ServedModel } from '../../src/serving/served-model.ts';
+import type { TextModel } from '../../src/engine/text-model.ts';
 import type { RunningServer, ServerOptions } from '../../src/serving/server.ts';
 import { TieredSessions } from '../../src/serving/sessions/tiered-sessions.ts';
 import { openSharedState } from '../../src/serving/shared-state.ts';
-import { ChatTemplate } from '../../src/serving/text/chat-template.ts';
+import { ChatTemplate } from '../../src/engine/chat/chat-template.ts';
 import { openRedis } from '../../src/redis/client.ts';
 import { linnet } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -15,7 +15,7 @@ import { needsRedis, noRedis, type RunningRedis, startRedis } from './local-proc
 import { chatTemplate, openTiny, serve, tinyLlamaFolder } from './served.ts';
 
 const folder = suiteFolder();
-let model: ServedModel;
+let model: TextModel;
 let redis: RunningRedis | undefined;
 beforeAll(async () => {
   const linear = join(folder, 'linear');

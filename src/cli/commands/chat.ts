@@ -1,11 +1,11 @@
 /** `linnet chat`: a conversation in the terminal. */
 import { basename, resolve } from 'node:path';
 import { readTextFile } from '../../data/files/text-file.ts';
-import type { Generation } from '../../decoding/text-generation.ts';
+import type { Generation } from '../../engine/text-generation.ts';
 import { LinnetError } from '../../errors.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
 import { openServedModel } from '../../serving/served-model.ts';
-import { Conversation } from '../../serving/text/conversation.ts';
+import { Conversation } from '../../engine/chat/conversation.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { filePath, integer, seed32, text } from '../framework/option-values.ts';

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readTextFile } from '../../data/files/text-file.ts';
 import { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
 import { TokenTrie } from '../../decoding/constraints/token-trie.ts';
-import { type GenerateOptions, type Generation, generate } from '../../decoding/generate.ts';
+import { type GenerateOptions, type Generation, generate } from '../../engine/generate.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';

@@ -11,12 +11,13 @@ import type { Listening } from '../../serving/listen.ts';
 import { openReadingModel, readsWholeTexts } from '../../serving/reading/reading-model.ts';
 import { startReadingServer } from '../../serving/reading/reading-server.ts';
 import { enginePlacements, placeEngine } from '../../serving/engine-placement.ts';
-import { openServedModel, type ServedModel } from '../../serving/served-model.ts';
+import { openServedModel } from '../../serving/served-model.ts';
+import type { TextModel } from '../../engine/text-model.ts';
 import { FolderSessions } from '../../serving/sessions/folder-sessions.ts';
 import { TieredSessions } from '../../serving/sessions/tiered-sessions.ts';
 import { openSharedState } from '../../serving/shared-state.ts';
 import { type ServerOptions, startServer } from '../../serving/server.ts';
-import { drafters, methodsByName } from '../../serving/text/decoding-choice.ts';
+import { drafters, methodsByName } from '../../engine/text/decoding-choice.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -193,7 +194,7 @@ async function untilStopped(context: CommandContext, server: Listening, model: s
 /** Where sessions are kept, and what is shared with other servers. */
 async function openSessions(
   { sessions: place, sessionCache }: { readonly sessions?: string; readonly sessionCache: number },
-  model: ServedModel,
+  model: TextModel,
   log: Logger,
 ): Promise<Pick<ServerOptions, 'sessions' | 'shared'> & AsyncDisposable> {
   const shared = place !== undefined && isRedisUrl(place) ? await openSharedState(place, model, log) : undefined;

@@ -1,7 +1,7 @@
 /** The scorer of `linnet eval tasks`, opened where the questions are asked: here, or by a worker. */
 import { LookupDrafter } from '../../decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
-import { EngineScorer } from '../../evaluation/scoring/engine-scorer.ts';
+import { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import type { ScorerDescription } from '../../evaluation/tasks/queued.ts';
 import { sha256 } from '../../evaluation/tasks/text/python-json.ts';
 import { openGeneratingModel } from '../../export/open-model.ts';

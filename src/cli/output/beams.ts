@@ -1,6 +1,6 @@
 /** Beam search on the command line: continuations of a prompt, and how hypotheses are reported. */
-import type { Hypothesis } from '../../decoding/search/beam-search.ts';
-import { continueByBeams } from '../../decoding/search/causal-beams.ts';
+import type { Hypothesis } from '../../engine/search/beam-search.ts';
+import { continueByBeams } from '../../engine/search/causal-beams.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { formatCount, formatNumber } from '../../report/quantities.ts';
 import { TextStream } from '../../tokenizer/text-stream.ts';

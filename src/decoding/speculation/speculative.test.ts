@@ -6,7 +6,7 @@ import { mixerPreset } from '../../attention/presets.ts';
 import { chain, TokenTree } from '../../attention/tree.ts';
 import { Random } from '../../random.ts';
 import { DecodingEngine } from '../engine.ts';
-import { generate, type GenerateOptions, generateToEnd } from '../generate.ts';
+import { generate, type GenerateOptions, generateToEnd } from '../../engine/generate.ts';
 import type { Continuation } from '../method.ts';
 import { Sampler, type SamplerInput } from '../sampler.ts';
 import { rejection } from './acceptance.ts';

@@ -14,7 +14,7 @@ import { LinnetError } from '../../errors.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { DecodingEngine } from '../engine.ts';
-import { generateToEnd } from '../generate.ts';
+import { generateToEnd } from '../../engine/generate.ts';
 import { Sampler } from '../sampler.ts';
 import { restoreSession, saveSession } from './session-file.ts';
 import type { SequenceState } from './sequence-state.ts';

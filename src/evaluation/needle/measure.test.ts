@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
-import type { GenerateRequest, Scorer, ScoreRequest } from '../scoring/scorer.ts';
+import type { GenerateRequest, Scorer, ScoreRequest } from '../../engine/scoring/scorer.ts';
 import { measureNeedles, needleChance, type NeedleSettings, shareContained } from './measure.ts';
 import { needleTaskNames } from './task.ts';
 

@@ -1,7 +1,7 @@
 /** How much of what is hidden in a long text a model finds, by the text's length and the needle's depth. */
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import type { Scorer, ScorerOptions } from '../scoring/scorer.ts';
+import type { Scorer, ScorerOptions } from '../../engine/scoring/scorer.ts';
 import { needleQuestion, type NeedleQuestion } from './question.ts';
 import { choiceCount, needleTasks, type NeedleTaskName } from './task.ts';
 

@@ -1,5 +1,5 @@
 /** Perplexity through the step form: of models that exist as a decoding engine only, such as exported ones. */
-import { negativeLogLikelihood, readScored } from '../../decoding/log-likelihood.ts';
+import { negativeLogLikelihood, readScored } from '../../engine/log-likelihood.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { LinnetError } from '../../errors.ts';

@@ -1,5 +1,5 @@
 /** How far the outputs of one engine are from another's on the same text: what fewer bits cost. */
-import { negativeLogLikelihood } from '../../decoding/log-likelihood.ts';
+import { negativeLogLikelihood } from '../../engine/log-likelihood.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import type { EvaluateOptions } from '../perplexity/perplexity.ts';

@@ -2,10 +2,10 @@
  * Text that a model generates itself, to compare storage types on where nobody gave a text: it is what the model is
  * for, whatever it was trained on, while a fixed book says little about a model that never saw one.
  */
-import { decodeRound } from '../../decoding/round.ts';
+import { decodeRound } from '../../engine/round.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { TextGeneration } from '../../decoding/text-generation.ts';
+import { TextGeneration } from '../../engine/text-generation.ts';
 import { LinnetError } from '../../errors.ts';
 import type { EvaluationData, ScoredWindow } from '../perplexity/scored-windows.ts';
 

@@ -1,7 +1,7 @@
 /** Columns that are computed from a row before its templates are filled in, by name. */
 import { LinnetError } from '../../errors.ts';
 import type { JsonValue } from './text/python-json.ts';
-import { capitalize, strip } from './text/python-text.ts';
+import { capitalize, strip } from '../../tokenizer/python-text.ts';
 import { detokenize } from './text/wikitext.ts';
 
 /** A row of a data set: values by column. */

@@ -11,8 +11,8 @@ import { runJobs } from '../../jobs/queue.ts';
 import { Journal, journalLineSchema } from './journal.ts';
 import type { QuestionOptions } from './requests.ts';
 import { evaluateTasks, type RunOptions } from './run.ts';
-import type { EngineScorer } from '../scoring/engine-scorer.ts';
-import type { ScorerUsage } from '../scoring/scorer.ts';
+import type { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
+import type { ScorerUsage } from '../../engine/scoring/scorer.ts';
 import { parseTask, type Task } from './schema.ts';
 
 /** Names the jobs. */

@@ -9,7 +9,7 @@ import { type Response, summarize, judge } from './judging.ts';
 import { groupSummary } from './summary.ts';
 import { selectTasks } from './registry.ts';
 import { type Question, readQuestions, type TaskRequest } from './requests.ts';
-import { utf8Bytes } from './text/python-text.ts';
+import { utf8Bytes } from '../../tokenizer/python-text.ts';
 
 const folder = thirdParty('evaluation');
 const data = join(folder ?? '', 'tasks');

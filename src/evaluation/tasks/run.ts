@@ -1,6 +1,6 @@
 /** Evaluating a model on tasks: asks it all questions, batch by batch, and sums up what its answers are worth. */
 import { internalError, LinnetError } from '../../errors.ts';
-import type { Scorer } from '../scoring/scorer.ts';
+import type { Scorer } from '../../engine/scoring/scorer.ts';
 import { type Journal, journalKey } from './journal.ts';
 import { judge, type Judgement, type Response, summarize, type SummaryOptions, type TaskSummary } from './judging.ts';
 import type { TaskSelection } from './registry.ts';

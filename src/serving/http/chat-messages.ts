@@ -1,6 +1,6 @@
 /** Messages of chats, and the template that makes a prompt of them. */
 import { z } from 'zod';
-import type { ChatMessage, ChatTemplate } from '../text/chat-template.ts';
+import type { ChatMessage, ChatTemplate } from '../../engine/chat/chat-template.ts';
 import { ApiError } from './api-error.ts';
 import type { TokenServing } from './request-context.ts';
 import { maybe } from './request-fields.ts';

@@ -1,8 +1,8 @@
 /** POST /v1/chat/completions: answers to messages, by the model's chat template. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { PlacedScore } from '../text/score-stream.ts';
-import type { TextEvent, TextJob } from '../text/text-service.ts';
+import type { PlacedScore } from '../../engine/text/score-stream.ts';
+import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { chatMessages, messageSchema, systemBoundary, templateOf } from './chat-messages.ts';
 import { progressOf, timingsOf } from './timings.ts';

@@ -1,5 +1,5 @@
 /** Log-probabilities in the shape of /v1/completions. */
-import type { TokenScore } from '../text/scores.ts';
+import type { TokenScore } from '../../engine/text/scores.ts';
 import type { TokenNames } from './token-names.ts';
 
 /** Those of a text, token by token. */

@@ -1,10 +1,10 @@
 /** POST /v1/completions: texts that continue prompts. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { promptOf } from '../../decoding/text-generation.ts';
-import type { PlacedScore } from '../text/score-stream.ts';
-import type { TokenScore } from '../text/scores.ts';
-import type { TextEvent, TextJob } from '../text/text-service.ts';
+import { promptOf } from '../../engine/text-generation.ts';
+import type { PlacedScore } from '../../engine/text/score-stream.ts';
+import type { TokenScore } from '../../engine/text/scores.ts';
+import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { addScore, type CompletionLogprobs, joinedLogprobs, textOffsets } from './completion-logprobs.ts';
 import { formatFields, jsonOf } from './response-format.ts';

@@ -1,8 +1,8 @@
 /** Measurements for Prometheus. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { SchedulerObserver } from '../scheduler/scheduler.ts';
+import type { SchedulerObserver } from '../../engine/scheduler/scheduler.ts';
 import type { TieredSessions } from '../sessions/tiered-sessions.ts';
-import type { TextObserver, TextService } from '../text/text-service.ts';
+import type { TextObserver, TextService } from '../../engine/text/text-service.ts';
 
 const latencies = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 

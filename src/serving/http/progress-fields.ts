@@ -3,8 +3,8 @@
  * decoding with their accepted paths, where the text is, and how large its state. Other clients see nothing of it.
  */
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import type { TextEvent } from '../text/text-service.ts';
-import type { TokenPieces } from '../text/token-pieces.ts';
+import type { TextEvent } from '../../engine/text/text-service.ts';
+import type { TokenPieces } from '../../engine/text/token-pieces.ts';
 import type { SamplingFields } from './request-fields.ts';
 
 /** Makes the field `linnet` of chunks; nothing where it is not asked for. */

@@ -1,6 +1,6 @@
 /** `prompt_logprobs`, a field of vLLM: how probable each token of the prompt was, and which would have been more so. */
-import type { TokenScore } from '../text/scores.ts';
-import type { TextJob } from '../text/text-service.ts';
+import type { TokenScore } from '../../engine/text/scores.ts';
+import type { TextJob } from '../../engine/text/text-service.ts';
 import { ApiError } from './api-error.ts';
 import type { SamplingFields } from './request-fields.ts';
 import type { TokenNames } from './token-names.ts';

@@ -2,8 +2,8 @@
 import type { ResponseStore } from '../sessions/response-store.ts';
 import type { Slots } from '../sessions/slots.ts';
 import type { Sessions } from '../sessions/sessions.ts';
-import type { TextService } from '../text/text-service.ts';
-import type { NamedModel, ServedModel } from '../served-model.ts';
+import type { TextService } from '../../engine/text/text-service.ts';
+import type { NamedModel, TextModel } from '../../engine/text-model.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
 
@@ -35,7 +35,7 @@ export interface EmbeddingServing extends TokenServing {
 
 /** What a server of a model that writes serves, and within which limits. */
 export interface Serving extends EmbeddingServing {
-  readonly model: ServedModel;
+  readonly model: TextModel;
   readonly texts: TextService;
   readonly sessions: Sessions;
   readonly slots: Slots;

@@ -2,7 +2,7 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { SamplerInput } from '../../decoding/sampler.ts';
-import { drafters } from '../text/decoding-choice.ts';
+import { drafters } from '../../engine/text/decoding-choice.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
 import type { ApiRequest } from './request-context.ts';

@@ -1,9 +1,9 @@
 /** POST /v1/responses: answers to input items, each of which a later request may go on from. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { ChatMessage } from '../text/chat-template.ts';
+import type { ChatMessage } from '../../engine/chat/chat-template.ts';
 import type { StoredResponse } from '../sessions/response-store.ts';
-import type { TextEvent, TextJob } from '../text/text-service.ts';
+import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { chatMessages, systemBoundary, templateOf } from './chat-messages.ts';
 import { eventStream, namedEvent } from './event-stream.ts';

@@ -1,7 +1,7 @@
 /** /v1/sessions: create, fork, export, import, delete; and turns of completions and chats on a session. */
 import { z } from 'zod';
 import type { SessionTurn } from '../sessions/sessions.ts';
-import type { TextEvent, TextJob } from '../text/text-service.ts';
+import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
 import { ApiError } from './api-error.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import type { ServerLimits } from './limits.ts';

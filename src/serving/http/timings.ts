@@ -1,5 +1,5 @@
 /** What a request took, in the words of llama.cpp. */
-import type { TextEvent } from '../text/text-service.ts';
+import type { TextEvent } from '../../engine/text/text-service.ts';
 
 type PromptEvent = Extract<TextEvent, { type: 'prompt' }>;
 type ProgressEvent = Extract<TextEvent, { type: 'progress' }>;

@@ -1,5 +1,5 @@
 /** What answers call tokens: their text, or `token_id:N` for clients that want to tell apart tokens that look alike. */
-import type { TokenPieces } from '../text/token-pieces.ts';
+import type { TokenPieces } from '../../engine/text/token-pieces.ts';
 import type { SamplingFields } from './request-fields.ts';
 
 /** Names a token. */

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { encodeSpecial } from '../../tokenizer/chat-template.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { ApiError } from './api-error.ts';
-import type { NamedModel } from '../served-model.ts';
+import type { NamedModel } from '../../engine/text-model.ts';
 import type { ServerLimits } from './limits.ts';
 import type { ApiRequest, TokenServing } from './request-context.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';

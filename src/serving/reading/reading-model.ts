@@ -16,7 +16,8 @@ import { layOutText, longestText, WholeTexts } from '../../open/whole-texts.ts';
 import type { LaidOutText } from '../../data/datasets/text-layouts.ts';
 import { LinnetError } from '../../errors.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import { describeServed, type NamedModel } from '../served-model.ts';
+import { describeServed } from '../served-model.ts';
+import type { NamedModel } from '../../engine/text-model.ts';
 
 /** Dispose of it. */
 export interface ReadingModel extends NamedModel, AsyncDisposable {

@@ -10,7 +10,7 @@ import { encodeSession, restoreSession, type SavedSession } from '../../decoding
 import { LinnetError } from '../../errors.ts';
 import { createFileAtomic } from '../../files/atomic.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { TextModel } from '../../engine/text-model.ts';
 import {
   idsOf,
   nameOf,
@@ -33,19 +33,19 @@ const versionPattern = /^([1-9]\d{0,14})(?:\.([1-9]\d{0,8}))?\.session$/;
 
 export class FolderSessions implements SessionStore {
   readonly #folder: string;
-  readonly #model: ServedModel;
+  readonly #model: TextModel;
   /** Whether the folder is gone with the process. */
   readonly #scratch: boolean;
   #swept = performance.now();
 
-  private constructor(folder: string, model: ServedModel, scratch: boolean) {
+  private constructor(folder: string, model: TextModel, scratch: boolean) {
     this.#folder = folder;
     this.#model = model;
     this.#scratch = scratch;
   }
 
   /** Makes the folder if there is none. @throws LinnetError `PATH` from the file system */
-  static async open(folder: string, model: ServedModel): Promise<FolderSessions> {
+  static async open(folder: string, model: TextModel): Promise<FolderSessions> {
     try {
       await mkdir(folder, { recursive: true });
     } catch (error) {
@@ -55,7 +55,7 @@ export class FolderSessions implements SessionStore {
   }
 
   /** A temporary folder, deleted at the end: sessions on disk that do not outlive the server. */
-  static async scratch(model: ServedModel): Promise<FolderSessions> {
+  static async scratch(model: TextModel): Promise<FolderSessions> {
     return new FolderSessions(await mkdtemp(join(tmpdir(), 'linnet-sessions-')), model, true);
   }
 

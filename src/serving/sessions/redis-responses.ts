@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
 import type { Redis } from '../../redis/client.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { TextModel } from '../../engine/text-model.ts';
 import type { ResponseStore, StoredResponse } from './response-store.ts';
 import { StoreUnavailableError } from './session-store.ts';
 
@@ -21,7 +21,7 @@ const saidSchema = z.strictObject({
 /** Answers of all servers, the last of this one in memory too. */
 export class RedisResponses implements ResponseStore {
   readonly #redis: Redis;
-  readonly #model: ServedModel;
+  readonly #model: TextModel;
   readonly #held: ResponseStore;
   readonly #onProblem: (error: unknown) => void;
 
@@ -29,7 +29,7 @@ export class RedisResponses implements ResponseStore {
    * @param held answers in memory, used while Redis has them too, or is away
    * @param onProblem told of answers that could not be kept in Redis, or came back damaged. The connection is the caller's.
    */
-  constructor(redis: Redis, model: ServedModel, held: ResponseStore, onProblem: (error: unknown) => void) {
+  constructor(redis: Redis, model: TextModel, held: ResponseStore, onProblem: (error: unknown) => void) {
     this.#redis = redis;
     this.#model = model;
     this.#held = held;

@@ -5,7 +5,7 @@
 import { decodeSession, encodeSession, type SavedSession } from '../../decoding/state/session-file.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Redis } from '../../redis/client.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { TextModel } from '../../engine/text-model.ts';
 import {
   nameOf,
   type SaveOptions,
@@ -46,10 +46,10 @@ const mostBytes = 512 * 2 ** 20;
 
 export class RedisSessions implements SessionStore {
   readonly #redis: Redis;
-  readonly #model: ServedModel;
+  readonly #model: TextModel;
 
   /** The connection stays the caller's. */
-  constructor(redis: Redis, model: ServedModel) {
+  constructor(redis: Redis, model: TextModel) {
     this.#redis = redis;
     this.#model = model;
   }

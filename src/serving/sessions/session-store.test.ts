@@ -11,8 +11,8 @@ import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { SavedSession } from '../../decoding/state/session-file.ts';
 import { openRedis, type Redis } from '../../redis/client.ts';
-import type { ServedModel } from '../served-model.ts';
-import { TokenPieces } from '../text/token-pieces.ts';
+import type { TextModel } from '../../engine/text-model.ts';
+import { TokenPieces } from '../../engine/text/token-pieces.ts';
 import { FolderSessions } from './folder-sessions.ts';
 import { MemorySessions } from './memory-sessions.ts';
 import { RedisSessions } from './redis-sessions.ts';
@@ -21,7 +21,7 @@ import { TieredSessions } from './tiered-sessions.ts';
 
 const described = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 }), { kind: 'softmax' }]);
 const folder = suiteFolder();
-let model: ServedModel;
+let model: TextModel;
 let server: RunningRedis | undefined;
 let redis: Redis | undefined;
 beforeAll(async () => {

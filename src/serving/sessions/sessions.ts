@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { decodeSession, encodeSession, type SavedSession } from '../../decoding/state/session-file.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { TextModel } from '../../engine/text-model.ts';
 import type { SaveOptions, SessionName, SessionStore, StoredSession } from './session-store.ts';
 
 /** Why a session cannot be had. */
@@ -57,14 +57,14 @@ export interface SessionsOptions {
 }
 
 export class Sessions {
-  readonly #model: ServedModel;
+  readonly #model: TextModel;
   readonly #store: SessionStore;
   readonly #most: number;
   readonly #ttl: number | undefined;
   readonly #busy = new Set<string>();
   readonly #counts = new Map<string, { count: number; readonly at: number }>();
 
-  constructor(model: ServedModel, store: SessionStore, { most = 10_000, ttl }: SessionsOptions = {}) {
+  constructor(model: TextModel, store: SessionStore, { most = 10_000, ttl }: SessionsOptions = {}) {
     this.#model = model;
     this.#store = store;
     this.#most = most;

@@ -10,7 +10,7 @@ import {
 } from '../../decoding/state/session-file.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Redis } from '../../redis/client.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { TextModel } from '../../engine/text-model.ts';
 import { StoreUnavailableError } from './session-store.ts';
 
 /** Keeps saved slots under names that are no paths. */
@@ -22,7 +22,7 @@ export interface SlotFiles {
 }
 
 /** Slots as session files of a folder. */
-export function folderSlotFiles(folder: string, { engine, fingerprint }: ServedModel): SlotFiles {
+export function folderSlotFiles(folder: string, { engine, fingerprint }: TextModel): SlotFiles {
   return {
     async write(name, session) {
       await mkdir(folder, { recursive: true });
@@ -41,7 +41,7 @@ export function folderSlotFiles(folder: string, { engine, fingerprint }: ServedM
 const timeToLive = 86_400;
 
 /** The same bytes in Redis. The connection is the caller's. */
-export function redisSlotFiles(redis: Redis, { engine, fingerprint }: ServedModel): SlotFiles {
+export function redisSlotFiles(redis: Redis, { engine, fingerprint }: TextModel): SlotFiles {
   const keyOf = (name: string): string => `linnet:${fingerprint}:slot:${name}`;
   return {
     async write(name, session) {

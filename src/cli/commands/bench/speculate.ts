@@ -1,6 +1,6 @@
 /** `linnet bench speculate`: sequential against speculative decoding with the tree of the model folder. */
 import { loadDocuments } from '../../../data/documents/documents.ts';
-import { generateToEnd } from '../../../decoding/generate.ts';
+import { generateToEnd } from '../../../engine/generate.ts';
 import { Sampler } from '../../../decoding/sampler.ts';
 import { MedusaDrafter } from '../../../decoding/speculation/drafters/medusa-drafter.ts';
 import type { StepEngine } from '../../../decoding/step-engine.ts';

@@ -9,7 +9,7 @@ import {
   type NeedleSettings,
 } from '../../../evaluation/needle/measure.ts';
 import { needleTaskNames, needleTasks } from '../../../evaluation/needle/task.ts';
-import { EngineScorer } from '../../../evaluation/scoring/engine-scorer.ts';
+import { EngineScorer } from '../../../engine/scoring/engine-scorer.ts';
 import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { heatMap } from '../../../report/charts/heat-map.ts';

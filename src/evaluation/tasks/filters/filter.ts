@@ -1,7 +1,7 @@
 /** Filters take the answer out of what a model generated. A task names them and gives their parameters. */
 import { z } from 'zod';
 import { findAll, pythonRegex } from '../text/python-regex.ts';
-import { strip, words } from '../text/python-text.ts';
+import { strip, words } from '../../../tokenizer/python-text.ts';
 import type { JsonValue } from '../text/python-json.ts';
 import { multipleChoice } from './multiple-choice.ts';
 import { parseNumber } from './number-words.ts';

@@ -1,6 +1,6 @@
 /** Answers to questions whose options are in the question: a letter in parentheses, an option's text, or a bare letter. */
 import { findAll, pythonRegex } from '../text/python-regex.ts';
-import { strip } from '../text/python-text.ts';
+import { strip } from '../../../tokenizer/python-text.ts';
 
 const options = pythonRegex('\\([A-Z]\\)([^\\n^(]*)', 'g');
 

@@ -1,6 +1,6 @@
 /** The metrics of tasks: what each takes from one answer, and how the values of a task become one number. */
 import { rouge, type RougeKind } from '../rouge/rouge.ts';
-import { codePoints, splitAtSpace, utf8Bytes, words } from '../text/python-text.ts';
+import { codePoints, splitAtSpace, utf8Bytes, words } from '../../../tokenizer/python-text.ts';
 import { f1Of, matthews } from './classification.ts';
 import { exactMatch, type ExactMatchOptions } from './exact-match.ts';
 import { mean } from './statistics.ts';

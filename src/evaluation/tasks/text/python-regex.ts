@@ -3,7 +3,7 @@
  * and in how groups are named; the rest is the same.
  */
 import { LinnetError } from '../../../errors.ts';
-import { pythonSpace } from './python-text.ts';
+import { pythonSpace } from '../../../tokenizer/python-text.ts';
 
 const word = '\\p{L}\\p{N}_';
 

@@ -1,7 +1,7 @@
 /** The fields of llama.cpp's /completion, with its defaults, and the jobs that they mean. */
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
-import type { TextJob } from '../../text/text-service.ts';
+import type { TextJob } from '../../../engine/text/text-service.ts';
 import { ApiError } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
 import { type ApiRequest, type Serving, tokensLeft } from '../request-context.ts';

@@ -1,7 +1,7 @@
 /** POST /completion: the endpoint of llama.cpp's server, with its fields and answers. */
 import type { SlotTurn } from '../../sessions/slots.ts';
-import type { PlacedScore } from '../../text/score-stream.ts';
-import type { TextEvent, TextJob } from '../../text/text-service.ts';
+import type { PlacedScore } from '../../../engine/text/score-stream.ts';
+import type { TextEvent, TextJob } from '../../../engine/text/text-service.ts';
 import { asApiError } from '../api-error.ts';
 import { dataEvent, eventStream, interleave } from '../event-stream.ts';
 import { withWarning } from '../length-warning.ts';

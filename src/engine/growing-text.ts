@@ -6,7 +6,7 @@ import { LinnetError } from '../errors.ts';
 import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
 import { TextStream } from '../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { StepBounds } from './method.ts';
+import type { StepBounds } from '../decoding/method.ts';
 import { requireCount, requireKind, requireOptions, requireTexts, requireTokens } from '../files/arguments.ts';
 
 /** Why a text ended: `maxTokens` reached, a stop token or string, a token the model names as EOS, or the signal. */

@@ -5,11 +5,11 @@ import { mixerPreset } from '../attention/presets.ts';
 import { chain } from '../attention/tree.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { DecodingEngine } from './engine.ts';
+import { DecodingEngine } from '../decoding/engine.ts';
 import { type GenerateOptions, type Generation, type GenerationEvent, generate, generateToEnd } from './generate.ts';
-import type { DecodingMethod } from './method.ts';
-import type { StepRequest } from './step-engine.ts';
-import { Sampler } from './sampler.ts';
+import type { DecodingMethod } from '../decoding/method.ts';
+import type { StepRequest } from '../decoding/step-engine.ts';
+import { Sampler } from '../decoding/sampler.ts';
 
 const augmented = mixerPreset('augmented', { group: 8, kernel: 9 });
 const model = tinyLlama([augmented, augmented]);

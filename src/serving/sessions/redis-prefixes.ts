@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto';
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { Redis } from '../../redis/client.ts';
-import type { ServedModel } from '../served-model.ts';
-import { chainKeys, type SharedPrefixes } from './prefix-cache.ts';
+import type { TextModel } from '../../engine/text-model.ts';
+import { chainKeys, type SharedPrefixes } from '../../engine/text/prefix-cache.ts';
 
 /** Seconds that an entry stays after it was last of use. */
 const timeToLive = 3600;
@@ -21,12 +21,12 @@ const patience = 500;
 
 export class RedisPrefixes implements SharedPrefixes {
   readonly #redis: Redis;
-  readonly #model: ServedModel;
+  readonly #model: TextModel;
   readonly #onProblem: (error: unknown) => void;
   readonly #pending = new Set<Promise<void>>();
 
   /** @param onProblem called for entries that are unusable and of a Redis that does not answer. The connection is the caller's. */
-  constructor(redis: Redis, model: ServedModel, onProblem: (error: unknown) => void) {
+  constructor(redis: Redis, model: TextModel, onProblem: (error: unknown) => void) {
     this.#redis = redis;
     this.#model = model;
     this.#onProblem = onProblem;

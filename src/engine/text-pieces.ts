@@ -1,6 +1,6 @@
 /** A text that is being generated: its pieces as they come. */
-import type { GenerationEvent } from '../decoding/generate.ts';
-import type { Generation } from '../decoding/text-generation.ts';
+import type { GenerationEvent } from './generate.ts';
+import type { Generation } from './text-generation.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 import type { SamplerInput } from '../decoding/sampler.ts';
 import { LinnetError } from '../errors.ts';

@@ -8,7 +8,7 @@ import { eventLoopTurn } from '../../decoding/event-loop.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import type { TextGenerationOptions } from '../../decoding/text-generation.ts';
+import type { TextGenerationOptions } from '../text-generation.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { generateTogether } from './generate-together.ts';

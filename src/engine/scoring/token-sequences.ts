@@ -1,7 +1,7 @@
 /** From texts to tokens: where a context ends and its continuation begins, and windows over long texts. */
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { trailingSpace } from '../tasks/text/python-text.ts';
+import { trailingSpace } from '../../tokenizer/python-text.ts';
 import type { ScoreRequest } from './scorer.ts';
 
 /** Tokens of which the last `scored` are predicted, each from all before it. There is one more before them. */

@@ -6,7 +6,7 @@ import { letters } from '../../../test/models/letters.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
-import { type Generation, generateToEnd } from '../../decoding/generate.ts';
+import { type Generation, generateToEnd } from '../generate.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import { LookupDrafter } from '../../decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';

@@ -1,11 +1,11 @@
 /** A conversation with a model in one process: turns on one state, which can be undone, forked and saved. */
-import { generate } from '../../decoding/generate.ts';
-import type { Generation } from '../../decoding/text-generation.ts';
+import { generate } from '../generate.ts';
+import type { Generation } from '../text-generation.ts';
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import { restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { LinnetError } from '../../errors.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { TextModel } from '../text-model.ts';
 import type { ChatMessage } from './chat-template.ts';
 
 /** Where a conversation is. Never changed: a turn makes a new one. */
@@ -33,14 +33,14 @@ export interface ConversationState {
 }
 
 export class Conversation {
-  readonly #model: ServedModel;
+  readonly #model: TextModel;
   readonly #options: ConversationOptions;
   readonly #sampler: Sampler;
   /** From the beginning to where the conversation is. */
   #moments: readonly Moment[];
   readonly #forks = new Map<string, readonly Moment[]>();
 
-  constructor(model: ServedModel, options: ConversationOptions) {
+  constructor(model: TextModel, options: ConversationOptions) {
     this.#model = model;
     this.#options = options;
     this.#sampler = new Sampler(options.sampling);

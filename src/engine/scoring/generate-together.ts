@@ -1,8 +1,8 @@
 /** Several texts generated in the same steps of an engine. */
 import { eventLoopTurn } from '../../decoding/event-loop.ts';
-import { decodeRound } from '../../decoding/round.ts';
+import { decodeRound } from '../round.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { type Generation, TextGeneration, type TextGenerationOptions } from '../../decoding/text-generation.ts';
+import { type Generation, TextGeneration, type TextGenerationOptions } from '../text-generation.ts';
 import { LinnetError } from '../../errors.ts';
 
 /**

@@ -1,10 +1,10 @@
 /** What the scheduler is asked for, and what it answers with. */
-import type { TextOptions } from '../../decoding/growing-text.ts';
+import type { TextOptions } from '../growing-text.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
 import type { Sampler } from '../../decoding/sampler.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { TextPace } from './round-pacing.ts';
-import type { Generation } from '../../decoding/text-generation.ts';
+import type { Generation } from '../text-generation.ts';
 
 /** One of the continuations of a prompt. */
 export interface ChoiceRequest {

@@ -3,12 +3,12 @@ import type { TokenConstraint } from '../../decoding/logit-adjustments.ts';
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import type { RandomState } from '../../random.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import type { Generation } from '../../decoding/text-generation.ts';
+import type { Generation } from '../text-generation.ts';
 import type { VerifiedTree } from '../../decoding/speculation/speculative.ts';
 import type { TextPace } from '../scheduler/round-pacing.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { ChoiceRequest } from '../scheduler/text-request.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { TextModel } from '../text-model.ts';
 import { type DrafterName, type MethodMaker, methodsByName } from './decoding-choice.ts';
 import { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
 import type { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
@@ -146,7 +146,7 @@ export interface TextServiceOptions {
 }
 
 export class TextService {
-  readonly model: ServedModel;
+  readonly model: TextModel;
   readonly scheduler: Scheduler;
   readonly cache: PrefixCache;
   readonly #shared: SharedPrefixes | undefined;
@@ -156,7 +156,7 @@ export class TextService {
   readonly #observer: TextObserver;
 
   constructor(
-    model: ServedModel,
+    model: TextModel,
     scheduler: Scheduler,
     { cacheBytes = 0, method = methodsByName('off'), shared, observer = {} }: TextServiceOptions = {},
   ) {

@@ -7,9 +7,9 @@
  * slow pauses, and holds up nobody.
  */
 import { eventLoopTurn } from '../../decoding/event-loop.ts';
-import { decodeRound } from '../../decoding/round.ts';
+import { decodeRound } from '../round.ts';
 import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
-import type { TokensEvent } from '../../decoding/text-generation.ts';
+import type { TokensEvent } from '../text-generation.ts';
 import { LinnetError } from '../../errors.ts';
 import { EventQueue } from './event-queue.ts';
 import { FairQueue } from './fair-queue.ts';

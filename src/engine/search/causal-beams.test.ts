@@ -4,9 +4,9 @@ import type { MixerInput } from '../../attention/kinds/index.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { continueByBeams } from './causal-beams.ts';
-import { DecodingEngine } from '../engine.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
 import { generateToEnd } from '../generate.ts';
-import type { SequenceState } from '../state/sequence-state.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 
 const variants: Readonly<Record<string, MixerInput>> = {
   softmax: { kind: 'softmax' },

@@ -1,7 +1,7 @@
 /** Hypotheses of a beam search as states of an engine: what a step has to read so that each becomes the ones after it. */
 import { chain } from '../../attention/tree.ts';
-import type { SequenceState } from '../state/sequence-state.ts';
-import type { StepRequest } from '../step-engine.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+import type { StepRequest } from '../../decoding/step-engine.ts';
 
 const oneNode = chain(1);
 

@@ -1,8 +1,8 @@
 /** Beam search as a decoding method: one text of many in common steps, whose tokens come when the search has ended. */
 import { internalError, LinnetError } from '../../errors.ts';
-import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../method.ts';
-import type { SequenceState } from '../state/sequence-state.ts';
-import type { StepOutput, StepRequest } from '../step-engine.ts';
+import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../../decoding/method.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+import type { StepOutput, StepRequest } from '../../decoding/step-engine.ts';
 import { type BeamOptions, requireCount, TextSearch } from './beam-search.ts';
 import { type HypothesisRequests, hypothesisRequests } from './hypotheses.ts';
 

@@ -4,7 +4,7 @@ import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { OverloadError } from '../scheduler/scheduler.ts';
-import type { ServedModel } from '../served-model.ts';
+import type { TextModel } from '../text-model.ts';
 
 /** Embeds texts beside those that are written: steps of the engine take turns, chunk by chunk. */
 export class Embeddings {
@@ -19,7 +19,7 @@ export class Embeddings {
    * @param most texts at a time, those that wait for their turn included
    * @param promptTokens most tokens of a text
    */
-  constructor({ engine, tokenizer }: Pick<ServedModel, 'engine' | 'tokenizer'>, most: number, promptTokens: number) {
+  constructor({ engine, tokenizer }: Pick<TextModel, 'engine' | 'tokenizer'>, most: number, promptTokens: number) {
     const { sizes, positions } = engine.model;
     this.width = sizes.width;
     this.longest = Math.min(promptTokens, positions.limit - 1);

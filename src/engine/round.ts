@@ -1,5 +1,5 @@
 /** One round of many texts: the plans of all of them in one step of the engine. */
-import type { StepEngine, StepOutput, StepRequest } from './step-engine.ts';
+import type { StepEngine, StepOutput, StepRequest } from '../decoding/step-engine.ts';
 import type { TextGeneration, TokensEvent } from './text-generation.ts';
 
 /**

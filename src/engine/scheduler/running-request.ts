@@ -2,7 +2,7 @@
 import { chain } from '../../attention/tree.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine, StepRequest } from '../../decoding/step-engine.ts';
-import { TextGeneration, type TokensEvent } from '../../decoding/text-generation.ts';
+import { TextGeneration, type TokensEvent } from '../text-generation.ts';
 import { internalError } from '../../errors.ts';
 import type { EventQueue } from './event-queue.ts';
 import type { TextPace } from './round-pacing.ts';

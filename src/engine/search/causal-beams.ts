@@ -4,10 +4,10 @@
  */
 import { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './beam-search.ts';
 import { hypothesisRequests } from './hypotheses.ts';
-import { eventLoopTurn } from '../event-loop.ts';
+import { eventLoopTurn } from '../../decoding/event-loop.ts';
 import { promptOf } from '../text-generation.ts';
-import type { SequenceState } from '../state/sequence-state.ts';
-import type { StepEngine } from '../step-engine.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 
 /** As `BeamOptions`; the end tokens are those of the model. */
 export interface ContinueOptions extends Omit<BeamOptions, 'eosIds'> {

@@ -3,8 +3,8 @@
  * them into characters as they come.
  */
 import { internalError, LinnetError } from '../errors.ts';
-import { eventLoopTurn } from './event-loop.ts';
-import type { StepEngine } from './step-engine.ts';
+import { eventLoopTurn } from '../decoding/event-loop.ts';
+import type { StepEngine } from '../decoding/step-engine.ts';
 import {
   type Generation,
   type PromptEvent,

@@ -1,9 +1,9 @@
 /** How probable a given text is: log-likelihoods through the step form. */
 import { chain } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
-import { eventLoopTurn } from './event-loop.ts';
-import type { SequenceState } from './state/sequence-state.ts';
-import { promptChunk, type StepEngine } from './step-engine.ts';
+import { eventLoopTurn } from '../decoding/event-loop.ts';
+import type { SequenceState } from '../decoding/state/sequence-state.ts';
+import { promptChunk, type StepEngine } from '../decoding/step-engine.ts';
 
 /** Logits of a run, in numbers: 128 MiB. */
 const mostLogits = 1 << 25;

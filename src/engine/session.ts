@@ -1,5 +1,5 @@
 /** A text that goes on from call to call, with its state: what a conversation or a long document is kept in. */
-import { type GenerateOptions, type GenerationEvent, generate } from '../decoding/generate.ts';
+import { type GenerateOptions, type GenerationEvent, generate } from './generate.ts';
 import type { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
 import { Sampler, type SamplingContext } from '../decoding/sampler.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';

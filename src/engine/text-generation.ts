@@ -7,10 +7,10 @@ import { internalError, LinnetError } from '../errors.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import { type FinishReason, GrowingText, type TextOptions, type TextPiece } from './growing-text.ts';
 import { chain } from '../attention/tree.ts';
-import { type Continuation, type DecodingMethod, nextTokens, sequential } from './method.ts';
-import { Sampler } from './sampler.ts';
-import type { SequenceState } from './state/sequence-state.ts';
-import { promptChunk, type StepEngine, type StepOutput, type StepRequest } from './step-engine.ts';
+import { type Continuation, type DecodingMethod, nextTokens, sequential } from '../decoding/method.ts';
+import { Sampler } from '../decoding/sampler.ts';
+import type { SequenceState } from '../decoding/state/sequence-state.ts';
+import { promptChunk, type StepEngine, type StepOutput, type StepRequest } from '../decoding/step-engine.ts';
 import { requireTokens } from '../files/arguments.ts';
 
 /** What is continued, and how. */

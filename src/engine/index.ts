@@ -1,0 +1,32 @@
+/**
+ * `linnet/decoding`: how models generate. Engines and states, sampling, beam search, speculation, session files
+ * (docs/three-forms.md, docs/speculation.md).
+ */
+export * from './library.ts';
+export { DecodingEngine } from '../decoding/engine.ts';
+export type { ContinuationScore } from './log-likelihood.ts';
+export { negativeLogLikelihood, scoreContinuation } from './log-likelihood.ts';
+export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './search/beam-search.ts';
+export { beamMethod, type BeamMethodOptions } from './search/beam-method.ts';
+export { continueByBeams, type ContinueOptions } from './search/causal-beams.ts';
+export { CombinedDrafter, type CombinedOptions } from '../decoding/speculation/drafters/combined-drafter.ts';
+export {
+  type HeadPredictions,
+  MedusaDrafter,
+  defaultTreePaths,
+} from '../decoding/speculation/drafters/medusa-drafter.ts';
+export { ModelDrafter, type ModelDrafterOptions } from '../decoding/speculation/drafters/model-drafter.ts';
+export {
+  ObservedDrafter,
+  type PathAcceptance,
+  sumAcceptance,
+} from '../decoding/speculation/drafters/observed-drafter.ts';
+export type { Pace } from '../decoding/speculation/adaptive-speculation.ts';
+export { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/drafters/reference-drafter.ts';
+export {
+  type RestoredSession,
+  restoreSession,
+  type SavedSession,
+  saveSession,
+} from '../decoding/state/session-file.ts';
+export { StepEngine } from '../decoding/step-engine.ts';

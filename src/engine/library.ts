@@ -1,0 +1,35 @@
+/**
+ * What both libraries, for Node and for browsers, export of decoding: the same names for the same things. Nothing here
+ * may need Node.
+ */
+export { type GenerateOptions, type GenerationEvent, generate, generateToEnd } from './generate.ts';
+export type { FinishReason } from './growing-text.ts';
+export {
+  type Continuation,
+  type DecodingMethod,
+  type ReadPrompt,
+  sequential,
+  type StepBounds,
+} from '../decoding/method.ts';
+export { decodeRound } from './round.ts';
+export { Sampler, type SamplerConfig, type SamplerInput, type SamplingContext } from '../decoding/sampler.ts';
+export type { TokenConstraint } from '../decoding/logit-adjustments.ts';
+export { JsonConstraint } from '../decoding/constraints/json-constraint.ts';
+export { TokenTrie } from '../decoding/constraints/token-trie.ts';
+export {
+  type AcceptanceRule,
+  acceptanceRules,
+  exact,
+  rejection,
+  type TypicalOptions,
+  typical,
+} from '../decoding/speculation/acceptance.ts';
+// Speculation: drafters guess, one step verifies, a rule accepts.
+export type { Draft, DraftContext, Drafter } from '../decoding/speculation/drafters/drafter.ts';
+export { LookupDrafter, type LookupOptions } from '../decoding/speculation/drafters/lookup-drafter.ts';
+export { AdaptiveSpeculation, type PacingOptions } from '../decoding/speculation/adaptive-speculation.ts';
+export { type SpeculationOptions, speculative } from '../decoding/speculation/speculative.ts';
+export { SpeculationStatistics, type SpeculationSummary } from '../decoding/speculation/statistics.ts';
+export type { SequenceState } from '../decoding/state/sequence-state.ts';
+export type { StepOutput, StepRequest, StepWeights } from '../decoding/step-engine.ts';
+export { type Generation, TextGeneration, type TextGenerationOptions, type TokensEvent } from './text-generation.ts';
