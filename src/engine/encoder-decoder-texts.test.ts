@@ -6,21 +6,15 @@ import { letters } from '../../test/models/letters.ts';
 import { randomT5Weights, t5MixerNames, tinyT5 } from '../../test/models/tiny-t5.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { t5Model } from '../models/families/t5/model.ts';
-import { DecodingEngine } from './engine.ts';
-import {
-  type GenerateOptions,
-  type Generation,
-  type GenerationEvent,
-  generate,
-  generateToEnd,
-} from '../engine/generate.ts';
-import { Sampler, type SamplerInput } from './sampler.ts';
-import type { Drafter } from './speculation/drafters/drafter.ts';
-import { LookupDrafter } from './speculation/drafters/lookup-drafter.ts';
-import { ReferenceDrafter } from './speculation/drafters/reference-drafter.ts';
-import { speculative } from './speculation/speculative.ts';
-import { SpeculationStatistics } from './speculation/statistics.ts';
-import { restoreSession, saveSession } from './state/session-file.ts';
+import { DecodingEngine } from '../decoding/engine.ts';
+import { type GenerateOptions, type Generation, type GenerationEvent, generate, generateToEnd } from './generate.ts';
+import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
+import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
+import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
+import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
+import { speculative } from '../decoding/speculation/speculative.ts';
+import { SpeculationStatistics } from '../decoding/speculation/statistics.ts';
+import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
 
 const source = [3, 4, 5, 6, 7, 8, 1];
 const fingerprint = 'f'.repeat(64);

@@ -12,10 +12,10 @@ import { t5Problems } from '../attention/kinds/t5-linear/config.ts';
 import { isCausal } from '../attention/mixers.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
 import { Random } from '../random.ts';
-import { DecodingEngine } from './engine.ts';
-import { generateToEnd } from '../engine/generate.ts';
-import { continueByBeams } from '../engine/search/causal-beams.ts';
-import type { SequenceState } from './state/sequence-state.ts';
+import { DecodingEngine } from '../decoding/engine.ts';
+import { generateToEnd } from './generate.ts';
+import { continueByBeams } from './search/causal-beams.ts';
+import type { SequenceState } from '../decoding/state/sequence-state.ts';
 
 /** Lets every state read a token, in one step. @returns logits [V] of what follows, per state */
 async function stepAll(

@@ -1,24 +1,28 @@
 import { describe, expect, it } from 'vitest';
-import { letters } from '../../../test/models/letters.ts';
-import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import type { MixerInput } from '../../attention/kinds/index.ts';
-import { mixerPreset } from '../../attention/presets.ts';
-import { chain, TokenTree } from '../../attention/tree.ts';
-import { Random } from '../../random.ts';
-import { DecodingEngine } from '../engine.ts';
-import { generate, type GenerateOptions, generateToEnd } from '../../engine/generate.ts';
-import type { Continuation } from '../method.ts';
-import { Sampler, type SamplerInput } from '../sampler.ts';
-import { rejection } from './acceptance.ts';
-import { CombinedDrafter } from './drafters/combined-drafter.ts';
-import type { Drafter } from './drafters/drafter.ts';
-import { LookupDrafter } from './drafters/lookup-drafter.ts';
-import { type HeadPredictions, MedusaDrafter, defaultTreePaths } from './drafters/medusa-drafter.ts';
-import { ModelDrafter } from './drafters/model-drafter.ts';
-import { AdaptiveSpeculation } from './adaptive-speculation.ts';
-import { ReferenceDrafter } from './drafters/reference-drafter.ts';
-import { speculative } from './speculative.ts';
-import { SpeculationStatistics } from './statistics.ts';
+import { letters } from '../../test/models/letters.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
+import type { MixerInput } from '../attention/kinds/index.ts';
+import { mixerPreset } from '../attention/presets.ts';
+import { chain, TokenTree } from '../attention/tree.ts';
+import { Random } from '../random.ts';
+import { DecodingEngine } from '../decoding/engine.ts';
+import { generate, type GenerateOptions, generateToEnd } from './generate.ts';
+import type { Continuation } from '../decoding/method.ts';
+import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
+import { rejection } from '../decoding/speculation/acceptance.ts';
+import { CombinedDrafter } from '../decoding/speculation/drafters/combined-drafter.ts';
+import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
+import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
+import {
+  type HeadPredictions,
+  MedusaDrafter,
+  defaultTreePaths,
+} from '../decoding/speculation/drafters/medusa-drafter.ts';
+import { ModelDrafter } from '../decoding/speculation/drafters/model-drafter.ts';
+import { AdaptiveSpeculation } from '../decoding/speculation/adaptive-speculation.ts';
+import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
+import { speculative } from '../decoding/speculation/speculative.ts';
+import { SpeculationStatistics } from '../decoding/speculation/statistics.ts';
 
 const G = 6;
 const both = (mixer: MixerInput): readonly MixerInput[] => [mixer, mixer];
