@@ -11,14 +11,29 @@ import { refusal } from '../error-code.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 
+const folder = suiteFolder();
+const model = join(folder, 'model');
 const hostile: readonly unknown[] = [
-  ...[undefined, null, true, 0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 33, 10n, '', 'hello', '\0'],
+  // The string that is not empty is a path of the scratch folder: where a function writes a folder, it writes there.
+  ...[
+    undefined,
+    null,
+    true,
+    0,
+    -1,
+    0.5,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    2 ** 33,
+    10n,
+    '',
+    join(folder, 'x'),
+    '\0',
+  ],
   ...[Symbol('x'), () => 1, [], [null], ['a', 1], {}, { length: 1e9 }, new Date(0), new Map(), /x/],
   Object.create(null),
 ];
 
-const folder = suiteFolder();
-const model = join(folder, 'model');
 let opened: library.OpenedCausal;
 let engine: library.StepEngine;
 beforeAll(async () => {

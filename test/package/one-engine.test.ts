@@ -1,0 +1,108 @@
+/**
+ * One place turns a prompt into tokens, and one opens models: two ways to do either would disagree about BOS, templates or
+ * limits sooner or later.
+ */
+import { describe, expect, it } from 'vitest';
+import { sourceFiles } from '../../scripts/source-tree.ts';
+
+/** A thing that one folder does for all others. */
+interface OneDoer {
+  /** What it does, for messages. */
+  readonly what: string;
+  /** How code looks that does it. */
+  readonly sign: RegExp;
+  /** Where it is done. */
+  readonly home: RegExp;
+  /** Files elsewhere that still do it. This list may only become shorter. */
+  readonly stillIn: readonly string[];
+}
+
+/** `data` makes rows for training out of documents, which is no prompt. */
+const prompts: OneDoer = {
+  what: 'src/engine turns a prompt into tokens',
+  sign: /([tT]okenizer(\(\))?|[tT]emplate|templateOf\(\w+\))\.encode\(/,
+  home: /^src\/(engine|tokenizer|data)\//,
+  stillIn: [
+    'src/cli/commands/bench/speculate.ts',
+    'src/cli/commands/demo/speculation.ts',
+    'src/cli/commands/demo/study.ts',
+    'src/cli/commands/eval/joined-text.ts',
+    'src/cli/commands/eval/speculation.ts',
+    'src/cli/commands/medusa/tree-measurements.ts',
+    'src/cli/options/prompt-options.ts',
+    'src/conversion/measure.ts',
+    'src/conversion/texts.ts',
+    'src/evaluation/needle/question.ts',
+    'src/evaluation/perplexity/scored-windows.ts',
+    'src/evaluation/scoring/engine-scorer.ts',
+    'src/evaluation/scoring/token-sequences.ts',
+    'src/evaluation/speed/conversation-speed.ts',
+    'src/open/session.ts',
+    'src/open/text-generator.ts',
+    'src/serving/http/chat-messages.ts',
+    'src/serving/http/chat.ts',
+    'src/serving/http/completions.ts',
+    'src/serving/http/llama/completion-fields.ts',
+    'src/serving/http/responses.ts',
+    'src/serving/http/session-routes.ts',
+    'src/serving/http/token-routes.ts',
+    'src/serving/text/chat-template.ts',
+    'src/serving/text/conversation.ts',
+    'src/serving/text/embeddings.ts',
+    'src/serving/text/token-pieces.ts',
+    'src/studies/leak-demonstration.ts',
+    'src/training/plans/heads-text.ts',
+  ],
+};
+
+/** The index of a folder and the entries of the package only pass names on. */
+const openers: OneDoer = {
+  what: 'src/open opens models',
+  sign: /\b(open(Exported|Generating|Decoding|Served|Reading|Remote)?Model|openExportedHeads|openRemoteExport)\b/,
+  home: /^src\/(open\/|export\/index|[\w-]+\.ts$)/,
+  stillIn: [
+    'src/browser/open-model.ts',
+    'src/browser/remote-export.ts',
+    'src/browser/trainable-model.ts',
+    'src/cli/commands/bench/decode.ts',
+    'src/cli/commands/bench/prefill.ts',
+    'src/cli/commands/bench/speculate.ts',
+    'src/cli/commands/bench/verify.ts',
+    'src/cli/commands/chat.ts',
+    'src/cli/commands/eval/mt-bench.ts',
+    'src/cli/commands/eval/needle.ts',
+    'src/cli/commands/eval/perplexity.ts',
+    'src/cli/commands/eval/positions.ts',
+    'src/cli/commands/eval/same-tokens.ts',
+    'src/cli/commands/eval/speculation.ts',
+    'src/cli/commands/generate.ts',
+    'src/cli/commands/serve.ts',
+    'src/cli/options/speculation-options.ts',
+    'src/cli/options/task-scorer.ts',
+    'src/evaluation/precision/measure-error.ts',
+    'src/export/open-export.ts',
+    'src/export/open-heads.ts',
+    'src/export/open-model.ts',
+    'src/serving/reading/reading-model.ts',
+    'src/serving/served-model.ts',
+  ],
+};
+
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*/g, '');
+}
+
+describe.each([prompts, openers])('$what', ({ what, sign, home, stillIn }) => {
+  const elsewhere = sourceFiles('src')
+    .filter(({ path, text }) => !home.test(path) && sign.test(withoutComments(text)))
+    .map(({ path }) => path);
+
+  it('and no other folder', () => {
+    const added = elsewhere.filter((path) => !stillIn.includes(path));
+    expect(added, `Only ${what}: ask it, or move the code there.`).toEqual([]);
+  });
+
+  it('with a list of exceptions that only becomes shorter', () => {
+    expect(stillIn.filter((path) => !elsewhere.includes(path))).toEqual([]);
+  });
+});
