@@ -16,7 +16,6 @@ const knownCircles: readonly string[] = [
   'graph.ts model.ts',
   'hugging-face.ts token-bytes.ts tokenizer.ts',
   'logit-adjustments.ts sampler.ts',
-  'metric-events.ts record.ts',
   'open-model.ts remote-export.ts',
 ];
 
