@@ -4,31 +4,32 @@
  */
 import type { Device } from '../graph/onnx/model.ts';
 import { LinnetError } from '../errors.ts';
-import { type EngineApi, openSessionOf } from './session.ts';
+import { pairsSaturate, SaturationGuard } from './saturation.ts';
+import { type EngineApi, type EngineBuild, openSessionOf } from './session.ts';
 import type { DescribedSession, EngineModel, EngineSettings } from './session-types.ts';
 import { explainCuda, requireCudaLibraries } from './cuda.ts';
 import { disableTelemetry } from './telemetry.ts';
-
-interface Engine {
-  readonly provider: string;
-  readonly load: (settings: EngineSettings) => Promise<EngineApi>;
-}
 
 const loadNative = (): Promise<EngineApi> => {
   disableTelemetry();
   return import('onnxruntime-node');
 };
 
-const engines: Readonly<Record<Device, Engine>> = {
-  cpu: { provider: 'cpu', load: loadNative },
-  cuda: {
-    provider: 'cuda',
-    async load() {
-      await requireCudaLibraries();
-      return loadNative();
-    },
-  },
-  webgpu: { provider: 'webgpu', load: loadNative },
+const saturation = new SaturationGuard(() =>
+  pairsSaturate((model) => openSessionOf({ provider: 'cpu', load: loadNative }, model, { device: 'cpu', threads: 1 })),
+);
+
+function native(provider: string, load = loadNative): EngineBuild {
+  return { provider, load, needsUnsignedWeights: (model) => saturation.needsUnsignedWeights(model) };
+}
+
+const engines: Readonly<Record<Device, EngineBuild>> = {
+  cpu: native('cpu'),
+  cuda: native('cuda', async () => {
+    await requireCudaLibraries();
+    return loadNative();
+  }),
+  webgpu: native('webgpu'),
   wasm: {
     provider: 'wasm',
     async load({ threads }) {
@@ -63,8 +64,7 @@ function threadsOfEnvironment(): number | undefined {
  * @throws LinnetError `RUNTIME` if the engine cannot be loaded or refuses the model, `CONFIG` for a bad `LINNET_THREADS`
  */
 export async function openSession(model: EngineModel, settings: EngineSettings): Promise<DescribedSession> {
-  const { load, provider } = engines[settings.device];
   const threads = settings.threads ?? (settings.device === 'wasm' ? undefined : threadsOfEnvironment());
-  const session = openSessionOf(load, provider, model, { ...settings, threads });
+  const session = openSessionOf(engines[settings.device], model, { ...settings, threads });
   return settings.device === 'cuda' ? session.catch(explainCuda) : session;
 }

@@ -16,23 +16,29 @@ export interface EngineApi {
   readonly env: typeof env;
 }
 
+/** A build of ONNX Runtime, for one device. */
+export interface EngineBuild {
+  /** ONNX Runtime's name of the device. */
+  readonly provider: string;
+  readonly load: (settings: EngineSettings) => Promise<EngineApi>;
+  /** Whether 8-bit products of the model would saturate with signed weights. Default: none does. */
+  readonly needsUnsignedWeights?: (model: EngineModel) => Promise<boolean>;
+}
+
 /**
  * Opens a session in this thread.
- *
- * @param provider ONNX Runtime's name of the device
- * @param load loads the engine
  * @throws LinnetError `RUNTIME` if the engine cannot be loaded or refuses the model.
  */
 export async function openSessionOf(
-  load: (settings: EngineSettings) => Promise<EngineApi>,
-  provider: string,
+  { provider, load, needsUnsignedWeights }: EngineBuild,
   model: EngineModel,
   settings: EngineSettings,
 ): Promise<DescribedSession> {
   try {
     const api = await load(settings);
     api.env.logLevel = 'error';
-    const options = { ...sessionOptions(settings), executionProviders: [provider] };
+    const unsignedWeights = (await needsUnsignedWeights?.(model)) ?? false;
+    const options = { ...sessionOptions(settings, unsignedWeights), executionProviders: [provider] };
     const session = await ('file' in model
       ? api.InferenceSession.create(model.file, options)
       : api.InferenceSession.create(model.bytes, {
@@ -45,7 +51,7 @@ export async function openSessionOf(
   }
 }
 
-function sessionOptions(settings: EngineSettings): InferenceSession.SessionOptions {
+function sessionOptions(settings: EngineSettings, unsignedWeights: boolean): InferenceSession.SessionOptions {
   return {
     ...(settings.threads !== undefined && { intraOpNumThreads: settings.threads }),
     executionMode: 'sequential',
@@ -56,9 +62,7 @@ function sessionOptions(settings: EngineSettings): InferenceSession.SessionOptio
       session: {
         intra_op: { allow_spinning: settings.spin === true ? '1' : '0' },
         force_spinning_stop: '1',
-        // Without VNNI, x86 processors add pairs of 8-bit products in 16 bits, where they saturate; with unsigned weights
-        // ONNX Runtime adds them in 32. Other processors ignore this.
-        x64quantprecision: '1',
+        ...(unsignedWeights && { x64quantprecision: '1' }),
       },
     },
     ...(settings.profilePrefix !== undefined && { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),

@@ -77,5 +77,5 @@ export function openWebSession(model: EngineModel, settings: WebEngineSettings):
     api.env.wasm.wasmPaths = engineFiles ?? files();
     return api;
   };
-  return openSessionOf(configured, provider, model, { device });
+  return openSessionOf({ provider, load: configured }, model, { device });
 }

@@ -101,8 +101,7 @@ export const integerMatmulOp = defineOp<NoAttributes>({
     return [{ dtype: 'float32', shape: [...rows, N] }];
   },
   // One op up to the scales of the weights; with Cast and Mul after MatMulInteger 16 rows took 1.8 times as long. It
-  // takes one scale for all activations, so theirs follow. On x86 without VNNI sessions ask for unsigned weights, since pairs
-  // of products would saturate in 16 bits.
+  // takes one scale for all activations, so theirs follow. Where pairs of products saturate: runtime/saturation.ts.
   lower(emitter, node) {
     const [codes, scales, weights, weightScales] = node.inputs.map((input) => emitter.name(input));
     const one = emitter.constant(float32([], [1]));
