@@ -109,20 +109,6 @@ describe('generate --speculate', () => {
     }
   });
 
-  it('says where the rules of other code have gone, which give other texts', async () => {
-    const words = ['generate', augmented, ...request, '--speculate', 'lookup'];
-    for (const moved of [
-      ['--tree-convolution', 'flattened'],
-      ['--tree-global', 'paper'],
-    ]) {
-      const { exitCode, stderr } = await failure(...words, ...moved);
-      expect(exitCode).toBe(2);
-      expect(stderr).toContain(`${moved[0]} is not an option any more`);
-      expect(stderr).toContain('linnet eval speculation');
-    }
-    expect((await runCaptured(['generate', '--help'])).stdout).not.toContain('--tree-');
-  });
-
   it('continues a session as if it had not speculated', async () => {
     const whole = await runJson('generate', augmented, ...request);
     const session = join(folder, 'night.session');

@@ -25,7 +25,6 @@ import { byteSize, duration, keptLayers, stageSteps } from '../options/conversio
 import { UsageError } from '../framework/exit-codes.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 import { fieldOption } from '../options/text-options.ts';
-import { movedTrainingOptions } from '../options/training-options.ts';
 import { recordedConversion } from '../output/conversion-events.ts';
 
 /** Seconds of training. */
@@ -92,7 +91,23 @@ export const convertCommand = defineCommand({
     replace: replaceOption,
     ...engineOptions,
   },
-  moved: movedTrainingOptions,
+  usual: [
+    'data',
+    'heldOut',
+    'budget',
+    'steps',
+    'state',
+    'group',
+    'memory',
+    'sinks',
+    'keep',
+    'batch',
+    'seed',
+    'resume',
+    'out',
+    'replace',
+    'threads',
+  ],
   async run(context, options) {
     const { out, data, field, heldOut, seed, batch, resume, threads, device } = options;
     if (options.replace) await requireReplaceable(out);

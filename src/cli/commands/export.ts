@@ -63,7 +63,6 @@ export const exportCommand = defineCommand({
     skipReport: flag('do not compare outputs and layers with float32, which loads the model'),
     threads: optional(integer(1, 1024), 'threads of the comparison (default: one per core)'),
   },
-  renamed: { text: 'data' },
   async run(context, options) {
     const { model: folder, out, dtype, block, device, sourceLengths, replace, threads } = options;
     requireBlocks(dtype, block);

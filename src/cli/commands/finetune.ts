@@ -5,7 +5,7 @@ import { defineCommand } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { loraOptions } from '../options/lora-options.ts';
-import { movedTrainingOptions, trainingOptions } from '../options/training-options.ts';
+import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 
 export const finetune = defineCommand({
@@ -23,7 +23,23 @@ export const finetune = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: { ...trainingOptions, ...optionsOf(objectiveShape), ...loraOptions },
-  moved: movedTrainingOptions,
+  usual: [
+    'data',
+    'heldOut',
+    'packing',
+    'out',
+    'replace',
+    'resume',
+    'evaluateEvery',
+    'steps',
+    'epochs',
+    'lr',
+    'batch',
+    'length',
+    'seed',
+    'objective',
+    'lora',
+  ],
   run: (context, { model, lr: learningRate, ...values }) =>
     reportTraining(context, (hooks) => train(model, { ...values, learningRate }, hooks)),
 });

@@ -24,7 +24,6 @@ import { endOfTurn, joinPrompt, promptOptions, promptSource, readPrompt } from '
 import { samplerOf, samplingOptions } from '../options/sampling-options.ts';
 import {
   describeSpeculation,
-  movedSpeculationOptions,
   openSpeculation,
   type Speculation,
   speculationJson,
@@ -77,7 +76,23 @@ export const generateCommand = defineCommand({
     ...speculationOptions,
     ...engineOptions,
   },
-  moved: movedSpeculationOptions,
+  usual: [
+    'prompt',
+    'promptFile',
+    'chat',
+    'system',
+    'maxTokens',
+    'temperature',
+    'topK',
+    'topP',
+    'seed',
+    'stop',
+    'jsonSchema',
+    'beams',
+    'session',
+    'speculate',
+    'threads',
+  ],
   writes: ['session'],
   async run(context, options) {
     const prompt = promptSource(options, context);

@@ -82,6 +82,22 @@ export const linearizeCommand = defineCommand({
     dtype: checkpointTypeOption,
     replace: replaceOption,
   },
+  usual: [
+    'mixer',
+    'group',
+    'window',
+    'sinks',
+    'memory',
+    'kernel',
+    'localKernel',
+    'layers',
+    'softmaxLayers',
+    'init',
+    'data',
+    'out',
+    'replace',
+    'dtype',
+  ],
   async run(context, options) {
     const loaded = await loadModel(options.model);
     context.throwIfStopped('before anything was written');

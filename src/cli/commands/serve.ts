@@ -107,6 +107,22 @@ export const serveCommand = defineCommand({
     inline: flag('the same as --engine inline'),
     ...engineOptions,
   },
+  usual: [
+    'host',
+    'port',
+    'alias',
+    'apiKey',
+    'cors',
+    'parallel',
+    'rate',
+    'sessions',
+    'stateCache',
+    'chatTemplate',
+    'speculate',
+    'deterministic',
+    'engine',
+    'threads',
+  ],
   async run(context, options) {
     if (options.deterministic && options.speculate !== 'off') {
       throw new UsageError(

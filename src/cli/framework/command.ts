@@ -124,14 +124,12 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly arguments: A;
   /** Options by key: `maxTokens` is `--max-tokens`. */
   readonly options: O;
+  /** Options that `--help` shows, at most 15; `--help-all` shows the others, too. Default: all, of a command with few. */
+  readonly usual?: readonly (keyof O & string)[];
   /** The command measures: `--out FILE` writes what it returns for machines. */
   readonly writesResults?: boolean;
   /** Keys of options that name files which are written at the end: whether they can be is found out first. */
   readonly writes?: readonly (keyof O & string)[];
-  /** Options by the name that they had in the version before, with the name they have now; help does not show the old one. */
-  readonly renamed?: Readonly<Record<string, string>>;
-  /** Options of the version before that are no more, by key: where what they did has gone. Help does not show them. */
-  readonly moved?: Readonly<Record<string, string>>;
   /** Prints for people through the context and returns what machines are reported. */
   run(context: CommandContext, values: z.output<z.ZodObject<A>> & z.output<z.ZodObject<O>>): Promise<CommandResult>;
 }
@@ -139,8 +137,11 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
 /** A command, its parameter types forgotten. */
 export interface CliCommand {
   readonly examples: readonly string[];
-  /** Adds description, arguments, options and examples to a command of the parser. */
-  declare(target: Commander): void;
+  /**
+   * Adds description, arguments, options and examples to a command of the parser.
+   * @param everything whether help shows the options that few runs need
+   */
+  declare(target: Commander, everything: boolean): void;
   /**
    * Checks what the parser found and runs the command.
    * @throws UsageError naming the argument or option, what was given and what is expected
@@ -162,7 +163,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
   const optionSchema = z.object(definition.options);
   return {
     examples: definition.examples,
-    declare(target) {
+    declare(target, everything) {
       target.description(definition.description);
       for (const [name, schema] of Object.entries(definition.arguments)) {
         const { description, values, required: mandatory, defaultText } = helpOf(schema);
@@ -170,29 +171,16 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         const suffix = defaultText === undefined ? '' : ` (default: ${defaultText})`;
         target.argument(mandatory ? `<${shown}>` : `[${shown}]`, `${description}${suffix}`);
       }
-      for (const [key, schema] of Object.entries(definition.options)) target.addOption(parserOption(key, schema));
+      const { usual } = definition;
+      const isShown = (key: string): boolean => everything || usual === undefined || usual.includes(key);
+      const keys = Object.keys(definition.options);
+      for (const key of keys) target.addOption(parserOption(key, definition.options[key]).hideHelp(!isShown(key)));
       if (writesResults) target.addOption(parserOption('out', resultFile));
-      for (const [old, key] of Object.entries(definition.renamed ?? {})) {
-        target.addOption(parserOption(old, definition.options[key], { hidden: true }));
-      }
-      for (const key of Object.keys(definition.moved ?? {})) {
-        target.addOption(new Option(`${flagName(key)} [value]`).hideHelp());
-      }
+      const others = keys.filter((key) => !isShown(key)).length;
+      if (others > 0) target.addHelpText('after', `\n${others} more options: --help-all`);
       target.addHelpText('after', `\nExamples:\n${definition.examples.map((line) => `  ${line}`).join('\n')}`);
     },
-    async run(context, given, parsed) {
-      const options = { ...parsed };
-      for (const [old, key] of Object.entries(definition.renamed ?? {})) {
-        if (options[old] === undefined) continue;
-        if (options[key] !== undefined) {
-          throw new UsageError(`${flagName(old)} is an old name of ${flagName(key)}; give one of them`);
-        }
-        context.note(`${flagName(old)} is called ${flagName(key)} now; the old name goes with the next version`);
-        options[key] = options[old];
-      }
-      for (const [key, where] of Object.entries(definition.moved ?? {})) {
-        if (options[key] !== undefined) throw new UsageError(`${flagName(key)} is not an option any more: ${where}`);
-      }
+    async run(context, given, options) {
       const positional = Object.fromEntries(
         argumentNames.map((name, index) => {
           const isList = helpOf(definition.arguments[name]).values === 'list';
@@ -256,7 +244,7 @@ function helpOf(schema: z.ZodType): ParameterHelp {
 }
 
 /** Values stay text here: they are checked all together, by `checked`. */
-function parserOption(key: string, schema: z.ZodType, { hidden = false } = {}): Option {
+function parserOption(key: string, schema: z.ZodType): Option {
   const { placeholder = 'value', description, required: mandatory, values, defaultText } = helpOf(schema);
   const forms: Record<ParameterHelp['values'], string> = {
     none: '',
@@ -271,7 +259,7 @@ function parserOption(key: string, schema: z.ZodType, { hidden = false } = {}): 
   if (values === 'each') {
     option.argParser((value: string, previous: readonly string[] | undefined) => [...(previous ?? []), value]);
   }
-  return hidden ? option.hideHelp() : option.makeOptionMandatory(mandatory);
+  return option.makeOptionMandatory(mandatory);
 }
 
 function checked<S extends ParameterShape>(

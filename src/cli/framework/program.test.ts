@@ -214,7 +214,7 @@ describe('the table', () => {
   it.each(commandTable.map((entry) => [entry.words.join(' '), entry] as const))(
     '%s has help with examples of options that exist',
     async (words, entry) => {
-      const { stdout, exitCode } = await runCaptured([...entry.words, '--help']);
+      const { stdout, exitCode } = await runCaptured([...entry.words, '--help-all']);
       expect(exitCode).toBe(0);
       expect(stdout).toContain(`linnet ${words}`);
       const { examples } = await entry.load();
@@ -225,6 +225,19 @@ describe('the table', () => {
         for (const [option] of example.matchAll(/--[a-z-]+/g))
           expect(stdout.slice(0, stdout.indexOf('Examples:'))).toContain(`${option} `);
       }
+    },
+  );
+
+  it.each(commandTable.map((entry) => [entry.words.join(' '), entry] as const))(
+    'of %s --help shows at most 15 options of its own, and says that there are others',
+    async (_, entry) => {
+      const optionsOf = (help: string): number => help.match(/^ {2}--/gm)?.length ?? 0;
+      const outputOptions = 3; // --json, --quiet, --debug
+      const usual = (await runCaptured([...entry.words, '--help'])).stdout;
+      const all = (await runCaptured([...entry.words, '--help-all'])).stdout;
+      expect(optionsOf(usual)).toBeLessThanOrEqual(15 + outputOptions);
+      const others = optionsOf(all) - optionsOf(usual);
+      expect(usual.includes(`${others} more options: --help-all`)).toBe(others > 0);
     },
   );
 });

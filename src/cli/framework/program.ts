@@ -48,9 +48,11 @@ async function execute(
   table: readonly CommandEntry[],
 ): Promise<CommandResult | undefined> {
   // `help eval perplexity` is `eval perplexity --help`: the parser's own help command knows no groups.
-  const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
+  const whole = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
+  const everything = whole.includes('--help-all');
+  const asked = whole.map((word) => (word === '--help-all' ? '--help' : word));
   let result: CommandResult | undefined;
-  const program = await buildProgram(asked, io, table, (given) => {
+  const program = await buildProgram(asked, io, { table, everything }, (given) => {
     result = given;
   });
   try {
@@ -75,11 +77,11 @@ function namedEntry(words: readonly string[], table: readonly CommandEntry[]): C
   return table.find((entry) => entry.words.every((word, index) => plain[index] === word));
 }
 
-/** The parser with all commands by name, of which only the named one is loaded. */
+/** The parser with all commands by name, of which only the named one is loaded; its help shows all options or the usual. */
 async function buildProgram(
   words: readonly string[],
   io: CliIo,
-  table: readonly CommandEntry[],
+  { table, everything }: { readonly table: readonly CommandEntry[]; readonly everything: boolean },
   deliver: (result: CommandResult) => void,
 ): Promise<Commander> {
   const program = new Commander('linnet')
@@ -108,7 +110,7 @@ async function buildProgram(
     const target = parent.command(second ?? first).summary(entry.summary);
     if (entry !== named) continue;
     const command = await entry.load();
-    command.declare(target);
+    command.declare(target, everything);
     declareOutputOptions(target);
     target.action(async () => {
       const { makeContext } = await import('./context.ts');
@@ -143,7 +145,7 @@ function declareOutputOptions(target: Commander): void {
 }
 
 const afterHelp = `
-Every command has --help with examples. A model is a Hugging Face folder: config.json, *.safetensors, tokenizer.json.
+Every command has --help with examples, and --help-all where it has more than the usual options. A model is a Hugging Face folder: config.json, *.safetensors, tokenizer.json.
 
 Exit codes:
 ${Object.values(exitCodes)

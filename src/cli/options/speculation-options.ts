@@ -41,13 +41,6 @@ export const speculationOptions = {
   ),
 };
 
-/** Inexact rules are no way to generate; what measures them is a study. */
-const rulesAreStudied =
-  'generation verifies trees exactly; `linnet eval speculation MODEL` compares the exact rule with the others';
-
-/** Options that commands that can speculate once had. */
-export const movedSpeculationOptions = { treeGlobal: rulesAreStudied, treeConvolution: rulesAreStudied };
-
 /** What was asked for. */
 export interface SpeculationRequest {
   readonly speculate: 'off' | 'medusa' | 'lookup' | 'draft' | 'auto';

@@ -5,11 +5,6 @@ import { optionsOf } from '../framework/schema-options.ts';
 
 const { recipe, steps, epochs, learningRate, ...settings } = optionsOf(settingsShape);
 
-/** Options that training commands had. */
-export const movedTrainingOptions = {
-  tensorboard: 'metrics.jsonl in the run folder has every measurement, and "linnet runs" draws them',
-};
-
 /** Options of every training command. */
 export const trainingOptions = {
   ...optionsOf(runShape),

@@ -134,6 +134,7 @@ export const evalTasks = defineCommand({
     alone: flag('reads every request whole, to measure what sharing beginnings saves'),
     ...engineOptions,
   },
+  usual: ['tasks', 'data', 'shots', 'limit', 'seed', 'protocol', 'maxLength', 'out', 'queue', 'device', 'threads'],
   async run(context, options) {
     const selection = await selectionOf(options.tasks, options.protocol);
     const limit = options.limit === 'all' ? undefined : (options.limit ?? defaultLimit);
