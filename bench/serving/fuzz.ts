@@ -1,8 +1,9 @@
 /**
- * Sends many hostile requests to a server, without a socket, and tells what they came to: statuses, memory, and every
+ * Sends many hostile requests to a server, over sockets, and reports the statuses of the answers, memory, and every
  * request that was answered as a fault of the server. `node --expose-gc --import tsx bench/serving/fuzz.ts 100000 1` sends
  * 100,000 from seed 1; a third number is the MiB of the prefix cache, and of the answers kept, 32 unless given.
  */
+import { Agent } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { z } from 'zod';
@@ -28,11 +29,11 @@ const server = await startServer(model, {
 });
 
 const statuses = new Map<number, number>();
-const headers = { host: 'localhost' };
+const agent = new Agent({ keepAlive: true, maxSockets: together });
 const listSchema = z.object({ data: z.array(z.union([z.string(), z.object({ id: z.string() })])) });
 /** Sessions whose makers went away before they saw an id. They stay, as they were asked to: here they are deleted. */
 async function forgetAbandoned(): Promise<number> {
-  const answer = await server.fetch(new Request('http://localhost/v1/sessions', { headers }));
+  const answer = await fetch(`${server.url}/v1/sessions`);
   const { data } = listSchema.parse(await answer.json());
   const ids = data.map((entry) => (typeof entry === 'string' ? entry : entry.id));
   for (const id of ids) await forget(id);
@@ -42,8 +43,7 @@ async function forgetAbandoned(): Promise<number> {
 /** Deletes the session that was made, so that what grows is not what was asked to stay. */
 async function forget(text: string): Promise<void> {
   const id = /sess_[0-9a-f]{32}/.exec(text)?.[0];
-  if (id !== undefined)
-    await server.fetch(new Request(`http://localhost/v1/sessions/${id}`, { method: 'DELETE', headers }));
+  if (id !== undefined) await fetch(`${server.url}/v1/sessions/${id}`, { method: 'DELETE' });
 }
 
 let next = first;
@@ -52,7 +52,7 @@ async function send(): Promise<void> {
   while (next < first + count) {
     const seed = next++;
     const request = hostileRequest(seed);
-    const { status, text } = await sendHostile(server.fetch, request);
+    const { status, text } = await sendHostile(server.url, request, agent);
     if (status === 201) await forget(text);
     statuses.set(status, (statuses.get(status) ?? 0) + 1);
     const inStream = text.includes('"code":500');
@@ -80,6 +80,7 @@ async function send(): Promise<void> {
 }
 const started = performance.now();
 await Promise.all(Array.from({ length: together }, send));
+agent.destroy();
 await server.drain();
 const seconds = (performance.now() - started) / 1000;
 process.stdout.write(`${count} requests from seed ${first} in ${seconds.toFixed(0)} s\n`);

@@ -1,4 +1,5 @@
 /** Requests of any kind, made from good ones by a seed: what a server must answer without failing. */
+import { type Agent, type IncomingMessage, request } from 'node:http';
 import { Random } from '../../src/random.ts';
 
 const schema = {
@@ -158,6 +159,8 @@ export interface HostileRequest {
   readonly method: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | undefined;
+  /** Whether the body comes in chunks, without its length. */
+  readonly chunked: boolean;
   /** Whether whoever asks goes away while the answer comes. */
   readonly leaves: boolean;
 }
@@ -211,6 +214,8 @@ export function hostileRequest(seed: number): HostileRequest {
     },
     body: takesBody ? text : undefined,
     leaves: chance(0.05),
+    ...(chance(0.1) && takesBody && { body: undefined }),
+    chunked: chance(0.2),
   };
 }
 
@@ -237,18 +242,27 @@ export interface HostileResult {
   readonly text: string;
 }
 
-/** Asks, and reads the answer, or goes away. */
+/** Asks over a socket, and reads the answer, or goes away. */
 export async function sendHostile(
-  answer: (request: Request) => Response | Promise<Response>,
-  { path, method, headers, body, leaves }: HostileRequest,
+  url: string,
+  { path, method, headers, body, chunked, leaves }: HostileRequest,
+  agent?: Agent,
 ): Promise<HostileResult> {
-  const controller = new AbortController();
-  const init = { method, headers, body, signal: controller.signal };
-  const response = await answer(new Request(`http://localhost${path}`, init));
-  if (!leaves) return { status: response.status, text: await response.text() };
-  const reader = response.body?.getReader();
-  await reader?.read();
-  controller.abort();
-  await reader?.cancel();
-  return { status: response.status, text: '' };
+  const length = body === undefined || chunked ? {} : { 'content-length': Buffer.byteLength(body) };
+  const asked = request(url, { path, method, agent, headers: { ...headers, ...length } });
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    asked.on('response', resolve);
+    asked.on('error', reject);
+    if (chunked && body !== undefined) asked.write(body.slice(0, 10));
+    asked.end(chunked ? body?.slice(10) : body);
+  });
+  const status = answer.statusCode ?? 0;
+  if (leaves) {
+    answer.on('error', () => undefined);
+    answer.destroy();
+    return { status, text: '' };
+  }
+  const pieces: Buffer[] = [];
+  for await (const piece of answer) if (piece instanceof Buffer) pieces.push(piece);
+  return { status, text: Buffer.concat(pieces).toString() };
 }

@@ -11,6 +11,7 @@ const statusByType = {
   authentication_error: 401,
   permission_error: 403,
   not_found_error: 404,
+  method_not_allowed_error: 405,
   conflict_error: 409,
   payload_too_large_error: 413,
   unsupported_media_type_error: 415,
@@ -84,7 +85,6 @@ const typeByReason: Readonly<Record<SessionError['reason'], ApiErrorType>> = {
   busy: 'conflict_error',
   stale: 'conflict_error',
   full: 'rate_limit_error',
-  large: 'payload_too_large_error',
   name: 'invalid_request_error',
 };
 

@@ -4,14 +4,15 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
+import { methodNotAllowed } from 'hono/method-not-allowed';
 import type { Logger } from 'pino';
 import { describeSoftware } from '../../report/provenance.ts';
 import { type ApiKeys, checkHost, type RequestRate } from './access.ts';
 import { apiDocument, documentPage, type DocumentedApi } from './api-document.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import type { JsonEndpoint } from './json-endpoint.ts';
+import { jsonBody } from './body.ts';
 import { type MetricDialect, withDialects } from './metric-names.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { addPage, type PageFiles } from './page.ts';
@@ -89,6 +90,17 @@ export function createFrame(options: FrameOptions, { meta, properties, document 
     });
   });
 
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (c, methods) => {
+        const allow = methods.join(', ');
+        const { body, status } = new ApiError('method_not_allowed_error', `this address answers ${allow} only`);
+        return c.json(body, status, { allow });
+      },
+    }),
+  );
+
   if (options.origins.length > 0) {
     const origin = (asked: string): string | null =>
       options.origins.includes('*') || options.origins.includes(asked) ? asked : null;
@@ -150,18 +162,6 @@ export function createFrame(options: FrameOptions, { meta, properties, document 
   return app;
 }
 
-/** Holds the bodies of what is added after it to their limit. */
-export function limitBodies(app: Api, { limits }: TokenServing): void {
-  app.use(
-    bodyLimit({
-      maxSize: limits.bodyBytes,
-      onError: () => {
-        throw new ApiError('payload_too_large_error', `a body may have ${limits.bodyBytes} bytes`);
-      },
-    }),
-  );
-}
-
 /** Adds endpoints that take JSON, and says of others that they are not here. */
 export function addEndpoints<S extends TokenServing>(
   app: Api,
@@ -173,7 +173,7 @@ export function addEndpoints<S extends TokenServing>(
   for (const [path, { answer }] of Object.entries(endpoints)) {
     app.post(path, async (c) => {
       const controller = c.get('controller');
-      const body = await jsonBody(c.req.raw);
+      const body = await jsonBody(c.req.raw, limits.bodyBytes);
       const signal = c.req.raw.signal;
       if (signal.aborted) controller.abort();
       signal.addEventListener('abort', () => {
@@ -201,21 +201,6 @@ export function addEndpoints<S extends TokenServing>(
 function lazily<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => (made ??= { value: make() }).value;
-}
-
-/** Parsed JSON. A page of another site cannot send this content type without being asked first. */
-export async function jsonBody(request: Request): Promise<unknown> {
-  const type = request.headers.get('content-type') ?? '';
-  if (!/^application\/json\b/i.test(type)) {
-    throw new ApiError('unsupported_media_type_error', 'the body must be JSON, with "content-type: application/json"');
-  }
-  const text = await request.text();
-  try {
-    const body: unknown = JSON.parse(text);
-    return body;
-  } catch {
-    throw new ApiError('invalid_request_error', 'the body is not valid JSON');
-  }
 }
 
 /** A path as it may be reported and counted: without control characters, and not without end. */

@@ -1,5 +1,6 @@
 /** The API of a model that writes. */
-import { addEndpoints, type Api, createFrame, type FrameOptions, jsonBody, limitBodies } from './app-frame.ts';
+import { addEndpoints, type Api, createFrame, type FrameOptions } from './app-frame.ts';
+import { jsonBody } from './body.ts';
 import { ApiError } from './api-error.ts';
 import { absentEndpoints, jsonEndpoints, writingApi } from './endpoints.ts';
 import { actOnSlot, listSlots } from './llama/slot-routes.ts';
@@ -14,7 +15,7 @@ export interface ApiOptions extends Serving, FrameOptions {
 
 /** Makes the API. Routes may be added to it. */
 export function createApi(options: ApiOptions): Api {
-  const { model } = options;
+  const { model, limits } = options;
   const app = createFrame(options, {
     meta: () => modelFacts(options),
     properties: () => properties(options),
@@ -25,15 +26,14 @@ export function createApi(options: ApiOptions): Api {
   app.get('/slots', (c) => listSlots(options, c.req.query('fail_on_no_slot') !== undefined));
   if (model.engine.readsText) refuseContinuing(app);
   addSessionFiles(app, options);
-  limitBodies(app, options);
   app.post('/v1/sessions/:id/fork', async (c) => {
-    const body = await jsonBody(c.req.raw);
+    const body = await jsonBody(c.req.raw, limits.bodyBytes, {});
     const request = { body, key: c.get('key'), salt: '', abort: c.get('controller') };
     return forkSession(options, c.req.param('id'), request);
   });
   app.post('/slots/:id', async (c) => {
     const { action, target } = c.req.query();
-    const body = action === 'erase' || action === 'clone_to' ? {} : await jsonBody(c.req.raw);
+    const body = await jsonBody(c.req.raw, limits.bodyBytes, {});
     const request = { body, key: c.get('key'), salt: '', abort: c.get('controller') };
     return actOnSlot(options, { id: c.req.param('id'), action, target }, request);
   });

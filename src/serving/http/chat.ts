@@ -8,7 +8,7 @@ import { chatMessages, messageSchema, systemBoundary, templateOf } from './chat-
 import { progressOf, timingsOf } from './timings.ts';
 import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream } from './event-stream.ts';
-import type { ServerLimits } from './limits.ts';
+import { perLimits } from './limits.ts';
 import { withWarning } from './length-warning.ts';
 import { promptLogprobs, promptScoring } from './prompt-logprobs.ts';
 import { ProgressFields } from './progress-fields.ts';
@@ -30,7 +30,7 @@ import {
 
 const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
 
-export function chatSchema(limits: ServerLimits) {
+export const chatSchema = perLimits((limits) => {
   return z.object({
     ...samplingFields(limits),
     ...formatFields,
@@ -42,7 +42,7 @@ export function chatSchema(limits: ServerLimits) {
     add_generation_prompt: maybe(z.boolean()),
     chat_template_kwargs: maybe(z.record(z.string().max(64), variableValue)),
   });
-}
+});
 
 type ChatFields = z.output<ReturnType<typeof chatSchema>>;
 

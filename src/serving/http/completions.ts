@@ -9,7 +9,7 @@ import { ApiError, asApiError } from './api-error.ts';
 import { addScore, type CompletionLogprobs, joinedLogprobs, textOffsets } from './completion-logprobs.ts';
 import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream, interleave } from './event-stream.ts';
-import type { ServerLimits } from './limits.ts';
+import { perLimits } from './limits.ts';
 import { type ApiRequest, checkModel, identityOf, type Serving, tokensLeft, usageOf } from './request-context.ts';
 import { withWarning } from './length-warning.ts';
 import { promptLogprobs, type PromptLogprobs, promptScoring } from './prompt-logprobs.ts';
@@ -29,7 +29,7 @@ import {
   stopsOf,
 } from './request-fields.ts';
 
-export function completionSchema(limits: ServerLimits) {
+export const completionSchema = perLimits((limits) => {
   const ids = z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens);
   return z.object({
     ...samplingFields(limits),
@@ -44,7 +44,7 @@ export function completionSchema(limits: ServerLimits) {
     echo: maybe(z.boolean()),
     add_special_tokens: maybe(z.boolean()),
   });
-}
+});
 
 type CompletionFields = z.output<ReturnType<typeof completionSchema>>;
 

@@ -1,11 +1,11 @@
 /** POST /v1/embeddings: texts as vectors. */
 import { z } from 'zod';
 import { ApiError } from './api-error.ts';
-import type { ServerLimits } from './limits.ts';
+import { perLimits } from './limits.ts';
 import { type ApiRequest, checkLength, checkModel, type EmbeddingServing } from './request-context.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
-export function embeddingsSchema(limits: ServerLimits) {
+export const embeddingsSchema = perLimits((limits) => {
   const ids = z.array(z.int().min(0).max(0xffffff)).min(1).max(limits.promptTokens);
   return z.object({
     model: maybe(z.string().max(512)),
@@ -25,7 +25,7 @@ export function embeddingsSchema(limits: ServerLimits) {
     encoding_format: maybe(z.enum(['float', 'base64'])),
     dimensions: maybe(z.int().min(1)),
   });
-}
+});
 
 /** Answers the request. @throws ApiError */
 export async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promise<Response> {

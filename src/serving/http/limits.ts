@@ -41,3 +41,15 @@ export const defaultLimits: ServerLimits = {
   messages: 4096,
   timeout: 600,
 };
+
+/** What is made once for the limits of a server, when it is first needed: checking a body takes a twentieth of making its schema. */
+export function perLimits<T>(make: (limits: ServerLimits) => T): (limits: ServerLimits) => T {
+  const made = new WeakMap<ServerLimits, T>();
+  return (limits) => {
+    const known = made.get(limits);
+    if (known !== undefined) return known;
+    const value = make(limits);
+    made.set(limits, value);
+    return value;
+  };
+}

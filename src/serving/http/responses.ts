@@ -7,7 +7,7 @@ import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { chatMessages, systemBoundary, templateOf } from './chat-messages.ts';
 import { eventStream, namedEvent } from './event-stream.ts';
-import type { ServerLimits } from './limits.ts';
+import { perLimits } from './limits.ts';
 import { type ApiRequest, checkModel, type Serving, tokensLeft } from './request-context.ts';
 import { checkBody, maybe, type Refusals, samplingFields, samplingOf } from './request-fields.ts';
 import { jsonOf, jsonSchemaField } from './response-format.ts';
@@ -31,7 +31,7 @@ const format = z.discriminatedUnion('type', [
   z.object({ type: z.literal('json_schema'), schema: jsonSchemaField }),
 ]);
 
-export function responsesSchema(limits: ServerLimits) {
+export const responsesSchema = perLimits((limits) => {
   const { model, temperature, top_p, top_k, min_p, seed, stream, stop } = samplingFields(limits);
   return z.object({
     model,
@@ -52,7 +52,7 @@ export function responsesSchema(limits: ServerLimits) {
     store: maybe(z.boolean()),
     metadata: maybe(z.record(z.string().max(64), z.string().max(512))),
   });
-}
+});
 
 const filled = (value: unknown): boolean =>
   value !== undefined && value !== null && !(Array.isArray(value) && value.length === 0);

@@ -3,18 +3,19 @@ import { z } from 'zod';
 import type { SessionTurn } from '../sessions/sessions.ts';
 import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
 import { ApiError } from './api-error.ts';
+import { readBody } from './body.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
-import type { ServerLimits } from './limits.ts';
+import { perLimits } from './limits.ts';
 import { type ApiRequest, type Serving, tokensLeft } from './request-context.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
-export function createSessionSchema(limits: ServerLimits) {
+export const createSessionSchema = perLimits((limits) => {
   return z.object({
     prompt: maybe(z.union([z.string(), z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens)])),
     messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
     ttl: maybe(z.int().min(1).max(limits.sessionSeconds)),
   });
-}
+});
 
 /** POST /v1/sessions: a text that has been read, but for its last token, which the first turn reads. */
 export async function createSession(serving: Serving, request: ApiRequest): Promise<Response> {
@@ -84,8 +85,8 @@ export async function importSession(
   if (!/^application\/octet-stream\b/i.test(request.headers.get('content-type') ?? '')) {
     throw new ApiError('unsupported_media_type_error', 'a session is sent as "content-type: application/octet-stream"');
   }
-  if (request.body === null) throw new ApiError('invalid_request_error', 'the body is empty');
-  const summary = await sessions.import({ owner: key, id }, request.body, limits.sessionBytes);
+  const bytes = await readBody(request, limits.sessionBytes);
+  const summary = await sessions.import({ owner: key, id }, bytes);
   return Response.json(summary, { status: 201 });
 }
 

@@ -4,11 +4,11 @@ import { encodeSpecial } from '../../tokenizer/chat-template.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { ApiError } from './api-error.ts';
 import type { NamedModel } from '../../engine/text-model.ts';
-import type { ServerLimits } from './limits.ts';
+import { perLimits } from './limits.ts';
 import type { ApiRequest, TokenServing } from './request-context.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
-export function tokenizeSchema(limits: ServerLimits) {
+export const tokenizeSchema = perLimits((limits) => {
   return z.object({
     content: maybe(z.string()),
     prompt: maybe(z.string()),
@@ -19,7 +19,7 @@ export function tokenizeSchema(limits: ServerLimits) {
     with_pieces: maybe(z.boolean()),
     return_token_strs: maybe(z.boolean()),
   });
-}
+});
 
 /** Both the shape of llama.cpp (`content`, `with_pieces`) and that of vLLM (`prompt` or `messages`, `count`). */
 export function tokenize(serving: TokenServing, { body }: ApiRequest): Response {
@@ -60,9 +60,9 @@ function pieceOf({ pieces }: NamedModel, id: number): string | number[] {
   return text === `token_id:${id}` ? (pieces.bytesOf(id) ?? text) : text;
 }
 
-export function detokenizeSchema(limits: ServerLimits) {
+export const detokenizeSchema = perLimits((limits) => {
   return z.object({ tokens: z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens) });
-}
+});
 
 export function detokenize({ model, limits }: TokenServing, { body }: ApiRequest): Response {
   const { tokens } = checkBody(detokenizeSchema(limits), body);
@@ -71,12 +71,12 @@ export function detokenize({ model, limits }: TokenServing, { body }: ApiRequest
   return Response.json({ content: text, prompt: text });
 }
 
-export function applyTemplateSchema(limits: ServerLimits) {
+export const applyTemplateSchema = perLimits((limits) => {
   return z.object({
     messages: z.array(messageSchema).min(1).max(limits.messages),
     add_generation_prompt: maybe(z.boolean()),
   });
-}
+});
 
 /** What a template makes of messages. */
 export function applyTemplate(serving: TokenServing, { body }: ApiRequest): Response {

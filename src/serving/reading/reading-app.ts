@@ -1,5 +1,5 @@
 /** The API of a classifier or an encoder. What a model would have to write for is refused, and the model says what it can do. */
-import { addEndpoints, type Api, createFrame, type FrameOptions, limitBodies } from '../http/app-frame.ts';
+import { addEndpoints, type Api, createFrame, type FrameOptions } from '../http/app-frame.ts';
 import type { DocumentedApi } from '../http/api-document.ts';
 import { ApiError } from '../http/api-error.ts';
 import { absentEndpoints, jsonEndpoints } from '../http/endpoints.ts';
@@ -55,7 +55,6 @@ export function createReadingApi(options: ReadingApiOptions): Api {
       );
     });
   }
-  limitBodies(app, options);
   addEndpoints<ReadingServing>(app, options, readingEndpoints, absentEndpoints);
   return app;
 }

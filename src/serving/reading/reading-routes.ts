@@ -7,7 +7,7 @@ import type { Classification } from '../../open/opened-model.ts';
 import { ApiError } from '../http/api-error.ts';
 import { embeddings, embeddingsSchema } from '../http/embeddings.ts';
 import type { JsonEndpoint } from '../http/json-endpoint.ts';
-import type { ServerLimits } from '../http/limits.ts';
+import { perLimits } from '../http/limits.ts';
 import {
   type ApiRequest,
   checkLength,
@@ -34,14 +34,14 @@ interface Asked {
   readonly pair?: string;
 }
 
-function classifySchema(limits: ServerLimits) {
+const classifySchema = perLimits((limits) => {
   const error = `expected a text, or 1 to ${limits.prompts} texts`;
   return z.object({
     model: maybe(z.string().max(512)),
     input: z.union([z.string(), z.array(z.string()).min(1).max(limits.prompts)], { error }),
     truncate: maybe(z.boolean()),
   });
-}
+});
 
 /** Classes of texts, in the shape of vLLM's server. */
 async function classify(serving: ReadingServing, { body, abort }: ApiRequest): Promise<Response> {
@@ -66,7 +66,7 @@ async function classify(serving: ReadingServing, { body, abort }: ApiRequest): P
   });
 }
 
-function predictSchema(limits: ServerLimits) {
+const predictSchema = perLimits((limits) => {
   const sequence = z.array(z.string()).min(1).max(2);
   const error = `expected a text, a list of two that belong together, or up to ${limits.prompts} lists of one text or two`;
   return z.object({
@@ -74,7 +74,7 @@ function predictSchema(limits: ServerLimits) {
     raw_scores: maybe(z.boolean()),
     truncate: maybe(z.boolean()),
   });
-}
+});
 
 /** Classes of texts, the likeliest first, in the shape of text-embeddings-inference. */
 async function predict(serving: ReadingServing, { body, abort }: ApiRequest): Promise<Response> {

@@ -13,7 +13,7 @@ import type { SaveOptions, SessionName, SessionStore, StoredSession } from './se
 
 /** Why a session cannot be had. */
 export class SessionError extends Error {
-  readonly reason: 'missing' | 'busy' | 'stale' | 'full' | 'large' | 'name';
+  readonly reason: 'missing' | 'busy' | 'stale' | 'full' | 'name';
   constructor(reason: SessionError['reason'], message: string) {
     super(message);
     this.name = 'SessionError';
@@ -140,17 +140,16 @@ export class Sessions {
   /**
    * Takes in a session file, which may be anyone's: it is checked as a whole first.
    * @param name of the session that it replaces or becomes; a new one if its id is undefined
-   * @throws SessionError `large` beyond so many bytes, `busy`; LinnetError `FORMAT` or `MISMATCH` as `decodeSession`
+   * @throws SessionError `busy`; LinnetError `FORMAT` or `MISMATCH` as `decodeSession`
    */
   async import(
     { owner, id }: { readonly owner: string; readonly id?: string },
-    bytes: AsyncIterable<Uint8Array>,
-    mostBytes: number,
+    bytes: Uint8Array,
   ): Promise<SessionSummary> {
     const release = id === undefined ? undefined : this.#claim({ owner, id });
     try {
       const { engine, fingerprint } = this.#model;
-      const session = await decodeSession(await readBounded(bytes, mostBytes), engine, fingerprint);
+      const session = await decodeSession(bytes, engine, fingerprint);
       if (id === undefined) return await this.create(owner, session);
       const expected = (await this.#store.version({ owner, id })) ?? 0;
       if (expected === 0) await this.#checkRoom(owner);
@@ -216,16 +215,4 @@ function stale({ id }: SessionName): SessionError {
 
 function summary(id: string, { session: { state, tokens }, version }: StoredSession): SessionSummary {
   return { id, object: 'session', position: tokens.length, state_bytes: state.bytes, version };
-}
-
-/** @throws SessionError `large` */
-async function readBounded(bytes: AsyncIterable<Uint8Array>, most: number): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of bytes) {
-    size += piece.length;
-    if (size > most) throw new SessionError('large', `a session may have ${most} bytes here`);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces, size);
 }

@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import type { TextJob } from '../../../engine/text/text-service.ts';
 import { ApiError } from '../api-error.ts';
-import type { ServerLimits } from '../limits.ts';
+import { perLimits } from '../limits.ts';
 import { type ApiRequest, type Serving, tokensLeft } from '../request-context.ts';
 import { checkBody, checkToken, maybe, type Refusals, saltOf, stopsOf } from '../request-fields.ts';
 import { jsonOf, jsonSchemaField } from '../response-format.ts';
@@ -14,7 +14,7 @@ const unboundedTokens = 4096;
 const bias = z.union([z.number().min(-100).max(100), z.literal(false)]);
 const piece = z.union([z.string(), z.int().min(0).max(0xffffff)]);
 
-export function nativeSchema(limits: ServerLimits) {
+export const nativeSchema = perLimits((limits) => {
   const stop = z.string().min(1).max(limits.stopLength);
   const pieces = z.array(piece).max(limits.promptTokens);
   return z.object({
@@ -56,7 +56,7 @@ export function nativeSchema(limits: ServerLimits) {
     response_fields: maybe(z.array(z.string().min(1).max(128)).max(64)),
     json_schema: maybe(jsonSchemaField),
   });
-}
+});
 
 export type NativeFields = z.output<ReturnType<typeof nativeSchema>>;
 

@@ -1,0 +1,105 @@
+/** Bodies over real sockets: none, in chunks without a length, and several requests on a connection. */
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { TextModel } from '../../src/engine/text-model.ts';
+import type { RunningServer } from '../../src/serving/server.ts';
+import { openTiny, serve } from './served.ts';
+
+let model: TextModel;
+beforeAll(async () => {
+  model = await openTiny();
+});
+afterAll(() => model[Symbol.asyncDispose]());
+
+const host = 'Host: localhost\r\n';
+const close = 'Connection: close\r\n';
+const json = 'Content-Type: application/json\r\n';
+const body = JSON.stringify({ prompt: 'Once', max_tokens: 2, temperature: 0 });
+
+/** Sends bytes and returns what comes back until the server closes the socket. */
+function raw({ url }: RunningServer, text: string): Promise<string> {
+  return new Promise((resolve) => {
+    let answer = '';
+    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
+    socket.on('data', (piece: Buffer) => {
+      answer += piece.toString();
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      resolve(answer);
+    });
+  });
+}
+
+function statusOf(answer: string): number {
+  return Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
+}
+
+async function newSession({ url }: RunningServer): Promise<string> {
+  const options = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"prompt":"Once"}' };
+  const made = await (await fetch(`${url}/v1/sessions`, options)).text();
+  return /sess_[0-9a-f]{32}/.exec(made)?.[0] ?? '';
+}
+
+describe('requests without a body', () => {
+  const cases: readonly (readonly [string, string, number])[] = [
+    ['POST', '/slots/0?action=erase', 200],
+    ['POST', '/slots/0', 400],
+    ['POST', '/tokenize', 415],
+    ['POST', '/v1/completions', 415],
+    ['POST', '/infill', 501],
+    ['POST', '/v1/batches', 501],
+    ['DELETE', '/v1/models/tiny', 405],
+    ['DELETE', '/v1/sessions/none', 404],
+    ['PUT', '/v1/sessions/none/state', 415],
+    ['POST', '/nowhere', 404],
+    ['DELETE', '/nowhere', 404],
+  ];
+  it.each(cases)('%s %s: %i', async (method, path, status) => {
+    const { server, logged } = await serve(model);
+    const answer = await raw(server, `${method} ${path} HTTP/1.1\r\n${host}${close}\r\n`);
+    expect(statusOf(answer), answer).toBe(status);
+    expect(logged.join('')).not.toContain('request failed');
+  });
+
+  it('fork a session once', async () => {
+    const { server } = await serve(model);
+    const id = await newSession(server);
+    const answer = await raw(server, `POST /v1/sessions/${id}/fork HTTP/1.1\r\n${host}${close}\r\n`);
+    expect(statusOf(answer)).toBe(201);
+    expect(answer.match(/"object":"session"/g)).toHaveLength(1);
+  });
+});
+
+describe('a body in chunks', () => {
+  const chunk = (text: string): string => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
+  const head = `POST /v1/completions HTTP/1.1\r\n${host}${close}${json}Transfer-Encoding: chunked\r\n\r\n`;
+
+  it('is read as a whole one is', async () => {
+    const { server } = await serve(model);
+    const text = `${head}${chunk(body.slice(0, 9))}${chunk(body.slice(9))}0\r\n\r\n`;
+    const answer = await raw(server, text);
+    expect(statusOf(answer)).toBe(200);
+    expect(answer).toContain('"completion_tokens":2');
+  });
+
+  it('is refused where it is too large, without a word before it ends', async () => {
+    const { server } = await serve(model, { limits: { bodyBytes: 100 } });
+    expect(statusOf(await raw(server, head + chunk('x'.repeat(101))))).toBe(413);
+  });
+});
+
+it('answers requests that come on a connection at once, each with its own body, in their order', async () => {
+  const { server } = await serve(model);
+  const post = `POST /v1/completions HTTP/1.1\r\n${host}${json}Content-Length: ${body.length}\r\n\r\n${body}`;
+  const erase = `POST /slots/0?action=erase HTTP/1.1\r\n${host}\r\n`;
+  const last = `GET /health HTTP/1.1\r\n${host}${close}\r\n`;
+  const answers = (await raw(server, post + erase + post + last)).split(/(?=HTTP\/1\.1 )/);
+  expect(answers.map(statusOf)).toEqual([200, 200, 200, 200]);
+  expect(answers.map((answer) => /text_completion|n_erased|"ok"/.exec(answer)?.[0])).toEqual([
+    'text_completion',
+    'n_erased',
+    'text_completion',
+    '"ok"',
+  ]);
+});
