@@ -1,5 +1,5 @@
 /**
- * Runs the tests against golden cases and writes docs/parity.md: for every case the largest error of outputs, losses and
+ * Runs the tests against golden cases and writes docs/notes/parity.md: for every case the largest error of outputs, losses and
  * gradients, relative to the largest magnitude of the tensor. Takes about a minute.
  *
  *     npx tsx scripts/parity-table.ts
@@ -12,7 +12,7 @@ import { z } from 'zod';
 import { writeFileAtomic } from '../src/files/atomic.ts';
 import { makeTable, markdownTable } from '../src/report/table.ts';
 
-const file = 'docs/parity.md';
+const file = 'docs/notes/parity.md';
 
 /** Case names by how they begin: what they are of, and who computed the numbers. */
 const sources: readonly (readonly [prefix: string, family: string, computedBy: string])[] = [

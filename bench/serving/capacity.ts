@@ -1,5 +1,5 @@
 /**
- * How many sessions and streams machines hold, from what was measured on one: the table of docs/scaling.md.
+ * How many sessions and streams machines hold, from what was measured on one: the table of docs/scale.md.
  *
  *   npx tsx bench/serving/capacity.ts [state KiB, default 4229] [tokens/s of one core with a full batch, default 18]
  *     [tokens/s that a stream wants, default 5] [share of sessions that write, default 0.01] [cores and GiB a machine, 16 64]

@@ -208,7 +208,7 @@ export const allReadings = ['past', 'whole'] as const satisfies readonly Reading
 
 /**
  * The kernel of the local branch of a preset in a model that is linearized: softmax inside groups where every layer has
- * softmax attention, which the weights were made for (paper, section 4.1; docs/conversion.md). Undefined, the preset's own,
+ * softmax attention, which the weights were made for (paper, section 4.1; docs/convert.md). Undefined, the preset's own,
  * for FLASH, models that have been linearized before, and presets without a local branch.
  * @throws LinnetError `CONFIG` for an unknown preset
  * @example

@@ -19,7 +19,7 @@ export type ConversionMemory = (typeof conversionMemories)[number];
 
 const memoryConfigs = { learned: { decay: 'learned' }, none: null } as const;
 
-/** The window mixer with W = 2, as a rule with a learned memory that decays: see docs/conversion.md. */
+/** The window mixer with W = 2, as a rule with a learned memory that decays: see docs/convert.md. */
 function windowOf(group: number, memory: ConversionMemory, sinks: number): MixerConfig {
   return parseMixer({ kind: 'window', group, window, sinks, memory: memoryConfigs[memory] });
 }

@@ -42,7 +42,7 @@ export interface PreparedStage {
   readonly objective: Objective;
 }
 
-/** The stages in their order; see docs/conversion.md for what each is worth. */
+/** The stages in their order; see docs/convert.md for what each is worth. */
 export const trainingStages: readonly TrainingStage[] = [
   {
     name: 'transfer',

@@ -1,6 +1,6 @@
 /**
  * `linnet/decoding`: how models generate. Engines and states, sampling, beam search, speculation, session files
- * (docs/three-forms.md, docs/speculation.md).
+ * (docs/reference/three-forms.md, docs/speculate.md).
  */
 export * from './library.ts';
 export { DecodingEngine } from '../decoding/engine.ts';

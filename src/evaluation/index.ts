@@ -1,6 +1,6 @@
 /**
  * `linnet/evaluation`: how good a model is, and whether all its forms compute the same: perplexity, accuracy, the check for
- * leaks, errors of stored types (docs/verification.md).
+ * leaks, errors of stored types (docs/verify.md).
  */
 export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from './check/check.ts';
 export { type TokenInfluence, tokenInfluence } from './check/token-influence.ts';

@@ -1,4 +1,4 @@
-/** `linnet/models`: descriptions of models, their families, sizes and graphs (docs/families.md). */
+/** `linnet/models`: descriptions of models, their families, sizes and graphs (docs/reference/families.md). */
 export {
   type AttentionMaps,
   attentionMaps,

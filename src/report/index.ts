@@ -1,4 +1,4 @@
-/** `linnet/report`: charts, tables, pages, and the records of runs (docs/formats.md). */
+/** `linnet/report`: charts, tables, pages, and the records of runs (docs/reference/formats.md). */
 export {
   type BarChartDescription,
   barChart,

@@ -28,7 +28,7 @@ export async function requireCudaLibraries(): Promise<void> {
         'NOT_FOUND',
         `device "cuda" needs ${name}, which is not installed; fetch it with\n` +
           `  node ${join(installed, 'script/install.js')} --onnxruntime-node-install=cuda12\n` +
-          'and install CUDA 12 and cuDNN 9 of NVIDIA (docs/dependencies.md)',
+          'and install CUDA 12 and cuDNN 9 of NVIDIA (docs/reference/dependencies.md)',
         { cause },
       );
     });

@@ -1,5 +1,5 @@
 /**
- * `linnet/training`: what the training commands do, as functions with plain options (docs/training.md), and what they are
+ * `linnet/training`: what the training commands do, as functions with plain options (docs/train.md), and what they are
  * made of: the training loop, its objectives, settings, low-rank adaptation.
  */
 export { type LoraChoice, loraOf, parseLoraChoice, trainLora, type WholeGroup, wholeParameters } from './lora.ts';

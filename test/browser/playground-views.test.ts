@@ -138,7 +138,7 @@ describe.skipIf(noChromium !== undefined)(
         await page.getByText('Node c is at position 8, in group 2, beyond the edge').waitFor();
         const seen = page.getByRole('region', { name: 'What node c sees' }).getByRole('row');
         const rows = (await seen.allTextContents()).slice(1);
-        // As in the table of docs/three-forms.md: name, position, group, how, lag.
+        // As in the table of docs/reference/three-forms.md: name, position, group, how, lag.
         expect(rows).toEqual([
           ...['000global, in S–', '110global, in S–', '220global, in S–', '330global, in S–'],
           ...[

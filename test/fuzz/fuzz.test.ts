@@ -1,6 +1,6 @@
 /**
  * Every reader of files and requests, given some damaged and malicious input: a typed error or a right result. The long run
- * is `scripts/fuzz.ts`; its figures are in docs/verification.md.
+ * is `scripts/fuzz.ts`; its figures are in docs/verify.md.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Random } from '../../src/random.ts';

@@ -2,7 +2,7 @@
  * `npm ci` must need nothing but the package registry. ONNX Runtime's install script downloads CUDA libraries from
  * elsewhere, so the install scripts of dependencies are denied twice: `allowScripts` in package.json, which recent
  * npm obeys, and no `hasInstallScript` mark in package-lock.json, without which older npm does not look for scripts.
- * docs/dependencies.md tells the whole story.
+ * docs/reference/dependencies.md tells the whole story.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +22,10 @@ const manifest = z
   .object({ allowScripts: z.record(z.string(), z.literal(false)), dependencies: versions, devDependencies: versions })
   .parse(read('package.json'));
 
-const dependenciesPage = readFileSync(fileURLToPath(new URL('../../docs/dependencies.md', import.meta.url)), 'utf8');
+const dependenciesPage = readFileSync(
+  fileURLToPath(new URL('../../docs/reference/dependencies.md', import.meta.url)),
+  'utf8',
+);
 
 const installScripts = ['preinstall', 'install', 'postinstall'];
 
@@ -68,13 +71,13 @@ describe('dependencies', () => {
     expect(stale, 'remove them from "allowScripts" in package.json').toEqual([]);
   });
 
-  it('have no rows in docs/dependencies.md for packages that are gone', () => {
+  it('have no rows in docs/reference/dependencies.md for packages that are gone', () => {
     const rows = [...dependenciesPage.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name);
     expect(rows.filter((name) => !(`node_modules/${name}` in lock.packages))).toEqual([]);
   });
 
   it.each(Object.keys({ ...manifest.dependencies, ...manifest.devDependencies }))(
-    '%s has a row with its licence in docs/dependencies.md',
+    '%s has a row with its licence in docs/reference/dependencies.md',
     (name) => {
       const { license } = z.object({ license: z.string() }).parse(read(`node_modules/${name}/package.json`));
       const row = dependenciesPage.split('\n').find((line) => line.startsWith(`| \`${name}\` |`));

@@ -79,7 +79,13 @@ describe('the packed package, installed into an empty project', () => {
     expect(await readdir(join(project, 'node_modules'))).not.toContain('@stdlib');
   });
 
-  const pages = ['README.md', 'docs/library.md', 'docs/browser.md', 'docs/three-forms.md', 'docs/graph.md'];
+  const pages = [
+    'README.md',
+    'docs/library.md',
+    'docs/browsers.md',
+    'docs/reference/three-forms.md',
+    'docs/reference/graph.md',
+  ];
 
   beforeAll(async () => {
     for (const page of pages) {

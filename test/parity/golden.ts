@@ -77,7 +77,7 @@ export function goldenNumbers(tensors: ReadonlyMap<string, GoldenTensor>, name: 
 const caseNames = new WeakMap<ReadonlyMap<string, GoldenTensor>, string>();
 const origins = new WeakMap<object, { readonly caseName: string; readonly tensor: string }>();
 
-/** Where comparisons are logged, a JSON object a line, for the table of docs/parity.md; see scripts/parity-table.ts. */
+/** Where comparisons are logged, a JSON object a line, for the table of docs/notes/parity.md; see scripts/parity-table.ts. */
 const parityLog = process.env.LINNET_PARITY_LOG;
 
 /** `config.json` of a golden case, checked against a zod schema of the fields that the test uses. */

@@ -19,7 +19,7 @@ export const matrix = defineCommand({
   examples: [
     'linnet matrix',
     'linnet matrix --family llama --mixer augmented --json',
-    'linnet matrix --markdown docs/support.md',
+    'linnet matrix --markdown docs/reference/support.md',
     'linnet matrix --report matrix.html',
   ],
   arguments: {},

@@ -109,7 +109,7 @@ export const engineOptions = {
   device: withDefault(
     choice(['cpu', 'cuda', 'webgpu']),
     'cpu',
-    'cpu, cuda (docs/dependencies.md says what that needs) or webgpu',
+    'cpu, cuda (docs/reference/dependencies.md says what that needs) or webgpu',
   ),
   threads: optional(integer(1, 1024), 'threads of the engine (default: one per core)'),
 };

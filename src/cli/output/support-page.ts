@@ -27,7 +27,7 @@ interface MixerLine {
   readonly cells: ReadonlyMap<string, SupportRow>;
 }
 
-/** The page docs/support.md. */
+/** The page docs/reference/support.md. */
 export function supportPage(rows: readonly SupportRow[]): string {
   const attentions = [...new Set(rows.map(attentionOf))];
   const lines = new Map<string, Map<string, SupportRow>>();
@@ -53,7 +53,7 @@ export function supportPage(rows: readonly SupportRow[]): string {
   return `# Support
 
 Which mixer works in which attention, found by running all of them in tiny models with random weights that switch every
-branch on. Made by \`linnet matrix --markdown docs/support.md\`.
+branch on. Made by \`linnet matrix --markdown docs/reference/support.md\`.
 
 - **F**, forward: finite logits, and a padded row of a batch has the logits of the row alone.
 - **B**, backward: gradients of all parameters, against finite differences along a random direction.

@@ -22,7 +22,7 @@ export const evalRecall = defineCommand({
   description:
     'Measures recall. Task mqar: pairs of a key and a value, then the keys again, at distances that follow a power law; a ' +
     'model answers with the values. The first argument is a model folder, which is measured as it is, or a plan (a .json ' +
-    'file; see docs/recall.md): then a model for every mixer and seed of it is trained from random weights, and ' +
+    'file; see docs/notes/recall.md): then a model for every mixer and seed of it is trained from random weights, and ' +
     'accuracy is laid against the bytes of the state.',
   examples: [
     'linnet eval recall assets/sweeps/mqar.json --chart mqar.svg',

@@ -50,7 +50,7 @@ export const sweep = defineCommand({
     'linnet sweep assets/sweeps/classification.json --out runs/reviews',
   ],
   arguments: {
-    plan: required(filePath, 'the plan, a .json file; see docs/sweep.md'),
+    plan: required(filePath, 'the plan, a .json file; see docs/study.md'),
   },
   options: {
     out: optional(folderPath, 'where results go (default: runs/ and the name of the plan)'),
