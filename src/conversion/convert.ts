@@ -1,6 +1,6 @@
 /**
  * One conversion, from a softmax model to a linearized one: choose the mixer and the layers that keep softmax, start in
- * closed form, then stages of training, each of which is kept only if the judging text is predicted better after it.
+ * closed form, then stages of training, each of which is kept only if the validation text is predicted better after it.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -68,7 +68,7 @@ export interface ConversionOptions {
   readonly onEvent?: (event: ConversionEvent) => void;
   /**
    * Waited for before the first stage, when it is certain that the folder holds nothing else; told the perplexity of the
-   * original on the text that judges.
+   * original on the validation text.
    */
   readonly onStart?: (original: number) => Promise<void>;
 }
@@ -146,7 +146,7 @@ export async function convert(
     started: number,
     { steps, layers }: Pick<StageResult, 'steps' | 'layers'> = { steps: 0 },
   ): Promise<void> => {
-    const { perplexity: value } = await perplexity(trial.model, trial.parameters, texts.judging, measured);
+    const { perplexity: value } = await perplexity(trial.model, trial.parameters, texts.validation, measured);
     const before = bestOf(progress)?.perplexity ?? Number.POSITIVE_INFINITY;
     const kept = value < before || progress.stages.length === 0;
     const replaced = bestOf(progress)?.name;
@@ -230,21 +230,21 @@ async function begin(
 ): Promise<ConversionProgress> {
   const { keep, compile, signal, onEvent } = options;
   const measured = { ...compile, signal };
-  const { perplexity: value } = await perplexity(original.model, original.parameters, texts.judging, measured);
+  const { perplexity: value } = await perplexity(original.model, original.parameters, texts.validation, measured);
   const start = { identity, original: value };
   if ('layers' in keep) return newProgress({ ...start, keptLayers: [...keep.layers], sensitivity: [] });
   if (keep.auto === 0) return newProgress({ ...start, keptLayers: [], sensitivity: [] });
   const { model } = original;
   const distances = [model.sizes.trainedLength / 4, model.sizes.trainedLength / 2].map(Math.floor);
-  const fitting = distances.filter((distance) => texts.reportedTokens.length > distance + 64);
+  const fitting = distances.filter((distance) => texts.validationTokens.length > distance + 64);
   const sensitivity = await layerSensitivity(
     original,
     mixerFor(original, options, keep.auto),
     {
       texts: await calibrationTexts(texts.training, tokenizer),
-      data: texts.judging,
+      data: texts.validation,
       probes: recallProbes(
-        texts.reportedTokens,
+        texts.validationTokens,
         { distances: fitting },
         model.bosId === undefined ? [] : [model.bosId],
       ),

@@ -76,7 +76,7 @@ export async function measureConversion(
     return { original: await measure(original), converted: await measure(converted) };
   };
   const textPerplexity = async (model: CausalModel, { parameters }: Weighted): Promise<number> =>
-    (await perplexity(model, parameters, texts.reporting, options)).perplexity;
+    (await perplexity(model, parameters, texts.test, options)).perplexity;
   const quality = await both('perplexity', (weighted) => textPerplexity(weighted.model, weighted));
 
   onProgress?.('branches');
@@ -88,13 +88,13 @@ export async function measureConversion(
   }
 
   const { trainedLength } = original.model.sizes;
-  const windows = positionWindows(texts.reportedTokens, original.model, positionFactor * trainedLength);
+  const windows = positionWindows(texts.testTokens, original.model, positionFactor * trainedLength);
   const positions = await both('perplexity by position', async ({ model, parameters }) =>
     perplexityByPosition(await tokenLosses(model, parameters, windows, options)),
   );
   const first = original.model.bosId === undefined ? [] : [original.model.bosId];
-  const distances = [16, 32, 64, 128, 256, 512, 1024].filter((distance) => distance + 64 < texts.reportedTokens.length);
-  const probes = recallProbes(texts.reportedTokens, { distances }, first);
+  const distances = [16, 32, 64, 128, 256, 512, 1024].filter((distance) => distance + 64 < texts.testTokens.length);
+  const probes = recallProbes(texts.testTokens, { distances }, first);
   const recall = await both('recall', async ({ model, parameters }) =>
     probes.length === 0 ? [] : await copyRecall(model, parameters, probes, options),
   );

@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { LinnetError } from '../errors.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { parseJson } from '../files/json-object.ts';
+import { validated } from '../files/schema-problems.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { readInFolder } from '../files/regular-file.ts';
 
@@ -14,7 +14,7 @@ const mostBytes = 1 << 20;
 
 const stageSchema = z.strictObject({
   name: z.string(),
-  /** On the text that judges. */
+  /** On the validation text. */
   perplexity: z.number(),
   seconds: z.number().min(0),
   /** Optimizer steps, of every layer where layers are trained by themselves; 0 for stages in closed form. */
@@ -34,7 +34,7 @@ const schema = z.strictObject({
   sensitivity: z.array(
     z.strictObject({ layer: z.int(), perplexity: z.number(), textLoss: z.number(), recallLoss: z.number() }),
   ),
-  /** On the text that judges. */
+  /** On the validation text. */
   original: z.number(),
   stages: z.array(stageSchema),
   /** Optimizer steps of stages that have begun: measured once, since a resumed stage must make as many. */
@@ -58,22 +58,7 @@ export async function writeProgress(folder: string, progress: ConversionProgress
 
 /** @throws LinnetError `NOT_FOUND` without such a file, `FORMAT` for one that is not whole */
 export async function readProgress(folder: string): Promise<ConversionProgress> {
-  const text = (await readInFolder(folder, fileName, mostBytes)).toString('utf8');
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new LinnetError('FORMAT', `${join(folder, fileName)} is not valid JSON; start anew in another folder`, {
-      cause: error,
-    });
-  }
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
   const where = join(folder, fileName);
-  throw new LinnetError(
-    'FORMAT',
-    `${where} is damaged; start anew in another folder:
-${schemaProblems(result.error)}`,
-    { cause: result.error },
-  );
+  const value = parseJson((await readInFolder(folder, fileName, mostBytes)).toString('utf8'), where);
+  return validated(schema, value, 'FORMAT', `${where} is damaged; start anew in another folder`);
 }

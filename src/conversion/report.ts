@@ -3,8 +3,16 @@ import { describeMixer } from '../attention/mixers.ts';
 import { barChart, lineChart } from '../report/charts/chart.ts';
 import type { Chart } from '../report/charts/chart-renderer.ts';
 import type { Report, Section } from '../report/html.ts';
-import { describeHardware, describeSoftware } from '../report/provenance.ts';
-import { fixed, formatBytes, formatDuration, formatFixed, formatPercent, formatTokens } from '../report/quantities.ts';
+import { provenanceFacts } from '../report/provenance.ts';
+import {
+  fixed,
+  formatBytes,
+  formatDuration,
+  formatFixed,
+  formatPercent,
+  formatTokens,
+  signedPercent,
+} from '../report/quantities.ts';
 import { makeTable } from '../report/table.ts';
 import type { Conversion } from './convert.ts';
 import type { ConversionMeasures } from './measure.ts';
@@ -37,10 +45,10 @@ export async function conversionCharts(
   const { memory } = measures;
   return {
     stages: await barChart({
-      title: 'As good as before, at constant memory',
+      title: 'Perplexity after each stage, on validation text',
       description: 'Perplexity of the original and after each stage of the conversion; lower is better.',
       categories: ['original', ...progress.stages.map(({ name }) => name)],
-      value: { label: 'perplexity on judged text' },
+      value: { label: 'perplexity' },
       barLabel: (value) => formatFixed(value, 2),
       // Stages differ by little: bars from zero would all look the same.
       marks: 'dots',
@@ -71,8 +79,8 @@ export async function conversionCharts(
       lines: lines(measures.recall, ({ distance, nll }) => ({ x: distance, y: nll })),
     }),
     ablation: await barChart({
-      title: 'What each branch is worth',
-      description: 'Perplexity of the converted model with one branch switched off.',
+      title: 'What each branch is worth, on test text',
+      description: 'Perplexity of the converted model on test text with one branch switched off.',
       categories: ['whole', ...measures.ablation.map(({ without }) => `without ${without}`)],
       value: { label: 'perplexity' },
       barLabel: (value) => formatFixed(value, 3),
@@ -97,7 +105,42 @@ export async function conversionCharts(
   };
 }
 
-/** What was kept, what each branch is worth, and what is far away. */
+/** Relative rises of perplexity up to which a conversion is called as good, and nearly as good, as its original. */
+const asGood = 0.01;
+const nearlyAsGood = 0.05;
+/** Above this rise a conversion is called much worse. */
+const muchWorse = 0.2;
+
+/** What the perplexities on test text say of a conversion, in a headline, and what to try where it lost much. */
+export function conversionVerdict(
+  { progress: { keptLayers } }: Pick<Conversion, 'progress'>,
+  { perplexity: { original, converted } }: Pick<ConversionMeasures, 'perplexity'>,
+): { readonly headline: string; readonly advice?: string } {
+  const change = converted / original - 1;
+  const layers = keptLayers.length === 1 ? 'one layer' : `${keptLayers.length} layers`;
+  const memory = keptLayers.length === 0 ? 'at constant memory' : `with softmax in ${layers}`;
+  if (change <= asGood) return { headline: `As good as before, ${memory}` };
+  const measured = `perplexity ${signedPercent(change)}, ${memory}`;
+  if (change <= nearlyAsGood) return { headline: `Nearly as good as before: ${measured}` };
+  return {
+    headline: `${change <= muchWorse ? 'Worse' : 'Much worse'} than before: ${measured}`,
+    advice:
+      'To lose less: train for longer (--budget), give the state more bytes (--state, or --group for a longer window), let the ' +
+      'layers that lose most keep softmax (--keep auto:1), or train on more text of the kind that the model is for (--data).',
+  };
+}
+
+/** The stages with the word that the report has for what became of each. */
+function decidedStages({ progress }: Conversion) {
+  let best: number | undefined;
+  return progress.stages.map((stage) => {
+    const isSame = best !== undefined && formatFixed(best, 3) === formatFixed(stage.perplexity, 3);
+    if (stage.kept) best = stage.perplexity;
+    return { ...stage, decision: isSame ? 'no change' : stage.kept ? 'yes' : 'no' };
+  });
+}
+
+/** The verdict with its numbers, what each branch is worth, and what is far away. */
 export function conversionSections(
   conversion: Conversion,
   measures: ConversionMeasures,
@@ -105,37 +148,38 @@ export function conversionSections(
 ): Section[] {
   const { mixer, progress } = conversion;
   const { original, converted } = measures.perplexity;
-  const change = converted / original - 1;
   const kept = progress.keptLayers.length === 0 ? 'none' : progress.keptLayers.join(', ');
+  const { headline, advice } = conversionVerdict(conversion, measures);
   return [
     {
-      title: 'What was kept',
+      title: headline,
       blocks: [
         {
           kind: 'text',
           text:
-            `On text that nothing was chosen by, the original has perplexity ${formatFixed(original, 3)} and the converted model ` +
-            `${formatFixed(converted, 3)} (${change < 0 ? '' : '+'}${formatPercent(change)}). Attention became: ${describeMixer(mixer)}. Layers that keep softmax: ${kept}.`,
+            `On test text, which decided nothing, the original has perplexity ${formatFixed(original, 3)} and the converted model ` +
+            `${formatFixed(converted, 3)} (${signedPercent(converted / original - 1)}). Attention became: ${describeMixer(mixer)}. ` +
+            `Layers that keep softmax: ${kept}.${advice === undefined ? '' : `\n\n${advice}`}`,
         },
         { kind: 'chart', chart: charts.stages },
         {
           kind: 'table',
           table: makeTable(
             [
-              { header: 'stage', value: (stage) => stage.name },
+              { header: 'stage', value: ({ name }) => name },
               { header: 'perplexity', value: (stage) => stage.perplexity, format: fixed(3) },
               {
                 header: 'against the original',
                 value: (stage) => stage.perplexity / progress.original - 1,
-                format: (value) => `${value > 0 ? '+' : ''}${formatPercent(value, 2)}`,
+                format: (value) => signedPercent(value, 2),
               },
               { header: 'steps', value: (stage) => stage.steps },
               { header: 'time', value: (stage) => stage.seconds, format: formatDuration },
-              { header: 'kept', value: (stage) => (stage.kept ? 'yes' : 'no') },
+              { header: 'kept', value: ({ decision }) => decision },
             ],
-            progress.stages,
+            decidedStages(conversion),
           ),
-          caption: 'On the text that judges. A stage that does not lower perplexity is undone.',
+          caption: 'On validation text. A stage that does not lower perplexity is undone.',
         },
         ...transferBlocks(conversion),
         { kind: 'chart', chart: charts.memory },
@@ -143,7 +187,10 @@ export function conversionSections(
     },
     {
       title: 'What each branch is worth',
-      blocks: [{ kind: 'chart', chart: charts.ablation }, ...sensitivityBlocks(conversion)],
+      blocks: [
+        ...(measures.ablation.length === 0 ? [] : [{ kind: 'chart' as const, chart: charts.ablation }]),
+        ...sensitivityBlocks(conversion),
+      ],
     },
     {
       title: 'Far away',
@@ -157,7 +204,7 @@ export function conversionSections(
 
 /**
  * Puts the page together.
- * @param command the command line that made it, for its tables and charts
+ * @param command the command line that made it
  * @example
  * const charts = await conversionCharts(conversion, measures);
  * await writeReport('report.html', conversionReport('tiny-llama', conversion, measures, charts));
@@ -169,8 +216,6 @@ export function conversionReport(
   charts: ConversionCharts,
   command?: string,
 ): Report {
-  const hardware = describeHardware();
-  const software = describeSoftware();
   const subtitle = describeMixer(conversion.mixer);
   const sections: Section[] = [
     ...conversionSections(conversion, measures, charts),
@@ -187,14 +232,7 @@ export function conversionReport(
       blocks: [
         {
           kind: 'facts',
-          facts: [
-            ['model', name],
-            [
-              'machine',
-              `${hardware.cpu}, ${hardware.cores} cores, ${formatBytes(hardware.memoryBytes)}, ${hardware.os} ${hardware.architecture}`,
-            ],
-            ['software', `linnet ${software.linnet}, Node ${software.node}, ONNX Runtime ${software.onnxruntime}`],
-          ],
+          facts: [['model', name], ...provenanceFacts()],
         },
       ],
     },

@@ -1,4 +1,4 @@
-/** The texts of a conversion: to train on, to judge stages by, and to report on, which nothing was chosen by. */
+/** The texts of a conversion: training text, validation text that decides which stages are kept, and test text for the report. */
 import type { Document } from '../data/documents/documents.ts';
 import { packDocuments, type PackedDataset } from '../data/datasets/packing.ts';
 import { LinnetError } from '../errors.ts';
@@ -9,24 +9,25 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 export interface ConversionTexts {
   readonly training: readonly Document[];
   /** Decides which stages are kept. */
-  readonly judging: EvaluationData;
-  /** Measured before and after, and reported. */
-  readonly reporting: EvaluationData;
-  /** Tokens of the reported documents, one after the other, for measurements over long contexts. */
-  readonly reportedTokens: Int32Array;
+  readonly validation: EvaluationData;
+  /** Measured before and after for the report; decides nothing. */
+  readonly test: EvaluationData;
+  /** Tokens of the documents, one after the other, for measurements over long contexts. */
+  readonly validationTokens: Int32Array;
+  readonly testTokens: Int32Array;
 }
 
 /** A text of few documents is cut into pieces of so many characters, a short one into so many pieces. */
 const pieceCharacters = 2000;
 const fewDocuments = 10;
-/** Without a number: this share of the documents is reported on, at most so many. */
-const reportedShare = 0.05;
-const mostReported = 20;
+/** Share of the documents that is test text by default, and the most documents of it. */
+const testShare = 0.05;
+const mostTestDocuments = 20;
 
 /**
- * Splits documents: the last to report on, as many before them to judge by, the others to train on. A book that comes as a
+ * Splits documents: the last are test text, as many before them validation text, the others training text. A book that comes as a
  * few documents is cut into pieces first.
- * @param options `heldOut`: documents to report on; default: a twentieth, at most 20
+ * @param options `heldOut`: test documents; default: a twentieth, at most 20
  * @throws LinnetError `INPUT` if too little is left to train on
  * @example
  * const texts = await conversionTexts(await loadDocuments(['stories.jsonl']), tokenizer, { length: 512 });
@@ -40,21 +41,25 @@ export async function conversionTexts(
   const characters = documents.reduce((total, { text }) => total + text.length, 0);
   const size = Math.min(pieceCharacters, Math.ceil(characters / fewDocuments));
   const pieces = documents.length < fewDocuments ? documents.flatMap((document) => cut(document, size)) : documents;
-  const count = heldOut ?? Math.max(1, Math.min(mostReported, Math.floor(reportedShare * pieces.length)));
+  const count = heldOut ?? Math.max(1, Math.min(mostTestDocuments, Math.floor(testShare * pieces.length)));
   const training = pieces.slice(0, -2 * count);
   if (training.length === 0) {
     throw new LinnetError(
       'INPUT',
-      `${pieces.length} documents are too few: ${count} to report on and ${count} to judge by leave none to train on`,
+      `${pieces.length} documents are too few: ${count} of test text and ${count} of validation text leave none to train on`,
     );
   }
   const measured = { mode: 'documents', length } as const;
-  const reported = pieces.slice(-count);
+  const validation = pieces.slice(-2 * count, -count);
+  const test = pieces.slice(-count);
+  const tokensOf = (part: readonly Document[]): Int32Array =>
+    Int32Array.from(part.flatMap(({ text }) => [...tokenizer.encode(text)]));
   return {
     training,
-    judging: await evaluationData(pieces.slice(-2 * count, -count), tokenizer, measured),
-    reporting: await evaluationData(reported, tokenizer, measured),
-    reportedTokens: Int32Array.from(reported.flatMap(({ text }) => [...tokenizer.encode(text)])),
+    validation: await evaluationData(validation, tokenizer, measured),
+    test: await evaluationData(test, tokenizer, measured),
+    validationTokens: tokensOf(validation),
+    testTokens: tokensOf(test),
   };
 }
 

@@ -47,8 +47,8 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 0; padding
 a { color: var(--accent); text-decoration-thickness: 1px; text-underline-offset: 3px; }
 figure { margin: 1.5rem 0; }
 figcaption { margin-top: .5rem; font-size: .9rem; line-height: 1.5; }
-figcaption .made { display: block; margin-top: .2rem; font: .78rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; overflow-wrap: anywhere; }
-figcaption .made::before { content: "$ "; }
+footer code { display: block; margin-top: .4rem; font: .78rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; overflow-wrap: anywhere; }
+footer code::before { content: "$ "; }
 figure svg { display: block; width: 100%; height: auto; }
 figure svg.fixed { width: auto; max-width: none; margin: 0 auto; }
 .narrow { display: none; }

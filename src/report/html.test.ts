@@ -152,10 +152,11 @@ describe('renderReport', () => {
     expect(page).not.toMatch(/unsafe-eval|script-src[^;]*unsafe/);
   });
 
-  it('says under every table and chart by which command it was made', () => {
+  it('says once, at the end, by which command it was made', () => {
     const { sections } = reportOf('x');
     const page = renderReport({ title: 'x', sections, command: "linnet demo --prompt 'a <b>'" });
-    expect(page.match(/<code class="made">linnet demo --prompt &#39;a &lt;b&gt;&#39;<\/code>/g)).toHaveLength(6);
+    expect(page.match(/<code>linnet demo --prompt &#39;a &lt;b&gt;&#39;<\/code>/g)).toHaveLength(1);
+    expect(page.indexOf('<code>')).toBeGreaterThan(page.lastIndexOf('</section>'));
   });
 
   it('has charts for wide and for narrow pages, and each is said once', () => {

@@ -14,20 +14,12 @@ import type { Table } from './table.ts';
 export type Block =
   /** Paragraphs, separated by blank lines. */
   | { readonly kind: 'text'; readonly text: string }
-  | ({ readonly kind: 'table'; readonly table: Table } & Captioned)
-  | ({ readonly kind: 'chart'; readonly chart: Chart } & Captioned)
+  | { readonly kind: 'table'; readonly table: Table; readonly caption?: string }
+  | { readonly kind: 'chart'; readonly chart: Chart; readonly caption?: string }
   /** Text as it is, line by line: generated text, commands, logs. */
   | { readonly kind: 'preformatted'; readonly text: string; readonly caption?: string }
   /** Names and their values, in order. */
   | { readonly kind: 'facts'; readonly facts: readonly (readonly [name: string, value: string])[] };
-
-/** A part of a report under a heading of its own. */
-/** What stands under a table or chart. */
-export interface Captioned {
-  readonly caption?: string;
-  /** The command line that made it. Default: that of the report. */
-  readonly command?: string;
-}
 
 /** A part of a report under a heading of its own. */
 export interface Section {
@@ -44,7 +36,7 @@ export interface Report {
   readonly sections: readonly Section[];
   /** One line at the end, such as version and date. */
   readonly footer?: string;
-  /** The command line that made the report: under every table and chart that names no other. */
+  /** The command line that made the report, shown once at the end. */
   readonly command?: string;
   /** Lets readers sort tables, which takes a script. Default true. */
   readonly sortable?: boolean;
@@ -62,14 +54,15 @@ const SECURITY_POLICY = `default-src 'none'; script-src ${TABLE_SCRIPT_SOURCE}; 
  */
 export function renderReport(report: Report): string {
   const { title, subtitle, introduction = [], sections, footer, command, sortable = true } = report;
-  const render = (block: Block): string => renderBlock(block, command);
   const body = [
     `<h1>${escapeMarkup(title)}</h1>`,
     subtitle === undefined ? '' : `<p class="subtitle">${escapeMarkup(subtitle)}</p>`,
-    ...introduction.map(render),
+    ...introduction.map(renderBlock),
     sections.length > 2 ? renderContents(sections) : '',
-    ...sections.map((section, at) => renderSection(section, at, render)),
-    footer === undefined ? '' : `<footer>${escapeMarkup(footer)}</footer>`,
+    ...sections.map((section, at) => renderSection(section, at)),
+    footer === undefined && command === undefined
+      ? ''
+      : `<footer>${escapeMarkup(footer ?? '')}${command === undefined ? '' : `<code>${escapeMarkup(command)}</code>`}</footer>`,
   ];
   const isSortable = sortable && body.some((part) => part.includes(SORTABLE_TABLE));
   return `<!doctype html>
@@ -114,22 +107,18 @@ function renderContents(sections: readonly Section[]): string {
   return `<nav aria-label="Contents"><ul>${items.join('')}</ul></nav>`;
 }
 
-function renderSection({ title, blocks }: Section, at: number, render: (block: Block) => string): string {
-  return `<section id="${anchor(at)}">\n<h2>${escapeMarkup(title)}</h2>\n${blocks.map(render).join('\n')}\n</section>`;
+function renderSection({ title, blocks }: Section, at: number): string {
+  return `<section id="${anchor(at)}">\n<h2>${escapeMarkup(title)}</h2>\n${blocks.map(renderBlock).join('\n')}\n</section>`;
 }
 
-function renderBlock(block: Block, madeBy: string | undefined): string {
+function renderBlock(block: Block): string {
   switch (block.kind) {
     case 'text':
       return renderParagraphs(block.text);
     case 'table':
-      return figure(
-        scrolling(renderTable(block.table), block.caption ?? 'Table'),
-        block.caption,
-        block.command ?? madeBy,
-      );
+      return figure(scrolling(renderTable(block.table), block.caption ?? 'Table'), block.caption);
     case 'chart':
-      return figure(renderChart(block.chart), block.caption, block.command ?? madeBy);
+      return figure(renderChart(block.chart), block.caption);
     case 'preformatted':
       // A browser drops a line break right after <pre>: give it one to drop.
       return figure(`<pre>\n${escapeMarkup(block.text)}</pre>`, block.caption);
@@ -149,10 +138,8 @@ function renderParagraphs(text: string): string {
     .join('\n');
 }
 
-function figure(content: string, caption: string | undefined, command?: string): string {
-  const made = command === undefined ? '' : `<code class="made">${escapeMarkup(command)}</code>`;
-  const said = caption === undefined ? '' : escapeMarkup(caption);
-  const line = said === '' && made === '' ? '' : `\n<figcaption>${said}${made}</figcaption>`;
+function figure(content: string, caption?: string): string {
+  const line = caption === undefined || caption === '' ? '' : `\n<figcaption>${escapeMarkup(caption)}</figcaption>`;
   return `<figure>\n${content}${line}\n</figure>`;
 }
 

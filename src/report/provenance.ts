@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { internalError } from '../errors.ts';
+import { formatBytes } from './quantities.ts';
 
 export const softwareSchema = z.object({ linnet: z.string(), node: z.string(), onnxruntime: z.string() });
 export const hardwareSchema = z.object({
@@ -51,6 +52,16 @@ export function describeHardware(): Hardware {
     os: `${type()} ${release()}`,
     architecture: arch(),
   };
+}
+
+/** Machine and software, as reports list them. */
+export function provenanceFacts(): (readonly [name: string, value: string])[] {
+  const { cpu, cores, memoryBytes, os, architecture } = describeHardware();
+  const { linnet, node, onnxruntime } = describeSoftware();
+  return [
+    ['machine', `${cpu}, ${cores} cores, ${formatBytes(memoryBytes)}, ${os} ${architecture}`],
+    ['software', `linnet ${linnet}, Node ${node}, ONNX Runtime ${onnxruntime}`],
+  ];
 }
 
 /**

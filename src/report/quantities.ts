@@ -149,3 +149,9 @@ export const percent =
   (decimals: number) =>
   (share: number): string =>
     formatPercent(share, decimals);
+
+/** A change as a share, with its sign: `signedPercent(0.1234)` → `+12.3 %`. */
+export function signedPercent(change: number, decimals = 1): string {
+  const spelled = formatPercent(change, decimals);
+  return change > 0 && /[1-9]/.test(spelled) ? `+${spelled}` : spelled;
+}

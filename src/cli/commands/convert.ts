@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { mkdir } from 'node:fs/promises';
 import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
-import { conversionCharts, conversionReport } from '../../conversion/report.ts';
+import { conversionCharts, conversionReport, conversionVerdict } from '../../conversion/report.ts';
 import { convert } from '../../conversion/convert.ts';
 import { conversionMemories } from '../../conversion/plan.ts';
 import { measureConversion } from '../../conversion/measure.ts';
@@ -17,7 +17,7 @@ import { requireReplaceable } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { plainJson } from '../../report/record.ts';
-import { fixed, formatBytes, formatFixed, formatPercent } from '../../report/quantities.ts';
+import { fixed, formatBytes, formatFixed, signedPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, requiredList, withDefault } from '../framework/command.ts';
 import { called, choice, countList, folderPath, integer, redisUrl, text } from '../framework/option-values.ts';
@@ -171,13 +171,17 @@ export const convertCommand = defineCommand({
     const state = modelStateBytes(conversion.model, trainedLength);
     context.print(
       `\nperplexity ${formatFixed(perplexity.original, 4)} → ${formatFixed(perplexity.converted, 4)} ` +
-        `(${formatPercent(perplexity.converted / perplexity.original - 1, 2)}) on text that nothing was chosen by; ` +
+        `(${signedPercent(perplexity.converted / perplexity.original - 1, 2)}) on test text; ` +
         `state ${formatBytes(state)}, the original's cache at ${trainedLength} tokens ${formatBytes(modelStateBytes(original.model, trainedLength))}`,
     );
-    context.table(ablation, [
-      { header: 'switched off', value: ({ without }) => without },
-      { header: 'perplexity', value: ({ perplexity: value }) => value, format: fixed(4) },
-    ]);
+    const { headline, advice } = conversionVerdict(conversion, measures);
+    context.print(advice === undefined ? headline : `${headline}\n${advice}`);
+    if (ablation.length > 0) {
+      context.table(ablation, [
+        { header: 'switched off', value: ({ without }) => without },
+        { header: 'perplexity', value: ({ perplexity: value }) => value, format: fixed(4) },
+      ]);
+    }
     context.print(`saved ${out}; the report is ${report}`);
     const { progress } = conversion;
     return {

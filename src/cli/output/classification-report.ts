@@ -1,7 +1,7 @@
 /** The tables and the page of a study of classifiers. */
 import type { Report } from '../../report/html.ts';
-import { describeHardware, describeSoftware } from '../../report/provenance.ts';
-import { formatBytes, formatCount, formatFixed } from '../../report/quantities.ts';
+import { provenanceFacts } from '../../report/provenance.ts';
+import { formatCount, formatFixed } from '../../report/quantities.ts';
 import { type Column, makeTable, type Table } from '../../report/table.ts';
 import type { ClassificationCell, ClassificationRow } from '../../studies/classification/results.ts';
 import type { ClassificationStudy } from '../../studies/classification/study.ts';
@@ -61,8 +61,6 @@ export function classificationReport(
   { plan, tasks, trials }: ClassificationStudy,
   rows: readonly ClassificationRow[],
 ): Report {
-  const hardware = describeHardware();
-  const software = describeSoftware();
   const caption =
     'Percent: mean ± standard deviation over the seeds, of validation rows. A task with two measures counts with their ' +
     'mean in the average.';
@@ -96,11 +94,7 @@ export function classificationReport(
               ),
               ...[...budgets].map(([model, budget]) => [model, budget] as const),
               ['seeds', `${plan.seeds.join(', ')}: they draw heads, fresh weights and the order of the rows`] as const,
-              ['machine', `${hardware.cpu}, ${hardware.cores} cores, ${formatBytes(hardware.memoryBytes)}`] as const,
-              [
-                'software',
-                `linnet ${software.linnet}, Node ${software.node}, ONNX Runtime ${software.onnxruntime}`,
-              ] as const,
+              ...provenanceFacts(),
             ],
           },
         ],

@@ -6,8 +6,8 @@ import { hiddenDifferences } from '../../report/charts/line-series.ts';
 import type { Chart } from '../../report/charts/chart-renderer.ts';
 import { csvText } from '../../report/csv.ts';
 import type { Block, Report, Section } from '../../report/html.ts';
-import { describeHardware, describeSoftware } from '../../report/provenance.ts';
-import { formatBytes, formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
+import { provenanceFacts } from '../../report/provenance.ts';
+import { formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
 import { makeTable, type Table } from '../../report/table.ts';
 
 /** A method of a model, plain and augmented. */
@@ -210,8 +210,6 @@ export async function sweepReport(
       ],
     });
   }
-  const hardware = describeHardware();
-  const software = describeSoftware();
   sections.push({
     title: 'How it was measured',
     blocks: [
@@ -226,8 +224,7 @@ export async function sweepReport(
               .join(', '),
           ],
           ['seeds', `${plan.seeds.join(', ')}: they draw the weights and the order of the text`],
-          ['machine', `${hardware.cpu}, ${hardware.cores} cores, ${formatBytes(hardware.memoryBytes)}`],
-          ['software', `linnet ${software.linnet}, Node ${software.node}, ONNX Runtime ${software.onnxruntime}`],
+          ...provenanceFacts(),
         ],
       },
     ],

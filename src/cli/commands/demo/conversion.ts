@@ -8,7 +8,7 @@ import { type ConversionMeasures, measureConversion } from '../../../conversion/
 import { type ConversionCharts, conversionCharts } from '../../../conversion/report.ts';
 import { conversionTexts } from '../../../conversion/texts.ts';
 import { loadDocuments } from '../../../data/documents/documents.ts';
-import { formatFixed, formatPercent } from '../../../report/quantities.ts';
+import { formatFixed, signedPercent } from '../../../report/quantities.ts';
 import type { Tokenizer } from '../../../tokenizer/tokenizer.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { conversionPrinter } from '../../output/conversion-events.ts';
@@ -52,8 +52,7 @@ export async function demoConversion(
     });
     const { original: before, converted } = measures.perplexity;
     context.print(
-      `converted: perplexity ${formatFixed(before, 2)} → ${formatFixed(converted, 2)} (${formatPercent(converted / before - 1)}) ` +
-        'on text that nothing was chosen by\n',
+      `converted: perplexity ${formatFixed(before, 2)} → ${formatFixed(converted, 2)} (${signedPercent(converted / before - 1)}) on test text\n`,
     );
     return { conversion, measures, charts: await conversionCharts(conversion, measures) };
   } finally {

@@ -7,7 +7,7 @@ import { commandLine } from '../../../report/command-line.ts';
 import { hiddenDifferences } from '../../../report/charts/line-series.ts';
 import type { Chart } from '../../../report/charts/chart-renderer.ts';
 import type { Report, Section } from '../../../report/html.ts';
-import { describeHardware, describeSoftware } from '../../../report/provenance.ts';
+import { provenanceFacts } from '../../../report/provenance.ts';
 import {
   fixed,
   formatBytes,
@@ -134,8 +134,6 @@ export function demoReport(
   charts: DemoCharts,
 ): Report {
   const { settings, rows, samples } = results;
-  const hardware = describeHardware();
-  const software = describeSoftware();
   const [first] = rows;
   const sections: Section[] = [
     ...conversionSections(conversion, measures, conversionCharts),
@@ -212,11 +210,7 @@ export function demoReport(
               `AdamW, peak learning rate ${settings.learningRate}, linear decay, ${settings.batch} × ${settings.length} tokens per update, seed ${settings.seed}`,
             ],
             ['time', `${formatDuration(results.seconds)} in all`],
-            [
-              'machine',
-              `${hardware.cpu}, ${hardware.cores} cores, ${formatBytes(hardware.memoryBytes)}, ${hardware.os} ${hardware.architecture}`,
-            ],
-            ['software', `linnet ${software.linnet}, Node ${software.node}, ONNX Runtime ${software.onnxruntime}`],
+            ...provenanceFacts(),
           ],
         },
       ],

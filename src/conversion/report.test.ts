@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest';
+import { tinyLlama } from '../../test/models/tiny-llama.ts';
+import { mixerPreset } from '../attention/presets.ts';
+import { renderReport } from '../report/html.ts';
+import type { Conversion } from './convert.ts';
+import type { ConversionMeasures } from './measure.ts';
+import { newProgress } from './progress-file.ts';
+import { conversionCharts, conversionReport, conversionVerdict } from './report.ts';
+
+const mixer = mixerPreset('window', { group: 4 });
+const model = tinyLlama([mixer]);
+
+/** A conversion of an original of perplexity 7.04, with the perplexities of its stages and on test text. */
+function conversionTo(converted: number, stages: readonly number[], keptLayers: readonly number[] = []) {
+  const progress = newProgress({ identity: 'x', keptLayers: [...keptLayers], sensitivity: [], original: 5.52 });
+  for (const [at, perplexity] of stages.entries()) {
+    const kept = at === 0 || perplexity < Math.min(...stages.slice(0, at));
+    progress.stages.push({ name: `stage ${at}`, perplexity, seconds: 1, steps: 0, kept });
+  }
+  const conversion: Conversion = { model, parameters: new Map(), mixer, progress };
+  const measures: ConversionMeasures = {
+    perplexity: { original: 7.04, converted },
+    ...{ ablation: [], positions: { original: [], converted: [] }, recall: { original: [], converted: [] } },
+    ...{ memory: [], speed: { original: [], converted: [] }, samples: [] },
+  };
+  return { conversion, measures };
+}
+
+describe('the report of a conversion', () => {
+  it('says of a bad one that it is bad, and what to try', async () => {
+    const { conversion, measures } = conversionTo(11.42, [9.1, 9.00004, 9]);
+    const charts = await conversionCharts(conversion, measures);
+    const page = renderReport(conversionReport('tiny', conversion, measures, charts, 'linnet convert tiny --out x'));
+    expect(page).toContain('<h2>Much worse than before: perplexity +62.2 %, at constant memory</h2>');
+    expect(page).toContain('(+62.2 %)');
+    expect(page).toMatch(/To lose less: train for longer \(--budget\)/);
+    expect(page).not.toContain('As good as');
+    // Which text a number is of, at the number.
+    expect(page).toContain('Perplexity after each stage, on validation text');
+    expect(page).toContain('On test text, which decided nothing');
+    const decisions = [...page.matchAll(/<td>(yes|no|no change)<\/td><\/tr>/g)].map(([, word]) => word);
+    expect(decisions).toEqual(['yes', 'yes', 'no change']);
+    expect(page.match(/linnet convert tiny/g)).toHaveLength(1);
+  });
+
+  it.each([
+    [6.9, [], /^As good as before, at constant memory$/, false],
+    [7.1, [3], /^As good as before, with softmax in one layer$/, false],
+    [7.3, [], /^Nearly as good as before: perplexity \+3.7 %, at constant memory$/, false],
+    [8, [0, 1], /^Worse than before: perplexity \+13.6 %, with softmax in 2 layers$/, true],
+  ])('of 7.04 → %d with softmax in %j', (converted, keptLayers, headline, hasAdvice) => {
+    const { conversion, measures } = conversionTo(converted, [], keptLayers);
+    const verdict = conversionVerdict(conversion, measures);
+    expect(verdict.headline).toMatch(headline);
+    expect(verdict.advice !== undefined).toBe(hasAdvice);
+  });
+});
