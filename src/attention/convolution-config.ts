@@ -1,6 +1,6 @@
 /** The depthwise convolution on V as mixers have it in their configuration (paper, section 4.2). */
 import { z } from 'zod';
-import type { HeadCounts, MixerParameter } from './mixer.ts';
+import type { HeadCounts, MixerParameter } from './attention-layer.ts';
 
 /** K of the paper's language-model recipes: 32 live filter weights, offsets 0…31. */
 export const defaultKernel = 63;

@@ -10,7 +10,7 @@ import { matmul } from '../graph/ops/matmul.ts';
 import { broadcastTo } from '../graph/ops/reduce.ts';
 import { cumulativeSum } from '../graph/ops/scan.ts';
 import { tensor } from '../graph/tensor.ts';
-import type { ProjectedPositions } from './mixer.ts';
+import type { ProjectedPositions } from './attention-layer.ts';
 
 /** Sizes of a grouped sequence. */
 export interface Grouping {

@@ -16,7 +16,7 @@
  * of them, are exact.
  */
 import { LinnetError } from '../errors.ts';
-import type { Horizon } from './mixer.ts';
+import type { Horizon } from './attention-layer.ts';
 import type { TokenTree } from './tree.ts';
 
 /** Slot position of a ring slot that holds nothing. */

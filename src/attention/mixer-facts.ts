@@ -82,7 +82,7 @@ export function isCausal(config: MixerConfig): boolean {
  * const fitsEncoders = readsWholeTexts(mixerPreset('softmax')); // true
  * ```
  */
-export function readsWholeTexts(config: MixerConfig): boolean {
+export function fitsEncoders(config: MixerConfig): boolean {
   return kindOf(config).bidirectional !== undefined;
 }
 

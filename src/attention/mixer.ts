@@ -18,11 +18,32 @@ import type { Value } from '../graph/graph.ts';
 import type { Dim } from '../graph/shape.ts';
 import type { DType, Tensor } from '../graph/tensor.ts';
 import type { ConvolutionConfig } from './convolution-config.ts';
+import type {
+  AttentionDims,
+  HeadCounts,
+  Horizon,
+  MixerParameter,
+  MixerParameterValues,
+  ProjectedPositions,
+  StepBlock,
+  StepMasks,
+} from './attention-layer.ts';
 import type { HeadLayout } from './head-layout.ts';
 import type { SequenceStep } from './masks.ts';
 import type { ParameterInit } from './parameter-init.ts';
 import type { ReferenceGradients, ReferencePositions } from './reference.ts';
 import type { Scoring } from './scoring.ts';
+
+export type {
+  AttentionDims,
+  HeadCounts,
+  Horizon,
+  MixerParameter,
+  MixerParameterValues,
+  ProjectedPositions,
+  StepBlock,
+  StepMasks,
+};
 
 /** How one attention layer mixes positions: plain data, as in the `linnet` section of config.json. */
 export interface MixerConfig {
@@ -30,63 +51,8 @@ export interface MixerConfig {
   readonly kind: string;
 }
 
-/** Number of heads of an attention layer; `keyValueHeads` divides `heads` (grouped-query attention). */
-export interface HeadCounts {
-  /** H. */
-  readonly heads: number;
-  /** M. */
-  readonly keyValueHeads: number;
-}
-
-/** Sizes of an attention layer. */
-export interface AttentionDims extends HeadCounts {
-  /** D: width of queries and keys; in a gated attention unit S. */
-  readonly headWidth: number;
-  /** E: width of values; default D. */
-  readonly valueWidth?: number;
-}
-
-/** A parameter that a mixer adds to its attention layer, next to the projections. */
-export interface MixerParameter {
-  /** Name inside the layer, as in the reference checkpoints: "dwconv.weight". */
-  readonly name: string;
-  readonly shape: readonly number[];
-  /** What it starts from when a model is linearized. */
-  readonly init: ParameterInit;
-}
-
-/** The learned parameters of a mixer in a graph, by the names of its `parameters`. */
-export type MixerParameterValues = Readonly<Partial<Record<string, Value>>>;
-
-/**
- * Queries [B,n,H,D], keys [B,n,M,D] and values [B,n,M,E]; H is a multiple of M, and E is D in most families. All after
- * rotary embedding.
- */
-export interface ProjectedPositions {
-  readonly q: Value;
-  /**
-   * Queries for the sinks: turned as at the farthest position that the model was trained for, where their own is farther.
-   * Default: `q`.
-   */
-  readonly far?: Value;
-  readonly k: Value;
-  readonly v: Value;
-}
-
-/** How far a mixer sees, in numbers from which masks and the state follow. */
-export interface Horizon {
-  /** G: positions per group; infinite where one group never ends, as in softmax attention. */
-  readonly group: number;
-  /**
-   * The largest offset that counts apart: P = (K−1)/2 of a convolution, or farther where scores depend on the distance; −1
-   * without either, so that not even offset 0 is in reach.
-   */
-  readonly reach: number;
-  /** W: groups that are read row by row, the own one included. Default 1. */
-  readonly window?: number;
-  /** The first positions of a text that every position reads row by row, whatever their group. Default 0. */
-  readonly sinks?: number;
-}
+/** Which positions a position reads: its past, or the whole text. */
+export type Reading = 'past' | 'whole';
 
 /** What a layer remembers of a text, per sequence. */
 export interface StateShape {
@@ -120,25 +86,6 @@ export interface BidirectionalInput extends SequenceInput {
   readonly mask: Value;
 }
 
-/** Masks and offsets of one block of rows (the ring or the tree), for all B·T nodes: see `masks.ts`. */
-export interface StepMasks {
-  /** float32 0/1 [B,1,T,rows]: the row is an ancestor (or the node) that the node reads one by one: of its window, or a sink. */
-  readonly same: Value;
-  /** float32 0/1 [B,1,T,rows]: the row is an ancestor before the window that is not yet folded into the state. */
-  readonly earlier: Value;
-  /** int32 [B,T,rows]: offset τ in 0…P, or P + 1 for rows that are not seen or farther; P is the horizon's reach. */
-  readonly offsets: Value;
-}
-
-/** Rows that the nodes of a step look at, with their masks. */
-export interface StepBlock {
-  /** [B,M,rows,D] */
-  readonly keys: Value;
-  /** [B,M,rows,E] */
-  readonly values: Value;
-  readonly masks: StepMasks;
-}
-
 /** What a mixer is given over token trees. */
 export interface StepInput extends SequenceInput {
   readonly heads: HeadLayout;
@@ -166,7 +113,7 @@ export interface StepMemory {
 }
 
 /** What a step computes of a layer. */
-export interface StepOutput {
+export interface MixerStepOutput {
   /** [B,M,R·T,E], see `HeadLayout`. */
   readonly mixed: Value;
   /** Rows [B,M,T,keyWidth]: what is written to the ring when a node is accepted. */
@@ -217,7 +164,7 @@ export interface RecurrentForm<C extends MixerConfig> {
   /** What the layer remembers of a text. */
   state(config: C, dims: AttentionDims): StateShape;
   /** The nodes of a token tree over the state: what they mix, and the rows they leave. */
-  step(config: C, input: StepInput): StepOutput;
+  step(config: C, input: StepInput): MixerStepOutput;
   /** Needed where the state has something folded. */
   readonly fold?: Fold<C>;
   /** What its step graph reads beyond masks and state. Default: nothing. */

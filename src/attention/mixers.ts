@@ -18,7 +18,7 @@ import type {
   ProjectedPositions,
   SequenceInput,
   StepInput,
-  StepOutput,
+  MixerStepOutput,
 } from './mixer.ts';
 import { kindOf, parseMixer, describeMixer, mixerParameters } from './mixer-config.ts';
 import { convolutionOf, recurrentForm } from './mixer-facts.ts';
@@ -83,7 +83,7 @@ export function mixParallel(
  * const output = mixStep(config, input);
  * ```
  */
-export function mixStep(config: MixerConfig, input: StepInput): StepOutput {
+export function mixStep(config: MixerConfig, input: StepInput): MixerStepOutput {
   const form = recurrentForm(config);
   requireParameters(config, input, input.parameters);
   return form.step(config, input);

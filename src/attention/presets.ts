@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import { LinnetError, OptionsError } from '../errors.ts';
 import { type BuiltInPresets, mixerKinds } from './kinds/index.ts';
-import type { MixerConfig, MixerPreset } from './mixer.ts';
+import type { MixerConfig, MixerPreset, Reading } from './mixer.ts';
 import { parseMixer } from './mixers.ts';
 import { requireOptions, requireText } from '../files/arguments.ts';
 
@@ -199,9 +199,6 @@ export function mixerPresetReading(
   const form = formOf(reads);
   return mixerPreset(form, takenOptions(form, options));
 }
-
-/** What an attention reads: earlier positions, or all of a text. */
-export type Reading = 'past' | 'whole';
 
 /** Both, as in models with an encoder and a decoder. */
 export const allReadings = ['past', 'whole'] as const satisfies readonly Reading[];

@@ -10,7 +10,7 @@
 import { LinnetError } from '../errors.ts';
 import type { BucketScheme } from '../nn/relative-positions.ts';
 import { type ConvolutionConfig, convolutionReach, filterName } from './convolution-config.ts';
-import type { AttentionDims, MixerParameter } from './mixer.ts';
+import type { AttentionDims, MixerParameter } from './attention-layer.ts';
 import { addScaled } from './reference-rows.ts';
 
 /** Sizes of one sequence of one layer. */

@@ -12,7 +12,7 @@ import { type BucketScheme, relativeBias, relativeBucket } from '../nn/relative-
 import type { AttentionMask } from './attention-mask.ts';
 import { type Grouping, groupKeys, groupQueries } from './grouping.ts';
 import type { HeadLayout } from './head-layout.ts';
-import type { SequenceInput, StepBlock, StepInput } from './mixer.ts';
+import type { Horizon, ProjectedPositions, StepBlock } from './attention-layer.ts';
 
 /** A learned bias by bucket of distance. */
 export interface RelativeBias {
@@ -71,7 +71,7 @@ export function biasOfRows(bias: RelativeBias, offsets: Value, reach: number, he
 /** Scores of raw queries and keys inside groups: [M,B·N,R·G,G]. */
 export function scoresInGroups(
   { queries, keys }: Pick<AttentionMask, 'queries' | 'keys'>,
-  { q, k, scoring }: Pick<SequenceInput, 'q' | 'k' | 'scoring'>,
+  { q, k, scoring }: Pick<ProjectedPositions, 'q' | 'k'> & { readonly scoring: Scoring },
 ): Value {
   const products = matmul(mul(groupQueries(queries, q), scoring.scale), groupKeys(keys, k), { transposeB: true });
   return scoring.bias === undefined ? products : add(products, biasInGroups(scoring.bias, keys));
@@ -79,7 +79,7 @@ export function scoresInGroups(
 
 /** Scores of raw queries and the raw keys of all blocks: [B,M,R·T,rows] each. */
 export function scoresOfRows(
-  { heads, scoring, horizon }: Pick<StepInput, 'heads' | 'scoring' | 'horizon'>,
+  { heads, scoring, horizon }: { readonly heads: HeadLayout; readonly scoring: Scoring; readonly horizon: Horizon },
   blocks: readonly StepBlock[],
 ): Value[] {
   const queries = heads.join(mul(heads.queries, scoring.scale));

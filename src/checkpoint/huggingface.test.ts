@@ -7,7 +7,7 @@ import { previousFolder } from '../files/atomic.ts';
 import { WRITTEN_FILES } from '../files/written-folder.ts';
 import type { Checkpoint } from './huggingface.ts';
 import { assertTensors, openCheckpoint } from './huggingface.ts';
-import type { ModelTensor, SaveOptions } from './save-checkpoint.ts';
+import type { ModelTensor, SaveCheckpointOptions } from './save-checkpoint.ts';
 import { saveCheckpoint } from './save-checkpoint.ts';
 import { openSafetensors } from './safetensors/reader.ts';
 import { parseShardIndex } from './shard-index.ts';
@@ -25,7 +25,7 @@ const tensors: ModelTensor[] = Array.from({ length: 6 }, (_, i) => ({
   shape: [4, 4],
   data: Float32Array.from({ length: 16 }, (_value, j) => (i + 1) / (j + 1)),
 }));
-const saved = async (options: Partial<SaveOptions> = {}): Promise<string> => {
+const saved = async (options: Partial<SaveCheckpointOptions> = {}): Promise<string> => {
   const dir = join(await scratchFolder(), 'model');
   await saveCheckpoint(dir, { config, tensors, ...options });
   return dir;
@@ -137,7 +137,7 @@ describe('saveCheckpoint and openCheckpoint', () => {
 
 describe('fingerprint', () => {
   it('does not depend on how the model is split, but on every tensor and the config', async () => {
-    const of = async (options: Partial<SaveOptions> = {}): Promise<string> =>
+    const of = async (options: Partial<SaveCheckpointOptions> = {}): Promise<string> =>
       (await opened(await saved(options))).fingerprint();
     const base = await of();
     expect(base).toMatch(/^[0-9a-f]{64}$/);

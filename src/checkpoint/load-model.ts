@@ -10,7 +10,7 @@ import { assertTensors, type Checkpoint, openCheckpoint } from './huggingface.ts
 import type { JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
 import type { Float32Rows, TensorInfo } from './safetensors/reader.ts';
-import { type SaveOptions, saveCheckpoint } from './save-checkpoint.ts';
+import { type SaveCheckpointOptions, saveCheckpoint } from './save-checkpoint.ts';
 import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
 
 /** A model in memory. */
@@ -205,7 +205,7 @@ type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJ
 export async function saveModel(
   dir: string,
   content: { readonly model: Savable; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
-  options: Pick<SaveOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'> = {},
+  options: Pick<SaveCheckpointOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'> = {},
 ): Promise<void> {
   requireKind(content, 'what is saved', ['model', 'parameters'], 'a model with its parameters');
   const { model, parameters } = content;

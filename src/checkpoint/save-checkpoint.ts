@@ -16,7 +16,7 @@ import type { JsonObject } from '../files/json-object.ts';
 import { quoteName } from '../files/name-list.ts';
 import { checkPlainFileName } from '../files/plain-file-name.ts';
 import { fileError, openInFolder } from '../files/regular-file.ts';
-import { tensorBytes } from './safetensors/header.ts';
+import { storedBytes } from './safetensors/header.ts';
 import type { TensorEntry } from './safetensors/encoding.ts';
 import { writeSafetensors } from './safetensors/writer.ts';
 
@@ -31,7 +31,7 @@ export interface ModelTensor {
 }
 
 /** What makes up a saved model. */
-export interface SaveOptions {
+export interface SaveCheckpointOptions {
   /** Content of config.json; `torch_dtype` (or `dtype`, if the config has that) is set to the type of the weights. */
   readonly config: JsonObject;
   /** Names and shapes are read first; the data of one tensor at a time is asked for, in this order. */
@@ -53,7 +53,7 @@ export interface SaveOptions {
  * @throws LinnetError `PATH` if `dir` exists and may not be replaced, `INPUT` for unusable options, `FORMAT` or `SHAPE` for tensors
  *   that cannot be written, or whatever a tensor's source throws; nothing is left behind then
  */
-export async function saveCheckpoint(dir: string, options: SaveOptions): Promise<void> {
+export async function saveCheckpoint(dir: string, options: SaveCheckpointOptions): Promise<void> {
   const { config, tensors, tokenizerFiles, dtype = 'F32', shardBytes = 5e9, replace = false, complete } = options;
   if (!(shardBytes > 0)) throw new LinnetError('INPUT', `shardBytes must be positive, got ${shardBytes}`);
   const shards = await planShards(tensors, dtype, shardBytes, dir);
@@ -73,7 +73,7 @@ interface Shard {
 
 /** Fills files in the order of the tensors; a tensor that does not fit into the current file starts the next. */
 async function planShards(
-  tensors: SaveOptions['tensors'],
+  tensors: SaveCheckpointOptions['tensors'],
   dtype: keyof typeof torchDTypes,
   shardBytes: number,
   dir: string,
@@ -84,7 +84,7 @@ async function planShards(
   for await (const { name, shape, data } of tensors) {
     if (names.has(name)) throw new LinnetError('FORMAT', `${dir}: two tensors are named ${quoteName(name)}`);
     names.add(name);
-    const bytes = tensorBytes(name, dtype, shape, dir);
+    const bytes = storedBytes(name, dtype, shape, dir);
     if (current.entries.length > 0 && current.bytes + bytes > shardBytes) {
       current = { entries: [], bytes: 0 };
       shards.push(current);
@@ -114,7 +114,10 @@ async function writeWeights(folder: string, shards: readonly Shard[]): Promise<v
  * Writes what `SaveOptions.tokenizerFiles` says into a folder; nothing where it is undefined.
  * @throws LinnetError `INPUT` or `PATH` for names that no tokenizer file may have, `NOT_FOUND` or `PATH` as `openInFolder`
  */
-export async function writeTokenizerFiles(folder: string, files: SaveOptions['tokenizerFiles']): Promise<void> {
+export async function writeTokenizerFiles(
+  folder: string,
+  files: SaveCheckpointOptions['tokenizerFiles'],
+): Promise<void> {
   if (files === undefined) return;
   if (!('from' in files)) {
     for (const [name, content] of files) {

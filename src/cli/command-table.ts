@@ -82,17 +82,17 @@ export const commandTable: readonly CommandEntry[] = [
   {
     words: ['pretrain'],
     summary: 'train a model from random weights',
-    load: async () => (await import('./commands/pretrain.ts')).pretrain,
+    load: async () => (await import('./commands/pretrain.ts')).pretrainCommand,
   },
   {
     words: ['finetune'],
     summary: 'train a model further on text',
-    load: async () => (await import('./commands/finetune.ts')).finetune,
+    load: async () => (await import('./commands/finetune.ts')).finetuneCommand,
   },
   {
     words: ['distill'],
     summary: "teach a converted model's mixers what softmax attention did",
-    load: async () => (await import('./commands/distill.ts')).distill,
+    load: async () => (await import('./commands/distill.ts')).distillCommand,
   },
   {
     words: ['merge'],

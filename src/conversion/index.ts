@@ -3,7 +3,7 @@ export { type ActivationCacheOptions, cacheActivations } from './activation-cach
 export { calibrate, type CalibrationOptions, type LayerFit } from './calibrate.ts';
 export { type Conversion, type ConversionEvent, type ConversionOptions, convert, type KeptLayers } from './convert.ts';
 export { type LayerTrainingOptions, type LayerTransfer, trainLayer } from './layer-transfer.ts';
-export { type ConversionMeasures, measureConversion, type MeasureOptions, type Pair } from './measure.ts';
+export { type ConversionMeasures, measureConversion, type MeasureConversionOptions, type Pair } from './measure.ts';
 export type { ConversionMemory } from './plan.ts';
 export type { ConversionProgress, StageResult } from './progress-file.ts';
 export { type ConversionCharts, conversionCharts, conversionReport } from './report.ts';

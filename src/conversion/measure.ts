@@ -36,7 +36,7 @@ export interface ConversionMeasures {
 }
 
 /** What `measureConversion` measures, and how. */
-export interface MeasureOptions {
+export interface MeasureConversionOptions {
   /** Tokens of context at which memory and speed are measured. */
   readonly contexts: readonly number[];
   /** Both models continue each of them. */
@@ -68,7 +68,7 @@ export async function measureConversion(
   converted: Weighted,
   tokenizer: Tokenizer,
   texts: ConversionTexts,
-  { contexts, prompts, seed = 0, compile, signal, onProgress }: MeasureOptions,
+  { contexts, prompts, seed = 0, compile, signal, onProgress }: MeasureConversionOptions,
 ): Promise<ConversionMeasures> {
   const options = { ...compile, signal };
   const both = async <T>(what: string, measure: (weighted: Weighted) => Promise<T>): Promise<Pair<T>> => {

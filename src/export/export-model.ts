@@ -8,7 +8,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import type { MedusaWeights } from '../checkpoint/medusa-files.ts';
-import { type SaveOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
+import { type SaveCheckpointOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
 import { LinnetError } from '../errors.ts';
 import { writeFileAtomic, writeFolderAtomic } from '../files/atomic.ts';
 import { requireDiskRoom } from '../files/disk-room.ts';
@@ -51,7 +51,7 @@ export interface ExportOptions {
   /** What the graph is made for. Default: `cpu`, which is for `wasm` too. */
   readonly device?: ExportManifest['device'];
   /** As of `saveModel`. Default: none; such a model is given token ids. */
-  readonly tokenizerFiles?: SaveOptions['tokenizerFiles'];
+  readonly tokenizerFiles?: SaveCheckpointOptions['tokenizerFiles'];
   /** Replace the folder if it exists. Default: false. */
   readonly replace?: boolean;
   /** Version of the writer, for linnet.json and the model. Default: "0". */

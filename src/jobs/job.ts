@@ -37,12 +37,12 @@ const outcomeSchema = z.union([
   z.strictObject({ error: z.strictObject({ code: z.string().max(32), message: z.string().max(10_000) }) }),
 ]);
 
-export type Outcome = z.infer<typeof outcomeSchema>;
+export type JobOutcome = z.infer<typeof outcomeSchema>;
 
 const codes = ['CONFIG', 'FORMAT', 'TENSOR', 'PATH', 'NOT_FOUND', 'MISMATCH', 'INPUT', 'RUNTIME'] as const;
 
 /** The outcome of a job that threw; undefined where another attempt may do better. */
-export function failure(error: unknown): Outcome | undefined {
+export function failure(error: unknown): JobOutcome | undefined {
   if (!(error instanceof LinnetError) || error.code === 'ABORTED') return undefined;
   return { error: { code: error.code, message: error.message.slice(0, 10_000) } };
 }

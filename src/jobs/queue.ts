@@ -11,7 +11,7 @@ import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { type FolderLock, lockFolder } from '../files/folder-lock.ts';
 import { loadOptional, openRedis } from '../redis/client.ts';
-import { failure, type Job, jobId, type JobHandler, type Outcome, resultOf } from './job.ts';
+import { failure, type Job, jobId, type JobHandler, type JobOutcome, resultOf } from './job.ts';
 
 const queueName = 'linnet-jobs';
 /** Seconds for which results are kept. */
@@ -98,7 +98,7 @@ export interface WorkOptions {
  * @returns how many were done
  * @throws LinnetError as `openRedis`; `NOT_FOUND` without bullmq and ioredis
  */
-export async function work(
+export async function takeJobs(
   url: string,
   handlers: Readonly<Record<string, JobHandler>>,
   { signal, folder, lock = 30, onJob, onReady }: WorkOptions,
@@ -106,7 +106,7 @@ export async function work(
   const { Worker, WaitingError } = await load();
   const connection = await openRedis(url, { retries: null });
   let done = 0;
-  const worker = new Worker<unknown, Outcome>(
+  const worker = new Worker<unknown, JobOutcome>(
     queueName,
     async (job, token) => {
       const { id = '', name } = job;

@@ -73,7 +73,7 @@ export function parseConfigFields<Schema extends z.ZodObject>(
 }
 
 /** Ids as `eos_token_id` has them: one, several or none. */
-export function tokenIds(ids: number | readonly number[] | null | undefined): readonly number[] {
+export function idList(ids: number | readonly number[] | null | undefined): readonly number[] {
   return typeof ids === 'number' ? [ids] : (ids ?? []);
 }
 

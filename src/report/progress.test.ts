@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { openProgress, Pace, silentProgress } from './progress.ts';
+import { openProgress, WorkPace, silentProgress } from './progress.ts';
 import type { Progress } from './progress.ts';
 
 /** A terminal that remembers what it was sent, and a clock that is set by hand. */
@@ -131,7 +131,7 @@ describe('openProgress', () => {
 
 describe('Pace', () => {
   it('is units over seconds at a steady pace', () => {
-    const pace = new Pace();
+    const pace = new WorkPace();
     expect(pace.rate).toBeUndefined();
     for (let at = 0; at < 100; at++) {
       pace.observe(3, 0.5);
@@ -140,7 +140,7 @@ describe('Pace', () => {
   });
 
   it('forgets a slow start after some memories', () => {
-    const pace = new Pace();
+    const pace = new WorkPace();
     pace.observe(1, 60);
     for (let second = 0; second < 75; second++) pace.observe(10, 1);
     // The first unit's weight is exp(-75/15): 60 s of it count for 0.4 s.
@@ -149,7 +149,7 @@ describe('Pace', () => {
   });
 
   it('says nothing as long as nothing is done', () => {
-    const pace = new Pace();
+    const pace = new WorkPace();
     pace.observe(0, 5);
     expect(pace.rate).toBeUndefined();
   });

@@ -55,7 +55,7 @@ const BAR_WIDTH = 20;
  * (graphs being compiled) is thus forgotten, a single slow unit is not overrated, and the very first estimate is plain
  * units over seconds.
  */
-export class Pace {
+export class WorkPace {
   #units = 0;
   #seconds = 0;
 
@@ -77,7 +77,7 @@ export function openProgress(options: ProgressOptions): Progress {
   const { label, unit = 'it', stream = process.stderr, clock = () => performance.now() / 1000 } = options;
   const isTerminal = stream.isTTY === true;
   const interval = isTerminal ? REDRAW_INTERVAL : LOG_INTERVAL;
-  let pace = new Pace();
+  let pace = new WorkPace();
   let lastDone: number | undefined;
   let lastTime = 0;
   let lastDrawn = isTerminal ? -Infinity : clock();
@@ -86,7 +86,7 @@ export function openProgress(options: ProgressOptions): Progress {
       const now = clock();
       if (lastDone === undefined || done < lastDone) {
         // What was done before the first report (a resumed run) says nothing about the pace; a new start forgets it.
-        pace = new Pace();
+        pace = new WorkPace();
         lastDone = done;
         lastTime = now;
       } else if (done > lastDone) {

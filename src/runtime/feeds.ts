@@ -25,7 +25,7 @@ export function checkFeeds(signature: InputSignature, feeds: NamedTensors): Reco
   const { graph, live, unused } = signature;
   for (const name of Object.keys(feeds)) {
     if (!live.has(name) && !unused.has(name)) {
-      throw new LinnetError('RUNTIME', `graph "${graph}" has no input "${name}"; its inputs are ${listNames(live)}`);
+      throw new LinnetError('RUNTIME', `graph "${graph}" has no input "${name}"; its inputs are ${quoteKeys(live)}`);
     }
   }
   const sizes = new Map<string, NamedSize>();
@@ -83,6 +83,6 @@ interface NamedSize {
 }
 
 /** Names in quotes, for messages. */
-export function listNames(names: ReadonlyMap<string, unknown>): string {
+export function quoteKeys(names: ReadonlyMap<string, unknown>): string {
   return names.size === 0 ? 'none' : [...names.keys()].map((name) => `"${name}"`).join(', ');
 }

@@ -4,7 +4,7 @@ import type { Graph, ValueType } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { KeptFeeds } from './kept-memory.ts';
 import type { DescribedSession, EngineSession, NamedTensors } from './session-types.ts';
-import { checkFeeds, type InputSignature, listNames } from './feeds.ts';
+import { checkFeeds, type InputSignature, quoteKeys } from './feeds.ts';
 
 /** What compiling cost and made. */
 export interface ProgramStatistics {
@@ -103,7 +103,7 @@ export class SessionProgram implements Program {
       if (!this.outputs.has(name)) {
         throw new LinnetError(
           'RUNTIME',
-          `graph "${this.#signature.graph}" has no output "${name}"; its outputs are ${listNames(this.outputs)}`,
+          `graph "${this.#signature.graph}" has no output "${name}"; its outputs are ${quoteKeys(this.outputs)}`,
         );
       }
     }

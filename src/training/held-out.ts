@@ -5,7 +5,7 @@ import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Program } from '../runtime/program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
-import { lossGraph, type TrainingOptions } from './step-program.ts';
+import { lossGraph, type TrainingProgramOptions } from './step-program.ts';
 
 /** A measurement on held-out data. */
 export interface Evaluation {
@@ -48,11 +48,11 @@ export function isExhausted(evaluations: readonly Evaluation[], patience: number
 
 /** Measures the mean loss of a data set. Dispose of it. */
 export class HeldOutLoss {
-  readonly #options: Pick<TrainingOptions, 'objective' | 'rows'>;
+  readonly #options: Pick<TrainingProgramOptions, 'objective' | 'rows'>;
   readonly #dataset: RowDataset;
   readonly #program: Program;
 
-  private constructor(options: TrainingOptions, dataset: RowDataset, program: Program) {
+  private constructor(options: TrainingProgramOptions, dataset: RowDataset, program: Program) {
     this.#options = options;
     this.#dataset = dataset;
     this.#program = program;
@@ -60,7 +60,7 @@ export class HeldOutLoss {
 
   /** @throws LinnetError `INPUT` for a data set without rows */
   static async create(
-    options: TrainingOptions,
+    options: TrainingProgramOptions,
     blocks: readonly ParameterBlock[],
     dataset: RowDataset,
   ): Promise<HeldOutLoss> {

@@ -44,7 +44,7 @@ export function blockTensor(block: ParameterBlock, parameter: Tensor<'float32'>)
 }
 
 /** Joins the blocks of every parameter. A parameter of one block is not copied. */
-export function joinBlocks(
+export function joinParameterBlocks(
   blocks: readonly ParameterBlock[],
   tensors: ReadonlyMap<string, Tensor<'float32'>>,
   parameters: ParameterShapes,

@@ -52,7 +52,7 @@ export interface StepDescription {
   readonly blockBytes?: number;
 }
 
-export interface TrainingOptions extends StepDescription {
+export interface TrainingProgramOptions extends StepDescription {
   /** What makes the programs, in Node or in a page. */
   readonly compile: GraphCompiler;
 }
@@ -73,12 +73,12 @@ const inputNames = {
 /** Runs optimizer steps. Make it with `TrainingProgram.create`, and `dispose` of it. */
 export class TrainingProgram {
   readonly blocks: readonly ParameterBlock[];
-  readonly #options: TrainingOptions;
+  readonly #options: TrainingProgramOptions;
   readonly #fused: Program | undefined;
   readonly #accumulation: { add: Program; update: Program } | undefined;
 
   private constructor(
-    options: TrainingOptions,
+    options: TrainingProgramOptions,
     blocks: readonly ParameterBlock[],
     fused: Program | undefined,
     accumulation: { add: Program; update: Program } | undefined,
@@ -90,7 +90,7 @@ export class TrainingProgram {
   }
 
   /** Builds and compiles the graphs. @throws LinnetError `CONFIG` if nothing is trainable */
-  static async create(options: TrainingOptions): Promise<TrainingProgram> {
+  static async create(options: TrainingProgramOptions): Promise<TrainingProgram> {
     const { trainable = () => true, blockBytes } = options;
     const trained = new Map([...options.parameters].filter(([name]) => trainable(name)));
     if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');

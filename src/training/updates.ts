@@ -9,10 +9,10 @@ import { elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
 import type { Objective } from './objectives/next-token.ts';
-import { blockTensor, joinBlocks } from './parameter-blocks.ts';
+import { blockTensor, joinParameterBlocks } from './parameter-blocks.ts';
 import { learningRate } from './schedule.ts';
 import { microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
-import { initialState, type TrainingOptions, type TrainingProgram, type TrainingState } from './step-program.ts';
+import { initialState, type TrainingProgramOptions, type TrainingProgram, type TrainingState } from './step-program.ts';
 
 /** What happened in one optimizer step. */
 export interface UpdateEvent {
@@ -75,7 +75,7 @@ export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settin
  * How the programs of a job are built.
  * @throws LinnetError `CONFIG` if the objective reads what the data set does not give
  */
-export function programOptions(job: LoopJob, compile: GraphCompiler): TrainingOptions {
+export function programOptions(job: LoopJob, compile: GraphCompiler): TrainingProgramOptions {
   assertInputs(job);
   const { model, settings, trainable } = job;
   const rows = microBatchRows(settings);
@@ -185,7 +185,7 @@ export function allParameters(
   program: TrainingProgram,
   state: { readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },
 ): Map<string, Tensor<'float32'>> {
-  const trained = joinBlocks(program.blocks, state.parameters, job.model.parameters);
+  const trained = joinParameterBlocks(program.blocks, state.parameters, job.model.parameters);
   const all = new Map<string, Tensor<'float32'>>();
   for (const name of job.model.parameters.keys()) {
     const value = trained.get(name) ?? job.parameters.get(name);

@@ -5,7 +5,7 @@ import { Dialog } from '../components/dialog.tsx';
 import { TextField } from '../components/fields.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
 import { ColumnModel, type ColumnStart } from './column-model.ts';
-import { Column } from './column.tsx';
+import { ChatColumn } from './column.tsx';
 import { readConversation } from './conversation-file.ts';
 import { showTurn } from './conversation.ts';
 import { chooseFile } from '../components/files.ts';
@@ -22,7 +22,7 @@ function keptKey(): string {
   }
 }
 
-export function App() {
+export function ChatApp() {
   const [key, setKey] = useState(keptKey);
   const server = useMemo(() => new Server(key), [key]);
   const [facts, setFacts] = useState<ServerFacts | undefined>(undefined);
@@ -109,7 +109,7 @@ export function App() {
       )}
       <main class="columns">
         {columns.map((model) => (
-          <Column
+          <ChatColumn
             key={model.id}
             model={model}
             server={server}

@@ -1,7 +1,7 @@
 /** One column: a conversation, its settings, and the answer under way. Views subscribe and are given snapshots. */
 import { FactsOfAnswer, type LiveFacts, noFacts } from './live-facts.ts';
-import { addTurn, changeTurn, type Conversation, emptyConversation, pathTo, showTurn } from './conversation.ts';
-import type { Question, Server } from './server.ts';
+import { addTurn, changeTurn, type ConversationTree, emptyConversation, pathTo, showTurn } from './conversation.ts';
+import type { ContinuationRequest, Server } from './server.ts';
 import { defaultSettings, type Settings } from './settings.ts';
 
 /** A session of the server that the text goes on from. */
@@ -11,7 +11,7 @@ export interface OpenedSession {
 }
 
 export interface ColumnSnapshot {
-  readonly conversation: Conversation;
+  readonly conversation: ConversationTree;
   readonly settings: Settings;
   readonly session: OpenedSession | undefined;
   /** The turn that is being written. */
@@ -20,7 +20,7 @@ export interface ColumnSnapshot {
 }
 
 export interface ColumnStart {
-  readonly conversation?: Conversation;
+  readonly conversation?: ConversationTree;
   readonly settings?: Partial<Settings>;
   readonly session?: OpenedSession;
 }
@@ -93,7 +93,7 @@ export class ColumnModel {
   }
 
   /** What the server is asked for the shown path. */
-  question(leaf = this.#snapshot.conversation.leaf, conversation = this.#snapshot.conversation): Question {
+  question(leaf = this.#snapshot.conversation.leaf, conversation = this.#snapshot.conversation): ContinuationRequest {
     const { settings, session } = this.#snapshot;
     return { path: pathTo(conversation, leaf), settings, chat: this.chat, session: session?.id };
   }
@@ -103,7 +103,7 @@ export class ColumnModel {
     await this.#answer(server, asked, asked.leaf);
   }
 
-  async #answer(server: Server, before: Conversation, parent: number | undefined): Promise<void> {
+  async #answer(server: Server, before: ConversationTree, parent: number | undefined): Promise<void> {
     const question = this.question(parent, before);
     const started = addTurn(before, parent, { author: 'model', text: '' });
     const turn = started.turns.length - 1;

@@ -38,7 +38,7 @@ function useSnapshot(model: ColumnModel): ColumnSnapshot {
 /** A column that is narrower has no room for what is beside the text; in pixels. */
 const roomForInsight = 900;
 
-export function Column({ model, server, title, onClose, onBeside, onProblem }: ColumnProps) {
+export function ChatColumn({ model, server, title, onClose, onBeside, onProblem }: ColumnProps) {
   const snapshot = useSnapshot(model);
   const { conversation, settings, session, writing, facts } = snapshot;
   const [asking, setAsking] = useState<'settings' | 'save' | undefined>(undefined);

@@ -1,12 +1,12 @@
 /** Conversations as files: all turns and branches, as JSON. What is opened may be anything. */
-import type { Conversation, Turn } from './conversation.ts';
+import type { ConversationTree, Turn } from './conversation.ts';
 import { showTurn } from './conversation.ts';
 
 const format = 'linnet-conversation';
 
 /** What a file holds besides the turns. */
 interface SavedConversation {
-  readonly conversation: Conversation;
+  readonly conversation: ConversationTree;
   readonly system: string;
 }
 

@@ -5,7 +5,7 @@ import { readConversation, writeConversation } from './conversation-file.ts';
 import {
   addTurn,
   changeTurn,
-  type Conversation,
+  type ConversationTree,
   emptyConversation,
   shownPath,
   showTurn,
@@ -14,10 +14,10 @@ import {
 
 const user = (text: string) => ({ author: 'user' as const, text });
 const model = (text: string) => ({ author: 'model' as const, text });
-const texts = (conversation: Conversation) => shownPath(conversation).map(({ text }) => text);
+const texts = (conversation: ConversationTree) => shownPath(conversation).map(({ text }) => text);
 
 /** A question with two answers, the first of which was gone on from. */
-function branched(): Conversation {
+function branched(): ConversationTree {
   const asked = addTurn(emptyConversation, undefined, user('a'));
   const first = addTurn(addTurn(asked, 0, model('b')), 1, user('c'));
   return addTurn(first, 0, model('d'));

@@ -27,7 +27,7 @@ export interface Turn extends TurnFacts {
   readonly text: string;
 }
 
-export interface Conversation {
+export interface ConversationTree {
   /** Parents before children. */
   readonly turns: readonly Turn[];
   /** The last turn of the path that is shown; undefined while there is none. */
@@ -36,14 +36,14 @@ export interface Conversation {
   readonly visited: Readonly<Record<number, number>>;
 }
 
-export const emptyConversation: Conversation = { turns: [], leaf: undefined, visited: {} };
+export const emptyConversation: ConversationTree = { turns: [], leaf: undefined, visited: {} };
 
 /** Adds a turn after `parent` and shows it. @param parent undefined for a first turn */
 export function addTurn(
-  conversation: Conversation,
+  conversation: ConversationTree,
   parent: number | undefined,
   turn: { readonly author: Author; readonly text: string },
-): Conversation {
+): ConversationTree {
   const id = conversation.turns.length;
   const turns = [...conversation.turns, { ...turn, id, parent }];
   return showTurn({ ...conversation, turns }, id);
@@ -51,16 +51,16 @@ export function addTurn(
 
 /** Changes the text or the facts of a turn. */
 export function changeTurn(
-  conversation: Conversation,
+  conversation: ConversationTree,
   id: number,
   change: TurnFacts & { readonly text?: string },
-): Conversation {
+): ConversationTree {
   const turns = conversation.turns.map((turn) => (turn.id === id ? { ...turn, ...change } : turn));
   return { ...conversation, turns };
 }
 
 /** Shows the path to a turn, and from it on the way that was shown last. */
-export function showTurn(conversation: Conversation, id: number): Conversation {
+export function showTurn(conversation: ConversationTree, id: number): ConversationTree {
   const visited: Record<number, number> = { ...conversation.visited };
   for (const turn of pathTo(conversation, id)) visited[turn.parent ?? -1] = turn.id;
   let leaf = id;
@@ -74,23 +74,23 @@ export function showTurn(conversation: Conversation, id: number): Conversation {
 }
 
 /** Turns from the first to `id`. */
-export function pathTo({ turns }: Conversation, id: number | undefined): Turn[] {
+export function pathTo({ turns }: ConversationTree, id: number | undefined): Turn[] {
   const path: Turn[] = [];
   for (let at = id; at !== undefined; at = turns[at].parent) path.push(turns[at]);
   return path.reverse();
 }
 
 /** The turns that are shown. */
-export function shownPath(conversation: Conversation): Turn[] {
+export function shownPath(conversation: ConversationTree): Turn[] {
   return pathTo(conversation, conversation.leaf);
 }
 
 /** A turn and its alternatives, in the order in which they were made. */
-export function siblingsOf({ turns }: Conversation, id: number): Turn[] {
+export function siblingsOf({ turns }: ConversationTree, id: number): Turn[] {
   const { parent } = turns[id];
   return turns.filter((turn) => turn.parent === parent);
 }
 
-function childrenOf({ turns }: Conversation, id: number): Turn[] {
+function childrenOf({ turns }: ConversationTree, id: number): Turn[] {
   return turns.filter(({ parent }) => parent === id);
 }

@@ -1,10 +1,10 @@
 /** The branches of a conversation as a tree that one can walk: by the pointer, or by the arrow keys. */
 import { useRef } from 'preact/hooks';
 import { layoutTree } from '../components/tree-layout.ts';
-import { type Conversation, shownPath, type Turn } from './conversation.ts';
+import { type ConversationTree, shownPath, type Turn } from './conversation.ts';
 
 export interface ForkMapProps {
-  readonly conversation: Conversation;
+  readonly conversation: ConversationTree;
   readonly onShow: (turn: number) => void;
 }
 

@@ -1,6 +1,6 @@
 /** What one column shows beside its text: branches, token trees of the last rounds, speed and state. */
 import { LineChart } from '../components/line-chart.tsx';
-import { TokenTree } from '../components/token-tree.tsx';
+import { TokenTreeView } from '../components/token-tree.tsx';
 import { formatBytes, formatCount, formatNumber, formatPercent } from '../../src/report/quantities.ts';
 import type { ColumnSnapshot } from './column-model.ts';
 import { ForkMap } from './fork-map.tsx';
@@ -41,7 +41,7 @@ export function Insight({ snapshot, onShow }: InsightProps) {
         ) : (
           <div class="drawing trees" tabIndex={0} role="region" aria-label="Trees of the last rounds, the newest first">
             {trees.map((tree, at) => (
-              <TokenTree key={at} {...tree} />
+              <TokenTreeView key={at} {...tree} />
             ))}
           </div>
         )}

@@ -6,8 +6,8 @@ import '../components/header.css';
 import './chat.css';
 import { render } from 'preact';
 import { restoreScheme } from '../components/scheme.tsx';
-import { App } from './app.tsx';
+import { ChatApp } from './app.tsx';
 
 restoreScheme();
 const place = document.querySelector('#page');
-if (place !== null) render(<App />, place);
+if (place !== null) render(<ChatApp />, place);

@@ -19,7 +19,7 @@ export class KeyNeeded extends Error {
 }
 
 /** Texts to continue, and from where. */
-export interface Question {
+export interface ContinuationRequest {
   /** Turns so far; the last is to be answered, or continued. */
   readonly path: readonly Turn[];
   readonly settings: Settings;
@@ -43,7 +43,7 @@ export class Server {
   }
 
   /** The answer, piece by piece. @throws Error with the server's message */
-  async *answer(question: Question, signal: AbortSignal): AsyncGenerator<AnswerPiece, void, undefined> {
+  async *answer(question: ContinuationRequest, signal: AbortSignal): AsyncGenerator<AnswerPiece, void, undefined> {
     const { path, settings, chat, session } = question;
     // Turns go on from a copy of the session, so that they can be branched; the copy is not needed afterwards.
     const copy = session === undefined ? undefined : await this.#fork(session);
@@ -71,7 +71,7 @@ export class Server {
   }
 
   /** The state after these turns, as a session file. */
-  async saveSession({ path, settings, chat, session }: Question): Promise<Blob> {
+  async saveSession({ path, settings, chat, session }: ContinuationRequest): Promise<Blob> {
     const made =
       session !== undefined && path.length === 0
         ? session

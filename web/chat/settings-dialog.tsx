@@ -2,8 +2,8 @@
 import { Button } from '../components/button.tsx';
 import { Dialog } from '../components/dialog.tsx';
 import { CheckField, ChoiceField, TextField } from '../components/fields.tsx';
-import { SamplingFields } from '../components/sampling-fields.tsx';
-import { defaultSettings, type Settings, type Speculation } from './settings.ts';
+import { SamplingForm } from '../components/sampling-fields.tsx';
+import { defaultSettings, type Settings, type SpeculationSetting } from './settings.ts';
 
 export interface SettingsDialogProps {
   readonly settings: Settings;
@@ -13,7 +13,7 @@ export interface SettingsDialogProps {
   readonly onClose: () => void;
 }
 
-const speculations: Readonly<Record<Speculation, string>> = {
+const speculations: Readonly<Record<SpeculationSetting, string>> = {
   server: 'as the server does',
   off: 'off: one token a round',
   lookup: 'look-up in the text so far',
@@ -41,7 +41,7 @@ export function SettingsDialog({ settings, chat, onSettings, onClose }: Settings
           onValue={(system) => set({ system })}
         />
       )}
-      <SamplingFields sampling={settings} defaults={defaultSettings} mostTokens={65536} onSampling={set} />
+      <SamplingForm sampling={settings} defaults={defaultSettings} mostTokens={65536} onSampling={set} />
       <ChoiceField
         label="Speculation"
         note="faster where the text repeats; the text is the same"

@@ -1,11 +1,11 @@
 /** Settings of a column. */
 import type { Sampling } from '../components/sampling-fields.tsx';
 
-export type Speculation = 'server' | 'off' | 'lookup';
+export type SpeculationSetting = 'server' | 'off' | 'lookup';
 
 export interface Settings extends Omit<Sampling, 'repetitionPenalty'> {
   readonly system: string;
-  readonly speculation: Speculation;
+  readonly speculation: SpeculationSetting;
   /** Whether texts of the model are shown as Markdown. */
   readonly markdown: boolean;
 }

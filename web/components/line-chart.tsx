@@ -4,7 +4,7 @@ import 'uplot/dist/uPlot.min.css';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { themeColours, watchScheme } from './scheme.tsx';
 
-export interface ChartLine {
+export interface GrowingLine {
   readonly name: string;
   /** As long as the chart's `x`; null where there is no value. */
   readonly values: readonly (number | null)[];
@@ -21,7 +21,7 @@ export interface LineChartProps {
   readonly x: readonly number[];
   readonly xName: string;
   /** At most six. */
-  readonly lines: readonly ChartLine[];
+  readonly lines: readonly GrowingLine[];
   /** How values of the axis are written. */
   readonly format: (value: number) => string;
   /** How values along `x` are written. Default: in short. */
@@ -147,6 +147,6 @@ export function LineChart(props: LineChartProps) {
   );
 }
 
-function tableOf(x: readonly number[], lines: readonly ChartLine[]): uPlot.AlignedData {
+function tableOf(x: readonly number[], lines: readonly GrowingLine[]): uPlot.AlignedData {
   return [[...x], ...lines.map(({ values }) => [...values])];
 }

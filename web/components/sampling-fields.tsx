@@ -39,7 +39,7 @@ const sliders = [
   ['repetitionPenalty', 'Repetition penalty', '1 is none', { min: 1, max: 2, step: 0.05, format: twoDecimals }],
 ] as const;
 
-export function SamplingFields({ sampling, defaults, mostTokens, onSampling }: SamplingFieldsProps) {
+export function SamplingForm({ sampling, defaults, mostTokens, onSampling }: SamplingFieldsProps) {
   const { maxTokens, seed } = sampling;
   return (
     <>

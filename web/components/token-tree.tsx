@@ -30,7 +30,7 @@ function describeTokenTree({ tokens, accepted, next }: TokenTreeProps): string {
   );
 }
 
-export function TokenTree(props: TokenTreeProps) {
+export function TokenTreeView(props: TokenTreeProps) {
   const { tokens, parents, accepted, next } = props;
   // The token after the path hangs below its last node, as a node of its own.
   const last = accepted[accepted.length - 1] ?? 0;

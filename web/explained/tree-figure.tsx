@@ -2,7 +2,7 @@
 import { useMemo, useState } from 'preact/hooks';
 import { ChoiceField, Slider } from '../components/fields.tsx';
 import { TokenStrip } from '../components/token-strip.tsx';
-import { TokenTree as TreeDrawing } from '../components/token-tree.tsx';
+import { TokenTreeView as TreeDrawing } from '../components/token-tree.tsx';
 import { exactRule, type TreeRule } from '../../src/attention/masks.ts';
 import { TokenTree } from '../../src/attention/tree.ts';
 import { formatNumber } from '../../src/report/quantities.ts';

@@ -13,7 +13,7 @@ import { MaskView } from './mask-view.tsx';
 import { MemoryView } from './memory-view.tsx';
 import { ModelClient } from './model-client.ts';
 import { OpenDialog } from './open-dialog.tsx';
-import type { ModelFacts, ModelSource } from './protocol.ts';
+import type { ModelFacts, ChosenModel } from './protocol.ts';
 import { TrainView } from './train-view.tsx';
 import type { ViewProps } from './view-props.ts';
 import { WriteView } from './write-view.tsx';
@@ -35,7 +35,7 @@ interface Opening {
   readonly compiling: boolean;
 }
 
-export function App() {
+export function PlaygroundApp() {
   const client = useMemo(() => new ModelClient(), []);
   const [facts, setFacts] = useState<ModelFacts | undefined>(undefined);
   const [models, setModels] = useState(0);
@@ -52,7 +52,7 @@ export function App() {
     setProblem(error instanceof Error ? error.message : String(error));
   }, []);
   const open = useCallback(
-    (source: ModelSource): void => {
+    (source: ChosenModel): void => {
       setAsking(false);
       setProblem(undefined);
       setOpening({ done: 0, total: 0, cached: 0, compiling: false });

@@ -1,7 +1,7 @@
 /** Folders that the reader drops on the page or chooses: their files by name, without those in folders of the folder. */
-import type { ModelSource } from './protocol.ts';
+import type { ChosenModel } from './protocol.ts';
 
-type Folder = Extract<ModelSource, { kind: 'files' }>;
+type Folder = Extract<ChosenModel, { kind: 'files' }>;
 
 /**
  * The folder among what was dropped, or the files that were.

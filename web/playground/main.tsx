@@ -7,8 +7,8 @@ import '../components/maps.css';
 import './playground.css';
 import { render } from 'preact';
 import { restoreScheme } from '../components/scheme.tsx';
-import { App } from './app.tsx';
+import { PlaygroundApp } from './app.tsx';
 
 restoreScheme();
 const place = document.querySelector('#page');
-if (place !== null) render(<App />, place);
+if (place !== null) render(<PlaygroundApp />, place);

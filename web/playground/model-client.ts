@@ -1,10 +1,10 @@
 /** The page's end of the worker: calls that are answered with promises. */
-import type { Answers, FromWorker, ModelFacts, ModelSource, Progress, Request, TextFacts } from './protocol.ts';
+import type { Answers, FromWorker, ModelFacts, ChosenModel, AnswerProgress, Request, TextFacts } from './protocol.ts';
 import type { Looked, Moved, ViewMixer } from './views-protocol.ts';
 import type { ToWorker, WriteOptions, Written } from './protocol.ts';
 import type { TrainAnswers, TrainRequest } from './train-protocol.ts';
 
-type OnProgress = (progress: Progress) => void;
+type OnProgress = (progress: AnswerProgress) => void;
 
 export class ModelClient {
   readonly #worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linnet' });
@@ -28,7 +28,7 @@ export class ModelClient {
   }
 
   /** Opens a model in place of the one before; all texts are forgotten. */
-  open(source: ModelSource, threads: number | undefined, onProgress: OnProgress): Promise<ModelFacts> {
+  open(source: ChosenModel, threads: number | undefined, onProgress: OnProgress): Promise<ModelFacts> {
     return this.#ask('open', { name: 'open', source, threads }, onProgress);
   }
 

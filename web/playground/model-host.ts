@@ -10,7 +10,15 @@ import {
   type SequenceState,
   speculative,
 } from '../../src/web.ts';
-import type { ModelFacts, ModelSource, Progress, ShownTree, TextFacts, WriteOptions, Written } from './protocol.ts';
+import type {
+  ModelFacts,
+  ChosenModel,
+  AnswerProgress,
+  ShownTree,
+  TextFacts,
+  WriteOptions,
+  Written,
+} from './protocol.ts';
 import type { OpenedSource } from './train-host.ts';
 import { readSessionText, writeSessionText } from './session-text.ts';
 
@@ -31,9 +39,9 @@ export class ModelHost {
 
   /** @throws LinnetError as `open` of `linnet/web`, and `CONFIG` for a model that does not continue texts */
   async open(
-    source: ModelSource,
+    source: ChosenModel,
     wanted: number | undefined,
-    onProgress: (progress: Progress) => void,
+    onProgress: (progress: AnswerProgress) => void,
   ): Promise<ModelFacts> {
     this.stop();
     const before = this.#opened;
@@ -79,7 +87,7 @@ export class ModelHost {
     id: number,
     added: string,
     { maxTokens, sampler: settings, speculate }: WriteOptions,
-    onProgress: (progress: Progress) => void,
+    onProgress: (progress: AnswerProgress) => void,
   ): Promise<Written> {
     const model = this.source().model;
     const { tokenizer } = model;

@@ -5,11 +5,11 @@ import { Dialog } from '../components/dialog.tsx';
 import { TextField } from '../components/fields.tsx';
 import { chooseFolder } from './folder-files.ts';
 import { KeptDownloads } from './kept-downloads.tsx';
-import type { ModelSource } from './protocol.ts';
+import type { ChosenModel } from './protocol.ts';
 
 export interface OpenDialogProps {
   readonly onClose: () => void;
-  readonly onSource: (source: ModelSource) => void;
+  readonly onSource: (source: ChosenModel) => void;
 }
 
 export function OpenDialog({ onClose, onSource }: OpenDialogProps) {

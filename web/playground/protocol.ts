@@ -4,7 +4,7 @@ import type { TrainAnswers, TrainProgress, TrainRequest } from './train-protocol
 import type { ViewAnswers, ViewRequest } from './views-protocol.ts';
 
 /** Where a model comes from. */
-export type ModelSource =
+export type ChosenModel =
   | { readonly kind: 'url'; readonly url: string }
   /** Files of an exported folder, by their names in it. */
   | { readonly kind: 'files'; readonly name: string; readonly files: ReadonlyMap<string, File> };
@@ -60,7 +60,7 @@ export interface ShownTree {
 }
 
 /** What comes before an answer. */
-export type Progress =
+export type AnswerProgress =
   | TrainProgress
   | ({ readonly type: 'opening' } & OpeningProgress)
   | {
@@ -78,7 +78,7 @@ export type Progress =
 export type Request =
   | TrainRequest
   /** Default of `threads`: half the cores, four at most; one where the page is not isolated, whatever is asked for. */
-  | { readonly name: 'open'; readonly source: ModelSource; readonly threads: number | undefined }
+  | { readonly name: 'open'; readonly source: ChosenModel; readonly threads: number | undefined }
   /** Adds `added` to text `id`, which is new where the worker does not know it, and goes on from there. */
   | { readonly name: 'write'; readonly id: number; readonly added: string; readonly options: WriteOptions }
   /** Makes text `id` a copy of `from`. */
@@ -109,7 +109,7 @@ export interface ToWorker {
 }
 
 export type FromWorker = { readonly call: number } & (
-  | { readonly type: 'progress'; readonly progress: Progress }
+  | { readonly type: 'progress'; readonly progress: AnswerProgress }
   /** Holds the answer under the name of the request. */
   | { readonly type: 'answer'; readonly answers: Partial<Answers> }
   | { readonly type: 'failed'; readonly message: string }

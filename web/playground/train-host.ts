@@ -8,7 +8,7 @@ import {
   type StepEngine,
 } from '../../src/web.ts';
 import type { TrainedParameters } from '../../src/web-training.ts';
-import type { Answers, Progress } from './protocol.ts';
+import type { Answers, AnswerProgress } from './protocol.ts';
 import type { TrainRequest } from './train-protocol.ts';
 
 /** The open model, and where it came from. */
@@ -18,7 +18,7 @@ export interface OpenedSource {
   readonly options: Pick<OpenModelOptions, 'cache' | 'fetch' | 'threads'>;
 }
 
-type OnProgress = (progress: Progress) => void;
+type OnProgress = (progress: AnswerProgress) => void;
 type RequestOf<Name extends TrainRequest['name']> = Extract<TrainRequest, { readonly name: Name }>;
 
 /** What training has come to. */

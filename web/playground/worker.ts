@@ -2,7 +2,7 @@
 import './no-eval.ts';
 import { ModelHost } from './model-host.ts';
 import { TrainHost } from './train-host.ts';
-import type { Answers, FromWorker, Progress, Request, ToWorker } from './protocol.ts';
+import type { Answers, FromWorker, AnswerProgress, Request, ToWorker } from './protocol.ts';
 import type { ViewsHost } from './views-host.ts';
 
 const host = new ModelHost();
@@ -16,7 +16,7 @@ function viewsHost(): Promise<ViewsHost> {
   return views;
 }
 
-async function answer(request: Request, onProgress: (progress: Progress) => void): Promise<Partial<Answers>> {
+async function answer(request: Request, onProgress: (progress: AnswerProgress) => void): Promise<Partial<Answers>> {
   switch (request.name) {
     case 'open':
       training.stop();

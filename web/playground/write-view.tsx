@@ -2,8 +2,8 @@
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { TextField } from '../components/fields.tsx';
-import { type Sampling, SamplingFields } from '../components/sampling-fields.tsx';
-import { TokenTree } from '../components/token-tree.tsx';
+import { type Sampling, SamplingForm } from '../components/sampling-fields.tsx';
+import { TokenTreeView } from '../components/token-tree.tsx';
 import { formatCount, formatFixed, formatNumber } from '../../src/report/quantities.ts';
 import { FramePacer } from './frames.ts';
 import type { ModelClient } from './model-client.ts';
@@ -124,7 +124,7 @@ export function WriteView({ client, ready, onBusy, onProblem }: WriteViewProps) 
           <Button name="Write" type="submit" kind="primary" icon="send" disabled={!ready || writing !== undefined} />
           <Button name="Stop" icon="stop" disabled={writing === undefined} onClick={stop} />
         </div>
-        <SamplingFields
+        <SamplingForm
           sampling={sampling}
           defaults={defaultSampling}
           mostTokens={4096}
@@ -186,7 +186,7 @@ function RoundTree({ tree }: { readonly tree: ShownTree }) {
   return useMemo(
     () => (
       <figure>
-        <TokenTree {...tree} />
+        <TokenTreeView {...tree} />
         <figcaption class="muted numbers">
           {formatCount(tree.tokens.length)} read, {formatCount(tree.accepted.length)} gained
         </figcaption>

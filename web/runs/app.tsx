@@ -13,7 +13,7 @@ import { numberWords } from './words.ts';
 /** Milliseconds between two looks, while something runs and while nothing does. */
 const pace = { running: 2_000, idle: 10_000 } as const;
 
-export function App() {
+export function RunsApp() {
   const client = useMemo(() => new CurveClient(), []);
   const [list, setList] = useState<RunList | undefined>(undefined);
   const [curves, setCurves] = useState<readonly RunCurves[]>([]);

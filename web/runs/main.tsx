@@ -7,8 +7,8 @@ import '../components/header.css';
 import './runs.css';
 import { render } from 'preact';
 import { restoreScheme } from '../components/scheme.tsx';
-import { App } from './app.tsx';
+import { RunsApp } from './app.tsx';
 
 restoreScheme();
 const place = document.querySelector('#page');
-if (place !== null) render(<App />, place);
+if (place !== null) render(<RunsApp />, place);

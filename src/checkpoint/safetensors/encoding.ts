@@ -4,7 +4,7 @@
  */
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
-import { checkTensorName, LENGTH_FIELD_BYTES, MAX_HEADER_BYTES, METADATA_KEY, tensorBytes } from './header.ts';
+import { checkTensorName, LENGTH_FIELD_BYTES, MAX_HEADER_BYTES, METADATA_KEY, storedBytes } from './header.ts';
 import type { StoredDType, TensorData } from './stored-dtypes.ts';
 import { bitsOf, storedDType } from './stored-dtypes.ts';
 
@@ -103,7 +103,7 @@ function placing(path: string): <E extends TensorEntry>(entry: E) => E & PlacedE
     checkTensorName(name, path);
     if (names.has(name)) throw new LinnetError('FORMAT', `${path}: two tensors are named ${quoteName(name)}`);
     names.add(name);
-    return { ...entry, byteLength: tensorBytes(name, dtype, shape, path) };
+    return { ...entry, byteLength: storedBytes(name, dtype, shape, path) };
   };
 }
 

@@ -108,7 +108,7 @@ export function checkTensorName(name: string, source: string): string {
  * @throws LinnetError `FORMAT` if the shape is not a list of sizes, the product leaves the exact integers, or the elements
  *   do not fill whole bytes
  */
-export function tensorBytes(name: string, dtype: StoredDType, shape: readonly number[], source: string): number {
+export function storedBytes(name: string, dtype: StoredDType, shape: readonly number[], source: string): number {
   if (shape.length > MAX_RANK) {
     throw malformed(
       source,
@@ -159,7 +159,7 @@ function parseTensor(name: string, entry: unknown, dataBytes: number, source: st
       `${label} has the unknown dtype ${quoteName(dtype)}; known are ${storedDTypeNames().join(', ')}`,
     );
   }
-  const expected = tensorBytes(name, dtype, shape, source);
+  const expected = storedBytes(name, dtype, shape, source);
   const [begin, end] = offsets;
   if (offsets.length !== 2 || !Number.isSafeInteger(begin) || !Number.isSafeInteger(end) || begin < 0 || end < begin) {
     throw malformed(

@@ -6,7 +6,7 @@ import { folderOf } from '../options/folder-parameters.ts';
 import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 
-export const distill = defineCommand({
+export const distillCommand = defineCommand({
   description:
     'Distillation. By default attention transfer: in every layer whose mixer differs, the student learns to mix the same queries, keys and values ' +
     'to the same result as the teacher, by squared error, each layer on the hidden states of the teacher. TEACHER is ' +

@@ -8,7 +8,7 @@ import { loraOptions } from '../options/lora-options.ts';
 import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 
-export const finetune = defineCommand({
+export const finetuneCommand = defineCommand({
   description:
     'Trains a model with AdamW and saves the result as a Hugging Face folder: to predict the next token of a text, masked ' +
     'tokens, a second text, or the labels of texts. All parameters are trained, or with --lora low-rank updates of ' +

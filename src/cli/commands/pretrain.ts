@@ -12,7 +12,7 @@ import { configureMixer, mixerOptions } from '../options/mixer-options.ts';
 import { trainingOptions } from '../options/training-options.ts';
 import { reportTraining } from '../output/training-report.ts';
 
-export const pretrain = defineCommand({
+export const pretrainCommand = defineCommand({
   description:
     'Trains a model from random weights. CONFIG is a config.json as Hugging Face models have it, with a "linnet" ' +
     `section where other mixers are wanted, or the name of a preset, which takes the tokenizer's vocabulary: ` +

@@ -1,7 +1,7 @@
 /** `linnet work`: takes jobs that other commands put into a queue. */
 import { layerJobHandler, layerJobKind } from '../../conversion/queued-layers.ts';
 import { evalTaskHandler, evalTaskKind, type ScorerDescription } from '../../evaluation/tasks/queued.ts';
-import { work as takeJobs } from '../../jobs/queue.ts';
+import { takeJobs as takeJobs } from '../../jobs/queue.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { sweepTrialHandler, sweepTrialKind } from '../../studies/sweep/queued.ts';
 import { defineCommand, engineOptions, required, withDefault } from '../framework/command.ts';

@@ -25,7 +25,7 @@ export class UsageError extends Error {
 }
 
 /** What is said about an error: to machines as `{"error":{"code","message"}}`, to people as the message. */
-export interface ErrorReport {
+export interface ReportedError {
   readonly outcome: Outcome;
   /** `USAGE`, an `ErrorCode`, or the system's name of the failure, such as `ENOSPC`. */
   readonly code: string;
@@ -48,7 +48,7 @@ const outcomes: Readonly<Record<ErrorCode, Outcome>> = {
 };
 
 /** Classifies anything that was thrown. */
-export function reportError(error: unknown): ErrorReport {
+export function reportError(error: unknown): ReportedError {
   const unwritten = failedWrite(error);
   if (unwritten !== undefined) return unwritten;
   if (error instanceof UsageError) return { outcome: 'usage', code: 'USAGE', message: error.message };
@@ -69,7 +69,7 @@ export function reportError(error: unknown): ErrorReport {
 const writeFailures: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EIO']);
 
 /** The report of an error that is, or was caused by, a failed write. */
-function failedWrite(error: unknown): ErrorReport | undefined {
+function failedWrite(error: unknown): ReportedError | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     if ('code' in cause && typeof cause.code === 'string' && writeFailures.has(cause.code)) {
       return {

@@ -116,7 +116,7 @@ export async function openDrafting(
 }
 
 /** The candidate tree of a file; undefined without one. @throws LinnetError as `readTextFile` and `parseTreeFile` */
-export async function readTree(file: string | undefined): Promise<number[][] | undefined> {
+export async function readTreeFile(file: string | undefined): Promise<number[][] | undefined> {
   return file === undefined ? undefined : parseTreeFile(await readTextFile(file), file);
 }
 
@@ -131,7 +131,7 @@ async function openDrafters(
   if (speculate === 'medusa' || (speculate === 'auto' && (await hasDraftHeads(loaded)))) {
     const stored = await openDraftHeads(loaded, compile);
     owned.push(stored);
-    const paths = (await readTree(tree)) ?? stored.tree?.paths;
+    const paths = (await readTreeFile(tree)) ?? stored.tree?.paths;
     makers.push(() => new MedusaDrafter(stored.heads, paths));
   }
   if (draft !== undefined) {

@@ -3,15 +3,15 @@ import {
   allBut,
   type CodePoints,
   character,
-  choice,
+  anyOf,
   common,
   nothing,
-  optional,
+  optionalPart,
   type Pattern,
   repeat,
   rule,
   sequence,
-  text,
+  exactText,
 } from './pattern.ts';
 
 /** Between the parts of a text: nothing, a space, or a new line with its indent. Bounded, so that no text is all space. */
@@ -32,22 +32,22 @@ export const jsonString = stringOf(0, Infinity);
 
 /** A string of so many characters. */
 export function stringOf(least: number, most: number): Pattern {
-  return sequence(text('"'), repeat(stringCharacter, least, most), text('"'));
+  return sequence(exactText('"'), repeat(stringCharacter, least, most), exactText('"'));
 }
 
 /** Digits that a double holds exactly, so that what is written is what is read. */
 export const jsonInteger = sequence(
-  optional(text('-')),
-  choice(text('0'), sequence(digitButZero, repeat(digit, 0, 14))),
+  optionalPart(exactText('-')),
+  anyOf(exactText('0'), sequence(digitButZero, repeat(digit, 0, 14))),
 );
 
 export const jsonNumber = sequence(
   jsonInteger,
-  optional(sequence(text('.'), repeat(digit, 1, 16))),
-  optional(
+  optionalPart(sequence(exactText('.'), repeat(digit, 1, 16))),
+  optionalPart(
     sequence(
       character([0x45, 0x45], [0x65, 0x65]),
-      optional(character([0x2b, 0x2b], [0x2d, 0x2d])),
+      optionalPart(character([0x2b, 0x2b], [0x2d, 0x2d])),
       repeat(digit, 1, 2),
     ),
   ),
@@ -55,12 +55,12 @@ export const jsonNumber = sequence(
 
 /** The rules that patterns of this file name. */
 export function jsonRules(): Map<string, Pattern> {
-  const escaped = choice(
+  const escaped = anyOf(
     character(...Array.from('"\\/bfnrt', (letter): CodePoints => [letter.charCodeAt(0), letter.charCodeAt(0)])),
     // Halves of surrogate pairs are left out.
     sequence(
-      text('u'),
-      choice(
+      exactText('u'),
+      anyOf(
         sequence(character([0x30, 0x39], [0x41, 0x43], [0x45, 0x46], [0x61, 0x63], [0x65, 0x66]), repeat(hex, 3, 3)),
         sequence(character([0x44, 0x44], [0x64, 0x64]), character([0x30, 0x37]), repeat(hex, 2, 2)),
       ),
@@ -68,14 +68,14 @@ export function jsonRules(): Map<string, Pattern> {
   );
   const indent = repeat(character([0x20, 0x20]), 0, 20);
   return new Map([
-    ['blanks', choice(nothing, text(' '), sequence(text('\n'), indent))],
-    ['character', choice(character(...allBut([control, quote, backslash])), sequence(text('\\'), escaped))],
+    ['blanks', anyOf(nothing, exactText(' '), sequence(exactText('\n'), indent))],
+    ['character', anyOf(character(...allBut([control, quote, backslash])), sequence(exactText('\\'), escaped))],
     [
       'any',
-      choice(
-        text('null'),
-        text('true'),
-        text('false'),
+      anyOf(
+        exactText('null'),
+        exactText('true'),
+        exactText('false'),
         jsonNumber,
         jsonString,
         jsonArray([], anyValue, 0, Infinity),
@@ -89,7 +89,7 @@ export { anyValue, blanks };
 
 /** An array: the first places as they are given, then items. */
 export function jsonArray(first: readonly Pattern[], item: Pattern | undefined, least: number, most: number): Pattern {
-  const comma = sequence(blanks, text(','), blanks);
+  const comma = sequence(blanks, exactText(','), blanks);
   const from = (place: number): Pattern => {
     if (place >= most) return nothing;
     const part = first.at(place) ?? item;
@@ -97,13 +97,13 @@ export function jsonArray(first: readonly Pattern[], item: Pattern | undefined, 
     const here = place === 0 ? part : sequence(comma, part);
     if (place < first.length) {
       const rest = sequence(here, from(place + 1));
-      return place < least ? rest : optional(rest);
+      return place < least ? rest : optionalPart(rest);
     }
     if (place > 0) return repeat(here, Math.max(0, least - place), most - place);
     const others = repeat(sequence(comma, part), Math.max(0, least - 1), most - 1);
-    return least > 0 ? sequence(part, others) : optional(sequence(part, others));
+    return least > 0 ? sequence(part, others) : optionalPart(sequence(part, others));
   };
-  return sequence(text('['), blanks, from(0), blanks, text(']'));
+  return sequence(exactText('['), blanks, from(0), blanks, exactText(']'));
 }
 
 /** A property of an object. */
@@ -118,27 +118,27 @@ export interface Member {
  * @param others values of properties of other names, which come last; undefined for none
  */
 export function jsonObject(members: readonly Member[], others: Pattern | undefined): Pattern {
-  const comma = sequence(blanks, text(','), blanks);
-  const after = (key: Pattern, value: Pattern): Pattern => sequence(key, text(':'), blanks, value);
+  const comma = sequence(blanks, exactText(','), blanks);
+  const after = (key: Pattern, value: Pattern): Pattern => sequence(key, exactText(':'), blanks, value);
   const other = others && after(otherName(members.map(({ name }) => name)), others);
   const more = other === undefined ? nothing : repeat(sequence(comma, other), 0, Infinity);
   // What may follow when something has been written, and when nothing has.
   let later = more;
-  let first = other === undefined ? nothing : optional(sequence(other, more));
+  let first = other === undefined ? nothing : optionalPart(sequence(other, more));
   for (const { name, value, required } of [...members].reverse()) {
-    const member = after(text(JSON.stringify(name)), value);
+    const member = after(exactText(JSON.stringify(name)), value);
     const next = sequence(comma, member, later);
     const begun = sequence(member, later);
-    first = required ? begun : choice(begun, first);
-    later = required ? next : choice(next, later);
+    first = required ? begun : anyOf(begun, first);
+    later = required ? next : anyOf(next, later);
   }
-  return sequence(text('{'), blanks, first, blanks, text('}'));
+  return sequence(exactText('{'), blanks, first, blanks, exactText('}'));
 }
 
 /** A name that is none of some; it has no escapes until it differs from all of them. */
 function otherName(names: readonly string[]): Pattern {
   if (names.length === 0) return jsonString;
-  const rest = sequence(repeat(stringCharacter, 0, Infinity), text('"'));
+  const rest = sequence(repeat(stringCharacter, 0, Infinity), exactText('"'));
   const plain = allBut([control, quote, backslash]);
   const from = (endings: readonly (readonly number[])[]): Pattern => {
     const byFirst = new Map<number, number[][]>();
@@ -150,10 +150,10 @@ function otherName(names: readonly string[]): Pattern {
       if (common(plain, [[head, head]]).length === 0) continue;
       options.push(sequence(character([head, head]), from(own)));
     }
-    if (!endings.some((ending) => ending.length === 0)) options.push(text('"'));
-    return choice(...options);
+    if (!endings.some((ending) => ending.length === 0)) options.push(exactText('"'));
+    return anyOf(...options);
   };
-  return sequence(text('"'), from(names.map((name) => Array.from(name, (letter) => letter.codePointAt(0) ?? 0))));
+  return sequence(exactText('"'), from(names.map((name) => Array.from(name, (letter) => letter.codePointAt(0) ?? 0))));
 }
 
 /** Bounds of a number; a bound that is left out is infinite. */
@@ -169,16 +169,16 @@ export interface NumberBounds {
 export function integerBetween(least: number, most: number): Pattern | undefined {
   const options: Pattern[] = [];
   const negative = digitsBetween(Math.max(1, -most), -least);
-  if (negative !== undefined) options.push(sequence(text('-'), negative));
+  if (negative !== undefined) options.push(sequence(exactText('-'), negative));
   const positive = digitsBetween(Math.max(0, least), most);
   if (positive !== undefined) options.push(positive);
-  return options.length === 0 ? undefined : choice(...options);
+  return options.length === 0 ? undefined : anyOf(...options);
 }
 
 /** Numbers between whole bounds, with a fraction of up to six digits that does not end in zero. */
 export function numberBetween({ least, most, aboveLeast, belowMost }: NumberBounds): Pattern | undefined {
   const options: Pattern[] = [];
-  const fraction = sequence(text('.'), repeat(digit, 0, 5), digitButZero);
+  const fraction = sequence(exactText('.'), repeat(digit, 0, 5), digitButZero);
   const side = (sign: Pattern, low: number, high: number, open: { low: boolean; high: boolean }): void => {
     const put = (whole: Pattern | undefined, end: Pattern): void => {
       if (whole !== undefined) options.push(sequence(sign, whole, end));
@@ -187,17 +187,17 @@ export function numberBetween({ least, most, aboveLeast, belowMost }: NumberBoun
     const from = Math.max(0, low);
     if (low >= 0 && open.low) {
       if (low < high) put(digitsBetween(low, low), fraction);
-      put(digitsBetween(low + 1, high - 1), optional(fraction));
+      put(digitsBetween(low + 1, high - 1), optionalPart(fraction));
     } else {
-      put(digitsBetween(from, high - 1), optional(fraction));
+      put(digitsBetween(from, high - 1), optionalPart(fraction));
     }
     const isAlsoLow = high === low && open.low;
     if (high !== Infinity && !open.high && !isAlsoLow) put(digitsBetween(high, high), nothing);
   };
   side(nothing, least, most, { low: aboveLeast, high: belowMost });
   // Without -0, which is 0.
-  side(text('-'), Math.max(0, -most), -least, { low: most < 0 ? belowMost : true, high: aboveLeast });
-  return options.length === 0 ? undefined : choice(...options);
+  side(exactText('-'), Math.max(0, -most), -least, { low: most < 0 ? belowMost : true, high: aboveLeast });
+  return options.length === 0 ? undefined : anyOf(...options);
 }
 
 /** Digits of whole numbers from `least` ≥ 0 to `most`, at most 15 of them. */
@@ -209,7 +209,7 @@ function digitsBetween(least: number, most: number): Pattern | undefined {
     const high = Math.min(most, 10 ** length - 1);
     if (low <= high) options.push(sameLength(String(low), String(high)));
   }
-  return options.length === 0 ? undefined : choice(...options);
+  return options.length === 0 ? undefined : anyOf(...options);
 }
 
 function sameLength(low: string, high: string): Pattern {
@@ -229,5 +229,5 @@ function sameLength(low: string, high: string): Pattern {
   if (last - first > 1) {
     options.push(sequence(character([first + 1, last - 1]), repeat(digit, lowRest.length, lowRest.length)));
   }
-  return choice(...options);
+  return anyOf(...options);
 }

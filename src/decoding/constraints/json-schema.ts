@@ -21,7 +21,7 @@ import {
   numberBetween,
   stringOf,
 } from './json-patterns.ts';
-import { choice, type Grammar, type Pattern, rule, sequence, text } from './pattern.ts';
+import { anyOf, type Grammar, type Pattern, rule, sequence, exactText } from './pattern.ts';
 import { matchingString } from './regular-expression.ts';
 
 /** Bounds of a schema. */
@@ -149,12 +149,12 @@ class SchemaReader {
     if (beside !== undefined) throw wrong(place.path, `"${beside}" next to "${given}" is not supported`);
     const value = schema[given];
     if (given === '$ref') return this.#reference(value, place);
-    if (given === 'const') return text(JSON.stringify(value));
+    if (given === 'const') return exactText(JSON.stringify(value));
     if (!Array.isArray(value) || value.length === 0) throw wrong(place.path, `"${given}" is a list that is not empty`);
     const options: readonly unknown[] = value;
-    if (given === 'enum') return choice(...options.map((option) => text(JSON.stringify(option))));
+    if (given === 'enum') return anyOf(...options.map((option) => exactText(JSON.stringify(option))));
     if (given === 'allOf' && options.length > 1) throw wrong(place.path, '"allOf" of several schemas is not supported');
-    return choice(
+    return anyOf(
       ...options.map((option, index) => this.#read(option, { ...place, path: `${place.path}/${given}/${index}` })),
     );
   }
@@ -194,12 +194,12 @@ class SchemaReader {
       if (reader === undefined) throw wrong(place.path, `there is no type ${JSON.stringify(type).slice(0, 100)}`);
       return reader(schema, place.path);
     });
-    return choice(...options);
+    return anyOf(...options);
   }
 
   readonly #types: Readonly<Record<string, (schema: JsonObject, path: string) => Pattern>> = {
-    null: () => text('null'),
-    boolean: () => choice(text('true'), text('false')),
+    null: () => exactText('null'),
+    boolean: () => anyOf(exactText('true'), exactText('false')),
     string: readString,
     number: (schema, path) => readNumber(schema, path),
     integer: (schema, path) => readInteger(schema, path),

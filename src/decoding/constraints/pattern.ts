@@ -19,7 +19,7 @@ export interface Grammar {
   readonly rules: ReadonlyMap<string, Pattern>;
 }
 
-export function text(exact: string): Pattern {
+export function exactText(exact: string): Pattern {
   return { kind: 'text', text: exact };
 }
 
@@ -31,7 +31,7 @@ export function sequence(...parts: readonly Pattern[]): Pattern {
   return parts.length === 1 ? parts[0] : { kind: 'sequence', parts };
 }
 
-export function choice(...options: readonly Pattern[]): Pattern {
+export function anyOf(...options: readonly Pattern[]): Pattern {
   return options.length === 1 ? options[0] : { kind: 'choice', options };
 }
 
@@ -40,7 +40,7 @@ export function repeat(part: Pattern, least: number, most: number): Pattern {
   return { kind: 'repeat', part, least, most };
 }
 
-export function optional(part: Pattern): Pattern {
+export function optionalPart(part: Pattern): Pattern {
   return repeat(part, 0, 1);
 }
 

@@ -4,13 +4,13 @@ import {
   allBut,
   type CodePoints,
   character,
-  choice,
+  anyOf,
   common,
   nothing,
   type Pattern,
   repeat,
   sequence,
-  text,
+  exactText,
 } from './pattern.ts';
 
 const named: Readonly<Record<string, readonly CodePoints[]>> = {
@@ -60,9 +60,9 @@ function inString(ranges: readonly CodePoints[]): Pattern {
     .filter((code) => ranges.some(([first, last]) => first <= code && code <= last))
     .map((code) => {
       const short = shortEscapes[code];
-      return text(short === undefined ? `\\u${code.toString(16).padStart(4, '0')}` : `\\${short}`);
+      return exactText(short === undefined ? `\\u${code.toString(16).padStart(4, '0')}` : `\\${short}`);
     });
-  return choice(character(...asTheyAre), ...escaped);
+  return anyOf(character(...asTheyAre), ...escaped);
 }
 
 /**
@@ -73,7 +73,7 @@ export function matchingString(expression: string): Pattern {
   const parser = new Parser(expression);
   const { body, atStart, atEnd } = parser.whole();
   const anything = repeat(inString([[0, 0x10ffff]]), 0, Infinity);
-  return sequence(text('"'), atStart ? nothing : anything, body, atEnd ? nothing : anything, text('"'));
+  return sequence(exactText('"'), atStart ? nothing : anything, body, atEnd ? nothing : anything, exactText('"'));
 }
 
 class Parser {
@@ -104,7 +104,7 @@ class Parser {
     const options = [this.#sequence()];
     while (this.#take('|')) options.push(this.#sequence());
     if (this.#depth === 0) this.#topAlternatives = options.length > 1;
-    return choice(...options);
+    return anyOf(...options);
   }
 
   #sequence(): Pattern {

@@ -9,7 +9,7 @@ import type { CausalModel, EncoderModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { layerNames, sharedMixers } from './checked-layers.ts';
-import { cutPositions, longestLength } from './checked-lengths.ts';
+import { cutPositions, checkedLength } from './checked-lengths.ts';
 import { type CheckRow, checkTests, comparedRow, isLeakTest, limits } from './rows.ts';
 import { encoderRows } from './encoder-rows.ts';
 import { FutureMovement, type Movement } from './future-movement.ts';
@@ -108,7 +108,7 @@ async function* causalRows(checked: Checked): AsyncGenerator<CheckRow> {
  */
 async function* mixerLeaks({ model, parameters, options }: Checked): AsyncGenerator<CheckRow> {
   for (const { mixer, layers } of sharedMixers(model)) {
-    const length = longestLength([mixer], options.maximumLength);
+    const length = checkedLength([mixer], options.maximumLength);
     const probe = mixerProbe(mixer, { ...model.sizes, vocabulary: 2 * length });
     const program = await FutureMovement.create(probe, length, cutPositions([mixer], length), options.compile);
     try {
@@ -135,7 +135,7 @@ async function* mixerForms({ model, options }: Checked): AsyncGenerator<CheckRow
 
 /** The whole model on random tokens: what every layer's mixer gives out, and the final hidden states. */
 async function* modelLeaks({ model, parameters, options }: Checked): AsyncGenerator<CheckRow> {
-  const length = longestLength(model.mixers, options.maximumLength);
+  const length = checkedLength(model.mixers, options.maximumLength);
   const program = await FutureMovement.create(model, length, cutPositions(model.mixers, length), options.compile);
   try {
     const random = new Random(options.seed);

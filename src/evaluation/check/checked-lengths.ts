@@ -13,7 +13,7 @@ export function checkedGroup(mixer: MixerConfig): number {
 }
 
 /** Three groups and a bit, and twice the reach of the convolution: an odd length that fills every part of the state. */
-export function longestLength(mixers: readonly MixerConfig[], maximum: number): number {
+export function checkedLength(mixers: readonly MixerConfig[], maximum: number): number {
   const wanted = mixers.map((mixer) => {
     const convolution = convolutionOf(mixer);
     const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
@@ -26,7 +26,7 @@ export function longestLength(mixers: readonly MixerConfig[], maximum: number): 
 /** Lengths at which the forms of a mixer are compared: 1, around one and two groups, and the longest. */
 export function comparedLengths(mixer: MixerConfig, maximum: number): number[] {
   const G = checkedGroup(mixer);
-  const longest = longestLength([mixer], maximum);
+  const longest = checkedLength([mixer], maximum);
   return ascending([1, G - 1, G, G + 1, 2 * G - 1, longest], 1, longest);
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readsWholeTexts } from '../../attention/mixers.ts';
+import { fitsEncoders } from '../../attention/mixers.ts';
 import { mixerPreset, mixerPresetNames, takenOptions } from '../../attention/presets.ts';
 import { float32 } from '../../graph/tensor.ts';
 import { bertModel } from '../../models/families/bert/model.ts';
@@ -28,7 +28,7 @@ function encoder(...names: string[]): EncoderModel {
 const random = (model: EncoderModel) => initializeParameters(model, new Random(3), 0.2);
 
 /** All presets that encoders can have; some have two names. */
-const presets = mixerPresetNames().filter((name) => !name.startsWith('flash') && readsWholeTexts(mixerPreset(name)));
+const presets = mixerPresetNames().filter((name) => !name.startsWith('flash') && fitsEncoders(mixerPreset(name)));
 
 describe('the check of an encoder', () => {
   it.each(presets)('passes %s', async (name) => {

@@ -13,7 +13,7 @@ import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
 import { layerNames, sharedMixers } from './checked-layers.ts';
-import { checkedGroup, comparedLengths, longestLength } from './checked-lengths.ts';
+import { checkedGroup, comparedLengths, checkedLength } from './checked-lengths.ts';
 import { type CheckRow, checkTests, comparedRow, Discrepancy, limits, modelLimit } from './rows.ts';
 import { fewerHeads, type ParityOptions } from './mixer-parity.ts';
 import { mixerProbe, hiddenOfReference, referenceInput, randomMixerParameters, randomProbe } from './mixer-probe.ts';
@@ -42,7 +42,7 @@ export async function* encoderRows(
     yield comparedRow({ ...about, test: checkTests.paddedPositions }, padded);
   }
   const random = new Random(options.seed);
-  const length = longestLength(model.mixers, options.maximumLength);
+  const length = checkedLength(model.mixers, options.maximumLength);
   const about = { subject: 'model', limit: modelLimit(model.mixers), length };
   const widest = model.mixers.reduce((a, b) => (checkedGroup(a) < checkedGroup(b) ? b : a));
   const encode: Encode = (source, input) => model.encode(source, input);

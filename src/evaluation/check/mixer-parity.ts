@@ -16,7 +16,7 @@ import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { committedLengths, comparedLengths } from './checked-lengths.ts';
 import { type CheckRow, checkTests, comparedRow, Discrepancy, inapplicableRow, limits } from './rows.ts';
 import { mixerProbe, hiddenOfReference, referenceInput, type ProbeSizes, randomProbe } from './mixer-probe.ts';
-import { randomPortions, randomTree, readPortions, readTree } from '../perplexity/step-reading.ts';
+import { randomPortions, randomForest, readPortions, readTree } from '../perplexity/step-reading.ts';
 
 export interface ParityOptions {
   /** Longest sequence. */
@@ -131,7 +131,7 @@ async function treesAgainstReference({ probe, parameters, lengths, options }: Su
     const tokens = positions(committed + treeNodes);
     const state = engine.newState();
     await readPortions(engine, state, tokens, randomPortions(committed, longestChunk, random), 'hidden');
-    const tree = randomTree(treeNodes, random);
+    const tree = randomForest(treeNodes, random);
     const hidden = await readTree(engine, state, tree, tokens.subarray(committed), 'hidden');
     const parents = Int32Array.from(tokens, (_, i) => (i < committed ? i - 1 : committed - 1));
     tree.parents.forEach((parent, node) => {

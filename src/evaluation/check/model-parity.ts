@@ -8,10 +8,10 @@ import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
-import { checkedGroup, longestLength } from './checked-lengths.ts';
+import { checkedGroup, checkedLength } from './checked-lengths.ts';
 import { type CheckRow, checkTests, comparedRow, Discrepancy, inapplicableRow, modelLimit } from './rows.ts';
 import type { ParityOptions } from './mixer-parity.ts';
-import { randomPortions, randomTree, readPortions, readTree } from '../perplexity/step-reading.ts';
+import { randomPortions, randomForest, readPortions, readTree } from '../perplexity/step-reading.ts';
 
 const treeNodes = 8;
 
@@ -24,7 +24,7 @@ export async function modelParity(
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   options: ParityOptions,
 ): Promise<CheckRow[]> {
-  const length = longestLength(model.mixers, options.maximumLength);
+  const length = checkedLength(model.mixers, options.maximumLength);
   const about = { subject: 'model', limit: modelLimit(model.mixers), length };
   if (!model.mixers.every((mixer) => isCausal(mixer))) {
     const note = 'a layer reads the future: the model cannot decode';
@@ -69,7 +69,7 @@ async function treeAgainstParallel(
 ): Promise<Discrepancy> {
   const random = new Random(options.seed + 1);
   const prefix = randomTokens(engine.model, committed, random);
-  const tree = randomTree(treeNodes, random);
+  const tree = randomForest(treeNodes, random);
   const nodeTokens = randomTokens(engine.model, treeNodes, random);
   const state = engine.newState();
   await readPortions(engine, state, prefix, randomPortions(committed, longestChunk, random), 'logits');

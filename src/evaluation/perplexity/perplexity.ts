@@ -81,7 +81,7 @@ export class PerplexityEvaluator {
     try {
       for (const batch of windowBatches(data.windows, batchTokens)) {
         const shape = `${batch.rows}x${batch.length}`;
-        const program = programs.get(shape) ?? (await compile(lossGraph(model, batch), compileOptions));
+        const program = programs.get(shape) ?? (await compile(windowLossGraph(model, batch), compileOptions));
         programs.set(shape, program);
         batches.push({ batch, program });
       }
@@ -150,7 +150,7 @@ export async function perplexity(
 }
 
 /** `inputs` and `labels` int32 [B,n] and the parameters → `losses` [B·n]: one number per token leaves the engine. */
-export function lossGraph(model: CausalModel, { rows, length }: WindowBatch): Graph {
+export function windowLossGraph(model: CausalModel, { rows, length }: WindowBatch): Graph {
   const graph = new Graph(`perplexity ${rows}x${length}`);
   const inputs = graph.input('inputs', 'int32', [rows, length]);
   const labels = graph.input('labels', 'int32', [rows, length]);

@@ -53,6 +53,6 @@ export async function readTree(
 }
 
 /** A random forest that is mostly deep, so that its paths cross an edge that is a few positions away. */
-export function randomTree(size: number, random: Random): TokenTree {
+export function randomForest(size: number, random: Random): TokenTree {
   return new TokenTree(Array.from({ length: size }, (_, node) => Math.max(-1, node - 1 - random.integer(3))));
 }

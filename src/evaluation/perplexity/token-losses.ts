@@ -3,7 +3,7 @@ import { LinnetError } from '../../errors.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
-import { lossGraph, onlyInputs } from './perplexity.ts';
+import { windowLossGraph, onlyInputs } from './perplexity.ts';
 import { checkTokens, type ScoredWindow } from './scored-windows.ts';
 import { batchTensors, windowBatches } from './window-batches.ts';
 
@@ -27,7 +27,7 @@ export async function tokenLosses(
     for (const batch of windowBatches(windows, batchTokens)) {
       if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while tokens were scored');
       const shape = `${batch.rows}x${batch.length}`;
-      const program = programs.get(shape) ?? (await compile(lossGraph(model, batch), options));
+      const program = programs.get(shape) ?? (await compile(windowLossGraph(model, batch), options));
       programs.set(shape, program);
       const feeds = { ...Object.fromEntries(parameters), ...batchTensors(batch) };
       const results = await program.run(onlyInputs(program, feeds), ['losses']);

@@ -7,7 +7,7 @@ import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import { summarize, type Timing } from './timing.ts';
+import { timingOf, type Timing } from './timing.ts';
 
 export interface DecodingSpeed {
   /** Tokens committed before the timed steps. */
@@ -88,7 +88,7 @@ export async function engineDecodingSpeed(engine: StepEngine, options: DecodingS
     }
   }
   return sessions.map(({ context, samples, bytes }) => {
-    const timing = summarize(samples);
+    const timing = timingOf(samples);
     return { context, timing, tokensPerSecond: 1000 / timing.medianMs, stateBytes: bytes };
   });
 }

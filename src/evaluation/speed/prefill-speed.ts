@@ -2,7 +2,7 @@
 import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
-import { summarize, type Timing } from './timing.ts';
+import { timingOf, type Timing } from './timing.ts';
 
 export interface PrefillSpeed {
   /** Tokens of the prompt. */
@@ -49,7 +49,7 @@ export async function prefillSpeed(engine: StepEngine, options: PrefillSpeedOpti
     }
   }
   return measured.map(({ context, samples, stateBytes }) => {
-    const timing = summarize(samples);
+    const timing = timingOf(samples);
     return { context, timing, tokensPerSecond: (1000 * context) / timing.medianMs, stateBytes };
   });
 }

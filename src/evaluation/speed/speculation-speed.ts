@@ -9,7 +9,7 @@ import { speculative } from '../../decoding/speculation/speculative.ts';
 import { type RoundSeconds, SpeculationStatistics } from '../../decoding/speculation/statistics.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { LinnetError } from '../../errors.ts';
-import { summarize } from './timing.ts';
+import { timingOf } from './timing.ts';
 
 /** Prompts of one length. */
 export interface SpeculationPrompts {
@@ -136,7 +136,7 @@ class Comparison {
   }
 
   result(context: number, temperature: number): SpeculationSpeed {
-    const median = (pick: (speeds: Speeds) => number): number => summarize(this.#speeds.map(pick)).medianMs;
+    const median = (pick: (speeds: Speeds) => number): number => timingOf(this.#speeds.map(pick)).medianMs;
     const { tokensPerStep, nodesPerStep, acceptedByDepth, seconds } = this.#statistics.summary;
     const sum = seconds.draft + seconds.verify + seconds.accept + seconds.commit;
     return {

@@ -16,7 +16,7 @@ import { causalObjective } from '../../training/objectives/next-token.ts';
 import { fusedGraph } from '../../training/step-program.ts';
 import { decodingSpeed, fillState } from './decoding-speed.ts';
 import { productSpeed } from './peak-throughput.ts';
-import { summarize, time } from './timing.ts';
+import { timingOf, time } from './timing.ts';
 import { productFlops } from './training-speed.ts';
 
 const G = 8;
@@ -26,8 +26,8 @@ const threads = { threads: 1 };
 
 describe('timing', () => {
   it('gives the middle and both ends', () => {
-    expect(summarize([5, 1, 9, 2, 3])).toEqual({ medianMs: 3, minMs: 1, maxMs: 9, runs: 5 });
-    expect(summarize([10, 9, 100])).toEqual({ medianMs: 10, minMs: 9, maxMs: 100, runs: 3 });
+    expect(timingOf([5, 1, 9, 2, 3])).toEqual({ medianMs: 3, minMs: 1, maxMs: 9, runs: 5 });
+    expect(timingOf([10, 9, 100])).toEqual({ medianMs: 10, minMs: 9, maxMs: 100, runs: 3 });
   });
 
   it('leaves warm-up runs out', async () => {

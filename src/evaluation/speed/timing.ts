@@ -17,7 +17,7 @@ export async function time(run: () => Promise<unknown>, { runs = 7, warmup = 2 }
     await run();
     samples.push(performance.now() - started);
   }
-  return summarize(samples);
+  return timingOf(samples);
 }
 
 /** The middle of the sorted samples. */
@@ -26,7 +26,7 @@ export function median(samples: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)];
 }
 
-export function summarize(samples: readonly number[]): Timing {
+export function timingOf(samples: readonly number[]): Timing {
   const sorted = [...samples].sort((a, b) => a - b);
   return {
     medianMs: median(samples),

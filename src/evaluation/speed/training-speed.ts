@@ -11,7 +11,7 @@ import { causalObjective } from '../../training/objectives/next-token.ts';
 import { parameterBlocks } from '../../training/parameter-blocks.ts';
 import { fusedGraph, initialState, TrainingProgram, type TrainingState } from '../../training/step-program.ts';
 import { ceilingSize, productSpeed } from './peak-throughput.ts';
-import { median, summarize, type Timing } from './timing.ts';
+import { median, timingOf, type Timing } from './timing.ts';
 
 export interface TrainingSpeed {
   readonly timing: Timing;
@@ -88,7 +88,7 @@ export async function trainingSpeed(model: CausalModel, options: TrainingSpeedOp
       if (lesserMilliseconds !== undefined) lesserSteps.push(lesserMilliseconds);
       ceilings.push((await productSpeed(ceilingSize, { ...compile, runs: 3 })).gigaflops);
     }
-    const timing = summarize(steps);
+    const timing = timingOf(steps);
     const ceilingGigaflops = median(ceilings);
     const gigaflops = step.flops / timing.medianMs / 1e6;
     return {

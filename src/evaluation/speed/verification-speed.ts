@@ -6,7 +6,7 @@ import type { StepTime } from '../../decoding/speculation/tree-search.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import { fillState } from './decoding-speed.ts';
-import { summarize } from './timing.ts';
+import { timingOf } from './timing.ts';
 
 export interface VerificationSpeedOptions {
   /** Sizes to measure, roots included. */
@@ -68,7 +68,7 @@ export async function verificationSpeed(engine: StepEngine, options: Verificatio
     }
     onProgress?.(round + 1, rounds);
   }
-  const medians = nonDecreasing(samples.map((measured) => summarize(measured).medianMs));
+  const medians = nonDecreasing(samples.map((measured) => timingOf(measured).medianMs));
   return nodes.map((size, index) => ({ nodes: size, ms: medians[index] }));
 }
 

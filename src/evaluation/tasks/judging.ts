@@ -2,7 +2,7 @@
 import { internalError } from '../../errors.ts';
 import { type Filter, makeFilter } from './filters/filter.ts';
 import type { ExactMatchOptions } from './metrics/exact-match.ts';
-import { type Answer, type ContinuationScore, metrics, type MetricName, type MetricValue } from './metrics/registry.ts';
+import { type Answer, type ContinuationScore, metrics, type MetricName, type AnswerValue } from './metrics/registry.ts';
 import { bootstrapError, defaultBootstrapIterations, meanError } from './metrics/statistics.ts';
 import type { Question } from './requests.ts';
 import type { MetricConfig, Task } from './schema.ts';
@@ -16,7 +16,7 @@ export interface Judgement {
   readonly filter: string;
   /** One per request. */
   readonly filtered: readonly Response[];
-  readonly metrics: Readonly<Partial<Record<string, MetricValue>>>;
+  readonly metrics: Readonly<Partial<Record<string, AnswerValue>>>;
 }
 
 /** A task's filter lists, compiled once. */
@@ -40,7 +40,7 @@ export function judge(task: Task, question: Question, responses: readonly Respon
       typeof response === 'string' ? filters.reduce((text, filter) => filter(text, question.row), response) : response,
     );
     const answer = answerOf(task, question, filtered);
-    const values = task.metric_list.map((config): [MetricName, MetricValue] => {
+    const values = task.metric_list.map((config): [MetricName, AnswerValue] => {
       const value = metrics[config.metric].measure(answer, optionsOf(config));
       if (value !== undefined) return [config.metric, value];
       throw internalError(`metric ${config.metric} does not judge ${task.output_type}`);
@@ -90,7 +90,7 @@ export interface SummaryOptions {
 }
 
 /** Sums up the judgements of a task's questions. */
-export function summarize(
+export function summarizeJudgements(
   task: Task,
   judgements: readonly (readonly Judgement[])[],
   { bootstrapIterations = defaultBootstrapIterations }: SummaryOptions = {},
@@ -107,7 +107,7 @@ export function summarize(
   return { task: task.task, size: judgements.length, values };
 }
 
-function errorOf(name: MetricName, values: readonly MetricValue[], iterations: number): number | undefined {
+function errorOf(name: MetricName, values: readonly AnswerValue[], iterations: number): number | undefined {
   const metric = metrics[name];
   if (metric.error === 'none' || values.length <= 1) return undefined;
   if (metric.error === 'mean') return meanError(values.map(Number));

@@ -1,11 +1,11 @@
 /** Columns that are computed from a row before its templates are filled in, by name. */
 import { LinnetError } from '../../errors.ts';
-import type { JsonValue } from './text/python-json.ts';
+import type { RowValue } from './text/python-json.ts';
 import { capitalize, strip } from '../../tokenizer/python-text.ts';
-import { detokenize } from './text/wikitext.ts';
+import { detokenizeWikitext } from './text/wikitext.ts';
 
 /** A row of a data set: values by column. */
-export type Row = Readonly<Record<string, JsonValue>>;
+export type Row = Readonly<Record<string, RowValue>>;
 
 export const preparationNames = [
   'arc',
@@ -55,7 +55,7 @@ const preparations: Readonly<Record<PreparationName, (row: Row) => Row>> = {
     const text = strip(textOf(row.hypothesis));
     return { statement: text.endsWith('.') ? text : `${text}.` };
   },
-  wikitext: (row) => ({ text: detokenize(textOf(row.page)) }),
+  wikitext: (row) => ({ text: detokenizeWikitext(textOf(row.page)) }),
 };
 
 /** What keeps a row, whose columns are of the right kinds, from being asked. */
@@ -97,17 +97,17 @@ function withoutMarks(text: string): string {
 }
 
 /** A column whose kind has been checked. */
-export function textOf(value: JsonValue | undefined): string {
+export function textOf(value: RowValue | undefined): string {
   if (typeof value === 'string') return value;
   throw new LinnetError('INTERNAL', 'internal: a column that holds a text was expected');
 }
 
-function listOf(value: JsonValue | undefined): string[] {
+function listOf(value: RowValue | undefined): string[] {
   if (Array.isArray(value)) return value.map(String);
   throw new LinnetError('INTERNAL', 'internal: a column that holds texts was expected');
 }
 
-function nested(row: Row, outer: string, inner: string): JsonValue | undefined {
+function nested(row: Row, outer: string, inner: string): RowValue | undefined {
   const value = row[outer];
   return isObject(value) ? value[inner] : undefined;
 }

@@ -4,7 +4,7 @@ import { agNews } from './definitions/ag-news.ts';
 import { arcTasks } from './definitions/arc.ts';
 import { bbhSubsets, bbhTasks, bbhVariants } from './definitions/bbh.ts';
 import { copa } from './definitions/copa.ts';
-import { glueTasks } from './definitions/glue.ts';
+import { glueDefinitions } from './definitions/glue.ts';
 import { hellaswag } from './definitions/hellaswag.ts';
 import { instructEvalBbh, instructEvalMmlu } from './definitions/instruct-eval.ts';
 import { languageModelling } from './definitions/language-modelling.ts';
@@ -19,7 +19,7 @@ const definitions: readonly TaskInput[] = [
   ...arcTasks,
   hellaswag,
   agNews,
-  ...glueTasks,
+  ...glueDefinitions,
   ...languageModelling,
   cnnDailymail,
   ...mmluTasks,
@@ -65,7 +65,7 @@ const groups: ReadonlyMap<string, TaskGroup> = new Map(
       metric: `exact_match,${filter}`,
       bySize: true,
     })),
-    { name: 'glue', members: glueTasks.map(({ task }) => task), bySize: false },
+    { name: 'glue', members: glueDefinitions.map(({ task }) => task), bySize: false },
     {
       name: 'instruct_eval_mmlu',
       members: instructEvalMmlu.map(({ task }) => task),

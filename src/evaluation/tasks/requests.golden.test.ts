@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { thirdParty } from '../../../test/fixtures.ts';
-import { type Response, summarize, judge } from './judging.ts';
+import { type Response, summarizeJudgements, judge } from './judging.ts';
 import { groupSummary } from './summary.ts';
 import { selectTasks } from './registry.ts';
 import { type Question, readQuestions, type TaskRequest } from './requests.ts';
@@ -141,7 +141,7 @@ async function checkVariant(name: string, requested: number | undefined, golden:
       }
     }
   }
-  const summary = summarize(task, judged, { bootstrapIterations: 2000 });
+  const summary = summarizeJudgements(task, judged, { bootstrapIterations: 2000 });
   expectNumbers(summary.values, golden.aggregate_over_all_docs);
   return summary;
 }

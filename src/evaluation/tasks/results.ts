@@ -3,12 +3,12 @@ import type { ContinuationScore } from './metrics/registry.ts';
 import { metrics } from './metrics/registry.ts';
 import type { Response } from './judging.ts';
 import { type TaskGroup, tasksOf } from './registry.ts';
-import type { AnsweredQuestion, EvaluationResult, TaskResult } from './run.ts';
+import type { JudgedQuestion, EvaluationResult, TaskResult } from './run.ts';
 import type { Question, TaskRequest } from './requests.ts';
 import { pythonJson, sha256 } from './text/python-json.ts';
 
 /** What results say about the run besides its numbers. */
-export interface RunDescription {
+export interface EvaluationDescription {
   /** The model's folder, as it was named. */
   readonly model: string;
   readonly version: string;
@@ -38,7 +38,7 @@ export function sanitizedName(model: string): string {
 export function resultsObject(
   { tasks, groups }: EvaluationResult,
   selected: readonly TaskGroup[],
-  run: RunDescription,
+  run: EvaluationDescription,
 ): Record<string, unknown> {
   const byTask = <T>(value: (result: TaskResult) => T): Record<string, T> =>
     Object.fromEntries(tasks.map((result) => [result.task.task, value(result)]));
@@ -146,7 +146,7 @@ interface Hashes {
   readonly target_hash: string;
 }
 
-function hashesOf({ question }: AnsweredQuestion, floats?: ReadonlySet<string>): Hashes {
+function hashesOf({ question }: JudgedQuestion, floats?: ReadonlySet<string>): Hashes {
   const [request] = question.requests;
   return {
     doc_hash: sha256(pythonJson(question.doc, floats)),

@@ -2,7 +2,14 @@
 import { internalError, LinnetError } from '../../errors.ts';
 import type { Scorer } from '../../engine/scoring/scorer.ts';
 import { type Journal, journalKey } from './journal.ts';
-import { judge, type Judgement, type Response, summarize, type SummaryOptions, type TaskSummary } from './judging.ts';
+import {
+  judge,
+  type Judgement,
+  type Response,
+  summarizeJudgements,
+  type SummaryOptions,
+  type TaskSummary,
+} from './judging.ts';
 import type { TaskSelection } from './registry.ts';
 import {
   defaultGeneratedTokens,
@@ -24,7 +31,7 @@ const batchSizes: Readonly<Record<Task['output_type'], number>> = {
 };
 
 /** A question with its answers and what they are worth. */
-export interface AnsweredQuestion {
+export interface JudgedQuestion {
   readonly question: Question;
   readonly responses: readonly Response[];
   readonly judgements: readonly Judgement[];
@@ -37,7 +44,7 @@ export interface TaskResult {
   /** Rows of the split, of which `answers` may be the first. */
   readonly total: number;
   readonly summary: TaskSummary;
-  readonly answers: readonly AnsweredQuestion[];
+  readonly answers: readonly JudgedQuestion[];
 }
 
 export interface EvaluationResult {
@@ -84,7 +91,7 @@ export async function evaluateTasks(
   const results: TaskResult[] = [];
   let done = 0;
   for (const { task, shots, questions, total: rows } of all) {
-    const answers: AnsweredQuestion[] = [];
+    const answers: JudgedQuestion[] = [];
     const size = batchSizes[task.output_type];
     for (let first = 0; first < questions.length; first += size) {
       if (options.signal?.aborted === true)
@@ -99,7 +106,7 @@ export async function evaluateTasks(
       options.onProgress?.(done, total, task.task);
     }
     const judgements = answers.map((answer) => answer.judgements);
-    results.push({ task, shots, total: rows, summary: summarize(task, judgements, options), answers });
+    results.push({ task, shots, total: rows, summary: summarizeJudgements(task, judgements, options), answers });
   }
   const summaries = new Map(results.map(({ summary }) => [summary.task, summary]));
   const groups = selection.groups.flatMap((group) => groupSummary(group, summaries) ?? []);

@@ -80,7 +80,7 @@ export interface EncodedModel {
   readonly deferred: readonly DeferredPart[];
 }
 
-export interface EncodeOptions {
+export interface EncodeModelOptions {
   /** Default: `inline`. */
   readonly placement?: Placement;
   /** Written as `producer_version`. Default: left out. */
@@ -173,7 +173,7 @@ export async function loadDeferred(graph: OnnxGraph, below = Number.POSITIVE_INF
  * Encodes a graph. Named dimensions become `dim_param`; nodes are named after their op and first output.
  * @throws LinnetError `INTERNAL` if a deferred initializer is placed in the model
  */
-export function encodeModel(graph: OnnxGraph, options: EncodeOptions = {}): EncodedModel {
+export function encodeModel(graph: OnnxGraph, options: EncodeModelOptions = {}): EncodedModel {
   const place = (options.placement ?? inline)(graph);
   const external: ExternalPart[] = [];
   const deferred: DeferredPart[] = [];

@@ -3,7 +3,7 @@ import { labelsOf, type LabelledText, readLabelledTexts } from '../../data/datas
 import { LinnetError } from '../../errors.ts';
 import { findRows } from '../../evaluation/tasks/data/locate.ts';
 import { checkColumns } from '../../evaluation/tasks/data/rows.ts';
-import type { JsonValue } from '../../evaluation/tasks/text/python-json.ts';
+import type { RowValue } from '../../evaluation/tasks/text/python-json.ts';
 import type { ClassificationTask, GlueTask } from './glue.ts';
 import { glueTasks } from './glue.ts';
 import type { ClassificationPlan, OwnTask } from './plan.ts';
@@ -80,7 +80,7 @@ async function glueRows(dir: string, task: GlueTask, split: string, most: number
 }
 
 /** What `checkColumns` has let through: a text or a number. */
-function textOf(value: JsonValue | undefined): string {
+function textOf(value: RowValue | undefined): string {
   return typeof value === 'string' ? value : JSON.stringify(value ?? '');
 }
 

@@ -16,7 +16,7 @@ import {
 import { pairMedusaObjective, trainPairMedusa } from '../objectives/medusa-pairs.ts';
 import type { TrainingSettings } from '../settings.ts';
 import type { TrainingOptions } from './options.ts';
-import { loadPairs, type PairOptions } from './pairs.ts';
+import { loadPairs, type LoadPairsOptions } from './pairs.ts';
 import type { HeldOutRows, TrainingPlan } from './plan.ts';
 import { loadPackedText } from './text.ts';
 
@@ -24,7 +24,7 @@ import { loadPackedText } from './text.ts';
 const heldOutShare = 1 / 20;
 
 /** Token ids of a text that heads are not trained on. */
-export interface HeldOutText {
+export interface HeldOutTokens {
   /** At most `length` + 1; in encoder-decoder models the start token and what is to be generated. */
   readonly tokens: Int32Array;
   /** What an encoder-decoder model reads before, EOS included. */
@@ -37,7 +37,7 @@ export type HeadsJob = Omit<MedusaJob, 'model' | 'dataset'>;
 /** Text to train heads on, and how they are trained on it. */
 export interface HeadsText extends Pick<TrainingPlan, 'dataset' | 'summary'> {
   readonly configuration: Readonly<Record<string, JsonValue>>;
-  readonly heldOut: readonly HeldOutText[];
+  readonly heldOut: readonly HeldOutTokens[];
   readonly objective: (medusa: MedusaTraining) => TrainingPlan['objective'];
   /** What `heldOut` names, as rows to measure the loss on while training goes on; absent where it names nothing. */
   readonly heldOutRows?: (medusa: MedusaTraining) => Promise<HeldOutRows>;
@@ -45,7 +45,7 @@ export interface HeadsText extends Pick<TrainingPlan, 'dataset' | 'summary'> {
 }
 
 /** The options that texts are read by. */
-export type HeadsTextOptions = PairOptions & Pick<TrainingOptions, 'packing'>;
+export type HeadsTextOptions = LoadPairsOptions & Pick<TrainingOptions, 'packing'>;
 
 /**
  * Reads what suits the model.
@@ -121,7 +121,7 @@ function setAside(rows: number): number {
 }
 
 /** The pairs of rows from one on, as the first pass has them. */
-function rowsOf(dataset: PairDataset, from: number): HeldOutText[] {
+function rowsOf(dataset: PairDataset, from: number): HeldOutTokens[] {
   return Array.from({ length: dataset.rows - from }, (_, i) => dataset.texts({ row: from + i, epoch: 0 }));
 }
 

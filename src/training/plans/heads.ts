@@ -9,7 +9,7 @@ import type { GeneratingModel } from '../../models/model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { hiddenStatePlaces } from '../objectives/hidden-states.ts';
 import { type MedusaTraining, medusaTrainingDefaults } from '../objectives/medusa.ts';
-import { type HeldOutText, loadHeadsText } from './heads-text.ts';
+import { type HeldOutTokens, loadHeadsText } from './heads-text.ts';
 import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import { checkPairFields, pairShape } from './pairs.ts';
 import type { ParameterMap } from './plan.ts';
@@ -62,7 +62,7 @@ export interface TrainedHeads {
   readonly medusa: MedusaTraining;
   /** Of model and heads. */
   readonly parameters: ParameterMap;
-  readonly heldOut: readonly HeldOutText[];
+  readonly heldOut: readonly HeldOutTokens[];
 }
 
 /** What was measured of heads on held-out text. */

@@ -27,7 +27,8 @@ export const pairShape = {
 };
 
 /** Options that pairs are read by. */
-export type PairOptions = Pick<TrainingOptions, 'data' | 'field' | 'heldOut'> & z.output<z.ZodObject<typeof pairShape>>;
+export type LoadPairsOptions = Pick<TrainingOptions, 'data' | 'field' | 'heldOut'> &
+  z.output<z.ZodObject<typeof pairShape>>;
 
 /** Pairs to train on. */
 export interface LoadedPairs {
@@ -40,7 +41,7 @@ export interface LoadedPairs {
 }
 
 /** @throws OptionsError for one of the fields of a pair without the other */
-export function checkPairFields({ sourceField, targetField }: Pick<PairOptions, keyof typeof pairShape>): void {
+export function checkPairFields({ sourceField, targetField }: Pick<LoadPairsOptions, keyof typeof pairShape>): void {
   if ((sourceField === undefined) === (targetField === undefined)) return;
   throw new OptionsError('`sourceField` and `targetField` go together; give both, or none for plain text');
 }
@@ -50,7 +51,7 @@ export function checkPairFields({ sourceField, targetField }: Pick<PairOptions, 
  * @throws OptionsError as `checkPairFields`, LinnetError `INPUT` if nothing is left and what the datasets throw
  */
 export async function loadPairs(
-  options: PairOptions,
+  options: LoadPairsOptions,
   { length, seed }: Pick<TrainingSettings, 'length' | 'seed'>,
   { startId, sizes }: Pick<EncoderDecoderModel, 'startId' | 'sizes'>,
   tokenizer: Tokenizer,

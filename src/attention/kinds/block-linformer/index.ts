@@ -6,7 +6,7 @@ import { filterParameters, reachOf, withConvolution } from '../../convolution-co
 import type { MixerKind } from '../../mixer.ts';
 import { convolutionFrom, convolutionOptions, definePreset } from '../../preset.ts';
 import { projectionParameters } from '../linformer/config.ts';
-import { blockOption, rowsOption } from '../linformer/options.ts';
+import { linformerBlockOption, rowsOption } from '../linformer/options.ts';
 import { membershipInputs } from './block-membership.ts';
 import { type BlockLinformerMixer, blockLinformerSchema } from './config.ts';
 import { blockLinformerOfWhole, blockLinformerParallel } from './parallel.ts';
@@ -41,7 +41,7 @@ export const blockLinformerKind = {
   bidirectional: blockLinformerOfWhole,
   presets: {
     linformer: {
-      ...definePreset({ ...rowsOption, ...blockOption, ...convolutionOptions }, (options) => ({
+      ...definePreset({ ...rowsOption, ...linformerBlockOption, ...convolutionOptions }, (options) => ({
         ...{ kind: 'block-linformer', rows: options.rows, block: options.block, convolution: convolutionFrom(options) },
       })),
       wholeText: 'linformer-bidirectional',

@@ -17,7 +17,7 @@ import { concat, reshape, transpose } from '../../../graph/ops/layout.ts';
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
 import { scoreBias } from '../../attention-mask.ts';
-import type { AttentionDims, Fold, StateShape, StepInput, StepOutput } from '../../mixer.ts';
+import type { AttentionDims, Fold, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import {
   blocksOf,
@@ -37,7 +37,7 @@ export function blockLinformerState(config: BlockLinformerMixer, dims: Attention
   return ringState(dims, { group, convolution, folded: { kind: 'rows', perGroup } });
 }
 
-export function blockLinformerStep({ rows: r }: BlockLinformerMixer, input: StepInput): StepOutput {
+export function blockLinformerStep({ rows: r }: BlockLinformerMixer, input: StepInput): MixerStepOutput {
   const { heads, memory, scoring, parameters, inputs } = input;
   if (memory === undefined) throw internalError('a state without the memory of closed blocks');
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];

@@ -18,7 +18,7 @@ import type {
   MixerParameterValues,
   StateShape,
   StepInput,
-  StepOutput,
+  MixerStepOutput,
 } from '../../mixer.ts';
 import type { Scoring } from '../../scoring.ts';
 import { ringState } from '../../state.ts';
@@ -39,7 +39,7 @@ export function featuresState({ group, map, output, convolution }: FeaturesMixer
   });
 }
 
-export function featuresStep(config: FeaturesMixer, input: StepInput): StepOutput {
+export function featuresStep(config: FeaturesMixer, input: StepInput): MixerStepOutput {
   const { heads, sums, parameters, scoring } = input;
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
   const blocks = blocksOf(input, keys, values);

@@ -17,7 +17,7 @@ import { logDecays } from '../gated/decay.ts';
 import { amplified } from '../gated/gain.ts';
 import { rmsOfHeads } from '../gated/output.ts';
 import type { GatedDeltaMixer } from './config.ts';
-import { identityOf, inverseOfChunks } from './unit-lower.ts';
+import { identityMatrix, inverseOfChunks } from './unit-lower.ts';
 import { writeGates } from './write-gate.ts';
 
 /** The causal form: [B,n,H,E]. */
@@ -42,7 +42,7 @@ export function gatedDeltaParallel(config: GatedDeltaMixer, input: SequenceInput
     const replaced = matmul(inverse, mul(keys, mul(gates, fromStart))); // [M,B*N,G,D]
     const lasting = mul(keys, toEnd);
     const D = Number(keys.shape[3]);
-    const kept = mul(identityOf(keys, D), exp(total)); // [M,B*N,D,D]
+    const kept = mul(identityMatrix(keys, D), exp(total)); // [M,B*N,D,D]
     const transitions = sub(kept, matmul(lasting, replaced, { transposeA: true }));
     const before = statesBefore(grouping, transitions, matmul(lasting, fresh, { transposeA: true })); // [M,B*N,D,E]
     const written = sub(fresh, matmul(replaced, before));

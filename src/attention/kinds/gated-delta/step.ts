@@ -11,7 +11,7 @@ import { concat, split } from '../../../graph/ops/layout.ts';
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { type Tensor, tensor } from '../../../graph/tensor.ts';
-import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, StepOutput } from '../../mixer.ts';
+import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, nodeRows } from '../../step-blocks.ts';
 import { logDecays } from '../gated/decay.ts';
@@ -63,7 +63,7 @@ export function gatedDeltaState({ group, convolution }: GatedDeltaMixer, dims: A
   return { ...state, valueWidth: (convolution === null ? 1 : 2) * valueWidth };
 }
 
-export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, input: StepInput): StepOutput {
+export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, input: StepInput): MixerStepOutput {
   const { heads, ring, sums, parameters, inputs, treeMasks } = input;
   if (sums === undefined) throw internalError('a delta rule without its state');
   const keys = nodeRows(unitLength(input.k)); // [B,M,T,D]

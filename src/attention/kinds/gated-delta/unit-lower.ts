@@ -51,7 +51,7 @@ export function inverseOfChunks(A: Value): Value {
   const [, Y, n] = A.shape.map(Number);
   if (n <= smallBlock || n % 2 === 1) {
     const rounds = A.graph.sharedConstant(`rounds of ${n}`, () => tensor('float32', [n, n], roundsOfEntries(n)));
-    return inverseOfUnitLower(A, rounds, Math.ceil(Math.log2(n)), identityOf(A, n));
+    return inverseOfUnitLower(A, rounds, Math.ceil(Math.log2(n)), identityMatrix(A, n));
   }
   const half = n / 2;
   const [above, below] = [slice(A, 2, 0, half), slice(A, 2, half, n)];
@@ -63,7 +63,7 @@ export function inverseOfChunks(A: Value): Value {
 }
 
 /** I [n,n]. */
-export function identityOf(like: Value, n: number): Value {
+export function identityMatrix(like: Value, n: number): Value {
   return like.graph.sharedConstant(`identity ${n}`, () =>
     tensor(
       'float32',

@@ -11,7 +11,7 @@ import { sum } from '../../../graph/ops/reduce.ts';
 import { cumulativeSum } from '../../../graph/ops/scan.ts';
 import { exp } from '../../../graph/ops/unary.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
-import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, StepOutput } from '../../mixer.ts';
+import type { AttentionDims, Fold, LayoutInputs, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
 import { addStepConvolution, blocksOf, nodeRows } from '../../step-blocks.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
@@ -36,7 +36,7 @@ export function gatedState({ group, map, output, convolution }: GatedMixer, dims
   return ringState(dims, { group, convolution, folded, keyWidth: F + 1 });
 }
 
-export function gatedStep({ map, decay, output }: GatedMixer, input: StepInput): StepOutput {
+export function gatedStep({ map, decay, output }: GatedMixer, input: StepInput): MixerStepOutput {
   const { heads, sums, parameters, scoring } = input;
   const values = nodeRows(input.v); // [B,M,T,E]
   const { scale } = scoring;

@@ -5,7 +5,7 @@ import type { MixerParameterValues } from '../../mixer.ts';
 import type { RelativeBias } from '../../scoring.ts';
 
 /** Name of the table of biases [32,1], shared by the heads. */
-export const biasTableName = 'rel_pos_bias.relative_attention_bias.weight';
+export const gauBiasTable = 'rel_pos_bias.relative_attention_bias.weight';
 
 /** Rows of the table of biases. */
 export const biasBuckets = 32;
@@ -30,7 +30,7 @@ export function unitBias(
   divisor: number,
   causal: boolean,
 ): RelativeBias | undefined {
-  const table = parameters[biasTableName];
+  const table = parameters[gauBiasTable];
   if (table === undefined) return undefined;
   return { table: mul(mul(table, Math.sqrt(queryKeyWidth)), 1 / divisor), scheme: biasScheme(causal) };
 }

@@ -4,7 +4,7 @@
  */
 import { filterParameters, reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
-import { biasBuckets, biasReach, biasTableName } from './bias-buckets.ts';
+import { biasBuckets, biasReach, gauBiasTable } from './bias-buckets.ts';
 import { unitRowWidth } from './branch-rows.ts';
 import { describeUnit, type GauMixer, gauSchema, unitGroup } from './config.ts';
 import { unitOfWhole, unitParallel } from './parallel.ts';
@@ -25,7 +25,7 @@ export const gauKind = {
   },
   describe: describeUnit,
   parameters: ({ convolution }, dims) => [
-    { name: biasTableName, shape: [biasBuckets, 1], init: 'zeros' },
+    { name: gauBiasTable, shape: [biasBuckets, 1], init: 'zeros' },
     ...filterParameters(convolution, dims),
   ],
   horizon(config) {

@@ -1,7 +1,7 @@
 /** FLASH's attention as loops over positions and their past: the reference of the `gau` mixer. */
 import type { ReferencePositions } from '../../reference.ts';
 import { addScaled, dot, softmaxOf, unit } from '../../reference-rows.ts';
-import { biasBucket, biasTableName } from './bias-buckets.ts';
+import { biasBucket, gauBiasTable } from './bias-buckets.ts';
 import { type GauMixer, scoreDivisors, unitGroup } from './config.ts';
 
 /** erf by its Taylor series, and 1 − its continued fraction from 3 on: good to 1e-14. */
@@ -42,7 +42,7 @@ export function unitReference(config: GauMixer, positions: ReferencePositions): 
   const causal = keyMask === undefined;
   const S = local !== null && global ? headWidth / 2 : headWidth;
   const divisors = scoreDivisors(config);
-  const table = positions.parameter(biasTableName);
+  const table = positions.parameter(gauBiasTable);
   const localPart = (row: Float64Array): Float64Array => row.subarray(0, S);
   const globalPart = (row: Float64Array): Float64Array => row.subarray(row.length - S);
   const groupOf = (position: number): number => positions.group(position, group);

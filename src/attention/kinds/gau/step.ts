@@ -5,7 +5,7 @@ import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { matmul } from '../../../graph/ops/matmul.ts';
-import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
+import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { castle } from '../../normalization.ts';
 import { biasByOffset } from '../../scoring.ts';
 import { ringState } from '../../state.ts';
@@ -34,7 +34,7 @@ export function unitState(config: GauMixer, dims: AttentionDims): StateShape {
   });
 }
 
-export function unitStep(config: GauMixer, input: StepInput): StepOutput {
+export function unitStep(config: GauMixer, input: StepInput): MixerStepOutput {
   const { heads, sums } = input;
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
   const blocks = blocksOf(input, keys, values);

@@ -15,7 +15,7 @@ import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
-import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
+import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { boundedLength, castle, dividedBySum, scaled } from '../../normalization.ts';
 import { scoresOfRows } from '../../scoring.ts';
 import { softmaxOfRows } from '../../softmax.ts';
@@ -50,7 +50,7 @@ function storesRawKeys({ local }: LinearBranches): boolean {
   return local !== null && rawKernels.includes(local.kernel);
 }
 
-export function linearStep(config: LinearBranches, input: StepInput): StepOutput {
+export function linearStep(config: LinearBranches, input: StepInput): MixerStepOutput {
   const keys = nodeRows(storesRawKeys(config) ? input.k : unitLength(input.k)); // [B,M,T,D]
   const values = nodeRows(input.v); // [B,M,T,E]
   return { mixed: mixBlocks(config, input, blocksOf(input, keys, values)), keys, values };

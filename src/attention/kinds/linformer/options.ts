@@ -19,6 +19,6 @@ export const lengthOption = {
     .describe('longest sequence of linformer-bidirectional (default: 1024)'),
 };
 
-export const blockOption = {
+export const linformerBlockOption = {
   block: z.int().min(1).max(65536).optional().describe('positions per block of linformer (default: 64)'),
 };

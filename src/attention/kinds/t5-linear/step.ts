@@ -8,7 +8,7 @@ import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/relu-squared.ts';
 import { relu } from '../../../graph/ops/unary.ts';
 import { HeadLayout } from '../../head-layout.ts';
-import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
+import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { scaled } from '../../normalization.ts';
 import { biasOfRows, scoresOfRows } from '../../scoring.ts';
 import { softmaxOfRows } from '../../softmax.ts';
@@ -25,7 +25,7 @@ export function t5LinearState({ group, convolution, global }: T5LinearMixer, dim
   return ringState(dims, { group, convolution, folded: global === null ? null : sums });
 }
 
-export function t5LinearStep(config: T5LinearMixer, input: StepInput): StepOutput {
+export function t5LinearStep(config: T5LinearMixer, input: StepInput): MixerStepOutput {
   const { heads, sums, parameters } = input;
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
   const blocks = blocksOf(input, keys, values);

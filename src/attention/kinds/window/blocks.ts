@@ -12,12 +12,9 @@ import { int32, tensor } from '../../../graph/tensor.ts';
 import { relativeBucket } from '../../../nn/relative-positions.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { type Grouping, groupKeys, groupingOf } from '../../grouping.ts';
-import type { ProjectedPositions } from '../../mixer.ts';
+import type { ProjectedPositions, Reading } from '../../mixer.ts';
 import type { Scoring } from '../../scoring.ts';
 import type { WindowMixer } from './config.ts';
-
-/** Which positions a position reads: its past, or the whole text. */
-export type Reading = 'past' | 'whole';
 
 export interface WindowBlocks {
   /** Its groups are the blocks. */

@@ -17,7 +17,7 @@ import { exp, log } from '../../../graph/ops/unary.ts';
 import { multiplyDims } from '../../../graph/shape.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import { HeadLayout } from '../../head-layout.ts';
-import type { AttentionDims, Fold, FoldInput, StateShape, StepBlock, StepInput, StepOutput } from '../../mixer.ts';
+import type { AttentionDims, Fold, FoldInput, StateShape, StepBlock, StepInput, MixerStepOutput } from '../../mixer.ts';
 import { biasOfRows } from '../../scoring.ts';
 import { ringState } from '../../state.ts';
 import { blocksOf, convolutionWeights, nodeRows } from '../../step-blocks.ts';
@@ -34,7 +34,7 @@ export function windowState({ memory, ...config }: WindowMixer, dims: AttentionD
   return ringState(dims, { ...config, folded: { kind: 'sums', rows, columns: valueWidth + 1 } });
 }
 
-export function windowStep(config: WindowMixer, input: StepInput): StepOutput {
+export function windowStep(config: WindowMixer, input: StepInput): MixerStepOutput {
   const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D], [B,M,T,E]
   const blocks = blocksOf(input, keys, values);
   const [ring, tree] = blocks;

@@ -2,7 +2,7 @@
 import { LinnetError } from '../../../errors.ts';
 import { isJsonObject, parseJson } from '../../../files/json-object.ts';
 import { readLines } from '../../../data/files/text-file.ts';
-import { mean } from '../../../evaluation/tasks/metrics/statistics.ts';
+import { average } from '../../../evaluation/tasks/metrics/statistics.ts';
 import { confidenceInterval } from '../../../evaluation/tasks/rouge/interval.ts';
 import { rouge, type RougeKind, rougeKinds, type RougeScore } from '../../../evaluation/tasks/rouge/rouge.ts';
 import { formatCount, formatFixed } from '../../../report/quantities.ts';
@@ -62,9 +62,9 @@ export const evalRouge = defineCommand({
       const of = (part: keyof RougeScore): number[] => scores.map((score) => score[part]);
       return {
         kind,
-        precision: mean(of('precision')),
-        recall: mean(of('recall')),
-        fmeasure: mean(of('fmeasure')),
+        precision: average(of('precision')),
+        recall: average(of('recall')),
+        fmeasure: average(of('fmeasure')),
         ...confidenceInterval(of('fmeasure'), { resamples, seed }),
       };
     });

@@ -12,7 +12,7 @@ import type { Column } from '../../../report/table.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, repeated, withDefault } from '../../framework/command.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
-import { readTree } from '../../options/speculation-options.ts';
+import { readTreeFile } from '../../options/speculation-options.ts';
 import { called, choice, decimal, filePath, integer, seed32, text } from '../../framework/option-values.ts';
 
 const columns: readonly Column<RuleAgreement>[] = [
@@ -71,7 +71,7 @@ export const evalSpeculation = defineCommand({
     const compile = { device: options.device, threads: options.threads };
     await using loaded = await openDecodingModel(options.model, compile);
     await using medusa = options.drafts === 'medusa' ? await openDraftHeads(loaded, compile) : undefined;
-    const paths = await readTree(options.tree);
+    const paths = await readTreeFile(options.tree);
     const prompts =
       options.data.length === 0
         ? randomPrompts(loaded.model, options)

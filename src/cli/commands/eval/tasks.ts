@@ -12,7 +12,7 @@ import { protocols, selectTasks, taskNames, type TaskSelection } from '../../../
 import {
   requestLine,
   resultsObject,
-  type RunDescription,
+  type EvaluationDescription,
   sampleLines,
   sanitizedName,
 } from '../../../evaluation/tasks/results.ts';
@@ -55,7 +55,7 @@ const limitKind: ValueKind<number | 'all'> = {
   placeholder: 'count',
 };
 
-type Seeds = RunDescription['seeds'];
+type Seeds = EvaluationDescription['seeds'];
 
 /** One seed for all, or one for each. */
 const seedsKind: ValueKind<Seeds> = {

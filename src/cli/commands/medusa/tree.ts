@@ -19,7 +19,7 @@ import { defineCommand, engineOptions, flag, optional, withDefault } from '../..
 import type { CommandContext } from '../../framework/context.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
-import { readTree } from '../../options/speculation-options.ts';
+import { readTreeFile } from '../../options/speculation-options.ts';
 import { choice, decimal, filePath, integer } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { measureForTree } from './tree-measurements.ts';
@@ -94,7 +94,7 @@ export const medusaTree = defineCommand({
   async run(context, options) {
     const loaded = await loadGeneratingModel(options.model);
     const medusa = await loadMedusaHeads(options.model, loaded);
-    const given = await readTree(options.tree);
+    const given = await readTreeFile(options.tree);
     const { vocabulary } = loaded.model.sizes;
     const ranks = Math.min(options.ranks, vocabulary);
     const compile = { device: options.device, threads: options.threads };

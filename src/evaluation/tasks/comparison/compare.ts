@@ -4,7 +4,7 @@
  * that of two independent numbers wherever models agree on what is easy.
  */
 import { LinnetError } from '../../../errors.ts';
-import { isMetricName, metrics, type MetricName, type MetricValue } from '../metrics/registry.ts';
+import { isMetricName, metrics, type MetricName, type AnswerValue } from '../metrics/registry.ts';
 import { bootstrapError, meanError } from '../metrics/statistics.ts';
 import { type ModelResults, readSamples, type Sample } from './result-files.ts';
 
@@ -119,7 +119,7 @@ function comparedMetric(
   return { task, key, higherIsBetter, values, differences };
 }
 
-type Pair = readonly [reference: MetricValue, other: MetricValue];
+type Pair = readonly [reference: AnswerValue, other: AnswerValue];
 
 function pairsOf(
   reference: ReadonlyMap<number, Sample> | undefined,
@@ -153,12 +153,12 @@ function differenceOf(pairs: readonly Pair[], name: MetricName, higherIsBetter: 
   };
 }
 
-function numberOf(value: MetricValue): number {
+function numberOf(value: AnswerValue): number {
   return typeof value === 'number' ? value : value[0];
 }
 
 /** How good one answer is: of a pair of true and predicted class, whether they are the same. */
-function worthOf(value: MetricValue): number {
+function worthOf(value: AnswerValue): number {
   return typeof value === 'number' ? value : Number(value[0] === value[1]);
 }
 

@@ -7,7 +7,7 @@ import { LinnetError } from '../../../errors.ts';
 import { parseJson } from '../../../files/json-object.ts';
 import { validated } from '../../../files/schema-problems.ts';
 import { fileError, readInFolder } from '../../../files/regular-file.ts';
-import type { MetricValue } from '../metrics/registry.ts';
+import type { AnswerValue } from '../metrics/registry.ts';
 
 const maximumResultsBytes = 64 << 20;
 /** Longest line of a samples file: a question with its document and its examples. */
@@ -48,7 +48,7 @@ export interface Sample {
   /** The chosen continuation, or what was generated. */
   readonly answer: string;
   /** What each metric takes from the answer. */
-  readonly values: ReadonlyMap<string, MetricValue>;
+  readonly values: ReadonlyMap<string, AnswerValue>;
 }
 
 /** Results of one model. */
@@ -135,7 +135,7 @@ export async function readSamples(file: string): Promise<Map<string, Map<number,
 
 function sampleOf(line: z.output<typeof sampleSchema>, source: string): Sample {
   const fields = new Map(Object.entries(line));
-  const values = line.metrics.map((metric): [string, MetricValue] => {
+  const values = line.metrics.map((metric): [string, AnswerValue] => {
     const parsed = value.safeParse(fields.get(metric));
     if (parsed.success) return [metric, parsed.data];
     throw new LinnetError(

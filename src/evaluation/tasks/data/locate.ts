@@ -34,7 +34,7 @@ function patterns(task: DataSource, split: string): Pattern[] {
     `${folder}/plain_text/${name}-${split}.parquet`,
     ...(config === undefined ? rowExtensions.map((extension) => `${folder}/${split}${extension}`) : []),
   ]);
-  const folder = folderOf(task);
+  const folder = taskFolder(task);
   // Subsets of a data set that are tasks of their own lie in folders of their own.
   const plain = [...new Set([task.task, folder])].flatMap((place) =>
     [`${place}/hf/${config ?? ''}`, `${place}/${config ?? ''}`, `${place}/hf`, place].flatMap((parent) =>
@@ -45,7 +45,7 @@ function patterns(task: DataSource, split: string): Pattern[] {
 }
 
 /** The folder of a task's data in plain layouts. */
-export function folderOf(task: Pick<Task, 'task' | 'folder'>): string {
+export function taskFolder(task: Pick<Task, 'task' | 'folder'>): string {
   return task.folder ?? task.task;
 }
 
@@ -67,7 +67,7 @@ export async function findRows(dir: string, task: DataSource, split: string): Pr
     const files = await matches(dir, pattern);
     if (files.length > 0) return { files, rows: joined(files) };
   }
-  const folder = folderOf(task);
+  const folder = taskFolder(task);
   const original = Object.hasOwn(originalLayouts, folder) ? originalLayouts[folder] : undefined;
   const names = original?.files(split, task) ?? [];
   for (const parent of [join(dir, folder, 'orig'), join(dir, folder), dir]) {

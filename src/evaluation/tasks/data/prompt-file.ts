@@ -4,7 +4,7 @@ import { readTextFile } from '../../../data/files/text-file.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Row } from '../preparations.ts';
 import type { Task } from '../schema.ts';
-import { folderOf } from './locate.ts';
+import { taskFolder } from './locate.ts';
 import { readRows } from './row-files.ts';
 import { checkColumns } from './rows.ts';
 
@@ -23,7 +23,7 @@ type Reference = NonNullable<Task['prompt_file']>;
 export async function readPromptFile(dir: string, task: Task): Promise<PromptFile | undefined> {
   const { prompt_file: reference } = task;
   if (reference === undefined) return undefined;
-  const folder = join(dir, folderOf(task));
+  const folder = join(dir, taskFolder(task));
   const places = ['cot-prompts', 'orig/cot-prompts'].map((name) => join(folder, name, `${reference.subset}.txt`));
   for (const path of [...places, join(dir, 'BIG-Bench-Hard/cot-prompts', `${reference.subset}.txt`)]) {
     const text = await orUndefined(readTextFile(path));

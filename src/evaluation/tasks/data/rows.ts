@@ -3,7 +3,7 @@ import { LinnetError } from '../../../errors.ts';
 import { plainNames } from '../../../files/name-list.ts';
 import { isObject, type Row, rowProblem } from '../preparations.ts';
 import type { columnKinds, Task } from '../schema.ts';
-import type { JsonValue } from '../text/python-json.ts';
+import type { RowValue } from '../text/python-json.ts';
 
 /** A row and where it is, for messages: `validation.jsonl:12`. */
 export interface SourcedRow {
@@ -15,10 +15,10 @@ type ColumnKind = (typeof columnKinds)[number];
 
 interface KindCheck {
   readonly expected: string;
-  accepts(value: JsonValue | undefined): boolean;
+  accepts(value: RowValue | undefined): boolean;
 }
 
-const wholeNumber = (value: JsonValue | undefined): value is number | string =>
+const wholeNumber = (value: RowValue | undefined): value is number | string =>
   Number.isSafeInteger(value) || (typeof value === 'string' && /^-?\d{1,9}$/.test(value));
 
 const checks: Readonly<Record<ColumnKind, KindCheck>> = {
@@ -72,8 +72,8 @@ export function checkColumns({ row, source }: SourcedRow, columns: Task['columns
 }
 
 /** A column, or with dots in its name a field of one. */
-export function columnOf(row: Row, name: string): JsonValue | undefined {
-  let value: JsonValue | undefined = row;
+export function columnOf(row: Row, name: string): RowValue | undefined {
+  let value: RowValue | undefined = row;
   for (const part of name.split('.')) {
     if (!isObject(value) || !Object.hasOwn(value, part)) return undefined;
     value = value[part];

@@ -30,7 +30,7 @@ const entailment: Particular = {
   metric_list: [{ metric: 'acc' }],
 };
 
-export const glueTasks: readonly TaskInput[] = [
+export const glueDefinitions: readonly TaskInput[] = [
   glue({
     task: 'cola',
     columns: { sentence: 'text', label: 'label' },

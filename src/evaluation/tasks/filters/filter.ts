@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { findAll, pythonRegex } from '../text/python-regex.ts';
 import { strip, words } from '../../../tokenizer/python-text.ts';
-import type { JsonValue } from '../text/python-json.ts';
+import type { RowValue } from '../text/python-json.ts';
 import { multipleChoice } from './multiple-choice.ts';
 import { parseNumber } from './number-words.ts';
 
@@ -10,7 +10,7 @@ import { parseNumber } from './number-words.ts';
 const notFound = '[invalid]';
 
 /** One answer at a time: the text and the row that it answers. */
-export type Filter = (response: string, row: Readonly<Record<string, JsonValue>>) => string;
+export type Filter = (response: string, row: Readonly<Record<string, RowValue>>) => string;
 
 /** Parameters of filters that choose among matches. */
 const selection = {
@@ -101,7 +101,7 @@ export function makeFilter({ function: name, ...parameters }: FilterConfig): Fil
   return kinds[name].make(parameters);
 }
 
-function questionOf(input: JsonValue | undefined): string {
+function questionOf(input: RowValue | undefined): string {
   return typeof input === 'string' ? input : '';
 }
 
@@ -113,7 +113,7 @@ function selectMatch(matches: readonly string[][], number: number): string | und
 }
 
 /** The words of a list, in the order in which the answer has them last. */
-function sortedWords(response: string, { input }: Readonly<Record<string, JsonValue>>): string {
+function sortedWords(response: string, { input }: Readonly<Record<string, RowValue>>): string {
   const wanted = words(questionOf(input).split('List:')[1] ?? '');
   const any = pythonRegex(wanted.map((word) => `\\b${escapePattern(word)}\\b`).join('|'), 'g');
   const found = wanted.length === 0 ? [] : findAll(any, response).map(([word]) => word);

@@ -8,7 +8,7 @@ import { rouge, rougeKinds, rougeTokens } from '../rouge/rouge.ts';
 import { porterStem } from '../rouge/stemmer.ts';
 import { accuracyOf, f1Averages, f1Of, matthews } from './classification.ts';
 import { exactMatch } from './exact-match.ts';
-import { bootstrapError, groupMean, mean, meanError, pearson, spearman } from './statistics.ts';
+import { bootstrapError, groupMean, average, meanError, pearson, spearman } from './statistics.ts';
 
 function items<T extends z.ZodType>(file: string, schema: T): z.output<T>[] {
   const path = file.startsWith('/') ? file : `${golden('evaluation')}/${file}`;
@@ -84,8 +84,8 @@ describe('aggregates', () => {
   const numbers = (data: readonly unknown[]): number[] => z.array(z.number()).parse(data);
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   const functions: Record<string, (data: readonly (number | [number, number])[]) => number> = {
-    mean: (data) => mean(numbers(data)),
-    perplexity: (data) => Math.exp(-mean(numbers(data))),
+    mean: (data) => average(numbers(data)),
+    perplexity: (data) => Math.exp(-average(numbers(data))),
     matthews_corrcoef: (data) => matthews(...sides(data)),
     f1: (data) => f1Of(...sides(data)),
     weighted_perplexity: (data) => Math.exp(-sum(sides(data)[0]) / sum(sides(data)[1])),

@@ -3,7 +3,7 @@ import { rouge, type RougeKind } from '../rouge/rouge.ts';
 import { codePoints, splitAtSpace, utf8Bytes, words } from '../../../tokenizer/python-text.ts';
 import { f1Of, matthews } from './classification.ts';
 import { exactMatch, type ExactMatchOptions } from './exact-match.ts';
-import { mean } from './statistics.ts';
+import { average } from './statistics.ts';
 
 /** log p of a continuation, in nats, and whether each of its tokens was the most probable one. */
 export interface ContinuationScore {
@@ -26,20 +26,20 @@ export type Answer =
 type AnswerOf<K extends Answer['kind']> = Extract<Answer, { kind: K }>;
 
 /** What a metric keeps of one answer: a number, or a pair of which only the set has a quantity. */
-export type MetricValue = number | readonly [number, number];
+export type AnswerValue = number | readonly [number, number];
 
-export interface Metric {
+export interface TaskMetric {
   readonly higherIsBetter: boolean;
   /** Undefined for answers of a kind that the metric does not judge. */
-  measure(answer: Answer, options: ExactMatchOptions): MetricValue | undefined;
-  aggregate(values: readonly MetricValue[]): number;
+  measure(answer: Answer, options: ExactMatchOptions): AnswerValue | undefined;
+  aggregate(values: readonly AnswerValue[]): number;
   /** How the standard error is found. */
   readonly error: 'mean' | 'bootstrap' | 'none';
 }
 
-type Measures = { readonly [K in Answer['kind']]?: (answer: AnswerOf<K>, options: ExactMatchOptions) => MetricValue };
+type Measures = { readonly [K in Answer['kind']]?: (answer: AnswerOf<K>, options: ExactMatchOptions) => AnswerValue };
 
-function measureBy(measures: Measures): Metric['measure'] {
+function measureBy(measures: Measures): TaskMetric['measure'] {
   return (answer, options) => {
     switch (answer.kind) {
       case 'multiple_choice':
@@ -54,13 +54,13 @@ function measureBy(measures: Measures): Metric['measure'] {
   };
 }
 
-function meanMetric(measures: Measures, higherIsBetter = true): Metric {
-  const aggregate = (values: readonly MetricValue[]): number => mean(values.map(single));
+function meanMetric(measures: Measures, higherIsBetter = true): TaskMetric {
+  const aggregate = (values: readonly AnswerValue[]): number => average(values.map(single));
   return { higherIsBetter, measure: measureBy(measures), aggregate, error: 'mean' };
 }
 
-function setMetric(measures: Measures, quantity: (gold: number[], predicted: number[]) => number): Metric {
-  const aggregate = (values: readonly MetricValue[]): number =>
+function setMetric(measures: Measures, quantity: (gold: number[], predicted: number[]) => number): TaskMetric {
+  const aggregate = (values: readonly AnswerValue[]): number =>
     quantity(
       values.map((value) => pair(value)[0]),
       values.map((value) => pair(value)[1]),
@@ -69,7 +69,7 @@ function setMetric(measures: Measures, quantity: (gold: number[], predicted: num
 }
 
 /** Σ log p per unit of a text. */
-function rollingMetric(unitsOf: (text: string) => number, quantity: (perUnit: number) => number): Metric {
+function rollingMetric(unitsOf: (text: string) => number, quantity: (perUnit: number) => number): TaskMetric {
   return {
     higherIsBetter: false,
     measure: measureBy({
@@ -99,7 +99,7 @@ function best(
   return found;
 }
 
-function rougeMetric(kind: RougeKind): Metric {
+function rougeMetric(kind: RougeKind): TaskMetric {
   return meanMetric({
     generate_until: ({ text, target }) => rouge(kind, target, text, { stemmer: true }).fmeasure,
   });
@@ -135,7 +135,7 @@ export function isMetricName(name: string): name is MetricName {
   return known.includes(name);
 }
 
-export const metrics: Readonly<Record<MetricName, Metric>> = {
+export const metrics: Readonly<Record<MetricName, TaskMetric>> = {
   acc: meanMetric({
     multiple_choice: (answer) => Number(best(answer) === answer.gold),
     loglikelihood: ({ score }) => Number(score.isGreedy),
@@ -149,7 +149,7 @@ export const metrics: Readonly<Record<MetricName, Metric>> = {
   perplexity: {
     higherIsBetter: false,
     measure: measureBy({ loglikelihood: ({ score }) => score.logLikelihood }),
-    aggregate: (values) => Math.exp(-mean(values.map(single))),
+    aggregate: (values) => Math.exp(-average(values.map(single))),
     error: 'bootstrap',
   },
   word_perplexity: rollingMetric(wordCount, (value) => Math.exp(-value)),
@@ -173,10 +173,10 @@ export const metrics: Readonly<Record<MetricName, Metric>> = {
   summary_length: meanMetric({ generate_until: ({ text }) => words(text).length }, false),
 };
 
-function single(value: MetricValue): number {
+function single(value: AnswerValue): number {
   return typeof value === 'number' ? value : value[0];
 }
 
-function pair(value: MetricValue): readonly [number, number] {
+function pair(value: AnswerValue): readonly [number, number] {
   return typeof value === 'number' ? [value, 1] : value;
 }

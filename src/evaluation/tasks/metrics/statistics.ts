@@ -7,7 +7,7 @@ const chunkSize = 1000;
 /** The resamples that lm-evaluation-harness takes if it is not told otherwise. */
 export const defaultBootstrapIterations = 100_000;
 
-export function mean(values: readonly number[]): number {
+export function average(values: readonly number[]): number {
   let sum = 0;
   for (const value of values) sum += value;
   return sum / values.length;
@@ -71,7 +71,7 @@ export function groupMean(
   const total = parts.reduce((sum, { size }) => sum + size, 0);
   const value = bySize
     ? parts.reduce((sum, part) => sum + part.value * part.size, 0) / total
-    : mean(parts.map((part) => part.value));
+    : average(parts.map((part) => part.value));
   return { value, error: pooledError(parts, total) };
 }
 
@@ -110,8 +110,8 @@ export function spearman(x: readonly number[], y: readonly number[]): number {
 }
 
 function centred(values: readonly number[]): number[] {
-  const average = mean(values);
-  return values.map((value) => value - average);
+  const centre = average(values);
+  return values.map((value) => value - centre);
 }
 
 function ranks(values: readonly number[]): number[] {

@@ -1,5 +1,5 @@
 /** The interval in which the mean of scores lies, by resampling them (Efron, 1979). */
-import { mean } from '../metrics/statistics.ts';
+import { average } from '../metrics/statistics.ts';
 import { PythonRandom } from '../random/python-random.ts';
 
 export interface IntervalOptions {
@@ -18,7 +18,7 @@ export function confidenceInterval(
 ): { readonly low: number; readonly high: number } {
   const random = new PythonRandom(seed);
   const means = Array.from({ length: resamples }, () =>
-    mean(values.map(() => values[random.choiceIndex(values.length)])),
+    average(values.map(() => values[random.choiceIndex(values.length)])),
   ).sort((a, b) => a - b);
   const quantile = (share: number): number => {
     const place = share * (means.length - 1);

@@ -2,13 +2,13 @@
 import { createHash } from 'node:crypto';
 
 /** A value of a row: what JSON, CSV and Parquet hold. */
-export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
+export type RowValue = string | number | boolean | null | readonly RowValue[] | { readonly [key: string]: RowValue };
 
 /**
  * The text that Python writes.
  * @param floats names of fields whose whole numbers are floats, which Python writes with `.0`
  */
-export function pythonJson(value: JsonValue, floats: ReadonlySet<string> = new Set()): string {
+export function pythonJson(value: RowValue, floats: ReadonlySet<string> = new Set()): string {
   return written(value, '', floats, false);
 }
 
@@ -17,7 +17,7 @@ export function sha256(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('hex');
 }
 
-function written(value: JsonValue, indent: string, floats: ReadonlySet<string>, float: boolean): string {
+function written(value: RowValue, indent: string, floats: ReadonlySet<string>, float: boolean): string {
   if (typeof value === 'number') return float && Number.isInteger(value) ? `${value}.0` : String(value);
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
   const deeper = `${indent}  `;
@@ -32,6 +32,6 @@ function written(value: JsonValue, indent: string, floats: ReadonlySet<string>, 
   return fields.length === 0 ? '{}' : `{\n${fields.join(',\n')}\n${indent}}`;
 }
 
-function isList(value: JsonValue): value is readonly JsonValue[] {
+function isList(value: RowValue): value is readonly RowValue[] {
   return Array.isArray(value);
 }

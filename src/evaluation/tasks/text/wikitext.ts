@@ -28,7 +28,7 @@ const replacements: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** The text as it is written. */
-export function detokenize(page: string): string {
+export function detokenizeWikitext(page: string): string {
   return replacements.reduce((text, [found, replacement]) => text.replace(found, replacement), page);
 }
 

@@ -4,7 +4,7 @@ import { relativeToPeak } from '../../../../test/parity/golden.ts';
 import { runGraph } from '../../../../test/parity/golden-model.ts';
 import { randomParameters } from '../../../../test/models/tiny-llama.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
-import { convolutionOf, readsWholeTexts } from '../../../attention/mixers.ts';
+import { convolutionOf, fitsEncoders } from '../../../attention/mixers.ts';
 import { mixerPreset, mixerPresetNames, takenOptions } from '../../../attention/presets.ts';
 import { gradients } from '../../../graph/gradients.ts';
 import { Graph } from '../../../graph/graph.ts';
@@ -23,7 +23,7 @@ const sizes = { group: G, block: G, kernel: 5, features: 6, rows: 4, length: 128
 /** All presets that encoders can have, with and without convolution; some have two names. */
 const mixers = new Map(
   mixerPresetNames()
-    .filter((name) => !name.startsWith('flash') && readsWholeTexts(mixerPreset(name)))
+    .filter((name) => !name.startsWith('flash') && fitsEncoders(mixerPreset(name)))
     .flatMap((name): [string, MixerConfig][] => {
       const mixer = mixerPreset(name, takenOptions(name, sizes));
       const takesConvolution = name !== 'softmax' && convolutionOf(mixer) === null;

@@ -17,7 +17,13 @@ import type { EncoderInput, EncoderModel } from '../../model.ts';
 import { mixerParameterValues } from '../../graphs/parallel-graph.ts';
 import { bertClassifier, bertClassifierParameters, bertClassLogits } from './classifier.ts';
 import { bertActivation, type BertConfig, parseBertConfig } from './config.ts';
-import { attentionPrefix, bertParameters, blockPrefix, poolerParameters, predictionName } from './parameters.ts';
+import {
+  bertAttentionPrefix,
+  bertParameters,
+  bertBlockPrefix,
+  poolerParameters,
+  predictionName,
+} from './parameters.ts';
 import { bertParameterName } from './tensor-names.ts';
 
 /** The model of a config.json, with the head that `architectures` names. @throws LinnetError `CONFIG` as `parseBertConfig` does */
@@ -46,7 +52,7 @@ function describe(config: BertConfig): EncoderModel {
     withMixers: (mixers) => bertModel({ ...config.raw, linnet: { version: 1, mixers } }),
     encode: (source, input) => encode(model, config, source, input),
     head: (source, hidden) => predictions(config, source, hidden),
-    attentionPrefix,
+    attentionPrefix: bertAttentionPrefix,
     asClassifier(labels) {
       const own = bertClassifier(model, labels);
       const { length: classes } = labels;
@@ -72,7 +78,7 @@ function savedJson({ raw, head }: BertConfig): Readonly<Record<string, unknown>>
 function encode(model: EncoderModel, config: BertConfig, source: ParameterSource, input: EncoderInput): Value {
   let x = embed(config, source, input); // [B,n,width]
   for (let layer = 0; layer < config.layers; layer++) {
-    const block = scoped(source, blockPrefix(layer));
+    const block = scoped(source, bertBlockPrefix(layer));
     const parameters = mixerParameterValues(model, source, layer);
     const mixed = attention(config, scoped(block, 'attention.self'), x, (projected) =>
       mixBidirectional(config.mixers[layer], projected, input.mask, parameters),

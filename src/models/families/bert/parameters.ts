@@ -4,13 +4,13 @@ import { declareMixer } from '../../mixer-parameters.ts';
 import type { BertConfig, BertHead } from './config.ts';
 
 /** The prefix of an encoder block. */
-export function blockPrefix(layer: number): string {
+export function bertBlockPrefix(layer: number): string {
   return `bert.encoder.layer.${layer}`;
 }
 
 /** The prefix of the query, key and value projections and of what the mixer adds. */
-export function attentionPrefix(layer: number): string {
-  return `${blockPrefix(layer)}.attention.self`;
+export function bertAttentionPrefix(layer: number): string {
+  return `${bertBlockPrefix(layer)}.attention.self`;
 }
 
 /** Prefixes of the heads. */
@@ -55,8 +55,8 @@ export function bertParameters(config: BertConfig): DeclaredParameters {
   list.add('embedding', 'bert.embeddings.token_type_embeddings.weight', [segments, width]);
   list.layerNorm('bert.embeddings.LayerNorm', width);
   config.mixers.forEach((mixer, layer) => {
-    const block = blockPrefix(layer);
-    const attention = attentionPrefix(layer);
+    const block = bertBlockPrefix(layer);
+    const attention = bertAttentionPrefix(layer);
     for (const name of ['query', 'key']) addLinear(list, `${attention}.${name}`, width, width, queryKey);
     addLinear(list, `${attention}.value`, width, width);
     list.addAll(attention, declareMixer(mixer, { heads, keyValueHeads: heads, headWidth: width / heads }));

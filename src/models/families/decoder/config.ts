@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import type { RotaryScaling } from '../../../nn/rotary-positions.ts';
-import { configError, parseConfigFields, tokenIds } from '../../config-fields.ts';
+import { configError, parseConfigFields, idList } from '../../config-fields.ts';
 import { linnetSection, mixerCountProblems, originalMixer, sectionMixers } from '../../linnet-section.ts';
 import { ropeFields, ropeOf } from './rope.ts';
 
@@ -12,7 +12,7 @@ export const size = z
   .max(1 << 24);
 
 /** A setting that would change the computation, at the only value that is supported. */
-export function only<Value extends string | number | boolean | null>(value: Value, why: string) {
+export function onlyValue<Value extends string | number | boolean | null>(value: Value, why: string) {
   return z.literal(value, `only ${JSON.stringify(value)} is supported: ${why}`).default(value);
 }
 
@@ -33,8 +33,8 @@ export const decoderFields = {
   bos_token_id: z.int().nullish(),
   eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
   linnet: linnetSection,
-  add_cross_attention: only(false, 'there is no encoder'),
-  is_encoder_decoder: only(false, 'there is no encoder'),
+  add_cross_attention: onlyValue(false, 'there is no encoder'),
+  is_encoder_decoder: onlyValue(false, 'there is no encoder'),
   pruned_heads: z.record(z.string(), z.never('pruned heads are not supported')).default({}),
 };
 
@@ -132,7 +132,7 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
     ...ropeOf(title, config),
     tiedHead: config.tie_word_embeddings,
     bosId: config.bos_token_id ?? undefined,
-    eosIds: tokenIds(config.eos_token_id),
+    eosIds: idList(config.eos_token_id),
     mixers,
     nativeMixer: native,
   };

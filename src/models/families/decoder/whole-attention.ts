@@ -1,17 +1,17 @@
 /** The fields by which Qwen's configurations say which layers have a sliding window, at the values that mean none. */
 import { z } from 'zod';
-import { only } from './config.ts';
+import { onlyValue } from './config.ts';
 
 /**
  * Descriptions and code of windows in some layers have disagreed about which layers those are, and no published checkpoint
  * switches them on: they are refused.
  */
 export const wholeAttentionFields = {
-  use_sliding_window: only(false, 'every layer reads the whole past'),
+  use_sliding_window: onlyValue(false, 'every layer reads the whole past'),
   layer_types: z
     .array(z.literal('full_attention', 'only "full_attention" is supported: every layer reads the whole past'))
     .nullish(),
-  use_mrope: only(false, 'positions are numbers, not places in pictures'),
+  use_mrope: onlyValue(false, 'positions are numbers, not places in pictures'),
 };
 
 /** What only counts where `use_sliding_window` is true. */

@@ -3,7 +3,7 @@
  * embedding on the way in; gate, projection and residual on the way out.
  */
 import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.ts';
-import { biasTableName } from '../../../attention/kinds/gau/bias-buckets.ts';
+import { gauBiasTable } from '../../../attention/kinds/gau/bias-buckets.ts';
 import { filterName } from '../../../attention/convolution-config.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
@@ -38,7 +38,7 @@ export interface UnitPositions {
 /** Parameters of mixers that the reference draws, where others start at the mixer's own initial values. */
 const drawnMixerParameters: Readonly<Record<string, (shape: readonly number[]) => InitialValues>> = {
   [filterName]: ([, , kernel]) => ({ uniformOfInputs: kernel }),
-  [biasTableName]: () => ({ normal: 1 }),
+  [gauBiasTable]: () => ({ normal: 1 }),
 };
 
 /**

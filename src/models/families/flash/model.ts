@@ -13,7 +13,7 @@ import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import type { PositionEncoding, PositionValues } from '../../../nn/positions.ts';
 import { RotaryTables } from '../../../nn/rotary-positions.ts';
 import type { Random } from '../../../random.ts';
-import { configError, tokenIds } from '../../config-fields.ts';
+import { configError, idList } from '../../config-fields.ts';
 import { causalClassifier } from '../../classifiers/causal-classifier.ts';
 import { initializeParameters } from '../../initialize.ts';
 import type { CausalModel, LayerMixing, LayerObserver } from '../../model.ts';
@@ -60,7 +60,7 @@ function describe(config: FlashConfig, json: Readonly<Record<string, unknown>>):
     positions: new FlashPositions(config),
     parameters: flashParameters(config),
     bosId: config.bos_token_id ?? undefined,
-    eosIds: tokenIds(config.eos_token_id),
+    eosIds: idList(config.eos_token_id),
     toJson() {
       const { linnet: _, ...rest } = json;
       const native = JSON.stringify(nativeMixer(config));

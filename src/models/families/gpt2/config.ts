@@ -4,7 +4,7 @@ import type { MixerConfig } from '../../../attention/mixer.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { geluTanh } from '../../../graph/ops/gelu.ts';
 import { relu, silu, tanh } from '../../../graph/ops/unary.ts';
-import { configError, parseConfigFields, tokenIds } from '../../config-fields.ts';
+import { configError, parseConfigFields, idList } from '../../config-fields.ts';
 import { linnetSection, mixerCountProblems, sectionMixers } from '../../linnet-section.ts';
 
 /** Activations of the feed-forward by their names in config.json. */
@@ -103,7 +103,7 @@ export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Co
     normEpsilon: config.layer_norm_epsilon,
     tiedHead: config.tie_word_embeddings,
     bosId: config.bos_token_id ?? undefined,
-    eosIds: tokenIds(config.eos_token_id),
+    eosIds: idList(config.eos_token_id),
     mixers,
   };
 }

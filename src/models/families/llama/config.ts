@@ -1,15 +1,21 @@
 /** config.json of LLaMA checkpoints, and of those that share its architecture: TinyLlama, SmolLM2. */
 import { z } from 'zod';
-import { type DecoderConfig, type DecoderVariant, decoderFields, only, parseDecoderConfig } from '../decoder/config.ts';
+import {
+  type DecoderConfig,
+  type DecoderVariant,
+  decoderFields,
+  onlyValue,
+  parseDecoderConfig,
+} from '../decoder/config.ts';
 
 const variant: DecoderVariant = { family: 'llama', title: 'LLaMA', className: 'Llama' };
 
 const llamaSchema = z.object({
   ...decoderFields,
   model_type: z.literal('llama'),
-  attention_bias: only(false, 'projections have no biases'),
-  mlp_bias: only(false, 'projections have no biases'),
-  rope_interleaved: only(false, 'the halves of a head are turned together'),
+  attention_bias: onlyValue(false, 'projections have no biases'),
+  mlp_bias: onlyValue(false, 'projections have no biases'),
+  rope_interleaved: onlyValue(false, 'the halves of a head are turned together'),
 });
 
 /** What conversions of the first LLaMA, SmolLM2 and fine-tuning tools add. */

@@ -3,7 +3,7 @@
  * does not follow from that of the model.
  */
 import { z } from 'zod';
-import { type DecoderVariant, decoderFields, only, parseDecoderConfig, size } from '../decoder/config.ts';
+import { type DecoderVariant, decoderFields, onlyValue, parseDecoderConfig, size } from '../decoder/config.ts';
 import { decoderModel } from '../decoder/model.ts';
 import { unusedWindowFields, wholeAttentionFields } from '../decoder/whole-attention.ts';
 import type { CausalModel } from '../../model.ts';
@@ -14,7 +14,7 @@ const qwen3Schema = z.object({
   ...decoderFields,
   ...wholeAttentionFields,
   model_type: z.literal('qwen3'),
-  attention_bias: only(false, 'projections have no biases'),
+  attention_bias: onlyValue(false, 'projections have no biases'),
   max_position_embeddings: size.default(32_768),
   num_key_value_heads: size,
   head_dim: size.default(128),

@@ -32,7 +32,7 @@ export function t5ClassParameters({ sizes: { width } }: EncoderDecoderModel, cla
 }
 
 /** A batch of texts that end with EOS. */
-export interface ClassifiedTexts {
+export interface T5ClassifiedTexts {
   /** int32 [B,n] of static shape, padded at the end. */
   readonly tokens: Value;
   /** float32 [B,n]: 0 for padding. */
@@ -52,7 +52,7 @@ export interface ClassifiedTexts {
 export function t5ClassLogits(
   model: EncoderDecoderModel,
   source: ParameterSource,
-  { tokens, mask, ends }: ClassifiedTexts,
+  { tokens, mask, ends }: T5ClassifiedTexts,
   classes: number,
 ): Value {
   const { width } = model.sizes;

@@ -7,7 +7,7 @@ import { LinnetError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { geluTanh } from '../../../graph/ops/gelu.ts';
 import { relu } from '../../../graph/ops/unary.ts';
-import { configError, parseConfigFields, tokenIds } from '../../config-fields.ts';
+import { configError, parseConfigFields, idList } from '../../config-fields.ts';
 import {
   type AttentionPart,
   attentionParts,
@@ -106,7 +106,7 @@ export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config
   const mixers = partMixers(config.linnet, layers);
   const padId = config.pad_token_id ?? 0;
   const startId = config.decoder_start_token_id ?? padId;
-  const eosIds = tokenIds(config.eos_token_id ?? 1);
+  const eosIds = idList(config.eos_token_id ?? 1);
   const padding = config.linnet?.padding ?? 'zero';
   const problems = attentionParts.flatMap((part) => mixerProblems(part, mixers[part], layers[part]));
   if (config.relative_attention_max_distance <= config.relative_attention_num_buckets / 2) {
