@@ -51,7 +51,6 @@ export {
   mixerPresetReading,
   type PresetOptions,
   type PresetOptionsOf,
-  type Reading,
   takenOptions,
   wholeTextPreset,
 } from './presets.ts';

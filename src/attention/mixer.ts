@@ -30,7 +30,6 @@ import type {
 } from './attention-layer.ts';
 import type { HeadLayout } from './head-layout.ts';
 import type { SequenceStep } from './masks.ts';
-import type { ParameterInit } from './parameter-init.ts';
 import type { ReferenceGradients, ReferencePositions } from './reference.ts';
 import type { Scoring } from './scoring.ts';
 

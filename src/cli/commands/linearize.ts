@@ -1,9 +1,9 @@
 /** `linnet linearize`: swaps the mixers of a model and saves the result, ready for fine-tuning. */
 import { defaultKernel } from '../../attention/convolution-config.ts';
-import type { MixerConfig } from '../../attention/mixer.ts';
+import type { MixerConfig, Reading } from '../../attention/mixer.ts';
 import { defaultGroup } from '../../attention/preset.ts';
 import { convolutionOf, parseMixer } from '../../attention/mixers.ts';
-import { allReadings, localKernelFor, mixerPresetNames, type Reading, takenOptions } from '../../attention/presets.ts';
+import { allReadings, localKernelFor, mixerPresetNames, takenOptions } from '../../attention/presets.ts';
 import { type LoadedModel, loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { calibrate } from '../../conversion/calibrate.ts';
 import { calibrationTexts } from '../../conversion/texts.ts';

@@ -1,13 +1,7 @@
 /** Options that configure a mixer, of the commands that take one: those that the presets declare. */
 import type { z } from 'zod';
-import type { MixerConfig } from '../../attention/mixer.ts';
-import {
-  mixerPresetNames,
-  mixerPresetReading,
-  type PresetOptions,
-  presetShapes,
-  type Reading,
-} from '../../attention/presets.ts';
+import type { MixerConfig, Reading } from '../../attention/mixer.ts';
+import { mixerPresetNames, mixerPresetReading, type PresetOptions, presetShapes } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';

@@ -1,12 +1,11 @@
 /** Linearizing a model of any kind by the name of a preset: which mixer that is depends on what reads with it. */
-import type { MixerConfig } from '../../attention/mixer.ts';
+import type { MixerConfig, Reading } from '../../attention/mixer.ts';
 import { parseMixer } from '../../attention/mixers.ts';
 import {
   allReadings,
   localKernelFor,
   mixerPresetReading,
   type PresetOptions,
-  type Reading,
   takenOptions,
 } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';

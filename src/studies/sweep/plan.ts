@@ -3,9 +3,9 @@
  * that a study can be repeated, continued and compared.
  */
 import { z } from 'zod';
-import type { MixerConfig } from '../../attention/mixer.ts';
+import type { MixerConfig, Reading } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
-import { allReadings, mixerPresetReading, type Reading } from '../../attention/presets.ts';
+import { allReadings, mixerPresetReading } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { validated } from '../../files/schema-problems.ts';
 
