@@ -1,0 +1,28 @@
+/** Training steps of two layers, as `linnet bench train` takes them. */
+import { mixerPreset } from '../../src/attention/presets.ts';
+import { type Checkout, threads } from './checkout.ts';
+import type { Case, Measure } from './turns.ts';
+
+/** Share of the machine's peak of whole steps, by mixer and width. */
+export function trainingCases(checkouts: readonly [Checkout, Checkout], widths: readonly number[]): Case[] {
+  return widths.flatMap((width) =>
+    ['softmax', 'augmented'].map((mixer): Case => {
+      const share =
+        ({ families, trainingSpeed }: Checkout): Measure =>
+        async () => {
+          const plain = families.describeCausalModel({
+            ...{ model_type: 'llama', vocab_size: 512, hidden_size: width, intermediate_size: 3 * width },
+            ...{ num_hidden_layers: 2, num_attention_heads: width / 64, max_position_embeddings: 1024 },
+            tie_word_embeddings: true,
+          });
+          const model = plain.withMixers(plain.mixers.map(() => mixerPreset(mixer)));
+          const options = { rows: 4, length: 1024, runs: 3, compile: { device: 'cpu', threads } } as const;
+          return (await trainingSpeed.trainingSpeed(model, options)).shareOfCeiling;
+        };
+      return {
+        ...{ what: `training step, ${mixer}, width ${width}`, unit: 'of the peak', moreIsBetter: true, least: 1 },
+        measure: [share(checkouts[0]), share(checkouts[1])],
+      };
+    }),
+  );
+}
