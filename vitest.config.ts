@@ -1,8 +1,18 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-/** Files that start browsers, servers, package managers or workers that die. */
-const alone = ['test/{browser,package,serving}/**/*.test.ts', 'src/runtime/worker.test.ts'];
+const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+const all = '{src,test,web}/**/*.test.ts';
+const engine = '{src,test,web}/**/*.engine.test.ts';
+const system = '{src,test,web}/**/*.system.test.ts';
+/** Files that start browsers, servers or package managers. */
+const alone = 'test/{browser,package,serving}/**/*.system.test.ts';
+/** In the same processes, one file after the other: modules are loaded once, and not once for each file. */
+const together = { isolate: false };
+
+/** Where .ci/run wants the results as JSON. */
+const report = process.env.LINNET_TEST_REPORT;
 
 export default defineConfig({
   test: {
@@ -17,22 +27,18 @@ export default defineConfig({
     // These take all cores: models with threads of their own would wait for one another's.
     env: { LINNET_THREADS: '1' },
     // Workers that the code under test starts load TypeScript sources without vitest.
-    execArgv: ['--import', fileURLToPath(new URL('./test/typescript-in-workers.mjs', import.meta.url))],
+    execArgv: ['--import', path('./test/typescript-in-workers.mjs')],
+    reporters: ['default', './test/slow-files.ts', ...(report === undefined ? [] : ['json'])],
+    outputFile: { json: report ?? '' },
     projects: [
       {
         extends: true,
-        test: { name: 'alone', include: alone },
+        test: { ...together, name: 'pure', include: [all], exclude: [engine, system] },
+        resolve: { alias: { 'onnxruntime-node': path('./test/no-engine.ts') } },
       },
-      {
-        // In the same processes, one after the other: modules are loaded once, and not once for each file.
-        extends: true,
-        test: {
-          name: 'together',
-          include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'web/**/*.test.ts'],
-          exclude: alone,
-          isolate: false,
-        },
-      },
+      { extends: true, test: { ...together, name: 'engine', include: [engine] } },
+      { extends: true, test: { ...together, name: 'system', include: [system], exclude: [alone] } },
+      { extends: true, test: { name: 'system-alone', include: [alone] } },
     ],
   },
 });

@@ -1,9 +1,10 @@
 /**
- * Prints one line, `vitest: 321 passed, 0 failed, 4 skipped`, from the report of Vitest's JSON reporter.
+ * Prints one line, `321 passed, 0 failed, 4 skipped`, the sum of reports of Vitest's JSON reporter. A report that is not there
+ * is a run that broke off, which counts as a failure.
  *
- *     npx tsx scripts/test-summary.ts REPORT.json
+ *     npx tsx scripts/test-summary.ts REPORT.json…
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 
 const reportSchema = z.object({
@@ -14,14 +15,22 @@ const reportSchema = z.object({
   testResults: z.array(z.object({ status: z.string(), assertionResults: z.array(z.object({ status: z.string() })) })),
 });
 
-const [path] = process.argv.slice(2);
-if (path === undefined) throw new Error('usage: test-summary.ts REPORT.json');
+const paths = process.argv.slice(2);
+if (paths.length === 0) throw new Error('usage: test-summary.ts REPORT.json…');
 
-const report = reportSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
-// A file that cannot even be loaded fails without any test of its own; it counts as one.
-const brokenFiles = report.testResults.filter(
-  (file) => file.status === 'failed' && file.assertionResults.every((test) => test.status !== 'failed'),
-).length;
-const failed = report.numFailedTests + brokenFiles;
-const skipped = report.numPendingTests + report.numTodoTests;
-console.log(`vitest: ${report.numPassedTests} passed, ${failed} failed, ${skipped} skipped`);
+const sum = { passed: 0, failed: 0, skipped: 0 };
+for (const path of paths) {
+  if (!existsSync(path)) {
+    sum.failed++;
+    continue;
+  }
+  const report = reportSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+  // A file that cannot even be loaded fails without any test of its own; it counts as one.
+  const brokenFiles = report.testResults.filter(
+    (file) => file.status === 'failed' && file.assertionResults.every((test) => test.status !== 'failed'),
+  ).length;
+  sum.passed += report.numPassedTests;
+  sum.failed += report.numFailedTests + brokenFiles;
+  sum.skipped += report.numPendingTests + report.numTodoTests;
+}
+console.log(`${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ''}`);

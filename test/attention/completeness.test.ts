@@ -13,10 +13,10 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Where a form is tested, and the list that the test must draw its cases from. */
 const tests = {
-  'src/attention/reference.test.ts': 'parallel',
-  'src/attention/parallel.test.ts': 'parallel',
-  'src/attention/bidirectional.test.ts': 'bidirectional',
-  'src/decoding/engine.test.ts': 'recurrent',
+  'test/attention/reference.test.ts': 'parallel',
+  'src/attention/parallel.engine.test.ts': 'parallel',
+  'test/attention/bidirectional.engine.test.ts': 'bidirectional',
+  'src/decoding/engine.engine.test.ts': 'recurrent',
 } as const satisfies Readonly<Record<string, MixerForm>>;
 
 describe.each(Object.entries(tests))('%s', (file, form) => {

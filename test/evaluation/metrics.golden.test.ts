@@ -2,13 +2,20 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { golden, thirdParty } from '../../../../test/fixtures.ts';
-import { PythonRandom } from '../random/python-random.ts';
-import { rouge, rougeKinds, rougeTokens } from '../rouge/rouge.ts';
-import { porterStem } from '../rouge/stemmer.ts';
-import { accuracyOf, f1Averages, f1Of, matthews } from './classification.ts';
-import { exactMatch } from './exact-match.ts';
-import { bootstrapError, groupMean, average, meanError, pearson, spearman } from './statistics.ts';
+import { golden, thirdParty } from '../fixtures.ts';
+import { PythonRandom } from '../../src/evaluation/tasks/random/python-random.ts';
+import { rouge, rougeKinds, rougeTokens } from '../../src/evaluation/tasks/rouge/rouge.ts';
+import { porterStem } from '../../src/evaluation/tasks/rouge/stemmer.ts';
+import { accuracyOf, f1Averages, f1Of, matthews } from '../../src/evaluation/tasks/metrics/classification.ts';
+import { exactMatch } from '../../src/evaluation/tasks/metrics/exact-match.ts';
+import {
+  bootstrapError,
+  groupMean,
+  average,
+  meanError,
+  pearson,
+  spearman,
+} from '../../src/evaluation/tasks/metrics/statistics.ts';
 
 function items<T extends z.ZodType>(file: string, schema: T): z.output<T>[] {
   const path = file.startsWith('/') ? file : `${golden('evaluation')}/${file}`;

@@ -1,16 +1,16 @@
 import { cp, link, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { golden, thirdParty } from '../../test/fixtures.ts';
-import { scratchFolder } from '../../test/scratch-folder.ts';
-import { previousFolder } from '../files/atomic.ts';
-import { WRITTEN_FILES } from '../files/written-folder.ts';
-import type { Checkpoint } from './huggingface.ts';
-import { assertTensors, openCheckpoint } from './huggingface.ts';
-import type { ModelTensor, SaveCheckpointOptions } from './save-checkpoint.ts';
-import { saveCheckpoint } from './save-checkpoint.ts';
-import { openSafetensors } from './safetensors/reader.ts';
-import { parseShardIndex } from './shard-index.ts';
+import { golden, thirdParty } from '../fixtures.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { previousFolder } from '../../src/files/atomic.ts';
+import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
+import type { Checkpoint } from '../../src/checkpoint/huggingface.ts';
+import { assertTensors, openCheckpoint } from '../../src/checkpoint/huggingface.ts';
+import type { ModelTensor, SaveCheckpointOptions } from '../../src/checkpoint/save-checkpoint.ts';
+import { saveCheckpoint } from '../../src/checkpoint/save-checkpoint.ts';
+import { openSafetensors } from '../../src/checkpoint/safetensors/reader.ts';
+import { parseShardIndex } from '../../src/checkpoint/shard-index.ts';
 
 async function opened(dir: string): Promise<Checkpoint> {
   const checkpoint = await openCheckpoint(dir);

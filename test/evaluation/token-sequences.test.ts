@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { thirdParty } from '../../../test/fixtures.ts';
-import { errorCode } from '../../../test/error-code.ts';
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { cutAtStops, rollingWindows, scoredSequence } from './token-sequences.ts';
-import { childrenOf, commonPrefix, tokenTrie } from './token-trie.ts';
+import { thirdParty } from '../fixtures.ts';
+import { errorCode } from '../error-code.ts';
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { cutAtStops, rollingWindows, scoredSequence } from '../../src/engine/scoring/token-sequences.ts';
+import { childrenOf, commonPrefix, tokenTrie } from '../../src/engine/scoring/token-trie.ts';
 
 /** Pieces by a pattern, numbered as they are met. */
 function toyTokenizer(pattern: RegExp, bosId?: number): Tokenizer & { pieces(ids: readonly number[]): string[] } {

@@ -5,8 +5,8 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { scratchFolder } from '../../test/scratch-folder.ts';
-import { lockFolder } from './folder-lock.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { lockFolder } from '../../src/files/folder-lock.ts';
 
 describe('a locked folder', () => {
   it('is refused to others until it is given back, and an empty one is gone then', async () => {

@@ -3,10 +3,10 @@ import { appendFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { scratchFolder } from '../../test/scratch-folder.ts';
-import { describeCommit, describeHardware, describeSoftware } from './provenance.ts';
-import { openRun, readRun } from './record.ts';
-import type { Metric, RunDescription } from './record.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { describeCommit, describeHardware, describeSoftware } from '../../src/report/provenance.ts';
+import { openRun, readRun } from '../../src/report/record.ts';
+import type { Metric, RunDescription } from '../../src/report/record.ts';
 
 const description: RunDescription = {
   command: ['linnet', 'finetune', 'model', '--steps', '2'],

@@ -1,11 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { goldenConfig, goldenNumbers, readGolden } from '../../../../test/parity/golden.ts';
-import { tinyLlama } from '../../../../test/models/tiny-llama.ts';
-import { modelLayout } from '../../../models/graphs/model-layout.ts';
-import { SequenceState } from '../../state/sequence-state.ts';
-import type { DraftContext } from './drafter.ts';
-import { type HeadPredictions, MedusaDrafter, defaultTreePaths } from './medusa-drafter.ts';
+import { goldenConfig, goldenNumbers, readGolden } from '../parity/golden.ts';
+import { tinyLlama } from '../models/tiny-llama.ts';
+import { modelLayout } from '../../src/models/graphs/model-layout.ts';
+import { SequenceState } from '../../src/decoding/state/sequence-state.ts';
+import type { DraftContext } from '../../src/decoding/speculation/drafters/drafter.ts';
+import {
+  type HeadPredictions,
+  MedusaDrafter,
+  defaultTreePaths,
+} from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 
 const buffers = goldenConfig(
   'medusa_buffers',

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { thirdParty } from '../../../test/fixtures.ts';
-import { Random } from '../../random.ts';
-import { needleTasks, type NeedleTaskName } from './task.ts';
+import { thirdParty } from '../fixtures.ts';
+import { Random } from '../../src/random.ts';
+import { needleTasks, type NeedleTaskName } from '../../src/evaluation/needle/task.ts';
 
 const folder = thirdParty('evaluation');
 

@@ -3,14 +3,14 @@ import { readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { golden, thirdParty } from '../../../test/fixtures.ts';
-import { scratchFolder } from '../../../test/scratch-folder.ts';
-import { LinnetError } from '../../errors.ts';
-import { bytesPerElement, elementCount } from '../../graph/tensor.ts';
-import { openSafetensors, parseSafetensors } from './reader.ts';
-import { parseHeader } from './header.ts';
-import type { TensorEntry } from './encoding.ts';
-import { writeSafetensors } from './writer.ts';
+import { golden, thirdParty } from '../fixtures.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { LinnetError } from '../../src/errors.ts';
+import { bytesPerElement, elementCount } from '../../src/graph/tensor.ts';
+import { openSafetensors, parseSafetensors } from '../../src/checkpoint/safetensors/reader.ts';
+import { parseHeader } from '../../src/checkpoint/safetensors/header.ts';
+import type { TensorEntry } from '../../src/checkpoint/safetensors/encoding.ts';
+import { writeSafetensors } from '../../src/checkpoint/safetensors/writer.ts';
 
 /** A file from a header object and data bytes, without any of the code under test. */
 function handmade(header: object | string, data: Uint8Array): Uint8Array {

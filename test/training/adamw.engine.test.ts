@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/parity/golden.ts';
-import { gradients } from '../graph/gradients.ts';
-import { Graph } from '../graph/graph.ts';
-import { add, mul, sub } from '../graph/ops/elementwise.ts';
-import { matmul } from '../graph/ops/matmul.ts';
-import { mean } from '../graph/ops/reduce.ts';
-import { tanh } from '../graph/ops/unary.ts';
-import { float32, type Tensor, zeros } from '../graph/tensor.ts';
-import { compile } from '../runtime/compile.ts';
-import { adamW, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
+import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../parity/golden.ts';
+import { gradients } from '../../src/graph/gradients.ts';
+import { Graph } from '../../src/graph/graph.ts';
+import { add, mul, sub } from '../../src/graph/ops/elementwise.ts';
+import { matmul } from '../../src/graph/ops/matmul.ts';
+import { mean } from '../../src/graph/ops/reduce.ts';
+import { tanh } from '../../src/graph/ops/unary.ts';
+import { float32, type Tensor, zeros } from '../../src/graph/tensor.ts';
+import { compile } from '../../src/runtime/compile.ts';
+import { adamW, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from '../../src/training/adamw.ts';
 
 const names = ['w1', 'b1', 'w2', 'b2'] as const;
 

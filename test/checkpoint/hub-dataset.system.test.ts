@@ -2,9 +2,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { commit, hubWithDataset, id } from '../../../test/imitated-hub.ts';
-import { scratchFolder } from '../../../test/scratch-folder.ts';
-import { hubSource } from './hub.ts';
+import { commit, hubWithDataset, id } from '../imitated-hub.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { hubSource } from '../../src/checkpoint/hub/hub.ts';
 
 const rows = '{"text":"a","label":0}\n'.repeat(40);
 const files = {

@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { thirdParty } from '../../../../test/fixtures.ts';
-import { exactMatch } from '../metrics/exact-match.ts';
-import { selectTasks } from '../registry.ts';
-import { makeFilter } from './filter.ts';
-import { parseNumber } from './number-words.ts';
+import { thirdParty } from '../fixtures.ts';
+import { exactMatch } from '../../src/evaluation/tasks/metrics/exact-match.ts';
+import { selectTasks } from '../../src/evaluation/tasks/registry.ts';
+import { makeFilter } from '../../src/evaluation/tasks/filters/filter.ts';
+import { parseNumber } from '../../src/evaluation/tasks/filters/number-words.ts';
 
 const fixture = thirdParty('evaluation/golden/bbh_filters.json');
 const item = z.object({

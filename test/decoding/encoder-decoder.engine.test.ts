@@ -1,21 +1,21 @@
 /** T5 in the decoding engine, with every mixer: by steps, chunks, trees and beams as over whole texts. */
 import { describe, expect, it } from 'vitest';
-import { mixerExamples } from '../../test/attention/mixer-examples.ts';
-import { errorCode } from '../../test/error-code.ts';
-import { wholeLogits } from '../../test/models/t5-whole.ts';
-import { randomParameters, tinyLlama } from '../../test/models/tiny-llama.ts';
-import { randomT5Weights, t5MixerNames, tinyT5, tinyT5With } from '../../test/models/tiny-t5.ts';
-import { relativeToPeak } from '../../test/parity/golden.ts';
-import { goldenT5, goldenT5Names } from '../../test/parity/golden-t5.ts';
-import { linformerSchema } from '../attention/kinds/linformer/config.ts';
-import { t5Problems } from '../attention/kinds/t5-linear/config.ts';
-import { isCausal } from '../attention/mixers.ts';
-import { chain, TokenTree } from '../attention/tree.ts';
-import { Random } from '../random.ts';
-import { DecodingEngine } from '../decoding/engine.ts';
-import { generateToEnd } from './generate.ts';
-import { continueByBeams } from './search/causal-beams.ts';
-import type { SequenceState } from '../decoding/state/sequence-state.ts';
+import { mixerExamples } from '../attention/mixer-examples.ts';
+import { errorCode } from '../error-code.ts';
+import { wholeLogits } from '../models/t5-whole.ts';
+import { randomParameters, tinyLlama } from '../models/tiny-llama.ts';
+import { randomT5Weights, t5MixerNames, tinyT5, tinyT5With } from '../models/tiny-t5.ts';
+import { relativeToPeak } from '../parity/golden.ts';
+import { goldenT5, goldenT5Names } from '../parity/golden-t5.ts';
+import { linformerSchema } from '../../src/attention/kinds/linformer/config.ts';
+import { t5Problems } from '../../src/attention/kinds/t5-linear/config.ts';
+import { isCausal } from '../../src/attention/mixers.ts';
+import { chain, TokenTree } from '../../src/attention/tree.ts';
+import { Random } from '../../src/random.ts';
+import { DecodingEngine } from '../../src/decoding/engine.ts';
+import { generateToEnd } from '../../src/engine/generate.ts';
+import { continueByBeams } from '../../src/engine/search/causal-beams.ts';
+import type { SequenceState } from '../../src/decoding/state/sequence-state.ts';
 
 /** Lets every state read a token, in one step. @returns logits [V] of what follows, per state */
 async function stepAll(

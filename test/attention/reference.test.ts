@@ -2,15 +2,23 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { mixerExamples } from '../../test/attention/mixer-examples.ts';
-import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/parity/golden.ts';
-import { goldenTree, goldenTrees } from '../../test/parity/golden-trees.ts';
-import { LinnetError } from '../errors.ts';
-import { Random } from '../random.ts';
-import type { MixerConfig } from './mixer.ts';
-import { isCausal, kindOf, mixerParameters, mixReference, parseMixer, referencePositions, rowWidth } from './mixers.ts';
-import { mixerPreset } from './presets.ts';
-import type { ReferenceGradients, ReferenceInput } from './reference.ts';
+import { mixerExamples } from './mixer-examples.ts';
+import { goldenConfig, goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../parity/golden.ts';
+import { goldenTree, goldenTrees } from '../parity/golden-trees.ts';
+import { LinnetError } from '../../src/errors.ts';
+import { Random } from '../../src/random.ts';
+import type { MixerConfig } from '../../src/attention/mixer.ts';
+import {
+  isCausal,
+  kindOf,
+  mixerParameters,
+  mixReference,
+  parseMixer,
+  referencePositions,
+  rowWidth,
+} from '../../src/attention/mixers.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
+import type { ReferenceGradients, ReferenceInput } from '../../src/attention/reference.ts';
 
 /** The gradients that were derived by hand; undefined for a kind without such. */
 function handDerived(config: MixerConfig, input: ReferenceInput, dout: Float64Array): ReferenceGradients | undefined {

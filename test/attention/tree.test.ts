@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { goldenNumbers, readGolden } from '../../test/parity/golden.ts';
-import { LinnetError } from '../errors.ts';
-import { chain, TokenTree, treeFromPaths } from './tree.ts';
+import { goldenNumbers, readGolden } from '../parity/golden.ts';
+import { LinnetError } from '../../src/errors.ts';
+import { chain, TokenTree, treeFromPaths } from '../../src/attention/tree.ts';
 
 /** Random parents in topological order, forests included. */
 const parentLists = fc

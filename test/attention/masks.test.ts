@@ -1,19 +1,19 @@
 /** What nodes of trees see by masks: the step form in float64 against golden trees and the reference, and single masks. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../../test/parity/golden.ts';
-import { goldenTree, goldenTrees } from '../../test/parity/golden-trees.ts';
-import { Random } from '../random.ts';
-import { type LinearMixer, linearSchema } from './kinds/linear/config.ts';
-import { localRowKernel } from './kinds/linear/reference.ts';
-import type { MaskBlock, TreeRule } from './masks.ts';
-import { emptySlot, exactRule, fillMasks, makeMaskBuffers } from './masks.ts';
-import type { MixerConfig } from './mixer.ts';
-import { horizonOf, mixerParameters, mixReference, parseMixer, stateShape } from './mixers.ts';
-import { mixerPreset } from './presets.ts';
-import { rowOf } from './reference.ts';
-import { addScaled, dot, unit } from './reference-rows.ts';
-import { chain, TokenTree } from './tree.ts';
+import { goldenNumbers, goldenTensor, readGolden, relativeToPeak } from '../parity/golden.ts';
+import { goldenTree, goldenTrees } from '../parity/golden-trees.ts';
+import { Random } from '../../src/random.ts';
+import { type LinearMixer, linearSchema } from '../../src/attention/kinds/linear/config.ts';
+import { localRowKernel } from '../../src/attention/kinds/linear/reference.ts';
+import type { MaskBlock, TreeRule } from '../../src/attention/masks.ts';
+import { emptySlot, exactRule, fillMasks, makeMaskBuffers } from '../../src/attention/masks.ts';
+import type { MixerConfig } from '../../src/attention/mixer.ts';
+import { horizonOf, mixerParameters, mixReference, parseMixer, stateShape } from '../../src/attention/mixers.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
+import { rowOf } from '../../src/attention/reference.ts';
+import { addScaled, dot, unit } from '../../src/attention/reference-rows.ts';
+import { chain, TokenTree } from '../../src/attention/tree.ts';
 
 /** Rows of a committed prefix and of a tree, [heads, rows, d] each. */
 interface Rows {

@@ -4,12 +4,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { thirdParty } from '../../../test/fixtures.ts';
-import { type Response, summarizeJudgements, judge } from './judging.ts';
-import { groupSummary } from './summary.ts';
-import { selectTasks } from './registry.ts';
-import { type Question, readQuestions, type TaskRequest } from './requests.ts';
-import { utf8Bytes } from '../../tokenizer/python-text.ts';
+import { thirdParty } from '../fixtures.ts';
+import { type Response, summarizeJudgements, judge } from '../../src/evaluation/tasks/judging.ts';
+import { groupSummary } from '../../src/evaluation/tasks/summary.ts';
+import { selectTasks } from '../../src/evaluation/tasks/registry.ts';
+import { type Question, readQuestions, type TaskRequest } from '../../src/evaluation/tasks/requests.ts';
+import { utf8Bytes } from '../../src/tokenizer/python-text.ts';
 
 const folder = thirdParty('evaluation');
 const data = join(folder ?? '', 'tasks');

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { goldenConfig, goldenNumbers, readGolden } from '../../../../test/parity/golden.ts';
-import { parseMixer } from '../../../attention/mixers.ts';
-import { relativeBucket } from '../../../nn/relative-positions.ts';
-import { describeModel } from '../index.ts';
-import { parseT5Config } from './config.ts';
-import { t5Model } from './model.ts';
-import { t5ParameterName } from './parameters.ts';
-import { t5Shape, t5ShapeNames } from './shapes.ts';
+import { goldenConfig, goldenNumbers, readGolden } from '../parity/golden.ts';
+import { parseMixer } from '../../src/attention/mixers.ts';
+import { relativeBucket } from '../../src/nn/relative-positions.ts';
+import { describeModel } from '../../src/models/families/index.ts';
+import { parseT5Config } from '../../src/models/families/t5/config.ts';
+import { t5Model } from '../../src/models/families/t5/model.ts';
+import { t5ParameterName } from '../../src/models/families/t5/parameters.ts';
+import { t5Shape, t5ShapeNames } from '../../src/models/families/t5/shapes.ts';
 
 const tiny = { model_type: 't5', vocab_size: 20, d_model: 8, d_kv: 4, d_ff: 12, num_layers: 2, num_heads: 2 };
 const softmax = { kind: 'softmax' };

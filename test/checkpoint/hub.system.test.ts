@@ -2,12 +2,12 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { commit, digest, hubWithModel as imitatedHub, id, token } from '../../../test/imitated-hub.ts';
-import { WRITTEN_FILES } from '../../files/written-folder.ts';
-import { scratchFolder } from '../../../test/scratch-folder.ts';
-import { openCheckpoint } from '../huggingface.ts';
-import type { FetchProgress, HubOptions } from './hub.ts';
-import { defaultModelFolder, hubSource } from './hub.ts';
+import { commit, digest, hubWithModel as imitatedHub, id, token } from '../imitated-hub.ts';
+import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { openCheckpoint } from '../../src/checkpoint/huggingface.ts';
+import type { FetchProgress, HubOptions } from '../../src/checkpoint/hub/hub.ts';
+import { defaultModelFolder, hubSource } from '../../src/checkpoint/hub/hub.ts';
 
 /** A hub with a model, a source connected to it, and where the model is to go. */
 async function hubWithModel(shardBytes = 5e9, hubOptions: HubOptions = {}) {

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { scratchFolder } from '../../test/scratch-folder.ts';
-import { Random } from '../random.ts';
-import { previousFolder, recoverFolder, writeFileAtomic, writeFolderAtomic } from './atomic.ts';
-import { removeAbandoned } from './temporary-files.ts';
-import { WRITTEN_FILES } from './written-folder.ts';
+import { scratchFolder } from '../scratch-folder.ts';
+import { Random } from '../../src/random.ts';
+import { previousFolder, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../../src/files/atomic.ts';
+import { removeAbandoned } from '../../src/files/temporary-files.ts';
+import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
 
 const fill = (text: string) => async (dir: string) => {
   await mkdir(join(dir, 'inner'));
@@ -193,7 +193,7 @@ async function transpiled(folder: string, modules: string[]): Promise<string> {
   await writeFile(
     script,
     `import { writeFileSync } from 'node:fs';
-     import { writeFolderAtomic } from './atomic.js';
+     import { writeFolderAtomic } from '../../src/files/atomic.js';
      const [, , target, first] = process.argv;
      for (let version = Number(first); ; version++) {
        await writeFolderAtomic(target, async (dir) => {

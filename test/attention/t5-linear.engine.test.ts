@@ -8,19 +8,19 @@ import {
   goldenTensor,
   readGolden,
   relativeToPeak,
-} from '../../../../test/parity/golden.ts';
-import { runGraph } from '../../../../test/parity/golden-model.ts';
-import { gradients } from '../../../graph/gradients.ts';
-import { Graph, liveNodes, type Value } from '../../../graph/graph.ts';
-import { mul } from '../../../graph/ops/elementwise.ts';
-import { reshape, transpose } from '../../../graph/ops/layout.ts';
-import { sum } from '../../../graph/ops/reduce.ts';
-import { float32, type Tensor } from '../../../graph/tensor.ts';
-import type { MixerParameterValues } from '../../mixer.ts';
-import { mixBidirectional, mixCross } from '../../mixers.ts';
-import type { Scoring } from '../../scoring.ts';
-import { t5LinearSchema } from './config.ts';
-import { t5LinearParallel } from './parallel.ts';
+} from '../parity/golden.ts';
+import { runGraph } from '../parity/golden-model.ts';
+import { gradients } from '../../src/graph/gradients.ts';
+import { Graph, liveNodes, type Value } from '../../src/graph/graph.ts';
+import { mul } from '../../src/graph/ops/elementwise.ts';
+import { reshape, transpose } from '../../src/graph/ops/layout.ts';
+import { sum } from '../../src/graph/ops/reduce.ts';
+import { float32, type Tensor } from '../../src/graph/tensor.ts';
+import type { MixerParameterValues } from '../../src/attention/mixer.ts';
+import { mixBidirectional, mixCross } from '../../src/attention/mixers.ts';
+import type { Scoring } from '../../src/attention/scoring.ts';
+import { t5LinearSchema } from '../../src/attention/kinds/t5-linear/config.ts';
+import { t5LinearParallel } from '../../src/attention/kinds/t5-linear/parallel.ts';
 
 const caseSchema = z.object({
   group_size: z.int(),

@@ -1,8 +1,8 @@
 /** The forms for whole texts, of encoders and between two texts, against the references: outputs, gradients, padding. */
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { groupMeanKind } from '../../test/attention/group-mean.ts';
-import { examplesWith, G, mixerExamples } from '../../test/attention/mixer-examples.ts';
+import { groupMeanKind } from './group-mean.ts';
+import { examplesWith, G, mixerExamples } from './mixer-examples.ts';
 import {
   differenceError,
   drawProblem,
@@ -13,14 +13,14 @@ import {
   referenceInput,
   referenceOutput,
   runGraph,
-} from '../../test/attention/mixer-problem.ts';
-import { goldenConfig, goldenNumbers, readGolden, relativeToPeak } from '../../test/parity/golden.ts';
-import { LinnetError } from '../errors.ts';
-import { Graph } from '../graph/graph.ts';
-import { registerMixer } from './kinds/index.ts';
-import { t5LinearSchema } from './kinds/t5-linear/config.ts';
-import type { MixerConfig } from './mixer.ts';
-import { hasSurrogateGradient, mixBidirectional, mixReference, parseMixer } from './mixers.ts';
+} from './mixer-problem.ts';
+import { goldenConfig, goldenNumbers, readGolden, relativeToPeak } from '../parity/golden.ts';
+import { LinnetError } from '../../src/errors.ts';
+import { Graph } from '../../src/graph/graph.ts';
+import { registerMixer } from '../../src/attention/kinds/index.ts';
+import { t5LinearSchema } from '../../src/attention/kinds/t5-linear/config.ts';
+import type { MixerConfig } from '../../src/attention/mixer.ts';
+import { hasSurrogateGradient, mixBidirectional, mixReference, parseMixer } from '../../src/attention/mixers.ts';
 
 const lengths = [1, G - 1, G, G + 1, 2 * G - 1, 3 * G + 5];
 const heads = { heads: 4, keyValueHeads: 2 };

@@ -1,18 +1,25 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { goldenConfig, goldenNumbers, readGolden } from '../../../test/parity/golden.ts';
-import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../../attention/presets.ts';
-import { TokenTree } from '../../attention/tree.ts';
-import { largest } from '../../models/medusa/medusa-heads.ts';
-import { modelLayout } from '../../models/graphs/model-layout.ts';
-import type { Random } from '../../random.ts';
-import { DecodingEngine } from '../engine.ts';
-import { Sampler, type SamplerInput } from '../sampler.ts';
-import { SequenceState } from '../state/sequence-state.ts';
-import { type AcceptanceRule, acceptanceRules, exact, rejection, typical, type Verdict } from './acceptance.ts';
-import type { Draft } from './drafters/drafter.ts';
-import { MedusaDrafter } from './drafters/medusa-drafter.ts';
+import { goldenConfig, goldenNumbers, readGolden } from '../parity/golden.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../models/tiny-llama.ts';
+import { mixerPreset } from '../../src/attention/presets.ts';
+import { TokenTree } from '../../src/attention/tree.ts';
+import { largest } from '../../src/models/medusa/medusa-heads.ts';
+import { modelLayout } from '../../src/models/graphs/model-layout.ts';
+import type { Random } from '../../src/random.ts';
+import { DecodingEngine } from '../../src/decoding/engine.ts';
+import { Sampler, type SamplerInput } from '../../src/decoding/sampler.ts';
+import { SequenceState } from '../../src/decoding/state/sequence-state.ts';
+import {
+  type AcceptanceRule,
+  acceptanceRules,
+  exact,
+  rejection,
+  typical,
+  type Verdict,
+} from '../../src/decoding/speculation/acceptance.ts';
+import type { Draft } from '../../src/decoding/speculation/drafters/drafter.ts';
+import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 
 const golden = goldenConfig(
   'medusa_acceptance',
