@@ -71,7 +71,7 @@ const subjects: readonly Subject[] = [
   },
   {
     name: 'sweep',
-    words: (out) => ['sweep', at('plan.json'), '--out', out, '--snapshot-every', '5', ...small],
+    words: (out) => ['study', 'sweep', '--plan', at('plan.json'), '--out', out, '--snapshot-every', '5', ...small],
     result: 'trials',
   },
   {

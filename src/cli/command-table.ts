@@ -1,4 +1,5 @@
 /** The table of commands. A command is loaded when it is named, so that `linnet --help` stays quick. */
+import { studyTable } from '../studies/registry.ts';
 import type { CliCommand } from './framework/command.ts';
 
 /** One command: its words, what it does in a few words, and how it is loaded. */
@@ -12,9 +13,16 @@ export interface CommandEntry {
 /** What groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
   eval: 'measure how well a model predicts',
+  study: 'measure a method by a plan of trials, resumable',
   medusa: 'draft heads for speculative decoding',
   bench: 'measure speed on this machine',
   tokenizer: 'make tokenizers',
+};
+
+/** Commands of the version before under other words, and where their work is done now. */
+export const movedCommands: Readonly<Record<string, string>> = {
+  sweep:
+    '`linnet study sweep --plan FILE`; plans of the kind "classification": `linnet study classification --plan FILE`',
 };
 
 /** All commands, in the order of help. */
@@ -164,11 +172,13 @@ export const commandTable: readonly CommandEntry[] = [
     summary: 'which mixer works in which family, found by running',
     load: async () => (await import('./commands/matrix.ts')).matrix,
   },
-  {
-    words: ['sweep'],
-    summary: 'a study of methods with several seeds, from a plan',
-    load: async () => (await import('./commands/sweep/sweep.ts')).sweep,
-  },
+  ...Object.entries(studyTable).map(
+    ([name, { summary, load }]): CommandEntry => ({
+      words: ['study', name],
+      summary,
+      load: async () => (await import('./commands/study.ts')).studyCommand(await load()),
+    }),
+  ),
   {
     words: ['work'],
     summary: 'take trials and tasks from a queue, on as many machines as there are',

@@ -42,7 +42,7 @@ export interface RunSummary {
 }
 
 /** Commands of two words. */
-const groups: ReadonlySet<string> = new Set(['medusa', 'eval', 'bench', 'tokenizer']);
+const groups: ReadonlySet<string> = new Set(['study', 'medusa', 'eval', 'bench', 'tokenizer']);
 const mostCharacters = 2000;
 
 const settingsSchema = z.looseObject({

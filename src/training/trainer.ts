@@ -60,7 +60,9 @@ export interface TrainingOutcome {
   readonly total: number;
   /** False if the signal stopped the run. */
   readonly finished: boolean;
-  /** Mean loss of the last tenth of the optimizer steps (at least one), those before a resume included; undefined if there was none. */
+  /** The loss of every optimizer step, those before a resume included. */
+  readonly losses: readonly number[];
+  /** Mean of the last tenth of `losses` (at least one); undefined if there was none. */
   readonly loss?: number;
   /** Tokens per second of this process, the compilation left out. */
   readonly tokensPerSecond?: number;
@@ -167,6 +169,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
       evaluations,
       best: best.kept?.measured,
       finished,
+      losses,
       loss: recent.length === 0 ? undefined : recent.reduce((a, b) => a + b, 0) / recent.length,
       tokensPerSecond: seconds === 0 ? undefined : tokens / seconds,
       tokens: position.tokens,

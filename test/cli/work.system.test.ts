@@ -76,11 +76,22 @@ async function trials(out: string): Promise<Record<string, string>> {
 describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
   it('runs the trials of a study as one machine does, also when a worker is killed', async () => {
     const [alone, many] = [join(folder, 'alone'), join(folder, 'many')];
-    const local = await linnet('sweep', planFile, '--out', alone, '--threads', '1');
+    const local = await linnet('study', 'sweep', '--plan', planFile, '--out', alone, '--threads', '1');
     expect(local.exitCode, local.stderr).toBe(0);
     const [first] = await Promise.all([startWorker('one'), startWorker('two')]);
     const killing = begun(first).then(() => end(first.child));
-    const queued = await linnet('sweep', planFile, '--out', many, '--threads', '1', '--queue', redis.url);
+    const queued = await linnet(
+      'study',
+      'sweep',
+      '--plan',
+      planFile,
+      '--out',
+      many,
+      '--threads',
+      '1',
+      '--queue',
+      redis.url,
+    );
     expect(queued.exitCode, queued.stderr).toBe(0);
     await killing;
     const expected = await trials(alone);
@@ -88,7 +99,16 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
     expect(await trials(many)).toEqual(expected);
     // All of it is in Redis: another folder has it without any work.
     for (const { child } of workers) await end(child);
-    const again = await linnet('sweep', planFile, '--out', join(folder, 'again'), '--queue', redis.url);
+    const again = await linnet(
+      'study',
+      'sweep',
+      '--plan',
+      planFile,
+      '--out',
+      join(folder, 'again'),
+      '--queue',
+      redis.url,
+    );
     expect(again.exitCode, again.stderr).toBe(0);
     expect(await trials(join(folder, 'again'))).toEqual(expected);
   }, 180_000);

@@ -8,7 +8,9 @@ import { readRows } from '../../src/evaluation/tasks/data/row-files.ts';
 import { readTaskFile } from '../../src/evaluation/tasks/task-file.ts';
 import { parseJsonObject } from '../../src/files/json-object.ts';
 import { parseRecallPlan, recallMethods } from '../../src/studies/recall/plan.ts';
-import { parseSweepPlan, sweepVariants } from '../../src/studies/sweep/plan.ts';
+import { parsePlan } from '../../src/studies/frame/study.ts';
+import { sweepVariants } from '../../src/studies/sweep/plan.ts';
+import { sweepStudy } from '../../src/studies/sweep/study.ts';
 import { thirdParty } from '../fixtures.ts';
 import { tinyConfig } from '../models/tiny-model.ts';
 import { asFile, type FuzzReader } from './reader.ts';
@@ -128,7 +130,7 @@ export async function dataReaders(folder: string): Promise<FuzzReader[]> {
       samples: [json(plan)],
       cost: 6,
       read: (bytes) =>
-        sweepVariants(parseSweepPlan(parseJsonObject(bytes, 'plan.json'), 'plan.json')).map((variant) =>
+        sweepVariants(parsePlan(sweepStudy, parseJsonObject(bytes, 'plan.json'), 'plan.json')).map((variant) =>
           variant.mixers(4, 'past'),
         ),
     },

@@ -3,14 +3,15 @@ import { layerJobHandler, layerJobKind } from '../../conversion/queued-layers.ts
 import { evalTaskHandler, evalTaskKind, type ScorerDescription } from '../../evaluation/tasks/queued.ts';
 import { takeJobs as takeJobs } from '../../jobs/queue.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { sweepTrialHandler, sweepTrialKind } from '../../studies/sweep/queued.ts';
+import { studyTrialKind } from '../../studies/frame/run-study.ts';
+import { studyTrialHandler } from '../../studies/registry.ts';
 import { defineCommand, engineOptions, required, withDefault } from '../framework/command.ts';
 import { folderPath, integer, redisUrl } from '../framework/option-values.ts';
 import { openTaskScorer } from '../options/task-scorer.ts';
 
 export const work = defineCommand({
   description:
-    'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet sweep --queue`, tasks of ' +
+    'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet study --queue`, tasks of ' +
     '`linnet eval tasks --queue`, layers of `linnet convert --queue`. Run it on as many machines as there are; models, plans and data must be at the same ' +
     'paths on all. Ctrl-C or SIGTERM gives the job at hand back, and when a machine dies its job goes to another. Who ' +
     'writes into the queue decides what is read from the disks of the workers: keep that Redis to yourself.',
@@ -47,7 +48,7 @@ export const work = defineCommand({
       return opened.scorer;
     };
     const handlers = {
-      [sweepTrialKind]: sweepTrialHandler(compile),
+      [studyTrialKind]: studyTrialHandler(compile),
       [evalTaskKind]: evalTaskHandler(open),
       [layerJobKind]: layerJobHandler(compile),
     };

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command as Commander, CommanderError } from 'commander';
 import type { CommandResult } from './command.ts';
-import { commandGroups, type CommandEntry, commandTable } from '../command-table.ts';
+import { commandGroups, type CommandEntry, commandTable, movedCommands } from '../command-table.ts';
 import { errorStacks, exitCodes, type Outcome, reportError, UsageError } from './exit-codes.ts';
 import type { CliIo } from './io.ts';
 
@@ -51,6 +51,9 @@ async function execute(
   const whole = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
   const everything = whole.includes('--help-all');
   const asked = whole.map((word) => (word === '--help-all' ? '--help' : word));
+  const [first, second] = asked.filter((word) => !word.startsWith('-'));
+  const moved = movedCommands[`${first} ${second}`] ?? movedCommands[first];
+  if (moved !== undefined) throw new UsageError(`this command has moved: ${moved}`);
   let result: CommandResult | undefined;
   const program = await buildProgram(asked, io, { table, everything }, (given) => {
     result = given;

@@ -1,18 +1,14 @@
-/**
- * The plan of a study of classifiers: which models get which mixers, fine-tuned for which tasks, with which budget and
- * seeds. It is a plan of `linnet sweep` whose `kind` is "classification".
- */
+/** The plan of a study of classifiers: which models get which mixers, fine-tuned for which tasks, with which budget and seeds. */
 import { z } from 'zod';
-import { LinnetError } from '../../errors.ts';
-import { validated } from '../../files/schema-problems.ts';
 import { recipeNames } from '../../training/recipes.ts';
-import { nameSchema, presetFields } from '../sweep/plan.ts';
+import { byName, planName, planSeeds } from '../frame/study.ts';
+import { presetFields } from '../sweep/plan.ts';
 import { glueTasks } from './glue.ts';
 
 const glueNames = glueTasks.map(({ name }) => name);
 
 const ownTaskSchema = z.strictObject({
-  name: nameSchema,
+  name: planName,
   /** Files of rows: .jsonl, .csv, .tsv or .parquet. */
   train: z.array(z.string().min(1)).min(1),
   validation: z.array(z.string().min(1)).min(1),
@@ -54,46 +50,33 @@ const methodSchema = z.strictObject({
   ...presetFields,
 });
 
-const planSchema = z.strictObject({
-  version: z.literal(1),
-  kind: z.literal('classification'),
-  title: z.string().min(1).max(200),
-  /** Folder of GLUE in a layout that `eval tasks` reads; of no use where all tasks are the plan's own. */
-  data: z.string().min(1).optional(),
-  /** Tasks of GLUE by name, or tasks with files. */
-  tasks: z.array(taskSchema).min(1),
-  /** Most rows that are trained on and measured on; default all. */
-  limit: z.strictObject({ train: z.int().min(1).optional(), validation: z.int().min(1).optional() }).default({}),
-  models: z.record(nameSchema, modelSchema).refine((models) => Object.keys(models).length > 0, 'name at least one'),
-  methods: z.record(nameSchema, methodSchema).refine((methods) => Object.keys(methods).length > 0, 'name at least one'),
-  seeds: z.array(z.int().min(0)).min(1),
-  training: trainingSchema.default({}),
-});
+/** The plan. */
+export const classificationPlan = z
+  .strictObject({
+    version: z.literal(1),
+    kind: z.literal('classification').default('classification'),
+    title: z.string().min(1).max(200),
+    /** Folder of GLUE in a layout that `eval tasks` reads; of no use where all tasks are the plan's own. */
+    data: z.string().min(1).optional(),
+    /** Tasks of GLUE by name, or tasks with files. */
+    tasks: z.array(taskSchema).min(1),
+    /** Most rows that are trained on and measured on; default all. */
+    limit: z.strictObject({ train: z.int().min(1).optional(), validation: z.int().min(1).optional() }).default({}),
+    models: byName(modelSchema),
+    methods: byName(methodSchema),
+    seeds: planSeeds,
+    training: trainingSchema.default({}),
+  })
+  .superRefine(({ data, tasks }, context) => {
+    const names = tasks.map((task) => (typeof task === 'string' ? task : task.name));
+    const refuse = (message: string): void => context.addIssue({ code: 'custom', message });
+    if (new Set(names).size !== names.length) refuse(`a task is listed twice; ${names.join(', ')}`);
+    if (data === undefined && tasks.some((task) => typeof task === 'string')) {
+      refuse('tasks of GLUE need "data", the folder that holds it');
+    }
+  });
 
-export type ClassificationPlan = z.infer<typeof planSchema>;
+export type ClassificationPlan = z.infer<typeof classificationPlan>;
 export type ClassificationModel = z.infer<typeof modelSchema>;
 export type ClassificationMethod = z.infer<typeof methodSchema>;
 export type OwnTask = z.infer<typeof ownTaskSchema>;
-
-/** Whether a plan of `linnet sweep` is one of classifiers. */
-export function isClassificationPlan(json: unknown): boolean {
-  return typeof json === 'object' && json !== null && 'kind' in json && json.kind === 'classification';
-}
-
-/**
- * Checks a plan and fills in the defaults.
- * @throws LinnetError `CONFIG` naming every field that is wrong
- */
-export function parseClassificationPlan(json: unknown, source: string): ClassificationPlan {
-  const plan = validated(planSchema, json, 'CONFIG', `${source} is not a plan of a study of classifiers`);
-  const names = plan.tasks.map((task) => (typeof task === 'string' ? task : task.name));
-  for (const [what, list] of [['seed', plan.seeds.map(String)] as const, ['task', names] as const]) {
-    if (new Set(list).size !== list.length) {
-      throw new LinnetError('CONFIG', `${source}: a ${what} is listed twice; ${list.join(', ')}`);
-    }
-  }
-  if (plan.data === undefined && plan.tasks.some((task) => typeof task === 'string')) {
-    throw new LinnetError('CONFIG', `${source}: tasks of GLUE need "data", the folder that holds it`);
-  }
-  return plan;
-}

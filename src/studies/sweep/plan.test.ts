@@ -1,7 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { mixerPreset } from '../../attention/presets.ts';
 import { describeMixer } from '../../attention/mixers.ts';
-import { parseSweepPlan, sweepVariants } from './plan.ts';
+import { parsePlan } from '../frame/study.ts';
+import { type SweepPlan, sweepVariants } from './plan.ts';
+import { sweepStudy } from './study.ts';
+
+const parseSweepPlan = (json: unknown, source: string): SweepPlan => parsePlan(sweepStudy, json, source);
 
 const plan = {
   version: 1,
@@ -21,7 +25,7 @@ describe('parseSweepPlan', () => {
   });
 
   it.each<[string, Record<string, unknown>, RegExp]>([
-    ['unknown fields', { window: 3 }, /plan\.json is not a plan of a sweep:[^]*Unrecognized key: "window"/],
+    ['unknown fields', { window: 3 }, /plan\.json is not a plan of the study "sweep":[^]*Unrecognized key: "window"/],
     ['no method', { methods: {} }, /name at least one/],
     ['a method that is neither preset nor mixer', { methods: { a: { group: 4 } } }, /either "preset" or "mixer"/],
     ['a method that is both', { methods: { a: { preset: 'relu', mixer: { kind: 'softmax' } } } }, /either "preset"/],

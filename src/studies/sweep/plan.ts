@@ -7,12 +7,7 @@ import type { MixerConfig, Reading } from '../../attention/mixer.ts';
 import { convolutionOf, describeMixer, mixerSchema, withConvolutionAdded } from '../../attention/mixers.ts';
 import { allReadings, mixerPresetReading } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
-import { validated } from '../../files/schema-problems.ts';
-
-/** Names of models, methods and tasks in plans. */
-export const nameSchema = z
-  .string()
-  .regex(/^[\p{L}\d][\p{L}\d+·. -]{0,62}$/u, 'a name of letters, digits, spaces and + - . ·, at most 63 of them');
+import { byName, naming, planSeeds } from '../frame/study.ts';
 
 /** Options of a preset, next to its name. */
 export const presetFields = {
@@ -57,7 +52,8 @@ const modelSchema = z
     message: 'give either "config" or "folder"',
   });
 
-const planSchema = z.strictObject({
+/** The plan of a sweep. */
+export const sweepPlan = z.strictObject({
   version: z.literal(1),
   title: z.string().min(1).max(200),
   /** Sources of text, as for training. */
@@ -69,27 +65,15 @@ const planSchema = z.strictObject({
   windows: z.int().min(1).default(64),
   /** Folder of the tokenizer. */
   tokenizer: z.string().min(1),
-  models: z.record(nameSchema, modelSchema).refine((models) => Object.keys(models).length > 0, 'name at least one'),
-  methods: z.record(nameSchema, methodSchema).refine((methods) => Object.keys(methods).length > 0, 'name at least one'),
-  seeds: z.array(z.int().min(0)).min(1),
+  models: byName(modelSchema),
+  methods: byName(methodSchema),
+  seeds: planSeeds,
   /** The budget, the same for all. */
   training: z.looseObject({}),
 });
 
-export type SweepPlan = z.infer<typeof planSchema>;
+export type SweepPlan = z.infer<typeof sweepPlan>;
 export type SweepModel = z.infer<typeof modelSchema>;
-
-/**
- * Checks a plan and fills in the defaults.
- * @throws LinnetError `CONFIG` naming every field that is wrong
- */
-export function parseSweepPlan(json: unknown, source: string): SweepPlan {
-  const plan = validated(planSchema, json, 'CONFIG', `${source} is not a plan of a sweep`);
-  if (new Set(plan.seeds).size !== plan.seeds.length) {
-    throw new LinnetError('CONFIG', `${source}: a seed is listed twice; ${plan.seeds.join(', ')}`);
-  }
-  return plan;
-}
 
 /** A way to mix that is measured, plain or augmented. */
 export interface SweepVariant {
@@ -107,8 +91,10 @@ export interface SweepVariant {
  */
 export function sweepVariants(plan: SweepPlan): SweepVariant[] {
   return Object.entries(plan.methods).flatMap(([method, choice]) => {
-    const plain = (reads: Reading): MixerConfig => named(method, () => choice.mixer ?? presetOf(choice, reads));
-    const augment = (mixer: MixerConfig): MixerConfig => named(method, () => augmented(mixer, choice.kernel));
+    const plain = (reads: Reading): MixerConfig =>
+      naming(`method "${method}"`, () => choice.mixer ?? presetOf(choice, reads));
+    const augment = (mixer: MixerConfig): MixerConfig =>
+      naming(`method "${method}"`, () => augmented(mixer, choice.kernel));
     const first = choice.first?.mixer;
     const makeVariant = (
       isAugmented: boolean,
@@ -146,13 +132,4 @@ function augmented(mixer: MixerConfig, kernel: number | undefined): MixerConfig 
   const added = withConvolutionAdded(mixer, kernel);
   if (added !== undefined) return added;
   throw new LinnetError('CONFIG', `'${describeMixer(mixer)}' has no convolution; set "augmented" to false`);
-}
-
-function named<T>(method: string, make: () => T): T {
-  try {
-    return make();
-  } catch (error) {
-    if (!(error instanceof LinnetError)) throw error;
-    throw new LinnetError(error.code, `method "${method}": ${error.message}`, { cause: error });
-  }
 }

@@ -4,10 +4,22 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
-import { parseSweepPlan } from './plan.ts';
-import { openSweepFolder, summarize, trialName } from './results.ts';
-import { prepareStudy, runStudy, type Study } from './study.ts';
-import { trialIdentity } from './trial.ts';
+import { type OpenStudy, openStudy, runTrials, type RunTrialsOptions } from '../frame/run-study.ts';
+import { planSource, trialName } from '../frame/study.ts';
+import { TrialStore } from '../frame/trial-store.ts';
+import { studyTrialHandler } from '../registry.ts';
+import type { SweepPlan } from './plan.ts';
+import { summarizeSweep } from './report.ts';
+import { sweepStudy } from './study.ts';
+import type { SweepMeasured, SweepPlace, SweepResult, SweepTrial } from './trial.ts';
+
+type Sweep = OpenStudy<SweepPlan, SweepTrial, SweepPlace, SweepMeasured>;
+const runStudy = (
+  open: Sweep,
+  store: TrialStore,
+  options: RunTrialsOptions<SweepTrial, SweepResult> = {},
+): Promise<SweepResult[]> => runTrials(open, { ...options, store });
+const nameOf = (trial: SweepTrial): string => trialName(sweepStudy.place(trial));
 
 const folder = suiteFolder();
 const planFile = join(folder, 'plan.json');
@@ -20,7 +32,7 @@ beforeAll(async () => {
   await writeFile(join(folder, 'text.jsonl'), `${documents.join('\n')}\n`);
 });
 
-function study(fields: Record<string, unknown> = {}): Promise<Study> {
+function study(fields: Record<string, unknown> = {}): Promise<Sweep> {
   const plan = {
     version: 1,
     title: 'a study',
@@ -46,7 +58,7 @@ function study(fields: Record<string, unknown> = {}): Promise<Study> {
     training: { steps: 4, batch: 2, length: 16, learningRate: 0.01 },
     ...fields,
   };
-  return prepareStudy(parseSweepPlan(plan, planFile), planFile);
+  return openStudy(sweepStudy, plan, planSource(planFile));
 }
 
 const perplexities = (results: readonly { perplexity: number }[]): number[] =>
@@ -55,7 +67,7 @@ const perplexities = (results: readonly { perplexity: number }[]): number[] =>
 describe('a study', () => {
   it('runs every method with every seed, and finds its results again', async () => {
     const { trials } = await study();
-    expect(trials.map(trialName)).toEqual([
+    expect(trials.map(nameOf)).toEqual([
       'small--softmax--plain--seed_1',
       'small--local--plain--seed_1',
       'small--local--augmented--seed_1',
@@ -63,7 +75,7 @@ describe('a study', () => {
       'small--local--plain--seed_2',
       'small--local--augmented--seed_2',
     ]);
-    const out = await openSweepFolder(join(folder, 'whole'));
+    const out = await TrialStore.open(join(folder, 'whole'));
     const first = await runStudy(await study(), out);
     const known: boolean[] = [];
     const second = await runStudy(await study(), out, { onResult: (_, wasKnown) => known.push(wasKnown) });
@@ -74,8 +86,8 @@ describe('a study', () => {
   });
 
   it('goes on inside a trial after a stop, to the same numbers', async () => {
-    const unbroken = await runStudy(await study(), await openSweepFolder(join(folder, 'unbroken')));
-    const out = await openSweepFolder(join(folder, 'broken'));
+    const unbroken = await runStudy(await study(), await TrialStore.open(join(folder, 'unbroken')));
+    const out = await TrialStore.open(join(folder, 'broken'));
     const stop = new AbortController();
     const stopped = runStudy(await study(), out, {
       signal: stop.signal,
@@ -90,10 +102,25 @@ describe('a study', () => {
     expect(updates[0]).toBe(3);
     expect(perplexities(resumed)).toEqual(perplexities(unbroken));
     expect(resumed.map(({ loss }) => loss)).toEqual(unbroken.map(({ loss }) => loss));
+    // Not only the part of the curve after the stop.
+    expect(resumed.map(({ curve }) => curve)).toEqual(unbroken.map(({ curve }) => curve));
+  });
+
+  it('runs a trial that comes from a queue as it runs it here', async () => {
+    const open = await study({ seeds: [1] });
+    const [first] = await runTrials(open);
+    const handle = studyTrialHandler({});
+    const job = { study: 'sweep', plan: open.given, planFile, identity: sweepStudy.identity(open.trials[0]) };
+    const context = { signal: new AbortController().signal, folder: join(folder, 'job') };
+    const { perplexity, curve } = first;
+    expect(await handle({ ...job, snapshotEvery: 3 }, context)).toMatchObject({ perplexity, curve });
+    const other = { ...job, identity: 'of another text', snapshotEvery: 3 };
+    await expect(handle(other, context)).rejects.toMatchObject({ code: 'MISMATCH' });
+    await expect(handle({ ...other, study: 'toString' }, context)).rejects.toMatchObject({ code: 'INPUT' });
   });
 
   it('does not mix results of different budgets', async () => {
-    const out = await openSweepFolder(join(folder, 'budgets'));
+    const out = await TrialStore.open(join(folder, 'budgets'));
     const methods = { softmax: { preset: 'softmax' } };
     await runStudy(await study({ methods, seeds: [1] }), out);
     const longer = await study({ methods, seeds: [1], training: { steps: 5, batch: 2, length: 16 } });
@@ -101,12 +128,12 @@ describe('a study', () => {
   });
 
   it('keeps trials apart whose names are nearly the same, and takes no result for that of another', async () => {
-    const out = await openSweepFolder(join(folder, 'names'));
+    const out = await TrialStore.open(join(folder, 'names'));
     const softmax = { preset: 'softmax' };
     const both = await study({ methods: { 'aug 8': softmax, 'aug.8': softmax }, seeds: [1] });
-    expect(new Set(both.trials.map(trialName)).size).toBe(2);
+    expect(new Set(both.trials.map(nameOf)).size).toBe(2);
     await runStudy(both, out);
-    const [first, second] = both.trials.map((trial) => join(out.path, 'trials', `${trialName(trial)}.json`));
+    const [first, second] = both.trials.map((trial) => join(out.path, 'trials', `${nameOf(trial)}.json`));
     await copyFile(first, second);
     await expect(runStudy(both, out)).rejects.toMatchObject({ code: 'MISMATCH' });
   });
@@ -136,7 +163,7 @@ describe('a study of models that are not causal', () => {
     const [first, , third] = prepared.trials;
     expect(Object.keys(first.text.dataset.inputs)).toContain('mask');
     expect(Object.keys(third.text.dataset.inputs)).toContain('sourceMask');
-    const out = await openSweepFolder(join(folder, 'kinds'));
+    const out = await TrialStore.open(join(folder, 'kinds'));
     const results = await runStudy(prepared, out);
     expect(results.map(({ model, method }) => `${model} ${method}`)).toEqual([
       'BERT softmax',
@@ -157,17 +184,17 @@ describe('a study of models that are not causal', () => {
   it('learns: the perplexity of what is masked falls with the updates', async () => {
     const longer = { ...fields, methods: { softmax: { preset: 'softmax' } } };
     const training = { steps: 60, batch: 4, length: 16, learningRate: 0.02 };
-    const results = await runStudy(await study({ ...longer, training }), await openSweepFolder(join(folder, 'longer')));
+    const results = await runStudy(await study({ ...longer, training }), await TrialStore.open(join(folder, 'longer')));
     for (const { perplexity } of results) expect(perplexity).toBeLessThan(60);
   });
 
   it('tells trials of other sentinels apart', async () => {
     const { trials } = await study(fields);
-    const identities = trials.map(trialIdentity);
+    const identities = trials.map(sweepStudy.identity);
     expect(new Set(identities).size).toBe(4);
     const wide = { ...t5, vocab_size: 266 };
     const others = await study({ ...fields, models: { T5: { config: wide } } });
-    expect(others.trials.map(trialIdentity)).not.toContain(identities[2]);
+    expect(others.trials.map(sweepStudy.identity)).not.toContain(identities[2]);
   });
 
   it('refuses an encoder without room for CLS, SEP and mask', async () => {
@@ -176,7 +203,7 @@ describe('a study of models that are not causal', () => {
   });
 });
 
-describe('summarize', () => {
+describe('summarizeSweep', () => {
   it('gives mean and sample deviation over seeds', () => {
     const trial = {
       model: 'm',
@@ -188,9 +215,9 @@ describe('summarize', () => {
       seconds: 1,
       description: '',
     };
-    const [row] = summarize([2, 4, 9].map((perplexity, seed) => ({ ...trial, seed, perplexity })));
+    const [row] = summarizeSweep([2, 4, 9].map((perplexity, seed) => ({ ...trial, seed, perplexity })));
     expect(row.perplexity).toBe(5);
     expect(row.deviation).toBeCloseTo(Math.sqrt((9 + 1 + 16) / 2), 12);
-    expect(summarize([{ ...trial, seed: 0, perplexity: 3 }])[0].deviation).toBeNaN();
+    expect(summarizeSweep([{ ...trial, seed: 0, perplexity: 3 }])[0].deviation).toBeNaN();
   });
 });

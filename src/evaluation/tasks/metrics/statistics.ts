@@ -14,7 +14,7 @@ export function average(values: readonly number[]): number {
 }
 
 /** Standard deviation of a sample, with n − 1. */
-function sampleDeviation(values: ArrayLike<number>): number {
+export function sampleDeviation(values: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += values[i];
   const average = sum / values.length;

@@ -1,0 +1,39 @@
+/** Means and deviations of results over seeds, and what a report says about how they were measured. */
+import { mean, sampleDeviation } from '../../evaluation/tasks/metrics/statistics.ts';
+import type { Section } from '../../report/html.ts';
+import { describeHardware, describeSoftware } from '../../report/provenance.ts';
+import { formatBytes, formatFixed } from '../../report/quantities.ts';
+
+/** A number over the seeds. */
+export interface OverSeeds {
+  readonly mean: number;
+  /** Sample standard deviation; NaN for one seed. */
+  readonly deviation: number;
+}
+
+export function overSeeds(values: readonly number[]): OverSeeds {
+  return { mean: mean(values), deviation: sampleDeviation(values) };
+}
+
+/** "5.30 ± 0.21", without the deviation where there is none. */
+export function spelledOverSeeds({ mean: centre, deviation }: OverSeeds): string {
+  return `${formatFixed(centre, 2)}${Number.isFinite(deviation) ? ` ± ${formatFixed(deviation, 2)}` : ''}`;
+}
+
+/** Items with the same key, in the order in which keys first appear. */
+export function groupedBy<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
+  return [...groups.values()];
+}
+
+/** The last section of a study's page: `facts`, and the machine. */
+export function measuredHow(facts: readonly (readonly [name: string, value: string])[]): Section {
+  const { cpu, cores, memoryBytes } = describeHardware();
+  const { linnet, node, onnxruntime } = describeSoftware();
+  const machine = [
+    ['machine', `${cpu}, ${cores} cores, ${formatBytes(memoryBytes)}`],
+    ['software', `linnet ${linnet}, Node ${node}, ONNX Runtime ${onnxruntime}`],
+  ] as const;
+  return { title: 'How it was measured', blocks: [{ kind: 'facts', facts: [...facts, ...machine] }] };
+}

@@ -1,0 +1,166 @@
+/**
+ * A study: a plan names trials, each trial is measured by itself, and all results together make a report. What a study
+ * measures is a `StudyDefinition`; how trials are run, kept, continued and reported is the same for all (run-study.ts).
+ */
+import { createHash } from 'node:crypto';
+import { dirname, isAbsolute, resolve } from 'node:path';
+import { z } from 'zod';
+import { LinnetError } from '../../errors.ts';
+import { validated } from '../../files/schema-problems.ts';
+import type { Chart } from '../../report/charts/chart-renderer.ts';
+import type { Report } from '../../report/html.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import type { UpdateEvent } from '../../training/trainer.ts';
+
+/** What tells a trial from the others of its study: the names and numbers that the plan gives it. */
+export type TrialPlace = Readonly<Record<string, string | number | boolean>>;
+
+/** An optimizer step of a trial that trains. */
+export type TrialUpdate = Pick<UpdateEvent, 'update' | 'total' | 'loss'> & Partial<UpdateEvent>;
+
+/** What a trial is run with. */
+export interface TrialHooks {
+  readonly compile?: CompileOptions;
+  readonly signal?: AbortSignal;
+  /** Where trainings keep snapshots, so that the trial can be continued; absent where the study has no folder. */
+  readonly snapshots?: { readonly folder: string; readonly every: number };
+  readonly onUpdate?: (update: TrialUpdate) => void;
+}
+
+/** Where a plan comes from. */
+export interface PlanSource {
+  /** Names the plan in errors. */
+  readonly name: string;
+  /** The path of a file or folder of the plan: relative ones count from the folder of the plan. */
+  readonly place: (path: string) => string;
+}
+
+/** @param file the plan's file; without one, paths count from the current folder */
+export function planSource(file?: string): PlanSource {
+  const folder = file === undefined ? '.' : dirname(file);
+  return { name: file ?? 'the plan', place: (path) => (isAbsolute(path) ? path : resolve(folder, path)) };
+}
+
+/** The trials of a plan, with the models and texts that they share. */
+export interface Trials<Trial> extends Partial<AsyncDisposable> {
+  /** In the order in which they are run. */
+  readonly trials: readonly Trial[];
+  /** Said before the first of them. */
+  readonly note?: string;
+}
+
+/** All results of a study for people and machines. */
+export interface StudyReport {
+  /** What is printed. */
+  readonly text: string;
+  readonly json: Readonly<Record<string, unknown>>;
+  /** The answer of the study is no: something does not work, or differs. */
+  readonly negative?: boolean;
+  /** Numbers for the record of the run. */
+  readonly summary?: Readonly<Record<string, number | null>>;
+  /** The page `report.html`. */
+  readonly page?: Report;
+  /** Charts by file name, without the ending .svg. */
+  readonly charts?: Readonly<Record<string, Chart>>;
+  /** Further files by the key that JSON names their path under, with name and content. */
+  readonly files?: Readonly<Record<string, { readonly name: string; readonly content: string }>>;
+}
+
+/** What a study measures. `Measured` is what is kept of a trial, next to its place. */
+export interface StudyDefinition<Plan extends object, Trial, Place extends TrialPlace, Measured extends object> {
+  readonly name: string;
+  readonly description: string;
+  readonly examples: readonly [string, ...string[]];
+  /** Fields of the plan. */
+  readonly plan: z.ZodType<Plan> & { readonly shape: Readonly<Record<string, z.ZodType>> };
+  readonly measured: z.ZodType<Measured>;
+  /** Loads the models and texts of a plan. @throws LinnetError for what cannot be loaded or run */
+  load(plan: Plan, source: PlanSource, compile?: CompileOptions): Promise<Trials<Trial>>;
+  place(trial: Trial): Place;
+  /** SHA-256 of everything that decides the result. */
+  readonly identity: (trial: Trial) => string | Promise<string>;
+  /** Measures a trial. @throws LinnetError `ABORTED` when the signal fires */
+  run(trial: Trial, hooks: TrialHooks): Promise<Measured>;
+  /** The numbers of a result that are said when it is there. */
+  figures(measured: Measured): Readonly<Record<string, number>>;
+  report(
+    results: readonly (Place & Measured)[],
+    about: { readonly plan: Plan; readonly trials: readonly Trial[] },
+  ): StudyReport | Promise<StudyReport>;
+}
+
+/** A number of a result: JSON has no NaN and no infinities, and writes null. */
+export const measuredNumber = z
+  .number()
+  .nullable()
+  .transform((value) => value ?? Number.NaN);
+
+/** Names of models, methods and tasks in plans. */
+export const planName = z
+  .string()
+  .regex(/^[\p{L}\d][\p{L}\d+·. -]{0,62}$/u, 'a name of letters, digits, spaces and + - . ·, at most 63 of them');
+
+/** Things of a plan by name, at least one. */
+export function byName<Schema extends z.ZodType>(schema: Schema, name: z.ZodType<string, string> = planName) {
+  return z.record(name, schema).refine((all) => Object.keys(all).length > 0, 'name at least one');
+}
+
+/** Seeds of a plan, none of them twice. */
+export const planSeeds = z
+  .array(z.int().min(0))
+  .min(1)
+  .superRefine((seeds, context) => {
+    if (new Set(seeds).size === seeds.length) return;
+    context.addIssue({ code: 'custom', message: `a seed is listed twice; ${seeds.join(', ')}` });
+  });
+
+/**
+ * Checks a plan and fills in the defaults.
+ * @throws LinnetError `CONFIG` naming every field that is wrong
+ */
+export function parsePlan<Plan>(
+  { name, plan }: { readonly name: string; readonly plan: z.ZodType<Plan> },
+  json: unknown,
+  source: string,
+): Plan {
+  return validated(plan, json, 'CONFIG', `${source} is not a plan of the study "${name}"`);
+}
+
+/** Runs what concerns one entry of a plan, whose name errors then begin with. */
+export function naming<T>(entry: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof LinnetError)) throw error;
+    throw new LinnetError(error.code, `${entry}: ${error.message}`, { cause: error });
+  }
+}
+
+/** A place in words: `small`, `softmax`, `plain`, `seed 1`. */
+export function placeWords(place: TrialPlace): string[] {
+  return Object.entries(place).flatMap(([name, value]) => {
+    if (value === '') return [];
+    if (typeof value === 'number') return [`${name} ${value}`];
+    if (typeof value === 'boolean') return [value ? name : 'plain'];
+    return [value];
+  });
+}
+
+/** File name of a trial, without its ending. Words of a plan have no underscore of their own, so that no two are one. */
+export function trialName(place: TrialPlace): string {
+  return placeWords(place)
+    .map((word) => word.replace(/[^\p{L}\d+.·-]/gu, '_'))
+    .join('--');
+}
+
+/** SHA-256, in hex, of values as JSON. */
+export function identityOf(...parts: readonly unknown[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(JSON.stringify(part));
+  return hash.digest('hex');
+}
+
+/** @throws LinnetError `ABORTED` once the signal has fired; `what` completes "stopped …" */
+export function requireRunning(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped ${what}`);
+}

@@ -1,0 +1,238 @@
+/** The report of a sweep: means over the seeds, a table and charts of each model. */
+import type { Chart } from '../../report/charts/chart-renderer.ts';
+import { barChart, lineChart } from '../../report/charts/chart.ts';
+import { hiddenDifferences } from '../../report/charts/line-series.ts';
+import { csvText } from '../../report/csv.ts';
+import type { Block, Section } from '../../report/html.ts';
+import { formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
+import { makeTable, type Table, textTable } from '../../report/table.ts';
+import { groupedBy, measuredHow, type OverSeeds, overSeeds, spelledOverSeeds } from '../frame/over-seeds.ts';
+import type { StudyReport } from '../frame/study.ts';
+import type { SweepPlan } from './plan.ts';
+import type { SweepResult } from './trial.ts';
+
+/** A method of a sweep over its seeds; numbers are means. */
+export interface SweepRow extends Pick<SweepResult, 'model' | 'method' | 'augmented' | 'description' | 'parameters'> {
+  readonly perplexity: number;
+  /** Sample standard deviation of the perplexity; NaN for one seed. */
+  readonly deviation: number;
+  readonly loss: number;
+  readonly tokensPerSecond: number;
+  readonly trials: readonly SweepResult[];
+}
+
+/** Results by model, method and augmentation, in the order in which they first appear. */
+export function summarizeSweep(results: readonly SweepResult[]): SweepRow[] {
+  const rows = groupedBy(results, ({ model, method, augmented }) => JSON.stringify([model, method, augmented]));
+  return rows.map((trials) => {
+    const [{ model, method, augmented, description, parameters }] = trials;
+    const { mean: perplexity, deviation } = overSeeds(trials.map((trial) => trial.perplexity));
+    return {
+      ...{ model, method, augmented, description, parameters, perplexity, deviation, trials },
+      loss: overSeeds(trials.map(({ loss }) => loss)).mean,
+      tokensPerSecond: overSeeds(trials.map((trial) => trial.tokensPerSecond)).mean,
+    };
+  });
+}
+
+/** The report. @param heldOutTokens tokens of held-out text that are scored, of the first model */
+export async function reportSweep(
+  plan: SweepPlan,
+  results: readonly SweepResult[],
+  heldOutTokens: number,
+): Promise<StudyReport> {
+  const rows = summarizeSweep(results);
+  const models = groupedBy(rows, ({ model }) => model);
+  const charts: Record<string, Chart> = {};
+  const sections: Section[] = [];
+  for (const own of models) {
+    const [{ model }] = own;
+    const chart = await perplexityChart(own);
+    charts[model.replace(/[^\p{L}\d+-]+/gu, '-')] = chart;
+    const caption =
+      'Mean ± standard deviation over the seeds; that of the change is of the differences seed by seed, and is smaller ' +
+      'where seeds move both alike.';
+    const table = { kind: 'table', table: methodTable(own), caption } as const;
+    sections.push({ title: model, blocks: [{ kind: 'chart', chart }, table, ...(await curveBlocks(own))] });
+  }
+  const budget = Object.entries(plan.training).map(([key, value]) => `${key} ${String(value)}`);
+  const how = measuredHow([
+    ['text', `${plan.data.join(', ')}; ${formatCount(heldOutTokens)} held-out tokens are scored`],
+    ['training', budget.join(', ')],
+    ['seeds', `${plan.seeds.join(', ')}: they draw the weights and the order of the text`],
+  ]);
+  const found = results.map(({ perplexity }) => perplexity).filter(Number.isFinite);
+  return {
+    text: models.map((own) => `\n${own[0].model}\n${textTable(methodTable(own))}`).join('\n'),
+    json: { heldOutTokens, rows: rows.map(reportedRow) },
+    summary: { perplexity: found.length === 0 ? null : Math.min(...found) },
+    page: {
+      title: plan.title,
+      subtitle: 'The same budget for every method',
+      sections: [...sections, how],
+      footer: 'Made by linnet study sweep.',
+    },
+    charts,
+    files: { csv: { name: 'results.csv', content: sweepCsv(results) } },
+  };
+}
+
+function reportedRow({ trials, ...row }: SweepRow): Record<string, unknown> {
+  return { ...row, seeds: trials.map(({ seed, perplexity, loss, seconds }) => ({ seed, perplexity, loss, seconds })) };
+}
+
+/** The results as comma-separated values: a line a trial, models and methods together. */
+function sweepCsv(results: readonly SweepResult[]): string {
+  const header = 'model,method,convolution,seed,perplexity,loss,parameters,tokens_per_second,seconds'.split(',');
+  const lines = summarizeSweep(results).flatMap(({ trials }) =>
+    trials.map((trial) => {
+      const { model, method, augmented, seed, perplexity, loss, parameters, tokensPerSecond, seconds } = trial;
+      return [model, method, augmented ? 'yes' : 'no', seed, perplexity, loss, parameters, tokensPerSecond, seconds];
+    }),
+  );
+  return csvText([header, ...lines]);
+}
+
+/** A method of a model, plain and augmented. */
+interface MethodRow {
+  readonly method: string;
+  readonly plain?: SweepRow;
+  readonly augmented?: SweepRow;
+}
+
+function methodRows(rows: readonly SweepRow[]): MethodRow[] {
+  return groupedBy(rows, ({ method }) => method).map((own) => ({
+    method: own[0].method,
+    plain: own.find(({ augmented }) => !augmented),
+    augmented: own.find(({ augmented }) => augmented),
+  }));
+}
+
+function spelled(row: SweepRow | undefined): string | undefined {
+  return row && spelledOverSeeds({ mean: row.perplexity, deviation: row.deviation });
+}
+
+/** The change by the convolution, seed by seed: both models of a pair had the same weights and rows of text. */
+function changeOf({ plain, augmented }: MethodRow): OverSeeds | undefined {
+  const bySeed = new Map(plain?.trials.map(({ seed, perplexity }) => [seed, perplexity]));
+  const differences = augmented?.trials.flatMap(({ seed, perplexity }) => {
+    const before = bySeed.get(seed);
+    return before === undefined ? [] : [perplexity - before];
+  });
+  return differences === undefined || differences.length === 0 ? undefined : overSeeds(differences);
+}
+
+function signed(change: OverSeeds | undefined): string | undefined {
+  return change && `${change.mean > 0 ? '+' : ''}${spelledOverSeeds(change)}`;
+}
+
+/** Perplexities of one model: a method a line, the best plain one not marked, since noise decides close calls. */
+function methodTable(rows: readonly SweepRow[]): Table {
+  return makeTable(
+    [
+      { header: 'method', value: ({ method }) => method },
+      {
+        header: 'with convolution',
+        value: ({ augmented }) => spelled(augmented),
+        sortBy: ({ augmented }) => augmented?.perplexity,
+        align: 'right',
+      },
+      {
+        header: 'plain',
+        value: ({ plain }) => spelled(plain),
+        sortBy: ({ plain }) => plain?.perplexity,
+        align: 'right',
+      },
+      {
+        header: 'change',
+        value: (row) => signed(changeOf(row)),
+        sortBy: (row) => changeOf(row)?.mean,
+        align: 'right',
+      },
+      {
+        header: 'parameters',
+        value: ({ plain, augmented }) => (augmented ?? plain)?.parameters,
+        format: formatShortCount,
+      },
+      { header: 'mixer', value: ({ plain, augmented }) => (plain ?? augmented)?.description },
+    ],
+    methodRows(rows),
+  );
+}
+
+/** Perplexities of one model as dots, with the deviation over seeds. */
+function perplexityChart(rows: readonly SweepRow[]): Promise<Chart> {
+  const [{ model }] = rows;
+  const methods = methodRows(rows);
+  const bars = (['plain', 'augmented'] as const)
+    .map((variant) => ({
+      name: variant === 'plain' ? 'plain' : 'with masked convolution',
+      values: methods.map((method) => method[variant]?.perplexity),
+      deviations: methods.map((method) => method[variant]?.deviation),
+    }))
+    .filter(({ values }) => values.some((value) => value !== undefined));
+  return barChart({
+    title: `Held-out perplexity: ${model}`,
+    description: `Perplexity of each method in ${model}, lower is better; lines show the standard deviation over seeds.`,
+    height: 130 + 44 * methods.length,
+    horizontal: true,
+    marks: 'dots',
+    categories: methods.map(({ method }) => method),
+    value: { label: 'perplexity of held-out text' },
+    barLabel: (value) => formatFixed(value, 2),
+    bars,
+  });
+}
+
+/** Curves of one chart; more cannot be told apart. */
+const mostCurves = 7;
+
+/** Training losses of one model, means over the seeds, in charts of a few methods each; none for results without curves. */
+async function curveBlocks(rows: readonly SweepRow[]): Promise<Block[]> {
+  const [{ model }] = rows;
+  const lines = rows
+    .map(({ method, augmented, trials }) => ({
+      name: augmented ? `${method} + convolution` : method,
+      points: meanCurve(trials.map(({ curve }) => curve ?? [])),
+    }))
+    .filter(({ points }) => points.length > 1);
+  const blocks: Block[] = [];
+  for (let start = 0; start < lines.length; start += mostCurves) {
+    const chart = await lineChart({
+      title: `Training loss: ${model}${lines.length > mostCurves ? `, methods ${start + 1} to ${Math.min(start + mostCurves, lines.length)}` : ''}`,
+      description: 'Mean training loss over the seeds against the optimizer steps, a line a method.',
+      x: { label: 'optimizer steps' },
+      y: { label: 'loss', unit: 'nats per token' },
+      lines: lines.slice(start, start + mostCurves),
+    });
+    blocks.push({ kind: 'chart', chart, caption: 'Means over the seeds, and over neighbouring steps.' });
+  }
+  const differences = hiddenDifferences(lines.slice(0, mostCurves));
+  if (differences !== undefined) {
+    const chart = await lineChart({
+      title: `Training loss minus that of ${differences.from}: ${model}`,
+      description:
+        'Difference of the mean training loss from that of a method that others run on, a line a method; below zero is better.',
+      x: { label: 'optimizer steps' },
+      y: { label: 'difference of the loss', unit: 'nats per token' },
+      lines: differences.lines,
+    });
+    blocks.push({
+      kind: 'chart',
+      chart,
+      caption: 'The same as differences: where lines of the picture above run on one another.',
+    });
+  }
+  return blocks;
+}
+
+/** The mean of curves at the steps that all of them have. */
+function meanCurve(curves: readonly (readonly { readonly update: number; readonly loss: number }[])[]) {
+  const [first = [], ...others] = curves;
+  return first.flatMap(({ update, loss }) => {
+    const also = others.map((curve) => curve.find((point) => point.update === update)?.loss);
+    const known = also.filter((value) => value !== undefined);
+    if (known.length < others.length) return [];
+    return [{ x: update, y: (loss + known.reduce((sum, value) => sum + value, 0)) / curves.length }];
+  });
+}
