@@ -77,7 +77,7 @@ export class RunFolder implements AsyncDisposable {
    * @param keep which of its lines stay; default all that are whole
    * @throws LinnetError `FORMAT` naming the line that is damaged, `PATH` from the file system
    */
-  async journal<T>(kind: RunFile<T>, keep: (line: T) => boolean = () => true): Promise<Journal<T>> {
+  async journal<T>(kind: RunFile<T>, keep: (line: T) => boolean = () => true): Promise<RunJournal<T>> {
     const path = join(this.path, kind.file);
     const kept = ((await this.lines(kind)) ?? []).filter(keep);
     try {
@@ -86,7 +86,7 @@ export class RunFolder implements AsyncDisposable {
       throw fileError('create', dirname(path), error);
     }
     await writeFileAtomic(path, kept.map(lineOf).join(''));
-    return new Journal(path, kept);
+    return new RunJournal(path, kept);
   }
 
   async #text({ file, mostBytes = 1 << 20 }: RunFile<unknown>): Promise<string | undefined> {
@@ -100,7 +100,7 @@ export class RunFolder implements AsyncDisposable {
 }
 
 /** A journal that is being written. */
-export class Journal<T> {
+export class RunJournal<T> {
   readonly path: string;
   /** The lines that were there when it was opened. */
   readonly kept: readonly T[];

@@ -18,7 +18,6 @@ const declaredOften: Readonly<Record<string, number>> = {
   TreeLayout: 2,
   checkModel: 2,
   layoutTree: 2,
-  modelsOf: 2,
   open: 2,
   positionsBeyondContext: 2,
   readChatTemplate: 2,

@@ -46,7 +46,7 @@ export const classificationStudy: StudyDefinition<
   name: 'classification',
   description:
     'Fine-tunes classifiers for GLUE or tasks of the plan: every model with every method, task and seed; then accuracy, F1, ' +
-    'Matthews or the correlations of the validation rows. docs/sweep.md describes the plan.',
+    'Matthews or the correlations of the validation rows. docs/study.md describes the plan.',
   examples: ['linnet study classification --plan assets/sweeps/classification.json --out runs/reviews'],
   plan: classificationPlan,
   measured: classificationMeasured,

@@ -1,8 +1,8 @@
 /** Means and deviations of results over seeds, and what a report says about how they were measured. */
 import { mean, sampleDeviation } from '../../evaluation/tasks/metrics/statistics.ts';
 import type { Section } from '../../report/html.ts';
-import { describeHardware, describeSoftware } from '../../report/provenance.ts';
-import { formatBytes, formatFixed } from '../../report/quantities.ts';
+import { provenanceFacts } from '../../report/provenance.ts';
+import { formatFixed } from '../../report/quantities.ts';
 
 /** A number over the seeds. */
 export interface OverSeeds {
@@ -29,11 +29,5 @@ export function groupedBy<T>(items: readonly T[], keyOf: (item: T) => string): T
 
 /** The last section of a study's page: `facts`, and the machine. */
 export function measuredHow(facts: readonly (readonly [name: string, value: string])[]): Section {
-  const { cpu, cores, memoryBytes } = describeHardware();
-  const { linnet, node, onnxruntime } = describeSoftware();
-  const machine = [
-    ['machine', `${cpu}, ${cores} cores, ${formatBytes(memoryBytes)}`],
-    ['software', `linnet ${linnet}, Node ${node}, ONNX Runtime ${onnxruntime}`],
-  ] as const;
-  return { title: 'How it was measured', blocks: [{ kind: 'facts', facts: [...facts, ...machine] }] };
+  return { title: 'How it was measured', blocks: [{ kind: 'facts', facts: [...facts, ...provenanceFacts()] }] };
 }

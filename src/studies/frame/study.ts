@@ -154,7 +154,7 @@ export function trialName(place: TrialPlace): string {
 }
 
 /** SHA-256, in hex, of values as JSON. */
-export function identityOf(...parts: readonly unknown[]): string {
+export function trialIdentity(...parts: readonly unknown[]): string {
   const hash = createHash('sha256');
   for (const part of parts) hash.update(JSON.stringify(part));
   return hash.digest('hex');

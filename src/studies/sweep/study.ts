@@ -31,7 +31,7 @@ export const sweepStudy: StudyDefinition<SweepPlan, SweepTrial, SweepPlace, Swee
   description:
     'Which method is better, and is the difference more than noise? Every method of the plan, plain and with the masked ' +
     'convolution, in every model, with every seed, on the same budget of training; then the perplexity of held-out text. ' +
-    'docs/sweep.md describes the plan.',
+    'docs/study.md describes the plan.',
   examples: [
     'linnet study sweep --plan assets/sweeps/quick.json --out runs/quick',
     'linnet study sweep --plan assets/sweeps/seven-methods.json --out runs/seven --json',
