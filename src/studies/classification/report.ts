@@ -1,5 +1,5 @@
 /** The report of a study of classifiers: a row a model and method, a column a task; means over the seeds. */
-import { mean } from '../../evaluation/tasks/metrics/statistics.ts';
+import { average } from '../../evaluation/tasks/metrics/statistics.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';
 import { type Column, makeTable, type Table, textTable } from '../../report/table.ts';
 import { groupedBy, measuredHow, type OverSeeds, overSeeds, spelledOverSeeds } from '../frame/over-seeds.ts';
@@ -33,9 +33,9 @@ function summarize(results: readonly ClassificationResult[]): ClassificationRow[
       const measures = Object.fromEntries(
         Object.keys(first).map((name) => [name, overSeeds(trials.map((trial) => valueOf(trial, name)))]),
       );
-      return { task, measures, score: mean(Object.values(measures).map((measure) => measure.mean)) };
+      return { task, measures, score: average(Object.values(measures).map((measure) => measure.mean)) };
     });
-    return { model: own[0].model, method: own[0].method, cells, average: mean(cells.map(({ score }) => score)) };
+    return { model: own[0].model, method: own[0].method, cells, average: average(cells.map(({ score }) => score)) };
   });
 }
 

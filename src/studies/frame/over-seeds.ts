@@ -1,5 +1,5 @@
 /** Means and deviations of results over seeds, and what a report says about how they were measured. */
-import { mean, sampleDeviation } from '../../evaluation/tasks/metrics/statistics.ts';
+import { average, sampleDeviation } from '../../evaluation/tasks/metrics/statistics.ts';
 import type { Section } from '../../report/html.ts';
 import { provenanceFacts } from '../../report/provenance.ts';
 import { formatFixed } from '../../report/quantities.ts';
@@ -12,7 +12,7 @@ export interface OverSeeds {
 }
 
 export function overSeeds(values: readonly number[]): OverSeeds {
-  return { mean: mean(values), deviation: sampleDeviation(values) };
+  return { mean: average(values), deviation: sampleDeviation(values) };
 }
 
 /** "5.30 ± 0.21", without the deviation where there is none. */
