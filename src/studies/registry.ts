@@ -7,7 +7,7 @@ import type { StudyDefinition, TrialPlace } from './frame/study.ts';
 
 interface StudyEntry {
   readonly summary: string;
-  load(): Promise<Study>;
+  readonly load: () => Promise<Study>;
 }
 
 export const studyTable: Readonly<Record<string, StudyEntry>> = {
