@@ -9,7 +9,8 @@ import type { GeneratingModel } from '../models/model.ts';
 import { type Program, programOf } from '../runtime/program.ts';
 import { openWebSession, type WebDevice, type WebEngineSettings } from '../runtime/web-engine.ts';
 import { huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
-import { type ChatTemplate, checkedTemplate, configuredTemplate } from '../tokenizer/chat-template.ts';
+import type { ChatTemplate } from '../tokenizer/chat-template.ts';
+import { findChatTemplate, templateFiles } from '../tokenizer/chat-template-sources.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { fetchFiles, openRemoteExport } from './remote-export.ts';
 import { sha256Of } from './remote-folder.ts';
@@ -69,7 +70,6 @@ export interface RemoteModel {
 
 const tokenizerFile = 'tokenizer.json';
 const tokenizerConfigFile = 'tokenizer_config.json';
-const templateFile = 'chat_template.jinja';
 
 /**
  * Opens an exported model folder.
@@ -126,11 +126,8 @@ export async function openRemoteModel(url: string | URL, options: OpenModelOptio
       return program;
     },
   };
-  const jinja = fetched.get(templateFile);
-  const template =
-    jinja === undefined
-      ? configuredTemplate(taken(tokenizerConfigFile) ?? {}, nameOf(tokenizerConfigFile))
-      : checkedTemplate(new TextDecoder().decode(jinja), nameOf(templateFile));
+  const files = { read: (name: string) => Promise.resolve(fetched.get(name)), nameOf };
+  const template = tokenizer && (await findChatTemplate(files, tokenizer));
   const fingerprint = await sha256Of(new TextEncoder().encode(exportIdentity(manifest)));
   const engine = await assembleEngine(reader, manifest, model);
   return { model, engine, manifest, url: folder.url, fingerprint, tokenizer, template };
@@ -170,7 +167,7 @@ function wantedFiles({ files, folds, prompt, encoder }: ExportManifest): string[
   const steps = prompt === undefined ? [exportedFiles.model] : [exportedFiles.model, exportedFiles.prompt];
   const encoders = (encoder?.lengths ?? []).map(encoderFileOf);
   const graphs = [...new Set([...steps, ...Object.values(folds), ...encoders])];
-  const optional = [tokenizerFile, tokenizerConfigFile, templateFile].filter((name) => Object.hasOwn(files, name));
+  const optional = [tokenizerFile, ...templateFiles].filter((name) => Object.hasOwn(files, name));
   const data = graphs.map(dataFileOf).filter((name) => Object.hasOwn(files, name));
   const wanted = new Set([exportedFiles.config, ...optional, ...graphs, ...data]);
   return [...wanted].sort((a, b) => files[a].bytes - files[b].bytes);

@@ -1,7 +1,7 @@
 /** `linnet/data`: texts and how they become rows of tokens; tokenizers of one's own (docs/train.md). */
 export { type SpecialTokens, type TokenizerFiles, tokenizerFileContents } from '../tokenizer/byte-level.ts';
 export { byteTokenizer, byteTokenizerFiles } from '../tokenizer/bytes.ts';
-export { type ChatMessage, type ChatOptions, type ChatTemplate, chatTokens } from '../tokenizer/chat-template.ts';
+export { type ChatMessage, ChatTemplate, type TemplateOptions } from '../tokenizer/chat-template.ts';
 export { readChatTemplate } from '../tokenizer/chat-template-files.ts';
 export { type HuggingFaceTokenizerFiles, huggingFaceTokenizer } from '../tokenizer/hugging-face.ts';
 export { type EncodeOptions, loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';

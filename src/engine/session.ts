@@ -6,7 +6,9 @@ import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import type { RandomState } from '../random.ts';
+import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { type PromptInput, preparePrompt } from './prompt.ts';
 import { type TextOptions, TextPieces } from './text-pieces.ts';
 import {
   requireCount,
@@ -41,8 +43,7 @@ export interface SessionFiles {
 export interface SessionParts {
   readonly engine: () => Promise<StepEngine>;
   readonly tokenizer: Tokenizer;
-  /** Tokens that a new text begins with, at least one, and the state to read them with. */
-  readonly begin: (text: string) => Promise<Pick<SessionContent, 'tokens' | 'state'>>;
+  readonly template?: ChatTemplate;
   readonly files: SessionFiles | undefined;
   /** Schemas that texts may be held to. */
   readonly schemas: JsonSchemas;
@@ -83,27 +84,18 @@ export class TextSession {
    */
   continue(text: string, options: TextOptions = {}): TextPieces {
     requireText(text, 'the text');
-    checkTextOptions(options);
-    return new TextPieces(() => this.#run(options, () => this.#extended(text)));
+    return this.continuePrompt({ text }, options);
   }
 
-  /**
-   * `continue` with tokens, such as those of a chat template.
-   * @param tokens or what makes them when the text begins
-   */
-  continueTokens(
-    tokens: ArrayLike<number> | (() => Promise<ArrayLike<number>>),
-    options: TextOptions = {},
-  ): TextPieces {
-    if (typeof tokens !== 'function') requireTokens(tokens, 'the tokens');
+  /** `continue` with token ids. */
+  continueTokens(tokens: ArrayLike<number>, options: TextOptions = {}): TextPieces {
+    return this.continuePrompt({ tokens: requireTokens(tokens, 'the tokens') }, options);
+  }
+
+  /** `continue` with any kind of prompt, such as messages. */
+  continuePrompt(input: PromptInput, options: TextOptions = {}): TextPieces {
     checkTextOptions(options);
-    return new TextPieces(() =>
-      this.#run(options, async () => {
-        const added = requireTokens(typeof tokens === 'function' ? await tokens() : tokens, 'the tokens');
-        const state = this.#content?.state ?? (await this.#parts.engine()).newState();
-        return { state, tokens: [...this.tokens, ...added] };
-      }),
-    );
+    return new TextPieces(() => this.#run(options, input));
   }
 
   /** A second session with the same text: both go on by themselves. @throws LinnetError `INPUT` while a call is running */
@@ -142,35 +134,23 @@ export class TextSession {
     throw new LinnetError('INPUT', 'the session is generating; wait for the end of the text');
   }
 
-  async #extended(text: string): Promise<Pick<SessionContent, 'tokens' | 'state'>> {
-    const content = this.#content;
-    if (content === undefined) return this.#parts.begin(text);
-    const engine = await this.#parts.engine();
-    if (engine.readsText && text !== '') {
-      throw new LinnetError('INPUT', 'the model has read its text; continue with an empty one, or begin a new session');
-    }
-    return { state: content.state, tokens: [...content.tokens, ...this.#parts.tokenizer.encode(text)] };
-  }
-
   #constraint({ jsonSchema, ignoreEos, stopIds = [] }: TextOptions, { model }: StepEngine, from: number) {
     if (jsonSchema === undefined) return undefined;
     if (ignoreEos === true) throw new LinnetError('INPUT', 'JSON ends with EOS; leave out ignoreEos or jsonSchema');
     return this.#parts.schemas.constraint(jsonSchema, [...model.eosIds, ...stopIds]).after(from);
   }
 
-  async *#run(
-    options: TextOptions,
-    prepare: () => Promise<Pick<SessionContent, 'tokens' | 'state'>>,
-  ): AsyncGenerator<GenerationEvent, void, undefined> {
+  async *#run(options: TextOptions, input: PromptInput): AsyncGenerator<GenerationEvent, void, undefined> {
     this.#requireRest();
     this.#busy = true;
     let after: (() => SessionContent) | undefined;
     try {
-      const { tokens, state } = await prepare();
       const engine = await this.#parts.engine();
+      const { tokenizer, template } = this.#parts;
+      const { tokens, source } = preparePrompt({ engine, tokenizer, template }, input, { after: this.#content });
+      const state = this.#content?.state ?? engine.newState(source && (await engine.encode(source)));
       const constraint = this.#constraint(options, engine, tokens.length);
       const sampler = samplerOf(options, this.#content?.sampler, { constraint });
-      const { tokenizer } = this.#parts;
       const shared = { promptTokens: tokens, state, tokenizer, sampler };
       const written: number[] = [];
       for await (const event of generate(engine, { ...generateOptions(options), ...shared })) {

@@ -1,7 +1,7 @@
 /** A model as the text engine sees it: step engine, tokenizer, chat template, names. Who opens it is not known here. */
 import type { StepEngine } from '../decoding/step-engine.ts';
+import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { ChatTemplate } from './chat/chat-template.ts';
 import type { TokenPieces } from './text/token-pieces.ts';
 
 /** Properties of every model that reads or writes texts. */

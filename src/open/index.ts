@@ -139,5 +139,5 @@ async function companionsOf(folder: string): Promise<Pick<Surroundings, 'tokeniz
     if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
     throw error;
   });
-  return { tokenizer, template: await readChatTemplate(folder) };
+  return { tokenizer, template: tokenizer && (await readChatTemplate(folder, tokenizer)) };
 }

@@ -1,12 +1,12 @@
 /** Opened models that generate: causal ones, and those with an encoder and a decoder. Runs in browsers too. */
-import { promptOf } from '../engine/text-generation.ts';
+import { preparePrompt } from '../engine/prompt.ts';
 import { type ContinuationScore, scoreContinuation } from '../engine/log-likelihood.ts';
-import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
 import { LinnetError } from '../errors.ts';
 import type { GeneratingModel } from '../models/model.ts';
-import { type ChatMessage, chatTokens } from '../tokenizer/chat-template.ts';
+import type { ChatMessage } from '../tokenizer/chat-template.ts';
+import { textTokens } from '../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type ModelOrigin, Opened, type OpenedCausal, type OpenedEncoderDecoder } from './opened-model.ts';
 import { type SessionContent, type SessionFiles, TextSession } from '../engine/session.ts';
@@ -62,20 +62,19 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
     }
     // The end of a turn, which is not always what the model's configuration calls the end of a text.
     const stopIds = [...(options.stopIds ?? []), ...(tokenizer.eosId === undefined ? [] : [tokenizer.eosId])];
-    return this.session().continueTokens(() => chatTokens(template, tokenizer, messages), { ...options, stopIds });
+    return this.session().continuePrompt({ messages }, { ...options, stopIds });
   }
 
   override session(): TextSession {
     const { tokenizer } = this;
     const engine = (): Promise<StepEngine> => this.engine();
-    const { sessionFiles } = this.#parts;
+    const { sessionFiles, template } = this.#parts;
     const files = sessionFiles && {
       save: async (path: string, content: SessionContent) => sessionFiles(await engine()).save(path, content),
       load: async (path: string) => sessionFiles(await engine()).load(path),
     };
-    const begin = async (text: string) => beginText(await engine(), tokenizer, text);
     this.#schemas ??= new JsonSchemas(tokenizer, this.description.sizes.vocabulary);
-    return new TextSession({ engine, tokenizer, begin, files, schemas: this.#schemas });
+    return new TextSession({ engine, tokenizer, template, files, schemas: this.#schemas });
   }
 
   override async score(context: string, continuations: readonly string[]): Promise<ContinuationScore[]> {
@@ -86,7 +85,8 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
     const words = context.trimEnd();
     const space = context.slice(words.length);
     const given = engine.readsText ? context : words;
-    const { tokens, state } = await beginText(engine, tokenizer, given);
+    const { tokens, source } = preparePrompt({ engine, tokenizer }, { text: given });
+    const state = engine.newState(source && (await engine.encode(source)));
     const { logits } = await engine.prefill(state, tokens, { weights: 'step' });
     const scores: ContinuationScore[] = [];
     for (const continuation of continuations) {
@@ -122,22 +122,6 @@ function continuedTokens(
   text: string,
   continuation: string,
 ): Int32Array {
-  const whole = tokenizer.encode(text + continuation, { bos: tokenizer.bosId !== undefined });
-  return whole.subarray(tokens.length);
-}
-
-/** A new text: a prompt with BOS, or a text that is read with EOS and the token that another begins with. */
-async function beginText(
-  engine: StepEngine,
-  tokenizer: Tokenizer,
-  text: string,
-): Promise<{ tokens: readonly number[]; state: SequenceState }> {
-  const { model } = engine;
-  if (!engine.readsText) {
-    const tokens = promptOf(model, tokenizer.encode(text, { bos: tokenizer.bosId !== undefined }));
-    return { tokens, state: engine.newState() };
-  }
-  const [eos] = model.eosIds;
-  const source = [...tokenizer.encode(text), ...(eos === undefined ? [] : [eos])];
-  return { tokens: promptOf(model, []), state: engine.newState(await engine.encode(source)) };
+  const whole = textTokens(tokenizer, text + continuation);
+  return Int32Array.from(whole.slice(tokens.length));
 }

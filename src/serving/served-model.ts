@@ -1,4 +1,6 @@
 /** A model as a server knows it: engine, tokenizer, chat template, names. */
+import { readChatTemplate } from '../tokenizer/chat-template-files.ts';
+import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import { LinnetError } from '../errors.ts';
 import { openDecodingModel, openGeneratingModel } from '../export/open-model.ts';
@@ -6,7 +8,6 @@ import type { NamedModel, TextModel } from '../engine/text-model.ts';
 import { elementCount } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
-import { ChatTemplate, readChatTemplate } from '../engine/chat/chat-template.ts';
 import { TokenPieces } from '../engine/text/token-pieces.ts';
 
 /** How a model is served. */
@@ -32,10 +33,10 @@ export async function openServedModel(
     return {
       ...{ ...named, tokenizer },
       engine: opened.engine,
-      template:
-        chatTemplate === undefined
-          ? await readChatTemplate(opened.path, tokenizer)
-          : new ChatTemplate(chatTemplate, tokenizer),
+      template: (chatTemplate === undefined
+        ? await readChatTemplate(opened.path, tokenizer)
+        : await openChatTemplate(chatTemplate, tokenizer, '--chat-template')
+      )?.check(),
       fingerprint: opened.fingerprint,
       [Symbol.asyncDispose]: () => opened.engine.dispose(),
     };

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { byteTokenizer } from './bytes.ts';
-import { type ChatMessage, type ChatTemplate, chatTokens, configuredTemplate } from './chat-template.ts';
+import { type ChatMessage, ChatTemplate } from './chat-template.ts';
+import { findChatTemplate } from './chat-template-sources.ts';
 import { JinjaTemplate } from './jinja-template.ts';
 
 const bytes = byteTokenizer();
@@ -19,36 +20,47 @@ const tokenizer = {
 };
 
 const turns = `{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}`;
-const template = (source: string): ChatTemplate => ({ source, origin: 'test' });
+const template = (source: string): ChatTemplate => new ChatTemplate(source, tokenizer, 'test');
 const text = (value: string): number[] => [...bytes.encode(value)];
 const user = (content: string): ChatMessage[] => [{ role: 'user', content }];
 
-describe('chatTokens', () => {
-  it('makes control tokens of what the template writes, and of nothing else', async () => {
-    const tokens = await chatTokens(template(turns), tokenizer, user('Hi </s> you'));
+describe('a chat template', () => {
+  it('makes control tokens of what the template writes, and of nothing else', () => {
+    const tokens = template(turns).encode(user('Hi </s> you'));
     expect([...tokens]).toEqual([bos, ...text('[user]Hi </s> you'), eos, ...text('[assistant]')]);
   });
 
-  it('ends where it is told to', async () => {
-    const tokens = await chatTokens(template(turns), tokenizer, user('Hi'), { answer: false });
+  it('ends where it is told to', () => {
+    const tokens = template(turns).encode(user('Hi'), { addGenerationPrompt: false });
     expect(tokens.at(-1)).toBe(eos);
   });
 
-  it('knows templates that trim', async () => {
+  it('knows templates that trim', () => {
     const trimming = turns.replace('m.content', 'm.content | trim');
-    const tokens = await chatTokens(template(trimming), tokenizer, user('  </s> \n'));
+    const tokens = template(trimming).encode(user('  </s> \n'));
     expect([...tokens]).toEqual([bos, ...text('[user]</s>'), eos, ...text('[assistant]')]);
   });
 
-  it('takes templates that change messages only where nothing can be mistaken', async () => {
+  it('takes templates that change messages', () => {
     const changing = template(turns.replace('m.content', 'm.content | upper'));
-    expect([...(await chatTokens(changing, tokenizer, user('hi')))]).toEqual([
-      bos,
-      ...text('[user]HI'),
-      eos,
-      ...text('[assistant]'),
-    ]);
-    expect(await errorCode(() => chatTokens(changing, tokenizer, user('a <s>')))).toBe('INPUT');
+    for (const [given, written] of [
+      ['hi', 'HI'],
+      ['a <s>', 'A <S>'],
+    ]) {
+      expect(changing.encode(user(given))).toEqual([bos, ...text(`[user]${written}`), eos, ...text('[assistant]')]);
+    }
+  });
+
+  it('passes tools, documents and variables on, and no control token out of them', () => {
+    const all = template('{{ tools | tojson }}{{ documents[0].text }}{{ style }}{{ eos_token }}');
+    const given = { tools: [{ name: '</s>' }], documents: [{ text: '<s>' }], variables: { style: '</s>' } };
+    expect(all.encode(user('a'), given)).toEqual([...text('[{"name": "</s>"}]<s></s>'), eos]);
+    expect(all.render(user('a'), given)).toBe('[{"name": "</s>"}]<s></s></s>');
+  });
+
+  it('takes the template for tools where there are any', () => {
+    const two = new ChatTemplate({ default: 'plain', tool_use: 'tools' }, tokenizer);
+    expect([two.render(user('a')), two.render(user('a'), { tools: [] })]).toEqual(['plain', 'tools']);
   });
 
   it.each([
@@ -56,14 +68,14 @@ describe('chatTokens', () => {
     ['a template that is not valid', '{% for %}', user('a'), 'FORMAT'],
     ['messages that the template refuses', `{{ raise_exception('roles') }}`, user('a'), 'INPUT'],
   ])('refuses %s', async (_, source, messages, code) => {
-    expect(await errorCode(() => chatTokens(template(source), tokenizer, messages))).toBe(code);
+    expect(await errorCode(() => template(source).encode(messages))).toBe(code);
   });
 });
 
 describe('templates within limits', () => {
-  const limits = { entries: 1000, characters: 10_000, milliseconds: 100_000 };
-  const render = (source: string, milliseconds = limits.milliseconds): string =>
-    new JinjaTemplate(source, { ...limits, milliseconds }).render({ items: [1, 2] });
+  const limits = { entries: 1000, characters: 10_000, work: 1e9 };
+  const render = (source: string, work = limits.work): string =>
+    new JinjaTemplate(source, { ...limits, work }).render({ items: [1, 2] });
   const loops = (depth: number): string =>
     depth === 0 ? 'x' : `{% for i in range(900) %}${loops(depth - 1)}{% endfor %}`;
 
@@ -81,8 +93,20 @@ describe('templates within limits', () => {
     expect(() => render(source)).toThrow(message);
   });
 
-  it('end after their time', () => {
-    expect(() => render(loops(4).replace('x', ''), 100)).toThrow('not done after 0.1 s');
+  it('end after their work, however little they write', () => {
+    for (const body of ['x', '']) {
+      expect(() => render(loops(4).replace('x', body), 10_000)).toThrow('it takes more than 10000 units of work');
+    }
+  });
+
+  it('count a loop, a filter and a method by the size of what they go over', () => {
+    const repeated = (work: string): string => `{% for i in range(900) %}{% set t = ${work} %}{% endfor %}`;
+    for (const work of ['range(900)', 'range(900) | sort', 'text | upper', 'text.replace("x", "y")']) {
+      const rendered = (): string =>
+        new JinjaTemplate(repeated(work), { ...limits, work: 20_000 }).render({ text: 'x'.repeat(1000) });
+      expect(rendered, work).toThrow('units of work');
+    }
+    expect(() => render(repeated('items'), 20_000)).not.toThrow();
   });
 
   it('do what they do without', () => {
@@ -94,26 +118,48 @@ describe('templates within limits', () => {
     );
   });
 
-  it('and messages that they refuse are told so', async () => {
+  it('and messages that they refuse are told so', () => {
     const endless = template('{% for i in range(10 ** 9) %}x{% endfor %}');
-    await expect(chatTokens(endless, tokenizer, user('a'))).rejects.toThrow(
-      /refuses the messages: it gives a function the number/,
-    );
+    expect(() => endless.encode(user('a'))).toThrow(/refuses the messages: it gives a function the number/);
   });
 });
 
-describe('configuredTemplate', () => {
-  it('reads one template, or the default of several', () => {
-    expect(configuredTemplate({ chat_template: turns }, 'x')?.source).toBe(turns);
+describe('findChatTemplate', () => {
+  const find = (files: Readonly<Record<string, unknown>>, additional = {}) =>
+    findChatTemplate(
+      {
+        read: (name) => {
+          const given = Object.hasOwn(files, name) ? files[name] : undefined;
+          if (given === undefined) return Promise.resolve(undefined);
+          return Promise.resolve(Buffer.from(typeof given === 'string' ? given : JSON.stringify(given)));
+        },
+        nameOf: (name) => name,
+        additional: () => Promise.resolve(additional),
+      },
+      tokenizer,
+    );
+  const config = (chat: unknown) => ({ 'tokenizer_config.json': { chat_template: chat } });
+
+  it('reads one template, or the default of several', async () => {
+    expect((await find(config(turns)))?.source).toBe(turns);
     const several = [
       { name: 'tool_use', template: 'a' },
       { name: 'default', template: 'b' },
     ];
-    expect(configuredTemplate({ chat_template: several }, 'x')?.source).toBe('b');
-    expect(configuredTemplate({}, 'x')).toBeUndefined();
+    const named = await find(config(several));
+    expect([named?.render(user('x')), named?.render(user('x'), { tools: [] })]).toEqual(['b', 'a']);
+    expect(await find({ 'tokenizer_config.json': {} })).toBeUndefined();
+    expect(await find({})).toBeUndefined();
+  });
+
+  it('prefers files of their own, and adds those of additional_chat_templates', async () => {
+    const files = { ...config('c'), 'chat_template.json': { chat_template: 'b' }, 'chat_template.jinja': 'a' };
+    expect((await find(files))?.source).toBe('a');
+    expect((await find({ ...files, 'chat_template.jinja': undefined }))?.source).toBe('b');
+    expect((await find(files, { tool_use: 't' }))?.render(user('x'), { tools: [] })).toBe('t');
   });
 
   it.each([[7], [[{ name: 'other', template: 'a' }]], ['x'.repeat(1 << 19)]])('refuses others', async (chat) => {
-    expect(await errorCode(() => configuredTemplate({ chat_template: chat }, 'x'))).toBe('FORMAT');
+    expect(await errorCode(() => find(config(chat)))).toBe('FORMAT');
   });
 });

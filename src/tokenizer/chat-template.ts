@@ -1,12 +1,12 @@
 /**
- * Conversations as tokens, by the chat template of a model folder (Jinja, run by `@huggingface/jinja`).
- *
- * A template writes control tokens by their names. What people write must not become one: "</s>" in a message stays the
- * characters it is written with. So the template is run over stand-ins of the messages, its text is taken apart at the
- * names of special tokens, and then the messages are put in.
+ * Conversations as tokens, by the chat template of a model folder (Jinja, run by `@huggingface/jinja`). A template writes
+ * control tokens by their names. What people write must not become one: "</s>" in a message stays the characters it is
+ * written with, so that nobody can end a turn or speak as the system. So the names in all that a template is given are
+ * broken apart by a mark, which is taken out of what lies between the control tokens of the template's text.
  */
 import { LinnetError } from '../errors.ts';
-import { isJsonObject, type JsonObject } from '../files/json-object.ts';
+import { ControlNames, textTokens } from './encode-text.ts';
+import { JinjaTemplate } from './jinja-template.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** One turn of a conversation. */
@@ -14,152 +14,142 @@ export interface ChatMessage {
   /** Commonly "system", "user" or "assistant"; what the template knows. */
   readonly role: string;
   readonly content: string;
+  readonly name?: string;
+  /** Functions that an assistant calls, as the API has them. */
+  readonly tool_calls?: readonly unknown[];
+  /** The call that a message of role "tool" answers. */
+  readonly tool_call_id?: string;
 }
 
-/** A chat template and where it comes from. */
-export interface ChatTemplate {
+/** What a template is given besides the messages. */
+export interface TemplateOptions {
+  /** Whether the text ends where the assistant's answer begins. Default true. */
+  readonly addGenerationPrompt?: boolean;
+  /** Functions that the model may call, as JSON schemas. */
+  readonly tools?: readonly unknown[];
+  /** Texts that the answer may rest on. */
+  readonly documents?: readonly unknown[];
+  /** Variables of the model's own template. */
+  readonly variables?: Readonly<Record<string, unknown>>;
+}
+
+/** How deeply what a template is given may be nested. */
+const mostDepth = 64;
+
+/** The chat template of a model. */
+export class ChatTemplate {
+  /** The template without tools. */
   readonly source: string;
-  /** How errors name it. */
-  readonly origin: string;
-}
+  readonly #sources: Readonly<Record<string, string>>;
+  readonly #origin: string;
+  readonly #tokenizer: Tokenizer;
+  readonly #names: ControlNames;
+  readonly #parsed = new Map<string, JinjaTemplate>();
 
-/** Options of `chatTokens`. */
-export interface ChatOptions {
-  /** End with what begins an answer. Default true. */
-  readonly answer?: boolean;
-}
-
-/** The longest template that is run; those in use have up to 20,000 characters. */
-const maximumCharacters = 1 << 18;
-
-/**
- * The template of a tokenizer_config.json: one, or the one named "default" of several.
- * @throws LinnetError `FORMAT` if it has another form
- */
-export function configuredTemplate(config: JsonObject, origin: string): ChatTemplate | undefined {
-  const given = config.chat_template;
-  if (given === undefined || given === null) return undefined;
-  if (typeof given === 'string') return checkedTemplate(given, origin);
-  const named = Array.isArray(given) ? given.filter(isJsonObject).find(({ name }) => name === 'default') : undefined;
-  if (typeof named?.template === 'string') return checkedTemplate(named.template, origin);
-  throw new LinnetError('FORMAT', `"chat_template" of ${origin} is neither a template nor a list with a default one`);
-}
-
-/** A template as text. @throws LinnetError `FORMAT` if it is longer than any real one */
-export function checkedTemplate(source: string, origin: string): ChatTemplate {
-  if (source.length <= maximumCharacters) return { source, origin };
-  throw new LinnetError('FORMAT', `the chat template of ${origin} has ${source.length} characters: too many`);
-}
-
-/**
- * Tokens of a conversation, ready to be answered.
- *
- * @throws LinnetError `INPUT` for no messages, messages that the template refuses, or a message with the name of a
- *   control token in it where the template changes messages; `FORMAT` for a template that is not valid
- * @example
- * ```ts
- * const tokens = await chatTokens(template, tokenizer, [{ role: 'user', content: 'Hello' }]);
- * ```
- */
-export async function chatTokens(
-  template: ChatTemplate,
-  tokenizer: Tokenizer,
-  messages: readonly ChatMessage[],
-  options: ChatOptions = {},
-): Promise<Int32Array> {
-  if (messages.length === 0) throw new LinnetError('INPUT', 'a conversation needs at least one message');
-  const render = await rendererOf(template, tokenizer, options);
-  const wanted = render(messages);
-  const names = tokenizer.specialNames ?? new Map<string, number>();
-  for (const contents of [messages.map(({ content }) => content), messages.map(({ content }) => content.trim())]) {
-    const text = render(messages.map(({ role }, index) => ({ role, content: standIn(index) })));
-    if (filled(text, contents) !== wanted) continue; // the template does something else with messages
-    return encoded(splitAtNames(text, names), tokenizer, (part) => filled(part, contents));
+  /**
+   * @param sources templates by name: "default", and commonly "tool_use" for conversations with tools; or the only one
+   * @param origin how errors name it
+   */
+  constructor(sources: string | Readonly<Record<string, string>>, tokenizer: Tokenizer, origin = 'the model') {
+    this.#sources = typeof sources === 'string' ? { default: sources } : sources;
+    this.source = this.#sources.default;
+    this.#origin = origin;
+    this.#tokenizer = tokenizer;
+    this.#names = new ControlNames(tokenizer);
   }
-  const foreign = messages.find(({ content }) => [...names.keys()].some((name) => content.includes(name)));
-  if (foreign !== undefined) {
-    throw new LinnetError(
-      'INPUT',
-      `a message of "${foreign.role}" holds the name of a control token, and the template of ${template.origin} ` +
-        'changes messages, so that both cannot be told apart; write it differently',
+
+  /** Parses the templates, which is else done when they are needed. @throws LinnetError `FORMAT` for one that is not valid */
+  check(): this {
+    for (const source of Object.values(this.#sources)) this.#parse(source);
+    return this;
+  }
+
+  /** The text that a template makes of messages. @throws LinnetError `INPUT` where it refuses them, `FORMAT` as `check` */
+  render(messages: readonly ChatMessage[], options: TemplateOptions = {}): string {
+    return this.#render({ messages, ...given(options) }, options);
+  }
+
+  /**
+   * The token ids of that text.
+   * @throws LinnetError `INPUT` for no messages and where the template refuses them, `FORMAT` as `check`
+   * @example
+   * ```ts
+   * const tokens = template.encode([{ role: 'user', content: 'Hello' }]);
+   * ```
+   */
+  encode(messages: readonly ChatMessage[], options: TemplateOptions = {}): number[] {
+    const values = { messages, ...given(options) };
+    const mark = unusedCharacter(JSON.stringify(values));
+    const parts = this.#names.split(this.#render(this.#guarded(values, mark, 0), options));
+    const texts = parts.map((part) => (typeof part === 'number' ? part : part.replaceAll(mark, '')));
+    return textTokens(this.#tokenizer, texts, { bos: false });
+  }
+
+  /** A copy in which no text holds a name of a control token. */
+  #guarded<T>(value: T, mark: string, depth: number): T;
+  #guarded(value: unknown, mark: string, depth: number): unknown {
+    if (typeof value === 'string') return this.#names.breakApart(value, mark);
+    if (typeof value !== 'object' || value === null) return value;
+    if (depth > mostDepth) throw new LinnetError('INPUT', `the conversation is nested more than ${mostDepth} deep`);
+    if (Array.isArray(value)) return value.map((entry: unknown) => this.#guarded(entry, mark, depth + 1));
+    const entries = Object.entries(value).map(
+      ([key, entry]) => [this.#names.breakApart(key, mark), this.#guarded<unknown>(entry, mark, depth + 1)] as const,
     );
+    return Object.fromEntries(entries);
   }
-  return encoded(splitAtNames(wanted, names), tokenizer, (part) => part);
-}
 
-/**
- * Tokens of a text in which the names of control tokens are control tokens: for prompts in the notation of a model, such
- * as `<|im_start|>user`. Never for text of people who are not asked, which could then end a turn or speak as the system.
- * @example
- * ```ts
- * const tokens = encodeSpecial(tokenizer, '<s>Once upon a time');
- * ```
- */
-export function encodeSpecial(tokenizer: Tokenizer, text: string): Int32Array {
-  return encoded(splitAtNames(text, tokenizer.specialNames ?? new Map<string, number>()), tokenizer, (part) => part);
-}
-
-/** Private-use characters, which tokenizers' names do not have. */
-function standIn(index: number): string {
-  return `\uE0F0${index}\uE0F1`;
-}
-
-function filled(text: string, contents: readonly string[]): string {
-  return text.replace(/\uE0F0(\d+)\uE0F1/g, (_, index: string) => contents[Number(index)] ?? '');
-}
-
-type Renderer = (messages: readonly ChatMessage[]) => string;
-
-/** Loads the library when the first conversation needs it. */
-async function rendererOf(
-  { source, origin }: ChatTemplate,
-  { specialNames, bosId, eosId }: Tokenizer,
-  { answer = true }: ChatOptions,
-): Promise<Renderer> {
-  const { JinjaTemplate } = await import('./jinja-template.ts');
-  const nameOf = (id: number | undefined): string =>
-    [...(specialNames ?? [])].find(([, other]) => other === id)?.[0] ?? '';
-  const common = { bos_token: nameOf(bosId), eos_token: nameOf(eosId), add_generation_prompt: answer };
-  let template: InstanceType<typeof JinjaTemplate>;
-  try {
-    template = new JinjaTemplate(source);
-  } catch (cause) {
-    throw new LinnetError('FORMAT', `the chat template of ${origin} is not valid: ${reasonOf(cause)}`, { cause });
-  }
-  return (messages) => {
+  #render(values: Values, { addGenerationPrompt = true, tools }: TemplateOptions): string {
+    if (values.messages.length === 0) throw new LinnetError('INPUT', 'a conversation needs at least one message');
+    const named = tools !== undefined && Object.hasOwn(this.#sources, 'tool_use') ? 'tool_use' : 'default';
+    const template = this.#parse(this.#sources[named]);
     try {
-      return template.render({ ...common, messages: messages.map((message) => ({ ...message })) });
+      return template.render({
+        ...values,
+        messages: values.messages.map((message) => ({ ...message })),
+        add_generation_prompt: addGenerationPrompt,
+        bos_token: this.#names.of(this.#tokenizer.bosId),
+        eos_token: this.#names.of(this.#tokenizer.eosId),
+      });
     } catch (cause) {
-      throw new LinnetError('INPUT', `the chat template of ${origin} refuses the messages: ${reasonOf(cause)}`, {
+      throw new LinnetError('INPUT', `the chat template of ${this.#origin} refuses the messages: ${reasonOf(cause)}`, {
         cause,
       });
     }
-  };
+  }
+
+  #parse(source: string): JinjaTemplate {
+    const known = this.#parsed.get(source);
+    if (known !== undefined) return known;
+    try {
+      const parsed = new JinjaTemplate(source);
+      this.#parsed.set(source, parsed);
+      return parsed;
+    } catch (cause) {
+      throw new LinnetError('FORMAT', `the chat template of ${this.#origin} is not valid: ${reasonOf(cause)}`, {
+        cause,
+      });
+    }
+  }
+}
+
+/** What a template is given that somebody else wrote. */
+interface Values extends Readonly<Record<string, unknown>> {
+  readonly messages: readonly ChatMessage[];
+}
+
+function given({ tools, documents, variables }: TemplateOptions): Readonly<Record<string, unknown>> {
+  return { ...variables, ...(tools !== undefined && { tools }), ...(documents !== undefined && { documents }) };
 }
 
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Control tokens as ids, and the texts between them. Of names that begin at one place the longest counts. */
-function splitAtNames(text: string, names: ReadonlyMap<string, number>): (string | number)[] {
-  const longestFirst = [...names.keys()].filter((name) => name !== '').sort((a, b) => b.length - a.length);
-  if (longestFirst.length === 0) return [text];
-  const pattern = new RegExp(
-    `(${longestFirst.map((name) => name.replace(/[$()*+./?[\\\]^{|}-]/g, '\\$&')).join('|')})`,
-  );
-  return text.split(pattern).map((part) => names.get(part) ?? part);
-}
-
-function encoded(
-  parts: readonly (string | number)[],
-  tokenizer: Tokenizer,
-  fill: (part: string) => string,
-): Int32Array {
-  const tokens: number[] = [];
-  for (const part of parts) {
-    if (typeof part === 'number') tokens.push(part);
-    else if (part !== '') for (const token of tokenizer.encode(fill(part))) tokens.push(token);
+/** A character of the private-use area that a text does not hold. */
+function unusedCharacter(text: string): string {
+  for (let code = 0xe000; code < 0xf8ff; code++) {
+    const character = String.fromCharCode(code);
+    if (!text.includes(character)) return character;
   }
-  return Int32Array.from(tokens);
+  throw new LinnetError('INPUT', 'the messages use every character of the private-use area');
 }

@@ -14,6 +14,8 @@ import { quoteName, shownValue } from '../files/name-list.ts';
 import { checkComponents } from './components.ts';
 import { type TokenSpelling, tokenSpelling } from './token-bytes.ts';
 import { Watch, type WorkLimit } from './watch.ts';
+import { type TextEnds, textEnds } from './text-ends.ts';
+import { type PrefixScheme, textPrefix } from './text-prefix.ts';
 import { checkTokenId } from './token-id.ts';
 import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
 import { tokenName, wordPieceSpecialTokens } from './word-piece.ts';
@@ -103,34 +105,32 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   const masked = new Set(specialNames.keys());
   const mask = (content: string): string => (masked.has(content) ? maskPrefix + content : content);
 
-  let library: LibraryTokenizer;
-  try {
-    library = new LibraryTokenizer(
-      {
-        normalizer: null,
-        pre_tokenizer: null,
-        decoder: null,
-        ...tokenizerJson,
-        post_processor: null,
-        added_tokens: added.filter((token) => !specialIds.has(token.id)).map((token) => token.source),
-        model: maskedModel(model, mask),
-      },
+  const masks = { added_tokens: added.filter((token) => !specialIds.has(token.id)).map((token) => token.source) };
+  const library = (json: JsonObject): LibraryTokenizer =>
+    openLibrary(
+      { ...json, ...masks, model: maskedModel(model, mask) },
       maskedConfig(tokenizerConfigJson, mask),
+      origin,
     );
+  const prefix = textPrefix(tokenizerJson);
+  const whole = library(tokenizerJson);
+  const libraries = { whole, inside: prefix.scheme === 'none' ? () => whole : () => library(prefix.without) };
+  const ends = textEnds({ tokenizer: tokenizerJson, config: tokenizerConfigJson, model: modelConfigJson }, ids, roles);
+  const written = new Set(added.map(({ id }) => id));
+  const spelling = tokenSpelling(tokenizerJson.decoder);
+  const { scheme } = prefix;
+  const identity = { vocabularySize, roles, ends, scheme, specialIds, specialNames, origin, written, spelling };
+  return new HuggingFaceTokenizer(libraries, identity, new Watch(files.timeLimit, unfamiliar, origin));
+}
+
+function openLibrary(tokenizerJson: JsonObject, config: Record<string, unknown>, origin: string): LibraryTokenizer {
+  const absent = { normalizer: null, pre_tokenizer: null, decoder: null };
+  try {
+    return new LibraryTokenizer({ ...absent, ...tokenizerJson, post_processor: null }, config);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new LinnetError('FORMAT', `${origin} is not a tokenizer we can run: ${reason}`, { cause });
   }
-  const addsBos = asksForBos(
-    tokenizerJson.post_processor,
-    tokenizerConfigJson.add_bos_token,
-    specialNames,
-    roles.bosId,
-  );
-  const written = new Set(added.map(({ id }) => id));
-  const spelling = tokenSpelling(tokenizerJson.decoder);
-  const identity = { vocabularySize, roles, addsBos, specialIds, specialNames, origin, written, spelling };
-  return new HuggingFaceTokenizer(library, identity, new Watch(files.timeLimit, unfamiliar, origin));
 }
 
 /**
@@ -153,12 +153,19 @@ function requireRoom(
   }
 }
 
+/** The library's tokenizer for whole texts, and what makes the one for texts that go on. */
+interface Libraries {
+  readonly whole: LibraryTokenizer;
+  readonly inside: () => LibraryTokenizer;
+}
+
 type SpecialTokens = Pick<Tokenizer, 'bosId' | 'eosId' | 'padId' | 'clsId' | 'sepId' | 'maskId'>;
 
 interface Identity {
   readonly vocabularySize: number;
   readonly roles: SpecialTokens;
-  readonly addsBos: boolean;
+  readonly ends: TextEnds;
+  readonly scheme: PrefixScheme;
   readonly specialIds: ReadonlySet<number>;
   readonly specialNames: ReadonlyMap<string, number>;
   readonly origin: string;
@@ -167,31 +174,10 @@ interface Identity {
   readonly spelling: TokenSpelling | undefined;
 }
 
-/**
- * Whether texts begin with BOS: `add_bos_token` decides; where it is absent, the template of the post-processor, whose
- * single text then begins with that token.
- */
-function asksForBos(
-  postProcessor: unknown,
-  configured: unknown,
-  names: ReadonlyMap<string, number>,
-  bosId: number | undefined,
-): boolean {
-  if (bosId === undefined) return false;
-  if (typeof configured === 'boolean') return configured;
-  if (!isJsonObject(postProcessor)) return false;
-  const parts: unknown[] = Array.isArray(postProcessor.processors) ? postProcessor.processors : [postProcessor];
-  return parts.some((part) => {
-    const single: unknown = isJsonObject(part) ? part.single : undefined;
-    const first: unknown = Array.isArray(single) ? single[0] : undefined;
-    const special = isJsonObject(first) ? first.SpecialToken : undefined;
-    return isJsonObject(special) && typeof special.id === 'string' && names.get(special.id) === bosId;
-  });
-}
-
 class HuggingFaceTokenizer implements Tokenizer {
   readonly vocabularySize: number;
-  readonly addsBos: boolean;
+  readonly before: readonly number[];
+  readonly after: readonly number[];
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly padId: number | undefined;
@@ -201,19 +187,26 @@ class HuggingFaceTokenizer implements Tokenizer {
   readonly specialIds: ReadonlySet<number>;
   readonly specialNames: ReadonlyMap<string, number>;
   readonly #library: LibraryTokenizer;
+  /** Without the blank that begins a text; made when a text goes on for the first time. */
+  readonly #newInside: () => LibraryTokenizer;
+  #inside: LibraryTokenizer | undefined;
+  readonly #scheme: PrefixScheme;
   readonly #origin: string;
   readonly #watch: Watch;
   readonly #written: ReadonlySet<number>;
   readonly #spelling: TokenSpelling | undefined;
 
-  constructor(library: LibraryTokenizer, identity: Identity, watch: Watch) {
-    this.#library = library;
+  constructor(libraries: Libraries, identity: Identity, watch: Watch) {
+    this.#library = libraries.whole;
+    this.#newInside = libraries.inside;
+    this.#scheme = identity.scheme;
     this.#watch = watch;
     this.#origin = identity.origin;
     this.#written = identity.written;
     this.#spelling = identity.spelling;
     this.vocabularySize = identity.vocabularySize;
-    this.addsBos = identity.addsBos;
+    this.before = identity.ends.before;
+    this.after = identity.ends.after;
     this.bosId = identity.roles.bosId;
     this.eosId = identity.roles.eosId;
     this.padId = identity.roles.padId;
@@ -229,7 +222,7 @@ class HuggingFaceTokenizer implements Tokenizer {
     requireOptions(options, 'the options of encode');
     const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
     const { ids } = this.#watch.run('encoding', text.length, () =>
-      this.#library.encode(wellFormed, { add_special_tokens: false }),
+      this.#libraryFor(options.follows).encode(wellFormed, { add_special_tokens: false }),
     );
     const offset = options.bos === true ? 1 : 0;
     const result = new Int32Array(offset + ids.length);
@@ -242,6 +235,11 @@ class HuggingFaceTokenizer implements Tokenizer {
       result[offset + index] = id;
     }
     return result;
+  }
+
+  #libraryFor(follows: EncodeOptions['follows']): LibraryTokenizer {
+    if (follows === undefined || (follows === 'control' && this.#scheme === 'always')) return this.#library;
+    return (this.#inside ??= this.#newInside());
   }
 
   decode(ids: Iterable<number>): string {

@@ -11,11 +11,19 @@ export interface TemplateLimits {
   readonly entries: number;
   /** Characters of a text, intermediate ones included. */
   readonly characters: number;
-  readonly milliseconds: number;
+  /** Parts that are evaluated; one whose value is large counts as several (`sizePerUnit`). */
+  readonly work: number;
 }
 
-/** Far beyond what conversations need: a megabyte of messages renders in milliseconds. */
-const defaultLimits: TemplateLimits = { entries: 1 << 20, characters: 16 << 20, milliseconds: 10_000 };
+/** Far beyond what conversations need: one of a thousand messages takes some 20,000 units of work. */
+const defaultLimits: TemplateLimits = { entries: 1 << 18, characters: 16 << 20, work: 1 << 20 };
+
+/**
+ * How much of a value one unit of work goes over: little where a function, a filter or a loop works on it, much where it is
+ * only named, compared or joined to another.
+ */
+const charactersPerUnit = { worked: 16, named: 1024 };
+const entriesPerUnit = { worked: 0.25, named: 64 };
 
 /** A template that can be rendered again and again. */
 export class JinjaTemplate {
@@ -40,22 +48,28 @@ export class JinjaTemplate {
 /** Looks at every value that comes out of a part of a template. */
 class LimitedInterpreter extends Interpreter {
   readonly #limits: TemplateLimits;
-  readonly #end: number;
+  #work = 0;
   /** Parts that are arguments of functions and filters. */
   readonly #arguments = new WeakSet();
+  /** Parts that loops, functions and filters go over. */
+  readonly #worked = new WeakSet();
 
   constructor(environment: Environment, limits: TemplateLimits) {
     super(environment);
     this.#limits = limits;
-    this.#end = performance.now() + limits.milliseconds;
   }
 
   override evaluate(part: object | undefined, environment: Environment): RuntimeValue {
-    const { entries, characters, milliseconds } = this.#limits;
-    if (performance.now() > this.#end) throw new Error(`it is not done after ${milliseconds / 1000} s`);
-    if (part !== undefined) for (const argument of argumentsOf(part)) this.#arguments.add(argument);
+    const { entries, characters, work } = this.#limits;
+    if (this.#work > work) throw new Error(`it takes more than ${work} units of work`);
+    if (part !== undefined) {
+      for (const argument of argumentsOf(part)) this.#arguments.add(argument);
+      for (const worked of workedPartsOf(part)) this.#worked.add(worked);
+    }
     const result = super.evaluate(part, environment);
     const { value } = result;
+    const isWorked = part !== undefined && (('type' in part && workingParts.has(part.type)) || this.#worked.has(part));
+    this.#work += 1 + costOf(value, isWorked ? 'worked' : 'named');
     if (typeof value === 'string' && value.length > characters) {
       throw new Error(`it makes a text of more than ${characters} characters`);
     }
@@ -69,6 +83,16 @@ class LimitedInterpreter extends Interpreter {
   }
 }
 
+/** What a value costs, in units of work. */
+function costOf(value: unknown, how: 'worked' | 'named'): number {
+  if (typeof value === 'string') return value.length / charactersPerUnit[how];
+  if (Array.isArray(value)) return value.length / entriesPerUnit[how];
+  return value instanceof Map ? value.size / entriesPerUnit[how] : 0;
+}
+
+/** Parts that make their value by going over others. */
+const workingParts = new Set<unknown>(['CallExpression', 'CallStatement', 'FilterExpression', 'FilterStatement']);
+
 /** The arguments of a function, or of the filter that is applied. */
 function argumentsOf(part: object): object[] {
   const called: unknown = 'filter' in part ? part.filter : part;
@@ -81,6 +105,16 @@ function argumentsOf(part: object): object[] {
       ? [argument.value]
       : [argument];
   });
+}
+
+/** The value that a loop, a filter or a method goes over. */
+function workedPartsOf(part: object): object[] {
+  const callee: unknown = 'callee' in part ? part.callee : undefined;
+  const owner: unknown =
+    typeof callee === 'object' && callee !== null && 'object' in callee ? callee.object : undefined;
+  const operand: unknown = 'operand' in part ? part.operand : undefined;
+  const iterable: unknown = 'iterable' in part ? part.iterable : undefined;
+  return [owner, operand, iterable].filter((value) => typeof value === 'object' && value !== null);
 }
 
 /** What templates find besides their values, under the names that the library has for it. */

@@ -12,6 +12,11 @@ import { requirePath } from '../files/arguments.ts';
 export interface EncodeOptions {
   /** Put the BOS token first. Default false. */
   readonly bos?: boolean;
+  /**
+   * What stands before the text, where it does not begin: tokenizers of the SentencePiece kind put a blank before a text
+   * that begins. Default: nothing.
+   */
+  readonly follows?: 'text' | 'control';
 }
 
 /** Text to token ids and back. */
@@ -20,8 +25,10 @@ export interface Tokenizer {
   readonly vocabularySize: number;
   /** Token that starts a text, where the model has one. */
   readonly bosId?: number;
-  /** Whether the tokenizer's files ask for BOS in front of every text. Absent: they do not say. */
-  readonly addsBos?: boolean;
+  /** Control tokens before every text, as the tokenizer's files have it. Default: BOS, where there is one. */
+  readonly before?: readonly number[];
+  /** Control tokens after every whole text: EOS or SEP. Default: none. */
+  readonly after?: readonly number[];
   /** Token that ends a text, where the model has one. */
   readonly eosId?: number;
   /** Token that fills unused places of a batch, where the model has one. */

@@ -222,7 +222,7 @@ describe.skipIf(stories === undefined)('scores of stories260k (need the third-pa
 
   it.each(['softmax', 'augmented'] as const)('%s and its export equal whole sequences', async (name) => {
     const loaded = name === 'softmax' ? softmax : augmented;
-    expect(tokenizer.addsBos).toBe(true);
+    expect(tokenizer.before).toEqual([tokenizer.bosId]);
     const whole = await expected(loaded, tokenizer, true);
     const dir = join(folder, name);
     await exportModel(dir, {

@@ -16,7 +16,7 @@ import { describeModel, requireCausal } from '../../src/models/families/index.ts
 import { initializeMedusa } from '../../src/models/medusa/medusa.ts';
 import { initializeLora } from '../../src/nn/lora.ts';
 import { Random } from '../../src/random.ts';
-import { checkedTemplate, chatTokens } from '../../src/tokenizer/chat-template.ts';
+import { ChatTemplate } from '../../src/tokenizer/chat-template.ts';
 import { byteTokenizer } from '../../src/tokenizer/bytes.ts';
 import { huggingFaceTokenizer } from '../../src/tokenizer/hugging-face.ts';
 import { timeLimit } from '../../src/tokenizer/time-limit.ts';
@@ -211,7 +211,7 @@ async function tokenizerReaders(folder: string): Promise<FuzzReader[]> {
       ].map((text) => Buffer.from(text)),
       cost: 15,
       read: (bytes) =>
-        chatTokens(checkedTemplate(bytes.toString('utf8'), 'template'), byteTokenizer(), [
+        new ChatTemplate(bytes.toString('utf8'), byteTokenizer()).encode([
           { role: 'system', content: 'be kind' },
           { role: 'user', content: 'hello' },
         ]),

@@ -5,8 +5,6 @@ import { type SourceFile, sourceFiles } from '../../scripts/source-tree.ts';
 
 /** Names that are still declared more than once, with their number of declarations. This list may only become shorter. */
 const declaredOften: Readonly<Record<string, number>> = {
-  ChatMessage: 2,
-  ChatTemplate: 2,
   ContinuationScore: 2,
   Curve: 2,
   InitialValues: 2,
@@ -20,7 +18,6 @@ const declaredOften: Readonly<Record<string, number>> = {
   layoutTree: 2,
   open: 2,
   positionsBeyondContext: 2,
-  readChatTemplate: 2,
   requireCount: 2,
 };
 

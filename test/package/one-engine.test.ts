@@ -20,7 +20,7 @@ interface OneDoer {
 /** `data` makes rows for training out of documents, which is no prompt. */
 const prompts: OneDoer = {
   what: 'src/engine turns a prompt into tokens',
-  sign: /([tT]okenizer(\(\))?|[tT]emplate|templateOf\(\w+\))\.encode\(/,
+  sign: /([tT]okenizer(\(\))?|[tT]emplate|templateOf\(\w+\))\.encode\(|\btextTokens\(/,
   home: /^src\/(engine|tokenizer|data)\//,
   stillIn: [
     'src/cli/commands/bench/speculate.ts',
@@ -29,19 +29,12 @@ const prompts: OneDoer = {
     'src/cli/commands/eval/joined-text.ts',
     'src/cli/commands/eval/speculation.ts',
     'src/cli/commands/medusa/tree-measurements.ts',
-    'src/cli/options/prompt-options.ts',
     'src/conversion/measure.ts',
     'src/conversion/texts.ts',
     'src/evaluation/needle/question.ts',
     'src/evaluation/perplexity/scored-windows.ts',
-    'src/evaluation/speed/conversation-speed.ts',
     'src/open/text-generator.ts',
-    'src/serving/http/chat-messages.ts',
-    'src/serving/http/chat.ts',
-    'src/serving/http/completions.ts',
     'src/serving/http/llama/completion-fields.ts',
-    'src/serving/http/responses.ts',
-    'src/serving/http/session-routes.ts',
     'src/serving/http/token-routes.ts',
     'src/studies/leak-demonstration.ts',
     'src/training/plans/heads-text.ts',

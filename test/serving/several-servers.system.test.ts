@@ -7,7 +7,7 @@ import type { TextModel } from '../../src/engine/text-model.ts';
 import type { RunningServer, ServerOptions } from '../../src/serving/server.ts';
 import { TieredSessions } from '../../src/serving/sessions/tiered-sessions.ts';
 import { openSharedState } from '../../src/serving/shared-state.ts';
-import { ChatTemplate } from '../../src/engine/chat/chat-template.ts';
+import { ChatTemplate } from '../../src/tokenizer/chat-template.ts';
 import { openRedis } from '../../src/redis/client.ts';
 import { linnet } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';

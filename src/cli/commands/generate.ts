@@ -4,15 +4,16 @@ import { readTextFile } from '../../data/files/text-file.ts';
 import { JsonConstraint } from '../../decoding/constraints/json-constraint.ts';
 import { TokenTrie } from '../../decoding/constraints/token-trie.ts';
 import { type GenerateOptions, type Generation, generate } from '../../engine/generate.ts';
+import { type Prompt, preparePrompt } from '../../engine/prompt.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import { type RestoredSession, restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import { parseJsonObject } from '../../files/json-object.ts';
-import type { GeneratingModel } from '../../models/model.ts';
 import { type DecodingModel, openGeneratingModel } from '../../export/open-model.ts';
 import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
+import { readChatTemplate } from '../../tokenizer/chat-template-files.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import { printBestBeam } from '../output/beams.ts';
@@ -20,7 +21,7 @@ import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { decimal, filePath, integer, seed32, text } from '../framework/option-values.ts';
-import { endOfTurn, joinPrompt, promptOptions, promptSource, readPrompt } from '../options/prompt-options.ts';
+import { endOfTurn, promptInput, promptOptions, promptSource } from '../options/prompt-options.ts';
 import { samplerOf, samplingOptions } from '../options/sampling-options.ts';
 import {
   describeSpeculation,
@@ -33,8 +34,8 @@ import {
 
 export const generateCommand = defineCommand({
   description:
-    'Continues a prompt and streams the text. A text prompt gets the BOS token of the model, token ids are taken as ' +
-    'they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
+    'Continues a prompt and streams the text. A text prompt gets the BOS token where the tokenizer puts one, token ids are taken ' +
+    'as they are; without a prompt the text begins after BOS. With --session the state is saved at the end, and restored ' +
     'at the start if the file exists: a prompt then continues that text. Ctrl-C saves the session too. With --speculate ' +
     'several tokens come from one step of the model; the text stays the same unless --acceptance says otherwise. ' +
     'With --json-schema it is JSON that a schema accepts. ' +
@@ -103,24 +104,35 @@ export const generateCommand = defineCommand({
     const needsTokenizer =
       !['tokens', 'none'].includes(prompt.kind) || options.stop.length > 0 || options.jsonSchema !== undefined;
     const tokenizer = await tokenizerFor(loaded, needsTokenizer);
-    const given = await readPrompt(prompt, { ...options, tokenizer, folder: loaded.path });
-    const source = loaded.model.kind === 'causal' ? undefined : sourceText(given.ids, loaded.model);
-    const continued = source === undefined ? given : { ids: [], complete: false };
+    const template = options.chat && tokenizer ? await readChatTemplate(loaded.path, tokenizer) : undefined;
+    if (options.chat && template === undefined) {
+      throw new LinnetError(
+        'CONFIG',
+        `${loaded.path} has no chat template; leave out --chat, and the model continues the prompt`,
+      );
+    }
+    const input = await promptInput(prompt, options);
+    const bos = options.parseSpecial ? false : 'auto';
+    const prepare = (after?: RestoredSession): Prompt =>
+      preparePrompt({ engine, tokenizer, template }, input, { bos, after });
     if (options.beams > 1) {
       const { maxTokens, ignoreEos, beams, lengthPenalty } = options;
-      const whole = joinPrompt(undefined, continued, engine.model.bosId);
+      const { tokens: whole, source } = prepare();
       const search = { maxTokens, ignoreEos, beams, lengthPenalty };
       return await printBestBeam(context, engine, { prompt: whole, source, tokenizer, ...search });
     }
     await using speculation = await openSpeculation(options, loaded, compile);
     const restored = await sessionIfAny(engine, loaded, options.session);
-    if (source !== undefined && restored !== undefined && given.ids.length > 0) {
+    if (loaded.model.kind !== 'causal' && restored !== undefined && prompt.kind !== 'none') {
       throw new UsageError('the session has its text already; leave out the prompt to go on with what is generated');
     }
     if (options.chat && restored !== undefined) {
       throw new UsageError('--chat begins a conversation; "linnet chat --session" takes one up again');
     }
-    const tokens = joinPrompt(restored, continued, engine.model.bosId);
+    const { tokens, source } = prepare(restored);
+    if (restored !== undefined && restored.state.length >= tokens.length) {
+      throw new LinnetError('INPUT', 'the text of the session has come to its end; give a prompt to go on from there');
+    }
     const json = await jsonConstraint(options, engine, tokenizer);
     const sampler = new Sampler(samplerOf(options), restored?.sampler, { constraint: json?.after(tokens.length) });
     const reported = { context, speculation };
@@ -208,11 +220,6 @@ function ofOneText({ session, jsonSchema, speculate, stop }: DecodingValues): st
 
 function refuseSampling({ temperature }: DecodingValues): void {
   if (temperature > 0) throw new UsageError('--beams searches and --temperature samples; give one of them');
-}
-
-/** The prompt as a text to read: with EOS, which is added where it is missing. */
-function sourceText(prompt: readonly number[], { eosIds: [eos] }: Pick<GeneratingModel, 'eosIds'>): readonly number[] {
-  return eos === undefined || prompt.at(-1) === eos ? prompt : [...prompt, eos];
 }
 
 /** A folder without a tokenizer can be given token ids. */

@@ -1,10 +1,7 @@
 /** The prompt of `linnet generate`: where its text comes from, and what tokens it is. */
 import { readTextFile } from '../../data/files/text-file.ts';
 import { standardInputName } from '../../data/files/standard-input.ts';
-import type { RestoredSession } from '../../decoding/state/session-file.ts';
-import { LinnetError } from '../../errors.ts';
-import { readChatTemplate } from '../../tokenizer/chat-template-files.ts';
-import { type ChatMessage, chatTokens, encodeSpecial } from '../../tokenizer/chat-template.ts';
+import type { PromptInput } from '../../engine/prompt.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { flag, optional } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
@@ -56,41 +53,17 @@ export function promptSource(options: PromptValues, context: Pick<CommandContext
   return source;
 }
 
-/** Token ids of a prompt, and whether they are all there is to it, so that no BOS is put before them. */
-export interface PromptIds {
-  readonly ids: readonly number[];
-  readonly complete: boolean;
-}
-
-/** How a text becomes tokens. */
-interface Encoding extends Pick<PromptValues, 'parseSpecial' | 'chat' | 'system'> {
-  readonly tokenizer: Tokenizer | undefined;
-  /** The model's, for its chat template. */
-  readonly folder: string;
-}
-
-/** @throws LinnetError `CONFIG` for `--chat` with a model without chat template, and as what reads the text */
-export async function readPrompt(
+/** What the options give the engine to prepare; an empty text without a prompt. */
+export async function promptInput(
   prompt: PromptSource,
-  { tokenizer, folder, parseSpecial, chat, system }: Encoding,
-): Promise<PromptIds> {
-  if (prompt.kind === 'tokens') return { ids: prompt.ids, complete: true };
-  if (prompt.kind === 'none' || tokenizer === undefined) return { ids: [], complete: false };
+  { parseSpecial, chat, system }: Pick<PromptValues, 'parseSpecial' | 'chat' | 'system'>,
+): Promise<PromptInput> {
+  if (prompt.kind === 'tokens') return { tokens: prompt.ids };
+  if (prompt.kind === 'none') return { tokens: [] };
   const content = await prompt.read();
-  if (chat) {
-    const template = await readChatTemplate(folder);
-    if (template === undefined) {
-      throw new LinnetError(
-        'CONFIG',
-        `${folder} has no chat template; leave out --chat, and the model continues the prompt`,
-      );
-    }
-    const messages: ChatMessage[] = [{ role: 'user', content }];
-    if (system !== undefined) messages.unshift({ role: 'system', content: system });
-    return { ids: Array.from(await chatTokens(template, tokenizer, messages)), complete: true };
-  }
-  if (parseSpecial) return { ids: Array.from(encodeSpecial(tokenizer, content)), complete: true };
-  return { ids: Array.from(tokenizer.encode(content)), complete: false };
+  if (!chat) return { text: content, special: parseSpecial };
+  const begin = system === undefined ? [] : [{ role: 'system', content: system }];
+  return { messages: [...begin, { role: 'user', content }] };
 }
 
 /** After this long without an answer the command says what it waits for. */
@@ -106,24 +79,6 @@ async function readInput({ input, note }: Pick<CommandContext, 'input' | 'note'>
   } finally {
     clearTimeout(waiting);
   }
-}
-
-/**
- * The whole text to continue: a restored text goes on, a new one begins with BOS unless it is complete.
- * @throws LinnetError `INPUT` for a restored text that ended with EOS, if nothing is added to it
- */
-export function joinPrompt(
-  restored: RestoredSession | undefined,
-  { ids: prompt, complete }: PromptIds,
-  bosId: number | undefined,
-): readonly number[] {
-  if (restored !== undefined) {
-    if (prompt.length === 0 && restored.state.length >= restored.tokens.length) {
-      throw new LinnetError('INPUT', 'the text of the session has come to its end; give a prompt to go on from there');
-    }
-    return [...restored.tokens, ...prompt];
-  }
-  return complete || bosId === undefined ? prompt : [bosId, ...prompt];
 }
 
 /** The end of a turn, which is not always what the model's configuration calls the end of a text. */

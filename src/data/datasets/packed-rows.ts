@@ -6,6 +6,7 @@
  */
 import { LinnetError } from '../../errors.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
+import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { Int32Buffer } from '../rows/int32-buffer.ts';
 import type { RowInputs, RowSource, RowVisit } from '../rows/row-dataset.ts';
@@ -195,8 +196,9 @@ export async function packRows(
 
 /** A document with the token that sets it off from its neighbours. */
 function documentTokens(text: string, tokenizer: Tokenizer): Int32Array {
-  if (tokenizer.bosId !== undefined) return tokenizer.encode(text, { bos: true });
-  const ids = tokenizer.encode(text);
+  const begun = textTokens(tokenizer, text);
+  if (tokensBefore(tokenizer).length > 0) return Int32Array.from(begun);
+  const ids = Int32Array.from(begun);
   if (tokenizer.eosId === undefined) return ids;
   const ended = new Int32Array(ids.length + 1);
   ended.set(ids);

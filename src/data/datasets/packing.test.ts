@@ -55,7 +55,7 @@ describe('packDocuments', () => {
   });
 
   it('sets documents apart with EOS, or with nothing, where the tokenizer has no BOS', async () => {
-    const { tokenizerJson } = trainBpe([], { vocabularySize: 258 });
+    const tokenizerJson = { ...trainBpe([], { vocabularySize: 258 }).tokenizerJson, post_processor: null };
     const documents = [{ text: 'ab' }, { text: 'c' }];
     const specialAt = async (tokenizerConfigJson: Record<string, unknown>): Promise<number[]> => {
       const tokenizer = huggingFaceTokenizer({ tokenizerJson, tokenizerConfigJson });

@@ -6,7 +6,8 @@ import { restoreSession, saveSession } from '../../decoding/state/session-file.t
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { LinnetError } from '../../errors.ts';
 import type { TextModel } from '../text-model.ts';
-import type { ChatMessage } from './chat-template.ts';
+import type { ChatMessage } from '../../tokenizer/chat-template.ts';
+import { leadsTo, preparePrompt } from '../prompt.ts';
 
 /** Where a conversation is. Never changed: a turn makes a new one. */
 interface Moment {
@@ -66,7 +67,7 @@ export class Conversation {
     const { engine, tokenizer, template } = this.#model;
     const now = this.#now;
     const messages = [...now.messages, { role: 'user', content }];
-    const promptTokens = this.#prompt(now, messages, content);
+    const promptTokens = this.#prompt(now, messages);
     const options = { promptTokens, sampler: this.#sampler, tokenizer, signal, maxTokens: this.#options.maxTokens };
     for await (const event of generate(engine, { ...options, state: this.#stateFor(promptTokens) })) {
       if (event.type === 'tokens') yield event.text;
@@ -109,27 +110,18 @@ export class Conversation {
     return this.#moments[this.#moments.length - 1];
   }
 
-  /** All that the model is to have read. Without a template the text simply goes on. */
-  #prompt(now: Moment, messages: readonly ChatMessage[], content: string): number[] {
-    const { tokenizer, template } = this.#model;
-    if (template === undefined) {
-      const bos = now.tokens.length === 0 && tokenizer.bosId !== undefined;
-      return [...now.tokens, ...tokenizer.encode(content, { bos })];
-    }
-    if (now.complete) return template.encode(messages);
-    // Of a session only the tokens are known: the messages since follow them as the template writes them.
-    const ids = template.encode(messages.slice(-1));
-    const [first, ...others] = ids;
-    const end = tokenizer.eosId === undefined || now.tokens.at(-1) === tokenizer.eosId ? [] : [tokenizer.eosId];
-    return [...now.tokens, ...end, ...(first === tokenizer.bosId ? others : ids)];
+  /** All that the model is to have read. Without a template the text simply goes on; of a session only the tokens are known. */
+  #prompt(now: Moment, messages: readonly ChatMessage[]): readonly number[] {
+    const latest = messages.slice(-1);
+    const { template } = this.#model;
+    if (template === undefined) return preparePrompt(this.#model, { text: latest[0].content }, { after: now }).tokens;
+    if (now.complete) return preparePrompt(this.#model, { messages }).tokens;
+    return preparePrompt(this.#model, { messages: latest }, { after: now }).tokens;
   }
 
   /** A copy of the latest state that has read a beginning of a text: a template may rewrite what was said. */
   #stateFor(tokens: readonly number[]): SequenceState {
-    const usable = this.#moments.findLast(
-      ({ state, tokens: own }) =>
-        state.length < tokens.length && own.slice(0, state.length).every((token, index) => tokens[index] === token),
-    );
+    const usable = this.#moments.findLast((moment) => leadsTo(moment, tokens));
     return usable?.state.fork() ?? this.#model.engine.newState();
   }
 }

@@ -10,7 +10,9 @@ import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { TextGenerationOptions } from '../text-generation.ts';
 import { LinnetError } from '../../errors.ts';
+import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { preparePrompt } from '../prompt.ts';
 import { generateTogether } from './generate-together.ts';
 import { PrefixStates } from './prefix-states.ts';
 import type { GenerateRequest, Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from './scorer.ts';
@@ -47,6 +49,7 @@ export class EngineScorer implements Scorer {
   readonly bos: boolean;
   readonly #engine: StepEngine;
   readonly #tokenizer: Tokenizer;
+  readonly #bos: 'auto' | boolean;
   readonly #unlimited: boolean;
   readonly #sharing: boolean;
   readonly #prefixes: PrefixStates;
@@ -61,7 +64,8 @@ export class EngineScorer implements Scorer {
     this.#engine = engine;
     this.#tokenizer = tokenizer;
     this.maxLength = maxLength ?? engine.model.sizes.trainedLength;
-    this.bos = (bos ?? tokenizer.addsBos ?? false) && tokenizer.bosId !== undefined;
+    this.#bos = bos ?? 'auto';
+    this.bos = tokensBefore(tokenizer, bos).length > 0;
     this.#unlimited = rollingContext === 'unlimited';
     this.#sharing = sharing;
     this.#newMethod = newMethod;
@@ -81,8 +85,8 @@ export class EngineScorer implements Scorer {
 
   async score(requests: readonly ScoreRequest[], options: ScorerOptions = {}): Promise<Score[]> {
     this.#requireContinuing();
-    const { bos, maxLength } = this;
-    const sequences = requests.map((request) => scoredSequence(this.#tokenizer, request, { bos, maxLength }));
+    const limits = { bos: this.#bos, maxLength: this.maxLength };
+    const sequences = requests.map((request) => scoredSequence(this.#tokenizer, request, limits));
     return this.#scoreSequences(sequences, options);
   }
 
@@ -90,7 +94,7 @@ export class EngineScorer implements Scorer {
     this.#requireContinuing();
     const sums: number[] = [];
     for (const text of texts) {
-      const tokens = Array.from(this.#tokenizer.encode(text));
+      const tokens = textTokens(this.#tokenizer, text, { bos: false });
       if (tokens.length === 0) throw new LinnetError('INPUT', 'a text without a token has no likelihood');
       const length = this.#unlimited ? tokens.length : this.maxLength;
       const windows = rollingWindows(tokens, prefixToken(this.#tokenizer), length);
@@ -102,16 +106,13 @@ export class EngineScorer implements Scorer {
   }
 
   async generate(requests: readonly GenerateRequest[], { signal, onProgress }: ScorerOptions = {}): Promise<string[]> {
-    const { readsText, model } = this.#engine;
+    const { readsText } = this.#engine;
+    const described = { engine: this.#engine, tokenizer: this.#tokenizer };
     const prompts = requests.map(({ context, maxTokens }) => {
-      if (readsText) {
-        // A text that is read ends with EOS, and leaves no room for the answer, which is another text.
-        const end = model.eosIds.slice(0, 1);
-        return [...this.#tokenizer.encode(context).slice(-Math.max(1, this.maxLength - end.length)), ...end];
-      }
-      const tokens = Array.from(this.#tokenizer.encode(context, { bos: this.bos }));
-      const prompt = tokens.length === 0 ? [prefixToken(this.#tokenizer)] : tokens;
-      return prompt.slice(-Math.max(1, this.maxLength - maxTokens));
+      if (context === '' && !readsText) return [prefixToken(this.#tokenizer)];
+      const { source, tokens } = preparePrompt(described, { text: context }, { bos: readsText ? 'auto' : this.#bos });
+      // The answer to a source is another text, for which it needs no room.
+      return source?.slice(-this.maxLength) ?? tokens.slice(-Math.max(1, this.maxLength - maxTokens));
     });
     const shared = readsText ? 0 : this.#sharedLength(prompts, (prompt) => prompt.length - 1);
     const answers: string[] = [];

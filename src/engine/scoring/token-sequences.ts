@@ -1,5 +1,6 @@
 /** From texts to tokens: where a context ends and its continuation begins, and windows over long texts. */
 import { LinnetError } from '../../errors.ts';
+import { textTokens } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { trailingSpace } from '../../tokenizer/python-text.ts';
 import type { ScoreRequest } from './scorer.ts';
@@ -12,7 +13,7 @@ export interface TokenSequence {
 
 export interface SequenceOptions {
   /** Whether texts begin with BOS. */
-  readonly bos: boolean;
+  readonly bos: 'auto' | boolean;
   /** Most tokens that the model reads at once; longer contexts lose their beginning. */
   readonly maxLength: number;
 }
@@ -44,14 +45,19 @@ export function scoredSequence(
 }
 
 /** The context keeps its own tokens, also where the last of them would be another one in the whole. */
-function joined(tokenizer: Tokenizer, start: string, end: string, bos: boolean): { whole: number[]; from: number } {
-  const context = tokenizer.encode(start, { bos });
-  const both = tokenizer.encode(start + end, { bos });
-  return { whole: [...context, ...both.subarray(context.length)], from: context.length };
+function joined(
+  tokenizer: Tokenizer,
+  start: string,
+  end: string,
+  bos: SequenceOptions['bos'],
+): { whole: number[]; from: number } {
+  const context = textTokens(tokenizer, start, { bos });
+  const both = textTokens(tokenizer, start + end, { bos });
+  return { whole: [...context, ...both.slice(context.length)], from: context.length };
 }
 
 function withoutContext(tokenizer: Tokenizer, text: string): { whole: number[]; from: number } {
-  return { whole: [prefixToken(tokenizer), ...tokenizer.encode(text)], from: 1 };
+  return { whole: [prefixToken(tokenizer), ...textTokens(tokenizer, text, { bos: false })], from: 1 };
 }
 
 /**

@@ -2,6 +2,7 @@
 import { chain } from '../../attention/tree.ts';
 import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
+import { textTokens } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { OverloadError } from '../scheduler/scheduler.ts';
 import type { TextModel } from '../text-model.ts';
@@ -29,7 +30,7 @@ export class Embeddings {
   }
 
   layOut(text: string): number[] {
-    return [...this.#tokenizer.encode(text, { bos: this.#tokenizer.bosId !== undefined })];
+    return textTokens(this.#tokenizer, text, { whole: true });
   }
 
   /**

@@ -9,7 +9,8 @@ import { Sampler } from '../../decoding/sampler.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
-import { type ChatMessage, type ChatTemplate, chatTokens } from '../../tokenizer/chat-template.ts';
+import { leadsTo, preparePrompt } from '../../engine/prompt.ts';
+import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { ConversationQuestion } from './conversation-questions.ts';
 
@@ -83,12 +84,15 @@ async function answer(
     state: engine.newState(),
   };
   const answers: AnsweredTurn[] = [];
+  const model = { engine, tokenizer, template };
   for (const turn of turns) {
     messages.push({ role: 'user', content: turn });
-    const promptTokens =
+    // Without a template the text goes on; turns are on lines of their own.
+    const line = known.tokens.length > 0 ? `\n${turn}\n` : `${turn}\n`;
+    const { tokens: promptTokens } =
       template === undefined
-        ? plainPrompt(tokenizer, known.tokens, turn)
-        : Array.from(await chatTokens(template, tokenizer, messages));
+        ? preparePrompt(model, { text: line }, { after: known })
+        : preparePrompt(model, { messages });
     const generation = await generateToEnd(engine, {
       promptTokens,
       maxTokens,
@@ -96,7 +100,7 @@ async function answer(
       method: method(),
       sampler: new Sampler({ temperature: 0 }),
       // A template may rewrite what was said; then all of it is read again.
-      state: readsOn(known.state, known.tokens, promptTokens) ? known.state : engine.newState(),
+      state: leadsTo(known, promptTokens) ? known.state : engine.newState(),
       signal,
     });
     if (generation.finish === 'abort') throw new LinnetError('ABORTED', 'stopped while answering questions');
@@ -105,17 +109,6 @@ async function answer(
     answers.push(turnOf(generation));
   }
   return answers;
-}
-
-/** A text that goes on; turns are on lines of their own. */
-function plainPrompt(tokenizer: Tokenizer, before: readonly number[], turn: string): number[] {
-  if (before.length > 0) return [...before, ...tokenizer.encode(`\n${turn}\n`)];
-  return Array.from(tokenizer.encode(`${turn}\n`, { bos: tokenizer.bosId !== undefined }));
-}
-
-/** Whether a state has read a beginning of a prompt, and not all of it. */
-function readsOn(state: SequenceState, tokens: readonly number[], prompt: readonly number[]): boolean {
-  return state.length < prompt.length && tokens.slice(0, state.length).every((token, index) => token === prompt[index]);
 }
 
 function turnOf({ text, tokens, steps, prefillSeconds, decodeSeconds }: Generation): AnsweredTurn {

@@ -1,8 +1,9 @@
 /** Messages of chats, and the template that makes a prompt of them. */
 import { z } from 'zod';
-import type { ChatMessage, ChatTemplate } from '../../engine/chat/chat-template.ts';
+import { preparePrompt, type MessagesInput, type Prompt } from '../../engine/prompt.ts';
+import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
 import { ApiError } from './api-error.ts';
-import type { TokenServing } from './request-context.ts';
+import type { Serving, TokenServing } from './request-context.ts';
 import { maybe } from './request-fields.ts';
 
 const textPart = z.object({
@@ -37,18 +38,8 @@ export function chatMessages(messages: readonly Omit<z.output<typeof messageSche
   }));
 }
 
-/** The end of the system prompt, which other chats share. */
-export function systemBoundary(
-  template: ChatTemplate,
-  messages: readonly ChatMessage[],
-  prompt: readonly number[],
-): number[] {
-  if (messages[0].role !== 'system' || messages.length === 1) return [];
-  try {
-    const system = template.encode(messages.slice(0, 1), { addGenerationPrompt: false });
-    const differs = system.findIndex((id, index) => prompt[index] !== id);
-    return [differs < 0 ? system.length : differs];
-  } catch {
-    return []; // a template that refuses a system message alone
-  }
+/** The prompt of a conversation. @throws ApiError for a model without a template; LinnetError as `preparePrompt` */
+export function chatPrompt(serving: Serving, input: MessagesInput): Prompt {
+  templateOf(serving);
+  return preparePrompt(serving.model, input);
 }

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { PlacedScore } from '../../engine/text/score-stream.ts';
 import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
-import { chatMessages, messageSchema, systemBoundary, templateOf } from './chat-messages.ts';
+import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
 import { progressOf, timingsOf } from './timings.ts';
 import { formatFields, jsonOf } from './response-format.ts';
 import { dataEvent, doneEvent, eventStream } from './event-stream.ts';
@@ -104,11 +104,11 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
   const vocabulary = model.engine.model.sizes.vocabulary;
   for (const id of fields.stop_token_ids ?? []) checkToken(id, vocabulary, 'stop_token_ids');
   const json = jsonOf(serving, fields);
-  const template = templateOf(serving);
-  const messages = chatMessages(fields.messages);
-  const options = { addGenerationPrompt: fields.add_generation_prompt, variables: fields.chat_template_kwargs };
-  const prompt = template.encode(messages, options);
-  if (prompt.length === 0) throw new ApiError('invalid_request_error', 'the messages are empty', { param: 'messages' });
+  const { tokens: prompt, keepAt } = chatPrompt(serving, {
+    messages: chatMessages(fields.messages),
+    addGenerationPrompt: fields.add_generation_prompt,
+    variables: fields.chat_template_kwargs,
+  });
   const asked = fields.max_completion_tokens ?? fields.max_tokens ?? defaultMaxTokens;
   const job = {
     key: request.key,
@@ -129,7 +129,7 @@ function prepare(serving: Serving, request: ApiRequest): Chat {
     progress: fields.return_progress,
     drafter: fields.speculate,
     trees: fields.stream_options?.include_tree === true,
-    boundaries: systemBoundary(template, messages, prompt),
+    boundaries: keepAt,
     signal: request.abort.signal,
   };
   const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), ...identityOf(serving) };

@@ -1,7 +1,7 @@
 /** POST /v1/completions: texts that continue prompts. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { promptOf } from '../../engine/text-generation.ts';
+import { type Prompt, type PromptInput, type PromptOptions, preparePrompt } from '../../engine/prompt.ts';
 import type { PlacedScore } from '../../engine/text/score-stream.ts';
 import type { TokenScore } from '../../engine/text/scores.ts';
 import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
@@ -62,7 +62,11 @@ interface CompletionChoice {
 /** A request that has been checked. */
 interface Completion {
   readonly fields: CompletionFields;
+  readonly inputs: readonly PromptInput[];
+  /** Tokens of the inputs; of the whole text on a session, once it is known. */
   readonly prompts: readonly (readonly number[])[];
+  /** What encoder-decoder models read. */
+  readonly sources: readonly Prompt['source'][];
   readonly jobs: readonly TextJob[];
   readonly head: {
     readonly id: string;
@@ -95,17 +99,20 @@ export async function completions(serving: Serving, request: ApiRequest): Promis
 
 /** Starts the jobs, on a session where the request names one: its text goes on with the prompt. */
 async function start(serving: Serving, completion: Completion) {
-  const { fields, jobs } = completion;
+  const { fields, jobs, inputs, sources } = completion;
   const { session_id: id, session_version: version, seed } = fields;
-  if (serving.model.engine.readsText) return startReading(serving, completion);
+  if (sources.some((source) => source !== undefined)) return startReading(serving, completion);
   if (id === undefined) return { completion, sources: jobs.map((job) => serving.texts.start(job)) };
   if (jobs.length !== 1) {
     throw new ApiError('invalid_request_error', 'a session takes one prompt', { param: 'session_id' });
   }
-  const { job, turn } = await onSession(serving, jobs[0], { id, version, seeded: seed !== undefined }, (text) => [
-    ...text,
-    ...jobs[0].prompt,
-  ]);
+  const named = { id, version, seeded: seed !== undefined };
+  const { job, turn } = await onSession(
+    serving,
+    jobs[0],
+    named,
+    (tokens) => promptOf(serving, inputs[0], { after: { tokens } }).tokens,
+  );
   try {
     const within = { ...job, maxTokens: tokensLeft(serving, job.prompt.length, job.maxTokens) };
     const events = withTurn(startJob(serving, within, turn), turn, job.prompt);
@@ -116,9 +123,9 @@ async function start(serving: Serving, completion: Completion) {
   }
 }
 
-/** Models that read a text and write another: prompts are what is read, with EOS. */
+/** Encoder-decoder models: sources are read first. */
 async function startReading({ model, texts }: Serving, completion: Completion) {
-  const { fields, jobs } = completion;
+  const { fields, jobs, sources } = completion;
   const { engine } = model;
   const refused = (['echo', 'session_id', 'prompt_logprobs'] as const).find(
     (name) => fields[name] !== undefined && fields[name] !== false,
@@ -128,11 +135,10 @@ async function startReading({ model, texts }: Serving, completion: Completion) {
       param: refused,
     });
   }
-  const [eos] = engine.model.eosIds;
   const ready: TextJob[] = [];
-  for (const job of jobs) {
-    const source = eos === undefined || job.prompt.at(-1) === eos ? job.prompt : [...job.prompt, eos];
-    ready.push({ ...job, prompt: promptOf(engine.model, []), state: engine.newState(await engine.encode(source)) });
+  for (const [index, job] of jobs.entries()) {
+    const source = sources[index];
+    ready.push({ ...job, state: engine.newState(source && (await engine.encode(source))) });
   }
   return { completion: { ...completion, jobs: ready }, sources: ready.map((job) => texts.start(job)) };
 }
@@ -151,12 +157,19 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
   const vocabulary = model.engine.model.sizes.vocabulary;
   for (const id of fields.stop_token_ids ?? []) checkToken(id, vocabulary, 'stop_token_ids');
   const json = jsonOf(serving, fields);
-  const prompts = promptsOf(fields, serving);
-  const jobs = prompts.map((prompt) => ({
+  const inputs = inputsOf(fields);
+  const bos = fields.add_special_tokens === false ? false : 'auto';
+  // The text of a session is known when the turn begins.
+  const prepared = inputs.map((input) =>
+    fields.session_id === undefined ? promptOf(serving, input, { bos }) : { tokens: [] },
+  );
+  const sources = prepared.map(({ source }: Prompt) => source);
+  const prompts = prepared.map(({ source, tokens }: Prompt) => source ?? tokens);
+  const jobs = prepared.map(({ tokens }, index) => ({
     key: request.key,
     salt: saltOf(request, fields),
-    prompt,
-    maxTokens: tokensLeft(serving, prompt.length, asked),
+    prompt: tokens,
+    maxTokens: tokensLeft(serving, prompts[index].length, asked),
     n: asked === 0 ? 1 : n,
     sampling: samplingOf(fields, vocabulary),
     stop: stopsOf(fields),
@@ -179,28 +192,20 @@ function prepare(serving: Serving, request: ApiRequest): Completion {
     created: Math.floor(Date.now() / 1000),
     ...identityOf(serving),
   };
-  return { fields, prompts, jobs, head };
+  return { fields, inputs, prompts, sources, jobs, head };
 }
 
-/** Prompts as token ids: texts get BOS where the model has one, ids are taken as they are. */
-function promptsOf(
-  { prompt = '', add_special_tokens: special = true, session_id: session }: CompletionFields,
-  { model }: Serving,
-): number[][] {
-  const { tokenizer, engine } = model;
-  const bos = special && session === undefined && tokenizer.bosId !== undefined && !engine.readsText;
-  const encode = (text: string): number[] => [...tokenizer.encode(text, { bos })];
+function inputsOf({ prompt = '' }: CompletionFields): readonly PromptInput[] {
   const list = typeof prompt === 'string' || isNumbers(prompt) ? [prompt] : prompt;
   if (list.length === 0) throw new ApiError('invalid_request_error', 'there is no prompt', { param: 'prompt' });
-  return list.map((one) => {
-    const ids = typeof one === 'string' ? encode(one) : [...one];
-    for (const id of ids) checkToken(id, engine.model.sizes.vocabulary, 'prompt');
-    // A session has a text to go on from.
-    if (ids.length > 0 || session !== undefined) return ids;
-    const { bosId = tokenizer.bosId } = engine.model;
-    if (bosId === undefined) throw new ApiError('invalid_request_error', 'the prompt is empty', { param: 'prompt' });
-    return [bosId];
-  });
+  return list.map((one) => (typeof one === 'string' ? { text: one } : { tokens: one }));
+}
+
+/** @throws ApiError for a token that the model does not have, LinnetError as `preparePrompt` */
+function promptOf({ model }: Serving, input: PromptInput, options: PromptOptions): Prompt {
+  const prompt = preparePrompt(model, input, options);
+  for (const id of prompt.source ?? prompt.tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');
+  return prompt;
 }
 
 function isNumbers(prompt: readonly unknown[]): prompt is readonly number[] {

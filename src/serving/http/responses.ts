@@ -1,11 +1,12 @@
 /** POST /v1/responses: answers to input items, each of which a later request may go on from. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { ChatMessage } from '../../engine/chat/chat-template.ts';
+import { leadsTo } from '../../engine/prompt.ts';
+import type { ChatMessage } from '../../tokenizer/chat-template.ts';
 import type { StoredResponse } from '../sessions/response-store.ts';
 import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
-import { chatMessages, systemBoundary, templateOf } from './chat-messages.ts';
+import { chatMessages, chatPrompt } from './chat-messages.ts';
 import { eventStream, namedEvent } from './event-stream.ts';
 import { perLimits } from './limits.ts';
 import { type ApiRequest, checkModel, type Serving, tokensLeft } from './request-context.ts';
@@ -115,19 +116,14 @@ async function prepare(serving: Serving, request: ApiRequest): Promise<Asked> {
   const { model, limits, responses: store } = serving;
   const fields = checkBody(responsesSchema(limits), request.body, refusals);
   checkModel(serving, fields.model);
-  const template = templateOf(serving);
   const { previous_response_id: previous, input, instructions } = fields;
   const before = previous === undefined ? undefined : stored(await store.get(request.key, previous), previous);
   const items = typeof input === 'string' ? [{ role: 'user' as const, content: input }] : input;
   const added = chatMessages(items.map(({ role, content }) => ({ role, content: textOf(content), name: undefined })));
   const messages = [...(before?.messages ?? []), ...added];
   const all = instructions === undefined ? messages : [{ role: 'system', content: instructions }, ...messages];
-  const prompt = template.encode(all);
-  if (prompt.length === 0) throw new ApiError('invalid_request_error', 'the input is empty', { param: 'input' });
+  const { tokens: prompt, keepAt } = chatPrompt(serving, { messages: all });
   const session = before?.session;
-  // The state of the answer before is of use where all that it has read comes again.
-  const read = session === undefined ? [] : Array.from(session.tokens).slice(0, session.state.length);
-  const fits = read.length > 0 && read.length < prompt.length && read.every((token, i) => prompt[i] === token);
   const sampling = samplingOf(fields, model.engine.model.sizes.vocabulary);
   const job = {
     key: request.key,
@@ -141,8 +137,8 @@ async function prepare(serving: Serving, request: ApiRequest): Promise<Asked> {
     ignoreEos: false,
     json: jsonOf(serving, formatOf(fields)),
     scorePrompt: false,
-    boundaries: systemBoundary(template, all, prompt),
-    state: fits ? session?.state.fork() : undefined,
+    boundaries: keepAt,
+    state: session !== undefined && leadsTo(session, prompt) ? session.state.fork() : undefined,
     signal: request.abort.signal,
   };
   const id = `resp_${randomUUID().replaceAll('-', '')}`;

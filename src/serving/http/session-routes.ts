@@ -4,7 +4,8 @@ import type { SessionTurn } from '../sessions/sessions.ts';
 import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
 import { ApiError } from './api-error.ts';
 import { readBody } from './body.ts';
-import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
+import { leadsTo, preparePrompt } from '../../engine/prompt.ts';
+import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
 import { perLimits } from './limits.ts';
 import { type ApiRequest, type Serving, tokensLeft } from './request-context.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
@@ -49,16 +50,17 @@ export async function createSession(serving: Serving, request: ApiRequest): Prom
 function sessionTokens(
   serving: Serving,
   { prompt, messages }: z.output<ReturnType<typeof createSessionSchema>>,
-): number[] {
-  const { tokenizer, engine } = serving.model;
+): readonly number[] {
+  const { model } = serving;
   if (messages !== undefined) {
-    return templateOf(serving).encode(chatMessages(messages), { addGenerationPrompt: false });
+    return chatPrompt(serving, { messages: chatMessages(messages), addGenerationPrompt: false }).tokens;
   }
-  const given = typeof prompt === 'string' ? tokenizer.encode(prompt, { bos: tokenizer.bosId !== undefined }) : prompt;
-  const tokens = [...(given ?? [])];
-  for (const id of tokens) checkToken(id, engine.model.sizes.vocabulary, 'prompt');
-  if (tokens.length > 0) return tokens;
-  throw new ApiError('invalid_request_error', 'a session needs a prompt', { param: 'prompt' });
+  if (prompt === undefined || (typeof prompt !== 'string' && prompt.length === 0)) {
+    throw new ApiError('invalid_request_error', 'a session needs a prompt', { param: 'prompt' });
+  }
+  const { tokens } = preparePrompt(model, typeof prompt === 'string' ? { text: prompt } : { tokens: prompt });
+  for (const id of tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');
+  return tokens;
 }
 
 export const forkSchema = z.object({ count: maybe(z.int().min(1).max(64)) });
@@ -117,8 +119,7 @@ export async function onSession(
   const text = Array.from(turn.session.tokens);
   const prompt = extend(text);
   const { state, sampler } = turn.session;
-  // The state is of use where the prompt begins with all that it has read and something is left to read.
-  const fits = state.length < prompt.length && text.slice(0, state.length).every((token, i) => prompt[i] === token);
+  const fits = leadsTo(turn.session, prompt);
   const random = seeded ? undefined : sampler;
   return { job: { ...job, prompt, state: fits ? state.fork() : undefined, random }, turn };
 }

@@ -1,6 +1,6 @@
 /** Tokens and texts without a run of the model: /tokenize, /detokenize, /apply-template, /tokenizer_info. */
 import { z } from 'zod';
-import { encodeSpecial } from '../../tokenizer/chat-template.ts';
+import { textTokens } from '../../tokenizer/encode-text.ts';
 import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { ApiError } from './api-error.ts';
 import type { NamedModel } from '../../engine/text-model.ts';
@@ -33,7 +33,11 @@ export function tokenize(serving: TokenServing, { body }: ApiRequest): Response 
   const special = fields.add_special ?? fields.add_special_tokens ?? prompt !== undefined;
   const ids =
     messages === undefined
-      ? encoded(model, content ?? prompt ?? '', { special, named: fields.parse_special === true })
+      ? textTokens(model.tokenizer, content ?? prompt ?? '', {
+          bos: special ? 'auto' : false,
+          whole: special,
+          special: fields.parse_special,
+        })
       : templateOf(serving).encode(chatMessages(messages));
   return Response.json({
     tokens: fields.with_pieces === true ? ids.map((id) => ({ id, piece: pieceOf(model, id) })) : ids,
@@ -41,17 +45,6 @@ export function tokenize(serving: TokenServing, { body }: ApiRequest): Response 
     max_model_len: limits.promptTokens,
     ...(fields.return_token_strs === true && { token_strs: ids.map((id) => model.pieces.of(id)) }),
   });
-}
-
-/** @param named whether the names of control tokens in the text are control tokens */
-function encoded(
-  { tokenizer }: NamedModel,
-  text: string,
-  { special, named }: { readonly special: boolean; readonly named: boolean },
-): number[] {
-  const bos = special && tokenizer.bosId !== undefined;
-  if (!named) return [...tokenizer.encode(text, { bos })];
-  return [...(bos && tokenizer.bosId !== undefined ? [tokenizer.bosId] : []), ...encodeSpecial(tokenizer, text)];
 }
 
 /** The text of a token, or its bytes where they are only part of a character. */

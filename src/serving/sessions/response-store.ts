@@ -1,7 +1,7 @@
 /** Answers of /v1/responses that later requests go on from: messages, state, and what was answered. */
 import { LRUCache } from 'lru-cache';
 import type { SavedSession } from '../../decoding/state/session-file.ts';
-import type { ChatMessage } from '../../engine/chat/chat-template.ts';
+import type { ChatMessage } from '../../tokenizer/chat-template.ts';
 
 /** One answer and all that led to it. */
 export interface StoredResponse {

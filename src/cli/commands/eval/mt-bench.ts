@@ -11,8 +11,8 @@ import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { fixed, formatCount, formatFixed, formatRatio } from '../../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../../report/table.ts';
-import { checkedTemplate } from '../../../tokenizer/chat-template.ts';
 import { readChatTemplate } from '../../../tokenizer/chat-template-files.ts';
+import { openChatTemplate } from '../../../tokenizer/chat-template-sources.ts';
 import { readTextFile } from '../../../data/files/text-file.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, required, withDefault } from '../../framework/command.ts';
@@ -49,15 +49,18 @@ export const evalMtBench = defineCommand({
     await using loaded = await openDecodingModel(options.model, compile);
     await using drafting = await openDrafting({ ...options, acceptance: 'exact' }, loaded, compile);
     const { chatTemplate: file } = options;
+    const tokenizer = await loadTokenizer(loaded.path);
     const template =
-      file === undefined ? await readChatTemplate(loaded.path) : checkedTemplate(await readTextFile(file), file);
+      file === undefined
+        ? await readChatTemplate(loaded.path, tokenizer)
+        : await openChatTemplate(await readTextFile(file), tokenizer, file);
     const answered = await context.withProgress(
       'mt-bench',
       'questions',
       async (progress) =>
         await conversationSpeed(questions, {
           engine: loaded.engine,
-          tokenizer: await loadTokenizer(loaded.path),
+          tokenizer,
           template,
           maxTokens: options.maxTokens,
           speculation: drafting && (() => drafting.start().method),

@@ -1,7 +1,9 @@
 /** The fields of llama.cpp's /completion, with its defaults, and the jobs that they mean. */
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
+import { preparePrompt } from '../../../engine/prompt.ts';
 import type { TextJob } from '../../../engine/text/text-service.ts';
+import { textTokens } from '../../../tokenizer/encode-text.ts';
 import { ApiError } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
 import { type ApiRequest, type Serving, tokensLeft } from '../request-context.ts';
@@ -159,18 +161,13 @@ function settingsOf(fields: NativeFields, sampling: TextJob['sampling']) {
   };
 }
 
-/** One prompt, which may mix texts and ids, or several. A text at the beginning gets BOS where the model has one. */
-function promptsOf({ prompt }: NativeFields, { model }: Serving): number[][] {
-  const { tokenizer, engine } = model;
-  const one = (parts: readonly (string | number)[]): number[] => {
-    const ids = parts.flatMap((part, index) =>
-      typeof part === 'number'
-        ? [part]
-        : [...tokenizer.encode(part, { bos: index === 0 && tokenizer.bosId !== undefined })],
-    );
-    for (const id of ids) checkToken(id, engine.model.sizes.vocabulary, 'prompt');
-    if (ids.length === 0) throw new ApiError('invalid_request_error', 'the prompt is empty', { param: 'prompt' });
-    return ids;
+/** One prompt, which may mix texts and ids, or several. */
+function promptsOf({ prompt }: NativeFields, { model }: Serving): (readonly number[])[] {
+  const one = (parts: readonly (string | number)[]): readonly number[] => {
+    if (parts.length === 0) throw new ApiError('invalid_request_error', 'the prompt is empty', { param: 'prompt' });
+    const { tokens } = preparePrompt(model, { parts });
+    for (const id of tokens) checkToken(id, model.engine.model.sizes.vocabulary, 'prompt');
+    return tokens;
   };
   if (typeof prompt === 'string') return [one([prompt])];
   const flat = prompt.filter((part) => typeof part !== 'object');
@@ -188,7 +185,7 @@ function biasOf({ logit_bias: given = [] }: NativeFields, { model }: Serving): R
     : Object.entries(given).map(([name, value]) => [/^\d{1,8}$/.test(name) ? Number(name) : name, value] as const);
   const biases: Record<string, number | false> = {};
   for (const [name, value] of pairs) {
-    for (const id of typeof name === 'number' ? [name] : tokenizer.encode(name)) {
+    for (const id of typeof name === 'number' ? [name] : textTokens(tokenizer, name, { bos: false })) {
       if (id < 0) throw new ApiError('invalid_request_error', 'there are no negative tokens', { param: 'logit_bias' });
       checkToken(id, engine.model.sizes.vocabulary, 'logit_bias');
       biases[id] = value;

@@ -1,0 +1,146 @@
+/**
+ * Prompts as tokens: the one rule about BOS, EOS of sources, chat templates, names of control tokens, the blank that begins
+ * a text, and empty prompts.
+ *
+ * - A text gets the control tokens that the tokenizer's files put before texts (`Tokenizer.before`), not those after it,
+ *   since it goes on. Token ids are taken as they are, and messages are what the chat template makes of them.
+ * - An empty prompt is BOS.
+ * - A text after another has neither BOS nor the blank that tokenizers of the SentencePiece kind put before texts.
+ * - An encoder-decoder model reads the prompt, with EOS, and writes a text of its own that begins with its start token.
+ */
+import type { SequenceState } from '../decoding/state/sequence-state.ts';
+import type { AutoregressiveModel } from '../models/model.ts';
+import { LinnetError } from '../errors.ts';
+import type { ChatMessage, ChatTemplate, TemplateOptions } from '../tokenizer/chat-template.ts';
+import { tokenKind, type TextEncoding, textTokens } from '../tokenizer/encode-text.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { promptOf } from './text-generation.ts';
+
+/** What is to be continued, or answered. */
+export type PromptInput =
+  | {
+      readonly text: string;
+      /** Whether names of control tokens in it are read as these tokens. Never for texts of strangers. */
+      readonly special?: boolean;
+    }
+  | { readonly tokens: ArrayLike<number> }
+  /** Texts and token ids in turn. A text at the beginning is as `text`. */
+  | { readonly parts: readonly (string | number)[] }
+  | MessagesInput;
+
+/** A conversation, and what its template is given besides. */
+export interface MessagesInput extends TemplateOptions {
+  readonly messages: readonly ChatMessage[];
+}
+
+/** A prompt as the engine reads it. */
+export interface Prompt {
+  /** All tokens of the text to continue, those of the text before included; at least one. */
+  readonly tokens: readonly number[];
+  /** What an encoder-decoder model reads before. */
+  readonly source?: readonly number[];
+  /** Lengths of beginnings that other prompts share: the end of the system message. */
+  readonly keepAt?: readonly number[];
+}
+
+/** What of a model decides how a prompt is read. */
+export interface PromptModel {
+  readonly engine: { readonly model: Pick<AutoregressiveModel, 'bosId' | 'eosIds' | 'cross'> };
+  /** Needed for texts and messages. */
+  readonly tokenizer?: Tokenizer;
+  readonly template?: ChatTemplate;
+}
+
+/** A text, and a state that has read a beginning of it, commonly all but the last token. */
+export interface TextBefore {
+  readonly state: SequenceState;
+  readonly tokens: ArrayLike<number>;
+}
+
+export interface PromptOptions extends Pick<TextEncoding, 'bos'> {
+  /** The text that the prompt goes on from. */
+  readonly after?: Pick<TextBefore, 'tokens'>;
+}
+
+/**
+ * Tokens of a prompt.
+ * @throws LinnetError `CONFIG` for messages and a model without a chat template, `NOT_FOUND` for texts and a model without
+ *   a tokenizer, `INPUT` for an empty prompt of a model without BOS, for a text that an encoder-decoder model is to read
+ *   after another, and as `ChatTemplate.encode`
+ * @example
+ * ```ts
+ * const { tokens } = preparePrompt({ engine, tokenizer }, { text: 'Once upon a time' });
+ * ```
+ */
+export function preparePrompt(model: PromptModel, input: PromptInput, options: PromptOptions = {}): Prompt {
+  const described = model.engine.model;
+  const before = Array.from(options.after?.tokens ?? []);
+  if (described.cross !== undefined) return readPrompt(model, input, { ...options, before });
+  if ('messages' in input && before.length === 0) {
+    const template = requireTemplate(model);
+    const tokens = promptOf(described, template.encode(input.messages, input));
+    return { tokens, keepAt: systemEnd(template, input, tokens) };
+  }
+  const tokens = [...before, ...newTokens(model, input, { bos: options.bos, before })];
+  return { tokens: promptOf({ bosId: described.bosId ?? model.tokenizer?.bosId }, tokens) };
+}
+
+/** Whether a state is of use for a prompt: it has read a beginning of it, and not all. */
+export function leadsTo({ state, tokens }: TextBefore, prompt: readonly number[]): boolean {
+  if (state.length === 0 || state.length >= prompt.length) return false;
+  for (let index = 0; index < state.length; index++) if (tokens[index] !== prompt[index]) return false;
+  return true;
+}
+
+interface Beginning extends Pick<TextEncoding, 'bos'> {
+  readonly before: readonly number[];
+}
+
+/** What a prompt adds to the text before it. */
+function newTokens(model: PromptModel, input: PromptInput, { bos, before }: Beginning): readonly number[] {
+  if ('tokens' in input) return Array.from(input.tokens);
+  const tokenizer = requireTokenizer(model);
+  if ('messages' in input) {
+    const written = requireTemplate(model).encode(input.messages, input);
+    if (before.length === 0) return written;
+    // The turn before ends as turns do, and BOS is there already.
+    const ending = tokenizer.eosId === undefined || before.at(-1) === tokenizer.eosId ? [] : [tokenizer.eosId];
+    return [...ending, ...(written[0] === tokenizer.bosId ? written.slice(1) : written)];
+  }
+  const [text, special] = 'text' in input ? [input.text, input.special] : [input.parts];
+  return textTokens(tokenizer, text, { bos, special, follows: tokenKind(tokenizer, before.at(-1)) });
+}
+
+/** The prompt of an encoder-decoder model: a source, or nothing new where a text goes on. */
+function readPrompt(model: PromptModel, input: PromptInput, { bos, before }: Beginning): Prompt {
+  const given = newTokens(model, input, { bos: bos === true, before: [] });
+  if (before.length > 0) {
+    if (given.length === 0) return { tokens: before };
+    throw new LinnetError('INPUT', 'the model has read its text; continue with an empty one, or begin a new session');
+  }
+  const [eos] = model.engine.model.eosIds;
+  const source = eos === undefined || given.at(-1) === eos ? given : [...given, eos];
+  return { source, tokens: promptOf(model.engine.model, []) };
+}
+
+/** The end of the system message, which other conversations share. */
+function systemEnd(template: ChatTemplate, input: MessagesInput, prompt: readonly number[]): number[] {
+  if (input.messages[0].role !== 'system' || input.messages.length === 1) return [];
+  try {
+    const system = template.encode(input.messages.slice(0, 1), { ...input, addGenerationPrompt: false });
+    const differs = system.findIndex((id, index) => prompt[index] !== id);
+    return [differs < 0 ? system.length : differs];
+  } catch {
+    return []; // a template that refuses a system message alone
+  }
+}
+
+function requireTokenizer({ tokenizer }: PromptModel): Tokenizer {
+  if (tokenizer !== undefined) return tokenizer;
+  throw new LinnetError('NOT_FOUND', 'the model has no tokenizer: give token ids');
+}
+
+function requireTemplate({ template }: PromptModel): ChatTemplate {
+  if (template !== undefined) return template;
+  throw new LinnetError('CONFIG', 'the model has no chat template: it continues texts, so give it a text');
+}

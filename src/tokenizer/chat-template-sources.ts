@@ -1,0 +1,68 @@
+/** Where the chat template of a model is, among the files of its folder: on a disk or behind a URL. */
+import { LinnetError } from '../errors.ts';
+import { isJsonObject, parseJsonObject } from '../files/json-object.ts';
+import type { ChatTemplate } from './chat-template.ts';
+import type { Tokenizer } from './tokenizer.ts';
+
+/** Files that hold chat templates, the first that has one being used. */
+export const templateFiles = ['chat_template.jinja', 'chat_template.json', 'tokenizer_config.json'] as const;
+
+/** A folder of further templates, by their names, such as `tool_use.jinja`. */
+export const additionalTemplates = 'additional_chat_templates';
+
+/** The longest template that is run; those in use have up to 20,000 characters. */
+const mostCharacters = 1 << 18;
+
+/** The files of a model, wherever they are. */
+export interface TemplateFiles {
+  /** Undefined for a file that is not there. */
+  read(name: string): Promise<Uint8Array | undefined>;
+  /** What errors call a file. */
+  nameOf(name: string): string;
+  /** Templates of the folder `additional_chat_templates`, by name. */
+  additional?(): Promise<Readonly<Record<string, string>>>;
+}
+
+/**
+ * The chat template of a model: `chat_template.jinja`, or "chat_template" of `chat_template.json` or of
+ * `tokenizer_config.json`; undefined for none.
+ * @throws LinnetError `FORMAT` if it is malformed or too long
+ */
+export async function findChatTemplate(files: TemplateFiles, tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
+  for (const file of templateFiles) {
+    const bytes = await files.read(file);
+    const origin = files.nameOf(file);
+    const found = bytes && (file.endsWith('.jinja') ? new TextDecoder().decode(bytes) : configured(bytes, origin));
+    if (found === undefined) continue;
+    const named = typeof found === 'string' ? { default: found, ...(await files.additional?.()) } : found;
+    return await openChatTemplate(named, tokenizer, origin);
+  }
+  return undefined;
+}
+
+/** A template that is given as it is. @throws LinnetError `FORMAT` if it is too long */
+export async function openChatTemplate(
+  sources: string | Readonly<Record<string, string>>,
+  tokenizer: Tokenizer,
+  origin: string,
+): Promise<ChatTemplate> {
+  for (const { length } of typeof sources === 'string' ? [sources] : Object.values(sources)) {
+    if (length <= mostCharacters) continue;
+    throw new LinnetError('FORMAT', `the chat template of ${origin} has ${length} characters: too many`);
+  }
+  // The library for templates is loaded with the first template.
+  const { ChatTemplate } = await import('./chat-template.ts');
+  return new ChatTemplate(sources, tokenizer, origin);
+}
+
+/** The template or the named templates of a configuration. */
+function configured(bytes: Uint8Array, origin: string): string | Readonly<Record<string, string>> | undefined {
+  const { chat_template: given } = parseJsonObject(bytes, origin);
+  if (given === undefined || given === null) return undefined;
+  if (typeof given === 'string') return given;
+  const named = (Array.isArray(given) ? given : []).filter(isJsonObject).flatMap(({ name, template }) => {
+    return typeof name === 'string' && typeof template === 'string' ? [[name, template] as const] : [];
+  });
+  if (named.some(([name]) => name === 'default')) return Object.fromEntries(named);
+  throw new LinnetError('FORMAT', `"chat_template" of ${origin} is neither a template nor a list with a default one`);
+}

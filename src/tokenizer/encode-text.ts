@@ -1,0 +1,100 @@
+/** Texts as tokens: which control tokens come before and after, and whether names of control tokens are read as such. */
+import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
+
+/** How a text becomes tokens. */
+export interface TextEncoding {
+  /** Whether BOS comes first. Default `auto`: the tokens that the tokenizer's files put before a text. */
+  readonly bos?: 'auto' | boolean;
+  /** Whether the text is whole, so that the tokens after it follow, too. Default false: it is to be continued. */
+  readonly whole?: boolean;
+  /** Whether names of control tokens are read as these tokens. Never for texts of strangers. Default false. */
+  readonly special?: boolean;
+  /** What the text goes on from. Default: nothing, it begins. */
+  readonly follows?: EncodeOptions['follows'];
+}
+
+/** Control tokens before a text. @throws LinnetError `INPUT` for `bos: true` and a tokenizer without one */
+export function tokensBefore(tokenizer: Tokenizer, bos: TextEncoding['bos'] = 'auto'): readonly number[] {
+  if (bos === false) return [];
+  if (bos === true) return Array.from(tokenizer.encode('', { bos }));
+  return tokenizer.before ?? (tokenizer.bosId === undefined ? [] : [tokenizer.bosId]);
+}
+
+/**
+ * Tokens of a text, or of texts and token ids in turn.
+ * @throws LinnetError `INPUT` as `tokensBefore`
+ * @example
+ * ```ts
+ * const tokens = textTokens(tokenizer, 'Once upon a time');
+ * ```
+ */
+export function textTokens(
+  tokenizer: Tokenizer,
+  text: string | readonly (string | number)[],
+  { bos, whole = false, special = false, follows }: TextEncoding = {},
+): number[] {
+  const parts = typeof text === 'string' ? [text] : text;
+  const names = special ? new ControlNames(tokenizer) : undefined;
+  const split =
+    names === undefined ? parts : parts.flatMap((part) => (typeof part === 'string' ? names.split(part) : part));
+  const tokens = partTokens(tokenizer, split, follows);
+  const begins = follows === undefined && typeof parts[0] !== 'number';
+  const before = begins ? tokensBefore(tokenizer, bos) : [];
+  // A text may write its first control tokens itself.
+  const written = special && before.every((id, index) => tokens[index] === id);
+  return [...(written ? [] : before), ...tokens, ...(whole ? (tokenizer.after ?? []) : [])];
+}
+
+function partTokens(
+  tokenizer: Tokenizer,
+  parts: readonly (string | number)[],
+  first: EncodeOptions['follows'],
+): number[] {
+  const tokens: number[] = [];
+  let follows = first;
+  for (const part of parts) {
+    if (part === '') continue;
+    if (typeof part === 'number') tokens.push(part);
+    else for (const id of tokenizer.encode(part, { follows })) tokens.push(id);
+    follows = tokenKind(tokenizer, tokens.at(-1)) ?? follows;
+  }
+  return tokens;
+}
+
+/** What a token is to the text that follows it. */
+export function tokenKind({ specialIds }: Tokenizer, token: number | undefined): EncodeOptions['follows'] {
+  if (token === undefined) return undefined;
+  return specialIds.has(token) ? 'control' : 'text';
+}
+
+/** The names of control tokens, and what is to be done with them in texts. */
+export class ControlNames {
+  readonly #ids: ReadonlyMap<string, number>;
+  readonly #pattern: RegExp | undefined;
+
+  constructor(tokenizer: Tokenizer) {
+    // A name of one character could not be broken apart.
+    this.#ids = new Map([...(tokenizer.specialNames ?? [])].filter(([name]) => name.length > 1));
+    // Of names that begin at one place the longest counts.
+    const longestFirst = [...this.#ids.keys()].sort((a, b) => b.length - a.length);
+    const escaped = longestFirst.map((name) => name.replace(/[$()*+./?[\\\]^{|}-]/g, '\\$&'));
+    this.#pattern = escaped.length === 0 ? undefined : new RegExp(`(${escaped.join('|')})`, 'g');
+  }
+
+  /** The name of a token; empty where it has none. */
+  of(id: number | undefined): string {
+    return [...this.#ids].find(([, own]) => own === id)?.[0] ?? '';
+  }
+
+  /** A text in which no name is whole any more: the mark stands after the first character of each. */
+  breakApart(text: string, mark: string): string {
+    if (this.#pattern === undefined) return text;
+    return text.replace(this.#pattern, (name) => name.slice(0, 1) + mark + name.slice(1));
+  }
+
+  /** Cuts a text at the names, which become tokens. */
+  split(text: string): (string | number)[] {
+    const parts = this.#pattern === undefined ? [text] : text.split(this.#pattern);
+    return parts.map((part) => this.#ids.get(part) ?? part);
+  }
+}
