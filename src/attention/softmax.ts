@@ -1,10 +1,11 @@
 /** Softmax attention inside groups and over the rows of a step, which several kinds are made of. */
 import type { Value } from '../graph/graph.ts';
-import { add } from '../graph/ops/elementwise.ts';
+import { add, mul } from '../graph/ops/elementwise.ts';
+import { concat, slice } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import { softmax } from '../graph/ops/softmax.ts';
-import type { AttentionMask } from './attention-mask.ts';
-import { groupKeys } from './grouping.ts';
+import { type AttentionMask, causalAttention } from './attention-mask.ts';
+import { groupingOf, groupKeys, groupQueries, ungroupQueries } from './grouping.ts';
 import type { SequenceInput, StepBlock, StepInput } from './mixer.ts';
 import { scoresInGroups, scoresOfRows } from './scoring.ts';
 import { maskScores, softmaxOfBlocks } from './step-blocks.ts';
@@ -13,6 +14,44 @@ import { maskScores, softmaxOfBlocks } from './step-blocks.ts';
 export function softmaxInGroups(mask: AttentionMask, input: SequenceInput): Value {
   const scores = scoresInGroups(mask, input);
   return matmul(softmax(add(scores, mask.bias(scores))), groupKeys(mask.keys, input.v));
+}
+
+/** Scores that one product may make, in numbers: 256 MiB. */
+const mostScores = 1 << 26;
+/** Queries of a block are a multiple of this, at least one. */
+const blockStep = 64;
+
+/** Queries that attend at once, for no more than `most` scores of B·H heads over n keys. */
+export function queriesPerBlock(heads: number, n: number, most = mostScores): number {
+  return Math.min(n, Math.max(1, Math.floor(most / (heads * n * blockStep))) * blockStep);
+}
+
+/**
+ * Causal softmax attention over whole rows: [B,n,H,E]. Long rows attend by blocks of queries, each over the keys up to its end,
+ * so that neither scores nor masks grow with n². A learned bias by distance (T5) is made for whole rows alone.
+ * @param most scores that one product may make; default 2²⁶
+ */
+export function causalSoftmax(input: SequenceInput, most = mostScores): Value {
+  const { q, k, v, scoring } = input;
+  const [B, n, H] = q.shape.map(Number);
+  const whole = groupingOf(input, Number.POSITIVE_INFINITY);
+  const size = queriesPerBlock(B * H, n, most);
+  if (size >= n || scoring.bias !== undefined) {
+    return ungroupQueries(whole, softmaxInGroups(causalAttention(whole), input));
+  }
+  const [keys, values] = [groupKeys(whole, k), groupKeys(whole, v)]; // [M,B,n,D]
+  const blocks = Array.from({ length: Math.ceil(n / size) }, (_, block) => {
+    const [start, end] = [block * size, Math.min(n, (block + 1) * size)];
+    const own = { q: slice(q, 1, start, end), k: slice(k, 1, start, end) };
+    const grouping = groupingOf(own, Number.POSITIVE_INFINITY);
+    const queries = groupQueries(grouping, mul(own.q, scoring.scale)); // [M,B,R·size,D]
+    const scoresOf = (from: number, to: number): Value =>
+      matmul(queries, slice(keys, 2, from, to), { transposeB: true });
+    const scores = add(scoresOf(start, end), causalAttention(grouping).bias(queries));
+    const all = start === 0 ? scores : concat([scoresOf(0, start), scores], 3); // [M,B,R·size,end]
+    return ungroupQueries(grouping, matmul(softmax(all), slice(values, 2, 0, end)));
+  });
+  return concat(blocks, 1);
 }
 
 /** Weights of softmax over the rows that a node sees one by one, in all blocks together: [B,M,R·T,rows] each. */

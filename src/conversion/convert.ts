@@ -26,7 +26,7 @@ import {
 } from './progress-file.ts';
 import { layersToKeep, layerSensitivity } from './sensitivity.ts';
 import { sequences, stageTrainers } from './stage-training.ts';
-import { type StageSteps, trainingStages, type Weighted } from './stages.ts';
+import { type StageSteps, trainingStages, type Weighted, windowLength } from './stages.ts';
 import { calibrationTexts, type ConversionTexts } from './texts.ts';
 
 /** Which layers keep softmax: none, given ones, or so many that are chosen by measuring. */
@@ -52,6 +52,8 @@ export interface ConversionOptions {
   readonly mixer?: MixerConfig;
   /** Sequences per optimizer step. Default 8. */
   readonly batch?: number;
+  /** Tokens of a row of `transfer` and `logits`; `long` has twice as many. Default: 512, or fewer if the model was trained on fewer. */
+  readonly length?: number;
   /** Of the shuffle. Default 0. */
   readonly seed?: number;
   /** Progress, snapshots and weights go here. */
@@ -235,7 +237,7 @@ async function begin(
   if ('layers' in keep) return newProgress({ ...start, keptLayers: [...keep.layers], sensitivity: [] });
   if (keep.auto === 0) return newProgress({ ...start, keptLayers: [], sensitivity: [] });
   const { model } = original;
-  const distances = [model.sizes.trainedLength / 4, model.sizes.trainedLength / 2].map(Math.floor);
+  const distances = [4, 2].map((share) => Math.floor(windowLength(model) / share));
   const fitting = distances.filter((distance) => texts.validationTokens.length > distance + 64);
   const sensitivity = await layerSensitivity(
     original,
@@ -256,7 +258,7 @@ async function begin(
 
 /** What tells one conversion from another. */
 function identityOf({ fingerprint }: LoadedModel, training: readonly Document[], options: ConversionOptions): string {
-  const { budget, steps, stateBytes, group, memory, sinks, keep, mixer, batch = sequences, seed = 0 } = options;
+  const { budget, steps, stateBytes, group, memory, sinks, keep, mixer, batch = sequences, length, seed = 0 } = options;
   const chosen = {
     budget: steps === undefined ? budget : undefined,
     steps,
@@ -268,7 +270,7 @@ function identityOf({ fingerprint }: LoadedModel, training: readonly Document[],
     mixer,
   };
   const hash = createHash('sha256');
-  hash.update(JSON.stringify({ fingerprint, ...chosen, batch, seed }));
+  hash.update(JSON.stringify({ fingerprint, ...chosen, batch, length, seed }));
   for (const { text } of training) hash.update(text);
   return hash.digest('hex');
 }

@@ -13,7 +13,7 @@ import { modelStateBytes } from '../models/graphs/state-bytes.ts';
 import { modelWithout } from '../models/linearization/without-branch.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { Weighted } from './stages.ts';
+import { type Weighted, windowLength } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 
 /** A number of the original and of the converted model. */
@@ -87,8 +87,7 @@ export async function measureConversion(
     ablation.push({ without, perplexity: value });
   }
 
-  const { trainedLength } = original.model.sizes;
-  const windows = positionWindows(texts.testTokens, original.model, positionFactor * trainedLength);
+  const windows = positionWindows(texts.testTokens, original.model, positionFactor * windowLength(original.model));
   const positions = await both('perplexity by position', async ({ model, parameters }) =>
     perplexityByPosition(await tokenLosses(model, parameters, windows, options)),
   );

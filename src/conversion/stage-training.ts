@@ -11,7 +11,7 @@ import type { ConversionOptions } from './convert.ts';
 import { layerMixerNames, layerStepTimes, trainLayer } from './layer-transfer.ts';
 import type { StageResult } from './progress-file.ts';
 import { trainLayersInQueue } from './queued-layers.ts';
-import type { TrainingStage, Weighted } from './stages.ts';
+import { rowLength, type TrainingStage, type Weighted } from './stages.ts';
 import { fewestSteps, stepsWithin, timedSteps } from './step-planning.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
 
@@ -58,7 +58,7 @@ export const stageTrainers: Readonly<Record<TrainingStage['by'], StageTrainer>> 
 
 async function trainModel(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
   const { teacher, student, tokenizer, texts, options, origin, folder, planned } = context;
-  const length = stage.length(student.model.sizes.trainedLength);
+  const length = stage.lengths * rowLength(student.model, options.length);
   const prepared = stage.prepare(teacher, student, length);
   if (prepared === undefined) return undefined;
   const dataset = await trainingRows(texts.training, tokenizer, length);
@@ -109,7 +109,7 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   );
   if (layers.length === 0) return undefined;
   const started = performance.now();
-  const length = stage.length(student.model.sizes.trainedLength);
+  const length = stage.lengths * rowLength(student.model, options.length);
   const dataset = await trainingRows(texts.training, tokenizer, length);
   const fitting = Math.floor(mostCachedBytes / (layers.length * activationRowBytes(teacher.model, length)));
   const rows = Math.min(dataset.rows, mostCachedRows, Math.max(fewestCachedRows, fitting));

@@ -15,6 +15,21 @@ export interface Weighted {
 export const trainingStageNames = ['transfer', 'logits', 'long'] as const;
 export type TrainingStageName = (typeof trainingStageNames)[number];
 
+/** Tokens of a training row where nothing is said: what a machine can carry, whatever the model was trained for. */
+const usualRow = 512;
+/** Tokens of a window that is measured, likewise. */
+const usualWindow = 1024;
+
+/** Tokens of a training row. The length that a model was trained for is a limit of the default, not the default. */
+export function rowLength({ sizes: { trainedLength } }: CausalModel, given?: number): number {
+  return given ?? Math.min(usualRow, trainedLength);
+}
+
+/** Tokens of a window of validation and test text. */
+export function windowLength({ sizes: { trainedLength } }: CausalModel): number {
+  return Math.min(usualWindow, trainedLength);
+}
+
 /** Optimizer steps by stage; 0 leaves a stage out. */
 export type StageSteps = Readonly<Record<TrainingStageName, number>>;
 
@@ -29,8 +44,8 @@ export interface TrainingStage {
   /** Peak learning rate of the mixers' own parameters, and of the weights that the original has too. */
   readonly mixerRate: number;
   readonly sharedRate: number;
-  /** Tokens of a row, from the length that the model was trained for. */
-  readonly length: (trainedLength: number) => number;
+  /** Tokens of a row, in lengths of the rows of a conversion (`rowLength`). */
+  readonly lengths: 1 | 2;
   /** What is trained where the whole model is; undefined where there is nothing to train. */
   readonly prepare: (teacher: Weighted, student: Weighted, length: number) => PreparedStage | undefined;
 }
@@ -51,7 +66,7 @@ export const trainingStages: readonly TrainingStage[] = [
     share: 0.15,
     mixerRate: 1e-2,
     sharedRate: 0,
-    length: (trainedLength) => trainedLength,
+    lengths: 1,
     prepare: () => undefined,
   },
   {
@@ -61,7 +76,7 @@ export const trainingStages: readonly TrainingStage[] = [
     share: 0.65,
     mixerRate: 1e-2,
     sharedRate: 1e-3,
-    length: (trainedLength) => trainedLength,
+    lengths: 1,
     prepare(teacher, student, length) {
       const trained = attentionParameters(teacher.model, student.model);
       return {
@@ -74,11 +89,11 @@ export const trainingStages: readonly TrainingStage[] = [
   {
     name: 'long',
     by: 'model',
-    description: 'the next token at twice the length that the original was trained for; parameters of mixers change',
+    description: 'the next token in rows of twice the length; parameters of mixers change',
     share: 0.2,
     mixerRate: 1e-3,
     sharedRate: 0,
-    length: (trainedLength) => 2 * trainedLength,
+    lengths: 2,
     prepare(teacher, student, length) {
       const trained = mixersOwn(teacher, student);
       if (trained.size === 0) return undefined;

@@ -5,6 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport, conversionVerdict } from '../../conversion/report.ts';
 import { convert } from '../../conversion/convert.ts';
+import { windowLength } from '../../conversion/stages.ts';
 import { conversionMemories } from '../../conversion/plan.ts';
 import { measureConversion } from '../../conversion/measure.ts';
 import { modelStateBytes } from '../../models/graphs/state-bytes.ts';
@@ -74,6 +75,10 @@ export const convertCommand = defineCommand({
     ),
     keep: optional(keptLayers, 'layers that keep softmax: 0,5 or auto:N, the N that lose most (default: none)'),
     batch: withDefault(integer(1, 65536, 'rows'), 8, 'sequences per optimizer step'),
+    length: optional(
+      called('tokens', integer(8, 1 << 20)),
+      'tokens of a training row; rows of the last stage have twice as many (default: 512, or the trained length if that is less)',
+    ),
     contexts: optional(
       called('tokens', countList),
       `contexts at which memory and speed are reported (default: ${defaultContexts.join(',')})`,
@@ -101,7 +106,7 @@ export const convertCommand = defineCommand({
     'memory',
     'sinks',
     'keep',
-    'batch',
+    'length',
     'seed',
     'resume',
     'out',
@@ -109,7 +114,7 @@ export const convertCommand = defineCommand({
     'threads',
   ],
   async run(context, options) {
-    const { out, data, field, heldOut, seed, batch, resume, threads, device } = options;
+    const { out, data, field, heldOut, seed, batch, length, resume, threads, device } = options;
     if (options.replace) await requireReplaceable(out);
     else if (existsSync(out)) {
       throw new LinnetError('PATH', `${out} exists; name another --out, or give --replace`);
@@ -131,15 +136,15 @@ export const convertCommand = defineCommand({
     const { trainedLength } = original.model.sizes;
     const texts = await conversionTexts(await loadDocuments(data, { field }), tokenizer, {
       heldOut,
-      length: trainedLength,
+      length: windowLength(original.model),
     });
     const folder = options.run ?? `${out.replace(/\/+$/, '')}.run`;
     await using _lock = await lockFolder(folder);
-    const configuration = { model: original.model.toJson(), data, ...settings, batch };
+    const configuration = { model: original.model.toJson(), data, ...settings, batch, length };
     const description = { command: context.command, configuration: plainJson(configuration), seed };
     const conversion = await recordedConversion(context, { folder, ...description }, (watching) =>
       convert(original, tokenizer, texts, {
-        ...{ ...settings, batch, seed, folder, resume, compile, queue: options.queue, signal: context.signal },
+        ...{ ...settings, batch, length, seed, folder, resume, compile, queue: options.queue, signal: context.signal },
         ...watching,
       }),
     );

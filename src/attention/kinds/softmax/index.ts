@@ -1,7 +1,7 @@
 /** Softmax attention: o_t = Σ_{j≤t} softmax(q_t·k_j·scale + bias)·v_j, what the other kinds replace. */
 import { z } from 'zod';
 import { matmul } from '../../../graph/ops/matmul.ts';
-import { causalAttention, fullAttention, scoreBias } from '../../attention-mask.ts';
+import { fullAttention, scoreBias } from '../../attention-mask.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { softmax } from '../../../graph/ops/softmax.ts';
@@ -9,7 +9,7 @@ import { groupingOf, ungroupQueries } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { definePreset } from '../../preset.ts';
-import { softmaxInGroups, softmaxOfRows } from '../../softmax.ts';
+import { causalSoftmax, softmaxInGroups, softmaxOfRows } from '../../softmax.ts';
 import { ringState } from '../../state.ts';
 import { blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
 import type { LinearBranches } from '../linear/config.ts';
@@ -55,10 +55,7 @@ export const softmaxKind = {
   convolution: () => null,
   reference: (_, positions) => linearReference(endless, positions),
   referenceGradients: (_, positions, dout) => linearGradients(endless, positions, dout),
-  parallel(_, input) {
-    const grouping = groupingOf(input, Number.POSITIVE_INFINITY);
-    return ungroupQueries(grouping, softmaxInGroups(causalAttention(grouping), input));
-  },
+  parallel: (_, input) => causalSoftmax(input),
   recurrent: {
     state: (_, dims) => ringState(dims, { group: Number.POSITIVE_INFINITY, convolution: null }),
     step(_, input) {

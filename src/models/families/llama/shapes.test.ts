@@ -4,6 +4,7 @@ import { llamaShape, llamaShapeNames } from './shapes.ts';
 
 /** Parameters as counted from the published checkpoints; a tied head counts once. */
 const published: Record<string, number> = {
+  'qwen2.5-0.5b': 494_032_768,
   'tinyllama-1.1b': 1_100_048_384,
   'llama-3.2-1b': 1_235_814_400,
   'llama-2-7b': 6_738_415_616,

@@ -2,6 +2,8 @@
 import { namedShape } from '../../presets/named-shapes.ts';
 
 interface LlamaShape {
+  /** Default `llama`. */
+  readonly model_type?: 'llama' | 'qwen2';
   readonly vocab_size: number;
   readonly hidden_size: number;
   readonly intermediate_size: number;
@@ -15,6 +17,19 @@ interface LlamaShape {
 }
 
 const shapes: Readonly<Record<string, LlamaShape>> = {
+  'qwen2.5-0.5b': {
+    model_type: 'qwen2',
+    vocab_size: 151_936,
+    hidden_size: 896,
+    intermediate_size: 4864,
+    num_hidden_layers: 24,
+    num_attention_heads: 14,
+    num_key_value_heads: 2,
+    max_position_embeddings: 32_768,
+    rms_norm_eps: 1e-6,
+    rope_theta: 1_000_000,
+    tie_word_embeddings: true,
+  },
   'tinyllama-1.1b': {
     vocab_size: 32_000,
     hidden_size: 2048,
@@ -59,7 +74,7 @@ const shapes: Readonly<Record<string, LlamaShape>> = {
   },
 };
 
-/** The names that `llamaShape` knows: 1.1, 1.2, 6.7 and 13 billion parameters. */
+/** The names that `llamaShape` knows: 0.5, 1.1, 1.2, 6.7 and 13 billion parameters. */
 export const llamaShapeNames: readonly string[] = Object.keys(shapes);
 
 /** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
