@@ -27,11 +27,8 @@ const mostTestDocuments = 20;
 /**
  * Splits documents: the last are test text, as many before them validation text, the others training text. A book that comes as a
  * few documents is cut into pieces first.
- * @param options `heldOut`: test documents; default: a twentieth, at most 20
+ * @param options `heldOut`: test documents; default: a twentieth, at most 20. `length`: tokens of a window that is measured
  * @throws LinnetError `INPUT` if too little is left to train on
- * @example
- * const texts = await conversionTexts(await loadDocuments(['stories.jsonl']), tokenizer, { length: 512 });
- * console.log(texts.training.length);
  */
 export async function conversionTexts(
   documents: readonly Document[],
