@@ -14,14 +14,13 @@ export {
 export { type FetchProgress, type HubOptions, hubSource, type ModelSource } from './checkpoint/hub/hub.ts';
 export { type LoadedModel, loadCausalModel, loadModel, saveModel } from './checkpoint/load-model.ts';
 export { DecodingEngine } from './decoding/engine.ts';
-export { type GenerateOptions, type GenerationEvent, generate, generateToEnd } from './engine/generate.ts';
-export type { FinishReason } from './engine/growing-text.ts';
+export { type GenerateOptions, generate, generateToEnd } from './engine/generate.ts';
 export { Sampler, type SamplerInput } from './decoding/sampler.ts';
 export { LookupDrafter } from './decoding/speculation/drafters/lookup-drafter.ts';
 export { speculative } from './decoding/speculation/speculative.ts';
 export type { SequenceState } from './decoding/state/sequence-state.ts';
 export { StepEngine } from './decoding/step-engine.ts';
-export type { Generation } from './engine/text-generation.ts';
+export type { FinishReason, Generation, TextEvent } from './engine/text-job.ts';
 export { type ErrorCode, LinnetError, OptionsError } from './errors.ts';
 export { exportFolder } from './export/export-folder.ts';
 export { describeModel, type Model } from './models/families/index.ts';

@@ -7,7 +7,8 @@ import { randomT5Weights, t5MixerNames, tinyT5 } from '../../test/models/tiny-t5
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { t5Model } from '../models/families/t5/model.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import { type GenerateOptions, type Generation, type GenerationEvent, generate, generateToEnd } from './generate.ts';
+import { type GenerateOptions, generate, generateToEnd } from './generate.ts';
+import type { Generation, TextEvent } from './text-job.ts';
 import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
 import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
@@ -29,15 +30,15 @@ async function about(engine: DecodingEngine, options: Partial<GenerateOptions> =
 async function collect(
   engine: DecodingEngine,
   options: GenerateOptions,
-): Promise<{ events: GenerationEvent[]; generation: Generation }> {
-  const events: GenerationEvent[] = [];
+): Promise<{ events: TextEvent[]; generation: Generation }> {
+  const events: TextEvent[] = [];
   for await (const event of generate(engine, options)) events.push(event);
   const last = events.at(-1);
   if (last?.type !== 'end') throw new Error('no end');
   return { events, generation: last.generation };
 }
 
-function joined(events: readonly GenerationEvent[]): { tokens: number[]; text: string } {
+function joined(events: readonly TextEvent[]): { tokens: number[]; text: string } {
   const steps = events.filter((event) => event.type === 'tokens');
   return { tokens: steps.flatMap(({ tokens }) => [...tokens]), text: steps.map(({ text }) => text).join('') };
 }
@@ -76,7 +77,7 @@ describe.each(t5MixerNames)('%s', (name) => {
     expect(generation.tokens).toEqual(expected);
     expect(generation.text).toBe(letters.decode(expected));
     expect(joined(events)).toEqual({ tokens: expected, text: generation.text });
-    expect(events[0]).toEqual({ type: 'prompt', done: 1, total: 1 });
+    expect(events[0]).toMatchObject({ type: 'prompt', done: 1, total: 1 });
     expect(events.filter(({ type }) => type === 'tokens')).toHaveLength(30);
     expect(generation).toMatchObject({ finish: 'length', steps: 30, promptTokens: 1 });
     expect(generation.state.length).toBe(30);

@@ -6,7 +6,8 @@ import { chain } from '../attention/tree.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import { type GenerateOptions, type Generation, type GenerationEvent, generate, generateToEnd } from './generate.ts';
+import { type GenerateOptions, generate, generateToEnd } from './generate.ts';
+import type { Generation, TextEvent } from './text-job.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 import type { StepRequest } from '../decoding/step-engine.ts';
 import { Sampler } from '../decoding/sampler.ts';
@@ -52,15 +53,15 @@ async function greedyTokens(from: ArrayLike<number>, count: number): Promise<num
   }
 }
 
-async function collect(options: GenerateOptions): Promise<{ events: GenerationEvent[]; generation: Generation }> {
-  const events: GenerationEvent[] = [];
+async function collect(options: GenerateOptions): Promise<{ events: TextEvent[]; generation: Generation }> {
+  const events: TextEvent[] = [];
   for await (const event of generate(engine, options)) events.push(event);
   const last = events.at(-1);
   if (last?.type !== 'end') throw new Error('no end');
   return { events, generation: last.generation };
 }
 
-function joined(events: readonly GenerationEvent[]): { tokens: number[]; text: string } {
+function joined(events: readonly TextEvent[]): { tokens: number[]; text: string } {
   const steps = events.filter((event) => event.type === 'tokens');
   return { tokens: steps.flatMap(({ tokens }) => [...tokens]), text: steps.map(({ text }) => text).join('') };
 }
@@ -77,7 +78,7 @@ describe('generate', () => {
     expect(generation.tokens).toEqual(expected);
     expect(generation.text).toBe(letters.decode(expected));
     expect(joined(events)).toEqual({ tokens: expected, text: generation.text });
-    expect(events[0]).toEqual({ type: 'prompt', done: 11, total: 11 });
+    expect(events[0]).toMatchObject({ type: 'prompt', done: 11, total: 11 });
     expect(generation).toMatchObject({ finish: 'length', steps: 30, promptTokens: 11 });
     expect(generation.state.length).toBe(11 + 29);
     expect(generation.prefillSeconds).toBeGreaterThan(0);
@@ -174,7 +175,7 @@ describe('generate', () => {
     }, 20);
     const options = { promptTokens: prompt, maxTokens: 1e9, ignoreEos: true, tokenizer: letters };
     let after = 0;
-    let last: GenerationEvent | undefined;
+    let last: TextEvent | undefined;
     for await (const event of generate(engine, { ...options, signal: controller.signal })) {
       if (controller.signal.aborted && event.type === 'tokens') after += event.tokens.length;
       last = event;

@@ -1,29 +1,31 @@
-/**
- * Continuing a text: reads the prompt, takes tokens from a decoding method until something ends the text, and turns
- * them into characters as they come.
- */
-import { internalError, LinnetError } from '../errors.ts';
-import { eventLoopTurn } from '../decoding/event-loop.ts';
+/** Continuing a text by itself: a job of a runner that has no other. */
+import type { DecodingMethod } from '../decoding/method.ts';
+import type { Sampler } from '../decoding/sampler.ts';
+import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
-import {
-  type Generation,
-  type PromptEvent,
-  TextGeneration,
-  type TextGenerationOptions,
-  type TokensEvent,
-} from './text-generation.ts';
-import { requireFunction, requireKind } from '../files/arguments.ts';
-
-export type { Generation };
+import { internalError } from '../errors.ts';
+import { requireCount, requireFunction, requireKind } from '../files/arguments.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { promptOf } from './prompt.ts';
+import { Runner } from './runner.ts';
+import type { Generation, TextEvent, TextJob } from './text-job.ts';
 
 /** What `generate` is asked for. */
-export interface GenerateOptions extends TextGenerationOptions {
-  /** Ends generation between two steps or two chunks of the prompt; what there is by then is the result. */
-  readonly signal?: AbortSignal;
+export interface GenerateOptions extends Pick<TextJob, 'maxTokens' | 'stop' | 'ignoreEos' | 'signal'> {
+  /**
+   * The text to continue. Empty stands for the model's BOS token; to a text that is not empty nothing is added, so
+   * encode it with `{ bos: true }` where the model has one.
+   */
+  readonly promptTokens: ArrayLike<number>;
+  /** Default: greedy. */
+  readonly sampler?: Sampler;
+  /** Default: one token a step. */
+  readonly method?: DecodingMethod;
+  /** A state that has read a beginning of `promptTokens`, so that only the rest is read. Default: an empty one. */
+  readonly state?: SequenceState;
+  /** Makes characters of tokens. Without one, texts are empty. */
+  readonly tokenizer?: Tokenizer;
 }
-
-/** What happens during generation: the prompt is read, tokens come, the text ends. */
-export type GenerationEvent = PromptEvent | TokensEvent | { readonly type: 'end'; readonly generation: Generation };
 
 /**
  * Continues a text, as a stream of events whose last one is `end`. The texts of the `tokens` events, joined, are the
@@ -31,9 +33,7 @@ export type GenerationEvent = PromptEvent | TokensEvent | { readonly type: 'end'
  *
  * The event loop gets its turn between steps and between chunks of the prompt, so that a signal takes effect within one.
  *
- * @throws LinnetError `INPUT` for an empty prompt of a model without BOS, for tokens outside the vocabulary, for stop
- *   strings without a tokenizer, or for a state that has read the whole prompt or is in use by another text; `MISMATCH` for the state of another
- *   model; `RUNTIME` if the engine fails or gives logits that are no numbers
+ * @throws LinnetError as `Runner.submit`, and `INPUT` for an empty prompt of a model without BOS
  * @example
  * ```ts
  * for await (const event of generate(engine, { promptTokens: [1, 403, 407], maxTokens: 20 })) {
@@ -43,47 +43,20 @@ export type GenerationEvent = PromptEvent | TokensEvent | { readonly type: 'end'
  */
 export async function* generate(
   engine: StepEngine,
-  given: GenerateOptions,
-): AsyncGenerator<GenerationEvent, void, undefined> {
-  checkOptions(engine, given);
-  const { signal, ...options } = given;
-  const state = options.state ?? engine.newState();
-  if (state.isInUse) {
-    throw new LinnetError(
-      'INPUT',
-      'the state is in use by another text; wait for its end, or give a fork of the state',
-    );
-  }
-  state.isInUse = true;
-  try {
-    yield* rounds(new TextGeneration(engine, { ...options, state }), signal);
-  } finally {
-    state.isInUse = false;
-  }
-}
-
-async function* rounds(
-  run: TextGeneration,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<GenerationEvent, void, undefined> {
-  const aborted = async (): Promise<boolean> => {
-    await eventLoopTurn();
-    return signal?.aborted === true;
-  };
-  while (!run.promptRead && run.finish === undefined) {
-    if (await aborted()) run.end('abort');
-    else yield await run.readPrompt();
-  }
-  while (run.finish === undefined) yield (await aborted()) ? run.end('abort') : await run.step();
-  await run.settle();
-  yield { type: 'end', generation: run.result() };
+  options: GenerateOptions,
+): AsyncGenerator<TextEvent, void, undefined> {
+  checkOptions(engine, options);
+  const { promptTokens, sampler, tokenizer, ...rest } = options;
+  const tokens = promptOf(engine.model, promptTokens);
+  yield* new Runner(engine, { tokenizer, parallel: 1 }).submit({ ...rest, prompt: { tokens }, sampling: sampler });
 }
 
 /** @throws LinnetError `INPUT` for what is not of the type it should be */
 function checkOptions(engine: StepEngine, options: GenerateOptions): void {
   requireKind(engine, 'the engine', ['step', 'prefill', 'newState'], 'an engine');
   requireKind(options, 'the options', ['promptTokens'], 'an object with promptTokens');
-  const { sampler, state, signal, method } = options;
+  const { maxTokens, sampler, state, signal, method } = options;
+  requireCount(maxTokens, 'maxTokens');
   if (sampler !== undefined) requireKind(sampler, 'sampler', ['next', 'random'], 'a Sampler');
   if (state !== undefined) requireKind(state, 'state', ['fork', 'layers'], 'a state of the engine');
   if (signal !== undefined) requireKind(signal, 'signal', ['aborted'], 'an AbortSignal');

@@ -7,26 +7,11 @@ import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
 import { TextStream } from '../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { StepBounds } from '../decoding/method.ts';
+import type { FinishReason, TextJob } from './text-job.ts';
 import { requireCount, requireKind, requireOptions, requireTexts, requireTokens } from '../files/arguments.ts';
 
-/** Why a text ended: `maxTokens` reached, a stop token or string, a token the model names as EOS, or the signal. */
-export type FinishReason = 'length' | 'stop' | 'eos' | 'abort';
-
 /** What makes characters of tokens, and ends a text. */
-export interface TextOptions {
-  /** Most tokens to produce. */
-  readonly maxTokens: number;
-  /** What ends the text besides the model's EOS tokens. Strings need a tokenizer. */
-  readonly stop?: {
-    readonly tokenIds?: readonly number[];
-    readonly strings?: readonly string[];
-    /** Whether the stop string that ends a text is part of it. Default false. */
-    readonly kept?: boolean;
-    /** In the text of so many first tokens no stop string is looked for. Default 0. */
-    readonly after?: number;
-  };
-  /** Takes EOS tokens for any other, for measurements over a given number of tokens. Default false. */
-  readonly ignoreEos?: boolean;
+interface TextRules extends Pick<TextJob, 'maxTokens' | 'stop' | 'ignoreEos'> {
   /** Makes characters of tokens. Without one, texts are empty. */
   readonly tokenizer?: Tokenizer;
 }
@@ -62,7 +47,7 @@ export class GrowingText {
    * @throws LinnetError `INPUT` for `maxTokens` that is not a whole number of at least 1, an empty stop string, or stop
    *   strings without a tokenizer
    */
-  constructor(prompt: readonly number[], eosIds: readonly number[], options: TextOptions) {
+  constructor(prompt: readonly number[], eosIds: readonly number[], options: TextRules) {
     const { maxTokens, tokenizer, stop } = options;
     requireCount(maxTokens, 'maxTokens');
     requireOptions(stop, 'stop');
@@ -166,7 +151,7 @@ export class GrowingText {
 }
 
 /** The tokens that end a text, and what to call that. */
-function endTokens(eosIds: readonly number[], { stop, ignoreEos = false }: TextOptions): Map<number, FinishReason> {
+function endTokens(eosIds: readonly number[], { stop, ignoreEos = false }: TextRules): Map<number, FinishReason> {
   const ends = new Map<number, FinishReason>();
   for (const id of stop?.tokenIds ?? []) ends.set(id, 'stop');
   if (!ignoreEos) for (const id of eosIds) ends.set(id, 'eos');

@@ -2,8 +2,7 @@
  * What both libraries, for Node and for browsers, export of decoding: the same names for the same things. Nothing here
  * may need Node.
  */
-export { type GenerateOptions, type GenerationEvent, generate, generateToEnd } from './generate.ts';
-export type { FinishReason } from './growing-text.ts';
+export { type GenerateOptions, generate, generateToEnd } from './generate.ts';
 export {
   type Continuation,
   type DecodingMethod,
@@ -11,7 +10,7 @@ export {
   sequential,
   type StepBounds,
 } from '../decoding/method.ts';
-export { decodeRound } from './round.ts';
+export { OverloadError, Runner, type RunnerOptions } from './runner.ts';
 export { Sampler, type SamplerConfig, type SamplerInput, type SamplingContext } from '../decoding/sampler.ts';
 export type { TokenConstraint } from '../decoding/logit-adjustments.ts';
 export { JsonConstraint } from '../decoding/constraints/json-constraint.ts';
@@ -32,4 +31,15 @@ export { type SpeculationOptions, speculative } from '../decoding/speculation/sp
 export { SpeculationStatistics, type SpeculationSummary } from '../decoding/speculation/statistics.ts';
 export type { SequenceState } from '../decoding/state/sequence-state.ts';
 export type { StepOutput, StepRequest, StepWeights } from '../decoding/step-engine.ts';
-export { type Generation, TextGeneration, type TextGenerationOptions, type TokensEvent } from './text-generation.ts';
+export type {
+  EndEvent,
+  FinishReason,
+  Generation,
+  PromptEvent,
+  RunnerObserver,
+  StopRules,
+  TextEvent,
+  TextJob,
+  TokensEvent,
+} from './text-job.ts';
+export type { Prompt } from './prompt.ts';

@@ -14,7 +14,7 @@ import { LinnetError } from '../errors.ts';
 import type { ChatMessage, ChatTemplate, TemplateOptions } from '../tokenizer/chat-template.ts';
 import { tokenKind, type TextEncoding, textTokens } from '../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { promptOf } from './text-generation.ts';
+import { requireTokens } from '../files/arguments.ts';
 
 /** What is to be continued, or answered. */
 export type PromptInput =
@@ -143,4 +143,15 @@ function requireTokenizer({ tokenizer }: PromptModel): Tokenizer {
 function requireTemplate({ template }: PromptModel): ChatTemplate {
   if (template !== undefined) return template;
   throw new LinnetError('CONFIG', 'the model has no chat template: it continues texts, so give it a text');
+}
+
+/**
+ * A copy of a prompt; BOS if it is empty.
+ * @throws LinnetError `INPUT` for an empty prompt of a model without BOS
+ */
+export function promptOf({ bosId }: Pick<AutoregressiveModel, 'bosId'>, tokens: ArrayLike<number>): number[] {
+  const prompt = requireTokens(tokens, 'promptTokens');
+  if (prompt.length > 0) return prompt;
+  if (bosId !== undefined) return [bosId];
+  throw new LinnetError('INPUT', 'the prompt is empty and the model has no BOS token to start from; give some text');
 }

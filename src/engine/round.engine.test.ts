@@ -6,7 +6,7 @@ import { mixerPreset } from '../attention/presets.ts';
 import { LinnetError } from '../errors.ts';
 import { Random } from '../random.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
-import { type Generation, generateToEnd } from './generate.ts';
+import { type GenerateOptions, generateToEnd } from './generate.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import { decodeRound } from './round.ts';
 import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
@@ -19,7 +19,8 @@ import { type HeadPredictions, MedusaDrafter } from '../decoding/speculation/dra
 import { ModelDrafter } from '../decoding/speculation/drafters/model-drafter.ts';
 import { ReferenceDrafter } from '../decoding/speculation/drafters/reference-drafter.ts';
 import { speculative } from '../decoding/speculation/speculative.ts';
-import { TextGeneration, type TextGenerationOptions } from './text-generation.ts';
+import { Runner } from './runner.ts';
+import type { Generation, TextEvent, TextJob } from './text-job.ts';
 
 const model = tinyLlama([mixerPreset('augmented', { group: 6, kernel: 9 }), { kind: 'softmax' }]);
 const V = model.sizes.vocabulary;
@@ -66,7 +67,7 @@ const methods: Readonly<Record<string, (truth: readonly number[]) => DecodingMet
 };
 
 /** Of some tokens everything that can end or steer a text. */
-function optionsFor(index: number, config: SamplerInput): TextGenerationOptions {
+function optionsFor(index: number, config: SamplerInput): GenerateOptions {
   const even = (text: ArrayLike<number>): Uint8Array =>
     Uint8Array.from({ length: V }, (_, token) => ((token + text.length) % 2 === 0 ? 1 : 0));
   return {
@@ -78,9 +79,23 @@ function optionsFor(index: number, config: SamplerInput): TextGenerationOptions 
   };
 }
 
-async function readWhole(generation: TextGeneration): Promise<TextGeneration> {
-  while (!generation.promptRead) await generation.readPrompt(4);
-  return generation;
+/** The same for a runner. */
+function jobFor({ promptTokens, sampler, ...options }: GenerateOptions, method: DecodingMethod): TextJob {
+  const { maxTokens, ignoreEos, stop, signal } = options;
+  return {
+    prompt: { tokens: Array.from(promptTokens) },
+    maxTokens,
+    ignoreEos,
+    stop,
+    signal,
+    sampling: sampler,
+    method,
+  };
+}
+
+async function ending(events: AsyncIterable<TextEvent>): Promise<Generation> {
+  for await (const event of events) if (event.type === 'end') return event.generation;
+  throw new Error('a text without an end');
 }
 
 /** What a text came to, without the times, and what its state would say next. */
@@ -110,18 +125,13 @@ describe('eight texts of different methods in one step a round', () => {
       lone.push(await outcome(alone));
     }
 
-    const texts = await Promise.all(
-      names.map((name, index) =>
-        readWhole(new TextGeneration(engine, { ...optionsFor(index, config), method: methods[name](plain[index]) })),
-      ),
-    );
     const step = vi.spyOn(engine, 'step');
     let rounds = 0;
-    for (; texts.some(({ finish }) => finish === undefined); rounds++) {
-      const live = texts.filter(({ finish }) => finish === undefined);
-      for (const result of await decodeRound(engine, live)) expect(result.status).toBe('fulfilled');
-    }
-    const calls = [...step.mock.calls];
+    const runner = new Runner(engine, { tokenizer: letters, chunk: 512, observer: { round: () => rounds++ } });
+    const texts = await Promise.all(
+      names.map((name, index) => ending(runner.submit(jobFor(optionsFor(index, config), methods[name](plain[index]))))),
+    );
+    const calls = step.mock.calls.filter(([, weights]) => weights === undefined);
     step.mockRestore();
     expect(calls).toHaveLength(rounds);
     // The first tokens need no step, but for the beams' second.
@@ -130,8 +140,7 @@ describe('eight texts of different methods in one step a round', () => {
     expect(new Set(calls[1][0].map(({ tree }) => tree.size)).size).toBeGreaterThan(3);
 
     for (const [index, text] of texts.entries()) {
-      await text.settle();
-      const { facts, next } = await outcome(text.result());
+      const { facts, next } = await outcome(text);
       expect(facts, names[index]).toEqual(lone[index].facts);
       const error = Math.max(...next.map((logit, token) => Math.abs(logit - lone[index].next[token])));
       expect(error, names[index]).toBeLessThan(1e-4);
@@ -152,22 +161,18 @@ describe('a round', () => {
     };
     const options = { promptTokens: [3, 4, 5], maxTokens: 6, ignoreEos: true };
     const expected = await generateToEnd(engine, options);
-    const texts: TextGeneration[] = [];
-    for (const method of [sequential, failing, outside, speculative(new LookupDrafter())]) {
-      texts.push(await readWhole(new TextGeneration(engine, { ...options, method })));
-    }
-    const faults: unknown[] = [];
-    for (let live = texts; live.length > 0; live = live.filter(({ finish }) => finish === undefined)) {
-      const results = await decodeRound(engine, live);
-      for (const [i, result] of results.entries()) {
-        if (result.status === 'fulfilled') continue;
-        faults.push(result.reason);
-        live[i].end('abort');
-      }
-    }
-    expect(texts.map(({ finish }) => finish)).toEqual(['length', 'abort', 'abort', 'length']);
-    for (const index of [0, 3]) expect(texts[index].text.continuation).toEqual(expected.tokens);
-    expect(faults).toMatchObject([{ message: 'no plan' }, { code: 'INPUT' }]);
+    const runner = new Runner(engine);
+    const texts = await Promise.allSettled(
+      [sequential, failing, outside, speculative(new LookupDrafter())].map((method) =>
+        ending(runner.submit(jobFor(options, method))),
+      ),
+    );
+    expect(texts).toMatchObject([
+      { value: { finish: 'length', tokens: expected.tokens } },
+      { reason: { message: 'no plan' } },
+      { reason: { code: 'INPUT' } },
+      { value: { finish: 'length', tokens: expected.tokens } },
+    ]);
   });
 
   it('of no texts is nothing', async () => {
@@ -178,13 +183,19 @@ describe('a round', () => {
     const options = { promptTokens: [3, 4, 5], maxTokens: 40, ignoreEos: true, tokenizer: letters };
     const whole = await generateToEnd(engine, options);
     const stop = { strings: [`${whole.text.slice(0, 9)}#`] };
-    const text = await readWhole(new TextGeneration(engine, { ...options, stop }));
-    for (let round = 0; round < 3; round++) await decodeRound(engine, [text]);
-    expect(text.text.text).toBe('');
-    expect(text.end('abort')).toEqual({ type: 'tokens', tokens: [], text: letters.decode(whole.tokens.slice(0, 3)) });
-    await text.settle();
-    expect(text.result()).toMatchObject({ finish: 'abort', tokens: whole.tokens.slice(0, 3), steps: 3 });
-    expect(text.result().state.length).toBe(5);
+    const controller = new AbortController();
+    const job = jobFor({ ...options, stop, signal: controller.signal }, sequential);
+    const events: TextEvent[] = [];
+    for await (const event of new Runner(engine, { tokenizer: letters }).submit(job)) {
+      events.push(event);
+      if (events.length === 4) controller.abort();
+    }
+    expect(events.slice(1, 5)).toMatchObject([
+      ...whole.tokens.slice(0, 3).map((token) => ({ type: 'tokens', tokens: [token], text: '' })),
+      { type: 'tokens', tokens: [], text: letters.decode(whole.tokens.slice(0, 3)) },
+    ]);
+    const last = { finish: 'abort', tokens: whole.tokens.slice(0, 3), steps: 3, state: { length: 5 } };
+    expect(events.slice(5)).toMatchObject([{ type: 'end', generation: last }]);
   });
 });
 

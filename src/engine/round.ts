@@ -1,6 +1,7 @@
 /** One round of many texts: the plans of all of them in one step of the engine. */
 import type { StepEngine, StepOutput, StepRequest } from '../decoding/step-engine.ts';
-import type { TextGeneration, TokensEvent } from './text-generation.ts';
+import type { RunningText } from './running-text.ts';
+import type { TokensEvent } from './text-job.ts';
 
 /**
  * Lets every text plan, runs all plans in one step, and lets every text conclude. Texts may differ in everything: method,
@@ -9,16 +10,11 @@ import type { TextGeneration, TokensEvent } from './text-generation.ts';
  * A fault stays with the text it belongs to. Where the common step fails, each text's part is run by itself, which a step
  * allows, since it changes no state.
  *
- * @param texts that have not ended, and with at most a chunk of their prompts to read
  * @returns per text, in order, what the round added to it, or why it cannot go on
- * @example
- * ```ts
- * const rounds = await decodeRound(engine, texts);
- * ```
  */
 export async function decodeRound(
   engine: StepEngine,
-  texts: readonly TextGeneration[],
+  texts: readonly RunningText[],
 ): Promise<PromiseSettledResult<TokensEvent>[]> {
   const plans = await Promise.allSettled(texts.map(async (text) => text.plan()));
   const outputs = await runPlans(engine, plans);

@@ -1,5 +1,6 @@
 /** A text that goes on from call to call, with its state: what a conversation or a long document is kept in. */
-import { type GenerateOptions, type GenerationEvent, generate } from './generate.ts';
+import { type GenerateOptions, generate } from './generate.ts';
+import type { TextEvent } from './text-job.ts';
 import type { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
 import { Sampler, type SamplingContext } from '../decoding/sampler.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
@@ -140,7 +141,7 @@ export class TextSession {
     return this.#parts.schemas.constraint(jsonSchema, [...model.eosIds, ...stopIds]).after(from);
   }
 
-  async *#run(options: TextOptions, input: PromptInput): AsyncGenerator<GenerationEvent, void, undefined> {
+  async *#run(options: TextOptions, input: PromptInput): AsyncGenerator<TextEvent, void, undefined> {
     this.#requireRest();
     this.#busy = true;
     let after: (() => SessionContent) | undefined;

@@ -1,6 +1,5 @@
 /** A text that is being generated: its pieces as they come. */
-import type { GenerationEvent } from './generate.ts';
-import type { Generation } from './text-generation.ts';
+import type { Generation, TextEvent } from './text-job.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 import type { SamplerInput } from '../decoding/sampler.ts';
 import { LinnetError } from '../errors.ts';
@@ -25,7 +24,7 @@ export interface TextOptions extends SamplerInput {
   /** How tokens are decoded, `speculative(new LookupDrafter())` for example. Default: one a step. */
   readonly method?: DecodingMethod;
   /** Called with everything that happens, the progress of the prompt included. */
-  readonly onEvent?: (event: GenerationEvent) => void;
+  readonly onEvent?: (event: TextEvent) => void;
 }
 
 /**
@@ -33,12 +32,12 @@ export interface TextOptions extends SamplerInput {
  * leaving the loop ends it.
  */
 export class TextPieces implements AsyncIterable<string> {
-  readonly #events: () => AsyncIterable<GenerationEvent>;
+  readonly #events: () => AsyncIterable<TextEvent>;
   #started = false;
   #generation: Generation | undefined;
 
   /** @param events of one generation; called once */
-  constructor(events: () => AsyncIterable<GenerationEvent>) {
+  constructor(events: () => AsyncIterable<TextEvent>) {
     this.#events = events;
   }
 

@@ -7,7 +7,7 @@ import type { MetricDialect } from './http/metric-names.ts';
 import { ServerMetrics } from './http/metrics.ts';
 import type { PageFiles } from './http/page.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
-import { Scheduler, type SchedulerOptions } from '../engine/scheduler/scheduler.ts';
+import { Runner, type RunnerOptions } from '../engine/runner.ts';
 import type { TextModel } from '../engine/text-model.ts';
 import { MemoryResponses } from './sessions/response-store.ts';
 import { Embeddings } from '../engine/text/embeddings.ts';
@@ -20,9 +20,12 @@ import { TieredSessions } from './sessions/tiered-sessions.ts';
 import type { SharedState } from './shared-state.ts';
 import { TextService } from '../engine/text/text-service.ts';
 import type { MethodMaker } from '../engine/text/decoding-choice.ts';
+import { PrefixCache } from '../engine/text/prefix-cache.ts';
 
 /** How a model is served. */
-export interface ServerOptions extends Omit<SchedulerOptions, 'observer'>, ListenOptions {
+export interface ServerOptions
+  extends Pick<RunnerOptions, 'parallel' | 'maxQueue' | 'chunk' | 'deterministic' | 'readerBytes' | 'readerTimeout'>,
+    ListenOptions {
   /** Origins of pages that may call the API. Default none. */
   readonly origins?: readonly string[];
   /** Most requests a minute and key. Default: no limit. */
@@ -61,15 +64,13 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
   checkAddress(options);
   const { shared, method, log, parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout } = options;
   const metrics = new ServerMetrics();
-  const bounds = Object.fromEntries(
-    Object.entries({ parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout }).filter(
-      ([, value]) => value !== undefined,
-    ),
-  );
-  const scheduler = new Scheduler(model.engine, { ...bounds, observer: metrics.observer });
-  const texts = new TextService(model, scheduler, {
-    ...{ cacheBytes, method, shared: shared?.prefixes, observer: metrics.textObserver },
+  const runner = new Runner(model.engine, {
+    ...{ parallel, maxQueue, chunk, deterministic, readerBytes, readerTimeout, method },
+    tokenizer: model.tokenizer,
+    prefixes: new PrefixCache(cacheBytes, deterministic === true ? undefined : shared?.prefixes),
+    observer: metrics.observer,
   });
+  const texts = new TextService(model, runner);
   metrics.watch(texts);
   const store = options.sessions ?? new MemorySessions();
   if (store instanceof TieredSessions) metrics.watchSessions(store);
@@ -83,10 +84,10 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
     model,
     texts,
     responses: shared?.responses(held) ?? held,
-    embeddings: new Embeddings(model, scheduler.parallel, limits.promptTokens),
-    slots: new Slots(scheduler.parallel, slotFiles),
+    embeddings: new Embeddings(model, runner.parallel, limits.promptTokens),
+    slots: new Slots(runner.parallel, slotFiles),
     sessions: new Sessions(model, store, { ttl: options.sessionTtl }),
-    limits: { ...limits, n: Math.min(limits.n, scheduler.parallel) },
+    limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
     keys: new ApiKeys(keys),
     rate: new RequestRate(rate, shared?.redis),
     secret: shared?.secret,
@@ -99,7 +100,7 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
   });
   const listening = await listen(api, options, {
     begin: () => (draining = true),
-    settle: () => scheduler.close(),
+    settle: () => runner.close(),
   });
   return { ...listening, texts };
 }

@@ -20,7 +20,7 @@ import { ApiKeys, RequestRate } from '../../src/serving/http/access.ts';
 import { createApi } from '../../src/serving/http/app.ts';
 import { defaultLimits } from '../../src/serving/http/limits.ts';
 import { ServerMetrics } from '../../src/serving/http/metrics.ts';
-import { Scheduler } from '../../src/engine/scheduler/scheduler.ts';
+import { Runner } from '../../src/engine/runner.ts';
 import { MemorySessions } from '../../src/serving/sessions/memory-sessions.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
 import { MemoryResponses } from '../../src/serving/sessions/response-store.ts';
@@ -226,13 +226,13 @@ async function listReader(folder: string): Promise<FuzzReader> {
 /** Bodies of requests, given to the whole server but for its socket. An answer of 5xx is a failure. */
 async function requestReaders(): Promise<StateReaders> {
   const served = await openTiny(chatTemplate);
-  const scheduler = new Scheduler(served.engine, {});
+  const runner = new Runner(served.engine, { tokenizer: served.tokenizer });
   const sessions = new Sessions(served, new MemorySessions());
   const api = createApi({
-    ...{ model: served, texts: new TextService(served, scheduler), sessions, metrics: new ServerMetrics() },
-    slots: new Slots(scheduler.parallel),
+    ...{ model: served, texts: new TextService(served, runner), sessions, metrics: new ServerMetrics() },
+    slots: new Slots(runner.parallel),
     responses: new MemoryResponses(1 << 20),
-    embeddings: new Embeddings(served, scheduler.parallel, 200),
+    embeddings: new Embeddings(served, runner.parallel, 200),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 200, timeout: 20 },
     ...{ keys: new ApiKeys([]), rate: new RequestRate(undefined), log: pino({ enabled: false }) },
     ...{ localOnly: false, origins: [] },

@@ -242,7 +242,7 @@ describe('a state', () => {
     const first = library.generate(engine, options);
     await first.next();
     await expect(library.generateToEnd(engine, options)).rejects.toEqual(refusal('INPUT', 'in use by another text'));
-    const rest: library.GenerationEvent[] = [];
+    const rest: library.TextEvent[] = [];
     for await (const event of first) rest.push(event);
     const end = rest.at(-1);
     if (end?.type !== 'end') throw new Error('no end');

@@ -11,7 +11,6 @@ const declaredOften: Readonly<Record<string, number>> = {
   Run: 2,
   RunCurves: 2,
   RunList: 2,
-  TextOptions: 2,
   TokenTrie: 2,
   TreeLayout: 2,
   checkModel: 2,

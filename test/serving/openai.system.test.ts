@@ -224,13 +224,13 @@ describe('a server that is to be deterministic', () => {
 
 describe('measurements', () => {
   it('count drafts of rounds that had any', async () => {
-    const { registry, textObserver } = new ServerMetrics();
+    const { registry, observer } = new ServerMetrics();
     for (const [drafted, accepted] of [
       [4, 2],
       [0, 0],
       [3, 0],
     ])
-      textObserver.drafted?.(drafted, accepted);
+      observer.drafted?.(drafted, accepted);
     const page = await registry.metrics();
     expect(page).toContain('linnet_drafts_total 2\n');
     expect(page).toContain('linnet_draft_tokens_total 7\n');
@@ -393,7 +393,7 @@ describe('errors', () => {
       if (++chunks === 5) stream.controller.abort();
     }
     const started = performance.now();
-    while (server.texts.scheduler.active > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (server.texts.runner.active > 0) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(performance.now() - started).toBeLessThan(1000);
   });
 });

@@ -1,7 +1,7 @@
 /** `linnet chat`: a conversation in the terminal. */
 import { basename, resolve } from 'node:path';
 import { readTextFile } from '../../data/files/text-file.ts';
-import type { Generation } from '../../engine/text-generation.ts';
+import type { Generation } from '../../engine/text-job.ts';
 import { LinnetError } from '../../errors.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
 import { openServedModel } from '../../serving/served-model.ts';

@@ -1,6 +1,6 @@
 /** A conversation with a model in one process: turns on one state, which can be undone, forked and saved. */
 import { generate } from '../generate.ts';
-import type { Generation } from '../text-generation.ts';
+import type { Generation } from '../text-job.ts';
 import { Sampler, type SamplerInput } from '../../decoding/sampler.ts';
 import { restoreSession, saveSession } from '../../decoding/state/session-file.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';

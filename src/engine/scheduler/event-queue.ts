@@ -1,31 +1,32 @@
-/** Events from the scheduler to one reader, with a bound: what a slow reader has not taken stops its text, not memory. */
+/** Events for one reader, with a bound: what a slow reader has not taken stops its text, not memory. */
 
-/** An unbounded-looking queue whose owner watches `full`: pushing never waits, whoever pushes is to stop when it is full. */
-export class EventQueue<T> implements AsyncIterable<T> {
+/** A queue whose owner watches `full`: pushing never waits, and is to stop when the queue is full. */
+export class EventQueue<T> {
   readonly #limit: number;
   readonly #weigh: (event: T) => number;
-  readonly #onRoom: () => void;
+  readonly #onChange: (full: boolean) => void;
   readonly #events: T[] = [];
   #weight = 0;
   #ended = false;
   #failure: Error | undefined;
-  #wake: (() => void) | undefined;
   #fullSince: number | undefined;
+  /** When the reader last took an event, or had none to take. */
+  #takenAt = 0;
 
   /**
    * @param limit weight from which the queue is full
    * @param weigh bytes that an event stands for
-   * @param onRoom called when a full queue has room again
+   * @param onChange called when the queue becomes full, and when it has room again
    */
-  constructor(limit: number, weigh: (event: T) => number, onRoom: () => void) {
+  constructor(limit: number, weigh: (event: T) => number, onChange: (full: boolean) => void) {
     this.#limit = limit;
     this.#weigh = weigh;
-    this.#onRoom = onRoom;
+    this.#onChange = onChange;
   }
 
   /** Whether nothing more should be pushed for now. */
   get full(): boolean {
-    return this.#weight >= this.#limit;
+    return this.#fullSince !== undefined;
   }
 
   /** Milliseconds that the queue has been full; 0 while it is not. */
@@ -33,12 +34,24 @@ export class EventQueue<T> implements AsyncIterable<T> {
     return this.#fullSince === undefined ? 0 : performance.now() - this.#fullSince;
   }
 
+  /** Milliseconds since the reader last took an event of those that wait; 0 where none wait. */
+  get unreadFor(): number {
+    return this.#events.length === 0 ? 0 : performance.now() - this.#takenAt;
+  }
+
+  /** Whether no events come any more. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   push(event: T): void {
     if (this.#ended) return;
+    if (this.#events.length === 0) this.#takenAt = performance.now();
     this.#events.push(event);
     this.#weight += this.#weigh(event);
-    if (this.full) this.#fullSince ??= performance.now();
-    this.#wake?.();
+    if (this.#weight < this.#limit || this.full) return;
+    this.#fullSince = performance.now();
+    this.#onChange(true);
   }
 
   /** No more events; the reader gets those that wait, then the end, or the failure. */
@@ -47,32 +60,21 @@ export class EventQueue<T> implements AsyncIterable<T> {
     this.#ended = true;
     if (failure !== undefined)
       this.#failure = failure instanceof Error ? failure : new Error('the request failed', { cause: failure });
-    this.#wake?.();
   }
 
-  /** The next event; undefined after the last. One reader only. @throws what the queue was ended with */
-  async next(): Promise<T | undefined> {
-    for (;;) {
-      const event = this.#events.shift();
-      if (event !== undefined) {
-        const wasFull = this.full;
-        this.#weight -= this.#weigh(event);
-        if (wasFull && !this.full) {
-          this.#fullSince = undefined;
-          this.#onRoom();
-        }
-        return event;
-      }
+  /** The next event; undefined where none waits. @throws what the queue was ended with, after the last event */
+  shift(): T | undefined {
+    const event = this.#events.shift();
+    if (event === undefined) {
       if (this.#failure !== undefined) throw this.#failure;
-      if (this.#ended) return undefined;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      this.#wake = undefined;
+      return undefined;
     }
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    for (let event = await this.next(); event !== undefined; event = await this.next()) yield event;
+    this.#takenAt = performance.now();
+    this.#weight -= this.#weigh(event);
+    if (this.full && this.#weight < this.#limit) {
+      this.#fullSince = undefined;
+      this.#onChange(false);
+    }
+    return event;
   }
 }

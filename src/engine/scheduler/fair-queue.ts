@@ -23,6 +23,13 @@ export class FairQueue<T> {
     this.#size++;
   }
 
+  /** Puts back what had been taken out: first in the line of its key. */
+  pushBack(key: string, item: T): void {
+    const entry = { item, priority: Number.NEGATIVE_INFINITY };
+    this.#lines.set(key, [entry, ...(this.#lines.get(key) ?? [])]);
+    this.#size++;
+  }
+
   /**
    * The request that comes next: the first in the line of the key that has the least, the key that has waited longest among
    * equals.

@@ -3,26 +3,20 @@
  * Sixteen that come together are then read in about the time of one or two.
  */
 import type { StepEngine, StepRequest } from '../../decoding/step-engine.ts';
-import type { RunningRequest } from './running-request.ts';
-
-/** A chunk of a prompt that a step reads. */
-interface SharedChunk {
-  readonly running: RunningRequest;
-  readonly request: StepRequest;
-}
+import type { RunningJob } from '../running-job.ts';
 
 /**
- * Which of the requests read together, as many from the first on as fit.
- * @param waiting requests whose prompts are unread, in the order of their turns; not empty
+ * The jobs that read together: the first, and those after it that fit.
+ * @param waiting jobs whose prompts are unread, in the order of their turns; not empty
  * @param most tokens of a step, padding included: all trees of a step are as large as the largest
  */
-export function sharingRequests(waiting: readonly RunningRequest[], most: number): RunningRequest[] {
+export function sharingJobs(waiting: readonly RunningJob[], most: number): RunningJob[] {
   const [first, ...others] = waiting;
   const sharing = [first];
-  let longest = first.planChunk(most)?.tokens.length ?? most;
+  let longest = first.chunkLength(most);
   for (const running of others) {
-    const length = running.planChunk(most)?.tokens.length;
-    if (length === undefined || (sharing.length + 1) * Math.max(longest, length) > most) continue;
+    const length = running.chunkLength(most);
+    if ((sharing.length + 1) * Math.max(longest, length) > most) continue;
     sharing.push(running);
     longest = Math.max(longest, length);
   }
@@ -30,54 +24,43 @@ export function sharingRequests(waiting: readonly RunningRequest[], most: number
 }
 
 /**
- * Reads the next chunk of each request. A fault stays with the request that it belongs to.
- * @returns per request, in order, how many tokens were read, or why it cannot go on
+ * Reads the next chunk of each job. A fault stays with the job that it belongs to.
+ * @returns per job, in order, how many tokens were read, or why it cannot go on
  */
 export async function readChunks(
   engine: StepEngine,
-  sharing: readonly RunningRequest[],
+  sharing: readonly RunningJob[],
   most: number,
 ): Promise<PromiseSettledResult<number>[]> {
-  const chunks = sharing.flatMap((running): SharedChunk[] => {
-    const request = running.planChunk(most);
-    return request === undefined ? [] : [{ running, request }];
-  });
-  return chunks.length > 1 && chunks.length === sharing.length
-    ? readTogether(engine, chunks, most)
-    : readInTurn(sharing, most);
-}
-
-async function readTogether(
-  engine: StepEngine,
-  chunks: readonly SharedChunk[],
-  most: number,
-): Promise<PromiseSettledResult<number>[]> {
-  const started = performance.now();
+  const requests = sharing.map((running) => running.planChunk(most));
   try {
-    const outputs = await engine.step(
-      chunks.map(({ request }) => request),
-      'prompt',
-    );
-    const seconds = (performance.now() - started) / 1000;
-    return await Promise.allSettled(
-      chunks.map(async ({ running, request }, index) => {
-        const nodes = Array.from(request.tokens, (_, node) => node);
-        await engine.commit(request, outputs[index], nodes);
-        running.tookChunk(seconds);
-        return nodes.length;
-      }),
-    );
-  } catch {
+    return await readTogether(engine, sharing, requests);
+  } catch (reason) {
+    if (sharing.length === 1) return [{ status: 'rejected', reason }];
     // The step has changed no state: each by itself, so that one fault is not everybody's.
-    return readInTurn(
-      chunks.map(({ running }) => running),
-      most,
-    );
+    const results: PromiseSettledResult<number>[] = [];
+    for (const [index, running] of sharing.entries()) {
+      const [result] = await Promise.allSettled([readTogether(engine, [running], [requests[index]])]);
+      results.push(...(result.status === 'rejected' ? [result] : result.value));
+    }
+    return results;
   }
 }
 
-async function readInTurn(sharing: readonly RunningRequest[], most: number): Promise<PromiseSettledResult<number>[]> {
-  const results: PromiseSettledResult<number>[] = [];
-  for (const running of sharing) results.push(...(await Promise.allSettled([running.readChunk(most)])));
-  return results;
+/** @throws where the common step fails, which has changed no state then */
+async function readTogether(
+  engine: StepEngine,
+  sharing: readonly RunningJob[],
+  requests: readonly StepRequest[],
+): Promise<PromiseSettledResult<number>[]> {
+  const started = performance.now();
+  const outputs = await engine.step(requests, 'prompt');
+  return Promise.allSettled(
+    sharing.map(async (running, index) => {
+      const nodes = Array.from(requests[index].tokens, (_, node) => node);
+      await engine.commit(requests[index], outputs[index], nodes);
+      running.tookChunk(outputs[index], (performance.now() - started) / 1000);
+      return nodes.length;
+    }),
+  );
 }

@@ -8,12 +8,13 @@ import { eventLoopTurn } from '../../decoding/event-loop.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import type { TextGenerationOptions } from '../text-generation.ts';
+import type { TextJob } from '../text-job.ts';
 import { LinnetError } from '../../errors.ts';
 import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { preparePrompt } from '../prompt.ts';
 import { generateTogether } from './generate-together.ts';
+import { promptOf } from '../prompt.ts';
 import { PrefixStates } from './prefix-states.ts';
 import type { GenerateRequest, Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from './scorer.ts';
 import { cutAtStops, prefixToken, rollingWindows, scoredSequence, type TokenSequence } from './token-sequences.ts';
@@ -118,13 +119,14 @@ export class EngineScorer implements Scorer {
     const answers: string[] = [];
     const together = this.#sharing ? answeredTogether : 1;
     for (let first = 0; first < requests.length; first += together) {
-      const texts: TextGenerationOptions[] = [];
+      const jobs: TextJob[] = [];
       const own = requests.slice(first, first + together);
       for (const [index, request] of own.entries()) {
-        texts.push(await this.#beginning(request, prompts[first + index], shared, signal));
+        jobs.push(await this.#beginning(request, prompts[first + index], shared, signal));
       }
-      const onEnd = (ended: number): void => onProgress?.(first + ended, requests.length);
-      const generations = await generateTogether(this.#engine, texts, { signal, onEnd });
+      let done = first;
+      const observer = { ended: () => onProgress?.(++done, requests.length) };
+      const generations = await generateTogether(this.#engine, jobs, { tokenizer: this.#tokenizer, signal, observer });
       generations.forEach(({ tokens, steps }, index) => {
         this.#steps += steps;
         this.#generated += tokens.length;
@@ -140,18 +142,16 @@ export class EngineScorer implements Scorer {
     prompt: readonly number[],
     shared: number,
     signal: AbortSignal | undefined,
-  ): Promise<TextGenerationOptions> {
+  ): Promise<TextJob> {
     this.#asked += prompt.length;
     this.#read += prompt.length - shared;
-    const state = this.#engine.readsText
-      ? this.#engine.newState(await this.#engine.encode(prompt))
-      : (await this.#prefixes.after(prompt.slice(0, shared), 'prompt', signal)).fork();
+    const reads = this.#engine.readsText;
+    const prefix = reads ? undefined : await this.#prefixes.after(prompt.slice(0, shared), 'prompt', signal);
     return {
-      promptTokens: this.#engine.readsText ? [] : prompt,
+      prompt: reads ? { tokens: promptOf(this.#engine.model, []), source: prompt } : { tokens: prompt },
       maxTokens,
-      state,
+      state: prefix?.fork(),
       method: this.#newMethod?.(),
-      tokenizer: this.#tokenizer,
       stop: { strings: until.filter((stop) => stop !== '') },
     };
   }

@@ -1,41 +1,26 @@
 /** Several texts generated in the same steps of an engine. */
-import { eventLoopTurn } from '../../decoding/event-loop.ts';
-import { decodeRound } from '../round.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { type Generation, TextGeneration, type TextGenerationOptions } from '../text-generation.ts';
 import { LinnetError } from '../../errors.ts';
+import { Runner, type RunnerOptions } from '../runner.ts';
+import type { Generation, TextJob } from '../text-job.ts';
 
 /**
- * Reads all prompts, then lets the texts that have not ended take their rounds together, so that the weights are read once a
- * round and not once a text.
- * @param onEnd called when a text has ended, with how many have
- * @returns in the order of the texts
- * @throws LinnetError `ABORTED` when the signal fires between two rounds, and as `generate`
+ * Runs jobs of one text each in common steps, so that the weights are read once a round and not once a text.
+ * @returns in the order of the jobs
+ * @throws LinnetError `ABORTED` when the signal fires between two rounds, and as `Runner.submit`
  */
 export async function generateTogether(
   engine: StepEngine,
-  requests: readonly TextGenerationOptions[],
-  { signal, onEnd }: { readonly signal?: AbortSignal; readonly onEnd?: (ended: number) => void } = {},
+  jobs: readonly TextJob[],
+  { signal, ...options }: Pick<RunnerOptions, 'tokenizer' | 'observer'> & { readonly signal?: AbortSignal } = {},
 ): Promise<Generation[]> {
-  const pause = async (): Promise<void> => {
-    await eventLoopTurn();
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while generating an answer');
-  };
-  const texts = requests.map((request) => new TextGeneration(engine, request));
-  for (const text of texts) {
-    while (!text.promptRead && text.finish === undefined) {
-      await pause();
-      await text.readPrompt();
-    }
+  // Texts are read one after the other, and may be ahead of that.
+  const bounds = { parallel: Math.max(1, jobs.length), readerBytes: Number.POSITIVE_INFINITY };
+  const runner = new Runner(engine, { ...options, ...bounds });
+  const generations: Generation[] = [];
+  for (const events of runner.submitAll(jobs.map((job) => ({ ...job, signal })))) {
+    for await (const event of events) if (event.type === 'end') generations.push(event.generation);
   }
-  let active = texts.filter((text) => text.finish === undefined);
-  while (active.length > 0) {
-    await pause();
-    for (const round of await decodeRound(engine, active)) if (round.status === 'rejected') throw round.reason;
-    const going = active.filter((text) => text.finish === undefined);
-    if (going.length < active.length) onEnd?.(texts.length - going.length);
-    active = going;
-  }
-  for (const text of texts) await text.settle();
-  return texts.map((text) => text.result());
+  if (!generations.some(({ finish }) => finish === 'abort')) return generations;
+  throw new LinnetError('ABORTED', 'stopped while generating an answer');
 }

@@ -5,7 +5,7 @@
 import { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './beam-search.ts';
 import { hypothesisRequests } from './hypotheses.ts';
 import { eventLoopTurn } from '../../decoding/event-loop.ts';
-import { promptOf } from '../text-generation.ts';
+import { promptOf } from '../prompt.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 

@@ -4,7 +4,7 @@ import { promptChunk, type StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import { textTokens } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { OverloadError } from '../scheduler/scheduler.ts';
+import { OverloadError } from '../runner.ts';
 import type { TextModel } from '../text-model.ts';
 
 /** Embeds texts beside those that are written: steps of the engine take turns, chunk by chunk. */

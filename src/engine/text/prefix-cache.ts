@@ -26,12 +26,17 @@ export class PrefixCache {
   /** Bytes that may be held; 0 where nothing is kept. */
   readonly maxBytes: number;
   readonly #entries: LRUCache<string, Entry>;
+  readonly #shared: SharedPrefixes | undefined;
   /** Per salt, how many entries there are of each length. */
   readonly #lengths = new Map<string, Map<number, number>>();
 
-  /** @param maxBytes bytes of states that are kept, the least recently used ones go first; 0 keeps none */
-  constructor(maxBytes: number) {
+  /**
+   * @param maxBytes bytes of states that are kept, the least recently used ones go first; 0 keeps none
+   * @param shared where beginnings are shared with other servers
+   */
+  constructor(maxBytes: number, shared?: SharedPrefixes) {
     this.maxBytes = maxBytes;
+    this.#shared = shared;
     this.#entries = new LRUCache<string, Entry>({
       maxSize: Math.max(1, maxBytes),
       sizeCalculation: ({ state }) => Math.max(1, state.bytes),
@@ -48,6 +53,24 @@ export class PrefixCache {
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Whether other servers may know of beginnings. */
+  get isShared(): boolean {
+    return this.#shared !== undefined;
+  }
+
+  /** A copy of the state of a beginning that another server has read, where that is longer than `above`. */
+  async fetch(salt: string, tokens: readonly number[], above: number): Promise<SequenceState | undefined> {
+    const state = await this.#shared?.find(salt, tokens, above, tokens.length);
+    if (state !== undefined) this.add(salt, tokens, state);
+    return state?.fork();
+  }
+
+  /** Keeps a copy of a state, and passes it on to other servers. */
+  keep(salt: string, tokens: readonly number[], state: SequenceState): void {
+    const copy = state.fork();
+    if (this.add(salt, tokens, copy)) this.#shared?.add(salt, tokens, copy);
   }
 
   /**

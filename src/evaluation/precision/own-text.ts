@@ -2,11 +2,9 @@
  * Text that a model generates itself, to compare storage types on where nobody gave a text: it is what the model is
  * for, whatever it was trained on, while a fixed book says little about a model that never saw one.
  */
-import { decodeRound } from '../../engine/round.ts';
-import { Sampler } from '../../decoding/sampler.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { TextGeneration } from '../../engine/text-generation.ts';
-import { LinnetError } from '../../errors.ts';
+import { promptOf } from '../../engine/prompt.ts';
+import { generateTogether } from '../../engine/scoring/generate-together.ts';
 import type { EvaluationData, ScoredWindow } from '../perplexity/scored-windows.ts';
 
 export interface OwnTextOptions {
@@ -40,23 +38,23 @@ export async function ownText(engine: StepEngine, options: OwnTextOptions): Prom
   const windows: ScoredWindow[] = [];
   let generated = 0;
   for (let batch = 0; batch < mostBatches && generated < tokens; batch++) {
-    const texts = Array.from(
-      { length: Math.min(textsAtOnce, Math.ceil((tokens - generated) / length)) },
-      (_, index) => {
-        const sampler = new Sampler({ temperature: 1, seed: seed + batch * textsAtOnce + index });
-        return new TextGeneration(engine, { promptTokens: [], maxTokens: length - 1, sampler });
+    const count = Math.min(textsAtOnce, Math.ceil((tokens - generated) / length));
+    const prompt = { tokens: promptOf(engine.model, []) };
+    const jobs = Array.from({ length: count }, (_, index) => ({
+      prompt,
+      maxTokens: length - 1,
+      sampling: { temperature: 1, seed: seed + batch * textsAtOnce + index },
+    }));
+    const observer = {
+      round: (_texts: number, _seconds: number, grown: number) => {
+        generated += grown;
+        onProgress?.(Math.min(tokens, generated), tokens);
       },
-    );
-    for (const text of texts) await text.readPrompt();
-    for (let open = texts; open.length > 0; open = open.filter(({ finish }) => finish === undefined)) {
-      if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while the model generated the text');
-      for (const round of await decodeRound(engine, open)) if (round.status === 'rejected') throw round.reason;
-      const grown = texts.reduce((sum, { text }) => sum + text.tokens.length, 0);
-      onProgress?.(Math.min(tokens, generated + grown), tokens);
-    }
-    for (const { text } of texts) {
-      generated += text.tokens.length;
-      if (text.tokens.length > 1) windows.push({ tokens: Int32Array.from(text.tokens), scoredFrom: 1 });
+    };
+    generated += count;
+    for (const text of await generateTogether(engine, jobs, { signal, observer })) {
+      if (text.tokens.length > 0)
+        windows.push({ tokens: Int32Array.of(...prompt.tokens, ...text.tokens), scoredFrom: 1 });
     }
   }
   return { windows, documents: windows.length };

@@ -2,7 +2,8 @@
  * Speed as the paper measures it (section 5, table 8): questions of several turns, answered greedily, one token a step and
  * with drafts. Both ways write the same text, which is compared; what differs is the time and the runs of the model.
  */
-import { generateToEnd, type Generation } from '../../engine/generate.ts';
+import { generateToEnd } from '../../engine/generate.ts';
+import type { Generation } from '../../engine/text-job.ts';
 import type { DecodingMethod } from '../../decoding/method.ts';
 import { sequential } from '../../decoding/method.ts';
 import { Sampler } from '../../decoding/sampler.ts';

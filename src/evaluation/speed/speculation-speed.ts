@@ -1,6 +1,7 @@
 /** Sequential against speculative decoding of the same prompts, taking turns in one process. */
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { generateToEnd, type Generation } from '../../engine/generate.ts';
+import { generateToEnd } from '../../engine/generate.ts';
+import type { Generation } from '../../engine/text-job.ts';
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import { Sampler } from '../../decoding/sampler.ts';
 import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';

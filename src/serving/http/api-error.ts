@@ -2,7 +2,7 @@
 import { type ErrorCode, LinnetError } from '../../errors.ts';
 import { StoreUnavailableError } from '../sessions/session-store.ts';
 import { SessionError } from '../sessions/sessions.ts';
-import { OverloadError } from '../../engine/scheduler/scheduler.ts';
+import { OverloadError } from '../../engine/runner.ts';
 
 /** Kinds of errors, with the status that goes with each. */
 const statusByType = {

@@ -87,8 +87,8 @@ function modelFacts({ model }: Serving) {
 
 function properties({ model, texts, limits }: Serving) {
   return {
-    total_slots: texts.scheduler.parallel,
-    deterministic: texts.scheduler.deterministic,
+    total_slots: texts.runner.parallel,
+    deterministic: texts.runner.deterministic,
     default_generation_settings: { n_ctx: limits.promptTokens, params: { temperature: 1, top_p: 1 } },
     chat_template: model.template?.source ?? '',
     trained_length: model.engine.model.sizes.trainedLength,

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { PlacedScore } from '../../engine/text/score-stream.ts';
-import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
+import type { ServiceEvent, ServiceJob } from '../../engine/text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
 import { progressOf, timingsOf } from './timings.ts';
@@ -67,7 +67,7 @@ const defaultMaxTokens = 4096;
 
 interface Chat {
   readonly fields: ChatFields;
-  readonly job: TextJob;
+  readonly job: ServiceJob;
   readonly head: Readonly<Record<'id' | 'model' | 'system_fingerprint', string>> & { readonly created: number };
 }
 
@@ -153,14 +153,14 @@ function logprobsOf(scores: readonly PlacedScore[], fields: ChatFields, { pieces
 }
 
 /** A token that ends a text is not in it, and so not in its log-probabilities. */
-function visible(event: Extract<TextEvent, { type: 'end' }>, emitted: number): readonly PlacedScore[] {
+function visible(event: Extract<ServiceEvent, { type: 'end' }>, emitted: number): readonly PlacedScore[] {
   return event.scores.slice(0, Math.max(0, event.generation.tokens.length - emitted));
 }
 
 /** What is known of the prompt when it has been read. */
-type ReadPrompt = Pick<Extract<TextEvent, { type: 'prompt' }>, 'cached' | 'seconds' | 'scores'>;
+type ReadPrompt = Pick<Extract<ServiceEvent, { type: 'prompt' }>, 'cached' | 'seconds' | 'scores'>;
 
-async function collected({ model }: Serving, { fields, job, head }: Chat, events: AsyncIterable<TextEvent>) {
+async function collected({ model }: Serving, { fields, job, head }: Chat, events: AsyncIterable<ServiceEvent>) {
   const texts = Array.from({ length: job.n }, () => '');
   const scores = texts.map((): PlacedScore[] => []);
   const finishes = texts.map((): 'stop' | 'length' => 'stop');
@@ -208,7 +208,7 @@ async function collected({ model }: Serving, { fields, job, head }: Chat, events
 async function* streamed(
   { model }: Serving,
   { fields, job, head }: Chat,
-  events: AsyncIterable<TextEvent>,
+  events: AsyncIterable<ServiceEvent>,
 ): AsyncGenerator<string, void, undefined> {
   const withUsage = fields.stream_options?.include_usage === true;
   const progress = new ProgressFields(fields, model.pieces);

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { type Prompt, type PromptInput, type PromptOptions, preparePrompt } from '../../engine/prompt.ts';
 import type { PlacedScore } from '../../engine/text/score-stream.ts';
 import type { TokenScore } from '../../engine/text/scores.ts';
-import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
+import type { ServiceEvent, ServiceJob } from '../../engine/text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { addScore, type CompletionLogprobs, joinedLogprobs, textOffsets } from './completion-logprobs.ts';
 import { formatFields, jsonOf } from './response-format.ts';
@@ -67,7 +67,7 @@ interface Completion {
   readonly prompts: readonly (readonly number[])[];
   /** What encoder-decoder models read. */
   readonly sources: readonly Prompt['source'][];
-  readonly jobs: readonly TextJob[];
+  readonly jobs: readonly ServiceJob[];
   readonly head: {
     readonly id: string;
     readonly object: 'text_completion';
@@ -80,7 +80,7 @@ interface Completion {
 /** Answers the request. @throws ApiError, and as `TextService.start` */
 export async function completions(serving: Serving, request: ApiRequest): Promise<Response> {
   const prepared = prepare(serving, request);
-  serving.texts.scheduler.checkRoom(prepared.jobs.length);
+  serving.texts.runner.checkRoom();
   const { completion, sources } = await start(serving, prepared);
   const events = interleave(sources);
   const writer = new CompletionWriter(serving, completion);
@@ -102,7 +102,7 @@ async function start(serving: Serving, completion: Completion) {
   const { fields, jobs, inputs, sources } = completion;
   const { session_id: id, session_version: version, seed } = fields;
   if (sources.some((source) => source !== undefined)) return startReading(serving, completion);
-  if (id === undefined) return { completion, sources: jobs.map((job) => serving.texts.start(job)) };
+  if (id === undefined) return { completion, sources: serving.texts.startAll(jobs) };
   if (jobs.length !== 1) {
     throw new ApiError('invalid_request_error', 'a session takes one prompt', { param: 'session_id' });
   }
@@ -135,12 +135,12 @@ async function startReading({ model, texts }: Serving, completion: Completion) {
       param: refused,
     });
   }
-  const ready: TextJob[] = [];
+  const ready: ServiceJob[] = [];
   for (const [index, job] of jobs.entries()) {
     const source = sources[index];
     ready.push({ ...job, state: engine.newState(source && (await engine.encode(source))) });
   }
-  return { completion: { ...completion, jobs: ready }, sources: ready.map((job) => texts.start(job)) };
+  return { completion: { ...completion, jobs: ready }, sources: texts.startAll(ready) };
 }
 
 function prepare(serving: Serving, request: ApiRequest): Completion {
@@ -235,7 +235,7 @@ class CompletionWriter {
     return usageOf(prompt, written, this.#cached);
   }
 
-  take(source: number, event: TextEvent): CompletionChoice[] {
+  take(source: number, event: ServiceEvent): CompletionChoice[] {
     const { fields, jobs } = this.#completion;
     if (event.type === 'progress') return [];
     const index = (choice: number): number => source * jobs[source].n + choice;
@@ -337,7 +337,7 @@ async function* streamed(
   { model }: Serving,
   { head, fields }: Completion,
   writer: CompletionWriter,
-  events: AsyncGenerator<readonly [number, TextEvent], void, undefined>,
+  events: AsyncGenerator<readonly [number, ServiceEvent], void, undefined>,
 ): AsyncGenerator<string, void, undefined> {
   const withUsage = fields.stream_options?.include_usage === true;
   const progress = new ProgressFields(fields, model.pieces);

@@ -1,16 +1,15 @@
 /** Measurements for Prometheus. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { SchedulerObserver } from '../../engine/scheduler/scheduler.ts';
+import type { RunnerObserver } from '../../engine/text-job.ts';
 import type { TieredSessions } from '../sessions/tiered-sessions.ts';
-import type { TextObserver, TextService } from '../../engine/text/text-service.ts';
+import type { TextService } from '../../engine/text/text-service.ts';
 
 const latencies = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 
 /** The measurements of one server. */
 export class ServerMetrics {
   readonly registry = new Registry();
-  readonly observer: SchedulerObserver;
-  readonly textObserver: TextObserver;
+  readonly observer: RunnerObserver;
   readonly #requests: Counter<'endpoint' | 'status'>;
   readonly #seconds: Histogram<'endpoint'>;
   readonly #rejected: Counter<'reason'>;
@@ -37,7 +36,6 @@ export class ServerMetrics {
       labelNames: ['reason'],
       registers,
     });
-    this.textObserver = textMetrics(registers);
     const counter = (name: string, help: string) => new Counter({ name, help, registers });
     const promptTokens = counter('linnet_prompt_tokens_total', 'Prompt tokens read by the model');
     const promptSeconds = counter('linnet_prompt_seconds_total', 'Time spent reading prompts');
@@ -69,6 +67,7 @@ export class ServerMetrics {
     this.#gauge('linnet_generation_tokens_per_second', 'Tokens per second of decode rounds', () => generation.value);
     this.#gauge('linnet_rows_per_round', 'Mean number of texts in a decode round', () => busy.value);
     this.observer = {
+      ...textMetrics(registers),
       round(texts, seconds, given) {
         generation.add(given, seconds);
         busy.add(texts, 1);
@@ -97,10 +96,14 @@ export class ServerMetrics {
     // What a model that reads a text keeps depends on that.
     const bytes = engine.readsText ? undefined : engine.newState().bytes;
     if (bytes !== undefined) this.#gauge('linnet_state_bytes', 'Bytes of the state of a new text', () => bytes);
-    this.#gauge('linnet_requests_waiting', 'Requests in the queue', () => texts.scheduler.waiting);
-    this.#gauge('linnet_texts_running', 'Texts being read or decoded', () => texts.scheduler.active);
-    this.#gauge('linnet_prefix_cache_bytes', 'Bytes of states in the prefix cache', () => texts.cache.bytes);
-    this.#gauge('linnet_prefix_cache_entries', 'States in the prefix cache', () => texts.cache.size);
+    this.#gauge('linnet_requests_waiting', 'Requests in the queue', () => texts.runner.waiting);
+    this.#gauge('linnet_texts_running', 'Texts being read or decoded', () => texts.runner.active);
+    this.#gauge(
+      'linnet_prefix_cache_bytes',
+      'Bytes of states in the prefix cache',
+      () => texts.runner.prefixes?.bytes ?? 0,
+    );
+    this.#gauge('linnet_prefix_cache_entries', 'States in the prefix cache', () => texts.runner.prefixes?.size ?? 0);
   }
 
   /** Adds what is known of sessions in memory and in their store. */
@@ -165,7 +168,7 @@ class Average {
 }
 
 /** Measurements of texts from when they are asked for to their end. */
-function textMetrics(registers: Registry[]): TextObserver {
+function textMetrics(registers: Registry[]): RunnerObserver {
   const times = (name: string, help: string) => new Histogram({ name, help, buckets: latencies, registers });
   const counter = (name: string, help: string) => new Counter({ name, help, registers });
   const first = times('linnet_time_to_first_token_seconds', 'Time from a request to the first token of a text');

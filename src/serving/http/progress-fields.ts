@@ -3,7 +3,7 @@
  * decoding with their accepted paths, where the text is, and how large its state. Other clients see nothing of it.
  */
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import type { TextEvent } from '../../engine/text/text-service.ts';
+import type { ServiceEvent } from '../../engine/text/text-service.ts';
 import type { TokenPieces } from '../../engine/text/token-pieces.ts';
 import type { SamplingFields } from './request-fields.ts';
 
@@ -19,7 +19,7 @@ export class ProgressFields {
   }
 
   /** What to spread into the chunk of an event. */
-  of(event: TextEvent): { readonly linnet?: object } {
+  of(event: ServiceEvent): { readonly linnet?: object } {
     if (!this.#asked || event.type === 'progress') return {};
     if (event.type === 'prompt') {
       this.#state = event.state;

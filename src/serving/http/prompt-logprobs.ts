@@ -1,6 +1,6 @@
 /** `prompt_logprobs`, a field of vLLM: how probable each token of the prompt was, and which would have been more so. */
 import type { TokenScore } from '../../engine/text/scores.ts';
-import type { TextJob } from '../../engine/text/text-service.ts';
+import type { ServiceJob } from '../../engine/text/text-service.ts';
 import { ApiError } from './api-error.ts';
 import type { SamplingFields } from './request-fields.ts';
 import type { TokenNames } from './token-names.ts';
@@ -24,7 +24,7 @@ export type PromptLogprobs = readonly (Readonly<Record<string, PromptLogprob>> |
 export function promptScoring(
   { prompt_logprobs: count, stream }: Pick<SamplingFields, 'prompt_logprobs' | 'stream'>,
   echoed?: number,
-): Pick<TextJob, 'scorePrompt' | 'promptTop'> {
+): Pick<ServiceJob, 'scorePrompt' | 'promptTop'> {
   if (count !== undefined && stream === true) {
     throw new ApiError('invalid_request_error', 'a stream has no "prompt_logprobs"; leave out one of them', {
       param: 'prompt_logprobs',

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { leadsTo } from '../../engine/prompt.ts';
 import type { ChatMessage } from '../../tokenizer/chat-template.ts';
 import type { StoredResponse } from '../sessions/response-store.ts';
-import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
+import type { ServiceEvent, ServiceJob } from '../../engine/text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { chatMessages, chatPrompt } from './chat-messages.ts';
 import { eventStream, namedEvent } from './event-stream.ts';
@@ -72,7 +72,7 @@ type Fields = z.output<ReturnType<typeof responsesSchema>>;
 /** A request that has been checked. */
 interface Asked {
   readonly fields: Fields;
-  readonly job: TextJob;
+  readonly job: ServiceJob;
   /** Those before the answer, without instructions. */
   readonly messages: readonly ChatMessage[];
   readonly id: string;
@@ -170,7 +170,7 @@ function begun(serving: Serving, asked: Asked): Answer {
 }
 
 /** The answer after an event; when the text ends, it is kept for later requests. */
-async function taken(serving: Serving, asked: Asked, answer: Answer, event: TextEvent): Promise<Answer> {
+async function taken(serving: Serving, asked: Asked, answer: Answer, event: ServiceEvent): Promise<Answer> {
   if (event.type === 'prompt') return { ...answer, cached: event.cached };
   if (event.type === 'progress') return answer;
   if (event.type === 'text') return { ...answer, text: answer.text + event.text };
@@ -245,7 +245,7 @@ function bodyOf(
 async function* streamed(
   serving: Serving,
   asked: Asked,
-  events: AsyncIterable<TextEvent>,
+  events: AsyncIterable<ServiceEvent>,
 ): AsyncGenerator<string, void, undefined> {
   let sequence = 0;
   const send = (type: string, fields: object): string =>

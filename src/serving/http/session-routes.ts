@@ -1,7 +1,7 @@
 /** /v1/sessions: create, fork, export, import, delete; and turns of completions and chats on a session. */
 import { z } from 'zod';
 import type { SessionTurn } from '../sessions/sessions.ts';
-import type { TextEvent, TextJob } from '../../engine/text/text-service.ts';
+import type { ServiceEvent, ServiceJob } from '../../engine/text/text-service.ts';
 import { ApiError } from './api-error.ts';
 import { readBody } from './body.ts';
 import { leadsTo, preparePrompt } from '../../engine/prompt.ts';
@@ -29,7 +29,7 @@ export async function createSession(serving: Serving, request: ApiRequest): Prom
   tokensLeft(serving, tokens.length, 1);
   let state = model.engine.newState();
   if (tokens.length > 1) {
-    const job: TextJob = {
+    const job: ServiceJob = {
       key: request.key,
       salt: request.salt,
       prompt: tokens.slice(0, -1),
@@ -99,10 +99,10 @@ export async function importSession(
  */
 export async function onSession(
   { sessions }: Serving,
-  job: TextJob,
+  job: ServiceJob,
   { id, version, seeded }: { readonly id: string; readonly version?: number; readonly seeded: boolean },
   extend: (text: readonly number[]) => readonly number[],
-): Promise<{ readonly job: TextJob; readonly turn: SessionTurn }> {
+): Promise<{ readonly job: ServiceJob; readonly turn: SessionTurn }> {
   if (job.n !== 1 || job.scorePrompt) {
     throw new ApiError(
       'invalid_request_error',
@@ -127,9 +127,9 @@ export async function onSession(
 /** Starts a job; a session is free again where that fails. */
 export function startJob(
   { texts }: Serving,
-  job: TextJob,
+  job: ServiceJob,
   turn: SessionTurn | undefined,
-): AsyncGenerator<TextEvent, void, undefined> {
+): AsyncGenerator<ServiceEvent, void, undefined> {
   try {
     return texts.start(job);
   } catch (error) {
@@ -140,10 +140,10 @@ export function startJob(
 
 /** Events of a turn; when the text ends, the session keeps what it came to. */
 export async function* withTurn(
-  events: AsyncIterable<TextEvent>,
+  events: AsyncIterable<ServiceEvent>,
   turn: SessionTurn,
   prompt: readonly number[],
-): AsyncGenerator<TextEvent, void, undefined> {
+): AsyncGenerator<ServiceEvent, void, undefined> {
   try {
     for await (const event of events) {
       if (event.type === 'end') {

@@ -1,9 +1,9 @@
 /** What a request took, in the words of llama.cpp. */
-import type { TextEvent } from '../../engine/text/text-service.ts';
+import type { ServiceEvent } from '../../engine/text/text-service.ts';
 
-type PromptEvent = Extract<TextEvent, { type: 'prompt' }>;
-type ProgressEvent = Extract<TextEvent, { type: 'progress' }>;
-type EndEvent = Extract<TextEvent, { type: 'end' }>;
+type PromptEvent = Extract<ServiceEvent, { type: 'prompt' }>;
+type ProgressEvent = Extract<ServiceEvent, { type: 'progress' }>;
+type EndEvent = Extract<ServiceEvent, { type: 'end' }>;
 
 /** Tokens and milliseconds of prompt and answer. */
 export function timingsOf({ cached, seconds }: Pick<PromptEvent, 'cached' | 'seconds'>, { generation }: EndEvent) {

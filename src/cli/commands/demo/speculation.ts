@@ -1,7 +1,8 @@
 /** The speculative chapter of `linnet demo`: the same greedy texts token by token, and by drafts from the text itself. */
 import type { Document } from '../../../data/documents/documents.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
-import { type Generation, generateToEnd } from '../../../engine/generate.ts';
+import { generateToEnd } from '../../../engine/generate.ts';
+import type { Generation } from '../../../engine/text-job.ts';
 import { type DecodingMethod, sequential } from '../../../decoding/method.ts';
 import { LookupDrafter } from '../../../decoding/speculation/drafters/lookup-drafter.ts';
 import {

@@ -6,7 +6,8 @@ import { type Document, loadDocuments } from '../../../data/documents/documents.
 import { packDocuments } from '../../../data/datasets/packing.ts';
 import { splitDocuments } from '../../../data/documents/split.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
-import { type Generation, generateToEnd } from '../../../engine/generate.ts';
+import { generateToEnd } from '../../../engine/generate.ts';
+import type { Generation } from '../../../engine/text-job.ts';
 import { Sampler } from '../../../decoding/sampler.ts';
 import { internalError } from '../../../errors.ts';
 import { compareMixers, type ComparisonRow } from '../../../studies/comparison.ts';

@@ -2,7 +2,7 @@
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import { preparePrompt } from '../../../engine/prompt.ts';
-import type { TextJob } from '../../../engine/text/text-service.ts';
+import type { ServiceJob } from '../../../engine/text/text-service.ts';
 import { textTokens } from '../../../tokenizer/encode-text.ts';
 import { ApiError } from '../api-error.ts';
 import { perLimits } from '../limits.ts';
@@ -89,7 +89,7 @@ const refusals: Refusals = {
 /** A request that has been checked. */
 export interface NativeRequest {
   readonly fields: NativeFields;
-  readonly jobs: readonly TextJob[];
+  readonly jobs: readonly ServiceJob[];
   /** Settings as they are, for the answer. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
@@ -99,8 +99,8 @@ export function readNative(serving: Serving, request: ApiRequest): NativeRequest
   const { limits, texts } = serving;
   const fields = checkBody(nativeSchema(limits), request.body, refusals);
   const { n_predict: predicted = -1, n_cmpl: n = 1, n_probs: scores = 0, id_slot: slot = -1 } = fields;
-  if (slot >= texts.scheduler.parallel) {
-    throw new ApiError('invalid_request_error', `there are ${texts.scheduler.parallel} slots`, { param: 'id_slot' });
+  if (slot >= texts.runner.parallel) {
+    throw new ApiError('invalid_request_error', `there are ${texts.runner.parallel} slots`, { param: 'id_slot' });
   }
   const json = jsonOf(serving, { ...fields, response_format: undefined });
   const seed = fields.seed === undefined || fields.seed === -1 ? randomInt(2 ** 32) : fields.seed >>> 0;
@@ -139,7 +139,7 @@ export function readNative(serving: Serving, request: ApiRequest): NativeRequest
   return { fields, jobs, settings: settingsOf(fields, sampling) };
 }
 
-function settingsOf(fields: NativeFields, sampling: TextJob['sampling']) {
+function settingsOf(fields: NativeFields, sampling: ServiceJob['sampling']) {
   return {
     n_predict: fields.n_predict ?? -1,
     max_tokens: fields.n_predict ?? -1,

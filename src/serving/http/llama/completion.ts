@@ -1,7 +1,7 @@
 /** POST /completion: the endpoint of llama.cpp's server, with its fields and answers. */
 import type { SlotTurn } from '../../sessions/slots.ts';
 import type { PlacedScore } from '../../../engine/text/score-stream.ts';
-import type { TextEvent, TextJob } from '../../../engine/text/text-service.ts';
+import type { ServiceEvent, ServiceJob } from '../../../engine/text/text-service.ts';
 import { asApiError } from '../api-error.ts';
 import { dataEvent, eventStream, interleave } from '../event-stream.ts';
 import { withWarning } from '../length-warning.ts';
@@ -9,22 +9,22 @@ import type { ApiRequest, Serving } from '../request-context.ts';
 import { progressOf, timings, timingsOf } from '../timings.ts';
 import { type NativeRequest, readNative } from './completion-fields.ts';
 
-type EndEvent = Extract<TextEvent, { type: 'end' }>;
-type Tagged = readonly [source: number, event: TextEvent];
+type EndEvent = Extract<ServiceEvent, { type: 'end' }>;
+type Tagged = readonly [source: number, event: ServiceEvent];
 
 /** Answers the request. @throws ApiError, and as `TextService.start` */
 export async function nativeCompletion(serving: Serving, request: ApiRequest): Promise<Response> {
   const native = readNative(serving, request);
   const { fields, jobs } = native;
   const prompts = jobs.map(({ prompt }) => prompt);
-  serving.texts.scheduler.checkRoom(jobs.length);
+  serving.texts.runner.checkRoom();
   const turn = serving.slots.take(request.key, fields.id_slot ?? -1);
   request.abort.signal.addEventListener('abort', () => {
     turn.release();
   });
   try {
     const prepared = jobs.map((job) => (fields.cache_prompt === false ? job : withSlot(job, turn)));
-    const events = withSlotTurn(interleave(prepared.map((job) => serving.texts.start(job))), jobs, turn);
+    const events = withSlotTurn(interleave(serving.texts.startAll(prepared)), jobs, turn);
     const writer = new NativeWriter(serving, native, turn);
     if (fields.stream === true) {
       const stream = eventStream(streamed(writer, events), () => {
@@ -40,7 +40,7 @@ export async function nativeCompletion(serving: Serving, request: ApiRequest): P
 }
 
 /** A job that goes on from the text of its slot, where its prompt begins with what the slot has read. */
-function withSlot(job: TextJob, { content }: SlotTurn): TextJob {
+function withSlot(job: ServiceJob, { content }: SlotTurn): ServiceJob {
   if (content === undefined) return job;
   const { state, tokens } = content;
   const fits = state.length < job.prompt.length && tokens.slice(0, state.length).every((id, i) => job.prompt[i] === id);
@@ -224,7 +224,7 @@ function picked(answer: object, names: readonly string[] | undefined): object {
 /** Events of a turn on a slot, which keeps its text and is free again at the end. */
 async function* withSlotTurn(
   events: AsyncIterable<Tagged>,
-  jobs: readonly TextJob[],
+  jobs: readonly ServiceJob[],
   turn: SlotTurn,
 ): AsyncGenerator<Tagged, void, undefined> {
   try {

@@ -7,7 +7,7 @@ import { checkBody } from '../request-fields.ts';
 
 /** All slots. @param failOnNone answer 503 where none is free, for load balancers */
 export function listSlots({ slots, texts, limits }: Serving, failOnNone: boolean): Response {
-  const { active } = texts.scheduler;
+  const { active } = texts.runner;
   if (failOnNone && active >= slots.count)
     throw new ApiError('unavailable_error', 'no slot is free', { retryAfter: 1 });
   const named = Array.from({ length: slots.count }, (_, id) => slots.isBusy(id));
