@@ -53,9 +53,9 @@ interface Speed {
 async function measure(page: Page, url: string, threads: number): Promise<Speed> {
   return page.evaluate(
     async ({ url, threads, promptLength, tokens }) => {
-      const { openModel, generateToEnd } = globalThis.linnet;
-      const opened = await openModel(url, { threads });
-      const { engine } = opened;
+      const { open, generateToEnd } = globalThis.linnet;
+      const opened = await open(url, { threads });
+      const engine = await opened.engine();
       const { vocabulary } = engine.model.sizes;
       const promptTokens = Array.from({ length: promptLength }, (_, i) => (i * 7919) % vocabulary);
       await generateToEnd(engine, { promptTokens, maxTokens: 4, ignoreEos: true });

@@ -4,15 +4,10 @@
  * enforces it.
  */
 
-export {
-  type OpeningProgress,
-  type OpenModelOptions,
-  openModel,
-  type WebModel,
-} from './browser/open-model.ts';
+export type { FetchFilesOptions, OpeningProgress, WebOpenOptions } from './open/url-files.ts';
 export { browserWeights, FileSystemWeights } from './browser/file-system-weights.ts';
-export { webGpuSupport } from './browser/webgpu-support.ts';
-export { CacheStorageWeights, type WeightCache } from './browser/weight-cache.ts';
+export { webGpuSupport } from './runtime/webgpu-support.ts';
+export { CacheStorageWeights, type WeightCache } from './open/weight-cache.ts';
 export type { ExportManifest } from './export/manifest.ts';
 export * from './open/library.ts';
 export { open } from './open/web.ts';

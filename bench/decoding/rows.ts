@@ -11,8 +11,8 @@
 import { parseArgs } from 'node:util';
 import { chain } from '../../src/attention/tree.ts';
 import { fillState } from '../../src/evaluation/speed/decoding-speed.ts';
-import { openExportedModel } from '../../src/export/open-export.ts';
 import { Random } from '../../src/random.ts';
+import { openGenerating } from '../../src/open/running-model.ts';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -28,7 +28,7 @@ const counts = values.rows.split(',').map(Number);
 const [turns, threads, context] = [values.turns, values.threads, values.context].map(Number);
 const [folder = 'assets/tiny-llama'] = positionals;
 
-await using exported = await openExportedModel(folder, { threads, worker: values.worker });
+await using exported = await openGenerating(folder, { threads, worker: values.worker });
 const { engine } = exported;
 const random = new Random(3);
 const tree = chain(1);

@@ -14,9 +14,9 @@ import { EngineScorer } from '../../src/engine/scoring/engine-scorer.ts';
 import { scoredSequence } from '../../src/engine/scoring/token-sequences.ts';
 import { selectTasks } from '../../src/evaluation/tasks/registry.ts';
 import { evaluateTasks, readTasks } from '../../src/evaluation/tasks/run.ts';
-import { openDecodingModel } from '../../src/export/open-model.ts';
 import { Random } from '../../src/random.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { openCausal } from '../../src/open/running-model.ts';
 
 const [folder = 'assets/tiny-llama', questionsText = '200', wholeText = questionsText, wordsText = '24'] =
   process.argv.slice(2);
@@ -51,7 +51,7 @@ try {
   await writeRows(place, 'test', questions);
   const selection = selectTasks([`mmlu_${subject}`], 'harness');
   const asked = { shots: 5, seed: 1234, limit: questions };
-  await using loaded = await openDecodingModel(folder);
+  await using loaded = await openCausal(folder);
   const { engine } = loaded;
   const tokenizer = await loadTokenizer(loaded.path);
   const maxLength = 1 << 14;

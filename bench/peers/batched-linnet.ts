@@ -4,28 +4,28 @@ import { Sampler } from '../../src/decoding/sampler.ts';
 import { decodeSession, encodeSession } from '../../src/decoding/state/session-file.ts';
 import type { SequenceState } from '../../src/decoding/state/sequence-state.ts';
 import { fillState } from '../../src/evaluation/speed/decoding-speed.ts';
-import { type ExportedModel, openExportedModel } from '../../src/export/open-export.ts';
 import { Random } from '../../src/random.ts';
 import { type Cost, costOf } from './cost.ts';
 import { someTokens } from './measurement.ts';
+import { openCausal, type RunningModel } from '../../src/open/running-model.ts';
 
 const tokens = someTokens(1 << 17, 32_000);
 const oneNode = chain(1);
 
 /** Texts of one model. Dispose of them. */
 export class BatchedLinnet implements AsyncDisposable {
-  readonly #exported: ExportedModel;
+  readonly #exported: RunningModel;
   readonly #streams: number;
   readonly #states = new Map<number, readonly SequenceState[]>();
   readonly #random = new Random(5);
 
-  private constructor(exported: ExportedModel, streams: number) {
+  private constructor(exported: RunningModel, streams: number) {
     this.#exported = exported;
     this.#streams = streams;
   }
 
   static async open(folder: string, options: { streams: number; threads: number }): Promise<BatchedLinnet> {
-    return new BatchedLinnet(await openExportedModel(folder, { threads: options.threads }), options.streams);
+    return new BatchedLinnet(await openCausal(folder, { threads: options.threads }), options.streams);
   }
 
   /** Tokens of all texts after so many of each: the cost of one step of all. What a state holds does not matter to it. */

@@ -9,7 +9,6 @@ import type * as Engine from '../../src/decoding/engine.ts';
 import type { StepEngine } from '../../src/decoding/step-engine.ts';
 import type * as DecodingSpeed from '../../src/evaluation/speed/decoding-speed.ts';
 import type * as TrainingSpeed from '../../src/evaluation/speed/training-speed.ts';
-import type * as OpenExport from '../../src/export/open-export.ts';
 import type * as Families from '../../src/models/index.ts';
 import type * as Open from '../../src/open/index.ts';
 
@@ -21,7 +20,6 @@ export interface Checkout {
   readonly tree: typeof Tree;
   readonly loadModel: typeof LoadModel;
   readonly engine: typeof Engine;
-  readonly openExport: typeof OpenExport;
   readonly open: typeof Open;
   readonly families: typeof Families;
   readonly decodingSpeed: typeof DecodingSpeed;
@@ -40,7 +38,6 @@ export async function openCheckout(folder: string): Promise<Checkout> {
     tree: await part('attention/tree.ts'),
     loadModel: await part('checkpoint/load-model.ts'),
     engine: await part('decoding/engine.ts', 'engine/engine.ts'),
-    openExport: await part('export/open-export.ts'),
     open: await part('open/index.ts'),
     families: await part('models/index.ts', 'models/families.ts'),
     decodingSpeed: await part('evaluation/speed/decoding-speed.ts'),
@@ -66,8 +63,8 @@ export function isExport(folder: string): boolean {
 }
 
 /** The engine of an exported folder or of a checkpoint. */
-export async function openEngine({ openExport, loadModel, engine }: Checkout, folder: string): Promise<StepEngine> {
-  if (isExport(folder)) return (await openExport.openExportedModel(folder, { threads })).engine;
+export async function openEngine({ open, loadModel, engine }: Checkout, folder: string): Promise<StepEngine> {
+  if (isExport(folder)) return (await open.open(folder, { threads })).engine();
   const { model, parameters } = await loadModel.loadCausalModel(folder);
   return engine.DecodingEngine.create(model, parameters, { threads });
 }

@@ -2,7 +2,7 @@
  * Keeping downloaded files in the origin's private file system (OPFS), which holds files of gigabytes without copies in
  * memory; and the choice between it and Cache Storage.
  */
-import { CacheStorageWeights, type WeightCache } from './weight-cache.ts';
+import { CacheStorageWeights, type WeightCache } from '../open/weight-cache.ts';
 
 /** What is used of the file system. */
 interface FolderApi {

@@ -3,18 +3,16 @@ import { encodeSafetensors } from '../checkpoint/safetensors/encoding.ts';
 import { compileDecoding } from '../decoding/compile-decoding.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import { exportedModel } from '../export/assemble.ts';
 import { exportedParameters, type GraphFile } from '../export/exported-parameters.ts';
-import { dataFileOf, exportedFiles } from '../export/manifest.ts';
-import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
+import { dataFileOf, type ExportManifest, exportedFiles } from '../export/manifest.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { WeightParameters } from '../nn/parameters.ts';
+import { readExport } from '../open/model-files.ts';
+import { type FetchFilesOptions, filesOfGraphs, urlFiles, webTokenizer } from '../open/url-files.ts';
 import { compileForWeb } from '../runtime/web-compile.ts';
 import type { WebEngineSettings } from '../runtime/web-engine.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { openTokenizer, type OpenModelOptions } from './open-model.ts';
-import { fetchFiles, openRemoteExport } from './remote-export.ts';
 
 /** A model that predicts the next token, with its parameters in memory. */
 export interface TrainableModel {
@@ -35,48 +33,36 @@ export interface TrainableModel {
  * const trainable = await openTrainable('/model/');
  * ```
  */
-export async function openTrainable(
-  url: string | URL,
-  { cache, fetch, signal, onProgress }: Pick<OpenModelOptions, 'cache' | 'fetch' | 'signal' | 'onProgress'> = {},
-): Promise<TrainableModel> {
-  const remote = await openRemoteExport(url, { cache, fetch, signal, onProgress });
-  const { folder, manifest, label } = remote;
-  if (manifest.dtype !== 'f32') {
+export async function openTrainable(url: string | URL, options: FetchFilesOptions = {}): Promise<TrainableModel> {
+  const graphFiles = ({ folds }: ExportManifest) => [...new Set([exportedFiles.model, ...Object.values(folds)])];
+  const files = urlFiles(url, options, (listed) => {
+    if (listed.dtype === 'f32') return filesOfGraphs(listed.files, graphFiles(listed));
     throw new LinnetError(
       'CONFIG',
-      `${folder.url.href} is exported as ${manifest.dtype}; training needs an export of type f32`,
+      `${files.origin} is exported as ${listed.dtype}; training needs an export of type f32`,
     );
-  }
-  const { files } = manifest;
-  const graphFiles = [...new Set([exportedFiles.model, ...Object.values(manifest.folds)])];
-  const present = (name: string): boolean => Object.hasOwn(files, name);
-  const companions = [exportedFiles.config, 'tokenizer.json', 'tokenizer_config.json'].filter(present);
-  const wanted = new Set([...companions, ...graphFiles.flatMap((name) => [name, dataFileOf(name)]).filter(present)]);
-  const fetched = await fetchFiles(remote, [...wanted]);
-
-  const nameOf = (name: string): string => new URL(name, folder.url).href;
-  const json = (name: string): JsonObject | undefined => {
-    const bytes = fetched.get(name);
-    return bytes === undefined ? undefined : parseJsonObject(bytes, nameOf(name));
-  };
-  const config = json(exportedFiles.config) ?? {};
-  const model = exportedModel(config, manifest, label);
+  });
+  const { manifest, model } = await readExport(files);
   if (model.kind !== 'causal') {
     throw new LinnetError(
       'CONFIG',
       `${model.family} reads a text before it writes; pages train models that continue texts`,
     );
   }
-  const tokenizer = openTokenizer(json('tokenizer.json'), json('tokenizer_config.json'), config, folder.url);
+  const tokenizer = await webTokenizer(files);
   if (tokenizer === undefined) {
-    throw new LinnetError('NOT_FOUND', `${folder.url.href} has no tokenizer, which training on texts needs`);
+    throw new LinnetError('NOT_FOUND', `${files.origin} has no tokenizer, which training on texts needs`);
   }
-  const graphs = graphFiles.flatMap((name): GraphFile[] => {
-    const bytes = fetched.get(name);
-    if (bytes === undefined) return [];
-    const data = fetched.get(dataFileOf(name));
-    return [{ name: nameOf(name), bytes, data: data && { name: dataFileOf(name), bytes: data } }];
-  });
+  const graphs: GraphFile[] = [];
+  for (const file of graphFiles(manifest)) {
+    const data = dataFileOf(file);
+    const bytes = Object.hasOwn(manifest.files, data) ? await files.read(data, Infinity) : undefined;
+    graphs.push({
+      name: files.nameOf(file),
+      bytes: await files.read(file, Infinity),
+      data: bytes && { name: data, bytes },
+    });
+  }
   return { model, parameters: exportedParameters(model, graphs), tokenizer };
 }
 

@@ -1,7 +1,7 @@
 /** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
+import { type Classifier, describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
 import { describeModel, type Model, requireCausal, requireGenerating } from '../models/families/index.ts';
 import type { CausalModel, GeneratingModel, ModelDescription } from '../models/model.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
@@ -14,7 +14,7 @@ import { type SaveCheckpointOptions, saveCheckpoint } from './save-checkpoint.ts
 import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
 
 /** A model in memory. */
-export interface LoadedModel<Described extends ModelDescription = CausalModel> {
+export interface LoadedModel<Described = CausalModel> {
   readonly model: Described;
   /** float32, by name, with the optional ones that the folder holds; a tied head has no tensor of its own. */
   readonly parameters: Map<string, Tensor<'float32'>>;
@@ -41,13 +41,24 @@ export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
 function describeOf(dir: string): (config: JsonObject) => Model {
   return (config) => {
     if (!isClassifierConfig(config)) return describeModel(config);
-    const { labels } = describeClassifier(config);
-    throw new LinnetError(
-      'CONFIG',
-      `${dir} is a classifier of ${labels.length} labels (${listNames(labels)}) and predicts no tokens; "linnet eval accuracy" ` +
-        'measures it, "linnet finetune --objective classify" trains it further, open() of the library classifies with it',
-    );
+    throw classifierRefusal(dir, describeClassifier(config).labels);
   };
+}
+
+/** The error for a classifier where a model that predicts tokens is needed. */
+export function classifierRefusal(dir: string, labels: readonly string[]): LinnetError {
+  return new LinnetError(
+    'CONFIG',
+    `${dir} is a classifier of ${labels.length} labels (${listNames(labels)}) and predicts no tokens; "linnet eval accuracy" ` +
+      'measures it, "linnet finetune --objective classify" trains it further, open() of the library classifies with it',
+  );
+}
+
+/** Loads a model, or a classifier: what the folder says it is. @throws LinnetError as `loadModel` */
+export async function loadAny(dir: string): Promise<LoadedModel<Model | Classifier>> {
+  return await loadDescribed<Model | Classifier>(dir, (config) =>
+    isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
+  );
 }
 
 /** The config.json of a model folder, unchecked. @throws LinnetError as `openCheckpoint` */

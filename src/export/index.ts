@@ -1,20 +1,8 @@
-/** `linnet/export`: exported folders, written and opened, and weights in fewer bits (docs/export.md). */
+/** `linnet/export`: exported folders, written, and weights in fewer bits (docs/export.md). */
 export { storedParameters, type WeightType, weightTypes } from '../quantization/sources.ts';
 export { readerOf, type WeightReader, type WeightRows } from '../quantization/weight-reader.ts';
 export { exportFolder } from './export-folder.ts';
 export { type ExportOptions, exportModel } from './export-model.ts';
-export { type ByFormat, byFolderFormat } from './folder-format.ts';
 export { type ErrorReport, type ExportManifest, type MeasuredErrors, parseManifest } from './manifest.ts';
 export { writeOnnxModel } from './onnx-model.ts';
-export {
-  type ExportedFolder,
-  type ExportedModel,
-  type OpenExportOptions,
-  openExportedHeads,
-  openExportedModel,
-  type ReadExportOptions,
-  readExportedFolder,
-} from './open-export.ts';
-export { type DraftHeads, hasDraftHeads, openDraftHeads } from './open-heads.ts';
-export { type DecodingModel, openDecodingModel } from './open-model.ts';
 export { type GraphTypes, type StorageType, storageTypeNames, storageTypes } from './storage-types.ts';

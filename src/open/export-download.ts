@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { RemoteFolder } from '../browser/remote-folder.ts';
+import { RemoteFolder } from './remote-folder.ts';
 import type { FetchProgress } from '../checkpoint/hub/hub.ts';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { LinnetError } from '../errors.ts';

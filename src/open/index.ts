@@ -1,31 +1,34 @@
 /** `open` for Node: a model from a folder, the hub or a URL, ready to be asked. */
 import { createHash } from 'node:crypto';
-import { loadClassifier } from '../checkpoint/load-classifier.ts';
-import { loadModel, readModelConfig, saveModel } from '../checkpoint/load-model.ts';
+import { loadAny, type LoadedModel, saveModel } from '../checkpoint/load-model.ts';
+import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
+import type { SessionFiles } from '../engine/session.ts';
 import { LinnetError } from '../errors.ts';
-import { byFolderFormat } from '../export/folder-format.ts';
-import { openExportedModel } from '../export/open-export.ts';
-import { exportOptions } from '../export/open-model.ts';
+import { requireCount, requireOneOf, requireOptions } from '../files/arguments.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { isClassifierConfig } from '../models/classifiers/classifier.ts';
+import type { Classifier } from '../models/classifiers/classifier.ts';
 import type { Model } from '../models/families/index.ts';
 import { linearizeByName } from '../models/linearization/linearize-by-name.ts';
+import { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { readChatTemplate } from '../tokenizer/chat-template-files.ts';
-import type { ChatTemplate } from '../tokenizer/chat-template.ts';
-import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
-import { ClassifyingModel, EncodingModel } from './classifying-model.ts';
-import type { ModelChanges, OpenedModel } from './opened-model.ts';
-import type { SessionFiles } from '../engine/session.ts';
+import { loadTokenizer } from '../tokenizer/tokenizer.ts';
+import { ClassifyingModel, Encoder } from './encoding-model.ts';
+import { folderFiles, openExportedHeads } from './folder-files.ts';
+import { byFolderFormat } from './folder-format.ts';
+import { openExport } from './model-files.ts';
+import type { DraftHeads, ModelChanges, ModelOrigin, OpenedModel } from './opened-model.ts';
 import { type DownloadOptions, folderOfModel } from './source.ts';
 import { textGenerator } from './text-generator.ts';
-import { requireCount, requireOneOf, requireOptions } from '../files/arguments.ts';
 
 /** How a model is opened: where it runs, and how it is downloaded if it is not here. */
-export interface OpenOptions extends DownloadOptions, Pick<CompileOptions, 'device' | 'threads' | 'worker'> {}
+export interface OpenOptions extends DownloadOptions, CompileOptions {
+  /** Compare the checksums of all files of an exported folder, weights included. Default: of its small files. */
+  readonly verify?: boolean;
+}
 
 /**
  * Opens a model: a run folder, a Hugging Face folder, an exported folder, a model of the hub or an export behind a URL.
@@ -34,6 +37,7 @@ export interface OpenOptions extends DownloadOptions, Pick<CompileOptions, 'devi
  * @param source a folder; `owner/name` of the hub, where no such folder exists; or a URL. What is downloaded is kept in
  *   `~/.cache/linnet`.
  * @param options.device default `cpu`, and for an exported folder the device that it was made for
+ * @param options.spin default true for the steps of an exported folder
  * @throws LinnetError `NOT_FOUND` if there is no such model, `INPUT` for what is none of these, `CONFIG` for an unsupported
  *   model, `FORMAT`, `TENSOR` or `PATH` for files that are not what they should be, `MISMATCH` for a device that an
  *   export was not made for
@@ -45,81 +49,82 @@ export interface OpenOptions extends DownloadOptions, Pick<CompileOptions, 'devi
  */
 export async function open(source: string | URL, options: OpenOptions = {}): Promise<OpenedModel> {
   requireOptions(options, 'the options of open');
-  requireOneOf(options.device, 'device', ['cpu', 'webgpu']);
+  requireOneOf(options.device, 'device', ['cpu', 'cuda', 'webgpu']);
   if (options.threads !== undefined) requireCount(options.threads, 'threads');
-  const { device, threads, worker } = options;
-  const compile = { device, threads, worker };
-  return byFolderFormat(await folderOfModel(source, options), {
-    exported: (folder) => openExport(folder, compile),
-    checkpoint: (folder) => openCheckpointFolder(folder, compile),
+  const { device, threads, worker, spin, profile } = options;
+  const compile = { device, threads, worker, spin, profile };
+  return byFolderFormat<OpenedModel>(await folderOfModel(source, options), {
+    exported: (folder) =>
+      openExport(folderFiles(folder, { ...compile, verify: options.verify }), async (exported) => ({
+        ...(await companionsOf(exported.path)),
+        sessionFiles: sessionFiles(exported.fingerprint),
+        heads: {
+          present: () => Promise.resolve(exported.manifest.medusa !== undefined),
+          open: async () => draftHeads(await openExportedHeads(exported, compile), exported.manifest.medusa?.tree),
+        },
+      })),
+    checkpoint: async (folder) => {
+      const loaded = await loadAny(folder);
+      return openWeights(loaded, { ...(await companionsOf(loaded.path)), origin: loaded.path, compile });
+    },
   });
 }
 
-async function openExport(folder: string, compile: CompileOptions): Promise<OpenedModel> {
-  const { model, engine, path, fingerprint } = await openExportedModel(folder, exportOptions(compile));
-  try {
-    return textGenerator(model, {
-      ...(await companionsOf(path)),
-      family: model.family,
-      origin: path,
-      fingerprint,
-      engine,
-      sessionFiles: sessionFiles(fingerprint),
-    });
-  } catch (error) {
-    await engine.dispose();
-    throw error;
-  }
-}
-
-async function openCheckpointFolder(folder: string, compile: CompileOptions): Promise<OpenedModel> {
-  if (isClassifierConfig(await readModelConfig(folder))) {
-    const { model, parameters, path, fingerprint } = await loadClassifier(folder);
-    const { tokenizer } = await companionsOf(path);
-    const { family } = model.model;
-    return new ClassifyingModel({
-      tokenizer,
-      description: model,
-      family,
-      origin: path,
-      fingerprint,
-      parameters,
-      compile,
-    });
-  }
-  const { model, parameters, path, fingerprint } = await loadModel(folder);
-  const companions = await companionsOf(path);
-  return openWeights(model, parameters, { compile, fingerprint, folder: path, ...companions });
-}
-
-/** What lies next to the weights of a model, and how they are compiled. */
-interface Surroundings {
-  readonly folder: string;
-  readonly fingerprint: string;
+/** Where a model came from, and how it is compiled. */
+interface Surroundings extends Pick<ModelOrigin, 'origin' | 'tokenizer' | 'template'> {
   readonly compile: CompileOptions;
-  readonly tokenizer: Tokenizer | undefined;
-  readonly template: ChatTemplate | undefined;
 }
 
 type Weights = ReadonlyMap<string, Tensor<'float32'>>;
 
 /** A model whose weights are in memory. */
-function openWeights(model: Model, parameters: Weights, surroundings: Surroundings): OpenedModel {
-  const { folder, fingerprint, compile, tokenizer, template } = surroundings;
+function openWeights(
+  loaded: Pick<LoadedModel<Model | Classifier>, 'model' | 'fingerprint'> & { readonly parameters: Weights },
+  { compile, ...around }: Surroundings,
+): OpenedModel {
+  const { model, parameters, fingerprint } = loaded;
+  const origin = { ...around, fingerprint };
+  if ('labels' in model) {
+    const { tokenizer, origin: from } = around;
+    const { family } = model.model;
+    return new ClassifyingModel({
+      tokenizer,
+      origin: from,
+      family,
+      fingerprint,
+      description: model,
+      parameters,
+      compile,
+    });
+  }
   const changes: ModelChanges = {
     linearize: async (mixer, options) => {
       const changed = linearizeByName(model, parameters, mixer, options);
       const mixers = JSON.stringify(changed.model.mixers);
       const own = createHash('sha256').update(`${fingerprint} ${mixers}`).digest('hex');
-      return openWeights(changed.model, changed.parameters, { ...surroundings, fingerprint: own });
+      return openWeights({ ...changed, fingerprint: own }, { ...around, compile });
     },
-    save: (to, options) => saveModel(to, { model, parameters }, { ...options, tokenizerFiles: { from: folder } }),
+    save: (to, options) =>
+      saveModel(to, { model, parameters }, { ...options, tokenizerFiles: { from: around.origin } }),
   };
-  const common = { family: model.family, origin: folder, fingerprint, tokenizer, changes };
-  if (model.kind === 'encoder') return new EncodingModel(common, model);
-  const engine = (): Promise<StepEngine> => DecodingEngine.create(model, parameters, compile);
-  const generating = { ...common, template, engine, sessionFiles: sessionFiles(fingerprint) };
-  return textGenerator(model, generating);
+  const common = { ...origin, family: model.family, changes };
+  if (model.kind === 'encoder') return new Encoder({ ...common, description: model, parameters, compile });
+  return textGenerator(model, {
+    ...common,
+    engine: () => DecodingEngine.create(model, parameters, compile),
+    sessionFiles: sessionFiles(fingerprint),
+    heads: {
+      present: () => hasMedusaHeads(around.origin),
+      open: async () => {
+        const { config, parameters: weights, tree } = await loadMedusaHeads(around.origin, { model, fingerprint });
+        return draftHeads(await MedusaHeads.create(config, model.sizes, weights, compile), tree);
+      },
+    },
+  });
+}
+
+function draftHeads(heads: MedusaHeads, tree: DraftHeads['tree']): DraftHeads {
+  return { heads, tree, [Symbol.asyncDispose]: () => heads.dispose() };
 }
 
 /** Session files of a model that `fingerprint` identifies. */
@@ -134,7 +139,7 @@ function sessionFiles(fingerprint: string): (engine: StepEngine) => SessionFiles
 }
 
 /** Tokenizer and chat template of a folder, which may have neither. */
-async function companionsOf(folder: string): Promise<Pick<Surroundings, 'tokenizer' | 'template'>> {
+async function companionsOf(folder: string): Promise<Pick<ModelOrigin, 'tokenizer' | 'template'>> {
   const tokenizer = await loadTokenizer(folder).catch((error: unknown) => {
     if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
     throw error;

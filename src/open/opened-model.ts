@@ -1,5 +1,8 @@
 /** What `open` gives: a model of some kind, and everything that can be asked of it. The same in Node and in browsers. */
 import type { MixerConfig } from '../attention/mixer.ts';
+import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
+import type { ExportManifest } from '../export/manifest.ts';
+import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import type { ContinuationScore } from '../engine/log-likelihood.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
@@ -43,6 +46,7 @@ export interface ModelActions extends AsyncDisposable {
   readonly tokenizer: Tokenizer;
   /** Whether there is a chat template. */
   readonly canChat: boolean;
+  readonly chatTemplate?: ChatTemplate;
   /**
    * Continues a text, or generates another from it where the model has an encoder and a decoder. BOS and EOS are added
    * where the model has them.
@@ -76,6 +80,15 @@ export interface ModelActions extends AsyncDisposable {
   save(folder: string, options?: SaveModelOptions): Promise<void>;
   /** The engine that decodes, compiled when first asked for. @throws LinnetError `CONFIG` as `generate` */
   engine(): Promise<StepEngine>;
+  /** How an exported model is stored; undefined for one that was not exported. */
+  readonly manifest?: ExportManifest;
+  /** Whether the model has Medusa heads, valid or not. */
+  hasHeads(): Promise<boolean>;
+  /**
+   * The Medusa heads of the model, stored as it is. Dispose of them.
+   * @throws LinnetError `NOT_FOUND` if there are none, `MISMATCH` for heads of another model, `CONFIG` in browsers
+   */
+  heads(): Promise<DraftHeads>;
   /** Frees the engine's memory. */
   dispose(): Promise<void>;
 }
@@ -107,6 +120,13 @@ export interface OpenedClassifier extends ModelActions {
 /** An opened model; `kind` tells what it is. Dispose of it, best with `await using`. */
 export type OpenedModel = OpenedCausal | OpenedEncoder | OpenedEncoderDecoder | OpenedClassifier;
 
+/** Medusa heads, ready to draft. Dispose of them. */
+export interface DraftHeads extends AsyncDisposable {
+  readonly heads: MedusaHeads;
+  /** The candidate tree that comes with them. */
+  readonly tree?: MedusaTree;
+}
+
 /** What every kind of model knows of itself, wherever it comes from. */
 export interface ModelOrigin {
   readonly family: string;
@@ -130,13 +150,13 @@ export abstract class Opened implements ModelActions {
   readonly family: string;
   readonly origin: string;
   readonly fingerprint: string;
-  readonly canChat: boolean;
+  readonly chatTemplate: ChatTemplate | undefined;
   readonly #tokenizer: Tokenizer | undefined;
   readonly #changes: ModelChanges | undefined;
   abstract readonly kind: OpenedModel['kind'];
 
   constructor({ family, origin, fingerprint, tokenizer, template, changes }: ModelOrigin) {
-    this.canChat = template !== undefined;
+    this.chatTemplate = template;
     this.family = family;
     this.origin = origin;
     this.fingerprint = fingerprint;
@@ -144,9 +164,17 @@ export abstract class Opened implements ModelActions {
     this.#changes = changes;
   }
 
+  get canChat(): boolean {
+    return this.chatTemplate !== undefined;
+  }
+
   get tokenizer(): Tokenizer {
     if (this.#tokenizer !== undefined) return this.#tokenizer;
-    throw new LinnetError('NOT_FOUND', `${this.origin} has no tokenizer; work with token ids and the engine instead`);
+    throw new LinnetError(
+      'NOT_FOUND',
+      `${this.origin} has no tokenizer.json; copy tokenizer.json and tokenizer_config.json of its model there, or work ` +
+        'with token ids and the engine (--prompt-tokens of commands)',
+    );
   }
 
   generate(_prompt: string, _options?: TextOptions): TextPieces {
@@ -181,6 +209,14 @@ export abstract class Opened implements ModelActions {
 
   engine(): Promise<StepEngine> {
     return Promise.reject(this.#refusal('generates no text'));
+  }
+
+  hasHeads(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  heads(): Promise<DraftHeads> {
+    return Promise.reject(this.#refusal('has no Medusa heads here'));
   }
 
   async dispose(): Promise<void> {

@@ -48,11 +48,12 @@ export async function folderOfModel(given: string | URL, options: DownloadOption
       `${quoteName(text)} names no model; expected a folder, owner/name or an http(s) URL`,
     );
   }
-  const isFolder = await stat(text).then(
-    (stats) => stats.isDirectory(),
+  // What is there and is no model is named by what reads it.
+  const isHere = await stat(text).then(
+    () => true,
     () => false,
   );
-  if (isFolder) return resolve(text);
+  if (isHere) return resolve(text);
   if (!hubId.test(text)) {
     throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(text)}; give a folder, owner/name or a URL`);
   }

@@ -3,23 +3,34 @@ import { preparePrompt } from '../engine/prompt.ts';
 import { type ContinuationScore, scoreContinuation } from '../engine/log-likelihood.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
+import type { ExportManifest } from '../export/manifest.ts';
 import { LinnetError } from '../errors.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import type { ChatMessage } from '../tokenizer/chat-template.ts';
 import { textTokens } from '../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { type ModelOrigin, Opened, type OpenedCausal, type OpenedEncoderDecoder } from './opened-model.ts';
+import {
+  type DraftHeads,
+  type ModelOrigin,
+  Opened,
+  type OpenedCausal,
+  type OpenedEncoderDecoder,
+} from './opened-model.ts';
 import { type SessionContent, type SessionFiles, TextSession } from '../engine/session.ts';
 import type { TextOptions, TextPieces } from '../engine/text-pieces.ts';
 import { requireOptions, requireText, requireTexts, requireTokens } from '../files/arguments.ts';
 
 /** What a generating model is made of. */
-interface GeneratingParts<Described extends GeneratingModel> extends ModelOrigin {
+export interface GeneratingParts<Described extends GeneratingModel> extends ModelOrigin {
   readonly description: Described;
   /** The engine, or what makes it, called once when it is first needed. */
   readonly engine: StepEngine | (() => Promise<StepEngine>);
   /** Session files for the engine that is given; absent in browsers. */
   readonly sessionFiles?: (engine: StepEngine) => SessionFiles;
+  /** Of an exported model. */
+  readonly manifest?: ExportManifest;
+  /** Medusa heads in the files of the model; absent in browsers. */
+  readonly heads?: { readonly present: () => Promise<boolean>; readonly open: () => Promise<DraftHeads> };
 }
 
 /** A model that generates texts. */
@@ -96,6 +107,18 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
       scores.push(await scoreContinuation(engine, state, logits, scored));
     }
     return scores;
+  }
+
+  get manifest(): ExportManifest | undefined {
+    return this.#parts.manifest;
+  }
+
+  override async hasHeads(): Promise<boolean> {
+    return (await this.#parts.heads?.present()) ?? false;
+  }
+
+  override heads(): Promise<DraftHeads> {
+    return this.#parts.heads?.open() ?? super.heads();
   }
 
   override async dispose(): Promise<void> {

@@ -1,14 +1,18 @@
 /** `open` for browsers: an exported folder by its URL, ready to be asked. */
-import { openRemoteModel, type OpenModelOptions } from '../browser/open-model.ts';
+import { findChatTemplate } from '../tokenizer/chat-template-sources.ts';
+import { openExport, readIfPresent } from './model-files.ts';
 import type { OpenedCausal, OpenedEncoderDecoder } from './opened-model.ts';
-import { textGenerator } from './text-generator.ts';
+import { urlFiles, type WebOpenOptions, webTokenizer } from './url-files.ts';
 
 /**
  * Opens an exported model folder behind a URL. What it gives has the same names and does the same as in Node; sessions have
  * no files here.
  *
  * @param url of the folder, absolute or relative to the page
- * @throws LinnetError as `openModel`
+ * @throws LinnetError `INPUT` if it is not an http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
+ *   malformed, has not the size and SHA-256 that linnet.json says, or is not the graph that the configuration asks for,
+ *   `CONFIG` if the model or an option is not supported, `MISMATCH` for a device that the export was not made for,
+ *   `RUNTIME` if the engine fails, `ABORTED`
  * @example
  * ```ts
  * await using model = await open('/model/', { cache: new CacheStorageWeights() });
@@ -17,8 +21,12 @@ import { textGenerator } from './text-generator.ts';
  */
 export async function open(
   url: string | URL,
-  options: OpenModelOptions = {},
+  options: WebOpenOptions = {},
 ): Promise<OpenedCausal | OpenedEncoderDecoder> {
-  const { model, url: folder, ...opened } = await openRemoteModel(url, options);
-  return textGenerator(model, { ...opened, family: model.family, origin: folder.href });
+  const files = urlFiles(url, options);
+  return openExport(files, async () => {
+    const tokenizer = await webTokenizer(files);
+    const sources = { read: (file: string) => readIfPresent(files, file), nameOf: files.nameOf };
+    return { tokenizer, template: tokenizer && (await findChatTemplate(sources, tokenizer)) };
+  });
 }

@@ -1,13 +1,10 @@
-/** A model that reads texts whole, one at a time: how they are laid out, and a graph per length of text, doubling from 32. */
-import { longestSequence } from '../attention/mixers.ts';
-import { type LaidOutText, textLayouts } from '../data/datasets/text-layouts.ts';
+/** A model that reads texts whole, one at a time: a graph per length of text, doubling from 32. */
+import type { LaidOutText } from '../data/datasets/text-layouts.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
 import type { ClassifiedTexts } from '../models/classifiers/classifier-parts.ts';
-import type { Model } from '../models/model.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 /** What is read, and what of it is wanted. */
 export interface WholeTextParts {
@@ -15,24 +12,6 @@ export interface WholeTextParts {
   readonly compile: CompileOptions;
   /** What is wanted of a text [1,n]. */
   readonly result: (source: ParameterSource, texts: ClassifiedTexts) => Value;
-}
-
-/** Most tokens that a model reads of a text, those around it included. */
-export function longestText(model: Model): number {
-  return Math.min(model.sizes.trainedLength, ...model.mixers.map(longestSequence));
-}
-
-/**
- * A text as a model reads it.
- * @param longest tokens beyond which it is cut; Infinity cuts nothing
- */
-export function layOutText(
-  model: Model,
-  tokenizer: Tokenizer,
-  { text, pair }: { readonly text: string; readonly pair?: string },
-  longest: number,
-): LaidOutText {
-  return textLayouts[model.kind](tokenizer, text, pair, longest);
 }
 
 /** Runs a model over texts. Dispose of it. */

@@ -24,7 +24,7 @@ export interface CompileOptions {
   readonly worker?: boolean;
   /**
    * Keeps the threads awake between the ops of a run: for graphs of many short ops, on cores that are free. Default:
-   * false. `openExportedModel` turns it on for steps.
+   * false. `open` turns it on for the steps of exported folders.
    */
   readonly spin?: boolean;
   /** Records the time of every op for `Program.profile`; slows runs down a little. Default: false. */

@@ -75,7 +75,8 @@ export async function openBrowserSuite(
 export async function runIn(page: Page, options: { threads?: number }, count = maxTokens, url = 'model') {
   const tokens = await page.evaluate(
     async ({ prompt, count, options, url }) => {
-      const { engine, tokenizer } = await globalThis.linnet.openModel(url, options);
+      const model = await globalThis.linnet.open(url, options);
+      const [engine, { tokenizer }] = [await model.engine(), model];
       const promptTokens = tokenizer.encode(prompt, { bos: true });
       const { tokens } = await globalThis.linnet.generateToEnd(engine, {
         promptTokens,

@@ -5,13 +5,13 @@ import { createServer } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generateToEnd } from '../../src/engine/generate.ts';
 import { exportFolder } from '../../src/export/export-folder.ts';
-import { openExportedModel } from '../../src/export/open-export.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { type BrowserSuite, openBrowserSuite, prompt, runIn } from './browser-suite.ts';
 import { noChromium } from './chromium.ts';
+import { openGenerating } from '../../src/open/running-model.ts';
 
 describe.skipIf(noChromium !== undefined)(
   `exports in Chromium${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
@@ -35,7 +35,7 @@ describe.skipIf(noChromium !== undefined)(
 
     it('opens T5 at the front door', async () => {
       const out = join(folder, 't5-f32');
-      await using exported = await openExportedModel(out, { threads: 1 });
+      await using exported = await openGenerating(out, { threads: 1 });
       const source = (await loadTokenizer(out)).encode(prompt);
       const state = exported.engine.newState(await exported.engine.encode([...source, ...exported.model.eosIds]));
       const options = { promptTokens: [], maxTokens: 8, ignoreEos: true, state };
@@ -56,7 +56,7 @@ describe.skipIf(noChromium !== undefined)(
     it.each(['w8a8', 'int4', 'mixed'] as const)('writes with %s weights what Node writes with them', async (dtype) => {
       const count = 12;
       const tokenizer = await loadTokenizer(join(folder, dtype));
-      await using exported = await openExportedModel(join(folder, dtype));
+      await using exported = await openGenerating(join(folder, dtype));
       const promptTokens = tokenizer.encode(prompt, { bos: true });
       const expected = await generateToEnd(exported.engine, { promptTokens, maxTokens: count, ignoreEos: true });
       const { tokens } = await suite.inPage((page) => runIn(page, {}, count, `exports/${dtype}`));
@@ -67,7 +67,7 @@ describe.skipIf(noChromium !== undefined)(
       'reads a text and generates another: T5 as %s',
       async (dtype) => {
         const out = join(folder, `t5-${dtype}`);
-        await using exported = await openExportedModel(out, { threads: 1 });
+        await using exported = await openGenerating(out, { threads: 1 });
         const tokenizer = await loadTokenizer(out);
         const texts = ['It was.', 'It was the best of times, it was the worst'];
         const sources = texts.map((text) => [...tokenizer.encode(text), ...exported.model.eosIds]);
@@ -86,8 +86,10 @@ describe.skipIf(noChromium !== undefined)(
         const found = await suite.inPage((page) =>
           page.evaluate(
             async ({ url, texts }) => {
-              const { generateToEnd, LinnetError, LookupDrafter, openModel, speculative } = globalThis.linnet;
-              const { engine, tokenizer, model } = await openModel(url);
+              const { generateToEnd, LinnetError, LookupDrafter, open, speculative } = globalThis.linnet;
+              const opened = await open(url);
+              const { tokenizer, description: model } = opened;
+              const engine = await opened.engine();
               const plain: (readonly number[])[] = [];
               const drafted: (readonly number[])[] = [];
               const options = { promptTokens: [], maxTokens: 12, ignoreEos: true };

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ExportManifest, manifestSchema } from '../../src/export/manifest.ts';
-import { openExportedModel } from '../../src/export/open-export.ts';
 import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { type BrowserSuite, openBrowserSuite, prompt } from './browser-suite.ts';
 import { noChromium } from './chromium.ts';
+import { openGenerating } from '../../src/open/running-model.ts';
 
 describe.skipIf(noChromium !== undefined)(
   `faults in Chromium${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
@@ -55,7 +55,7 @@ describe.skipIf(noChromium !== undefined)(
       const refusal = await suite.inPage((page) =>
         page.evaluate(async (folderUrl) => {
           try {
-            await globalThis.linnet.openModel(folderUrl, { device: 'wasm' });
+            await globalThis.linnet.open(folderUrl, { device: 'wasm' });
             return { code: 'none', message: '' };
           } catch (error) {
             if (error instanceof globalThis.linnet.LinnetError) return { code: error.code, message: error.message };
@@ -74,25 +74,25 @@ describe.skipIf(noChromium !== undefined)(
       const code = await suite.inPage((page) =>
         page.evaluate(
           (url) =>
-            globalThis.linnet.openModel(url, { device: 'wasm' }).then(
+            globalThis.linnet.open(url, { device: 'wasm' }).then(
               () => 'none',
               (error: unknown) => (error instanceof globalThis.linnet.LinnetError ? error.code : String(error)),
             ),
           `/${name}`,
         ),
       );
-      await expect(openExportedModel(join(folder, name))).rejects.toThrow(message);
-      await expect(openExportedModel(join(folder, name))).rejects.toMatchObject({ code });
+      await expect(openGenerating(join(folder, name))).rejects.toThrow(message);
+      await expect(openGenerating(join(folder, name))).rejects.toMatchObject({ code });
       expect(code).toBe('FORMAT');
     });
 
     it('stops when told to: while it fetches, and while it generates', async () => {
       const outcome = await suite.inPage((page) =>
         page.evaluate(async (prompt) => {
-          const { generate, LinnetError, openModel } = globalThis.linnet;
+          const { generate, LinnetError, open } = globalThis.linnet;
           const fetching = new AbortController();
           // The rest of this file never comes.
-          const opening = openModel('/endless', {
+          const opening = open('/endless', {
             signal: fetching.signal,
             onProgress: ({ file }) => {
               if (file === 'model.onnx.data') fetching.abort();
@@ -102,7 +102,8 @@ describe.skipIf(noChromium !== undefined)(
             () => 'none',
             (error: unknown) => (error instanceof LinnetError ? error.code : String(error)),
           );
-          const { engine, tokenizer } = await openModel('/model');
+          const model = await open('/model');
+          const [engine, { tokenizer }] = [await model.engine(), model];
           const generating = new AbortController();
           const promptTokens = tokenizer.encode(prompt, { bos: true });
           const options = { promptTokens, maxTokens: 1_000_000, ignoreEos: true, signal: generating.signal };
@@ -120,10 +121,10 @@ describe.skipIf(noChromium !== undefined)(
     it('keeps files by checksum, and says how far it is', async () => {
       const openOnce = (page: Page) =>
         page.evaluate(async () => {
-          const { CacheStorageWeights, openModel } = globalThis.linnet;
+          const { CacheStorageWeights, open } = globalThis.linnet;
           const seen: { done: number; total: number; cached: number; file: string | undefined }[] = [];
           const cache = new CacheStorageWeights();
-          const opened = await openModel('/model', { cache, onProgress: (progress) => seen.push(progress) });
+          const opened = await open('/model', { cache, onProgress: (progress) => seen.push(progress) });
           await opened.dispose();
           const rising = seen.every(({ done }, i) => i === 0 || done >= seen[i - 1].done);
           return { rising, last: seen[seen.length - 1] };

@@ -4,12 +4,12 @@
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openExportedModel } from '../../src/export/open-export.ts';
 import { augmentedTinyLlama, writeExportedModel } from '../export/exported-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { type BrowserSuite, maxTokens, openBrowserSuite, prompt, runIn, sampling } from './browser-suite.ts';
 import { launchChromium, noChromium } from './chromium.ts';
 import { serveSite } from './site.ts';
+import { openGenerating } from '../../src/open/running-model.ts';
 
 describe.skipIf(noChromium !== undefined)(
   `in Chromium${noChromium === undefined ? '' : ` (skipped: ${noChromium})`}`,
@@ -31,8 +31,9 @@ describe.skipIf(noChromium !== undefined)(
       const written = await suite.inPage((page) =>
         page.evaluate(
           async ({ prompt, sampling, maxTokens }) => {
-            const { generate, openModel, Sampler } = globalThis.linnet;
-            const { engine, tokenizer } = await openModel('/model');
+            const { generate, open, Sampler } = globalThis.linnet;
+            const model = await open('/model');
+            const [engine, { tokenizer }] = [await model.engine(), model];
             const promptTokens = tokenizer.encode(prompt, { bos: true });
             const write = async (sampler?: InstanceType<typeof Sampler>) => {
               const tokens: number[] = [];
@@ -88,7 +89,7 @@ describe.skipIf(noChromium !== undefined)(
           { prompt, maxTokens },
         ),
       );
-      await using exported = await openExportedModel(join(folder, 'model'));
+      await using exported = await openGenerating(join(folder, 'model'));
       expect(outcome).toMatchObject({ kind: 'causal', family: 'llama', tokens: suite.greedy, code: 'CONFIG' });
       expect(outcome.fingerprint).toBe(exported.fingerprint);
       expect(outcome.session.slice(-maxTokens)).toEqual(suite.greedy);
@@ -98,9 +99,9 @@ describe.skipIf(noChromium !== undefined)(
       const outcome = await suite.inPage((page) =>
         page.evaluate(
           async ({ prompt, maxTokens }) => {
-            const { generateToEnd, LookupDrafter, openModel, SpeculationStatistics, speculative } = globalThis.linnet;
-            const opened = await openModel('/model/');
-            const { engine, tokenizer } = opened;
+            const { generateToEnd, LookupDrafter, open, SpeculationStatistics, speculative } = globalThis.linnet;
+            const opened = await open('/model/');
+            const [engine, { tokenizer }] = [await opened.engine(), opened];
             const promptTokens = tokenizer.encode(prompt, { bos: true });
             const statistics = new SpeculationStatistics();
             const options = { promptTokens, maxTokens, ignoreEos: true };

@@ -9,7 +9,6 @@ import { EngineScorer } from '../../src/engine/scoring/engine-scorer.ts';
 import type { ScoreRequest } from '../../src/engine/scoring/scorer.ts';
 import { scoredSequence } from '../../src/engine/scoring/token-sequences.ts';
 import { exportModel } from '../../src/export/export-model.ts';
-import { openDecodingModel } from '../../src/export/open-model.ts';
 import { linearize } from '../../src/models/linearization/linearize.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
@@ -20,6 +19,7 @@ import { type ModelWithWeights, augmentedTinyLlama } from '../export/exported-mo
 import { randomT5Weights, tinyT5 } from '../models/tiny-t5.ts';
 import { tinyLlama, randomParameters } from '../models/tiny-llama.ts';
 import { suiteFolder } from '../scratch-folder.ts';
+import { openCausal } from '../../src/open/running-model.ts';
 
 /** Largest difference of a log-likelihood, in nats. */
 const tolerance = 1e-4;
@@ -232,7 +232,7 @@ describe.skipIf(stories === undefined)('scores of stories260k (need the third-pa
       tokenizerFiles: { from: stories ?? '' },
     });
     await using own = await DecodingEngine.create(loaded.model, loaded.parameters);
-    await using exported = await openDecodingModel(dir);
+    await using exported = await openCausal(dir);
     for (const engine of [own, exported.engine]) {
       const scores = await new EngineScorer({ engine, tokenizer, maxLength: 4096 }).score(requests);
       expect(

@@ -17,8 +17,7 @@ import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { SpeculationStatistics } from '../../src/decoding/speculation/statistics.ts';
 import { exportFolder } from '../../src/export/export-folder.ts';
 import { type ExportOptions, exportModel } from '../../src/export/export-model.ts';
-import { openExportedHeads, openExportedModel, readExportedFolder } from '../../src/export/open-export.ts';
-import { openDraftHeads } from '../../src/export/open-heads.ts';
+import { openExportedHeads, readExportedFolder } from '../../src/open/folder-files.ts';
 import { storageTypeNames } from '../../src/export/storage-types.ts';
 import { WRITTEN_FILES } from '../../src/files/written-folder.ts';
 import { MedusaHeads } from '../../src/models/medusa/medusa-heads.ts';
@@ -28,6 +27,7 @@ import { errorOf, linnet, runJson } from '../cli/captured-cli.ts';
 import { scratchFolder, suiteFolder } from '../scratch-folder.ts';
 import { song, writeJsonlTexts } from '../cli/text-data.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
+import { openGenerating } from '../../src/open/running-model.ts';
 
 const place = suiteFolder();
 const data = join(place, 'songs.jsonl');
@@ -86,8 +86,8 @@ describe.each(storageTypeNames)('heads exported as %s', (dtype) => {
   });
 
   it('draft for the model, which writes what it writes without them, greedily and sampled', async () => {
-    await using opened = await openExportedModel(folder);
-    await using medusa = await openDraftHeads(opened);
+    await using opened = await openGenerating(folder);
+    await using medusa = await opened.heads();
     expect(medusa.tree).toEqual(tree);
     const tokenizer = await loadTokenizer(folder);
     const statistics = new SpeculationStatistics();
@@ -244,8 +244,8 @@ describe('opening refuses', () => {
   }
 
   const opening = async (dir: string): Promise<void> => {
-    await using model = await openExportedModel(dir);
-    await using heads = await openDraftHeads(model);
+    await using model = await openGenerating(dir);
+    await using heads = await model.heads();
     expect(heads).toBeDefined();
   };
 

@@ -19,7 +19,7 @@ import { StepEngine } from '../../src/decoding/step-engine.ts';
 import { slidingWindows } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { stepPerplexity } from '../../src/evaluation/perplexity/step-perplexity.ts';
 import { exportModel } from '../../src/export/export-model.ts';
-import { openExportedModel, readExportedFolder } from '../../src/export/open-export.ts';
+import { readExportedFolder } from '../../src/open/folder-files.ts';
 import { RandomWeights } from '../../src/export/random-weights.ts';
 import type { StorageType } from '../../src/export/storage-types.ts';
 import { storedSource } from '../../src/export/stored-source.ts';
@@ -31,6 +31,7 @@ import { augmentedTinyLlama, type ModelWithWeights, writeExportedModel } from '.
 import { roundsRowsApart } from '../processor.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { tinyLlama } from '../models/tiny-llama.ts';
+import { openGenerating } from '../../src/open/running-model.ts';
 
 const place = suiteFolder();
 const folderOf = (dtype: StorageType): string => join(place, dtype);
@@ -79,7 +80,7 @@ describe('a mixed export', () => {
   });
 
   it('writes what int4 weights write over a state that w8a8 weights have read, token for token', async () => {
-    await using mixed = await openExportedModel(folderOf('mixed'));
+    await using mixed = await openGenerating(folderOf('mixed'));
     await using reading = await compiled('w8a8');
     await using writing = await compiled('int4');
     for (const prompt of prompts()) {
@@ -102,9 +103,9 @@ describe('a mixed export', () => {
   });
 
   it('scores text with the weights that decode', async () => {
-    await using mixed = await openExportedModel(folderOf('mixed'));
-    await using int4 = await openExportedModel(folderOf('int4'));
-    await using w8a8 = await openExportedModel(folderOf('w8a8'));
+    await using mixed = await openGenerating(folderOf('mixed'));
+    await using int4 = await openGenerating(folderOf('int4'));
+    await using w8a8 = await openGenerating(folderOf('w8a8'));
     const windows = slidingWindows(tokenizer.encode(texts[1].repeat(3), { bos: true }), 61, 30);
     const [found, same, other] = await Promise.all(
       [mixed, int4, w8a8].map(({ engine }) => stepPerplexity(engine, { windows, documents: 1 })),
@@ -123,7 +124,7 @@ describe('a mixed export', () => {
     // AVX-512 it does in every block.
     const folder = join(place, 'speculating');
     await writeExportedModel(folder, subject, { dtype: 'mixed', block: 32 });
-    await using mixed = await openExportedModel(folder);
+    await using mixed = await openGenerating(folder);
     const { engine } = mixed;
     const statistics = new SpeculationStatistics();
     for (const promptTokens of prompts()) {
@@ -167,7 +168,7 @@ describe('opening a mixed export refuses', () => {
     change(manifest);
     await writeFile(file, JSON.stringify(manifest));
   }
-  const opening = (): Promise<void> => openExportedModel(folder).then(({ engine }) => engine.dispose());
+  const opening = (): Promise<void> => openGenerating(folder).then(({ engine }) => engine.dispose());
 
   it('a prompt graph that is damaged, shortened or gone', async () => {
     await fresh();

@@ -12,13 +12,13 @@ import { perplexity } from '../../src/evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData } from '../../src/evaluation/perplexity/scored-windows.ts';
 import { stepPerplexity } from '../../src/evaluation/perplexity/step-perplexity.ts';
 import { exportModel } from '../../src/export/export-model.ts';
-import { openExportedModel } from '../../src/export/open-export.ts';
 import { linearize } from '../../src/models/linearization/linearize.ts';
 import { type WeightType, weightTypes } from '../../src/quantization/sources.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { thirdParty } from '../fixtures.ts';
 import { suiteFolder } from '../scratch-folder.ts';
+import { openGenerating } from '../../src/open/running-model.ts';
 
 const folder = thirdParty('stories260k');
 const stories = thirdParty('text/tinystories.jsonl');
@@ -50,7 +50,7 @@ describe.skipIf(absent)(`exported stories260k${absent ? ' (skipped: third-party 
   ) {
     const dir = join(place, `${name}-${dtype}`);
     await exportModel(dir, { model, weights: readerOf(parameters), dtype });
-    await using exported = await openExportedModel(dir);
+    await using exported = await openGenerating(dir);
     const stored = await stepPerplexity(exported.engine, data);
     const exact = await perplexity(model, parameters, data);
     expect(stored.tokens).toBe(exact.tokens);
@@ -78,7 +78,7 @@ describe.skipIf(absent)(`exported stories260k${absent ? ' (skipped: third-party 
     const expected = greedy.parse(JSON.parse(readFileSync(reference ?? '', 'utf8'))).greedy_ids;
     const dir = join(place, 'text');
     await exportModel(dir, { model: softmax.model, weights: readerOf(softmax.parameters), dtype: 'f32' });
-    await using exported = await openExportedModel(dir);
+    await using exported = await openGenerating(dir);
     const { tokens } = await generateToEnd(exported.engine, { promptTokens: [1], maxTokens: 255 });
     expect([1, ...tokens]).toEqual(expected);
   });

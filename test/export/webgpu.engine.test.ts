@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { TokenTree } from '../../src/attention/tree.ts';
 import { exportModel } from '../../src/export/export-model.ts';
 import type { ExportManifest } from '../../src/export/manifest.ts';
-import { openExportedHeads, openExportedModel, readExportedFolder } from '../../src/export/open-export.ts';
+import { openExportedHeads, readExportedFolder } from '../../src/open/folder-files.ts';
 import { float32 } from '../../src/graph/tensor.ts';
 import type { WeightType } from '../../src/quantization/sources.ts';
 import { initializeMedusa } from '../../src/models/medusa/medusa.ts';
@@ -13,6 +13,7 @@ import { isDeviceAvailable } from '../../src/runtime/availability.ts';
 import { relativeToPeak } from '../parity/golden.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../models/tiny-llama.ts';
+import { openGenerating } from '../../src/open/running-model.ts';
 
 const absent = !(await isDeviceAvailable('webgpu'));
 
@@ -42,7 +43,7 @@ describe.skipIf(absent)(`exports for webgpu${absent ? ' (skipped: no Vulkan, Met
   async function decode(dtype: WeightType, device: ExportManifest['device']): Promise<Float64Array> {
     const dir = join(place, `${dtype}-${device}`);
     await exportModel(dir, { model, weights: readerOf(parameters), dtype, device });
-    await using opened = await openExportedModel(dir);
+    await using opened = await openGenerating(dir);
     const { engine } = opened;
     const state = engine.newState();
     const prompt = await engine.prefill(state, randomTokens(model, 21, 7));

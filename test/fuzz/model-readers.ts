@@ -10,7 +10,7 @@ import { parseSafetensors } from '../../src/checkpoint/safetensors/reader.ts';
 import { parseShardIndex } from '../../src/checkpoint/shard-index.ts';
 import { exportFolder } from '../../src/export/export-folder.ts';
 import { readManifest } from '../../src/export/assemble.ts';
-import { readExportedFolder } from '../../src/export/open-export.ts';
+import { readExportedFolder } from '../../src/open/folder-files.ts';
 import { parseJsonObject } from '../../src/files/json-object.ts';
 import { describeModel, requireCausal } from '../../src/models/families/index.ts';
 import { initializeMedusa } from '../../src/models/medusa/medusa.ts';

@@ -6,7 +6,6 @@ import { mixerPreset } from '../../src/attention/presets.ts';
 import { loadCausalModel, openModelWeights, saveModel } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { exportModel } from '../../src/export/export-model.ts';
-import { openExportedModel } from '../../src/export/open-export.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../../src/graph/tensor.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
@@ -28,6 +27,7 @@ import { suiteFolder } from '../scratch-folder.ts';
 import { relativeToPeak } from '../parity/golden.ts';
 import { type ReferenceConfig, referenceLogits } from '../parity/decoder-reference.ts';
 import { randomParameters, randomTokens } from './tiny-llama.ts';
+import { openGenerating } from '../../src/open/running-model.ts';
 
 /** Four query heads on two key-value heads. */
 const sizes = {
@@ -177,7 +177,7 @@ describe.each(relatives)('$name', ({ name, ...config }) => {
       dtype,
       tokenizerFiles: tokenizerFileContents(byteTokenizerFiles()),
     });
-    await using opened = await openExportedModel(dir);
+    await using opened = await openGenerating(dir);
     const { logits } = await opened.engine.prefill(opened.engine.newState(), tokens);
     const difference = relativeToPeak(Float64Array.from(logits), Float64Array.from(expected.at(-1) ?? []));
     expect(difference).toBeLessThan(tolerance);

@@ -15,7 +15,6 @@ const knownCircles: readonly string[] = [
   'graph.ts model.ts',
   'hugging-face.ts token-bytes.ts tokenizer.ts',
   'logit-adjustments.ts sampler.ts',
-  'open-model.ts remote-export.ts',
 ];
 
 /** The relative imports of each file, where they lead to one of the files. */

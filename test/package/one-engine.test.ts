@@ -41,36 +41,22 @@ const prompts: OneDoer = {
   ],
 };
 
-/** The index of a folder and the entries of the package only pass names on. */
+/** What makes an engine out of the files of a model. Training and measurements of weights in memory compile their own. */
 const openers: OneDoer = {
   what: 'src/open opens models',
-  sign: /\b(open(Exported|Generating|Decoding|Served|Reading|Remote)?Model|openExportedHeads|openRemoteExport)\b/,
-  home: /^src\/(open\/|export\/index|[\w-]+\.ts$)/,
+  sign: /\b(assembleEngine|openExportedHeads|folderFiles|loadAny)\(|\bDecodingEngine\.create\(/,
+  home: /^src\/(open\/|export\/assemble|checkpoint\/load-model)/,
   stillIn: [
-    'src/browser/open-model.ts',
-    'src/browser/remote-export.ts',
-    'src/browser/trainable-model.ts',
     'src/cli/commands/bench/decode.ts',
-    'src/cli/commands/bench/prefill.ts',
-    'src/cli/commands/bench/speculate.ts',
-    'src/cli/commands/bench/verify.ts',
-    'src/cli/commands/chat.ts',
-    'src/cli/commands/eval/mt-bench.ts',
-    'src/cli/commands/eval/needle.ts',
-    'src/cli/commands/eval/perplexity.ts',
-    'src/cli/commands/eval/positions.ts',
-    'src/cli/commands/eval/same-tokens.ts',
-    'src/cli/commands/eval/speculation.ts',
-    'src/cli/commands/generate.ts',
-    'src/cli/commands/serve.ts',
-    'src/cli/options/speculation-options.ts',
-    'src/cli/options/task-scorer.ts',
+    'src/cli/commands/demo/speculation.ts',
+    'src/cli/commands/demo/study.ts',
+    'src/cli/commands/medusa/tree-measurements.ts',
+    'src/conversion/measure.ts',
+    'src/evaluation/check/mixer-parity.ts',
+    'src/evaluation/check/model-parity.ts',
     'src/evaluation/precision/measure-error.ts',
-    'src/export/open-export.ts',
-    'src/export/open-heads.ts',
-    'src/export/open-model.ts',
-    'src/serving/reading/reading-model.ts',
-    'src/serving/served-model.ts',
+    'src/evaluation/speed/decoding-speed.ts',
+    'src/studies/support/matrix.ts',
   ],
 };
 

@@ -3,9 +3,9 @@ import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
 import { pino } from 'pino';
 import { onTestFinished } from 'vitest';
-import { openServedModel } from '../../src/serving/served-model.ts';
 import type { TextModel } from '../../src/engine/text-model.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/serving/server.ts';
+import { openCausal } from '../../src/open/running-model.ts';
 
 export const tinyLlamaFolder = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url));
 
@@ -15,7 +15,7 @@ export const chatTemplate =
   "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
 
 export function openTiny(template?: string, folder = tinyLlamaFolder): Promise<TextModel> {
-  return openServedModel(folder, { name: 'tiny', chatTemplate: template, threads: 1 });
+  return openCausal(folder, { name: 'tiny', chatTemplate: template, threads: 1 });
 }
 
 export interface Served {

@@ -2,17 +2,17 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generateToEnd } from '../../src/engine/generate.ts';
-import { openServedModel } from '../../src/serving/served-model.ts';
 import type { TextModel } from '../../src/engine/text-model.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { serve } from './served.ts';
+import { openGenerating } from '../../src/open/running-model.ts';
 
 const folder = suiteFolder();
 let model: TextModel;
 beforeAll(async () => {
   await saveTinyModel(join(folder, 't5'), 1, 't5');
-  model = await openServedModel(join(folder, 't5'), { name: 't5', readsTexts: true, threads: 1 });
+  model = await openGenerating(join(folder, 't5'), { name: 't5', threads: 1 });
 });
 afterAll(() => model[Symbol.asyncDispose]());
 

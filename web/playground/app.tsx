@@ -4,7 +4,7 @@ import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { ChoiceField } from '../components/fields.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
-import { webGpuSupport } from '../../src/browser/webgpu-support.ts';
+import { webGpuSupport } from '../../src/runtime/webgpu-support.ts';
 import { formatBytes, formatCount } from '../../src/report/quantities.ts';
 import { AttentionView } from './attention-view.tsx';
 import { droppedFolder } from './folder-files.ts';

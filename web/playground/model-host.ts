@@ -1,7 +1,6 @@
 /** The worker's model and the texts that it writes. */
 import {
   browserWeights,
-  type ExportManifest,
   generate,
   LinnetError,
   LookupDrafter,
@@ -52,13 +51,9 @@ export class ModelHost {
       threads,
       ...(source.kind === 'url' ? { cache: await browserWeights() } : { fetch: fetchFrom(source.files) }),
     };
-    let exported: Pick<ExportManifest, 'device' | 'dtype'> | undefined;
     const opened = await open(url, {
       ...options,
       onProgress: (progress) => onProgress({ type: 'opening', ...progress }),
-      onManifest: (manifest) => {
-        exported = manifest;
-      },
     });
     if (opened.kind !== 'causal') {
       await opened.dispose();
@@ -68,6 +63,7 @@ export class ModelHost {
     this.#texts.clear();
     await before?.model.dispose();
     const { sizes, mixers } = opened.description;
+    const { manifest: exported } = opened;
     const { layers, keyValueHeads, headWidth, valueWidth = headWidth } = sizes;
     return {
       name: source.kind === 'url' ? lastPart(source.url) : source.name,

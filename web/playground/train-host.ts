@@ -2,10 +2,10 @@
 import {
   generateToEnd,
   LinnetError,
-  type OpenModelOptions,
   type OpenedCausal,
   Sampler,
   type StepEngine,
+  type WebOpenOptions,
 } from '../../src/web.ts';
 import type { TrainedParameters } from '../../src/web-training.ts';
 import type { Answers, AnswerProgress } from './protocol.ts';
@@ -15,7 +15,7 @@ import type { TrainRequest } from './train-protocol.ts';
 export interface OpenedSource {
   readonly model: OpenedCausal;
   readonly url: string;
-  readonly options: Pick<OpenModelOptions, 'cache' | 'fetch' | 'threads'>;
+  readonly options: Pick<WebOpenOptions, 'cache' | 'fetch' | 'threads'>;
 }
 
 type OnProgress = (progress: AnswerProgress) => void;

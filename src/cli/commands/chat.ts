@@ -4,13 +4,13 @@ import { readTextFile } from '../../data/files/text-file.ts';
 import type { Generation } from '../../engine/text-job.ts';
 import { LinnetError } from '../../errors.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
-import { openServedModel } from '../../serving/served-model.ts';
 import { Conversation } from '../../engine/chat/conversation.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../framework/command.ts';
 import type { CommandContext } from '../framework/context.ts';
 import { filePath, integer, seed32, text } from '../framework/option-values.ts';
 import { folderOf } from '../options/folder-parameters.ts';
 import { samplingOptions } from '../options/sampling-options.ts';
+import { openCausal } from '../../open/running-model.ts';
 
 /** What a line that begins with a slash does. Returns whether the conversation goes on. */
 interface ChatCommand {
@@ -98,7 +98,7 @@ export const chatCommand = defineCommand({
     ...engineOptions,
   },
   async run(context, options) {
-    await using model = await openServedModel(options.model, {
+    await using model = await openCausal(options.model, {
       name: basename(resolve(options.model)),
       chatTemplate: options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate),
       device: options.device,

@@ -11,11 +11,9 @@ import { type RestoredSession, restoreSession, saveSession } from '../../decodin
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import { parseJsonObject } from '../../files/json-object.ts';
-import { type DecodingModel, openGeneratingModel } from '../../export/open-model.ts';
 import { silentProgress } from '../../report/progress.ts';
 import { formatBytes, formatCount, formatNumber } from '../../report/quantities.ts';
-import { readChatTemplate } from '../../tokenizer/chat-template-files.ts';
-import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
 import { printBestBeam } from '../output/beams.ts';
 import type { CommandContext } from '../framework/context.ts';
@@ -32,6 +30,7 @@ import {
   speculationOptions,
   speculationSoFar,
 } from '../options/speculation-options.ts';
+import { openGenerating, type RunningModel } from '../../open/running-model.ts';
 
 export const generateCommand = defineCommand({
   description:
@@ -100,12 +99,12 @@ export const generateCommand = defineCommand({
     const prompt = promptSource(options, context);
     const compile = { device: options.device, threads: options.threads };
     if (options.beams > 1) refuseForBeams(options);
-    await using loaded = await openGeneratingModel(options.model, compile);
+    await using loaded = await openGenerating(options.model, compile);
     const { engine } = loaded;
     const needsTokenizer =
       !['tokens', 'none'].includes(prompt.kind) || options.stop.length > 0 || options.jsonSchema !== undefined;
-    const tokenizer = await tokenizerFor(loaded, needsTokenizer);
-    const template = options.chat && tokenizer ? await readChatTemplate(loaded.path, tokenizer) : undefined;
+    const tokenizer = tokenizerFor(loaded, needsTokenizer);
+    const template = options.chat ? loaded.template : undefined;
     if (options.chat && template === undefined) {
       throw new LinnetError(
         'CONFIG',
@@ -224,9 +223,9 @@ function refuseSampling({ temperature }: DecodingValues): void {
 }
 
 /** A folder without a tokenizer can be given token ids. */
-async function tokenizerFor(loaded: Pick<DecodingModel, 'path'>, needed: boolean): Promise<Tokenizer | undefined> {
+function tokenizerFor(loaded: Pick<RunningModel, 'tokenizer'>, needed: boolean): Tokenizer | undefined {
   try {
-    return await loadTokenizer(loaded.path);
+    return loaded.tokenizer;
   } catch (error) {
     if (!needed && error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
     throw error;
@@ -235,7 +234,7 @@ async function tokenizerFor(loaded: Pick<DecodingModel, 'path'>, needed: boolean
 
 async function sessionIfAny(
   engine: StepEngine,
-  { fingerprint }: Pick<DecodingModel, 'fingerprint'>,
+  { fingerprint }: Pick<RunningModel, 'fingerprint'>,
   file: string | undefined,
 ): Promise<RestoredSession | undefined> {
   if (file === undefined || !existsSync(file)) return undefined;

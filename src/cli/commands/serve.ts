@@ -8,10 +8,9 @@ import { defaultLimits } from '../../serving/http/limits.ts';
 import { metricDialects } from '../../serving/http/metric-names.ts';
 import { readPage } from '../../serving/http/page.ts';
 import type { Listening } from '../../serving/listen.ts';
-import { openReadingModel, readsWholeTexts } from '../../serving/reading/reading-model.ts';
+import { openServed, ReadingModel } from '../../serving/reading/reading-model.ts';
 import { startReadingServer } from '../../serving/reading/reading-server.ts';
 import { enginePlacements, placeEngine } from '../../serving/engine-placement.ts';
-import { openServedModel } from '../../serving/served-model.ts';
 import type { TextModel } from '../../engine/text-model.ts';
 import { FolderSessions } from '../../serving/sessions/folder-sessions.ts';
 import { TieredSessions } from '../../serving/sessions/tiered-sessions.ts';
@@ -147,24 +146,18 @@ export const serveCommand = defineCommand({
       drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
       limits: { timeout: options.timeout },
     };
-    if (await readsWholeTexts(options.model)) {
+    await using model = await openServed(options.model, { ...named, ...compile, chatTemplate: template });
+    if (model instanceof ReadingModel) {
       const { sessions, slotSavePath, chatTemplate, speculate } = options;
       const given = Object.entries({ sessions, slotSavePath, chatTemplate, speculate }).find(
         ([, value]) => value !== undefined && value !== 'off',
       );
       if (given !== undefined) throw new UsageError(`${flagName(given[0])} is of models that write texts`);
-      await using model = await openReadingModel(options.model, { ...named, ...compile });
       const maxRequests = options.parallel + options.maxQueue;
       const server = await startReadingServer(model, { ...listening, maxRequests });
       context.print(`${model.name} (${model.kind}) at ${server.url}`);
       return await untilStopped(context, server, model.name);
     }
-    await using model = await openServedModel(options.model, {
-      ...named,
-      ...compile,
-      chatTemplate: template,
-      readsTexts: true,
-    });
     const page = options.noUi ? undefined : await readPage();
     await using kept = await openSessions(options, model, log);
     const server = await startServer(model, {

@@ -12,13 +12,12 @@ import { ModelDrafter } from '../../decoding/speculation/drafters/model-drafter.
 import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-speculation.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { SpeculationStatistics, type SpeculationSummary } from '../../decoding/speculation/statistics.ts';
-import { hasDraftHeads, openDraftHeads } from '../../export/open-heads.ts';
-import { type DecodingModel, openDecodingModel } from '../../export/open-model.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { optional, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { choice, filePath, folderPath } from '../framework/option-values.ts';
+import { openCausal, type RunningModel } from '../../open/running-model.ts';
 
 /** Options of commands that can speculate. */
 export const speculationOptions = {
@@ -50,7 +49,7 @@ export interface SpeculationRequest {
 }
 
 /** What drafters need of the model they draft for. */
-type SpeculatedModel = Pick<DecodingModel<GeneratingModel>, 'model' | 'path' | 'fingerprint' | 'manifest'>;
+type SpeculatedModel = Pick<RunningModel<GeneratingModel>, 'model' | 'hasHeads' | 'heads'>;
 
 /** Drafters that are ready, for one text. Dispose of it. */
 export interface Speculation extends AsyncDisposable {
@@ -128,14 +127,14 @@ async function openDrafters(
   owned: AsyncDisposable[],
 ): Promise<(() => Drafter)[]> {
   const makers: (() => Drafter)[] = [];
-  if (speculate === 'medusa' || (speculate === 'auto' && (await hasDraftHeads(loaded)))) {
-    const stored = await openDraftHeads(loaded, compile);
+  if (speculate === 'medusa' || (speculate === 'auto' && (await loaded.hasHeads()))) {
+    const stored = await loaded.heads();
     owned.push(stored);
     const paths = (await readTreeFile(tree)) ?? stored.tree?.paths;
     makers.push(() => new MedusaDrafter(stored.heads, paths));
   }
   if (draft !== undefined) {
-    const smaller = await openDecodingModel(draft, compile);
+    const smaller = await openCausal(draft, compile);
     owned.push(smaller);
     makers.push(() => new ModelDrafter(smaller.engine, loaded.model.sizes.vocabulary));
   }

@@ -4,19 +4,17 @@ import { speculative } from '../../decoding/speculation/speculative.ts';
 import { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import type { ScorerDescription } from '../../evaluation/tasks/queued.ts';
 import { sha256 } from '../../evaluation/tasks/text/python-json.ts';
-import { openGeneratingModel } from '../../export/open-model.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { openGenerating } from '../../open/running-model.ts';
 
-/** Opens a model for questions. Dispose of it. @throws LinnetError as `openGeneratingModel` and `loadTokenizer` */
+/** Opens a model for questions. Dispose of it. @throws LinnetError as `openGenerating`, and without a tokenizer */
 export async function openTaskScorer(
   { model, maxLength, context, sharing, bos, speculate }: ScorerDescription,
   compile: CompileOptions,
 ) {
-  const loaded = await openGeneratingModel(model, compile);
+  const loaded = await openGenerating(model, compile);
   try {
-    const tokenizer = await loadTokenizer(loaded.path);
-    const { engine } = loaded;
+    const { engine, tokenizer } = loaded;
     const newMethod = speculate === 'off' ? undefined : () => speculative(new LookupDrafter());
     const scorer = new EngineScorer({ engine, tokenizer, maxLength, rollingContext: context, sharing, bos, newMethod });
     /** The model and all that decides its answers. */

@@ -1,10 +1,13 @@
 /** What the speed benchmarks of a model say next to their times: memory traffic and the peak of the process. */
 import { weightBytesPerToken } from '../../evaluation/speed/memory-traffic.ts';
-import type { DecodingModel } from '../../export/open-model.ts';
 import { storageTypes } from '../../export/storage-types.ts';
+import type { RunningModel } from '../../open/running-model.ts';
 
 /** Bytes of weights that one token reads, of a model as it is stored. */
-export function storedBytesPerToken({ model, manifest }: Pick<DecodingModel, 'model' | 'manifest'>): number {
+export function storedBytesPerToken({
+  model,
+  manifest,
+}: Pick<RunningModel, 'model'> & Partial<Pick<RunningModel, 'manifest'>>): number {
   return weightBytesPerToken(model, storageTypes[manifest?.dtype ?? 'f32'].step, manifest?.block);
 }
 

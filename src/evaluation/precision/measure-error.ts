@@ -15,9 +15,10 @@ import { requireGenerating } from '../../models/families/index.ts';
 import { decoderOf, type ModelDescription } from '../../models/model.ts';
 import { isDeviceAvailable } from '../../runtime/availability.ts';
 import type { ExportManifest, MeasuredErrors } from '../../export/manifest.ts';
-import { openExportedModel, readExportedFolder } from '../../export/open-export.ts';
+import { readExportedFolder } from '../../open/folder-files.ts';
 import { storageTypes } from '../../export/storage-types.ts';
 import { storedSource } from '../../export/stored-source.ts';
+import { openGenerating } from '../../open/running-model.ts';
 
 /** What is measured on. */
 export interface ReportText {
@@ -49,7 +50,7 @@ export function comparisonBytes({ parameters, sizes }: Pick<ModelDescription, 'p
  *
  * @param source folder of the model
  * @param weights the same model, whose parameters are read again, one by one
- * @throws LinnetError as `loadModel`, `openExportedModel`, `compareOutputs` and `compareLayers`
+ * @throws LinnetError as `loadModel`, `openGenerating`, `compareOutputs` and `compareLayers`
  */
 export async function measureError(
   folder: string,
@@ -87,7 +88,7 @@ async function measureOutputs(
   text: ReportText,
   { threads, onProgress, signal }: MeasureOptions,
 ): Promise<Pick<MeasuredErrors, 'outputs' | 'note'> & { readonly data: EvaluationData }> {
-  await using exported = await openExportedModel(folder, { threads });
+  await using exported = await openGenerating(folder, { threads });
   const { model, parameters } = await loadModel(source);
   await using engine = await DecodingEngine.create(requireGenerating(model), parameters, { threads });
   if (model.kind === 'causal') parameters.clear(); // encoders are compiled when a text is read

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { LaidOutText } from '../../data/datasets/text-layouts.ts';
-import { classification } from '../../open/classifying-model.ts';
+import { classification } from '../../open/encoding-model.ts';
 import type { Classification } from '../../open/opened-model.ts';
 import { ApiError } from '../http/api-error.ts';
 import { embeddings, embeddingsSchema } from '../http/embeddings.ts';

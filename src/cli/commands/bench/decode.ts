@@ -5,8 +5,7 @@ import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
 import { engineDecodingSpeed, fillState, positionsBeyondContext } from '../../../evaluation/speed/decoding-speed.ts';
 import { readBandwidth, type StepProfile, stepProfile } from '../../../evaluation/speed/memory-traffic.ts';
-import { byFolderFormat } from '../../../export/folder-format.ts';
-import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
+import { byFolderFormat } from '../../../open/folder-format.ts';
 import { linearize } from '../../../models/linearization/linearize.ts';
 import { Random } from '../../../random.ts';
 import { fixed, formatBytes, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
@@ -17,6 +16,7 @@ import { defineCommand, engineOptions, flag, optional, withDefault } from '../..
 import { contextsWithin } from '../../options/default-contexts.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { countList, integer } from '../../framework/option-values.ts';
+import { openCausal, type RunningModel } from '../../../open/running-model.ts';
 
 const defaultContexts = [64, 1024, 4096, 16384, 32768];
 /** Steps of the profile, at the longest context. */
@@ -101,15 +101,17 @@ interface Row extends Timed {
   readonly bandwidthShare: number;
 }
 
+type TimedModel = Pick<RunningModel, 'model' | 'engine'> & Partial<Pick<RunningModel, 'manifest'>>;
+
 interface Subject {
   readonly name: string;
-  readonly open: (profile: boolean) => Promise<Pick<DecodingModel, 'model' | 'engine' | 'manifest'> & AsyncDisposable>;
+  readonly open: (profile: boolean) => Promise<TimedModel & AsyncDisposable>;
 }
 
 /** The model as it is and, if it is a checkpoint with softmax layers, linearized. */
 function subjectsOf(folder: string, compile: CompileOptions): Promise<Subject[]> {
   return byFolderFormat<Subject[]>(folder, {
-    exported: async () => [{ name: 'as it is', open: (profile) => openDecodingModel(folder, { ...compile, profile }) }],
+    exported: async () => [{ name: 'as it is', open: (profile) => openCausal(folder, { ...compile, profile }) }],
     checkpoint: () => checkpointSubjects(folder, compile),
   });
 }
@@ -134,7 +136,7 @@ async function checkpointSubjects(folder: string, compile: CompileOptions): Prom
 async function timed(
   context: CommandContext,
   name: string,
-  subject: Pick<DecodingModel, 'model' | 'engine' | 'manifest'>,
+  subject: TimedModel,
   contexts: readonly number[],
   steps: number,
 ): Promise<Timed[]> {
@@ -159,7 +161,7 @@ async function timed(
   }));
 }
 
-async function profiled({ engine }: Pick<DecodingModel, 'engine'>, tokens: number): Promise<StepProfile> {
+async function profiled({ engine }: Pick<RunningModel, 'engine'>, tokens: number): Promise<StepProfile> {
   const state = engine.newState();
   fillState(state, tokens, new Random(1));
   for (let step = 0; step < profiledSteps; step++) await engine.advance(state, step % engine.model.sizes.vocabulary);

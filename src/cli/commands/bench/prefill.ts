@@ -1,13 +1,13 @@
 /** `linnet bench prefill`: tokens per second of reading prompts. */
 import { promptChunk } from '../../../decoding/step-engine.ts';
 import { prefillSpeed } from '../../../evaluation/speed/prefill-speed.ts';
-import { openDecodingModel } from '../../../export/open-model.ts';
 import { fixed, formatBytes, formatTokens } from '../../../report/quantities.ts';
 import { peakMemoryBytes } from '../../output/bandwidth.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
 import { contextsWithin } from '../../options/default-contexts.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { countList, integer } from '../../framework/option-values.ts';
+import { openCausal } from '../../../open/running-model.ts';
 
 const defaultContexts = [1024, 4096];
 
@@ -29,7 +29,7 @@ export const benchPrefill = defineCommand({
     ...engineOptions,
   },
   async run(context, { model: folder, context: asked, runs, chunk, device, threads }) {
-    await using opened = await openDecodingModel(folder, { device, threads });
+    await using opened = await openCausal(folder, { device, threads });
     const contexts = asked ?? contextsWithin(defaultContexts, opened.model);
     const speeds = await context.withProgress('reading', 'tokens', (progress) =>
       prefillSpeed(opened.engine, {

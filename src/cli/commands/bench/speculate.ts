@@ -10,14 +10,12 @@ import {
   type SpeculationSpeed,
   speculationSpeed,
 } from '../../../evaluation/speed/speculation-speed.ts';
-import { openDraftHeads } from '../../../export/open-heads.ts';
-import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
 import { fixed, formatPercent, formatRatio, formatTokens, percent } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
-import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, repeated, required, withDefault } from '../../framework/command.ts';
 import { called, countList, decimal, folderPath, integer, text } from '../../framework/option-values.ts';
 import { fieldOption } from '../../options/text-options.ts';
+import { openCausal, type RunningModel } from '../../../open/running-model.ts';
 
 const defaultContexts = [64, 1024, 8192];
 const defaultTemperatures = [0, 0.7];
@@ -53,9 +51,9 @@ export const benchSpeculate = defineCommand({
     { model: folder, data, field, contexts = defaultContexts, temperature, device, threads, ...counts },
   ) {
     const compile = { device, threads };
-    await using opened = await openDecodingModel(folder, compile);
+    await using opened = await openCausal(folder, compile);
     const { engine } = opened;
-    await using medusa = await openDraftHeads(opened, compile);
+    await using medusa = await opened.heads();
     const { heads } = medusa;
     const source = data.length > 0 ? await textTokens(opened, data, field) : await ownText(engine);
     const rows = await context.withProgress('speculation', 'runs', (progress) =>
@@ -83,8 +81,7 @@ export const benchSpeculate = defineCommand({
   },
 });
 
-async function textTokens({ path: from }: DecodingModel, data: readonly string[], field: string): Promise<Int32Array> {
-  const tokenizer = await loadTokenizer(from);
+async function textTokens({ tokenizer }: RunningModel, data: readonly string[], field: string): Promise<Int32Array> {
   const documents = await loadDocuments(data, { field });
   const bos = tokenizer.bosId !== undefined;
   const tokens = Int32Array.from(documents.flatMap(({ text: content }) => [...tokenizer.encode(content, { bos })]));

@@ -2,14 +2,12 @@
 import { readBandwidth } from '../../../evaluation/speed/memory-traffic.ts';
 import { positionsBeyondContext, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
 import { time } from '../../../evaluation/speed/timing.ts';
-import { hasDraftHeads, openDraftHeads } from '../../../export/open-heads.ts';
-import { type DecodingModel, openDecodingModel } from '../../../export/open-model.ts';
-import type { CompileOptions } from '../../../runtime/compile.ts';
 import { fixed, formatFixed } from '../../../report/quantities.ts';
 import { peakMemoryBytes, storedBytesPerToken } from '../../output/bandwidth.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { countList, integer } from '../../framework/option-values.ts';
+import { openCausal, type RunningModel } from '../../../open/running-model.ts';
 
 const defaultNodes = [1, 4, 16, 64];
 
@@ -31,7 +29,7 @@ export const benchVerify = defineCommand({
     ...engineOptions,
   },
   async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
-    await using opened = await openDecodingModel(folder, { device, threads });
+    await using opened = await openCausal(folder, { device, threads });
     const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
     const left = opened.engine.model.positions.limit - positionsBeyondContext({ nodes: sizes, depth, rounds });
     const committed = asked ?? Math.max(1, Math.min(1024, left));
@@ -70,7 +68,7 @@ export const benchVerify = defineCommand({
       { header: 'nodes/s', value: (row) => row.tokensPerSecond, format: fixed(1) },
       { header: 'of bandwidth', value: (row) => row.bandwidthShare, format: fixed(2) },
     ]);
-    const draftMs = await draftTime(opened, rounds, { device, threads });
+    const draftMs = await draftTime(opened, rounds);
     if (draftMs !== undefined) context.print(`a draft of the Medusa heads: ${formatFixed(draftMs, 2)} ms`);
     return { json: { context: committed, rows, draftMs: draftMs ?? null } };
   },
@@ -80,9 +78,9 @@ export const benchVerify = defineCommand({
 const draftedRanks = 10;
 
 /** Median time of a draft, in milliseconds; undefined without heads. */
-async function draftTime(opened: DecodingModel, rounds: number, compile: CompileOptions): Promise<number | undefined> {
-  if (!(await hasDraftHeads(opened))) return undefined;
-  await using medusa = await openDraftHeads(opened, compile);
+async function draftTime(opened: RunningModel, rounds: number): Promise<number | undefined> {
+  if (!(await opened.hasHeads())) return undefined;
+  await using medusa = await opened.heads();
   const { width, vocabulary } = opened.model.sizes;
   const hidden = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
   const { medianMs } = await time(() => medusa.heads.topK(hidden, Math.min(draftedRanks, vocabulary)), {

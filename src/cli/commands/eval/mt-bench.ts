@@ -7,18 +7,16 @@ import {
   conversationSpeed,
   speedByCategory,
 } from '../../../evaluation/speed/conversation-speed.ts';
-import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { fixed, formatCount, formatFixed, formatRatio } from '../../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../../report/table.ts';
-import { readChatTemplate } from '../../../tokenizer/chat-template-files.ts';
 import { openChatTemplate } from '../../../tokenizer/chat-template-sources.ts';
 import { readTextFile } from '../../../data/files/text-file.ts';
-import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, required, withDefault } from '../../framework/command.ts';
 import { filePath, integer } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
 import { openDrafting, speculationOptions } from '../../options/speculation-options.ts';
+import { openCausal } from '../../../open/running-model.ts';
 
 const { speculate, draft, tree } = speculationOptions;
 
@@ -46,14 +44,12 @@ export const evalMtBench = defineCommand({
   async run(context, options) {
     const questions = (await readConversationQuestions(options.questions)).slice(0, options.limit);
     const compile = { device: options.device, threads: options.threads };
-    await using loaded = await openDecodingModel(options.model, compile);
+    await using loaded = await openCausal(options.model, compile);
     await using drafting = await openDrafting({ ...options, acceptance: 'exact' }, loaded, compile);
     const { chatTemplate: file } = options;
-    const tokenizer = await loadTokenizer(loaded.path);
+    const { tokenizer } = loaded;
     const template =
-      file === undefined
-        ? await readChatTemplate(loaded.path, tokenizer)
-        : await openChatTemplate(await readTextFile(file), tokenizer, file);
+      file === undefined ? loaded.template : await openChatTemplate(await readTextFile(file), tokenizer, file);
     const answered = await context.withProgress(
       'mt-bench',
       'questions',

@@ -10,13 +10,11 @@ import {
 } from '../../../evaluation/needle/measure.ts';
 import { needleTaskNames, needleTasks } from '../../../evaluation/needle/task.ts';
 import { EngineScorer } from '../../../engine/scoring/engine-scorer.ts';
-import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { heatMap } from '../../../report/charts/heat-map.ts';
 import { fixed, formatCount, formatFixed, formatTokens } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
-import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, optionalList, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import {
@@ -31,6 +29,7 @@ import {
   text,
 } from '../../framework/option-values.ts';
 import { folderOf } from '../../options/folder-parameters.ts';
+import { openCausal } from '../../../open/running-model.ts';
 
 const defaultLengths = [512, 1024, 2048, 4096];
 const defaultDepths = [0, 0.25, 0.5, 0.75, 1];
@@ -116,8 +115,8 @@ async function measure(
   settings: NeedleSettings,
   compile: CompileOptions,
 ): Promise<ModelNeedles> {
-  await using opened = await openDecodingModel(model, compile);
-  const tokenizer = await loadTokenizer(opened.path);
+  await using opened = await openCausal(model, compile);
+  const { tokenizer } = opened;
   const scorer = new EngineScorer({
     engine: opened.engine,
     tokenizer,

@@ -7,8 +7,7 @@ import { LinnetError } from '../../../errors.ts';
 import { type EvaluateOptions, perplexity, type PerplexityResult } from '../../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
 import { stepPerplexity } from '../../../evaluation/perplexity/step-perplexity.ts';
-import { byFolderFormat } from '../../../export/folder-format.ts';
-import { openDecodingModel } from '../../../export/open-model.ts';
+import { byFolderFormat } from '../../../open/folder-format.ts';
 import { modelWithout } from '../../../models/linearization/without-branch.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
@@ -19,6 +18,7 @@ import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import { called, choice, indexRange, type IndexRange, integer, path } from '../../framework/option-values.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
+import { openCausal } from '../../../open/running-model.ts';
 
 export const evalPerplexity = defineCommand({
   description:
@@ -154,7 +154,7 @@ async function parallelMeasure(folder: string, compile: CompileOptions, without?
 
 /** An exported model has the step form alone: windows are read in chunks. */
 async function exportedMeasure(folder: string, compile: CompileOptions): Promise<MeasuredFolder> {
-  const opened = await openDecodingModel(folder, compile);
+  const opened = await openCausal(folder, compile);
   const measure: Measure = async (data, options) => {
     try {
       return await stepPerplexity(opened.engine, data, options);

@@ -3,7 +3,6 @@ import { readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import { stepLosses } from '../../../evaluation/perplexity/step-perplexity.ts';
 import { perplexityByPosition, type PositionLoss } from '../../../evaluation/perplexity/token-losses.ts';
-import { openDecodingModel } from '../../../export/open-model.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { lineChart } from '../../../report/charts/chart.ts';
 import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
@@ -16,6 +15,7 @@ import { called, countList, filePath, integer, path } from '../../framework/opti
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { joinedTokens } from './joined-text.ts';
 import { printSameTokens, type SameTokensText } from './same-tokens.ts';
+import { openCausal } from '../../../open/running-model.ts';
 
 export const evalPositions = defineCommand({
   description:
@@ -85,7 +85,7 @@ async function measure(
   tokens: Int32Array,
   compile: CompileOptions,
 ): Promise<ModelPositions> {
-  await using opened = await openDecodingModel(folder, compile);
+  await using opened = await openCausal(folder, compile);
   const { losses, stateBytes } = await context.withProgress(folder, 'tokens', (progress) =>
     stepLosses(opened.engine, tokens, {
       signal: context.signal,

@@ -1,12 +1,12 @@
 /** `linnet eval positions --after`: the same tokens at different positions, model by model. */
 import { readDocuments } from '../../../data/documents/documents.ts';
 import { type DepthLoss, sameTokenLosses } from '../../../evaluation/perplexity/same-tokens.ts';
-import { openDecodingModel } from '../../../export/open-model.ts';
 import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { joinedTokens } from './joined-text.ts';
+import { openCausal } from '../../../open/running-model.ts';
 
 /** Which tokens are read and scored. */
 export interface SameTokensText {
@@ -33,7 +33,7 @@ export async function printSameTokens(
   const results: ModelDepths[] = [];
   for (const folder of models) {
     const { bosId, tokens } = await textOf(folder, data, field, length);
-    await using opened = await openDecodingModel(folder, compile);
+    await using opened = await openCausal(folder, compile);
     const depths = await context.withProgress(folder, 'tokens', (progress) =>
       sameTokenLosses(opened.engine, tokens, {
         ...{ after, scored, bosId, signal: context.signal },

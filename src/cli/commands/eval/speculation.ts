@@ -3,8 +3,6 @@ import { readDocuments } from '../../../data/documents/documents.ts';
 import { MedusaDrafter } from '../../../decoding/speculation/drafters/medusa-drafter.ts';
 import { LinnetError } from '../../../errors.ts';
 import { compareRules, type RuleAgreement } from '../../../studies/verification-rules.ts';
-import { openDraftHeads } from '../../../export/open-heads.ts';
-import { openDecodingModel } from '../../../export/open-model.ts';
 import type { CausalModel } from '../../../models/model.ts';
 import { Random } from '../../../random.ts';
 import { fixed, formatCount } from '../../../report/quantities.ts';
@@ -14,6 +12,7 @@ import { defineCommand, engineOptions, optional, repeated, withDefault } from '.
 import { folderOf } from '../../options/folder-parameters.ts';
 import { readTreeFile } from '../../options/speculation-options.ts';
 import { called, choice, decimal, filePath, integer, seed32, text } from '../../framework/option-values.ts';
+import { openCausal } from '../../../open/running-model.ts';
 
 const columns: readonly Column<RuleAgreement>[] = [
   { header: 'verification', value: ({ name }) => name },
@@ -69,8 +68,8 @@ export const evalSpeculation = defineCommand({
   writesResults: true,
   async run(context, options) {
     const compile = { device: options.device, threads: options.threads };
-    await using loaded = await openDecodingModel(options.model, compile);
-    await using medusa = options.drafts === 'medusa' ? await openDraftHeads(loaded, compile) : undefined;
+    await using loaded = await openCausal(options.model, compile);
+    await using medusa = options.drafts === 'medusa' ? await loaded.heads() : undefined;
     const paths = await readTreeFile(options.tree);
     const prompts =
       options.data.length === 0

@@ -1,45 +1,24 @@
-/** Opens exported folders: everything that is read is checked, weights stay in the file and are mapped into memory. */
+/** Exported models in folders: everything that is read is checked. */
 import { createHash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
-import { parseJsonObject } from '../files/json-object.ts';
-import { openInFolder, readInFolder, TRANSFER_BYTES } from '../files/regular-file.ts';
-import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import { lowerGraph } from '../graph/onnx/lowering.ts';
-import { readOnnxSummary } from '../graph/onnx/reader.ts';
-import { medusaGraph, MedusaHeads } from '../models/medusa/medusa-heads.ts';
-import type { GeneratingModel, ModelDescription } from '../models/model.ts';
-import { type CompileOptions, openProgram } from '../runtime/compile.ts';
 import {
-  assembleEngine,
-  exportIdentity,
   type ExportReader,
-  exportedModel,
   type GraphRole,
-  readManifest,
   shapesAlone,
   type SignatureCheck,
   signatureCheck,
-} from './assemble.ts';
-import { chosenDevice, dataFileOf, type ExportManifest, exportedFiles, maximumManifestBytes } from './manifest.ts';
+} from '../export/assemble.ts';
+import { chosenDevice, dataFileOf, type ExportManifest, exportedFiles } from '../export/manifest.ts';
+import { openInFolder, readInFolder, TRANSFER_BYTES } from '../files/regular-file.ts';
+import { lowerGraph } from '../graph/onnx/lowering.ts';
+import { readOnnxSummary } from '../graph/onnx/reader.ts';
+import { medusaGraph, MedusaHeads } from '../models/medusa/medusa-heads.ts';
+import { type CompileOptions, openProgram } from '../runtime/compile.ts';
+import { type ExportedFolder, maximumReadBytes, type ModelFiles, readExport } from './model-files.ts';
 
-/** An exported folder whose files were checked; nothing runs yet. */
-export interface ExportedFolder {
-  /** Absolute. */
-  readonly path: string;
-  readonly manifest: ExportManifest;
-  readonly model: GeneratingModel;
-  /** SHA-256 of what the files are: what ties session files to an export. Storage types differ in it. */
-  readonly fingerprint: string;
-}
-
-/** An exported model that decodes. Dispose of it. */
-export interface ExportedModel extends ExportedFolder, AsyncDisposable {
-  readonly engine: StepEngine;
-}
-
-/** How an exported folder is opened. */
+/** How an exported folder is read. */
 export interface ReadExportOptions {
   /**
    * Compare the checksum of every file. Default: only of files up to 64 MB, which are all but the weights; of those
@@ -50,13 +29,8 @@ export interface ReadExportOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** `profile` is for the step graph alone, `spin`, which is on by default, for that of prompts as well. */
-export type OpenExportOptions = ReadExportOptions & CompileOptions;
-
 /** Files up to this size are hashed whenever a folder is opened: it takes no time. */
 const alwaysVerifiedBytes = 64 << 20;
-/** Largest graph and configuration that are read; the weights are elsewhere. */
-const maximumReadBytes = 128 << 20;
 
 /**
  * Reads what an exported folder holds.
@@ -68,50 +42,17 @@ const maximumReadBytes = 128 << 20;
  * ```
  */
 export async function readExportedFolder(dir: string, options: ReadExportOptions = {}): Promise<ExportedFolder> {
-  const path = resolve(dir);
-  const source = join(path, EXPORT_FILE);
-  const bytes = await readInFolder(path, EXPORT_FILE, maximumManifestBytes, 'own');
-  const manifest = readManifest(bytes, source);
-  await checkFiles(path, manifest, options);
-  const config = await readInFolder(path, exportedFiles.config, maximumReadBytes, 'own');
-  const model = exportedModel(parseJsonObject(config, join(path, exportedFiles.config)), manifest, source);
-  return { path, manifest, model, fingerprint: createHash('sha256').update(exportIdentity(manifest)).digest('hex') };
+  return readExport(folderFiles(dir, options));
 }
 
 /**
- * Opens an exported folder for decoding. Its graphs must have exactly the inputs and outputs of the step graph of its
- * configuration.
- *
- * @param options its `device` is by default the one that the folder was exported for
- * @throws LinnetError as `readExportedFolder`; `MISMATCH` for a device that it was not exported for; `FORMAT` for graphs
- *   that do not belong to the configuration; `RUNTIME` if the engine refuses them
- * @example
- * ```ts
- * await using exported = await openExportedModel('runs/tuned-int4');
- * const state = exported.engine.newState();
- * ```
- */
-export async function openExportedModel(dir: string, options: OpenExportOptions = {}): Promise<ExportedModel> {
-  const folder = await readExportedFolder(dir, options);
-  const engine = await assembleEngine(diskReader(folder, options), folder.manifest, folder.model);
-  return { ...folder, engine, [Symbol.asyncDispose]: () => engine.dispose() };
-}
-
-/**
- * Opens the Medusa heads of an exported folder. Dispose of them.
- *
- * @param options as of `openExportedModel`, without what concerns the step graph
- * @throws LinnetError `NOT_FOUND` for a model that was exported without heads; else as `openExportedModel`
- * @example
- * ```ts
- * await using heads = await openExportedHeads(await readExportedFolder('runs/tuned-int4'));
- * ```
+ * The Medusa heads of an exported folder. Dispose of them.
+ * @throws LinnetError `NOT_FOUND` for a model that was exported without heads
  */
 export async function openExportedHeads(
-  folder: Pick<ExportedFolder, 'path' | 'manifest'> & { readonly model: Pick<ModelDescription, 'sizes'> },
-  options: Pick<CompileOptions, 'device' | 'threads' | 'worker'> = {},
+  { path, manifest, model: { sizes } }: ExportedFolder,
+  options: CompileOptions = {},
 ): Promise<MedusaHeads> {
-  const { path, manifest, model } = folder;
   if (manifest.medusa === undefined) {
     throw new LinnetError(
       'NOT_FOUND',
@@ -119,18 +60,31 @@ export async function openExportedHeads(
     );
   }
   const { heads, layers } = manifest.medusa;
-  const graph = medusaGraph({ heads, layers }, model.sizes, shapesAlone);
+  const graph = medusaGraph({ heads, layers }, sizes, shapesAlone);
   const check = signatureCheck(lowerGraph(graph, manifest.device), join(path, exportedFiles.medusa));
-  const program = await diskReader(folder, options).openGraph(exportedFiles.medusa, 'heads', check);
-  return new MedusaHeads({ heads, layers }, model.sizes, program);
+  const reader = folderFiles(path, options).graphs(manifest);
+  return new MedusaHeads({ heads, layers }, sizes, await reader.openGraph(exportedFiles.medusa, 'heads', check));
 }
 
-/** Graphs of a folder on a disk; their weights stay in the file. @throws LinnetError `MISMATCH` for another device */
-function diskReader(
+/** The files of a folder; weights stay in them and are mapped into memory. */
+export function folderFiles(dir: string, options: ReadExportOptions & CompileOptions = {}): ModelFiles {
+  const path = resolve(dir);
+  const nameOf = (file: string): string => join(path, file);
+  return {
+    ...{ origin: path, nameOf },
+    read: (file, most) => readInFolder(path, file, most, 'own'),
+    check: (manifest) => checkFiles(path, manifest, options),
+    graphs: (manifest) => folderGraphs({ path, manifest }, options),
+  };
+}
+
+/** Graphs of a folder. @throws LinnetError `MISMATCH` for another device */
+function folderGraphs(
   { path, manifest }: Pick<ExportedFolder, 'path' | 'manifest'>,
   { device, threads, worker, profile, spin = true }: CompileOptions,
 ): ExportReader {
-  const all = { device: chosenDevice(manifest, device, path), threads, worker };
+  // "cpu" is the default everywhere: an export runs on the device that it was made for.
+  const all = { device: chosenDevice(manifest, device === 'cpu' ? undefined : device, path), threads, worker };
   const options: Readonly<Record<GraphRole, CompileOptions>> = {
     step: { ...all, profile, spin },
     prompt: { ...all, spin },

@@ -1,0 +1,78 @@
+/** The files of an exported model, in a folder or behind a URL, and what they hold. Runs in browsers too. */
+import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
+import { LinnetError } from '../errors.ts';
+import { assembleEngine, exportedModel, exportIdentity, type ExportReader, readManifest } from '../export/assemble.ts';
+import { type ExportManifest, exportedFiles, maximumManifestBytes } from '../export/manifest.ts';
+import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
+import type { GeneratingModel } from '../models/model.ts';
+import type { OpenedCausal, OpenedEncoderDecoder } from './opened-model.ts';
+import { sha256Of } from './remote-folder.ts';
+import { type GeneratingParts, textGenerator } from './text-generator.ts';
+
+/** How the files of an exported model are reached: all in which a folder and a URL differ. */
+export interface ModelFiles extends Pick<ExportReader, 'nameOf'> {
+  /** Absolute path of the folder, or its URL. */
+  readonly origin: string;
+  /** A file that is read whole. @throws LinnetError `NOT_FOUND` where there is none, `FORMAT` for more than `most` bytes */
+  read(file: string, most: number): Promise<Uint8Array>;
+  /** Makes sure, before any other file is read, that the files are the ones that linnet.json lists. */
+  check(manifest: ExportManifest): Promise<void>;
+  graphs(manifest: ExportManifest): ExportReader;
+}
+
+/** An exported folder whose files were checked; nothing runs yet. */
+export interface ExportedFolder {
+  /** Absolute path, or URL. */
+  readonly path: string;
+  readonly manifest: ExportManifest;
+  readonly model: GeneratingModel;
+  /** SHA-256 of what the files are: what ties session files to an export. Storage types differ in it. */
+  readonly fingerprint: string;
+}
+
+/** Largest graph and configuration that are read; the weights are elsewhere. */
+export const maximumReadBytes = 128 << 20;
+
+/** Reads what the files say. @throws LinnetError as `readExportedFolder` */
+export async function readExport(files: ModelFiles): Promise<ExportedFolder> {
+  const source = files.nameOf(EXPORT_FILE);
+  const manifest = readManifest(await files.read(EXPORT_FILE, maximumManifestBytes), source);
+  await files.check(manifest);
+  const config = await files.read(exportedFiles.config, maximumReadBytes);
+  const model = exportedModel(parseJsonObject(config, files.nameOf(exportedFiles.config)), manifest, source);
+  const fingerprint = await sha256Of(new TextEncoder().encode(exportIdentity(manifest)));
+  return { path: files.origin, manifest, model, fingerprint };
+}
+
+/** A JSON file; undefined where there is none. */
+export async function readJson(files: ModelFiles, file: string): Promise<JsonObject | undefined> {
+  const bytes = await readIfPresent(files, file);
+  return bytes && parseJsonObject(bytes, files.nameOf(file));
+}
+
+/** A small file; undefined where there is none. */
+export async function readIfPresent(files: ModelFiles, file: string): Promise<Uint8Array | undefined> {
+  try {
+    return await files.read(file, maximumReadBytes);
+  } catch (error) {
+    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+/** What lies next to the graphs, and what can be done with it here. */
+type Surroundings = (
+  exported: ExportedFolder,
+) => Promise<Pick<GeneratingParts<GeneratingModel>, 'tokenizer' | 'template' | 'heads' | 'sessionFiles'>>;
+
+/** Opens an exported model; its engine is ready. @throws LinnetError as `readExport` and `assembleEngine` */
+export async function openExport(
+  files: ModelFiles,
+  surroundings: Surroundings,
+): Promise<OpenedCausal | OpenedEncoderDecoder> {
+  const exported = await readExport(files);
+  const { manifest, model, fingerprint } = exported;
+  const around = await surroundings(exported);
+  const engine = await assembleEngine(files.graphs(manifest), manifest, model);
+  return textGenerator(model, { ...around, family: model.family, origin: files.origin, fingerprint, engine, manifest });
+}
