@@ -22,6 +22,8 @@ export interface ChartAxis {
   readonly fromZero?: boolean;
   readonly min?: number;
   readonly max?: number;
+  /** Ticks of a linear axis at multiples of a power of two, as bytes want them. Default false. */
+  readonly isBinary?: boolean;
   /** Spelling of the ticks. Default: `formatTokens` on log2 axes, `formatNumber` on the others. */
   readonly format?: (value: number) => string;
 }

@@ -1,150 +1,243 @@
-/** What stands around the plot of a chart: title, legend, labels, axes; drawn wide, and once more for narrow pages. */
+/** What stands around the plot of a chart: title, legend, axes. Charts are drawn wide, and once more for narrow pages. */
 import type { ChartAxis, ChartBase } from './chart-description.ts';
-import type { ChartOption } from './chart-option.ts';
 import { Chart } from './chart-renderer.ts';
-import { CHART_FONT, CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
-import { formatNumber, formatTokens } from '../quantities.ts';
+import { CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
+import type { Scale } from './scale.ts';
+import { type Point, stroke, type SvgElement, writing } from './svg-element.ts';
 
 const DEFAULT_WIDTH = 720;
 const DEFAULT_HEIGHT = 360;
 /** Of the drawing for narrow pages: what a phone of 390 pixels has between its margins. */
 const NARROW_WIDTH = 350;
 const NARROW_HEIGHT = 300;
+const TITLE_LINE = 20;
+/** Width of bold letters over that of others. */
+const BOLD = 1.12;
+const TEXT_LINE = 15;
+/** Pixels between tick labels that stand beside each other. */
+const LABEL_GAP = 10;
+/** Pixels of a legend: between items, of an icon, of a row. */
+const LEGEND = { gap: 14, icon: 24, row: 22 } as const;
 
-export type AxisLabel = Pick<ChartAxis, 'label' | 'unit'>;
-
-/** What is around the plot. */
-export interface Frame {
-  /** Names for the legend, which a single one does not need. */
-  readonly names: readonly string[];
-  /** Axes of numbers; the upward one has its label on top of the plot. */
-  readonly across?: AxisLabel;
-  readonly up?: AxisLabel;
-  /** Pixels to the right of the plot. Default: room for half of the last tick label. */
-  readonly right?: number;
+/** An axis: its name, and labels at shares of its length, from the left or from the top. */
+export interface Axis {
+  readonly name?: string;
+  readonly labels: readonly { readonly share: number; readonly text: string }[];
+  /** Categories have all their labels, on several lines where need be; of numbers, those are left out that have no room. */
+  readonly isCategory?: boolean;
+  readonly hasGrid?: boolean;
 }
 
-/** A plot and its frame, for one width. */
-export interface Drawing {
-  readonly frame: Frame;
-  readonly plot: Pick<ChartOption, 'xAxis' | 'yAxis' | 'series'>;
+/** A plot and what is around it, for one width. */
+export interface View {
+  /** Names for the legend, which a single one does not need, and what stands before them. */
+  readonly names: readonly string[];
+  readonly icon: (at: number, x: number, y: number) => readonly SvgElement[];
+  readonly across: Axis;
+  /** Its name stands on top of the plot. */
+  readonly up: Axis;
+  /** Pixels to the right of the plot. */
+  readonly right?: number;
+  /** Most pixels of the labels of `up`. Default 200. */
+  readonly labelWidth?: number;
+  /** Cuts off what lies outside of the axes. */
+  readonly isCut?: boolean;
   /** Pixels; default that of the chart. */
   readonly height?: number;
+  /** @param place the pixels of two shares, from the left and from the top of the plot */
+  readonly plot: (place: Place) => readonly SvgElement[];
 }
 
-/** Draws a chart for wide and for narrow pages. @param drawing what there is at a width; `narrow` has no room for much */
-export async function drawChart(chart: ChartBase, drawing: (room: 'wide' | 'narrow') => Drawing): Promise<Chart> {
-  const [wide, narrow] = [drawing('wide'), drawing('narrow')];
-  const { width = DEFAULT_WIDTH, height = DEFAULT_HEIGHT } = chart;
-  const drawn = await draw(chart, wide, width, wide.height ?? height);
-  return drawn.withNarrow(await draw(chart, narrow, NARROW_WIDTH, narrow.height ?? NARROW_HEIGHT));
-}
+export type Place = (across: number, down: number) => Point;
 
-/** From the top: title, legend, label of the upward axis, plot. */
-function draw(chart: ChartBase, { frame, plot }: Drawing, width: number, height: number): Promise<Chart> {
-  const { names, across, up, right = 18 } = frame;
-  const titles: { text: string; top: number; left: number; padding: number; textStyle: object }[] = [];
-  let top = 0;
-  if (chart.title !== undefined) {
-    const textStyle = { ...bodyText(CHART_INK.text), fontSize: CHART_TEXT.title, fontWeight: 600 };
-    const lines = wrapped(onOneLine(chart.title), width);
-    titles.push({ text: lines.join('\n'), top, left: 0, padding: 0, textStyle: { ...textStyle, lineHeight: 20 } });
-    top += 8 + 20 * lines.length;
-  }
-  const legendTop = top;
-  if (names.length > 1) top += legendHeight(names, width) + 12;
-  if (up !== undefined) {
-    titles.push({
-      text: axisText(up),
-      top,
-      left: 0,
-      padding: 0,
-      textStyle: { ...bodyText(CHART_INK.muted), fontWeight: 400 },
+/** Draws a chart for wide and for narrow pages. @param view what there is at a width; `narrow` has no room for much */
+export function drawChart(chart: ChartBase, view: (room: 'wide' | 'narrow') => View): Chart {
+  const [wide, narrow] = [view('wide'), view('narrow')];
+  const axes = [wide.up.name, wide.across.name].filter((name) => name !== undefined).join(' against ');
+  const draw = (drawn: View, width: number, height: number): Chart =>
+    Chart.draw(framed(chart.title, drawn, width, height).elements, {
+      ...{ width, height, description: chart.description ?? chart.title ?? axes },
     });
-    top += 24;
-  }
-  const axes = [up, across].flatMap((axis) => (axis === undefined ? [] : [axis.label])).join(' against ');
-  return Chart.render(
-    {
-      textStyle: { fontFamily: CHART_FONT },
-      title: titles,
-      legend: {
-        show: names.length > 1,
-        data: names.map(onOneLine),
-        top: legendTop,
-        left: 0,
-        padding: 0,
-        itemGap: LEGEND.gap,
-        itemWidth: LEGEND.iconWidth,
-        itemHeight: LEGEND.iconHeight,
-        selectedMode: false,
-        textStyle: bodyText(CHART_INK.text),
-      },
-      grid: { top: top + 4, left: 2, right, bottom: 2, outerBoundsMode: 'same', outerBoundsContain: 'all' },
-      ...plot,
-    },
-    { width, height, description: chart.description ?? chart.title ?? axes },
+  const { width = DEFAULT_WIDTH, height = DEFAULT_HEIGHT } = chart;
+  return draw(wide, width, wide.height ?? height).withNarrow(
+    draw(narrow, NARROW_WIDTH, narrow.height ?? NARROW_HEIGHT),
   );
 }
 
-/** Pixels between the items of a legend, across and down, and the size of an item's icon. */
-const LEGEND = { gap: 14, iconWidth: 24, iconHeight: 11, rowHeight: 14 } as const;
-
-/** Height of the legend, whose items wrap like words. */
-function legendHeight(names: readonly string[], width: number): number {
-  let rows = 1;
-  let filled = 0;
-  for (const name of names) {
-    const item = LEGEND.iconWidth + 5 + estimateTextWidth(name, CHART_TEXT.body);
-    if (filled > 0 && filled + item > width) {
-      rows++;
-      filled = 0;
-    }
-    filled += item + LEGEND.gap;
+/** A plot with its frame, from the top: title, legend, name of the upward axis, plot, labels and name of the other axis. */
+export function framed(
+  title: string | undefined,
+  view: View,
+  width: number,
+  height: number,
+): { readonly elements: readonly SvgElement[]; readonly left: number; readonly right: number } {
+  const { names, across, up } = view;
+  const elements: SvgElement[] = [];
+  let top = 0;
+  if (title !== undefined) {
+    const style = { fontSize: CHART_TEXT.title, ink: CHART_INK.text, anchor: 'start', weight: 600 } as const;
+    const lines = wrapped(title, width, BOLD * CHART_TEXT.title);
+    elements.push(...lines.map((line, at) => writing(line, 0, 9 + at * TITLE_LINE, style)));
+    top += 8 + TITLE_LINE * lines.length;
   }
-  return rows * LEGEND.rowHeight + (rows - 1) * LEGEND.gap;
+  if (names.length > 1) {
+    const { items, bottom } = legend(view, width, top);
+    elements.push(...items);
+    top = bottom + 6;
+  }
+  if (up.name !== undefined) {
+    elements.push(writing(up.name, 0, top + 6, { ink: CHART_INK.muted, anchor: 'start' }));
+    top += 22;
+  }
+  top += 7; // half of the topmost label
+  const upLines = up.labels.map(({ text }) =>
+    up.isCategory === true ? wrapped(text, view.labelWidth ?? 200, CHART_TEXT.body) : [text],
+  );
+  const left = 8 + widestOf(upLines.flat());
+  const last = across.labels.at(-1);
+  const overhang = last === undefined || across.isCategory === true ? 2 : widestOf([last.text]) / 2 + 3;
+  const right = width - Math.max(view.right ?? 2, overhang);
+  const slot = (right - left) / across.labels.length - LABEL_GAP;
+  const acrossLines = across.labels.map(({ text }) =>
+    across.isCategory === true ? wrapped(text, slot, CHART_TEXT.body) : [text],
+  );
+  const rows = acrossLines.reduce((most, { length }) => Math.max(most, length), 0);
+  const bottom = height - (across.name === undefined ? 4 : 26) - rows * TEXT_LINE - 4;
+  const place: Place = (x, y) => [left + x * (right - left), top + y * (bottom - top)];
+  const line = (from: Point, to: Point, ink: string): SvgElement => stroke([from, to], ink, 1);
+  const isWide = across.isCategory === true;
+  const shown = isWide ? across.labels : withRoom(across.labels, (share) => place(share, 0)[0]);
+  if (up.hasGrid === true)
+    elements.push(...up.labels.map((at) => line(place(0, at.share), place(1, at.share), CHART_INK.grid)));
+  if (across.hasGrid === true)
+    elements.push(...shown.map((at) => line(place(at.share, 0), place(at.share, 1), CHART_INK.grid)));
+  const drawn = view.plot(place);
+  const [x, y, inner, tall] = [left, top, right - left, bottom - top];
+  const cut: SvgElement = {
+    tag: 'svg',
+    attributes: { x, y, width: inner, height: tall, viewBox: `${x} ${y} ${inner} ${tall}` },
+    content: drawn,
+  };
+  elements.push(line(place(0, 0), place(0, 1), CHART_INK.line), line(place(0, 1), place(1, 1), CHART_INK.line));
+  elements.push(
+    ...up.labels.flatMap(({ share }, row) =>
+      upLines[row].map((text, at) =>
+        writing(text, left - 8, place(0, share)[1] + (at - (upLines[row].length - 1) / 2) * TEXT_LINE, {
+          ...{ ink: up.isCategory === true ? CHART_INK.text : CHART_INK.muted, anchor: 'end' },
+        }),
+      ),
+    ),
+    ...shown.flatMap((label) =>
+      acrossLines[across.labels.indexOf(label)].map((text, at) =>
+        writing(text, place(label.share, 0)[0], bottom + 14 + at * TEXT_LINE, {
+          ink: isWide ? CHART_INK.text : CHART_INK.muted,
+        }),
+      ),
+    ),
+  );
+  if (across.name !== undefined) {
+    elements.push(writing(across.name, (left + right) / 2, height - 10, { ink: CHART_INK.muted }));
+  }
+  elements.push(...(view.isCut === true ? [cut] : drawn));
+  return { elements, left, right };
 }
 
-export function bodyText(color: string): { color: string; fontFamily: string; fontSize: number } {
-  return { color, fontFamily: CHART_FONT, fontSize: CHART_TEXT.body };
+/** An axis of numbers; without values it has its name alone. */
+export function numericAxis(
+  axis: Pick<ChartAxis, 'label' | 'unit'>,
+  scale: Scale | undefined,
+  isUpward: boolean,
+): Axis {
+  const { label, unit } = axis;
+  return {
+    name: unit === undefined ? label : `${label} (${unit})`,
+    labels: (scale?.ticks ?? []).map(({ value, text }) => {
+      const share = scale?.share(value) ?? 0;
+      return { text, share: isUpward ? 1 - share : share };
+    }),
+  };
+}
+
+/** Every label, or every second, third…, so that they do not touch. */
+function withRoom(labels: Axis['labels'], pixel: (share: number) => number): Axis['labels'] {
+  for (let every = 1; every < labels.length; every++) {
+    const kept = labels.filter((_, at) => at % every === 0);
+    const fits = kept.every(({ share, text }, at) => {
+      if (at === 0) return true;
+      const room = pixel(share) - pixel(kept[at - 1].share);
+      return room >= LABEL_GAP + (widestOf([text]) + widestOf([kept[at - 1].text])) / 2;
+    });
+    if (fits) return kept;
+  }
+  return labels.slice(0, 1);
+}
+
+/** Items that wrap like words. */
+function legend({ names, icon }: View, width: number, top: number): { items: SvgElement[]; bottom: number } {
+  let [x, y] = [0, top + 7];
+  const items = names.flatMap((name, at) => {
+    const item = LEGEND.icon + 5 + widestOf([name]);
+    if (x > 0 && x + item > width) [x, y] = [0, y + LEGEND.row];
+    const start = x;
+    x += item + LEGEND.gap;
+    const text = writing(name, start + LEGEND.icon + 5, y, { ink: CHART_INK.text, anchor: 'start' });
+    return [...icon(at, start + LEGEND.icon / 2, y), text];
+  });
+  return { items, bottom: y + 8 };
+}
+
+function widestOf(texts: readonly string[]): number {
+  return texts.reduce((widest, text) => Math.max(widest, estimateTextWidth(text, CHART_TEXT.body)), 0);
 }
 
 /** Words in as many lines as the width takes. */
-function wrapped(text: string, width: number): string[] {
+function wrapped(text: string, width: number, fontSize: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
     const longer = lines.length === 0 ? word : `${lines[lines.length - 1]} ${word}`;
-    if (lines.length > 0 && estimateTextWidth(longer, CHART_TEXT.title) <= width) lines[lines.length - 1] = longer;
+    if (lines.length > 0 && estimateTextWidth(longer, fontSize) <= width) lines[lines.length - 1] = longer;
     else lines.push(word);
   }
   return lines;
 }
 
-function axisText({ label, unit }: AxisLabel): string {
-  return onOneLine(unit === undefined ? label : `${label} (${unit})`);
+/** Shapes around (0, 0), so that series differ without colour; hollow ones after the first four. */
+const OUTLINES = [
+  'M-4.5 0A4.5 4.5 0 1 1 4.5 0A4.5 4.5 0 1 1 -4.5 0Z',
+  'M-4 -4H4V4H-4Z',
+  'M0 -5L5 4H-5Z',
+  'M0 -5.5L5.5 0L0 5.5L-5.5 0Z',
+];
+
+/** The marker of a series at a point. */
+export function marker(series: number, [x, y]: Point, size = 1): SvgElement {
+  const { colour, symbol } = seriesStyle(series);
+  const isHollow = symbol >= OUTLINES.length;
+  const paint = { fill: isHollow ? 'none' : colour, stroke: isHollow ? colour : 'none', 'stroke-width': 1.5 };
+  const transform = `translate(${Math.round(100 * x) / 100} ${Math.round(100 * y) / 100})${size === 1 ? '' : ` scale(${size})`}`;
+  return { tag: 'path', attributes: { d: OUTLINES[symbol % OUTLINES.length], ...paint, transform } };
 }
 
-export function onOneLine(text: string): string {
-  return text.replace(/\p{Cc}+/gu, ' ');
-}
-
-/** The label of a horizontal axis, centred under it. */
-export function axisName(axis: AxisLabel): object {
-  return { name: axisText(axis), nameLocation: 'middle', nameGap: 30, nameTextStyle: bodyText(CHART_INK.muted) };
-}
-
-export function numericAxis(axis: ChartAxis) {
-  const { scale = 'linear', fromZero = false, min, max } = axis;
-  const format = axis.format ?? (scale === 'log2' ? formatTokens : formatNumber);
-  const style = {
-    min,
-    max,
-    axisLine: { show: true, lineStyle: { color: CHART_INK.line } },
-    axisTick: { show: true, lineStyle: { color: CHART_INK.line } },
-    splitLine: { show: true, lineStyle: { color: CHART_INK.grid } },
-    axisLabel: { ...bodyText(CHART_INK.muted), formatter: (value: number) => format(value), hideOverlap: true },
-  };
-  return scale === 'linear'
-    ? ({ ...style, type: 'value', scale: !fromZero } as const)
-    : ({ ...style, type: 'log', logBase: scale === 'log2' ? 2 : 10 } as const);
+/** A line from one end of a spread to the other, with a cap at each. */
+export function spreadBar(from: Point, to: Point, colour: string, cap: number): SvgElement[] {
+  const isUpright = from[0] === to[0];
+  const capAt = ([x, y]: Point): SvgElement =>
+    isUpright
+      ? stroke(
+          [
+            [x - cap, y],
+            [x + cap, y],
+          ],
+          colour,
+          1.5,
+        )
+      : stroke(
+          [
+            [x, y - cap],
+            [x, y + cap],
+          ],
+          colour,
+          1.5,
+        );
+  return [stroke([from, to], colour, 1.5), capAt(from), capAt(to)];
 }

@@ -33,17 +33,11 @@ export function chartRules(scope: string, colour: (name: string) => string): str
     )
     .join('\n');
 }
-const SERIES_SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'emptyCircle', 'emptyRect', 'emptyTriangle'] as const;
-const SERIES_DASHES = ['solid', 'solid', 'solid', 'solid', 'dashed', 'dashed', 'dashed'] as const;
 
-/** Colour, marker and line of the series at a place in the list; they repeat after seven. */
-export function seriesStyle(at: number): {
-  colour: string;
-  symbol: string;
-  dash: 'solid' | 'dashed';
-} {
-  const place = at % SERIES_COLOURS.length;
-  return { colour: SERIES_COLOURS[place], symbol: SERIES_SYMBOLS[place], dash: SERIES_DASHES[place] };
+/** Colour, number of the marker and line of the series at a place in the list; they repeat after seven. */
+export function seriesStyle(at: number): { colour: string; symbol: number; isDashed: boolean } {
+  const symbol = at % SERIES_COLOURS.length;
+  return { colour: SERIES_COLOURS[symbol], symbol, isDashed: symbol >= 4 };
 }
 
 export const CHART_FONT = 'system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif';

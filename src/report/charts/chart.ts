@@ -1,20 +1,13 @@
-/** Line and bar charts as static SVG in one style; see chart-style.ts for the look and chart-renderer.ts for the drawing. */
-import type { BarSeriesOption } from 'echarts/charts';
+/** Line and bar charts as static SVG in one style; chart-style.ts has the look, chart-frame.ts what stands around a plot. */
 import { LinnetError } from '../../errors.ts';
-import { barLayout, barSpread, barWidth, hasSpread } from './bar-spread.ts';
-import type {
-  BarChartDescription,
-  ChartAxis,
-  ChartBars,
-  ChartPoint,
-  LineChartDescription,
-} from './chart-description.ts';
-import { axisName, bodyText, drawChart, type Drawing, numericAxis, onOneLine } from './chart-frame.ts';
+import { barElements, dotPitch, markedEnds } from './bar-series.ts';
+import type { BarChartDescription, ChartAxis, ChartPoint, LineChartDescription } from './chart-description.ts';
+import { drawChart, marker, numericAxis, type View } from './chart-frame.ts';
 import type { Chart } from './chart-renderer.ts';
 import { CHART_INK, CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
-import { dotAxis } from './dot-axis.ts';
-import { dotPitch, dotSeries } from './dot-series.ts';
-import { endNames, endNamesWidth, lineSeries, lineWidths, spreadSeries } from './line-series.ts';
+import { endNames, endNamesWidth, lineElements } from './line-series.ts';
+import { dotEnds, scaleOf } from './scale.ts';
+import { stroke, type SvgElement, writing } from './svg-element.ts';
 import { formatNumber } from '../quantities.ts';
 
 export type {
@@ -26,6 +19,11 @@ export type {
   LineChartDescription,
 } from './chart-description.ts';
 
+/** Into how many parts ticks part axes, about. */
+const PARTS = { wide: { across: 6, up: 6, values: 5 }, narrow: { across: 3, up: 6, values: 2 } } as const;
+/** Pixels of the names of rows on narrow pages. */
+const NARROW_LABEL = 110;
+
 /**
  * Draws lines over a numeric axis. Lines have their names at their ends; one that others run on is wider than they are.
  * @throws LinnetError INPUT without a line or for a value that a logarithmic axis cannot show
@@ -35,38 +33,56 @@ export type {
  * ```
  */
 export async function lineChart(chart: LineChartDescription): Promise<Chart> {
-  const { lines, x, y } = chart;
+  const { lines } = chart;
   if (lines.length === 0) throw new LinnetError('INPUT', 'a line chart was given no lines; give at least one');
   for (const line of lines) {
     for (const point of line.points) checkPoint(line.name, point, chart);
   }
-  const isCut = [x, y].some(({ min, max }) => min !== undefined || max !== undefined);
-  const widths = lineWidths(lines);
   const names = endNamesWidth(lines);
   return drawChart(chart, (room) => {
     const isNamed = room === 'wide' && names !== undefined;
-    return {
-      frame: {
-        names: isNamed ? [] : lines.map(({ name }) => name),
-        across: x,
-        up: y,
-        right: isNamed ? names : undefined,
-      },
-      plot: {
-        xAxis: {
-          ...numericAxis(x),
-          ...axisName(x),
-          splitLine: { show: false },
-          ...(room === 'narrow' && { splitNumber: 3 }),
-        },
-        yAxis: numericAxis(y),
-        series: [
-          ...lines.flatMap((line, at) => [...spreadSeries(line, at, isCut), lineSeries(line, at, widths[at])]),
-          ...(isNamed ? endNames(lines) : []),
-        ],
-      },
-    };
+    return { ...lineView(chart, room, isNamed), right: isNamed ? names : undefined };
   });
+}
+
+/** @param isNamed whether lines have their names at their ends, not in a legend */
+function lineView({ lines, x, y }: LineChartDescription, room: keyof typeof PARTS, isNamed: boolean): View {
+  const points = lines.flatMap((line) => line.points.filter(({ y: value }) => Number.isFinite(value)));
+  const values = points.flatMap(({ y: value, low = value, high = value }) => [value, low, high]);
+  const across = scaleOf(
+    x,
+    points.map((point) => point.x),
+    PARTS[room].across,
+    true,
+  );
+  const up = scaleOf(y, values, PARTS[room].up);
+  return {
+    names: isNamed ? [] : lines.map(({ name }) => name),
+    icon: (at, left, top) => [
+      stroke(
+        [
+          [left - 12, top],
+          [left + 12, top],
+        ],
+        seriesStyle(at).colour,
+        2,
+      ),
+      marker(at, [left, top], 0.8),
+    ],
+    across: numericAxis(x, across, false),
+    up: { ...numericAxis(y, up, true), hasGrid: true },
+    isCut: [x, y].some(({ min, max }) => min !== undefined || max !== undefined),
+    plot(place) {
+      if (across === undefined || up === undefined) return nothing(place(0.5, 0.5));
+      const at = (point: ChartPoint, value: number) => place(across.share(point.x), 1 - up.share(value));
+      return [...lineElements(lines, at), ...(isNamed ? endNames(lines, at) : [])];
+    },
+  };
+}
+
+/** What a plot without values says. */
+function nothing([x, y]: readonly [number, number]): SvgElement[] {
+  return [writing('no measurements', x, y, { ink: CHART_INK.muted })];
 }
 
 /**
@@ -91,87 +107,42 @@ export async function barChart(chart: BarChartDescription): Promise<Chart> {
     );
   }
   const rowHeight = 14 + dotPitch * bars.length;
+  const narrowHeight = 120 + 16 * bars.length + rowHeight * categories.length;
   return drawChart(chart, (room) =>
-    room === 'wide'
-      ? barDrawing(chart, horizontal)
-      : { ...barDrawing(chart, true, NARROW_LABEL), height: 120 + 16 * bars.length + rowHeight * categories.length },
+    room === 'wide' ? barView(chart, room, horizontal) : { ...barView(chart, room, true), height: narrowHeight },
   );
 }
 
-/** Pixels of the names of rows on narrow pages. */
-const NARROW_LABEL = 110;
-/** Into how many parts ticks part the axis of values, about. */
-const PARTS = { wide: 5, narrow: 2 } as const;
-
-function barDrawing(chart: BarChartDescription, horizontal: boolean, labelWidth?: number): Drawing {
-  const { categories, bars, marks = 'bars', barLabel = chart.value.format ?? formatNumber } = chart;
+function barView(chart: BarChartDescription, room: keyof typeof PARTS, horizontal: boolean): View {
+  const { categories, bars, marks = 'bars', value, barLabel = value.format ?? formatNumber } = chart;
   const isDots = marks === 'dots';
-  const parts = labelWidth === undefined ? PARTS.wide : PARTS.narrow;
-  const dots = isDots ? dotAxis(bars, parts, chart.value.max) : undefined;
-  const value =
-    dots?.hasZero === false ? { ...chart.value, label: `${chart.value.label}, not from zero` } : chart.value;
-  const valueAxis = {
-    ...numericAxis({ ...value, fromZero: !isDots, ...(dots && { min: dots.min, max: dots.max }) }),
-    ...(horizontal ? axisName(value) : {}),
-    splitNumber: parts,
-    ...(dots && { interval: dots.interval }),
-  };
-  const categoryAxis = {
-    type: 'category',
-    data: categories.map(onOneLine),
-    axisLine: { lineStyle: { color: CHART_INK.line } },
-    axisTick: { show: false },
-    axisLabel: {
-      ...bodyText(CHART_INK.text),
-      interval: 0,
-      ...(labelWidth !== undefined && { width: labelWidth, overflow: 'break' as const }),
-    },
-  } as const;
-  const labelWidths = bars.flatMap(({ values }) =>
-    values.map((number) => (number === undefined ? 0 : estimateTextWidth(barLabel(number), CHART_TEXT.body))),
+  const ends = markedEnds(bars);
+  const parts = PARTS[room].values;
+  const scale = isDots ? scaleOf(value, dotEnds(ends), parts) : scaleOf({ ...value, fromZero: true }, ends, parts);
+  const isFromZero = scale === undefined || (scale.min <= 0 && scale.max >= 0);
+  const label = isFromZero ? value.label : `${value.label}, not from zero`;
+  const values = { ...numericAxis({ ...value, label }, scale, !horizontal), hasGrid: true };
+  const labels = categories.map((text, at) => ({ text, share: (at + 0.5) / categories.length }));
+  const names = { labels, isCategory: true };
+  const widest = Math.max(
+    ...bars.flatMap((group) =>
+      group.values.map((number) => (number === undefined ? 0 : estimateTextWidth(barLabel(number), CHART_TEXT.body))),
+    ),
   );
   return {
-    frame: {
-      names: bars.map(({ name }) => name),
-      // The longest bar may end at the edge of the axis, with its label beyond.
-      ...(horizontal ? { across: value, right: Math.max(...labelWidths) + (isDots ? 14 : 8) } : { up: value }),
-    },
-    plot: {
-      // Rows are read from the top; ECharts counts them from the bottom.
-      ...(horizontal
-        ? { xAxis: valueAxis, yAxis: { ...categoryAxis, inverse: true } }
-        : { xAxis: categoryAxis, yAxis: valueAxis }),
-      series: bars.flatMap((group, at) =>
-        isDots
-          ? dotSeries(group, at, bars.length, horizontal, barLabel)
-          : [barSeries(group, at, horizontal, barLabel), ...barSpread(group, at, bars.length, horizontal, barLabel)],
-      ),
-    },
-  };
-}
-
-/** Bars of one group, each labelled with its value; where a bar has a spread, that carries the value. */
-function barSeries(
-  group: ChartBars,
-  at: number,
-  horizontal: boolean,
-  barLabel: (value: number) => string,
-): BarSeriesOption {
-  return {
-    type: 'bar',
-    name: onOneLine(group.name),
-    data: group.values.map((number, category) => ({
-      value: number !== undefined && Number.isFinite(number) ? number : '-',
-      label: { show: !hasSpread(group, category) },
-    })),
-    itemStyle: { color: seriesStyle(at).colour, borderRadius: horizontal ? [0, 2, 2, 0] : [2, 2, 0, 0] },
-    barMaxWidth: horizontal ? barWidth.horizontal : barWidth.vertical,
-    ...barLayout,
-    label: {
-      show: true,
-      position: horizontal ? 'right' : 'top',
-      ...bodyText(CHART_INK.text),
-      formatter: ({ value: shown }) => (typeof shown === 'number' ? barLabel(shown) : ''),
+    names: bars.map(({ name }) => name),
+    icon: (at, x, y) => [
+      isDots
+        ? marker(at, [x, y])
+        : { tag: 'path', attributes: { d: `M${x - 12} ${y - 5.5}h24v11h-24Z`, fill: seriesStyle(at).colour } },
+    ],
+    across: horizontal ? values : names,
+    up: horizontal ? names : values,
+    ...(horizontal && { right: widest + 14 }),
+    labelWidth: room === 'narrow' ? NARROW_LABEL : undefined,
+    plot(place) {
+      if (scale === undefined) return nothing(place(0.5, 0.5));
+      return barElements(bars, { isDots, horizontal, label: barLabel, place, scale });
     },
   };
 }

@@ -4,8 +4,7 @@ import { Chart } from './chart-renderer.ts';
 import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
 import { formatFixed } from '../quantities.ts';
 import { shareStyle } from './share-colour.ts';
-import type { SvgElement } from './svg-element.ts';
-import { writing } from './svg-text.ts';
+import { type SvgElement, writing } from './svg-element.ts';
 
 export interface HeatMapDescription {
   readonly title: string;

@@ -1,12 +1,14 @@
 /** The lines of a chart, what tells apart those that run on one another, their spreads, and their names at their ends. */
-import type { CustomSeriesOption, LineSeriesOption } from 'echarts/charts';
 import type { ChartLine, ChartPoint } from './chart-description.ts';
-import { bodyText, onOneLine } from './chart-frame.ts';
+import { marker, spreadBar } from './chart-frame.ts';
 import { CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
+import { extent } from './scale.ts';
+import { linePath, type Point, stroke, type SvgElement, writing } from './svg-element.ts';
 
 /** Longer lines carry no markers: they would hide the line. */
 const MOST_MARKERS = 40;
 const LINE_WIDTH = 2;
+const CAP = 4;
 /** What a line is wider than the one that runs on it. */
 const WIDENING = 3;
 /** Lines whose ends have room for their names. */
@@ -17,82 +19,66 @@ const NAME_HEIGHT = 15;
 /** Of the range of all values: nearer than this, two lines are one to the eye. */
 const NEAR = 0.015;
 
-/** @param width pixels */
-export function lineSeries(line: ChartLine, at: number, width: number): LineSeriesOption {
-  const { colour, symbol, dash } = seriesStyle(at);
-  return {
-    type: 'line',
-    name: onOneLine(line.name),
-    data: line.points.map(({ x, y }) => [x, Number.isFinite(y) ? y : NaN]),
-    // Markers of a line that others run on would stand on theirs.
-    showSymbol: line.points.length <= MOST_MARKERS && width === LINE_WIDTH,
-    symbol,
-    symbolSize: symbol.toLowerCase().includes('triangle') || symbol === 'diamond' ? 9 : 7,
-    sampling: 'lttb',
-    lineStyle: { width, type: width > LINE_WIDTH ? 'solid' : dash },
-    itemStyle: { color: colour },
-    z: 3,
-  };
-}
-
-interface Spread {
-  readonly x: number;
-  readonly low: number;
-  readonly high: number;
-}
-
-/** @param clip whether to cut off what the axes do not cover; else the caps of error bars may stand out at the edge */
-export function spreadSeries(line: ChartLine, at: number, clip: boolean): CustomSeriesOption[] {
-  const spreads = line.points.flatMap(({ x, low, high }): Spread[] =>
-    low !== undefined && high !== undefined && Number.isFinite(low) && Number.isFinite(high) ? [{ x, low, high }] : [],
-  );
-  if (spreads.length === 0) return [];
-  const { colour } = seriesStyle(at);
-  const renderItem = line.spread === 'band' ? bandItem(spreads, colour) : errorBarItem(spreads, colour);
+/** Spreads under lines, lines with their markers, over the axes of a plot. */
+export function lineElements(lines: readonly ChartLine[], at: (point: ChartPoint, y: number) => Point): SvgElement[] {
+  const widths = lineWidths(lines);
   return [
-    {
-      type: 'custom',
-      // Without a name of its own it stays out of the legend.
-      data: spreads.map(({ x, low, high }) => [x, low, high]),
-      encode: { x: 0, y: [1, 2] },
-      renderItem,
-      clip,
-      z: 2,
-    },
+    ...lines.flatMap((line, series) => spreadElements(line, series, at)),
+    ...lines.flatMap(({ points }, series) => {
+      const { colour, isDashed } = seriesStyle(series);
+      const width = widths[series];
+      const runs = finiteRuns(points).map((run) => thinned(run.map((point) => at(point, point.y))));
+      const { attributes } = stroke([], colour, width);
+      const dashes = isDashed && width === LINE_WIDTH ? '6 4' : 'none';
+      // Markers of a line that others run on would stand on theirs.
+      const isMarked = points.length <= MOST_MARKERS && width === LINE_WIDTH;
+      return [
+        {
+          tag: 'path' as const,
+          attributes: { ...attributes, d: runs.map(linePath).join(''), 'stroke-dasharray': dashes },
+        },
+        ...(isMarked ? runs.flat().map((point) => marker(series, point, 0.8)) : []),
+      ];
+    }),
   ];
 }
 
-type RenderItem = NonNullable<CustomSeriesOption['renderItem']>;
-
-/** A vertical line from low to high with a cap at each end. */
-function errorBarItem(spreads: readonly Spread[], colour: string): RenderItem {
-  const CAP = 4;
-  return ({ dataIndex }, api) => {
-    const { x, low, high } = spreads[dataIndex];
-    const [[column, bottom], [, top]] = [api.coord([x, low]), api.coord([x, high])];
-    const stroke = (x1: number, y1: number, x2: number, y2: number) =>
-      ({ type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: colour, lineWidth: 1.5 } }) as const;
-    return {
-      type: 'group',
-      children: [
-        stroke(column, bottom, column, top),
-        stroke(column - CAP, bottom, column + CAP, bottom),
-        stroke(column - CAP, top, column + CAP, top),
-      ],
-    };
-  };
+/** Stretches of points whose values are finite. */
+function finiteRuns(points: readonly ChartPoint[]): ChartPoint[][] {
+  const runs: ChartPoint[][] = [[]];
+  for (const point of points) {
+    if (Number.isFinite(point.y)) runs[runs.length - 1].push(point);
+    else if (runs[runs.length - 1].length > 0) runs.push([]);
+  }
+  return runs.filter((run) => run.length > 0);
 }
 
-/** One area for all points, drawn with the first: along the high ends and back along the low ones. */
-function bandItem(spreads: readonly Spread[], colour: string): RenderItem {
-  return ({ dataIndex }, api) => {
-    if (dataIndex !== 0) return null;
-    const outline = [
-      ...spreads.map(({ x, high }) => api.coord([x, high])),
-      ...spreads.map(({ x, low }) => api.coord([x, low])).reverse(),
-    ];
-    return { type: 'polygon', shape: { points: outline }, style: { fill: colour, opacity: 0.16 } };
-  };
+/** Of many points in one column of pixels, the first, the highest, the lowest and the last. */
+function thinned(points: readonly Point[]): readonly Point[] {
+  const columns = new Map<number, Point[]>();
+  for (const point of points) {
+    const column = columns.get(Math.round(point[0]));
+    if (column === undefined) columns.set(Math.round(point[0]), [point]);
+    else column.push(point);
+  }
+  if (points.length < 4 * columns.size) return points;
+  return [...columns.values()].flatMap((column) => {
+    const heights = column.map(([, y]) => y);
+    const kept = [0, heights.indexOf(Math.min(...heights)), heights.indexOf(Math.max(...heights)), column.length - 1];
+    return [...new Set(kept)].sort((a, b) => a - b).map((index) => column[index]);
+  });
+}
+
+function spreadElements(line: ChartLine, series: number, at: (point: ChartPoint, y: number) => Point): SvgElement[] {
+  const { colour } = seriesStyle(series);
+  const ends = line.points.flatMap((point): (readonly [Point, Point])[] => {
+    const { low = NaN, high = NaN } = point;
+    return Number.isFinite(low + high) ? [[at(point, low), at(point, high)]] : [];
+  });
+  if (line.spread !== 'band') return ends.flatMap(([low, high]) => spreadBar(low, high, colour, CAP));
+  if (ends.length === 0) return [];
+  const outline = [...ends.map(([, high]) => high), ...ends.map(([low]) => low).reverse()];
+  return [{ tag: 'path', attributes: { d: `${linePath(outline)}Z`, fill: colour, 'fill-opacity': 0.16 } }];
 }
 
 /**
@@ -135,9 +121,8 @@ function differencesFrom([first, ...others]: readonly ChartLine[]): ChartLine[] 
 }
 
 function rangeOf(lines: readonly ChartLine[]): number {
-  const values = lines.flatMap(({ points }) => points.map(({ y }) => y)).filter(Number.isFinite);
-  const least = values.reduce((low, y) => Math.min(low, y), Infinity);
-  return values.reduce((high, y) => Math.max(high, y), -Infinity) - least;
+  const [least, greatest] = extent(lines.flatMap(({ points }) => points.map(({ y }) => y))) ?? [0, 0];
+  return greatest - least;
 }
 
 /** Whether half of the places that two lines share have values nearer than `near`. */
@@ -153,53 +138,23 @@ function runsOn(line: ChartLine, other: ChartLine, near: number): boolean {
 /** Pixels that names at the ends of lines take; undefined where a legend is better. */
 export function endNamesWidth(lines: readonly ChartLine[]): number | undefined {
   if (lines.length < 2 || lines.length > MOST_NAMED) return undefined;
-  const widest = Math.max(...lines.map(({ name }) => estimateTextWidth(onOneLine(name), CHART_TEXT.body)));
+  const widest = Math.max(...lines.map(({ name }) => estimateTextWidth(name, CHART_TEXT.body)));
   return widest > WIDEST_NAME ? undefined : widest + NAME_GAP;
 }
 
-interface NamedEnd extends ChartPoint {
-  readonly name: string;
-  readonly colour: string;
-}
-
 /** The names of lines at their last points, moved apart where they would overlap. */
-export function endNames(lines: readonly ChartLine[]): CustomSeriesOption[] {
-  const ends = lines.flatMap(({ name, points }, at): NamedEnd[] => {
-    const end = points.findLast(({ y }) => Number.isFinite(y));
-    return end === undefined ? [] : [{ x: end.x, y: end.y, name: onOneLine(name), colour: seriesStyle(at).colour }];
-  });
-  if (ends.length === 0) return [];
-  return [
-    {
-      type: 'custom',
-      data: ends.map(({ x, y }) => [x, y]),
-      encode: { x: 0, y: 1 },
-      clip: false,
-      silent: true,
-      z: 5,
-      // All of them are placed together, with the first.
-      renderItem: ({ dataIndex }, api) => {
-        if (dataIndex !== 0) return null;
-        const placed = ends
-          .map((end) => ({ ...end, place: api.coord([end.x, end.y]) }))
-          .sort((a, b) => a.place[1] - b.place[1]);
-        const rows = apart(placed.map(({ place }) => place[1]));
-        return {
-          type: 'group',
-          children: placed.map(({ name, colour, place }, at) => ({
-            type: 'text' as const,
-            x: place[0] + NAME_GAP,
-            y: rows[at],
-            style: { text: name, fill: colour, ...textStyle, verticalAlign: 'middle' as const },
-          })),
-        };
-      },
-    },
-  ];
+export function endNames(lines: readonly ChartLine[], at: (point: ChartPoint, y: number) => Point): SvgElement[] {
+  const ends = lines
+    .flatMap(({ name, points }, series) => {
+      const end = points.findLast(({ y }) => Number.isFinite(y));
+      return end === undefined ? [] : [{ name, ink: seriesStyle(series).colour, place: at(end, end.y) }];
+    })
+    .sort((a, b) => a.place[1] - b.place[1]);
+  const rows = apart(ends.map(({ place }) => place[1]));
+  return ends.map(({ name, ink, place }, row) =>
+    writing(name, place[0] + NAME_GAP, rows[row], { ink, anchor: 'start' }),
+  );
 }
-
-const { fontFamily, fontSize } = bodyText('');
-const textStyle = { fontFamily, fontSize };
 
 /** Ascending heights, at least a line of text from one to the next, moved no more than is needed. */
 function apart(heights: readonly number[]): number[] {

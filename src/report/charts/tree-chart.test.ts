@@ -34,7 +34,7 @@ describe('layoutTree', () => {
   it('keeps nodes of one depth apart and in order, and parents over the middle of their children', () => {
     fc.assert(
       fc.property(forests, (tree) => {
-        const { columns, width } = layoutTree(tree);
+        const { columns, width } = layoutTree(tree.parents);
         expect(Math.min(...columns)).toBeCloseTo(0);
         expect(Math.max(...columns)).toBeCloseTo(width);
         for (let depth = 0; depth <= tree.height; depth++) {
@@ -54,8 +54,8 @@ describe('layoutTree', () => {
   });
 
   it('is compact: a chain takes one column, and deep subtrees share columns with shallow ones', () => {
-    expect(layoutTree(chain(5)).width).toBe(0);
-    expect([...layoutTree(small).columns]).toEqual([0.5, 0, 1, -0.5, 0.5].map((column) => column + 0.5));
+    expect(layoutTree(chain(5).parents).width).toBe(0);
+    expect([...layoutTree(small.parents).columns]).toEqual([0.5, 0, 1, -0.5, 0.5].map((column) => column + 0.5));
   });
 });
 

@@ -5,8 +5,7 @@ import { Chart } from './chart-renderer.ts';
 import { CHART_INK, CHART_TEXT, estimateTextWidth } from './chart-style.ts';
 import { formatFixed } from '../quantities.ts';
 import { shareStyle } from './share-colour.ts';
-import { roundedText, type SvgElement } from './svg-element.ts';
-import { writing } from './svg-text.ts';
+import { roundedText, type SvgElement, writing } from './svg-element.ts';
 import { layoutTree } from './tree-layout.ts';
 
 /** A token tree as a chart. */
@@ -49,7 +48,7 @@ const LEGEND_STEP_WIDTH = 14;
 export function treeChart(picture: TreeChartDescription): Chart {
   const { title, tree, width = DEFAULT_WIDTH, legend = 'accepted' } = picture;
   checkPicture(picture);
-  const layout = layoutTree(tree);
+  const layout = layoutTree(tree.parents);
   const spacing = Math.min(LARGEST_SPACING, (width - 2 * MARGIN) / (layout.width + 1));
   const radius = Math.min(LARGEST_RADIUS, 0.44 * spacing);
   const rowHeight = Math.max(34, 3 * radius);
