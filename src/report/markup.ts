@@ -12,7 +12,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
  * Replaces the characters that XML forbids (most control characters, lone surrogates, U+FFFE and U+FFFF) by U+FFFD, so
  * that generated text of any kind stays readable.
  */
-export function replaceForbidden(text: string): string {
+function replaceForbidden(text: string): string {
   return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\p{Surrogate}\ufffe\uffff]/gu, '\ufffd');
 }
 

@@ -127,17 +127,6 @@ describe('the packed package, installed into an empty project', () => {
     expect(stdout).toBe('');
   });
 
-  it('loads no charts with its root', async () => {
-    const program = "await import('linnet'); process.stdout.write(String(process.moduleLoadList?.length));";
-    const trace =
-      "import { register } from 'node:module'; register('data:text/javascript,' + encodeURIComponent(`export async function load(url, context, next) { if (/echarts|zrender/.test(url)) throw new Error('charts: ' + url); return next(url, context); }`));";
-    const hook = join(project, 'no-charts.mjs');
-    await writeFile(hook, trace);
-    const words = ['--import', hook, '--input-type=module', '-e', program];
-    const { stderr } = await run(process.execPath, words, { cwd: project });
-    expect(stderr).not.toContain('charts');
-  });
-
   it('runs the programs of README.md, and its commands', async () => {
     const linnet = join(project, 'node_modules/linnet/dist/cli/main.js');
     const words = ['linearize', 'assets/tiny-llama', '--mixer', 'augmented', '--out', 'runs/augmented'];

@@ -1,6 +1,6 @@
 /** The branches of a conversation as a tree that one can walk: by the pointer, or by the arrow keys. */
 import { useRef } from 'preact/hooks';
-import { layoutTree } from '../components/tree-layout.ts';
+import { layoutTree } from '../../src/report/charts/tree-layout.ts';
 import { type ConversationTree, shownPath, type Turn } from './conversation.ts';
 
 export interface ForkMapProps {
@@ -21,7 +21,7 @@ function nameOf({ id, author, text }: Turn): string {
 export function ForkMap({ conversation, onShow }: ForkMapProps) {
   const map = useRef<SVGSVGElement>(null);
   const { turns, leaf } = conversation;
-  const { depths, rows, height } = layoutTree(turns.map(({ parent }) => parent ?? -1));
+  const { depths, columns: rows, width: height } = layoutTree(turns.map(({ parent }) => parent ?? -1));
   const shown = new Set(shownPath(conversation).map(({ id }) => id));
   const x = (id: number): number => 14 + depths[id] * step;
   const y = (id: number): number => 16 + rows[id] * step;
@@ -61,8 +61,8 @@ export function ForkMap({ conversation, onShow }: ForkMapProps) {
       role="group"
       aria-label="Branches; arrow keys walk, Enter shows"
       width={width}
-      height={32 + (height - 1) * step}
-      viewBox={`0 0 ${width} ${32 + (height - 1) * step}`}
+      height={32 + height * step}
+      viewBox={`0 0 ${width} ${32 + height * step}`}
     >
       {turns.map(({ id, parent }) =>
         parent === undefined ? null : (

@@ -62,6 +62,7 @@ export function Insight({ snapshot, onShow }: InsightProps) {
           xName="tokens in the state"
           lines={[{ name: 'state', values: history.bytes }]}
           format={formatBytes}
+          isBinary
           height={110}
         />
       </section>

@@ -1,8 +1,10 @@
-/** A chart of lines that grow while one looks: uPlot on a canvas, in the colours of the page. */
-import uPlot from 'uplot';
-import 'uplot/dist/uPlot.min.css';
+/** A chart of lines that grow while one looks, drawn as the charts of reports are, in the colours of the page. */
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { themeColours, watchScheme } from './scheme.tsx';
+import type { ChartAxis } from '../../src/report/charts/chart-description.ts';
+import { framed } from '../../src/report/charts/chart-frame.ts';
+import { CHART_INK, lightSeries } from '../../src/report/charts/chart-style.ts';
+import { lineView } from '../../src/report/charts/chart.ts';
+import type { SvgElement } from '../../src/report/charts/svg-element.ts';
 
 export interface GrowingLine {
   readonly name: string;
@@ -30,101 +32,60 @@ export interface LineChartProps {
   readonly height?: number;
   /** `zero`: the axis of values begins at zero. `data`: it is that of the values. `log`: so is its logarithm. Default `zero`. */
   readonly range?: keyof typeof ranges;
+  /** Ticks at multiples of powers of two, as bytes want them. Default false. */
+  readonly isBinary?: boolean;
   /** Draws a line on where it has no value, as where lines have values at places of their own. Default false. */
   readonly joinsGaps?: boolean;
   /** Shows the values under the pointer in place of the last ones. Default false. */
   readonly follows?: boolean;
 }
 
-const seriesColours = Array.from({ length: 6 }, (_, at) => `--series-${at}`);
-/** Dashes by place in the list, so that lines differ without colour. */
-const seriesDashes = [[], [6, 4], [2, 3], [10, 3, 2, 3], [12, 4], [4, 2]];
-
 const ranges = {
-  zero: { range: (_: uPlot, __: number, most: number): uPlot.Range.MinMax => [0, most > 0 ? most * 1.1 : 1] },
-  data: {
-    range(_: uPlot, least: number | null, most: number | null): uPlot.Range.MinMax {
-      if (least === null || most === null) return [0, 1];
-      const room = most > least ? 0.06 * (most - least) : 0.1 * Math.abs(most) || 1;
-      return [least - room, most + room];
-    },
-  },
-  log: {
-    distr: 3 as const,
-    log: 10 as const,
-    range(_: uPlot, least: number | null, most: number | null): uPlot.Range.MinMax {
-      return least === null || most === null || least <= 0 ? [0.1, 10] : [least / 1.1, most * 1.1];
-    },
-  },
-};
+  zero: { fromZero: true },
+  data: {},
+  log: { scale: 'log10' },
+} as const satisfies Record<string, Partial<ChartAxis>>;
+
+/** Colours of drawings by those of the page. */
+const themed = new Map<string | number, string>([
+  ...Object.entries(CHART_INK).map(([name, ink]) => [ink, `var(--${name})`] as const),
+  ...lightSeries.map((ink, at) => [ink, `var(--series-${at % 6})`] as const),
+]);
 
 export function LineChart(props: LineChartProps) {
   const { title, x, xName, lines, format, formatX = String, height = 140 } = props;
-  const { range = 'zero', joinsGaps = false, follows = false } = props;
-  const [pointed, setPointed] = useState<number | undefined>(undefined);
+  const { range = 'zero', isBinary = false, joinsGaps = false, follows = false } = props;
   const place = useRef<HTMLDivElement>(null);
-  const chart = useRef<uPlot | undefined>(undefined);
-  // The chart is built again when the colours change, with what is shown by then.
-  const latest = useRef({ format, formatX, x, lines });
-  latest.current = { format, formatX, x, lines };
-  const names = lines.map(({ name }) => name).join('\n');
-  const dashes = lines.map(({ dashed = false }) => dashed);
-  const styles = lines.map(({ style }, at) => (style ?? at) % seriesColours.length);
-
+  const [width, setWidth] = useState(0);
+  const [pointed, setPointed] = useState<number | undefined>(undefined);
   useEffect(() => {
     const target = place.current;
-    if (target === null) return;
-    const build = (): void => {
-      chart.current?.destroy();
-      const colour = themeColours(target);
-      const axis = { stroke: colour('--muted'), grid: { stroke: colour('--grid'), width: 1 }, font: '11px sans-serif' };
-      chart.current = new uPlot(
-        {
-          width: Math.max(40, target.clientWidth),
-          height,
-          legend: { show: false },
-          cursor: follows ? { y: false, drag: { x: false, y: false }, points: { size: 6 } } : { show: false },
-          hooks: { setCursor: follows ? [({ cursor: { idx } }) => setPointed(idx ?? undefined)] : [] },
-          scales: { x: { time: false }, y: ranges[range] },
-          axes: [
-            { ...axis, ticks: { show: false }, size: 24, values: (_, at) => at.map((v) => latest.current.formatX(v)) },
-            { ...axis, ticks: { show: false }, size: 64, values: (_, at) => at.map((v) => latest.current.format(v)) },
-          ],
-          series: [
-            {},
-            ...names.split('\n').map((label, at) => ({
-              label,
-              stroke: colour(seriesColours[styles[at]]),
-              width: 2,
-              dash: dashes[at] ? seriesDashes[1] : joinsGaps ? seriesDashes[styles[at]] : undefined,
-              spanGaps: joinsGaps,
-              points: { show: false },
-            })),
-          ],
-        },
-        tableOf(latest.current.x, latest.current.lines),
-        target,
-      );
-    };
-    build();
-    const unwatch = watchScheme(build);
-    const observer = new ResizeObserver(() => {
-      chart.current?.setSize({ width: Math.max(40, target.clientWidth), height });
-    });
+    if (target === null) return undefined;
+    const observer = new ResizeObserver(() => setWidth(target.clientWidth));
     observer.observe(target);
-    return () => {
-      unwatch();
-      observer.disconnect();
-      chart.current?.destroy();
-      chart.current = undefined;
-    };
-    // Values come by the effect below; the chart is made anew only for other lines.
-  }, [names, dashes.join(), styles.join(), height, range, joinsGaps, follows]);
+    return () => observer.disconnect();
+  }, []);
 
-  useEffect(() => {
-    chart.current?.setData(tableOf(x, lines));
-  }, [x, lines]);
-
+  const styles = lines.map(({ style }, at) => (style ?? at) % 6);
+  const view = lineView(
+    {
+      x: { label: '', format: formatX },
+      y: { label: '', format, isBinary, ...ranges[range] },
+      lines: lines.map(({ name, values, dashed }, line) => ({
+        ...{ name, style: styles[line], isDashed: dashed ?? (joinsGaps && styles[line] % 2 === 1) },
+        points: values.flatMap((value, at) =>
+          value === null && joinsGaps ? [] : [{ x: x[at], y: isShown(value, range) ? value : NaN }],
+        ),
+      })),
+    },
+    width < 480 ? 'narrow' : 'wide',
+    false,
+  );
+  const [across, up] = [view.across, view.up].map((axis) => ({ ...axis, name: undefined }));
+  const isEmpty = across.labels.length === 0;
+  const { elements, left, right } = framed(undefined, { ...view, names: [], across, up }, Math.max(40, width), height);
+  const [first, last] = [x[0] ?? 0, x[x.length - 1] ?? 0];
+  const pixelOf = (value: number): number => left + ((value - first) / (last - first || 1)) * (right - left);
   const at = pointed !== undefined && pointed < x.length ? pointed : undefined;
   const ends = lines.map(({ name, values }) => {
     const shown = at === undefined ? values : values.slice(0, at + 1);
@@ -133,7 +94,17 @@ export function LineChart(props: LineChartProps) {
   });
   return (
     <figure class="line-chart" aria-label={`${title}; ${xName} along the axis`}>
-      <div ref={place} aria-hidden="true" />
+      <div
+        ref={place}
+        aria-hidden="true"
+        onPointerMove={follows ? ({ offsetX }) => setPointed(nearest(x, pixelOf, offsetX)) : undefined}
+        onPointerLeave={() => setPointed(undefined)}
+      >
+        <svg width="100%" height={height}>
+          {!isEmpty && elements.map((element, index) => <Drawn key={index} element={element} />)}
+          {at !== undefined && <path d={`M${pixelOf(x[at])} 0V${height - 24}`} stroke="var(--muted)" />}
+        </svg>
+      </div>
       <figcaption>
         {follows && <span class="at">{at === undefined ? 'last' : `at ${formatX(x[at])}`}</span>}
         {ends.map(({ name, end }, index) => (
@@ -147,6 +118,25 @@ export function LineChart(props: LineChartProps) {
   );
 }
 
-function tableOf(x: readonly number[], lines: readonly GrowingLine[]): uPlot.AlignedData {
-  return [[...x], ...lines.map(({ values }) => [...values])];
+/** Whether a value is drawn: there is one, and its logarithm where that is shown. */
+function isShown(value: number | null, range: keyof typeof ranges): value is number {
+  return value !== null && (range !== 'log' || value > 0);
+}
+
+/** The place in the list of what is drawn nearest to a pixel. */
+function nearest(x: readonly number[], pixelOf: (value: number) => number, pixel: number): number | undefined {
+  const distances = x.map((value) => Math.abs(pixelOf(value) - pixel));
+  const least = distances.reduce((a, b) => Math.min(a, b), Infinity);
+  return x.length === 0 ? undefined : distances.indexOf(least);
+}
+
+function Drawn({ element: { tag: Tag, attributes = {}, content = '' } }: { readonly element: SvgElement }) {
+  const coloured = Object.fromEntries(
+    Object.entries(attributes).map(([name, value]) => [name, themed.get(value) ?? value]),
+  );
+  return (
+    <Tag {...coloured}>
+      {typeof content === 'string' ? content : content.map((inner, at) => <Drawn key={at} element={inner} />)}
+    </Tag>
+  );
 }

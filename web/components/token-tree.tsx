@@ -1,5 +1,5 @@
 /** A drafted tree of tokens: what was guessed, the path the model accepted, and the token it added. */
-import { layoutTree } from './tree-layout.ts';
+import { layoutTree } from '../../src/report/charts/tree-layout.ts';
 import { visibleToken } from './tokens.ts';
 
 export interface TokenTreeProps {
@@ -36,7 +36,8 @@ export function TokenTreeView(props: TokenTreeProps) {
   const last = accepted[accepted.length - 1] ?? 0;
   const shownTokens = (next === undefined ? tokens : [...tokens, next]).map(visibleToken);
   const shownParents = next === undefined ? parents : [...parents, last];
-  const { depths, rows, height } = layoutTree(shownParents);
+  const { depths, columns: rows, width: lowest } = layoutTree(shownParents);
+  const height = lowest + 1;
   const columns: number[] = [];
   for (const [node, depth] of depths.entries()) {
     columns[depth] = Math.max(columns[depth] ?? 0, boxWidth(shownTokens[node]));

@@ -143,6 +143,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
               { name: 'key-value cache of softmax attention', values: lengths.map(cacheOf), dashed: true },
             ]}
             format={formatBytes}
+            isBinary
             height={220}
           />
           <p class="muted">

@@ -42,6 +42,10 @@ export interface ChartLine {
   readonly points: readonly ChartPoint[];
   /** How the spread is drawn. Default `bars`. */
   readonly spread?: 'bars' | 'band';
+  /** Number of its style, for charts that share lines. Default: its place in the list. */
+  readonly style?: number;
+  /** Default: as the style says. */
+  readonly isDashed?: boolean;
 }
 
 export interface LineChartDescription extends ChartBase {

@@ -20,7 +20,7 @@ const LABEL_GAP = 10;
 const LEGEND = { gap: 14, icon: 24, row: 22 } as const;
 
 /** An axis: its name, and labels at shares of its length, from the left or from the top. */
-export interface Axis {
+export interface FrameAxis {
   readonly name?: string;
   readonly labels: readonly { readonly share: number; readonly text: string }[];
   /** Categories have all their labels, on several lines where need be; of numbers, those are left out that have no room. */
@@ -33,9 +33,9 @@ export interface View {
   /** Names for the legend, which a single one does not need, and what stands before them. */
   readonly names: readonly string[];
   readonly icon: (at: number, x: number, y: number) => readonly SvgElement[];
-  readonly across: Axis;
+  readonly across: FrameAxis;
   /** Its name stands on top of the plot. */
-  readonly up: Axis;
+  readonly up: FrameAxis;
   /** Pixels to the right of the plot. */
   readonly right?: number;
   /** Most pixels of the labels of `up`. Default 200. */
@@ -147,7 +147,7 @@ export function numericAxis(
   axis: Pick<ChartAxis, 'label' | 'unit'>,
   scale: Scale | undefined,
   isUpward: boolean,
-): Axis {
+): FrameAxis {
   const { label, unit } = axis;
   return {
     name: unit === undefined ? label : `${label} (${unit})`,
@@ -159,7 +159,7 @@ export function numericAxis(
 }
 
 /** Every label, or every second, third…, so that they do not touch. */
-function withRoom(labels: Axis['labels'], pixel: (share: number) => number): Axis['labels'] {
+function withRoom(labels: FrameAxis['labels'], pixel: (share: number) => number): FrameAxis['labels'] {
   for (let every = 1; every < labels.length; every++) {
     const kept = labels.filter((_, at) => at % every === 0);
     const fits = kept.every(({ share, text }, at) => {

@@ -45,8 +45,8 @@ export async function lineChart(chart: LineChartDescription): Promise<Chart> {
   });
 }
 
-/** @param isNamed whether lines have their names at their ends, not in a legend */
-function lineView({ lines, x, y }: LineChartDescription, room: keyof typeof PARTS, isNamed: boolean): View {
+/** The view of a line chart. @param isNamed whether lines have their names at their ends, not in a legend */
+export function lineView({ lines, x, y }: LineChartDescription, room: keyof typeof PARTS, isNamed: boolean): View {
   const points = lines.flatMap((line) => line.points.filter(({ y: value }) => Number.isFinite(value)));
   const values = points.flatMap(({ y: value, low = value, high = value }) => [value, low, high]);
   const across = scaleOf(

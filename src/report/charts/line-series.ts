@@ -23,13 +23,14 @@ const NEAR = 0.015;
 export function lineElements(lines: readonly ChartLine[], at: (point: ChartPoint, y: number) => Point): SvgElement[] {
   const widths = lineWidths(lines);
   return [
-    ...lines.flatMap((line, series) => spreadElements(line, series, at)),
-    ...lines.flatMap(({ points }, series) => {
-      const { colour, isDashed } = seriesStyle(series);
-      const width = widths[series];
+    ...lines.flatMap((line, place) => spreadElements(line, line.style ?? place, at)),
+    ...lines.flatMap(({ points, style, isDashed }, place) => {
+      const series = style ?? place;
+      const { colour, isDashed: isUsuallyDashed } = seriesStyle(series);
+      const width = widths[place];
       const runs = finiteRuns(points).map((run) => thinned(run.map((point) => at(point, point.y))));
       const { attributes } = stroke([], colour, width);
-      const dashes = isDashed && width === LINE_WIDTH ? '6 4' : 'none';
+      const dashes = (isDashed ?? isUsuallyDashed) && width === LINE_WIDTH ? '6 4' : 'none';
       // Markers of a line that others run on would stand on theirs.
       const isMarked = points.length <= MOST_MARKERS && width === LINE_WIDTH;
       return [
@@ -84,7 +85,7 @@ function spreadElements(line: ChartLine, series: number, at: (point: ChartPoint,
 /**
  * Widths of lines: one that others run on is wider than they are, so that its edges are seen on both sides of them.
  */
-export function lineWidths(lines: readonly ChartLine[]): number[] {
+function lineWidths(lines: readonly ChartLine[]): number[] {
   const range = rangeOf(lines);
   return lines.map((line, at) => {
     const above = lines.slice(at + 1).filter((other) => runsOn(line, other, NEAR * range));
@@ -145,9 +146,9 @@ export function endNamesWidth(lines: readonly ChartLine[]): number | undefined {
 /** The names of lines at their last points, moved apart where they would overlap. */
 export function endNames(lines: readonly ChartLine[], at: (point: ChartPoint, y: number) => Point): SvgElement[] {
   const ends = lines
-    .flatMap(({ name, points }, series) => {
+    .flatMap(({ name, points, style }, place) => {
       const end = points.findLast(({ y }) => Number.isFinite(y));
-      return end === undefined ? [] : [{ name, ink: seriesStyle(series).colour, place: at(end, end.y) }];
+      return end === undefined ? [] : [{ name, ink: seriesStyle(style ?? place).colour, place: at(end, end.y) }];
     })
     .sort((a, b) => a.place[1] - b.place[1]);
   const rows = apart(ends.map(({ place }) => place[1]));

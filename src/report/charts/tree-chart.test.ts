@@ -55,7 +55,15 @@ describe('layoutTree', () => {
 
   it('is compact: a chain takes one column, and deep subtrees share columns with shallow ones', () => {
     expect(layoutTree(chain(5).parents).width).toBe(0);
+    expect(layoutTree(Array.from({ length: 20_000 }, (_, node) => node - 1)).width).toBe(0);
     expect([...layoutTree(small.parents).columns]).toEqual([0.5, 0, 1, -0.5, 0.5].map((column) => column + 0.5));
+  });
+});
+
+describe('layoutTree of what a server sends', () => {
+  it('counts depths, and takes a parent that comes later for none', () => {
+    expect(layoutTree([-1, 0, 0, 1, 2, 2]).depths).toEqual([0, 1, 1, 2, 2, 2]);
+    expect(layoutTree([-1, 5, Number.NaN]).depths).toEqual([0, 0, 0]);
   });
 });
 
