@@ -9,15 +9,13 @@ import type { PageFiles } from './http/page.ts';
 import { checkAddress, listen, type Listening, type ListenOptions } from './listen.ts';
 import { Runner, type RunnerOptions } from '../engine/runner.ts';
 import type { TextModel } from '../engine/text-model.ts';
-import { MemoryResponses } from './sessions/response-store.ts';
 import { Embeddings } from '../engine/text/embeddings.ts';
-import { folderSlotFiles } from './sessions/slot-files.ts';
-import { Slots } from './sessions/slots.ts';
-import { MemorySessions } from './sessions/memory-sessions.ts';
-import type { SessionStore } from './sessions/session-store.ts';
+import { folderSlots, Slots } from './sessions/slots.ts';
+import { MemoryStore } from './sessions/memory-store.ts';
+import type { StateStore } from './sessions/state-store.ts';
 import { Sessions } from './sessions/sessions.ts';
-import { TieredSessions } from './sessions/tiered-sessions.ts';
-import type { SharedState } from './shared-state.ts';
+import { TieredStore } from './sessions/tiered-store.ts';
+import type { SharedState } from './sessions/shared-state.ts';
 import { TextService } from '../engine/text/text-service.ts';
 import type { MethodMaker } from '../engine/text/decoding-choice.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
@@ -33,7 +31,7 @@ export interface ServerOptions
   /** Bytes of states that the prefix cache keeps. Default 256 MiB. */
   readonly cacheBytes?: number;
   /** Where sessions are kept; it stays the caller's. Default: in memory, until the process ends. */
-  readonly sessions?: SessionStore;
+  readonly sessions?: StateStore;
   /** Folder for saved slots. Default: with the shared state; without one they cannot be saved. */
   readonly slotFolder?: string;
   /** Seconds without a turn after which a session is gone, unless it asks for others. Default: it stays. */
@@ -72,21 +70,20 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
   });
   const texts = new TextService(model, runner);
   metrics.watch(texts);
-  const store = options.sessions ?? new MemorySessions();
-  if (store instanceof TieredSessions) metrics.watchSessions(store);
+  const store = options.sessions ?? new MemoryStore();
+  if (store instanceof TieredStore) metrics.watchSessions(store);
   const limits = { ...defaultLimits, ...options.limits };
-  const held = new MemoryResponses(cacheBytes);
   const { slotFolder } = options;
-  const slotFiles = slotFolder === undefined ? shared?.slotFiles : folderSlotFiles(slotFolder, model);
+  const slotFiles = slotFolder === undefined ? shared?.slotFiles : folderSlots(slotFolder, limits.sessionBytes);
   let draining = false;
   const api = createApi({
     ready: () => !draining,
     model,
     texts,
-    responses: shared?.responses(held) ?? held,
+    responses: shared?.responses(cacheBytes) ?? new MemoryStore(cacheBytes),
     embeddings: new Embeddings(model, runner.parallel, limits.promptTokens),
     slots: new Slots(runner.parallel, slotFiles),
-    sessions: new Sessions(model, store, { ttl: options.sessionTtl }),
+    sessions: new Sessions(store, { ttl: options.sessionTtl }),
     limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
     keys: new ApiKeys(keys),
     rate: new RequestRate(rate, shared?.redis),

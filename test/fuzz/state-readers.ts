@@ -21,9 +21,8 @@ import { createApi } from '../../src/serving/http/app.ts';
 import { defaultLimits } from '../../src/serving/http/limits.ts';
 import { ServerMetrics } from '../../src/serving/http/metrics.ts';
 import { Runner } from '../../src/engine/runner.ts';
-import { MemorySessions } from '../../src/serving/sessions/memory-sessions.ts';
+import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
-import { MemoryResponses } from '../../src/serving/sessions/response-store.ts';
 import { Slots } from '../../src/serving/sessions/slots.ts';
 import { Embeddings } from '../../src/engine/text/embeddings.ts';
 import { TextService } from '../../src/engine/text/text-service.ts';
@@ -227,11 +226,11 @@ async function listReader(folder: string): Promise<FuzzReader> {
 async function requestReaders(): Promise<StateReaders> {
   const served = await openTiny(chatTemplate);
   const runner = new Runner(served.engine, { tokenizer: served.tokenizer });
-  const sessions = new Sessions(served, new MemorySessions());
+  const sessions = new Sessions(new MemoryStore());
   const api = createApi({
     ...{ model: served, texts: new TextService(served, runner), sessions, metrics: new ServerMetrics() },
     slots: new Slots(runner.parallel),
-    responses: new MemoryResponses(1 << 20),
+    responses: new MemoryStore(1 << 20),
     embeddings: new Embeddings(served, runner.parallel, 200),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 200, timeout: 20 },
     ...{ keys: new ApiKeys([]), rate: new RequestRate(undefined), log: pino({ enabled: false }) },

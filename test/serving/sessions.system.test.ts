@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { TextModel } from '../../src/engine/text-model.ts';
 import type { RunningServer } from '../../src/serving/server.ts';
-import { FolderSessions } from '../../src/serving/sessions/folder-sessions.ts';
+import { FolderStore } from '../../src/serving/sessions/folder-store.ts';
 import { linnet } from '../cli/captured-cli.ts';
 import { scratchFolder, suiteFolder } from '../scratch-folder.ts';
 import { chatTemplate, openTiny, serve, tinyLlamaFolder } from './served.ts';
@@ -122,7 +122,7 @@ describe('sessions', () => {
 
   it('in a folder outlive the server', async () => {
     const kept = join(await scratchFolder(), 'sessions');
-    const sessions = await FolderSessions.open(kept, model);
+    const sessions = await FolderStore.open(kept, model);
     const { server } = await serve(model, { sessions });
     const id = await create(server, 'Once upon a time');
     const first = await turn(server, id);

@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { z } from 'zod';
 import type { TextModel } from '../../src/engine/text-model.ts';
 import type { RunningServer, ServerOptions } from '../../src/serving/server.ts';
-import { TieredSessions } from '../../src/serving/sessions/tiered-sessions.ts';
-import { openSharedState } from '../../src/serving/shared-state.ts';
+import { openSharedState } from '../../src/serving/sessions/shared-state.ts';
+import { TieredStore } from '../../src/serving/sessions/tiered-store.ts';
 import { ChatTemplate } from '../../src/tokenizer/chat-template.ts';
 import { openRedis } from '../../src/redis/client.ts';
 import { linnet } from '../cli/captured-cli.ts';
@@ -35,7 +35,7 @@ async function oneOf(options: Partial<ServerOptions> = {}, served = model) {
   const log = pino({ level: 'warn' }, { write: (line: string) => warnings.push(line) });
   const shared = await openSharedState(redis?.url ?? '', served, log);
   onTestFinished(() => shared.close());
-  const sessions = new TieredSessions(shared.sessions, 1 << 20);
+  const sessions = new TieredStore(shared.sessions, 1 << 20);
   const { server, client } = await serve(served, { shared, sessions, ...options });
   return { server, client, warnings };
 }
@@ -161,9 +161,9 @@ describe.skipIf(noRedis)(`servers that share a Redis${needsRedis}`, () => {
     let keys: string[] = [];
     while (keys.length < 2) keys = await client.keys('*:prefix:*');
     for (const key of keys) {
-      const bytes = (await client.getBuffer(key)) ?? Buffer.alloc(0);
+      const bytes = (await client.hgetBuffer(key, 'bytes')) ?? Buffer.alloc(0);
       bytes[bytes.length >> 1] ^= 4;
-      await client.set(key, bytes);
+      await client.hset(key, 'bytes', bytes);
     }
     const { server: b, warnings } = await oneOf();
     expect(await completion(b, { prompt })).toEqual({ text, cached: 0 });

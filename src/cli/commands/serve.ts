@@ -12,9 +12,9 @@ import { openServed, ReadingModel } from '../../serving/reading/reading-model.ts
 import { startReadingServer } from '../../serving/reading/reading-server.ts';
 import { enginePlacements, placeEngine } from '../../serving/engine-placement.ts';
 import type { TextModel } from '../../engine/text-model.ts';
-import { FolderSessions } from '../../serving/sessions/folder-sessions.ts';
-import { TieredSessions } from '../../serving/sessions/tiered-sessions.ts';
-import { openSharedState } from '../../serving/shared-state.ts';
+import { FolderStore } from '../../serving/sessions/folder-store.ts';
+import { openSharedState } from '../../serving/sessions/shared-state.ts';
+import { TieredStore } from '../../serving/sessions/tiered-store.ts';
 import { type ServerOptions, startServer } from '../../serving/server.ts';
 import { drafters, methodsByName } from '../../engine/text/decoding-choice.ts';
 import { defineCommand, engineOptions, flag, optional, repeated, withDefault } from '../framework/command.ts';
@@ -207,9 +207,9 @@ async function openSessions(
   log: Logger,
 ): Promise<Pick<ServerOptions, 'sessions' | 'shared'> & AsyncDisposable> {
   const shared = place !== undefined && isRedisUrl(place) ? await openSharedState(place, model, log) : undefined;
-  const inFolder = (): Promise<FolderSessions> =>
-    place === undefined ? FolderSessions.scratch(model) : FolderSessions.open(place, model);
-  const sessions = new TieredSessions(shared?.sessions ?? (await inFolder()), sessionCache);
+  const inFolder = (): Promise<FolderStore> =>
+    place === undefined ? FolderStore.scratch(model) : FolderStore.open(place, model);
+  const sessions = new TieredStore(shared?.sessions ?? (await inFolder()), sessionCache);
   return {
     sessions,
     shared,

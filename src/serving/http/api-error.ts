@@ -1,6 +1,7 @@
 /** Errors as the API reports them. */
 import { type ErrorCode, LinnetError } from '../../errors.ts';
-import { StoreUnavailableError } from '../sessions/session-store.ts';
+import { isFull } from '../sessions/folder-store.ts';
+import { StoreError } from '../sessions/state-store.ts';
 import { SessionError } from '../sessions/sessions.ts';
 import { OverloadError } from '../../engine/runner.ts';
 
@@ -19,6 +20,7 @@ const statusByType = {
   server_error: 500,
   not_supported_error: 501,
   unavailable_error: 503,
+  insufficient_storage_error: 507,
 } as const;
 
 export type ApiErrorType = keyof typeof statusByType;
@@ -96,8 +98,15 @@ export function asApiError(error: unknown): ApiError {
       ? new ApiError('rate_limit_error', error.message, { retryAfter: 1 })
       : new ApiError('unavailable_error', error.message, { retryAfter: 5 });
   }
-  if (error instanceof StoreUnavailableError)
+  if (error instanceof StoreError && error.reason === 'unavailable') {
     return new ApiError('unavailable_error', error.message, { retryAfter: 1 });
+  }
+  if (error instanceof StoreError || isFull(error)) {
+    return new ApiError(
+      'insufficient_storage_error',
+      'there is no room left to keep states; delete sessions, or make room',
+    );
+  }
   if (error instanceof SessionError) return new ApiError(typeByReason[error.reason], error.message);
   const type = error instanceof LinnetError ? typeByCode[error.code] : undefined;
   if (type !== undefined && error instanceof LinnetError) return new ApiError(type, error.message);

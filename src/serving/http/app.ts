@@ -6,7 +6,7 @@ import { absentEndpoints, jsonEndpoints, writingApi } from './endpoints.ts';
 import { actOnSlot, listSlots } from './llama/slot-routes.ts';
 import type { Serving } from './request-context.ts';
 import { deleteResponse, getResponse } from './responses.ts';
-import { exportSession, forkSession, importSession } from './session-routes.ts';
+import { describeSession, exportSession, forkSession, importSession } from './session-routes.ts';
 
 /** What an API is made of. */
 export interface ApiOptions extends Serving, FrameOptions {
@@ -55,12 +55,10 @@ function refuseContinuing(app: Api): void {
 function addSessionFiles(app: Api, serving: Serving): void {
   const { sessions } = serving;
   app.get('/v1/sessions', async (c) => Response.json({ object: 'list', data: await sessions.list(c.get('key')) }));
-  app.get('/v1/sessions/:id', async (c) =>
-    Response.json(await sessions.describe({ owner: c.get('key'), id: c.req.param('id') })),
-  );
+  app.get('/v1/sessions/:id', async (c) => describeSession(serving, { owner: c.get('key'), id: c.req.param('id') }));
   app.get('/v1/sessions/:id/text', async (c) => {
     const id = c.req.param('id');
-    const tokens = await sessions.tokens({ owner: c.get('key'), id });
+    const { tokens } = (await sessions.load({ owner: c.get('key'), id })).session;
     return Response.json({ id, object: 'session.text', text: serving.model.tokenizer.decode(Array.from(tokens)) });
   });
   app.delete('/v1/sessions/:id', async (c) => {

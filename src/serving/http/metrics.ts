@@ -1,7 +1,7 @@
 /** Measurements for Prometheus. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { RunnerObserver } from '../../engine/text-job.ts';
-import type { TieredSessions } from '../sessions/tiered-sessions.ts';
+import type { TieredStore } from '../sessions/tiered-store.ts';
 import type { TextService } from '../../engine/text/text-service.ts';
 
 const latencies = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
@@ -107,10 +107,10 @@ export class ServerMetrics {
   }
 
   /** Adds what is known of sessions in memory and in their store. */
-  watchSessions(sessions: TieredSessions): void {
+  watchSessions(sessions: TieredStore): void {
     const registers = [this.registry];
-    this.#gauge('linnet_sessions_warm', 'Sessions in memory', () => sessions.warmCount);
-    this.#gauge('linnet_sessions_warm_bytes', 'Bytes of the sessions in memory', () => sessions.warmBytes);
+    this.#gauge('linnet_sessions_warm', 'Sessions in memory', () => sessions.warm.count);
+    this.#gauge('linnet_sessions_warm_bytes', 'Bytes of the sessions in memory', () => sessions.warm.bytes);
     const seconds = new Histogram({
       name: 'linnet_state_restore_seconds',
       help: 'Time to find a session, by whether it was in memory',

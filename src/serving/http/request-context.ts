@@ -1,5 +1,5 @@
 /** What handlers have at hand. */
-import type { ResponseStore } from '../sessions/response-store.ts';
+import type { StateStore } from '../sessions/state-store.ts';
 import type { Slots } from '../sessions/slots.ts';
 import type { Sessions } from '../sessions/sessions.ts';
 import type { TextService } from '../../engine/text/text-service.ts';
@@ -39,7 +39,7 @@ export interface Serving extends EmbeddingServing {
   readonly texts: TextService;
   readonly sessions: Sessions;
   readonly slots: Slots;
-  readonly responses: ResponseStore;
+  readonly responses: StateStore;
 }
 
 /** One request, checked as far as it does not depend on the endpoint. */

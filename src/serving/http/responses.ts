@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { leadsTo } from '../../engine/prompt.ts';
 import type { ChatMessage } from '../../tokenizer/chat-template.ts';
-import type { StoredResponse } from '../sessions/response-store.ts';
+import { findResponse, keepResponse, type StoredResponse } from '../sessions/responses.ts';
 import type { ServiceEvent, ServiceJob } from '../../engine/text/text-service.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { chatMessages, chatPrompt } from './chat-messages.ts';
@@ -96,12 +96,12 @@ export async function responses(serving: Serving, request: ApiRequest): Promise<
 
 /** GET /v1/responses/{id}. @throws ApiError */
 export async function getResponse({ responses: store }: Serving, key: string, id: string): Promise<Response> {
-  return Response.json(stored(await store.get(key, id), id).body);
+  return Response.json(stored(await findResponse(store, { owner: key, id }), id).body);
 }
 
 /** DELETE /v1/responses/{id}. @throws ApiError */
 export async function deleteResponse({ responses: store }: Serving, key: string, id: string): Promise<Response> {
-  if (!(await store.remove(key, id))) stored(undefined, id);
+  if (!(await store.remove({ owner: key, id }))) stored(undefined, id);
   return Response.json({ id, object: 'response', deleted: true });
 }
 
@@ -117,7 +117,10 @@ async function prepare(serving: Serving, request: ApiRequest): Promise<Asked> {
   const fields = checkBody(responsesSchema(limits), request.body, refusals);
   checkModel(serving, fields.model);
   const { previous_response_id: previous, input, instructions } = fields;
-  const before = previous === undefined ? undefined : stored(await store.get(request.key, previous), previous);
+  const before =
+    previous === undefined
+      ? undefined
+      : stored(await findResponse(store, { owner: request.key, id: previous }), previous);
   const items = typeof input === 'string' ? [{ role: 'user' as const, content: input }] : input;
   const added = chatMessages(items.map(({ role, content }) => ({ role, content: textOf(content), name: undefined })));
   const messages = [...(before?.messages ?? []), ...added];
@@ -187,16 +190,19 @@ async function taken(serving: Serving, asked: Asked, answer: Answer, event: Serv
   const status = finish === 'length' ? ('incomplete' as const) : ('completed' as const);
   const body = bodyOf(serving, asked, { status, usage, output: [messageItem(asked, answer.text, status)] });
   if (asked.fields.store !== false) {
-    await serving.responses.add(asked.id, {
-      owner: asked.job.key,
-      messages: [...asked.messages, { role: 'assistant', content: answer.text }],
-      session: {
-        state: generation.state,
-        tokens: [...asked.job.prompt, ...generation.tokens],
-        sampler: sampler.random.state,
+    await keepResponse(
+      serving.responses,
+      { owner: asked.job.key, id: asked.id },
+      {
+        messages: [...asked.messages, { role: 'assistant', content: answer.text }],
+        session: {
+          state: generation.state,
+          tokens: [...asked.job.prompt, ...generation.tokens],
+          sampler: sampler.random.state,
+        },
+        body,
       },
-      body,
-    });
+    );
   }
   return { ...answer, body };
 }

@@ -1,6 +1,8 @@
 /** /v1/sessions: create, fork, export, import, delete; and turns of completions and chats on a session. */
 import { z } from 'zod';
-import type { SessionTurn } from '../sessions/sessions.ts';
+import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
+import { type SessionTurn, summary } from '../sessions/sessions.ts';
+import type { StateName } from '../sessions/state-store.ts';
 import type { ServiceEvent, ServiceJob } from '../../engine/text/text-service.ts';
 import { ApiError } from './api-error.ts';
 import { readBody } from './body.ts';
@@ -68,18 +70,28 @@ export const forkSchema = z.object({ count: maybe(z.int().min(1).max(64)) });
 /** POST /v1/sessions/{id}/fork. */
 export async function forkSession({ sessions }: Serving, id: string, { body, key }: ApiRequest): Promise<Response> {
   const { count = 1 } = checkBody(forkSchema, body);
-  return Response.json({ object: 'list', data: await sessions.fork({ owner: key, id }, count) }, { status: 201 });
+  const { session, ttl } = await sessions.load({ owner: key, id });
+  const data: object[] = [];
+  // A stored session is never changed: its forks share the state until they have turns of their own.
+  while (data.length < count) data.push(await sessions.create(key, session, ttl));
+  return Response.json({ object: 'list', data }, { status: 201 });
+}
+
+/** GET /v1/sessions/{id}. */
+export async function describeSession({ sessions }: Serving, name: StateName): Promise<Response> {
+  return Response.json(summary(name, await sessions.load(name)));
 }
 
 /** GET /v1/sessions/{id}/state. */
-export async function exportSession({ sessions }: Serving, id: string, key: string): Promise<Response> {
-  const bytes = await sessions.export({ owner: key, id });
+export async function exportSession({ sessions, model }: Serving, id: string, key: string): Promise<Response> {
+  const { session } = await sessions.load({ owner: key, id });
+  const bytes = encodeSession({ ...session, fingerprint: model.fingerprint });
   return new Response(Uint8Array.from(bytes), { headers: { 'content-type': 'application/octet-stream' } });
 }
 
 /** PUT /v1/sessions/{id}/state, and POST /v1/sessions/import for a new id. */
 export async function importSession(
-  { sessions, limits }: Serving,
+  { sessions, model, limits }: Serving,
   id: string | undefined,
   key: string,
   request: Request,
@@ -88,8 +100,10 @@ export async function importSession(
     throw new ApiError('unsupported_media_type_error', 'a session is sent as "content-type: application/octet-stream"');
   }
   const bytes = await readBody(request, limits.sessionBytes);
-  const summary = await sessions.import({ owner: key, id }, bytes);
-  return Response.json(summary, { status: 201 });
+  // It may be anyone's: it is checked as a whole first.
+  const session = await decodeSession(bytes, model.engine, model.fingerprint);
+  const kept = id === undefined ? sessions.create(key, session) : sessions.put({ owner: key, id }, session);
+  return Response.json(await kept, { status: 201 });
 }
 
 /**

@@ -4,11 +4,13 @@
  * of the very tokens that were asked for: else it is as if there were none.
  */
 import { createHash } from 'node:crypto';
-import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+import { LinnetError } from '../../errors.ts';
 import type { Redis } from '../../redis/client.ts';
 import type { TextModel } from '../../engine/text-model.ts';
 import { chainKeys, type SharedPrefixes } from '../../engine/text/prefix-cache.ts';
+import { RedisStore } from './redis-store.ts';
 
 /** Seconds that an entry stays after it was last of use. */
 const timeToLive = 3600;
@@ -22,6 +24,7 @@ const patience = 500;
 export class RedisPrefixes implements SharedPrefixes {
   readonly #redis: Redis;
   readonly #model: TextModel;
+  readonly #store: RedisStore;
   readonly #onProblem: (error: unknown) => void;
   readonly #pending = new Set<Promise<void>>();
 
@@ -29,28 +32,16 @@ export class RedisPrefixes implements SharedPrefixes {
   constructor(redis: Redis, model: TextModel, onProblem: (error: unknown) => void) {
     this.#redis = redis;
     this.#model = model;
+    this.#store = new RedisStore(redis, model, 'prefix', timeToLive);
     this.#onProblem = onProblem;
   }
 
-  async find(
-    salt: string,
-    tokens: readonly number[],
-    above: number,
-    below: number,
-  ): Promise<SequenceState | undefined> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(resolve, patience, undefined);
-    });
+  find(salt: string, tokens: readonly number[], above: number, below: number): Promise<SequenceState | undefined> {
     const found = this.#find(salt, tokens, above, below).catch((error: unknown) => {
       this.#onProblem(error);
       return undefined;
     });
-    try {
-      return await Promise.race([found, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    return Promise.race([found, sleep(patience, undefined, { ref: false })]);
   }
 
   add(salt: string, tokens: readonly number[], state: SequenceState): void {
@@ -75,41 +66,30 @@ export class RedisPrefixes implements SharedPrefixes {
     const name = this.#lengths(salt);
     const known = await this.#redis.zrevrangebyscore(name, below - 1, above + 1, 'LIMIT', 0, mostLengths);
     const lengths = known.map(Number).reverse();
-    const keys = chainKeys(salt, tokens, lengths).map((key) => this.#entry(key));
-    if (keys.length === 0) return undefined;
-    const pipeline = this.#redis.pipeline();
-    for (const key of keys) pipeline.exists(key);
-    const answers = (await pipeline.exec()) ?? [];
-    const best = answers.findLastIndex(([, exists]) => exists === 1);
+    const entries = chainKeys(salt, tokens, lengths).map((id) => ({ owner: '', id }));
+    const versions = await Promise.all(entries.map((entry) => this.#store.version(entry)));
+    const best = versions.findLastIndex((version) => version !== undefined);
     if (best < 0) return undefined;
-    const bytes = await this.#redis.getexBuffer(keys[best], 'EX', timeToLive);
-    if (bytes === null) return undefined;
-    const { engine, fingerprint } = this.#model;
     try {
-      const { state, tokens: read } = await decodeSession(bytes, engine, fingerprint, 'a shared beginning');
-      if (state.length === lengths[best] && read.every((token, index) => tokens[index] === token)) return state;
-      throw new Error('a shared beginning is not of the tokens that its key says');
+      const found = await this.#store.load(entries[best]);
+      if (found === undefined) return undefined;
+      const { state, tokens: read } = found.session;
+      if (state.length === lengths[best] && Array.from(read).every((token, i) => tokens[i] === token)) return state;
+      throw new LinnetError('MISMATCH', 'a shared beginning is not of the tokens that its key says');
     } catch (error) {
-      this.#onProblem(error);
-      await this.#redis.del(keys[best]);
-      return undefined;
+      if (error instanceof LinnetError) await this.#store.remove(entries[best]);
+      throw error;
     }
   }
 
   async #add(salt: string, tokens: readonly number[], state: SequenceState): Promise<void> {
     const { length } = state;
-    const entry = this.#entry(chainKeys(salt, tokens, [length])[0]);
-    if ((await this.#redis.exists(entry)) === 1) return;
-    const { fingerprint } = this.#model;
-    const bytes = encodeSession({ state, tokens: tokens.slice(0, length), fingerprint });
-    await this.#redis.set(entry, Buffer.from(bytes), 'EX', timeToLive);
+    const entry = { owner: '', id: chainKeys(salt, tokens, [length])[0] };
+    if ((await this.#store.version(entry)) !== undefined) return;
+    await this.#store.save(entry, { state, tokens: tokens.slice(0, length) }, {});
     const lengths = this.#lengths(salt);
     await this.#redis.zadd(lengths, length, String(length));
     await this.#redis.expire(lengths, 2 * timeToLive);
-  }
-
-  #entry(key: string): string {
-    return `linnet:${this.#model.fingerprint}:prefix:${key}`;
   }
 
   #lengths(salt: string): string {

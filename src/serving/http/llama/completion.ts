@@ -1,5 +1,6 @@
 /** POST /completion: the endpoint of llama.cpp's server, with its fields and answers. */
 import type { SlotTurn } from '../../sessions/slots.ts';
+import { leadsTo } from '../../../engine/prompt.ts';
 import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import type { ServiceEvent, ServiceJob } from '../../../engine/text/text-service.ts';
 import { asApiError } from '../api-error.ts';
@@ -39,12 +40,9 @@ export async function nativeCompletion(serving: Serving, request: ApiRequest): P
   }
 }
 
-/** A job that goes on from the text of its slot, where its prompt begins with what the slot has read. */
+/** A job that goes on from the text of its slot, where its prompt begins with all that the slot has read. */
 function withSlot(job: ServiceJob, { content }: SlotTurn): ServiceJob {
-  if (content === undefined) return job;
-  const { state, tokens } = content;
-  const fits = state.length < job.prompt.length && tokens.slice(0, state.length).every((id, i) => job.prompt[i] === id);
-  return fits ? { ...job, state: state.fork() } : job;
+  return content !== undefined && leadsTo(content, job.prompt) ? { ...job, state: content.state.fork() } : job;
 }
 
 /** What is known of one prompt and its choices while they are written. */

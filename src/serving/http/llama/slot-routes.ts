@@ -1,6 +1,9 @@
-/** GET /slots and POST /slots/{id}: what texts are at work, and slots as files. */
+/** GET /slots and POST /slots/{id}: which texts are at work, and slots as files. */
 import { z } from 'zod';
+import { decodeSession, encodeSession, type SavedSession } from '../../../decoding/state/session-file.ts';
 import { LinnetError } from '../../../errors.ts';
+import { checkPlainFileName } from '../../../files/plain-file-name.ts';
+import { nameOf } from '../../sessions/state-store.ts';
 import { ApiError } from '../api-error.ts';
 import type { ApiRequest, Serving } from '../request-context.ts';
 import { checkBody } from '../request-fields.ts';
@@ -23,49 +26,88 @@ export function listSlots({ slots, texts, limits }: Serving, failOnNone: boolean
   );
 }
 
-const action = z.enum(['save', 'restore', 'erase', 'clone_to'], {
-  error: 'expected ?action=save, restore, erase or clone_to',
-});
+/** A request about a slot. */
+interface SlotAction {
+  readonly owner: string;
+  readonly slot: number;
+  /** The slot that a copy goes to. */
+  readonly target: string | undefined;
+  readonly body: unknown;
+}
+
 const fileFields = z.object({ filename: z.string().min(1).max(200) });
 
-/** One slot. @param given the query's action, and the slot that a clone goes to */
+/** Actions by name, each with its answer but for the time it took. */
+const actions: Readonly<Record<string, (serving: Serving, action: SlotAction) => object | Promise<object>>> = {
+  async save({ slots, model }, { owner, slot, body }) {
+    const { files, filename, name } = slotFile(slots, owner, body);
+    const content = contentOf(slots, owner, slot);
+    const bytes = encodeSession({ ...content, fingerprint: model.fingerprint });
+    await files.write(name, bytes);
+    return { id_slot: slot, filename, n_saved: content.tokens.length, n_written: bytes.length };
+  },
+  async restore({ slots, model }, { owner, slot, body }) {
+    const { files, filename, name } = slotFile(slots, owner, body);
+    const bytes = await files.read(name);
+    const content = await decodeSession(bytes, model.engine, model.fingerprint, `slot ${filename}`);
+    slots.set(owner, slot, content);
+    return { id_slot: slot, filename, n_restored: content.tokens.length, n_read: bytes.length };
+  },
+  erase({ slots }, { owner, slot }) {
+    const erased = slots.get(owner, slot)?.tokens.length ?? 0;
+    slots.set(owner, slot, undefined);
+    return { id_slot: slot, n_erased: erased };
+  },
+  clone_to({ slots }, { owner, slot, target = '' }) {
+    const to = slotOf(slots, target, 'target');
+    const content = contentOf(slots, owner, slot);
+    if (to !== slot) slots.set(owner, to, { ...content, state: content.state.fork() });
+    return { id_slot: slot, id_slot_target: to, n_cloned: content.tokens.length };
+  },
+};
+
+/** One slot. @param query its action, and the slot that a copy goes to */
 export async function actOnSlot(
-  { slots }: Serving,
-  { id, action: given, target }: { readonly id: string; readonly action?: string; readonly target?: string },
-  { body, key }: ApiRequest,
+  serving: Serving,
+  { id, action = '', target }: { readonly id: string; readonly action?: string; readonly target?: string },
+  { body, key: owner }: ApiRequest,
 ): Promise<Response> {
-  const slot = slotOf(slots, id, 'id_slot');
-  const asked = checkBody(action, given);
-  if (asked === 'erase') return Response.json({ id_slot: slot, n_erased: slots.erase(key, slot) });
-  if (asked === 'clone_to') {
-    const to = slotOf(slots, target ?? '', 'target');
-    const { tokens, milliseconds } = slots.clone(key, slot, to);
-    const timings = { clone_ms: milliseconds };
-    return Response.json({ id_slot: slot, id_slot_target: to, n_cloned: tokens, timings });
+  const slot = slotOf(serving.slots, id, 'id_slot');
+  if (!Object.hasOwn(actions, action)) {
+    throw new ApiError('invalid_request_error', 'expected ?action=save, restore, erase or clone_to');
   }
-  if (!slots.saves) {
-    throw new ApiError(
-      'not_supported_error',
-      'slots are saved by a server that was started with --slot-save-path, or with --sessions redis://…',
-    );
-  }
-  const { filename } = checkBody(fileFields, body);
+  const started = performance.now();
   try {
-    const { tokens, bytes, milliseconds } = await slots[asked](key, slot, filename);
-    return Response.json(
-      asked === 'save'
-        ? { id_slot: slot, filename, n_saved: tokens, n_written: bytes, timings: { save_ms: milliseconds } }
-        : { id_slot: slot, filename, n_restored: tokens, n_read: bytes, timings: { restore_ms: milliseconds } },
-    );
+    const answer = await actions[action](serving, { owner, slot, target, body });
+    const time = `${action.replace('_to', '')}_ms`;
+    return Response.json({ ...answer, timings: { [time]: performance.now() - started } });
   } catch (error) {
     if (!(error instanceof LinnetError) || !['PATH', 'NOT_FOUND'].includes(error.code)) throw error;
     throw new ApiError('invalid_request_error', 'there is no such file of a slot here', { param: 'filename' });
   }
 }
 
-/** @throws ApiError for what is not the number of a slot */
+/** @throws ApiError for anything but the number of a slot */
 function slotOf({ count }: Serving['slots'], id: string, param: string): number {
   const slot = /^\d{1,4}$/.test(id) ? Number(id) : -1;
   if (slot >= 0 && slot < count) return slot;
   throw new ApiError('invalid_request_error', `there are slots 0 to ${count - 1}`, { param });
+}
+
+function contentOf(slots: Serving['slots'], owner: string, id: number): SavedSession {
+  const content = slots.get(owner, id);
+  if (content !== undefined) return content;
+  throw new ApiError('invalid_request_error', `slot ${id} is empty; send a prompt with "id_slot": ${id}`);
+}
+
+/** @throws ApiError where slots cannot be saved; LinnetError `PATH` for a name that is a path */
+function slotFile({ files }: Serving['slots'], owner: string, body: unknown) {
+  if (files === undefined) {
+    throw new ApiError(
+      'not_supported_error',
+      'slots are saved by a server that was started with --slot-save-path, or with --sessions redis://…',
+    );
+  }
+  const { filename } = checkBody(fileFields, body);
+  return { files, filename, name: nameOf({ owner, id: checkPlainFileName(filename, 'filename') }) };
 }

@@ -13,11 +13,11 @@ import type { SavedSession } from '../../decoding/state/session-file.ts';
 import { openRedis, type Redis } from '../../redis/client.ts';
 import type { TextModel } from '../../engine/text-model.ts';
 import { TokenPieces } from '../../engine/text/token-pieces.ts';
-import { FolderSessions } from './folder-sessions.ts';
-import { MemorySessions } from './memory-sessions.ts';
-import { RedisSessions } from './redis-sessions.ts';
-import { sessionBytes, type SessionStore, StoreUnavailableError } from './session-store.ts';
-import { TieredSessions } from './tiered-sessions.ts';
+import { FolderStore } from './folder-store.ts';
+import { MemoryStore } from './memory-store.ts';
+import { RedisStore } from './redis-store.ts';
+import { sessionBytes, type StateStore } from './state-store.ts';
+import { TieredStore } from './tiered-store.ts';
 
 const described = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 }), { kind: 'softmax' }]);
 const folder = suiteFolder();
@@ -60,18 +60,18 @@ async function text(length: number, seed = 2): Promise<SavedSession> {
 }
 
 let opened = 0;
-const freshFolder = (): Promise<FolderSessions> => FolderSessions.open(join(folder, String(opened++)), model);
+const freshFolder = (): Promise<FolderStore> => FolderStore.open(join(folder, String(opened++)), model);
 
 interface Kind {
   readonly title: string;
   readonly skipped: boolean;
   /** Two servers' views of one store. */
-  open(): Promise<readonly [SessionStore, SessionStore]>;
+  open(): Promise<readonly [StateStore, StateStore]>;
 }
 
-async function inRedis(): Promise<readonly [SessionStore, SessionStore]> {
+async function inRedis(): Promise<readonly [StateStore, StateStore]> {
   await connected().flushall();
-  return [new RedisSessions(connected(), model), new RedisSessions(connected(), model)];
+  return [new RedisStore(connected(), model, 'session'), new RedisStore(connected(), model, 'session')];
 }
 
 const kinds: readonly Kind[] = [
@@ -79,7 +79,7 @@ const kinds: readonly Kind[] = [
     title: 'memory',
     skipped: false,
     open: () => {
-      const store = new MemorySessions();
+      const store = new MemoryStore();
       return Promise.resolve([store, store]);
     },
   },
@@ -88,7 +88,7 @@ const kinds: readonly Kind[] = [
     skipped: false,
     open: async () => {
       const place = join(folder, String(opened++));
-      return [await FolderSessions.open(place, model), await FolderSessions.open(place, model)];
+      return [await FolderStore.open(place, model), await FolderStore.open(place, model)];
     },
   },
   { title: `Redis${needsRedis}`, skipped: noRedis, open: inRedis },
@@ -97,7 +97,7 @@ const kinds: readonly Kind[] = [
     skipped: noRedis,
     open: async () => {
       const [a, b] = await inRedis();
-      return [new TieredSessions(a, 1 << 20), new TieredSessions(b, 1 << 20)];
+      return [new TieredStore(a, 1 << 20), new TieredStore(b, 1 << 20)];
     },
   },
 ];
@@ -175,16 +175,16 @@ describe.each(kinds)('sessions in $title', ({ skipped, open }) => {
 describe('sessions in memory in front of a folder', () => {
   it('take no more bytes than they may, and all come back', async () => {
     const session = await text(10);
-    const store = new TieredSessions(await freshFolder(), 3 * sessionBytes(session));
+    const store = new TieredStore(await freshFolder(), 3 * sessionBytes(session));
     const tiers: string[] = [];
     store.observer = (tier) => tiers.push(tier);
     const names = Array.from({ length: 8 }, (_, i) => ({ owner: '', id: `s${i}` }));
     for (const name of names) await store.save(name, session, { expected: 0 });
-    expect([store.warmCount, store.warmBytes]).toEqual([3, 3 * sessionBytes(session)]);
+    expect([store.warm.count, store.warm.bytes]).toEqual([3, 3 * sessionBytes(session)]);
     for (const name of names.toReversed()) expect((await store.load(name))?.version).toBe(1);
     expect(tiers).toEqual(['warm', 'warm', 'warm', 'cold', 'cold', 'cold', 'cold', 'cold']);
     await store.close();
-    expect(store.warmCount).toBe(0);
+    expect(store.warm.count).toBe(0);
   });
 });
 
@@ -221,6 +221,7 @@ describe('damaged sessions', () => {
     await connected().hset(key, 'bytes', bytes, 'version', 'x');
     await expect(store.load(name)).rejects.toMatchObject({ code: 'FORMAT' });
     await connected().set(key, 'no hash at all');
-    await expect(store.load(name)).rejects.toThrow(StoreUnavailableError);
+    await expect(store.load(name)).rejects.toMatchObject({ code: 'FORMAT' });
+    await expect(store.load(name)).rejects.toThrow(key);
   });
 });

@@ -3,7 +3,7 @@
  * `VERSION.session`, or `VERSION.SECONDS.session` where it has a time to live, and of two who create the same version the
  * file system lets one.
  */
-import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeSession, restoreSession, type SavedSession } from '../../decoding/state/session-file.ts';
@@ -15,10 +15,11 @@ import {
   idsOf,
   nameOf,
   type SaveOptions,
-  type SessionName,
-  type SessionStore,
-  type StoredSession,
-} from './session-store.ts';
+  type StateName,
+  type StateStore,
+  type StoredState,
+  StoreError,
+} from './state-store.ts';
 
 interface VersionFile {
   readonly file: string;
@@ -31,7 +32,7 @@ const sweepEvery = 600_000;
 
 const versionPattern = /^([1-9]\d{0,14})(?:\.([1-9]\d{0,8}))?\.session$/;
 
-export class FolderSessions implements SessionStore {
+export class FolderStore implements StateStore {
   readonly #folder: string;
   readonly #model: TextModel;
   /** Whether the folder is gone with the process. */
@@ -45,24 +46,24 @@ export class FolderSessions implements SessionStore {
   }
 
   /** Makes the folder if there is none. @throws LinnetError `PATH` from the file system */
-  static async open(folder: string, model: TextModel): Promise<FolderSessions> {
+  static async open(folder: string, model: TextModel): Promise<FolderStore> {
     try {
       await mkdir(folder, { recursive: true });
     } catch (error) {
       throw fileError('create', folder, error);
     }
-    return new FolderSessions(folder, model, false);
+    return new FolderStore(folder, model, false);
   }
 
   /** A temporary folder, deleted at the end: sessions on disk that do not outlive the server. */
-  static async scratch(model: TextModel): Promise<FolderSessions> {
-    return new FolderSessions(await mkdtemp(join(tmpdir(), 'linnet-sessions-')), model, true);
+  static async scratch(model: TextModel): Promise<FolderStore> {
+    return new FolderStore(await mkdtemp(join(tmpdir(), 'linnet-sessions-')), model, true);
   }
 
-  async load(name: SessionName): Promise<StoredSession | undefined> {
+  async load(name: StateName): Promise<StoredState | undefined> {
     // A version may be replaced between finding its file and opening it; then there is a newer one.
     for (let attempt = 0; ; attempt++) {
-      const found = await this.#newest(name);
+      const found = await this.#newestIn(this.#place(name));
       if (found === undefined) return undefined;
       const { engine, fingerprint } = this.#model;
       try {
@@ -74,25 +75,29 @@ export class FolderSessions implements SessionStore {
     }
   }
 
-  async version(name: SessionName): Promise<number | undefined> {
-    return (await this.#newest(name))?.version;
+  async version(name: StateName): Promise<number | undefined> {
+    return (await this.#newestIn(this.#place(name)))?.version;
   }
 
-  async save(name: SessionName, session: SavedSession, { expected, ttl }: SaveOptions): Promise<number | undefined> {
-    if (((await this.version(name)) ?? 0) !== expected) return undefined;
-    const version = expected + 1;
+  async save(name: StateName, session: SavedSession, { expected, ttl }: SaveOptions): Promise<number | undefined> {
+    const known = (await this.version(name)) ?? 0;
+    if (known !== (expected ?? known)) return undefined;
+    const version = known + 1;
     const bytes = encodeSession({ ...session, fingerprint: this.#model.fingerprint });
     const place = this.#place(name);
-    if (expected === 0) await mkdir(place, { recursive: true });
     const file = `${version}${ttl === undefined ? '' : `.${ttl}`}.session`;
     try {
+      if (known === 0) await mkdir(place, { recursive: true });
       if (!(await createFileAtomic(join(place, file), bytes, { durable: !this.#scratch }))) return undefined;
     } catch (error) {
+      // Removes no folder that holds anything.
+      await rmdir(place).catch(() => undefined);
+      if (isFull(error)) throw new StoreError('full', error);
       // Without its folder the session was removed meanwhile.
       if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
       throw error;
     }
-    // Whoever was held up so long that others made this version, a newer one, and deleted theirs, comes too late.
+    // A writer that was held up until others made this version and a newer one, and deleted theirs, comes too late.
     const versions = await this.#versions(place);
     const others = versions.filter((other) => other.file !== file);
     if (others.some((other) => other.version >= version)) {
@@ -104,8 +109,8 @@ export class FolderSessions implements SessionStore {
     return version;
   }
 
-  async remove(name: SessionName): Promise<boolean> {
-    const known = (await this.#newest(name)) !== undefined;
+  async remove(name: StateName): Promise<boolean> {
+    const known = (await this.#newestIn(this.#place(name))) !== undefined;
     await rm(this.#place(name), { recursive: true, force: true });
     return known;
   }
@@ -121,10 +126,6 @@ export class FolderSessions implements SessionStore {
   async #sweep(): Promise<void> {
     this.#swept = performance.now();
     for (const name of await readdir(this.#folder)) await this.#newestIn(join(this.#folder, name));
-  }
-
-  #newest(name: SessionName): Promise<VersionFile | undefined> {
-    return this.#newestIn(this.#place(name));
   }
 
   /** The newest version; one whose time is over is removed. */
@@ -152,7 +153,13 @@ export class FolderSessions implements SessionStore {
     });
   }
 
-  #place(name: SessionName): string {
+  #place(name: StateName): string {
     return join(this.#folder, nameOf(name));
   }
+}
+
+/** Whether an error of the file system says that there is no room. */
+export function isFull(error: unknown): boolean {
+  const code = systemErrorCode(error instanceof LinnetError ? error.cause : error);
+  return code === 'ENOSPC' || code === 'EDQUOT';
 }

@@ -1,0 +1,34 @@
+/** Sessions on a disk that is full: the client reads why, and nothing is left behind. */
+import { readdirSync } from 'node:fs';
+import { expect, it, vi } from 'vitest';
+import { randomParameters, tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { letters } from '../../../test/models/letters.ts';
+import { scratchFolder } from '../../../test/scratch-folder.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
+import { TokenPieces } from '../../engine/text/token-pieces.ts';
+import { asApiError } from '../http/api-error.ts';
+import { FolderStore } from './folder-store.ts';
+
+vi.mock(import('../../files/atomic.ts'), async (original) => {
+  const { fileError } = await import('../../files/regular-file.ts');
+  const full = Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+  return { ...(await original()), createFileAtomic: (path) => Promise.reject(fileError('create', path, full)) };
+});
+
+it('answers 507 with a reason, and leaves no folder', async () => {
+  const described = tinyLlama([{ kind: 'softmax' }]);
+  await using engine = await DecodingEngine.create(described, randomParameters(described, 1), { threads: 1 });
+  const folder = await scratchFolder();
+  const store = await FolderStore.open(folder, {
+    ...{ name: 'tiny', created: 0, parameterCount: 0, vocabulary: described.sizes.vocabulary, engine },
+    ...{ tokenizer: letters, pieces: new TokenPieces(letters), fingerprint: 'f'.repeat(64) },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  });
+  const session = { state: engine.newState(), tokens: [1] };
+  const failure: unknown = await store
+    .save({ owner: '', id: 'one' }, session, { expected: 0 })
+    .catch((e: unknown) => e);
+  const { status, message } = asApiError(failure);
+  expect([status, message]).toEqual([507, expect.stringContaining('no room left')]);
+  expect(readdirSync(folder)).toEqual([]);
+});

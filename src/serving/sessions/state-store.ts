@@ -1,0 +1,89 @@
+/**
+ * Where states of texts are kept: sessions, answers of /v1/responses, saved slots, beginnings of prompts; in memory, a folder
+ * or Redis. `state-store.engine.test.ts` holds every store to one contract: an entry has a version that grows with each save, and a
+ * save may name the version that it replaces, so that of two writers one is told.
+ */
+import type { SavedSession } from '../../decoding/state/session-file.ts';
+
+/** Owner and identifier of an entry. */
+export interface StateName {
+  /** Name of an API key, or '' where there are none. Has no dot. */
+  readonly owner: string;
+  readonly id: string;
+}
+
+/** A text with its state, and what else is to come back with it. Never changed: turns work on forks. */
+export interface KeptState extends SavedSession {
+  readonly note?: string;
+}
+
+/** An entry of a store. */
+export interface StoredState {
+  readonly session: KeptState;
+  /** From 1. */
+  readonly version: number;
+  /** Seconds that it is kept after its last save; undefined keeps it until it is removed. */
+  readonly ttl?: number;
+}
+
+export interface SaveOptions {
+  /** The version that is replaced, 0 where there is no such entry yet. Default: any. */
+  readonly expected?: number;
+  readonly ttl?: number;
+}
+
+export interface StateStore {
+  /**
+   * The entry; undefined where there is none, or none any more.
+   * @throws LinnetError `FORMAT` or `MISMATCH` for one that is damaged or of another model
+   */
+  load(name: StateName): Promise<StoredState | undefined>;
+  /** The version that a load would give, at little cost. */
+  version(name: StateName): Promise<number | undefined>;
+  /**
+   * Replaces an entry, all at once. When it returns, the entry outlives the process, in stores that do.
+   * @returns the new version; undefined, and nothing is changed, where the version is not the expected one
+   * @throws StoreError; nothing is changed then
+   */
+  save(name: StateName, session: KeptState, options: SaveOptions): Promise<number | undefined>;
+  /** Whether there was one. */
+  remove(name: StateName): Promise<boolean>;
+  /** Identifiers of an owner's entries, in order. */
+  list(owner: string): Promise<string[]>;
+  /** Releases resources. Entries stay, in stores that outlive the process. */
+  close(): Promise<void>;
+}
+
+const messages = {
+  unavailable: 'the store of sessions does not answer; try again later',
+  full: 'the store of sessions is full; delete some, or make room',
+};
+
+/** The store cannot be reached, or has no room. */
+export class StoreError extends Error {
+  readonly reason: keyof typeof messages;
+  constructor(reason: StoreError['reason'], cause: unknown) {
+    super(messages[reason], { cause });
+    this.name = 'StoreError';
+    this.reason = reason;
+  }
+}
+
+/** Bytes of memory that an entry takes. */
+export function sessionBytes({ state, tokens, note = '' }: KeptState): number {
+  return state.bytes + 4 * tokens.length + 2 * note.length;
+}
+
+/** Owner and identifier as one name. */
+export function nameOf({ owner, id }: StateName): string {
+  return `${owner === '' ? 'anyone' : owner}.${id}`;
+}
+
+/** Identifiers of an owner among names as `nameOf` makes them, in order. */
+export function idsOf(owner: string, names: readonly string[]): string[] {
+  const prefix = nameOf({ owner, id: '' });
+  return names
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => name.slice(prefix.length))
+    .sort();
+}
