@@ -30,13 +30,7 @@ export interface AttentionMask {
   outside(queries: Value, keys: Value, values: Value): Value | undefined;
 }
 
-/**
- * Every position sees itself and what comes before it.
- * @example
- * ```ts
- * const mask = causalAttention(grouping);
- * ```
- */
+/** Every position sees itself and what comes before it. */
 export function causalAttention(grouping: Grouping): AttentionMask {
   return {
     queries: grouping,
@@ -53,10 +47,6 @@ export function causalAttention(grouping: Grouping): AttentionMask {
  *
  * @param mask [B,n]: 1 for tokens, 0 for padding
  * @param grouped whether groups are looked at key by key, so that only the other groups lie outside; else everything does
- * @example
- * ```ts
- * const output = fullAttention(queries, keys, mask, grouped);
- * ```
  */
 export function fullAttention(queries: Grouping, keys: Grouping, mask: Value, grouped: boolean): AttentionMask {
   const visible = groupMask(keys, mask);

@@ -40,13 +40,7 @@ export function reachOf(convolution: ConvolutionConfig | null): number {
 /** Name of the filter's parameter. */
 export const filterName = 'dwconv.weight';
 
-/**
- * The filter of a convolution: [H,1,K,1], one per query head, shared by the channels of the head.
- * @example
- * ```ts
- * const filters = filterParameters({ kernel: 63, masked: true }, { heads: 8, keyValueHeads: 2 });
- * ```
- */
+/** The filter of a convolution: [H,1,K,1], one per query head, shared by the channels of the head. */
 export function filterParameters(convolution: ConvolutionConfig | null, { heads }: HeadCounts): MixerParameter[] {
   return convolution === null ? [] : [{ name: filterName, shape: [heads, 1, convolution.kernel, 1], init: 'zeros' }];
 }

@@ -173,13 +173,7 @@ export function filterByOffset(filter: Value, farthest = convolutionReach(Number
   return matmul(reshape(filter, [H, K]), reversal);
 }
 
-/**
- * `mixed` [B,n,H,E] plus the convolution of v [B,n,M,E], where the mixer has one.
- * @example
- * ```ts
- * const output = addConvolution(convolution, mixed, grouping, v, parameters);
- * ```
- */
+/** `mixed` [B,n,H,E] plus the convolution of v [B,n,M,E], where the mixer has one. */
 export function addConvolution(
   convolution: ConvolutionConfig | null,
   mixed: Value,
@@ -208,10 +202,6 @@ export function addGroupedConvolution<Mixed extends Value | undefined>(
 
 /**
  * The convolution of an encoder, with all its K weights: [B,n,H,E] of v [B,n,M,E]; undefined for a mixer without one.
- * @example
- * ```ts
- * const convolved = centredConvolution(convolution, grouping, v, parameters);
- * ```
  */
 export function centredConvolution(
   convolution: ConvolutionConfig | null,

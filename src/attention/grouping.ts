@@ -50,13 +50,7 @@ export function groupingOf({ q, k }: Pick<ProjectedPositions, 'q' | 'k'>, group:
   return makeGrouping(batch, length, group, heads, Number(k.shape[2]));
 }
 
-/**
- * Queries [B,n,H,D] → [M,B·N,R·G,D]: the queries that share keys lie in one matrix. Padding positions are zero.
- * @example
- * ```ts
- * const grouped = groupQueries(grouping, q);
- * ```
- */
+/** Queries [B,n,H,D] → [M,B·N,R·G,D]: the queries that share keys lie in one matrix. Padding positions are zero. */
 export function groupQueries(grouping: Grouping, q: Value): Value {
   const { batch: B, length, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const D = q.shape[3];
@@ -65,13 +59,7 @@ export function groupQueries(grouping: Grouping, q: Value): Value {
   return reshape(transpose(split, [3, 0, 1, 4, 2, 5]), [M, B * N, R * G, D]);
 }
 
-/**
- * Keys or values [B,n,M,D] → [M,B·N,G,D].
- * @example
- * ```ts
- * const grouped = groupKeys(grouping, k);
- * ```
- */
+/** Keys or values [B,n,M,D] → [M,B·N,G,D]. */
 export function groupKeys(grouping: Grouping, k: Value): Value {
   const { batch: B, length, group: G, groups: N, keyValueHeads: M } = grouping;
   const D = k.shape[3];
@@ -79,13 +67,7 @@ export function groupKeys(grouping: Grouping, k: Value): Value {
   return reshape(transpose(reshape(padded, [B, N * G, M, D]), [2, 0, 1, 3]), [M, B * N, G, D]);
 }
 
-/**
- * The inverse of `groupQueries`, without the padding: [M,B·N,R·G,D] → [B,n,H,D].
- * @example
- * ```ts
- * const output = ungroupQueries(grouping, grouped);
- * ```
- */
+/** The inverse of `groupQueries`, without the padding: [M,B·N,R·G,D] → [B,n,H,D]. */
 export function ungroupQueries(grouping: Grouping, grouped: Value): Value {
   const { batch: B, length, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const D = grouped.shape[3];
@@ -127,22 +109,12 @@ export function causalMask(grouping: Grouping, like: Value, visible: number, mas
  * @param keys [M,B·N,G,X]
  * @param values [M,B·N,G,E]
  * @returns [M,B·N,X,E]
- * @example
- * ```ts
- * const sums = earlierSums(grouping, keys, values);
- * ```
  */
 export function earlierSums(grouping: Grouping, keys: Value, values: Value): Value {
   return sumsBeside(grouping, keys, values, false);
 }
 
-/**
- * Σ keysᵀ·values over all later groups, for every group: as `earlierSums`, from the end.
- * @example
- * ```ts
- * const sums = laterSums(grouping, keys, values);
- * ```
- */
+/** Σ keysᵀ·values over all later groups, for every group: as `earlierSums`, from the end. */
 export function laterSums(grouping: Grouping, keys: Value, values: Value): Value {
   return sumsBeside(grouping, keys, values, true);
 }

@@ -5,13 +5,7 @@ import { validated } from '../files/schema-problems.ts';
 import { findMixerKind, mixerKinds } from './kinds/index.ts';
 import type { AttentionDims, MixerConfig, MixerKind, MixerParameter } from './mixer.ts';
 
-/**
- * The kind of a mixer. @throws LinnetError `CONFIG` for a kind that is not in the table
- * @example
- * ```ts
- * const { describe } = kindOf(mixerPreset('softmax'));
- * ```
- */
+/** The kind of a mixer. @throws LinnetError `CONFIG` for a kind that is not in the table */
 export function kindOf({ kind }: MixerConfig): MixerKind {
   const found = findMixerKind(kind);
   if (found !== undefined) return found;
@@ -27,10 +21,6 @@ const kindSchema = z.looseObject({ kind: z.string() });
 /**
  * The schema of mixers of the kinds that `allows` lets through, for embedding in a model's configuration. Unknown fields are
  * refused.
- * @example
- * ```ts
- * const causal = mixerSchemaOf((kind) => kind.recurrent !== undefined);
- * ```
  */
 export function mixerSchemaOf(allows: (kind: MixerKind) => boolean = () => true): z.ZodType<MixerConfig> {
   return z.unknown().transform((value, context): MixerConfig => {
@@ -55,33 +45,17 @@ export const mixerSchema: z.ZodType<MixerConfig> = mixerSchemaOf();
 /**
  * Checks a configuration and fills in the defaults.
  * @throws LinnetError `CONFIG` naming every field that is wrong.
- * @example
- * ```ts
- * const mixer = parseMixer({ kind: 'softmax' });
- * ```
  */
 export function parseMixer(value: unknown): MixerConfig {
   return validated(mixerSchema, value, 'CONFIG', 'invalid mixer configuration');
 }
 
-/**
- * One line for people, for example `local relu² + α·global + convolution 63, G = 64`.
- * @example
- * ```ts
- * console.log(describeMixer(mixerPreset('augmented')));
- * ```
- */
+/** One line for people, for example `local relu² + α·global + convolution 63, G = 64`. */
 export function describeMixer(config: MixerConfig): string {
   return kindOf(config).describe(config);
 }
 
-/**
- * The parameters that a mixer adds to a layer, by name and shape.
- * @example
- * ```ts
- * const shapes = mixerParameters(config, dims).map(({ name, shape }) => [name, shape]);
- * ```
- */
+/** The parameters that a mixer adds to a layer, by name and shape. */
 export function mixerParameters(config: MixerConfig, dims: AttentionDims): MixerParameter[] {
   return kindOf(config).parameters(config, dims);
 }

@@ -5,13 +5,7 @@ import { checkContext, checkDims, grows, stateNumbers } from './state.ts';
 import type { AttentionDims, Branch, Calibration, Horizon, MixerConfig, RecurrentForm, StateShape } from './mixer.ts';
 import { kindOf, parseMixer, describeMixer } from './mixer-config.ts';
 
-/**
- * The convolution of a mixer; null where it has none.
- * @example
- * ```ts
- * const kernel = convolutionOf(mixerPreset('augmented'))?.kernel;
- * ```
- */
+/** The convolution of a mixer; null where it has none. */
 export function convolutionOf(config: MixerConfig): ConvolutionConfig | null {
   return kindOf(config).convolution(config);
 }
@@ -19,10 +13,6 @@ export function convolutionOf(config: MixerConfig): ConvolutionConfig | null {
 /**
  * A mixer with the masked convolution of K filter weights added; undefined for a kind that cannot have one.
  * @throws LinnetError `CONFIG` for an even kernel
- * @example
- * ```ts
- * const augmented = withConvolutionAdded(mixerPreset('performer'), 63);
- * ```
  */
 export function withConvolutionAdded(config: MixerConfig, kernel?: number): MixerConfig | undefined {
   const takesOne = kindOf(config).schema.safeParse({ ...config, convolution: {} }).success;
@@ -31,10 +21,6 @@ export function withConvolutionAdded(config: MixerConfig, kernel?: number): Mixe
 
 /**
  * A mixer with a branch switched off; undefined for one that has no such branch. Its parameters are among the mixer's own.
- * @example
- * ```ts
- * const local = withoutBranch(mixerPreset('augmented'), branch);
- * ```
  */
 export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig | undefined {
   const rest = kindOf(config).without?.[branch]?.(config);
@@ -43,67 +29,33 @@ export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig 
 
 /**
  * What a start in closed form needs to know of a mixer in a model that was trained on texts of `trainedLength` tokens.
- * @example
- * ```ts
- * const { affine } = calibrationOf(config, 2048);
- * ```
  */
 export function calibrationOf(config: MixerConfig, trainedLength: number): Calibration {
   const affine = convolutionOf(config) === null ? [] : [filterName]; // a convolution is added to what attention gives
   return kindOf(config).calibration?.(config, trainedLength) ?? { affine, searched: [] };
 }
 
-/**
- * Width of a row of queries or keys as the mixer is given it: D in most kinds.
- * @example
- * ```ts
- * const width = rowWidth(mixerPreset('performer'), 64);
- * ```
- */
+/** Width of a row of queries or keys as the mixer is given it: D in most kinds. */
 export function rowWidth(config: MixerConfig, headWidth: number): number {
   return kindOf(config).rowWidth?.(config, headWidth) ?? headWidth;
 }
 
-/**
- * Whether no position reads a later one.
- * @example
- * ```ts
- * const readsPastAlone = isCausal(mixerPreset('augmented')); // true
- * ```
- */
+/** Whether no position reads a later one. */
 export function isCausal(config: MixerConfig): boolean {
   return kindOf(config).readsFuture !== true && isCausalConvolution(convolutionOf(config));
 }
 
-/**
- * Whether encoders can have it: a form in which each position reads the whole text.
- * @example
- * ```ts
- * const fitsEncoders = readsWholeTexts(mixerPreset('softmax')); // true
- * ```
- */
+/** Whether encoders can have it: a form in which each position reads the whole text. */
 export function fitsEncoders(config: MixerConfig): boolean {
   return kindOf(config).bidirectional !== undefined;
 }
 
-/**
- * G: positions per group; infinite where one group never ends.
- * @example
- * ```ts
- * const G = groupOf(mixerPreset('augmented', { group: 32 })); // 32
- * ```
- */
+/** G: positions per group; infinite where one group never ends. */
 export function groupOf(config: MixerConfig): number {
   return horizonOf(config).group;
 }
 
-/**
- * How far a mixer sees. @param biasReach the farthest distance that a bias of the scores tells apart; default none
- * @example
- * ```ts
- * const { group } = horizonOf(mixerPreset('augmented'));
- * ```
- */
+/** How far a mixer sees. @param biasReach the farthest distance that a bias of the scores tells apart; default none */
 export function horizonOf(config: MixerConfig, biasReach = -1): Horizon {
   const horizon = kindOf(config).horizon(config);
   if (biasReach < 0) return horizon;
@@ -113,24 +65,12 @@ export function horizonOf(config: MixerConfig, biasReach = -1): Horizon {
   return { ...horizon, reach: Math.max(reach, farthest) };
 }
 
-/**
- * The longest sequence that a mixer's parameters serve; infinite for most.
- * @example
- * ```ts
- * const limit = longestSequence(config);
- * ```
- */
+/** The longest sequence that a mixer's parameters serve; infinite for most. */
 export function longestSequence(config: MixerConfig): number {
   return kindOf(config).maximumLength?.(config) ?? Number.POSITIVE_INFINITY;
 }
 
-/**
- * Whether the gradient of queries and keys is a surrogate, not the derivative.
- * @example
- * ```ts
- * const approximate = hasSurrogateGradient(config);
- * ```
- */
+/** Whether the gradient of queries and keys is a surrogate, not the derivative. */
 export function hasSurrogateGradient(config: MixerConfig): boolean {
   return kindOf(config).hasSurrogateGradient?.(config) ?? false;
 }
@@ -138,10 +78,6 @@ export function hasSurrogateGradient(config: MixerConfig): boolean {
 /**
  * The form over token trees.
  * @throws LinnetError `CONFIG` for a mixer that reads the future, or has no such form
- * @example
- * ```ts
- * const form = recurrentForm(mixerPreset('augmented'));
- * ```
  */
 export function recurrentForm(config: MixerConfig): RecurrentForm<MixerConfig> {
   const { recurrent } = kindOf(config);
@@ -152,10 +88,6 @@ export function recurrentForm(config: MixerConfig): RecurrentForm<MixerConfig> {
 /**
  * The state of one layer for one sequence.
  * @throws LinnetError `CONFIG` for impossible sizes, or for a mixer that cannot decode and so has no state.
- * @example
- * ```ts
- * const shape = stateShape(config, dims);
- * ```
  */
 export function stateShape(config: MixerConfig, dims: AttentionDims): StateShape {
   checkDims(dims);
@@ -164,10 +96,6 @@ export function stateShape(config: MixerConfig, dims: AttentionDims): StateShape
 
 /**
  * Whether the state takes more room after a longer text. @throws LinnetError `CONFIG` for a mixer that cannot decode
- * @example
- * ```ts
- * const grows = growsWithText(mixerPreset('softmax')); // true
- * ```
  */
 export function growsWithText(config: MixerConfig): boolean {
   return grows(stateShape(config, { heads: 1, keyValueHeads: 1, headWidth: 1 }));
@@ -179,10 +107,6 @@ export function growsWithText(config: MixerConfig): boolean {
  * @param bytesPerNumber 4 for float32 (default), 2 for float16
  * @param context committed positions; matters, and must be given, only where the state grows with them
  * @throws LinnetError `CONFIG` as `stateShape`, and for a growing state without a context.
- * @example
- * ```ts
- * const bytes = stateBytes(mixerPreset('augmented'), { heads: 8, keyValueHeads: 2, headWidth: 64 });
- * ```
  */
 export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNumber = 4, context?: number): number {
   const shape = stateShape(config, dims);
@@ -196,13 +120,7 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
   return numbers * bytesPerNumber;
 }
 
-/**
- * How far float32 may be from the formula beyond what the order of sums makes: see `MixerKind.float32Error`.
- * @example
- * ```ts
- * const tolerance = Math.max(5e-5, float32Error(mixerPreset('yoso')));
- * ```
- */
+/** How far float32 may be from the formula beyond what the order of sums makes: see `MixerKind.float32Error`. */
 export function float32Error(config: MixerConfig): number {
   return kindOf(config).float32Error?.(config) ?? 0;
 }

@@ -61,10 +61,6 @@ function sequenceInput(
  * @param scoring default q·k/√D
  * @returns [B,n,H,E]
  * @throws LinnetError `TENSOR` for a missing or misshapen parameter
- * @example
- * ```ts
- * const output = mixParallel(config, positions, parameters);
- * ```
  */
 export function mixParallel(
   config: MixerConfig,
@@ -78,10 +74,6 @@ export function mixParallel(
 /**
  * Mixes the nodes of B trees on top of a state.
  * @throws LinnetError `CONFIG` for a mixer that cannot decode, `TENSOR` for a missing or misshapen parameter
- * @example
- * ```ts
- * const output = mixStep(config, input);
- * ```
  */
 export function mixStep(config: MixerConfig, input: StepInput): MixerStepOutput {
   const form = recurrentForm(config);
@@ -99,10 +91,6 @@ export function mixStep(config: MixerConfig, input: StepInput): MixerStepOutput 
  * @returns [B,m,H,E]; finite at padded positions, and in a text without any token
  * @throws LinnetError `SHAPE` for a mask of another shape, or a text longer than Linformer's projections; `CONFIG` for a
  *   mixer that has no such form; `TENSOR` for a missing parameter
- * @example
- * ```ts
- * const output = mixBidirectional(config, positions, mask, parameters);
- * ```
  */
 export function mixBidirectional(
   config: MixerConfig,
@@ -144,10 +132,6 @@ function maskedInput(
 /**
  * The form for attention to another text, whose positions are not those of the queries.
  * @throws LinnetError `CONFIG` for a mixer that pairs the two, by a local group, a convolution or castling
- * @example
- * ```ts
- * const form = crossForm(config);
- * ```
  */
 export function crossForm(config: MixerConfig): CrossForm<MixerConfig> {
   const kind = kindOf(config);
@@ -162,10 +146,6 @@ export function crossForm(config: MixerConfig): CrossForm<MixerConfig> {
 /**
  * What stands for a mixer between two texts, which have no positions and no groups in common: without its convolution, and
  * of a grouped one the global branch alone.
- * @example
- * ```ts
- * const cross = betweenTexts(mixerPreset('augmented'));
- * ```
  */
 export function betweenTexts(config: MixerConfig): MixerConfig {
   const own = kindOf(config).betweenTexts?.(config);
@@ -177,10 +157,6 @@ export function betweenTexts(config: MixerConfig): MixerConfig {
  * Reads another text: q [B,m,H,D], k [B,n,M,D] and v [B,n,M,E] with their mask [B,n].
  * @returns [B,m,H,E]
  * @throws LinnetError as `crossForm` and `mixBidirectional`
- * @example
- * ```ts
- * const output = mixCross(config, positions, mask, parameters);
- * ```
  */
 export function mixCross(
   config: MixerConfig,
@@ -200,22 +176,12 @@ export function mixCross(
  * The reference of a mixer: one sequence, or one tree of positions, in float64.
  * @returns [H,n,E]
  * @throws LinnetError `SHAPE` or `INPUT` as `ReferencePositions`, `CONFIG` for a mixer that cannot read another text
- * @example
- * ```ts
- * const output = mixReference(config, input);
- * ```
  */
 export function mixReference(config: MixerConfig, input: ReferenceInput): Float64Array {
   return kindOf(config).reference(config, referencePositions(config, input));
 }
 
-/**
- * The checked positions of a reference. @throws LinnetError as `mixReference`
- * @example
- * ```ts
- * const positions = referencePositions(config, input);
- * ```
- */
+/** The checked positions of a reference. @throws LinnetError as `mixReference` */
 export function referencePositions(config: MixerConfig, input: ReferenceInput): ReferencePositions {
   const { length, keyLength = length } = input.dims;
   const positions = new ReferencePositions(input, {

@@ -85,13 +85,7 @@ export interface ConvolutionOptions {
   readonly unmasked?: boolean;
 }
 
-/**
- * The field `convolution` that the options ask for.
- * @example
- * ```ts
- * const convolution = convolutionFrom({ convolution: true, kernel: 63, unmasked: false });
- * ```
- */
+/** The field `convolution` that the options ask for. */
 export function convolutionFrom({ convolution = false, kernel, unmasked: future = false }: ConvolutionOptions) {
   if (convolution) return { kernel, masked: !future };
   if (!future) return null;

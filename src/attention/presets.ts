@@ -71,13 +71,7 @@ function allPresets(): ReadonlyMap<string, MixerPreset> {
   return new Map(mixerKinds().flatMap(({ presets }) => Object.entries(presets)));
 }
 
-/**
- * The names `mixerPreset` knows.
- * @example
- * ```ts
- * console.log(mixerPresetNames().join(', '));
- * ```
- */
+/** The names `mixerPreset` knows. */
 export function mixerPresetNames(): string[] {
   return [...allPresets().keys()];
 }
@@ -109,10 +103,6 @@ export function findPreset(name: string): MixerPreset {
 /**
  * The preset that a name means where attention reads a whole text, in an encoder or between two texts: `linformer` is the
  * published form there, all others are themselves.
- * @example
- * ```ts
- * const mixer = mixerPreset(wholeTextPreset('linformer'));
- * ```
  */
 export function wholeTextPreset(name: string): string {
   return allPresets().get(name)?.wholeText ?? name;
@@ -183,10 +173,6 @@ export function mixerPreset(name: string, options: PresetOptions = {}): MixerCon
  * A preset in the form that it has where attention reads the past, or a whole text (`wholeTextPreset`).
  * @param others further readings that the same options are for: what either form takes may then be given
  * @throws LinnetError `CONFIG` and OptionsError as `mixerPreset`
- * @example
- * ```ts
- * const encoder = mixerPresetReading('whole', 'linformer', { rows: 16, length: 512 });
- * ```
  */
 export function mixerPresetReading(
   reads: Reading,

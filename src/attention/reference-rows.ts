@@ -3,26 +3,14 @@
  * comes with its gradient, derived by hand, so that the two can be read next to each other. Plain float64, for checking.
  */
 
-/**
- * ⟨a, b⟩.
- * @example
- * ```ts
- * const score = dot(a, b);
- * ```
- */
+/** ⟨a, b⟩. */
 export function dot(a: Float64Array, b: Float64Array): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
   return sum;
 }
 
-/**
- * y ← y + scale·x.
- * @example
- * ```ts
- * addScaled(y, 0.5, x); // y += x / 2
- * ```
- */
+/** y ← y + scale·x. */
 export function addScaled(y: Float64Array, scale: number, x: Float64Array): void {
   for (let i = 0; i < y.length; i++) y[i] += scale * x[i];
 }
@@ -113,13 +101,7 @@ export function softmaxKernel(scale: number): RowKernel {
   };
 }
 
-/**
- * e^x / Σ e^x.
- * @example
- * ```ts
- * const weights = softmaxOf(scores);
- * ```
- */
+/** e^x / Σ e^x. */
 export function softmaxOf(scores: Float64Array): Float64Array {
   let largest = Number.NEGATIVE_INFINITY;
   for (const score of scores) largest = Math.max(largest, score);
@@ -186,13 +168,7 @@ export const cosineKernel: RowKernel = ofCosine(
   () => 1,
 );
 
-/**
- * Σ weights_j·rows_j of the given width.
- * @example
- * ```ts
- * const mixed = weightedSum(weights, rows, width);
- * ```
- */
+/** Σ weights_j·rows_j of the given width. */
 export function weightedSum(weights: Float64Array, rows: readonly Float64Array[], width: number): Float64Array {
   const sum = new Float64Array(width);
   for (const [j, row] of rows.entries()) addScaled(sum, weights[j], row);

@@ -28,13 +28,7 @@ export interface Scoring {
   readonly bias?: RelativeBias;
 }
 
-/**
- * The scoring of most models: q·k/√D.
- * @example
- * ```ts
- * const scoring = scaledScoring(64);
- * ```
- */
+/** The scoring of most models: q·k/√D. */
 export function scaledScoring(headWidth: number): Scoring {
   return { scale: 1 / Math.sqrt(headWidth) };
 }

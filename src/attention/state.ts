@@ -98,10 +98,6 @@ export function checkContext(context: number): number {
  * @param context committed positions
  * @param bytesPerNumber 4 for float32 (default), 2 for float16
  * @throws LinnetError `CONFIG` for impossible sizes
- * @example
- * ```ts
- * const bytes = keyValueCacheBytes({ heads: 8, keyValueHeads: 2, headWidth: 64 }, 4096);
- * ```
  */
 export function keyValueCacheBytes(dims: AttentionDims, context: number, bytesPerNumber = 4): number {
   checkDims(dims);

@@ -13,13 +13,7 @@ import { filterByOffset } from './convolution.ts';
 import type { HeadLayout } from './head-layout.ts';
 import type { StepBlock, StepInput, StepMasks } from './mixer.ts';
 
-/**
- * The nodes' own rows [B,T,M,X] as blocks have them: [B,M,T,X].
- * @example
- * ```ts
- * const nodes = nodeRows(rows);
- * ```
- */
+/** The nodes' own rows [B,T,M,X] as blocks have them: [B,M,T,X]. */
 export function nodeRows(rows: Value): Value {
   return transpose(rows, [0, 2, 1, 3]);
 }
@@ -43,10 +37,6 @@ export function blocksOf(
 /**
  * The rows of all blocks as one block. Copies keys and values: for a ring, which is small, that costs less than the ops
  * that every further block needs; a cache that grows is better read in place.
- * @example
- * ```ts
- * const joined = joinBlocks(blocks);
- * ```
  */
 export function joinBlocks(blocks: readonly StepBlock[]): StepBlock {
   const join = (of: (block: StepBlock) => Value, axis: number): Value => concat(blocks.map(of), axis);
@@ -61,24 +51,12 @@ export function joinBlocks(blocks: readonly StepBlock[]): StepBlock {
   };
 }
 
-/**
- * Σ over blocks of weights × values: [B,M,R·T,rows] × [B,M,rows,E].
- * @example
- * ```ts
- * const mixed = weightedValues(blocks, weights);
- * ```
- */
+/** Σ over blocks of weights × values: [B,M,R·T,rows] × [B,M,rows,E]. */
 export function weightedValues(blocks: readonly StepBlock[], weights: readonly Value[]): Value {
   return addAll(blocks.map((block, i) => matmul(weights[i], block.values)));
 }
 
-/**
- * Softmax over several lists of scores [B,M,R·T,any] with one denominator.
- * @example
- * ```ts
- * const weights = softmaxOfBlocks(scores);
- * ```
- */
+/** Softmax over several lists of scores [B,M,R·T,any] with one denominator. */
 export function softmaxOfBlocks(scores: readonly Value[]): Value[] {
   const largest = scores.map((score) => max(score, [-1], true)).reduce((a, b) => maximum(a, b));
   const exponentials = scores.map((score) => exp(sub(score, largest)));
@@ -110,13 +88,7 @@ export function convolutionWeights(
   return blocks.map((block) => heads.perHead(gather(byOffset, block.masks.offsets, 0)));
 }
 
-/**
- * `mixed` [B,M,R·T,E] plus the convolution over the blocks, where the mixer has one.
- * @example
- * ```ts
- * const output = addStepConvolution(mixed, input, blocks);
- * ```
- */
+/** `mixed` [B,M,R·T,E] plus the convolution over the blocks, where the mixer has one. */
 export function addStepConvolution(mixed: Value | undefined, input: StepInput, blocks: readonly StepBlock[]): Value {
   const weights = convolutionWeights(input, blocks);
   const convolved = weights && weightedValues(blocks, weights);

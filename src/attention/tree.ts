@@ -87,13 +87,7 @@ export class TokenTree {
   }
 }
 
-/**
- * The tree without branches: `length` nodes, each the parent of the next.
- * @example
- * ```ts
- * const tree = chain(3); // parents -1, 0, 1
- * ```
- */
+/** The tree without branches: `length` nodes, each the parent of the next. */
 export function chain(length: number): TokenTree {
   if (!Number.isInteger(length) || length < 1) {
     throw new LinnetError('INPUT', `a chain needs a whole number of nodes, at least 1; got ${length}`);
@@ -125,10 +119,6 @@ function comparePaths(a: readonly number[], b: readonly number[]): number {
  * lexicographically, the node order of Medusa.
  * @param paths non-empty rank paths in any order; every proper prefix of a path must be listed too.
  * @throws LinnetError `INPUT` for an empty path, a rank that is not a whole number ≥ 0, a duplicate or a lacking prefix.
- * @example
- * ```ts
- * const { tree } = treeFromPaths([[0], [1], [0, 0]]);
- * ```
  */
 export function treeFromPaths(paths: readonly (readonly number[])[]): RankTree {
   const sorted: (readonly number[])[] = [[], ...paths.map((path) => [...path]).sort(comparePaths)];

@@ -71,10 +71,6 @@ export function elementCount(shape: readonly number[]): number {
 /**
  * Wraps `data` (not copied) as a tensor.
  * @throws LinnetError `SHAPE` if the length of `data` is not the product of `shape`.
- * @example
- * ```ts
- * const ids = tensor('int32', [2], Int32Array.of(1, 2));
- * ```
  */
 export function tensor<D extends DType>(dtype: D, shape: readonly number[], data: DTypeArrays[D]): Tensor<D> {
   const count = elementCount(shape);
@@ -87,13 +83,7 @@ export function tensor<D extends DType>(dtype: D, shape: readonly number[], data
   return { dtype, shape: [...shape], data };
 }
 
-/**
- * A zero-filled tensor.
- * @example
- * ```ts
- * const empty = zeros('float32', [4, 4]);
- * ```
- */
+/** A zero-filled tensor. */
 export function zeros<D extends DType>(dtype: D, shape: readonly number[]): Tensor<D> {
   return { dtype, shape: [...shape], data: allocate(dtype, elementCount(shape)) };
 }
@@ -104,24 +94,12 @@ export function allocate<D extends DType>(dtype: D, length: number): DTypeArrays
   return new constructors[dtype](length);
 }
 
-/**
- * A float32 tensor from numbers.
- * @example
- * ```ts
- * const x = float32([2, 2], [1, 2, 3, 4]);
- * ```
- */
+/** A float32 tensor from numbers. */
 export function float32(shape: readonly number[], values: ArrayLike<number>): Tensor<'float32'> {
   return tensor('float32', shape, Float32Array.from(values));
 }
 
-/**
- * An int32 tensor from numbers.
- * @example
- * ```ts
- * const tokens = int32([1, 3], [5, 6, 7]);
- * ```
- */
+/** An int32 tensor from numbers. */
 export function int32(shape: readonly number[], values: ArrayLike<number>): Tensor<'int32'> {
   return tensor('int32', shape, Int32Array.from(values));
 }
@@ -129,10 +107,6 @@ export function int32(shape: readonly number[], values: ArrayLike<number>): Tens
 /**
  * The data of a tensor that must be of one dtype.
  * @throws LinnetError `SHAPE` naming both dtypes otherwise.
- * @example
- * ```ts
- * const numbers = dataOf(float32([2], [1, 2]), 'float32');
- * ```
  */
 export function dataOf<D extends DType>(value: Tensor, dtype: D): DTypeArrays[D] {
   if (!hasDType(value, dtype)) throw new LinnetError('SHAPE', `expected a ${dtype} tensor, got ${value.dtype}`);

@@ -41,13 +41,7 @@ export interface StoredSourceOptions {
   readonly onError?: (name: string, error: WeightError) => void;
 }
 
-/**
- * A source of stored parameters; their numbers are read when the graph is compiled or written.
- * @example
- * ```ts
- * const source = storedParameters('int4', graph, reader);
- * ```
- */
+/** A source of stored parameters; their numbers are read when the graph is compiled or written. */
 export function storedParameters(
   type: WeightType,
   graph: Graph,

@@ -30,13 +30,7 @@ export interface WeightRows {
   readonly pieces: AsyncIterable<Float32Array>;
 }
 
-/**
- * Parameters that are in memory. @throws LinnetError `TENSOR` for one that is missing
- * @example
- * ```ts
- * const weights = readerOf(parameters);
- * ```
- */
+/** Parameters that are in memory. @throws LinnetError `TENSOR` for one that is missing */
 export function readerOf(parameters: ReadonlyMap<string, Tensor<'float32'>>): WeightReader {
   return {
     read(name) {

@@ -11,13 +11,7 @@ export interface TokenizerFiles {
   readonly tokenizerConfigJson: Record<string, unknown>;
 }
 
-/**
- * The files by name, as text; what `saveCheckpoint` takes as `tokenizerFiles`.
- * @example
- * ```ts
- * for (const [name, content] of tokenizerFileContents(files)) console.log(name, content.length);
- * ```
- */
+/** The files by name, as text; what `saveCheckpoint` takes as `tokenizerFiles`. */
 export function tokenizerFileContents(files: TokenizerFiles): ReadonlyMap<string, string> {
   return new Map([
     ['tokenizer.json', `${JSON.stringify(files.tokenizerJson)}\n`],

@@ -35,24 +35,12 @@ class ByteTokenizer implements Tokenizer {
   }
 }
 
-/**
- * A byte tokenizer.
- * @example
- * ```ts
- * const tokens = byteTokenizer().encode('text', { bos: true });
- * ```
- */
+/** A byte tokenizer. */
 export function byteTokenizer(): Tokenizer {
   return new ByteTokenizer();
 }
 
-/**
- * The byte tokenizer in Hugging Face format; `loadTokenizer` and Python read the same ids from it.
- * @example
- * ```ts
- * const contents = tokenizerFileContents(byteTokenizerFiles());
- * ```
- */
+/** The byte tokenizer in Hugging Face format; `loadTokenizer` and Python read the same ids from it. */
 export function byteTokenizerFiles(): TokenizerFiles {
   return byteLevelFiles({
     tokens: [...byteCharacters(), ...defaultSpecialTokens],

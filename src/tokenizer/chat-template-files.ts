@@ -16,10 +16,6 @@ const mostAdditional = 16;
 /**
  * The chat template of a Hugging Face folder (`findChatTemplate`); undefined for none.
  * @throws LinnetError `FORMAT` if it is malformed or too long, `PATH` if a file is not a regular file of the folder
- * @example
- * ```ts
- * const template = await readChatTemplate('models/chat', tokenizer);
- * ```
  */
 export function readChatTemplate(folder: string, tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
   return findChatTemplate(

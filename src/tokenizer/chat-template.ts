@@ -72,10 +72,6 @@ export class ChatTemplate {
   /**
    * The token ids of that text.
    * @throws LinnetError `INPUT` for no messages and where the template refuses them, `FORMAT` as `check`
-   * @example
-   * ```ts
-   * const tokens = template.encode([{ role: 'user', content: 'Hello' }]);
-   * ```
    */
   encode(messages: readonly ChatMessage[], options: TemplateOptions = {}): number[] {
     const values = { messages, ...given(options) };

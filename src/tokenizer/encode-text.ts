@@ -23,10 +23,6 @@ export function tokensBefore(tokenizer: Tokenizer, bos: TextEncoding['bos'] = 'a
 /**
  * Tokens of a text, or of texts and token ids in turn.
  * @throws LinnetError `INPUT` as `tokensBefore`
- * @example
- * ```ts
- * const tokens = textTokens(tokenizer, 'Once upon a time');
- * ```
  */
 export function textTokens(
   tokenizer: Tokenizer,

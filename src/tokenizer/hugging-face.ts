@@ -58,10 +58,6 @@ const specialTokenKeys = [
 /**
  * A tokenizer from parsed Hugging Face files.
  * @throws LinnetError `FORMAT` if the files are malformed or describe a component the library does not know.
- * @example
- * ```ts
- * const tokenizer = huggingFaceTokenizer(files);
- * ```
  */
 export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenizer {
   const origin = files.origin ?? 'tokenizer.json';

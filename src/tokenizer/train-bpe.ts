@@ -45,10 +45,6 @@ const mergesPerProgress = 100;
  * @returns the Hugging Face files; give them to `huggingFaceTokenizer`, or write them to a model folder.
  * @throws LinnetError `INPUT` if the vocabulary cannot hold the bytes and special tokens, or a special token is empty
  * or given twice.
- * @example
- * ```ts
- * const files = trainBpe(['some text', 'more text'], { vocabularySize: 512 });
- * ```
  */
 export function trainBpe(documents: Iterable<string>, options: TrainBpeOptions): TokenizerFiles {
   const { vocabularySize, specialTokens = defaultSpecialTokens, minFrequency = 2, onProgress } = options;

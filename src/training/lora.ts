@@ -47,13 +47,7 @@ export type LoraChoice = z.output<typeof loraChoiceSchema>;
 export type WholeGroup = ParameterGroup;
 export const wholeGroupNames = parameterGroups;
 
-/**
- * The adaptation that a choice comes to for a model. @throws LinnetError `CONFIG` for targets that the model lacks
- * @example
- * ```ts
- * const lora = loraOf(model, parseLoraChoice('r=8,targets=q,v'));
- * ```
- */
+/** The adaptation that a choice comes to for a model. @throws LinnetError `CONFIG` for targets that the model lacks */
 export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora {
   const matrices = weightMatrices(model);
   const attentions = model.mixers.map((_, index) => `${model.attentionPrefix(index)}.`);
@@ -63,13 +57,7 @@ export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora
   return { rank, alpha, matrices: selectMatrices(matrices, [...chosen]) };
 }
 
-/**
- * The names of the parameters that groups stand for.
- * @example
- * ```ts
- * const whole = wholeParameters(model, ['norms', 'mixers']);
- * ```
- */
+/** The names of the parameters that groups stand for. */
 export function wholeParameters(model: ModelDescription, groups: readonly WholeGroup[]): ReadonlySet<string> {
   const isMember = ([, { role }]: readonly [string, DeclaredParameter]): boolean => {
     const { group } = consequencesOf(role);
@@ -86,10 +74,6 @@ type Subject = Pick<TrainingJob, 'model' | 'parameters' | 'objective' | 'trainab
  * them, and only they are trained, with the parameters named in `whole`.
  *
  * @param seed draws A
- * @example
- * ```ts
- * const { parameters, trainable } = trainLora(job, lora, whole, 1);
- * ```
  */
 export function trainLora<Job extends Subject>(job: Job, lora: Lora, whole: ReadonlySet<string>, seed: number): Job {
   const { model, parameters, objective, variant } = job;
@@ -123,10 +107,6 @@ const choiceSchema = z.strictObject({
 /**
  * Reads `r=8,alpha=16,targets=q,k,v,o`; all parts may be left out, α is 2r then.
  * @throws LinnetError `CONFIG` naming what is wrong
- * @example
- * ```ts
- * const { rank, alpha } = parseLoraChoice('r=16,targets=q,k,v,o'); // alpha is 32
- * ```
  */
 export function parseLoraChoice(text: string): LoraChoice {
   const fields = new Map<string, string[]>();

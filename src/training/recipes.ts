@@ -67,13 +67,7 @@ const recipes: Readonly<Record<RecipeName, Recipe>> = {
   },
 };
 
-/**
- * The recipe of a name.
- * @example
- * ```ts
- * const { settings } = recipe('llama-lora');
- * ```
- */
+/** The recipe of a name. */
 export function recipe(name: RecipeName): Recipe {
   return recipes[name];
 }
@@ -81,10 +75,6 @@ export function recipe(name: RecipeName): Recipe {
 /**
  * The settings of a recipe with what is given in place of its own. A number of optimizer steps replaces a number of epochs, and
  * the other way round.
- * @example
- * ```ts
- * const settings = parseTrainingSettings(withRecipe('llama-lora', { steps: 1000 }));
- * ```
  */
 export function withRecipe(name: RecipeName | undefined, given: TrainingInput): TrainingInput {
   if (name === undefined) return given;

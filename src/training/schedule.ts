@@ -29,10 +29,6 @@ const decays: Readonly<Record<ScheduleName, (progress: number) => number>> = {
  *
  * @param update counted from 0
  * @throws LinnetError `CONFIG` if the warm-up is longer than the run
- * @example
- * ```ts
- * const rate = learningRate({ name: 'cosine', peak: 1e-3, warmup: 100, total: 2000 }, 500);
- * ```
  */
 export function learningRate(config: ScheduleConfig, update: number): number {
   const { peak, warmup, total } = config;

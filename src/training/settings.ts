@@ -121,10 +121,6 @@ export type TrainingInput = z.input<typeof trainingSchema>;
 /**
  * Checks settings and fills in the defaults.
  * @throws LinnetError `CONFIG` naming every field that is wrong
- * @example
- * ```ts
- * const settings = parseTrainingSettings({ learningRate: 2e-3, batch: 8, length: 256, steps: 200 });
- * ```
  */
 export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
   return validated(trainingSchema, input, 'CONFIG', 'invalid training settings');

@@ -93,10 +93,6 @@ function runIdentity({
  *
  * @throws LinnetError `MISMATCH` if the snapshot is of another run, `INPUT` for too little data, `RUNTIME` if a loss is
  *   not finite
- * @example
- * ```ts
- * const { parameters } = await train(job);
- * ```
  */
 export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   const { settings, snapshots, signal } = job;

@@ -61,24 +61,12 @@ export type BuiltInPresets = typeof softmaxKind.presets &
 
 const table = new Map<string, MixerKind>(builtIn.map((kind) => [kind.kind, kind]));
 
-/**
- * All kinds of mixers, in the order of the table.
- * @example
- * ```ts
- * const names = mixerKinds().map(({ kind }) => kind);
- * ```
- */
+/** All kinds of mixers, in the order of the table. */
 export function mixerKinds(): readonly MixerKind[] {
   return [...table.values()];
 }
 
-/**
- * The kind of a name; undefined if there is none.
- * @example
- * ```ts
- * const kind = findMixerKind('linear');
- * ```
- */
+/** The kind of a name; undefined if there is none. */
 export function findMixerKind(name: string): MixerKind | undefined {
   return table.get(name);
 }

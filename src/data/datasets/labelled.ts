@@ -51,13 +51,7 @@ export function labelledFields(options: z.input<typeof labelOptions>): LabelledF
   return { text, pair, label };
 }
 
-/**
- * Labelled texts of .jsonl, .csv and .tsv files. @throws LinnetError as `readRecords`
- * @example
- * ```ts
- * const texts = await readLabelledTexts(['reviews.csv'], { text: 'review', label: 'stars' });
- * ```
- */
+/** Labelled texts of .jsonl, .csv and .tsv files. @throws LinnetError as `readRecords` */
 export async function readLabelledTexts(
   paths: readonly string[],
   { text, pair, label }: LabelledFields,

@@ -18,10 +18,6 @@ export class PackedDataset extends PackedRows implements RowDataset<PackedBatch>
  * Tokenizes documents and cuts them into rows. Each document starts with BOS; with a tokenizer that has none it ends
  * with EOS instead, if there is one.
  * @throws LinnetError `INPUT` if `length` is not a positive integer, or the text is too short for a single row.
- * @example
- * ```ts
- * const dataset = await packDocuments(documents, tokenizer, { length: 256, mode: 'stream' });
- * ```
  */
 export async function packDocuments(
   documents: Iterable<{ readonly text: string }> | AsyncIterable<{ readonly text: string }>,

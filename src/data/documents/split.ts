@@ -12,10 +12,6 @@ export interface DocumentSplit<T> {
  * @param options.heldOut a number of documents (an integer), or a fraction of them (between 0 and 1, both excluded;
  * rounded, at least one document). 0 holds none back.
  * @throws LinnetError `INPUT` if it is neither, or leaves no document for training.
- * @example
- * ```ts
- * const { training, heldOut } = splitDocuments(documents, { heldOut: 0.1 });
- * ```
  */
 export function splitDocuments<T>(documents: readonly T[], options: { readonly heldOut: number }): DocumentSplit<T> {
   const { heldOut } = options;

@@ -14,10 +14,6 @@ let text: Promise<string> | undefined;
  * All of the standard input, without a byte order mark and with line ends normalised to `\n`. It is read once, at the
  * first call; later calls get the same text.
  * @throws LinnetError `INPUT` where it is a terminal, `FORMAT` if it is too large or not UTF-8
- * @example
- * ```ts
- * const text = await standardInput();
- * ```
  */
 export function standardInput(): Promise<string> {
   text ??= readAll(process.stdin);

@@ -14,10 +14,6 @@ const sharedConstantBytes = 4096;
  * outputs keep their names.
  *
  * @throws LinnetError `GRAPH` if the graph has no outputs, or an output is named like an input or a weight.
- * @example
- * ```ts
- * const { nodes } = lowerGraph(graph, 'cpu');
- * ```
  */
 export function lowerGraph(graph: Graph, device: Device): OnnxGraph {
   if (graph.outputs.size === 0) throw new LinnetError('GRAPH', `graph "${graph.name}" has no outputs`);

@@ -17,13 +17,7 @@ import { parallelHidden } from '../graphs/parallel-graph.ts';
 
 const scoreName = 'score';
 
-/**
- * The parameters that a classifier of so many classes adds to the model's backbone.
- * @example
- * ```ts
- * const shapes = scoreParameters(model, 2);
- * ```
- */
+/** The parameters that a classifier of so many classes adds to the model's backbone. */
 export function scoreParameters(model: CausalModel, classes: number): DeclaredParameters {
   return new Map([[`${scoreName}.weight`, { shape: [classes, model.sizes.width], role: 'matrix' }]]);
 }
@@ -51,10 +45,6 @@ export function rowsInBatch(tokens: Value, last: Value): Value {
  * @param tokens int32 [B,n] of static shape, padded at the end
  * @param lastTokens int32 [B]: the last real token of every row as b·n + t, as `lastTokenRows` makes it
  * @returns [B,classes]
- * @example
- * ```ts
- * const logits = classLogits(model, source, tokens, lastTokens, 2);
- * ```
  */
 export function classLogits(
   model: CausalModel,
@@ -74,10 +64,6 @@ export function classLogits(
  *
  * @param mask B·n values in row-major order, 0 on padding
  * @throws LinnetError `INPUT` for a mask of another size or a row without a token
- * @example
- * ```ts
- * const rows = lastTokenRows([1, 1, 0, 1, 1, 1], 2, 3); // 1 and 5
- * ```
  */
 export function lastTokenRows(mask: ArrayLike<number>, batch: number, length: number): Tensor {
   if (mask.length !== batch * length) {

@@ -35,10 +35,6 @@ export const regressionLabel = 'LABEL_0';
 /**
  * The model as a classifier; with one label as a regression head, as transformers takes it.
  * @throws LinnetError `CONFIG` for no labels or equal ones
- * @example
- * ```ts
- * const reported = classifier(describeModel(modelPreset('llama-2-7b')), ['good', 'bad']);
- * ```
  */
 export function classifier(given: Model, labels: readonly string[]): Classifier {
   if (labels.length === 0 || new Set(labels).size !== labels.length) {
@@ -83,10 +79,6 @@ export function isClassifierConfig({ architectures }: Readonly<Record<string, un
 /**
  * The classifier that a config.json describes.
  * @throws LinnetError `CONFIG` for a model of another task, and what `describeModel` throws
- * @example
- * ```ts
- * const { labels } = describeClassifier(json);
- * ```
  */
 export function describeClassifier(json: Readonly<Record<string, unknown>>): Classifier {
   if (!isClassifierConfig(json)) {

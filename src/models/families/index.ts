@@ -31,10 +31,6 @@ export const supportedFamilies: readonly string[] = Object.keys(families);
 /**
  * The model that a config.json describes.
  * @throws LinnetError `CONFIG` for an unknown `model_type` or a configuration the family cannot use
- * @example
- * ```ts
- * const { kind, sizes } = describeModel(modelPreset('llama-2-7b'));
- * ```
  */
 export function describeModel(json: Readonly<Record<string, unknown>>): Model {
   if (!isJsonObject(json)) throw new LinnetError('CONFIG', 'config.json is not an object');
@@ -49,10 +45,6 @@ export function describeModel(json: Readonly<Record<string, unknown>>): Model {
 /**
  * The causal language model that a config.json describes.
  * @throws LinnetError `CONFIG` as `describeModel`, and for a model of another kind
- * @example
- * ```ts
- * const model = describeCausalModel(modelPreset('llama-2-7b'));
- * ```
  */
 export function describeCausalModel(json: Readonly<Record<string, unknown>>): CausalModel {
   return requireCausal(describeModel(json));

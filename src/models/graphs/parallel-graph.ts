@@ -36,13 +36,7 @@ export function shiftedByOne(features: Value): Value {
   return slice(pad(features, 1, 1, 0), 1, 0, Number(features.shape[1]));
 }
 
-/**
- * Tokens int32 [B,n] → logits [B,n,V].
- * @example
- * ```ts
- * const logits = parallelLogits(model, source, tokens);
- * ```
- */
+/** Tokens int32 [B,n] → logits [B,n,V]. */
 export function parallelLogits(model: AutoregressiveModel, source: ParameterSource, tokens: Value): Value {
   return model.head(source, parallelHidden(model, source, tokens));
 }

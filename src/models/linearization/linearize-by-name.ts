@@ -34,10 +34,6 @@ const t5Kernel = 9;
  * in models with both, each where it belongs.
  * @param mixer the name of a preset, or a configuration
  * @throws LinnetError `CONFIG` for a mixer that the model cannot have or parts that it does not have
- * @example
- * ```ts
- * const { model: linear } = linearizeByName(model, parameters, 'augmented');
- * ```
  */
 export function linearizeByName(
   model: Model,

@@ -14,10 +14,6 @@ export const defaultParts: readonly AttentionPart[] = ['encoder', 'decoder'];
  * `linearize` for the attentions of some parts.
  * @param layers of each part, counted from 0; default all
  * @throws LinnetError `CONFIG` for a layer that a part does not have or a mixer that it cannot have, `TENSOR` as `linearize`
- * @example
- * ```ts
- * const linear = linearizeParts(model, parameters, () => mixerPreset('augmented'), { parts: ['decoder'] });
- * ```
  */
 export function linearizeParts(
   model: EncoderDecoderModel,

@@ -21,10 +21,6 @@ interface Remixable<Described> {
  *
  * @param given indices of the layers to change; default all
  * @throws LinnetError `CONFIG` for a layer the model does not have, `TENSOR` for a parameter that is missing
- * @example
- * ```ts
- * const linear = linearize(model, parameters, mixerPreset('augmented', { group: 64 }));
- * ```
  */
 export function linearize<Described extends Remixable<Described> & ModelDescription>(
   model: Described,

@@ -69,13 +69,7 @@ function checkConfig(config: MedusaConfig): void {
   }
 }
 
-/**
- * Fresh heads: blocks at zero, projections copied from the model's head.
- * @example
- * ```ts
- * const heads = initializeMedusa({ heads: 3, layers: 1 }, model, parameters);
- * ```
- */
+/** Fresh heads: blocks at zero, projections copied from the model's head. */
 export function initializeMedusa(
   config: MedusaConfig,
   model: GeneratingModel,

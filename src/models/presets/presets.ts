@@ -22,10 +22,6 @@ export const modelPresetNames: readonly string[] = [...Object.keys(small), ...pu
 /**
  * The config.json of a model by name.
  * @throws LinnetError `CONFIG` for an unknown name
- * @example
- * ```ts
- * const config = modelPreset('llama-2-7b');
- * ```
  */
 export function modelPreset(name: string): Record<string, unknown> {
   return Object.hasOwn(small, name) ? { ...small[name] } : publishedShape(name);

@@ -11,10 +11,6 @@ import type { Objective } from './next-token.ts';
 /**
  * The loss of a batch of labels: their cross-entropy, or with a regression head (number − label)², as transformers has it.
  * Rows as `LabelledDataset` has them; segments are given to encoders alone.
- * @example
- * ```ts
- * const objective = classificationObjective(classifier, 128);
- * ```
  */
 export function classificationObjective(classifier: Classifier, length: number, options?: LabelOptions): Objective {
   const { isRegression } = classifier;

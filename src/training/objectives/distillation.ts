@@ -24,13 +24,7 @@ import type { ParameterSource } from '../../nn/parameters.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { Objective } from './next-token.ts';
 
-/**
- * Layers whose mixers differ. @throws LinnetError `MISMATCH` for models that differ in more than their mixers
- * @example
- * ```ts
- * const layers = transferredLayers(teacher, student);
- * ```
- */
+/** Layers whose mixers differ. @throws LinnetError `MISMATCH` for models that differ in more than their mixers */
 export function transferredLayers(teacher: CausalModel, student: CausalModel): number[] {
   const shapes = ({ parameters }: CausalModel): string =>
     JSON.stringify([...parameters].filter(([, { role }]) => consequencesOf(role).group !== 'mixers'));
@@ -63,10 +57,6 @@ export function attentionParameters(teacher: CausalModel, student: CausalModel):
 /**
  * The names of the parameters that transfer trains: those of the mixers that differ, and if asked for q and k.
  * @throws LinnetError `CONFIG` if the mixers have none
- * @example
- * ```ts
- * const trained = transferredParameters(teacher, student, { queriesAndKeys: false });
- * ```
  */
 export function transferredParameters(
   teacher: CausalModel,
@@ -95,10 +85,6 @@ export function transferredParameters(
  * layers read are the teacher's hidden states, and where q and k are frozen too, the runtime finds both backbones to be one.
  *
  * @param trained names of `transferredParameters`; the teacher's own are those of `transferParameters`
- * @example
- * ```ts
- * const objective = transferObjective(teacher, student, 256, trained);
- * ```
  */
 export function transferObjective(
   teacher: CausalModel,
@@ -170,10 +156,6 @@ function teacherName(name: string): string {
 /**
  * The student's parameters, and those that the teacher does not share with it, under names of their own.
  * @throws LinnetError `MISMATCH` for a student whose other weights are not the teacher's
- * @example
- * ```ts
- * const parameters = transferParameters(student, teacher, trained);
- * ```
  */
 export function transferParameters(
   student: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, Tensor<'float32'>> },

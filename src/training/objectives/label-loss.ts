@@ -20,10 +20,6 @@ export interface LabelOptions {
  * @param logits [rows,V]
  * @param labels int32 [rows]
  * @returns float32 [rows], in nats
- * @example
- * ```ts
- * const loss = labelLoss(logits, labels, { labelSmoothing: 0.1 });
- * ```
  */
 export function labelLoss(logits: Value, labels: Value, { labelSmoothing: smoothing = 0 }: LabelOptions = {}): Value {
   const loss = crossEntropy(logits, labels);

@@ -4,13 +4,7 @@ import type { EncoderModel } from '../../models/model.ts';
 import type { LabelOptions } from './label-loss.ts';
 import { type Objective, tokenLoss } from './next-token.ts';
 
-/**
- * Rows as `MaskedDataset` has them.
- * @example
- * ```ts
- * const objective = maskedObjective(model, 128);
- * ```
- */
+/** Rows as `MaskedDataset` has them. */
 export function maskedObjective(model: EncoderModel, length: number, options?: LabelOptions): Objective {
   return {
     inputs: maskedInputs(length),

@@ -79,10 +79,6 @@ export interface MedusaOutcome extends Omit<TrainingOutcome, 'parameters'> {
 /**
  * Trains heads, or continues from a snapshot as `train` does.
  * @throws LinnetError as `train`; `CONFIG` for rows too short for the heads
- * @example
- * ```ts
- * const outcome = await trainMedusa(job);
- * ```
  */
 export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
   const { model, medusa, dataset, settings } = job;
@@ -136,10 +132,6 @@ export function withMedusaHeads(
 /**
  * The objective of a training run over rows of `length` predictions.
  * @param states hidden states of the frozen model; without them, it runs
- * @example
- * ```ts
- * const objective = medusaObjective(medusa, model, 256);
- * ```
  */
 export function medusaObjective(
   medusa: MedusaTraining,

@@ -37,13 +37,7 @@ export interface NextTokenValues {
   readonly weights: Value;
 }
 
-/**
- * The next token of rows of `length` predictions, as `PackedDataset` has them.
- * @example
- * ```ts
- * const objective = causalObjective(model, 256);
- * ```
- */
+/** The next token of rows of `length` predictions, as `PackedDataset` has them. */
 export function causalObjective(model: CausalModel, length: number, options?: LabelOptions): Objective {
   return {
     inputs: packedInputs(length),
@@ -51,13 +45,7 @@ export function causalObjective(model: CausalModel, length: number, options?: La
   };
 }
 
-/**
- * Σ −log p(label) · weight over a batch, in nats: a scalar. Divide by the sum of weights for the mean.
- * @example
- * ```ts
- * const loss = nextTokenLoss(model, source, batch);
- * ```
- */
+/** Σ −log p(label) · weight over a batch, in nats: a scalar. Divide by the sum of weights for the mean. */
 export function nextTokenLoss(
   model: CausalModel,
   source: ParameterSource,

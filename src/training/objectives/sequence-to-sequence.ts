@@ -4,13 +4,7 @@ import type { EncoderDecoderModel } from '../../models/model.ts';
 import type { LabelOptions } from './label-loss.ts';
 import { type Objective, tokenLoss } from './next-token.ts';
 
-/**
- * Rows as `PairDataset` has them: the decoder reads the target up to each token that it must predict.
- * @example
- * ```ts
- * const objective = sequenceObjective(model, { source: 64, target: 32 });
- * ```
- */
+/** Rows as `PairDataset` has them: the decoder reads the target up to each token that it must predict. */
 export function sequenceObjective(model: EncoderDecoderModel, lengths: PairLengths, options?: LabelOptions): Objective {
   return {
     inputs: pairInputs(lengths),

@@ -9,24 +9,12 @@ import type { EncoderInput, EncoderModel } from '../../model.ts';
 import { bertModel } from './model.ts';
 import { classifierName, classifierParameters, poolerName } from './parameters.ts';
 
-/**
- * The parameters of pooler and classifier. A model made by `bertClassifier` has them among its parameters.
- * @example
- * ```ts
- * const shapes = bertClassifierParameters(model, 2);
- * ```
- */
+/** The parameters of pooler and classifier. A model made by `bertClassifier` has them among its parameters. */
 export function bertClassifierParameters(model: EncoderModel, classes: number): DeclaredParameters {
   return classifierParameters(model.sizes.width, classes);
 }
 
-/**
- * Number of classes of a model that is a classifier; undefined for one with another head.
- * @example
- * ```ts
- * const classes = bertClasses(model);
- * ```
- */
+/** Number of classes of a model that is a classifier; undefined for one with another head. */
 export function bertClasses(model: EncoderModel): number | undefined {
   return model.parameters.get(`${classifierName}.weight`)?.shape[0];
 }
@@ -36,10 +24,6 @@ export function bertClasses(model: EncoderModel): number | undefined {
  *
  * @param labels names of the classes, in their order
  * @throws LinnetError `CONFIG` for an empty list
- * @example
- * ```ts
- * const reported = bertClassifier(model, ['good', 'bad']);
- * ```
  */
 export function bertClassifier(model: EncoderModel, labels: readonly string[]): EncoderModel {
   const { num_labels: _, ...json } = model.toJson();
@@ -56,10 +40,6 @@ export function bertClassifier(model: EncoderModel, labels: readonly string[]): 
  * Logits of the classes.
  *
  * @returns [B,classes]
- * @example
- * ```ts
- * const logits = bertClassLogits(model, source, input, 2);
- * ```
  */
 export function bertClassLogits(
   model: EncoderModel,

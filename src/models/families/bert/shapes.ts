@@ -11,10 +11,6 @@ export const bertShapeNames: readonly string[] = Object.keys(shapes);
 
 /**
  * The config.json of a published size, with the uncased vocabulary. @throws LinnetError `CONFIG` for an unknown name
- * @example
- * ```ts
- * const config = bertShape('bert-base');
- * ```
  */
 export function bertShape(name: string): Record<string, unknown> {
   return {

@@ -69,10 +69,6 @@ export type FlashConfigInput = z.input<typeof flashSchema>;
 /**
  * Checks a configuration and fills in the defaults.
  * @throws LinnetError `CONFIG` naming every field that is wrong or unknown
- * @example
- * ```ts
- * const config = parseFlashConfig(json);
- * ```
  */
 export function parseFlashConfig(json: Readonly<Record<string, unknown>>): FlashConfig {
   const config = parseConfigFields('FLASH', flashSchema, json);
@@ -97,13 +93,7 @@ export function flashValueWidth({ expansion_factor, dim }: FlashConfig): number 
   return Math.floor(expansion_factor * dim);
 }
 
-/**
- * The paper's size, 164.7 million parameters of which 77.2 embed and predict tokens, with all three branches.
- * @example
- * ```ts
- * const config = paperFlashConfig(512);
- * ```
- */
+/** The paper's size, 164.7 million parameters of which 77.2 embed and predict tokens, with all three branches. */
 export function paperFlashConfig(vocabulary = 50257): FlashConfig {
   return parseFlashConfig({ ...flashPaperShape, vocab_size: vocabulary });
 }

@@ -28,10 +28,6 @@ const frequencyBase = 10000;
 /**
  * The model of a config.json.
  * @throws LinnetError `CONFIG` as `parseFlashConfig`, and for `causal` false, which `flashLogits` computes
- * @example
- * ```ts
- * const model = flashModel({ ...paperFlashConfig(), model_type: 'flash' });
- * ```
  */
 export function flashModel(json: Readonly<Record<string, unknown>>): CausalModel {
   const config = parseFlashConfig(json);
@@ -84,13 +80,7 @@ function attentionPrefix(layer: number): string {
   return `layers.${layer}`;
 }
 
-/**
- * All parameters. Linear weights are [outputs, inputs].
- * @example
- * ```ts
- * const shapes = flashParameters(paperFlashConfig());
- * ```
- */
+/** All parameters. Linear weights are [outputs, inputs]. */
 export function flashParameters(config: FlashConfig): DeclaredParameters {
   const { vocab_size: V, dim: D } = config;
   const list = new ParameterList();
@@ -168,10 +158,6 @@ function backbone(
  * @param tokens int32 [B,n] of static shape
  * @param keyMask float32 [B,n], 0 for padding; causal models need none if padding is at the end
  * @returns logits [B,n,V]
- * @example
- * ```ts
- * const logits = flashLogits(config, source, tokens);
- * ```
  */
 export function flashLogits(config: FlashConfig, source: ParameterSource, tokens: Value, keyMask?: Value): Value {
   const { causal, reduce_groups: reduceGroups } = config;
@@ -192,10 +178,6 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
 /**
  * Random parameters as the reference code draws them: PyTorch's defaults, and γ from N(0, 0.02). What other mixers bring
  * along starts at its own initial values, convolutions excepted.
- * @example
- * ```ts
- * const parameters = initializeFlash(config, new Random(1));
- * ```
  */
 export function initializeFlash(config: FlashConfig, random: Random): Map<string, Tensor<'float32'>> {
   return initializeParameters(describe(config, {}), random);

@@ -11,13 +11,7 @@ const shapes = {
 /** The names that `gpt2Shape` knows: 124M, 355M, 774M and 1.6B parameters. */
 export const gpt2ShapeNames: readonly string[] = Object.keys(shapes);
 
-/**
- * The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name
- * @example
- * ```ts
- * const model = describeModel(gpt2Shape('gpt2'));
- * ```
- */
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
 export function gpt2Shape(name: string): Record<string, unknown> {
   return {
     model_type: 'gpt2',

@@ -40,13 +40,7 @@ import {
   t5Parameters,
 } from './parameters.ts';
 
-/**
- * The model of a config.json. @throws LinnetError `CONFIG` as `parseT5Config` does
- * @example
- * ```ts
- * const model = t5Model(t5Shape('t5-small'));
- * ```
- */
+/** The model of a config.json. @throws LinnetError `CONFIG` as `parseT5Config` does */
 export function t5Model(json: Readonly<Record<string, unknown>>): EncoderDecoderModel {
   return describe(parseT5Config(json));
 }

@@ -18,13 +18,7 @@ const shapes = {
 /** The names that `t5Shape` knows. */
 export const t5ShapeNames: readonly string[] = Object.keys(shapes);
 
-/**
- * The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name
- * @example
- * ```ts
- * const config = t5Shape('t5-small');
- * ```
- */
+/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
 export function t5Shape(name: string): Record<string, unknown> {
   return {
     model_type: 't5',
