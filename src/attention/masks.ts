@@ -76,16 +76,19 @@ export function makeMaskBuffers(batch: number, nodes: number, ringSlots: number)
   return { batch, nodes, ring: block(ringSlots), tree: block(nodes) };
 }
 
+/** The nodes that a step reads of one sequence, at most T. */
+export interface TreeView {
+  readonly tree: TokenTree;
+  /** By which rule the nodes see the text and each other. Default: exactly; others are for studies. */
+  readonly rule?: TreeRule;
+}
+
 /** One sequence's part in a step. */
-export interface SequenceStep {
+export interface SequenceStep extends TreeView {
   /** Position held by each slot of the ring [C]; −1 (`emptySlot`) for none. */
   readonly slotPositions: Int32Array;
-  /** The nodes to read, at most T. */
-  readonly tree: TokenTree;
   /** L: committed positions, those before the tree. */
   readonly committed: number;
-  /** Default: exact. */
-  readonly rule?: TreeRule;
 }
 
 /**

@@ -2,10 +2,9 @@
  * Runs the step graph for one or many sessions: decode steps, prompt chunks and tree verification are all `step`
  * followed by `commit`. Every sequence of a batch has its own tree, length and masks.
  */
-import type { TreeRule } from '../attention/masks.ts';
 import { chain, maxTreeNodes, type TokenTree } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
-import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
+import { dataOf } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts';
 import type { Program } from '../runtime/program.ts';
@@ -13,22 +12,10 @@ import { eventLoopTurn } from './event-loop.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
 import type { EncodedText } from './state/encoded-text.ts';
 import { SequenceState } from './state/sequence-state.ts';
-import { StepFeeds } from './state/step-feeds.ts';
+import { StepFeeds, type StepRequest } from './state/step-feeds.ts';
 import type { SourceEncoder } from './source-encoder.ts';
 
-/** One sequence's part in a step. */
-export interface StepRequest {
-  /** The text so far. Only read; `commit` changes it. */
-  readonly state: SequenceState;
-  /** The nodes; node a is at position `state.length` + its depth. */
-  readonly tree: TokenTree;
-  /** Token of every node. */
-  readonly tokens: ArrayLike<number>;
-  /** Nodes whose logits are wanted. */
-  readonly wanted: readonly number[];
-  /** By which rule the nodes see the text and each other. Default: exactly; others are for studies. */
-  readonly rule?: TreeRule;
-}
+export type { StepRequest };
 
 /** What a step says about one sequence. */
 export interface StepOutput {
@@ -45,6 +32,13 @@ export type StepWeights = 'prompt' | 'step';
 
 /** Prompt tokens per step: enough rows for fast products, few enough for small masks. */
 export const promptChunk = 128;
+
+/** Outputs of the step graph. */
+const stepOutputs = ['logits', 'hidden', 'rows'] as const;
+const shiftingOutputs = [...stepOutputs, 'shifts'] as const;
+const noShifts = new Float32Array(0);
+/** A single sequence has no choice of places. */
+const onlyPlace: readonly number[] = [0];
 
 /** Programs that an engine may have next to the step graph. */
 export interface EnginePrograms {
@@ -66,11 +60,12 @@ export class StepEngine implements AsyncDisposable {
   readonly model: AutoregressiveModel;
   /** Where the state of each layer is. */
   readonly layout: ModelLayout;
-  readonly #program: Program;
-  readonly #prompt: Program;
+  readonly #programs: Readonly<Record<StepWeights, Program>>;
   readonly #folds: FoldPrograms;
   readonly #encoder: SourceEncoder | undefined;
-  readonly #feeds: StepFeeds;
+  readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
+  /** Whether the model gives tokens features of the one before. */
+  readonly #shifts: boolean;
   /** The step under way: steps share mask buffers, which must not change while the program reads them. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -88,16 +83,19 @@ export class StepEngine implements AsyncDisposable {
   ) {
     this.model = model;
     this.layout = layout;
-    this.#program = program;
-    this.#prompt = prompt;
+    this.#programs = { step: program, prompt };
     this.#folds = folds;
     this.#encoder = encoder;
-    this.#feeds = new StepFeeds(model, layout, (name) => program.inputs.has(name));
+    this.#shifts = (model.sizes.shiftWidth ?? 0) > 0;
+    this.#feeds = {
+      step: new StepFeeds(model, layout, program, 'step'),
+      prompt: new StepFeeds(model, layout, prompt, 'prompt'),
+    };
   }
 
   /** The compiled step graph that decodes, for measurements. */
   get program(): Program {
-    return this.#program;
+    return this.#programs.step;
   }
 
   /**
@@ -119,7 +117,7 @@ export class StepEngine implements AsyncDisposable {
 
   /** Whether prompts are read with weights of their own. */
   get readsPromptsApart(): boolean {
-    return this.#prompt !== this.#program;
+    return this.#programs.prompt !== this.#programs.step;
   }
 
   /** Whether the model reads a text before it generates another. */
@@ -145,39 +143,39 @@ export class StepEngine implements AsyncDisposable {
    *   beyond those the model has; `MISMATCH` for the state of another model
    */
   step(requests: readonly StepRequest[], weights: StepWeights = 'step'): Promise<StepOutput[]> {
-    const program = weights === 'prompt' ? this.#prompt : this.#program;
-    const step = this.#turn.then(() => this.#run(program, requests, weights));
+    const step = this.#turn.then(() => this.#run(requests, weights));
     this.#turn = step.catch(() => undefined);
     return step;
   }
 
-  async #run(program: Program, asked: readonly StepRequest[], lane: StepWeights): Promise<StepOutput[]> {
+  async #run(asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
     if (asked.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
-    for (const { state } of asked) this.#checkState(state);
-    const order = this.#feeds.arrange(asked, lane);
-    const requests = order.map((index) => asked[index]);
+    let T = 0;
+    for (const { state, tree } of asked) {
+      this.#checkState(state);
+      T = Math.max(T, tree.size);
+    }
+    const source = this.#feeds[weights];
+    const order = asked.length === 1 ? onlyPlace : source.arrange(asked);
+    const requests = asked.length === 1 ? asked : order.map((index) => asked[index]);
+    const { feeds, kept } = source.feeds(requests, T);
+    const results = await this.#programs[weights].run(feeds, this.#shifts ? shiftingOutputs : stepOutputs, kept);
     const { width, vocabulary } = this.model.sizes;
-    const B = requests.length;
-    const T = Math.max(...requests.map(({ tree }) => tree.size));
-    const nodes = this.#nodeFeeds(requests, B, T);
-    const { feeds, kept } = this.#feeds.feeds(requests, T, { lane, copiesFeeds: program.copiesFeeds });
-    const outputs = ['logits', 'hidden', 'rows', ...(this.#shifts ? ['shifts'] : [])];
-    const results = await program.run({ ...nodes, ...feeds }, outputs, kept);
-    const logits = dataOf(results.logits, 'float32');
-    const hidden = dataOf(results.hidden, 'float32');
-    const rows = dataOf(results.rows, 'float32');
-    const shifts = this.#shifts ? dataOf(results.shifts, 'float32') : new Float32Array(0);
+    const [logits, hidden, data] = [results.logits, results.hidden, results.rows].map((output) =>
+      dataOf(output, 'float32'),
+    );
+    const shifts = this.#shifts ? dataOf(results.shifts, 'float32') : noShifts;
     const answers: StepOutput[] = [];
     let taken = 0;
-    requests.forEach(({ state, wanted }, sequence) => {
-      const first = taken;
-      taken += wanted.length;
-      answers[order[sequence]] = {
-        logits: wanted.map((_, i) => logits.subarray((first + i) * vocabulary, (first + i + 1) * vocabulary)),
-        hidden: wanted.map((_, i) => hidden.subarray((first + i) * width, (first + i + 1) * width)),
-        rows: { data: rows, shifts, nodes: T, sequence, committed: state.length },
-      };
-    });
+    for (const [sequence, { state, wanted }] of requests.entries()) {
+      const rows = { data, shifts, nodes: T, sequence, committed: state.length };
+      const output = { logits: new Array<Float32Array>(), hidden: new Array<Float32Array>(), rows };
+      for (let end = taken + wanted.length; taken < end; taken++) {
+        output.logits.push(logits.subarray(taken * vocabulary, (taken + 1) * vocabulary));
+        output.hidden.push(hidden.subarray(taken * width, (taken + 1) * width));
+      }
+      answers[order[sequence]] = output;
+    }
     return answers;
   }
 
@@ -195,11 +193,13 @@ export class StepEngine implements AsyncDisposable {
         `the step saw ${output.rows.committed} committed tokens, the state has ${state.length}; step again`,
       );
     }
-    nodes.forEach((node, index) => {
-      if (tree.parents[node] !== (index === 0 ? -1 : nodes[index - 1])) {
+    let parent = -1;
+    for (const node of nodes) {
+      if (tree.parents[node] !== parent) {
         throw new LinnetError('INPUT', `nodes ${nodes.join(',')} are not a path from a root of the tree`);
       }
-    });
+      parent = node;
+    }
     await commitRows(state, output.rows, nodes, this.#folds);
   }
 
@@ -256,7 +256,7 @@ export class StepEngine implements AsyncDisposable {
 
   /** Frees the compiled graphs. Not while a step is under way. */
   async dispose(): Promise<void> {
-    for (const program of new Set([this.#program, this.#prompt])) await program.dispose();
+    for (const program of new Set(Object.values(this.#programs))) await program.dispose();
     for (const program of this.#folds.values()) await program.dispose();
     await this.#encoder?.dispose();
   }
@@ -276,48 +276,8 @@ export class StepEngine implements AsyncDisposable {
     return tree;
   }
 
-  #nodeFeeds(requests: readonly StepRequest[], B: number, T: number): Record<string, Tensor> {
-    const tokens = new Int32Array(B * T);
-    const positions = new Float64Array(B * T);
-    const wanted: number[] = [];
-    requests.forEach((request, b) => {
-      const { tree, state } = request;
-      if (request.tokens.length !== tree.size) {
-        throw new LinnetError(
-          'INPUT',
-          `a tree of ${tree.size} nodes needs as many tokens, got ${request.tokens.length}`,
-        );
-      }
-      for (let node = 0; node < tree.size; node++) {
-        tokens[b * T + node] = this.#checkedToken(request.tokens[node]);
-        positions[b * T + node] = state.length + tree.depths[node];
-      }
-      for (const node of request.wanted) {
-        if (!(Number.isInteger(node) && node >= 0 && node < tree.size))
-          throw new LinnetError('INPUT', `node ${node} is not in a tree of ${tree.size}`);
-        wanted.push(b * T + node);
-      }
-    });
-    return {
-      tokens: tensor('int32', [B, T], tokens),
-      wanted: tensor('int32', [wanted.length], Int32Array.from(wanted)),
-      ...this.model.positions.at(positions, B, T),
-    };
-  }
-
-  /** Whether the model gives tokens features of the one before. */
-  get #shifts(): boolean {
-    return (this.model.sizes.shiftWidth ?? 0) > 0;
-  }
-
   #checkState(state: SequenceState): void {
     if (state.model === this.model) return;
     throw new LinnetError('MISMATCH', "the state belongs to another model; make it with this engine's newState");
-  }
-
-  #checkedToken(token: number): number {
-    const { vocabulary } = this.model.sizes;
-    if (Number.isInteger(token) && token >= 0 && token < vocabulary) return token;
-    throw new LinnetError('INPUT', `token ${token} is outside the vocabulary of ${vocabulary}`);
   }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ValueType } from '../graph/graph.ts';
 import { float32, int32, type Tensor, zeros } from '../graph/tensor.ts';
-import { checkFeeds, type InputSignature } from './feeds.ts';
+import { feedCheck, type InputSignature } from './feeds.ts';
 
 const signature: InputSignature = {
   graph: 'step',
@@ -28,7 +28,7 @@ function feeds(changes: Record<string, Tensor | undefined> = {}): Record<string,
 describe('feeds', () => {
   it('passes what fits, without copies, and drops what no output needs', () => {
     const given = feeds({ positions: int32([1], [0]) });
-    const checked = checkFeeds(signature, given);
+    const checked = feedCheck(signature)(given);
     expect(Object.keys(checked)).toEqual(['ids', 'rows', 'mask']);
     expect(checked.mask).toBe(given.mask);
   });
@@ -68,13 +68,13 @@ describe('feeds', () => {
       'input "mask" of graph "step" has 9 along "R+T", which is 8 by the other inputs',
     ],
   ])('refuses a feed %s', (_, changes, message) => {
-    expect(() => checkFeeds(signature, feeds(changes))).toThrow(message);
-    expect(() => checkFeeds(signature, feeds(changes))).toThrow(expect.objectContaining({ code: 'RUNTIME' }));
+    expect(() => feedCheck(signature)(feeds(changes))).toThrow(message);
+    expect(() => feedCheck(signature)(feeds(changes))).toThrow(expect.objectContaining({ code: 'RUNTIME' }));
   });
 
   it('says so when a graph has no inputs', () => {
     const none: InputSignature = { graph: 'constant', live: new Map(), unused: new Set() };
-    expect(checkFeeds(none, {})).toEqual({});
-    expect(() => checkFeeds(none, { x: int32([1], [0]) })).toThrow('has no input "x"; its inputs are none');
+    expect(feedCheck(none)({})).toEqual({});
+    expect(() => feedCheck(none)({ x: int32([1], [0]) })).toThrow('has no input "x"; its inputs are none');
   });
 });

@@ -1,10 +1,10 @@
 /** Checks what a run is given against what the graph expects, so that mistakes are named before the engine sees them. */
 import { LinnetError } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
-import { formatShape } from '../graph/shape.ts';
+import { type Dim, formatShape } from '../graph/shape.ts';
 import { elementCount, type Tensor } from '../graph/tensor.ts';
 import type { NamedTensors } from './session-types.ts';
-import { evaluateDim } from './named-dimensions.ts';
+import { compileDim, isCompound } from './named-dimensions.ts';
 
 /** The inputs of a program. */
 export interface InputSignature {
@@ -15,71 +15,84 @@ export interface InputSignature {
   readonly unused: ReadonlySet<string>;
 }
 
+/** Gives the feeds that the engine needs. */
+export type FeedCheck = (feeds: NamedTensors) => NamedTensors;
+
 /**
- * The feeds that the engine needs.
- *
- * @throws LinnetError `RUNTIME` if an input is missing, unknown, or of another dtype or shape than declared. A named
- *   dimension must have one size in all feeds of a run.
+ * The check of the feeds of all runs. It throws a LinnetError `RUNTIME` if an input is missing, unknown, or of another dtype or
+ * shape than declared. A named dimension must have one size in all feeds of a run.
  */
-export function checkFeeds(signature: InputSignature, feeds: NamedTensors): Record<string, Tensor> {
+export function feedCheck(signature: InputSignature): FeedCheck {
   const { graph, live, unused } = signature;
-  for (const name of Object.keys(feeds)) {
-    if (!live.has(name) && !unused.has(name)) {
-      throw new LinnetError('RUNTIME', `graph "${graph}" has no input "${name}"; its inputs are ${quoteKeys(live)}`);
+  const inputs = [...live];
+  const compounds = inputs.flatMap(([name, { shape }]) =>
+    shape.flatMap((dim) => (typeof dim === 'string' && isCompound(dim) ? { name, dim, sizeBy: compileDim(dim) } : [])),
+  );
+  const requireKnown = (feeds: NamedTensors): void => {
+    const unknown = Object.keys(feeds).find((name) => !live.has(name) && !unused.has(name));
+    if (unknown === undefined) return;
+    throw new LinnetError('RUNTIME', `graph "${graph}" has no input "${unknown}"; its inputs are ${quoteKeys(live)}`);
+  };
+  return (feeds) => {
+    const sizes = new Map<Dim, number>();
+    for (const [name, type] of inputs) {
+      const feed = Object.hasOwn(feeds, name) ? feeds[name] : undefined;
+      if (feed !== undefined && fits(feed, type, sizes)) continue;
+      requireKnown(feeds);
+      throw feed === undefined
+        ? new LinnetError('RUNTIME', `graph "${graph}" needs input "${name}" (${type.dtype}${formatShape(type.shape)})`)
+        : misfit(signature, name, feed, sizes);
     }
-  }
-  const sizes = new Map<string, NamedSize>();
-  const sums: { name: string; dim: string; size: number }[] = [];
-  const checked: Record<string, Tensor> = {};
-  for (const [name, type] of live) {
-    const feed = Object.hasOwn(feeds, name) ? feeds[name] : undefined;
-    if (feed === undefined) {
-      throw new LinnetError(
-        'RUNTIME',
-        `graph "${graph}" needs input "${name}" (${type.dtype}${formatShape(type.shape)})`,
-      );
-    }
-    const refuse = (reason: string): never => {
-      throw new LinnetError(
-        'RUNTIME',
-        `input "${name}" of graph "${graph}" is ${feed.dtype}${formatShape(feed.shape)}, ` +
-          `expected ${type.dtype}${formatShape(type.shape)}${reason}`,
-      );
-    };
-    if (feed.dtype !== type.dtype || feed.shape.length !== type.shape.length) refuse('');
-    if (feed.data.length !== elementCount(feed.shape)) refuse(`, and its data has ${feed.data.length} elements`);
-    type.shape.forEach((dim, axis) => {
-      const size = feed.shape[axis];
-      if (typeof dim === 'number') {
-        if (dim !== size) refuse('');
-        return;
-      }
-      const known = sizes.get(dim);
-      if (known === undefined) {
-        sizes.set(dim, { size, input: name });
-        sums.push({ name, dim, size });
-      } else if (known.size !== size) {
-        refuse(`: "${dim}" is ${known.size} in input "${known.input}"`);
-      }
-    });
-    checked[name] = feed;
-  }
-  for (const { name, dim, size } of sums) {
-    const expected = evaluateDim(dim, (part) => sizes.get(part)?.size);
-    if (expected !== undefined && expected !== size) {
+    for (const { name, dim, sizeBy } of compounds) {
+      const [size, expected] = [sizes.get(dim), sizeBy((part) => sizes.get(part))];
+      if (expected === undefined || expected === size) continue;
       throw new LinnetError(
         'RUNTIME',
         `input "${name}" of graph "${graph}" has ${size} along "${dim}", which is ${expected} by the other inputs`,
       );
     }
-  }
-  return checked;
+    if (Object.keys(feeds).length === inputs.length) return feeds;
+    requireKnown(feeds);
+    return Object.fromEntries(inputs.map(([name]) => [name, feeds[name]]));
+  };
 }
 
-interface NamedSize {
-  readonly size: number;
-  /** The input that said so first. */
-  readonly input: string;
+/** Whether a feed has the type of its input. @param sizes of names, to which those are added that are not in it */
+function fits({ dtype, shape, data }: Tensor, type: ValueType, sizes: Map<Dim, number>): boolean {
+  if (dtype !== type.dtype || shape.length !== type.shape.length || data.length !== elementCount(shape)) return false;
+  for (let axis = 0; axis < shape.length; axis++) {
+    const dim = type.shape[axis];
+    const expected = typeof dim === 'number' ? dim : sizes.get(dim);
+    if (expected === undefined) sizes.set(dim, shape[axis]);
+    else if (expected !== shape[axis]) return false;
+  }
+  return true;
+}
+
+/** Why a feed is not of the type of its input. @param sizes as `fits` left them */
+function misfit(
+  { graph, live }: InputSignature,
+  name: string,
+  feed: Tensor,
+  sizes: ReadonlyMap<Dim, number>,
+): LinnetError {
+  const { dtype, shape, data } = feed;
+  const type = live.get(name) ?? feed;
+  let reason = '';
+  if (dtype === type.dtype && shape.length === type.shape.length) {
+    const expected = type.shape.map((dim) => (typeof dim === 'number' ? dim : sizes.get(dim)));
+    const dim = type.shape[expected.findIndex((size, axis) => size !== shape[axis])];
+    if (data.length !== elementCount(shape)) reason = `, and its data has ${data.length} elements`;
+    else if (typeof dim === 'string') {
+      const [first = name] = [...live.keys()].filter((input) => live.get(input)?.shape.includes(dim));
+      reason = `: "${dim}" is ${sizes.get(dim)} in input "${first}"`;
+    }
+  }
+  return new LinnetError(
+    'RUNTIME',
+    `input "${name}" of graph "${graph}" is ${dtype}${formatShape(shape)}, ` +
+      `expected ${type.dtype}${formatShape(type.shape)}${reason}`,
+  );
 }
 
 /** Names in quotes, for messages. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addDims, type Dim, multiplyDims } from '../graph/shape.ts';
-import { evaluateDim } from './named-dimensions.ts';
+import { compileDim } from './named-dimensions.ts';
 
 const sizes = new Map([
   ['B', 2],
@@ -39,7 +39,7 @@ describe('sizes of named dimensions', () => {
   it('follow from the sizes of their parts, however the graph combined them', () => {
     fc.assert(
       fc.property(fc.oneof(sumOfProducts, productOfSums), ({ dim, size }) => {
-        expect(typeof dim === 'number' ? dim : evaluateDim(dim, sizeOf)).toBe(size);
+        expect(typeof dim === 'number' ? dim : compileDim(dim)(sizeOf)).toBe(size);
       }),
       { seed: 7 },
     );
@@ -54,6 +54,6 @@ describe('sizes of named dimensions', () => {
     ['S+T', undefined],
     ['S*2', undefined],
   ])('%s is %s', (dim, expected) => {
-    expect(evaluateDim(dim, sizeOf)).toBe(expected);
+    expect(compileDim(dim)(sizeOf)).toBe(expected);
   });
 });

@@ -1,33 +1,34 @@
-/** Sizes of named dimensions that are sums and products of others, such as "R+T" or "(R+T)*2". */
+/** Sizes of named dimensions that are sums and products of others, such as "R+T" or "(R+T)*2" (`graph/shape` writes them). */
 
-/**
- * The size that the parts of a dimension's name give it, or undefined if the size of a part is not known or the name is
- * not written as a sum or product (`graph/shape` writes them).
- *
- * @param sizeOf the size of a plain name
- */
-export function evaluateDim(dim: string, sizeOf: (name: string) => number | undefined): number | undefined {
+/** The size of a dimension by those of plain names; undefined if one is not known. */
+export type DimSize = (sizeOf: (name: string) => number | undefined) => number | undefined;
+
+/** Reads the name of a dimension once, for all runs. */
+export function compileDim(dim: string): DimSize {
   const terms = splitOutside(dim, '+');
-  if (terms.length > 1) return combine(terms, sizeOf, 0, (a, b) => a + b);
+  if (terms.length > 1) return combined(terms.map(compileDim), 0, (a, b) => a + b);
   const factors = splitOutside(dim, '*');
-  if (factors.length > 1) return combine(factors, sizeOf, 1, (a, b) => a * b);
-  if (dim.startsWith('(') && dim.endsWith(')')) return evaluateDim(dim.slice(1, -1), sizeOf);
-  return /^\d+$/.test(dim) ? Number(dim) : sizeOf(dim);
+  if (factors.length > 1) return combined(factors.map(compileDim), 1, (a, b) => a * b);
+  if (dim.startsWith('(') && dim.endsWith(')')) return compileDim(dim.slice(1, -1));
+  const size = Number(dim);
+  return /^\d+$/.test(dim) ? () => size : (sizeOf) => sizeOf(dim);
 }
 
-function combine(
-  parts: readonly string[],
-  sizeOf: (name: string) => number | undefined,
-  neutral: number,
-  join: (a: number, b: number) => number,
-): number | undefined {
-  let result = neutral;
-  for (const part of parts) {
-    const size = evaluateDim(part, sizeOf);
-    if (size === undefined) return undefined;
-    result = join(result, size);
-  }
-  return result;
+/** Whether a name is made of others. */
+export function isCompound(dim: string): boolean {
+  return /[+*]/.test(dim);
+}
+
+function combined(parts: readonly DimSize[], neutral: number, join: (a: number, b: number) => number): DimSize {
+  return (sizeOf) => {
+    let result = neutral;
+    for (const part of parts) {
+      const size = part(sizeOf);
+      if (size === undefined) return undefined;
+      result = join(result, size);
+    }
+    return result;
+  };
 }
 
 /** Splits at a sign that is outside of parentheses. */

@@ -4,7 +4,7 @@ import type { Graph, ValueType } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { KeptFeeds } from './kept-memory.ts';
 import type { DescribedSession, EngineSession, NamedTensors } from './session-types.ts';
-import { checkFeeds, type InputSignature, quoteKeys } from './feeds.ts';
+import { type FeedCheck, feedCheck, type InputSignature, quoteKeys } from './feeds.ts';
 
 /** What compiling cost and made. */
 export interface ProgramStatistics {
@@ -69,7 +69,8 @@ export class SessionProgram implements Program {
   readonly inputs: ReadonlyMap<string, ValueType>;
   readonly outputs: ReadonlyMap<string, ValueType>;
   readonly statistics: ProgramStatistics;
-  readonly #signature: InputSignature;
+  readonly #graph: string;
+  readonly #check: FeedCheck;
   readonly #session: EngineSession;
   readonly #profileSource: ProfileSource | undefined;
   readonly #running = new Set<Promise<unknown>>();
@@ -86,7 +87,8 @@ export class SessionProgram implements Program {
     this.inputs = signature.live;
     this.outputs = outputs;
     this.statistics = statistics;
-    this.#signature = signature;
+    this.#graph = signature.graph;
+    this.#check = feedCheck(signature);
     this.#session = session;
     this.#profileSource = profileSource;
   }
@@ -97,17 +99,16 @@ export class SessionProgram implements Program {
 
   async run<K extends string>(feeds: NamedTensors, fetch: readonly K[], kept?: KeptFeeds): Promise<Record<K, Tensor>> {
     this.#assertOpen();
-    if (fetch.length === 0)
-      throw new LinnetError('RUNTIME', `graph "${this.#signature.graph}": no output is requested`);
+    if (fetch.length === 0) throw new LinnetError('RUNTIME', `graph "${this.#graph}": no output is requested`);
     for (const name of fetch) {
       if (!this.outputs.has(name)) {
         throw new LinnetError(
           'RUNTIME',
-          `graph "${this.#signature.graph}" has no output "${name}"; its outputs are ${quoteKeys(this.outputs)}`,
+          `graph "${this.#graph}" has no output "${name}"; its outputs are ${quoteKeys(this.outputs)}`,
         );
       }
     }
-    const running = this.#session.run(checkFeeds(this.#signature, feeds), fetch, kept);
+    const running = this.#session.run(this.#check(feeds), fetch, kept);
     this.#running.add(running);
     try {
       return await running;
@@ -134,7 +135,7 @@ export class SessionProgram implements Program {
     this.#assertOpen();
     const source = this.#profileSource;
     if (source === undefined) {
-      throw new LinnetError('RUNTIME', `graph "${this.#signature.graph}" was compiled without "profile: true"`);
+      throw new LinnetError('RUNTIME', `graph "${this.#graph}" was compiled without "profile: true"`);
     }
     await Promise.allSettled(this.#running);
     await this.#session.endProfiling();
@@ -149,7 +150,7 @@ export class SessionProgram implements Program {
 
   #assertOpen(): void {
     if (this.#disposal === undefined) return;
-    throw new LinnetError('RUNTIME', `graph "${this.#signature.graph}" has been disposed; compile it again`);
+    throw new LinnetError('RUNTIME', `graph "${this.#graph}" has been disposed; compile it again`);
   }
 }
 

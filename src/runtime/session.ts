@@ -92,14 +92,15 @@ class DirectSession implements DescribedSession {
 
   async run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>> {
     const wrapped: Record<string, EngineTensor> = {};
+    const tensors: Record<string, Tensor> = {};
     try {
-      for (const [name, { dtype, shape, data }] of Object.entries(feeds)) {
+      // Not by the entries of the feeds, whose list takes ten times as long to make.
+      for (const name of this.#session.inputNames) {
+        const { dtype, shape, data } = feeds[name];
         wrapped[name] = new this.#EngineTensor(dtype, data, shape);
       }
       const results = await this.#session.run(wrapped, fetch);
-      const tensors: Record<string, Tensor> = Object.fromEntries(
-        fetch.map((name) => [name, hostTensor(name, results[name])]),
-      );
+      for (const name of fetch) tensors[name] = hostTensor(name, results[name]);
       return tensors;
     } catch (error) {
       throw engineError(`graph "${this.#name}" failed to run`, error);

@@ -57,7 +57,7 @@ describe.each(['window', 'augmented', 'softmax'])('states side by side: %s', (mi
   const [{ slots }] = layout.layers;
 
   it('are what the states hold, whoever comes, goes, grows or changes places', () => {
-    const rows = new BatchRows();
+    const rows = new BatchRows('step');
     const states = Array.from({ length: 4 }, () => new SequenceState(model, layout));
     const check = (batch: readonly SequenceState[]): void => {
       const most = Math.max(...batch.map((state) => state.slotCount(slots)));

@@ -43,24 +43,25 @@ export interface BatchNumbers {
   readonly memory?: KeptMemory;
 }
 
-/** A single state has no choice of places. */
-const onlyPlace: readonly number[] = [0];
-
-/** Buffers of an engine, by the name of the input. */
+/** Buffers of the steps of an engine, by the name of the input. */
 export class BatchRows {
+  readonly #lane: string;
   readonly #stacks = new Map<string, Stack>();
-  readonly #places = new Map<string, readonly WeakRef<SequenceState>[]>();
+  #order: readonly WeakRef<SequenceState>[] = [];
+
+  /** @param lane steps that take turns with others have buffers, and an order, of their own */
+  constructor(lane: string) {
+    this.#lane = lane;
+  }
 
   /**
    * The order in which a step best takes states: each where it was in the step before, so that little is copied. Of a
    * text that has left, the last takes the place.
    *
-   * @param lane steps that take turns with others have an order of their own
    * @returns for each place the index of its state
    */
-  arrange(lane: string, states: readonly SequenceState[]): readonly number[] {
-    if (states.length === 1) return onlyPlace;
-    const before = (this.#places.get(lane) ?? []).map((held) => held.deref());
+  arrange(states: readonly SequenceState[]): readonly number[] {
+    const before = this.#order.map((held) => held.deref());
     const order: (number | undefined)[] = states.map(() => undefined);
     const left: number[] = [];
     states.forEach((state, index) => {
@@ -69,10 +70,7 @@ export class BatchRows {
       else left.push(index);
     });
     const arranged = order.map((index) => index ?? left.shift() ?? 0);
-    this.#places.set(
-      lane,
-      arranged.map((index) => new WeakRef(states[index])),
-    );
+    this.#order = arranged.map((index) => new WeakRef(states[index]));
     return arranged;
   }
 
@@ -160,7 +158,11 @@ export class BatchRows {
     const known = this.#stacks.get(name);
     if (known?.size === size && known.memory.data.length >= count * size) return known;
     // Room for a power of two, since sequences come one after the other.
-    const made: Stack = { memory: new KeptMemory(name, 2 ** Math.ceil(Math.log2(count)) * size), size, held: [] };
+    const made: Stack = {
+      memory: new KeptMemory(`${name} ${this.#lane}`, 2 ** Math.ceil(Math.log2(count)) * size),
+      size,
+      held: [],
+    };
     this.#stacks.set(name, made);
     return made;
   }

@@ -1,9 +1,9 @@
 /** Taking accepted nodes into a state: rows into the ring, groups that closed into S. No replay, no snapshot. */
 import { windowStart } from '../../attention/masks.ts';
 import type { Horizon } from '../../attention/mixer.ts';
-import { LinnetError } from '../../errors.ts';
+import { internalError } from '../../errors.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
-import { type FoldClass, slotOf } from '../../models/graphs/model-layout.ts';
+import { type FoldClass, type SlotLayout, slotOf } from '../../models/graphs/model-layout.ts';
 import type { Program } from '../../runtime/program.ts';
 import type { SequenceState } from './sequence-state.ts';
 
@@ -36,37 +36,54 @@ export async function commitRows(
 ): Promise<void> {
   if (nodes.length === 0) return;
   state.reserve(nodes.length);
-  const folded = await Promise.all(
-    state.layout.folds.map((foldClass, index) => foldClosed(state, rows, nodes, folds, foldClass, index)),
-  );
-  folded.forEach((result, index) => {
-    if (result !== undefined) state.takeFolded(index, result);
+  const closing = state.layout.folds.flatMap((foldClass, index) => {
+    const span = closedSpan(foldClass.slots, state.length, nodes.length);
+    return span === undefined ? [] : { foldClass, index, span };
   });
+  if (closing.length > 0) {
+    const folded = await Promise.all(closing.map((part) => foldClosed(state, rows, nodes, folds, part)));
+    for (const [i, { index }] of closing.entries()) state.takeFolded(index, folded[i]);
+  }
   writeRows(state, rows, nodes);
-  rememberShift(state, rows, nodes[nodes.length - 1]);
+  if (rows.shifts.length > 0) rememberShift(state, rows, nodes[nodes.length - 1]);
   state.length += nodes.length;
 }
 
-/** S with the groups added that close within the new positions, or their projected rows; undefined if none does. */
+/** Positions of the groups that leave the window with `count` more positions; undefined for none. */
+function closedSpan({ horizon }: SlotLayout, length: number, count: number): Span | undefined {
+  // Sinks are never folded, since they are read one by one for good.
+  const start = Math.max(windowStart(length, horizon), horizon.sinks ?? 0);
+  const end = windowStart(length + count, horizon);
+  return end > start ? { start, end } : undefined;
+}
+
+interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A fold class with groups to fold. */
+interface Closing {
+  readonly foldClass: FoldClass;
+  readonly index: number;
+  readonly span: Span;
+}
+
+/** S with the groups added that close within the new positions, or their projected rows. */
 async function foldClosed(
   state: SequenceState,
   rows: NewRows,
   nodes: readonly number[],
   folds: FoldPrograms,
-  { slots: { horizon, ring }, program: name, sums: shape, layers }: FoldClass,
-  index: number,
-): Promise<Float32Array | undefined> {
+  { foldClass, index, span: { start, end } }: Closing,
+): Promise<Float32Array> {
+  const { slots, program: name, sums: shape, layers } = foldClass;
+  const { horizon, ring } = slots;
   const { keyValueHeads: M } = state.model.sizes;
   const G = horizon.group;
-  const after = state.length + nodes.length;
-  // Groups are folded as they leave the window. Sinks never are, since they are read one by one for good.
-  const start = Math.max(windowStart(state.length, horizon), horizon.sinks ?? 0);
-  const end = windowStart(after, horizon);
   const count = end - start;
-  if (count <= 0) return undefined;
   const program = folds.get(name);
-  if (program === undefined || ring === undefined)
-    throw new LinnetError('INTERNAL', 'internal: a fold without a program or ring');
+  if (program === undefined || ring === undefined) throw internalError('a fold without a program or ring');
   // The layers of a class fold by one graph: their rows have equal widths.
   const { keys, values } = state.layout.layers[layers[0]];
   const collect = (part: 'keys' | 'values', width: number): Float32Array => {
@@ -74,15 +91,15 @@ async function foldClosed(
     let target = 0;
     for (const layer of layers) {
       const held = state.layers[layer][part];
+      const { start: first } = state.layout.layers[layer][part];
       for (let head = 0; head < M; head++) {
         for (let position = start; position < end; position++, target += width) {
-          const source = (head * ring + slotOf(position, ring, horizon)) * width;
-          collected.set(
-            position < state.length
-              ? held.subarray(source, source + width)
-              : newRow(state, rows, layer, part, head, nodes[position - state.length]),
-            target,
-          );
+          if (position < state.length) {
+            copyRow(held, (head * ring + slotOf(position, ring, horizon)) * width, collected, target, width);
+          } else {
+            const source = rowStart(state, rows, head, nodes[position - state.length]) + first;
+            copyRow(rows.data, source, collected, target, width);
+          }
         }
       }
     }
@@ -109,18 +126,14 @@ function foldAges(start: number, end: number, G: number, groups: number): Record
   return { ages: tensor('float32', [end - start], ages), groups: tensor('float32', [1], Float32Array.of(groups)) };
 }
 
-function newRow(
-  { model, layout }: SequenceState,
-  { data, nodes, sequence }: NewRows,
-  layer: number,
-  part: 'keys' | 'values',
-  head: number,
-  node: number,
-): Float32Array {
-  const slice = layout.layers[layer][part];
-  const row = (sequence * model.sizes.keyValueHeads + head) * nodes + node;
-  const start = row * layout.rowWidth + slice.start;
-  return data.subarray(start, start + slice.width);
+/** Where the numbers of a node begin, of all layers, for one key-value head. */
+function rowStart({ model, layout }: SequenceState, { nodes, sequence }: NewRows, head: number, node: number): number {
+  return ((sequence * model.sizes.keyValueHeads + head) * nodes + node) * layout.rowWidth;
+}
+
+/** Not by `set` of a part: making the view takes longer than copying a row. */
+function copyRow(from: Float32Array, source: number, to: Float32Array, target: number, width: number): void {
+  for (let i = 0; i < width; i++) to[target + i] = from[source + i];
 }
 
 /** What the next token is given from the last one that was accepted. */
@@ -136,20 +149,19 @@ function rememberShift(state: SequenceState, { shifts, nodes, sequence }: NewRow
 function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]): void {
   const { keyValueHeads: M } = state.model.sizes;
   for (const slots of state.layout.slotLayouts) {
+    const { horizon, layers } = slots;
     const positions = state.positions(slots);
     const count = positions.length;
-    const kept = keptNodes(state.length, nodes.length, count, slots.horizon);
-    for (const i of kept) positions[slotOf(state.length + i, count, slots.horizon)] = state.length + i;
-    for (const [index, layer] of state.layout.layers.entries()) {
-      if (layer.slots !== slots) continue;
-      for (const part of ['keys', 'values'] as const) {
-        const { width } = layer[part];
-        const target = state.layers[index][part];
-        for (let head = 0; head < M; head++) {
-          for (const i of kept) {
-            const slot = head * count + slotOf(state.length + i, count, slots.horizon);
-            target.set(newRow(state, rows, index, part, head, nodes[i]), slot * width);
-          }
+    for (const i of keptNodes(state.length, nodes.length, count, horizon)) {
+      const slot = slotOf(state.length + i, count, horizon);
+      positions[slot] = state.length + i;
+      for (let head = 0; head < M; head++) {
+        const source = rowStart(state, rows, head, nodes[i]);
+        for (const layer of layers) {
+          const { keys, values } = state.layout.layers[layer];
+          const held = state.layers[layer];
+          copyRow(rows.data, source + keys.start, held.keys, (head * count + slot) * keys.width, keys.width);
+          copyRow(rows.data, source + values.start, held.values, (head * count + slot) * values.width, values.width);
         }
       }
     }

@@ -41,6 +41,8 @@ export class SequenceState {
   readonly slotPositions = new Map<string, Int32Array>();
   /** S per fold class: [layers,M,…its `sums`]. */
   readonly sums: Float32Array[];
+  /** S per layer [M,rows,columns], views of `sums`; undefined for a mixer without. */
+  readonly layerSums: readonly (Float32Array | undefined)[];
   /** Per layer, the rows that closed groups left; undefined for a mixer without such. */
   readonly groupRows: (GroupRows | undefined)[];
   /** What was read before, in models with an encoder. */
@@ -66,6 +68,14 @@ export class SequenceState {
       const [rows, columns] = sums ?? [0, 0];
       return new Float32Array(layers.length * M * rows * columns);
     });
+    const layerSums = layout.layers.map((): Float32Array | undefined => undefined);
+    for (const [index, { layers, sums }] of layout.folds.entries()) {
+      const size = this.sums[index].length / layers.length;
+      for (const [place, layer] of layers.entries()) {
+        if (sums !== null) layerSums[layer] = this.sums[index].subarray(place * size, (place + 1) * size);
+      }
+    }
+    this.layerSums = layerSums;
     this.groupRows = layout.layers.map(({ slots, keys, values }) =>
       slots.rowsPerGroup === undefined ? undefined : new GroupRows(M, keys.width, values.width),
     );
@@ -79,16 +89,6 @@ export class SequenceState {
   /** C of a layout now: constant, or the length of the text where a layer keeps every row. */
   slotCount(slots: SlotLayout): number {
     return this.positions(slots).length;
-  }
-
-  /** S of a layer [M,rows,columns], a view; undefined for a mixer without sums. */
-  layerSums(layer: number): Float32Array | undefined {
-    for (const [index, { layers, sums }] of this.layout.folds.entries()) {
-      const place = sums === null ? -1 : layers.indexOf(layer);
-      const size = this.sums[index].length / layers.length;
-      if (place >= 0) return this.sums[index].subarray(place * size, (place + 1) * size);
-    }
-    return undefined;
   }
 
   /** Takes in what the fold graph of a class has made of its closed groups. */
@@ -111,12 +111,12 @@ export class SequenceState {
       const grown = new Int32Array(size).fill(emptySlot);
       grown.set(positions);
       this.slotPositions.set(slots.name, grown);
-      this.layout.layers.forEach(({ slots: own, keys, values }, layer) => {
-        if (own !== slots) return;
+      for (const layer of slots.layers) {
+        const { keys, values } = this.layout.layers[layer];
         const rows = this.layers[layer];
         rows.keys = growRows(rows.keys, M, held, size, keys.width);
         rows.values = growRows(rows.values, M, held, size, values.width);
-      });
+      }
     }
   }
 

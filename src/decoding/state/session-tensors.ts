@@ -47,7 +47,7 @@ export function storedMatrices(model: AutoregressiveModel, { layers }: ModelLayo
       name: `sums.${layer}`,
       shape: [M, ...sums],
       of: (state) => {
-        const own = state.layerSums(layer);
+        const own = state.layerSums[layer];
         if (own === undefined) throw internalError(`layer ${layer} has no sums`);
         return own;
       },

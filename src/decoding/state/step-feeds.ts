@@ -1,198 +1,252 @@
-/** What the step graph reads of states and trees: masks, rings, sums and rows of groups, as its table of inputs names them. */
-import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeRule } from '../../attention/masks.ts';
-import { recurrentForm } from '../../attention/mixers.ts';
-import type { TokenTree } from '../../attention/tree.ts';
+/** What the step graph reads of nodes, states and trees, as its table of inputs names it. */
+import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeView } from '../../attention/masks.ts';
+import type { Horizon } from '../../attention/mixer.ts';
+import { LinnetError } from '../../errors.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
 import { slotInputName } from '../../models/graphs/step-graph.ts';
 import type { KeptMemory } from '../../runtime/kept-memory.ts';
+import type { Program } from '../../runtime/program.ts';
 import { BatchRows } from './batch-rows.ts';
 import { EncodedFeeds } from './encoded-text.ts';
 import type { SequenceState } from './sequence-state.ts';
 
 /** One sequence's part in a step. */
-export interface StepSequence {
+export interface StepRequest extends TreeView {
+  /** The text so far. Only read; `commit` changes it. */
   readonly state: SequenceState;
-  readonly tree: TokenTree;
-  /** By which rule the nodes see the text and each other. Default: exactly. */
-  readonly rule?: TreeRule;
+  /** Token of every node; node a is at position `state.length` + its depth. */
+  readonly tokens: ArrayLike<number>;
+  /** Nodes whose logits are wanted. */
+  readonly wanted: readonly number[];
 }
 
-/** What a step is fed, and where those of it are kept that stay from step to step. */
+/** What a step is fed, and where those feeds are kept that stay from step to step. */
 export interface StepInputs {
   readonly feeds: Record<string, Tensor>;
   readonly kept: ReadonlyMap<string, KeptMemory>;
 }
 
-/** For which program feeds are made. */
-export interface FeedsReader {
-  /** Steps that take turns with others have buffers of their own: prompts that are read between rounds, for example. */
-  readonly lane: string;
-  /** Whether it copies what it is fed, but for what is kept. */
-  readonly copiesFeeds: boolean;
+/** Masks of one layout and size of step, over buffers that are used again. */
+interface MaskFeeds {
+  readonly buffers: MaskBuffers;
+  readonly feeds: readonly (readonly [name: string, value: Tensor])[];
 }
 
-/** Takes what the graph reads. */
-type Feed = (name: string, value: Tensor) => void;
+/** What the graph reads of the state of a layer. */
+interface LayerInputs {
+  readonly rows: readonly { part: 'keys' | 'values'; name: string; horizon: Horizon; width: number }[];
+  readonly sums: { readonly name: string; readonly shape: readonly [rows: number, columns: number] } | undefined;
+}
 
-/** Mask buffers of so many shapes are kept. */
+/** Mask buffers of this many shapes are kept. */
 const keptBuffers = 16;
 
-/** Makes the feeds of steps, in buffers that are used again: those of one step must be read before the next is made. */
+/**
+ * Makes the feeds of the steps of one program, in buffers that are used again: those of one step must be read before the next is
+ * made. A local mixer has no offsets, a softmax one no earlier groups: what the graph does not read is left out.
+ */
 export class StepFeeds {
   readonly #model: AutoregressiveModel;
   readonly #layout: ModelLayout;
-  /** Whether the graph reads an input: a local mixer has no offsets, a softmax one no earlier groups. */
-  readonly #reads: (name: string) => boolean;
-  readonly #encoded: EncodedFeeds;
-  readonly #rows = new BatchRows();
-  #buffers = new Map<string, MaskBuffers>();
+  readonly #program: Program;
+  readonly #encoded: EncodedFeeds | undefined;
+  readonly #rows: BatchRows;
+  readonly #layers: readonly LayerInputs[];
+  #masks = new Map<string, MaskFeeds>();
 
-  constructor(model: AutoregressiveModel, layout: ModelLayout, reads: (name: string) => boolean) {
+  /** @param lane steps that take turns with others have buffers of their own: prompts that are read between rounds, for example */
+  constructor(model: AutoregressiveModel, layout: ModelLayout, program: Program, lane: string) {
     this.#model = model;
     this.#layout = layout;
-    this.#reads = reads;
-    this.#encoded = new EncodedFeeds(model);
+    this.#program = program;
+    this.#encoded = model.cross === undefined ? undefined : new EncodedFeeds(model);
+    this.#rows = new BatchRows(lane);
+    this.#layers = layout.layers.map(({ slots, sums = [0, 0], ...widths }, layer) => ({
+      rows: parts
+        .map((part) => ({ part, name: `${part}.${layer}`, horizon: slots.horizon, width: widths[part].width }))
+        .filter(({ name }) => program.inputs.has(name)),
+      sums: [{ name: `sums.${layer}`, shape: sums }].find(({ name }) => program.inputs.has(name)),
+    }));
   }
 
-  /** The order in which a step best takes sequences: for each place the index of one. */
-  arrange(sequences: readonly StepSequence[], lane: string): readonly number[] {
-    return this.#rows.arrange(
-      lane,
-      sequences.map(({ state }) => state),
-    );
+  /** The requests in the order in which a step best takes them, as indices. */
+  arrange(requests: readonly StepRequest[]): readonly number[] {
+    return this.#rows.arrange(requests.map(({ state }) => state));
   }
 
   /**
    * @param T nodes of the largest tree
-   * @throws LinnetError `INPUT` for a state without a text, where the model reads one
+   * @throws LinnetError `INPUT` for tokens outside the vocabulary, nodes that do not exist, positions beyond those the model has, or
+   *   a state without a text, where the model reads one
    */
-  feeds(sequences: readonly StepSequence[], T: number, reader: FeedsReader): StepInputs {
-    const feeds: Record<string, Tensor> = {};
-    const feed: Feed = (name, value) => {
-      if (this.#reads(name)) feeds[name] = value;
-    };
+  feeds(requests: readonly StepRequest[], T: number): StepInputs {
+    const feeds = this.#nodeFeeds(requests, T);
     const kept = new Map<string, KeptMemory>();
-    for (const slots of this.#layout.slotLayouts) this.#feedSlots(feed, sequences, T, slots);
-    for (let layer = 0; layer < this.#layout.layers.length; layer++) {
-      this.#feedLayer(feed, sequences, layer, reader, kept);
+    for (const slots of this.#layout.slotLayouts) {
+      const C = mostSlots(requests, slots);
+      this.#feedMasks(feeds, requests, T, slots, C);
+      for (const layer of slots.layers) this.#feedLayer(feeds, kept, requests, layer, C);
+      if (slots.rowsPerGroup !== undefined) this.#feedGroupRows(feeds, requests, slots);
     }
-    Object.assign(feeds, this.#encoded.feeds(sequences.map(({ state }) => state.encoded)));
-    if ((this.#model.sizes.shiftWidth ?? 0) > 0) this.#feedShifts(feed, sequences, T);
+    if (this.#encoded !== undefined)
+      Object.assign(feeds, this.#encoded.feeds(requests.map(({ state }) => state.encoded)));
+    if ((this.#model.sizes.shiftWidth ?? 0) > 0) this.#feedShifts(feeds, requests, T);
     return { feeds, kept };
   }
 
-  /** Masks and offsets of a layout, and what its kind of mixer needs beyond them. */
-  #feedSlots(feed: Feed, sequences: readonly StepSequence[], T: number, slots: SlotLayout): void {
-    const { name, horizon, mixer, rowsPerGroup, firstLayer } = slots;
-    const B = sequences.length;
-    const C = mostSlots(sequences, slots);
-    const buffers = this.#masks(name, B, T, C);
-    const steps = sequences.map(({ state, tree, rule }) => ({
-      slotPositions: padded(state.positions(slots), C),
-      tree,
-      committed: state.length,
-      rule,
-    }));
-    steps.forEach((step, b) => {
-      fillMasks(buffers, b, step, horizon);
-    });
-    for (const block of ['ring', 'tree'] as const) {
-      const { rows, same, earlier, offsets } = buffers[block];
-      feed(`same.${name}.${block}`, tensor('float32', [B, 1, T, rows], same));
-      feed(`earlier.${name}.${block}`, tensor('float32', [B, 1, T, rows], earlier));
-      feed(`lags.${name}.${block}`, tensor('int32', [B, T, rows], offsets));
+  #nodeFeeds(requests: readonly StepRequest[], T: number): Record<string, Tensor> {
+    const { vocabulary } = this.#model.sizes;
+    const B = requests.length;
+    const tokens = new Int32Array(B * T);
+    const positions = new Float64Array(B * T);
+    const wanted: number[] = [];
+    for (const [b, { state, tree, tokens: given, wanted: nodes }] of requests.entries()) {
+      if (given.length !== tree.size) {
+        throw new LinnetError('INPUT', `a tree of ${tree.size} nodes needs as many tokens, got ${given.length}`);
+      }
+      for (let node = 0; node < tree.size; node++) {
+        const token = given[node];
+        if (!(Number.isInteger(token) && token >= 0 && token < vocabulary)) {
+          throw new LinnetError('INPUT', `token ${token} is outside the vocabulary of ${vocabulary}`);
+        }
+        tokens[b * T + node] = token;
+        positions[b * T + node] = state.length + tree.depths[node];
+      }
+      for (const node of nodes) {
+        if (!(Number.isInteger(node) && node >= 0 && node < tree.size))
+          throw new LinnetError('INPUT', `node ${node} is not in a tree of ${tree.size}`);
+        wanted.push(b * T + node);
+      }
     }
-    for (const [input, value] of Object.entries(recurrentForm(mixer).inputs?.feeds(mixer, steps, T, C) ?? {})) {
-      feed(slotInputName(input, name), value);
-    }
-    if (rowsPerGroup !== undefined) feed(`held.${name}`, heldRows(sequences, firstLayer));
+    const feeds = this.#model.positions.at(positions, B, T);
+    feeds.tokens = tensor('int32', [B, T], tokens);
+    feeds.wanted = tensor('int32', [wanted.length], Int32Array.from(wanted));
+    return feeds;
   }
 
-  #masks(name: string, B: number, T: number, C: number): MaskBuffers {
+  /** Masks and offsets of a layout, and what its kind of mixer needs beyond them. @param C slots of the longest ring or cache */
+  #feedMasks(
+    feeds: Record<string, Tensor>,
+    requests: readonly StepRequest[],
+    T: number,
+    slots: SlotLayout,
+    C: number,
+  ): void {
+    const { name, horizon, inputs } = slots;
+    const masks = this.#masksOf(name, requests.length, T, C);
+    const steps = requests.map(({ state, tree, rule }) => ({
+      slotPositions: padded(state.positions(slots), C),
+      ...{ tree, rule, committed: state.length },
+    }));
+    for (const [b, step] of steps.entries()) fillMasks(masks.buffers, b, step, horizon);
+    for (const [input, value] of masks.feeds) feeds[input] = value;
+    if (inputs === undefined) return;
+    for (const [input, value] of Object.entries(inputs.feeds(steps, T, C))) {
+      this.#feed(feeds, slotInputName(input, name), value);
+    }
+  }
+
+  #feed(feeds: Record<string, Tensor>, name: string, value: Tensor): void {
+    if (this.#program.inputs.has(name)) feeds[name] = value;
+  }
+
+  #masksOf(name: string, B: number, T: number, C: number): MaskFeeds {
     const key = `${name} ${B} ${T}`;
-    const known = this.#buffers.get(key);
-    if (known?.ring.rows === C) return known;
-    if (this.#buffers.size > keptBuffers) this.#buffers = new Map();
-    const made = makeMaskBuffers(B, T, C);
-    this.#buffers.set(key, made);
+    const known = this.#masks.get(key);
+    if (known?.buffers.ring.rows === C) return known;
+    if (this.#masks.size > keptBuffers) this.#masks = new Map();
+    const buffers = makeMaskBuffers(B, T, C);
+    const feeds = (['ring', 'tree'] as const).flatMap((block) => {
+      const { rows, same, earlier, offsets } = buffers[block];
+      return [
+        [`same.${name}.${block}`, tensor('float32', [B, 1, T, rows], same)] as const,
+        [`earlier.${name}.${block}`, tensor('float32', [B, 1, T, rows], earlier)] as const,
+        [`lags.${name}.${block}`, tensor('int32', [B, T, rows], offsets)] as const,
+      ].filter(([input]) => this.#program.inputs.has(input));
+    });
+    const made = { buffers, feeds };
+    this.#masks.set(key, made);
     return made;
   }
 
-  /** Rows, sums and rows of closed groups of one layer. */
+  /** Rows and sums of one layer. */
   #feedLayer(
-    feed: Feed,
-    sequences: readonly StepSequence[],
-    layer: number,
-    { lane, copiesFeeds }: FeedsReader,
+    feeds: Record<string, Tensor>,
     kept: Map<string, KeptMemory>,
+    requests: readonly StepRequest[],
+    layer: number,
+    C: number,
   ): void {
     const { keyValueHeads: M } = this.#model.sizes;
-    const { slots, sums, ...widths } = this.#layout.layers[layer];
-    const states = sequences.map(({ state }) => state);
-    const B = sequences.length;
-    const C = mostSlots(sequences, slots);
-    for (const part of ['keys', 'values'] as const) {
-      const { width } = widths[part];
-      const name = `${part}.${layer}`;
-      const rows = { heads: M, slots: C, width, horizon: slots.horizon };
+    const { copiesFeeds } = this.#program;
+    const { rows, sums } = this.#layers[layer];
+    const states = requests.map(({ state }) => state);
+    const B = states.length;
+    for (const { part, name, horizon, width } of rows) {
       const own = states.map(({ layers }) => layers[layer][part]);
-      const { data, memory } = this.#rows.rows(`${name} ${lane}`, states, own, rows, copiesFeeds);
-      feed(name, tensor('float32', [B, M, C, width], data));
+      const shape = { heads: M, slots: C, width, horizon };
+      const { data, memory } = this.#rows.rows(name, states, own, shape, copiesFeeds);
+      feeds[name] = tensor('float32', [B, M, C, width], data);
       if (memory !== undefined) kept.set(name, memory);
-      if (slots.rowsPerGroup === undefined) continue;
-      const S = memorySize(sequences, layer);
-      const closed = states.map((state) => state.groupRows[layer]?.padded(part, S) ?? new Float32Array(M * S * width));
-      feed(`memory.${part}.${layer}`, tensor('float32', [B, M, S, width], joined(closed)));
     }
-    if (sums !== undefined) {
-      const name = `sums.${layer}`;
-      const own = states.map((state) => state.layerSums(layer) ?? new Float32Array(0));
-      const { data, memory } = this.#rows.sums(`${name} ${lane}`, states, own, copiesFeeds);
-      feed(name, tensor('float32', [B, M, ...sums], data));
-      if (memory !== undefined) kept.set(name, memory);
+    if (sums === undefined) return;
+    const own = states.map(({ layerSums }) => layerSums[layer] ?? new Float32Array(0));
+    const { data, memory } = this.#rows.sums(sums.name, states, own, copiesFeeds);
+    feeds[sums.name] = tensor('float32', [B, M, ...sums.shape], data);
+    if (memory !== undefined) kept.set(sums.name, memory);
+  }
+
+  /** Rows that closed groups of the layers of a layout left, S of each layer, and which of them are in use. */
+  #feedGroupRows(feeds: Record<string, Tensor>, requests: readonly StepRequest[], { name, layers }: SlotLayout): void {
+    const { keyValueHeads: M } = this.#model.sizes;
+    const B = requests.length;
+    for (const [index, layer] of layers.entries()) {
+      const memories = requests.map(({ state }) => state.groupRows[layer]);
+      // At least one row, so that no tensor is empty.
+      const S = Math.max(1, ...memories.map((memory) => memory?.capacity ?? 0));
+      for (const part of parts) {
+        const { width } = this.#layout.layers[layer][part];
+        const closed = memories.map((memory) => memory?.padded(part, S) ?? new Float32Array(M * S * width));
+        this.#feed(feeds, `memory.${part}.${layer}`, tensor('float32', [B, M, S, width], joined(closed)));
+      }
+      if (index > 0) continue;
+      const held = new Float32Array(B * S);
+      for (const [b, memory] of memories.entries()) held.fill(1, b * S, b * S + (memory?.count ?? 0));
+      this.#feed(feeds, `held.${name}`, tensor('float32', [B, 1, 1, S], held));
     }
   }
 
   /** The parents of all nodes, and what the layers are given from the last committed token. */
-  #feedShifts(feed: Feed, sequences: readonly StepSequence[], T: number): void {
+  #feedShifts(feeds: Record<string, Tensor>, requests: readonly StepRequest[], T: number): void {
     const { shiftWidth: X = 0 } = this.#model.sizes;
-    const B = sequences.length;
+    const B = requests.length;
     const parents = Int32Array.from({ length: B * T }, (_, i) => i);
     const roots = new Float32Array(B * T).fill(1);
-    sequences.forEach(({ tree }, b) => {
+    for (const [b, { tree }] of requests.entries()) {
       for (let node = 0; node < tree.size; node++) {
         if (tree.parents[node] < 0) continue;
         parents[b * T + node] = b * T + tree.parents[node];
         roots[b * T + node] = 0;
       }
-    });
-    feed('parents', tensor('int32', [B, T], parents));
-    feed('roots', tensor('float32', [B, T, 1], roots));
-    this.#layout.layers.forEach((_, layer) => {
-      const previous = joined(sequences.map(({ state }) => state.layers[layer].previous));
-      feed(`previous.${layer}`, tensor('float32', [B, 1, X], previous));
-    });
+    }
+    this.#feed(feeds, 'parents', tensor('int32', [B, T], parents));
+    this.#feed(feeds, 'roots', tensor('float32', [B, T, 1], roots));
+    for (const layer of this.#layout.layers.keys()) {
+      const previous = joined(requests.map(({ state }) => state.layers[layer].previous));
+      this.#feed(feeds, `previous.${layer}`, tensor('float32', [B, 1, X], previous));
+    }
   }
 }
 
+const parts = ['keys', 'values'] as const;
+
 /** C: slots of the longest ring or cache of a step. */
-function mostSlots(sequences: readonly StepSequence[], slots: SlotLayout): number {
-  return Math.max(...sequences.map(({ state }) => state.slotCount(slots)));
-}
-
-/** S: rows that the longest memory of a layer has room for; at least one, so that no tensor is empty. */
-function memorySize(sequences: readonly StepSequence[], layer: number): number {
-  return Math.max(1, ...sequences.map(({ state }) => state.groupRows[layer]?.capacity ?? 0));
-}
-
-/** `held.ℓ` [B,1,1,S]: which rows of closed groups are in use. @param layer one that has the layout */
-function heldRows(sequences: readonly StepSequence[], layer: number): Tensor {
-  const S = memorySize(sequences, layer);
-  const held = new Float32Array(sequences.length * S);
-  sequences.forEach(({ state }, b) => held.fill(1, b * S, b * S + (state.groupRows[layer]?.count ?? 0)));
-  return tensor('float32', [sequences.length, 1, 1, S], held);
+function mostSlots(requests: readonly StepRequest[], slots: SlotLayout): number {
+  let most = 0;
+  for (const { state } of requests) most = Math.max(most, state.slotCount(slots));
+  return most;
 }
 
 function padded(positions: Int32Array, count: number): Int32Array {

@@ -5,11 +5,14 @@
 import {
   type Horizon,
   horizonOf,
+  type LayoutInputs,
   type MixerConfig,
   recurrentForm,
   type StateShape,
   stateShape,
 } from '../../attention/mixers.ts';
+import type { SequenceStep } from '../../attention/masks.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import { type AutoregressiveModel, valueWidth } from '../model.ts';
 
 /** Layers whose rows are in equal slots share their masks, and the positions of their slots. */
@@ -21,10 +24,18 @@ export interface SlotLayout {
   readonly ring?: number;
   /** Rows that a closed group leaves; undefined where groups are summed or forgotten. */
   readonly rowsPerGroup?: number;
-  /** A mixer of its layers, whose inputs the step graph has once for all of them. */
-  readonly mixer: MixerConfig;
-  /** A layer that has it. */
-  readonly firstLayer: number;
+  /** What the step graph reads besides masks, once for all its layers; undefined where that is nothing. */
+  readonly inputs?: SlotInputs;
+  /** Its layers. */
+  readonly layers: readonly number[];
+}
+
+/** `LayoutInputs` of the mixers of a layout. */
+export interface SlotInputs {
+  /** Types of the inputs by name. */
+  declare(): ReturnType<LayoutInputs<MixerConfig>['declare']>;
+  /** Their values for one step: see `LayoutInputs`. */
+  feeds(steps: readonly SequenceStep[], nodes: number, slots: number): Record<string, Tensor>;
 }
 
 /** A stretch of the numbers that a step returns of a node, per key-value head. */
@@ -71,7 +82,7 @@ export interface ModelLayout {
 export function modelLayout(model: AutoregressiveModel): ModelLayout {
   const { sizes, mixers, biasReach } = model;
   const dims = { ...sizes, valueWidth: valueWidth(sizes) };
-  const slotLayouts = new Map<string, SlotLayout>();
+  const slotLayouts = new Map<string, SlotLayout & { layers: number[] }>();
   let rowWidth = 0;
   const slice = (width: number): RowSlice => {
     const start = rowWidth;
@@ -80,8 +91,9 @@ export function modelLayout(model: AutoregressiveModel): ModelLayout {
   };
   const layers = mixers.map((mixer, layer): LayerLayout => {
     const state = stateShape(mixer, dims);
-    const own = slotLayout(mixer, state, horizonOf(mixer, biasReach), layer);
+    const own = slotLayout(mixer, state, horizonOf(mixer, biasReach));
     const slots = slotLayouts.get(own.name) ?? own;
+    slots.layers.push(layer);
     slotLayouts.set(slots.name, slots);
     const { folded, keyWidth } = state;
     return {
@@ -96,9 +108,9 @@ function slotLayout(
   mixer: MixerConfig,
   { slots, folded }: StateShape,
   horizon: Horizon,
-  firstLayer: number,
-): SlotLayout {
+): SlotLayout & { layers: number[] } {
   const { group, reach, window = 1, sinks = 0 } = horizon;
+  const { inputs } = recurrentForm(mixer);
   const rowsPerGroup = folded?.kind === 'rows' ? folded.perGroup : undefined;
   const name = [
     slots === 'growing' ? 'cache' : Number.isFinite(group) ? `g${group}` : '',
@@ -107,9 +119,14 @@ function slotLayout(
     reach < 0 ? '' : `p${reach}`,
     slots === 'growing' ? '' : `c${slots}`,
     rowsPerGroup === undefined ? '' : `r${rowsPerGroup}`,
-    recurrentForm(mixer).inputs?.tag?.(mixer) ?? '',
+    inputs?.tag?.(mixer) ?? '',
   ].join('');
-  return { name, horizon, ring: slots === 'growing' ? undefined : slots, rowsPerGroup, mixer, firstLayer };
+  const ring = slots === 'growing' ? undefined : slots;
+  const own = inputs && {
+    declare: () => inputs.declare(mixer, ring ?? 'C', (dim) => `${dim}${name}`),
+    feeds: (steps: readonly SequenceStep[], T: number, C: number) => inputs.feeds(mixer, steps, T, C),
+  };
+  return { name, horizon, ring, rowsPerGroup, inputs: own, layers: [] };
 }
 
 function foldClasses(layers: readonly LayerLayout[]): FoldClass[] {

@@ -25,7 +25,7 @@
  * encoder-decoder models.
  */
 import { HeadLayout } from '../../attention/head-layout.ts';
-import { crossForm, mixStep, recurrentForm, type StepInput, type StepMasks } from '../../attention/mixers.ts';
+import { crossForm, mixStep, type StepInput, type StepMasks } from '../../attention/mixers.ts';
 import { internalError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
@@ -84,7 +84,7 @@ export function stepGraph(
 }
 
 /** The inputs that layers of one layout of slots share. */
-interface SlotInputs {
+interface SlotValues {
   readonly ring: StepMasks;
   readonly tree: StepMasks;
   /** Where closed groups leave rows. */
@@ -92,15 +92,14 @@ interface SlotInputs {
   readonly own: Readonly<Record<string, Value>>;
 }
 
-function declareSlots(graph: Graph, { name, ring, rowsPerGroup, mixer }: SlotLayout): SlotInputs {
+function declareSlots(graph: Graph, { name, ring, rowsPerGroup, inputs }: SlotLayout): SlotValues {
   const slots = ring ?? 'C';
   const masks = (block: string, rows: Dim): StepMasks => ({
     same: graph.input(`same.${name}.${block}`, 'float32', ['B', 1, 'T', rows]),
     earlier: graph.input(`earlier.${name}.${block}`, 'float32', ['B', 1, 'T', rows]),
     offsets: graph.input(`lags.${name}.${block}`, 'int32', ['B', 'T', rows]),
   });
-  const declared = recurrentForm(mixer).inputs?.declare(mixer, slots, (dim) => `${dim}${name}`) ?? {};
-  const own = Object.entries(declared).map(([input, { dtype, shape }]): [string, Value] => [
+  const own = Object.entries(inputs?.declare() ?? {}).map(([input, { dtype, shape }]): [string, Value] => [
     input,
     graph.input(slotInputName(input, name), dtype, shape),
   ]);
@@ -129,7 +128,7 @@ function declareState(
   { sizes: { keyValueHeads: M } }: AutoregressiveModel,
   { layers }: ModelLayout,
   layer: number,
-  { ring, tree, held, own }: SlotInputs,
+  { ring, tree, held, own }: SlotValues,
 ): Pick<StepInput, 'ring' | 'treeMasks' | 'sums' | 'memory' | 'inputs'> {
   const { slots, keys, values, sums } = layers[layer];
   const rows = (name: string, count: Dim, width: number): Value =>
