@@ -4,7 +4,7 @@
  */
 import type { Device } from '../graph/onnx/model.ts';
 import { LinnetError } from '../errors.ts';
-import { pairsSaturate, SaturationGuard } from './saturation.ts';
+import { pairsSaturate, saturationGuard } from './saturation.ts';
 import { type EngineApi, type EngineBuild, openSessionOf } from './session.ts';
 import type { DescribedSession, EngineModel, EngineSettings } from './session-types.ts';
 import { explainCuda, requireCudaLibraries } from './cuda.ts';
@@ -15,12 +15,12 @@ const loadNative = (): Promise<EngineApi> => {
   return import('onnxruntime-node');
 };
 
-const saturation = new SaturationGuard(() =>
+const needsUnsignedWeights = saturationGuard(() =>
   pairsSaturate((model) => openSessionOf({ provider: 'cpu', load: loadNative }, model, { device: 'cpu', threads: 1 })),
 );
 
 function native(provider: string, load = loadNative): EngineBuild {
-  return { provider, load, needsUnsignedWeights: (model) => saturation.needsUnsignedWeights(model) };
+  return { provider, load, needsUnsignedWeights };
 }
 
 const engines: Readonly<Record<Device, EngineBuild>> = {

@@ -10,7 +10,7 @@ import { dataOf, elementCount, float32, type Tensor, tensor } from '../graph/ten
 import { compile } from './compile.ts';
 import { encodeGraph } from './encoded-graph.ts';
 import { openSession } from './engine.ts';
-import { pairsSaturate, SaturationGuard } from './saturation.ts';
+import { pairsSaturate, saturationGuard } from './saturation.ts';
 import { openSessionOf } from './session.ts';
 import type { EngineModel } from './session-types.ts';
 
@@ -70,10 +70,10 @@ describe('unsigned weights', () => {
     const product = await encoded(integerProduct());
     for (const saturates of [true, false]) {
       const probe = vi.fn(async () => saturates);
-      const guard = new SaturationGuard(probe);
-      expect(await guard.needsUnsignedWeights(await floatModel())).toBe(false);
+      const guard = saturationGuard(probe);
+      expect(await guard(await floatModel())).toBe(false);
       expect(probe).not.toHaveBeenCalled();
-      expect(await Promise.all([1, 2].map(() => guard.needsUnsignedWeights(product)))).toEqual([saturates, saturates]);
+      expect(await Promise.all([1, 2].map(() => guard(product)))).toEqual([saturates, saturates]);
       expect(probe).toHaveBeenCalledOnce();
     }
   });

@@ -11,8 +11,6 @@ import { dataOf, elementCount, float32, tensor } from '../graph/tensor.ts';
 import { encodeGraph } from './encoded-graph.ts';
 import type { EngineModel, EngineSession } from './session-types.ts';
 
-type Open = (model: EngineModel) => Promise<EngineSession>;
-
 const [rows, inner, columns] = [2, 32, 16];
 /** Twice their product does not fit 16 bits. */
 const [largestCode, largestWeight] = [255, 127];
@@ -21,7 +19,7 @@ const [largestCode, largestWeight] = [255, 127];
  * Whether sums of the largest products come out too small.
  * @param open opens a model without `session.x64quantprecision`
  */
-export async function pairsSaturate(open: Open): Promise<boolean> {
+export async function pairsSaturate(open: (model: EngineModel) => Promise<EngineSession>): Promise<boolean> {
   const graph = new Graph('saturation probe');
   const codes = graph.input('codes', 'uint8', [rows, inner]);
   const weights = graph.constant(tensor('int8', [inner, columns], new Int8Array(inner * columns).fill(largestWeight)));
@@ -39,20 +37,10 @@ export async function pairsSaturate(open: Open): Promise<boolean> {
   }
 }
 
-/** Which models need unsigned weights. The processor is probed once, when the first model with 8-bit products is opened. */
-export class SaturationGuard {
-  readonly #probe: () => Promise<boolean>;
-  #saturates: Promise<boolean> | undefined;
-
-  constructor(probe: () => Promise<boolean>) {
-    this.#probe = probe;
-  }
-
-  async needsUnsignedWeights(model: EngineModel): Promise<boolean> {
-    if (!(await hasIntegerProducts(model))) return false;
-    this.#saturates ??= this.#probe();
-    return this.#saturates;
-  }
+/** Says which models need unsigned weights. The processor is probed once, when the first model with 8-bit products is opened. */
+export function saturationGuard(probe: () => Promise<boolean>): (model: EngineModel) => Promise<boolean> {
+  let saturates: Promise<boolean> | undefined;
+  return async (model) => (await hasIntegerProducts(model)) && (saturates ??= probe());
 }
 
 /** Names of ops stand as text in the bytes of a model: MatMulInteger, MatMulIntegerToFloat. */
