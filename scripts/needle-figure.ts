@@ -1,5 +1,5 @@
 /**
- * Draws docs/figures/needle-tasks.svg of what `linnet eval needle … --json` printed, one line a task: what models found of
+ * Draws docs/figures/needle-tasks.svg of what `linnet study needle … --json` printed, one line a task: what models found of
  * each task by the depth of the first needle. Score of chance is in the name of a task.
  *
  *     npx tsx scripts/needle-figure.ts needles.jsonl
@@ -26,7 +26,7 @@ const lineSchema = z.object({
 
 const [given] = process.argv.slice(2);
 if (given === undefined)
-  throw new LinnetError('INPUT', 'name the file with the lines of `linnet eval needle … --json`');
+  throw new LinnetError('INPUT', 'name the file with the lines of `linnet study needle … --json`');
 const tasks = readFileSync(given, 'utf8')
   .trim()
   .split('\n')

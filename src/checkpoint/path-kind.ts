@@ -175,7 +175,7 @@ function exportedFolder({ names }: FolderFacts): PathKind | undefined {
     is: `an exported folder (${EXPORT_FILE})`,
     advice:
       'which decodes and has no weights that can be read; give the model that it was made from. generate, chat, serve, ' +
-      'eval perplexity, eval speculation, inspect and bench take it as it is',
+      'eval perplexity, study rules, inspect and bench take it as it is',
     facts: {},
     code: 'NOT_FOUND',
   };

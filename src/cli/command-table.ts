@@ -143,16 +143,6 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/eval/compare.ts')).evalCompare,
   },
   {
-    words: ['eval', 'recall'],
-    summary: 'what a model still knows of what it read, against the bytes of its state',
-    load: async () => (await import('./commands/eval/recall.ts')).evalRecall,
-  },
-  {
-    words: ['eval', 'needle'],
-    summary: 'what a model finds in a long text, by length and depth',
-    load: async () => (await import('./commands/eval/needle.ts')).evalNeedle,
-  },
-  {
     words: ['eval', 'rouge'],
     summary: 'predicted summaries against references',
     load: async () => (await import('./commands/eval/rouge.ts')).evalRouge,
@@ -161,16 +151,6 @@ export const commandTable: readonly CommandEntry[] = [
     words: ['eval', 'mt-bench'],
     summary: 'how fast questions of several turns are answered, with drafts and without',
     load: async () => (await import('./commands/eval/mt-bench.ts')).evalMtBench,
-  },
-  {
-    words: ['eval', 'speculation'],
-    summary: 'token trees against sequential decoding, by exact and inexact rules',
-    load: async () => (await import('./commands/eval/speculation.ts')).evalSpeculation,
-  },
-  {
-    words: ['matrix'],
-    summary: 'which mixer works in which family, found by running',
-    load: async () => (await import('./commands/matrix.ts')).matrix,
   },
   ...Object.entries(studyTable).map(
     ([name, { summary, load }]): CommandEntry => ({

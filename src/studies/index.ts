@@ -5,4 +5,4 @@ export {
   type NamedRule,
   type RuleAgreement,
   verificationRules,
-} from './verification-rules.ts';
+} from './rules/verification-rules.ts';

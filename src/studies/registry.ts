@@ -19,6 +19,26 @@ export const studyTable: Readonly<Record<string, StudyEntry>> = {
     summary: 'methods × models × tasks × seeds: classifiers after the same fine-tuning',
     load: () => defined(import('./classification/study.ts').then(({ classificationStudy }) => classificationStudy)),
   },
+  matrix: {
+    summary: 'which mixer works in which family, found by running',
+    load: () => defined(import('./matrix/study.ts').then(({ matrixStudy }) => matrixStudy)),
+  },
+  recall: {
+    summary: 'associative recall against the bytes of the state, of trained mixers or of models',
+    load: () => defined(import('./recall/study.ts').then(({ recallStudy }) => recallStudy)),
+  },
+  needle: {
+    summary: 'what models find in a long text, by length and depth',
+    load: () => defined(import('./needle/study.ts').then(({ needleStudy }) => needleStudy)),
+  },
+  rules: {
+    summary: 'token trees against sequential decoding, by exact and inexact rules',
+    load: () => defined(import('./rules/study.ts').then(({ rulesStudy }) => rulesStudy)),
+  },
+  leak: {
+    summary: 'training with a convolution that reads the future',
+    load: () => defined(import('./leak/study.ts').then(({ leakStudy }) => leakStudy)),
+  },
 };
 
 async function defined<Plan extends object, Trial, Place extends TrialPlace, Measured extends object>(

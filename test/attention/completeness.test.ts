@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { mixerKinds, registerMixer } from '../../src/attention/kinds/index.ts';
 import { mixerPreset, mixerPresetNames } from '../../src/attention/presets.ts';
-import { supportMixers } from '../../src/studies/support/matrix.ts';
+import { supportMixers } from '../../src/studies/matrix/cells.ts';
 import { groupMeanKind } from './group-mean.ts';
 import { examplesWith, type MixerForm } from './mixer-examples.ts';
 

@@ -11,7 +11,8 @@ import { checkModel } from '../../src/evaluation/check/check.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
 import { Random } from '../../src/random.ts';
-import { supportMatrix } from '../../src/studies/support/matrix.ts';
+import { openStudy, runTrials } from '../../src/studies/frame/run-study.ts';
+import { matrixStudy } from '../../src/studies/matrix/study.ts';
 import { causalObjective } from '../../src/training/objectives/next-token.ts';
 import { parseTrainingSettings } from '../../src/training/settings.ts';
 import { train } from '../../src/training/trainer.ts';
@@ -56,6 +57,7 @@ it('a kind that follows it passes the check, decodes, trains, and is in the supp
   const gain = 'model.layers.0.self_attn.gain';
   expect(trained.parameters.get(gain)?.data).not.toEqual(parameters.get(gain)?.data);
 
-  const rows = await supportMatrix({ families: ['llama'], mixers: ['group-mean'] });
+  await using matrix = await openStudy(matrixStudy, { families: ['llama'], mixers: ['group-mean'] });
+  const rows = await runTrials(matrix);
   expect(rows[0]).toMatchObject({ forward: true, backward: true, decode: true });
 });

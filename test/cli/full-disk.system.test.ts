@@ -46,7 +46,6 @@ describe('a file that cannot be written', () => {
 describe('a place that cannot be written', () => {
   it.each([
     ['session', 'generate', model, '--prompt', 'ab', '--max-tokens', '4'],
-    ['markdown', 'matrix'],
     ['chart', 'eval', 'positions', '--data', 'none.txt', '--models', model],
     ['out', 'demo', '--model', model],
   ])('is found out before the work: --%s of %s', async (option, ...words) => {

@@ -1,4 +1,4 @@
-/** `linnet eval recall`, `linnet eval needle` and `linnet eval positions`. */
+/** `linnet study recall`, `linnet study needle` and `linnet eval positions`. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -11,7 +11,7 @@ const book = join(folder, 'book.txt');
 
 beforeAll(() => writeBook(book, 10));
 
-describe('eval recall', () => {
+describe('study recall', () => {
   it('trains the models of a plan and tells their accuracy and state', async () => {
     const plan = join(folder, 'mqar.json');
     const config = {
@@ -24,53 +24,67 @@ describe('eval recall', () => {
       tests: [{ length: 16, pairs: 2, rows: 5 }],
     };
     await writeFile(plan, JSON.stringify(content));
-    const reported = await runJson('eval', 'recall', plan, '--chart', join(folder, 'mqar.svg'));
+    const recall = (...words: string[]) => ['study', 'recall', '--plan', plan, ...words];
+    const reported = await runJson(...recall('--out', join(folder, 'small')));
     // Keys and values of 16 numbers for each of 16 tokens.
     expect(reported).toMatchObject({ trials: [{ method: 'softmax', tests: [{ questions: 10, stateBytes: 2048 }] }] });
     const sized = { ...content, deviation: 0.1, sizes: { narrow: { hidden_size: 8 }, wide: {} } };
     await writeFile(plan, JSON.stringify(sized));
-    const results = join(folder, 'mqar.jsonl');
-    const first = (await runJson('eval', 'recall', plan, '--results', results)) as { trials: unknown[] };
+    const out = join(folder, 'sized');
+    const first = (await runJson(...recall('--out', out))) as { trials: unknown[] };
     expect(first).toMatchObject({ trials: [{ size: 'narrow', tests: [{ stateBytes: 1024 }] }, { size: 'wide' }] });
-    const lines = await readFile(results, 'utf8');
+    const stored = join(out, 'trials', 'softmax--narrow--seed_1.json');
+    const before = await readFile(stored, 'utf8');
     // What has been measured is not measured again; another seed is.
     await writeFile(plan, JSON.stringify({ ...sized, seeds: [1, 2] }));
-    const second = await runJson('eval', 'recall', plan, '--results', results);
+    const second = await runJson(...recall('--out', out));
     expect(second).toMatchObject({ trials: [...first.trials, { seed: 2 }, { seed: 2, size: 'wide' }] });
-    expect((await readFile(results, 'utf8')).startsWith(lines)).toBe(true);
+    expect(await readFile(stored, 'utf8')).toBe(before);
+    // Nor what another run has measured, whose results are lines of a file.
+    const results = join(folder, 'mqar.jsonl');
+    await writeFile(results, `${JSON.stringify(JSON.parse(before))}\n`);
+    const known = await runJson(...recall('--out', join(folder, 'known'), '--known', results));
+    expect(known).toMatchObject({ trials: [first.trials[0], {}, {}, {}] });
     await writeFile(results, '{}\n');
-    expect(errorOf(await linnet('eval', 'recall', plan, '--results', results, '--json')).code).toBe('FORMAT');
+    expect(errorOf(await linnet(...recall('--known', results, '--out', out, '--json'))).code).toBe('FORMAT');
     const lost = { preset: 'window', memory: 'none', initial: { memory_score: 0 } };
     await writeFile(plan, JSON.stringify({ ...content, methods: { lost } }));
-    expect(errorOf(await linnet('eval', 'recall', plan, '--json')).code).toBe('CONFIG');
+    expect(errorOf(await linnet(...recall('--out', join(folder, 'refused'), '--json'))).code).toBe('CONFIG');
     await writeFile(plan, JSON.stringify({ ...content, methods: { odd: { preset: 'nothing' } } }));
-    expect(errorOf(await linnet('eval', 'recall', plan, '--json')).code).toBe('CONFIG');
+    expect(errorOf(await linnet(...recall('--out', join(folder, 'refused'), '--json'))).code).toBe('CONFIG');
   });
 
   it('measures a model as it is', async () => {
-    const reported = await runJson('eval', 'recall', base, '--lengths', '32', '--pairs', '4', '--rows', '3');
+    const reported = await runJson(
+      ...['study', 'recall', '--set', `models=["${base}"]`],
+      ...['--set', 'tests=[{"length": 32, "pairs": 4, "rows": 3}]'],
+    );
     expect(reported).toMatchObject({ trials: [{ loss: null, tests: [{ length: 32, questions: 12 }] }] });
   });
 });
 
-describe('eval needle', () => {
+/** The words of the study with fields of its plan. */
+function needle(models: readonly string[], ...fields: readonly string[]): string[] {
+  const all = [`models=${JSON.stringify(models)}`, ...fields];
+  return ['study', 'needle', ...all.flatMap((field) => ['--set', field])];
+}
+
+describe('study needle', () => {
   it('asks models at every length and depth, and draws what they found', async () => {
-    const chart = join(folder, 'needle.svg');
-    const words = ['--task', 'single', '--lengths', '700,900', '--depths', '0,1', '--questions', '2', '--data', book];
-    const how = ['--answer', 'choose', '--answer-tokens', '16', '--chart', chart];
-    const reported = await runJson('eval', 'needle', base, '--beside', augmented, ...words, ...how);
+    const out = join(folder, 'needle');
+    const words = ['task=single', 'lengths=[700, 900]', 'depths=[0, 1]', 'questions=2', `data=${book}`];
+    const how = ['answer=choose', 'answerTokens=16'];
+    const reported = await runJson(...needle([base, augmented], ...words, ...how), '--out', out);
     const cells = [700, 900].flatMap((length) => [0, 1].map((depth) => ({ length, depth, questions: 2 })));
     expect(reported).toMatchObject({ task: 'single', chance: 0.125, models: [{ cells }, { model: augmented, cells }] });
-    expect(await readFile(chart, 'utf8')).toContain('Needle in a haystack: single');
+    expect(await readFile(join(out, 'needle.svg'), 'utf8')).toContain('Needle in a haystack: single');
   });
 
   it('lets a model answer, and says which lengths are too short', async () => {
-    const words = ['--lengths', '700', '--depths', '0.5', '--questions', '1', '--data', book, '--answer-tokens', '4'];
-    const reported = await runJson('eval', 'needle', base, '--task', 'multi-key', ...words);
+    const words = ['lengths=[700]', 'depths=[0.5]', 'questions=1', `data=${book}`, 'answerTokens=4'];
+    const reported = await runJson(...needle([base], 'task=multi-key', ...words));
     expect(reported).toMatchObject({ chance: 0, models: [{ cells: [{ length: 700, depth: 0.5 }] }] });
-    expect(errorOf(await linnet('eval', 'needle', base, '--lengths', '64', '--data', book, '--json')).code).toBe(
-      'INPUT',
-    );
+    expect(errorOf(await linnet(...needle([base], 'lengths=[64]', `data=${book}`), '--json')).code).toBe('INPUT');
   });
 });
 

@@ -138,15 +138,19 @@ describe('generate --speculate', () => {
   });
 });
 
-describe('eval speculation', () => {
+describe('study rules', () => {
   const rulesSchema = z.array(z.object({ name: z.string(), mismatches: z.number(), tokens: z.number() }));
 
   it('finds no difference under the exact rule, and differences under the others', async () => {
     const stories = join(folder, 'stories.jsonl');
     const texts = ['A first story, long enough.', 'Another one.', 'The last story of them all.'];
     await writeJsonlTexts(stories, texts);
-    for (const data of [[], ['--data', stories]]) {
-      const words = ['eval', 'speculation', augmented, '--prompts', '3', '--max-tokens', '60', ...data];
+    const rulesOf = (...fields: string[]) => [
+      ...['study', 'rules', '--set', `model=${augmented}`],
+      ...fields.flatMap((field) => ['--set', field]),
+    ];
+    for (const data of [[], [`data=["${stories}"]`]]) {
+      const words = rulesOf('prompts=3', 'maxTokens=60', ...data);
       const { prompts, rules } = await runJson(...words);
       expect(prompts).toBe(3);
       expect(rules).toHaveLength(4);
@@ -154,10 +158,10 @@ describe('eval speculation', () => {
       expect(exact).toMatchObject({ name: 'exact', mismatches: 0, tokens: 180 });
       expect(Math.max(...others.map(({ mismatches }) => mismatches))).toBeGreaterThan(0);
     }
-    const { stdout } = await runCaptured(['eval', 'speculation', augmented, '--prompts', '2', '--max-tokens', '20']);
+    const { stdout } = await runCaptured(rulesOf('prompts=2', 'maxTokens=20'));
     expect(stdout).toMatch(/per 1,000 tokens/);
     expect(stdout).toMatch(/token for token/);
-    const tooFew = await failure('eval', 'speculation', augmented, '--data', stories, '--prompts', '9');
+    const tooFew = await failure(...rulesOf(`data=["${stories}"]`, 'prompts=9'));
     expect(errorOf(tooFew).code).toBe('INPUT');
   });
 });

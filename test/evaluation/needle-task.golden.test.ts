@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { thirdParty } from '../fixtures.ts';
 import { Random } from '../../src/random.ts';
-import { needleTasks, type NeedleTaskName } from '../../src/evaluation/needle/task.ts';
+import { needleTasks, type NeedleTaskName } from '../../src/studies/needle/task.ts';
 
 const folder = thirdParty('evaluation');
 

@@ -7,8 +7,9 @@ import { readLabelledTexts } from '../../src/data/datasets/labelled.ts';
 import { readRows } from '../../src/evaluation/tasks/data/row-files.ts';
 import { readTaskFile } from '../../src/evaluation/tasks/task-file.ts';
 import { parseJsonObject } from '../../src/files/json-object.ts';
-import { parseRecallPlan, recallMethods } from '../../src/studies/recall/plan.ts';
 import { parsePlan } from '../../src/studies/frame/study.ts';
+import { recallMethods } from '../../src/studies/recall/plan.ts';
+import { recallStudy } from '../../src/studies/recall/study.ts';
 import { sweepVariants } from '../../src/studies/sweep/plan.ts';
 import { sweepStudy } from '../../src/studies/sweep/study.ts';
 import { thirdParty } from '../fixtures.ts';
@@ -139,7 +140,7 @@ export async function dataReaders(folder: string): Promise<FuzzReader[]> {
       kind: 'json',
       samples: [json(recall)],
       cost: 6,
-      read: (bytes) => recallMethods(parseRecallPlan(parseJsonObject(bytes, 'plan.json'), 'plan.json')),
+      read: (bytes) => recallMethods(parsePlan(recallStudy, parseJsonObject(bytes, 'plan.json'), 'plan.json')),
     },
   ];
 }

@@ -10,7 +10,7 @@ import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-dr
 import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { SpeculationStatistics } from '../../src/decoding/speculation/statistics.ts';
-import { compareRules } from '../../src/studies/verification-rules.ts';
+import { compareRules } from '../../src/studies/rules/verification-rules.ts';
 import { float32, type Tensor } from '../../src/graph/tensor.ts';
 import { linearize } from '../../src/models/linearization/linearize.ts';
 import { medusaParameters } from '../../src/models/medusa/medusa.ts';

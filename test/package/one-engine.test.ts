@@ -27,16 +27,16 @@ const prompts: OneDoer = {
     'src/cli/commands/demo/speculation.ts',
     'src/cli/commands/demo/study.ts',
     'src/cli/commands/eval/joined-text.ts',
-    'src/cli/commands/eval/speculation.ts',
     'src/cli/commands/medusa/tree-measurements.ts',
     'src/conversion/measure.ts',
     'src/conversion/texts.ts',
-    'src/evaluation/needle/question.ts',
     'src/evaluation/perplexity/scored-windows.ts',
     'src/open/text-generator.ts',
     'src/serving/http/llama/completion-fields.ts',
     'src/serving/http/token-routes.ts',
-    'src/studies/leak-demonstration.ts',
+    'src/studies/leak/training.ts',
+    'src/studies/needle/question.ts',
+    'src/studies/rules/study.ts',
     'src/training/plans/heads-text.ts',
   ],
 };
@@ -56,7 +56,7 @@ const openers: OneDoer = {
     'src/evaluation/check/model-parity.ts',
     'src/evaluation/precision/measure-error.ts',
     'src/evaluation/speed/decoding-speed.ts',
-    'src/studies/support/matrix.ts',
+    'src/studies/matrix/cells.ts',
   ],
 };
 

@@ -1,7 +1,8 @@
 /** `linnet work`: takes jobs that other commands put into a queue. */
 import { layerJobHandler, layerJobKind } from '../../conversion/queued-layers.ts';
 import { evalTaskHandler, evalTaskKind, type ScorerDescription } from '../../evaluation/tasks/queued.ts';
-import { takeJobs as takeJobs } from '../../jobs/queue.ts';
+import { takeJobs } from '../../jobs/queue.ts';
+import { LastOpened } from '../../jobs/last-opened.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { studyTrialKind } from '../../studies/frame/run-study.ts';
 import { studyTrialHandler } from '../../studies/registry.ts';
@@ -36,34 +37,23 @@ export const work = defineCommand({
   },
   async run(context, { queue, folder, lock, device, threads }) {
     const compile = { device, threads };
-    let opened: { readonly key: string; readonly scorer: Awaited<ReturnType<typeof openTaskScorer>> } | undefined;
     // The model of the tasks before this one stays open.
-    const open = async (described: ScorerDescription) => {
-      const key = JSON.stringify(described);
-      if (opened?.key !== key) {
-        await opened?.scorer[Symbol.asyncDispose]();
-        opened = undefined;
-        opened = { key, scorer: await openTaskScorer(described, compile) };
-      }
-      return opened.scorer;
-    };
+    await using scorers = new LastOpened<Awaited<ReturnType<typeof openTaskScorer>>>();
+    const open = (described: ScorerDescription) =>
+      scorers.open(JSON.stringify(described), () => openTaskScorer(described, compile));
     const handlers = {
       [studyTrialKind]: studyTrialHandler(compile),
       [evalTaskKind]: evalTaskHandler(open),
       [layerJobKind]: layerJobHandler(compile),
     };
-    try {
-      const done = await takeJobs(queue, handlers, {
-        ...{ signal: context.signal, folder, lock },
-        onReady: () => context.print('waiting for jobs'),
-        onJob: (event, kind, id) => {
-          context.note(`${event}: ${kind} ${id.slice(0, 12)}`);
-        },
-      });
-      context.print(`${formatCount(done)} jobs done`);
-      return { json: { done } };
-    } finally {
-      await opened?.scorer[Symbol.asyncDispose]();
-    }
+    const done = await takeJobs(queue, handlers, {
+      ...{ signal: context.signal, folder, lock },
+      onReady: () => context.print('waiting for jobs'),
+      onJob: (event, kind, id) => {
+        context.note(`${event}: ${kind} ${id.slice(0, 12)}`);
+      },
+    });
+    context.print(`${formatCount(done)} jobs done`);
+    return { json: { done } };
   },
 });

@@ -6,7 +6,7 @@ import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
 import { validated } from '../../files/schema-problems.ts';
-import type { JobHandler } from '../../jobs/job.ts';
+import type { Job, JobHandler } from '../../jobs/job.ts';
 import { runJobs } from '../../jobs/queue.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { writeReport } from '../../report/html.ts';
@@ -94,14 +94,13 @@ export async function runTrials<Plan extends object, Trial, Place extends TrialP
 ): Promise<(Place & Measured)[]> {
   const { definition, trials } = study;
   const { store, known, queue, snapshotEvery = 200, compile, signal, onUpdate, onResult } = options;
-  const found = await Promise.all(
-    trials.map(async (trial) => {
-      const identity = (): string | Promise<string> => definition.identity(trial);
-      const stored = await store?.find(definition.place(trial), identity, definition.measured);
-      const other = stored ?? (known === undefined ? undefined : known.get(await identity()));
-      return stored ?? (other && definition.measured.parse(withoutPlace(other, definition.place(trial))));
-    }),
-  );
+  const found: (Measured | undefined)[] = [];
+  for (const trial of trials) {
+    const identity = (): string | Promise<string> => definition.identity(trial);
+    const stored = await store?.find(definition.place(trial), identity, definition.measured);
+    const other = stored ?? (known === undefined ? undefined : known.get(await identity()));
+    found.push(stored ?? (other && definition.measured.parse(withoutPlace(other, definition.place(trial)))));
+  }
   const results: ((Place & Measured) | undefined)[] = [];
   let done = 0;
   const take = async (at: number, measured: Measured, isKnown: boolean): Promise<void> => {
@@ -163,13 +162,12 @@ async function runInQueue<Plan extends object, Trial, Place extends TrialPlace, 
   },
 ): Promise<void> {
   const shared = { study: definition.name, plan: given, planFile: resolve(planFile), snapshotEvery };
-  const jobs = await Promise.all(
-    open.map(async (at) => ({
-      kind: studyTrialKind,
-      title: `trial ${placeWords(definition.place(trials[at])).join(', ')}`,
-      data: { ...shared, identity: await definition.identity(trials[at]) },
-    })),
-  );
+  const jobs: Job[] = [];
+  for (const at of open) {
+    const title = `trial ${placeWords(definition.place(trials[at])).join(', ')}`;
+    const data = { ...shared, identity: await definition.identity(trials[at]) };
+    jobs.push({ kind: studyTrialKind, title, data });
+  }
   await runJobs(url, jobs, {
     signal,
     async onResult(index, result) {

@@ -8,8 +8,6 @@ import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { type TrialPlace, trialName } from './study.ts';
 
-const mostBytes = 1 << 16;
-
 /** A stored result before it is known to be of a certain trial: its identity, its place and what was measured. */
 const envelope = z.looseObject({ format: z.literal('linnet-trial'), version: z.literal(1), identity: z.string() });
 
@@ -53,7 +51,7 @@ export class TrialStore {
   ): Promise<Measured | undefined> {
     const file = `${trialName(place)}.json`;
     const what = 'a result of a trial';
-    const stored = await this.#trials.read({ file, schema: envelope, what, remedy: 'delete it', mostBytes });
+    const stored = await this.#trials.read({ file, schema: envelope, what, remedy: 'delete it' });
     if (stored === undefined) return undefined;
     const path = join(this.#trials.path, file);
     const { format: _, version: __, identity: given, ...rest } = stored;

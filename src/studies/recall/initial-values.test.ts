@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { refusal } from '../../../test/error-code.ts';
 import { dataOf, tensor } from '../../graph/tensor.ts';
 import { startingAt } from './initial-values.ts';
-import { parseRecallPlan, recallMethods } from './plan.ts';
+import { parsePlan } from '../frame/study.ts';
+import { recallMethods } from './plan.ts';
+import { recallStudy } from './study.ts';
 
 const parameters = new Map([
   ['layers.0.filter', tensor('float32', [2, 3], Float32Array.of(1, 2, 3, 4, 5, 6))],
@@ -29,7 +31,8 @@ describe('startingAt', () => {
 });
 
 it('lets a plan name the mixer of the first layer, and a method start elsewhere than the plan', () => {
-  const plan = parseRecallPlan(
+  const plan = parsePlan(
+    recallStudy,
     {
       ...{ version: 1, task: 'mqar', title: 'x', config: {}, seeds: [1], initial: { a: 1, b: 2 } },
       first: { preset: 'sliding-window', window: 1, initial: { c: [1, 2] } },

@@ -3,8 +3,7 @@ import { z } from 'zod';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { mixerSchema } from '../../attention/mixers.ts';
 import { mixerPreset } from '../../attention/presets.ts';
-import { LinnetError } from '../../errors.ts';
-import { validated } from '../../files/schema-problems.ts';
+import { naming, planSeeds } from '../frame/study.ts';
 
 const count = z.int().min(1);
 
@@ -29,41 +28,55 @@ const methodSchema = z.union([
   z.looseObject({ preset: z.string().min(1), initial }),
 ]);
 
-const planSchema = z.strictObject({
-  version: z.literal(1),
-  task: z.literal('mqar'),
-  title: z.string().min(1).max(200),
-  /** config.json of the model; its vocabulary is that of the task. */
-  config: z.record(z.string(), z.json()),
-  /** Fields of the configuration by the name of a size: a model of every size is trained. Default: one size. */
-  sizes: z.record(z.string().min(1).max(63), z.record(z.string(), z.json())).optional(),
-  /** Standard deviation of random weights. Default: that of the family, which is small for narrow models. */
-  deviation: z.number().positive().max(10).optional(),
-  /** Of every method. */
-  initial,
-  /** The mixer of the first layer, whatever the method: a short convolution, say, that shows every position its neighbour. */
-  first: methodSchema.optional(),
-  methods: z.record(z.string().min(1).max(63), methodSchema).refine((all) => Object.keys(all).length > 0, 'name one'),
-  seeds: z.array(z.int().min(0)).min(1),
-  /** One after the other, each with an optimizer of its own: short rows first let recall be learned at all. */
-  lessons: z
-    .array(z.strictObject({ ...shape, steps: count, batch: count, learningRate: z.number().positive() }))
-    .min(1),
-  tests: z.array(z.strictObject({ ...shape, rows: count })).min(1),
-});
+const shapesOfTests = [64, 256].map((length) => ({ length, pairs: 8, rows: 64 }));
 
-export type RecallPlan = z.infer<typeof planSchema>;
+/** The plan. */
+export const recallPlan = z
+  .strictObject({
+    version: z.literal(1).default(1),
+    task: z.literal('mqar').default('mqar'),
+    title: z.string().min(1).max(200).default('Associative recall'),
+    models: z.array(z.string().min(1)).default([]).describe('model folders that are measured as they are'),
+    config: z
+      .record(z.string(), z.json())
+      .optional()
+      .describe('config.json of the models that are trained; its vocabulary is that of the task'),
+    sizes: z
+      .record(z.string().min(1).max(63), z.record(z.string(), z.json()))
+      .optional()
+      .describe('fields of the configuration by the name of a size (default: one size)'),
+    deviation: z
+      .number()
+      .positive()
+      .max(10)
+      .optional()
+      .describe('standard deviation of random weights (default: that of the family, which is small for narrow models)'),
+    initial: initial.describe('where parameters start, of every method, by the ends of their names'),
+    first: methodSchema.optional().describe('the mixer of the first layer, whatever the method'),
+    methods: z.record(z.string().min(1).max(63), methodSchema).default({}).describe('mixers by name'),
+    seeds: planSeeds.default([0]).describe('of weights and rows'),
+    lessons: z
+      .array(z.strictObject({ ...shape, steps: count, batch: count, learningRate: z.number().positive() }))
+      .default([])
+      .describe('one after the other, each with its own optimizer: short rows first let recall be learned at all'),
+    tests: z
+      .array(z.strictObject({ ...shape, rows: count }))
+      .min(1)
+      .default(shapesOfTests)
+      .describe('rows that are measured'),
+  })
+  .superRefine(({ models, config, methods, lessons }, context) => {
+    const refuse = (message: string): void => context.addIssue({ code: 'custom', message });
+    if (config === undefined && models.length === 0) refuse('give "config", "methods" and "lessons", or "models"');
+    if (config !== undefined && Object.keys(methods).length === 0) refuse('"methods": name one');
+    if (config !== undefined && lessons.length === 0) refuse('"lessons": give one');
+  });
 
-/**
- * Checks a plan.
- * @throws LinnetError `CONFIG` naming every field that is wrong
- */
-export function parseRecallPlan(json: unknown, source: string): RecallPlan {
-  return validated(planSchema, json, 'CONFIG', `${source} is not a plan of a study of recall`);
-}
+export type RecallPlan = z.infer<typeof recallPlan>;
 
 /** The configurations of a plan by size, each with the fields of that size; one without a name where there are none. */
-export function recallConfigs({ config, sizes }: RecallPlan): Map<string, RecallPlan['config']> {
+export function recallConfigs({ config, sizes }: RecallPlan): Map<string, NonNullable<RecallPlan['config']>> {
+  if (config === undefined) return new Map();
   if (sizes === undefined) return new Map([['', config]]);
   return new Map(Object.entries(sizes).map(([size, fields]) => [size, { ...config, ...fields }]));
 }
@@ -95,10 +108,5 @@ function mixerOf(name: string, { initial: _, ...method }: RecallPlan['methods'][
   const parsed = z.strictObject({ mixer: mixerSchema }).safeParse(method);
   if (parsed.success) return parsed.data.mixer;
   const { preset, ...options } = z.looseObject({ preset: z.string() }).parse(method);
-  try {
-    return mixerPreset(preset, options);
-  } catch (error) {
-    if (!(error instanceof LinnetError)) throw error;
-    throw new LinnetError(error.code, `method "${name}": ${error.message}`, { cause: error });
-  }
+  return naming(`method "${name}"`, () => mixerPreset(preset, options));
 }

@@ -1,145 +1,134 @@
-/** Models that learn associative recall from random weights, one per mixer and seed, and what each recalls in the end. */
-import { createHash } from 'node:crypto';
+/**
+ * Associative recall: models that learn it from random weights, one a mixer, size and seed, or models as they are; accuracy
+ * against the bytes of the state.
+ */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { AssociativeRecall } from '../../data/datasets/associative-recall.ts';
-import { LinnetError } from '../../errors.ts';
-import { associativeRecall, type AssociativeRecallResult } from '../../evaluation/recall/associative-recall.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
+import type { CausalModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
-import type { CompileOptions } from '../../runtime/compile.ts';
 import { causalObjective } from '../../training/objectives/next-token.ts';
 import { parseTrainingSettings } from '../../training/settings.ts';
-import { train } from '../../training/trainer.ts';
+import { measuredNumber, type StudyDefinition, trialIdentity, type TrialHooks } from '../frame/study.ts';
+import { trainTrial } from '../frame/train-trial.ts';
+import { associativeRecall, type AssociativeRecallResult, recallResult } from './associative-recall.ts';
 import { startingAt } from './initial-values.ts';
-import { recallConfigs, type RecallMethod, recallMethods, type RecallPlan } from './plan.ts';
+import { recallConfigs, type RecallMethod, recallMethods, type RecallPlan, recallPlan } from './plan.ts';
+import { reportRecall } from './report.ts';
 
-/** What one model learned. */
-export interface RecallTrial {
-  readonly method: string;
-  /** Of the plan's sizes; empty where it has none. */
-  readonly size: string;
-  readonly seed: number;
-  /** What it was trained from and how, hashed: a trial of the same identity need not be run again. */
-  readonly identity: string;
-  /** Mean loss of the last tenth of the last lesson, in nats per answer. */
-  readonly loss: number;
-  readonly seconds: number;
-  readonly tests: readonly AssociativeRecallResult[];
+/** Of a model folder, its path is the method; the size is empty in plans without sizes. */
+type Place = Readonly<{ method: string; size: string; seed: number }>;
+
+interface RecallTrial extends Place {
+  readonly plan: RecallPlan;
+  /** What is trained; undefined for a model folder. */
+  readonly trained?: { readonly config: NonNullable<RecallPlan['config']>; readonly choice: RecallMethod };
+  /** The folder of a model that is measured as it is. */
+  readonly folder: string;
 }
 
-export interface RecallStudyOptions {
-  readonly compile?: CompileOptions;
-  readonly signal?: AbortSignal;
-  /** Trials of before, which are taken as they are where their identity is the same. */
-  readonly known?: readonly RecallTrial[];
-  /** Told of every optimizer step: share of the study done. */
-  readonly onUpdate?: (method: string, seed: number, loss: number, share: number) => void;
-  /** Told of every trial that was run, before the next begins. */
-  readonly onTrial?: (trial: RecallTrial) => void | Promise<void>;
-}
+const measuredSchema = z.strictObject({
+  /** Mean loss of the last tenth of the last lesson, in nats per answer; not a number for a model folder. */
+  loss: measuredNumber,
+  seconds: z.number(),
+  tests: z.array(recallResult).readonly(),
+});
+type Measured = z.output<typeof measuredSchema>;
 
 /** Seeds of test rows: far from those of lessons. */
 const testSeed = 0x7e57;
 
-/**
- * Runs a plan, seed by seed, size by size.
- * @throws LinnetError `CONFIG` for impossible models, `INPUT` for rows that do not fit the vocabulary, `ABORTED` when the
- *   signal fires
- */
-export async function runRecallStudy(plan: RecallPlan, options: RecallStudyOptions = {}): Promise<RecallTrial[]> {
-  const methods = recallMethods(plan);
-  const configs = recallConfigs(plan);
-  const trials: RecallTrial[] = [];
-  const total = plan.seeds.length * configs.size * methods.size;
-  for (const seed of plan.seeds) {
-    for (const [size, config] of configs) {
-      for (const [method, choice] of methods) {
-        const sized = { ...plan, config };
-        const identity = trialIdentity(sized, choice, seed);
-        const known = options.known?.find((trial) => trial.identity === identity);
-        if (known !== undefined) {
-          trials.push({ ...known, method, size });
-          continue;
-        }
-        const onStep = (loss: number, share: number): void =>
-          options.onUpdate?.(named(method, size), seed, loss, (trials.length + share) / total);
-        const trial = { method, size, seed, identity, ...(await runTrial(sized, choice, seed, options, onStep)) };
-        trials.push(trial);
-        await options.onTrial?.(trial);
-      }
+export const recallStudy: StudyDefinition<RecallPlan, RecallTrial, Place, Measured> = {
+  name: 'recall',
+  description:
+    'Pairs of a key and a value, then the keys again, at distances that follow a power law (MQAR); a model answers with the ' +
+    'values. With "config" and "methods" a model of every mixer, size and seed is trained from random weights, and accuracy ' +
+    'is laid against the bytes of the state; "models" are measured as they are. docs/notes/recall.md has results.',
+  examples: [
+    'linnet study recall --plan assets/sweeps/mqar.json --out runs/mqar',
+    `linnet study recall --set 'models=["assets/tiny-llama"]' --set 'tests=[{"length": 64, "pairs": 8, "rows": 64}]' --json`,
+  ],
+  plan: recallPlan,
+  measured: measuredSchema,
+  async load(plan, { place }) {
+    const folders = plan.seeds.flatMap((seed) =>
+      plan.models.map((method): RecallTrial => ({ method, size: '', seed, plan, folder: place(method) })),
+    );
+    const trained = plan.seeds.flatMap((seed) =>
+      [...recallConfigs(plan)].flatMap(([size, config]) =>
+        [...recallMethods(plan)].map(([method, choice]): RecallTrial => {
+          return { method, size, seed, plan, trained: { config, choice }, folder: '' };
+        }),
+      ),
+    );
+    return { trials: [...folders, ...trained] };
+  },
+  place: ({ method, size, seed }) => ({ method, size, seed }),
+  async identity({ plan: { deviation, lessons, tests }, trained, folder, seed }) {
+    if (trained === undefined) return trialIdentity((await loadCausalModel(folder)).fingerprint, tests, seed);
+    const { mixer, first, initial } = trained.choice;
+    const others = [initial, first].filter((part) => part !== undefined);
+    return trialIdentity([1, trained.config, deviation ?? null, lessons, tests, mixer, seed, ...others]);
+  },
+  async run(trial, hooks) {
+    const started = performance.now();
+    const { model, parameters, loss, rowSeed } = await subjectOf(trial, hooks);
+    const vocabulary = model.sizes.vocabulary - (model.sizes.vocabulary % 2);
+    const tests: AssociativeRecallResult[] = [];
+    for (const { length, pairs, rows } of trial.plan.tests) {
+      const data = new AssociativeRecall({ vocabulary, length, pairs, rows, seed: rowSeed });
+      tests.push(await associativeRecall(model, parameters, data, { ...hooks.compile, signal: hooks.signal }));
     }
-  }
-  return trials;
+    return { loss, seconds: (performance.now() - started) / 1000, tests };
+  },
+  figures: ({ tests }) => Object.fromEntries(tests.map(({ length, accuracy }) => [`accuracy at ${length}`, accuracy])),
+  report: (results, { plan }) => reportRecall(plan.title, results),
+};
+
+interface Subject {
+  readonly model: CausalModel;
+  readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
+  readonly loss: number;
+  /** Of the rows of its tests. */
+  readonly rowSeed: number;
 }
 
-/** "softmax", or "softmax, width 32" in a plan with sizes. */
-export function named(method: string, size: string): string {
-  return size === '' ? method : `${method}, ${size}`;
-}
-
-/** Of all that a trial depends on. */
-function trialIdentity(
-  { config, deviation, lessons, tests }: RecallPlan,
-  { mixer, first, initial }: RecallMethod,
-  seed: number,
-): string {
-  const parts = [
-    1,
-    config,
-    deviation ?? null,
-    lessons,
-    tests,
-    mixer,
-    seed,
-    ...(initial === undefined ? [] : [initial]),
-    ...(first === undefined ? [] : [first]),
-  ];
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
-}
-
-async function runTrial(
-  { config, deviation, lessons, tests }: RecallPlan,
-  { mixer, first, initial }: RecallMethod,
-  seed: number,
-  { compile, signal }: RecallStudyOptions,
-  onStep: (loss: number, share: number) => void,
-): Promise<Pick<RecallTrial, 'loss' | 'seconds' | 'tests'>> {
-  const started = performance.now();
-  const plain = describeCausalModel(config);
+async function subjectOf(trial: RecallTrial, hooks: TrialHooks): Promise<Subject> {
+  const { trained, folder, seed, plan } = trial;
+  if (trained === undefined) return { ...(await loadCausalModel(folder)), loss: Number.NaN, rowSeed: seed };
+  const { mixer, first, initial } = trained.choice;
+  const plain = describeCausalModel(trained.config);
   const model = plain.withMixers(plain.mixers.map((_, layer) => (layer === 0 ? (first ?? mixer) : mixer)));
   const { vocabulary } = model.sizes;
-  let parameters: ReadonlyMap<string, Tensor<'float32'>> = startingAt(
-    initializeParameters(model, new Random(seed), deviation),
-    initial,
-  );
+  const drawn = initializeParameters(model, new Random(seed), plan.deviation);
+  let parameters: Subject['parameters'] = startingAt(drawn, initial);
   let loss = Number.NaN;
-  const steps = lessons.reduce((sum, lesson) => sum + lesson.steps, 0);
-  let done = 0;
-  for (const [index, { length, pairs, steps: lessonSteps, batch, learningRate }] of lessons.entries()) {
-    const outcome = await train({
+  const total = plan.lessons.reduce((sum, lesson) => sum + lesson.steps, 0);
+  let before = 0;
+  for (const [index, { length, pairs, steps, batch, learningRate }] of plan.lessons.entries()) {
+    const done = before;
+    const job = {
       model,
       objective: causalObjective(model, length),
       parameters,
+      origin: trialIdentity(index, loss),
       dataset: new AssociativeRecall({ vocabulary, length, pairs, rows: 1024 * batch, seed: 1000 * seed + index }),
       settings: parseTrainingSettings({
-        ...{ length, batch, learningRate, seed, steps: lessonSteps },
+        ...{ length, batch, learningRate, seed, steps },
         ...{ schedule: 'cosine', warmupShare: 0.1, beta2: 0.95 },
       }),
-      compile,
-      signal,
-      onUpdate: (event) => {
-        onStep(event.loss, ++done / steps);
-      },
-    });
-    if (!outcome.finished) throw new LinnetError('ABORTED', `stopped in lesson ${index + 1} of ${lessons.length}`);
-    ({ parameters } = outcome);
-    loss = outcome.loss ?? loss;
+    };
+    const { snapshots } = hooks;
+    ({ parameters, loss } = await trainTrial(job, {
+      ...hooks,
+      snapshots: snapshots && { ...snapshots, folder: join(snapshots.folder, `lesson-${index + 1}`) },
+      onUpdate: (event) => hooks.onUpdate?.({ ...event, update: done + event.update, total }),
+    }));
+    before += steps;
   }
-  const results: AssociativeRecallResult[] = [];
-  for (const { length, pairs, rows } of tests) {
-    const data = new AssociativeRecall({ vocabulary, length, pairs, rows, seed: testSeed });
-    results.push(await associativeRecall(model, parameters, data, { ...compile, signal }));
-  }
-  return { loss, seconds: (performance.now() - started) / 1000, tests: results };
+  return { model, parameters, loss, rowSeed: testSeed };
 }

@@ -1,7 +1,9 @@
 /** How much of what is hidden in a long text a model finds, by the text's length and the needle's depth. */
-import { LinnetError } from '../../errors.ts';
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { z } from 'zod';
 import type { Scorer, ScorerOptions } from '../../engine/scoring/scorer.ts';
+import { average, meanError } from '../../evaluation/tasks/metrics/statistics.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { requireRunning } from '../frame/study.ts';
 import { needleQuestion, type NeedleQuestion } from './question.ts';
 import { choiceCount, needleTasks, type NeedleTaskName } from './task.ts';
 
@@ -13,69 +15,53 @@ import { choiceCount, needleTasks, type NeedleTaskName } from './task.ts';
 export const needleAnswerKinds = ['generate', 'choose'] as const;
 type NeedleAnswerKind = (typeof needleAnswerKinds)[number];
 
+/** Questions of one length and depth. */
 export interface NeedleSettings {
   readonly task: NeedleTaskName;
   readonly answer: NeedleAnswerKind;
-  readonly lengths: readonly number[];
-  readonly depths: readonly number[];
-  /** Questions per length and depth. */
+  readonly length: number;
+  readonly depth: number;
   readonly questions: number;
+  /** Tokens of the length that are left for the answer. Default: those of the task. */
   readonly answerTokens?: number;
   readonly seed: number;
 }
 
 /** What was found at one length and depth. */
-export interface NeedleCell {
-  readonly length: number;
-  readonly depth: number;
+export const needleCell = z.strictObject({
   /** Mean over questions of the share of right answers. */
-  readonly score: number;
+  score: z.number(),
   /** Standard error of it; 0 for one question. */
-  readonly error: number;
-  readonly questions: number;
+  error: z.number(),
+  questions: z.int(),
   /** Mean tokens that were read before the answer. */
-  readonly tokens: number;
-}
+  tokens: z.number(),
+});
 
-/** What chance reaches where an answer is chosen. */
+/** The score of chance where an answer is chosen. */
 export function needleChance(task: NeedleTaskName): number {
   return needleTasks[task].answers / choiceCount;
 }
 
 /**
- * Asks a model at every length and depth. The scorer must read as many tokens at once as the longest length.
- * @throws LinnetError `INPUT` for lengths that a task does not fit, `ABORTED` when the signal fires
+ * Asks a model at one length and depth. The scorer must read as many tokens at once as the length.
+ * @throws LinnetError `INPUT` for a length that the task does not fit, `ABORTED` when the signal fires
  */
 export async function measureNeedles(
   scorer: Scorer,
   tokenizer: Pick<Tokenizer, 'encode'>,
   sentences: readonly string[],
-  settings: NeedleSettings,
-  { signal, onProgress }: ScorerOptions = {},
-): Promise<NeedleCell[]> {
-  const { task, lengths, depths, questions, answerTokens = needleTasks[task].answerTokens, seed } = settings;
-  const cells: NeedleCell[] = [];
-  for (const length of lengths) {
-    for (const depth of depths) {
-      if (signal?.aborted === true) {
-        throw new LinnetError('ABORTED', `stopped after ${cells.length} of ${lengths.length * depths.length} cells`);
-      }
-      // The same questions at every depth: what differs then is where the needle is.
-      const asked = Array.from({ length: questions }, (_, i) =>
-        needleQuestion(tokenizer, sentences, { ...{ task, length, depth, answerTokens }, seed: seed + i }),
-      );
-      const scores = await answering[settings.answer](scorer, asked, answerTokens, { signal });
-      const score = mean(scores);
-      const variance = scores.reduce((sum, value) => sum + (value - score) ** 2, 0) / Math.max(1, questions - 1);
-      cells.push({
-        ...{ length, depth, score, questions },
-        error: Math.sqrt(variance / questions),
-        tokens: mean(asked.map(({ tokens }) => tokens)),
-      });
-      onProgress?.(cells.length, lengths.length * depths.length);
-    }
-  }
-  return cells;
+  { task, answer, length, depth, questions, answerTokens = needleTasks[task].answerTokens, seed }: NeedleSettings,
+  options: ScorerOptions = {},
+): Promise<z.output<typeof needleCell>> {
+  requireRunning(options.signal, `at ${length} tokens`);
+  // The same questions at every depth: only the place of the needle differs.
+  const asked = Array.from({ length: questions }, (_, i) =>
+    needleQuestion(tokenizer, sentences, { ...{ task, length, depth, answerTokens }, seed: seed + i }),
+  );
+  const scores = await answering[answer](scorer, asked, answerTokens, options);
+  const error = questions === 1 ? 0 : meanError(scores);
+  return { score: average(scores), error, questions, tokens: average(asked.map(({ tokens }) => tokens)) };
 }
 
 type Answering = (
@@ -113,8 +99,4 @@ const answering: Readonly<Record<NeedleAnswerKind, Answering>> = {
 export function shareContained(references: readonly string[], text: string): number {
   const lower = text.toLowerCase();
   return references.filter((reference) => lower.includes(reference.toLowerCase())).length / references.length;
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
-import { mixerPreset } from '../attention/presets.ts';
-import { DecodingEngine } from '../decoding/engine.ts';
+import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { mixerPreset } from '../../attention/presets.ts';
+import { DecodingEngine } from '../../decoding/engine.ts';
 import { compareRules, verificationRules } from './verification-rules.ts';
 
 describe('verification rules', () => {

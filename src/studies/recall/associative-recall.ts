@@ -1,4 +1,5 @@
 /** How many of the pairs that it has read a model recalls: the accuracy of its best guesses on rows of MQAR. */
+import { z } from 'zod';
 import { modelStateBytes } from '../../models/graphs/state-bytes.ts';
 import type { AssociativeRecall } from '../../data/datasets/associative-recall.ts';
 import { LinnetError } from '../../errors.ts';
@@ -8,20 +9,26 @@ import type { CausalModel } from '../../models/model.ts';
 import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
+import { requireRunning } from '../frame/study.ts';
+
+const share = z.number().min(0).max(1);
+const count = z.int().min(0);
 
 /** What a model answered. */
-export interface AssociativeRecallResult {
+export const recallResult = z.strictObject({
   /** T and n of the rows. */
-  readonly length: number;
-  readonly pairs: number;
+  length: count,
+  pairs: count,
   /** Share of the questions whose value is the most probable token of all. */
-  readonly accuracy: number;
-  readonly questions: number;
-  /** Accuracy by how far behind the value lies, in ranges that double: 1 … 31, 32 … 63, and so on. */
-  readonly byDistance: readonly { from: number; to: number; accuracy: number; questions: number }[];
+  accuracy: share,
+  questions: count,
+  /** Accuracy by the distance of the value, in ranges that double: 1 … 31, 32 … 63, and so on. */
+  byDistance: z.array(z.strictObject({ from: count, to: count, accuracy: share, questions: count })).readonly(),
   /** Of all layers in float32, where the row has been read. */
-  readonly stateBytes: number;
-}
+  stateBytes: count,
+});
+
+export type AssociativeRecallResult = z.output<typeof recallResult>;
 
 /** Logits of a run, in numbers: 64 MiB. */
 const mostLogits = 1 << 24;
@@ -46,7 +53,7 @@ export async function associativeRecall(
   await using program = await compile(graph, options);
   const ranges = new Map<number, { right: number; questions: number }>();
   for (let start = 0; start < data.rows; start += rows) {
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped after ${start} of ${data.rows} rows`);
+    requireRunning(signal, `after ${start} of ${data.rows} rows`);
     // The last run reads some rows twice, to be as large as the others, and counts them once.
     const visits = Array.from({ length: rows }, (_, i) => ({ row: Math.min(start + i, data.rows - 1), epoch: 0 }));
     const batch = data.batch(visits);

@@ -5,7 +5,14 @@ import { mixerPreset } from '../../attention/presets.ts';
 import { supportedFamilies } from '../../models/families/index.ts';
 import { supportProbes } from './probes.ts';
 import { runBackward, runForward } from './forward.ts';
-import { supportMatrix } from './matrix.ts';
+import { openStudy, runTrials } from '../frame/run-study.ts';
+import type { SupportRow } from './cells.ts';
+import { matrixStudy } from './study.ts';
+
+async function supportMatrix(plan: object): Promise<SupportRow[]> {
+  await using study = await openStudy(matrixStudy, plan);
+  return await runTrials(study);
+}
 
 describe('supportMatrix', () => {
   it('has a probe of every family', () => {

@@ -3,14 +3,15 @@
  * rule and under rules that other code has. A rule that is not exact gives other tokens near group boundaries, or on
  * every branch, and takes rows into the state that sequential decoding would not have made.
  */
-import { exactRule, type TreeRule } from '../attention/masks.ts';
-import type { StepEngine } from '../decoding/step-engine.ts';
-import { nextTokens, type StepBounds } from '../decoding/method.ts';
-import { Sampler } from '../decoding/sampler.ts';
-import type { Drafter } from '../decoding/speculation/drafters/drafter.ts';
-import { ReferenceDrafter, type ReferenceOptions } from '../decoding/speculation/drafters/reference-drafter.ts';
-import { speculative } from '../decoding/speculation/speculative.ts';
-import { LinnetError } from '../errors.ts';
+import { exactRule, type TreeRule } from '../../attention/masks.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import { nextTokens, type StepBounds } from '../../decoding/method.ts';
+import { Sampler } from '../../decoding/sampler.ts';
+import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
+import { ReferenceDrafter, type ReferenceOptions } from '../../decoding/speculation/drafters/reference-drafter.ts';
+import { speculative } from '../../decoding/speculation/speculative.ts';
+import { LinnetError } from '../../errors.ts';
+import { requireRunning } from '../frame/study.ts';
 
 /** A rule, by what it is called in tables. */
 export interface NamedRule {
@@ -94,35 +95,61 @@ export async function compareRules(
   prompts: readonly (readonly number[])[],
   options: CompareRulesOptions = {},
 ): Promise<RuleAgreement[]> {
-  const { tokens = 256, rules = verificationRules, signal, onProgress } = options;
+  const { rules = verificationRules, signal, onProgress } = options;
   if (prompts.length === 0) throw new LinnetError('INPUT', 'rules are compared on prompts; none was given');
-  const counts = rules.map(() => ({ mismatches: 0, steps: 0, error: 0 }));
   const total = prompts.length * (1 + rules.length);
   let done = 0;
   const advance = (): void => {
     onProgress?.(++done, total);
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped after ${done} of ${total} texts`);
+    requireRunning(signal, `after ${done} of ${total} texts`);
   };
-  for (const prompt of prompts) {
-    const sequential = await decodeSequentially(engine, prompt, tokens);
+  const counts: RuleCount[][] = [];
+  for (const prompt of prompts) counts.push(await countMismatches(engine, prompt, options, advance));
+  return ruleAgreements(counts, rules);
+}
+
+/** What one prompt showed about a rule. */
+export interface RuleCount {
+  readonly tokens: number;
+  readonly mismatches: number;
+  readonly steps: number;
+  /** Largest difference of a logit on the right path, relative to the largest logit there. */
+  readonly error: number;
+}
+
+/** Decodes one prompt token by token and by every rule; a count a rule. @param advance called after each text */
+export async function countMismatches(
+  engine: StepEngine,
+  prompt: readonly number[],
+  options: CompareRulesOptions,
+  advance: () => void,
+): Promise<RuleCount[]> {
+  const { tokens = 256, rules = verificationRules } = options;
+  const sequential = await decodeSequentially(engine, prompt, tokens);
+  advance();
+  const counts: RuleCount[] = [];
+  for (const { rule } of rules) {
+    counts.push({ tokens, ...(await decodeByRule(engine, sequential, rule, options)) });
     advance();
-    for (const [index, { rule }] of rules.entries()) {
-      const { mismatches, steps, error } = await decodeByRule(engine, sequential, rule, options);
-      counts[index].mismatches += mismatches;
-      counts[index].steps += steps;
-      counts[index].error = Math.max(counts[index].error, error);
-      advance();
-    }
   }
-  const decoded = prompts.length * tokens;
-  return rules.map(({ name }, index) => ({
-    name,
-    tokens: decoded,
-    mismatches: counts[index].mismatches,
-    mismatchesPer1000: (1000 * counts[index].mismatches) / decoded,
-    tokensPerStep: (decoded - prompts.length) / Math.max(1, counts[index].steps), // the first is the prompt's
-    maxLogitError: counts[index].error,
-  }));
+  return counts;
+}
+
+/** Counts of prompts together, by rule. */
+export function ruleAgreements(
+  counts: readonly (readonly RuleCount[])[],
+  rules: readonly NamedRule[] = verificationRules,
+): RuleAgreement[] {
+  return rules.map(({ name }, index) => {
+    const own = counts.map((ofPrompt) => ofPrompt[index]);
+    const sum = (field: keyof RuleCount): number => own.reduce((total, count) => total + count[field], 0);
+    const [tokens, mismatches] = [sum('tokens'), sum('mismatches')];
+    return {
+      ...{ name, tokens, mismatches, mismatchesPer1000: (1000 * mismatches) / tokens },
+      tokensPerStep: (tokens - counts.length) / Math.max(1, sum('steps')), // the first is the prompt's
+      maxLogitError: Math.max(...own.map(({ error }) => error)),
+    };
+  });
 }
 
 async function decodeSequentially(

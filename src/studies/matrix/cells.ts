@@ -1,7 +1,5 @@
-/**
- * Which mixer works in which model, found by running: forwards, backwards and, where the attention is causal, decoding. Every
- * cell is a tiny model with random weights that switch every branch on.
- */
+/** A cell of the support matrix: a tiny model with random weights, run forwards, backwards and, if causal, decoding. */
+import { z } from 'zod';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { isCausal, hasSurrogateGradient } from '../../attention/mixers.ts';
 import { findPreset, mixerPreset, mixerPresetNames, takenOptions, wholeTextPreset } from '../../attention/presets.ts';
@@ -17,27 +15,30 @@ import type { CompileOptions } from '../../runtime/compile.ts';
 import { Discrepancy, limits } from '../../evaluation/check/rows.ts';
 import { randomMixerParameters } from '../../evaluation/check/mixer-probe.ts';
 import { modelParity } from '../../evaluation/check/model-parity.ts';
-import { type Direction, type SupportProbe, supportProbes } from './probes.ts';
+import type { Direction, SupportProbe } from './probes.ts';
 import { type Parameters, predictedTexts, runBackward, runForward, type Texts } from './forward.ts';
 
-/** One cell. True, false, or null where the thing cannot exist. */
-export interface SupportRow {
-  readonly family: string;
-  readonly mixer: string;
-  /** Whether the masked convolution is there too. */
-  readonly convolution: boolean;
-  readonly direction: Direction;
+const works = z.boolean().nullable();
+
+/** What works in a cell: true, false, or null where the thing cannot exist. */
+export const cellResult = z.strictObject({
   /** Finite logits, and those of a padded row are those of the row alone. */
-  readonly forward: boolean | null;
+  forward: works,
   /** Gradients of all parameters are finite, and agree with finite differences along a random direction. */
-  readonly backward: boolean | null;
+  backward: works,
   /** Steps and trees have the logits of the parallel form. */
-  readonly decode: boolean | null;
+  decode: works,
   /** Largest error of forward and decode, relative to the largest logit; null where nothing was compared. */
-  readonly maxError: number | null;
+  maxError: z.number().nullable(),
   /** Why something is false or null. */
-  readonly note?: string;
-}
+  note: z.string().optional(),
+});
+
+export type CellResult = z.output<typeof cellResult>;
+
+/** Where a cell is: a mixer, with the masked convolution or without, in an attention of a family. */
+export type CellPlace = Readonly<{ family: string; direction: Direction; mixer: string; convolution: boolean }>;
+export type SupportRow = CellPlace & CellResult;
 
 /** Small enough that the tiny texts cross groups. */
 const sizes = { group: 4, kernel: 5, features: 8, rows: 2, block: 4, hashes: 3, bits: 3 };
@@ -50,62 +51,32 @@ export function supportMixers(): string[] {
   return mixerPresetNames().filter((name) => [...byMixer.values()].includes(name));
 }
 
-export interface MatrixOptions {
-  /** Default: all. */
-  readonly families?: readonly string[];
-  /** Default: all. */
-  readonly mixers?: readonly string[];
-  /** Of weights and texts. Default 1. */
-  readonly seed?: number;
+/** How a cell is run. */
+export interface CellOptions {
+  /** Of weights and texts. */
+  readonly seed: number;
   readonly compile?: CompileOptions;
-  readonly signal?: AbortSignal;
-  readonly onRow?: (row: SupportRow, done: number, total: number) => void;
 }
 
-/**
- * Runs the matrix.
- * @throws LinnetError `ABORTED` when the signal fires between two cells
- */
-export async function supportMatrix(options: MatrixOptions = {}): Promise<SupportRow[]> {
-  const { families, mixers = supportMixers(), signal } = options;
-  const probes = supportProbes.filter(({ family }) => families === undefined || families.includes(family));
-  const cells = probes.flatMap((probe) =>
-    mixers.flatMap((mixer) => [false, true].map((convolution) => ({ probe, mixer, convolution }))),
-  );
-  const rows: SupportRow[] = [];
-  for (const { probe, mixer, convolution } of cells) {
-    if (signal?.aborted === true)
-      throw new LinnetError('ABORTED', `stopped after ${rows.length} of ${cells.length} cells`);
-    const row = await supportRow(probe, mixer, convolution, options);
-    rows.push(row);
-    options.onRow?.(row, rows.length, cells.length);
-  }
-  return rows;
-}
-
-async function supportRow(
+/** Runs a cell. */
+export async function supportCell(
   probe: SupportProbe,
-  name: string,
-  convolution: boolean,
-  options: MatrixOptions,
-): Promise<SupportRow> {
-  const about = { family: probe.family, mixer: name, convolution, direction: probe.direction };
-  const absent = { forward: null, backward: null, decode: null, maxError: null };
+  { mixer, convolution, direction }: Pick<SupportRow, 'mixer' | 'convolution' | 'direction'>,
+  options: CellOptions,
+): Promise<CellResult> {
   try {
-    return { ...about, ...(await measured(probe.model(configure(name, convolution, probe.direction)), options)) };
+    return await measured(probe.model(configure(mixer, convolution, direction)), options);
   } catch (error) {
     // Groups of two texts correspond only where the texts are equally long, which these are not.
-    const cannotExist: readonly string[] = probe.direction === 'cross' ? ['CONFIG', 'SHAPE'] : ['CONFIG'];
+    const cannotExist: readonly string[] = direction === 'cross' ? ['CONFIG', 'SHAPE'] : ['CONFIG'];
     if (!(error instanceof LinnetError) || !cannotExist.includes(error.code)) throw error;
-    return { ...about, ...absent, note: error.message };
+    return { forward: null, backward: null, decode: null, maxError: null, note: error.message };
   }
 }
 
-type Measured = Pick<SupportRow, 'forward' | 'backward' | 'decode' | 'maxError' | 'note'>;
-
 /** @throws LinnetError `CONFIG` for a mixer that the model cannot have */
-async function measured(model: Model, options: MatrixOptions): Promise<Measured> {
-  const random = new Random(options.seed ?? 1);
+async function measured(model: Model, options: CellOptions): Promise<CellResult> {
+  const random = new Random(options.seed);
   const parameters = randomParameters(model, random);
   const texts = randomTexts(model, random);
   const forward = await checkedForward(model, parameters, texts, options);
@@ -157,7 +128,7 @@ async function checkedForward(
   model: Model,
   parameters: Parameters,
   texts: Texts,
-  { compile }: MatrixOptions,
+  { compile }: CellOptions,
 ): Promise<{ ok: boolean; error: number; note?: string }> {
   const [, together] = await runForward(model, parameters, texts, compile);
   const alone = { first: [texts.first[1]], second: [texts.second[1]] };
@@ -180,7 +151,7 @@ async function checkedBackward(
   parameters: Parameters,
   texts: Texts,
   random: Random,
-  { compile }: MatrixOptions,
+  { compile }: CellOptions,
 ): Promise<{ ok: boolean; note?: string }> {
   const { gradient, difference, magnitude, finite } = await runBackward(model, parameters, texts, random, compile);
   if (!finite) return { ok: false, note: 'a gradient is not finite' };
@@ -207,7 +178,7 @@ async function checkedDecode(
   model: Model,
   parameters: Parameters,
   texts: Texts,
-  { compile, seed = 1 }: MatrixOptions,
+  { compile, seed }: CellOptions,
 ): Promise<Decoded> {
   if (model.kind === 'encoder') return { ok: null, error: null };
   if (model.kind === 'encoder-decoder') {

@@ -2,10 +2,10 @@
  * A mask of the convolution that is not all or nothing: filter weights of the future multiplied by 1 − s. Wrong on purpose
  * for every s below 1, so it is made here, of parameters, and no mixer knows it.
  */
-import { convolutionReach, filterName } from '../attention/convolution-config.ts';
-import { mul } from '../graph/ops/elementwise.ts';
-import { dataOf, type Tensor, tensor } from '../graph/tensor.ts';
-import type { ParameterSource } from '../nn/parameters.ts';
+import { convolutionReach, filterName } from '../../attention/convolution-config.ts';
+import { mul } from '../../graph/ops/elementwise.ts';
+import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
 
 /**
  * Parameters whose filters are masked to a degree, for a model whose convolution is not masked.

@@ -5,7 +5,8 @@ import { measureNeedles, needleChance, type NeedleSettings, shareContained } fro
 import { needleTaskNames } from './task.ts';
 
 const sentences = ['The wind went round to the west.', 'Nobody had seen the harbour master since Monday.'];
-const settings = { lengths: [2000, 3000], depths: [0, 0.5], questions: 3, seed: 1 } as const;
+const places = [2000, 3000].flatMap((length) => [0, 0.5].map((depth) => ({ length, depth })));
+const settings = { questions: 3, seed: 1 };
 
 /** Finds all that is hidden by reading the text: what a perfect model would answer. */
 function found(context: string): string[] {
@@ -47,15 +48,20 @@ describe('measureNeedles', () => {
     (['generate', 'choose'] as const).map((answer) => ({ task, answer })),
   );
   it.each(cases)('$task, $answer: all for a model that reads, nothing for one that does not', async (asked) => {
-    const all: NeedleSettings = { ...settings, ...asked };
-    const cells = await measureNeedles(imitated(true), byteTokenizer(), sentences, all);
-    expect(cells.map(({ length, depth, score, error }) => [length, depth, score, error])).toEqual([
+    const cells = async (reads: boolean) => {
+      const measure = (all: NeedleSettings) => measureNeedles(imitated(reads), byteTokenizer(), sentences, all);
+      return await Promise.all(
+        places.map(async (place) => ({ ...place, ...(await measure({ ...settings, ...asked, ...place })) })),
+      );
+    };
+    const all = await cells(true);
+    expect(all.map(({ length, depth, score, error }) => [length, depth, score, error])).toEqual([
       [2000, 0, 1, 0],
       [2000, 0.5, 1, 0],
       [3000, 0, 1, 0],
       [3000, 0.5, 1, 0],
     ]);
-    const none = await measureNeedles(imitated(false), byteTokenizer(), sentences, all);
+    const none = await cells(false);
     // Of five right ones among eight, at least two are taken whatever is said.
     const least = asked.answer === 'choose' && asked.task === 'variable-tracking' ? 0.4 : 0;
     for (const { score } of none) expect(score).toBeCloseTo(least, 12);

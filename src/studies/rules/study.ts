@@ -1,0 +1,177 @@
+/** Verification rules: whether verified trees give the sequential text, and what inexact rules would give. */
+import { z } from 'zod';
+import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
+import { readDocuments } from '../../data/documents/documents.ts';
+import { readTextFile } from '../../data/files/text-file.ts';
+import { MedusaDrafter } from '../../decoding/speculation/drafters/medusa-drafter.ts';
+import { LinnetError } from '../../errors.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { openCausal } from '../../open/running-model.ts';
+import { Random } from '../../random.ts';
+import { fixed, formatCount } from '../../report/quantities.ts';
+import { makeTable, textTable } from '../../report/table.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { measuredHow } from '../frame/over-seeds.ts';
+import { requireRunning, type StudyDefinition, type StudyReport, trialIdentity } from '../frame/study.ts';
+import { countMismatches, type CompareRulesOptions, ruleAgreements, type RuleAgreement } from './verification-rules.ts';
+
+const planSchema = z.strictObject({
+  version: z.literal(1).default(1),
+  model: z.string().min(1).describe('the model folder, exported or not'),
+  data: z
+    .array(z.string().min(1))
+    .default([])
+    .describe('.txt or .jsonl files whose documents begin the prompts; without any, prompts are random tokens'),
+  prompts: z.int().min(1).max(10_000).default(8).describe('number of prompts'),
+  promptLength: z
+    .int()
+    .min(1)
+    .max(1 << 16)
+    .default(16)
+    .describe('longest prompt, BOS included; lengths vary below it, so that all places in a group are met'),
+  maxTokens: z
+    .int()
+    .min(1)
+    .max(1 << 16)
+    .default(256)
+    .describe('tokens decoded after each prompt'),
+  drafts: z
+    .enum(['reference', 'medusa'])
+    .default('reference')
+    .describe('reference: from the sequential text, by hitRate; medusa: from the heads in the folder'),
+  hitRate: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.6)
+    .describe('chance that a rank holds the right token if no better rank does'),
+  tree: z.string().min(1).optional().describe('JSON of rank paths (default: the tree of the heads, or 64 nodes)'),
+  seed: z.int().min(0).max(0xffffffff).default(1).describe('of drafts and random prompts'),
+});
+
+type Plan = z.output<typeof planSchema>;
+type Place = Readonly<{ prompt: number }>;
+
+const measuredSchema = z.strictObject({
+  counts: z
+    .array(z.strictObject({ tokens: z.int(), mismatches: z.int(), steps: z.int(), error: z.number() }))
+    .readonly(),
+});
+type Measured = z.output<typeof measuredSchema>;
+
+interface RulesTrial {
+  /** Which prompt, from 1. */
+  readonly number: number;
+  readonly prompt: readonly number[];
+  readonly engine: Parameters<typeof countMismatches>[0];
+  readonly options: CompareRulesOptions;
+  readonly identity: string;
+}
+
+export const rulesStudy: StudyDefinition<Plan, RulesTrial, Place, Measured> = {
+  name: 'rules',
+  description:
+    'Decodes prompts greedily token by token, then by verifying token trees, and counts the tokens that differ: under ' +
+    "the exact rule, under the paper's rule at group boundaries, and with a convolution that takes the flattened tree " +
+    'for a text or does not mask it. The trees hold the right tokens as often as hitRate says, so that no drafter is ' +
+    'needed and all rules verify the same; with drafts "medusa" they are those of the Medusa heads in the folder. Exit ' +
+    'code 1 if the exact rule differs anywhere.',
+  examples: [
+    `linnet study rules --set model=runs/augmented --set 'data=["stories.jsonl"]'`,
+    'linnet study rules --set model=runs/augmented --set prompts=20 --set maxTokens=256 --json',
+    'linnet study rules --set model=runs/medusa-int4 --set drafts=medusa',
+  ],
+  plan: planSchema,
+  measured: measuredSchema,
+  async load(plan, { place }, compile) {
+    const loaded = await openCausal(place(plan.model), compile);
+    const medusa = plan.drafts === 'medusa' ? await loaded.heads() : undefined;
+    const paths = plan.tree === undefined ? undefined : parseTreeFile(await readTextFile(place(plan.tree)), plan.tree);
+    const drafter = medusa && (() => new MedusaDrafter(medusa.heads, paths ?? medusa.tree?.paths));
+    const { maxTokens: tokens, hitRate, seed, drafts } = plan;
+    const options = { tokens, hitRate, seed, paths, makeDrafter: drafter };
+    const prompts = plan.data.length === 0 ? randomPrompts(loaded.model, plan) : await textPrompts(loaded.path, plan);
+    const trials = prompts.map((prompt, index) => {
+      const identity = trialIdentity(loaded.fingerprint, { prompt, tokens, hitRate, seed, paths, drafts });
+      return { number: index + 1, prompt, engine: loaded.engine, options, identity };
+    });
+    return {
+      trials,
+      async [Symbol.asyncDispose]() {
+        await medusa?.[Symbol.asyncDispose]();
+        await loaded[Symbol.asyncDispose]();
+      },
+    };
+  },
+  place: ({ number }) => ({ prompt: number }),
+  identity: ({ identity }) => identity,
+  async run({ engine, prompt, options }, { signal }) {
+    const counts = await countMismatches(engine, prompt, options, () => requireRunning(signal, 'within a prompt'));
+    return { counts };
+  },
+  figures: ({ counts: [exact] }) => ({ mismatches: exact.mismatches }),
+  report: (results) => reportRules(results),
+};
+
+function reportRules(results: readonly Measured[]): StudyReport {
+  const rules = ruleAgreements(results.map(({ counts }) => counts));
+  const [exact] = rules;
+  const table = makeTable<RuleAgreement>(
+    [
+      { header: 'verification', value: ({ name }) => name },
+      { header: 'mismatches', value: ({ mismatches }) => mismatches, format: formatCount },
+      { header: 'per 1,000 tokens', value: ({ mismatchesPer1000 }) => mismatchesPer1000, format: fixed(1) },
+      { header: 'tokens/step', value: ({ tokensPerStep }) => tokensPerStep, format: fixed(2) },
+      {
+        header: 'largest logit error',
+        value: ({ maxLogitError }) => maxLogitError,
+        format: (value) => value.toExponential(1),
+      },
+    ],
+    rules,
+  );
+  const outcome =
+    exact.mismatches === 0
+      ? 'Exact verification gave the sequential text, token for token.'
+      : `Exact verification differs from the sequential text at ${formatCount(exact.mismatches)} tokens.`;
+  const about = `${formatCount(results.length)} prompts, ${formatCount(exact.tokens)} tokens. ${outcome}`;
+  return {
+    text: `${textTable(table)}\n\n${about}`,
+    json: { prompts: results.length, rules },
+    negative: exact.mismatches > 0,
+    page: {
+      title: 'Verification rules',
+      subtitle: about,
+      sections: [{ title: 'Differences', blocks: [{ kind: 'table', table }] }, measuredHow([])],
+      footer: 'Made by linnet study rules.',
+    },
+  };
+}
+
+/** Lengths from 1 to the longest, evenly spread and ending with it. */
+function lengthOf(index: number, { prompts, promptLength }: Plan): number {
+  return Math.max(1, Math.round(((index + 1) * promptLength) / prompts));
+}
+
+function randomPrompts({ bosId, sizes }: CausalModel, plan: Plan): number[][] {
+  const random = new Random(plan.seed);
+  return Array.from({ length: plan.prompts }, (_, index) => {
+    const tokens = Array.from({ length: lengthOf(index, plan) }, () => random.integer(sizes.vocabulary));
+    return bosId === undefined ? tokens : [bosId, ...tokens.slice(1)];
+  });
+}
+
+/** Beginnings of documents. @throws LinnetError `INPUT` if there are too few documents that hold any text */
+async function textPrompts(model: string, plan: Plan): Promise<number[][]> {
+  const tokenizer = await loadTokenizer(model);
+  const prompts: number[][] = [];
+  for await (const document of readDocuments(plan.data)) {
+    const tokens = [...tokenizer.encode(document.text, { bos: tokenizer.bosId !== undefined })];
+    if (tokens.length > 0) prompts.push(tokens.slice(0, lengthOf(prompts.length, plan)));
+    if (prompts.length === plan.prompts) return prompts;
+  }
+  throw new LinnetError(
+    'INPUT',
+    `${plan.data.join(', ')} has ${prompts.length} documents with text, ${plan.prompts} prompts were asked for`,
+  );
+}
