@@ -1,4 +1,6 @@
-/** Axes of numbers: their ends, their ticks, and where values lie between the ends. */
+/** Axes of numbers, by d3-scale: their ends, their ticks, and where values lie between the ends. */
+import { extent as extentOf, range } from 'd3-array';
+import { scaleLinear, scaleLog } from 'd3-scale';
 import { formatNumber, formatTokens } from '../quantities.ts';
 import type { ChartAxis } from './chart-description.ts';
 
@@ -11,25 +13,13 @@ export interface Scale {
   share(value: number): number;
 }
 
-/** Steps between ticks, in powers of ten. */
-const STEPS = [1, 2, 2.5, 5, 10] as const;
-/** Guards the ends of ranges against rounding. */
-const EPSILON = 1e-9;
 /** Powers of the base from which on a logarithmic axis has ticks at powers; below it has the ticks of a linear one. */
 const FEWEST_POWERS = 1.5;
 
-/** The least of the usual steps that is not smaller; of binary axes a power of two. */
-function roundStep(least: number, isBinary: boolean): number {
-  if (isBinary) return 2 ** Math.ceil(Math.log2(least) - EPSILON);
-  const power = 10 ** Math.floor(Math.log10(least));
-  return power * (STEPS.find((times) => times * power >= least * (1 - EPSILON)) ?? 10);
-}
-
 /** Least and greatest of the finite values; undefined where there is none. */
 export function extent(values: readonly number[]): readonly [least: number, greatest: number] | undefined {
-  const finite = values.filter(Number.isFinite);
-  if (finite.length === 0) return undefined;
-  return [finite.reduce((a, b) => Math.min(a, b)), finite.reduce((a, b) => Math.max(a, b))];
+  const [least, greatest] = extentOf(values.filter(Number.isFinite));
+  return least === undefined || greatest === undefined ? undefined : [least, greatest];
 }
 
 /**
@@ -46,31 +36,41 @@ export function scaleOf(axis: ChartAxis, values: readonly number[], parts: numbe
   let [low, high] = fromZero && base === undefined ? [Math.min(0, found[0]), Math.max(0, found[1])] : found;
   [low, high] = [axis.min ?? low, axis.max ?? high];
   if (low === high) [low, high] = base === undefined ? aroundValue(low, fromZero) : [low / base, high * base];
-  const logarithm = (value: number): number => Math.log(value) / Math.log(base ?? Math.E);
-  let ticks: number[];
-  if (base !== undefined && logarithm(high / low) >= FEWEST_POWERS) {
-    const [first, last] = isTight
-      ? [Math.ceil(logarithm(low) - EPSILON), Math.floor(logarithm(high) + EPSILON)]
-      : [Math.floor(logarithm(low) + EPSILON), Math.ceil(logarithm(high) - EPSILON)];
-    ticks = Array.from({ length: last - first + 1 }, (_, at) => base ** (first + at));
-    if (!isTight) [low, high] = [axis.min ?? base ** first, axis.max ?? base ** last];
-  } else {
-    const step = roundStep((high - low) / parts, isBinary);
-    const floor = Math.floor(low / step + EPSILON) * step;
-    if (!isTight && axis.min === undefined && (base === undefined || floor > 0)) low = floor;
-    if (!isTight) high = axis.max ?? Math.ceil(high / step - EPSILON) * step;
-    const [first, last] = [Math.ceil(low / step - EPSILON), Math.floor(high / step + EPSILON)];
-    ticks = Array.from({ length: last - first + 1 }, (_, at) => (first + at) * step);
+  const hasPowers = base !== undefined && Math.log(high / low) >= FEWEST_POWERS * Math.log(base);
+  const linear = scaleLinear([low, high], [0, 1]);
+  const ends = isTight ? linear : linear.nice(parts);
+  let [first, last] = ends.domain();
+  let ticks = ends.ticks(parts);
+  if (isBinary) {
+    const step = 2 ** Math.ceil(Math.log2((high - low) / parts));
+    if (!isTight) [first, last] = [Math.floor(low / step) * step, Math.ceil(high / step) * step];
+    ticks = range(Math.ceil(first / step), Math.floor(last / step) + 1).map((at) => at * step);
   }
-  const position = (value: number): number => (base === undefined ? value : logarithm(value));
+  if (base !== undefined) {
+    const powers = scaleLog([low, high], [0, 1]).base(base);
+    if (hasPowers) {
+      if (!isTight) powers.nice();
+      [first, last] = powers.domain();
+      const [from, to] = [first, last].map((end) => round(Math.log(end) / Math.log(base)));
+      ticks = range(Math.ceil(from), Math.floor(to) + 1).map((power) => base ** power);
+    } else if (first <= 0) first = low;
+  }
+  [first, last] = [axis.min ?? first, axis.max ?? last];
   const format = axis.format ?? (scale === 'log2' ? formatTokens : formatNumber);
-  const spelled = ticks.map((value) => ({ value, text: format(value) }));
+  const shown = ticks.filter((value) => value >= first && value <= last);
+  const spelled = shown.map((value) => ({ value, text: format(value) }));
+  const position = base === undefined ? scaleLinear([first, last], [0, 1]) : scaleLog([first, last], [0, 1]).base(base);
   return {
-    min: low,
-    max: high,
+    min: first,
+    max: last,
     ticks: spelled.filter(({ text }, at) => at === 0 || text !== spelled[at - 1].text),
-    share: (value) => (position(value) - position(low)) / (position(high) - position(low)),
+    share: (value) => position(value),
   };
+}
+
+/** Without the rounding of logarithms. */
+function round(value: number): number {
+  return Math.round(1e9 * value) / 1e9;
 }
 
 /** Ends around the only value there is. */

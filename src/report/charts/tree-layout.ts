@@ -1,4 +1,5 @@
-/** Where the nodes of a tree go: a level per depth, every parent over the middle of its children, subtrees side by side. */
+/** Positions of the nodes of a tree, by d3-hierarchy: a level per depth, every parent over the middle of its children. */
+import { hierarchy, tree } from 'd3-hierarchy';
 
 export interface TreeLayout {
   /** Number of ancestors of every node. */
@@ -9,68 +10,32 @@ export interface TreeLayout {
   readonly width: number;
 }
 
-/** The outlines of a subtree, the deepest level first; places count from `origin`. */
-interface Outline {
-  readonly left: number[];
-  readonly right: number[];
-  origin: number;
-}
+/** The parent of all roots, which is not drawn. */
+const aboveRoots = -1;
 
 /**
  * Lays out a tree or forest; siblings keep their order.
  * @param parents of every node, -1 for a root; a parent comes before its children, anything else counts as a root
  */
 export function layoutTree(parents: ArrayLike<number>): TreeLayout {
-  const nodes = Array.from(parents, (_, node) => node);
-  const above = nodes.map((node) => (nodes[parents[node]] < node ? parents[node] : -1));
-  const children = new Map<number, number[]>([-1, ...nodes].map((node) => [node, []]));
-  const depths: number[] = [];
-  for (const node of nodes) {
-    children.get(above[node])?.push(node);
-    depths.push(above[node] === -1 ? 0 : depths[above[node]] + 1);
+  const children = new Map<number, number[]>([[aboveRoots, []]]);
+  for (let node = 0; node < parents.length; node++) {
+    const parent = parents[node] < node && children.has(parents[node]) ? parents[node] : aboveRoots;
+    children.get(parent)?.push(node);
+    children.set(node, []);
   }
-  const shifts = nodes.map(() => 0); // from the parent
-  const outlines: Outline[] = [];
-  for (const node of [...nodes.toReversed(), -1]) {
-    let whole: Outline = { left: [], right: [], origin: 0 };
-    const places = (children.get(node) ?? []).map((child) => {
-      const place = distance(whole, outlines[child]);
-      whole = joined(whole, outlines[child], place);
-      return place;
-    });
-    const middle = ((places.at(0) ?? 0) + (places.at(-1) ?? 0)) / 2;
-    for (const [at, child] of (children.get(node) ?? []).entries()) shifts[child] = places[at] - middle;
-    if (node === -1) break;
-    whole.origin -= middle;
-    whole.left.push(-whole.origin);
-    whole.right.push(-whole.origin);
-    outlines[node] = whole;
+  const arrange = tree<number>()
+    .nodeSize([1, 1])
+    .separation(() => 1);
+  const arranged = arrange(hierarchy(aboveRoots, (node) => children.get(node)));
+  const depths = Array.from(parents, () => 0);
+  const columns = Array.from(parents, () => 0);
+  for (const { data: node, x, depth } of arranged.descendants()) {
+    if (node === aboveRoots) continue;
+    depths[node] = depth - 1;
+    columns[node] = x;
   }
-  const columns: number[] = [];
-  for (const node of nodes) columns.push(shifts[node] + (above[node] === -1 ? 0 : columns[above[node]]));
   const leftmost = columns.reduce((least, column) => Math.min(least, column), Infinity);
   const placed = columns.map((column) => column - leftmost);
   return { depths, columns: placed, width: placed.reduce((most, column) => Math.max(most, column), 0) };
-}
-
-/** How far right a subtree goes so that it is beside the others on every level. */
-function distance(whole: Outline, next: Outline): number {
-  let least = whole.right.length === 0 ? 0 : -Infinity;
-  for (let level = 1; level <= Math.min(whole.right.length, next.left.length); level++) {
-    const [right, left] = [whole.right[whole.right.length - level], next.left[next.left.length - level]];
-    least = Math.max(least, right + whole.origin + 1 - left - next.origin);
-  }
-  return least;
-}
-
-/** The outline of both; takes over the lists of the deeper one. */
-function joined(whole: Outline, next: Outline, place: number): Outline {
-  const moved = next.origin + place;
-  const isDeeper = next.left.length > whole.left.length;
-  const [deep, shallow, side] = isDeeper ? ([next, whole, 'left'] as const) : ([whole, next, 'right'] as const);
-  const shift = isDeeper ? whole.origin - moved : moved - whole.origin;
-  const offset = deep[side].length - shallow[side].length;
-  for (const [level, value] of shallow[side].entries()) deep[side][offset + level] = value + shift;
-  if (isDeeper) next.origin = moved;
-  return deep;
 }
