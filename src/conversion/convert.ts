@@ -2,6 +2,7 @@
  * One conversion, from a softmax model to a linearized one: choose the mixer and the layers that keep softmax, start in
  * closed form, then stages of training, each of which is kept only if the validation text is predicted better after it.
  */
+import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
@@ -245,11 +246,7 @@ async function begin(
     {
       texts: await calibrationTexts(texts.training, tokenizer),
       data: texts.validation,
-      probes: recallProbes(
-        texts.validationTokens,
-        { distances: fitting },
-        model.bosId === undefined ? [] : [model.bosId],
-      ),
+      probes: recallProbes(texts.validationTokens, { distances: fitting }, tokensBefore(tokenizer)),
     },
     { ...measured, onLayer: (done, total) => onEvent?.({ kind: 'sensitivity', done, total }) },
   );

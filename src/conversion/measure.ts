@@ -1,4 +1,6 @@
 /** What a converted model is measured by next to its original: quality, what each branch is worth, memory and speed. */
+import { tokensBefore } from '../tokenizer/encode-text.ts';
+import { preparePrompt } from '../engine/prompt.ts';
 import { type Branch, branches } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
@@ -87,11 +89,11 @@ export async function measureConversion(
     ablation.push({ without, perplexity: value });
   }
 
-  const windows = positionWindows(texts.testTokens, original.model, positionFactor * windowLength(original.model));
+  const first = tokensBefore(tokenizer);
+  const windows = positionWindows(texts.testTokens, first, positionFactor * windowLength(original.model));
   const positions = await both('perplexity by position', async ({ model, parameters }) =>
     perplexityByPosition(await tokenLosses(model, parameters, windows, options)),
   );
-  const first = original.model.bosId === undefined ? [] : [original.model.bosId];
   const distances = [16, 32, 64, 128, 256, 512, 1024].filter((distance) => distance + 64 < texts.testTokens.length);
   const probes = recallProbes(texts.testTokens, { distances }, first);
   const recall = await both('recall', async ({ model, parameters }) =>
@@ -116,9 +118,8 @@ export async function measureConversion(
   };
 }
 
-/** Windows of one length over a stretch of text, each with BOS first; the whole stretch where it is shorter. */
-function positionWindows(tokens: Int32Array, { bosId }: CausalModel, length: number) {
-  const first = bosId === undefined ? [] : [bosId];
+/** Windows of one length over a stretch of text, each after the tokens that begin texts; all of it where it is shorter. */
+function positionWindows(tokens: Int32Array, first: readonly number[], length: number) {
   const size = Math.min(length - first.length, tokens.length);
   const count = Math.max(1, Math.floor(tokens.length / size));
   return Array.from({ length: count }, (_, i) => ({
@@ -138,7 +139,7 @@ async function samplesOf(
   const texts: string[] = [];
   for (const prompt of prompts) {
     const { text } = await generateToEnd(engine, {
-      promptTokens: tokenizer.encode(prompt, { bos: true }),
+      promptTokens: preparePrompt({ engine, tokenizer }, { text: prompt }).tokens,
       maxTokens: sampleTokens,
       sampler: new Sampler({ temperature: 0.7, topP: 0.95, seed }),
       ...{ tokenizer, signal },

@@ -1,4 +1,5 @@
 /** The texts of a conversion: training text, validation text that decides which stages are kept, and test text for the report. */
+import { documentTokens } from '../data/documents/document-tokens.ts';
 import type { Document } from '../data/documents/documents.ts';
 import { packDocuments, type PackedDataset } from '../data/datasets/packing.ts';
 import { LinnetError } from '../errors.ts';
@@ -50,7 +51,7 @@ export async function conversionTexts(
   const validation = pieces.slice(-2 * count, -count);
   const test = pieces.slice(-count);
   const tokensOf = (part: readonly Document[]): Int32Array =>
-    Int32Array.from(part.flatMap(({ text }) => [...tokenizer.encode(text)]));
+    Int32Array.from(part.flatMap(({ text }) => [...documentTokens(tokenizer, text, false)]));
   return {
     training,
     validation: await evaluationData(validation, tokenizer, measured),

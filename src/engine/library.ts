@@ -10,6 +10,7 @@ export {
   sequential,
   type StepBounds,
 } from '../decoding/method.ts';
+export { type Prompt, type PromptInput, type PromptModel, type PromptOptions, preparePrompt } from './prompt.ts';
 export { OverloadError, Runner, type RunnerOptions } from './runner.ts';
 export { Sampler, type SamplerConfig, type SamplerInput, type SamplingContext } from '../decoding/sampler.ts';
 export type { TokenConstraint } from '../decoding/logit-adjustments.ts';

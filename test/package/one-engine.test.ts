@@ -23,21 +23,9 @@ const prompts: OneDoer = {
   sign: /([tT]okenizer(\(\))?|[tT]emplate|templateOf\(\w+\))\.encode\(|\btextTokens\(/,
   home: /^src\/(engine|tokenizer|data)\//,
   stillIn: [
-    'src/cli/commands/bench/speculate.ts',
-    'src/cli/commands/demo/speculation.ts',
-    'src/cli/commands/demo/study.ts',
-    'src/cli/commands/eval/joined-text.ts',
-    'src/cli/commands/medusa/tree-measurements.ts',
-    'src/conversion/measure.ts',
-    'src/conversion/texts.ts',
-    'src/evaluation/perplexity/scored-windows.ts',
     'src/open/text-generator.ts',
     'src/serving/http/llama/completion-fields.ts',
     'src/serving/http/token-routes.ts',
-    'src/studies/leak/training.ts',
-    'src/studies/needle/question.ts',
-    'src/studies/rules/study.ts',
-    'src/training/plans/heads-text.ts',
   ],
 };
 

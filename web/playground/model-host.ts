@@ -5,6 +5,7 @@ import {
   LinnetError,
   LookupDrafter,
   open,
+  preparePrompt,
   Sampler,
   type SequenceState,
   speculative,
@@ -89,12 +90,8 @@ export class ModelHost {
     const { tokenizer } = model;
     const engine = await model.engine();
     const held = this.#texts.get(id);
-    const isNew = held === undefined;
     const state = held?.state ?? engine.newState();
-    const given = [
-      ...(held?.tokens ?? []),
-      ...tokenizer.encode(added, { bos: isNew && tokenizer.bosId !== undefined }),
-    ];
+    const { tokens: given } = preparePrompt({ engine, tokenizer }, { text: added }, { after: held });
     const sampler = new Sampler(settings, held?.random);
     let tree: ShownTree | undefined;
     const textOf = (token: number): string => tokenizer.decode([token]);

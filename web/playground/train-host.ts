@@ -3,6 +3,7 @@ import {
   generateToEnd,
   LinnetError,
   type OpenedCausal,
+  preparePrompt,
   Sampler,
   type StepEngine,
   type WebOpenOptions,
@@ -93,7 +94,7 @@ export class TrainHost {
     const { signal } = (this.#running = new AbortController());
     try {
       const { text } = await generateToEnd(engine, {
-        promptTokens: tokenizer.encode(prompt, { bos: tokenizer.bosId !== undefined }),
+        promptTokens: preparePrompt({ engine, tokenizer }, { text: prompt }).tokens,
         tokenizer,
         sampler: new Sampler(sampler),
         maxTokens,

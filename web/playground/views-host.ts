@@ -2,6 +2,7 @@
  * The worker's side of the views of attention and of the mask: the parameters of the open model, with other mixers, in graphs
  * built here. Loaded when one of the views is first used.
  */
+import { documentTokens } from '../../src/data/documents/document-tokens.ts';
 import { groupOf, horizonOf, stateBytes } from '../../src/attention/mixers.ts';
 import { describeMixer } from '../../src/attention/mixer-config.ts';
 import { mixerPreset } from '../../src/attention/presets.ts';
@@ -77,7 +78,7 @@ export class ViewsHost {
 }
 
 function readText({ tokenizer }: TrainableModel, text: string) {
-  const tokens = tokenizer.encode(text, { bos: tokenizer.bosId !== undefined }).slice(0, mostTokens);
+  const tokens = documentTokens(tokenizer, text).slice(0, mostTokens);
   const texts = Array.from(tokens, (token) => (token === tokenizer.bosId ? '⟨s⟩' : tokenizer.decode([token])));
   return { tokens, texts };
 }

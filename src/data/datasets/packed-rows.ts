@@ -6,7 +6,8 @@
  */
 import { LinnetError } from '../../errors.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
-import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
+import { documentTokens } from '../documents/document-tokens.ts';
+import { tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { Int32Buffer } from '../rows/int32-buffer.ts';
 import type { RowInputs, RowSource, RowVisit } from '../rows/row-dataset.ts';
@@ -171,7 +172,7 @@ export async function packRows(
   let count = 0;
   for await (const { text } of documents) {
     const start = tokens.length;
-    tokens.append(documentTokens(text, tokenizer).subarray(0, rows.longestDocument));
+    tokens.append(separatedTokens(text, tokenizer).subarray(0, rows.longestDocument));
     rows.addDocument(start, tokens.length);
     count++;
     onProgress?.({ documents: count, tokens: tokens.length });
@@ -195,10 +196,9 @@ export async function packRows(
 }
 
 /** A document with the token that sets it off from its neighbours. */
-function documentTokens(text: string, tokenizer: Tokenizer): Int32Array {
-  const begun = textTokens(tokenizer, text);
-  if (tokensBefore(tokenizer).length > 0) return Int32Array.from(begun);
-  const ids = Int32Array.from(begun);
+function separatedTokens(text: string, tokenizer: Tokenizer): Int32Array {
+  const ids = documentTokens(tokenizer, text);
+  if (tokensBefore(tokenizer).length > 0) return ids;
   if (tokenizer.eosId === undefined) return ids;
   const ended = new Int32Array(ids.length + 1);
   ended.set(ids);

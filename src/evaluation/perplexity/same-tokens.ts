@@ -24,8 +24,8 @@ export interface SameTokensOptions {
   readonly after: readonly number[];
   /** Tokens at the end of the text that are scored, at least 2. */
   readonly scored: number;
-  /** Stands in front of every part of the text, as in front of the whole; undefined where the tokenizer has none. */
-  readonly bosId?: number;
+  /** Tokens in front of every part of the text, as in front of the whole. Default: none. */
+  readonly begin?: readonly number[];
   readonly signal?: AbortSignal;
   /** Told of tokens read, of all depths together. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -33,16 +33,15 @@ export interface SameTokensOptions {
 
 /**
  * Losses of the last `scored` tokens of a text after different numbers of the tokens before them, in rising order.
- * @param tokens the text without BOS
+ * @param tokens the text without `begin`
  * @throws LinnetError `INPUT` for a text that is too short, `MISMATCH` for a token outside the vocabulary, `ABORTED` when the
  *   signal fires
  */
 export async function sameTokenLosses(
   engine: StepEngine,
   tokens: Int32Array,
-  { after, scored, bosId, signal, onProgress }: SameTokensOptions,
+  { after, scored, begin = [], signal, onProgress }: SameTokensOptions,
 ): Promise<DepthLoss[]> {
-  const begin = bosId === undefined ? [] : [bosId];
   const depths = [...new Set(after)].sort((a, b) => a - b);
   const needed = Math.max(0, ...depths) - begin.length + scored;
   if (depths.length === 0 || scored < 2 || tokens.length < needed) {

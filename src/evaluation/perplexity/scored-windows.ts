@@ -1,4 +1,5 @@
 /** What perplexity is measured on: stretches of tokens that the model reads at once, and which of them count. */
+import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { LinnetError } from '../../errors.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -45,7 +46,7 @@ export function windowModeOf(sources: readonly string[]): WindowMode {
 }
 
 /**
- * Tokenizes documents, each with BOS first where the tokenizer has one, and cuts them into windows. Documents of fewer
+ * Tokenizes documents, each with the tokens that begin texts, and cuts them into windows. Documents of fewer
  * than two tokens have nothing to predict and are left out.
  *
  * @throws LinnetError `INPUT` for an impossible length or stride, or if nothing is left
@@ -61,13 +62,12 @@ export async function evaluationData(
 ): Promise<EvaluationData> {
   const { mode, length, stride = Math.max(1, Math.floor(length / 2)) } = options;
   checkLengths(length, stride);
-  const bos = tokenizer.bosId !== undefined;
   const windows: ScoredWindow[] = [];
   let given = 0;
   let scored = 0;
   for await (const { text } of documents) {
     given++;
-    const tokens = tokenizer.encode(text, { bos });
+    const tokens = documentTokens(tokenizer, text);
     if (tokens.length < 2) continue;
     scored++;
     if (mode === 'documents') windows.push({ tokens: tokens.slice(0, length), scoredFrom: 1 });

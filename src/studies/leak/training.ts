@@ -3,6 +3,7 @@
  * collapses, since the label of a position is the input of the next, which the filter hands over; asked without a future,
  * the model knows nothing.
  */
+import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { z } from 'zod';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { parseMixer } from '../../attention/mixers.ts';
@@ -136,7 +137,7 @@ export async function trainAndAsk(
 
 /** Stretches of held-out text, of which only the last byte is asked for: the model is given nothing behind it. */
 function nextByteQuestions(text: string): EvaluationData {
-  const tokens = byteTokenizer().encode(text);
+  const tokens = documentTokens(byteTokenizer(), text, false);
   const places = tokens.length - contextBytes - 1;
   if (places < 1) {
     throw new LinnetError(

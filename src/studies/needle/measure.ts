@@ -49,7 +49,7 @@ export function needleChance(task: NeedleTaskName): number {
  */
 export async function measureNeedles(
   scorer: Scorer,
-  tokenizer: Pick<Tokenizer, 'encode'>,
+  tokenizer: Tokenizer,
   sentences: readonly string[],
   { task, answer, length, depth, questions, answerTokens = needleTasks[task].answerTokens, seed }: NeedleSettings,
   options: ScorerOptions = {},

@@ -1,4 +1,5 @@
 /** A question about a needle: a haystack as long as a length allows, the needles in it, what is asked and what is right. */
+import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -35,7 +36,7 @@ interface NeedleOptions {
  * @throws LinnetError `INPUT` where not even one sentence fits, or for a depth outside 0…1
  */
 export function needleQuestion(
-  tokenizer: Pick<Tokenizer, 'encode'>,
+  tokenizer: Tokenizer,
   sentences: readonly string[],
   { task, length, depth, answerTokens = needleTasks[task].answerTokens, seed }: NeedleOptions,
 ): NeedleQuestion {
@@ -51,7 +52,7 @@ export function needleQuestion(
   const made = (count: number): { context: string; tokens: number } => {
     const hay = Array.from({ length: count }, (_, i) => sentences[(first + i) % sentences.length]);
     const context = plan.opening + hide(hay, plan, places).join(' ') + plan.question;
-    return { context, tokens: tokenizer.encode(context, { bos: true }).length };
+    return { context, tokens: documentTokens(tokenizer, context).length };
   };
   const room = length - answerTokens;
   const count = mostThatFit(room, (sentenceCount) => made(sentenceCount).tokens);

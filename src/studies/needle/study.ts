@@ -68,7 +68,6 @@ export const needleStudy: StudyDefinition<NeedleFields, NeedleTrial, NeedlePlace
 async function openScorer(path: string, longest: number, compile?: CompileOptions) {
   const opened = await openCausal(path, compile);
   const { engine, fingerprint, tokenizer } = opened;
-  const bos = tokenizer.bosId !== undefined;
-  const scorer = new EngineScorer({ engine, tokenizer, maxLength: longest + 64, bos });
+  const scorer = new EngineScorer({ engine, tokenizer, maxLength: longest + 64 });
   return { scorer, tokenizer, fingerprint, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
 }

@@ -1,4 +1,5 @@
 /** Verification rules: whether verified trees give the sequential text, and what inexact rules would give. */
+import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { z } from 'zod';
 import { parseTreeFile } from '../../checkpoint/medusa-trees.ts';
 import { readDocuments } from '../../data/documents/documents.ts';
@@ -166,7 +167,7 @@ async function textPrompts(model: string, plan: Plan): Promise<number[][]> {
   const tokenizer = await loadTokenizer(model);
   const prompts: number[][] = [];
   for await (const document of readDocuments(plan.data)) {
-    const tokens = [...tokenizer.encode(document.text, { bos: tokenizer.bosId !== undefined })];
+    const tokens = [...documentTokens(tokenizer, document.text)];
     if (tokens.length > 0) prompts.push(tokens.slice(0, lengthOf(prompts.length, plan)));
     if (prompts.length === plan.prompts) return prompts;
   }

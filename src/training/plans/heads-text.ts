@@ -1,4 +1,5 @@
 /** What Medusa heads are trained and measured on: plain text, or pairs for models that read one text and generate another. */
+import { documentTokens } from '../../data/documents/document-tokens.ts';
 import type { Document } from '../../data/documents/documents.ts';
 import { PackedDataset } from '../../data/datasets/packing.ts';
 import type { PairDataset } from '../../data/datasets/sequence-pairs.ts';
@@ -146,11 +147,11 @@ function splitRows(dataset: PackedDataset): { training: PackedDataset; heldOut: 
   return { training, heldOut };
 }
 
-/** Documents with BOS, cut into pieces as long as the rows that were trained on. */
+/** Documents cut into pieces as long as the rows that were trained on. */
 function piecesOf(documents: readonly Document[], tokenizer: Tokenizer, length: number): Int32Array[] {
   const pieces: Int32Array[] = [];
   for (const { text } of documents) {
-    const tokens = tokenizer.encode(text, { bos: tokenizer.bosId !== undefined });
+    const tokens = documentTokens(tokenizer, text);
     for (let start = 0; start + 2 < tokens.length; start += length) {
       pieces.push(tokens.subarray(start, start + length + 1));
     }

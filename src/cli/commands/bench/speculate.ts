@@ -1,4 +1,6 @@
 /** `linnet bench speculate`: sequential against speculative decoding with the tree of the model folder. */
+import { preparePrompt } from '../../../engine/prompt.ts';
+import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import { loadDocuments } from '../../../data/documents/documents.ts';
 import { generateToEnd } from '../../../engine/generate.ts';
 import { Sampler } from '../../../decoding/sampler.ts';
@@ -55,7 +57,7 @@ export const benchSpeculate = defineCommand({
     const { engine } = opened;
     await using medusa = await opened.heads();
     const { heads } = medusa;
-    const source = data.length > 0 ? await textTokens(opened, data, field) : await ownText(engine);
+    const source = data.length > 0 ? await tokensOf(opened, data, field) : await ownText(engine);
     const rows = await context.withProgress('speculation', 'runs', (progress) =>
       speculationSpeed(engine, () => new MedusaDrafter(heads, medusa.tree?.paths), {
         contexts: contexts.map((length) => promptsOf(source, length, counts.prompts)),
@@ -81,27 +83,19 @@ export const benchSpeculate = defineCommand({
   },
 });
 
-async function textTokens({ tokenizer }: RunningModel, data: readonly string[], field: string): Promise<Int32Array> {
+async function tokensOf({ tokenizer }: RunningModel, data: readonly string[], field: string): Promise<Int32Array> {
   const documents = await loadDocuments(data, { field });
-  const bos = tokenizer.bosId !== undefined;
-  const tokens = Int32Array.from(documents.flatMap(({ text: content }) => [...tokenizer.encode(content, { bos })]));
+  const tokens = Int32Array.from(documents.flatMap(({ text: content }) => [...documentTokens(tokenizer, content)]));
   if (tokens.length === 0) throw new LinnetError('INPUT', 'there is no text in --data');
   return tokens;
 }
 
 /** What the model writes after BOS. */
 async function ownText(engine: StepEngine): Promise<Int32Array> {
-  const { bosId } = engine.model;
-  if (bosId === undefined)
-    throw new LinnetError('INPUT', 'the model has no BOS token to write a prompt from; give --data');
+  const { tokens: promptTokens } = preparePrompt({ engine }, { tokens: [] });
   const sampler = new Sampler({ temperature: 1 });
-  const { tokens } = await generateToEnd(engine, {
-    promptTokens: [bosId],
-    maxTokens: ownWords,
-    sampler,
-    ignoreEos: true,
-  });
-  return Int32Array.of(bosId, ...tokens);
+  const { tokens } = await generateToEnd(engine, { promptTokens, maxTokens: ownWords, sampler, ignoreEos: true });
+  return Int32Array.from([...promptTokens, ...tokens]);
 }
 
 /** Prompts from places spread over the text, which is read as a ring. */

@@ -1,4 +1,5 @@
 /** The speculative chapter of `linnet demo`: the same greedy texts token by token, and by drafts from the text itself. */
+import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import type { Document } from '../../../data/documents/documents.ts';
 import { DecodingEngine } from '../../../decoding/engine.ts';
 import { generateToEnd } from '../../../engine/generate.ts';
@@ -49,7 +50,7 @@ const promptCharacters = 16 * promptTokens;
 /** The prompt, and the beginnings of held-out documents. */
 export function speculationPrompts(heldOut: readonly Document[], tokenizer: Tokenizer, prompt: string): number[][] {
   const openings = heldOut.slice(0, heldOutPrompts).map(({ text }) => text.slice(0, promptCharacters));
-  return [prompt, ...openings].map((text) => Array.from(tokenizer.encode(text, { bos: true })).slice(0, promptTokens));
+  return [prompt, ...openings].map((text) => Array.from(documentTokens(tokenizer, text)).slice(0, promptTokens));
 }
 
 /**

@@ -1,4 +1,5 @@
 /** The measurements of `linnet demo`, in the order in which its report tells them. */
+import { preparePrompt } from '../../../engine/prompt.ts';
 import { describeMixer } from '../../../attention/mixers.ts';
 import { mixerPreset } from '../../../attention/presets.ts';
 import type { LoadedModel } from '../../../checkpoint/load-model.ts';
@@ -143,7 +144,7 @@ export async function runDemoStudy(
     await using engine = await DecodingEngine.create(row.model, row.parameters, compile);
     const state = engine.newState();
     const generation = await generateToEnd(engine, {
-      promptTokens: tokenizer.encode(options.prompt, { bos: true }),
+      promptTokens: preparePrompt({ engine, tokenizer }, { text: options.prompt }).tokens,
       maxTokens: options.maxTokens,
       sampler: new Sampler({ temperature: 0.7, topP: 0.95, seed }),
       tokenizer,

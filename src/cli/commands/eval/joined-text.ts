@@ -1,14 +1,15 @@
 /** Documents as one text of so many tokens. */
+import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import type { Document } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Tokenizer } from '../../../tokenizer/tokenizer.ts';
 
-/** BOS, where there is one, and the documents one after the other. @throws LinnetError `INPUT` if they are too short */
+/** The documents one after the other, as one text that begins once. @throws LinnetError `INPUT` if they are too short */
 export async function joinedTokens(documents: AsyncIterable<Document>, tokenizer: Tokenizer, length: number) {
   const tokens = new Int32Array(length);
   let filled = 0;
   for await (const { text } of documents) {
-    const part = tokenizer.encode(text, { bos: filled === 0 && tokenizer.bosId !== undefined });
+    const part = documentTokens(tokenizer, text, filled === 0 ? 'auto' : false);
     tokens.set(part.subarray(0, length - filled), filled);
     filled = Math.min(length, filled + part.length);
     if (filled === length) return tokens;

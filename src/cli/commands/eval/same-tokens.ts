@@ -1,4 +1,5 @@
 /** `linnet eval positions --after`: the same tokens at different positions, model by model. */
+import { tokensBefore } from '../../../tokenizer/encode-text.ts';
 import { readDocuments } from '../../../data/documents/documents.ts';
 import { type DepthLoss, sameTokenLosses } from '../../../evaluation/perplexity/same-tokens.ts';
 import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
@@ -32,11 +33,11 @@ export async function printSameTokens(
 ): Promise<ModelDepths[]> {
   const results: ModelDepths[] = [];
   for (const folder of models) {
-    const { bosId, tokens } = await textOf(folder, data, field, length);
+    const { begin, tokens } = await textOf(folder, data, field, length);
     await using opened = await openCausal(folder, compile);
     const depths = await context.withProgress(folder, 'tokens', (progress) =>
       sameTokenLosses(opened.engine, tokens, {
-        ...{ after, scored, bosId, signal: context.signal },
+        ...{ after, scored, begin, signal: context.signal },
         onProgress: (done, total) => {
           if (done % 128 === 0 || done === total) progress.update(done, total);
         },
@@ -56,10 +57,10 @@ export async function printSameTokens(
   return results;
 }
 
-/** The text without the BOS in front of it, and that BOS. */
+/** The text, and apart from it the tokens that begin it. */
 async function textOf(folder: string, data: readonly string[], field: string | undefined, length: number) {
   const tokenizer = await loadTokenizer(folder);
   const tokens = await joinedTokens(readDocuments(data, { field }), tokenizer, length);
-  const { bosId } = tokenizer;
-  return { bosId, tokens: bosId === undefined ? tokens : tokens.subarray(1) };
+  const begin = tokensBefore(tokenizer);
+  return { begin, tokens: tokens.subarray(begin.length) };
 }

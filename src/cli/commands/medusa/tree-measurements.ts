@@ -1,4 +1,5 @@
 /** What the choice of a candidate tree is made by: calibration text, and the times of steps and drafting on this machine. */
+import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import type { LoadedModel } from '../../../checkpoint/load-model.ts';
 import type { StoredMedusa } from '../../../checkpoint/medusa-files.ts';
 import { type Document, loadDocuments } from '../../../data/documents/documents.ts';
@@ -94,7 +95,7 @@ async function plainWindows(
 ): Promise<ScoredWindow[]> {
   const { tokens: length, prompts } = options;
   const documents = await documentsOf(options);
-  const tokens = documents.map(({ text }) => tokenizer.encode(text, { bos: tokenizer.bosId !== undefined }));
+  const tokens = documents.map(({ text }) => documentTokens(tokenizer, text));
   if (options.calibrate === 'text') {
     return tokens.flatMap((document) => slidingWindows(document, length, length)).slice(0, prompts);
   }
@@ -123,7 +124,7 @@ async function pairWindows(
       );
     }
     const records = onlyHeldOut(await readRecords(data, [sourceField, targetField]), options, 'pairs');
-    const encode = (text = '', most = tokens): Int32Array => tokenizer.encode(text).subarray(0, most);
+    const encode = (text = '', most = tokens): Int32Array => documentTokens(tokenizer, text, false).subarray(0, most);
     return records.slice(0, prompts).map(({ fields }) => ({
       source: Int32Array.from([...encode(fields.get(sourceField), promptLength), ...end]),
       tokens: Int32Array.from([startId, ...encode(fields.get(targetField)), ...end]),
@@ -136,7 +137,7 @@ async function pairWindows(
       : onlyHeldOut(await readRecords(data, [sourceField]), options, 'pairs').map(
           ({ fields }) => fields.get(sourceField) ?? '',
         );
-  const sources = texts.map((text) => tokenizer.encode(text));
+  const sources = texts.map((text) => documentTokens(tokenizer, text, false));
   return await generated(context, options, (generation) => answers(engine, sources, { ...generation, startId }));
 }
 
