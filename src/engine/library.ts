@@ -43,4 +43,3 @@ export type {
   TextJob,
   TokensEvent,
 } from './text-job.ts';
-export type { Prompt } from './prompt.ts';
