@@ -89,6 +89,17 @@ export type ConversionEvent =
     }
   | { readonly kind: 'finished'; readonly result: StageResult; readonly resumed: boolean };
 
+/** @throws LinnetError `CONFIG` for a model that is linearized already: a conversion of it would be measured against it */
+export function requireOriginal({ model, path }: Pick<LoadedModel, 'model' | 'path'>): void {
+  if (model.toJson().linnet === undefined) return;
+  const kinds = [...new Set(model.mixers.map(({ kind }) => kind))];
+  throw new LinnetError(
+    'CONFIG',
+    `${path} is linearized already (its layers are ${kinds.join(', ')}); convert the softmax model that it was made from, or ` +
+      `train this one further: "linnet finetune ${path}", or "linnet distill ORIGINAL ${path}"`,
+  );
+}
+
 /** A finished conversion. */
 export interface Conversion extends Weighted {
   /** The mixer of the converted layers. */
@@ -101,7 +112,7 @@ const bestFolder = 'best';
 
 /**
  * Converts a model.
- * @throws LinnetError `PATH` for a folder that holds a conversion without `resume`, `MISMATCH` for one of something else,
+ * @throws LinnetError `CONFIG` as `requireOriginal`, `PATH` for a folder that holds a conversion without `resume`, `MISMATCH` for one of something else,
  *   `ABORTED` by the signal; the folder then has what a resumed conversion needs
  * @example
  * const { model, parameters, progress } = await convert(original, tokenizer, texts, {
@@ -115,6 +126,7 @@ export async function convert(
   texts: ConversionTexts,
   options: ConversionOptions,
 ): Promise<Conversion> {
+  requireOriginal(original);
   const { folder, resume = false, compile, signal } = options;
   const measured = { ...compile, signal };
   const isThere = existsSync(join(folder, 'conversion.json'));

@@ -51,6 +51,9 @@ export type SamplerConfig = z.infer<typeof samplerSchema>;
 /** What may be given: fields with a default may be left out. All left out, it is greedy. */
 export type SamplerInput = z.input<typeof samplerSchema>;
 
+/** Names of all fields of a configuration. */
+export const samplerFields = samplerSchema.keyof().enum;
+
 /**
  * Checks a configuration and fills in the defaults.
  * @throws LinnetError `CONFIG` naming every field that is wrong

@@ -10,7 +10,7 @@ import type { RandomState } from '../random.ts';
 import type { ChatTemplate } from '../tokenizer/chat-template.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type PromptInput, preparePrompt } from './prompt.ts';
-import { type TextOptions, TextPieces } from './text-pieces.ts';
+import { type TextOptions, textOptionNames, TextPieces } from './text-pieces.ts';
 import {
   requireCount,
   requireFunction,
@@ -170,7 +170,7 @@ export class TextSession {
 
 /** @throws LinnetError `INPUT` for options of the wrong type */
 function checkTextOptions(options: TextOptions): void {
-  requireOptions(options, 'the options');
+  requireOptions(options, 'the options', textOptionNames);
   const { maxTokens, stop, stopIds, signal, method, onEvent } = options;
   if (maxTokens !== undefined) requireCount(maxTokens, 'maxTokens');
   if (stop !== undefined) requireTexts(stop, 'stop');
@@ -182,7 +182,9 @@ function checkTextOptions(options: TextOptions): void {
 
 function samplerOf(options: TextOptions, state: RandomState | undefined, context: SamplingContext): Sampler {
   const { temperature, topK, topP, minP, repetitionPenalty, repetitionWindow, seed } = options;
-  return new Sampler({ temperature, topK, topP, minP, repetitionPenalty, repetitionWindow, seed }, state, context);
+  const { presencePenalty, frequencyPenalty, logitBias } = options;
+  const penalties = { repetitionPenalty, repetitionWindow, presencePenalty, frequencyPenalty, logitBias };
+  return new Sampler({ temperature, topK, topP, minP, ...penalties, seed }, state, context);
 }
 
 function generateOptions(options: TextOptions): Omit<GenerateOptions, 'promptTokens'> {

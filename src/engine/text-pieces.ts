@@ -1,8 +1,9 @@
 /** A text that is being generated: its pieces as they come. */
 import type { Generation, TextEvent } from './text-job.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
-import type { SamplerInput } from '../decoding/sampler.ts';
+import { samplerFields, type SamplerInput } from '../decoding/sampler.ts';
 import { LinnetError } from '../errors.ts';
+import { inspection } from '../files/inspection.ts';
 
 /** How a text is generated. Without sampling options it is greedy: every token is the most probable one. */
 export interface TextOptions extends SamplerInput {
@@ -26,6 +27,19 @@ export interface TextOptions extends SamplerInput {
   /** Called with everything that happens, the progress of the prompt included. */
   readonly onEvent?: (event: TextEvent) => void;
 }
+
+/** Names of all of these options. */
+export const textOptionNames: Readonly<Record<keyof TextOptions, string>> = {
+  ...samplerFields,
+  maxTokens: 'maxTokens',
+  stop: 'stop',
+  stopIds: 'stopIds',
+  ignoreEos: 'ignoreEos',
+  jsonSchema: 'jsonSchema',
+  signal: 'signal',
+  method: 'method',
+  onEvent: 'onEvent',
+};
 
 /**
  * The pieces of a text as they come, to be iterated over once. Generation begins with the first piece that is asked for;
@@ -69,5 +83,16 @@ export class TextPieces implements AsyncIterable<string> {
     throw this.#started
       ? new LinnetError('INPUT', 'the text has not come to its end; iterate over all of it first')
       : new LinnetError('INPUT', 'the text has not been generated; iterate over it first, or await text()');
+  }
+
+  /** What `console.log` shows: how far the text is. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    if (this.#generation === undefined) return { started: this.#started };
+    const { text, tokens, finish, tokensPerSecond } = this.#generation;
+    return { text, tokens: tokens.length, finish, tokensPerSecond };
+  }
+
+  [inspection](): Readonly<Record<string, unknown>> {
+    return this.toJSON();
   }
 }

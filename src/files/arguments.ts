@@ -3,6 +3,7 @@
  * from its cause, as "x.map is not a function", or not at all.
  */
 import { type ErrorCode, LinnetError } from '../errors.ts';
+import { nearName } from './near-name.ts';
 
 /** How a value is called in messages: its type, and little of its content. */
 function described(value: unknown): string {
@@ -35,10 +36,21 @@ export function requireTexts(value: unknown, name: string): asserts value is rea
   for (const [index, text] of value.entries()) requireText(text, `${name}[${index}]`);
 }
 
-/** Undefined passes: options may be left out. @throws LinnetError `INPUT` for what is not a plain object */
-export function requireOptions(value: unknown, name: string): void {
+/**
+ * Undefined passes: options may be left out.
+ * @param known names of all options, each a key; without them any name passes
+ * @throws LinnetError `INPUT` for what is not a plain object, and for an option that is not known
+ */
+export function requireOptions(value: unknown, name: string, known?: Readonly<Record<string, unknown>>): void {
   if (value === undefined) return;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(name, value, 'an object');
+  if (known === undefined) return;
+  const strange = Object.keys(value).find((key) => !Object.hasOwn(known, key));
+  if (strange === undefined) return;
+  const names = Object.keys(known);
+  const meant = nearName(strange, names);
+  const hint = meant === undefined ? `expected some of ${names.join(', ')}` : `did you mean ${meant}?`;
+  throw new LinnetError('INPUT', `${name} have no ${JSON.stringify(strange.slice(0, 40))}; ${hint}`);
 }
 
 /** @throws LinnetError `INPUT` for what lacks one of the methods or fields that tell what it is */

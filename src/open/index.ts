@@ -34,8 +34,9 @@ export interface OpenOptions extends DownloadOptions, CompileOptions {
  * Opens a model: a run folder, a Hugging Face folder, an exported folder, a model of the hub or an export behind a URL.
  * Graphs of checkpoints are compiled when they are first needed.
  *
- * @param source a folder; `owner/name` of the hub, where no such folder exists; or a URL. What is downloaded is kept in
- *   `~/.cache/linnet`.
+ * @param source a folder; `linnet:tiny-llama`, which comes with the package; `owner/name` of the hub, where nothing here has
+ *   a name like it; or a URL. What is downloaded is kept in `~/.cache/linnet`, and `onProgress` or a line on the standard
+ *   error says so.
  * @param options.device default `cpu`, and for an exported folder the device that it was made for
  * @param options.spin default true for the steps of an exported folder
  * @throws LinnetError `NOT_FOUND` if there is no such model, `INPUT` for what is none of these, `CONFIG` for an unsupported
@@ -48,7 +49,7 @@ export interface OpenOptions extends DownloadOptions, CompileOptions {
  * ```
  */
 export async function open(source: string | URL, options: OpenOptions = {}): Promise<OpenedModel> {
-  requireOptions(options, 'the options of open');
+  requireOptions(options, 'the options of open', openOptionNames);
   requireOneOf(options.device, 'device', ['cpu', 'cuda', 'webgpu']);
   if (options.threads !== undefined) requireCount(options.threads, 'threads');
   const { device, threads, worker, spin, profile } = options;
@@ -69,6 +70,11 @@ export async function open(source: string | URL, options: OpenOptions = {}): Pro
     },
   });
 }
+
+const openOptionNames: Readonly<Record<keyof OpenOptions, true>> = {
+  ...{ device: true, threads: true, worker: true, spin: true, profile: true, verify: true },
+  ...{ hub: true, revision: true, onProgress: true, signal: true },
+};
 
 /** Where a model came from, and how it is compiled. */
 interface Surroundings extends Pick<ModelOrigin, 'origin' | 'tokenizer' | 'template'> {

@@ -6,6 +6,7 @@ import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import type { ContinuationScore } from '../engine/log-likelihood.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
+import { inspection } from '../files/inspection.ts';
 import type { Classifier } from '../models/classifiers/classifier.ts';
 import type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
 import type { CausalModel, EncoderDecoderModel, EncoderModel } from '../models/model.ts';
@@ -225,6 +226,16 @@ export abstract class Opened implements ModelActions {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  /** What `console.log` shows. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { kind, family, origin, fingerprint, canChat } = this;
+    return { kind, family, origin, fingerprint, canChat };
+  }
+
+  [inspection](): Readonly<Record<string, unknown>> {
+    return this.toJSON();
   }
 
   #refusal(reason: string): LinnetError {

@@ -1,5 +1,4 @@
 /** What the argument of `open` names: a folder, a model of the hub, or a URL. */
-import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defaultModelFolder, type FetchProgress, hubSource, type ModelSource } from '../checkpoint/hub/hub.ts';
@@ -7,6 +6,7 @@ import { LinnetError } from '../errors.ts';
 import { quoteName } from '../files/name-list.ts';
 import { downloadExport } from './export-download.ts';
 import { requireText } from '../files/arguments.ts';
+import { placeOfModel } from './model-names.ts';
 
 /** How a model that is not on the disk gets there. */
 export interface DownloadOptions {
@@ -14,22 +14,19 @@ export interface DownloadOptions {
   readonly hub?: ModelSource;
   /** Branch, tag or commit of a model of the hub. Default "main". */
   readonly revision?: string;
-  /** Told how far a download is. */
+  /** Told how far a download is. Without it, a line on the standard error says what is fetched, and where it goes. */
   readonly onProgress?: (progress: FetchProgress) => void;
   /** Stops a download, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
 }
 
-/** "owner/name", as models of the hub are called. */
-const hubId = /^[A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*$/;
 /** The address of a model's page, with its revision. */
 const hubPage = /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#]+?)(?:\/tree\/([^?#]+?))?\/?$/;
 
 /**
  * The folder of a model, after a download if need be.
  *
- * @param given a folder; "owner/name" of the hub, where no such folder exists; or a URL: `file:`, of a page of
- *   huggingface.co, or of an exported folder
+ * @param given a name as `placeOfModel`, or a URL: `file:`, of a page of huggingface.co, or of an exported folder
  * @throws LinnetError `NOT_FOUND` if there is nothing of that name, `INPUT` for what is neither, and as
  *   `ModelSource.fetchFolder` and `downloadExport`
  */
@@ -48,28 +45,14 @@ export async function folderOfModel(given: string | URL, options: DownloadOption
       `${quoteName(text)} names no model; expected a folder, owner/name or an http(s) URL`,
     );
   }
-  // What is there and is no model is named by what reads it.
-  const isHere = await stat(text).then(
-    () => true,
-    () => false,
-  );
-  if (isHere) return resolve(text);
-  if (!hubId.test(text)) {
-    throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(text)}; give a folder, owner/name or a URL`);
-  }
-  try {
-    return await fetchFromHub(text, options);
-  } catch (error) {
-    if (!(error instanceof LinnetError) || error.code === 'ABORTED') throw error;
-    throw new LinnetError(error.code, `there is no folder ${resolve(text)}, and from the hub: ${error.message}`, {
-      cause: error,
-    });
-  }
+  const place = await placeOfModel(text);
+  return 'path' in place ? resolve(place.path) : fetchFromHub(place.id, options);
 }
 
 async function fetchFromHub(id: string, options: DownloadOptions): Promise<string> {
   const { hub = hubSource(), revision, onProgress, signal } = options;
   const folder = defaultModelFolder(id);
+  if (onProgress === undefined) process.stderr.write(`linnet: fetching ${id} from the hub to ${folder}\n`);
   await hub.fetchFolder(id, revision, folder, { onProgress, signal });
   return folder;
 }

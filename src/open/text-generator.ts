@@ -17,7 +17,7 @@ import {
   type OpenedEncoderDecoder,
 } from './opened-model.ts';
 import { type SessionContent, type SessionFiles, TextSession } from '../engine/session.ts';
-import type { TextOptions, TextPieces } from '../engine/text-pieces.ts';
+import { type TextOptions, textOptionNames, type TextPieces } from '../engine/text-pieces.ts';
 import { requireOptions, requireText, requireTexts, requireTokens } from '../files/arguments.ts';
 
 /** What a generating model is made of. */
@@ -64,7 +64,7 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
   }
 
   override chat(messages: readonly ChatMessage[], options: TextOptions = {}): TextPieces {
-    requireOptions(options, 'the options');
+    requireOptions(options, 'the options', textOptionNames);
     if (options.stopIds !== undefined) requireTokens(options.stopIds, 'stopIds');
     const { template } = this.#parts;
     const { tokenizer } = this;

@@ -41,6 +41,9 @@ describe('a conversion', () => {
     expect(existsSync(join(at('out.run'), 'figures', 'convert-stages.svg'))).toBe(true);
     const { model } = await loadCausalModel(at('out'));
     expect(model.mixers.map(({ kind }) => kind).sort()).toEqual(['softmax', 'window']);
+    const again = await runCaptured(['convert', at('out'), '--data', at('text.jsonl'), '--out', at('twice'), '--json']);
+    expect(errorOf(again).message).toMatch(/is linearized already.*convert the softmax model/);
+    expect(existsSync(at('twice.run'))).toBe(false);
   });
 
   it('makes the optimizer steps that it is told, the same every time, and leaves the memory out', async () => {

@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorCode } from '../error-code.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
@@ -13,6 +14,7 @@ import { exportFolder } from '../../src/export/export-folder.ts';
 import { downloadExport } from '../../src/open/export-download.ts';
 import { open } from '../../src/open/index.ts';
 import type { OpenedModel } from '../../src/open/opened-model.ts';
+import { modelHere, placeOfModel } from '../../src/open/model-names.ts';
 import { folderOfModel } from '../../src/open/source.ts';
 
 const place = suiteFolder();
@@ -270,6 +272,46 @@ describe('chat', () => {
     const generated = model.chat([{ role: 'user', content: 'ab' }], { maxTokens: 3 });
     await generated.text();
     expect(generated.generation.promptTokens).toBe(4);
+  });
+});
+
+describe('what callers without TypeScript see', () => {
+  it('is refused for options that do not exist, with the ones that do', async () => {
+    const wrong: object = { max_new_tokens: 3 };
+    await using model = await open(at('llama'));
+    expect(() => model.generate('ab', wrong)).toThrow(/"max_new_tokens"; did you mean maxTokens\?/);
+    const mistyped: object = { treads: 2 };
+    await expect(open(at('llama'), mistyped)).rejects.toThrow(/did you mean threads\?/);
+  });
+
+  it('is short where it is printed', async () => {
+    await using model = await open(at('llama'));
+    const generated = model.generate('ab', { maxTokens: 4, ignoreEos: true });
+    expect(inspect(generated)).toBe('{ started: false }');
+    await generated.text();
+    for (const shown of [model, generated, generated.generation]) {
+      expect(inspect(shown, { breakLength: 100 }).split('\n').length).toBeLessThan(16);
+    }
+    expect(JSON.parse(JSON.stringify(model))).toMatchObject({ kind: 'causal', family: 'llama' });
+  });
+});
+
+describe('names of models', () => {
+  it('are paths that are there, and models of the package', async () => {
+    expect(await placeOfModel(at('llama'))).toEqual({ path: at('llama') });
+    expect(await modelHere('linnet:tiny-llama')).toMatch(/assets.tiny-llama$/);
+    expect((await open('linnet:tiny-llama')).family).toBe('llama');
+    await expect(modelHere('linnet:tiny-lama')).rejects.toThrow(/linnet:tiny-llama/);
+  });
+
+  it('are not asked of the hub where something here has a name like them', async () => {
+    await expect(placeOfModel(at('lama'))).rejects.toThrow(/did you mean .*llama\?/);
+    await expect(placeOfModel('assets/tiny-lama')).rejects.toThrow('did you mean assets/tiny-llama?');
+    await expect(placeOfModel('aset/tiny-llama')).rejects.toThrow('did you mean assets/tiny-llama?');
+    await expect(placeOfModel('assets/something-else')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(placeOfModel('./someone/some-model')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expect(await placeOfModel('someone/some-model')).toEqual({ id: 'someone/some-model' });
+    await expect(modelHere('someone/some-model')).rejects.toThrow('"linnet download someone/some-model" fetches it');
   });
 });
 

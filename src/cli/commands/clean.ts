@@ -2,8 +2,8 @@
 import { findTemporaryFiles, removeThose, type TemporaryFile } from '../../files/temporary-files.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
 import type { Column } from '../../report/table.ts';
-import { defineCommand, flag } from '../framework/command.ts';
-import { folderOf } from '../options/folder-parameters.ts';
+import { defineCommand, flag, required } from '../framework/command.ts';
+import { folderPath } from '../framework/option-values.ts';
 
 const writers: Readonly<Record<TemporaryFile['writer'], string>> = {
   gone: 'gone',
@@ -24,7 +24,7 @@ export const clean = defineCommand({
     'that Linnet gives, with the process that wrote them. With --yes those whose process is gone are removed; nothing else ' +
     'ever is. A command removes by itself what an earlier run of it left at its --out.',
   examples: ['linnet clean runs', 'linnet clean runs --yes'],
-  arguments: { folder: folderOf('runs') },
+  arguments: { folder: required(folderPath, 'folder of runs') },
   options: { yes: flag('remove what is listed as gone') },
   async run(context, { folder, yes }) {
     const files = await findTemporaryFiles(folder);

@@ -4,7 +4,7 @@ import { basename, join, resolve } from 'node:path';
 import { mkdir } from 'node:fs/promises';
 import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport, conversionVerdict } from '../../conversion/report.ts';
-import { convert } from '../../conversion/convert.ts';
+import { convert, requireOriginal } from '../../conversion/convert.ts';
 import { windowLength } from '../../conversion/stages.ts';
 import { conversionMemories } from '../../conversion/plan.ts';
 import { measureConversion } from '../../conversion/measure.ts';
@@ -132,6 +132,7 @@ export const convertCommand = defineCommand({
     };
     const compile = { threads, device };
     const original = await loadCausalModel(options.model);
+    requireOriginal(original);
     const tokenizer = await loadTokenizer(original.path);
     const { trainedLength } = original.model.sizes;
     const texts = await conversionTexts(await loadDocuments(data, { field }), tokenizer, {

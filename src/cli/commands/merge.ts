@@ -3,7 +3,8 @@ import { loadAdapter } from '../../checkpoint/adapter-files.ts';
 import { loadModel, saveModel } from '../../checkpoint/load-model.ts';
 import { mergeLora } from '../../nn/lora.ts';
 import { formatCount } from '../../report/quantities.ts';
-import { defineCommand } from '../framework/command.ts';
+import { defineCommand, required } from '../framework/command.ts';
+import { folderPath } from '../framework/option-values.ts';
 import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../options/folder-parameters.ts';
 
 export const merge = defineCommand({
@@ -16,7 +17,7 @@ export const merge = defineCommand({
   ],
   arguments: {
     model: folderOf('the model'),
-    adapter: folderOf('the adapter'),
+    adapter: required(folderPath, 'folder of the adapter'),
   },
   options: {
     out: folderFor('the merged model'),

@@ -189,14 +189,14 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       );
       const named = Object.fromEntries(Object.keys(definition.options).map((key) => [key, options[key]]));
       const values = {
-        ...checked(argumentSchema, positional, (name) => `<${name}>`),
-        ...checked(optionSchema, named, flagName),
+        ...(await checked(argumentSchema, positional, (name) => `<${name}>`)),
+        ...(await checked(optionSchema, named, flagName)),
       };
       // Writing checks it again; a result of hours must not be refused at its end.
       const { out, replace } = replacement.parse(named);
       if (replace === true && out !== undefined) await requireReplaceable(out);
       const file = writesResults
-        ? checked(z.object({ out: resultFile }), { out: options.out }, flagName).out
+        ? (await checked(z.object({ out: resultFile }), { out: options.out }, flagName)).out
         : undefined;
       if (file !== undefined) await checkResultFile(file);
       if (out !== undefined) await tidyUp(context, out);
@@ -262,12 +262,12 @@ function parserOption(key: string, schema: z.ZodType): Option {
   return option.makeOptionMandatory(mandatory);
 }
 
-function checked<S extends ParameterShape>(
+async function checked<S extends ParameterShape>(
   schema: z.ZodObject<S>,
   given: Readonly<Record<string, unknown>>,
   nameOf: (key: string) => string,
-): z.output<z.ZodObject<S>> {
-  const result = schema.safeParse(given);
+): Promise<z.output<z.ZodObject<S>>> {
+  const result = await schema.safeParseAsync(given);
   if (result.success) return result.data;
   const complaints = new Map<string, string>();
   for (const issue of result.error.issues) {

