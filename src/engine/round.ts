@@ -16,6 +16,7 @@ export async function decodeRound(
   engine: StepEngine,
   texts: readonly RunningText[],
 ): Promise<PromiseSettledResult<TokensEvent>[]> {
+  if (texts.length === 1) return Promise.allSettled([roundOf(engine, texts[0])]);
   const plans = await Promise.allSettled(texts.map(async (text) => text.plan()));
   const outputs = await runPlans(engine, plans);
   return Promise.allSettled(
@@ -25,6 +26,11 @@ export async function decodeRound(
       return text.conclude(output.value);
     }),
   );
+}
+
+async function roundOf(engine: StepEngine, text: RunningText): Promise<TokensEvent> {
+  const requests = await text.plan();
+  return text.conclude(requests.length === 0 ? [] : await engine.step(requests));
 }
 
 type Plan = PromiseSettledResult<readonly StepRequest[]>;

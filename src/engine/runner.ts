@@ -11,6 +11,7 @@ import { promptChunk, type StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { decodeRound } from './round.ts';
+import type { RunningText } from './running-text.ts';
 import { cancelled, type JobSurroundings, RunningJob } from './running-job.ts';
 import { readChunks, sharingJobs } from './scheduler/prompt-chunks.ts';
 import { RoundPacing } from './scheduler/round-pacing.ts';
@@ -224,13 +225,19 @@ export class Runner implements AsyncDisposable {
 
   /** The iteration under way, or the next. */
   #iterate(): Promise<void> {
-    this.#iteration ??= this.#run().finally(() => {
-      this.#iteration = undefined;
-    });
+    this.#iteration ??= this.#run();
     return this.#iteration;
   }
 
   async #run(): Promise<void> {
+    try {
+      await this.#work();
+    } finally {
+      this.#iteration = undefined;
+    }
+  }
+
+  async #work(): Promise<void> {
     // The caller has its turn first, so that jobs that come together start together.
     await eventLoopTurn();
     this.#woken = false;
@@ -243,8 +250,9 @@ export class Runner implements AsyncDisposable {
         this.#leave(running, cancelled());
       },
     );
-    const worked = [await this.#readPrompt(), await this.#decode()];
-    if (!worked.includes(true) && !this.#woken) await this.#idle();
+    const read = await this.#readPrompt();
+    const decoded = await this.#decode();
+    if (!read && !decoded && !this.#woken) await this.#idle();
   }
 
   /** Waits until a reader has taken something, a job came or went, or the time of a reader is over. */
@@ -293,6 +301,7 @@ export class Runner implements AsyncDisposable {
 
   /** Reads one chunk: of one prompt, or of several short ones. Owners take turns, and so do the prompts of an owner. */
   async #readPrompt(): Promise<boolean> {
+    if (!this.#rows.live.some(({ reads }) => reads)) return false;
     const turn = ({ owner }: RunningJob): number => this.#turns.get(owner) ?? -1;
     const unread = this.#rows.live
       .filter(({ reads, events }) => reads && !events.full)
@@ -321,14 +330,13 @@ export class Runner implements AsyncDisposable {
   /** One round of all texts whose readers keep up. */
   async #decode(): Promise<boolean> {
     const { engine, deterministic, pacing, observer } = this.#around;
-    const rows = this.#rows.live
-      .filter(({ events }) => !events.full)
-      .flatMap((running) => running.texts.map((text) => ({ running, text })));
+    const rows: { readonly running: RunningJob; readonly text: RunningText }[] = [];
+    for (const running of this.#rows.live) {
+      if (!running.events.full) for (const text of running.texts) rows.push({ running, text });
+    }
     if (rows.length === 0) return false;
-    pacing.begin(
-      rows.length,
-      rows.flatMap(({ text }) => text.parts.pace ?? []),
-    );
+    const paces = rows.flatMap(({ text }) => text.parts.pace ?? []);
+    pacing.begin(rows.length, paces);
     const started = performance.now();
     const texts = rows.map(({ text }) => text);
     const results: Awaited<ReturnType<typeof decodeRound>> = [];

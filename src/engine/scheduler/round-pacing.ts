@@ -79,6 +79,8 @@ export class TextPace implements Pacing {
 export class RoundPacing {
   readonly costs: StepCosts;
   readonly #all = new DraftHistory();
+  /** Whether any text has drafted: what steps cost is of no use before. */
+  #drafts = false;
   #pace: Pace = 'speculative';
   #rows = 0;
   #paces: readonly TextPace[] = [];
@@ -91,6 +93,7 @@ export class RoundPacing {
 
   /** The pace of a text that drafts when it may. */
   newText(): TextPace {
+    this.#drafts = true;
     return new TextPace(() => this.#pace, this.#all);
   }
 
@@ -110,6 +113,7 @@ export class RoundPacing {
 
   /** Ends the round: how long it took. */
   end(seconds: number): void {
+    if (!this.#drafts) return;
     const nodes = Math.max(1, ...this.#paces.map((pace) => pace.nodes));
     this.costs.record(this.#rows, nodes, seconds);
   }
