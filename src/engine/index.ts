@@ -6,9 +6,8 @@ export * from './library.ts';
 export { DecodingEngine } from '../decoding/engine.ts';
 export type { ContinuationScore } from './log-likelihood.ts';
 export { negativeLogLikelihood, scoreContinuation } from './log-likelihood.ts';
-export { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './search/beam-search.ts';
+export type { Hypothesis } from './search/beam-search.ts';
 export { beamMethod, type BeamMethodOptions } from './search/beam-method.ts';
-export { continueByBeams, type ContinueOptions } from './search/causal-beams.ts';
 export { CombinedDrafter, type CombinedOptions } from '../decoding/speculation/drafters/combined-drafter.ts';
 export {
   type HeadPredictions,

@@ -11,7 +11,7 @@ import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import { decodeRound } from './round.ts';
 import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import { beamMethod } from './search/beam-method.ts';
-import { continueByBeams } from './search/causal-beams.ts';
+import { bestBeams } from '../../test/decoding/beams.ts';
 import { rejection } from '../decoding/speculation/acceptance.ts';
 import { CombinedDrafter } from '../decoding/speculation/drafters/combined-drafter.ts';
 import { LookupDrafter } from '../decoding/speculation/drafters/lookup-drafter.ts';
@@ -203,7 +203,7 @@ describe('beams as a method', () => {
   it('gives the best hypothesis, and a state that has read it', async () => {
     for (const ignoreEos of [true, false]) {
       const search = { maxTokens: 20, ignoreEos, lengthPenalty: 0.7 };
-      const [[best]] = await continueByBeams(engine, [[3, 4, 5]], 4, search);
+      const [[best]] = await bestBeams(engine, [[3, 4, 5]], 4, search);
       const method = beamMethod(4, search);
       const found = await generateToEnd(engine, { promptTokens: [3, 4, 5], maxTokens: 20, ignoreEos, method });
       expect(found.tokens).toEqual(best.tokens);

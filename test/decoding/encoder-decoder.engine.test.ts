@@ -14,7 +14,7 @@ import { chain, TokenTree } from '../../src/attention/tree.ts';
 import { Random } from '../../src/random.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../../src/engine/generate.ts';
-import { continueByBeams } from '../../src/engine/search/causal-beams.ts';
+import { bestBeams } from './beams.ts';
 import type { SequenceState } from '../../src/decoding/state/sequence-state.ts';
 
 /** Lets every state read a token, in one step. @returns logits [V] of what follows, per state */
@@ -179,7 +179,7 @@ describe.each(goldenT5Names)('%s', (name) => {
       expect(tokens).toEqual(expected[i]);
     }
     const prompts = sources.map(() => []);
-    const oneBeam = await continueByBeams(engine, prompts, 1, { ...options, sources });
+    const oneBeam = await bestBeams(engine, prompts, 1, { ...options, sources });
     expect(oneBeam.map(([{ tokens }]) => tokens)).toEqual(expected);
   });
 });
@@ -210,12 +210,12 @@ describe.each(['softmax', 'local+global', 'performer'])('%s', (name) => {
     }
     const options = { maxTokens, best: 2 };
     const prompts = texts.map(() => []);
-    const beams = await continueByBeams(engine, prompts, 3, { ...options, sources: texts });
+    const beams = await bestBeams(engine, prompts, 3, { ...options, sources: texts });
     for (const [i, text] of texts.entries()) {
       const state = engine.newState(await engine.encode(text));
       const greedy = await generateToEnd(engine, { promptTokens: [], state, maxTokens });
       expect([greedy.tokens, greedy.finish === 'eos']).toEqual([rows[i].tokens, rows[i].ended]);
-      const [alone] = await continueByBeams(engine, [[]], 3, { ...options, sources: [text] });
+      const [alone] = await bestBeams(engine, [[]], 3, { ...options, sources: [text] });
       expect(alone.map(({ tokens }) => tokens)).toEqual(beams[i].map(({ tokens }) => tokens));
     }
   });
@@ -273,7 +273,7 @@ describe('beams', () => {
       );
       pairs.sort((a, b) => b.score - a.score);
       const options = { maxTokens: 2, best: 5, earlyStopping: 'never' } as const;
-      const [found] = await continueByBeams(engine, [[]], V, { ...options, sources: [text] });
+      const [found] = await bestBeams(engine, [[]], V, { ...options, sources: [text] });
       expect(found.map(({ tokens }) => tokens)).toEqual(pairs.slice(0, 5).map(({ tokens }) => tokens));
       for (const [i, { score }] of found.entries()) expect(score).toBeCloseTo(pairs[i].score, 4);
     }
@@ -316,11 +316,11 @@ describe('a state', () => {
     expect(() => causal.newState(encoded)).toThrow(/reads no encoded text/);
     expect(await errorCode(() => causal.encode([2, 1]))).toBe('INPUT');
     const beams = { maxTokens: 3 };
-    await expect(continueByBeams(engine, [[]], 2, beams)).rejects.toThrow(/needs a text to read/);
-    await expect(continueByBeams(engine, [[], []], 2, { ...beams, sources: [[2]] })).rejects.toThrow(
+    await expect(bestBeams(engine, [[]], 2, beams)).rejects.toThrow(/needs a text to read/);
+    await expect(bestBeams(engine, [[], []], 2, { ...beams, sources: [[2]] })).rejects.toThrow(
       /at least one token/,
     );
-    await expect(continueByBeams(causal, [[1]], 2, { ...beams, sources: [[2]] })).rejects.toThrow(/has no encoder/);
+    await expect(bestBeams(causal, [[1]], 2, { ...beams, sources: [[2]] })).rejects.toThrow(/has no encoder/);
     expect(await errorCode(() => generateToEnd(engine, { promptTokens: [], maxTokens: 3 }))).toBe('INPUT');
     // A text that was refused does not stand in the way of others.
     expect((await engine.encode([2, 1])).layers).toEqual(encoded.layers);

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { generateToEnd } from '../../src/engine/generate.ts';
-import { continueByBeams } from '../../src/engine/search/causal-beams.ts';
+import { bestBeams } from '../decoding/beams.ts';
 import { LookupDrafter } from '../../src/decoding/speculation/drafters/lookup-drafter.ts';
 import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
@@ -86,7 +86,7 @@ describe.each(storageTypeNames)('an exported T5 as %s', (dtype) => {
     const drafted = await generateToEnd(engine, { ...options, method, state: engine.newState(encoded) });
     expect(drafted.tokens).toEqual(text);
     expect(drafted.steps).toBeLessThan(25);
-    const [[best]] = await continueByBeams(engine, [[]], 1, { ...options, sources: [sources[0]] });
+    const [[best]] = await bestBeams(engine, [[]], 1, { maxTokens: 25, ignoreEos: true, sources: [sources[0]] });
     expect(best.tokens).toEqual(text);
 
     const file = join(place, `${dtype}.session`);

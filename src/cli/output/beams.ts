@@ -1,6 +1,8 @@
 /** Beam search on the command line: continuations of a prompt, and how hypotheses are reported. */
 import type { Hypothesis } from '../../engine/search/beam-search.ts';
-import { continueByBeams } from '../../engine/search/causal-beams.ts';
+import { beamMethod } from '../../engine/search/beam-method.ts';
+import { Runner } from '../../engine/runner.ts';
+import { LinnetError } from '../../errors.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { formatCount, formatNumber } from '../../report/quantities.ts';
 import { TextStream } from '../../tokenizer/text-stream.ts';
@@ -31,7 +33,7 @@ export interface BeamsRequest {
 export async function printBestBeam(
   context: CommandContext,
   engine: StepEngine,
-  { prompt, source, tokenizer, beams, ...options }: BeamsRequest,
+  { prompt, source, tokenizer, beams, lengthPenalty, maxTokens, ignoreEos }: BeamsRequest,
 ): Promise<{ json: Record<string, unknown> }> {
   const textOf = (tokens: readonly number[]): string => {
     if (tokenizer === undefined) return '';
@@ -39,12 +41,19 @@ export async function printBestBeam(
     return tokens.map((token) => stream.push(token)).join('') + stream.flush();
   };
   const started = performance.now();
-  const [found] = await continueByBeams(engine, [prompt], beams, {
-    ...options,
-    ...(source && { sources: [source] }),
-    best: beams,
-    signal: context.signal,
+  let found: readonly Hypothesis[] = [];
+  const method = beamMethod(beams, {
+    lengthPenalty,
+    onFound: (hypotheses) => {
+      found = hypotheses;
+    },
   });
+  const job = { prompt: { tokens: prompt, source }, maxTokens, ignoreEos, method, signal: context.signal };
+  for await (const event of new Runner(engine).submit(job)) {
+    if (event.type === 'end' && event.generation.finish === 'abort') {
+      throw new LinnetError('ABORTED', 'beam search was stopped');
+    }
+  }
   const seconds = (performance.now() - started) / 1000;
   const [{ tokens, ended }] = found;
   const finish = ended ? 'eos' : 'length';

@@ -3,14 +3,19 @@ import { internalError, LinnetError } from '../../errors.ts';
 import type { Continuation, DecodingMethod, ReadPrompt, StepBounds } from '../../decoding/method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepOutput, StepRequest } from '../../decoding/step-engine.ts';
-import { type BeamOptions, requireCount, TextSearch } from './beam-search.ts';
+import { type Hypothesis, type SearchOptions, TextSearch } from './beam-search.ts';
+import { requireCount } from '../../files/arguments.ts';
 import { type HypothesisRequests, hypothesisRequests } from './hypotheses.ts';
 
 /** How to search; length and ends are those of the text. */
-export type BeamMethodOptions = Pick<BeamOptions, 'lengthPenalty' | 'earlyStopping'>;
+export interface BeamMethodOptions extends Omit<SearchOptions, 'maxTokens'> {
+  /** Called when the search has ended, with at most W hypotheses, the best one first. */
+  readonly onFound?: (hypotheses: readonly Hypothesis[]) => void;
+}
 
 /**
- * The best of W hypotheses, as `continueByBeams`. Draws nothing: a sampler has no say.
+ * Beam search: the text is the best of W hypotheses. They are forks of the state, which cost the same after any text, and a
+ * step reads a token of each. Draws nothing: a sampler has no say.
  * @param beams W, hypotheses
  * @throws LinnetError `INPUT` for W that is not a whole number of at least 1
  * @example
@@ -20,7 +25,7 @@ export type BeamMethodOptions = Pick<BeamOptions, 'lengthPenalty' | 'earlyStoppi
  * ```
  */
 export function beamMethod(beams: number, options: BeamMethodOptions = {}): DecodingMethod {
-  requireCount('beams', beams, Number.MAX_SAFE_INTEGER);
+  requireCount(beams, 'beams');
   return (prompt) => new BeamContinuation(prompt, beams, options);
 }
 
@@ -67,6 +72,7 @@ class BeamContinuation implements Continuation {
     if (best === undefined)
       throw new LinnetError('RUNTIME', 'the search found no continuation: every token is impossible');
     this.#tokens = best.tokens;
+    this.#options.onFound?.(search.finished);
     return best.endToken === undefined ? best.tokens : [...best.tokens, best.endToken];
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../random.ts';
-import { type BeamOptions, type BeamScorer, beamSearch, type Hypothesis } from './beam-search.ts';
+import { type Hypothesis, type SearchOptions, TextSearch } from './beam-search.ts';
 
 const vocabulary = 4;
 const eos = 3;
@@ -16,26 +16,6 @@ function logitsAfter(text: number, tokens: readonly number[]): Float32Array {
 function logProbabilities(logits: Float32Array): number[] {
   const total = Math.log(logits.reduce((sum, x) => sum + Math.exp(x), 0));
   return Array.from(logits, (x) => x - total);
-}
-
-/** A scorer that remembers what each hypothesis has read, and that checks what it is reported. */
-function scorer(texts: number, beams: number): BeamScorer {
-  let rows = Array.from({ length: texts }, (_, text) =>
-    Array.from({ length: beams }, () => ({ text, tokens: new Array<number>() })),
-  ).flat();
-  return {
-    texts,
-    beams,
-    first: () => Promise.resolve(Array.from({ length: texts }, (_, text) => logitsAfter(text, []))),
-    next(kept, parents, tokens) {
-      expect(parents).toHaveLength(kept.length * beams);
-      rows = parents.map((parent, i) => {
-        expect(Math.floor(parent / beams)).toBe(kept[Math.floor(i / beams)]);
-        return { text: rows[parent].text, tokens: [...rows[parent].tokens, tokens[i]] };
-      });
-      return Promise.resolve(rows.map(({ text, tokens: read }) => logitsAfter(text, read)));
-    },
-  };
 }
 
 /** Every continuation there is, best first. */
@@ -54,15 +34,34 @@ function everything(text: number, maxTokens: number, penalty: number): Hypothesi
   return all.sort((a, b) => b.score - a.score);
 }
 
-const search = (texts: number, beams: number, options: Omit<BeamOptions, 'eosIds'>): Promise<Hypothesis[][]> =>
-  beamSearch(scorer(texts, beams), { eosIds: [eos], ...options });
+interface Searched extends SearchOptions {
+  readonly best?: number;
+  readonly eosIds?: readonly number[];
+  readonly onStep?: () => void;
+}
+
+/** Searches for continuations of one text. */
+function searchOne(text: number, beams: number, { best = 1, eosIds = [eos], onStep, ...options }: Searched) {
+  const found = new TextSearch(beams, options, new Set(eosIds));
+  let rows: readonly (readonly number[])[] = [[]];
+  for (found.advance([logitsAfter(text, [])]); !found.done; found.advance(rows.map((row) => logitsAfter(text, row)))) {
+    const { parents, lastTokens } = found;
+    expect(parents).toHaveLength(beams);
+    rows = parents.map((parent, index) => [...rows[parent], lastTokens[index]]);
+    onStep?.();
+  }
+  return found.finished.slice(0, best);
+}
+
+const search = (texts: number, beams: number, options: Searched): Hypothesis[][] =>
+  Array.from({ length: texts }, (_, text) => searchOne(text, beams, options));
 
 describe('beam search', () => {
   it.each([-1, 0, 0.6, 1, 2])(
     'finds the best of everything where beams are enough, at a length penalty of %d',
-    async (lengthPenalty) => {
+    (lengthPenalty) => {
       const maxTokens = 4;
-      const found = await search(5, vocabulary ** maxTokens, {
+      const found = search(5, vocabulary ** maxTokens, {
         maxTokens,
         lengthPenalty,
         earlyStopping: 'never',
@@ -80,8 +79,8 @@ describe('beam search', () => {
     },
   );
 
-  it('is greedy with one beam', async () => {
-    const found = await search(20, 1, { maxTokens: 12 });
+  it('is greedy with one beam', () => {
+    const found = search(20, 1, { maxTokens: 12 });
     found.forEach(([hypothesis], text) => {
       const tokens: number[] = [];
       for (let ended = false; !ended && tokens.length < 12; ) {
@@ -94,48 +93,29 @@ describe('beam search', () => {
     });
   });
 
-  it('gives a text among others what it gives the text alone, and never less than greedily chosen ones are worth', async () => {
-    const found = await search(8, 3, { maxTokens: 9, best: 3, lengthPenalty: 0 });
-    for (const [text, hypotheses] of found.entries()) {
-      const moved: BeamScorer = scorer(text + 1, 3);
-      const alone = (await beamSearch(moved, { eosIds: [eos], maxTokens: 9, best: 3, lengthPenalty: 0 }))[text];
-      expect(hypotheses).toEqual(alone);
+  it('orders what it gives by what it is worth', () => {
+    for (const hypotheses of search(8, 3, { maxTokens: 9, best: 3, lengthPenalty: 0 })) {
       expect(hypotheses.map(({ score }) => score)).toEqual(hypotheses.map(({ score }) => score).sort((a, b) => b - a));
     }
   });
 
-  it('stops early when asked to', async () => {
-    const counted = async (earlyStopping: BeamOptions['earlyStopping']): Promise<{ steps: number; score: number }> => {
-      const inner = scorer(1, 2);
+  it('stops early when asked to', () => {
+    const counted = (earlyStopping: SearchOptions['earlyStopping']): { steps: number; score: number } => {
       let steps = 0;
-      const counting = {
-        ...inner,
-        next: (...given: Parameters<BeamScorer['next']>) => (steps++, inner.next(...given)),
-      };
-      const [[{ score }]] = await beamSearch(counting, {
-        eosIds: [eos],
-        maxTokens: 30,
-        lengthPenalty: 1,
-        earlyStopping,
-      });
+      const [{ score }] = searchOne(0, 2, { earlyStopping, maxTokens: 30, lengthPenalty: 1, onStep: () => steps++ });
       return { steps, score };
     };
-    const [early, usual, never] = [await counted(true), await counted(false), await counted('never')];
+    const [early, usual, never] = [counted(true), counted(false), counted('never')];
     expect(early.steps).toBeLessThanOrEqual(usual.steps);
     expect(usual.steps).toBeLessThanOrEqual(never.steps);
     expect(early.steps).toBeLessThan(never.steps);
     expect(early.score).toBeLessThanOrEqual(never.score);
   });
 
-  it('cuts what does not end, and refuses what makes no sense', async () => {
-    const [[cut]] = await beamSearch(scorer(1, 2), { eosIds: [], maxTokens: 5 });
+  it('cuts what does not end, and refuses logits that are no numbers', () => {
+    const [cut] = searchOne(0, 2, { eosIds: [], maxTokens: 5 });
     expect(cut).toMatchObject({ ended: false, tokens: { length: 5 } });
-    await expect(search(1, 2, { maxTokens: 0 })).rejects.toThrow(/maxTokens is 0/);
-    await expect(search(1, 2, { maxTokens: 1, best: 3 })).rejects.toThrow(/best is 3.*1 to 2/);
-    await expect(search(1, 2, { maxTokens: 9, signal: AbortSignal.abort() })).rejects.toMatchObject({
-      code: 'ABORTED',
-    });
-    const broken = { ...scorer(1, 2), first: () => Promise.resolve([Float32Array.of(Number.NaN, 0)]) };
-    await expect(beamSearch(broken, { eosIds: [], maxTokens: 2 })).rejects.toMatchObject({ code: 'RUNTIME' });
+    const broken = new TextSearch(2, { maxTokens: 2 }, new Set());
+    expect(() => broken.advance([Float32Array.of(Number.NaN, 0)])).toThrow(/logits are not numbers/);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Beam search: the most probable continuations of each of several texts, W hypotheses at a time. It knows no model, only
- * a scorer; semantics are those that Hugging Face documents for `num_beams`, `length_penalty` and `early_stopping`.
+ * Beam search: the most probable continuations of a text, W hypotheses at a time. It knows no model, only logits;
+ * semantics are those that Hugging Face documents for `num_beams`, `length_penalty` and `early_stopping`.
  *
  * A finished hypothesis of n tokens, its EOS counted, has the score Σ log p / n^penalty. In every step the 2·W best
  * continuations of a text's hypotheses are looked at; those that end with EOS and are among the first W are finished, the
@@ -8,34 +8,10 @@
  */
 import { internalError, LinnetError } from '../../errors.ts';
 
-/** What beam search asks of a model. */
-export interface BeamScorer {
-  /** S: texts to continue. */
-  readonly texts: number;
-  /** W: hypotheses of each. */
-  readonly beams: number;
-  /** Logits [V] of the first token of every text. */
-  first(): Promise<readonly Float32Array[]>;
-  /**
-   * Lets hypotheses read a token each, W for every text that is not done.
-   * @param texts places of these texts among those of the call before
-   * @param parents the hypothesis, of the call before, that each continues; W·texts of them
-   * @param tokens what each reads
-   * @returns logits [V] of what follows each
-   */
-  next(
-    texts: readonly number[],
-    parents: readonly number[],
-    tokens: readonly number[],
-  ): Promise<readonly Float32Array[]>;
-}
-
-/** The width and the end of a beam search. */
-export interface BeamOptions {
+/** How long continuations are, and when a search ends. */
+export interface SearchOptions {
   /** Most tokens of a continuation, EOS counted. */
   readonly maxTokens: number;
-  /** Tokens that end a continuation. */
-  readonly eosIds: readonly number[];
   /** Above 0 longer continuations are favoured, below 0 shorter ones. Default 1: the mean of log p. */
   readonly lengthPenalty?: number;
   /**
@@ -43,10 +19,6 @@ export interface BeamOptions {
    * better if it ended now; `never`, when none can whatever follows.
    */
   readonly earlyStopping?: boolean | 'never';
-  /** How many continuations of each text to give, at most W. Default 1. */
-  readonly best?: number;
-  /** Stops the work, with an error `ABORTED`. */
-  readonly signal?: AbortSignal;
 }
 
 /** A continuation of a text. */
@@ -75,45 +47,6 @@ interface Candidate {
   readonly sum: number;
 }
 
-/**
- * The best continuations of each text, best first.
- * @throws LinnetError `INPUT` for options out of range, `ABORTED` when the signal fires between two steps
- * @example
- * ```ts
- * const [best] = await beamSearch(scorer, options);
- * ```
- */
-export async function beamSearch(scorer: BeamScorer, options: BeamOptions): Promise<Hypothesis[][]> {
-  const { beams: W } = scorer;
-  const { maxTokens, best = 1, signal } = options;
-  requireCount('maxTokens', maxTokens, Number.MAX_SAFE_INTEGER);
-  requireCount('best', best, W);
-  const ends = new Set(options.eosIds);
-  const searches = Array.from({ length: scorer.texts }, () => new TextSearch(W, options, ends));
-  let logits = await scorer.first();
-  let live = searches.map((_, text) => text);
-  // Each text begins with one hypothesis, whatever rows the scorer has for it.
-  live.forEach((text) => {
-    searches[text].advance([logits[text]]);
-  });
-  for (;;) {
-    const places = live.flatMap((text, place) => (searches[text].done ? [] : [place]));
-    if (places.length === 0) break;
-    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'beam search was stopped');
-    const parents = places.flatMap((place) => searches[live[place]].parents.map((parent) => place * W + parent));
-    live = places.map((place) => live[place]);
-    logits = await scorer.next(
-      places,
-      parents,
-      live.flatMap((text) => searches[text].lastTokens),
-    );
-    live.forEach((text, place) => {
-      searches[text].advance(logits.slice(place * W, (place + 1) * W));
-    });
-  }
-  return searches.map((search) => search.finished.slice(0, best));
-}
-
 /** The search for continuations of one text: takes logits, says what each hypothesis reads next. */
 export class TextSearch {
   /** At most W, best first. */
@@ -122,14 +55,14 @@ export class TextSearch {
   /** The hypothesis of the step before that each running one continues; W of them, the last repeated to fill up. */
   parents: readonly number[] = [];
   readonly #beams: number;
-  readonly #options: Omit<BeamOptions, 'eosIds'>;
+  readonly #options: SearchOptions;
   readonly #ends: Pick<ReadonlySet<number>, 'has'>;
   /** Best first. */
   #running: readonly Running[] = [{ tokens: [], sum: 0 }];
   #length = 0;
 
   /** @param ends tokens that end a continuation */
-  constructor(beams: number, options: Omit<BeamOptions, 'eosIds'>, ends: Pick<ReadonlySet<number>, 'has'>) {
+  constructor(beams: number, options: SearchOptions, ends: Pick<ReadonlySet<number>, 'has'>) {
     this.#beams = beams;
     this.#options = options;
     this.#ends = ends;
@@ -195,7 +128,7 @@ function bestCandidates(running: readonly Running[], logits: readonly Float32Arr
   const best: Candidate[] = [];
   running.forEach(({ sum }, parent) => {
     const row = logits[parent];
-    if (row === undefined) throw internalError('the scorer left out a hypothesis');
+    if (row === undefined) throw internalError('a step left out a hypothesis');
     const normalizer = logSumExp(row);
     for (let token = 0; token < row.length; token++) {
       const candidate = sum + row[token] - normalizer;
@@ -220,9 +153,4 @@ function logSumExp(logits: Float32Array): number {
     throw new LinnetError('RUNTIME', 'logits are not numbers: the model or its state is broken');
   }
   return result;
-}
-
-export function requireCount(name: string, value: number, most: number): void {
-  if (Number.isInteger(value) && value >= 1 && value <= most) return;
-  throw new LinnetError('INPUT', `${name} is ${value}, expected a whole number from 1 to ${most}`);
 }

@@ -3,9 +3,10 @@ import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/
 import type { MixerInput } from '../../attention/kinds/index.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
-import { continueByBeams } from './causal-beams.ts';
+import { bestBeams } from '../../../test/decoding/beams.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { generateToEnd } from '../generate.ts';
+import { beamMethod } from './beam-method.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 
 const variants: Readonly<Record<string, MixerInput>> = {
@@ -32,7 +33,7 @@ describe.each(Object.keys(variants))('beams of %s', (name) => {
   };
 
   it('is greedy with one, over several groups', async () => {
-    const found = await continueByBeams(engine, prompts, 1, { maxTokens: 23, ignoreEos: true });
+    const found = await bestBeams(engine, prompts, 1, { maxTokens: 23, ignoreEos: true });
     for (const [i, promptTokens] of prompts.entries()) {
       const greedy = await generateToEnd(engine, { promptTokens, maxTokens: 23, ignoreEos: true });
       expect(found[i].map(({ tokens, ended }) => ({ tokens, ended }))).toEqual([
@@ -44,7 +45,7 @@ describe.each(Object.keys(variants))('beams of %s', (name) => {
   it('finds the best there is where they are enough', async () => {
     const maxTokens = 3;
     const best = 6;
-    const found = await continueByBeams(engine, prompts, V * V, { maxTokens, best, earlyStopping: 'never' });
+    const found = await bestBeams(engine, prompts, V * V, { maxTokens, best, earlyStopping: 'never' });
     for (const [i, prompt] of prompts.entries()) {
       const all: { tokens: number[]; score: number; ended: boolean }[] = [];
       const visit = async (state: SequenceState, logits: Float32Array, tokens: number[], sum: number) => {
@@ -72,9 +73,9 @@ describe.each(Object.keys(variants))('beams of %s', (name) => {
 
   it('are worth what the model says of their tokens, and the same next to other prompts', async () => {
     const options = { maxTokens: 14, best: 4, lengthPenalty: 0.5 };
-    const together = await continueByBeams(engine, prompts, 4, options);
+    const together = await bestBeams(engine, prompts, 4, options);
     for (const [i, prompt] of prompts.entries()) {
-      const [alone] = await continueByBeams(engine, [prompt], 4, options);
+      const [alone] = await bestBeams(engine, [prompt], 4, options);
       expect(alone.map(({ tokens }) => tokens)).toEqual(together[i].map(({ tokens }) => tokens));
       for (const { tokens, logProbability, ended } of alone) {
         const state = engine.newState();
@@ -94,13 +95,14 @@ describe('beams', () => {
   it('refuse what they cannot continue, and stop', async () => {
     const model = tinyLlama([{ kind: 'softmax' }]);
     await using engine = await DecodingEngine.create(model, randomParameters(model, 4));
-    await expect(continueByBeams(engine, [[50]], 2, { maxTokens: 3 })).rejects.toThrow(/token 50 is outside/);
-    await expect(continueByBeams(engine, [[1]], 2, { maxTokens: 0 })).rejects.toThrow(/maxTokens is 0/);
-    const signal = AbortSignal.abort();
-    await expect(continueByBeams(engine, [[1]], 2, { maxTokens: 3, signal })).rejects.toThrow(/stopped/);
+    await expect(bestBeams(engine, [[50]], 2, { maxTokens: 3 })).rejects.toThrow(/token 50 is outside/);
+    const search = { promptTokens: [1], method: beamMethod(2) };
+    await expect(generateToEnd(engine, { ...search, maxTokens: 0 })).rejects.toThrow(/maxTokens is 0/);
+    const stopped = await generateToEnd(engine, { ...search, maxTokens: 3, signal: AbortSignal.abort() });
+    expect(stopped).toMatchObject({ finish: 'abort', tokens: [] });
     // An empty prompt is the BOS token.
-    expect(await continueByBeams(engine, [[]], 2, { maxTokens: 3 })).toEqual(
-      await continueByBeams(engine, [[1]], 2, { maxTokens: 3 }),
+    expect(await bestBeams(engine, [[]], 2, { maxTokens: 3 })).toEqual(
+      await bestBeams(engine, [[1]], 2, { maxTokens: 3 }),
     );
   });
 });
