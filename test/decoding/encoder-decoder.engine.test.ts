@@ -317,9 +317,7 @@ describe('a state', () => {
     expect(await errorCode(() => causal.encode([2, 1]))).toBe('INPUT');
     const beams = { maxTokens: 3 };
     await expect(bestBeams(engine, [[]], 2, beams)).rejects.toThrow(/needs a text to read/);
-    await expect(bestBeams(engine, [[], []], 2, { ...beams, sources: [[2]] })).rejects.toThrow(
-      /at least one token/,
-    );
+    await expect(bestBeams(engine, [[], []], 2, { ...beams, sources: [[2]] })).rejects.toThrow(/at least one token/);
     await expect(bestBeams(causal, [[1]], 2, { ...beams, sources: [[2]] })).rejects.toThrow(/has no encoder/);
     expect(await errorCode(() => generateToEnd(engine, { promptTokens: [], maxTokens: 3 }))).toBe('INPUT');
     // A text that was refused does not stand in the way of others.

@@ -44,10 +44,12 @@ interface Searched extends SearchOptions {
 function searchOne(text: number, beams: number, { best = 1, eosIds = [eos], onStep, ...options }: Searched) {
   const found = new TextSearch(beams, options, new Set(eosIds));
   let rows: readonly (readonly number[])[] = [[]];
-  for (found.advance([logitsAfter(text, [])]); !found.done; found.advance(rows.map((row) => logitsAfter(text, row)))) {
+  found.advance([logitsAfter(text, [])]);
+  while (!found.done) {
     const { parents, lastTokens } = found;
     expect(parents).toHaveLength(beams);
     rows = parents.map((parent, index) => [...rows[parent], lastTokens[index]]);
+    found.advance(rows.map((row) => logitsAfter(text, row)));
     onStep?.();
   }
   return found.finished.slice(0, best);
