@@ -15,7 +15,6 @@ const declaredOften: Readonly<Record<string, number>> = {
   checkModel: 2,
   open: 2,
   positionsBeyondContext: 2,
-  requireCount: 2,
 };
 
 /** Names that a file imports. */
