@@ -33,6 +33,8 @@ type AdjustmentConfig = Pick<
 export class LogitAdjustments {
   /** How many of the last tokens `apply` looks at. */
   readonly lookback: number;
+  /** Whether logits stay what they are. */
+  readonly isNeutral: boolean;
   readonly #config: AdjustmentConfig;
   readonly #penalizes: boolean;
   readonly #from: number;
@@ -53,6 +55,7 @@ export class LogitAdjustments {
     this.#from = penalizedFrom;
     this.#bias = Object.entries(logitBias).map(([token, bias]) => [Number(token), bias === false ? -Infinity : bias]);
     this.#constraint = constraint;
+    this.isNeutral = !this.#penalizes && this.#bias.length === 0 && constraint === undefined;
     // Positions count from the beginning of the text, so that a window of it would not do.
     const whole = constraint !== undefined || (this.#penalizes && penalizedFrom > 0);
     this.lookback = whole ? Infinity : this.#penalizes ? repetitionWindow : 0;

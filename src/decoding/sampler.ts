@@ -147,8 +147,9 @@ export class Sampler {
 
   /** Leaves the remaining tokens in `#tokens`, with their weights in `#weights`. */
   #filter(logits: Float32Array, recent: ArrayLike<number>): void {
-    requireKind(logits, 'logits', ['length', 'buffer'], 'a Float32Array');
-    if (this.lookback > 0) requireKind(recent, 'recent tokens', ['length'], 'a list of tokens');
+    if (!(logits instanceof Float32Array)) requireKind(logits, 'logits', ['length', 'buffer'], 'a Float32Array');
+    const { lookback, isNeutral } = this.#adjustments;
+    if (lookback > 0 && !Array.isArray(recent)) requireKind(recent, 'recent tokens', ['length'], 'a list of tokens');
     const { temperature, topK, topP, minP } = this.config;
     const V = logits.length;
     if (this.#weights.length !== V) {
@@ -157,7 +158,7 @@ export class Sampler {
     }
     const weights = this.#weights;
     weights.set(logits);
-    this.#adjustments.apply(weights, recent);
+    if (!isNeutral) this.#adjustments.apply(weights, recent);
     const largest = indexOfLargest(weights);
     if (temperature === 0) {
       this.#tokens[0] = largest;

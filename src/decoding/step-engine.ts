@@ -161,9 +161,9 @@ export class StepEngine implements AsyncDisposable {
     const { feeds, kept } = source.feeds(requests, T);
     const results = await this.#programs[weights].run(feeds, this.#shifts ? shiftingOutputs : stepOutputs, kept);
     const { width, vocabulary } = this.model.sizes;
-    const [logits, hidden, data] = [results.logits, results.hidden, results.rows].map((output) =>
-      dataOf(output, 'float32'),
-    );
+    const logits = dataOf(results.logits, 'float32');
+    const hidden = dataOf(results.hidden, 'float32');
+    const data = dataOf(results.rows, 'float32');
     const shifts = this.#shifts ? dataOf(results.shifts, 'float32') : noShifts;
     const answers: StepOutput[] = [];
     let taken = 0;

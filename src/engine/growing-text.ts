@@ -33,7 +33,7 @@ export class GrowingText {
   readonly #maxTokens: number;
   readonly #ends: ReadonlyMap<number, FinishReason>;
   readonly #stream: TextStream | undefined;
-  readonly #matcher: StopStringMatcher;
+  readonly #matcher: StopStringMatcher | undefined;
   readonly #keepsStop: boolean;
   readonly #stopsAfter: number;
   #stopped = false;
@@ -63,7 +63,7 @@ export class GrowingText {
     this.#maxTokens = maxTokens;
     this.#ends = endTokens(eosIds, options);
     this.#stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, prompt);
-    this.#matcher = new StopStringMatcher(strings);
+    this.#matcher = strings.length === 0 ? undefined : new StopStringMatcher(strings);
     this.#keepsStop = stop?.kept === true;
     this.#stopsAfter = stop?.after ?? 0;
   }
@@ -139,10 +139,11 @@ export class GrowingText {
 
   /** What was held back. */
   #flush(): string {
-    return this.#match(this.#stream?.flush() ?? '') + this.#matcher.flush();
+    return this.#match(this.#stream?.flush() ?? '') + (this.#matcher?.flush() ?? '');
   }
 
   #match(piece: string): string {
+    if (this.#matcher === undefined) return piece;
     const { text, match } = this.#matcher.push(piece);
     if (match === undefined || this.#stopped) return text;
     this.#stopped = true;

@@ -239,11 +239,12 @@ class HuggingFaceTokenizer implements Tokenizer {
   }
 
   decode(ids: Iterable<number>): string {
-    requireIterable(ids, 'the token ids');
+    if (!Array.isArray(ids)) requireIterable(ids, 'the token ids');
     const visible: number[] = [];
     for (const id of ids) {
-      checkTokenId(id);
-      if (!this.specialIds.has(id) && this.#library.id_to_token(id) !== undefined) visible.push(id);
+      const isKnown = typeof id === 'number' && this.#library.id_to_token(id) !== undefined;
+      if (!isKnown) checkTokenId(id);
+      else if (!this.specialIds.has(id)) visible.push(id);
     }
     if (visible.length === 0) return ''; // the library refuses an empty list
     return this.#watch.run('decoding', visible.length, () =>

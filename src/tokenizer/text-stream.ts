@@ -8,9 +8,9 @@
  */
 import type { Tokenizer } from './tokenizer.ts';
 
-/** Window sizes in tokens. Four would do (a character has at most four bytes); more saves shortening it so often. */
-const keptTokens = 8;
-const longestWindow = 24;
+/** Window sizes in tokens. A character has at most four bytes; the window is longer than that to be shortened less often. */
+const keptTokens = 4;
+const longestWindow = 12;
 
 /**
  * Decodes a growing list of tokens. The texts returned by `push`, then `flush`, joined, equal `decode` of all tokens

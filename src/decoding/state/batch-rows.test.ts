@@ -61,20 +61,11 @@ describe.each(['window', 'augmented', 'softmax'])('states side by side: %s', (mi
     const states = Array.from({ length: 4 }, () => new SequenceState(model, layout));
     const check = (batch: readonly SequenceState[]): void => {
       const most = Math.max(...batch.map((state) => state.slotCount(slots)));
-      const shape = { heads: M, slots: most, width, horizon: slots.horizon };
-      const { data: keys } = rows.rows(
-        'keys.0',
-        batch,
-        batch.map(({ layers }) => layers[0].keys),
-        shape,
-      );
+      const shape = { name: 'keys.0', layer: 0, part: 'keys', heads: M, width, horizon: slots.horizon } as const;
+      const { data: keys } = rows.rows(shape, batch, most);
       expect([...keys]).toEqual(expected(batch, most));
       if (layout.folds.length === 0) return;
-      const { data: sums } = rows.sums(
-        'sums.0',
-        batch,
-        batch.map(({ sums }) => sums[0]),
-      );
+      const { data: sums } = rows.sums('sums.0', batch, 0);
       expect([...sums]).toEqual(batch.flatMap(({ sums: [first] }) => [...first]));
     };
     const [a, b, c, d] = states;

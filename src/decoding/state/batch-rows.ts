@@ -25,12 +25,14 @@ interface Stack {
   readonly held: (Held | undefined)[];
 }
 
-/** Matrices of rows in slots, one per key-value head. */
+/** Rows of a layer in slots, one matrix per key-value head. */
 export interface RowsOfSlots {
+  /** Of the input. */
+  readonly name: string;
+  readonly layer: number;
+  readonly part: 'keys' | 'values';
   /** M. */
   readonly heads: number;
-  /** C of the step, the most of all its sequences. */
-  readonly slots: number;
   readonly width: number;
   readonly horizon: Horizon;
 }
@@ -75,27 +77,27 @@ export class BatchRows {
   }
 
   /**
-   * Rows [B,M,C,width].
-   * @param owns of each state its rows [M,own slots,width]
+   * Rows [B,M,C,width] of sequences, of which each has [M,own slots,width].
+   * @param slots C of the step, the most of all its sequences
    * @param ownToo whether those of a single state are kept too, and not read where they are
    */
   rows(
-    name: string,
+    { name, layer, part, heads, width, horizon }: RowsOfSlots,
     states: readonly SequenceState[],
-    owns: readonly Float32Array[],
-    { heads, slots, width, horizon }: RowsOfSlots,
+    slots: number,
     ownToo = false,
   ): BatchNumbers {
     const size = heads * slots * width;
-    const [first] = owns;
-    if (!ownToo && owns.length === 1 && first.length === size) return { data: first };
+    const data = states[0].layers[layer][part];
+    if (!ownToo && states.length === 1 && data.length === size) return { data };
     return this.#filled(
       name,
       states,
       size,
       ({ length }) => length,
       (b, memory, offset, before) => {
-        const [state, own] = [states[b], owns[b]];
+        const state = states[b];
+        const own = state.layers[layer][part];
         const ownSlots = own.length / (heads * width);
         const after = state.length;
         if (before === undefined || after - before > ownSlots - (horizon.sinks ?? 0)) {
@@ -116,10 +118,10 @@ export class BatchRows {
     );
   }
 
-  /** S of the sequences [B,…]. @param owns that of each state @param ownToo as of `rows` */
-  sums(name: string, states: readonly SequenceState[], owns: readonly Float32Array[], ownToo = false): BatchNumbers {
-    const [first] = owns;
-    if (!ownToo && owns.length === 1) return { data: first };
+  /** S of a layer [B,…], which has sums. @param ownToo as of `rows` */
+  sums(name: string, states: readonly SequenceState[], layer: number, ownToo = false): BatchNumbers {
+    const first = states[0].layerSums[layer] ?? new Float32Array(0);
+    if (!ownToo && states.length === 1) return { data: first };
     return this.#filled(
       name,
       states,
@@ -127,7 +129,7 @@ export class BatchRows {
       ({ folds }) => folds,
       (b, memory, offset, before) => {
         if (before === states[b].folds) return;
-        memory.data.set(owns[b], offset);
+        memory.data.set(states[b].layerSums[layer] ?? [], offset);
         memory.wrote(offset, offset + first.length);
       },
     );

@@ -36,10 +36,11 @@ export async function commitRows(
 ): Promise<void> {
   if (nodes.length === 0) return;
   state.reserve(nodes.length);
-  const closing = state.layout.folds.flatMap((foldClass, index) => {
+  const closing: Closing[] = [];
+  for (const [index, foldClass] of state.layout.folds.entries()) {
     const span = closedSpan(foldClass.slots, state.length, nodes.length);
-    return span === undefined ? [] : { foldClass, index, span };
-  });
+    if (span !== undefined) closing.push({ foldClass, index, span });
+  }
   if (closing.length > 0) {
     const folded = await Promise.all(closing.map((part) => foldClosed(state, rows, nodes, folds, part)));
     for (const [i, { index }] of closing.entries()) state.takeFolded(index, folded[i]);

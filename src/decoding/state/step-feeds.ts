@@ -1,6 +1,5 @@
 /** What the step graph reads of nodes, states and trees, as its table of inputs names it. */
 import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeView } from '../../attention/masks.ts';
-import type { Horizon } from '../../attention/mixer.ts';
 import { LinnetError } from '../../errors.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
@@ -8,7 +7,7 @@ import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.t
 import { slotInputName } from '../../models/graphs/step-graph.ts';
 import type { KeptMemory } from '../../runtime/kept-memory.ts';
 import type { Program } from '../../runtime/program.ts';
-import { BatchRows } from './batch-rows.ts';
+import { BatchRows, type RowsOfSlots } from './batch-rows.ts';
 import { EncodedFeeds } from './encoded-text.ts';
 import type { SequenceState } from './sequence-state.ts';
 
@@ -25,7 +24,7 @@ export interface StepRequest extends TreeView {
 /** What a step is fed, and where those feeds are kept that stay from step to step. */
 export interface StepInputs {
   readonly feeds: Record<string, Tensor>;
-  readonly kept: ReadonlyMap<string, KeptMemory>;
+  readonly kept: Map<string, KeptMemory>;
 }
 
 /** Masks of one layout and size of step, over buffers that are used again. */
@@ -36,7 +35,7 @@ interface MaskFeeds {
 
 /** What the graph reads of the state of a layer. */
 interface LayerInputs {
-  readonly rows: readonly { part: 'keys' | 'values'; name: string; horizon: Horizon; width: number }[];
+  readonly rows: readonly RowsOfSlots[];
   readonly sums: { readonly name: string; readonly shape: readonly [rows: number, columns: number] } | undefined;
 }
 
@@ -63,9 +62,10 @@ export class StepFeeds {
     this.#program = program;
     this.#encoded = model.cross === undefined ? undefined : new EncodedFeeds(model);
     this.#rows = new BatchRows(lane);
-    this.#layers = layout.layers.map(({ slots, sums = [0, 0], ...widths }, layer) => ({
+    const heads = model.sizes.keyValueHeads;
+    this.#layers = layout.layers.map(({ slots: { horizon }, sums = [0, 0], ...widths }, layer) => ({
       rows: parts
-        .map((part) => ({ part, name: `${part}.${layer}`, horizon: slots.horizon, width: widths[part].width }))
+        .map((part) => ({ name: `${part}.${layer}`, layer, part, heads, width: widths[part].width, horizon }))
         .filter(({ name }) => program.inputs.has(name)),
       sums: [{ name: `sums.${layer}`, shape: sums }].find(({ name }) => program.inputs.has(name)),
     }));
@@ -84,14 +84,14 @@ export class StepFeeds {
   feeds(requests: readonly StepRequest[], T: number): StepInputs {
     const feeds = this.#nodeFeeds(requests, T);
     const kept = new Map<string, KeptMemory>();
+    const states = requests.map(({ state }) => state);
     for (const slots of this.#layout.slotLayouts) {
-      const C = mostSlots(requests, slots);
+      const C = mostSlots(states, slots);
       this.#feedMasks(feeds, requests, T, slots, C);
-      for (const layer of slots.layers) this.#feedLayer(feeds, kept, requests, layer, C);
+      for (const layer of slots.layers) this.#feedLayer({ feeds, kept }, states, layer, C);
       if (slots.rowsPerGroup !== undefined) this.#feedGroupRows(feeds, requests, slots);
     }
-    if (this.#encoded !== undefined)
-      Object.assign(feeds, this.#encoded.feeds(requests.map(({ state }) => state.encoded)));
+    if (this.#encoded !== undefined) Object.assign(feeds, this.#encoded.feeds(states.map(({ encoded }) => encoded)));
     if ((this.#model.sizes.shiftWidth ?? 0) > 0) this.#feedShifts(feeds, requests, T);
     return { feeds, kept };
   }
@@ -172,28 +172,18 @@ export class StepFeeds {
   }
 
   /** Rows and sums of one layer. */
-  #feedLayer(
-    feeds: Record<string, Tensor>,
-    kept: Map<string, KeptMemory>,
-    requests: readonly StepRequest[],
-    layer: number,
-    C: number,
-  ): void {
+  #feedLayer({ feeds, kept }: StepInputs, states: readonly SequenceState[], layer: number, C: number): void {
     const { keyValueHeads: M } = this.#model.sizes;
     const { copiesFeeds } = this.#program;
-    const { rows, sums } = this.#layers[layer];
-    const states = requests.map(({ state }) => state);
     const B = states.length;
-    for (const { part, name, horizon, width } of rows) {
-      const own = states.map(({ layers }) => layers[layer][part]);
-      const shape = { heads: M, slots: C, width, horizon };
-      const { data, memory } = this.#rows.rows(name, states, own, shape, copiesFeeds);
-      feeds[name] = tensor('float32', [B, M, C, width], data);
-      if (memory !== undefined) kept.set(name, memory);
+    const { rows, sums } = this.#layers[layer];
+    for (const part of rows) {
+      const { data, memory } = this.#rows.rows(part, states, C, copiesFeeds);
+      feeds[part.name] = tensor('float32', [B, M, C, part.width], data);
+      if (memory !== undefined) kept.set(part.name, memory);
     }
     if (sums === undefined) return;
-    const own = states.map(({ layerSums }) => layerSums[layer] ?? new Float32Array(0));
-    const { data, memory } = this.#rows.sums(sums.name, states, own, copiesFeeds);
+    const { data, memory } = this.#rows.sums(sums.name, states, layer, copiesFeeds);
     feeds[sums.name] = tensor('float32', [B, M, ...sums.shape], data);
     if (memory !== undefined) kept.set(sums.name, memory);
   }
@@ -243,9 +233,9 @@ export class StepFeeds {
 const parts = ['keys', 'values'] as const;
 
 /** C: slots of the longest ring or cache of a step. */
-function mostSlots(requests: readonly StepRequest[], slots: SlotLayout): number {
+function mostSlots(states: readonly SequenceState[], slots: SlotLayout): number {
   let most = 0;
-  for (const { state } of requests) most = Math.max(most, state.slotCount(slots));
+  for (const state of states) most = Math.max(most, state.slotCount(slots));
   return most;
 }
 
