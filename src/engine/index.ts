@@ -4,8 +4,8 @@
  */
 export * from './library.ts';
 export { DecodingEngine } from '../decoding/engine.ts';
-export type { ContinuationScore } from './log-likelihood.ts';
-export { negativeLogLikelihood, scoreContinuation } from './log-likelihood.ts';
+export { negativeLogLikelihood } from './log-likelihood.ts';
+export { type ContinuationScore, scoreContinuations } from './scoring/continuations.ts';
 export type { Hypothesis } from './search/beam-search.ts';
 export { beamMethod, type BeamMethodOptions } from './search/beam-method.ts';
 export { CombinedDrafter, type CombinedOptions } from '../decoding/speculation/drafters/combined-drafter.ts';

@@ -1,22 +1,12 @@
 /** How probable a given text is: log-likelihoods through the step form. */
+import { logSumExp } from '../decoding/log-sum-exp.ts';
 import { chain } from '../attention/tree.ts';
-import { LinnetError } from '../errors.ts';
 import { eventLoopTurn } from '../decoding/event-loop.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import { promptChunk, type StepEngine } from '../decoding/step-engine.ts';
 
 /** Logits of a run, in numbers: 128 MiB. */
 const mostLogits = 1 << 25;
-
-/** How probable a continuation is. */
-export interface ContinuationScore {
-  /** log p of the continuation given what comes before, in nats: the sum over its tokens, at most 0. */
-  readonly logLikelihood: number;
-  /** Tokens of the continuation. */
-  readonly tokens: number;
-  /** Whether greedy decoding gives exactly this continuation. */
-  readonly isGreedy: boolean;
-}
 
 /** Tokens a step of a model reads at once, where the logits of all are wanted. */
 function scoredChunk(vocabulary: number): number {
@@ -31,11 +21,7 @@ function scoredChunk(vocabulary: number): number {
  * ```
  */
 export function negativeLogLikelihood(logits: Float32Array, token: number): number {
-  let peak = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) if (logit > peak) peak = logit;
-  let total = 0;
-  for (const logit of logits) total += Math.exp(logit - peak);
-  return Math.log(total) + peak - logits[token];
+  return logSumExp(logits) - logits[token];
 }
 
 /**
@@ -58,39 +44,4 @@ export async function readScored(
     await engine.commit(request, output, nodes);
     await eventLoopTurn();
   }
-}
-
-/**
- * Scores a continuation of what a state has read.
- *
- * @param state is not changed
- * @param last logits [V] of the last token that the state has read
- * @throws LinnetError `INPUT` for an empty continuation or a token outside the vocabulary, and as `StepEngine.step`
- * @example
- * ```ts
- * const { logLikelihood } = await scoreContinuation(engine, state, last, tokens);
- * ```
- */
-export async function scoreContinuation(
-  engine: StepEngine,
-  state: SequenceState,
-  last: Float32Array,
-  tokens: Int32Array,
-): Promise<ContinuationScore> {
-  if (tokens.length === 0) throw new LinnetError('INPUT', 'a continuation to score needs at least one token');
-  let logLikelihood = 0;
-  let isGreedy = true;
-  const score = (logits: Float32Array, token: number): void => {
-    if (!(token >= 0 && token < logits.length)) {
-      throw new LinnetError('INPUT', `token ${token} is outside the vocabulary of ${logits.length}`);
-    }
-    logLikelihood -= negativeLogLikelihood(logits, token);
-    isGreedy &&= logits.indexOf(logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)) === token;
-  };
-  score(last, tokens[0]);
-  const read = tokens.subarray(0, -1);
-  if (read.length > 0) {
-    await readScored(engine, state.fork(), read, (index, logits) => score(logits, tokens[index + 1]));
-  }
-  return { logLikelihood, tokens: tokens.length, isGreedy };
 }

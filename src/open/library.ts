@@ -1,5 +1,5 @@
 /** What both libraries, for Node and for browsers, export of opened models: the same names for the same things. */
-export type { ContinuationScore } from '../engine/log-likelihood.ts';
+export type { ContinuationScore } from '../engine/scoring/continuations.ts';
 export type { ChatMessage } from '../tokenizer/chat-template.ts';
 export type { LinearizeOptions } from '../models/linearization/linearize-by-name.ts';
 export type { EncodeOptions, Tokenizer } from '../tokenizer/tokenizer.ts';

@@ -3,7 +3,7 @@ import type { MixerConfig } from '../attention/mixer.ts';
 import type { MedusaTree } from '../checkpoint/medusa-trees.ts';
 import type { ExportManifest } from '../export/manifest.ts';
 import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
-import type { ContinuationScore } from '../engine/log-likelihood.ts';
+import type { ContinuationScore } from '../engine/scoring/continuations.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import { inspection } from '../files/inspection.ts';

@@ -1,14 +1,11 @@
 /** Opened models that generate: causal ones, and those with an encoder and a decoder. Runs in browsers too. */
-import { preparePrompt } from '../engine/prompt.ts';
-import { type ContinuationScore, scoreContinuation } from '../engine/log-likelihood.ts';
+import { type ContinuationScore, scoreContinuations } from '../engine/scoring/continuations.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
 import type { ExportManifest } from '../export/manifest.ts';
 import { LinnetError } from '../errors.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import type { ChatMessage } from '../tokenizer/chat-template.ts';
-import { textTokens } from '../tokenizer/encode-text.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import {
   type DraftHeads,
   type ModelOrigin,
@@ -91,22 +88,8 @@ class TextGenerator<Described extends GeneratingModel> extends Opened {
   override async score(context: string, continuations: readonly string[]): Promise<ContinuationScore[]> {
     requireText(context, 'the context');
     requireTexts(continuations, 'the continuations');
-    const engine = await this.engine();
     const { tokenizer } = this;
-    const words = context.trimEnd();
-    const space = context.slice(words.length);
-    const given = engine.readsText ? context : words;
-    const { tokens, source } = preparePrompt({ engine, tokenizer }, { text: given });
-    const state = engine.newState(source && (await engine.encode(source)));
-    const { logits } = await engine.prefill(state, tokens, { weights: 'step' });
-    const scores: ContinuationScore[] = [];
-    for (const continuation of continuations) {
-      const scored = engine.readsText
-        ? tokenizer.encode(continuation)
-        : continuedTokens(tokenizer, tokens, given, space + continuation);
-      scores.push(await scoreContinuation(engine, state, logits, scored));
-    }
-    return scores;
+    return scoreContinuations({ engine: await this.engine(), tokenizer }, context, continuations);
   }
 
   get manifest(): ExportManifest | undefined {
@@ -136,15 +119,4 @@ export function textGenerator(
   return description.kind === 'causal'
     ? new TextGenerator({ ...parts, description })
     : new TextGenerator({ ...parts, description });
-}
-
-/** Tokens that follow those of a text when it goes on: tokenized as one text, as evaluation harnesses do. */
-function continuedTokens(
-  tokenizer: Tokenizer,
-  tokens: readonly number[],
-  text: string,
-  continuation: string,
-): Int32Array {
-  const whole = textTokens(tokenizer, text + continuation);
-  return Int32Array.from(whole.slice(tokens.length));
 }

@@ -6,6 +6,7 @@
  * continuations of a text's hypotheses are looked at; those that end with EOS and are among the first W are finished, the
  * first W others go on. Of the finished, the best W are kept.
  */
+import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import { internalError, LinnetError } from '../../errors.ts';
 
 /** How long continuations are, and when a search ends. */
@@ -130,6 +131,9 @@ function bestCandidates(running: readonly Running[], logits: readonly Float32Arr
     const row = logits[parent];
     if (row === undefined) throw internalError('a step left out a hypothesis');
     const normalizer = logSumExp(row);
+    if (!Number.isFinite(normalizer)) {
+      throw new LinnetError('RUNTIME', 'logits are not numbers: the model or its state is broken');
+    }
     for (let token = 0; token < row.length; token++) {
       const candidate = sum + row[token] - normalizer;
       if (best.length === count && candidate <= best[count - 1].sum) continue;
@@ -140,17 +144,4 @@ function bestCandidates(running: readonly Running[], logits: readonly Float32Arr
     }
   });
   return best.filter(({ sum }) => sum > Number.NEGATIVE_INFINITY);
-}
-
-/** @throws LinnetError `RUNTIME` for logits that no distribution can be made of */
-function logSumExp(logits: Float32Array): number {
-  let largest = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) if (logit > largest) largest = logit;
-  let total = 0;
-  for (const logit of logits) total += Math.exp(logit - largest);
-  const result = largest + Math.log(total);
-  if (!Number.isFinite(result)) {
-    throw new LinnetError('RUNTIME', 'logits are not numbers: the model or its state is broken');
-  }
-  return result;
 }

@@ -1,4 +1,5 @@
 /** Log-probabilities of tokens, as the APIs report them: of the model's own distribution, before any sampling setting. */
+import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import { internalError } from '../../errors.ts';
 
@@ -19,12 +20,8 @@ export interface TokenScore {
  * @param count how many of the most probable tokens are wanted
  */
 export function scoreToken(logits: Float32Array, token: number, count: number): TokenScore {
-  let largest = -Infinity;
-  for (const logit of logits) if (logit > largest) largest = logit;
-  let total = 0;
-  for (const logit of logits) total += Math.exp(logit - largest);
-  const logTotal = Math.log(total);
-  const logprob = (id: number): number => logits[id] - largest - logTotal;
+  const normalizer = logSumExp(logits);
+  const logprob = (id: number): number => logits[id] - normalizer;
   return {
     token,
     logprob: logprob(token),

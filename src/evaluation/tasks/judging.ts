@@ -1,14 +1,15 @@
 /** What a model's answers to a question are worth, by every filter and metric of its task. */
+import type { Score } from '../../engine/scoring/scorer.ts';
 import { internalError } from '../../errors.ts';
 import { type Filter, makeFilter } from './filters/filter.ts';
 import type { ExactMatchOptions } from './metrics/exact-match.ts';
-import { type Answer, type ContinuationScore, metrics, type MetricName, type AnswerValue } from './metrics/registry.ts';
+import { type Answer, metrics, type MetricName, type AnswerValue } from './metrics/registry.ts';
 import { bootstrapError, defaultBootstrapIterations, meanError } from './metrics/statistics.ts';
 import type { Question } from './requests.ts';
 import type { MetricConfig, Task } from './schema.ts';
 
 /** The answer to one request: a score, or a generated text. */
-export type Response = ContinuationScore | string;
+export type Response = Score | string;
 
 /** The answers to a question after one filter, and what the metrics say of them. */
 export interface Judgement {
@@ -70,7 +71,7 @@ function answerOf(task: Task, question: Question, responses: readonly Response[]
   return { kind, text: first, target };
 }
 
-function scoreOf(response: Response): ContinuationScore {
+function scoreOf(response: Response): Score {
   if (typeof response !== 'string') return response;
   throw internalError('a text was given where a score is due');
 }

@@ -1,5 +1,5 @@
 /** Results in the format of lm-evaluation-harness: one object of numbers, and a line for every question. */
-import type { ContinuationScore } from './metrics/registry.ts';
+import type { Score } from '../../engine/scoring/scorer.ts';
 import { metrics } from './metrics/registry.ts';
 import type { Response } from './judging.ts';
 import { type TaskGroup, tasksOf } from './registry.ts';
@@ -135,7 +135,7 @@ function argumentsOf(request: TaskRequest): Record<string, unknown> {
 /** Numbers as texts, as the harness writes them. */
 function shown(response: Response, question: Question): string | string[] {
   if (typeof response === 'string') return response;
-  const { logLikelihood, isGreedy }: ContinuationScore = response;
+  const { logLikelihood, isGreedy }: Score = response;
   if (question.requests[0].type === 'loglikelihood_rolling') return String(logLikelihood);
   return [String(logLikelihood), isGreedy ? 'True' : 'False'];
 }

@@ -2,6 +2,7 @@
  * A smaller model as the drafter. It reads the text as it grows, each token once, and guesses level by level: its own
  * nodes are read as a tree on top of its state, so that no guess ever has to be taken back.
  */
+import { logSumExp } from '../../log-sum-exp.ts';
 import { TokenTree } from '../../../attention/tree.ts';
 import { LinnetError } from '../../../errors.ts';
 import { DescendingQueue } from '../../descending-queue.ts';
@@ -130,12 +131,4 @@ export class ModelDrafter implements Drafter {
     });
     return guesses.sort((a, b) => b.score - a.score).slice(0, this.#width);
   }
-}
-
-function logSumExp(logits: Float32Array): number {
-  let largest = -Infinity;
-  for (const logit of logits) if (logit > largest) largest = logit;
-  let sum = 0;
-  for (const logit of logits) sum += Math.exp(logit - largest);
-  return largest + Math.log(sum);
 }

@@ -1,25 +1,20 @@
 /** The metrics of tasks: what each takes from one answer, and how the values of a task become one number. */
+import type { Score } from '../../../engine/scoring/scorer.ts';
 import { rouge, type RougeKind } from '../rouge/rouge.ts';
 import { codePoints, splitAtSpace, utf8Bytes, words } from '../../../tokenizer/python-text.ts';
 import { f1Of, matthews } from './classification.ts';
 import { exactMatch, type ExactMatchOptions } from './exact-match.ts';
 import { average } from './statistics.ts';
 
-/** log p of a continuation, in nats, and whether each of its tokens was the most probable one. */
-export interface ContinuationScore {
-  readonly logLikelihood: number;
-  readonly isGreedy: boolean;
-}
-
 /** What a model answered to one question, next to what is right. */
 export type Answer =
   | {
       readonly kind: 'multiple_choice';
-      readonly scores: readonly ContinuationScore[];
+      readonly scores: readonly Score[];
       readonly choices: readonly string[];
       readonly gold: number;
     }
-  | { readonly kind: 'loglikelihood'; readonly score: ContinuationScore }
+  | { readonly kind: 'loglikelihood'; readonly score: Score }
   | { readonly kind: 'loglikelihood_rolling'; readonly logLikelihood: number; readonly original: string }
   | { readonly kind: 'generate_until'; readonly text: string; readonly target: string };
 

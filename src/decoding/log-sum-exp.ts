@@ -1,0 +1,10 @@
+/** The normalizer of logits: log p of a token is its logit less this. */
+
+/** log Σ exp of logits, in float64. */
+export function logSumExp(logits: Float32Array): number {
+  let largest = Number.NEGATIVE_INFINITY;
+  for (const logit of logits) if (logit > largest) largest = logit;
+  let total = 0;
+  for (const logit of logits) total += Math.exp(logit - largest);
+  return largest + Math.log(total);
+}

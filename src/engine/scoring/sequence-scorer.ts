@@ -1,0 +1,208 @@
+/**
+ * Log-likelihoods of the ends of token sequences. A state can be forked, so that what many sequences begin with, the
+ * examples of a task or the question of several choices, is read once. Sequences become a trie of tokens; small subtrees of
+ * it, also those of several questions, run as one forest of tokens in one step, which sees each path as if it stood alone.
+ */
+import { TokenTree } from '../../attention/tree.ts';
+import { eventLoopTurn } from '../../decoding/event-loop.ts';
+import { logSumExp } from '../../decoding/log-sum-exp.ts';
+import type { SequenceState } from '../../decoding/state/sequence-state.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import { LinnetError } from '../../errors.ts';
+import { PrefixStates } from './prefix-states.ts';
+import type { Score, ScorerOptions } from './scorer.ts';
+import type { TokenSequence } from './token-sequences.ts';
+import { childrenOf, commonPrefix, type TokenTrie, tokenTrie } from './token-trie.ts';
+
+/** Tokens of one step: enough rows for fast products, few enough for masks of their square. */
+const stepNodes = 256;
+/** Logits of a step, in numbers: 128 MiB. */
+const mostLogits = 1 << 25;
+/** Shorter prefixes are not kept: reading them again costs less than a fork. */
+const shortestPrefix = 32;
+
+/** Scores sequences with an engine, which stays the caller's. */
+export class SequenceScorer {
+  readonly prefixes: PrefixStates;
+  /** Tokens that would be read if nothing were shared. */
+  tokensAsked = 0;
+  readonly #engine: StepEngine;
+  readonly #sharing: boolean;
+  readonly #nodes: number;
+  #read = 0;
+
+  /** @param sharing whether sequences share what they begin with; false is for measuring what sharing saves */
+  constructor(engine: StepEngine, sharing = true) {
+    this.#engine = engine;
+    this.#sharing = sharing;
+    this.prefixes = new PrefixStates(engine);
+    this.#nodes = Math.max(1, Math.min(stepNodes, Math.floor(mostLogits / engine.model.sizes.vocabulary)));
+  }
+
+  /** Tokens that the model read. */
+  get tokensRead(): number {
+    return this.#read + this.prefixes.tokensRead;
+  }
+
+  /** Tokens that all lists begin with, at most as many as each allows; 0 where sharing does not pay. */
+  sharedLength<T extends readonly number[]>(lists: readonly T[], most: (list: T) => number): number {
+    if (!this.#sharing) return 0;
+    const length = Math.min(commonPrefix(lists), ...lists.map(most));
+    return length < shortestPrefix ? 0 : length;
+  }
+
+  /**
+   * Scores sequences.
+   * @param start a state that all of them go on from; only read. Default: an empty one
+   * @throws LinnetError `ABORTED` by the signal, `MISMATCH` for a token outside the vocabulary
+   */
+  async score(
+    sequences: readonly TokenSequence[],
+    { signal, onProgress }: ScorerOptions = {},
+    start?: SequenceState,
+  ): Promise<Score[]> {
+    if (sequences.length === 0) return [];
+    const sums = sequences.map(() => ({ logLikelihood: 0, isGreedy: true, left: 0 }));
+    sequences.forEach(({ tokens, scored }, index) => {
+      sums[index].left = scored;
+      this.tokensAsked += tokens.length - 1;
+    });
+    let done = 0;
+    const take: TakeLogits = (sequence, logProbability, isBest) => {
+      const sum = sums[sequence];
+      sum.logLikelihood += logProbability;
+      sum.isGreedy &&= isBest;
+      if (--sum.left === 0) onProgress?.(++done, sequences.length);
+    };
+    if (this.#sharing) await this.#scoreTogether(sequences, take, signal, start);
+    else {
+      for (const [index, sequence] of sequences.entries()) {
+        const alone: TakeLogits = (_, logProbability, isBest) => take(index, logProbability, isBest);
+        await this.#scoreTogether([sequence], alone, signal, start);
+      }
+    }
+    return sums.map(({ logLikelihood, isGreedy }) => ({ logLikelihood, isGreedy }));
+  }
+
+  async #scoreTogether(
+    sequences: readonly TokenSequence[],
+    take: TakeLogits,
+    signal: AbortSignal | undefined,
+    start: SequenceState | undefined,
+  ): Promise<void> {
+    const starts = new Map(sequences.map(({ tokens, scored }) => [tokens, tokens.length - 1 - scored]));
+    const lists = sequences.map(({ tokens }) => tokens);
+    const shared = start === undefined ? this.sharedLength(lists, (list) => starts.get(list) ?? 0) : 0;
+    const state = start ?? (await this.prefixes.after(lists[0].slice(0, shared), 'step', signal));
+    const trie = tokenTrie(sequences, shared);
+    await this.#visit(trie, state, childrenOf(trie, -1), take, signal);
+  }
+
+  /** Runs subtrees that continue a state, which is only read. */
+  async #visit(
+    trie: TokenTrie,
+    state: SequenceState,
+    roots: readonly number[],
+    take: TakeLogits,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    let packed: number[] = [];
+    let size = 0;
+    const flush = async (): Promise<void> => {
+      const nodes = packed.flatMap((root) => range(root, trie.ends[root]));
+      packed = [];
+      size = 0;
+      if (nodes.length > 0) await this.#run(trie, state, nodes, take, signal);
+    };
+    for (const root of roots) {
+      const count = trie.ends[root] - root;
+      if (count > this.#nodes) {
+        const fork = state.fork();
+        const last = await this.#readPath(trie, fork, root, take, signal);
+        await this.#visit(trie, fork, childrenOf(trie, last), take, signal);
+        continue;
+      }
+      if (size + count > this.#nodes) await flush();
+      packed.push(root);
+      size += count;
+    }
+    await flush();
+  }
+
+  /** Reads a path into a state, until it branches or what follows fits one step. Returns its last node. */
+  async #readPath(
+    trie: TokenTrie,
+    state: SequenceState,
+    root: number,
+    take: TakeLogits,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    let nodes = [root];
+    for (let last = root; ; ) {
+      const children = childrenOf(trie, last);
+      const ends = children.length !== 1 || trie.ends[children[0]] - children[0] <= this.#nodes;
+      if (ends || nodes.length === this.#nodes) {
+        await this.#run(trie, state, nodes, take, signal, true);
+        nodes = [];
+      }
+      if (ends) return last;
+      [last] = children;
+      nodes.push(last);
+    }
+  }
+
+  /** One step over nodes of the trie. @param commit whether they are a path that becomes part of the state */
+  async #run(
+    trie: TokenTrie,
+    state: SequenceState,
+    nodes: readonly number[],
+    take: TakeLogits,
+    signal: AbortSignal | undefined,
+    commit = false,
+  ): Promise<void> {
+    if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while scoring');
+    const indices = new Map(nodes.map((node, index) => [node, index]));
+    const wanted = nodes.flatMap((node, index) => (trie.predictions[node] === undefined ? [] : [index]));
+    const request = {
+      state,
+      tree: new TokenTree(nodes.map((node) => indices.get(trie.parents[node]) ?? -1)),
+      tokens: nodes.map((node) => trie.tokens[node]),
+      wanted: wanted.length === 0 ? [nodes.length - 1] : wanted,
+    };
+    const [output] = await this.#engine.step([request]);
+    this.#read += nodes.length;
+    wanted.forEach((index, i) => {
+      const logits = output.logits[i];
+      const normalizer = logSumExp(logits);
+      const best = bestOf(logits);
+      for (const { sequence, token } of trie.predictions[nodes[index]] ?? []) {
+        take(sequence, logitOf(logits, token) - normalizer, token === best);
+      }
+    });
+    if (commit) await this.#engine.commit(request, output, range(0, nodes.length));
+    await eventLoopTurn();
+  }
+}
+
+/** Told log p of one token of a sequence, and whether no other was more probable. */
+type TakeLogits = (sequence: number, logProbability: number, isBest: boolean) => void;
+
+/** The most probable token, the first among equals. */
+function bestOf(logits: Float32Array): number {
+  let best = 0;
+  for (let token = 1; token < logits.length; token++) if (logits[token] > logits[best]) best = token;
+  return best;
+}
+
+/** The step checks what it reads; the last token of a sequence is only predicted. */
+function logitOf(logits: Float32Array, token: number): number {
+  if (token >= 0 && token < logits.length) return logits[token];
+  throw new LinnetError(
+    'MISMATCH',
+    `token ${token} is outside the model's vocabulary of ${logits.length}; the tokenizer is of another model`,
+  );
+}
+
+function range(start: number, end: number): number[] {
+  return Array.from({ length: end - start }, (_, index) => start + index);
+}
