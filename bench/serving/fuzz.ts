@@ -70,7 +70,7 @@ async function send(): Promise<void> {
       const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
       const [all, heap, buffers] = [rss, heapUsed, arrayBuffers].map((bytes) => (bytes / 2 ** 20).toFixed(0));
       const elapsed = ((performance.now() - started) / 1000).toFixed(0);
-      const prefixes = ((server.texts.runner.prefixes?.bytes ?? 0) / 2 ** 20).toFixed(0);
+      const prefixes = ((server.runner.prefixes?.bytes ?? 0) / 2 ** 20).toFixed(0);
       process.stdout.write(
         `${done} in ${elapsed} s: rss ${all} MiB, heap ${heap} MiB, buffers ${buffers} MiB, ` +
           `of those prefixes ${prefixes} MiB; ${abandoned} sessions were left behind\n`,

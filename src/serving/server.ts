@@ -16,7 +16,7 @@ import type { StateStore } from './sessions/state-store.ts';
 import { Sessions } from './sessions/sessions.ts';
 import { TieredStore } from './sessions/tiered-store.ts';
 import type { SharedState } from './sessions/shared-state.ts';
-import { TextService } from '../engine/text/text-service.ts';
+import { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
 import type { MethodMaker } from '../engine/text/decoding-choice.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
 
@@ -50,7 +50,7 @@ export interface ServerOptions
 
 /** A server that listens. */
 export interface RunningServer extends Listening {
-  readonly texts: TextService;
+  readonly runner: Runner;
 }
 
 /**
@@ -68,8 +68,7 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
     prefixes: new PrefixCache(cacheBytes, deterministic === true ? undefined : shared?.prefixes),
     observer: metrics.observer,
   });
-  const texts = new TextService(model, runner);
-  metrics.watch(texts);
+  metrics.watch(model.engine, runner);
   const store = options.sessions ?? new MemoryStore();
   if (store instanceof TieredStore) metrics.watchSessions(store);
   const limits = { ...defaultLimits, ...options.limits };
@@ -79,7 +78,8 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
   const api = createApi({
     ready: () => !draining,
     model,
-    texts,
+    runner,
+    schemas: new JsonSchemas(model.tokenizer, model.engine.model.sizes.vocabulary),
     responses: shared?.responses(cacheBytes) ?? new MemoryStore(cacheBytes),
     embeddings: new Embeddings(model, runner.parallel, limits.promptTokens),
     slots: new Slots(runner.parallel, slotFiles),
@@ -99,5 +99,5 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
     begin: () => (draining = true),
     settle: () => runner.close(),
   });
-  return { ...listening, texts };
+  return { ...listening, runner };
 }

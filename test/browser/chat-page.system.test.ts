@@ -152,7 +152,7 @@ describe.skipIf(noChromium !== undefined)(
         await tab.getByRole('button', { name: 'Stop', exact: true }).click();
         await answered(tab);
         expect(await tab.getByRole('article').last().innerText()).toContain('stopped');
-        await expect.poll(() => server.texts.runner.active).toBe(0);
+        await expect.poll(() => server.runner.active).toBe(0);
 
         await set(tab, { maxTokens: 16 });
         await tab.getByRole('button', { name: 'Fork beside', exact: true }).first().click();

@@ -25,7 +25,7 @@ import { MemoryStore } from '../../src/serving/sessions/memory-store.ts';
 import { Sessions } from '../../src/serving/sessions/sessions.ts';
 import { Slots } from '../../src/serving/sessions/slots.ts';
 import { Embeddings } from '../../src/engine/text/embeddings.ts';
-import { TextService } from '../../src/engine/text/text-service.ts';
+import { JsonSchemas } from '../../src/decoding/constraints/json-schemas.ts';
 import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
 import { readSnapshot, writeSnapshot } from '../../src/training/snapshot.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
@@ -228,7 +228,8 @@ async function requestReaders(): Promise<StateReaders> {
   const runner = new Runner(served.engine, { tokenizer: served.tokenizer });
   const sessions = new Sessions(new MemoryStore());
   const api = createApi({
-    ...{ model: served, texts: new TextService(served, runner), sessions, metrics: new ServerMetrics() },
+    ...{ model: served, runner, sessions, metrics: new ServerMetrics() },
+    schemas: new JsonSchemas(served.tokenizer, served.vocabulary),
     slots: new Slots(runner.parallel),
     responses: new MemoryStore(1 << 20),
     embeddings: new Embeddings(served, runner.parallel, 200),

@@ -35,7 +35,7 @@ describe('fairness', () => {
   it('answers a short request of one key within a second, while another key has 60 streams that nobody reads', async () => {
     const { server } = await serve(model, { keys: ['one', 'two'], limits: { maxTokens: 1 << 20 } });
     await Promise.all(Array.from({ length: 60 }, () => unread(server.url, 'one')));
-    while (server.texts.runner.active < server.texts.runner.parallel) await sleep(10);
+    while (server.runner.active < server.runner.parallel) await sleep(10);
     await sleep(500);
     for (let request = 0; request < 3; request++) {
       const started = performance.now();
@@ -65,7 +65,7 @@ describe('fairness', () => {
       const page = await (await fetch(`${server.url}/metrics`)).text();
       return /linnet_decode_rounds_total (\d+)/.exec(page)?.[1];
     };
-    for (let before = ''; server.texts.runner.active === 0 || before !== (await rounds()); ) {
+    for (let before = ''; server.runner.active === 0 || before !== (await rounds()); ) {
       before = (await rounds()) ?? '';
       await sleep(500);
     }

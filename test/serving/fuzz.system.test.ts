@@ -23,5 +23,5 @@ it('answers 1000 hostile requests without a fault that is not meant', async () =
   agent.destroy();
   expect([...statuses]).toEqual(expect.arrayContaining([200, 400, 404, 415, 501]));
   expect(logged.join('')).not.toContain('request failed');
-  await expect.poll(() => server.texts.runner.active).toBe(0);
+  await expect.poll(() => server.runner.active).toBe(0);
 });

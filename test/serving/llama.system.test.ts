@@ -150,7 +150,7 @@ describe('test_completion', () => {
   ])('%i slots, %i requests', async (parallel, requests) => {
     const { server } = await serve(model, { parallel });
     const answers = Promise.all(Array.from({ length: requests }, () => complete(server, { ...greedy, n_predict: 24 })));
-    await expect.poll(() => server.texts.runner.active).toBeGreaterThan(0);
+    await expect.poll(() => server.runner.active).toBeGreaterThan(0);
     expect(new Set((await answers).map(({ content }) => content)).size).toBe(1);
   });
 

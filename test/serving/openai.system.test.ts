@@ -393,7 +393,7 @@ describe('errors', () => {
       if (++chunks === 5) stream.controller.abort();
     }
     const started = performance.now();
-    while (server.texts.runner.active > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (server.runner.active > 0) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(performance.now() - started).toBeLessThan(1000);
   });
 });

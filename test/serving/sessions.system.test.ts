@@ -149,7 +149,7 @@ describe('sessions', () => {
     expect((await call(server, 'DELETE', `/sessions/${id}`, undefined, 'one')).status).toBe(409);
     controller.abort();
     await running.body?.cancel().catch(() => undefined);
-    while (server.texts.runner.active > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (server.runner.active > 0) await new Promise((resolve) => setTimeout(resolve, 5));
     const { json: after } = await call(server, 'GET', `/sessions/${id}`, undefined, 'one');
     expect(after).toEqual(json);
     expect((await call(server, 'POST', '/completions', { ...greedy, session_id: id }, 'one')).status).toBe(200);

@@ -3,9 +3,9 @@ import { addEndpoints, type Api, createFrame, type FrameOptions } from './app-fr
 import { jsonBody } from './body.ts';
 import { ApiError } from './api-error.ts';
 import { absentEndpoints, jsonEndpoints, writingApi } from './endpoints.ts';
-import { actOnSlot, listSlots } from './llama/slot-routes.ts';
+import { actOnSlot, listSlots } from './slot-routes.ts';
 import type { Serving } from './request-context.ts';
-import { deleteResponse, getResponse } from './responses.ts';
+import { deleteResponse, getResponse } from './dialects/responses.ts';
 import { describeSession, exportSession, forkSession, importSession } from './session-routes.ts';
 
 /** What an API is made of. */
@@ -24,7 +24,7 @@ export function createApi(options: ApiOptions): Api {
   app.get('/v1/responses/:id', (c) => getResponse(options, c.get('key'), c.req.param('id')));
   app.delete('/v1/responses/:id', (c) => deleteResponse(options, c.get('key'), c.req.param('id')));
   app.get('/slots', (c) => listSlots(options, c.req.query('fail_on_no_slot') !== undefined));
-  if (model.engine.readsText) refuseContinuing(app);
+  if (model.engine.model.cross !== undefined) refuseContinuing(app);
   addSessionFiles(app, options);
   app.post('/v1/sessions/:id/fork', async (c) => {
     const body = await jsonBody(c.req.raw, limits.bodyBytes, {});
@@ -79,14 +79,14 @@ function modelFacts({ model }: Serving) {
     n_embd: sizes.width,
     n_params: model.parameterCount,
     // A model that reads a text has no state before that.
-    state_bytes: model.engine.readsText ? null : model.engine.newState().bytes,
+    state_bytes: model.engine.model.cross !== undefined ? null : model.engine.newState().bytes,
   };
 }
 
-function properties({ model, texts, limits }: Serving) {
+function properties({ model, runner, limits }: Serving) {
   return {
-    total_slots: texts.runner.parallel,
-    deterministic: texts.runner.deterministic,
+    total_slots: runner.parallel,
+    deterministic: runner.deterministic,
     default_generation_settings: { n_ctx: limits.promptTokens, params: { temperature: 1, top_p: 1 } },
     chat_template: model.template?.source ?? '',
     trained_length: model.engine.model.sizes.trainedLength,

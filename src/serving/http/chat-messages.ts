@@ -28,8 +28,15 @@ export function templateOf({ model }: TokenServing): ChatTemplate {
   );
 }
 
+/** A message as endpoints take it. */
+interface SentMessage {
+  readonly role: string;
+  readonly content: string | readonly { readonly text: string }[];
+  readonly name?: string | undefined;
+}
+
 /** Messages as templates know them. */
-export function chatMessages(messages: readonly Omit<z.output<typeof messageSchema>, 'tool_calls'>[]): ChatMessage[] {
+export function chatMessages(messages: readonly SentMessage[]): ChatMessage[] {
   return messages.map(({ role, content, name }) => ({
     // The newer name of the same thing, which templates do not know.
     role: role === 'developer' ? 'system' : role,

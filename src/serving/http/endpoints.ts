@@ -1,13 +1,13 @@
 /** The endpoints of a model that writes. Routes and documentation follow from them. */
-import { chatCompletions, chatSchema } from './chat.ts';
-import { completionSchema, completions } from './completions.ts';
+import { chatCompletions } from './dialects/chat.ts';
+import { completions } from './dialects/completions.ts';
+import { dialectEndpoint } from './dialects/dialect.ts';
+import { nativeCompletion } from './dialects/native.ts';
+import { responses } from './dialects/responses.ts';
 import { embeddings, embeddingsSchema } from './embeddings.ts';
 import { type DocumentedApi, type Operation, describedBody } from './api-document.ts';
 import type { JsonEndpoint } from './json-endpoint.ts';
-import { nativeCompletion } from './llama/completion.ts';
-import { nativeSchema } from './llama/completion-fields.ts';
 import type { EmbeddingServing, Serving } from './request-context.ts';
-import { responses, responsesSchema } from './responses.ts';
 import { createSession, createSessionSchema, forkSchema } from './session-routes.ts';
 import {
   applyTemplate,
@@ -18,11 +18,7 @@ import {
   tokenizeSchema,
 } from './token-routes.ts';
 
-const native: JsonEndpoint<Serving> = {
-  summary: "Continues prompts, in the shapes of llama.cpp's server",
-  body: nativeSchema,
-  answer: nativeCompletion,
-};
+const native = dialectEndpoint(nativeCompletion);
 const embedding: JsonEndpoint<EmbeddingServing> = {
   summary: 'Texts as vectors of length 1',
   body: embeddingsSchema,
@@ -30,13 +26,9 @@ const embedding: JsonEndpoint<EmbeddingServing> = {
 };
 
 export const jsonEndpoints: Readonly<Record<string, JsonEndpoint<Serving>>> = {
-  '/v1/completions': { summary: 'Continues prompts', body: completionSchema, answer: completions },
-  '/v1/chat/completions': { summary: 'Answers messages', body: chatSchema, answer: chatCompletions },
-  '/v1/responses': {
-    summary: 'Answers input items; a later request may go on from an answer',
-    body: responsesSchema,
-    answer: responses,
-  },
+  '/v1/completions': dialectEndpoint(completions),
+  '/v1/chat/completions': dialectEndpoint(chatCompletions),
+  '/v1/responses': dialectEndpoint(responses),
   '/v1/embeddings': embedding,
   '/embeddings': embedding,
   '/embedding': embedding,

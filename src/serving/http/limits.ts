@@ -12,6 +12,8 @@ export interface ServerLimits {
   readonly textTokens: number;
   /** Tokens of a continuation. */
   readonly maxTokens: number;
+  /** Tokens of an answer to messages whose request says nothing about that. */
+  readonly answerTokens: number;
   /** Continuations of a prompt. */
   readonly n: number;
   /** Prompts in a request. */
@@ -33,6 +35,7 @@ export const defaultLimits: ServerLimits = {
   promptTokens: 1_000_000,
   textTokens: 4096,
   maxTokens: 1_000_000,
+  answerTokens: 1024,
   n: 16,
   prompts: 256,
   stops: 16,

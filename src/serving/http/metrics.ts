@@ -2,7 +2,8 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { RunnerObserver } from '../../engine/text-job.ts';
 import type { TieredStore } from '../sessions/tiered-store.ts';
-import type { TextService } from '../../engine/text/text-service.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
+import type { Runner } from '../../engine/runner.ts';
 
 const latencies = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 
@@ -91,19 +92,14 @@ export class ServerMetrics {
   }
 
   /** Adds what is read when it is asked for. */
-  watch(texts: TextService): void {
-    const { engine } = texts.model;
-    // What a model that reads a text keeps depends on that.
-    const bytes = engine.readsText ? undefined : engine.newState().bytes;
+  watch(engine: StepEngine, runner: Runner): void {
+    // The state of an encoder-decoder model depends on its source.
+    const bytes = engine.model.cross === undefined ? engine.newState().bytes : undefined;
     if (bytes !== undefined) this.#gauge('linnet_state_bytes', 'Bytes of the state of a new text', () => bytes);
-    this.#gauge('linnet_requests_waiting', 'Requests in the queue', () => texts.runner.waiting);
-    this.#gauge('linnet_texts_running', 'Texts being read or decoded', () => texts.runner.active);
-    this.#gauge(
-      'linnet_prefix_cache_bytes',
-      'Bytes of states in the prefix cache',
-      () => texts.runner.prefixes?.bytes ?? 0,
-    );
-    this.#gauge('linnet_prefix_cache_entries', 'States in the prefix cache', () => texts.runner.prefixes?.size ?? 0);
+    this.#gauge('linnet_requests_waiting', 'Requests in the queue', () => runner.waiting);
+    this.#gauge('linnet_texts_running', 'Texts being read or decoded', () => runner.active);
+    this.#gauge('linnet_prefix_cache_bytes', 'Bytes of states in the prefix cache', () => runner.prefixes?.bytes ?? 0);
+    this.#gauge('linnet_prefix_cache_entries', 'States in the prefix cache', () => runner.prefixes?.size ?? 0);
   }
 
   /** Adds what is known of sessions in memory and in their store. */

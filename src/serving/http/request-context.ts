@@ -2,7 +2,8 @@
 import type { StateStore } from '../sessions/state-store.ts';
 import type { Slots } from '../sessions/slots.ts';
 import type { Sessions } from '../sessions/sessions.ts';
-import type { TextService } from '../../engine/text/text-service.ts';
+import type { JsonSchemas } from '../../decoding/constraints/json-schemas.ts';
+import type { Runner } from '../../engine/runner.ts';
 import type { NamedModel, TextModel } from '../../engine/text-model.ts';
 import { ApiError } from './api-error.ts';
 import type { ServerLimits } from './limits.ts';
@@ -36,7 +37,8 @@ export interface EmbeddingServing extends TokenServing {
 /** What a server of a model that writes serves, and within which limits. */
 export interface Serving extends EmbeddingServing {
   readonly model: TextModel;
-  readonly texts: TextService;
+  readonly runner: Runner;
+  readonly schemas: JsonSchemas;
   readonly sessions: Sessions;
   readonly slots: Slots;
   readonly responses: StateStore;
@@ -87,12 +89,7 @@ export function checkLength(field: string, tokens: number, most: number): void {
   );
 }
 
-/** Tokens of a request, as the APIs count them. */
-export function usageOf(promptTokens: number, completionTokens: number, cachedTokens: number) {
-  return {
-    prompt_tokens: promptTokens,
-    completion_tokens: completionTokens,
-    total_tokens: promptTokens + completionTokens,
-    prompt_tokens_details: { cached_tokens: cachedTokens },
-  };
+/** Most tokens of an answer whose request names no limit: not more than the model was trained for. */
+export function answerTokens({ model, limits }: Serving): number {
+  return Math.min(limits.answerTokens, model.engine.model.sizes.trainedLength ?? Infinity);
 }

@@ -1,12 +1,11 @@
-/** /v1/sessions: create, fork, export, import, delete; and turns of completions and chats on a session. */
+/** /v1/sessions: create, fork, export, import, delete. */
 import { z } from 'zod';
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
-import { type SessionTurn, summary } from '../sessions/sessions.ts';
+import { summary } from '../sessions/sessions.ts';
 import type { StateName } from '../sessions/state-store.ts';
-import type { ServiceEvent, ServiceJob } from '../../engine/text/text-service.ts';
 import { ApiError } from './api-error.ts';
 import { readBody } from './body.ts';
-import { leadsTo, preparePrompt } from '../../engine/prompt.ts';
+import { preparePrompt } from '../../engine/prompt.ts';
 import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
 import { perLimits } from './limits.ts';
 import { type ApiRequest, type Serving, tokensLeft } from './request-context.ts';
@@ -22,7 +21,7 @@ export const createSessionSchema = perLimits((limits) => {
 
 /** POST /v1/sessions: a text that has been read, but for its last token, which the first turn reads. */
 export async function createSession(serving: Serving, request: ApiRequest): Promise<Response> {
-  const { model, limits, texts, sessions } = serving;
+  const { model, limits, runner, sessions } = serving;
   const fields = checkBody(createSessionSchema(limits), request.body);
   if ((fields.prompt === undefined) === (fields.messages === undefined)) {
     throw new ApiError('invalid_request_error', 'give one of "prompt" and "messages"', { param: 'prompt' });
@@ -31,20 +30,11 @@ export async function createSession(serving: Serving, request: ApiRequest): Prom
   tokensLeft(serving, tokens.length, 1);
   let state = model.engine.newState();
   if (tokens.length > 1) {
-    const job: ServiceJob = {
-      key: request.key,
-      salt: request.salt,
-      prompt: tokens.slice(0, -1),
-      maxTokens: 0,
-      n: 1,
-      sampling: { seed: 0 },
-      stop: [],
-      stopIds: [],
-      ignoreEos: false,
-      scorePrompt: false,
-      signal: request.abort.signal,
-    };
-    for await (const event of texts.start(job)) if (event.type === 'prompt') state = event.state;
+    const { key: owner, salt, abort } = request;
+    const prompt = { tokens: tokens.slice(0, -1) };
+    for await (const event of runner.submit({ prompt, maxTokens: 0, owner, salt, signal: abort.signal })) {
+      if (event.type === 'prompt') state = event.state;
+    }
   }
   return Response.json(await sessions.create(request.key, { state, tokens }, fields.ttl), { status: 201 });
 }
@@ -104,69 +94,4 @@ export async function importSession(
   const session = await decodeSession(bytes, model.engine, model.fingerprint);
   const kept = id === undefined ? sessions.create(key, session) : sessions.put({ owner: key, id }, session);
   return Response.json(await kept, { status: 201 });
-}
-
-/**
- * Puts a job on top of a session.
- * @param session which one; its version, where the client names it; whether the client gives a seed
- * @param extend makes the prompt of the session's text
- */
-export async function onSession(
-  { sessions }: Serving,
-  job: ServiceJob,
-  { id, version, seeded }: { readonly id: string; readonly version?: number; readonly seeded: boolean },
-  extend: (text: readonly number[]) => readonly number[],
-): Promise<{ readonly job: ServiceJob; readonly turn: SessionTurn }> {
-  if (job.n !== 1 || job.scorePrompt) {
-    throw new ApiError(
-      'invalid_request_error',
-      'a turn on a session has one choice, and no log-probabilities of its prompt',
-      {
-        param: 'session_id',
-      },
-    );
-  }
-  const turn = await sessions.begin({ owner: job.key, id }, version);
-  job.signal.addEventListener('abort', () => {
-    turn.release();
-  });
-  const text = Array.from(turn.session.tokens);
-  const prompt = extend(text);
-  const { state, sampler } = turn.session;
-  const fits = leadsTo(turn.session, prompt);
-  const random = seeded ? undefined : sampler;
-  return { job: { ...job, prompt, state: fits ? state.fork() : undefined, random }, turn };
-}
-
-/** Starts a job; a session is free again where that fails. */
-export function startJob(
-  { texts }: Serving,
-  job: ServiceJob,
-  turn: SessionTurn | undefined,
-): AsyncGenerator<ServiceEvent, void, undefined> {
-  try {
-    return texts.start(job);
-  } catch (error) {
-    turn?.release();
-    throw error;
-  }
-}
-
-/** Events of a turn; when the text ends, the session keeps what it came to. */
-export async function* withTurn(
-  events: AsyncIterable<ServiceEvent>,
-  turn: SessionTurn,
-  prompt: readonly number[],
-): AsyncGenerator<ServiceEvent, void, undefined> {
-  try {
-    for await (const event of events) {
-      if (event.type === 'end') {
-        const { state, tokens } = event.generation;
-        await turn.commit({ state, tokens: [...prompt, ...tokens], sampler: event.sampler.random.state });
-      }
-      yield event;
-    }
-  } finally {
-    turn.release();
-  }
 }

@@ -23,9 +23,9 @@ export class SessionError extends Error {
 export interface SessionTurn {
   readonly session: SavedSession;
   /** Replaces the session. @throws SessionError `stale` if the session is not what it was when the turn began */
-  commit(session: SavedSession): Promise<void>;
+  readonly commit: (session: SavedSession) => Promise<void>;
   /** Lets others have the session; called once more it does nothing. */
-  release(): void;
+  readonly release: () => void;
 }
 
 /** Milliseconds for which the count of an owner's sessions is reused: counting is work, and the limit need not be exact. */

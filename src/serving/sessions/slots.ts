@@ -51,9 +51,9 @@ export interface SlotTurn {
   /** The text of a slot that was named. */
   readonly content: SavedSession | undefined;
   /** Keeps a text in a slot that was named; another forgets it. */
-  commit(content: SavedSession): void;
+  readonly commit: (content: SavedSession) => void;
   /** Called once more it does nothing. */
-  release(): void;
+  readonly release: () => void;
 }
 
 export class Slots {

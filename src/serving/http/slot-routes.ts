@@ -1,16 +1,16 @@
 /** GET /slots and POST /slots/{id}: which texts are at work, and slots as files. */
 import { z } from 'zod';
-import { decodeSession, encodeSession, type SavedSession } from '../../../decoding/state/session-file.ts';
-import { LinnetError } from '../../../errors.ts';
-import { checkPlainFileName } from '../../../files/plain-file-name.ts';
-import { nameOf } from '../../sessions/state-store.ts';
-import { ApiError } from '../api-error.ts';
-import type { ApiRequest, Serving } from '../request-context.ts';
-import { checkBody } from '../request-fields.ts';
+import { decodeSession, encodeSession, type SavedSession } from '../../decoding/state/session-file.ts';
+import { LinnetError } from '../../errors.ts';
+import { checkPlainFileName } from '../../files/plain-file-name.ts';
+import { nameOf } from '../sessions/state-store.ts';
+import { ApiError } from './api-error.ts';
+import type { ApiRequest, Serving } from './request-context.ts';
+import { checkBody } from './request-fields.ts';
 
 /** All slots. @param failOnNone answer 503 where none is free, for load balancers */
-export function listSlots({ slots, texts, limits }: Serving, failOnNone: boolean): Response {
-  const { active } = texts.runner;
+export function listSlots({ slots, runner, limits }: Serving, failOnNone: boolean): Response {
+  const { active } = runner;
   if (failOnNone && active >= slots.count)
     throw new ApiError('unavailable_error', 'no slot is free', { retryAfter: 1 });
   const named = Array.from({ length: slots.count }, (_, id) => slots.isBusy(id));

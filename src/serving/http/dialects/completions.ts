@@ -1,0 +1,192 @@
+/** POST /v1/completions: texts that continue prompts. */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { preparePrompt, type PromptInput, type PromptOptions } from '../../../engine/prompt.ts';
+import type { TextJob } from '../../../engine/text-job.ts';
+import { ApiError } from '../api-error.ts';
+import { perLimits } from '../limits.ts';
+import { identityOf, type Serving } from '../request-context.ts';
+import { checkToken, maybe, tokenId } from '../request-fields.ts';
+import {
+  type AnswerFold,
+  type ChoiceRecord,
+  type Dialect,
+  finishOf,
+  type Kept,
+  type TextRecord,
+  usageOf,
+} from './dialect.ts';
+import { openAiFraming } from './event-stream.ts';
+import { insightOf, progressOf } from './progress.ts';
+import { completionLogprobs, type CompletionScore, promptLogprobs, textOffsets, tokenNames } from './scores.ts';
+import { commonRefusals, jobOf, onSession, textFields, toolRefusals } from './text-fields.ts';
+
+const schema = perLimits((limits) => {
+  const ids = z.array(tokenId).max(limits.promptTokens);
+  return z.object({
+    ...textFields(limits),
+    prompt: maybe(
+      z.union([z.string(), ids, z.array(z.string()).max(limits.prompts), z.array(ids).max(limits.prompts)], {
+        error: `expected a text, token ids, or up to ${limits.prompts} of either`,
+      }),
+    ),
+    max_tokens: maybe(z.int().min(0).max(limits.maxTokens)),
+    logprobs: maybe(z.int().min(0).max(limits.logprobs)),
+    echo: maybe(z.boolean()),
+    add_special_tokens: maybe(z.boolean()),
+  });
+});
+
+type Fields = z.output<ReturnType<typeof schema>>;
+
+export const completions: Dialect<Fields> = {
+  summary: 'Continues prompts',
+  body: schema,
+  refusals: { ...commonRefusals, tools: toolRefusals.tools },
+  framing: openAiFraming,
+  async ask(fields, at) {
+    const { serving } = at;
+    const { max_tokens: asked = 16, echo = false, logprobs, session_id: session } = fields;
+    if (asked === 0 && !echo) refuse('"max_tokens" may be 0 only with "echo"', 'max_tokens');
+    if (serving.model.engine.model.cross !== undefined) checkSourceFields(fields);
+    const inputs = inputsOf(fields);
+    const make = (input: PromptInput, options: PromptOptions): TextJob =>
+      jobOf(fields, at, promptOf(serving, input, options), {
+        asked,
+        text: logprobs,
+        prompt: echo ? logprobs : undefined,
+      });
+    let jobs: readonly TextJob[];
+    let kept: Kept | undefined;
+    if (session === undefined) {
+      const bos = fields.add_special_tokens === false ? false : 'auto';
+      jobs = inputs.map((input) => make(input, { bos }));
+    } else {
+      if (inputs.length !== 1) refuse('a session takes one prompt', 'session_id');
+      const turn = await onSession(fields, at, (tokens) => make(inputs[0], { after: { tokens } }));
+      jobs = [turn.job];
+      kept = turn.kept;
+    }
+    return { jobs, kept, answer: (records) => answerOf(fields, serving, records) };
+  },
+};
+
+function refuse(message: string, param: string): never {
+  throw new ApiError('invalid_request_error', message, { param });
+}
+
+function checkSourceFields(fields: Fields): void {
+  for (const name of ['echo', 'session_id', 'prompt_logprobs'] as const) {
+    if (fields[name] === undefined || fields[name] === false) continue;
+    refuse(`this model writes about its prompt: it has no "${name}"`, name);
+  }
+}
+
+function inputsOf({ prompt = '' }: Fields): readonly PromptInput[] {
+  const list = typeof prompt === 'string' || isNumbers(prompt) ? [prompt] : prompt;
+  if (list.length === 0) refuse('there is no prompt', 'prompt');
+  return list.map((one) => (typeof one === 'string' ? { text: one } : { tokens: one }));
+}
+
+function isNumbers(prompt: readonly unknown[]): prompt is readonly number[] {
+  return prompt.length > 0 && prompt.every((one) => typeof one === 'number');
+}
+
+function promptOf({ model }: Serving, input: PromptInput, options: PromptOptions) {
+  const prompt = preparePrompt(model, input, options);
+  const vocabulary = model.engine.model.sizes.vocabulary;
+  for (const id of prompt.source ?? prompt.tokens) checkToken(id, vocabulary, 'prompt');
+  return prompt;
+}
+
+function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord[]): AnswerFold {
+  const { model } = serving;
+  const { echo = false, return_token_ids: withIds, stream_options: options } = fields;
+  const decode = model.tokenizer.decode.bind(model.tokenizer);
+  const names = tokenNames(fields, model.pieces);
+  const head = {
+    id: `cmpl-${randomUUID()}`,
+    object: 'text_completion',
+    created: Math.floor(Date.now() / 1000),
+    ...identityOf(serving),
+  };
+  const logprobs = (scores: readonly CompletionScore[]) =>
+    fields.logprobs === undefined ? null : completionLogprobs(scores, names);
+  const idsOf = (tokens: readonly number[]) => (withIds === true ? { token_ids: tokens } : {});
+  const promptIds = ({ prompt }: TextRecord) => (withIds === true ? { prompt_token_ids: prompt } : {});
+  const echoed = ({ prompt }: TextRecord): string => (echo ? decode(prompt) : '');
+  /** Scores of the prompt where it is part of the text. */
+  const echoedScores = ({ prompt, scores }: TextRecord): CompletionScore[] => {
+    if (!echo || fields.logprobs === undefined) return [];
+    const offsets = textOffsets(prompt, decode);
+    const own = scores.map((score, i) => ({
+      ...score,
+      top: score.top.slice(0, fields.logprobs),
+      offset: offsets[i + 1],
+    }));
+    return [{ token: prompt[0], offset: 0 }, ...own];
+  };
+  const placed = (
+    record: TextRecord,
+    scores: ChoiceRecord['scores'] | readonly CompletionScore[],
+  ): CompletionScore[] => {
+    const before = fields.logprobs === undefined ? 0 : echoed(record).length;
+    return scores.map((score) => ({ ...score, offset: before + score.offset }));
+  };
+  /** A text that ends with the prompt. */
+  const finishBefore = ({ job }: TextRecord) => (job.maxTokens === 0 ? 'length' : null);
+  return {
+    chunks(piece) {
+      const { record } = piece;
+      if (piece.type === 'progress') {
+        return fields.return_progress === true
+          ? [{ ...head, choices: [], prompt_progress: progressOf(piece.event) }]
+          : [];
+      }
+      const chunk = (choice: object): object => ({
+        ...head,
+        choices: [choice],
+        ...(options?.include_usage === true && {
+          usage: options.continuous_usage_stats === true ? usageOf(records) : null,
+        }),
+        ...(options?.include_tree === true && { linnet: insightOf(piece, model.pieces) }),
+      });
+      if (piece.type === 'prompt') {
+        if (!echo && withIds !== true) return [];
+        const [text, scores] = [echoed(record), echo ? logprobs(echoedScores(record)) : null];
+        const rest = {
+          text,
+          logprobs: scores,
+          finish_reason: finishBefore(record),
+          ...promptIds(record),
+          ...idsOf([]),
+        };
+        return record.choices.map(({ index }) => chunk({ index, ...rest }));
+      }
+      const { index } = piece.choice;
+      const common = { index, logprobs: logprobs(placed(record, piece.event.scores)) };
+      if (piece.type === 'text')
+        return [chunk({ ...common, text: piece.event.text, finish_reason: null, ...idsOf(piece.event.tokens) })];
+      return [chunk({ ...common, text: '', finish_reason: finishOf(piece.event), ...idsOf(piece.tokens) })];
+    },
+    last: () => (options?.include_usage === true ? [{ ...head, choices: [], usage: usageOf(records) }] : []),
+    whole: () => ({
+      ...head,
+      choices: records.flatMap((record) => {
+        const [before, scores] = [echoed(record), echoedScores(record)];
+        return record.choices.map((choice) => ({
+          index: choice.index,
+          text: before + choice.text,
+          logprobs: logprobs([...scores, ...placed(record, [...choice.scores, ...(choice.end?.scores ?? [])])]),
+          finish_reason: choice.end === undefined ? finishBefore(record) : finishOf(choice.end),
+          ...promptIds(record),
+          ...idsOf(choice.tokens),
+          ...(fields.prompt_logprobs !== undefined && {
+            prompt_logprobs: promptLogprobs(record.scores, fields.prompt_logprobs, names),
+          }),
+        }));
+      }),
+      usage: usageOf(records),
+    }),
+  };
+}

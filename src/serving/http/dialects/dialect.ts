@@ -1,0 +1,265 @@
+/**
+ * An endpoint that continues prompts, as data: its fields, the jobs that they mean, and how the events of these are told.
+ * Jobs, sessions, streams and errors are handled once, here.
+ */
+import type { z } from 'zod';
+import type { SavedSession } from '../../../decoding/state/session-file.ts';
+import type { SequenceState } from '../../../decoding/state/sequence-state.ts';
+import { cancelled } from '../../../engine/running-job.ts';
+import type { PlacedScore } from '../../../engine/text/score-stream.ts';
+import type { TokenScore } from '../../../engine/text/scores.ts';
+import type { EndEvent, PromptEvent, TextEvent, TextJob, TokensEvent } from '../../../engine/text-job.ts';
+import { asApiError } from '../api-error.ts';
+import type { JsonEndpoint } from '../json-endpoint.ts';
+import type { ServerLimits } from '../limits.ts';
+import type { ApiRequest, Serving } from '../request-context.ts';
+import { checkBody, type Refusals } from '../request-fields.ts';
+import { eventStream, type Framing, interleave } from './event-stream.ts';
+
+/** @template Fields a body that has been checked */
+export interface Dialect<Fields extends { readonly stream?: boolean | undefined }> {
+  readonly summary: string;
+  readonly body: (limits: ServerLimits) => z.ZodType<Fields>;
+  readonly refusals: Refusals;
+  readonly framing: Framing;
+  /** @throws ApiError */
+  readonly ask: (fields: Fields, at: At) => Asked | Promise<Asked>;
+}
+
+/** The server and the request that fields belong to. */
+export interface At {
+  readonly serving: Serving;
+  readonly request: ApiRequest;
+}
+
+/** The jobs of a request. */
+export interface Asked {
+  readonly jobs: readonly TextJob[];
+  readonly kept?: Kept;
+  /** @param records of the jobs, which grow with the events */
+  readonly answer: (records: readonly TextRecord[]) => AnswerFold;
+}
+
+/** A place that keeps the first text of a job: a session, a slot. */
+export interface Kept {
+  keep(text: SavedSession, record: TextRecord): Promise<void> | void;
+  /** Called at the end, at least once. */
+  release(): void;
+}
+
+/** Tells what happens to jobs. */
+export interface AnswerFold {
+  /** Chunks at the beginning of a stream. */
+  first?(): readonly object[];
+  chunks(piece: Piece): readonly object[];
+  /** Chunks at the end of a stream. */
+  last?(): readonly object[];
+  /** An answer that is no stream. */
+  whole(): object;
+}
+
+/** What is known of a job. */
+export interface TextRecord {
+  readonly job: TextJob;
+  /** The tokens that the client gave: for encoder-decoder models the source. */
+  readonly prompt: readonly number[];
+  readonly choices: readonly ChoiceRecord[];
+  /** Tokens of the prompt that a state had read before. */
+  cached: number;
+  /** Time spent reading the prompt. */
+  seconds: number;
+  /** When the first token could be written. */
+  began: number;
+  /** Of the prompt's second token and those after it. */
+  scores: readonly TokenScore[];
+  state?: SequenceState;
+  /** The choice that ended last. */
+  ended?: EndEvent;
+}
+
+/** One text of a job. */
+export interface ChoiceRecord {
+  /** Among all choices of the request. */
+  readonly index: number;
+  text: string;
+  readonly tokens: number[];
+  /** Those that came with the text; `end` has the others. */
+  readonly scores: PlacedScore[];
+  /** Tokens whose characters are not certain yet. */
+  waiting: readonly number[];
+  end?: EndEvent;
+}
+
+interface About {
+  readonly record: TextRecord;
+}
+
+/** A step of an answer, which the records have taken in. */
+export type Piece = About &
+  (
+    | { readonly type: 'progress'; readonly event: PromptEvent }
+    | { readonly type: 'prompt'; readonly event: PromptEvent }
+    | { readonly type: 'text'; readonly choice: ChoiceRecord; readonly event: TokensEvent }
+    | {
+        readonly type: 'end';
+        readonly choice: ChoiceRecord;
+        readonly event: EndEvent;
+        /** Tokens that came with no text. */
+        readonly tokens: readonly number[];
+      }
+  );
+
+/** @throws ApiError, and as `Runner.submitAll`, in what it answers */
+export function dialectEndpoint<Fields extends { readonly stream?: boolean | undefined }>({
+  summary,
+  body,
+  refusals,
+  framing,
+  ask,
+}: Dialect<Fields>): JsonEndpoint<Serving> {
+  return {
+    summary,
+    body,
+    async answer(serving, request) {
+      serving.runner.checkRoom();
+      const fields = checkBody(body(serving.limits), request.body, refusals);
+      const { jobs, kept, answer } = await ask(fields, { serving, request });
+      request.abort.signal.addEventListener('abort', () => kept?.release());
+      const records = recordsOf(jobs);
+      const fold = answer(records);
+      const pieces = followed(records, startAll(serving, jobs, kept), kept);
+      const headers = lengthWarning(serving, records);
+      if (fields.stream === true) {
+        const stop = (): void => {
+          request.abort.abort();
+        };
+        return eventStream(streamed(fold, pieces, framing), stop, headers);
+      }
+      let step = await pieces.next();
+      while (step.done !== true) step = await pieces.next();
+      return Response.json(fold.whole(), { headers });
+    },
+  };
+}
+
+function startAll({ runner }: Serving, jobs: readonly TextJob[], kept: Kept | undefined) {
+  try {
+    return runner.submitAll(jobs);
+  } catch (error) {
+    kept?.release();
+    throw error;
+  }
+}
+
+function recordsOf(jobs: readonly TextJob[]): TextRecord[] {
+  let choices = 0;
+  return jobs.map((job) => ({
+    job,
+    prompt: job.prompt.source ?? job.prompt.tokens,
+    choices: Array.from({ length: job.n ?? 1 }, () => ({
+      index: choices++,
+      text: '',
+      tokens: [],
+      scores: [],
+      waiting: [],
+    })),
+    cached: 0,
+    seconds: 0,
+    began: 0,
+    scores: [],
+  }));
+}
+
+/** Takes events into the records; when a text has ended, it is kept before the client reads of it. */
+async function* followed(
+  records: readonly TextRecord[],
+  sources: readonly AsyncGenerator<TextEvent, void, undefined>[],
+  kept: Kept | undefined,
+): AsyncGenerator<Piece, void, undefined> {
+  try {
+    for await (const [source, event] of interleave(sources)) {
+      const record = records[source];
+      if (event.type === 'prompt') {
+        const { cached, seconds, scores, state } = event;
+        Object.assign(record, { cached, seconds, scores, state, began: performance.now() });
+        yield { type: 'progress', record, event };
+        if (event.done === event.total) yield { type: 'prompt', record, event };
+      } else if (event.type === 'tokens') {
+        const choice = record.choices[event.choice];
+        const tokens = [...choice.waiting, ...event.tokens];
+        const comes = event.text !== '' || event.scores.length > 0 || event.trees.length > 0;
+        choice.waiting = comes ? [] : tokens;
+        if (!comes) continue;
+        choice.text += event.text;
+        choice.tokens.push(...tokens);
+        choice.scores.push(...event.scores);
+        yield { type: 'text', record, choice, event: { ...event, tokens } };
+      } else {
+        const { generation, sampler } = event;
+        if (generation.finish === 'abort') throw cancelled();
+        const choice = record.choices[event.choice];
+        const tokens = generation.tokens.slice(choice.tokens.length);
+        choice.tokens.push(...tokens);
+        Object.assign(choice, { end: event });
+        Object.assign(record, { ended: event });
+        if (event.choice === 0 && kept !== undefined) {
+          const text = [...record.job.prompt.tokens, ...generation.tokens];
+          await kept.keep({ state: generation.state, tokens: text, sampler: sampler.random.state }, record);
+        }
+        yield { type: 'end', record, choice, event, tokens };
+      }
+    }
+  } finally {
+    kept?.release();
+  }
+}
+
+/** The chunks of a fold as a stream. An error after its beginning is its last event. */
+async function* streamed(
+  fold: AnswerFold,
+  pieces: AsyncIterable<Piece>,
+  framing: Framing,
+): AsyncGenerator<string, void, undefined> {
+  let sent = 0;
+  const framed = (chunks: readonly object[] = []): string =>
+    chunks.map((chunk) => framing.event(chunk, sent++)).join('');
+  try {
+    yield framed(fold.first?.());
+    for await (const piece of pieces) yield framed(fold.chunks(piece));
+    yield framed(fold.last?.()) + framing.end;
+  } catch (error) {
+    yield framing.event(framing.failure(asApiError(error)), sent);
+  }
+}
+
+/** The finish reason of OpenAI. */
+export function finishOf({ generation }: EndEvent): 'length' | 'stop' {
+  return generation.finish === 'length' ? 'length' : 'stop';
+}
+
+/** Scores of the tokens of a text; the token that ended it is not in it. */
+export function visibleScores({ scores, end }: ChoiceRecord): readonly PlacedScore[] {
+  return [...scores, ...(end?.scores ?? [])].slice(0, end?.generation.tokens.length);
+}
+
+/** Tokens of a request, as OpenAI counts them. */
+export function usageOf(records: readonly TextRecord[]) {
+  const sum = (count: (record: TextRecord) => number): number =>
+    records.reduce((total, record) => total + count(record), 0);
+  const prompt = sum((record) => record.prompt.length);
+  const written = sum(({ choices }) => choices.reduce((total, { tokens }) => total + tokens.length, 0));
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: written,
+    total_tokens: prompt + written,
+    prompt_tokens_details: { cached_tokens: sum(({ cached }) => cached) },
+  };
+}
+
+/** A header for clients whose prompts are longer than those that the model was trained for: it predicts worse there. */
+function lengthWarning({ model }: Serving, records: readonly TextRecord[]): Record<string, string> {
+  const trainedLength = model.engine.model.sizes.trainedLength ?? Infinity;
+  const longest = records.reduce((most, { prompt }) => Math.max(most, prompt.length), 0);
+  if (longest <= trainedLength) return {};
+  return { 'x-linnet-warning': `a prompt has ${longest} tokens; the model was trained for ${trainedLength}` };
+}

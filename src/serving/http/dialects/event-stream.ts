@@ -1,0 +1,113 @@
+/** Answers that come piece by piece, at the pace of their reader. */
+import type { ApiError } from '../api-error.ts';
+
+/** How the chunks of a stream are written. */
+export interface Framing {
+  event(chunk: object & { readonly type?: string }, sequence: number): string;
+  /** The chunk of an error. */
+  failure(error: ApiError): object;
+  /** Behind the last chunk. */
+  readonly end: string;
+}
+
+/** Server-sent events without names. */
+export const dataFraming: Framing = {
+  event: (chunk) => `data: ${JSON.stringify(chunk)}\n\n`,
+  failure: ({ body }) => body,
+  end: '',
+};
+
+/** As OpenAI ends streams. */
+export const openAiFraming: Framing = { ...dataFraming, end: 'data: [DONE]\n\n' };
+
+/** Server-sent events with names, as those of /v1/responses. */
+export const namedFraming: Framing = {
+  event: ({ type, ...chunk }, sequence_number) =>
+    `event: ${type}\ndata: ${JSON.stringify({ type, sequence_number, ...chunk })}\n\n`,
+  failure: ({ message, type }) => ({ type: 'error', code: type, message, param: null }),
+  end: '',
+};
+
+const pingEvery = 15_000;
+
+/**
+ * A response whose events are made only as fast as they are read, with a comment every 15 s while there are none.
+ * @param onGone called when the reader goes away before the end
+ */
+export function eventStream(
+  events: AsyncGenerator<string, void, undefined>,
+  onGone: () => void,
+  headers: Readonly<Record<string, string>>,
+): Response {
+  const encoder = new TextEncoder();
+  let pending: Promise<IteratorResult<string, void>> | undefined;
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        let text = '';
+        while (text === '') {
+          pending ??= events.next();
+          const result = await withPing(pending);
+          if (result === 'ping') text = ': ping\n\n';
+          else {
+            pending = undefined;
+            if (result.done === true) {
+              controller.close();
+              return;
+            }
+            text = result.value;
+          }
+        }
+        controller.enqueue(encoder.encode(text));
+      },
+      async cancel() {
+        onGone();
+        await events.return();
+      },
+    },
+    { highWaterMark: 1 },
+  );
+  return new Response(body, {
+    headers: {
+      ...headers,
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      'x-accel-buffering': 'no',
+    },
+  });
+}
+
+async function withPing<T>(pending: Promise<T>): Promise<T | 'ping'> {
+  let timer: NodeJS.Timeout | undefined;
+  const ping = new Promise<'ping'>((resolve) => {
+    timer = setTimeout(resolve, pingEvery, 'ping');
+  });
+  try {
+    return await Promise.race([pending, ping]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Several streams as one, in the order in which their events come. */
+export async function* interleave<T>(
+  sources: readonly AsyncGenerator<T, void, undefined>[],
+): AsyncGenerator<readonly [source: number, event: T], void, undefined> {
+  const step = async (source: number) => ({ source, result: await sources[source].next() });
+  const pending = new Map(sources.map((_, source) => [source, step(source)] as const));
+  try {
+    while (pending.size > 0) {
+      const { source, result } = await Promise.race(pending.values());
+      if (result.done === true) {
+        pending.delete(source);
+      } else {
+        pending.set(source, step(source));
+        yield [source, result.value];
+      }
+    }
+  } finally {
+    // Where one has failed, or nobody reads on, the others end.
+    for (const promise of pending.values()) promise.catch(() => undefined);
+    for (const source of sources) source.return().catch(() => undefined);
+  }
+}
