@@ -88,7 +88,7 @@ export interface BidirectionalInput extends SequenceInput {
 /** What a mixer is given over token trees. */
 export interface StepInput extends SequenceInput {
   readonly heads: HeadLayout;
-  /** The ring, or the growing cache: rows as `StepOutput` gave them. */
+  /** The ring, or the growing cache: rows as `MixerStepOutput` gave them. */
   readonly ring: StepBlock;
   /** The masks of the tree's own rows, which the mixer makes. */
   readonly treeMasks: StepMasks;

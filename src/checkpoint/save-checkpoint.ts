@@ -111,7 +111,7 @@ async function writeWeights(folder: string, shards: readonly Shard[]): Promise<v
 }
 
 /**
- * Writes what `SaveOptions.tokenizerFiles` says into a folder; nothing where it is undefined.
+ * Writes what `SaveCheckpointOptions.tokenizerFiles` says into a folder; nothing where it is undefined.
  * @throws LinnetError `INPUT` or `PATH` for names that no tokenizer file may have, `NOT_FOUND` or `PATH` as `openInFolder`
  */
 export async function writeTokenizerFiles(

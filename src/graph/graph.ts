@@ -6,15 +6,11 @@
  * graph into an ONNX model.
  */
 import { internalError, LinnetError } from '../errors.ts';
-import type { Emitter } from './onnx/model.ts';
+import type { Device, OnnxAttributes, OnnxDomain, ValueType } from './onnx/model.ts';
 import { formatShape, type Shape } from './shape.ts';
 import { type AnyTensor, type DeferredTensor, type DType, discriminated, type Tensor } from './tensor.ts';
 
-/** Element type and shape of a value. */
-export interface ValueType {
-  readonly dtype: DType;
-  readonly shape: Shape;
-}
+export type { ValueType };
 
 /** Where a value comes from. */
 export type ValueOrigin =
@@ -53,6 +49,24 @@ export class Value implements ValueType {
   toString(): string {
     return `${this.dtype}${formatShape(this.shape)}`;
   }
+}
+
+/** What an op's lowering writes to. */
+export interface Emitter {
+  readonly device: Device;
+  /** The ONNX name of a value. */
+  name(value: Value): string;
+  /** A fresh name for an intermediate result. */
+  temporary(): string;
+  /** The name of an initializer with these numbers; equal small ones are shared. */
+  constant(tensor: Tensor): string;
+  emit(
+    opType: string,
+    inputs: readonly string[],
+    outputs: readonly string[],
+    attributes?: OnnxAttributes,
+    domain?: OnnxDomain,
+  ): void;
 }
 
 /** An application of an op. */

@@ -5,7 +5,8 @@ export {
   type AttentionMapsOptions,
   type LayerMaps,
 } from './graphs/attention-maps.ts';
-export { bertClasses, bertClassifier, bertClassifierParameters, bertClassLogits } from './families/bert/classifier.ts';
+export { bertClasses, bertClassifierParameters, bertClassLogits } from './families/bert/classifier.ts';
+export { bertClassifier } from './families/bert/model.ts';
 export { bertShape, bertShapeNames } from './families/bert/shapes.ts';
 export { classLogits, lastTokenRows, scoreParameters } from './classifiers/causal-classifier.ts';
 export { type ClassifiedTexts, type Classifier, classifier, describeClassifier } from './classifiers/classifier.ts';

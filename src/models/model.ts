@@ -8,7 +8,6 @@ import type { CrossText, MixerConfig, ProjectedPositions } from '../attention/mi
 import type { Scoring } from '../attention/scoring.ts';
 import type { Value } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { ClassifierParts } from './classifiers/classifier-parts.ts';
 import type { AttentionPart } from './linnet-section.ts';
 import type { DeclaredParameters } from '../nn/parameter-roles.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
@@ -82,6 +81,32 @@ export interface ModelDescription {
   asClassifier(labels: readonly string[]): ClassifierParts;
   /** A parameter of the same model with other mixers, in the shape that this model has for it. Default: as it is. */
   readonly fitParameter?: (name: string, value: Tensor<'float32'>) => Tensor<'float32'>;
+}
+
+/** Texts to be classified, padded at the end. */
+export interface ClassifiedTexts {
+  /** int32 [B,n] of static shape. */
+  readonly tokens: Value;
+  /** float32 [B,n]: 0 for padding. */
+  readonly mask: Value;
+  /** int32 [B]: the position of the last token of every text in its row, from 0. */
+  readonly last: Value;
+  /** int32 [B,n]: which of two texts a token belongs to; read by encoders alone. */
+  readonly segments?: Value;
+}
+
+/** A model as a classifier (`classifiers/classifier.ts` makes it): its backbone, and what takes the place of the head that predicts tokens. */
+export interface ClassifierParts {
+  /** The model of the backbone; its parameters that only predict tokens are left out. */
+  readonly model: Model;
+  /** What Hugging Face calls the class, before "ForSequenceClassification"; what it would be called for a family that is not there. */
+  readonly className: string;
+  /** The parameters that the backbone does not have. */
+  readonly head: DeclaredParameters;
+  /** Put before the names of stored parameters of the backbone, where the class holds the whole model under a name. */
+  readonly storedPrefix?: string;
+  /** Logits [B,classes]. */
+  readonly logits: (source: ParameterSource, texts: ClassifiedTexts) => Value;
 }
 
 /** E. */

@@ -7,7 +7,7 @@ import type { Value } from '../graph/graph.ts';
 import { reshape } from '../graph/ops/layout.ts';
 import { matmul } from '../graph/ops/matmul.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { ClassifiedTexts } from '../models/classifiers/classifier-parts.ts';
+import type { ClassifiedTexts } from '../models/model.ts';
 import type { Classifier } from '../models/classifiers/classifier.ts';
 import { parallelHidden } from '../models/graphs/parallel-graph.ts';
 import type { EncoderModel, Model } from '../models/model.ts';

@@ -2,7 +2,7 @@
 import type { LaidOutText } from '../data/datasets/text-layouts.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
-import type { ClassifiedTexts } from '../models/classifiers/classifier-parts.ts';
+import type { ClassifiedTexts } from '../models/model.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions, type Program } from '../runtime/compile.ts';
 

@@ -17,7 +17,7 @@ import { Watch, type WorkLimit } from './watch.ts';
 import { type TextEnds, textEnds } from './text-ends.ts';
 import { type PrefixScheme, textPrefix } from './text-prefix.ts';
 import { checkTokenId } from './token-id.ts';
-import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
+import type { EncodeOptions, Tokenizer } from './text-tokens.ts';
 import { tokenName, wordPieceSpecialTokens } from './word-piece.ts';
 import { requireIterable, requireOptions, requireText } from '../files/arguments.ts';
 

@@ -1,7 +1,7 @@
 /** The UTF-8 bytes that tokens stand for, those included that are only part of a character. */
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { byteCharacters } from './byte-level.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { Tokenizer } from './text-tokens.ts';
 
 /** How a vocabulary spells the bytes of a token; undefined where it does not say. */
 export type TokenSpelling = (token: string) => Uint8Array | undefined;

@@ -5,9 +5,8 @@ import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { type Evaluation, lowest } from './held-out.ts';
+import { type Evaluation, type EvaluationPlan, lowest } from './held-out.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
-import type { TrainingJob } from './trainer.ts';
 
 /** Parameters by block name; a training step replaces them and writes to none. */
 type Blocks = ReadonlyMap<string, Tensor<'float32'>>;
@@ -18,18 +17,16 @@ const nameOf = (update: number): string => `best-${String(update).padStart(9, '0
 /** Keeps the best parameters of a job that asks for them; of others nothing. */
 export class BestParameters {
   readonly #folder: string | undefined;
-  readonly #plan: TrainingJob['evaluation'];
+  readonly #plan: EvaluationPlan | undefined;
   readonly #blocks: readonly ParameterBlock[];
   #best: { readonly measured: Evaluation; readonly parameters: Blocks } | undefined;
   /** The best one at the snapshot before, which a damaged newest snapshot falls back to. */
   #before: number | undefined;
 
-  constructor(
-    { evaluation, snapshots }: Pick<TrainingJob, 'evaluation' | 'snapshots'>,
-    blocks: readonly ParameterBlock[],
-  ) {
-    this.#plan = evaluation;
-    this.#folder = snapshots?.folder;
+  /** @param folder of the snapshots, where there are any */
+  constructor(plan: EvaluationPlan | undefined, folder: string | undefined, blocks: readonly ParameterBlock[]) {
+    this.#plan = plan;
+    this.#folder = folder;
     this.#blocks = blocks;
   }
 

@@ -125,7 +125,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
       const { dataset: rowsHeldOut, objective } = job.evaluation;
       heldOut = await HeldOutLoss.create({ ...options, objective }, program.blocks, rowsHeldOut);
     }
-    const best = new BestParameters(job, program.blocks);
+    const best = new BestParameters(job.evaluation, job.snapshots?.folder, program.blocks);
     await best.restore(evaluations);
     let seconds = 0;
     let tokens = 0;

@@ -7,7 +7,8 @@ import { formatShortCount } from '../../src/report/quantities.ts';
 import { type Axis, aligned, axes, chartKinds, curvesOf, mostLines, smoothed } from './curves.ts';
 import { RunDetails, Stages } from './run-details.tsx';
 import { RunTable } from './run-table.tsx';
-import { askRuns, CurveClient, type Run, type RunCurves, type RunList } from './server.ts';
+import type { ListedRun, RunCurves, RunList } from '../../src/runs/watched-runs.ts';
+import { askRuns, CurveClient } from './server.ts';
 import { numberWords } from './words.ts';
 
 /** Milliseconds between two looks, while something runs and while nothing does. */
@@ -110,7 +111,7 @@ export function RunsApp() {
 }
 
 /** Those under way, else the newest. */
-function firstChoice(runs: readonly Run[]): ReadonlySet<string> {
+function firstChoice(runs: readonly ListedRun[]): ReadonlySet<string> {
   const running = runs.filter(({ state }) => state === 'running').slice(0, mostLines);
   return new Set((running.length > 0 ? running : runs.slice(0, 1)).map(({ id }) => id));
 }
@@ -132,7 +133,7 @@ function Unreadable({ list }: { readonly list: RunList }) {
   );
 }
 
-function Charts({ runs, curves }: { readonly runs: readonly Run[]; readonly curves: readonly RunCurves[] }) {
+function Charts({ runs, curves }: { readonly runs: readonly ListedRun[]; readonly curves: readonly RunCurves[] }) {
   const [axis, setAxis] = useState<Axis>('steps');
   const [weight, setWeight] = useState(0.8);
   const [isLog, setIsLog] = useState(false);

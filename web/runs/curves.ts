@@ -1,5 +1,6 @@
 /** From what the server knows of runs to what charts show: smoothed, over steps, tokens or time, on one common axis. */
-import type { Curve, Run, RunCurves } from './server.ts';
+import type { Curve } from '../../src/runs/series.ts';
+import type { ListedRun, RunCurves } from '../../src/runs/watched-runs.ts';
 
 /** What may run along a chart. */
 export const axes = { steps: 'optimizer steps', tokens: 'tokens', minutes: 'minutes of training' } as const;
@@ -56,7 +57,12 @@ function tokensPerSecond({ tokens, seconds }: Readonly<Record<string, Curve>>): 
 }
 
 /** The curves of a kind in all chosen runs; of a study or conversion the last stages or trials. */
-export function curvesOf({ of }: ChartKind, runs: readonly Run[], all: readonly RunCurves[], axis: Axis): NamedCurve[] {
+export function curvesOf(
+  { of }: ChartKind,
+  runs: readonly ListedRun[],
+  all: readonly RunCurves[],
+  axis: Axis,
+): NamedCurve[] {
   let style = -1;
   const named = runs.flatMap(({ id, name }) => {
     const groups = all.find((curves) => curves.id === id)?.groups ?? [];

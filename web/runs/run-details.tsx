@@ -1,10 +1,10 @@
 /** A run in full: how it was made, the stages of a conversion, the results of a study. */
-import type { Run, RunCurves } from './server.ts';
+import type { ListedRun, RunCurves } from '../../src/runs/watched-runs.ts';
 import { dateWords, numberWords, perplexityWords, stepsWords, timeWords } from './words.ts';
 
 type Group = RunCurves['groups'][number];
 
-export function RunDetails({ run }: { readonly run: Run }) {
+export function RunDetails({ run }: { readonly run: ListedRun }) {
   const facts: readonly (readonly [string, string | null])[] = [
     ['command', run.command === '' ? null : run.command],
     ['data', run.data],
@@ -34,7 +34,7 @@ export function RunDetails({ run }: { readonly run: Run }) {
 }
 
 /** Stages or trials with what they measured; nothing for a run without. */
-export function Stages({ run, curves }: { readonly run: Run; readonly curves: RunCurves }) {
+export function Stages({ run, curves }: { readonly run: ListedRun; readonly curves: RunCurves }) {
   const groups = curves.groups.filter(({ name }) => name !== '');
   if (groups.length === 0) return null;
   const original = perplexityOf(groups.find(({ name }) => name === 'original'));

@@ -1,10 +1,10 @@
 /** The runs as a table: chosen by a tick, sorted by any column. */
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import type { Run } from './server.ts';
+import type { ListedRun } from '../../src/runs/watched-runs.ts';
 import { lossWords, perplexityWords, rateWords, stepsWords, timeWords } from './words.ts';
 
-const stateWords: Readonly<Record<Run['state'], string>> = {
+const stateWords: Readonly<Record<ListedRun['state'], string>> = {
   running: 'running',
   finished: 'finished',
   interrupted: 'stopped',
@@ -14,8 +14,8 @@ const stateWords: Readonly<Record<Run['state'], string>> = {
 
 interface Column {
   readonly header: string;
-  readonly show: (run: Run) => ComponentChildren;
-  readonly key: (run: Run) => string | number | null;
+  readonly show: (run: ListedRun) => ComponentChildren;
+  readonly key: (run: ListedRun) => string | number | null;
   readonly isNumber?: boolean;
 }
 
@@ -43,11 +43,11 @@ const columns: readonly Column[] = [
   { header: 'Machine', show: ({ machine }) => machine, key: ({ machine }) => machine },
 ];
 
-function State({ state }: { readonly state: Run['state'] }) {
+function State({ state }: { readonly state: ListedRun['state'] }) {
   return <span class={`state ${state}`}>{stateWords[state]}</span>;
 }
 
-function Steps({ run }: { readonly run: Run }) {
+function Steps({ run }: { readonly run: ListedRun }) {
   const share =
     run.state !== 'running' || run.steps === null || run.totalSteps === null ? undefined : run.steps / run.totalSteps;
   return (
@@ -59,7 +59,7 @@ function Steps({ run }: { readonly run: Run }) {
 }
 
 export interface RunTableProps {
-  readonly runs: readonly Run[];
+  readonly runs: readonly ListedRun[];
   readonly chosen: ReadonlySet<string>;
   readonly onChoose: (id: string, isChosen: boolean) => void;
   /** Most that may be chosen. */

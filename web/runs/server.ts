@@ -1,8 +1,10 @@
 /** What the page asks of the server it came from; the answers of src/runs/server.ts. */
 import * as z from 'zod/mini';
+import type { RunCurves, RunList } from '../../src/runs/watched-runs.ts';
 
 const number = z.nullable(z.number());
 const text = z.nullable(z.string());
+const lastValue = z.nullable(z.union([z.number(), z.string(), z.boolean()]));
 
 const runSchema = z.object({
   id: z.string(),
@@ -38,15 +40,12 @@ const listSchema = z.object({
 const curveSchema = z.object({ x: z.array(z.number()), y: z.array(z.number()) });
 const curvesSchema = z.object({
   id: z.string(),
+  name: z.string(),
+  version: z.string(),
   groups: z.array(
-    z.object({ name: z.string(), curves: z.record(z.string(), curveSchema), last: z.record(z.string(), z.unknown()) }),
+    z.object({ name: z.string(), curves: z.record(z.string(), curveSchema), last: z.record(z.string(), lastValue) }),
   ),
 });
-
-export type Run = z.infer<typeof runSchema>;
-export type RunList = z.infer<typeof listSchema>;
-export type Curve = z.infer<typeof curveSchema>;
-export type RunCurves = z.infer<typeof curvesSchema>;
 
 async function ask(path: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
   const response = await fetch(`.${path}`, { headers });

@@ -6,7 +6,7 @@ import {
   formatNumber,
   formatShortCount,
 } from '../../src/report/quantities.ts';
-import type { Run } from './server.ts';
+import type { ListedRun } from '../../src/runs/watched-runs.ts';
 
 const absent = '–';
 
@@ -20,7 +20,7 @@ export const lossWords = orAbsent((value) => formatFixed(value, 4));
 export const rateWords = orAbsent((value) => `${formatShortCount(Math.round(value))}/s`);
 export const numberWords = orAbsent((value) => formatNumber(value));
 
-export function stepsWords({ steps, totalSteps, unit }: Run): string {
+export function stepsWords({ steps, totalSteps, unit }: ListedRun): string {
   if (steps === null) return absent;
   const done =
     totalSteps === null || totalSteps === steps

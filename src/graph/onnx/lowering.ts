@@ -1,10 +1,10 @@
 /** From a graph to an ONNX model: gives every value that an output depends on a name, and emits the nodes. */
 import { internalError, LinnetError } from '../../errors.ts';
-import { type Graph, liveNodes, type Value } from '../graph.ts';
+import { type Emitter, type Graph, liveNodes, type Value } from '../graph.ts';
 import { formatShape } from '../shape.ts';
 import type { DeferredTensor, Tensor } from '../tensor.ts';
 import { tensorBytes } from '../tensor-bytes.ts';
-import type { Device, Emitter, OnnxAttributes, OnnxDomain, OnnxGraph, OnnxNode, OnnxValue } from './model.ts';
+import type { Device, OnnxAttributes, OnnxDomain, OnnxGraph, OnnxNode, OnnxValue } from './model.ts';
 
 /** Constants below this size are compared by content, larger ones by identity. */
 const sharedConstantBytes = 4096;

@@ -1,6 +1,6 @@
 /** An ONNX model as plain data: what lowering makes and the writer encodes. */
-import type { Value, ValueType } from '../graph.ts';
-import type { DeferredTensor, Tensor } from '../tensor.ts';
+import type { Shape } from '../shape.ts';
+import type { DeferredTensor, DType, Tensor } from '../tensor.ts';
 
 /** Operator sets a node may come from: the standard, and ONNX Runtime's contributed ops. */
 export type OnnxDomain = '' | 'com.microsoft';
@@ -24,6 +24,12 @@ export interface OnnxNode {
   readonly attributes: OnnxAttributes;
 }
 
+/** Element type and shape of a value. */
+export interface ValueType {
+  readonly dtype: DType;
+  readonly shape: Shape;
+}
+
 export interface OnnxValue extends ValueType {
   readonly name: string;
 }
@@ -40,21 +46,3 @@ export interface OnnxGraph {
 
 /** Where a graph will run. */
 export type Device = 'cpu' | 'cuda' | 'webgpu' | 'wasm';
-
-/** What an op's lowering writes to. */
-export interface Emitter {
-  readonly device: Device;
-  /** The ONNX name of a value. */
-  name(value: Value): string;
-  /** A fresh name for an intermediate result. */
-  temporary(): string;
-  /** The name of an initializer with these numbers; equal small ones are shared. */
-  constant(tensor: Tensor): string;
-  emit(
-    opType: string,
-    inputs: readonly string[],
-    outputs: readonly string[],
-    attributes?: OnnxAttributes,
-    domain?: OnnxDomain,
-  ): void;
-}

@@ -1,7 +1,6 @@
 /** Ops that move numbers without changing them: reshape, transpose, concat, split, slice, pad. */
-import { defineOp, only, type Value } from '../graph.ts';
+import { defineOp, type Emitter, only, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import type { Emitter } from '../onnx/model.ts';
 import {
   addDims,
   type Dim,

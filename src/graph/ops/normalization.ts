@@ -1,7 +1,6 @@
 /** RMS norm, layer norm and unit length. */
-import { defineOp, type Node, type Value } from '../graph.ts';
+import { defineOp, type Emitter, type Node, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import type { Emitter } from '../onnx/model.ts';
 import { type Dim, sameShape, shapeError } from '../shape.ts';
 import { tensor } from '../tensor.ts';
 import { add, mul, sub } from './elementwise.ts';

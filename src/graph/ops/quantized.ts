@@ -2,8 +2,7 @@
  * Products and look-ups of quantized weights. None has a gradient: rounding has none, and the weights are codes that
  * no optimizer could update; train in float32 and quantize the result.
  */
-import { defineOp, only, type Value } from '../graph.ts';
-import type { Emitter } from '../onnx/model.ts';
+import { defineOp, type Emitter, only, type Value } from '../graph.ts';
 import { type Dim, sameShape, shapeError } from '../shape.ts';
 import { type DType, float32, tensor } from '../tensor.ts';
 

@@ -11,7 +11,7 @@ import { int32, type Tensor, tensor } from '../../graph/tensor.ts';
 import { linear } from '../../nn/linear.ts';
 import type { DeclaredParameters } from '../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
-import type { ClassifierParts } from './classifier-parts.ts';
+import type { ClassifierParts } from '../model.ts';
 import type { CausalModel } from '../model.ts';
 import { parallelHidden } from '../graphs/parallel-graph.ts';
 

@@ -7,11 +7,11 @@ import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
 import { consequencesOf, type DeclaredParameters } from '../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
-import type { ClassifiedTexts } from './classifier-parts.ts';
+import type { ClassifiedTexts } from '../model.ts';
 import { describeModel, type Model } from '../families/index.ts';
 import type { ModelDescription } from '../model.ts';
 
-export type { ClassifiedTexts } from './classifier-parts.ts';
+export type { ClassifiedTexts } from '../model.ts';
 
 /** A model that tells classes of texts apart, or with a single label, a regression head, says a number of a text. */
 export interface Classifier extends Pick<ModelDescription, 'parameters' | 'toJson' | 'parameterName'> {

@@ -3,9 +3,9 @@ import { parseMixer } from '../../../attention/mixers.ts';
 import { Graph } from '../../../graph/graph.ts';
 import { InputParameters } from '../../../nn/parameters.ts';
 import { describeModel } from '../index.ts';
-import { bertClassifier, bertClassifierParameters, bertClasses } from './classifier.ts';
+import { bertClassifierParameters, bertClasses } from './classifier.ts';
 import { parseBertConfig } from './config.ts';
-import { bertModel } from './model.ts';
+import { bertClassifier, bertModel } from './model.ts';
 import { bertShape, bertShapeNames } from './shapes.ts';
 import { bertParameterName } from './tensor-names.ts';
 

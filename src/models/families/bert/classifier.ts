@@ -6,7 +6,6 @@ import { biasedLinear } from '../../../nn/linear.ts';
 import type { DeclaredParameters } from '../../../nn/parameter-roles.ts';
 import type { ParameterSource } from '../../../nn/parameters.ts';
 import type { EncoderInput, EncoderModel } from '../../model.ts';
-import { bertModel } from './model.ts';
 import { classifierName, classifierParameters, poolerName } from './parameters.ts';
 
 /** The parameters of pooler and classifier. A model made by `bertClassifier` has them among its parameters. */
@@ -17,23 +16,6 @@ export function bertClassifierParameters(model: EncoderModel, classes: number): 
 /** Number of classes of a model that is a classifier; undefined for one with another head. */
 export function bertClasses(model: EncoderModel): number | undefined {
   return model.parameters.get(`${classifierName}.weight`)?.shape[0];
-}
-
-/**
- * The same encoder as a classifier: with pooler and classifier in place of whatever head it has.
- *
- * @param labels names of the classes, in their order
- * @throws LinnetError `CONFIG` for an empty list
- */
-export function bertClassifier(model: EncoderModel, labels: readonly string[]): EncoderModel {
-  const { num_labels: _, ...json } = model.toJson();
-  return bertModel({
-    ...json,
-    architectures: ['BertForSequenceClassification'],
-    num_labels: labels.length,
-    id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
-    label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
-  });
 }
 
 /**

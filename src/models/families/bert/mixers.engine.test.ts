@@ -14,8 +14,8 @@ import { InputParameters } from '../../../nn/parameters.ts';
 import { Random } from '../../../random.ts';
 import { linearize } from '../../linearization/linearize.ts';
 import type { EncoderModel } from '../../model.ts';
-import { bertClassifier, bertClassLogits } from './classifier.ts';
-import { bertModel } from './model.ts';
+import { bertClassLogits } from './classifier.ts';
+import { bertClassifier, bertModel } from './model.ts';
 
 const G = 8;
 const sizes = { group: G, block: G, kernel: 5, features: 6, rows: 4, length: 128, hashes: 3, bits: 3 };

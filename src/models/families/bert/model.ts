@@ -15,7 +15,7 @@ import { LearnedPositions } from '../../../nn/positions.ts';
 import { withSection } from '../../linnet-section.ts';
 import type { EncoderInput, EncoderModel } from '../../model.ts';
 import { mixerParameterValues } from '../../graphs/parallel-graph.ts';
-import { bertClassifier, bertClassifierParameters, bertClassLogits } from './classifier.ts';
+import { bertClassifierParameters, bertClassLogits } from './classifier.ts';
 import { bertActivation, type BertConfig, parseBertConfig } from './config.ts';
 import {
   bertAttentionPrefix,
@@ -29,6 +29,23 @@ import { bertParameterName } from './tensor-names.ts';
 /** The model of a config.json, with the head that `architectures` names. @throws LinnetError `CONFIG` as `parseBertConfig` does */
 export function bertModel(json: Readonly<Record<string, unknown>>): EncoderModel {
   return describe(parseBertConfig(json));
+}
+
+/**
+ * The same encoder as a classifier: with pooler and classifier in place of whatever head it has.
+ *
+ * @param labels names of the classes, in their order
+ * @throws LinnetError `CONFIG` for an empty list
+ */
+export function bertClassifier(model: EncoderModel, labels: readonly string[]): EncoderModel {
+  const { num_labels: _, ...json } = model.toJson();
+  return bertModel({
+    ...json,
+    architectures: ['BertForSequenceClassification'],
+    num_labels: labels.length,
+    id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
+    label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
+  });
 }
 
 function describe(config: BertConfig): EncoderModel {
