@@ -1,5 +1,5 @@
 /**
- * Runs the marked shell blocks of README.md and docs/*.md in order, so that no page shows a command that fails.
+ * Runs the marked shell blocks of README.md, examples/README.md and docs/ in order, so that no page shows a command that fails.
  * scripts/markdown-commands.ts explains the marks.
  *
  *     npx tsx scripts/run-readme-commands.ts
@@ -11,6 +11,7 @@ import { markedCommands } from './markdown-commands.ts';
 const docs = existsSync('docs') ? readdirSync('docs', { recursive: true, encoding: 'utf8' }) : [];
 const pages = [
   'README.md',
+  'examples/README.md',
   ...docs
     .filter((name) => name.endsWith('.md'))
     .sort()
