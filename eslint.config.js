@@ -65,7 +65,7 @@ export default defineConfig(
   },
   {
     // Programs and their scripts speak through the console.
-    files: ['scripts/**/*.ts', 'bench/**/*.ts', 'src/cli/**/*.ts'],
+    files: ['scripts/**/*.ts', 'bench/**/*.ts', 'examples/*.ts', 'src/cli/**/*.ts'],
     rules: { 'no-console': 'off' },
   },
   {

