@@ -28,11 +28,6 @@ export const movedCommands: Readonly<Record<string, string>> = {
 /** All commands, in the order of help. */
 export const commandTable: readonly CommandEntry[] = [
   {
-    words: ['demo'],
-    summary: 'linearize, tune, compare and time a small model; writes a report',
-    load: async () => (await import('./commands/demo/demo.ts')).demo,
-  },
-  {
     words: ['inspect'],
     summary: 'sizes, mixers and memory of a model',
     load: async () => (await import('./commands/inspect.ts')).inspect,

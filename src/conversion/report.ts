@@ -141,11 +141,7 @@ function decidedStages({ progress }: Conversion) {
 }
 
 /** The verdict with its numbers, what each branch is worth, and what is far away. */
-export function conversionSections(
-  conversion: Conversion,
-  measures: ConversionMeasures,
-  charts: ConversionCharts,
-): Section[] {
+function conversionSections(conversion: Conversion, measures: ConversionMeasures, charts: ConversionCharts): Section[] {
   const { mixer, progress } = conversion;
   const { original, converted } = measures.perplexity;
   const kept = progress.keptLayers.length === 0 ? 'none' : progress.keptLayers.join(', ');

@@ -62,7 +62,7 @@ async function exampleReport(path: string): Promise<void> {
   await writeReport(path, {
     title: 'Example',
     subtitle: 'Of everything that a report holds',
-    command: "linnet demo --prompt 'Call me'",
+    command: "linnet generate --prompt 'Call me'",
     sections: [
       { title: 'Charts', blocks: [lines, dots, bars, map].map((chart) => ({ kind: 'chart' as const, chart })) },
       { title: 'Table', blocks: [{ kind: 'table', table, caption: 'Mean ± deviation.' }] },

@@ -47,7 +47,6 @@ describe('a place that cannot be written', () => {
   it.each([
     ['session', 'generate', model, '--prompt', 'ab', '--max-tokens', '4'],
     ['chart', 'eval', 'positions', '--data', 'none.txt', '--models', model],
-    ['out', 'demo', '--model', model],
   ])('is found out before the work: --%s of %s', async (option, ...words) => {
     for (const place of [join(folder, 'no such folder', 'file'), model]) {
       const run = await linnet(...words, `--${option}`, place);

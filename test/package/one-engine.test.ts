@@ -32,8 +32,6 @@ const openers: OneDoer = {
   home: /^src\/(open\/|export\/assemble|checkpoint\/load-model)/,
   stillIn: [
     'src/cli/commands/bench/decode.ts',
-    'src/cli/commands/demo/speculation.ts',
-    'src/cli/commands/demo/study.ts',
     'src/cli/commands/medusa/tree-measurements.ts',
     'src/conversion/measure.ts',
     'src/evaluation/check/mixer-parity.ts',

@@ -6,7 +6,7 @@ import { recordedWork } from '../../report/recorded-work.ts';
 import type { CommandContext } from '../framework/context.ts';
 
 /** Tells people what happens, and shows a line of progress for every stage. */
-export function conversionPrinter(context: CommandContext): (event: ConversionEvent) => void {
+function conversionPrinter(context: CommandContext): (event: ConversionEvent) => void {
   let line: ReturnType<CommandContext['progress']> | undefined;
   const open = (label: string, unit: string) => (line ??= context.progress(label, unit));
   const close = (): void => {
