@@ -4,13 +4,13 @@
  */
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { loadCausalModel, type LoadedModel, saveModel } from '../checkpoint/load-model.ts';
 import type { Document } from '../data/documents/documents.ts';
 import { LinnetError } from '../errors.ts';
+import { RunFolder } from '../files/run-folder.ts';
 import { recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { perplexity } from '../evaluation/perplexity/perplexity.ts';
 import { linearize } from '../models/linearization/linearize.ts';
@@ -18,13 +18,7 @@ import type { CompileOptions } from '../runtime/compile.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { calibrate } from './calibrate.ts';
 import { chooseMixer, type ConversionMemory } from './plan.ts';
-import {
-  type ConversionProgress,
-  newProgress,
-  readProgress,
-  type StageResult,
-  writeProgress,
-} from './progress-file.ts';
+import { type ConversionProgress, newProgress, progressFile, type StageResult } from './progress-file.ts';
 import { layersToKeep, layerSensitivity } from './sensitivity.ts';
 import { sequences, stageTrainers } from './stage-training.ts';
 import { type StageSteps, trainingStages, type Weighted, windowLength } from './stages.ts';
@@ -129,20 +123,21 @@ export async function convert(
   requireOriginal(original);
   const { folder, resume = false, compile, signal } = options;
   const measured = { ...compile, signal };
-  const isThere = existsSync(join(folder, 'conversion.json'));
+  const run = new RunFolder(folder);
+  const isThere = run.has(progressFile);
   if (isThere && !resume) {
     throw new LinnetError('PATH', `${folder} holds a conversion; continue it ("resume"), or name another folder`);
   }
   await mkdir(folder, { recursive: true });
   const identity = identityOf(original, texts.training, options);
-  const progress = isThere ? await readProgress(folder) : await begin(original, tokenizer, texts, options, identity);
+  const progress = isThere ? await run.load(progressFile) : await begin(original, tokenizer, texts, options, identity);
   if (progress.identity !== identity) {
     throw new LinnetError(
       'MISMATCH',
       `${folder} holds a conversion of another model, data or options; name another folder`,
     );
   }
-  if (!isThere) await writeProgress(folder, progress);
+  if (!isThere) await run.write(progressFile, progress);
   const mixer = options.mixer ?? mixerFor(original, options, progress.keptLayers.length);
   const converted = original.model.mixers.flatMap((_, layer) => (progress.keptLayers.includes(layer) ? [] : [layer]));
   const start = linearize(original.model, original.parameters, mixer, converted);
@@ -171,7 +166,7 @@ export async function convert(
     }
     const seconds = (performance.now() - started) / 1000;
     progress.stages.push({ name, perplexity: value, seconds, steps, kept, layers });
-    await writeProgress(folder, progress);
+    await run.write(progressFile, progress);
     // Until here the file of progress names the weights before: a process that is killed goes on from them.
     if (kept && replaced !== undefined) await rm(weightsOf(folder, replaced), { recursive: true, force: true });
     options.onEvent?.({ kind: 'finished', result: progress.stages[progress.stages.length - 1], resumed: false });
@@ -180,7 +175,7 @@ export async function convert(
   const plannedOnce = async (name: string, measure: () => Promise<number>): Promise<number> => {
     const steps = progress.planned[name] ?? (await measure());
     progress.planned[name] = steps;
-    await writeProgress(folder, progress);
+    await run.write(progressFile, progress);
     return steps;
   };
   const isDone = (name: string): boolean => progress.stages.some((stage) => stage.name === name);

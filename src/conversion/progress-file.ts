@@ -1,16 +1,10 @@
 /**
  * What a conversion has done so far, in its run folder: `conversion.json`, replaced as a whole after every stage, and the
- * weights of the best stage in `best/STAGE/`, which are whole before the file names the stage. A conversion that was stopped goes on behind the last stage that is written there.
+ * weights of the best stage in `best/STAGE/`, which are whole before the file names the stage. A conversion that was
+ * stopped goes on after the last stage that is written there.
  */
-import { join } from 'node:path';
 import { z } from 'zod';
-import { parseJson } from '../files/json-object.ts';
-import { validated } from '../files/schema-problems.ts';
-import { writeFileAtomic } from '../files/atomic.ts';
-import { readInFolder } from '../files/regular-file.ts';
-
-const fileName = 'conversion.json';
-const mostBytes = 1 << 20;
+import type { RunFile } from '../files/run-folder.ts';
 
 const stageSchema = z.strictObject({
   name: z.string(),
@@ -46,19 +40,13 @@ export type StageResult = z.infer<typeof stageSchema>;
 /** The file's contents. */
 export type ConversionProgress = z.infer<typeof schema>;
 
+export const progressFile: RunFile<ConversionProgress> = {
+  ...{ file: 'conversion.json', schema, what: 'the progress of a conversion' },
+  remedy: 'start anew in another folder',
+};
+
 export function newProgress(
   start: Pick<ConversionProgress, 'identity' | 'keptLayers' | 'sensitivity' | 'original'>,
 ): ConversionProgress {
   return { format: 'linnet-conversion', version: 2, stages: [], planned: {}, ...start };
-}
-
-export async function writeProgress(folder: string, progress: ConversionProgress): Promise<void> {
-  await writeFileAtomic(join(folder, fileName), `${JSON.stringify(progress, undefined, 2)}\n`);
-}
-
-/** @throws LinnetError `NOT_FOUND` without such a file, `FORMAT` for one that is not whole */
-export async function readProgress(folder: string): Promise<ConversionProgress> {
-  const where = join(folder, fileName);
-  const value = parseJson((await readInFolder(folder, fileName, mostBytes)).toString('utf8'), where);
-  return validated(schema, value, 'FORMAT', `${where} is damaged; start anew in another folder`);
 }

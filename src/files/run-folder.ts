@@ -1,61 +1,56 @@
 /**
  * A folder of resumable work. What lets work go on lies in it as *documents*, JSON objects that are replaced as a whole,
- * and as *journals*, JSON lines that are appended as they come; large numbers (snapshots) lie next to them as safetensors.
+ * and as *journals*, JSON lines that are appended as they come; snapshots of weights lie next to them as safetensors.
  *
  * A document is written under a temporary name, flushed and renamed: it is the old one or the new one. A line of a journal is
  * handed to the operating system before `append` returns; a line that a power cut has torn is dropped when the journal is
- * opened again. One process at a time writes a folder: `RunFolder.lock`.
+ * read again. One process at a time writes a folder: `lockFolder`.
  */
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
-import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { checkJsonLimits } from './json-limits.ts';
 import { fileError, readInFolder } from './regular-file.ts';
-import { schemaProblems } from './schema-problems.ts';
+import { validated } from './schema-problems.ts';
 
 /** A kind of file in a run folder. */
 export interface RunFile<T> {
   /** Name in the folder. */
   readonly file: string;
   readonly schema: z.ZodType<T>;
-  /** What the content is, for errors: "a valid record of a run". */
+  /** What a file of the kind is, for errors: "a valid record of a run". */
   readonly what: string;
   /** What to do about a damaged one, for errors. */
   readonly remedy?: string;
   /** A larger file is not ours. Default 1 MiB. */
   readonly mostBytes?: number;
+  /** Lines that are damaged or of another kind are passed over, and the last one need not end. Default: they are refused. */
+  readonly isForgiving?: boolean;
 }
 
-/** A folder of resumable work; made without a lock, it is for readers. */
-export class RunFolder implements AsyncDisposable {
+/** A folder of resumable work. */
+export class RunFolder {
   readonly path: string;
-  readonly #lock: FolderLock | undefined;
 
-  constructor(path: string, lock?: FolderLock) {
+  constructor(path: string) {
     this.path = resolve(path);
-    this.#lock = lock;
   }
 
-  /** Takes a folder for this process; it is created if need be. @throws LinnetError `PATH` if another process has it */
-  static async lock(path: string): Promise<RunFolder> {
-    return new RunFolder(path, await lockFolder(path));
+  has({ file }: RunFile<unknown>): boolean {
+    return existsSync(join(this.path, file));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#lock?.[Symbol.asyncDispose]();
+  /** The content of a document. @throws LinnetError `NOT_FOUND` where there is none, `FORMAT` naming what is wrong with it */
+  async load<T>(kind: RunFile<T>): Promise<T> {
+    return parsed(kind, await this.#text(kind), join(this.path, kind.file));
   }
 
-  /**
-   * The content of a document; undefined where there is none.
-   * @throws LinnetError `FORMAT` naming what is wrong with it
-   */
-  async read<T>(kind: RunFile<T>): Promise<T | undefined> {
-    const text = await this.#text(kind);
-    return text === undefined ? undefined : parsed(kind, text, join(this.path, kind.file));
+  /** The content of a document; undefined where there is none. @throws LinnetError `FORMAT` naming what is wrong with it */
+  read<T>(kind: RunFile<T>): Promise<T | undefined> {
+    return ifFound(this.load(kind));
   }
 
   /** Replaces a document. @throws LinnetError `PATH` from the file system */
@@ -63,44 +58,44 @@ export class RunFolder implements AsyncDisposable {
     await writeFileAtomic(join(this.path, file), `${JSON.stringify(value, undefined, 2)}\n`);
   }
 
-  /**
-   * The lines of a journal; undefined where there is none.
-   * @throws LinnetError `FORMAT` naming the line that is damaged
-   */
-  async lines<T>(kind: RunFile<T>): Promise<T[] | undefined> {
-    const text = await this.#text(kind);
-    return text === undefined ? undefined : parseLines(kind, text, join(this.path, kind.file));
+  /** The lines of a journal. @throws LinnetError `NOT_FOUND` where there is none, `FORMAT` naming the damaged line */
+  async loadLines<T>(kind: RunFile<T>): Promise<T[]> {
+    return parseLines(kind, await this.#text(kind), join(this.path, kind.file));
   }
 
   /**
-   * Opens a journal for appending.
+   * Opens a journal for appending; it is created if need be, as is the folder.
    * @param keep which of its lines stay; default all that are whole
-   * @throws LinnetError `FORMAT` naming the line that is damaged, `PATH` from the file system
+   * @throws LinnetError `FORMAT` naming the damaged line, `PATH` from the file system
    */
-  async journal<T>(kind: RunFile<T>, keep: (line: T) => boolean = () => true): Promise<RunJournal<T>> {
+  async journal<T>(kind: RunFile<T>, keep: (line: T) => boolean = () => true): Promise<LineJournal<T>> {
     const path = join(this.path, kind.file);
-    const kept = ((await this.lines(kind)) ?? []).filter(keep);
     try {
-      await mkdir(dirname(path), { recursive: true });
+      await mkdir(this.path, { recursive: true });
     } catch (error) {
-      throw fileError('create', dirname(path), error);
+      throw fileError('create', this.path, error);
     }
+    const kept = ((await ifFound(this.loadLines(kind))) ?? []).filter(keep);
     await writeFileAtomic(path, kept.map(lineOf).join(''));
-    return new RunJournal(path, kept);
+    return new LineJournal(path, kept);
   }
 
-  async #text({ file, mostBytes = 1 << 20 }: RunFile<unknown>): Promise<string | undefined> {
-    try {
-      return (await readInFolder(this.path, file, mostBytes)).toString('utf8');
-    } catch (error) {
-      if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
-      throw error;
-    }
+  async #text({ file, mostBytes = 1 << 20 }: RunFile<unknown>): Promise<string> {
+    return (await readInFolder(this.path, file, mostBytes)).toString('utf8');
+  }
+}
+
+async function ifFound<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
   }
 }
 
 /** A journal that is being written. */
-export class RunJournal<T> {
+export class LineJournal<T> {
   readonly path: string;
   /** The lines that were there when it was opened. */
   readonly kept: readonly T[];
@@ -112,8 +107,12 @@ export class RunJournal<T> {
     this.#file = openSync(path, 'a');
   }
 
+  get isOpen(): boolean {
+    return this.#file !== undefined;
+  }
+
   append(...lines: readonly T[]): void {
-    if (this.#file === undefined) throw new LinnetError('INPUT', `${this.path} is closed; no line can be added`);
+    if (this.#file === undefined) throw new LinnetError('INPUT', `${this.path} is finished; no line can be added`);
     try {
       writeSync(this.#file, lines.map(lineOf).join(''));
     } catch (error) {
@@ -144,8 +143,15 @@ function lineOf(value: unknown): string {
 
 /** The whole lines of a text; what follows the last line break is nothing, or a line torn by a power cut. */
 export function parseLines<T>(kind: RunFile<T>, text: string, path: string): T[] {
-  const lines = text.split('\n').slice(0, -1);
-  return lines.flatMap((line, at) => (line === '' ? [] : [parsed(kind, line, `${path}, line ${at + 1}`)]));
+  const lines = text.split('\n');
+  return (kind.isForgiving === true ? lines : lines.slice(0, -1)).flatMap((line, at) => {
+    if (kind.isForgiving !== true) return [parsed(kind, line, `${path}, line ${at + 1}`)];
+    try {
+      return line === '' ? [] : [parsed(kind, line, path)];
+    } catch {
+      return [];
+    }
+  });
 }
 
 function parsed<T>({ schema, what, remedy }: RunFile<T>, text: string, source: string): T {
@@ -155,12 +161,7 @@ function parsed<T>({ schema, what, remedy }: RunFile<T>, text: string, source: s
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new LinnetError('FORMAT', `${source} is not JSON: ${reason}${advice}`, { cause });
+    throw new LinnetError('FORMAT', `${source} is not JSON${advice}`, { cause });
   }
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw new LinnetError('FORMAT', `${source} is not ${what}${advice}:\n${schemaProblems(result.error)}`, {
-    cause: result.error,
-  });
+  return validated(schema, value, 'FORMAT', `${source} is not ${what}${advice}`);
 }

@@ -7,23 +7,12 @@
  * `run.json` is replaced atomically. A line of `metrics.jsonl` is handed to the operating system before `log` returns, so
  * a killed process loses no line; a machine that loses power may leave the last line torn, which reading forgives.
  */
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomic } from '../files/atomic.ts';
-import { checkJsonLimits } from '../files/json-limits.ts';
-import { fileError, readInFolder } from '../files/regular-file.ts';
+import { type LineJournal, type RunFile, RunFolder } from '../files/run-folder.ts';
 import { LinnetError } from '../errors.ts';
-import { validated } from '../files/schema-problems.ts';
 import { describeCommit, describeHardware, describeSoftware, hardwareSchema, softwareSchema } from './provenance.ts';
-
-const RECORD_FILE = 'run.json';
-/** The file of metrics in a run's folder. */
-export const METRICS_FILE = 'metrics.jsonl';
-/** Far above what any run writes; a larger file is not one of ours. */
-const MOST_RECORD_BYTES = 16 * 1024 * 1024;
-export const MOST_METRICS_BYTES = 512 * 1024 * 1024;
 
 const statusSchema = z.enum(['running', 'finished', 'interrupted', 'failed']);
 
@@ -49,7 +38,24 @@ const recordSchema = z.object({
 });
 
 const metricValueSchema = z.union([z.number(), z.string(), z.boolean(), z.null()]);
-const metricSchema = z.record(z.string(), metricValueSchema);
+/** Numbers without a spelling in JSON, and the texts that stand for them. */
+const specialNumbers: ReadonlyMap<unknown, number> = new Map([
+  ['NaN', NaN],
+  ['Infinity', Infinity],
+  ['-Infinity', -Infinity],
+]);
+const metricSchema = z.record(
+  z.string(),
+  metricValueSchema.transform((value) => specialNumbers.get(value) ?? value),
+);
+
+const what = 'a valid record of a run';
+const recordFile: RunFile<RunRecord> = { file: 'run.json', schema: recordSchema, what, mostBytes: 16 << 20 };
+/** The metrics in a run's folder. */
+export const metricsFile: RunFile<Metric> & { mostBytes: number } = {
+  ...{ file: 'metrics.jsonl', schema: metricSchema, what },
+  mostBytes: 512 << 20,
+};
 
 export type RunStatus = z.infer<typeof statusSchema>;
 /** What `run.json` says of a run. */
@@ -108,14 +114,12 @@ export interface Run {
  * ```
  */
 export async function openRun(dir: string, description: RunDescription, options: OpenRunOptions = {}): Promise<Run> {
-  const { resume = false, keep = () => true, now = () => new Date() } = options;
-  const folder = resolve(dir);
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    throw fileError('create', folder, error);
+  const { resume = false, keep, now = () => new Date() } = options;
+  const folder = new RunFolder(dir);
+  const earlier = resume ? await folder.load(recordFile) : undefined;
+  if (!resume && folder.has(recordFile)) {
+    throw new LinnetError('PATH', `${folder.path} already holds a run; name another folder, or resume this run`);
   }
-  const earlier = await readEarlier(folder, resume);
   const time = now().toISOString();
   const record: RunRecord = {
     format: 'linnet-run',
@@ -126,31 +130,31 @@ export async function openRun(dir: string, description: RunDescription, options:
     software: describeSoftware(),
     hardware: describeHardware(),
     commit: await describeCommit(),
-    started: earlier?.record.started ?? time,
-    resumed: earlier === undefined ? [] : [...earlier.record.resumed, time],
+    started: earlier?.started ?? time,
+    resumed: earlier === undefined ? [] : [...earlier.resumed, time],
     finished: null,
     status: 'running',
     error: null,
   };
   // The metrics first: a folder with a record always has its metrics.
-  const kept = earlier?.metrics.filter(keep) ?? [];
-  await writeFileAtomic(join(folder, METRICS_FILE), kept.map(formatMetric).join(''));
-  await writeRecord(folder, record);
-  return new RecordedRun(folder, record, now);
+  const metrics = await folder.journal(metricsFile, resume ? keep : () => false);
+  await folder.write(recordFile, record);
+  return new RecordedRun(folder, record, metrics, now);
 }
 
 class RecordedRun implements Run {
   readonly folder: string;
+  readonly #folder: RunFolder;
+  readonly #metrics: LineJournal<Metric>;
   readonly #now: () => Date;
-  readonly #metrics: number;
   #record: RunRecord;
-  #isOpen = true;
 
-  constructor(folder: string, record: RunRecord, now: () => Date) {
-    this.folder = folder;
+  constructor(folder: RunFolder, record: RunRecord, metrics: LineJournal<Metric>, now: () => Date) {
+    this.folder = folder.path;
+    this.#folder = folder;
     this.#record = record;
+    this.#metrics = metrics;
     this.#now = now;
-    this.#metrics = openSync(join(folder, METRICS_FILE), 'a');
   }
 
   get record(): RunRecord {
@@ -158,8 +162,7 @@ class RecordedRun implements Run {
   }
 
   log(metric: Metric): void {
-    if (!this.#isOpen) throw new LinnetError('INPUT', `the run in ${this.folder} is finished; no metric can be added`);
-    writeSync(this.#metrics, formatMetric(metric));
+    this.#metrics.append(metric);
   }
 
   report(results: Readonly<Record<string, JsonValue>>): void {
@@ -167,24 +170,17 @@ class RecordedRun implements Run {
   }
 
   async finish(status: Exclude<RunStatus, 'running'>, error?: unknown): Promise<void> {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    fsyncSync(this.#metrics);
-    closeSync(this.#metrics);
-    const reason = error === undefined ? null : messageOf(error);
+    if (!this.#metrics.isOpen) return;
+    this.#metrics.close();
+    const reason = error === undefined ? null : error instanceof Error ? error.message : String(error);
     this.#record = { ...this.#record, status, error: reason, finished: this.#now().toISOString() };
-    await writeRecord(this.folder, this.#record);
+    await this.#folder.write(recordFile, this.#record);
   }
 }
 
-/**
- * Reads what a run is, without its metrics.
- * @throws LinnetError as `readRun`
- */
-export async function readRunRecord(dir: string): Promise<RunRecord> {
-  const folder = resolve(dir);
-  const text = (await readInFolder(folder, RECORD_FILE, MOST_RECORD_BYTES)).toString('utf8');
-  return parseAs(recordSchema, text, join(folder, RECORD_FILE));
+/** Reads what a run is, without its metrics. @throws LinnetError as `readRun` */
+export function readRunRecord(dir: string): Promise<RunRecord> {
+  return new RunFolder(dir).load(recordFile);
 }
 
 /**
@@ -196,82 +192,40 @@ export async function readRunRecord(dir: string): Promise<RunRecord> {
  * ```
  */
 export async function readRun(dir: string): Promise<{ record: RunRecord; metrics: Metric[] }> {
-  const folder = resolve(dir);
-  const metricsText = (await readInFolder(folder, METRICS_FILE, MOST_METRICS_BYTES)).toString('utf8');
-  return {
-    record: await readRunRecord(folder),
-    metrics: parseMetrics(metricsText, join(folder, METRICS_FILE)),
-  };
+  const folder = new RunFolder(dir);
+  const metrics = await folder.loadLines(metricsFile);
+  return { record: await folder.load(recordFile), metrics };
 }
 
-async function readEarlier(
+/**
+ * Does work next to the record in `folder`, which is taken up where it is there already: for work that finds by itself where
+ * it was. The record says `finished`, or `interrupted` for an error with the code `ABORTED`, or `failed`.
+ * @param start begins the record and returns it; work that is refused before leaves none
+ * @throws what `work` throws
+ */
+export async function recordedWork<T>(
   folder: string,
-  resume: boolean,
-): Promise<{ record: RunRecord; metrics: Metric[] } | undefined> {
-  if (resume) return readRun(folder);
+  description: RunDescription,
+  work: (start: () => Promise<Run>) => Promise<T>,
+): Promise<T> {
+  let run: Run | undefined;
+  const start = async (): Promise<Run> => {
+    run ??= await openRun(folder, description, { resume: existsSync(join(folder, recordFile.file)) });
+    return run;
+  };
   try {
-    await readInFolder(folder, RECORD_FILE, MOST_RECORD_BYTES);
+    const result = await work(start);
+    await run?.finish('finished');
+    return result;
   } catch (error) {
-    if (error instanceof LinnetError && error.code === 'NOT_FOUND') return undefined;
+    const isStopped = error instanceof LinnetError && error.code === 'ABORTED';
+    await run?.finish(isStopped ? 'interrupted' : 'failed', error);
     throw error;
   }
-  throw new LinnetError('PATH', `${folder} already holds a run; name another folder, or resume this run`);
-}
-
-async function writeRecord(folder: string, record: RunRecord): Promise<void> {
-  await writeFileAtomic(join(folder, RECORD_FILE), `${JSON.stringify(record, null, 2)}\n`);
 }
 
 /** A value as records hold it: what JSON does not know is left out. */
 export function plainJson(value: object): Record<string, JsonValue> {
   const parsed: unknown = JSON.parse(JSON.stringify(value));
   return z.record(z.string(), z.json()).parse(parsed);
-}
-
-/** Numbers without a spelling in JSON, and the texts that stand for them. */
-const SPECIAL_NUMBERS: ReadonlyMap<string, number> = new Map([
-  ['NaN', NaN],
-  ['Infinity', Infinity],
-  ['-Infinity', -Infinity],
-]);
-
-function formatMetric(metric: Metric): string {
-  const line = JSON.stringify(metric, (_, value: unknown) =>
-    typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,
-  );
-  return `${line}\n`;
-}
-
-/**
- * The metrics of whole lines.
- * @param path names the file in errors
- * @throws LinnetError `FORMAT` for a line that is no metric
- */
-export function parseMetrics(text: string, path: string): Metric[] {
-  const lines = text.split('\n');
-  // What follows the last line break is nothing, or a line torn by a power cut.
-  return lines.slice(0, -1).map((line, at) => {
-    const metric = parseAs(metricSchema, line, `${path}, line ${at + 1}`);
-    return Object.fromEntries(
-      Object.entries(metric).map(([name, value]) => [
-        name,
-        typeof value === 'string' ? (SPECIAL_NUMBERS.get(value) ?? value) : value,
-      ]),
-    );
-  });
-}
-
-function parseAs<T>(schema: z.ZodType<T>, text: string, source: string): T {
-  checkJsonLimits(Buffer.from(text), source); // the schema calls itself for every level
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new LinnetError('FORMAT', `${source} is not JSON: ${messageOf(error)}`);
-  }
-  return validated(schema, value, 'FORMAT', `${source} is not a valid record of a run`);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

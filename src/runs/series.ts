@@ -5,7 +5,8 @@
 import { Buffer } from 'node:buffer';
 import { LinnetError } from '../errors.ts';
 import { openInFolder, readExactly } from '../files/regular-file.ts';
-import { type Metric, METRICS_FILE, MOST_METRICS_BYTES, parseMetrics } from '../report/record.ts';
+import { parseLines } from '../files/run-folder.ts';
+import { type Metric, metricsFile } from '../report/record.ts';
 
 /** Points of a curve that are kept; beyond that, neighbours are averaged. */
 const mostPoints = 1024;
@@ -101,12 +102,12 @@ export class RunSeries {
    * @throws LinnetError `NOT_FOUND` without such a file, `FORMAT` for one that holds something else or is too large
    */
   async update(): Promise<void> {
-    const { handle, size } = await openInFolder(this.#folder, METRICS_FILE);
+    const { handle, size } = await openInFolder(this.#folder, metricsFile.file);
     try {
-      if (size > MOST_METRICS_BYTES) {
+      if (size > metricsFile.mostBytes) {
         throw new LinnetError(
           'FORMAT',
-          `the metrics in ${this.#folder} have ${size} bytes, at most ${MOST_METRICS_BYTES}`,
+          `the metrics in ${this.#folder} have ${size} bytes, at most ${metricsFile.mostBytes}`,
         );
       }
       const { dev, ino } = await handle.stat();
@@ -114,7 +115,7 @@ export class RunSeries {
       if (file !== this.#file || size < this.#offset) this.#forget(file);
       while (this.#offset < size) {
         const bytes = Buffer.alloc(Math.min(chunkBytes, size - this.#offset));
-        await readExactly(handle, bytes, this.#offset, METRICS_FILE);
+        await readExactly(handle, bytes, this.#offset, metricsFile.file);
         const end = bytes.lastIndexOf(0x0a) + 1;
         if (end === 0) {
           if (bytes.length < chunkBytes) break; // a line that is being written
@@ -123,9 +124,10 @@ export class RunSeries {
             `a line of the metrics in ${this.#folder} is longer than ${chunkBytes} bytes`,
           );
         }
-        const metrics = parseMetrics(
+        const metrics = parseLines(
+          metricsFile,
           bytes.toString('utf8', 0, end),
-          `${this.#folder}/${METRICS_FILE} from line ${this.#lines + 1}`,
+          `${this.#folder}/${metricsFile.file} from line ${this.#lines + 1}`,
         );
         for (const metric of metrics) this.#take(metric);
         this.#lines += metrics.length;

@@ -103,7 +103,7 @@ describe('linnet eval tasks', () => {
     const { Journal } = await import('../../src/evaluation/tasks/journal.ts');
     const path = join(folder, 'journal.jsonl');
     const journal = await Journal.open(path);
-    await journal.add([
+    journal.add([
       { key: 'a', responses: ['text'] },
       { key: 'b', responses: [{ logLikelihood: -1.5, isGreedy: true }] },
     ]);
@@ -111,7 +111,7 @@ describe('linnet eval tasks', () => {
     const reopened = await Journal.open(path);
     expect(reopened.get('a', 1)).toEqual(['text']);
     expect(reopened.get('b', 1)).toBeUndefined();
-    await reopened.add([{ key: 'b', responses: [{ logLikelihood: -1.5, isGreedy: true }] }]);
+    reopened.add([{ key: 'b', responses: [{ logLikelihood: -1.5, isGreedy: true }] }]);
     expect((await Journal.open(path)).get('b', 1)).toEqual([{ logLikelihood: -1.5, isGreedy: true }]);
     const resumed = await runJson('eval', 'tasks', model, '--data', data, ...options, '--out', out);
     expect(resumed.results).toEqual(whole.results);

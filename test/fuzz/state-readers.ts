@@ -7,7 +7,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { pino } from 'pino';
 import { examineDownload, writeDownloadRecord } from '../../src/checkpoint/hub/download-record.ts';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
-import { newProgress, readProgress, writeProgress } from '../../src/conversion/progress-file.ts';
+import { newProgress, progressFile } from '../../src/conversion/progress-file.ts';
+import { RunFolder } from '../../src/files/run-folder.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
 import { LinnetError } from '../../src/errors.ts';
@@ -135,7 +136,8 @@ async function recordReader(folder: string, name: string, kind: 'json' | 'text')
 async function progressReader(folder: string): Promise<FuzzReader> {
   await mkdir(folder);
   const sensitivity = [{ layer: 0, perplexity: 3, textLoss: 1, recallLoss: 2 }];
-  await writeProgress(folder, newProgress({ identity: 'a', keptLayers: [0], sensitivity, original: 3 }));
+  const run = new RunFolder(folder);
+  await run.write(progressFile, newProgress({ identity: 'a', keptLayers: [0], sensitivity, original: 3 }));
   const write = asFile(folder, 'conversion.json');
   return {
     name: 'progress of a conversion',
@@ -144,7 +146,7 @@ async function progressReader(folder: string): Promise<FuzzReader> {
     cost: 6,
     read(bytes) {
       write(bytes);
-      return readProgress(folder);
+      return run.load(progressFile);
     },
   };
 }
@@ -171,7 +173,7 @@ async function downloadReader(folder: string): Promise<FuzzReader> {
 async function journalReader(folder: string): Promise<FuzzReader> {
   const path = join(folder, 'answers.jsonl');
   const journal = await Journal.open(path);
-  await journal.add([{ key: 'a', responses: [{ type: 'text', text: 'yes' }] as never }]);
+  journal.add([{ key: 'a', responses: [{ type: 'text', text: 'yes' }] as never }]);
   const samples = [await readFile(path)];
   const write = asFile(folder, 'answers.jsonl');
   return {

@@ -3,15 +3,9 @@ import { lstat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { validated } from '../../files/schema-problems.ts';
-import { writeFileAtomic } from '../../files/atomic.ts';
-import { parseJsonObject } from '../../files/json-object.ts';
-import { fileError, readInFolder, systemErrorCode } from '../../files/regular-file.ts';
+import { fileError, systemErrorCode } from '../../files/regular-file.ts';
+import { type RunFile, RunFolder } from '../../files/run-folder.ts';
 import { fileSelection } from './selection.ts';
-
-/** Name of the note. */
-const RECORD_FILE = 'linnet-source.json';
-const MAX_RECORD_BYTES = 10_000_000;
 
 const recordSchema = z.object({
   id: z.string(),
@@ -24,9 +18,13 @@ const recordSchema = z.object({
 /** A downloaded model: name and commit on the hub, size in bytes and SHA-256 of each file, and how they were chosen. */
 export type DownloadRecord = Readonly<z.infer<typeof recordSchema>>;
 
+const recordFile: RunFile<DownloadRecord> = {
+  ...{ file: 'linnet-source.json', schema: recordSchema, what: 'a valid record of a download', mostBytes: 10_000_000 },
+};
+
 /** Writes the note into a folder. */
 export async function writeDownloadRecord(folder: string, record: DownloadRecord): Promise<void> {
-  await writeFileAtomic(resolve(folder, RECORD_FILE), `${JSON.stringify(record, undefined, 2)}\n`);
+  await new RunFolder(folder).write(recordFile, record);
 }
 
 /**
@@ -39,20 +37,13 @@ export async function examineDownload(
   id: string,
 ): Promise<{ record: DownloadRecord; intact: boolean } | undefined> {
   if ((await sizeOf(folder)) === undefined) return undefined;
-  const record = await readRecord(folder);
+  const record = await new RunFolder(folder).read(recordFile);
   if (record?.id !== id) {
     const found = record === undefined ? 'no downloaded model' : `the model ${record.id}`;
     throw new LinnetError('PATH', `${folder} holds ${found}; choose another folder for ${id}`);
   }
   const sizes = await Promise.all(Object.keys(record.files).map((name) => sizeOf(resolve(folder, name))));
   return { record, intact: Object.values(record.files).every(({ size }, i) => sizes[i] === size) };
-}
-
-async function readRecord(folder: string): Promise<DownloadRecord | undefined> {
-  if ((await sizeOf(resolve(folder, RECORD_FILE))) === undefined) return undefined;
-  const path = resolve(folder, RECORD_FILE);
-  const json = parseJsonObject(await readInFolder(folder, RECORD_FILE, MAX_RECORD_BYTES), path);
-  return validated(recordSchema, json, 'FORMAT', `${path} is not a valid record of a download`);
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

@@ -1,8 +1,7 @@
 /** What people see of a conversion while it goes on, and what its record keeps. */
 import type { Conversion, ConversionEvent, ConversionOptions } from '../../conversion/convert.ts';
 import { formatDuration, formatFixed } from '../../report/quantities.ts';
-import type { Run, RunDescription } from '../../report/record.ts';
-import { recordedWork } from '../../report/recorded-work.ts';
+import { recordedWork, type Run, type RunDescription } from '../../report/record.ts';
 import type { CommandContext } from '../framework/context.ts';
 
 /** Tells people what happens, and shows a line of progress for every stage. */

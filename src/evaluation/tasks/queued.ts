@@ -92,7 +92,7 @@ export async function answerTasksInQueue(
     async onResult(index, value) {
       const result = resultSchema.safeParse(value);
       if (!result.success) throw new LinnetError('FORMAT', 'the queue holds something else than the answers to a task');
-      await journal.add(result.data.answers);
+      journal.add(result.data.answers);
       usage.tokensRead += result.data.usage.tokensRead;
       usage.tokensReused += result.data.usage.tokensReused;
       usage.tokensGenerated += result.data.usage.tokensGenerated;

@@ -134,7 +134,7 @@ async function answerBatch(
     taken += count;
   }
   if (fresh.size > 0) {
-    await journal?.file.add(Array.from(fresh, ([index, own]) => ({ key: keys[index], responses: own })));
+    journal?.file.add(Array.from(fresh, ([index, own]) => ({ key: keys[index], responses: own })));
   }
   return questions.map((_, index) => known[index] ?? fresh.get(index) ?? []);
 }

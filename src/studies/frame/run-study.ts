@@ -4,15 +4,13 @@ import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
-import { readRegularFile } from '../../files/regular-file.ts';
 import { validated } from '../../files/schema-problems.ts';
 import type { Job, JobHandler } from '../../jobs/job.ts';
 import { runJobs } from '../../jobs/queue.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { writeReport } from '../../report/html.ts';
 import { formatFixed } from '../../report/quantities.ts';
-import { plainJson, type Run } from '../../report/record.ts';
-import { recordedWork } from '../../report/recorded-work.ts';
+import { plainJson, recordedWork, type Run } from '../../report/record.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { StudyDefinition } from './study.ts';
 import {
@@ -26,7 +24,7 @@ import {
   type Trials,
   type TrialUpdate,
 } from './study.ts';
-import { parseKnownTrials, TrialStore } from './trial-store.ts';
+import { measuredOf, readKnownTrials, TrialStore } from './trial-store.ts';
 
 /** A plan with everything that it names. Dispose of it. */
 export interface OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Measured extends object>
@@ -69,8 +67,8 @@ export interface StudyQueue {
 export interface RunTrialsOptions<Trial, Result> {
   /** Where results are kept. Default: nowhere. */
   readonly store?: TrialStore;
-  /** Results of other runs by identity. */
-  readonly known?: ReadonlyMap<string, object>;
+  /** Results of other runs. */
+  readonly known?: { readonly file: string; readonly trials: Awaited<ReturnType<typeof readKnownTrials>> };
   /** Runs the trials on other machines. */
   readonly queue?: StudyQueue;
   /** Optimizer steps between two snapshots of a trial. Default 200. */
@@ -97,15 +95,16 @@ export async function runTrials<Plan extends object, Trial, Place extends TrialP
   const found: (Measured | undefined)[] = [];
   for (const trial of trials) {
     const identity = (): string | Promise<string> => definition.identity(trial);
-    const stored = await store?.find(definition.place(trial), identity, definition.measured);
-    const other = stored ?? (known === undefined ? undefined : known.get(await identity()));
-    found.push(stored ?? (other && definition.measured.parse(withoutPlace(other, definition.place(trial)))));
+    const place = definition.place(trial);
+    const stored = await store?.find(place, identity, definition.measured);
+    const other = stored === undefined ? known?.trials.get(await identity()) : undefined;
+    found.push(stored ?? (other && measuredOf(other, place, definition.measured, known?.file ?? '')));
   }
   const results: ((Place & Measured) | undefined)[] = [];
   let done = 0;
   const take = async (at: number, measured: Measured, isKnown: boolean): Promise<void> => {
     const place = definition.place(trials[at]);
-    if (!isKnown) await store?.store({ place, identity: await definition.identity(trials[at]) }, measured);
+    if (!isKnown) await store?.store(place, await definition.identity(trials[at]), measured);
     results[at] = { ...place, ...measured };
     onResult?.({ ...place, ...measured }, isKnown, ++done);
   };
@@ -128,12 +127,6 @@ export async function runTrials<Plan extends object, Trial, Place extends TrialP
     await take(at, measured, earlier !== undefined);
   }
   return results.filter((result) => result !== undefined);
-}
-
-/** What was measured, of a result as it is kept. */
-function withoutPlace({ ...result }: object, place: TrialPlace): unknown {
-  const fields = ['format', 'version', 'identity', ...Object.keys(place)];
-  return Object.fromEntries(Object.entries(result).filter(([name]) => !fields.includes(name)));
 }
 
 /** Names the jobs. */
@@ -266,7 +259,7 @@ async function runRecorded<Plan extends object, Trial, Place extends TrialPlace,
     const results = await runTrials(study, {
       ...options,
       store: out === undefined ? undefined : await TrialStore.open(out),
-      known: known === undefined ? undefined : await readKnown(known),
+      known: known === undefined ? undefined : { file: known, trials: await readKnownTrials(known) },
       onUpdate(trial, update, done) {
         const place = definition.place(trial);
         if (run !== undefined) recordUpdate(run, trialName(place), update);
@@ -317,13 +310,6 @@ async function runRecorded<Plan extends object, Trial, Place extends TrialPlace,
 function placeOf(result: object, like: TrialPlace): TrialPlace {
   const known = new Map<string, TrialPlace[string]>(Object.entries(result));
   return Object.fromEntries(Object.keys(like).map((name) => [name, known.get(name) ?? '']));
-}
-
-/** Known results are some hundred bytes a trial. */
-const mostKnownBytes = 64 << 20;
-
-async function readKnown(file: string): Promise<ReadonlyMap<string, object>> {
-  return parseKnownTrials((await readRegularFile(file, mostKnownBytes)).toString('utf8'), file);
 }
 
 /** Lines that a trial has in the record at most: its curve is to be seen, not every batch. */

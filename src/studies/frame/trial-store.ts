@@ -1,23 +1,38 @@
-/** The folder of a study: a file a trial, and the snapshots of the trial under way. */
+/** The results of trials: a file each in the folder of a study, next to the snapshots of the trial under way. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { RunFolder } from '../../files/run-folder.ts';
-import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import { readRegularFile } from '../../files/regular-file.ts';
+import { parseLines, type RunFile, RunFolder } from '../../files/run-folder.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { type TrialPlace, trialName } from './study.ts';
 
-/** A stored result before it is known to be of a certain trial: its identity, its place and what was measured. */
-const envelope = z.looseObject({ format: z.literal('linnet-trial'), version: z.literal(1), identity: z.string() });
+/** A result: what identifies the trial, the fields of its place and what was measured. */
+const storedSchema = z.looseObject({
+  format: z.literal('linnet-trial').optional(),
+  version: z.literal(1).optional(),
+  identity: z.string(),
+});
+type StoredTrial = z.output<typeof storedSchema>;
 
-/** A trial as far as its result in a folder goes. */
-export interface StoredTrialKey {
-  readonly place: TrialPlace;
-  readonly identity: string;
+function trialFile(file: string): RunFile<StoredTrial> {
+  return { file, schema: storedSchema, what: 'a result of a trial', remedy: 'delete it to measure the trial again' };
 }
 
-/** The results in a folder. */
+/** What was measured, of a stored result. @throws LinnetError `FORMAT` for the result of another kind of study */
+export function measuredOf<Measured>(
+  stored: StoredTrial,
+  place: TrialPlace,
+  schema: z.ZodType<Measured>,
+  source: string,
+): Measured {
+  const others = new Set(['format', 'version', 'identity', ...Object.keys(place)]);
+  const measured = Object.fromEntries(Object.entries(stored).filter(([name]) => !others.has(name)));
+  return validated(schema, measured, 'FORMAT', `${source} is not a result of this study`);
+}
+
+/** The results in the folder of a study. */
 export class TrialStore {
   readonly path: string;
   readonly #trials: RunFolder;
@@ -44,20 +59,17 @@ export class TrialStore {
    * @param identity of the trial, computed only where there is a result
    * @throws LinnetError `MISMATCH` for the result of another trial of the same name, `FORMAT` for a damaged file
    */
-  async find<Measured extends object>(
+  async find<Measured>(
     place: TrialPlace,
     identity: () => string | Promise<string>,
     schema: z.ZodType<Measured>,
   ): Promise<Measured | undefined> {
-    const file = `${trialName(place)}.json`;
-    const what = 'a result of a trial';
-    const stored = await this.#trials.read({ file, schema: envelope, what, remedy: 'delete it' });
+    const kind = trialFile(`${trialName(place)}.json`);
+    const stored = await this.#trials.read(kind);
     if (stored === undefined) return undefined;
-    const path = join(this.#trials.path, file);
-    const { format: _, version: __, identity: given, ...rest } = stored;
-    const { place: own, measured } = splitResult(rest, place);
-    const parsed = validated(schema, measured, 'FORMAT', `${path} is not ${what}`);
-    if (given === (await identity()) && own) return parsed;
+    const path = join(this.#trials.path, kind.file);
+    const isHere = Object.entries(place).every(([name, value]) => stored[name] === value);
+    if (isHere && stored.identity === (await identity())) return measuredOf(stored, place, schema, path);
     throw new LinnetError(
       'MISMATCH',
       `${path} is of another trial, or was measured with another model, text or budget than the plan says now; ` +
@@ -66,42 +78,19 @@ export class TrialStore {
   }
 
   /** Keeps a result, and drops the snapshots that led to it. */
-  async store({ place, identity }: StoredTrialKey, measured: object): Promise<void> {
+  async store(place: TrialPlace, identity: string, measured: object): Promise<void> {
     const content = { format: 'linnet-trial', version: 1, identity, ...place, ...measured } as const;
-    const file = { file: `${trialName(place)}.json`, schema: envelope, what: 'a result of a trial' };
-    await this.#trials.write(file, content);
+    await this.#trials.write(trialFile(`${trialName(place)}.json`), content);
     await rm(this.snapshotFolder(place), { recursive: true, force: true });
   }
 }
 
-/** What was measured, without the fields of the place; `place`: whether these are those of the trial. */
-function splitResult(result: JsonObject, place: TrialPlace): { place: boolean; measured: JsonObject } {
-  return {
-    place: Object.entries(place).every(([name, value]) => result[name] === value),
-    measured: Object.fromEntries(Object.entries(result).filter(([name]) => !Object.hasOwn(place, name))),
-  };
-}
-
 /**
- * Results of other runs, a JSON object a line, by identity. Their places are those of the plan that finds them again.
- * @throws LinnetError `FORMAT` naming the line that is not a result
+ * Results of other runs by identity, from a file of JSON lines.
+ * @throws LinnetError `FORMAT` naming the line that is not a result, `NOT_FOUND` or `PATH` for the file
  */
-export function parseKnownTrials(text: string, file: string): Map<string, JsonObject> {
-  const lines = text.split('\n').entries();
-  return new Map(
-    [...lines].flatMap(([at, line]): [string, JsonObject][] => {
-      if (line.trim() === '') return [];
-      const value = jsonOf(line);
-      if (isJsonObject(value) && typeof value.identity === 'string') return [[value.identity, value]];
-      throw new LinnetError('FORMAT', `${file}:${at + 1} is not a result of a trial; name another file`);
-    }),
-  );
-}
-
-function jsonOf(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
+export async function readKnownTrials(file: string): Promise<Map<string, StoredTrial>> {
+  const text = (await readRegularFile(file, 64 << 20)).toString('utf8').trim();
+  const kind = { ...trialFile(file), remedy: 'name another file' };
+  return new Map(parseLines(kind, `${text}\n`, file).map((stored) => [stored.identity, stored]));
 }
