@@ -172,7 +172,7 @@ class RecordedRun implements Run {
   async finish(status: Exclude<RunStatus, 'running'>, error?: unknown): Promise<void> {
     if (!this.#metrics.isOpen) return;
     this.#metrics.close();
-    const reason = error === undefined ? null : error instanceof Error ? error.message : String(error);
+    const reason = error === undefined ? null : messageOf(error);
     this.#record = { ...this.#record, status, error: reason, finished: this.#now().toISOString() };
     await this.#folder.write(recordFile, this.#record);
   }
@@ -228,4 +228,8 @@ export async function recordedWork<T>(
 export function plainJson(value: object): Record<string, JsonValue> {
   const parsed: unknown = JSON.parse(JSON.stringify(value));
   return z.record(z.string(), z.json()).parse(parsed);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

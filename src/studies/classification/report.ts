@@ -1,8 +1,8 @@
 /** The report of a study of classifiers: a row a model and method, a column a task; means over the seeds. */
 import { average } from '../../evaluation/tasks/metrics/statistics.ts';
 import { formatCount, formatFixed } from '../../report/quantities.ts';
-import { type Column, makeTable, type Table, textTable } from '../../report/table.ts';
-import { groupedBy, measuredHow, type OverSeeds, overSeeds, spelledOverSeeds } from '../frame/over-seeds.ts';
+import { type Column, makeTable, type Table } from '../../report/table.ts';
+import { groupedBy, type OverSeeds, overSeeds, spelledOverSeeds } from '../frame/over-seeds.ts';
 import type { StudyReport } from '../frame/study.ts';
 import type { ClassificationPlan } from './plan.ts';
 import type { ClassificationResult, ClassificationTrial } from './trial.ts';
@@ -45,7 +45,6 @@ export function reportClassification(
   results: readonly ClassificationResult[],
 ): StudyReport {
   const rows = summarize(results);
-  const models = groupedBy(rows, ({ model }) => model);
   const caption =
     'Percent: mean ± standard deviation over the seeds, of validation rows. A task with two measures counts with their ' +
     'mean in the average.';
@@ -61,20 +60,14 @@ export function reportClassification(
   });
   const seeds = `${plan.seeds.join(', ')}: they draw heads, fresh weights and the order of the rows`;
   return {
-    text: models.map((own) => `\n${own[0].model}\n${textTable(taskTable(own))}`).join('\n'),
     json: { rows, trials: results },
-    page: {
-      title: plan.title,
-      subtitle: 'The same budget for every method of a model',
-      sections: [
-        ...models.map((own) => ({
-          title: own[0].model,
-          blocks: [{ kind: 'table' as const, table: taskTable(own), caption }],
-        })),
-        measuredHow([...new Map(sizes), ...new Map(budgets), ['seeds', seeds]]),
-      ],
-      footer: 'Made by linnet study classification.',
-    },
+    title: plan.title,
+    subtitle: 'The same budget for every method of a model',
+    sections: groupedBy(rows, ({ model }) => model).map((own) => ({
+      title: own[0].model,
+      blocks: [{ kind: 'table', table: taskTable(own), caption }],
+    })),
+    facts: [...new Map(sizes), ...new Map(budgets), ['seeds', seeds]],
   };
 }
 

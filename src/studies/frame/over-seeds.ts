@@ -1,7 +1,5 @@
-/** Means and deviations of results over seeds, and what a report says about how they were measured. */
+/** Means and deviations of results over seeds. */
 import { average, sampleDeviation } from '../../evaluation/tasks/metrics/statistics.ts';
-import type { Section } from '../../report/html.ts';
-import { provenanceFacts } from '../../report/provenance.ts';
 import { formatFixed } from '../../report/quantities.ts';
 
 /** A number over the seeds. */
@@ -25,9 +23,4 @@ export function groupedBy<T>(items: readonly T[], keyOf: (item: T) => string): T
   const groups = new Map<string, T[]>();
   for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
   return [...groups.values()];
-}
-
-/** The last section of a study's page: `facts`, and the machine. */
-export function measuredHow(facts: readonly (readonly [name: string, value: string])[]): Section {
-  return { title: 'How it was measured', blocks: [{ kind: 'facts', facts: [...facts, ...provenanceFacts()] }] };
 }

@@ -9,16 +9,19 @@ import type { Job, JobHandler } from '../../jobs/job.ts';
 import { runJobs } from '../../jobs/queue.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { writeReport } from '../../report/html.ts';
+import { provenanceFacts } from '../../report/provenance.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import { plainJson, recordedWork, type Run } from '../../report/record.ts';
+import { textTable } from '../../report/table.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import type { StudyDefinition } from './study.ts';
 import {
   parsePlan,
   placeWords,
   type PlanSource,
   planSource,
   requireRunning,
+  type StudyDefinition,
+  type StudyReport,
   type TrialPlace,
   trialName,
   type Trials,
@@ -281,29 +284,49 @@ async function runRecorded<Plan extends object, Trial, Place extends TrialPlace,
     return report;
   };
   if (out === undefined) {
-    const { text, json, negative = false } = await measure();
-    return { text, json, negative };
+    const report = await measure();
+    return { text: printedReport(report), json: report.json, negative: report.negative ?? false };
   }
   const configuration = plainJson({ ...plan, trials: total });
   const report = await recordedWork(out, { command, configuration }, async (start) => measure(await start()));
-  const { text, json: reported, negative = false, page, charts = {}, files = {} } = report;
-  const written: Record<string, unknown> = { out };
-  const write = async (name: string, content: string): Promise<string> => {
-    const path = join(out, name);
-    await writeFileAtomic(path, content);
-    return path;
+  const json = { out, ...(await writeResults(out, definition.name, report, command)), ...report.json };
+  await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(json, null, 2)}\n`);
+  const text = `${printedReport(report)}\n\nwrote ${join(out, 'report.html')}`;
+  return { text, json, negative: report.negative ?? false };
+}
+
+/** The tables of a report, each under its title where there are several, and its conclusion. */
+function printedReport({ sections, conclusion }: StudyReport): string {
+  const tables = sections.flatMap(({ title, blocks }) =>
+    blocks.flatMap((block) => (block.kind === 'table' ? [{ title, text: textTable(block.table) }] : [])),
+  );
+  const parts = tables.map(({ title, text }) => (tables.length === 1 ? text : `${title}\n${text}`));
+  return [...parts, ...(conclusion === undefined ? [] : [conclusion])].join('\n\n');
+}
+
+/** Writes page, charts and files of a report. @returns their paths, as JSON has them */
+async function writeResults(
+  out: string,
+  name: string,
+  { title, subtitle, sections, facts = [], charts = {}, files = {} }: StudyReport,
+  command: readonly string[],
+): Promise<Record<string, unknown>> {
+  const report = join(out, 'report.html');
+  const how = [{ kind: 'facts', facts: [...facts, ...provenanceFacts()] }] as const;
+  await writeReport(report, {
+    ...{ title, subtitle, sections: [...sections, { title: 'How it was measured', blocks: how }] },
+    ...{ footer: `Made by linnet study ${name}.`, command: commandLine(command) },
+  });
+  const written: Record<string, unknown> = { report };
+  const write = async (file: string, content: string): Promise<string> => {
+    await writeFileAtomic(join(out, file), content);
+    return join(out, file);
   };
-  if (page !== undefined) {
-    written.report = join(out, 'report.html');
-    await writeReport(join(out, 'report.html'), { ...page, command: commandLine(command) });
-  }
   const drawn: string[] = [];
-  for (const [name, chart] of Object.entries(charts)) drawn.push(await write(`${name}.svg`, chart.svgFile()));
+  for (const [file, chart] of Object.entries(charts)) drawn.push(await write(`${file}.svg`, chart.svgFile()));
   if (drawn.length > 0) written.charts = drawn;
-  for (const [key, { name, content }] of Object.entries(files)) written[key] = await write(name, content);
-  const json = { ...written, ...reported };
-  await write('results.json', `${JSON.stringify(json, null, 2)}\n`);
-  return { text: `${text}\n\nwrote ${join(out, page === undefined ? 'results.json' : 'report.html')}`, json, negative };
+  for (const [key, file] of Object.entries(files)) written[key] = await write(file.name, file.content);
+  return written;
 }
 
 /** The fields of a result that say where it belongs. */

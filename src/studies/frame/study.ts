@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { validated } from '../../files/schema-problems.ts';
 import type { Chart } from '../../report/charts/chart-renderer.ts';
-import type { Report } from '../../report/html.ts';
+import type { Section } from '../../report/html.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { UpdateEvent } from '../../training/trainer.ts';
 
@@ -51,15 +51,20 @@ export interface Trials<Trial> extends Partial<AsyncDisposable> {
 
 /** All results of a study for people and machines. */
 export interface StudyReport {
-  /** What is printed. */
-  readonly text: string;
   readonly json: Readonly<Record<string, unknown>>;
   /** The answer of the study is no: something does not work, or differs. */
   readonly negative?: boolean;
   /** Numbers for the record of the run. */
   readonly summary?: Readonly<Record<string, number | null>>;
-  /** The page `report.html`. */
-  readonly page?: Report;
+  /** Of the page `report.html`. */
+  readonly title: string;
+  readonly subtitle?: string;
+  /** Parts of the page; their tables are printed too. */
+  readonly sections: readonly Section[];
+  /** How it was measured, by name; the machine is added. */
+  readonly facts?: readonly (readonly [name: string, value: string])[];
+  /** Printed after the tables. */
+  readonly conclusion?: string;
   /** Charts by file name, without the ending .svg. */
   readonly charts?: Readonly<Record<string, Chart>>;
   /** Further files by the key that JSON names their path under, with name and content. */

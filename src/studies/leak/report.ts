@@ -2,8 +2,8 @@
 import { average } from '../../evaluation/tasks/metrics/statistics.ts';
 import { lineChart } from '../../report/charts/chart.ts';
 import { fixed } from '../../report/quantities.ts';
-import { makeTable, textTable } from '../../report/table.ts';
-import { groupedBy, measuredHow } from '../frame/over-seeds.ts';
+import { makeTable } from '../../report/table.ts';
+import { groupedBy } from '../frame/over-seeds.ts';
 import type { StudyReport } from '../frame/study.ts';
 import type { LeakRun } from './training.ts';
 
@@ -41,20 +41,15 @@ export async function reportLeak(results: readonly Result[]): Promise<StudyRepor
   const strength = new Set(results.map((run) => run.strength)).size > 2 ? await strengthChart(results) : undefined;
   const drawn = strength === undefined ? [leak] : [leak, strength];
   return {
-    text: textTable(table),
     json: { runs: results.map((run) => ({ ...run, trainingLoss: trainingLoss(run) })) },
+    title: 'A convolution that reads the future',
+    sections: [
+      {
+        title: 'Losses',
+        blocks: [...drawn.map((chart) => ({ kind: 'chart', chart }) as const), { kind: 'table', table }],
+      },
+    ],
     charts: { leak, ...(strength && { 'mask-strength': strength }) },
-    page: {
-      title: 'A convolution that reads the future',
-      sections: [
-        {
-          title: 'Losses',
-          blocks: [...drawn.map((chart) => ({ kind: 'chart', chart }) as const), { kind: 'table', table }],
-        },
-        measuredHow([]),
-      ],
-      footer: 'Made by linnet study leak.',
-    },
   };
 }
 

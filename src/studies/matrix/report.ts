@@ -1,6 +1,5 @@
 /** The report of the support matrix: a line a cell, and a page of Markdown with a line a mixer. */
-import { describeSoftware } from '../../report/provenance.ts';
-import { type Column, makeTable, markdownTable, type Table, textTable } from '../../report/table.ts';
+import { type Column, makeTable, markdownTable, type Table } from '../../report/table.ts';
 import { groupedBy } from '../frame/over-seeds.ts';
 import type { StudyReport } from '../frame/study.ts';
 import type { SupportRow } from './cells.ts';
@@ -15,31 +14,23 @@ export function reportMatrix(rows: readonly SupportRow[]): StudyReport {
     'finite logits, and a padded row of a batch has those of the row alone. Backward: gradients of all parameters against finite ' +
     'differences along a random direction. Decode: steps and token trees have the logits of the parallel form.';
   const caption = 'A dash is what cannot exist. Error: the largest of forward and decode over the largest logit.';
-  const cells = cellTable(rows);
-  const { linnet, node, onnxruntime } = describeSoftware();
   return {
-    text: [
-      textTable(cells),
-      ...failed.map(({ family, mixer, note = 'failed' }) => `${family}, ${mixer}: ${note}`),
-    ].join('\n'),
     json: { rows },
     negative: failed.length > 0,
+    title: 'Which mixer works where',
+    subtitle: 'Found by running all of them',
+    sections: [
+      { title: 'Every cell', blocks: [{ kind: 'table', table: cellTable(rows), caption }] },
+      {
+        title: 'How many work',
+        blocks: [
+          { kind: 'text', text: about },
+          { kind: 'table', table: countTable(rows), caption: 'Mixers that work, of those that can exist there.' },
+        ],
+      },
+    ],
+    conclusion: failed.map(({ family, mixer, note = 'failed' }) => `${family}, ${mixer}: ${note}`).join('\n'),
     files: { markdown: { name: 'support.md', content: supportPage(rows) } },
-    page: {
-      title: 'Which mixer works where',
-      subtitle: 'Found by running all of them',
-      sections: [
-        {
-          title: 'How many work',
-          blocks: [
-            { kind: 'text', text: about },
-            { kind: 'table', table: countTable(rows), caption: 'Mixers that work, of those that can exist there.' },
-          ],
-        },
-        { title: 'Every cell', blocks: [{ kind: 'table', table: cells, caption }] },
-      ],
-      footer: `Made by linnet study matrix ${linnet}, Node ${node}, ONNX Runtime ${onnxruntime}.`,
-    },
   };
 }
 

@@ -2,8 +2,8 @@
 import type { Chart } from '../../report/charts/chart-renderer.ts';
 import { heatMap } from '../../report/charts/heat-map.ts';
 import { fixed, formatCount, formatFixed, formatTokens } from '../../report/quantities.ts';
-import { type Column, makeTable, textTable } from '../../report/table.ts';
-import { groupedBy, measuredHow } from '../frame/over-seeds.ts';
+import { type Column, makeTable } from '../../report/table.ts';
+import { groupedBy } from '../frame/over-seeds.ts';
 import type { StudyReport } from '../frame/study.ts';
 import { needleChance } from './measure.ts';
 import type { NeedleFields, NeedleResult } from './plan.ts';
@@ -29,24 +29,20 @@ export function reportNeedles(plan: NeedleFields, results: readonly NeedleResult
   const about = `${task}, ${questions} questions a row, ${answer}; chance is ${formatFixed(chance, 3)}`;
   const chart = needleChart(plan, models);
   return {
-    text: `${textTable(table)}\n${about}`,
     json: { task, answer, questions, chance, models: models.map(reportedModel) },
+    title: `Needle in a haystack: ${task}`,
+    subtitle: about,
+    sections: [
+      {
+        title: 'Scores',
+        blocks: [
+          { kind: 'chart', chart },
+          { kind: 'table', table },
+        ],
+      },
+    ],
+    conclusion: about,
     charts: { needle: chart },
-    page: {
-      title: `Needle in a haystack: ${task}`,
-      subtitle: about,
-      sections: [
-        {
-          title: 'Scores',
-          blocks: [
-            { kind: 'chart', chart },
-            { kind: 'table', table },
-          ],
-        },
-        measuredHow([]),
-      ],
-      footer: 'Made by linnet study needle.',
-    },
   };
 }
 

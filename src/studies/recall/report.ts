@@ -3,8 +3,8 @@ import { average } from '../../evaluation/tasks/metrics/statistics.ts';
 import type { Chart } from '../../report/charts/chart-renderer.ts';
 import { lineChart } from '../../report/charts/chart.ts';
 import { fixed, formatBytes, formatCount } from '../../report/quantities.ts';
-import { makeTable, textTable } from '../../report/table.ts';
-import { groupedBy, measuredHow } from '../frame/over-seeds.ts';
+import { makeTable } from '../../report/table.ts';
+import { groupedBy } from '../frame/over-seeds.ts';
 import type { StudyReport } from '../frame/study.ts';
 import type { AssociativeRecallResult } from './associative-recall.ts';
 
@@ -35,23 +35,18 @@ export async function reportRecall(title: string, results: readonly Result[]): P
     rows,
   );
   return {
-    text: textTable(table),
     json: { task: 'mqar', trials: results },
+    title,
+    sections: [
+      {
+        title: 'Recall',
+        blocks: [
+          { kind: 'chart', chart },
+          { kind: 'table', table },
+        ],
+      },
+    ],
     charts: { recall: chart },
-    page: {
-      title,
-      sections: [
-        {
-          title: 'Recall',
-          blocks: [
-            { kind: 'chart', chart },
-            { kind: 'table', table },
-          ],
-        },
-        measuredHow([]),
-      ],
-      footer: 'Made by linnet study recall.',
-    },
   };
 }
 

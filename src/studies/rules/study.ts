@@ -10,9 +10,8 @@ import type { CausalModel } from '../../models/model.ts';
 import { openCausal } from '../../open/running-model.ts';
 import { Random } from '../../random.ts';
 import { fixed, formatCount } from '../../report/quantities.ts';
-import { makeTable, textTable } from '../../report/table.ts';
+import { makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { measuredHow } from '../frame/over-seeds.ts';
 import { requireRunning, type StudyDefinition, type StudyReport, trialIdentity } from '../frame/study.ts';
 import { countMismatches, type CompareRulesOptions, ruleAgreements, type RuleAgreement } from './verification-rules.ts';
 
@@ -137,15 +136,12 @@ function reportRules(results: readonly Measured[]): StudyReport {
       : `Exact verification differs from the sequential text at ${formatCount(exact.mismatches)} tokens.`;
   const about = `${formatCount(results.length)} prompts, ${formatCount(exact.tokens)} tokens. ${outcome}`;
   return {
-    text: `${textTable(table)}\n\n${about}`,
     json: { prompts: results.length, rules },
     negative: exact.mismatches > 0,
-    page: {
-      title: 'Verification rules',
-      subtitle: about,
-      sections: [{ title: 'Differences', blocks: [{ kind: 'table', table }] }, measuredHow([])],
-      footer: 'Made by linnet study rules.',
-    },
+    title: 'Verification rules',
+    subtitle: about,
+    sections: [{ title: 'Differences', blocks: [{ kind: 'table', table }] }],
+    conclusion: about,
   };
 }
 

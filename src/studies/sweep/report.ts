@@ -5,8 +5,8 @@ import { hiddenDifferences } from '../../report/charts/line-series.ts';
 import { csvText } from '../../report/csv.ts';
 import type { Block, Section } from '../../report/html.ts';
 import { formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
-import { makeTable, type Table, textTable } from '../../report/table.ts';
-import { groupedBy, measuredHow, type OverSeeds, overSeeds, spelledOverSeeds } from '../frame/over-seeds.ts';
+import { makeTable, type Table } from '../../report/table.ts';
+import { groupedBy, type OverSeeds, overSeeds, spelledOverSeeds } from '../frame/over-seeds.ts';
 import type { StudyReport } from '../frame/study.ts';
 import type { SweepPlan } from './plan.ts';
 import type { SweepResult } from './trial.ts';
@@ -42,10 +42,9 @@ export async function reportSweep(
   heldOutTokens: number,
 ): Promise<StudyReport> {
   const rows = summarizeSweep(results);
-  const models = groupedBy(rows, ({ model }) => model);
   const charts: Record<string, Chart> = {};
   const sections: Section[] = [];
-  for (const own of models) {
+  for (const own of groupedBy(rows, ({ model }) => model)) {
     const [{ model }] = own;
     const chart = await perplexityChart(own);
     charts[model.replace(/[^\p{L}\d+-]+/gu, '-')] = chart;
@@ -56,22 +55,18 @@ export async function reportSweep(
     sections.push({ title: model, blocks: [{ kind: 'chart', chart }, table, ...(await curveBlocks(own))] });
   }
   const budget = Object.entries(plan.training).map(([key, value]) => `${key} ${String(value)}`);
-  const how = measuredHow([
-    ['text', `${plan.data.join(', ')}; ${formatCount(heldOutTokens)} held-out tokens are scored`],
-    ['training', budget.join(', ')],
-    ['seeds', `${plan.seeds.join(', ')}: they draw the weights and the order of the text`],
-  ]);
   const found = results.map(({ perplexity }) => perplexity).filter(Number.isFinite);
   return {
-    text: models.map((own) => `\n${own[0].model}\n${textTable(methodTable(own))}`).join('\n'),
     json: { heldOutTokens, rows: rows.map(reportedRow) },
     summary: { perplexity: found.length === 0 ? null : Math.min(...found) },
-    page: {
-      title: plan.title,
-      subtitle: 'The same budget for every method',
-      sections: [...sections, how],
-      footer: 'Made by linnet study sweep.',
-    },
+    title: plan.title,
+    subtitle: 'The same budget for every method',
+    sections,
+    facts: [
+      ['text', `${plan.data.join(', ')}; ${formatCount(heldOutTokens)} held-out tokens are scored`],
+      ['training', budget.join(', ')],
+      ['seeds', `${plan.seeds.join(', ')}: they draw the weights and the order of the text`],
+    ],
     charts,
     files: { csv: { name: 'results.csv', content: sweepCsv(results) } },
   };
