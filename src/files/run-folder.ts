@@ -1,6 +1,6 @@
 /**
- * A folder of resumable work. What lets work go on lies in it as *documents*, JSON objects that are replaced as a whole,
- * and as *journals*, JSON lines that are appended as they come; snapshots of weights lie next to them as safetensors.
+ * A folder of resumable work: *documents*, JSON objects that are replaced as a whole, and *journals*, JSON lines that are
+ * appended; snapshots of weights lie next to them as safetensors.
  *
  * A document is written under a temporary name, flushed and renamed: it is the old one or the new one. A line of a journal is
  * handed to the operating system before `append` returns; a line that a power cut has torn is dropped when the journal is
@@ -21,9 +21,9 @@ export interface RunFile<T> {
   /** Name in the folder. */
   readonly file: string;
   readonly schema: z.ZodType<T>;
-  /** What a file of the kind is, for errors: "a valid record of a run". */
+  /** Description for errors: "a valid record of a run". */
   readonly what: string;
-  /** What to do about a damaged one, for errors. */
+  /** Advice about a damaged one, for errors. */
   readonly remedy?: string;
   /** A larger file is not ours. Default 1 MiB. */
   readonly mostBytes?: number;
@@ -43,12 +43,12 @@ export class RunFolder {
     return existsSync(join(this.path, file));
   }
 
-  /** The content of a document. @throws LinnetError `NOT_FOUND` where there is none, `FORMAT` naming what is wrong with it */
+  /** The content of a document. @throws LinnetError `NOT_FOUND` where there is none, `FORMAT` naming the problem */
   async load<T>(kind: RunFile<T>): Promise<T> {
     return parsed(kind, await this.#text(kind), join(this.path, kind.file));
   }
 
-  /** The content of a document; undefined where there is none. @throws LinnetError `FORMAT` naming what is wrong with it */
+  /** The content of a document; undefined where there is none. @throws LinnetError `FORMAT` naming the problem */
   read<T>(kind: RunFile<T>): Promise<T | undefined> {
     return ifFound(this.load(kind));
   }
@@ -141,7 +141,7 @@ function lineOf(value: unknown): string {
   return `${JSON.stringify(value, spelled)}\n`;
 }
 
-/** The whole lines of a text; what follows the last line break is nothing, or a line torn by a power cut. */
+/** The whole lines of a text; after the last line break there is nothing, or a line torn by a power cut. */
 export function parseLines<T>(kind: RunFile<T>, text: string, path: string): T[] {
   const lines = text.split('\n');
   return (kind.isForgiving === true ? lines : lines.slice(0, -1)).flatMap((line, at) => {
