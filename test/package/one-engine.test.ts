@@ -22,7 +22,7 @@ const prompts: OneDoer = {
   what: 'src/engine turns a prompt into tokens',
   sign: /([tT]okenizer(\(\))?|[tT]emplate|templateOf\(\w+\))\.encode\(|\btextTokens\(/,
   home: /^src\/(engine|tokenizer|data)\//,
-  stillIn: ['src/serving/http/llama/completion-fields.ts', 'src/serving/http/token-routes.ts'],
+  stillIn: ['src/serving/http/dialects/native.ts', 'src/serving/http/token-routes.ts'],
 };
 
 /** What makes an engine out of the files of a model. Training and measurements of weights in memory compile their own. */

@@ -61,8 +61,12 @@ describe('rounds', () => {
     expect(run(pacing, one, good)).toBeGreaterThan(0.95);
   });
 
-  it('of texts that do not draft decide nothing', () => {
+  it('of texts that do not draft decide nothing, and are measured once a text drafts', () => {
     const pacing = new RoundPacing();
+    pacing.begin(3, []);
+    pacing.end(0.5);
+    expect(pacing.costs.seconds(3, 1)).toBeUndefined();
+    texts(pacing, 1);
     for (let round = 0; round < 10; round++) {
       pacing.begin(3, []);
       pacing.end(0.02);
