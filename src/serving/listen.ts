@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import { LinnetError } from '../errors.ts';
 import { isLoopback } from './http/access.ts';
-import type { Api } from './http/app-frame.ts';
+import type { Api } from './http/app.ts';
 import { refuseLateRequests } from './late-requests.ts';
 
 /** Where a server listens, and for how long it is patient. */

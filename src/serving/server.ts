@@ -2,6 +2,8 @@
 import type { Logger } from 'pino';
 import { ApiKeys, RequestRate } from './http/access.ts';
 import { createApi } from './http/app.ts';
+import type { Serving } from './http/request-context.ts';
+import { textApi } from './http/text-api.ts';
 import { defaultLimits, type ServerLimits } from './http/limits.ts';
 import type { MetricDialect } from './http/metric-names.ts';
 import { ServerMetrics } from './http/metrics.ts';
@@ -39,6 +41,8 @@ export interface ServerOptions
   /** What is shared with other servers of the model; it stays the caller's. `sessions` is to be on top of its store. */
   readonly shared?: SharedState;
   readonly limits?: Partial<ServerLimits>;
+  /** Other names that requests may call the model. */
+  readonly aliases?: readonly string[];
   /** Makes the decoding method of texts that report no scores. Default: one token a round. */
   readonly method?: MethodMaker;
   /** Servers under whose names measurements appear too. Default none. */
@@ -75,7 +79,7 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
   const { slotFolder } = options;
   const slotFiles = slotFolder === undefined ? shared?.slotFiles : folderSlots(slotFolder, limits.sessionBytes);
   let draining = false;
-  const api = createApi({
+  const serving = {
     ready: () => !draining,
     model,
     runner,
@@ -94,8 +98,9 @@ export async function startServer(model: TextModel, options: ServerOptions): Pro
     origins,
     page: options.page,
     metricDialects: options.metricDialects,
-  });
-  const listening = await listen(api, options, {
+    aliases: options.aliases,
+  };
+  const listening = await listen(createApi<Serving>(serving, textApi(model)), options, {
     begin: () => (draining = true),
     settle: () => runner.close(),
   });

@@ -19,6 +19,8 @@ import { float32 } from '../../src/graph/tensor.ts';
 import { openRun, readRun } from '../../src/report/record.ts';
 import { ApiKeys, RequestRate } from '../../src/serving/http/access.ts';
 import { createApi } from '../../src/serving/http/app.ts';
+import type { Serving } from '../../src/serving/http/request-context.ts';
+import { textApi } from '../../src/serving/http/text-api.ts';
 import { defaultLimits } from '../../src/serving/http/limits.ts';
 import { ServerMetrics } from '../../src/serving/http/metrics.ts';
 import { Runner } from '../../src/engine/runner.ts';
@@ -229,7 +231,7 @@ async function requestReaders(): Promise<StateReaders> {
   const served = await openTiny(chatTemplate);
   const runner = new Runner(served.engine, { tokenizer: served.tokenizer });
   const sessions = new Sessions(new MemoryStore());
-  const api = createApi({
+  const serving = {
     ...{ model: served, runner, sessions, metrics: new ServerMetrics() },
     schemas: new JsonSchemas(served.tokenizer, served.vocabulary),
     slots: new Slots(runner.parallel),
@@ -238,7 +240,8 @@ async function requestReaders(): Promise<StateReaders> {
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 200, timeout: 20 },
     ...{ keys: new ApiKeys([]), rate: new RequestRate(undefined), log: pino({ enabled: false }) },
     ...{ localOnly: false, origins: [] },
-  });
+  };
+  const api = createApi<Serving>(serving, textApi(served));
   const sampling = { temperature: 1, top_p: 0.9, seed: 3, max_tokens: 2, stop: ['x'], logit_bias: { '5': 1 } };
   const messages = [
     { role: 'system', content: 'be kind' },

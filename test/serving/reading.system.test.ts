@@ -8,9 +8,9 @@ import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { saveModel } from '../../src/checkpoint/load-model.ts';
 import { open } from '../../src/open/index.ts';
 import type { Listening } from '../../src/serving/listen.ts';
-import { openServed, ReadingModel } from '../../src/serving/reading/reading-model.ts';
-import { type ReadingServerOptions, startReadingServer } from '../../src/serving/reading/reading-server.ts';
-import { TextLine } from '../../src/serving/reading/text-line.ts';
+import { openServed, ServedEncoder } from '../../src/serving/encoders/encoder-model.ts';
+import { type EncoderServerOptions, startEncoderServer } from '../../src/serving/encoders/encoder-server.ts';
+import { TextLine } from '../../src/serving/encoders/text-line.ts';
 import { runCaptured } from '../cli/captured-cli.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -19,7 +19,7 @@ import { openTiny, serve as serveWriting } from './served.ts';
 const place = suiteFolder();
 const at = (name: string): string => join(place, name);
 const labels = ['good', 'bad', 'odd'];
-const models = new Map<string, ReadingModel>();
+const models = new Map<string, ServedEncoder>();
 
 beforeAll(async () => {
   for (const family of ['llama', 'bert', 't5']) {
@@ -31,7 +31,7 @@ beforeAll(async () => {
   await saveModel(at('regression'), regression, { tokenizerFiles: { from: at('bert') } });
   for (const name of ['bert', 'llama-classes', 'bert-classes', 't5-classes', 'regression']) {
     const model = await openServed(at(name), { name, threads: 1 });
-    if (model instanceof ReadingModel) models.set(name, model);
+    if (model instanceof ServedEncoder) models.set(name, model);
   }
 });
 afterAll(async () => {
@@ -40,17 +40,17 @@ afterAll(async () => {
 
 async function isReading(name: string): Promise<boolean> {
   await using model = await openServed(at(name), { name, threads: 1 });
-  return model instanceof ReadingModel;
+  return model instanceof ServedEncoder;
 }
 
-function opened(name: string): ReadingModel {
+function opened(name: string): ServedEncoder {
   const model = models.get(name);
   if (model === undefined) throw new Error(`no model ${name}`);
   return model;
 }
 
-async function serve(name: string, options: Partial<ReadingServerOptions> = {}): Promise<Listening> {
-  const server = await startReadingServer(opened(name), { port: 0, log: pino({ enabled: false }), ...options });
+async function serve(name: string, options: Partial<EncoderServerOptions> = {}): Promise<Listening> {
+  const server = await startEncoderServer(opened(name), { port: 0, log: pino({ enabled: false }), ...options });
   onTestFinished(() => server.drain());
   return server;
 }

@@ -8,8 +8,8 @@ import { defaultLimits } from '../../serving/http/limits.ts';
 import { metricDialects } from '../../serving/http/metric-names.ts';
 import { readPage } from '../../serving/http/page.ts';
 import type { Listening } from '../../serving/listen.ts';
-import { openServed, ReadingModel } from '../../serving/reading/reading-model.ts';
-import { startReadingServer } from '../../serving/reading/reading-server.ts';
+import { openServed, ServedEncoder } from '../../serving/encoders/encoder-model.ts';
+import { startEncoderServer } from '../../serving/encoders/encoder-server.ts';
 import { enginePlacements, placeEngine } from '../../serving/engine-placement.ts';
 import type { TextModel } from '../../engine/text-model.ts';
 import { FolderStore } from '../../serving/sessions/folder-store.ts';
@@ -48,7 +48,7 @@ export const serveCommand = defineCommand({
   options: {
     host: withDefault(called('address', text), '127.0.0.1', 'address to listen on'),
     port: withDefault(integer(0, 65535, 'number'), 8080, 'port to listen on; 0 takes a free one'),
-    alias: optional(called('name', text), 'what clients call the model (default: its folder)'),
+    alias: repeated(called('name', text), 'what clients call the model; may be repeated (default: its folder)'),
     apiKey: repeated(called('key', text), 'key of which a request must bring one; may be repeated'),
     apiKeyFile: optional(filePath, 'file with such keys, one a line'),
     cors: repeated(called('origin', text), 'origin whose pages may call the API; * is all'),
@@ -139,22 +139,24 @@ export const serveCommand = defineCommand({
       },
     );
     const place = await placeEngine(options.model, options.inline ? 'inline' : options.engine, options.threads);
-    const named = { name: options.alias ?? basename(resolve(options.model)), worker: place.worker };
+    const [name = basename(resolve(options.model)), ...aliases] = options.alias;
+    const named = { name, worker: place.worker };
     const compile = { device: options.device, threads: place.threads };
     const listening = {
       ...{ host: options.host, port: options.port, keys, origins: options.cors, rate: options.rate, log },
+      aliases,
       drainDelay: options.drainDelay === 0 ? undefined : options.drainDelay,
       limits: { timeout: options.timeout },
     };
     await using model = await openServed(options.model, { ...named, ...compile, chatTemplate: template });
-    if (model instanceof ReadingModel) {
+    if (model instanceof ServedEncoder) {
       const { sessions, slotSavePath, chatTemplate, speculate } = options;
       const given = Object.entries({ sessions, slotSavePath, chatTemplate, speculate }).find(
         ([, value]) => value !== undefined && value !== 'off',
       );
       if (given !== undefined) throw new UsageError(`${flagName(given[0])} is of models that write texts`);
       const maxRequests = options.parallel + options.maxQueue;
-      const server = await startReadingServer(model, { ...listening, maxRequests });
+      const server = await startEncoderServer(model, { ...listening, maxRequests });
       context.print(`${model.name} (${model.kind}) at ${server.url}`);
       return await untilStopped(context, server, model.name);
     }

@@ -6,33 +6,20 @@ import { z } from 'zod';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import { renderReport, type Section } from '../../report/html.ts';
 import { makeTable } from '../../report/table.ts';
-import type { JsonEndpoint } from './json-endpoint.ts';
 import type { ServerLimits } from './limits.ts';
+import type { Route } from './route.ts';
 
-/** What an endpoint is for and takes. */
-export interface Operation {
-  readonly method: 'get' | 'post' | 'put' | 'delete';
-  readonly path: string;
+/** A route as the documents describe it. */
+type Described = Omit<Route<never>, 'answer' | 'body'> & { readonly body?: JsonObject };
+
+/** What the documents say of an API. */
+interface DocumentedApi {
   readonly summary: string;
-  /** Schema of a JSON body. */
-  readonly body?: JsonObject;
-  /** Content type of a body, or an answer, that is not JSON. */
-  readonly takes?: string;
-  readonly gives?: string;
+  readonly routes: readonly Omit<Route<never>, 'answer'>[];
 }
 
-/** What an API is: what its pages say of it. */
-export interface DocumentedApi {
-  readonly summary: string;
-  readonly endpoints: Readonly<Record<string, Pick<JsonEndpoint<never>, 'summary' | 'body'>>>;
-  /** Endpoints that take no JSON, besides those of every server, and some that do, below a path. */
-  readonly others: readonly Operation[];
-  /** Endpoints of other servers that it does not have. */
-  readonly absent: readonly string[];
-}
-
-/** Those of every server that take nothing. */
-const commonOperations: readonly Operation[] = [
+/** Routes of every server. */
+const commonRoutes: readonly Described[] = [
   { method: 'get', path: '/health', summary: 'Whether the server lives' },
   { method: 'get', path: '/v1/models', summary: 'The model' },
   { method: 'get', path: '/v1/models/{id}', summary: 'The model, by its name' },
@@ -41,19 +28,19 @@ const commonOperations: readonly Operation[] = [
   { method: 'get', path: '/metrics', summary: 'Measurements for Prometheus', gives: 'text/plain' },
 ];
 
-/** The schema of what is sent, as JSON Schema. */
-export function describedBody(schema: z.ZodType): JsonObject {
+/** The JSON Schema of a body. */
+function describedBody(schema: z.ZodType): JsonObject {
   const made: unknown = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
   if (!isJsonObject(made)) return {};
   const { $schema: _, ...own } = made;
   return own;
 }
 
-function operations(limits: ServerLimits, { endpoints, others }: DocumentedApi): Operation[] {
-  const posts = Object.entries(endpoints).map(
-    ([path, { summary, body }]): Operation => ({ method: 'post', path, summary, body: describedBody(body(limits)) }),
-  );
-  return [...posts, ...others, ...commonOperations];
+function describedRoutes(limits: ServerLimits, { routes }: DocumentedApi): Described[] {
+  return [
+    ...routes.map((route) => ({ ...route, body: route.body && describedBody(route.body(limits)) })),
+    ...commonRoutes,
+  ];
 }
 
 const errorSchema = {
@@ -74,10 +61,10 @@ const errorSchema = {
 };
 
 /** The OpenAPI document, version 3.1. */
-export function apiDocument(limits: ServerLimits, api: DocumentedApi) {
+export function apiDocument(limits: ServerLimits, api: DocumentedApi, absent: readonly string[]) {
   const paths: Record<string, Record<string, object>> = {};
-  for (const operation of operations(limits, api)) {
-    const { method, path, summary, body, takes, gives = 'application/json' } = operation;
+  for (const route of describedRoutes(limits, api)) {
+    const { method, path, summary, body, optional, takes, gives = 'application/json' } = route;
     const content = takes === undefined ? body && { 'application/json': { schema: body } } : { [takes]: {} };
     paths[path] = {
       ...paths[path],
@@ -90,7 +77,7 @@ export function apiDocument(limits: ServerLimits, api: DocumentedApi) {
           required: true,
           schema: { type: 'string' },
         })),
-        ...(content !== undefined && { requestBody: { required: true, content } }),
+        ...(content !== undefined && { requestBody: { required: optional !== true, content } }),
         responses: {
           200: { description: 'The answer; with "stream": true server-sent events', content: { [gives]: {} } },
           default: {
@@ -106,7 +93,7 @@ export function apiDocument(limits: ServerLimits, api: DocumentedApi) {
     info: {
       title: 'linnet serve',
       version: '1',
-      description: `${api.summary} Not here: ${api.absent.join(', ')}.`,
+      description: `${api.summary} Not here: ${absent.join(', ')}.`,
     },
     security: [{}, { bearer: [] }],
     paths,
@@ -119,7 +106,7 @@ export function apiDocument(limits: ServerLimits, api: DocumentedApi) {
 
 /** The same for people: one page without scripts. */
 export function documentPage(limits: ServerLimits, api: DocumentedApi): Response {
-  const all = operations(limits, api);
+  const all = describedRoutes(limits, api);
   const sections: Section[] = all.map(({ method, path, summary, body, takes, gives }) => {
     const fields = fieldsOf(body);
     return {

@@ -1,94 +1,245 @@
-/** The API of a model that writes. */
-import { addEndpoints, type Api, createFrame, type FrameOptions } from './app-frame.ts';
+/**
+ * The API of a server: its routes, and around them keys, rates, limits, errors, logs, metrics, the web page, and what the
+ * model and the API say of themselves. It is one function from requests to responses, and needs no socket.
+ */
+import { randomBytes } from 'node:crypto';
+import { type Context, Hono } from 'hono';
+import { cors } from 'hono/cors';
+import { methodNotAllowed } from 'hono/method-not-allowed';
+import { requestId } from 'hono/request-id';
+import type { Logger } from 'pino';
+import { describeSoftware } from '../../report/provenance.ts';
+import { type ApiKeys, checkHost, type RequestRate } from './access.ts';
+import { apiDocument, documentPage } from './api-document.ts';
+import { ApiError, asApiError } from './api-error.ts';
 import { jsonBody } from './body.ts';
-import { ApiError } from './api-error.ts';
-import { absentEndpoints, jsonEndpoints, writingApi } from './endpoints.ts';
-import { actOnSlot, listSlots } from './slot-routes.ts';
-import type { Serving } from './request-context.ts';
-import { deleteResponse, getResponse } from './dialects/responses.ts';
-import { describeSession, exportSession, forkSession, importSession } from './session-routes.ts';
+import { type MetricDialect, withDialects } from './metric-names.ts';
+import type { ServerMetrics } from './metrics.ts';
+import { addPage, type PageFiles } from './page.ts';
+import { modelNames, type TokenServing } from './request-context.ts';
+import type { Route } from './route.ts';
+import { tokenizerInfo } from './token-routes.ts';
 
-/** What an API is made of. */
-export interface ApiOptions extends Serving, FrameOptions {
-  readonly model: Serving['model'];
+/** What is around the routes of an API. */
+export interface ApiOptions extends TokenServing {
+  readonly keys: ApiKeys;
+  readonly rate: RequestRate;
+  readonly metrics: ServerMetrics;
+  readonly log: Logger;
+  /** Whether the server listens on a loopback address without a key: then only requests to localhost are answered. */
+  readonly localOnly: boolean;
+  /** Salts the keys of the prefix cache. Default: a random one; servers that share beginnings share it. */
+  readonly secret?: string;
+  /** Whether more requests are wanted: what load balancers look for. Default: always. */
+  readonly ready?: () => boolean;
+  /** Origins whose pages may call the API; '*' allows all. Default none. */
+  readonly origins: readonly string[];
+  /** Servers under whose names measurements appear too. Default none. */
+  readonly metricDialects?: readonly MetricDialect[];
+  /** The web page at `/`; undefined for none. */
+  readonly page?: PageFiles;
 }
 
-/** Makes the API. Routes may be added to it. */
-export function createApi(options: ApiOptions): Api {
-  const { model, limits } = options;
-  const app = createFrame(options, {
-    meta: () => modelFacts(options),
-    properties: () => properties(options),
-    document: writingApi,
-  });
-  app.get('/v1/responses/:id', (c) => getResponse(options, c.get('key'), c.req.param('id')));
-  app.delete('/v1/responses/:id', (c) => deleteResponse(options, c.get('key'), c.req.param('id')));
-  app.get('/slots', (c) => listSlots(options, c.req.query('fail_on_no_slot') !== undefined));
-  if (model.engine.model.cross !== undefined) refuseContinuing(app);
-  addSessionFiles(app, options);
-  app.post('/v1/sessions/:id/fork', async (c) => {
-    const body = await jsonBody(c.req.raw, limits.bodyBytes, {});
-    const request = { body, key: c.get('key'), salt: '', abort: c.get('controller') };
-    return forkSession(options, c.req.param('id'), request);
-  });
-  app.post('/slots/:id', async (c) => {
-    const { action, target } = c.req.query();
-    const body = await jsonBody(c.req.raw, limits.bodyBytes, {});
-    const request = { body, key: c.get('key'), salt: '', abort: c.get('controller') };
-    return actOnSlot(options, { id: c.req.param('id'), action, target }, request);
-  });
-  addEndpoints<Serving>(app, options, jsonEndpoints, absentEndpoints);
+/** The API of a kind of models. */
+export interface ApiDefinition<S> {
+  readonly summary: string;
+  readonly routes: readonly Route<S>[];
+  /** Paths of other models that this one cannot answer, and why. */
+  readonly refused: { readonly paths: readonly string[]; readonly why: string };
+  /** `meta` of the model in lists of models. */
+  readonly meta: (serving: S) => object;
+  /** Fields of /props besides those that all servers have. */
+  readonly properties: (serving: S) => object;
+}
+
+interface ApiEnvironment {
+  Variables: { key: string; requestId: string; abort?: AbortController };
+}
+
+export type Api = Hono<ApiEnvironment>;
+
+/** Endpoints of other servers that this one does not have. */
+export const absentEndpoints: readonly string[] = [
+  '/v1/messages',
+  '/v1/messages/count_tokens',
+  '/v1/audio/speech',
+  '/v1/audio/transcriptions',
+  '/v1/images/generations',
+  '/v1/moderations',
+  '/v1/batches',
+  '/v1/files',
+  '/infill',
+  '/rerank',
+  '/v1/rerank',
+  '/lora-adapters',
+  '/models/load',
+  '/models/unload',
+];
+
+/** Addresses that need no key. */
+const open = ['/health', '/v1/health', '/v1/models', '/models'];
+
+/** Makes an API. */
+export function createApi<S extends TokenServing>(options: S & ApiOptions, definition: ApiDefinition<S>): Api {
+  const app: Api = new Hono<ApiEnvironment>();
+  addSurroundings(app, options, definition.routes);
+  if (options.page !== undefined) addPage(app, options.page);
+  addFacts(app, options, definition);
+  const { paths, why } = definition.refused;
+  for (const path of paths) app.all(honoPath(path), refusing(why));
+  const { secret = randomBytes(16).toString('hex') } = options;
+  for (const route of definition.routes) addRoute(app, options, route, secret);
+  for (const path of absentEndpoints) app.all(path, refusing(`this server has no ${path}`));
   return app;
 }
 
-/** Endpoints for models that continue their prompt, of a model that writes about it. */
-function refuseContinuing(app: Api): void {
-  const paths = ['/v1/chat/*', '/v1/responses/*', '/v1/sessions/*', '/slots/*', '/completion', '/apply-template'];
-  for (const path of [...paths, '/completions', '/v1/embeddings', '/embeddings', '/embedding']) {
-    app.use(path, () => {
-      throw new ApiError('not_supported_error', 'this model reads a text and writes another: use /v1/completions');
+function refusing(why: string) {
+  return (): never => {
+    throw new ApiError('not_supported_error', why);
+  };
+}
+
+/** Everything that happens to every request. */
+function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Route<never>, 'path'>[]): void {
+  const { keys, rate, metrics, log, origins } = options;
+  const known = new Set([...routes.map(({ path }) => path), ...open, ...absentEndpoints, ...described]);
+
+  app.use(requestId({ limitLength: 128 }));
+  app.use(async (c, next) => {
+    const started = performance.now();
+    c.set('key', '');
+    await next();
+    const seconds = (performance.now() - started) / 1000;
+    const { status } = c.res;
+    c.header('x-request-id', c.get('requestId'));
+    c.header('x-content-type-options', 'nosniff');
+    const path = knownPath(c.req.path, known);
+    metrics.answered(path, status, seconds);
+    // Never the body: what users write is not for logs.
+    const line = { requestId: c.get('requestId'), method: c.req.method, path, status, seconds, key: c.get('key') };
+    if (path.endsWith('/health') && status === 200) log.debug(line);
+    else log.info(line);
+  });
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (c, methods) => {
+        const allow = methods.join(', ');
+        const { body, status } = new ApiError('method_not_allowed_error', `this address answers ${allow} only`);
+        return c.json(body, status, { allow });
+      },
+    }),
+  );
+  if (origins.length > 0) {
+    app.use(
+      cors({
+        origin: (asked) => (origins.includes('*') || origins.includes(asked) ? asked : null),
+        allowMethods: ['GET', 'POST', 'PUT', 'DELETE'],
+        exposeHeaders: ['x-request-id', 'x-linnet-warning', 'retry-after'],
+      }),
+    );
+  }
+  app.use(async (c, next) => {
+    if (options.localOnly) checkHost(c.req.header('host') ?? null);
+    if (!open.includes(c.req.path) && options.page?.has(c.req.path) !== true) {
+      c.set('key', keys.identify(c.req.raw.headers));
+      await rate.take(c.get('key'));
+    }
+    await next();
+  });
+  app.onError((error, c) => {
+    const known = asApiError(error);
+    metrics.rejected(known.type);
+    c.get('abort')?.abort();
+    if (known.type === 'server_error') log.error({ requestId: c.get('requestId'), err: error }, 'request failed');
+    if (known.retryAfter !== undefined) c.header('retry-after', String(known.retryAfter));
+    return c.json(known.body, known.status);
+  });
+  app.notFound((c) =>
+    c.json(new ApiError('not_found_error', `there is no ${c.req.method} ${c.req.path.slice(0, 100)} here`).body, 404),
+  );
+}
+
+/** Addresses of every API besides those that need no key. */
+const described = ['/metrics', '/props', '/tokenizer_info', '/openapi.json', '/docs'];
+
+/** What the server, the model and the API say of themselves. */
+function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, definition: ApiDefinition<S>): void {
+  const { model, limits, metrics, metricDialects = [] } = options;
+  const names = modelNames(options);
+  for (const path of ['/health', '/v1/health']) {
+    app.get(path, (c) => {
+      if (options.ready?.() === false) throw new ApiError('unavailable_error', 'the server is shutting down');
+      return c.json({ status: 'ok' });
     });
   }
-}
-
-/** Sessions as they are, and as files, whose size has a limit of its own. */
-function addSessionFiles(app: Api, serving: Serving): void {
-  const { sessions } = serving;
-  app.get('/v1/sessions', async (c) => Response.json({ object: 'list', data: await sessions.list(c.get('key')) }));
-  app.get('/v1/sessions/:id', async (c) => describeSession(serving, { owner: c.get('key'), id: c.req.param('id') }));
-  app.get('/v1/sessions/:id/text', async (c) => {
-    const id = c.req.param('id');
-    const { tokens } = (await sessions.load({ owner: c.get('key'), id })).session;
-    return Response.json({ id, object: 'session.text', text: serving.model.tokenizer.decode(Array.from(tokens)) });
-  });
-  app.delete('/v1/sessions/:id', async (c) => {
-    const id = c.req.param('id');
-    await sessions.remove({ owner: c.get('key'), id });
-    return Response.json({ id, object: 'session', deleted: true });
-  });
-  app.get('/v1/sessions/:id/state', (c) => exportSession(serving, c.req.param('id'), c.get('key')));
-  app.put('/v1/sessions/:id/state', (c) => importSession(serving, c.req.param('id'), c.get('key'), c.req.raw));
-  app.post('/v1/sessions/import', (c) => importSession(serving, undefined, c.get('key'), c.req.raw));
-}
-
-function modelFacts({ model }: Serving) {
-  const { sizes } = model.engine.model;
-  return {
-    n_vocab: sizes.vocabulary,
-    n_ctx_train: sizes.trainedLength,
-    n_embd: sizes.width,
-    n_params: model.parameterCount,
-    // A model that reads a text has no state before that.
-    state_bytes: model.engine.model.cross !== undefined ? null : model.engine.newState().bytes,
+  const entry = (id: string) => {
+    return { id, object: 'model', created: model.created, owned_by: 'linnet', meta: definition.meta(options) };
   };
+  for (const path of ['/v1/models', '/models']) {
+    app.get(path, (c) => c.json({ object: 'list', data: names.map(entry) }));
+  }
+  app.get('/v1/models/:id', (c) => {
+    if (!names.includes(c.req.param('id'))) throw new ApiError('not_found_error', 'there is no such model here');
+    return c.json(entry(c.req.param('id')));
+  });
+  const build = lazily(() => `linnet ${describeSoftware().linnet}`);
+  app.get('/props', (c) =>
+    c.json({
+      ...{ model_alias: model.name, build_info: build(), limits, is_sleeping: false },
+      ...definition.properties(options),
+    }),
+  );
+  const documented = lazily(() => apiDocument(limits, definition, absentEndpoints));
+  app.get('/openapi.json', (c) => c.json(documented()));
+  app.get('/docs', () => documentPage(limits, definition));
+  app.get('/tokenizer_info', () => tokenizerInfo(options));
+  app.get('/metrics', async (c) => {
+    c.header('content-type', metrics.registry.contentType);
+    return c.body(withDialects(await metrics.registry.metrics(), metricDialects, model.name));
+  });
 }
 
-function properties({ model, runner, limits }: Serving) {
-  return {
-    total_slots: runner.parallel,
-    deterministic: runner.deterministic,
-    default_generation_settings: { n_ctx: limits.promptTokens, params: { temperature: 1, top_p: 1 } },
-    chat_template: model.template?.source ?? '',
-    trained_length: model.engine.model.sizes.trainedLength,
+function addRoute<S extends TokenServing>(app: Api, options: S & ApiOptions, route: Route<S>, secret: string): void {
+  const { limits } = options;
+  app.on(route.method.toUpperCase(), honoPath(route.path), async (c: Context<ApiEnvironment>) => {
+    const abort = abortedWith(c.req.raw.signal, limits.timeout);
+    c.set('abort', abort);
+    const whenEmpty = route.optional === true ? {} : undefined;
+    const body = route.body === undefined ? undefined : await jsonBody(c.req.raw, limits.bodyBytes, whenEmpty);
+    const [key, params, query] = [c.get('key'), c.req.param(), c.req.query()];
+    return route.answer(options, { body, key, salt: `${secret} ${key} `, abort, params, query, raw: c.req.raw });
+  });
+}
+
+/** Aborts with a signal, and after a number of seconds. */
+function abortedWith(signal: AbortSignal, seconds: number): AbortController {
+  const controller = new AbortController();
+  const abort = (): void => {
+    controller.abort();
   };
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort);
+  const timer = setTimeout(abort, seconds * 1000);
+  timer.unref();
+  controller.signal.addEventListener('abort', () => {
+    clearTimeout(timer);
+  });
+  return controller;
+}
+
+function honoPath(path: string): string {
+  return path.replace(/\{(\w+)\}/g, ':$1');
+}
+
+/** A value that is made when it is first asked for. */
+function lazily<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
+
+/** A path as it may be reported and counted: without control characters, and not without end. */
+function knownPath(path: string, known: ReadonlySet<string>): string {
+  if (known.has(path)) return path;
+  return ['/v1/sessions', '/v1/responses', '/slots'].find((start) => path.startsWith(start)) ?? 'other';
 }

@@ -1,11 +1,12 @@
-/** POST /v1/embeddings: texts as vectors. */
+/** Routes of embeddings: texts as vectors. */
 import { z } from 'zod';
 import { ApiError } from './api-error.ts';
 import { perLimits } from './limits.ts';
-import { type ApiRequest, checkLength, checkModel, type EmbeddingServing } from './request-context.ts';
+import { checkLength, checkModel, type EmbeddingServing } from './request-context.ts';
+import type { ApiRequest, Route } from './route.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
-export const embeddingsSchema = perLimits((limits) => {
+const embeddingsSchema = perLimits((limits) => {
   const ids = z.array(z.int().min(0).max(0xffffff)).min(1).max(limits.promptTokens);
   return z.object({
     model: maybe(z.string().max(512)),
@@ -28,7 +29,7 @@ export const embeddingsSchema = perLimits((limits) => {
 });
 
 /** Answers the request. @throws ApiError */
-export async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promise<Response> {
+async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promise<Response> {
   const { model, limits, embeddings: embedder } = serving;
   const fields = checkBody(embeddingsSchema(limits), request.body);
   checkModel(serving, fields.model);
@@ -67,3 +68,10 @@ function inputsOf(
     return ids;
   });
 }
+
+export const embeddingRoutes: readonly Route<EmbeddingServing>[] = ['/v1/embeddings', '/embeddings', '/embedding'].map(
+  (path) => ({
+    ...{ method: 'post', path, summary: 'Texts as vectors of length 1', body: embeddingsSchema },
+    answer: embeddings,
+  }),
+);

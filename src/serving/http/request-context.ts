@@ -11,6 +11,8 @@ import type { ServerLimits } from './limits.ts';
 /** What endpoints need that do not run the model. */
 export interface TokenServing {
   readonly model: NamedModel;
+  /** Other names that requests may call it. */
+  readonly aliases?: readonly string[];
   readonly limits: ServerLimits;
 }
 
@@ -44,24 +46,21 @@ export interface Serving extends EmbeddingServing {
   readonly responses: StateStore;
 }
 
-/** One request, checked as far as it does not depend on the endpoint. */
-export interface ApiRequest {
-  /** Parsed JSON. */
-  readonly body: unknown;
-  /** Whose request it is: the name of an API key, or ''. */
-  readonly key: string;
-  /** Secret of this process and the key: beginnings of texts are shared within it. */
-  readonly salt: string;
-  /** Ends what was asked for: the client is gone, or the time is over. */
-  readonly abort: AbortController;
+/** Names of the model, the one of its answers first. */
+export function modelNames({ model, aliases = [] }: TokenServing): readonly string[] {
+  return [model.name, ...aliases];
 }
 
 /** @throws ApiError where a request names another model */
-export function checkModel({ model }: TokenServing, asked: string | undefined): void {
-  if (asked === undefined || asked === '' || asked === model.name) return;
-  throw new ApiError('not_found_error', `there is no model "${asked.slice(0, 100)}" here; this is "${model.name}"`, {
-    param: 'model',
-  });
+export function checkModel(serving: TokenServing, asked = ''): void {
+  if (asked === '' || modelNames(serving).includes(asked)) return;
+  throw new ApiError(
+    'not_found_error',
+    `there is no model "${asked.slice(0, 100)}" here; this is "${serving.model.name}"`,
+    {
+      param: 'model',
+    },
+  );
 }
 
 /** The model in answers, and what of it and of us answers depend on. */

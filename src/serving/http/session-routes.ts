@@ -1,28 +1,29 @@
-/** /v1/sessions: create, fork, export, import, delete. */
+/** Routes of sessions: create, fork, export, import, delete. */
 import { z } from 'zod';
 import { decodeSession, encodeSession } from '../../decoding/state/session-file.ts';
 import { summary } from '../sessions/sessions.ts';
 import type { StateName } from '../sessions/state-store.ts';
+import type { ApiRequest, Route } from './route.ts';
 import { ApiError } from './api-error.ts';
 import { readBody } from './body.ts';
 import { preparePrompt } from '../../engine/prompt.ts';
 import { chatMessages, chatPrompt, messageSchema } from './chat-messages.ts';
 import { perLimits } from './limits.ts';
-import { type ApiRequest, type Serving, tokensLeft } from './request-context.ts';
+import { type Serving, tokensLeft } from './request-context.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
-export const createSessionSchema = perLimits((limits) => {
-  return z.object({
+const createSchema = perLimits((limits) =>
+  z.object({
     prompt: maybe(z.union([z.string(), z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens)])),
     messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
     ttl: maybe(z.int().min(1).max(limits.sessionSeconds)),
-  });
-});
+  }),
+);
 
-/** POST /v1/sessions: a text that has been read, but for its last token, which the first turn reads. */
-export async function createSession(serving: Serving, request: ApiRequest): Promise<Response> {
+/** A text that has been read, but for its last token, which the first turn reads. */
+async function createSession(serving: Serving, request: ApiRequest): Promise<Response> {
   const { model, limits, runner, sessions } = serving;
-  const fields = checkBody(createSessionSchema(limits), request.body);
+  const fields = checkBody(createSchema(limits), request.body);
   if ((fields.prompt === undefined) === (fields.messages === undefined)) {
     throw new ApiError('invalid_request_error', 'give one of "prompt" and "messages"', { param: 'prompt' });
   }
@@ -41,7 +42,7 @@ export async function createSession(serving: Serving, request: ApiRequest): Prom
 
 function sessionTokens(
   serving: Serving,
-  { prompt, messages }: z.output<ReturnType<typeof createSessionSchema>>,
+  { prompt, messages }: z.output<ReturnType<typeof createSchema>>,
 ): readonly number[] {
   const { model } = serving;
   if (messages !== undefined) {
@@ -55,43 +56,89 @@ function sessionTokens(
   return tokens;
 }
 
-export const forkSchema = z.object({ count: maybe(z.int().min(1).max(64)) });
+const forkSchema = z.object({ count: maybe(z.int().min(1).max(64)) });
 
-/** POST /v1/sessions/{id}/fork. */
-export async function forkSession({ sessions }: Serving, id: string, { body, key }: ApiRequest): Promise<Response> {
-  const { count = 1 } = checkBody(forkSchema, body);
-  const { session, ttl } = await sessions.load({ owner: key, id });
+async function forkSession({ sessions }: Serving, request: ApiRequest): Promise<Response> {
+  const { count = 1 } = checkBody(forkSchema, request.body);
+  const { session, ttl } = await sessions.load(named(request));
   const data: object[] = [];
   // A stored session is never changed: its forks share the state until they have turns of their own.
-  while (data.length < count) data.push(await sessions.create(key, session, ttl));
+  while (data.length < count) data.push(await sessions.create(request.key, session, ttl));
   return Response.json({ object: 'list', data }, { status: 201 });
 }
 
-/** GET /v1/sessions/{id}. */
-export async function describeSession({ sessions }: Serving, name: StateName): Promise<Response> {
-  return Response.json(summary(name, await sessions.load(name)));
-}
-
-/** GET /v1/sessions/{id}/state. */
-export async function exportSession({ sessions, model }: Serving, id: string, key: string): Promise<Response> {
-  const { session } = await sessions.load({ owner: key, id });
-  const bytes = encodeSession({ ...session, fingerprint: model.fingerprint });
-  return new Response(Uint8Array.from(bytes), { headers: { 'content-type': 'application/octet-stream' } });
-}
-
-/** PUT /v1/sessions/{id}/state, and POST /v1/sessions/import for a new id. */
-export async function importSession(
-  { sessions, model, limits }: Serving,
-  id: string | undefined,
-  key: string,
-  request: Request,
-): Promise<Response> {
-  if (!/^application\/octet-stream\b/i.test(request.headers.get('content-type') ?? '')) {
+/** Takes a session file in, under the id of the address or a new one. */
+async function importSession({ sessions, model, limits }: Serving, request: ApiRequest): Promise<Response> {
+  const { raw, key, params } = request;
+  if (!/^application\/octet-stream\b/i.test(raw.headers.get('content-type') ?? '')) {
     throw new ApiError('unsupported_media_type_error', 'a session is sent as "content-type: application/octet-stream"');
   }
-  const bytes = await readBody(request, limits.sessionBytes);
   // It may be anyone's: it is checked as a whole first.
+  const bytes = await readBody(raw, limits.sessionBytes);
   const session = await decodeSession(bytes, model.engine, model.fingerprint);
-  const kept = id === undefined ? sessions.create(key, session) : sessions.put({ owner: key, id }, session);
+  const kept = 'id' in params ? sessions.put(named(request), session) : sessions.create(key, session);
   return Response.json(await kept, { status: 201 });
 }
+
+function named({ key, params }: ApiRequest): StateName {
+  return { owner: key, id: params.id };
+}
+
+const bytes = 'application/octet-stream';
+const one = '/v1/sessions/{id}';
+
+export const sessionRoutes: readonly Route<Serving>[] = [
+  {
+    ...{ method: 'post', path: '/v1/sessions', summary: 'Reads a text into a session', body: createSchema },
+    answer: createSession,
+  },
+  {
+    ...{ method: 'get', path: '/v1/sessions', summary: 'Ids of the sessions' },
+    answer: async ({ sessions }, { key }) => Response.json({ object: 'list', data: await sessions.list(key) }),
+  },
+  {
+    ...{
+      method: 'post',
+      path: '/v1/sessions/import',
+      summary: 'Takes a session file in, under a new id',
+      takes: bytes,
+    },
+    answer: importSession,
+  },
+  {
+    ...{ method: 'get', path: one, summary: 'A session' },
+    answer: async ({ sessions }, request) =>
+      Response.json(summary(named(request), await sessions.load(named(request)))),
+  },
+  {
+    ...{ method: 'delete', path: one, summary: 'Deletes a session' },
+    async answer({ sessions }, request) {
+      await sessions.remove(named(request));
+      return Response.json({ id: request.params.id, object: 'session', deleted: true });
+    },
+  },
+  {
+    ...{ method: 'get', path: `${one}/text`, summary: 'The text of a session' },
+    async answer({ sessions, model }, request) {
+      const { tokens } = (await sessions.load(named(request))).session;
+      const text = model.tokenizer.decode(Array.from(tokens));
+      return Response.json({ id: request.params.id, object: 'session.text', text });
+    },
+  },
+  {
+    ...{ method: 'post', path: `${one}/fork`, summary: 'Copies of a session', body: () => forkSchema, optional: true },
+    answer: forkSession,
+  },
+  {
+    ...{ method: 'get', path: `${one}/state`, summary: 'A session as a file', gives: bytes },
+    async answer({ sessions, model }, request) {
+      const { session } = await sessions.load(named(request));
+      const file = encodeSession({ ...session, fingerprint: model.fingerprint });
+      return new Response(Uint8Array.from(file), { headers: { 'content-type': bytes } });
+    },
+  },
+  {
+    ...{ method: 'put', path: `${one}/state`, summary: 'Takes a session file in, under this id', takes: bytes },
+    answer: importSession,
+  },
+];

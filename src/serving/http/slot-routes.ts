@@ -1,18 +1,19 @@
-/** GET /slots and POST /slots/{id}: which texts are at work, and slots as files. */
+/** Routes of slots: which texts are at work, and slots as files. */
 import { z } from 'zod';
 import { decodeSession, encodeSession, type SavedSession } from '../../decoding/state/session-file.ts';
 import { LinnetError } from '../../errors.ts';
 import { checkPlainFileName } from '../../files/plain-file-name.ts';
 import { nameOf } from '../sessions/state-store.ts';
 import { ApiError } from './api-error.ts';
-import type { ApiRequest, Serving } from './request-context.ts';
+import type { Serving } from './request-context.ts';
+import type { ApiRequest, Route } from './route.ts';
 import { checkBody } from './request-fields.ts';
 
-/** All slots. @param failOnNone answer 503 where none is free, for load balancers */
-export function listSlots({ slots, runner, limits }: Serving, failOnNone: boolean): Response {
+function listSlots({ slots, runner, limits }: Serving, { query }: ApiRequest): Response {
   const { active } = runner;
-  if (failOnNone && active >= slots.count)
+  if ('fail_on_no_slot' in query && active >= slots.count) {
     throw new ApiError('unavailable_error', 'no slot is free', { retryAfter: 1 });
+  }
   const named = Array.from({ length: slots.count }, (_, id) => slots.isBusy(id));
   // Texts of other endpoints are in the slots that are left.
   let others = Math.max(0, active - named.filter(Boolean).length);
@@ -66,13 +67,9 @@ const actions: Readonly<Record<string, (serving: Serving, action: SlotAction) =>
   },
 };
 
-/** One slot. @param query its action, and the slot that a copy goes to */
-export async function actOnSlot(
-  serving: Serving,
-  { id, action = '', target }: { readonly id: string; readonly action?: string; readonly target?: string },
-  { body, key: owner }: ApiRequest,
-): Promise<Response> {
-  const slot = slotOf(serving.slots, id, 'id_slot');
+async function actOnSlot(serving: Serving, { body, key: owner, params, query }: ApiRequest): Promise<Response> {
+  const { action = '', target }: { action?: string; target?: string } = query;
+  const slot = slotOf(serving.slots, params.id, 'id_slot');
   if (!Object.hasOwn(actions, action)) {
     throw new ApiError('invalid_request_error', 'expected ?action=save, restore, erase or clone_to');
   }
@@ -111,3 +108,16 @@ function slotFile({ files }: Serving['slots'], owner: string, body: unknown) {
   const { filename } = checkBody(fileFields, body);
   return { files, filename, name: nameOf({ owner, id: checkPlainFileName(filename, 'filename') }) };
 }
+
+export const slotRoutes: readonly Route<Serving>[] = [
+  {
+    ...{ method: 'get', path: '/slots' },
+    summary: 'Which texts are at work; ?fail_on_no_slot=1 answers 503 where none is free',
+    answer: listSlots,
+  },
+  {
+    ...{ method: 'post', path: '/slots/{id}', body: () => fileFields, optional: true },
+    summary: 'Saves, restores, erases or copies a slot: ?action=save|restore|erase|clone_to, with &target= for a copy',
+    answer: actOnSlot,
+  },
+];

@@ -5,10 +5,11 @@ import { chatMessages, messageSchema, templateOf } from './chat-messages.ts';
 import { ApiError } from './api-error.ts';
 import type { NamedModel } from '../../engine/text-model.ts';
 import { perLimits } from './limits.ts';
-import type { ApiRequest, TokenServing } from './request-context.ts';
-import { checkBody, checkToken, maybe } from './request-fields.ts';
+import type { TokenServing } from './request-context.ts';
+import type { ApiRequest, Route } from './route.ts';
+import { checkBody, checkToken, maybe, tokenId } from './request-fields.ts';
 
-export const tokenizeSchema = perLimits((limits) => {
+const tokenizeSchema = perLimits((limits) => {
   return z.object({
     content: maybe(z.string()),
     prompt: maybe(z.string()),
@@ -22,7 +23,7 @@ export const tokenizeSchema = perLimits((limits) => {
 });
 
 /** Both the shape of llama.cpp (`content`, `with_pieces`) and that of vLLM (`prompt` or `messages`, `count`). */
-export function tokenize(serving: TokenServing, { body }: ApiRequest): Response {
+function tokenize(serving: TokenServing, { body }: ApiRequest): Response {
   const { model, limits } = serving;
   const fields = checkBody(tokenizeSchema(limits), body);
   const { content, prompt, messages } = fields;
@@ -53,18 +54,18 @@ function pieceOf({ pieces }: NamedModel, id: number): string | number[] {
   return text === `token_id:${id}` ? (pieces.bytesOf(id) ?? text) : text;
 }
 
-export const detokenizeSchema = perLimits((limits) => {
-  return z.object({ tokens: z.array(z.int().min(0).max(0xffffff)).max(limits.promptTokens) });
+const detokenizeSchema = perLimits((limits) => {
+  return z.object({ tokens: z.array(tokenId).max(limits.promptTokens) });
 });
 
-export function detokenize({ model, limits }: TokenServing, { body }: ApiRequest): Response {
+function detokenize({ model, limits }: TokenServing, { body }: ApiRequest): Response {
   const { tokens } = checkBody(detokenizeSchema(limits), body);
   for (const id of tokens) checkToken(id, model.vocabulary, 'tokens');
   const text = model.tokenizer.decode(tokens);
   return Response.json({ content: text, prompt: text });
 }
 
-export const applyTemplateSchema = perLimits((limits) => {
+const applyTemplateSchema = perLimits((limits) => {
   return z.object({
     messages: z.array(messageSchema).min(1).max(limits.messages),
     add_generation_prompt: maybe(z.boolean()),
@@ -72,7 +73,7 @@ export const applyTemplateSchema = perLimits((limits) => {
 });
 
 /** What a template makes of messages. */
-export function applyTemplate(serving: TokenServing, { body }: ApiRequest): Response {
+function applyTemplate(serving: TokenServing, { body }: ApiRequest): Response {
   const { messages, add_generation_prompt: addGenerationPrompt } = checkBody(applyTemplateSchema(serving.limits), body);
   return Response.json({ prompt: templateOf(serving).render(chatMessages(messages), { addGenerationPrompt }) });
 }
@@ -89,3 +90,22 @@ export function tokenizerInfo({ model }: TokenServing): Response {
     vocabulary_size: tokenizer.vocabularySize,
   });
 }
+
+export const tokenRoutes: readonly Route<TokenServing>[] = [
+  {
+    method: 'post',
+    path: '/tokenize',
+    summary: 'Tokens of a text or of messages',
+    body: tokenizeSchema,
+    answer: tokenize,
+  },
+  { method: 'post', path: '/detokenize', summary: 'Text of tokens', body: detokenizeSchema, answer: detokenize },
+];
+
+export const templateRoutes: readonly Route<TokenServing>[] = [
+  {
+    ...{ method: 'post', path: '/apply-template', body: applyTemplateSchema },
+    summary: 'The text that the chat template makes of messages',
+    answer: applyTemplate,
+  },
+];

@@ -10,10 +10,10 @@ import type { PlacedScore } from '../../../engine/text/score-stream.ts';
 import type { TokenScore } from '../../../engine/text/scores.ts';
 import type { EndEvent, PromptEvent, TextEvent, TextJob, TokensEvent } from '../../../engine/text-job.ts';
 import { asApiError } from '../api-error.ts';
-import type { JsonEndpoint } from '../json-endpoint.ts';
 import type { ServerLimits } from '../limits.ts';
-import type { ApiRequest, Serving } from '../request-context.ts';
+import type { Serving } from '../request-context.ts';
 import { checkBody, type Refusals } from '../request-fields.ts';
+import type { ApiRequest, Route } from '../route.ts';
 import { eventStream, type Framing, interleave } from './event-stream.ts';
 
 /** @template Fields a body that has been checked */
@@ -109,17 +109,13 @@ export type Piece = About &
       }
   );
 
-/** @throws ApiError, and as `Runner.submitAll`, in what it answers */
-export function dialectEndpoint<Fields extends { readonly stream?: boolean | undefined }>({
-  summary,
-  body,
-  refusals,
-  framing,
-  ask,
-}: Dialect<Fields>): JsonEndpoint<Serving> {
-  return {
-    summary,
-    body,
+/** Routes at which a dialect is spoken. @throws ApiError, and as `Runner.submitAll`, in what they answer */
+export function dialectRoutes<Fields extends { readonly stream?: boolean | undefined }>(
+  paths: readonly string[],
+  { summary, body, refusals, framing, ask }: Dialect<Fields>,
+): Route<Serving>[] {
+  return paths.map((path) => ({
+    ...{ method: 'post', path, summary, body },
     async answer(serving, request) {
       serving.runner.checkRoom();
       const fields = checkBody(body(serving.limits), request.body, refusals);
@@ -139,7 +135,7 @@ export function dialectEndpoint<Fields extends { readonly stream?: boolean | und
       while (step.done !== true) step = await pieces.next();
       return Response.json(fold.whole(), { headers });
     },
-  };
+  }));
 }
 
 function startAll({ runner }: Serving, jobs: readonly TextJob[], kept: Kept | undefined) {

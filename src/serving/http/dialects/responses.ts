@@ -8,6 +8,7 @@ import { ApiError } from '../api-error.ts';
 import { chatMessages, chatPrompt } from '../chat-messages.ts';
 import { perLimits } from '../limits.ts';
 import { answerTokens, type Serving } from '../request-context.ts';
+import type { Route } from '../route.ts';
 import { maybe, some } from '../request-fields.ts';
 import { type AnswerFold, type Dialect, finishOf, type TextRecord, usageOf } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
@@ -113,17 +114,6 @@ function newId(kind: string): string {
   return `${kind}_${randomUUID().replaceAll('-', '')}`;
 }
 
-/** GET /v1/responses/{id}. @throws ApiError */
-export async function getResponse(serving: Serving, owner: string, id: string): Promise<Response> {
-  return Response.json((await storedResponse(serving, owner, id)).body);
-}
-
-/** DELETE /v1/responses/{id}. @throws ApiError */
-export async function deleteResponse({ responses: store }: Serving, owner: string, id: string): Promise<Response> {
-  if (!(await store.remove({ owner, id }))) throw noResponse(id);
-  return Response.json({ id, object: 'response', deleted: true });
-}
-
 async function storedResponse({ responses: store }: Serving, owner: string, id: string): Promise<StoredResponse> {
   const found = await findResponse(store, { owner, id });
   if (found === undefined) throw noResponse(id);
@@ -226,3 +216,19 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
     whole: () => bodyOf(answered, record),
   };
 }
+
+const path = '/v1/responses/{id}';
+
+export const storedResponseRoutes: readonly Route<Serving>[] = [
+  {
+    ...{ method: 'get', path, summary: 'An earlier answer of /v1/responses' },
+    answer: async (serving, { key, params }) => Response.json((await storedResponse(serving, key, params.id)).body),
+  },
+  {
+    ...{ method: 'delete', path, summary: 'Forgets an answer' },
+    async answer({ responses: store }, { key, params: { id } }) {
+      if (!(await store.remove({ owner: key, id }))) throw noResponse(id);
+      return Response.json({ id, object: 'response', deleted: true });
+    },
+  },
+];

@@ -9,7 +9,8 @@ import type { TextJob } from '../../../engine/text-job.ts';
 import { LinnetError } from '../../../errors.ts';
 import { ApiError } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
-import { type ApiRequest, checkModel, type Serving, tokensLeft } from '../request-context.ts';
+import { checkModel, type Serving, tokensLeft } from '../request-context.ts';
+import type { ApiRequest } from '../route.ts';
 import { checkToken, given, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
 import type { At, Kept } from './dialect.ts';
 

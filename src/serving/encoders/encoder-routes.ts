@@ -5,25 +5,19 @@ import type { LaidOutText } from '../../data/datasets/text-layouts.ts';
 import { classification } from '../../open/encoding-model.ts';
 import type { Classification } from '../../open/opened-model.ts';
 import { ApiError } from '../http/api-error.ts';
-import { embeddings, embeddingsSchema } from '../http/embeddings.ts';
-import type { JsonEndpoint } from '../http/json-endpoint.ts';
+import { embeddingRoutes } from '../http/embeddings.ts';
 import { perLimits } from '../http/limits.ts';
-import {
-  type ApiRequest,
-  checkLength,
-  checkModel,
-  type EmbeddingServing,
-  type TextEmbedder,
-} from '../http/request-context.ts';
+import { checkLength, checkModel, type EmbeddingServing, type TextEmbedder } from '../http/request-context.ts';
 import { checkBody, maybe } from '../http/request-fields.ts';
-import { detokenize, detokenizeSchema, tokenize, tokenizeSchema } from '../http/token-routes.ts';
+import type { ApiRequest, Route } from '../http/route.ts';
+import { tokenRoutes } from '../http/token-routes.ts';
 import type { ServerMetrics } from '../http/metrics.ts';
-import type { ReadingModel } from './reading-model.ts';
+import type { ServedEncoder } from './encoder-model.ts';
 import type { TextLine } from './text-line.ts';
 
 /** What a server of such a model serves. */
-export interface ReadingServing extends EmbeddingServing {
-  readonly model: ReadingModel;
+export interface EncoderServing extends EmbeddingServing {
+  readonly model: ServedEncoder;
   readonly line: TextLine;
   readonly metrics: ServerMetrics;
 }
@@ -44,7 +38,7 @@ const classifySchema = perLimits((limits) => {
 });
 
 /** Classes of texts, in the shape of vLLM's server. */
-async function classify(serving: ReadingServing, { body, abort }: ApiRequest): Promise<Response> {
+async function classify(serving: EncoderServing, { body, abort }: ApiRequest): Promise<Response> {
   const { model, limits } = serving;
   const fields = checkBody(classifySchema(limits), body);
   checkModel(serving, fields.model);
@@ -77,7 +71,7 @@ const predictSchema = perLimits((limits) => {
 });
 
 /** Classes of texts, the likeliest first, in the shape of text-embeddings-inference. */
-async function predict(serving: ReadingServing, { body, abort }: ApiRequest): Promise<Response> {
+async function predict(serving: EncoderServing, { body, abort }: ApiRequest): Promise<Response> {
   const { inputs, raw_scores: raw = false, truncate } = checkBody(predictSchema(serving.limits), body);
   const one = typeof inputs === 'string' || inputs.every((part) => typeof part === 'string');
   const lists = typeof inputs === 'string' ? [[inputs]] : inputs.some(isText) ? [inputs.filter(isText)] : inputs;
@@ -102,7 +96,7 @@ interface Answer extends Classification {
 
 /** @throws ApiError where the model has no classes, and for a text that is empty or too long */
 async function classesOf(
-  { model, line, limits, metrics }: ReadingServing,
+  { model, line, limits, metrics }: EncoderServing,
   asked: readonly Asked[],
   { truncate = false, field, signal }: { readonly truncate?: boolean; readonly field: string; signal: AbortSignal },
 ): Promise<{ readonly answers: Answer[]; readonly tokens: number }> {
@@ -132,7 +126,7 @@ async function classesOf(
 
 /** @throws ApiError for a text without a token */
 function readable(
-  model: ReadingModel,
+  model: ServedEncoder,
   { text, pair }: Asked,
   field: string,
   cut = Number.POSITIVE_INFINITY,
@@ -150,7 +144,7 @@ async function measured<T>(metrics: ServerMetrics, { tokens }: LaidOutText, run:
 }
 
 /** The vectors of such a model. */
-export function readingEmbedder({ model, line, limits, metrics }: Omit<ReadingServing, 'embeddings'>): TextEmbedder {
+export function encoderEmbedder({ model, line, limits, metrics }: Omit<EncoderServing, 'embeddings'>): TextEmbedder {
   return {
     width: model.description.sizes.width,
     longest: Math.min(model.longest, limits.textTokens),
@@ -164,24 +158,20 @@ export function readingEmbedder({ model, line, limits, metrics }: Omit<ReadingSe
   };
 }
 
-const embedding: JsonEndpoint<EmbeddingServing> = {
-  summary: 'Texts as vectors of length 1',
-  body: embeddingsSchema,
-  answer: embeddings,
-};
-
-/** Endpoints by path. */
-export const readingEndpoints: Readonly<Record<string, JsonEndpoint<ReadingServing>>> = {
-  '/classify': { summary: 'Classes of texts, in the shape of vLLM', body: classifySchema, answer: classify },
-  '/v1/classify': { summary: 'The same', body: classifySchema, answer: classify },
-  '/predict': {
+export const encoderRoutes: readonly Route<EncoderServing>[] = [
+  {
+    method: 'post',
+    path: '/classify',
+    summary: 'Classes of texts, in the shape of vLLM',
+    body: classifySchema,
+    answer: classify,
+  },
+  { method: 'post', path: '/v1/classify', summary: 'The same', body: classifySchema, answer: classify },
+  {
+    ...{ method: 'post', path: '/predict', body: predictSchema },
     summary: 'Classes of texts, and of pairs of texts, in the shape of text-embeddings-inference',
-    body: predictSchema,
     answer: predict,
   },
-  '/v1/embeddings': embedding,
-  '/embeddings': embedding,
-  '/embedding': embedding,
-  '/tokenize': { summary: 'Tokens of a text', body: tokenizeSchema, answer: tokenize },
-  '/detokenize': { summary: 'Text of tokens', body: detokenizeSchema, answer: detokenize },
-};
+  ...embeddingRoutes,
+  ...tokenRoutes,
+];

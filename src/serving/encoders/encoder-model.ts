@@ -9,7 +9,7 @@ import { open } from '../../open/index.ts';
 import { running, type RunningModel, type RunningOptions, ServedModel } from '../../open/running-model.ts';
 
 /** Dispose of it. */
-export class ReadingModel extends ServedModel<EncodingModel> {
+export class ServedEncoder extends ServedModel<EncodingModel> {
   constructor(opened: EncodingModel, name: string) {
     super(opened, opened.backbone, name);
   }
@@ -54,12 +54,12 @@ export class ReadingModel extends ServedModel<EncodingModel> {
 export async function openServed(
   folder: string,
   { name, chatTemplate, ...options }: RunningOptions & { readonly name: string },
-): Promise<RunningModel<GeneratingModel> | ReadingModel> {
+): Promise<RunningModel<GeneratingModel> | ServedEncoder> {
   const opened = await open(folder, options);
   try {
     const model =
       opened instanceof EncodingModel
-        ? new ReadingModel(opened, name)
+        ? new ServedEncoder(opened, name)
         : await running(opened, requireGenerating, { name, chatTemplate });
     model.prepare();
     return model;

@@ -1,0 +1,33 @@
+/** The API of a classifier or an encoder. Routes of models that write are refused, and the model says what it can do. */
+import type { ApiDefinition } from '../http/app.ts';
+import { textRoutes } from '../http/text-api.ts';
+import type { ServedEncoder } from './encoder-model.ts';
+import { encoderRoutes, type EncoderServing } from './encoder-routes.ts';
+
+/** The API of a model. */
+export function encoderApi({ kind, classifier, description: { sizes } }: ServedEncoder): ApiDefinition<EncoderServing> {
+  const [name, can] =
+    kind === 'classifier' ? ['a classifier', '/classify, /predict, /v1/embeddings'] : ['an encoder', '/v1/embeddings'];
+  const own = new Set(encoderRoutes.map(({ path }) => path));
+  return {
+    summary: 'A model that reads texts and writes none: classes, vectors, tokens.',
+    routes: encoderRoutes,
+    refused: {
+      paths: textRoutes.map(({ path }) => path).filter((path) => !own.has(path)),
+      why: `this model is ${name} and writes no text: it answers ${can}`,
+    },
+    meta: ({ model }) => ({
+      kind,
+      n_vocab: sizes.vocabulary,
+      n_ctx_train: sizes.trainedLength,
+      n_embd: sizes.width,
+      n_params: model.parameterCount,
+      ...(classifier !== undefined && { labels: classifier.labels, regression: classifier.isRegression }),
+    }),
+    properties: ({ model, line, limits }) => ({
+      total_slots: line.most,
+      trained_length: sizes.trainedLength,
+      max_input_length: Math.min(model.longest, limits.textTokens),
+    }),
+  };
+}

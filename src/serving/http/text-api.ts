@@ -1,0 +1,58 @@
+/** The API of a model that writes. */
+import type { ApiDefinition } from './app.ts';
+import { chatCompletions } from './dialects/chat.ts';
+import { completions } from './dialects/completions.ts';
+import { dialectRoutes } from './dialects/dialect.ts';
+import { nativeCompletion } from './dialects/native.ts';
+import { responses, storedResponseRoutes } from './dialects/responses.ts';
+import { embeddingRoutes } from './embeddings.ts';
+import type { Serving } from './request-context.ts';
+import type { Route } from './route.ts';
+import { sessionRoutes } from './session-routes.ts';
+import { slotRoutes } from './slot-routes.ts';
+import { templateRoutes, tokenRoutes } from './token-routes.ts';
+
+/** Routes of models that write about a source, of which they read nothing further. */
+const sourceRoutes: readonly Route<Serving>[] = [...dialectRoutes(['/v1/completions'], completions), ...tokenRoutes];
+
+/** Routes of models that continue their prompt. */
+const continuingRoutes: readonly Route<Serving>[] = [
+  ...dialectRoutes(['/v1/chat/completions'], chatCompletions),
+  ...dialectRoutes(['/v1/responses'], responses),
+  ...dialectRoutes(['/completion', '/completions'], nativeCompletion),
+  ...storedResponseRoutes,
+  ...embeddingRoutes,
+  ...sessionRoutes,
+  ...slotRoutes,
+  ...templateRoutes,
+];
+
+export const textRoutes: readonly Route<Serving>[] = [...sourceRoutes, ...continuingRoutes];
+
+/** The API of a model. */
+export function textApi({ engine }: Serving['model']): ApiDefinition<Serving> {
+  const continues = engine.model.cross === undefined;
+  return {
+    summary: "The API of OpenAI, with endpoints of llama.cpp's server and sessions.",
+    routes: continues ? textRoutes : sourceRoutes,
+    refused: {
+      paths: continues ? [] : continuingRoutes.map(({ path }) => path),
+      why: 'this model reads a text and writes another: use /v1/completions',
+    },
+    meta: ({ model }) => ({
+      n_vocab: model.vocabulary,
+      n_ctx_train: engine.model.sizes.trainedLength,
+      n_embd: engine.model.sizes.width,
+      n_params: model.parameterCount,
+      // The state of other models depends on their source.
+      state_bytes: continues ? engine.newState().bytes : null,
+    }),
+    properties: ({ model, runner, limits }) => ({
+      total_slots: runner.parallel,
+      deterministic: runner.deterministic,
+      default_generation_settings: { n_ctx: limits.promptTokens, params: { temperature: 1, top_p: 1 } },
+      chat_template: model.template?.source ?? '',
+      trained_length: engine.model.sizes.trainedLength,
+    }),
+  };
+}
