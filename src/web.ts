@@ -10,7 +10,7 @@ export { webGpuSupport } from './runtime/webgpu-support.ts';
 export { CacheStorageWeights, type WeightCache } from './open/weight-cache.ts';
 export type { ExportManifest } from './export/manifest.ts';
 export * from './open/library.ts';
-export { open } from './open/web.ts';
+export { openUrl as open } from './open/web.ts';
 export * from './engine/library.ts';
 export type { StepEngine } from './decoding/step-engine.ts';
 export { type ErrorCode, LinnetError } from './errors.ts';

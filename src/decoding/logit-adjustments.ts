@@ -4,7 +4,6 @@
  * brings back a forbidden token.
  */
 import { LinnetError } from '../errors.ts';
-import type { SamplerConfig } from './sampler.ts';
 
 /**
  * Which tokens may follow a text: [V], 0 for those that may not; undefined where all may.
@@ -24,10 +23,14 @@ export interface SamplingContext {
   readonly penalizedFrom?: number;
 }
 
-type AdjustmentConfig = Pick<
-  SamplerConfig,
-  'repetitionPenalty' | 'presencePenalty' | 'frequencyPenalty' | 'repetitionWindow' | 'logitBias'
->;
+/** The fields of a `SamplerConfig` that change logits. */
+interface AdjustmentConfig {
+  readonly repetitionPenalty: number;
+  readonly presencePenalty: number;
+  readonly frequencyPenalty: number;
+  readonly repetitionWindow: number;
+  readonly logitBias: Readonly<Record<string, number | false>>;
+}
 
 /** The changes of one sampler. Buffers are kept, so that no token allocates. */
 export class LogitAdjustments {

@@ -19,7 +19,7 @@ import { urlFiles, type WebOpenOptions, webTokenizer } from './url-files.ts';
  * for await (const text of model.generate('Once upon a time')) document.body.append(text);
  * ```
  */
-export async function open(
+export async function openUrl(
   url: string | URL,
   options: WebOpenOptions = {},
 ): Promise<OpenedCausal | OpenedEncoderDecoder> {

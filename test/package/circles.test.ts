@@ -8,7 +8,6 @@ import { type SourceFile, sourceFiles } from '../../scripts/source-tree.ts';
 const knownCircles: readonly string[] = [
   'convert.ts stage-training.ts',
   'compare.ts elementwise.ts matmul.ts reduce.ts unary.ts',
-  'logit-adjustments.ts sampler.ts',
 ];
 
 /** The relative imports of each file, where they lead to one of the files. */

@@ -12,7 +12,7 @@ import { LinnetError } from '../../errors.ts';
 import { PrefixStates } from './prefix-states.ts';
 import type { Score, ScorerOptions } from './scorer.ts';
 import type { TokenSequence } from './token-sequences.ts';
-import { childrenOf, commonPrefix, type TokenTrie, tokenTrie } from './token-trie.ts';
+import { childrenOf, commonPrefix, type SequenceTrie, tokenTrie } from './token-trie.ts';
 
 /** Tokens of one step: enough rows for fast products, few enough for masks of their square. */
 const stepNodes = 256;
@@ -100,7 +100,7 @@ export class SequenceScorer {
 
   /** Runs subtrees that continue a state, which is only read. */
   async #visit(
-    trie: TokenTrie,
+    trie: SequenceTrie,
     state: SequenceState,
     roots: readonly number[],
     take: TakeLogits,
@@ -131,7 +131,7 @@ export class SequenceScorer {
 
   /** Reads a path into a state, until it branches or what follows fits one step. Returns its last node. */
   async #readPath(
-    trie: TokenTrie,
+    trie: SequenceTrie,
     state: SequenceState,
     root: number,
     take: TakeLogits,
@@ -153,7 +153,7 @@ export class SequenceScorer {
 
   /** One step over nodes of the trie. @param commit whether they are a path that becomes part of the state */
   async #run(
-    trie: TokenTrie,
+    trie: SequenceTrie,
     state: SequenceState,
     nodes: readonly number[],
     take: TakeLogits,

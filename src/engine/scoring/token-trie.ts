@@ -12,7 +12,7 @@ export interface Prediction {
  * Nodes in depth-first order, so that a subtree is a range. The last token of a sequence is only predicted and has no
  * node of its own.
  */
-export interface TokenTrie {
+export interface SequenceTrie {
   readonly tokens: readonly number[];
   /** −1 for a root. */
   readonly parents: readonly number[];
@@ -23,7 +23,7 @@ export interface TokenTrie {
 }
 
 /** @param skipped tokens at the beginning of all sequences that have been read already */
-export function tokenTrie(sequences: readonly TokenSequence[], skipped: number): TokenTrie {
+export function tokenTrie(sequences: readonly TokenSequence[], skipped: number): SequenceTrie {
   const tokens: number[] = [];
   const parents: number[] = [];
   const ends: number[] = [];
@@ -58,7 +58,7 @@ export function tokenTrie(sequences: readonly TokenSequence[], skipped: number):
 }
 
 /** The children of a node, or the roots of a trie for −1. */
-export function childrenOf({ ends, tokens }: TokenTrie, node: number): number[] {
+export function childrenOf({ ends, tokens }: SequenceTrie, node: number): number[] {
   const children: number[] = [];
   const end = node < 0 ? tokens.length : ends[node];
   for (let child = node + 1; child < end; child = ends[child]) children.push(child);

@@ -35,7 +35,7 @@ export function measuredSizes(most: number): number[] {
 const stepsPerTurn = 3;
 
 /** Positions that a measurement reads beyond its context: a root per step, and the depth of the last tree. */
-export function positionsBeyondContext({
+export function verificationPositions({
   nodes,
   depth,
   rounds = 9,

@@ -7,7 +7,7 @@ import type { Classification } from '../../open/opened-model.ts';
 import { ApiError } from '../http/api-error.ts';
 import { embeddingRoutes } from '../http/embeddings.ts';
 import { perLimits } from '../http/limits.ts';
-import { checkLength, checkModel, type EmbeddingServing, type TextEmbedder } from '../http/request-context.ts';
+import { checkLength, requireServedModel, type EmbeddingServing, type TextEmbedder } from '../http/request-context.ts';
 import { checkBody, maybe } from '../http/request-fields.ts';
 import type { ApiRequest, Route } from '../http/route.ts';
 import { tokenRoutes } from '../http/token-routes.ts';
@@ -41,7 +41,7 @@ const classifySchema = perLimits((limits) => {
 async function classify(serving: EncoderServing, { body, abort }: ApiRequest): Promise<Response> {
   const { model, limits } = serving;
   const fields = checkBody(classifySchema(limits), body);
-  checkModel(serving, fields.model);
+  requireServedModel(serving, fields.model);
   const asked = (typeof fields.input === 'string' ? [fields.input] : fields.input).map((text) => ({ text }));
   const { answers, tokens } = await classesOf(serving, asked, { ...fields, field: 'input', signal: abort.signal });
   return Response.json({

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { ApiError } from './api-error.ts';
 import { perLimits } from './limits.ts';
-import { checkLength, checkModel, type EmbeddingServing } from './request-context.ts';
+import { checkLength, requireServedModel, type EmbeddingServing } from './request-context.ts';
 import type { ApiRequest, Route } from './route.ts';
 import { checkBody, checkToken, maybe } from './request-fields.ts';
 
@@ -32,7 +32,7 @@ const embeddingsSchema = perLimits((limits) => {
 async function embeddings(serving: EmbeddingServing, request: ApiRequest): Promise<Response> {
   const { model, limits, embeddings: embedder } = serving;
   const fields = checkBody(embeddingsSchema(limits), request.body);
-  checkModel(serving, fields.model);
+  requireServedModel(serving, fields.model);
   const { width } = embedder;
   if (fields.dimensions !== undefined && fields.dimensions !== width) {
     throw new ApiError('invalid_request_error', `embeddings of this model have ${width} numbers`, {

@@ -52,7 +52,7 @@ export function modelNames({ model, aliases = [] }: TokenServing): readonly stri
 }
 
 /** @throws ApiError where a request names another model */
-export function checkModel(serving: TokenServing, asked = ''): void {
+export function requireServedModel(serving: TokenServing, asked = ''): void {
   if (asked === '' || modelNames(serving).includes(asked)) return;
   throw new ApiError(
     'not_found_error',

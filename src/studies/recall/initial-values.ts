@@ -1,7 +1,7 @@
 /** Parameters that start elsewhere than where a family draws them, as the plan of a study of recall says. */
 import { LinnetError } from '../../errors.ts';
 import { elementCount, type Tensor, tensor } from '../../graph/tensor.ts';
-import type { InitialValues } from './plan.ts';
+import type { RecallInitialValues } from './plan.ts';
 
 /**
  * Parameters with the values of a plan.
@@ -9,7 +9,7 @@ import type { InitialValues } from './plan.ts';
  */
 export function startingAt(
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
-  initial: Readonly<InitialValues> = {},
+  initial: Readonly<RecallInitialValues> = {},
 ): Map<string, Tensor<'float32'>> {
   const started = new Map(parameters);
   for (const [end, values] of Object.entries(initial)) {
@@ -20,7 +20,11 @@ export function startingAt(
   return started;
 }
 
-function startOf(name: string, { shape, data }: Tensor<'float32'>, values: InitialValues[string]): Tensor<'float32'> {
+function startOf(
+  name: string,
+  { shape, data }: Tensor<'float32'>,
+  values: RecallInitialValues[string],
+): Tensor<'float32'> {
   if (typeof values === 'object' && 'scale' in values) {
     return tensor(
       'float32',

@@ -20,7 +20,7 @@ const initial = z
   .optional();
 
 /** Where parameters start, by the ends of their names. */
-export type InitialValues = NonNullable<z.infer<typeof initial>>;
+export type RecallInitialValues = NonNullable<z.infer<typeof initial>>;
 
 const methodSchema = z.union([
   z.strictObject({ mixer: mixerSchema, initial }),
@@ -87,7 +87,7 @@ export interface RecallMethod {
   /** Of the first layer, where the plan says one. */
   readonly first?: MixerConfig;
   /** Where parameters start, by name: those of the plan and the method's own. */
-  readonly initial?: Readonly<InitialValues>;
+  readonly initial?: Readonly<RecallInitialValues>;
 }
 
 /** The methods of a plan by name. @throws LinnetError `CONFIG` for an unknown preset or option, naming the method */

@@ -1,6 +1,6 @@
 /** `linnet bench verify`: steps over token trees of several sizes, against one token. */
 import { readBandwidth } from '../../../evaluation/speed/memory-traffic.ts';
-import { positionsBeyondContext, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
+import { verificationPositions, verificationSpeed } from '../../../evaluation/speed/verification-speed.ts';
 import { time } from '../../../evaluation/speed/timing.ts';
 import { fixed, formatFixed } from '../../../report/quantities.ts';
 import { peakMemoryBytes, storedBytesPerToken } from '../../output/bandwidth.ts';
@@ -31,7 +31,7 @@ export const benchVerify = defineCommand({
   async run(context, { model: folder, nodes = defaultNodes, context: asked, depth, rounds, device, threads }) {
     await using opened = await openCausal(folder, { device, threads });
     const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
-    const left = opened.engine.model.positions.limit - positionsBeyondContext({ nodes: sizes, depth, rounds });
+    const left = opened.engine.model.positions.limit - verificationPositions({ nodes: sizes, depth, rounds });
     const committed = asked ?? Math.max(1, Math.min(1024, left));
     const times = await context.withProgress('verifying', 'rounds', (progress) =>
       verificationSpeed(opened.engine, {

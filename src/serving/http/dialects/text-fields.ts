@@ -9,7 +9,7 @@ import type { TextJob } from '../../../engine/text-job.ts';
 import { LinnetError } from '../../../errors.ts';
 import { ApiError } from '../api-error.ts';
 import type { ServerLimits } from '../limits.ts';
-import { checkModel, type Serving, tokensLeft } from '../request-context.ts';
+import { requireServedModel, type Serving, tokensLeft } from '../request-context.ts';
 import type { ApiRequest } from '../route.ts';
 import { checkToken, given, maybe, type Refusals, some, tokenId } from '../request-fields.ts';
 import type { At, Kept } from './dialect.ts';
@@ -164,7 +164,7 @@ export function jobOf(
 ): TextJob {
   const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: tokenIds = [] } = fields;
   const vocabulary = serving.model.engine.model.sizes.vocabulary;
-  checkModel(serving, fields.model);
+  requireServedModel(serving, fields.model);
   if (bestOf !== n) refuse('"best_of" other than n is not supported', 'best_of');
   if (promptTop !== undefined && fields.stream === true) {
     refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
