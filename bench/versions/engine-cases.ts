@@ -109,7 +109,7 @@ export function engineCases(subjects: readonly [Subject, Subject], sizes: Engine
   ];
 }
 
-/** Milliseconds a token of a text by `open().generate`, the prompt left out. */
+/** Milliseconds a token of a text by `open().generate`, its short prompt included. */
 export async function textCase(
   checkouts: readonly [Checkout, Checkout],
   models: readonly [string, string],
@@ -119,12 +119,8 @@ export async function textCase(
   const generate =
     (opened: typeof before): Measure =>
     async () => {
-      let first: number | undefined;
       const options = { maxTokens: tokens, temperature: 0, ignoreEos: true };
-      for await (const text of opened.generate('Call me Ishmael. It was', options)) {
-        if (text !== '') first ??= performance.now();
-      }
-      return (performance.now() - (first ?? Number.NaN)) / (tokens - 1);
+      return (await timed(() => opened.generate('Call me Ishmael. It was', options).text())) / tokens;
     };
   return {
     ...{ what: `a token of generate(), of ${tokens}`, unit: 'ms', measure: [generate(before), generate(now)] },
