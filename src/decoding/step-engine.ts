@@ -120,9 +120,9 @@ export class StepEngine implements AsyncDisposable {
     return this.#programs.prompt !== this.#programs.step;
   }
 
-  /** Whether the model reads a text before it generates another. */
-  get readsText(): boolean {
-    return this.model.cross !== undefined;
+  /** Bytes of the state of a new text; undefined where they depend on the text that an encoder reads. */
+  get stateBytes(): number | undefined {
+    return this.model.cross === undefined ? this.newState().bytes : undefined;
   }
 
   /**

@@ -136,7 +136,7 @@ describe('score', () => {
     const engine = await model.engine();
     const [first, second] = await model.score('ab', ['cd', 'xyz']);
     const encode = (text: string) => [...model.tokenizer.encode(text)];
-    const read = engine.readsText
+    const read = engine.model.cross
       ? { state: engine.newState(await engine.encode([...encode('ab'), 257])), tokens: [256] }
       : { state: engine.newState(), tokens: [256, ...encode('ab')] };
     let { logits } = await engine.prefill(read.state, read.tokens);

@@ -179,7 +179,7 @@ export const serveCommand = defineCommand({
       log,
     });
     const { engine } = model;
-    const state = engine.readsText ? '' : `, ${formatBytes(engine.newState().bytes)} of state each`;
+    const state = engine.stateBytes === undefined ? '' : `, ${formatBytes(engine.stateBytes)} of state each`;
     context.print(`${model.name} at ${server.url}/v1: ${options.parallel} texts at a time${state}`);
     if (page !== undefined) context.print(`web page at ${server.url}/`);
     else if (!options.noUi)

@@ -6,7 +6,7 @@ import { LinnetError } from '../../errors.ts';
 import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { generateTogether } from './generate-together.ts';
-import { preparePrompt, promptOf } from '../prompt.ts';
+import { type Prompt, preparePrompt } from '../prompt.ts';
 import { SequenceScorer } from './sequence-scorer.ts';
 import type { GenerateRequest, Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from './scorer.ts';
 import { cutAtStops, prefixToken, rollingWindows, scoredSequence } from './token-sequences.ts';
@@ -91,15 +91,17 @@ export class EngineScorer implements Scorer {
   }
 
   async generate(requests: readonly GenerateRequest[], { signal, onProgress }: ScorerOptions = {}): Promise<string[]> {
-    const { readsText } = this.#engine;
     const described = { engine: this.#engine, tokenizer: this.#tokenizer };
-    const prompts = requests.map(({ context, maxTokens }) => {
-      if (context === '' && !readsText) return [prefixToken(this.#tokenizer)];
-      const { source, tokens } = preparePrompt(described, { text: context }, { bos: readsText ? 'auto' : this.#bos });
+    const isSource = this.#engine.model.cross !== undefined;
+    const prompts = requests.map(({ context, maxTokens }): Prompt => {
+      if (context === '' && !isSource) return { tokens: [prefixToken(this.#tokenizer)] };
+      const { source, tokens } = preparePrompt(described, { text: context }, { bos: isSource ? 'auto' : this.#bos });
       // The answer to a source is another text, for which it needs no room.
-      return source?.slice(-this.maxLength) ?? tokens.slice(-Math.max(1, this.maxLength - maxTokens));
+      if (source !== undefined) return { tokens, source: source.slice(-this.maxLength) };
+      return { tokens: tokens.slice(-Math.max(1, this.maxLength - maxTokens)) };
     });
-    const shared = readsText ? 0 : this.#sequences.sharedLength(prompts, (prompt) => prompt.length - 1);
+    const beginnings = prompts.map(({ tokens, source }) => (source === undefined ? tokens : []));
+    const shared = this.#sequences.sharedLength(beginnings, (tokens) => tokens.length - 1);
     const answers: string[] = [];
     const together = this.#sharing ? answeredTogether : 1;
     for (let first = 0; first < requests.length; first += together) {
@@ -123,17 +125,20 @@ export class EngineScorer implements Scorer {
 
   async #beginning(
     { until, maxTokens }: GenerateRequest,
-    prompt: readonly number[],
+    prompt: Prompt,
     shared: number,
     signal: AbortSignal | undefined,
   ): Promise<TextJob> {
-    this.#asked += prompt.length;
-    this.#read += prompt.length - shared;
-    const reads = this.#engine.readsText;
-    const prefix = reads ? undefined : await this.#sequences.prefixes.after(prompt.slice(0, shared), 'prompt', signal);
+    const { tokens, source } = prompt;
+    const read = source ?? tokens;
+    this.#asked += read.length;
+    this.#read += read.length - shared;
+    const prefix =
+      source === undefined
+        ? await this.#sequences.prefixes.after(tokens.slice(0, shared), 'prompt', signal)
+        : undefined;
     return {
-      prompt: reads ? { tokens: promptOf(this.#engine.model, []), source: prompt } : { tokens: prompt },
-      maxTokens,
+      ...{ prompt, maxTokens },
       state: prefix?.fork(),
       method: this.#newMethod?.(),
       stop: { strings: until.filter((stop) => stop !== '') },
@@ -142,8 +147,8 @@ export class EngineScorer implements Scorer {
 
   /** @throws LinnetError `CONFIG` for a model that reads a text to write another: nothing continues what it has read */
   #requireContinuing(): void {
-    const { readsText, model } = this.#engine;
-    if (!readsText) return;
+    const { model } = this.#engine;
+    if (model.cross === undefined) return;
     throw new LinnetError(
       'CONFIG',
       `log-likelihoods of continuations are asked of causal models; a ${model.family} model reads a text and writes ` +

@@ -56,7 +56,7 @@ export async function conversationSpeed(
   questions: readonly ConversationQuestion[],
   options: ConversationSpeedOptions,
 ): Promise<AnsweredQuestion[]> {
-  if (options.engine.readsText) {
+  if (options.engine.model.cross !== undefined) {
     throw new LinnetError('CONFIG', `a ${options.engine.model.family} model has no conversations: it answers one text`);
   }
   const { speculation, onProgress } = options;

@@ -43,7 +43,7 @@ export class ServerMetrics {
   /** Adds measurements that are read when they are asked for. */
   watch(engine: StepEngine, runner: Runner): void {
     // The state of an encoder-decoder model depends on its source.
-    const bytes = engine.model.cross === undefined ? engine.newState().bytes : undefined;
+    const bytes = engine.stateBytes;
     if (bytes !== undefined) this.#gauge('state_bytes', 'Bytes of the state of a new text', () => bytes);
     this.#gauge('requests_waiting', 'Requests in the queue', () => runner.waiting);
     this.#gauge('texts_running', 'Texts being read or decoded', () => runner.active);

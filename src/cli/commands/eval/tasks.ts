@@ -35,7 +35,7 @@ import {
   text,
   type ValueKind,
 } from '../../framework/option-values.ts';
-import { folderOf } from '../../options/folder-parameters.ts';
+import { modelHere } from '../../../open/model-names.ts';
 import { openTaskScorer } from '../../options/task-scorer.ts';
 import { countParameters } from '../../output/model-summary.ts';
 
@@ -86,7 +86,7 @@ export const evalTasks = defineCommand({
     'linnet eval tasks runs/augmented --tasks ./mine.yaml --data data',
     'linnet eval tasks runs/augmented --tasks hellaswag --shots 10 --data data --write-requests requests.jsonl',
   ],
-  arguments: { model: folderOf('the model, exported or not') },
+  arguments: { model: required(folderPath, 'folder of the model, exported or not') },
   options: {
     tasks: required(
       called('names', text),
@@ -148,7 +148,7 @@ export const evalTasks = defineCommand({
     const started = performance.now();
     const date = Date.now() / 1000;
     const described: ScorerDescription = {
-      model: options.model,
+      model: await modelHere(options.model),
       maxLength: options.maxLength,
       context: options.context,
       sharing: !options.alone,
@@ -202,7 +202,7 @@ export const evalTasks = defineCommand({
       bootstrapIterations: options.bootstrap,
       seeds,
       ...{ tokensRead, tokensReused, tokensGenerated },
-      stateBytes: loaded.engine.readsText ? 0 : loaded.engine.newState().bytes,
+      stateBytes: loaded.engine.stateBytes ?? 0,
       elapsed: (performance.now() - started) / 1000,
       date,
     });
