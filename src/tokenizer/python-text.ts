@@ -42,5 +42,5 @@ export function codePoints(text: string): number {
 
 /** `len(text.encode("utf-8"))`. */
 export function utf8Bytes(text: string): number {
-  return Buffer.byteLength(text, 'utf8');
+  return new TextEncoder().encode(text).length;
 }

@@ -79,15 +79,6 @@ describe('linnet export', () => {
     );
   });
 
-  it('takes the old name of --data, and says so', async () => {
-    const words = ['--dtype', 'f32', '--out', join(place, 'named'), '--tokens', '20', '--replace'];
-    const { stderr, stdout } = await linnet('export', base, ...words, '--text', text);
-    expect(stderr).toContain('--text is called --data now');
-    expect(stdout).toMatch(/tokens of .*text\.txt;/);
-    expect((await linnet('export', base, ...words, '--text', text, '--data', text)).exitCode).toBe(2);
-    expect((await linnet('export', '-h')).stdout).not.toContain('--text');
-  });
-
   it('can leave the comparison out', async () => {
     const { result } = await exported('f16', '--skip-report', '--json');
     const { report } = exportJson.parse(lastJson(result));

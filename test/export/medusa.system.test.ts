@@ -340,12 +340,13 @@ describe('commands', () => {
   });
 
   it('measure with them', async () => {
-    const small = ['--data', data, '--prompts', '2', '--max-tokens', '32'];
-    const { rules } = await runJson('eval', 'speculation', folder, ...small, '--drafts', 'medusa');
+    const plan = { model: folder, data: JSON.stringify([data]), prompts: 2, maxTokens: 32 };
+    const small = Object.entries(plan).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
+    const { rules } = await runJson('study', 'rules', ...small, '--set', 'drafts=medusa');
     const rows = z.array(z.object({ mismatches: z.number(), tokensPerStep: z.number() })).parse(rules);
     expect(rows[0].mismatches).toBe(0);
     expect(rows[0].tokensPerStep).toBeGreaterThan(1.2);
-    const reference = await runJson('eval', 'speculation', folder, ...small);
+    const reference = await runJson('study', 'rules', ...small);
     expect(reference.rules).not.toEqual(rules);
     const speed = ['bench', 'speculate', folder, '--data', data, '--contexts', '8', '--prompts', '1', '--tokens', '16'];
     expect(await runJson(...speed, '--rounds', '1')).toMatchObject({ heads: 3, tree: { method: 'given', nodes: 6 } });

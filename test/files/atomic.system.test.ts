@@ -179,7 +179,7 @@ async function transpiled(folder: string, modules: string[]): Promise<string> {
   await mkdir(join(folder, 'js/files'), { recursive: true });
   await writeFile(join(folder, 'js/package.json'), '{"type":"module"}');
   for (const name of modules) {
-    const source = await readFile(fileURLToPath(new URL(name, import.meta.url)), 'utf8');
+    const source = await readFile(fileURLToPath(new URL(`../../src/files/${name}`, import.meta.url)), 'utf8');
     const { outputText } = ts.transpileModule(source, {
       compilerOptions: {
         module: ts.ModuleKind.ESNext,
@@ -193,7 +193,7 @@ async function transpiled(folder: string, modules: string[]): Promise<string> {
   await writeFile(
     script,
     `import { writeFileSync } from 'node:fs';
-     import { writeFolderAtomic } from '../../src/files/atomic.js';
+     import { writeFolderAtomic } from './atomic.js';
      const [, , target, first] = process.argv;
      for (let version = Number(first); ; version++) {
        await writeFolderAtomic(target, async (dir) => {

@@ -46,8 +46,7 @@ const progressSchema = z.object({ total: z.int(), processed: z.int(), cache: z.i
 
 let model: TextModel;
 beforeAll(async () => {
-  const opened = await openTiny(chatTemplate);
-  model = { ...opened, name: 'toy-model' };
+  model = await openTiny(chatTemplate, { name: 'toy-model' });
 });
 afterAll(() => model[Symbol.asyncDispose]());
 

@@ -376,7 +376,7 @@ describe('errors', () => {
     await expect(create({ messages: called })).rejects.toMatchObject({ status: 400, param: 'messages.0.tool_calls' });
     await expect(create({ tools: [{ type: 'function' }] })).rejects.toMatchObject({ status: 400, param: 'tools' });
     await expect(create({ top_logprobs: 3 })).rejects.toMatchObject({ status: 400, param: 'top_logprobs' });
-    const plain = { ...model, template: undefined };
+    await using plain = await openTiny();
     const { client: without } = await serve(plain);
     await expect(without.chat.completions.create({ model: 'tiny', messages: [user] })).rejects.toThrow(
       /no chat template/,

@@ -152,7 +152,7 @@ describe('embeddings', () => {
   );
 
   it('of a classifier are those of the causal model whose backbone it has', async () => {
-    await using causal = await openTiny(undefined, at('llama'));
+    await using causal = await openTiny(undefined, { folder: at('llama') });
     const { client } = await serveWriting(causal);
     const own = await client.embeddings.create({ model: 'tiny', input: 'some text', encoding_format: 'float' });
     const server = await serve('llama-classes');

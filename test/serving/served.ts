@@ -14,8 +14,11 @@ export const chatTemplate =
   "{{ bos_token }}{% for message in messages %}{{ message.role + ': ' + message.content + eos_token }}{% endfor %}" +
   "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
 
-export function openTiny(template?: string, folder = tinyLlamaFolder): Promise<TextModel> {
-  return openCausal(folder, { name: 'tiny', chatTemplate: template, threads: 1 });
+export function openTiny(
+  template?: string,
+  { folder = tinyLlamaFolder, name = 'tiny' }: { readonly folder?: string; readonly name?: string } = {},
+): Promise<TextModel> {
+  return openCausal(folder, { name, chatTemplate: template, threads: 1 });
 }
 
 export interface Served {

@@ -16,7 +16,7 @@ beforeAll(async () => {
   const linear = join(folder, 'linear');
   const { stderr, exitCode } = await linnet('linearize', tinyLlamaFolder, '--mixer', 'augmented', '--out', linear);
   expect(exitCode, stderr).toBe(0);
-  model = await openTiny(chatTemplate, linear);
+  model = await openTiny(chatTemplate, { folder: linear });
 });
 afterAll(() => model[Symbol.asyncDispose]());
 

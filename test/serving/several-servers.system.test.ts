@@ -7,7 +7,6 @@ import type { TextModel } from '../../src/engine/text-model.ts';
 import type { RunningServer, ServerOptions } from '../../src/serving/server.ts';
 import { openSharedState } from '../../src/serving/sessions/shared-state.ts';
 import { TieredStore } from '../../src/serving/sessions/tiered-store.ts';
-import { ChatTemplate } from '../../src/tokenizer/chat-template.ts';
 import { openRedis } from '../../src/redis/client.ts';
 import { linnet } from '../cli/captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -21,7 +20,7 @@ beforeAll(async () => {
   const linear = join(folder, 'linear');
   const { stderr, exitCode } = await linnet('linearize', tinyLlamaFolder, '--mixer', 'augmented', '--out', linear);
   expect(exitCode, stderr).toBe(0);
-  model = await openTiny(undefined, linear);
+  model = await openTiny(undefined, { folder: linear });
   if (!noRedis) redis = await startRedis();
 });
 afterAll(async () => {
@@ -85,10 +84,10 @@ describe.skipIf(noRedis)(`servers that share a Redis${needsRedis}`, () => {
   });
 
   it('go on from the answers and the slots of each other', async () => {
-    const template = new ChatTemplate(chatTemplate, model.tokenizer);
+    await using chatting = await openTiny(chatTemplate);
     const [{ server: a, client }, { server: b, client: other }] = [
-      await oneOf({}, { ...model, template }),
-      await oneOf({}, { ...model, template }),
+      await oneOf({}, chatting),
+      await oneOf({}, chatting),
     ];
     const asked = { model: 'tiny', temperature: 0, max_output_tokens: 8 };
     const first = await client.responses.create({ ...asked, input: 'Tell a story.' });

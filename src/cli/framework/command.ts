@@ -188,13 +188,11 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         }),
       );
       const named = Object.fromEntries(Object.keys(definition.options).map((key) => [key, options[key]]));
-      const values = {
-        ...(await checked(argumentSchema, positional, (name) => `<${name}>`)),
-        ...(await checked(optionSchema, named, flagName)),
-      };
+      const chosen = await checked(optionSchema, named, flagName);
       // Writing checks it again; a result of hours must not be refused at its end.
       const { out, replace } = replacement.parse(named);
       if (replace === true && out !== undefined) await requireReplaceable(out);
+      const values = { ...(await checked(argumentSchema, positional, (name) => `<${name}>`)), ...chosen };
       const file = writesResults
         ? (await checked(z.object({ out: resultFile }), { out: options.out }, flagName)).out
         : undefined;
