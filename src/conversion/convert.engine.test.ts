@@ -8,7 +8,8 @@ import { saveTinyModel } from '../../test/models/tiny-model.ts';
 import { suiteFolder } from '../../test/scratch-folder.ts';
 import { loadCausalModel } from '../checkpoint/load-model.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
-import { convert, type Conversion, type ConversionOptions } from './convert.ts';
+import { convert, type Conversion } from './convert.ts';
+import type { ConversionOptions } from './options.ts';
 import { conversionTexts } from './texts.ts';
 
 const folder = suiteFolder();

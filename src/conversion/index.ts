@@ -1,7 +1,8 @@
 /** `linnet/conversion`: from a softmax checkpoint to a linearized model as good as it was. */
 export { type ActivationCacheOptions, cacheActivations } from './activation-cache.ts';
 export { calibrate, type CalibrationOptions, type LayerFit } from './calibrate.ts';
-export { type Conversion, type ConversionEvent, type ConversionOptions, convert, type KeptLayers } from './convert.ts';
+export { type Conversion, convert } from './convert.ts';
+export type { ConversionEvent, ConversionOptions, KeptLayers } from './options.ts';
 export { type LayerTrainingOptions, type LayerTransfer, trainLayer } from './layer-transfer.ts';
 export { type ConversionMeasures, measureConversion, type MeasureConversionOptions, type Pair } from './measure.ts';
 export type { ConversionMemory } from './plan.ts';

@@ -7,7 +7,7 @@ import { transferredLayers } from '../training/objectives/distillation.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 import { train } from '../training/trainer.ts';
 import { activationRowBytes, cacheActivations } from './activation-cache.ts';
-import type { ConversionOptions } from './convert.ts';
+import type { ConversionOptions } from './options.ts';
 import { layerMixerNames, layerStepTimes, trainLayer } from './layer-transfer.ts';
 import type { StageResult } from './progress-file.ts';
 import { trainLayersInQueue } from './queued-layers.ts';

@@ -1,6 +1,6 @@
 /** Values of options of `convert`: times, sizes, and which layers stay as they are. */
 import { z } from 'zod';
-import type { KeptLayers } from '../../conversion/convert.ts';
+import type { KeptLayers } from '../../conversion/options.ts';
 import { type StageSteps, trainingStageNames } from '../../conversion/stages.ts';
 import { indexList, type ValueKind } from '../framework/option-values.ts';
 

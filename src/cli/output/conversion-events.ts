@@ -1,5 +1,6 @@
 /** What people see of a conversion while it goes on, and what its record keeps. */
-import type { Conversion, ConversionEvent, ConversionOptions } from '../../conversion/convert.ts';
+import type { Conversion } from '../../conversion/convert.ts';
+import type { ConversionEvent, ConversionOptions } from '../../conversion/options.ts';
 import { formatDuration, formatFixed } from '../../report/quantities.ts';
 import { recordedWork, type Run, type RunDescription } from '../../report/record.ts';
 import type { CommandContext } from '../framework/context.ts';

@@ -1,0 +1,65 @@
+/** Options and events of a conversion. */
+import type { MixerConfig } from '../attention/mixer.ts';
+import type { CompileOptions } from '../runtime/compile.ts';
+import type { ConversionMemory } from './plan.ts';
+import type { StageResult } from './progress-file.ts';
+import type { StageSteps } from './stages.ts';
+
+/** Which layers keep softmax: none, given ones, or so many that are chosen by measuring. */
+export type KeptLayers = { readonly layers: readonly number[] } | { readonly auto: number };
+
+/** What a conversion is asked for. */
+export interface ConversionOptions {
+  /** Seconds for all training together. */
+  readonly budget: number;
+  /** Optimizer steps of each stage in place of `budget`: the same result on every machine. */
+  readonly steps?: StageSteps;
+  /** Bytes of float32 state of the converted layers; default: G = 64. */
+  readonly stateBytes?: number;
+  /** G, in place of `stateBytes`. */
+  readonly group?: number;
+  /** What remembers what has left the window; default `learned`. */
+  readonly memory?: ConversionMemory;
+  /** First positions that are always read; default 4. */
+  readonly sinks?: number;
+  /** Layers that keep softmax: named, or chosen by measurement. */
+  readonly keep: KeptLayers;
+  /** Instead of a window that is chosen by `group`, `stateBytes`, `memory` and `sinks`. */
+  readonly mixer?: MixerConfig;
+  /** Sequences per optimizer step. Default 8. */
+  readonly batch?: number;
+  /** Tokens of a row of `transfer` and `logits`; `long` has twice as many. Default: 512, or fewer if the model was trained on fewer. */
+  readonly length?: number;
+  /** Of the shuffle. Default 0. */
+  readonly seed?: number;
+  /** Progress, snapshots and weights go here. */
+  readonly folder: string;
+  /** Goes on with the conversion in the folder. */
+  readonly resume?: boolean;
+  /** Redis of a queue whose workers train the layers of stages that train each by itself; they must have `folder` too. */
+  readonly queue?: string;
+  /** Threads and device. Default: all cores of the CPU. */
+  readonly compile?: CompileOptions;
+  /** Stops the work, with an error `ABORTED`; the folder has what `resume` needs. */
+  readonly signal?: AbortSignal;
+  /** Called as stages start, step and finish. */
+  readonly onEvent?: (event: ConversionEvent) => void;
+  /**
+   * Waited for before the first stage, when it is certain that the folder holds nothing else; told the perplexity of the
+   * original on the validation text.
+   */
+  readonly onStart?: (original: number) => Promise<void>;
+}
+
+/** What happens in a conversion. */
+export type ConversionEvent =
+  | { readonly kind: 'sensitivity'; readonly done: number; readonly total: number }
+  | { readonly kind: 'started'; readonly stage: string; readonly steps: number; readonly description: string }
+  | {
+      readonly kind: 'step';
+      readonly stage: string;
+      readonly done: number;
+      readonly total: number;
+      readonly loss: number;
+    }
+  | { readonly kind: 'finished'; readonly result: StageResult; readonly resumed: boolean };
