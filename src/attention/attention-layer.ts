@@ -1,4 +1,4 @@
-/** What an attention layer is described by, whatever mixes its positions: sizes, parameters, positions, rows of a step. */
+/** An attention layer independent of its mixer: sizes, parameters, positions, rows of a step. */
 import type { Value } from '../graph/graph.ts';
 import type { ParameterInit } from './parameter-init.ts';
 
@@ -23,7 +23,7 @@ export interface MixerParameter {
   /** Name inside the layer, as in the reference checkpoints: "dwconv.weight". */
   readonly name: string;
   readonly shape: readonly number[];
-  /** What it starts from when a model is linearized. */
+  /** Its initialization when a model is linearized. */
   readonly init: ParameterInit;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What positions see of each other in the layout of groups (`grouping.ts`): their past in a causal model, every token of
- * the text in an encoder. A mixer's branches are written once, for either.
+ * Visibility between positions in the layout of groups (`grouping.ts`): causal, or all tokens of the text for an encoder.
+ * A mixer's branches are written once for both.
  */
 import type { Value } from '../graph/graph.ts';
 import { add, mul, sub } from '../graph/ops/elementwise.ts';
@@ -11,7 +11,7 @@ import { causalMask, earlierSums, type Grouping, laterSums } from './grouping.ts
 /** A large negative number for masked scores: its exponential is 0 in float32. */
 export const maskedScore = -1e9;
 
-/** Which keys the queries of a group see, and what they read outside it. */
+/** Visible keys per group of queries, and the sums read outside the group. */
 export interface AttentionMask {
   readonly queries: Grouping;
   /** As `queries`, save in cross attention, where N = 1 and only the lengths differ. */
@@ -21,7 +21,7 @@ export interface AttentionMask {
   /** 0 where a query sees a key of its own group, else `maskedScore`; broadcasts to [M,B·N,R·G,G]. */
   bias(like: Value): Value;
   /**
-   * Queries times Σ keysᵀ·values of what lies outside their groups; undefined if nothing does.
+   * Queries times Σ keysᵀ·values over the positions outside their groups; undefined if there are none.
    * @param queries [M,B·N,R·G,X]
    * @param keys [M,B·N,G,X]
    * @param values [M,B·N,G,E]
@@ -30,7 +30,7 @@ export interface AttentionMask {
   outside(queries: Value, keys: Value, values: Value): Value | undefined;
 }
 
-/** Every position sees itself and what comes before it. */
+/** Every position sees itself and its past. */
 export function causalAttention(grouping: Grouping): AttentionMask {
   return {
     queries: grouping,

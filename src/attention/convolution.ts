@@ -72,8 +72,8 @@ function convolvePositions(
 }
 
 /**
- * The convolution inside groups as weights, to be added to those of a local branch: what the group itself contributes then
- * costs no product of its own. The rest is `addReachOfGroupBefore`.
+ * The convolution inside groups as weights to add to a local branch, without a product of its own. The rest is
+ * `addReachOfGroupBefore`.
  *
  * @param filter the parameter [H,1,K,1]
  * @returns [M,1,R·G,G]
@@ -89,7 +89,7 @@ export function weightsInGroup({ group: G, keyValueHeads: M, repeat: R }: Groupi
 }
 
 /**
- * `mixed` plus what the convolution reads from the group before, for a reach P below G.
+ * `mixed` plus the convolution's terms from the previous group, for a reach P below G.
  *
  * @param mixed [M,B·N,R·G,E]
  * @param values [M,B·N,G,E]

@@ -1,7 +1,4 @@
-/**
- * `linnet/attention`: mixers. Their configurations and presets, what can be asked of any of them, and what a kind of one's
- * own is made of (`registerMixer`, docs/mixers.md).
- */
+/** `linnet/attention`: mixers, their configurations and presets, and the interface for new kinds (docs/mixers.md). */
 export { type AttentionMask, causalAttention, fullAttention } from './attention-mask.ts';
 export { addConvolution, centredConvolution } from './convolution.ts';
 export { type ConvolutionConfig, convolutionField, filterParameters } from './convolution-config.ts';

@@ -1,5 +1,5 @@
 /**
- * What the nodes of a token tree see in one step: masks and offsets over the rows of the ring (the last C
+ * Visibility between the nodes of a token tree in one step: masks and offsets over the rows of the ring (the last C
  * committed positions) and over the rows of the tree itself. Filled on the host before every step, into buffers that
  * are made once.
  *
@@ -7,13 +7,13 @@
  * with group ⌊p_a/G⌋ − W + 1; in most mixers W = 1, and the window is the own group. A row it can see, at position p, is
  *
  * - `same` if it is in the window, or one of the sinks: ⌊p/G⌋ > ⌊p_a/G⌋ − W, or p < s;
- * - `earlier` if it is older and not folded into S yet. The folded groups are those that have left the window of all that
- *   may still be read, g + W ≤ ⌊L/G⌋: S answers for their rows, which stay in the ring for the convolution only;
- * - at offset p_a − p if that is within the reach P of what depends on distances; all other rows are given offset P+1,
+ * - `earlier` if it is older and not folded into S yet. The folded groups have left the window of all positions that may
+ *   still be read, g + W ≤ ⌊L/G⌋: S contains their rows, which stay in the ring for the convolution only;
+ * - at offset p_a − p if that is within the reach P of distance-dependent terms; all other rows are given offset P+1,
  *   whose filter weight is zero.
  *
- * A node sees every committed position, and of the tree its ancestors and itself. Since each row is judged by the group of the node that looks, trees that cross group boundaries, any number
- * of them, are exact.
+ * A node sees every committed position, and its ancestors and itself in the tree. Since each row is judged by the group of
+ * the reading node, trees that cross any number of group boundaries are exact.
  */
 import { LinnetError } from '../errors.ts';
 import type { Horizon } from './attention-layer.ts';
@@ -23,8 +23,8 @@ import type { TokenTree } from './tree.ts';
 export const emptySlot = -1;
 
 /**
- * How the nodes of a tree see the text and each other. One rule is exact, and everything decodes by it; studies give
- * others, to measure what exactness is worth.
+ * Visibility rule of tree nodes for the text and each other. Decoding always uses the exact rule; studies use others, to
+ * measure the effect of exactness.
  */
 export interface TreeRule {
   /** Whether nodes beyond a group boundary see the groups that have closed since the text was folded. */

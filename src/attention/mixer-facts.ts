@@ -1,4 +1,4 @@
-/** What can be asked of any mixer: what it reads, what it keeps, what it is made of. */
+/** Queries on any mixer: visibility, state, branches. */
 import { LinnetError } from '../errors.ts';
 import { type ConvolutionConfig, filterName, isCausalConvolution } from './convolution-config.ts';
 import { checkContext, checkDims, grows, stateNumbers } from './state.ts';
@@ -27,9 +27,7 @@ export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig 
   return rest === undefined ? undefined : parseMixer(rest);
 }
 
-/**
- * What a start in closed form needs to know of a mixer in a model that was trained on texts of `trainedLength` tokens.
- */
+/** Calibration of a mixer for the closed-form initialization, in a model trained on texts of `trainedLength` tokens. */
 export function calibrationOf(config: MixerConfig, trainedLength: number): Calibration {
   const affine = convolutionOf(config) === null ? [] : [filterName]; // a convolution is added to what attention gives
   return kindOf(config).calibration?.(config, trainedLength) ?? { affine, searched: [] };
@@ -120,7 +118,7 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
   return numbers * bytesPerNumber;
 }
 
-/** How far float32 may be from the formula beyond what the order of sums makes: see `MixerKind.float32Error`. */
+/** Float32 error against the formula beyond the order of sums: see `MixerKind.float32Error`. */
 export function float32Error(config: MixerConfig): number {
   return kindOf(config).float32Error?.(config) ?? 0;
 }

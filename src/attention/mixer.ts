@@ -1,6 +1,6 @@
 /**
- * What a mixer is: the interface that every kind fills in, in a folder of its own under `kinds/`. Outside of that folder
- * nothing asks which kind a mixer is; what can be asked of any of them is in `mixers.ts`.
+ * The interface of a mixer kind; every kind implements it in its own folder under `kinds/`. No code outside that folder
+ * asks for the kind of a mixer; the functions that work for any mixer are in `mixers.ts`.
  *
  * A mixer mixes positions. For one head and position t of a causal sequence or token tree, the paper's linear kind is
  *
@@ -10,7 +10,7 @@
  *     o_t      = λ·local_t + α·global_t + conv_t
  *
  * (paper, section 4: grouped linear attention, section 4.2: masked depthwise convolution), with q̂ = q/‖q‖. Softmax
- * attention is what the other kinds replace. Every kind has its formula three times: as a reference in float64, as a graph
+ * attention is replaced by the other kinds. Every kind has its formula three times: as a reference in float64, as a graph
  * over whole sequences, and, where it can decode, as a graph over token trees on top of a state.
  */
 import type { z } from 'zod';
@@ -53,7 +53,7 @@ export interface MixerConfig {
 /** Which positions a position reads: its past, or the whole text. */
 export type Reading = 'past' | 'whole';
 
-/** What a layer remembers of a text, per sequence. */
+/** Shape of a layer's state per sequence. */
 export interface StateShape {
   /** C: slots of the sinks and of the ring that holds the rows of the last positions; `growing`: a slot for every position. */
   readonly slots: number | 'growing';
@@ -61,31 +61,31 @@ export interface StateShape {
   readonly keyWidth: number;
   /** Width of a value row per key-value head. */
   readonly valueWidth: number;
-  /** What becomes of groups that have closed; null where they are forgotten. */
+  /** State of closed groups; null where they are forgotten. */
   readonly folded: FoldedShape | null;
 }
 
 /**
- * `sums`: one matrix S [rows,columns] per key-value head, of constant size. `rows`: so many rows of keys and of values per
- * closed group, a memory that grows with the text.
+ * `sums`: one matrix S [rows,columns] per key-value head, of constant size. `rows`: a fixed number of rows of keys and of
+ * values per closed group, a memory that grows with the text.
  */
 export type FoldedShape =
   | { readonly kind: 'sums'; readonly rows: number; readonly columns: number }
   | { readonly kind: 'rows'; readonly perGroup: number };
 
-/** What a mixer is given over whole sequences. */
+/** Input of a mixer over whole sequences. */
 export interface SequenceInput extends ProjectedPositions {
   readonly parameters: MixerParameterValues;
   readonly scoring: Scoring;
 }
 
-/** What a mixer is given over whole texts of which every position reads all tokens. */
+/** Input of a mixer over whole texts in which every position reads all tokens. */
 export interface BidirectionalInput extends SequenceInput {
   /** float32 [B,n]: 1 for tokens, 0 for padding. Values at padded positions are zero. */
   readonly mask: Value;
 }
 
-/** What a mixer is given over token trees. */
+/** Input of a mixer over token trees. */
 export interface StepInput extends SequenceInput {
   readonly heads: HeadLayout;
   /** The ring, or the growing cache: rows as `MixerStepOutput` gave them. */
@@ -111,11 +111,11 @@ export interface StepMemory {
   readonly held: Value;
 }
 
-/** What a step computes of a layer. */
+/** A layer's results of a step. */
 export interface MixerStepOutput {
   /** [B,M,R·T,E], see `HeadLayout`. */
   readonly mixed: Value;
-  /** Rows [B,M,T,keyWidth]: what is written to the ring when a node is accepted. */
+  /** Rows [B,M,T,keyWidth]: written to the ring when a node is accepted. */
   readonly keys: Value;
   /** [B,M,T,valueWidth] */
   readonly values: Value;
@@ -137,14 +137,14 @@ export interface Fold<C extends MixerConfig> {
   readsAges?(config: C): boolean;
 }
 
-/** What a state update reads: the rows of closed groups, and what the state held before. */
+/** Input of a state update: the rows of closed groups, and the previous state. */
 export interface FoldInput {
   readonly keys: Value;
   readonly values: Value;
   readonly sums?: Value;
   readonly parameters: MixerParameterValues;
   readonly scoring: Pick<Scoring, 'scale'>;
-  /** Only where the fold reads them: groups behind that of every row, among those that are folded [n]; how many are folded [1]. */
+  /** Only where the fold reads them: folded groups behind each row [n]; number of folded groups [1]. */
   readonly ages?: { readonly rows: Value; readonly groups: Value };
 }
 
@@ -160,13 +160,13 @@ export interface LayoutInputs<C extends MixerConfig> {
 
 /** The recurrent form of a mixer: over token trees, on top of a state. */
 export interface RecurrentForm<C extends MixerConfig> {
-  /** What the layer remembers of a text. */
+  /** Shape of the layer's state. */
   state(config: C, dims: AttentionDims): StateShape;
-  /** The nodes of a token tree over the state: what they mix, and the rows they leave. */
+  /** The nodes of a token tree over the state: their outputs and their rows for the ring. */
   step(config: C, input: StepInput): MixerStepOutput;
   /** Needed where the state has something folded. */
   readonly fold?: Fold<C>;
-  /** What its step graph reads beyond masks and state. Default: nothing. */
+  /** Further inputs of its step graph beyond masks and state. Default: none. */
   readonly inputs?: LayoutInputs<C>;
 }
 
@@ -177,14 +177,14 @@ export interface CrossText {
   readonly mask: Value;
 }
 
-/** What is kept of another text: tensors by name, the batch first. */
+/** The stored form of another text: tensors by name, the batch first. */
 export type CrossMemory = Readonly<Record<string, Value>>;
 
-/** Attention to another text in two steps: what its keys and values amount to is computed once, then read by every token. */
+/** Attention to another text in two steps: a memory of its keys and values is computed once, then read by every token. */
 export interface CrossForm<C extends MixerConfig> {
   /** Tensors of the memory, without the batch: shapes in which `m` stands for the length of the text. */
   tensors(config: C, dims: AttentionDims): Readonly<Record<string, Dim[]>>;
-  /** What the text amounts to, for `read`. */
+  /** The memory of the text, for `read`. */
   memory(config: C, text: CrossText, parameters: MixerParameterValues, scoring: Scoring): CrossMemory;
   /** Queries [B,n,H,D] → [B,n,H,E], without a convolution. */
   read(config: C, q: Value, memory: CrossMemory, parameters: MixerParameterValues, scoring: Scoring): Value;
@@ -197,12 +197,12 @@ export type PresetShape = Readonly<Record<string, z.ZodType>>;
 
 /** A named mixer: a kind with the settings that the paper, or the field, knows by that name. */
 export interface MixerPreset<Shape extends PresetShape = PresetShape> {
-  /** All are optional; the defaults are those of the kind's schema. */
+  /** All are optional; the kind's schema holds the defaults. */
   readonly shape: Shape;
   /** The name of the preset that it means where attention reads a whole text. Default: itself. */
   readonly wholeText?: string;
   /**
-   * From options to what the kind's schema reads. Options that are not in the shape are ignored.
+   * From options to the input of the kind's schema. Options that are not in the shape are ignored.
    * @throws LinnetError `CONFIG` for an option out of range
    */
   make(options: Readonly<Record<string, unknown>>): object;
@@ -213,7 +213,7 @@ export const branches = ['memory', 'window', 'sinks', 'convolution'] as const;
 /** One of `branches`. */
 export type Branch = (typeof branches)[number];
 
-/** From a configuration to what remains of it without a branch. */
+/** From a configuration to the remaining one without a branch. */
 interface Ablations<C extends MixerConfig> extends Partial<Record<Branch, unknown>> {
   memory?(config: C): object | undefined;
   window?(config: C): object | undefined;
@@ -261,8 +261,8 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   /** Whether the gradient of queries and keys is a surrogate of the derivative. Default false. */
   hasSurrogateGradient?(config: C): boolean;
   /**
-   * How far float32 may be from the formula, relative to the largest output, where that is more than what sums of products
-   * in another order come to. Default 0.
+   * Float32 error against the formula, relative to the largest output, beyond that of sums of products in another order.
+   * Default 0.
    */
   float32Error?(config: C): number;
   /** The formula as loops in float64: [H,n,E]. */
@@ -280,13 +280,13 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   bidirectional?(config: C, input: BidirectionalInput): Value | undefined;
   /** Absent: it pairs positions, and cannot read another text. */
   readonly cross?: CrossForm<C>;
-  /** What stands for this configuration between two texts. Default: the same without its convolution. */
+  /** This configuration's form for cross attention. Default: the same without its convolution. */
   betweenTexts?(config: C): object;
   /** Whether this configuration can read another text. Default: as `cross` is there. */
   canCross?(config: C): boolean;
-  /** Branches that can be switched off: from a configuration to what remains, undefined where it has no such branch. */
+  /** Branches that can be switched off: from a configuration to the remaining one, undefined without such a branch. */
   readonly without?: Ablations<C>;
-  /** What a start in closed form needs to know. Default: that the output is affine in the filter of a convolution. */
+  /** Parameters for the closed-form initialization. Default: the output is affine in the filter of a convolution. */
   calibration?(config: C, trainedLength: number): Calibration;
   /** Its settings that have a name, as `--mixer` takes them. */
   readonly presets: Readonly<Record<string, MixerPreset>>;

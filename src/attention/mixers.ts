@@ -1,6 +1,6 @@
 /**
- * What the rest of Linnet asks of a mixer, whatever its kind: reading and describing configurations, parameters, state, and
- * the forms in graphs. Everything here goes through the table of `kinds/index.ts`.
+ * Functions that work for a mixer of any kind: reading and describing configurations, parameters, state, and the forms in
+ * graphs. Everything here goes through the table of `kinds/index.ts`.
  */
 import { LinnetError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
@@ -28,7 +28,7 @@ export * from './mixer-config.ts';
 export * from './mixer-facts.ts';
 
 /**
- * Refuses values that are not what the mixer needs: a forgotten α would count as 1, a forgotten filter as no convolution.
+ * Requires every parameter in its shape: a forgotten α would count as 1, a forgotten filter as no convolution.
  * @throws LinnetError `TENSOR` naming the parameter
  */
 function requireParameters(config: MixerConfig, { q, k, v }: ProjectedPositions, values: MixerParameterValues): void {
@@ -84,7 +84,7 @@ export function mixStep(config: MixerConfig, input: StepInput): MixerStepOutput 
 /**
  * Mixes whole texts, each position reading all tokens. Values at padded positions are set to zero before anything reads them.
  *
- * In cross attention the queries are those of another text, of m positions: see `mixCross`.
+ * In cross attention the queries come from another text, of m positions: see `mixCross`.
  *
  * @param positions q [B,m,H,D], k [B,n,M,D] and v [B,n,M,E]; m = n except in cross attention
  * @param mask float32 [B,n]: 1 for tokens, 0 for padding
@@ -130,7 +130,7 @@ function maskedInput(
 }
 
 /**
- * The form for attention to another text, whose positions are not those of the queries.
+ * The cross-attention form; the two texts have positions of their own.
  * @throws LinnetError `CONFIG` for a mixer that pairs the two, by a local group, a convolution or castling
  */
 export function crossForm(config: MixerConfig): CrossForm<MixerConfig> {
@@ -144,7 +144,7 @@ export function crossForm(config: MixerConfig): CrossForm<MixerConfig> {
 }
 
 /**
- * What stands for a mixer between two texts, which have no positions and no groups in common: without its convolution, and
+ * A mixer's form for cross attention, where the two texts share neither positions nor groups: without its convolution, and
  * of a grouped one the global branch alone.
  */
 export function betweenTexts(config: MixerConfig): MixerConfig {

@@ -1,4 +1,4 @@
-/** What is done to the outputs of branches: factors, and vectors of at most unit length. */
+/** Normalization of branch outputs: factors, and vectors of at most unit length. */
 import type { Value } from '../graph/graph.ts';
 import { add, addAll, div, mul } from '../graph/ops/elementwise.ts';
 import { unitLength } from '../graph/ops/normalization.ts';
@@ -8,7 +8,7 @@ import { sqrt } from '../graph/ops/unary.ts';
 /** ε of the NORM variants: x / (ε + ‖x‖). */
 const normEpsilon = 1e-5;
 
-/** What is added to the sum of weights by which they are divided: where all are near 0, so is their mean of values. */
+/** Floor added to the sum of weights in a division: where all weights are near 0, so is their mean of values. */
 export const weightFloor = 1e-3;
 
 /**

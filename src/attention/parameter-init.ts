@@ -1,4 +1,4 @@
-/** What the parameters of a mixer start from when a model is linearized, by name. */
+/** Initial values of a mixer's parameters when a model is linearized, by name. */
 import { elementCount } from '../graph/tensor.ts';
 
 const inits = {
@@ -25,7 +25,7 @@ const inits = {
   },
 } as const satisfies Readonly<Record<string, (shape: readonly number[]) => Float32Array>>;
 
-/** The name of what a new parameter starts from. */
+/** Name of a parameter's initialization. */
 export type ParameterInit = keyof typeof inits;
 
 /** The initial values of a parameter of the given shape. */

@@ -1,4 +1,4 @@
-/** What presets are made of: their options, and those that several kinds have in common. */
+/** The interface of presets, and the options that several kinds share. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
@@ -58,7 +58,7 @@ export const convolutionOptions = {
   ...ownConvolutionOptions,
 };
 
-/** How what is remembered fades. */
+/** Decay of the memory. */
 export const decayOption = {
   decay: z
     .enum(['none', 'fixed', 'learned', 'data'])

@@ -1,4 +1,4 @@
-/** Mixers by name: those that the paper compares, the linear attentions that it augments, and those of the field. */
+/** Mixers by name: the paper's own, the linear attentions that it augments, and others from the literature. */
 import type { z } from 'zod';
 import { LinnetError, OptionsError } from '../errors.ts';
 import { type BuiltInPresets, mixerKinds } from './kinds/index.ts';
@@ -9,9 +9,7 @@ import { requireOptions, requireText } from '../files/arguments.ts';
 /** The names of the presets that Linnet has. */
 export type MixerPresetName = keyof BuiltInPresets;
 
-/**
- * What presets can be adjusted by, each by some of these (`PresetOptionsOf`); the defaults are those of the kind's schema.
- */
+/** Options of presets, each taken by some of them (`PresetOptionsOf`); the kind's schema holds the defaults. */
 export interface PresetOptions {
   /** G, positions per group. Default 64. */
   readonly group?: number;
@@ -19,7 +17,7 @@ export interface PresetOptions {
   readonly window?: number;
   /** s of window attention: first positions that are always read. Default 4. */
   readonly sinks?: number;
-  /** What remembers what has left the window: sums through this feature map. Default learned. */
+  /** Feature map of the sums over positions older than the window. Default learned. */
   readonly memory?: 'none' | 'learned' | 'hedgehog' | 'elu' | 'relu';
   /** Decay of that memory with every group, default none; of gated mixers with every position, default data. */
   readonly decay?: 'none' | 'fixed' | 'learned' | 'data';
@@ -113,7 +111,7 @@ function takes({ shape }: MixerPreset, option: string): boolean {
   return Object.hasOwn(shape, option) || (option === 'convolution' && Object.hasOwn(shape, 'kernel'));
 }
 
-/** @throws OptionsError for an option that none of these presets takes, naming those that they take */
+/** @throws OptionsError for an option that none of these presets takes, naming the ones they take */
 function requireTaken(names: readonly string[], options: PresetOptions): void {
   const presets = names.map(findPreset);
   const known = presetShapes();
@@ -131,7 +129,7 @@ function requireTaken(names: readonly string[], options: PresetOptions): void {
 }
 
 /**
- * Of options that are meant for several presets, those that one of them takes.
+ * The subset of options for several presets that this one takes.
  * @throws LinnetError `CONFIG` for an unknown preset
  * @example
  * ```ts
@@ -145,13 +143,13 @@ export function takenOptions(name: string, options: PresetOptions): PresetOption
 }
 
 /**
- * A preset by name. Those of the paper are `softmax`, `local`, `global`, `local+global`, `local+conv` and `augmented`
+ * A preset by name. The paper's are `softmax`, `local`, `global`, `local+global`, `local+conv` and `augmented`
  * (all three branches); where one has a global branch next to a local one, it is scaled by the learned α. `flash-local`,
  * `flash-global` and `flash` are other names of `local`, `global` and `local+global`. The others are the linear
  * attentions that the paper augments, each with a convolution if asked for. All but `linformer-bidirectional` are causal.
  *
- * @throws LinnetError `CONFIG` for an unknown name or option and for an option out of range; OptionsError for one that the
- *   preset does not take, naming those that it takes
+ * @throws LinnetError `CONFIG` for an unknown name or option and for an option out of range; OptionsError for an option that
+ *   the preset does not take, naming the ones it takes
  * @example
  * ```ts
  * import { mixerPreset } from 'linnet';

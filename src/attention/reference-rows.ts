@@ -162,7 +162,7 @@ export function normalizedKernel(kernel: RowKernel, floor: number): RowKernel {
   };
 }
 
-/** ⟨q̂, k̂⟩ itself: what a sum over k̂ᵀv can hold. */
+/** ⟨q̂, k̂⟩ itself: the kernel that a sum over k̂ᵀv can represent. */
 export const cosineKernel: RowKernel = ofCosine(
   (cosine) => cosine,
   () => 1,

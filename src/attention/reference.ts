@@ -1,9 +1,8 @@
 /**
  * The references: every kind's formula as loops over heads, positions and their past, in float64, that every other form is
- * tested against. Written to be read and believed, not to be fast. This file is what all of them share: what they are given,
- * and what positions see of each other.
+ * tested against. Written for clarity, not speed. This file is their common part: input and visibility of positions.
  *
- * Positions form a tree: `parents` gives the position before each one. What a position sees is its ancestors and itself, and
+ * Positions form a tree: `parents` gives the position before each one. A position sees its ancestors and itself, and
  * its position in the sequence is its depth. A sequence is the chain; a committed prefix with a candidate tree behind it is
  * one bigger tree. With a mask of keys the text is an encoder's instead, and a position sees all tokens.
  */
@@ -21,9 +20,9 @@ export interface ReferenceDims extends AttentionDims {
   readonly keyLength?: number;
 }
 
-/** What is mixed. Arrays are row-major. */
+/** Positions to mix. Arrays are row-major. */
 export interface ReferenceInput {
-  /** `headWidth` is that of the rows given; see `rowWidth` in `mixers.ts`. */
+  /** `headWidth` is the width of the given rows; see `rowWidth` in `mixers.ts`. */
   readonly dims: ReferenceDims;
   /** Queries [H,n,D], raw: with their rotary position, not normalized. */
   readonly q: Float64Array;
@@ -40,7 +39,7 @@ export interface ReferenceInput {
    * reads all tokens, before it and behind it. Default: every position reads its past.
    */
   readonly keyMask?: Float64Array;
-  /** What scores are multiplied by, where a mixer has scores. Default 1/√D. */
+  /** Factor of the scores, where a mixer has scores. Default 1/√D. */
   readonly scale?: number;
   /** Added to the scores: a table [buckets,H] by bucket of distance. */
   readonly bias?: { readonly table: Float64Array; readonly scheme: BucketScheme };
@@ -93,7 +92,7 @@ function checkMask({ keyMask, parents }: ReferenceInput, keyLength: number): voi
   }
 }
 
-/** What a filter weight of the convolution reads. */
+/** A filter weight of the convolution and the position it reads. */
 export interface FilterRead {
   /** Index of the weight, 0…K−1. */
   readonly index: number;
@@ -115,13 +114,13 @@ export class ReferencePositions {
   readonly keyLength: number;
   /** Position of each in its sequence. */
   readonly depths: Int32Array;
-  /** What scores are multiplied by. */
+  /** Factor of the scores. */
   readonly scale: number;
   readonly #convolution: ConvolutionConfig | null;
   readonly #parents: Int32Array;
 
   /**
-   * @param parameters those of the mixer, with their shapes
+   * @param parameters the mixer's parameters, with their shapes
    * @throws LinnetError `SHAPE` for arrays of the wrong length; `INPUT` for a missing parameter, parents out of order, an
    *   unmasked convolution over a tree with branches, where "the next position" means nothing, a mask that is not of 0 and
    *   1, or one for a tree
@@ -194,7 +193,7 @@ export class ReferencePositions {
     return Math.floor((this.depths[position] ?? 0) / group);
   }
 
-  /** What each filter weight of the convolution reads that is not masked. */
+  /** Positions read by each unmasked filter weight of the convolution. */
   filterReads(position: number): FilterRead[] {
     if (this.#convolution === null) return [];
     const { kernel, masked } = this.#convolution;
@@ -234,7 +233,7 @@ export class ReferencePositions {
     return rowOf(this.input.v, keyValueHead, position, this.keyLength, this.valueWidth);
   }
 
-  /** out += Σ w[index]·v over what the convolution reads at a position. */
+  /** out += Σ w[index]·v over the positions under the convolution. */
   addConvolution(head: number, position: number, out: Float64Array): void {
     if (this.#convolution === null) return;
     const filter = this.parameter(filterName);

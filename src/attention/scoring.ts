@@ -1,6 +1,6 @@
 /**
- * How scores of queries and keys are made where a mixer has such: what products are multiplied by, and a learned bias by
- * distance that is added to them. Both belong to the model around the mixer; T5 has no scale and a bias.
+ * Scores of queries and keys, where a mixer has them: the factor of their products, and a learned additive bias by distance.
+ * Both belong to the model around the mixer; T5 has no scale and a bias.
  */
 import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
@@ -42,9 +42,9 @@ export function biasInGroups(
 }
 
 /**
- * The bias by causal offset: row τ for τ = 0…reach, and in row reach + 1 that of everything farther. [reach+2,H]
+ * The bias by causal offset: row τ for τ = 0…reach, and row reach + 1 for all larger ones. [reach+2,H]
  *
- * @param factor what it is multiplied by; default 1
+ * @param factor of the bias; default 1
  */
 export function biasByOffset({ table, scheme }: RelativeBias, reach: number, factor = 1): Value {
   const buckets = table.graph.sharedConstant(`bias buckets reach=${reach} ${JSON.stringify(scheme)}`, () =>

@@ -10,7 +10,7 @@ import type { SequenceInput, StepBlock, StepInput } from './mixer.ts';
 import { scoresInGroups, scoresOfRows } from './scoring.ts';
 import { maskScores, softmaxOfBlocks } from './step-blocks.ts';
 
-/** Softmax of q·k·scale over what is visible of the own group, on raw queries and keys. [M,B·N,R·G,E] */
+/** Softmax of q·k·scale over the visible part of the own group, on raw queries and keys. [M,B·N,R·G,E] */
 export function softmaxInGroups(mask: AttentionMask, input: SequenceInput): Value {
   const scores = scoresInGroups(mask, input);
   return matmul(softmax(add(scores, mask.bias(scores))), groupKeys(mask.keys, input.v));

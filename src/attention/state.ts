@@ -1,5 +1,5 @@
 /**
- * What a mixer must remember of the text it has read, per layer and sequence, and how large that is.
+ * The state of a mixer, per layer and sequence, and its size.
  *
  * Three parts, of which a kind has what its formula needs (`recurrent.state` of its folder):
  *

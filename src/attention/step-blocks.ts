@@ -1,4 +1,4 @@
-/** What the recurrent forms have in common: blocks of rows, the ring and the tree, and sums of weighted values over them. */
+/** Common parts of the recurrent forms: blocks of rows, the ring and the tree, and sums of weighted values over them. */
 import { internalError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
 import { add, addAll, div, maximum, sub } from '../graph/ops/elementwise.ts';

@@ -1,5 +1,5 @@
 /**
- * Token trees: the shape of what one step of a model reads. A node continues its parent, and sees its ancestors and
+ * Token trees: the input of one step of a model. A node continues its parent, and sees its ancestors and
  * itself; a node without a parent continues the committed text. A prompt chunk is a chain, a decode step is one node,
  * and the candidates of speculative decoding are a tree, so there is one notion for the three.
  */

@@ -72,9 +72,9 @@ export function findMixerKind(name: string): MixerKind | undefined {
 }
 
 /**
- * Adds a kind of one's own, which from then on works like any other: in configurations, presets, models, decoding, checks.
+ * Registers a user-defined kind, which from then on works like any other: in configurations, presets, models, decoding, checks.
  *
- * @returns what removes it again when it is disposed of
+ * @returns the registration; disposing of it removes the kind
  * @throws LinnetError `CONFIG` for a name that is taken, of the kind or of a preset
  * @example
  * ```ts

@@ -1,7 +1,7 @@
 /**
- * Where the rows of a step lie in the blocks of Linformer, and which blocks a node has behind it. Counted from the first
- * block that has not closed within the committed text, so that the N blocks of a step are those that may close in its
- * trees. These are inputs of the step graph, once per layout.
+ * Block of each row of a Linformer step, and the blocks behind each node. Blocks are counted from the first one not closed
+ * within the committed text: the N blocks of a step are those that its trees may close. Inputs of the step graph, once per
+ * layout.
  */
 import type { Value } from '../../../graph/graph.ts';
 import { tensor } from '../../../graph/tensor.ts';

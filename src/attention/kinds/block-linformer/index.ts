@@ -1,6 +1,6 @@
 /**
  * Linformer in blocks, which is causal: a block of G positions is projected to r rows of keys and values once it has closed,
- * and the open block is attended exactly. The formula is in `parallel.ts`, what is new about trees in `step.ts`.
+ * and the open block is attended exactly. The formula is in `parallel.ts`, its form for trees in `step.ts`.
  */
 import { filterParameters, reachOf, withConvolution } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';

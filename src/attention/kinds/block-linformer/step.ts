@@ -71,7 +71,7 @@ export function blockLinformerStep({ rows: r }: BlockLinformerMixer, input: Step
   return { mixed, keys, values };
 }
 
-/** P [B,1,rows,N·r]: the weight of a row in the r projected rows of its block, zero in those of other blocks. */
+/** P [B,1,rows,N·r]: weight of each row in the r projected rows of its block; zero for other blocks. */
 function spreadWeights(projection: Value, { offsets, member }: BlockMembership, r: number): Value {
   const [B, rows, N] = member.shape;
   const weights = gather(transpose(projection, [1, 0]), offsets); // [B,rows,r]

@@ -28,7 +28,7 @@ export interface FeatureContext {
   readonly scale: number;
   /** [heads,D,D], for a learned map. */
   readonly weight?: Value;
-  /** What features are multiplied by, broadcast against them. Default: nothing. */
+  /** Factor of the features, broadcast against them. Default: none. */
   readonly factor?: Value;
 }
 
@@ -51,7 +51,7 @@ function projection(
   );
 }
 
-/** What features of a map are multiplied by, next to the factor of who asks. */
+/** The map's own factor of its features, next to the caller's. */
 function ownFactor(map: FeatureMap, features: Value): number {
   return map.name === 'balanced' ? Math.sqrt(Number(features.shape[features.rank - 1])) : 1;
 }

@@ -1,6 +1,6 @@
 /**
- * Feature maps φ of linear attention, as they are configured: names, sizes, learned parameters. What they compute is in
- * `map-graph.ts`, and again as loops in `map-rows.ts`.
+ * Feature maps φ of linear attention, as they are configured: names, sizes, learned parameters. Evaluated in `map-graph.ts`
+ * (graphs) and `map-rows.ts` (loops).
  */
 import { z } from 'zod';
 import { collisionBitsSchema, defaultCollisionBits } from '../linear/config.ts';

@@ -1,4 +1,4 @@
-/** What becomes of the weighted sum of a mixer of features: division by its weights, or a norm. */
+/** Normalization of a feature mixer's weighted sum: division by its weights, or a norm. */
 import type { Value } from '../../../graph/graph.ts';
 import { cast, greater } from '../../../graph/ops/compare.ts';
 import { div, maximum, mul } from '../../../graph/ops/elementwise.ts';

@@ -44,7 +44,7 @@ export function featuresParallel(config: FeaturesMixer, input: SequenceInput): V
   return ungroupQueries(grouping, convolved);
 }
 
-/** The bidirectional form, and that of attention to another text, without the convolution: [B,m,H,E]. */
+/** The bidirectional and cross-attention form, without the convolution: [B,m,H,E]. */
 export function featuresOfWhole(config: FeaturesMixer, input: BidirectionalInput): Value {
   const { q, k, mask: tokens } = input;
   const [batch, queryLength, heads] = q.shape.map(Number);
@@ -78,8 +78,8 @@ function mappedPositions(
 }
 
 /**
- * What the hashed sum estimates: collision probabilities as weights. Its gradient stands for that of the hashes, which
- * have none; the gradient of the values is the estimate's own. It costs the square of the length, in training only.
+ * The expectation of the hashed sum: collision probabilities as weights. Its gradient replaces the hashes', which have
+ * none; the gradient of the values is the estimate's own. It costs the square of the length, in training only.
  *
  * @param whole the mask of one group, the whole sequence
  * @param summed [B,n,M,E]

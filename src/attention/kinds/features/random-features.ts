@@ -1,7 +1,7 @@
 /** Seeded random projections of the feature maps: equal seeds and sizes give equal matrices on every platform. */
 import { Random } from '../../../random.ts';
 
-/** Below this squared length, what is left of a vector after the projections is rounding; it is drawn again. */
+/** Squared length below which the residual of the projections is rounding error and the vector is drawn again. */
 const degenerate = 1e-12;
 
 /**
@@ -35,7 +35,7 @@ function normalVector(width: number, random: Random): Float64Array {
   return Float64Array.from({ length: width }, () => random.normal());
 }
 
-/** A unit vector orthogonal to those of the block (Gram–Schmidt). */
+/** A unit vector orthogonal to the block's vectors (Gram–Schmidt). */
 function nextOrthogonal(block: readonly Float64Array[], width: number, random: Random): Float64Array {
   for (;;) {
     const vector = normalVector(width, random);

@@ -6,7 +6,7 @@ import { featuresOfRow } from './map-rows.ts';
 import { denominatorFloor, keyMapName, queryMapName } from './maps.ts';
 import { outputEpsilon } from './output.ts';
 
-/** What becomes of o = Σ weight·v, given Σ weight. */
+/** Normalizations of o = Σ weight·v, given Σ weight. */
 const outputs: Readonly<
   Record<FeaturesMixer['output'], (sum: Float64Array, total: number, floor: number) => Float64Array>
 > = {

@@ -12,7 +12,7 @@ export const gatedDeltaSchema = z.strictObject({
   group: groupSchema.default(defaultGroup),
   /** `none` is the delta rule without a gate. */
   decay: decaySchema.default('data'),
-  /** `rms`: every head is divided by its root mean square. `none`: what is read of the state as it is. */
+  /** `rms`: every head is divided by its root mean square. `none`: the read-out of the state is unchanged. */
   output: z.enum(['none', 'rms']).default('none'),
   convolution: convolutionField,
 });

@@ -1,6 +1,6 @@
 /**
- * The gated delta rule (Yang et al., Gated Delta Networks, arXiv 2412.06464): a state that maps keys to values, of which every
- * position lets a part fade and replaces what it holds of its own key. The formula is in `reference.ts`.
+ * The gated delta rule (Yang et al., Gated Delta Networks, arXiv 2412.06464): a state that maps keys to values; every position
+ * decays it and replaces part of the value stored for its own key. The formula is in `reference.ts`.
  */
 import { filterName, reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
@@ -32,7 +32,7 @@ export const gatedDeltaKind = {
   reference: gatedDeltaReference,
   parallel: gatedDeltaParallel,
   recurrent: { state: gatedDeltaState, step: gatedDeltaStep, fold: gatedDeltaFold, inputs: gatedDeltaInputs },
-  // What is written depends on what was written before: it has an order, and neither an encoder nor another text has one.
+  // Every write depends on the earlier ones: the rule needs an order, which neither an encoder nor cross attention has.
   betweenTexts: () => ({ kind: 'softmax' }),
   without: {
     convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),

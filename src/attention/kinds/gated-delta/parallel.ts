@@ -1,6 +1,6 @@
 /**
- * The gated delta rule over whole sequences, chunk by chunk (arXiv 2412.06464, section 3.3): inside a chunk what every position
- * writes solves a triangular system; a whole chunk takes the state S to T·S + P, and such maps are composed over the chunks in
+ * The gated delta rule over whole sequences, chunk by chunk (arXiv 2412.06464, section 3.3): inside a chunk the written values
+ * solve a triangular system; a whole chunk maps the state S to T·S + P, and such maps are composed over the chunks in
  * ⌈log₂ N⌉ rounds of products.
  */
 import type { Value } from '../../../graph/graph.ts';
@@ -32,7 +32,7 @@ export function gatedDeltaParallel(config: GatedDeltaMixer, input: SequenceInput
   const { within, fromStart, toEnd, total } = decays;
 
   const inverse = inverseOfChunks(mul(mul(matmul(keys, keys, { transposeB: true }), within), gates)); // [M,B*N,G,G]
-  // What is written is `fresh` − `replaced`·S, with S the state before the chunk.
+  // The written values are `fresh` − `replaced`·S, with S the state before the chunk.
   const fresh = matmul(inverse, mul(values, gates)); // [M,B*N,G,E]
   const inside = mul(matmul(queries, keys, { transposeB: true }), forQueries(grouping, within));
   let mixed: Value;

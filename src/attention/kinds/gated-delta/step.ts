@@ -1,6 +1,6 @@
 /**
- * The gated delta rule over token trees. The ring keeps [k̂, g] and what every position wrote, u, which no later commit or fold
- * changes. What the nodes of a tree write depends on what their ancestors wrote: with rows in topological order that is a
+ * The gated delta rule over token trees. The ring keeps [k̂, g] and the written values u, which no later commit or fold
+ * changes. The written values of tree nodes depend on their ancestors' ones: with rows in topological order that is a
  * triangular system, solved as in `unit-lower.ts`.
  */
 import { internalError, LinnetError } from '../../../errors.ts';
@@ -55,7 +55,7 @@ function roundsOfNodes(nodes: number): Tensor {
   return tensor('float32', [1, 1, nodes, nodes], rounds);
 }
 
-/** The ring, whose values are kept for a convolution next to what was written, and S [M,D,E]. */
+/** The ring, which holds the written values (and the values themselves for a convolution), and S [M,D,E]. */
 export function gatedDeltaState({ group, convolution }: GatedDeltaMixer, dims: AttentionDims): StateShape {
   const { headWidth, valueWidth = headWidth } = dims;
   const folded = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
@@ -75,7 +75,7 @@ export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, 
   const [ringWritten, ringValues] = convolution === null ? [ring.values] : split(ring.values, 3, [E, E]);
   const decays = stepDecays(input, ringLogs, treeLogs);
 
-  // What the state and the ring hold of a node's key.
+  // Values stored in the state and the ring for the nodes' keys.
   const ofRing = mul(matmul(keys, ringKeys, { transposeB: true }), decays.ring); // [B,M,T,C]
   const held = add(matmul(mul(keys, decays.sums), sums), matmul(ofRing, ringWritten)); // [B,M,T,E]
   const ofAncestors = mul(matmul(keys, keys, { transposeB: true }), mul(decays.tree, gates)); // [B,M,T,T]

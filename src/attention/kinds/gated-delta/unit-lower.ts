@@ -2,7 +2,7 @@
  * The inverse of I + A with A strictly lower triangular [...,n,n], in ⌈log₂ n⌉ rounds of products.
  *
  * Blocks of twice the size in every round: where X holds the inverses of the diagonal blocks of size s, and L the part of A
- * that is below the diagonal within blocks of size 2s but not within those of size s, X − X·L·X holds those of size 2s. Every
+ * below the diagonal within blocks of size 2s but outside blocks of size s, X − X·L·X holds the inverses of size 2s. Every
  * round works with true inverses of parts of the matrix, which the delta rule keeps small. The series (I − A)(I + A²)(I + A⁴)…
  * costs as much, but its powers are as large as binomial coefficients where many keys are alike, and float32 is not enough.
  */

@@ -1,4 +1,4 @@
-/** β = σ(⟨w, v_t⟩ + b), per key-value head: which part of what the state holds of a key is replaced. */
+/** β = σ(⟨w, v_t⟩ + b), per key-value head: the fraction of a key's stored value that is replaced. */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';

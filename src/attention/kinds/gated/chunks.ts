@@ -54,7 +54,7 @@ export function chunkDecays(g: Value, strict = false): ChunkDecays {
   };
 }
 
-/** What every key-value head has of a chunk, [M,B·N,G,X], as each of its query heads sees it: [M,B·N,R·G,X]. */
+/** Rows of a chunk per key-value head, [M,B·N,G,X], repeated for its query heads: [M,B·N,R·G,X]. */
 export function forQueries({ repeat: R }: Grouping, rows: Value): Value {
   if (R === 1) return rows;
   const [M, BN, G, X] = rows.shape.map(Number);
@@ -62,7 +62,7 @@ export function forQueries({ repeat: R }: Grouping, rows: Value): Value {
 }
 
 /**
- * The state before every chunk: Σ over earlier chunks of what each adds, decayed over the chunks between.
+ * The state before every chunk: the sum of the terms added by earlier chunks, decayed over the chunks between.
  * @param added [M,B·N,F,E]
  * @param total [M,B·N,1,1]
  * @returns [M,B·N,F,E]

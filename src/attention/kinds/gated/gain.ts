@@ -1,4 +1,4 @@
-/** A learned factor per query head, of outputs whose size is not that of the values: where nothing divides by the weights. */
+/** A learned gain per query head, for outputs not divided by their weights, whose size differs from that of values. */
 import type { Value } from '../../../graph/graph.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';

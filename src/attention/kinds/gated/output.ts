@@ -1,4 +1,4 @@
-/** What becomes of the decayed sum of a gated mixer. */
+/** Normalization of a gated mixer's decayed sum. */
 import type { Value } from '../../../graph/graph.ts';
 import { div, maximum } from '../../../graph/ops/elementwise.ts';
 import { split } from '../../../graph/ops/layout.ts';

@@ -40,7 +40,7 @@ export function gatedParallel(config: GatedMixer, input: SequenceInput): Value {
 }
 
 /**
- * The form of encoders: what a position reads of an earlier one fades with the tokens after that one, of a later one with those
+ * The form of encoders: the weight of an earlier position decays with the tokens after it, of a later one with the tokens
  * before it. [B,n,H,E], without the convolution.
  */
 export function gatedOfWhole(config: GatedMixer, input: BidirectionalInput): Value {

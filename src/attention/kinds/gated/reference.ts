@@ -1,4 +1,4 @@
-/** Gated linear attention as loops over positions and what they read, nearest first. */
+/** Gated linear attention as loops over positions and the positions they read, nearest first. */
 import type { ReferencePositions } from '../../reference.ts';
 import { addScaled, dot } from '../../reference-rows.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
@@ -48,7 +48,7 @@ interface Side {
   readonly read: readonly number[];
   /** Whether the position itself is the first. */
   readonly own: boolean;
-  /** Whether the position itself fades what is behind it. */
+  /** Whether the position itself decays the positions behind it. */
   readonly ownIsToken: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** What queries and keys become before their products are taken: rows of F features. */
+/** Transforms of queries and keys before their products: rows of F features. */
 import { z } from 'zod';
 import type { Value } from '../../../graph/graph.ts';
 import { mul } from '../../../graph/ops/elementwise.ts';

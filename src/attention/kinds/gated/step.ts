@@ -69,7 +69,7 @@ export function splitRows(kept: Value): readonly Value[] {
   return split(kept, kept.rank - 1, [Number(kept.shape[kept.rank - 1]) - 1, 1]);
 }
 
-/** S decayed over n rows, and what they add: keys [X,n,F], their g [X,n,1], values [X,n,E], S [X,F,E]. */
+/** S decayed over n rows, plus their terms: keys [X,n,F], their g [X,n,1], values [X,n,E], S [X,F,E]. */
 export function foldDecayed(sums: Value, keys: Value, logs: Value, values: Value): Value {
   const behind = cumulativeSum(logs, 1, { exclusive: true, reverse: true });
   const added = matmul(mul(keys, exp(behind)), values, { transposeA: true });

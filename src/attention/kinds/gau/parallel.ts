@@ -30,7 +30,7 @@ import { branchRows } from './branch-rows.ts';
 import { type GauMixer, scoreDivisors, unitGroup } from './config.ts';
 import { unitWeights } from './unit-weights.ts';
 
-/** Which positions see which. The default is that of a causal model. */
+/** Visibility between positions. Default: causal. */
 export interface UnitView {
   readonly causal: boolean;
   /** float32 [B,n], 0 for keys that are padding; values are summed by weight, so that masking keys is enough. */

@@ -8,7 +8,7 @@ type Activation = NonNullable<GauMixer['local']>['kernel'];
 /**
  * The mixer that stands for `mixer` in a unit. The local and global branches of the linear kind are FLASH's own there, with
  * the model's activation for relu² and without α, which FLASH does not have; a learned λ, norms and other kernels are not
- * FLASH's, and stay what they are, as do all other kinds.
+ * FLASH's and stay unchanged, as do all other kinds.
  */
 export function unitForm(mixer: MixerConfig, activation: Activation): MixerConfig {
   const linear = linearSchema.safeParse(mixer);

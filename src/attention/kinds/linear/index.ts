@@ -58,7 +58,7 @@ function kept({ normalize }: LinearMixer, ...ways: readonly LinearMixer['normali
   return ways.includes(normalize) ? normalize : null;
 }
 
-/** What is left without a branch; undefined without that branch, and where nothing would be left. */
+/** The configuration without a branch; undefined if it lacks that branch or has no other. */
 function remaining(config: LinearMixer, branch: object | null): LinearMixer | undefined {
   const { local, global, convolution } = config;
   return branch === null || (local ?? global ?? convolution) === null ? undefined : config;

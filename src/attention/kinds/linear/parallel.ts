@@ -38,7 +38,7 @@ export function linearParallel(config: LinearBranches, input: SequenceInput): Va
 
 /**
  * The form of an encoder, or of attention to another text, without the convolution: the local branch over all tokens of the
- * own group, the global branch over those of the other groups, or of the whole text where there is no local branch.
+ * own group, the global branch over the other groups, or over the whole text where there is no local branch.
  * [B,m,H,E]; undefined where there is nothing to read.
  */
 export function linearOfWhole(config: LinearBranches, input: BidirectionalInput): Value | undefined {

@@ -1,7 +1,7 @@
 /**
- * The linear kind over token trees on top of a state. What a node sees are two blocks of rows: the ring (the last C
- * committed positions) and the tree's own rows. Two masks per block say which rows are ancestors in the node's group and
- * which are ancestors in earlier groups that are not yet folded into S; offsets say which filter weight a row meets. Groups
+ * The linear kind over token trees on top of a state. A node sees two blocks of rows: the ring (the last C committed
+ * positions) and the tree's own rows. Two masks per block mark the rows that are ancestors in the node's group, and
+ * ancestors in earlier groups not yet folded into S; offsets index a row's filter weight. Groups
  * that closed within the prefix are in S. So
  *
  *     o_a = Σ_rows [ same·max(q̂_a·k̂_j, 0)² + α·earlier·(q̂_a·k̂_j) + w[offset] ]·v_j + α·q̂_a S

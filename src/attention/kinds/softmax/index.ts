@@ -1,4 +1,4 @@
-/** Softmax attention: o_t = Σ_{j≤t} softmax(q_t·k_j·scale + bias)·v_j, what the other kinds replace. */
+/** Softmax attention: o_t = Σ_{j≤t} softmax(q_t·k_j·scale + bias)·v_j, the form that the other kinds replace. */
 import { z } from 'zod';
 import { matmul } from '../../../graph/ops/matmul.ts';
 import { fullAttention, scoreBias } from '../../attention-mask.ts';

@@ -14,8 +14,8 @@ export const t5LinearSchema = z
     global: globalField,
     convolution: convolutionField,
     /**
-     * What the convolution of an encoder finds in place of padding. `zero`: nothing. `read`: what the padding tokens were
-     * projected to, as the paper's code does; the result for a text then depends on what it is padded with.
+     * Values under an encoder's convolution at padded positions. `zero`: none. `read`: the projections of the padding tokens,
+     * as in the paper's code; the result for a text then depends on its padding.
      */
     padding: z.enum(['zero', 'read']).default('zero'),
   })
@@ -39,7 +39,7 @@ export function t5Problems(mixer: MixerConfig): string[] {
   ];
 }
 
-/** The mixer that stands for `mixer` in T5: the linear kind in T5's form, every other as it is. */
+/** T5's form of `mixer`: the linear kind is converted, all others are unchanged. */
 export function t5Form(mixer: MixerConfig, padding: T5LinearMixer['padding']): MixerConfig {
   const linear = linearSchema.safeParse(mixer);
   if (!linear.success) return mixer;
@@ -47,7 +47,7 @@ export function t5Form(mixer: MixerConfig, padding: T5LinearMixer['padding']): M
   return t5LinearSchema.parse({ kind: 't5-linear', group, local, global, convolution, padding });
 }
 
-/** The inverse of `t5Form`: what is written to config.json. */
+/** The inverse of `t5Form`: the form written to config.json. */
 export function plainForm(mixer: MixerConfig): MixerConfig {
   const own = t5LinearSchema.safeParse(mixer);
   if (!own.success) return mixer;

@@ -140,7 +140,7 @@ export const t5LinearCross: CrossForm<T5LinearMixer> = {
     requireGlobal(config);
     return { sums: [keyValueHeads, headWidth, valueWidth] };
   },
-  /** What the global branch keeps of a text: Σ k̂ᵀv̂ [B,M,D,E]. */
+  /** The global branch's sum over a text: Σ k̂ᵀv̂ [B,M,D,E]. */
   memory(config, { k, v, mask }) {
     requireGlobal(config);
     return { sums: crossSums(k, v, mask) };

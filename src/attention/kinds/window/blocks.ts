@@ -92,7 +92,7 @@ export function maskedScores(
   return reshape(masked, [M, B * N, R * Bk, C]);
 }
 
-/** What a query of a block reads of its columns, as a mask of 1 and 0 and as a bias: [N,1,Bk,C]. */
+/** Columns visible to the queries of a block, as a mask of 1 and 0 and as a bias: [N,1,Bk,C]. */
 function visibleColumns(config: WindowMixer, blocks: WindowBlocks, like: Value, reading: Reading) {
   const { grouping, columns, sinks } = blocks;
   const { group: Bk, groups: N, length } = grouping;

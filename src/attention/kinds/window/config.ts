@@ -1,4 +1,4 @@
-/** Window attention as it is configured: how much is read row by row, and what remembers the rest. */
+/** Window attention as it is configured: the positions read row by row, and the memory of the rest. */
 import { z } from 'zod';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
 import type { AttentionDims, Horizon, MixerParameter } from '../../mixer.ts';
@@ -18,13 +18,13 @@ export const memorySchema = z.strictObject({
   /** φ. */
   map: mapSchema.default({ name: 'balanced' }),
   /**
-   * What a group's weight is multiplied by with every group that follows it: `fixed`, e^(−2^(−8(m+1)/M)) for key-value head
+   * Factor of a group's weight for every later group: `fixed`, e^(−2^(−8(m+1)/M)) for key-value head
    * m of M, as in Lightning attention; `learned`, e^(−e^r) with a learned r per key-value head.
    */
   decay: z.enum(['none', 'fixed', 'learned']).default('none'),
 });
 
-/** The memory of what has left the window. */
+/** The memory of the positions older than the window. */
 export type WindowMemory = z.infer<typeof memorySchema>;
 
 export const defaultWindow = 2;
@@ -34,11 +34,11 @@ export const windowSchema = z.strictObject({
   kind: z.literal('window'),
   /** G: positions per group. */
   group: groupSchema.default(defaultGroup),
-  /** W: groups that are read row by row, the own one included. With G = 1: so many positions. */
+  /** W: groups that are read row by row, the own one included. With G = 1, a number of positions. */
   window: z.int().min(1).max(1048576).default(defaultWindow),
   /** s: the first positions of a text, which every position reads row by row. */
   sinks: z.int().min(0).max(1024).default(defaultSinks),
-  /** Null forgets what has left the window. */
+  /** Null: positions older than the window are forgotten. */
   memory: memorySchema.nullable().default(null),
   convolution: convolutionField,
 });

@@ -1,5 +1,5 @@
 /**
- * The memory of what has left the window, as one more row of the softmax: with weights w_j = β γ^age ⟨φ(q), φ(k_j)⟩ over all
+ * The memory of positions before the window, as one more row of the softmax: weights w_j = β γ^age ⟨φ(q), φ(k_j)⟩ over all
  * older positions, its score is ln Σ w_j and its value Σ w_j v_j / Σ w_j. So sums and window share one normalizer, and nothing
  * overflows.
  */
@@ -81,7 +81,7 @@ function learned(parameters: MixerParameterValues, name: string): Value {
 }
 
 /**
- * What every query reads of the groups outside its window: [M,B·N,R·Bk,1 and E] in the layout of the blocks; undefined where
+ * Every query's row for the groups outside its window: [M,B·N,R·Bk,1 and E] in the layout of the blocks; undefined where
  * nothing is ever outside.
  * @param tokens of encoders [B,n]
  */

@@ -1,4 +1,4 @@
-/** Window attention over whole sequences: block by block for what is near, sums over groups for the memory. */
+/** Window attention over whole sequences: block by block for near positions, sums over groups for the memory. */
 import type { Value } from '../../../graph/graph.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { concat, split } from '../../../graph/ops/layout.ts';
@@ -39,7 +39,7 @@ function attend(config: WindowMixer, input: SequenceInput, tokens: Value | undef
   return { mixed: ungroupQueries(grouping, mixed), grouping };
 }
 
-/** Products of queries with the columns of their blocks, those of the sinks with queries of their own: [M,B·N,R·Bk,C]. */
+/** Products of queries with the columns of their blocks; the sinks have their own form of the queries: [M,B·N,R·Bk,C]. */
 function columnProducts(blocks: WindowBlocks, k: Value, [near, far]: readonly [Value, Value | undefined]): Value {
   const { grouping, sinks } = blocks;
   const product = (q: Value, keys: Value): Value => matmul(groupQueries(grouping, q), keys, { transposeB: true });

@@ -1,11 +1,11 @@
 /**
- * What the step of a window with a memory is given beyond masks and state, once per layout. The memory weighs rows one by one
- * only where the window of a node has moved past rows that are not folded yet, which takes a tree across the boundary of a
- * group: `older` names the slots of such rows, int32 [U], so that a step without any has next to nothing to compute.
+ * Inputs of a window step with a memory beyond masks and state, once per layout. The memory weighs rows one by one only where
+ * a node's window has moved past rows that are not folded yet, which takes a tree across the boundary of a group: `older`
+ * names the slots of such rows, int32 [U], so that a step without any has next to nothing to compute.
  *
- * A memory that decays by groups is also told how many groups lie between what a node reads and its window: of a row b − a −
- * W, where the node is in group b and the row in group a; of S, whose last group is f − 1, b − W + 1 − f; 0 for what the node
- * does not read.
+ * A memory that decays by groups also needs the number of groups between a row and a node's window: for a row b − a − W,
+ * where the node is in group b and the row in group a; for S, whose last group is f − 1, b − W + 1 − f; 0 for rows that the
+ * node does not read.
  */
 import { type Tensor, tensor } from '../../../graph/tensor.ts';
 import { emptySlot, type SequenceStep, windowStart } from '../../masks.ts';

@@ -26,7 +26,7 @@ import type { WindowMemory, WindowMixer } from './config.ts';
 import { countedValues, keyFeatures, leastWeight, logDecay, queryFeatures } from './memory.ts';
 import { olderName } from './step-inputs.ts';
 
-/** The ring of the window, the sinks, and S = Σ φ(k)ᵀ[v,1] of what is older: [M,F,E+1]. */
+/** The ring of the window, the sinks, and S = Σ φ(k)ᵀ[v,1] of older positions: [M,F,E+1]. */
 export function windowState({ memory, ...config }: WindowMixer, dims: AttentionDims): StateShape {
   const { headWidth, valueWidth = headWidth } = dims;
   if (memory === null) return ringState(dims, config);
@@ -68,7 +68,7 @@ export function windowStep(config: WindowMixer, input: StepInput): MixerStepOutp
   return { mixed: addAll(mixed), keys, values };
 }
 
-/** Scores of the rows of the ring, those of the sinks with queries of their own: parts whose columns add up to C. */
+/** Scores of the ring's rows; the sinks have their own form of the queries: parts whose columns add up to C. */
 function scoresOfRing(sinks: number, { heads, far, ring, scoring }: StepInput): Value[] {
   const product = (layout: HeadLayout, rows: Value): Value =>
     mul(matmul(layout.join(layout.queries), rows, { transposeB: true }), scoring.scale);
@@ -78,13 +78,13 @@ function scoresOfRing(sinks: number, { heads, far, ring, scoring }: StepInput): 
   return [ofSinks, slice(all, 3, sinks)];
 }
 
-/** What is added to scores of rows: `maskedScore` for what a node does not read, and the model's bias by distance. */
+/** Additive bias of row scores: `maskedScore` for hidden rows, and the model's bias by distance. */
 function biasOf({ masks }: StepBlock, { heads, scoring: { bias }, horizon }: StepInput): Value {
   const masked = heads.tile(scoreBias(masks.same));
   return bias === undefined ? masked : add(masked, biasOfRows(bias, masks.offsets, horizon.reach, heads));
 }
 
-/** Σ w_j [v_j, 1] over what is older than the window of each node: [B,M,R·T,E+1]. */
+/** Σ w_j [v_j, 1] over positions older than each node's window: [B,M,R·T,E+1]. */
 function olderSums(memory: WindowMemory, input: StepInput, [ring, tree]: readonly [StepBlock, StepBlock]): Value {
   const { heads, sums, parameters, inputs, scoring } = input;
   if (sums === undefined) throw internalError('a state without the sums of the memory');

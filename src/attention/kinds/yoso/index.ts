@@ -1,6 +1,6 @@
 /**
  * YOSO (Zeng et al., arXiv 2111.09714) by its expectation: weights (1 − arccos(q̂·k̂)/π)^bits, the probability that hashes of
- * so many hyperplanes collide, over the whole past, and an output of unit length. Its sampled form is the feature map
+ * `bits` hyperplanes collide, over the whole past, and an output of unit length. Its sampled form is the feature map
  * `hashes` of the kind `features`.
  */
 import { z } from 'zod';
