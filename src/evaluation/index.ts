@@ -6,11 +6,12 @@ export { type CheckOptions, type CheckReport, type CheckRow, checkModel } from '
 export { type TokenInfluence, tokenInfluence } from './check/token-influence.ts';
 export {
   type EvaluateOptions,
-  type EvaluatorOptions,
   PerplexityEvaluator,
   type PerplexityResult,
   perplexity,
+  stepPerplexity,
 } from './perplexity/perplexity.ts';
+export type { LossGraphOptions } from './perplexity/losses.ts';
 export {
   type EvaluationData,
   evaluationData,
@@ -19,7 +20,6 @@ export {
   type WindowMode,
   type WindowOptions,
 } from './perplexity/scored-windows.ts';
-export { stepPerplexity } from './perplexity/step-perplexity.ts';
 export {
   type ComparedParameters,
   compareLayers,

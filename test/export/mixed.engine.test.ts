@@ -17,7 +17,7 @@ import { speculative } from '../../src/decoding/speculation/speculative.ts';
 import { SpeculationStatistics } from '../../src/decoding/speculation/statistics.ts';
 import { StepEngine } from '../../src/decoding/step-engine.ts';
 import { slidingWindows } from '../../src/evaluation/perplexity/scored-windows.ts';
-import { stepPerplexity } from '../../src/evaluation/perplexity/step-perplexity.ts';
+import { stepPerplexity } from '../../src/evaluation/perplexity/perplexity.ts';
 import { exportModel } from '../../src/export/export-model.ts';
 import { readExportedFolder } from '../../src/open/folder-files.ts';
 import { RandomWeights } from '../../src/export/random-weights.ts';

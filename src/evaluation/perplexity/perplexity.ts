@@ -1,15 +1,10 @@
 /** Perplexity: exp of the mean −log p of the tokens of a text, each predicted from the tokens before it. */
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
-import { Graph } from '../../graph/graph.ts';
-import { reshape } from '../../graph/ops/layout.ts';
-import { crossEntropy } from '../../graph/ops/softmax.ts';
-import { dataOf, type Tensor } from '../../graph/tensor.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
-import { InputParameters } from '../../nn/parameters.ts';
-import { compile, type CompileOptions, type Program } from '../../runtime/compile.ts';
-import { checkTokens, type EvaluationData, scoredTokens } from './scored-windows.ts';
-import { batchTensors, scoredSum, type WindowBatch, windowBatches } from './window-batches.ts';
+import { type LossGraphOptions, LossGraphs, stepLosses, type WindowLosses } from './losses.ts';
+import { type EvaluationData, type ScoredWindow, scoredTokens } from './scored-windows.ts';
 
 /** Perplexity, and what it was measured on. */
 export interface PerplexityResult {
@@ -21,12 +16,6 @@ export interface PerplexityResult {
   readonly tokens: number;
   /** Documents with at least one scored token. */
   readonly documents: number;
-}
-
-/** How the evaluator is compiled. */
-export interface EvaluatorOptions extends CompileOptions {
-  /** Padded tokens that run at once, at least one window. Default: 1024, fewer with a large vocabulary. */
-  readonly batchTokens?: number;
 }
 
 export interface EvaluationProgress {
@@ -45,84 +34,43 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Padded tokens per run where memory is no concern: enough rows for fast products. */
-const mostBatchTokens = 1024;
-
-/** Logits of a run, in numbers: 128 MiB, of which the loss holds two or three. */
-const mostLogits = 1 << 25;
-
 /**
- * Measures a model again and again on the same text while its parameters change. The parameters are inputs of the
- * compiled graphs, which are not copied, so nothing is compiled anew. Make it with `create`; `dispose` of it.
+ * Measures a model again and again on the same text while its parameters change, without compiling anew. Make it with
+ * `create`; `dispose` of it.
  */
 export class PerplexityEvaluator {
   readonly #data: EvaluationData;
-  readonly #batches: readonly { readonly batch: WindowBatch; readonly program: Program }[];
+  readonly #graphs: LossGraphs;
 
-  private constructor(data: EvaluationData, batches: readonly { batch: WindowBatch; program: Program }[]) {
+  private constructor(data: EvaluationData, graphs: LossGraphs) {
     this.#data = data;
-    this.#batches = batches;
+    this.#graphs = graphs;
   }
 
-  /**
-   * Compiles one graph per shape of batch.
-   * @throws LinnetError `INPUT` if there is nothing to score, `MISMATCH` for tokens outside the model's vocabulary
-   */
+  /** @throws LinnetError `INPUT` if there is nothing to score, `MISMATCH` for tokens outside the model's vocabulary */
   static async create(
     model: CausalModel,
     data: EvaluationData,
-    options: EvaluatorOptions = {},
+    options: LossGraphOptions = {},
   ): Promise<PerplexityEvaluator> {
-    const { vocabulary } = model.sizes;
-    const { batchTokens = Math.min(mostBatchTokens, Math.floor(mostLogits / vocabulary)), ...compileOptions } = options;
-    checkData(data, vocabulary);
-    const programs = new Map<string, Program>();
-    const batches: { batch: WindowBatch; program: Program }[] = [];
-    try {
-      for (const batch of windowBatches(data.windows, batchTokens)) {
-        const shape = `${batch.rows}x${batch.length}`;
-        const program = programs.get(shape) ?? (await compile(windowLossGraph(model, batch), compileOptions));
-        programs.set(shape, program);
-        batches.push({ batch, program });
-      }
-    } catch (error) {
-      for (const program of programs.values()) await program.dispose();
-      throw error;
-    }
-    return new PerplexityEvaluator(data, batches);
+    requireScored(data);
+    return new PerplexityEvaluator(data, await LossGraphs.create(model, data.windows, options));
   }
 
   /**
-   * Runs all windows. Sums are kept in float64.
    * @param parameters all parameters of the model, float32 by name
    * @throws LinnetError `TENSOR` for a missing parameter, `ABORTED` when the signal fires between two batches
    */
-  async evaluate(
+  evaluate(
     parameters: ReadonlyMap<string, Tensor<'float32'>>,
     options: EvaluateOptions = {},
   ): Promise<PerplexityResult> {
-    const totalWindows = this.#data.windows.length;
-    let total = 0;
-    let tokens = 0;
-    let windows = 0;
-    for (const { batch, program } of this.#batches) {
-      if (options.signal?.aborted === true) {
-        throw new LinnetError('ABORTED', `evaluation stopped after ${windows} of ${totalWindows} windows`);
-      }
-      const feeds = { ...Object.fromEntries(parameters), ...batchTensors(batch) };
-      const { losses } = await program.run(onlyInputs(program, feeds), ['losses']);
-      total += scoredSum(batch, dataOf(losses, 'float32'));
-      tokens += scoredTokens(batch.windows);
-      windows += batch.windows.length;
-      options.onProgress?.({ windows, totalWindows, nll: total / tokens });
-    }
-    const nll = total / tokens;
-    return { perplexity: Math.exp(nll), nll, tokens, documents: this.#data.documents };
+    return perplexityOf(this.#data, this.#graphs.losses(parameters), options);
   }
 
-  /** Frees the compiled graph. */
-  async dispose(): Promise<void> {
-    for (const program of new Set(this.#batches.map((entry) => entry.program))) await program.dispose();
+  /** Frees the compiled graphs. */
+  dispose(): Promise<void> {
+    return this.#graphs.dispose();
   }
 }
 
@@ -138,10 +86,9 @@ export async function perplexity(
   model: CausalModel,
   parameters: ReadonlyMap<string, Tensor<'float32'>>,
   data: EvaluationData,
-  options: EvaluatorOptions & EvaluateOptions = {},
+  { onProgress, signal, ...options }: LossGraphOptions & EvaluateOptions = {},
 ): Promise<PerplexityResult> {
-  const { onProgress, signal, ...evaluatorOptions } = options;
-  const evaluator = await PerplexityEvaluator.create(model, data, evaluatorOptions);
+  const evaluator = await PerplexityEvaluator.create(model, data, options);
   try {
     return await evaluator.evaluate(parameters, { onProgress, signal });
   } finally {
@@ -149,31 +96,86 @@ export async function perplexity(
   }
 }
 
-/** `inputs` and `labels` int32 [B,n] and the parameters → `losses` [B·n]: one number per token leaves the engine. */
-export function windowLossGraph(model: CausalModel, { rows, length }: WindowBatch): Graph {
-  const graph = new Graph(`perplexity ${rows}x${length}`);
-  const inputs = graph.input('inputs', 'int32', [rows, length]);
-  const labels = graph.input('labels', 'int32', [rows, length]);
-  const source = new InputParameters(graph);
-  const hidden = parallelHidden(model, source, inputs); // [B,n,width]
-  const logits = model.head(source, reshape(hidden, [rows * length, model.sizes.width])); // [B*n,V]
-  graph.output('losses', crossEntropy(logits, reshape(labels, [rows * length])));
-  return graph;
+/**
+ * Perplexity of an engine: what `perplexity` says of the same weights, up to rounding.
+ * @throws LinnetError `INPUT` if there is nothing to score, `MISMATCH` for a token outside the vocabulary, `ABORTED` by the
+ *   signal
+ */
+export async function stepPerplexity(
+  engine: StepEngine,
+  data: EvaluationData,
+  options: EvaluateOptions = {},
+): Promise<PerplexityResult> {
+  requireScored(data);
+  return await perplexityOf(data, oneByOne(engine, data.windows), options);
 }
 
-/** Parameters that a short batch does not reach, such as α with a single group, are no inputs of its program. */
-export function onlyInputs(program: Program, feeds: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
-  const needed: Record<string, Tensor> = {};
-  for (const name of program.inputs.keys()) {
-    const value = feeds[name];
-    if (value === undefined) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
-    needed[name] = value;
+async function* oneByOne(
+  engine: StepEngine,
+  windows: readonly ScoredWindow[],
+): AsyncGenerator<readonly WindowLosses[], void, undefined> {
+  for (const window of windows) yield [await stepLosses(engine, window)];
+}
+
+/** Sums are kept in float64. The signal is looked at between two batches. */
+async function perplexityOf(
+  { windows, documents }: EvaluationData,
+  batches: AsyncGenerator<readonly WindowLosses[], void, undefined>,
+  { onProgress, signal }: EvaluateOptions,
+): Promise<PerplexityResult> {
+  const totalWindows = windows.length;
+  let total = 0;
+  let tokens = 0;
+  let done = 0;
+  for (;;) {
+    if (signal?.aborted === true) {
+      throw new LinnetError('ABORTED', `evaluation stopped after ${done} of ${totalWindows} windows`);
+    }
+    const batch = await batches.next();
+    if (batch.done === true) break;
+    for (const { window, losses } of batch.value) {
+      // The loss of predicting token i is at i − 1.
+      for (let at = window.scoredFrom - 1; at < losses.length; at++) total += losses[at];
+      tokens += scoredTokens([window]);
+    }
+    done += batch.value.length;
+    onProgress?.({ windows: done, totalWindows, nll: total / tokens });
   }
-  return needed;
+  const nll = total / tokens;
+  return { perplexity: Math.exp(nll), nll, tokens, documents };
 }
 
-function checkData({ windows }: EvaluationData, vocabulary: number): void {
-  if (scoredTokens(windows) === 0)
-    throw new LinnetError('INPUT', 'there is no token to predict in the evaluation text');
-  checkTokens(windows, vocabulary);
+function requireScored({ windows }: EvaluationData): void {
+  if (scoredTokens(windows) > 0) return;
+  throw new LinnetError('INPUT', 'there is no token to predict in the evaluation text');
+}
+
+/** Mean −log p of the tokens of a range of positions. */
+export interface PositionLoss {
+  /** First and last position of the range. */
+  readonly from: number;
+  readonly to: number;
+  /** exp of the mean. */
+  readonly perplexity: number;
+  readonly tokens: number;
+}
+
+/** Perplexity by position, in ranges that double in length: 1–63, 64–127, 128–255, … @param losses index i is that of token i + 1 */
+export function perplexityByPosition(losses: readonly Float32Array[], first = 64): PositionLoss[] {
+  const ranges: { from: number; to: number; total: number; tokens: number }[] = [];
+  for (const row of losses) {
+    row.forEach((loss, i) => {
+      const position = i + 1;
+      const index = position < first ? 0 : 1 + Math.floor(Math.log2(position / first));
+      ranges[index] ??= {
+        from: index === 0 ? 1 : first * 2 ** (index - 1),
+        to: first * 2 ** index - 1,
+        total: 0,
+        tokens: 0,
+      };
+      ranges[index].total += loss;
+      ranges[index].tokens++;
+    });
+  }
+  return ranges.map(({ from, to, total, tokens }) => ({ from, to, perplexity: Math.exp(total / tokens), tokens }));
 }

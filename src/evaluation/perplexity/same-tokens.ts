@@ -4,7 +4,7 @@
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
-import { stepLosses } from './step-perplexity.ts';
+import { stepLosses } from './losses.ts';
 
 /** The scored tokens, read after so many others. */
 export interface DepthLoss {
@@ -57,7 +57,8 @@ export async function sameTokenLosses(
   let read = 0;
   for (const depth of depths) {
     const before = tokens.subarray(tokens.length - scored - (depth - begin.length), tokens.length);
-    const { losses, stateBytes } = await stepLosses(engine, Int32Array.from([...begin, ...before]), {
+    const window = { tokens: Int32Array.from([...begin, ...before]), scoredFrom: 1 };
+    const { losses, stateBytes } = await stepLosses(engine, window, {
       signal,
       onProgress: (done) => onProgress?.(read + done, total),
     });

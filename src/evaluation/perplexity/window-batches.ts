@@ -75,13 +75,3 @@ export function sourceTensors(batch: WindowBatch): { source: Tensor; sourceMask:
   }
   return { source: tensor('int32', [rows, length], source), sourceMask: tensor('float32', [rows, length], mask) };
 }
-
-/** Σ of a batch's losses float32 [B·n] over the scored tokens, in float64. */
-export function scoredSum({ length, windows }: WindowBatch, losses: Float32Array): number {
-  let total = 0;
-  windows.forEach(({ tokens, scoredFrom }, row) => {
-    // The loss of predicting token i is at position i − 1.
-    for (let token = scoredFrom; token < tokens.length; token++) total += losses[row * length + token - 1];
-  });
-  return total;
-}

@@ -4,7 +4,7 @@ import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import type { EvaluateOptions } from '../perplexity/perplexity.ts';
 import { type EvaluationData, scoredTokens } from '../perplexity/scored-windows.ts';
-import { readWindow } from '../perplexity/step-perplexity.ts';
+import { readWindow } from '../perplexity/losses.ts';
 
 /** How far the predictions of two models are apart. */
 export interface OutputDifference {

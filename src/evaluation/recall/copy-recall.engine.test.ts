@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { randomParameters, randomTokens, tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { float32, type Tensor } from '../../graph/tensor.ts';
-import { perplexity } from '../perplexity/perplexity.ts';
-import { perplexityByPosition, tokenLosses } from '../perplexity/token-losses.ts';
+import { perplexity, perplexityByPosition } from '../perplexity/perplexity.ts';
+import { tokenLosses } from '../perplexity/losses.ts';
 import { copyRecall, recallProbes } from './copy-recall.ts';
 
 const model = tinyLlama([{ kind: 'softmax' }, { kind: 'window', group: 4, memory: {} }]);

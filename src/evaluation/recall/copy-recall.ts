@@ -7,7 +7,7 @@ import { LinnetError } from '../../errors.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import { tokenLosses } from '../perplexity/token-losses.ts';
+import { tokenLosses } from '../perplexity/losses.ts';
 
 /** One text in which a passage comes twice. */
 export interface RecallProbe {

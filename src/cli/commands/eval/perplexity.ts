@@ -4,9 +4,13 @@ import { type Branch, branches } from '../../../attention/mixer.ts';
 import { loadCausalModel } from '../../../checkpoint/load-model.ts';
 import { type Document, readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
-import { type EvaluateOptions, perplexity, type PerplexityResult } from '../../../evaluation/perplexity/perplexity.ts';
+import {
+  type EvaluateOptions,
+  perplexity,
+  type PerplexityResult,
+  stepPerplexity,
+} from '../../../evaluation/perplexity/perplexity.ts';
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
-import { stepPerplexity } from '../../../evaluation/perplexity/step-perplexity.ts';
 import { byFolderFormat } from '../../../open/folder-format.ts';
 import { modelWithout } from '../../../models/linearization/without-branch.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';

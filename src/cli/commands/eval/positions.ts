@@ -1,8 +1,8 @@
 /** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
 import { readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
-import { stepLosses } from '../../../evaluation/perplexity/step-perplexity.ts';
-import { perplexityByPosition, type PositionLoss } from '../../../evaluation/perplexity/token-losses.ts';
+import { stepLosses } from '../../../evaluation/perplexity/losses.ts';
+import { perplexityByPosition, type PositionLoss } from '../../../evaluation/perplexity/perplexity.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
 import { lineChart } from '../../../report/charts/chart.ts';
 import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
@@ -88,12 +88,16 @@ async function measure(
 ): Promise<ModelPositions> {
   await using opened = await openCausal(folder, compile);
   const { losses, stateBytes } = await context.withProgress(folder, 'tokens', (progress) =>
-    stepLosses(opened.engine, tokens, {
-      signal: context.signal,
-      onProgress: (done, total) => {
-        if (done % 128 === 0 || done === total) progress.update(done, total);
+    stepLosses(
+      opened.engine,
+      { tokens, scoredFrom: 1 },
+      {
+        signal: context.signal,
+        onProgress: (done, total) => {
+          if (done % 128 === 0 || done === total) progress.update(done, total);
+        },
       },
-    }),
+    ),
   );
   return { model: folder, positions: perplexityByPosition([losses]), stateBytes };
 }
