@@ -57,6 +57,7 @@ export interface TextBefore {
   readonly tokens: ArrayLike<number>;
 }
 
+/** Settings of a prompt. */
 export interface PromptOptions extends Pick<TextEncoding, 'bos'> {
   /** The text that the prompt goes on from. */
   readonly after?: Pick<TextBefore, 'tokens'>;
@@ -69,7 +70,7 @@ export interface PromptOptions extends Pick<TextEncoding, 'bos'> {
  *   after another, and as `ChatTemplate.encode`
  * @example
  * ```ts
- * const { tokens } = preparePrompt({ engine, tokenizer }, { text: 'Once upon a time' });
+ * const { tokens } = preparePrompt(model, { text: 'Once upon a time' });
  * ```
  */
 export function preparePrompt(model: PromptModel, input: PromptInput, options: PromptOptions = {}): Prompt {

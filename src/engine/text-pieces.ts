@@ -92,6 +92,7 @@ export class TextPieces implements AsyncIterable<string> {
     return { text, tokens: tokens.length, finish, tokensPerSecond };
   }
 
+  /** Printed by `console.log`. */
   [inspection](): Readonly<Record<string, unknown>> {
     return this.toJSON();
   }

@@ -139,16 +139,6 @@ export const tokenIds: ValueKind<number[]> = {
   placeholder: 'ids',
 };
 
-/** Shares with commas between them, from 0 to 1. */
-export const shares: ValueKind<number[]> = {
-  schema: z
-    .string()
-    .regex(/^\s*(0(\.\d{1,9})?|1(\.0{1,9})?)(\s*,\s*(0(\.\d{1,9})?|1(\.0{1,9})?))*\s*$/)
-    .transform((given) => given.split(',').map(Number)),
-  expects: 'shares from 0 to 1 with commas between them, such as 0,0.5,1',
-  placeholder: 'shares',
-};
-
 /** More layers than any model has; keeps a typing error from filling memory. */
 const largestIndex = 65535;
 

@@ -31,6 +31,7 @@ export class Chart {
     return new Chart(this.svg, this.frame, narrow);
   }
 
+  /** A chart of elements, without a drawing for narrow pages. */
   static draw(elements: readonly SvgElement[], frame: ChartFrame): Chart {
     const { width, height, description } = frame;
     const attributes = { role: 'img', 'aria-label': description, width, height, xmlns: 'http://www.w3.org/2000/svg' };

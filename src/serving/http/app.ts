@@ -59,7 +59,7 @@ interface ApiEnvironment {
 export type Api = Hono<ApiEnvironment>;
 
 /** Endpoints of other servers that this one does not have. */
-export const absentEndpoints: readonly string[] = [
+const absentEndpoints: readonly string[] = [
   '/v1/messages',
   '/v1/messages/count_tokens',
   '/v1/audio/speech',
