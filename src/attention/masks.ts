@@ -36,7 +36,7 @@ export interface TreeRule {
 }
 
 /**
- * The rule under which trees give what sequential decoding gives: each node meets its ancestors by their offsets (paper,
+ * The rule under which trees give the results of sequential decoding: each node meets its ancestors by their offsets (paper,
  * figure 8).
  */
 export const exactRule: TreeRule = {
@@ -87,12 +87,12 @@ export interface TreeView {
 export interface SequenceStep extends TreeView {
   /** Position held by each slot of the ring [C]; −1 (`emptySlot`) for none. */
   readonly slotPositions: Int32Array;
-  /** L: committed positions, those before the tree. */
+  /** L: committed positions, before the tree. */
   readonly committed: number;
 }
 
 /**
- * Fills the masks of sequence `sequence` of the batch, over whatever the buffers held. Allocates nothing.
+ * Fills the masks of sequence `sequence` of the batch, overwriting the buffers. Allocates nothing.
  *
  * Nodes beyond the tree's size are padding: they see themselves alone, so that a softmax over their rows stays finite,
  * and nobody sees them. Slots at positions from L on are not committed, and count as empty.
@@ -158,7 +158,7 @@ function fillRingRow(
   const { reach, sinks = 0 } = horizon;
   const convolved = committed + rule.depth(tree, node);
   const first = windowStart(committed + tree.depths[node], horizon);
-  // Older groups are in S, up to those that left the window of L.
+  // Older groups are in S, up to the last that left the window of L.
   const folded = rule.seesClosedGroups ? windowStart(committed, horizon) : first;
   const start = row * block.rows;
   for (let slot = 0; slot < slotPositions.length; slot++) {

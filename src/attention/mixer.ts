@@ -126,7 +126,7 @@ export interface Fold<C extends MixerConfig> {
   /** Layers whose folds have this name in common share a graph; null: the fold reads parameters of its own layer. */
   shareAs(config: C): string | null;
   /**
-   * With sums: S ← S + what n closed rows add; `keys` [X,n,keyWidth], `values` [X,n,valueWidth] and `sums` [X,rows,columns],
+   * With sums: S ← S + the terms of n closed rows; `keys` [X,n,keyWidth], `values` [X,n,valueWidth] and `sums` [X,rows,columns],
    * where X runs over layers and heads (over the M heads of one layer if the fold has parameters); → like `sums`.
    *
    * With rows: the rows of N closed groups; `keys` [M,N,G,keyWidth], `values` [M,N,G,valueWidth] → [M,N,perGroup,keyWidth +
@@ -221,7 +221,7 @@ interface Ablations<C extends MixerConfig> extends Partial<Record<Branch, unknow
   convolution?(config: C): object | undefined;
 }
 
-/** How the output depends on parameters, of those that can be chosen from examples without training. */
+/** Dependence of the output on the parameters that can be chosen from examples without training. */
 export interface Calibration {
   /** Names of parameters that the output is an affine function of, together. */
   readonly affine: readonly string[];
@@ -250,13 +250,13 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   horizon(config: C): Horizon;
   /** Its convolution over values; null where it has none. */
   convolution(config: C): ConvolutionConfig | null;
-  /** Whether a position reads later ones whatever the convolution does. Default false. */
+  /** Whether a position reads later ones even without a convolution. Default false. */
   readonly readsFuture?: boolean;
   /** The longest sequence that its parameters serve. Default: no limit. */
   maximumLength?(config: C): number;
   /** Width of a row of queries or keys as the mixer is given it. Default: the head width. */
   rowWidth?(config: C, headWidth: number): number;
-  /** Whether the convolution of an encoder reads what padding was projected to, as the paper's T5 does. Default false. */
+  /** Whether the convolution of an encoder reads the projections of padding, as the paper's T5 does. Default false. */
   convolvesPadding?(config: C): boolean;
   /** Whether the gradient of queries and keys is a surrogate of the derivative. Default false. */
   hasSurrogateGradient?(config: C): boolean;

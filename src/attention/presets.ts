@@ -169,7 +169,7 @@ export function mixerPreset(name: string, options: PresetOptions = {}): MixerCon
 
 /**
  * A preset in the form that it has where attention reads the past, or a whole text (`wholeTextPreset`).
- * @param others further readings that the same options are for: what either form takes may then be given
+ * @param others further readings for the same options: options of any of these forms may then be given
  * @throws LinnetError `CONFIG` and OptionsError as `mixerPreset`
  */
 export function mixerPresetReading(

@@ -23,7 +23,7 @@ export interface RelativeBias {
 
 /** How a query and a key become a score: (q·k)·scale, plus a bias of their distance where there is one. */
 export interface Scoring {
-  /** What q·k is multiplied by. */
+  /** Factor of q·k. */
   readonly scale: number;
   readonly bias?: RelativeBias;
 }

@@ -1,7 +1,7 @@
 /**
  * The state of a mixer, per layer and sequence, and its size.
  *
- * Three parts, of which a kind has what its formula needs (`recurrent.state` of its folder):
+ * Three parts; a kind has the ones that its formula needs (`recurrent.state` of its folder):
  *
  * - rows of positions, keys [M,C,D] and values [M,C,E]: the s sinks and a ring of the last C − s positions, or all of them,
  *   the key-value cache. A ring serves the window (at most W·G − 1 positions between steps, W·G while the group that leaves

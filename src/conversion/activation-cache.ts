@@ -1,8 +1,8 @@
 /**
- * What the layers of a teacher read and give out, in one file: the teacher runs once over some rows of text, and every layer
- * of the student can then be trained by itself, in any order, by any process, without the teacher.
+ * Inputs and outputs of a teacher's attention layers, in one file: the teacher runs once over some rows of text, and every
+ * layer of the student can then be trained by itself, in any order, by any process, without the teacher.
  *
- * A row of a layer is [n, width]: q, k, v and what the teacher mixed from them, heads side by side.
+ * A row of a layer is [n, width]: q, k, v and the teacher's mixed values, heads side by side.
  */
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
@@ -51,13 +51,13 @@ const schema = z.strictObject({
 });
 type Description = z.infer<typeof schema>;
 
-/** What `cacheActivations` is given. */
+/** Options of `cacheActivations`. */
 export interface ActivationCacheOptions {
   /** Layers to keep; default all. */
   readonly layers?: readonly number[];
   /** Rows to keep, from the first; default all. */
   readonly rows?: number;
-  /** What tells the teacher from others, such as the fingerprint of its checkpoint. */
+  /** Identity of the teacher, such as the fingerprint of its checkpoint. */
   readonly origin: string;
   /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
@@ -74,9 +74,9 @@ export function activationRowBytes({ sizes }: CausalModel, length: number): numb
 }
 
 /**
- * Runs a teacher over rows of text, once, and writes what its layers read and gave out into a folder. A whole file of the same
+ * Runs a teacher over rows of text, once, and writes its layers' inputs and outputs into a folder. A whole file of the same
  * teacher, rows and layers that is there already is kept.
- * @throws LinnetError `ABORTED` when the signal fires between two runs; nothing is left then but what was there
+ * @throws LinnetError `ABORTED` when the signal fires between two runs; the folder is then as it was before
  * @example
  * await cacheActivations(teacher, dataset, 'runs/activations', { origin: 'models/llama', rows: 64 });
  */
@@ -269,7 +269,7 @@ export class LayerActivations implements AsyncDisposable {
     return this.#description.counts.length;
   }
 
-  /** Rows from `first` on, `last` not among them: what a batch holds of them besides activations, their weights. */
+  /** Rows from `first` up to but excluding `last`: their batches hold weights, and no activations. */
   dataset(first: number, last: number): RowDataset {
     const { identity, length, counts } = this.#description;
     return {

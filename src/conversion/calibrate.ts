@@ -1,5 +1,5 @@
 /**
- * A start in closed form: every layer's mixer is fitted to what the teacher's attention gave out on about a thousand tokens.
+ * Closed-form initialization: every layer's mixer is fitted to the teacher's attention output on about a thousand tokens.
  *
  * First the parameters that are tried out (β of a memory): of each head the candidate with the least squared error. Then the
  * parameters that the output is an affine function of (λ, α, the convolution's filter): the output is
@@ -32,7 +32,7 @@ export interface CalibrationOptions extends CompileOptions {
   readonly onLayer?: (done: number, total: number) => void;
 }
 
-/** What calibration did to one layer: squared error over that of nothing at all, before and after. */
+/** Calibration of one layer: squared error before and after, relative to the error of a zero output. */
 export interface LayerFit {
   readonly layer: number;
   /** Σ(out − teacher)² / Σ teacher², with the initial values. */
@@ -41,7 +41,7 @@ export interface LayerFit {
 }
 
 /**
- * The student's parameters with those of its mixers fitted to the teacher.
+ * The student's parameters with its mixers fitted to the teacher.
  * @param texts token ids, all of one length; four of 256 are enough
  * @throws LinnetError as `layerSamples`; `TENSOR` for a parameter that the student lacks
  * @example

@@ -39,7 +39,7 @@ export function requireOriginal({ model, path }: Pick<LoadedModel, 'model' | 'pa
 export interface Conversion extends Weighted {
   /** The mixer of the converted layers. */
   readonly mixer: MixerConfig;
-  /** What every stage came to. */
+  /** The results of all stages. */
   readonly progress: ConversionProgress;
 }
 
@@ -48,7 +48,7 @@ const bestFolder = 'best';
 /**
  * Converts a model.
  * @throws LinnetError `CONFIG` as `requireOriginal`, `PATH` for a folder that holds a conversion without `resume`, `MISMATCH` for one of something else,
- *   `ABORTED` by the signal; the folder then has what a resumed conversion needs
+ *   `ABORTED` by the signal; the folder then has all that a resumed conversion needs
  * @example
  * const { model, parameters, progress } = await convert(original, tokenizer, texts, {
  *   budget: 600, keep: { auto: 1 }, folder: 'runs/converted.run',
@@ -201,7 +201,7 @@ async function begin(
   return newProgress({ ...start, keptLayers: layersToKeep(sensitivity, keep.auto), sensitivity });
 }
 
-/** What tells one conversion from another. */
+/** Identity of a conversion. */
 function identityOf({ fingerprint }: LoadedModel, training: readonly Document[], options: ConversionOptions): string {
   const { budget, steps, stateBytes, group, memory, sinks, keep, mixer, batch = sequences, length, seed = 0 } = options;
   const chosen = {

@@ -1,4 +1,4 @@
-/** `linnet/conversion`: from a softmax checkpoint to a linearized model as good as it was. */
+/** `linnet/conversion`: from a softmax checkpoint to a linearized model of equal quality. */
 export { type ActivationCacheOptions, cacheActivations } from './activation-cache.ts';
 export { calibrate, type CalibrationOptions, type LayerFit } from './calibrate.ts';
 export { type Conversion, convert } from './convert.ts';

@@ -1,6 +1,6 @@
 /**
- * What the layers of a teacher read and give out on a few texts: queries, keys and values of every layer, and what its
- * attention mixed from them. A student's layer is fitted to these examples without running anything else.
+ * Inputs and outputs of a teacher's attention layers on a few texts: queries, keys and values of every layer, and their
+ * mixed values. A student's layer is fitted to these examples without running anything else.
  */
 import { LinnetError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
@@ -11,7 +11,7 @@ import { constantPositions, mixerParameterValues, shiftedByOne } from '../models
 import { WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 
-/** One text in one layer: q [1,n,H,D], k [1,n,M,D], v [1,n,M,E], and what the teacher mixed from them, [1,n,H,E]. */
+/** One text in one layer: q [1,n,H,D], k [1,n,M,D], v [1,n,M,E], and the teacher's mixed values, [1,n,H,E]. */
 export interface LayerSample {
   readonly q: Tensor<'float32'>;
   readonly k: Tensor<'float32'>;

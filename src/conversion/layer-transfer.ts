@@ -1,5 +1,5 @@
 /**
- * Attention transfer of one layer: its mixer learns, from cached activations, to mix what the teacher's attention mixed. No
+ * Attention transfer of one layer: its mixer learns the teacher's mixed values from cached activations. No
  * other layer and no teacher is needed, so that layers can be trained in any order, at the same time, on several machines.
  *
  *     loss = mean over heads and their width of (student's mixed values − teacher's)²,  summed over tokens
@@ -27,7 +27,7 @@ import { train, type TrainingJob, type UpdateEvent } from '../training/trainer.t
 import { activationsInput, LayerActivations } from './activation-cache.ts';
 import type { Weighted } from './stages.ts';
 
-/** The share of the rows, and the most of them, that judge what was learned on the others. */
+/** Share of the rows held out to judge a trained layer, and their largest number. */
 const judgedShare = 1 / 8;
 const mostJudged = 8;
 const snapshotEvery = 100;
@@ -35,7 +35,7 @@ const metadataKey = 'layer';
 
 /** How `trainLayer` learns. */
 export interface LayerTrainingOptions {
-  /** Steps, rate, batch; `length` is that of the activations. */
+  /** Steps, rate, batch; `length` is the activations' length. */
   readonly settings: TrainingSettings;
   /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
@@ -57,9 +57,9 @@ const schema = z.strictObject({
   after: z.number(),
 });
 
-/** What training did to one layer. */
+/** The result of training one layer. */
 export interface LayerTransfer extends Omit<z.infer<typeof schema>, 'version' | 'identity'> {
-  /** The layer's mixer, by full names: what was learned, or what there was where that did not lower the error. */
+  /** The layer's mixer, by full names: trained, or unchanged where training did not lower the error. */
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
 }
 
@@ -72,7 +72,7 @@ export function layerMixerNames({ model }: Weighted, layer: number): string[] {
  * Trains the mixer of one layer on cached activations. The result is written into the folder; where it is there already, from
  * the same start and settings, it is read. A training that was stopped goes on from its newest snapshot.
  *
- * @param folder what `cacheActivations` has filled
+ * @param folder filled by `cacheActivations`
  * @throws LinnetError `NOT_FOUND` without activations, `CONFIG` for a layer that has none or whose mixer has nothing to learn,
  *   `INPUT` for fewer than two rows, `ABORTED` by the signal, after a snapshot
  * @example
@@ -96,7 +96,7 @@ export async function trainLayer(
 }
 
 /**
- * What decides the result of a layer's training, as a SHA-256: its start, the activations, the settings.
+ * Identity of a layer's training, as a SHA-256: its start, the activations, the settings.
  * @throws LinnetError as `trainLayer`
  */
 export async function layerIdentity(
@@ -111,7 +111,7 @@ export async function layerIdentity(
 
 /**
  * Trains a layer as `trainLayer` does; writes nothing but snapshots.
- * @param student of whose parameters those of the layer's mixer are read
+ * @param student only its mixer parameters of the layer are read
  */
 export async function learnLayer(
   student: Weighted,
@@ -146,7 +146,7 @@ function resultOf(folder: string, layer: number): string {
 }
 
 /**
- * Seconds of the optimizer steps of `settings` in one layer, each and in all with what precedes them; nothing is written.
+ * Seconds per optimizer step of `settings` in one layer, and in total with the preparation; nothing is written.
  * @throws LinnetError as `trainLayer`
  */
 export async function layerStepTimes(
@@ -167,14 +167,14 @@ export async function layerStepTimes(
   return { times, seconds: (performance.now() - started) / 1000 };
 }
 
-/** Rows to train on; those that follow judge. @throws LinnetError `INPUT` for fewer than two in all */
+/** Number of rows to train on; the rest judge. @throws LinnetError `INPUT` for fewer than two in all */
 function trainedRows({ rows }: LayerActivations): number {
   const judged = Math.max(1, Math.min(mostJudged, Math.floor(judgedShare * rows)));
   if (rows > judged) return rows - judged;
   throw new LinnetError('INPUT', 'a layer is trained on at least two rows; cache more of them');
 }
 
-/** What `train` is given to train a layer, but for where it starts and how long. */
+/** Options of `train` for a layer, except its start and length. */
 function layerJob(
   { model }: Weighted,
   layer: number,
@@ -280,7 +280,7 @@ function identityOf(
   layer: number,
 ): string {
   const hash = createHash('sha256');
-  // What config.json says besides does not reach a mixer that is trained by itself.
+  // Other fields of config.json do not reach a mixer that is trained by itself.
   const { sizes, mixers, scoreScale, biasReach } = model;
   hash.update(JSON.stringify({ sizes, mixers, scoreScale, biasReach, layer, settings }));
   hash.update(activations.identity);
@@ -291,7 +291,7 @@ function identityOf(
   return hash.digest('hex');
 }
 
-/** Writes what was learned next to the activations. */
+/** Writes the layer's result next to the activations. */
 export async function storeLayer(folder: string, identity: string, result: LayerTransfer): Promise<void> {
   const { parameters, ...numbers } = result;
   const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));

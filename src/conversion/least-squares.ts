@@ -32,7 +32,7 @@ export class NormalEquations {
 
   /**
    * x of least ‖Ax − b‖² + ρ‖x‖², with ρ the given share of the mean diagonal of AᵀA; zeros where A is zero.
-   * @param share in (0, 1); what keeps columns that say nearly the same from growing against each other
+   * @param share in (0, 1); keeps nearly parallel columns from growing against each other
    */
   solve(share = 1e-4): Float64Array {
     const { size } = this;

@@ -1,4 +1,4 @@
-/** What a converted model is measured by next to its original: quality, what each branch is worth, memory and speed. */
+/** Measurements of a converted model next to its original: quality, contribution of each branch, memory and speed. */
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { preparePrompt } from '../engine/prompt.ts';
 import { type Branch, branches } from '../attention/mixer.ts';
@@ -31,13 +31,13 @@ export interface ConversionMeasures {
   readonly ablation: readonly { readonly without: Branch; readonly perplexity: number }[];
   readonly positions: Pair<readonly PositionLoss[]>;
   readonly recall: Pair<readonly RecallResult[]>;
-  /** Bytes of float32 a session holds after so many tokens. */
+  /** Bytes of float32 state of a session after `context` tokens. */
   readonly memory: readonly ({ readonly context: number } & Pair<number>)[];
   readonly speed: Pair<readonly DecodingSpeed[]>;
   readonly samples: readonly ({ readonly prompt: string } & Pair<string>)[];
 }
 
-/** What `measureConversion` measures, and how. */
+/** Options of `measureConversion`. */
 export interface MeasureConversionOptions {
   /** Tokens of context at which memory and speed are measured. */
   readonly contexts: readonly number[];

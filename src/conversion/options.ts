@@ -8,7 +8,7 @@ import type { StageSteps } from './stages.ts';
 /** Which layers keep softmax: none, given ones, or so many that are chosen by measuring. */
 export type KeptLayers = { readonly layers: readonly number[] } | { readonly auto: number };
 
-/** What a conversion is asked for. */
+/** Options of a conversion. */
 export interface ConversionOptions {
   /** Seconds for all training together. */
   readonly budget: number;
@@ -18,7 +18,7 @@ export interface ConversionOptions {
   readonly stateBytes?: number;
   /** G, in place of `stateBytes`. */
   readonly group?: number;
-  /** What remembers what has left the window; default `learned`. */
+  /** Feature map of the memory of positions older than the window; default `learned`. */
   readonly memory?: ConversionMemory;
   /** First positions that are always read; default 4. */
   readonly sinks?: number;
@@ -40,18 +40,18 @@ export interface ConversionOptions {
   readonly queue?: string;
   /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
-  /** Stops the work, with an error `ABORTED`; the folder has what `resume` needs. */
+  /** Stops the work, with an error `ABORTED`; the folder then has all that `resume` needs. */
   readonly signal?: AbortSignal;
   /** Called as stages start, step and finish. */
   readonly onEvent?: (event: ConversionEvent) => void;
   /**
-   * Waited for before the first stage, when it is certain that the folder holds nothing else; told the perplexity of the
+   * Awaited before the first stage, when it is certain that the folder holds nothing else; receives the perplexity of the
    * original on the validation text.
    */
   readonly onStart?: (original: number) => Promise<void>;
 }
 
-/** What happens in a conversion. */
+/** Events of a conversion. */
 export type ConversionEvent =
   | { readonly kind: 'sensitivity'; readonly done: number; readonly total: number }
   | { readonly kind: 'started'; readonly stage: string; readonly steps: number; readonly description: string }

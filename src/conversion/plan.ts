@@ -12,7 +12,7 @@ const usualGroup = 64;
 const window = 2;
 const usualSinks = 4;
 
-/** What a conversion keeps of what has left the window: sums that decay, or nothing. */
+/** Memories of a conversion for positions older than the window: sums that decay, or none. */
 export const conversionMemories = ['learned', 'none'] as const;
 /** The feature map of the memory, `none` for a window alone. */
 export type ConversionMemory = (typeof conversionMemories)[number];
@@ -24,11 +24,11 @@ function windowOf(group: number, memory: ConversionMemory, sinks: number): Mixer
   return parseMixer({ kind: 'window', group, window, sinks, memory: memoryConfigs[memory] });
 }
 
-/** How large the window is, and what remembers what has left it. */
+/** The size of the window, and the memory of older positions. */
 export interface WindowChoice {
   /** G; in place of `bytes`. */
   readonly group?: number;
-  /** The largest state of all converted layers together, float32; default: G = 64 whatever it takes. */
+  /** The largest state of all converted layers together, float32; default: G = 64, of any size. */
   readonly bytes?: number;
   /** Default `learned`. */
   readonly memory?: ConversionMemory;
@@ -36,7 +36,7 @@ export interface WindowChoice {
   readonly sinks?: number;
 }
 
-/** Bytes of float32 state of so many layers with one mixer. */
+/** Bytes of float32 state of `layers` layers with one mixer. */
 export function stateOfLayers(model: CausalModel, mixer: MixerConfig, layers: number): number {
   return layers * stateBytes(mixer, { ...model.sizes, valueWidth: valueWidth(model.sizes) }, 4);
 }

@@ -1,5 +1,5 @@
 /**
- * What a conversion has done so far, in its run folder: `conversion.json`, replaced as a whole after every stage, and the
+ * The progress of a conversion, in its run folder: `conversion.json`, replaced as a whole after every stage, and the
  * weights of the best stage in `best/STAGE/`, which are whole before the file names the stage. A conversion that was
  * stopped goes on after the last stage that is written there.
  */
@@ -13,16 +13,16 @@ const stageSchema = z.strictObject({
   seconds: z.number().min(0),
   /** Optimizer steps, of every layer where layers are trained by themselves; 0 for stages in closed form. */
   steps: z.int().min(0),
-  /** Whether its result was better than what there was, and is what the next stage starts from. */
+  /** Whether its result was better than the best before, and starts the next stage. */
   kept: z.boolean(),
-  /** What a stage that trains layers by themselves did to each: squared error over the teacher's squares. */
+  /** Per layer, of a stage that trains layers by themselves: squared error over the teacher's squares. */
   layers: z.array(z.strictObject({ layer: z.int().min(0), before: z.number(), after: z.number() })).optional(),
 });
 
 const schema = z.strictObject({
   format: z.literal('linnet-conversion'),
   version: z.literal(2),
-  /** What the conversion is of: a resumed one must agree. */
+  /** The identity of the conversion: a resumed one must agree. */
   identity: z.string(),
   keptLayers: z.array(z.int().min(0)),
   sensitivity: z.array(
@@ -35,7 +35,7 @@ const schema = z.strictObject({
   planned: z.record(z.string(), z.int().min(0)),
 });
 
-/** What one stage of a conversion came to. */
+/** The result of one stage of a conversion. */
 export type StageResult = z.infer<typeof stageSchema>;
 /** The file's contents. */
 export type ConversionProgress = z.infer<typeof schema>;

@@ -1,6 +1,6 @@
 /**
  * Layers that are trained on other machines: every layer is a job, of which the activations and the weights that it starts
- * from lie in a folder that all machines have at the same path. What was learned comes back through the queue, bit for bit.
+ * from lie in a folder that all machines have at the same path. Results come back through the queue, bit for bit.
  */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
@@ -32,7 +32,7 @@ const dataSchema = z.strictObject({
   activations: z.string().max(4096),
   layer: z.int().min(0),
   settings: trainingSchema,
-  /** What decides the result. */
+  /** Identity of the layer's training. */
   identity: z.string().max(64),
 });
 
@@ -48,7 +48,7 @@ const resultSchema = z.strictObject({
 export interface QueuedLayersOptions {
   /** Redis of the queue. */
   readonly queue: string;
-  /** Folder whose weights are the student's, those of the mixers to the bit. */
+  /** Folder with the weights of the student, its mixers bit for bit. */
   readonly weights: string;
   readonly settings: TrainingSettings;
   readonly signal?: AbortSignal;
@@ -58,7 +58,7 @@ export interface QueuedLayersOptions {
 
 /**
  * Has workers train layers that have no result yet, and keeps the results where `trainLayer` finds them.
- * @param folder what `cacheActivations` has filled
+ * @param folder filled by `cacheActivations`
  * @throws LinnetError as `runJobs`; `MISMATCH` where a worker finds other weights or activations
  */
 export async function trainLayersInQueue(
@@ -91,7 +91,7 @@ export async function trainLayersInQueue(
   });
 }
 
-/** @throws LinnetError `FORMAT` for what is no result of the layer */
+/** @throws LinnetError `FORMAT` for a value that is no result of the layer */
 function transferOf(value: unknown, student: Weighted, layer: number): LayerTransfer {
   const parsed = resultSchema.safeParse(value);
   if (!parsed.success) throw strange(layer);
@@ -114,7 +114,7 @@ function strange(layer: number): LinnetError {
   return new LinnetError('FORMAT', `the queue holds something else than what layer ${layer} learned`);
 }
 
-/** Trains layers of the queue; of the student's weights only those of the layer's mixer are read. */
+/** Trains layers of the queue; only the layer's mixer is read from the student's weights. */
 export function layerJobHandler(compile: CompileOptions): JobHandler {
   return async (given, { signal, folder }) => {
     const data = validated(dataSchema, given, 'INPUT', 'the job is no layer');

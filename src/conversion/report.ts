@@ -1,4 +1,4 @@
-/** The report of a conversion: one page that opens with what was kept and what it takes. */
+/** The report of a conversion: one page that opens with the kept quality and the cost. */
 import { describeMixer } from '../attention/mixers.ts';
 import { barChart, lineChart } from '../report/charts/chart.ts';
 import type { Chart } from '../report/charts/chart-renderer.ts';
@@ -111,7 +111,7 @@ const nearlyAsGood = 0.05;
 /** Above this rise a conversion is called much worse. */
 const muchWorse = 0.2;
 
-/** What the perplexities on test text say of a conversion, in a headline, and what to try where it lost much. */
+/** The verdict on a conversion by its perplexities on test text, as a headline, and advice where it lost much. */
 export function conversionVerdict(
   { progress: { keptLayers } }: Pick<Conversion, 'progress'>,
   { perplexity: { original, converted } }: Pick<ConversionMeasures, 'perplexity'>,
@@ -130,7 +130,7 @@ export function conversionVerdict(
   };
 }
 
-/** The stages with the word that the report has for what became of each. */
+/** The stages with the report's word for their decision. */
 function decidedStages({ progress }: Conversion) {
   let best: number | undefined;
   return progress.stages.map((stage) => {
@@ -140,7 +140,7 @@ function decidedStages({ progress }: Conversion) {
   });
 }
 
-/** The verdict with its numbers, what each branch is worth, and what is far away. */
+/** The verdict with its numbers, the contribution of each branch, and recall from far away. */
 function conversionSections(conversion: Conversion, measures: ConversionMeasures, charts: ConversionCharts): Section[] {
   const { mixer, progress } = conversion;
   const { original, converted } = measures.perplexity;
@@ -236,7 +236,7 @@ export function conversionReport(
   return { title: `${name}, linearized`, subtitle, sections, footer: 'Made by linnet convert.', command };
 }
 
-/** What every layer missed of the original's attention, before and after it learned by itself. */
+/** Every layer's error against the original's attention, before and after its own training. */
 function transferBlocks({ progress }: Conversion): Section['blocks'] {
   const layers = progress.stages.flatMap((stage) => stage.layers ?? []);
   if (layers.length === 0) return [];

@@ -13,12 +13,12 @@ import type { CausalModel } from '../models/model.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { calibrate } from './calibrate.ts';
 
-/** What one layer's conversion costs. */
+/** Cost of converting one layer. */
 export interface LayerSensitivity {
   readonly layer: number;
   /** Perplexity with this layer alone converted. */
   readonly perplexity: number;
-  /** Nats per token more than the original, on text and on what is copied from far back. */
+  /** Nats per token more than the original, on text and on copies from far back. */
   readonly textLoss: number;
   readonly recallLoss: number;
 }
@@ -74,7 +74,7 @@ export async function layerSensitivity(
 }
 
 /**
- * The layers to keep: those that lose most, text and recall added up.
+ * The layers to keep: the ones with the largest loss, text and recall added up.
  * @returns in ascending order
  * @throws LinnetError `INPUT` for keeping all layers or more
  * @example

@@ -18,25 +18,25 @@ import { type ConversionTexts, trainingRows } from './texts.ts';
 /** Sequences per optimizer step, where nothing else is said. */
 export const sequences = 8;
 const snapshotEvery = 50;
-/** Rows of cached activations: enough for the few parameters of a mixer, as long as they fit into so many bytes. */
+/** Rows of cached activations: enough for the few parameters of a mixer, within `mostCachedBytes`. */
 const mostCachedRows = 64;
 const fewestCachedRows = 8;
 const mostCachedBytes = 2 ** 31;
 
-/** What a stage trains with. */
+/** Inputs of a stage's training. */
 export interface StageContext {
   readonly teacher: LoadedModel;
   readonly student: Weighted;
   readonly tokenizer: Tokenizer;
   readonly texts: ConversionTexts;
   readonly options: ConversionOptions;
-  /** What tells this conversion from others. */
+  /** Identity of this conversion. */
   readonly origin: string;
   /** Folder with the weights of the student. */
   readonly weights: string;
-  /** Of the stage: snapshots and what else a resumed stage needs. */
+  /** The stage's folder: snapshots and all else that a resumed stage needs. */
   readonly folder: string;
-  /** The optimizer steps that were planned before, or those of `measure`, which are written down. */
+  /** The planned optimizer steps of an earlier run, or else the result of `measure`, which is recorded. */
   readonly planned: (measure: () => Promise<number>) => Promise<number>;
 }
 
@@ -49,7 +49,7 @@ type StageTrainer = (stage: TrainingStage, context: StageContext) => Promise<Tra
 
 /**
  * Trains a stage; undefined where there is nothing to train, or no time.
- * @throws LinnetError as `train`; `ABORTED` by the signal, when the folder has what a resumed stage needs
+ * @throws LinnetError as `train`; `ABORTED` by the signal, when the folder has all that a resumed stage needs
  */
 export const stageTrainers: Readonly<Record<TrainingStage['by'], StageTrainer>> = {
   model: trainModel,

@@ -1,4 +1,4 @@
-/** The stages of a conversion that train: what each minimises, on what, and which parameters it changes. */
+/** The training stages of a conversion: objective, data, and trained parameters of each. */
 import type { Tensor } from '../graph/tensor.ts';
 import { freshMixerParameters } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
@@ -15,7 +15,7 @@ export interface Weighted {
 export const trainingStageNames = ['transfer', 'logits', 'long'] as const;
 export type TrainingStageName = (typeof trainingStageNames)[number];
 
-/** Tokens of a training row where nothing is said: what a machine can carry, whatever the model was trained for. */
+/** Default length of a training row in tokens: within a machine's means, for a model of any training length. */
 const usualRow = 512;
 /** Tokens of a window that is measured, likewise. */
 const usualWindow = 1024;
@@ -46,18 +46,18 @@ export interface TrainingStage {
   readonly sharedRate: number;
   /** Tokens of a row, in lengths of the rows of a conversion (`rowLength`). */
   readonly lengths: 1 | 2;
-  /** What is trained where the whole model is; undefined where there is nothing to train. */
+  /** Prepares training of the whole model; undefined where there is nothing to train, or layers train by themselves. */
   readonly prepare: (teacher: Weighted, student: Weighted, length: number) => PreparedStage | undefined;
 }
 
-/** What `train` is given. */
+/** Input of `train`. */
 export interface PreparedStage {
   readonly trained: ReadonlySet<string>;
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
   readonly objective: Objective;
 }
 
-/** The stages in their order; see docs/convert.md for what each is worth. */
+/** The stages in their order; see docs/convert.md for the effect of each. */
 export const trainingStages: readonly TrainingStage[] = [
   {
     name: 'transfer',

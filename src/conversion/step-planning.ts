@@ -1,12 +1,12 @@
 /** How many optimizer steps fit into a time, from a short trial. */
 
-/** Optimizer steps of a trial; the first of them is slower than those that follow. */
+/** Optimizer steps of a trial; the first is slower than the others. */
 export const timedSteps = 4;
 /** Fewer learn nothing. */
 export const fewestSteps = 4;
 
 /**
- * Optimizer steps that fit into so many seconds, with the trial that has been made and the preparation (graphs, compilation) that
+ * Optimizer steps that fit into `seconds`, less the trial made before and the preparation (graphs, compilation) that
  * the trial had and the training will have again; 0 for fewer than `fewestSteps`.
  * @param trial seconds of the whole trial
  * @param times seconds of its steps, at least two; the first does not count

@@ -6,7 +6,7 @@ import { LinnetError } from '../errors.ts';
 import { type EvaluationData, evaluationData } from '../evaluation/perplexity/scored-windows.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
-/** What a conversion reads. */
+/** Texts of a conversion. */
 export interface ConversionTexts {
   readonly training: readonly Document[];
   /** Decides which stages are kept. */
@@ -18,7 +18,7 @@ export interface ConversionTexts {
   readonly testTokens: Int32Array;
 }
 
-/** A text of few documents is cut into pieces of so many characters, a short one into so many pieces. */
+/** Characters per piece, and least number of pieces, of a text of few documents. */
 const pieceCharacters = 2000;
 const fewDocuments = 10;
 /** Share of the documents that is test text by default, and the most documents of it. */
@@ -61,7 +61,7 @@ export async function conversionTexts(
   };
 }
 
-/** Pieces of about so many characters, each ending with a word. */
+/** Pieces of about `characters` characters, each ending with a word. */
 function cut(document: Document, characters: number): Document[] {
   const { text } = document;
   const pieces: Document[] = [];

@@ -1,5 +1,5 @@
 /**
- * What a computation is: a directed acyclic graph of operations on typed, shaped values.
+ * A computation: a directed acyclic graph of operations on typed, shaped values.
  *
  * A graph is built by calling op functions (`graph/ops/`) on values; each call checks dtypes and shapes at once, so
  * that a mistake is reported at the line that makes it. Nothing runs here: `runtime/compile` turns the live part of a
@@ -51,7 +51,7 @@ export class Value implements ValueType {
   }
 }
 
-/** What an op's lowering writes to. */
+/** Output of an op's lowering. */
 export interface Emitter {
   readonly device: Device;
   /** The ONNX name of a value. */
@@ -89,7 +89,7 @@ export type Attributes = Readonly<Record<string, unknown>>;
 /** Undefined marks an input that gets none. */
 type InputGradients = readonly (Value | undefined)[];
 
-/** What defines an op: its shape rule, its ONNX lowering, its gradient. One per op, in `graph/ops/`. */
+/** Definition of an op: its shape rule, its ONNX lowering, its gradient. One per op, in `graph/ops/`. */
 export interface OpDefinition<A extends Attributes> {
   readonly name: string;
   /** Types of the outputs. @throws LinnetError `SHAPE` naming the op and the offending shapes. */
@@ -97,8 +97,8 @@ export interface OpDefinition<A extends Attributes> {
   /** Emits ONNX nodes that write the names of `node.outputs`. */
   lower(emitter: Emitter, node: Node, attributes: A): void;
   /**
-   * The gradients of the inputs from that of the first output, other outputs being by-products; of an op with several
-   * results from those of all, undefined where one does not influence the loss; or the reason why there are none.
+   * The gradients of the inputs from the first output's gradient, other outputs being by-products; of an op with several
+   * results from all their gradients, undefined where one does not influence the loss; or the reason why there are none.
    */
   readonly gradient:
     | ((node: Node, outputGradient: Value, attributes: A) => InputGradients)
@@ -110,7 +110,7 @@ export interface OpDefinition<A extends Attributes> {
   simplify?(inputs: readonly Value[], attributes: A): Value | undefined;
 }
 
-/** A defined op: what tests enumerate, and the only way to add nodes to a graph. */
+/** A defined op: enumerated by tests, and the only way to add nodes to a graph. */
 export interface Op<A extends Attributes> {
   readonly definition: OpDefinition<A>;
   apply(inputs: readonly Value[], attributes: A): readonly Value[];

@@ -34,7 +34,7 @@ export function addDims(...dims: Dim[]): Dim {
   return combineDims(dims, '+', 0, (a, b) => a + b);
 }
 
-/** What is left of a dimension without `count`; undefined where that may be less than nothing. */
+/** A dimension minus `count`; undefined where that may be negative. */
 export function dimWithout(dim: Dim, count: number): Dim | undefined {
   const terms = typeof dim === 'number' ? [String(dim)] : splitTerms(dim, '+');
   const names = terms.filter((term) => !/^\d+$/.test(term));

@@ -1,5 +1,5 @@
 /**
- * Tensors as bytes, without copies: what files, ONNX models and messages between threads hold. Elements are
+ * Tensors as bytes, without copies, as in files, ONNX models and messages between threads. Elements are
  * little-endian, which is also the byte order of every machine that the engine has a build for.
  */
 import { internalError, LinnetError } from '../errors.ts';
@@ -25,7 +25,7 @@ const wrappers: Wrappers = {
   bool: (buffer, offset, length) => new Uint8Array(buffer, offset, length),
 };
 
-/** Whether a name is that of an element type. */
+/** Whether a name is an element type. */
 export function isDType(name: string): name is DType {
   return Object.hasOwn(wrappers, name);
 }
@@ -33,7 +33,7 @@ export function isDType(name: string): name is DType {
 /**
  * A tensor over bytes that exist already: a view where the bytes are aligned to the element size, else a copy.
  *
- * @throws LinnetError `SHAPE` if the number of bytes is not that of the shape.
+ * @throws LinnetError `SHAPE` if the number of bytes does not match the shape.
  */
 export function tensorFromBytes<D extends DType>(
   dtype: D,

@@ -1,4 +1,4 @@
-/** Tensors on the host: what constants, weights, inputs and results are. */
+/** Tensors on the host: constants, weights, inputs and results. */
 import { LinnetError } from '../errors.ts';
 
 /** Element types, named as ONNX Runtime names them. float16 elements are raw bits in a Uint16Array. */

@@ -1,9 +1,9 @@
-/** Reading config.json by the schema of a family; fields that say nothing about what a model computes may be there, too. */
+/** Reading config.json by the schema of a family; fields without effect on the model's function are allowed, too. */
 import type { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { schemaProblems } from '../files/schema-problems.ts';
 
-/** What transformers writes for every family: bookkeeping, defaults of generation and of classification heads. */
+/** Fields that transformers writes for every family: bookkeeping, defaults of generation and of classification heads. */
 const bookkeeping = [
   ...['_name_or_path', '_commit_hash', 'architectures', 'transformers_version', 'torch_dtype', 'dtype', 'torchscript'],
   ...['use_bfloat16', 'tf_legacy_loss', 'return_dict', 'output_hidden_states', 'output_attentions', 'output_past'],
@@ -51,8 +51,8 @@ const bookkeeping = [
  * Reads a config.json by the schema of its family.
  *
  * @param family for errors
- * @param ignored fields next to those of the schema and bookkeeping that do not change what a model computes
- * @throws LinnetError `CONFIG` naming the fields that nobody knows, or those that are unusable
+ * @param ignored fields besides the schema's and the bookkeeping ones that do not change the model's function
+ * @throws LinnetError `CONFIG` naming the unknown fields, or the unusable ones
  */
 export function parseConfigFields<Schema extends z.ZodObject>(
   family: string,

@@ -9,11 +9,11 @@ import type { ModelDescription } from './model.ts';
 const defaultDeviation = 0.02;
 
 /**
- * Random parameters: what a family declares that its reference draws them from, else what follows from their roles. That
- * is Normal(0, deviation) for matrices, ones for norm gains, zeros for biases; the projections that write to the residual
+ * Random parameters: by the family's declared distribution of its reference, else by role: Normal(0, deviation) for matrices,
+ * ones for norm gains, zeros for biases; the projections that write to the residual
  * stream are scaled down by √(2·layers), as in GPT-2; parameters of mixers start at the mixers' own initial values.
  *
- * @param deviation default 0.02, or what the family declares; with one, roles alone decide
+ * @param deviation default 0.02, or the family's declared one; if given, roles alone decide
  * @example
  * ```ts
  * const model = describeModel(modelPreset('llama-small'));

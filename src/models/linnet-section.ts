@@ -20,7 +20,7 @@ export function sectionMixers(
   return section?.mixers ?? Array.from({ length: layers }, () => native);
 }
 
-/** What is wrong where the section names other than one mixer a layer; `field` of config.json says how many there are. */
+/** Problems of a section that does not name one mixer per layer; `field` of config.json gives the number of layers. */
 export function mixerCountProblems(named: number, layers: number, field: string): string[] {
   return named === layers ? [] : [`linnet.mixers names ${named} layers, ${field} is ${layers}`];
 }
@@ -39,7 +39,7 @@ export function withSection(
 /** The attentions of an encoder-decoder model, in the order in which it lists its mixers. */
 export const attentionParts = ['encoder', 'decoder', 'cross'] as const;
 
-/** Self-attention of the encoder, self-attention of the decoder, or the decoder's attention to what was encoded. */
+/** Self-attention of the encoder, self-attention of the decoder, or the decoder's attention to the encoded text. */
 export type AttentionPart = (typeof attentionParts)[number];
 
 /** The section of a model with an encoder and a decoder. A part that it does not name is softmax. */
@@ -50,8 +50,8 @@ export const encoderDecoderSection = z
     decoder: z.array(commonMixer).optional(),
     cross: z.array(commonMixer).optional(),
     /**
-     * `zero`: the convolution of the encoder finds zeros where a text is padded. `read`: it reads what the padding
-     * tokens were projected to, as the paper's code does; the result for a text then depends on what it is padded with.
+     * `zero`: the encoder's convolution finds zeros in padding. `read`: it reads the projections of the padding tokens, as
+     * in the paper's code; the result for a text then depends on its padding.
      */
     padding: z.enum(['zero', 'read']).optional(),
   })
@@ -84,7 +84,7 @@ export function withPartSection(
   return { ...rest, linnet: { version: 1, ...parts, ...(padding === 'read' && { padding }) } };
 }
 
-/** What attends in a checkpoint that says nothing of mixers, in most families. */
+/** The mixer of a checkpoint that names none, in most families. */
 export const originalMixer: MixerConfig = { kind: 'softmax' };
 
 function isOriginal(mixer: MixerConfig): boolean {

@@ -4,7 +4,7 @@ import { mixerParameters } from '../attention/mixers.ts';
 import type { ParameterInit } from '../attention/parameter-init.ts';
 import type { DeclaredParameters, ParameterRole } from '../nn/parameter-roles.ts';
 
-/** What a mixer's parameter is, by what it starts from. */
+/** Role of a mixer's parameter, by its initialization. */
 const roles: Readonly<Record<ParameterInit, ParameterRole>> = {
   zeros: 'mixer',
   ones: 'mixer',

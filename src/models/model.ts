@@ -1,5 +1,5 @@
 /**
- * What a model is to the rest of the toolkit: its sizes, its mixers, its parameters; and of a causal language model two
+ * The interface of a model: its sizes, its mixers, its parameters; and of a causal language model two
  * pieces of graph, written once: the backbone and the head. Training, perplexity and decoding differ only in where parameters
  * come from (`ParameterSource`) and in how layers mix positions (`LayerMixing`).
  */
@@ -48,21 +48,21 @@ export interface LayerMixing {
   readonly cross?: (layer: number, q: Value) => Value;
 }
 
-/** Told what a layer gives to the next: hidden states [B,T,width] before any final norm. */
+/** Receives the output of each layer: hidden states [B,T,width] before any final norm. */
 export type LayerObserver = (layer: number, hidden: Value) => void;
 
 /** A model family's description of one model, made from a config.json. No weights. */
 export interface ModelDescription {
   /** The `model_type` of its config.json: "llama", "gpt2". */
   readonly family: string;
-  /** What it reads and predicts: the next token, tokens of a text it sees whole, or a second text from a first. */
+  /** The task: the next token, tokens of a text read whole, or a second text from a first. */
   readonly kind: 'causal' | 'encoder' | 'encoder-decoder';
   readonly sizes: ModelSizes;
   /** One mixer per attention, in the order of `attentionPrefix`. */
   readonly mixers: readonly MixerConfig[];
-  /** All parameters, the mixers' included. Names are those of a Hugging Face checkpoint. */
+  /** All parameters, the mixers' included, under the names of a Hugging Face checkpoint. */
   readonly parameters: DeclaredParameters;
-  /** What a checkpoint may hold for another head (BERT's pooler): kept when the model is changed and saved, else unused. */
+  /** Parameters of other heads in a checkpoint (BERT's pooler): kept when the model is changed and saved, else unused. */
   readonly optionalParameters?: DeclaredParameters;
   readonly bosId?: number;
   readonly eosIds: readonly number[];
@@ -77,9 +77,9 @@ export interface ModelDescription {
    * configuration (masks, frequency tables, the copy of a tied head). Unknown names are given back as they are.
    */
   readonly parameterName: (stored: string) => string | undefined;
-  /** The model as a classifier that tells so many labels apart: see `classifier`. */
+  /** The model as a classifier with these labels: see `classifier`. */
   asClassifier(labels: readonly string[]): ClassifierParts;
-  /** A parameter of the same model with other mixers, in the shape that this model has for it. Default: as it is. */
+  /** A parameter of the same model with other mixers, in the shape that this model has for it. Default: unchanged. */
   readonly fitParameter?: (name: string, value: Tensor<'float32'>) => Tensor<'float32'>;
 }
 
@@ -95,11 +95,11 @@ export interface ClassifiedTexts {
   readonly segments?: Value;
 }
 
-/** A model as a classifier (`classifiers/classifier.ts` makes it): its backbone, and what takes the place of the head that predicts tokens. */
+/** A model as a classifier (`classifiers/classifier.ts` makes it): its backbone, and the head that replaces token prediction. */
 export interface ClassifierParts {
   /** The model of the backbone; its parameters that only predict tokens are left out. */
   readonly model: Model;
-  /** What Hugging Face calls the class, before "ForSequenceClassification"; what it would be called for a family that is not there. */
+  /** The prefix of Hugging Face's class name before "ForSequenceClassification", also for a family without such a class. */
   readonly className: string;
   /** The parameters that the backbone does not have. */
   readonly head: DeclaredParameters;
@@ -114,21 +114,21 @@ export function valueWidth({ headWidth, valueWidth: E = headWidth }: ModelSizes)
   return E;
 }
 
-/** What predicts a text token by token: a causal language model, or the decoder of an encoder-decoder model. */
+/** A model that predicts a text token by token: a causal language model, or the decoder of an encoder-decoder model. */
 export interface AutoregressiveModel {
   readonly family: string;
-  /** Those of the stack of layers that decodes. */
+  /** Sizes of the decoding stack of layers. */
   readonly sizes: ModelSizes;
   /** One mixer per layer. */
   readonly mixers: readonly MixerConfig[];
-  /** What a text starts with, where nothing else is given. */
+  /** The default first token of a text. */
   readonly bosId?: number;
   readonly eosIds: readonly number[];
-  /** What the backbone reads about positions. */
+  /** The encoding of positions that the backbone reads. */
   readonly positions: PositionEncoding;
-  /** What scores are multiplied by, where a model departs from 1/√D. */
+  /** Factor of the scores, where a model departs from 1/√D. */
   readonly scoreScale?: number;
-  /** What hidden states are multiplied by before the matrix of the head; default 1. */
+  /** Factor of hidden states before the matrix of the head; default 1. */
   readonly headScale?: number;
   /** The farthest distance that a bias of the scores tells apart, in models that have one. */
   readonly biasReach?: number;
@@ -159,7 +159,7 @@ export interface CrossAttention {
   project(source: ParameterSource, layer: number, encoded: Value): Pick<CrossText, 'k' | 'v'>;
 }
 
-/** A causal language model: one mixer per layer, and every token is predicted from those before it. */
+/** A causal language model: one mixer per layer, and every token is predicted from the earlier ones. */
 export interface CausalModel extends ModelDescription, AutoregressiveModel {
   readonly family: string;
   readonly kind: 'causal';
@@ -193,9 +193,9 @@ export interface EncoderModel extends ModelDescription {
 
 /** A text that is generated while another, encoded before, is read. */
 export interface DecoderInput {
-  /** int32 [B,m]: the start token, then the text, padded at the end; the model predicts what follows each. */
+  /** int32 [B,m]: the start token, then the text, padded at the end; the model predicts the token after each. */
   readonly tokens: Value;
-  /** [B,n,width]: what `encode` made of the first text. */
+  /** [B,n,width]: `encode`'s result for the first text. */
   readonly encoded: Value;
   /** float32 [B,n]: the mask of the first text. */
   readonly encodedMask: Value;
@@ -204,14 +204,14 @@ export interface DecoderInput {
 /** An encoder and a decoder: the first text is read whole, the second predicted token by token. */
 export interface EncoderDecoderModel extends ModelDescription {
   readonly kind: 'encoder-decoder';
-  /** What the decoder reads first. */
+  /** The decoder's first token. */
   readonly startId: number;
   /** Fills the unused places of a batch. */
   readonly padId: number;
-  /** What each of `mixers` mixes: layers of the encoder, of the decoder, and of the decoder's view of the encoder. */
+  /** The attention of each of `mixers`: layers of the encoder, of the decoder, and of the decoder's view of the encoder. */
   readonly attentions: readonly { readonly part: AttentionPart; readonly layer: number }[];
   withMixers(mixers: readonly MixerConfig[]): EncoderDecoderModel;
-  /** What generates the second text token by token. */
+  /** The model that generates the second text token by token. */
   readonly decoder: AutoregressiveModel;
   /**
    * Hidden states after the encoder's final norm [B,n,width].
@@ -230,7 +230,7 @@ export interface EncoderDecoderModel extends ModelDescription {
 /** A model that generates text token by token. */
 export type GeneratingModel = CausalModel | EncoderDecoderModel;
 
-/** What generates the text of a model: the model itself, or its decoder. */
+/** The model that generates text: the model itself, or its decoder. */
 export function decoderOf(model: GeneratingModel): AutoregressiveModel {
   return model.kind === 'causal' ? model : model.decoder;
 }

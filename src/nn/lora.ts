@@ -135,7 +135,7 @@ function addProduct(
 }
 
 /**
- * Short names of matrices, and what families call them. Other names stand for themselves: `c_attn` is every matrix whose
+ * Short names of matrices, with their names in the families. Other names stand for themselves: `c_attn` is every matrix whose
  * name ends so, as in PEFT.
  */
 const targetNames: Readonly<Record<string, readonly string[]>> = {

@@ -1,7 +1,7 @@
 /**
- * What a parameter is to its model. A family says it of each of its parameters, and what follows from it is in one table:
- * whether weight decay applies, what a fresh model starts from, which of the groups that low-rank training can train whole
- * it belongs to, and whether a classifier has no use for it. Names say nothing: they are those of a family's checkpoints.
+ * Roles of parameters. A family declares one for each of its parameters, and one table gives its consequences: weight decay,
+ * initialization, the group in which low-rank training can train it whole, and whether a classifier leaves it out. The role
+ * does not depend on the name, which follows the family's checkpoints.
  */
 import { elementCount } from '../graph/tensor.ts';
 import type { Random } from '../random.ts';
@@ -10,7 +10,7 @@ import type { Random } from '../random.ts';
 export const parameterGroups = ['norms', 'embeddings', 'mixers'] as const;
 export type ParameterGroup = (typeof parameterGroups)[number];
 
-/** What follows from a role. */
+/** Consequences of a role. */
 interface RoleConsequences {
   /**
    * Whether weight decay applies. It does to matrices and embeddings; gains, biases (tables of relative ones too), factors
@@ -38,7 +38,7 @@ const roles = {
   embedding: { decays: true, fresh: 'normal', group: 'embeddings' },
   /** The gain of a norm. */
   norm: gain,
-  /** What a norm adds. */
+  /** The bias of a norm. */
   'norm bias': { decays: false, fresh: 'zeros', group: 'norms' },
   /** A factor of its own. */
   scale: { decays: false, fresh: 'ones', group: null },
@@ -54,7 +54,7 @@ const roles = {
   'query-key bias': { ...bias, makesQueriesOrKeys: true },
   /** The gain of a norm of queries or keys. */
   'query-key norm': { ...gain, makesQueriesOrKeys: true },
-  /** Factors of queries and keys, or what is added to them, row by row: FLASH's γ and β. */
+  /** Factors or biases of queries and keys, row by row: FLASH's γ and β. */
   'query-key scale': { decays: false, fresh: 'normal', group: null, makesQueriesOrKeys: true },
   /** A table of biases of scores by distance. */
   'position bias': { decays: false, fresh: 'normal', group: null },
@@ -66,7 +66,7 @@ const roles = {
 
 export type ParameterRole = keyof typeof roles;
 
-/** What follows from a role. */
+/** Consequences of a role. */
 export function consequencesOf(role: ParameterRole): RoleConsequences {
   return roles[role];
 }
@@ -81,7 +81,7 @@ export type InitialValues =
 export interface DeclaredParameter {
   readonly shape: readonly number[];
   readonly role: ParameterRole;
-  /** What the family's reference draws it from, where that is not what follows from the role. */
+  /** The family's initial distribution, where it differs from the role's. */
   readonly initial?: InitialValues;
 }
 
@@ -102,7 +102,7 @@ export class ParameterList {
     this.add('norm bias', `${name}.bias`, [width]);
   }
 
-  /** What was declared elsewhere, under names with a prefix. */
+  /** Adds parameters declared elsewhere, under names with a prefix. */
   addAll(prefix: string, parameters: DeclaredParameters): void {
     for (const [name, parameter] of parameters) this.all.set(`${prefix}.${name}`, parameter);
   }

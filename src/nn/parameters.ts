@@ -4,7 +4,7 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { formatShape, sameShape } from '../graph/shape.ts';
 import type { Tensor } from '../graph/tensor.ts';
 
-/** Names and shapes of a model's parameters, in the order of the model. Names are those of the checkpoint. */
+/** Names and shapes of a model's parameters, in the order of the model, under the checkpoint's names. */
 export type ParameterShapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
 /** Gives a model its parameters. A parameter asked for twice is one value. */
@@ -38,7 +38,7 @@ export interface WeightTable {
   readonly width: number;
 }
 
-/** Parameters as float32 inputs: what training differentiates and updates. */
+/** Parameters as float32 inputs: the values that training differentiates and updates. */
 export class InputParameters implements ParameterSource {
   readonly graph: Graph;
   readonly values = new Map<string, Value>();

@@ -1,5 +1,5 @@
 /**
- * What a backbone knows about the positions of its tokens. A family states which values it reads; they are constants of the
+ * Position encoding of a backbone. A family states which values it reads; they are constants of the
  * graph over whole sequences and inputs of the step graph, where every node has its own position.
  */
 import { LinnetError } from '../errors.ts';
@@ -17,7 +17,7 @@ export type PositionValues = Readonly<Record<string, Value>>;
 
 /** How positions reach a backbone. */
 export interface PositionEncoding {
-  /** What the backbone reads, by the names of the step graph's inputs. */
+  /** The values that the backbone reads, by the names of the step graph's inputs. */
   readonly values: Readonly<Record<string, PositionValueType>>;
   /** Positions from this one on have no encoding; Infinity where there is no end. */
   readonly limit: number;

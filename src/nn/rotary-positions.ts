@@ -24,8 +24,7 @@ export interface RotaryConfig {
   readonly scaling?: RotaryScaling;
   /**
    * The farthest position of the values `farCos` and `farSin`, which stop turning there: the angles of queries that read the
-   * beginning of a text from any distance, none of which is farther than what the model was trained for. Default: no such
-   * values.
+   * beginning of a text from any distance, none farther than in training. Default: no such values.
    */
   readonly farthest?: number;
 }

@@ -1,7 +1,7 @@
 /**
- * Matrices in fewer bits, and what that loses. Rows are outputs: a scale belongs to one output (eight bits) or to a
- * block of inputs of one output (four bits), and the largest magnitude decides it. So a matrix is taken row by row: what
- * it is made from need not be in memory at once.
+ * Matrices in fewer bits, and their errors. Rows are outputs: a scale belongs to one output (eight bits) or to a
+ * block of inputs of one output (four bits), and the largest magnitude decides it. So a matrix is encoded row by row: its
+ * source need not be in memory at once.
  */
 import { float16FromFloat32, float32FromFloat16 } from '../checkpoint/safetensors/float-conversion.ts';
 import { LinnetError } from '../errors.ts';
@@ -26,7 +26,7 @@ export interface DenseMatrix extends MatrixShape {
 export interface WeightError {
   /** Largest error over the largest weight. */
   readonly max: number;
-  /** Root of the mean squared error over that of the mean squared weight. */
+  /** Root of the mean squared error over root of the mean squared weight. */
   readonly rms: number;
 }
 
@@ -38,7 +38,7 @@ export interface EncodedMatrix {
 
 /** Takes the rows of a matrix one after another, in as many pieces as one likes, and makes its stored form. */
 export interface MatrixEncoder {
-  /** Whether rows are those of the data, whatever its layout; false: rows are outputs. */
+  /** Whether rows are taken in the data's own layout; false: rows are outputs. */
   readonly anyLayout: boolean;
   /** The next rows, whole ones; they are not kept. */
   add(rows: Float32Array): void;
@@ -69,7 +69,7 @@ function* gatheredRows({ data, inputs, outputs }: DenseMatrix): Generator<Float3
   }
 }
 
-/** What the error of a matrix is made of: of its weights and their errors the largest magnitudes and sums of squares. */
+/** Sums for the error of a matrix: largest magnitudes and sums of squares of its weights and of their errors. */
 class ErrorSums {
   peak = 0;
   worst = 0;
@@ -78,7 +78,7 @@ class ErrorSums {
 
   /** @throws LinnetError `TENSOR` if a weight, given or stored, is not finite */
   of(name: string): WeightError {
-    // NaN and infinity stay in a sum, whatever comes after them.
+    // NaN and infinity stay in a sum.
     if (!Number.isFinite(this.squares + this.squaredErrors)) {
       throw new LinnetError('TENSOR', `"${name}" holds numbers that are not finite, or too large for its new type`);
     }
@@ -263,7 +263,7 @@ function peakOf(weights: Float32Array): number {
 }
 
 /**
- * The scale of least squared error; 0 for a block of zeros. What the weight of largest magnitude may become is −8, −7.5
+ * The scale of least squared error; 0 for a block of zeros. The code of the weight of largest magnitude may be −8, −7.5
  * or −7: its sign decides which end of the codes it gets.
  */
 function blockScale(weights: Float32Array, peak: number): number {
@@ -291,7 +291,7 @@ function blockScale(weights: Float32Array, peak: number): number {
   return sumB <= sumC ? b : c;
 }
 
-/** Numbers that are rounded together, so that what becomes of them stays in the cache. */
+/** Numbers rounded per chunk, so that the results stay in the cache. */
 const halfChunk = 1 << 14;
 
 /** Half precision: `halves` float16, in the layout of the matrix. */

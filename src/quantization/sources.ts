@@ -1,6 +1,6 @@
 /**
- * Parameters of a model as they are stored: float32, or matrices and tables in fewer bits. What is not a matrix that
- * multiplies activations or a table of rows (norms, biases, taps, factors, feature maps) is float32 in all of them.
+ * Parameters of a model as they are stored: float32, or matrices and tables in fewer bits. All others than matrices that
+ * multiply activations and tables of rows (norms, biases, taps, factors, feature maps) are float32 in every type.
  */
 import { LinnetError } from '../errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
@@ -37,7 +37,7 @@ export interface StoredSourceOptions {
   readonly halfProducts?: boolean;
   /** Weights per scale of int4; fewer in rows that one smaller block holds. Default: 32. */
   readonly block?: BlockSize;
-  /** Told the error of every matrix when its numbers are made; of one that is made twice, twice. */
+  /** Called with the error of every matrix when its numbers are made; twice for one that is made twice. */
   readonly onError?: (name: string, error: WeightError) => void;
 }
 
@@ -112,7 +112,7 @@ function tableAsMatrix({ name, rows, width }: WeightTable): WeightMatrix {
   return { name, inputs: width, outputs: rows, layout: 'outputs-first' };
 }
 
-/** Half precision: the rounding is that of the weights; norms, sums and the state stay float32. */
+/** Half precision: weights are rounded; norms, sums and the state stay float32. */
 class HalfParameters extends PlainParameters {
   readonly #store: MatrixStore;
 

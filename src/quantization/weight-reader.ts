@@ -17,8 +17,8 @@ export interface WeightReader {
   /** The same in pieces, for parameters that need not be in memory at once. Absent: `read` gives them. */
   rows?(name: string): WeightRows;
   /**
-   * A part of a stored matrix as it is to be, such as "lm_head.weight.codes" int8 [4096,32000]: for weights that need
-   * not be encoded. Undefined, or absent, encodes what `read` gives.
+   * A part of a stored matrix in its stored form, such as "lm_head.weight.codes" int8 [4096,32000]: for weights that need
+   * not be encoded. Undefined, or absent, encodes the result of `read`.
    */
   part?(name: string, type: { readonly dtype: DType; readonly shape: readonly number[] }): Promise<Tensor> | undefined;
 }

@@ -30,12 +30,12 @@ export class BestParameters {
     this.#blocks = blocks;
   }
 
-  /** What a run ends with instead of its last parameters. */
+  /** The run's final parameters in place of its last ones. */
   get kept(): { readonly measured: Evaluation; readonly parameters: Blocks } | undefined {
     return this.#plan?.keep === 'best' ? this.#best : undefined;
   }
 
-  /** Takes up what a resumed run had. Where its file is gone, the next measurement is the best so far. */
+  /** Restores the best of a resumed run. Where its file is gone, the next measurement is the best so far. */
   async restore(evaluations: readonly Evaluation[]): Promise<void> {
     const measured = lowest(evaluations);
     if (this.#plan?.keep !== 'best' || this.#folder === undefined || measured === undefined) return;
@@ -54,7 +54,7 @@ export class BestParameters {
     this.#plan?.onEvaluation?.({ ...measured, isBest });
   }
 
-  /** Writes a snapshot, then removes what neither it nor the one before refers to. */
+  /** Writes a snapshot, then removes files that neither it nor the previous one refers to. */
   async snapshot(write: () => Promise<void>): Promise<void> {
     await write();
     const now = this.#best?.measured.update;

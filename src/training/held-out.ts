@@ -15,9 +15,9 @@ export interface Evaluation {
   readonly loss: number;
 }
 
-/** What is measured while training goes on. */
+/** Measurements during training. */
 export interface EvaluationPlan {
-  /** Rows of the same kind as those that are trained on. */
+  /** Rows of the same kind as the training rows. */
   readonly dataset: RowDataset;
   /** The objective of the run, for rows of this length. */
   readonly objective: Objective;
@@ -25,7 +25,7 @@ export interface EvaluationPlan {
   readonly every: number;
   /** Ends the run after this many measurements without a new lowest loss; default: never. */
   readonly patience?: number;
-  /** Which parameters the run ends with: those of the lowest loss, or the last ones. */
+  /** The run's final parameters: the ones of the lowest loss, or the last. */
   readonly keep: 'best' | 'last';
   readonly onEvaluation?: (evaluation: Evaluation & { readonly isBest: boolean }) => void;
 }

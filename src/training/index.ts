@@ -1,6 +1,6 @@
 /**
- * `linnet/training`: what the training commands do, as functions with plain options (docs/train.md), and what they are
- * made of: the training loop, its objectives, settings, low-rank adaptation.
+ * `linnet/training`: the training commands as functions with plain options (docs/train.md), and their parts: the training
+ * loop, its objectives, settings, low-rank adaptation.
  */
 export { type LoraChoice, loraOf, parseLoraChoice, trainLora, type WholeGroup, wholeParameters } from './lora.ts';
 export { classificationObjective } from './objectives/classification.ts';

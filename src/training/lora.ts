@@ -1,4 +1,4 @@
-/** Training low-rank updates instead of matrices, and with them what is cheap to train whole: norms, embeddings, mixers. */
+/** Training low-rank updates instead of matrices, together with small groups trained whole: norms, embeddings, mixers. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
@@ -27,7 +27,7 @@ const targetNames = z
   .min(1)
   .readonly();
 
-/** What is asked for. */
+/** Options of low-rank adaptation. */
 export const loraChoiceSchema = z.strictObject({
   /** Default 8 (paper). */
   rank: z.int().min(1).max(loraLimits.rank).default(loraDefaults.rank),
@@ -47,7 +47,7 @@ export type LoraChoice = z.output<typeof loraChoiceSchema>;
 export type WholeGroup = ParameterGroup;
 export const wholeGroupNames = parameterGroups;
 
-/** The adaptation that a choice comes to for a model. @throws LinnetError `CONFIG` for targets that the model lacks */
+/** The adaptation of a model by a choice. @throws LinnetError `CONFIG` for targets that the model lacks */
 export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora {
   const matrices = weightMatrices(model);
   const attentions = model.mixers.map((_, index) => `${model.attentionPrefix(index)}.`);
@@ -57,7 +57,7 @@ export function loraOf(model: Model, { rank, alpha, targets }: LoraChoice): Lora
   return { rank, alpha, matrices: selectMatrices(matrices, [...chosen]) };
 }
 
-/** The names of the parameters that groups stand for. */
+/** The names of the parameters in the groups. */
 export function wholeParameters(model: ModelDescription, groups: readonly WholeGroup[]): ReadonlySet<string> {
   const isMember = ([, { role }]: readonly [string, DeclaredParameter]): boolean => {
     const { group } = consequencesOf(role);
@@ -66,7 +66,7 @@ export function wholeParameters(model: ModelDescription, groups: readonly WholeG
   return new Set([...model.parameters].filter(isMember).map(([name]) => name));
 }
 
-/** The part of a job that says what is trained. */
+/** The trained part of a job. */
 type Subject = Pick<TrainingJob, 'model' | 'parameters' | 'objective' | 'trainable' | 'variant'>;
 
 /**
@@ -106,7 +106,7 @@ const choiceSchema = z.strictObject({
 
 /**
  * Reads `r=8,alpha=16,targets=q,k,v,o`; all parts may be left out, α is 2r then.
- * @throws LinnetError `CONFIG` naming what is wrong
+ * @throws LinnetError `CONFIG` naming the fault
  */
 export function parseLoraChoice(text: string): LoraChoice {
   const fields = new Map<string, string[]>();

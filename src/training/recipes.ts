@@ -10,7 +10,7 @@ export const recipeNames = ['gpt2-glue', 't5-glue', 'bert-glue', 'llama-lora', '
 /** The name of one of the paper's recipes. */
 export type RecipeName = (typeof recipeNames)[number];
 
-/** What a recipe decides. Weight decay never applies to norms, biases, α and filter weights (the code leaves out biases alone). */
+/** Settings of a recipe. Weight decay never applies to norms, biases, α and filter weights (the code leaves out biases alone). */
 export interface Recipe {
   /** Completes "settings of". */
   readonly of: string;
@@ -73,8 +73,8 @@ export function recipe(name: RecipeName): Recipe {
 }
 
 /**
- * The settings of a recipe with what is given in place of its own. A number of optimizer steps replaces a number of epochs, and
- * the other way round.
+ * The settings of a recipe, overridden by the given ones. A number of optimizer steps replaces a number of epochs, and
+ * vice versa.
  */
 export function withRecipe(name: RecipeName | undefined, given: TrainingInput): TrainingInput {
   if (name === undefined) return given;

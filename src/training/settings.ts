@@ -4,7 +4,7 @@ import { validated } from '../files/schema-problems.ts';
 import { adamWDefaults } from './adamw.ts';
 import { scheduleNames } from './schedule.ts';
 
-/** A field with what it is called on a command line or form: a word for its value, and a sentence without an end. */
+/** A field with its texts for a command line or form: a word for its value, and a sentence without an end. */
 export const described = <Schema extends z.ZodType>(schema: Schema, placeholder: string, description: string): Schema =>
   schema.meta({ placeholder, description });
 
@@ -22,7 +22,7 @@ const defaults = {
   labelSmoothing: 0,
 } as const;
 
-/** Every setting with its bounds and its description, none with a default: a form of them tells what was left out. */
+/** Every setting with its bounds and its description, none with a default: a form of them shows which were left out. */
 export const settingFields = {
   steps: described(z.int().min(1), 'count', 'optimizer steps in all (default: from `epochs`)'),
   epochs: described(z.int().min(1), 'count', `passes over the data (default: ${defaults.epochs})`),
@@ -115,7 +115,7 @@ export const trainingSchema = z
 
 /** Settings with all defaults filled in. */
 export type TrainingSettings = z.infer<typeof trainingSchema>;
-/** What a caller may leave out. */
+/** Settings with optional fields, before defaults. */
 export type TrainingInput = z.input<typeof trainingSchema>;
 
 /**

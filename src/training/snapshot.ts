@@ -17,7 +17,7 @@ import type { Evaluation } from './held-out.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import type { TrainingState } from './step-program.ts';
 
-/** What a snapshot says next to the tensors. */
+/** Fields of a snapshot next to the tensors. */
 export interface SnapshotPosition {
   /** Optimizer steps done. */
   readonly update: number;
@@ -27,7 +27,7 @@ export interface SnapshotPosition {
   readonly tokens: number;
   /** The loss of every optimizer step so far. */
   readonly losses: readonly number[];
-  /** What was measured on held-out data so far. */
+  /** Measurements on held-out data so far. */
   readonly evaluations?: readonly Evaluation[];
 }
 
@@ -57,7 +57,7 @@ const parts = ['parameters', 'first', 'second'] as const;
 /**
  * Writes a snapshot and removes the ones before the previous one.
  *
- * @param identity what the run is of: settings, model and data; `readSnapshot` refuses another
+ * @param identity of the run: settings, model and data; `readSnapshot` refuses another
  */
 export async function writeSnapshot(
   folder: string,
@@ -165,7 +165,7 @@ async function readOne(
   }
 }
 
-/** SHA-256 of what a snapshot says, then of each tensor's name, shape and bytes, in the order of the file. */
+/** SHA-256 of a snapshot's fields, then of each tensor's name, shape and bytes, in the order of the file. */
 function contentHash(content: Omit<Described, 'sha256'>, tensors: ReadonlyMap<string, AnyTensor>): string {
   const { format, version, update, cursor, tokens, identity } = content;
   const { epoch, index, seed } = cursor;

@@ -30,7 +30,7 @@ export interface StepResult {
   readonly gradientNorm: number;
 }
 
-/** What a step computes. */
+/** Definition of a step. */
 export interface StepDescription {
   /** All parameters that the objective asks for, trained or not. */
   readonly parameters: DeclaredParameters;
@@ -46,14 +46,14 @@ export interface StepDescription {
   readonly trainable?: (name: string) => boolean;
   /** Values of the parameters that are not trained. */
   readonly frozen?: ReadonlyMap<string, Tensor>;
-  /** What the learning rate of a parameter is multiplied by; default 1. */
+  /** Factor of a parameter's learning rate; default 1. */
   readonly rateFactor?: (parameter: string) => number;
   /** Largest block in bytes; see parameter-blocks.ts. */
   readonly blockBytes?: number;
 }
 
 export interface TrainingProgramOptions extends StepDescription {
-  /** What makes the programs, in Node or in a page. */
+  /** Compiler of the programs, in Node or in a page. */
   readonly compile: GraphCompiler;
 }
 
@@ -163,7 +163,7 @@ export class TrainingProgram {
     return { loss, gradientNorm: scalar(results.gradient_norm) };
   }
 
-  /** What the objective reads; a data set may give more. */
+  /** The objective's inputs; a data set may give more. */
   #batchFeeds(batch: BatchTensors): Record<string, Tensor> {
     const feeds: Record<string, Tensor> = {};
     for (const name of Object.keys(this.#options.objective.inputs)) feeds[name] = batch[name];

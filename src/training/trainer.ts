@@ -27,21 +27,21 @@ export { type RowFeature, totalUpdates, type UpdateEvent } from './updates.ts';
 export interface TrainingJob extends LoopJob {
   /** Names and shapes of all parameters, and the configuration that a resumed run must agree with. */
   readonly model: Pick<ModelDescription, 'parameters' | 'toJson'>;
-  /** What tells `parameters` from others, such as the fingerprint of their checkpoint; a resumed run must have the same. */
+  /** Identity of `parameters`, such as the fingerprint of their checkpoint; a resumed run must have the same. */
   readonly origin?: string;
   /** The rows that batches are made of. */
   readonly dataset: RowDataset;
-  /** What else a resumed run must agree on, as plain JSON. */
+  /** Further identity of a run that a resumed one must match, as plain JSON. */
   readonly variant?: Readonly<Record<string, unknown>>;
   /** Where snapshots go and how often they are written; without it the run cannot be resumed. */
   readonly snapshots?: { readonly folder: string; readonly every: number };
   /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
-  /** What is measured on held-out data on the way. */
+  /** Measurements on held-out data on the way. */
   readonly evaluation?: EvaluationPlan;
   /** Stops after the optimizer step at hand, with a snapshot. */
   readonly signal?: AbortSignal;
-  /** Called once before the first update, with the optimizer steps already done: 0, or those of the snapshot. */
+  /** Called once before the first update, with the number of optimizer steps already done: 0, or the snapshot's. */
   readonly onStart?: (update: number) => void | Promise<void>;
   /** Called after every optimizer step, and awaited; `current` gives the parameters as they are then. */
   readonly onUpdate?: (
@@ -50,17 +50,17 @@ export interface TrainingJob extends LoopJob {
   ) => void | Promise<void>;
 }
 
-/** What a run came to. */
+/** The result of a run. */
 export interface TrainingOutcome {
   /** All parameters, trained and frozen. */
   readonly parameters: Map<string, Tensor<'float32'>>;
-  /** Optimizer steps done, those before a resume included. */
+  /** Optimizer steps done, including steps before a resume. */
   readonly updates: number;
   /** Optimizer steps that were asked for. */
   readonly total: number;
   /** False if the signal stopped the run. */
   readonly finished: boolean;
-  /** The loss of every optimizer step, those before a resume included. */
+  /** The loss of every optimizer step, including steps before a resume. */
   readonly losses: readonly number[];
   /** Mean of the last tenth of `losses` (at least one); undefined if there was none. */
   readonly loss?: number;
@@ -68,13 +68,13 @@ export interface TrainingOutcome {
   readonly tokensPerSecond?: number;
   /** Tokens seen since the beginning of the run. */
   readonly tokens: number;
-  /** What was measured on held-out data, in order. */
+  /** Measurements on held-out data, in order. */
   readonly evaluations: readonly Evaluation[];
-  /** The optimizer step whose parameters these are, where they are not those of the last one. */
+  /** The optimizer step of these parameters, if not the last one. */
   readonly best?: Evaluation;
 }
 
-/** What a snapshot must agree with. Settings that only say how fast or how often (threads, snapshots) do not count. */
+/** Identity of a run, which its snapshots must match. Settings of speed and intervals (threads, snapshots) do not count. */
 function runIdentity({
   model,
   origin,

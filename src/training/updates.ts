@@ -14,7 +14,7 @@ import { learningRate } from './schedule.ts';
 import { microBatchRows, type TrainingSettings, warmupSteps } from './settings.ts';
 import { initialState, type TrainingProgramOptions, type TrainingProgram, type TrainingState } from './step-program.ts';
 
-/** What happened in one optimizer step. */
+/** Results of one optimizer step. */
 export interface UpdateEvent {
   /** Counted from 1. */
   readonly update: number;
@@ -40,7 +40,7 @@ export interface RowFeature {
   copyRow(row: number, target: Float32Array): Promise<void>;
 }
 
-/** What is trained, and on what. */
+/** The model to train, its data and its settings. */
 export interface LoopJob {
   /** Names and shapes of all parameters. */
   readonly model: Pick<ModelDescription, 'parameters'>;
@@ -54,9 +54,9 @@ export interface LoopJob {
   readonly settings: TrainingSettings;
   /** Which parameters are trained; default all. */
   readonly trainable?: (name: string) => boolean;
-  /** What the objective reads next to what the data set gives. */
+  /** A further input of the objective next to the data set's. */
   readonly feature?: RowFeature;
-  /** What the learning rate of a parameter is multiplied by; default 1. */
+  /** Factor of a parameter's learning rate; default 1. */
   readonly rateFactor?: (parameter: string) => number;
 }
 
@@ -73,7 +73,7 @@ export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settin
 
 /**
  * How the programs of a job are built.
- * @throws LinnetError `CONFIG` if the objective reads what the data set does not give
+ * @throws LinnetError `CONFIG` if the data set lacks an input of the objective
  */
 export function programOptions(job: LoopJob, compile: GraphCompiler): TrainingProgramOptions {
   assertInputs(job);
@@ -145,7 +145,7 @@ export class Updates {
 
   /**
    * Makes the next optimizer step.
-   * @throws LinnetError `RUNTIME` if the loss or the gradient is not finite, and what the engine throws
+   * @throws LinnetError `RUNTIME` if the loss or the gradient is not finite, and the engine's errors
    */
   async next(): Promise<UpdateEvent> {
     const { settings, dataset, feature } = this.#job;
@@ -179,7 +179,7 @@ export function startingState(job: LoopJob, program: TrainingProgram): TrainingS
   return initialState(program.blocks, blocks);
 }
 
-/** All parameters of the model: the trained ones of a state, and those that stay. */
+/** All parameters of the model: the trained ones of a state, and the frozen ones. */
 export function allParameters(
   job: LoopJob,
   program: TrainingProgram,
@@ -205,7 +205,7 @@ async function withFeature({ values, visits }: Batch, feature: RowFeature | unde
   return { ...values, [feature.name]: tensor('float32', [visits.length, ...feature.shape], data) };
 }
 
-/** @throws LinnetError `CONFIG` if the objective reads what the data set does not give */
+/** @throws LinnetError `CONFIG` if the data set lacks an input of the objective */
 function assertInputs({ objective, dataset, feature }: LoopJob): void {
   for (const [name, { dtype, shape }] of Object.entries(objective.inputs)) {
     if (name === feature?.name) continue;

@@ -31,7 +31,7 @@ const builtIn: readonly MixerKind[] = [
   t5LinearKind,
 ];
 
-/** What may be written for a mixer: of the kinds that Linnet has, fields with a default may be left out. */
+/** Input for a mixer: in built-in kinds, fields with a default may be left out. */
 export type MixerInput =
   | MixerConfig
   | z.input<

@@ -1,4 +1,4 @@
-/** An ONNX model as plain data: what lowering makes and the writer encodes. */
+/** An ONNX model as plain data: the result of lowering and the input of the writer. */
 import type { Shape } from '../shape.ts';
 import type { DeferredTensor, DType, Tensor } from '../tensor.ts';
 

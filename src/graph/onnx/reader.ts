@@ -1,4 +1,4 @@
-/** Reading back what the writer made: the types of a model's inputs and outputs, and where its weights lie. */
+/** Reading ONNX models of the writer: the types of inputs and outputs, and the places of weights. */
 import { fromBinary } from '@bufbuild/protobuf';
 import { LinnetError } from '../../errors.ts';
 import type { ValueType } from '../graph.ts';
@@ -16,7 +16,7 @@ import {
 } from './onnx_pb.ts';
 import { dataTypes, operatorSets } from './writer.ts';
 
-/** What a model says about itself. */
+/** Metadata, inputs and outputs of a model. */
 export interface OnnxSummary {
   readonly name: string;
   readonly inputs: ReadonlyMap<string, ValueType>;

@@ -74,7 +74,7 @@ export interface DeferredPart {
 export interface EncodedModel {
   /** A serialized ModelProto. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** What belongs next to it; in one file by rising offsets, without overlaps. */
+  /** Contents of the external files; in one file by rising offsets, without overlaps. */
   readonly external: readonly ExternalPart[];
   /** As `external`, for deferred initializers; in one file they are behind the others. */
   readonly deferred: readonly DeferredPart[];
@@ -121,8 +121,7 @@ export function oneFile(path: string, inlineBytes: number): Placement {
 }
 
 /**
- * The deferred initializers of several graphs in one file, those of one name once: what is not deferred stays in the
- * models.
+ * The deferred initializers of several graphs in one file, equal names once; all other initializers stay in the models.
  * @param graphs all that refer to the file; initializers of one name are the same numbers
  */
 export function sharedFile(path: string, graphs: readonly Pick<OnnxGraph, 'deferred'>[]): Placement {

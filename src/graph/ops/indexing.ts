@@ -25,7 +25,7 @@ export const gatherOp = defineOp<{ readonly axis: number }>({
     if (axis !== 0 || sizes === undefined) {
       throw shapeError('gather', `the gradient needs axis 0 and a static shape, got axis ${axis} of ${x}`);
     }
-    // Rows of dy are added to the rows they came from, in whatever order: indices may repeat.
+    // Rows of dy are added to the rows they came from, in any order: indices may repeat.
     const count = multiplyDims(...indices.shape);
     const inner = sizes.slice(1);
     const rows = reshape(indices, [count, ...inner.map((): Dim => 1)]);

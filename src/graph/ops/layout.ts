@@ -201,7 +201,7 @@ export function split(x: Value, axis: number, sizes: readonly number[]): readonl
   return splitOp.apply([x], { axis: normalizeAxis('split', axis, x.rank), sizes: [...sizes] });
 }
 
-/** Zeros of the type of x, whose shape must be static: the gradient of what nothing depends on. */
+/** Zeros of the type of x, whose shape must be static: the gradient of a value without influence. */
 export function zerosLike(x: Value): Value {
   const sizes = staticShape(x.shape);
   if (sizes === undefined)
@@ -239,7 +239,7 @@ export const sliceOp = defineOp<SliceAttributes>({
   },
 });
 
-/** What ONNX cuts to the size of the axis. */
+/** An end that ONNX cuts to the size of the axis. */
 const beyondEveryAxis = 2 ** 31 - 1;
 
 /** Elements start…end−1 along an axis, to its end where none is given. A named axis must have that many for sure: "T+4" has 4. */

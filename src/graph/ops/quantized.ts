@@ -11,9 +11,9 @@ type NoAttributes = Readonly<Record<string, never>>;
 /** Weights per scale of a block that the products know. */
 export const blockSizes = [32, 64, 128] as const;
 export type BlockSize = (typeof blockSizes)[number];
-/** The code that stands for 0, of four bits. */
+/** The code of 0, of four bits. */
 export const blockZeroPoint = 8;
-/** The code that stands for 0 in quantized activations. */
+/** The code of 0 in quantized activations. */
 export const rowZeroPoint = 128;
 
 /** Blocks of `size` that rows of `width` numbers fall into; the last may be partly empty. */
@@ -58,9 +58,9 @@ export const quantizeRowsOp = defineOp<NoAttributes>({
     const scalar = (value: number): string => emitter.constant(float32([], [value]));
     const lastAxis = emitter.constant(tensor('int64', [1], BigInt64Array.of(-1n)));
     const peak = step(emitter, 'ReduceMax', step(emitter, 'Abs', x), lastAxis); // keeps the axis
-    // A row of zeros has any scale; what is divided by it stays 0.
+    // A row of zeros has any scale; its quotient stays 0.
     emitter.emit('Mul', [step(emitter, 'Max', peak, scalar(smallestPeak)), scalar(1 / 127)], [scales]);
-    // Casting drops the fraction of what is at least 1 here, so that a half more rounds; Round took twice as long as any other op of these.
+    // Casting drops the fraction of numbers ≥ 1 here, so that adding a half rounds; Round took twice as long as any other op.
     const shifted = step(emitter, 'Add', step(emitter, 'Div', x, scales), scalar(rowZeroPoint + 0.5));
     emitter.emit('Cast', [shifted], [codes], { to: { int: onnxUint8 } });
   },
@@ -71,8 +71,8 @@ const smallestPeak = 1e-30;
 const onnxUint8 = 2;
 
 /**
- * Rows quantized to eight bits, each by its own largest magnitude: a row gives the same whatever is next to it, so
- * that the nodes of a token tree give what they give in sequential decoding.
+ * Rows quantized to eight bits, each by its own largest magnitude: a row's result does not depend on the other rows, so
+ * that the nodes of a token tree give the results of sequential decoding.
  *
  * @param x float32 [..., K]
  * @returns `codes` uint8 [..., K] and `scales` float32 [..., 1]: x ≈ (codes − 128) · scales
@@ -121,7 +121,7 @@ export const integerMatmulOp = defineOp<NoAttributes>({
 /**
  * Quantized rows times a matrix of eight bits with a scale per column, added up in integers.
  *
- * @param rows what `quantizeRows` made of x [..., K]
+ * @param rows result of `quantizeRows` for x [..., K]
  * @param weights int8 [K,N]
  * @param weightScales float32 [N]
  * @returns float32 [..., N] ≈ x · (weights · weightScales)

@@ -1,4 +1,4 @@
-/** Where the gradient is not that of the function: constants to differentiation, and estimates. */
+/** Gradients that differ from the function's: constants to differentiation, and estimates. */
 import { defineOp, only, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { sameShape, shapeError } from '../shape.ts';
@@ -25,7 +25,7 @@ export const surrogateGradientOp = defineOp<NoAttributes>({
     }
     return [{ dtype: value.dtype, shape: value.shape }];
   },
-  // Only the value is read, so that the runtime drops what computes the surrogate unless its gradient is wanted.
+  // Only the value is read, so that the runtime drops the surrogate's nodes unless its gradient is wanted.
   lower(emitter, node) {
     emitter.emit('Identity', [emitter.name(node.inputs[0])], [emitter.name(node.outputs[0])]);
   },

@@ -17,7 +17,7 @@ import { parallelHidden } from '../graphs/parallel-graph.ts';
 
 const scoreName = 'score';
 
-/** The parameters that a classifier of so many classes adds to the model's backbone. */
+/** The parameters that a classifier of `classes` classes adds to the model's backbone. */
 export function scoreParameters(model: CausalModel, classes: number): DeclaredParameters {
   return new Map([[`${scoreName}.weight`, { shape: [classes, model.sizes.width], role: 'matrix' }]]);
 }

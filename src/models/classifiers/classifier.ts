@@ -1,7 +1,7 @@
 /**
  * A model as a classifier of texts, of every kind: the backbone with one logit per class in place of the head that predicts
- * tokens. Folders are those of Hugging Face's `ForSequenceClassification` models; what a family's classifier is, its folder
- * says (`asClassifier`).
+ * tokens. Folders are those of Hugging Face's `ForSequenceClassification` models; a family's folder defines its classifier
+ * (`asClassifier`).
  */
 import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
@@ -29,7 +29,7 @@ export interface Classifier extends Pick<ModelDescription, 'parameters' | 'toJso
   classLogits(source: ParameterSource, texts: ClassifiedTexts): Value;
 }
 
-/** What the number of a regression head is called where it has no name, as in Python. */
+/** Default name of a regression head's output, as in Python. */
 export const regressionLabel = 'LABEL_0';
 
 /**
@@ -69,7 +69,7 @@ export function classifier(given: Model, labels: readonly string[]): Classifier 
   };
 }
 
-/** Whether a config.json is that of a classifier. */
+/** Whether a config.json belongs to a classifier. */
 export function isClassifierConfig({ architectures }: Readonly<Record<string, unknown>>): boolean {
   return (
     Array.isArray(architectures) && architectures.some((name) => String(name).endsWith('ForSequenceClassification'))
@@ -78,7 +78,7 @@ export function isClassifierConfig({ architectures }: Readonly<Record<string, un
 
 /**
  * The classifier that a config.json describes.
- * @throws LinnetError `CONFIG` for a model of another task, and what `describeModel` throws
+ * @throws LinnetError `CONFIG` for a model of another task, and as `describeModel`
  */
 export function describeClassifier(json: Readonly<Record<string, unknown>>): Classifier {
   if (!isClassifierConfig(json)) {

@@ -1,6 +1,6 @@
 /**
- * Where attention looks: for a short text, what weight every position gives to every other, in each layer and head, branch by
- * branch. Mixers are linear in their values, so the weights are what a mixer makes of unit vectors: value j is 1 at place j
+ * Attention maps of a short text: the weight that every position gives to every other, in each layer and head, branch by
+ * branch. Mixers are linear in their values, so the weights are a mixer's output for unit vectors: value j is 1 at place j
  * and 0 elsewhere, and place j of the output at t is then the weight of j at t. The parallel form itself computes them, from
  * the queries and keys of the model as it runs.
  */
@@ -31,7 +31,7 @@ export interface LayerMaps {
   /** M; query head h reads key-value head ⌊h/(H/M)⌋. */
   readonly keyValueHeads: number;
   /**
-   * Weights [H,T,T] by branch: place (h,t,j) is what position t reads of the value of j. `window`: row by row, as softmax
+   * Weights [H,T,T] by branch: place (h,t,j) is the weight of position j's value at position t. `window`: row by row, as softmax
    * reads (the own group, in kinds without a window); `sinks`: the first positions, outside the window; `memory`: all
    * else before t, out of sums; `convolution`: the filter. Their sum times the values is `mixed`. Branches that the mixer
    * has not are absent.
@@ -43,11 +43,11 @@ export interface LayerMaps {
   readonly keys: Float32Array;
   /** Values [M,T,E]. */
   readonly values: Float32Array;
-  /** What the mixer gave, [H,T,E]. */
+  /** The mixer's output, [H,T,E]. */
   readonly mixed: Float32Array;
 }
 
-/** What a text's positions give each other in every layer of a model. */
+/** The weights between a text's positions in every layer of a model. */
 export interface AttentionMaps {
   /** T. */
   readonly length: number;
@@ -70,7 +70,7 @@ const outputs = ['queries', 'keys', 'values', 'mixed', 'weights'] as const;
  * The attention maps of a text.
  * @param tokens 1 to 1024 of them, with the start token where the model wants one
  * @throws LinnetError `INPUT` for no tokens, too many, or one outside the vocabulary; `CONFIG` for a mixer whose output is
- *   not a weighted sum of values, because it is normalized or because values gate it; what `compile` throws
+ *   not a weighted sum of values, because it is normalized or because values gate it; and as `compile`
  * @example
  * ```ts
  * const maps = await attentionMaps(model, parameters, tokens, { compile });
@@ -186,7 +186,7 @@ function headsOutermost(value: Tensor): HeadRows {
   return { heads, width, data };
 }
 
-/** Whether the weights are what they are taken for. */
+/** Checks that weights times values give the mixer's output. */
 function requireWeightedSum(mixer: MixerConfig, weights: Float32Array, values: HeadRows, mixed: HeadRows): void {
   const { heads, width, data } = mixed;
   const length = data.length / (heads * width);
@@ -208,7 +208,7 @@ function requireWeightedSum(mixer: MixerConfig, weights: Float32Array, values: H
   throw notLinear(mixer, `weights times values differ from it by ${difference.toPrecision(3)}`);
 }
 
-/** Weights [H,T,T] by branch: the filter is what it is, and which branch reads a row depends on its position alone. */
+/** Weights [H,T,T] by branch: the filter's weights are known, and the branch that reads a row depends on its position alone. */
 function separated(
   mixer: MixerConfig,
   weights: Float32Array,

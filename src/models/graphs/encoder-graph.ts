@@ -1,4 +1,4 @@
-/** What an encoder-decoder model keeps of a text that it has read: the memories of cross attention, one graph per length. */
+/** The encoder's result for the decoder: the memories of cross attention, one graph per length. */
 import { crossForm } from '../../attention/mixers.ts';
 import { Graph, type ValueType } from '../../graph/graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
@@ -9,7 +9,7 @@ import { crossShapes } from './step-graph.ts';
 /** A value that a graph has by name, or may have. */
 type NamedValue = ValueType & { readonly name: string; readonly optional?: boolean };
 
-/** What the graph that `encoderGraph` makes for a length is given and gives; the mask only where a mixer reads it. */
+/** Inputs and outputs of `encoderGraph` for a length; the mask only where a mixer reads it. */
 export function encoderSignature(
   { decoder }: EncoderDecoderModel,
   length: number,

@@ -8,7 +8,7 @@ import { type ModelLayout, modelLayout } from './model-layout.ts';
 import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
 
 /**
- * S ← S + what the n rows of groups that have closed add: `sums` [X,…], `keys` [X,n,D] and `values` [X,n,E] → `folded` like
+ * S ← S + the terms of n rows of closed groups: `sums` [X,…], `keys` [X,n,D] and `values` [X,n,E] → `folded` like
  * `sums`, where X runs over layers and heads; over the heads of the one layer for a fold with learned parameters.
  *
  * Of mixers whose closed groups leave rows: the rows of N groups, `keys` [M,N,G,D] and `values` [M,N,G,E] → `folded`

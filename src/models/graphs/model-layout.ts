@@ -1,5 +1,5 @@
 /**
- * What a model remembers of a text while it decodes, and where everything is: built once per model, and carried by the
+ * Layout of a model's decoding state: built once per model, and carried by the
  * engine and the states that it makes.
  */
 import {
@@ -17,14 +17,14 @@ import { type AutoregressiveModel, valueWidth } from '../model.ts';
 
 /** Layers whose rows are in equal slots share their masks, and the positions of their slots. */
 export interface SlotLayout {
-  /** The ℓ in the names of the mask inputs. It tells apart what masks depend on. */
+  /** The ℓ in the names of the mask inputs, distinct per horizon and slots. */
   readonly name: string;
   readonly horizon: Horizon;
   /** C: slots of the ring; undefined where the cache grows. */
   readonly ring?: number;
   /** Rows that a closed group leaves; undefined where groups are summed or forgotten. */
   readonly rowsPerGroup?: number;
-  /** What the step graph reads besides masks, once for all its layers; undefined where that is nothing. */
+  /** Inputs of the step graph besides masks, once for all its layers; undefined if there are none. */
   readonly inputs?: SlotInputs;
   /** Its layers. */
   readonly layers: readonly number[];

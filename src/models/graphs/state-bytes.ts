@@ -1,4 +1,4 @@
-/** What a session of a model takes. */
+/** Memory of a session of a model. */
 import { stateBytes } from '../../attention/mixers.ts';
 import { type AutoregressiveModel, valueWidth } from '../model.ts';
 

@@ -4,18 +4,18 @@
  * | input | type | content |
  * |---|---|---|
  * | `tokens` | int32 [B,T] | token of every node; row b is the tree of sequence b, padded |
- * | `cos` and `sin`, or `positions` | [B,T,...] | what the model's `positions` make of the nodes' positions |
+ * | `cos` and `sin`, or `positions` | [B,T,...] | the encoded positions of the nodes, by the model's `positions` |
  * | `wanted` | int32 [W] | nodes whose logits are wanted, as b·T + t |
  * | `same.ℓ.ring` … `lags.ℓ.tree` | see `StepMasks` | masks and offsets, once per distinct layout of slots ℓ |
- * | `NAME.ℓ…` | see `LayoutInputs` | what kinds of mixers need beyond that, once per layout |
+ * | `NAME.ℓ…` | see `LayoutInputs` | further inputs of kinds of mixers, once per layout |
  * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | the ring (softmax: the cache) of layer i |
  * | `sums.i` | float32 [B,M,X,Y] | S of layer i, where its mixer has sums; [B,M,D,E] for a global branch |
- * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, where it has such |
- * | `held.ℓ` | float32 0/1 [B,1,1,S] | which of them are in use |
+ * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, if its mixer has them |
+ * | `held.ℓ` | float32 0/1 [B,1,1,S] | the rows in use |
  * | `parents` | int32 [B,T] | b·T + the parent of every node; a root names itself |
  * | `roots` | float32 [B,T,1] | 1 for nodes without a parent, which follow the committed text |
  * | `previous.i` | float32 [B,1,X] | features that layer i is given from the last committed token; zeros at the start |
- * | `cross.i.NAME` | float32 [B,…] | what layer i keeps of the encoded text, see `CrossForm`; m is its length |
+ * | `cross.i.NAME` | float32 [B,…] | the memory of the encoded text in layer i, see `CrossForm`; m is its length |
  *
  * Outputs: `logits` [W,V], `hidden` [W,width], `rows` [B,M,T,R], the new keys and values of every node, layer after layer
  * (see `ModelLayout`), and `shifts` [B,T,L·X], the features that the tokens after it are given. The state itself is only
@@ -148,7 +148,7 @@ function declareState(
   };
 }
 
-/** The shapes of what layer `layer` keeps of an encoded text, without the batch; `m` is the text's length. */
+/** Shapes of the memory of an encoded text in layer `layer`, without the batch; `m` is the text's length. */
 export function crossShapes(
   { mixers }: CrossAttention,
   { sizes }: AutoregressiveModel,
@@ -170,7 +170,7 @@ function readEncoded(model: AutoregressiveModel, source: ParameterSource, layer:
   return crossForm(mixer).read(mixer, q, Object.fromEntries(memory), parameters, scoringOf(model));
 }
 
-/** The features of the token before, among the nodes of trees: the parent's, or what the state remembers. */
+/** The features of the token before, among the nodes of trees: the parent's, or the state's for a root. */
 class ShiftInputs {
   readonly #graph: Graph;
   readonly #width: number;

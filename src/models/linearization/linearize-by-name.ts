@@ -1,4 +1,4 @@
-/** Linearizing a model of any kind by the name of a preset: which mixer that is depends on what reads with it. */
+/** Linearizing a model of any kind by the name of a preset, whose mixer depends on the reading: causal, whole text or cross. */
 import type { MixerConfig, Reading } from '../../attention/mixer.ts';
 import { parseMixer } from '../../attention/mixers.ts';
 import {

@@ -7,7 +7,7 @@ import { linearize } from './linearize.ts';
 import type { AttentionPart } from '../linnet-section.ts';
 import type { EncoderDecoderModel } from '../model.ts';
 
-/** What is replaced where nothing else is said: cross attention costs the least and loses the most. */
+/** Parts that are linearized by default: cross attention costs the least and loses the most. */
 export const defaultParts: readonly AttentionPart[] = ['encoder', 'decoder'];
 
 /**

@@ -1,4 +1,4 @@
-/** Swapping the mixers of a model: what turns a softmax checkpoint into a linearized one, before any training. */
+/** Swapping the mixers of a model: turns a softmax checkpoint into a linearized one, before any training. */
 import { parseMixer } from '../../attention/mixer-config.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { mixerParameters } from '../../attention/mixers.ts';

@@ -5,7 +5,7 @@ import { LinnetError } from '../../errors.ts';
 import type { CausalModel } from '../model.ts';
 
 /**
- * The model without a branch of its mixers. Its parameters are among those of the model, which can be read as they are.
+ * The model without a branch of its mixers. Its parameters are a subset of the model's, unchanged.
  * @throws LinnetError `CONFIG` if no mixer has the branch
  */
 export function modelWithout(model: CausalModel, branch: Branch): CausalModel {

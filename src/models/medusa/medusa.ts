@@ -5,9 +5,9 @@
  *     x ← x + SiLU(W x + b)     `layers` times, every block with weights of its own
  *     logits = P x              P [V,width], no bias
  *
- * P starts as the model's head, with what that multiplies hidden states by. W and b start at zero, so that a fresh head is exactly the model's head. (The reference
- * code leaves b at PyTorch's random default, so its heads start slightly off, and gives all blocks of a head one
- * set of weights, since it repeats one module object.) Names are those of the reference's checkpoints.
+ * P starts as the model's head, with its factor of hidden states. W and b start at zero, so that a fresh head is exactly
+ * the model's head. (The reference code leaves b at PyTorch's random default, so its heads start slightly off, and gives all
+ * blocks of a head one set of weights, since it repeats one module object.) Names follow the reference's checkpoints.
  */
 import { LinnetError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
@@ -27,7 +27,7 @@ export interface MedusaConfig {
   readonly layers: number;
 }
 
-/** Bounds of what is read from files and asked for. */
+/** Upper bounds for files and options. */
 export const medusaLimits = { heads: 16, layers: 8 } as const;
 
 /** Whether a parameter is of the heads rather than of the model. */

@@ -1,11 +1,11 @@
 /**
  * Attention transfer (Hedgehog, arXiv 2402.04347; LoLCATs, arXiv 2410.10254): before a converted model learns the next
- * token, its mixers learn to do what the softmax attention in their place did. For every layer whose mixer differs,
+ * token, its mixers learn to imitate the softmax attention that they replace. For every layer whose mixer differs,
  *
  *     loss = mean over heads and their width of (student's mixed values − teacher's)²,  summed over tokens, mean of layers
  *
- * where both mix the same q, k, v: the teacher runs, and in every layer its output is what the next layer reads, so that no
- * layer suffers from what another has not learned yet. Mixed values are compared head by head, before the output
+ * where both mix the same q, k, v: the teacher runs, and in every layer its output is the next layer's input, so that no
+ * layer suffers from another's errors. Mixed values are compared head by head, before the output
  * projection (which both share).
  */
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
@@ -47,7 +47,7 @@ export function transferredLayers(teacher: CausalModel, student: CausalModel): n
   return layers;
 }
 
-/** The names of all parameters of the attention in whose layers mixers differ, those of the mixers among them. */
+/** The names of all attention parameters, the mixers' included, in layers whose mixers differ. */
 export function attentionParameters(teacher: CausalModel, student: CausalModel): ReadonlySet<string> {
   const prefixes = transferredLayers(teacher, student).map((layer) => `${student.attentionPrefix(layer)}.`);
   const names = [...student.parameters.keys()];
@@ -55,7 +55,7 @@ export function attentionParameters(teacher: CausalModel, student: CausalModel):
 }
 
 /**
- * The names of the parameters that transfer trains: those of the mixers that differ, and if asked for q and k.
+ * The names of the parameters that transfer trains: of the mixers that differ, and if asked for q and k.
  * @throws LinnetError `CONFIG` if the mixers have none
  */
 export function transferredParameters(
@@ -81,8 +81,8 @@ export function transferredParameters(
 /**
  * The objective over rows as `PackedDataset` has them; labels are not read.
  *
- * The student's backbone runs on the teacher's mixed values. All that it shares with the teacher is frozen, so that what its
- * layers read are the teacher's hidden states, and where q and k are frozen too, the runtime finds both backbones to be one.
+ * The student's backbone runs on the teacher's mixed values. All parameters shared with the teacher are frozen, so that its
+ * layers read the teacher's hidden states, and where q and k are frozen too, the runtime finds both backbones to be one.
  *
  * @param trained names of `transferredParameters`; the teacher's own are those of `transferParameters`
  */
@@ -131,7 +131,7 @@ export function transferObjective(
   };
 }
 
-/** Where the teacher reads its parameters: those it shares with the student, and its own under names of their own. */
+/** The teacher's parameters: shared ones from the student, and its own under names of their own. */
 export function teacherSource(
   source: ParameterSource,
   student: CausalModel,
@@ -148,13 +148,13 @@ function isShared(student: CausalModel, trained: ReadonlySet<string>, name: stri
   return student.parameters.has(name) && !trained.has(name);
 }
 
-/** What the teacher's own parameter is called where the student has another of the same name, or none. */
+/** Name of the teacher's own parameter where the student has another of the same name, or none. */
 function teacherName(name: string): string {
   return `teacher ${name}`;
 }
 
 /**
- * The student's parameters, and those that the teacher does not share with it, under names of their own.
+ * The student's parameters, and the teacher's unshared ones under names of their own.
  * @throws LinnetError `MISMATCH` for a student whose other weights are not the teacher's
  */
 export function transferParameters(

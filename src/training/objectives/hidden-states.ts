@@ -24,8 +24,8 @@ export const hiddenStatePlaces = ['memory', 'disk', 'recompute'] as const;
 export type HiddenStatePlace = (typeof hiddenStatePlaces)[number];
 
 /**
- * Where hidden states are best kept. Rows that are read at most once each gain nothing from being kept. Otherwise reading
- * back beats running the model, from memory as from disk; memory is used while they fill at most a quarter of what is free.
+ * Where hidden states are best kept. Rows that are read at most once each gain nothing from it. Otherwise reading
+ * back beats running the model, from memory as from disk; memory is used while they fill at most a quarter of the free part.
  *
  * @param visits rows read in the whole run, repetitions included
  */

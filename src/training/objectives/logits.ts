@@ -1,5 +1,5 @@
 /**
- * Distillation by logits: what the student predicts after every token becomes what the teacher predicts,
+ * Distillation by logits: after every token, the student's prediction approaches the teacher's,
  *
  *     loss = Σ_tokens KL(p_teacher ‖ p_student) = Σ_tokens Σ_v p_teacher(v) (ln p_teacher(v) − ln p_student(v)),
  *

@@ -36,7 +36,7 @@ export interface MedusaTraining extends MedusaConfig {
   readonly joint?: {
     /** Weight of the heads' losses next to the next token's, 0.2 in Medusa. */
     readonly weight: number;
-    /** What the learning rate is multiplied by for the model's parameters. */
+    /** Factor of the learning rate for the model's parameters. */
     readonly rateFactor: number;
   };
 }
@@ -68,10 +68,10 @@ export interface MedusaJob
   readonly onHiddenStates?: (rows: number, total: number) => void;
 }
 
-/** What training of Medusa heads came to. */
+/** The result of training Medusa heads. */
 export interface MedusaOutcome extends Omit<TrainingOutcome, 'parameters'> {
   readonly heads: Map<string, Tensor<'float32'>>;
-  /** Parameters of the model: those given, or changed ones after joint training. */
+  /** Parameters of the model: the given ones, or changed ones after joint training. */
   readonly base: Map<string, Tensor<'float32'>>;
   readonly hiddenStates: HiddenStatePlace;
 }

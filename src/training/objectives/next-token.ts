@@ -1,4 +1,4 @@
-/** What training minimises. */
+/** Training objectives: the interface, and next-token prediction. */
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { RowInputs } from '../../data/rows/row-dataset.ts';
 import type { Value } from '../../graph/graph.ts';
@@ -16,9 +16,9 @@ export type BatchValues = Readonly<Record<string, Value>>;
 /** The name of the input whose sum a loss is divided by: the weight of every prediction, 0 on padding. */
 export const weightsInput = 'weights';
 
-/** What is minimised, made for one model and one length of rows. */
+/** The loss to minimize, made for one model and one length of rows. */
 export interface Objective {
-  /** What it reads of a batch; `weights` is among it. */
+  /** Its inputs from a batch; `weights` is among them. */
   readonly inputs: RowInputs;
   /**
    * The sum over the batch, weighted by `weights`, a scalar; the trainer divides it by the sum of the weights.
@@ -56,7 +56,7 @@ export function nextTokenLoss(
   return tokenLoss(model, source, hidden, batch, options);
 }
 
-/** What every model that predicts tokens has. */
+/** The common part of models that predict tokens. */
 type TokenHead = Pick<CausalModel, 'head' | 'sizes'>;
 
 /**

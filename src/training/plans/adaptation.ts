@@ -1,4 +1,4 @@
-/** What fine-tuning may train instead of all parameters at one rate: low-rank updates, and mixers at a rate of their own. */
+/** Alternatives to training all parameters at one rate: low-rank updates, and mixers at a rate of their own. */
 import { z } from 'zod';
 import { saveAdapter } from '../../checkpoint/adapter-files.ts';
 import { OptionsError } from '../../errors.ts';
@@ -49,15 +49,15 @@ export const adaptationShape = {
 
 type AdaptationOptions = TrainingOptions & z.output<z.ZodObject<typeof adaptationShape>>;
 
-/** What the adaptation is of. */
+/** The model to adapt. */
 export interface AdaptationBase {
   readonly model: Model;
   /** Path and fingerprint of the folder it was loaded from. */
   readonly path: string;
   readonly fingerprint: string;
-  /** What PEFT calls the task. */
+  /** PEFT's name of the task. */
   readonly task: string;
-  /** Parameters that are always trained whole: those of a fresh head. */
+  /** Parameters of a fresh head, always trained whole. */
   readonly fresh?: ReadonlySet<string>;
 }
 

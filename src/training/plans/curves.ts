@@ -6,7 +6,7 @@ import { commandLine } from '../../report/command-line.ts';
 import { writeReport } from '../../report/html.ts';
 import { type Metric, readRun } from '../../report/record.ts';
 
-/** Columns of the table; those that no line has are left out. */
+/** Columns of the table; those without any value are left out. */
 const columns = ['update', 'loss', 'heldOutLoss', 'gradientNorm', 'learningRate', 'tokens', 'seconds'] as const;
 
 /** More points than this are no wider than a pixel: neighbours are averaged. */

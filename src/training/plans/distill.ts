@@ -1,4 +1,4 @@
-/** Attention transfer: the mixers of a converted model learn to do what the attention of the original does. */
+/** Attention transfer: the mixers of a converted model learn to imitate the attention of the original. */
 import { z } from 'zod';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
@@ -32,20 +32,20 @@ const distillSchema = z.strictObject({ ...transferShape, ...trainingShape });
 /** The options of `distill`; all but `data` and `out` may be left out. */
 export type DistillOptions = z.input<typeof distillSchema>;
 
-/** What is reported about a distilled model besides. */
+/** Further results about a distilled model. */
 export interface DistillDetails {
   /** The layers that learned, counted from 0. */
   readonly layers: readonly number[];
 }
 
 /**
- * In stage `attention` (the default), in every layer whose mixer differs, the student learns to mix the same queries, keys and values to the same result as
- * the teacher (Hedgehog, arXiv 2402.04347). Parameters of mixers are trained, with `trainQk` also the projections to
- * queries and keys. In stage `logits` the student learns to predict what the teacher predicts, by the divergence of their
- * predictions; all parameters of the changed attention are trained.
+ * In stage `attention` (the default), in every layer whose mixer differs, the student learns to mix the same queries, keys
+ * and values to the same result as the teacher (Hedgehog, arXiv 2402.04347). Parameters of mixers are trained, with `trainQk`
+ * also the projections to queries and keys. In stage `logits` the student learns the teacher's predictions, by their
+ * divergence; all parameters of the changed attention are trained.
  *
  * @param teacher folder of the original model
- * @param student folder of what `linearize` made of it
+ * @param student folder of the result of `linearize`
  * @throws OptionsError and LinnetError as `finetune`; `MISMATCH` for models that differ in more than their mixers
  * @example
  * const { details } = await distill('models/llama', 'runs/hedgehog', {

@@ -1,4 +1,4 @@
-/** What a training will take, as far as that is known before it begins: refused where no machine does it, else said. */
+/** Cost of a training, as far as it is known before the start: refused where no machine can do it, else announced. */
 import { totalmem } from 'node:os';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { groupOf, growsWithText, isCausal } from '../../attention/mixers.ts';
@@ -7,25 +7,25 @@ import type { ModelDescription } from '../../models/model.ts';
 import { formatBytes, formatCount, formatDuration } from '../../report/quantities.ts';
 import { microBatchRows, type TrainingSettings } from '../settings.ts';
 
-/** Losses of all steps are kept, and in every snapshot: 80 MB at so many. At ten a second they take two weeks. */
+/** The losses of all steps are kept, and in every snapshot: 80 MB at the limit. At ten a second they take two weeks. */
 const mostSteps = 10_000_000;
 
-/** A step that needs so many times the memory of the machine is refused; below it there may be swap space. */
+/** A step that needs this multiple of the machine's memory is refused; below it there may be swap space. */
 const hopeless = 2;
 
 /** From here on a training is announced with the time it will take. */
 const longSeconds = 3 * 24 * 3600;
 
 const float = 4;
-/** Tensors of a layer's width that its backward pass needs at the very least: its input, and those of its four matrices. */
+/** Lower bound on the kept tensors per layer, of its width, for the backward pass: its input, and its matrices' inputs. */
 const keptPerLayer = 4;
 
-/** What is trained; without sizes, such as heads, only its weights count. */
+/** The trained model; without sizes, such as heads, only its weights count. */
 type TrainedModel = Pick<ModelDescription, 'parameters'> & Partial<Pick<ModelDescription, 'sizes' | 'mixers'>>;
 
 /**
- * Bytes that an optimizer step takes at the very least: weights, gradients and two moments, and what the layers of one
- * micro-batch keep for the backward pass.
+ * Lower bound on an optimizer step's bytes: weights, gradients and two moments, and the activations of one
+ * micro-batch for the backward pass.
  */
 export function leastStepBytes({ sizes, mixers = [], parameters }: TrainedModel, settings: TrainingSettings): number {
   let weights = 0;
@@ -44,9 +44,9 @@ function scoresEveryPair(mixer: MixerConfig): boolean {
 }
 
 /**
- * Refuses a training that cannot come to an end.
- * @param machineBytes memory there is; default that of the machine, or of the container
- * @returns what to warn of; undefined if there is nothing
+ * Refuses a training that cannot finish.
+ * @param machineBytes total memory; default: the machine's, or the container's
+ * @returns a warning; undefined if there is none
  * @throws LinnetError `CONFIG` for more than ten million steps, and for a step that takes twice the memory there is
  */
 export function requireFeasible(
@@ -71,7 +71,7 @@ export function requireFeasible(
   throw new LinnetError('CONFIG', `${need}; give a smaller \`microBatch\` or \`length\``);
 }
 
-/** What to warn of once the pace is known; undefined for a training of some days. */
+/** A warning once the pace is known; undefined for a training of some days. */
 export function paceWarning(secondsPerStep: number, stepsLeft: number): string | undefined {
   const seconds = secondsPerStep * stepsLeft;
   if (!(seconds > longSeconds)) return undefined;

@@ -1,4 +1,4 @@
-/** Fine-tuning: a model is trained further, by the objective that suits it or the one that is asked for. */
+/** Fine-tuning: a model is trained further, by the requested objective or its default one. */
 import { z } from 'zod';
 import { adaptationShape, chosenAdaptation, planLora, planMixerRate } from './adaptation.ts';
 import { objectiveShape, prepareObjective } from './objectives.ts';
@@ -11,7 +11,7 @@ const finetuneSchema = z.strictObject({ ...trainingShape, ...objectiveShape, ...
 /** The options of `finetune`; all but `data` and `out` may be left out. */
 export type FinetuneOptions = z.input<typeof finetuneSchema>;
 
-/** What is reported about a fine-tuned model besides. */
+/** Further results about a fine-tuned model. */
 export interface FinetuneDetails {
   /** `out` holds a PEFT adapter and no model. */
   readonly adapter?: boolean;

@@ -1,4 +1,4 @@
-/** What Medusa heads are trained and measured on: plain text, or pairs for models that read one text and generate another. */
+/** Data of Medusa heads: plain text, or pairs for models that read one text and generate another. */
 import { documentTokens } from '../../data/documents/document-tokens.ts';
 import type { Document } from '../../data/documents/documents.ts';
 import { PackedDataset } from '../../data/datasets/packing.ts';
@@ -26,13 +26,13 @@ const heldOutShare = 1 / 20;
 
 /** Token ids of a text that heads are not trained on. */
 export interface HeldOutTokens {
-  /** At most `length` + 1; in encoder-decoder models the start token and what is to be generated. */
+  /** At most `length` + 1; in encoder-decoder models the start token and the target text. */
   readonly tokens: Int32Array;
-  /** What an encoder-decoder model reads before, EOS included. */
+  /** The source text of an encoder-decoder model, EOS included. */
   readonly source?: Int32Array;
 }
 
-/** What training of heads needs to know besides model and text. */
+/** Inputs of training heads besides model and text. */
 export type HeadsJob = Omit<MedusaJob, 'model' | 'dataset'>;
 
 /** Text to train heads on, and how they are trained on it. */
@@ -40,7 +40,7 @@ export interface HeadsText extends Pick<TrainingPlan, 'dataset' | 'summary'> {
   readonly configuration: Readonly<Record<string, JsonValue>>;
   readonly heldOut: readonly HeldOutTokens[];
   readonly objective: (medusa: MedusaTraining) => TrainingPlan['objective'];
-  /** What `heldOut` names, as rows to measure the loss on while training goes on; absent where it names nothing. */
+  /** The files of `heldOut`, as rows to measure the loss on during training; absent where it names none. */
   readonly heldOutRows?: (medusa: MedusaTraining) => Promise<HeldOutRows>;
   readonly train: (job: HeadsJob) => Promise<Omit<MedusaOutcome, 'hiddenStates'>>;
 }
@@ -49,8 +49,8 @@ export interface HeadsText extends Pick<TrainingPlan, 'dataset' | 'summary'> {
 export type HeadsTextOptions = LoadPairsOptions & Pick<TrainingOptions, 'packing'>;
 
 /**
- * Reads what suits the model.
- * @throws LinnetError `INPUT` if nothing is left to train on, and what `loadPackedText` and `loadPairs` throw
+ * Reads the data for the kind of model.
+ * @throws LinnetError `INPUT` if nothing is left to train on, and as `loadPackedText` and `loadPairs`
  */
 export async function loadHeadsText(
   model: GeneratingModel,
@@ -116,7 +116,7 @@ async function pairsOfTexts(
   };
 }
 
-/** Rows that are set aside of so many. */
+/** Number of held-out rows out of `rows`. */
 function setAside(rows: number): number {
   return Math.max(1, Math.round(rows * heldOutShare));
 }

@@ -65,7 +65,7 @@ export interface TrainedHeads {
   readonly heldOut: readonly HeldOutTokens[];
 }
 
-/** What was measured of heads on held-out text. */
+/** Accuracy of heads on held-out text. */
 export interface HeadAccuracy {
   /** Share of held-out tokens among each head's most likely 1, 2, … tokens [H][k]. */
   readonly accuracy: readonly (readonly number[])[];
@@ -73,7 +73,7 @@ export interface HeadAccuracy {
   readonly positions: number;
 }
 
-/** As of every plan, and what measures the heads. */
+/** The hooks of every plan, and the measurement of heads. */
 export interface HeadsHooks extends TrainingHooks {
   /** Measures trained heads; the accuracy is saved with them. Default: nothing is measured. */
   readonly measure?: (trained: TrainedHeads) => Promise<HeadAccuracy>;
@@ -81,18 +81,18 @@ export interface HeadsHooks extends TrainingHooks {
   readonly onHiddenStates?: (rows: number, total: number) => void;
 }
 
-/** What is reported about heads besides. */
+/** Further results about heads. */
 export interface HeadsDetails {
   readonly heads: number;
   readonly headLayers: number;
-  /** What `measure` found. */
+  /** The result of `measure`. */
   readonly measured?: HeadAccuracy;
 }
 
 /**
  * Trains heads that guess several tokens ahead from the hidden state of a model (Medusa, arXiv 2401.10774), and saves
  * model and heads as a new folder. Heads of an encoder-decoder model are trained on its decoder, on pairs of texts or on
- * plain text with spans cut out. What `heldOut` names or, without it, the last twentieth is not trained on.
+ * plain text with spans cut out. The files of `heldOut` or, without it, the last twentieth are not trained on.
  *
  * @param folder of the model, which is left as it is unless `joint` is set
  * @throws OptionsError and LinnetError as `finetune`; `CONFIG` for a model that generates no text

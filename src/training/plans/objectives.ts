@@ -1,4 +1,4 @@
-/** What fine-tuning can learn: what is read from `data`, what is learned of it, and what is saved. */
+/** Objectives of fine-tuning: the form of `data`, the loss, and the saved result. */
 import { z } from 'zod';
 import { startClassifier } from '../../checkpoint/load-classifier.ts';
 import { loadCausalModel, loadModel, readModelConfig } from '../../checkpoint/load-model.ts';
@@ -30,7 +30,7 @@ import { loadPairs, pairShape } from './pairs.ts';
 import { loadPackedText, loadTrainingDocuments, withoutHeldOut } from './text.ts';
 
 const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify', 'regress'] as const;
-/** What fine-tuning learns. */
+/** An objective of fine-tuning. */
 export type ObjectiveName = (typeof objectiveNames)[number];
 
 /** The options of an objective. */
@@ -47,7 +47,7 @@ export const objectiveShape = {
 
 type ObjectiveOptions = TrainingOptions & z.output<z.ZodObject<typeof objectiveShape>>;
 
-/** A plan, and what low-rank adaptation needs to know of it. */
+/** A plan, and its properties for low-rank adaptation. */
 export interface PlannedObjective {
   readonly plan: TrainingPlan;
   readonly base: AdaptationBase;
@@ -63,7 +63,7 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
   regress: prepareRegression,
 };
 
-/** What models of a kind learn where nothing else is asked for. */
+/** Default objective of each kind of model. */
 const defaultObjectives: Readonly<Record<Model['kind'], ObjectiveName>> = {
   causal: 'causal',
   encoder: 'masked',
@@ -195,11 +195,11 @@ interface PlannedHead {
   readonly objective: 'classify' | 'regress';
   /** Of the classes; undefined for regression. */
   readonly labels: readonly string[] | undefined;
-  /** What the texts are, after their number. */
+  /** Description of the texts, after their number. */
   readonly summary: string;
 }
 
-/** @param all texts of training, and after them those that are held out */
+/** @param all texts of training, followed by the held-out ones */
 async function planHead(
   folder: string,
   all: readonly LabelledText[],
@@ -232,7 +232,7 @@ async function planHead(
   };
 }
 
-/** Held-out rows that are as long as those of training. */
+/** Held-out rows of the training rows' length. */
 function heldOutOf(rows: () => Promise<RowDataset>, objective: Objective): TrainingPlan['heldOutRows'] {
   return async () => ({ dataset: await rows(), objective });
 }

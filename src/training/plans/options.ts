@@ -4,7 +4,7 @@ import { OptionsError } from '../../errors.ts';
 import { recipeNames, withRecipe } from '../recipes.ts';
 import { described, parseTrainingSettings, settingFields, type TrainingSettings } from '../settings.ts';
 
-/** What is read, what is saved, and how often. */
+/** Inputs, outputs, and their intervals. */
 export const runShape = {
   data: described(
     z.array(z.string().min(1)).min(1).readonly(),
@@ -67,7 +67,7 @@ const engineShape = {
 /** The options of every training plan. */
 export const trainingShape = { ...runShape, ...settingsShape, ...engineShape };
 
-/** What every plan is given, with its defaults. */
+/** The options of every plan, with defaults. */
 export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>>;
 
 /**
@@ -84,7 +84,7 @@ export function parseOptions<Schema extends z.ZodType>(schema: Schema, input: z.
 }
 
 /**
- * The settings that options amount to, those of a recipe included.
+ * The settings from the options, with a recipe's values filled in.
  * @throws OptionsError for options that exclude each other
  */
 export function settingsOf(options: Pick<TrainingOptions, keyof typeof settingsShape>): TrainingSettings {

@@ -33,7 +33,7 @@ export type LoadPairsOptions = Pick<TrainingOptions, 'data' | 'field' | 'heldOut
 /** Pairs to train on. */
 export interface LoadedPairs {
   readonly dataset: PairDataset;
-  /** What `heldOut` leaves out; undefined where it leaves out nothing. */
+  /** The pairs held out by `heldOut`; undefined if there are none. */
   readonly heldOut?: PairDataset;
   readonly summary: string;
   /** How they were read, for the record. */
@@ -47,8 +47,8 @@ export function checkPairFields({ sourceField, targetField }: Pick<LoadPairsOpti
 }
 
 /**
- * Reads pairs for a model, those at the end set aside as `heldOut` says.
- * @throws OptionsError as `checkPairFields`, LinnetError `INPUT` if nothing is left and what the datasets throw
+ * Reads pairs for a model and sets the last `heldOut` aside.
+ * @throws OptionsError as `checkPairFields`, LinnetError `INPUT` if nothing is left, and as the datasets
  */
 export async function loadPairs(
   options: LoadPairsOptions,

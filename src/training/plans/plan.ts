@@ -1,4 +1,4 @@
-/** What a training plan is: what is trained, on what, by which loss, and what becomes of it. */
+/** A training plan: model, data, objective, and how the result is saved. */
 import { type LoadedModel, saveModel } from '../../checkpoint/load-model.ts';
 import type { RowDataset } from '../../data/rows/row-dataset.ts';
 import type { Objective } from '../objectives/next-token.ts';
@@ -15,29 +15,29 @@ export interface HeldOutRows {
   readonly objective: Objective;
 }
 
-/** A model, its data and its loss, ready to be trained, recorded and saved. `Details` is what saving tells of the result. */
+/** A model, its data and its loss, ready to be trained, recorded and saved. `Details` are the further results of saving. */
 export interface TrainingPlan<Details extends object = object>
   extends Pick<TrainingJob, 'model' | 'parameters' | 'dataset' | 'objective' | 'trainable' | 'rateFactor' | 'variant'> {
   /** Of the weights that training starts from; undefined where they follow from the seed. */
   readonly origin?: string;
-  /** What `heldOut` leaves out, as rows of the same kind; absent where nothing can be measured on them. */
+  /** The held-out part, as rows of the same kind; absent where nothing can be measured on them. */
   readonly heldOutRows?: () => Promise<HeldOutRows>;
   /** Tokens of the longest text that the model was trained for; longer rows are trained, with a warning. */
   readonly trainedLength?: number;
-  /** What the data is, for people: "12 documents, 3,456 tokens in 7 rows". */
+  /** A description of the data for people: "12 documents, 3,456 tokens in 7 rows". */
   readonly summary: string;
-  /** What the record says next to model, settings and data. */
+  /** Further fields of the record, next to model, settings and data. */
   readonly configuration?: Readonly<Record<string, JsonValue>>;
-  /** Default: `train`; `folder` is that of the run. */
+  /** Default: `train`; `folder` is the run's. */
   readonly train?: (job: TrainingJob, folder: string) => Promise<TrainingOutcome>;
-  /** Saves what was trained, and returns what is reported about it. */
+  /** Saves the trained parameters, and returns the further results about them. */
   readonly save: (out: string, trained: ParameterMap) => Promise<Details>;
 }
 
-/** What can be saved under the names of its parameters. */
+/** A model that can be saved under the names of its parameters. */
 type Savable = Parameters<typeof saveModel>[1]['model'] & TrainingPlan['model'];
 
-/** The part of a plan that follows from a loaded model: its parameters, and that it is saved as it was loaded. */
+/** The default part of a plan for a loaded model: its parameters, saved in the form in which they were loaded. */
 export function modelPlan(
   {
     model,

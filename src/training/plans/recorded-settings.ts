@@ -1,7 +1,7 @@
-/** In what a run differs from its record, for people whose resume is refused. */
+/** Differences between a run and its record, for people whose resume is refused. */
 import { readRun } from '../../report/record.ts';
 
-/** Differences that are listed; whoever changed more sees it from these. */
+/** Number of differences that are listed. */
 const mostListed = 12;
 /** Characters of a value that are shown. */
 const mostShown = 60;
@@ -31,7 +31,7 @@ function shown(value: string | undefined): string {
   return value.length <= mostShown ? value : `${value.slice(0, mostShown)}…`;
 }
 
-/** What is not an object, by its path; lists count as one value. */
+/** Fields that are no objects, by path; lists count as one value. */
 function leaves(value: object, prefix = ''): Map<string, string> {
   return new Map(
     Object.entries(value).flatMap(([key, field]: [string, unknown]): [string, string][] => {

@@ -17,9 +17,9 @@ import { describeDifferences } from './recorded-settings.ts';
 /** The first steps are slower than the others. */
 const pacedAfter = 3;
 
-/** What a plan is about to do. */
+/** A plan before its start. */
 export interface PlannedRun {
-  /** What the data is: "12 documents, 3,456 tokens in 7 rows". */
+  /** A description of the data: "12 documents, 3,456 tokens in 7 rows". */
   readonly summary: string;
   /** The run folder. */
   readonly folder: string;
@@ -31,7 +31,7 @@ export interface PlannedRun {
   readonly microBatch: number;
 }
 
-/** Watching and stopping a plan; nothing here changes what is trained. */
+/** Watching and stopping a plan; nothing here changes the result. */
 export interface TrainingHooks {
   /** Stops after the optimizer step at hand, with a snapshot; the call then fails with `ABORTED`. */
   readonly signal?: AbortSignal;
@@ -39,25 +39,25 @@ export interface TrainingHooks {
   readonly command?: readonly string[];
   /** Called when model and data are loaded. */
   readonly onPlan?: (run: PlannedRun) => void;
-  /** Called before the first optimizer step, with the number of those done before: 0, or those of the snapshot. */
+  /** Called before the first optimizer step, with the number of steps done before: 0, or the snapshot's. */
   readonly onStart?: (done: number) => void;
   /** Called after every optimizer step. */
   readonly onUpdate?: (event: UpdateEvent) => void;
   /** Called after every measurement on held-out data. */
   readonly onEvaluation?: (evaluation: Evaluation & { readonly isBest: boolean }) => void;
-  /** Told what the caller should know before waiting: a step that hardly fits in memory, a training of many days. */
+  /** Receives warnings before a long wait: a step that hardly fits in memory, a training of many days. */
   readonly onWarning?: (message: string) => void;
   /** Called when `out` is complete. */
   readonly onSaved?: (out: string) => void;
 }
 
-/** What a plan ended with. */
+/** The result of a plan. */
 export interface TrainingResult<Details extends object = object> {
   /** The folder that was saved. */
   readonly out: string;
   /** The run folder. */
   readonly run: string;
-  /** Mean loss of the last tenth of all optimizer steps (at least one), those before a resume included. */
+  /** Mean loss of the last tenth of all optimizer steps (at least one), steps before a resume included. */
   readonly loss?: number;
   /** Loss on held-out data of the parameters that were saved, where it was measured. */
   readonly heldOutLoss?: number;
@@ -71,14 +71,14 @@ export interface TrainingResult<Details extends object = object> {
   readonly tokensPerSecond?: number;
   /** Of this process, from the start of training to the saved folder. */
   readonly seconds: number;
-  /** What else the plan reports. */
+  /** Further results of the plan. */
   readonly details: Details;
 }
 
 /**
- * Trains what `prepare` plans, records the run and saves the result.
+ * Trains the plan of `prepare`, records the run and saves the result.
  * @throws LinnetError `PATH` if the result or a run exists or another process has the run folder, `MISMATCH` for resuming
- *   another run, `ABORTED` when the signal fires, and what `prepare` and `train` throw
+ *   another run, `ABORTED` when the signal fires, and as `prepare` and `train`
  */
 export async function runPlan<Details extends object = object>(
   options: TrainingOptions,
@@ -147,7 +147,7 @@ async function recordedTraining<Details extends object>(
     compile: { device, threads },
     signal: hooks.signal,
     async onStart(done) {
-      // A run that falls back to a snapshot measures what came after it again.
+      // A run that falls back to a snapshot repeats the later measurements.
       const keep = ({ update }: { readonly update?: unknown }): boolean => Number(update) <= done;
       run = await openRun(folder, description, { resume: isRecorded(folder), keep });
       hooks.onStart?.(done);
@@ -186,14 +186,14 @@ async function recordedTraining<Details extends object>(
   }
 }
 
-/** Of rows that are longer than what the model was trained on. */
+/** A warning about rows longer than the model's training length. */
 function lengthWarning({ length }: TrainingSettings, trainedLength: number | undefined): string | undefined {
   if (trainedLength === undefined || length <= trainedLength) return undefined;
   return `rows have ${length} tokens, the model was trained for ${trainedLength}: positions beyond are new to it`;
 }
 
 /**
- * What is measured on held-out data; nothing where that is not asked for.
+ * The evaluation on held-out data; undefined where none is asked for.
  * @throws OptionsError where there is no such data
  */
 async function evaluationOf(

@@ -11,7 +11,7 @@ import type { TrainingOptions } from './options.ts';
 /** Text to train on. */
 export interface PackedText {
   readonly dataset: PackedDataset;
-  /** What `heldOut` leaves out. */
+  /** The texts held out by `heldOut`. */
   readonly heldOut: readonly Document[];
   /** The same, packed like the rest. */
   readonly heldOutRows: () => Promise<PackedDataset>;
@@ -21,8 +21,8 @@ export interface PackedText {
 }
 
 /**
- * Reads what `data` names, leaves out the last `heldOut` documents and packs the rest.
- * @throws LinnetError `INPUT` if nothing is left, and what `packDocuments` throws
+ * Reads the files of `data`, leaves out the last `heldOut` documents and packs the rest.
+ * @throws LinnetError `INPUT` if nothing is left, and as `packDocuments`
  */
 export async function loadPackedText(
   options: Pick<TrainingOptions, 'data' | 'field' | 'heldOut' | 'packing'>,

@@ -14,7 +14,7 @@ export function blockLinformerReference(config: BlockLinformerMixer, positions: 
     const own = seen.filter((other) => blockOf(other) === blockOf(position));
     const keys = own.map((other) => positions.key(kvHead, other));
     const values = own.map((other) => positions.value(kvHead, other));
-    // Every other block that is seen at all: in a causal sequence those before, all of them complete.
+    // Every other visible block: in a causal sequence the earlier ones, all of them complete.
     for (const block of new Set(seen.map(blockOf))) {
       if (block === blockOf(position)) continue;
       const members = seen.filter((other) => blockOf(other) === block);

@@ -2,7 +2,7 @@
  * Linformer by blocks over token trees. Closed blocks of the committed prefix are projected rows of the memory. A block
  * that closes among the nodes of the tree, made of committed rows and a node's ancestors, is projected on the fly: with
  * A = q·kᵀ over the rows that are not projected yet, `earlier` the mask of a node's ancestors in closed blocks, and P
- * the matrix [rows, N·r] that says by what E or F weighs a row in each projected row of its block,
+ * the matrix [rows, N·r] of the weights by E or F of a row in each projected row of its block,
  *
  *     scores of projected rows = (A ∘ earlier)·P_E,      weights of rows = (weights of projected rows · P_Fᵀ) ∘ earlier.
  *

@@ -24,7 +24,7 @@ type GraphFeatures<Name extends FeatureMapName> = (
 /** Whose features are computed, for which scores, by which learned matrix. */
 export interface FeatureContext {
   readonly side: FeatureSide;
-  /** What q·k is multiplied by in the softmax that a map may approximate. */
+  /** Factor of q·k in the softmax that a map may approximate. */
   readonly scale: number;
   /** [heads,D,D], for a learned map. */
   readonly weight?: Value;

@@ -1,6 +1,6 @@
 /**
- * How fast a position makes everything before it fade: its log decay g ≤ 0 per key-value head. What position t reads of
- * position j is multiplied by e^(Σ g_i), i from j + 1 to t.
+ * Decay of the past by a position: its log decay g ≤ 0 per key-value head. The weight of position j for position t is
+ * multiplied by e^(Σ g_i), i from j + 1 to t.
  *
  * - `none`: g = 0.
  * - `fixed`: −2^(−8(m+1)/M) for key-value head m of M, as in Lightning attention and RetNet: some heads forget in a few

@@ -1,5 +1,5 @@
 /**
- * Gated linear attention: a sum over the past that fades, by a factor per position and key-value head which is fixed, learned,
+ * Gated linear attention: a decaying sum over the past, with a factor per position and key-value head which is fixed, learned,
  * or made from the data, o_t = Σ_j e^(Σ g_i)·⟨φ(q_t), φ(k_j)⟩·v_j. Lightning attention and RetNet are its fixed decays, gated
  * linear attention (arXiv 2312.06635) its decays by data. The decays are in `decay.ts`, the formula in `reference.ts`.
  */
@@ -62,7 +62,7 @@ export const gatedKind = {
   parallel: gatedParallel,
   recurrent: { state: gatedState, step: gatedStep, fold: gatedFold, inputs: gatedInputs },
   bidirectional: gatedOfWhole,
-  // Nothing fades between the positions of two texts: there attention stays softmax.
+  // Nothing decays between the positions of two texts: there attention stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),
   without: {
     convolution: (config) => (config.convolution === null ? undefined : { ...config, convolution: null }),

@@ -52,7 +52,7 @@ interface Side {
   readonly ownIsToken: boolean;
 }
 
-/** The past; of an encoder's text, the tokens before a position, with it, and those behind it. */
+/** The past; of an encoder's text, the tokens up to a position, and the tokens behind it. */
 function sides(positions: ReferencePositions, t: number): readonly Side[] {
   const seen = positions.seen(t);
   if (positions.input.keyMask === undefined) return [{ read: seen, own: true, ownIsToken: true }];

@@ -68,7 +68,7 @@ export function unitGroup({ group }: GauMixer): number {
   return group ?? Number.POSITIVE_INFINITY;
 }
 
-/** What q·k and the bias are divided by in the scores of the local branch. */
+/** Divisor of q·k and the bias in the scores of the local branch. */
 export function scoreDivisors({ local, group }: GauMixer): { readonly product: number; readonly bias: number } {
   return { product: local?.divisor ?? group ?? 1, bias: local?.biasDivisor ?? 1 };
 }

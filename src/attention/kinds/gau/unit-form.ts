@@ -1,4 +1,4 @@
-/** What other mixers become in a gated attention unit. */
+/** The form of other mixers in a gated attention unit. */
 import { type LinearMixer, linearSchema } from '../linear/config.ts';
 import type { MixerConfig } from '../../mixer.ts';
 import { type GauMixer, gauSchema } from './config.ts';
@@ -6,7 +6,7 @@ import { type GauMixer, gauSchema } from './config.ts';
 type Activation = NonNullable<GauMixer['local']>['kernel'];
 
 /**
- * The mixer that stands for `mixer` in a unit. The local and global branches of the linear kind are FLASH's own there, with
+ * The form of `mixer` in a unit. The local and global branches of the linear kind are FLASH's own there, with
  * the model's activation for relu² and without α, which FLASH does not have; a learned λ, norms and other kernels are not
  * FLASH's and stay unchanged, as do all other kinds.
  */

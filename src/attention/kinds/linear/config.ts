@@ -1,4 +1,4 @@
-/** The paper's linear kind as it is configured: which branches it has, and how they are scaled and normalized. */
+/** Configuration of the paper's linear kind: its branches, their scales and norms. */
 import { z } from 'zod';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
 import type { HeadCounts, MixerParameter } from '../../mixer.ts';
@@ -13,7 +13,7 @@ export const collisionBitsSchema = z.int().min(1).max(16);
 /** τ as the authors of YOSO choose it. */
 export const defaultCollisionBits = 8;
 
-/** What can be normalized. */
+/** The vectors that can be normalized. */
 export const normalizations = ['local', 'global', 'together'] as const;
 
 const localSchema = z.strictObject({
@@ -85,7 +85,7 @@ export type LocalKernel = (typeof localKernels)[number];
 /** How the local branch is weighed. */
 export type LocalBranch = NonNullable<LinearMixer['local']>;
 
-/** The branches of the linear kind, whatever the configuration they come from. */
+/** The branches of the linear kind, from any configuration. */
 export type LinearBranches = Omit<LinearMixer, 'kind'>;
 
 /** τ of a local branch with the yoso kernel. */

@@ -24,7 +24,7 @@ export const t5LinearSchema = z
 /** Grouped linear attention of T5. */
 export type T5LinearMixer = z.infer<typeof t5LinearSchema>;
 
-/** What T5 cannot use of a mixer of the linear kind; of all others nothing. */
+/** Problems of a mixer of the linear kind in T5; none for all others. */
 export function t5Problems(mixer: MixerConfig): string[] {
   const linear = linearSchema.safeParse(mixer);
   if (!linear.success) return [];

@@ -31,7 +31,7 @@ export interface RememberedRow {
 export const leastWeight = 1e-30;
 
 /**
- * The row that sums stand for.
+ * The row of the softmax for sums.
  * @param sums [...,E+1]: Σ w_j v_j and Σ w_j
  */
 function rowOfSums(sums: Value): RememberedRow {

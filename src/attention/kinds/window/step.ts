@@ -1,7 +1,7 @@
 /**
- * Window attention over token trees. Rows of the window and the sinks, in the ring and the tree, are scored one by one; what
- * is older is in S, or, where the tree has moved the window past rows that are not folded yet, weighed row by row as the
- * memory would. A group is folded into S when it has left the window of all that may still be read.
+ * Window attention over token trees. Rows of the window and the sinks, in the ring and the tree, are scored one by one; older
+ * rows are in S, or, where the tree has moved the window past rows that are not folded yet, weighed row by row as the
+ * memory would. A group is folded into S when it has left the window of all positions that may still be read.
  *
  * One softmax is over the columns [ring | memory | tree], without the memory [ring | tree]. Rows of the ring are read where
  * they are: a copy of them next to the tree's costs more than a second product.

@@ -25,10 +25,7 @@ export function bertActivation(name: BertActivation): (x: Value) => Value {
   return activations[name];
 }
 
-/**
- * What is on the encoder: `masked-lm` predicts masked tokens, `classifier` a class of the whole text from its first
- * token; `none` is the encoder alone.
- */
+/** `masked-lm` predicts masked tokens, `classifier` a class of the text from its first token; `none`: the encoder alone. */
 export type BertHead = 'masked-lm' | 'classifier' | 'none';
 
 /** `architectures` → head. Of the model for pre-training, the head that tells whether sentences follow is left out. */
@@ -107,7 +104,7 @@ export interface BertConfig {
 
 /**
  * Checks a parsed config.json.
- * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
+ * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
  */
 export function parseBertConfig(json: Readonly<Record<string, unknown>>): BertConfig {
   const config = parseConfigFields('BERT', bertSchema, json, ignored);

@@ -32,7 +32,7 @@ export function bertModel(json: Readonly<Record<string, unknown>>): EncoderModel
 }
 
 /**
- * The same encoder as a classifier: with pooler and classifier in place of whatever head it has.
+ * The same encoder as a classifier: pooler and classifier replace its head.
  *
  * @param labels names of the classes, in their order
  * @throws LinnetError `CONFIG` for an empty list
@@ -85,7 +85,7 @@ function describe(config: BertConfig): EncoderModel {
   return model;
 }
 
-/** What the model is once the next-sentence head of pre-training is gone. */
+/** config.json without the next-sentence head of pre-training. */
 function savedJson({ raw, head }: BertConfig): Readonly<Record<string, unknown>> {
   return head === 'masked-lm' && Array.isArray(raw.architectures)
     ? { ...raw, architectures: ['BertForMaskedLM'] }
@@ -125,7 +125,7 @@ function embed(config: BertConfig, source: ParameterSource, { tokens, segments }
   return norm(config, tables, add(add(words, texts), places));
 }
 
-/** Queries, keys and values, mixed: [B,n,width]. The projection that follows is that of the block. */
+/** Queries, keys and values, mixed: [B,n,width]. The following projection belongs to the block. */
 function attention(
   { width, heads }: BertConfig,
   source: ParameterSource,

@@ -8,7 +8,7 @@ export function bertBlockPrefix(layer: number): string {
   return `bert.encoder.layer.${layer}`;
 }
 
-/** The prefix of the query, key and value projections and of what the mixer adds. */
+/** The prefix of the query, key and value projections and of the mixer's parameters. */
 export function bertAttentionPrefix(layer: number): string {
   return `${bertBlockPrefix(layer)}.attention.self`;
 }
@@ -19,8 +19,8 @@ export const poolerName = 'bert.pooler.dense';
 export const classifierName = 'classifier';
 
 /**
- * Roles of a layer's weight and bias. What is added to the residual stream is normalized at once, so that it need not start
- * smaller in deep models: those layers are like any other.
+ * Roles of a layer's weight and bias. Every addition to the residual stream is normalized at once, so that its layers need
+ * no smaller initialization in deep models.
  */
 const plain = ['matrix', 'bias'] as const;
 const queryKey = ['query-key matrix', 'query-key bias'] as const;

@@ -1,4 +1,4 @@
-/** What the families of one decoder have in common in config.json: LLaMA and its relatives. */
+/** Fields of config.json that the decoder-only families share: LLaMA and its relatives. */
 import { z } from 'zod';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import type { RotaryScaling } from '../../../nn/rotary-positions.ts';
@@ -16,7 +16,7 @@ export function onlyValue<Value extends string | number | boolean | null>(value:
   return z.literal(value, `only ${JSON.stringify(value)} is supported: ${why}`).default(value);
 }
 
-/** The fields that all of them read; a family adds its own and those whose defaults differ. */
+/** The fields that all of them read; a family adds its own, and the ones with other defaults. */
 export const decoderFields = {
   vocab_size: size,
   hidden_size: size,
@@ -45,9 +45,9 @@ const ignored = ['attention_dropout', 'pretraining_tp'];
 export interface DecoderVariant {
   /** The `model_type` of its config.json. */
   readonly family: string;
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly title: string;
-  /** What Hugging Face's classes are called: "Llama" of LlamaForCausalLM. */
+  /** The prefix of Hugging Face's classes: "Llama" of LlamaForCausalLM. */
   readonly className: string;
   /** Whether the projections to queries, keys and values have biases. */
   readonly queryKeyValueBias?: boolean;
@@ -75,7 +75,7 @@ export interface DecoderConfig {
   readonly bosId?: number;
   readonly eosIds: readonly number[];
   readonly mixers: readonly MixerConfig[];
-  /** What every layer has where the `linnet` section says nothing. */
+  /** The mixer of every layer where the `linnet` section names none. */
   readonly nativeMixer: MixerConfig;
 }
 
@@ -87,10 +87,10 @@ type DecoderSchema = z.ZodObject & z.ZodType<DecoderFields>;
 /**
  * Checks a parsed config.json by the schema of a family.
  *
- * @param schema `decoderFields` with what the family adds
- * @param harmless fields of the family that do not change what is computed, next to those that all have
+ * @param schema `decoderFields` with the family's additions
+ * @param harmless fields of the family that do not change the model's function, next to the common ones
  * @param nativeMixer of every layer, from the checked fields. Default: softmax
- * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
+ * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
  */
 export function parseDecoderConfig<Schema extends DecoderSchema>(
   variant: DecoderVariant,

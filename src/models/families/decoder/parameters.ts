@@ -7,7 +7,7 @@ export function blockPrefix(layer: number): string {
   return `model.layers.${layer}`;
 }
 
-/** The prefix of the projections, of the norms of queries and keys, and of what the mixer adds. */
+/** The prefix of the projections, of the norms of queries and keys, and of the mixer's parameters. */
 export function attentionPrefix(layer: number): string {
   return `${blockPrefix(layer)}.self_attn`;
 }

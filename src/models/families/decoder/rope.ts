@@ -26,7 +26,7 @@ export const ropeFields = {
   rope_parameters: scalingSchema.extend({ rope_theta: z.number().positive().optional() }).nullish(),
 };
 
-/** What a type of scaling is made of. `read` is given the numbers in the order of `fields`. */
+/** Fields and formula of a type of scaling. `read` is given the numbers in the order of `fields`. */
 interface ScalingType {
   readonly fields: readonly ('factor' | 'low_freq_factor' | 'high_freq_factor' | 'original_max_position_embeddings')[];
   readonly read: (numbers: readonly number[]) => RotaryScaling | undefined;

@@ -14,5 +14,5 @@ export const wholeAttentionFields = {
   use_mrope: onlyValue(false, 'positions are numbers, not places in pictures'),
 };
 
-/** What only counts where `use_sliding_window` is true. */
+/** Fields that count only where `use_sliding_window` is true. */
 export const unusedWindowFields = ['sliding_window', 'max_window_layers'];

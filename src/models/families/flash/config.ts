@@ -32,7 +32,7 @@ const flashSchema = z.object({
   shift_tokens: z.boolean().default(true),
   /**
    * `mixed`: groups, as the paper trains. Whole-sequence baselines: `softmax`, and `square`, φ(q·k/n + bias).
-   * `square-original` is what the reference code computes, φ((q·k/n + bias)/n): dividing by n twice makes attention
+   * `square-original` is the reference code's φ((q·k/n + bias)/n): dividing by n twice makes attention
    * almost constant.
    */
   attention: z.enum(['mixed', 'softmax', 'square', 'square-original']).default('mixed'),
@@ -51,13 +51,13 @@ const flashSchema = z.object({
   /** Non-causal global branch: one sum over all groups; false reads only the own group's. */
   reduce_groups: z.boolean().default(true),
   /**
-   * Tokens per sequence in training. Whole-sequence attention divides scores by it, where the reference code divides by
-   * the length of whatever it is given, so that no position could be computed before the last is there.
+   * Tokens per sequence in training. Whole-sequence attention divides scores by it; the reference code divides by
+   * the length of its input, so that no position could be computed before the last is there.
    */
   trained_length: size.default(1024),
   bos_token_id: z.int().nullish(),
   eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
-  /** Mixers that replace what `attention`, `local`, `global`, `convolution` and `castling` say. */
+  /** Mixers that replace the ones of `attention`, `local`, `global`, `convolution` and `castling`. */
   linnet: z.strictObject({ version: z.literal(1), mixers: z.array(mixer) }).optional(),
 });
 

@@ -29,7 +29,7 @@ export function rotaryWidth({ query_key_dim }: FlashConfig): number {
   return Math.min(rotaryLimit, query_key_dim);
 }
 
-/** What a unit's positions are mixed from, and the gate [B,n,E] of what comes out. */
+/** A unit's projected positions before mixing, and the gate [B,n,E] of the result. */
 export interface UnitPositions {
   readonly projected: ProjectedPositions;
   readonly gate: Value;

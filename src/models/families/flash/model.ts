@@ -176,8 +176,8 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
 }
 
 /**
- * Random parameters as the reference code draws them: PyTorch's defaults, and γ from N(0, 0.02). What other mixers bring
- * along starts at its own initial values, convolutions excepted.
+ * Random parameters as the reference code draws them: PyTorch's defaults, and γ from N(0, 0.02). Parameters of other mixers
+ * start at their own initial values, convolutions excepted.
  */
 export function initializeFlash(config: FlashConfig, random: Random): Map<string, Tensor<'float32'>> {
   return initializeParameters(describe(config, {}), random);

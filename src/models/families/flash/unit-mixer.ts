@@ -1,4 +1,4 @@
-/** What mixes positions in a gated attention unit: FLASH's own attention, or any other mixer in its stead. */
+/** The mixer of a gated attention unit: FLASH's own attention, or any other in its stead. */
 import { type GauMixer, gauSchema } from '../../../attention/kinds/gau/config.ts';
 import { unitForm } from '../../../attention/kinds/gau/unit-form.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
@@ -20,7 +20,7 @@ export function nativeMixer(config: FlashConfig): GauMixer {
   return gauSchema.parse({ ...whole, local: { kernel: activation, divisor: n * n, biasDivisor: n } });
 }
 
-/** The mixer that stands for `mixer` in a unit of this model: see `unitForm`. */
+/** The form of `mixer` in a unit of this model: see `unitForm`. */
 export function unitMixer({ activation }: FlashConfig, mixer: MixerConfig): MixerConfig {
   return unitForm(mixer, activation);
 }

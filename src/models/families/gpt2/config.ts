@@ -80,7 +80,7 @@ export interface Gpt2Config {
 
 /**
  * Checks a parsed config.json.
- * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
+ * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
  */
 export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Config {
   const config = parseConfigFields('GPT-2', gpt2Schema, json, ignored);

@@ -1,4 +1,4 @@
-/** config.json of LLaMA checkpoints, and of those that share its architecture: TinyLlama, SmolLM2. */
+/** config.json of LLaMA checkpoints and others of the same architecture: TinyLlama, SmolLM2. */
 import { z } from 'zod';
 import {
   type DecoderConfig,
@@ -18,12 +18,12 @@ const llamaSchema = z.object({
   rope_interleaved: onlyValue(false, 'the halves of a head are turned together'),
 });
 
-/** What conversions of the first LLaMA, SmolLM2 and fine-tuning tools add. */
+/** Fields that conversions of the first LLaMA, SmolLM2 and fine-tuning tools add. */
 const harmless = ['max_sequence_length', 'is_llama_config', 'unsloth_version', 'unsloth_fixed'];
 
 /**
  * Checks a parsed config.json.
- * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
+ * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
  */
 export function parseLlamaConfig(json: Readonly<Record<string, unknown>>): DecoderConfig {
   return parseDecoderConfig(variant, llamaSchema, json, harmless);

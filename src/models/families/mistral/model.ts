@@ -17,7 +17,7 @@ const mistralSchema = z.object({
   max_position_embeddings: size.default(131_072),
   // Elsewhere its absence means as many as there are query heads, in Mistral's own code 8.
   num_key_value_heads: size,
-  /** w; null reads the whole past. The default is that of transformers. */
+  /** w; null reads the whole past. The default is transformers' own. */
   sliding_window: z.int().min(1).max(1_048_576).nullable().default(4096),
 });
 

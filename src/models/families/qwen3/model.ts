@@ -1,6 +1,6 @@
 /**
  * Qwen3 (arXiv 2505.09388): LLaMA's decoder with an RMS norm over every head of queries and of keys, and heads whose width
- * does not follow from that of the model.
+ * is independent of the model's width.
  */
 import { z } from 'zod';
 import { type DecoderVariant, decoderFields, onlyValue, parseDecoderConfig, size } from '../decoder/config.ts';

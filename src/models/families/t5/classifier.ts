@@ -15,7 +15,7 @@ import type { EncoderDecoderModel } from '../../model.ts';
 const headName = 'classification_head';
 
 /**
- * The parameters that a classifier of so many classes adds to the model.
+ * The parameters that a classifier of `classes` classes adds to the model.
  * @example
  * ```ts
  * declare const model: EncoderDecoderModel;

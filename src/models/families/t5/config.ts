@@ -97,7 +97,7 @@ export interface T5Config {
 
 /**
  * Checks a parsed config.json.
- * @throws LinnetError `CONFIG` naming every unusable or unknown field, with what is supported
+ * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
  */
 export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config {
   const config = parseConfigFields('T5', t5Schema, json, ignored);
@@ -145,7 +145,7 @@ export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config
   };
 }
 
-/** What T5 cannot use among the mixers of a part. */
+/** Problems of the mixers of a part in T5. */
 function mixerProblems(part: AttentionPart, mixers: readonly MixerConfig[], layers: number): string[] {
   const problems: string[] = [];
   if (mixers.length !== layers) problems.push(`linnet.${part} names ${mixers.length} mixers for ${layers} layers`);
@@ -164,7 +164,7 @@ function mixerProblems(part: AttentionPart, mixers: readonly MixerConfig[], laye
   return problems;
 }
 
-/** Mixers as config.json has them: those of T5's own form are of the linear kind there. */
+/** Mixers in the form of config.json, where T5's own form is of the linear kind. */
 export function plainMixers(mixers: PartMixers): PartMixers {
   return mapParts(mixers, plainForm);
 }

@@ -209,7 +209,7 @@ function selfAttention(
   return joinHeads(config, own, mix({ q: project('q'), k: project('k'), v: project('v') }));
 }
 
-/** A projection in heads: [B,n,width] → [B,n,H,D]. `source` is that of the attention. */
+/** A projection in heads: [B,n,width] → [B,n,H,D]. `source` holds the parameters of the attention. */
 function projectHeads(
   { width, heads, headWidth }: T5Config,
   source: ParameterSource,
@@ -247,7 +247,7 @@ function head(config: T5Config, source: ParameterSource, hidden: Value): Value {
   return linear(source, 'shared', mul(hidden, headScale(config)), width, vocabulary);
 }
 
-/** A tied head is the embedding of tokens, whose rows are about √width longer than those of a head. */
+/** Factor of hidden states before the head: a tied head is the token embedding, with rows about √width too long. */
 function headScale({ tiedHead, width }: T5Config): number {
   return tiedHead ? width ** -0.5 : 1;
 }

@@ -1,7 +1,7 @@
 /**
  * T5's parameters, under the names of `T5ForConditionalGeneration` checkpoints. Fresh ones (Raffel et al., arXiv 1910.10683)
- * have deviations that keep the size of what is multiplied, and queries smaller by √D, in place of the division of scores
- * that T5 does not have; a head of its own predicts as small logits as a tied one.
+ * have deviations that keep the size of products, and queries smaller by √D, in place of the division of scores
+ * that T5 does not have; an untied head predicts as small logits as a tied one.
  */
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { type DeclaredParameters, ParameterList } from '../../../nn/parameter-roles.ts';
@@ -93,7 +93,7 @@ export function stackLayers({ encoderLayers, decoderLayers }: T5Config, stack: S
   return stack === 'encoder' ? encoderLayers : decoderLayers;
 }
 
-/** What the shapes of mixer parameters depend on. */
+/** Sizes that determine the shapes of mixer parameters. */
 export function mixerSizes({ heads, headWidth }: T5Config): {
   heads: number;
   keyValueHeads: number;
