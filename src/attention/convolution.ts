@@ -200,9 +200,7 @@ export function addGroupedConvolution<Mixed extends Value | undefined>(
   return mixed === undefined ? filtered : add(mixed, filtered);
 }
 
-/**
- * The convolution of an encoder, with all its K weights: [B,n,H,E] of v [B,n,M,E]; undefined for a mixer without one.
- */
+/** The convolution of an encoder, with all its K weights: [B,n,H,E] of v [B,n,M,E]; undefined for a mixer without one. */
 export function centredConvolution(
   convolution: ConvolutionConfig | null,
   grouping: Grouping,

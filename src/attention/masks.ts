@@ -1,7 +1,6 @@
 /**
- * Visibility between the nodes of a token tree in one step: masks and offsets over the rows of the ring (the last C
- * committed positions) and over the rows of the tree itself. Filled on the host before every step, into buffers that
- * are made once.
+ * Visibility between the nodes of a token tree in one step: masks and offsets over the rows of the ring (the last C committed
+ * positions) and over the rows of the tree itself. Filled on the host before every step, into buffers that are made once.
  *
  * Node a is at position p_a = L + depth_a, where L is the committed length, and belongs to group ⌊p_a/G⌋. Its window begins
  * with group ⌊p_a/G⌋ − W + 1; in most mixers W = 1, and the window is the own group. A row it can see, at position p, is

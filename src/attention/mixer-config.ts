@@ -42,15 +42,12 @@ export function mixerSchemaOf(allows: (kind: MixerKind) => boolean = () => true)
 /** The schema of any mixer. */
 export const mixerSchema: z.ZodType<MixerConfig> = mixerSchemaOf();
 
-/**
- * Checks a configuration and fills in the defaults.
- * @throws LinnetError `CONFIG` naming every field that is wrong.
- */
+/** Checks a configuration and fills in the defaults. @throws LinnetError `CONFIG` naming every field that is wrong. */
 export function parseMixer(value: unknown): MixerConfig {
   return validated(mixerSchema, value, 'CONFIG', 'invalid mixer configuration');
 }
 
-/** One line for people, for example `local relu² + α·global + convolution 63, G = 64`. */
+/** A description of one line, for example `local relu² + α·global + convolution 63, G = 64`. */
 export function describeMixer(config: MixerConfig): string {
   return kindOf(config).describe(config);
 }

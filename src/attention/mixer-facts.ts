@@ -19,9 +19,7 @@ export function withConvolutionAdded(config: MixerConfig, kernel?: number): Mixe
   return takesOne ? parseMixer({ ...config, convolution: { kernel } }) : undefined;
 }
 
-/**
- * A mixer with a branch switched off; undefined for one that has no such branch. Its parameters are among the mixer's own.
- */
+/** A mixer with a branch switched off; undefined for one that has no such branch. Its parameters are among the mixer's own. */
 export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig | undefined {
   const rest = kindOf(config).without?.[branch]?.(config);
   return rest === undefined ? undefined : parseMixer(rest);
@@ -73,10 +71,7 @@ export function hasSurrogateGradient(config: MixerConfig): boolean {
   return kindOf(config).hasSurrogateGradient?.(config) ?? false;
 }
 
-/**
- * The form over token trees.
- * @throws LinnetError `CONFIG` for a mixer that reads the future, or has no such form
- */
+/** The form over token trees. @throws LinnetError `CONFIG` for a mixer that reads the future, or has no such form */
 export function recurrentForm(config: MixerConfig): RecurrentForm<MixerConfig> {
   const { recurrent } = kindOf(config);
   if (recurrent !== undefined && isCausal(config)) return recurrent;
@@ -92,9 +87,7 @@ export function stateShape(config: MixerConfig, dims: AttentionDims): StateShape
   return recurrentForm(config).state(config, dims);
 }
 
-/**
- * Whether the state takes more room after a longer text. @throws LinnetError `CONFIG` for a mixer that cannot decode
- */
+/** Whether the state takes more room after a longer text. @throws LinnetError `CONFIG` for a mixer that cannot decode */
 export function growsWithText(config: MixerConfig): boolean {
   return grows(stateShape(config, { heads: 1, keyValueHeads: 1, headWidth: 1 }));
 }

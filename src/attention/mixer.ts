@@ -94,7 +94,7 @@ export interface StepInput extends SequenceInput {
   readonly treeMasks: StepMasks;
   /** S [B,M,rows,columns]; only where the state has sums. */
   readonly sums?: Value;
-  /** Rows of closed groups; only where the state has such. */
+  /** Rows of closed groups; only where the state has them. */
   readonly memory?: StepMemory;
   /** By the names of the form's `inputs`. */
   readonly inputs: Readonly<Record<string, Value>>;
@@ -242,7 +242,7 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
    * is at most 8.
    */
   readonly examples: Readonly<Record<string, object>>;
-  /** One line for people. */
+  /** A description of one line. */
   describe(config: C): string;
   /** The parameters that a layer has next to its projections. */
   parameters(config: C, dims: AttentionDims): MixerParameter[];

@@ -11,9 +11,7 @@ const normEpsilon = 1e-5;
 /** Floor added to the sum of weights in a division: where all weights are near 0, so is their mean of values. */
 export const weightFloor = 1e-3;
 
-/**
- * Weights over lists of keys, each [..., any], divided by their sum over all lists and `weightFloor`. None is negative.
- */
+/** Weights over lists of keys, each [..., any], divided by their sum over all lists and `weightFloor`. None is negative. */
 export function dividedBySum(weights: readonly Value[]): Value[] {
   const total = add(addAll(weights.map((weight) => sum(weight, [-1], true))), weightFloor);
   return weights.map((weight) => div(weight, total));

@@ -66,10 +66,7 @@ export class TokenTree {
     return found;
   }
 
-  /**
-   * The nodes from the root down to `node`, both included.
-   * @throws LinnetError `INPUT` if there is no such node.
-   */
+  /** The nodes from the root down to `node`, both included. @throws LinnetError `INPUT` if there is no such node. */
   pathTo(node: number): number[] {
     if (!Number.isInteger(node) || node < 0 || node >= this.size) {
       throw new LinnetError('INPUT', `a token tree of ${this.size} nodes has no node ${node}`);

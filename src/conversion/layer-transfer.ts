@@ -95,10 +95,7 @@ export async function trainLayer(
   return result;
 }
 
-/**
- * Identity of a layer's training, as a SHA-256: its start, the activations, the settings.
- * @throws LinnetError as `trainLayer`
- */
+/** Identity of a layer's training, as a SHA-256: its start, the activations, the settings. @throws LinnetError as `trainLayer` */
 export async function layerIdentity(
   student: Weighted,
   layer: number,
@@ -300,7 +297,7 @@ export async function storeLayer(folder: string, identity: string, result: Layer
   });
 }
 
-/** A result that is there already; undefined without one, and for one of something else. */
+/** The stored result; undefined if there is none, or one of another identity. */
 export async function storedLayer(folder: string, layer: number, identity: string): Promise<LayerTransfer | undefined> {
   let file;
   try {

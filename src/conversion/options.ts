@@ -34,7 +34,7 @@ export interface ConversionOptions {
   readonly seed?: number;
   /** Progress, snapshots and weights go here. */
   readonly folder: string;
-  /** Goes on with the conversion in the folder. */
+  /** Resumes the conversion in the folder. */
   readonly resume?: boolean;
   /** Redis of a queue whose workers train the layers of stages that train each by itself; they must have `folder` too. */
   readonly queue?: string;

@@ -7,7 +7,7 @@ import { formatBytes } from '../report/quantities.ts';
 
 /** Group sizes that are considered, the widest first. */
 const groups = [512, 256, 128, 64, 32, 16, 8] as const;
-/** G where nothing is said about the state. */
+/** Default G, without a bound on the state's bytes. */
 const usualGroup = 64;
 const window = 2;
 const usualSinks = 4;

@@ -15,7 +15,7 @@ import { rowLength, type TrainingStage, type Weighted } from './stages.ts';
 import { fewestSteps, stepsWithin, timedSteps } from './step-planning.ts';
 import { type ConversionTexts, trainingRows } from './texts.ts';
 
-/** Sequences per optimizer step, where nothing else is said. */
+/** Default number of sequences per optimizer step. */
 export const sequences = 8;
 const snapshotEvery = 50;
 /** Rows of cached activations: enough for the few parameters of a mixer, within `mostCachedBytes`. */

@@ -15,9 +15,9 @@ export interface Weighted {
 export const trainingStageNames = ['transfer', 'logits', 'long'] as const;
 export type TrainingStageName = (typeof trainingStageNames)[number];
 
-/** Default length of a training row in tokens: within a machine's means, for a model of any training length. */
+/** Default length of a training row in tokens, for the memory of one machine; at most the trained length. */
 const usualRow = 512;
-/** Tokens of a window that is measured, likewise. */
+/** Default length of a measured window in tokens, likewise. */
 const usualWindow = 1024;
 
 /** Tokens of a training row. The length that a model was trained for is a limit of the default, not the default. */

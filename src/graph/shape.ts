@@ -79,10 +79,7 @@ function splitTerms(expression: string, sign: '+' | '*'): string[] {
   return terms;
 }
 
-/**
- * The shape two operands broadcast to (NumPy rules).
- * @throws LinnetError `SHAPE` naming the op and both shapes.
- */
+/** The shape two operands broadcast to (NumPy rules). @throws LinnetError `SHAPE` naming the op and both shapes. */
 export function broadcastShapes(op: string, a: Shape, b: Shape): Dim[] {
   const rank = Math.max(a.length, b.length);
   const result: Dim[] = [];

@@ -68,10 +68,7 @@ export function elementCount(shape: readonly number[]): number {
   return count;
 }
 
-/**
- * Wraps `data` (not copied) as a tensor.
- * @throws LinnetError `SHAPE` if the length of `data` is not the product of `shape`.
- */
+/** Wraps `data` (not copied) as a tensor. @throws LinnetError `SHAPE` if the length of `data` is not the product of `shape`. */
 export function tensor<D extends DType>(dtype: D, shape: readonly number[], data: DTypeArrays[D]): Tensor<D> {
   const count = elementCount(shape);
   if (data.length !== count) {
@@ -104,10 +101,7 @@ export function int32(shape: readonly number[], values: ArrayLike<number>): Tens
   return tensor('int32', shape, Int32Array.from(values));
 }
 
-/**
- * The data of a tensor that must be of one dtype.
- * @throws LinnetError `SHAPE` naming both dtypes otherwise.
- */
+/** The data of a tensor that must be of one dtype. @throws LinnetError `SHAPE` naming both dtypes otherwise. */
 export function dataOf<D extends DType>(value: Tensor, dtype: D): DTypeArrays[D] {
   if (!hasDType(value, dtype)) throw new LinnetError('SHAPE', `expected a ${dtype} tensor, got ${value.dtype}`);
   return value.data;

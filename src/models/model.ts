@@ -37,12 +37,10 @@ export interface ModelSizes {
 export interface LayerMixing {
   /**
    * Mixes positions: q [B,T,H,D], k [B,T,M,D] and v [B,T,M,E] → [B,T,H,E].
-   * @param scoring how scores are made, where the model has a way of its own; default q·k/√D
+   * @param scoring of queries and keys, if the model departs from the default q·k/√D
    */
   readonly mix: (layer: number, positions: ProjectedPositions, scoring?: Scoring) => Value;
-  /**
-   * Features [B,T,X] of the token before, zeros before the first; X is `ModelSizes.shiftWidth`. At most once per layer.
-   */
+  /** Features [B,T,X] of the token before, zeros before the first; X is `ModelSizes.shiftWidth`. At most once per layer. */
   readonly shift: (layer: number, features: Value) => Value;
   /** Attention of a decoder to the text that was encoded: q [B,T,H,D] → [B,T,H,E]. Only decoders ask for it. */
   readonly cross?: (layer: number, q: Value) => Value;

@@ -1,6 +1,4 @@
-/**
- * `linnet/graph`: typed graphs with gradients, and how they run: as ONNX, on CPU or WebGPU (docs/reference/graph.md).
- */
+/** `linnet/graph`: typed graphs with gradients, and how they run: as ONNX, on CPU or WebGPU (docs/reference/graph.md). */
 export { gradients } from '../graph/gradients.ts';
 export { Graph, type Value, type ValueType } from '../graph/graph.ts';
 export { lowerGraph } from '../graph/onnx/lowering.ts';

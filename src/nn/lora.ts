@@ -58,9 +58,7 @@ export function loraParameters({ rank, matrices }: Lora): DeclaredParameters {
   return list.all;
 }
 
-/**
- * Starting values, as PEFT has them: A uniform in ±1/√inputs (He et al.'s bound with a slope of √5), B zero.
- */
+/** Starting values, as PEFT has them: A uniform in ±1/√inputs (He et al.'s bound with a slope of √5), B zero. */
 export function initializeLora(lora: Lora, random: Random): Map<string, Tensor<'float32'>> {
   const parameters = new Map<string, Tensor<'float32'>>();
   for (const [name, { inputs, outputs }] of lora.matrices) {

@@ -40,7 +40,7 @@ const roles = {
   norm: gain,
   /** The bias of a norm. */
   'norm bias': { decays: false, fresh: 'zeros', group: 'norms' },
-  /** A factor of its own. */
+  /** A single factor. */
   scale: { decays: false, fresh: 'ones', group: null },
   matrix,
   bias,

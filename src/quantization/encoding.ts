@@ -36,7 +36,7 @@ export interface EncodedMatrix {
   readonly error: WeightError;
 }
 
-/** Takes the rows of a matrix one after another, in as many pieces as one likes, and makes its stored form. */
+/** Encodes a matrix from its rows, given in order in any number of pieces. */
 export interface MatrixEncoder {
   /** Whether rows are taken in the data's own layout; false: rows are outputs. */
   readonly anyLayout: boolean;

@@ -27,7 +27,7 @@ import type { WeightType } from './weight-types.ts';
 
 export { type WeightType, weightTypes } from './weight-types.ts';
 
-/** Weights per scale of int4 where nothing else is said. */
+/** Default number of weights per scale of int4. */
 export const defaultBlock: BlockSize = 32;
 
 export interface StoredSourceOptions {
@@ -78,7 +78,7 @@ export const unreadable: WeightReader = {
   read: (name) => Promise.reject(new LinnetError('INTERNAL', `internal: nothing can give the numbers of "${name}"`)),
 };
 
-/** float32: weights as the model has them. */
+/** float32: weights unchanged. */
 class PlainParameters implements ParameterSource {
   readonly graph: Graph;
   protected readonly options: StoredSourceOptions;

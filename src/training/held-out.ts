@@ -1,4 +1,4 @@
-/** Loss on text that is not trained on, measured while training goes on. */
+/** Loss on held-out text, measured during training. */
 import type { BatchTensors, RowDataset, RowVisit } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, float32, type Tensor, tensor } from '../graph/tensor.ts';

@@ -118,10 +118,7 @@ export type TrainingSettings = z.infer<typeof trainingSchema>;
 /** Settings with optional fields, before defaults. */
 export type TrainingInput = z.input<typeof trainingSchema>;
 
-/**
- * Checks settings and fills in the defaults.
- * @throws LinnetError `CONFIG` naming every field that is wrong
- */
+/** Checks settings and fills in the defaults. @throws LinnetError `CONFIG` naming every field that is wrong */
 export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
   return validated(trainingSchema, input, 'CONFIG', 'invalid training settings');
 }
@@ -134,9 +131,7 @@ export function warmupSteps(
   return warmupShare === undefined ? warmup : Math.round(warmupShare * total);
 }
 
-/**
- * Tokens that one run of the graph works on. Speed is the same from one to eight thousand tokens on CPU, memory is not.
- */
+/** Tokens that one run of the graph works on. Speed is the same from one to eight thousand tokens on CPU, memory is not. */
 const microBatchTokens = 4096;
 
 /** Rows of a micro-batch: given, or the largest divisor of the batch that stays within `microBatchTokens`. */

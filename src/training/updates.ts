@@ -71,10 +71,7 @@ export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settin
   );
 }
 
-/**
- * How the programs of a job are built.
- * @throws LinnetError `CONFIG` if the data set lacks an input of the objective
- */
+/** How the programs of a job are built. @throws LinnetError `CONFIG` if the data set lacks an input of the objective */
 export function programOptions(job: LoopJob, compile: GraphCompiler): TrainingProgramOptions {
   assertInputs(job);
   const { model, settings, trainable } = job;

@@ -1,4 +1,4 @@
-/** The ops, for people who build graphs of their own. Definitions and rules stay in their families' files. */
+/** The ops for user-built graphs. Definitions and rules stay in their families' files. */
 export { cast, equal, greater, less, where } from './compare.ts';
 export { add, addAll, div, maximum, minimum, mul, type Operand, sub } from './elementwise.ts';
 export { gather, gatherElements, scatterAdd } from './indexing.ts';

@@ -1,7 +1,4 @@
-/**
- * Layout of a model's decoding state: built once per model, and carried by the
- * engine and the states that it makes.
- */
+/** Layout of a model's decoding state: built once per model, and carried by the engine and the states that it makes. */
 import {
   type Horizon,
   horizonOf,
@@ -75,10 +72,7 @@ export interface ModelLayout {
   readonly folds: readonly FoldClass[];
 }
 
-/**
- * The layout of a model.
- * @throws LinnetError `CONFIG` for a mixer that cannot decode
- */
+/** The layout of a model. @throws LinnetError `CONFIG` for a mixer that cannot decode */
 export function modelLayout(model: AutoregressiveModel): ModelLayout {
   const { sizes, mixers, biasReach } = model;
   const dims = { ...sizes, valueWidth: valueWidth(sizes) };

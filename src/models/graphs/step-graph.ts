@@ -19,10 +19,9 @@
  *
  * Outputs: `logits` [W,V], `hidden` [W,width], `rows` [B,M,T,R], the new keys and values of every node, layer after layer
  * (see `ModelLayout`), and `shifts` [B,T,L·X], the features that the tokens after it are given. The state itself is only
- * read, never returned: on CPU every output is copied.
- * Inputs that a model does not need (S without a global branch, offsets without a convolution) do not exist in its graph;
- * `parents`, `roots`, `previous.i` and `shifts` only in models that shift features, `cross.i.NAME` only in decoders of
- * encoder-decoder models.
+ * read, never returned: on CPU every output is copied. Inputs that a model does not need (S without a global branch, offsets
+ * without a convolution) do not exist in its graph; `parents`, `roots`, `previous.i` and `shifts` only in models that shift
+ * features, `cross.i.NAME` only in decoders of encoder-decoder models.
  */
 import { HeadLayout } from '../../attention/head-layout.ts';
 import { crossForm, mixStep, type StepInput, type StepMasks } from '../../attention/mixers.ts';

@@ -22,10 +22,7 @@ export class MedusaHeads implements AsyncDisposable {
     this.#program = program;
   }
 
-  /**
-   * Compiles the heads with the given parameters as weights.
-   * @throws LinnetError `TENSOR` for missing or misshapen parameters
-   */
+  /** Compiles the heads with the given parameters as weights. @throws LinnetError `TENSOR` for missing or misshapen parameters */
   static async create(
     config: MedusaConfig,
     sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,

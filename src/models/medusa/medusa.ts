@@ -41,10 +41,7 @@ const names = {
   projection: (head: number, { layers }: MedusaConfig) => `medusa_head.${head}.${layers}`,
 };
 
-/**
- * All parameters of the heads.
- * @throws LinnetError `CONFIG` for impossible numbers of heads or layers
- */
+/** All parameters of the heads. @throws LinnetError `CONFIG` for impossible numbers of heads or layers */
 export function medusaParameters(
   config: MedusaConfig,
   { width, vocabulary }: Pick<ModelSizes, 'width' | 'vocabulary'>,

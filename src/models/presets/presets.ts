@@ -19,10 +19,7 @@ const small: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 /** The names of causal models that `modelPreset` knows. */
 export const modelPresetNames: readonly string[] = [...Object.keys(small), ...publishedShapeNames];
 
-/**
- * The config.json of a model by name.
- * @throws LinnetError `CONFIG` for an unknown name
- */
+/** The config.json of a model by name. @throws LinnetError `CONFIG` for an unknown name */
 export function modelPreset(name: string): Record<string, unknown> {
   return Object.hasOwn(small, name) ? { ...small[name] } : publishedShape(name);
 }

@@ -1,4 +1,4 @@
-/** Training an encoder to say which tokens were masked. */
+/** Training an encoder to predict masked tokens. */
 import { maskedInputs } from '../../data/datasets/masked.ts';
 import type { EncoderModel } from '../../models/model.ts';
 import type { LabelOptions } from './label-loss.ts';

@@ -41,7 +41,7 @@ export interface MedusaTraining extends MedusaConfig {
   };
 }
 
-/** The weights of the heads' losses where nothing else is said: `decay` per head; `joint` for training with the backbone (Medusa-2). */
+/** Default weights of the heads' losses: `decay` per head; `joint` for training with the backbone (Medusa-2). */
 export const medusaTrainingDefaults = { decay: 0.8, joint: { weight: 0.2, rateFactor: 0.25 } } as const;
 
 /** Medusa heads to be trained. */

@@ -1,4 +1,4 @@
-/** The curves of a run, in its folder: `metrics.csv` for tables, `curves.svg` and `curves.html` for people. */
+/** The curves of a run, in its folder: `metrics.csv`, `curves.svg` and `curves.html`. */
 import { basename, join } from 'node:path';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { type ChartLine, lineChart } from '../../report/charts/chart.ts';

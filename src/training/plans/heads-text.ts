@@ -21,7 +21,7 @@ import { loadPairs, type LoadPairsOptions } from './pairs.ts';
 import type { HeldOutRows, TrainingPlan } from './plan.ts';
 import { loadPackedText } from './text.ts';
 
-/** Share of the rows or pairs that is set aside where nothing else is held out. */
+/** Default share of held-out rows or pairs. */
 const heldOutShare = 1 / 20;
 
 /** Token ids of a text that heads are not trained on. */
@@ -121,7 +121,7 @@ function setAside(rows: number): number {
   return Math.max(1, Math.round(rows * heldOutShare));
 }
 
-/** The pairs of rows from one on, as the first pass has them. */
+/** The pairs of the rows from `from` on, in the form of the first pass. */
 function rowsOf(dataset: PairDataset, from: number): HeldOutTokens[] {
   return Array.from({ length: dataset.rows - from }, (_, i) => dataset.texts({ row: from + i, epoch: 0 }));
 }

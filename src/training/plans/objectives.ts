@@ -70,7 +70,7 @@ const defaultObjectives: Readonly<Record<Model['kind'], ObjectiveName>> = {
   'encoder-decoder': 'seq2seq',
 };
 
-/** Loads model and data for the objective that is asked for. @throws LinnetError `CONFIG` for a model it does not fit */
+/** Loads model and data for the requested objective. @throws LinnetError `CONFIG` for a model it does not fit */
 export async function prepareObjective(
   folder: string,
   options: ObjectiveOptions,

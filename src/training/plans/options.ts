@@ -70,10 +70,7 @@ export const trainingShape = { ...runShape, ...settingsShape, ...engineShape };
 /** The options of every plan, with defaults. */
 export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>>;
 
-/**
- * Checks options.
- * @throws OptionsError naming every option that is wrong
- */
+/** Checks options. @throws OptionsError naming every option that is wrong */
 export function parseOptions<Schema extends z.ZodType>(schema: Schema, input: z.input<Schema>): z.output<Schema> {
   const result = schema.safeParse(input);
   if (result.success) return result.data;
@@ -83,10 +80,7 @@ export function parseOptions<Schema extends z.ZodType>(schema: Schema, input: z.
   throw new OptionsError(complaints.join('\n'), { cause: result.error });
 }
 
-/**
- * The settings from the options, with a recipe's values filled in.
- * @throws OptionsError for options that exclude each other
- */
+/** The settings from the options, with a recipe's values filled in. @throws OptionsError for options that exclude each other */
 export function settingsOf(options: Pick<TrainingOptions, keyof typeof settingsShape>): TrainingSettings {
   const { recipe, steps, epochs, learningRate, schedule, warmup, warmupShare, batch, microBatch, length } = options;
   if (steps !== undefined && epochs !== undefined) {

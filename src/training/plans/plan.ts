@@ -24,7 +24,7 @@ export interface TrainingPlan<Details extends object = object>
   readonly heldOutRows?: () => Promise<HeldOutRows>;
   /** Tokens of the longest text that the model was trained for; longer rows are trained, with a warning. */
   readonly trainedLength?: number;
-  /** A description of the data for people: "12 documents, 3,456 tokens in 7 rows". */
+  /** A description of the data: "12 documents, 3,456 tokens in 7 rows". */
   readonly summary: string;
   /** Further fields of the record, next to model, settings and data. */
   readonly configuration?: Readonly<Record<string, JsonValue>>;

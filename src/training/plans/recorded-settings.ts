@@ -1,4 +1,4 @@
-/** Differences between a run and its record, for people whose resume is refused. */
+/** Differences between a run and its record, for the error of a refused resume. */
 import { readRun } from '../../report/record.ts';
 
 /** Number of differences that are listed. */

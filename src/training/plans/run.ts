@@ -192,10 +192,7 @@ function lengthWarning({ length }: TrainingSettings, trainedLength: number | und
   return `rows have ${length} tokens, the model was trained for ${trainedLength}: positions beyond are new to it`;
 }
 
-/**
- * The evaluation on held-out data; undefined where none is asked for.
- * @throws OptionsError where there is no such data
- */
+/** The evaluation on held-out data; undefined where none is asked for. @throws OptionsError where there is no such data */
 async function evaluationOf(
   { evaluateEvery: every, patience, keep, heldOut }: TrainingOptions,
   rows: TrainingPlan['heldOutRows'],
@@ -218,7 +215,7 @@ function peakMemoryBytes(): number {
   return process.resourceUsage().maxRSS * 1024;
 }
 
-/** Trains; a refusal to resume says besides which settings the record has otherwise. */
+/** Trains; a refusal to resume also lists the settings that differ from the record. */
 async function sameRun(
   folder: string,
   described: Readonly<Record<string, JsonValue>>,

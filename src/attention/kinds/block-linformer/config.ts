@@ -1,4 +1,4 @@
-/** Linformer by blocks as it is configured. */
+/** Configuration of Linformer by blocks. */
 import { z } from 'zod';
 import { convolutionField } from '../../convolution-config.ts';
 import { defaultGroup } from '../../preset.ts';

@@ -1,4 +1,4 @@
-/** Linear attention through a feature map as it is configured. */
+/** Configuration of linear attention through a feature map. */
 import { z } from 'zod';
 import { convolutionField, withConvolution } from '../../convolution-config.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';

@@ -1,4 +1,4 @@
-/** The gated delta rule as it is configured. */
+/** Configuration of the gated delta rule. */
 import { z } from 'zod';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
 import type { AttentionDims, MixerParameter } from '../../mixer.ts';

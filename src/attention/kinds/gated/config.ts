@@ -1,4 +1,4 @@
-/** Gated linear attention as it is configured. */
+/** Configuration of gated linear attention. */
 import { z } from 'zod';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
 import type { AttentionDims, MixerParameter } from '../../mixer.ts';

@@ -12,7 +12,7 @@ export function gainParameter({ heads }: HeadCounts): MixerParameter {
   return { name: gainName, shape: [heads], init: 'ones' };
 }
 
-/** Outputs [B,n,H,E] times the gains of their heads, where the mixer has such. */
+/** Outputs [B,n,H,E] times the gains of their heads, where the mixer has gains. */
 export function amplified(mixed: Value, { [gainName]: gain }: MixerParameterValues): Value {
   return gain === undefined ? mixed : mul(mixed, reshape(gain, [mixed.shape[2], 1]));
 }

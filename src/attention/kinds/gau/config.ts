@@ -1,4 +1,4 @@
-/** FLASH's attention inside a gated attention unit (Hua et al., arXiv 2202.10447) as it is configured. */
+/** Configuration of FLASH's attention inside a gated attention unit (Hua et al., arXiv 2202.10447). */
 import { z } from 'zod';
 import { convolutionField, withConvolution } from '../../convolution-config.ts';
 import { groupSchema } from '../../preset.ts';

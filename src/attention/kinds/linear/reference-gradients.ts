@@ -1,6 +1,4 @@
-/**
- * Gradients of the loops in `reference.ts`, again as loops, each line the derivative of one line there, in reverse order.
- */
+/** Gradients of the loops in `reference.ts`, again as loops, each line the derivative of one line there, in reverse order. */
 import { filterName } from '../../convolution-config.ts';
 import { type ReferenceGradients, type ReferencePositions, rowOf } from '../../reference.ts';
 import { addScaled, cosineKernel, dot, type RowKernel, softUnit, unit } from '../../reference-rows.ts';

@@ -1,4 +1,4 @@
-/** Linformer as it is configured, in the form for whole texts, and the projections that both forms learn. */
+/** Configuration of Linformer for whole texts, and the learned projections of both forms. */
 import { z } from 'zod';
 import { LinnetError } from '../../../errors.ts';
 import { convolutionField } from '../../convolution-config.ts';

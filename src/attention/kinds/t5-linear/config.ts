@@ -1,4 +1,4 @@
-/** The linear kind in the form that the paper gives it in T5, as it is configured, and how the two become each other. */
+/** Configuration of the linear kind in the paper's T5 form, and conversions between the two forms. */
 import { z } from 'zod';
 import { convolutionField } from '../../convolution-config.ts';
 import type { MixerConfig } from '../../mixer.ts';

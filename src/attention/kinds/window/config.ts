@@ -1,4 +1,4 @@
-/** Window attention as it is configured: the positions read row by row, and the memory of the rest. */
+/** Configuration of window attention: the positions read row by row, and the memory of the rest. */
 import { z } from 'zod';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
 import type { AttentionDims, Horizon, MixerParameter } from '../../mixer.ts';

@@ -102,10 +102,7 @@ export interface BertConfig {
   readonly mixers: readonly MixerConfig[];
 }
 
-/**
- * Checks a parsed config.json.
- * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
- */
+/** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
 export function parseBertConfig(json: Readonly<Record<string, unknown>>): BertConfig {
   const config = parseConfigFields('BERT', bertSchema, json, ignored);
   const mixers = sectionMixers(config.linnet, config.num_hidden_layers);

@@ -1,7 +1,6 @@
 /**
- * The decoder of LLaMA (Touvron et al., arXiv 2302.13971) and its relatives: pre-norm blocks of rotary attention and a
- * SwiGLU feed-forward, RMS norm throughout. A variant may add biases of queries, keys and values, or norms of queries and
- * keys.
+ * The decoder of LLaMA (Touvron et al., arXiv 2302.13971) and its relatives: pre-norm blocks of rotary attention and a SwiGLU
+ * feed-forward, RMS norm throughout. A variant may add biases of queries, keys and values, or norms of queries and keys.
  */
 import type { ProjectedPositions } from '../../../attention/mixer.ts';
 import { horizonOf } from '../../../attention/mixers.ts';

@@ -1,4 +1,4 @@
-/** Base and scaling of rotary positions as config.json has them. */
+/** Base and scaling of rotary positions in config.json. */
 import { z } from 'zod';
 import type { RotaryScaling } from '../../../nn/rotary-positions.ts';
 import { configError } from '../../config-fields.ts';

@@ -32,8 +32,7 @@ const flashSchema = z.object({
   shift_tokens: z.boolean().default(true),
   /**
    * `mixed`: groups, as the paper trains. Whole-sequence baselines: `softmax`, and `square`, φ(q·k/n + bias).
-   * `square-original` is the reference code's φ((q·k/n + bias)/n): dividing by n twice makes attention
-   * almost constant.
+   * `square-original` is the reference code's φ((q·k/n + bias)/n): dividing by n twice makes attention almost constant.
    */
   attention: z.enum(['mixed', 'softmax', 'square', 'square-original']).default('mixed'),
   /** Branches of `mixed`. */
@@ -66,10 +65,7 @@ export type FlashConfig = z.infer<typeof flashSchema>;
 /** A FLASH configuration as it may be written, with fields left out. */
 export type FlashConfigInput = z.input<typeof flashSchema>;
 
-/**
- * Checks a configuration and fills in the defaults.
- * @throws LinnetError `CONFIG` naming every field that is wrong or unknown
- */
+/** Checks a configuration and fills in the defaults. @throws LinnetError `CONFIG` naming every field that is wrong or unknown */
 export function parseFlashConfig(json: Readonly<Record<string, unknown>>): FlashConfig {
   const config = parseConfigFields('FLASH', flashSchema, json);
   const problems: string[] = [];

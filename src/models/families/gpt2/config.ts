@@ -78,10 +78,7 @@ export interface Gpt2Config {
   readonly mixers: readonly MixerConfig[];
 }
 
-/**
- * Checks a parsed config.json.
- * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
- */
+/** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
 export function parseGpt2Config(json: Readonly<Record<string, unknown>>): Gpt2Config {
   const config = parseConfigFields('GPT-2', gpt2Schema, json, ignored);
   const mixers = sectionMixers(config.linnet, config.n_layer);

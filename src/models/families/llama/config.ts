@@ -21,10 +21,7 @@ const llamaSchema = z.object({
 /** Fields that conversions of the first LLaMA, SmolLM2 and fine-tuning tools add. */
 const harmless = ['max_sequence_length', 'is_llama_config', 'unsloth_version', 'unsloth_fixed'];
 
-/**
- * Checks a parsed config.json.
- * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
- */
+/** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
 export function parseLlamaConfig(json: Readonly<Record<string, unknown>>): DecoderConfig {
   return parseDecoderConfig(variant, llamaSchema, json, harmless);
 }

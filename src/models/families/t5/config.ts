@@ -95,10 +95,7 @@ export interface T5Config {
   readonly padding: 'zero' | 'read';
 }
 
-/**
- * Checks a parsed config.json.
- * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
- */
+/** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
 export function parseT5Config(json: Readonly<Record<string, unknown>>): T5Config {
   const config = parseConfigFields('T5', t5Schema, json, ignored);
   const decoderLayers = config.num_decoder_layers ?? config.num_layers;

@@ -3,7 +3,7 @@ import { namedShape } from '../../presets/named-shapes.ts';
 
 /** Version 1.0: relu, tied head. */
 const original = { feed_forward_proj: 'relu', tie_word_embeddings: true };
-/** Version 1.1: gated gelu, a head of its own. */
+/** Version 1.1: gated gelu, an untied head. */
 const improved = { feed_forward_proj: 'gated-gelu', tie_word_embeddings: false };
 
 const shapes = {
