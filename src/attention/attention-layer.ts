@@ -30,10 +30,7 @@ export interface MixerParameter {
 /** The learned parameters of a mixer in a graph, by the names of its `parameters`. */
 export type MixerParameterValues = Readonly<Partial<Record<string, Value>>>;
 
-/**
- * Queries [B,n,H,D], keys [B,n,M,D] and values [B,n,M,E]; H is a multiple of M, and E is D in most families. All after
- * rotary embedding.
- */
+/** Queries [B,n,H,D], keys [B,n,M,D] and values [B,n,M,E] after rotary embedding; H is a multiple of M. */
 export interface ProjectedPositions {
   readonly q: Value;
   /**

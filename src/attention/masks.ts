@@ -21,10 +21,7 @@ import type { TokenTree } from './tree.ts';
 /** Slot position of a ring slot that holds nothing. */
 export const emptySlot = -1;
 
-/**
- * Visibility rule of tree nodes for the text and each other. Decoding always uses the exact rule; studies use others, to
- * measure the effect of exactness.
- */
+/** Visibility of the text and each other for tree nodes. Decoding uses the exact rule; studies compare others to it. */
 export interface TreeRule {
   /** Whether nodes beyond a group boundary see the groups that have closed since the text was folded. */
   readonly seesClosedGroups: boolean;
@@ -34,10 +31,7 @@ export interface TreeRule {
   offset(tree: TokenTree, node: number, column: number): number;
 }
 
-/**
- * The rule under which trees give the results of sequential decoding: each node meets its ancestors by their offsets (paper,
- * figure 8).
- */
+/** Trees give the results of sequential decoding: each node meets its ancestors by their offsets (paper, figure 8). */
 export const exactRule: TreeRule = {
   seesClosedGroups: true,
   depth: (tree, node) => tree.depths[node],

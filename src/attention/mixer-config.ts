@@ -18,10 +18,7 @@ function kindNames(): string[] {
 
 const kindSchema = z.looseObject({ kind: z.string() });
 
-/**
- * The schema of mixers of the kinds that `allows` lets through, for embedding in a model's configuration. Unknown fields are
- * refused.
- */
+/** The schema of mixers of the kinds that `allows` admits, to embed in a model's configuration. Unknown fields are refused. */
 export function mixerSchemaOf(allows: (kind: MixerKind) => boolean = () => true): z.ZodType<MixerConfig> {
   return z.unknown().transform((value, context): MixerConfig => {
     const named = kindSchema.safeParse(value);

@@ -237,10 +237,7 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   readonly family?: string;
   /** Reads a configuration and fills in defaults. Unknown fields are refused. */
   readonly schema: z.ZodType<C>;
-  /**
-   * Small configurations, by name, that between them use every branch and setting. Every test of a form runs all of them; G
-   * is at most 8.
-   */
+  /** Small configurations by name, that together use every branch and setting; all tests of forms run them. G is at most 8. */
   readonly examples: Readonly<Record<string, object>>;
   /** A description of one line. */
   describe(config: C): string;
@@ -260,10 +257,7 @@ export interface MixerKind<C extends MixerConfig = MixerConfig> {
   convolvesPadding?(config: C): boolean;
   /** Whether the gradient of queries and keys is a surrogate of the derivative. Default false. */
   hasSurrogateGradient?(config: C): boolean;
-  /**
-   * Float32 error against the formula, relative to the largest output, beyond that of sums of products in another order.
-   * Default 0.
-   */
+  /** Float32 error relative to the largest output, beyond that from the order of sums. Default 0. */
   float32Error?(config: C): number;
   /** The formula as loops in float64: [H,n,E]. */
   reference(config: C, positions: ReferencePositions): Float64Array;

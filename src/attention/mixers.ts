@@ -1,7 +1,4 @@
-/**
- * Functions that work for a mixer of any kind: reading and describing configurations, parameters, state, and the forms in
- * graphs. Everything here goes through the table of `kinds/index.ts`.
- */
+/** Functions for mixers of any kind, by the table of `kinds/index.ts`: configurations, parameters, state, graphs. */
 import { LinnetError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
@@ -143,10 +140,7 @@ export function crossForm(config: MixerConfig): CrossForm<MixerConfig> {
   );
 }
 
-/**
- * A mixer's form for cross attention, where the two texts share neither positions nor groups: without its convolution, and
- * of a grouped one the global branch alone.
- */
+/** A mixer's form for cross attention: without its convolution, and of a grouped one the global branch alone. */
 export function betweenTexts(config: MixerConfig): MixerConfig {
   const own = kindOf(config).betweenTexts?.(config);
   if (own !== undefined) return parseMixer(own);

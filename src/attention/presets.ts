@@ -98,10 +98,7 @@ export function findPreset(name: string): MixerPreset {
   throw new LinnetError('CONFIG', `unknown mixer '${name}'; the presets are ${mixerPresetNames().join(', ')}`);
 }
 
-/**
- * The preset that a name means where attention reads a whole text, in an encoder or between two texts: `linformer` is the
- * published form there, all others are themselves.
- */
+/** The preset of a name for whole texts: `linformer` is the published form there, all others are unchanged. */
 export function wholeTextPreset(name: string): string {
   return allPresets().get(name)?.wholeText ?? name;
 }

@@ -41,11 +41,7 @@ export function biasInGroups(
   return reshape(relativeBias(table, G, scheme), [M, 1, R * G, G]);
 }
 
-/**
- * The bias by causal offset: row τ for τ = 0…reach, and row reach + 1 for all larger ones. [reach+2,H]
- *
- * @param factor of the bias; default 1
- */
+/** The bias by causal offset, times `factor`: row τ for τ = 0…reach, row reach + 1 for all larger ones. [reach+2,H] */
 export function biasByOffset({ table, scheme }: RelativeBias, reach: number, factor = 1): Value {
   const buckets = table.graph.sharedConstant(`bias buckets reach=${reach} ${JSON.stringify(scheme)}`, () =>
     int32(

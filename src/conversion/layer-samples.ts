@@ -1,7 +1,4 @@
-/**
- * Inputs and outputs of a teacher's attention layers on a few texts: queries, keys and values of every layer, and their
- * mixed values. A student's layer is fitted to these examples without running anything else.
- */
+/** Inputs and outputs of a teacher's attention layers on a few texts, to which a student's layers are fitted one by one. */
 import { LinnetError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, int32, type Tensor } from '../graph/tensor.ts';

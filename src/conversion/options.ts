@@ -44,10 +44,7 @@ export interface ConversionOptions {
   readonly signal?: AbortSignal;
   /** Called as stages start, step and finish. */
   readonly onEvent?: (event: ConversionEvent) => void;
-  /**
-   * Awaited before the first stage, when it is certain that the folder holds nothing else; receives the perplexity of the
-   * original on the validation text.
-   */
+  /** Awaited before the first stage, once the folder is known to be free; receives the original's validation perplexity. */
   readonly onStart?: (original: number) => Promise<void>;
 }
 

@@ -28,10 +28,7 @@ export function gradients(loss: Value, values: readonly Value[]): Value[] {
   return vectorJacobian([loss], [loss.graph.constant(seed)], values);
 }
 
-/**
- * Gradients of Σ ⟨outputs, upstream⟩ with respect to values: reverse mode with given gradients of the outputs.
- * Contributions over fan-out are added up.
- */
+/** Gradients of Σ ⟨outputs, upstream⟩ with respect to values, summed over fan-out: reverse mode. */
 export function vectorJacobian(
   outputs: readonly Value[],
   upstream: readonly Value[],

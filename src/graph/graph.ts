@@ -164,10 +164,7 @@ export class Graph {
     return value;
   }
 
-  /**
-   * Declares a weight: part of the compiled model, so that the runtime can pre-pack it. Elements of a deferred one are
-   * made when the model is compiled or written.
-   */
+  /** Declares a weight of the compiled model, which the runtime can pre-pack. Deferred ones are made on compiling or writing. */
   weight(name: string, tensor: Tensor | DeferredTensor): Value {
     this.#assertFree(name);
     const value = this.#value(tensor, { kind: 'weight', name, tensor });

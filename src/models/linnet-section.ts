@@ -49,10 +49,7 @@ export const encoderDecoderSection = z
     encoder: z.array(commonMixer).optional(),
     decoder: z.array(commonMixer).optional(),
     cross: z.array(commonMixer).optional(),
-    /**
-     * `zero`: the encoder's convolution finds zeros in padding. `read`: it reads the projections of the padding tokens, as
-     * in the paper's code; the result for a text then depends on its padding.
-     */
+    /** Padding under the encoder's convolution: `zero`, or `read` its projections, as the paper's code: results depend on it. */
     padding: z.enum(['zero', 'read']).optional(),
   })
   .optional();

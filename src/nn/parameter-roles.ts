@@ -17,10 +17,7 @@ interface RoleConsequences {
    * and filters are scales, not directions.
    */
   readonly decays: boolean;
-  /**
-   * Fresh values: `normal` of the model's deviation, `residual` the same smaller by √(2·layers), as in GPT-2; `mixer`: as
-   * the mixer says.
-   */
+  /** `normal` of the model's deviation, `residual` smaller by √(2·layers), as in GPT-2; `mixer`: the mixer's own values. */
   readonly fresh: 'zeros' | 'ones' | 'normal' | 'residual' | 'mixer';
   readonly group: ParameterGroup | null;
   /** Whether it only serves to predict tokens, so that a classifier does without it. Default false. */

@@ -29,10 +29,7 @@ export interface RotaryConfig {
   readonly farthest?: number;
 }
 
-/**
- * Frequencies [D/2] in radians per position, rounded to float32 as the reference implementations have them, so that
- * angles at large positions agree with theirs.
- */
+/** Frequencies [D/2] in radians per position, rounded to float32 as in the reference implementations. */
 export function rotaryFrequencies(config: RotaryConfig): Float64Array {
   const { width, base, scaling } = config;
   if (width % 2 !== 0) throw new LinnetError('CONFIG', `rotary embedding needs an even head width, got ${width}`);

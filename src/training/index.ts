@@ -1,7 +1,4 @@
-/**
- * `linnet/training`: the training commands as functions with plain options (docs/train.md), and their parts: the training
- * loop, its objectives, settings, low-rank adaptation.
- */
+/** `linnet/training`: the training commands as functions with plain options (docs/train.md), and their parts. */
 export { type LoraChoice, loraOf, parseLoraChoice, trainLora, type WholeGroup, wholeParameters } from './lora.ts';
 export { classificationObjective } from './objectives/classification.ts';
 export {

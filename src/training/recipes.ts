@@ -72,10 +72,7 @@ export function recipe(name: RecipeName): Recipe {
   return recipes[name];
 }
 
-/**
- * The settings of a recipe, overridden by the given ones. A number of optimizer steps replaces a number of epochs, and
- * vice versa.
- */
+/** The settings of a recipe, overridden by the given ones; optimizer steps replace epochs and vice versa. */
 export function withRecipe(name: RecipeName | undefined, given: TrainingInput): TrainingInput {
   if (name === undefined) return given;
   const { steps, epochs, ...settings } = recipe(name).settings;

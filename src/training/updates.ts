@@ -1,7 +1,4 @@
-/**
- * The part of training that needs no files: batches in, optimizer steps out. `train` of Node writes snapshots and measures
- * around it; a page runs it as it is.
- */
+/** Training without files: batches in, optimizer steps out. `train` of Node adds snapshots and evaluation; pages run it alone. */
 import { type Batch, type BatchCursor, BatchStream } from '../data/rows/batches.ts';
 import type { BatchTensors, RowSource } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';

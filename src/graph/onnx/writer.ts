@@ -97,10 +97,7 @@ const largeBytes = 65536;
 /** All initializers in the model. Above 2 GB nobody can read the result. */
 const inline: Placement = () => () => undefined;
 
-/**
- * Initializers of 1 KB and more get a path each. For engines that take the parts from memory: the numbers are not
- * copied, and the 2 GB limit of a model does not concern them.
- */
+/** A path for each initializer of 1 KB and more, for engines that take them from memory: no copies, and no 2 GB limit. */
 export const separateParts: Placement = () => {
   let index = 0;
   return (byteLength) => (byteLength < externalMinimumBytes ? undefined : { path: `part-${index++}`, offset: 0 });

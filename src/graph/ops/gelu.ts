@@ -1,7 +1,4 @@
-/**
- * GELU (Hendrycks and Gimpel, arXiv 1606.08415): exact, as BERT has it, and with the tanh approximation that GPT-2 was
- * trained with.
- */
+/** GELU (Hendrycks and Gimpel, arXiv 1606.08415): exact as in BERT, or with the tanh approximation of GPT-2. */
 import { defineOp, only, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { shapeError } from '../shape.ts';

@@ -76,10 +76,7 @@ export function max(x: Value, axes?: readonly number[], keepDims = false): Value
   return reduce(maxOp, x, axes, keepDims);
 }
 
-/**
- * The sum of squares over `axes` (default: all). Fast over all axes; over the last axis alone, sum(mul(x, x)) is three
- * times faster on CPU.
- */
+/** The sum of squares over `axes` (default: all). Over the last axis alone, sum(mul(x, x)) is three times faster on CPU. */
 export function sumSquare(x: Value, axes?: readonly number[], keepDims = false): Value {
   return reduce(sumSquareOp, x, axes, keepDims);
 }

@@ -26,11 +26,7 @@ export const maskedReluSquaredOp = defineOp<Readonly<Record<string, never>>>({
   gradient: (node, dy) => [mul(mul(node.outputs[1], 2), dy)],
 });
 
-/**
- * max(x, 0)² where the mask is 1, 0 where it is 0.
- *
- * @param mask 0/1, broadcast to x; gets no gradient
- */
+/** max(x, 0)² where the 0/1 mask, broadcast to x, is 1, else 0. The mask gets no gradient. */
 export function maskedReluSquared(x: Value, mask: Value): Value {
   return maskedReluSquaredOp.apply([x, mask], {})[0];
 }

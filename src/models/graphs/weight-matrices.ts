@@ -11,10 +11,7 @@ import { parallelHidden } from './parallel-graph.ts';
 /** Tokens of the described text: any number does. */
 const length = 2;
 
-/**
- * The matrices of a model's backbone, heads left out, by name. Tables that tokens are looked up in are not among them, also
- * where they double as a matrix.
- */
+/** The matrices of a model's backbone by name, without heads and without tables of tokens, even tied ones. */
 export function weightMatrices(model: Model): ReadonlyMap<string, WeightMatrix> {
   const graph = new Graph('weight matrices');
   const matrices = new Map<string, WeightMatrix>();

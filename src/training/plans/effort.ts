@@ -23,10 +23,7 @@ const keptPerLayer = 4;
 /** The trained model; without sizes, such as heads, only its weights count. */
 type TrainedModel = Pick<ModelDescription, 'parameters'> & Partial<Pick<ModelDescription, 'sizes' | 'mixers'>>;
 
-/**
- * Lower bound on an optimizer step's bytes: weights, gradients and two moments, and the activations of one
- * micro-batch for the backward pass.
- */
+/** Lower bound on an optimizer step's bytes: weights, gradients, two moments, and activations of one micro-batch. */
 export function leastStepBytes({ sizes, mixers = [], parameters }: TrainedModel, settings: TrainingSettings): number {
   let weights = 0;
   for (const { shape } of parameters.values()) weights += shape.reduce((product, size) => product * size, 1);

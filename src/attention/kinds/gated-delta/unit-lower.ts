@@ -14,10 +14,7 @@ import { matmul } from '../../../graph/ops/matmul.ts';
 import { neg } from '../../../graph/ops/unary.ts';
 import { tensor } from '../../../graph/tensor.ts';
 
-/**
- * The round in which an entry takes part, from 0: the highest bit in which its row and its column differ. −1 on the diagonal
- * and above it. [n,n]
- */
+/** Rounds of entries [n,n], from 0: the highest bit in which row and column differ; −1 on and above the diagonal. */
 export function roundsOfEntries(n: number): Float32Array {
   return Float32Array.from({ length: n * n }, (_, i) => {
     const [row, column] = [Math.floor(i / n), i % n];

@@ -43,10 +43,7 @@ export const gauSchema = z
     path: ['local'],
   });
 
-/**
- * FLASH's attention inside a gated attention unit: queries and keys of the two branches are projected apart, scores get a
- * learned bias by distance, nothing is normalized.
- */
+/** FLASH's attention: queries and keys projected apart per branch, a learned bias by distance, nothing normalized. */
 export type GauMixer = z.infer<typeof gauSchema>;
 export type UnitKernel = (typeof unitKernels)[number];
 

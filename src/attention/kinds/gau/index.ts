@@ -1,7 +1,4 @@
-/**
- * FLASH's own attention (Hua et al., arXiv 2202.10447) inside a gated attention unit. It has no preset: `unitForm` gives
- * the form of other mixers in such a unit.
- */
+/** FLASH's own attention (Hua et al., arXiv 2202.10447) inside a gated attention unit. It has no preset: see `unitForm`. */
 import { filterParameters, reachOf } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { biasBuckets, biasReach, gauBiasTable } from './bias-buckets.ts';

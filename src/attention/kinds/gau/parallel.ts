@@ -1,7 +1,4 @@
-/**
- * FLASH's attention over whole sequences (Hua et al., arXiv 2202.10447): φ of biased
- * scores inside each group, and q·Σ kᵀv/G over the groups before it.
- */
+/** FLASH's attention over whole sequences: φ of biased scores inside each group, q·Σ kᵀv/G over the groups before it. */
 import type { Value } from '../../../graph/graph.ts';
 import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
@@ -41,10 +38,7 @@ export interface UnitView {
 
 const causalView: UnitView = { causal: true, reduceGroups: true };
 
-/**
- * The `gau` mixer over whole sequences, its convolution masked: [B,n,H,E].
- * @param view which positions see which; default as in a causal model
- */
+/** The `gau` mixer over whole sequences, its convolution masked: [B,n,H,E]. */
 export function unitParallel(config: GauMixer, input: SequenceInput, view: UnitView = causalView): Value {
   const grouping = groupingOf(input, unitGroup(config));
   const grouped = attendUnit(config, grouping, input, view);
@@ -74,10 +68,7 @@ function convolutionRides(config: GauMixer, { group: G }: Grouping, { causal }: 
   return convolution.masked && convolutionReach(convolution.kernel) < G;
 }
 
-/**
- * The mixer, with its convolution where that rides on the local branch and else without; undefined where no branch has
- * anything to say. [M,B·N,R·G,E]
- */
+/** The mixer, with its convolution only if that rides on the local branch; undefined if no branch contributes. [M,B·N,R·G,E] */
 function attendUnit(
   config: GauMixer,
   grouping: Grouping,

@@ -35,10 +35,7 @@ const localPreset = definePreset(localAlone, (options) => ({
   ...{ castling: options.castling, normalize: options.normalize },
 }));
 
-/**
- * `global` alone has the constant scale 1: a learned α starts at 0, and a layer without another branch would then output
- * nothing at all.
- */
+/** `global` alone has the constant scale 1: a learned α starts at 0, where the output would be 0. */
 const globalPreset = definePreset(globalAlone, (options) => ({
   kind: 'linear',
   ...{ group: options.group, global: { scale: 'one' }, convolution: convolutionFrom(options) },

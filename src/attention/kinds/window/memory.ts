@@ -30,10 +30,7 @@ export interface RememberedRow {
 /** Least Σ w_j that has a logarithm. */
 export const leastWeight = 1e-30;
 
-/**
- * The row of the softmax for sums.
- * @param sums [...,E+1]: Σ w_j v_j and Σ w_j
- */
+/** The row of the softmax for sums [...,E+1]: Σ w_j v_j and Σ w_j. */
 function rowOfSums(sums: Value): RememberedRow {
   const E = Number(sums.shape[sums.rank - 1]) - 1;
   const [weighted, total] = split(sums, -1, [E, 1]);

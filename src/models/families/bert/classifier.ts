@@ -18,11 +18,7 @@ export function bertClasses(model: EncoderModel): number | undefined {
   return model.parameters.get(`${classifierName}.weight`)?.shape[0];
 }
 
-/**
- * Logits of the classes.
- *
- * @returns [B,classes]
- */
+/** Logits of the classes [B,classes]. */
 export function bertClassLogits(
   model: EncoderModel,
   source: ParameterSource,

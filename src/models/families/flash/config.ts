@@ -49,10 +49,7 @@ const flashSchema = z.object({
   castling: z.boolean().default(false),
   /** Non-causal global branch: one sum over all groups; false reads only the own group's. */
   reduce_groups: z.boolean().default(true),
-  /**
-   * Tokens per sequence in training. Whole-sequence attention divides scores by it; the reference code divides by
-   * the length of its input, so that no position could be computed before the last is there.
-   */
+  /** Tokens per sequence in training, the divisor of scores of whole sequences (the input's length in the reference code). */
   trained_length: size.default(1024),
   bos_token_id: z.int().nullish(),
   eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),

@@ -175,10 +175,7 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
   return model.head(source, hidden);
 }
 
-/**
- * Random parameters as the reference code draws them: PyTorch's defaults, and γ from N(0, 0.02). Parameters of other mixers
- * start at their own initial values, convolutions excepted.
- */
+/** Random parameters of the reference code: PyTorch's defaults, γ from N(0, 0.02); other mixers' initial values, save convolutions. */
 export function initializeFlash(config: FlashConfig, random: Random): Map<string, Tensor<'float32'>> {
   return initializeParameters(describe(config, {}), random);
 }

@@ -1,7 +1,4 @@
-/**
- * GPT-2 (Radford et al., 2019): learned positions, pre-norm blocks with LayerNorm, a feed-forward with tanh-GELU, biases
- * throughout and a head tied to the embedding.
- */
+/** GPT-2 (Radford et al., 2019): learned positions, pre-norm LayerNorm blocks with biases, tanh-GELU, a tied head. */
 import type { Value } from '../../../graph/graph.ts';
 import { add } from '../../../graph/ops/elementwise.ts';
 import { reshape, split } from '../../../graph/ops/layout.ts';

@@ -1,7 +1,4 @@
-/**
- * Qwen3 (arXiv 2505.09388): LLaMA's decoder with an RMS norm over every head of queries and of keys, and heads whose width
- * is independent of the model's width.
- */
+/** Qwen3 (arXiv 2505.09388): LLaMA's decoder with RMS norms over heads of queries and keys, and a head width of its own. */
 import { z } from 'zod';
 import { type DecoderVariant, decoderFields, onlyValue, parseDecoderConfig, size } from '../decoder/config.ts';
 import { decoderModel } from '../decoder/model.ts';
