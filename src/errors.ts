@@ -1,6 +1,6 @@
 /**
- * The errors users meet. Every one carries a stable `code`, and its message says what was given, what was
- * expected and what to do. A message that starts with "internal:" is a bug of ours.
+ * The errors users meet. Each carries a stable `code`, and its message names the value given, the one expected and a
+ * remedy. A message that starts with "internal:" is a bug of ours.
  */
 
 /** Stable identifiers; scripts may rely on them. Add a code here before throwing it. */

@@ -12,7 +12,7 @@ export type RandomState = readonly [number, number, number, number];
 export class Random {
   #state: [number, number, number, number];
 
-  /** @param seed any integer; only its low 32 bits count. @throws RangeError for what is not a number */
+  /** @param seed any integer; only its low 32 bits count. @throws RangeError for anything but a number */
   constructor(seed: number) {
     if (typeof seed !== 'number') throw new RangeError('the seed of random numbers is not a number');
     let word = seed >>> 0;
@@ -26,7 +26,7 @@ export class Random {
     this.#state = [next(), next(), next(), next()];
   }
 
-  /** Continues from a state taken with `state`. @throws RangeError for what is none */
+  /** Continues from a state taken with `state`. @throws RangeError for an invalid state */
   static fromState(state: RandomState): Random {
     const isState = Array.isArray(state) && state.length === 4 && state.every((word) => typeof word === 'number');
     if (!isState) throw new RangeError('the state of random numbers is a list of four numbers');

@@ -1,6 +1,6 @@
 /**
- * The library, for browsers: opens exported models by URL and decodes with them, on WebAssembly or WebGPU. What is here
- * has the same names and does the same as in the entry for Node. Nothing that this file reaches may need Node; a test
+ * The library, for browsers: opens exported models by URL and decodes with them, on WebAssembly or WebGPU. Its exports
+ * have the same names and behaviour as in the entry for Node. Nothing that this file reaches may need Node; a test
  * enforces it.
  */
 

@@ -1,5 +1,5 @@
 /**
- * Low-rank adapters in the file format of PEFT: `adapter_config.json` says what they are, `adapter_model.safetensors`
+ * Low-rank adapters in the file format of PEFT: `adapter_config.json` describes them, `adapter_model.safetensors`
  * holds A and B under the names of the Python model ("base_model.model." before ours), and whole parameters trained with
  * them (PEFT's modules_to_save). What Python has no module for, α and filter weights, lies next to it in `linnet_parameters.safetensors`.
  */
@@ -36,7 +36,7 @@ export interface Adapter {
   readonly parameters: Map<string, Tensor<'float32'>>;
 }
 
-/** What an adapter is for: a model, and the parameters of a task's head that are not the model's. */
+/** The model that an adapter belongs to, and the parameters of a task's head that are not the model's. */
 export interface AdapterBase {
   readonly model: Model;
   /** All parameters that an adapter may hold whole. */

@@ -9,7 +9,7 @@ export const INDEX_FILE = 'model.safetensors.index.json';
 /** How every file of weights must end. */
 export const WEIGHTS_SUFFIX = '.safetensors';
 
-/** What an exported folder says about itself; its presence is what makes a folder an exported one. */
+/** The manifest of an exported folder; a folder that has it is an export. */
 export const EXPORT_FILE = 'linnet.json';
 
 /** Files next to the weights that travel with a model: tokenizers of all kinds, chat template, generation defaults. */

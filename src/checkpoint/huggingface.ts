@@ -45,9 +45,9 @@ export interface Checkpoint {
 
 /**
  * Opens a model folder.
- * @throws LinnetError `NOT_FOUND` if there is no folder, config or safetensors weights; `PATH` for what is not a regular file;
- *   `FORMAT` for malformed files; `TENSOR` if index and files disagree; for what is recognized as something else (an
- *   adapter, a session, GGUF, quantized weights …) what it is and which command takes it
+ * @throws LinnetError `NOT_FOUND` if there is no folder, config or safetensors weights; `PATH` for anything but a regular file;
+ *   `FORMAT` for malformed files; `TENSOR` if index and files disagree; for another recognized kind (an adapter, a
+ *   session, GGUF, quantized weights …) its name and the command that takes it
  * @example
  * ```ts
  * const checkpoint = await openCheckpoint('assets/tiny-llama');
@@ -208,7 +208,7 @@ async function checkFolder(path: string): Promise<void> {
   }
 }
 
-/** Says of an adapter, a session, GGUF and the like what it is, and which command takes it. */
+/** Refuses an adapter, a session, GGUF and the like, naming the kind and the command that takes it. */
 async function refuseOtherKinds(path: string): Promise<void> {
   const kind = await recognizePath(path);
   if (kind !== undefined) throw new LinnetError(kind.code, `${path} is ${kind.is}; ${kind.advice}`);

@@ -1,4 +1,4 @@
-/** A classifier from a folder: its own, or that of a model which is to become one. */
+/** A classifier from a folder: a stored classifier, or a model with a new head. */
 import { LinnetError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import {
@@ -32,8 +32,8 @@ export async function loadClassifier(dir: string): Promise<LoadedClassifier> {
 }
 
 /**
- * A classifier with these labels: that of the folder, or its model with a fresh head, drawn with the seed. One label is
- * that of a regression head, whatever its name.
+ * A classifier with these labels: the folder's own, or its model with a fresh head, drawn with the seed. A single label,
+ * of any name, makes a regression head.
  * @throws LinnetError `MISMATCH` for a classifier with other labels
  * @example
  * ```ts

@@ -37,7 +37,7 @@ export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
   return await loadDescribed(dir, describeOf(dir));
 }
 
-/** What a config.json describes. The head of a classifier is not a surplus tensor of a model: it is another task. */
+/** The parser of a config.json. The head of a classifier is not a surplus tensor of a model: it is another task. */
 function describeOf(dir: string): (config: JsonObject) => Model {
   return (config) => {
     if (!isClassifierConfig(config)) return describeModel(config);
@@ -54,7 +54,7 @@ export function classifierRefusal(dir: string, labels: readonly string[]): Linne
   );
 }
 
-/** Loads a model, or a classifier: what the folder says it is. @throws LinnetError as `loadModel` */
+/** Loads a model or a classifier, by the folder's config. @throws LinnetError as `loadModel` */
 export async function loadAny(dir: string): Promise<LoadedModel<Model | Classifier>> {
   return await loadDescribed<Model | Classifier>(dir, (config) =>
     isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
@@ -173,7 +173,7 @@ export async function loadGeneratingModel(dir: string): Promise<LoadedModel<Gene
   return { ...loaded, model: requireGenerating(loaded.model) };
 }
 
-/** All parameters of a model, and those of the optional ones that are there. */
+/** All required parameters of a model, and the optional ones that are present. */
 function heldParameters(
   model: Pick<ModelDescription, 'parameters' | 'optionalParameters'>,
   found: ReadonlyMap<string, unknown>,
@@ -200,7 +200,7 @@ function storedNames(checkpoint: Checkpoint, model: Loadable): Map<string, { nam
   return stored;
 }
 
-/** What can be saved: a model, or a model for a task with names of its own for what is stored. */
+/** A model that can be saved; a model for a task may have its own names for stored parameters. */
 type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJson'> & {
   readonly storedName?: (parameter: string) => string;
 };

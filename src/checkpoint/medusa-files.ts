@@ -1,6 +1,6 @@
 /**
- * Medusa heads in a model folder: `medusa.safetensors` holds the parameters, `medusa.json` says what they are, for
- * which model they were trained, and which candidate tree suits them. Neither file travels when a folder is made from
+ * Medusa heads in a model folder: `medusa.safetensors` holds the parameters, `medusa.json` their description,
+ * the model they were trained for, and their candidate tree. Neither file travels when a folder is made from
  * another (they are not in `COMPANION_FILES`): heads draft for the one model whose hidden states they learned. An
  * export is of that very model: it stores the heads in its own form (`src/export/export-model.ts`).
  */
@@ -48,7 +48,7 @@ const descriptionSchema = z.strictObject({
 
 type Description = z.infer<typeof descriptionSchema>;
 
-/** What is stored next to the parameters. */
+/** Measurements and candidate tree, stored next to the parameters. */
 export type MedusaNotes = Pick<Description, 'accuracy' | 'acceptance' | 'tree'>;
 
 /** Heads of a folder, in memory. */
@@ -106,7 +106,7 @@ export interface MedusaWeights extends MedusaNotes, AsyncDisposable {
 }
 
 /**
- * Opens the heads of a folder and checks what they are; reads no parameter.
+ * Opens the heads of a folder and checks their description; reads no parameter.
  * @throws LinnetError `NOT_FOUND` if there are none; `MISMATCH` if they were trained for another model; `FORMAT` for
  *   malformed files and impossible trees; `TENSOR` for missing, surplus or misshapen parameters; `PATH` as `openInFolder`
  * @example
@@ -155,7 +155,7 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
   }
 }
 
-/** What a folder says about its heads. */
+/** The content of medusa.json. */
 export interface MedusaDescription extends MedusaNotes {
   readonly config: MedusaConfig;
   /** Fingerprint of the model they were trained for. */
@@ -163,7 +163,7 @@ export interface MedusaDescription extends MedusaNotes {
 }
 
 /**
- * Reads what a folder says about its heads, and nothing of the heads themselves.
+ * Reads medusa.json, and none of the parameters.
  * @throws LinnetError `NOT_FOUND` if there are none; `FORMAT` for a malformed medusa.json
  */
 export async function describeMedusaHeads(folder: string): Promise<MedusaDescription> {
@@ -205,7 +205,7 @@ export async function saveMedusaHeads(
   await writeDescription(folder, description);
 }
 
-/** Replaces what is noted next to the heads of a folder, such as a tree found later; what is not given is kept. */
+/** Replaces notes in medusa.json, such as a tree found later; fields that are not given are kept. */
 export async function updateMedusaNotes(folder: string, notes: MedusaNotes): Promise<void> {
   const description = await readDescription(folder);
   await writeDescription(folder, checkedDescription({ ...description, ...notes }, folder));

@@ -1,4 +1,4 @@
-/** Candidate trees of Medusa heads as files hold them: their form, and what is checked of them. Runs in browsers too. */
+/** Candidate trees of Medusa heads in files: their schema and checks. Runs in browsers too. */
 import { z } from 'zod';
 import { treeFromPaths } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
@@ -29,7 +29,7 @@ export const medusaTreeSchema = z.strictObject({
 export type MedusaTree = z.infer<typeof medusaTreeSchema>;
 
 /**
- * Refuses trees that are none, and nodes that no head can fill.
+ * Refuses malformed trees, and nodes that no head can fill.
  * @param source how errors name the file
  * @throws LinnetError `FORMAT`
  */

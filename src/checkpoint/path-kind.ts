@@ -1,6 +1,6 @@
 /**
- * What a path holds that is not a model to be read: an adapter, a session, a download that was left half done, weights in
- * a format of others. Whoever is given one of them in place of a model says what it is and which command takes it.
+ * Recognizes paths that hold no readable model: an adapter, a session, an unfinished download, weights in another format.
+ * A command that is given one in place of a model names its kind and the command that takes it.
  */
 import { open, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
@@ -12,7 +12,7 @@ import { readInFolder } from '../files/regular-file.ts';
 import { CONFIG_FILE, EXPORT_FILE, INDEX_FILE, isPickleFile, WEIGHTS_FILE, WEIGHTS_SUFFIX } from './folder-files.ts';
 import { openSafetensors } from './safetensors/reader.ts';
 
-/** The names of what is told apart, for machines. */
+/** Machine-readable names of the recognized kinds. */
 export type PathKindName =
   | 'adapter'
   | 'export'
@@ -27,7 +27,7 @@ export type PathKindName =
   | 'tokenizer'
   | 'weights';
 
-/** What a path turned out to be. */
+/** A recognized kind of path. */
 export interface PathKind {
   readonly name: PathKindName;
   /** Completes "PATH is …". */
@@ -69,9 +69,8 @@ const recognizers: readonly Recognizer[] = [
 ];
 
 /**
- * What a file or folder is, where it is not a model that can be read.
- * @returns undefined for folders with configuration and safetensors weights, for what is not there, and for what is
- *   nothing of which we know
+ * The kind of a file or folder that is not a readable model.
+ * @returns undefined for folders with configuration and safetensors weights, for missing paths, and for unknown kinds
  * @example
  * ```ts
  * const kind = await recognizePath('runs/adapter');
@@ -261,7 +260,7 @@ async function runFolder(folder: FolderFacts): Promise<PathKind | undefined> {
 
 const tokenizerFiles = ['tokenizer.json', 'tokenizer.model', 'spiece.model', 'vocab.json', 'vocab.txt'];
 
-/** A folder without safetensors weights: what it has instead. */
+/** The kind of a folder without safetensors weights. */
 function weightless(folder: FolderFacts): PathKind | undefined {
   const { names } = folder;
   const hasConfig = names.includes(CONFIG_FILE);
@@ -308,7 +307,7 @@ function weightless(folder: FolderFacts): PathKind | undefined {
   };
 }
 
-/** A folder whose folders are models: `runs`, or that of a hub's cache. */
+/** A folder whose subfolders are models: `runs`, or a folder of a hub's cache. */
 async function folderOfModels({ path, names }: FolderFacts): Promise<PathKind | undefined> {
   if (names.includes(CONFIG_FILE)) return undefined;
   const models: string[] = [];

@@ -2,7 +2,7 @@
 import { studyTable } from '../studies/registry.ts';
 import type { CliCommand } from './framework/command.ts';
 
-/** One command: its words, what it does in a few words, and how it is loaded. */
+/** One command: its words, a short summary, and its loader. */
 export interface CommandEntry {
   /** `['inspect']`, or group and command: `['eval', 'perplexity']`. */
   readonly words: readonly [string] | readonly [string, string];

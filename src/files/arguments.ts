@@ -20,17 +20,17 @@ function wrong(name: string, value: unknown, expected: string): LinnetError {
   return new LinnetError('INPUT', `${name} is ${described(value)}, expected ${expected}`);
 }
 
-/** @throws LinnetError `INPUT` for what is not a string */
+/** @throws LinnetError `INPUT` for anything but a string */
 export function requireText(value: unknown, name: string): asserts value is string {
   if (typeof value !== 'string') throw wrong(name, value, 'a text');
 }
 
-/** @throws LinnetError `INPUT` for what is not a string, or an empty one */
+/** @throws LinnetError `INPUT` for anything but a string, and for an empty one */
 export function requirePath(value: unknown, name: string): asserts value is string {
   if (typeof value !== 'string' || value === '' || value.includes('\0')) throw wrong(name, value, 'a path');
 }
 
-/** @throws LinnetError `INPUT` for what is not a list of strings */
+/** @throws LinnetError `INPUT` for anything but a list of strings */
 export function requireTexts(value: unknown, name: string): asserts value is readonly string[] {
   if (!Array.isArray(value)) throw wrong(name, value, 'a list of texts');
   for (const [index, text] of value.entries()) requireText(text, `${name}[${index}]`);
@@ -39,7 +39,7 @@ export function requireTexts(value: unknown, name: string): asserts value is rea
 /**
  * Undefined passes: options may be left out.
  * @param known names of all options, each a key; without them any name passes
- * @throws LinnetError `INPUT` for what is not a plain object, and for an option that is not known
+ * @throws LinnetError `INPUT` for anything but a plain object, and for an unknown option
  */
 export function requireOptions(value: unknown, name: string, known?: Readonly<Record<string, unknown>>): void {
   if (value === undefined) return;
@@ -53,13 +53,13 @@ export function requireOptions(value: unknown, name: string, known?: Readonly<Re
   throw new LinnetError('INPUT', `${name} have no ${JSON.stringify(strange.slice(0, 40))}; ${hint}`);
 }
 
-/** @throws LinnetError `INPUT` for what lacks one of the methods or fields that tell what it is */
+/** @throws LinnetError `INPUT` for a value that lacks one of the methods or fields that identify its kind */
 export function requireKind(value: unknown, name: string, fields: readonly string[], expected: string): void {
   const isOne = typeof value === 'object' && value !== null && fields.every((field) => field in value);
   if (!isOne) throw wrong(name, value, expected);
 }
 
-/** @throws LinnetError of the code for what is not a whole number of at least `least` */
+/** @throws LinnetError of the code for anything but a whole number of at least `least` */
 export function requireCount(
   value: unknown,
   name: string,
@@ -70,20 +70,20 @@ export function requireCount(
   throw new LinnetError(code, `${name} is ${described(value)}, expected a whole number of at least ${least}`);
 }
 
-/** Undefined passes. @throws LinnetError `INPUT` for what is none of the words */
+/** Undefined passes. @throws LinnetError `INPUT` for a value that is none of the words */
 export function requireOneOf(value: unknown, name: string, words: readonly string[]): void {
   if (value === undefined || (typeof value === 'string' && words.includes(value))) return;
   throw wrong(name, value, `one of ${words.join(', ')}`);
 }
 
-/** @throws LinnetError `INPUT` for what is given and is not a function */
+/** Undefined passes. @throws LinnetError `INPUT` for anything but a function */
 export function requireFunction(value: unknown, name: string): void {
   if (value !== undefined && typeof value !== 'function') throw wrong(name, value, 'a function');
 }
 
 /**
- * Token ids as numbers. Whether the model has them is for the engine to say.
- * @throws LinnetError `INPUT` for what is not a list or typed array of whole numbers from 0
+ * Token ids as numbers. The engine checks them against the vocabulary.
+ * @throws LinnetError `INPUT` for anything but a list or typed array of whole numbers from 0
  */
 export function requireTokens(value: unknown, name: string): number[] {
   const isList = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
@@ -95,7 +95,7 @@ export function requireTokens(value: unknown, name: string): number[] {
   });
 }
 
-/** Numbers of any kind: which ones there are is for the caller to say. @throws LinnetError `INPUT` for what is not a list of numbers */
+/** Numbers of any value: the caller checks the range. @throws LinnetError `INPUT` for anything but a list of numbers */
 export function requireNumbers(value: unknown, name: string): number[] {
   if (!Array.isArray(value)) throw wrong(name, value, 'a list of numbers');
   return value.map((item: unknown, index) => {

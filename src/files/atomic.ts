@@ -14,7 +14,7 @@ import { listWrittenFiles, requireReplaceable } from './written-folder.ts';
 /**
  * Replaces or creates a file.
  * @param data the content, or a function that writes it to the handle it is given (which it must not close)
- * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, or what the function threw; the old file stays then
+ * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, or the function's own error; the old file stays then
  */
 export async function writeFileAtomic(
   path: string,
@@ -201,11 +201,11 @@ function alreadyExists(target: string): LinnetError {
   return new LinnetError('PATH', `${target} already exists; choose another place, or allow replacing it`);
 }
 
-/** System errors are wrapped; whatever else a callback threw is the caller's own and passes unchanged. */
+/** System errors are wrapped; any other error of a callback is the caller's own and passes unchanged. */
 function asCallersError(action: string, path: string, error: unknown): unknown {
   const code = systemErrorCode(error);
   if (code === undefined) return error;
-  // What a system says of it names the temporary file, which nobody asked for.
+  // The system's message names the temporary file, which the caller does not know.
   return code === 'ENOENT' && !existsSync(dirname(path))
     ? new LinnetError('NOT_FOUND', `cannot ${action} ${path}: there is no folder ${dirname(path)}; make it first`, {
         cause: error,

@@ -1,16 +1,16 @@
-/** Whether a disk has room for what is about to be written: found out before the work, not at its end. */
+/** Checks free disk space before the work, not at its end. */
 import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
 
-/** What the file system and small files need for themselves. */
+/** Bytes reserved for the file system and small files. */
 const roomForTheRest = 64 << 20;
 
 /**
  * @param folder where it will be written; it need not exist yet
- * @param what is to be written, to begin the error with
- * @param freeBytes default: what the file system says
+ * @param what name of the output, the subject of the error
+ * @param freeBytes default: asks the file system
  * @throws LinnetError `PATH` if the disk lacks room
  */
 export async function requireDiskRoom(

@@ -2,7 +2,7 @@
 import { LinnetError } from '../errors.ts';
 
 export interface JsonLimits {
-  /** Deepest nesting of objects and arrays. Default 64: code that walks over what was parsed may call itself. */
+  /** Deepest nesting of objects and arrays. Default 64: code that walks over the parsed value may recurse. */
   readonly depth?: number;
   /** Most objects and arrays. Default 5·10⁶; a tokenizer of 500,000 merges, each a pair, has a tenth of it. */
   readonly containers?: number;

@@ -12,14 +12,14 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A text as JSON. @param label what is parsed, the subject of the error message @throws LinnetError `FORMAT` */
+/** A text as JSON. @param label name of the text, the subject of the error message @throws LinnetError `FORMAT` */
 export function parseJson(text: string, label: string): unknown {
   return attempt((): unknown => JSON.parse(text), `${label} is not valid JSON`);
 }
 
 /**
  * Parses bytes that must hold one JSON object.
- * @param label what is parsed, the subject of error messages
+ * @param label name of the bytes, the subject of error messages
  * @param options.uniqueKeys refuse an object, at any depth, that holds a key twice
  * @param options.limits see there; checked before anything is parsed
  * @throws LinnetError `FORMAT`

@@ -19,7 +19,7 @@ export function plainNames(names: readonly string[], limit = 10): string {
   return [...shown, ...(names.length > limit ? [`${names.length - limit} more`] : [])].join(', ');
 }
 
-/** Whatever a file has in place of what it should have, as JSON, cut as names are. */
+/** An unexpected value of a file, as JSON, truncated as names are. */
 export function shownValue(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > LONGEST_NAME ? `${text.slice(0, LONGEST_NAME)}…` : text;

@@ -1,4 +1,4 @@
-/** Names that files give to other files of their folder. They decide what is opened or fetched, so they are checked. */
+/** Names that files give to other files of their folder. They decide which files are opened or fetched, so they are checked. */
 import { LinnetError } from '../errors.ts';
 import { quoteName } from './name-list.ts';
 

@@ -1,5 +1,5 @@
 /**
- * Opening files that may not be what they seem. A model folder can come from an archive or a download, and hold links to
+ * Opening files that are not trusted. A model folder can come from an archive or a download, and hold links to
  * private files, pipes that block forever, or names that climb out of the folder. Each of these has been an
  * advisory against a loader of external model data.
  */
@@ -24,7 +24,7 @@ export function systemErrorCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** Wraps what the file system reported. Our own errors pass unchanged. */
+/** Wraps an error of the file system. Our own errors pass unchanged. */
 export function fileError(action: string, path: string, error: unknown): LinnetError {
   if (error instanceof LinnetError) return error;
   const reason = error instanceof Error ? error.message : String(error);
@@ -41,11 +41,11 @@ export function openRegularFile(path: string): Promise<OpenFile> {
 }
 
 /**
- * What a file of a folder may be besides a regular file of its own.
- * - `followed`: a link to anywhere, or one of several hard links. For what is parsed before it is used: models lie in
+ * The links that are accepted in place of a regular file of the folder.
+ * - `followed`: a link to anywhere, or one of several hard links. For files that are parsed before use: models lie in
  *   caches, on other disks, in deduplicated stores.
  * - `same-name`: as `followed`, but a symbolic link out of the folder must lead to a file of the same name, or into the
- *   cache of the Hugging Face hub. For what is copied as it is: a link called merges.txt must not publish a private key.
+ *   cache of the Hugging Face hub. For files that are copied unread: a link called merges.txt must not publish a private key.
  * - `own`: the folder's own file, with one name. For exported folders, whose files are handed to the engine by path.
  */
 export type LinkRule = 'followed' | 'same-name' | 'own';

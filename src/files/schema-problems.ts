@@ -1,4 +1,4 @@
-/** Values checked by a schema, and what is wrong with one that is refused: a line a problem, never endless. */
+/** Values checked by a schema, and the problems of a refused one: one a line, of bounded number. */
 import { z } from 'zod';
 import { type ErrorCode, LinnetError } from '../errors.ts';
 
@@ -8,7 +8,7 @@ const longestLine = 240;
 
 /**
  * A value as a schema has it.
- * @param refusal what an error says; the problems follow on lines of their own
+ * @param refusal first line of the error; the problems follow on lines of their own
  * @throws LinnetError of `code`
  */
 export function validated<Schema extends z.ZodType>(

@@ -1,6 +1,6 @@
 /**
- * Names under which files and folders are written before they are complete, and what is left under such names by processes
- * that were killed. The name says which process writes, so that what a dead one left can be told from work under way.
+ * Names under which files and folders are written before they are complete, and the leftovers of killed processes under
+ * such names. The name identifies the writing process, which tells leftovers from work under way.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import type { Dirent } from 'node:fs';
@@ -15,7 +15,7 @@ const pattern = /^\.(.+)\.([0-9a-f]{8})-([1-9]\d{0,9})-(0|[0-9a-f]{8}\.\d{1,20})
 /** File names end at 255 bytes, of which the rest of the pattern takes 80 at most. */
 const longestName = 160;
 
-/** So many entries are looked at; a larger tree is looked at in part. */
+/** Limit on the entries looked at; a larger tree is searched in part. */
 const maximumEntries = 1_000_000;
 
 /** Where `target` is written until it is complete: a new name in the same folder. */
@@ -34,7 +34,7 @@ function shortened(name: string): string {
 /** Something that was never completed. */
 export interface TemporaryFile {
   readonly path: string;
-  /** What it would have become. */
+  /** The path that it was to replace. */
   readonly target: string;
   /** Of the process that wrote it. */
   readonly pid: number;
@@ -45,7 +45,7 @@ export interface TemporaryFile {
 }
 
 /**
- * The temporary files and folders in a folder and below; links are not followed. What is inside of them is theirs.
+ * The temporary files and folders in a folder and below; links are not followed, and temporary folders not searched.
  * @throws LinnetError `NOT_FOUND` or `PATH` if `folder` cannot be read; folders below that cannot be are passed over
  */
 export async function findTemporaryFiles(folder: string): Promise<TemporaryFile[]> {
@@ -65,9 +65,9 @@ export async function findTemporaryFiles(folder: string): Promise<TemporaryFile[
 }
 
 /**
- * Removes what processes that are gone left of `target`: next to it, under temporary names of it and of what begins with
- * its name (`model.run` of `model`), and in those folders.
- * @returns what was removed
+ * Removes the leftovers of ended processes for `target`: next to it, under temporary names of it and of paths that begin
+ * with its name (`model.run` of `model`), and in those folders.
+ * @returns the removed files and folders
  */
 export async function removeAbandoned(target: string): Promise<TemporaryFile[]> {
   const name = basename(resolve(target));

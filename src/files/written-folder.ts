@@ -14,7 +14,7 @@ export const WRITTEN_FILES = '.linnet-files.json';
 
 /** A list of more bytes is not ours: folders have tens of files. */
 const maximumBytes = 1 << 20;
-/** So many entries are looked at before a folder counts as somebody else's. */
+/** Limit on the entries looked at; a larger folder counts as foreign. */
 const maximumEntries = 10_000;
 const shownNames = 3;
 
@@ -90,7 +90,7 @@ async function writtenFiles(folder: string): Promise<ReadonlySet<string> | undef
   }
 }
 
-/** Whatever is not a folder, at any depth, and folders without content (with a slash at the end); links are not followed. */
+/** All files and links at any depth, and empty folders (with a slash at the end); links are not followed. */
 async function filesBelow(folder: string): Promise<string[]> {
   const found: string[] = [];
   const open = [folder];

@@ -1,4 +1,4 @@
-/** Work that any machine may do: what a job is, and what comes of it. */
+/** Work that any machine may do: jobs and their results. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
@@ -9,11 +9,11 @@ export interface Job {
   readonly kind: string;
   /** Decides the result, together with nothing else. JSON. */
   readonly data: unknown;
-  /** What it is called where progress is shown. */
+  /** Name in progress displays. */
   readonly title: string;
 }
 
-/** What a handler has besides the data. */
+/** Context of a handler, besides the data. */
 export interface JobContext {
   /** Fires when the worker is to stop: the handler then throws `ABORTED`, and the job goes to another. */
   readonly signal: AbortSignal;
@@ -31,7 +31,7 @@ export function jobId({ kind, data }: Job): string {
     .digest('hex');
 }
 
-/** A result as it goes through the queue. What is wrong with the work itself is a result: trying again would not help. */
+/** A result as it goes through the queue. An error of the work itself is a result: a retry would not help. */
 const outcomeSchema = z.union([
   z.strictObject({ result: z.json() }),
   z.strictObject({ error: z.strictObject({ code: z.string().max(32), message: z.string().max(10_000) }) }),
@@ -47,7 +47,7 @@ export function failure(error: unknown): JobOutcome | undefined {
   return { error: { code: error.code, message: error.message.slice(0, 10_000) } };
 }
 
-/** The result that an outcome stands for. @throws LinnetError what the worker threw, or `FORMAT` for anything else */
+/** The result in an outcome. @throws LinnetError the worker's error, or `FORMAT` for a value that is no outcome */
 export function resultOf(value: unknown, title: string): unknown {
   const parsed = outcomeSchema.safeParse(value);
   if (!parsed.success) throw new LinnetError('FORMAT', `the queue holds something else than a result for ${title}`);

@@ -1,7 +1,7 @@
 /**
  * Jobs on many machines: BullMQ on a Redis that all of them reach. A worker holds a lock on its job, which it renews while it
- * lives; the job of a worker that no longer does goes to another. Results stay in Redis for a day, so that whoever asked may
- * be stopped and ask again.
+ * lives; the job of a dead worker goes to another. Results stay in Redis for a day, so that the caller may be stopped and ask
+ * again.
  */
 import type * as Bullmq from 'bullmq';
 import { join } from 'node:path';
@@ -22,16 +22,16 @@ const load = (): Promise<typeof Bullmq> => loadOptional(() => import('bullmq'), 
 /** How a caller follows its jobs. */
 export interface RunJobsOptions {
   readonly signal?: AbortSignal;
-  /** Called with each result as it comes; what it throws ends the run. */
+  /** Called with each result as it arrives; an error that it throws ends the run. */
   readonly onResult: (index: number, result: unknown) => void | Promise<void>;
 }
 
 /**
- * Gives jobs to whoever works on the queue, and waits for all of their results. Jobs that were done before have theirs at once.
+ * Adds jobs to the queue and waits for all of their results. Jobs that were done before have theirs at once.
  *
  * @param url of the Redis
  * @throws LinnetError `ABORTED` when the signal fires: the jobs stay in the queue, and asking again finds their results;
- *   what a worker threw; `NOT_FOUND` without bullmq and ioredis
+ *   an error of a worker; `NOT_FOUND` without bullmq and ioredis
  */
 export async function runJobs(url: string, jobs: readonly Job[], { signal, onResult }: RunJobsOptions): Promise<void> {
   const { Queue, QueueEvents } = await load();
@@ -52,7 +52,7 @@ export async function runJobs(url: string, jobs: readonly Job[], { signal, onRes
     await events.waitUntilReady();
     const waiting = jobs.map(async (job, index) => {
       const id = jobId(job);
-      // Neither what broke down nor what was refused is an answer for ever.
+      // Failed and refused jobs are tried again.
       const earlier = await queue.getJob(id);
       if (earlier !== undefined && (await earlier.isFailed())) await earlier.remove();
       const added = await queue.add(job.kind, job.data, {

@@ -30,7 +30,7 @@ export async function openRedis(url: string, { retries = 2 }: RedisOptions = {})
     maxRetriesPerRequest: retries,
     retryStrategy: (attempts) => Math.min(50 * attempts, 400),
   });
-  // Errors of commands reach whoever gave them; without a listener those of the connection would be printed.
+  // Errors of commands reach their callers; without a listener, connection errors would be printed.
   redis.on('error', () => undefined);
   try {
     await redis.connect();
@@ -44,9 +44,9 @@ export async function openRedis(url: string, { retries = 2 }: RedisOptions = {})
 }
 
 /**
- * Loads a package that is installed only by those who need it.
- * @param need what it is needed for
- * @throws LinnetError `NOT_FOUND` that says what to install
+ * Loads an optional package.
+ * @param need the feature that needs it, for the error
+ * @throws LinnetError `NOT_FOUND` that names the package to install
  */
 export async function loadOptional<T>(load: () => Promise<T>, name: string, need: string): Promise<T> {
   try {

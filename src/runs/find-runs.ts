@@ -19,7 +19,7 @@ export interface FoundRuns {
   readonly isComplete: boolean;
 }
 
-/** What is looked at: a folder of runs has some hundreds of entries; whoever names `/` is not to wait for hours. */
+/** Limits of the search: a folder of runs has some hundreds of entries, and a search of `/` must not take hours. */
 const limits = { depth: 8, entries: 100_000, runs: 1000 } as const;
 
 /** Folders in which no run is. */

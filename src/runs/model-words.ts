@@ -1,4 +1,4 @@
-/** What a record says of its model, in a few words. The record may come from anybody: whatever cannot be read is left out. */
+/** A short description of a record's model. The record is not trusted: unreadable fields are left out. */
 import { z } from 'zod';
 import { describeMixer, parseMixer } from '../attention/mixer-config.ts';
 import { LinnetError } from '../errors.ts';

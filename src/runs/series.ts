@@ -81,7 +81,7 @@ export class RunSeries {
   #offset = 0;
   #file = '';
   #lines = 0;
-  /** Grows with what is read. */
+  /** Grows with each read that adds metrics. */
   version = 0;
 
   constructor(folder: string) {

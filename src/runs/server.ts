@@ -1,4 +1,4 @@
-/** The dashboard of runs: a page, and what it asks for. It reads records and answers this machine only. */
+/** The dashboard of runs: a page and its API. It reads records and answers this machine only. */
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:http';
 import { getRequestListener } from '@hono/node-server';

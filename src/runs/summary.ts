@@ -1,4 +1,4 @@
-/** A run in one line: what it is of, how far it has come, and what came of it. */
+/** A run in one line: its subject, progress and result. */
 import { z } from 'zod';
 import { isFolderHeld } from '../files/folder-lock.ts';
 import { commandLine } from '../report/command-line.ts';
@@ -10,7 +10,7 @@ import type { CurveGroup } from './series.ts';
 /** `lost`: the record says that it runs, but no process has the folder: it was killed, or its machine went down. */
 export type RunState = RunRecord['status'] | 'lost';
 
-/** What is known of a run; what its record does not say is null. */
+/** Summary of a run; fields that its record lacks are null. */
 export interface RunSummary {
   readonly name: string;
   /** The command that made it: `finetune`, `medusa train`; `library` for a program. */
@@ -24,7 +24,7 @@ export interface RunSummary {
   /** Done, and planned. */
   readonly steps: number | null;
   readonly totalSteps: number | null;
-  /** Mean of the last tenth of a finished run, in nats per token; of one under way, that of the last step. */
+  /** In nats per token: the mean of a finished run's last tenth; of a run under way, the last step's loss. */
   readonly loss: number | null;
   readonly heldOutLoss: number | null;
   readonly perplexity: number | null;
@@ -176,7 +176,7 @@ interface Points {
   readonly y: readonly number[];
 }
 
-/** Of the last steps: tokens are counted from the beginning, seconds are those of each step. */
+/** Rate of the last steps: tokens are cumulative, seconds are per step. */
 function rate(tokens: Points, seconds: Points): number | undefined {
   const [first, last] = [tokens.y.length < 2 ? 0 : tokens.y[tokens.y.length - 2], tokens.y[tokens.y.length - 1]];
   const steps = tokens.x.length < 2 ? 1 : tokens.x[tokens.x.length - 1] - tokens.x[tokens.x.length - 2];

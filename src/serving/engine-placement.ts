@@ -20,7 +20,7 @@ export interface EnginePlacement {
 /**
  * @param folder of a model, or of an export
  * @param wanted `auto`: models of at most 16 MiB inline with one thread, others in a thread of their own
- * @param threads what was asked for; stands in any case
+ * @param threads requested number; kept in any case
  */
 export async function placeEngine(
   folder: string,

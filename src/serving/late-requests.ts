@@ -1,28 +1,28 @@
 /**
- * Requests that do not come in time, and other failures on the way to a request.
+ * Late requests, and other failures before a request is complete.
  *
- * Node looks at the clock before it looks at what the network has brought: a server that was busy for longer than clients
- * have finds connections out of time whose requests it has only not read. They are read first here.
+ * Node checks the clock before it reads the sockets: a server that was busy for longer than the timeout finds connections
+ * out of time whose requests have arrived unread. They are read first here.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 
-/** Status lines by the code of what went wrong; anything else is 400. */
+/** Status lines by error code; any other code is 400. */
 const answers: ReadonlyMap<unknown, string> = new Map([
   ['ERR_HTTP_REQUEST_TIMEOUT', '408 Request Timeout'],
   ['HPE_HEADER_OVERFLOW', '431 Request Header Fields Too Large'],
   ['HPE_CHUNK_EXTENSIONS_OVERFLOW', '413 Payload Too Large'],
 ]);
 
-/** What came last on a connection. */
+/** The last request of a connection, with its answer. */
 interface Exchange {
   readonly incoming: IncomingMessage;
   readonly outgoing: ServerResponse;
 }
 
 /**
- * Answers what is no request, and requests that are late through a fault of the client.
- * @returns is to be told of every request
+ * Refuses malformed requests, and requests that are late through a fault of the client.
+ * @returns the listener to register for requests
  */
 export function refuseLateRequests(server: Server): (incoming: IncomingMessage, outgoing: ServerResponse) => void {
   const exchanges = new WeakMap<Duplex, Exchange>();

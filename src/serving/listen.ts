@@ -24,7 +24,7 @@ export interface ListenOptions {
   readonly requestTimeout?: number;
 }
 
-/** What draining means to what is behind the API. */
+/** The part behind the API that is drained with it. */
 export interface Drained {
   /** Called first: requests are still taken. */
   begin(): void;
@@ -37,7 +37,7 @@ export interface Listening {
   readonly url: string;
   /** Answers a request that did not come by the socket. */
   readonly fetch: (request: Request) => Response | Promise<Response>;
-  /** Says so to load balancers, accepts no more, lets what runs come to its end, then closes. */
+  /** Reports draining to load balancers, accepts no more requests, lets running ones finish, then closes. */
   drain(): Promise<void>;
 }
 

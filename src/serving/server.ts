@@ -38,7 +38,7 @@ export interface ServerOptions
   readonly slotFolder?: string;
   /** Seconds without a turn after which a session is gone, unless it asks for others. Default: it stays. */
   readonly sessionTtl?: number;
-  /** What is shared with other servers of the model; it stays the caller's. `sessions` is to be on top of its store. */
+  /** State shared with other servers of the model; the caller closes it. `sessions` must use its store. */
   readonly shared?: SharedState;
   readonly limits?: Partial<ServerLimits>;
   /** Other names that requests may call the model. */

@@ -5,7 +5,7 @@ import type { RemoteFile } from './download.ts';
 import type { RemoteRepository } from './model-files.ts';
 import type { FileSelection } from './selection.ts';
 
-/** What is wanted of a data set. */
+/** The parts of a data set to fetch. */
 export interface DatasetParts {
   /** Names of configurations, which are folders; empty for all. */
   readonly configs: readonly string[];
@@ -16,7 +16,7 @@ export interface DatasetParts {
 const rowFile = /\.(parquet|jsonl|csv|tsv)$/i;
 const partName = /^[\w][\w .+-]{0,199}$/;
 
-/** How the note of a download says what was wanted. */
+/** The requested parts as the record of a download holds them. */
 export function partsSelection({ configs, splits }: DatasetParts): FileSelection {
   return {
     include: [...configs.map((name) => `config ${name}`), ...splits.map((name) => `split ${name}`)],
@@ -60,7 +60,7 @@ export async function planDataset(
   return [...new Set([...kept, ...wanted])];
 }
 
-/** The files of each part that is asked for. @param there what a message says that there is */
+/** The files of each requested part. @param there names that the error lists as available */
 function chosen(
   files: readonly RemoteFile[],
   names: readonly string[],

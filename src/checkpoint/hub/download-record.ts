@@ -1,4 +1,4 @@
-/** The note a download leaves in its folder: which model and commit it is, and what each file must look like. */
+/** The record that a download leaves in its folder: model, commit, and the expected size and digest of each file. */
 import { lstat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
@@ -11,7 +11,7 @@ const recordSchema = z.object({
   id: z.string(),
   commit: z.string(),
   files: z.record(z.string(), z.object({ size: z.int().nonnegative(), sha256: z.string() })),
-  /** What was asked for; records of earlier versions lack it: nothing beyond what Linnet reads, and all of that. */
+  /** The requested selection; records of earlier versions lack it: all files that Linnet reads, and no others. */
   selection: fileSelection.default({ include: [], exclude: [] }),
 });
 

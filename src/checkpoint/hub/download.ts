@@ -1,4 +1,4 @@
-/** Receiving one file over an unreliable connection: continues what is there, verifies size and digest, tries again. */
+/** Receiving one file over an unreliable connection: resumes a partial file, verifies size and digest, retries. */
 import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
@@ -116,7 +116,7 @@ class Reception {
     return this.#file.size - this.#received;
   }
 
-  /** Counts and digests what the file already holds; more than expected cannot be part of it and is dropped. */
+  /** Counts and digests the bytes already in the file; a file larger than expected is dropped. */
   async takeExisting(): Promise<void> {
     const { size } = await this.#handle.stat();
     if (size > this.#file.size) return this.restart();

@@ -56,11 +56,11 @@ export interface FetchDatasetOptions extends TransferOptions, Partial<DatasetPar
 /** A place that models come from. */
 export interface ModelSource {
   /**
-   * Makes sure that `targetDir` holds a model at a revision, downloading what is missing.
+   * Makes sure that `targetDir` holds a model at a revision, downloading missing files.
    * @param id `owner/name` or `name`
    * @param revision branch, tag or commit; default 'main'. A commit that is already there needs no network.
    * @param targetDir default `defaultModelFolder(id)`; replaced if it holds another revision of the same model
-   * @returns what the folder holds
+   * @returns the record of the folder's files
    */
   fetchFolder(id: string, revision?: string, targetDir?: string, options?: FetchOptions): Promise<DownloadRecord>;
 }
@@ -192,7 +192,7 @@ async function fetchFolder(
     const commit = await connection.resolveCommit(wanted.revision);
     if (complete && present.record.commit === commit) return present.record;
 
-    // The name depends on the commit alone, so that the next run finds what this one leaves when interrupted.
+    // The name depends on the commit alone, so that the next run finds the partial download of an interrupted one.
     const staging = resolve(dirname(target), `.${basename(target)}.${commit}.partial`);
     await mkdir(staging, { recursive: true });
     const files = await plan(connection, commit, staging, Object.keys(present?.record.files ?? {}));
@@ -214,7 +214,7 @@ async function fetchFolder(
   }
 }
 
-/** Copies what an earlier download of the same commit has, so that it need not be fetched again; it is verified as if it had. */
+/** Copies the files of an earlier download of the same commit instead of fetching them; they are verified like fetched ones. */
 async function takeOver(
   files: readonly RemoteFile[],
   earlier: DownloadRecord,
@@ -288,7 +288,7 @@ class Connection implements RemoteRepository {
     return sha;
   }
 
-  /** The files by name: of a model those of the top folder, of a data set all. */
+  /** The files by name: the top folder's for a model, all for a data set. */
   async listFiles(commit: string): Promise<ReadonlyMap<string, RemoteFile>> {
     const files = new Map<string, RemoteFile>();
     const request = { repo: this.#repo, revision: commit, recursive: this.#kind === 'dataset', ...this.#access() };

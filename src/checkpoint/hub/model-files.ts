@@ -7,7 +7,7 @@ import { MAX_INDEX_BYTES, parseShardIndex, shardNames } from '../shard-index.ts'
 import type { RemoteFile } from './download.ts';
 import { type FileSelection, selectionRules } from './selection.ts';
 
-/** What is asked of a repository on the hub to choose its files. */
+/** A repository on the hub, as the choice of its files uses it. */
 export interface RemoteRepository {
   listFiles(commit: string): Promise<ReadonlyMap<string, RemoteFile>>;
   /** Receives a file into a folder; returns its SHA-256. */

@@ -1,10 +1,10 @@
-/** What is wanted of the hub, and what went wrong when it was asked for it. */
+/** A request to the hub, and the errors it can end with. */
 import { HubApiError } from '@huggingface/hub';
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
 
-/** What each kind of repository is called. */
+/** Names of the kinds of repositories, in messages. */
 export const kindNames = { model: 'model', dataset: 'data set' } as const;
 export type RepositoryKind = keyof typeof kindNames;
 

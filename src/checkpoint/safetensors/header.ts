@@ -24,7 +24,7 @@ const OPENING_BRACE = 0x7b;
 /** Names that would turn into something else as a key of a plain object anywhere downstream. */
 const UNSAFE_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
-/** What the header says about one tensor. `begin` counts from the start of the data. */
+/** The header's entry for one tensor. `begin` counts bytes from the start of the data. */
 export interface StoredTensor {
   readonly dtype: StoredDType;
   readonly shape: readonly number[];

@@ -61,7 +61,7 @@ export interface SafetensorsFile extends SafetensorsDirectory {
 /** A file in memory. Tensors are copies, so they do not keep the bytes alive. Errors as in `SafetensorsFile`. */
 export interface SafetensorsBytes extends SafetensorsDirectory {
   read(name: string): AnyTensor;
-  /** The same over the bytes of the file, where they are aligned, for whoever keeps neither. F32 and I32 only. */
+  /** As `read`, but a view of the file's bytes where they are aligned, for callers that keep neither. F32 and I32 only. */
   view(name: string): Tensor<'float32' | 'int32'>;
   readFloat32(name: string): Tensor<'float32'>;
 }
@@ -223,7 +223,7 @@ class FileReader extends Directory implements SafetensorsFile {
     return bytes;
   }
 
-  /** While a piece is used, the next one is read. @param room where so many numbers go */
+  /** While a piece is used, the next one is read. @param room gives the array for `count` numbers */
   async *#float32Pieces(
     { dtype, shape, begin, byteLength }: StoredTensor,
     convert: ToFloat32,

@@ -23,8 +23,8 @@ interface StoredDTypeRow {
   /** Wraps exactly the bytes of one tensor. Absent where no host dtype matches. */
   readonly decode?: (bytes: ArrayBuffer, shape: readonly number[]) => AnyTensor;
   /**
-   * Converts elements; their bytes begin at a multiple of the element size in their buffer. What needs room takes
-   * `room`, of one number per element (default: fresh); float32 stays where it is. Absent for what is not floating point.
+   * Converts elements; their bytes begin at a multiple of the element size in their buffer. A conversion writes to
+   * `room`, of one number per element (default: fresh); float32 is not copied. Absent for dtypes that are not floating point.
    */
   readonly toFloat32?: (bytes: Uint8Array<ArrayBuffer>, room?: Float32Array) => Float32Array;
   /** Bytes of the elements of `data`, or undefined where such an array cannot be stored as this type. */

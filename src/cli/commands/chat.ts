@@ -12,7 +12,7 @@ import { folderOf } from '../options/folder-parameters.ts';
 import { samplingOptions } from '../options/sampling-options.ts';
 import { openCausal } from '../../open/running-model.ts';
 
-/** What a line that begins with a slash does. Returns whether the conversation goes on. */
+/** A command of a line that begins with a slash. `run` returns whether the conversation goes on. */
 interface ChatCommand {
   readonly help: string;
   run(conversation: Conversation, argument: string, context: CommandContext): Promise<boolean> | boolean;

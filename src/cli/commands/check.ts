@@ -1,4 +1,4 @@
-/** `linnet check`: proves that a model does not read the future and decodes what was trained. */
+/** `linnet check`: proves that a model does not read the future, and that it decodes as it was trained. */
 import { loadModel } from '../../checkpoint/load-model.ts';
 import { type CheckRow, checkModel } from '../../evaluation/check/check.ts';
 import { requireCausal } from '../../models/families/index.ts';

@@ -1,4 +1,4 @@
-/** `linnet distill`: the mixers of a converted model learn to do what the attention of the original does. */
+/** `linnet distill`: trains the mixers of a converted model to reproduce the attention of the original. */
 import { distill as transfer, transferShape } from '../../training/plans/distill.ts';
 import { defineCommand } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';

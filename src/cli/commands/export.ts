@@ -123,7 +123,7 @@ export const exportCommand = defineCommand({
   },
 });
 
-/** What is compared on, or why nothing is. */
+/** The text of the comparison, or the reason why there is none. */
 async function textOfReport(
   context: CommandContext,
   model: GeneratingModel,
@@ -147,7 +147,7 @@ async function textOfReport(
   };
 }
 
-/** Says in linnet.json what the perplexity is of. */
+/** Name in linnet.json of the text that the perplexity was measured on. */
 const ownTextName = 'text that the model generated itself';
 
 /** Tokens of one text: enough to see an error build up, few enough that a large model is done in a minute or two. */

@@ -203,7 +203,7 @@ interface DecodingValues {
   readonly temperature: number;
 }
 
-/** Beam search keeps several texts at once, and gives them when it has come to the end. */
+/** Refuses options that beam search cannot serve: it keeps several texts at once, and returns them when all have ended. */
 function refuseForBeams(options: DecodingValues): void {
   const given = ofOneText(options);
   if (given !== undefined) throw new UsageError(`${given} goes with one text at a time; leave out --beams or ${given}`);

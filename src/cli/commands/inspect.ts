@@ -1,4 +1,4 @@
-/** `linnet inspect`: what a model is and what a session of it costs, without reading its weights. */
+/** `linnet inspect`: the description of a model and the memory of a session, without reading its weights. */
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
 import { type PathKind, recognizePath } from '../../checkpoint/path-kind.ts';
 import { LinnetError } from '../../errors.ts';
@@ -117,7 +117,7 @@ export const inspect = defineCommand({
   },
 });
 
-/** A name and what is said of it. */
+/** A name and its value. */
 type Fact = [name: string, value: string];
 
 function printFacts(context: CommandContext, facts: readonly Fact[]): void {
@@ -125,7 +125,7 @@ function printFacts(context: CommandContext, facts: readonly Fact[]): void {
   for (const [name, value] of facts) context.print(`${name.padEnd(width)}  ${value}`);
 }
 
-/** What is not a model: what it is, and which command takes it. */
+/** Output for a path that is not a model: its kind, and the command that takes it. */
 function describeOther(context: CommandContext, path: string, { name, is, advice, facts }: PathKind): CommandResult {
   printFacts(context, [['kind', is], ...Object.entries(facts), ['use', advice]]);
   return { json: { kind: name, path, is, advice, facts } };
@@ -139,7 +139,7 @@ const classifierUse =
   'It classifies whole texts and has no state. "linnet eval accuracy" measures it, "linnet finetune --objective classify" ' +
   'trains it further.';
 
-/** What a model does, by its kind. */
+/** Descriptions of the kinds of models. */
 const kindNames: Readonly<Record<Model['kind'], string>> = {
   causal: 'causal: predicts the next token',
   encoder: 'encoder: reads a whole text at once',

@@ -168,7 +168,7 @@ interface LinearizeOptions extends MixerOptionValues {
 interface Linearized {
   readonly model: Model;
   readonly parameters: Map<string, Tensor<'float32'>>;
-  /** What the JSON says of what was changed. */
+  /** Fields of the JSON output that describe the change. */
   readonly reported: Readonly<Record<string, unknown>>;
 }
 
@@ -190,7 +190,7 @@ function inLayers(
   return { ...done, reported: { changedLayers: changed } };
 }
 
-/** What a model keeps of itself when its mixers change. */
+/** A model of one mixer per layer, whose type stays when its mixers change. */
 type Remixed = CausalModel | EncoderModel;
 
 /** A model with an encoder and a decoder. */
@@ -218,7 +218,7 @@ function configured(
 ): MixerConfig {
   const { mixer, softmaxLayers } = options;
   const usual = options.kernel === undefined ? takenOptions(mixer, { kernel }) : {};
-  // The group is also that of the layers that keep softmax.
+  // Layers that keep softmax have the same group.
   const { group } = softmaxLayers > 0 ? takenOptions(mixer, options) : options;
   return configureMixer({ ...options, group, ...usual }, reads, others);
 }

@@ -1,4 +1,4 @@
-/** `linnet runs`: what was trained, converted and studied, as a table or as a page that follows what is under way. */
+/** `linnet runs`: runs of training, conversion and studies, as a table or as a page that follows the unfinished ones. */
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { fixed, formatCount, formatDuration } from '../../report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
@@ -11,7 +11,7 @@ import { defineCommand, flag, optional, withDefault } from '../framework/command
 import { UsageError } from '../framework/exit-codes.ts';
 import { filePath, folderPath, integer } from '../framework/option-values.ts';
 
-/** Steps done, of so many where the run has not come to its end. */
+/** Steps done; of an unfinished run, with their total. */
 function stepsWords({ steps, totalSteps, unit }: RunSummary): string | undefined {
   if (steps === null) return undefined;
   if (unit === 'trials') return `${formatCount(steps)}/${formatCount(totalSteps ?? steps)} trials`;

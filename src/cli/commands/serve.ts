@@ -188,7 +188,7 @@ export const serveCommand = defineCommand({
   },
 });
 
-/** Serves until the command is told to end, and lets what runs come to its end. */
+/** Serves until the command is told to end, and lets running requests finish. */
 async function untilStopped(context: CommandContext, server: Listening, model: string) {
   const { signal } = context;
   await new Promise<void>((resolve) => {
@@ -202,7 +202,7 @@ async function untilStopped(context: CommandContext, server: Listening, model: s
   return { json: { url: server.url, model, drained: true } };
 }
 
-/** Where sessions are kept, and what is shared with other servers. */
+/** The store of sessions, and the state shared with other servers. */
 async function openSessions(
   { sessions: place, sessionCache }: { readonly sessions?: string; readonly sessionCache: number },
   model: TextModel,

@@ -79,7 +79,7 @@ function valueOf(given: string): unknown {
   }
 }
 
-/** A line a field: its name, whether it must be given or its default, and what it is. */
+/** A line a field: its name, "required" or its default, and its description. */
 function planFields(shape: Readonly<Record<string, z.ZodType>>): string {
   const lines = Object.entries(shape).map(([key, schema]) => {
     const absent = schema.safeParse(undefined);

@@ -1,6 +1,6 @@
 /**
- * What a command is: its description, arguments and options as zod schemas, and what it does. The texts of help and
- * errors come from the same definition, so that they cannot disagree with what is accepted.
+ * Definition of a command: description, arguments and options as zod schemas, and its function. The texts of help and
+ * errors come from the same definition, so that they cannot disagree with the accepted values.
  */
 import type { Command as Commander } from 'commander';
 import { Option } from 'commander';
@@ -17,7 +17,7 @@ import type { ValueKind } from './option-values.ts';
 import { choice, filePath, integer } from './option-values.ts';
 import { checkResultFile, writeResultFile } from './result-file.ts';
 
-/** What a command has to say to machines. */
+/** A command's machine-readable result. */
 export interface CommandResult {
   /** Printed as the last line of stdout with `--json`. */
   readonly json: Readonly<Record<string, unknown>>;
@@ -30,7 +30,7 @@ interface ParameterHelp {
   readonly description: string;
   /** Completes "expected …". */
   readonly expects: string;
-  /** What the value is called in help; absent for flags. */
+  /** Name of the value in help; absent for flags. */
   readonly placeholder?: string;
   readonly required: boolean;
   /** `once`: a later value replaces an earlier one. `each`: the option is repeated. `list`: several values follow it. */
@@ -43,7 +43,7 @@ const parameterHelp = z.registry<ParameterHelp>();
 
 type ParameterShape = Readonly<Record<string, z.ZodType>>;
 
-/** Says in help what a value is for, and what it is called there. */
+/** Registers the description and placeholder of a value for help. */
 function registered<T, In>(
   schema: z.ZodType<T, In>,
   { expects, placeholder }: ValueKind<unknown>,
@@ -116,7 +116,7 @@ export const engineOptions = {
 
 /** What `defineCommand` is given. */
 export interface CommandDefinition<A extends ParameterShape, O extends ParameterShape> {
-  /** Below the usage line of help: what the command does, with what it leaves behind. */
+  /** Below the usage line of help: the command's effect and its outputs. */
   readonly description: string;
   /** Complete command lines; the first is the most usual one. */
   readonly examples: readonly [string, ...string[]];
@@ -126,7 +126,7 @@ export interface CommandDefinition<A extends ParameterShape, O extends Parameter
   readonly options: O;
   /** Options that `--help` shows, at most 15; `--help-all` shows the others, too. Default: all, of a command with few. */
   readonly usual?: readonly (keyof O & string)[];
-  /** The command measures: `--out FILE` writes what it returns for machines. */
+  /** The command measures: `--out FILE` writes its machine-readable result. */
   readonly writesResults?: boolean;
   /** Keys of options that name files which are written at the end: whether they can be is found out first. */
   readonly writes?: readonly (keyof O & string)[];
@@ -143,8 +143,8 @@ export interface CliCommand {
    */
   declare(target: Commander, everything: boolean): void;
   /**
-   * Checks what the parser found and runs the command.
-   * @throws UsageError naming the argument or option, what was given and what is expected
+   * Checks the parsed values and runs the command.
+   * @throws UsageError naming the argument or option, the value given and the expected one
    */
   run(
     context: CommandContext,
@@ -224,7 +224,7 @@ async function tidyUp(context: CommandContext, out: string): Promise<void> {
   }
 }
 
-/** What a command replaces, of those that write a folder. */
+/** Options of commands that write a folder and may replace it. */
 const replacement = z.object({ out: z.string().optional(), replace: z.boolean().optional() });
 
 /** An error of the library in the words of the command line; options that exclude each other are a mistake of usage. */

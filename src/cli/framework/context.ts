@@ -1,4 +1,4 @@
-/** What a running command is given: where to print, how to show progress, when to stop. */
+/** The context of a running command: output, progress, signal to stop. */
 import { LinnetError } from '../../errors.ts';
 import { openProgress, type Progress, silentProgress } from '../../report/progress.ts';
 import { type Column, makeTable, textTable } from '../../report/table.ts';
@@ -19,7 +19,7 @@ export interface CommandContext {
   readonly command: readonly string[];
   /** Whether stdout belongs to the one JSON object. */
   readonly json: boolean;
-  /** Whether what is streamed appears on a terminal, where a progress line would be drawn over it. */
+  /** Whether streamed output appears on a terminal, where a progress line would be drawn over it. */
   readonly streamsToTerminal: boolean;
   /** Variables of the environment, where a setting may come from that does not belong into a command line. */
   readonly environment: Readonly<Record<string, string | undefined>>;

@@ -1,7 +1,7 @@
 /** How a command ends: its exit code, and the error a failed one reports. Scripts rely on both. */
 import { type ErrorCode, LinnetError } from '../../errors.ts';
 
-/** What every exit code means, in the words of `linnet --help`. */
+/** Meaning of every exit code, in the words of `linnet --help`. */
 export const exitCodes = {
   success: { code: 0, meaning: 'success' },
   negative: { code: 1, meaning: 'the command ran, and its answer is no (a leak was found, a comparison failed)' },
@@ -24,7 +24,7 @@ export class UsageError extends Error {
   }
 }
 
-/** What is said about an error: to machines as `{"error":{"code","message"}}`, to people as the message. */
+/** An error as reported: to machines as `{"error":{"code","message"}}`, to people as the message. */
 export interface ReportedError {
   readonly outcome: Outcome;
   /** `USAGE`, an `ErrorCode`, or the system's name of the failure, such as `ENOSPC`. */
@@ -65,7 +65,7 @@ export function reportError(error: unknown): ReportedError {
   return { outcome: 'internal', code: 'INTERNAL', message: `internal: ${error.message}` };
 }
 
-/** What the system says about a place that takes no more bytes. */
+/** System errors of a destination that takes no more bytes. */
 const writeFailures: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EIO']);
 
 /** The report of an error that is, or was caused by, a failed write. */

@@ -1,4 +1,4 @@
-/** What a command line talks to: the streams of the process, or the ones a test captures. */
+/** Input and output of a command line: the streams of the process, or the ones a test captures. */
 
 /** The part of an output stream that commands need; `process.stdout` fits. */
 export interface OutputStream {
@@ -23,10 +23,10 @@ export interface CliIo {
   readonly input?: StandardInput;
 }
 
-/** What is piped into the command. */
+/** The standard input of the command. */
 export interface StandardInput {
   /** Whether a shell connected a pipe or a file, so that somebody means it to be read. */
   isPiped(): boolean;
-  /** @throws LinnetError `INPUT` for a terminal, `FORMAT` for what is too large or not UTF-8 */
+  /** @throws LinnetError `INPUT` for a terminal, `FORMAT` for input that is too large or not UTF-8 */
   read(): Promise<string>;
 }

@@ -8,7 +8,7 @@ export interface ValueKind<T> {
   readonly schema: z.ZodType<T, string>;
   /** Completes "expected …". */
   readonly expects: string;
-  /** What a value is called in help: `--seed <number>`. */
+  /** Name of the value in help: `--seed <number>`. */
   readonly placeholder: string;
 }
 

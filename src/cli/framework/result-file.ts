@@ -1,4 +1,4 @@
-/** The file that a measuring command writes its results to, with what they were measured by. */
+/** The file that a measuring command writes its results to, with the conditions of measurement. */
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';

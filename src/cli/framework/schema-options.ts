@@ -5,7 +5,7 @@ import { flag, optional, optionalList, required, requiredList } from './command.
 import { inFlags } from './option-names.ts';
 import { called, choice, decimal, integer, path, text, type ValueKind, wordList } from './option-values.ts';
 
-/** What a schema of options becomes: values arrive checked, and the library fills in what was left out. */
+/** The type of a schema's options: values arrive checked, and the library fills in defaults. */
 export type OptionsOf<Shape extends Readonly<Record<string, z.ZodType>>> = {
   [Name in keyof Shape]: z.ZodType<InputOf<Shape[Name]>, string | boolean | string[] | undefined>;
 };
@@ -16,7 +16,7 @@ type InputOf<Schema extends z.ZodType> = unknown extends z.input<Schema> ? z.out
 /**
  * The options of a shape of numbers, words, texts, switches and lists of them. Each has a description, and may have a
  * placeholder, which makes a text a path if it is "folder" or "file"; both from `meta`. A default appears in help.
- * @param keys of all options that descriptions may name; default those of the shape
+ * @param keys of all options that descriptions may name; default the shape's own
  * @throws LinnetError `INTERNAL` for a schema of another type or one without a description
  */
 export function optionsOf<Shape extends Readonly<Record<string, z.ZodType>>>(
@@ -47,7 +47,7 @@ function optionOf(name: string, schema: z.ZodType, keys: ReadonlySet<string>): z
   return (isOptional ? optional : required)(given === undefined ? kind : called(given, kind), description);
 }
 
-/** A schema without what makes it optional or read-only, and what was said of it at any level, the outermost first. */
+/** A schema without its optional, default and read-only wrappers, with the metadata of all levels, the outermost first. */
 function unwrapped(schema: unknown): {
   inner: unknown;
   isOptional: boolean;

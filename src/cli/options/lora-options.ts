@@ -1,4 +1,4 @@
-/** Options of low-rank adaptation: those of the plan, with a spelling of its own for the adaptation. */
+/** Options of low-rank adaptation: the plan's, with their own spelling for the adaptation. */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { adaptationShape } from '../../training/plans/adaptation.ts';

@@ -17,7 +17,7 @@ export const promptOptions = {
   system: optional(text, 'with --chat: a system message before it'),
 };
 
-/** What the options say of a prompt. */
+/** Values of the prompt options. */
 export interface PromptValues {
   readonly prompt?: string;
   readonly promptTokens?: readonly number[];
@@ -53,7 +53,7 @@ export function promptSource(options: PromptValues, context: Pick<CommandContext
   return source;
 }
 
-/** What the options give the engine to prepare; an empty text without a prompt. */
+/** The engine's input from the prompt options; an empty text without a prompt. */
 export async function promptInput(
   prompt: PromptSource,
   { parseSpecial, chat, system }: Pick<PromptValues, 'parseSpecial' | 'chat' | 'system'>,
@@ -66,7 +66,7 @@ export async function promptInput(
   return { messages: [...begin, { role: 'user', content }] };
 }
 
-/** After this long without an answer the command says what it waits for. */
+/** After this long without input the command notes that it reads the standard input. */
 const patienceMs = 2000;
 
 /** The standard input without the line break that `echo` ends with. */
@@ -81,7 +81,7 @@ async function readInput({ input, note }: Pick<CommandContext, 'input' | 'note'>
   }
 }
 
-/** The end of a turn, which is not always what the model's configuration calls the end of a text. */
+/** End-of-turn tokens, which may differ from the end of text in the model's configuration. */
 export function endOfTurn(tokenizer: Tokenizer | undefined): readonly number[] {
   return tokenizer?.eosId === undefined ? [] : [tokenizer.eosId];
 }

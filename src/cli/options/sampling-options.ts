@@ -26,7 +26,7 @@ export const samplingOptions = {
   ),
 };
 
-/** What the sampler is told, of all options of a command. */
+/** The sampler's fields of a command's options. */
 export function samplerOf(options: SamplerInput): SamplerInput {
   const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed } = options;
   return { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed };

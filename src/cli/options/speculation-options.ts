@@ -41,7 +41,7 @@ export const speculationOptions = {
   ),
 };
 
-/** What was asked for. */
+/** Values of the speculation options. */
 export interface SpeculationRequest {
   readonly speculate: 'off' | 'medusa' | 'lookup' | 'draft' | 'auto';
   readonly draft?: string;
@@ -49,7 +49,7 @@ export interface SpeculationRequest {
   readonly acceptance: keyof typeof acceptanceRules;
 }
 
-/** What drafters need of the model they draft for. */
+/** The parts of a model that its drafters need. */
 type SpeculatedModel = Pick<RunningModel<GeneratingModel>, 'model' | 'hasHeads' | 'heads'>;
 
 /** Drafters that are ready, for one text. Dispose of it. */
@@ -66,7 +66,7 @@ export interface Drafting extends AsyncDisposable {
 }
 
 /**
- * Opens what was asked for, for one text; undefined for `off`.
+ * Opens the requested speculation for one text; undefined for `off`.
  *
  * @throws UsageError for options that do not belong together; LinnetError `NOT_FOUND` for a model without heads,
  *   `MISMATCH` for heads or a draft model that do not fit the model, and as the loaders
@@ -120,7 +120,7 @@ export async function readTreeFile(file: string | undefined): Promise<number[][]
   return file === undefined ? undefined : parseTreeFile(await readTextFile(file), file);
 }
 
-/** What makes each drafter. @param owned receives what is opened for the drafters */
+/** Factories of the drafters. @param owned receives the resources that they open */
 async function openDrafters(
   { speculate, draft, tree }: SpeculationRequest,
   loaded: SpeculatedModel,

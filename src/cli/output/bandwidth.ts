@@ -1,4 +1,4 @@
-/** What the speed benchmarks of a model say next to their times: memory traffic and the peak of the process. */
+/** Memory traffic and the peak memory of the process, which speed benchmarks report next to their times. */
 import { weightBytesPerToken } from '../../evaluation/speed/memory-traffic.ts';
 import { storageTypes } from '../../export/storage-types.ts';
 import type { RunningModel } from '../../open/running-model.ts';

@@ -1,4 +1,4 @@
-/** What is said about the Medusa heads of a folder without running them. */
+/** Summary of the Medusa heads of a folder, without running them. */
 import { describeMedusaHeads, hasMedusaHeads } from '../../checkpoint/medusa-files.ts';
 import type { MedusaTree } from '../../checkpoint/medusa-trees.ts';
 import type { ExportManifest } from '../../export/manifest.ts';

@@ -1,4 +1,4 @@
-/** What is said about a model without running it: its layers in runs of equal mixers, its size, its memory per session. */
+/** Summary of a model without running it: its layers in runs of equal mixers, its size, its memory per session. */
 import type { AttentionDims, MixerConfig } from '../../attention/mixer.ts';
 import { describeMixer, groupOf, isCausal, mixerParameters, stateBytes, stateShape } from '../../attention/mixers.ts';
 import { keyValueCacheBytes } from '../../attention/state.ts';
@@ -65,7 +65,7 @@ export interface SessionMemory {
   readonly cachePerToken: number;
 }
 
-/** Memory of a session; undefined for what is not a causal model, and for a model that reads the future: neither decodes. */
+/** Memory of a session; undefined for models that are not causal or read the future: neither decodes. */
 export function sessionMemory(model: ModelDescription): SessionMemory | undefined {
   if (model.kind !== 'causal' || !model.mixers.every((mixer) => isCausal(mixer))) return undefined;
   const dims = attentionDims(model);

@@ -1,4 +1,4 @@
-/** What the training commands share: progress of a plan on the way, and what it ended with, for people and machines. */
+/** Output that the training commands share: progress and results of a plan, for people and machines. */
 import { basename } from 'node:path';
 import { formatCount, formatFixed, formatShortCount } from '../../report/quantities.ts';
 import type { Progress } from '../../report/progress.ts';

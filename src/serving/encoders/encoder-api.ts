@@ -1,4 +1,4 @@
-/** The API of a classifier or an encoder. Routes of models that write are refused, and the model says what it can do. */
+/** The API of a classifier or an encoder. Routes of generating models are refused, with the routes that the model has. */
 import type { ApiDefinition } from '../http/app.ts';
 import { textRoutes } from '../http/text-api.ts';
 import type { ServedEncoder } from './encoder-model.ts';

@@ -18,7 +18,7 @@ export class ServedEncoder extends ServedModel<EncodingModel> {
     return this.opened.kind;
   }
 
-  /** What it is, or whose backbone it has. */
+  /** The description of the encoder, or of the classifier's backbone. */
   get description(): Model {
     return this.opened.backbone;
   }

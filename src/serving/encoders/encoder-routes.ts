@@ -1,4 +1,4 @@
-/** What a server of a classifier or an encoder answers: classes in the shapes of two well-known servers, vectors, tokens. */
+/** Routes of a classifier or an encoder: classes in the shapes of two well-known servers, vectors, tokens. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { LaidOutText } from '../../data/datasets/text-layouts.ts';
@@ -15,7 +15,7 @@ import type { ServerMetrics } from '../http/metrics.ts';
 import type { ServedEncoder } from './encoder-model.ts';
 import type { TextLine } from './text-line.ts';
 
-/** What a server of such a model serves. */
+/** The server of a classifier or an encoder, as its routes use it. */
 export interface EncoderServing extends EmbeddingServing {
   readonly model: ServedEncoder;
   readonly line: TextLine;

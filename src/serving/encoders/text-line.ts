@@ -51,7 +51,7 @@ export class TextLine {
     while (this.#requests > 0) {
       const last = this.#last;
       await last;
-      // Whoever had that turn may ask for the next one, or go.
+      // The owner of the last turn may ask for another one, or leave.
       await new Promise((resolve) => setImmediate(resolve));
     }
   }

@@ -1,6 +1,6 @@
 /**
- * What the API is, for programs (/openapi.json) and people (/docs). Bodies are described by the schemas that check them, so
- * that there is nothing else to keep true. The page holds no script and fetches nothing.
+ * Description of the API, for programs (/openapi.json) and people (/docs). Bodies are described by the schemas that check
+ * them. The page holds no script and fetches nothing.
  */
 import { z } from 'zod';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
@@ -12,7 +12,7 @@ import type { Route } from './route.ts';
 /** A route as the documents describe it. */
 type Described = Omit<Route<never>, 'answer' | 'body'> & { readonly body?: JsonObject };
 
-/** What the documents say of an API. */
+/** The documented parts of an API. */
 interface DocumentedApi {
   readonly summary: string;
   readonly routes: readonly Omit<Route<never>, 'answer'>[];

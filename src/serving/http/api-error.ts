@@ -42,7 +42,7 @@ export class ApiError extends Error {
   readonly param: string | undefined;
   /** Seconds after which to try again. */
   readonly retryAfter: number | undefined;
-  /** Further fields of what is reported. */
+  /** Further fields of the reported error. */
   readonly details: Readonly<Record<string, number>>;
 
   constructor(
@@ -73,7 +73,7 @@ export class ApiError extends Error {
   }
 }
 
-/** What is wrong with a request, by our own codes; any other error is the server's. */
+/** Error types of a bad request, by our own codes; any other error is the server's. */
 const typeByCode: Partial<Record<ErrorCode, ApiErrorType>> = {
   INPUT: 'invalid_request_error',
   CONFIG: 'invalid_request_error',
@@ -90,7 +90,7 @@ const typeByReason: Readonly<Record<SessionError['reason'], ApiErrorType>> = {
   name: 'invalid_request_error',
 };
 
-/** Any error as one that may be reported; what is ours says nothing of the inside. */
+/** Any error as one that may be reported; errors of the server reveal no internals. */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof OverloadError) {

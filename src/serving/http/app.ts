@@ -1,6 +1,6 @@
 /**
- * The API of a server: its routes, and around them keys, rates, limits, errors, logs, metrics, the web page, and what the
- * model and the API say of themselves. It is one function from requests to responses, and needs no socket.
+ * The API of a server: its routes, and around them keys, rates, limits, errors, logs, metrics, the web page, and routes that
+ * describe the server, the model and the API. It is one function from requests to responses, and needs no socket.
  */
 import { randomBytes } from 'node:crypto';
 import { type Context, Hono } from 'hono';
@@ -20,7 +20,7 @@ import { modelNames, type TokenServing } from './request-context.ts';
 import type { Route } from './route.ts';
 import { tokenizerInfo } from './token-routes.ts';
 
-/** What is around the routes of an API. */
+/** Options of a server around the routes of its API. */
 export interface ApiOptions extends TokenServing {
   readonly keys: ApiKeys;
   readonly rate: RequestRate;
@@ -163,7 +163,7 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
 /** Addresses of every API besides those that need no key. */
 const described = ['/metrics', '/props', '/tokenizer_info', '/openapi.json', '/docs'];
 
-/** What the server, the model and the API say of themselves. */
+/** Adds the routes that describe the server, the model and the API. */
 function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, definition: ApiDefinition<S>): void {
   const { model, limits, metrics, metricDialects = [] } = options;
   const names = modelNames(options);

@@ -1,4 +1,4 @@
-/** What a server accepts. A limit on the prompt is policy: with a constant-size state no memory depends on it. */
+/** Limits of a server. A limit on the prompt is policy: with a constant-size state no memory depends on it. */
 export interface ServerLimits {
   /** Bytes of a request's body. */
   readonly bodyBytes: number;
@@ -45,7 +45,7 @@ export const defaultLimits: ServerLimits = {
   timeout: 600,
 };
 
-/** What is made once for the limits of a server, when it is first needed: checking a body takes a twentieth of making its schema. */
+/** Caches a value per limits of a server, made on first use: checking a body takes a twentieth of making its schema. */
 export function perLimits<T>(make: (limits: ServerLimits) => T): (limits: ServerLimits) => T {
   const made = new WeakMap<ServerLimits, T>();
   return (limits) => {

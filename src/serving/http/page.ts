@@ -1,6 +1,6 @@
 /**
  * A web page at `/`: files of the build, held in memory, with headers that let the page load and call nothing but this
- * server. Whoever may reach the server may read them; what the page asks the API for needs the key as ever.
+ * server. Any client may read them; the page's requests to the API need the key.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -107,7 +107,7 @@ async function readPageFile(path: string): Promise<PageFile> {
     bytes,
     compressed: compressed.length < bytes.length ? compressed : undefined,
     etag: `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`,
-    // The build names all but the page itself after what is in them.
+    // The build puts a hash of the content into the name of every file except the page itself.
     caching: extname(path) === '.html' ? 'no-cache' : 'public, max-age=31536000, immutable',
   };
 }

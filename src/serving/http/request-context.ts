@@ -31,12 +31,12 @@ export interface TextEmbedder {
   embed(tokens: readonly number[], signal: AbortSignal): Promise<Float32Array>;
 }
 
-/** What the endpoint of embeddings needs. */
+/** The server as the endpoint of embeddings uses it. */
 export interface EmbeddingServing extends TokenServing {
   readonly embeddings: TextEmbedder;
 }
 
-/** What a server of a model that writes serves, and within which limits. */
+/** The server of a generating model, with its limits. */
 export interface Serving extends EmbeddingServing {
   readonly model: TextModel;
   readonly runner: Runner;

@@ -1,4 +1,4 @@
-/** A route of an API: its address, what it takes, and what answers it. Documentation follows from it, too. */
+/** A route of an API: address, body and handler. Documentation follows from it, too. */
 import type { z } from 'zod';
 import type { ServerLimits } from './limits.ts';
 
@@ -18,7 +18,7 @@ export interface ApiRequest {
   readonly raw: Request;
 }
 
-/** @template S what it needs of the server */
+/** @template S the parts of the server that it needs */
 export interface Route<S> {
   readonly method: 'get' | 'post' | 'put' | 'delete';
   /** With names of its parts in braces. */

@@ -72,13 +72,13 @@ const applyTemplateSchema = perLimits((limits) => {
   });
 });
 
-/** What a template makes of messages. */
+/** Renders messages with the template. */
 function applyTemplate(serving: TokenServing, { body }: ApiRequest): Response {
   const { messages, add_generation_prompt: addGenerationPrompt } = checkBody(applyTemplateSchema(serving.limits), body);
   return Response.json({ prompt: templateOf(serving).render(chatMessages(messages), { addGenerationPrompt }) });
 }
 
-/** What a client needs that tokenizes by itself. */
+/** Special tokens, template and vocabulary size, for clients that tokenize by themselves. */
 export function tokenizerInfo({ model }: TokenServing): Response {
   const { tokenizer, pieces, template } = model;
   const name = (id: number | undefined): string | null => (id === undefined ? null : pieces.of(id));

@@ -52,7 +52,7 @@ export class RedisPrefixes implements SharedPrefixes {
     this.#pending.add(adding);
   }
 
-  /** Waits for what is on its way. */
+  /** Waits for pending writes. */
   async settle(): Promise<void> {
     await Promise.all(this.#pending);
   }

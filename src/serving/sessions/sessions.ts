@@ -1,5 +1,5 @@
 /**
- * Sessions: texts whose state is kept between requests, so that the next turn reads only what is new.
+ * Sessions: texts whose state is kept between requests, so that the next turn reads only the new tokens.
  *
  * One turn at a time works on a session, on a fork of its state: a turn that fails or is cancelled leaves the session as it
  * was. A second turn is refused: at once by the server that has the first, and by another server, which shares the store,
@@ -22,7 +22,7 @@ export class SessionError extends Error {
 /** A session while a request works on it. */
 export interface SessionTurn {
   readonly session: SavedSession;
-  /** Replaces the session. @throws SessionError `stale` if the session is not what it was when the turn began */
+  /** Replaces the session. @throws SessionError `stale` if the session has changed since the turn began */
   readonly commit: (session: SavedSession) => Promise<void>;
   /** Lets others have the session; called once more it does nothing. */
   readonly release: () => void;

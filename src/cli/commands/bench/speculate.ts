@@ -91,7 +91,7 @@ async function tokensOf({ tokenizer }: RunningModel, data: readonly string[], fi
   return tokens;
 }
 
-/** What the model writes after BOS. */
+/** Text that the model samples after BOS at temperature 1. */
 async function ownText(engine: StepEngine): Promise<Int32Array> {
   const { tokens: promptTokens } = preparePrompt({ engine }, { tokens: [] });
   const sampler = new Sampler({ temperature: 1 });

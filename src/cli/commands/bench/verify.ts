@@ -74,7 +74,7 @@ export const benchVerify = defineCommand({
   },
 });
 
-/** Guesses of a head that are looked for when drafting is timed: those of the default tree. */
+/** Guesses per head when drafting is timed, as in the default tree. */
 const draftedRanks = 10;
 
 /** Median time of a draft, in milliseconds; undefined without heads. */

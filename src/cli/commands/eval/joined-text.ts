@@ -1,4 +1,4 @@
-/** Documents as one text of so many tokens. */
+/** Documents joined to one text of a given number of tokens. */
 import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import type { Document } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';

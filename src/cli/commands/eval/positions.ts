@@ -76,7 +76,7 @@ export const evalPositions = defineCommand({
 interface ModelPositions {
   readonly model: string;
   readonly positions: readonly PositionLoss[];
-  /** What the session holds in the end. */
+  /** Bytes of the session's state at the end. */
   readonly stateBytes: number;
 }
 

@@ -24,7 +24,7 @@ export interface ModelDepths {
   readonly depths: readonly DepthLoss[];
 }
 
-/** Measures every model, prints a table and gives out what it holds. @throws what `sameTokenLosses` throws */
+/** Measures every model, prints a table and returns its rows. @throws as `sameTokenLosses` */
 export async function printSameTokens(
   context: CommandContext,
   models: readonly string[],

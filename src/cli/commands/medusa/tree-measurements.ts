@@ -1,4 +1,4 @@
-/** What the choice of a candidate tree is made by: calibration text, and the times of steps and drafting on this machine. */
+/** Measurements for the choice of a candidate tree: calibration text, and times of steps and drafting on this machine. */
 import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import type { LoadedModel } from '../../../checkpoint/load-model.ts';
 import type { StoredMedusa } from '../../../checkpoint/medusa-files.ts';
@@ -24,7 +24,7 @@ import type { CommandContext } from '../../framework/context.ts';
 export interface TreeMeasurementOptions {
   readonly data: readonly string[];
   readonly field: string;
-  /** Only the last so many documents or pairs are read; 0 for all. */
+  /** Number of documents or pairs to read, from the end; 0 for all. */
   readonly heldOut: number;
   readonly sourceField?: string;
   readonly targetField?: string;
@@ -40,7 +40,7 @@ export interface TreeMeasurementOptions {
   readonly seed: number;
 }
 
-/** What was measured. */
+/** Calibration windows, step times and drafting time. */
 export interface TreeMeasurements {
   readonly windows: readonly ScoredWindow[];
   readonly times: readonly StepTime[];

@@ -148,7 +148,7 @@ export const medusaTree = defineCommand({
   },
 });
 
-/** A tree with what it promises. */
+/** A tree with its expected length and time. */
 interface RatedTree {
   readonly method: MedusaTree['method'];
   readonly paths: readonly (readonly number[])[];

@@ -58,7 +58,7 @@ export interface AnswerFold {
   whole(): object;
 }
 
-/** What is known of a job. */
+/** A job with its prompt, its choices and its statistics. */
 export interface TextRecord {
   readonly job: TextJob;
   /** The tokens that the client gave: for encoder-decoder models the source. */
@@ -109,7 +109,7 @@ export type Piece = About &
       }
   );
 
-/** Routes at which a dialect is spoken. @throws ApiError, and as `Runner.submitAll`, in what they answer */
+/** Routes that speak a dialect. Their answers throw ApiError, and as `Runner.submitAll`. */
 export function dialectRoutes<Fields extends { readonly stream?: boolean | undefined }>(
   paths: readonly string[],
   { summary, body, refusals, framing, ask }: Dialect<Fields>,

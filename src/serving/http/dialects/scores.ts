@@ -25,7 +25,7 @@ export function completionLogprobs(scores: readonly CompletionScore[], names: To
     top_logprobs: scores.map(({ token, logprob, top = [] }) => {
       if (logprob === undefined) return null;
       const byName = new Map<string, number>();
-      // Tokens that look alike share an entry: that of the more probable one, which comes first.
+      // Tokens of equal text share the entry of the more probable one, which comes first.
       for (const other of [...top, { token, logprob }]) {
         const name = names(other.token);
         if (!byName.has(name)) byName.set(name, other.logprob);
