@@ -12,7 +12,7 @@ import type { FoldPrograms } from './state/commit.ts';
 import type { StepEngine } from './step-engine.ts';
 
 /**
- * What a `StepEngine` is made of: the step graph and the fold graphs, compiled. The encoder of an encoder-decoder model is
+ * Arguments of a `StepEngine`: the step graph and the fold graphs, compiled. The encoder of an encoder-decoder model is
  * compiled when a text is read.
  *
  * @param makeSource the parameters, for any graph of the model

@@ -1,7 +1,7 @@
 /**
- * What changes logits before any filter: penalties for tokens that have occurred, a bias of single tokens, and a
- * constraint that forbids what may not come next. In this order, so that a bias counts for what it says, and nothing
- * brings back a forbidden token.
+ * Adjustments of logits before any filter: penalties for tokens that have occurred, a bias of single tokens, and a
+ * constraint that forbids tokens. In this order, so that a bias is added in full, and nothing brings back a forbidden
+ * token.
  */
 import { LinnetError } from '../errors.ts';
 
@@ -36,7 +36,7 @@ interface AdjustmentConfig {
 export class LogitAdjustments {
   /** How many of the last tokens `apply` looks at. */
   readonly lookback: number;
-  /** Whether logits stay what they are. */
+  /** Whether logits stay unchanged. */
   readonly isNeutral: boolean;
   readonly #config: AdjustmentConfig;
   readonly #penalizes: boolean;

@@ -1,6 +1,6 @@
 /**
- * How tokens are decoded: one a round, or several where drafted candidates are verified. A method says what it wants run
- * and reads the results, and never runs the model itself, so that one step of an engine serves the plans of many texts.
+ * How tokens are decoded: one a round, or several where drafted candidates are verified. A method returns the requests to
+ * run and reads the results, and never runs the model itself, so that one step of an engine serves the plans of many texts.
  */
 import { chain } from '../attention/tree.ts';
 import { internalError } from '../errors.ts';
@@ -8,9 +8,9 @@ import type { StepEngine, StepOutput, StepRequest } from './step-engine.ts';
 import type { Sampler } from './sampler.ts';
 import type { SequenceState } from './state/sequence-state.ts';
 
-/** What a method starts from: a prompt that has been read. */
+/** A prompt that has been read, from which a method starts. */
 export interface ReadPrompt {
-  /** Commits what is accepted, and forks states; its `step` is left to whoever holds the method. */
+  /** Commits accepted tokens, and forks states; only the owner of the method calls its `step`. */
   readonly engine: StepEngine;
   /** Has read the whole prompt; the method takes it further. */
   readonly state: SequenceState;
@@ -40,7 +40,7 @@ export interface Continuation {
   /**
    * Ends a round: decides which tokens follow.
    * @param text the same as in `plan`
-   * @param outputs what the step said about each request, in their order
+   * @param outputs the step's outputs for the requests, in their order
    * @returns at most `bounds.count` tokens, none after one of `bounds.ends`; empty only where a method needs more rounds
    *   before it can tell, as a beam search does
    */

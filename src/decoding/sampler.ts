@@ -120,7 +120,7 @@ export class Sampler {
   }
 
   /**
-   * The distribution that `next` draws from: probabilities [V], zero for what the filters removed. Draws nothing.
+   * The distribution that `next` draws from: probabilities [V], zero for tokens that the filters removed. Draws nothing.
    *
    * @param target receives the probabilities; a new array if absent
    * @throws LinnetError as `next`
@@ -237,7 +237,7 @@ export class Sampler {
   }
 }
 
-/** @throws LinnetError `INPUT` for what is not a state of random numbers */
+/** @throws LinnetError `INPUT` for anything but a state of random numbers */
 function checkedState(state: RandomState): RandomState {
   if (requireTokens(state, 'the state of the random numbers').length === 4) return state;
   throw new LinnetError('INPUT', 'the state of random numbers has four numbers');

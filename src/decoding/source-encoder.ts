@@ -17,7 +17,7 @@ const keptPrograms = 3;
 export interface SourceLengths {
   /** The longest text that can be read. */
   readonly longest: number;
-  /** The smallest length that texts of so many tokens are padded to; undefined if none is long enough. */
+  /** The smallest length that a text of `tokens` tokens is padded to; undefined if none is long enough. */
   readonly lengthFor: (tokens: number) => number | undefined;
 }
 
@@ -27,7 +27,7 @@ export interface EncoderPrograms extends SourceLengths {
   compile(length: number): Promise<Program>;
 }
 
-/** Lengths by doubling from 32, so that few graphs are compiled, up to what the mixers serve. */
+/** Lengths by doubling from 32, so that few graphs are compiled, up to the longest that the mixers serve. */
 export function doublingLengths(model: Pick<EncoderDecoderModel, 'mixers' | 'attentions'>): SourceLengths {
   const longest = longestSource(model);
   return {
@@ -150,7 +150,7 @@ export class SourceEncoder implements AsyncDisposable {
   }
 }
 
-/** The first `count` of an axis: what is left when the padding is cut off. The tensor itself without such an axis. */
+/** The first `count` entries along an axis, without the padding. The tensor itself without such an axis. */
 function firstOf(value: Tensor<'float32'>, axis: number, count: number): Tensor<'float32'> {
   const { shape, data } = value;
   if (axis < 0 || shape[axis] === count) return value;

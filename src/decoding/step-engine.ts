@@ -17,7 +17,7 @@ import type { SourceEncoder } from './source-encoder.ts';
 
 export type { StepRequest };
 
-/** What a step says about one sequence. */
+/** Outputs of a step for one sequence. */
 export interface StepOutput {
   /** Logits [V] of each wanted node, in the order asked for. Views of one buffer. */
   readonly logits: readonly Float32Array[];
@@ -72,7 +72,7 @@ export class StepEngine implements AsyncDisposable {
   /**
    * @param program the model's step graph
    * @param folds its fold graphs, by the name that fold classes give them
-   * @param layout that of the model, where it has been made already
+   * @param layout the model's layout, where it has been made already
    */
   constructor(
     model: AutoregressiveModel,

@@ -51,7 +51,7 @@ export async function* generate(
   yield* new Runner(engine, { tokenizer, parallel: 1 }).submit({ ...rest, prompt: { tokens }, sampling: sampler });
 }
 
-/** @throws LinnetError `INPUT` for what is not of the type it should be */
+/** @throws LinnetError `INPUT` for options of a wrong type */
 function checkOptions(engine: StepEngine, options: GenerateOptions): void {
   requireKind(engine, 'the engine', ['step', 'prefill', 'newState'], 'an engine');
   requireKind(options, 'the options', ['promptTokens'], 'an object with promptTokens');

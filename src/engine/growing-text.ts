@@ -16,7 +16,7 @@ interface TextRules extends Pick<TextJob, 'maxTokens' | 'stop' | 'ignoreEos'> {
   readonly tokenizer?: Tokenizer;
 }
 
-/** What a round has added to a text. */
+/** Tokens and text that one round has added. */
 export interface TextPiece {
   /** Tokens that became part of the text. */
   readonly tokens: readonly number[];
@@ -114,7 +114,7 @@ export class GrowingText {
     return { tokens: this.#tokens.slice(before), text };
   }
 
-  /** Ends the text as it is. Returns what was held back. */
+  /** Ends the text as it is. Returns the text held back for stop strings. */
   end(reason: FinishReason): TextPiece {
     this.#finish ??= reason;
     const text = this.#flush();
@@ -137,7 +137,7 @@ export class GrowingText {
     return text;
   }
 
-  /** What was held back. */
+  /** The text held back for stop strings and unfinished characters. */
   #flush(): string {
     return this.#match(this.#stream?.flush() ?? '') + (this.#matcher?.flush() ?? '');
   }

@@ -3,7 +3,7 @@
  * a text, and empty prompts.
  *
  * - A text gets the control tokens that the tokenizer's files put before texts (`Tokenizer.before`), not those after it,
- *   since it goes on. Token ids are taken as they are, and messages are what the chat template makes of them.
+ *   since it goes on. Token ids are taken as they are, and messages go through the chat template.
  * - An empty prompt is BOS.
  * - A text after another has neither BOS nor the blank that tokenizers of the SentencePiece kind put before texts.
  * - An encoder-decoder model reads the prompt, with EOS, and writes a text of its own that begins with its start token.
@@ -16,7 +16,7 @@ import { tokenKind, type TextEncoding, textTokens } from '../tokenizer/encode-te
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { requireTokens } from '../files/arguments.ts';
 
-/** What is to be continued, or answered. */
+/** Input to continue, or to answer. */
 export type PromptInput =
   | {
       readonly text: string;
@@ -35,9 +35,9 @@ export interface MessagesInput extends TemplateOptions {
 
 /** A prompt as the engine reads it. */
 export interface Prompt {
-  /** All tokens of the text to continue, those of the text before included; at least one. */
+  /** All tokens of the text to continue, including those before this call; at least one. */
   readonly tokens: readonly number[];
-  /** What an encoder-decoder model reads before. */
+  /** Tokens of the source that an encoder-decoder model reads first. */
   readonly source?: readonly number[];
   /** Lengths of beginnings that other prompts share: the end of the system message. */
   readonly keepAt?: readonly number[];
@@ -97,7 +97,7 @@ interface Beginning extends Pick<TextEncoding, 'bos'> {
   readonly before: readonly number[];
 }
 
-/** What a prompt adds to the text before it. */
+/** Tokens that a prompt adds to the text before it. */
 function newTokens(model: PromptModel, input: PromptInput, { bos, before }: Beginning): readonly number[] {
   if ('tokens' in input) return Array.from(input.tokens);
   const tokenizer = requireTokenizer(model);

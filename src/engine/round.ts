@@ -10,7 +10,7 @@ import type { TokensEvent } from './text-job.ts';
  * A fault stays with the text it belongs to. Where the common step fails, each text's part is run by itself, which a step
  * allows, since it changes no state.
  *
- * @returns per text, in order, what the round added to it, or why it cannot go on
+ * @returns per text, in order, the tokens of the round, or the error that ends it
  */
 export async function decodeRound(
   engine: StepEngine,
@@ -36,7 +36,7 @@ async function roundOf(engine: StepEngine, text: RunningText): Promise<TokensEve
 type Plan = PromiseSettledResult<readonly StepRequest[]>;
 type PlanOutputs = PromiseSettledResult<readonly StepOutput[]>;
 
-/** What the model says about every plan; a plan that failed stays failed. */
+/** The model's outputs for every plan; a plan that failed stays failed. */
 async function runPlans(engine: StepEngine, plans: readonly Plan[]): Promise<PlanOutputs[]> {
   const requests = plans.map((plan) => (plan.status === 'fulfilled' ? plan.value : []));
   const all = requests.flat();

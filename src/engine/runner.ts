@@ -32,7 +32,7 @@ export interface RunnerOptions {
   readonly chunk?: number;
   /**
    * Whether every prompt and every text is computed by steps of its own. Kernels round differently for different numbers of
-   * rows: so what a text is depends in no bit on those that are at work with it. Default false.
+   * rows: so no bit of a text depends on the texts decoded with it. Default false.
    */
   readonly deterministic?: boolean;
   /** Bytes of events that a reader may leave waiting before its texts pause. Default 64 KiB. */
@@ -374,7 +374,7 @@ export class Runner implements AsyncDisposable {
   }
 }
 
-/** What a job was at. */
+/** The stage of a job. */
 function stageOf({ isRead }: RunningJob, begun: boolean): 'queue' | 'prompt' | 'decode' {
   if (!begun) return 'queue';
   return isRead ? 'decode' : 'prompt';

@@ -85,7 +85,7 @@ export class RunningJob {
     state.isInUse = true;
   }
 
-  /** Finds the state to read the prompt from. At once, unless a source is to be read or other servers are asked. */
+  /** Finds the state to read the prompt from. At once, unless a source must be read or other servers are asked. */
   async prepare(): Promise<void> {
     const { engine, prefixes } = this.#around;
     const { prompt, salt = '' } = this.job;
@@ -160,7 +160,7 @@ export class RunningJob {
     this.events.push({ type: 'prompt', ...read, scores: done === total ? this.#promptScores : [] });
   }
 
-  /** Takes in what a round gave a text; settles and reports it where that ended it. */
+  /** Takes the tokens of a round; settles and reports the text if they ended it. */
   async took(text: RunningText, event: TokensEvent): Promise<void> {
     const { choice, tokens } = event;
     const { observer } = this.#around;
@@ -193,7 +193,7 @@ export class RunningJob {
     return this.#state;
   }
 
-  /** What an encoder has read is not in the tokens of the prompt. */
+  /** Whether states may be cached: not with an encoded source, which the prompt's tokens do not determine. */
   get #caches(): boolean {
     return (this.#around.prefixes?.maxBytes ?? 0) > 0 && this.job.prompt.source === undefined;
   }
@@ -272,14 +272,14 @@ export class RunningJob {
       constraint:
         constraint?.after(from) ??
         (lasting ? leastTokens({ count, from, ends, vocabulary: sizes.vocabulary }) : undefined),
-      // These penalties are about what is written; the repetition penalty is about the prompt too.
+      // These penalties count generated tokens only; the repetition penalty counts the prompt too.
       penalizedFrom: (sampling.repetitionPenalty ?? 1) === 1 ? from : 0,
     });
   }
 
   /**
-   * Every 512 tokens, where the caller knows of a length, and before the last token, for whoever asks again. Where texts are
-   * to be the same in every bit, only those of the regular grid: a prompt is read in the same chunks from any of them.
+   * Prefix lengths to cache: every 512 tokens, the lengths that the caller names, and all but the last token, for the same
+   * prompt again. With `deterministic` only the regular grid: a prompt is read in the same chunks from any of its lengths.
    */
   #keptLengths(): readonly number[] {
     const { deterministic } = this.#around;
@@ -299,7 +299,7 @@ export function cancelled(): LinnetError {
   return new LinnetError('ABORTED', 'the request was cancelled');
 }
 
-/** Roughly what a waiting event holds, in bytes. */
+/** Approximate bytes of a waiting event. */
 function eventWeight(event: TextEvent): number {
   return 64 + (event.type === 'tokens' ? 2 * event.text.length + 8 * event.tokens.length : 0);
 }

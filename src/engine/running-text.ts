@@ -9,7 +9,7 @@ import type { TextPace } from './scheduler/round-pacing.ts';
 import type { ScoreStream } from './text/score-stream.ts';
 import type { FinishReason, Generation, TokensEvent } from './text-job.ts';
 
-/** What a text is made of. */
+/** Parts of a running text. */
 export interface TextParts {
   readonly choice: number;
   readonly growing: GrowingText;
@@ -70,7 +70,7 @@ export class RunningText {
     return this.#event(this.parts.growing.end(reason));
   }
 
-  /** Lets the state read what it may: all of a text that ended with a token, else all but the last token. */
+  /** Lets the state read all of a text that ended with a token, else all but the last token. */
   async settle(): Promise<void> {
     await this.#continuation?.settle(this.parts.growing.settledLength);
   }

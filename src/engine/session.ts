@@ -1,4 +1,4 @@
-/** A text that goes on from call to call, with its state: what a conversation or a long document is kept in. */
+/** A session: a text and its state, continued from call to call, such as a conversation or a long document. */
 import { type GenerateOptions, generate } from './generate.ts';
 import type { TextEvent } from './text-job.ts';
 import type { JsonSchemas } from '../decoding/constraints/json-schemas.ts';
@@ -25,7 +25,7 @@ import {
 /** How long texts are where nothing else is said. */
 const defaultTokens = 128;
 
-/** A text and what the model remembers of it. */
+/** A text with the state that has read it. */
 export interface SessionContent {
   readonly state: SequenceState;
   /** The state has read a beginning of it, commonly all but the last token. */
@@ -67,7 +67,7 @@ export class TextSession {
     return this.#content?.tokens ?? [];
   }
 
-  /** The text so far: what was given and what was generated. */
+  /** The text so far, given and generated. */
   get text(): string {
     return this.#parts.tokenizer.decode(this.tokens);
   }

@@ -32,7 +32,7 @@ export interface TextJob {
   readonly n?: number;
   /** Default: greedy. A sampler is used as it is, for one text; of settings each text has its own seed, counted up. */
   readonly sampling?: SamplerInput | Sampler;
-  /** Random numbers to go on with, instead of those of the seed; for one text. */
+  /** State of the random numbers to continue from, instead of a seed; for one text. */
   readonly random?: RandomState;
   readonly stop?: StopRules;
   /** Takes EOS tokens for any other. Default false. */
@@ -56,7 +56,7 @@ export interface TextJob {
   };
   /** Whether events tell the trees that were verified. Default false. */
   readonly trees?: boolean;
-  /** Has read a beginning of the prompt, shorter than it; the job's from now on. Default: what the prefix cache has. */
+  /** A state that has read a proper prefix of the prompt; the job owns it from now on. Default: from the prefix cache. */
   readonly state?: SequenceState;
   /** Rows and prompt chunks are shared out evenly among owners. Default ''. */
   readonly owner?: string;
@@ -64,7 +64,7 @@ export interface TextJob {
   readonly priority?: number;
   /** Separates the cached beginnings of prompts. Default ''. */
   readonly salt?: string;
-  /** Ends the texts between two steps: what there is by then is the result. */
+  /** Ends the texts between two steps; the texts so far are the result. */
   readonly signal?: AbortSignal;
 }
 

@@ -20,7 +20,7 @@ export interface TextOptions extends SamplerInput {
    * any object. Not with `ignoreEos`.
    */
   readonly jsonSchema?: unknown;
-  /** Ends the text between two steps; what there is by then is the text. */
+  /** Ends the text between two steps; the text so far is the result. */
   readonly signal?: AbortSignal;
   /** How tokens are decoded, `speculative(new LookupDrafter())` for example. Default: one a step. */
   readonly method?: DecodingMethod;
@@ -67,7 +67,7 @@ export class TextPieces implements AsyncIterable<string> {
     }
   }
 
-  /** The whole text, when it has come to its end. @throws LinnetError as iterating */
+  /** The whole text, once it has ended. @throws LinnetError as iterating */
   async text(): Promise<string> {
     let text = '';
     for await (const piece of this) text += piece;
@@ -76,7 +76,7 @@ export class TextPieces implements AsyncIterable<string> {
 
   /**
    * Tokens, speed and why the text ended.
-   * @throws LinnetError `INPUT` while the text has not come to its end
+   * @throws LinnetError `INPUT` while the text has not ended
    */
   get generation(): Generation {
     if (this.#generation !== undefined) return this.#generation;

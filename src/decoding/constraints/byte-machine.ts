@@ -25,7 +25,7 @@ interface Thread {
   readonly frame: Frame | undefined;
 }
 
-/** What a text has come to. */
+/** State of the machine after a text. */
 export interface MachineState {
   /** Whether the text may end here. */
   readonly accepts: boolean;
@@ -34,7 +34,7 @@ export interface MachineState {
   readonly next: (MachineState | null | undefined)[];
 }
 
-/** Bounds of what a grammar may come to. */
+/** Bounds of a grammar. */
 const most = { instructions: 200_000, depth: 64, threads: 2_000, states: 50_000 };
 
 export class ByteMachine {
@@ -149,7 +149,7 @@ export class ByteMachine {
     const name = `${accepts ? '+' : ''}${[...waiting.keys()].sort().join(' ')}`;
     const known = this.#states.get(name);
     if (known !== undefined) return known;
-    // States that texts still hold stay good; only what was worked out from them is worked out again.
+    // States that texts still hold stay valid; everything cached is computed again when it is needed.
     if (this.#states.size >= most.states) {
       this.#states = new Map();
       this.#frames = new Map();

@@ -24,7 +24,7 @@ export class JsonConstraint {
    * @param schema a JSON schema, parsed; `{ type: 'object' }` accepts any object
    * @param trie the vocabulary of the model
    * @param ends tokens that end a text, and may come only when it is complete
-   * @throws LinnetError `INPUT` for a schema that is malformed, too large, or asks for what a grammar cannot say; `CONFIG`
+   * @throws LinnetError `INPUT` for a schema that is malformed, too large, or outside the supported grammar; `CONFIG`
    *   for a model without a token that ends texts
    */
   constructor(schema: unknown, trie: TokenTrie, ends: readonly number[]) {

@@ -30,12 +30,12 @@ const hex = character([0x30, 0x39], [0x41, 0x46], [0x61, 0x66]);
 
 export const jsonString = stringOf(0, Infinity);
 
-/** A string of so many characters. */
+/** A string with bounds on its number of characters. */
 export function stringOf(least: number, most: number): Pattern {
   return sequence(exactText('"'), repeat(stringCharacter, least, most), exactText('"'));
 }
 
-/** Digits that a double holds exactly, so that what is written is what is read. */
+/** Digits that a double holds exactly, so that the number is read as it is written. */
 export const jsonInteger = sequence(
   optionalPart(exactText('-')),
   anyOf(exactText('0'), sequence(digitButZero, repeat(digit, 0, 14))),

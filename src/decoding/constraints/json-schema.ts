@@ -1,7 +1,7 @@
 /**
- * JSON schemas as grammars. Every text of the grammar is JSON that the schema accepts; of what the schema accepts, the
- * grammar has what a reader needs: properties come in the order of the schema, and objects whose properties are named have
- * no others unless `additionalProperties` says so. What a grammar cannot say is refused, never ignored.
+ * JSON schemas as grammars. Every text of the grammar is JSON that the schema accepts, but not the reverse: properties come
+ * in the order of the schema, and objects whose properties are named have no others unless `additionalProperties` says so.
+ * Keywords that a grammar cannot express are refused, never ignored.
  */
 import { LinnetError } from '../../errors.ts';
 import { checkJsonLimits } from '../../files/json-limits.ts';
@@ -27,7 +27,7 @@ import { matchingString } from './regular-expression.ts';
 /** Bounds of a schema. */
 const most = { bytes: 128 << 10, depth: 48, schemas: 2_000, length: 10_000, items: 1_000 };
 
-/** Keywords that narrow what is accepted and that a grammar has no room for. */
+/** Keywords that narrow the accepted values in ways a grammar cannot express. */
 const unsupported = [
   'not',
   'if',
@@ -52,7 +52,7 @@ const unsupported = [
   '$recursiveRef',
 ];
 
-/** Keywords that say what a value is, of which a combination allows none next to it. */
+/** Keywords that constrain a value itself; next to a combination none is allowed. */
 const assertions = [
   'type',
   'enum',
@@ -77,7 +77,7 @@ const assertions = [
   'exclusiveMaximum',
 ];
 
-/** Formats that are held to; others say what a string is for, and accept any. */
+/** Formats that are enforced; others only describe a string, and accept any. */
 const formats: Readonly<Record<string, string>> = {
   date: '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])$',
   time: '^([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)$',
@@ -88,7 +88,7 @@ const formats: Readonly<Record<string, string>> = {
 
 /**
  * The grammar of a schema.
- * @throws LinnetError `INPUT` for a schema that is malformed, too large, or asks for what a grammar cannot say
+ * @throws LinnetError `INPUT` for a schema that is malformed, too large, or outside the supported grammar
  */
 export function schemaGrammar(schema: unknown): Grammar {
   const written = JSON.stringify(schema) ?? '';

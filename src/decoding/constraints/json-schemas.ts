@@ -28,7 +28,7 @@ export class JsonSchemas {
     const known = this.#ready.get(key);
     this.#trie ??= new TokenTrie(this.#tokenizer, this.#vocabulary);
     const constraint = known ?? new JsonConstraint(schema, this.#trie, ends);
-    // The order of the map is that of the last use.
+    // The map is ordered by last use.
     this.#ready.delete(key);
     const [oldest] = this.#ready.keys();
     if (oldest !== undefined && this.#ready.size >= mostSchemas) this.#ready.delete(oldest);

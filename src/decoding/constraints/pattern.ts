@@ -1,16 +1,16 @@
-/** Patterns of texts: what a constraint accepts, before it is made into a machine. */
+/** Patterns of texts: the language of a constraint, before it is made into a machine. */
 
 /** Code points from the first to the last, both included. */
 export type CodePoints = readonly [first: number, last: number];
 
-/** What a part of a text may be. Patterns that occur in several places may be shared. */
+/** A pattern of a part of a text. Patterns that occur in several places may be shared. */
 export type Pattern =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'character'; readonly ranges: readonly CodePoints[] }
   | { readonly kind: 'sequence'; readonly parts: readonly Pattern[] }
   | { readonly kind: 'choice'; readonly options: readonly Pattern[] }
   | { readonly kind: 'repeat'; readonly part: Pattern; readonly least: number; readonly most: number }
-  /** What the rule of this name says, which may contain itself. */
+  /** The rule of this name, which may contain itself. */
   | { readonly kind: 'rule'; readonly name: string };
 
 /** Patterns by name, and the one that whole texts follow. */
@@ -76,7 +76,7 @@ export function allBut(ranges: readonly CodePoints[]): CodePoints[] {
   return result;
 }
 
-/** What is in both sets. */
+/** The intersection of two sets. */
 export function common(a: readonly CodePoints[], b: readonly CodePoints[]): CodePoints[] {
   return a.flatMap(([first, last]) =>
     b.map(([low, high]): CodePoints => [Math.max(first, low), Math.min(last, high)]).filter(([from, to]) => from <= to),

@@ -1,4 +1,4 @@
-/** Regular expressions of JSON schemas as patterns of JSON strings: what they match, escaped as JSON wants it. */
+/** Regular expressions of JSON schemas as patterns of JSON strings: the strings they match, with JSON escapes. */
 import { LinnetError } from '../../errors.ts';
 import {
   allBut,

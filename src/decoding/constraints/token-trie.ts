@@ -40,7 +40,7 @@ export class TokenTrie {
     return reached;
   }
 
-  /** 1 for those of the V tokens all of whose bytes fit. */
+  /** [V]: 1 for tokens all of whose bytes fit. */
   mask(machine: ByteMachine, state: MachineState): Uint8Array {
     const mask = new Uint8Array(this.vocabulary);
     const walk = (node: TrieNode, at: MachineState): void => {

@@ -5,7 +5,7 @@
  * Drafted tokens are certain guesses, not draws, which makes lossless sampling simple. Recursive rejection
  * (SpecInfer, arXiv 2305.09781) accepts a node's child x with probability p(x), else removes x from p, renormalizes and
  * goes on to the next child; what remains after the last child gives the next token. The chance that child x_i is taken
- * is then Π_{j<i} (1 − p(x_j)/r_j) · p(x_i)/r_i = p(x_i), where r_i is what the children before it left. So the rule
+ * is then Π_{j<i} (1 − p(x_j)/r_j) · p(x_i)/r_i = p(x_i), where r_i is the mass left by the children before it. So the rule
  * draws from p, and so does drawing a token from p first and then looking for a child that holds it. `exact` does the
  * latter with the sampler's own `next`: besides the distribution, the text itself is that of sequential decoding from
  * the same seed.
@@ -24,7 +24,7 @@ export interface VerifiedDraft {
   readonly sampler: Sampler;
 }
 
-/** What a rule decides. */
+/** The decision of a rule. */
 export interface Verdict {
   /** The accepted nodes, from the root downwards; at least the root, which is text already. */
   readonly path: readonly number[];

@@ -13,7 +13,7 @@ const paces = ['speculative', 'sequential'] as const;
 export interface Pacing {
   /** The pace of the next round. */
   readonly next: Pace;
-  /** Tells what a round took and brought, and how many nodes were run for it. */
+  /** Records the time of a round, its new tokens and the nodes run for it. */
   record(pace: Pace, seconds: number, tokens: number, nodes: number): void;
 }
 
@@ -38,7 +38,7 @@ interface Measured {
   seconds: number;
   tokens: number;
   rounds: number;
-  /** The next round is not counted: the first after a pause pays for what was put off, such as text to be read. */
+  /** The next round is not counted: the first after a pause pays for postponed work, such as text to read. */
   resuming: boolean;
 }
 
@@ -83,7 +83,7 @@ export class AdaptiveSpeculation implements Pacing {
     return this.#decision ?? 'speculative';
   }
 
-  /** Tells what a round took and brought. */
+  /** Records the time of a round and its new tokens. */
   record(pace: Pace, seconds: number, tokens: number): void {
     const measured = this.#measured[pace];
     if (measured.resuming) {

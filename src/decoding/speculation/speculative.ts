@@ -32,7 +32,7 @@ const speculationOptionNames: Readonly<Record<keyof SpeculationOptions, true>> =
   ...{ acceptance: true, adaptive: true, statistics: true, onTree: true },
 };
 
-/** A drafted tree, and what the model said to it. */
+/** A drafted tree with the model's verdict. */
 export interface VerifiedTree {
   /** Token of every node [T]; node 0 is the root, the last token of the text. */
   readonly tokens: Int32Array;
@@ -84,7 +84,7 @@ class SpeculativeDecoder implements Continuation {
   readonly #adaptive: Pacing | undefined;
   readonly #statistics: SpeculationStatistics;
   readonly #onTree: SpeculationOptions['onTree'];
-  /** What the last token of the text was predicted from. */
+  /** Hidden state from which the last token of the text was predicted. */
   #hidden: Float32Array;
   #round: PlannedRound | undefined;
   #accepted: AcceptedRows | undefined;
@@ -101,7 +101,7 @@ class SpeculativeDecoder implements Continuation {
   }
 
   /**
-   * Begins a round: takes in what the last one accepted, and drafts. The first round needs no run.
+   * Begins a round: takes in the tokens that the last one accepted, and drafts. The first round needs no run.
    * @throws LinnetError `INPUT` if the drafter's draft does not grow from the last token
    */
   async plan(text: readonly number[], { count, ends }: StepBounds): Promise<readonly StepRequest[]> {
@@ -126,7 +126,7 @@ class SpeculativeDecoder implements Continuation {
     return [request];
   }
 
-  /** Ends a round: at least one token. The first is drawn from what the prompt predicts. */
+  /** Ends a round: at least one token. The first is drawn from the prompt's logits. */
   async conclude(text: readonly number[], [output]: readonly StepOutput[]): Promise<readonly number[]> {
     if (!this.#started) {
       this.#started = true;

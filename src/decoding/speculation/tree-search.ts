@@ -214,9 +214,9 @@ export interface TreeChoice {
 
 export interface TreeSearch {
   readonly acceptance: Acceptance;
-  /** What trees are found on. */
+  /** Ranks that trees are fitted to. */
   readonly calibration: ObservedRanks;
-  /** What they are compared on. */
+  /** Ranks that trees are compared on. */
   readonly validation: ObservedRanks;
   /** Ascending in nodes. */
   readonly times: readonly StepTime[];

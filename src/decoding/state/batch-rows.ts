@@ -11,7 +11,7 @@ import { KeptMemory } from '../../runtime/kept-memory.ts';
 import { slotOf } from '../../models/graphs/model-layout.ts';
 import type { SequenceState } from './sequence-state.ts';
 
-/** What a buffer holds of a sequence: of which, and how old. */
+/** The state whose numbers a buffer holds, and its version. */
 interface Held {
   readonly state: WeakRef<SequenceState>;
   /** Committed positions, or folds, when it was copied. */
@@ -79,7 +79,7 @@ export class BatchRows {
   /**
    * Rows [B,M,C,width] of sequences, of which each has [M,own slots,width].
    * @param slots C of the step, the most of all its sequences
-   * @param ownToo whether those of a single state are kept too, and not read where they are
+   * @param ownToo whether a single state is copied into a kept buffer too, instead of read in place
    */
   rows(
     { name, layer, part, heads, width, horizon }: RowsOfSlots,

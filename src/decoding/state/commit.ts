@@ -137,7 +137,7 @@ function copyRow(from: Float32Array, source: number, to: Float32Array, target: n
   for (let i = 0; i < width; i++) to[target + i] = from[source + i];
 }
 
-/** What the next token is given from the last one that was accepted. */
+/** Keeps the features of the last accepted token, which are shifted into the next. */
 function rememberShift(state: SequenceState, { shifts, nodes, sequence }: NewRows, node: number): void {
   const { layers, shiftWidth: X = 0 } = state.model.sizes;
   const start = (sequence * nodes + node) * layers * X;

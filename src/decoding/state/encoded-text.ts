@@ -1,4 +1,4 @@
-/** What an encoder-decoder model keeps of a text that it has read: the memories of cross attention, layer by layer. */
+/** Encoded source of an encoder-decoder model: the memories of cross attention, layer by layer. */
 import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';

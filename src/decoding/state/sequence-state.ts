@@ -1,11 +1,11 @@
 /**
- * What a session remembers of its text: for a linearized model a constant number of floats, whatever the length; for
+ * State of one sequence: for a linearized model a constant number of floats, whatever the length; for
  * softmax layers a key-value cache that grows.
  *
  * Per layer: the ring, keys and values of the last C positions (slot = position mod C), and S, the sums over the groups that
  * have closed; in layers whose closed groups leave rows those instead, which grow with the text. `commit` writes accepted
- * rows into the ring and folds groups as they close. A model that shifts features also remembers those of the last token,
- * and a decoder the text that was encoded, which it only reads and shares with its forks.
+ * rows into the ring and folds groups as they close. A model that shifts features also keeps the features of the last token,
+ * and a decoder the encoded source, which it only reads and shares with its forks.
  */
 import { inspection } from '../../files/inspection.ts';
 import { emptySlot } from '../../attention/masks.ts';
@@ -17,7 +17,7 @@ import { GroupRows } from './group-rows.ts';
 /** Rows a growing cache is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
 const cacheGrowth = 256;
 
-/** What one layer remembers apart from S: M matrices of `slots` rows, and what it is given from the last token. */
+/** State of one layer apart from S: M matrices of `slots` rows, and the features shifted from the last token. */
 export interface LayerRows {
   /** [M,slots,D] */
   keys: Float32Array;
@@ -46,7 +46,7 @@ export class SequenceState {
   readonly layerSums: readonly (Float32Array | undefined)[];
   /** Per layer, the rows that closed groups left; undefined for a mixer without such. */
   readonly groupRows: (GroupRows | undefined)[];
-  /** What was read before, in models with an encoder. */
+  /** The encoded source, in models with an encoder. */
   readonly encoded: EncodedText | undefined;
 
   constructor(model: AutoregressiveModel, layout: ModelLayout, encoded?: EncodedText) {
@@ -92,7 +92,7 @@ export class SequenceState {
     return this.positions(slots).length;
   }
 
-  /** Takes in what the fold graph of a class has made of its closed groups. */
+  /** Takes the output of a class's fold graph for its closed groups. */
   takeFolded(index: number, folded: Float32Array): void {
     const { layers, sums } = this.layout.folds[index];
     this.folds++;
@@ -130,7 +130,7 @@ export class SequenceState {
 
   /**
    * Bytes of the numbers held: rows, S and shifted features. Constant for linearized models, but for those whose closed groups
-   * leave rows. What was encoded is counted apart (`encoded.bytes`), since forks share it.
+   * leave rows. The encoded source is counted apart (`encoded.bytes`), since forks share it.
    */
   get bytes(): number {
     const arrays = this.layers.flatMap(({ keys, values, previous }) => [keys, values, previous]);

@@ -41,7 +41,7 @@ import { copyMatrices, storedMatrices, storedMemories, storedPositions, storedRo
 const formatName = 'linnet-session';
 const formatVersion = '1';
 
-/** What is saved. */
+/** Contents of a session file to save. */
 export interface SavedSession {
   readonly state: SequenceState;
   /** The text. The state has read a beginning of it, commonly all but the last token. */
@@ -50,7 +50,7 @@ export interface SavedSession {
   readonly sampler?: RandomState;
 }
 
-/** What is restored: `state` is new, `tokens` are a copy. */
+/** Contents of a restored session: `state` is new, `tokens` are a copy. */
 export interface RestoredSession {
   readonly state: SequenceState;
   readonly tokens: Int32Array;
@@ -143,7 +143,7 @@ export async function restoreSession(path: string, engine: StepEngine, fingerpri
 }
 
 /**
- * Reads the bytes of such a file, which are checked as a file is: whoever wrote them.
+ * Reads a session from bytes, which are checked as a file is.
  * @param source how errors name them
  * @throws LinnetError `MISMATCH` or `FORMAT` as `restoreSession`
  */
@@ -163,7 +163,7 @@ export async function decodeSession(
 
 /** A file on disk or in memory. */
 interface SessionSource extends SafetensorsDirectory {
-  /** May be a view of what the caller has. */
+  /** May be a view of the caller's memory. */
   read(name: string): AnyTensor | Promise<AnyTensor>;
 }
 
@@ -296,8 +296,8 @@ function parseWords(json: string | undefined, source: string): unknown {
 }
 
 /**
- * The difference of a number with itself is 0, and not for what is not a finite number: a million of them take two
- * milliseconds, and ten times as long where an iterator or a callback is handed each.
+ * x − x is 0 for finite numbers alone: a million take two milliseconds, and ten times as long through an iterator or a
+ * callback.
  */
 function allFinite(values: Float32Array): boolean {
   let differences = 0;
@@ -306,7 +306,7 @@ function allFinite(values: Float32Array): boolean {
   return differences === 0;
 }
 
-/** The text must hold at least what the state has read. */
+/** The text must hold at least the tokens that the state has read. */
 function checkTokens(file: SafetensorsDirectory, length: number): void {
   if (!file.names().includes('tokens')) throw malformed(file.source, 'it holds no tokens');
   const tokens = file.info('tokens');
@@ -336,7 +336,7 @@ function describeInfo({ dtype, shape }: { readonly dtype: string; readonly shape
   return `${dtype} [${shape.join(',')}]`;
 }
 
-/** What is wrong with a token, if one is. */
+/** The first token outside the vocabulary, as a message; undefined if there is none. */
 function strangeToken(tokens: ArrayLike<number>, { sizes }: AutoregressiveModel): string | undefined {
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i];
@@ -356,7 +356,7 @@ function storedSourceLength(file: SafetensorsDirectory, { cross }: Autoregressiv
   throw malformed(file.source, `the encoded text must be I32 and not empty; it is ${describeInfo({ dtype, shape })}`);
 }
 
-/** What the header says that the hash covers. */
+/** Strings of the header that the hash covers. */
 interface HashedStrings {
   readonly fingerprint: string;
   readonly mixers: string;

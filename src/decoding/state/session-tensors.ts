@@ -6,7 +6,7 @@ import { type ModelLayout, positionInSlot } from '../../models/graphs/model-layo
 import { crossShapes } from '../../models/graphs/step-graph.ts';
 import type { SequenceState } from './sequence-state.ts';
 
-/** The slots of every layout. What they hold after `length` tokens is known: the last position that falls on each. */
+/** The slots of every layout, with the position each holds after `length` tokens: the last that falls on it. */
 export function storedPositions({ slotLayouts }: ModelLayout, length: number) {
   return slotLayouts.map(({ name, ring = length, horizon }) => ({
     name: `positions.${name}`,
@@ -56,7 +56,7 @@ export function storedMatrices(model: AutoregressiveModel, { layers }: ModelLayo
   return matrices;
 }
 
-/** What the layers keep of an encoded text of m tokens. */
+/** The memories that the layers keep of an encoded text of m tokens. */
 export function storedMemories(model: AutoregressiveModel, m: number) {
   const { cross } = model;
   if (cross === undefined) return [];

@@ -1,4 +1,4 @@
-/** What the step graph reads of nodes, states and trees, as its table of inputs names it. */
+/** Feeds of the step graph for nodes, states and trees, by its table of inputs. */
 import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeView } from '../../attention/masks.ts';
 import { LinnetError } from '../../errors.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
@@ -21,7 +21,7 @@ export interface StepRequest extends TreeView {
   readonly wanted: readonly number[];
 }
 
-/** What a step is fed, and where those feeds are kept that stay from step to step. */
+/** Feeds of a step, and the memory of those that stay from step to step. */
 export interface StepInputs {
   readonly feeds: Record<string, Tensor>;
   readonly kept: Map<string, KeptMemory>;
@@ -33,7 +33,7 @@ interface MaskFeeds {
   readonly feeds: readonly (readonly [name: string, value: Tensor])[];
 }
 
-/** What the graph reads of the state of a layer. */
+/** Inputs of the graph for the state of a layer. */
 interface LayerInputs {
   readonly rows: readonly RowsOfSlots[];
   readonly sums: { readonly name: string; readonly shape: readonly [rows: number, columns: number] } | undefined;
@@ -43,8 +43,8 @@ interface LayerInputs {
 const keptBuffers = 16;
 
 /**
- * Makes the feeds of the steps of one program, in buffers that are used again: those of one step must be read before the next is
- * made. A local mixer has no offsets, a softmax one no earlier groups: what the graph does not read is left out.
+ * Makes the feeds of the steps of one program, in buffers that are used again: the feeds of a step must be read before the
+ * next are made. Inputs that the graph does not have are left out: offsets of a local mixer, earlier groups of a softmax one.
  */
 export class StepFeeds {
   readonly #model: AutoregressiveModel;
@@ -208,7 +208,7 @@ export class StepFeeds {
     }
   }
 
-  /** The parents of all nodes, and what the layers are given from the last committed token. */
+  /** The parents of all nodes, and the features that the layers shift from the last committed token. */
   #feedShifts(feeds: Record<string, Tensor>, requests: readonly StepRequest[], T: number): void {
     const { shiftWidth: X = 0 } = this.#model.sizes;
     const B = requests.length;

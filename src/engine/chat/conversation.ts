@@ -25,7 +25,7 @@ export interface ConversationOptions {
   readonly system?: string;
 }
 
-/** What is known of where a conversation is. */
+/** Size of a conversation, and the names of its forks. */
 export interface ConversationState {
   readonly tokens: number;
   readonly stateBytes: number;
@@ -119,7 +119,7 @@ export class Conversation {
     return preparePrompt(this.#model, { messages: latest }, { after: now }).tokens;
   }
 
-  /** A copy of the latest state that has read a beginning of a text: a template may rewrite what was said. */
+  /** A copy of the latest state that has read a prefix of the tokens: a template may rewrite earlier messages. */
   #stateFor(tokens: readonly number[]): SequenceState {
     const usable = this.#moments.findLast((moment) => leadsTo(moment, tokens));
     return usable?.state.fork() ?? this.#model.engine.newState();

@@ -1,4 +1,4 @@
-/** Events for one reader, with a bound: what a slow reader has not taken stops its text, not memory. */
+/** A bounded queue of events for one reader: a slow reader pauses its text instead of filling memory. */
 
 /** A queue whose owner watches `full`: pushing never waits, and is to stop when the queue is full. */
 export class EventQueue<T> {
@@ -62,7 +62,7 @@ export class EventQueue<T> {
       this.#failure = failure instanceof Error ? failure : new Error('the request failed', { cause: failure });
   }
 
-  /** The next event; undefined where none waits. @throws what the queue was ended with, after the last event */
+  /** The next event; undefined where none waits. @throws the error that ended the queue, after the last event */
   shift(): T | undefined {
     const event = this.#events.shift();
     if (event === undefined) {

@@ -14,7 +14,7 @@ export class FairQueue<T> {
     return this.#size;
   }
 
-  /** @param priority within the line of the key: what one key calls urgent takes nothing from others */
+  /** @param priority orders the queue of its key alone: urgent requests of one key take nothing from other keys */
   push(key: string, item: T, priority = 0): void {
     const line = this.#lines.get(key);
     const entry = { item, priority };
@@ -33,7 +33,7 @@ export class FairQueue<T> {
   /**
    * The request that comes next: the first in the line of the key that has the least, the key that has waited longest among
    * equals.
-   * @param held what a key has already
+   * @param held share that a key has already
    */
   peek(held: (key: string) => number): T | undefined {
     let best: { line: readonly Entry<T>[]; held: number } | undefined;

@@ -49,7 +49,7 @@ export class JobRows {
 
   /** Whether one more request would find no place to wait. */
   get isFull(): boolean {
-    // Free rows take requests at once: only what is beyond them waits.
+    // Free rows take requests at once: only the requests beyond them wait.
     return this.#waiting >= this.#most + Math.max(0, this.count - this.active);
   }
 
@@ -104,8 +104,8 @@ export class JobRows {
   }
 
   /**
-   * Whether there are rows for a job. Jobs whose readers have stopped give theirs away, and so do those of an owner that has
-   * more than the owner of the job would have: the last to begin first.
+   * Frees rows for a job where it can. Jobs whose readers have stopped give theirs up, and so do jobs of an owner that would
+   * still have at least as many rows as the owner of the new job: the last to begin first.
    */
   #makeRoom({ owner, width }: RunningJob): boolean {
     let free = this.count - this.active;

@@ -1,16 +1,16 @@
 /**
- * Whether the texts of a round draft: decided anew for every round, by tokens per second that are to be expected. What a
- * step costs is measured, by rows and nodes, and so is what drafts bring to each text. Few texts leave a machine time for the
- * nodes of trees; many fill it with rows, each of which is a token for certain.
+ * Whether the texts of a round draft: decided anew for every round, by expected tokens per second. The cost of a step is
+ * measured, by rows and nodes, and so are the tokens that drafts bring to each text. With few texts a machine has time for the
+ * nodes of trees; many texts fill it with rows, each of which yields a token for certain.
  *
- * Texts do not depend on it: what is accepted is what the model would have said.
+ * Texts do not depend on it: accepted tokens are those the model would have generated.
  */
 import type { Pace, Pacing } from '../../decoding/speculation/adaptive-speculation.ts';
 import { nodeBucket, StepCosts } from './step-costs.ts';
 
 /** Weight of the past in what drafts brought. */
 const memory = 0.9;
-/** Rounds of all texts that stand in for what is not known of one. */
+/** Weight of the mean over all texts, in rounds, where a text has few rounds of its own. */
 const priorWeight = 2;
 /** Rounds without drafts after which they get another chance, and how many rounds that is. */
 const chanceEvery = 64;
@@ -100,8 +100,8 @@ export class RoundPacing {
   /**
    * Begins a round.
    * @param rows all texts of the round
-   * @param paces of those that draft when they may
-   * @returns what they do
+   * @param paces paces of the texts that can draft
+   * @returns the pace of the round
    */
   begin(rows: number, paces: readonly TextPace[]): Pace {
     this.#rows = rows;
@@ -142,7 +142,7 @@ export class RoundPacing {
     const buckets = new Set([1, ...this.#all.buckets, ...paces.flatMap(({ history }) => history.buckets)]);
     let seconds = 0;
     let before = 0;
-    // The largest tree decides what the step costs: the chance that all trees are within a size, size by size.
+    // The largest tree decides the cost of the step: the chance that all trees are within a size, size by size.
     for (const nodes of [...buckets].sort((a, b) => a - b)) {
       const within = paces.reduce((product, { history }) => product * history.within(nodes, this.#all), 1);
       const cost = this.costs.seconds(rows, nodes);

@@ -1,4 +1,4 @@
-/** What a step costs, measured while serving: by rows, and by nodes of its largest tree, to which all rows are padded. */
+/** Cost of a step, measured while serving: by rows, and by nodes of its largest tree, to which all rows are padded. */
 
 /** Weight of the past in running means. */
 const memory = 0.9;
@@ -23,7 +23,7 @@ export function nodeBucket(nodes: number): number {
 export class StepCosts {
   readonly #cells = new Map<string, Cell>();
 
-  /** A step of so many rows, the largest of which had so many nodes, took so long. */
+  /** Records the seconds of a step by its rows and the nodes of its largest tree. */
   record(rows: number, nodes: number, seconds: number): void {
     const bucket = nodeBucket(nodes);
     const name = `${rows} ${bucket}`;
@@ -40,7 +40,7 @@ export class StepCosts {
     return (this.#cells.get(`${rows} ${nodeBucket(nodes)}`)?.count ?? 0) >= enough;
   }
 
-  /** Seconds of such a step: measured, or on the line through what was; undefined where that says nothing. */
+  /** Seconds of such a step: measured, or from a line fitted to the measured steps; undefined with too few of them. */
   seconds(rows: number, nodes: number): number | undefined {
     const bucket = nodeBucket(nodes);
     const cell = this.#cells.get(`${rows} ${bucket}`);

@@ -22,7 +22,7 @@ export interface EngineScorerOptions {
   readonly bos?: boolean;
   /** Whether whole texts are read in windows of `maxLength` or in one pass, however long. Default: in windows. */
   readonly rollingContext?: 'windows' | 'unlimited';
-  /** Whether requests share what they begin with. Default true; false is for measuring what sharing saves. */
+  /** Whether requests share common prefixes. Default true; false measures the saving. */
   readonly sharing?: boolean;
   /** Makes the decoding method of each answer, such as speculation. Default: token by token. */
   readonly newMethod?: () => DecodingMethod;
@@ -116,7 +116,7 @@ export class EngineScorer implements Scorer {
       generations.forEach(({ tokens, steps }, index) => {
         this.#steps += steps;
         this.#generated += tokens.length;
-        // The new tokens alone: what a tokenizer drops at the beginning of a text is dropped here too.
+        // The new tokens alone: leading text that a tokenizer drops at the beginning of a text is dropped here too.
         answers.push(cutAtStops(this.#tokenizer.decode(tokens), own[index].until));
       });
     }
@@ -145,7 +145,7 @@ export class EngineScorer implements Scorer {
     };
   }
 
-  /** @throws LinnetError `CONFIG` for a model that reads a text to write another: nothing continues what it has read */
+  /** @throws LinnetError `CONFIG` for an encoder-decoder model: it does not continue the text it reads */
   #requireContinuing(): void {
     const { model } = this.#engine;
     if (model.cross === undefined) return;

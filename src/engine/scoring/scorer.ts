@@ -26,7 +26,7 @@ export interface GenerateRequest {
   readonly maxTokens: number;
 }
 
-/** What was read so far. */
+/** Tokens read so far. */
 export interface ScorerUsage {
   /** Tokens that the model read. */
   readonly tokensRead: number;

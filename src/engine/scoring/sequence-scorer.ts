@@ -31,7 +31,7 @@ export class SequenceScorer {
   readonly #nodes: number;
   #read = 0;
 
-  /** @param sharing whether sequences share what they begin with; false is for measuring what sharing saves */
+  /** @param sharing whether sequences share common prefixes; false measures the saving */
   constructor(engine: StepEngine, sharing = true) {
     this.#engine = engine;
     this.#sharing = sharing;
@@ -194,7 +194,7 @@ function bestOf(logits: Float32Array): number {
   return best;
 }
 
-/** The step checks what it reads; the last token of a sequence is only predicted. */
+/** The logit of a token. The step checks the tokens it reads; the last token of a sequence is only predicted. */
 function logitOf(logits: Float32Array, token: number): number {
   if (token >= 0 && token < logits.length) return logits[token];
   throw new LinnetError(

@@ -20,7 +20,7 @@ export interface SequenceOptions {
 
 /**
  * The tokens of a context and its continuation. White space at the end of the context goes to the continuation; then
- * both are encoded together, and what is more than the context alone is the continuation.
+ * both are encoded together, and the tokens after the context's own are the continuation.
  *
  * @throws LinnetError `INPUT` if the continuation has no token, or more than the model reads
  */
@@ -75,7 +75,7 @@ export function prefixToken({ bosId, eosId }: Tokenizer): number {
 
 /**
  * Windows over the tokens of a text that predict each once. The first is predicted after the prefix token; the windows
- * are disjoint in what they predict, and only the last is filled up with context to its left.
+ * predict disjoint ranges, and only the last is filled up with context to its left.
  *
  * @param maxLength tokens that a window reads
  */

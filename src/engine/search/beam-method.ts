@@ -7,7 +7,7 @@ import { type Hypothesis, type SearchOptions, TextSearch } from './beam-search.t
 import { requireCount } from '../../files/arguments.ts';
 import { type HypothesisRequests, hypothesisRequests } from './hypotheses.ts';
 
-/** How to search; length and ends are those of the text. */
+/** Options of the search; length and end tokens come from the text. */
 export interface BeamMethodOptions extends Omit<SearchOptions, 'maxTokens'> {
   /** Called when the search has ended, with at most W hypotheses, the best one first. */
   readonly onFound?: (hypotheses: readonly Hypothesis[]) => void;
@@ -76,7 +76,7 @@ class BeamContinuation implements Continuation {
     return best.endToken === undefined ? best.tokens : [...best.tokens, best.endToken];
   }
 
-  /** The states of hypotheses are let go; that of the prompt reads what was found. */
+  /** Drops the states of hypotheses; the state of the prompt reads the tokens found. */
   async settle(length: number): Promise<void> {
     const { engine, state } = this.#prompt;
     const unread = this.#tokens.slice(0, Math.max(0, length - state.length));

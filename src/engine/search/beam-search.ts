@@ -48,7 +48,7 @@ interface Candidate {
   readonly sum: number;
 }
 
-/** The search for continuations of one text: takes logits, says what each hypothesis reads next. */
+/** The search for continuations of one text: takes logits, returns the next token of each hypothesis. */
 export class TextSearch {
   /** At most W, best first. */
   finished: Hypothesis[] = [];

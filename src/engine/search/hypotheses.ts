@@ -1,4 +1,4 @@
-/** Hypotheses of a beam search as states of an engine: what a step has to read so that each becomes the ones after it. */
+/** Hypotheses of a beam search as states of an engine: the requests of the step that extends each by its next token. */
 import { chain } from '../../attention/tree.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepRequest } from '../../decoding/step-engine.ts';
@@ -7,7 +7,7 @@ const oneNode = chain(1);
 
 /** The next token of every hypothesis. */
 export interface HypothesisRequests {
-  /** One per different hypothesis; its state becomes that of the hypothesis when node 0 is committed. */
+  /** One per different hypothesis; its state becomes the hypothesis's state when node 0 is committed. */
   readonly requests: readonly StepRequest[];
   /** Which of the requests each hypothesis has. */
   readonly places: readonly number[];
@@ -17,7 +17,7 @@ export interface HypothesisRequests {
  * Lets hypotheses read a token each. Those that are equal, repeated to fill up the beams of a text, are read once.
  * @param states of the hypotheses so far; equal hypotheses share one
  * @param parents index of the state that each continues
- * @param tokens what each reads
+ * @param tokens the token that each reads
  * @param kept a state that stays as it is; all others are taken over by their last continuation
  */
 export function hypothesisRequests(

@@ -1,4 +1,4 @@
-/** How texts of a server are decoded: what the server does, unless a request says otherwise. */
+/** How texts of a server are decoded: by the server's default, unless a request says otherwise. */
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import type { Pacing } from '../../decoding/speculation/adaptive-speculation.ts';
 import { LookupDrafter } from '../../decoding/speculation/drafters/lookup-drafter.ts';
@@ -8,7 +8,7 @@ import { speculative, type VerifiedTree } from '../../decoding/speculation/specu
 export const drafters = ['off', 'lookup'] as const;
 export type DrafterName = (typeof drafters)[number];
 
-/** What a text asks of its method. */
+/** The method that a text asks for. */
 export interface MethodRequest {
   /** Default: the server's. */
   readonly drafter?: DrafterName;

@@ -1,4 +1,4 @@
-/** Texts of at least so many tokens: none that would end one may come before. */
+/** Minimum length of texts: tokens that would end one earlier are forbidden. */
 import type { TokenConstraint } from '../../decoding/logit-adjustments.ts';
 
 /** Where a text begins, and what may not end it too soon. */
@@ -13,7 +13,7 @@ export interface LeastTokens {
   readonly vocabulary: number;
 }
 
-/** Forbids the ends until the text has so many tokens. */
+/** Forbids the end tokens until the text has `count` tokens. */
 export function leastTokens({ count, from, ends, vocabulary }: LeastTokens): TokenConstraint {
   const allowed = new Uint8Array(vocabulary).fill(1);
   for (const id of ends) allowed[id] = 0;

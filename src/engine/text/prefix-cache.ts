@@ -74,8 +74,8 @@ export class PrefixCache {
   }
 
   /**
-   * A copy of the state of the longest beginning of `tokens` that is known.
-   * @param below the beginning is to be shorter than this
+   * A copy of the state of the longest cached prefix of `tokens`.
+   * @param below the prefix must be shorter than this
    */
   find(salt: string, tokens: readonly number[], below: number): SequenceState | undefined {
     const lengths = [...(this.#lengths.get(salt)?.keys() ?? [])]

@@ -28,14 +28,14 @@ export class ScoreStream {
     this.#waiting.push({ ...score, offset, end: this.#length });
   }
 
-  /** So many more characters were given out: the scores of tokens that lie wholly in them. */
+  /** Counts characters given out, and returns the scores of tokens that now lie wholly within the text given out. */
   take(characters: number): PlacedScore[] {
     this.#given += characters;
     const ready = this.#waiting.findIndex(({ end }) => end > this.#given);
     return this.#waiting.splice(0, ready < 0 ? this.#waiting.length : ready);
   }
 
-  /** The text has ended: what is left. After a stop string, only tokens that begin before it. */
+  /** Ends the text and returns the remaining scores; after a stop string, only of tokens that begin before it. */
   finish(stoppedByString: boolean): PlacedScore[] {
     const rest = this.#waiting.splice(0);
     return stoppedByString ? rest.filter(({ offset }) => offset < this.#given) : rest;

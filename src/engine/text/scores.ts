@@ -52,7 +52,7 @@ function largestTokens(logits: ArrayLike<number>, count: number): number[] {
   return best;
 }
 
-/** Of which distribution scores are: the model's own, or what is left of it when the sampler has had its way. */
+/** The distribution that scores are of: the model's own, or the sampler's after its filters. */
 export type ScoredDistribution = 'model' | 'sampler';
 
 /**

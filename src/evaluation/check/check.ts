@@ -1,6 +1,6 @@
 /**
  * Whether a model may be trusted: that no output depends on a later token (the leak that an unmasked convolution
- * brings, paper, section 4.2 and Figure 4), and that what decodes is what was trained (parallel, step and tree forms
+ * brings, paper, section 4.2 and Figure 4), and that decoding computes the trained function (parallel, step and tree forms
  * agree with the formula).
  */
 import { LinnetError } from '../../errors.ts';
@@ -45,7 +45,7 @@ export interface CheckReport {
   readonly rows: readonly CheckRow[];
 }
 
-/** What every part of the check is given. */
+/** Input of every part of the check. */
 interface Checked {
   readonly model: CausalModel;
   readonly parameters: ReadonlyMap<string, Tensor<'float32'>>;
@@ -133,7 +133,7 @@ async function* mixerForms({ model, options }: Checked): AsyncGenerator<CheckRow
   }
 }
 
-/** The whole model on random tokens: what every layer's mixer gives out, and the final hidden states. */
+/** The whole model on random tokens: the output of every layer's mixer, and the final hidden states. */
 async function* modelLeaks({ model, parameters, options }: Checked): AsyncGenerator<CheckRow> {
   const length = checkedLength(model.mixers, options.maximumLength);
   const program = await FutureMovement.create(model, length, cutPositions(model.mixers, length), options.compile);

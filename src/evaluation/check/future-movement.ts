@@ -25,7 +25,7 @@ export interface Movement {
   readonly cut: number;
 }
 
-/** Movements of what every layer's mixer gives out, and of the model's final hidden states. */
+/** Movements of the output of every layer's mixer, and of the model's final hidden states. */
 export interface ModelMovement {
   readonly layers: readonly Movement[];
   readonly model: Movement;

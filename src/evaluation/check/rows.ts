@@ -1,9 +1,9 @@
-/** What the check of a model reports: one row per comparison, with the error and what was allowed. */
+/** Rows of the check of a model: one per comparison, with the error and its limit. */
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { float32Error } from '../../attention/mixer-facts.ts';
 
 /**
- * What is compared. Leak tests measure how much an output moves by what it must not see: the past by the future, and of an
+ * The comparisons. Leak tests measure how much an output moves by inputs it must not see: the past by the future, and of an
  * encoder a text by the padding behind it.
  */
 export const checkTests = {
@@ -51,7 +51,7 @@ export interface CheckRow {
   /** Largest `error` that passes. */
   readonly limit: number;
   readonly ok: boolean;
-  /** What a reader should know: where it moved, or why the test does not apply. */
+  /** For the reader: the position of the movement, or the reason why the test does not apply. */
   readonly note?: string;
 }
 
@@ -64,7 +64,7 @@ export function isLeakTest(test: CheckTest): boolean {
  *
  * A past position sees the future only through exact zeros (masks), and is computed in the same order whatever the
  * future holds, so a causal model moves by 0, or by rounding where the engine cuts its work differently. 1e-5 of the
- * largest output is far above float32 rounding (6e-8 per operation) and far below what a live tap lets through.
+ * largest output is far above float32 rounding (6e-8 per operation) and far below the movement by a live tap.
  *
  * The forms of a mixer add the same terms in different orders and partly as sums over groups, in float32 against the
  * oracle's float64; a whole model passes such differences through all its layers. The same holds of a text alone and the

@@ -1,5 +1,5 @@
 /**
- * Text to calibrate candidate trees on. A draft is right if it is what the model would have written, so the best
+ * Text to calibrate candidate trees on. A draft is right if it matches the model's own continuation, so the best
  * calibration text is the model's own: continuations of prompts from the user's text.
  */
 import { chain } from '../../attention/tree.ts';
@@ -44,9 +44,9 @@ export async function continuations(
 }
 
 /**
- * What an encoder-decoder model generates for texts chosen at random, in one batch.
+ * Texts that an encoder-decoder model generates for sources chosen at random, in one batch.
  * @param sources tokens of texts to read; each is cut to a prompt's length
- * @param startId what the decoder reads first
+ * @param startId the decoder's start token
  * @returns the texts read, with EOS, and those generated, of which all but the start token is scored
  * @throws LinnetError `INPUT` if there is no text, `ABORTED` when the signal fires
  */
@@ -75,7 +75,7 @@ interface GenerationStart {
   readonly state: SequenceState;
 }
 
-/** Prompts with what is generated after them. */
+/** Prompts with their generated continuations. */
 async function generateAll(
   engine: StepEngine,
   starts: readonly GenerationStart[],

@@ -155,8 +155,8 @@ export async function readWindow(
 }
 
 /**
- * Losses of a window by the step form, read in chunks: memory does not grow with the text, apart from what the state itself
- * keeps, which is `stateBytes` in the end.
+ * Losses of a window by the step form, read in chunks: memory does not grow with the text, apart from the state, whose
+ * bytes in the end are `stateBytes`.
  * @throws LinnetError `MISMATCH` for a token outside the vocabulary, `ABORTED` between two chunks, and as `StepEngine.step`
  */
 export async function stepLosses(
@@ -170,7 +170,7 @@ export async function stepLosses(
       throw new LinnetError('ABORTED', `stopped after ${position} of ${losses.length} tokens`);
     }
     const next = position + 1;
-    // The step checks what it reads; the last token of a window is only predicted.
+    // The step checks the tokens it reads; the last token of a window is only predicted.
     checkTokens([{ tokens: window.tokens.subarray(next, next + 1) }], logits.length);
     if (next >= window.scoredFrom) losses[position] = negativeLogLikelihood(logits, window.tokens[next]);
     onProgress?.(next, losses.length);

@@ -6,7 +6,7 @@ import type { CausalModel } from '../../models/model.ts';
 import { type LossGraphOptions, LossGraphs, stepLosses, type WindowLosses } from './losses.ts';
 import { type EvaluationData, type ScoredWindow, scoredTokens } from './scored-windows.ts';
 
-/** Perplexity, and what it was measured on. */
+/** Perplexity, with the amount of text it was measured on. */
 export interface PerplexityResult {
   /** exp(`nll`). */
   readonly perplexity: number;

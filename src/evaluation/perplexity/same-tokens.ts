@@ -1,12 +1,12 @@
 /**
- * What the distance from the beginning of a text costs: the same tokens, scored after less and after more of what precedes
+ * Cost of the distance from the beginning of a text: the same tokens, scored after less and after more of the text before
  * them. Ranges of one text differ by their content as well as by their position; here only the position differs.
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import { stepLosses } from './losses.ts';
 
-/** The scored tokens, read after so many others. */
+/** Loss of the scored tokens after a number of tokens. */
 export interface DepthLoss {
   /** Tokens read before the first scored one, BOS included. */
   readonly after: number;
@@ -15,7 +15,7 @@ export interface DepthLoss {
   readonly ratio: number;
   /** Standard error of `ratio`, from the differences token by token; neighbours are taken as independent. */
   readonly ratioError: number;
-  /** What the session holds in the end. */
+  /** Bytes of the session's state in the end. */
   readonly stateBytes: number;
 }
 

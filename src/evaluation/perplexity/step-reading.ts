@@ -1,10 +1,10 @@
-/** Reading text through the step form in any portions, keeping what every position gives out. */
+/** Reading text through the step form in any portions, keeping the output of every position. */
 import { chain, TokenTree } from '../../attention/tree.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { Random } from '../../random.ts';
 
-/** What a step gives out for a node. */
+/** Output of a step for a node. */
 export type NodeOutput = 'logits' | 'hidden';
 
 /** Portions of tokens, each from 1 to `most`, that add up to `length`. */

@@ -9,7 +9,7 @@ import type { ParameterSource } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { checkTokens, type EvaluationData, type ScoredWindow } from '../perplexity/scored-windows.ts';
 
-/** The hidden states after one layer next to those of the reference. */
+/** Difference of the hidden states after one layer from the reference. */
 export interface LayerDifference {
   /** Largest and mean absolute difference, relative to `activationRms`. */
   readonly max: number;
@@ -22,7 +22,7 @@ export interface LayerDifference {
 export interface LayerComparison {
   /** Positions compared. */
   readonly tokens: number;
-  /** One entry per layer, in their order; of encoder-decoder models those of the encoder first. */
+  /** One entry per layer, in their order; in encoder-decoder models the encoder's first. */
   readonly layers: readonly LayerDifference[];
 }
 
@@ -87,10 +87,10 @@ export async function compareLayers(
   };
 }
 
-/** What a model is given: the text it reads or predicts, and the one that it reads before. */
+/** Input of a model: the text it reads or predicts, and the source that it reads before. */
 type ComparedText = Pick<ScoredWindow, 'source' | 'tokens'>;
 
-/** The starts of windows, of so many tokens together. */
+/** The starts of windows, with at most `most` tokens together. */
 function firstTokens(windows: readonly ScoredWindow[], most: number): ComparedText[] {
   const texts: ComparedText[] = [];
   let left = most;

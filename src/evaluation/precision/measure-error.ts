@@ -1,6 +1,6 @@
 /**
- * The outputs of an exported folder, and of every layer of it, against those of the float32 model it was made from. What
- * is measured is the step graph, which decodes; a folder can have other weights for prompts.
+ * The outputs of an exported folder, and of every layer of it, against the float32 model it was made from. The measured
+ * graph is the step graph, which decodes; a folder can have other weights for prompts.
  */
 import { freemem } from 'node:os';
 import { loadModel, type ModelWeights } from '../../checkpoint/load-model.ts';
@@ -20,9 +20,9 @@ import { storageTypes } from '../../export/storage-types.ts';
 import { storedSource } from '../../export/stored-source.ts';
 import { openGenerating } from '../../open/running-model.ts';
 
-/** What is measured on. */
+/** Text that errors are measured on. */
 export interface ReportText {
-  /** What the text is, for the report. */
+  /** Description of the text, for the report. */
   readonly name: string;
   /** The text, or what makes it by the float32 model. */
   readonly data: EvaluationData | ((engine: StepEngine) => Promise<EvaluationData>);
@@ -30,7 +30,7 @@ export interface ReportText {
 
 export interface MeasureOptions extends EvaluateOptions {
   readonly threads?: number;
-  /** Default: what the system says is free. */
+  /** Default: the free memory that the system reports. */
   readonly freeBytes?: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Text that a model generates itself, to compare storage types on where nobody gave a text: it is what the model is
- * for, whatever it was trained on, while a fixed book says little about a model that never saw one.
+ * Text that a model generates itself, to compare storage types on where no text was given: it is typical of the model's
+ * use, regardless of its training data, while a fixed book says little about a model that never saw one.
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { promptOf } from '../../engine/prompt.ts';

@@ -18,7 +18,7 @@ export interface RecallProbe {
   readonly scoredFrom: number;
 }
 
-/** What a model recalls at one distance. */
+/** Recall of a model at one distance. */
 export interface RecallResult {
   readonly distance: number;
   /** Mean −log p in nats of the passage's tokens after the cue. */
@@ -38,7 +38,7 @@ export interface ProbeOptions {
 
 /**
  * Probes from a stretch of text, deterministic.
- * @param first what every probe starts with, such as BOS; none by default
+ * @param first tokens at the start of every probe, such as BOS; none by default
  * @throws LinnetError `INPUT` for text too short for one probe
  */
 export function recallProbes(
@@ -64,7 +64,7 @@ export function recallProbes(
 }
 
 /**
- * Mean −log p of what was seen before, by distance.
+ * Mean −log p of the repeated passage, by distance.
  * @throws LinnetError as `tokenLosses`
  */
 export async function copyRecall(

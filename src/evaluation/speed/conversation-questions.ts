@@ -14,7 +14,7 @@ const questionSchema = z.looseObject({
   turns: z.array(z.string().min(1)).min(1).max(64),
 });
 
-/** What is asked, turn by turn. */
+/** Questions of a conversation, turn by turn. */
 export interface ConversationQuestion {
   readonly id: number | string;
   readonly category: string;

@@ -21,7 +21,7 @@ export interface AnsweredTurn {
   readonly tokens: readonly number[];
   /** Rounds of decoding, each a run of the model but the first. */
   readonly steps: number;
-  /** Reading what is new of the prompt. */
+  /** Reading the new tokens of the prompt. */
   readonly prefillSeconds: number;
   readonly decodeSeconds: number;
 }
@@ -100,7 +100,7 @@ async function answer(
       tokenizer,
       method: method(),
       sampler: new Sampler({ temperature: 0 }),
-      // A template may rewrite what was said; then all of it is read again.
+      // A template may rewrite earlier messages; then the whole prompt is read again.
       state: leadsTo(known, promptTokens) ? known.state : engine.newState(),
       signal,
     });

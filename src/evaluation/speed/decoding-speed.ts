@@ -28,8 +28,8 @@ export interface DecodingSpeedOptions {
 }
 
 /**
- * Fills a state with random rows as if `context` tokens had been read: what a step costs does not depend on what the
- * rows hold, and reading 32K tokens into a softmax model takes minutes.
+ * Fills a state with random rows as if `context` tokens had been read: the cost of a step does not depend on the
+ * values of the rows, and reading 32K tokens into a softmax model takes minutes.
  */
 export function fillState(state: SequenceState, context: number, random: Random): void {
   state.reserve(context - state.length);

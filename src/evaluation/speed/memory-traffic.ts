@@ -1,5 +1,5 @@
 /**
- * How close decoding comes to the memory's limit: a step of one token must read every weight once, so tokens per
+ * How close decoding gets to the memory's limit: a step of one token must read every weight once, so tokens per
  * second cannot exceed read bandwidth over bytes of weights.
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
@@ -47,7 +47,7 @@ export function weightBytesPerToken(model: CausalModel, type: WeightType, block?
   return bytes;
 }
 
-/** Rows and columns of what is read to measure the bandwidth: 256 MB, far more than caches hold. */
+/** Rows and columns of the matrix read to measure the bandwidth: 256 MB, far more than caches hold. */
 const readShape: readonly [number, number] = [8192, 8192];
 
 /** Ways of reading every number once. The fastest counts: none is sure to saturate the memory of every machine. */
@@ -75,7 +75,7 @@ export async function readBandwidth(options: Pick<CompileOptions, 'threads'> = {
   return best;
 }
 
-/** What a profiled step consists of. */
+/** Profile of a step. */
 export interface StepProfile {
   /** Kernel time of all ops of one step, in milliseconds. */
   readonly kernelMs: number;
@@ -83,7 +83,7 @@ export interface StepProfile {
   readonly ops: readonly { readonly opType: string; readonly count: number; readonly ms: number }[];
 }
 
-/** The profile of an engine that was opened with `profile`, and has done so many equal steps. */
+/** The profile of one step, by an engine that was opened with `profile` and has run `steps` equal steps. */
 export async function stepProfile(engine: StepEngine, steps: number): Promise<StepProfile> {
   const measured = await engine.program.profile();
   const ops = measured.map(({ opType, count, ms }) => ({ opType, count: count / steps, ms: ms / steps }));

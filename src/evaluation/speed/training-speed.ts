@@ -45,7 +45,7 @@ export function productFlops(graph: Graph): number {
   return total;
 }
 
-/** What is timed, and how often. */
+/** Size and number of the timed steps. */
 export interface TrainingSpeedOptions {
   /** Sequences per step. */
   readonly rows: number;

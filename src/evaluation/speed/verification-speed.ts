@@ -1,4 +1,4 @@
-/** Time of verifying token trees of many sizes on this machine: what the choice of a candidate tree is made by. */
+/** Time of verifying token trees by size on this machine, from which a candidate tree is chosen. */
 import { TokenTree } from '../../attention/tree.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { EncodedText } from '../../decoding/state/encoded-text.ts';

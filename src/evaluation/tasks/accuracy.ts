@@ -36,7 +36,7 @@ export async function accuracy(
 }
 
 /**
- * The numbers of a regression head against those of a data set, which was made with `labels: undefined`.
+ * The numbers of a regression head against the labels of a data set, which was made with `labels: undefined`.
  * @throws LinnetError `ABORTED` when the signal fires between two batches; `MISMATCH` for a classifier
  * @example
  * ```ts

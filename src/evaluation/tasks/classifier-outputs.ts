@@ -1,4 +1,4 @@
-/** What a classifier says of every row of a data set: the logits of its classes, or the number of a regression head. */
+/** Outputs of a classifier for every row of a data set: the logits of its classes, or the number of a regression head. */
 import type { LabelledDataset } from '../../data/datasets/labelled.ts';
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';

@@ -1,4 +1,4 @@
-/** What a model's answers to a question are worth, by every filter and metric of its task. */
+/** Scores of a model's answers to a question, by every filter and metric of its task. */
 import type { Score } from '../../engine/scoring/scorer.ts';
 import { internalError } from '../../errors.ts';
 import { type Filter, makeFilter } from './filters/filter.ts';
@@ -11,7 +11,7 @@ import type { MetricConfig, Task } from './schema.ts';
 /** The answer to one request: a score, or a generated text. */
 export type Response = Score | string;
 
-/** The answers to a question after one filter, and what the metrics say of them. */
+/** The answers to a question after one filter, with their metrics. */
 export interface Judgement {
   /** "none" for a task without filters. */
   readonly filter: string;

@@ -19,7 +19,7 @@ export const preparationNames = [
 ] as const;
 export type PreparationName = (typeof preparationNames)[number];
 
-/** What each adds. */
+/** The columns that each adds. */
 const preparations: Readonly<Record<PreparationName, (row: Row) => Row>> = {
   /** `gold`: index of the right answer among the labels, which are letters or numbers. */
   arc(row) {

@@ -28,7 +28,7 @@ const scorerSchema = z.strictObject({
   speculate: z.enum(['off', 'lookup']),
 });
 
-/** What a scorer is made of; the model by its folder. */
+/** Description of a scorer; the model by its folder. */
 export type ScorerDescription = z.infer<typeof scorerSchema>;
 
 const dataSchema = z.strictObject({
@@ -69,7 +69,7 @@ export interface QueuedTasksOptions extends Pick<RunOptions, 'signal'> {
 
 /**
  * Has workers answer the questions of tasks. Then `evaluateTasks` with the same journal asks nothing more.
- * @returns what the workers' scorers read, in all
+ * @returns tokens that the workers' scorers read, in all
  * @throws LinnetError as `runJobs`; `MISMATCH` where a worker has another model
  */
 export async function answerTasksInQueue(
@@ -120,7 +120,7 @@ export function evalTaskHandler(open: (described: ScorerDescription) => Promise<
     const file = await Journal.open(join(folder, 'answers.jsonl'));
     const before = { ...opened.scorer.usage };
     const selection = { tasks: [parseTask(task, 'the task of the job')], groups: [] };
-    // Standard errors are for whoever asked.
+    // Standard errors are computed by the caller.
     const options = { ...questions, data, bootstrapIterations: 0, journal: { file, model: identity }, signal };
     await evaluateTasks(selection, opened.scorer, options);
     const { usage } = opened.scorer;

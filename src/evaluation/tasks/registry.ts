@@ -94,7 +94,7 @@ const aliases: Readonly<Record<string, string>> = {
 export const protocols = ['harness', 'instruct-eval'] as const;
 export type Protocol = (typeof protocols)[number];
 
-/** What a protocol replaces. */
+/** Tasks that a protocol replaces. */
 const replacements: Readonly<Record<Protocol, Readonly<Record<string, string>>>> = {
   harness: {},
   'instruct-eval': {

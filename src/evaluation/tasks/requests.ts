@@ -1,4 +1,4 @@
-/** From rows to what a model is asked: prompts with their examples, and the answers to score or to generate. */
+/** From rows to requests to a model: prompts with their examples, and the answers to score or to generate. */
 import { LinnetError } from '../../errors.ts';
 import { checkRow, columnOf, type SourcedRow } from './data/rows.ts';
 import { findRows } from './data/locate.ts';
@@ -19,13 +19,13 @@ export interface GenerationSettings {
   readonly temperature?: number;
 }
 
-/** What a model is asked about one question. */
+/** A request to a model for one question. */
 export type TaskRequest =
   | { readonly type: 'loglikelihood'; readonly context: string; readonly continuation: string }
   | { readonly type: 'loglikelihood_rolling'; readonly text: string }
   | { readonly type: 'generate_until'; readonly context: string; readonly settings: GenerationSettings };
 
-/** A question: the row, what is asked, and what would be right. */
+/** A question: the row, its requests, and the right answer. */
 export interface Question {
   readonly docId: number;
   /** The row as it is stored. */
@@ -40,12 +40,12 @@ export interface Question {
   readonly choices: readonly string[];
   /** Index of the right choice; −1 for other tasks. */
   readonly gold: number;
-  /** What the row says is right: an index as text, or a text. */
+  /** The row's right answer: an index as text, or a text. */
   readonly target: string;
 }
 
 export interface QuestionOptions {
-  /** Examples in front of each question. Default: what the task says, else none. */
+  /** Examples in front of each question. Default: the task's number, else none. */
   readonly shots?: number;
   /** Questions: a number of the first, or a share below 1. Default: all. */
   readonly limit?: number;
@@ -53,7 +53,7 @@ export interface QuestionOptions {
   readonly seed?: number;
 }
 
-/** The questions of a task, with what was counted on the way. */
+/** The questions of a task, with their counts. */
 export interface TaskQuestions {
   readonly task: Task;
   readonly shots: number;

@@ -22,7 +22,7 @@ import {
 import type { Task } from './schema.ts';
 import { groupSummary } from './summary.ts';
 
-/** Questions that are asked together: those of a likelihood share their beginnings, generated answers take their time. */
+/** Questions asked together: likelihood requests share their beginnings, generated answers take their time. */
 const batchSizes: Readonly<Record<Task['output_type'], number>> = {
   multiple_choice: 32,
   loglikelihood: 32,
@@ -30,7 +30,7 @@ const batchSizes: Readonly<Record<Task['output_type'], number>> = {
   generate_until: 8,
 };
 
-/** A question with its answers and what they are worth. */
+/** A question with its answers and their scores. */
 export interface JudgedQuestion {
   readonly question: Question;
   readonly responses: readonly Response[];
@@ -63,7 +63,7 @@ export interface RunOptions extends QuestionOptions, SummaryOptions {
 }
 
 /**
- * Reads the questions of all tasks, so that what is wrong with their data is found before a model runs.
+ * Reads the questions of all tasks, so that errors in their data are found before a model runs.
  * @throws LinnetError as `readQuestions`
  */
 export async function readTasks(
@@ -139,7 +139,7 @@ async function answerBatch(
   return questions.map((_, index) => known[index] ?? fresh.get(index) ?? []);
 }
 
-/** Requests of one type, as those of a task are. */
+/** Answers requests of one type, as all requests of a task are. */
 async function answerRequests(
   requests: readonly TaskRequest[],
   scorer: Scorer,

@@ -1,5 +1,5 @@
 /**
- * What a task is, as data: where its rows are, how a row becomes a prompt and its answers, and how answers are judged.
+ * A task, as data: where its rows are, how a row becomes a prompt and its answers, and how answers are judged.
  * Built-in tasks and those in a user's JSON or YAML files have the same schema. Fields are named as in the task files of
  * lm-evaluation-harness; templates are Jinja, whose variables are the columns of a row.
  */
@@ -10,10 +10,10 @@ import { filterSchema } from './filters/filter.ts';
 import { metricNames } from './metrics/registry.ts';
 import { preparationNames } from './preparations.ts';
 
-/** What a model is asked for. */
+/** Kinds of answers that a model is asked for. */
 const outputTypes = ['multiple_choice', 'loglikelihood', 'loglikelihood_rolling', 'generate_until'] as const;
 
-/** What a column holds; a dot leads into a nested one (`choices.text`). */
+/** Types of columns; a dot in a name leads into a nested one (`choices.text`). */
 export const columnKinds = ['text', 'label', 'integer', 'float', 'texts'] as const;
 
 const metricSchema = z.strictObject({
@@ -45,7 +45,7 @@ export const taskSchema = z
     fewshot_split: z.string().optional(),
     /** Rows at the beginning that are not evaluated: they are shots. */
     skip_rows: z.int().min(0).default(0),
-    /** Columns that a row must have, and what they hold. */
+    /** Columns that a row must have, with their types. */
     columns: z.record(z.string(), z.enum(columnKinds)),
     /** Adds columns to a row that templates alone cannot express. */
     process_docs: z.enum(preparationNames).optional(),
@@ -55,7 +55,7 @@ export const taskSchema = z
         /** Of BIG-Bench Hard: `cot-prompts/SUBSET.txt`, or `fewshot/VARIANT/SUBSET.jsonl` next to it. */
         reader: z.literal('bbh'),
         subset: z.string(),
-        /** Whether answers are chains of thought or what these end with. */
+        /** Whether answers are chains of thought or the final answers of these. */
         answers: z.enum(['chain', 'final']),
       })
       .optional(),
@@ -107,7 +107,7 @@ export const taskSchema = z
 
 /** A task, its defaults filled in. */
 export type Task = z.output<typeof taskSchema>;
-/** What a definition may leave out. */
+/** A task before its defaults are filled in. */
 export type TaskInput = z.input<typeof taskSchema>;
 export type MetricConfig = z.output<typeof metricSchema>;
 

@@ -19,14 +19,14 @@ const yaml: Reader = (text) => {
 
 const readers: Readonly<Record<string, Reader>> = { '.json': json, '.yaml': yaml, '.yml': yaml };
 
-/** Whether a name is that of a file instead of a task's. */
+/** Whether a name is a file name instead of a task's. */
 export function isTaskFile(name: string): boolean {
   return Object.hasOwn(readers, extname(name).toLowerCase());
 }
 
 /**
  * Reads a task.
- * @throws LinnetError `NOT_FOUND`, `PATH`; `FORMAT` for a file that is not JSON or YAML; `CONFIG` naming what is wrong
+ * @throws LinnetError `NOT_FOUND`, `PATH`; `FORMAT` for a file that is not JSON or YAML; `CONFIG` naming the faults
  */
 export async function readTaskFile(path: string): Promise<Task> {
   const text = await readTextFile(path);

@@ -9,7 +9,7 @@ export interface CombinedOptions {
   readonly maxNodes?: number;
 }
 
-/** Asks each drafter in turn and merges what they say. Owns the drafters: disposing of it disposes of them. */
+/** Asks each drafter in turn and merges the drafts. Owns the drafters: disposing of it disposes of them. */
 export class CombinedDrafter implements Drafter {
   readonly name: string;
   readonly #drafters: readonly Drafter[];

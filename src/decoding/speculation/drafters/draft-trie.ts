@@ -89,7 +89,7 @@ export function mergeDrafts(drafts: readonly Draft[], maxNodes: number): Draft {
   return trie.toDraft();
 }
 
-/** A draft without what is of no use, and where its nodes were. */
+/** A pruned draft, with the origin of its nodes. */
 export interface PrunedDraft extends Draft {
   /** The node's number in the draft it was made from [T]; absent where nothing was cut off. */
   readonly origin?: Int32Array;

@@ -1,11 +1,11 @@
 /**
  * Drafters guess how a text goes on, as a tree of tokens. The model then reads the whole tree in one step and keeps the
- * path that agrees with what it would have written itself, so a bad guess costs time and never changes the text.
+ * path that agrees with its own choice, so a bad guess costs time and never changes the text.
  */
 import type { TokenTree } from '../../../attention/tree.ts';
 import type { SequenceState } from '../../state/sequence-state.ts';
 
-/** What a drafter may look at. */
+/** Input of a drafter. */
 export interface DraftContext {
   /** The whole text, the root included as the last token. It only ever grows between calls; not to be kept. */
   readonly tokens: readonly number[];
@@ -27,7 +27,7 @@ export interface Draft {
   readonly tokens: Int32Array;
 }
 
-/** Makes guesses for one text. What it keeps between calls follows `DraftContext.tokens`. */
+/** Makes guesses for one text. Data kept between calls follow `DraftContext.tokens`. */
 export interface Drafter extends AsyncDisposable {
   /** `medusa`, `lookup`, `draft`, …: for statistics. */
   readonly name: string;

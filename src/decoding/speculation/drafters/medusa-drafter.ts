@@ -49,7 +49,7 @@ export class MedusaDrafter implements Drafter {
   readonly #ranks: number;
 
   /**
-   * @param paths rank paths; default: those of the default tree that are no deeper than there are heads
+   * @param paths rank paths; default: the paths of the default tree that are no deeper than there are heads
    * @throws LinnetError `CONFIG` for paths deeper than there are heads; `INPUT` as `treeFromPaths`
    */
   constructor(heads: HeadPredictions, paths?: readonly (readonly number[])[]) {

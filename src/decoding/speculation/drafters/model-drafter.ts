@@ -15,7 +15,7 @@ import type { Draft, DraftContext, Drafter } from './drafter.ts';
 export interface ModelDrafterOptions {
   /** Tokens guessed ahead; the draft model runs this many times a round. Default 4. */
   readonly depth?: number;
-  /** Nodes per level, those of the likeliest paths. 1 is a greedy chain. Default 1. */
+  /** Nodes per level, taken from the likeliest paths. 1 is a greedy chain. Default 1. */
   readonly width?: number;
 }
 
@@ -100,7 +100,7 @@ export class ModelDrafter implements Drafter {
     return Promise.resolve();
   }
 
-  /** Commits those of the last guesses that the text took; at least the new root remains to be read. */
+  /** Commits the last guesses that the text took; at least the new root remains to be read. */
   async #takeInGuesses(tokens: readonly number[]): Promise<void> {
     if (this.#lastRun === undefined) return;
     const { request, output } = this.#lastRun;

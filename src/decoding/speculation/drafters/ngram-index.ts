@@ -27,7 +27,7 @@ export class NgramIndex {
     this.#before = Array.from({ length: lengths }, () => new Int32Array(256));
   }
 
-  /** Takes in what the text has grown by, except its last token: nothing follows that yet. */
+  /** Indexes the new tokens of the text except the last: nothing follows that yet. */
   extend(tokens: readonly number[]): void {
     const end = tokens.length - 1;
     for (let position = this.#indexed; position < end; position++) {

@@ -16,7 +16,7 @@ export interface PathAcceptance {
   readonly accepted: number;
 }
 
-/** Passes on what a drafter says, and counts what becomes of it. Owns the drafter: disposing of it disposes of that. */
+/** Passes on the drafts of a drafter, and counts their acceptance. Owns the drafter: disposing of it disposes of that. */
 export class ObservedDrafter implements Drafter {
   readonly name: string;
   readonly #drafter: Drafter;

@@ -1,7 +1,7 @@
 /**
- * Models side by side: what each scores in each task, and how far it is from the first one. Both answered the same
+ * Models side by side: the score of each in each task, and its distance from the first model. Both answered the same
  * questions, so that the error of their difference comes from the differences question by question: it is smaller than
- * that of two independent numbers wherever models agree on what is easy.
+ * for two independent numbers wherever models agree on the easy questions.
  */
 import { LinnetError } from '../../../errors.ts';
 import { isMetricName, metrics, type MetricName, type AnswerValue } from '../metrics/registry.ts';
@@ -46,7 +46,7 @@ export interface ChangedQuestion {
   readonly target: string;
   /** In the order of the models. */
   readonly answers: readonly string[];
-  /** What the metric takes of each answer. */
+  /** The metric's value of each answer. */
   readonly values: readonly number[];
 }
 

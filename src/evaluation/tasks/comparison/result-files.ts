@@ -42,12 +42,12 @@ export interface Sample {
   readonly docId: number;
   readonly docHash: string;
   readonly promptHash: string;
-  /** The end of the prompt is what the question is. */
+  /** The end of the prompt, which holds the question. */
   readonly context: string;
   readonly target: string;
-  /** The chosen continuation, or what was generated. */
+  /** The chosen continuation, or the generated text. */
   readonly answer: string;
-  /** What each metric takes from the answer. */
+  /** Each metric's value of the answer. */
   readonly values: ReadonlyMap<string, AnswerValue>;
 }
 

@@ -1,4 +1,4 @@
-/** Finding the rows of a task below a folder of data: in the hub's layouts, plain ones, and those of the authors. */
+/** Finding the rows of a task below a folder of data: in the hub's layouts, plain ones, and the authors' own. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LinnetError } from '../../../errors.ts';

@@ -8,7 +8,7 @@ import { taskFolder } from './locate.ts';
 import { readRows } from './row-files.ts';
 import { checkColumns } from './rows.ts';
 
-/** What a prompt file says. */
+/** Contents of a prompt file. */
 export interface PromptFile {
   readonly description: string;
   readonly samples: readonly Row[];
@@ -38,7 +38,7 @@ export async function readPromptFile(dir: string, task: Task): Promise<PromptFil
   );
 }
 
-/** Examples in rows of their own, which come before those of the text. */
+/** Examples in rows of their own, which take precedence over the examples of the text. */
 async function fixedSamples(folder: string, task: Task, { subset, answers }: Reference): Promise<Row[] | undefined> {
   const variant = answers === 'chain' ? 'bbh_cot_fewshot' : 'bbh_fewshot';
   const rows: Row[] = [];

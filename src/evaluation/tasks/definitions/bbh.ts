@@ -46,7 +46,7 @@ function meaning(no: string, yes: string): FilterConfig {
   return { function: 'map_regex', ignore_case: true, regex_pattern_to_value: { [no]: 'no', [yes]: 'yes' } };
 }
 
-/** How the answer is found in what a model generates without examples; an option's letter where nothing is given. */
+/** How the answer is found in text generated without examples; an option's letter where nothing is given. */
 const extraction: Readonly<Partial<Record<Subset, FilterConfig>>> = {
   boolean_expressions: { function: 'regex', regex_pattern: '\\b(True|False)\\b' },
   causal_judgement: yesOrNo,
@@ -81,7 +81,7 @@ const lenient = { ignore_case: true, regexes_to_ignore: ['\\.$', ',', '\\\\', '\
 const fewShotStops = ['</s>', 'Q', '\n\n'];
 const zeroShotStops = ['</s>', 'Q:', '<|im_end|>'];
 
-/** What one way of asking adds to the subset's task. */
+/** Fields that one way of asking adds to the subset's task. */
 type Variant = Omit<TaskInput, 'task' | 'dataset_path' | 'output_type' | 'columns' | 'doc_to_target'>;
 
 const fewShot = (subset: Subset): Variant => ({

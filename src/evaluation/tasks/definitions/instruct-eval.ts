@@ -1,6 +1,6 @@
 /**
  * MMLU and BBH as InstructEval asks them (Chia et al., 2023, arXiv 2306.04757), whose "5-shot" and "3-shot" are likely
- * those of the paper: short greedy answers that must begin with what is right.
+ * the paper's: short greedy answers that must begin with the right answer.
  */
 import type { TaskInput } from '../schema.ts';
 import { bbhSubsets } from './bbh.ts';

@@ -1,4 +1,4 @@
-/** Filters take the answer out of what a model generated. A task names them and gives their parameters. */
+/** Filters extract the answer from generated text. A task names them and gives their parameters. */
 import { z } from 'zod';
 import { findAll, pythonRegex } from '../text/python-regex.ts';
 import { strip, words } from '../../../tokenizer/python-text.ts';

@@ -12,7 +12,7 @@ export interface MultipleChoiceOptions {
 }
 
 /**
- * A search for the letter, as "(B)": what the pattern finds; else the letter of an option whose text the answer holds;
+ * A search for the letter, as "(B)": the pattern's match; else the letter of an option whose text the answer holds;
  * else a letter after a colon.
  */
 export function multipleChoice(

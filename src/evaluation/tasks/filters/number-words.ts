@@ -51,7 +51,7 @@ function valueOf(text: string): number | undefined {
   return total + part(rest);
 }
 
-/** Up to four words below a thousand: "two hundred forty one". What is longer counts as nothing. */
+/** Up to four words below a thousand: "two hundred forty one". Longer texts count as 0. */
 function part(text: readonly string[]): number {
   const numbers = text.map((word) => values.get(word) ?? 0);
   const [first = 0, second = 0, third = 0, fourth = 0] = numbers;

@@ -27,7 +27,7 @@ export function f1Of(gold: ArrayLike<number>, predicted: ArrayLike<number>, posi
   return either === 0 ? 0 : (2 * both) / either;
 }
 
-/** F1 over the classes that occur: their mean, that weighted by their items, and that of all decisions. */
+/** F1 over the classes that occur: mean, mean weighted by items, and F1 of all decisions together. */
 export function f1Averages(
   gold: ArrayLike<number>,
   predicted: ArrayLike<number>,

@@ -1,4 +1,4 @@
-/** The metrics of tasks: what each takes from one answer, and how the values of a task become one number. */
+/** The metrics of tasks: the value of one answer, and how the values of a task become one number. */
 import type { Score } from '../../../engine/scoring/scorer.ts';
 import { rouge, type RougeKind } from '../rouge/rouge.ts';
 import { codePoints, splitAtSpace, utf8Bytes, words } from '../../../tokenizer/python-text.ts';
@@ -6,7 +6,7 @@ import { f1Of, matthews } from './classification.ts';
 import { exactMatch, type ExactMatchOptions } from './exact-match.ts';
 import { average } from './statistics.ts';
 
-/** What a model answered to one question, next to what is right. */
+/** A model's answer to one question, with the right one. */
 export type Answer =
   | {
       readonly kind: 'multiple_choice';
@@ -20,7 +20,7 @@ export type Answer =
 
 type AnswerOf<K extends Answer['kind']> = Extract<Answer, { kind: K }>;
 
-/** What a metric keeps of one answer: a number, or a pair of which only the set has a quantity. */
+/** A metric's value of one answer: a number, or a pair where the metric is defined only over the set. */
 export type AnswerValue = number | readonly [number, number];
 
 export interface TaskMetric {
@@ -83,7 +83,7 @@ function rollingMetric(unitsOf: (text: string) => number, quantity: (perUnit: nu
   };
 }
 
-/** Index of the most probable choice, the first among equals. @param lengthOf what each log p is divided by */
+/** Index of the most probable choice, the first among equals. @param lengthOf divisor of each log p */
 function best(
   { scores, choices }: AnswerOf<'multiple_choice'>,
   lengthOf: (choice: string) => number = () => 1,

@@ -104,7 +104,7 @@ export function pearson(x: readonly number[], y: readonly number[]): number {
   return Math.max(-1, Math.min(1, sum / norm));
 }
 
-/** Spearman's correlation: that of the ranks, the average rank for equal values. */
+/** Spearman's correlation: Pearson's over ranks, the average rank for equal values. */
 export function spearman(x: readonly number[], y: readonly number[]): number {
   return pearson(ranks(x), ranks(y));
 }

@@ -51,7 +51,7 @@ export class PythonRandom {
   }
 
   /**
-   * `sample(range(n), k)`: k different indices below n. Python keeps a pool for small n and a set of what was drawn
+   * `sample(range(n), k)`: k different indices below n. Python keeps a pool for small n and a set of drawn indices
    * for large n; which of them decides the result.
    * @throws LinnetError `INPUT` if k is more than n
    */

@@ -4,7 +4,7 @@
  */
 import { porterStem } from './stemmer.ts';
 
-/** What the text of a prediction shares with that of a reference; each from 0 to 1. */
+/** Overlap of a prediction with a reference; each from 0 to 1. */
 export interface RougeScore {
   readonly precision: number;
   readonly recall: number;

@@ -27,7 +27,7 @@ const irregular: Readonly<Record<string, string>> = {
 interface Rule {
   readonly suffix: string;
   readonly replacement: string;
-  /** What the stem before the suffix must fulfil. */
+  /** Condition on the stem before the suffix. */
   readonly condition: (stem: string) => boolean;
 }
 

@@ -1,6 +1,6 @@
 /** WikiText is stored with spaces around its punctuation; language models are measured on text without them. */
 
-/** What is replaced, in this order. */
+/** Replacements, in this order. */
 const replacements: readonly (readonly [RegExp, string])[] = [
   [/s '/g, "s'"],
   [/ @-@ /g, '-'],
