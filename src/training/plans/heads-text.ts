@@ -40,7 +40,7 @@ export interface HeadsText extends Pick<TrainingPlan, 'dataset' | 'summary'> {
   readonly configuration: Readonly<Record<string, JsonValue>>;
   readonly heldOut: readonly HeldOutTokens[];
   readonly objective: (medusa: MedusaTraining) => TrainingPlan['objective'];
-  /** The files of `heldOut`, as rows to measure the loss on during training; absent where it names none. */
+  /** Rows set aside by `heldOut`, to measure the loss on during training; absent if there are none. */
   readonly heldOutRows?: (medusa: MedusaTraining) => Promise<HeldOutRows>;
   readonly train: (job: HeadsJob) => Promise<Omit<MedusaOutcome, 'hiddenStates'>>;
 }

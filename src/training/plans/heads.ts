@@ -92,7 +92,7 @@ export interface HeadsDetails {
 /**
  * Trains heads that guess several tokens ahead from the hidden state of a model (Medusa, arXiv 2401.10774), and saves
  * model and heads as a new folder. Heads of an encoder-decoder model are trained on its decoder, on pairs of texts or on
- * plain text with spans cut out. The files of `heldOut` or, without it, the last twentieth are not trained on.
+ * plain text with spans cut out. The last `heldOut` texts or, by default, the last twentieth is held out.
  *
  * @param folder of the model, which is left as it is unless `joint` is set
  * @throws OptionsError and LinnetError as `finetune`; `CONFIG` for a model that generates no text

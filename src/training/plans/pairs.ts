@@ -33,7 +33,7 @@ export type LoadPairsOptions = Pick<TrainingOptions, 'data' | 'field' | 'heldOut
 /** Pairs to train on. */
 export interface LoadedPairs {
   readonly dataset: PairDataset;
-  /** The pairs held out by `heldOut`; undefined if there are none. */
+  /** Rows of the last `heldOut` pairs or documents; undefined if that is 0. */
   readonly heldOut?: PairDataset;
   readonly summary: string;
   /** How they were read, for the record. */
@@ -47,7 +47,7 @@ export function checkPairFields({ sourceField, targetField }: Pick<LoadPairsOpti
 }
 
 /**
- * Reads pairs for a model and sets the last `heldOut` aside.
+ * Reads pairs or documents for a model and sets the last `heldOut` aside.
  * @throws OptionsError as `checkPairFields`, LinnetError `INPUT` if nothing is left, and as the datasets
  */
 export async function loadPairs(

@@ -11,7 +11,7 @@ import type { TrainingOptions } from './options.ts';
 /** Text to train on. */
 export interface PackedText {
   readonly dataset: PackedDataset;
-  /** The texts held out by `heldOut`. */
+  /** The last `heldOut` documents. */
   readonly heldOut: readonly Document[];
   /** The same, packed like the rest. */
   readonly heldOutRows: () => Promise<PackedDataset>;
@@ -21,7 +21,7 @@ export interface PackedText {
 }
 
 /**
- * Reads the files of `data`, leaves out the last `heldOut` documents and packs the rest.
+ * Reads the documents of `data`, leaves out the last `heldOut` documents and packs the rest.
  * @throws LinnetError `INPUT` if nothing is left, and as `packDocuments`
  */
 export async function loadPackedText(

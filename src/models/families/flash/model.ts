@@ -175,7 +175,7 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
   return model.head(source, hidden);
 }
 
-/** Random parameters of the reference code: PyTorch's defaults, γ from N(0, 0.02); other mixers' initial values, save convolutions. */
+/** Random parameters as in the reference code; other mixers start at their own initial values, convolutions excepted. */
 export function initializeFlash(config: FlashConfig, random: Random): Map<string, Tensor<'float32'>> {
   return initializeParameters(describe(config, {}), random);
 }
